@@ -128,6 +128,8 @@ def browser(base, scripts=True):
     with tempfile.TemporaryDirectory() as profile, sync_playwright() as playwright:
         context = playwright.chromium.launch_persistent_context(
             profile, executable_path=CHROMIUM, args=ARGUMENTS, headless=True, viewport=WIDE,
+            # A proxy of a test has a certificate of its own authority.
+            ignore_https_errors=bool(os.environ.get("OWN_AUTHORITY")),
             # The contrast is wrong while a transition between colours runs.
             reduced_motion="reduce", bypass_csp=False, java_script_enabled=scripts,
             permissions=["clipboard-read", "clipboard-write"])

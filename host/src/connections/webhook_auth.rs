@@ -10,8 +10,8 @@ use crate::manifest::SettingError;
 use crate::secret::{Sealed, Sealer, Secret, SigningKey};
 use crate::store::StoredConnection;
 
-use super::{ConnectionEdit, Connections};
 use super::validation::resolve;
+use super::{ConnectionEdit, Connections};
 
 /// The tolerance unless an admin sets another, seconds: the libraries of Standard Webhooks use it.
 const TOLERANCE_S: u32 = 300;

@@ -6,6 +6,7 @@
 
 pub(super) mod accounts;
 pub(super) mod assets;
+pub(super) mod audit;
 mod chart;
 mod confirm;
 pub(super) mod connections;
@@ -22,3 +23,4 @@ mod page;
 mod parts;
 pub(super) mod replay;
 pub(super) mod theme;
+pub(super) mod unrecognised;

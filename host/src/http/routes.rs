@@ -13,11 +13,12 @@ use super::admin::{
     upload,
 };
 use super::console::connections::{
-    self as on_connection, actions, consent, create, details, edit, first_event, list, try_it,
+    self as on_connection, actions, choices as choice_parts, consent, create, details, edit,
+    first_event, list, try_it,
 };
 use super::console::{
-    accounts, assets, connectors as connector_pages, defects as defect_pages, event,
-    events as event_pages, frame, overview, replay as replay_pages, theme,
+    accounts, assets, audit as audit_page, connectors as connector_pages, defects as defect_pages,
+    event, events as event_pages, frame, overview, replay as replay_pages, theme, unrecognised,
 };
 use super::problem::{self, Problem};
 use super::{AppState, auth, health, openapi, prefix, same_site, session, sign_in_oidc, webhook};
@@ -163,10 +164,14 @@ fn pages(state: &Arc<AppState>) -> Router<Arc<AppState>> {
         .post("/events/{id}/replay", OPERATOR, "event.replay", replay_pages::run)
         .get("/events/{id}/repeat", OPERATOR, replay_pages::ask_to_repeat)
         .post("/events/{id}/repeat", OPERATOR, "event.replay", replay_pages::repeat)
+        .get("/unrecognised", VIEWER, unrecognised::list)
+        .get("/unrecognised/{id}/{kind}", ADMIN, unrecognised::ask)
+        .post("/unrecognised/{id}/{kind}", ADMIN, "connection.map-path", unrecognised::map)
         .get("/defects", VIEWER, defect_pages::list)
         .get("/defects/{id}", VIEWER, defect_pages::show)
         .get("/defects/{id}/{decision}", OPERATOR, defect_pages::ask)
         .post("/defects/{id}/{decision}", OPERATOR, "defect.resolve", defect_pages::decide)
+        .get("/audit", server, audit_page::show)
         .get("/accounts", server, accounts::show)
         .post("/accounts", server, "token.create", accounts::create)
         .get("/accounts/{id}/revoke", server, accounts::ask_to_revoke)
@@ -194,9 +199,11 @@ fn connection_pages(routes: Routes) -> Routes {
         .get("/connections", VIEWER, list::show)
         .get("/connections/new", server, create::show)
         .post("/connections/new", server, "connection.create", create::create)
+        .ask("/connections/new/choices", server, choice_parts::of_new)
         .get("/connections/{id}", VIEWER, details::show)
         .get("/connections/{id}/edit", ADMIN, edit::show)
         .post("/connections/{id}/edit", ADMIN, "connection.edit", edit::save)
+        .ask("/connections/{id}/choices", ADMIN, choice_parts::of_stored)
         .ask("/connections/{id}/preview", OPERATOR, on_connection::report::preview)
         .get("/connections/{id}/try", OPERATOR, try_it::show)
         .post("/connections/{id}/try", OPERATOR, "connection.try", try_it::run)

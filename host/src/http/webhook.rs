@@ -17,7 +17,7 @@ mod sender;
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
-use axum::http::{HeaderName, HeaderValue};
+use axum::http::{HeaderName, HeaderValue, Method};
 use axum::response::Response;
 use tokio::time::Instant;
 
@@ -35,6 +35,7 @@ use admission::UnreadRequest;
 use answer::{Answer, instance};
 use request::token_and_path as split_path;
 
+pub(super) use classify::template_of as kpi_template;
 pub(crate) use {classify::WebhookKind, parse::failed_test, request::WebhookRequest};
 
 #[cfg(fuzzing)]
@@ -77,6 +78,17 @@ fn kind_of(
         Some(it) => classify::classify_for(&it.connection.webhook_paths, method, path, config),
         None => classify::classify(method, path, config),
     }
+}
+
+/// Whether a request of this connection is recognised now.
+pub(super) fn is_recognised(
+    app: &AppState,
+    active: &ActiveConnection,
+    method: &Method,
+    path: &str,
+) -> bool {
+    let (own, config) = (&active.connection.webhook_paths, app.services.config.now());
+    classify::classify_for(own, method, path, &config.webhook) != WebhookKind::Unrecognised
 }
 
 /// The properties of a request that its method and path decide: connection, token, path, kind.

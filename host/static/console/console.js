@@ -15,7 +15,16 @@ document.addEventListener("click", async (event) => {
   }
   const choice = event.target.closest("[data-choice]");
   if (choice) {
+    event.preventDefault();
     takeChoice(choice);
+  }
+});
+
+// The Enter key in a search looks up; otherwise it would send the form.
+document.addEventListener("keydown", (event) => {
+  if (event.key === "Enter" && event.target.matches(".search input")) {
+    event.preventDefault();
+    event.target.closest(".search").querySelector("button").click();
   }
 });
 

@@ -13,14 +13,25 @@ use serde_json::{Value, json};
 
 /// Lets a person with this token do something in a browser. Returns what the script printed.
 fn browse(host: &TestHost, scenario: &str, token: &str, tracker: &[(&str, &str)]) -> String {
+    run_script("console.py", host, scenario, token, tracker)
+}
+
+/// Runs a scenario of a file in tests/browser. Returns what it printed.
+pub(crate) fn run_script(
+    file: &str,
+    host: &TestHost,
+    scenario: &str,
+    token: &str,
+    variables: &[(&str, &str)],
+) -> String {
     let tools = target().join("tools");
     let output = Command::new(tools.join("browser/bin/python"))
-        .arg(root().join("tests/browser/console.py"))
+        .arg(root().join("tests/browser").join(file))
         .arg(scenario)
         .env("JACKFIELD_URL", host.url())
         .env("TOKEN", token)
         .env("AXE", tools.join("browser-modules/node_modules/axe-core/axe.min.js"))
-        .envs(tracker.iter().copied())
+        .envs(variables.iter().copied())
         .output()
         .expect("Python with Playwright: `cargo xtask test` installs it");
     let printed = String::from_utf8_lossy(&output.stdout).trim().to_owned();

@@ -2,6 +2,7 @@
 
 mod accounts;
 mod admin;
+mod administration;
 mod api_fuzz;
 mod apply;
 mod audit;

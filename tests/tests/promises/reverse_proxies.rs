@@ -11,6 +11,7 @@ use jackfield_tests::{
 };
 use serde_json::{Value, json};
 
+use crate::console::run_script;
 use crate::tls::Authority;
 
 /// The address of the client. It is not a trusted proxy.
@@ -201,6 +202,25 @@ fn nginx_as_the_document_configures_it() {
     let proxy = Proxy::start(parts, &mut command);
     check(&front, &proxy, "/jackfield");
     check_large(&front, &proxy, "/jackfield");
+    check_console(&front, &proxy);
+}
+
+/// The console works below the path of the proxy, and a proxy may keep the path.
+#[track_caller]
+fn check_console(front: &Front, proxy: &Proxy) {
+    let url = format!("https://localhost:{}/jackfield", proxy.port);
+    let variables = [("JACKFIELD_URL", url.as_str()), ("OWN_AUTHORITY", "1")];
+    let token = front.host.admin_token();
+    run_script("administration.py", &front.host, "below_a_path", token, &variables);
+    let direct = front.host.anonymous();
+    let kept = direct.get("/jackfield/sign-in");
+    kept.assert_status(200);
+    assert!(kept.body.contains("action=\"/jackfield/sign-in\""), "{kept:?}");
+    let page = direct.get("/jackfield/");
+    assert_eq!(page.header("location"), Some("/jackfield/sign-in?next=%2F"), "{page:?}");
+    let problem = direct.get("/jackfield/api/v1/status").json();
+    assert_eq!(problem["type"], "/jackfield/problems/unauthorized", "{problem}");
+    assert_eq!(direct.get("/jackfieldx/sign-in").status, 404);
 }
 
 #[test]

@@ -76,7 +76,11 @@ GET    /defects                              | no yes yes yes yes | list
 GET    /defects/{id}                         | no yes yes yes yes | own
 GET    /defects/{id}/{decision}              | no no  yes yes yes | own
 POST   /defects/{id}/{decision}              | no no  yes yes yes | own
+GET    /unrecognised                         | no yes yes yes yes | list
+GET    /unrecognised/{id}/{kind}             | no no  no  no  yes | own
+POST   /unrecognised/{id}/{kind}             | no no  no  no  yes | own
 POST   /theme                                | no yes yes yes yes | yes
+GET    /audit                                | no no  no  no  yes | no
 GET    /accounts                             | no no  no  no  yes | no
 POST   /accounts                             | no no  no  no  yes | no
 GET    /accounts/{id}/revoke                 | no no  no  no  yes | no
@@ -87,6 +91,8 @@ POST   /connections/new                      | no no  no  no  yes | no
 GET    /connections/{id}                     | no yes yes yes yes | own
 GET    /connections/{id}/edit                | no no  no  no  yes | own
 POST   /connections/{id}/edit                | no no  no  no  yes | own
+POST   /connections/new/choices              | no no  no  no  yes | no
+POST   /connections/{id}/choices             | no no  no  no  yes | own
 POST   /connections/{id}/preview             | no no  yes yes yes | own
 GET    /connections/{id}/try                 | no no  yes yes yes | own
 POST   /connections/{id}/try                 | no no  yes yes yes | own
@@ -192,6 +198,8 @@ struct World {
     own: Connection,
     other: Connection,
     clients: BTreeMap<&'static str, Client>,
+    /// An event of a request that was not recognised, by the id of its connection.
+    unrecognised: BTreeMap<String, String>,
     _tracker: ScriptedServer,
 }
 
@@ -210,7 +218,14 @@ impl World {
         }
         let limited = json!({"name": "limited", "role": "admin", "connections": ["own"]});
         clients.insert("limited", client(&host, Some(&token(&host, &limited))));
-        Self { host, own, other, clients, _tracker: tracker }
+        let event = |of: &Connection| {
+            let sent = format!("{}/unknown", of.webhook_path);
+            let answer = host.anonymous().send("PUT", &sent, &[], b"");
+            let id = host.event_of(&answer)["id"].as_str().expect("an id").to_owned();
+            (of.id.clone(), id)
+        };
+        let unrecognised = BTreeMap::from([event(&own), event(&other)]);
+        Self { host, own, other, clients, unrecognised, _tracker: tracker }
     }
 
     /// The path of a route for this connection, or for an event or a defect of it.
@@ -220,6 +235,8 @@ impl World {
             let event = self.host.event_of(&answer);
             let kind = if path.contains("/events/") { "id" } else { "defect" };
             event[kind].as_str().expect("an id").to_owned()
+        } else if path.contains("/unrecognised/") {
+            self.unrecognised[&of.id].clone()
         } else if path.contains("/accounts/") {
             let tokens = self.host.admin().get("/tokens").expect(200);
             tokens["tokens"][0]["id"].as_str().expect("an id").to_owned()
@@ -230,6 +247,7 @@ impl World {
         };
         path.replace("{id}", &id)
             .replace("{decision}", "retry")
+            .replace("{kind}", "create-defect")
             .replace("{sha256}", "0123")
             .replace("{name}", "good")
             .replace("{*path}", "nothing")

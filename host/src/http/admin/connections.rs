@@ -78,12 +78,15 @@ pub(in crate::http) async fn map_path(
     Body(MapPath { path, kind }): Body<MapPath>,
 ) -> Result<Tagged, Problem> {
     let id = connection_id(&app, &id)?;
-    let kind = match kind.0 {
+    let edited = app.services.connections.map_path(id, mapped_kind(kind.0), path).await?;
+    Ok(Tagged(connection(&app, &edited)))
+}
+
+pub(in crate::http) fn mapped_kind(kind: MappedKind) -> connections::MappedKind {
+    match kind {
         MappedKind::CreateDefect => connections::MappedKind::CreateDefect,
         MappedKind::Kpis => connections::MappedKind::Kpis,
-    };
-    let edited = app.services.connections.map_path(id, kind, path).await?;
-    Ok(Tagged(connection(&app, &edited)))
+    }
 }
 
 pub(in crate::http) async fn delete(
@@ -261,7 +264,7 @@ pub(in crate::http) fn connection_edit(
 }
 
 /// The host's own secrets that a request has, each with its name in the store.
-pub(super) fn host_secrets<T, const N: usize>(
+pub(in crate::http) fn host_secrets<T, const N: usize>(
     given: [(&str, Option<T>); N],
 ) -> impl Iterator<Item = (String, T)> {
     given.into_iter().filter_map(|(name, secret)| Some((name.to_owned(), secret?)))

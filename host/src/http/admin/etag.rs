@@ -31,6 +31,13 @@ impl IntoResponse for Tagged {
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(in crate::http) struct IfMatch(pub(super) Option<BTreeSet<u64>>);
 
+impl IfMatch {
+    /// Only this revision.
+    pub(in crate::http) fn revision(revision: u64) -> Self {
+        Self(Some(BTreeSet::from([revision])))
+    }
+}
+
 impl<S: Send + Sync> FromRequestParts<S> for IfMatch {
     type Rejection = Problem;
 

@@ -34,6 +34,12 @@ impl Form {
         self.0.iter().find(|(field, _)| field == name).map(|(_, value)| value.reveal())
     }
 
+    /// Gives a field another value.
+    pub(super) fn set(&mut self, name: &str, value: &str) {
+        self.0.retain(|(field, _)| field != name);
+        self.0.push((name.to_owned(), Secret::new(value.to_owned())));
+    }
+
     /// Whether a check box is checked.
     pub(super) fn is_checked(&self, name: &str) -> bool {
         self.find(name) == Some("true")

@@ -9,7 +9,7 @@ use axum::http::header::{
     CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
 };
 use axum::http::request::Parts;
-use axum::http::{HeaderName, HeaderValue, Method};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use jiff::Timestamp;
@@ -70,7 +70,7 @@ pub(in crate::http) async fn frame(
     mut request: Request,
     next: Next,
 ) -> Response {
-    let is_part = request.headers().contains_key(HX);
+    let is_part = is_part(request.headers());
     let Some(account) = request.extensions().get::<Account>().cloned() else {
         return if is_part { load_again() } else { next.run(request).await };
     };
@@ -99,6 +99,11 @@ pub(in crate::http) async fn frame(
 
 /// The header by which htmx says that it asks for a part of a page.
 const HX: HeaderName = HeaderName::from_static("hx-request");
+
+/// Whether a request asks for a part of a page, which a script puts into its place.
+pub(super) fn is_part(headers: &HeaderMap) -> bool {
+    headers.contains_key(HX)
+}
 
 /// Makes htmx load the whole page again, which leads to the sign-in page.
 fn load_again() -> Response {

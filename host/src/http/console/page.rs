@@ -21,6 +21,7 @@ pub(super) enum Section {
     Defects,
     Connectors,
     Accounts,
+    Audit,
 }
 
 /// An entry of the navigation.
@@ -70,6 +71,12 @@ const NAV: &[NavItem] = &[
         label: "Accounts",
         icon: "M12 12a4 4 0 1 0 0-8 4 4 0 0 0 0 8M4 20c1.5-3.5 4.5-5 8-5s6.5 1.5 8 5",
     },
+    NavItem {
+        section: Section::Audit,
+        href: "/audit",
+        label: "Audit log",
+        icon: "M6 3h9l4 4v14H6zM14 3v5h5M9 12h7M9 16h7",
+    },
 ];
 
 /// What the layout shows around the content of a page.
@@ -90,7 +97,8 @@ impl Page {
     /// The entries of the navigation that the account may use.
     pub(super) fn nav(&self) -> impl Iterator<Item = &'static NavItem> {
         let is_admin = self.account.may(Role::Admin) && self.account.connections.is_none();
-        NAV.iter().filter(move |item| item.section != Section::Accounts || is_admin)
+        let of_admins = |it: &NavItem| matches!(it.section, Section::Accounts | Section::Audit);
+        NAV.iter().filter(move |item| is_admin || !of_admins(item))
     }
 
     pub(super) fn themes(&self) -> &'static [Theme] {
@@ -115,6 +123,14 @@ pub(super) fn render(template: &impl Template) -> Result<Response, Problem> {
 
 /// Renders the page of a form again, because some of its values are not valid.
 pub(super) fn render_again(template: &impl Template) -> Result<Response, Problem> {
-    let outcome = Extension(OutcomeCode::InvalidValues);
-    Ok((StatusCode::UNPROCESSABLE_ENTITY, outcome, render(template)?).into_response())
+    render_refused(template, StatusCode::UNPROCESSABLE_ENTITY, OutcomeCode::InvalidValues)
+}
+
+/// Renders the page of a form again, because the change was refused.
+pub(super) fn render_refused(
+    template: &impl Template,
+    status: StatusCode,
+    outcome: OutcomeCode,
+) -> Result<Response, Problem> {
+    Ok((status, Extension(outcome), render(template)?).into_response())
 }

@@ -11,7 +11,7 @@ mod when;
 use std::fmt;
 
 pub(super) use action::Action;
-pub(super) use field::{Control, Field};
+pub(super) use field::{Control, Field, Listed};
 pub(super) use pager::Pager;
 pub(super) use sides::Sides;
 pub(super) use when::When;

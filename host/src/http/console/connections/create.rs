@@ -70,7 +70,7 @@ fn choose(app: &AppState, visitor: &Visitor) -> Answer {
     })
 }
 
-fn form_page(
+pub(super) fn form_page(
     app: &AppState,
     visitor: &Visitor,
     connector: &str,
@@ -85,7 +85,13 @@ fn form_page(
         button: "Create connection",
         errors: Vec::new(),
         has_errors: false,
-        fields: fields(&manifest.settings_schema, texts, ""),
+        conflict: None,
+        hidden: Vec::new(),
+        fields: fields(
+            &manifest.settings_schema,
+            texts,
+            &format!("/connections/new/choices?connector={connector}&"),
+        ),
         report: None,
     })
 }

@@ -5,14 +5,16 @@ use askama::Template;
 use serde_json::Value;
 
 use crate::api::{Connection, TestManager};
-use crate::domain::{OnRecurrence, StringEnum as _};
+use crate::domain::{OnRecurrence, StringEnum as _, shortened};
 use crate::http::console::form::Form;
 use crate::http::console::page::Page;
-use crate::http::console::parts::{Control, Field};
+use crate::http::console::parts::{Control, Field, Listed};
 use crate::manifest::SettingError;
 
+use super::conflict::OtherChange;
 use super::report::ReportForm;
 use super::schema::{SECRET, SETTING, declared, shown};
+use super::senders;
 
 /// The page with the form.
 #[derive(Debug, Template)]
@@ -26,6 +28,10 @@ pub(super) struct FormPage {
     /// Errors that belong to no field.
     pub(super) errors: Vec<String>,
     pub(super) has_errors: bool,
+    /// What another person changed meanwhile, if somebody did.
+    pub(super) conflict: Option<Vec<OtherChange>>,
+    /// Names and values of fields that are not shown.
+    pub(super) hidden: Vec<(&'static str, String)>,
     pub(super) fields: Fields,
     pub(super) report: Option<ReportForm>,
 }
@@ -36,8 +42,14 @@ pub(super) struct Fields {
     pub(super) name: Vec<Field>,
     pub(super) settings: Vec<Field>,
     pub(super) network: Vec<Field>,
+    pub(super) senders: Vec<Field>,
     pub(super) test_manager: Vec<Field>,
 }
+
+/// Maximum length of a value in the table of changes, bytes.
+const TEXT_BYTES_MAX: usize = 300;
+const BOTH_CHANGED: &str =
+    "Another person changed this too. Your value is shown; it is what will be saved.";
 
 /// Where the form's texts come from: what was just entered, else what is stored.
 #[derive(Debug, Clone, Copy)]
@@ -70,7 +82,7 @@ impl<'a> Texts<'a> {
 }
 
 /// The fields for a connection of a connector with this schema. `search` is the address where the
-/// connector lists values.
+/// connector lists values, up to the name of the setting.
 pub(super) fn fields(schema: &Value, texts: Texts<'_>, search: &str) -> Fields {
     let all = declared(schema);
     let mut settings = Vec::new();
@@ -92,6 +104,7 @@ pub(super) fn fields(schema: &Value, texts: Texts<'_>, search: &str) -> Fields {
         name: vec![name.required(true)],
         settings,
         network: network(texts),
+        senders: senders::fields(texts),
         test_manager: test_manager(texts),
     }
 }
@@ -170,19 +183,60 @@ fn test_manager(texts: Texts<'_>) -> Vec<Field> {
     ]
 }
 
+impl Fields {
+    fn groups_mut(&mut self) -> [&mut Vec<Field>; 5] {
+        let Self { name, settings, network, senders, test_manager } = self;
+        [settings, name, network, senders, test_manager]
+    }
+}
+
 impl FormPage {
+    pub(super) fn all_fields(&self) -> impl Iterator<Item = &Field> {
+        let Fields { name, settings, network, senders, test_manager } = &self.fields;
+        let groups = [name, settings, network, senders, test_manager];
+        groups.into_iter().flatten().chain(self.report.iter().flat_map(ReportForm::fields))
+    }
+
+    /// Shows what another person changed, at its field too if both changed it.
+    pub(super) fn with_conflict(mut self, changes: Vec<OtherChange>) -> Self {
+        let both = changes.iter().filter(|it| it.own.is_some());
+        let report = self.report.iter_mut().flat_map(ReportForm::fields_mut);
+        let mut all: Vec<_> =
+            self.fields.groups_mut().into_iter().flatten().chain(report).collect();
+        for change in both {
+            if let Some(field) = all.iter_mut().find(|it| it.name == change.name) {
+                field.error = Some(BOTH_CHANGED.to_owned());
+            }
+        }
+        Self { conflict: Some(changes), ..self }
+    }
+
+    /// Shows the values that a connector listed for a setting.
+    pub(super) fn with_listed(mut self, setting: &str, shown: Listed) -> Self {
+        if let Some(Control::Lookup { listed, .. }) = self.setting_mut(setting) {
+            *listed = shown;
+        }
+        self
+    }
+
+    /// How the value of a setting is entered.
+    pub(super) fn setting_mut(&mut self, setting: &str) -> Option<&mut Control> {
+        let name = format!("{SETTING}{setting}");
+        let field = self.fields.settings.iter_mut().find(|it| it.name == name);
+        field.map(|it| &mut it.control)
+    }
+
+    /// Whether all groups of fields are open, because something in them may be marked.
+    fn is_open(&self) -> bool {
+        self.has_errors || self.conflict.is_some()
+    }
+
     /// Shows each error at its field; the others at the top.
     pub(super) fn with_errors(mut self, errors: Vec<SettingError>) -> Self {
         self.has_errors = !errors.is_empty();
         for SettingError { name, why } in errors {
             let report = self.report.iter_mut().flat_map(ReportForm::fields_mut);
-            let groups = [
-                &mut self.fields.settings,
-                &mut self.fields.name,
-                &mut self.fields.network,
-                &mut self.fields.test_manager,
-            ];
-            let mut all = groups.into_iter().flatten().chain(report);
+            let mut all = self.fields.groups_mut().into_iter().flatten().chain(report);
             let is_about = |field: &&mut Field| is_about(&field.name, &name);
             match all.find(is_about) {
                 Some(field) => field.error = Some(why),
@@ -191,6 +245,11 @@ impl FormPage {
         }
         self
     }
+}
+
+/// A value in the table of changes.
+fn shown_text(text: &str) -> String {
+    if text.is_empty() { "empty".to_owned() } else { shortened(text, TEXT_BYTES_MAX) }
 }
 
 /// Whether an error with this name belongs to a field.

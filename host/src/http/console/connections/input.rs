@@ -13,6 +13,7 @@ use crate::manifest::SettingError;
 use crate::secret::Secret;
 
 use super::schema::{Declared, SECRET, declared};
+use super::senders;
 
 /// Members of the report's settings that are templates.
 pub(super) const TEMPLATES: [&str; 3] =
@@ -33,6 +34,7 @@ pub(super) fn new_connection(
 ) -> Result<CreateConnection, Vec<SettingError>> {
     let all = declared(schema);
     let index_delay_s = index_delay_s(form).map_err(|error| vec![error])?;
+    let webhook_auth = senders::webhook_auth(form).map_err(|error| vec![error])?;
     let settings = entered_settings(form, &all).filter(|(it, value)| !it.is_default(value));
     Ok(CreateConnection {
         name: form.get("name").trim().to_owned(),
@@ -43,9 +45,9 @@ pub(super) fn new_connection(
         client_key: secret(form, "client_key"),
         test_manager: test_manager(form),
         test_manager_client_secret: secret(form, "test_manager_client_secret"),
-        webhook_auth: None,
-        webhook_secret: None,
-        webhook_secret_previous: None,
+        webhook_auth,
+        webhook_secret: secret(form, senders::SECRET),
+        webhook_secret_previous: secret(form, senders::SECRET_PREVIOUS),
         project: line(form, "project"),
         allow_private: form.is_checked("allow_private"),
         http1_only: form.is_checked("http1_only"),
@@ -71,6 +73,8 @@ pub(super) fn edit(
     let removed = removed.filter(|it| form.is_checked(&format!("remove.{}", it.name)));
     let mut edited: BTreeMap<_, _> = removed.map(|it| (it.name.to_owned(), None)).collect();
     edited.extend(secrets(form, &all).into_iter().map(|(name, value)| (name, Some(value))));
+    let webhook_auth = senders::webhook_auth(form).map_err(|error| vec![error])?;
+    let removes_previous = form.is_checked(senders::REMOVE_PREVIOUS);
     Ok(EditConnection {
         name: Some(form.get("name").trim().to_owned()),
         settings: changed_settings(form, &all, stored),
@@ -79,9 +83,11 @@ pub(super) fn edit(
         client_key: secret(form, "client_key").map(Some),
         test_manager: test_manager_edit(form),
         test_manager_client_secret: secret(form, "test_manager_client_secret"),
-        webhook_auth: None,
-        webhook_secret: None,
-        webhook_secret_previous: None,
+        webhook_auth: webhook_auth.map(Some),
+        webhook_secret: secret(form, senders::SECRET),
+        webhook_secret_previous: secret(form, senders::SECRET_PREVIOUS)
+            .map(Some)
+            .or(removes_previous.then_some(None)),
         project: Some(line(form, "project")),
         allow_private: Some(form.is_checked("allow_private")),
         http1_only: Some(form.is_checked("http1_only")),
@@ -185,7 +191,7 @@ pub(super) fn report_of(form: &Form) -> Result<Settings, Vec<SettingError>> {
             report.insert(member.to_owned(), text.into());
         }
     }
-    let fields: Vec<_> = (0..FIELDS_MAX).filter_map(|row| field(form, row)).collect();
+    let fields = field_rows(form);
     if !fields.is_empty() {
         report.insert("fields".to_owned(), fields.into());
     }
@@ -202,6 +208,11 @@ pub(super) fn report_of(form: &Form) -> Result<Settings, Vec<SettingError>> {
         }
     }
     if errors.is_empty() { Ok(report) } else { Err(errors) }
+}
+
+/// The rows of the field map that have a field.
+pub(super) fn field_rows(form: &Form) -> Vec<Value> {
+    (0..FIELDS_MAX).filter_map(|row| field(form, row)).collect()
 }
 
 /// A row of the field map: the tracker's field and the template of its value.

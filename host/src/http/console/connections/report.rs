@@ -22,7 +22,7 @@ use crate::report::Markup;
 use crate::store::DefectFilter;
 
 use super::form::Texts;
-use super::input::{JSON_MEMBERS, TEMPLATES, changed_report, report_of};
+use super::input::{JSON_MEMBERS, TEMPLATES, changed_report, field_rows, report_of};
 use super::{found, schema};
 
 /// Number of empty rows below the field map.
@@ -62,6 +62,10 @@ impl ReportForm {
         }
     }
 
+    pub(super) fn fields(&self) -> impl Iterator<Item = &Field> {
+        self.templates.iter().chain(&self.others).chain(self.map.iter().flatten())
+    }
+
     pub(super) fn fields_mut(&mut self) -> impl Iterator<Item = &mut Field> {
         self.templates.iter_mut().chain(&mut self.others).chain(self.map.iter_mut().flatten())
     }
@@ -85,7 +89,7 @@ fn title(member: &str) -> &'static str {
 fn map(texts: Texts<'_>) -> Vec<[Field; 3]> {
     let stored = texts.stored.and_then(|it| it.report.get("fields")?.as_array());
     let rows: Vec<[String; 3]> = match texts.form {
-        Some(form) => entered_rows(form),
+        Some(form) => field_rows(form).iter().map(stored_row).collect(),
         None => stored.into_iter().flatten().map(stored_row).collect(),
     };
     let empty = (0..EMPTY_ROWS).map(|_| [const { String::new() }; 3]);
@@ -97,11 +101,6 @@ fn stored_row(field: &Value) -> [String; 3] {
     let kind = if field.get("json").is_some() { "json" } else { "text" };
     let template = text(kind).unwrap_or_default();
     [text("field").unwrap_or_default(), kind.to_owned(), template]
-}
-
-fn entered_rows(form: &Form) -> Vec<[String; 3]> {
-    let report = report_of(form).unwrap_or_default();
-    report.get("fields").and_then(Value::as_array).into_iter().flatten().map(stored_row).collect()
 }
 
 fn row_fields(row: usize, [name, kind, template]: [String; 3]) -> [Field; 3] {

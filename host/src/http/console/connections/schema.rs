@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 use crate::http::console::form::Form;
-use crate::http::console::parts::{Control, Field};
+use crate::http::console::parts::{Control, Field, Listed};
 
 /// The prefix of a setting's field, so that it differs from fields of the host.
 pub(super) const SETTING: &str = "s.";
@@ -86,8 +86,8 @@ impl<'m> Declared<'m> {
         format!("{}{}", if self.is_secret() { SECRET } else { SETTING }, self.name)
     }
 
-    /// The field with this text; `is_set` says whether a secret has a value, `search` is where the
-    /// connector lists values.
+    /// The field with this text; `is_set` says whether a secret has a value, `search` is the address
+    /// where the connector lists values, up to the name of the setting.
     pub(super) fn field(&self, text: Option<String>, is_set: bool, search: &str) -> Field {
         let label = Some(self.text("title")).filter(|it| !it.is_empty()).unwrap_or(self.name);
         let control = if self.is_secret() {
@@ -109,9 +109,14 @@ impl<'m> Declared<'m> {
             let options = none.into_iter().chain(values.iter().map(option)).collect();
             return Control::Select { value, options };
         }
-        let is_list = self.kind() == Kind::List;
         if self.flag("jackfield:lookup") && !search.is_empty() {
-            return Control::Lookup { value, search: format!("{search}/{}", self.name), is_list };
+            let is_list = self.kind() == Kind::List;
+            let address = format!("{search}setting={}", self.name);
+            return Control::Lookup {
+                value,
+                is_list,
+                listed: Listed { address, ..Listed::default() },
+            };
         }
         match self.kind() {
             Kind::YesNo => Control::Check { checked: value == "true" },

@@ -102,7 +102,7 @@ fn unrecognised(recent: &RecentEvents) -> Option<Need> {
         why:
             "A sender with a valid webhook URL used a method or path that Jackfield does not know."
                 .to_owned(),
-        href: "/events?kind=unrecognised".to_owned(),
+        href: "/unrecognised".to_owned(),
         button: "Look",
     })
 }

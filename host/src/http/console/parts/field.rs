@@ -27,8 +27,44 @@ pub(in crate::http::console) enum Control {
     Check { checked: bool },
     /// A secret. Its value is never shown.
     Secret { is_set: bool },
-    /// A value that the connector can list, or several in lines; `search` is where it lists them.
-    Lookup { value: String, search: String, is_list: bool },
+    /// A value that the connector can list, or several in lines.
+    Lookup { value: String, is_list: bool, listed: Listed },
+}
+
+impl Control {
+    /// What it shows; `None` for a secret. A box that is not checked shows an empty text.
+    pub(in crate::http::console) fn text(&self) -> Option<String> {
+        match self {
+            Self::Input { value, .. }
+            | Self::Lines { value, .. }
+            | Self::Select { value, .. }
+            | Self::Lookup { value, .. } => Some(value.clone()),
+            Self::Check { checked } => Some(if *checked { "true" } else { "" }.to_owned()),
+            Self::Secret { .. } => None,
+        }
+    }
+
+    /// Takes a listed value over: as the value, or as another line of a list.
+    pub(in crate::http::console) fn take(&mut self, choice: &str) {
+        let Self::Lookup { value, is_list, .. } = self else { return };
+        let others = value.lines().map(str::trim).filter(|it| !it.is_empty() && *it != choice);
+        let lines: Vec<_> = others.filter(|_| *is_list).chain([choice]).collect();
+        *value = lines.join("\n");
+    }
+}
+
+/// What a connector listed for a field. Each value is a button, which takes it over into the form.
+#[derive(Debug, Clone, Default, Template)]
+#[template(path = "console/parts/listed.html")]
+pub(in crate::http::console) struct Listed {
+    /// Where the connector lists values.
+    pub(in crate::http::console) address: String,
+    /// What the person searched for.
+    pub(in crate::http::console) search: String,
+    /// The values with their labels; absent: nothing was looked up yet.
+    pub(in crate::http::console) choices: Option<Vec<(String, String)>>,
+    /// Whether a longer search shows others.
+    pub(in crate::http::console) more: bool,
 }
 
 impl Field {
