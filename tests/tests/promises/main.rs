@@ -33,6 +33,7 @@ mod egress_limits;
 mod environment;
 mod erasure;
 mod events;
+mod every_operation;
 mod exactly_once;
 mod fairness;
 mod front_door;

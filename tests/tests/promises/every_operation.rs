@@ -1,0 +1,240 @@
+//! Each operation of the admin API is used with success in one story, from an empty server to an empty
+//! server. The operations are read from the OpenAPI document, so a new one fails here until the story
+//! has a step for it.
+
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+
+use jackfield_tests::{Guest, Reply, ScriptedServer, Setup, TestHost, failed_test, wait_for};
+use serde_json::{Value, json};
+
+const KEY: &str = "k3y-of-the-tracker";
+
+struct Story {
+    host: TestHost,
+    tracker: ScriptedServer,
+    /// The operations that succeeded.
+    used: RefCell<BTreeSet<String>>,
+    /// Method, path and id of each operation.
+    operations: Vec<(String, String, String)>,
+}
+
+/// Whether a path is one of a template; a last `{path}` stands for several segments.
+fn is_of(template: &str, path: &str) -> bool {
+    let path = path.split('?').next().unwrap_or_default();
+    let (mut wanted, mut found) = (template.split('/').peekable(), path.split('/'));
+    while let Some(segment) = wanted.next() {
+        let Some(given) = found.next() else { return false };
+        if segment == "{path}" && wanted.peek().is_none() {
+            return true;
+        }
+        if segment != given && !segment.starts_with('{') {
+            return false;
+        }
+    }
+    found.next().is_none()
+}
+
+fn build(name: &str, number: u32) -> Guest {
+    Guest::named(name).with_build(number)
+}
+
+impl Story {
+    fn begin() -> Self {
+        let tracker = ScriptedServer::start(|exchange| {
+            let request = exchange.request;
+            match request.target.as_str() {
+                "/trackers.json" => Reply::json(200, r#"{"trackers":[{"id":1,"name":"Bug"}]}"#),
+                _ if request.is_post() => Reply::created(1),
+                _ => Reply::json(200, r#"{"issues":[],"total_count":0}"#),
+            }
+        });
+        let host = Setup::new()
+            .config("[create]\nin_doubt_s = \"never\"")
+            .guests(["good"])
+            .plugin("redmine", &Guest::example("redmine"))
+            .plugin("asks", &build("asks-more", 1))
+            .start();
+        let mut story = Self { host, tracker, used: RefCell::default(), operations: Vec::new() };
+        let document = story.host.admin().get("/openapi.json").expect(200);
+        for (path, methods) in document["paths"].as_object().expect("paths") {
+            for (method, described) in methods.as_object().expect("methods") {
+                let id = described["operationId"].as_str().expect("an id").to_owned();
+                story.operations.push((method.to_uppercase(), path.clone(), id));
+            }
+        }
+        story
+    }
+
+    /// Sends a request that must succeed, and notes its operation.
+    #[track_caller]
+    fn send(&self, method: &str, path: &str, body: &[u8]) -> Value {
+        let answer = self.host.admin().send(method, path, &[], body);
+        assert!((200..300).contains(&answer.status), "{method} {path}: {answer:?}");
+        let found = self.operations.iter().find(|(m, p, _)| m == method && is_of(p, path));
+        let (_, _, id) = found.unwrap_or_else(|| panic!("no operation is {method} {path}"));
+        self.used.borrow_mut().insert(id.clone());
+        serde_json::from_str(&answer.body).unwrap_or_default()
+    }
+
+    #[track_caller]
+    fn get(&self, path: &str) -> Value {
+        self.send("GET", path, b"")
+    }
+
+    #[track_caller]
+    fn post(&self, path: &str, body: &Value) -> Value {
+        self.send("POST", path, body.to_string().as_bytes())
+    }
+
+    #[track_caller]
+    fn delete(&self, path: &str) {
+        self.send("DELETE", path, b"");
+    }
+
+    fn looks_around(&self) {
+        assert!(self.get("/status")["version"].is_string());
+        assert_eq!(self.get("/account")["role"], "admin");
+        assert_eq!(self.get("/openapi.json")["openapi"], "3.1.0");
+        self.get("/docs");
+        assert_eq!(self.get("/connections")["connections"], json!([]));
+    }
+
+    fn brings_connectors(&self) {
+        for number in [1, 2] {
+            let put = self.send("PUT", "/connectors/c", &build("instant", number).bytes);
+            assert_eq!(put["sha256"], build("instant", number).sha256());
+        }
+        let back = self.post("/connectors/c/rollback", &json!({}));
+        assert_eq!(back["sha256"], build("instant", 1).sha256());
+        assert_eq!(self.get("/connectors/c")["sha256"], build("instant", 1).sha256());
+        self.delete("/connectors/c");
+        let left = self.get("/connectors")["connectors"].clone();
+        assert_eq!(left.as_array().map(Vec::len), Some(3), "{left}");
+    }
+
+    fn connects(&self) {
+        let url = self.tracker.url();
+        let of_new =
+            json!({"setting": "tracker", "settings": {"url": url}, "secrets": {"api-key": KEY}});
+        let listed = self.post("/connectors/redmine/choices", &of_new);
+        assert_eq!(listed["choices"][0]["label"], "Bug");
+        let body = json!({"name": "issues", "connector": "redmine", "secrets": {"api-key": KEY},
+            "settings": {"url": url, "project": "qa", "tracker": "Bug"}});
+        self.post("/connections", &body);
+        let listed = self.post("/connections/issues/choices", &json!({"setting": "tracker"}));
+        assert_eq!(listed["choices"][0]["label"], "Bug");
+        let body = json!({"name": "qa", "connector": "good", "settings": {"url": url}});
+        assert!(self.post("/connections", &body)["webhook_url"].is_string());
+        assert!(self.post("/connections/qa/try", &json!({}))["steps"].is_array());
+        let edit = json!({"index_delay_s": 1}).to_string();
+        let edited = self.send("PATCH", "/connections/qa", edit.as_bytes());
+        assert_eq!(edited["index_delay_s"], 1);
+        let path = json!({"path": "/tm/new", "kind": "create-defect"});
+        let mapped = self.post("/connections/qa/paths", &path);
+        assert_eq!(mapped["webhook_paths"]["create_defect"], json!(["/tm/new"]));
+        let rotated = self.post("/connections/qa/rotate-token", &json!({}));
+        assert!(rotated["webhook_url"].is_string());
+        let preview = self.post("/connections/qa/preview", &json!({"failed_test": failed_test()}));
+        assert!(preview["title"].is_string());
+        assert_eq!(self.post("/connections/qa/pause", &json!({}))["paused"], true);
+        assert_eq!(self.post("/connections/qa/resume", &json!({}))["paused"], false);
+    }
+
+    fn moves_connections_as_a_file(&self) {
+        let mut file = self.get("/export");
+        file["connections"]["qa"]["index_delay_s"] = json!(2);
+        let applied = self.post("/apply", &file);
+        assert_eq!(self.get("/connections/qa")["index_delay_s"], 2, "{applied}");
+    }
+
+    fn consents(&self) {
+        let body = json!({"name": "old", "connector": "asks", "secrets": {"key": KEY},
+            "settings": {"url": self.tracker.url()}});
+        self.post("/connections", &body);
+        self.host.replace("asks", &build("asks-more", 2));
+        let sha256 = build("asks-more", 2).sha256();
+        wait_for("the connection to wait for consent", 20, || {
+            self.get("/connections/old")["needs_consent"].is_array().then_some(())
+        });
+        let accepted = self.post(&format!("/connections/old/accept?sha256={sha256}"), &json!({}));
+        assert_eq!(accepted["accepted_sha256"], json!(sha256));
+    }
+
+    fn handles_events(&self) {
+        self.post("/connections/qa/record", &json!({"for_s": 600}));
+        let created = self.post("/connections/qa/hook/defects", &failed_test());
+        assert_eq!(created["id"], "1");
+        self.get("/connections/qa/hook/kpis/project/7/defectstatus");
+        let events = self.get("/events?kind=create-defect")["events"].clone();
+        let id = events[0]["id"].as_str().expect("an event");
+        assert_eq!(self.get(&format!("/events/{id}"))["outcome"], "created");
+        let recording = self.get(&format!("/events/{id}/recording"));
+        assert_eq!(recording["runs"].as_array().map(Vec::len), Some(1), "{recording}");
+        let posts = self.tracker.posts();
+        self.post(&format!("/events/{id}/replay"), &json!({}));
+        assert_eq!(self.tracker.posts(), posts, "a replay reached the tracker");
+        self.delete("/connections/qa/record");
+    }
+
+    fn decides_about_defects(&self) {
+        let defects = self.get("/defects")["defects"].clone();
+        let id = defects[0]["id"].as_str().expect("a defect").to_owned();
+        assert_eq!(self.get(&format!("/defects/{id}"))["state"], "created");
+        self.post(&format!("/defects/{id}/release"), &json!({}));
+        self.tracker.set_script(|exchange| match exchange.request.is_post() {
+            true => Reply::reset(),
+            false => Reply::json(200, r#"{"issues":[],"total_count":0}"#),
+        });
+        let test = failed_test();
+        let in_doubt = wait_for("a defect in doubt", 30, || {
+            drop(self.host.admin().json("POST", "/connections/qa/hook/defects", &test));
+            self.host.defect_in_doubt()
+        });
+        let path = format!("/defects/{in_doubt}/resolve");
+        assert_eq!(self.post(&path, &json!({"adopt": "QA-17"}))["state"], "created");
+    }
+
+    fn lets_others_in(&self) {
+        let created = self.post("/tokens", &json!({"name": "ann", "role": "viewer"}));
+        let listed = self.get("/tokens")["tokens"].clone();
+        assert_eq!(listed[0]["name"], "ann", "{listed}");
+        self.delete(&format!("/tokens/{}", created["id"].as_str().expect("an id")));
+        let log = self.get("/audit")["entries"].clone();
+        assert_eq!(log[0]["action"], "token.revoke", "{log}");
+    }
+
+    fn ends(&self) {
+        for name in ["issues", "old", "qa"] {
+            self.delete(&format!("/connections/{name}?force=true"));
+        }
+        assert_eq!(self.get("/connections")["connections"], json!([]));
+    }
+}
+
+#[test]
+fn a_story_uses_every_operation_of_the_admin_api() {
+    let story = Story::begin();
+    story.looks_around();
+    story.brings_connectors();
+    story.connects();
+    story.moves_connections_as_a_file();
+    story.consents();
+    story.handles_events();
+    story.decides_about_defects();
+    story.lets_others_in();
+    story.ends();
+    let used = story.used.borrow();
+    let missing: Vec<_> = story.operations.iter().filter(|it| !used.contains(&it.2)).collect();
+    assert!(missing.is_empty(), "no step of the story uses {missing:?}");
+}
+
+#[test]
+fn a_path_belongs_to_one_template() {
+    assert!(is_of("/connections/{id}", "/connections/qa"));
+    assert!(is_of("/connections/{id}/hook/{path}", "/connections/qa/hook/kpis/project/7"));
+    assert!(is_of("/events", "/events?kind=kpis"));
+    assert!(!is_of("/connections/{id}", "/connections"));
+    assert!(!is_of("/connections/{id}", "/connections/qa/try"));
+    assert!(!is_of("/connections/{id}/try", "/connections/qa/pause"));
+}
