@@ -12,7 +12,7 @@ use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use chacha20poly1305::aead::Generate;
 use data_encoding::BASE64URL_NOPAD;
@@ -234,14 +234,18 @@ fn overlap_count(text: &[u8]) -> usize {
     most
 }
 
-/// Reads a secret from a file that is in one of `roots`, after symbolic links are resolved.
+/// Reads a secret from a file that is in one of `roots`, after symbolic links are resolved. The error
+/// for another path does not say whether it exists.
 fn read_file_below(path: &Path, roots: &[PathBuf]) -> Result<Secret, SecretError> {
     let failed = |error| SecretError::File(path.to_owned(), error);
-    let real = path.canonicalize().map_err(failed)?;
-    let is_allowed =
-        roots.iter().filter_map(|root| root.canonicalize().ok()).any(|root| real.starts_with(root));
-    if !is_allowed {
-        return Err(SecretError::FileNotAllowed(path.to_owned()));
+    let outside = || SecretError::FileNotAllowed(path.to_owned());
+    let leads_up = path.components().any(|part| part == Component::ParentDir);
+    let is_named_below = !leads_up && roots.iter().any(|root| path.starts_with(root));
+    let real = path.canonicalize();
+    let real = real.map_err(|error| if is_named_below { failed(error) } else { outside() })?;
+    let mut real_roots = roots.iter().filter_map(|root| root.canonicalize().ok());
+    if !real_roots.any(|root| real.starts_with(root)) {
+        return Err(outside());
     }
     Ok(Secret::new(std::fs::read_to_string(&real).map_err(failed)?))
 }
@@ -297,6 +301,10 @@ mod tests {
         let file = |name: &str| format!("file:{}", folder.path().join(name).display());
         assert_eq!(get(file("roots/key")).unwrap().reveal(), "value");
         assert!(matches!(get(file("roots/../outside")), Err(SecretError::FileNotAllowed(_))));
+        let missing = [file("missing"), file("roots/../missing")];
+        for path in missing {
+            assert!(matches!(get(path), Err(SecretError::FileNotAllowed(_))));
+        }
         for variable in ["PATH", KEY_VARIABLE, NEW_KEY_VARIABLE] {
             let refused = get(format!("env:{variable}"));
             assert!(matches!(refused, Err(SecretError::EnvNotAllowed(_))), "{variable}");

@@ -24,7 +24,8 @@ use crate::domain::{
 use crate::secret::{Sealed, TokenHash};
 
 pub use self::accounts::{
-    ACCOUNT_TOKENS_MAX, AccountStore, AuditFilter, AuditRetention, AuditStore, SESSIONS_MAX,
+    ACCOUNT_SESSIONS_MAX, ACCOUNT_TOKENS_MAX, AccountStore, AuditFilter, AuditRetention,
+    AuditStore, SESSIONS_MAX,
 };
 pub use self::error::{DatabaseError, StoreError};
 pub use self::sqlite::SqliteStore;

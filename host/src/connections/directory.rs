@@ -12,13 +12,16 @@ use jiff::Timestamp;
 use parking_lot::Mutex as SyncMutex;
 use tokio::sync::Mutex;
 
-use crate::domain::{Clock, ConnectionId, ConnectionRecord, ConnectorName, shown_secret_name};
+use crate::domain::{
+    Clock, Connection, ConnectionId, ConnectionRecord, ConnectorName, shown_secret_name,
+};
 use crate::egress::ActiveConnection;
 use crate::secret::{Sealed, Sealer, Secret, TokenHash};
 use crate::store::{StoreError, StoredConnection, TokenExpiry};
 
 use super::Dependencies;
 use super::validation::resolve;
+use super::webhook_auth::webhook_secret_problem;
 
 /// All connections, as the last load read them.
 #[derive(Default)]
@@ -222,7 +225,7 @@ impl Entry {
             return Self { active, record, secrets, has_references, problems, loaded_at };
         }
         let UnsealedSecrets { values, has_references, mut problems } =
-            unseal(record.connection.id, &secrets, deps);
+            unseal(&record.connection, &secrets, deps);
         let active = match unchanged.filter(|before| before.active.has_secrets(&values)) {
             Some(before) => Arc::clone(&before.active),
             None => {
@@ -246,19 +249,27 @@ struct UnsealedSecrets {
     problems: Vec<String>,
 }
 
-/// Opens the sealed secrets of a connection, and reads those that are references.
+/// Opens the sealed secrets of a connection, and reads those that are references. A file may be empty
+/// now: a secret that is too short for senders is left out, so that no request is accepted without one.
 fn unseal(
-    id: ConnectionId,
+    connection: &Connection,
     secrets: &BTreeMap<String, Sealed>,
     deps: &Dependencies,
 ) -> UnsealedSecrets {
     let mut unsealed = UnsealedSecrets::default();
     for (name, sealed) in secrets {
-        let place = Sealer::place(&id.to_string(), name);
+        let place = Sealer::place(&connection.id.to_string(), name);
         let value = deps.sealer.open_sealed(&place, sealed).and_then(|secret| {
             unsealed.has_references |= secret.is_reference();
             resolve(name, &secret, &deps.config.now())
         });
+        let value =
+            value.map_err(|error| error.to_string()).and_then(
+                |value| match webhook_secret_problem(connection, name, &value) {
+                    Some(why) => Err(why),
+                    None => Ok(value),
+                },
+            );
         match value {
             Ok(value) => {
                 unsealed.values.insert(name.clone(), value);

@@ -25,7 +25,8 @@ pub struct Preview {
 }
 
 impl Connections {
-    /// Renders the report of a failed test. `edit` changes the stored settings for this preview.
+    /// Renders the report of a failed test. `edit` changes the stored settings for this preview. It
+    /// cannot show what the stored settings mask: whoever may see a preview may not change them.
     ///
     /// # Errors
     /// No such connection, or which settings cannot be used.
@@ -39,8 +40,10 @@ impl Connections {
         let active = active.ok_or(ConnectionError::Store(StoreError::NotFound("connection")))?;
         let mut object = active.connection.report.clone();
         change(&mut object, edit);
-        let settings = ReportSettings::check(&object)
+        let mut settings = ReportSettings::check(&object)
             .map_err(|all| ConnectionError::Invalid(all.into_iter().map(error).collect()))?;
+        let stored = ReportSettings::check(&active.connection.report).unwrap_or_default();
+        settings.mask.include(stored.mask);
         let limits = self.limits(&active.connection);
         let deadline = Instant::now() + Duration::from_millis(limits.create_answer_ms);
         let source = self.deps.test_manager.source(&active, test, &limits);

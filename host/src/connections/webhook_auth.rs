@@ -95,7 +95,7 @@ impl Connections {
             let place = Sealer::place(&connection.id.to_string(), name);
             let secret = self.deps.sealer.open_sealed(&place, sealed).ok()?;
             let secret = resolve(name, &secret, &self.deps.config.now()).ok()?;
-            let why = value_problem(connection.webhook_auth.credential.as_ref(), &secret)?;
+            let why = webhook_secret_problem(connection, name, &secret)?;
             Some(SettingError { name: shown_secret_name(name).to_owned(), why })
         };
         sealed.filter_map(problem).collect()
@@ -159,6 +159,17 @@ fn secret_problem(connection: &Connection) -> Option<SettingError> {
         }
         (None, false) => None,
     }
+}
+
+/// The reason why senders cannot use a secret of the connection; `None` if they can, or if it is not
+/// for them.
+pub(super) fn webhook_secret_problem(
+    connection: &Connection,
+    name: &str,
+    secret: &Secret,
+) -> Option<String> {
+    let credential = connection.webhook_auth.credential.as_ref();
+    is_webhook_secret(name).then(|| value_problem(credential, secret)).flatten()
 }
 
 /// The reason why senders cannot use a secret with this credential; `None` if they can.

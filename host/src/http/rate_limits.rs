@@ -19,6 +19,8 @@ pub(super) struct RateLimits {
     /// Other requests of each connection. They have a separate rate, so that they never use up the
     /// rate of Create Defect.
     others: Rate<ConnectionId>,
+    /// Probes of connections that ask senders for a credential, which a probe does not show.
+    probes: Rate<ConnectionId>,
     /// Events of requests over the rate, and events that store the headers and body of a request.
     odd_events: Rate<ConnectionId>,
     /// Events of requests that match no connection, for each client address.
@@ -31,6 +33,17 @@ pub(super) struct RateLimits {
     pub(super) login_lines: Rate<()>,
 }
 
+/// The rate that a request of a connection counts against.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum RateKind {
+    /// A Create Defect request.
+    Click,
+    /// Another request of a sender.
+    Other,
+    /// A probe that shows no credential although the connection asks for one.
+    Probe,
+}
+
 impl Default for RateLimits {
     fn default() -> Self {
         // The configuration sets the rate at each request.
@@ -38,6 +51,7 @@ impl Default for RateLimits {
         Self {
             clicks: requests(),
             others: requests(),
+            probes: requests(),
             odd_events: Rate::new(1.0, 30),
             no_connection_by_client: Rate::new(0.5, 20),
             no_connection: Rate::new(5.0, 50),
@@ -56,10 +70,14 @@ impl RateLimits {
         &self,
         config: &Webhook,
         connection: ConnectionId,
-        is_click: bool,
+        kind: RateKind,
         now: Instant,
     ) -> Result<(), Duration> {
-        let rate = if is_click { &self.clicks } else { &self.others };
+        let rate = match kind {
+            RateKind::Click => &self.clicks,
+            RateKind::Other => &self.others,
+            RateKind::Probe => &self.probes,
+        };
         let limit = RateLimit::new(config.requests_per_s.into(), config.requests_burst);
         rate.take_within(limit, &connection, now)
     }
@@ -101,11 +119,13 @@ mod tests {
         let (rate_limits, now) = (RateLimits::default(), Instant::now());
         let config = Webhook::default();
         let id = ConnectionId(Uuid::nil());
-        let answered = |is_click| {
-            let take = || rate_limits.take_request(&config, id, is_click, now);
+        let answered = |kind| {
+            let take = || rate_limits.take_request(&config, id, kind, now);
             (0..999).filter(|_| take().is_ok()).count()
         };
-        assert_eq!((answered(false), answered(true)), (200, 200));
+        for kind in [RateKind::Probe, RateKind::Other, RateKind::Click] {
+            assert_eq!(answered(kind), 200, "{kind:?}");
+        }
     }
 
     #[test]

@@ -5,9 +5,11 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use askama::Template;
 use axum::Form;
+use axum::body::{Body, to_bytes};
 use axum::extract::{FromRequest as _, FromRequestParts, Query, Request, State};
 use axum::http::header::{
     CACHE_CONTROL, CONTENT_SECURITY_POLICY, LOCATION, REFERRER_POLICY, SET_COOKIE,
@@ -17,6 +19,7 @@ use axum::http::{HeaderValue, StatusCode, Uri};
 use axum::response::{Html, IntoResponse, Response};
 use data_encoding::BASE64URL_NOPAD;
 use serde::Deserialize;
+use tokio::time::timeout;
 use url::Url;
 
 use crate::accounts::{Accounts, Intent, SESSION_S, TokenLogin};
@@ -33,6 +36,9 @@ use super::{AppState, auth, same_site};
 const POLICY: &str =
     "default-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
 /// A path that is only used to read other paths.
+/// Maximum size of the form to sign in, and the time for it to arrive: strangers send it.
+const FORM_BYTES_MAX: usize = 8 * 1024;
+const FORM_TIMEOUT: Duration = Duration::from_secs(10);
 const NOWHERE: &str = "http://host.invalid/";
 
 /// A request of a browser that is signed in. As an extractor, it sends other browsers to the page
@@ -204,7 +210,16 @@ pub(super) async fn sign_in(
         audit::refused(&app, asker, (audit::BEGIN_SESSION, None), problem.code()).await;
         return Err(problem);
     }
-    let form = Form::<SignInForm>::from_request(request, &()).await;
+    let (head, body) = request.into_parts();
+    let body = match timeout(FORM_TIMEOUT, to_bytes(body, FORM_BYTES_MAX)).await {
+        Ok(Ok(body)) => Body::from(body),
+        Ok(Err(_)) | Err(_) => {
+            return Err(Problem::bad_request(
+                "the form is too large, or did not arrive completely",
+            ));
+        }
+    };
+    let form = Form::<SignInForm>::from_request(Request::from_parts(head, body), &()).await;
     let Form(SignInForm { token, next }) =
         form.map_err(|rejection| Problem::bad_request(rejection.body_text()))?;
     let (token, next) = (Secret::new(token).trimmed(), local_path(&next));

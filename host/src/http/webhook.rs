@@ -128,7 +128,9 @@ async fn handle(app: Arc<AppState>, target: Target, request: Request) -> Respons
         };
         let connection = active.as_ref().map(|active| active.connection.id);
         let is_odd = is_refused || kind == EventKind::Unrecognised;
-        let is_stranger = answer.refuses_sender();
+        let asks =
+            active.as_ref().is_some_and(|it| it.connection.webhook_auth.credential.is_some());
+        let is_stranger = answer.refuses_sender() || asks && kind == EventKind::Probe;
         let counted = connection.filter(|_| !is_stranger);
         if !app.rate_limits.stores_event(counted, client, is_odd, started) {
             return answer.response;

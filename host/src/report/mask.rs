@@ -75,6 +75,18 @@ impl Default for MaskSettings {
     }
 }
 
+impl MaskSettings {
+    /// Adds what other settings mask.
+    pub fn include(&mut self, other: Self) {
+        self.defaults |= other.defaults;
+        for (own, others) in [(&mut self.names, other.names), (&mut self.patterns, other.patterns)]
+        {
+            let missing: Vec<_> = others.into_iter().filter(|it| !own.contains(it)).collect();
+            own.extend(missing);
+        }
+    }
+}
+
 /// The compiled patterns and the names, ready for use.
 #[derive(Debug)]
 pub struct Mask {

@@ -11,6 +11,8 @@ use crate::secret::TokenHash;
 pub const ACCOUNT_TOKENS_MAX: usize = 1_000;
 /// Maximum number of sessions. Another sign-in ends the session that would end first.
 pub const SESSIONS_MAX: usize = 1_000;
+/// Maximum number of sessions of one account, so that one account cannot sign the others out.
+pub const ACCOUNT_SESSIONS_MAX: usize = 20;
 
 /// The operations on accounts, the same for every implementation of the store.
 #[async_trait]

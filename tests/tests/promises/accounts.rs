@@ -1,6 +1,8 @@
 //! Accounts: named tokens are shown once and stored as hashes; a browser signs in with a token and
 //! gets a session that no script reads and no other site uses; an account sees only what is its own.
 
+use std::io::{Read as _, Write as _};
+
 use jackfield_tests::{Answer, Client, Setup, TestHost, failed_test, with_database};
 use serde_json::{Value, json};
 
@@ -328,4 +330,40 @@ fn a_trusted_proxy_names_who_signed_in_and_nobody_else_can() {
     let headers = [proxied, user, role];
     let refused = host.anonymous().send("GET", "/api/v1/account", &headers, b"");
     refused.assert_problem(401, "unauthorized");
+}
+
+#[test]
+fn an_account_that_signs_in_often_ends_only_its_own_sessions() {
+    let host = Setup::new().start();
+    let (_, token) = create(&host, &json!({"name": "viewer", "role": "viewer"}));
+    let admin = Browser::sign_in(&host, host.admin_token());
+    let first = Browser::sign_in(&host, &token);
+    let others: Vec<_> = (0..20).map(|_| Browser::sign_in(&host, &token)).collect();
+    assert_eq!(first.get("/connections").status, 303, "the first session of twenty-one goes on");
+    assert_eq!(others.last().expect("a session").get("/connections").status, 200);
+    assert_eq!(admin.get("/connections").status, 200);
+}
+
+/// A stranger's body takes no memory: it is refused before it arrives, or at a few kilobytes.
+#[test]
+fn the_body_of_a_stranger_is_not_read() {
+    let host = Setup::new().start();
+    let form = format!("token={}", "x".repeat(9_000));
+    let kind = ("content-type", "application/x-www-form-urlencoded");
+    let large = host.anonymous().send("POST", "/sign-in", &[kind], form.as_bytes());
+    assert_eq!(large.status, 400, "{large:?}");
+    for path in ["/connections/new", "/accounts", "/theme", "/api/v1/connections"] {
+        let address = host.url().trim_start_matches("http://");
+        let mut stream = std::net::TcpStream::connect(address).expect("a connection");
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-length: 1000000\r\n\
+             content-type: application/x-www-form-urlencoded\r\n\r\n"
+        );
+        stream.write_all(head.as_bytes()).expect("the head is sent");
+        stream.set_read_timeout(Some(std::time::Duration::from_secs(10))).expect("a time-out");
+        let mut start = [0; 12];
+        stream.read_exact(&mut start).unwrap_or_else(|error| panic!("{path}: {error}"));
+        let status = &start[9..];
+        assert!(status == b"303" || status == b"401", "{path}: {start:?}");
+    }
 }

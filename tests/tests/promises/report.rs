@@ -186,6 +186,16 @@ fn a_preview_shows_what_test_manager_knows() {
     for part in ["## What was expected", "## End of the robot's log", "- Test execution: "] {
         assert!(description.contains(part), "{part:?} is not in {description}");
     }
+    // Whoever may see a preview may not switch the mask off.
+    let unmasked = json!({"mask": {"defaults": false}});
+    for log in &failed {
+        let test = json!({
+            "test_execution_id": log["execution"], "test_case_id": log["case"],
+            "variation_id": log["variation"], "link": log["link"],
+        });
+        let shown = preview(&host, &json!({"failed_test": test, "report": unmasked}));
+        assert!(!shown.to_string().contains("S3cr3t-of-the-test!"), "{shown}");
+    }
     let kinds: Vec<_> = shown["attachments"].as_array().expect("files").iter().collect();
     assert!(kinds.iter().any(|file| file["kind"] == "screenshot"), "{shown}");
     assert!(kinds.iter().any(|file| file["kind"] == "robot-log"), "{shown}");

@@ -285,6 +285,13 @@ fn refused_requests_use_up_neither_the_rate_nor_the_disk() {
                 .assert_problem(401, "sender-refused");
         }
     }
+    // Probes need no credential, and have a rate of their own.
+    for _ in 0..20 {
+        let path = &connection.webhook_path;
+        host.anonymous().attempt("POST", path, &[], b"").expect("an answer");
+        let path = format!("{path}/isalive");
+        host.anonymous().attempt("GET", &path, &[], b"").expect("an answer");
+    }
     let bearer = format!("Bearer {NEW}");
     let last = create(&host, &connection, &[("authorization", &bearer)]);
     last.assert_status(200);
@@ -293,6 +300,9 @@ fn refused_requests_use_up_neither_the_rate_nor_the_disk() {
     let refused = |event: &&Value| event["outcome"] == "sender-refused";
     let stored = events["events"].as_array().expect("events").iter().filter(refused).count();
     assert!((1..=25).contains(&stored), "{stored} events of 80 refused requests");
+    let probes = events["events"].as_array().expect("events").iter();
+    let probes = probes.filter(|event| event["kind"] == "probe").count();
+    assert!(probes <= 25, "{probes} events of 40 probes");
 }
 
 #[test]
@@ -312,6 +322,12 @@ fn a_secret_in_a_file_is_read_again_and_an_unusable_one_refuses_every_sender() {
     fs::write(&file, OLD).expect("the secret is written");
     wait_for("the new value to be accepted", 10, || (status(OLD) == 200).then_some(()));
     assert_eq!(status(NEW), 401);
+    // A file that is written again is empty for a moment.
+    fs::write(&file, "").expect("the file is empty");
+    wait_for("the empty value to be refused", 10, || (status(OLD) == 401).then_some(()));
+    for bearer in ["Bearer", "Bearer ", "bearer  "] {
+        assert_eq!(create(&host, &connection, &[("authorization", bearer)]).status, 401);
+    }
     fs::remove_file(&file).expect("the secret is removed");
     wait_for("the removed value to be refused", 10, || (status(OLD) == 401).then_some(()));
     let shown = host.connection("qa")["last_error"]["detail"].to_string();

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use askama::Template;
+use axum::body::Body;
 use axum::extract::{FromRequestParts, Request, State};
 use axum::http::header::{
     CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
@@ -72,6 +73,8 @@ pub(in crate::http) async fn frame(
 ) -> Response {
     let is_part = is_part(request.headers());
     let Some(account) = request.extensions().get::<Account>().cloned() else {
+        // A stranger's body is never read, so it takes no memory.
+        *request.body_mut() = Body::empty();
         return if is_part { load_again() } else { next.run(request).await };
     };
     // A client with a token instead of a session needs no token against other sites.

@@ -15,6 +15,7 @@ use crate::egress::ActiveConnection;
 use crate::http::AppState;
 use crate::http::clients::mark_known;
 use crate::http::problem::Problem;
+use crate::http::rate_limits::RateKind;
 
 use super::body::{self, ReadBody};
 use super::classify::WebhookKind;
@@ -42,12 +43,14 @@ impl UnreadRequest<'_> {
             return (ReadBody::default(), Some(problem));
         }
         if *self.kind == WebhookKind::Probe {
-            return self.read_within_rate(app, body).await;
+            let counted = self.count(app, self.rate_of_probe());
+            return self.read_if(counted, body).await;
         }
         match sender::check_headers(self.active, self.headers, self.received_at) {
             Ok(None) => {
                 mark_known(self.extensions);
-                self.read_within_rate(app, body).await
+                let counted = self.count(app, self.rate_of_sender());
+                self.read_if(counted, body).await
             }
             Ok(Some(pending)) => {
                 let (body, sent) = body::read_sent(self.headers, body).await;
@@ -64,8 +67,8 @@ impl UnreadRequest<'_> {
     }
 
     /// Reads the body, unless the connection is over its rate.
-    async fn read_within_rate(&self, app: &AppState, body: Body) -> Admitted {
-        match self.count(app) {
+    async fn read_if(&self, counted: Result<(), Problem>, body: Body) -> Admitted {
+        match counted {
             Ok(()) => (body::read(self.headers, body).await, None),
             Err(problem) => (ReadBody::default(), Some(problem)),
         }
@@ -75,17 +78,33 @@ impl UnreadRequest<'_> {
     /// is right.
     fn require(&self, app: &AppState, shown: Result<(), Problem>, body: ReadBody) -> Admitted {
         let is_probe = *self.kind == WebhookKind::CreateOrProbe && body.is_empty();
-        let admitted =
-            if is_probe { Ok(()) } else { shown.inspect(|()| mark_known(self.extensions)) };
-        (body, admitted.and_then(|()| self.count(app)).err())
+        let counted = match (is_probe, shown) {
+            (true, Err(_)) => self.count(app, RateKind::Probe),
+            (_, shown) => shown.and_then(|()| {
+                mark_known(self.extensions);
+                self.count(app, self.rate_of_sender())
+            }),
+        };
+        (body, counted.err())
     }
 
-    /// Counts the request against the rate of its connection.
-    fn count(&self, app: &AppState) -> Result<(), Problem> {
-        let is_click = matches!(self.kind, WebhookKind::CreateOrProbe | WebhookKind::Create);
+    fn rate_of_sender(&self) -> RateKind {
+        match self.kind {
+            WebhookKind::CreateOrProbe | WebhookKind::Create => RateKind::Click,
+            _ => RateKind::Other,
+        }
+    }
+
+    fn rate_of_probe(&self) -> RateKind {
+        let asks = self.active.connection.webhook_auth.credential.is_some();
+        if asks { RateKind::Probe } else { RateKind::Other }
+    }
+
+    /// Counts the request against a rate of its connection.
+    fn count(&self, app: &AppState, kind: RateKind) -> Result<(), Problem> {
         let id = self.active.connection.id;
         let config = app.services.config.now();
-        let counted = app.rate_limits.take_request(&config.webhook, id, is_click, Instant::now());
+        let counted = app.rate_limits.take_request(&config.webhook, id, kind, Instant::now());
         counted.map_err(|wait: Duration| Problem::rate_limited(OVER_RATE, wait))
     }
 }

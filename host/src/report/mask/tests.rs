@@ -97,3 +97,17 @@ fn patterns_that_cannot_be_used_are_named() {
         assert!(error.to_string().contains(why), "{error}");
     }
 }
+
+#[test]
+fn settings_that_include_others_mask_at_least_what_they_mask() {
+    let with = |defaults, name: &str| MaskSettings {
+        defaults,
+        names: vec![name.to_owned()],
+        patterns: Vec::new(),
+    };
+    let mut settings = with(false, "iban");
+    settings.include(with(true, "pin"));
+    settings.include(with(false, "iban"));
+    assert_eq!(settings.names, ["iban", "pin"]);
+    assert!(settings.defaults);
+}

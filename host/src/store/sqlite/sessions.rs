@@ -12,9 +12,9 @@ use super::errors::Unreadable;
 use super::statements::{Statements as _, from_row};
 use crate::domain::{Session, StringEnum as _, TokenId};
 use crate::secret::TokenHash;
-use crate::store::{SESSIONS_MAX, StoreError};
+use crate::store::{ACCOUNT_SESSIONS_MAX, SESSIONS_MAX, StoreError};
 
-/// Adds a session. If there are too many, deletes those that would end first.
+/// Adds a session. If there are too many, of its account or in all, deletes those that would end first.
 pub(super) fn create(db: &Connection, session: Session, hash: TokenHash) -> Result<(), StoreError> {
     db.change(
         "INSERT INTO sessions (hash, token_id, name, role, connections, created_at, expires_at)
@@ -33,6 +33,11 @@ pub(super) fn create(db: &Connection, session: Session, hash: TokenHash) -> Resu
         Some(ErrorCode::ConstraintViolation) => StoreError::NotFound("token"),
         _ => error.into(),
     })?;
+    db.change(
+        "DELETE FROM sessions WHERE hash IN (
+             SELECT hash FROM sessions WHERE name = ? ORDER BY expires_at DESC LIMIT -1 OFFSET ?)",
+        params![&session.account.name, ACCOUNT_SESSIONS_MAX],
+    )?;
     db.change(
         "DELETE FROM sessions WHERE hash IN (
              SELECT hash FROM sessions ORDER BY expires_at DESC LIMIT -1 OFFSET ?)",
