@@ -4,6 +4,7 @@
 //! Contains no rules of its own: decisions belong in the rooms below.
 
 mod background;
+mod backup;
 mod checker;
 mod data;
 mod descriptors;
@@ -43,6 +44,7 @@ use background::Background;
 use reload::FrontLimits;
 use sockets::Listeners;
 
+pub use backup::{Copied, back_up, restore};
 pub use checker::{CheckedFile, Checker};
 pub use descriptors::Descriptors;
 pub use invoker::{Exchanges, Invocation, Invoked, Invoker, TapeEnd};

@@ -1,13 +1,14 @@
 //! The command line: reads arguments, prints tables or JSON, and ends with an exit code.
 //!
 //! Commands that act on a server use its admin API. No command opens the store itself; `secrets
-//! rotate` calls `app`, and works only while no server runs. Exit codes: 0 success, 1 refused or
+//! rotate`, `backup` and `restore` call `app`. Exit codes: 0 success, 1 refused or
 //! failed (one line on stderr, with `--json` as JSON), 2 wrong usage.
 
 mod apply;
 mod audit;
 #[cfg(feature = "author")]
 mod author;
+mod backup;
 mod check;
 mod client;
 mod connections;
@@ -125,6 +126,10 @@ enum Command {
     /// Rotate the key that encrypts secrets
     #[command(subcommand)]
     Secrets(secrets::Command),
+    /// Copy the data folder, also while its server runs
+    Backup(backup::Backup),
+    /// Put a backup into a data folder
+    Restore(backup::Restore),
     /// Diagnose the installation and suggest fixes
     Doctor(doctor::Arguments),
     /// Compile one component; the server starts this process itself
@@ -182,6 +187,8 @@ fn run_command(arguments: Arguments, output: Output) -> anyhow::Result<ExitCode>
         Command::Tokens(command) => command.run(&server, output)?,
         Command::Audit(audit) => audit.run(&server, output)?,
         Command::Secrets(command) => command.run(&server, output)?,
+        Command::Backup(backup) => backup.run(&server, output)?,
+        Command::Restore(restore) => restore.run(&server, output)?,
         Command::Doctor(doctor) => return doctor.run(&server, output),
         Command::CompileComponent(compile) => return Ok(compile.run()),
     }

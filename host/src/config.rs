@@ -21,7 +21,7 @@ use crate::domain::{CompileFor, ConnectorName, Limits, Network};
 pub use access::{
     AccessError, AccessWarning, check_folder, inspect_folder, inspect_private, read_private,
 };
-pub use data_folder::DataFolder;
+pub use data_folder::{DataFolder, database_logs};
 pub use file_system::unsuitable_file_system;
 pub use listen::{InvalidListenAddress, ListenAddress};
 pub use oidc::Oidc;

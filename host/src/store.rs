@@ -13,6 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use async_trait::async_trait;
 use jiff::Timestamp;
+use serde::Serialize;
 use uuid::Uuid;
 
 use crate::domain::{
@@ -58,6 +59,15 @@ pub struct TokenExpiry {
     /// The grace period that began when it was replaced, milliseconds. The token is never valid for
     /// longer, whatever the wall clock shows.
     pub grace_ms: u64,
+}
+
+/// How many rows a table has.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct TableRows {
+    /// The name of the table.
+    pub table: String,
+    /// The number of its rows.
+    pub rows: u64,
 }
 
 /// A claim of one failed test.

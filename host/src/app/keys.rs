@@ -45,7 +45,7 @@ pub async fn rotate_key(data: &Path) -> anyhow::Result<Rotated> {
     let (file, next) = (folder.secret_key(), folder.next_secret_key());
     if let Some(key) = Secret::from_variable(NEW_KEY_VARIABLE)? {
         let new = Sealer::from_text(key.reveal(), NEW_KEY_VARIABLE)?;
-        let secrets = SqliteStore::reseal(&database, &old, &new, entry())?;
+        let secrets = SqliteStore::reseal(&database, &old, &new, audit_entry("secrets.rotate"))?;
         // The operator stores the new key. The old key is needed only for backups.
         if file.exists() {
             let old = folder.old_secret_key();
@@ -57,13 +57,13 @@ pub async fn rotate_key(data: &Path) -> anyhow::Result<Rotated> {
         bail!("the key comes from {KEY_VARIABLE}: set the new one in {NEW_KEY_VARIABLE}");
     }
     let new = Sealer::open(None, &next)?;
-    let secrets = SqliteStore::reseal(&database, &old, &new, entry())?;
+    let secrets = SqliteStore::reseal(&database, &old, &new, audit_entry("secrets.rotate"))?;
     replace_key(&next, &file)?;
     Ok(Rotated { secrets, file: Some(file) })
 }
 
-/// The entry of the audit log. Whoever may write to the data folder is the admin.
-fn entry() -> AuditEntry {
+/// An entry of the audit log. Whoever may write to the data folder is the admin.
+pub(super) fn audit_entry(action: &str) -> AuditEntry {
     let Account { name, role, .. } = Account::admin();
     AuditEntry {
         id: AuditId(Uuid::now_v7()),
@@ -72,7 +72,7 @@ fn entry() -> AuditEntry {
         role: Some(role),
         client: Ipv4Addr::LOCALHOST.into(),
         via: Via::Cli,
-        action: "secrets.rotate".to_owned(),
+        action: action.to_owned(),
         object: None,
         outcome: Some(OutcomeCode::Ok),
         event: None,

@@ -31,6 +31,18 @@ impl DataFolder {
         self.0.join("jackfield.db")
     }
 
+    /// Returns the path that a database gets when a backup replaces it at this time, milliseconds.
+    #[must_use]
+    pub fn replaced_database(&self, at: i64) -> PathBuf {
+        self.0.join(format!("jackfield.db.replaced-{at}"))
+    }
+
+    /// Returns the path of a copy of the database that is being written.
+    #[must_use]
+    pub fn incomplete_database(&self) -> PathBuf {
+        self.0.join("jackfield.db.incomplete")
+    }
+
     /// Returns the path of the file with the token of the admin API.
     #[must_use]
     pub fn admin_token(&self) -> PathBuf {
@@ -80,4 +92,14 @@ impl DataFolder {
     pub fn compiled(&self) -> PathBuf {
         self.0.join("compiled")
     }
+}
+
+/// Returns the files that SQLite keeps beside a database: what is not in the database yet.
+#[must_use]
+pub fn database_logs(database: &Path) -> [PathBuf; 2] {
+    ["-wal", "-shm"].map(|suffix| {
+        let mut name = database.as_os_str().to_owned();
+        name.push(suffix);
+        PathBuf::from(name)
+    })
 }

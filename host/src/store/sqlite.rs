@@ -5,6 +5,7 @@
 mod account_tokens;
 mod accounts;
 mod audit;
+mod backup;
 mod claims;
 mod columns;
 mod connection_records;
@@ -53,7 +54,8 @@ use self::writer::Durability::{Durable, Lazy};
 use self::writer::Writer;
 use super::{
     CachedCounts, Claim, ControlDefect, DefectFilter, DueDefect, DueLimits, EventFilter,
-    JournaledWrite, Retention, Store, StoreError, StoredConnection, StoredToken, TokenExpiry,
+    JournaledWrite, Retention, Store, StoreError, StoredConnection, StoredToken, TableRows,
+    TokenExpiry,
 };
 use crate::domain::{
     AuditEntry, Claimed, ConnectionId, ConnectionSnapshot, Decision, Defect, DefectId,
@@ -105,6 +107,28 @@ impl SqliteStore {
     /// The file cannot be read.
     pub fn opens_with(path: &Path, sealer: &Sealer) -> Result<bool, StoreError> {
         file::opens_with(path, sealer)
+    }
+
+    /// Writes the present content of a file to a new one, while a server may write to it.
+    ///
+    /// # Errors
+    /// The file cannot be read, or the copy cannot be written.
+    pub fn copy(database: &Path, copy: &Path) -> Result<Vec<TableRows>, StoreError> {
+        backup::copy(database, copy)
+    }
+
+    /// Prepares a copy that will replace the database at `place`: checks it, and makes the next
+    /// start there search the tracker for defects that the copy does not know.
+    ///
+    /// # Errors
+    /// The copy is damaged, newer than this program, or sealed with another key.
+    pub fn prepare_restored(
+        copy: &Path,
+        place: &Path,
+        sealer: &Sealer,
+        entry: AuditEntry,
+    ) -> Result<Vec<TableRows>, StoreError> {
+        backup::prepare(copy, place, sealer, entry)
     }
 
     /// Returns the number of commits since the file was opened.

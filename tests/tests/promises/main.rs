@@ -7,6 +7,7 @@ mod api_fuzz;
 mod apply;
 mod audit;
 mod author;
+mod backup;
 mod bad_input;
 mod calls;
 mod check;

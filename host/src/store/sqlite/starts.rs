@@ -66,7 +66,7 @@ pub(super) fn count(
     counted: i64,
     now: Timestamp,
 ) -> Result<(i64, Option<Timestamp>), StoreError> {
-    let stored = read(db, STARTS)?.unwrap_or(0);
+    let stored = stored(db)?;
     if counted > stored {
         write(db, RESTORED_AT, now.as_millisecond())?;
         doubt_outdated_rows(db, now)?;
@@ -91,6 +91,11 @@ fn doubt_outdated_rows(db: &Connection, now: Timestamp) -> Result<(), StoreError
         params![now.as_millisecond(), RESTORED],
     )?;
     Ok(())
+}
+
+/// The count of starts that a database has.
+pub(super) fn stored(db: &Connection) -> Result<i64, StoreError> {
+    Ok(read(db, STARTS)?.unwrap_or(0))
 }
 
 fn read(db: &Connection, name: &str) -> Result<Option<i64>, StoreError> {

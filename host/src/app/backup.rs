@@ -1,0 +1,228 @@
+//! Backs a data folder up while its server runs, and restores a backup while none runs.
+//!
+//! Never puts the key into a backup that was not asked for it: whoever has both can read every secret.
+//! Never deletes a database or a key that a restoration replaces.
+
+use std::fs::{self, DirBuilder, File};
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use zeroize::Zeroizing;
+
+use crate::config::{DataFolder, database_logs, read_private};
+use crate::domain::{Clock as _, SystemClock};
+use crate::secret::{KEY_VARIABLE, Sealer, Secret, write_private};
+use crate::store::{SqliteStore, TableRows};
+
+use super::keys::audit_entry;
+use super::lock::DataLock;
+
+/// What was backed up or restored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Copied {
+    /// The rows of each table.
+    pub tables: Vec<TableRows>,
+    /// The files of connectors that served.
+    pub versions: usize,
+    /// The file of the key; absent if the key is not in the backup.
+    pub key: Option<PathBuf>,
+    /// The database that was replaced.
+    pub replaced: Option<PathBuf>,
+}
+
+/// Writes a backup of a data folder to a new folder: the database and the connectors' versions, and
+/// the key if `with_key`. A server may run. The database gets its name last, so a folder that has one
+/// is complete.
+///
+/// # Errors
+/// There is no database, the target is not empty, or the disk failed.
+pub fn back_up(data: &Path, to: &Path, with_key: bool) -> anyhow::Result<Copied> {
+    let (source, target) = (DataFolder::at(data), DataFolder::at(to));
+    let database = source.database();
+    if !database.exists() {
+        bail!("{} does not exist: give the server's data folder with --data", database.display());
+    }
+    let new = || format!("cannot write to {}", to.display());
+    DirBuilder::new().recursive(true).mode(0o700).create(to).with_context(new)?;
+    if fs::read_dir(to).with_context(new)?.next().is_some() {
+        bail!("{} is not empty: name a new folder for each backup", to.display());
+    }
+    let incomplete = target.incomplete_database();
+    let tables = SqliteStore::copy(&database, &incomplete)?;
+    let versions = copy_versions(&source, &target)?;
+    let key = with_key.then(|| copy_key(&source.secret_key(), &target)).transpose()?;
+    fs::rename(&incomplete, target.database()).with_context(new)?;
+    File::open(to).and_then(|folder| folder.sync_all()).with_context(new)?;
+    Ok(Copied { tables, versions, key, replaced: None })
+}
+
+/// Puts a backup into a data folder. The next start knows that failed tests may have defects that the
+/// database does not know. With `replace`, a database and a key that are there are kept under other
+/// names.
+///
+/// # Errors
+/// A server runs, the folder has a database, the backup is incomplete, damaged, newer than this
+/// program or sealed with another key, or the disk failed. Nothing is changed then.
+pub async fn restore(data: &Path, from: &Path, replace: bool) -> anyhow::Result<Copied> {
+    let (source, target) = (DataFolder::at(from), DataFolder::at(data));
+    if !source.database().exists() {
+        bail!(
+            "{} is not a complete backup: it has no {}",
+            from.display(),
+            source.database().display()
+        );
+    }
+    let _lock = DataLock::acquire(&target, Duration::ZERO).await?;
+    let database = target.database();
+    if database.exists() && !replace {
+        bail!("{} exists: use --replace, which keeps it under another name", database.display());
+    }
+    let (sealer, key) = key_of(&source, &target, replace)?;
+    let copy = target.incomplete_database();
+    remove_incomplete(&copy)?;
+    let unwritten = || format!("cannot write to {}", data.display());
+    let content = File::open(source.database());
+    let content = content.with_context(|| format!("cannot read {}", from.display()))?;
+    write_private(&copy, b"").and_then(|()| io_copy(content, &copy)).with_context(unwritten)?;
+    let entry = audit_entry("backup.restore");
+    let prepared = SqliteStore::prepare_restored(&copy, &database, &sealer, entry);
+    let tables = match prepared {
+        Ok(tables) => tables,
+        Err(error) => {
+            remove_incomplete(&copy)?;
+            return Err(error.into());
+        }
+    };
+    let versions = copy_versions(&source, &target)?;
+    let now = SystemClock.now().as_millisecond();
+    if let Some(key) = &key {
+        let own = target.secret_key();
+        move_away(&own, &own.with_extension(format!("replaced-{now}"))).with_context(unwritten)?;
+        write_private(&own, key.as_bytes()).with_context(unwritten)?;
+    }
+    let kept = target.replaced_database(now);
+    let was_there = move_away(&database, &kept).with_context(unwritten)?;
+    for (log, kept) in database_logs(&database).into_iter().zip(database_logs(&kept)) {
+        move_away(&log, &kept).with_context(unwritten)?;
+    }
+    fs::rename(&copy, &database).with_context(unwritten)?;
+    File::open(data).and_then(|folder| folder.sync_all()).with_context(unwritten)?;
+    Ok(Copied {
+        tables,
+        versions,
+        key: key.map(|_| target.secret_key()),
+        replaced: was_there.then_some(kept),
+    })
+}
+
+/// The key of a backup, and its text if the data folder must get it: the key of the environment, else
+/// that of the backup, else that of the data folder.
+fn key_of(
+    source: &DataFolder,
+    target: &DataFolder,
+    replace: bool,
+) -> anyhow::Result<(Sealer, Option<Zeroizing<String>>)> {
+    let (saved, own) = (source.secret_key(), target.secret_key());
+    if let Some(key) = Secret::from_variable(KEY_VARIABLE)? {
+        return Ok((Sealer::from_text(key.reveal(), KEY_VARIABLE)?, None));
+    }
+    if !saved.exists() {
+        if !own.exists() {
+            bail!(
+                "neither the backup nor {} has the key: put it there, or set {KEY_VARIABLE}",
+                own.display()
+            );
+        }
+        return Ok((Sealer::open(None, &own)?, None));
+    }
+    let key = read_private(&saved)?;
+    let sealer = Sealer::from_text(&key, &saved.display().to_string())?;
+    if !own.exists() {
+        return Ok((sealer, Some(key)));
+    }
+    let is_same = read_private(&own)?.trim() == key.trim();
+    if !is_same && !replace {
+        bail!(
+            "{} is not the key of the backup: use --replace, which keeps it under another name",
+            own.display()
+        );
+    }
+    Ok((sealer, (!is_same).then_some(key)))
+}
+
+fn copy_key(key: &Path, target: &DataFolder) -> anyhow::Result<PathBuf> {
+    if !key.exists() {
+        bail!("{} does not exist: the key comes from {KEY_VARIABLE}", key.display());
+    }
+    let (text, copy) = (read_private(key)?, target.secret_key());
+    write_private(&copy, text.as_bytes())
+        .with_context(|| format!("cannot write {}", copy.display()))?;
+    Ok(copy)
+}
+
+/// Copies the files of versions that the target does not have, with the times at which they served.
+/// Returns how many it has then.
+fn copy_versions(source: &DataFolder, target: &DataFolder) -> anyhow::Result<usize> {
+    let mut count = 0;
+    for connector in entries(&source.versions())? {
+        let name = connector.file_name().unwrap_or_default();
+        let folder = target.versions().join(name);
+        let failed = || format!("cannot write to {}", folder.display());
+        DirBuilder::new().recursive(true).mode(0o700).create(&folder).with_context(failed)?;
+        for file in entries(&connector)? {
+            let copy = folder.join(file.file_name().unwrap_or_default());
+            if !copy.exists() {
+                copy_file(&file, &copy).with_context(failed)?;
+            }
+            count += 1;
+        }
+    }
+    Ok(count)
+}
+
+/// The paths in a folder; none if it does not exist.
+fn entries(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    let failed = || format!("cannot read {}", folder.display());
+    match fs::read_dir(folder) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(Vec::new()),
+        found => {
+            let paths = found.with_context(failed)?.map(|entry| Ok(entry?.path()));
+            paths.collect::<io::Result<_>>().with_context(failed)
+        }
+    }
+}
+
+fn copy_file(file: &Path, copy: &Path) -> io::Result<()> {
+    fs::copy(file, copy)?;
+    let copied = File::options().write(true).open(copy)?;
+    copied.set_modified(file.metadata()?.modified()?)?;
+    copied.sync_all()
+}
+
+fn io_copy(mut content: File, copy: &Path) -> io::Result<()> {
+    let mut file = File::options().write(true).open(copy)?;
+    io::copy(&mut content, &mut file)?;
+    file.sync_all()
+}
+
+/// Removes what an interrupted restoration left.
+fn remove_incomplete(copy: &Path) -> anyhow::Result<()> {
+    match fs::remove_file(copy) {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("cannot delete {}", copy.display()))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Gives a file another name; returns whether there was such a file.
+fn move_away(file: &Path, kept: &Path) -> io::Result<bool> {
+    match fs::rename(file, kept) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
+}

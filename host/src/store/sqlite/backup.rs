@@ -1,0 +1,83 @@
+//! Copies a database while a server writes to it, and prepares a copy that is restored.
+//!
+//! Never changes the database that it copies.
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
+
+use rusqlite::Connection;
+
+use super::errors::cannot_open;
+use super::starts::{self, StartCounter};
+use super::statements::Statements as _;
+use super::{audit, file};
+use crate::domain::AuditEntry;
+use crate::secret::Sealer;
+use crate::store::{DatabaseError, StoreError, TableRows};
+
+/// Writes the present content of a database to a new file, durably. Returns what is in the copy.
+pub(super) fn copy(database: &Path, copy: &Path) -> Result<Vec<TableRows>, StoreError> {
+    let not_written = |error: io::Error| {
+        let failure = format!("the copy {} cannot be written", copy.display());
+        DatabaseError::new(failure, error, Some("choose another place with free space"))
+    };
+    // SQLite fills an empty file, and does not change its mode.
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true).mode(0o600).open(copy).map_err(not_written)?;
+    let source = file::connect_for_reading(database)?;
+    let name = copy.to_string_lossy();
+    source.execute("VACUUM INTO ?", [name.as_ref()]).map_err(|error| cannot_open(copy, error))?;
+    File::open(copy).and_then(|file| file.sync_all()).map_err(not_written)?;
+    table_rows(&file::connect_for_reading(copy)?)
+}
+
+/// Checks a copy, brings its schema up to date, records the restoration in its audit log, and makes
+/// the next start find that the database at `place` fell behind. A copy that is refused cannot be
+/// used. Returns what is in it.
+pub(super) fn prepare(
+    copy: &Path,
+    place: &Path,
+    sealer: &Sealer,
+    entry: AuditEntry,
+) -> Result<Vec<TableRows>, StoreError> {
+    if !file::opens_with(copy, sealer)? {
+        return Err(StoreError::Unusable(
+            "the secrets in the backup were sealed with another key: restore the key of that time with \
+             it. Nothing was changed"
+                .to_owned(),
+        ));
+    }
+    let connection = file::open(copy, sealer)?;
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    let found: String = connection.only("SELECT quick_check FROM pragma_quick_check(1)", [])?;
+    if found != "ok" {
+        return Err(StoreError::Unusable(format!(
+            "the backup is damaged ({found}): restore another one. Nothing was changed"
+        )));
+    }
+    let rows = table_rows(&connection)?;
+    audit::add(&connection, entry)?;
+    let counter = StartCounter::beside(place);
+    let stored = starts::stored(&connection)?;
+    // Written before the database is replaced: if that fails, the present one is searched for
+    // defects that it may not know, which does no harm.
+    counter.write(counter.read()?.max(stored.saturating_add(1)))?;
+    connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
+    connection.close().map_err(|(_, error)| error)?;
+    Ok(rows)
+}
+
+fn table_rows(db: &Connection) -> Result<Vec<TableRows>, StoreError> {
+    let names: Vec<String> = db.all(
+        "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'
+         ORDER BY name",
+        [],
+    )?;
+    let count = |table: String| {
+        let rows: i64 = db.only(&format!("SELECT COUNT(*) FROM \"{table}\""), [])?;
+        Ok(TableRows { table, rows: rows.unsigned_abs() })
+    };
+    names.into_iter().map(count).collect()
+}
