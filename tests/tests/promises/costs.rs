@@ -18,6 +18,11 @@ const INSTRUCTIONS_OF_A_CREATE: u64 = 2_150_000;
 const INSTRUCTIONS_OF_A_REPEAT: u64 = 660_000;
 /// The same for a count of a project for which the guest runs.
 const INSTRUCTIONS_OF_A_COUNT: u64 = 1_380_000;
+/// Bytes that `memcpy` and its relatives copy for a create without a write, in the debug build. A
+/// tenth more than were counted.
+const BYTES_COPIED_BY_A_CREATE: u64 = 720_000;
+/// The same for a repeat.
+const BYTES_COPIED_BY_A_REPEAT: u64 = 225_000;
 /// How often threads wait for each other, or for the next request, in 100 creates that follow each
 /// other on one connection. A third more than the most on a busy machine.
 const WAITS_OF_100_CREATES: usize = 1_600;
@@ -62,24 +67,40 @@ fn allocations(requests: impl Fn(&TestHost, &Connection)) -> usize {
     count.parse().expect("a number")
 }
 
-/// Counts the instructions of a server from its start to its end, with these requests. Callgrind
-/// cannot run the server with its pool, and does not know each instruction of new processors.
-fn instructions(requests: impl Fn(&TestHost, &Connection)) -> u64 {
+/// Runs a server with a tool of valgrind from its start to its end, with these requests, and returns
+/// what the tool printed. Valgrind cannot run the server with its pool, and does not know each
+/// instruction of new processors.
+fn under_valgrind(tool: &[&str], requests: impl Fn(&TestHost, &Connection)) -> String {
     let limited = ["prlimit", "--as=25769803776"];
     let setup = Setup::new().config("compile_for = \"any-cpu\"").run_under(&limited);
-    // The compiler is a child process with limits in which Callgrind does not start, so the
+    // The compiler is a child process with limits in which valgrind does not start, so the
     // connector is compiled before.
     let (mut host, connection) = setup.start_with("instant", json!({}));
     assert!(host.stop().success());
-    let callgrind = ["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null"];
-    host.restart_under(&[&limited[..], &callgrind].concat());
+    host.restart_under(&[&limited[..], &["valgrind"], tool].concat());
     host.await_connector("instant", "ready", None);
     requests(&host, &connection);
     assert!(host.stop().success());
-    let output = host.output();
+    host.output()
+}
+
+/// Counts the instructions of a server.
+fn instructions(requests: impl Fn(&TestHost, &Connection)) -> u64 {
+    let tool = ["--tool=callgrind", "--callgrind-out-file=/dev/null"];
+    let output = under_valgrind(&tool, requests);
     let count = output.lines().find_map(|line| line.split_once("Collected : "));
     let (_, count) = count.unwrap_or_else(|| panic!("no count of Callgrind:\n{output}"));
     count.trim().parse().expect("a number")
+}
+
+/// Counts the bytes that a server copies with `memcpy`, `memmove` and their relatives.
+fn copied_bytes(requests: impl Fn(&TestHost, &Connection)) -> u64 {
+    let tool = ["--tool=dhat", "--mode=copy", "--dhat-out-file=/dev/null"];
+    let output = under_valgrind(&tool, requests);
+    let total = output.lines().find_map(|line| line.split_once("Total: "));
+    let (_, total) = total.unwrap_or_else(|| panic!("no total of DHAT:\n{output}"));
+    let bytes = total.trim().split(' ').next().expect("a number").replace(',', "");
+    bytes.parse().expect("a number")
 }
 
 fn create(host: &TestHost, connection: &Connection) -> Answer {
@@ -157,6 +178,30 @@ fn an_event_takes_no_more_instructions_than_it_did() {
         let each = (more - few) / (2 * REQUESTS as u64);
         println!("{each} instructions for a {event}");
         assert!(each <= most, "{each} instructions for a {event} instead of {most}");
+    }
+}
+
+#[test]
+fn a_create_and_a_repeat_copy_no_more_bytes_than_they_did() {
+    let run = |creates: usize, repeats: usize| {
+        copied_bytes(|host, connection| {
+            let (client, same, path) = (host.anonymous(), failed_test(), connection.create_path());
+            for _ in 0..=repeats {
+                client.json("POST", &path, &same).assert_status(200);
+            }
+            for _ in 0..creates {
+                client.json("POST", &path, &failed_test()).assert_status(200);
+            }
+        })
+    };
+    let few = run(10, 10);
+    for (event, more, most) in [
+        ("create", run(10 + REQUESTS * 2, 10), BYTES_COPIED_BY_A_CREATE),
+        ("repeat", run(10, 10 + REQUESTS * 2), BYTES_COPIED_BY_A_REPEAT),
+    ] {
+        let each = (more - few) / (2 * REQUESTS as u64);
+        println!("{each} bytes copied for a {event}");
+        assert!(each <= most, "{each} bytes copied for a {event} instead of {most}");
     }
 }
 
