@@ -273,7 +273,8 @@ async fn services(
         background.clone(),
     );
     let plugins = Arc::new(plugins.await?);
-    let oidc = oidc(&config, &egress, &sandbox, &clock)?;
+    let tasks = TaskTracker::new();
+    let oidc = oidc(&config, &egress, &sandbox, &clock, &tasks)?;
     let connections = Arc::new(Connections::new(connections::Dependencies {
         store: Arc::clone(&store),
         plugins: Arc::clone(&plugins),
@@ -285,7 +286,6 @@ async fn services(
         config: Arc::clone(live),
     }));
     connections.load().await?;
-    let tasks = TaskTracker::new();
     let defects = Defects::new(defects::Dependencies {
         store: Arc::clone(&store),
         connections: Arc::clone(&connections),
@@ -340,6 +340,7 @@ fn oidc(
     egress: &Arc<Egress>,
     sandbox: &Sandbox,
     clock: &Arc<dyn Clock>,
+    tasks: &TaskTracker,
 ) -> anyhow::Result<Option<Oidc>> {
     let Some(settings) = config.oidc.clone() else { return Ok(None) };
     let secret = settings.client_secret.clone().map(Secret::new);
@@ -350,6 +351,7 @@ fn oidc(
         egress: Arc::clone(egress),
         memory: Arc::clone(sandbox.host_memory()),
         clock: Arc::clone(clock),
+        tasks: tasks.clone(),
     };
     Ok(Some(Oidc::new(settings, secret, dependencies)))
 }

@@ -3,6 +3,7 @@
 //! Never sees a password. What a person may do follows from the claims of the provider's ID token
 //! and the configuration; a person without a role gets no session.
 
+mod cache;
 mod claims;
 mod client;
 mod id_token;
@@ -12,8 +13,7 @@ mod provider;
 use std::sync::Arc;
 
 use serde::Deserialize;
-use tokio::sync::Mutex;
-use tokio::time::Instant;
+use tokio_util::task::TaskTracker;
 use url::Url;
 
 use crate::config;
@@ -22,6 +22,7 @@ use crate::egress::Egress;
 use crate::memory::HostMemory;
 use crate::secret::Secret;
 
+use cache::Cache;
 use client::Client;
 use provider::{Keys, Provider};
 
@@ -35,15 +36,17 @@ pub struct Dependencies {
     pub(crate) memory: Arc<HostMemory>,
     /// The wall clock.
     pub clock: Arc<dyn Clock>,
+    /// Fetches that go on without those who asked for them.
+    pub tasks: TaskTracker,
 }
 
 /// The identity provider with which browsers sign in.
 pub struct Oidc {
     settings: config::Oidc,
-    client: Client,
+    client: Arc<Client>,
     client_secret: Option<Secret>,
-    provider: Mutex<Option<(Instant, Provider)>>,
-    keys: Mutex<Option<(Instant, Keys)>>,
+    provider: Cache<Provider>,
+    keys: Cache<Keys>,
 }
 
 /// What the provider sends back with the browser.
@@ -57,8 +60,9 @@ pub struct Callback {
     error_description: Option<String>,
 }
 
-/// The reason why a sign-in failed, for the person who tried.
-#[derive(Debug, thiserror::Error)]
+/// The reason why a sign-in failed, for the log. Its text may contain addresses and answers of the
+/// company's network; [`OidcError::shown`] is for the person who tried.
+#[derive(Debug, Clone, thiserror::Error)]
 pub enum OidcError {
     /// The provider cannot be reached or answers what the standard does not allow.
     #[error("the identity provider cannot be used: {0}")]
@@ -85,6 +89,27 @@ pub enum OidcError {
     },
 }
 
+impl OidcError {
+    /// What the person who tried may read, who may be a stranger.
+    #[must_use]
+    pub fn shown(&self) -> String {
+        match self {
+            Self::Provider(_) => {
+                "The identity provider cannot be used at the moment. Try again in a \
+                                  minute; if it still fails, ask an admin: the reason is in the \
+                                  server's log."
+                    .to_owned()
+            }
+            Self::IdToken(_) => {
+                "The identity provider's answer cannot be trusted. Start again; if \
+                                 it still fails, ask an admin: the reason is in the server's log."
+                    .to_owned()
+            }
+            Self::State | Self::Refused(_) | Self::NoRole { .. } => self.to_string(),
+        }
+    }
+}
+
 impl Oidc {
     /// The provider of the configuration; its metadata is fetched at the first sign-in.
     #[must_use]
@@ -93,8 +118,10 @@ impl Oidc {
         client_secret: Option<Secret>,
         dependencies: Dependencies,
     ) -> Self {
-        let client = Client::new(dependencies);
-        Self { settings, client, client_secret, provider: Mutex::default(), keys: Mutex::default() }
+        let tasks = dependencies.tasks.clone();
+        let (provider, keys) = (Cache::new(tasks.clone()), Cache::new(tasks));
+        let client = Arc::new(Client::new(dependencies));
+        Self { settings, client, client_secret, provider, keys }
     }
 
     /// The address to which a browser goes to sign in. It comes back to `redirect_uri`.
@@ -102,7 +129,7 @@ impl Oidc {
     /// # Errors
     /// The provider's metadata cannot be fetched.
     pub async fn begin(&self, login: &Login, redirect_uri: &str) -> Result<Url, OidcError> {
-        let mut url = self.provider().await?.authorization_endpoint;
+        let mut url = self.provider().await?.authorization_endpoint.clone();
         url.query_pairs_mut()
             .append_pair("response_type", "code")
             .append_pair("client_id", &self.settings.client_id)

@@ -9,6 +9,7 @@ use axum::http::StatusCode;
 use axum::http::header::SET_COOKIE;
 use axum::response::Response;
 use data_encoding::BASE64URL_NOPAD;
+use tokio::time::Instant;
 
 use crate::accounts::{SESSION_S, TokenLogin};
 use crate::domain::Via;
@@ -122,6 +123,9 @@ fn failed(app: &AppState, next: &str, error: &OidcError) -> Response {
             StatusCode::UNAUTHORIZED
         }
     };
-    tracing::warn!(%error, "a sign-in with the identity provider failed");
-    session::refused(app, next, status, &error.to_string())
+    // Strangers can make a sign-in fail as often as they like.
+    if app.rate_limits.login_lines.take(&(), Instant::now()).is_ok() {
+        tracing::warn!(%error, "a sign-in with the identity provider failed");
+    }
+    session::refused(app, next, status, &error.shown())
 }

@@ -1,5 +1,6 @@
 //! The provider's metadata and keys (OpenID Connect Discovery), kept for a limited time.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use jsonwebtoken::jwk::{Jwk, JwkSet};
@@ -7,10 +8,10 @@ use serde::Deserialize;
 use tokio::time::Instant;
 use url::Url;
 
+use super::cache::{FRESH, STALE_MAX};
+use super::client::Client;
 use super::{Oidc, OidcError};
 
-/// How long the metadata and the keys are kept.
-const KEPT: Duration = Duration::from_secs(60 * 60);
 /// How often the keys are fetched again for a token with an unknown key, at most.
 const REFETCHED_AFTER: Duration = Duration::from_secs(60);
 
@@ -58,21 +59,10 @@ fn address(text: &str) -> Result<Url, OidcError> {
 }
 
 impl Oidc {
-    /// The metadata, fetched if it is not known or too old.
-    pub(super) async fn provider(&self) -> Result<Provider, OidcError> {
-        let mut known = self.provider.lock().await;
-        if let Some((_, provider)) = known.as_ref().filter(|(at, _)| at.elapsed() < KEPT) {
-            return Ok(provider.clone());
-        }
-        let issuer = self.settings.issuer.as_str().trim_end_matches('/');
-        let url = address(&format!("{issuer}/.well-known/openid-configuration"))?;
-        let provider = Provider::try_from(self.client.get::<Metadata>(&url).await?)?;
-        if provider.issuer.trim_end_matches('/') != issuer {
-            let why = format!("{url} names another issuer: {:?}", provider.issuer);
-            return Err(OidcError::Provider(why));
-        }
-        *known = Some((Instant::now(), provider.clone()));
-        Ok(provider)
+    /// The metadata.
+    pub(super) async fn provider(&self) -> Result<Arc<Provider>, OidcError> {
+        let (client, issuer) = (Arc::clone(&self.client), self.settings.issuer.clone());
+        self.provider.get(Instant::now(), || async move { discover(&client, &issuer).await }).await
     }
 
     /// The key with this id; without an id, the only key. Unknown keys may be new: then the keys are
@@ -82,21 +72,34 @@ impl Oidc {
         provider: &Provider,
         id: Option<&str>,
     ) -> Result<Jwk, OidcError> {
-        let mut known = self.keys.lock().await;
-        let age = known.as_ref().map(|(at, _)| at.elapsed());
-        let found = known.as_ref().and_then(|(_, keys)| find(keys, id));
-        if let Some(found) = found.filter(|_| age.is_some_and(|age| age < KEPT)) {
+        let now = Instant::now();
+        let fetch = || {
+            let (client, url) = (Arc::clone(&self.client), provider.jwks_uri.clone());
+            async move { client.get::<Keys>(&url).await }
+        };
+        let keys = match self.keys.newer(now, FRESH, fetch).await {
+            Ok(keys) => keys,
+            Err(error) => self.keys.kept(now, STALE_MAX).ok_or(error)?,
+        };
+        if let Some(found) = find(&keys, id) {
             return Ok(found);
         }
+        let keys = self.keys.newer(now, REFETCHED_AFTER, fetch).await?;
         let unknown = || OidcError::IdToken("its key is not one of the provider's".to_owned());
-        if age.is_some_and(|age| age < REFETCHED_AFTER) {
-            return Err(unknown());
-        }
-        let keys: Keys = self.client.get(&provider.jwks_uri).await?;
-        let found = find(&keys, id);
-        *known = Some((Instant::now(), keys));
-        found.ok_or_else(unknown)
+        find(&keys, id).ok_or_else(unknown)
     }
+}
+
+/// Fetches the metadata of an issuer.
+async fn discover(client: &Client, issuer: &Url) -> Result<Provider, OidcError> {
+    let issuer = issuer.as_str().trim_end_matches('/');
+    let url = address(&format!("{issuer}/.well-known/openid-configuration"))?;
+    let provider = Provider::try_from(client.get::<Metadata>(&url).await?)?;
+    if provider.issuer.trim_end_matches('/') != issuer {
+        let why = format!("{url} names another issuer: {:?}", provider.issuer);
+        return Err(OidcError::Provider(why));
+    }
+    Ok(provider)
 }
 
 fn find(keys: &Keys, id: Option<&str>) -> Option<Jwk> {

@@ -197,3 +197,32 @@ fn without_a_provider_there_is_no_such_page() {
     }
     assert!(!host.anonymous().get("/sign-in").body.contains("oidc"));
 }
+
+#[test]
+fn strangers_share_one_request_to_a_slow_provider_and_read_nothing_of_its_answer() {
+    use jackfield_tests::{Reply, ScriptedServer};
+    let provider = ScriptedServer::start(|_| Reply::new(500, "words of the intranet"));
+    let config = format!(
+        "[oidc]\nissuer = \"{}\"\nclient_id = \"jackfield\"\nadmins = [\"jackfield-admins\"]",
+        provider.url()
+    );
+    let host = Setup::new().config(&config).start();
+    let gate = provider.hold_requests(|_| true);
+    let begin = || host.anonymous().get("/sign-in/oidc");
+    let answers = std::thread::scope(|scope| {
+        let waiting: Vec<_> = (0..8).map(|_| scope.spawn(begin)).collect();
+        gate.await_held(1);
+        gate.open();
+        waiting.into_iter().map(|it| it.join().expect("an answer")).collect::<Vec<_>>()
+    });
+    let port = provider.address().port().to_string();
+    for refused in answers.into_iter().chain([begin()]) {
+        assert_eq!(refused.status, 502, "{refused:?}");
+        assert!(refused.body.contains("ask an admin"), "{refused:?}");
+        assert!(!refused.body.contains("intranet") && !refused.body.contains(&port), "{refused:?}");
+    }
+    assert_eq!(provider.requests().len(), 1, "one for all, and none soon after the failure");
+    jackfield_tests::wait_for("the reason in the log", 10, || {
+        host.output().contains("words of the intranet").then_some(())
+    });
+}

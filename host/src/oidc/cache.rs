@@ -1,0 +1,214 @@
+//! What the provider publishes: fetched once for all who wait, and used longer while the provider
+//! cannot be asked.
+//!
+//! Strangers can begin a sign-in, so a slow or broken provider is asked by one request at a time,
+//! and not again for a while after a failure.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::time::Instant;
+use tokio_util::task::TaskTracker;
+
+use crate::completion::{Flight, InFlight};
+
+use super::OidcError;
+
+/// How long a value is used without another fetch.
+pub(super) const FRESH: Duration = Duration::from_secs(60 * 60);
+/// How long a value is used if it cannot be fetched again.
+pub(super) const STALE_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+/// How long nothing is fetched after a failure.
+const FAILURE_KEPT: Duration = Duration::from_secs(10);
+
+pub(super) type Fetched<T> = Result<Arc<T>, OidcError>;
+
+/// A value that is fetched when it is needed.
+pub(super) struct Cache<T: Send + Sync + 'static> {
+    state: Arc<Mutex<State<T>>>,
+    tasks: TaskTracker,
+}
+
+struct State<T> {
+    value: Option<(Instant, Arc<T>)>,
+    failure: Option<(Instant, OidcError)>,
+    in_flight: Option<InFlight<Fetched<T>>>,
+}
+
+/// What is known of the value, or the fetch that will tell.
+enum Lookup<T: Send + Sync + 'static> {
+    Known(Fetched<T>),
+    Fetching(Flight<Fetched<T>>),
+}
+
+impl<T: Send + Sync + 'static> Lookup<T> {
+    async fn result(self) -> Fetched<T> {
+        let panicked = || Err(OidcError::Provider("its answer cannot be read".to_owned()));
+        match self {
+            Self::Known(known) => known,
+            Self::Fetching(flight) => flight.result().await.unwrap_or_else(panicked),
+        }
+    }
+}
+
+impl<T: Send + Sync + 'static> Cache<T> {
+    pub(super) fn new(tasks: TaskTracker) -> Self {
+        let state = State { value: None, failure: None, in_flight: None };
+        Self { state: Arc::new(Mutex::new(state)), tasks }
+    }
+
+    /// The value. One that is not fresh is returned at once, and fetched again in the background.
+    pub(super) async fn get<F>(&self, now: Instant, fetch: impl FnOnce() -> F) -> Fetched<T>
+    where
+        F: Future<Output = Result<T, OidcError>> + Send + 'static,
+    {
+        let kept = self.kept(now, STALE_MAX);
+        // Dropping the look-up moves its fetch to a task of its own.
+        let lookup = self.look_up(now, FRESH, fetch);
+        match (lookup, kept) {
+            (Lookup::Known(Ok(value)), _) | (_, Some(value)) => Ok(value),
+            (lookup, None) => lookup.result().await,
+        }
+    }
+
+    /// The value, fetched again if it is not newer than this.
+    pub(super) async fn newer<F>(
+        &self,
+        now: Instant,
+        max_age: Duration,
+        fetch: impl FnOnce() -> F,
+    ) -> Fetched<T>
+    where
+        F: Future<Output = Result<T, OidcError>> + Send + 'static,
+    {
+        let lookup = self.look_up(now, max_age, fetch);
+        lookup.result().await
+    }
+
+    /// The value that was fetched last, if it is not older than this.
+    pub(super) fn kept(&self, now: Instant, max_age: Duration) -> Option<Arc<T>> {
+        self.state.lock().kept(now, max_age)
+    }
+
+    fn look_up<F>(&self, now: Instant, max_age: Duration, fetch: impl FnOnce() -> F) -> Lookup<T>
+    where
+        F: Future<Output = Result<T, OidcError>> + Send + 'static,
+    {
+        let mut state = self.state.lock();
+        if let Some(value) = state.kept(now, max_age) {
+            return Lookup::Known(Ok(value));
+        }
+        let is_recent = |at: Instant| now.saturating_duration_since(at) < FAILURE_KEPT;
+        let failure = state.failure.as_ref().filter(|(at, _)| is_recent(*at));
+        if let Some((_, error)) = failure {
+            return Lookup::Known(Err(error.clone()));
+        }
+        let shared = Arc::clone(&self.state);
+        let flight = Flight::join_or_start(&mut state.in_flight, &self.tasks, || {
+            let fetching = fetch();
+            async move {
+                let fetched = fetching.await.map(Arc::new);
+                shared.lock().keep(&fetched);
+                fetched
+            }
+        });
+        Lookup::Fetching(flight)
+    }
+}
+
+impl<T> State<T> {
+    fn kept(&self, now: Instant, max_age: Duration) -> Option<Arc<T>> {
+        let is_recent = |at: Instant| now.saturating_duration_since(at) < max_age;
+        let kept = self.value.as_ref().filter(|(at, _)| is_recent(*at));
+        kept.map(|(_, value)| Arc::clone(value))
+    }
+
+    fn keep(&mut self, fetched: &Fetched<T>) {
+        let now = Instant::now();
+        match fetched {
+            Ok(value) => {
+                self.value = Some((now, Arc::clone(value)));
+                self.failure = None;
+            }
+            Err(error) => {
+                if self.value.is_some() {
+                    tracing::warn!(%error, "the earlier answer of the provider remains in use");
+                }
+                self.failure = Some((now, error.clone()));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use tokio::sync::Semaphore;
+
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn cache() -> (Cache<u32>, Instant) {
+        (Cache::new(TaskTracker::new()), Instant::now())
+    }
+
+    async fn fails() -> Result<u32, OidcError> {
+        Err(OidcError::State)
+    }
+
+    async fn returns(value: u32) -> Result<u32, OidcError> {
+        Ok(value)
+    }
+
+    #[tokio::test]
+    async fn all_who_wait_share_one_fetch_that_goes_on_without_them() {
+        let (cache, now) = cache();
+        let (count, gate) = (Arc::new(AtomicU32::new(0)), Arc::new(Semaphore::new(0)));
+        let fetch = || {
+            let (count, gate) = (Arc::clone(&count), Arc::clone(&gate));
+            async move {
+                count.fetch_add(1, Ordering::Relaxed);
+                gate.acquire().await.unwrap().forget();
+                Ok(7)
+            }
+        };
+        tokio::select! {
+            biased;
+            _ = cache.get(now, fetch) => panic!("the gate is closed"),
+            () = std::future::ready(()) => {}
+        }
+        let open = async { gate.add_permits(1) };
+        let (one, other, ()) = tokio::join!(cache.get(now, fetch), cache.get(now, fetch), open);
+        assert_eq!((*one.unwrap(), *other.unwrap()), (7, 7));
+        assert_eq!(count.load(Ordering::Relaxed), 1);
+    }
+
+    #[tokio::test]
+    async fn a_failure_is_kept_for_a_while_and_then_tried_again() {
+        let (cache, now) = cache();
+        assert!(cache.get(now, fails).await.is_err());
+        assert!(cache.get(now, || returns(1)).await.is_err(), "the failure is kept");
+        let later = now + FAILURE_KEPT + SECOND;
+        assert_eq!(*cache.get(later, || returns(1)).await.unwrap(), 1);
+    }
+
+    #[tokio::test]
+    async fn an_old_value_is_used_until_there_is_a_new_one() {
+        let (cache, now) = cache();
+        let later = now + FRESH + SECOND;
+        assert_eq!(*cache.get(now, || returns(1)).await.unwrap(), 1);
+        assert_eq!(*cache.get(now, || returns(2)).await.unwrap(), 1, "it is fresh");
+        assert_eq!(*cache.newer(now, FRESH, || returns(2)).await.unwrap(), 1);
+        let never = std::future::pending::<Result<u32, OidcError>>;
+        assert_eq!(*cache.get(later, never).await.unwrap(), 1, "nothing waits for a fetch");
+
+        let (cache, _) = self::cache();
+        assert_eq!(*cache.get(now, || returns(1)).await.unwrap(), 1);
+        assert!(cache.newer(later, FRESH, fails).await.is_err());
+        assert_eq!(cache.kept(later, STALE_MAX).as_deref(), Some(&1));
+        assert_eq!(cache.kept(now + STALE_MAX + SECOND, STALE_MAX), None);
+    }
+}
