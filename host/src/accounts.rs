@@ -9,14 +9,13 @@ mod audit;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use data_encoding::BASE64URL_NOPAD;
 use jiff::Timestamp;
 use uuid::Uuid;
 
 use crate::domain::{
     Account, AccountToken, Clock, ConnectionId, FIRST_ADMIN, Role, Session, TokenId, after,
 };
-use crate::secret::{Secret, TokenHash};
+use crate::secret::{DerivationKey, Secret, TokenHash};
 use crate::store::{AccountStore, StoreError};
 
 pub use audit::{Audit, Done, Intent, RefusedAttempt};
@@ -33,6 +32,8 @@ pub struct Accounts {
     store: Arc<dyn AccountStore>,
     clock: Arc<dyn Clock>,
     admin_token: Secret,
+    /// Depends on the admin token too: another admin token ends every session.
+    key: DerivationKey,
 }
 
 /// Who sent a token, and until when the token is valid.
@@ -85,10 +86,17 @@ pub enum AccountError {
 }
 
 impl Accounts {
-    /// The accounts of a store, and the account of the first admin token.
+    /// The accounts of a store, and the account of the first admin token. `key` is random: the
+    /// admin token may be guessable, so nothing that is shown or stored is derived from it alone.
     #[must_use]
-    pub fn new(store: Arc<dyn AccountStore>, clock: Arc<dyn Clock>, admin_token: Secret) -> Self {
-        Self { store, clock, admin_token }
+    pub fn new(
+        store: Arc<dyn AccountStore>,
+        clock: Arc<dyn Clock>,
+        admin_token: Secret,
+        key: &DerivationKey,
+    ) -> Self {
+        let key = key.with("accounts", &admin_token);
+        Self { store, clock, admin_token, key }
     }
 
     /// Finds who a token signs in. `None`: the token is unknown, revoked or expired.
@@ -132,6 +140,15 @@ impl Accounts {
         }
         if name == FIRST_ADMIN {
             let why = format!("{FIRST_ADMIN:?} is the account of the first admin token");
+            return Err(AccountError::Name(why));
+        }
+        if Account::is_of_sign_in(&name) {
+            let why = format!(
+                "names that begin with {:?} or {:?} are those of people who sign in without a \
+                 token of their own: choose another name",
+                Account::PROXY_PREFIX,
+                Account::OIDC_PREFIX
+            );
             return Err(AccountError::Name(why));
         }
         let token = Secret::new(format!("{TOKEN_PREFIX}{}", Secret::fresh_token().reveal()));
@@ -202,8 +219,7 @@ impl Accounts {
     /// The CSRF token of a person who has no session here, because a proxy signs them in.
     #[must_use]
     pub fn csrf_of_person(&self, name: &str) -> String {
-        let both = Secret::new(format!("csrf {name} {}", self.admin_token.reveal()));
-        BASE64URL_NOPAD.encode(&TokenHash::of(both.reveal()).0)
+        self.key.text("csrf", &[name])
     }
 
     /// Deletes sessions that have ended by time.
@@ -214,9 +230,7 @@ impl Accounts {
         self.store.delete_ended_sessions(self.clock.now()).await
     }
 
-    /// The hash covers the admin token too: another admin token ends every session.
     fn session_hash(&self, cookie: &str) -> TokenHash {
-        let both = Secret::new(format!("{cookie} {}", self.admin_token.reveal()));
-        TokenHash::of(both.reveal())
+        self.key.hash("session", &[cookie])
     }
 }

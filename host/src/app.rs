@@ -36,7 +36,7 @@ use crate::oidc::{self, Oidc};
 use crate::plugins::Plugins;
 use crate::replay::{self, Replays};
 use crate::runtime::{Engine, Sandbox};
-use crate::secret::Secret;
+use crate::secret::{DerivationKey, Secret};
 use crate::store::{AccountStore, AuditStore, SqliteStore, Store};
 use crate::testmanager::{self, TestManager};
 
@@ -264,7 +264,8 @@ async fn services(
     let sealer = keys::sealer(&config.data_folder()).await?;
     let sqlite = SqliteStore::open(&config.data_folder().database(), &sealer)?;
     sqlite.recover(clock.now(), config.longest_run_ms()).await?;
-    let (store, accounts, audit) = shared_store(sqlite, &clock, admin_token, config.audit_days);
+    let key = sealer.derivation_key();
+    let (store, accounts, audit) = shared_store(sqlite, &clock, admin_token, key, &config);
     let plugins = Plugins::start(
         Arc::clone(live),
         engine,
@@ -324,13 +325,14 @@ fn shared_store(
     store: SqliteStore,
     clock: &Arc<dyn Clock>,
     admin_token: &Secret,
-    audit_days: u32,
+    key: &DerivationKey,
+    config: &Config,
 ) -> (Arc<dyn Store>, Arc<Accounts>, Arc<Audit>) {
     let store = Arc::new(store);
     let of_accounts = Arc::clone(&store) as Arc<dyn AccountStore>;
-    let accounts = Accounts::new(of_accounts, Arc::clone(clock), admin_token.clone());
+    let accounts = Accounts::new(of_accounts, Arc::clone(clock), admin_token.clone(), key);
     let of_audit = Arc::clone(&store) as Arc<dyn AuditStore>;
-    let audit = Audit::new(of_audit, Arc::clone(clock), audit_days);
+    let audit = Audit::new(of_audit, Arc::clone(clock), config.audit_days);
     (store, Arc::new(accounts), Arc::new(audit))
 }
 

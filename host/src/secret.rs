@@ -4,6 +4,7 @@
 //! Never logs or serialises a secret. The value is readable only through [`Secret::reveal`], so its
 //! uses are easy to find.
 
+mod keyed;
 mod sealer;
 mod signature;
 
@@ -22,6 +23,7 @@ use zeroize::Zeroizing;
 
 use crate::config::AccessError;
 
+pub use keyed::DerivationKey;
 pub use sealer::{Sealed, Sealer};
 pub use signature::{Signed, SigningKey, SigningKeyError};
 

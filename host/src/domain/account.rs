@@ -61,6 +61,20 @@ impl Account {
         Self { name: FIRST_ADMIN.to_owned(), role: Role::Admin, connections: None }
     }
 
+    /// What the names of people begin with whom a reverse proxy signs in.
+    pub const PROXY_PREFIX: &str = "proxy:";
+    /// What the names of people begin with whom an identity provider signs in.
+    pub const OIDC_PREFIX: &str = "oidc:";
+
+    /// Whether a name is of a person whom a reverse proxy or an identity provider signs in.
+    #[must_use]
+    pub fn is_of_sign_in(name: &str) -> bool {
+        [Self::PROXY_PREFIX, Self::OIDC_PREFIX].iter().any(|prefix| {
+            let begin = name.get(..prefix.len());
+            begin.is_some_and(|begin| begin.eq_ignore_ascii_case(prefix))
+        })
+    }
+
     /// Whether a text can be the name of an account.
     #[must_use]
     pub fn is_name(text: &str) -> bool {

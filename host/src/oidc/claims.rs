@@ -10,18 +10,18 @@ use super::OidcError;
 /// The claims of an ID token.
 pub(super) type Claims = Map<String, Value>;
 
-/// What the names of these accounts begin with, so that they never equal the name of a token.
-const NAME_PREFIX: &str = "oidc:";
-
 /// The account of a person.
 pub(super) fn account(settings: &config::Oidc, claims: &Claims) -> Result<Account, OidcError> {
     let text = |name: &str| find(claims, name).and_then(Value::as_str);
     let name = text(&settings.name_claim).or_else(|| text("sub")).unwrap_or_default();
-    let name = shortened(&printable(name), Account::NAME_CHARS_MAX - NAME_PREFIX.len());
+    let name = shortened(&printable(name), Account::NAME_CHARS_MAX - Account::OIDC_PREFIX.len());
     let has = values(find(claims, &settings.role_claim));
     let given = |(_, values): &&(Role, Vec<String>)| values.iter().any(|it| has.contains(&&**it));
     match settings.roles.iter().filter(given).map(|(role, _)| *role).max() {
-        Some(role) => Ok(Account { name: format!("{NAME_PREFIX}{name}"), role, connections: None }),
+        Some(role) => {
+            let name = format!("{}{name}", Account::OIDC_PREFIX);
+            Ok(Account { name, role, connections: None })
+        }
         None => Err(OidcError::NoRole { name, claim: settings.role_claim.clone() }),
     }
 }

@@ -13,13 +13,14 @@ use zeroize::Zeroizing;
 
 use crate::config::{AccessError, read_private};
 
-use super::{KEY_VARIABLE, Secret, SecretError, write_private};
+use super::{DerivationKey, KEY_VARIABLE, Secret, SecretError, write_private};
 
 /// Seals (encrypts) secrets with the host's key. A secret that is sealed for one place cannot be
 /// opened for another.
 #[derive(Clone)]
 pub struct Sealer {
     cipher: XChaCha20Poly1305,
+    derivation_key: DerivationKey,
 }
 
 /// Length of the random nonce before the encrypted bytes.
@@ -51,7 +52,7 @@ impl Sealer {
     /// Makes a sealer with a new key, which is not stored.
     #[must_use]
     pub fn fresh() -> Self {
-        Self { cipher: XChaCha20Poly1305::new(&Key::<XChaCha20Poly1305>::generate()) }
+        Self::of(&Key::<XChaCha20Poly1305>::generate())
     }
 
     /// Takes the key from a text; `from` names it in the error.
@@ -64,7 +65,18 @@ impl Sealer {
         let bytes = Zeroizing::new(bytes.map_err(|_| SecretError::NotAKey(from.to_owned()))?);
         let key = Key::<XChaCha20Poly1305>::try_from(bytes.as_slice())
             .map_err(|_| SecretError::NotAKey(from.to_owned()))?;
-        Ok(Self { cipher: XChaCha20Poly1305::new(&key) })
+        Ok(Self::of(&key))
+    }
+
+    fn of(key: &Key<XChaCha20Poly1305>) -> Self {
+        let derivation_key = DerivationKey::of(&key.0);
+        Self { cipher: XChaCha20Poly1305::new(key), derivation_key }
+    }
+
+    /// Returns the key from which values are derived that are shown or stored.
+    #[must_use]
+    pub fn derivation_key(&self) -> &DerivationKey {
+        &self.derivation_key
     }
 
     /// Returns the place of a connection's secret, for sealing.
