@@ -18,17 +18,17 @@ mod sockets;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::accounts::{Accounts, Audit};
-use crate::config::{Config, LiveConfig};
+use crate::config::{Config, ListenAddress, LiveConfig, PROXY_SECRET_HEADER};
 use crate::connections::{self, Connections};
 use crate::defects::{self, Defects, ProcessState};
 use crate::domain::{Clock, SystemClock};
-use crate::egress::{Egress, Tape};
+use crate::egress::{Egress, OwnServer, Tape};
 use crate::http::{self, AppState, Services};
 use crate::kpis::{self, Kpis};
 use crate::memory::default_bytes_max;
@@ -39,6 +39,7 @@ use crate::runtime::{Engine, Sandbox};
 use crate::secret::{DerivationKey, Secret};
 use crate::store::{AccountStore, AuditStore, SqliteStore, Store};
 use crate::testmanager::{self, TestManager};
+use crate::transport::OwnAddresses;
 
 use background::Background;
 use reload::FrontLimits;
@@ -61,6 +62,8 @@ pub use sockets::{PassedSockets, tls_files};
 /// How long the server waits after it stopped every guest: writes in progress end, outcomes are
 /// stored, answers are sent.
 const STOP_MAX: Duration = Duration::from_secs(10);
+/// Minimum length of `proxy_secret`, so that it cannot be guessed.
+const PROXY_SECRET_CHARS_MIN: usize = 16;
 
 /// The two signals that end the server.
 #[derive(Debug, Clone, Default)]
@@ -79,6 +82,7 @@ pub struct App {
     /// [`Self::run_until`] takes them.
     listeners: Option<Listeners>,
     url: String,
+    admin_address: ListenAddress,
     admin_token: Secret,
     services: Arc<Services>,
     /// Ends the background work, such as the folder watch and the sweep.
@@ -97,12 +101,12 @@ struct GuestRuntime {
 }
 
 impl GuestRuntime {
-    fn start(config: &Config, tape: Option<Tape>) -> anyhow::Result<Self> {
+    fn start(config: &Config, tape: Option<Tape>, own: OwnServer) -> anyhow::Result<Self> {
         let engine =
             Engine::start(config.compile_for).context("cannot start the WebAssembly engine")?;
         let (engine, clock) = (Arc::new(engine), Arc::new(SystemClock) as Arc<dyn Clock>);
         let (spool, spool_max) = (config.data_folder().spool(), config.spool_bytes_max);
-        let egress = Egress::new(config.extra_ca_file.as_deref(), spool, spool_max)?;
+        let egress = Egress::new(config.extra_ca_file.as_deref(), spool, spool_max, own)?;
         let egress = Arc::new(match tape {
             Some(tape) => egress.with_tape(tape),
             None => egress,
@@ -140,9 +144,10 @@ impl App {
             None => data::admin_token(&folder)?,
         };
         let listeners = Listeners::open(&config, passed).await?;
-        let url = listeners.url.clone();
+        let (url, admin_address) = (listeners.url.clone(), listeners.admin_address.clone());
         let background = CancellationToken::new();
-        let guest_runtime = GuestRuntime::start(&config, None)?;
+        let guest_runtime =
+            GuestRuntime::start(&config, None, own(&config, listeners.addresses.clone()))?;
         platform::log_problems(&config, guest_runtime.engine.address_space());
         let sandbox = Arc::clone(&guest_runtime.sandbox);
         let services = services(&live, guest_runtime, &admin_token, &background).await?;
@@ -159,6 +164,7 @@ impl App {
             limits,
             listeners: Some(listeners),
             url,
+            admin_address,
             admin_token,
             services,
             background,
@@ -194,7 +200,7 @@ impl App {
             None if self.url.starts_with("unix:") => "http://localhost".to_owned(),
             None => self.url.clone(),
         };
-        AppState::new(Arc::clone(&self.services), base_url)
+        AppState::new(Arc::clone(&self.services), base_url, &self.admin_address)
     }
 
     /// Answers requests until `shutdown`. Then accepts no more requests, lets running work finish,
@@ -308,6 +314,7 @@ async fn services(
         accounts,
         audit,
         oidc,
+        proxy_secret: proxy_secret(&config)?,
         defects: Arc::new(defects),
         kpis,
         replays: replays(&store, &plugins, &sandbox, &clock, live),
@@ -345,10 +352,7 @@ fn oidc(
     tasks: &TaskTracker,
 ) -> anyhow::Result<Option<Oidc>> {
     let Some(settings) = config.oidc.clone() else { return Ok(None) };
-    let secret = settings.client_secret.clone().map(Secret::new);
-    let (roots, prefixes) = (&config.secret_file_roots, &config.secret_env_prefixes);
-    let secret = secret.map(|secret| secret.resolve_unredacted(roots, prefixes)).transpose();
-    let secret = secret.context("cannot read the secret that `oidc.client_secret` names")?;
+    let secret = secret_of(config, settings.client_secret.as_ref(), "oidc.client_secret")?;
     let dependencies = oidc::Dependencies {
         egress: Arc::clone(egress),
         memory: Arc::clone(sandbox.host_memory()),
@@ -356,6 +360,39 @@ fn oidc(
         tasks: tasks.clone(),
     };
     Ok(Some(Oidc::new(settings, secret, dependencies)))
+}
+
+/// Reads the secret that a key of the configuration names, if it is set.
+fn secret_of(
+    config: &Config,
+    reference: Option<&String>,
+    key: &str,
+) -> anyhow::Result<Option<Secret>> {
+    let secret = reference.cloned().map(Secret::new);
+    let (roots, prefixes) = (&config.secret_file_roots, &config.secret_env_prefixes);
+    let secret = secret.map(|secret| secret.resolve_unredacted(roots, prefixes)).transpose();
+    secret.with_context(|| format!("cannot read the secret that `{key}` names"))
+}
+
+/// Reads what the proxy that signs people in sends as proof.
+fn proxy_secret(config: &Config) -> anyhow::Result<Option<Secret>> {
+    let secret = secret_of(config, config.proxy_secret.as_ref(), "proxy_secret")?;
+    let secret = secret.map(Secret::trimmed);
+    if secret.as_ref().is_some_and(|it| it.reveal().chars().count() < PROXY_SECRET_CHARS_MIN) {
+        bail!(
+            "the secret that `proxy_secret` names has fewer than {PROXY_SECRET_CHARS_MIN} \
+             characters: write a random one, such as that of `openssl rand -hex 32`"
+        );
+    }
+    Ok(secret)
+}
+
+/// What no connection's request may have: the addresses of this server, and the headers of the
+/// proxy that signs people in.
+fn own(config: &Config, addresses: OwnAddresses) -> OwnServer {
+    let identity = [&config.proxy_user_header, &config.proxy_role_header];
+    let identity = identity.into_iter().flatten().cloned();
+    OwnServer { addresses, headers: identity.chain([PROXY_SECRET_HEADER.to_owned()]).collect() }
 }
 
 /// Creates what replays recorded events.

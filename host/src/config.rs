@@ -27,6 +27,9 @@ pub use listen::{InvalidListenAddress, ListenAddress};
 pub use oidc::Oidc;
 pub use reload::{LiveConfig, Reloaded};
 
+/// The header in which the proxy that signs people in sends `proxy_secret`.
+pub const PROXY_SECRET_HEADER: &str = "x-jackfield-proxy-secret";
+
 /// All settings of the server. A setting that the operator did not set has its default.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Config {
@@ -59,6 +62,9 @@ pub struct Config {
     pub proxy_user_header: Option<String>,
     /// The header in which that proxy names the person's role.
     pub proxy_role_header: Option<String>,
+    /// Where the secret is that the proxy sends in [`PROXY_SECRET_HEADER`]: `file:/path` or
+    /// `env:NAME`.
+    pub proxy_secret: Option<String>,
     /// The identity provider with which browsers sign in.
     pub oidc: Option<Oidc>,
     /// Maximum time that a client connection may stay open without a request, seconds.
@@ -184,6 +190,7 @@ impl Default for Config {
             trusted_proxies: Vec::new(),
             proxy_user_header: None,
             proxy_role_header: None,
+            proxy_secret: None,
             oidc: None,
             keep_alive_s: 120,
             webhook: Webhook::default(),
@@ -213,6 +220,12 @@ impl Default for Config {
 }
 
 impl Config {
+    /// Where everything except `/hooks` is served.
+    #[must_use]
+    pub fn admin_address(&self) -> &ListenAddress {
+        self.admin_listen.as_ref().unwrap_or(&self.listen)
+    }
+
     /// Reads the configuration. The environment overrides the file, and the file overrides the
     /// defaults. The variables are `JACKFIELD_<KEY>` for a key of the top level,
     /// `JACKFIELD_LIMITS_<NAME>`, `JACKFIELD_WEBHOOK_<KEY>`, `JACKFIELD_CREATE_<KEY>`. Items of

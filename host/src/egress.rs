@@ -44,14 +44,14 @@ use crate::cpu_time::Meter;
 use crate::domain::{Clock, Effect, Journal, Limits, OutboundCall, Usage, WriteRecord, records};
 use crate::memory::{Account, Charge, MemoryFull};
 use crate::redact::Reading;
-use crate::transport::{ConnectError, Dialer, TrustError, client_config};
+use crate::transport::{ConnectError, Dialer, OwnAddresses, TrustError, client_config};
 
 use cookies::Cookies;
 use record::Record;
 use spool::{RunSpool, Spool};
 
 pub use active::ActiveConnection;
-pub(crate) use authorize::{URL_BYTES_MAX, body_too_large, is_reserved_header};
+pub(crate) use authorize::{URL_BYTES_MAX, body_too_large};
 pub(crate) use body::Body;
 pub use tape::{
     Comparison, InvalidExchange, NoAnswer, NotUsable, Recorder, Recording, Replay, Reply,
@@ -80,10 +80,21 @@ const CLOSE_GRACE: Duration = Duration::from_secs(5);
 pub struct Egress {
     dialer: Dialer,
     spool: Arc<Spool>,
+    own: OwnServer,
     /// Keeps exchanges or answers from them; only for `jackfield invoke` and `jackfield test`.
     tape: Option<Tape>,
     /// The time at which all exchanges end because the server shuts down; a run may still go on.
     closed_at: watch::Sender<Option<Instant>>,
+}
+
+/// What no request of a connection may have: the addresses of this server, and the headers by which
+/// it recognises a proxy in front of it and the people whom that proxy signs in.
+#[derive(Debug, Clone, Default)]
+pub struct OwnServer {
+    /// Where it listens.
+    pub addresses: OwnAddresses,
+    /// Names of headers, beside those that every reverse proxy sets.
+    pub headers: Vec<String>,
 }
 
 impl From<ConnectError> for HttpError {
@@ -199,7 +210,8 @@ impl HttpError {
 
 impl Egress {
     /// Reads the system's trust store and `HTTP_PROXY`, `HTTPS_PROXY`, `NO_PROXY`, once. Large
-    /// bodies are stored in `spool_folder`; together they may have `spool_bytes_max` bytes.
+    /// bodies are stored in `spool_folder`; together they may have `spool_bytes_max` bytes. `own`
+    /// is the server that this process runs.
     ///
     /// # Errors
     /// The file of extra trust anchors cannot be used.
@@ -207,13 +219,14 @@ impl Egress {
         extra_ca_file: Option<&Path>,
         spool_folder: PathBuf,
         spool_bytes_max: u64,
+        own: OwnServer,
     ) -> Result<Self, TrustError> {
-        let tls = client_config(extra_ca_file)?;
-        Ok(Self::with(Dialer::from_env(tls), Spool::new(spool_folder, spool_bytes_max)))
+        let dialer = Dialer::from_env(client_config(extra_ca_file)?, own.addresses.clone());
+        Ok(Self::with(dialer, Spool::new(spool_folder, spool_bytes_max), own))
     }
 
-    fn with(dialer: Dialer, spool: Arc<Spool>) -> Self {
-        Self { dialer, spool, tape: None, closed_at: watch::Sender::new(None) }
+    fn with(dialer: Dialer, spool: Arc<Spool>, own: OwnServer) -> Self {
+        Self { dialer, spool, own, tape: None, closed_at: watch::Sender::new(None) }
     }
 
     /// Records the exchanges, or answers requests from a recording.
@@ -338,6 +351,11 @@ impl Session {
     /// Whether a request of the run was not complete by the deadline.
     pub(crate) fn tracker_was_late(&self) -> bool {
         self.record.tracker_was_late()
+    }
+
+    /// Whether only the host may set this header.
+    pub(crate) fn is_reserved_header(&self, name: &str) -> bool {
+        authorize::is_reserved_header(name, &self.active.connection, &self.egress.own.headers)
     }
 
     /// The connection that this run uses.

@@ -102,7 +102,7 @@ pub fn guest_request(
     let request = OutboundRequest { method, effect: None, url, headers, body };
     let (connection, limits) = (&active.connection, Limits::default());
     let target = target(&request.url, connection)?;
-    let mut outbound = Outbound::check(request, target, connection, &limits)?;
+    let mut outbound = Outbound::check(request, target, connection, &limits, &[])?;
     check_placeholders(&outbound, active)?;
     if let Some((status, location)) = redirect {
         outbound = outbound.redirected(status, location, connection)?;

@@ -37,7 +37,7 @@ use std::sync::Arc;
 use tokio_util::task::TaskTracker;
 
 use crate::accounts::{Accounts, Audit};
-use crate::config::LiveConfig;
+use crate::config::{ListenAddress, LiveConfig};
 use crate::connections::Connections;
 use crate::defects::Defects;
 use crate::domain::Clock;
@@ -69,6 +69,8 @@ pub struct Services {
     pub audit: Arc<Audit>,
     /// The identity provider with which browsers sign in, if one is configured.
     pub oidc: Option<Oidc>,
+    /// What the reverse proxy that signs people in sends as proof, if it must.
+    pub proxy_secret: Option<Secret>,
     /// Creates defects, and carries out people's decisions about them.
     pub defects: Arc<Defects>,
     /// Answers Defect KPIs.
@@ -100,10 +102,11 @@ pub struct AppState {
 
 impl AppState {
     /// `base_url` is what precedes `/hooks` in a webhook URL, without a slash at its end.
+    /// `admin_address` is where everything except `/hooks` is served.
     #[must_use]
-    pub fn new(services: Arc<Services>, base_url: String) -> Self {
+    pub fn new(services: Arc<Services>, base_url: String, admin_address: &ListenAddress) -> Self {
         let (health, rate_limits) = (Health::default(), RateLimits::default());
-        let allowed_hosts = AllowedHosts::of(&services.config.now());
+        let allowed_hosts = AllowedHosts::of(&services.config.now(), admin_address);
         Self { services, base_url, allowed_hosts, health, rate_limits }
     }
 

@@ -6,6 +6,7 @@
 mod address;
 mod connect;
 mod identity;
+mod own;
 mod proxies;
 mod resolver;
 mod server_tls;
@@ -21,6 +22,7 @@ pub(crate) use connect::{
     RESPONSE_HEADERS_MAX, Route, Sender,
 };
 pub use identity::{ClientIdentity, IdentityError};
+pub use own::OwnAddresses;
 pub use server_tls::{ServerTls, ServerTlsError, TlsFiles};
 pub use trust::TrustError;
 pub(crate) use trust::{client_config, crypto};

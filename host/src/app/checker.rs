@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::config::{Config, LiveConfig};
-use crate::egress::Tape;
+use crate::egress::{OwnServer, Tape};
 use crate::plugins::{CheckReport, CodeCache, PluginError, load_file};
 use crate::runtime::Connector;
 
@@ -46,7 +46,7 @@ impl Checker {
         cache: CodeCache,
         tape: Option<Tape>,
     ) -> anyhow::Result<Self> {
-        let guest_runtime = GuestRuntime::start(&config, tape)?;
+        let guest_runtime = GuestRuntime::start(&config, tape, OwnServer::default())?;
         Ok(Self { config: Arc::new(LiveConfig::new(config)), guest_runtime, cache })
     }
 

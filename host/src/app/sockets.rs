@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::{Config, ListenAddress};
 use crate::http::{Listener, Socket};
-use crate::transport::{ServerTls, TlsFiles};
+use crate::transport::{OwnAddresses, ServerTls, TlsFiles};
 
 /// How often the files of the certificate are read, to find changes.
 const TLS_PERIOD: Duration = Duration::from_secs(5);
@@ -52,6 +52,10 @@ pub(super) struct Listeners {
     pub(super) admin: Option<Listener>,
     /// The address of the main listener: a URL, or `unix:` and a path.
     pub(super) url: String,
+    /// Where everything except `/hooks` is served.
+    pub(super) admin_address: ListenAddress,
+    /// All addresses with a port.
+    pub(super) addresses: OwnAddresses,
     pub(super) tls: Option<Arc<ServerTls>>,
 }
 
@@ -81,10 +85,14 @@ impl Listeners {
             (Some(address), None) => Some(bind(address, "admin_listen").await?),
             (None, _) => None,
         };
+        let main_address = address_of(&main)?;
+        let admin_address = admin.as_ref().map(address_of).transpose()?;
         let listener =
             |socket, proxy_protocol| Listener { socket, tls: tls.clone(), proxy_protocol };
         Ok(Self {
-            url: url(&main, tls.is_some())?,
+            url: url(&main_address, tls.is_some()),
+            addresses: own_addresses([Some(&main_address), admin_address.as_ref()]),
+            admin_address: admin_address.unwrap_or(main_address),
             main: listener(main, config.proxy_protocol),
             admin: admin.map(|socket| listener(socket, config.admin_proxy_protocol)),
             tls,
@@ -117,18 +125,32 @@ pub(super) fn reload_certificate(tls: &ServerTls) {
     }
 }
 
-fn url(socket: &Socket, has_tls: bool) -> io::Result<String> {
+fn url(address: &ListenAddress, has_tls: bool) -> String {
+    match address {
+        ListenAddress::Tcp(_) if has_tls => format!("https://{address}"),
+        ListenAddress::Tcp(_) => format!("http://{address}"),
+        ListenAddress::Unix(_) => address.to_string(),
+    }
+}
+
+/// The address of a socket, with the actual port.
+fn address_of(socket: &Socket) -> io::Result<ListenAddress> {
     match socket {
-        Socket::Tcp(listener) => {
-            let scheme = if has_tls { "https" } else { "http" };
-            Ok(format!("{scheme}://{}", listener.local_addr()?))
-        }
+        Socket::Tcp(listener) => Ok(ListenAddress::Tcp(listener.local_addr()?)),
         Socket::Unix(listener) => {
             let address = listener.local_addr()?;
             let path = address.as_pathname().unwrap_or(Path::new("(no path)"));
-            Ok(format!("unix:{}", path.display()))
+            Ok(ListenAddress::Unix(path.to_owned()))
         }
     }
+}
+
+fn own_addresses(listening: [Option<&ListenAddress>; 2]) -> OwnAddresses {
+    let addresses = listening.into_iter().flatten().filter_map(|address| match address {
+        ListenAddress::Tcp(address) => Some(*address),
+        ListenAddress::Unix(_) => None,
+    });
+    OwnAddresses::new(addresses.collect())
 }
 
 /// Takes a socket that systemd passes.

@@ -8,7 +8,7 @@ use url::Url;
 use crate::domain::Role;
 
 use super::read::unknown_key;
-use super::values::{KeyError, text, texts};
+use super::values::{KeyError, reference, text, texts};
 
 /// The keys of the section.
 pub(super) const KEYS: [&str; 10] = [
@@ -100,14 +100,6 @@ fn issuer_url(key: &str, value: &Value) -> Result<Url, KeyError> {
             "`{key}` must be an https:// address (http:// only for this machine), without a query"
         )
     })
-}
-
-fn reference(key: &str, value: &Value) -> Result<String, KeyError> {
-    let text = text(key, value)?;
-    if text.starts_with("file:") || text.starts_with("env:") {
-        return Ok(text.to_owned());
-    }
-    Err(format!("`{key}` must be file:/path or env:NAME, so that this file contains no secret"))
 }
 
 #[cfg(test)]

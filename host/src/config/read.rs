@@ -14,12 +14,12 @@ use crate::domain::{ConnectorName, Limits, is_printable, nearest};
 use super::environment::{TableAndKey, key_of};
 use super::values::{
     KeyError, address, compile_for, defect_id, header, hosts, networks, number, path, paths,
-    prefixes, public_url, roots, switch, texts,
+    prefixes, public_url, reference, roots, switch, texts,
 };
-use super::{Config, ConfigError, oidc};
+use super::{Config, ConfigError, ListenAddress, PROXY_SECRET_HEADER, oidc};
 
 /// The top-level keys that have a value or a list.
-pub(super) const KEYS: [&str; 31] = [
+pub(super) const KEYS: [&str; 32] = [
     "listen",
     "data",
     "plugins",
@@ -33,6 +33,7 @@ pub(super) const KEYS: [&str; 31] = [
     "trusted_proxies",
     "proxy_user_header",
     "proxy_role_header",
+    "proxy_secret",
     "keep_alive_s",
     "concurrent_runs_host",
     "memory_bytes_host",
@@ -133,10 +134,7 @@ pub(super) fn load(
         config.connector_limits = limits;
     }
     config.oidc = identity_provider.map(oidc::read).transpose().map_err(in_file)?;
-    if config.proxy_user_header.is_some() && config.trusted_proxies.is_empty() {
-        let why = "`proxy_user_header` needs `trusted_proxies`: any client can send the header";
-        return Err(in_file(why.to_owned()));
-    }
+    config.check_proxy_sign_in().map_err(in_file)?;
     Ok(config)
 }
 
@@ -204,6 +202,7 @@ impl Config {
             "trusted_proxies" => self.trusted_proxies = networks(key, value)?,
             "proxy_user_header" => self.proxy_user_header = Some(header(key, value)?),
             "proxy_role_header" => self.proxy_role_header = Some(header(key, value)?),
+            "proxy_secret" => self.proxy_secret = Some(reference(key, value)?),
             "keep_alive_s" => self.keep_alive_s = number(key, value, KEEP_ALIVE_S_RANGE)?,
             "concurrent_runs_host" => self.concurrent_runs_host = number(key, value, RUNS_RANGE)?,
             "memory_bytes_host" => {
@@ -229,6 +228,25 @@ impl Config {
             _ => return Err(unknown_key(key, KEYS.into_iter().chain(TABLES), "")),
         }
         Ok(())
+    }
+
+    /// Through a Unix socket, the mode of its file says who may send the headers.
+    fn check_proxy_sign_in(&self) -> Result<(), KeyError> {
+        let is_local = matches!(self.admin_address(), ListenAddress::Unix(_));
+        let needs = |what: &str| Err(format!("`proxy_user_header` needs {what}"));
+        match &self.proxy_user_header {
+            None => Ok(()),
+            Some(_) if is_local => Ok(()),
+            Some(_) if self.trusted_proxies.is_empty() => {
+                needs("`trusted_proxies`: any client can send the header")
+            }
+            Some(_) if self.proxy_secret.is_none() => needs(&format!(
+                "`proxy_secret`: any program on the proxy's machine can send the header. Write a \
+                 random secret of 16 characters or more into a file, set `proxy_secret = \
+                 \"file:/path\"`, and let the proxy send it in the header {PROXY_SECRET_HEADER}"
+            )),
+            Some(_) => Ok(()),
+        }
     }
 
     fn read_create(&mut self, table: Table) -> Result<(), KeyError> {

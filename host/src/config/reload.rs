@@ -66,11 +66,9 @@ fn names(differences: &[Difference]) -> Vec<&'static str> {
 }
 
 /// The keys that are read whenever they are used.
-fn live_keys(old: &Config, new: &Config) -> [Difference; 17] {
+fn live_keys(old: &Config, new: &Config) -> [Difference; 15] {
     [
         ("trusted_proxies", old.trusted_proxies != new.trusted_proxies),
-        ("proxy_user_header", old.proxy_user_header != new.proxy_user_header),
-        ("proxy_role_header", old.proxy_role_header != new.proxy_role_header),
         ("keep_alive_s", old.keep_alive_s != new.keep_alive_s),
         ("rescan_ms", old.rescan_ms != new.rescan_ms),
         ("compiled_bytes_max", old.compiled_bytes_max != new.compiled_bytes_max),
@@ -116,6 +114,9 @@ restart_keys! {
     tls_certificate,
     tls_key,
     allowed_hosts,
+    proxy_user_header,
+    proxy_role_header,
+    proxy_secret,
     oidc,
     audit_days,
     concurrent_runs_host,

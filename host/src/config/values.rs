@@ -85,6 +85,15 @@ pub(super) fn path(key: &str, value: &Value) -> Result<PathBuf, KeyError> {
     text(key, value).map(PathBuf::from)
 }
 
+/// Where a secret is, so that the configuration contains none.
+pub(super) fn reference(key: &str, value: &Value) -> Result<String, KeyError> {
+    let text = text(key, value)?;
+    if text.starts_with("file:") || text.starts_with("env:") {
+        return Ok(text.to_owned());
+    }
+    Err(format!("`{key}` must be file:/path or env:NAME, so that this file contains no secret"))
+}
+
 pub(super) fn roots(key: &str, value: &Value) -> Result<Vec<PathBuf>, KeyError> {
     let roots: Vec<PathBuf> = texts(key, value)?.into_iter().map(PathBuf::from).collect();
     match roots.iter().find(|root| !root.is_absolute()) {

@@ -25,6 +25,11 @@ const HEADER_BYTES_MAX: usize = 32 * 1024;
 /// tracker stored in pieces, and redaction would not recognise the pieces.
 const RANGE_HEADERS: [&str; 2] = ["range", "if-range"];
 
+/// Headers by which reverse proxies name their clients. A service that trusts the address of this
+/// machine would believe them.
+const FORWARDING_HEADERS: [&str; 3] = ["forwarded", "x-real-ip", "x-client-ip"];
+const FORWARDING_PREFIX: &str = "x-forwarded-";
+
 /// Headers that decide where a request goes and how it is framed. The host sets them itself. If a
 /// guest's HTTP library sets one of them, or a header `proxy-…`, the host drops it.
 const FRAMING_HEADERS: [&str; 11] = [
@@ -68,8 +73,9 @@ pub(super) fn authorize(
     active: &ActiveConnection,
     permission: &Permission,
     limits: &Limits,
+    own_headers: &[String],
 ) -> Result<Outbound, HttpError> {
-    let outbound = Outbound::check(request, target, &active.connection, limits)?;
+    let outbound = Outbound::check(request, target, &active.connection, limits, own_headers)?;
     check_permission(permission, outbound.effect)?;
     check_placeholders(&outbound, active)?;
     Ok(outbound)
@@ -85,10 +91,11 @@ impl Outbound {
         (origin, url): (Origin, Url),
         connection: &Connection,
         limits: &Limits,
+        own_headers: &[String],
     ) -> Result<Self, HttpError> {
         let effect = effect(&request.method, request.effect);
         check_method(&request.method)?;
-        let headers = check_headers(&request.headers, connection)?;
+        let headers = check_headers(&request.headers, connection, own_headers)?;
         if request.body.len() as u64 > limits.request_body_bytes {
             return Err(body_too_large(limits));
         }
@@ -167,10 +174,18 @@ fn host_ends_in_dot(text: &str) -> bool {
     name.ends_with('.')
 }
 
-/// Whether only the host may set this header.
-pub(crate) fn is_reserved_header(name: &str, connection: &Connection) -> bool {
+/// Whether only the host may set this header. `own_headers` are those by which this server
+/// recognises a proxy.
+pub(super) fn is_reserved_header(
+    name: &str,
+    connection: &Connection,
+    own_headers: &[String],
+) -> bool {
     let grants = &connection.grants;
     name == AUTHORIZATION
+        || FORWARDING_HEADERS.contains(&name)
+        || name.starts_with(FORWARDING_PREFIX)
+        || own_headers.iter().any(|own| own.eq_ignore_ascii_case(name))
         || (RANGE_HEADERS.contains(&name) && !grants.secrets.is_empty())
         || grants.secrets.values().any(|grant| match &grant.place {
             SecretPlace::Header { name: header, .. } => header.eq_ignore_ascii_case(name),
@@ -251,6 +266,7 @@ fn invalid_url(text: &str, error: &url::ParseError) -> HttpError {
 fn check_headers(
     given: &[(String, String)],
     connection: &Connection,
+    own_headers: &[String],
 ) -> Result<HeaderMap, HttpError> {
     let bytes: usize = given.iter().map(|(name, value)| name.len() + value.len()).sum();
     if given.len() > HEADERS_MAX || bytes > HEADER_BYTES_MAX {
@@ -264,7 +280,7 @@ fn check_headers(
     for (name, value) in given {
         let name = HeaderName::from_bytes(name.as_bytes())
             .map_err(|_| HttpError::Invalid(format!("{name:?} is not a valid header name")))?;
-        if is_reserved_header(name.as_str(), connection) {
+        if is_reserved_header(name.as_str(), connection, own_headers) {
             return Err(HttpError::Denied(format!(
                 "only the host may set the header `{name}`; remove it from the request"
             )));

@@ -91,7 +91,9 @@ impl Session {
     fn authorize(&self, request: OutboundRequest, call: &mut Call) -> Result<Outbound, HttpError> {
         let target = authorize::target(&request.url, &self.active.connection)?;
         call.record_target(&target.0, &target.1, request.body.len());
-        authorize::authorize(request, target, &self.active, &self.permission, &self.limits)
+        let own_headers = &self.egress.own.headers;
+        let (active, permission) = (&self.active, &self.permission);
+        authorize::authorize(request, target, active, permission, &self.limits, own_headers)
     }
 
     /// Prepares a write, then journals and sends it in a task of its own.

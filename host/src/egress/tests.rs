@@ -39,7 +39,7 @@ use uuid::Uuid;
 use super::spool::Spool;
 use super::{
     ActiveConnection, Body, Charged, Egress, HttpError, OutboundRequest, OutboundResponse,
-    Permission, Session,
+    OwnServer, Permission, Session,
 };
 use crate::domain::{
     Connection, ConnectionId, Effect, FailedTest, Grants, Journal, Limits, Marker, NotJournaled,
@@ -47,7 +47,7 @@ use crate::domain::{
 };
 use crate::memory::Account;
 use crate::secret::Secret;
-use crate::transport::{Dialer, Proxies, Resolver, client_config};
+use crate::transport::{Dialer, OwnAddresses, Proxies, Resolver, client_config};
 
 /// Builds the session of a run.
 pub(crate) struct SessionBuilder {
@@ -122,9 +122,10 @@ impl SessionBuilder {
             tls: client_config(self.extra_ca.as_deref()).unwrap(),
             resolver: Box::new(FakeResolver(Mutex::new(self.names.clone()))),
             proxies: Proxies::new(&self.proxy, &self.proxy, ""),
+            own: OwnAddresses::default(),
         };
         let spool = Spool::new(self.spool.clone(), self.spool_bytes_max);
-        Arc::new(Egress::with(dialer, spool))
+        Arc::new(Egress::with(dialer, spool, OwnServer::default()))
     }
 
     pub(crate) fn session(&self, permission: Permission) -> Arc<Session> {

@@ -14,12 +14,13 @@ use axum::response::{IntoResponse, Response};
 use tokio::time::Instant;
 
 use crate::accounts::TokenLogin;
+use crate::config::PROXY_SECRET_HEADER;
 use crate::store::StoreError;
 
 use super::client_address::{client_of, limit_key};
 use super::clients::mark_known;
 use super::problem::Problem;
-use super::proxy_user;
+use super::proxy_user::{self, ProxyProof};
 use super::session::{self, Session};
 use super::{AppState, audit};
 
@@ -74,11 +75,19 @@ async fn identify(app: &AppState, request: &mut Request) -> Result<bool, Problem
         request.extensions_mut().insert(login.account);
         return Ok(true);
     }
-    if let Some(account) = proxy_user::account(&app.services.config.now(), request)? {
-        let session = Session::of_proxy(account.clone(), &app.services.accounts);
-        request.extensions_mut().insert(account);
-        request.extensions_mut().insert(session);
-        return Ok(true);
+    let config = app.services.config.now();
+    let proof = proxy_user::proof(&config, app.services.proxy_secret.as_ref(), request)?;
+    match proof {
+        ProxyProof::Absent => {}
+        ProxyProof::Wrong => refuse_proxy(app, client_of(request)).await?,
+        ProxyProof::Valid => {
+            if let Some(account) = proxy_user::account(&config, request)? {
+                let session = Session::of_proxy(account.clone(), &app.services.accounts);
+                request.extensions_mut().insert(account);
+                request.extensions_mut().insert(session);
+                return Ok(true);
+            }
+        }
     }
     let Some(cookie) = session::cookie_of(app, request) else { return Ok(false) };
     let client = client_of(request);
@@ -87,6 +96,17 @@ async fn identify(app: &AppState, request: &mut Request) -> Result<bool, Problem
     request.extensions_mut().insert(found.account.clone());
     request.extensions_mut().insert(Session::new(found, &cookie));
     Ok(true)
+}
+
+/// A request that names a person without the proxy's secret counts as a login that failed.
+async fn refuse_proxy(app: &AppState, client: IpAddr) -> Result<(), Problem> {
+    if app.rate_limits.login_lines.take(&(), Instant::now()).is_ok() {
+        tracing::warn!(
+            "a request names a person whom a proxy signed in, and its header {PROXY_SECRET_HEADER} \
+             is missing or is not `proxy_secret`"
+        );
+    }
+    limited(app, client, async || Ok(None::<()>)).await.map(|_| ())
 }
 
 /// Whom a token signs in. An address with many failed logins must wait, even if it now sends the

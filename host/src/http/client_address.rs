@@ -1,7 +1,8 @@
 //! The address of the client that sent a request: the peer's address, or the address that a trusted
 //! proxy names.
 //!
-//! Ignores the headers of proxies if the peer is not a trusted proxy.
+//! Ignores the headers of proxies if a trusted proxy did not write them. Never counts a client as
+//! its proxy: one whose address is not known has the unspecified address.
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
@@ -21,19 +22,47 @@ pub(super) struct ClientOrigin {
     pub(super) address: IpAddr,
     /// Whether the client used TLS, to this server or to a trusted proxy.
     pub(super) is_https: bool,
-    /// Whether a trusted proxy named the client.
+    /// Whether a trusted proxy named the client, by the PROXY protocol or in a header.
     pub(super) is_forwarded: bool,
+    /// Who wrote the headers of the request.
+    pub(super) headers_by: HeadersBy,
 }
 
-/// Where a request comes from. The address is unspecified (`::`) if the request did not come from a
-/// listener.
-pub(super) fn origin_of(request: &Request) -> ClientOrigin {
-    let unknown = ClientOrigin {
-        address: IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+/// Who wrote the headers of a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum HeadersBy {
+    /// The client, or a proxy that does not say for whom.
+    Client,
+    /// A trusted proxy, for the client that it names in a header.
+    Proxy,
+    /// The same, through a Unix socket.
+    LocalProxy,
+}
+
+/// The proxy's two headers name different clients: it did not check one of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "X-Forwarded-For and Forwarded name different clients: the reverse proxy must set one of them \
+     and remove the other from what its clients send"
+)]
+pub(super) struct ContradictoryHeaders;
+
+/// The address of a client whose address is not known. It is in no list of allowed addresses.
+pub(super) const UNKNOWN_CLIENT: IpAddr = IpAddr::V6(Ipv6Addr::UNSPECIFIED);
+
+impl ClientOrigin {
+    /// Of a request about which nothing is known.
+    pub(super) const UNKNOWN: Self = Self {
+        address: UNKNOWN_CLIENT,
         is_https: false,
         is_forwarded: false,
+        headers_by: HeadersBy::Client,
     };
-    request.extensions().get().copied().unwrap_or(unknown)
+}
+
+/// Where a request comes from; unknown if the request did not come from a listener.
+pub(super) fn origin_of(request: &Request) -> ClientOrigin {
+    request.extensions().get().copied().unwrap_or(ClientOrigin::UNKNOWN)
 }
 
 /// The client's address; unspecified (`::`) if the request did not come from a listener.
@@ -63,14 +92,15 @@ pub(super) fn limit_key(address: IpAddr) -> IpAddr {
     }
 }
 
-/// The client for which a trusted proxy at `peer` forwards: the right-most address that is not a
-/// trusted proxy. `None` if there is no such header. If both headers exist and differ, the proxy
-/// did not check one of them, so the request counts for the proxy itself.
+/// The client for which a trusted proxy forwards: the right-most address that is not a trusted
+/// proxy; [`UNKNOWN_CLIENT`] if that entry is not an address. `None` if there is no such header.
+///
+/// # Errors
+/// Both headers exist and differ.
 pub(super) fn forwarded_client(
     headers: &HeaderMap,
-    peer: IpAddr,
     trusted: &[Network],
-) -> Option<IpAddr> {
+) -> Result<Option<IpAddr>, ContradictoryHeaders> {
     let client = |name, address_of: fn(&str) -> &str| {
         let entry = client_entry(&texts(headers, name), trusted, address_of)?;
         Some(parse(address_of(&entry)))
@@ -78,9 +108,9 @@ pub(super) fn forwarded_client(
     let by_list = client(&X_FORWARDED_FOR, |entry| entry);
     let by_pairs = client(&header::FORWARDED, for_address);
     match (by_list, by_pairs) {
-        (None, None) => None,
-        (Some(one), None) | (None, Some(one)) => Some(one.unwrap_or(peer)),
-        (Some(one), Some(other)) => Some(one.filter(|_| one == other).unwrap_or(peer)),
+        (None, None) => Ok(None),
+        (Some(one), Some(other)) if one != other => Err(ContradictoryHeaders),
+        (Some(one), _) | (None, Some(one)) => Ok(Some(one.unwrap_or(UNKNOWN_CLIENT))),
     }
 }
 
@@ -141,8 +171,8 @@ mod tests {
         for (name, value) in headers {
             map.append(*name, value.parse().unwrap());
         }
-        let client = forwarded_client(&map, "10.0.0.1".parse().unwrap(), &trusted);
-        client.map(|address| address.to_string())
+        let client = forwarded_client(&map, &trusted);
+        client.map_or(Some("contradiction".to_owned()), |it| it.map(|it| it.to_string()))
     }
 
     #[test]
@@ -154,15 +184,17 @@ mod tests {
             (vec![(list, "1.2.3.4, 203.0.113.9, 10.0.0.7")], Some("203.0.113.9")),
             (vec![(list, "1.2.3.4"), (list, "203.0.113.9:443")], Some("203.0.113.9")),
             (vec![(list, "nonsense, 203.0.113.9")], Some("203.0.113.9")),
-            (vec![(list, "203.0.113.9, nonsense")], Some("10.0.0.1")),
+            (vec![(list, "203.0.113.9, nonsense")], Some("::")),
             (vec![(list, "10.0.0.9, 10.0.0.8")], Some("10.0.0.9")),
             (vec![(list, "::ffff:203.0.113.9")], Some("203.0.113.9")),
             (
                 vec![("forwarded", "for=1.2.3.4, FOR=\"[2001:db8::1]:80\";by=x, for=10.0.0.9")],
                 Some("2001:db8::1"),
             ),
-            (vec![("forwarded", "for=_hidden")], Some("10.0.0.1")),
-            (vec![(list, "1.1.1.1"), ("forwarded", "for=2.2.2.2")], Some("10.0.0.1")),
+            (vec![("forwarded", "for=_hidden")], Some("::")),
+            (vec![(list, "1.1.1.1"), ("forwarded", "for=2.2.2.2")], Some("contradiction")),
+            (vec![(list, "1.1.1.1"), ("forwarded", "for=_hidden")], Some("contradiction")),
+            (vec![(list, "1.1.1.1"), ("forwarded", "proto=https")], Some("contradiction")),
             (vec![(list, "1.1.1.1"), ("forwarded", "for=1.1.1.1")], Some("1.1.1.1")),
         ] {
             assert_eq!(client_of(&headers).as_deref(), client, "{headers:?}");
@@ -195,8 +227,8 @@ mod tests {
         let mut map = HeaderMap::new();
         let line = HeaderValue::from_bytes(b"\xff, 203.0.113.9").unwrap();
         map.append("x-forwarded-for", line);
-        let client = forwarded_client(&map, IpAddr::from([10, 0, 0, 1]), &[]);
-        assert_eq!(client, Some(IpAddr::from([203, 0, 113, 9])));
+        let client = forwarded_client(&map, &[]);
+        assert_eq!(client, Ok(Some(IpAddr::from([203, 0, 113, 9]))));
     }
 
     #[test]

@@ -17,9 +17,11 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use super::client_address::{ClientOrigin, forwarded_client, forwarded_https, limit_key};
-use super::listener::{Opened, Peer};
-use super::proxy_protocol::Proxied;
+use super::client_address::{
+    ClientOrigin, ContradictoryHeaders, HeadersBy, UNKNOWN_CLIENT, forwarded_client,
+    forwarded_https, limit_key,
+};
+use super::listener::{Opened, Peer, Preface};
 use super::timing::Timing;
 use state::{Idle, Room, State, decrement};
 
@@ -60,8 +62,9 @@ struct Requests {
 }
 
 /// What preceded HTTP on a connection.
+#[derive(Clone, Copy)]
 struct Opening {
-    proxied: Option<Proxied>,
+    preface: Preface,
     is_tls: bool,
 }
 
@@ -185,29 +188,42 @@ impl Client {
 
     /// Remembers what preceded HTTP.
     pub(super) fn set_opened(&self, opened: &Opened) {
-        let _ = self.opened.set(Opening { proxied: opened.proxied, is_tls: opened.is_tls });
+        let _ = self.opened.set(Opening { preface: opened.preface, is_tls: opened.is_tls });
     }
 
     /// Where a request with these headers comes from: the peer, or the client that a trusted proxy
-    /// names, by the PROXY protocol or in a header.
-    pub(super) fn origin(&self, headers: &HeaderMap) -> ClientOrigin {
-        let opening = self.opened.get();
-        let proxied = opening.and_then(|opening| opening.proxied);
-        let is_tls = opening.is_some_and(|opening| opening.is_tls);
+    /// names, by the PROXY protocol or in a header. The header of the PROXY protocol says who sends
+    /// the HTTP requests, so the proxy that sent it is not trusted for their headers.
+    ///
+    /// # Errors
+    /// The headers of a trusted proxy contradict each other.
+    pub(super) fn origin(&self, headers: &HeaderMap) -> Result<ClientOrigin, ContradictoryHeaders> {
+        let absent = Opening { preface: Preface::Absent, is_tls: false };
+        let Opening { preface, is_tls } = self.opened.get().copied().unwrap_or(absent);
+        let limits = self.limits();
+        let (address, is_https, is_proxy) = match preface {
+            Preface::Absent => (self.peer.address, is_tls, self.is_proxy()),
+            Preface::ProxyHeader(Some(client)) => {
+                (client.address, is_tls || client.is_https, limits.trusts(client.address))
+            }
+            Preface::ProxyHeader(None) => (UNKNOWN_CLIENT, is_tls, false),
+        };
+        let is_direct = preface == Preface::Absent;
         let direct = ClientOrigin {
-            address: proxied.map_or(self.peer.address, |it| it.address),
-            is_https: is_tls || proxied.is_some_and(|it| it.is_https),
-            is_forwarded: proxied.is_some(),
+            address,
+            is_https,
+            is_forwarded: !is_direct,
+            headers_by: HeadersBy::Client,
         };
-        let trusted = &self.limits().trusted_proxies;
-        let is_proxy = match proxied {
-            Some(proxied) => self.limits().trusts(proxied.address),
-            None => self.is_proxy(),
-        };
-        let forwarded = is_proxy.then(|| forwarded_client(headers, direct.address, trusted));
-        let Some(address) = forwarded.flatten() else { return direct };
-        let is_https = forwarded_https(headers, trusted).unwrap_or(direct.is_https);
-        ClientOrigin { address, is_https, is_forwarded: true }
+        if !is_proxy {
+            return Ok(direct);
+        }
+        let trusted = &limits.trusted_proxies;
+        let Some(address) = forwarded_client(headers, trusted)? else { return Ok(direct) };
+        let is_https = forwarded_https(headers, trusted).unwrap_or(is_https);
+        let is_local = is_direct && self.peer.is_local;
+        let headers_by = if is_local { HeadersBy::LocalProxy } else { HeadersBy::Proxy };
+        Ok(ClientOrigin { address, is_https, is_forwarded: true, headers_by })
     }
 
     /// Counts a request that begins to arrive; `None` if its client has too many of them.
@@ -312,6 +328,42 @@ mod tests {
     use arc_swap::ArcSwap;
 
     use super::*;
+    use crate::domain::Network;
+    use crate::http::proxy_protocol::Proxied;
+
+    #[tokio::test]
+    async fn only_the_writer_of_a_request_is_trusted_for_its_headers() {
+        let proxies: [Network; 1] = ["10.0.0.0/8".parse().unwrap()];
+        let headers = HeaderMap::from_iter([(
+            "x-forwarded-for".parse::<axum::http::HeaderName>().unwrap(),
+            "192.0.2.7".parse().unwrap(),
+        )]);
+        let by = |address: &str| {
+            let address = address.parse().unwrap();
+            Preface::ProxyHeader(Some(Proxied { address, is_https: false }))
+        };
+        for (peer, is_local, preface, client, headers_by) in [
+            ("203.0.113.9", false, Preface::Absent, "203.0.113.9", HeadersBy::Client),
+            ("10.0.0.1", false, Preface::Absent, "192.0.2.7", HeadersBy::Proxy),
+            ("127.0.0.1", true, Preface::Absent, "192.0.2.7", HeadersBy::LocalProxy),
+            ("10.0.0.1", false, by("203.0.113.9"), "203.0.113.9", HeadersBy::Client),
+            ("10.0.0.1", false, Preface::ProxyHeader(None), "::", HeadersBy::Client),
+            ("10.0.0.1", false, by("10.0.0.2"), "192.0.2.7", HeadersBy::Proxy),
+            ("127.0.0.1", true, by("203.0.113.9"), "203.0.113.9", HeadersBy::Client),
+            ("127.0.0.1", true, Preface::ProxyHeader(None), "::", HeadersBy::Client),
+            ("127.0.0.1", true, by("10.0.0.2"), "192.0.2.7", HeadersBy::Proxy),
+        ] {
+            let limits = ClientLimits::new(3, Duration::from_secs(9), proxies.to_vec());
+            let clients = Arc::new(Clients::new(Arc::new(ArcSwap::from_pointee(limits))));
+            let peer = Peer { address: peer.parse().unwrap(), is_local };
+            let admitted = clients.admit(peer).await.expect("room");
+            let stream = Box::new(tokio::io::empty());
+            admitted.set_opened(&Opened { stream, preface, is_tls: false });
+            let origin = admitted.origin(&headers).expect("one header");
+            let expected = (client.parse::<IpAddr>().unwrap(), headers_by);
+            assert_eq!((origin.address, origin.headers_by), expected, "{peer:?} {preface:?}");
+        }
+    }
 
     #[tokio::test]
     async fn a_busy_connection_that_is_asked_to_close_does_not_block_new_ones() {

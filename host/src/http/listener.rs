@@ -56,9 +56,18 @@ pub(super) struct Peer {
 /// A connection on which HTTP begins.
 pub(super) struct Opened {
     pub(super) stream: Box<dyn ByteStream>,
-    /// The client for which the proxy made the connection.
-    pub(super) proxied: Option<Proxied>,
+    pub(super) preface: Preface,
     pub(super) is_tls: bool,
+}
+
+/// What precedes TLS and HTTP on a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Preface {
+    /// Nothing: the peer itself sends the HTTP requests.
+    Absent,
+    /// A header of the PROXY protocol: the client for which the proxy made the connection sends the
+    /// HTTP requests. `None`: the proxy does not name it.
+    ProxyHeader(Option<Proxied>),
 }
 
 impl Socket {
@@ -98,17 +107,17 @@ impl Accepted {
             Self::Tcp(stream) => (Box::new(stream), false),
             Self::Unix(stream) => (Box::new(stream), true),
         };
-        let proxied = if listener.proxy_protocol && is_proxy {
-            proxy_protocol::read(&mut stream).await?
+        let preface = if listener.proxy_protocol && is_proxy {
+            Preface::ProxyHeader(proxy_protocol::read(&mut stream).await?)
         } else {
-            None
+            Preface::Absent
         };
         match listener.tls.as_ref().filter(|_| !is_local) {
             Some(tls) => {
                 let stream = Box::new(tls.accept(stream).await?);
-                Ok(Opened { stream, proxied, is_tls: true })
+                Ok(Opened { stream, preface, is_tls: true })
             }
-            None => Ok(Opened { stream, proxied, is_tls: false }),
+            None => Ok(Opened { stream, preface, is_tls: false }),
         }
     }
 }

@@ -29,7 +29,8 @@ const V1_BYTES_MAX: usize = 107;
 /// The first bit of the field `client` of the TLV for TLS: the client connected by TLS.
 const CLIENT_SSL: u8 = 1;
 
-/// Reads the header. `None`: the proxy connects for itself, such as for a health check.
+/// Reads the header. `None`: the proxy connects for itself, such as for a health check, or does not
+/// name its client.
 pub(super) async fn read(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Option<Proxied>> {
     let mut bytes = vec![0; SIGNATURE.len()];
     stream.read_exact(&mut bytes).await?;

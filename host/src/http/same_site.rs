@@ -27,8 +27,8 @@ pub(super) struct AllowedHosts {
 }
 
 impl AllowedHosts {
-    pub(super) fn of(config: &Config) -> Self {
-        let address = config.admin_listen.as_ref().unwrap_or(&config.listen);
+    /// `address` is the one on which the server listens: it may be that of a socket of systemd.
+    pub(super) fn of(config: &Config, address: &ListenAddress) -> Self {
         if !matches!(address, ListenAddress::Tcp(address) if address.ip().is_loopback()) {
             return Self { names: None };
         }
@@ -95,8 +95,8 @@ pub(super) fn check_origin(config: &Config, headers: &HeaderMap, uri: &Uri) -> R
 mod tests {
     use super::*;
 
-    fn allowed(config: &Config, authority: &str) -> bool {
-        AllowedHosts::of(config).allows(authority)
+    fn allowed(config: &Config, listening: &str, authority: &str) -> bool {
+        AllowedHosts::of(config, &listening.parse().unwrap()).allows(authority)
     }
 
     #[test]
@@ -116,7 +116,7 @@ mod tests {
             "jackfield.example.com",
             "intern.example.com:443",
         ] {
-            assert!(allowed(&config, good), "{good}");
+            assert!(allowed(&config, "127.0.0.1:80", good), "{good}");
         }
         for bad in [
             "evil.example",
@@ -127,17 +127,17 @@ mod tests {
             "",
             "a b",
         ] {
-            assert!(!allowed(&config, bad), "{bad}");
+            assert!(!allowed(&config, "127.0.0.1:80", bad), "{bad}");
         }
     }
 
     #[test]
     fn a_listener_on_another_address_answers_for_every_name() {
-        let listen = |text: &str| text.parse::<ListenAddress>().unwrap();
-        let open = Config { listen: listen("0.0.0.0:8080"), ..Config::default() };
-        assert!(allowed(&open, "any.example"));
-        let admin = Config { admin_listen: Some(listen("127.0.0.1:8081")), ..open };
-        assert!(!allowed(&admin, "any.example"));
+        let config = Config::default();
+        assert!(!allowed(&config, "127.0.0.1:8080", "any.example"));
+        for listening in ["0.0.0.0:8080", "[::]:8080", "192.0.2.1:8080", "unix:/run/x.sock"] {
+            assert!(allowed(&config, listening, "any.example"), "{listening}");
+        }
     }
 
     #[test]

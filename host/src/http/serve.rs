@@ -25,6 +25,7 @@ use tokio::time::timeout;
 use tokio_util::io::InspectReader;
 use tokio_util::sync::CancellationToken;
 
+use super::client_address::ClientOrigin;
 use super::clients::{Client, ClientConnection, Clients, SharedLimits};
 use super::listener::{Accepted, ByteStream, Listener, Options};
 use super::problem::{self, Problem};
@@ -161,14 +162,18 @@ async fn answer(
     if is_http2 {
         client.timing.ignore_received();
     }
-    let origin = client.origin(request.headers());
+    let (origin, contradiction) = match client.origin(request.headers()) {
+        Ok(origin) => (origin, None),
+        Err(error) => (ClientOrigin::UNKNOWN, Some(Problem::bad_request(error.to_string()))),
+    };
     let is_counted = origin.is_forwarded || is_http2;
     let arriving = is_counted.then(|| client.count_arriving(origin.address));
-    let is_refused = matches!(arriving, Some(None));
+    let too_many = || Problem::rate_limited(TOO_MANY, Duration::ZERO);
+    let refused = contradiction.or_else(|| matches!(arriving, Some(None)).then(too_many));
     let (arrived, answered) = Progress::begin(&client, arriving.flatten());
-    let mut response = if is_refused {
+    let mut response = if let Some(refused) = refused {
         let path = request.uri().path().to_owned();
-        problem::complete(Problem::rate_limited(TOO_MANY, Duration::ZERO).into_response(), &path)
+        problem::complete(refused.into_response(), &path)
     } else {
         let mut request = request.map(|body| {
             if body.is_end_stream() {

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use wasmtime::CallHook;
 
 use crate::domain::{CompileFor, Limits, SystemClock};
-use crate::egress::{ActiveConnection, Egress, Permission};
+use crate::egress::{ActiveConnection, Egress, OwnServer, Permission};
 use crate::memory::{Account, HostMemory, MemoryOwner};
 
 use super::component::LoadedComponent;
@@ -58,7 +58,8 @@ impl MeasuredGuest {
             Engine::for_compiling(engine.code_settings())?.precompile_component(component)?;
         std::fs::write(folder.join("code"), code)?;
         let loaded = engine.load(&folder.join("code"))?;
-        let egress = Arc::new(Egress::new(None, folder.join("spool"), 1 << 30)?);
+        let egress =
+            Arc::new(Egress::new(None, folder.join("spool"), 1 << 30, OwnServer::default())?);
         let active = Arc::new(ActiveConnection::without_grants());
         Ok(Self { engine, egress, memory: HostMemory::new(1 << 30), active, loaded })
     }

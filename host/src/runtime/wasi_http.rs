@@ -16,9 +16,7 @@ use wasmtime_wasi_http::{Error, ForbiddenHeaderFilter, RequestOptions, WasiBody,
 
 use crate::cpu_time::{CpuCharged, CpuExhausted};
 use crate::domain::{Effect, StringEnum};
-use crate::egress::{
-    Body, HttpError, OutboundRequest, OutboundResponse, Session, is_reserved_header,
-};
+use crate::egress::{Body, HttpError, OutboundRequest, OutboundResponse, Session};
 use crate::memory::{Charge, MemoryFull};
 
 /// The header in which a guest declares the effect of a request.
@@ -43,8 +41,8 @@ impl WasiHttp {
 
 impl WasiHttpHooks for WasiHttp {
     fn forbidden_header_filter(&mut self) -> ForbiddenHeaderFilter {
-        let active = Arc::clone(self.session.active());
-        Arc::new(move |name| is_reserved_header(name.as_str(), &active.connection))
+        let session = Arc::clone(&self.session);
+        Arc::new(move |name| session.is_reserved_header(name.as_str()))
     }
 
     fn is_supported_scheme(&mut self, _: &Scheme) -> bool {

@@ -10,7 +10,11 @@ use url::Host;
 
 use crate::domain::{ConnectionId, Origin};
 
+use super::own::OwnAddresses;
 use super::resolver::Resolver;
+
+/// Why no request may go to the server's own listeners.
+const IS_SELF: &str = "it is this server itself, which no connection may call";
 
 /// Maximum number of addresses of one name; a name with more is refused.
 const ADDRESSES_MAX: usize = 32;
@@ -65,16 +69,42 @@ pub(crate) async fn resolve(
     connection: ConnectionId,
     origin: &Origin,
     rules: AddressRules,
+    own: &OwnAddresses,
 ) -> Result<Vec<SocketAddr>, ResolveError> {
     let addresses = socket_addresses(resolver, connection, origin).await?;
     for address in &addresses {
-        check_address(origin, address.ip(), rules).map_err(|reason| ResolveError::Forbidden {
+        let checked = match is_own(*address, own) {
+            true => Err(IS_SELF),
+            false => check_address(origin, address.ip(), rules),
+        };
+        checked.map_err(|reason| ResolveError::Forbidden {
             origin: origin.clone(),
             ip: address.ip(),
             reason,
         })?;
     }
     Ok(addresses)
+}
+
+/// Refuses an origin that a proxy on this machine would find to be this server. The proxy resolves
+/// other names.
+pub(crate) fn check_proxied(origin: &Origin, own: &OwnAddresses) -> Result<(), ResolveError> {
+    let Host::Domain(name) = origin.host() else { return Ok(()) };
+    let is_local = name == "localhost" || name.ends_with(".localhost");
+    if is_local && own.has_port(origin.port()) {
+        let (origin, ip) = (origin.clone(), IpAddr::V4(Ipv4Addr::LOCALHOST));
+        return Err(ResolveError::Forbidden { origin, ip, reason: IS_SELF });
+    }
+    Ok(())
+}
+
+fn is_own(address: SocketAddr, own: &OwnAddresses) -> bool {
+    let embedded = match address.ip() {
+        IpAddr::V6(ip) => embedded_v4(ip).map(IpAddr::V4),
+        IpAddr::V4(_) => None,
+    };
+    let addresses = [Some(address.ip()), embedded];
+    addresses.into_iter().flatten().any(|ip| own.contains(SocketAddr::new(ip, address.port())))
 }
 
 /// Resolves the name of a proxy. No address rules apply, because the operator chose the proxy.
@@ -235,7 +265,10 @@ mod tests {
         for (count, is_allowed) in [(0, false), (1, true), (32, true), (33, false)] {
             let resolver = Addresses(count);
             let connection = ConnectionId(uuid::Uuid::nil());
-            let resolved = resolve(&resolver, connection, &origin, PUBLIC_NAMES_ONLY).await;
+            let resolved = {
+                let own = OwnAddresses::default();
+                resolve(&resolver, connection, &origin, PUBLIC_NAMES_ONLY, &own).await
+            };
             assert_eq!(resolved.is_ok(), is_allowed, "{count} addresses");
         }
     }
@@ -320,5 +353,32 @@ mod tests {
         assert!(allowed("http://127.0.0.1:3000", "127.0.0.1", PUBLIC_NAMES_ONLY));
         assert!(allowed("http://tracker.example", "93.184.216.34", PUBLIC_NAMES_ONLY));
         assert!(allowed("http://tracker.example", "2606:2800:220:1::1", PUBLIC_NAMES_ONLY));
+    }
+
+    #[tokio::test]
+    async fn the_server_itself_is_not_reached_whatever_is_granted() {
+        let own = OwnAddresses::new(vec!["127.0.0.1:8080".parse().unwrap()]);
+        let connection = ConnectionId(uuid::Uuid::nil());
+        for (origin, is_allowed) in [
+            ("http://127.0.0.1:8080", false),
+            ("http://[::1]:8080", false),
+            ("http://[::ffff:127.0.0.1]:8080", false),
+            ("http://[64:ff9b::127.0.0.1]:8080", false),
+            ("http://127.0.0.1:8081", true),
+        ] {
+            let origin: Origin = origin.parse().unwrap();
+            let resolver = Addresses(1);
+            let resolved = resolve(&resolver, connection, &origin, PRIVATE_ALLOWED, &own).await;
+            assert_eq!(resolved.is_ok(), is_allowed, "{origin}");
+        }
+        for (origin, is_allowed) in [
+            ("http://localhost:8080", false),
+            ("http://x.localhost:8080", false),
+            ("http://localhost:8081", true),
+            ("http://tracker.example:8080", true),
+        ] {
+            let origin: Origin = origin.parse().unwrap();
+            assert_eq!(check_proxied(&origin, &own).is_ok(), is_allowed, "{origin}");
+        }
     }
 }

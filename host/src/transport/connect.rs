@@ -24,8 +24,9 @@ use tokio::time::{Instant, timeout_at};
 use crate::domain::{Origin, TryStep};
 
 use super::Caller;
-use super::address::{ResolveError, resolve};
+use super::address::{ResolveError, check_proxied, resolve};
 use super::identity::IdentityError;
+use super::own::OwnAddresses;
 use super::proxies::{InvalidProxy, Proxies, Proxy};
 use super::resolver::{Resolver, SystemResolver};
 
@@ -54,6 +55,8 @@ pub(crate) struct Dialer {
     pub(crate) tls: Arc<ClientConfig>,
     pub(crate) resolver: Box<dyn Resolver>,
     pub(crate) proxies: Proxies,
+    /// Where this server listens: never connected to.
+    pub(crate) own: OwnAddresses,
 }
 
 /// A connection that is ready for a request.
@@ -154,8 +157,9 @@ pub(crate) struct Negotiated {
 
 impl Dialer {
     /// Makes a dialer with the resolver of the operating system and the proxies of the environment.
-    pub(crate) fn from_env(tls: Arc<ClientConfig>) -> Self {
-        Self { tls, resolver: Box::new(SystemResolver::new()), proxies: Proxies::from_env() }
+    pub(crate) fn from_env(tls: Arc<ClientConfig>, own: OwnAddresses) -> Self {
+        let resolver = Box::new(SystemResolver::new());
+        Self { tls, resolver, proxies: Proxies::from_env(), own }
     }
 
     /// Connects to an origin for a connection of Jackfield and under its rules. Fails after
@@ -186,10 +190,12 @@ impl Dialer {
         origin: &Origin,
         until: Instant,
     ) -> Result<Route, ConnectError> {
-        let resolving = resolve(self.resolver.as_ref(), caller.connection, origin, caller.rules);
+        let (resolver, own) = (self.resolver.as_ref(), &self.own);
+        let resolving = resolve(resolver, caller.connection, origin, caller.rules, own);
         let resolving = timeout_at(until, resolving);
         let proxy = self.proxies.to(origin).transpose()?;
         if let Some(proxy) = proxy {
+            check_proxied(origin, own)?;
             if origin.ip().is_some() {
                 resolving.await.map_err(|_| ConnectError::TimedOut(TryStep::Dns))??;
             }

@@ -3,7 +3,7 @@
 
 use std::io::{Read as _, Write as _};
 
-use jackfield_tests::{Answer, Client, Setup, TestHost, failed_test, with_database};
+use jackfield_tests::{Answer, Client, Setup, TestHost, failed_test, wait_for, with_database};
 use serde_json::{Value, json};
 
 fn create(host: &TestHost, body: &Value) -> (Value, String) {
@@ -79,6 +79,8 @@ fn a_named_token_is_shown_once_and_stored_as_a_hash() {
     for (body, name) in [
         (json!({"name": "ci", "role": "admin"}), "conflict"),
         (json!({"name": "admin", "role": "admin"}), "invalid-values"),
+        (json!({"name": "proxy:eve", "role": "viewer"}), "invalid-values"),
+        (json!({"name": "OIDC:ann@example.com", "role": "viewer"}), "invalid-values"),
         (json!({"name": " ", "role": "admin"}), "invalid-values"),
         (json!({"name": "x", "role": "admin", "expires_in_s": 0}), "invalid-values"),
         (json!({"name": "x", "role": "root"}), "bad-request"),
@@ -295,41 +297,89 @@ fn tokens_are_created_listed_and_revoked_by_the_cli() {
     assert!(!done && said.contains("refused the token"), "{said}");
 }
 
+const PROXY_SIGN_IN: &str = "proxy_user_header = \"X-Remote-User\"
+    proxy_role_header = \"X-Remote-Role\"
+    proxy_secret = \"env:JACKFIELD_SECRET_PROXY\"";
+const PROXY_SECRET: &str = "the-secret-of-the-reverse-proxy";
+const SECRET_HEADER: &str = "x-jackfield-proxy-secret";
+
 #[test]
 fn a_trusted_proxy_names_who_signed_in_and_nobody_else_can() {
-    let config = "proxy_user_header = \"X-Remote-User\"\nproxy_role_header = \"X-Remote-Role\"";
-    let trusting = format!("trusted_proxies = [\"127.0.0.1\"]\n{config}");
-    let host = Setup::new().config(&trusting).guests(["instant"]).start();
+    let trusting = format!("trusted_proxies = [\"127.0.0.1\"]\n{PROXY_SIGN_IN}");
+    let setup = Setup::new().env("JACKFIELD_SECRET_PROXY", PROXY_SECRET);
+    let host = setup.clone().config(&trusting).guests(["instant"]).start();
     let _ = host.connect("qa", "instant", json!({}), json!({}));
-    let proxied = ("x-forwarded-for", "203.0.113.5");
+    let (proxied, secret) = (("x-forwarded-for", "203.0.113.5"), (SECRET_HEADER, PROXY_SECRET));
     let (user, role) = (("x-remote-user", "ann"), ("x-remote-role", "operator"));
     let get =
         |headers: &[(&str, &str)]| host.anonymous().send("GET", "/api/v1/account", headers, b"");
-    let account = get(&[proxied, user, role]).expect(200);
+    let account = get(&[proxied, secret, user, role]).expect(200);
     assert_eq!((&account["name"], &account["role"]), (&json!("proxy:ann"), &json!("operator")));
 
-    get(&[user, role]).assert_problem(401, "unauthorized");
-    get(&[proxied, role]).assert_problem(401, "unauthorized");
-    get(&[proxied, user]).assert_problem(403, "role-too-low");
-    get(&[proxied, user, ("x-remote-role", "root")]).assert_problem(403, "role-too-low");
-    get(&[proxied, user, ("x-remote-user", "eve"), role]).assert_problem(400, "bad-request");
+    get(&[user, role, secret]).assert_problem(401, "unauthorized");
+    get(&[proxied, role, secret]).assert_problem(401, "unauthorized");
+    get(&[proxied, user, secret]).assert_problem(403, "role-too-low");
+    get(&[proxied, user, secret, ("x-remote-role", "root")]).assert_problem(403, "role-too-low");
+    let twice = get(&[proxied, secret, user, ("x-remote-user", "eve"), role]);
+    twice.assert_problem(400, "bad-request");
+
+    // Any program of this machine could send the other headers.
+    get(&[proxied, user, role]).assert_problem(401, "unauthorized");
+    let half = (SECRET_HEADER, &PROXY_SECRET[..20]);
+    get(&[proxied, half, user, role]).assert_problem(401, "unauthorized");
+    get(&[proxied, half, secret, user, role]).assert_problem(400, "bad-request");
+    wait_for("the line in the log", 10, || {
+        host.output().contains("x-jackfield-proxy-secret is missing").then_some(())
+    });
 
     let pause = |more: &[(&str, &str)]| {
-        let headers = [&[proxied, user, role], more].concat();
+        let headers = [&[proxied, secret, user, role], more].concat();
         host.anonymous().send("POST", "/api/v1/connections/qa/pause", &headers, b"")
     };
     pause(&[]).assert_problem(403, "cross-site-request");
     let csrf = account["csrf"].as_str().expect("a CSRF token");
     pause(&[("x-csrf-token", csrf)]).assert_status(200);
-    let other = [proxied, ("x-remote-user", "otto"), role, ("x-csrf-token", csrf)];
+    let other = [proxied, secret, ("x-remote-user", "otto"), role, ("x-csrf-token", csrf)];
     let other = host.anonymous().send("POST", "/api/v1/connections/qa/resume", &other, b"");
     other.assert_problem(403, "cross-site-request");
 
-    let distrusting = format!("trusted_proxies = [\"192.0.2.1\"]\n{config}");
-    let host = Setup::new().config(&distrusting).start();
-    let headers = [proxied, user, role];
+    let distrusting = format!("trusted_proxies = [\"192.0.2.1\"]\n{PROXY_SIGN_IN}");
+    let mut host = setup.config(&distrusting).start();
+    let headers = [proxied, secret, user, role];
     let refused = host.anonymous().send("GET", "/api/v1/account", &headers, b"");
     refused.assert_problem(401, "unauthorized");
+
+    host.set_env("JACKFIELD_SECRET_PROXY", "guessable-15-ch");
+    let line = host.refuses_to_start();
+    assert!(line.contains("proxy_secret") && line.contains("16 characters"), "{line}");
+}
+
+#[test]
+fn nothing_that_is_shown_or_stored_tells_whether_a_guess_of_the_admin_token_is_right() {
+    use data_encoding::BASE64URL_NOPAD;
+    use sha2::{Digest as _, Sha256};
+    let config = format!("trusted_proxies = [\"127.0.0.1\"]\n{PROXY_SIGN_IN}");
+    let host = Setup::new().env("JACKFIELD_SECRET_PROXY", PROXY_SECRET).config(&config).start();
+    let headers = [
+        ("x-forwarded-for", "203.0.113.5"),
+        (SECRET_HEADER, PROXY_SECRET),
+        ("x-remote-user", "eve"),
+        ("x-remote-role", "viewer"),
+    ];
+    let account = host.anonymous().send("GET", "/api/v1/account", &headers, b"").expect(200);
+    let csrf = account["csrf"].as_str().expect("a CSRF token");
+    let guess = |text: String| Sha256::digest(text);
+    let shown = BASE64URL_NOPAD.encode(&guess(format!("csrf proxy:eve {}", host.admin_token())));
+    assert_ne!(csrf, shown);
+
+    let browser = Browser::sign_in(&host, host.admin_token());
+    let cookie = browser.cookie.split_once('=').expect("a value").1;
+    let hashes = with_database(&host.data_folder(), |database| {
+        let mut select = database.prepare("SELECT hash FROM sessions")?;
+        select.query_map([], |row| row.get::<_, Vec<u8>>(0))?.collect::<Result<Vec<_>, _>>()
+    });
+    assert_eq!(hashes.len(), 1);
+    assert_ne!(hashes[0], guess(format!("{cookie} {}", host.admin_token())).to_vec());
 }
 
 #[test]

@@ -3,7 +3,7 @@
 
 use std::net::SocketAddr;
 
-use jackfield_tests::{Reply, Response, ScriptedServer, Setup, failed_test};
+use jackfield_tests::{Connection, Reply, Response, ScriptedServer, Setup, failed_test};
 use serde_json::{Value, json};
 
 use crate::calls::{INTERFACES, TwoOrigins, call};
@@ -112,6 +112,37 @@ fn a_granted_origin_at_a_forbidden_address_is_refused() {
     assert_eq!(everywhere.connections(), 0);
 }
 
+/// A person granted these origins, and private addresses too. The server would see the requests
+/// come from its own machine, where trusted proxies are.
+#[test]
+fn the_server_itself_is_never_reached() {
+    let host = Setup::new().guests(["calls"]).start();
+    let port = host.url().rsplit(':').next().expect("a port").to_owned();
+    for (n, origin) in [
+        "http://127.0.0.1:PORT",
+        "http://localhost:PORT",
+        "http://127.0.0.2:PORT",
+        "http://[::1]:PORT",
+        "http://[::ffff:127.0.0.1]:PORT",
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let origin = origin.replace("PORT", &port);
+        for via in INTERFACES {
+            let settings =
+                json!({"url": origin, "target": format!("{origin}/healthz"), "via": via});
+            let body = json!({"name": format!("{via} {n}"), "connector": "calls",
+                "settings": settings, "allow_private": true});
+            let created = host.admin().json("POST", "/connections", &body).expect(201);
+            let received = call(&host, &Connection::from_json(&created));
+            assert_eq!(received.key, "denied", "{via} {origin}: {}", received.text);
+            let why = received.event["runs"][0]["calls"][0]["error"].to_string();
+            assert!(why.contains("it is this server itself"), "{via} {origin}: {why}");
+        }
+    }
+}
+
 #[test]
 fn other_schemes_and_paths_that_look_like_hosts_reach_no_other_server() {
     let origins = TwoOrigins::start(Setup::new());
@@ -141,11 +172,25 @@ fn other_schemes_and_paths_that_look_like_hosts_reach_no_other_server() {
 /// Headers that only the host may set, and line breaks that would start another header.
 #[test]
 fn a_request_cannot_be_split_or_forged() {
-    let origins = TwoOrigins::start(Setup::new());
+    let setup = Setup::new().env("JACKFIELD_SECRET_PROXY", "the-secret-of-the-reverse-proxy");
+    let origins = TwoOrigins::start(setup.config(
+        "trusted_proxies = [\"127.0.0.1\"]
+         proxy_user_header = \"X-Remote-User\"
+         proxy_role_header = \"X-Remote-Role\"
+         proxy_secret = \"env:JACKFIELD_SECRET_PROXY\"",
+    ));
     for via in INTERFACES {
-        for header in
-            ["Authorization=Bearer mine", "X-A=b\\r\\nX-Smuggled: yes", "X-A\\r\\nX-Smuggled=yes"]
-        {
+        for header in [
+            "Authorization=Bearer mine",
+            "X-A=b\\r\\nX-Smuggled: yes",
+            "X-A\\r\\nX-Smuggled=yes",
+            "X-Forwarded-For=203.0.113.5",
+            "x-forwarded-proto=https",
+            "Forwarded=for=203.0.113.5",
+            "X-Jackfield-Proxy-Secret=the-secret-of-the-reverse-proxy",
+            "X-Remote-User=eve",
+            "x-remote-role=admin",
+        ] {
             let target = origins.target("http://127.0.0.1:PORT/");
             let received = origins.call(json!({"target": target, "via": via, "headers": header}));
             let refused = received.is_refused();
@@ -207,6 +252,9 @@ fn a_request_cannot_be_split_or_forged() {
             "http2-settings",
             "keep-alive",
             "jackfield-effect",
+            "x-forwarded-for",
+            "x-jackfield-proxy-secret",
+            "x-remote-user",
         ] {
             assert_eq!(request.header(forbidden), None, "{request:?}");
         }

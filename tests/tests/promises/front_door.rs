@@ -183,7 +183,7 @@ s.listen()
 os.dup2(s.fileno(), 3)
 os.set_inheritable(3, True)
 os.environ.update(LISTEN_FDS='1', LISTEN_PID=str(os.getpid()))
-os.execv(sys.argv[1], sys.argv[1:])
+os.execv(sys.argv[1], [a.replace('127.0.0.1:0', '0.0.0.0:9') for a in sys.argv[1:]])
 ";
 
 #[test]
@@ -203,6 +203,10 @@ fn systemd_passes_a_socket_and_hears_about_the_start_and_the_end() {
         String::from_utf8_lossy(&bytes[..count]).trim().to_owned()
     };
     assert_eq!(receive(), "READY=1");
+    // The socket is of a loopback address, whatever `listen` says.
+    let headers = [("host", "evil.example")];
+    let refused = host.anonymous().send("GET", "/healthz", &headers, b"");
+    refused.assert_problem(421, "host-not-allowed");
     host.stop();
     assert_eq!(receive(), "STOPPING=1");
 }
@@ -269,6 +273,55 @@ fn a_trusted_proxy_names_the_client_by_the_proxy_protocol() {
     assert!(exchange_with(&address, &unknown).starts_with("HTTP/1.1 404"));
 }
 
+/// Behind a proxy that passes bytes on, the client itself writes the headers.
+#[test]
+fn the_proxy_protocol_makes_no_header_of_the_client_trusted() {
+    let home = empty_home();
+    let secret = home.path().join("proxy-secret");
+    fs::write(&secret, "the-secret-of-the-reverse-proxy\n").expect("the secret is written");
+    let config = format!(
+        "proxy_protocol = true\ntrusted_proxies = [\"127.0.0.1\", \"10.0.0.0/8\"]
+         proxy_user_header = \"x-remote-user\"\nproxy_role_header = \"x-remote-role\"
+         secret_file_roots = [{:?}]\nproxy_secret = \"file:{}\"",
+        home.path().display().to_string(),
+        secret.display(),
+    );
+    let served = Served::start("127.0.0.1:0", &config);
+    let address = served.address.strip_prefix("http://").expect("http").to_owned();
+    let request = "GET /api/v1/account HTTP/1.1\r\nhost: 127.0.0.1\r\nconnection: close\r\n\
+                   x-forwarded-for: 10.0.0.9\r\nx-remote-user: eve\r\nx-remote-role: admin\r\n\
+                   x-jackfield-proxy-secret: the-secret-of-the-reverse-proxy\r\n\r\n";
+    let local = b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0";
+    let unspecified = b"\r\n\r\n\0\r\nQUIT\n\x21\0\0\0";
+    for (header, status) in [
+        (&b"PROXY TCP4 203.0.113.9 192.0.2.1 1000 80\r\n"[..], 401),
+        (b"PROXY UNKNOWN\r\n", 401),
+        (local, 401),
+        (unspecified, 401),
+        // A reverse proxy, behind another one that passes bytes on.
+        (b"PROXY TCP4 10.0.0.1 192.0.2.1 1000 80\r\n", 200),
+    ] {
+        let answer = exchange_with(&address, &[header, request.as_bytes()].concat());
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{header:?}: {answer}");
+    }
+}
+
+#[test]
+fn a_person_whom_a_proxy_names_through_a_unix_socket_needs_no_secret() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let socket = folder.path().join("http.sock").display().to_string();
+    let config = "proxy_user_header = \"x-remote-user\"\nproxy_role_header = \"x-remote-role\"";
+    let _served =
+        Served::start(&format!("unix:{socket}"), &format!("listen = \"unix:{socket}\"\n{config}"));
+    let headers = ["--header", "x-remote-user: ann", "--header", "x-remote-role: viewer"];
+    let url = "http://localhost/api/v1/account";
+    let get =
+        |more: &[&str]| curl(&[&["--unix-socket", &socket, url][..], &headers, more].concat()).1;
+    let signed_in = get(&["--header", "x-forwarded-for: 203.0.113.9"]);
+    assert!(signed_in.contains("HTTP/1.1 200") && signed_in.contains("proxy:ann"), "{signed_in}");
+    assert!(get(&[]).contains("HTTP/1.1 401"), "no proxy named the client");
+}
+
 #[test]
 fn only_a_trusted_proxy_names_the_client_and_its_scheme() {
     let get = |connection: &Connection, headers: &str| {
@@ -288,6 +341,17 @@ fn only_a_trusted_proxy_names_the_client_and_its_scheme() {
         assert!(answer.contains(&format!("from the address {client}\"")), "{headers}: {answer}");
         assert_eq!(answer.contains("strict-transport-security"), is_https, "{headers}: {answer}");
     }
+    // The proxy let one of the headers through. Its own address may be an allowed one.
+    for headers in [
+        "x-forwarded-for: 127.0.0.1\r\nforwarded: for=192.0.2.1\r\n",
+        "x-forwarded-for: 203.0.113.9\r\nforwarded: for=unknown\r\n",
+    ] {
+        let answer = exchange(&trusting, get(&connection, headers).as_bytes());
+        assert!(answer.starts_with("HTTP/1.1 400"), "{headers}: {answer}");
+        assert!(answer.contains("name different clients"), "{headers}: {answer}");
+    }
+    let unknown = exchange(&trusting, get(&connection, "forwarded: for=unknown\r\n").as_bytes());
+    assert!(unknown.contains("from the address ::\""), "{unknown}");
     let (other, connection) = host_that_names_clients("");
     let headers = "x-forwarded-for: 203.0.113.9\r\nx-forwarded-proto: https\r\n";
     let answer = exchange(&other, get(&connection, headers).as_bytes());

@@ -54,7 +54,9 @@ struct Proxy {
 }
 
 /// A folder and a certificate for a proxy, and its port.
-fn prepare() -> (tempfile::TempDir, Authority, u16) {
+type Parts = (tempfile::TempDir, Authority, u16);
+
+fn prepare() -> Parts {
     let authority = Authority::new();
     authority.issue("proxy", "subjectAltName = DNS:localhost, DNS:jackfield.example.com");
     let pem = ["proxy.pem", "proxy.key"]
@@ -65,10 +67,7 @@ fn prepare() -> (tempfile::TempDir, Authority, u16) {
 
 impl Proxy {
     #[track_caller]
-    fn start(
-        (folder, authority, port): (tempfile::TempDir, Authority, u16),
-        command: &mut Command,
-    ) -> Self {
+    fn start((folder, authority, port): Parts, command: &mut Command) -> Self {
         let log = fs::File::create(folder.path().join("log")).expect("a log");
         command.current_dir(folder.path()).stdin(Stdio::null()).stdout(Stdio::null());
         let process = Running(command.stderr(log).spawn().expect("the proxy starts"));
@@ -175,13 +174,12 @@ fn check_large(front: &Front, proxy: &Proxy, prefix: &str) {
     assert_eq!(events(body), events(&direct));
 }
 
-#[test]
-fn nginx_as_the_document_configures_it() {
-    let front = front("");
-    let parts = prepare();
+/// Starts nginx as the document configures it, with further replacements in its configuration.
+#[track_caller]
+fn nginx(front: &Front, parts: Parts, more: &[(&str, &str)]) -> Proxy {
     let (folder, authority, port) = &parts;
     let server = with(
-        block("nginx", "proxy_pass"),
+        block("nginx", "proxy_pass http"),
         &[
             ("listen 443", &format!("listen 127.0.0.1:{port}")),
             ("/etc/nginx/jackfield.pem", &authority.file("proxy.pem")),
@@ -189,6 +187,7 @@ fn nginx_as_the_document_configures_it() {
             ("http://127.0.0.1:8080", front.host.url()),
         ],
     );
+    let server = with(server, more);
     let own = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
         .map(|name| format!("{name}_temp_path {};\n", folder.path().join(name).display()));
     let config = format!(
@@ -199,10 +198,7 @@ fn nginx_as_the_document_configures_it() {
     let path = write(folder.path(), "nginx.conf", &config);
     let mut command = Command::new("nginx");
     command.args(["-e", "stderr", "-c", &path]);
-    let proxy = Proxy::start(parts, &mut command);
-    check(&front, &proxy, "/jackfield");
-    check_large(&front, &proxy, "/jackfield");
-    check_console(&front, &proxy);
+    Proxy::start(parts, &mut command)
 }
 
 /// The console works below the path of the proxy, and a proxy may keep the path.
@@ -223,13 +219,12 @@ fn check_console(front: &Front, proxy: &Proxy) {
     assert_eq!(direct.get("/jackfieldx/sign-in").status, 404);
 }
 
-#[test]
-fn caddy_as_the_document_configures_it() {
-    let front = front("");
-    let parts = prepare();
+/// The same with Caddy.
+#[track_caller]
+fn caddy(front: &Front, parts: Parts, more: &[(&str, &str)]) -> Proxy {
     let (folder, authority, port) = &parts;
     let site = with(
-        block("caddyfile", "reverse_proxy"),
+        block("caddyfile", "reverse_proxy 127"),
         &[
             (
                 "jackfield.example.com {",
@@ -240,21 +235,19 @@ fn caddy_as_the_document_configures_it() {
             ("127.0.0.1:8080", front.host.url().trim_start_matches("http://")),
         ],
     );
+    let site = with(site, more);
     let config = format!("{{\nadmin off\nauto_https disable_redirects\n}}\n{site}");
     let path = write(folder.path(), "Caddyfile", &config);
     let mut command = Command::new("caddy");
     let home = folder.path();
     command.args(["run", "--adapter", "caddyfile", "--config", &path]);
     command.env("HOME", home).env("XDG_DATA_HOME", home).env("XDG_CONFIG_HOME", home);
-    let proxy = Proxy::start(parts, &mut command);
-    check(&front, &proxy, "/jackfield");
-    check_large(&front, &proxy, "/jackfield");
+    Proxy::start(parts, &mut command)
 }
 
-#[test]
-fn haproxy_as_the_document_configures_it() {
-    let front = front("");
-    let parts = prepare();
+/// The same with HAProxy.
+#[track_caller]
+fn haproxy(front: &Front, parts: Parts, more: &[(&str, &str)]) -> Proxy {
     let (folder, authority, port) = &parts;
     let config = with(
         block("haproxy", "mode http"),
@@ -264,12 +257,89 @@ fn haproxy_as_the_document_configures_it() {
             ("127.0.0.1:8080", front.host.url().trim_start_matches("http://")),
         ],
     );
+    let config = with(config, more);
     let path = write(folder.path(), "haproxy.cfg", &config);
     let mut command = Command::new("haproxy");
     command.args(["-db", "-f", &path]);
-    let proxy = Proxy::start(parts, &mut command);
+    Proxy::start(parts, &mut command)
+}
+
+#[test]
+fn nginx_as_the_document_configures_it() {
+    let front = front("");
+    let proxy = nginx(&front, prepare(), &[]);
     check(&front, &proxy, "/jackfield");
     check_large(&front, &proxy, "/jackfield");
+    check_console(&front, &proxy);
+}
+
+#[test]
+fn caddy_as_the_document_configures_it() {
+    let front = front("");
+    let proxy = caddy(&front, prepare(), &[]);
+    check(&front, &proxy, "/jackfield");
+    check_large(&front, &proxy, "/jackfield");
+}
+
+#[test]
+fn haproxy_as_the_document_configures_it() {
+    let front = front("");
+    let proxy = haproxy(&front, prepare(), &[]);
+    check(&front, &proxy, "/jackfield");
+    check_large(&front, &proxy, "/jackfield");
+}
+
+/// Signs in by password at the proxy, and sends what an attacker would send.
+#[track_caller]
+fn check_sign_in(front: &Front, proxy: &Proxy) {
+    let forged = ["X-Remote-User: eve", "X-Remote-Role: admin", "X-Jackfield-Proxy-Secret: guess"];
+    let forged = forged.into_iter().flat_map(|header| ["-H", header]);
+    let arguments: Vec<&str> = ["-u", "ann:pass-of-ann"].into_iter().chain(forged).collect();
+    let (status, printed) = proxy.send("/jackfield/api/v1/account", &arguments);
+    assert_eq!(status, 200, "{printed}");
+    assert!(printed.contains("proxy:ann") && printed.contains("operator"), "{printed}");
+    let without_proxy = [("x-forwarded-for", "203.0.113.5"), ("x-remote-user", "eve")];
+    let refused = front.host.anonymous().send("GET", "/api/v1/account", &without_proxy, b"");
+    refused.assert_problem(401, "unauthorized");
+}
+
+#[test]
+fn the_proxies_sign_people_in_as_the_document_configures_them() {
+    const SECRET: &str = "0123456789abcdef-secret-of-the-proxy";
+    let secrets = tempfile::tempdir().expect("a folder");
+    fs::write(secrets.path().join("proxy"), SECRET).expect("the secret is written");
+    let own = with(
+        block("toml", "proxy_user_header"),
+        &[("/etc/jackfield/secrets", &secrets.path().display().to_string())],
+    );
+    let front = front(&format!("public_url = \"https://jackfield.example.com/jackfield\"\n{own}"));
+    let lines = |language| {
+        let lines = block(language, "X-Jackfield-Proxy-Secret");
+        with(lines, &[("the-content-of-the-file-of-proxy_secret", SECRET)])
+    };
+
+    let parts = prepare();
+    let home = parts.0.path().to_owned();
+    let users = write(&home, "users", "ann:{PLAIN}pass-of-ann\n");
+    let sign_in = format!("auth_basic x;\nauth_basic_user_file {users};\n{}", lines("nginx"));
+    let proxy = nginx(&front, parts, &[("proxy_read_timeout 120s;", &sign_in)]);
+    check_sign_in(&front, &proxy);
+
+    let output =
+        Command::new("caddy").args(["hash-password", "--plaintext", "pass-of-ann"]).output();
+    let hash = String::from_utf8(output.expect("caddy runs").stdout).expect("a hash");
+    let before = format!("basicauth {{\nann {}\n}}\nreverse_proxy ", hash.trim());
+    let within = format!("header_up -Forwarded\n{}", lines("caddyfile"));
+    let more = [("reverse_proxy ", before.as_str()), ("header_up -Forwarded", &within)];
+    check_sign_in(&front, &caddy(&front, prepare(), &more));
+
+    let sign_in = format!(
+        "    http-request auth unless {{ http_auth(people) }}\n{}    server jackfield ",
+        lines("haproxy")
+    );
+    let users = "userlist people\n    user ann insecure-password pass-of-ann\n\nfrontend https\n";
+    let more = [("frontend https\n", users), ("    server jackfield ", &sign_in)];
+    check_sign_in(&front, &haproxy(&front, prepare(), &more));
 }
 
 #[test]

@@ -38,6 +38,7 @@ fn settings_that_are_commented_out_are_valid_too() {
     let config = read(&opened, &[]).expect("a valid file");
     assert!(config.public_url.is_some() && config.webhook.kpi_status.is_some());
     assert!(config.oidc.is_some() && config.proxy_user_header.is_some());
+    assert!(config.proxy_secret.is_some());
     assert_eq!(config.connector_limits.len(), 1);
 }
 
@@ -94,6 +95,18 @@ fn an_empty_variable_is_not_set_and_a_line_end_is_not_part_of_a_value() {
 }
 
 #[test]
+fn a_proxy_that_signs_people_in_through_a_unix_socket_needs_no_secret() {
+    for (listen, is_local) in [
+        ("listen = \"unix:/run/x.sock\"", true),
+        ("admin_listen = \"unix:/run/x.sock\"", true),
+        ("listen = \"unix:/run/x.sock\"\nadmin_listen = \"127.0.0.1:1\"", false),
+    ] {
+        let text = format!("{listen}\nproxy_user_header = \"x-user\"");
+        assert_eq!(read(&text, &[]).is_ok(), is_local, "{listen}");
+    }
+}
+
+#[test]
 fn an_error_is_one_line_that_names_the_key() {
     for (text, words) in [
         ("publik_url = 1", ["publik_url", "public_url"]),
@@ -112,6 +125,11 @@ fn an_error_is_one_line_that_names_the_key() {
         ("\"a\\nb\" = 1", ["a\\nb", "nearest"]),
         ("trusted_proxies = [\"10.0.0.0/33\"]", ["trusted_proxies", "10.0.0.0/8"]),
         ("proxy_user_header = \"x-user\"", ["proxy_user_header", "trusted_proxies"]),
+        (
+            "proxy_user_header = \"x-user\"\ntrusted_proxies = [\"127.0.0.1\"]",
+            ["`proxy_secret`", "file:/path"],
+        ),
+        ("proxy_secret = \"0123456789abcdef\"", ["proxy_secret", "file:/path"]),
         ("proxy_user_header = \"x user\"", ["proxy_user_header", "header"]),
         ("allowed_hosts = [\"https://a.example\"]", ["allowed_hosts", "host name"]),
         ("[oidc]\nissuer = \"https://id.example\"", ["oidc", "admins"]),

@@ -269,7 +269,8 @@ proptest! {
             prop_assert_eq!(&target.0, &granted);
             prop_assert_eq!(Origin::of(&target.1).unwrap(), granted);
             let request = with(get(url), &name, &value);
-            let checked = Outbound::check(request, target, &active.connection, &builder.limits);
+            let limits = &builder.limits;
+            let checked = Outbound::check(request, target, &active.connection, limits, &[]);
             if let Ok(outbound) = checked {
                 let clean = |value: &http::HeaderValue| !value.as_bytes().contains(&b'\n');
                 prop_assert!(outbound.headers.values().all(clean));

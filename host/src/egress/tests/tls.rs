@@ -166,10 +166,17 @@ async fn https_uses_a_tunnel_through_the_proxy() {
 
 #[test]
 fn an_unusable_extra_ca_file_is_named_in_the_error() {
-    let missing =
-        Egress::new(Some("/nowhere/ca.pem".as_ref()), std::env::temp_dir(), 1).unwrap_err();
+    let missing = Egress::new(
+        Some("/nowhere/ca.pem".as_ref()),
+        std::env::temp_dir(),
+        1,
+        OwnServer::default(),
+    )
+    .unwrap_err();
     assert!(missing.to_string().contains("`extra_ca_file` = \"/nowhere/ca.pem\""), "{missing}");
     let empty = tempfile::NamedTempFile::new().unwrap();
-    assert!(Egress::new(Some(empty.path()), std::env::temp_dir(), 1).is_err());
-    assert!(Egress::new(None, std::env::temp_dir(), 1).is_ok());
+    assert!(
+        Egress::new(Some(empty.path()), std::env::temp_dir(), 1, OwnServer::default()).is_err()
+    );
+    assert!(Egress::new(None, std::env::temp_dir(), 1, OwnServer::default()).is_ok());
 }

@@ -1,0 +1,82 @@
+//! The addresses on which this server itself listens. No request of a connection may go there: the
+//! server would see it come from its own machine, where trusted proxies are.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+
+/// The ports on which this server listens.
+#[derive(Debug, Clone, Default)]
+pub struct OwnAddresses(Vec<SocketAddr>);
+
+impl OwnAddresses {
+    /// Takes the addresses of the listening sockets.
+    #[must_use]
+    pub fn new(listening: Vec<SocketAddr>) -> Self {
+        Self(listening)
+    }
+
+    /// Whether an address may lead to this server: its port, on this machine. The listening address
+    /// alone does not decide, because rules of the machine may redirect the port.
+    pub(crate) fn contains(&self, address: SocketAddr) -> bool {
+        let ip = address.ip().to_canonical();
+        self.has_port(address.port())
+            && (ip.is_loopback()
+                || ip.is_unspecified()
+                || self.0.iter().any(|own| own.ip().to_canonical() == ip)
+                || is_of_this_machine(ip))
+    }
+
+    /// Whether one of the listeners has this port.
+    pub(crate) fn has_port(&self, port: u16) -> bool {
+        self.0.iter().any(|own| own.port() == port)
+    }
+}
+
+/// Whether one of the machine's interfaces has this address: the kernel then sends from the address
+/// itself. Nothing is sent: this only chooses a route.
+fn is_of_this_machine(ip: IpAddr) -> bool {
+    let any = match ip {
+        IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+    };
+    let chosen = UdpSocket::bind((any, 0)).and_then(|socket| {
+        socket.connect((ip, 9))?;
+        socket.local_addr()
+    });
+    chosen.is_ok_and(|from| from.ip() == ip)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_ports_of_the_server_are_its_own_on_each_address_of_the_machine() {
+        let parse = |text: &str| text.parse::<SocketAddr>().unwrap();
+        let own = OwnAddresses::new(vec![parse("192.0.2.7:8080"), parse("[::]:8081")]);
+        for address in [
+            "127.0.0.1:8080",
+            "127.9.9.9:8081",
+            "[::1]:8080",
+            "[::ffff:127.0.0.1]:8080",
+            "0.0.0.0:8081",
+            "[::]:8080",
+            "192.0.2.7:8080",
+            "192.0.2.7:8081",
+        ] {
+            assert!(own.contains(parse(address)), "{address}");
+        }
+        for address in ["127.0.0.1:8082", "192.0.2.7:80", "192.0.2.8:8080", "203.0.113.1:8081"] {
+            assert!(!own.contains(parse(address)), "{address}");
+        }
+        assert!(!OwnAddresses::default().contains(parse("127.0.0.1:8080")));
+    }
+
+    #[test]
+    fn an_address_of_an_interface_is_found() {
+        let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
+        if socket.connect("192.0.2.1:9").is_ok() {
+            assert!(is_of_this_machine(socket.local_addr().unwrap().ip()));
+        }
+        assert!(!is_of_this_machine(IpAddr::from([192, 0, 2, 1])));
+    }
+}
