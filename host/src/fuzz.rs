@@ -88,6 +88,7 @@ pub const BASE_PATH: &str = "/base";
 ///
 /// # Errors
 /// Why it is refused.
+#[expect(private_interfaces, reason = "the fuzz targets need only its text")]
 pub fn guest_request(
     active: &ActiveConnection,
     method: Method,

@@ -82,7 +82,7 @@ fn write(config: &Config) -> String {
     if let Some(url) = &config.public_url {
         set("public_url", url.as_str().into());
     }
-    if let Some(address) = config.admin_listen {
+    if let Some(address) = &config.admin_listen {
         set("admin_listen", address.to_string().into());
     }
     if let Some(path) = &config.extra_ca_file {
