@@ -150,7 +150,9 @@ pub(in crate::http) async fn show(State(app): App, visitor: Visitor, Id(name): I
     let account = Extension(visitor.account.clone());
     let shown = connectors::show(State(Arc::clone(&app)), account, Id(name.clone())).await?;
     let Json(mut it) = shown;
-    let versions = std::mem::take(&mut it.versions).into_iter();
+    let mut versions = std::mem::take(&mut it.versions);
+    // Going back to the version in use would change nothing.
+    versions.retain(|version| it.sha256.as_ref() != Some(&version.sha256));
     let remove = format!("/connectors/{name}/remove");
     let remove = Action::link(&visitor, Role::Author, "Remove", remove).danger();
     render(&ConnectorPage {
@@ -166,7 +168,7 @@ pub(in crate::http) async fn show(State(app): App, visitor: Visitor, Id(name): I
             rows: words::used(usage),
         }),
         users: users(&app, &visitor, &name),
-        versions: versions.map(|version| offered(&visitor, &name, version)).collect(),
+        versions: versions.into_iter().map(|version| offered(&visitor, &name, version)).collect(),
         source: it.source.as_deref().map(Source::new),
         upload: UploadForm::new(&visitor, Some(name), None),
         remove: remove.of_whole_server(&visitor),

@@ -46,9 +46,9 @@ pub(in crate::http) async fn upload(State(app): App, visitor: Visitor, form: For
 /// The list with the reason in the place of the form.
 fn refused(app: &crate::http::AppState, visitor: &Visitor, problem: &Problem) -> Answer {
     let shown = problem.body("");
-    let errors = shown.errors.iter().map(|it| format!("{}: {}", it.name, it.why));
-    let why: Vec<_> = std::iter::once(shown.detail).chain(errors).collect();
-    let page: Response = list_page(app, visitor, Some(why.join(" ")))?;
+    // The detail repeats the reason of the field.
+    let why = shown.errors.first().map_or(shown.detail, |error| error.why.clone());
+    let page: Response = list_page(app, visitor, Some(why))?;
     Ok((problem.status(), Extension(problem.code()), page).into_response())
 }
 
