@@ -36,7 +36,7 @@ use crate::oidc::{self, Oidc};
 use crate::plugins::Plugins;
 use crate::replay::{self, Replays};
 use crate::runtime::{Engine, Sandbox};
-use crate::secret::{DerivationKey, Secret};
+use crate::secret::{DerivationKey, Sealer, Secret};
 use crate::store::{AccountStore, AuditStore, SqliteStore, Store};
 use crate::testmanager::{self, TestManager};
 use crate::transport::OwnAddresses;
@@ -267,9 +267,7 @@ async fn services(
 ) -> anyhow::Result<Services> {
     let config = live.now();
     let GuestRuntime { engine, egress, sandbox, clock } = guest_runtime;
-    let sealer = keys::sealer(&config.data_folder()).await?;
-    let sqlite = SqliteStore::open(&config.data_folder().database(), &sealer)?;
-    sqlite.recover(clock.now(), config.longest_run_ms()).await?;
+    let (sqlite, sealer) = open_store(&config, &*clock).await?;
     let key = sealer.derivation_key();
     let (store, accounts, audit) = shared_store(sqlite, &clock, admin_token, key, &config);
     let plugins = Plugins::start(
@@ -325,6 +323,15 @@ async fn services(
         config: Arc::clone(live),
         tasks,
     })
+}
+
+/// Opens the database with the key that seals its secrets, and recovers what a crash interrupted.
+async fn open_store(config: &Config, clock: &dyn Clock) -> anyhow::Result<(SqliteStore, Sealer)> {
+    let folder = config.data_folder();
+    let sealer = keys::sealer(&folder).await?;
+    let sqlite = SqliteStore::open(&folder.database(), &sealer)?;
+    sqlite.recover(clock.now(), config.longest_run_ms()).await?;
+    Ok((sqlite, sealer))
 }
 
 /// Shares the store with the accounts, and with the audit log of what they change.
