@@ -51,7 +51,7 @@ pub(super) fn prepare(
     }
     let connection = file::open(copy, sealer)?;
     connection.pragma_update(None, "synchronous", "FULL")?;
-    let found: String = connection.only("SELECT quick_check FROM pragma_quick_check(1)", [])?;
+    let found: String = connection.pragma_query_value(None, "quick_check", |row| row.get(0))?;
     if found != "ok" {
         return Err(StoreError::Unusable(format!(
             "the backup is damaged ({found}): restore another one. Nothing was changed"
