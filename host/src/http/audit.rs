@@ -26,7 +26,7 @@ pub(super) const USE_TOKEN: &str = "token.use";
 pub(super) const BEGIN_SESSION: &str = "session.begin";
 /// What changes nothing, in the audit log.
 pub(super) const READ: &str = "read";
-/// Maximum length of the object of a refused attempt, bytes.
+/// Maximum length of an object, bytes: it may be any text that was in a path.
 const OBJECT_BYTES_MAX: usize = 200;
 
 /// An extension of an answer: the name of what a request created.
@@ -38,15 +38,17 @@ pub(super) async fn run(
     app: &AppState,
     account: &Account,
     (action, object): (&str, Option<String>),
-    request: Request,
+    mut request: Request,
     next: Next,
 ) -> Response {
+    let asker = Asker::of(account, &request);
+    request.extensions_mut().insert(asker);
     let intent = Intent {
         account,
         client: client_of(&request),
         via: via(&request),
         action: action.to_owned(),
-        object,
+        object: object.map(|it| shortened(&it, OBJECT_BYTES_MAX)),
     };
     let entry = match app.services.audit.begin(intent).await {
         Ok(entry) => entry,
@@ -59,7 +61,8 @@ pub(super) async fn run(
     response
 }
 
-/// Who asks, with which program, from where. Known before the request is handled.
+/// Who asks, with which program, from where. Known before the request is handled; an extension of a
+/// request that changes something.
 #[derive(Debug, Clone)]
 pub(super) struct Asker {
     account: Option<(String, Role)>,
@@ -77,6 +80,26 @@ impl Asker {
     /// Somebody who is not signed in.
     pub(super) fn stranger(client: IpAddr, via: Via) -> Self {
         Self { account: None, client, via }
+    }
+}
+
+/// Records one of the changes of a request that changes several things. The entry of the request is
+/// stored already, so a failure is only logged.
+pub(super) async fn part(
+    app: &AppState,
+    account: &Account,
+    asker: &Asker,
+    (action, object): (&str, &str),
+) {
+    let intent = Intent {
+        account,
+        client: asker.client,
+        via: asker.via,
+        action: action.to_owned(),
+        object: Some(object.to_owned()),
+    };
+    if let Err(error) = app.services.audit.record(intent, OutcomeCode::Ok).await {
+        tracing::error!(%error, action, object, "the audit log lacks a part of a change");
     }
 }
 

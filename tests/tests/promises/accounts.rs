@@ -417,3 +417,30 @@ fn the_body_of_a_stranger_is_not_read() {
         assert!(status == b"303" || status == b"401", "{path}: {start:?}");
     }
 }
+
+/// Files, variables and private addresses belong to the whole server.
+#[test]
+fn a_limited_admin_reaches_nothing_beyond_its_connections() {
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::write(folder.path().join("other"), "the secret of another team").expect("a file");
+    let roots = format!("secret_file_roots = [{:?}]", folder.path());
+    let host = Setup::new().config(&roots).guests(["calls"]).start();
+    let secrets = json!({"key-header": "a secret of its own"});
+    let url = "https://tracker.example";
+    host.connect("own", "calls", json!({"url": url, "target": url}), secrets);
+    let body = json!({"name": "team", "role": "admin", "connections": ["own"]});
+    let (_, token) = create(&host, &body);
+    let api = api(&host, &token);
+    let file = format!("file:{}", folder.path().join("other").display());
+    for edit in [
+        json!({"secrets": {"key-header": file}}),
+        json!({"secrets": {"key-header": "env:JACKFIELD_SECRET_OTHER"}}),
+        json!({"webhook_secret": file, "webhook_auth": {"scheme": "bearer"}}),
+        json!({"allow_private": true}),
+    ] {
+        api.json("PATCH", "/connections/own", &edit).assert_problem(403, "role-too-low");
+        host.admin().json("PATCH", "/connections/own", &json!({})).assert_status(200);
+    }
+    let edit = json!({"secrets": {"key-header": "another secret of its own"}});
+    api.json("PATCH", "/connections/own", &edit).assert_status(200);
+}

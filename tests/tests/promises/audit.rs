@@ -161,3 +161,35 @@ fn old_entries_are_deleted_after_audit_days() {
     });
     assert_eq!(entry(&host, "connection.pause")["outcome"], "ok");
 }
+
+#[test]
+fn each_connection_that_a_file_changes_has_its_own_entry() {
+    let host = Setup::new().guests(["instant"]).start();
+    host.connect("old", "instant", json!({}), json!({}));
+    let file = json!({"connections": {
+        "old": {"connector": "instant", "index_delay_s": 7},
+        "new": {"connector": "instant"},
+    }});
+    host.admin().json("POST", "/apply?dry_run=true", &file).assert_status(200);
+    let before = entries(&host);
+    assert!(!before.iter().any(|entry| entry["object"] == "new"), "{before:?}");
+    host.admin().json("POST", "/apply", &file).assert_status(200);
+    assert_eq!(entry(&host, "connection.create")["object"], "new");
+    assert_eq!(entry(&host, "connection.edit")["object"], "old");
+    let before = entries(&host).len();
+    host.admin().json("POST", "/apply", &file).assert_status(200);
+    assert_eq!(entries(&host).len(), before + 1, "nothing differed");
+}
+
+/// A path may have any text: a stranger's or an account's.
+#[test]
+fn an_entry_is_small_whatever_the_path_has() {
+    let host = Setup::new().start();
+    let long = "a".repeat(20_000);
+    for path in [format!("/connections/{long}/pause"), format!("/defects/{long}/release")] {
+        let refused = host.admin().attempt("POST", &path, &[], b"{}").expect("an answer");
+        assert!((400..500).contains(&refused.status), "{refused:?}");
+    }
+    let list = host.admin().get("/audit?limit=200").expect(200).to_string();
+    assert!(list.len() < 5_000, "the audit log has {} bytes", list.len());
+}

@@ -76,6 +76,8 @@ GET    /defects                              | no yes yes yes yes | list
 GET    /defects/{id}                         | no yes yes yes yes | own
 GET    /defects/{id}/{decision}              | no no  yes yes yes | own
 POST   /defects/{id}/{decision}              | no no  yes yes yes | own
+GET    /defects/{id}/release                 | no no  yes yes yes | own
+POST   /defects/{id}/release                 | no no  yes yes yes | own
 GET    /unrecognised                         | no yes yes yes yes | list
 GET    /unrecognised/{id}/{kind}             | no no  no  no  yes | own
 POST   /unrecognised/{id}/{kind}             | no no  no  no  yes | own

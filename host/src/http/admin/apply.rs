@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use axum::Json;
 use axum::extract::State;
+use axum::{Extension, Json};
 
 use crate::api::{
     AppliedAction, AppliedChange, AppliedConnection, AppliedConnections, ApplyQuery,
@@ -13,10 +13,11 @@ use crate::api::{
 };
 use crate::connections::{Applied, NewConnection};
 use crate::domain::{
-    self, CLIENT_CERT, CLIENT_KEY, OnRecurrence, TEST_MANAGER_SECRET, TestManagerSettings,
+    self, Account, CLIENT_CERT, CLIENT_KEY, OnRecurrence, TEST_MANAGER_SECRET, TestManagerSettings,
     WEBHOOK_SECRET, WEBHOOK_SECRET_PREVIOUS, is_host_secret,
 };
 use crate::http::AppState;
+use crate::http::audit::{self, Asker};
 use crate::http::problem::Problem;
 use crate::secret::Secret;
 
@@ -29,13 +30,23 @@ type App = State<Arc<AppState>>;
 
 pub(in crate::http) async fn apply(
     State(app): App,
+    Extension(account): Extension<Account>,
+    Extension(asker): Extension<Asker>,
     Params(ApplyQuery { dry_run, force }): Params<ApplyQuery>,
     Body(file): Body<ConnectionsFile>,
 ) -> Result<Json<AppliedConnections>, Problem> {
     let wanted = file.connections.into_iter().map(|(name, it)| wanted(name, it));
     let wanted = wanted.collect::<Result<Vec<_>, Problem>>()?;
     let applied = app.services.connections.apply(wanted, dry_run, force).await?;
-    let connections = applied.into_iter().map(|it| shown(&app, it)).collect();
+    let connections: Vec<_> = applied.into_iter().map(|it| shown(&app, it)).collect();
+    for it in connections.iter().filter(|_| !dry_run) {
+        let action = match it.action.0 {
+            AppliedAction::Create => "connection.create",
+            AppliedAction::Change => "connection.edit",
+            AppliedAction::Nothing => continue,
+        };
+        audit::part(&app, &account, &asker, (action, &it.name)).await;
+    }
     Ok(Json(AppliedConnections { dry_run, connections }))
 }
 

@@ -26,6 +26,7 @@ use crate::http::problem::Problem;
 use crate::http::{AppState, webhook};
 use crate::manifest::describe_place;
 use crate::plugins::unapproved;
+use crate::secret::Secret;
 
 use super::etag::{IfMatch, Tagged};
 use super::{Body, Id, Params, connection_id};
@@ -60,14 +61,15 @@ pub(in crate::http) async fn show(State(app): App, Id(id): Id) -> Result<Tagged,
 
 pub(in crate::http) async fn edit(
     State(app): App,
+    Extension(account): Extension<Account>,
     Id(id): Id,
     Params(ForceQuery { force }): Params<ForceQuery>,
     if_match: IfMatch,
     Body(body): Body<EditConnection>,
 ) -> Result<Tagged, Problem> {
-    let id = connection_id(&app, &id)?;
-    let edit = connection_edit(body, force, if_match);
-    let edited = app.services.connections.edit(id, edit).await?;
+    let stored = stored(&app, &id)?;
+    let edit = connection_edit(&account, &stored, body, force, if_match)?;
+    let edited = app.services.connections.edit(stored.id, edit).await?;
     Ok(Tagged(connection(&app, &edited)))
 }
 
@@ -173,14 +175,15 @@ pub(in crate::http) async fn try_connection(
 /// need new settings.
 pub(in crate::http) async fn accept(
     State(app): App,
+    Extension(account): Extension<Account>,
     Id(id): Id,
     Params(AcceptQuery { force, sha256 }): Params<AcceptQuery>,
     if_match: IfMatch,
     Body(body): Body<EditConnection>,
 ) -> Result<Tagged, Problem> {
-    let id = connection_id(&app, &id)?;
-    let edit = connection_edit(body, force, if_match);
-    let accepted = app.services.connections.accept(id, edit, &sha256).await?;
+    let stored = stored(&app, &id)?;
+    let edit = connection_edit(&account, &stored, body, force, if_match)?;
+    let accepted = app.services.connections.accept(stored.id, edit, &sha256).await?;
     Ok(Tagged(connection(&app, &accepted)))
 }
 
@@ -230,12 +233,22 @@ pub(in crate::http) fn new_connection(body: CreateConnection) -> Result<NewConne
     })
 }
 
-/// The edit that a request asks for.
+fn stored(app: &AppState, id_or_name: &str) -> Result<domain::Connection, Problem> {
+    let found = app.services.connections.find(id_or_name);
+    Ok(found.ok_or_else(|| Problem::no_such("connection", id_or_name))?.connection)
+}
+
+/// The edit of a stored connection that an account asks for.
+///
+/// # Errors
+/// The account is limited to some connections, and the edit reaches beyond them.
 pub(in crate::http) fn connection_edit(
+    account: &Account,
+    stored: &domain::Connection,
     body: EditConnection,
     force: bool,
     if_match: IfMatch,
-) -> ConnectionEdit {
+) -> Result<ConnectionEdit, Problem> {
     let client_secret = body.test_manager_client_secret.map(Some);
     let of_host = host_secrets([
         (CLIENT_CERT, body.client_cert),
@@ -245,7 +258,7 @@ pub(in crate::http) fn connection_edit(
         (WEBHOOK_SECRET_PREVIOUS, body.webhook_secret_previous),
     ]);
     let secrets = body.secrets.into_iter().chain(of_host);
-    ConnectionEdit {
+    let edit = ConnectionEdit {
         name: body.name,
         settings: body.settings,
         secrets: secrets.map(|(name, secret)| (name, secret.map(|it| it.0))).collect(),
@@ -260,7 +273,35 @@ pub(in crate::http) fn connection_edit(
         webhook_paths: body.webhook_paths.map(webhook_paths),
         revisions: if_match.0,
         force,
+    };
+    check_reach(account, stored, &edit)?;
+    Ok(edit)
+}
+
+/// Files, variables and private addresses belong to the whole server: with them, the admin of one
+/// connection could read the secrets of others, or reach what only this machine reaches.
+fn check_reach(
+    account: &Account,
+    stored: &domain::Connection,
+    edit: &ConnectionEdit,
+) -> Result<(), Problem> {
+    if account.connections.is_none() {
+        return Ok(());
     }
+    if edit.secrets.values().flatten().any(Secret::is_reference) {
+        return Err(Problem::role_too_low(
+            "the account is limited to some connections: it can set the value of a secret, and not name a \
+             file or a variable of the server"
+                .to_owned(),
+        ));
+    }
+    if edit.allow_private == Some(true) && !stored.allow_private {
+        return Err(Problem::role_too_low(
+            "the account is limited to some connections: it cannot allow private addresses"
+                .to_owned(),
+        ));
+    }
+    Ok(())
 }
 
 /// The host's own secrets that a request has, each with its name in the store.

@@ -26,6 +26,9 @@ type App = State<Arc<AppState>>;
 type Answer = Result<Response, Problem>;
 type Given = BTreeMap<String, String>;
 
+/// The decision that has a route of its own, because the audit log names it apart.
+const RELEASE: &str = "release";
+
 #[derive(Template)]
 #[template(path = "console/defects.html")]
 struct Defects {
@@ -133,7 +136,7 @@ pub(in crate::http) async fn show(app: App, visitor: Visitor, Id(id): Id) -> Ans
         Action::link(&visitor, Role::Operator, label, href)
     };
     let actions = match it.state.0 {
-        DefectState::Created => vec![action("release", "Release")],
+        DefectState::Created => vec![action(RELEASE, "Release")],
         DefectState::InDoubt | DefectState::Failed => vec![
             action("adopt", "Adopt").primary(),
             action("retry", "Retry"),
@@ -200,12 +203,12 @@ const CHOICES: [Choice; 4] = [
         ],
     },
     Choice {
-        word: "release",
+        word: RELEASE,
         title: "Release",
         button: "Release it",
         effects: &[
             "The next click in Test Manager for this failed test creates another defect, once.",
-            "The present defect stays in the tracker as it is.",
+            "The current defect stays in the tracker as it is.",
         ],
     },
 ];
@@ -214,11 +217,19 @@ fn choice_of(word: &str) -> Result<&'static Choice, Problem> {
     CHOICES.iter().find(|it| it.word == word).ok_or_else(|| Problem::no_such("decision", word))
 }
 
+pub(in crate::http) async fn ask_to_release(app: App, visitor: Visitor, Id(id): Id) -> Answer {
+    ask_about(app, visitor, id, RELEASE.to_owned()).await
+}
+
 pub(in crate::http) async fn ask(
     app: App,
     visitor: Visitor,
     axum::extract::Path((id, word)): axum::extract::Path<(String, String)>,
 ) -> Answer {
+    ask_about(app, visitor, id, word).await
+}
+
+async fn ask_about(app: App, visitor: Visitor, id: String, word: String) -> Answer {
     let (it, choice) = (found(&app, &visitor, id).await?, choice_of(&word)?);
     let fields = if choice.word == "adopt" {
         vec![
@@ -248,10 +259,10 @@ pub(in crate::http) async fn decide(
     axum::extract::Path((id, word)): axum::extract::Path<(String, String)>,
     form: Result<Form, Problem>,
 ) -> Answer {
-    let (State(app), choice) = (app, choice_of(&word)?);
-    found(&State(Arc::clone(&app)), &visitor, id.clone()).await?;
+    let choice = choice_of(&word)?;
+    found(&app, &visitor, id.clone()).await?;
     let form = form?;
-    let (state, account) = (State(app), Extension(visitor.account.clone()));
+    let account = Extension(visitor.account.clone());
     let link = form.get("link").trim();
     let body = ResolveDefect {
         adopt: (choice.word == "adopt").then(|| form.get("key").to_owned()),
@@ -260,11 +271,18 @@ pub(in crate::http) async fn decide(
         retry: choice.word == "retry",
         give_up: choice.word == "give-up",
     };
-    let decided = if choice.word == "release" {
-        defects::release(state, account, Id(id.clone()), Body(EmptyBody {})).await?
-    } else {
-        defects::resolve(state, account, Id(id.clone()), Body(body)).await?
-    };
-    let text = format!("The decision is stored: {}.", decided.0.state);
-    Ok(flash::done(&format!("/defects/{id}"), &text))
+    let decided = defects::resolve(app, account, Id(id.clone()), Body(body)).await?;
+    Ok(stored(&id, &decided.0.state.to_string()))
+}
+
+/// A decision of its own in the audit log.
+pub(in crate::http) async fn release(app: App, visitor: Visitor, Id(id): Id) -> Answer {
+    found(&app, &visitor, id.clone()).await?;
+    let account = Extension(visitor.account.clone());
+    let released = defects::release(app, account, Id(id.clone()), Body(EmptyBody {})).await?;
+    Ok(stored(&id, &released.0.state.to_string()))
+}
+
+fn stored(id: &str, state: &str) -> Response {
+    flash::done(&format!("/defects/{id}"), &format!("The decision is stored: {state}."))
 }

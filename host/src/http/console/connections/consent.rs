@@ -91,7 +91,8 @@ pub(in crate::http) async fn accept(
         secrets: secrets.map(|(name, value)| (name, Some(value))).collect(),
         ..EditConnection::default()
     };
-    let (id, edit) = (record.connection.id, connection_edit(edit, false, IfMatch::default()));
+    let (id, stored) = (record.connection.id, &record.connection);
+    let edit = connection_edit(&visitor.account, stored, edit, false, IfMatch::default())?;
     match app.services.connections.accept(id, edit, form.get("sha256")).await {
         Ok(_) => {
             let text = "The connection uses the newest version of its connector now.";

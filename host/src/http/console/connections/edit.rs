@@ -93,7 +93,10 @@ pub(in crate::http) async fn save(
     let (id, stored) = (record.connection.id, &record.connection);
     let schema = manifest(&app, &record)?.settings_schema;
     let edit = match input::edit(&form, &schema, &stored.settings, &stored.report) {
-        Ok(edit) => connection_edit(edit, false, IfMatch::revision(seen.revision)),
+        Ok(edit) => {
+            let revision = IfMatch::revision(seen.revision);
+            connection_edit(&visitor.account, stored, edit, false, revision)?
+        }
         Err(errors) => return again(errors),
     };
     match app.services.connections.edit(id, edit).await {
