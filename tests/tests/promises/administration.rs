@@ -123,7 +123,7 @@ fn senders_must_sign_and_a_new_key_keeps_the_old_one() {
 fn two_people_who_edit_one_connection_overwrite_nothing() {
     let (host, _) = Setup::new().start_with("instant", json!({}));
     browse(&host, "conflict", &[]);
-    let edited = host.connection("of the other");
+    let edited = host.connection("of%20the%20other");
     assert_eq!((&edited["index_delay_s"], &edited["project"]), (&json!(60), &json!("4711")));
     let form = encoded(&[("name", "no revision")]);
     let at = format!("/connections/{}/edit", edited["id"].as_str().expect("an id"));

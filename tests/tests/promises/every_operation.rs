@@ -45,6 +45,7 @@ impl Story {
             let request = exchange.request;
             match request.target.as_str() {
                 "/trackers.json" => Reply::json(200, r#"{"trackers":[{"id":1,"name":"Bug"}]}"#),
+                "/counts" => Reply::new(200, "7"),
                 _ if request.is_post() => Reply::created(1),
                 _ => Reply::json(200, r#"{"issues":[],"total_count":0}"#),
             }
@@ -135,7 +136,9 @@ impl Story {
         assert_eq!(mapped["webhook_paths"]["create_defect"], json!(["/tm/new"]));
         let rotated = self.post("/connections/qa/rotate-token", &json!({}));
         assert!(rotated["webhook_url"].is_string());
-        let preview = self.post("/connections/qa/preview", &json!({"failed_test": failed_test()}));
+        let id = "5b8f5c4e-7c1d-4e0b-9a43-0c2d8a6f1e01";
+        let test = json!({"test_execution_id": id, "test_case_id": id});
+        let preview = self.post("/connections/qa/preview", &json!({"failed_test": test}));
         assert!(preview["title"].is_string());
         assert_eq!(self.post("/connections/qa/pause", &json!({}))["paused"], true);
         assert_eq!(self.post("/connections/qa/resume", &json!({}))["paused"], false);
@@ -165,7 +168,8 @@ impl Story {
         self.post("/connections/qa/record", &json!({"for_s": 600}));
         let created = self.post("/connections/qa/hook/defects", &failed_test());
         assert_eq!(created["id"], "1");
-        self.get("/connections/qa/hook/kpis/project/7/defectstatus");
+        let counts = self.get("/connections/qa/hook/kpis/project/7/defectstatus");
+        assert_eq!(counts["openDefects"], 7);
         let events = self.get("/events?kind=create-defect")["events"].clone();
         let id = events[0]["id"].as_str().expect("an event");
         assert_eq!(self.get(&format!("/events/{id}"))["outcome"], "created");
