@@ -7,8 +7,8 @@ use crate::domain::{
     Account, AccountToken, AuditEntry, AuditId, OutcomeCode, Role, Session, TokenId, Via,
 };
 use crate::store::{
-    ACCOUNT_TOKENS_MAX, AccountStore as _, AuditFilter, AuditRetention, AuditStore as _,
-    SESSIONS_MAX,
+    ACCOUNT_SESSIONS_MAX, ACCOUNT_TOKENS_MAX, AccountStore as _, AuditFilter, AuditRetention,
+    AuditStore as _, SESSIONS_MAX,
 };
 
 fn token(number: u128) -> AccountToken {
@@ -81,7 +81,8 @@ async fn tokens_and_sessions_are_limited() {
     let more = store.create_account_token(&token(99_999), hash("more")).await;
     assert!(matches!(more, Err(StoreError::Conflict(_))), "{more:?}");
     for number in 0..=SESSIONS_MAX {
-        let session = session(&token(1), number as i64 + 1);
+        let token = token(number.min(ACCOUNT_TOKENS_MAX - 1) as u128);
+        let session = session(&token, number as i64 + 1);
         store.create_session(&session, hash(&format!("s{number}"))).await.unwrap();
     }
     let kept = number(&store, "SELECT COUNT(*) FROM sessions").await;
@@ -89,6 +90,13 @@ async fn tokens_and_sessions_are_limited() {
     assert_eq!(store.session(hash("s0")).await.unwrap(), None, "the first to end is kept");
     store.delete_ended_sessions(at(SESSIONS_MAX as i64)).await.unwrap();
     assert_eq!(number(&store, "SELECT COUNT(*) FROM sessions").await, 1);
+    for number in 0..=ACCOUNT_SESSIONS_MAX {
+        let session = session(&token(7), number as i64 + 9_000);
+        store.create_session(&session, hash(&format!("own{number}"))).await.unwrap();
+    }
+    assert_eq!(store.session(hash("own0")).await.unwrap(), None, "the account's first to end");
+    let kept = number(&store, "SELECT COUNT(*) FROM sessions").await;
+    assert_eq!(kept, ACCOUNT_SESSIONS_MAX as i64 + 1, "a session of another account was ended");
 }
 
 #[tokio::test]
