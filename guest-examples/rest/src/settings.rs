@@ -28,8 +28,8 @@ pub struct Settings(Map<String, Value>);
 impl Settings {
     /// Reads every request, so that a mistake is found before it is sent.
     pub fn check(&self) -> Result<(), Error> {
-        let given = REQUESTS.iter().filter(|name| self.text(name).is_some());
-        given.map(|name| self.request(name).map(drop)).collect::<Result<(), Error>>()?;
+        let mut given = REQUESTS.iter().filter(|name| self.text(name).is_some());
+        given.try_for_each(|name| self.request(name).map(drop))?;
         match self.text("page").or(self.text("link-at")) {
             Some(_) => self.headers().map(drop),
             None => {
