@@ -18,6 +18,7 @@ pub(super) mod events;
 mod flash;
 mod form;
 pub(super) mod frame;
+mod listing;
 pub(super) mod overview;
 mod page;
 mod parts;

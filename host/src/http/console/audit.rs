@@ -1,6 +1,5 @@
 //! `/audit`: who changed what, and who tried what they may not, the newest first.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use askama::Template;
@@ -16,22 +15,19 @@ use crate::http::AppState;
 use crate::http::admin::{Params, audit};
 use crate::http::problem::Problem;
 
-use super::events::address;
 use super::frame::Visitor;
+use super::listing::{Filters, Given, Listing, address};
 use super::page::{Page, Section, render};
-use super::parts::{Badge, Field, Pager, Tone, When};
+use super::parts::{Badge, Pager, Tone, When};
 
 const PATH: &str = "/audit";
-
-/// The query of the page: empty values count as absent, because forms send them.
-type Given = BTreeMap<String, String>;
 
 #[derive(Template)]
 #[template(path = "console/audit.html")]
 struct AuditPage {
     page: Page,
     rows: Vec<Row>,
-    filters: Vec<Field>,
+    filters: Filters,
     pager: Pager,
 }
 
@@ -47,72 +43,54 @@ struct Row {
 pub(in crate::http) async fn show(
     State(app): State<Arc<AppState>>,
     visitor: Visitor,
-    Query(mut given): Query<Given>,
+    Query(given): Query<Given>,
 ) -> Result<Response, Problem> {
-    given.retain(|_, value| !value.trim().is_empty());
-    let Json(AuditList { entries, next }) = audit::list(State(app), Params(query(&given)?)).await?;
+    let listing = Listing::new(PATH, given);
+    let query = query(&listing)?;
+    let Json(AuditList { entries, next }) = audit::list(State(app), Params(query)).await?;
     let row = |it: AuditEntry| Row {
         when: When::new(it.at.0, visitor.now),
         outcome: outcome(&it),
-        of_action: address(PATH, &Given::from([("action".to_owned(), it.action.clone())])),
+        of_action: address(PATH, std::iter::once(("action", it.action.as_str()))),
         it,
     };
-    let filters = filters(&given);
-    let is_first = given.remove("cursor").is_none();
-    let here = address(PATH, &given);
-    let next = next.map(|cursor| {
-        given.insert("cursor".to_owned(), cursor.to_string());
-        address(PATH, &given)
-    });
     render(&AuditPage {
         page: visitor.page(Section::Audit, "Audit log"),
         rows: entries.into_iter().map(row).collect(),
-        filters,
-        pager: Pager { first: (!is_first).then_some(here), next },
+        filters: listing.filters(vec![
+            listing.input("account", "Account", "text"),
+            listing.input("action", "Action", "text"),
+            listing.input("object", "Object", "text"),
+            listing.input("since", "From (UTC)", "date"),
+            listing.input("until", "To (UTC)", "date"),
+        ]),
+        pager: listing.pager(next),
     })
 }
 
-fn query(given: &Given) -> Result<AuditQuery, Problem> {
-    let cursor = given.get("cursor").map(|cursor| cursor.parse());
-    let cursor = cursor.transpose().map_err(|_| Problem::bad_request("`cursor` is not an id"))?;
-    let text = |name: &str| given.get(name).map(|text| text.trim().to_owned());
+fn query(listing: &Listing) -> Result<AuditQuery, Problem> {
+    let text = |name: &str| listing.get(name).map(str::to_owned);
     Ok(AuditQuery {
-        since: day(given, "since", 0)?,
-        until: day(given, "until", 1)?,
+        since: day(listing, "since", 0)?,
+        until: day(listing, "until", 1)?,
         account: text("account"),
         object: text("object"),
         action: text("action"),
-        cursor,
+        cursor: listing.cursor()?,
         limit: None,
     })
 }
 
 /// The beginning of a day, or of the day so many days later.
-fn day(given: &Given, name: &str, later: i32) -> Result<Option<Timestamp>, Problem> {
-    let Some(text) = given.get(name) else { return Ok(None) };
-    let date = text.trim().parse::<Date>().ok();
+fn day(listing: &Listing, name: &str, later: i32) -> Result<Option<Timestamp>, Problem> {
+    let Some(text) = listing.get(name) else { return Ok(None) };
+    let date = text.parse::<Date>().ok();
     let begin = date.and_then(|date| {
         let date = date.checked_add(jiff::Span::new().days(later)).ok()?;
         Some(date.to_zoned(TimeZone::UTC).ok()?.timestamp())
     });
     let why = || Problem::bad_request(format!("`{name}` is a day such as 2026-01-31"));
     begin.map(Some).ok_or_else(why)
-}
-
-fn filters(given: &Given) -> Vec<Field> {
-    let value = |name: &str| given.get(name).cloned().unwrap_or_default();
-    let field = |name: &str, label: &str| Field::text(name, label, value(name));
-    let day = |name: &str, label: &str| {
-        let control = super::parts::Control::Input { kind: "date", value: value(name) };
-        Field::new(name, label, control)
-    };
-    vec![
-        field("account", "Account"),
-        field("action", "Action"),
-        field("object", "Object"),
-        day("since", "From (UTC)"),
-        day("until", "To (UTC)"),
-    ]
 }
 
 /// What came of an entry.
@@ -131,11 +109,14 @@ mod tests {
 
     #[test]
     fn a_day_ends_where_the_next_begins() {
-        let given = Given::from([("until".to_owned(), "2026-02-28".to_owned())]);
+        let listing = |name: &str, value: &str| {
+            Listing::new(PATH, Given::from([(name.to_owned(), value.to_owned())]))
+        };
+        let given = listing("until", "2026-02-28");
         let until = day(&given, "until", 1).unwrap().unwrap();
         assert_eq!(until.to_string(), "2026-03-01T00:00:00Z");
         assert_eq!(day(&given, "since", 0), Ok(None));
-        let odd = Given::from([("since".to_owned(), "yesterday".to_owned())]);
+        let odd = listing("since", "yesterday");
         assert!(day(&odd, "since", 0).is_err());
     }
 }

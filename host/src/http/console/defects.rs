@@ -1,6 +1,5 @@
 //! `/defects`: the defect of each failed test, in doubt first, and a person's decisions.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use askama::Template;
@@ -15,16 +14,15 @@ use crate::http::admin::{Body, Id, Params, defects};
 use crate::http::problem::Problem;
 
 use super::confirm::Confirm;
-use super::events::{address, choice, connections, word, words};
 use super::flash;
 use super::form::Form;
 use super::frame::Visitor;
+use super::listing::{Filters, Given, Listing, connections, words};
 use super::page::{Page, Section, render};
 use super::parts::{Action, Badge, Field, Pager, Tone, When};
 
 type App = State<Arc<AppState>>;
 type Answer = Result<Response, Problem>;
-type Given = BTreeMap<String, String>;
 
 /// The decision that has a route of its own, because the audit log names it apart.
 const RELEASE: &str = "release";
@@ -36,7 +34,7 @@ struct Defects {
     /// Defects that need a decision; only on the first page without filters.
     needs: Vec<Row>,
     rows: Vec<Row>,
-    filters: Vec<Field>,
+    filters: Filters,
     pager: Pager,
 }
 
@@ -50,37 +48,30 @@ struct Row {
 pub(in crate::http) async fn list(
     State(app): App,
     visitor: Visitor,
-    Query(mut given): Query<Given>,
+    Query(given): Query<Given>,
 ) -> Answer {
-    given.retain(|_, value| !value.trim().is_empty());
-    let cursor = given.get("cursor").map(|cursor| cursor.parse());
+    let listing = Listing::new("/defects", given);
     let query = DefectQuery {
-        state: word(&given, "state")?,
-        needs_person: given.get("needs_person").is_some_and(|it| it == "true"),
-        connection: given.get("connection").cloned(),
-        cursor: cursor.transpose().map_err(|_| Problem::bad_request("`cursor` is not an id"))?,
+        state: listing.word("state")?,
+        needs_person: listing.get("needs_person") == Some("true"),
+        connection: listing.get("connection").map(str::to_owned),
+        cursor: listing.cursor()?,
         limit: None,
     };
-    let needs = if given.is_empty() {
+    let needs = if listing.is_whole() {
         let query = DefectQuery { needs_person: true, ..DefectQuery::default() };
         read(&app, &visitor, query).await?.0
     } else {
         Vec::new()
     };
     let (rows, next) = read(&app, &visitor, query).await?;
-    let filters = vec![
-        choice(&given, "state", "State", words::<DefectState>()),
-        choice(&given, "connection", "Connection", connections(&app, &visitor)),
-        choice(&given, "needs_person", "Decision", vec![("true".into(), "needed".into())]),
-    ];
-    let is_first = given.remove("cursor").is_none();
-    let first = (!is_first).then(|| address("/defects", &given));
-    let next = next.map(|cursor| {
-        given.insert("cursor".to_owned(), cursor.to_string());
-        address("/defects", &given)
-    });
+    let filters = listing.filters(vec![
+        listing.choice("state", "State", words::<DefectState>()),
+        listing.choice("connection", "Connection", connections(&app, &visitor)),
+        listing.choice("needs_person", "Decision", vec![("true".into(), "needed".into())]),
+    ]);
     let page = visitor.page(Section::Defects, "Defects");
-    render(&Defects { page, needs, rows, filters, pager: Pager { first, next } })
+    render(&Defects { page, needs, rows, filters, pager: listing.pager(next) })
 }
 
 async fn read(

@@ -1,7 +1,6 @@
 //! `/unrecognised`: requests with a valid webhook URL that Jackfield does not know, as they were sent,
 //! and what the requests at such a path are from now on.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use askama::Template;
@@ -22,10 +21,10 @@ use crate::http::{AppState, webhook};
 
 use super::confirm::Confirm;
 use super::connections::found;
-use super::events::address;
 use super::flash;
 use super::form::Form;
 use super::frame::Visitor;
+use super::listing::{Given, Listing, connections};
 use super::page::{Page, Section, render, render_again};
 use super::parts::{Action, Control, Field, Pager, When};
 
@@ -56,24 +55,22 @@ struct Row {
 pub(in crate::http) async fn list(
     State(app): App,
     visitor: Visitor,
-    Query(given): Query<BTreeMap<String, String>>,
+    Query(given): Query<Given>,
 ) -> Answer {
-    let cursor = given.get("cursor").map(|cursor| cursor.parse());
-    let cursor = cursor.transpose().map_err(|_| Problem::bad_request("`cursor` is not an id"))?;
+    let listing = Listing::new(PATH, given);
     let query = EventQuery {
         kind: Some(EnumString(EventKind::Unrecognised)),
-        cursor,
+        cursor: listing.cursor()?,
         limit: Some(20),
         ..EventQuery::default()
     };
     let account = Extension(visitor.account.clone());
     let listed = events::list(State(Arc::clone(&app)), account, Params(query)).await?;
     let Json(EventList { events, next }) = listed;
-    let next = next.map(|it| address(PATH, &BTreeMap::from([("cursor".into(), it.to_string())])));
     render(&Unrecognised {
         page: visitor.page(Section::Events, "Unrecognised requests"),
         rows: events.into_iter().map(|it| row(&app, &visitor, it)).collect(),
-        pager: Pager { first: cursor.map(|_| PATH.to_owned()), next },
+        pager: listing.pager(next),
         reads_bodies: visitor.account.may(Role::Operator),
     })
 }
@@ -165,7 +162,7 @@ fn confirm(
     };
     let path = Field { error: refused.as_ref().map(|it| it.1.clone()), ..path.required(true) };
     let own = event.connection.map(|id| id.to_string()).unwrap_or_default();
-    let options = super::events::connections(app, visitor);
+    let options = connections(app, visitor);
     let connection = Control::Select { value: text("connection", own), options };
     Confirm {
         page: visitor.page(Section::Events, format!("Map {}", event.request.path)),
