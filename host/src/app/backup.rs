@@ -1,11 +1,11 @@
 //! Backs a data folder up while its server runs, and restores a backup while none runs.
 //!
-//! Never puts the key into a backup that was not asked for it: whoever has both can read every secret.
-//! Never deletes a database or a key that a restoration replaces.
+//! Puts the key into a backup only if asked to: with both, every secret can be read. Never deletes a
+//! database or a key that a restoration replaces.
 
-use std::fs::{self, DirBuilder, File};
+use std::fs::{self, DirBuilder, File, Permissions};
 use std::io::{self, ErrorKind};
-use std::os::unix::fs::DirBuilderExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -38,7 +38,7 @@ pub struct Copied {
 /// is complete.
 ///
 /// # Errors
-/// There is no database, the target is not empty, or the disk failed.
+/// The data folder lacks a database, the target is not empty, or the disk failed.
 pub fn back_up(data: &Path, to: &Path, with_key: bool) -> anyhow::Result<Copied> {
     let (source, target) = (DataFolder::at(data), DataFolder::at(to));
     let database = source.database();
@@ -65,7 +65,8 @@ pub fn back_up(data: &Path, to: &Path, with_key: bool) -> anyhow::Result<Copied>
 ///
 /// # Errors
 /// A server runs, the folder has a database, the backup is incomplete, damaged, newer than this
-/// program or sealed with another key, or the disk failed. Nothing is changed then.
+/// program or sealed with another key, or the disk failed. The database and the key stay as they are
+/// until everything is checked and copied.
 pub async fn restore(data: &Path, from: &Path, replace: bool) -> anyhow::Result<Copied> {
     let (source, target) = (DataFolder::at(from), DataFolder::at(data));
     if !source.database().exists() {
@@ -84,9 +85,7 @@ pub async fn restore(data: &Path, from: &Path, replace: bool) -> anyhow::Result<
     let copy = target.incomplete_database();
     remove_incomplete(&copy)?;
     let unwritten = || format!("cannot write to {}", data.display());
-    let content = File::open(source.database());
-    let content = content.with_context(|| format!("cannot read {}", from.display()))?;
-    write_private(&copy, b"").and_then(|()| io_copy(content, &copy)).with_context(unwritten)?;
+    copy_file(&source.database(), &copy).with_context(unwritten)?;
     let entry = audit_entry("backup.restore");
     let prepared = SqliteStore::prepare_restored(&copy, &database, &sealer, entry);
     let tables = match prepared {
@@ -195,17 +194,15 @@ fn entries(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
     }
 }
 
+/// The copy gets its name last, so that an interrupted one does not look complete.
 fn copy_file(file: &Path, copy: &Path) -> io::Result<()> {
-    fs::copy(file, copy)?;
-    let copied = File::options().write(true).open(copy)?;
+    let incomplete = copy.with_extension("incomplete");
+    fs::copy(file, &incomplete)?;
+    let copied = File::options().write(true).open(&incomplete)?;
+    copied.set_permissions(Permissions::from_mode(0o600))?;
     copied.set_modified(file.metadata()?.modified()?)?;
-    copied.sync_all()
-}
-
-fn io_copy(mut content: File, copy: &Path) -> io::Result<()> {
-    let mut file = File::options().write(true).open(copy)?;
-    io::copy(&mut content, &mut file)?;
-    file.sync_all()
+    copied.sync_all()?;
+    fs::rename(&incomplete, copy)
 }
 
 /// Removes what an interrupted restoration left.
