@@ -265,8 +265,7 @@ impl Route {
             self.check_visible(account, &id).await?;
             return Ok(Some(id));
         }
-        let found = self.app.services.connections.find(&id);
-        let found = found.ok_or_else(|| Problem::no_such("connection", &id))?;
+        let Some(found) = self.app.services.connections.find(&id) else { return Ok(Some(id)) };
         if !account.sees(found.connection.id) {
             return Err(Problem::no_such("connection", &id));
         }

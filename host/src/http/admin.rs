@@ -35,7 +35,7 @@ use tokio::time::timeout;
 use uuid::Uuid;
 
 use crate::api::{PAGE_ROWS, PAGE_ROWS_MAX, Status};
-use crate::domain::{Account, ConnectionId, ConnectorName};
+use crate::domain::{Account, ConnectionId, ConnectionRecord, ConnectorName};
 
 use super::AppState;
 use super::problem::Problem;
@@ -158,8 +158,12 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Params<T> {
 
 /// The id of the connection that a path or a query names.
 fn connection_id(app: &AppState, id_or_name: &str) -> Result<ConnectionId, Problem> {
+    Ok(stored_connection(app, id_or_name)?.connection.id)
+}
+
+fn stored_connection(app: &AppState, id_or_name: &str) -> Result<ConnectionRecord, Problem> {
     let found = app.services.connections.find(id_or_name);
-    Ok(found.ok_or_else(|| Problem::no_such("connection", id_or_name))?.connection.id)
+    found.ok_or_else(|| Problem::no_such("connection", id_or_name))
 }
 
 /// The id of the connection that a query names, if the account sees it.

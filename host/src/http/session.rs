@@ -35,10 +35,10 @@ use super::{AppState, auth, same_site};
 /// Nothing is loaded; forms go to this server.
 const POLICY: &str =
     "default-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
-/// A path that is only used to read other paths.
 /// Maximum size of the form to sign in, and the time for it to arrive: strangers send it.
 const FORM_BYTES_MAX: usize = 8 * 1024;
 const FORM_TIMEOUT: Duration = Duration::from_secs(10);
+/// A path that is only used to read other paths.
 const NOWHERE: &str = "http://host.invalid/";
 
 /// A request of a browser that is signed in. As an extractor, it sends other browsers to the page

@@ -29,7 +29,7 @@ use crate::plugins::unapproved;
 use crate::secret::Secret;
 
 use super::etag::{IfMatch, Tagged};
-use super::{Body, Id, Params, connection_id};
+use super::{Body, Id, Params, connection_id, stored_connection};
 
 type App = State<Arc<AppState>>;
 type Answer<T> = Result<Json<T>, Problem>;
@@ -54,9 +54,7 @@ pub(in crate::http) async fn create(
 }
 
 pub(in crate::http) async fn show(State(app): App, Id(id): Id) -> Result<Tagged, Problem> {
-    let found = app.services.connections.find(&id);
-    let found = found.ok_or_else(|| Problem::no_such("connection", &id))?;
-    Ok(Tagged(connection(&app, &found)))
+    Ok(Tagged(connection(&app, &stored_connection(&app, &id)?)))
 }
 
 pub(in crate::http) async fn edit(
@@ -67,7 +65,7 @@ pub(in crate::http) async fn edit(
     if_match: IfMatch,
     Body(body): Body<EditConnection>,
 ) -> Result<Tagged, Problem> {
-    let stored = stored(&app, &id)?;
+    let stored = stored_connection(&app, &id)?.connection;
     let edit = connection_edit(&account, &stored, body, force, if_match)?;
     let edited = app.services.connections.edit(stored.id, edit).await?;
     Ok(Tagged(connection(&app, &edited)))
@@ -181,7 +179,7 @@ pub(in crate::http) async fn accept(
     if_match: IfMatch,
     Body(body): Body<EditConnection>,
 ) -> Result<Tagged, Problem> {
-    let stored = stored(&app, &id)?;
+    let stored = stored_connection(&app, &id)?.connection;
     let edit = connection_edit(&account, &stored, body, force, if_match)?;
     let accepted = app.services.connections.accept(stored.id, edit, &sha256).await?;
     Ok(Tagged(connection(&app, &accepted)))
@@ -231,11 +229,6 @@ pub(in crate::http) fn new_connection(body: CreateConnection) -> Result<NewConne
         webhook_auth: body.webhook_auth.map(webhook_auth_edit).unwrap_or_default(),
         webhook_paths: webhook_paths(body.webhook_paths),
     })
-}
-
-fn stored(app: &AppState, id_or_name: &str) -> Result<domain::Connection, Problem> {
-    let found = app.services.connections.find(id_or_name);
-    Ok(found.ok_or_else(|| Problem::no_such("connection", id_or_name))?.connection)
 }
 
 /// The edit of a stored connection that an account asks for.
