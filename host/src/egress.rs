@@ -93,7 +93,7 @@ pub struct Egress {
 pub struct OwnServer {
     /// Where it listens.
     pub addresses: OwnAddresses,
-    /// Names of headers, beside those that every reverse proxy sets.
+    /// Names of headers, in addition to those that every reverse proxy sets.
     pub headers: Vec<String>,
 }
 

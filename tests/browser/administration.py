@@ -42,7 +42,7 @@ def senders(it):
     it.click("link", "qa")
     it.click("link", "Edit")
     it.page.get_by_text("Senders of webhooks").click()
-    it.fill_select("What senders must show beside the URL", "signature")
+    it.fill_select("What senders must send in addition to the URL", "signature")
     it.page.get_by_label("Secret of senders").fill("too short")
     it.check("senders")
     it.click("button", "Save")

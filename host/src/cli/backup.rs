@@ -74,7 +74,7 @@ impl Backup {
     pub(super) fn run(self, server: &ServerArgs, output: Output) -> anyhow::Result<()> {
         let report = Report::from(back_up(&server.data_folder(), &self.to, self.with_key)?);
         let key = match report.key_file {
-            Some(_) => "It has the key: whoever can read it can read every secret.",
+            Some(_) => "It has the key: protect it as you protect the key.",
             None => "It does not have the key, without which it cannot be restored.",
         };
         let sentence = format!("Backed up to {}: {}. {key}", self.to.display(), contents(&report));

@@ -26,7 +26,8 @@ pub struct Preview {
 
 impl Connections {
     /// Renders the report of a failed test. `edit` changes the stored settings for this preview. It
-    /// cannot show what the stored settings mask: whoever may see a preview may not change them.
+    /// masks at least what the stored settings mask, because more accounts see previews than change
+    /// settings.
     ///
     /// # Errors
     /// No such connection, or which settings cannot be used.

@@ -33,7 +33,7 @@ pub struct RefusedAttempt {
     pub outcome: OutcomeCode,
 }
 
-/// The attempts of the present period.
+/// The attempts of the current period.
 #[derive(Debug, Default)]
 pub(super) struct Recent {
     began: Timestamp,

@@ -41,7 +41,7 @@ struct ReplayPage {
     recording: Recording,
     fields: Vec<Field>,
     settings: Field,
-    /// Why there is no result.
+    /// The reason why the replay failed.
     error: Option<String>,
     /// The result; absent before the replay.
     runs: Option<Vec<ReplayPart>>,
@@ -109,7 +109,9 @@ fn wish(form: &Form) -> Result<ReplayEvent, Problem> {
     let given = |name: &str| Some(form.get(name).trim()).filter(|it| !it.is_empty());
     let call = given("call").map(|word| {
         let known = Call::parse(word).map(EnumString);
-        known.ok_or_else(|| Problem::bad_request(format!("`call`: there is no export {word}")))
+        known.ok_or_else(|| {
+            Problem::bad_request(format!("`call`: {word} is not the name of an export"))
+        })
     });
     Ok(ReplayEvent {
         version: given("version").map(str::to_owned),

@@ -97,7 +97,7 @@ async fn look_up_new(
     let manifest = create::manifest(app, connector);
     let name = connector.parse::<ConnectorName>();
     let (Ok(manifest), Ok(name)) = (manifest, name) else {
-        let why = "there is no such connector".to_owned();
+        let why = "it is not the name of a usable connector".to_owned();
         let error = SettingError { name: "connector".to_owned(), why };
         return Err(ConnectionError::Invalid(vec![error]));
     };

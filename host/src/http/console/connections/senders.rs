@@ -1,5 +1,5 @@
-//! The part of the form about the senders of webhooks: the credential that they must show beside the
-//! URL, and the addresses from which they may send.
+//! The part of the form about the senders of webhooks: the credential that they must send in
+//! addition to the URL, and the addresses from which they may send.
 
 use crate::api::{Connection, EditWebhookAuth, EnumString, WebhookAuth};
 use crate::domain::{StringEnum as _, WebhookScheme};
@@ -42,7 +42,7 @@ fn credential(texts: Texts<'_>) -> [Field; 4] {
     [
         field(
             "scheme",
-            "What senders must show beside the URL",
+            "What senders must send in addition to the URL",
             Control::Select { value: scheme, options: schemes() },
         ),
         line("user", "User", |it| it.user.clone().unwrap_or_default())

@@ -24,9 +24,9 @@ pub(in crate::http) async fn ask_to_roll_back(
         effects: vec![
             format!("The file in the plugins folder is replaced by the version {sha256}."),
             "Connections that granted what it asks for use it for their next event; runs in progress \
-             finish on the present version."
+             finish on the current version."
                 .to_owned(),
-            "The present version is kept, so that you can go back to it.".to_owned(),
+            "The current version is kept, so that you can go back to it.".to_owned(),
         ],
         fields: Vec::new(),
         hidden: Vec::new(),

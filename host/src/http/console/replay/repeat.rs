@@ -55,7 +55,7 @@ fn effects(event: &Event, defect: Option<&DefectRecord>) -> Vec<String> {
     vec![
         first,
         "This is not a dry run: the connection handles the request as if Test Manager had sent it \
-         again, with its present settings and version of the connector."
+         again, with its current settings and version of the connector."
             .to_owned(),
         "A new event is stored. Test Manager does not see the answer.".to_owned(),
     ]
