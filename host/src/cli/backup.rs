@@ -16,9 +16,9 @@ use super::server::ServerArgs;
 
 #[derive(Args)]
 #[command(after_help = "\
-The backup has the database and the connector versions that served. It has neither the plugins folder nor
-jackfield.toml, and the key that opens the secrets only with --with-key: keep the key in another place, or
-protect the backup as you protect the key.
+The backup has the database and the connector versions that served. It has neither the plugins
+folder nor jackfield.toml. It has the key that opens the secrets only with --with-key: keep the key
+in another place, or protect the backup as you protect the key.
 
 Examples:
   jackfield backup /backup/2026-11-29 --data /var/lib/jackfield
@@ -34,8 +34,8 @@ pub(super) struct Backup {
 
 #[derive(Args)]
 #[command(after_help = "\
-Stop the server first. After the next start, Jackfield searches the tracker before it creates a defect for
-a failed test that the backup does not know.
+Stop the server first. After the next start, Jackfield searches the tracker before it creates a
+defect for a failed test that the backup does not know.
 
 Examples:
   jackfield restore /backup/2026-11-29 --data /var/lib/jackfield
