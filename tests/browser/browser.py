@@ -55,6 +55,12 @@ class Browser:
     def fill_select(self, label, value):
         self.page.get_by_label(label, exact=True).first.select_option(value)
 
+    def type_token(self, token):
+        """Types into the sign-in form without a mouse, as soon as the field has the focus."""
+        self.page.locator("#token:focus").wait_for()
+        self.page.keyboard.type(token)
+        self.page.keyboard.press("Enter")
+
     def press(self, role, name):
         """Moves the focus by the Tab key to what has this name, and presses Enter on it."""
         wanted = self.page.get_by_role(role, name=name).first

@@ -7,8 +7,7 @@ from browser import expect
 
 def in_doubt(it):
     it.open("/sign-in?next=/")
-    it.page.keyboard.type(os.environ["TOKEN"])
-    it.page.keyboard.press("Enter")
+    it.type_token(os.environ["TOKEN"])
     it.page.wait_for_url(f"{it.base}/")
     it.page.get_by_role("heading", name="1 defect needs a decision").wait_for()
     it.check("overview-in-doubt")

@@ -43,12 +43,23 @@ function takeChoice(choice) {
   field.focus();
 }
 
-// A refused request of a part of a page is shown in its place.
+// A refused request of a part of a page is shown in its place. A live part waits while text
+// in it is marked: replacing it would take the mark away. (htmx keeps the focus, by ids.)
 document.addEventListener("htmx:beforeSwap", (event) => {
+  const part = event.detail.target;
+  if (part.matches("[hx-trigger^='every ']") && isMarked(part)) {
+    event.detail.shouldSwap = false;
+    return;
+  }
   if (event.detail.xhr.status >= 400 && event.detail.xhr.status < 500) {
     event.detail.shouldSwap = true;
   }
 });
+
+function isMarked(part) {
+  const marked = document.getSelection();
+  return !marked.isCollapsed && marked.containsNode(part, true);
+}
 
 // A file that is dropped anywhere on a form goes into its input.
 for (const form of document.querySelectorAll("[data-drop]")) {
