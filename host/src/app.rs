@@ -26,6 +26,7 @@ use tokio_util::task::TaskTracker;
 use crate::accounts::{Accounts, Audit};
 use crate::config::{Config, ListenAddress, LiveConfig, PROXY_SECRET_HEADER};
 use crate::connections::{self, Connections};
+use crate::console;
 use crate::defects::{self, Defects, ProcessState};
 use crate::domain::{Clock, SystemClock};
 use crate::egress::{Egress, OwnServer, Tape};
@@ -225,7 +226,7 @@ impl App {
 
     /// Answers requests; returns when all work has ended.
     async fn serve(&self, listeners: Listeners, shutdown: &Shutdown) -> std::io::Result<()> {
-        let (hooks, admin) = http::routers(self.state());
+        let (hooks, admin) = http::routers(self.state(), console::routes);
         let drain = Duration::from_millis(self.config.now().drain_ms) + STOP_MAX;
         let begin = shutdown.drain.clone();
         let limits = self.limits.clone();

@@ -1,22 +1,22 @@
-//! The HTTP interface of the server: webhooks, the admin API, health. Only this room and `demo` use
-//! axum. Only this room chooses status codes.
+//! The HTTP interface of the server: webhooks, the admin API, health, signing in. Only this room
+//! chooses the status codes of problems.
 //!
 //! Decides nothing about defects: it reads requests, calls the room that handles them, and writes
-//! the answers. `routes` lists every route.
+//! the answers. `routes` lists every route but those of the console, the room above.
 
-mod access;
-mod admin;
-mod audit;
-mod auth;
+pub(crate) mod access;
+pub(crate) mod admin;
+pub(crate) mod assets;
+pub(crate) mod audit;
+pub(crate) mod auth;
 mod client_address;
 mod clients;
-mod console;
-mod cookies;
+pub(crate) mod cookies;
 mod health;
 mod listener;
 mod openapi;
 mod prefix;
-mod problem;
+pub(crate) mod problem;
 mod progress;
 mod proxy_protocol;
 mod proxy_user;
@@ -26,10 +26,10 @@ mod routes;
 mod same_site;
 mod security_headers;
 mod serve;
-mod session;
+pub(crate) mod session;
 mod sign_in_oidc;
 mod timing;
-mod webhook;
+pub(crate) mod webhook;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -93,7 +93,7 @@ pub struct Services {
 
 /// The state that every handler may use.
 pub struct AppState {
-    services: Arc<Services>,
+    pub(crate) services: Arc<Services>,
     base_url: String,
     allowed_hosts: AllowedHosts,
     health: Health,
@@ -111,7 +111,7 @@ impl AppState {
     }
 
     /// The folder for connectors, as an absolute path.
-    fn plugins_folder(&self) -> PathBuf {
+    pub(crate) fn plugins_folder(&self) -> PathBuf {
         let folder = self.services.config.now().plugins.clone();
         std::path::absolute(&folder).unwrap_or(folder)
     }

@@ -35,6 +35,8 @@ pub mod api;
 
 pub mod http;
 
+mod console;
+
 pub mod app;
 pub mod demo;
 pub mod simulator;

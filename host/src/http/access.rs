@@ -37,7 +37,7 @@ const FIRST_FIELD_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// What an account needs for a route.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Access {
+pub(crate) struct Access {
     role: Role,
     /// Whether the route concerns more than one connection, so that an account that is limited to
     /// some connections may not use it.
@@ -45,10 +45,10 @@ pub(super) struct Access {
 }
 
 // What each role may do: `Role::summary`.
-pub(super) const VIEWER: Access = Access::of(Role::Viewer);
-pub(super) const OPERATOR: Access = Access::of(Role::Operator);
-pub(super) const AUTHOR: Access = Access::of(Role::Author);
-pub(super) const ADMIN: Access = Access::of(Role::Admin);
+pub(crate) const VIEWER: Access = Access::of(Role::Viewer);
+pub(crate) const OPERATOR: Access = Access::of(Role::Operator);
+pub(crate) const AUTHOR: Access = Access::of(Role::Author);
+pub(crate) const ADMIN: Access = Access::of(Role::Admin);
 
 impl Access {
     const fn of(role: Role) -> Self {
@@ -56,7 +56,7 @@ impl Access {
     }
 
     /// Refuses accounts that are limited to some connections.
-    pub(super) const fn of_whole_server(self) -> Self {
+    pub(crate) const fn of_whole_server(self) -> Self {
         Self { whole_server: true, ..self }
     }
 
@@ -87,7 +87,7 @@ enum SignedOut {
 }
 
 /// Routes with their least roles.
-pub(super) struct Routes {
+pub(crate) struct Routes {
     app: Arc<AppState>,
     signed_out: SignedOut,
     router: Router<Arc<AppState>>,
@@ -113,7 +113,7 @@ struct Admitted {
 macro_rules! changing_methods {
     ($($name:ident)+) => {$(
         /// Adds a route for this method. `action` is what the audit log calls it.
-        pub(super) fn $name<H, T>(
+        pub(crate) fn $name<H, T>(
             self,
             path: &'static str,
             access: Access,
@@ -131,17 +131,17 @@ macro_rules! changing_methods {
 
 impl Routes {
     /// Routes of the admin API.
-    pub(super) fn of_api(app: &Arc<AppState>) -> Self {
+    pub(crate) fn of_api(app: &Arc<AppState>) -> Self {
         Self { app: Arc::clone(app), signed_out: SignedOut::Problem, router: Router::new() }
     }
 
     /// Routes of pages. Who is not signed in is sent to the page that does it.
-    pub(super) fn of_pages(app: &Arc<AppState>) -> Self {
+    pub(crate) fn of_pages(app: &Arc<AppState>) -> Self {
         Self { app: Arc::clone(app), signed_out: SignedOut::SignInPage, router: Router::new() }
     }
 
     /// Adds a route for GET.
-    pub(super) fn get<H, T>(self, path: &'static str, access: Access, handler: H) -> Self
+    pub(crate) fn get<H, T>(self, path: &'static str, access: Access, handler: H) -> Self
     where
         H: Handler<T, Arc<AppState>>,
         T: 'static,
@@ -150,7 +150,7 @@ impl Routes {
     }
 
     /// Adds a route for POST that changes nothing: the request has too much for a query.
-    pub(super) fn ask<H, T>(self, path: &'static str, access: Access, handler: H) -> Self
+    pub(crate) fn ask<H, T>(self, path: &'static str, access: Access, handler: H) -> Self
     where
         H: Handler<T, Arc<AppState>>,
         T: 'static,
@@ -161,7 +161,7 @@ impl Routes {
     changing_methods!(post put patch delete);
 
     /// Adds a route for every method. `action` is what the audit log calls a change.
-    pub(super) fn any<H, T>(
+    pub(crate) fn any<H, T>(
         mut self,
         path: &'static str,
         access: Access,
@@ -196,7 +196,7 @@ impl Routes {
     }
 
     /// The routes for the server's router.
-    pub(super) fn into_router(self) -> Router<Arc<AppState>> {
+    pub(crate) fn into_router(self) -> Router<Arc<AppState>> {
         self.router
     }
 }

@@ -4,18 +4,18 @@
 //! Every request needs an account. No answer contains a secret, except a webhook URL or a token in
 //! the answer that issues it.
 
-pub(super) mod apply;
-pub(super) mod audit;
-pub(super) mod choices;
-pub(super) mod connections;
-pub(super) mod connectors;
-pub(super) mod defects;
-pub(super) mod etag;
-pub(super) mod events;
-pub(super) mod replay;
-pub(super) mod report;
-pub(super) mod tokens;
-pub(super) mod upload;
+pub(crate) mod apply;
+pub(crate) mod audit;
+pub(crate) mod choices;
+pub(crate) mod connections;
+pub(crate) mod connectors;
+pub(crate) mod defects;
+pub(crate) mod etag;
+pub(crate) mod events;
+pub(crate) mod replay;
+pub(crate) mod report;
+pub(crate) mod tokens;
+pub(crate) mod upload;
 
 use std::collections::HashMap;
 use std::error::Error as _;
@@ -41,13 +41,13 @@ use super::AppState;
 use super::problem::Problem;
 
 /// Maximum size of an admin request's body.
-pub(super) const BODY_BYTES_MAX: usize = 1024 * 1024;
+pub(crate) const BODY_BYTES_MAX: usize = 1024 * 1024;
 /// How long the body of an admin request may take to arrive.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Answers `GET /status`: the version and the number of tasks for monitoring, the folders for
 /// commands on the same machine.
-pub(super) async fn status(State(app): State<Arc<AppState>>) -> Json<Status> {
+pub(crate) async fn status(State(app): State<Arc<AppState>>) -> Json<Status> {
     let config = app.services.config.now();
     let waiting = app.services.config.needs_restart();
     Json(Status {
@@ -61,7 +61,7 @@ pub(super) async fn status(State(app): State<Arc<AppState>>) -> Json<Status> {
 
 /// Runs the handler in its own task once the request is read, so that a disconnect cannot cancel a
 /// change halfway.
-pub(super) async fn run_to_completion(
+pub(crate) async fn run_to_completion(
     State(app): State<Arc<AppState>>,
     request: Request,
     next: Next,
@@ -93,7 +93,7 @@ async fn complete_in_task<T: Send + 'static>(
 }
 
 /// A JSON body of any content type; an empty body counts as `{}`.
-pub(in crate::http) struct Body<T>(pub(in crate::http) T);
+pub(crate) struct Body<T>(pub(crate) T);
 
 impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
     type Rejection = Problem;
@@ -127,7 +127,7 @@ fn without_values(error: &serde_json::Error) -> String {
 }
 
 /// The first parameter of a path: an id or a name. If it is not UTF-8, the request is refused.
-pub(in crate::http) struct Id(pub(in crate::http) String);
+pub(crate) struct Id(pub(crate) String);
 
 impl<S: Send + Sync> FromRequestParts<S> for Id {
     type Rejection = Problem;
@@ -143,7 +143,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Id {
 }
 
 /// The parameters of a query. A request with an unknown parameter is refused.
-pub(in crate::http) struct Params<T>(pub(in crate::http) T);
+pub(crate) struct Params<T>(pub(crate) T);
 
 impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Params<T> {
     type Rejection = Problem;

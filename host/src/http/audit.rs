@@ -31,7 +31,7 @@ const OBJECT_BYTES_MAX: usize = 200;
 
 /// An extension of an answer: the name of what a request created.
 #[derive(Debug, Clone)]
-pub(super) struct CreatedObject(pub(super) String);
+pub(crate) struct CreatedObject(pub(crate) String);
 
 /// Runs a request that changes something. Without its entry in the audit log, it does not run.
 pub(super) async fn run(
@@ -64,7 +64,7 @@ pub(super) async fn run(
 /// Who asks, with which program, from where. Known before the request is handled; an extension of a
 /// request that changes something.
 #[derive(Debug, Clone)]
-pub(super) struct Asker {
+pub(crate) struct Asker {
     account: Option<(String, Role)>,
     client: IpAddr,
     via: Via,

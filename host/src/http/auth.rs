@@ -47,7 +47,7 @@ pub(super) async fn require_account(
 }
 
 /// Like [`require_account`], but lets other requests pass too, without these extensions.
-pub(super) async fn find_account(
+pub(crate) async fn find_account(
     State(app): State<Arc<AppState>>,
     mut request: Request,
     next: Next,

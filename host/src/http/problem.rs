@@ -49,29 +49,29 @@ impl Problem {
     }
 
     /// The request is not valid; `why` says what is wrong.
-    pub(super) fn bad_request(why: impl Into<String>) -> Self {
+    pub(crate) fn bad_request(why: impl Into<String>) -> Self {
         Self::new(OutcomeCode::BadRequest, why)
     }
 
     /// The body is larger than the limit.
-    pub(super) fn payload_too_large(limit_kib: usize) -> Self {
+    pub(crate) fn payload_too_large(limit_kib: usize) -> Self {
         Self::new(OutcomeCode::PayloadTooLarge, format!("a body has at most {limit_kib} KiB"))
     }
 
     /// The content type or content encoding of the body is not supported; `why` says what to send.
-    pub(super) fn unsupported_media_type(why: String) -> Self {
+    pub(crate) fn unsupported_media_type(why: String) -> Self {
         Self::new(OutcomeCode::UnsupportedMediaType, why)
     }
 
     /// The request has no valid token and no session.
-    pub(super) fn unauthorized() -> Self {
+    pub(crate) fn unauthorized() -> Self {
         let challenge = Some("Bearer realm=\"jackfield admin\"");
         Self { challenge, ..Self::with_remedy(OutcomeCode::Unauthorized) }
     }
 
     /// The sender of a webhook lacks the credential of this scheme; `why` says what is missing or
     /// wrong.
-    pub(super) fn sender_refused(scheme: WebhookScheme, why: impl Into<String>) -> Self {
+    pub(crate) fn sender_refused(scheme: WebhookScheme, why: impl Into<String>) -> Self {
         // RFC 9110 asks for a challenge; the last two schemes have no registered name.
         let challenge = Some(match scheme {
             WebhookScheme::Bearer => "Bearer realm=\"jackfield webhook\"",
@@ -83,74 +83,74 @@ impl Problem {
     }
 
     /// The connection does not accept webhooks from this address.
-    pub(super) fn address_refused(client: IpAddr) -> Self {
+    pub(crate) fn address_refused(client: IpAddr) -> Self {
         let why = format!("the connection accepts no webhooks from the address {client}");
         Self::new(OutcomeCode::AddressRefused, why)
     }
 
     /// The account may not do this; `why` names what is needed.
-    pub(super) fn role_too_low(why: String) -> Self {
+    pub(crate) fn role_too_low(why: String) -> Self {
         Self::new(OutcomeCode::RoleTooLow, why)
     }
 
     /// The server does not answer for this host name.
-    pub(super) fn host_not_allowed(authority: &str) -> Self {
+    pub(crate) fn host_not_allowed(authority: &str) -> Self {
         let remedy = kinds::of(OutcomeCode::HostNotAllowed).remedy;
         let why = format!("the request is for the host {:?}. {remedy}", shortened(authority, 100));
         Self::new(OutcomeCode::HostNotAllowed, why)
     }
 
     /// A request with a session's cookie has no CSRF token, or a wrong one; or a page of another origin sent it.
-    pub(super) fn cross_site_request() -> Self {
+    pub(crate) fn cross_site_request() -> Self {
         Self::with_remedy(OutcomeCode::CrossSiteRequest)
     }
 
     /// There is no such page, path or record.
-    pub(super) fn not_found(what: &str) -> Self {
+    pub(crate) fn not_found(what: &str) -> Self {
         Self::new(OutcomeCode::NotFound, format!("there is no such {what}"))
     }
 
     /// No record of this kind has this name or id.
-    pub(super) fn no_such(kind: &str, name: &str) -> Self {
+    pub(crate) fn no_such(kind: &str, name: &str) -> Self {
         let why = format!("there is no {kind} {:?}", shortened(name, 100));
         Self::new(OutcomeCode::NotFound, why)
     }
 
     /// The webhook's token or path is unknown. The answer is the same for both.
-    pub(super) fn no_webhook() -> Self {
+    pub(crate) fn no_webhook() -> Self {
         let why = "no webhook has this address: check its token and its path";
         Self::new(OutcomeCode::NotFound, why)
     }
 
     /// The sender has sent more requests than its rate allows.
-    pub(super) fn rate_limited(why: &str, wait: Duration) -> Self {
+    pub(crate) fn rate_limited(why: &str, wait: Duration) -> Self {
         let seconds = u32::try_from(wait.as_secs()).unwrap_or(u32::MAX).saturating_add(1);
         Self { retry_after_s: Some(seconds), ..Self::new(OutcomeCode::RateLimited, why) }
     }
 
     /// The path does not support the method.
-    pub(super) fn method_not_allowed() -> Self {
+    pub(crate) fn method_not_allowed() -> Self {
         Self::with_remedy(OutcomeCode::MethodNotAllowed)
     }
 
     /// The store cannot be written.
-    pub(super) fn store_unavailable(why: &str) -> Self {
+    pub(crate) fn store_unavailable(why: &str) -> Self {
         (&Refusal::StoreUnavailable(why.to_owned())).into()
     }
 
     /// The change conflicts with what exists; `why` says what to do.
-    pub(super) fn conflict(why: impl Into<String>) -> Self {
+    pub(crate) fn conflict(why: impl Into<String>) -> Self {
         Self::new(OutcomeCode::Conflict, why)
     }
 
     /// One value is not valid.
-    pub(super) fn invalid_value(name: &str, why: impl Into<String>) -> Self {
+    pub(crate) fn invalid_value(name: &str, why: impl Into<String>) -> Self {
         let error = SettingError { name: name.to_owned(), why: why.into() };
         ConnectionError::Invalid(vec![error]).into()
     }
 
     /// The host itself failed.
-    pub(super) fn internal() -> Self {
+    pub(crate) fn internal() -> Self {
         let why = "the host failed while it answered; its log says more";
         Self::new(OutcomeCode::InternalError, why)
     }
@@ -166,7 +166,7 @@ impl Problem {
     }
 
     /// The code of the problem.
-    pub(super) fn code(&self) -> OutcomeCode {
+    pub(crate) fn code(&self) -> OutcomeCode {
         self.kind.code
     }
 
@@ -176,13 +176,13 @@ impl Problem {
     }
 
     /// The advice for problems of this kind.
-    pub(super) fn remedy(&self) -> &'static str {
+    pub(crate) fn remedy(&self) -> &'static str {
         self.kind.remedy
     }
 
     /// The problem for a tester, who sees it in Test Manager: its first sentence needs no knowledge
     /// of Jackfield.
-    pub(super) fn for_testers(&self) -> Self {
+    pub(crate) fn for_testers(&self) -> Self {
         let first = for_testers::first_sentence(self.kind.code);
         let detail = first.map_or_else(
             || self.detail.clone(),
@@ -192,7 +192,7 @@ impl Problem {
     }
 
     /// The problem as the API shows it; `instance` names the event or the request.
-    pub(super) fn body(&self, instance: &str) -> api::Problem {
+    pub(crate) fn body(&self, instance: &str) -> api::Problem {
         let errors = self.errors.iter();
         api::Problem {
             kind: format!("/problems/{}", self.kind.code),
@@ -207,7 +207,7 @@ impl Problem {
     }
 
     /// The response with this problem; `instance` names the event or the request.
-    pub(super) fn respond(&self, instance: &str) -> Response {
+    pub(crate) fn respond(&self, instance: &str) -> Response {
         let mut response = (self.kind.status, Json(self.body(instance))).into_response();
         response.extensions_mut().insert(self.kind.code);
         let headers = response.headers_mut();
@@ -324,13 +324,13 @@ impl IntoResponse for Problem {
 }
 
 /// Completes problems that handlers returned, with the request's path as `instance`.
-pub(super) async fn add_instance(request: Request, next: Next) -> Response {
+pub(crate) async fn add_instance(request: Request, next: Next) -> Response {
     let path = request.uri().path().to_owned();
     complete(next.run(request).await, &path)
 }
 
 /// Completes a response that carries a problem; `path` is the path of the request.
-pub(super) fn complete(mut response: Response, path: &str) -> Response {
+pub(crate) fn complete(mut response: Response, path: &str) -> Response {
     let problem = response.extensions_mut().remove::<Problem>();
     let Some(problem) = problem else { return response };
     let mut completed = problem.respond(&without_hook(path));
@@ -351,7 +351,7 @@ fn without_hook(path: &str) -> String {
 }
 
 /// `GET /problems/{code}`: the page to which a problem's `type` refers.
-pub(super) async fn explain(Id(code): Id) -> Result<String, Problem> {
+pub(crate) async fn explain(Id(code): Id) -> Result<String, Problem> {
     let kind = kinds::ALL.iter().find(|kind| kind.code.as_str() == code);
     let kind = kind.ok_or_else(|| Problem::no_such("problem", &code))?;
     Ok(format!("{} ({})\n\n{}\n", kind.title, kind.status.as_u16(), kind.remedy))

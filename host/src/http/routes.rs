@@ -1,9 +1,9 @@
-//! Every route and method of the server.
+//! Every route and method of the server, except for those of the console, which it is given.
 
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::{DefaultBodyLimit, Request};
+use axum::extract::Request;
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{any, get};
 
@@ -12,25 +12,20 @@ use super::admin::{
     self, apply, audit, choices, connections, connectors, defects, events, replay, report, tokens,
     upload,
 };
-use super::console::connections::{
-    self as on_connection, actions, choices as choice_parts, consent, create, details, edit,
-    first_event, list, try_it,
-};
-use super::console::{
-    accounts, assets, audit as audit_page, connectors as connector_pages, defects as defect_pages,
-    event, events as event_pages, frame, overview, replay as replay_pages, theme, unrecognised,
-};
 use super::problem::{self, Problem};
-use super::{AppState, auth, health, openapi, prefix, same_site, session, sign_in_oidc, webhook};
+use super::{AppState, auth, health, openapi, prefix, same_site, sign_in_oidc, webhook};
 
 /// The routes of the main listener, and the routes of the admin listener if one is configured. With
-/// an admin listener, the main listener has only `/hooks`.
-pub fn routers(state: AppState) -> (Router, Option<Router>) {
+/// an admin listener, the main listener has only `/hooks`. `pages` makes the routes for browsers.
+pub fn routers(
+    state: AppState,
+    pages: impl FnOnce(&Arc<AppState>) -> Router<Arc<AppState>>,
+) -> (Router, Option<Router>) {
     let config = state.services.config.now();
     let prefix = config.path_prefix();
     let state = Arc::new(state);
     let hooks = hooks(&state);
-    let others = other_routes(&state);
+    let others = other_routes(&state).merge(pages(&state)).with_state(Arc::clone(&state));
     let others = others.layer(from_fn_with_state(Arc::clone(&state), same_site::check_host));
     match config.admin_listen {
         Some(_) => (
@@ -49,7 +44,7 @@ fn hooks(state: &Arc<AppState>) -> Router {
         .with_state(Arc::clone(state))
 }
 
-fn other_routes(state: &Arc<AppState>) -> Router {
+fn other_routes(state: &Arc<AppState>) -> Router<Arc<AppState>> {
     Router::new()
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))
@@ -57,8 +52,6 @@ fn other_routes(state: &Arc<AppState>) -> Router {
         .route("/sign-in/oidc", get(sign_in_oidc::begin))
         .route("/sign-in/oidc/callback", get(sign_in_oidc::finish))
         .nest("/api/v1", admin_api(state))
-        .merge(for_browsers(state))
-        .with_state(Arc::clone(state))
 }
 
 /// The admin API. Each route states what an account needs for it.
@@ -128,105 +121,6 @@ fn uploads(state: &Arc<AppState>) -> Router<Arc<AppState>> {
     Routes::of_api(state)
         .put("/connectors/{name}", AUTHOR.of_whole_server(), "connector.upload", upload::upload)
         .into_router()
-}
-
-/// The console, with the page to sign in and the files of its pages.
-fn for_browsers(state: &Arc<AppState>) -> Router<Arc<AppState>> {
-    Router::new()
-        .route("/sign-in", get(session::page).post(session::sign_in))
-        .route("/static/{name}", get(assets::serve))
-        .merge(pages(state))
-        .layer(from_fn(frame::limit_pages))
-}
-
-/// What a browser that is signed in may use. Each route states what an account needs for it.
-fn pages(state: &Arc<AppState>) -> Router<Arc<AppState>> {
-    let server = ADMIN.of_whole_server();
-    let author = AUTHOR.of_whole_server();
-    let routes = Routes::of_pages(state)
-        .get("/", VIEWER, overview::show)
-        .post("/sign-out", VIEWER, "session.end", session::sign_out)
-        .ask("/theme", VIEWER, theme::choose)
-        .get("/connectors", VIEWER, connector_pages::list)
-        .get("/connectors/{name}", VIEWER, connector_pages::show)
-        .get("/connectors/{name}/remove", author, connector_pages::ask_to_remove)
-        .post("/connectors/{name}/remove", author, "connector.remove", connector_pages::remove)
-        .get("/connectors/{name}/rollback/{sha256}", author, connector_pages::ask_to_roll_back)
-        .post(
-            "/connectors/{name}/rollback/{sha256}",
-            author,
-            "connector.rollback",
-            connector_pages::roll_back,
-        )
-        .get("/events", VIEWER, event_pages::show)
-        .get("/events/{id}", VIEWER, event::show)
-        .get("/events/{id}/replay", OPERATOR, replay_pages::show)
-        .post("/events/{id}/replay", OPERATOR, "event.replay", replay_pages::run)
-        .get("/events/{id}/repeat", OPERATOR, replay_pages::ask_to_repeat)
-        .post("/events/{id}/repeat", OPERATOR, "event.repeat", replay_pages::repeat)
-        .get("/unrecognised", VIEWER, unrecognised::list)
-        .get("/unrecognised/{id}/{kind}", ADMIN, unrecognised::ask)
-        .post("/unrecognised/{id}/{kind}", ADMIN, "connection.map-path", unrecognised::map)
-        .get("/defects", VIEWER, defect_pages::list)
-        .get("/defects/{id}", VIEWER, defect_pages::show)
-        .get("/defects/{id}/{decision}", OPERATOR, defect_pages::ask)
-        .post("/defects/{id}/{decision}", OPERATOR, "defect.resolve", defect_pages::decide)
-        .get("/defects/{id}/release", OPERATOR, defect_pages::ask_to_release)
-        .post("/defects/{id}/release", OPERATOR, "defect.release", defect_pages::release)
-        .get("/audit", server, audit_page::show)
-        .get("/accounts", server, accounts::show)
-        .post("/accounts", server, "token.create", accounts::create)
-        .get("/accounts/{id}/revoke", server, accounts::ask_to_revoke)
-        .post("/accounts/{id}/revoke", server, "token.revoke", accounts::revoke);
-    connection_pages(routes)
-        .into_router()
-        .layer(from_fn_with_state(Arc::clone(state), admin::run_to_completion))
-        // Not in the layer above, which reads a whole body into memory.
-        .merge(page_uploads(state))
-        .layer(from_fn_with_state(Arc::clone(state), frame::frame))
-        .layer(from_fn_with_state(Arc::clone(state), auth::find_account))
-}
-
-/// The form with a file, which its handler reads itself.
-fn page_uploads(state: &Arc<AppState>) -> Router<Arc<AppState>> {
-    Routes::of_pages(state)
-        .post("/connectors", AUTHOR.of_whole_server(), "connector.upload", connector_pages::upload)
-        .into_router()
-        .layer(DefaultBodyLimit::disable())
-}
-
-fn connection_pages(routes: Routes) -> Routes {
-    let server = ADMIN.of_whole_server();
-    routes
-        .get("/connections", VIEWER, list::show)
-        .get("/connections/new", server, create::show)
-        .post("/connections/new", server, "connection.create", create::create)
-        .ask("/connections/new/choices", server, choice_parts::of_new)
-        .get("/connections/{id}", VIEWER, details::show)
-        .get("/connections/{id}/edit", ADMIN, edit::show)
-        .post("/connections/{id}/edit", ADMIN, "connection.edit", edit::save)
-        .ask("/connections/{id}/choices", ADMIN, choice_parts::of_stored)
-        .ask("/connections/{id}/preview", OPERATOR, on_connection::report::preview)
-        .get("/connections/{id}/try", OPERATOR, try_it::show)
-        .post("/connections/{id}/try", OPERATOR, "connection.try", try_it::run)
-        .get("/connections/{id}/consent", VIEWER, consent::show)
-        .post("/connections/{id}/consent", ADMIN, "connection.accept", consent::accept)
-        .get("/connections/{id}/first-event", VIEWER, first_event::show)
-        .get("/connections/{id}/pause", OPERATOR, actions::ask_to_pause)
-        .post("/connections/{id}/pause", OPERATOR, "connection.pause", actions::pause)
-        .post("/connections/{id}/resume", OPERATOR, "connection.resume", actions::resume)
-        .get("/connections/{id}/rotate-token", ADMIN, actions::ask_to_rotate)
-        .post("/connections/{id}/rotate-token", ADMIN, "connection.rotate-token", actions::rotate)
-        .get("/connections/{id}/record", AUTHOR, actions::ask_to_record)
-        .post("/connections/{id}/record", AUTHOR, "connection.record", actions::record)
-        .post(
-            "/connections/{id}/stop-recording",
-            AUTHOR,
-            "connection.stop-recording",
-            actions::stop_recording,
-        )
-        .get("/connections/{id}/delete", ADMIN, actions::ask_to_delete)
-        .post("/connections/{id}/delete", ADMIN, "connection.delete", actions::delete)
 }
 
 /// Turns the framework's own refusals into problems too, and completes every problem. Not for

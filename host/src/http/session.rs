@@ -44,11 +44,11 @@ const NOWHERE: &str = "http://host.invalid/";
 /// A request of a browser that is signed in. As an extractor, it sends other browsers to the page
 /// that signs them in.
 #[derive(Debug, Clone)]
-pub(in crate::http) struct Session {
+pub(crate) struct Session {
     /// Who signed in.
-    pub(in crate::http) account: Account,
+    pub(crate) account: Account,
     /// The text that each form must contain as its field `csrf`.
-    pub(in crate::http) csrf: String,
+    pub(crate) csrf: String,
 }
 
 impl Session {
@@ -175,13 +175,13 @@ pub(super) fn html(status: StatusCode, page: &impl Template) -> Response {
 
 /// The query of the page to sign in.
 #[derive(Deserialize)]
-pub(super) struct SignInQuery {
+pub(crate) struct SignInQuery {
     #[serde(default)]
-    pub(super) next: String,
+    pub(crate) next: String,
 }
 
 /// Answers `GET /sign-in`.
-pub(super) async fn page(
+pub(crate) async fn page(
     State(app): State<Arc<AppState>>,
     Query(SignInQuery { next }): Query<SignInQuery>,
 ) -> Response {
@@ -192,14 +192,14 @@ pub(super) async fn page(
 
 /// The form of the page to sign in.
 #[derive(Deserialize)]
-pub(super) struct SignInForm {
+pub(crate) struct SignInForm {
     token: String,
     #[serde(default)]
     next: String,
 }
 
 /// Answers `POST /sign-in`: begins a session.
-pub(super) async fn sign_in(
+pub(crate) async fn sign_in(
     State(app): State<Arc<AppState>>,
     request: Request,
 ) -> Result<Response, Problem> {
@@ -250,7 +250,7 @@ pub(super) async fn begin(
 }
 
 /// Answers `POST /sign-out`: ends the session.
-pub(super) async fn sign_out(
+pub(crate) async fn sign_out(
     State(app): State<Arc<AppState>>,
     session: Session,
     request: Request,

@@ -35,7 +35,7 @@ use admission::UnreadRequest;
 use answer::{Answer, instance};
 use request::token_and_path as split_path;
 
-pub(super) use classify::template_of as kpi_template;
+pub(crate) use classify::template_of as kpi_template;
 pub(crate) use {classify::WebhookKind, parse::failed_test, request::WebhookRequest};
 
 #[cfg(fuzzing)]
@@ -81,7 +81,7 @@ fn kind_of(
 }
 
 /// Whether a request of this connection is recognised now.
-pub(super) fn is_recognised(
+pub(crate) fn is_recognised(
     app: &AppState,
     active: &ActiveConnection,
     method: &Method,

@@ -131,8 +131,9 @@ const PUBLIC: [&str; 10] = [
 type Route = (String, String);
 
 fn source() -> String {
-    let path = jackfield_tests::root().join("host/src/http/routes.rs");
-    let source = std::fs::read_to_string(path).expect("the routes");
+    let read = |file| std::fs::read_to_string(jackfield_tests::root().join(file));
+    let files = ["host/src/http/routes.rs", "host/src/console/routes.rs"];
+    let source = files.map(|file| read(file).expect("the routes")).concat();
     source.split_whitespace().collect::<Vec<_>>().join(" ").replace("( ", "(")
 }
 

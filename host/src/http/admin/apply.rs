@@ -28,7 +28,7 @@ use super::{Body, Params};
 
 type App = State<Arc<AppState>>;
 
-pub(in crate::http) async fn apply(
+pub(crate) async fn apply(
     State(app): App,
     Extension(account): Extension<Account>,
     Extension(asker): Extension<Asker>,
@@ -50,7 +50,7 @@ pub(in crate::http) async fn apply(
     Ok(Json(AppliedConnections { dry_run, connections }))
 }
 
-pub(in crate::http) async fn export(State(app): App) -> Result<Json<ConnectionsFile>, Problem> {
+pub(crate) async fn export(State(app): App) -> Result<Json<ConnectionsFile>, Problem> {
     let exported = app.services.connections.export().await?.into_iter();
     let connections =
         exported.map(|(it, references)| (it.name.clone(), exported_file(it, references)));

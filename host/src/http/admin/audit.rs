@@ -13,7 +13,7 @@ use crate::store::AuditFilter;
 
 use super::{Params, page, page_size};
 
-pub(in crate::http) async fn list(
+pub(crate) async fn list(
     State(app): State<Arc<AppState>>,
     Params(query): Params<AuditQuery>,
 ) -> Result<Json<AuditList>, Problem> {

@@ -16,7 +16,7 @@ use super::{Body, Id, connection_id, connector_name};
 
 type App = State<Arc<AppState>>;
 
-pub(in crate::http) async fn of_connection(
+pub(crate) async fn of_connection(
     State(app): App,
     Id(id): Id,
     Body(body): Body<ListChoices>,
@@ -26,7 +26,7 @@ pub(in crate::http) async fn of_connection(
     listed.map(answer).map_err(|refusal| (&refusal).into())
 }
 
-pub(in crate::http) async fn of_connector(
+pub(crate) async fn of_connector(
     State(app): App,
     Id(name): Id,
     Body(body): Body<ListChoicesOfNew>,

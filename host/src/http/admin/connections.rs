@@ -34,7 +34,7 @@ use super::{Body, Id, Params, connection_id, stored_connection};
 type App = State<Arc<AppState>>;
 type Answer<T> = Result<Json<T>, Problem>;
 
-pub(in crate::http) async fn list(
+pub(crate) async fn list(
     State(app): App,
     Extension(account): Extension<Account>,
 ) -> Json<ConnectionList> {
@@ -43,7 +43,7 @@ pub(in crate::http) async fn list(
     Json(ConnectionList { connections: visible.map(|one| connection(&app, one)).collect() })
 }
 
-pub(in crate::http) async fn create(
+pub(crate) async fn create(
     State(app): App,
     Body(body): Body<CreateConnection>,
 ) -> Result<(StatusCode, Extension<CreatedObject>, Json<CreatedConnection>), Problem> {
@@ -53,11 +53,11 @@ pub(in crate::http) async fn create(
     Ok((StatusCode::CREATED, Extension(created), Json(with_url(&app, &issued))))
 }
 
-pub(in crate::http) async fn show(State(app): App, Id(id): Id) -> Result<Tagged, Problem> {
+pub(crate) async fn show(State(app): App, Id(id): Id) -> Result<Tagged, Problem> {
     Ok(Tagged(connection(&app, &stored_connection(&app, &id)?)))
 }
 
-pub(in crate::http) async fn edit(
+pub(crate) async fn edit(
     State(app): App,
     Extension(account): Extension<Account>,
     Id(id): Id,
@@ -72,7 +72,7 @@ pub(in crate::http) async fn edit(
 }
 
 /// Says what requests at one path are, such as those of an unrecognised request.
-pub(in crate::http) async fn map_path(
+pub(crate) async fn map_path(
     State(app): App,
     Id(id): Id,
     Body(MapPath { path, kind }): Body<MapPath>,
@@ -82,14 +82,14 @@ pub(in crate::http) async fn map_path(
     Ok(Tagged(connection(&app, &edited)))
 }
 
-pub(in crate::http) fn mapped_kind(kind: MappedKind) -> connections::MappedKind {
+pub(crate) fn mapped_kind(kind: MappedKind) -> connections::MappedKind {
     match kind {
         MappedKind::CreateDefect => connections::MappedKind::CreateDefect,
         MappedKind::Kpis => connections::MappedKind::Kpis,
     }
 }
 
-pub(in crate::http) async fn delete(
+pub(crate) async fn delete(
     State(app): App,
     Id(id): Id,
     Params(ForceQuery { force }): Params<ForceQuery>,
@@ -99,7 +99,7 @@ pub(in crate::http) async fn delete(
     Ok(StatusCode::NO_CONTENT)
 }
 
-pub(in crate::http) async fn rotate_token(
+pub(crate) async fn rotate_token(
     State(app): App,
     Id(id): Id,
     Body(RotateToken { grace_s }): Body<RotateToken>,
@@ -109,15 +109,15 @@ pub(in crate::http) async fn rotate_token(
     Ok(Json(with_url(&app, &issued)))
 }
 
-pub(in crate::http) async fn pause(State(app): App, Id(id): Id) -> Answer<Connection> {
+pub(crate) async fn pause(State(app): App, Id(id): Id) -> Answer<Connection> {
     set_paused(&app, &id, true).await
 }
 
-pub(in crate::http) async fn resume(State(app): App, Id(id): Id) -> Answer<Connection> {
+pub(crate) async fn resume(State(app): App, Id(id): Id) -> Answer<Connection> {
     set_paused(&app, &id, false).await
 }
 
-pub(in crate::http) async fn record(
+pub(crate) async fn record(
     State(app): App,
     Id(id): Id,
     Body(RecordConnection { for_s }): Body<RecordConnection>,
@@ -130,7 +130,7 @@ pub(in crate::http) async fn record(
     Ok(Json(connection(&app, &record)))
 }
 
-pub(in crate::http) async fn stop_recording(
+pub(crate) async fn stop_recording(
     State(app): App,
     Id(id): Id,
     Params(EraseQuery { erase }): Params<EraseQuery>,
@@ -148,7 +148,7 @@ async fn set_paused(app: &AppState, id: &str, paused: bool) -> Answer<Connection
     Ok(Json(connection(app, &edited)))
 }
 
-pub(in crate::http) async fn try_connection(
+pub(crate) async fn try_connection(
     State(app): App,
     Id(id): Id,
     Body(TryConnection { failed_test }): Body<TryConnection>,
@@ -171,7 +171,7 @@ pub(in crate::http) async fn try_connection(
 
 /// Accepts the newest version. The body has the members of an edit, because the new version may
 /// need new settings.
-pub(in crate::http) async fn accept(
+pub(crate) async fn accept(
     State(app): App,
     Extension(account): Extension<Account>,
     Id(id): Id,
@@ -187,7 +187,7 @@ pub(in crate::http) async fn accept(
 
 /// Handles a request from an admin as if Test Manager had sent it to this connection's webhook. The
 /// path below `hook` is the path below the webhook URL.
-pub(in crate::http) async fn hook(
+pub(crate) async fn hook(
     State(app): App,
     Id(id): Id,
     request: Request,
@@ -201,7 +201,7 @@ pub(in crate::http) async fn hook(
 }
 
 /// The connection that a request asks for.
-pub(in crate::http) fn new_connection(body: CreateConnection) -> Result<NewConnection, Problem> {
+pub(crate) fn new_connection(body: CreateConnection) -> Result<NewConnection, Problem> {
     let connector = body
         .connector
         .parse::<ConnectorName>()
@@ -235,7 +235,7 @@ pub(in crate::http) fn new_connection(body: CreateConnection) -> Result<NewConne
 ///
 /// # Errors
 /// The account is limited to some connections, and the edit reaches beyond them.
-pub(in crate::http) fn connection_edit(
+pub(crate) fn connection_edit(
     account: &Account,
     stored: &domain::Connection,
     body: EditConnection,
@@ -298,7 +298,7 @@ fn check_reach(
 }
 
 /// The host's own secrets that a request has, each with its name in the store.
-pub(in crate::http) fn host_secrets<T, const N: usize>(
+pub(crate) fn host_secrets<T, const N: usize>(
     given: [(&str, Option<T>); N],
 ) -> impl Iterator<Item = (String, T)> {
     given.into_iter().filter_map(|(name, secret)| Some((name.to_owned(), secret?)))
@@ -354,12 +354,12 @@ fn with_url(app: &AppState, issued: &IssuedToken) -> CreatedConnection {
 }
 
 /// The address to enter in Test Manager.
-pub(in crate::http) fn webhook_url(app: &AppState, issued: &IssuedToken) -> String {
+pub(crate) fn webhook_url(app: &AppState, issued: &IssuedToken) -> String {
     app.webhook_url(&issued.token)
 }
 
 /// A connection as people see it.
-pub(in crate::http) fn connection(app: &AppState, record: &ConnectionRecord) -> Connection {
+pub(crate) fn connection(app: &AppState, record: &ConnectionRecord) -> Connection {
     let it = &record.connection;
     let newest = app.services.plugins.newest(&it.connector).ok();
     let unapproved = newest.as_ref().map(|newest| unapproved(newest, it));

@@ -19,16 +19,16 @@ use crate::plugins::{self, ConnectorInfo, Plugins};
 
 use super::{Body, Id, Params};
 
-pub(in crate::http) async fn list(State(app): State<Arc<AppState>>) -> Json<ConnectorList> {
+pub(crate) async fn list(State(app): State<Arc<AppState>>) -> Json<ConnectorList> {
     Json(ConnectorList { connectors: all(&app) })
 }
 
 /// All connectors, by name.
-pub(in crate::http) fn all(app: &AppState) -> Vec<Connector> {
+pub(crate) fn all(app: &AppState) -> Vec<Connector> {
     app.services.plugins.list().into_iter().map(connector).collect()
 }
 
-pub(in crate::http) async fn show(
+pub(crate) async fn show(
     State(app): State<Arc<AppState>>,
     Extension(account): Extension<Account>,
     Id(name): Id,
@@ -62,7 +62,7 @@ async fn recent_usage(
     Ok(Some(RecentUsage { runs: usage.runs, since: Time(usage.since), limits }))
 }
 
-pub(in crate::http) async fn rollback(
+pub(crate) async fn rollback(
     State(app): State<Arc<AppState>>,
     Id(name): Id,
     Body(RollbackConnector { to }): Body<RollbackConnector>,
@@ -81,7 +81,7 @@ pub(in crate::http) async fn rollback(
 }
 
 /// Removes a connector's file. Connections that use the connector keep their settings.
-pub(in crate::http) async fn remove(
+pub(crate) async fn remove(
     State(app): State<Arc<AppState>>,
     Id(name): Id,
     Params(ForceQuery { force }): Params<ForceQuery>,

@@ -17,7 +17,7 @@ use super::{Body, Id, Params, connection_names, page, page_size, visible_connect
 type App = State<Arc<AppState>>;
 type Caller = Extension<Account>;
 
-pub(in crate::http) async fn list(
+pub(crate) async fn list(
     State(app): App,
     Extension(account): Caller,
     Params(query): Params<DefectQuery>,
@@ -39,7 +39,7 @@ pub(in crate::http) async fn list(
     Ok(Json(DefectList { defects, next }))
 }
 
-pub(in crate::http) async fn show(
+pub(crate) async fn show(
     State(app): App,
     Extension(account): Caller,
     Id(id): Id,
@@ -48,7 +48,7 @@ pub(in crate::http) async fn show(
     Ok(answer(&app, &record))
 }
 
-pub(in crate::http) async fn resolve(
+pub(crate) async fn resolve(
     State(app): App,
     Extension(account): Caller,
     Id(id): Id,
@@ -61,7 +61,7 @@ pub(in crate::http) async fn resolve(
     decide(&app, &account, record.id, &decision).await
 }
 
-pub(in crate::http) async fn release(
+pub(crate) async fn release(
     State(app): App,
     Extension(account): Caller,
     Id(id): Id,
@@ -82,7 +82,7 @@ async fn decide(
 }
 
 /// Reads a defect that the account sees.
-pub(in crate::http) async fn record(
+pub(crate) async fn record(
     app: &AppState,
     account: &Account,
     id: &str,

@@ -14,7 +14,7 @@ use crate::api::Connection;
 use crate::http::problem::Problem;
 
 /// An answer with a connection, and its revision as entity tag.
-pub(in crate::http) struct Tagged(pub(in crate::http) Connection);
+pub(crate) struct Tagged(pub(crate) Connection);
 
 impl IntoResponse for Tagged {
     fn into_response(self) -> Response {
@@ -29,11 +29,11 @@ impl IntoResponse for Tagged {
 
 /// The revisions of which an edit may change one; absent: any, as for `*`.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(in crate::http) struct IfMatch(pub(super) Option<BTreeSet<u64>>);
+pub(crate) struct IfMatch(pub(super) Option<BTreeSet<u64>>);
 
 impl IfMatch {
     /// Only this revision.
-    pub(in crate::http) fn revision(revision: u64) -> Self {
+    pub(crate) fn revision(revision: u64) -> Self {
         Self(Some(BTreeSet::from([revision])))
     }
 }

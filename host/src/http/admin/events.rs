@@ -18,7 +18,7 @@ use super::{Id, Params, connection_names, page, page_size, visible_connection};
 type App = State<Arc<AppState>>;
 type Caller = Extension<Account>;
 
-pub(in crate::http) async fn list(
+pub(crate) async fn list(
     State(app): App,
     Extension(account): Caller,
     Params(query): Params<EventQuery>,
@@ -45,7 +45,7 @@ pub(in crate::http) async fn list(
     Ok(Json(EventList { events, next }))
 }
 
-pub(in crate::http) async fn show(
+pub(crate) async fn show(
     State(app): App,
     Extension(account): Caller,
     Id(id): Id,
@@ -56,7 +56,7 @@ pub(in crate::http) async fn show(
     Ok(Json(EventWithRuns { event: shown(&account, &event, name), runs }))
 }
 
-pub(in crate::http) async fn recording(
+pub(crate) async fn recording(
     State(app): App,
     Extension(account): Caller,
     Id(id): Id,
@@ -67,7 +67,7 @@ pub(in crate::http) async fn recording(
 }
 
 /// Reads an event that the account sees.
-pub(in crate::http) async fn read(
+pub(crate) async fn read(
     app: &AppState,
     account: &Account,
     id: &str,

@@ -34,7 +34,7 @@ const SHOWN_LIMITS: [&str; 8] = [
     "handles",
 ];
 
-pub(in crate::http) async fn replay(
+pub(crate) async fn replay(
     State(app): State<Arc<AppState>>,
     Extension(account): Extension<Account>,
     Id(id): Id,

@@ -18,7 +18,7 @@ use super::{Body, Id, connection_id};
 /// Maximum length of a title in the preview, characters; many trackers have this limit.
 const TITLE_CHARS_MAX: u32 = 255;
 
-pub(in crate::http) async fn preview(
+pub(crate) async fn preview(
     State(app): State<Arc<AppState>>,
     Id(id): Id,
     Body(body): Body<PreviewReport>,
@@ -42,7 +42,7 @@ fn markup(name: Option<&str>) -> Result<Markup, Problem> {
 }
 
 /// A preview with its texts in this markup, of at most this many characters each.
-pub(in crate::http) fn shown_preview(
+pub(crate) fn shown_preview(
     preview: Preview,
     markup: Markup,
     max: u32,

@@ -22,7 +22,7 @@ const LIFETIME_S_MAX: u64 = 10 * 365 * 24 * 60 * 60;
 
 type App = State<Arc<AppState>>;
 
-pub(in crate::http) async fn account(
+pub(crate) async fn account(
     State(app): App,
     Extension(account): Extension<Account>,
     session: Option<Extension<Session>>,
@@ -35,17 +35,17 @@ pub(in crate::http) async fn account(
     })
 }
 
-pub(in crate::http) async fn list(State(app): App) -> Result<Json<TokenList>, Problem> {
+pub(crate) async fn list(State(app): App) -> Result<Json<TokenList>, Problem> {
     Ok(Json(TokenList { tokens: all(&app).await? }))
 }
 
 /// All named tokens, by name.
-pub(in crate::http) async fn all(app: &AppState) -> Result<Vec<Token>, Problem> {
+pub(crate) async fn all(app: &AppState) -> Result<Vec<Token>, Problem> {
     let tokens = app.services.accounts.tokens().await?;
     Ok(tokens.into_iter().map(|it| token(app, it)).collect())
 }
 
-pub(in crate::http) async fn create(
+pub(crate) async fn create(
     State(app): App,
     Extension(account): Extension<Account>,
     Body(body): Body<CreateToken>,
@@ -56,7 +56,7 @@ pub(in crate::http) async fn create(
 }
 
 /// Creates a token, in the name of an account.
-pub(in crate::http) async fn issue(
+pub(crate) async fn issue(
     app: &AppState,
     account: &Account,
     body: CreateToken,
@@ -74,10 +74,7 @@ pub(in crate::http) async fn issue(
     Ok(CreatedToken { record: token(app, record), token: SecretText(secret) })
 }
 
-pub(in crate::http) async fn revoke(
-    State(app): App,
-    Id(id_or_name): Id,
-) -> Result<StatusCode, Problem> {
+pub(crate) async fn revoke(State(app): App, Id(id_or_name): Id) -> Result<StatusCode, Problem> {
     let tokens = app.services.accounts.tokens().await?;
     let id = id_or_name.parse().ok().map(TokenId);
     let mut found = tokens.iter().filter(|it| Some(it.id) == id || it.account.name == id_or_name);

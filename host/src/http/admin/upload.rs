@@ -32,7 +32,7 @@ const PART_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a file may take to arrive.
 const UPLOAD_TIMEOUT: Duration = Duration::from_secs(600);
 
-pub(in crate::http) async fn upload(
+pub(crate) async fn upload(
     State(app): State<Arc<AppState>>,
     Id(name): Id,
     Params(UploadQuery { kind }): Params<UploadQuery>,
@@ -57,12 +57,12 @@ pub(in crate::http) async fn upload(
 }
 
 /// The name of a connector that is uploaded.
-pub(in crate::http) fn connector_name(name: &str) -> Result<ConnectorName, Problem> {
+pub(crate) fn connector_name(name: &str) -> Result<ConnectorName, Problem> {
     name.parse().map_err(|error: InvalidName| Problem::invalid_value("name", error.to_string()))
 }
 
 /// Checks a file that has arrived, puts it into the plugins folder, and waits until it serves.
-pub(in crate::http) async fn install(
+pub(crate) async fn install(
     app: &AppState,
     name: ConnectorName,
     kind: Option<FileKind>,
@@ -82,7 +82,7 @@ pub(in crate::http) async fn install(
 }
 
 /// A file that arrives, in a temporary file without a name.
-pub(in crate::http) struct Incoming {
+pub(crate) struct Incoming {
     file: File,
     received: u64,
     bytes_max: u64,
@@ -92,7 +92,7 @@ pub(in crate::http) struct Incoming {
 
 impl Incoming {
     /// Begins with an empty file.
-    pub(in crate::http) fn begin(app: &AppState, name: &ConnectorName) -> Result<Self, Problem> {
+    pub(crate) fn begin(app: &AppState, name: &ConnectorName) -> Result<Self, Problem> {
         let permit = UPLOADS.try_acquire().map_err(|_| Problem::from(&Refusal::Overloaded))?;
         let folder = app.services.config.now().data_folder().spool();
         // The folder is created when it is first needed.
@@ -108,10 +108,7 @@ impl Incoming {
     }
 
     /// Waits for the next part, but not for long.
-    pub(in crate::http) async fn next<T>(
-        &self,
-        part: impl Future<Output = T>,
-    ) -> Result<T, Problem> {
+    pub(crate) async fn next<T>(&self, part: impl Future<Output = T>) -> Result<T, Problem> {
         let until = self.deadline.min(Instant::now() + PART_TIMEOUT);
         timeout_at(until, part).await.map_err(|_| incomplete())
     }
@@ -126,14 +123,14 @@ impl Incoming {
     }
 
     /// Adds what arrived. A part is small, and the page cache takes it.
-    pub(in crate::http) fn add(&mut self, data: &[u8]) -> Result<(), Problem> {
+    pub(crate) fn add(&mut self, data: &[u8]) -> Result<(), Problem> {
         self.received += data.len() as u64;
         self.expect(self.received)?;
         self.file.write_all(data).map_err(|error| cannot_write(&error))
     }
 }
 
-pub(in crate::http) fn incomplete() -> Problem {
+pub(crate) fn incomplete() -> Problem {
     Problem::bad_request("the body did not arrive completely")
 }
 

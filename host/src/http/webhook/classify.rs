@@ -113,7 +113,7 @@ pub(super) fn how_to_map(connection: &str, method: &Method, path: &str) -> Strin
 
 /// A path with `{projectId}` in the place of the segment that looks most like an id: the last number or
 /// UUID, or else the last segment but one.
-pub(in crate::http) fn template_of(path: &str) -> String {
+pub(crate) fn template_of(path: &str) -> String {
     let mut segments: Vec<_> = path.trim_end_matches('/').split('/').collect();
     let is_number = |it: &str| !it.is_empty() && it.bytes().all(|byte| byte.is_ascii_digit());
     let is_id = |it: &&str| is_number(it) || uuid::Uuid::try_parse(it).is_ok();

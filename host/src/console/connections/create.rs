@@ -1,0 +1,140 @@
+//! `/connections/new`: choose a connector, then fill in what it needs.
+
+use std::sync::Arc;
+
+use askama::Template;
+use axum::Extension;
+use axum::extract::{Query, State};
+use axum::response::{IntoResponse as _, Response};
+use serde::Deserialize;
+
+use crate::connections::ConnectionError;
+use crate::console::form::Form;
+use crate::console::frame::Visitor;
+use crate::console::page::{Page, Section, render, render_again};
+use crate::domain::ConnectorName;
+use crate::http::AppState;
+use crate::http::admin::connections::{new_connection, webhook_url};
+use crate::http::audit::CreatedObject;
+use crate::http::problem::Problem;
+use crate::manifest::Manifest;
+use crate::plugins::ConnectorStatus;
+
+use super::actions::Issued;
+use super::form::{FormPage, Texts, fields};
+use super::input;
+
+type App = State<Arc<AppState>>;
+type Answer = Result<Response, Problem>;
+
+#[derive(Debug, Deserialize)]
+pub(in crate::console) struct Chosen {
+    connector: Option<String>,
+}
+
+#[derive(Template)]
+#[template(path = "console/connections/choose.html")]
+struct Choose {
+    page: Page,
+    connectors: Vec<Manifested>,
+    folder: String,
+}
+
+/// A connector that can be chosen.
+struct Manifested {
+    name: String,
+    manifest: Manifest,
+}
+
+/// Answers with the connectors to choose from, or with the form of the chosen one.
+pub(in crate::console) async fn show(
+    State(app): App,
+    visitor: Visitor,
+    Query(Chosen { connector }): Query<Chosen>,
+) -> Answer {
+    let Some(connector) = connector else { return choose(&app, &visitor) };
+    let texts = Texts { form: None, stored: None };
+    render(&form_page(&app, &visitor, &connector, texts)?)
+}
+
+fn choose(app: &AppState, visitor: &Visitor) -> Answer {
+    let all = app.services.plugins.list().into_iter();
+    let ready = all.filter(|it| it.status == ConnectorStatus::Ready);
+    let connectors =
+        ready.filter_map(|it| Some(Manifested { name: it.name, manifest: it.manifest? }));
+    let folder = app.plugins_folder();
+    render(&Choose {
+        page: visitor.page(Section::Connections, "New connection"),
+        connectors: connectors.collect(),
+        folder: folder.display().to_string(),
+    })
+}
+
+pub(super) fn form_page(
+    app: &AppState,
+    visitor: &Visitor,
+    connector: &str,
+    texts: Texts<'_>,
+) -> Result<FormPage, Problem> {
+    let manifest = manifest(app, connector)?;
+    Ok(FormPage {
+        page: visitor.page(Section::Connections, format!("New connection with {}", manifest.name)),
+        action: format!("/connections/new?connector={connector}"),
+        back: ("/connections/new".to_owned(), "Connectors".to_owned()),
+        summary: manifest.summary.clone(),
+        button: "Create connection",
+        errors: Vec::new(),
+        has_errors: false,
+        conflict: None,
+        hidden: Vec::new(),
+        fields: fields(
+            &manifest.settings_schema,
+            texts,
+            &format!("/connections/new/choices?connector={connector}&"),
+        ),
+        report: None,
+    })
+}
+
+/// The manifest of the newest version of a connector.
+pub(super) fn manifest(app: &AppState, connector: &str) -> Result<Manifest, Problem> {
+    let name = connector.parse::<ConnectorName>();
+    let name = name.map_err(|_| Problem::no_such("connector", connector))?;
+    let newest = app.services.plugins.newest(&name);
+    let newest = newest.map_err(|error| Problem::from(ConnectionError::from(error)))?;
+    Ok(newest.manifest().clone())
+}
+
+/// Creates the connection, and shows its webhook URL once.
+pub(in crate::console) async fn create(
+    State(app): App,
+    visitor: Visitor,
+    Query(Chosen { connector }): Query<Chosen>,
+    form: Form,
+) -> Answer {
+    let connector = connector.unwrap_or_default();
+    let manifest = manifest(&app, &connector)?;
+    let created = match input::new_connection(&form, &connector, &manifest.settings_schema) {
+        Ok(new) => app.services.connections.create(new_connection(new)?).await,
+        Err(errors) => Err(ConnectionError::Invalid(errors)),
+    };
+    match created {
+        Ok(issued) => {
+            let id = issued.record.connection.id;
+            let object = CreatedObject(issued.record.connection.name.clone());
+            let page = render(&Issued {
+                page: visitor.page(Section::Connections, "The connection was created"),
+                back: format!("/connections/{id}"),
+                url: webhook_url(&app, &issued),
+                is_new: true,
+            });
+            Ok((Extension(object), page?).into_response())
+        }
+        Err(ConnectionError::Invalid(errors)) => {
+            let texts = Texts { form: Some(&form), stored: None };
+            let page = form_page(&app, &visitor, &connector, texts)?.with_errors(errors);
+            render_again(&page)
+        }
+        Err(error) => Err(error.into()),
+    }
+}

@@ -1,0 +1,295 @@
+//! Reads the form of a connection as the admin API's request, so that both are handled alike.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value, json};
+
+use crate::api::{
+    CreateConnection, EditConnection, EditTestManager, EnumString, SecretText, WebhookPaths,
+};
+use crate::console::form::Form;
+use crate::domain::{OnRecurrence, Settings, StringEnum as _};
+use crate::manifest::SettingError;
+use crate::secret::Secret;
+
+use super::schema::{Declared, SECRET, declared};
+use super::senders;
+
+/// Members of the report's settings that are templates.
+pub(super) const TEMPLATES: [&str; 3] =
+    ["title_template", "description_template", "comment_template"];
+/// Members of the report's settings that are entered as JSON.
+pub(super) const JSON_MEMBERS: [&str; 3] = ["mask", "attachments", "routing"];
+/// Maximum number of rows of the field map.
+const FIELDS_MAX: usize = 100;
+
+/// A form that is to create a connection.
+///
+/// # Errors
+/// What is not a number where a number is wanted.
+pub(super) fn new_connection(
+    form: &Form,
+    connector: &str,
+    schema: &Value,
+) -> Result<CreateConnection, Vec<SettingError>> {
+    let all = declared(schema);
+    let index_delay_s = index_delay_s(form).map_err(|error| vec![error])?;
+    let webhook_auth = senders::webhook_auth(form).map_err(|error| vec![error])?;
+    let settings = entered_settings(form, &all).filter(|(it, value)| !it.is_default(value));
+    Ok(CreateConnection {
+        name: form.get("name").trim().to_owned(),
+        connector: connector.to_owned(),
+        settings: settings.map(|(it, value)| (it.name.to_owned(), value)).collect(),
+        secrets: secrets(form, &all),
+        client_cert: secret(form, "client_cert"),
+        client_key: secret(form, "client_key"),
+        test_manager: test_manager(form),
+        test_manager_client_secret: secret(form, "test_manager_client_secret"),
+        webhook_auth,
+        webhook_secret: secret(form, senders::SECRET),
+        webhook_secret_previous: secret(form, senders::SECRET_PREVIOUS),
+        project: line(form, "project"),
+        allow_private: form.is_checked("allow_private"),
+        http1_only: form.is_checked("http1_only"),
+        index_delay_s: index_delay_s.unwrap_or(0),
+        report: Settings::new(),
+        on_recurrence: on_recurrence(form),
+        webhook_paths: WebhookPaths::default(),
+    })
+}
+
+/// A form that edits a connection with these settings. Only what differs is set.
+///
+/// # Errors
+/// What is not JSON or not a number where that is wanted.
+pub(super) fn edit(
+    form: &Form,
+    schema: &Value,
+    stored: &Settings,
+    report: &Settings,
+) -> Result<EditConnection, Vec<SettingError>> {
+    let all = declared(schema);
+    let removed = all.iter().filter(|it| it.is_secret());
+    let removed = removed.filter(|it| form.is_checked(&format!("remove.{}", it.name)));
+    let mut edited: BTreeMap<_, _> = removed.map(|it| (it.name.to_owned(), None)).collect();
+    edited.extend(secrets(form, &all).into_iter().map(|(name, value)| (name, Some(value))));
+    let webhook_auth = senders::webhook_auth(form).map_err(|error| vec![error])?;
+    let removes_previous = form.is_checked(senders::REMOVE_PREVIOUS);
+    Ok(EditConnection {
+        name: Some(form.get("name").trim().to_owned()),
+        settings: changed_settings(form, &all, stored),
+        secrets: edited,
+        client_cert: secret(form, "client_cert").map(Some),
+        client_key: secret(form, "client_key").map(Some),
+        test_manager: test_manager_change(form),
+        test_manager_client_secret: secret(form, "test_manager_client_secret"),
+        webhook_auth: webhook_auth.map(Some),
+        webhook_secret: secret(form, senders::SECRET),
+        webhook_secret_previous: secret(form, senders::SECRET_PREVIOUS)
+            .map(Some)
+            .or(removes_previous.then_some(None)),
+        project: Some(line(form, "project")),
+        allow_private: Some(form.is_checked("allow_private")),
+        http1_only: Some(form.is_checked("http1_only")),
+        index_delay_s: index_delay_s(form).map_err(|error| vec![error])?,
+        report: changed_report(report_of(form)?, report),
+        on_recurrence: on_recurrence(form),
+        webhook_paths: None,
+    })
+}
+
+/// The settings that the form changes: a value, or `None` if its field is empty now.
+pub(super) fn changed_settings(
+    form: &Form,
+    all: &[Declared<'_>],
+    stored: &Settings,
+) -> BTreeMap<String, Option<Value>> {
+    let settings = all.iter().filter(|it| !it.is_secret() && !it.is_fixed());
+    let change = |it: &Declared<'_>| match (it.entered(form), stored.get(it.name)) {
+        (Some(value), None) if it.is_default(&value) => None,
+        (Some(value), old) if old != Some(&value) => Some((it.name.to_owned(), Some(value))),
+        (None, Some(_)) => Some((it.name.to_owned(), None)),
+        _ => None,
+    };
+    settings.filter_map(change).collect()
+}
+
+pub(super) fn entered_settings<'f, 'm>(
+    form: &'f Form,
+    all: &'f [Declared<'m>],
+) -> impl Iterator<Item = (&'f Declared<'m>, Value)> {
+    let settings = all.iter().filter(|it| !it.is_secret() && !it.is_fixed());
+    settings.filter_map(|it| Some((it, it.entered(form)?)))
+}
+
+/// The secrets that were entered.
+pub(super) fn secrets(form: &Form, all: &[Declared<'_>]) -> BTreeMap<String, SecretText> {
+    let secrets = all.iter().filter(|it| it.is_secret());
+    secrets
+        .filter_map(|it| Some((it.name.to_owned(), secret(form, &format!("{SECRET}{}", it.name))?)))
+        .collect()
+}
+
+fn secret(form: &Form, field: &str) -> Option<SecretText> {
+    let text = form.find(field).filter(|text| !text.is_empty())?;
+    Some(SecretText(Secret::new(text.to_owned())))
+}
+
+fn line(form: &Form, field: &str) -> Option<String> {
+    Some(form.get(field).trim().to_owned()).filter(|text| !text.is_empty())
+}
+
+fn index_delay_s(form: &Form) -> Result<Option<u32>, SettingError> {
+    let text = form.get("index_delay_s").trim();
+    let error = |_| SettingError {
+        name: "index_delay_s".to_owned(),
+        why: "give a number of seconds, such as 60".to_owned(),
+    };
+    if text.is_empty() { Ok(None) } else { text.parse().map(Some).map_err(error) }
+}
+
+fn on_recurrence(form: &Form) -> Option<EnumString<OnRecurrence>> {
+    OnRecurrence::parse(form.get("on_recurrence")).map(EnumString)
+}
+
+fn test_manager(form: &Form) -> Option<EditTestManager> {
+    let filled = |field| line(form, field).is_some();
+    let is_used = ["test_manager.base_url", "test_manager.token_url", "test_manager.client_id"]
+        .into_iter()
+        .any(filled);
+    is_used.then(|| EditTestManager {
+        base_url: line(form, "test_manager.base_url"),
+        token_url: line(form, "test_manager.token_url"),
+        client_id: line(form, "test_manager.client_id"),
+        scopes: words(form, "test_manager.scopes"),
+        project_id: Some(line(form, "test_manager.project_id")),
+        asset_origins: Some(words(form, "test_manager.asset_origins").unwrap_or_default()),
+    })
+}
+
+/// What a form changes in these settings. `None`: it does not have their fields. `Some(None)`: all are
+/// empty, so the settings are removed.
+fn test_manager_change(form: &Form) -> Option<Option<EditTestManager>> {
+    form.find("test_manager.base_url")?;
+    Some(test_manager(form))
+}
+
+fn words(form: &Form, field: &str) -> Option<Vec<String>> {
+    let words: Vec<_> = form.get(field).split_whitespace().map(str::to_owned).collect();
+    (!words.is_empty()).then_some(words)
+}
+
+/// The report's settings in a form.
+///
+/// # Errors
+/// What is not JSON where JSON is wanted.
+pub(super) fn report_of(form: &Form) -> Result<Settings, Vec<SettingError>> {
+    let mut report = Settings::new();
+    let mut errors = Vec::new();
+    for member in TEMPLATES {
+        let text = form.get(&format!("report.{member}")).replace("\r\n", "\n");
+        if !text.trim().is_empty() {
+            report.insert(member.to_owned(), text.into());
+        }
+    }
+    let fields = field_rows(form);
+    if !fields.is_empty() {
+        report.insert("fields".to_owned(), fields.into());
+    }
+    for member in JSON_MEMBERS {
+        let name = format!("report.{member}");
+        match form.get(&name).trim() {
+            "" => {}
+            text => match serde_json::from_str::<Value>(text) {
+                Ok(value) => {
+                    report.insert(member.to_owned(), value);
+                }
+                Err(error) => errors.push(SettingError { name, why: format!("not JSON: {error}") }),
+            },
+        }
+    }
+    if errors.is_empty() { Ok(report) } else { Err(errors) }
+}
+
+/// The rows of the field map that have a field.
+pub(super) fn field_rows(form: &Form) -> Vec<Value> {
+    (0..FIELDS_MAX).filter_map(|row| field(form, row)).collect()
+}
+
+/// A row of the field map: the tracker's field and the template of its value.
+fn field(form: &Form, row: usize) -> Option<Value> {
+    let part = |part: &str| form.get(&format!("field.{row}.{part}"));
+    let name = part("name").trim();
+    let kind = if part("kind") == "json" { "json" } else { "text" };
+    let template = part("template").replace("\r\n", "\n");
+    (!name.is_empty()).then(|| json!({"field": name, kind: template}))
+}
+
+/// The members that differ; `None` removes a member.
+pub(super) fn changed_report(
+    entered: Settings,
+    stored: &Settings,
+) -> BTreeMap<String, Option<Value>> {
+    let removed = stored.keys().filter(|name| !entered.contains_key(*name));
+    let mut changed: BTreeMap<_, _> = removed.map(|name| (name.clone(), None)).collect();
+    let differs = |(name, value): &(String, Value)| stored.get(name) != Some(value);
+    changed
+        .extend(Map::into_iter(entered).filter(differs).map(|(name, value)| (name, Some(value))));
+    changed
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn schema() -> Value {
+        json!({"type": "object", "properties": {
+            "key": {"type": "string", "writeOnly": true},
+            "markup": {"type": "string", "default": "plain"},
+            "url": {"type": "string"},
+        }})
+    }
+
+    fn form(body: &str) -> Form {
+        Form::parse(body.as_bytes())
+    }
+
+    #[test]
+    fn an_edit_sets_only_what_differs() {
+        let stored = json!({"url": "https://a.example", "markup": "html"});
+        let stored = stored.as_object().unwrap();
+        let edited = |body: &str| edit(&form(body), &schema(), stored, &Settings::new()).unwrap();
+        let same = edited("name=qa&s.url=https://a.example&s.markup=html&x.key=");
+        assert_eq!((same.settings.len(), same.secrets.len(), same.report.len()), (0, 0, 0));
+        let other = edited("name=qa&s.url=https://b.example&s.markup=&x.key=s3cret");
+        assert_eq!(other.settings["url"], Some(json!("https://b.example")));
+        assert_eq!(other.settings["markup"], None, "an empty field removes the setting");
+        assert!(other.secrets["key"].is_some());
+        let removed = edited("name=qa&s.url=https://a.example&s.markup=html&remove.key=true");
+        assert!(removed.secrets["key"].is_none());
+    }
+
+    #[test]
+    fn a_new_connection_has_no_settings_that_are_defaults() {
+        let new = |body: &str| new_connection(&form(body), "c", &schema());
+        let created = new("name=+qa+&s.url=https://a.example&s.markup=plain").unwrap();
+        assert_eq!((created.name.as_str(), created.settings.len()), ("qa", 1));
+        assert!(created.test_manager.is_none() && created.secrets.is_empty());
+        assert_eq!(new("name=qa&index_delay_s=soon").unwrap_err()[0].name, "index_delay_s");
+    }
+
+    #[test]
+    fn the_report_is_read_from_its_fields_and_json() {
+        let body = "report.title_template=T&field.0.name=severity&field.0.kind=json&\
+                    field.0.template=%7B%7D&field.1.name=&report.mask=%7B%22a%22%3A1%7D";
+        let report = report_of(&form(body)).unwrap();
+        assert_eq!(report["title_template"], "T");
+        assert_eq!(report["fields"], json!([{"field": "severity", "json": "{}"}]));
+        assert_eq!(report["mask"], json!({"a": 1}));
+        let errors = report_of(&form("report.routing=oops")).unwrap_err();
+        assert_eq!(errors[0].name, "report.routing");
+        let stored = json!({"title_template": "T", "mask": {}});
+        let changed = changed_report(report, stored.as_object().unwrap());
+        assert_eq!(changed.keys().collect::<Vec<_>>(), ["fields", "mask"]);
+    }
+}

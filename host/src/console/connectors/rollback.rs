@@ -1,0 +1,49 @@
+//! Puts an earlier version of a connector back, after a page that says what will happen.
+
+use axum::extract::{Path, State};
+
+use crate::api::RollbackConnector;
+use crate::console::confirm::Confirm;
+use crate::console::flash;
+use crate::console::form::Form;
+use crate::console::frame::Visitor;
+use crate::console::page::{Section, render};
+use crate::http::admin::{Body, Id, connectors};
+
+use super::{Answer, App};
+
+type VersionPath = Path<(String, String)>;
+
+pub(in crate::console) async fn ask_to_roll_back(
+    visitor: Visitor,
+    Path((name, sha256)): VersionPath,
+) -> Answer {
+    let back = format!("/connectors/{name}");
+    render(&Confirm {
+        page: visitor.page(Section::Connectors, format!("Roll {name} back")),
+        effects: vec![
+            format!("The file in the plugins folder is replaced by the version {sha256}."),
+            "Connections that granted what it asks for use it for their next event; runs in progress \
+             finish on the current version."
+                .to_owned(),
+            "The current version is kept, so that you can go back to it.".to_owned(),
+        ],
+        fields: Vec::new(),
+        hidden: Vec::new(),
+        action: format!("{back}/rollback/{sha256}"),
+        button: "Roll back",
+        tone: "primary",
+        back,
+        back_label: name,
+    })
+}
+
+pub(in crate::console) async fn roll_back(
+    State(app): App,
+    Path((name, sha256)): VersionPath,
+    _: Form,
+) -> Answer {
+    let body = Body(RollbackConnector { to: Some(sha256) });
+    let _ = connectors::rollback(State(app), Id(name.clone()), body).await?;
+    Ok(flash::done(&format!("/connectors/{name}"), "The earlier version serves now."))
+}

@@ -1,0 +1,62 @@
+//! The fields that a form of the console sends. That the form comes from the console, the routes
+//! check before.
+
+use axum::body::Bytes;
+use axum::extract::{FromRequest, Request};
+use axum::http::header::CONTENT_TYPE;
+use url::form_urlencoded;
+
+use crate::http::problem::Problem;
+use crate::secret::Secret;
+
+/// The values of a form.
+#[derive(Debug, Default)]
+pub(super) struct Form(Vec<(String, Secret)>);
+
+impl Form {
+    /// Reads `name=value&…`.
+    pub(super) fn parse(bytes: &[u8]) -> Self {
+        let pairs = form_urlencoded::parse(bytes);
+        Self(
+            pairs
+                .map(|(name, value)| (name.into_owned(), Secret::new(value.into_owned())))
+                .collect(),
+        )
+    }
+
+    /// The value of a field; empty if the form has none.
+    pub(super) fn get(&self, name: &str) -> &str {
+        self.find(name).unwrap_or_default()
+    }
+
+    /// The value of a field, if the form has it.
+    pub(super) fn find(&self, name: &str) -> Option<&str> {
+        self.0.iter().find(|(field, _)| field == name).map(|(_, value)| value.reveal())
+    }
+
+    /// Gives a field another value.
+    pub(super) fn set(&mut self, name: &str, value: &str) {
+        self.0.retain(|(field, _)| field != name);
+        self.0.push((name.to_owned(), Secret::new(value.to_owned())));
+    }
+
+    /// Whether a check box is checked.
+    pub(super) fn is_checked(&self, name: &str) -> bool {
+        self.find(name) == Some("true")
+    }
+}
+
+impl<S: Send + Sync> FromRequest<S> for Form {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        let kind = request.headers().get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+        if !kind.is_some_and(|kind| kind.starts_with("application/x-www-form-urlencoded")) {
+            return Err(Problem::bad_request("this page takes the form of the console only"));
+        }
+        let bytes = Bytes::from_request(request, state).await;
+        let bytes =
+            bytes.map_err(|_| Problem::bad_request("the body did not arrive completely"))?;
+        Ok(Self::parse(&bytes))
+    }
+}

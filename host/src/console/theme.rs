@@ -1,0 +1,93 @@
+//! Light or dark: the browser's preference, unless the person chose. The choice is a cookie.
+
+use std::fmt;
+
+use axum::http::HeaderMap;
+use axum::response::Response;
+
+use crate::http::problem::Problem;
+
+use super::cookie;
+use super::flash::see_other;
+use super::form::Form;
+
+const COOKIE: &str = "jackfield-theme";
+
+/// The colours of the console.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Theme {
+    /// As the browser prefers.
+    Auto,
+    /// Dark text on a light page.
+    Light,
+    /// Light text on a dark page.
+    Dark,
+}
+
+impl Theme {
+    /// All choices.
+    pub(super) const ALL: [Self; 3] = [Self::Auto, Self::Light, Self::Dark];
+
+    /// Its name in the cookie, the form and the page.
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Light => "light",
+            Self::Dark => "dark",
+        }
+    }
+
+    fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|it| it.as_str() == word)
+    }
+
+    /// The text of its button.
+    pub(super) fn label(self) -> &'static str {
+        match self {
+            Self::Auto => "Auto",
+            Self::Light => "Light",
+            Self::Dark => "Dark",
+        }
+    }
+
+    /// The choice in the cookie of a request.
+    pub(super) fn of(headers: &HeaderMap) -> Self {
+        cookie::get(headers, COOKIE).and_then(Self::parse).unwrap_or(Self::Auto)
+    }
+}
+
+impl fmt::Display for Theme {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Answers `POST /theme`.
+pub(super) async fn choose(form: Form) -> Result<Response, Problem> {
+    let theme = Theme::parse(form.get("theme"));
+    let theme = theme.ok_or_else(|| Problem::bad_request("`theme` is auto, light or dark"))?;
+    let mut response = see_other(local_path(form.get("back")));
+    cookie::set(&mut response, COOKIE, theme.as_str(), 365 * 24 * 60 * 60);
+    Ok(response)
+}
+
+/// A path on this server; `/` for anything else, so that no form leads to another site.
+pub(super) fn local_path(text: &str) -> &str {
+    let is_local = text.starts_with('/')
+        && !text.starts_with("//")
+        && text.bytes().all(|b| b.is_ascii_graphic() && b != b'\\');
+    if is_local { text } else { "/" }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_form_leads_only_to_this_server() {
+        assert_eq!(local_path("/events?kind=kpis"), "/events?kind=kpis");
+        for other in ["", "//evil.example", "https://evil.example", "/\\evil.example", "/a\r\nb"] {
+            assert_eq!(local_path(other), "/", "{other:?}");
+        }
+    }
+}

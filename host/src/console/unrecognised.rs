@@ -1,0 +1,222 @@
+//! `/unrecognised`: requests with a valid webhook URL that Jackfield does not know, as they were sent,
+//! and what the requests at such a path are from now on.
+
+use std::sync::Arc;
+
+use askama::Template;
+use axum::extract::{Query, State};
+use axum::http::Method;
+use axum::response::{IntoResponse as _, Response};
+use axum::{Extension, Json};
+use serde::Deserialize;
+
+use crate::api::{EnumString, Event, EventList, EventQuery, EventWithRuns, MappedKind};
+use crate::connections::ConnectionError;
+use crate::domain::{ConnectionId, EventKind, Role, StringEnum as _};
+use crate::http::admin::connections::mapped_kind;
+use crate::http::admin::{Id, Params, events};
+use crate::http::audit::CreatedObject;
+use crate::http::problem::Problem;
+use crate::http::{AppState, webhook};
+
+use super::confirm::Confirm;
+use super::connections::found;
+use super::flash;
+use super::form::Form;
+use super::frame::Visitor;
+use super::listing::{Given, Listing, connections};
+use super::page::{Page, Section, render, render_again};
+use super::parts::{Action, Control, Field, Pager, When};
+
+type App = State<Arc<AppState>>;
+type Answer = Result<Response, Problem>;
+
+const PATH: &str = "/unrecognised";
+
+#[derive(Template)]
+#[template(path = "console/unrecognised.html")]
+struct Unrecognised {
+    page: Page,
+    rows: Vec<Row>,
+    pager: Pager,
+    /// Whether the account may read bodies.
+    reads_bodies: bool,
+}
+
+/// A request, with what it may mean.
+struct Row {
+    it: Event,
+    when: When,
+    /// Whether such a request is recognised now.
+    is_mapped: bool,
+    actions: Vec<Action>,
+}
+
+pub(super) async fn list(State(app): App, visitor: Visitor, Query(given): Query<Given>) -> Answer {
+    let listing = Listing::new(PATH, given);
+    let query = EventQuery {
+        kind: Some(EnumString(EventKind::Unrecognised)),
+        cursor: listing.cursor()?,
+        limit: Some(20),
+        ..EventQuery::default()
+    };
+    let account = Extension(visitor.account.clone());
+    let listed = events::list(State(Arc::clone(&app)), account, Params(query)).await?;
+    let Json(EventList { events, next }) = listed;
+    render(&Unrecognised {
+        page: visitor.page(Section::Events, "Unrecognised requests"),
+        rows: events.into_iter().map(|it| row(&app, &visitor, it)).collect(),
+        pager: listing.pager(next),
+        reads_bodies: visitor.account.may(Role::Operator),
+    })
+}
+
+fn row(app: &AppState, visitor: &Visitor, it: Event) -> Row {
+    let active = it.connection.and_then(|id| app.services.connections.active(ConnectionId(id)));
+    let (method, path) = (method(&it), &it.request.path);
+    let is_mapped =
+        active.is_some_and(|active| webhook::is_recognised(app, &active, &method, path));
+    let action = |kind: MappedKind| {
+        let label = match kind {
+            MappedKind::CreateDefect => "It is Create Defect",
+            MappedKind::Kpis => "It asks for Defect KPIs",
+        };
+        Action::link(visitor, Role::Admin, label, format!("{PATH}/{}/{kind}", it.id))
+    };
+    let actions =
+        if is_mapped { Vec::new() } else { kinds(&method).iter().map(|it| action(*it)).collect() };
+    Row { when: When::new(it.received_at.0, visitor.now), is_mapped, actions, it }
+}
+
+fn method(event: &Event) -> Method {
+    event.request.method.parse().unwrap_or_default()
+}
+
+/// What a request with this method may be.
+fn kinds(method: &Method) -> &'static [MappedKind] {
+    match *method {
+        Method::GET => &[MappedKind::Kpis],
+        Method::POST => &[MappedKind::CreateDefect, MappedKind::Kpis],
+        Method::PUT | Method::PATCH => &[MappedKind::CreateDefect],
+        _ => &[],
+    }
+}
+
+/// The event, and what the requests at its path are to be.
+#[derive(Debug, Deserialize)]
+pub(super) struct Mapping {
+    id: String,
+    kind: String,
+}
+
+type MappingPath = axum::extract::Path<Mapping>;
+
+/// Asks before a path is mapped.
+pub(super) async fn ask(
+    State(app): App,
+    visitor: Visitor,
+    axum::extract::Path(mapping): MappingPath,
+) -> Answer {
+    let (event, kind) = read(&app, &visitor, &mapping).await?;
+    render(&confirm(&app, &visitor, &event, kind, None))
+}
+
+async fn read(
+    app: &Arc<AppState>,
+    visitor: &Visitor,
+    mapping: &Mapping,
+) -> Result<(Event, MappedKind), Problem> {
+    let account = Extension(visitor.account.clone());
+    let id = Id(mapping.id.clone());
+    let Json(EventWithRuns { event, .. }) =
+        events::show(State(Arc::clone(app)), account, id).await?;
+    let kind = MappedKind::parse(&mapping.kind);
+    let kind = kind.filter(|_| event.kind.0 == EventKind::Unrecognised);
+    Ok((event, kind.ok_or_else(|| Problem::not_found("unrecognised request"))?))
+}
+
+/// The page that asks; with the form and its error, if that was refused.
+fn confirm(
+    app: &AppState,
+    visitor: &Visitor,
+    event: &Event,
+    kind: MappedKind,
+    refused: Option<(&Form, String)>,
+) -> Confirm {
+    let suggested = match kind {
+        MappedKind::CreateDefect => event.request.path.clone(),
+        MappedKind::Kpis => webhook::kpi_template(&event.request.path),
+    };
+    let form = refused.as_ref().map(|it| it.0);
+    let text = |name: &str, other: String| form.map_or(other, |form| form.get(name).to_owned());
+    let path = Field::text("path", "Path", text("path", suggested));
+    let path = match kind {
+        MappedKind::CreateDefect => path.help("Below the webhook URL, without a query."),
+        MappedKind::Kpis => path.help(
+            "Below the webhook URL, without a query. {projectId} is in the place of the project.",
+        ),
+    };
+    let path = Field { error: refused.as_ref().map(|it| it.1.clone()), ..path.required(true) };
+    let own = event.connection.map(|id| id.to_string()).unwrap_or_default();
+    let options = connections(app, visitor);
+    let connection = Control::Select { value: text("connection", own), options };
+    Confirm {
+        page: visitor.page(Section::Events, format!("Map {}", event.request.path)),
+        effects: effects(kind),
+        fields: vec![Field::new("connection", "Connection", connection), path],
+        hidden: Vec::new(),
+        action: format!("{PATH}/{}/{kind}", event.id),
+        button: "Map the path",
+        tone: "primary",
+        back: PATH.to_owned(),
+        back_label: "Unrecognised requests".to_owned(),
+    }
+}
+
+fn effects(kind: MappedKind) -> Vec<String> {
+    let from_now_on = match kind {
+        MappedKind::CreateDefect => {
+            "From now on, each POST, PUT or PATCH to this path below the connection's webhook URL is \
+             Create Defect: it creates a defect in the tracker."
+        }
+        MappedKind::Kpis => {
+            "From now on, each GET or POST to this path below the connection's webhook URL is answered \
+             with the counts of defects. Nothing is created."
+        }
+    };
+    let earlier =
+        "Requests that arrived before are not answered again. Repeat the click in Test Manager.";
+    let undo = "Other connections stay as they are. To undo it, remove the path from webhook_paths: \
+                jackfield export, then jackfield apply.";
+    [from_now_on, earlier, undo].map(str::to_owned).to_vec()
+}
+
+/// Maps the path for the chosen connection.
+pub(super) async fn map(
+    State(app): App,
+    visitor: Visitor,
+    axum::extract::Path(mapping): MappingPath,
+    form: Form,
+) -> Answer {
+    let (event, kind) = read(&app, &visitor, &mapping).await?;
+    let connection = found(&app, &visitor, form.get("connection"))?.connection;
+    let path = form.get("path").trim().to_owned();
+    let connections = &app.services.connections;
+    match connections.map_path(connection.id, mapped_kind(kind), path.clone()).await {
+        Ok(_) => {
+            let what = match kind {
+                MappedKind::CreateDefect => "is Create Defect",
+                MappedKind::Kpis => "asks for Defect KPIs",
+            };
+            let text = format!("{path} of {} {what} from now on.", connection.name);
+            Ok((Extension(CreatedObject(connection.name)), flash::done(PATH, &text))
+                .into_response())
+        }
+        Err(ConnectionError::Invalid(errors)) => {
+            let why: Vec<_> = errors.into_iter().map(|it| it.why).collect();
+            let refused = Some((&form, why.join("; ")));
+            render_again(&confirm(&app, &visitor, &event, kind, refused))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
