@@ -74,7 +74,7 @@ pub struct Event {
     pub ms: u64,
     /// The answer's status; absent if there was no answer.
     pub status: Option<u16>,
-    /// The result, as a code that can be filtered by.
+    /// The result, as a code; events can be filtered by it.
     pub outcome: EnumString<OutcomeCode>,
     /// One line for a person; empty if the outcome code says enough.
     pub detail: String,
