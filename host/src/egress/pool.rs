@@ -35,7 +35,7 @@ pub(super) struct Pool {
 
 #[derive(Default)]
 struct Idle {
-    connections: HashMap<Origin, Vec<(HttpConnection, Instant)>>,
+    connections: HashMap<Origin, Vec<HttpConnection>>,
     /// Whether the task that closes old connections is running.
     reaper_runs: bool,
 }
@@ -63,17 +63,18 @@ impl Pool {
         let idle_max = if effect == Effect::Read { IDLE_READ_MAX } else { IDLE_WRITE_MAX };
         let mut idle = self.idle.lock();
         let connections = idle.connections.get_mut(origin)?;
-        while let Some((connection, since)) = connections.pop() {
-            if now.saturating_duration_since(since) >= idle_max {
-                connections.push((connection, since));
+        while let Some(connection) = connections.pop() {
+            let idle_since = connection.idle_since;
+            if now.saturating_duration_since(idle_since) >= idle_max {
+                connections.push(connection);
                 return None;
             }
             match &connection.sender {
                 Sender::Http1(sender) if sender.is_ready() => return Some(connection),
                 Sender::Http2(sender) if sender.is_ready() => {
                     let shared = Sender::Http2(sender.clone());
-                    connections.push((connection, since));
-                    return Some(HttpConnection { sender: shared, proxy: None });
+                    connections.push(connection);
+                    return Some(HttpConnection { sender: shared, proxy: None, idle_since });
                 }
                 _ => {}
             }
@@ -93,16 +94,17 @@ impl Pool {
         if !ready {
             return;
         }
+        connection.idle_since = Instant::now();
         let mut idle = self.idle.lock();
         let connections = idle.connections.entry(origin.clone()).or_default();
         if matches!(connection.sender, Sender::Http2(_)) {
             // Clones share one HTTP/2 connection: one of them is enough.
-            connections.retain(|(kept, _)| matches!(kept.sender, Sender::Http1(_)));
+            connections.retain(|kept| matches!(kept.sender, Sender::Http1(_)));
         }
         if connections.len() >= IDLE_MAX {
             connections.remove(0);
         }
-        connections.push((connection, Instant::now()));
+        connections.push(connection);
         if !idle.reaper_runs {
             idle.reaper_runs = true;
             tokio::spawn(reap(Arc::downgrade(&self.idle)));
@@ -117,7 +119,7 @@ async fn reap(idle: Weak<Mutex<Idle>>) {
         let Some(idle) = idle.upgrade() else { return };
         let mut idle = idle.lock();
         for connections in idle.connections.values_mut() {
-            connections.retain(|(_, since)| since.elapsed() < IDLE_READ_MAX);
+            connections.retain(|kept| kept.idle_since.elapsed() < IDLE_READ_MAX);
         }
         idle.connections.retain(|_, connections| !connections.is_empty());
         if idle.connections.is_empty() {

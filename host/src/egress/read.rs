@@ -79,6 +79,7 @@ fn follow(
 /// did not process it. Sends a read again also if its kept connection was already closed.
 async fn send_once(session: &Session, outbound: &Outbound) -> Result<Answer, HttpError> {
     let token = token::for_origin(session, &outbound.origin).await?;
+    let prepared_at = Instant::now();
     let outbound = session.insert_secrets(outbound.clone(), token.as_ref())?;
     let (origin, effect) = (&outbound.origin, outbound.effect);
     let mut kept = session.active.pool.take(origin, effect, Instant::now());
@@ -93,7 +94,7 @@ async fn send_once(session: &Session, outbound: &Outbound) -> Result<Answer, Htt
             }
         };
         let proxy = connection.proxy.clone();
-        let result = exchange_and_keep(session, connection, &outbound).await?;
+        let result = exchange_and_keep(session, connection, &outbound, prepared_at).await?;
         let may_repeat = match &result {
             Err(ExchangeError::NotSent(_)) => true,
             Err(ExchangeError::Http1Required(_)) => {
@@ -123,10 +124,10 @@ async fn exchange_and_keep(
     session: &Session,
     mut connection: HttpConnection,
     outbound: &Outbound,
+    prepared_at: Instant,
 ) -> Result<Result<Answer, ExchangeError>, HttpError> {
     let request = build_request(outbound, &connection)?;
     let memory = AnswerMemory::reserve(session, session.limits.response_body_bytes)?;
-    let sent_at = Instant::now();
     let exchanging = tape::exchange(session, outbound, &mut connection, request, memory);
     let answer = match exchanging.await {
         Ok(answer) => answer,
@@ -134,6 +135,6 @@ async fn exchange_and_keep(
     };
     session.cookies.store(&outbound.origin, &outbound.url, &answer.headers);
     session.active.pool.put_back(&outbound.origin, connection).await;
-    token::expire_if_refused(session, &outbound.origin, answer.status, sent_at).await;
+    token::expire_if_refused(session, &outbound.origin, answer.status, prepared_at).await;
     Ok(Ok(answer))
 }

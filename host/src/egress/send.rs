@@ -36,13 +36,16 @@ struct PreparedWrite {
     /// The request with its secrets.
     outbound: Outbound,
     connection: HttpConnection,
+    /// When the request got its token.
+    prepared_at: Instant,
     /// Held until the write ends.
     lock: OwnedMutexGuard<()>,
 }
 
-/// A write that is in the journal.
-struct MarkedWrite<'a> {
+/// A write in the task that journals and sends it.
+struct OpenWrite<'a> {
     outbound: &'a Outbound,
+    prepared_at: Instant,
     call: &'a Call,
     journal: &'a dyn Journal,
 }
@@ -112,8 +115,10 @@ impl Session {
         };
         let session = Arc::clone(self);
         let sending = async move {
-            let PreparedWrite { outbound, connection, lock } = prepared;
-            let result = session.send_journaled(&outbound, connection, &call, &*journal).await;
+            let PreparedWrite { outbound, connection, prepared_at, lock } = prepared;
+            let (outbound, journal) = (&outbound, &*journal);
+            let write = OpenWrite { outbound, prepared_at, call: &call, journal };
+            let result = session.send_journaled(&write, connection).await;
             let response = call.finish(result);
             drop((lock, under_way));
             response
@@ -135,6 +140,7 @@ impl Session {
         let lock = Arc::clone(&self.write_lock).lock_owned().await;
         self.record.check_earlier_writes()?;
         let token = token::for_origin(self, &outbound.origin).await?;
+        let prepared_at = Instant::now();
         let outbound = self.insert_secrets(outbound, token.as_ref())?;
         let kept = self.active.pool.take(&outbound.origin, outbound.effect, Instant::now());
         let connection = match kept {
@@ -144,7 +150,7 @@ impl Session {
                 connected.inspect_err(|error| tape::record_failure(self, &outbound, error))?
             }
         };
-        Ok(PreparedWrite { outbound, connection, lock })
+        Ok(PreparedWrite { outbound, connection, prepared_at, lock })
     }
 
     /// Adds cookies and secrets to the request. A body in which a placeholder is replaced is a
@@ -169,14 +175,12 @@ impl Session {
     /// current knowledge about the write.
     async fn send_journaled(
         &self,
-        outbound: &Outbound,
+        write: &OpenWrite<'_>,
         connection: HttpConnection,
-        call: &Call,
-        journal: &dyn Journal,
     ) -> Result<Answer, HttpError> {
+        let OpenWrite { outbound, journal, .. } = *write;
         let request = build_request(outbound, &connection)?;
         let memory = AnswerMemory::reserve(self, self.limits.response_body_bytes)?;
-        let connected_at = Instant::now();
         if self.record.is_closed() {
             return Err(HttpError::Denied("the run has ended; the write was not sent".to_owned()));
         }
@@ -191,8 +195,7 @@ impl Session {
                 return Err(HttpError::Unreachable(why.to_owned()));
             }
         }
-        let marked = MarkedWrite { outbound, call, journal };
-        let answer = self.exchange_marked(&marked, connection, request, memory, connected_at).await;
+        let answer = self.exchange_marked(write, connection, request, memory).await;
         if answer.is_err() {
             self.undo_journal(journal).await;
         }
@@ -203,16 +206,15 @@ impl Session {
     /// write stays recorded as not sent.
     async fn exchange_marked(
         &self,
-        write: &MarkedWrite<'_>,
+        write: &OpenWrite<'_>,
         mut connection: HttpConnection,
         mut request: Request<Full<Bytes>>,
         memory: AnswerMemory,
-        connected_at: Instant,
     ) -> Result<Answer, HttpError> {
         let origin = &write.outbound.origin;
-        if connected_at.elapsed() >= IDLE_WRITE_MAX {
-            // The disk was slow: the tracker may be closing the connection that was idle
-            // meanwhile.
+        if connection.idle_since.elapsed() >= IDLE_WRITE_MAX {
+            // The journal took a while: the tracker may be closing the connection that was idle
+            // before and meanwhile.
             (connection, request) = self.reconnect(write.outbound).await?;
         }
         let mut result = self.exchange_write(write, &mut connection, request, memory).await?;
@@ -233,14 +235,14 @@ impl Session {
             answer.inspect_err(|error| tape::record_failure(self, write.outbound, error))?;
         self.cookies.store(origin, &write.outbound.url, &answer.headers);
         self.active.pool.put_back(origin, connection).await;
-        token::expire_if_refused(self, origin, answer.status, connected_at).await;
+        token::expire_if_refused(self, origin, answer.status, write.prepared_at).await;
         Ok(answer)
     }
 
     /// Sends a write if its lease is still valid, and records what is then known about the write.
     async fn exchange_write(
         &self,
-        MarkedWrite { outbound, call, journal }: &MarkedWrite<'_>,
+        OpenWrite { outbound, call, journal, .. }: &OpenWrite<'_>,
         connection: &mut HttpConnection,
         request: Request<Full<Bytes>>,
         memory: AnswerMemory,
@@ -260,7 +262,8 @@ impl Session {
     /// A new connection to an origin; none if answers come from a recording.
     pub(super) async fn connect(&self, origin: &Origin) -> Result<HttpConnection, HttpError> {
         if self.replays() {
-            return Ok(HttpConnection { sender: Sender::Recorded, proxy: None });
+            let idle_since = Instant::now();
+            return Ok(HttpConnection { sender: Sender::Recorded, proxy: None, idle_since });
         }
         let caller = self.active.calling(origin);
         Ok(self.egress.dialer.connect(origin, caller, self.deadline).await?)

@@ -177,13 +177,13 @@ pub(super) async fn for_origin(
     Ok(Some(value))
 }
 
-/// After a 401, the next request gets a new token, unless one was fetched since the request was
-/// sent.
+/// After a 401, the next request gets a new token, unless one was fetched since `prepared_at`, when
+/// the refused request got its token.
 pub(super) async fn expire_if_refused(
     session: &Session,
     origin: &Origin,
     status: u16,
-    sent_at: Instant,
+    prepared_at: Instant,
 ) {
     if status != 401 {
         return;
@@ -192,8 +192,8 @@ pub(super) async fn expire_if_refused(
     let locking = session.active.credentials.tokens.lock();
     let Ok(mut tokens) = timeout_at(session.deadline, locking).await else { return };
     let newest = tokens.get_mut(client.secret_name).and_then(|tokens| tokens.last_mut());
-    if let Some(token) = newest.filter(|token| token.fetched_at <= sent_at) {
-        token.use_until = sent_at;
+    if let Some(token) = newest.filter(|token| token.fetched_at <= prepared_at) {
+        token.use_until = prepared_at;
     }
 }
 

@@ -64,6 +64,8 @@ pub(crate) struct HttpConnection {
     pub(crate) sender: Sender,
     /// The proxy to which requests go with absolute URLs; absent: requests go to the tracker.
     pub(crate) proxy: Option<ProxyAuth>,
+    /// Since when no request has used it.
+    pub(crate) idle_since: Instant,
 }
 
 /// The `Proxy-Authorization` for a proxy that forwards plain HTTP, if it needs one.
@@ -180,7 +182,7 @@ impl Dialer {
             _ => None,
         };
         let sender = self.negotiate(caller, origin, stream, until).await?.sender;
-        Ok(HttpConnection { sender, proxy })
+        Ok(HttpConnection { sender, proxy, idle_since: Instant::now() })
     }
 
     /// Chooses the proxy for an origin; without one, resolves the origin's name.
