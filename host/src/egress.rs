@@ -235,25 +235,10 @@ impl Egress {
         Self { tape: Some(tape), ..self }
     }
 
-    /// Ends every exchange after a short time, because the server shuts down.
+    /// Ends every exchange, and every attempt to connect, after a short time, because the server
+    /// shuts down.
     pub(crate) fn close(&self) {
         self.closed_at.send_replace(Some(Instant::now() + CLOSE_GRACE));
-    }
-
-    /// Runs `work` until the deadline or until the exchanges are closed; `None` if it did not
-    /// finish.
-    async fn until<T>(&self, deadline: Instant, work: impl Future<Output = T>) -> Option<T> {
-        let mut closed_at = self.closed_at.subscribe();
-        let closing = async move {
-            let closed_at = closed_at.wait_for(Option::is_some).await.ok().and_then(|at| *at);
-            sleep_until(closed_at.unwrap_or(deadline)).await;
-        };
-        tokio::select! {
-            biased;
-            done = work => Some(done),
-            () = sleep_until(deadline) => None,
-            () = closing => None,
-        }
     }
 }
 
@@ -303,6 +288,22 @@ impl Session {
             write_lock: Arc::default(),
             writes: TaskTracker::new(),
         })
+    }
+
+    /// Runs `work` until the deadline of the run's requests, or until the server ends all
+    /// exchanges; `None` if it did not finish.
+    async fn until_deadline<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+        let (deadline, mut closed_at) = (self.deadline, self.egress.closed_at.subscribe());
+        let closing = async move {
+            let closed_at = closed_at.wait_for(Option::is_some).await.ok().and_then(|at| *at);
+            sleep_until(closed_at.unwrap_or(deadline)).await;
+        };
+        tokio::select! {
+            biased;
+            done = work => Some(done),
+            () = sleep_until(deadline) => None,
+            () = closing => None,
+        }
     }
 
     /// Whether requests are answered from a recording, without a connection.

@@ -18,7 +18,7 @@ use crate::domain::ConnectionId;
 
 pub(crate) use address::AddressRules;
 pub(crate) use connect::{
-    ConnectError, Dialer, HttpConnection, LastAddresses, ProxyAuth, RESPONSE_HEAD_BYTES_MAX,
+    ConnectError, Dialer, HttpConnection, LastAddresses, RESPONSE_HEAD_BYTES_MAX,
     RESPONSE_HEADERS_MAX, Route, Sender,
 };
 pub use identity::{ClientIdentity, IdentityError};

@@ -1,8 +1,8 @@
 //! One request on one connection and its complete response: sent, read within the limits,
 //! decoded.
 //!
-//! An error says what is known: the request was not processed, no response began, or the response
-//! is incomplete. Never retries, never follows a redirect.
+//! An error says what is known: nothing was sent, the request was not processed, no response began,
+//! or the response is incomplete. Never retries, never follows a redirect.
 
 use bytes::Bytes;
 use h2::Reason;
@@ -13,16 +13,14 @@ use http::{Method, Request, Uri};
 use http_body_util::Full;
 use hyper::client::conn::TrySendError;
 use std::error::Error as _;
-use tokio::time::{Instant, timeout_at};
 use url::{Position, Url};
 
 use crate::domain::Origin;
 
-use super::HttpError;
 use super::answer::{Answer, AnswerMemory, BodyError, read_response};
 use super::authorize::Outbound;
 use super::spool::SpoolError;
-use super::tape::{NoAnswer, TapeError};
+use super::{HttpError, Session};
 use crate::transport::{HttpConnection, RESPONSE_HEAD_BYTES_MAX, RESPONSE_HEADERS_MAX, Sender};
 
 /// Brotli is not offered: its decoder lets a stream of a few bytes allocate a window of one
@@ -36,21 +34,21 @@ const NO_CONNECTION: &str = "answers come from a recording, so nothing is sent";
 /// The reason why an exchange failed.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ExchangeError {
+    /// The exchange did not begin.
+    #[error(transparent)]
+    NotStarted(HttpError),
     /// The HTTP client returned the request, or the tracker refused its HTTP/2 stream unprocessed.
     #[error("the server did not process the request: {}", with_causes(.0))]
     NotSent(#[source] hyper::Error),
     /// The tracker refused its HTTP/2 stream: it processes this request in HTTP/1.1 only.
     #[error("the server answers this request in HTTP/1.1 only: {}", with_causes(.0))]
     Http1Required(#[source] hyper::Error),
-    /// Answers come from a recording, which has none for this request. Nothing was sent.
+    /// Answers come from a recording, and this request has no answer in it.
     #[error(transparent)]
-    NotRecorded(TapeError),
-    /// A test of the connector replaces the recorded answer by this error.
-    #[error("simulated by the test of the connector")]
-    Simulated(NoAnswer),
-    /// Answers come from a recording, in which this request failed.
-    #[error(transparent)]
-    Recorded(HttpError),
+    Replayed(HttpError),
+    /// The proxy answered, and not the tracker.
+    #[error("{0}")]
+    RefusedByProxy(String),
     /// The connection ended before a response began; the request may have arrived.
     #[error("the connection ended before a response: {}", with_causes(.0))]
     Dropped(#[source] hyper::Error),
@@ -78,14 +76,35 @@ pub(super) enum ExchangeError {
     },
 }
 
+impl ExchangeError {
+    /// Whether the request, or a part of it, may have reached the tracker or its proxy. For an
+    /// answer of a recording: whether it may have when it was recorded.
+    pub(super) fn was_sent(&self) -> bool {
+        match self {
+            Self::NotStarted(_) | Self::NotSent(_) | Self::Http1Required(_) => false,
+            Self::Replayed(error) => match error {
+                HttpError::Denied(_)
+                | HttpError::Unreachable(_)
+                | HttpError::Invalid(_) => false,
+                HttpError::Limit(_) | HttpError::Interrupted(_) => true,
+            },
+            Self::RefusedByProxy(_)
+            | Self::Dropped(_)
+            | Self::NotHttp(_)
+            | Self::HeadTooLarge
+            | Self::DeadlineExceeded
+            | Self::Body { .. } => true,
+        }
+    }
+}
+
 impl From<ExchangeError> for HttpError {
     fn from(error: ExchangeError) -> Self {
         match error {
-            ExchangeError::Recorded(error) => error,
+            ExchangeError::NotStarted(error) | ExchangeError::Replayed(error) => error,
             ExchangeError::NotSent(_)
             | ExchangeError::Http1Required(_)
-            | ExchangeError::NotRecorded(_) => Self::Unreachable(error.to_string()),
-            ExchangeError::Simulated(why) => Self::of(why, error.to_string()),
+            | ExchangeError::RefusedByProxy(_) => Self::Unreachable(error.to_string()),
             ExchangeError::HeadTooLarge => Self::Limit(error.to_string()),
             ExchangeError::Body {
                 source:
@@ -153,13 +172,13 @@ fn scheme_and_authority(origin: &Origin) -> (&'static str, String) {
     (if origin.is_https() { "https" } else { "http" }, authority.to_owned())
 }
 
-/// Sends a request and reads its complete response by the deadline. Only if this succeeds may the
-/// connection be used for another request.
+/// Sends a request and reads its complete response, until the deadline of the run's requests or the
+/// end of the server. Only if this succeeds may the connection be used for another request.
 pub(super) async fn exchange(
+    session: &Session,
     connection: &mut HttpConnection,
     request: Request<Full<Bytes>>,
     memory: AnswerMemory,
-    deadline: Instant,
 ) -> Result<Answer, ExchangeError> {
     let is_head = *request.method() == Method::HEAD;
     let exchanging = async {
@@ -167,14 +186,15 @@ pub(super) async fn exchange(
             Sender::Http1(sender) => sender.try_send_request(request).await,
             Sender::Http2(sender) => sender.try_send_request(request).await,
             Sender::Recorded => {
-                return Err(ExchangeError::NotRecorded(TapeError(NO_CONNECTION.to_owned())));
+                let why = HttpError::Unreachable(NO_CONNECTION.to_owned());
+                return Err(ExchangeError::NotStarted(why));
             }
         };
         let response = sent.map_err(classify_send_error)?;
         let answer = read_response(response, is_head, memory).await;
         answer.map_err(|(status, source)| ExchangeError::Body { status, source })
     };
-    timeout_at(deadline, exchanging).await.unwrap_or(Err(ExchangeError::DeadlineExceeded))
+    session.until_deadline(exchanging).await.unwrap_or(Err(ExchangeError::DeadlineExceeded))
 }
 
 /// Decides what a failed send proves: whether the tracker may have processed the request.

@@ -12,7 +12,7 @@ use super::body_place::check_placeholders;
 use super::exchange::{ExchangeError, build_request};
 use super::record::Call;
 use super::{HttpError, OutboundResponse, Session, tape, token};
-use crate::transport::{HttpConnection, ProxyAuth};
+use crate::transport::HttpConnection;
 
 /// Redirects that one read follows.
 const REDIRECTS_MAX: u32 = 5;
@@ -86,15 +86,7 @@ async fn send_once(session: &Session, outbound: &Outbound) -> Result<Answer, Htt
     let mut attempts = 1;
     loop {
         let is_kept = kept.is_some();
-        let connection = match kept.take() {
-            Some(kept) => kept,
-            None => {
-                let connected = session.connect(origin).await;
-                connected.inspect_err(|error| tape::record_failure(session, &outbound, error))?
-            }
-        };
-        let proxy = connection.proxy.clone();
-        let result = exchange_and_keep(session, connection, &outbound, prepared_at).await?;
+        let result = exchange_once(session, kept.take(), &outbound, prepared_at).await;
         let may_repeat = match &result {
             Err(ExchangeError::NotSent(_)) => true,
             Err(ExchangeError::Http1Required(_)) => {
@@ -106,35 +98,30 @@ async fn send_once(session: &Session, outbound: &Outbound) -> Result<Answer, Htt
         };
         if !may_repeat || attempts == ATTEMPTS_MAX {
             let answer = result.map_err(HttpError::from);
-            let answer = answer.and_then(|it| reject_proxy_answer(it, proxy.as_ref()));
             return answer.inspect_err(|error| tape::record_failure(session, &outbound, error));
         }
         attempts += 1;
     }
 }
 
-/// Returns the answer, or an error if the answer came from the proxy and not from the tracker.
-fn reject_proxy_answer(answer: Answer, proxy: Option<&ProxyAuth>) -> Result<Answer, HttpError> {
-    let refusal = proxy.and_then(|proxy| proxy.refusal(answer.status));
-    refusal.map_or(Ok(answer), |why| Err(HttpError::Unreachable(why)))
-}
-
-/// One exchange on one connection, which is kept if the answer was complete.
-async fn exchange_and_keep(
+/// One exchange, on this connection or on a new one, which is kept if the answer was complete.
+async fn exchange_once(
     session: &Session,
-    mut connection: HttpConnection,
+    kept: Option<HttpConnection>,
     outbound: &Outbound,
     prepared_at: Instant,
-) -> Result<Result<Answer, ExchangeError>, HttpError> {
-    let request = build_request(outbound, &connection)?;
-    let memory = AnswerMemory::reserve(session, session.limits.response_body_bytes)?;
-    let exchanging = tape::exchange(session, outbound, &mut connection, request, memory);
-    let answer = match exchanging.await {
-        Ok(answer) => answer,
-        failed => return Ok(failed),
+) -> Result<Answer, ExchangeError> {
+    let mut connection = match kept {
+        Some(kept) => kept,
+        None => session.connect(&outbound.origin).await.map_err(ExchangeError::NotStarted)?,
     };
+    let request = build_request(outbound, &connection).map_err(ExchangeError::NotStarted)?;
+    let memory = AnswerMemory::reserve(session, session.limits.response_body_bytes)
+        .map_err(ExchangeError::NotStarted)?;
+    let answer = tape::exchange(session, outbound, &mut connection, request, memory).await?;
+    let of_proxy = connection.proxy.as_ref().and_then(|proxy| proxy.refusal(answer.status));
     session.cookies.store(&outbound.origin, &outbound.url, &answer.headers);
     session.active.pool.put_back(&outbound.origin, connection).await;
     token::expire_if_refused(session, &outbound.origin, answer.status, prepared_at).await;
-    Ok(Ok(answer))
+    of_proxy.map_or(Ok(answer), |why| Err(ExchangeError::RefusedByProxy(why)))
 }

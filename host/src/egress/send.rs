@@ -23,7 +23,6 @@ use super::exchange::{ExchangeError, build_request};
 use super::pool::IDLE_WRITE_MAX;
 use super::record::Call;
 use super::secrets::with_secrets;
-use super::tape::NoAnswer;
 use super::{HttpError, OutboundRequest, OutboundResponse, Permission, Session};
 use super::{read, tape, token};
 use crate::transport::{HttpConnection, Sender};
@@ -185,7 +184,7 @@ impl Session {
             return Err(HttpError::Denied("the run has ended; the write was not sent".to_owned()));
         }
         let has_marker = outbound.contains(journal.marker().as_str());
-        match self.egress.until(self.deadline, journal.mark_sending(has_marker)).await {
+        match self.until_deadline(journal.mark_sending(has_marker)).await {
             Some(Ok(())) => {}
             Some(Err(refused)) => return Err(HttpError::Denied(refused.to_string())),
             None => {
@@ -195,44 +194,48 @@ impl Session {
                 return Err(HttpError::Unreachable(why.to_owned()));
             }
         }
-        let answer = self.exchange_marked(write, connection, request, memory).await;
-        if answer.is_err() {
-            self.undo_journal(journal).await;
+        match self.exchange_marked(write, connection, request, memory).await {
+            Ok(answer) => Ok(answer),
+            Err(error) => {
+                if !error.was_sent() {
+                    self.undo_journal(journal).await;
+                }
+                let error = error.into();
+                tape::record_failure(self, outbound, &error);
+                Err(error)
+            }
         }
-        answer
     }
 
-    /// Sends a write that is in the journal. If an error occurs before the first byte is sent, the
-    /// write stays recorded as not sent.
+    /// Sends a write that is in the journal, on a connection that was idle for less than a second.
     async fn exchange_marked(
         &self,
         write: &OpenWrite<'_>,
         mut connection: HttpConnection,
         mut request: Request<Full<Bytes>>,
         memory: AnswerMemory,
-    ) -> Result<Answer, HttpError> {
+    ) -> Result<Answer, ExchangeError> {
         let origin = &write.outbound.origin;
         if connection.idle_since.elapsed() >= IDLE_WRITE_MAX {
             // The journal took a while: the tracker may be closing the connection that was idle
             // before and meanwhile.
             (connection, request) = self.reconnect(write.outbound).await?;
         }
-        let mut result = self.exchange_write(write, &mut connection, request, memory).await?;
+        let mut result = self.exchange_write(write, &mut connection, request, memory).await;
         if matches!(result, Err(ExchangeError::Http1Required(_))) {
             // The tracker did not process the write and requires HTTP/1.1, so this is not a second
             // write.
             self.active.pool.require_http1(origin);
             (connection, request) = self.reconnect(write.outbound).await?;
-            let memory = AnswerMemory::reserve(self, self.limits.response_body_bytes)?;
-            result = self.exchange_write(write, &mut connection, request, memory).await?;
+            let memory = AnswerMemory::reserve(self, self.limits.response_body_bytes)
+                .map_err(ExchangeError::NotStarted)?;
+            result = self.exchange_write(write, &mut connection, request, memory).await;
         }
-        let answer = result.map_err(HttpError::from).and_then(|answer| {
-            let proxy = connection.proxy.as_ref();
-            let refusal = proxy.and_then(|proxy| proxy.refusal(answer.status));
-            refusal.map_or(Ok(answer), |why| Err(HttpError::Unreachable(why)))
-        });
-        let answer =
-            answer.inspect_err(|error| tape::record_failure(self, write.outbound, error))?;
+        let answer = result?;
+        let proxy = connection.proxy.as_ref();
+        if let Some(why) = proxy.and_then(|proxy| proxy.refusal(answer.status)) {
+            return Err(ExchangeError::RefusedByProxy(why));
+        }
         self.cookies.store(origin, &write.outbound.url, &answer.headers);
         self.active.pool.put_back(origin, connection).await;
         token::expire_if_refused(self, origin, answer.status, write.prepared_at).await;
@@ -246,17 +249,15 @@ impl Session {
         connection: &mut HttpConnection,
         request: Request<Full<Bytes>>,
         memory: AnswerMemory,
-    ) -> Result<Result<Answer, ExchangeError>, HttpError> {
+    ) -> Result<Answer, ExchangeError> {
         if !journal.may_send() {
             let why = "the lease on the defect ended before the write was sent";
-            return Err(HttpError::Unreachable(why.to_owned()));
+            return Err(ExchangeError::NotStarted(HttpError::Unreachable(why.to_owned())));
         }
         call.record_write_under_way();
-        let exchanging = tape::exchange(self, outbound, connection, request, memory);
-        let result = self.egress.until(self.deadline, exchanging).await;
-        let result = result.unwrap_or(Err(ExchangeError::DeadlineExceeded));
+        let result = tape::exchange(self, outbound, connection, request, memory).await;
         call.record_write(classify_write(&result));
-        Ok(result)
+        result
     }
 
     /// A new connection to an origin; none if answers come from a recording.
@@ -266,25 +267,28 @@ impl Session {
             return Ok(HttpConnection { sender: Sender::Recorded, proxy: None, idle_since });
         }
         let caller = self.active.calling(origin);
-        Ok(self.egress.dialer.connect(origin, caller, self.deadline).await?)
+        let connecting = self.egress.dialer.connect(origin, caller, self.deadline);
+        let ended = || {
+            let why = "no connection in the time of the run (`limits.run_ms`) or before the server \
+                       ended";
+            HttpError::Unreachable(why.to_owned())
+        };
+        Ok(self.until_deadline(connecting).await.ok_or_else(ended)??)
     }
 
     /// A new connection, and the request in the form that this connection needs.
     async fn reconnect(
         &self,
         outbound: &Outbound,
-    ) -> Result<(HttpConnection, Request<Full<Bytes>>), HttpError> {
-        let connecting = self.egress.until(self.deadline, self.connect(&outbound.origin));
-        let ended = || HttpError::Unreachable("the server ends; the write was not sent".to_owned());
-        let connection = connecting.await.ok_or_else(ended)?;
-        let connection =
-            connection.inspect_err(|error| tape::record_failure(self, outbound, error))?;
-        let request = build_request(outbound, &connection)?;
+    ) -> Result<(HttpConnection, Request<Full<Bytes>>), ExchangeError> {
+        let connection = self.connect(&outbound.origin).await;
+        let connection = connection.map_err(ExchangeError::NotStarted)?;
+        let request = build_request(outbound, &connection).map_err(ExchangeError::NotStarted)?;
         Ok((connection, request))
     }
 
-    /// Removes the mark from the journal, unless an earlier write of this run may have been sent:
-    /// the mark then belongs to that write.
+    /// Removes the mark of a write that was not sent from the journal, unless an earlier write of
+    /// this run may have been sent: the mark then belongs to that write.
     async fn undo_journal(&self, journal: &dyn Journal) {
         if !self.record.any_write_sent() {
             journal.unmark().await;
@@ -297,15 +301,7 @@ impl Session {
 fn classify_write(result: &Result<Answer, ExchangeError>) -> WriteAnswer {
     match result {
         Ok(answer) => WriteAnswer::Status(answer.status),
-        Err(
-            ExchangeError::NotSent(_)
-            | ExchangeError::Http1Required(_)
-            | ExchangeError::NotRecorded(_)
-            | ExchangeError::Simulated(NoAnswer::Denied | NoAnswer::Unreachable | NoAnswer::Invalid)
-            | ExchangeError::Recorded(
-                HttpError::Denied(_) | HttpError::Unreachable(_) | HttpError::Invalid(_),
-            ),
-        ) => WriteAnswer::NotSent,
+        Err(error) if !error.was_sent() => WriteAnswer::NotSent,
         Err(ExchangeError::Body { status, source })
             if source.is_complete() || WriteAnswer::is_refusal(*status) =>
         {

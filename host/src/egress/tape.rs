@@ -117,9 +117,9 @@ pub(super) async fn exchange(
     memory: AnswerMemory,
 ) -> Result<Answer, ExchangeError> {
     match &session.tape {
-        None => exchange::exchange(connection, request, memory, session.deadline).await,
+        None => exchange::exchange(session, connection, request, memory).await,
         Some(Tape::Record(recorder)) => {
-            let answer = exchange::exchange(connection, request, memory, session.deadline).await?;
+            let answer = exchange::exchange(session, connection, request, memory).await?;
             let of_proxy = connection.proxy.as_ref().and_then(|it| it.refusal(answer.status));
             if of_proxy.is_none() && recorder.is_on(session.record.now()) {
                 // Before it is redacted: an answer may repeat the cookie that it sets.
@@ -129,18 +129,24 @@ pub(super) async fn exchange(
             Ok(answer)
         }
         Some(Tape::Replay(replay)) => {
-            let end = replay.answer(&taped_request(session, outbound), outbound.effect);
+            let replayed = replay.answer(&taped_request(session, outbound), outbound.effect);
             let TapedAnswer { status, headers, body } =
-                match end.map_err(ExchangeError::NotRecorded)? {
-                    Answered::Reply(Reply::Answer(answer)) => answer,
-                    Answered::Reply(Reply::NoAnswer(why)) => {
-                        return Err(ExchangeError::Simulated(why));
-                    }
-                    Answered::Failed(error) => return Err(ExchangeError::Recorded(error)),
-                };
+                replayed_answer(replayed).map_err(ExchangeError::Replayed)?;
             let answer = Answer::recorded(status, header_map(&headers), &body, memory).await;
             answer.map_err(|source| ExchangeError::Body { status, source })
         }
+    }
+}
+
+/// The answer that a recording has for a request, or that a test of the connector puts in its place.
+fn replayed_answer(replayed: Result<Answered, TapeError>) -> Result<TapedAnswer, HttpError> {
+    match replayed {
+        Ok(Answered::Reply(Reply::Answer(answer))) => Ok(answer),
+        Ok(Answered::Reply(Reply::NoAnswer(case))) => {
+            Err(HttpError::of(case, "simulated by the test of the connector".to_owned()))
+        }
+        Ok(Answered::Failed(error)) => Err(error),
+        Err(not_recorded) => Err(HttpError::Unreachable(not_recorded.to_string())),
     }
 }
 

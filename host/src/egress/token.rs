@@ -253,7 +253,7 @@ async fn send(session: &Session, outbound: &Outbound) -> Result<Answer, HttpErro
         let memory = AnswerMemory::reserve(session, RESPONSE_BYTES_MAX)?;
         let mut connection = session.connect(&outbound.origin).await?;
         let request = build_request(outbound, &connection)?;
-        match exchange(&mut connection, request, memory, session.deadline).await {
+        match exchange(session, &mut connection, request, memory).await {
             Err(ExchangeError::DeadlineExceeded) => {
                 return Err(token_deadline_error(&outbound.url));
             }

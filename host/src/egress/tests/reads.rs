@@ -247,3 +247,25 @@ async fn a_slow_read_ends_at_the_deadline() {
     let session = builder.read_session();
     assert!(matches!(session.send(get("/")).await, Err(HttpError::Interrupted(_))));
 }
+
+#[tokio::test]
+async fn a_read_in_progress_ends_with_the_exchanges_of_the_server() {
+    let arrived = Arc::new(Semaphore::new(0));
+    let arrives = Arc::clone(&arrived);
+    let tracker = FakeTracker::scripted(move |_, mut stream, requests| {
+        let arrives = Arc::clone(&arrives);
+        async move {
+            requests.read(&mut stream).await;
+            arrives.add_permits(1);
+            read_to_end(stream).await;
+        }
+    })
+    .await;
+    let session = SessionBuilder::granting(&[&tracker.origin()]).read_session();
+    let (reader, url) = (Arc::clone(&session), tracker.url("/"));
+    let reading = tokio::spawn(async move { reader.send(get(url)).await });
+    arrived.acquire().await.unwrap().forget();
+    session.egress.closed_at.send_replace(Some(Instant::now()));
+    let ended = tokio::time::timeout(Duration::from_secs(20), reading).await;
+    assert!(matches!(ended.unwrap().unwrap(), Err(HttpError::Interrupted(_))));
+}
