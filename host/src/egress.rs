@@ -41,7 +41,9 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 use tokio_util::task::TaskTracker;
 
 use crate::cpu_time::Meter;
-use crate::domain::{Clock, Effect, Journal, Limits, OutboundCall, Usage, WriteRecord, records};
+use crate::domain::{
+    Clock, Effect, Journal, Limits, Origin, OutboundCall, Usage, WriteRecord, records,
+};
 use crate::memory::{Account, Charge, MemoryFull};
 use crate::redact::Reading;
 use crate::transport::{ConnectError, Dialer, OwnAddresses, TrustError, client_config};
@@ -152,7 +154,7 @@ pub(crate) struct OutboundRequest {
     pub(crate) method: Method,
     /// Absent: read for GET, HEAD and OPTIONS, otherwise write.
     pub(crate) effect: Option<Effect>,
-    /// An absolute URL, or a path on the connection's only origin.
+    /// An absolute URL.
     pub(crate) url: String,
     pub(crate) headers: Vec<(String, String)>,
     pub(crate) body: Bytes,
@@ -175,6 +177,9 @@ pub(crate) struct OutboundResponse {
 pub(crate) enum HttpError {
     #[error("denied: {0}")]
     Denied(String),
+    /// `denied`, because the connection does not grant this origin.
+    #[error("denied: {}", not_granted(.0))]
+    NotGranted(Origin),
     #[error("limit: {0}")]
     Limit(String),
     #[error("unreachable: {0}")]
@@ -186,10 +191,11 @@ pub(crate) enum HttpError {
 }
 
 impl HttpError {
-    /// Its case, and its text.
-    fn parts(&self) -> (NoAnswer, &str) {
+    /// Its case in the WIT, and its text.
+    pub(crate) fn into_parts(self) -> (NoAnswer, String) {
         match self {
             Self::Denied(text) => (NoAnswer::Denied, text),
+            Self::NotGranted(origin) => (NoAnswer::Denied, not_granted(&origin)),
             Self::Limit(text) => (NoAnswer::Limit, text),
             Self::Unreachable(text) => (NoAnswer::Unreachable, text),
             Self::Interrupted(text) => (NoAnswer::Interrupted, text),
@@ -206,6 +212,10 @@ impl HttpError {
             NoAnswer::Invalid => Self::Invalid(text),
         }
     }
+}
+
+fn not_granted(origin: &Origin) -> String {
+    format!("the connection does not grant {origin}; check the URLs in its settings")
 }
 
 impl Egress {

@@ -302,14 +302,18 @@ impl OutboundResponse {
 
 impl HttpError {
     /// Removes the secrets from the error before the guest gets it.
-    pub(super) fn redacted(mut self, redactor: &Redactor) -> Self {
-        let (Self::Denied(text)
-        | Self::Limit(text)
-        | Self::Unreachable(text)
-        | Self::Interrupted(text)
-        | Self::Invalid(text)) = &mut self;
-        *text = redactor.text(std::mem::take(text));
-        self
+    pub(super) fn redacted(self, redactor: &Redactor) -> Self {
+        match self {
+            Self::NotGranted(origin)
+                if !redactor.finds_in(origin.to_string().as_bytes(), Reading::Text) =>
+            {
+                Self::NotGranted(origin)
+            }
+            error => {
+                let (case, text) = error.into_parts();
+                Self::of(case, redactor.text(text))
+            }
+        }
     }
 }
 

@@ -12,7 +12,8 @@ use url::Url;
 use crate::domain::{Connection, Effect, Limits, Origin, SecretPlace};
 
 use super::body_place::check_placeholders;
-use super::{ActiveConnection, HttpError, OutboundRequest, Permission};
+use super::record::Call;
+use super::{HttpError, OutboundRequest, Permission, Session};
 
 /// Maximum length of a URL, bytes.
 pub(crate) const URL_BYTES_MAX: usize = 8 * 1024;
@@ -46,9 +47,6 @@ const FRAMING_HEADERS: [&str; 11] = [
     "upgrade",
 ];
 
-/// The beginning of the error about an origin that the connection does not grant.
-pub(super) const NOT_GRANTED: &str = "the connection does not grant ";
-
 /// Headers that are kept when a redirect leads to another origin.
 const CROSS_ORIGIN_HEADERS: [&str; 4] = ["accept", "accept-language", "content-type", "user-agent"];
 
@@ -63,18 +61,20 @@ pub(crate) struct Outbound {
     pub(crate) body: Bytes,
 }
 
-/// Authorizes a request whose URL [`target`] accepted.
+/// Checks everything about a request that can be checked before its host name is resolved, and
+/// records its target.
 ///
 /// # Errors
 /// `Denied`, `Invalid` or `Limit` with the reason.
 pub(super) fn authorize(
+    session: &Session,
     request: OutboundRequest,
-    target: (Origin, Url),
-    active: &ActiveConnection,
-    permission: &Permission,
-    limits: &Limits,
-    own_headers: &[String],
+    call: &mut Call,
 ) -> Result<Outbound, HttpError> {
+    let Session { active, egress, permission, limits, .. } = session;
+    let target = target(&request.url, &active.connection)?;
+    call.record_target(&target.0, &target.1, request.body.len());
+    let own_headers = &egress.own.headers;
     let outbound = Outbound::check(request, target, &active.connection, limits, own_headers)?;
     check_permission(permission, outbound.effect)?;
     check_placeholders(&outbound, active)?;
@@ -142,23 +142,10 @@ pub(super) fn effect(method: &Method, marked: Option<Effect>) -> Effect {
     })
 }
 
-/// Parses a URL and returns it with its granted origin. A path is appended to the only origin as
-/// text, and the result is parsed as a whole: `Url::join` would let `//host` name another origin.
+/// Parses a URL and returns it with its granted origin.
 pub(crate) fn target(text: &str, connection: &Connection) -> Result<(Origin, Url), HttpError> {
     check_url_text(text)?;
-    let url = if text.starts_with('/') {
-        let [only] = connection.grants.origins.as_slice() else {
-            let count = connection.grants.origins.len();
-            return Err(HttpError::Invalid(format!(
-                "a URL that is only a path needs a connection with exactly one granted origin, \
-                 this one has {count}; use an absolute URL"
-            )));
-        };
-        Url::parse(&format!("{only}{text}"))
-    } else {
-        Url::parse(text)
-    };
-    let url = url.map_err(|error| invalid_url(text, &error))?;
+    let url = Url::parse(text).map_err(|error| invalid_url(text, &error))?;
     if host_ends_in_dot(text) {
         return Err(HttpError::Invalid("the host name ends in a dot; remove the dot".to_owned()));
     }
@@ -238,9 +225,10 @@ fn granted_origin(url: &Url, connection: &Connection) -> Result<Origin, HttpErro
     let origin = Origin::of(url)
         .map_err(|error| HttpError::Invalid(format!("the URL is not allowed: {}", error.why)))?;
     if connection.grants.origins.contains(&origin) {
-        return Ok(origin);
+        Ok(origin)
+    } else {
+        Err(HttpError::NotGranted(origin))
     }
-    Err(HttpError::Denied(format!("{NOT_GRANTED}{origin}; check the URLs in its settings")))
 }
 
 /// The URL parser drops tabs and line ends and trims spaces; a URL with them is refused instead.

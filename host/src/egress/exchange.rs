@@ -84,6 +84,7 @@ impl ExchangeError {
             Self::NotStarted(_) | Self::NotSent(_) | Self::Http1Required(_) => false,
             Self::Replayed(error) => match error {
                 HttpError::Denied(_)
+                | HttpError::NotGranted(_)
                 | HttpError::Unreachable(_)
                 | HttpError::Invalid(_) => false,
                 HttpError::Limit(_) | HttpError::Interrupted(_) => true,

@@ -63,7 +63,7 @@ impl Session {
         let mut call = self
             .record
             .open(&request.method, authorize::effect(&request.method, request.effect))?;
-        let outbound = match self.authorize(request, &mut call) {
+        let outbound = match authorize::authorize(self, request, &mut call) {
             Ok(outbound) => outbound,
             Err(error) => return call.finish(Err(error)),
         };
@@ -87,15 +87,6 @@ impl Session {
     ) -> Result<OutboundResponse, HttpError> {
         let call = self.record.open(method, authorize::effect(method, effect))?;
         call.finish(Err(why))
-    }
-
-    /// Checks everything that can be checked before the name is resolved.
-    fn authorize(&self, request: OutboundRequest, call: &mut Call) -> Result<Outbound, HttpError> {
-        let target = authorize::target(&request.url, &self.active.connection)?;
-        call.record_target(&target.0, &target.1, request.body.len());
-        let own_headers = &self.egress.own.headers;
-        let (active, permission) = (&self.active, &self.permission);
-        authorize::authorize(request, target, active, permission, &self.limits, own_headers)
     }
 
     /// Prepares a write, then journals and sends it in a task of its own.

@@ -159,9 +159,8 @@ pub(super) fn record_failure(session: &Session, outbound: &Outbound, error: &Htt
     if let Some(bytes) = recorder.over_limit(outbound.body.len() as u64) {
         return recorder.leave_out(&what(session, outbound), &body_too_large(bytes));
     }
-    let (case, text) = error.parts();
-    let text = session.redact(text.to_owned());
-    let end = TapedEnd::Failure(HttpError::of(case, text));
+    let (case, text) = error.clone().into_parts();
+    let end = TapedEnd::Failure(HttpError::of(case, session.redact(text)));
     recorder.keep(session, taped_request(session, outbound), end);
 }
 

@@ -14,7 +14,7 @@ use crate::domain::{
 use crate::secret::Secret;
 
 use super::token::{self, TokenError};
-use super::{ActiveConnection, HttpError, Session};
+use super::{ActiveConnection, Session};
 
 /// The connection for requests to Test Manager. `None` if the connection has no settings for it.
 pub(super) fn activate(
@@ -83,13 +83,5 @@ impl Session {
     /// The requests of this session so far.
     pub(crate) fn calls(&self) -> Vec<OutboundCall> {
         self.record.copy().0
-    }
-}
-
-impl HttpError {
-    /// The origin of a URL that the connection does not grant, if that is the error.
-    pub(crate) fn ungranted_origin(&self) -> Option<&str> {
-        let Self::Denied(text) = self else { return None };
-        text.strip_prefix(super::authorize::NOT_GRANTED)?.split(';').next()
     }
 }

@@ -146,9 +146,21 @@ impl SessionBuilder {
         Session::new(egress, active, permission, self.limits, clock, deadline, charged)
     }
 
+    /// The URL of a path on the first origin that the connection grants.
+    pub(crate) fn at(&self, path: &str) -> String {
+        format!("{}{path}", self.grants.origins[0])
+    }
+
     /// The session of a run that may read.
     pub(crate) fn read_session(&self) -> Arc<Session> {
         self.session(Permission::Reads)
+    }
+}
+
+impl Session {
+    /// The URL of a path on the first origin that the connection grants.
+    pub(crate) fn at(&self, path: &str) -> String {
+        format!("{}{path}", self.active.connection.grants.origins[0])
     }
 }
 
@@ -186,5 +198,5 @@ impl<T: AsRef<[u8]>> PartialEq<T> for Body {
 }
 
 pub(crate) fn is_denied(result: &Result<OutboundResponse, HttpError>) -> bool {
-    matches!(result, Err(HttpError::Denied(_)))
+    matches!(result, Err(HttpError::Denied(_) | HttpError::NotGranted(_)))
 }

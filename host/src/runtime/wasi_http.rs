@@ -165,7 +165,7 @@ fn response(answer: OutboundResponse, head: Charge) -> Result<Response<WasiBody>
 /// The most similar error of `wasi:http`, with the reason if that error has a text.
 fn wasi_error(error: HttpError) -> Error {
     match error {
-        HttpError::Denied(_) => Error::HttpRequestDenied,
+        HttpError::Denied(_) | HttpError::NotGranted(_) => Error::HttpRequestDenied,
         HttpError::Limit(why) | HttpError::Invalid(why) => internal_error(why),
         HttpError::Unreachable(_) => Error::DestinationUnavailable,
         HttpError::Interrupted(_) => Error::HttpResponseIncomplete,

@@ -15,7 +15,7 @@ use crate::egress::{HttpError, OutboundRequest, OutboundResponse, Session, Token
 use crate::memory::Charge;
 
 use super::address::{api_url, scope_of};
-use super::failure::{Failure, reason};
+use super::failure::Failure;
 use super::shared::ReportFetch;
 
 /// Maximum number of attempts of one request.
@@ -198,7 +198,7 @@ impl Client {
     }
 
     fn failure(&self, error: &HttpError) -> Failure {
-        if let Some(origin) = error.ungranted_origin() {
+        if let HttpError::NotGranted(origin) = error {
             return Failure::Other(format!(
                 "Test Manager redirects to {origin}, which is not listed; if downloads come from \
                  there, add it with `jackfield connections edit NAME --test-manager-asset-origin \
@@ -212,7 +212,10 @@ impl Client {
             HttpError::Limit(text) if text.starts_with("`limits.response_body_bytes`") => {
                 Failure::TooLarge(format!("it has more than {} bytes", self.bytes_max))
             }
-            _ => Failure::Other(format!("Test Manager: {}", reason(error))),
+            error => {
+                let (_, text) = error.clone().into_parts();
+                Failure::Other(format!("Test Manager: {text}"))
+            }
         }
     }
 }

@@ -74,20 +74,9 @@ impl From<TokenError> for Failure {
             TokenError::Scope(why) => Self::Scope(why),
             TokenError::Other(HttpError::Denied(why)) => Self::Token(why),
             TokenError::Other(error) => {
-                Self::Token(format!("there is no token: {}", reason(&error)))
+                Self::Token(format!("there is no token: {}", error.into_parts().1))
             }
         }
-    }
-}
-
-/// The text inside an error of egress, without the kind of the error.
-pub(super) fn reason(error: &HttpError) -> &str {
-    match error {
-        HttpError::Denied(text)
-        | HttpError::Limit(text)
-        | HttpError::Unreachable(text)
-        | HttpError::Interrupted(text)
-        | HttpError::Invalid(text) => text,
     }
 }
 

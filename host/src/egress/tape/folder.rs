@@ -172,9 +172,8 @@ pub(super) fn text_of(request: TapedRequest, end: TapedEnd) -> String {
             (Some(ResponsePart { status, headers, body, body_base64 }), None)
         }
         TapedEnd::Failure(error) => {
-            let (case, text) = error.parts();
-            let (case, text) = (case.as_str().to_owned(), text.to_owned());
-            (None, Some(ErrorPart { case, text }))
+            let (case, text) = error.into_parts();
+            (None, Some(ErrorPart { case: case.as_str().to_owned(), text }))
         }
     };
     // It has only texts, numbers and lists, which can always be written.

@@ -43,7 +43,7 @@ async fn a_server_that_demands_a_client_certificate_is_reached_or_the_step_is_na
                 // Nothing was sent, so nothing is in doubt.
                 let journal = TestJournal::allowing();
                 let session = builder.session(journal.permission());
-                let error = session.send(post("/", "{}")).await.unwrap_err();
+                let error = session.send(post(session.at("/"), "{}")).await.unwrap_err();
                 assert!(matches!(error, HttpError::Unreachable(_)), "{error}");
                 assert!(journal.marks().is_empty() && tracker.requests().is_empty());
             }
@@ -53,7 +53,7 @@ async fn a_server_that_demands_a_client_certificate_is_reached_or_the_step_is_na
             assert_eq!(found[2].note.as_deref(), Some("with the client certificate"));
             let session = builder.read_session();
             for _ in 0..2 {
-                assert_eq!(session.send(get("/a")).await.unwrap().status, 200);
+                assert_eq!(session.send(get(session.at("/a"))).await.unwrap().status, 200);
             }
         }
     }

@@ -82,7 +82,7 @@ async fn a_refusal_that_proves_that_nothing_was_processed_counts_as_not_sent() {
         let tracker = refusing(&authority, frames.clone()).await;
         let journal = TestJournal::allowing();
         let session = builder(&authority, &tracker).session(journal.permission());
-        assert!(session.send(post("/issues", "{}")).await.is_err());
+        assert!(session.send(post(session.at("/issues"), "{}")).await.is_err());
         let (_, writes) = session.finish().await;
         let recorded = &writes[0].answer;
         assert_eq!(*recorded == WriteAnswer::NotSent, is_unprocessed, "{frames:?}: {recorded:?}");
@@ -96,7 +96,7 @@ async fn a_read_that_was_not_processed_is_sent_again() {
     let authority = authority(&[b"h2"]);
     let tracker = refusing(&authority, reset(REFUSED_STREAM)).await;
     let session = builder(&authority, &tracker).read_session();
-    assert!(matches!(session.send(get("/")).await, Err(HttpError::Unreachable(_))));
+    assert!(matches!(session.send(get(session.at("/"))).await, Err(HttpError::Unreachable(_))));
     assert_eq!(tracker.requests(), ["HTTP/2"; 3]);
 }
 
@@ -108,12 +108,12 @@ async fn a_tracker_that_requires_http1_gets_it() {
         let (builder, journal) = (builder(&authority, &tracker), TestJournal::allowing());
         let active = builder.active();
         let session = builder.session_for(&active, journal.permission());
-        assert_eq!(session.send(post("/issues", "{}")).await.unwrap().status, 201);
+        assert_eq!(session.send(post(session.at("/issues"), "{}")).await.unwrap().status, 201);
         let (_, writes) = session.finish().await;
         assert_eq!(writes[0].answer, WriteAnswer::Status(201));
         assert_eq!(journal.marks(), ["marked"]);
         // Other runs of the connection use HTTP/1.1 too.
-        builder.session_for(&active, Permission::Reads).send(get("/")).await.unwrap();
+        builder.session_for(&active, Permission::Reads).send(get(builder.at("/"))).await.unwrap();
         let versions: Vec<_> =
             tracker.requests().iter().map(|it| it.contains("HTTP/1.1")).collect();
         assert_eq!(versions, [false, true, true]);
@@ -127,7 +127,7 @@ async fn a_connection_may_speak_http1_only() {
     let mut builder = builder(&authority, &tracker);
     builder.http1_only = true;
     let session = builder.session(TestJournal::allowing().permission());
-    assert_eq!(session.send(post("/issues", "{}")).await.unwrap().status, 201);
+    assert_eq!(session.send(post(session.at("/issues"), "{}")).await.unwrap().status, 201);
     assert_eq!(tracker.connections(), 1);
 }
 
@@ -157,7 +157,7 @@ async fn a_tls_stream_may_end_without_close_notify_unless_a_length_says_more() {
         })
         .await;
         let session = builder(&authority, &tracker).session(TestJournal::allowing().permission());
-        let received = session.send(post("/", "{}")).await;
+        let received = session.send(post(session.at("/"), "{}")).await;
         let (_, writes) = session.finish().await;
         let is_broken = matches!(writes[0].answer, WriteAnswer::Broken(_));
         assert_eq!(received.is_ok(), is_complete, "{answer:?}: {received:?}");

@@ -21,7 +21,7 @@ async fn exchange(
         SessionBuilder::granting(&[&origin]).secret("key", SECRET, &origin, SecretPlace::Bearer);
     builder.spool_bytes_max = spool_bytes_max;
     let session = builder.read_session();
-    (session.send(get("/")).await, session)
+    (session.send(get(session.at("/"))).await, session)
 }
 
 #[tokio::test]
@@ -54,7 +54,7 @@ async fn a_short_secret_in_a_large_body_is_redacted_as_a_value_only() {
     let builder =
         SessionBuilder::granting(&[&origin]).secret("key", "issue", &origin, SecretPlace::Bearer);
     let session = builder.read_session();
-    let answer = session.send(get("/")).await.unwrap();
+    let answer = session.send(get(session.at("/"))).await.unwrap();
     assert!(matches!(answer.body, Body::Spooled(_)));
     let (redacted, _) = answer.body.into_memory(session.memory()).await.unwrap();
     let expected = filler.replace(r#":"issue""#, r#":"[secret]""#);
@@ -74,9 +74,9 @@ async fn a_write_is_not_sent_if_there_is_no_memory_for_its_answer() {
     let journal = TestJournal::allowing();
     let session = SessionBuilder::granting(&[&tracker.origin()]).session(journal.permission());
     let charge = session.memory().charge(session.memory().room() - (1 << 20)).unwrap();
-    let refused = session.send(post("/", "{}")).await.unwrap_err();
+    let refused = session.send(post(session.at("/"), "{}")).await.unwrap_err();
     assert!(matches!(&refused, HttpError::Limit(why) if why.contains("`limits.memory_bytes`")));
     assert_eq!((journal.marks().len(), tracker.requests().len()), (0, 0));
     drop(charge);
-    assert_eq!(session.send(post("/", "{}")).await.unwrap().status, 201);
+    assert_eq!(session.send(post(session.at("/"), "{}")).await.unwrap().status, 201);
 }

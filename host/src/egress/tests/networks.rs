@@ -47,7 +47,7 @@ async fn a_silent_first_address_of_tracker_or_proxy_delays_only_the_first_reques
         // If the working address were not remembered, each request would take a quarter of a
         // second.
         for _ in 0..25 {
-            assert_eq!(session.send(get("/")).await.unwrap().status, 200);
+            assert_eq!(session.send(get(session.at("/"))).await.unwrap().status, 200);
         }
         let took = started.elapsed();
         assert!(took < Duration::from_secs(6), "through proxy: {through_proxy}: {took:?}");
@@ -80,7 +80,7 @@ async fn the_probe_says_that_a_proxy_was_used_and_what_is_wrong_with_it() {
         let mut builder = SessionBuilder::granting(&["http://tracker.example"]);
         builder.proxy = format!("http://{user}{}", proxy.address);
         let journal = TestJournal::allowing();
-        let sent = builder.session(journal.permission()).send(post("/", "{}")).await;
+        let sent = builder.session(journal.permission()).send(post(builder.at("/"), "{}")).await;
         match sent {
             Ok(answer) => assert_eq!((answer.status, user), (403, "u:p@")),
             Err(error) => assert!(error.to_string().contains(says), "{error}"),

@@ -59,17 +59,18 @@ async fn a_search_by_post_is_redirected_according_to_its_status() {
     .await;
     let session = SessionBuilder::granting(&[&tracker.origin()]).read_session();
     for path in ["/302", "/303"] {
-        session.send(marked(post(path, "q"), Effect::Read)).await.unwrap();
+        session.send(marked(post(tracker.url(path), "q"), Effect::Read)).await.unwrap();
         assert!(tracker.requests().pop().unwrap().starts_with("GET /done "), "{path}");
     }
-    let put = OutboundRequest { method: http::Method::PUT, ..post("/302", "q") };
+    let put = OutboundRequest { method: http::Method::PUT, ..post(tracker.url("/302"), "q") };
     session.send(marked(put, Effect::Read)).await.unwrap();
     assert!(tracker.requests().pop().unwrap().starts_with("PUT /done "), "only POST becomes GET");
-    session.send(marked(post("/307", "q"), Effect::Read)).await.unwrap();
+    session.send(marked(post(tracker.url("/307"), "q"), Effect::Read)).await.unwrap();
     let seen = tracker.requests().pop().unwrap();
     assert!(seen.starts_with("POST /done ") && seen.ends_with("\r\n\r\nq"), "{seen}");
     // The guest follows the redirect of a login itself: the response carries the cookie.
-    let answer = session.send(marked(post("/303", "q"), Effect::Prepare)).await.unwrap();
+    let login = marked(post(tracker.url("/303"), "q"), Effect::Prepare);
+    let answer = session.send(login).await.unwrap();
     assert_eq!(answer.status, 303);
 }
 
@@ -79,10 +80,10 @@ async fn an_http_connection_is_reused_within_one_connection_of_the_host_only() {
     let builder = SessionBuilder::granting(&[&tracker.origin()]);
     let active = builder.active();
     for _ in 0..3 {
-        builder.session_for(&active, Permission::Reads).send(get("/")).await.unwrap();
+        builder.session_for(&active, Permission::Reads).send(get(builder.at("/"))).await.unwrap();
     }
     assert_eq!(tracker.connections(), 1);
-    builder.read_session().send(get("/")).await.unwrap();
+    builder.read_session().send(get(builder.at("/"))).await.unwrap();
     assert_eq!(tracker.connections(), 2, "another connection of the host has its own");
 }
 
@@ -98,8 +99,8 @@ async fn a_read_on_a_reused_connection_that_was_closed_is_sent_once_more() {
     })
     .await;
     let session = SessionBuilder::granting(&[&tracker.origin()]).read_session();
-    session.send(get("/1")).await.unwrap();
-    assert_eq!(session.send(get("/2")).await.unwrap().body, "x");
+    session.send(get(session.at("/1"))).await.unwrap();
+    assert_eq!(session.send(get(session.at("/2"))).await.unwrap().body, "x");
     assert_eq!(tracker.connections(), 2);
     assert_eq!(tracker.requests().len(), 3);
 }
@@ -112,7 +113,7 @@ async fn a_read_on_a_new_connection_is_sent_once() {
     })
     .await;
     let session = SessionBuilder::granting(&[&tracker.origin()]).read_session();
-    assert!(matches!(session.send(get("/")).await, Err(HttpError::Interrupted(_))));
+    assert!(matches!(session.send(get(session.at("/"))).await, Err(HttpError::Interrupted(_))));
     assert_eq!(tracker.connections(), 1);
 }
 
@@ -129,7 +130,7 @@ async fn only_a_read_uses_a_connection_that_was_idle_for_a_second() {
         (Effect::Read, 30_000, false),
     ] {
         let active = builder.active();
-        builder.session_for(&active, Permission::Reads).send(get("/")).await.unwrap();
+        builder.session_for(&active, Permission::Reads).send(get(builder.at("/"))).await.unwrap();
         let later = Instant::now() + Duration::from_millis(idle_ms);
         let taken = active.pool.take(&origin, effect, later);
         assert_eq!(taken.is_some(), fit, "{effect:?} after {idle_ms} ms");
@@ -148,7 +149,7 @@ async fn an_endless_response_ends_at_the_limit() {
         .await;
         let mut builder = SessionBuilder::granting(&[&tracker.origin()]);
         builder.limits.response_body_bytes = 100_000;
-        let error = builder.read_session().send(get("/")).await.unwrap_err();
+        let error = builder.read_session().send(get(builder.at("/"))).await.unwrap_err();
         assert!(matches!(&error, HttpError::Limit(why) if why.contains("= 100000")), "{error}");
     }
 }
@@ -166,7 +167,7 @@ async fn endless_response_headers_end_at_the_limit() {
         })
         .await;
         let session = SessionBuilder::granting(&[&tracker.origin()]).read_session();
-        assert!(matches!(session.send(get("/")).await, Err(HttpError::Limit(_))));
+        assert!(matches!(session.send(get(session.at("/"))).await, Err(HttpError::Limit(_))));
     }
 }
 
@@ -194,7 +195,7 @@ async fn encoded(encoding: &'static str, body: Vec<u8>) -> Result<OutboundRespon
             .await;
     let mut builder = SessionBuilder::granting(&[&tracker.origin()]);
     builder.limits.response_body_bytes = 1_000_000;
-    builder.read_session().send(get("/")).await
+    builder.read_session().send(get(builder.at("/"))).await
 }
 
 #[tokio::test]
@@ -245,7 +246,7 @@ async fn a_slow_read_ends_at_the_deadline() {
     let mut builder = SessionBuilder::granting(&[&tracker.origin()]);
     builder.run_time = Duration::from_millis(200);
     let session = builder.read_session();
-    assert!(matches!(session.send(get("/")).await, Err(HttpError::Interrupted(_))));
+    assert!(matches!(session.send(get(session.at("/"))).await, Err(HttpError::Interrupted(_))));
 }
 
 #[tokio::test]

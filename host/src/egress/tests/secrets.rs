@@ -51,7 +51,7 @@ async fn a_guest_cannot_set_the_query_parameter_of_a_secret() {
         &tracker.origin(),
         place,
     );
-    builder.read_session().send(get("/?key=1&x=y&k%65y=2")).await.unwrap();
+    builder.read_session().send(get(builder.at("/?key=1&x=y&k%65y=2"))).await.unwrap();
     let line = tracker.requests()[0].lines().next().unwrap().to_owned();
     assert_eq!(line, "GET /?x=y&key=s3cr3t%2Fk%22y HTTP/1.1");
 }
@@ -161,7 +161,7 @@ async fn a_secret_cannot_make_a_body_larger_than_its_limit() {
     let active = builder.active();
     let session = builder.session_for(&active, Permission::Reads);
     let body = format!("p={}&q={}", active.placeholder("password").unwrap(), "q".repeat(9_000));
-    let request = marked(post("/", body), Effect::Read);
+    let request = marked(post(session.at("/"), body), Effect::Read);
     let request = with(request, "content-type", "application/x-www-form-urlencoded");
     let error = session.send(request).await.unwrap_err();
     assert!(matches!(error, HttpError::Limit(_)), "{error:?}");
@@ -172,7 +172,8 @@ async fn a_secret_cannot_make_a_body_larger_than_its_limit() {
 async fn a_part_of_an_answer_is_denied_where_the_connection_has_secrets() {
     let tracker = FakeTracker::answering(|_| answer("200 OK", &[], b"")).await;
     let without = SessionBuilder::granting(&[&tracker.origin()]);
-    without.read_session().send(with(get("/"), "range", "bytes=0-2")).await.unwrap();
+    let request = with(get(tracker.url("/")), "range", "bytes=0-2");
+    without.read_session().send(request).await.unwrap();
     let with_secret = SessionBuilder::granting(&[&tracker.origin()]).secret(
         "key",
         SECRET,
@@ -181,7 +182,7 @@ async fn a_part_of_an_answer_is_denied_where_the_connection_has_secrets() {
     );
     let session = with_secret.read_session();
     for (name, value) in [("Range", "bytes=0-2"), ("range", "x"), ("If-Range", "\"a\"")] {
-        assert!(is_denied(&session.send(with(get("/"), name, value)).await), "{name}");
+        assert!(is_denied(&session.send(with(get(tracker.url("/")), name, value)).await), "{name}");
     }
     assert_eq!(tracker.requests().len(), 1);
 }
@@ -208,7 +209,7 @@ async fn an_echoed_secret_is_redacted() {
         place,
     );
     let session = builder.read_session();
-    let answer = session.send(get(format!("/{percent}/"))).await.unwrap();
+    let answer = session.send(get(tracker.url(&format!("/{percent}/")))).await.unwrap();
     let body = String::from_utf8(answer.body.in_memory().to_vec()).unwrap();
     assert_eq!(body.matches("[secret]").count(), 5, "{body}");
     assert!(!body.contains("s3cr3t") && !body.contains("czNjcjN0"), "{body}");
@@ -247,7 +248,7 @@ async fn an_oauth_token_is_fetched_once_and_redacted() {
             is_denied(&session.send(get(tokens.url("/token"))).await),
             "only the host may use it"
         );
-        let answer = session.send(get("/")).await.unwrap();
+        let answer = session.send(get(session.at("/"))).await.unwrap();
         let echo = String::from_utf8(answer.body.in_memory().to_vec()).unwrap();
         assert!(echo.contains("authorization: Bearer [secret]"), "{echo}");
     }
@@ -274,7 +275,7 @@ async fn if_no_token_is_issued_the_request_is_not_sent() {
         place,
     );
     let session = builder.read_session();
-    assert!(is_denied(&session.send(get("/")).await));
+    assert!(is_denied(&session.send(get(session.at("/"))).await));
     let (calls, _) = session.finish().await;
     assert_eq!(calls.len(), 2, "the request of the guest and the one for the token");
 }

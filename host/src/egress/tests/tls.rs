@@ -68,8 +68,8 @@ async fn http1_and_http2_connections_are_reused() {
         let journal = TestJournal::allowing();
         let session = builder.session(journal.permission());
         for _ in 0..2 {
-            assert_eq!(session.send(get("/a")).await.unwrap().body, version);
-            assert_eq!(session.send(post("/b", "{}")).await.unwrap().body, version);
+            assert_eq!(session.send(get(session.at("/a"))).await.unwrap().body, version);
+            assert_eq!(session.send(post(session.at("/b"), "{}")).await.unwrap().body, version);
         }
         assert_eq!(tracker.connections(), 1);
         assert_eq!(tracker.requests(), ["GET /a", "POST /b", "GET /a", "POST /b"]);
@@ -85,9 +85,9 @@ async fn a_reset_http2_stream_leaves_a_write_in_doubt_and_a_read_is_sent_once_mo
     let mut builder = SessionBuilder::granting(&[&origin]);
     builder.extra_ca = Some(authority.pem.path().to_owned());
     let session = builder.session(TestJournal::allowing().permission());
-    session.send(get("/a")).await.unwrap();
-    assert!(session.send(post("/broken", "{}")).await.is_err());
-    assert!(session.send(get("/broken")).await.is_err());
+    session.send(get(session.at("/a"))).await.unwrap();
+    assert!(session.send(post(session.at("/broken"), "{}")).await.is_err());
+    assert!(session.send(get(session.at("/broken"))).await.is_err());
     let (_, writes) = session.finish().await;
     assert!(matches!(writes[0].answer, WriteAnswer::Broken(_)), "{writes:?}");
     assert_eq!(tracker.requests(), ["GET /a", "POST /broken", "GET /broken", "GET /broken"]);
@@ -100,7 +100,7 @@ async fn an_untrusted_certificate_is_refused_before_the_journal() {
     let origin = format!("https://localhost:{}", tracker.address.port());
     let journal = TestJournal::allowing();
     let session = SessionBuilder::granting(&[&origin]).session(journal.permission());
-    let error = session.send(post("/", "{}")).await.unwrap_err();
+    let error = session.send(post(session.at("/"), "{}")).await.unwrap_err();
     assert!(
         matches!(&error, HttpError::Unreachable(why) if why.starts_with("tls failed")),
         "{error}"
@@ -114,7 +114,7 @@ async fn a_certificate_for_another_name_is_refused() {
     let tracker = tracker(authority.acceptor).await;
     let mut builder = SessionBuilder::granting(&[&format!("https://{}", tracker.address)]);
     builder.extra_ca = Some(authority.pem.path().to_owned());
-    assert!(matches!(builder.read_session().send(get("/")).await, Err(HttpError::Unreachable(_))));
+    assert!(matches!(builder.read_session().send(get(builder.at("/"))).await, Err(HttpError::Unreachable(_))));
 }
 
 #[tokio::test]
@@ -155,7 +155,7 @@ async fn https_uses_a_tunnel_through_the_proxy() {
     let mut builder = SessionBuilder::granting(&["https://tracker.example"]);
     builder.proxy = proxy.origin();
     builder.extra_ca = Some(authority.pem.path().to_owned());
-    let error = builder.read_session().send(get("/")).await.unwrap_err();
+    let error = builder.read_session().send(get(builder.at("/"))).await.unwrap_err();
     assert!(
         matches!(&error, HttpError::Unreachable(why) if why.starts_with("tls failed")),
         "{error}"

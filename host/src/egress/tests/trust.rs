@@ -20,7 +20,7 @@ async fn reached_at(address: SocketAddr, listed: &[&Issuer]) -> Result<(), Strin
     let mut builder = SessionBuilder::granting(&[&format!("https://localhost:{}", address.port())]);
     let file = pem_file(&listed.iter().map(|it| &it.der).collect::<Vec<_>>());
     builder.extra_ca = (!listed.is_empty()).then(|| file.path().to_owned());
-    match builder.read_session().send(get("/")).await {
+    match builder.read_session().send(get(builder.at("/"))).await {
         Ok(_) => Ok(()),
         Err(HttpError::Unreachable(why)) => {
             Err(why.strip_prefix("tls failed: ").unwrap_or_else(|| panic!("{why}")).to_owned())

@@ -16,7 +16,7 @@ where
     builder.limits.response_body_bytes = 1000;
     let journal = TestJournal::allowing();
     let session = builder.session(journal.permission());
-    let answer = session.send(post("/issues.json", "{}")).await;
+    let answer = session.send(post(session.at("/issues.json"), "{}")).await;
     let (_, writes) = session.finish().await;
     let [WriteRecord { answer: recorded, what, .. }] =
         <[WriteRecord; 1]>::try_from(writes).unwrap();

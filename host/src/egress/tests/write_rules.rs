@@ -28,8 +28,8 @@ async fn after_a_write_that_did_not_succeed_no_other_leaves() {
         let tracker = tracker_answering(statuses).await;
         let journal = TestJournal::allowing();
         let session = SessionBuilder::granting(&[&tracker.origin()]).session(journal.permission());
-        session.send(post("/first", "{}")).await.unwrap();
-        let second = session.send(post("/second", "{}")).await;
+        session.send(post(session.at("/first"), "{}")).await.unwrap();
+        let second = session.send(post(session.at("/second"), "{}")).await;
         assert_eq!(second.is_ok(), allowed, "{first}: {second:?}");
         assert_eq!(is_denied(&second), !allowed, "{first}");
         assert_eq!(tracker.requests().len(), if allowed { 2 } else { 1 }, "{first}");
@@ -39,14 +39,15 @@ async fn after_a_write_that_did_not_succeed_no_other_leaves() {
 #[tokio::test]
 async fn the_journal_learns_whether_a_write_contains_the_marker() {
     let marker = marker();
-    for (request, contains) in [
-        (post("/", format!("{{\"text\":\"{marker}\"}}")), true),
-        (post(format!("/issues/{marker}"), ""), true),
-        (post(format!("/issues?key={marker}"), ""), true),
-        (with(post("/", ""), "x-key", marker.as_str()), true),
-        (post("/", "no marker"), false),
+    for (path, header, body, contains) in [
+        ("/".to_owned(), "", format!("{{\"text\":\"{marker}\"}}"), true),
+        (format!("/issues/{marker}"), "", String::new(), true),
+        (format!("/issues?key={marker}"), "", String::new(), true),
+        ("/".to_owned(), marker.as_str(), String::new(), true),
+        ("/".to_owned(), "", "no marker".to_owned(), false),
     ] {
         let tracker = tracker_answering(&["201 Created"]).await;
+        let request = with(post(tracker.url(&path), body), "x-key", header);
         let journal = TestJournal::allowing();
         let session = SessionBuilder::granting(&[&tracker.origin()]).session(journal.permission());
         session.send(request).await.unwrap();
@@ -61,7 +62,7 @@ async fn nothing_leaves_after_the_lease_has_ended() {
     let journal = TestJournal::allowing();
     journal.expires.store(true, Ordering::SeqCst);
     let session = SessionBuilder::granting(&[&tracker.origin()]).session(journal.permission());
-    assert!(matches!(session.send(post("/", "{}")).await, Err(HttpError::Unreachable(_))));
+    assert!(matches!(session.send(post(session.at("/"), "{}")).await, Err(HttpError::Unreachable(_))));
     assert_eq!(session.finish().await.1[0].answer, WriteAnswer::NotSent);
     assert_eq!(journal.marks(), ["marked", "unmarked"]);
     assert!(tracker.requests().is_empty());

@@ -8,7 +8,7 @@ use tokio::task::JoinHandle;
 /// Sends a write in a task.
 fn spawn_write(session: &Arc<Session>) -> JoinHandle<Result<OutboundResponse, HttpError>> {
     let session = Arc::clone(session);
-    tokio::spawn(async move { session.send(post("/", "{}")).await })
+    tokio::spawn(async move { session.send(post(session.at("/"), "{}")).await })
 }
 
 #[tokio::test]
@@ -16,7 +16,7 @@ async fn without_a_connection_nothing_is_journaled_or_sent() {
     let builder = SessionBuilder::granting(&["http://127.0.0.1:1"]);
     let journal = TestJournal::allowing();
     let session = builder.session(journal.permission());
-    assert!(matches!(session.send(post("/", "")).await, Err(HttpError::Unreachable(_))));
+    assert!(matches!(session.send(post(session.at("/"), "")).await, Err(HttpError::Unreachable(_))));
     let (_, writes) = session.finish().await;
     assert_eq!(writes[0].answer, WriteAnswer::NotSent);
     assert!(journal.marks().is_empty());
@@ -78,7 +78,7 @@ async fn the_time_in_the_pool_and_the_time_of_the_journal_commit_count_together(
     let tracker = FakeTracker::answering(|_| answer("200 OK", &[], b"{}")).await;
     let journal = TestJournal::blocking();
     let session = SessionBuilder::granting(&[&tracker.origin()]).session(journal.permission());
-    session.send(get("/")).await.unwrap();
+    session.send(get(session.at("/"))).await.unwrap();
     // Neither wait is a second; together they are more. These waits are what the test is about.
     tokio::time::sleep(Duration::from_millis(300)).await;
     let sending = spawn_write(&session);
@@ -94,7 +94,8 @@ async fn the_time_in_the_pool_and_the_time_of_the_journal_commit_count_together(
 /// Waits until everything that is already on its way over loopback has arrived.
 async fn round_trip() {
     let tracker = FakeTracker::answering(|_| answer("200 OK", &[], b"")).await;
-    SessionBuilder::granting(&[&tracker.origin()]).read_session().send(get("/")).await.unwrap();
+    let session = SessionBuilder::granting(&[&tracker.origin()]).read_session();
+    session.send(get(tracker.url("/"))).await.unwrap();
 }
 
 #[tokio::test]
@@ -103,7 +104,7 @@ async fn a_write_that_cannot_be_journaled_is_not_sent() {
     let journal = TestJournal::allowing();
     journal.refuses.store(true, Ordering::SeqCst);
     let session = SessionBuilder::granting(&[&tracker.origin()]).session(journal.permission());
-    assert!(is_denied(&session.send(post("/", "{}")).await));
+    assert!(is_denied(&session.send(post(session.at("/"), "{}")).await));
     connected.acquire().await.unwrap().forget();
     let (calls, writes) = session.finish().await;
     assert_eq!(writes[0].answer, WriteAnswer::NotSent);
@@ -138,7 +139,7 @@ async fn a_journaled_write_runs_to_its_end_without_its_guest() {
     let (calls, writes) = session.finish().await;
     assert_eq!(writes[0].answer, WriteAnswer::Status(201));
     assert_eq!((calls[0].status, calls[0].bytes), (Some(201), 2));
-    assert!(is_denied(&session.send(post("/", "{}")).await), "the run has ended");
+    assert!(is_denied(&session.send(post(session.at("/"), "{}")).await), "the run has ended");
 }
 
 #[tokio::test]
@@ -178,7 +179,7 @@ async fn a_journal_that_never_commits_lets_nothing_be_sent() {
     builder.run_time = Duration::from_millis(200);
     let journal = TestJournal::blocking();
     let session = builder.session(journal.permission());
-    assert!(matches!(session.send(post("/", "{}")).await, Err(HttpError::Unreachable(_))));
+    assert!(matches!(session.send(post(session.at("/"), "{}")).await, Err(HttpError::Unreachable(_))));
     assert_eq!(session.finish().await.1[0].answer, WriteAnswer::NotSent);
     assert_eq!(journal.marks(), ["unmarked"]);
     assert!(!byte.load(Ordering::SeqCst));
@@ -194,7 +195,7 @@ async fn a_write_that_is_under_way_at_the_deadline_is_in_doubt() {
     let mut builder = SessionBuilder::granting(&[&tracker.origin()]);
     builder.run_time = Duration::from_millis(300);
     let session = builder.session(TestJournal::allowing().permission());
-    assert!(matches!(session.send(post("/", "{}")).await, Err(HttpError::Interrupted(_))));
+    assert!(matches!(session.send(post(session.at("/"), "{}")).await, Err(HttpError::Interrupted(_))));
     let (_, writes) = session.finish().await;
     assert!(matches!(&writes[0].answer, WriteAnswer::Broken(why) if why.contains("limits.run_ms")));
 }
@@ -213,8 +214,8 @@ async fn a_write_on_a_reused_connection_that_was_closed_is_not_sent_again() {
     .await;
     let journal = TestJournal::allowing();
     let session = SessionBuilder::granting(&[&tracker.origin()]).session(journal.permission());
-    session.send(get("/")).await.unwrap();
-    assert!(session.send(post("/", "{}")).await.is_err());
+    session.send(get(session.at("/"))).await.unwrap();
+    assert!(session.send(post(session.at("/"), "{}")).await.is_err());
     let (_, writes) = session.finish().await;
     assert!(matches!(writes[0].answer, WriteAnswer::Broken(_)));
     assert_eq!(tracker.connections(), 1);
@@ -238,10 +239,10 @@ async fn a_write_does_not_use_a_kept_connection_that_was_closed() {
     .await;
     let session = SessionBuilder::granting(&[&tracker.origin()])
         .session(TestJournal::allowing().permission());
-    session.send(get("/")).await.unwrap();
+    session.send(get(session.at("/"))).await.unwrap();
     close.send(()).unwrap();
     round_trip().await;
-    assert_eq!(session.send(post("/", "{}")).await.unwrap().status, 200);
+    assert_eq!(session.send(post(session.at("/"), "{}")).await.unwrap().status, 200);
     assert_eq!(tracker.connections(), 2);
 }
 
@@ -279,7 +280,7 @@ impl Journal for ClosingJournal {
 /// Sends `first`, then a write whose connection is closed before a byte is sent. Returns what the
 /// journal and the record say.
 async fn send_then_fail_to_write(
-    first: fn() -> OutboundRequest,
+    first: fn(String) -> OutboundRequest,
 ) -> (Vec<&'static str>, Vec<WriteAnswer>) {
     let (close, closing) = oneshot::channel::<()>();
     let closing = Arc::new(Mutex::new(Some(closing)));
@@ -292,14 +293,15 @@ async fn send_then_fail_to_write(
         }
     })
     .await;
-    let earlier_writes = usize::from(first().method == Method::POST);
+    let first = first(tracker.url("/"));
+    let earlier_writes = usize::from(first.method == Method::POST);
     let journal = TestJournal::allowing();
     let close = Mutex::new(Some(close));
     let closing = ClosingJournal { inner: Arc::clone(&journal), close, earlier_writes };
     let permission = Permission::Writes(Arc::new(closing));
     let session = SessionBuilder::granting(&[&tracker.origin()]).session(permission);
-    session.send(first()).await.unwrap();
-    let error = session.send(post("/", "{}")).await.unwrap_err();
+    session.send(first).await.unwrap();
+    let error = session.send(post(session.at("/"), "{}")).await.unwrap_err();
     assert!(matches!(error, HttpError::Unreachable(_)), "{error}");
     assert_eq!((tracker.requests().len(), tracker.connections()), (1, 1));
     (journal.marks(), session.finish().await.1.into_iter().map(|write| write.answer).collect())
@@ -307,13 +309,13 @@ async fn send_then_fail_to_write(
 
 #[tokio::test]
 async fn a_write_that_was_provably_not_sent_is_unmarked() {
-    let (marks, writes) = send_then_fail_to_write(|| get("/")).await;
+    let (marks, writes) = send_then_fail_to_write(|url| get(url)).await;
     assert_eq!((marks, writes), (vec!["marked", "unmarked"], vec![WriteAnswer::NotSent]));
 }
 
 #[tokio::test]
 async fn a_write_that_was_not_sent_does_not_unmark_the_one_before_it() {
-    let (marks, writes) = send_then_fail_to_write(|| post("/", "{}")).await;
+    let (marks, writes) = send_then_fail_to_write(|url| post(url, "{}")).await;
     assert_eq!(marks, ["marked", "marked"]);
     assert_eq!(writes, [WriteAnswer::Status(200), WriteAnswer::NotSent]);
 }

@@ -11,7 +11,7 @@ mod text;
 use bytes::Bytes;
 
 use crate::domain::Effect;
-use crate::egress::{HttpError, OutboundRequest, OutboundResponse};
+use crate::egress::{HttpError, NoAnswer, OutboundRequest, OutboundResponse};
 use crate::runtime::bindings::http;
 use crate::runtime::guest::Guest;
 
@@ -147,12 +147,13 @@ impl From<http::Effect> for Effect {
 
 impl From<HttpError> for http::HttpError {
     fn from(error: HttpError) -> Self {
-        match error {
-            HttpError::Denied(why) => Self::Denied(why),
-            HttpError::Limit(why) => Self::Limit(why),
-            HttpError::Unreachable(why) => Self::Unreachable(why),
-            HttpError::Interrupted(why) => Self::Interrupted(why),
-            HttpError::Invalid(why) => Self::Invalid(why),
+        let (case, why) = error.into_parts();
+        match case {
+            NoAnswer::Denied => Self::Denied(why),
+            NoAnswer::Limit => Self::Limit(why),
+            NoAnswer::Unreachable => Self::Unreachable(why),
+            NoAnswer::Interrupted => Self::Interrupted(why),
+            NoAnswer::Invalid => Self::Invalid(why),
         }
     }
 }
