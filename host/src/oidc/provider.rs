@@ -85,8 +85,7 @@ impl Oidc {
             return Ok(found);
         }
         let keys = self.keys.newer(now, REFETCHED_AFTER, fetch).await?;
-        let unknown = || OidcError::IdToken("its key is not one of the provider's".to_owned());
-        find(&keys, id).ok_or_else(unknown)
+        find(&keys, id).ok_or_else(|| no_key(&keys, id))
     }
 }
 
@@ -107,5 +106,41 @@ fn find(keys: &Keys, id: Option<&str>) -> Option<Jwk> {
         (Some(id), _) => keys.find(id).cloned(),
         (None, [only]) => Some(only.clone()),
         (None, _) => None,
+    }
+}
+
+/// Why none of these keys can be the one that signed a token. `id` is the key that the token names.
+fn no_key(keys: &Keys, id: Option<&str>) -> OidcError {
+    OidcError::IdToken(match id {
+        Some(_) => "it is signed with a key that the provider does not publish".to_owned(),
+        None => {
+            let count = if keys.keys.is_empty() { "none" } else { "several" };
+            format!("it names no key, and the provider publishes {count}")
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn keys(ids: &[&str]) -> Keys {
+        let keys = ids.iter().map(|id| json!({"kty": "oct", "kid": id, "k": "c2VjcmV0"}));
+        serde_json::from_value(json!({ "keys": keys.collect::<Vec<_>>() })).unwrap()
+    }
+
+    #[test]
+    fn a_token_without_a_key_is_signed_with_the_only_one() {
+        assert!(find(&keys(&["a"]), None).is_some() && find(&keys(&["a", "b"]), Some("b")).is_some());
+        for (published, named, says) in [
+            (&["a", "b"][..], None, "it names no key, and the provider publishes several"),
+            (&[], None, "it names no key, and the provider publishes none"),
+            (&["a"], Some("b"), "it is signed with a key that the provider does not publish"),
+        ] {
+            let keys = keys(published);
+            assert!(find(&keys, named).is_none());
+            assert!(no_key(&keys, named).to_string().ends_with(says), "{says}");
+        }
     }
 }
