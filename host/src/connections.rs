@@ -27,7 +27,7 @@ use tokio::time::Instant;
 
 use crate::config::LiveConfig;
 use crate::domain::{
-    Call, Clock, Connection, ConnectionId, ConnectionRecord, ConnectorName, FailedTest, Limits,
+    Clock, Connection, ConnectionId, ConnectionRecord, ConnectorName, FailedTest, Limits,
     Refusal,
 };
 use crate::egress::{ActiveConnection, Egress};
@@ -39,11 +39,9 @@ use crate::secret::{Sealer, TokenHash};
 use crate::store::{Store, StoreError};
 use crate::testmanager::TestManager;
 
-use breaker::Breakers;
-use directory::Directory;
-
 pub use apply::{Applied, Change};
-pub use breaker::{Asker, OpenBreaker};
+pub use breaker::{Asker, Breakers, OpenBreaker};
+pub use directory::Directory;
 pub use report::Preview;
 pub use routing::{RoutedTest, RoutingRecord};
 pub use test_manager::TestManagerEdit;
@@ -225,31 +223,10 @@ impl Connections {
         self.directory.by_id(id).map_or(0, |entry| entry.index_lag_ms())
     }
 
-    /// Allows a run, unless the circuit breaker for this kind of call of the connection is open.
-    /// Call [`Self::record_outcome`] once after each allowed run.
-    ///
-    /// # Errors
-    /// The circuit breaker is open.
-    pub fn allow_run(
-        &self,
-        connection: &Connection,
-        connector: &Connector,
-        call: Call,
-        asker: Asker,
-    ) -> Result<(), Refusal> {
-        self.breakers.allow(connection.id, connector.sha256(), call, asker, Instant::now())
-    }
-
-    /// Records in the circuit breaker how an allowed run ended. `input` names the subject of the
-    /// run: a marker or a project.
-    pub fn record_outcome<T>(
-        &self,
-        id: ConnectionId,
-        call: Call,
-        input: &str,
-        outcome: &Result<T, Refusal>,
-    ) {
-        self.breakers.record(id, call, input, outcome.as_ref().err(), Instant::now());
+    /// The circuit breakers: they allow each run of a connection, and record how it ended.
+    #[must_use]
+    pub fn breakers(&self) -> &Breakers {
+        &self.breakers
     }
 
     /// The circuit breakers of a connection that are open.
@@ -258,11 +235,10 @@ impl Connections {
         self.breakers.open(id, Instant::now())
     }
 
-    /// Remembers how an event ended, so that the connection shows it before the store is read
-    /// again.
-    pub fn record_answer<T>(&self, id: ConnectionId, answer: &Result<T, Refusal>) {
-        let error = answer.as_ref().err().map(ToString::to_string);
-        self.directory.record_answer(id, error, self.deps.clock.now());
+    /// The list in memory. It remembers how events ended.
+    #[must_use]
+    pub fn directory(&self) -> &Directory {
+        &self.directory
     }
 
     /// The project of the tracker whose defects are counted for a connection, in words for an

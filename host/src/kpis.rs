@@ -99,7 +99,8 @@ impl Kpis {
             Ok(counts) => Ok(KpiAnswer { counts, age: Duration::ZERO, stale: false }),
             Err(refusal) => self.last_known(active, project, refusal).await,
         };
-        self.deps.connections.record_answer(connection.id, &answer);
+        let (directory, now) = (self.deps.connections.directory(), self.deps.clock.now());
+        directory.record_answer(connection.id, &answer, now);
         answer
     }
 
@@ -159,10 +160,11 @@ impl Kpis {
             let why = format!("`{}` does not export `kpis`", connection.connector);
             return Err(Refusal::Unsupported(why.into()));
         }
-        connections.allow_run(connection, &connector, Call::Count, Asker::Event)?;
+        let (id, breakers) = (connection.id, connections.breakers());
+        breakers.allow(id, connector.sha256(), Call::Count, Asker::Event, Instant::now())?;
         let run = Run { connector, active: Arc::clone(active), stop: CancellationToken::new() };
         let end = self.deps.sandbox.count(run, project).await;
-        connections.record_outcome(connection.id, Call::Count, project, &end.outcome);
+        breakers.record(id, Call::Count, project, end.outcome.as_ref().err(), Instant::now());
         self.deps.store.record_run(event, end.report);
         let counts = end.outcome?;
         counts.as_int32()?;

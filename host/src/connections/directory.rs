@@ -13,7 +13,7 @@ use parking_lot::Mutex as SyncMutex;
 use tokio::sync::Mutex;
 
 use crate::domain::{
-    Clock, Connection, ConnectionId, ConnectionRecord, ConnectorName, shown_secret_name,
+    Clock, Connection, ConnectionId, ConnectionRecord, ConnectorName, Refusal, shown_secret_name,
 };
 use crate::egress::ActiveConnection;
 use crate::secret::{Sealed, Sealer, Secret, TokenHash};
@@ -25,7 +25,7 @@ use super::webhook_auth::webhook_secret_problem;
 
 /// All connections, as the last load read them.
 #[derive(Default)]
-pub(super) struct Directory {
+pub struct Directory {
     snapshot: ArcSwap<Snapshot>,
     /// Held during a load, so that older data never replaces newer data.
     loading: Mutex<()>,
@@ -145,8 +145,10 @@ impl Directory {
         list
     }
 
-    /// Remembers how an event of a connection ended.
-    pub(super) fn record_answer(&self, id: ConnectionId, error: Option<String>, now: Timestamp) {
+    /// Remembers how an event of a connection ended, so that the connection shows it before the
+    /// store is read again.
+    pub fn record_answer<T>(&self, id: ConnectionId, answer: &Result<T, Refusal>, now: Timestamp) {
+        let error = answer.as_ref().err().map(ToString::to_string);
         let mut last_answers = self.last_answers.lock();
         let last = last_answers.entry(id).or_default();
         match error {
