@@ -330,12 +330,7 @@ impl Session {
     /// Removes every secret from a text that the guest returned. Does not remove cookies, because
     /// the value of a cookie may also be a part of a link.
     pub(crate) fn redact_as(&self, reading: Reading, text: String) -> String {
-        self.active.credentials.redactor.load().read_as(reading, text)
-    }
-
-    /// Removes every secret from a part of an answer that the guest reads.
-    pub(crate) fn redact_answer(&self, text: String) -> String {
-        self.redact_as(Reading::Answer, text)
+        self.active.credentials.redactor.load().redact(reading, text)
     }
 
     /// Prevents new writes, waits for the writes in progress until shortly after the deadline, and

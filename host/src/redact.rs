@@ -89,24 +89,15 @@ impl Redactor {
         Self { begins: begins.collect(), secrets }
     }
 
-    /// Returns whether a text of an answer contains a secret, or takes too long to search.
-    pub(crate) fn finds(&self, text: &[u8]) -> bool {
-        self.finds_in(text, Reading::Answer)
-    }
-
-    /// Returns whether a text that is read in this way contains a secret, or takes too long.
-    pub(crate) fn finds_in(&self, text: &[u8], reading: Reading) -> bool {
+    /// Returns whether a text that is read in this way contains a secret, or takes too long to
+    /// search.
+    pub(crate) fn finds(&self, reading: Reading, text: &[u8]) -> bool {
         let window = Window { text, is_last: true };
         !matches!(self.search(window, reading, 0, &mut budget(text)), Search::None)
     }
 
-    /// Redacts a text that people read.
-    pub(crate) fn text(&self, text: String) -> String {
-        self.read_as(Reading::Text, text)
-    }
-
-    /// Redacts a text that is read in this way.
-    pub(crate) fn read_as(&self, reading: Reading, text: String) -> String {
+    /// Removes every secret from a text that is read in this way.
+    pub(crate) fn redact(&self, reading: Reading, text: String) -> String {
         match self.redacted(text.as_bytes(), reading) {
             Cow::Borrowed(_) => text,
             Cow::Owned(redacted) => String::from_utf8_lossy(&redacted).into_owned(),

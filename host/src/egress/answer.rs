@@ -284,18 +284,18 @@ impl OutboundResponse {
         let mut headers = Vec::with_capacity(answer.headers.len());
         for (name, value) in &answer.headers {
             let name = name.as_str();
-            let is_secret = redactor.finds_in(name.as_bytes(), Reading::Name);
+            let is_secret = redactor.finds(Reading::Name, name.as_bytes());
             if is_secret || HOP_BY_HOP.contains(&name) {
                 continue;
             }
             let value = if name == "content-length" && body.len() > 0 {
                 body.len().to_string()
             } else {
-                redactor.read_as(Reading::Answer, header_text(value.as_bytes()))
+                redactor.redact(Reading::Answer, header_text(value.as_bytes()))
             };
             headers.push((name.to_owned(), value));
         }
-        let url = redactor.read_as(Reading::Answer, url);
+        let url = redactor.redact(Reading::Answer, url);
         Self { status: answer.status, url, headers, body, held: answer.charge }
     }
 }
@@ -305,13 +305,13 @@ impl HttpError {
     pub(super) fn redacted(self, redactor: &Redactor) -> Self {
         match self {
             Self::NotGranted(origin)
-                if !redactor.finds_in(origin.to_string().as_bytes(), Reading::Text) =>
+                if !redactor.finds(Reading::Text, origin.to_string().as_bytes()) =>
             {
                 Self::NotGranted(origin)
             }
             error => {
                 let (case, text) = error.into_parts();
-                Self::of(case, redactor.text(text))
+                Self::of(case, redactor.redact(Reading::Text, text))
             }
         }
     }

@@ -12,6 +12,7 @@ use super::body_place::check_placeholders;
 use super::exchange::{ExchangeError, build_request};
 use super::record::Call;
 use super::{HttpError, OutboundResponse, Session, tape, token};
+use crate::redact::Reading;
 use crate::transport::HttpConnection;
 
 /// Redirects that one read follows.
@@ -65,7 +66,8 @@ fn follow(
 ) -> Result<Outbound, HttpError> {
     let next = outbound.redirected(status, location, &session.active.connection)?;
     check_placeholders(&next, &session.active)?;
-    let echoes_secret = session.active.credentials.redactor.load().finds(location.as_bytes());
+    let redactor = session.active.credentials.redactor.load();
+    let echoes_secret = redactor.finds(Reading::Answer, location.as_bytes());
     if echoes_secret && next.origin != outbound.origin {
         return Err(HttpError::Denied(format!(
             "the server redirects to {} with a secret in the URL",

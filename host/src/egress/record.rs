@@ -15,7 +15,7 @@ use crate::domain::{
     Clock, Effect, Origin, OutboundCall, Usage, WriteAnswer, WriteRecord, milliseconds,
 };
 
-use crate::redact::MASK;
+use crate::redact::{MASK, Reading};
 
 use super::answer::Answer;
 use super::authorize::Outbound;
@@ -176,7 +176,7 @@ impl Record {
     }
 
     fn redact(&self, text: String) -> String {
-        self.cookies.redact(self.active.credentials.redactor.load().text(text))
+        self.cookies.redact(self.active.credentials.redactor.load().redact(Reading::Text, text))
     }
 }
 

@@ -216,7 +216,7 @@ fn kept_headers(session: &Session, headers: &HeaderMap) -> Vec<(String, String)>
     let redactor = session.active.credentials.redactor.load();
     let is_kept = |name: &HeaderName, value: &HeaderValue| {
         let is_credential = value.is_sensitive() || OMITTED_HEADERS.contains(name);
-        !is_credential && !redactor.finds_in(name.as_str().as_bytes(), Reading::Name)
+        !is_credential && !redactor.finds(Reading::Name, name.as_str().as_bytes())
     };
     let kept = headers.iter().filter(|(name, value)| is_kept(name, value));
     let text = |value: &HeaderValue| session.redact(header_text(value.as_bytes()));

@@ -11,6 +11,7 @@ use crate::domain::{
     Connection, Grants, Origin, OutboundCall, SecretGrant, SecretPlace, Settings,
     TEST_MANAGER_SECRET, TestManagerSettings,
 };
+use crate::redact::Reading;
 use crate::secret::Secret;
 
 use super::token::{self, TokenError};
@@ -75,7 +76,7 @@ impl Session {
         let token = token::for_origin(self, origin).await;
         let redactor = self.active.credentials.redactor.load();
         token.map(drop).map_err(|error| match error {
-            TokenError::Scope(text) => TokenError::Scope(redactor.text(text)),
+            TokenError::Scope(text) => TokenError::Scope(redactor.redact(Reading::Text, text)),
             TokenError::Other(error) => TokenError::Other(error.redacted(&redactor)),
         })
     }
