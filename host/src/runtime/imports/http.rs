@@ -28,33 +28,33 @@ impl http::Host for Guest {
         request: http::Request,
     ) -> wasmtime::Result<Result<http::Response, http::HttpError>> {
         self.record_handles();
-        Ok(self.exchange(request).await.map_err(Into::into))
+        let response: Result<_, HttpError> = async {
+            let (method, effect) = (method(request.method), request.effect.map(Into::into));
+            let attachments = request.body.as_ref().map(attachments_of).unwrap_or_default();
+            let response = match self.outbound(request, method.clone(), effect).await {
+                Ok(request) => self.session.send(request).await?,
+                Err(why) => self.session.refuse(&method, effect, why)?,
+            };
+            let OutboundResponse { status, url, headers, body, held } = response;
+            if (200..300).contains(&status)
+                && let Some(report) = self.report()
+            {
+                report.mark_sent(attachments);
+            }
+            let memory = self.session.memory();
+            let (body, charge) = body.into_memory(memory).await?;
+            drop(held);
+            let redact = |text| self.session.redact_as(Reading::Answer, text);
+            let decoded = text::decode(&headers, body, charge, redact)?;
+            self.returned = Some(decoded.charge);
+            Ok(http::Response { status, url, headers, text: decoded.text, bytes: decoded.bytes })
+        }
+        .await;
+        Ok(response.map_err(Into::into))
     }
 }
 
 impl Guest {
-    async fn exchange(&mut self, request: http::Request) -> Result<http::Response, HttpError> {
-        let (method, effect) = (method(request.method), request.effect.map(Into::into));
-        let attachments = request.body.as_ref().map(attachments_of).unwrap_or_default();
-        let response = match self.outbound(request, method.clone(), effect).await {
-            Ok(request) => self.session.send(request).await?,
-            Err(why) => self.session.refuse(&method, effect, why)?,
-        };
-        let OutboundResponse { status, url, headers, body, held } = response;
-        if (200..300).contains(&status)
-            && let Some(report) = self.report()
-        {
-            report.mark_sent(attachments);
-        }
-        let memory = self.session.memory();
-        let (body, charge) = body.into_memory(memory).await?;
-        drop(held);
-        let redact = |text| self.session.redact_as(Reading::Answer, text);
-        let decoded = text::decode(&headers, body, charge, redact)?;
-        self.returned = Some(decoded.charge);
-        Ok(http::Response { status, url, headers, text: decoded.text, bytes: decoded.bytes })
-    }
-
     /// Converts the request into the form that egress takes.
     async fn outbound(
         &mut self,
