@@ -11,6 +11,7 @@
 
 mod escapes;
 mod forms;
+mod names;
 mod short;
 
 #[cfg(test)]
@@ -21,6 +22,8 @@ use std::borrow::Cow;
 use bytes::Bytes;
 
 use crate::secret::Secret;
+
+pub(crate) use names::names_credential;
 
 use forms::{Form, FormMatch, Window};
 use short::{ShortMatch, ShortSecret, match_short};

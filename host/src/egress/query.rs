@@ -3,12 +3,9 @@
 //! Secrets of the connection are redacted apart from this. The names are for credentials that the
 //! host does not know, such as the signature in a link to a stored file.
 
-use crate::redact::MASK;
+use crate::redact::{MASK, names_credential};
 
-/// A parameter whose name contains one of these is a credential.
-const CREDENTIAL_WORDS: [&str; 8] =
-    ["token", "secret", "password", "passwd", "signature", "credential", "apikey", "session"];
-/// A parameter with one of these names is a credential.
+/// A parameter with one of these names is a credential, too.
 const CREDENTIAL_NAMES: [&str; 6] = ["sig", "key", "auth", "authorization", "code", "jwt"];
 
 /// The query with each credential masked.
@@ -23,10 +20,7 @@ pub(super) fn masked(query: &str) -> String {
 }
 
 fn is_credential(name: &str) -> bool {
-    let name: String = name.chars().filter(|c| !['-', '_', '.'].contains(c)).collect();
-    let name = name.to_ascii_lowercase();
-    CREDENTIAL_NAMES.contains(&name.as_str())
-        || CREDENTIAL_WORDS.iter().any(|word| name.contains(word))
+    CREDENTIAL_NAMES.iter().any(|it| it.eq_ignore_ascii_case(name)) || names_credential(name)
 }
 
 #[cfg(test)]
