@@ -141,15 +141,15 @@ impl Connections {
     }
 
     /// The reports of a failed test for the steps after its create. They may read from Test Manager
-    /// until `until`, if the connector asks for test data. If the settings of the report cannot be
-    /// read any more, they never do, because the settings say which texts must be masked.
+    /// until `read_until`, if the connector asks for test data. If the settings of the report cannot
+    /// be read any more, they never do, because the settings say which texts must be masked.
     #[must_use]
     pub fn later_reports(
         &self,
         active: &Arc<ActiveConnection>,
         connector: &Connector,
         test: &FailedTest,
-        until: Instant,
+        read_until: Instant,
     ) -> LaterReports {
         let settings = ReportSettings::read(&active.connection.report);
         let asks = reads_test_data(active, connector) && settings.is_ok();
@@ -158,7 +158,7 @@ impl Connections {
         let report = |settings| {
             let test_manager = &self.deps.test_manager;
             let source = asks.then(|| test_manager.source(active, test, &limits)).flatten();
-            TestReport::new(test.clone(), settings, source, until)
+            TestReport::new(test.clone(), settings, source, read_until)
         };
         LaterReports { of_comment: report(settings), of_files: report(only_files) }
     }

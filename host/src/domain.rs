@@ -45,7 +45,7 @@ pub use connection::{
 pub use counts::{CountTooLarge, Counts, PROJECT_CHARS_MAX};
 pub use defect::{
     Claimed, ConnectionSnapshot, CurrentDefect, DecidedDoubt, Decision, Defect, DefectId,
-    DefectRecord, DefectState, DoubtfulDefect, Lease, SearchEnd, SentWrites, Verdict,
+    DefectRecord, DefectState, DoubtfulDefect, Lease, NotCreated, SearchEnd, SentWrites, Verdict,
 };
 pub use doubt::{Doubt, Next, Unresolvable, Waits};
 pub use event::{
@@ -57,8 +57,8 @@ pub use follow_up::{
     Recurrence,
 };
 pub use journal::{
-    Effect, FirstWrite, Journal, NotJournaled, WriteAnswer, WriteClass, WriteRecord, sent_writes,
-    verdict, was_confirmed,
+    Effect, FirstWrite, Journal, NotJournaled, WriteAnswer, WriteClass, WriteRecord,
+    confirmed_or_nothing_sent, sent_writes, verdict,
 };
 pub use limits::{Limit, LimitError, Limits};
 pub use nearest::nearest;

@@ -15,7 +15,7 @@ use crate::config::Config;
 use crate::connections::{Unstored, activate};
 use crate::domain::{
     Call, ConnectorFault, FailedTest, Grants, Journal, Limits, Marker, Refusal, RunReport,
-    WriteRecord, was_confirmed,
+    WriteRecord, confirmed_or_nothing_sent,
 };
 use crate::egress::{ActiveConnection, Recorder, Replay, Tape, TapeError};
 use crate::manifest::missing_grants;
@@ -222,7 +222,7 @@ fn confirmed(
     writes: &[WriteRecord],
 ) -> Result<ExportAnswer, Refusal> {
     match outcome {
-        Ok(ExportAnswer::Defect(defect)) if !was_confirmed(writes) => {
+        Ok(ExportAnswer::Defect(defect)) if !confirmed_or_nothing_sent(writes) => {
             let why = format!(
                 "it returned the defect {:?}, but the tracker confirmed no write",
                 defect.key

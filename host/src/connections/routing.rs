@@ -97,7 +97,7 @@ pub(super) async fn first_fit<'r>(
     rules: &'r [RoutingRule],
     test: &FailedTest,
     source: Option<&dyn Source>,
-    deadline: Instant,
+    read_until: Instant,
 ) -> Routing<'r> {
     let mut asked = BTreeSet::new();
     let mut data = TestData::of(test);
@@ -106,7 +106,7 @@ pub(super) async fn first_fit<'r>(
         if !needed.is_subset(&asked) {
             asked.extend(needed);
             match source {
-                Some(source) => data = source.fetch(&asked, deadline).await,
+                Some(source) => data = source.fetch(&asked, read_until).await,
                 None => data.gaps = vec![not_set_up()],
             }
         }
@@ -124,15 +124,15 @@ fn not_set_up() -> Gap {
 
 impl Connections {
     /// Prepares the failed test for a run of `create`. Data for the rules is fetched now; the
-    /// connector's report fetches its data later, when the connector uses it. Both end at `until`.
-    /// If the settings of the report cannot be read any more, no data is fetched, because they say
+    /// connector's report fetches its data later, when the connector uses it. Both end at
+    /// `read_until`. If the settings of the report cannot be read any more, no data is fetched, because they say
     /// which texts must be masked.
     pub async fn route(
         &self,
         active: &Arc<ActiveConnection>,
         connector: &Connector,
         test: &FailedTest,
-        until: Instant,
+        read_until: Instant,
     ) -> RoutedTest {
         let (connection, manifest) = (&active.connection, connector.manifest());
         let read = ReportSettings::read(&connection.report);
@@ -147,13 +147,13 @@ impl Connections {
         let source = (asks || routes)
             .then(|| self.deps.test_manager.source(active, test, &limits))
             .flatten();
-        let routing = first_fit(&settings.routing, test, source.as_deref(), until).await;
+        let routing = first_fit(&settings.routing, test, source.as_deref(), read_until).await;
         let active = record.apply(&routing, active, manifest);
         if !asks {
             record.calls = source.iter().flat_map(|source| source.calls()).collect();
         }
         let (source, notes) = (source.filter(|_| asks), record.notes.clone());
-        let report = TestReport::new(test.clone(), settings, source, until).with_notes(notes);
+        let report = TestReport::new(test.clone(), settings, source, read_until).with_notes(notes);
         RoutedTest { active, report, record }
     }
 }

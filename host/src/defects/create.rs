@@ -13,8 +13,8 @@ use tokio::time::{Instant, sleep, timeout_at};
 use crate::connections::Asker;
 use crate::domain::{
     Claimed, Connection, DefectId, DoubtfulDefect, Event, EventId, FailedTest, Lease, LogLevel,
-    LogLine, Marker, Next, OnRecurrence, OutcomeCode, Recurrence, Refusal, SearchEnd, SentWrites,
-    Unresolvable, Verdict, WriteClass, WriteRecord, after, verdict,
+    LogLine, Marker, Next, NotCreated, OnRecurrence, OutcomeCode, Recurrence, Refusal, SearchEnd,
+    Unresolvable, Verdict, WriteRecord, after, verdict,
 };
 use crate::egress::ActiveConnection;
 use crate::runtime::{Connector, RunEnd};
@@ -47,17 +47,18 @@ impl Defects {
         event: Event,
     ) -> Answer {
         let connection = &active.connection;
-        let after_ms = self.deps.connections.limits(connection).create_answer_ms;
-        let deadline = Instant::now() + Duration::from_millis(after_ms);
+        let limits = self.deps.connections.limits(connection);
+        let deadline = AnswerDeadline::after(limits.create_answer_ms);
         let answer = if connection.paused {
             Err(Refusal::Paused)
         } else {
             match self.deps.store.known_defect(connection.id, &test) {
                 Some((id, defect)) => Ok(CreateAnswer::new(id, defect, OutcomeCode::Repeated)),
-                None => self.join_or_start(active, test, event, deadline, after_ms).await,
+                None => self.join_or_start(active, test, event, deadline).await,
             }
         };
-        self.deps.connections.record_answer(connection.id, &answer);
+        let (directory, now) = (self.deps.connections.directory(), self.deps.clock.now());
+        directory.record_answer(connection.id, &answer, now);
         answer
     }
 
@@ -68,25 +69,49 @@ impl Defects {
         active: &Arc<ActiveConnection>,
         test: FailedTest,
         event: Event,
-        deadline: Instant,
-        after_ms: u64,
+        deadline: AnswerDeadline,
     ) -> Answer {
         let id = event.id;
         self.deps.store.record_event(event);
         let start = || {
             let (deps, active, test) = (self.deps.clone(), Arc::clone(active), test.clone());
-            async move { run(&deps, &active, &test, id, deadline, after_ms).await }
+            async move { run(&deps, &active, &test, id, deadline).await }
         };
         let flight =
             self.in_flight.join_or_start(active.connection.id, &test, &self.deps.tasks, start);
         let joined = flight.is_joined();
         // `None`: the deadline passed, or the run panicked.
-        let answer = timeout_at(deadline, flight.result()).await.ok().flatten();
-        let mut answer = answer.unwrap_or(Err(Refusal::DeadlineExceeded { after_ms }))?;
+        let answer = timeout_at(deadline.at, flight.result()).await.ok().flatten();
+        let mut answer = answer.unwrap_or_else(|| Err(deadline.refusal()))?;
         if joined {
             answer.how = OutcomeCode::Repeated;
         }
         Ok(answer)
+    }
+}
+
+/// The deadline of an event's answer.
+#[derive(Clone, Copy)]
+struct AnswerDeadline {
+    at: Instant,
+    /// How long after the request it is.
+    after_ms: u64,
+}
+
+impl AnswerDeadline {
+    fn after(after_ms: u64) -> Self {
+        Self { at: Instant::now() + Duration::from_millis(after_ms), after_ms }
+    }
+
+    fn refusal(self) -> Refusal {
+        Refusal::DeadlineExceeded { after_ms: self.after_ms }
+    }
+
+    /// Until when the rules and the report may read from Test Manager: half of the time is left for
+    /// the tracker.
+    fn read_until(self) -> Instant {
+        let half = Duration::from_millis(self.after_ms / 2);
+        self.at.checked_sub(half).unwrap_or(self.at)
     }
 }
 
@@ -97,6 +122,9 @@ enum Attempt {
     /// Try again at this instant, or after a growing pause. If no time is left, `refusal` is the
     /// answer.
     Again { refusal: Refusal, at: Option<Timestamp> },
+    /// This event's own run sent a write and returned no defect, for this reason. From now on this
+    /// event only searches for the defect; this is its answer unless a search finds one.
+    SearchAfterWrite(Refusal),
 }
 
 /// Claims the failed test and does what its row requires. Repeats this until there is an answer or
@@ -106,36 +134,28 @@ async fn run(
     active: &Arc<ActiveConnection>,
     test: &FailedTest,
     event: EventId,
-    deadline: Instant,
-    after_ms: u64,
+    deadline: AnswerDeadline,
 ) -> Answer {
     // Selected once, so that the whole event uses one version.
     let connector = match defects_connector(deps, &active.connection) {
         Ok(connector) => connector,
         Err(refusal) => return stored_defect(deps, active, test, refusal).await,
     };
-    let half = Duration::from_millis(after_ms / 2);
-    let mut run = CreateEvent {
-        deps,
-        active,
-        connector,
-        test,
-        event,
-        after_ms,
-        ask_until: deadline.checked_sub(half).unwrap_or(deadline),
-        waited_for: None,
-        own_refusal: None,
-    };
+    let mut event =
+        CreateEvent { deps, active, connector, test, event, deadline, waited_for: None };
+    // The refusal of this event's own run, if that run sent a write.
+    let mut own_refusal = None;
     let mut pause = WAIT_MIN;
     loop {
-        let (refusal, at) = match run.attempt().await {
-            Attempt::Done(Err(refusal)) => return Err(run.own_refusal.unwrap_or(refusal)),
-            Attempt::Done(answer) => return answer,
+        let (refusal, at) = match event.attempt(own_refusal.as_ref()).await {
+            Attempt::Done(Ok(answer)) => return Ok(answer),
+            Attempt::Done(Err(refusal)) => return Err(own_refusal.unwrap_or(refusal)),
             Attempt::Again { refusal, at } => (refusal, at),
+            Attempt::SearchAfterWrite(refusal) => (own_refusal.insert(refusal).clone(), None),
         };
         let wait = at.map_or(pause, |at| duration_until(at, deps.clock.now()));
-        if Instant::now() + wait >= deadline {
-            return Err(run.own_refusal.unwrap_or(refusal));
+        if Instant::now() + wait >= deadline.at {
+            return Err(own_refusal.unwrap_or(refusal));
         }
         sleep(wait).await;
         pause = (pause * 2).min(WAIT_MAX);
@@ -176,19 +196,15 @@ struct CreateEvent<'a> {
     connector: Arc<Connector>,
     test: &'a FailedTest,
     event: EventId,
-    after_ms: u64,
-    /// Until when the rules and the report may read from Test Manager.
-    ask_until: Instant,
+    deadline: AnswerDeadline,
     /// The fence of another event's run that this event waits for.
     waited_for: Option<i64>,
-    /// The refusal of this event's own run, if that run had sent a write. From then on, this event
-    /// only searches.
-    own_refusal: Option<Refusal>,
 }
 
 impl CreateEvent<'_> {
-    /// Claims the row once and does what it requires.
-    async fn attempt(&mut self) -> Attempt {
+    /// Claims the row once and does what it requires. If `own_refusal` is set, this event's own run
+    /// has sent a write.
+    async fn attempt(&mut self, own_refusal: Option<&Refusal>) -> Attempt {
         if let Err(error) = self.deps.restart_waits_if_clock_stepped().await {
             return Attempt::Done(Err(Refusal::StoreUnavailable(error.to_string())));
         }
@@ -216,13 +232,18 @@ impl CreateEvent<'_> {
             }
             Ok(Claimed::Busy { fence }) => {
                 self.waited_for = Some(fence);
-                Attempt::Again { refusal: self.deadline_refusal(), at: None }
+                Attempt::Again { refusal: self.deadline.refusal(), at: None }
             }
-            Ok(Claimed::Create { lease, marker, .. }) => self.create_once(lease, &marker).await,
+            Ok(Claimed::Create { lease, marker, .. }) => {
+                self.create_and_store(self.leased(lease), &marker).await
+            }
             // In boxes: these are rare, and their futures are large.
-            Ok(Claimed::Recurs(recurrence)) => Box::pin(self.recur(*recurrence)).await,
+            Ok(Claimed::Recurs(recurrence)) => {
+                let leased = self.leased(recurrence.lease.clone());
+                Box::pin(self.recur(leased, *recurrence)).await
+            }
             Ok(Claimed::WaitsForFirst(first)) => waits_for_first(Some(first)),
-            Ok(Claimed::Search(doubtful)) => Box::pin(self.search(&doubtful)).await,
+            Ok(Claimed::Search(doubtful)) => Box::pin(self.search(&doubtful, own_refusal)).await,
         }
     }
 
@@ -241,9 +262,7 @@ impl CreateEvent<'_> {
 
     /// Answers with the defect of an earlier failure, if that defect is open or may be opened
     /// again. Otherwise creates another defect. The comment is added later, in the background.
-    async fn recur(&mut self, recurrence: Recurrence) -> Attempt {
-        let connector = Arc::clone(&self.connector);
-        let leased = self.leased(recurrence.lease.clone(), &connector);
+    async fn recur(&self, leased: LeasedDefect<'_>, recurrence: Recurrence) -> Attempt {
         match leased.still_open(&recurrence).await {
             Ok(Some(defect)) => {
                 let original = recurrence.original;
@@ -257,22 +276,26 @@ impl CreateEvent<'_> {
                     Err(error) => self.not_stored(&error),
                 }
             }
-            Ok(None) => self.create_anew(&leased, recurrence).await,
+            Ok(None) => self.create_instead_of_closed(leased, recurrence).await,
             Err(refusal) => {
                 let refusal = Box::new(refusal);
                 let refusal = Refusal::EarlierDefect { refusal, first: recurrence.original };
-                self.fail(&leased, refusal, None).await
+                self.fail(&leased, NotCreated::nothing_sent(refusal)).await
             }
         }
     }
 
     /// Creates another defect, because the defect of the earlier failure is closed or gone. If
     /// another failure of the test case has a new one or is creating one, this one waits.
-    async fn create_anew(&mut self, leased: &LeasedDefect<'_>, recurrence: Recurrence) -> Attempt {
-        let Recurrence { lease, marker, latest, .. } = recurrence;
+    async fn create_instead_of_closed(
+        &self,
+        leased: LeasedDefect<'_>,
+        recurrence: Recurrence,
+    ) -> Attempt {
+        let Recurrence { marker, latest, .. } = recurrence;
         let (now, open) = (self.deps.clock.now(), self.open_rows());
-        match self.deps.store.create_anew(&lease, latest, &open, now).await {
-            Ok(true) => self.create_once(lease, &marker).await,
+        match self.deps.store.create_anew(&leased.lease, latest, &open, now).await {
+            Ok(true) => self.create_and_store(leased, &marker).await,
             Ok(false) => {
                 leased.give_back().await;
                 waits_for_first(None)
@@ -282,23 +305,21 @@ impl CreateEvent<'_> {
     }
 
     /// Runs `create`, then moves the row according to the host's own record of the run's writes.
-    async fn create_once(&mut self, lease: Lease, marker: &Marker) -> Attempt {
-        let connector = Arc::clone(&self.connector);
-        let mut leased = self.leased(lease, &connector);
-        let RunEnd { outcome, mut report, writes } =
-            match leased.run_create(self.test, marker, self.ask_until).await {
-                Ok(end) => end,
-                // No run was started, so nothing was sent.
-                Err(refusal) => return self.fail(&leased, refusal, None).await,
-            };
-        if outcome.is_ok() && !writes.iter().any(WriteRecord::was_sent) {
+    async fn create_and_store(&self, mut leased: LeasedDefect<'_>, marker: &Marker) -> Attempt {
+        let run = leased.route_and_create(self.test, marker, self.deadline.read_until()).await;
+        let RunEnd { outcome, mut report, writes } = match run {
+            Ok(end) => end,
+            // No run was started.
+            Err(refusal) => return self.fail(&leased, NotCreated::nothing_sent(refusal)).await,
+        };
+        let was_sent = writes.iter().any(WriteRecord::was_sent);
+        if outcome.is_ok() && !was_sent {
             report.log.push(write_not_journaled(report.usage.run_ms));
         }
         self.deps.store.record_run(self.event, report);
         match verdict(outcome, &writes) {
-            Verdict::NotCreated { refusal, sent } => self.fail(&leased, refusal, sent).await,
-            Verdict::Created(defect) | Verdict::Found(defect) | Verdict::Recurs { defect, .. } => {
-                if writes.iter().any(WriteRecord::was_sent) {
+            Ok(defect) => {
+                if was_sent {
                     let now = self.deps.clock.since_boot();
                     self.deps.process.index_lags.watch(&leased.active.connection, marker, now);
                 }
@@ -306,41 +327,32 @@ impl CreateEvent<'_> {
                 let id = leased.lease.defect;
                 Attempt::Done(Ok(CreateAnswer::new(id, defect, OutcomeCode::Created)))
             }
+            Err(not_created) => self.fail(&leased, not_created).await,
         }
     }
 
-    /// Stores that the run returned no defect. If it sent a write that was not refused, this event
-    /// only searches from now on.
-    async fn fail(
-        &mut self,
-        leased: &LeasedDefect<'_>,
-        refusal: Refusal,
-        sent: Option<SentWrites>,
-    ) -> Attempt {
-        let verdict = Verdict::NotCreated { refusal: refusal.clone(), sent: sent.clone() };
-        let stored = leased.store_outcome(&verdict).await;
-        let wrote = sent.is_some();
-        let Some(sent) = sent.filter(|sent| sent.class != WriteClass::Refused) else {
-            return match stored {
-                Ok(()) => Attempt::Done(Err(refusal)),
-                Err(error) => {
-                    self.own_refusal = wrote.then_some(refusal);
-                    self.not_stored(&error)
-                }
-            };
-        };
-        let refusal = Refusal::AfterWrite { refusal: Box::new(refusal), write: sent.reason };
-        self.own_refusal = Some(refusal.clone());
+    /// Stores that the run returned no defect. From now on this event only searches if the run sent
+    /// a write that the tracker did not refuse, or any write if another run has taken over the row.
+    async fn fail(&self, leased: &LeasedDefect<'_>, not_created: NotCreated) -> Attempt {
+        let stored = leased.store_outcome(&not_created.clone().into()).await;
+        let (was_sent, may_exist) = (not_created.sent.is_some(), not_created.may_exist());
+        let refusal = not_created.into_refusal();
         match stored {
-            Ok(()) | Err(StoreError::Fenced) => Attempt::Again { refusal, at: None },
-            Err(_) => Attempt::Done(Err(refusal)),
+            Err(error) if !was_sent => self.not_stored(&error),
+            Err(StoreError::Fenced) => Attempt::SearchAfterWrite(refusal),
+            Ok(()) if may_exist => Attempt::SearchAfterWrite(refusal),
+            Ok(()) | Err(_) => Attempt::Done(Err(refusal)),
         }
     }
 
-    /// Searches for a defect in doubt, and creates it if the rules allow it.
-    async fn search(&mut self, doubtful: &DoubtfulDefect) -> Attempt {
-        let connector = Arc::clone(&self.connector);
-        let leased = self.leased(doubtful.lease.clone(), &connector);
+    /// Searches for a defect in doubt, and creates it if the rules allow it. Creates nothing after a
+    /// write of this event's own run.
+    async fn search(
+        &self,
+        doubtful: &DoubtfulDefect,
+        own_refusal: Option<&Refusal>,
+    ) -> Attempt {
+        let leased = self.leased(doubtful.lease.clone());
         let (next, refusal) = match leased.search(doubtful).await {
             SearchResult::Found(oldest, others) => {
                 leased.store_known(Verdict::Found(oldest.clone())).await;
@@ -350,11 +362,11 @@ impl CreateEvent<'_> {
             SearchResult::NotFound(next, refusal) => (next, refusal),
         };
         match next {
-            Next::Create | Next::CreateIfSearchWorks => match self.own_refusal.clone() {
-                None => self.create_after_doubt(&leased).await,
+            Next::Create | Next::CreateIfSearchWorks => match own_refusal {
+                None => self.create_after_search(leased).await,
                 Some(refusal) => {
                     leased.end_search(SearchEnd::DoubtEnded).await;
-                    Attempt::Done(Err(refusal))
+                    Attempt::Done(Err(refusal.clone()))
                 }
             },
             Next::SearchAt(at) => {
@@ -363,7 +375,7 @@ impl CreateEvent<'_> {
             }
             Next::TryLater => {
                 leased.give_back().await;
-                Attempt::Done(Err(refusal.unwrap_or_else(|| self.deadline_refusal())))
+                Attempt::Done(Err(refusal.unwrap_or_else(|| self.deadline.refusal())))
             }
             Next::NeedsPerson(why) => {
                 let reason = doubtful.because(&why);
@@ -378,23 +390,30 @@ impl CreateEvent<'_> {
         }
     }
 
-    /// Creates the defect after the doubt ended without one. If the test is a recurrence by now,
-    /// continues with the earlier failure's defect.
-    async fn create_after_doubt(&mut self, leased: &LeasedDefect<'_>) -> Attempt {
+    /// Creates the defect after a search that counts found none. If the test is a recurrence by
+    /// now, continues with the earlier failure's defect.
+    async fn create_after_search(&self, leased: LeasedDefect<'_>) -> Attempt {
         let (store, now) = (&self.deps.store, self.deps.clock.now());
         let open = self.open_rows();
         let recurs = self.recurs().then_some(open.as_slice());
         match store.back_to_intent(&leased.lease, recurs, now).await {
-            Ok(Claimed::Create { lease, marker, .. }) => self.create_once(lease, &marker).await,
-            Ok(Claimed::Recurs(recurrence)) => self.recur(*recurrence).await,
-            Ok(other) => {
+            Ok(Claimed::Create { marker, .. }) => self.create_and_store(leased, &marker).await,
+            Ok(Claimed::Recurs(recurrence)) => self.recur(leased, *recurrence).await,
+            Ok(Claimed::WaitsForFirst(first)) => {
                 // Give the lease back, so that other failures of the test case do not wait for this
                 // one.
                 leased.end_search(SearchEnd::DoubtEnded).await;
-                waits_for_first(match other {
-                    Claimed::WaitsForFirst(first) => Some(first),
-                    _ => None,
-                })
+                waits_for_first(Some(first))
+            }
+            // No answer of `back_to_intent`, which keeps this lease. The next attempt claims again.
+            Ok(
+                Claimed::Search(_)
+                | Claimed::Created { .. }
+                | Claimed::Busy { .. }
+                | Claimed::Ended { .. },
+            ) => {
+                leased.give_back().await;
+                Attempt::Again { refusal: self.deadline.refusal(), at: None }
             }
             Err(error) => self.not_stored(&error),
         }
@@ -421,24 +440,17 @@ impl CreateEvent<'_> {
     /// taken over, and the next attempt reads its result.
     fn not_stored(&self, error: &StoreError) -> Attempt {
         match error {
-            StoreError::Fenced => Attempt::Again { refusal: self.deadline_refusal(), at: None },
+            StoreError::Fenced => Attempt::Again { refusal: self.deadline.refusal(), at: None },
             _ => Attempt::Done(Err(Refusal::StoreUnavailable(error.to_string()))),
         }
     }
 
     /// The leased row, with everything that the runs of this event need.
-    fn leased<'c>(&self, lease: Lease, connector: &'c Arc<Connector>) -> LeasedDefect<'c>
-    where
-        Self: 'c,
-    {
-        let Self { deps, active, event, .. } = self;
+    fn leased(&self, lease: Lease) -> LeasedDefect<'_> {
+        let Self { deps, active, connector, event, .. } = self;
         let open = Arc::new(deps.process.open(lease.defect));
         let (active, event, asker, attached) = (Arc::clone(active), *event, Asker::Event, false);
         LeasedDefect { deps, active, connector, lease, event, asker, open, attached }
-    }
-
-    fn deadline_refusal(&self) -> Refusal {
-        Refusal::DeadlineExceeded { after_ms: self.after_ms }
     }
 }
 

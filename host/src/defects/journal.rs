@@ -56,9 +56,15 @@ impl WriteJournal {
         })
     }
 
-    /// Returns the reason why the host itself refused the last write, and forgets it.
-    pub(super) fn take_refusal(&self) -> Option<Refusal> {
-        self.refused.lock().take()
+    /// The outcome of the run. If the host itself refused the last write, an error that the connector
+    /// then returned only reports this, so the host's reason takes its place. A returned value and a
+    /// fault of the connector stay.
+    pub(super) fn outcome_of_run<T>(&self, outcome: Result<T, Refusal>) -> Result<T, Refusal> {
+        match (outcome, self.refused.lock().take()) {
+            (Err(fault @ Refusal::ConnectorFault(_)), _) => Err(fault),
+            (Err(_), Some(refused)) => Err(refused),
+            (outcome, _) => outcome,
+        }
     }
 
     /// A warning if the first write of the run does not contain the marker.

@@ -29,7 +29,7 @@ const STORE_RETRY: Duration = Duration::from_millis(500);
 /// A leased row, with everything that its runs need.
 pub(super) struct LeasedDefect<'a> {
     pub(super) deps: &'a Dependencies,
-    /// The connection. From [`Self::run_create`] on, it has the settings of that run.
+    /// The connection. From [`Self::route_and_create`] on, it has the settings of that run.
     pub(super) active: Arc<ActiveConnection>,
     pub(super) connector: &'a Arc<Connector>,
     pub(super) lease: Lease,
@@ -55,17 +55,17 @@ impl LeasedDefect<'_> {
     }
 
     /// Runs `create` with the settings that the routing rules select, and journals its writes under
-    /// the lease. The rules may read from Test Manager until `ask_until`.
-    pub(super) async fn run_create(
+    /// the lease. The rules and the report may read from Test Manager until `read_until`.
+    pub(super) async fn route_and_create(
         &mut self,
         test: &FailedTest,
         marker: &Marker,
-        ask_until: Instant,
+        read_until: Instant,
     ) -> Result<RunEnd<Defect>, Refusal> {
         self.allow(Call::Create)?;
         let connections = Arc::clone(&self.deps.connections);
-        let routing = connections.route(&self.active, self.connector, test, ask_until);
-        let routed = self.while_renewing(CancellationToken::new(), routing).await;
+        let routing = connections.route(&self.active, self.connector, test, read_until);
+        let routed = self.while_reading(routing).await;
         self.active = routed.active;
         let purpose = Purpose::Create(self.snapshot_now()?);
         let (sandbox, report) = (&self.deps.sandbox, Arc::new(routed.report));
@@ -113,12 +113,7 @@ impl LeasedDefect<'_> {
         let stop = run.stop.clone();
         let run = start(run, Arc::clone(&journal) as Arc<dyn Journal>);
         let mut end = self.while_renewing(stop, run).await;
-        if let (Some(refusal), Err(reported)) = (journal.take_refusal(), &end.outcome)
-            && !matches!(reported, Refusal::ConnectorFault(_))
-        {
-            // The connector reports the host's own refusal; it is not the connector's error.
-            end.outcome = Err(refusal);
-        }
+        end.outcome = journal.outcome_of_run(end.outcome);
         if call == Call::Create
             && let Some(message) = journal.warning()
         {
@@ -234,7 +229,7 @@ impl LeasedDefect<'_> {
         }
     }
 
-    /// Renews the lease while data is read for the steps of a defect.
+    /// Renews the lease while data is read from Test Manager.
     pub(super) async fn while_reading<T>(&self, read: impl Future<Output = T>) -> T {
         self.while_renewing(CancellationToken::new(), read).await
     }

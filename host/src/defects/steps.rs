@@ -10,8 +10,8 @@ use tokio::time::Instant;
 
 use crate::domain::{
     Call, ConnectorFault, CurrentDefect, Doubt, DueFollowUps, FollowUp, FollowUpEnd, FollowUpStep,
-    Journal, Marker, Next, OutcomeCode, Refusal, SentWrites, Unresolvable, WriteClass, sent_writes,
-    was_confirmed,
+    Journal, Marker, Next, OutcomeCode, Refusal, SentWrites, Unresolvable, WriteClass, confirmed_or_nothing_sent,
+    sent_writes,
 };
 use crate::egress::ActiveConnection;
 use crate::runtime::{Run, RunEnd, TestReport};
@@ -61,8 +61,8 @@ impl<'a> DefectSteps<'a> {
         };
         let connections = &leased.deps.connections;
         let limits = connections.limits(&active.connection);
-        let until = Instant::now() + Duration::from_millis(limits.run_ms).saturating_mul(2);
-        let reports = connections.later_reports(&active, leased.connector, &due.test, until);
+        let read_until = Instant::now() + Duration::from_millis(limits.run_ms).saturating_mul(2);
+        let reports = connections.later_reports(&active, leased.connector, &due.test, read_until);
         let (report, files) = (Arc::new(reports.of_comment), Arc::new(reports.of_files));
         Ok(Self { leased, due, active, report, files, current })
     }
@@ -254,7 +254,7 @@ impl<'a> DefectSteps<'a> {
         };
         self.leased.deps.store.record_run(self.leased.event, report);
         let refusal = match outcome {
-            Ok(()) if was_confirmed(&writes) => return DONE,
+            Ok(()) if confirmed_or_nothing_sent(&writes) => return DONE,
             Ok(()) => Refusal::ConnectorFault(ConnectorFault::Contract(
                 "it returned ok, but the tracker confirmed no write".to_owned(),
             )),

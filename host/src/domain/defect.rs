@@ -197,6 +197,47 @@ pub enum Verdict {
     },
 }
 
+/// The end of a run that returned no defect.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NotCreated {
+    /// Explains why the run returned no defect.
+    pub refusal: Refusal,
+    /// The writes of the run; absent if none was sent.
+    pub sent: Option<SentWrites>,
+}
+
+impl NotCreated {
+    /// The end of a run that sent no write, or that was not started.
+    #[must_use]
+    pub fn nothing_sent(refusal: Refusal) -> Self {
+        Self { refusal, sent: None }
+    }
+
+    /// Whether the tracker may have the defect: a write was sent, and it did not refuse all of them.
+    #[must_use]
+    pub fn may_exist(&self) -> bool {
+        self.sent.as_ref().is_some_and(|sent| sent.class != WriteClass::Refused)
+    }
+
+    /// The refusal for the tester, with the write if the defect may exist.
+    #[must_use]
+    pub fn into_refusal(self) -> Refusal {
+        let may_exist = self.may_exist();
+        match self.sent {
+            Some(sent) if may_exist => {
+                Refusal::AfterWrite { refusal: Box::new(self.refusal), write: sent.reason }
+            }
+            _ => self.refusal,
+        }
+    }
+}
+
+impl From<NotCreated> for Verdict {
+    fn from(NotCreated { refusal, sent }: NotCreated) -> Self {
+        Self::NotCreated { refusal, sent }
+    }
+}
+
 /// A summary of the writes that a run sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SentWrites {

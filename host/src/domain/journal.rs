@@ -4,7 +4,7 @@
 use async_trait::async_trait;
 use jiff::Timestamp;
 
-use super::{ConnectorFault, Defect, Marker, Refusal, SentWrites, Verdict, string_enum};
+use super::{ConnectorFault, Defect, Marker, NotCreated, Refusal, SentWrites, string_enum};
 
 string_enum! {
     /// The effect of a request in the tracker.
@@ -153,12 +153,18 @@ impl WriteRecord {
     }
 }
 
-/// Decides how a finished run of `create` changes the row. The host's own record of writes decides,
-/// never only the guest's result: a returned defect counts only if [`was_confirmed`].
-#[must_use]
-pub fn verdict(outcome: Result<Defect, Refusal>, writes: &[WriteRecord]) -> Verdict {
+/// Decides whether a finished run of `create` has created the defect. The host's own record of
+/// writes decides, never only the guest's result: a returned defect counts only if
+/// [`confirmed_or_nothing_sent`].
+///
+/// # Errors
+/// The run counts as one without a defect.
+pub fn verdict(
+    outcome: Result<Defect, Refusal>,
+    writes: &[WriteRecord],
+) -> Result<Defect, NotCreated> {
     let refusal = match outcome {
-        Ok(defect) if was_confirmed(writes) => return Verdict::Created(defect),
+        Ok(defect) if confirmed_or_nothing_sent(writes) => return Ok(defect),
         Ok(defect) => Refusal::ConnectorFault(ConnectorFault::Contract(format!(
             "it returned the defect {:?}, but the tracker confirmed no write",
             defect.key
@@ -166,12 +172,12 @@ pub fn verdict(outcome: Result<Defect, Refusal>, writes: &[WriteRecord]) -> Verd
         Err(refusal) => refusal,
     };
     let sent = sent_writes(&refusal, writes);
-    Verdict::NotCreated { refusal, sent }
+    Err(NotCreated { refusal, sent })
 }
 
 /// Whether a write was answered 2xx or 3xx, or no write was sent.
 #[must_use]
-pub fn was_confirmed(writes: &[WriteRecord]) -> bool {
+pub fn confirmed_or_nothing_sent(writes: &[WriteRecord]) -> bool {
     let mut sent = writes.iter().filter(|write| write.was_sent()).peekable();
     let confirms = |write: &WriteRecord| matches!(write.answer, WriteAnswer::Status(200..=399));
     sent.peek().is_none() || sent.any(confirms)
@@ -219,12 +225,7 @@ mod tests {
 
     /// Returns the summary of the writes after a run that ended with this outcome.
     fn sent_after(outcome: Result<Defect, Refusal>, writes: &[WriteRecord]) -> Option<SentWrites> {
-        match verdict(outcome, writes) {
-            Verdict::NotCreated { sent, .. } => sent,
-            Verdict::Created(_) | Verdict::Found(_) | Verdict::Recurs { .. } => {
-                panic!("it counts as created")
-            }
-        }
+        verdict(outcome, writes).expect_err("it counts as created").sent
     }
 
     fn class_of(answer: WriteAnswer, refusal: Refusal) -> Option<WriteClass> {
@@ -263,12 +264,12 @@ mod tests {
     }
 
     #[test]
-    fn a_returned_defect_counts_only_if_a_write_was_confirmed_or_none_was_sent() {
+    fn a_returned_defect_counts_only_if_a_write_was_confirmed_or_nothing_was_sent() {
         for confirmed in [200, 201, 203, 302] {
             let writes = [write(WriteAnswer::Status(confirmed), 1)];
-            assert_eq!(verdict(Ok(defect()), &writes), Verdict::Created(defect()), "{confirmed}");
+            assert_eq!(verdict(Ok(defect()), &writes), Ok(defect()), "{confirmed}");
         }
-        assert_eq!(verdict(Ok(defect()), &[]), Verdict::Created(defect()));
+        assert_eq!(verdict(Ok(defect()), &[]), Ok(defect()));
         for status in [404, 422, 500] {
             let sent = sent_after(Ok(defect()), &[write(WriteAnswer::Status(status), 1)]);
             assert!(sent.is_some(), "{status}");

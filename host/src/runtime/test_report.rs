@@ -24,7 +24,7 @@ pub struct TestReport {
     /// Reads from Test Manager; `None` if the connection has no settings for it, or may not read.
     source: Option<Arc<dyn Source>>,
     /// Until when data may be fetched from Test Manager.
-    deadline: Instant,
+    read_until: Instant,
     /// Notes for people, at the end of the texts.
     notes: Vec<String>,
     rendered: OnceCell<Report>,
@@ -47,7 +47,7 @@ impl TestReport {
         test: FailedTest,
         settings: ReportSettings,
         source: Option<Arc<dyn Source>>,
-        deadline: Instant,
+        read_until: Instant,
     ) -> Self {
         let (notes, rendered, calls_taken, sent) = Default::default();
         let (later_gaps, gaps_taken, first_gap) = Default::default();
@@ -55,7 +55,7 @@ impl TestReport {
             test,
             settings,
             source,
-            deadline,
+            read_until,
             notes,
             rendered,
             calls_taken,
@@ -96,8 +96,8 @@ impl TestReport {
     /// of the run.
     async fn fetch(&self) -> TestData {
         let Some(source) = self.source.clone() else { return TestData::of(&self.test) };
-        let (subjects, deadline) = (self.settings.subjects(), self.deadline);
-        let fetching = async move { source.fetch(&subjects, deadline).await };
+        let (subjects, read_until) = (self.settings.subjects(), self.read_until);
+        let fetching = async move { source.fetch(&subjects, read_until).await };
         let fetched = AbortOnDropHandle::new(tokio::spawn(fetching)).await;
         let data = fetched.unwrap_or_else(|error| {
             let (what, why) = ("everything of Test Manager".to_owned(), error.to_string());
@@ -166,7 +166,7 @@ impl TestReport {
             return Ok(Bytes::copy_from_slice(log.as_bytes()));
         }
         match &self.source {
-            Some(source) => source.download(attachment, bytes_max, self.deadline).await,
+            Some(source) => source.download(attachment, bytes_max, self.read_until).await,
             None => Err(Gap { what: what(), why: "Test Manager is not set up".to_owned() }),
         }
     }
@@ -177,7 +177,7 @@ impl TestReport {
     /// The subject could not be fetched or masked.
     pub(super) async fn subject_json(&self, subject: Subject) -> Result<Option<String>, Gap> {
         let Some(source) = &self.source else { return Ok(None) };
-        let json = source.subject_json(subject, self.deadline).await;
+        let json = source.subject_json(subject, self.read_until).await;
         let json = json.inspect_err(|gap| self.note(gap))?;
         match Mask::new(&self.settings.mask) {
             Ok(mask) => Ok(Some(mask.arguments(&json))),
