@@ -76,8 +76,9 @@ impl WriteJournal {
         let now = self.clock.now();
         let lease_until = after(now, self.lease_ms);
         match &self.purpose {
-            Purpose::Create(seen) => {
-                let write = JournaledWrite { has_marker, seen: seen.clone(), lease_until };
+            Purpose::Create(run_snapshot) => {
+                let seen = run_snapshot.clone();
+                let write = JournaledWrite { has_marker, seen, lease_until };
                 self.store.mark_sending(&self.lease, write, now).await
             }
             Purpose::FollowUp(step) => {

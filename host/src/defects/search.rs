@@ -9,10 +9,10 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::domain::{
-    ConnectionSnapshot, Defect, DoubtfulDefect, Next, Refusal, Settings, Unresolvable, Waits,
+    ConnectionSnapshot, Defect, Doubt, DoubtfulDefect, Next, Refusal, Settings, Unresolvable, Waits,
 };
 use crate::egress::ActiveConnection;
-use crate::store::StoreError;
+use crate::store::{ControlDefect, StoreError};
 
 use super::lease::LeasedDefect;
 
@@ -73,8 +73,8 @@ impl LeasedDefect<'_> {
         Some(Waits { index_delay_ms, in_doubt_ms })
     }
 
-    /// Checks that the search works: it must find at least one of the newest defects that the same
-    /// connector created with the same settings and that were stored at `indexed_by` or earlier.
+    /// Checks that the search works with the newest defects that the same connector created with the
+    /// same settings and that were stored at `indexed_by` or earlier.
     async fn run_control_search(
         &self,
         doubtful: &DoubtfulDefect,
@@ -83,56 +83,76 @@ impl LeasedDefect<'_> {
     ) -> SearchResult {
         // Rows of an earlier version of Jackfield and rows of a restored database do not have this
         // snapshot.
-        let seen = match doubtful.seen.clone().map_or_else(|| self.snapshot_now(), Ok) {
-            Ok(seen) => seen,
+        let run_snapshot = match doubtful.seen.clone().map_or_else(|| self.snapshot_now(), Ok) {
+            Ok(run_snapshot) => run_snapshot,
             Err(refusal) => return SearchResult::NotFound(Next::TryLater, Some(refusal)),
         };
         let id = self.active.connection.id;
-        let known = match self.deps.store.controls(id, &seen, indexed_by).await {
+        let known = match self.deps.store.controls(id, &run_snapshot, indexed_by).await {
             Ok(known) => known,
             Err(error) => return try_later(&error),
         };
-        for control in &known {
-            match self.run_find(active, &control.marker).await {
-                Ok(found) if found.is_empty() => {}
-                Ok(_) => return SearchResult::NotFound(Next::Create, None),
-                Err(refusal) => {
-                    let next = doubtful.doubt.after_failed_search(&refusal);
-                    return SearchResult::NotFound(next, Some(refusal));
-                }
+        let find = |control: ControlDefect| async move {
+            let found = self.run_find(active, &control.marker).await;
+            found.map(|found| !found.is_empty())
+        };
+        match control_search(&doubtful.doubt, known, find).await {
+            Ok(next) => SearchResult::NotFound(next, None),
+            Err(refusal) => {
+                let next = doubtful.doubt.after_failed_search(&refusal);
+                SearchResult::NotFound(next, Some(refusal))
             }
         }
-        let keys = known.into_iter().map(|control| control.key).collect();
-        SearchResult::NotFound(doubtful.doubt.after_control(keys), None)
     }
 
     /// As [`Self::with_snapshot`], for calls with a key: in another tracker, the same key is another
     /// defect. `None` if an origin of the earlier run is not granted any more.
     pub(super) fn in_same_tracker(
         &self,
-        seen: Option<&ConnectionSnapshot>,
+        run_snapshot: Option<&ConnectionSnapshot>,
     ) -> Option<Arc<ActiveConnection>> {
-        let is_granted = seen.is_none_or(|seen| self.grants_all(seen));
-        is_granted.then(|| self.with_snapshot(seen))
+        let is_granted = run_snapshot.is_none_or(|it| self.grants_all(it));
+        is_granted.then(|| self.with_snapshot(run_snapshot))
     }
 
-    fn grants_all(&self, seen: &ConnectionSnapshot) -> bool {
+    fn grants_all(&self, run_snapshot: &ConnectionSnapshot) -> bool {
         let granted = &self.active.connection.grants.origins;
-        seen.origins.iter().all(|origin| granted.contains(origin))
+        run_snapshot.origins.iter().all(|origin| granted.contains(origin))
     }
 
     /// The connection with the settings that an earlier run used, and with the current secrets. If
     /// an origin of that run is not granted any more, the current settings are used.
-    pub(super) fn with_snapshot(&self, seen: Option<&ConnectionSnapshot>) -> Arc<ActiveConnection> {
-        let settings = seen
-            .filter(|seen| self.grants_all(seen))
-            .and_then(|seen| serde_json::from_str::<Settings>(&seen.settings).ok())
+    pub(super) fn with_snapshot(
+        &self,
+        run_snapshot: Option<&ConnectionSnapshot>,
+    ) -> Arc<ActiveConnection> {
+        let settings = run_snapshot
+            .filter(|it| self.grants_all(it))
+            .and_then(|it| serde_json::from_str::<Settings>(&it.settings).ok())
             .filter(|settings| *settings != self.active.connection.settings);
         match settings {
             Some(settings) => Arc::new(self.active.with_settings(settings)),
             None => Arc::clone(&self.active),
         }
     }
+}
+
+/// Checks that a search works: `find` must find at least one of these known records. A search that
+/// found nothing counts only then. `Err`: one of these searches failed.
+pub(super) async fn control_search<F: Future<Output = Result<bool, Refusal>>>(
+    doubt: &Doubt,
+    known: Vec<ControlDefect>,
+    find: impl Fn(ControlDefect) -> F,
+) -> Result<Next, Refusal> {
+    let mut not_found = Vec::new();
+    for control in known {
+        let key = control.key.clone();
+        if find(control).await? {
+            return Ok(Next::Create);
+        }
+        not_found.push(key);
+    }
+    Ok(doubt.after_control(not_found))
 }
 
 /// The result if the store failed: the search does not count.

@@ -15,9 +15,11 @@ use crate::domain::{
 };
 use crate::egress::ActiveConnection;
 use crate::runtime::{Run, RunEnd, TestReport};
+use crate::store::ControlDefect;
 
 use super::journal::Purpose;
 use super::lease::LeasedDefect;
+use super::search::control_search;
 
 /// The steps of one defect in progress.
 pub(super) struct DefectSteps<'a> {
@@ -140,8 +142,7 @@ impl<'a> DefectSteps<'a> {
         Some(StepResult { end, code })
     }
 
-    /// Checks that the search works: a search that finds nothing counts only if another search
-    /// finds an earlier comment.
+    /// Checks that the search works with earlier comments of the connection.
     async fn if_search_works(&self, step: &FollowUp, doubt: &Doubt) -> Next {
         if step.step != FollowUpStep::Comment {
             return doubt.after_control(Vec::new());
@@ -150,14 +151,10 @@ impl<'a> DefectSteps<'a> {
         let Ok(known) = self.leased.deps.store.comment_controls(id).await else {
             return Next::TryLater;
         };
-        for control in &known {
-            match self.has_comment(&control.key, &control.marker).await {
-                Ok(true) => return Next::Create,
-                Ok(false) => {}
-                Err(_) => return Next::TryLater,
-            }
-        }
-        doubt.after_control(known.into_iter().map(|control| control.key).collect())
+        let find = |control: ControlDefect| async move {
+            self.has_comment(&control.key, &control.marker).await
+        };
+        control_search(doubt, known, find).await.unwrap_or(Next::TryLater)
     }
 
     async fn has_comment(&self, key: &str, marker: &Marker) -> Result<bool, Refusal> {
