@@ -70,7 +70,7 @@ pub(crate) use exchange::path_and_query;
 #[cfg(fuzzing)]
 pub(crate) use secrets::with_secrets;
 
-/// How long [`Session::finish`] waits after the run's deadline: exchanges that end at the
+/// How long [`Session::finish`] waits after the deadline of requests: exchanges that end at the
 /// deadline need a moment to record their result.
 const FINISH_GRACE: Duration = Duration::from_secs(2);
 
@@ -134,7 +134,8 @@ pub(crate) struct Session {
     active: Arc<ActiveConnection>,
     permission: Permission,
     limits: Limits,
-    deadline: Instant,
+    /// The end of all requests. The run itself ends later.
+    request_deadline: Instant,
     meter: Arc<Meter>,
     memory: Arc<Account>,
     spool: Arc<RunSpool>,
@@ -265,14 +266,14 @@ impl fmt::Debug for Egress {
 }
 
 impl Session {
-    /// Starts the requests of a run; all of them end by `deadline`.
+    /// Starts the requests of a run; all of them end by `request_deadline`.
     pub(crate) fn new(
         egress: Arc<Egress>,
         active: Arc<ActiveConnection>,
         permission: Permission,
         limits: Limits,
         clock: Arc<dyn Clock>,
-        deadline: Instant,
+        request_deadline: Instant,
         charged: Charged,
     ) -> Arc<Self> {
         let Charged { meter, memory } = charged;
@@ -282,13 +283,13 @@ impl Session {
         let in_memory = || until.map(|until| Tape::Record(Arc::new(Recorder::until(until))));
         let tape = active.tape.clone().or_else(|| egress.tape.clone()).or_else(in_memory);
         let secrets = (Arc::clone(&active), Arc::clone(&cookies));
-        let record = Record::new(secrets, clock, limits.outbound_calls, deadline);
+        let record = Record::new(secrets, clock, limits.outbound_calls, request_deadline);
         Arc::new(Self {
             egress,
             active,
             permission,
             limits,
-            deadline,
+            request_deadline,
             meter,
             memory,
             spool,
@@ -303,7 +304,7 @@ impl Session {
     /// Runs `work` until the deadline of the run's requests, or until the server ends all
     /// exchanges; `None` if it did not finish.
     async fn until_deadline<T>(&self, work: impl Future<Output = T>) -> Option<T> {
-        let (deadline, mut closed_at) = (self.deadline, self.egress.closed_at.subscribe());
+        let (deadline, mut closed_at) = (self.request_deadline, self.egress.closed_at.subscribe());
         let closing = async move {
             let closed_at = closed_at.wait_for(Option::is_some).await.ok().and_then(|at| *at);
             sleep_until(closed_at.unwrap_or(deadline)).await;
@@ -340,7 +341,7 @@ impl Session {
         self.writes.close();
         if !self.writes.is_empty() {
             // A write that has not ended after the grace is recorded as "still under way".
-            let _ = timeout_at(self.deadline + FINISH_GRACE, self.writes.wait()).await;
+            let _ = timeout_at(self.request_deadline + FINISH_GRACE, self.writes.wait()).await;
         }
         self.record.copy()
     }

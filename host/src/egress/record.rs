@@ -38,8 +38,8 @@ pub(super) struct Record {
     clock: Arc<dyn Clock>,
     started: Instant,
     calls_max: u64,
-    /// The deadline of the run's requests.
-    deadline: Instant,
+    /// The end of the run's requests.
+    request_deadline: Instant,
     state: Mutex<State>,
 }
 
@@ -74,10 +74,10 @@ impl Record {
         (active, cookies): (Arc<ActiveConnection>, Arc<Cookies>),
         clock: Arc<dyn Clock>,
         calls_max: u64,
-        deadline: Instant,
+        request_deadline: Instant,
     ) -> Self {
         let state = Mutex::default();
-        Self { active, cookies, clock, started: Instant::now(), calls_max, deadline, state }
+        Self { active, cookies, clock, started: Instant::now(), calls_max, request_deadline, state }
     }
 
     /// Opens a call. Refused calls count too, so that a loop of refused calls ends.
@@ -264,7 +264,7 @@ impl Call {
 
     fn end(&mut self, change: impl FnOnce(&mut OutboundCall)) {
         self.ended = true;
-        let deadline = self.record.deadline;
+        let deadline = self.record.request_deadline;
         let mut state = self.record.state();
         state.tracker_late |= self.started < deadline && Instant::now() >= deadline;
         if let Some(call) = state.calls.get_mut(self.index) {

@@ -1,7 +1,7 @@
 //! Sends one request of a guest. The functions are in the order of the steps of a write.
 //!
 //! A write is sent once: the connection is made, the journal commits durably, then bytes are
-//! sent. After the journal commit, the write runs to its end (or to the run's deadline) in its own
+//! sent. After the journal commit, the write runs to its end (or to the deadline of requests) in its own
 //! task, even if the guest ends. Never follows a redirect of a write and never retries a write.
 //! Other requests go to `read.rs`.
 
@@ -258,7 +258,7 @@ impl Session {
             return Ok(HttpConnection { sender: Sender::Recorded, proxy: None, idle_since });
         }
         let caller = self.active.calling(origin);
-        let connecting = self.egress.dialer.connect(origin, caller, self.deadline);
+        let connecting = self.egress.dialer.connect(origin, caller, self.request_deadline);
         let ended = || {
             let why = "no connection in the time of the run (`limits.run_ms`) or before the server \
                        ended";

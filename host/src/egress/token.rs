@@ -159,7 +159,7 @@ pub(super) async fn for_origin(
 ) -> Result<Option<Secret>, TokenError> {
     let Some(client) = client_for(&session.active, origin) else { return Ok(None) };
     let credentials = &session.active.credentials;
-    let mut tokens = timeout_at(session.deadline, credentials.tokens.lock())
+    let mut tokens = timeout_at(session.request_deadline, credentials.tokens.lock())
         .await
         .map_err(|_| token_deadline_error(client.token_url))?;
     let newest = tokens.get(client.secret_name).and_then(|tokens| tokens.last());
@@ -190,7 +190,7 @@ pub(super) async fn expire_if_refused(
     }
     let Some(client) = client_for(&session.active, origin) else { return };
     let locking = session.active.credentials.tokens.lock();
-    let Ok(mut tokens) = timeout_at(session.deadline, locking).await else { return };
+    let Ok(mut tokens) = timeout_at(session.request_deadline, locking).await else { return };
     let newest = tokens.get_mut(client.secret_name).and_then(|tokens| tokens.last_mut());
     if let Some(token) = newest.filter(|token| token.fetched_at <= prepared_at) {
         token.use_until = prepared_at;

@@ -27,6 +27,7 @@ use super::instance::CallResult;
 use super::last_words::LastWords;
 use super::limiter::{LimitHit, Limiter};
 use super::run_log::RunLog;
+use super::test_report::TestReport;
 
 /// How much of a run's time is left for the guest after the deadline of its requests: a tenth of
 /// the run, but at most this.
@@ -35,13 +36,42 @@ const AFTER_TRACKER_MAX: Duration = Duration::from_secs(5);
 /// The host's side of a run that has started. (`sandbox::Run` is the input of a run.)
 pub(super) struct Execution {
     started: Instant,
-    deadline: Instant,
+    /// The end of the run. Its requests end earlier.
+    run_deadline: Instant,
     limits: Limits,
     meter: Arc<Meter>,
     memory: Arc<Account>,
     handles_peak: Arc<AtomicU64>,
     log: Arc<RunLog>,
     session: Arc<Session>,
+}
+
+/// The signals that end a run early.
+#[derive(Clone, Copy)]
+pub(super) struct StopSignals<'a> {
+    /// Only this run ends.
+    pub(super) run: &'a CancellationToken,
+    /// The server ends, and all runs with it.
+    pub(super) server: &'a CancellationToken,
+}
+
+impl StopSignals<'_> {
+    /// The reason why the run must not start, if there is one.
+    pub(super) fn check(self) -> Result<(), Refusal> {
+        if self.server.is_cancelled() {
+            return Err(Refusal::ShuttingDown);
+        }
+        if self.run.is_cancelled() { Err(Refusal::RunStopped) } else { Ok(()) }
+    }
+
+    /// Waits for one of the signals, and returns the reason why the run ends.
+    pub(super) async fn stopped(self) -> Refusal {
+        tokio::select! {
+            biased;
+            () = self.server.cancelled() => Refusal::ShuttingDown,
+            () = self.run.cancelled() => Refusal::RunStopped,
+        }
+    }
 }
 
 /// The log, requests, usage and writes of a run that ended: all but its result.
@@ -70,17 +100,17 @@ impl Execution {
     ) -> Self {
         let started = Instant::now();
         let run_time = Duration::from_millis(limits.run_ms);
-        let deadline = started + run_time;
+        let run_deadline = started + run_time;
         // Requests end before the run does, so that the connector can report that its tracker is
         // late.
-        let tracker_until = deadline - (run_time / 10).min(AFTER_TRACKER_MAX);
+        let request_deadline = run_deadline - (run_time / 10).min(AFTER_TRACKER_MAX);
         let meter = Arc::<Meter>::default();
         let charged = Charged { meter: Arc::clone(&meter), memory: Arc::clone(&memory) };
         let session =
-            Session::new(egress, active, permission, limits, clock, tracker_until, charged);
+            Session::new(egress, active, permission, limits, clock, request_deadline, charged);
         Self {
             started,
-            deadline,
+            run_deadline,
             limits,
             meter,
             memory,
@@ -107,19 +137,17 @@ impl Execution {
     pub(super) async fn race<A>(
         &self,
         call: impl Future<Output = CallResult<A>>,
-        stop: &CancellationToken,
-        stopping: &CancellationToken,
+        stop: StopSignals<'_>,
     ) -> Result<Result<A, model::Error>, Refusal> {
         tokio::select! {
             // The guest first: most calls end in their first poll, and wait for nothing else.
             biased;
             result = call => result.map_err(|error| classify_error(&error, &self.limits)),
-            () = sleep_until(self.deadline) => {
+            () = sleep_until(self.run_deadline) => {
                 let hit = LimitHit { name: "run_ms", value: self.limits.run_ms };
                 Err(Refusal::ConnectorFault(hit.into()))
             }
-            () = stop.cancelled() => Err(Refusal::RunStopped),
-            () = stopping.cancelled() => Err(Refusal::ShuttingDown),
+            refusal = stop.stopped() => Err(refusal),
         }
     }
 
@@ -153,6 +181,15 @@ impl Execution {
 }
 
 impl Finished {
+    /// Adds the requests to Test Manager that a report of the failed test has sent, and the data
+    /// that is missing in it.
+    pub(super) fn add_requests_of(&mut self, test_report: &TestReport) {
+        let of_guest = std::mem::replace(&mut self.calls, test_report.take_calls());
+        self.calls.extend(of_guest);
+        let redact = |text| self.session.redact(text);
+        self.log.extend(test_report.take_gaps(self.usage.run_ms, redact));
+    }
+
     /// Adds to a trap, or to a limit that was hit, what the guest printed last. An exception takes the
     /// place of the trap.
     pub(super) fn add_last_words(&self, refusal: Refusal) -> Refusal {

@@ -2,8 +2,7 @@
 //! host calls.
 //!
 //! An instance is used for one call: each function consumes it, so that the guest's memory is freed
-//! when
-//! the call ends or is cancelled.
+//! when the call ends or is cancelled.
 
 use std::sync::Arc;
 

@@ -29,7 +29,7 @@ use super::asked::Asked;
 use super::bindings::{self, Redact, model};
 use super::component::{Connector, LoadedComponent};
 use super::engine::Engine;
-use super::execution::{Execution, Finished};
+use super::execution::{Execution, Finished, StopSignals};
 use super::guest::GuestInput;
 use super::instance::{CallResult, GuestInstance, new_store};
 use super::permits::{Admission, Capacity, Lane, Permit, Permits, Request};
@@ -51,8 +51,8 @@ pub struct Sandbox {
     permits: Arc<Permits>,
     /// The permits to be polled; they decide whose guest is polled next.
     turns: Arc<Permits>,
-    /// Cancelled when the server ends: stops every guest.
-    stopping: CancellationToken,
+    /// Cancelled when the server ends: stops every run.
+    server_stop: CancellationToken,
     memory: Arc<HostMemory>,
 }
 
@@ -77,13 +77,37 @@ pub struct RunEnd<T> {
     pub writes: Vec<WriteRecord>,
 }
 
+/// A call of an export, and what the connector may do in it.
+struct ExportCall<'a> {
+    asked: Asked<'a>,
+    permission: Permission,
+    /// The report of the failed test; only in `create`, `comment` and `attach`.
+    test_report: Option<Arc<TestReport>>,
+}
+
+impl<'a> ExportCall<'a> {
+    /// A call that may not write, and that gets no report of a failed test.
+    fn reading(asked: Asked<'a>) -> Self {
+        Self { asked, permission: Permission::Reads, test_report: None }
+    }
+}
+
+/// What a run was given before it started.
+struct Admitted {
+    /// Held until the end of the run.
+    permit: Permit,
+    /// How long the run waited for its permit.
+    permit_ms: u64,
+    memory: Arc<Account>,
+}
+
 /// The input of `execute`: component, connection, permission, limits and memory account.
-struct RunRequest<'a> {
+struct ExecutionInput<'a> {
     loaded: &'a LoadedComponent,
     limits: Limits,
     active: Arc<ActiveConnection>,
     permission: Permission,
-    stop: CancellationToken,
+    stop: StopSignals<'a>,
     lane: Lane,
     memory: Arc<Account>,
     input: GuestInput,
@@ -106,9 +130,9 @@ impl Sandbox {
             waiting: WAITING_MAX,
             keep_free: true,
         });
-        let stopping = CancellationToken::new();
+        let server_stop = CancellationToken::new();
         let memory = HostMemory::new(memory_bytes);
-        Self { engine, egress, clock, permits, turns: turns(), stopping, memory }
+        Self { engine, egress, clock, permits, turns: turns(), server_stop, memory }
     }
 
     /// The memory of all runs; the host's own requests for a run count against it too.
@@ -119,7 +143,7 @@ impl Sandbox {
     /// Stops every guest, and every run that is started later. Writes in progress get a short time
     /// to end.
     pub fn stop(&self) {
-        self.stopping.cancel();
+        self.server_stop.cancel();
         self.egress.close();
     }
 
@@ -131,7 +155,7 @@ impl Sandbox {
         test: &FailedTest,
         marker: &Marker,
         journal: Arc<dyn Journal>,
-        report: Arc<TestReport>,
+        test_report: Arc<TestReport>,
     ) -> RunEnd<Defect> {
         let Some(export) = run.connector.loaded().defects.clone() else {
             return unsupported(&run, Call::Create, "defects");
@@ -139,8 +163,9 @@ impl Sandbox {
         let asked = Asked { test: Some(test), marker: Some(marker), ..Asked::of(Call::Create) };
         let (test, marker) = (test.into(), marker.to_string());
         let call = |guest: GuestInstance| guest.create(export, test, marker);
-        let (permission, report) = (Permission::Writes(journal), Some(report));
-        self.run(run, asked, permission, report, call, bindings::defect).await
+        let (permission, test_report) = (Permission::Writes(journal), Some(test_report));
+        let export_call = ExportCall { asked, permission, test_report };
+        self.run(run, export_call, call, bindings::defect).await
     }
 
     /// Calls `defects.find`, which returns the oldest first. Writes are refused.
@@ -154,7 +179,7 @@ impl Sandbox {
         let convert = |found: Vec<model::Defect>, redact: Redact<'_>| {
             found.into_iter().map(|given| bindings::defect(given, redact)).collect()
         };
-        self.run(run, asked, Permission::Reads, None, call, convert).await
+        self.run(run, ExportCall::reading(asked), call, convert).await
     }
 
     /// Calls `kpis.count`. Writes are refused.
@@ -165,7 +190,7 @@ impl Sandbox {
         let asked = Asked { project: Some(project), ..Asked::of(Call::Count) };
         let project = project.to_owned();
         let call = |guest: GuestInstance| guest.count(export, project);
-        self.run(run, asked, Permission::Reads, None, call, bindings::counts).await
+        self.run(run, ExportCall::reading(asked), call, bindings::counts).await
     }
 
     /// Calls `plugin.check`. Writes are refused.
@@ -173,7 +198,7 @@ impl Sandbox {
         let export = run.connector.loaded().plugin.clone();
         let call = |guest: GuestInstance| guest.check(export);
         let convert = |line: String, redact: Redact<'_>| Ok(redact(Reading::Text, line));
-        self.run(run, Asked::of(Call::Check), Permission::Reads, None, call, convert).await
+        self.run(run, ExportCall::reading(Asked::of(Call::Check)), call, convert).await
     }
 
     /// Runs a call of a component that is not a connector yet: without a connection. Every request is
@@ -187,85 +212,81 @@ impl Sandbox {
     ) -> Result<Result<A, model::Error>, Refusal> {
         let active = Arc::new(ActiveConnection::without_grants());
         let lane = lane(&active, Call::Describe);
-        let request = Request { lane: lane.clone(), slots: self.slots(loaded), runs_max: u32::MAX };
-        let stop = CancellationToken::new();
-        let _permit = self.acquire_permit(request, PERMIT_WAIT, &stop).await?;
+        let never = CancellationToken::new();
+        let stop = self.stop_signals(&never);
+        let slots = self.slots(loaded);
+        let permit_request = Request { lane: lane.clone(), slots, runs_max: u32::MAX };
+        let _permit = self.acquire_permit(permit_request, PERMIT_WAIT, stop).await?;
         let permission = Permission::Nothing;
         let memory = self.open_account(&active, &limits)?;
-        let request = RunRequest { loaded, limits, active, permission, stop, lane, memory, input };
-        let (result, finished) = self.execute(request, call_guest).await;
+        let execution =
+            ExecutionInput { loaded, limits, active, permission, stop, lane, memory, input };
+        let (result, finished) = self.execute(execution, call_guest).await;
         result.map_err(|refusal| finished.add_last_words(refusal))
     }
 
-    /// Runs a connector: waits for a permit, calls the guest, converts the result, reports the run.
+    /// Runs a connector: waits for a permit, calls the guest, converts what it returned, and reports
+    /// the run.
     async fn run<A, T: AnswerJson, F: Future<Output = CallResult<A>>>(
         &self,
         run: Run,
-        asked: Asked<'_>,
-        permission: Permission,
-        report: Option<Arc<TestReport>>,
+        export_call: ExportCall<'_>,
         call_guest: impl FnOnce(GuestInstance) -> F,
         convert: impl FnOnce(A, Redact<'_>) -> Result<T, Refusal>,
     ) -> RunEnd<T> {
-        let (connector, limits, call) = (&run.connector, *run.connector.limits(), asked.call);
-        let lane = lane(&run.active, call);
-        let asked_at = Instant::now();
-        let request = Request {
-            lane: lane.clone(),
-            slots: self.slots(connector.loaded()),
-            runs_max: u32::try_from(limits.concurrent_runs).unwrap_or(u32::MAX),
-        };
-        let permit = self.acquire_permit(request, permit_wait(call, &limits), &run.stop).await;
-        let permit = match permit {
-            Ok(permit) => permit,
-            Err(refusal) => return not_run(&run, call, refusal),
-        };
-        let permit_ms = milliseconds(asked_at.elapsed());
-        let memory = match self.open_account(&run.active, &limits) {
-            Ok(memory) => memory,
-            Err(refusal) => return not_run(&run, call, refusal),
+        let ExportCall { asked, permission, test_report } = export_call;
+        let connector = &run.connector;
+        let admitted = match self.admit(&run, asked.call).await {
+            Ok(admitted) => admitted,
+            Err(refusal) => return not_run(&run, asked.call, refusal),
         };
         let bases = connector.manifest().addresses(&run.active.connection.settings);
         let script = connector.loaded().run_script(connector.name());
-        let request = RunRequest {
-            memory,
+        let execution = ExecutionInput {
             loaded: connector.loaded(),
-            limits,
+            limits: *connector.limits(),
             active: Arc::clone(&run.active),
             permission,
-            stop: run.stop.clone(),
-            lane,
-            input: GuestInput { bases, report: report.clone(), script },
+            stop: self.stop_signals(&run.stop),
+            lane: lane(&run.active, asked.call),
+            memory: admitted.memory,
+            input: GuestInput { bases, report: test_report.clone(), script },
         };
         // In a box: the future is large, and each caller would move it.
-        let (result, finished) = Box::pin(self.execute(request, call_guest)).await;
-        let redact = |reading, text| match reading {
-            Reading::Text => finished.session.redact(text),
-            _ => finished.session.redact_as(reading, text),
-        };
-        let outcome = match result {
-            Ok(Ok(answer)) => convert(answer, &redact),
-            Ok(Err(error)) => Err(bindings::refusal(error, &redact)),
-            Err(refusal) => Err(finished.add_last_words(refusal)),
-        };
-        let outcome = outcome.map_err(|refusal| finished.find_cause(refusal, &limits));
+        let (result, mut finished) = Box::pin(self.execute(execution, call_guest)).await;
+        let outcome = outcome(result, &finished, connector.limits(), convert);
         connector.count_run(&outcome);
-        let recording = asked.recording(&finished.session, connector, report.as_deref(), &outcome);
-        let mut calls = report.as_ref().map(|report| report.take_calls()).unwrap_or_default();
-        calls.extend(finished.calls);
-        let mut log = finished.log;
-        if let Some(report) = report {
-            let redact = |text| finished.session.redact(text);
-            log.extend(report.take_gaps(finished.usage.run_ms, redact));
+        let test_report = test_report.as_deref();
+        let recording = asked.recording(&finished.session, connector, test_report, &outcome);
+        if let Some(test_report) = test_report {
+            finished.add_requests_of(test_report);
         }
-        let report = RunReport {
-            log,
-            calls,
-            usage: Usage { permit_ms, permits_before: permit.permits_before, ..finished.usage },
-            recording,
-            ..empty_report(&run.connector, call, &outcome)
+        let Finished { log, calls, usage, writes, .. } = finished;
+        let (permit_ms, permits_before) = (admitted.permit_ms, admitted.permit.permits_before);
+        let usage = Usage { permit_ms, permits_before, ..usage };
+        let without_run = empty_report(connector, asked.call, &outcome);
+        let run_report = RunReport { log, calls, usage, recording, ..without_run };
+        RunEnd { outcome, report: run_report, writes }
+    }
+
+    /// Waits for the permit of a run, and opens its memory account.
+    async fn admit(&self, run: &Run, call: Call) -> Result<Admitted, Refusal> {
+        let limits = run.connector.limits();
+        let permit_request = Request {
+            lane: lane(&run.active, call),
+            slots: self.slots(run.connector.loaded()),
+            runs_max: u32::try_from(limits.concurrent_runs).unwrap_or(u32::MAX),
         };
-        RunEnd { outcome, report, writes: finished.writes }
+        let (asked_at, wait) = (Instant::now(), permit_wait(call, limits));
+        let stop = self.stop_signals(&run.stop);
+        let permit = self.acquire_permit(permit_request, wait, stop).await?;
+        let permit_ms = milliseconds(asked_at.elapsed());
+        let memory = self.open_account(&run.active, limits)?;
+        Ok(Admitted { permit, permit_ms, memory })
+    }
+
+    fn stop_signals<'a>(&'a self, run: &'a CancellationToken) -> StopSignals<'a> {
+        StopSignals { run, server: &self.server_stop }
     }
 
     /// How many slots of the engine a run of a component takes. If the engine has fewer slots, the
@@ -292,14 +313,9 @@ impl Sandbox {
         &self,
         request: Request,
         wait: Duration,
-        stop: &CancellationToken,
+        stop: StopSignals<'_>,
     ) -> Result<Permit, Refusal> {
-        if self.stopping.is_cancelled() {
-            return Err(Refusal::ShuttingDown);
-        }
-        if stop.is_cancelled() {
-            return Err(Refusal::RunStopped);
-        }
+        stop.check()?;
         let receiver = match self.permits.ask(request) {
             Admission::Granted(permit) => return Ok(permit),
             Admission::Waiting(receiver) => receiver,
@@ -307,8 +323,7 @@ impl Sandbox {
         };
         tokio::select! {
             biased;
-            () = self.stopping.cancelled() => Err(Refusal::ShuttingDown),
-            () = stop.cancelled() => Err(Refusal::RunStopped),
+            refusal = stop.stopped() => Err(refusal),
             permit = timeout(wait, receiver) => {
                 // After the wait, the next request in the queue may need fewer slots.
                 let given_up = permit.inspect_err(|_| self.permits.hand_over());
@@ -320,17 +335,18 @@ impl Sandbox {
     /// Runs one call in a new instance under its limits.
     async fn execute<A, F: Future<Output = CallResult<A>>>(
         &self,
-        request: RunRequest<'_>,
+        execution: ExecutionInput<'_>,
         call_guest: impl FnOnce(GuestInstance) -> F,
     ) -> (Result<Result<A, model::Error>, Refusal>, Finished) {
-        let RunRequest { loaded, limits, active, permission, stop, lane, memory, input } = request;
+        let ExecutionInput { loaded, limits, active, permission, stop, lane, memory, input } =
+            execution;
         let (egress, clock) = (Arc::clone(&self.egress), Arc::clone(&self.clock));
         let execution = Execution::start(egress, active, permission, limits, clock, memory);
         let store = new_store(&self.engine, execution.guest(input), &limits, execution.meter());
         let call = async { call_guest(GuestInstance::new(store, loaded).await?).await };
         let call = Metered::new(call, execution.meter(), self.engine.ticks());
         let call = TakesTurns::new(call, Arc::clone(&self.turns), lane);
-        let result = execution.race(call, &stop, &self.stopping).await;
+        let result = execution.race(call, stop).await;
         (result, execution.finish().await)
     }
 }
@@ -340,13 +356,33 @@ fn lane(active: &ActiveConnection, call: Call) -> Lane {
     Lane { connector: connection.connector.clone(), connection: connection.id, call }
 }
 
-/// How long a call waits for its permit: half of its time to answer, so that the other half is left
-/// to run or to answer that the host is busy.
+/// The outcome of a run: what the guest returned, checked and without secrets, or the reason why
+/// there is nothing.
+fn outcome<A, T>(
+    result: Result<Result<A, model::Error>, Refusal>,
+    finished: &Finished,
+    limits: &Limits,
+    convert: impl FnOnce(A, Redact<'_>) -> Result<T, Refusal>,
+) -> Result<T, Refusal> {
+    let redact = |reading, text| match reading {
+        Reading::Text => finished.session.redact(text),
+        _ => finished.session.redact_as(reading, text),
+    };
+    let outcome = match result {
+        Ok(Ok(answer)) => convert(answer, &redact),
+        Ok(Err(error)) => Err(bindings::refusal(error, &redact)),
+        Err(refusal) => Err(finished.add_last_words(refusal)),
+    };
+    outcome.map_err(|refusal| finished.find_cause(refusal, limits))
+}
+
+/// How long a call waits for its permit. A call for an event waits half of the time in which the
+/// event is answered, so that the other half is left to run or to answer that the host is busy. No
+/// event waits for the other calls: those of `follow-up` wait as long, those of `plugin` less.
 fn permit_wait(call: Call, limits: &Limits) -> Duration {
     match call {
         Call::Create | Call::Find => Duration::from_millis(limits.create_answer_ms / 2),
         Call::Count => Duration::from_millis(limits.kpi_answer_ms / 2),
-        // No answer to an event depends on these.
         Call::State
         | Call::Comment
         | Call::FindComment

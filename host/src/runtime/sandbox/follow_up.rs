@@ -11,7 +11,7 @@ use crate::runtime::bindings::{self, Redact};
 use crate::runtime::instance::GuestInstance;
 use crate::runtime::test_report::TestReport;
 
-use super::{Run, RunEnd, Sandbox, unsupported};
+use super::{ExportCall, Run, RunEnd, Sandbox, unsupported};
 
 /// The name of the interface in a refusal.
 const FOLLOW_UP: &str = "follow-up";
@@ -26,7 +26,7 @@ impl Sandbox {
         let asked = Asked { key: Some(key), ..Asked::of(Call::State) };
         let key = key.to_owned();
         let call = |guest: GuestInstance| guest.state(export, key);
-        self.run(run, asked, Permission::Reads, None, call, bindings::current).await
+        self.run(run, ExportCall::reading(asked), call, bindings::current).await
     }
 
     /// Calls `follow-up.comment`. Each write passes the journal before its first byte is sent. The
@@ -38,7 +38,7 @@ impl Sandbox {
         test: &FailedTest,
         marker: &Marker,
         journal: Arc<dyn Journal>,
-        report: Arc<TestReport>,
+        test_report: Arc<TestReport>,
     ) -> RunEnd<()> {
         let Some(export) = run.connector.loaded().follow_up.clone() else {
             return unsupported(&run, Call::Comment, FOLLOW_UP);
@@ -47,8 +47,9 @@ impl Sandbox {
         let asked = Asked { key: Some(key), test: Some(test), ..asked };
         let (key, test, marker) = (key.to_owned(), test.into(), marker.to_string());
         let call = |guest: GuestInstance| guest.comment(export, key, test, marker);
-        let (permission, report) = (Permission::Writes(journal), Some(report));
-        self.run(run, asked, permission, report, call, unchanged).await
+        let (permission, test_report) = (Permission::Writes(journal), Some(test_report));
+        let export_call = ExportCall { asked, permission, test_report };
+        self.run(run, export_call, call, unchanged).await
     }
 
     /// Calls `follow-up.find-comment`: whether the defect has a comment with this marker. Writes
@@ -60,7 +61,7 @@ impl Sandbox {
         let asked = Asked { key: Some(key), marker: Some(marker), ..Asked::of(Call::FindComment) };
         let (key, marker) = (key.to_owned(), marker.to_string());
         let call = |guest: GuestInstance| guest.find_comment(export, key, marker);
-        self.run(run, asked, Permission::Reads, None, call, unchanged).await
+        self.run(run, ExportCall::reading(asked), call, unchanged).await
     }
 
     /// Calls `follow-up.reopen`. Each write passes the journal before its first byte is sent.
@@ -71,7 +72,9 @@ impl Sandbox {
         let asked = Asked { key: Some(key), ..Asked::of(Call::Reopen) };
         let key = key.to_owned();
         let call = |guest: GuestInstance| guest.reopen(export, key);
-        self.run(run, asked, Permission::Writes(journal), None, call, unchanged).await
+        let permission = Permission::Writes(journal);
+        let export_call = ExportCall { asked, permission, test_report: None };
+        self.run(run, export_call, call, unchanged).await
     }
 
     /// Calls `follow-up.attach` with an attachment of the report. Each write passes the journal
@@ -82,7 +85,7 @@ impl Sandbox {
         key: &str,
         attachment: u32,
         journal: Arc<dyn Journal>,
-        report: Arc<TestReport>,
+        test_report: Arc<TestReport>,
     ) -> RunEnd<()> {
         let Some(export) = run.connector.loaded().follow_up.clone() else {
             return unsupported(&run, Call::Attach, FOLLOW_UP);
@@ -91,8 +94,9 @@ impl Sandbox {
         let asked = Asked { key: Some(key), ..asked };
         let key = key.to_owned();
         let call = |guest: GuestInstance| guest.attach(export, key, attachment);
-        let (permission, report) = (Permission::Writes(journal), Some(report));
-        self.run(run, asked, permission, report, call, unchanged).await
+        let (permission, test_report) = (Permission::Writes(journal), Some(test_report));
+        let export_call = ExportCall { asked, permission, test_report };
+        self.run(run, export_call, call, unchanged).await
     }
 
     /// Calls `follow-up.attached`: the names of the defect's attachments. Writes are refused.
@@ -103,7 +107,7 @@ impl Sandbox {
         let asked = Asked { key: Some(key), ..Asked::of(Call::Attached) };
         let key = key.to_owned();
         let call = |guest: GuestInstance| guest.attached(export, key);
-        self.run(run, asked, Permission::Reads, None, call, bindings::names).await
+        self.run(run, ExportCall::reading(asked), call, bindings::names).await
     }
 }
 

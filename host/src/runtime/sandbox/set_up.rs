@@ -7,7 +7,7 @@ use crate::runtime::asked::Asked;
 use crate::runtime::bindings;
 use crate::runtime::instance::GuestInstance;
 
-use super::{Run, RunEnd, Sandbox};
+use super::{ExportCall, Run, RunEnd, Sandbox};
 
 impl Sandbox {
     /// Calls `plugin.choices`: possible values of a setting. Writes are refused.
@@ -16,7 +16,7 @@ impl Sandbox {
         let asked = Asked { choices_of: Some((setting, search)), ..Asked::of(Call::Choices) };
         let (setting, search) = (setting.to_owned(), search.to_owned());
         let call = |guest: GuestInstance| guest.choices(export, setting, search);
-        self.run(run, asked, Permission::Reads, None, call, bindings::choices).await
+        self.run(run, ExportCall::reading(asked), call, bindings::choices).await
     }
 
     /// Calls `plugin.describe` of a loaded connector again, with a report of the run. Every request
@@ -25,6 +25,8 @@ impl Sandbox {
         let export = run.connector.loaded().plugin.clone();
         let call = |guest: GuestInstance| guest.describe(export);
         let convert = |manifest, _: bindings::Redact<'_>| Ok(manifest);
-        self.run(run, Asked::of(Call::Describe), Permission::Nothing, None, call, convert).await
+        let (asked, permission) = (Asked::of(Call::Describe), Permission::Nothing);
+        let export_call = ExportCall { asked, permission, test_report: None };
+        self.run(run, export_call, call, convert).await
     }
 }
