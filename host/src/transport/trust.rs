@@ -5,6 +5,7 @@
 
 mod certificate;
 mod explain;
+mod untrusted;
 mod verifier;
 
 use std::path::{Path, PathBuf};

@@ -10,7 +10,7 @@ use rustls::server::ParsedCertificate;
 use rustls::{CertificateError, DigitallySignedStruct, Error, OtherError, SignatureScheme};
 
 use super::certificate::Certificate;
-use super::explain::Untrusted;
+use super::untrusted::Untrusted;
 
 /// Trusts certificate chains that end at a trust anchor, and the exact certificates that are
 /// listed.
