@@ -13,7 +13,7 @@ mod reaction;
 mod record;
 mod results;
 mod scenario;
-mod trial;
+mod replayed_call;
 mod unchanged;
 
 use std::path::PathBuf;
@@ -28,8 +28,8 @@ use crate::runtime::Connector;
 
 use faults::Fault;
 use originals::Original;
-use results::Results;
-use trial::Trials;
+use results::FindingCollector;
+use replayed_call::Replayer;
 
 pub use check::Check;
 pub use manual::Manual;
@@ -64,30 +64,30 @@ impl Suite {
     /// The server would not load the file or would not create the connection, or a recording cannot
     /// be read.
     pub async fn run(self, config: Config, progress: Progress<'_>) -> anyhow::Result<Report> {
-        let mut results = Results::new(&self.checks);
-        let trials = Trials::start(config, &self).await?;
-        let connector = Arc::clone(&trials.connector);
+        let mut results = FindingCollector::new(&self.checks);
+        let replayer = Replayer::start(config, &self).await?;
+        let connector = Arc::clone(&replayer.connector);
         described::check(connector.manifest(), &mut results);
         let connection = match (self.values, &self.recording) {
             (None, _) => Err("give the connection's settings with --settings FILE".to_owned()),
             (_, None) => Err(NO_RECORDING.to_owned()),
-            (Some(values), Some(folder)) => Ok((trials.connect(values)?, folder)),
+            (Some(values), Some(folder)) => Ok((replayer.connect(values)?, folder)),
         };
         match connection {
             Err(why) => results.nothing_recorded(&why),
             Ok((active, folder)) => {
-                let originals = originals::replay(&trials, &active, folder, &mut results).await?;
+                let originals = originals::replay(&replayer, &active, folder, &mut results).await?;
                 unchanged::check(&originals, &mut results);
-                let planned = plan(&originals, trials.now(), &results);
+                let planned = plan(&originals, replayer.now(), &results);
                 for (number, (original, fault)) in planned.iter().enumerate() {
                     progress(number, planned.len());
-                    let trial = trials.run(&active, original, fault.replaced.clone()).await?;
-                    reaction::check(original, fault, &trial, &mut results);
+                    let replayed_call = replayer.run(&active, original, fault.replaced.clone()).await?;
+                    reaction::check(original, fault, &replayed_call, &mut results);
                 }
                 progress(planned.len(), planned.len());
             }
         }
-        Ok(report(&connector, results, trials.calls()))
+        Ok(report(&connector, results, replayer.calls()))
     }
 }
 
@@ -99,7 +99,7 @@ const NO_RECORDING: &str =
 fn plan<'o>(
     originals: &'o [Original],
     now: Timestamp,
-    results: &Results,
+    results: &FindingCollector,
 ) -> Vec<(&'o Original, Fault)> {
     let of_original = |original: &'o Original| {
         original.faults(now).into_iter().map(move |fault| (original, fault))
@@ -110,7 +110,7 @@ fn plan<'o>(
     all.filter(|(original, fault)| results.needs(&fault.checks(original.scenario))).collect()
 }
 
-fn report(connector: &Connector, results: Results, calls: usize) -> Report {
+fn report(connector: &Connector, results: FindingCollector, calls: usize) -> Report {
     let manifest = connector.manifest();
     Report {
         connector: connector.name().to_string(),

@@ -6,10 +6,10 @@ use serde_json::Value;
 use crate::manifest::Manifest;
 
 use super::Check;
-use super::results::Results;
+use super::results::FindingCollector;
 
 /// Checks the manifest.
-pub(super) fn check(manifest: &Manifest, results: &mut Results) {
+pub(super) fn check(manifest: &Manifest, results: &mut FindingCollector) {
     results.made(Check::DescribesItself);
     let mut findings = incomplete(&manifest.settings_schema);
     if manifest.summary.trim().is_empty() {

@@ -106,7 +106,7 @@ impl Fault {
 impl Original {
     /// All faults of this call.
     pub(super) fn faults(&self, now: Timestamp) -> Vec<Fault> {
-        let sent = || self.trial.sent.iter().enumerate();
+        let sent = || self.replayed_call.sent.iter().enumerate();
         let each = sent().flat_map(|(at, request)| faults_at(at, request, now));
         let mut faults: Vec<_> = each.collect();
         if let Some(at) = self.write() {
@@ -121,9 +121,9 @@ impl Original {
 
     /// `find` with answers that have another word where the marker was.
     fn foreign_result(&self) -> Option<Fault> {
-        let marker = self.trial.marker.as_str();
+        let marker = self.replayed_call.marker.as_str();
         let other: String = marker.chars().rev().collect();
-        let answers = self.trial.sent.iter().enumerate().filter_map(|(at, request)| {
+        let answers = self.replayed_call.sent.iter().enumerate().filter_map(|(at, request)| {
             let answer = request.recorded.clone()?;
             let text = std::str::from_utf8(&answer.body).ok()?;
             let body = text.contains(marker).then(|| text.replace(marker, &other))?;

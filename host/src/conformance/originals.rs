@@ -7,25 +7,25 @@ use std::sync::Arc;
 use crate::domain::{Effect, StringEnum};
 use crate::egress::{ActiveConnection, NotUsable, Recording, SentRequest};
 
-use super::results::Results;
-use super::trial::{Trial, Trials};
+use super::results::FindingCollector;
+use super::replayed_call::{ReplayedCall, Replayer};
 use super::{Check, Scenario};
 
 /// A recorded call, and its replay without a fault.
 pub(super) struct Original {
     pub(super) scenario: Scenario,
     pub(super) recording: Recording,
-    pub(super) trial: Trial,
+    pub(super) replayed_call: ReplayedCall,
 }
 
 impl Original {
     pub(super) fn is_ok(&self) -> bool {
-        self.trial.answer.is_ok()
+        self.replayed_call.answer.is_ok()
     }
 
     /// The number of the request that creates the defect.
     pub(super) fn write(&self) -> Option<usize> {
-        let mut sent = self.trial.sent.iter();
+        let mut sent = self.replayed_call.sent.iter();
         sent.position(|request| request.effect == Effect::Write)
             .filter(|_| self.scenario == Scenario::Create)
     }
@@ -33,31 +33,31 @@ impl Original {
 
 /// Replays each recorded call twice.
 pub(super) async fn replay(
-    trials: &Trials,
+    replayer: &Replayer,
     active: &Arc<ActiveConnection>,
     folder: &Path,
-    results: &mut Results,
+    results: &mut FindingCollector,
 ) -> anyhow::Result<Vec<Original>> {
     let mut originals = Vec::new();
     for scenario in Scenario::ALL.iter().copied() {
-        if !scenario.is_exported(trials.connector.interfaces()) {
-            results.without(scenario, "the connector does not export its interface");
+        if !scenario.is_exported(replayer.connector.interfaces()) {
+            results.missing_scenario(scenario, "the connector does not export its interface");
             continue;
         }
         let Some(recording) = recording(folder, scenario)? else {
-            results.without(scenario, &not_recorded(folder, scenario));
+            results.missing_scenario(scenario, &not_recorded(folder, scenario));
             continue;
         };
-        let trial = trials.replay(active, scenario, &recording, BTreeMap::new()).await?;
-        let again = trials.replay(active, scenario, &recording, BTreeMap::new()).await?;
-        if let Some(difference) = first_difference(&trial.sent, &again.sent) {
+        let replayed_call = replayer.replay(active, scenario, &recording, BTreeMap::new()).await?;
+        let again = replayer.replay(active, scenario, &recording, BTreeMap::new()).await?;
+        if let Some(difference) = first_difference(&replayed_call.sent, &again.sent) {
             let text = format!("`{scenario}`: {difference}");
             results.finding(Check::SameRequests, text);
         }
-        match &trial.missing {
+        match &replayed_call.missing {
             // The exchanges of all calls are in one folder, and not those of this call.
             Some(_) if !folder.join(scenario.as_str()).is_dir() => {
-                results.without(scenario, &not_recorded(folder, scenario));
+                results.missing_scenario(scenario, &not_recorded(folder, scenario));
             }
             Some(why) => {
                 let text = format!("`{scenario}`: {why}; if the request is right, record it again");
@@ -65,7 +65,7 @@ pub(super) async fn replay(
             }
             None => {
                 results.made(Check::SameRequests);
-                originals.push(Original { scenario, recording, trial });
+                originals.push(Original { scenario, recording, replayed_call });
             }
         }
     }

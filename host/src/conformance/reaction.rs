@@ -5,19 +5,19 @@ use crate::runtime::ExportAnswer;
 
 use super::faults::{Fault, TRACKER_MESSAGE, code};
 use super::originals::Original;
-use super::results::{Results, TrackerWords};
-use super::trial::Trial;
+use super::results::{FindingCollector, RefusalText};
+use super::replayed_call::ReplayedCall;
 use super::{Check, Scenario};
 
 /// How much of a connector's message is shown, characters.
 const MESSAGE_CHARS_MAX: usize = 200;
 
 /// Checks a call in which answers were replaced by faults.
-pub(super) fn check(original: &Original, fault: &Fault, trial: &Trial, results: &mut Results) {
-    let reaction = Reaction { original, fault, trial };
+pub(super) fn check(original: &Original, fault: &Fault, replayed_call: &ReplayedCall, results: &mut FindingCollector) {
+    let reaction = Reaction { original, fault, replayed_call };
     match fault.check {
         Check::ForeignResult => reaction.foreign_result(results),
-        Check::TrackerWords => results.tracker_words(reaction.tracker_words()),
+        Check::TrackerWords => results.record_refusal_text(reaction.refusal_text()),
         _ => reaction.error(results),
     }
 }
@@ -25,13 +25,13 @@ pub(super) fn check(original: &Original, fault: &Fault, trial: &Trial, results: 
 struct Reaction<'a> {
     original: &'a Original,
     fault: &'a Fault,
-    trial: &'a Trial,
+    replayed_call: &'a ReplayedCall,
 }
 
 impl Reaction<'_> {
-    fn foreign_result(&self, results: &mut Results) {
+    fn foreign_result(&self, results: &mut FindingCollector) {
         results.made(Check::ForeignResult);
-        if let Ok(ExportAnswer::Found(found)) = &self.trial.answer
+        if let Ok(ExportAnswer::Found(found)) = &self.replayed_call.answer
             && let Some(first) = found.first()
         {
             let text = self.text(&format!("returned the defect {:?}", first.key));
@@ -39,23 +39,23 @@ impl Reaction<'_> {
         }
     }
 
-    fn tracker_words(&self) -> TrackerWords {
-        match &self.trial.answer {
-            Err(refusal) if refusal.to_string().contains(TRACKER_MESSAGE) => TrackerWords::PassedOn,
+    fn refusal_text(&self) -> RefusalText {
+        match &self.replayed_call.answer {
+            Err(refusal) if refusal.to_string().contains(TRACKER_MESSAGE) => RefusalText::PassedOn,
             Err(refusal) => {
                 let what = format!("returned {}, without these words", returned(refusal));
-                TrackerWords::Lost(self.text(&what))
+                RefusalText::Lost(self.text(&what))
             }
-            Ok(_) => TrackerWords::Lost(self.text("returned ok")),
+            Ok(_) => RefusalText::Lost(self.text("returned ok")),
         }
     }
 
     /// The call must return an error that fits, unless its write had succeeded before.
-    fn error(&self, results: &mut Results) {
-        let Self { original, fault, trial } = self;
+    fn error(&self, results: &mut FindingCollector) {
+        let Self { original, fault, replayed_call } = self;
         let write = original.write();
         if write.is_some_and(|write| fault.at > write) {
-            if let Err(refusal) = &trial.answer {
+            if let Err(refusal) = &replayed_call.answer {
                 let text = self.text(&format!("returned {}", returned(refusal)));
                 results.finding(Check::OkAfterWrite, text);
             }
@@ -64,7 +64,7 @@ impl Reaction<'_> {
         if write == Some(fault.at) && self.repeats_its_write() {
             results.finding(Check::CreateOnce, self.text("sent the write again"));
         }
-        if trial.missing.is_some() && is_error(&trial.answer) {
+        if replayed_call.missing.is_some() && is_error(&replayed_call.answer) {
             // Its error is about the answer that is not recorded, so it says nothing of this fault.
             let text = self.text("asked for something that is not recorded");
             return results.note(fault.check, text);
@@ -73,7 +73,7 @@ impl Reaction<'_> {
         if original.scenario.call() == Call::Find {
             results.made(Check::EmptyFind);
         }
-        match &trial.answer {
+        match &replayed_call.answer {
             Ok(ExportAnswer::Found(found)) if found.is_empty() => {
                 results.finding(Check::EmptyFind, self.text("returned an empty list"));
             }
@@ -93,7 +93,7 @@ impl Reaction<'_> {
     }
 
     fn is_preparation(&self) -> bool {
-        let request = self.original.trial.sent.get(self.fault.at);
+        let request = self.original.replayed_call.sent.get(self.fault.at);
         let is_create = self.original.scenario == Scenario::Create;
         is_create && request.is_some_and(|request| request.effect == Effect::Prepare)
     }
@@ -111,13 +111,13 @@ impl Reaction<'_> {
             };
             calls.iter().filter(is_it).count()
         };
-        writes(&self.trial.report.calls) > writes(&self.original.trial.report.calls)
+        writes(&self.replayed_call.report.calls) > writes(&self.original.replayed_call.report.calls)
     }
 
     /// What happened, for people.
     fn text(&self, what: &str) -> String {
         let Self { original, fault, .. } = self;
-        let request = original.trial.sent.get(fault.at);
+        let request = original.replayed_call.sent.get(fault.at);
         let request = request.map(|it| format!("{} {}", it.method, path(&it.url)));
         let request = request.unwrap_or_default();
         format!("`{}`, with {} as the answer to {request}: {what}", original.scenario, fault.what)

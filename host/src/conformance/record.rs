@@ -17,7 +17,7 @@ use crate::egress::{Recorder, Tape};
 use crate::runtime::Connector;
 use crate::secret::Secret;
 
-use super::trial::{Caller, any_secret};
+use super::replayed_call::{Caller, any_secret};
 use super::{Scenario, Suite};
 
 /// Records each call into a folder of its own in `folder`, which is created at the end.

@@ -48,38 +48,38 @@ pub enum Verdict {
     NotRun(String),
 }
 
-/// What a connector made of the tracker's words in a refusal.
+/// Whether the text of the tracker's refusal is in the answer of the connector.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum TrackerWords {
-    /// Its error has them.
+pub(super) enum RefusalText {
+    /// Its error has the text.
     PassedOn,
-    /// Its answer does not have them; the text is for people.
+    /// Its answer does not have the text; this says what it is instead, for people.
     Lost(String),
 }
 
 /// Collects what the checks find.
 #[derive(Debug)]
-pub(super) struct Results {
+pub(super) struct FindingCollector {
     chosen: BTreeSet<Check>,
     made: BTreeSet<Check>,
     findings: BTreeMap<Check, Vec<String>>,
     notes: BTreeMap<Check, Vec<String>>,
     /// The calls without which a check was made, by the reason.
-    without: BTreeMap<(Check, String), Vec<Scenario>>,
-    /// Whether the tracker's words were passed on in one form; if not, what was returned for the first
-    /// form.
-    tracker_words: Option<TrackerWords>,
+    missing_scenarios: BTreeMap<(Check, String), Vec<Scenario>>,
+    /// Whether the text of a refusal was passed on in one form; if not, what was returned for the
+    /// first form.
+    refusal_text: Option<RefusalText>,
 }
 
-impl Results {
+impl FindingCollector {
     pub(super) fn new(chosen: &[Check]) -> Self {
         Self {
             chosen: chosen.iter().copied().collect(),
             made: BTreeSet::new(),
             findings: BTreeMap::new(),
             notes: BTreeMap::new(),
-            without: BTreeMap::new(),
-            tracker_words: None,
+            missing_scenarios: BTreeMap::new(),
+            refusal_text: None,
         }
     }
 
@@ -99,11 +99,11 @@ impl Results {
         self.findings.entry(check).or_default().push(text);
     }
 
-    /// Records whether the tracker's words were passed on in one form. Each tracker has its own, so
+    /// Records whether the text of a refusal was passed on in one form. Each tracker has its own, so
     /// one is enough.
-    pub(super) fn tracker_words(&mut self, words: TrackerWords) {
-        if words == TrackerWords::PassedOn || self.tracker_words.is_none() {
-            self.tracker_words = Some(words);
+    pub(super) fn record_refusal_text(&mut self, text: RefusalText) {
+        if text == RefusalText::PassedOn || self.refusal_text.is_none() {
+            self.refusal_text = Some(text);
         }
     }
 
@@ -116,10 +116,10 @@ impl Results {
     }
 
     /// Records why the checks that need this call do without it.
-    pub(super) fn without(&mut self, scenario: Scenario, why: &str) {
+    pub(super) fn missing_scenario(&mut self, scenario: Scenario, why: &str) {
         let use_it = |check: &Check| check.scenarios().contains(&scenario);
         for check in Check::ALL.iter().copied().filter(use_it) {
-            self.without.entry((check, why.to_owned())).or_default().push(scenario);
+            self.missing_scenarios.entry((check, why.to_owned())).or_default().push(scenario);
         }
     }
 
@@ -128,7 +128,7 @@ impl Results {
     pub(super) fn not_replayed(&mut self, scenario: Scenario, why: String) {
         if self.chosen.contains(&Check::SameRequests) {
             self.finding(Check::SameRequests, why);
-            return self.without(scenario, "its requests are not the recorded ones");
+            return self.missing_scenario(scenario, "its requests are not the recorded ones");
         }
         let use_it = |check: &Check| check.scenarios().contains(&scenario);
         for check in self.chosen.clone().into_iter().filter(use_it) {
@@ -146,12 +146,12 @@ impl Results {
     }
 
     pub(super) fn end(mut self) -> Vec<CheckResult> {
-        match self.tracker_words.take() {
-            Some(TrackerWords::PassedOn) => self.made(Check::TrackerWords),
-            Some(TrackerWords::Lost(what)) => self.finding(Check::TrackerWords, what),
+        match self.refusal_text.take() {
+            Some(RefusalText::PassedOn) => self.made(Check::TrackerWords),
+            Some(RefusalText::Lost(what)) => self.finding(Check::TrackerWords, what),
             None => {}
         }
-        for ((check, why), scenarios) in std::mem::take(&mut self.without) {
+        for ((check, why), scenarios) in std::mem::take(&mut self.missing_scenarios) {
             let scenarios: Vec<_> = scenarios.iter().map(|it| format!("`{it}`")).collect();
             self.note(check, format!("not with {}: {why}", scenarios.join(", ")));
         }
@@ -162,7 +162,7 @@ impl Results {
     fn result(&mut self, check: Check) -> CheckResult {
         let mut notes = self.notes.remove(&check).unwrap_or_default();
         let verdict = match self.findings.remove(&check) {
-            Some(found) => Verdict::Findings(at_most(found)),
+            Some(found) => Verdict::Findings(limit_findings(found)),
             None if self.made.contains(&check) => Verdict::Passed,
             None => Verdict::NotRun(std::mem::take(&mut notes).join("; ")),
         };
@@ -170,7 +170,7 @@ impl Results {
     }
 }
 
-fn at_most(mut findings: Vec<String>) -> Vec<String> {
+fn limit_findings(mut findings: Vec<String>) -> Vec<String> {
     let more = findings.len().saturating_sub(FINDINGS_MAX);
     findings.truncate(FINDINGS_MAX);
     findings.extend((more > 0).then(|| format!("and {more} more like these")));
@@ -187,7 +187,7 @@ mod tests {
             (vec![Check::SameRequests, Check::MarkerWritten], Check::SameRequests),
             (vec![Check::MarkerWritten], Check::MarkerWritten),
         ] {
-            let mut results = Results::new(&chosen);
+            let mut results = FindingCollector::new(&chosen);
             results.not_replayed(Scenario::Create, "another request".to_owned());
             let ended = results.end();
             let found = |it: &&CheckResult| matches!(it.verdict, Verdict::Findings(_));
@@ -198,12 +198,12 @@ mod tests {
 
     #[test]
     fn a_check_passes_only_if_it_was_made() {
-        let mut results = Results::new(&[Check::Counts, Check::Limits, Check::OneWrite]);
+        let mut results = FindingCollector::new(&[Check::Counts, Check::Limits, Check::OneWrite]);
         results.made(Check::Counts);
         results.finding(Check::Effects, "not chosen".to_owned());
         (0..25).for_each(|n| results.finding(Check::Limits, format!("finding {n}")));
-        results.without(Scenario::Create, "it is not recorded");
-        results.without(Scenario::Count, "it is not recorded");
+        results.missing_scenario(Scenario::Create, "it is not recorded");
+        results.missing_scenario(Scenario::Count, "it is not recorded");
         assert!(results.needs(&[Check::Limits, Check::Effects]));
         assert!(!results.needs(&[Check::Effects]));
         let ended = results.end();

@@ -7,20 +7,20 @@ use crate::egress::SentRequest;
 use crate::runtime::ExportAnswer;
 
 use super::originals::Original;
-use super::results::Results;
+use super::results::FindingCollector;
 use super::{Check, Scenario};
 
 /// Names of a total in trackers' answers.
 const TOTALS: [&str; 5] = ["total", "total_count", "totalCount", "total-count", "totalResults"];
 
 /// Checks each recorded call.
-pub(super) fn check(originals: &[Original], results: &mut Results) {
+pub(super) fn check(originals: &[Original], results: &mut FindingCollector) {
     for original in originals {
         results.made(Check::Limits);
-        for text in over_half(&original.trial.report.usage) {
+        for text in over_half(&original.replayed_call.report.usage) {
             results.finding(Check::Limits, format!("`{}` {text}", original.scenario));
         }
-        match (&original.trial.answer, original.scenario) {
+        match (&original.replayed_call.answer, original.scenario) {
             (_, Scenario::FindRefused) => find_refused(original, results),
             (Ok(_), Scenario::Check) => results.made(Check::GoodAnswers),
             (Ok(_), Scenario::Create) => {
@@ -46,7 +46,7 @@ pub(super) fn check(originals: &[Original], results: &mut Results) {
                     Scenario::Count => Check::Counts,
                     _ => Check::GoodAnswers,
                 };
-                results.without(scenario, "it failed with the recorded answers");
+                results.missing_scenario(scenario, "it failed with the recorded answers");
                 results.finding(check, why);
             }
             _ => {}
@@ -54,8 +54,8 @@ pub(super) fn check(originals: &[Original], results: &mut Results) {
     }
 }
 
-fn create(original: &Original, results: &mut Results) {
-    let (sent, marker) = (&original.trial.sent, original.trial.marker.as_str());
+fn create(original: &Original, results: &mut FindingCollector) {
+    let (sent, marker) = (&original.replayed_call.sent, original.replayed_call.marker.as_str());
     for check in [Check::MarkerWritten, Check::OneWrite, Check::CreateOnce, Check::Effects] {
         results.made(check);
     }
@@ -105,8 +105,8 @@ fn create(original: &Original, results: &mut Results) {
     }
 }
 
-fn find(original: &Original, found: usize, results: &mut Results) {
-    let (sent, marker) = (&original.trial.sent, original.trial.marker.as_str());
+fn find(original: &Original, found: usize, results: &mut FindingCollector) {
+    let (sent, marker) = (&original.replayed_call.sent, original.replayed_call.marker.as_str());
     results.made(Check::MarkerFound);
     if !sent.iter().any(|request| contains(request, marker)) {
         let text = format!("no request of `find` contains the marker {marker}");
@@ -127,15 +127,15 @@ fn find(original: &Original, found: usize, results: &mut Results) {
 }
 
 /// The call has a wrong secret: a tracker may answer it like a visitor, without an error.
-fn find_refused(original: &Original, results: &mut Results) {
+fn find_refused(original: &Original, results: &mut FindingCollector) {
     results.made(Check::EmptyFind);
-    if let Ok(ExportAnswer::Found(found)) = &original.trial.answer {
+    if let Ok(ExportAnswer::Found(found)) = &original.replayed_call.answer {
         let text = format!("`{}` returned a list of {} defects", original.scenario, found.len());
         results.finding(Check::EmptyFind, text);
     }
 }
 
-fn count(original: &Original, counts: &Counts, results: &mut Results) {
+fn count(original: &Original, counts: &Counts, results: &mut FindingCollector) {
     results.made(Check::Counts);
     let Counts { open, closed, critical, moderate, .. } = counts;
     if critical.saturating_add(*moderate) > *open {
@@ -143,7 +143,7 @@ fn count(original: &Original, counts: &Counts, results: &mut Results) {
         results.finding(Check::Counts, text);
     }
     let total = counts.total();
-    if let Some(recorded) = recorded_total(&original.trial.sent).filter(|it| *it != total) {
+    if let Some(recorded) = recorded_total(&original.replayed_call.sent).filter(|it| *it != total) {
         let text =
             format!("open {open} and closed {closed} are {total}, and the tracker has {recorded}");
         results.finding(Check::Counts, text);

@@ -34,14 +34,14 @@ pub(super) struct Caller {
 }
 
 /// Replays calls.
-pub(super) struct Trials {
+pub(super) struct Replayer {
     caller: Caller,
     replay: Arc<Replay>,
     pub(super) connector: Arc<Connector>,
 }
 
 /// A replayed call that ended.
-pub(super) struct Trial {
+pub(super) struct ReplayedCall {
     /// What the export returned, or why there is nothing.
     pub(super) answer: Result<ExportAnswer, Refusal>,
     pub(super) report: RunReport,
@@ -88,7 +88,7 @@ impl Caller {
     }
 }
 
-impl Trials {
+impl Replayer {
     pub(super) async fn start(config: Config, suite: &Suite) -> anyhow::Result<Self> {
         let replay = Arc::new(Replay::default());
         let caller = Caller::start(config, suite, Tape::Replay(Arc::clone(&replay))).await?;
@@ -110,7 +110,7 @@ impl Trials {
         active: &Arc<ActiveConnection>,
         original: &Original,
         replaced: BTreeMap<usize, Reply>,
-    ) -> anyhow::Result<Trial> {
+    ) -> anyhow::Result<ReplayedCall> {
         self.replay(active, original.scenario, &original.recording, replaced).await
     }
 
@@ -120,7 +120,7 @@ impl Trials {
         scenario: Scenario,
         recording: &Recording,
         replaced: BTreeMap<usize, Reply>,
-    ) -> anyhow::Result<Trial> {
+    ) -> anyhow::Result<ReplayedCall> {
         self.replay.start(recording, replaced);
         let Invoked { answer, report, marker, tape, .. } =
             self.caller.call(active, scenario).await?;
@@ -128,7 +128,7 @@ impl Trials {
             TapeEnd::Replayed(Err(missing)) => Some(missing),
             _ => None,
         };
-        Ok(Trial { answer, report, marker, sent: self.replay.sent(), missing })
+        Ok(ReplayedCall { answer, report, marker, sent: self.replay.sent(), missing })
     }
 
     pub(super) fn now(&self) -> Timestamp {
