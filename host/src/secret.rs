@@ -189,7 +189,7 @@ impl Secret {
         match self.0.len() {
             ..SECRET_BYTES_MIN => Err(SecretError::TooShort),
             SECRET_BYTES_MIN..=SECRET_BYTES_MAX
-                if overlap_count(self.0.as_bytes()) > OVERLAPS_MAX =>
+                if border_count_max(self.0.as_bytes()) > OVERLAPS_MAX =>
             {
                 Err(SecretError::Repetitive)
             }
@@ -218,9 +218,11 @@ impl Secret {
     }
 }
 
-/// Returns the largest number of borders that the text or one of its prefixes has.
+/// Returns the largest number of borders that the text or one of its prefixes has. A border is both a
+/// beginning and an end of it. Limits the work of a search for the secret: at each place in a text,
+/// so many echoes of a repetitive secret may have begun.
 #[expect(clippy::indexing_slicing, reason = "a border is shorter than what it is a border of")]
-fn overlap_count(text: &[u8]) -> usize {
+fn border_count_max(text: &[u8]) -> usize {
     // For each prefix, the length of its longest border and the number of its borders.
     let (mut longest, mut count) = (vec![0; text.len() + 1], vec![0; text.len() + 1]);
     let (mut border, mut most) = (0, 0);
@@ -323,7 +325,7 @@ mod tests {
         for (text, count) in
             [("abcd", 0), ("aaaa", 3), ("abab", 1), ("abcabcabc", 2), ("aabaab", 2)]
         {
-            assert_eq!(overlap_count(text.as_bytes()), count, "{text}");
+            assert_eq!(border_count_max(text.as_bytes()), count, "{text}");
         }
         let bounded = |text: String| Secret::new(text).checked();
         assert!(bounded("0".repeat(17)).is_ok());

@@ -40,7 +40,8 @@ impl Checker {
         Self::start_with(config, CodeCache::Temporary, None)
     }
 
-    /// The same, with a place for compiled code, and a tape for the requests of the guests.
+    /// As [`Self::start`]; compiled code goes to `cache`; `tape` records or answers the guests'
+    /// requests.
     pub(super) fn start_with(
         config: Config,
         cache: CodeCache,

@@ -95,7 +95,7 @@ pub enum TapeEnd {
 
 /// Makes calls.
 pub struct Invoker {
-    checker: Checker,
+    loader: Checker,
     tape: Option<Tape>,
     /// For large bodies.
     _folder: TempDir,
@@ -127,8 +127,8 @@ impl Invoker {
         let folder = tempfile::tempdir().context("cannot create a temporary folder")?;
         folder.path().clone_into(&mut config.data);
         std::fs::create_dir_all(config.data_folder().spool())?;
-        let checker = Checker::start_with(config, cache, tape.clone())?;
-        Ok(Self { checker, tape, _folder: folder })
+        let loader = Checker::start_with(config, cache, tape.clone())?;
+        Ok(Self { loader, tape, _folder: folder })
     }
 
     /// Makes the call for a connection with these values.
@@ -150,7 +150,7 @@ impl Invoker {
     /// # Errors
     /// The server would not load the file.
     pub async fn load(&self, file: &Path) -> anyhow::Result<Arc<Connector>> {
-        let loaded = self.checker.load(file).await;
+        let loaded = self.loader.load(file).await;
         let (connector, _) =
             loaded.with_context(|| format!("the server would not load {}", file.display()))?;
         Ok(connector)
@@ -165,14 +165,14 @@ impl Invoker {
         connector: &Connector,
         values: Unstored,
     ) -> anyhow::Result<Arc<ActiveConnection>> {
-        let active = activate(values, connector, &self.checker.config.now(), self.now());
+        let active = activate(values, connector, &self.loader.config.now(), self.now());
         Ok(Arc::new(active.context("the server would not create this connection")?))
     }
 
     /// The time of the clock that the calls have.
     #[must_use]
     pub fn now(&self) -> Timestamp {
-        self.checker.guest_runtime.clock.now()
+        self.loader.guest_runtime.clock.now()
     }
 
     /// Makes one call; the file that `asked` names is not read.
@@ -190,7 +190,7 @@ impl Invoker {
         let marker = asked.marker.clone().unwrap_or_else(of_test);
         let mut warnings = active.warnings();
         let granted = missing_grants(&Grants::default(), &connection.grants);
-        let limits = self.checker.config.now().limits_of(connector.name());
+        let limits = self.loader.config.now().limits_of(connector.name());
         let journal = MemoryJournal::new(marker.clone());
         let arguments = CallArguments {
             test: &asked.test,
@@ -203,7 +203,7 @@ impl Invoker {
             report: test_report(asked, &active, &limits)?,
         };
         let run = Run { connector, active, stop: CancellationToken::new() };
-        let sandbox = &self.checker.guest_runtime.sandbox;
+        let sandbox = &self.loader.guest_runtime.sandbox;
         let RunEnd { outcome, report, writes } = sandbox.call(run, asked.call, arguments).await;
         let answer = confirmed(outcome, &writes);
         warnings.extend(journal.warning());

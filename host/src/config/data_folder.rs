@@ -61,7 +61,7 @@ impl DataFolder {
         self.0.join("secret-key.next")
     }
 
-    /// Returns the path of the folder's last key, after a rotation to a key from the environment.
+    /// Returns the path of the key that was used before a rotation to a key from the environment.
     #[must_use]
     pub fn old_secret_key(&self) -> PathBuf {
         self.0.join("secret-key.old")
@@ -94,7 +94,8 @@ impl DataFolder {
     }
 }
 
-/// Returns the files that SQLite keeps beside a database: what is not in the database yet.
+/// Returns the files that SQLite keeps beside a database: the write-ahead log, whose changes are not
+/// in the database yet, and its index.
 #[must_use]
 pub fn database_logs(database: &Path) -> [PathBuf; 2] {
     ["-wal", "-shm"].map(|suffix| {

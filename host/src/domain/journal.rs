@@ -110,7 +110,7 @@ pub enum WriteAnswer {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WriteRecord {
     /// The method, the origin and the path of the write, for people.
-    pub what: String,
+    pub request_line: String,
     /// The result of the write.
     pub answer: WriteAnswer,
     /// The time when the exchange ended.
@@ -192,9 +192,9 @@ pub fn sent_writes(refusal: &Refusal, writes: &[WriteRecord]) -> Option<SentWrit
     let classed = sent.iter().filter_map(|write| Some((write.answer.class(guest_failed)?, *write)));
     let (class, worst) = classed.max_by_key(|(class, _)| *class)?;
     let reason = match &worst.answer {
-        WriteAnswer::Status(status) => format!("{} was answered {status}", worst.what),
+        WriteAnswer::Status(status) => format!("{} was answered {status}", worst.request_line),
         WriteAnswer::Broken(why) => {
-            format!("{} was sent and no complete answer came back: {why}", worst.what)
+            format!("{} was sent and no complete answer came back: {why}", worst.request_line)
         }
         WriteAnswer::NotSent => String::new(),
     };
@@ -209,7 +209,7 @@ mod tests {
 
     fn write(answer: WriteAnswer, second: i64) -> WriteRecord {
         let ended_at = Timestamp::from_second(second).unwrap_or_default();
-        WriteRecord { what: "POST /issues.json".to_owned(), answer, ended_at }
+        WriteRecord { request_line: "POST /issues.json".to_owned(), answer, ended_at }
     }
 
     fn defect() -> Defect {

@@ -112,7 +112,7 @@ impl BodyWriter {
 }
 
 impl Body {
-    /// The length of the body in the file, bytes.
+    /// The length of the body, bytes.
     pub(crate) fn len(&self) -> u64 {
         match self {
             Self::Memory(bytes) => bytes.len() as u64,

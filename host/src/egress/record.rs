@@ -127,7 +127,7 @@ impl Record {
         let Some(write) = failed else { return Ok(()) };
         Err(HttpError::Denied(format!(
             "an earlier write of this run did not succeed ({}); the write was not sent",
-            write.what
+            write.request_line
         )))
     }
 
@@ -200,9 +200,9 @@ impl Call {
     /// The run has ended, so the evaluation of its writes would miss this write.
     pub(super) fn open_write(&mut self, outbound: &Outbound) -> Result<(), HttpError> {
         let Outbound { method, origin, url, .. } = outbound;
-        let what = self.record.redact(format!("{method} {origin}{}", url.path()));
-        let write =
-            WriteRecord { what, answer: WriteAnswer::NotSent, ended_at: self.record.clock.now() };
+        let request_line = self.record.redact(format!("{method} {origin}{}", url.path()));
+        let (answer, ended_at) = (WriteAnswer::NotSent, self.record.clock.now());
+        let write = WriteRecord { request_line, answer, ended_at };
         let mut state = self.record.state();
         if state.closed {
             return Err(HttpError::Denied("the run has ended; the write was not sent".to_owned()));

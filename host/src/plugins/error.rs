@@ -38,7 +38,9 @@ pub enum StartError {
     #[error("cannot use the key of the compiled code, remove it if it is damaged: {0}")]
     Key(#[from] SecretError),
     /// The path of this program, which is also the compiler, is unknown.
-    #[error("cannot open /proc/self/exe, this program, which is also the compiler: {0}")]
+    #[error(
+        "cannot open /proc/self/exe: {0}. Jackfield starts itself from there to compile; mount /proc"
+    )]
     Compiler(#[source] io::Error),
     /// The system does not run compiled code.
     #[error(transparent)]

@@ -41,7 +41,7 @@ pub(super) struct Scanner {
     snapshot: Snapshot,
     snapshot_changed: bool,
     jobs: JoinSet<JobResult>,
-    /// The file and content that each job loads.
+    /// The file name and content hash that each job loads.
     job_files: HashMap<Id, Content>,
 }
 

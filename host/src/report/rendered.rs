@@ -64,7 +64,7 @@ impl Report {
         limit_lists(&mut data);
         data.attachments.clone_from(&attachments);
         let gaps = gap_lines(&data.gaps);
-        let mut writer = Writer { context: engine::context(&limited(&data)), notes, gaps };
+        let mut writer = TemplateRenderer { context: engine::context(&limited(&data)), notes, gaps };
         let title = writer.text("title", settings.title_template.as_deref(), defaults::TITLE);
         let fields = writer.fields(settings);
         let mut write = |what, template: &Option<String>, default| {
@@ -189,7 +189,7 @@ fn robot_log(data: &TestData) -> String {
 }
 
 /// Renders templates with the data of one test.
-struct Writer {
+struct TemplateRenderer {
     context: engine::Context,
     /// A note for people about each template that failed.
     notes: Vec<String>,
@@ -197,7 +197,7 @@ struct Writer {
     gaps: Vec<String>,
 }
 
-impl Writer {
+impl TemplateRenderer {
     /// Renders a template to a text of one line.
     fn text(&mut self, what: &str, template: Option<&str>, default: &str) -> String {
         let expanded = self.expand(what, template, default, Mode::Text).text;

@@ -20,20 +20,20 @@ use super::bindings;
 use super::guest::Guest;
 
 /// Tells the generated bindings that [`Guest`] implements the imports.
-struct GuestData;
+struct ImportsOfGuest;
 
-impl HasData for GuestData {
+impl HasData for ImportsOfGuest {
     type Data<'a> = &'a mut Guest;
 }
 
 /// Links the contract's interfaces, and the interfaces of WASI 0.2 that language runtimes need.
 pub(super) fn linker(engine: &wasmtime::Engine) -> Result<Linker<Guest>, wasmtime::Error> {
     let mut linker = Linker::new(engine);
-    bindings::settings::add_to_linker::<_, GuestData>(&mut linker, |guest| guest)?;
-    bindings::http::add_to_linker::<_, GuestData>(&mut linker, |guest| guest)?;
-    bindings::log::add_to_linker::<_, GuestData>(&mut linker, |guest| guest)?;
-    bindings::report::add_to_linker::<_, GuestData>(&mut linker, |guest| guest)?;
-    bindings::test_manager::add_to_linker::<_, GuestData>(&mut linker, |guest| guest)?;
+    bindings::settings::add_to_linker::<_, ImportsOfGuest>(&mut linker, |guest| guest)?;
+    bindings::http::add_to_linker::<_, ImportsOfGuest>(&mut linker, |guest| guest)?;
+    bindings::log::add_to_linker::<_, ImportsOfGuest>(&mut linker, |guest| guest)?;
+    bindings::report::add_to_linker::<_, ImportsOfGuest>(&mut linker, |guest| guest)?;
+    bindings::test_manager::add_to_linker::<_, ImportsOfGuest>(&mut linker, |guest| guest)?;
     wasi::add_to_linker(&mut linker)?;
     Ok(linker)
 }
@@ -41,6 +41,6 @@ pub(super) fn linker(engine: &wasmtime::Engine) -> Result<Linker<Guest>, wasmtim
 /// Adds what only the runner of scripts may import.
 pub(super) fn linker_of_scripts(linker: &Linker<Guest>) -> Result<Linker<Guest>, wasmtime::Error> {
     let mut linker = linker.clone();
-    bindings::source::add_to_linker::<_, GuestData>(&mut linker, |guest| guest)?;
+    bindings::source::add_to_linker::<_, ImportsOfGuest>(&mut linker, |guest| guest)?;
     Ok(linker)
 }

@@ -257,7 +257,7 @@ impl Page {
         total.div_ceil(self.top.max(1))
     }
 
-    /// A page in the form of most lists.
+    /// The page as most lists of Test Manager are answered: `paging`, `data`.
     pub(super) fn of(self, total: usize, data: Vec<Value>) -> Value {
         json!({
             "paging": {

@@ -33,7 +33,7 @@ pub(super) async fn read(
         return newest(client, &path, &query, LINES_MAX).await;
     }
     if let Some(own) = log.await.ok().and_then(|log| LogWindow::of(&log.value)) {
-        let found = of_log(client, &path, &query, &own).await?;
+        let found = read_lines_of_log(client, &path, &query, &own).await?;
         // If no line is found, the clocks of robot and Test Manager probably differ too much.
         if found.value.as_array().is_some_and(|lines| !lines.is_empty()) {
             return Ok(found);
@@ -45,7 +45,7 @@ pub(super) async fn read(
 }
 
 /// Reads the newest lines that belong to one log.
-async fn of_log(client: &Client, path: &[&str], query: &[(&str, &str)], own: &LogWindow) -> Part {
+async fn read_lines_of_log(client: &Client, path: &[&str], query: &[(&str, &str)], own: &LogWindow) -> Part {
     let paging = Paging {
         top: LINES_MAX,
         pages_max: PAGES_MAX,

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use super::rate_limit::RateLimit;
 
-/// How long a project is kept. Then it is read again, because its name may have changed.
+/// How long a project is kept in memory. Then it is read again, because its name may have changed.
 const PROJECT_MAX_AGE: Duration = Duration::from_secs(3_600);
 /// Maximum number of projects of a connection.
 const PROJECTS_MAX: usize = 100;

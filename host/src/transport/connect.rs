@@ -24,7 +24,7 @@ use tokio::time::{Instant, timeout_at};
 use crate::domain::{Origin, TryStep};
 
 use super::Caller;
-use super::address::{ResolveError, check_proxied, resolve};
+use super::address::{ResolveError, refuse_own_server_via_proxy, resolve};
 use super::identity::IdentityError;
 use super::own::OwnAddresses;
 use super::proxies::{InvalidProxy, Proxies, Proxy};
@@ -197,7 +197,7 @@ impl Dialer {
         let resolving = timeout_at(until, resolving);
         let proxy = self.proxies.to(origin).transpose()?;
         if let Some(proxy) = proxy {
-            check_proxied(origin, own)?;
+            refuse_own_server_via_proxy(origin, own)?;
             if origin.ip().is_some() {
                 resolving.await.map_err(|_| ConnectError::TimedOut(TryStep::Dns))??;
             }

@@ -3,7 +3,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
-/// The ports on which this server listens.
+/// The addresses on which this server listens.
 #[derive(Debug, Clone, Default)]
 pub struct OwnAddresses(Vec<SocketAddr>);
 

@@ -18,9 +18,9 @@ where
     let session = builder.session(journal.permission());
     let answer = session.send(post(session.at("/issues.json"), "{}")).await;
     let (_, writes) = session.finish().await;
-    let [WriteRecord { answer: recorded, what, .. }] =
+    let [WriteRecord { answer: recorded, request_line, .. }] =
         <[WriteRecord; 1]>::try_from(writes).unwrap();
-    assert_eq!(what, format!("POST {}/issues.json", tracker.origin()));
+    assert_eq!(request_line, format!("POST {}/issues.json", tracker.origin()));
     let unmarked = journal.marks() == ["marked", "unmarked"];
     assert_eq!(unmarked, recorded == WriteAnswer::NotSent, "{:?}", journal.marks());
     (answer, recorded, tracker)
