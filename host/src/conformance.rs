@@ -11,9 +11,9 @@ mod manual;
 mod originals;
 mod reaction;
 mod record;
+mod replayed_call;
 mod results;
 mod scenario;
-mod replayed_call;
 mod unchanged;
 
 use std::path::PathBuf;
@@ -28,8 +28,8 @@ use crate::runtime::Connector;
 
 use faults::Fault;
 use originals::Original;
-use results::FindingCollector;
 use replayed_call::Replayer;
+use results::FindingCollector;
 
 pub use check::Check;
 pub use manual::Manual;
@@ -81,7 +81,8 @@ impl Suite {
                 let planned = plan(&originals, replayer.now(), &results);
                 for (number, (original, fault)) in planned.iter().enumerate() {
                     progress(number, planned.len());
-                    let replayed_call = replayer.run(&active, original, fault.replaced.clone()).await?;
+                    let replayed_call =
+                        replayer.run(&active, original, fault.replaced.clone()).await?;
                     reaction::check(original, fault, &replayed_call, &mut results);
                 }
                 progress(planned.len(), planned.len());

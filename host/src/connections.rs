@@ -27,8 +27,7 @@ use tokio::time::Instant;
 
 use crate::config::LiveConfig;
 use crate::domain::{
-    Clock, Connection, ConnectionId, ConnectionRecord, ConnectorName, FailedTest, Limits,
-    Refusal,
+    Clock, Connection, ConnectionId, ConnectionRecord, ConnectorName, FailedTest, Limits, Refusal,
 };
 use crate::egress::{ActiveConnection, Egress};
 use crate::manifest::SettingError;

@@ -44,7 +44,7 @@ pub const SHORT_SECRET_CHARS: usize = 12;
 /// Maximum number of borders of a secret, or of a prefix of it. A border is a proper suffix that is
 /// also a prefix. A text of one repeated letter has almost as many borders as letters, and
 /// searching for it could take the length of the searched text times that number.
-const OVERLAPS_MAX: usize = 16;
+const BORDERS_MAX: usize = 16;
 
 /// The reason why a secret cannot be sealed, opened or read.
 #[derive(Debug, thiserror::Error)]
@@ -189,7 +189,7 @@ impl Secret {
         match self.0.len() {
             ..SECRET_BYTES_MIN => Err(SecretError::TooShort),
             SECRET_BYTES_MIN..=SECRET_BYTES_MAX
-                if border_count_max(self.0.as_bytes()) > OVERLAPS_MAX =>
+                if border_count_max(self.0.as_bytes()) > BORDERS_MAX =>
             {
                 Err(SecretError::Repetitive)
             }
@@ -218,9 +218,8 @@ impl Secret {
     }
 }
 
-/// Returns the largest number of borders that the text or one of its prefixes has. A border is both a
-/// beginning and an end of it. Limits the work of a search for the secret: at each place in a text,
-/// so many echoes of a repetitive secret may have begun.
+/// Returns the largest number of borders that the text or one of its prefixes has. The limit on it
+/// keeps the search for secrets fast.
 #[expect(clippy::indexing_slicing, reason = "a border is shorter than what it is a border of")]
 fn border_count_max(text: &[u8]) -> usize {
     // For each prefix, the length of its longest border and the number of its borders.

@@ -191,7 +191,7 @@ fn warn_if_no_modes(
 }
 
 /// Whether a file that this user creates with mode 0600 would be refused for the same reason: then
-/// the file system stores no owners or modes, such as those of Windows.
+/// the file system stores no owners or modes, like some of Windows.
 fn new_file_has_same_error(error: &AccessError, owner: u32, mode: u32, user: u32) -> bool {
     match error {
         AccessError::OtherOwner { owner: other, .. } => owner == *other && owner != user,

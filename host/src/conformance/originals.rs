@@ -7,8 +7,8 @@ use std::sync::Arc;
 use crate::domain::{Effect, StringEnum};
 use crate::egress::{ActiveConnection, NotUsable, Recording, SentRequest};
 
-use super::results::FindingCollector;
 use super::replayed_call::{ReplayedCall, Replayer};
+use super::results::FindingCollector;
 use super::{Check, Scenario};
 
 /// A recorded call, and its replay without a fault.

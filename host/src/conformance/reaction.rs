@@ -5,15 +5,20 @@ use crate::runtime::ExportAnswer;
 
 use super::faults::{Fault, TRACKER_MESSAGE, code};
 use super::originals::Original;
-use super::results::{FindingCollector, RefusalText};
 use super::replayed_call::ReplayedCall;
+use super::results::{FindingCollector, RefusalText};
 use super::{Check, Scenario};
 
 /// How much of a connector's message is shown, characters.
 const MESSAGE_CHARS_MAX: usize = 200;
 
 /// Checks a call in which answers were replaced by faults.
-pub(super) fn check(original: &Original, fault: &Fault, replayed_call: &ReplayedCall, results: &mut FindingCollector) {
+pub(super) fn check(
+    original: &Original,
+    fault: &Fault,
+    replayed_call: &ReplayedCall,
+    results: &mut FindingCollector,
+) {
     let reaction = Reaction { original, fault, replayed_call };
     match fault.check {
         Check::ForeignResult => reaction.foreign_result(results),

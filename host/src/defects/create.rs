@@ -347,11 +347,7 @@ impl CreateEvent<'_> {
 
     /// Searches for a defect in doubt, and creates it if the rules allow it. Creates nothing after a
     /// write of this event's own run.
-    async fn search(
-        &self,
-        doubtful: &DoubtfulDefect,
-        own_refusal: Option<&Refusal>,
-    ) -> Attempt {
+    async fn search(&self, doubtful: &DoubtfulDefect, own_refusal: Option<&Refusal>) -> Attempt {
         let leased = self.leased(doubtful.lease.clone());
         let (next, refusal) = match leased.search(doubtful).await {
             SearchResult::Found(oldest, others) => {

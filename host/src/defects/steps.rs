@@ -10,8 +10,8 @@ use tokio::time::Instant;
 
 use crate::domain::{
     Call, ConnectorFault, CurrentDefect, Doubt, DueFollowUps, FollowUp, FollowUpEnd, FollowUpStep,
-    Journal, Marker, Next, OutcomeCode, Refusal, SentWrites, Unresolvable, WriteClass, confirmed_or_nothing_sent,
-    sent_writes,
+    Journal, Marker, Next, OutcomeCode, Refusal, SentWrites, Unresolvable, WriteClass,
+    confirmed_or_nothing_sent, sent_writes,
 };
 use crate::egress::ActiveConnection;
 use crate::runtime::{Run, RunEnd, TestReport};

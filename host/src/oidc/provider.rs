@@ -132,7 +132,9 @@ mod tests {
 
     #[test]
     fn a_token_without_a_key_is_signed_with_the_only_one() {
-        assert!(find(&keys(&["a"]), None).is_some() && find(&keys(&["a", "b"]), Some("b")).is_some());
+        assert!(
+            find(&keys(&["a"]), None).is_some() && find(&keys(&["a", "b"]), Some("b")).is_some()
+        );
         for (published, named, says) in [
             (&["a", "b"][..], None, "it names no key, and the provider publishes several"),
             (&[], None, "it names no key, and the provider publishes none"),

@@ -114,7 +114,10 @@ fn a_token_is_found_as_a_whole_in_each_form() {
         assert_eq!(redacted, "before [secret] after", "{form}");
     }
     let pair = data_encoding::BASE64.encode(b"user:AbC+dEf/GhI==-x.Y_z~Q:x");
-    assert!(redactor.finds(Reading::Answer, pair.as_bytes()) && redactor.finds(Reading::Answer, SECRET.as_bytes()));
+    assert!(
+        redactor.finds(Reading::Answer, pair.as_bytes())
+            && redactor.finds(Reading::Answer, SECRET.as_bytes())
+    );
 }
 
 /// A tracker chooses the token and the text. Here the token nearly matches at each letter of the
@@ -125,7 +128,9 @@ fn a_text_designed_to_slow_the_search_does_not_slow_it() {
     let (token, pair) = ("a".repeat(4_000), "a".repeat(4_000) + ":s3cr3t/+");
     let near = ("a".repeat(3_999) + "b").repeat(100);
     let began = std::time::Instant::now();
-    let is_masked = |secret: &str, text: &str| searching(&[secret]).redact(Reading::Text, text.to_owned()) == MASK;
+    let is_masked = |secret: &str, text: &str| {
+        searching(&[secret]).redact(Reading::Text, text.to_owned()) == MASK
+    };
     assert!(is_masked(&token, &near) && is_masked(&pair, &near));
     // Each escape has two readings, so there are as many paths as there are texts of two letters.
     let (two, readings) = ("%41A".repeat(1_000) + "!", "%41".repeat(100_000));
@@ -151,7 +156,10 @@ fn a_long_secret_is_found_in_every_form_and_costs_its_own_length() {
     let html = long.replace('0', "&#x30;");
     let percent = utf8_percent_encode(&long, NON_ALPHANUMERIC).to_string();
     for echo in [long.clone(), json, html, percent] {
-        assert_eq!(redactor.redact(Reading::Text, format!("before 7{echo} after")), "before [secret] after");
+        assert_eq!(
+            redactor.redact(Reading::Text, format!("before 7{echo} after")),
+            "before [secret] after"
+        );
     }
     let pair = data_encoding::BASE64.encode(format!("user:7{long}").as_bytes());
     assert!(redactor.finds(Reading::Answer, pair.as_bytes()));

@@ -64,7 +64,8 @@ impl Report {
         limit_lists(&mut data);
         data.attachments.clone_from(&attachments);
         let gaps = gap_lines(&data.gaps);
-        let mut writer = TemplateRenderer { context: engine::context(&limited(&data)), notes, gaps };
+        let mut writer =
+            TemplateRenderer { context: engine::context(&limited(&data)), notes, gaps };
         let title = writer.text("title", settings.title_template.as_deref(), defaults::TITLE);
         let fields = writer.fields(settings);
         let mut write = |what, template: &Option<String>, default| {

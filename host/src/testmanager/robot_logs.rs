@@ -45,7 +45,12 @@ pub(super) async fn read(
 }
 
 /// Reads the newest lines that belong to one log.
-async fn read_lines_of_log(client: &Client, path: &[&str], query: &[(&str, &str)], own: &LogWindow) -> Part {
+async fn read_lines_of_log(
+    client: &Client,
+    path: &[&str],
+    query: &[(&str, &str)],
+    own: &LogWindow,
+) -> Part {
     let paging = Paging {
         top: LINES_MAX,
         pages_max: PAGES_MAX,

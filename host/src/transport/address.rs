@@ -88,7 +88,10 @@ pub(crate) async fn resolve(
 
 /// Refuses an origin that a proxy on this machine would find to be this server. The proxy resolves
 /// other names.
-pub(crate) fn refuse_own_server_via_proxy(origin: &Origin, own: &OwnAddresses) -> Result<(), ResolveError> {
+pub(crate) fn refuse_own_server_via_proxy(
+    origin: &Origin,
+    own: &OwnAddresses,
+) -> Result<(), ResolveError> {
     let Host::Domain(name) = origin.host() else { return Ok(()) };
     let is_local = name == "localhost" || name.ends_with(".localhost");
     if is_local && own.has_port(origin.port()) {

@@ -42,7 +42,11 @@ async fn a_granted_origin_is_compared_as_a_value_not_as_text() {
         let error = refused(&builder, get(&other)).await;
         let origin = Origin::of(&other.parse().unwrap()).unwrap();
         assert_eq!(error, HttpError::NotGranted(origin.clone()));
-        assert!(error.to_string().starts_with(&format!("denied: the connection does not grant {origin}; ")));
+        assert!(
+            error
+                .to_string()
+                .starts_with(&format!("denied: the connection does not grant {origin}; "))
+        );
     }
 }
 
@@ -103,11 +107,13 @@ async fn reserved_headers_are_refused() {
             "{name}: {value:?}"
         );
     }
-    let flood = (0..100).fold(get(builder.at("/")), |request, n| with(request, &format!("x-{n}"), "y"));
+    let flood =
+        (0..100).fold(get(builder.at("/")), |request, n| with(request, &format!("x-{n}"), "y"));
     assert!(matches!(refused(&builder, flood).await, HttpError::Invalid(_)));
     let flood = with(get(builder.at("/")), "x", &"y".repeat(40_000));
     assert!(matches!(refused(&builder, flood).await, HttpError::Invalid(_)));
-    let headers = |count| (0..count).fold(get(builder.at("/")), |it, n| with(it, &format!("x-{n}"), "y"));
+    let headers =
+        |count| (0..count).fold(get(builder.at("/")), |it, n| with(it, &format!("x-{n}"), "y"));
     assert!(matches!(refused(&builder, headers(64)).await, HttpError::Unreachable(_)));
     assert!(matches!(refused(&builder, headers(65)).await, HttpError::Invalid(_)));
     // 32 KiB of names and values are allowed: this request fails only at the closed port.
@@ -153,7 +159,8 @@ async fn other_methods_are_refused() {
     let builder = SessionBuilder::granting(&["http://127.0.0.1:1"]);
     for method in ["CONNECT", "TRACE", "PROPFIND", "get"] {
         let method = Method::from_bytes(method.as_bytes()).unwrap();
-        let request = OutboundRequest { method, effect: Some(Effect::Read), ..get(builder.at("/")) };
+        let request =
+            OutboundRequest { method, effect: Some(Effect::Read), ..get(builder.at("/")) };
         assert!(matches!(refused(&builder, request).await, HttpError::Denied(_)));
     }
 }
@@ -198,7 +205,10 @@ async fn a_name_is_resolved_and_checked_for_each_connection() {
     assert_eq!(local.read_session().send(get(local.at("/"))).await.unwrap().status, 200);
     let mut fixed = SessionBuilder::granting(&[&tracker.origin()]);
     fixed.grants.fixed.clone_from(&fixed.grants.origins);
-    assert!(is_denied(&fixed.read_session().send(get(fixed.at("/"))).await), "a fixed origin is public");
+    assert!(
+        is_denied(&fixed.read_session().send(get(fixed.at("/"))).await),
+        "a fixed origin is public"
+    );
 }
 
 #[tokio::test]
@@ -222,7 +232,8 @@ async fn a_loop_of_refused_requests_ends_at_the_limit() {
 async fn a_request_body_over_the_limit_is_refused() {
     let mut builder = SessionBuilder::granting(&["http://127.0.0.1:1"]);
     builder.limits.request_body_bytes = 10;
-    let error = refused(&builder, marked(post(builder.at("/"), vec![b'x'; 11]), Effect::Read)).await;
+    let error =
+        refused(&builder, marked(post(builder.at("/"), vec![b'x'; 11]), Effect::Read)).await;
     assert!(
         matches!(&error, HttpError::Limit(why) if why.contains("`limits.request_body_bytes` = 10"))
     );

@@ -114,7 +114,10 @@ async fn a_certificate_for_another_name_is_refused() {
     let tracker = tracker(authority.acceptor).await;
     let mut builder = SessionBuilder::granting(&[&format!("https://{}", tracker.address)]);
     builder.extra_ca = Some(authority.pem.path().to_owned());
-    assert!(matches!(builder.read_session().send(get(builder.at("/"))).await, Err(HttpError::Unreachable(_))));
+    assert!(matches!(
+        builder.read_session().send(get(builder.at("/"))).await,
+        Err(HttpError::Unreachable(_))
+    ));
 }
 
 #[tokio::test]

@@ -62,7 +62,10 @@ async fn nothing_leaves_after_the_lease_has_ended() {
     let journal = TestJournal::allowing();
     journal.expires.store(true, Ordering::SeqCst);
     let session = SessionBuilder::granting(&[&tracker.origin()]).session(journal.permission());
-    assert!(matches!(session.send(post(session.at("/"), "{}")).await, Err(HttpError::Unreachable(_))));
+    assert!(matches!(
+        session.send(post(session.at("/"), "{}")).await,
+        Err(HttpError::Unreachable(_))
+    ));
     assert_eq!(session.finish().await.1[0].answer, WriteAnswer::NotSent);
     assert_eq!(journal.marks(), ["marked", "unmarked"]);
     assert!(tracker.requests().is_empty());

@@ -16,7 +16,10 @@ async fn without_a_connection_nothing_is_journaled_or_sent() {
     let builder = SessionBuilder::granting(&["http://127.0.0.1:1"]);
     let journal = TestJournal::allowing();
     let session = builder.session(journal.permission());
-    assert!(matches!(session.send(post(session.at("/"), "")).await, Err(HttpError::Unreachable(_))));
+    assert!(matches!(
+        session.send(post(session.at("/"), "")).await,
+        Err(HttpError::Unreachable(_))
+    ));
     let (_, writes) = session.finish().await;
     assert_eq!(writes[0].answer, WriteAnswer::NotSent);
     assert!(journal.marks().is_empty());
@@ -179,7 +182,10 @@ async fn a_journal_that_never_commits_lets_nothing_be_sent() {
     builder.run_time = Duration::from_millis(200);
     let journal = TestJournal::blocking();
     let session = builder.session(journal.permission());
-    assert!(matches!(session.send(post(session.at("/"), "{}")).await, Err(HttpError::Unreachable(_))));
+    assert!(matches!(
+        session.send(post(session.at("/"), "{}")).await,
+        Err(HttpError::Unreachable(_))
+    ));
     assert_eq!(session.finish().await.1[0].answer, WriteAnswer::NotSent);
     assert_eq!(journal.marks(), ["unmarked"]);
     assert!(!byte.load(Ordering::SeqCst));
@@ -195,7 +201,10 @@ async fn a_write_that_is_under_way_at_the_deadline_is_in_doubt() {
     let mut builder = SessionBuilder::granting(&[&tracker.origin()]);
     builder.run_time = Duration::from_millis(300);
     let session = builder.session(TestJournal::allowing().permission());
-    assert!(matches!(session.send(post(session.at("/"), "{}")).await, Err(HttpError::Interrupted(_))));
+    assert!(matches!(
+        session.send(post(session.at("/"), "{}")).await,
+        Err(HttpError::Interrupted(_))
+    ));
     let (_, writes) = session.finish().await;
     assert!(matches!(&writes[0].answer, WriteAnswer::Broken(why) if why.contains("limits.run_ms")));
 }
