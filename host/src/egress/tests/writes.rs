@@ -318,7 +318,7 @@ async fn send_then_fail_to_write(
 
 #[tokio::test]
 async fn a_write_that_was_provably_not_sent_is_unmarked() {
-    let (marks, writes) = send_then_fail_to_write(|url| get(url)).await;
+    let (marks, writes) = send_then_fail_to_write(get).await;
     assert_eq!((marks, writes), (vec!["marked", "unmarked"], vec![WriteAnswer::NotSent]));
 }
 
