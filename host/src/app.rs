@@ -38,7 +38,7 @@ use crate::plugins::Plugins;
 use crate::replay::{self, Replays};
 use crate::runtime::{Engine, Sandbox};
 use crate::secret::{DerivationKey, Sealer, Secret};
-use crate::store::{AccountStore, AuditStore, SqliteStore, Store};
+use crate::store::{AccountStore, AuditStore, SqlStore, SqliteStore, Store};
 use crate::testmanager::{self, TestManager};
 use crate::transport::OwnAddresses;
 
@@ -327,7 +327,7 @@ async fn services(
 }
 
 /// Opens the database with the key that seals its secrets, and recovers what a crash interrupted.
-async fn open_store(config: &Config, clock: &dyn Clock) -> anyhow::Result<(SqliteStore, Sealer)> {
+async fn open_store(config: &Config, clock: &dyn Clock) -> anyhow::Result<(SqlStore, Sealer)> {
     let folder = config.data_folder();
     let sealer = keys::sealer(&folder).await?;
     let sqlite = SqliteStore::open(&folder.database(), &sealer)?;
@@ -337,7 +337,7 @@ async fn open_store(config: &Config, clock: &dyn Clock) -> anyhow::Result<(Sqlit
 
 /// Shares the store with the accounts, and with the audit log of what they change.
 fn shared_store(
-    store: SqliteStore,
+    store: SqlStore,
     clock: &Arc<dyn Clock>,
     admin_token: &Secret,
     key: &DerivationKey,

@@ -7,6 +7,7 @@
 
 mod accounts;
 mod error;
+mod sql;
 mod sqlite;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -29,6 +30,7 @@ pub use self::accounts::{
     AuditStore, SESSIONS_MAX,
 };
 pub use self::error::{DatabaseError, StoreError};
+pub use self::sql::SqlStore;
 pub use self::sqlite::SqliteStore;
 
 /// A connection with its sealed secrets and its tokens, which only the host sees.

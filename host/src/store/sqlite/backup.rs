@@ -10,11 +10,11 @@ use std::path::Path;
 use rusqlite::Connection;
 
 use super::errors::cannot_open;
-use super::starts::{self, StartCounter};
-use super::statements::Statements as _;
-use super::{audit, file};
+use super::file;
 use crate::domain::AuditEntry;
 use crate::secret::Sealer;
+use crate::store::sql::audit;
+use crate::store::sql::starts::{self, StartCounter};
 use crate::store::{DatabaseError, StoreError, TableRows};
 
 /// Writes the present content of a database to a new file, durably. Returns what is in the copy.
@@ -70,14 +70,14 @@ pub(super) fn prepare(
 }
 
 fn table_rows(db: &Connection) -> Result<Vec<TableRows>, StoreError> {
-    let names: Vec<String> = db.all(
+    let mut names = db.prepare(
         "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'
          ORDER BY name",
-        [],
     )?;
-    let count = |table: String| {
-        let rows: i64 = db.only(&format!("SELECT COUNT(*) FROM \"{table}\""), [])?;
+    let count = |table: rusqlite::Result<String>| {
+        let table = table?;
+        let rows: i64 = file::only(db, &format!("SELECT COUNT(*) FROM \"{table}\""), [])?;
         Ok(TableRows { table, rows: rows.unsigned_abs() })
     };
-    names.into_iter().map(count).collect()
+    names.query_map([], |row| row.get(0))?.map(count).collect()
 }

@@ -8,12 +8,13 @@ use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as
 use std::path::Path;
 use std::time::Duration;
 
-use rusqlite::{Connection, OpenFlags, params};
+use rusqlite::types::FromSql;
+use rusqlite::{Connection, OpenFlags, OptionalExtension as _, Params, params};
 
 use super::errors::cannot_open;
-use super::statements::Statements as _;
 use super::wal;
 use crate::secret::{Sealed, Sealer, Secret};
+use crate::store::sql::meta::KEY_CHECK;
 use crate::store::{DatabaseError, StoreError};
 
 /// The changes of the schema, in order. A released change is never edited.
@@ -41,8 +42,6 @@ pub(super) const MIGRATIONS: [&str; 18] = [
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Number of statements that each connection keeps prepared.
 const STATEMENTS_MAX: usize = 128;
-/// The name of a sealed text that shows whether a key is right: only the right key opens it.
-pub(super) const KEY_CHECK: &str = "key-check";
 
 /// Opens an existing file for writing. Never creates one: somebody may have moved the database
 /// away.
@@ -115,12 +114,15 @@ fn migrate(path: &Path, db: &Connection) -> Result<(), StoreError> {
 
 /// Returns how many migrations the file has. Early versions counted them in a table.
 fn schema_version(db: &Connection) -> rusqlite::Result<usize> {
-    let has_table: bool =
-        db.only("SELECT EXISTS (SELECT 1 FROM sqlite_master WHERE name = '_sqlx_migrations')", [])?;
+    let has_table: bool = only(
+        db,
+        "SELECT EXISTS (SELECT 1 FROM sqlite_master WHERE name = '_sqlx_migrations')",
+        [],
+    )?;
     if !has_table {
         return db.pragma_query_value(None, "user_version", |row| row.get(0));
     }
-    let version = db.only("SELECT COALESCE(MAX(version), 0) FROM _sqlx_migrations", [])?;
+    let version = only(db, "SELECT COALESCE(MAX(version), 0) FROM _sqlx_migrations", [])?;
     db.execute_batch("DROP TABLE _sqlx_migrations")?;
     Ok(version)
 }
@@ -133,7 +135,7 @@ fn check_key(path: &Path, db: &Connection, sealer: &Sealer) -> Result<(), StoreE
             .seal(KEY_CHECK, &Secret::new(KEY_CHECK.to_owned()))
             .map_err(|error| DatabaseError::new("the key cannot seal the secrets", error, None))?;
         let insert = "INSERT INTO meta (name, value) VALUES (?, ?)";
-        return db.change(insert, params![KEY_CHECK, sealed.0]).map(drop).map_err(failed);
+        return db.execute(insert, params![KEY_CHECK, sealed.0]).map(drop).map_err(failed);
     };
     sealer.open_sealed(KEY_CHECK, &Sealed(sealed)).map(drop).map_err(|_| {
         StoreError::Unusable(format!(
@@ -145,14 +147,13 @@ fn check_key(path: &Path, db: &Connection, sealer: &Sealer) -> Result<(), StoreE
 }
 
 fn read_key_check(db: &Connection) -> rusqlite::Result<Option<Vec<u8>>> {
-    db.one("SELECT value FROM meta WHERE name = ?", [KEY_CHECK])
+    only(db, "SELECT value FROM meta WHERE name = ?", [KEY_CHECK]).optional()
 }
 
 /// Checks the tables that decide about defects. Skips the history, because it may be large.
 fn check_pages(path: &Path, db: &Connection) -> Result<(), StoreError> {
     for table in ["connections", "tokens", "secrets", "defects", "decisions", "account_tokens"] {
-        let found: String = db
-            .only("SELECT quick_check FROM pragma_quick_check(?)", [table])
+        let found: String = only(db, "SELECT quick_check FROM pragma_quick_check(?)", [table])
             .map_err(|error| cannot_open(path, error))?;
         if found != "ok" {
             return Err(StoreError::Unusable(format!(
@@ -187,12 +188,11 @@ pub(super) fn opens_with(path: &Path, sealer: &Sealer) -> Result<bool, StoreErro
     Ok(sealed.is_some_and(|sealed| sealer.open_sealed(KEY_CHECK, &Sealed(sealed)).is_ok()))
 }
 
-/// Makes the smallest possible write, to show whether a write succeeds.
-pub(super) fn check_writable(db: &Connection) -> Result<(), StoreError> {
-    db.change(
-        "INSERT INTO meta (name, value) VALUES ('ready', x'00')
-         ON CONFLICT (name) DO UPDATE SET value = CASE value WHEN x'00' THEN x'01' ELSE x'00' END",
-        [],
-    )?;
-    Ok(())
+/// Returns the only value of the first row.
+pub(super) fn only<T: FromSql>(
+    db: &Connection,
+    sql: &str,
+    params: impl Params,
+) -> rusqlite::Result<T> {
+    db.prepare_cached(sql)?.query_row(params, |row| row.get(0))
 }

@@ -4,11 +4,10 @@ use std::os::unix::fs::PermissionsExt as _;
 
 use tempfile::tempdir;
 
-use crate::secret::Secret;
+use crate::secret::{Sealed, Sealer, Secret, TokenHash};
 
-use super::accounts::entry;
 use super::*;
-use crate::store::TokenExpiry;
+use crate::store::{StoredToken, TokenExpiry};
 
 async fn refusal(folder: &TempDir, sealer: &Sealer) -> String {
     match SqliteStore::open(&folder.path().join("jackfield.db"), sealer) {

@@ -2,15 +2,16 @@
 
 use std::path::PathBuf;
 
+use jiff::Timestamp;
 use rusqlite::{Connection as Database, params};
 use tempfile::tempdir;
+use uuid::Uuid;
 
-use super::super::connections;
 use super::super::file::MIGRATIONS;
-use super::super::statements::Statements as _;
-use super::super::writer::Durability::Lazy;
 use super::*;
-use crate::domain::{Call, DefectId, OutcomeCode, StringEnum as _};
+use crate::domain::{
+    Call, ConnectionId, DefectId, EventId, OutcomeCode, StringEnum as _, WriteClass,
+};
 use crate::store::{EventFilter, Retention};
 
 /// The outcome words of the first schema that later schemas replaced.
@@ -70,7 +71,7 @@ fn old_database(folder: &TempDir, outcomes: &[&str]) {
     db.execute_batch(&rows).unwrap();
     for (number, outcome) in outcomes.iter().enumerate() {
         let id = EventId(Uuid::from_u128(number as u128 + 1));
-        db.change(
+        db.execute(
             "INSERT INTO events (id, connection_id, kind, received_at, ms, status, outcome, detail,
                  request) VALUES (?, ?, 'create-defect', 0, 1, 503, ?, '',
                  '{\"method\":\"POST\",\"path\":\"/\"}')",
@@ -82,7 +83,7 @@ fn old_database(folder: &TempDir, outcomes: &[&str]) {
                "connector_sha256":"00","log":[],"calls":[],
                "usage":{{"memory_bytes":9,"turns":5,"yields":2}}}}"#
         );
-        db.change(
+        db.execute(
             "INSERT INTO runs (event_id, seq, report) VALUES (?, 1, ?)",
             params![id.to_string(), report],
         )
@@ -144,6 +145,18 @@ async fn renamed_columns_keep_their_values() {
     assert_eq!(due(next).await.len(), 1);
 }
 
+/// A retention that no event of these tests exceeds.
+fn keep_all() -> Retention {
+    let (events_since, confirmed_by) = (at(0), at(0));
+    Retention {
+        events_since,
+        confirmed_by,
+        events_max: 9,
+        no_connection_max: 9,
+        events_bytes_max: u64::MAX,
+    }
+}
+
 #[tokio::test]
 async fn decisions_and_steps_stay_with_their_defect() {
     let folder = tempdir().unwrap();
@@ -157,7 +170,7 @@ async fn decisions_and_steps_stay_with_their_defect() {
     db.pragma_update(None, "user_version", 9).unwrap();
     let add = "INSERT INTO follow_ups (defect_id, step, name, next_at, updated_at)
                VALUES (?, 'attach', 'log.txt', 5, 0)";
-    db.change(add, params![RELEASED.0]).unwrap();
+    db.execute(add, params![RELEASED.0]).unwrap();
     drop(db);
 
     let store = open(&folder).await;
@@ -166,7 +179,7 @@ async fn decisions_and_steps_stay_with_their_defect() {
     assert_eq!(migrated.follow_ups.len(), 1);
     assert_eq!(migrated.follow_ups[0].name, "log.txt");
     store.delete_connection(CONNECTION, true).await.unwrap();
-    while store.writer.run(Lazy, connections::delete_some).await.unwrap() {}
+    store.prune(keep_all()).await.unwrap();
     assert_eq!(number(&store, "SELECT COUNT(*) FROM follow_ups").await, 0);
     assert_eq!(number(&store, "SELECT COUNT(*) FROM decisions").await, 0);
 }
@@ -177,15 +190,7 @@ async fn deleting_an_old_event_deletes_its_bytes() {
     old_database(&folder, &["created"]);
     let store = open(&folder).await;
     store.delete_connection(CONNECTION, true).await.unwrap();
-    let (events_since, confirmed_by) = (at(0), at(0));
-    let retention = Retention {
-        events_since,
-        confirmed_by,
-        events_max: 9,
-        no_connection_max: 9,
-        events_bytes_max: u64::MAX,
-    };
-    store.prune(retention).await.unwrap();
+    store.prune(keep_all()).await.unwrap();
     assert_eq!(number(&store, "SELECT COUNT(*) FROM events").await, 0);
     assert_eq!(number(&store, "SELECT bytes FROM history_size").await, 0);
 }
@@ -223,7 +228,8 @@ async fn a_file_with_another_key_is_refused_before_its_schema_changes() {
     let sealed = sealer(folder.path())
         .seal("key-check", &crate::secret::Secret::new("key-check".to_owned()))
         .unwrap();
-    db.change("INSERT INTO meta (name, value) VALUES ('key-check', ?)", params![sealed.0]).unwrap();
+    db.execute("INSERT INTO meta (name, value) VALUES ('key-check', ?)", params![sealed.0])
+        .unwrap();
     db.close().unwrap();
     let before = std::fs::read(&path).unwrap();
 

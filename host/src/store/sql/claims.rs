@@ -1,0 +1,229 @@
+//! Claims of a failed test: which run may create its defect, and which may only search for it.
+//!
+//! A claim is one transaction. Of several claims at a time, one gets the lease.
+
+use jiff::Timestamp;
+use uuid::Uuid;
+
+use super::columns::known_word;
+use super::database::{Database, params};
+use super::defect_records::{Row, newest};
+use super::doubts::{self, SEARCH_WAIT_MS};
+use super::recurrences::{self, OtherFailure};
+use crate::domain::{
+    Claimed, ConnectionId, Defect, DefectId, DefectState, FailedTest, Lease, Marker,
+    StringEnum as _,
+};
+use crate::store::{Claim, StoreError};
+
+/// The reason for doubt about a failed test that has no row in a restored database.
+pub(super) const RESTORED: &str =
+    "the database was restored, or fell behind, and may have lost this defect";
+
+/// Returns the defect of a failed test if it is created and not released.
+pub(super) fn created_defect(
+    db: &dyn Database,
+    connection: ConnectionId,
+    test: &FailedTest,
+) -> Result<Option<(DefectId, Defect)>, StoreError> {
+    let Some(row) = newest(db, connection, test)? else { return Ok(None) };
+    if row.released || row.state != DefectState::Created.as_str() {
+        return Ok(None);
+    }
+    Ok(Some(row.created()?))
+}
+
+/// Claims a failed test. In a database that fell behind (`restored_at`), a failed test without a
+/// row may have a defect: it counts as in doubt since then.
+pub(super) fn claim(
+    db: &dyn Database,
+    claim: Claim<'_>,
+    restored_at: Option<Timestamp>,
+) -> Result<Claimed, StoreError> {
+    let Some(row) = newest(db, claim.connection, claim.test)? else {
+        return match restored_at {
+            None => insert_first(db, claim),
+            Some(since) => insert_in_doubt(db, claim, 1, since),
+        };
+    };
+    if !is_present(db, claim.connection)? {
+        return Err(StoreError::NotFound("connection"));
+    }
+    if row.released {
+        let generation = row.generation.saturating_add(1);
+        let outdated = restored_at.filter(|at| row.updated_at < at.as_millisecond());
+        return match outdated {
+            None => insert_intent(db, claim, generation),
+            Some(since) => insert_in_doubt(db, claim, generation, since),
+        };
+    }
+    let state = known_word::<DefectState>(&row.state, "its state")?;
+    if state == DefectState::Created {
+        let (id, defect) = row.created()?;
+        return Ok(Claimed::Created { id, defect });
+    }
+    if row.lease_until.is_some_and(|until| until > claim.now.as_millisecond()) {
+        return Ok(Claimed::Busy { fence: row.fence });
+    }
+    if let Some(ended) = row.ended(claim.waited_for)? {
+        return Ok(ended);
+    }
+    if row.writes == 0 {
+        lease_for_create(db, &row, &claim)
+    } else {
+        lease_for_search(db, &row, &claim)
+    }
+}
+
+/// Handles the first claim of a failed test, which may be a recurrence.
+fn insert_first(db: &dyn Database, claim: Claim<'_>) -> Result<Claimed, StoreError> {
+    match other_failure(db, &claim)? {
+        OtherFailure::None => insert_intent(db, claim, 1),
+        OtherFailure::Unresolved(first) => Ok(Claimed::WaitsForFirst(first)),
+        OtherFailure::Created(first) => {
+            let lease = insert(db, &claim, 1)?;
+            let marker = Marker::derive(claim.connection, claim.test, 1);
+            Ok(Claimed::Recurs(Box::new(first.recurrence(db, lease, marker)?)))
+        }
+    }
+}
+
+/// Looks up the other failures of the test case, if the claim allows recurrences.
+fn other_failure(db: &dyn Database, claim: &Claim<'_>) -> Result<OtherFailure, StoreError> {
+    match claim.recurs {
+        None => Ok(OtherFailure::None),
+        Some(open) => recurrences::other_failure(db, claim.connection, claim.test, open, claim.now),
+    }
+}
+
+/// Inserts the row of a new generation in `intent`, with a lease.
+fn insert_intent(
+    db: &dyn Database,
+    claim: Claim<'_>,
+    generation: u32,
+) -> Result<Claimed, StoreError> {
+    let lease = insert(db, &claim, generation)?;
+    let marker = Marker::derive(claim.connection, claim.test, generation);
+    Ok(Claimed::Create { lease, marker, generation })
+}
+
+/// Inserts a row as if a write had been sent at `since` and was not answered.
+fn insert_in_doubt(
+    db: &dyn Database,
+    claim: Claim<'_>,
+    generation: u32,
+    since: Timestamp,
+) -> Result<Claimed, StoreError> {
+    let lease = insert(db, &claim, generation)?;
+    let row: Row = db.only(
+        "UPDATE defects SET state = 'in-doubt', class = 'open', writes = 1, wait_from = ?2,
+             next_search_at = ?3, reason = ?4
+         WHERE id = ?1 RETURNING *",
+        params![
+            lease.defect.0,
+            since.as_millisecond(),
+            claim.now.as_millisecond().saturating_add(SEARCH_WAIT_MS),
+            RESTORED
+        ],
+    )?;
+    Ok(Claimed::Search(Box::new(row.doubtful(lease)?)))
+}
+
+fn insert(db: &dyn Database, claim: &Claim<'_>, generation: u32) -> Result<Lease, StoreError> {
+    let id = DefectId(Uuid::now_v7());
+    let (execution, case, variation) = claim.test.key();
+    let inserted = db.change(
+        "INSERT INTO defects (id, connection_id, test_execution_id, test_case_id, variation_id,
+             generation, test_link, state, fence, lease_until, event_id,
+             created_at, updated_at)
+         SELECT ?1, id, ?3, ?4, ?5, ?6, ?7, 'intent', 1, ?8, ?9, ?10, ?10
+         FROM connections WHERE id = ?2 AND NOT deleted",
+        params![
+            id.0,
+            claim.connection.0,
+            execution,
+            case,
+            variation,
+            generation,
+            claim.test.link,
+            claim.lease_until.as_millisecond(),
+            claim.event.0,
+            claim.now.as_millisecond(),
+        ],
+    )?;
+    if inserted == 0 {
+        return Err(StoreError::NotFound("connection"));
+    }
+    Ok(Lease { defect: id, fence: 1, until: claim.lease_until })
+}
+
+/// Whether a connection exists and is not being deleted.
+fn is_present(db: &dyn Database, id: ConnectionId) -> Result<bool, StoreError> {
+    let found = "SELECT EXISTS (SELECT 1 FROM connections WHERE id = ? AND NOT deleted)";
+    Ok(db.only(found, params![id.0])?)
+}
+
+/// Takes over a row of which no write was sent: `failed`, or `intent` whose lease ended.
+fn lease_for_create(
+    db: &dyn Database,
+    row: &Row,
+    claim: &Claim<'_>,
+) -> Result<Claimed, StoreError> {
+    // A person asked for each later generation, so it is never a recurrence.
+    let other_failure =
+        if row.generation == 1 { other_failure(db, claim)? } else { OtherFailure::None };
+    if let OtherFailure::Unresolved(first) = other_failure {
+        return Ok(Claimed::WaitsForFirst(first));
+    }
+    db.change(
+        "UPDATE defects SET state = 'intent', fence = fence + 1, lease_until = ?2, event_id = ?3,
+             test_link = ?4, reason = NULL, updated_at = ?5
+         WHERE id = ?1",
+        params![
+            row.id,
+            claim.lease_until.as_millisecond(),
+            claim.event.0,
+            claim.test.link.as_deref(),
+            claim.now.as_millisecond()
+        ],
+    )?;
+    let lease = row.next_lease(claim.lease_until);
+    let marker = Marker::derive(claim.connection, claim.test, row.generation);
+    match other_failure {
+        OtherFailure::Created(first) => {
+            Ok(Claimed::Recurs(Box::new(first.recurrence(db, lease, marker)?)))
+        }
+        OtherFailure::None | OtherFailure::Unresolved(_) => {
+            Ok(Claimed::Create { lease, marker, generation: row.generation })
+        }
+    }
+}
+
+/// Takes over a row of which a write was sent. If the last run stored no outcome, its write counts
+/// as unanswered.
+fn lease_for_search(
+    db: &dyn Database,
+    row: &Row,
+    claim: &Claim<'_>,
+) -> Result<Claimed, StoreError> {
+    if row.state == DefectState::Sent.as_str() {
+        doubts::doubt_lost_run(db, row.id, claim.now, claim.run_ms)?;
+    }
+    let row: Row = db.only(
+        "UPDATE defects SET fence = fence + 1, lease_until = ?2, event_id = ?3,
+             state = CASE WHEN state = 'failed' OR class = 'refused' THEN 'failed'
+                 ELSE 'in-doubt' END,
+             next_search_at = CASE WHEN state = 'failed' OR class = 'refused' THEN next_search_at
+                 ELSE COALESCE(next_search_at, ?4) END,
+             updated_at = ?4
+         WHERE id = ?1 RETURNING *",
+        params![
+            row.id,
+            claim.lease_until.as_millisecond(),
+            claim.event.0,
+            claim.now.as_millisecond()
+        ],
+    )?;
+    let lease = Lease { defect: DefectId(row.id), fence: row.fence, until: claim.lease_until };
+    Ok(Claimed::Search(Box::new(row.doubtful(lease)?)))
+}

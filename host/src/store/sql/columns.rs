@@ -1,0 +1,116 @@
+//! The form of values in columns: times as milliseconds, ids as 16 bytes, the rest as JSON.
+//!
+//! If a member is missing in an old row's JSON, it gets its default, so that a newer version can
+//! read the rows of an older one.
+
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use super::unreadable::Unreadable;
+use crate::domain::{ConnectionId, Counts, Defect, DefectId, Received, StringEnum, WebhookPaths};
+use crate::store::{DatabaseError, StoreError};
+
+pub(super) fn time(ms: i64) -> Result<Timestamp, Unreadable> {
+    Timestamp::from_millisecond(ms).map_err(|error| Unreadable::new("a time", error))
+}
+
+pub(super) fn time_opt(ms: Option<i64>) -> Result<Option<Timestamp>, Unreadable> {
+    ms.map(time).transpose()
+}
+
+/// Parses the string of an enum value. A later version may have stored strings that this one does
+/// not know.
+pub(super) fn known_word<T: StringEnum>(word: &str, what: &'static str) -> Result<T, Unreadable> {
+    T::parse(word)
+        .ok_or_else(|| Unreadable::new(what, format!("this version does not know `{word}`")))
+}
+
+pub(super) fn to_json<T: Serialize>(value: &T) -> Result<String, StoreError> {
+    serde_json::to_string(value)
+        .map_err(|error| DatabaseError::new("a value cannot be stored", error, None).into())
+}
+
+pub(super) fn from_json<T: DeserializeOwned>(
+    text: &str,
+    what: &'static str,
+) -> Result<T, Unreadable> {
+    serde_json::from_str(text).map_err(|error| Unreadable::new(what, error))
+}
+
+/// Writes ids as SQLite's `unhex` reads them.
+pub(super) fn hex_ids(ids: &[DefectId]) -> Vec<String> {
+    ids.iter().map(|id| id.0.simple().to_string()).collect()
+}
+
+/// Writes the ids of the connections that a list is restricted to, for `json_each` and `unhex`.
+pub(super) fn connections_json(
+    ids: Option<&BTreeSet<ConnectionId>>,
+) -> Result<Option<String>, StoreError> {
+    let hex = ids.map(|ids| ids.iter().map(|id| id.0.simple().to_string()).collect::<Vec<_>>());
+    hex.map(|hex| to_json(&hex)).transpose()
+}
+
+/// Converts to SQLite's INTEGER. No real duration or size is too large for it.
+pub(super) fn to_i64(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+/// Converts in both directions between a type of the domain and its JSON with the same members.
+macro_rules! same_members {
+    ($from:ident => $to:ident { $($member:ident),+ $(,)? }) => {
+        impl From<$from> for $to {
+            fn from(value: $from) -> Self { Self { $($member: value.$member),+ } }
+        }
+        impl From<$to> for $from {
+            fn from(value: $to) -> Self { Self { $($member: value.$member),+ } }
+        }
+    };
+}
+
+pub(super) use same_members;
+
+#[derive(Serialize, Deserialize)]
+pub(super) struct DefectJson {
+    key: String,
+    title: String,
+    link: String,
+    status: Option<String>,
+    priority: Option<String>,
+    description: Option<String>,
+}
+
+same_members!(Defect => DefectJson { key, title, link, status, priority, description });
+
+#[derive(Serialize, Deserialize)]
+pub(super) struct CountsJson {
+    open: u64,
+    closed: u64,
+    critical: u64,
+    moderate: u64,
+    critical_link: Option<String>,
+}
+
+same_members!(Counts => CountsJson { open, closed, critical, moderate, critical_link });
+
+#[derive(Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(super) struct WebhookPathsJson {
+    create_defect: Vec<String>,
+    kpis: Vec<String>,
+}
+
+same_members!(WebhookPaths => WebhookPathsJson { create_defect, kpis });
+
+#[derive(Serialize, Deserialize)]
+pub(super) struct ReceivedJson {
+    method: String,
+    path: String,
+    #[serde(default)]
+    headers: Vec<(String, String)>,
+    body: Option<String>,
+}
+
+same_members!(Received => ReceivedJson { method, path, headers, body });

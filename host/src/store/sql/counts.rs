@@ -1,0 +1,70 @@
+//! The last counts of each project. They answer Defect KPIs while the tracker is down.
+//!
+//! Never stores more than 100 projects for each connection: the oldest counts are deleted.
+
+use super::columns::{CountsJson, from_json, time, to_json};
+use super::database::{Database, params};
+use crate::domain::ConnectionId;
+use crate::store::{CachedCounts, StoreError};
+
+const PROJECTS_MAX: u32 = 100;
+/// Maximum number of projects that one operation deletes; a batch adds fewer.
+const DELETES_MAX: u32 = 100_000;
+
+/// Stores counts, unless newer ones are stored.
+pub(super) fn record(
+    db: &dyn Database,
+    id: ConnectionId,
+    project: &str,
+    cached: CachedCounts,
+) -> Result<(), StoreError> {
+    db.change(
+        "INSERT INTO counts (connection_id, project, counts, counted_at) VALUES (?, ?, ?, ?)
+         ON CONFLICT (connection_id, project) DO UPDATE
+             SET counts = excluded.counts, counted_at = excluded.counted_at
+             WHERE excluded.counted_at >= counts.counted_at",
+        params![
+            id.0,
+            project,
+            to_json(&CountsJson::from(cached.counts))?,
+            cached.counted_at.as_millisecond()
+        ],
+    )?;
+    Ok(())
+}
+
+/// Deletes the oldest counts of a connection that has too many. Call it after [`record`].
+pub(super) fn delete_oldest(db: &dyn Database, id: ConnectionId) -> Result<(), StoreError> {
+    db.change(
+        "DELETE FROM counts WHERE connection_id = ?1 AND rowid IN (
+             SELECT rowid FROM counts WHERE connection_id = ?1
+             ORDER BY counted_at DESC, rowid DESC LIMIT ?3 OFFSET ?2)",
+        params![id.0, PROJECTS_MAX, DELETES_MAX],
+    )?;
+    Ok(())
+}
+
+/// Returns the stored counts of one project.
+pub(super) fn get(
+    db: &dyn Database,
+    id: ConnectionId,
+    project: &str,
+) -> Result<Option<CachedCounts>, StoreError> {
+    let row: Option<(String, i64)> = db.one(
+        "SELECT counts, counted_at FROM counts WHERE connection_id = ? AND project = ?",
+        params![id.0, project],
+    )?;
+    let Some((counts, counted_at)) = row else { return Ok(None) };
+    let counts = from_json::<CountsJson>(&counts, "the counts of a project")?.into();
+    Ok(Some(CachedCounts { counts, counted_at: time(counted_at)? }))
+}
+
+/// Returns the project of the newest stored counts.
+pub(super) fn last_project(
+    db: &dyn Database,
+    id: ConnectionId,
+) -> Result<Option<String>, StoreError> {
+    let sql = "SELECT project FROM counts WHERE connection_id = ?
+               ORDER BY counted_at DESC, rowid DESC LIMIT 1";
+    Ok(db.one(sql, params![id.0])?)
+}

@@ -1,0 +1,250 @@
+//! Reads defect rows: the newest generation of a failed test, or the whole record for people.
+//!
+//! Never moves a row.
+
+use jiff::Timestamp;
+
+use uuid::Uuid;
+
+use super::columns::{DefectJson, connections_json, from_json, known_word, time, time_opt};
+use super::database::{Database, from_row, params};
+use super::follow_ups;
+use super::unreadable::Unreadable;
+use crate::domain::{
+    Claimed, ConnectionId, ConnectionSnapshot, DecidedDoubt, Defect, DefectId, DefectRecord,
+    DefectState, Doubt, DoubtfulDefect, EventId, FailedTest, Lease, Marker, StringEnum as _,
+    WriteClass,
+};
+use crate::store::{DefectFilter, StoreError};
+
+/// Returns one defect with its decisions and follow-up steps.
+pub(super) fn get(db: &dyn Database, id: DefectId) -> Result<Option<DefectRecord>, StoreError> {
+    let row: Option<Row> = db.one("SELECT * FROM defect_records WHERE id = ?", params![id.0])?;
+    row.map(Row::record).transpose()
+}
+
+/// Returns the defects that meet the conditions, newest first.
+pub(super) fn list(
+    db: &dyn Database,
+    filter: &DefectFilter,
+) -> Result<Vec<DefectRecord>, StoreError> {
+    let rows: Vec<Row> = db.all(
+        "SELECT * FROM defect_records
+         WHERE (?1 IS NULL OR state = ?1) AND (?2 IS NULL OR connection_id = ?2)
+           AND (?3 IS NULL OR id < ?3) AND (NOT ?5 OR needs_person IS NOT NULL)
+           AND (?6 IS NULL OR connection_id IN (SELECT unhex(value) FROM json_each(?6)))
+         ORDER BY id DESC LIMIT ?4",
+        params![
+            filter.state.map(DefectState::as_str),
+            filter.connection.map(|id| id.0),
+            filter.before.map(|id| id.0),
+            filter.limit,
+            filter.needs_person,
+            connections_json(filter.connections.as_ref())?
+        ],
+    )?;
+    rows.into_iter().map(Row::record).collect()
+}
+
+/// Returns the row of the newest generation of a failed test.
+pub(super) fn newest(
+    db: &dyn Database,
+    connection: ConnectionId,
+    test: &FailedTest,
+) -> Result<Option<Row>, StoreError> {
+    let (execution, case, variation) = test.key();
+    let row = db.one(
+        "SELECT * FROM defects
+         WHERE connection_id = ? AND test_execution_id = ? AND test_case_id = ?
+           AND variation_id = ?
+         ORDER BY generation DESC LIMIT 1",
+        params![connection.0, execution, case, variation],
+    )?;
+    Ok(row)
+}
+
+/// A row of `defects` or `defect_records`.
+pub(super) struct Row {
+    pub(super) id: Uuid,
+    pub(super) connection_id: Uuid,
+    pub(super) test_execution_id: Uuid,
+    pub(super) test_case_id: Uuid,
+    pub(super) variation_id: String,
+    pub(super) generation: u32,
+    pub(super) test_link: Option<String>,
+    pub(super) state: String,
+    pub(super) released: bool,
+    pub(super) fence: i64,
+    pub(super) lease_until: Option<i64>,
+    pub(super) writes: u32,
+    pub(super) class: Option<String>,
+    pub(super) forbidden: bool,
+    pub(super) marked: bool,
+    pub(super) run_writes: u32,
+    pub(super) run_marked: bool,
+    pub(super) run_settings: Option<String>,
+    pub(super) run_origins: Option<String>,
+    pub(super) run_sha256: Option<String>,
+    pub(super) wait_from: Option<i64>,
+    pub(super) settled: bool,
+    pub(super) searches: u32,
+    pub(super) needs_person: Option<String>,
+    pub(super) decided: Option<String>,
+    pub(super) ended_fence: Option<i64>,
+    pub(super) ended_code: Option<String>,
+    pub(super) sent_at: Option<i64>,
+    pub(super) write_ended_at: Option<i64>,
+    pub(super) defect: Option<String>,
+    pub(super) reason: Option<String>,
+    pub(super) event_id: Option<Uuid>,
+    pub(super) created_at: i64,
+    pub(super) updated_at: i64,
+    pub(super) recurrence_of: Option<Uuid>,
+    pub(super) decisions: Option<String>,
+    pub(super) follow_ups: Option<String>,
+}
+
+from_row!(Row {
+    id, connection_id, test_execution_id, test_case_id, variation_id, generation, test_link,
+    state, released, fence, lease_until, writes, class, forbidden, marked, run_writes, run_marked,
+    run_settings, run_origins, run_sha256, wait_from, settled, searches, needs_person, decided, ended_fence,
+    ended_code, sent_at, write_ended_at, defect, reason, event_id, created_at, updated_at,
+    recurrence_of;
+    optional decisions, follow_ups,
+});
+
+impl Row {
+    /// Returns the lease that a claim has just stored: its fence is one above the fence in this
+    /// row.
+    pub(super) fn next_lease(&self, until: Timestamp) -> Lease {
+        Lease { defect: DefectId(self.id), fence: self.fence.saturating_add(1), until }
+    }
+
+    pub(super) fn test(&self) -> FailedTest {
+        FailedTest::new(
+            self.test_execution_id,
+            self.test_case_id,
+            Some(self.variation_id.clone()),
+            self.test_link.clone(),
+        )
+    }
+
+    /// Returns the class of the worst write; `None` if no write was classified.
+    pub(super) fn class(&self) -> Result<Option<WriteClass>, Unreadable> {
+        self.class.as_deref().map(|word| known_word(word, "the class of its writes")).transpose()
+    }
+
+    fn decided(&self) -> Result<Option<DecidedDoubt>, Unreadable> {
+        self.decided.as_deref().map(|word| known_word(word, "what was decided")).transpose()
+    }
+
+    /// Returns the result of the run that a claim waited for, if the run ended without a defect.
+    pub(super) fn ended(&self, waited_for: Option<i64>) -> Result<Option<Claimed>, Unreadable> {
+        if waited_for.is_none() || self.ended_fence != waited_for {
+            return Ok(None);
+        }
+        let Some(code) = &self.ended_code else { return Ok(None) };
+        let code = known_word(code, "the outcome of its last run")?;
+        Ok(Some(Claimed::Ended { code, detail: self.reason.clone().unwrap_or_default() }))
+    }
+
+    /// Converts the row for a search under this lease.
+    pub(super) fn doubtful(self, lease: Lease) -> Result<DoubtfulDefect, Unreadable> {
+        let connection = ConnectionId(self.connection_id);
+        let doubt = Doubt {
+            class: self.class()?.unwrap_or(WriteClass::Open),
+            forbidden: self.forbidden,
+            has_marker: self.marked && (self.run_writes == 0 || self.run_marked),
+            wait_from: time(self.wait_from.unwrap_or(self.updated_at))?,
+            decided: self.decided()?,
+            settled: self.settled,
+        };
+        let created = self.stored_defect()?.map(|defect| defect.key);
+        Ok(DoubtfulDefect {
+            marker: Marker::derive(connection, &self.test(), self.generation),
+            doubt,
+            seen: self.seen()?,
+            reason: self.reason.unwrap_or_default(),
+            searches: self.searches,
+            created,
+            lease,
+        })
+    }
+
+    /// What the last run used of the connection.
+    fn seen(&self) -> Result<Option<ConnectionSnapshot>, Unreadable> {
+        match &self.run_sha256 {
+            Some(connector_sha256) => self.snapshot(connector_sha256.clone()),
+            None => Ok(None),
+        }
+    }
+
+    /// The settings and origins with which the tracker of this row's defect is reached. Unlike
+    /// [`Self::seen`], also of a defect that a person adopted.
+    pub(super) fn tracker(&self) -> Result<Option<ConnectionSnapshot>, Unreadable> {
+        self.snapshot(self.run_sha256.clone().unwrap_or_default())
+    }
+
+    fn snapshot(&self, connector_sha256: String) -> Result<Option<ConnectionSnapshot>, Unreadable> {
+        let (Some(settings), Some(origins)) = (self.run_settings.clone(), &self.run_origins) else {
+            return Ok(None);
+        };
+        let origins: Vec<String> = from_json(origins, "the origins of its last run")?;
+        let origin = |text: String| {
+            text.parse().map_err(|error| Unreadable::new("the origins of its last run", error))
+        };
+        let origins = origins.into_iter().map(origin).collect::<Result<_, Unreadable>>()?;
+        Ok(Some(ConnectionSnapshot { settings, origins, connector_sha256 }))
+    }
+
+    fn stored_defect(&self) -> Result<Option<Defect>, Unreadable> {
+        self.defect
+            .as_deref()
+            .map(|json| from_json::<DefectJson>(json, "its defect").map(Defect::from))
+            .transpose()
+    }
+
+    /// Returns the id and the defect of a row in `created`.
+    pub(super) fn created(&self) -> Result<(DefectId, Defect), Unreadable> {
+        let defect = self.stored_defect()?;
+        let defect = defect.ok_or_else(|| Unreadable::new("its defect", "it is missing"))?;
+        Ok((DefectId(self.id), defect))
+    }
+
+    pub(super) fn record(self) -> Result<DefectRecord, StoreError> {
+        let id = self.id;
+        self.read_record().map_err(|unreadable| unreadable.in_row("defect", id))
+    }
+
+    fn read_record(self) -> Result<DefectRecord, Unreadable> {
+        let connection = ConnectionId(self.connection_id);
+        let test = self.test();
+        let decisions: Vec<(i64, String, String)> =
+            from_json(self.decisions.as_deref().unwrap_or("[]"), "its decisions")?;
+        let decisions =
+            decisions.into_iter().map(|(at, who, decision)| Ok((time(at)?, who, decision)));
+        Ok(DefectRecord {
+            id: DefectId(self.id),
+            connection,
+            generation: self.generation,
+            state: known_word(&self.state, "its state")?,
+            marker: Marker::derive(connection, &test, self.generation),
+            test,
+            defect: self.stored_defect()?,
+            event: self.event_id.map(EventId),
+            sent_at: time_opt(self.sent_at)?,
+            write_ended_at: time_opt(self.write_ended_at)?,
+            created_at: time(self.created_at)?,
+            updated_at: time(self.updated_at)?,
+            leased_until: time_opt(self.lease_until)?,
+            writes: self.writes,
+            class: self.class()?,
+            decided: self.decided()?,
+            reason: self.reason,
+            needs_person: self.needs_person,
+            decisions: decisions.collect::<Result<_, Unreadable>>()?,
+            recurrence_of: self.recurrence_of.map(DefectId),
+            follow_ups: follow_ups::records(self.follow_ups.as_deref().unwrap_or("[]"))?,
+        })
+    }
+}

@@ -1,0 +1,187 @@
+//! Finds the defects in doubt that are due for a search, and the known defects that test a search.
+//! Recovers, at a start, the rows of runs that did not end.
+//!
+//! Never decides that nothing was created: only a search or a person does.
+
+use jiff::Timestamp;
+
+use uuid::Uuid;
+
+use super::columns::{hex_ids, to_i64, to_json};
+use super::database::{Database, params};
+use super::defect_records::Row;
+use super::follow_ups;
+use crate::domain::{ConnectionId, ConnectionSnapshot, DefectId, DoubtfulDefect, Lease, Marker};
+use crate::store::{ControlDefect, DueDefect, DueLimits, StoreError};
+
+/// The wait before the next search, milliseconds. It doubles with each search, up to the maximum.
+pub(super) const SEARCH_WAIT_MS: i64 = 15_000;
+const SEARCH_WAIT_MS_MAX: i64 = 3_600_000;
+/// Maximum number of known defects that test a search.
+const CONTROLS_MAX: i64 = 3;
+
+/// The reason for doubt about a row whose run stored no outcome.
+const RUN_LOST: &str = "the run ended without an outcome after a request had been sent";
+const INTERRUPTED: &str =
+    "the host ended while the event was in progress; the next request returns its outcome";
+
+/// Takes a lease on a row that is due for a search, and sets the time of the next one.
+pub(super) fn claim_search(
+    db: &dyn Database,
+    id: DefectId,
+    now: Timestamp,
+    lease_until: Timestamp,
+) -> Result<Option<DoubtfulDefect>, StoreError> {
+    let row: Option<Row> = db.one(
+        "UPDATE defects SET fence = fence + 1, lease_until = ?2,
+             searches = searches + 1, next_search_at = ?3 + MIN(?5, ?4 << CAST(MIN(searches, 16) AS INTEGER))
+         WHERE id = ?1 AND state IN ('in-doubt', 'created') AND next_search_at <= ?3
+           AND COALESCE(lease_until, 0) <= ?3
+         RETURNING *",
+        params![
+            id.0,
+            lease_until.as_millisecond(),
+            now.as_millisecond(),
+            SEARCH_WAIT_MS,
+            SEARCH_WAIT_MS_MAX
+        ],
+    )?;
+    let Some(row) = row else { return Ok(None) };
+    let lease = Lease { defect: id, fence: row.fence, until: lease_until };
+    Ok(Some(row.doubtful(lease)?))
+}
+
+/// Returns the rows whose next search is due. Leaves out rows that this process has open. First
+/// puts rows in `sent` whose lease ended in doubt.
+pub(super) fn due_searches(
+    db: &dyn Database,
+    now: Timestamp,
+    run_ms: u64,
+    open: Vec<DefectId>,
+    limits: DueLimits,
+) -> Result<Vec<DueDefect>, StoreError> {
+    let open = to_json(&hex_ids(&open))?;
+    doubt_lost_runs(db, now, run_ms, &open)?;
+    let rows: Vec<(Uuid, Uuid)> = db.all(
+        "SELECT id, connection_id FROM (
+             SELECT id, connection_id, next_search_at, ROW_NUMBER() OVER (
+                 PARTITION BY connection_id ORDER BY next_search_at) AS place
+             FROM defects
+             WHERE next_search_at <= ?1 AND state IN ('in-doubt', 'created') AND NOT released
+               AND COALESCE(lease_until, 0) <= ?1 AND id NOT IN (SELECT unhex(value) FROM json_each(?3))
+               AND connection_id IN (SELECT id FROM connections WHERE NOT deleted)) AS due
+         WHERE place <= ?4 ORDER BY next_search_at LIMIT ?2",
+        params![now.as_millisecond(), limits.total, open, limits.per_connection],
+    )?;
+    Ok(rows.into_iter().map(DueDefect::from_ids).collect())
+}
+
+/// Returns the newest defects that the same connector created with the same settings and with the
+/// marker in its write.
+pub(super) fn controls(
+    db: &dyn Database,
+    connection: ConnectionId,
+    seen: &ConnectionSnapshot,
+    stored_by: Timestamp,
+) -> Result<Vec<ControlDefect>, StoreError> {
+    let rows: Vec<Row> = db.all(
+        "SELECT * FROM defects
+         WHERE connection_id = ? AND state = 'created' AND run_sha256 = ? AND run_settings = ?
+           AND marked AND run_marked AND updated_at <= ?
+         ORDER BY id DESC LIMIT ?",
+        params![
+            connection.0,
+            &seen.connector_sha256,
+            &seen.settings,
+            stored_by.as_millisecond(),
+            CONTROLS_MAX
+        ],
+    )?;
+    let control = |row: Row| {
+        let marker = Marker::derive(connection, &row.test(), row.generation);
+        Ok(ControlDefect { marker, key: row.created()?.1.key })
+    };
+    rows.into_iter().map(control).collect()
+}
+
+/// Voids every lease: the processes that held them are dead. A row in `sent` becomes in doubt, and
+/// all waits begin again, since the clock may have been set meanwhile.
+pub(super) fn recover(db: &dyn Database, now: Timestamp, run_ms: u64) -> Result<(), StoreError> {
+    db.change(
+        "UPDATE defects SET lease_until = NULL, fence = fence + 1 WHERE lease_until IS NOT NULL",
+        params![],
+    )?;
+    db.change(
+        "UPDATE events SET outcome = 'interrupted', detail = ?1, defect_id = COALESCE(defect_id, (
+             SELECT id FROM defects
+             WHERE event_id = events.id AND state <> 'created' AND state <> 'failed' LIMIT 1))
+         WHERE outcome = 'running'",
+        params![INTERRUPTED],
+    )?;
+    doubt_lost_runs(db, now, run_ms, "[]")?;
+    db.change(
+        "UPDATE defects SET wait_from = MAX(?1, MIN(COALESCE(wait_from, ?1), ?1 + ?2)),
+             next_search_at = CASE WHEN state = 'in-doubt' AND needs_person IS NULL
+                 THEN MIN(COALESCE(next_search_at, ?1 + ?3), ?1 + ?3) END
+         WHERE state <> 'created'
+           AND (state = 'in-doubt' OR state IN ('intent', 'failed') AND writes > 0)",
+        params![now.as_millisecond(), to_i64(run_ms), SEARCH_WAIT_MS],
+    )?;
+    follow_ups::restart_waits(db, now, run_ms)
+}
+
+/// Begins all waits again, because the clock has stepped. The write of a row in `sent` may last
+/// until the run's maximum.
+pub(super) fn restart_waits(
+    db: &dyn Database,
+    now: Timestamp,
+    run_ms: u64,
+) -> Result<(), StoreError> {
+    db.change(
+        "UPDATE defects SET wait_from = CASE state WHEN 'sent' THEN ?1 + ?3 ELSE ?1 END,
+             next_search_at = MIN(next_search_at, ?1 + ?2)
+         WHERE state <> 'created'
+           AND (state IN ('sent', 'in-doubt') OR state IN ('intent', 'failed') AND writes > 0)",
+        params![now.as_millisecond(), SEARCH_WAIT_MS, to_i64(run_ms)],
+    )?;
+    follow_ups::restart_waits(db, now, run_ms)
+}
+
+fn doubt_lost_runs(
+    db: &dyn Database,
+    now: Timestamp,
+    run_ms: u64,
+    open: &str,
+) -> Result<(), StoreError> {
+    let lost: Vec<Uuid> = db.all(
+        "SELECT id FROM defects
+         WHERE state <> 'created' AND state = 'sent' AND COALESCE(lease_until, 0) <= ?1
+           AND id NOT IN (SELECT unhex(value) FROM json_each(?2))",
+        params![now.as_millisecond(), open],
+    )?;
+    for id in lost {
+        doubt_lost_run(db, id, now, run_ms)?;
+    }
+    Ok(())
+}
+
+/// Puts a row in `sent`, whose run stored no outcome, in doubt. The write has no answer, and counts
+/// as ended at the run's maximum.
+pub(super) fn doubt_lost_run(
+    db: &dyn Database,
+    id: Uuid,
+    now: Timestamp,
+    run_ms: u64,
+) -> Result<(), StoreError> {
+    db.change(
+        "UPDATE defects SET state = 'in-doubt', lease_until = NULL, reason = ?4, searches = 0,
+             class = CASE class WHEN 'acknowledged' THEN class ELSE 'open' END,
+             marked = marked AND (run_writes = 0 OR run_marked), run_writes = 0,
+             write_ended_at = COALESCE(sent_at, updated_at) + ?3,
+             wait_from = MAX(COALESCE(wait_from, 0), COALESCE(sent_at, updated_at) + ?3),
+             settled = FALSE, needs_person = NULL, next_search_at = ?2, updated_at = ?2
+         WHERE id = ?1",
+        params![id, now.as_millisecond(), to_i64(run_ms), RUN_LOST],
+    )?;
+    Ok(())
+}

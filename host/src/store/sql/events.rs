@@ -1,0 +1,321 @@
+//! Events with their runs: written lazily, deleted in small steps.
+//!
+//! Never delays a request for long. A power cut may lose a part of the history, never a defect.
+
+use jiff::Timestamp;
+
+use uuid::Uuid;
+
+use super::columns::{
+    ReceivedJson, connections_json, from_json, known_word, time, to_i64, to_json,
+};
+use super::database::{Database, from_row, params};
+use super::run_json::RunJson;
+use super::unreadable::Unreadable;
+use crate::domain::{
+    ConnectionId, DefectId, Event, EventId, EventKind, Outcome, OutcomeCode, RunReport,
+    StringEnum as _, shortened,
+};
+use crate::store::{EventFilter, Retention, StoreError};
+
+/// Maximum number of events that one operation deletes, so that no request waits for long.
+const DELETES_MAX: u32 = 500;
+
+/// Maximum number of bytes of a detail.
+const DETAIL_BYTES_MAX: usize = 4 * 1024;
+
+/// The estimated size of an event's row without its texts.
+const ROW_BYTES: usize = 300;
+
+/// Stores an event with its runs, or updates a stored event and adds its later runs.
+pub(super) fn record(
+    db: &dyn Database,
+    mut event: Event,
+    runs: Vec<RunReport>,
+) -> Result<(), StoreError> {
+    event.outcome.detail = shortened(&event.outcome.detail, DETAIL_BYTES_MAX);
+    let request = to_json(&ReceivedJson::from(event.request))?;
+    let (runs, detail) = (runs_json(runs)?, event.outcome.detail);
+    let text_bytes = request.len() + detail.len();
+    let runs_bytes = runs.as_ref().map_or(0, String::len);
+    db.change(
+        "INSERT INTO events (id, connection_id, kind, received_at, ms, status, outcome, detail,
+             request, defect_id, runs, bytes)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+         ON CONFLICT (id) DO UPDATE SET connection_id = excluded.connection_id,
+             kind = excluded.kind, received_at = excluded.received_at, ms = excluded.ms,
+             status = excluded.status, outcome = excluded.outcome, detail = excluded.detail,
+             request = excluded.request, defect_id = excluded.defect_id,
+             bytes = excluded.bytes + COALESCE(octet_length(events.runs), 0),
+             runs = CASE WHEN events.runs IS NULL OR excluded.runs IS NULL
+                 THEN COALESCE(excluded.runs, events.runs)
+                 ELSE rtrim(events.runs, ']') || ',' || ltrim(excluded.runs, '[') END",
+        params![
+            event.id.0,
+            event.connection.map(|id| id.0),
+            event.kind.as_str(),
+            event.received_at.as_millisecond(),
+            to_i64(event.ms),
+            event.status,
+            event.outcome.code.as_str(),
+            detail,
+            request,
+            event.defect.map(|id| id.0),
+            runs,
+            ROW_BYTES + text_bytes + runs_bytes
+        ],
+    )?;
+    Ok(())
+}
+
+/// Adds runs to a stored event. Drops them if the event is not stored.
+pub(super) fn add_runs(
+    db: &dyn Database,
+    event: EventId,
+    runs: Vec<RunReport>,
+) -> Result<(), StoreError> {
+    let Some(runs) = runs_json(runs)? else { return Ok(()) };
+    db.change(
+        "UPDATE events SET bytes = bytes + octet_length(?2),
+             runs = CASE WHEN runs IS NULL THEN ?2
+                 ELSE rtrim(runs, ']') || ',' || ltrim(?2, '[') END
+         WHERE id = ?1",
+        params![event.0, runs],
+    )?;
+    Ok(())
+}
+
+/// Returns the runs of an event as a JSON array; `None` if it has no runs.
+fn runs_json(runs: Vec<RunReport>) -> Result<Option<String>, StoreError> {
+    if runs.is_empty() {
+        return Ok(None);
+    }
+    let short = |run: RunReport| {
+        RunJson::from(RunReport { detail: shortened(&run.detail, DETAIL_BYTES_MAX), ..run })
+    };
+    to_json(&runs.into_iter().map(short).collect::<Vec<_>>()).map(Some)
+}
+
+/// The last success and the last error of a connection, as a batch of events shows them.
+#[derive(Debug, Default)]
+pub(in crate::store) struct Health {
+    last_success_at: Option<i64>,
+    last_error: Option<(i64, String)>,
+}
+
+impl Health {
+    /// Takes one event into account.
+    pub(super) fn add(&mut self, event: &Event) {
+        let at = event.received_at.as_millisecond();
+        if event.outcome.code.is_success() {
+            self.last_success_at = self.last_success_at.max(Some(at));
+            return;
+        }
+        let is_request =
+            matches!(event.kind, EventKind::CreateDefect | EventKind::Kpis | EventKind::Check);
+        let failed = is_request && event.status.is_some_and(|status| status >= 400);
+        if failed && self.last_error.as_ref().is_none_or(|(last, _)| *last <= at) {
+            let Outcome { code, detail } = &event.outcome;
+            let detail = if detail.is_empty() { code.as_str() } else { detail };
+            self.last_error = Some((at, shortened(detail, DETAIL_BYTES_MAX)));
+        }
+    }
+
+    /// Stores the last success and the last error, unless newer ones are stored.
+    pub(super) fn store(self, db: &dyn Database, id: ConnectionId) -> Result<(), StoreError> {
+        let id = id.0;
+        if let Some(at) = self.last_success_at {
+            db.change(
+                "UPDATE connections SET last_success_at = MAX(COALESCE(last_success_at, ?2), ?2)
+                 WHERE id = ?1",
+                params![id, at],
+            )?;
+        }
+        if let Some((at, detail)) = self.last_error {
+            db.change(
+                "UPDATE connections SET last_error_at = ?2, last_error = ?3
+                 WHERE id = ?1 AND COALESCE(last_error_at, ?2) <= ?2",
+                params![id, at, detail],
+            )?;
+        }
+        Ok(())
+    }
+}
+
+/// Returns the events that meet the conditions, newest first. An event that cannot be read is
+/// logged and left out: one row must not make the whole history unreadable.
+pub(super) fn list(db: &dyn Database, filter: &EventFilter) -> Result<Vec<Event>, StoreError> {
+    let limit = usize::try_from(filter.limit).unwrap_or(usize::MAX);
+    let mut events = Vec::new();
+    let mut before = filter.before.map(|id| id.0);
+    loop {
+        let missing = limit - events.len();
+        let rows = page(db, filter, before, missing)?;
+        let is_last = rows.len() < missing;
+        before = rows.last().map(|row| row.id);
+        for row in rows {
+            match row.event() {
+                Ok(event) => events.push(event),
+                Err(error) => tracing::warn!(%error, "an event is left out of the list"),
+            }
+        }
+        if is_last || events.len() >= limit {
+            return Ok(events);
+        }
+    }
+}
+
+fn page(
+    db: &dyn Database,
+    filter: &EventFilter,
+    before: Option<Uuid>,
+    limit: usize,
+) -> Result<Vec<Row>, StoreError> {
+    let rows = db.all(
+        "SELECT id, connection_id, kind, received_at, ms, status, outcome, detail, request, defect_id
+         FROM events
+         WHERE (?1 IS NULL OR received_at >= ?1) AND (?2 IS NULL OR received_at < ?2)
+           AND (?3 IS NULL OR connection_id = ?3) AND (?4 IS NULL OR kind = ?4)
+           AND (?5 IS NULL OR outcome = ?5) AND (?6 IS NULL OR id < ?6)
+           AND (?8 IS NULL OR connection_id IN (SELECT unhex(value) FROM json_each(?8)))
+           AND (connection_id IS NULL
+                OR connection_id NOT IN (SELECT id FROM connections WHERE deleted))
+         ORDER BY id DESC LIMIT ?7",
+        params![
+            filter.since.map(Timestamp::as_millisecond),
+            filter.until.map(Timestamp::as_millisecond),
+            filter.connection.map(|id| id.0),
+            filter.kind.map(EventKind::as_str),
+            filter.outcome.map(OutcomeCode::as_str),
+            before,
+            i64::try_from(limit).unwrap_or(i64::MAX),
+            connections_json(filter.connections.as_ref())?
+        ],
+    )?;
+    Ok(rows)
+}
+
+/// Returns one event with its runs.
+pub(super) fn get(
+    db: &dyn Database,
+    id: EventId,
+) -> Result<Option<(Event, Vec<RunReport>)>, StoreError> {
+    let row: Option<Row> = db.one("SELECT * FROM events WHERE id = ?", params![id.0])?;
+    let Some(mut row) = row else { return Ok(None) };
+    let runs = row.runs.take().unwrap_or_else(|| "[]".to_owned());
+    let runs = from_json::<Vec<RunJson>>(&runs, "its runs")
+        .and_then(|runs| runs.into_iter().map(RunReport::try_from).collect());
+    let runs = runs.map_err(|unreadable| unreadable.in_row("event", id))?;
+    Ok(Some((row.event()?, runs)))
+}
+
+/// The events that exceed the retention.
+#[derive(Debug, Clone)]
+pub(super) struct ExcessEvents {
+    received_before: Timestamp,
+    /// Delete this event and all older ones.
+    up_to: Option<Uuid>,
+    /// Delete this request that reached no connection, and all older such requests.
+    no_connection_up_to: Option<Uuid>,
+    events_bytes_max: u64,
+}
+
+/// Finds the events that exceed the retention. It only reads, so that counting a long history
+/// delays no write.
+pub(super) fn find_excess(
+    db: &dyn Database,
+    retention: Retention,
+) -> Result<ExcessEvents, StoreError> {
+    let up_to = db.one(
+        "SELECT id FROM events ORDER BY id DESC LIMIT 1 OFFSET ?",
+        params![to_i64(retention.events_max)],
+    )?;
+    let no_connection_up_to = db.one(
+        "SELECT id FROM events WHERE kind = 'no-connection' ORDER BY id DESC LIMIT 1 OFFSET ?",
+        params![to_i64(retention.no_connection_max)],
+    )?;
+    let confirmed: bool = db.only(
+        "SELECT EXISTS (SELECT 1 FROM events WHERE received_at BETWEEN ? AND ? ORDER BY id DESC)",
+        params![retention.events_since.as_millisecond(), retention.confirmed_by.as_millisecond()],
+    )?;
+    let received_before = if confirmed { retention.events_since } else { Timestamp::MIN };
+    let events_bytes_max = retention.events_bytes_max;
+    Ok(ExcessEvents { received_before, up_to, no_connection_up_to, events_bytes_max })
+}
+
+/// Deletes some of the excess. False: no event is left to delete.
+pub(super) fn delete_some(db: &dyn Database, excess: ExcessEvents) -> Result<bool, StoreError> {
+    let received_before = excess.received_before.as_millisecond();
+    let deleted = db.change(
+        "DELETE FROM events WHERE id IN (
+             SELECT id FROM (
+                 SELECT id, received_at, SUM(bytes) OVER (ORDER BY id) - bytes AS older_bytes
+                 FROM (SELECT id, received_at, bytes FROM events ORDER BY id LIMIT ?4) AS oldest) AS old
+             WHERE received_at < ?1 OR id <= ?2
+                 OR older_bytes < (SELECT bytes FROM history_size) - ?5
+             UNION SELECT id FROM events WHERE kind = 'no-connection' AND id <= ?3
+             LIMIT ?4)",
+        params![
+            received_before,
+            excess.up_to,
+            excess.no_connection_up_to,
+            DELETES_MAX,
+            to_i64(excess.events_bytes_max)
+        ],
+    )?;
+    // Also delete the tokens that expired before the oldest event.
+    db.change("DELETE FROM tokens WHERE expires_at < ?", params![received_before])?;
+    Ok(deleted > 0)
+}
+
+struct Row {
+    id: Uuid,
+    connection_id: Option<Uuid>,
+    kind: String,
+    received_at: i64,
+    ms: i64,
+    status: Option<u16>,
+    outcome: String,
+    detail: String,
+    request: String,
+    defect_id: Option<Uuid>,
+    runs: Option<String>,
+}
+
+from_row!(Row {
+    id,
+    connection_id,
+    kind,
+    received_at,
+    ms,
+    status,
+    outcome,
+    detail,
+    request,
+    defect_id;
+    optional runs,
+});
+
+impl Row {
+    fn event(self) -> Result<Event, StoreError> {
+        let id = self.id;
+        self.read_event().map_err(|unreadable| unreadable.in_row("event", id))
+    }
+
+    fn read_event(self) -> Result<Event, Unreadable> {
+        Ok(Event {
+            id: EventId(self.id),
+            connection: self.connection_id.map(ConnectionId),
+            kind: known_word(&self.kind, "its kind")?,
+            received_at: time(self.received_at)?,
+            ms: u64::try_from(self.ms).unwrap_or_default(),
+            status: self.status,
+            outcome: Outcome {
+                code: known_word(&self.outcome, "its outcome")?,
+                detail: self.detail,
+            },
+            request: from_json::<ReceivedJson>(&self.request, "its request")?.into(),
+            defect: self.defect_id.map(DefectId),
+        })
+    }
+}

@@ -1,0 +1,132 @@
+//! The JSON of a connection's grants, as stored in its column.
+//!
+//! Contains no secret: a grant names the origin and the place of a secret, not its value.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::unreadable::Unreadable;
+use crate::domain::{Grants, Origin, SecretGrant, SecretPlace};
+
+#[derive(Serialize, Deserialize)]
+pub(super) struct GrantsJson {
+    origins: Vec<String>,
+    #[serde(default)]
+    fixed: Vec<String>,
+    #[serde(default)]
+    secrets: BTreeMap<String, SecretGrantJson>,
+    #[serde(default)]
+    test_data: bool,
+}
+
+#[derive(Serialize, Deserialize)]
+struct SecretGrantJson {
+    origin: String,
+    place: PlaceJson,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum PlaceJson {
+    Bearer,
+    Header {
+        name: String,
+        prefix: String,
+    },
+    Basic {
+        user: Option<String>,
+    },
+    Query {
+        name: String,
+    },
+    Json {
+        pointer: String,
+    },
+    Form {
+        name: String,
+    },
+    /// In older databases, the guest could put the secret anywhere. Not granted any more: a
+    /// person consents to a place.
+    Placeholder,
+    ClientCredentials {
+        token_url: String,
+        client_id: String,
+        scope: Option<String>,
+    },
+}
+
+impl From<&Grants> for GrantsJson {
+    fn from(grants: &Grants) -> Self {
+        let texts = |origins: &[Origin]| origins.iter().map(Origin::to_string).collect();
+        let secrets = grants.secrets.iter().map(|(name, grant)| {
+            let origin = grant.origin.to_string();
+            (name.clone(), SecretGrantJson { origin, place: PlaceJson::from(&grant.place) })
+        });
+        Self {
+            origins: texts(&grants.origins),
+            fixed: texts(&grants.fixed),
+            secrets: secrets.collect(),
+            test_data: grants.test_data,
+        }
+    }
+}
+
+impl TryFrom<GrantsJson> for Grants {
+    type Error = Unreadable;
+
+    fn try_from(json: GrantsJson) -> Result<Self, Unreadable> {
+        let origin = |text: &String| {
+            text.parse::<Origin>().map_err(|error| Unreadable::new("a granted origin", error))
+        };
+        let mut secrets = BTreeMap::new();
+        for (name, grant) in json.secrets {
+            let origin = origin(&grant.origin)?;
+            if let Some(place) = grant.place.read()? {
+                secrets.insert(name, SecretGrant { origin, place });
+            }
+        }
+        Ok(Self {
+            origins: json.origins.iter().map(origin).collect::<Result<_, _>>()?,
+            fixed: json.fixed.iter().map(origin).collect::<Result<_, _>>()?,
+            secrets,
+            test_data: json.test_data,
+        })
+    }
+}
+
+impl From<&SecretPlace> for PlaceJson {
+    fn from(place: &SecretPlace) -> Self {
+        match place.clone() {
+            SecretPlace::Bearer => Self::Bearer,
+            SecretPlace::Header { name, prefix } => Self::Header { name, prefix },
+            SecretPlace::Basic { user } => Self::Basic { user },
+            SecretPlace::Query { name } => Self::Query { name },
+            SecretPlace::Json { pointer } => Self::Json { pointer },
+            SecretPlace::Form { name } => Self::Form { name },
+            SecretPlace::ClientCredentials { token_url, client_id, scope } => {
+                Self::ClientCredentials { token_url: token_url.into(), client_id, scope }
+            }
+        }
+    }
+}
+
+impl PlaceJson {
+    fn read(self) -> Result<Option<SecretPlace>, Unreadable> {
+        Ok(Some(match self {
+            Self::Bearer => SecretPlace::Bearer,
+            Self::Header { name, prefix } => SecretPlace::Header { name, prefix },
+            Self::Basic { user } => SecretPlace::Basic { user },
+            Self::Query { name } => SecretPlace::Query { name },
+            Self::Json { pointer } => SecretPlace::Json { pointer },
+            Self::Form { name } => SecretPlace::Form { name },
+            Self::Placeholder => return Ok(None),
+            Self::ClientCredentials { token_url, client_id, scope } => {
+                let token_url = token_url
+                    .parse()
+                    .map_err(|error: url::ParseError| Unreadable::new("a token URL", error))?;
+                SecretPlace::ClientCredentials { token_url, client_id, scope }
+            }
+        }))
+    }
+}

@@ -1,0 +1,191 @@
+//! The queued part of the history: events, their runs, counts.
+//!
+//! An event that ends while it waits replaces its own beginning, and takes its runs: nothing is
+//! written twice. Never holds more than [`RECORDS_MAX`] parts.
+
+use std::collections::{HashMap, HashSet};
+use std::mem;
+use std::time::{Duration, Instant};
+
+use super::database::Database;
+use super::{counts, events, recordings};
+use crate::domain::{ConnectionId, Event, EventId, RunReport};
+use crate::store::{CachedCounts, StoreError};
+
+const RECORDS_MAX: usize = 4_096;
+/// Maximum size of all recordings in the queue, bytes. A recording that does not fit is dropped.
+const RECORDED_BYTES_MAX: usize = 64 << 20;
+
+/// A queued part of the history.
+pub(in crate::store) enum Record {
+    /// An event, or only its later changes, with runs.
+    Event(EventId, Option<Event>, Vec<RunReport>),
+    Counts(ConnectionId, String, CachedCounts),
+    /// The last success and error of a connection, from the events of one batch.
+    Health(ConnectionId, events::Health),
+    /// The counts of a connection that are too old, after the counts of one batch.
+    OldCounts(ConnectionId),
+}
+
+impl Record {
+    /// Adds what the batch means for each of its connections: its last success and last error, and
+    /// which counts it has too many of.
+    pub(in crate::store) fn merge(mut history: Vec<Self>) -> Vec<Self> {
+        let mut answered: HashMap<ConnectionId, events::Health> = HashMap::new();
+        let mut counted = HashSet::new();
+        for record in &history {
+            match record {
+                Self::Event(_, Some(event), _) => {
+                    if let Some(connection) = event.connection {
+                        answered.entry(connection).or_default().add(event);
+                    }
+                }
+                Self::Counts(connection, ..) => {
+                    counted.insert(*connection);
+                }
+                Self::Event(_, None, _) | Self::Health(..) | Self::OldCounts(_) => {}
+            }
+        }
+        history.extend(answered.into_iter().map(|(id, health)| Self::Health(id, health)));
+        history.extend(counted.into_iter().map(Self::OldCounts));
+        history
+    }
+
+    /// Merges a later record of the same event.
+    fn update(&mut self, later: Self) {
+        if let (Self::Event(_, event, runs), Self::Event(_, newer, more)) = (self, later) {
+            *event = newer.or(event.take());
+            runs.extend(more);
+        }
+    }
+
+    /// Writes the record into the database; false if that failed.
+    pub(in crate::store) fn run(self, db: &dyn Database) -> bool {
+        let stored = self.store(db);
+        if let Err(error) = &stored {
+            tracing::debug!(%error, "a part of the history was not stored");
+        }
+        stored.is_ok()
+    }
+
+    fn store(self, db: &dyn Database) -> Result<(), StoreError> {
+        match self {
+            Self::Event(id, event, mut runs) => {
+                let recorded = recordings::take(&mut runs);
+                match event {
+                    Some(event) => events::record(db, event, runs),
+                    None => events::add_runs(db, id, runs),
+                }?;
+                recordings::store(db, id, recorded)
+            }
+            Self::Counts(id, project, counts) => counts::record(db, id, &project, counts),
+            Self::Health(id, health) => health.store(db, id),
+            Self::OldCounts(id) => counts::delete_oldest(db, id),
+        }
+    }
+}
+
+/// The queue of events, runs and counts.
+#[derive(Default)]
+pub(super) struct History {
+    records: Vec<Record>,
+    /// The position of each event in `records`.
+    events: HashMap<EventId, usize>,
+    /// Size of the recordings in `records`, bytes.
+    recorded_bytes: usize,
+    /// The time when the first record was added.
+    since: Option<Instant>,
+}
+
+impl History {
+    /// Adds a record, or replaces the earlier state of its event; false if there is no room.
+    pub(super) fn add(&mut self, mut record: Record, now: Instant) -> bool {
+        self.limit_recordings(&mut record);
+        let id = if let Record::Event(id, ..) = &record { Some(*id) } else { None };
+        let place = id.and_then(|id| self.events.get(&id));
+        if let Some(place) = place.and_then(|place| self.records.get_mut(*place)) {
+            place.update(record);
+            return true;
+        }
+        if self.records.len() >= RECORDS_MAX {
+            return false;
+        }
+        if let Some(id) = id {
+            self.events.insert(id, self.records.len());
+        }
+        self.records.push(record);
+        self.since.get_or_insert(now);
+        true
+    }
+
+    /// Drops the recordings of a record for which the queue has no room.
+    fn limit_recordings(&mut self, record: &mut Record) {
+        let Record::Event(_, _, runs) = record else { return };
+        for recording in runs.iter_mut().filter_map(|run| run.recording.as_mut()) {
+            if self.recorded_bytes + recording.bytes() > RECORDED_BYTES_MAX {
+                recording.exchanges.clear();
+                recording.missing = Some("the store was too busy to keep the recording".to_owned());
+            }
+            self.recorded_bytes += recording.bytes();
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.records.len()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.records.is_empty()
+    }
+
+    /// Returns when to write the records; `None` if there are none. Does not wait if there are
+    /// `enough` records, or if `now` is true.
+    pub(super) fn due(&self, wait: Duration, enough: usize, now: bool) -> Option<Instant> {
+        let since = self.since?;
+        if now || self.records.len() >= enough { Some(since) } else { since.checked_add(wait) }
+    }
+
+    pub(super) fn take(&mut self) -> Vec<Record> {
+        self.events.clear();
+        self.recorded_bytes = 0;
+        self.since = None;
+        mem::take(&mut self.records)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::domain::{EventKind, OutcomeCode, Received};
+
+    fn event(ms: u64) -> Record {
+        let id = EventId(Uuid::from_u128(1));
+        let event = Event {
+            id,
+            connection: None,
+            kind: EventKind::Probe,
+            received_at: Timestamp::UNIX_EPOCH,
+            ms,
+            status: None,
+            outcome: OutcomeCode::Alive.into(),
+            request: Received::default(),
+            defect: None,
+        };
+        Record::Event(id, Some(event), Vec::new())
+    }
+
+    #[test]
+    fn an_event_that_ends_while_it_waits_is_written_once() {
+        let mut history = History::default();
+        let (start, wait) = (Instant::now(), Duration::from_millis(20));
+        assert!(history.add(event(0), start));
+        assert!(history.add(event(7), start + Duration::from_millis(9)));
+        assert_eq!(history.due(wait, 512, false), Some(start + wait));
+        assert_eq!(history.due(wait, 512, true), Some(start));
+        assert!(matches!(&history.take()[..], [Record::Event(_, Some(event), _)] if event.ms == 7));
+        assert!(history.is_empty() && history.due(wait, 1, true).is_none());
+    }
+}

@@ -1,0 +1,129 @@
+//! Threads that read, each with a connection of its own, so that the threads that handle requests
+//! never wait for the disk.
+
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::thread;
+
+use parking_lot::{Condvar, Mutex};
+use tokio::sync::oneshot;
+
+use super::database::Database;
+use super::writer::{closed, lost};
+use crate::store::{DatabaseError, StoreError};
+
+/// Maximum number of reads that wait for a thread.
+const READS_MAX: usize = 4_096;
+
+type Read = Box<dyn FnOnce(Result<&dyn Database, StoreError>) + Send>;
+
+/// A reading thread's connection to a database.
+pub(in crate::store) trait ReadLink: Send {
+    /// The open connection; opens one if it was lost.
+    fn database(&mut self) -> Result<&dyn Database, StoreError>;
+}
+
+/// Passes reads to the reading threads.
+pub(super) struct Readers {
+    queue: Arc<Queue>,
+    ended: Mutex<Vec<oneshot::Receiver<()>>>,
+}
+
+#[derive(Default)]
+struct Queue {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    reads: VecDeque<Read>,
+    closed: bool,
+}
+
+impl Readers {
+    /// Starts a thread for each connection.
+    pub(super) fn start(links: Vec<Box<dyn ReadLink>>) -> Result<Self, StoreError> {
+        let readers = Self { queue: Arc::default(), ended: Mutex::default() };
+        for mut link in links {
+            let (end, ended) = oneshot::channel();
+            let queue = Arc::clone(&readers.queue);
+            let thread = thread::Builder::new().name("store-reader".to_owned()).spawn(move || {
+                while let Some(read) = queue.next() {
+                    // A panic is a bug, but the thread must go on: the caller gets an error.
+                    let _ = catch_unwind(AssertUnwindSafe(|| read(link.database())));
+                }
+                drop(link);
+                let _ = end.send(());
+            });
+            thread.map_err(|error| DatabaseError::new("the store cannot start", error, None))?;
+            readers.ended.lock().push(ended);
+        }
+        Ok(readers)
+    }
+
+    /// Runs a read and returns its value.
+    pub(super) async fn run<T, F>(&self, read: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&dyn Database) -> Result<T, StoreError> + Send + 'static,
+    {
+        let (caller, answer) = oneshot::channel();
+        self.queue.push(Box::new(move |db| {
+            // If the caller no longer waits, the value is dropped.
+            let _ = caller.send(db.and_then(read));
+        }))?;
+        answer.await.unwrap_or_else(|_| Err(lost()))
+    }
+
+    /// Ends the threads, after the queued reads.
+    pub(super) async fn close(&self) {
+        self.queue.close();
+        let ended = std::mem::take(&mut *self.ended.lock());
+        for ended in ended {
+            let _ = ended.await;
+        }
+    }
+}
+
+impl Drop for Readers {
+    fn drop(&mut self) {
+        self.queue.close();
+    }
+}
+
+impl Queue {
+    fn push(&self, read: Read) -> Result<(), StoreError> {
+        let mut state = self.state.lock();
+        if state.closed {
+            return Err(closed());
+        }
+        if state.reads.len() >= READS_MAX {
+            let why = "too many requests wait to be read; try again in a moment";
+            return Err(StoreError::Unusable(why.to_owned()));
+        }
+        state.reads.push_back(read);
+        drop(state);
+        self.changed.notify_one();
+        Ok(())
+    }
+
+    fn next(&self) -> Option<Read> {
+        let mut state = self.state.lock();
+        loop {
+            if let Some(read) = state.reads.pop_front() {
+                return Some(read);
+            }
+            if state.closed {
+                return None;
+            }
+            self.changed.wait(&mut state);
+        }
+    }
+
+    fn close(&self) {
+        self.state.lock().closed = true;
+        self.changed.notify_all();
+    }
+}

@@ -1,0 +1,56 @@
+//! How many events there were lately, for an overview.
+
+use jiff::Timestamp;
+use uuid::Uuid;
+
+use super::database::{Database, params};
+use crate::domain::{MinuteOfEvents, RecentEvents};
+use crate::store::StoreError;
+
+const HOUR_MS: i64 = 60 * 60 * 1_000;
+const DAY_MS: i64 = 24 * HOUR_MS;
+
+/// Counts events. Ids sort by time, so only the newest rows are read, and only indexes for the day.
+pub(super) fn count(db: &dyn Database, now: Timestamp) -> Result<RecentEvents, StoreError> {
+    let now = now.as_millisecond();
+    let minutes = db.all::<(i64, i64, i64)>(
+        "SELECT received_at / 60000 AS minute, COUNT(*) FILTER (WHERE status < 400),
+             COUNT(*) FILTER (WHERE status >= 400)
+         FROM events WHERE id >= ? AND status IS NOT NULL AND kind <> 'no-connection'
+         GROUP BY minute ORDER BY minute",
+        params![first_id(now - HOUR_MS)],
+    )?;
+    let minute = |(minute, answered, failed): (i64, i64, i64)| MinuteOfEvents {
+        minute,
+        answered: answered.unsigned_abs(),
+        failed: failed.unsigned_abs(),
+    };
+    let first = first_id(now - DAY_MS);
+    let day = params![first];
+    let unrecognised: i64 =
+        db.only("SELECT COUNT(*) FROM events WHERE kind = 'unrecognised' AND id >= ?", day)?;
+    let no_connection: i64 =
+        db.only("SELECT COUNT(*) FROM events WHERE kind = 'no-connection' AND id >= ?", day)?;
+    Ok(RecentEvents {
+        minutes: minutes.into_iter().map(minute).collect(),
+        unrecognised: unrecognised.unsigned_abs(),
+        no_connection: no_connection.unsigned_abs(),
+    })
+}
+
+/// The smallest id that an event of this millisecond can have.
+fn first_id(ms: i64) -> Uuid {
+    Uuid::from_u128(u128::from(ms.unsigned_abs()) << 80)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_sorts_after_the_first_id_of_its_time() {
+        let id = Uuid::now_v7();
+        let at = id.get_timestamp().map_or(0, |it| it.to_unix().0.cast_signed() * 1_000);
+        assert!(first_id(at - 1_000) < id && id < first_id(at + 1_000));
+    }
+}

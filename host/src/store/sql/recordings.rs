@@ -1,0 +1,128 @@
+//! Recordings of runs: stored with their event, deleted with it, limited in their size.
+//!
+//! Nothing is stored for a connection whose recording was switched off.
+
+use jiff::Timestamp;
+
+use super::columns::{from_json, known_word, to_i64, to_json};
+use super::database::{Database, from_row, params};
+use crate::domain::StringEnum as _;
+use crate::domain::{
+    Call, ConnectionId, EventId, RECORDED_EVENT_BYTES_MAX, RECORDINGS_BYTES_MAX, RecordedRun,
+    RunRecording, RunReport, Settings,
+};
+use crate::store::StoreError;
+
+/// Maximum number of recordings that one operation deletes to make room for another.
+const DELETES_MAX: u32 = 500;
+
+/// Takes the recordings out of runs that are about to be stored.
+pub(super) fn take(runs: &mut [RunReport]) -> Vec<(Call, RunRecording)> {
+    runs.iter_mut().filter_map(|run| Some((run.call, run.recording.take()?))).collect()
+}
+
+/// Stores recordings of an event, unless its connection does not record, or the event has too many.
+/// Then deletes the oldest recordings if there are too many bytes.
+pub(super) fn store(
+    db: &dyn Database,
+    event: EventId,
+    recorded: Vec<(Call, RunRecording)>,
+) -> Result<(), StoreError> {
+    for (call, RunRecording { input, exchanges, answer, missing }) in recorded {
+        let (input, exchanges) = (to_json(&input)?, to_json(&exchanges)?);
+        let answer = answer.map(|answer| answer.to_string());
+        let answer_bytes = answer.as_ref().map_or(0, String::len);
+        let bytes = to_i64((input.len() + exchanges.len() + answer_bytes) as u64);
+        // Twice the limit, because the JSON of the texts is longer than the texts.
+        db.change(
+            "INSERT INTO recordings (event_id, call, input, exchanges, missing, bytes, answer)
+             SELECT e.id, ?2, ?3, ?4, ?5, ?6, ?8
+             FROM events e JOIN connections c ON c.id = e.connection_id
+             WHERE e.id = ?1 AND c.record_until IS NOT NULL AND NOT c.deleted
+               AND ?6 + (SELECT COALESCE(SUM(bytes), 0) FROM recordings WHERE event_id = ?1) <= ?7",
+            params![
+                event.0,
+                call.as_str(),
+                input,
+                exchanges,
+                missing,
+                bytes,
+                to_i64(2 * RECORDED_EVENT_BYTES_MAX),
+                answer
+            ],
+        )?;
+        limit(db, RECORDINGS_BYTES_MAX)?;
+    }
+    Ok(())
+}
+
+/// Deletes the oldest recordings if all together have more than this many bytes.
+pub(super) fn limit(db: &dyn Database, bytes_max: u64) -> Result<(), StoreError> {
+    let bytes: i64 = db.only("SELECT bytes FROM recordings_size", params![])?;
+    let excess = bytes - to_i64(bytes_max);
+    if excess > 0 {
+        db.change(
+            "DELETE FROM recordings WHERE seq IN (
+                 SELECT seq FROM (
+                     SELECT seq, SUM(bytes) OVER (ORDER BY seq) - bytes AS older_bytes
+                     FROM (SELECT seq, bytes FROM recordings ORDER BY seq LIMIT ?2) AS oldest) AS old
+                 WHERE older_bytes < ?1)",
+            params![excess, DELETES_MAX],
+        )?;
+    }
+    Ok(())
+}
+
+/// Sets until when a connection records; with `erase`, deletes what was recorded.
+pub(super) fn record_until(
+    db: &dyn Database,
+    id: ConnectionId,
+    until: Option<Timestamp>,
+    erase: bool,
+) -> Result<(), StoreError> {
+    let updated = db.change(
+        "UPDATE connections SET record_until = ? WHERE id = ? AND NOT deleted",
+        params![until.map(Timestamp::as_millisecond), id.0],
+    )?;
+    if updated == 0 {
+        return Err(StoreError::NotFound("connection"));
+    }
+    if erase {
+        db.change(
+            "DELETE FROM recordings
+             WHERE event_id IN (SELECT id FROM events WHERE connection_id = ?)",
+            params![id.0],
+        )?;
+    }
+    Ok(())
+}
+
+/// Returns the recorded runs of an event.
+pub(super) fn list(db: &dyn Database, event: EventId) -> Result<Vec<RecordedRun>, StoreError> {
+    let rows: Vec<Row> = db.all(
+        "SELECT call, input, exchanges, answer, missing
+         FROM recordings WHERE event_id = ? ORDER BY seq",
+        params![event.0],
+    )?;
+    let recorded = rows.into_iter().map(|row| {
+        let input = from_json::<Settings>(&row.input, "the input of a recording")?;
+        let exchanges = from_json(&row.exchanges, "the exchanges of a recording")?;
+        let answer = row.answer.map(|json| from_json(&json, "the answer of a recording"));
+        let answer = answer.transpose()?;
+        let recording = RunRecording { input, exchanges, answer, missing: row.missing };
+        Ok(RecordedRun { call: known_word(&row.call, "the call of a recording")?, recording })
+    });
+    recorded
+        .collect::<Result<_, super::unreadable::Unreadable>>()
+        .map_err(|unreadable| unreadable.in_row("event", event))
+}
+
+struct Row {
+    call: String,
+    input: String,
+    exchanges: String,
+    answer: Option<String>,
+    missing: Option<String>,
+}
+
+from_row!(Row { call, input, exchanges, answer, missing });

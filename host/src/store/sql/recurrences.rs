@@ -1,0 +1,140 @@
+//! Recurrences: several failures of one test case. Only the first one without a known defect may
+//! create a defect.
+//!
+//! Is called inside the transaction that grants the right to create. Never moves a row.
+
+use jiff::Timestamp;
+
+use uuid::Uuid;
+
+use super::columns::{hex_ids, to_json};
+use super::database::{Database, params};
+use super::defect_records::Row;
+use crate::domain::{
+    ConnectionId, ConnectionSnapshot, DefectId, FailedTest, Lease, Marker, Recurrence,
+};
+use crate::store::StoreError;
+
+/// The result of looking up the other failures of a test case.
+pub(super) enum OtherFailure {
+    /// No other failure has a defect.
+    None,
+    /// Another failure is creating a defect, or is in doubt and needs no person.
+    Unresolved(DefectId),
+    /// The newest created row of another failure that was not released.
+    Created(Box<Row>),
+}
+
+/// Looks up the other failures of the test case.
+pub(super) fn other_failure(
+    db: &dyn Database,
+    connection: ConnectionId,
+    test: &FailedTest,
+    open: &[DefectId],
+    now: Timestamp,
+) -> Result<OtherFailure, StoreError> {
+    if let Some(row) = latest(db, connection, test)? {
+        return Ok(OtherFailure::Created(Box::new(row)));
+    }
+    let (execution, case, variation) = test.key();
+    let unresolved: Option<Uuid> = db.one(
+        "SELECT id FROM defects
+         WHERE connection_id = ?1 AND test_case_id = ?2 AND variation_id = ?3
+           AND test_execution_id <> ?4 AND NOT released AND needs_person IS NULL
+           AND state <> 'created' AND (state IN ('sent', 'in-doubt') OR lease_until > ?5
+                OR id IN (SELECT unhex(value) FROM json_each(?6)))
+         ORDER BY id LIMIT 1",
+        params![
+            connection.0,
+            case,
+            variation,
+            execution,
+            now.as_millisecond(),
+            to_json(&hex_ids(open))?
+        ],
+    )?;
+    Ok(unresolved.map_or(OtherFailure::None, |id| OtherFailure::Unresolved(DefectId(id))))
+}
+
+/// Returns the other failure of the test case whose created row changed last.
+fn latest(
+    db: &dyn Database,
+    connection: ConnectionId,
+    test: &FailedTest,
+) -> Result<Option<Row>, StoreError> {
+    let (execution, case, variation) = test.key();
+    Ok(db.one(
+        "SELECT * FROM defects
+         WHERE connection_id = ?1 AND test_case_id = ?2 AND variation_id = ?3
+           AND test_execution_id <> ?4 AND state = 'created' AND NOT released
+           AND NOT EXISTS (SELECT 1 FROM defects AS original
+               WHERE original.id = defects.recurrence_of AND original.released)
+         ORDER BY updated_at DESC, id DESC LIMIT 1",
+        params![connection.0, case, variation, execution],
+    )?)
+}
+
+/// Lets a leased row create another defect, because the defect of the row `asked` is closed or
+/// gone. False: the test case has a later defect, or another of its failures is creating one.
+pub(super) fn create_anew(
+    db: &dyn Database,
+    lease: &Lease,
+    asked: DefectId,
+    open: &[DefectId],
+    now: Timestamp,
+) -> Result<bool, StoreError> {
+    let row: Option<Row> = db.one(
+        "SELECT * FROM defects WHERE id = ? AND fence = ?",
+        params![lease.defect.0, lease.fence],
+    )?;
+    let row = row.ok_or(StoreError::Fenced)?;
+    let latest = latest(db, ConnectionId(row.connection_id), &row.test())?;
+    if latest.is_some_and(|latest| latest.id != asked.0) {
+        return Ok(false);
+    }
+    let granted = db.change(
+        "UPDATE defects SET creates_anew = TRUE
+         WHERE id = ?1 AND fence = ?2 AND NOT EXISTS (SELECT 1 FROM defects
+             WHERE connection_id = ?3 AND test_case_id = ?4 AND variation_id = ?5 AND id <> ?1
+               AND creates_anew AND NOT released AND needs_person IS NULL
+               AND (state IN ('sent', 'in-doubt') OR state <> 'created' AND (lease_until > ?6
+                    OR id IN (SELECT unhex(value) FROM json_each(?7)))))",
+        params![
+            lease.defect.0,
+            lease.fence,
+            row.connection_id,
+            row.test_case_id,
+            &row.variation_id,
+            now.as_millisecond(),
+            to_json(&hex_ids(open))?
+        ],
+    )?;
+    Ok(granted == 1)
+}
+
+impl Row {
+    /// The recurrence of this row's defect, for the failed test whose row was leased.
+    pub(super) fn recurrence(
+        self,
+        db: &dyn Database,
+        lease: Lease,
+        marker: Marker,
+    ) -> Result<Recurrence, StoreError> {
+        let (latest, defect) = self.created()?;
+        let original = self.recurrence_of.map_or(latest, DefectId);
+        let seen = self.tracker_of_original(db)?;
+        Ok(Recurrence { lease, marker, original, defect, latest, seen })
+    }
+
+    /// The settings and origins with which the tracker of the defect is reached: those of the run
+    /// that created it, for an earlier failure of the test case if this one is a recurrence.
+    pub(super) fn tracker_of_original(
+        &self,
+        db: &dyn Database,
+    ) -> Result<Option<ConnectionSnapshot>, StoreError> {
+        let Some(original) = self.recurrence_of else { return Ok(self.tracker()?) };
+        let original: Option<Row> =
+            db.one("SELECT * FROM defects WHERE id = ?", params![original])?;
+        Ok(original.map(|row| row.tracker()).transpose()?.flatten())
+    }
+}

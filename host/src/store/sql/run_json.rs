@@ -1,0 +1,132 @@
+//! The JSON of a run's report, as stored in its column.
+
+use serde::{Deserialize, Serialize};
+
+use super::columns::{known_word, same_members};
+use super::unreadable::Unreadable;
+use crate::domain::{LogLine, OutboundCall, RunReport, StringEnum as _, Usage};
+
+#[derive(Serialize, Deserialize)]
+pub(super) struct RunJson {
+    call: String,
+    outcome: String,
+    #[serde(default)]
+    detail: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    setting: Option<String>,
+    connector_version: String,
+    connector_sha256: String,
+    log: Vec<(u64, String, String)>,
+    calls: Vec<CallJson>,
+    usage: UsageJson,
+}
+
+/// What a run used, without the rest of its report.
+#[derive(Deserialize)]
+struct UsedJson {
+    usage: UsageJson,
+}
+
+/// What the runs of an event used; nothing if the column cannot be read.
+pub(super) fn usages(runs: &str) -> Vec<Usage> {
+    let runs = serde_json::from_str::<Vec<UsedJson>>(runs).unwrap_or_default();
+    runs.into_iter().map(|run| run.usage.into()).collect()
+}
+
+#[derive(Serialize, Deserialize)]
+struct CallJson {
+    at_ms: u64,
+    method: String,
+    origin: String,
+    path: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    query: Option<String>,
+    effect: String,
+    status: Option<u16>,
+    ms: u64,
+    bytes: u64,
+    error: Option<String>,
+}
+
+#[derive(Serialize, Deserialize, Default)]
+#[serde(default)]
+struct UsageJson {
+    memory_bytes: u64,
+    cpu_ms: u64,
+    run_ms: u64,
+    outbound_calls: u64,
+    response_body_bytes: u64,
+    request_body_bytes: u64,
+    log_bytes: u64,
+    handles: u64,
+    polls: u64,
+    yields: u64,
+    waited_ticks: u64,
+    permit_ms: u64,
+    permits_before: u64,
+}
+
+impl From<RunReport> for RunJson {
+    fn from(run: RunReport) -> Self {
+        let line = |line: LogLine| (line.at_ms, line.level.as_str().to_owned(), line.message);
+        Self {
+            call: run.call.as_str().to_owned(),
+            outcome: run.outcome.as_str().to_owned(),
+            detail: run.detail,
+            setting: run.setting,
+            connector_version: run.connector_version,
+            connector_sha256: run.connector_sha256,
+            log: run.log.into_iter().map(line).collect(),
+            calls: run.calls.into_iter().map(CallJson::from).collect(),
+            usage: run.usage.into(),
+        }
+    }
+}
+
+impl TryFrom<RunJson> for RunReport {
+    type Error = Unreadable;
+
+    fn try_from(run: RunJson) -> Result<Self, Unreadable> {
+        let line = |(at_ms, level, message): (u64, String, String)| {
+            let level = known_word(&level, "a log level")?;
+            Ok(LogLine { at_ms, level, message })
+        };
+        Ok(Self {
+            call: known_word(&run.call, "its call")?,
+            outcome: known_word(&run.outcome, "its outcome")?,
+            detail: run.detail,
+            setting: run.setting,
+            connector_version: run.connector_version,
+            connector_sha256: run.connector_sha256,
+            log: run.log.into_iter().map(line).collect::<Result<_, Unreadable>>()?,
+            calls: run.calls.into_iter().map(OutboundCall::try_from).collect::<Result<_, _>>()?,
+            usage: run.usage.into(),
+            recording: None,
+        })
+    }
+}
+
+impl From<OutboundCall> for CallJson {
+    fn from(call: OutboundCall) -> Self {
+        let OutboundCall { at_ms, method, origin, path, query, effect, status, ms, bytes, error } =
+            call;
+        let effect = effect.as_str().to_owned();
+        Self { at_ms, method, origin, path, query, effect, status, ms, bytes, error }
+    }
+}
+
+impl TryFrom<CallJson> for OutboundCall {
+    type Error = Unreadable;
+
+    fn try_from(call: CallJson) -> Result<Self, Unreadable> {
+        let CallJson { at_ms, method, origin, path, query, effect, status, ms, bytes, error } =
+            call;
+        let effect = known_word(&effect, "the effect of a call")?;
+        Ok(Self { at_ms, method, origin, path, query, effect, status, ms, bytes, error })
+    }
+}
+
+same_members!(Usage => UsageJson {
+    memory_bytes, cpu_ms, run_ms, outbound_calls, response_body_bytes, request_body_bytes,
+    log_bytes, handles, polls, yields, waited_ticks, permit_ms, permits_before,
+});

@@ -1,0 +1,93 @@
+//! Browsers that are signed in.
+//!
+//! Never sees a cookie: only its hash.
+
+use jiff::Timestamp;
+use uuid::Uuid;
+
+use super::account_tokens::account;
+use super::columns::{connections_json, time};
+use super::database::{Database, from_row, params};
+use super::unreadable::Unreadable;
+use crate::domain::{Session, StringEnum as _, TokenId};
+use crate::secret::TokenHash;
+use crate::store::{ACCOUNT_SESSIONS_MAX, SESSIONS_MAX, StoreError};
+
+/// Maximum number of sessions that one operation deletes.
+const DELETES_MAX: u32 = 100_000;
+
+/// Adds a session. If there are too many, of its account or in all, deletes those that would end first.
+pub(super) fn create(
+    db: &dyn Database,
+    session: Session,
+    hash: TokenHash,
+) -> Result<(), StoreError> {
+    db.change(
+        "INSERT INTO sessions (hash, token_id, name, role, connections, created_at, expires_at)
+         VALUES (?, ?, ?, ?, ?, ?, ?)",
+        params![
+            hash.0,
+            session.token.map(|id| id.0),
+            &session.account.name,
+            session.account.role.as_str(),
+            connections_json(session.account.connections.as_ref())?,
+            session.created_at.as_millisecond(),
+            session.expires_at.as_millisecond()
+        ],
+    )
+    .map_err(|failure| match failure.violates {
+        true => StoreError::NotFound("token"),
+        false => failure.into(),
+    })?;
+    db.change(
+        "DELETE FROM sessions WHERE hash IN (
+             SELECT hash FROM sessions WHERE name = ?1 ORDER BY expires_at DESC LIMIT ?3 OFFSET ?2)",
+        params![&session.account.name, ACCOUNT_SESSIONS_MAX, DELETES_MAX],
+    )?;
+    db.change(
+        "DELETE FROM sessions WHERE hash IN (
+             SELECT hash FROM sessions ORDER BY expires_at DESC LIMIT ?2 OFFSET ?1)",
+        params![SESSIONS_MAX, DELETES_MAX],
+    )?;
+    Ok(())
+}
+
+/// Returns the session with this hash.
+pub(super) fn by_hash(db: &dyn Database, hash: TokenHash) -> Result<Option<Session>, StoreError> {
+    let row: Option<Row> = db.one("SELECT * FROM sessions WHERE hash = ?", params![hash.0])?;
+    Ok(row.map(Row::session).transpose()?)
+}
+
+/// Ends a session.
+pub(super) fn delete(db: &dyn Database, hash: TokenHash) -> Result<(), StoreError> {
+    db.change("DELETE FROM sessions WHERE hash = ?", params![hash.0])?;
+    Ok(())
+}
+
+/// Deletes sessions that ended by time.
+pub(super) fn delete_ended(db: &dyn Database, now: Timestamp) -> Result<(), StoreError> {
+    db.change("DELETE FROM sessions WHERE expires_at <= ?", params![now.as_millisecond()])?;
+    Ok(())
+}
+
+struct Row {
+    token_id: Option<Uuid>,
+    name: String,
+    role: String,
+    connections: Option<String>,
+    created_at: i64,
+    expires_at: i64,
+}
+
+from_row!(Row { token_id, name, role, connections, created_at, expires_at });
+
+impl Row {
+    fn session(self) -> Result<Session, Unreadable> {
+        Ok(Session {
+            account: account(self.name, &self.role, self.connections.as_deref())?,
+            token: self.token_id.map(TokenId),
+            created_at: time(self.created_at)?,
+            expires_at: time(self.expires_at)?,
+        })
+    }
+}

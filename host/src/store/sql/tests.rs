@@ -1,0 +1,182 @@
+//! Tests of the rules, on each engine. Each test has its own database and passes every instant
+//! itself.
+
+mod on_sqlite;
+
+use std::path::Path;
+
+use jiff::Timestamp;
+use uuid::Uuid;
+
+use super::SqlStore;
+use super::database::{Database, params};
+use crate::domain::{
+    AuditEntry, AuditId, Claimed, Connection, ConnectionId, ConnectionRecord, ConnectionSnapshot,
+    Defect, Doubt, EventId, FailedTest, Grants, Lease, Origin, Refusal, Role, SecretGrant,
+    SecretPlace, SentWrites, Verdict, Via, WriteClass,
+};
+use crate::secret::{Sealed, Sealer, TokenHash};
+use crate::store::{
+    Claim, DueLimits, JournaledWrite, Store as _, StoreError, StoredConnection, StoredToken,
+};
+
+pub(in crate::store) const RUN_MS: u64 = 120_000;
+pub(in crate::store) const LEASE_MS: i64 = 30_000;
+pub(in crate::store) const DUE_LIMITS: DueLimits = DueLimits { total: 9, per_connection: 9 };
+
+pub(in crate::store) fn at(ms: i64) -> Timestamp {
+    Timestamp::from_millisecond(1_700_000_000_000 + ms).unwrap()
+}
+
+pub(in crate::store) fn event() -> EventId {
+    EventId(Uuid::from_u128(0xe))
+}
+
+pub(in crate::store) fn sealer(folder: &Path) -> Sealer {
+    Sealer::open(None, &folder.join("key")).unwrap()
+}
+
+/// Returns the number that a query returns.
+pub(in crate::store) async fn number(store: &SqlStore, sql: &'static str) -> i64 {
+    store.readers.run(move |db| Ok(db.only(sql, params![])?)).await.unwrap()
+}
+
+pub(in crate::store) fn stored_connection(name: &str) -> StoredConnection {
+    let origin: Origin = "https://tracker.example".parse().unwrap();
+    let place = SecretPlace::Header { name: "x-key".to_owned(), prefix: String::new() };
+    let grants = Grants {
+        origins: vec![origin.clone()],
+        fixed: Vec::new(),
+        secrets: [("api-key".to_owned(), SecretGrant { origin, place })].into(),
+        test_data: true,
+    };
+    let id = ConnectionId(Uuid::new_v4());
+    let connection = Connection {
+        settings: [("project".to_owned(), "shop".into())].into_iter().collect(),
+        secrets_set: vec!["api-key".to_owned()],
+        grants,
+        accepted_sha256: Some("00".to_owned()),
+        ..Connection::new(id, name.to_owned(), "redmine".parse().unwrap(), at(0))
+    };
+    let record = ConnectionRecord {
+        revision: 1,
+        connection,
+        token_tail: "abcd".to_owned(),
+        last_success_at: None,
+        last_error: None,
+        index_lag_ms: 0,
+    };
+    let hash = TokenHash(Uuid::new_v4().as_bytes().repeat(2).try_into().unwrap());
+    StoredConnection {
+        record,
+        secrets: [("api-key".to_owned(), Sealed(vec![1, 2, 3]))].into(),
+        tokens: vec![StoredToken { hash, expiry: None }],
+    }
+}
+
+pub(in crate::store) fn failed_test(number: u128) -> FailedTest {
+    FailedTest::new(Uuid::from_u128(number), Uuid::from_u128(2), None, None)
+}
+
+pub(in crate::store) async fn try_claim(
+    store: &SqlStore,
+    connection: ConnectionId,
+    test: &FailedTest,
+    now: Timestamp,
+) -> Result<Claimed, StoreError> {
+    let lease_until = now + jiff::SignedDuration::from_millis(LEASE_MS);
+    let claim = Claim {
+        connection,
+        test,
+        event: event(),
+        now,
+        lease_until,
+        run_ms: RUN_MS,
+        waited_for: None,
+        recurs: None,
+    };
+    store.claim(claim).await
+}
+
+/// Claims failed test number 1 at the instant `ms`.
+pub(in crate::store) async fn claim(
+    store: &SqlStore,
+    connection: ConnectionId,
+    ms: i64,
+) -> Claimed {
+    try_claim(store, connection, &failed_test(1), at(ms)).await.unwrap()
+}
+
+/// Returns the lease of a claim that granted one.
+pub(in crate::store) fn lease(claimed: &Claimed) -> Lease {
+    match claimed {
+        Claimed::Create { lease, .. } => lease.clone(),
+        Claimed::Search(doubtful) => doubtful.lease.clone(),
+        other => panic!("no lease: {other:?}"),
+    }
+}
+
+/// Returns the doubt of a claim that must search.
+pub(in crate::store) fn doubt(claimed: &Claimed) -> Doubt {
+    match claimed {
+        Claimed::Search(doubtful) => doubtful.doubt.clone(),
+        other => panic!("no write left: {other:?}"),
+    }
+}
+
+/// A write with the marker, marked at this instant.
+pub(in crate::store) fn write(now: Timestamp) -> JournaledWrite {
+    let seen = ConnectionSnapshot {
+        settings: "{}".to_owned(),
+        origins: vec!["https://tracker.example".parse().unwrap()],
+        connector_sha256: "00".to_owned(),
+    };
+    let lease_until = now + jiff::SignedDuration::from_millis(LEASE_MS);
+    JournaledWrite { has_marker: true, seen, lease_until }
+}
+
+pub(in crate::store) async fn mark(
+    store: &SqlStore,
+    lease: &Lease,
+    ms: i64,
+) -> Result<(), StoreError> {
+    store.mark_sending(lease, write(at(ms)), at(ms)).await
+}
+
+/// Returns the verdict of a run without a defect, after a write of this class that ended at `ms`.
+pub(in crate::store) fn left(class: WriteClass, ms: i64) -> Verdict {
+    let reason = "POST / was sent".to_owned();
+    let sent = SentWrites { class, forbidden: false, ended_at: at(ms), reason };
+    Verdict::NotCreated {
+        refusal: Refusal::Rejected("no such project".to_owned().into()),
+        sent: Some(sent),
+    }
+}
+
+pub(in crate::store) fn defect(key: &str) -> Defect {
+    Defect {
+        key: key.to_owned(),
+        title: "Checkout fails".to_owned(),
+        link: format!("https://tracker.example/{key}"),
+        status: Some("New".to_owned()),
+        priority: None,
+        description: None,
+    }
+}
+
+/// An entry of the audit log.
+pub(in crate::store) fn entry(number: u128) -> AuditEntry {
+    AuditEntry {
+        id: AuditId(Uuid::from_u128(number)),
+        at: at(number as i64),
+        account: Some("ann".to_owned()),
+        role: Some(Role::Admin),
+        client: [127, 0, 0, 1].into(),
+        via: Via::Cli,
+        action: "connection.pause".to_owned(),
+        object: None,
+        outcome: None,
+        event: None,
+        repeats: 0,
+    }
+}

@@ -1,0 +1,104 @@
+//! Accounts: what ends a session, and the limits of tokens, sessions and the audit log.
+
+use tempfile::tempdir;
+
+use super::*;
+use crate::domain::{Account, AccountToken, AuditId, OutcomeCode, Role, Session, TokenId};
+use crate::store::{
+    ACCOUNT_SESSIONS_MAX, ACCOUNT_TOKENS_MAX, AccountStore as _, AuditFilter, AuditRetention,
+    AuditStore as _, SESSIONS_MAX,
+};
+
+fn token(number: u128) -> AccountToken {
+    let name = format!("account {number}");
+    AccountToken {
+        id: TokenId(Uuid::from_u128(number)),
+        account: Account { name, role: Role::Operator, connections: None },
+        tail: "abcd".to_owned(),
+        created_at: at(0),
+        created_by: "admin".to_owned(),
+        expires_at: None,
+        last_used_at: None,
+    }
+}
+
+fn session(of: &AccountToken, ends: i64) -> Session {
+    let (account, token) = (of.account.clone(), Some(of.id));
+    Session { account, token, created_at: at(0), expires_at: at(ends) }
+}
+
+fn hash(text: &str) -> TokenHash {
+    TokenHash::of(text)
+}
+
+#[tokio::test]
+async fn a_token_and_its_sessions_end_together_and_no_session_begins_afterwards() {
+    let folder = tempdir().unwrap();
+    let store = open(&folder).await;
+    let limited = Account {
+        connections: Some([ConnectionId(Uuid::from_u128(7))].into()),
+        ..token(1).account
+    };
+    let token = AccountToken { account: limited, ..token(1) };
+    store.create_account_token(&token, hash("a")).await.unwrap();
+    let session = session(&token, 9);
+    store.create_session(&session, hash("s")).await.unwrap();
+    assert_eq!(store.account_token(hash("a")).await.unwrap(), Some(token.clone()));
+    assert_eq!(store.session(hash("s")).await.unwrap(), Some(session.clone()));
+    store.revoke_account_token(token.id).await.unwrap();
+    assert_eq!(store.account_token(hash("a")).await.unwrap(), None);
+    assert_eq!(store.session(hash("s")).await.unwrap(), None);
+    let late = store.create_session(&session, hash("s")).await;
+    assert!(matches!(late, Err(StoreError::NotFound(_))), "{late:?}");
+}
+
+#[tokio::test]
+async fn tokens_and_sessions_are_limited() {
+    let folder = tempdir().unwrap();
+    let store = open(&folder).await;
+    for number in 0..ACCOUNT_TOKENS_MAX as u128 {
+        store.create_account_token(&token(number), hash(&number.to_string())).await.unwrap();
+    }
+    let more = store.create_account_token(&token(99_999), hash("more")).await;
+    assert!(matches!(more, Err(StoreError::Conflict(_))), "{more:?}");
+    for number in 0..=SESSIONS_MAX {
+        let token = token(number.min(ACCOUNT_TOKENS_MAX - 1) as u128);
+        let session = session(&token, number as i64 + 1);
+        store.create_session(&session, hash(&format!("s{number}"))).await.unwrap();
+    }
+    let kept = number(&store, "SELECT COUNT(*) FROM sessions").await;
+    assert_eq!(kept, SESSIONS_MAX as i64);
+    assert_eq!(store.session(hash("s0")).await.unwrap(), None, "the first to end is kept");
+    store.delete_ended_sessions(at(SESSIONS_MAX as i64)).await.unwrap();
+    assert_eq!(number(&store, "SELECT COUNT(*) FROM sessions").await, 1);
+    for number in 0..=ACCOUNT_SESSIONS_MAX {
+        let session = session(&token(7), number as i64 + 9_000);
+        store.create_session(&session, hash(&format!("own{number}"))).await.unwrap();
+    }
+    assert_eq!(store.session(hash("own0")).await.unwrap(), None, "the account's first to end");
+    let kept = number(&store, "SELECT COUNT(*) FROM sessions").await;
+    assert_eq!(kept, ACCOUNT_SESSIONS_MAX as i64 + 1, "a session of another account was ended");
+}
+
+#[tokio::test]
+async fn the_audit_log_keeps_the_newest_entries_of_the_allowed_age() {
+    let folder = tempdir().unwrap();
+    let store = open(&folder).await;
+    for number in 1..=9 {
+        store.add_audit(entry(number)).await.unwrap();
+    }
+    let id = AuditId(Uuid::from_u128(9));
+    let object = Some("qa".to_owned());
+    store.complete_audit(id, object, OutcomeCode::Ok, Some(event())).await.unwrap();
+    let kept = async |since: i64, entries_max: u64| {
+        store.prune_audit(AuditRetention { since: at(since), entries_max }).await.unwrap();
+        let filter = AuditFilter { limit: 99, ..AuditFilter::default() };
+        store.audit(&filter).await.unwrap()
+    };
+    assert_eq!(kept(3, 99).await.len(), 7);
+    let newest = kept(3, 2).await;
+    assert_eq!(newest.len(), 2);
+    let done = newest.first().unwrap();
+    assert_eq!((done.object.as_deref(), done.outcome), (Some("qa"), Some(OutcomeCode::Ok)));
+    assert_eq!(done.event, Some(event()));
+}

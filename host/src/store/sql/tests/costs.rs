@@ -1,0 +1,167 @@
+//! The number of statements that an event costs. A change that needs more raises the number here
+//! and says why.
+
+use std::cell::RefCell;
+
+use rusqlite::Connection as Sqlite;
+use rusqlite::trace::{TraceEvent, TraceEventCodes};
+use tempfile::{TempDir, tempdir};
+
+use super::*;
+use crate::domain::{Call, Event, EventKind, OutcomeCode, Received, RunReport, Usage};
+use crate::store::sql::{claims, connection_records, doubts, events, follow_ups, moves, usage};
+
+thread_local! {
+    static STATEMENTS: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Returns the statements that `work` runs, without those of its transaction.
+fn statements(db: &Sqlite, work: impl FnOnce()) -> Vec<String> {
+    db.trace_v2(
+        TraceEventCodes::SQLITE_TRACE_STMT,
+        Some(|event| {
+            // A trigger is traced as a comment.
+            if let TraceEvent::Stmt(_, sql) = event
+                && !sql.starts_with("--")
+            {
+                STATEMENTS.with_borrow_mut(|all| all.push(sql.to_owned()));
+            }
+        }),
+    );
+    work();
+    db.trace_v2(TraceEventCodes::empty(), None);
+    STATEMENTS.take()
+}
+
+/// The temporary tables that these statements make, which cost more than the rest of most of them.
+fn temporary_tables(db: &Sqlite, statements: &[String]) -> usize {
+    let of = |sql: &String| {
+        let mut explain = db.prepare(&format!("EXPLAIN {sql}")).unwrap();
+        let steps = explain.raw_query().mapped(|row| row.get::<_, String>("opcode"));
+        steps.filter(|step| step.as_ref().unwrap() == "OpenEphemeral").count()
+    };
+    statements.iter().map(of).sum()
+}
+
+/// The steps of a statement's plan that read a table from start to end.
+fn scans(db: &Sqlite, sql: &str) -> Vec<String> {
+    let mut explain = db.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
+    let steps = explain.raw_query().mapped(|row| row.get::<_, String>("detail"));
+    steps.map(Result::unwrap).filter(|step| step.starts_with("SCAN")).collect()
+}
+
+/// Another connection to a store's file.
+fn sqlite(folder: &TempDir) -> Sqlite {
+    let db = Sqlite::open(folder.path().join("jackfield.db")).unwrap();
+    db.pragma_update(None, "foreign_keys", true).unwrap();
+    db
+}
+
+fn created(connection: ConnectionId) -> Event {
+    Event {
+        id: event(),
+        connection: Some(connection),
+        kind: EventKind::CreateDefect,
+        received_at: at(0),
+        ms: 9,
+        status: Some(200),
+        outcome: OutcomeCode::Created.into(),
+        request: Received::default(),
+        defect: None,
+    }
+}
+
+fn run() -> RunReport {
+    RunReport {
+        call: Call::Create,
+        outcome: OutcomeCode::Ok,
+        detail: String::new(),
+        setting: None,
+        connector_version: "1.0.0".to_owned(),
+        connector_sha256: "00".to_owned(),
+        log: Vec::new(),
+        calls: Vec::new(),
+        usage: Usage::default(),
+        recording: None,
+    }
+}
+
+#[tokio::test]
+async fn a_create_costs_five_statements_with_its_event() {
+    let folder = tempdir().unwrap();
+    let (store, connection) = store_with_connection(&folder).await;
+    store.close().await;
+    let db = &sqlite(&folder);
+    let mut granted = None;
+    let test = failed_test(1);
+    let claim = Claim {
+        connection,
+        test: &test,
+        event: event(),
+        now: at(0),
+        lease_until: at(LEASE_MS),
+        run_ms: RUN_MS,
+        waited_for: None,
+        recurs: None,
+    };
+    let claimed = statements(db, || granted = Some(claims::claim(db, claim, None).unwrap()));
+    let granted = lease(&granted.unwrap());
+    let sent = statements(db, || {
+        moves::mark_sending(db, granted.clone(), write(at(1)), at(1)).unwrap();
+    });
+    let stored = statements(db, || {
+        let verdict = Verdict::Created(defect("7"));
+        moves::store_outcome(db, granted, verdict, &[], event(), at(2)).unwrap();
+    });
+    let recorded = statements(db, || {
+        events::record(db, created(connection), vec![run()]).unwrap();
+    });
+    let counted = [claimed, sent, stored, recorded];
+    let tables = counted.each_ref().map(|statements| temporary_tables(db, statements));
+    assert_eq!(counted.each_ref().map(Vec::len), [2, 1, 1, 1], "{counted:#?}");
+    assert_eq!(tables, [0, 0, 0, 0], "{counted:#?}");
+}
+
+#[tokio::test]
+async fn the_sweep_never_reads_all_defects() {
+    let folder = tempdir().unwrap();
+    let (store, _) = store_with_connection(&folder).await;
+    store.close().await;
+    let db = &sqlite(&folder);
+    let sweep = statements(db, || {
+        doubts::due_searches(db, at(0), RUN_MS, Vec::new(), DUE_LIMITS).unwrap();
+        follow_ups::due(db, at(0), Vec::new(), DUE_LIMITS).unwrap();
+    });
+    assert!(sweep.len() >= 3, "{sweep:#?}");
+    let all = sweep.iter().flat_map(|sql| scans(db, sql));
+    let of_defects = |step: &String| ["SCAN defects", "SCAN d"].contains(&step.as_str());
+    assert_eq!(all.filter(of_defects).collect::<Vec<_>>(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_change_of_one_connection_does_not_read_the_others() {
+    let folder = tempdir().unwrap();
+    let (store, connection) = store_with_connection(&folder).await;
+    store.close().await;
+    let db = &sqlite(&folder);
+    let read = statements(db, || {
+        let found = connection_records::read(db, Some(connection)).unwrap();
+        assert_eq!(found.len(), 1);
+    });
+    assert!(read.len() >= 3, "{read:#?}");
+    let scans = read.iter().flat_map(|sql| scans(db, sql)).collect::<Vec<_>>();
+    assert_eq!(scans, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn the_recent_usage_reads_only_the_newest_events_of_its_connections() {
+    let folder = tempdir().unwrap();
+    let (store, connection) = store_with_connection(&folder).await;
+    store.close().await;
+    let db = &sqlite(&folder);
+    let all = statements(db, || {
+        usage::recent(db, &[connection, ConnectionId(Uuid::from_u128(7))]).unwrap();
+    });
+    let read = (all.len(), temporary_tables(db, &all), scans(db, &all[0]));
+    assert_eq!(read, (2, 0, Vec::new()));
+}

@@ -1,0 +1,351 @@
+//! Stores and lists events, runs and counts.
+
+use tempfile::tempdir;
+
+use super::*;
+use crate::domain::{
+    Call, Counts, Effect, Event, EventKind, LogLevel, LogLine, OutboundCall, Outcome, OutcomeCode,
+    Percentiles, RECORDED_EVENT_BYTES_MAX, Received, RunRecording, RunReport, Settings, Usage,
+};
+use crate::store::sql::writer::Durability::Lazy;
+use crate::store::sql::{connections, recordings};
+use crate::store::{CachedCounts, EventFilter, Retention};
+
+fn an_event(
+    number: u128,
+    connection: Option<ConnectionId>,
+    code: OutcomeCode,
+    status: u16,
+) -> Event {
+    let kind = if connection.is_some() { EventKind::CreateDefect } else { EventKind::NoConnection };
+    Event {
+        id: EventId(Uuid::from_u128(number)),
+        connection,
+        kind,
+        received_at: at(i64::try_from(number).unwrap()),
+        ms: 12,
+        status: Some(status),
+        outcome: Outcome { code, detail: format!("{code}!") },
+        request: Received {
+            method: "POST".to_owned(),
+            path: "/".to_owned(),
+            ..Received::default()
+        },
+        defect: None,
+    }
+}
+
+fn a_run(call: Call) -> RunReport {
+    let message = "asked".to_owned();
+    RunReport {
+        call,
+        outcome: OutcomeCode::Ok,
+        detail: String::new(),
+        setting: Some("project".to_owned()),
+        connector_version: "1.0.0".to_owned(),
+        connector_sha256: "00".to_owned(),
+        log: vec![LogLine { at_ms: 1, level: LogLevel::Warn, message }],
+        calls: vec![OutboundCall {
+            at_ms: 2,
+            method: "POST".to_owned(),
+            origin: "https://tracker.example".to_owned(),
+            path: "/issues".to_owned(),
+            query: Some("a=1".to_owned()),
+            effect: Effect::Write,
+            status: Some(201),
+            ms: 30,
+            bytes: 400,
+            error: None,
+        }],
+        usage: Usage { memory_bytes: 65_536, polls: 3, ..Usage::default() },
+        recording: None,
+    }
+}
+
+#[tokio::test]
+async fn an_event_is_stored_with_its_runs_and_its_newest_state() {
+    let folder = tempdir().unwrap();
+    let (store, id) = store_with_connection(&folder).await;
+    let running = an_event(1, Some(id), OutcomeCode::Running, 504);
+    store.record_run(running.id, a_run(Call::Find));
+    store.record_event(running.clone());
+    store.flush().await.unwrap();
+    store.record_run(running.id, a_run(Call::Create));
+    let done = an_event(1, Some(id), OutcomeCode::Created, 200);
+    store.record_event(done.clone());
+    store.flush().await.unwrap();
+    let kept = store.event(running.id).await.unwrap();
+    assert_eq!(kept, Some((done, vec![a_run(Call::Find), a_run(Call::Create)])));
+    let record = store.connections().await.unwrap().remove(0).record;
+    assert_eq!(record.last_success_at, Some(at(1)));
+    assert_eq!(record.last_error, Some((at(1), "running!".to_owned())));
+}
+
+#[tokio::test]
+async fn events_are_listed_newest_first_page_by_page() {
+    let folder = tempdir().unwrap();
+    let (store, id) = store_with_connection(&folder).await;
+    for number in 1..=5 {
+        store.record_event(an_event(number, Some(id), OutcomeCode::Created, 200));
+    }
+    store.record_event(an_event(6, None, OutcomeCode::NotFound, 404));
+    store.flush().await.unwrap();
+    let mut filter = EventFilter { connection: Some(id), limit: 2, ..EventFilter::default() };
+    let mut seen = Vec::new();
+    loop {
+        let page = store.events(&filter).await.unwrap();
+        let Some(last) = page.last() else { break };
+        filter.before = Some(last.id);
+        seen.extend(page.iter().map(|event| event.id.0.as_u128()));
+    }
+    assert_eq!(seen, [5, 4, 3, 2, 1]);
+    let failed = EventFilter {
+        outcome: Some(OutcomeCode::NotFound),
+        kind: Some(EventKind::NoConnection),
+        since: Some(at(6)),
+        until: Some(at(7)),
+        limit: 9,
+        ..EventFilter::default()
+    };
+    assert_eq!(store.events(&failed).await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn the_retention_keeps_the_newest_events() {
+    let folder = tempdir().unwrap();
+    let (store, id) = store_with_connection(&folder).await;
+    for number in 1..=8 {
+        let connection = (number % 2 == 0).then_some(id);
+        store.record_event(an_event(number, connection, OutcomeCode::NotFound, 404));
+        store.record_run(EventId(Uuid::from_u128(number)), a_run(Call::Create));
+    }
+    // Record a run whose event was not stored.
+    store.record_run(EventId(Uuid::nil()), a_run(Call::Check));
+    store.flush().await.unwrap();
+    let (events_since, confirmed_by) = (at(2), at(5));
+    let retention = Retention {
+        events_since,
+        confirmed_by,
+        events_max: 6,
+        no_connection_max: 1,
+        events_bytes_max: u64::MAX,
+    };
+    store.prune(retention).await.unwrap();
+    let all = EventFilter { limit: 99, ..EventFilter::default() };
+    let left = store.events(&all).await.unwrap();
+    let left: Vec<_> = left.iter().map(|event| event.id.0.as_u128()).collect();
+    assert_eq!(left, [8, 7, 6, 4]);
+    for event in left {
+        let (_, runs) = store.event(EventId(Uuid::from_u128(event))).await.unwrap().unwrap();
+        assert_eq!(runs.len(), 1);
+    }
+}
+
+#[tokio::test]
+async fn the_newest_events_within_the_bytes_are_kept() {
+    let folder = tempdir().unwrap();
+    let (store, id) = store_with_connection(&folder).await;
+    for number in 1..=20 {
+        let mut event = an_event(number, Some(id), OutcomeCode::NotFound, 404);
+        event.outcome.detail = "x".repeat(100_000);
+        store.record_event(event);
+        store.record_run(EventId(Uuid::from_u128(number)), a_run(Call::Create));
+    }
+    store.flush().await.unwrap();
+    let bytes = async || number(&store, "SELECT bytes FROM history_size").await;
+    let each = bytes().await / 20;
+    assert!(each > 4_000 && each < 6_000, "a detail is shortened: {each}");
+    let retention = |events_bytes_max| Retention {
+        events_since: at(0),
+        confirmed_by: at(0),
+        events_max: 99,
+        no_connection_max: 99,
+        events_bytes_max,
+    };
+    store.prune(retention(u64::try_from(each * 5).unwrap())).await.unwrap();
+    let all = EventFilter { limit: 99, ..EventFilter::default() };
+    let left = store.events(&all).await.unwrap();
+    let left: Vec<_> = left.iter().map(|event| event.id.0.as_u128()).collect();
+    assert_eq!(left, [20, 19, 18, 17, 16]);
+    store.prune(retention(0)).await.unwrap();
+    assert_eq!((store.events(&all).await.unwrap().len(), bytes().await), (0, 0));
+}
+
+#[tokio::test]
+async fn a_deleted_connection_is_hidden_at_once_and_deleted_in_steps() {
+    let folder = tempdir().unwrap();
+    let (store, id) = store_with_connection(&folder).await;
+    for number in 1..=3_000 {
+        store.record_event(an_event(number, Some(id), OutcomeCode::NotFound, 404));
+    }
+    store.flush().await.unwrap();
+    let count = async || number(&store, "SELECT COUNT(*) FROM events").await;
+    store.delete_connection(id, false).await.unwrap();
+    assert_eq!(count().await, 3_000, "deleting them is not a part of the answer");
+    let all = EventFilter { limit: 99, ..EventFilter::default() };
+    assert!(store.events(&all).await.unwrap().is_empty());
+    assert!(store.connections().await.unwrap().is_empty());
+    assert!(matches!(store.delete_connection(id, false).await, Err(StoreError::NotFound(_))));
+    store.create_connection(&stored_connection("shop")).await.unwrap();
+    let steps = async || store.writer.run(Lazy, connections::delete_some).await;
+    assert!(steps().await.unwrap());
+    assert_eq!(count().await, 2_500);
+    while steps().await.unwrap() {}
+    assert_eq!((count().await, store.connections().await.unwrap().len()), (0, 1));
+}
+
+#[tokio::test]
+async fn a_clock_that_no_event_confirms_deletes_nothing() {
+    let folder = tempdir().unwrap();
+    let (store, id) = store_with_connection(&folder).await;
+    for (number, ms) in [(1, 1), (2, 2), (3, 99_000)] {
+        let event = an_event(number, Some(id), OutcomeCode::NotFound, 404);
+        store.record_event(Event { received_at: at(ms), ..event });
+    }
+    store.flush().await.unwrap();
+    let left = async |events_since, confirmed_by| {
+        let (events_max, no_connection_max) = (99, 99);
+        let retention = Retention {
+            events_since,
+            confirmed_by,
+            events_max,
+            no_connection_max,
+            events_bytes_max: u64::MAX,
+        };
+        store.prune(retention).await.unwrap();
+        let all = EventFilter { limit: 99, ..EventFilter::default() };
+        store.events(&all).await.unwrap().len()
+    };
+    assert_eq!(left(at(50_000), at(98_000)).await, 3);
+    assert_eq!(left(at(50_000), at(99_000)).await, 1);
+}
+
+#[tokio::test]
+async fn the_newest_counts_of_a_hundred_projects_are_stored() {
+    let folder = tempdir().unwrap();
+    let (store, id) = store_with_connection(&folder).await;
+    let cached = |ms| CachedCounts {
+        counts: Counts { open: 1, closed: 2, critical: 0, moderate: 1, critical_link: None },
+        counted_at: at(ms),
+    };
+    for number in 0..=100 {
+        store.record_counts(id, &number.to_string(), cached(number));
+    }
+    store.record_counts(id, "100", cached(50));
+    store.flush().await.unwrap();
+    assert_eq!(store.cached_counts(id, "0").await.unwrap(), None);
+    assert_eq!(store.cached_counts(id, "1").await.unwrap(), Some(cached(1)));
+    assert_eq!(store.cached_counts(id, "100").await.unwrap(), Some(cached(100)));
+}
+
+#[tokio::test]
+async fn new_settings_delete_the_counts_and_a_new_name_does_not() {
+    let folder = tempdir().unwrap();
+    let store = open(&folder).await;
+    let mut shop = stored_connection("shop");
+    store.create_connection(&shop).await.unwrap();
+    let counts = Counts { open: 1, closed: 2, critical: 0, moderate: 1, critical_link: None };
+    let cached = CachedCounts { counts, counted_at: at(1) };
+    store.record_counts(shop.record.connection.id, "1", cached.clone());
+    shop.record.connection.name = "store".to_owned();
+    store.update_connection(&shop, false).await.unwrap();
+    let kept = store.cached_counts(shop.record.connection.id, "1").await.unwrap();
+    assert_eq!(kept, Some(cached));
+    shop.record.connection.settings.insert("project".to_owned(), "other".into());
+    store.update_connection(&shop, false).await.unwrap();
+    assert_eq!(store.cached_counts(shop.record.connection.id, "1").await.unwrap(), None);
+}
+
+/// A run with a recording of one exchange.
+fn recorded(text: &str) -> RunReport {
+    let recording = RunRecording {
+        input: Settings::new(),
+        exchanges: vec![text.to_owned()],
+        answer: Some("returned".into()),
+        missing: Some("why".to_owned()),
+    };
+    RunReport { recording: Some(recording), ..a_run(Call::Create) }
+}
+
+#[tokio::test]
+async fn recordings_are_stored_while_the_connection_records_and_deleted_with_their_event() {
+    let folder = tempdir().unwrap();
+    let (store, connection) = store_with_connection(&folder).await;
+    let event = |number| an_event(number, Some(connection), OutcomeCode::Created, 200);
+    let record = |number, text: &str| {
+        store.record_event(event(number));
+        store.record_run(EventId(Uuid::from_u128(number)), recorded(text));
+    };
+    let texts = async |number| {
+        store.flush().await.unwrap();
+        let runs = store.recording(EventId(Uuid::from_u128(number))).await.unwrap();
+        runs.into_iter().flat_map(|run| run.recording.exchanges).collect::<Vec<_>>()
+    };
+    record(1, "before");
+    assert!(texts(1).await.is_empty(), "the connection does not record");
+    store.record_until(connection, Some(at(9)), false).await.unwrap();
+    record(2, "one");
+    record(2, "two");
+    assert_eq!(texts(2).await, ["one", "two"]);
+    let (_, runs) = store.event(EventId(Uuid::from_u128(2))).await.unwrap().unwrap();
+    assert_eq!(runs, [a_run(Call::Create), a_run(Call::Create)]);
+    store.record_until(connection, None, false).await.unwrap();
+    record(3, "after");
+    assert_eq!((texts(3).await.len(), texts(2).await.len()), (0, 2));
+
+    let retention = Retention {
+        events_since: Timestamp::MIN,
+        confirmed_by: Timestamp::MAX,
+        events_max: 1,
+        no_connection_max: 1,
+        events_bytes_max: u64::MAX,
+    };
+    store.prune(retention).await.unwrap();
+    assert!(texts(2).await.is_empty(), "its event was deleted");
+    assert_eq!(number(&store, "SELECT bytes FROM recordings_size").await, 0);
+}
+
+#[tokio::test]
+async fn the_size_of_recordings_is_limited_for_an_event_and_for_all() {
+    let folder = tempdir().unwrap();
+    let (store, connection) = store_with_connection(&folder).await;
+    store.record_until(connection, Some(at(9)), false).await.unwrap();
+    let half = "a".repeat(usize::try_from(RECORDED_EVENT_BYTES_MAX).unwrap());
+    for number in [1, 2] {
+        let id = EventId(Uuid::from_u128(number));
+        store.record_event(an_event(number, Some(connection), OutcomeCode::Created, 200));
+        for _ in 0..3 {
+            store.record_run(id, recorded(&half));
+        }
+        store.flush().await.unwrap();
+        assert_eq!(store.recording(id).await.unwrap().len(), 1, "a second one is too much");
+    }
+    let limit = |db: &dyn Database| recordings::limit(db, RECORDED_EVENT_BYTES_MAX + 1_000);
+    store.writer.run(Lazy, limit).await.unwrap();
+    let count =
+        async |number| store.recording(EventId(Uuid::from_u128(number))).await.unwrap().len();
+    assert_eq!((count(1).await, count(2).await), (0, 1), "the oldest is deleted");
+    store.record_until(connection, None, true).await.unwrap();
+    assert_eq!(count(2).await, 0, "erased");
+}
+
+#[tokio::test]
+async fn the_recent_usage_is_that_of_the_runs_of_some_connections() {
+    let folder = tempdir().unwrap();
+    let (store, connection) = store_with_connection(&folder).await;
+    assert_eq!(store.recent_usage(vec![connection]).await.unwrap(), None);
+    for number in 1..=3 {
+        store.record_event(an_event(number, Some(connection), OutcomeCode::Created, 200));
+        let cpu_ms = u64::try_from(number).unwrap() * 10;
+        let usage = Usage { cpu_ms, ..Usage::default() };
+        let run = RunReport { usage, ..a_run(Call::Create) };
+        store.record_run(EventId(Uuid::from_u128(number)), run);
+    }
+    store.record_event(an_event(4, Some(connection), OutcomeCode::Counted, 200));
+    store.flush().await.unwrap();
+    let usage = store.recent_usage(vec![connection]).await.unwrap().unwrap();
+    assert_eq!((usage.runs, usage.since), (3, at(1)));
+    assert_eq!(usage.limits[0], ("cpu_ms", Percentiles { p50: 20, p99: 30 }));
+    let other = ConnectionId(Uuid::from_u128(7));
+    assert_eq!(store.recent_usage(vec![other]).await.unwrap(), None);
+}

@@ -1,0 +1,296 @@
+//! A model test: two hosts use one file, with different clocks, and crash at any point. No defect
+//! is created twice and no lease has two holders.
+
+use std::collections::HashMap;
+
+use proptest::prelude::*;
+use tempfile::{TempDir, tempdir};
+
+use super::*;
+use crate::domain::{Decision, DefectId, Verdict};
+
+/// One step; `host` is 0 or 1, `age` selects one of the leases ever granted, 0 the newest. A lease
+/// that is never used again is a crashed run; a lease that is used too late is a paused one.
+#[derive(Debug, Clone)]
+enum Step {
+    Wait {
+        ms: i64,
+    },
+    /// Claims the failed test. If the claim leads to a search, the search may find nothing.
+    Claim {
+        host: usize,
+        finds_nothing: bool,
+    },
+    Search {
+        host: usize,
+    },
+    MarkSending {
+        host: usize,
+        age: usize,
+    },
+    Unmark {
+        host: usize,
+        age: usize,
+    },
+    Renew {
+        host: usize,
+        age: usize,
+    },
+    StoreOutcome {
+        host: usize,
+        age: usize,
+        verdict: u8,
+    },
+    Decide {
+        host: usize,
+        decision: u8,
+    },
+    /// Both hosts end. One starts alone, as the process that holds the data folder does; then the
+    /// other opens the file.
+    Restart,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let host = 0..2_usize;
+    let age = 0..3_usize;
+    prop_oneof![
+        2 => (1..LEASE_MS).prop_map(|ms| Step::Wait { ms }),
+        4 => (host.clone(), any::<bool>())
+            .prop_map(|(host, finds_nothing)| Step::Claim { host, finds_nothing }),
+        1 => host.clone().prop_map(|host| Step::Search { host }),
+        4 => (host.clone(), age.clone()).prop_map(|(host, age)| Step::MarkSending { host, age }),
+        1 => (host.clone(), age.clone()).prop_map(|(host, age)| Step::Unmark { host, age }),
+        1 => (host.clone(), age.clone()).prop_map(|(host, age)| Step::Renew { host, age }),
+        3 => (host.clone(), age, 0..4_u8)
+            .prop_map(|(host, age, verdict)| Step::StoreOutcome { host, age, verdict }),
+        1 => (host, 0..4_u8).prop_map(|(host, decision)| Step::Decide { host, decision }),
+        1 => Just(Step::Restart),
+    ]
+}
+
+/// A lease, as the model sees it.
+struct Granted {
+    lease: Lease,
+    over: bool,
+}
+
+#[derive(Default)]
+struct Model {
+    now: i64,
+    granted: Vec<Granted>,
+    /// The fence under which writes of a row may have been sent, and their number.
+    written: HashMap<DefectId, (i64, u32)>,
+}
+
+impl Model {
+    /// Returns the position of a lease in `granted`.
+    fn index(&self, age: usize) -> Option<usize> {
+        self.granted.len().checked_sub(age + 1)
+    }
+
+    fn newest_fence(&self, row: DefectId) -> i64 {
+        let of_row = self.granted.iter().filter(|granted| granted.lease.defect == row);
+        of_row.map(|granted| granted.lease.fence).max().unwrap_or_default()
+    }
+
+    /// Records that a host whose clock shows `now` was granted a lease.
+    fn grant(&mut self, lease: Lease, now: Timestamp) {
+        let row = lease.defect;
+        for other in self.granted.iter_mut().filter(|other| other.lease.defect == row) {
+            assert!(other.over || other.lease.until <= now, "two live leases");
+            assert!(other.lease.fence < lease.fence, "the fence did not grow");
+            // The fence excludes it from now on, also by a clock that is behind.
+            other.over = true;
+        }
+        self.granted.push(Granted { lease, over: false });
+    }
+
+    fn mark_sending(&mut self, lease: &Lease) {
+        let (fence, writes) = self.written.entry(lease.defect).or_insert((lease.fence, 0));
+        assert_eq!(*fence, lease.fence, "a second create, and a write of the first may have left");
+        *writes += 1;
+    }
+
+    fn unmark(&mut self, row: DefectId) {
+        if let Some((_, writes)) = self.written.get_mut(&row) {
+            *writes -= 1;
+            if *writes == 0 {
+                self.written.remove(&row);
+            }
+        }
+    }
+}
+
+struct World {
+    folder: TempDir,
+    stores: [SqlStore; 2],
+    connection: ConnectionId,
+    model: Model,
+}
+
+/// The lead of the second host's clock over the first one's.
+const SKEW_MS: i64 = 7_000;
+
+impl World {
+    fn clock(&self, host: usize) -> Timestamp {
+        at(self.model.now + if host == 0 { 0 } else { SKEW_MS })
+    }
+
+    async fn run(&mut self, step: Step) {
+        match step {
+            Step::Wait { ms } => self.model.now += ms,
+            Step::Claim { host, finds_nothing } => self.claim(host, finds_nothing).await,
+            Step::Search { host } => self.search(host).await,
+            Step::Decide { host, decision } => self.decide(host, decision).await,
+            Step::Restart => self.restart().await,
+            Step::MarkSending { host, age }
+            | Step::Unmark { host, age }
+            | Step::Renew { host, age }
+            | Step::StoreOutcome { host, age, .. } => {
+                if let Some(index) = self.model.index(age) {
+                    self.move_row(host, index, step).await;
+                }
+            }
+        }
+    }
+
+    async fn claim(&mut self, host: usize, finds_nothing: bool) {
+        let now = self.clock(host);
+        let store = &self.stores[host];
+        match try_claim(store, self.connection, &failed_test(1), now).await.unwrap() {
+            Claimed::Create { lease, .. } => {
+                assert!(!self.model.written.contains_key(&lease.defect), "created unsearched");
+                self.model.grant(lease, now);
+            }
+            Claimed::Search(doubtful) => {
+                let lease = doubtful.lease;
+                self.model.grant(lease.clone(), now);
+                if finds_nothing {
+                    store.back_to_intent(&lease, None, now).await.unwrap();
+                    self.model.written.remove(&lease.defect);
+                }
+            }
+            Claimed::Created { .. } | Claimed::Busy { .. } | Claimed::Ended { .. } => {}
+            Claimed::Recurs(_) | Claimed::WaitsForFirst(_) => unreachable!("the policy is `new`"),
+        }
+    }
+
+    async fn restart(&mut self) {
+        for store in &self.stores {
+            store.close().await;
+        }
+        let first = open(&self.folder).await;
+        first.recover(self.clock(0), RUN_MS).await.unwrap();
+        self.stores = [first, open(&self.folder).await];
+        for granted in &mut self.model.granted {
+            granted.over = true;
+        }
+    }
+
+    async fn search(&mut self, host: usize) {
+        let now = self.clock(host);
+        let store = &self.stores[host];
+        for due in store.due_searches(now, RUN_MS, Vec::new(), DUE_LIMITS).await.unwrap() {
+            let until = now + jiff::SignedDuration::from_millis(LEASE_MS);
+            let claimed = store.claim_search(due.id, now, until).await.unwrap();
+            self.model.grant(claimed.unwrap().lease, now);
+        }
+    }
+
+    /// Moves a row under a lease. The store must refuse if a newer lease exists; otherwise the
+    /// model moves too.
+    async fn move_row(&mut self, host: usize, index: usize, step: Step) {
+        let (now, store) = (self.clock(host), &self.stores[host]);
+        let lease = self.model.granted[index].lease.clone();
+        let until = now + jiff::SignedDuration::from_millis(LEASE_MS);
+        // Without a verdict, the run releases its lease.
+        let verdict = match &step {
+            Step::StoreOutcome { verdict: 0, .. } => Some(Verdict::Created(defect("1"))),
+            Step::StoreOutcome { verdict: 1, .. } => {
+                Some(left(WriteClass::Refused, self.model.now))
+            }
+            Step::StoreOutcome { verdict: 2, .. } => Some(left(WriteClass::Open, self.model.now)),
+            _ => None,
+        };
+        let moved = match step {
+            Step::MarkSending { .. } => store.mark_sending(&lease, write(now), now).await,
+            Step::Unmark { .. } => store.unmark(&lease, now).await,
+            Step::Renew { .. } => store.renew(&lease, until).await,
+            _ => match &verdict {
+                Some(verdict) => store.store_outcome(&lease, verdict, &[], event(), now).await,
+                None => store.give_back(&lease).await,
+            },
+        };
+        if let Err(error) = moved {
+            assert!(matches!(error, StoreError::Fenced), "{error}");
+            return;
+        }
+        let newest = self.model.newest_fence(lease.defect);
+        if matches!(verdict, Some(Verdict::Created(_))) && lease.fence < newest {
+            // A known defect must be stored, unless another run holds the row.
+            let held = self.model.granted.iter().any(|it| it.lease.fence == newest && !it.over);
+            assert!(!held, "an older lease moved a row that another run holds");
+            return;
+        }
+        assert_eq!(lease.fence, newest, "an older lease moved the row");
+        match step {
+            Step::MarkSending { .. } => {
+                assert!(
+                    self.model.granted[index].lease.until > now,
+                    "a write under a lease that ended"
+                );
+                self.model.granted[index].lease.until = until;
+                self.model.mark_sending(&lease);
+            }
+            Step::Unmark { .. } => self.model.unmark(lease.defect),
+            Step::Renew { .. } => self.model.granted[index].lease.until = until,
+            _ => {
+                self.model.granted[index].over = true;
+            }
+        }
+    }
+
+    async fn decide(&mut self, host: usize, decision: u8) {
+        let (now, store) = (self.clock(host), &self.stores[host]);
+        let Some(row) = self.model.granted.last().map(|granted| granted.lease.defect) else {
+            return;
+        };
+        let decision = match decision {
+            0 => Decision::Adopt(defect("2")),
+            1 => Decision::Retry,
+            2 => Decision::GiveUp,
+            _ => Decision::Release,
+        };
+        match store.decide(row, &decision, &[], "ann", now, RUN_MS).await {
+            Err(error) => assert!(matches!(error, StoreError::Conflict(_)), "{error}"),
+            Ok(_) => {
+                for granted in &mut self.model.granted {
+                    granted.over = true;
+                }
+            }
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+
+    #[test]
+    fn no_defect_is_created_twice_and_no_lease_has_two_holders(
+        steps in prop::collection::vec(step(), 1..60),
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let folder = tempdir().unwrap();
+            let (first, connection) = store_with_connection(&folder).await;
+            let stores = [first, open(&folder).await];
+            let mut world = World { folder, stores, connection, model: Model::default() };
+            for step in steps {
+                world.run(step).await;
+            }
+            for store in &world.stores {
+                store.close().await;
+            }
+        });
+    }
+}

@@ -1,0 +1,61 @@
+//! What the newest runs of some connections used. Reads a bounded number of events and bytes,
+//! however long the history is.
+
+use std::ops::ControlFlow;
+
+use jiff::Timestamp;
+
+use super::columns::time_opt;
+use super::database::{Database, at, params};
+use super::run_json::usages;
+use super::values::Value;
+use crate::domain::{ConnectionId, RecentUsage, Usage};
+use crate::store::StoreError;
+
+/// Maximum number of events that are read, of all connections together.
+const EVENTS_MAX: usize = 2_000;
+/// The number of events that are read of a connection, if there are many.
+const EVENTS_MIN: usize = 20;
+/// Maximum size of the runs that are read, bytes.
+const BYTES_MAX: usize = 8 << 20;
+
+/// Reads the newest events of each connection by the index of its events. An event whose runs cannot
+/// be read does not count.
+pub(super) fn recent(
+    db: &dyn Database,
+    connections: &[ConnectionId],
+) -> Result<Option<RecentUsage>, StoreError> {
+    let share = (EVENTS_MAX / connections.len().max(1)).max(EVENTS_MIN);
+    let bytes_max = BYTES_MAX / connections.len().clamp(1, EVENTS_MAX / EVENTS_MIN);
+    let (mut runs, mut since) = (Vec::new(), None);
+    for connection in connections.iter().take(EVENTS_MAX / EVENTS_MIN) {
+        let oldest = of_connection(db, *connection, (share, bytes_max), &mut runs)?;
+        since = [since, oldest].into_iter().flatten().min();
+    }
+    Ok(RecentUsage::of(since, &runs))
+}
+
+/// Adds the runs of a connection; returns when the oldest event with a run was received.
+fn of_connection(
+    db: &dyn Database,
+    connection: ConnectionId,
+    (events_max, bytes_max): (usize, usize),
+    runs: &mut Vec<Usage>,
+) -> Result<Option<Timestamp>, StoreError> {
+    let (mut bytes, mut oldest) = (0, None);
+    db.query(
+        "SELECT received_at, runs FROM events WHERE connection_id = ? ORDER BY id DESC LIMIT ?",
+        params![connection.0, events_max],
+        &mut |row| {
+            let Value::Text(json) = row.value(1)? else { return Ok(ControlFlow::Continue(())) };
+            bytes += json.len();
+            if bytes > bytes_max {
+                return Ok(ControlFlow::Break(()));
+            }
+            runs.extend(usages(json));
+            oldest = Some(at::<i64>(row, 0, "received_at")?);
+            Ok(ControlFlow::Continue(()))
+        },
+    )?;
+    Ok(time_opt(oldest)?)
+}

@@ -1,0 +1,122 @@
+//! The connections of the threads to the file: one that writes batches, and some that only read.
+
+use std::path::PathBuf;
+
+use rusqlite::Connection;
+
+use super::errors::describe_error;
+use super::file;
+use super::wal::Log;
+use crate::store::sql::database::Database;
+use crate::store::sql::history::Record;
+use crate::store::sql::queue::Batch;
+use crate::store::sql::readers::ReadLink;
+use crate::store::sql::writer::{Durability, WriteLink};
+use crate::store::{DatabaseError, StoreError};
+
+/// The connection that writes.
+pub(super) struct Writing {
+    /// `None` after a failure, until the next batch connects.
+    connection: Option<Connection>,
+    path: PathBuf,
+    /// The durability that the connection is set to.
+    durability: Option<Durability>,
+    log: Log,
+}
+
+impl Writing {
+    /// `path` opens another connection after a failure.
+    pub(super) fn new(connection: Connection, path: PathBuf) -> Self {
+        Self { connection: Some(connection), path, durability: None, log: Log::default() }
+    }
+
+    /// Runs the operations in one transaction, each in a savepoint of its own.
+    fn try_commit(&mut self, batch: &mut Batch) -> rusqlite::Result<()> {
+        if self.connection.is_none() {
+            self.durability = None;
+        }
+        let db = match &mut self.connection {
+            Some(connection) => connection,
+            none => none.insert(file::connect(&self.path)?),
+        };
+        if self.durability != Some(batch.durability) {
+            run(db, pragma(batch.durability))?;
+            self.durability = Some(batch.durability);
+        }
+        run(db, "BEGIN IMMEDIATE")?;
+        // Write the history first: an operation may delete rows that the history adds.
+        for record in Record::merge(std::mem::take(&mut batch.history)) {
+            in_savepoint(db, |db| record.run(db))?;
+        }
+        for operation in &mut batch.operations {
+            in_savepoint(db, |db| operation.run(db))?;
+        }
+        run(db, "COMMIT")
+    }
+
+    /// Ends the transaction of a failed batch, or drops the connection.
+    fn roll_back(&mut self) {
+        let Some(connection) = &self.connection else { return };
+        // The rollback fails if SQLite itself ended the transaction. Then the next batch connects.
+        if run(connection, "ROLLBACK").is_err() {
+            self.connection = None;
+        }
+    }
+}
+
+impl WriteLink for Writing {
+    fn commit(&mut self, batch: &mut Batch) -> Result<(), DatabaseError> {
+        self.try_commit(batch).map_err(|error| {
+            self.roll_back();
+            describe_error(error)
+        })
+    }
+
+    fn forget(&mut self) {
+        self.connection = None;
+    }
+
+    fn answered(&mut self) {
+        self.log.limit(self.connection.as_ref());
+    }
+
+    fn idle(&mut self) {
+        self.log.copy_back(self.connection.as_ref());
+    }
+
+    fn close(self: Box<Self>) {
+        if let Some(connection) = self.connection
+            && let Err((_, error)) = connection.close()
+        {
+            tracing::warn!(%error, "the database was not closed cleanly");
+        }
+    }
+}
+
+/// A connection that reads.
+pub(super) struct Reading(pub(super) Connection);
+
+impl ReadLink for Reading {
+    fn database(&mut self) -> Result<&dyn Database, StoreError> {
+        Ok(&self.0)
+    }
+}
+
+fn run(db: &Connection, sql: &str) -> rusqlite::Result<()> {
+    db.prepare_cached(sql)?.execute([]).map(drop)
+}
+
+fn in_savepoint(db: &Connection, work: impl FnOnce(&Connection) -> bool) -> rusqlite::Result<()> {
+    run(db, "SAVEPOINT operation")?;
+    if !work(db) {
+        run(db, "ROLLBACK TO operation")?;
+    }
+    run(db, "RELEASE operation")
+}
+
+fn pragma(durability: Durability) -> &'static str {
+    match durability {
+        Durability::Lazy => "PRAGMA synchronous = NORMAL",
+        Durability::Durable => "PRAGMA synchronous = FULL",
+    }
+}
