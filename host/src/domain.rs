@@ -12,6 +12,7 @@ mod counts;
 mod defect;
 mod doubt;
 mod event;
+mod event_search;
 mod failed_test;
 mod follow_up;
 mod journal;
@@ -51,6 +52,7 @@ pub use doubt::{Doubt, Next, Unresolvable, Waits};
 pub use event::{
     Call, Event, EventId, EventKind, LogLevel, LogLine, OutboundCall, Received, RunReport, Usage,
 };
+pub use event_search::{EventSearch, words};
 pub use failed_test::{FailedTest, InvalidMarker, Marker};
 pub use follow_up::{
     DueFollowUps, FollowUp, FollowUpEnd, FollowUpRecord, FollowUpState, FollowUpStep, OnRecurrence,

@@ -20,8 +20,8 @@ use uuid::Uuid;
 use crate::domain::{
     Claimed, ConnectionId, ConnectionRecord, ConnectionSnapshot, Counts, Decision, Defect,
     DefectId, DefectRecord, DefectState, DoubtfulDefect, DueFollowUps, Event, EventId, EventKind,
-    FailedTest, FollowUp, FollowUpEnd, FollowUpStep, Lease, Marker, OutcomeCode, RecentEvents,
-    RecentUsage, RecordedRun, RunReport, SearchEnd, Verdict,
+    EventSearch, FailedTest, FollowUp, FollowUpEnd, FollowUpStep, Lease, Marker, OutcomeCode,
+    RecentEvents, RecentUsage, RecordedRun, RunReport, SearchEnd, Verdict,
 };
 use crate::secret::{Sealed, TokenHash};
 
@@ -155,6 +155,8 @@ pub struct EventFilter {
     pub kind: Option<EventKind>,
     /// Only events with this outcome.
     pub outcome: Option<OutcomeCode>,
+    /// Only events that this search finds.
+    pub search: Option<EventSearch>,
     /// Only events that are older than this one: the cursor of a list in pages.
     pub before: Option<EventId>,
     /// Maximum number of rows; newest first.

@@ -30,6 +30,11 @@ pub struct EventQuery {
     /// Only events with this outcome.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub outcome: Option<EnumString<OutcomeCode>>,
+    /// Only events with this id, or of this defect (its id or its key in the tracker), test case (its
+    /// id) or failed test (its link in Test Manager), or with these words in their error. A word
+    /// has three characters or more.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub search: Option<String>,
     /// The `next` of the previous page; absent for the first page.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cursor: Option<Uuid>,

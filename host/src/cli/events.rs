@@ -33,6 +33,7 @@ pub(super) enum Command {
     #[command(after_help = "\
 Examples:
   jackfield events list --connection qa --limit 10
+  jackfield events list --search QA-17
   jackfield events list --kind unrecognised --since 2026-01-31T08:00:00Z")]
     List {
         #[command(flatten)]
@@ -96,6 +97,10 @@ pub(super) struct Filter {
     /// Only events with this outcome
     #[arg(long, value_parser = enum_value::<OutcomeCode>())]
     outcome: Option<OutcomeCode>,
+    /// Only events of this id, defect, test case or failed test (its link), or with these words in
+    /// their error
+    #[arg(long, value_name = "TEXT")]
+    search: Option<String>,
 }
 
 impl Filter {
@@ -106,6 +111,7 @@ impl Filter {
             connection: self.connection,
             kind: self.kind.map(EnumString),
             outcome: self.outcome.map(EnumString),
+            search: self.search,
             cursor,
             limit: Some(limit),
         }

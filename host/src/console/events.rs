@@ -77,6 +77,7 @@ fn query(listing: &Listing, now: Timestamp) -> Result<EventQuery, Problem> {
         connection: listing.get("connection").map(str::to_owned),
         kind: listing.word("kind")?,
         outcome: listing.word("outcome")?,
+        search: listing.get("search").map(str::to_owned),
         cursor: listing.cursor()?,
         limit: None,
     })
@@ -85,6 +86,7 @@ fn query(listing: &Listing, now: Timestamp) -> Result<EventQuery, Problem> {
 fn filters(app: &AppState, visitor: &Visitor, listing: &Listing) -> Filters {
     let periods = PERIODS.map(|(word, text, _)| (word.to_owned(), text.to_owned())).to_vec();
     listing.filters(vec![
+        listing.input("search", "Id, defect or words of an error", "search"),
         listing.choice("connection", "Connection", connections(app, visitor)),
         listing.choice("kind", "Kind", words::<EventKind>()),
         listing.choice("outcome", "Outcome", words::<OutcomeCode>()),

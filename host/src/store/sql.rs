@@ -17,6 +17,7 @@ mod decisions;
 mod defect_cache;
 mod defect_records;
 mod doubts;
+mod event_search;
 mod events;
 mod follow_ups;
 mod grants_json;

@@ -8,7 +8,7 @@ use axum::{Extension, Json};
 use uuid::Uuid;
 
 use crate::api::{Event, EventList, EventQuery, EventRecording, EventWithRuns, RecordedRun, Run};
-use crate::domain::{self, Account, ConnectionId, EventId, Role};
+use crate::domain::{self, Account, ConnectionId, EventId, EventSearch, Role};
 use crate::http::AppState;
 use crate::http::problem::Problem;
 use crate::store::EventFilter;
@@ -32,6 +32,7 @@ pub(crate) async fn list(
         connections: account.connections.clone(),
         kind: query.kind.map(|kind| kind.0),
         outcome: query.outcome.map(|outcome| outcome.0),
+        search: query.search.filter(|it| !it.trim().is_empty()).map(|it| EventSearch::new(&it)),
         before: query.cursor.map(EventId),
         limit: size + 1,
     };

@@ -2,19 +2,21 @@
 //!
 //! Never delays a request for long. A power cut may lose a part of the history, never a defect.
 
-use jiff::Timestamp;
+use std::collections::BTreeMap;
 
+use jiff::Timestamp;
 use uuid::Uuid;
 
 use super::columns::{
     ReceivedJson, connections_json, from_json, known_word, time, to_i64, to_json,
 };
 use super::database::{Database, from_row, params};
+use super::event_search as search;
 use super::run_json::RunJson;
 use super::unreadable::Unreadable;
 use crate::domain::{
     ConnectionId, DefectId, Event, EventId, EventKind, Outcome, OutcomeCode, RunReport,
-    StringEnum as _, shortened,
+    StringEnum as _, shortened, words,
 };
 use crate::store::{EventFilter, Retention, StoreError};
 
@@ -36,7 +38,8 @@ pub(super) fn record(
     event.outcome.detail = shortened(&event.outcome.detail, DETAIL_BYTES_MAX);
     let request = to_json(&ReceivedJson::from(event.request))?;
     let (runs, detail) = (runs_json(runs)?, event.outcome.detail);
-    let text_bytes = request.len() + detail.len();
+    let words = words(&detail);
+    let text_bytes = request.len() + detail.len() + search::size(&words);
     let runs_bytes = runs.as_ref().map_or(0, String::len);
     db.change(
         "INSERT INTO events (id, connection_id, kind, received_at, ms, status, outcome, detail,
@@ -65,7 +68,7 @@ pub(super) fn record(
             ROW_BYTES + text_bytes + runs_bytes
         ],
     )?;
-    Ok(())
+    search::store_words(db, event.id, &words)
 }
 
 /// Adds runs to a stored event. Drops them if the event is not stored.
@@ -165,34 +168,27 @@ pub(super) fn list(db: &dyn Database, filter: &EventFilter) -> Result<Vec<Event>
     }
 }
 
+/// Returns the rows after `before`. Where an event can be found in two ways, it is there once.
 fn page(
     db: &dyn Database,
     filter: &EventFilter,
     before: Option<Uuid>,
     limit: usize,
 ) -> Result<Vec<Row>, StoreError> {
-    let rows = db.all(
-        "SELECT id, connection_id, kind, received_at, ms, status, outcome, detail, request, defect_id
-         FROM events
-         WHERE (?1 IS NULL OR received_at >= ?1) AND (?2 IS NULL OR received_at < ?2)
-           AND (?3 IS NULL OR connection_id = ?3) AND (?4 IS NULL OR kind = ?4)
-           AND (?5 IS NULL OR outcome = ?5) AND (?6 IS NULL OR id < ?6)
-           AND (?8 IS NULL OR connection_id IN (SELECT unhex(value) FROM json_each(?8)))
-           AND (connection_id IS NULL
-                OR connection_id NOT IN (SELECT id FROM connections WHERE deleted))
-         ORDER BY id DESC LIMIT ?7",
-        params![
-            filter.since.map(Timestamp::as_millisecond),
-            filter.until.map(Timestamp::as_millisecond),
-            filter.connection.map(|id| id.0),
-            filter.kind.map(EventKind::as_str),
-            filter.outcome.map(OutcomeCode::as_str),
-            before,
-            i64::try_from(limit).unwrap_or(i64::MAX),
-            connections_json(filter.connections.as_ref())?
-        ],
-    )?;
-    Ok(rows)
+    let since = filter.since.map(Timestamp::as_millisecond);
+    let until = filter.until.map(Timestamp::as_millisecond);
+    let (connection, kind) = (filter.connection.map(|id| id.0), filter.kind.map(EventKind::as_str));
+    let outcome = filter.outcome.map(OutcomeCode::as_str);
+    let connections = connections_json(filter.connections.as_ref())?;
+    let rows_max = i64::try_from(limit).unwrap_or(i64::MAX);
+    let conditions: &[_] =
+        params![since, until, connection, kind, outcome, before, rows_max, connections];
+    let mut found = BTreeMap::new();
+    for place in search::places(filter.search.as_ref()) {
+        let rows: Vec<Row> = db.all(place.select, &[conditions, &place.params[..]].concat())?;
+        found.extend(rows.into_iter().map(|row| (row.id, row)));
+    }
+    Ok(found.into_values().rev().take(limit).collect())
 }
 
 /// Returns one event with its runs.

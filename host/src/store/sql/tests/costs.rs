@@ -8,7 +8,8 @@ use rusqlite::trace::{TraceEvent, TraceEventCodes};
 use tempfile::{TempDir, tempdir};
 
 use super::*;
-use crate::domain::{Call, Event, EventKind, OutcomeCode, Received, RunReport, Usage};
+use crate::domain::{Call, Event, EventKind, EventSearch, OutcomeCode, Received, RunReport, Usage};
+use crate::store::EventFilter;
 use crate::store::sql::{claims, connection_records, doubts, events, follow_ups, moves, usage};
 
 thread_local! {
@@ -164,4 +165,25 @@ async fn the_recent_usage_reads_only_the_newest_events_of_its_connections() {
     });
     let read = (all.len(), temporary_tables(db, &all), scans(db, &all[0]));
     assert_eq!(read, (2, 0, Vec::new()));
+}
+
+#[tokio::test]
+async fn a_search_for_events_reads_no_table_from_start_to_end() {
+    let folder = tempdir().unwrap();
+    let (store, _) = store_with_connection(&folder).await;
+    store.close().await;
+    let db = &sqlite(&folder);
+    let id = Uuid::from_u128(1);
+    for search in [id.to_string(), format!("{id}/{id}"), "three words tracker".to_owned()] {
+        let search = Some(EventSearch::new(&search));
+        let filter = EventFilter { search, limit: 9, ..EventFilter::default() };
+        let read = statements(db, || {
+            events::list(db, &filter).unwrap();
+        });
+        assert!(!read.is_empty());
+        let scans = read.iter().flat_map(|sql| scans(db, sql));
+        // The connections are few.
+        let large = scans.filter(|step| !step.starts_with("SCAN connections"));
+        assert_eq!(large.collect::<Vec<_>>(), Vec::<String>::new());
+    }
 }

@@ -4,8 +4,9 @@ use tempfile::tempdir;
 
 use super::*;
 use crate::domain::{
-    Call, Counts, Effect, Event, EventKind, LogLevel, LogLine, OutboundCall, Outcome, OutcomeCode,
-    Percentiles, RECORDED_EVENT_BYTES_MAX, Received, RunRecording, RunReport, Settings, Usage,
+    Call, Counts, Effect, Event, EventKind, EventSearch, LogLevel, LogLine, OutboundCall, Outcome,
+    OutcomeCode, Percentiles, RECORDED_EVENT_BYTES_MAX, Received, RunRecording, RunReport,
+    Settings, Usage,
 };
 use crate::store::sql::writer::Durability::Lazy;
 use crate::store::sql::{connections, recordings};
@@ -108,6 +109,57 @@ async fn events_are_listed_newest_first_page_by_page() {
         ..EventFilter::default()
     };
     assert_eq!(store.events(&failed).await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn events_are_found_by_their_id_their_defect_and_words_of_their_error() {
+    let folder = tempdir().unwrap();
+    let (store, id) = store_with_connection(&folder).await;
+    let lease = lease(&claim(&store, id, 0).await);
+    let verdict = Verdict::Created(defect("QA-7"));
+    store.store_outcome(&lease, &verdict, &[], event(), at(1)).await.unwrap();
+    for number in 1..=3 {
+        let mut created = an_event(number, Some(id), OutcomeCode::Created, 200);
+        created.outcome.detail = String::new();
+        created.defect = (number != 2).then_some(lease.defect);
+        store.record_event(created);
+    }
+    for (number, detail) in [(4, "The tracker is asleep"), (5, "QA-7: Tracker refused: asleep")] {
+        let mut failed = an_event(number, Some(id), OutcomeCode::TrackerUnavailable, 502);
+        failed.outcome.detail = detail.to_owned();
+        store.record_event(failed);
+    }
+    // Its error became another one.
+    let mut changed = an_event(4, Some(id), OutcomeCode::TrackerUnavailable, 502);
+    changed.outcome.detail = "The tracker is away".to_owned();
+    store.flush().await.unwrap();
+    store.record_event(changed);
+    store.flush().await.unwrap();
+    let found = async |text: &str, connection: Option<ConnectionId>| {
+        let search = Some(EventSearch::new(text));
+        let filter = EventFilter { search, connection, limit: 9, ..EventFilter::default() };
+        let events = store.events(&filter).await.unwrap();
+        events.iter().map(|event| event.id.0.as_u128()).collect::<Vec<_>>()
+    };
+    let test = failed_test(1);
+    let link = format!("https://tm/{}/{}", test.test_execution_id, test.test_case_id);
+    let other_link = format!("https://tm/{}/{}", Uuid::max(), test.test_case_id);
+    for (text, events) in [
+        (Uuid::from_u128(2).to_string(), vec![3, 2, 1]),
+        (Uuid::from_u128(5).to_string(), vec![5]),
+        (lease.defect.to_string(), vec![3, 1]),
+        (link, vec![3, 1]),
+        (other_link, vec![]),
+        ("QA-7".to_owned(), vec![3, 1]),
+        ("tracker".to_owned(), vec![5, 4]),
+        ("asleep TRACKER".to_owned(), vec![5]),
+        ("asleep tracker away".to_owned(), vec![]),
+        ("is".to_owned(), vec![]),
+    ] {
+        assert_eq!(found(&text, Some(id)).await, events, "{text}");
+        assert_eq!(found(&text, None).await, events, "{text}");
+        assert!(found(&text, Some(ConnectionId(Uuid::max()))).await.is_empty(), "{text}");
+    }
 }
 
 #[tokio::test]

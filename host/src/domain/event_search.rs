@@ -1,0 +1,103 @@
+//! What a person may type to find events: an id, the key of a defect, or words of an error.
+//!
+//! Knows nothing of how events are stored.
+
+use std::collections::BTreeSet;
+
+use uuid::Uuid;
+
+/// The shortest word that can be found, characters.
+const WORD_CHARS_MIN: usize = 3;
+/// Longer words are found by their beginning of this length, characters.
+const WORD_CHARS_MAX: usize = 40;
+/// How many words of one error can be found. More would let long errors fill the disk.
+const WORDS_MAX: usize = 24;
+
+/// What listed events must be about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum EventSearch {
+    /// The id of the event, of its defect or of its test case.
+    Id(Uuid),
+    /// A failed test, as its link in Test Manager names it.
+    FailedTest {
+        /// The test execution.
+        execution: Uuid,
+        /// The test case.
+        case: Uuid,
+    },
+    /// The key of the defect in the tracker, or words that the error has.
+    Text {
+        /// The whole text.
+        key: String,
+        /// Its words, the longest first; empty: none is long enough.
+        words: Vec<String>,
+    },
+}
+
+impl EventSearch {
+    /// Reads what a person typed or pasted; a link is read by the ids in it.
+    #[must_use]
+    pub fn new(text: &str) -> Self {
+        let text = text.trim();
+        let parts = text.split(|c: char| !c.is_ascii_hexdigit() && c != '-');
+        let mut ids = parts.filter(|part| part.len() >= 32).filter_map(|part| part.parse().ok());
+        match (ids.next(), ids.next()) {
+            (Some(execution), Some(case)) => Self::FailedTest { execution, case },
+            (Some(id), None) => Self::Id(id),
+            _ => {
+                let mut words: Vec<_> = words(text).into_iter().collect();
+                words.sort_by_key(|word| std::cmp::Reverse(word.len()));
+                Self::Text { key: text.to_owned(), words }
+            }
+        }
+    }
+}
+
+/// The words by which a text can be found.
+#[must_use]
+pub fn words(text: &str) -> BTreeSet<String> {
+    let words = text.split(|c: char| !c.is_alphanumeric());
+    let words = words.filter(|word| word.chars().nth(WORD_CHARS_MIN - 1).is_some());
+    let mut found = BTreeSet::new();
+    for word in words {
+        found.insert(word.to_lowercase().chars().take(WORD_CHARS_MAX).collect());
+        if found.len() == WORDS_MAX {
+            break;
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const EXECUTION: &str = "0b8df3f5-2b2c-4b4e-9f4a-0123456789ab";
+    const CASE: &str = "1c8df3f5-2b2c-4b4e-9f4a-0123456789ab";
+
+    #[test]
+    fn ids_are_found_in_links() {
+        let (execution, case) = (EXECUTION.parse().unwrap(), CASE.parse().unwrap());
+        assert_eq!(EventSearch::new(&format!(" {CASE}\n")), EventSearch::Id(case));
+        let link = format!(
+            "https://tm.example/o/t/testmanager_/T/testexecution-results/{EXECUTION}/{CASE}?tab=1"
+        );
+        assert_eq!(EventSearch::new(&link), EventSearch::FailedTest { execution, case });
+    }
+
+    #[test]
+    fn other_texts_are_a_key_or_words() {
+        let words = vec!["tracker".to_owned(), "qa17".to_owned()];
+        let key = "Tracker: QA17 is".to_owned();
+        assert_eq!(EventSearch::new("Tracker: QA17 is"), EventSearch::Text { key, words });
+        assert_eq!(EventSearch::new("7"), EventSearch::Text { key: "7".to_owned(), words: vec![] });
+    }
+
+    #[test]
+    fn a_long_text_has_a_limited_number_of_words_of_limited_length() {
+        let long = "é".repeat(99);
+        assert_eq!(words(&long).pop_first().unwrap().chars().count(), WORD_CHARS_MAX);
+        let many: String = (100..999).map(|n| format!("{n} ")).collect();
+        assert_eq!(words(&many).len(), WORDS_MAX);
+    }
+}
