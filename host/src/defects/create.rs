@@ -345,8 +345,8 @@ impl CreateEvent<'_> {
         }
     }
 
-    /// Searches for a defect in doubt, and creates it if the rules allow it. Creates nothing after a
-    /// write of this event's own run.
+    /// Searches for a defect in doubt, and creates it if the rules allow it. Creates nothing after
+    /// a write of this event's own run.
     async fn search(&self, doubtful: &DoubtfulDefect, own_refusal: Option<&Refusal>) -> Attempt {
         let leased = self.leased(doubtful.lease.clone());
         let (next, refusal) = match leased.search(doubtful).await {

@@ -230,8 +230,11 @@ impl LeasedDefect<'_> {
     }
 
     /// Renews the lease while data is read from Test Manager.
-    pub(super) async fn while_reading<T>(&self, read: impl Future<Output = T>) -> T {
-        self.while_renewing(CancellationToken::new(), read).await
+    pub(super) fn while_reading<T>(
+        &self,
+        read: impl Future<Output = T>,
+    ) -> impl Future<Output = T> {
+        self.while_renewing(CancellationToken::new(), read)
     }
 
     fn run(&self, active: &Arc<ActiveConnection>) -> Run {

@@ -1,8 +1,8 @@
 //! Sends one request of a guest. The functions are in the order of the steps of a write.
 //!
 //! A write is sent once: the connection is made, the journal commits durably, then bytes are
-//! sent. After the journal commit, the write runs to its end (or to the deadline of requests) in its own
-//! task, even if the guest ends. Never follows a redirect of a write and never retries a write.
+//! sent. After the journal commit, the write runs to its end (or to the deadline of requests) in its
+//! own task, even if the guest ends. Never follows a redirect of a write and never retries a write.
 //! Other requests go to `read.rs`.
 
 use std::sync::Arc;

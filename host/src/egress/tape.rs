@@ -138,7 +138,7 @@ pub(super) async fn exchange(
     }
 }
 
-/// The answer that a recording has for a request, or that a test of the connector puts in its place.
+/// The answer that a recording has for a request, or that a test of the connector puts there.
 fn replayed_answer(replayed: Result<Answered, TapeError>) -> Result<TapedAnswer, HttpError> {
     match replayed {
         Ok(Answered::Reply(Reply::Answer(answer))) => Ok(answer),
