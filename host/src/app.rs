@@ -31,6 +31,7 @@ use crate::defects::{self, Defects, ProcessState};
 use crate::domain::{Clock, SystemClock};
 use crate::egress::{Egress, OwnServer, Tape};
 use crate::http::{self, AppState, Services};
+use crate::history::History;
 use crate::kpis::{self, Kpis};
 use crate::memory::default_bytes_max;
 use crate::oidc::{self, Oidc};
@@ -39,6 +40,7 @@ use crate::replay::{self, Replays};
 use crate::runtime::{Engine, Sandbox};
 use crate::secret::{DerivationKey, Sealer, Secret};
 use crate::store::{AccountStore, AuditStore, SqlStore, SqliteStore, Store};
+use crate::telemetry::Metrics;
 use crate::testmanager::{self, TestManager};
 use crate::transport::OwnAddresses;
 
@@ -155,7 +157,8 @@ impl App {
         let services = Arc::new(services);
         Background::of(&services).spawn(&services.tasks, &background);
         let limits = FrontLimits::new(&config);
-        let reloader = Reloader::new(Arc::clone(&live), listeners.tls.clone(), limits.clone());
+        let (tls, metrics) = (listeners.tls.clone(), Arc::clone(&services.metrics));
+        let reloader = Reloader::new(Arc::clone(&live), tls, limits.clone(), metrics);
         if let Some(tls) = listeners.tls.clone() {
             services.tasks.spawn(sockets::follow_certificate(tls, background.clone()));
         }
@@ -267,6 +270,7 @@ async fn services(
     background: &CancellationToken,
 ) -> anyhow::Result<Services> {
     let config = live.now();
+    let metrics = Arc::<Metrics>::default();
     let GuestRuntime { engine, egress, sandbox, clock } = guest_runtime;
     let (sqlite, sealer) = open_store(&config, &*clock).await?;
     let key = sealer.derivation_key();
@@ -279,10 +283,12 @@ async fn services(
         background.clone(),
     );
     let plugins = Arc::new(plugins.await?);
+    let history = Arc::new(History::new(Arc::clone(&store), Arc::clone(&metrics)));
     let tasks = TaskTracker::new();
     let oidc = oidc(&config, &egress, &sandbox, &clock, &tasks)?;
     let connections = Arc::new(Connections::new(connections::Dependencies {
         store: Arc::clone(&store),
+        history: Arc::clone(&history),
         plugins: Arc::clone(&plugins),
         sandbox: Arc::clone(&sandbox),
         test_manager: test_manager(&egress, &store, &sandbox, &clock),
@@ -292,31 +298,27 @@ async fn services(
         config: Arc::clone(live),
     }));
     connections.load().await?;
-    let defects = Defects::new(defects::Dependencies {
+    let deps = defects::Dependencies {
         store: Arc::clone(&store),
+        history: Arc::clone(&history),
         connections: Arc::clone(&connections),
         sandbox: Arc::clone(&sandbox),
         clock: Arc::clone(&clock),
         config: Arc::clone(live),
         tasks: tasks.clone(),
         process: ProcessState::default(),
-    });
-    let kpis = Kpis::new(kpis::Dependencies {
-        store: Arc::clone(&store),
-        connections: Arc::clone(&connections),
-        sandbox: Arc::clone(&sandbox),
-        clock: Arc::clone(&clock),
-        config: Arc::clone(live),
-        tasks: tasks.clone(),
-    });
+    };
     Ok(Services {
         accounts,
         audit,
         oidc,
         proxy_secret: proxy_secret(&config)?,
-        defects: Arc::new(defects),
-        kpis,
+        kpis: kpis(&deps),
+        defects: Arc::new(Defects::new(deps)),
         replays: replays(&store, &plugins, &sandbox, &clock, live),
+        history,
+        metrics,
+        sandbox,
         connections,
         plugins,
         store,
@@ -401,6 +403,20 @@ fn own(config: &Config, addresses: OwnAddresses) -> OwnServer {
     let identity = [&config.proxy_user_header, &config.proxy_role_header];
     let identity = identity.into_iter().flatten().cloned();
     OwnServer { addresses, headers: identity.chain([PROXY_SECRET_HEADER.to_owned()]).collect() }
+}
+
+/// Creates what counts defects, with the parts that creates use too.
+fn kpis(of: &defects::Dependencies) -> Kpis {
+    let of = of.clone();
+    Kpis::new(kpis::Dependencies {
+        store: of.store,
+        history: of.history,
+        connections: of.connections,
+        sandbox: of.sandbox,
+        clock: of.clock,
+        config: of.config,
+        tasks: of.tasks,
+    })
 }
 
 /// Creates what replays recorded events.

@@ -30,6 +30,7 @@ use crate::domain::{
     Clock, Connection, ConnectionId, ConnectionRecord, ConnectorName, FailedTest, Limits, Refusal,
 };
 use crate::egress::{ActiveConnection, Egress};
+use crate::history::History;
 use crate::manifest::SettingError;
 use crate::plugins::{ConnectorUnavailable, Plugins};
 use crate::report::ReportSettings;
@@ -53,6 +54,8 @@ pub use webhook_auth::WebhookAuthEdit;
 pub struct Dependencies {
     /// The store of connections and their secrets.
     pub store: Arc<dyn Store>,
+    /// Records the events of `try`.
+    pub history: Arc<History>,
     /// The connectors that the connections use.
     pub plugins: Arc<Plugins>,
     /// Runs `check`.

@@ -24,6 +24,7 @@ use crate::connections::Connections;
 use crate::domain::{
     Clock, Decision, Defect, DefectId, DefectRecord, FollowUpStep, Outcome, OutcomeCode, Refusal,
 };
+use crate::history::History;
 use crate::runtime::Sandbox;
 use crate::store::{Store, StoreError};
 
@@ -36,6 +37,8 @@ pub use process::ProcessState;
 pub struct Dependencies {
     /// The store of the defects' rows.
     pub store: Arc<dyn Store>,
+    /// Records events and their runs.
+    pub history: Arc<History>,
     /// The connections that the defects belong to.
     pub connections: Arc<Connections>,
     /// Runs `create` and `find`.

@@ -14,6 +14,7 @@ mod clients;
 pub(crate) mod cookies;
 mod health;
 mod listener;
+mod metrics;
 mod openapi;
 mod prefix;
 pub(crate) mod problem;
@@ -41,12 +42,15 @@ use crate::config::{ListenAddress, LiveConfig};
 use crate::connections::Connections;
 use crate::defects::Defects;
 use crate::domain::Clock;
+use crate::history::History;
 use crate::kpis::Kpis;
 use crate::oidc::Oidc;
 use crate::plugins::Plugins;
 use crate::replay::Replays;
+use crate::runtime::Sandbox;
 use crate::secret::Secret;
 use crate::store::Store;
+use crate::telemetry::Metrics;
 
 use health::Health;
 use rate_limits::RateLimits;
@@ -77,6 +81,12 @@ pub struct Services {
     pub kpis: Kpis,
     /// Replays recorded events.
     pub replays: Replays,
+    /// Records events and their runs.
+    pub history: Arc<History>,
+    /// What happened since the start, for Prometheus.
+    pub metrics: Arc<Metrics>,
+    /// Runs connectors; the metrics show what all runs use.
+    pub sandbox: Arc<Sandbox>,
     /// The connections, found by token or by name.
     pub connections: Arc<Connections>,
     /// The connectors, for lists of them.

@@ -18,6 +18,7 @@ use crate::config::LiveConfig;
 use crate::connections::{Asker, Connections};
 use crate::domain::{Call, Clock, Counts, EventId, Refusal};
 use crate::egress::ActiveConnection;
+use crate::history::History;
 use crate::runtime::{Run, Sandbox};
 use crate::store::{CachedCounts, Store};
 
@@ -33,6 +34,8 @@ const LAST_KNOWN_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 pub struct Dependencies {
     /// Stores the last counts of each project.
     pub store: Arc<dyn Store>,
+    /// Records events and their runs.
+    pub history: Arc<History>,
     /// The connections that the counts belong to.
     pub connections: Arc<Connections>,
     /// Runs `count`.
@@ -165,7 +168,7 @@ impl Kpis {
         let run = Run { connector, active: Arc::clone(active), stop: CancellationToken::new() };
         let end = self.deps.sandbox.count(run, project).await;
         breakers.record(id, Call::Count, project, end.outcome.as_ref().err(), Instant::now());
-        self.deps.store.record_run(event, end.report);
+        self.deps.history.run(connection, event, end.report, &end.outcome);
         let counts = end.outcome?;
         counts.as_int32()?;
         Ok(counts)

@@ -11,6 +11,8 @@ pub mod secret;
 mod completion;
 mod cpu_time;
 mod memory;
+pub mod telemetry;
+
 mod redact;
 pub mod transport;
 
@@ -23,6 +25,7 @@ pub mod runtime;
 pub mod store;
 pub mod testmanager;
 
+pub mod history;
 pub mod plugins;
 
 pub mod accounts;

@@ -86,6 +86,16 @@ impl HostMemory {
         Arc::new(Self { bytes_max, sums: Mutex::default() })
     }
 
+    /// The limit of all runs together.
+    pub(crate) fn bytes_max(&self) -> u64 {
+        self.bytes_max
+    }
+
+    /// What is charged to all runs now.
+    pub(crate) fn used(&self) -> u64 {
+        self.sums.lock().used
+    }
+
     /// Adds to all sums of an owner; fails without adding if a limit or a share would be exceeded.
     fn add(&self, owner: &MemoryOwner, bytes: u64) -> Result<(), MemoryFull> {
         let mut sums = self.sums.lock();

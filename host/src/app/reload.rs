@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::config::{Config, LiveConfig, Reloaded};
 use crate::http::{ClientLimits, SharedLimits};
+use crate::telemetry::Metrics;
 use crate::transport::ServerTls;
 
 use super::descriptors::Descriptors;
@@ -16,6 +17,7 @@ pub struct Reloader {
     config: Arc<LiveConfig>,
     tls: Option<Arc<ServerTls>>,
     limits: FrontLimits,
+    metrics: Arc<Metrics>,
 }
 
 /// The limits on the clients of both listeners.
@@ -53,13 +55,24 @@ impl Reloader {
         config: Arc<LiveConfig>,
         tls: Option<Arc<ServerTls>>,
         limits: FrontLimits,
+        metrics: Arc<Metrics>,
     ) -> Self {
-        Self { config, tls, limits }
+        Self { config, tls, limits, metrics }
+    }
+
+    /// Says that the configuration could not be read again. The earlier one remains in use.
+    pub fn refuse(&self, error: &anyhow::Error) {
+        self.metrics.count_reload(true);
+        tracing::error!(
+            error = format!("{error:#}"),
+            "cannot read the configuration again; the earlier one remains in use"
+        );
     }
 
     /// Uses a configuration that was read again, as far as that is possible, and reads the
     /// certificate again. The log says what has changed, and what needs a restart.
     pub fn reload(&self, new: Config) {
+        self.metrics.count_reload(false);
         let Reloaded { changed, needs_restart } = self.config.reload(new);
         self.limits.update(&self.config.now());
         match changed.is_empty() {

@@ -203,10 +203,7 @@ fn reload_by_signal(options: Options, reloader: Reloader) -> anyhow::Result<()> 
                     unknown_variables.iter().for_each(|report| tracing::warn!("{report}"));
                     reloader.reload(config);
                 }
-                Err(error) => tracing::error!(
-                    error = format!("{error:#}"),
-                    "cannot read the configuration again; the earlier one remains in use"
-                ),
+                Err(error) => reloader.refuse(&error),
             }
         }
     });

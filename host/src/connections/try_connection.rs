@@ -93,7 +93,8 @@ impl Connections {
             Ok(line) => Outcome { code: OutcomeCode::Alive, detail: line.clone() },
             Err(refusal) => Outcome::from(refusal),
         };
-        self.deps.store.record_event(Event {
+        self.deps.history.run(&active.connection, id, end.report, &end.outcome);
+        self.deps.history.end(Event {
             id,
             connection: Some(active.connection.id),
             kind: EventKind::Check,
@@ -104,7 +105,6 @@ impl Connections {
             request: Received::default(),
             defect: None,
         });
-        self.deps.store.record_run(id, end.report);
         Ok(end.outcome)
     }
 }

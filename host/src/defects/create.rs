@@ -72,7 +72,7 @@ impl Defects {
         deadline: AnswerDeadline,
     ) -> Answer {
         let id = event.id;
-        self.deps.store.record_event(event);
+        self.deps.history.begin(event);
         let start = || {
             let (deps, active, test) = (self.deps.clone(), Arc::clone(active), test.clone());
             async move { run(&deps, &active, &test, id, deadline).await }
@@ -316,7 +316,7 @@ impl CreateEvent<'_> {
         if outcome.is_ok() && !was_sent {
             report.log.push(write_not_journaled(report.usage.run_ms));
         }
-        self.deps.store.record_run(self.event, report);
+        self.deps.history.run(&leased.active.connection, self.event, report, &outcome);
         match verdict(outcome, &writes) {
             Ok(defect) => {
                 if was_sent {

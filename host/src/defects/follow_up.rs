@@ -80,7 +80,7 @@ impl Defects {
         let leased = LeasedDefect { deps, active, connector, lease, event, asker, open, attached };
         let outcome = leased.take_steps(&due).await;
         leased.give_back().await;
-        deps.store.record_event(Event {
+        deps.history.end(Event {
             id: event,
             connection: Some(connection),
             kind: EventKind::FollowUp,

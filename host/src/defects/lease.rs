@@ -144,7 +144,7 @@ impl LeasedDefect<'_> {
         let stop = run.stop.clone();
         let end = self.while_renewing(stop, start(run)).await;
         self.record_outcome(call, marker, &end.outcome);
-        self.deps.store.record_run(self.event, end.report);
+        self.deps.history.run(&active.connection, self.event, end.report, &end.outcome);
         end.outcome
     }
 

@@ -249,7 +249,8 @@ impl<'a> DefectSteps<'a> {
             Ok(end) => end,
             Err(refusal) => return try_again(&refusal, None),
         };
-        self.leased.deps.store.record_run(self.leased.event, report);
+        let connection = &self.active.connection;
+        self.leased.deps.history.run(connection, self.leased.event, report, &outcome);
         let refusal = match outcome {
             Ok(()) if confirmed_or_nothing_sent(&writes) => return DONE,
             Ok(()) => Refusal::ConnectorFault(ConnectorFault::Contract(

@@ -78,7 +78,7 @@ impl Defects {
             None => search(&leased, &doubtful).await,
         };
         let Some(outcome) = outcome else { return };
-        deps.store.record_event(Event {
+        deps.history.end(Event {
             id: event,
             connection: Some(connection),
             kind: EventKind::Sweep,

@@ -37,7 +37,8 @@ pub(super) async fn ready(State(app): State<Arc<AppState>>) -> Response {
     }
 }
 
-async fn readiness(app: &AppState) -> Result<(), StoreError> {
+/// Whether the store can be written.
+pub(super) async fn readiness(app: &AppState) -> Result<(), StoreError> {
     let mut last = app.health.last.lock().await;
     if let Some((_, ready)) = last.as_ref().filter(|(at, _)| at.elapsed() < CACHE_TIME) {
         return ready.clone();

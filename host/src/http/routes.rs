@@ -13,7 +13,7 @@ use super::admin::{
     upload,
 };
 use super::problem::{self, Problem};
-use super::{AppState, auth, health, openapi, prefix, same_site, sign_in_oidc, webhook};
+use super::{AppState, auth, health, metrics, openapi, prefix, same_site, sign_in_oidc, webhook};
 
 /// The routes of the main listener, and the routes of the admin listener if one is configured. With
 /// an admin listener, the main listener has only `/hooks`. `pages` makes the routes for browsers.
@@ -51,6 +51,7 @@ fn other_routes(state: &Arc<AppState>) -> Router<Arc<AppState>> {
         .route("/problems/{code}", get(problem::explain))
         .route("/sign-in/oidc", get(sign_in_oidc::begin))
         .route("/sign-in/oidc/callback", get(sign_in_oidc::finish))
+        .merge(metrics_page(state))
         .nest("/api/v1", admin_api(state))
 }
 
@@ -113,6 +114,14 @@ fn admin_api(state: &Arc<AppState>) -> Router<Arc<AppState>> {
         // Not in the layer above, which reads a whole body into memory.
         .merge(uploads(state))
         .method_not_allowed_fallback(async || Problem::method_not_allowed())
+        .layer(from_fn_with_state(Arc::clone(state), auth::require_account))
+}
+
+/// The page for Prometheus, which sends a token.
+fn metrics_page(state: &Arc<AppState>) -> Router<Arc<AppState>> {
+    Routes::of_api(state)
+        .get("/metrics", VIEWER, metrics::show)
+        .into_router()
         .layer(from_fn_with_state(Arc::clone(state), auth::require_account))
 }
 

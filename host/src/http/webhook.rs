@@ -24,6 +24,7 @@ use tokio::time::Instant;
 use crate::completion::Completing;
 use crate::domain::{
     ConnectionId, EventId, EventKind, OutcomeCode, PROJECT_CHARS_MAX, WebhookCredential,
+    milliseconds,
 };
 use crate::egress::ActiveConnection;
 use crate::secret::TokenHash;
@@ -133,6 +134,8 @@ async fn handle(app: Arc<AppState>, target: Target, request: Request) -> Respons
         let is_stranger = answer.refuses_sender() || asks && kind == EventKind::Probe;
         let counted = connection.filter(|_| !is_stranger);
         if !app.rate_limits.stores_event(counted, client, is_odd, started) {
+            let (code, ms) = (answer.outcome.code, milliseconds(started.elapsed()));
+            app.services.history.end_unstored(connection, kind, code, ms);
             return answer.response;
         }
         let keeps_request = is_stranger
@@ -179,7 +182,7 @@ fn record(
         Some(credential) => request.with_headers_and_body(event, credential),
         None => event,
     };
-    app.services.store.record_event(event);
+    app.services.history.end(event);
     response
 }
 

@@ -50,6 +50,14 @@ pub(super) struct Capacity {
     pub(super) keep_free: bool,
 }
 
+/// The permits that are in use, and the requests that wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct InUseNow {
+    pub(super) slots: u32,
+    pub(super) runs: u32,
+    pub(super) waiting: usize,
+}
+
 /// The answer to a request for a permit.
 pub(super) enum Admission {
     Granted(Permit),
@@ -142,6 +150,18 @@ impl Permits {
         let waiter = Waiter { request, sender, asked_at, handed_over_at_start };
         state.waiting.entry(waiter.request.lane.clone()).or_default().push_back(waiter);
         Admission::Waiting(receiver)
+    }
+
+    pub(super) fn capacity(&self) -> Capacity {
+        self.capacity
+    }
+
+    /// What is in use now. Requests that gave up are not counted.
+    pub(super) fn in_use(&self) -> InUseNow {
+        let state = self.state.lock();
+        let waiters = state.waiting.values().flatten();
+        let waiting = waiters.filter(|waiter| !waiter.sender.is_closed()).count();
+        InUseNow { slots: state.in_use.slots, runs: state.in_use.runs, waiting }
     }
 
     fn permit(self: &Arc<Self>, request: Request, permits_before: u64) -> Permit {

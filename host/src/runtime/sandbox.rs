@@ -23,6 +23,7 @@ use crate::domain::{
 use crate::egress::{ActiveConnection, Egress, Permission};
 use crate::memory::{Account, HostMemory, MemoryFull, MemoryOwner};
 use crate::redact::Reading;
+use crate::telemetry::PoolState;
 
 use super::answer_json::AnswerJson;
 use super::asked::Asked;
@@ -138,6 +139,21 @@ impl Sandbox {
     /// The memory of all runs; the host's own requests for a run count against it too.
     pub(crate) fn host_memory(&self) -> &Arc<HostMemory> {
         &self.memory
+    }
+
+    /// What all runs use now, and its limits.
+    #[must_use]
+    pub fn in_use(&self) -> PoolState {
+        let (now, capacity) = (self.permits.in_use(), self.permits.capacity());
+        PoolState {
+            runs: now.runs.into(),
+            runs_max: capacity.runs.into(),
+            waiting: u64::try_from(now.waiting).unwrap_or(u64::MAX),
+            slots: now.slots.into(),
+            slots_max: capacity.slots.into(),
+            memory_bytes: self.memory.used(),
+            memory_bytes_max: self.memory.bytes_max(),
+        }
     }
 
     /// Stops every guest, and every run that is started later. Writes in progress get a short time

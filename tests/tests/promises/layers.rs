@@ -13,11 +13,11 @@ use proc_macro2::{Delimiter, Spacing, TokenStream, TokenTree};
 /// not in a circle.
 const LAYERS: [&[&str]; 14] = [
     &["domain", "config", "secret"],
-    &["completion", "cpu_time", "memory"],
+    &["completion", "cpu_time", "memory", "telemetry"],
     &["redact", "transport"],
     &["manifest", "egress", "report"],
     &["oidc", "runtime", "store", "testmanager"],
-    &["plugins"],
+    &["history", "plugins"],
     &["accounts", "connections"],
     &["defects", "kpis", "replay"],
     &["api"],
@@ -29,13 +29,15 @@ const LAYERS: [&[&str]; 14] = [
 ];
 
 /// Rooms that import less than their layer allows, and what they may import.
-const RESTRICTED: [(&str, &[&str]); 8] = [
+const RESTRICTED: [(&str, &[&str]); 10] = [
     ("accounts", &["domain", "secret", "store"]),
     ("api", &["domain", "secret"]),
+    ("history", &["domain", "store", "telemetry"]),
     ("manifest", &["domain", "config", "secret"]),
     ("redact", &["secret"]),
     ("report", &["domain"]),
     ("simulator", &["domain"]),
+    ("telemetry", &["domain"]),
     ("transport", &["domain", "secret"]),
     ("egress", &["domain", "config", "secret", "cpu_time", "memory", "redact", "transport"]),
 ];
@@ -44,7 +46,7 @@ const RESTRICTED: [(&str, &[&str]); 8] = [
 const FREE: &str = "fuzz";
 
 /// Foreign crates, and the rooms that may use them.
-const CRATES: [(&[&str], &[&str]); 13] = [
+const CRATES: [(&[&str], &[&str]); 14] = [
     (&["askama"], &["console", "http"]),
     (&["jsonwebtoken"], &["oidc"]),
     (&["axum"], &["console", "http", "demo", "simulator"]),
@@ -56,6 +58,7 @@ const CRATES: [(&[&str], &[&str]); 13] = [
     (&["clap"], &["cli"]),
     (&["listenfd"], &["app"]),
     (&["ppp"], &["http"]),
+    (&["prometheus_client"], &["telemetry"]),
     (&["ureq"], &["cli"]),
     (&["jackfield_author"], &["cli"]),
 ];

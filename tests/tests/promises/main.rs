@@ -49,6 +49,7 @@ mod key_rotation;
 mod languages;
 mod layers;
 mod memory_accounts;
+mod metrics;
 mod odd_answers;
 mod oidc;
 mod platforms;

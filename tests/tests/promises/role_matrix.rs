@@ -57,6 +57,7 @@ GET    /api/v1/audit                         | no no  no  no  yes | no
 GET    /api/v1/tokens                        | no no  no  no  yes | no
 POST   /api/v1/tokens                        | no no  no  no  yes | no
 DELETE /api/v1/tokens/{id}                   | no no  no  no  yes | no
+GET    /metrics                              | no yes yes yes yes | list
 POST   /sign-out                             | no yes yes yes yes | yes
 GET    /                                     | no yes yes yes yes | list
 GET    /events                               | no yes yes yes yes | list
@@ -148,6 +149,7 @@ pub(crate) fn routes() -> Vec<Route> {
     let source = source();
     let mut routes = Vec::new();
     for (name, prefix) in [
+        ("metrics_page", ""),
         ("admin_api", "/api/v1"),
         ("uploads", "/api/v1"),
         ("pages", ""),
@@ -295,7 +297,8 @@ fn each_role_may_use_exactly_its_routes() {
             let target = world.target(&path, &world.own);
             let answer = world.send(who, &method, &target);
             // A browser is sent to the page that signs it in.
-            let signed_out = if path.starts_with("/api/") { 401 } else { 303 };
+            let is_page = !path.starts_with("/api/") && path != "/metrics";
+            let signed_out = if is_page { 303 } else { 401 };
             let refused = if *who == "none" { signed_out } else { 403 };
             let fits = match *expected {
                 "yes" => is_allowed(&answer),

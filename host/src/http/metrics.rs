@@ -1,0 +1,103 @@
+//! Answers `GET /metrics` for Prometheus: the counts since the start, and the state of the server now.
+//!
+//! Names connections and connectors, so it needs an account. One that is limited to some connections
+//! sees only these.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use axum::Extension;
+use axum::extract::State;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse, Response};
+
+use crate::domain::{Account, ConnectionId, ConnectionRecord, DefectState};
+use crate::plugins::ConnectorStatus;
+use crate::store::{DefectFilter, StoreError};
+use crate::telemetry::{self, ConnectionState, ServerState};
+
+use super::problem::Problem;
+use super::{AppState, health};
+
+/// Maximum number of defects in doubt that are counted: each scrape reads their rows.
+const IN_DOUBT_MAX: u32 = 1_000;
+
+/// For each connection, its defects in doubt, and how many of them need a person.
+type InDoubt = HashMap<ConnectionId, (u64, u64)>;
+
+/// Answers `GET /metrics`.
+pub(super) async fn show(
+    State(app): State<Arc<AppState>>,
+    Extension(account): Extension<Account>,
+) -> Response {
+    let in_doubt = in_doubt(&app, &account).await;
+    let in_doubt = in_doubt.inspect_err(|error| {
+        tracing::warn!(%error, "cannot count the defects in doubt for the metrics");
+    });
+    let services = &app.services;
+    let all = services.connections.list().into_iter();
+    let seen = all.filter(|it| account.sees(it.connection.id));
+    let connections = seen.map(|it| connection(&app, it, in_doubt.as_ref().ok())).collect();
+    let shows_unmatched = account.connections.is_none();
+    let server = server(&app).await;
+    let state = telemetry::State { connections, shows_unmatched, server };
+    match services.metrics.page(state) {
+        Ok(page) => ([(CONTENT_TYPE, telemetry::CONTENT_TYPE)], page).into_response(),
+        Err(_) => Problem::internal().into_response(),
+    }
+}
+
+async fn in_doubt(app: &AppState, account: &Account) -> Result<InDoubt, StoreError> {
+    let filter = DefectFilter {
+        state: Some(DefectState::InDoubt),
+        connections: account.connections.clone(),
+        limit: IN_DOUBT_MAX,
+        ..DefectFilter::default()
+    };
+    let mut counts = InDoubt::new();
+    for defect in app.services.store.defects(&filter).await? {
+        let (all, need_person) = counts.entry(defect.connection).or_default();
+        *all += 1;
+        *need_person += u64::from(defect.needs_person.is_some());
+    }
+    Ok(counts)
+}
+
+fn connection(
+    app: &AppState,
+    record: ConnectionRecord,
+    in_doubt: Option<&InDoubt>,
+) -> ConnectionState {
+    let connection = record.connection;
+    let open = app.services.connections.open_breakers(connection.id).len();
+    ConnectionState {
+        id: connection.id,
+        name: connection.name,
+        connector: connection.connector.to_string(),
+        paused: connection.paused,
+        open_breakers: u64::try_from(open).unwrap_or(u64::MAX),
+        in_doubt: in_doubt.map(|all| all.get(&connection.id).copied().unwrap_or_default()),
+    }
+}
+
+async fn server(app: &AppState) -> ServerState {
+    let services = &app.services;
+    let connectors = services.plugins.list().into_iter();
+    let connectors = connectors.map(|it| (it.name, word(it.status))).collect();
+    let connector_changes = *services.plugins.changes().borrow();
+    ServerState {
+        version: env!("CARGO_PKG_VERSION"),
+        store_writable: health::readiness(app).await.is_ok(),
+        pool: services.sandbox.in_use(),
+        connectors,
+        connector_changes,
+    }
+}
+
+fn word(status: ConnectorStatus) -> &'static str {
+    match status {
+        ConnectorStatus::Ready => "ready",
+        ConnectorStatus::Compiling => "compiling",
+        ConnectorStatus::Broken => "broken",
+    }
+}

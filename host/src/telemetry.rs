@@ -1,0 +1,74 @@
+//! Counts events, runs and reloads, and writes them as Prometheus reads them. The only room with
+//! prometheus-client.
+//!
+//! Allocates nothing for an event whose connection and kind were counted before. A text that a sender,
+//! a guest or a tracker chooses never becomes a label: the labels are names of connections and
+//! connectors, origins that a person granted, and words of fixed lists.
+
+mod counts;
+mod histogram;
+mod page;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use parking_lot::RwLock;
+
+use crate::domain::{Connection, ConnectionId, EventKind, OutcomeCode, Refusal, RunReport};
+
+use counts::Counts;
+
+pub use page::{CONTENT_TYPE, ConnectionState, PoolState, ServerState, State};
+
+/// What happened since the start, for each connection and for the server.
+#[derive(Debug, Default)]
+pub struct Metrics {
+    connections: RwLock<HashMap<ConnectionId, Arc<Counts>>>,
+    /// Events of requests that matched no connection.
+    unmatched: Counts,
+    reloads: AtomicU64,
+    refused_reloads: AtomicU64,
+}
+
+impl Metrics {
+    /// Counts an event that has ended.
+    pub fn count_event(
+        &self,
+        connection: Option<ConnectionId>,
+        kind: EventKind,
+        code: OutcomeCode,
+        ms: u64,
+    ) {
+        match connection {
+            Some(id) => self.of(id).event(kind, code, ms),
+            None => self.unmatched.event(kind, code, ms),
+        }
+    }
+
+    /// Counts a run of a connection, with its requests; `refusal` says why it failed.
+    pub fn count_run(&self, connection: &Connection, report: &RunReport, refusal: Option<&Refusal>) {
+        self.of(connection.id).run(connection, report, refusal);
+    }
+
+    /// Counts a reload of the configuration. A refused one changed nothing.
+    pub fn count_reload(&self, is_refused: bool) {
+        let counter = if is_refused { &self.refused_reloads } else { &self.reloads };
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Forgets a connection that was deleted.
+    pub fn forget(&self, id: ConnectionId) {
+        self.connections.write().remove(&id);
+    }
+
+    fn of(&self, id: ConnectionId) -> Arc<Counts> {
+        if let Some(counts) = self.connections.read().get(&id) {
+            return Arc::clone(counts);
+        }
+        Arc::clone(self.connections.write().entry(id).or_default())
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,40 @@
+//! A classic histogram of durations, with the same buckets for all.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// The upper bounds of the buckets, milliseconds; one more bucket has no bound. A repeat is in the
+/// first, the longest run in the last.
+pub(super) const BOUNDS_MS: [u64; 14] =
+    [5, 10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 60_000, 120_000];
+
+/// How often durations were in each bucket, and their sum.
+#[derive(Debug, Default)]
+pub(super) struct Histogram {
+    sum_ms: AtomicU64,
+    buckets: [AtomicU64; BOUNDS_MS.len() + 1],
+}
+
+impl Histogram {
+    pub(super) fn observe(&self, ms: u64) {
+        let index = BOUNDS_MS.iter().position(|bound| ms <= *bound);
+        if let Some(bucket) = self.buckets.get(index.unwrap_or(BOUNDS_MS.len())) {
+            bucket.fetch_add(1, Ordering::Relaxed);
+        }
+        self.sum_ms.fetch_add(ms, Ordering::Relaxed);
+    }
+
+    pub(super) fn sum_s(&self) -> f64 {
+        seconds(self.sum_ms.load(Ordering::Relaxed))
+    }
+
+    /// The bound of each bucket in seconds, and how many durations are in it.
+    pub(super) fn buckets(&self) -> Vec<(f64, u64)> {
+        let bounds = BOUNDS_MS.into_iter().map(seconds).chain([f64::MAX]);
+        bounds.zip(self.buckets.iter().map(|count| count.load(Ordering::Relaxed))).collect()
+    }
+}
+
+/// Milliseconds in seconds. Exact up to 2⁵³ milliseconds.
+pub(super) fn seconds(ms: u64) -> f64 {
+    ms as f64 / 1_000.0
+}

@@ -1,0 +1,214 @@
+//! `/metrics` counts what happens, without a text of a sender, a guest or a tracker as a label; the
+//! operator's page explains each metric; and an account sees only its connections.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+
+use jackfield_tests::{
+    Client, Connection, Guest, MetricsPage, Reply, ScriptedServer, Setup, TestHost, failed_test,
+    root, unreachable_url, wait_for,
+};
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::json;
+
+/// A server to which most things happened that are counted, and its tracker.
+pub(crate) struct Busy {
+    pub(crate) host: TestHost,
+    pub(crate) qa: Connection,
+    tracker: ScriptedServer,
+    lost: ScriptedServer,
+    /// The address that a connector chose, and that was not granted.
+    chosen: String,
+}
+
+/// The project whose defects are counted.
+const PROJECT: &str = "5d2d6cde-0000-4000-8000-000000000001";
+
+impl Busy {
+    pub(crate) fn start() -> Self {
+        let tracker = ScriptedServer::start(|exchange| match exchange.request.is_post() {
+            true => Reply::created(1),
+            false => Reply::new(200, "7"),
+        });
+        let lost = ScriptedServer::start(|_| Reply::reset());
+        let guests = ["good", "instant", "spin", "deep-recursion", "calls", "no-search"];
+        let setup = Setup::new().config("[limits]\ncpu_ms = 200").guests(guests);
+        let host = setup.start();
+        let qa = host.connect("qa", "good", json!({"url": tracker.url()}), json!({}));
+        let chosen = unreachable_url();
+        let busy = Self { host, qa, tracker, lost, chosen };
+        busy.works();
+        busy.fails();
+        busy
+    }
+
+    /// Three creates of two failed tests, and three counts.
+    fn works(&self) {
+        let test = failed_test();
+        for test in [&test, &test, &failed_test()] {
+            self.host.create(&self.qa, test).assert_status(200);
+        }
+        for _ in 0..3 {
+            self.host.kpis(&self.qa, PROJECT).assert_status(200);
+        }
+    }
+
+    fn fails(&self) {
+        let Self { host, tracker, .. } = self;
+        for name in ["spin", "deep-recursion"] {
+            let connection = host.connect(name, name, json!({}), json!({}));
+            host.create(&connection, &failed_test()).assert_problem(502, "connector-fault");
+        }
+        let target = json!({"url": tracker.url(), "target": format!("{}/x", self.chosen)});
+        let calls = host.connect("calls", "calls", target, json!({}));
+        host.create(&calls, &failed_test()).assert_status(200);
+        let settings = json!({"url": self.lost.url()});
+        let lost = host.connect("lost", "no-search", settings, json!({}));
+        let test = failed_test();
+        host.create(&lost, &test).assert_problem(503, "tracker-unavailable");
+        host.create(&lost, &test).assert_problem(409, "in-doubt");
+        fs::write(host.folder().join("secret"), "a-secret-of-senders").expect("a file");
+        let closed = host.connect("closed", "instant", json!({}), json!({}));
+        let edit = ["--webhook-auth", "bearer", "--webhook-secret=@secret"];
+        let (edited, said) = host.run_cli(&[&["connections", "edit", "closed"], &edit[..]].concat());
+        assert!(edited, "{said}");
+        host.create(&closed, &failed_test()).assert_problem(401, "sender-refused");
+        host.anonymous().get("/hooks/nobody-has-this-token/defects").assert_status(404);
+        host.install("broken", &Guest::named("not-a-schema"));
+        host.await_connector("broken", "broken", None);
+    }
+
+    /// Sends SIGHUP, and waits until the server has read its configuration again.
+    fn reload(&self) {
+        let id = i32::try_from(self.host.process_id()).ok().and_then(Pid::from_raw);
+        kill_process(id.expect("a process"), Signal::HUP).expect("the server gets the signal");
+        let line = "the configuration was read again";
+        wait_for(line, 20, || self.host.output().contains(line).then_some(()));
+    }
+
+    /// The page, as an account with the least role sees it.
+    fn page(&self) -> MetricsPage {
+        let token = token(&self.host, &json!({"name": "prometheus", "role": "viewer"}));
+        read(&self.host, &token)
+    }
+}
+
+/// Issues a token for scrapes.
+pub(crate) fn token(host: &TestHost, of: &serde_json::Value) -> String {
+    let created = host.admin().json("POST", "/tokens", of).expect(201);
+    created["token"].as_str().expect("a token").to_owned()
+}
+
+fn read(host: &TestHost, token: &str) -> MetricsPage {
+    let bearer = format!("Bearer {token}");
+    let client = Client::new(host.url(), &[("authorization", &bearer)]);
+    MetricsPage::read(&client.get("/metrics"))
+}
+
+#[test]
+fn events_runs_and_requests_are_counted_by_connection() {
+    let busy = Busy::start();
+    busy.reload();
+    let page = busy.page();
+    let origin = busy.tracker.url();
+    let qa = ("connection", "qa");
+    let events = "jackfield_events_total";
+    let requests = "jackfield_outbound_requests_total";
+    let doubts = ("connection", "lost");
+    let counted: &[(&str, &[(&str, &str)], f64)] = &[
+        (events, &[qa, ("connector", "good"), ("outcome", "created")], 2.0),
+        (events, &[qa, ("kind", "create-defect"), ("outcome", "repeated")], 1.0),
+        (events, &[qa, ("kind", "kpis"), ("outcome", "counted")], 1.0),
+        (events, &[qa, ("kind", "kpis"), ("outcome", "cached")], 2.0),
+        (events, &[("connection", "closed"), ("outcome", "sender-refused")], 1.0),
+        (events, &[("connection", ""), ("kind", "no-connection")], 1.0),
+        ("jackfield_event_duration_seconds_count", &[qa, ("kind", "create-defect")], 3.0),
+        (
+            "jackfield_event_duration_seconds_bucket",
+            &[qa, ("kind", "create-defect"), ("le", "+Inf")],
+            3.0,
+        ),
+        ("jackfield_runs_total", &[qa, ("call", "create"), ("outcome", "ok")], 2.0),
+        ("jackfield_run_duration_seconds_count", &[qa, ("call", "count")], 1.0),
+        ("jackfield_traps_total", &[("connection", "deep-recursion")], 1.0),
+        ("jackfield_traps_total", &[qa], 0.0),
+        ("jackfield_limit_hits_total", &[("connection", "spin"), ("limit", "cpu_ms")], 1.0),
+        (requests, &[qa, ("origin", &origin), ("status", "2xx")], 3.0),
+        (requests, &[("connection", "calls"), ("origin", "other"), ("status", "none")], 1.0),
+        (requests, &[doubts, ("status", "none")], 1.0),
+        ("jackfield_outbound_duration_seconds_count", &[qa, ("origin", &origin)], 3.0),
+        ("jackfield_defects_in_doubt", &[doubts], 1.0),
+        ("jackfield_defects_need_person", &[doubts], 1.0),
+        ("jackfield_defects_in_doubt", &[qa], 0.0),
+        ("jackfield_configuration_reloads_total", &[("result", "applied")], 1.0),
+        ("jackfield_connector_status", &[("connector", "good"), ("status", "ready")], 1.0),
+        ("jackfield_connector_status", &[("connector", "broken"), ("status", "broken")], 1.0),
+        ("jackfield_runs_max", &[], 256.0),
+        ("jackfield_runs_active", &[], 0.0),
+        ("jackfield_runs_waiting", &[], 0.0),
+        ("jackfield_store_writable", &[], 1.0),
+    ];
+    for (name, labels, expected) in counted {
+        assert_eq!(page.sum(name, labels), Some(*expected), "{name} {labels:?}");
+    }
+    let at_least = |name: &str, connection: &str, least: f64| {
+        let value = page.sum(name, &[("connection", connection)]);
+        assert!(value.is_some_and(|value| value >= least), "{name} of {connection}: {value:?}");
+    };
+    at_least("jackfield_run_cpu_seconds_total", "spin", 0.2);
+    at_least("jackfield_run_memory_peak_bytes", "qa", 65_536.0);
+    let text = format!("{page:?}");
+    assert!(!text.contains(&busy.chosen.replace("http://", "")), "an origin without a grant");
+}
+
+#[test]
+fn an_account_sees_only_its_connections_and_a_deleted_one_is_gone() {
+    let host = Setup::new().guests(["instant"]).start();
+    for name in ["own", "other"] {
+        let connection = host.connect(name, "instant", json!({}), json!({}));
+        host.create(&connection, &failed_test()).assert_status(200);
+    }
+    host.anonymous().get("/hooks/nobody-has-this-token").assert_status(404);
+    host.anonymous().get("/metrics").assert_problem(401, "unauthorized");
+    let limited = json!({"name": "limited", "role": "viewer", "connections": ["own"]});
+    let limited = read(&host, &token(&host, &limited));
+    let all = token(&host, &json!({"name": "prometheus", "role": "viewer"}));
+    let events =
+        |page: &MetricsPage, of: &str| page.sum("jackfield_events_total", &[("connection", of)]);
+    let seen = ["own", "other", ""].map(|of| (events(&limited, of), events(&read(&host, &all), of)));
+    assert_eq!(seen, [(Some(1.0), Some(1.0)), (None, Some(1.0)), (None, Some(1.0))]);
+    assert_eq!(host.admin().send("DELETE", "/connections/other", &[], b"").status, 204);
+    let other = host.connect("other", "instant", json!({}), json!({}));
+    let page = read(&host, &all);
+    assert_eq!(events(&page, "other"), None, "the counts of the deleted connection are shown");
+    let series = page.len();
+    for _ in 0..20 {
+        host.create(&other, &failed_test()).assert_status(200);
+        host.anonymous().get("/hooks/nobody-has-this-token/either").assert_status(404);
+    }
+    // One outcome, two histograms with 15 buckets, their sums and counts, and one outcome of runs.
+    assert!(read(&host, &all).len() <= series + 36, "the number of series depends on requests");
+}
+
+/// The rows of the table: the type and the labels of each metric.
+fn documented() -> BTreeMap<String, (String, BTreeSet<String>)> {
+    let page = fs::read_to_string(root().join("docs/operator.md")).expect("docs/operator.md");
+    let (_, section) = page.split_once("\n## Watch it\n").expect("the section");
+    let (section, _) = section.split_once("\n## ").expect("its end");
+    let rows = section.lines().filter(|line| line.starts_with("| `jackfield_"));
+    let rows = rows.map(|row| {
+        let columns: Vec<_> = row.split('|').map(str::trim).collect();
+        let labels = columns[3].split(", ").filter(|label| !label.is_empty());
+        let labels = labels.map(|label| label.trim_matches('`').to_owned()).collect();
+        (columns[1].trim_matches('`').to_owned(), (columns[2].to_owned(), labels))
+    });
+    rows.collect()
+}
+
+#[test]
+fn the_operators_page_explains_each_metric() {
+    let page = Busy::start().page();
+    let types = page.types.iter();
+    let found = types.map(|(name, kind)| (name.clone(), (kind.clone(), page.labels(name))));
+    assert_eq!(documented(), found.collect::<BTreeMap<_, _>>());
+}
