@@ -12,9 +12,9 @@ use lexopt::{Arg, Parser, ValueExt as _};
 /// Redmine and Request Tracker are real trackers. strace checks the order of the host's system
 /// calls. valgrind counts instructions. iproute2 gives a test its own network. libfaketime sets the
 /// clock of one process. openssl is a server with certificates as companies use them. curl speaks
-/// HTTP/2 and TLS. systemd checks its units. nginx, HAProxy and Caddy are the reverse proxies of
-/// docs/operator.md.
-const DEBIAN_PACKAGES: [&str; 16] = [
+/// HTTP/2 and TLS. systemd checks its units. Prometheus scrapes the server, and its promtool checks
+/// the alerts. nginx, HAProxy and Caddy are the reverse proxies of docs/operator.md.
+const DEBIAN_PACKAGES: [&str; 17] = [
     "redmine",
     "redmine-sqlite",
     "puma",
@@ -28,6 +28,7 @@ const DEBIAN_PACKAGES: [&str; 16] = [
     "nginx",
     "haproxy",
     "caddy",
+    "prometheus",
     "request-tracker5",
     "rt5-standalone",
     "rt5-db-sqlite",

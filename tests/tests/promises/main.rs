@@ -53,6 +53,7 @@ mod metrics;
 mod odd_answers;
 mod oidc;
 mod platforms;
+mod prometheus;
 mod protocol_model;
 mod proxy;
 mod recording;

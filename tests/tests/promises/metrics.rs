@@ -15,6 +15,8 @@ use serde_json::json;
 pub(crate) struct Busy {
     pub(crate) host: TestHost,
     pub(crate) qa: Connection,
+    /// Its counts fail.
+    pub(crate) calls: Connection,
     tracker: ScriptedServer,
     lost: ScriptedServer,
     /// The address that a connector chose, and that was not granted.
@@ -22,7 +24,7 @@ pub(crate) struct Busy {
 }
 
 /// The project whose defects are counted.
-const PROJECT: &str = "5d2d6cde-0000-4000-8000-000000000001";
+pub(crate) const PROJECT: &str = "5d2d6cde-0000-4000-8000-000000000001";
 
 impl Busy {
     pub(crate) fn start() -> Self {
@@ -32,11 +34,14 @@ impl Busy {
         });
         let lost = ScriptedServer::start(|_| Reply::reset());
         let guests = ["good", "instant", "spin", "deep-recursion", "calls", "no-search"];
-        let setup = Setup::new().config("[limits]\ncpu_ms = 200").guests(guests);
-        let host = setup.start();
+        let rate = "[webhook]\nrequests_per_s = 20\nrequests_burst = 20";
+        let setup = Setup::new().config("[limits]\ncpu_ms = 200").config(rate);
+        let host = setup.guests(guests).start();
         let qa = host.connect("qa", "good", json!({"url": tracker.url()}), json!({}));
         let chosen = unreachable_url();
-        let busy = Self { host, qa, tracker, lost, chosen };
+        let target = json!({"url": tracker.url(), "target": format!("{chosen}/x")});
+        let calls = host.connect("calls", "calls", target, json!({}));
+        let busy = Self { host, qa, calls, tracker, lost, chosen };
         busy.works();
         busy.fails();
         busy
@@ -54,14 +59,12 @@ impl Busy {
     }
 
     fn fails(&self) {
-        let Self { host, tracker, .. } = self;
+        let host = &self.host;
         for name in ["spin", "deep-recursion"] {
             let connection = host.connect(name, name, json!({}), json!({}));
             host.create(&connection, &failed_test()).assert_problem(502, "connector-fault");
         }
-        let target = json!({"url": tracker.url(), "target": format!("{}/x", self.chosen)});
-        let calls = host.connect("calls", "calls", target, json!({}));
-        host.create(&calls, &failed_test()).assert_status(200);
+        host.create(&self.calls, &failed_test()).assert_status(200);
         let settings = json!({"url": self.lost.url()});
         let lost = host.connect("lost", "no-search", settings, json!({}));
         let test = failed_test();

@@ -1,0 +1,204 @@
+//! The scrape configuration of docs/operator.md, the alerts and the dashboard, by a real Prometheus that
+//! scrapes a server under load. Each query of the dashboard and each alert has data, so no query names
+//! a metric or a label that does not exist.
+
+use std::fs::{self, File};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use jackfield_tests::{Client, failed_test, root, unreachable_url, wait_for};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::metrics::{Busy, PROJECT, token};
+
+/// A running Prometheus. It is killed when dropped.
+struct Prometheus {
+    child: Child,
+    client: Client,
+    folder: TempDir,
+}
+
+/// The block of docs/operator.md that configures Prometheus.
+fn documented_config() -> String {
+    let page = fs::read_to_string(root().join("docs/operator.md")).expect("docs/operator.md");
+    let block = page.split("```yaml\n# prometheus.yml\n").nth(1).expect("the block");
+    block.split("```").next().expect("its end").to_owned()
+}
+
+fn alerts() -> String {
+    fs::read_to_string(root().join("docs/prometheus/alerts.yml")).expect("the alerts")
+}
+
+impl Prometheus {
+    /// Starts a Prometheus that scrapes this server every second.
+    fn start(server: &str, token: &str) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = |name: &str| folder.path().join(name).display().to_string();
+        let address = server.strip_prefix("http://").expect("an address");
+        let config = documented_config()
+            .replace("127.0.0.1:8080", address)
+            .replace("/etc/prometheus/jackfield-token", &path("token"))
+            .replace("/etc/prometheus/jackfield-alerts.yml", &path("alerts.yml"));
+        let often = "global:\n  scrape_interval: 1s\n  evaluation_interval: 1s\n";
+        for (name, text) in [
+            ("prometheus.yml", often.to_owned() + &config),
+            ("alerts.yml", alerts()),
+            ("token", token.to_owned()),
+        ] {
+            fs::write(folder.path().join(name), text).expect("a file");
+        }
+        let url = unreachable_url();
+        let log = File::create(folder.path().join("log")).expect("a file");
+        let child = Command::new("prometheus")
+            .arg(format!("--config.file={}", path("prometheus.yml")))
+            .arg(format!("--storage.tsdb.path={}", path("data")))
+            .arg(format!("--web.listen-address={}", url.strip_prefix("http://").expect("it")))
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .expect("`cargo xtask test` installs Prometheus");
+        let started = Self { child, client: Client::new(&url, &[]), folder };
+        wait_for("Prometheus", 60, || {
+            let ready = started.client.attempt("GET", "/-/ready", &[], b"")?;
+            (ready.status == 200).then_some(())
+        });
+        started
+    }
+
+    /// The values of a query, without those that are not numbers.
+    #[track_caller]
+    fn query(&self, query: &str) -> Vec<f64> {
+        let encoded: String = query.bytes().map(|byte| format!("%{byte:02X}")).collect();
+        let form = [("content-type", "application/x-www-form-urlencoded")];
+        let body = format!("query={encoded}");
+        let answer = self.client.send("POST", "/api/v1/query", &form, body.as_bytes()).json();
+        assert_eq!(answer["status"], "success", "{query}: {answer}");
+        let result = answer["data"]["result"].as_array().cloned().unwrap_or_default();
+        let values = result.iter().filter_map(|it| it["value"][1].as_str()?.parse().ok());
+        values.filter(|value: &f64| !value.is_nan()).collect()
+    }
+
+    /// Waits until a query has a value.
+    #[track_caller]
+    fn await_data(&self, what: &str, query: &str) {
+        wait_for(&format!("data of {what}: {query}"), 60, || self.query(query).pop());
+    }
+}
+
+impl Drop for Prometheus {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if thread::panicking() {
+            let log = fs::read_to_string(self.folder.path().join("log")).unwrap_or_default();
+            println!("the log of Prometheus:\n{log}");
+        }
+    }
+}
+
+/// Requests without pause, more than the rate of a connection allows, until dropped.
+struct Load {
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Load {
+    fn start(busy: &Busy) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let (ended, client) = (Arc::clone(&stop), busy.host.anonymous());
+        let (create, calls) = (busy.qa.create_path(), busy.calls.webhook_path.clone());
+        let kpis = |of: &str| format!("{of}/kpis/project/{PROJECT}/defectstatus");
+        let (counts, failing) = (kpis(&busy.qa.webhook_path), kpis(&calls));
+        let thread = thread::spawn(move || {
+            while !ended.load(Ordering::Relaxed) {
+                let test = failed_test().to_string();
+                let json = [("content-type", "application/json")];
+                client.attempt("POST", &create, &json, test.as_bytes());
+                for path in [&counts, &failing] {
+                    client.attempt("GET", path, &[], b"");
+                }
+                thread::sleep(Duration::from_millis(10));
+            }
+        });
+        Self { stop, thread: Some(thread) }
+    }
+}
+
+impl Drop for Load {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        let _ = self.thread.take().map(JoinHandle::join);
+    }
+}
+
+/// The title and the query of each target of the dashboard.
+fn panels() -> Vec<(String, String)> {
+    let file = fs::read_to_string(root().join("docs/grafana/dashboard.json")).expect("the file");
+    let dashboard: Value = serde_json::from_str(&file).expect("JSON");
+    let text = |value: &Value| value.as_str().expect("a text").to_owned();
+    let panels = dashboard["panels"].as_array().expect("panels").clone();
+    let targets = panels.iter().flat_map(|panel| {
+        let targets = panel["targets"].as_array().expect("targets").iter();
+        targets.map(|target| (text(&panel["title"]), text(&target["expr"])))
+    });
+    targets.collect()
+}
+
+/// The query of an alert without its threshold.
+fn without_threshold(query: &str) -> &str {
+    let end = [" > ", " == "].iter().filter_map(|sign| query.rfind(sign)).max();
+    query.get(..end.unwrap_or_else(|| panic!("{query} has no threshold"))).expect("its beginning")
+}
+
+#[test]
+fn each_panel_and_each_alert_has_data_from_a_server_under_load() {
+    let busy = Busy::start();
+    let load = Load::start(&busy);
+    let token = token(&busy.host, &json!({"name": "prometheus", "role": "viewer"}));
+    let prometheus = Prometheus::start(busy.host.url(), &token);
+    wait_for("the first scrape", 30, || prometheus.query("up{job=\"jackfield\"} == 1").pop());
+    let panels = panels();
+    assert!(panels.len() > 25, "{panels:?}");
+    for (title, query) in panels {
+        let query = query.replace("$connection", ".*").replace("$__rate_interval", "10s");
+        prometheus.await_data(&title, &query);
+    }
+    let rules = prometheus.client.get("/api/v1/rules").json();
+    let rules = rules["data"]["groups"][0]["rules"].as_array().cloned().expect("rules");
+    assert!(rules.len() > 15, "{rules:?}");
+    for rule in rules {
+        let (name, query) = (&rule["name"], rule["query"].as_str().expect("a query"));
+        assert_eq!(rule["health"], "ok", "{rule}");
+        prometheus.await_data(&name.to_string(), without_threshold(query));
+    }
+    drop(load);
+}
+
+/// Runs promtool in a folder that has the alerts and their tests.
+fn promtool(folder: &Path, arguments: &[&str]) {
+    let output = Command::new("promtool").args(arguments).current_dir(folder).output();
+    let output = output.expect("`cargo xtask test` installs Prometheus");
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let said = text(&output.stdout) + &text(&output.stderr);
+    assert!(output.status.success(), "{arguments:?}: {said}");
+}
+
+#[test]
+fn each_alert_fires_when_it_must_and_is_silent_otherwise() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let tests = fs::read_to_string(root().join("tests/prometheus/alerts_test.yml"));
+    let (tests, alerts) = (tests.expect("the tests of the alerts"), alerts());
+    for name in alerts.lines().filter_map(|line| line.trim().strip_prefix("- alert: ")) {
+        let fires = format!("alertname=\"{name}\"");
+        assert!(tests.contains(&fires), "{name} has no test in alerts_test.yml");
+    }
+    fs::write(folder.path().join("alerts.yml"), alerts).expect("a file");
+    fs::write(folder.path().join("alerts_test.yml"), tests).expect("a file");
+    promtool(folder.path(), &["check", "rules", "alerts.yml"]);
+    promtool(folder.path(), &["test", "rules", "alerts_test.yml"]);
+}
