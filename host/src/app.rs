@@ -30,8 +30,8 @@ use crate::console;
 use crate::defects::{self, Defects, ProcessState};
 use crate::domain::{Clock, SystemClock};
 use crate::egress::{Egress, OwnServer, Tape};
-use crate::http::{self, AppState, Services};
 use crate::history::History;
+use crate::http::{self, AppState, Services};
 use crate::kpis::{self, Kpis};
 use crate::memory::default_bytes_max;
 use crate::oidc::{self, Oidc};
@@ -40,7 +40,7 @@ use crate::replay::{self, Replays};
 use crate::runtime::{Engine, Sandbox};
 use crate::secret::{DerivationKey, Sealer, Secret};
 use crate::store::{AccountStore, AuditStore, SqlStore, SqliteStore, Store};
-use crate::telemetry::Metrics;
+use crate::telemetry::{Metrics, TraceSettings, Traces};
 use crate::testmanager::{self, TestManager};
 use crate::transport::OwnAddresses;
 
@@ -223,6 +223,10 @@ impl App {
                 Ok(())
             }
         };
+        if let Some(traces) = self.services.traces.clone() {
+            let stopped = tokio::task::spawn_blocking(move || traces.stop()).await;
+            stopped.unwrap_or_else(|error| tracing::error!(%error, "the export of traces failed"));
+        }
         self.services.store.close().await;
         served.context("a listener failed")
     }
@@ -283,7 +287,9 @@ async fn services(
         background.clone(),
     );
     let plugins = Arc::new(plugins.await?);
-    let history = Arc::new(History::new(Arc::clone(&store), Arc::clone(&metrics)));
+    let traces = traces(&config)?;
+    let of_history = (Arc::clone(&store), Arc::clone(&metrics), traces.clone());
+    let history = history(of_history, &clock);
     let tasks = TaskTracker::new();
     let oidc = oidc(&config, &egress, &sandbox, &clock, &tasks)?;
     let connections = Arc::new(Connections::new(connections::Dependencies {
@@ -318,6 +324,7 @@ async fn services(
         replays: replays(&store, &plugins, &sandbox, &clock, live),
         history,
         metrics,
+        traces,
         sandbox,
         connections,
         plugins,
@@ -403,6 +410,31 @@ fn own(config: &Config, addresses: OwnAddresses) -> OwnServer {
     let identity = [&config.proxy_user_header, &config.proxy_role_header];
     let identity = identity.into_iter().flatten().cloned();
     OwnServer { addresses, headers: identity.chain([PROXY_SECRET_HEADER.to_owned()]).collect() }
+}
+
+/// Creates what records events.
+fn history(
+    (store, metrics, traces): (Arc<dyn Store>, Arc<Metrics>, Option<Arc<Traces>>),
+    clock: &Arc<dyn Clock>,
+) -> Arc<History> {
+    Arc::new(History::new(store, metrics, traces, Arc::clone(clock)))
+}
+
+/// Starts the export of traces, if it is configured.
+fn traces(config: &Config) -> anyhow::Result<Option<Arc<Traces>>> {
+    let Some(settings) = &config.traces else { return Ok(None) };
+    let header = |(name, reference): &(String, String)| {
+        let value = secret_of(config, Some(reference), "traces.headers")?;
+        Ok((name.clone(), value.unwrap_or_else(|| Secret::new(String::new())).trimmed()))
+    };
+    let headers = settings.headers.iter().map(header).collect::<anyhow::Result<_>>()?;
+    let traces = Traces::start(TraceSettings {
+        endpoint: settings.endpoint.clone(),
+        sample_ratio: settings.sample_ratio,
+        headers,
+        extra_ca_file: config.extra_ca_file.clone(),
+    });
+    Ok(Some(Arc::new(traces.context("cannot export traces")?)))
 }
 
 /// Creates what counts defects, with the parts that creates use too.

@@ -11,6 +11,7 @@ mod listen;
 mod oidc;
 mod read;
 mod reload;
+mod traces;
 mod values;
 
 use std::collections::BTreeMap;
@@ -26,6 +27,7 @@ pub use file_system::unsuitable_file_system;
 pub use listen::{InvalidListenAddress, ListenAddress};
 pub use oidc::Oidc;
 pub use reload::{LiveConfig, Reloaded};
+pub use traces::Traces;
 
 /// The header in which the proxy that signs people in sends `proxy_secret`.
 pub const PROXY_SECRET_HEADER: &str = "x-jackfield-proxy-secret";
@@ -67,6 +69,8 @@ pub struct Config {
     pub proxy_secret: Option<String>,
     /// The identity provider with which browsers sign in.
     pub oidc: Option<Oidc>,
+    /// Where traces are exported to; absent: no traces are made.
+    pub traces: Option<Traces>,
     /// Maximum time that a client connection may stay open without a request, seconds.
     pub keep_alive_s: u32,
     /// Settings for Test Manager's requests: recognition, rate and answers.
@@ -192,6 +196,7 @@ impl Default for Config {
             proxy_role_header: None,
             proxy_secret: None,
             oidc: None,
+            traces: None,
             keep_alive_s: 120,
             webhook: Webhook::default(),
             limits: Limits::default(),

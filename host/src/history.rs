@@ -1,27 +1,89 @@
-//! The history: the only way to record an event or a run. What is recorded is stored, and counted for
-//! `/metrics`.
+//! The history: the only way to record an event or a run. What is recorded is stored, counted for
+//! `/metrics`, and exported as a trace if that is configured.
 //!
 //! Never waits: the store writes later.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
+use jiff::Timestamp;
+use parking_lot::Mutex;
+use tracing::{Span, field};
+
 use crate::domain::{
-    Connection, ConnectionId, Event, EventId, EventKind, OutcomeCode, Refusal, RunReport,
+    Clock, Connection, ConnectionId, Event, EventId, EventKind, OutcomeCode, Refusal, RunReport,
 };
 use crate::store::Store;
-use crate::telemetry::Metrics;
+use crate::telemetry::{Metrics, TraceParent, Traces};
+
+/// Maximum number of events in progress whose senders named a trace. Those of further ones get
+/// traces of their own.
+const SENDERS_MAX: usize = 10_000;
 
 /// Records events and their runs.
 pub struct History {
     store: Arc<dyn Store>,
     metrics: Arc<Metrics>,
+    traces: Option<Arc<Traces>>,
+    clock: Arc<dyn Clock>,
+    /// The traces that the senders of events in progress named.
+    senders: Mutex<HashMap<EventId, TraceParent>>,
 }
 
+/// The beginning of a step of an event.
+#[derive(Debug, Clone, Copy)]
+#[must_use]
+pub struct StepStart(Option<Timestamp>);
+
 impl History {
-    /// Stores in `store`, and counts in `metrics`.
+    /// Stores in `store`, counts in `metrics`, and exports to `traces`, if that is set.
     #[must_use]
-    pub fn new(store: Arc<dyn Store>, metrics: Arc<Metrics>) -> Self {
-        Self { store, metrics }
+    pub fn new(
+        store: Arc<dyn Store>,
+        metrics: Arc<Metrics>,
+        traces: Option<Arc<Traces>>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        Self { store, metrics, traces, clock, senders: Mutex::default() }
+    }
+
+    /// Remembers the trace that the sender of an event named, until the event ends.
+    pub fn receive(&self, event: EventId, sender: Option<TraceParent>) {
+        let Some(sender) = sender else { return };
+        let mut senders = self.senders.lock();
+        if senders.len() < SENDERS_MAX {
+            senders.insert(event, sender);
+        }
+    }
+
+    /// The span that names an event, and its trace, in the log. Not for events that are answered from
+    /// memory: it allocates.
+    #[must_use]
+    pub fn span(&self, event: EventId) -> Span {
+        let span = tracing::info_span!("event", id = %event, trace = field::Empty);
+        if let Some(sender) = self.sender(event) {
+            span.record("trace", field::display(format_args!("{:032x}", sender.trace)));
+        } else if self.traces.is_some() {
+            span.record("trace", field::display(event.0.simple()));
+        }
+        span
+    }
+
+    fn sender(&self, event: EventId) -> Option<TraceParent> {
+        let senders = self.senders.lock();
+        if senders.is_empty() { None } else { senders.get(&event).copied() }
+    }
+
+    /// Begins a step of an event.
+    pub fn begin_step(&self) -> StepStart {
+        StepStart(self.traces.as_ref().map(|_| self.clock.now()))
+    }
+
+    /// Ends a step of an event.
+    pub fn end_step(&self, event: EventId, name: &'static str, start: StepStart) {
+        if let (Some(traces), Some(start)) = (&self.traces, start.0) {
+            traces.step((event, self.sender(event)), name, start, self.clock.now());
+        }
     }
 
     /// Stores an event that has begun, so that it can be found even if a crash interrupts it.
@@ -31,19 +93,27 @@ impl History {
 
     /// Records an event that has ended.
     pub fn end(&self, event: Event) {
-        self.end_unstored(event.connection, event.kind, event.outcome.code, event.ms);
+        if let Some(traces) = &self.traces {
+            traces.end(&event, self.sender(event.id));
+        }
+        self.end_unstored(event.id, event.connection, event.kind, event.outcome.code, event.ms);
         self.store.record_event(event);
     }
 
     /// Counts an event that has ended and is not stored, because there are too many of its kind.
     pub fn end_unstored(
         &self,
+        event: EventId,
         connection: Option<ConnectionId>,
         kind: EventKind,
         code: OutcomeCode,
         ms: u64,
     ) {
         self.metrics.count_event(connection, kind, code, ms);
+        let mut senders = self.senders.lock();
+        if !senders.is_empty() {
+            senders.remove(&event);
+        }
     }
 
     /// Records a run of an event.
@@ -55,6 +125,10 @@ impl History {
         outcome: &Result<T, Refusal>,
     ) {
         self.metrics.count_run(connection, &report, outcome.as_ref().err());
+        if let Some(traces) = &self.traces {
+            let sender = self.sender(event);
+            traces.run(connection, (event, sender), &report, self.clock.now());
+        }
         self.store.record_run(event, report);
     }
 

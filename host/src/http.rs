@@ -50,7 +50,7 @@ use crate::replay::Replays;
 use crate::runtime::Sandbox;
 use crate::secret::Secret;
 use crate::store::Store;
-use crate::telemetry::Metrics;
+use crate::telemetry::{Metrics, Traces};
 
 use health::Health;
 use rate_limits::RateLimits;
@@ -85,6 +85,8 @@ pub struct Services {
     pub history: Arc<History>,
     /// What happened since the start, for Prometheus.
     pub metrics: Arc<Metrics>,
+    /// Exports traces, if that is configured; stopped at the end.
+    pub traces: Option<Arc<Traces>>,
     /// Runs connectors; the metrics show what all runs use.
     pub sandbox: Arc<Sandbox>,
     /// The connections, found by token or by name.

@@ -12,6 +12,7 @@ use jiff::Timestamp;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tracing::Instrument as _;
 
 use crate::completion::Flight;
 use crate::config::LiveConfig;
@@ -141,11 +142,13 @@ impl Kpis {
             Flight::join_or_start(&mut entry.refresh, &self.deps.tasks, || {
                 let (kpis, active, project) =
                     (self.clone(), Arc::clone(active), project.to_owned());
-                async move {
+                let span = kpis.deps.history.span(event);
+                let work = async move {
                     let counted = kpis.ask_tracker(&active, &project, event).await;
                     kpis.remember(&active, &project, &counted);
                     counted
-                }
+                };
+                work.instrument(span)
             })
         })
     }

@@ -11,9 +11,8 @@ pub mod secret;
 mod completion;
 mod cpu_time;
 mod memory;
-pub mod telemetry;
-
 mod redact;
+pub mod telemetry;
 pub mod transport;
 
 pub mod egress;

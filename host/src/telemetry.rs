@@ -1,5 +1,5 @@
-//! Counts events, runs and reloads, and writes them as Prometheus reads them. The only room with
-//! prometheus-client.
+//! Counts events, runs and reloads for Prometheus, and makes traces for OpenTelemetry. The only room
+//! with prometheus-client.
 //!
 //! Allocates nothing for an event whose connection and kind were counted before. A text that a sender,
 //! a guest or a tracker chooses never becomes a label: the labels are names of connections and
@@ -8,6 +8,8 @@
 mod counts;
 mod histogram;
 mod page;
+mod trace_parent;
+mod traces;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -20,6 +22,8 @@ use crate::domain::{Connection, ConnectionId, EventKind, OutcomeCode, Refusal, R
 use counts::Counts;
 
 pub use page::{CONTENT_TYPE, ConnectionState, PoolState, ServerState, State};
+pub use trace_parent::TraceParent;
+pub use traces::{TraceError, TraceSettings, Traces};
 
 /// What happened since the start, for each connection and for the server.
 #[derive(Debug, Default)]
@@ -47,7 +51,12 @@ impl Metrics {
     }
 
     /// Counts a run of a connection, with its requests; `refusal` says why it failed.
-    pub fn count_run(&self, connection: &Connection, report: &RunReport, refusal: Option<&Refusal>) {
+    pub fn count_run(
+        &self,
+        connection: &Connection,
+        report: &RunReport,
+        refusal: Option<&Refusal>,
+    ) {
         self.of(connection.id).run(connection, report, refusal);
     }
 

@@ -47,8 +47,7 @@ impl MetricsPage {
         let has = |it: &Series| {
             labels.iter().all(|(name, value)| it.labels.get(*name).is_some_and(|it| it == value))
         };
-        let found: Vec<_> =
-            self.series.iter().filter(|it| it.name == name && has(it)).collect();
+        let found: Vec<_> = self.series.iter().filter(|it| it.name == name && has(it)).collect();
         (!found.is_empty()).then(|| found.iter().map(|it| it.value).sum())
     }
 

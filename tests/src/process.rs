@@ -204,6 +204,7 @@ fn spawn(setup: &Setup, folder: &Path) -> Child {
         .args(words)
         .args(["serve", "--listen", "127.0.0.1:0", "--data", "data", "--plugins", "plugins"])
         .args(["--config", "jackfield.toml"])
+        .args(&setup.arguments)
         .current_dir(folder)
         // Tests send requests faster than people do. The test of the rate sets its own value.
         .env("JACKFIELD_WEBHOOK_REQUESTS_BURST", "1000000")

@@ -15,6 +15,7 @@ pub struct Setup {
     pub(crate) env: Vec<(String, String)>,
     pub(crate) run_under: Vec<String>,
     pub(crate) without_admin_token: bool,
+    pub(crate) arguments: Vec<String>,
     /// The name and the extension of each file.
     plugins: Vec<(String, &'static str, Guest)>,
 }
@@ -46,6 +47,13 @@ impl Setup {
     #[must_use]
     pub fn run_under(mut self, command: &[&str]) -> Self {
         self.run_under = command.iter().map(|word| (*word).to_owned()).collect();
+        self
+    }
+
+    /// Adds an argument of `jackfield serve`.
+    #[must_use]
+    pub fn argument(mut self, argument: &str) -> Self {
+        self.arguments.push(argument.to_owned());
         self
     }
 

@@ -10,8 +10,8 @@ use regex::Regex;
 
 use crate::domain::{Limits, nearest, printable};
 
-use super::oidc;
 use super::read::{CREATE_KEYS, KEYS, WEBHOOK_KEYS};
+use super::{oidc, traces};
 
 const PREFIX: &str = "JACKFIELD_";
 /// Variables of Jackfield that are not keys of the configuration.
@@ -34,6 +34,7 @@ fn keys() -> impl Iterator<Item = TableAndKey> {
         .chain(WEBHOOK_KEYS.into_iter().map(table("webhook")))
         .chain(CREATE_KEYS.into_iter().map(table("create")))
         .chain(oidc::KEYS.into_iter().map(table("oidc")))
+        .chain(traces::KEYS.into_iter().map(table("traces")))
         .chain(Limits::TABLE.iter().map(|limit| limit.name).map(table("limits")))
 }
 

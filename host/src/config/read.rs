@@ -16,7 +16,7 @@ use super::values::{
     KeyError, address, compile_for, defect_id, header, hosts, networks, number, path, paths,
     prefixes, public_url, reference, roots, switch, texts,
 };
-use super::{Config, ConfigError, ListenAddress, PROXY_SECRET_HEADER, oidc};
+use super::{Config, ConfigError, ListenAddress, PROXY_SECRET_HEADER, oidc, traces};
 
 /// The top-level keys that have a value or a list.
 pub(super) const KEYS: [&str; 32] = [
@@ -54,7 +54,7 @@ pub(super) const KEYS: [&str; 32] = [
     "secret_env_prefixes",
 ];
 /// The top-level keys that are tables.
-const TABLES: [&str; 5] = ["webhook", "create", "limits", "connectors", "oidc"];
+const TABLES: [&str; 6] = ["webhook", "create", "limits", "connectors", "oidc", "traces"];
 pub(super) const WEBHOOK_KEYS: [&str; 6] = [
     "requests_per_s",
     "requests_burst",
@@ -111,13 +111,19 @@ pub(super) fn load(
         None => Table::new(),
     };
     let connectors = table.remove("connectors");
-    let identity_provider = table.remove("oidc").map(|value| as_table("oidc", value));
-    let mut identity_provider = identity_provider.transpose().map_err(in_file)?;
+    // Read at the end, because the environment may add keys.
+    let mut take = |name| table.remove(name).map(|value| as_table(name, value)).transpose();
+    let mut identity_provider = take("oidc").map_err(in_file)?;
+    let mut collector = take("traces").map_err(in_file)?;
     config.read_table(table).map_err(in_file)?;
     for (name, text) in env {
         match key_of(&name).zip(variable_text(&text)) {
             Some((("oidc", key), text)) => {
                 let table = identity_provider.get_or_insert_with(Table::new);
+                table.insert(key.to_owned(), variable_value(key, text));
+            }
+            Some((("traces", key), text)) => {
+                let table = collector.get_or_insert_with(Table::new);
                 table.insert(key.to_owned(), variable_value(key, text));
             }
             Some((key, text)) => config.read_variable(&name, key, text)?,
@@ -134,6 +140,7 @@ pub(super) fn load(
         config.connector_limits = limits;
     }
     config.oidc = identity_provider.map(oidc::read).transpose().map_err(in_file)?;
+    config.traces = collector.map(traces::read).transpose().map_err(in_file)?;
     config.check_proxy_sign_in().map_err(in_file)?;
     Ok(config)
 }
@@ -359,7 +366,7 @@ fn as_table(key: &str, value: Value) -> Result<Table, KeyError> {
 
 /// Converts the text of a variable to a TOML value; the key decides its type.
 fn variable_value(key: &str, text: &str) -> Value {
-    if LISTS.contains(&key) || oidc::LISTS.contains(&key) {
+    if LISTS.iter().chain(&oidc::LISTS).chain(&traces::LISTS).any(|list| *list == key) {
         let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
         return Value::Array(items.map(|item| Value::String(item.to_owned())).collect());
     }

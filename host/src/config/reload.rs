@@ -118,6 +118,7 @@ restart_keys! {
     proxy_role_header,
     proxy_secret,
     oidc,
+    traces,
     audit_days,
     concurrent_runs_host,
     memory_bytes_host,

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
 
 use crate::domain::{
     ConnectionId, Event, EventId, EventKind, FailedTest, Outcome, OutcomeCode, Received, Refusal,
@@ -88,7 +89,8 @@ impl Connections {
         let (id, received_at) = (EventId::fresh(), self.deps.clock.now());
         let started = Instant::now();
         let run = Run { connector, active: active.clone(), stop: CancellationToken::new() };
-        let end = self.deps.sandbox.check(run).await;
+        let work = self.deps.sandbox.check(run);
+        let end = work.instrument(self.deps.history.span(id)).await;
         let outcome = match &end.outcome {
             Ok(line) => Outcome { code: OutcomeCode::Alive, detail: line.clone() },
             Err(refusal) => Outcome::from(refusal),

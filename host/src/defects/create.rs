@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio::time::{Instant, sleep, timeout_at};
+use tracing::Instrument as _;
 
 use crate::connections::Asker;
 use crate::domain::{
@@ -75,7 +76,9 @@ impl Defects {
         self.deps.history.begin(event);
         let start = || {
             let (deps, active, test) = (self.deps.clone(), Arc::clone(active), test.clone());
-            async move { run(&deps, &active, &test, id, deadline).await }
+            let span = deps.history.span(id);
+            let work = async move { run(&deps, &active, &test, id, deadline).await };
+            work.instrument(span)
         };
         let flight =
             self.in_flight.join_or_start(active.connection.id, &test, &self.deps.tasks, start);
@@ -219,7 +222,10 @@ impl CreateEvent<'_> {
             waited_for: self.waited_for,
             recurs: self.recurs().then_some(open.as_slice()),
         };
-        match self.deps.store.claim(claim).await {
+        let step = self.deps.history.begin_step();
+        let claimed = self.deps.store.claim(claim).await;
+        self.deps.history.end_step(self.event, "claim", step);
+        match claimed {
             Err(error) => {
                 let refusal = Refusal::StoreUnavailable(error.to_string());
                 Attempt::Done(stored_defect(self.deps, self.active, self.test, refusal).await)

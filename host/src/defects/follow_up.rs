@@ -6,6 +6,7 @@
 
 use futures_util::StreamExt;
 use tokio::time::Instant;
+use tracing::Instrument as _;
 
 use crate::connections::Asker;
 use crate::domain::{
@@ -78,7 +79,8 @@ impl Defects {
         let (lease, asker) = (due.lease.clone(), Asker::FollowUp);
         let (connector, attached) = (&connector, false);
         let leased = LeasedDefect { deps, active, connector, lease, event, asker, open, attached };
-        let outcome = leased.take_steps(&due).await;
+        let work = leased.take_steps(&due);
+        let outcome = work.instrument(deps.history.span(event)).await;
         leased.give_back().await;
         deps.history.end(Event {
             id: event,

@@ -163,7 +163,11 @@ impl LeasedDefect<'_> {
     /// Stores the outcome in the row, adds the steps that follow, and gives the lease back.
     pub(super) async fn store_outcome(&self, verdict: &Verdict) -> Result<(), StoreError> {
         let (now, steps) = (self.deps.clock.now(), self.next_steps(verdict));
-        self.deps.store.store_outcome(&self.lease, verdict, &steps, self.event, now).await?;
+        let (history, store) = (&self.deps.history, &self.deps.store);
+        let step = history.begin_step();
+        let stored = store.store_outcome(&self.lease, verdict, &steps, self.event, now).await;
+        history.end_step(self.event, "store", step);
+        stored?;
         if !steps.is_empty() {
             self.deps.process.follow_up.notify_one();
         }

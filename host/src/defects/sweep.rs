@@ -5,6 +5,7 @@
 
 use futures_util::StreamExt;
 use tokio::time::Instant;
+use tracing::Instrument as _;
 
 use crate::connections::Asker;
 use crate::domain::{
@@ -73,10 +74,13 @@ impl Defects {
         let (asker, connector, attached) = (Asker::Background, &connector, false);
         let leased = LeasedDefect { deps, active, connector, lease, event, asker, open, attached };
         let (received_at, started) = (deps.clock.now(), Instant::now());
-        let outcome = match &doubtful.created {
-            Some(key) => search_second_record(&leased, &doubtful, key).await,
-            None => search(&leased, &doubtful).await,
+        let work = async {
+            match &doubtful.created {
+                Some(key) => search_second_record(&leased, &doubtful, key).await,
+                None => search(&leased, &doubtful).await,
+            }
         };
+        let outcome = work.instrument(deps.history.span(event)).await;
         let Some(outcome) = outcome else { return };
         deps.history.end(Event {
             id: event,

@@ -28,6 +28,7 @@ use crate::domain::{
 };
 use crate::egress::ActiveConnection;
 use crate::secret::TokenHash;
+use crate::telemetry::TraceParent;
 
 use super::AppState;
 use super::client_address::client_of;
@@ -119,6 +120,9 @@ async fn handle(app: Arc<AppState>, target: Target, request: Request) -> Respons
     };
     let Target { active, token, path, kind, .. } = target;
     let request = WebhookRequest::new(id, (token, path), parts, body, received_at, started);
+    let sender = request.headers.get(TraceParent::HEADER);
+    let sender = sender.and_then(|value| TraceParent::parse(value.to_str().ok()?));
+    app.services.history.receive(id, sender.filter(|_| active.is_some()));
     let tasks = app.services.tasks.clone();
     let answered = Completing::new(&tasks, async move {
         let is_refused = refused.is_some();
@@ -135,7 +139,7 @@ async fn handle(app: Arc<AppState>, target: Target, request: Request) -> Respons
         let counted = connection.filter(|_| !is_stranger);
         if !app.rate_limits.stores_event(counted, client, is_odd, started) {
             let (code, ms) = (answer.outcome.code, milliseconds(started.elapsed()));
-            app.services.history.end_unstored(connection, kind, code, ms);
+            app.services.history.end_unstored(id, connection, kind, code, ms);
             return answer.response;
         }
         let keeps_request = is_stranger
@@ -175,7 +179,8 @@ fn record(
     let Answer { response, outcome, defect } = answer;
     let status = Some(response.status().as_u16());
     if outcome.code == OutcomeCode::ConnectorFault {
-        tracing::warn!(event = %request.id, why = outcome.detail, "a connector failed");
+        let span = app.services.history.span(request.id);
+        span.in_scope(|| tracing::warn!(why = outcome.detail, "a connector failed"));
     }
     let event = request.event(kind, connection, status, outcome, defect);
     let event = match kept {

@@ -9,7 +9,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use parking_lot::RwLock;
 
 use crate::domain::{
-    Call, Connection, ConnectorFault, EventKind, Origin, OutboundCall, OutcomeCode, Refusal, RunReport, StringEnum,
+    Call, Connection, ConnectorFault, EventKind, Origin, OutboundCall, OutcomeCode, Refusal,
+    RunReport, StringEnum,
 };
 
 use super::histogram::Histogram;

@@ -29,7 +29,7 @@ impl Histogram {
 
     /// The bound of each bucket in seconds, and how many durations are in it.
     pub(super) fn buckets(&self) -> Vec<(f64, u64)> {
-        let bounds = BOUNDS_MS.into_iter().map(seconds).chain([f64::MAX]);
+        let bounds = BOUNDS_MS.into_iter().map(seconds).chain([f64::INFINITY]);
         bounds.zip(self.buckets.iter().map(|count| count.load(Ordering::Relaxed))).collect()
     }
 }

@@ -13,8 +13,8 @@ use proc_macro2::{Delimiter, Spacing, TokenStream, TokenTree};
 /// not in a circle.
 const LAYERS: [&[&str]; 14] = [
     &["domain", "config", "secret"],
-    &["completion", "cpu_time", "memory", "telemetry"],
-    &["redact", "transport"],
+    &["completion", "cpu_time", "memory"],
+    &["redact", "telemetry", "transport"],
     &["manifest", "egress", "report"],
     &["oidc", "runtime", "store", "testmanager"],
     &["history", "plugins"],
@@ -37,7 +37,7 @@ const RESTRICTED: [(&str, &[&str]); 10] = [
     ("redact", &["secret"]),
     ("report", &["domain"]),
     ("simulator", &["domain"]),
-    ("telemetry", &["domain"]),
+    ("telemetry", &["domain", "secret", "transport"]),
     ("transport", &["domain", "secret"]),
     ("egress", &["domain", "config", "secret", "cpu_time", "memory", "redact", "transport"]),
 ];
@@ -59,7 +59,7 @@ const CRATES: [(&[&str], &[&str]); 14] = [
     (&["listenfd"], &["app"]),
     (&["ppp"], &["http"]),
     (&["prometheus_client"], &["telemetry"]),
-    (&["ureq"], &["cli"]),
+    (&["ureq"], &["cli", "telemetry"]),
     (&["jackfield_author"], &["cli"]),
 ];
 

@@ -17,6 +17,8 @@ pub(crate) struct Busy {
     pub(crate) qa: Connection,
     /// Its counts fail.
     pub(crate) calls: Connection,
+    /// Its creates fail.
+    pub(crate) traps: Connection,
     tracker: ScriptedServer,
     lost: ScriptedServer,
     /// The address that a connector chose, and that was not granted.
@@ -41,7 +43,8 @@ impl Busy {
         let chosen = unreachable_url();
         let target = json!({"url": tracker.url(), "target": format!("{chosen}/x")});
         let calls = host.connect("calls", "calls", target, json!({}));
-        let busy = Self { host, qa, calls, tracker, lost, chosen };
+        let traps = host.connect("deep-recursion", "deep-recursion", json!({}), json!({}));
+        let busy = Self { host, qa, calls, traps, tracker, lost, chosen };
         busy.works();
         busy.fails();
         busy
@@ -60,9 +63,9 @@ impl Busy {
 
     fn fails(&self) {
         let host = &self.host;
-        for name in ["spin", "deep-recursion"] {
-            let connection = host.connect(name, name, json!({}), json!({}));
-            host.create(&connection, &failed_test()).assert_problem(502, "connector-fault");
+        let spins = host.connect("spin", "spin", json!({}), json!({}));
+        for connection in [&spins, &self.traps] {
+            host.create(connection, &failed_test()).assert_problem(502, "connector-fault");
         }
         host.create(&self.calls, &failed_test()).assert_status(200);
         let settings = json!({"url": self.lost.url()});
@@ -73,7 +76,8 @@ impl Busy {
         fs::write(host.folder().join("secret"), "a-secret-of-senders").expect("a file");
         let closed = host.connect("closed", "instant", json!({}), json!({}));
         let edit = ["--webhook-auth", "bearer", "--webhook-secret=@secret"];
-        let (edited, said) = host.run_cli(&[&["connections", "edit", "closed"], &edit[..]].concat());
+        let (edited, said) =
+            host.run_cli(&[&["connections", "edit", "closed"], &edit[..]].concat());
         assert!(edited, "{said}");
         host.create(&closed, &failed_test()).assert_problem(401, "sender-refused");
         host.anonymous().get("/hooks/nobody-has-this-token/defects").assert_status(404);
@@ -178,7 +182,8 @@ fn an_account_sees_only_its_connections_and_a_deleted_one_is_gone() {
     let all = token(&host, &json!({"name": "prometheus", "role": "viewer"}));
     let events =
         |page: &MetricsPage, of: &str| page.sum("jackfield_events_total", &[("connection", of)]);
-    let seen = ["own", "other", ""].map(|of| (events(&limited, of), events(&read(&host, &all), of)));
+    let seen =
+        ["own", "other", ""].map(|of| (events(&limited, of), events(&read(&host, &all), of)));
     assert_eq!(seen, [(Some(1.0), Some(1.0)), (None, Some(1.0)), (None, Some(1.0))]);
     assert_eq!(host.admin().send("DELETE", "/connections/other", &[], b"").status, 204);
     let other = host.connect("other", "instant", json!({}), json!({}));

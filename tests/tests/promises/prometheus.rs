@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use jackfield_tests::{Client, failed_test, root, unreachable_url, wait_for};
+use jackfield_tests::{Client, Connection, failed_test, root, unreachable_url, wait_for};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -111,14 +111,17 @@ impl Load {
     fn start(busy: &Busy) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let (ended, client) = (Arc::clone(&stop), busy.host.anonymous());
-        let (create, calls) = (busy.qa.create_path(), busy.calls.webhook_path.clone());
+        let creates = [&busy.qa, &busy.traps].map(Connection::create_path);
+        let calls = busy.calls.webhook_path.clone();
         let kpis = |of: &str| format!("{of}/kpis/project/{PROJECT}/defectstatus");
         let (counts, failing) = (kpis(&busy.qa.webhook_path), kpis(&calls));
         let thread = thread::spawn(move || {
             while !ended.load(Ordering::Relaxed) {
                 let test = failed_test().to_string();
                 let json = [("content-type", "application/json")];
-                client.attempt("POST", &create, &json, test.as_bytes());
+                for create in &creates {
+                    client.attempt("POST", create, &json, test.as_bytes());
+                }
                 for path in [&counts, &failing] {
                     client.attempt("GET", path, &[], b"");
                 }

@@ -19,7 +19,7 @@ fn read(text: &str, env: &[(&str, &str)]) -> Result<Config, String> {
 fn the_shipped_file_shows_every_key_with_its_default() {
     assert_eq!(read(SHIPPED, &[]), Ok(Config::default()));
     let limits = Limits::TABLE.iter().map(|limit| limit.name);
-    let tables = WEBHOOK_KEYS.into_iter().chain(CREATE_KEYS).chain(oidc::KEYS);
+    let tables = WEBHOOK_KEYS.into_iter().chain(CREATE_KEYS).chain(oidc::KEYS).chain(traces::KEYS);
     for key in KEYS.into_iter().chain(tables).chain(limits) {
         let shown = |line: &str| {
             line.trim_start_matches("# ").split(" = ").next().is_some_and(|word| word == key)
@@ -37,7 +37,8 @@ fn settings_that_are_commented_out_are_valid_too() {
     let opened = opened.join("\n").replace("trusted_proxies = []", "trusted_proxies = [\"::1\"]");
     let config = read(&opened, &[]).expect("a valid file");
     assert!(config.public_url.is_some() && config.webhook.kpi_status.is_some());
-    assert!(config.oidc.is_some() && config.proxy_user_header.is_some());
+    assert!(config.oidc.is_some() && config.traces.is_some());
+    assert!(config.proxy_user_header.is_some());
     assert!(config.proxy_secret.is_some());
     assert_eq!(config.connector_limits.len(), 1);
 }

@@ -1,0 +1,111 @@
+//! The section `[traces]`: where traces are exported to.
+//!
+//! Never contains a secret: the values of headers are references to files or variables.
+
+use http::HeaderName;
+use toml::{Table, Value};
+use url::Url;
+
+use super::read::unknown_key;
+use super::values::{KeyError, reference, text, texts};
+
+/// The keys of the section.
+pub(super) const KEYS: [&str; 3] = ["endpoint", "sample_ratio", "headers"];
+/// The key that is a list.
+pub(super) const LISTS: [&str; 1] = ["headers"];
+
+/// Where traces are exported to, and which.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Traces {
+    /// The address of the collector for OTLP over HTTP, with its path.
+    pub endpoint: Url,
+    /// The part of the traces that is exported, from 0 to 1.
+    pub sample_ratio: f64,
+    /// The name of each header, and where its value is: `file:/path` or `env:NAME`.
+    pub headers: Vec<(String, String)>,
+}
+
+/// Reads the section.
+pub(super) fn read(table: Table) -> Result<Traces, KeyError> {
+    let (mut endpoint, mut sample_ratio, mut headers) = (None, 1.0, Vec::new());
+    for (key, value) in table {
+        let full = format!("traces.{key}");
+        match key.as_str() {
+            "endpoint" => endpoint = Some(address(&full, &value)?),
+            "sample_ratio" => sample_ratio = ratio(&full, &value)?,
+            "headers" => headers = references(&full, &value)?,
+            _ => return Err(unknown_key(&key, KEYS.into_iter(), "traces.")),
+        }
+    }
+    let missing = || "[traces] needs `traces.endpoint`, the address of a collector".to_owned();
+    Ok(Traces { endpoint: endpoint.ok_or_else(missing)?, sample_ratio, headers })
+}
+
+fn address(key: &str, value: &Value) -> Result<Url, KeyError> {
+    let url: Option<Url> = text(key, value)?.parse().ok();
+    let is_valid = |url: &Url| {
+        matches!(url.scheme(), "http" | "https")
+            && url.has_host()
+            && url.username().is_empty()
+            && url.password().is_none()
+    };
+    url.filter(is_valid).ok_or_else(|| {
+        format!("`{key}` must be an address like http://127.0.0.1:4318/v1/traces, without a user")
+    })
+}
+
+/// A number from 0 to 1, or its text in a variable of the environment.
+fn ratio(key: &str, value: &Value) -> Result<f64, KeyError> {
+    let number = match value {
+        Value::Float(number) => Some(*number),
+        Value::Integer(0) => Some(0.0),
+        Value::Integer(1) => Some(1.0),
+        Value::String(text) => text.trim().parse().ok(),
+        _ => None,
+    };
+    let number = number.filter(|number| (0.0..=1.0).contains(number));
+    number.ok_or_else(|| format!("`{key}` must be a number from 0 to 1, not {value}"))
+}
+
+fn references(key: &str, value: &Value) -> Result<Vec<(String, String)>, KeyError> {
+    let read = |item: &String| {
+        let (name, value) = item.split_once('=').unwrap_or((item, ""));
+        let value = reference(key, &Value::String(value.to_owned()));
+        match (HeaderName::try_from(name.trim()), value) {
+            (Ok(name), Ok(value)) => Ok((name.as_str().to_owned(), value)),
+            _ => Err(format!(
+                "`{key}` must have items like authorization=file:/path or authorization=env:NAME"
+            )),
+        }
+    };
+    texts(key, value)?.iter().map(read).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn error(lines: &str) -> Option<String> {
+        read(lines.parse().expect("TOML")).err()
+    }
+
+    #[test]
+    fn what_is_missing_or_wrong_is_named() {
+        const GOOD: &str = "endpoint = \"http://collector:4318/v1/traces\"\n";
+        for good in ["", "sample_ratio = 0", "sample_ratio = \"0.25\"", "headers = [\"a=env:B\"]"] {
+            assert_eq!(error(&format!("{GOOD}{good}")), None, "{good}");
+        }
+        for (lines, named) in [
+            ("sample_ratio = 0.5".to_owned(), "traces.endpoint"),
+            ("endpoint = \"collector:4318\"".to_owned(), "traces.endpoint"),
+            ("endpoint = \"http://a:hunter2@b\"".to_owned(), "without a user"),
+            (format!("{GOOD}sample_ratio = 1.5"), "from 0 to 1"),
+            (format!("{GOOD}sample_ratio = nan"), "from 0 to 1"),
+            (format!("{GOOD}headers = [\"authorization=hunter2\"]"), "file:/path"),
+            (format!("{GOOD}header = []"), "traces.headers"),
+        ] {
+            let error = error(&lines).unwrap_or_default();
+            assert!(error.contains(named) && !error.contains("hunter2"), "{lines}: {error}");
+        }
+    }
+}

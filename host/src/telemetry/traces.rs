@@ -1,0 +1,234 @@
+//! Traces for OpenTelemetry: one for each event, made of what the event recorded, when it ended.
+//!
+//! The id of an event is the id of its trace, unless its sender named another one. Never waits: a full
+//! queue drops spans. Exports no text of a request or an answer, and no path's query.
+
+mod client;
+mod export;
+
+use std::borrow::Cow;
+
+use jiff::Timestamp;
+use uuid::Uuid;
+
+use crate::domain::{
+    Connection, Event, EventId, EventKind, OutboundCall, OutcomeCode, RunReport, StringEnum as _,
+    after,
+};
+
+use super::TraceParent;
+
+use export::Exporter;
+
+pub use export::{TraceError, TraceSettings};
+
+/// The bits of an event's id that decide whether its trace is exported; they are random.
+const SAMPLE_BITS: u32 = 56;
+
+/// An event, and the trace that its sender named.
+pub(super) type Sent = (EventId, Option<TraceParent>);
+
+/// Makes the traces of events, and exports them.
+#[derive(Debug)]
+pub struct Traces {
+    exporter: Exporter,
+    sample_ratio: f64,
+}
+
+/// The trace of one event.
+#[derive(Debug, Clone, Copy)]
+struct EventTrace {
+    trace: u128,
+    /// The span of the whole event.
+    root: u64,
+    /// The span of the sender.
+    sender: Option<u64>,
+}
+
+/// One part of a trace, as it is exported.
+#[derive(Debug)]
+struct Span {
+    trace: u128,
+    id: u64,
+    parent: Option<u64>,
+    kind: Kind,
+    name: Cow<'static, str>,
+    start: Timestamp,
+    end: Timestamp,
+    texts: Vec<(&'static str, String)>,
+    numbers: Vec<(&'static str, i64)>,
+    /// Why the part failed.
+    error: Option<String>,
+}
+
+/// Who caused a span.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// The host itself.
+    Internal,
+    /// A request to the host.
+    Server,
+    /// A request of the host.
+    Client,
+}
+
+impl Traces {
+    /// Starts the thread that exports spans.
+    ///
+    /// # Errors
+    /// The settings cannot be used.
+    pub fn start(settings: TraceSettings) -> Result<Self, TraceError> {
+        let sample_ratio = settings.sample_ratio;
+        let exporter = Exporter::start(settings)?;
+        Ok(Self { exporter, sample_ratio })
+    }
+
+    /// Exports a step of an event: `claim` or `store`.
+    pub fn step(&self, event: Sent, name: &'static str, start: Timestamp, end: Timestamp) {
+        let Some(trace) = self.trace(event) else { return };
+        self.exporter.send(trace.part(Kind::Internal, name, start, end));
+    }
+
+    /// Exports a run that ended now, and its requests.
+    pub fn run(&self, connection: &Connection, event: Sent, report: &RunReport, end: Timestamp) {
+        let Some(trace) = self.trace(event) else { return };
+        let RunReport { usage, outcome, .. } = report;
+        let start = before(end, usage.run_ms);
+        let name = format!("guest {}", report.call);
+        let mut run = trace.part(Kind::Internal, name, start, end);
+        let id = run.id;
+        run.texts = vec![
+            ("jackfield.connection", connection.name.clone()),
+            ("jackfield.connector", connection.connector.to_string()),
+            ("jackfield.connector.version", report.connector_version.clone()),
+            ("jackfield.outcome", outcome.to_string()),
+        ];
+        run.numbers = vec![
+            ("jackfield.cpu_ms", number(usage.cpu_ms)),
+            ("jackfield.memory_bytes", number(usage.memory_bytes)),
+            ("jackfield.permit_ms", number(usage.permit_ms)),
+        ];
+        run.error = (*outcome != OutcomeCode::Ok).then(|| report.detail.clone());
+        self.exporter.send(run);
+        for call in &report.calls {
+            let start = after(start, call.at_ms);
+            let end = after(start, call.ms);
+            let mut span = trace.part(Kind::Client, method(call), start, end);
+            span.parent = Some(id);
+            span.texts = vec![
+                ("http.request.method", call.method.clone()),
+                ("url.full", format!("{}{}", call.origin, call.path)),
+                ("jackfield.effect", call.effect.to_string()),
+            ];
+            let status = call.status.map(|it| ("http.response.status_code", i64::from(it)));
+            span.numbers = status.into_iter().collect();
+            span.error.clone_from(&call.error);
+            self.exporter.send(span);
+        }
+    }
+
+    /// Exports an event that has ended.
+    pub fn end(&self, event: &Event, sender: Option<TraceParent>) {
+        let Some(trace) = self.trace((event.id, sender)) else { return };
+        let end = after(event.received_at, event.ms);
+        let kind = if event.status.is_some() { Kind::Server } else { Kind::Internal };
+        let mut root = trace.part(kind, event.kind.as_str(), event.received_at, end);
+        (root.id, root.parent) = (trace.root, trace.sender);
+        root.texts = vec![
+            ("jackfield.event", event.id.to_string()),
+            ("jackfield.outcome", event.outcome.code.to_string()),
+        ];
+        let connection = event.connection.map(|id| ("jackfield.connection.id", id.to_string()));
+        root.texts.extend(connection);
+        let status = event.status.map(|it| ("http.response.status_code", i64::from(it)));
+        root.numbers = status.into_iter().collect();
+        let is_error = event.status.map_or_else(
+            || !event.outcome.code.is_success() && event.kind != EventKind::Check,
+            |status| status >= 400,
+        );
+        root.error = is_error.then(|| event.outcome.detail.clone());
+        self.exporter.send(root);
+    }
+
+    /// Exports what is queued, and ends the thread. Returns after a few seconds at most.
+    pub fn stop(&self) {
+        self.exporter.stop();
+    }
+
+    /// The trace of an event; `None` if it is not exported. A sender decides for its own traces.
+    fn trace(&self, (event, sender): Sent) -> Option<EventTrace> {
+        let (id, root) = (event.0.as_u128(), low_bits(event.0));
+        match sender {
+            Some(sender) if sender.is_sampled => {
+                Some(EventTrace { trace: sender.trace, root, sender: Some(sender.span) })
+            }
+            Some(_) => None,
+            None => is_sampled(event, self.sample_ratio).then_some(EventTrace {
+                trace: id,
+                root,
+                sender: None,
+            }),
+        }
+    }
+}
+
+impl EventTrace {
+    /// A part of the event.
+    fn part(
+        &self,
+        kind: Kind,
+        name: impl Into<Cow<'static, str>>,
+        start: Timestamp,
+        end: Timestamp,
+    ) -> Span {
+        Span {
+            trace: self.trace,
+            id: low_bits(Uuid::new_v4()),
+            parent: Some(self.root),
+            kind,
+            name: name.into(),
+            start,
+            end,
+            texts: Vec::new(),
+            numbers: Vec::new(),
+            error: None,
+        }
+    }
+}
+
+/// Whether the trace of an event is exported: the same for all its parts, without a state.
+fn is_sampled(event: EventId, ratio: f64) -> bool {
+    let bits = low_bits(event.0) & ((1 << SAMPLE_BITS) - 1);
+    (bits as f64) < ratio * (1_u64 << SAMPLE_BITS) as f64
+}
+
+fn low_bits(id: Uuid) -> u64 {
+    id.as_u64_pair().1
+}
+
+fn before(end: Timestamp, ms: u64) -> Timestamp {
+    end.saturating_sub(std::time::Duration::from_millis(ms)).unwrap_or(end)
+}
+
+fn number(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+/// The method as the name of a span; others than these are not of a fixed list.
+fn method(call: &OutboundCall) -> &'static str {
+    let known = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
+    known.into_iter().find(|known| *known == call.method).unwrap_or("HTTP")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_ratio_decides_by_the_random_bits_of_the_id() {
+        let sampled =
+            |ratio: f64| (0..10_000).filter(|_| is_sampled(EventId::fresh(), ratio)).count();
+        assert_eq!((sampled(0.0), sampled(1.0)), (0, 10_000));
+        assert!((1_500..3_500).contains(&sampled(0.25)));
+    }
+}

@@ -1,0 +1,199 @@
+//! Each event is one trace, which the server exports by OTLP over HTTP: the claim, the guest, each request
+//! to the tracker and the store are its parts. A sender may name the trace. Without a collector, events
+//! are answered as before.
+
+use jackfield_tests::{
+    Connection, Reply, ScriptedServer, Setup, TestHost, failed_test, unreachable_url, wait_for,
+};
+use serde_json::{Value, json};
+
+const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
+const SENDER: &str = "00f067aa0ba902b7";
+const TOKEN: &str = "the-token-of-the-collector";
+const KEY: &str = "k3y-of-the-tracker";
+
+/// A server that exports traces, its tracker, and the collector.
+struct Traced {
+    host: TestHost,
+    connection: Connection,
+    tracker: ScriptedServer,
+    collector: ScriptedServer,
+}
+
+/// One span, as the collector received it.
+#[derive(Debug, Clone)]
+struct Span(Value);
+
+impl Span {
+    fn text(&self, name: &str) -> &str {
+        self.0[name].as_str().unwrap_or_default()
+    }
+
+    fn time(&self, name: &str) -> i128 {
+        self.text(name).parse().unwrap_or_else(|_| panic!("{name} of {self:?}"))
+    }
+
+    /// The value of an attribute, as text.
+    fn attribute(&self, name: &str) -> Option<String> {
+        let all = self.0["attributes"].as_array()?;
+        let value = &all.iter().find(|it| it["key"] == name)?["value"];
+        let value = value.as_object()?.values().next()?;
+        Some(value.as_str().map_or_else(|| value.to_string(), str::to_owned))
+    }
+}
+
+impl Traced {
+    fn start(more: &str) -> Self {
+        let tracker = ScriptedServer::start(|_| Reply::created(1));
+        let collector = ScriptedServer::start(|_| Reply::json(200, "{}"));
+        let endpoint = format!("endpoint = \"{}/v1/traces\"", collector.url());
+        let headers = "headers = [\"authorization=env:JACKFIELD_SECRET_OTLP\"]";
+        let setup = Setup::new().config(&format!("[traces]\n{endpoint}\n{headers}\n{more}"));
+        let host = setup.env("JACKFIELD_SECRET_OTLP", TOKEN).guests(["traps-on-demand", "good"]);
+        let host = host.start();
+        let settings = json!({"url": tracker.url()});
+        let connection = host.connect("qa", "good", settings, json!({}));
+        Self { host, connection, tracker, collector }
+    }
+
+    /// Sends a create of which the sender says this in `traceparent`.
+    fn create(&self, traceparent: &str) -> String {
+        let headers = [("content-type", "application/json"), ("traceparent", traceparent)];
+        let (path, body) = (self.connection.create_path(), failed_test().to_string());
+        let answer = self.host.anonymous().send("POST", &path, &headers, body.as_bytes());
+        answer.assert_status(200);
+        answer.event()
+    }
+
+    /// All spans that the collector has received.
+    fn spans(&self) -> Vec<Span> {
+        let mut spans = Vec::new();
+        for request in self.collector.requests() {
+            assert_eq!((&*request.method, &*request.target), ("POST", "/v1/traces"));
+            assert_eq!(request.header("authorization"), Some(TOKEN));
+            assert_eq!(request.header("content-type"), Some("application/json"));
+            let body: Value = serde_json::from_slice(&request.body).expect("JSON");
+            for resource in body["resourceSpans"].as_array().expect("resources") {
+                let service = resource["resource"]["attributes"].to_string();
+                assert!(service.contains("jackfield"), "{service}");
+                for scope in resource["scopeSpans"].as_array().expect("scopes") {
+                    spans.extend(scope["spans"].as_array().expect("spans").iter().cloned());
+                }
+            }
+        }
+        spans.into_iter().map(Span).collect()
+    }
+
+    /// Waits for the span of a whole event, and returns the spans of its trace.
+    #[track_caller]
+    fn trace_of(&self, event: &str) -> (Span, Vec<Span>) {
+        wait_for(&format!("the trace of {event}"), 30, || {
+            let spans = self.spans();
+            let is_root =
+                |span: &&Span| span.attribute("jackfield.event").as_deref() == Some(event);
+            let root = spans.iter().find(is_root)?.clone();
+            let is_part = |span: &Span| span.text("traceId") == root.text("traceId");
+            Some((root.clone(), spans.into_iter().filter(is_part).collect()))
+        })
+    }
+}
+
+#[test]
+fn an_event_is_one_trace_of_claim_guest_requests_and_store() {
+    let traced = Traced::start("");
+    let event = traced.create(&format!("00-{TRACE}-{SENDER}-01"));
+    let (root, spans) = traced.trace_of(&event);
+    assert_eq!((root.text("traceId"), root.text("parentSpanId")), (TRACE, SENDER));
+    assert_eq!((root.text("name"), &root.0["kind"]), ("create-defect", &json!(2)));
+    assert_eq!(root.attribute("http.response.status_code").as_deref(), Some("200"));
+    let find = |name: &str| {
+        let found = spans.iter().find(|span| span.text("name") == name);
+        found.unwrap_or_else(|| panic!("no span {name} in {spans:?}"))
+    };
+    let (guest, request) = (find("guest create"), find("POST"));
+    for part in [find("claim"), guest, find("store")] {
+        assert_eq!(part.text("parentSpanId"), root.text("spanId"), "{part:?}");
+        assert_eq!(part.0["kind"], 1, "{part:?}");
+    }
+    assert_eq!(request.text("parentSpanId"), guest.text("spanId"));
+    assert_eq!(request.0["kind"], 3);
+    assert_eq!(request.attribute("http.response.status_code").as_deref(), Some("201"));
+    let url = request.attribute("url.full").unwrap_or_default();
+    assert!(url.ends_with("/issues.json"), "{url}");
+    // What is recorded has whole milliseconds.
+    let slack = 5_000_000;
+    for part in &spans {
+        let (start, end) = (part.time("startTimeUnixNano"), part.time("endTimeUnixNano"));
+        let all = (root.time("startTimeUnixNano") - slack, root.time("endTimeUnixNano") + slack);
+        assert!(all.0 <= start && start <= end && end <= all.1, "{part:?} of {root:?}");
+    }
+    let starts = ["claim", "guest create", "store"].map(|it| find(it).time("startTimeUnixNano"));
+    assert!(starts[0] <= starts[1] + slack && starts[1] <= starts[2] + slack, "{starts:?}");
+}
+
+#[test]
+fn without_a_sender_the_id_of_the_event_is_that_of_its_trace() {
+    let traced = Traced::start("");
+    for wrong in ["", "nonsense", &format!("00-{}-{SENDER}-01", "0".repeat(32))] {
+        let event = traced.create(wrong);
+        let (root, _) = traced.trace_of(&event);
+        assert_eq!(root.text("traceId"), event.replace('-', ""));
+        assert_eq!(root.text("parentSpanId"), "");
+    }
+    let not_recorded = traced.create(&format!("00-{TRACE}-{SENDER}-00"));
+    let last = traced.create("");
+    traced.trace_of(&last);
+    let spans = format!("{:?}", traced.spans());
+    assert!(!spans.contains(&not_recorded), "the sender does not record this trace");
+}
+
+#[test]
+fn the_spans_of_a_stopped_server_are_exported_and_contain_no_secret() {
+    let mut traced = Traced::start("");
+    let settings = json!({"url": traced.tracker.url()});
+    let traps = traced.host.connect("traps", "traps-on-demand", settings, json!({"key": KEY}));
+    traced.tracker.set_script(|_| Reply::new(200, "bad: k3y-of-the-tracker"));
+    let failed = traced.host.create(&traps, &failed_test());
+    failed.assert_problem(502, "connector-fault");
+    let event = failed.event();
+    assert!(traced.host.stop().success());
+    let (root, spans) = traced.trace_of(&event);
+    assert_eq!(root.0["status"]["code"], 2, "{root:?}");
+    let text = format!("{spans:?}");
+    assert!(text.contains("connector-fault"), "{text}");
+    assert!(!text.contains(KEY) && !text.contains(TOKEN), "{text}");
+    assert!(!text.contains(&traps.webhook_path), "{text}");
+}
+
+#[test]
+fn a_ratio_of_nothing_exports_only_what_senders_record() {
+    let traced = Traced::start("sample_ratio = 0.0");
+    let silent = traced.create("");
+    let recorded = traced.create(&format!("00-{TRACE}-{SENDER}-01"));
+    traced.trace_of(&recorded);
+    assert!(!format!("{:?}", traced.spans()).contains(&silent));
+}
+
+#[test]
+fn a_collector_that_is_down_delays_no_event_and_is_reported_once() {
+    let down = format!("[traces]\nendpoint = \"{}/v1/traces\"", unreachable_url());
+    let (mut host, connection) = Setup::new().config(&down).start_with("instant", json!({}));
+    let said = || host.output().matches("traces cannot be exported").count();
+    host.create(&connection, &failed_test()).assert_status(200);
+    wait_for("the report", 30, || (said() > 0).then_some(()));
+    for _ in 0..3 {
+        host.create(&connection, &failed_test()).assert_status(200);
+    }
+    assert!(host.stop().success());
+    assert_eq!(host.output().matches("traces cannot be exported").count(), 1, "{}", host.output());
+}
+
+#[test]
+fn a_header_whose_secret_cannot_be_read_stops_the_start() {
+    let mut host = Setup::new().start();
+    let config = "[traces]\nendpoint = \"http://127.0.0.1:9/v1/traces\"\n\
+                  headers = [\"authorization=env:JACKFIELD_SECRET_MISSING\"]";
+    std::fs::write(host.folder().join("jackfield.toml"), config).expect("a file");
+    let line = host.refuses_to_start();
+    assert!(line.contains("traces.headers") && line.contains("JACKFIELD_SECRET_MISSING"), "{line}");
+}
