@@ -22,8 +22,9 @@ use export::Exporter;
 
 pub use export::{TraceError, TraceSettings};
 
-/// The bits of an event's id that decide whether its trace is exported; they are random.
-const SAMPLE_BITS: u32 = 56;
+/// The last bits of an event's id decide whether its trace is exported: they are random, while those
+/// before them count the ids of a millisecond.
+const SAMPLE_BITS: u32 = 32;
 
 /// An event, and the trace that its sender named.
 pub(super) type Sent = (EventId, Option<TraceParent>);

@@ -36,8 +36,8 @@ impl Busy {
         });
         let lost = ScriptedServer::start(|_| Reply::reset());
         let guests = ["good", "instant", "spin", "deep-recursion", "calls", "no-search"];
-        let rate = "[webhook]\nrequests_per_s = 20\nrequests_burst = 20";
-        let setup = Setup::new().config("[limits]\ncpu_ms = 200").config(rate);
+        let setup = Setup::new().config("[limits]\ncpu_ms = 200");
+        let setup = setup.env("JACKFIELD_WEBHOOK_REQUESTS_BURST", "20");
         let host = setup.guests(guests).start();
         let qa = host.connect("qa", "good", json!({"url": tracker.url()}), json!({}));
         let chosen = unreachable_url();
