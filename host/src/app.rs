@@ -279,17 +279,9 @@ async fn services(
     let (sqlite, sealer) = open_store(&config, &*clock).await?;
     let key = sealer.derivation_key();
     let (store, accounts, audit) = shared_store(sqlite, &clock, admin_token, key, &config);
-    let plugins = Plugins::start(
-        Arc::clone(live),
-        engine,
-        Arc::clone(&sandbox),
-        Arc::clone(&clock),
-        background.clone(),
-    );
-    let plugins = Arc::new(plugins.await?);
+    let plugins = start_plugins(live, engine, &sandbox, &clock, background).await?;
     let traces = traces(&config)?;
-    let of_history = (Arc::clone(&store), Arc::clone(&metrics), traces.clone());
-    let history = history(of_history, &clock);
+    let history = history(&store, &metrics, traces.as_ref(), &clock);
     let tasks = TaskTracker::new();
     let oidc = oidc(&config, &egress, &sandbox, &clock, &tasks)?;
     let connections = Arc::new(Connections::new(connections::Dependencies {
@@ -333,6 +325,19 @@ async fn services(
         config: Arc::clone(live),
         tasks,
     })
+}
+
+/// Loads the connectors of the plugins folder, and begins to watch it.
+async fn start_plugins(
+    live: &Arc<LiveConfig>,
+    engine: Arc<Engine>,
+    sandbox: &Arc<Sandbox>,
+    clock: &Arc<dyn Clock>,
+    background: &CancellationToken,
+) -> anyhow::Result<Arc<Plugins>> {
+    let (live, background) = (Arc::clone(live), background.clone());
+    let (sandbox, clock) = (Arc::clone(sandbox), Arc::clone(clock));
+    Ok(Arc::new(Plugins::start(live, engine, sandbox, clock, background).await?))
 }
 
 /// Opens the database with the key that seals its secrets, and recovers what a crash interrupted.
@@ -414,10 +419,13 @@ fn own(config: &Config, addresses: OwnAddresses) -> OwnServer {
 
 /// Creates what records events.
 fn history(
-    (store, metrics, traces): (Arc<dyn Store>, Arc<Metrics>, Option<Arc<Traces>>),
+    store: &Arc<dyn Store>,
+    metrics: &Arc<Metrics>,
+    traces: Option<&Arc<Traces>>,
     clock: &Arc<dyn Clock>,
 ) -> Arc<History> {
-    Arc::new(History::new(store, metrics, traces, Arc::clone(clock)))
+    let (store, metrics) = (Arc::clone(store), Arc::clone(metrics));
+    Arc::new(History::new(store, metrics, traces.cloned(), Arc::clone(clock)))
 }
 
 /// Starts the export of traces, if it is configured.

@@ -105,6 +105,8 @@ pub(crate) fn token(host: &TestHost, of: &serde_json::Value) -> String {
     let created = host.admin().json("POST", "/tokens", of).expect(201);
     created["token"].as_str().expect("a token").to_owned()
 }
+/// The name of a metric, labels of a series, and its value.
+type Series<'t> = (&'t str, &'t [(&'t str, &'t str)], f64);
 
 fn read(host: &TestHost, token: &str) -> MetricsPage {
     let bearer = format!("Bearer {token}");
@@ -122,7 +124,7 @@ fn events_runs_and_requests_are_counted_by_connection() {
     let events = "jackfield_events_total";
     let requests = "jackfield_outbound_requests_total";
     let doubts = ("connection", "lost");
-    let counted: &[(&str, &[(&str, &str)], f64)] = &[
+    let counted: &[Series<'_>] = &[
         (events, &[qa, ("connector", "good"), ("outcome", "created")], 2.0),
         (events, &[qa, ("kind", "create-defect"), ("outcome", "repeated")], 1.0),
         (events, &[qa, ("kind", "kpis"), ("outcome", "counted")], 1.0),
