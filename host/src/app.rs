@@ -6,6 +6,7 @@
 mod background;
 mod backup;
 mod checker;
+mod clock;
 mod data;
 mod descriptors;
 mod invoker;
@@ -14,6 +15,8 @@ mod lock;
 mod platform;
 mod reload;
 mod sockets;
+mod store;
+mod transfer;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,7 +31,7 @@ use crate::config::{Config, ListenAddress, LiveConfig, PROXY_SECRET_HEADER};
 use crate::connections::{self, Connections};
 use crate::console;
 use crate::defects::{self, Defects, ProcessState};
-use crate::domain::{Clock, SystemClock};
+use crate::domain::Clock;
 use crate::egress::{Egress, OwnServer, Tape};
 use crate::history::History;
 use crate::http::{self, AppState, Services};
@@ -38,13 +41,14 @@ use crate::oidc::{self, Oidc};
 use crate::plugins::Plugins;
 use crate::replay::{self, Replays};
 use crate::runtime::{Engine, Sandbox};
-use crate::secret::{DerivationKey, Sealer, Secret};
-use crate::store::{AccountStore, AuditStore, SqlStore, SqliteStore, Store};
+use crate::secret::{DerivationKey, Secret};
+use crate::store::{AccountStore, AuditStore, SqlStore, Store};
 use crate::telemetry::{Metrics, TraceSettings, Traces};
 use crate::testmanager::{self, TestManager};
 use crate::transport::OwnAddresses;
 
 use background::Background;
+use clock::ServerClock;
 use reload::FrontLimits;
 use sockets::Listeners;
 
@@ -61,6 +65,8 @@ pub use platform::{
 
 pub use reload::Reloader;
 pub use sockets::{PassedSockets, tls_files};
+pub(crate) use store::postgres_settings;
+pub use transfer::transfer;
 
 /// How long the server waits after it stopped every guest: writes in progress end, outcomes are
 /// stored, answers are sent.
@@ -100,14 +106,14 @@ struct GuestRuntime {
     engine: Arc<Engine>,
     egress: Arc<Egress>,
     sandbox: Arc<Sandbox>,
-    clock: Arc<dyn Clock>,
+    clock: Arc<ServerClock>,
 }
 
 impl GuestRuntime {
     fn start(config: &Config, tape: Option<Tape>, own: OwnServer) -> anyhow::Result<Self> {
         let engine =
             Engine::start(config.compile_for).context("cannot start the WebAssembly engine")?;
-        let (engine, clock) = (Arc::new(engine), Arc::new(SystemClock) as Arc<dyn Clock>);
+        let (engine, clock) = (Arc::new(engine), Arc::new(ServerClock::default()));
         let (spool, spool_max) = (config.data_folder().spool(), config.spool_bytes_max);
         let egress = Egress::new(config.extra_ca_file.as_deref(), spool, spool_max, own)?;
         let egress = Arc::new(match tape {
@@ -118,7 +124,7 @@ impl GuestRuntime {
         let sandbox = Arc::new(Sandbox::new(
             Arc::clone(&engine),
             Arc::clone(&egress),
-            Arc::clone(&clock),
+            Arc::clone(&clock) as Arc<dyn Clock>,
             config.concurrent_runs_host,
             memory_bytes,
         ));
@@ -276,9 +282,9 @@ async fn services(
     let config = live.now();
     let metrics = Arc::<Metrics>::default();
     let GuestRuntime { engine, egress, sandbox, clock } = guest_runtime;
-    let (sqlite, sealer) = open_store(&config, &*clock).await?;
+    let (opened, sealer, clock) = store::open(&config, clock).await?;
     let key = sealer.derivation_key();
-    let (store, accounts, audit) = shared_store(sqlite, &clock, admin_token, key, &config);
+    let (store, accounts, audit) = shared_store(opened, &clock, admin_token, key, &config);
     let plugins = start_plugins(live, engine, &sandbox, &clock, background).await?;
     let traces = traces(&config)?;
     let history = history(&store, &metrics, traces.as_ref(), &clock);
@@ -338,15 +344,6 @@ async fn start_plugins(
     let (live, background) = (Arc::clone(live), background.clone());
     let (sandbox, clock) = (Arc::clone(sandbox), Arc::clone(clock));
     Ok(Arc::new(Plugins::start(live, engine, sandbox, clock, background).await?))
-}
-
-/// Opens the database with the key that seals its secrets, and recovers what a crash interrupted.
-async fn open_store(config: &Config, clock: &dyn Clock) -> anyhow::Result<(SqlStore, Sealer)> {
-    let folder = config.data_folder();
-    let sealer = keys::sealer(&folder).await?;
-    let sqlite = SqliteStore::open(&folder.database(), &sealer)?;
-    sqlite.recover(clock.now(), config.longest_run_ms()).await?;
-    Ok((sqlite, sealer))
 }
 
 /// Shares the store with the accounts, and with the audit log of what they change.

@@ -23,6 +23,7 @@ mod fixture;
 mod ids;
 mod invoke;
 mod key_value;
+mod migrate;
 mod ordered;
 mod output;
 mod secrets;
@@ -128,6 +129,8 @@ enum Command {
     Secrets(secrets::Command),
     /// Copy the data folder, also while its server runs
     Backup(backup::Backup),
+    /// Copy the database file into PostgreSQL
+    Migrate(migrate::Arguments),
     /// Put a backup into a data folder
     Restore(backup::Restore),
     /// Diagnose the installation and suggest fixes
@@ -188,6 +191,7 @@ fn run_command(arguments: Arguments, output: Output) -> anyhow::Result<ExitCode>
         Command::Audit(audit) => audit.run(&server, output)?,
         Command::Secrets(command) => command.run(&server, output)?,
         Command::Backup(backup) => backup.run(&server, output)?,
+        Command::Migrate(migrate) => migrate.run(output)?,
         Command::Restore(restore) => restore.run(&server, output)?,
         Command::Doctor(doctor) => return doctor.run(&server, output),
         Command::CompileComponent(compile) => return Ok(compile.run()),

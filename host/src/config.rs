@@ -41,6 +41,17 @@ pub struct Config {
     pub data: PathBuf,
     /// The folder from which connectors are loaded.
     pub plugins: PathBuf,
+    /// The PostgreSQL database of the store, without its password; absent: a SQLite file in the data
+    /// folder.
+    pub store: Option<url::Url>,
+    /// Where the password of the database is: `file:/path` or `env:NAME`.
+    pub store_password: Option<String>,
+    /// Maximum number of connections to the database.
+    pub store_connections_max: u32,
+    /// Maximum time of a statement of the database, seconds.
+    pub store_statement_s: u32,
+    /// Maximum time of an attempt to connect to the database, seconds.
+    pub store_connect_s: u32,
     /// The address at which Test Manager reaches the server, with an optional path prefix; absent:
     /// `http://{listen}`.
     pub public_url: Option<url::Url>,
@@ -184,6 +195,11 @@ impl Default for Config {
             listen: ListenAddress::Tcp(([127, 0, 0, 1], 8080).into()),
             data: PathBuf::from("data"),
             plugins: PathBuf::from("plugins"),
+            store: None,
+            store_password: None,
+            store_connections_max: 5,
+            store_statement_s: 10,
+            store_connect_s: 5,
             public_url: None,
             admin_listen: None,
             proxy_protocol: false,
@@ -244,6 +260,14 @@ impl Config {
         env: impl Iterator<Item = (String, String)>,
     ) -> Result<Self, ConfigError> {
         read::load(file, env)
+    }
+
+    /// Reads the address of a store, as the key `store` has it; `None`: a SQLite file.
+    ///
+    /// # Errors
+    /// It is not the address of a database, or it contains a password.
+    pub fn store_address(text: &str) -> Result<Option<url::Url>, String> {
+        values::store("store", &toml::Value::String(text.to_owned()))
     }
 
     /// Reports each variable `JACKFIELD_…` that is not a setting, with the nearest setting. Does

@@ -7,8 +7,10 @@
 
 mod accounts;
 mod error;
+mod postgres;
 mod sql;
 mod sqlite;
+mod transfer;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -30,6 +32,7 @@ pub use self::accounts::{
     AuditStore, SESSIONS_MAX,
 };
 pub use self::error::{DatabaseError, StoreError};
+pub use self::postgres::{DatabaseClock, PostgresFindings, PostgresSettings, PostgresStore};
 pub use self::sql::SqlStore;
 pub use self::sqlite::SqliteStore;
 

@@ -42,6 +42,12 @@ pub struct Copied {
 pub fn back_up(data: &Path, to: &Path, with_key: bool) -> anyhow::Result<Copied> {
     let (source, target) = (DataFolder::at(data), DataFolder::at(to));
     let database = source.database();
+    if !database.exists() && source.postgres().with_extension("starts").exists() {
+        bail!(
+            "the store of {} is in PostgreSQL: back it up with pg_dump, as docs/postgresql.md says",
+            data.display()
+        );
+    }
     if !database.exists() {
         bail!("{} does not exist: give the server's data folder with --data", database.display());
     }

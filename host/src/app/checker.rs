@@ -7,6 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::config::{Config, LiveConfig};
+use crate::domain::Clock;
 use crate::egress::{OwnServer, Tape};
 use crate::plugins::{CheckReport, CodeCache, PluginError, load_file};
 use crate::runtime::Connector;
@@ -69,7 +70,8 @@ impl Checker {
     ) -> Result<(Arc<Connector>, CheckReport), PluginError> {
         let GuestRuntime { engine, sandbox, clock, .. } = &self.guest_runtime;
         let config = Arc::clone(&self.config);
-        let parts = (config, Arc::clone(engine), Arc::clone(sandbox), Arc::clone(clock));
+        let parts =
+            (config, Arc::clone(engine), Arc::clone(sandbox), Arc::clone(clock) as Arc<dyn Clock>);
         load_file(file, &self.cache, parts).await
     }
 }

@@ -14,8 +14,8 @@ use tokio_util::sync::CancellationToken;
 use crate::config::Config;
 use crate::connections::{Unstored, activate};
 use crate::domain::{
-    Call, ConnectorFault, FailedTest, Grants, Journal, Limits, Marker, Refusal, RunReport,
-    WriteRecord, confirmed_or_nothing_sent,
+    Call, Clock as _, ConnectorFault, FailedTest, Grants, Journal, Limits, Marker, Refusal,
+    RunReport, WriteRecord, confirmed_or_nothing_sent,
 };
 use crate::egress::{ActiveConnection, Recorder, Replay, Tape, TapeError};
 use crate::manifest::missing_grants;

@@ -2,6 +2,7 @@
 
 mod platform;
 mod server;
+mod store;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -128,6 +129,7 @@ impl Arguments {
             wasmtime(),
         ];
         findings.extend(certificate(&config));
+        findings.extend(store::findings(&config));
         findings.extend(running.as_ref().and_then(server::needs_restart));
         if config.data.exists() {
             findings.push(platform::access(&config.data_folder()));

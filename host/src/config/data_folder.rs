@@ -31,6 +31,12 @@ impl DataFolder {
         self.0.join("jackfield.db")
     }
 
+    /// Returns the path of the files that belong to a PostgreSQL database; their endings differ.
+    #[must_use]
+    pub fn postgres(&self) -> PathBuf {
+        self.0.join("postgres")
+    }
+
     /// Returns the path that a database gets when a backup replaces it at this time, milliseconds.
     #[must_use]
     pub fn replaced_database(&self, at: i64) -> PathBuf {

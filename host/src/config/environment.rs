@@ -104,7 +104,7 @@ mod tests {
             ("JACKFIELD_IN_DOUBT_S", "JACKFIELD_CREATE_IN_DOUBT_S"),
             ("JACKFIELD_WEBHOOK_PATHS", "JACKFIELD_WEBHOOK_KPI_PATHS"),
             ("JACKFIELD_ADMINTOKEN", "JACKFIELD_ADMIN_TOKEN"),
-            ("JACKFIELD_STORE", "JACKFIELD_"),
+            ("JACKFIELD_STORAGE", "JACKFIELD_STORE"),
             ("JACKFIELD_PORT", "JACKFIELD_"),
         ] {
             let report = reports(&[(name, "7"), ("PATH", "/")]).concat();

@@ -14,15 +14,20 @@ use crate::domain::{ConnectorName, Limits, is_printable, nearest};
 use super::environment::{TableAndKey, key_of};
 use super::values::{
     KeyError, address, compile_for, defect_id, header, hosts, networks, number, path, paths,
-    prefixes, public_url, reference, roots, switch, texts,
+    prefixes, public_url, reference, roots, store, switch, texts,
 };
 use super::{Config, ConfigError, ListenAddress, PROXY_SECRET_HEADER, oidc, traces};
 
 /// The top-level keys that have a value or a list.
-pub(super) const KEYS: [&str; 32] = [
+pub(super) const KEYS: [&str; 37] = [
     "listen",
     "data",
     "plugins",
+    "store",
+    "store_password",
+    "store_connections_max",
+    "store_statement_s",
+    "store_connect_s",
     "public_url",
     "admin_listen",
     "proxy_protocol",
@@ -97,6 +102,9 @@ const LEASE_MS_RANGE: RangeInclusive<u64> = 1_000..=600_000;
 const IN_DOUBT_S_RANGE: RangeInclusive<u64> = 1..=604_800;
 /// Up to ten minutes. Service managers often kill a process that has not ended after 90 seconds.
 const DRAIN_MS_RANGE: RangeInclusive<u64> = 0..=600_000;
+/// One connection writes; PostgreSQL allows 100 of all its clients by default.
+const STORE_CONNECTIONS_RANGE: RangeInclusive<u64> = 2..=64;
+const STORE_S_RANGE: RangeInclusive<u64> = 1..=60;
 const FRESH_MS_RANGE: RangeInclusive<u64> = 0..=3_600_000;
 
 pub(super) fn load(
@@ -199,6 +207,13 @@ impl Config {
             "listen" => self.listen = address(key, value)?,
             "data" => self.data = path(key, value)?,
             "plugins" => self.plugins = path(key, value)?,
+            "store" => self.store = store(key, value)?,
+            "store_password" => self.store_password = Some(reference(key, value)?),
+            "store_connections_max" => {
+                self.store_connections_max = number(key, value, STORE_CONNECTIONS_RANGE)?;
+            }
+            "store_statement_s" => self.store_statement_s = number(key, value, STORE_S_RANGE)?,
+            "store_connect_s" => self.store_connect_s = number(key, value, STORE_S_RANGE)?,
             "public_url" => self.public_url = Some(public_url(value)?),
             "admin_listen" => self.admin_listen = Some(address(key, value)?),
             "proxy_protocol" => self.proxy_protocol = switch(key, value)?,

@@ -94,6 +94,28 @@ pub(super) fn reference(key: &str, value: &Value) -> Result<String, KeyError> {
     Err(format!("`{key}` must be file:/path or env:NAME, so that this file contains no secret"))
 }
 
+/// The address of a PostgreSQL database; "sqlite" is the file in the data folder. Never shows the
+/// value, which may contain a password.
+pub(super) fn store(key: &str, value: &Value) -> Result<Option<url::Url>, KeyError> {
+    let text = text(key, value)?;
+    if text == "sqlite" {
+        return Ok(None);
+    }
+    let is_valid = |url: &url::Url| {
+        matches!(url.scheme(), "postgres" | "postgresql") && url.fragment().is_none()
+    };
+    let url = text.parse::<url::Url>().ok().filter(is_valid).ok_or_else(|| {
+        format!("`{key}` must be \"sqlite\" or an address like postgres://user@host/database")
+    })?;
+    let mut parameters = url.query_pairs();
+    if url.password().is_some() || parameters.any(|(name, _)| name == "password") {
+        return Err(format!(
+            "`{key}` must not contain the password: set `store_password` to file:/path or env:NAME"
+        ));
+    }
+    Ok(Some(url))
+}
+
 pub(super) fn roots(key: &str, value: &Value) -> Result<Vec<PathBuf>, KeyError> {
     let roots: Vec<PathBuf> = texts(key, value)?.into_iter().map(PathBuf::from).collect();
     match roots.iter().find(|root| !root.is_absolute()) {

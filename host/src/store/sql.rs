@@ -69,22 +69,40 @@ use crate::secret::TokenHash;
 pub struct SqlStore {
     writer: Writer,
     readers: Readers,
-    cache: DefectCache,
+    /// Absent if other servers change the database too.
+    cache: Option<DefectCache>,
     starts: StartCounter,
     /// Since when failed tests without a row count as in doubt. Set by `recover`.
     restored_at: OnceLock<Option<Timestamp>>,
 }
 
 impl SqlStore {
-    /// Starts the threads of a store: one writes, and one reads for each of these connections.
+    /// Starts the threads of a store that no other process uses: one writes, and one reads for each of
+    /// these connections.
     pub(super) fn start(
         write: Box<dyn WriteLink>,
         read: Vec<Box<dyn ReadLink>>,
         starts: StartCounter,
     ) -> Result<Self, StoreError> {
+        let store = Self::start_shared(write, read, starts)?;
+        Ok(Self { cache: Some(DefectCache::default()), ..store })
+    }
+
+    /// The same for a database that several servers use.
+    pub(super) fn start_shared(
+        write: Box<dyn WriteLink>,
+        read: Vec<Box<dyn ReadLink>>,
+        starts: StartCounter,
+    ) -> Result<Self, StoreError> {
         let readers = Readers::start(read)?;
-        let (writer, cache) = (Writer::start(write)?, DefectCache::default());
-        Ok(Self { writer, readers, cache, starts, restored_at: OnceLock::new() })
+        let writer = Writer::start(write)?;
+        Ok(Self { writer, readers, cache: None, starts, restored_at: OnceLock::new() })
+    }
+
+    fn forget_defects(&self) {
+        if let Some(cache) = &self.cache {
+            cache.clear();
+        }
     }
 
     /// Returns the number of commits since the start.
@@ -97,11 +115,14 @@ impl SqlStore {
 #[async_trait]
 impl Store for SqlStore {
     async fn recover(&self, now: Timestamp, run_ms: u64) -> Result<(), StoreError> {
-        let counted = self.starts.read()?;
+        let (counted, shared) = (self.starts.read()?, self.cache.is_none());
         let (starts, restored_at) = self
             .writer
             .run(Durable, move |db| {
-                doubts::recover(db, now, run_ms)?;
+                match shared {
+                    true => doubts::recover_ended(db, now, run_ms),
+                    false => doubts::recover(db, now, run_ms),
+                }?;
                 starts::count(db, counted, now)
             })
             .await?;
@@ -154,7 +175,7 @@ impl Store for SqlStore {
 
     async fn delete_connection(&self, id: ConnectionId, force: bool) -> Result<(), StoreError> {
         let deleted = self.writer.run(Durable, move |db| connections::delete(db, id, force)).await;
-        self.cache.clear();
+        self.forget_defects();
         deleted
     }
 
@@ -180,7 +201,7 @@ impl Store for SqlStore {
         connection: ConnectionId,
         test: &FailedTest,
     ) -> Option<(DefectId, Defect)> {
-        self.cache.get(connection, test)
+        self.cache.as_ref()?.get(connection, test)
     }
 
     async fn created_defect(
@@ -193,8 +214,14 @@ impl Store for SqlStore {
     }
 
     async fn claim(&self, claim: Claim<'_>) -> Result<Claimed, StoreError> {
+        // Most repeats of a shared store are answered by a read, which needs no lock.
+        if self.cache.is_none()
+            && let Some((id, defect)) = self.created_defect(claim.connection, claim.test).await?
+        {
+            return Ok(Claimed::Created { id, defect });
+        }
         // The epoch is read before the file: a change during the read then prevents the insert.
-        let epoch = self.cache.epoch();
+        let epoch = self.cache.as_ref().map(DefectCache::epoch);
         let (claimed_test, id) = (claim.test, claim.connection);
         let (test, restored_at) = (claim.test.clone(), self.restored_at());
         let Claim { connection, event, now, lease_until, run_ms, waited_for, .. } = claim;
@@ -208,8 +235,10 @@ impl Store for SqlStore {
                 claims::claim(db, claim, restored_at)
             })
             .await?;
-        if let Claimed::Created { id: defect_id, defect } = &claimed {
-            self.cache.insert(epoch, id, claimed_test, &(*defect_id, defect.clone()));
+        if let Claimed::Created { id: defect_id, defect } = &claimed
+            && let Some((cache, epoch)) = self.cache.as_ref().zip(epoch)
+        {
+            cache.insert(epoch, id, claimed_test, &(*defect_id, defect.clone()));
         }
         Ok(claimed)
     }
@@ -395,7 +424,7 @@ impl Store for SqlStore {
                 defect_records::get(db, id)?.ok_or(StoreError::NotFound("defect"))
             })
             .await;
-        self.cache.clear();
+        self.forget_defects();
         decided
     }
 

@@ -12,9 +12,12 @@ mod wal;
 use std::path::Path;
 
 use super::sql::SqlStore;
+use super::sql::database::Database;
+use super::sql::meta;
 use super::sql::readers::ReadLink;
 use super::sql::reseal;
 use super::sql::starts::StartCounter;
+use super::transfer::MOVED_TO;
 use super::{StoreError, TableRows};
 use crate::domain::AuditEntry;
 use crate::secret::Sealer;
@@ -61,6 +64,21 @@ impl SqliteStore {
         connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
         connection.close().map_err(|(_, error)| error)?;
         Ok(count)
+    }
+
+    /// Runs a copy of a file that no server uses, and marks the file as moved to a place afterwards.
+    pub(super) fn move_rows<T>(
+        path: &Path,
+        sealer: &Sealer,
+        place: &str,
+        copy: impl FnOnce(&dyn Database) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let connection = file::open(path, sealer)?;
+        connection.pragma_update(None, "synchronous", "FULL")?;
+        let copied = copy(&connection)?;
+        meta::write(&connection, MOVED_TO, place.as_bytes().to_owned())?;
+        connection.close().map_err(|(_, error)| error)?;
+        Ok(copied)
     }
 
     /// Whether the secrets of a file were sealed with this key.

@@ -51,7 +51,7 @@ const CRATES: [(&[&str], &[&str]); 14] = [
     (&["jsonwebtoken"], &["oidc"]),
     (&["axum"], &["console", "http", "demo", "simulator"]),
     (&["wasmtime", "wasmtime_wasi", "wasmtime_wasi_http", "wasmparser"], &["runtime"]),
-    (&["rusqlite"], &["store"]),
+    (&["rusqlite", "sqlx"], &["store"]),
     (&["hyper", "hyper_util"], &["egress", "transport"]),
     (&["rustls", "tokio_rustls"], &["transport"]),
     (&["minijinja", "pulldown_cmark"], &["report"]),

@@ -58,12 +58,16 @@ impl From<Failure> for StoreError {
 
 impl dyn Database + '_ {
     /// Runs a statement that returns no row; returns how many rows it changed.
-    pub(super) fn change(&self, sql: &str, params: &[Value<'_>]) -> Result<usize, Failure> {
+    pub(in crate::store) fn change(
+        &self,
+        sql: &str,
+        params: &[Value<'_>],
+    ) -> Result<usize, Failure> {
         self.execute(sql, params)
     }
 
     /// Returns the first row of a query, if there is one.
-    pub(super) fn one<T: FromRow>(
+    pub(in crate::store) fn one<T: FromRow>(
         &self,
         sql: &str,
         params: &[Value<'_>],
@@ -77,7 +81,11 @@ impl dyn Database + '_ {
     }
 
     /// Returns the first row of a query that always has one.
-    pub(super) fn only<T: FromRow>(&self, sql: &str, params: &[Value<'_>]) -> Result<T, Failure> {
+    pub(in crate::store) fn only<T: FromRow>(
+        &self,
+        sql: &str,
+        params: &[Value<'_>],
+    ) -> Result<T, Failure> {
         self.one(sql, params)?.ok_or_else(|| Failure {
             violates: false,
             error: DatabaseError::new("the database failed", "a query returned no row", None),
@@ -85,7 +93,7 @@ impl dyn Database + '_ {
     }
 
     /// Returns all rows of a query.
-    pub(super) fn all<T: FromRow>(
+    pub(in crate::store) fn all<T: FromRow>(
         &self,
         sql: &str,
         params: &[Value<'_>],
@@ -100,7 +108,7 @@ impl dyn Database + '_ {
 }
 
 /// A value that is read from the columns of a row.
-pub(super) trait FromRow: Sized {
+pub(in crate::store) trait FromRow: Sized {
     fn from_row(row: &dyn Columns) -> Result<Self, Failure>;
 }
 

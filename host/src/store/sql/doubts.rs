@@ -111,13 +111,7 @@ pub(super) fn recover(db: &dyn Database, now: Timestamp, run_ms: u64) -> Result<
         "UPDATE defects SET lease_until = NULL, fence = fence + 1 WHERE lease_until IS NOT NULL",
         params![],
     )?;
-    db.change(
-        "UPDATE events SET outcome = 'interrupted', detail = ?1, defect_id = COALESCE(defect_id, (
-             SELECT id FROM defects
-             WHERE event_id = events.id AND state <> 'created' AND state <> 'failed' LIMIT 1))
-         WHERE outcome = 'running'",
-        params![INTERRUPTED],
-    )?;
+    interrupt_events(db, i64::MAX)?;
     doubt_lost_runs(db, now, run_ms, "[]")?;
     db.change(
         "UPDATE defects SET wait_from = MAX(?1, MIN(COALESCE(wait_from, ?1), ?1 + ?2)),
@@ -128,6 +122,33 @@ pub(super) fn recover(db: &dyn Database, now: Timestamp, run_ms: u64) -> Result<
         params![now.as_millisecond(), to_i64(run_ms), SEARCH_WAIT_MS],
     )?;
     follow_ups::restart_waits(db, now, run_ms)
+}
+
+/// Voids the leases that have ended, and puts their rows in `sent` in doubt. Other servers use the
+/// database, so the other leases stay, and so do the waits.
+pub(super) fn recover_ended(
+    db: &dyn Database,
+    now: Timestamp,
+    run_ms: u64,
+) -> Result<(), StoreError> {
+    doubt_lost_runs(db, now, run_ms, "[]")?;
+    db.change(
+        "UPDATE defects SET lease_until = NULL, fence = fence + 1 WHERE lease_until <= ?1",
+        params![now.as_millisecond()],
+    )?;
+    interrupt_events(db, now.as_millisecond().saturating_sub(to_i64(run_ms)))
+}
+
+/// Ends the events that a server that is dead began before this time.
+fn interrupt_events(db: &dyn Database, before: i64) -> Result<(), StoreError> {
+    db.change(
+        "UPDATE events SET outcome = 'interrupted', detail = ?1, defect_id = COALESCE(defect_id, (
+             SELECT id FROM defects
+             WHERE event_id = events.id AND state <> 'created' AND state <> 'failed' LIMIT 1))
+         WHERE outcome = 'running' AND received_at <= ?2",
+        params![INTERRUPTED, before],
+    )?;
+    Ok(())
 }
 
 /// Begins all waits again, because the clock has stepped. The write of a row in `sent` may last

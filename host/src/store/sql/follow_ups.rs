@@ -110,7 +110,8 @@ pub(super) fn claim(
         params![id.0, to_i64(run_ms)],
     )?;
     let mut steps: Vec<Step> = db.all(
-        "SELECT * FROM follow_ups WHERE defect_id = ? AND next_at <= ?",
+        "SELECT * FROM follow_ups WHERE defect_id = ? AND next_at <= ?
+         ORDER BY step, name",
         params![id.0, now_ms],
     )?;
     let order = |step: &Step| FollowUpStep::ALL.iter().position(|it| it.as_str() == step.step);

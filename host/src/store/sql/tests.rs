@@ -1,6 +1,7 @@
 //! Tests of the rules, on each engine. Each test has its own database and passes every instant
 //! itself.
 
+mod on_postgres;
 mod on_sqlite;
 
 use std::path::Path;

@@ -27,6 +27,7 @@ pub(super) fn copy(database: &Path, copy: &Path) -> Result<Vec<TableRows>, Store
     let mut options = OpenOptions::new();
     options.write(true).create_new(true).mode(0o600).open(copy).map_err(not_written)?;
     let source = file::connect_for_reading(database)?;
+    file::refuse_moved(database, &source)?;
     let name = copy.to_string_lossy();
     source.execute("VACUUM INTO ?", [name.as_ref()]).map_err(|error| cannot_open(copy, error))?;
     File::open(copy).and_then(|file| file.sync_all()).map_err(not_written)?;

@@ -15,6 +15,7 @@ use super::errors::cannot_open;
 use super::wal;
 use crate::secret::{Sealed, Sealer, Secret};
 use crate::store::sql::meta::KEY_CHECK;
+use crate::store::transfer::MOVED_TO;
 use crate::store::{DatabaseError, StoreError};
 
 /// The changes of the schema, in order. A released change is never edited.
@@ -92,6 +93,7 @@ fn prepare(path: &Path, connection: &mut Connection, sealer: &Sealer) -> Result<
     let failed = |error| cannot_open(path, error);
     let transaction = connection.transaction().map_err(failed)?;
     migrate(path, &transaction)?;
+    refuse_moved(path, &transaction)?;
     check_key(path, &transaction, sealer)?;
     check_pages(path, &transaction)?;
     transaction.commit().map_err(failed)
@@ -126,6 +128,19 @@ fn schema_version(db: &Connection) -> rusqlite::Result<usize> {
     let version = only(db, "SELECT COALESCE(MAX(version), 0) FROM _sqlx_migrations", [])?;
     db.execute_batch("DROP TABLE _sqlx_migrations")?;
     Ok(version)
+}
+
+/// Refuses a file whose rows were copied into another database: servers change them there.
+pub(super) fn refuse_moved(path: &Path, db: &Connection) -> Result<(), StoreError> {
+    let place = only::<Vec<u8>>(db, "SELECT value FROM meta WHERE name = ?", [MOVED_TO]);
+    let Some(place) = place.optional().map_err(|error| cannot_open(path, error))? else {
+        return Ok(());
+    };
+    Err(StoreError::Unusable(format!(
+        "the database {} was moved to {}: set `store` to it, or restore a backup that is older",
+        path.display(),
+        String::from_utf8_lossy(&place)
+    )))
 }
 
 /// Seals a text at the first start; at every later start, checks that the key opens it.

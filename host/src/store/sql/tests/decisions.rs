@@ -52,8 +52,9 @@ async fn people_resolve_a_defect_in_doubt_and_release_a_resolved_one() {
     assert!(matches!(again, Err(StoreError::Fenced)), "once for each retry");
     mark(&store, &retried, 5).await.unwrap();
     store.store_outcome(&retried, &left(WriteClass::Open, 6), &[], event(), at(6)).await.unwrap();
-    assert_eq!(doubt(&claim(&store, id, 6).await).decided, None);
-    store.recover(at(6), RUN_MS).await.unwrap();
+    let searching = claim(&store, id, 6).await;
+    assert_eq!(doubt(&searching).decided, None);
+    store.give_back(&lease(&searching)).await.unwrap();
     store.decide(row, &Decision::Adopt(defect("7")), &[], "bob", at(7), RUN_MS).await.unwrap();
     assert!(matches!(claim(&store, id, 8).await, Claimed::Created { .. }));
     let released = store.decide(row, &Decision::Release, &[], "bob", at(9), RUN_MS).await.unwrap();

@@ -173,13 +173,14 @@ async fn a_write_without_a_stored_outcome_is_open_after_a_crash() {
     mark_step(&store, &lease, &step, 6).await;
     store.close().await;
     let store = open(&folder).await;
-    store.recover(at(7), RUN_MS).await.unwrap();
+    let start = LEASE_MS + 7;
+    store.recover(at(start), RUN_MS).await.unwrap();
     let late = FollowUpEnd::Done;
     assert!(matches!(
-        store.end_follow_up(&lease, &step, late, at(8)).await,
+        store.end_follow_up(&lease, &step, late, at(start + 1)).await,
         Err(StoreError::Fenced)
     ));
-    let (_, step) = claim_steps(&store, row, 15_007).await.unwrap();
+    let (_, step) = claim_steps(&store, row, start + 15_000).await.unwrap();
     let doubt = step.doubt.expect("a write left");
     assert_eq!(doubt.class, WriteClass::Open);
     assert!(doubt.wait_from >= at(6 + i64::try_from(RUN_MS).unwrap()), "{doubt:?}");

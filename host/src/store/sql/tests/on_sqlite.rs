@@ -26,6 +26,8 @@ use tempfile::TempDir;
 use super::*;
 use crate::store::SqliteStore;
 
+const REMEMBERS: bool = true;
+
 async fn open(folder: &TempDir) -> SqlStore {
     let path = folder.path();
     SqliteStore::open(&path.join("jackfield.db"), &sealer(path)).unwrap()

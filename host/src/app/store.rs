@@ -1,0 +1,46 @@
+//! Opens the store that the configuration names: a SQLite file in the data folder, or PostgreSQL.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::clock::ServerClock;
+use super::{keys, secret_of};
+use crate::config::Config;
+use crate::domain::Clock;
+use crate::secret::{Sealer, Secret};
+use crate::store::{PostgresSettings, PostgresStore, SqlStore, SqliteStore, Store as _};
+
+/// Opens the database with the key that seals its secrets, and recovers what a crash interrupted. The
+/// clock then follows that of a database which servers share.
+pub(super) async fn open(
+    config: &Config,
+    clock: Arc<ServerClock>,
+) -> anyhow::Result<(SqlStore, Sealer, Arc<dyn Clock>)> {
+    let folder = config.data_folder();
+    let sealer = keys::sealer(&folder).await?;
+    let store = match postgres_settings(config)? {
+        None => SqliteStore::open(&folder.database(), &sealer)?,
+        Some(settings) => {
+            let starts = folder.postgres();
+            let opened = PostgresStore::open(settings, sealer.clone(), &starts);
+            let (store, of_database) = opened.await?;
+            clock.follow(of_database);
+            store
+        }
+    };
+    store.recover(clock.now(), config.longest_run_ms()).await?;
+    Ok((store, sealer, clock))
+}
+
+/// How to reach the database; `None`: the store is a file.
+pub(crate) fn postgres_settings(config: &Config) -> anyhow::Result<Option<PostgresSettings>> {
+    let Some(url) = config.store.clone() else { return Ok(None) };
+    let password = secret_of(config, config.store_password.as_ref(), "store_password")?;
+    Ok(Some(PostgresSettings {
+        url,
+        password: password.map(Secret::trimmed),
+        connections_max: config.store_connections_max,
+        statement: Duration::from_secs(config.store_statement_s.into()),
+        connect: Duration::from_secs(config.store_connect_s.into()),
+    }))
+}

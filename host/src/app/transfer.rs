@@ -1,0 +1,28 @@
+//! Copies the database of a data folder into PostgreSQL.
+
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::bail;
+
+use super::keys;
+use super::lock::DataLock;
+use crate::config::DataFolder;
+use crate::store::{PostgresSettings, PostgresStore, TableRows};
+
+/// Copies all rows of the database in a data folder, and marks it, so that no server uses it any more.
+/// Returns the number of rows of each table.
+///
+/// # Errors
+/// A server runs, a key is missing or wrong, the target has rows, or one of the databases failed. The
+/// file stays usable then; the command can be repeated.
+pub async fn transfer(data: &Path, to: PostgresSettings) -> anyhow::Result<Vec<TableRows>> {
+    let folder = DataFolder::at(data);
+    let database = folder.database();
+    if !database.exists() {
+        bail!("{} does not exist: name the server's database", database.display());
+    }
+    let _lock = DataLock::acquire(&folder, Duration::ZERO).await?;
+    let sealer = keys::sealer(&folder).await?;
+    Ok(PostgresStore::copy_from(database, to, sealer).await?)
+}

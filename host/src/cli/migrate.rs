@@ -1,0 +1,74 @@
+//! `jackfield migrate`: copies the database file into PostgreSQL.
+//!
+//! Works on the file itself, so it needs its user and no token. Never prints a password.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, bail};
+use clap::Args;
+use serde::Serialize;
+
+use crate::app::{postgres_settings, transfer};
+use crate::config::Config;
+use crate::store::TableRows;
+
+use super::output::Output;
+use super::serve::{self, read_config};
+
+/// How a file is named.
+const SQLITE: &str = "sqlite:";
+
+#[derive(Args)]
+#[command(after_help = "\
+Stop the server first, and create an empty database. The command can be repeated if it was
+interrupted. Afterwards no server uses the file any more: set `store` to the database.
+
+Examples:
+  jackfield migrate --from sqlite:/var/lib/jackfield/jackfield.db \\
+      --to postgres://jackfield@db.example.com/jackfield --password file:/etc/jackfield/secrets/db")]
+pub(super) struct Arguments {
+    /// The database file, `sqlite:` and its path
+    #[arg(long, value_name = "FILE")]
+    from: String,
+    /// The address of the database, without its password
+    #[arg(long, value_name = "ADDRESS")]
+    to: String,
+    /// The password of the database, file:/path or env:NAME [default: `store_password` of the configuration]
+    #[arg(long, value_name = "WHERE")]
+    password: Option<String>,
+    /// The configuration file [default: jackfield.toml, if it exists]
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+#[derive(Serialize)]
+struct Report {
+    tables: Vec<TableRows>,
+}
+
+impl Arguments {
+    pub(super) fn run(self, output: Output) -> anyhow::Result<()> {
+        let file = self.from.strip_prefix(SQLITE).map(Path::new);
+        let file =
+            file.with_context(|| format!("--from must be {SQLITE} and the path of a file"))?;
+        if file.file_name().is_none_or(|name| name != "jackfield.db") {
+            bail!("--from must name the file jackfield.db in the server's data folder");
+        }
+        let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
+        let (config, _) = read_config(self.config.as_deref())?;
+        let store = Config::store_address(&self.to)
+            .map_err(|why| anyhow::anyhow!(why.replace("`store`", "--to")))?;
+        let store_password = self.password.or(config.store_password.clone());
+        let config = Config { store, store_password, ..config };
+        let to = postgres_settings(&config)?.context("--to must be the address of a database")?;
+        let copying = transfer(folder.unwrap_or(Path::new(".")), to);
+        let tables = serve::runtime()?.block_on(copying)?;
+        let rows: Vec<_> = tables.iter().map(|it| format!("{} {}", it.table, it.rows)).collect();
+        let sentence = format!(
+            "Copied and counted: {}. The file is not used any more: set `store` to the database.",
+            rows.join(", ")
+        );
+        output.print_result(&sentence, &Report { tables });
+        Ok(())
+    }
+}

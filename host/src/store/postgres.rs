@@ -1,0 +1,153 @@
+//! The store in a PostgreSQL database, which several servers may share. The rules are in
+//! [`sql`](super::sql).
+//!
+//! Never shows the password: addresses are named without it.
+
+mod clock;
+mod database;
+mod dialect;
+mod errors;
+mod inspect;
+mod links;
+mod schema;
+mod session;
+
+use std::path::{Path, PathBuf};
+use std::str::FromStr as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sqlx::ConnectOptions as _;
+use sqlx::postgres::PgConnectOptions;
+use url::Url;
+
+pub use self::clock::DatabaseClock;
+pub use self::inspect::PostgresFindings;
+
+use self::session::{Address, Session};
+use super::sql::SqlStore;
+use super::sql::readers::ReadLink;
+use super::sql::starts::StartCounter;
+use super::{DatabaseError, SqliteStore, StoreError, TableRows, transfer};
+use crate::secret::{Sealer, Secret};
+
+/// Maximum time of a statement that copies rows.
+const COPY: Duration = Duration::from_secs(3_600);
+
+/// How to reach a database, and how long to wait for it.
+#[derive(Debug, Clone)]
+pub struct PostgresSettings {
+    /// The address, `postgres://user@host/database`.
+    pub url: Url,
+    /// The password, if the server asks for one.
+    pub password: Option<Secret>,
+    /// Maximum number of connections of this server.
+    pub connections_max: u32,
+    /// Maximum time of a statement.
+    pub statement: Duration,
+    /// Maximum time of an attempt to connect.
+    pub connect: Duration,
+}
+
+/// The store in a PostgreSQL database.
+pub struct PostgresStore;
+
+impl PostgresStore {
+    /// Connects, brings the schema up to date, and checks the key. `starts` is a file of this server
+    /// that shows whether the database fell behind. The clock is that of the database.
+    ///
+    /// # Errors
+    /// The database cannot be used; the error says why, and what to do.
+    pub async fn open(
+        settings: PostgresSettings,
+        sealer: Sealer,
+        starts: &Path,
+    ) -> Result<(SqlStore, Arc<DatabaseClock>), StoreError> {
+        let starts = StartCounter::beside(starts);
+        let opened = tokio::task::spawn_blocking(move || open(&settings, &sealer, starts)).await;
+        opened.map_err(|error| DatabaseError::new("the store cannot start", error, None))?
+    }
+
+    /// Says what is known of a database, and changes nothing.
+    ///
+    /// # Errors
+    /// It cannot be reached, or refuses the user.
+    pub async fn inspect(settings: PostgresSettings) -> Result<PostgresFindings, StoreError> {
+        let asked = tokio::task::spawn_blocking(move || {
+            let address = address(&settings)?;
+            let session = |address| Session::new(address, Arc::default());
+            let (first, second) = (session(address.clone())?, session(address)?);
+            Ok(inspect::inspect(&first, &second)?)
+        });
+        asked.await.map_err(|error| DatabaseError::new("the database failed", error, None))?
+    }
+
+    /// Copies the rows of a SQLite file that no server uses into an empty database, and marks the
+    /// file. Returns the number of rows of each table.
+    ///
+    /// # Errors
+    /// One of the databases cannot be used, or the target has rows. The file stays usable then.
+    pub async fn copy_from(
+        database: PathBuf,
+        to: PostgresSettings,
+        sealer: Sealer,
+    ) -> Result<Vec<TableRows>, StoreError> {
+        let copied = tokio::task::spawn_blocking(move || copy_from(&database, &to, &sealer)).await;
+        copied.map_err(|error| DatabaseError::new("the copy failed", error, None))?
+    }
+}
+
+fn copy_from(
+    database: &Path,
+    settings: &PostgresSettings,
+    sealer: &Sealer,
+) -> Result<Vec<TableRows>, StoreError> {
+    let settings = PostgresSettings { statement: COPY, ..settings.clone() };
+    let address = address(&settings)?;
+    let place = Arc::clone(&address.place);
+    let to = Session::new(address, Arc::default())?;
+    to.connect()?;
+    schema::prepare(&to, sealer)?;
+    SqliteStore::move_rows(database, sealer, &place, |from| {
+        schema::in_transaction(&to, || transfer::copy(from, &to))
+    })
+}
+
+fn open(
+    settings: &PostgresSettings,
+    sealer: &Sealer,
+    starts: StartCounter,
+) -> Result<(SqlStore, Arc<DatabaseClock>), StoreError> {
+    let address = address(settings)?;
+    let clock = Arc::new(DatabaseClock::default());
+    let writer = Session::new(address.clone(), Arc::clone(&clock))?;
+    writer.connect()?;
+    schema::prepare(&writer, sealer)?;
+    let mut readers: Vec<Box<dyn ReadLink>> = Vec::new();
+    for _ in 1..settings.connections_max.max(2) {
+        let reader = Session::new(address.clone(), Arc::clone(&clock))?;
+        readers.push(Box::new(links::Reading(reader)));
+    }
+    let store = SqlStore::start_shared(Box::new(links::Writing(writer)), readers, starts)?;
+    Ok((store, clock))
+}
+
+fn address(settings: &PostgresSettings) -> Result<Address, StoreError> {
+    let mut place = settings.url.clone();
+    let _ = place.set_password(None);
+    place.set_query(None);
+    let options = PgConnectOptions::from_str(settings.url.as_str());
+    let options = options.map_err(|error| {
+        let failure = format!("`store` = {place} is not an address of PostgreSQL");
+        DatabaseError::new(failure, error.to_string(), None)
+    })?;
+    let is_named = settings.url.query_pairs().any(|(name, _)| name == "application_name");
+    let options = if is_named { options } else { options.application_name("jackfield") };
+    let options = options.extra_float_digits(None).disable_statement_logging();
+    let options = match &settings.password {
+        Some(password) => options.password(password.reveal()),
+        None => options,
+    };
+    let (connect, statement) = (settings.connect, settings.statement);
+    Ok(Address { options, place: place.as_str().into(), connect, statement })
+}

@@ -1,0 +1,61 @@
+//! The clock of the database, which decides about leases when several servers share it.
+//!
+//! Counts with this machine's monotonic time since the last measurement, so that a step of this
+//! machine's wall clock changes nothing.
+
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use sqlx::Error;
+use sqlx::postgres::PgConnection;
+
+use crate::domain::{Clock, SystemClock, milliseconds};
+
+/// How long a measurement is used.
+const MEASURE_MS: u64 = 60_000;
+
+/// The clock of the database.
+#[derive(Debug, Default)]
+pub struct DatabaseClock {
+    /// The time of the database when this machine started, milliseconds since 1970.
+    at_boot: AtomicI64,
+    /// When it was measured, milliseconds since this machine started.
+    measured: AtomicU64,
+}
+
+impl DatabaseClock {
+    /// Asks the database for its time. The answer is taken for that of the middle of the exchange.
+    pub(super) async fn measure(&self, connection: &mut PgConnection) -> Result<(), Error> {
+        let before = since_boot_ms();
+        let sql = "SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint";
+        let at: i64 = sqlx::query_scalar(sql).fetch_one(connection).await?;
+        let after = since_boot_ms();
+        let middle = before.saturating_add(after.saturating_sub(before) / 2);
+        self.at_boot.store(at.saturating_sub(middle.cast_signed()), Ordering::Relaxed);
+        self.measured.store(after, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Whether the last measurement was long ago.
+    pub(super) fn is_old(&self) -> bool {
+        let measured = self.measured.load(Ordering::Relaxed);
+        since_boot_ms().saturating_sub(measured) > MEASURE_MS
+    }
+}
+
+impl Clock for DatabaseClock {
+    fn now(&self) -> Timestamp {
+        let at_boot = self.at_boot.load(Ordering::Relaxed);
+        let now = at_boot.saturating_add(since_boot_ms().cast_signed());
+        Timestamp::from_millisecond(now).unwrap_or(Timestamp::MAX)
+    }
+
+    fn since_boot(&self) -> Duration {
+        SystemClock.since_boot()
+    }
+}
+
+fn since_boot_ms() -> u64 {
+    milliseconds(SystemClock.since_boot())
+}

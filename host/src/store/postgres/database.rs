@@ -1,0 +1,155 @@
+//! Runs the statements of the rules on a session, and reads their rows.
+
+use std::ops::ControlFlow;
+
+use sqlx::error::BoxDynError;
+use sqlx::postgres::{PgArguments, PgRow};
+use sqlx::{Arguments as _, AssertSqlSafe, Column as _, Error, Row as _, ValueRef as _};
+use uuid::Uuid;
+
+use super::errors::{ends_connection, failure};
+use super::session::Session;
+use crate::store::sql::database::{Columns, Database, Each, Failure, Reads};
+use crate::store::sql::values::{Kind, Value};
+use crate::store::{DatabaseError, StoreError};
+
+/// The numbers of the types in PostgreSQL's catalog.
+mod oid {
+    pub(super) const BOOL: u32 = 16;
+    pub(super) const BYTEA: u32 = 17;
+    pub(super) const INT8: u32 = 20;
+    pub(super) const INT4: u32 = 23;
+    pub(super) const TEXT: u32 = 25;
+    pub(super) const UUID: u32 = 2950;
+}
+
+impl Session {
+    fn failure(&self, error: &Error) -> Failure {
+        failure(&self.address.place, error)
+    }
+
+    /// Passes on the rows of a query; returns what `each` refused.
+    fn fetch(
+        &self,
+        sql: &str,
+        arguments: PgArguments,
+        each: Each<'_>,
+    ) -> Result<Result<(), Failure>, Error> {
+        use futures_util::TryStreamExt as _;
+
+        let sql = AssertSqlSafe(self.translated(sql));
+        self.run(async |connection| {
+            let mut rows = sqlx::query_with(sql, arguments).fetch(connection);
+            while let Some(row) = rows.try_next().await? {
+                match each(&row) {
+                    Ok(ControlFlow::Continue(())) => {}
+                    Ok(ControlFlow::Break(())) => break,
+                    Err(refused) => return Ok(Err(refused)),
+                }
+            }
+            Ok(Ok(()))
+        })
+    }
+}
+
+impl Database for Session {
+    fn execute(&self, sql: &str, params: &[Value<'_>]) -> Result<usize, Failure> {
+        let sql = AssertSqlSafe(self.translated(sql));
+        let arguments = arguments(params).map_err(|error| self.failure(&error))?;
+        let done =
+            self.run(async |connection| sqlx::query_with(sql, arguments).execute(connection).await);
+        let done = done.map_err(|error| self.failure(&error))?;
+        Ok(usize::try_from(done.rows_affected()).unwrap_or(usize::MAX))
+    }
+
+    fn query(&self, sql: &str, params: &[Value<'_>], each: Each<'_>) -> Result<(), Failure> {
+        let of_params = || arguments(params).map_err(|error| self.failure(&error));
+        let mut began = false;
+        let counted: Each<'_> = &mut |row| {
+            began = true;
+            each(row)
+        };
+        let mut read = self.fetch(sql, of_params()?, counted);
+        // A read outside a transaction may be repeated: the connection was lost while nobody used it.
+        if let Err(error) = &read
+            && !began
+            && !self.in_transaction.get()
+            && ends_connection(error)
+        {
+            self.connect().map_err(|error| Failure { violates: false, error })?;
+            read = self.fetch(sql, of_params()?, each);
+        }
+        read.map_err(|error| self.failure(&error))?
+    }
+
+    fn in_snapshot(&self, reads: Reads<'_>) -> Result<(), StoreError> {
+        let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
+        if self.simple(begin).is_err() {
+            self.connect()?;
+            self.simple(begin).map_err(|error| self.failure(&error))?;
+        }
+        self.in_transaction.set(true);
+        let read = reads(self);
+        self.in_transaction.set(false);
+        if self.simple("ROLLBACK").is_err() {
+            self.forget();
+        }
+        read
+    }
+}
+
+fn arguments(params: &[Value<'_>]) -> Result<PgArguments, Error> {
+    let mut arguments = PgArguments::default();
+    for param in params {
+        add(&mut arguments, *param).map_err(Error::Encode)?;
+    }
+    Ok(arguments)
+}
+
+fn add(arguments: &mut PgArguments, value: Value<'_>) -> Result<(), BoxDynError> {
+    match value {
+        Value::Null(Kind::Bool) => arguments.add(None::<bool>),
+        Value::Null(Kind::Int) => arguments.add(None::<i64>),
+        Value::Null(Kind::Text) => arguments.add(None::<String>),
+        Value::Null(Kind::Bytes) => arguments.add(None::<Vec<u8>>),
+        Value::Null(Kind::Id) => arguments.add(None::<Uuid>),
+        Value::Bool(value) => arguments.add(value),
+        Value::Int(value) => arguments.add(value),
+        // PostgreSQL's texts cannot contain it.
+        Value::Text(text) if text.contains('\0') => arguments.add(text.replace('\0', "\u{fffd}")),
+        Value::Text(text) => arguments.add(text),
+        Value::Bytes(bytes) => arguments.add(bytes),
+        Value::Id(id) => arguments.add(id),
+    }
+}
+
+impl Columns for PgRow {
+    fn position(&self, name: &str) -> Option<usize> {
+        self.try_column(name).ok().map(|column| column.ordinal())
+    }
+
+    fn value(&self, position: usize) -> Result<Value<'_>, Failure> {
+        let raw = self.try_get_raw(position).map_err(unreadable)?;
+        if raw.is_null() {
+            return Ok(Value::Null(Kind::Bytes));
+        }
+        let oid = raw.type_info().oid().map_or(0, |oid| oid.0);
+        let bytes = raw.as_bytes().map_err(unreadable)?;
+        let value = match (oid, bytes) {
+            (oid::BOOL, [value]) => Some(Value::Bool(*value != 0)),
+            (oid::BYTEA, bytes) => Some(Value::Bytes(bytes)),
+            (oid::INT8, bytes) => bytes.try_into().ok().map(i64::from_be_bytes).map(Value::Int),
+            (oid::INT4, bytes) => {
+                bytes.try_into().ok().map(i32::from_be_bytes).map(|it| Value::Int(it.into()))
+            }
+            (oid::TEXT, bytes) => str::from_utf8(bytes).ok().map(Value::Text),
+            (oid::UUID, bytes) => Uuid::from_slice(bytes).ok().map(Value::Id),
+            _ => None,
+        };
+        value.ok_or_else(|| unreadable(format!("the type {oid} of column {position} is not known")))
+    }
+}
+
+fn unreadable(error: impl Into<BoxDynError>) -> Failure {
+    Failure { violates: false, error: DatabaseError::new("a row cannot be read", error, None) }
+}

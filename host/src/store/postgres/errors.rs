@@ -1,0 +1,67 @@
+//! Turns errors of PostgreSQL into errors of the store, and says which of them end the connection.
+//!
+//! Never shows a password: the place of the database is named without it.
+
+use sqlx::Error;
+
+use crate::store::DatabaseError;
+use crate::store::sql::database::Failure;
+
+/// The advice about a database that does not answer.
+const CHECK_SERVER: &str = "check that PostgreSQL runs, and that `store` names it";
+/// The classes of SQLSTATE after which the server ends the connection, or has ended it.
+const ENDING: [&str; 7] = ["57P01", "57P02", "57P03", "57P05", "25P03", "25P04", "08"];
+
+/// Describes an error of a statement.
+pub(super) fn describe_error(place: &str, error: &Error) -> DatabaseError {
+    let (failure, fix) = match code(error).as_deref() {
+        Some("28P01" | "28000") => ("refuses the user", Some("check `store_password`")),
+        Some("3D000") => ("does not exist", Some("create it, or correct `store`")),
+        Some("42501") => ("does not permit it", Some("give the user the rights on its schema")),
+        Some("55P03") => ("is busy", Some("another server has held its lock for too long")),
+        Some("57014") => ("did not answer within `store_statement_s`", None),
+        Some("53100" | "53200" | "53300") => ("is out of resources", None),
+        Some("25006") => ("only reads: it is a standby", Some("let `store` name the primary")),
+        Some(code) if !ends_connection_by(code) => ("failed", None),
+        _ => ("cannot be reached", Some(CHECK_SERVER)),
+    };
+    DatabaseError::new(format!("the database {place} {failure}"), text(error), fix)
+}
+
+/// The error of a commit whose answer did not arrive.
+pub(super) fn unknown_outcome(place: &str, error: &Error) -> DatabaseError {
+    let failure = format!("the database {place} did not say if the change was stored");
+    DatabaseError::new(failure, text(error), Some("repeat the request to see its outcome"))
+}
+
+/// Describes a failed statement for the rules.
+pub(super) fn failure(place: &str, error: &Error) -> Failure {
+    let violates = code(error).is_some_and(|code| code.starts_with("23"));
+    Failure { violates, error: describe_error(place, error) }
+}
+
+/// Whether the connection cannot be used after this error.
+pub(super) fn ends_connection(error: &Error) -> bool {
+    match error {
+        Error::Database(_) => code(error).is_some_and(|code| ends_connection_by(&code)),
+        Error::RowNotFound | Error::ColumnNotFound(_) | Error::Encode(_) => false,
+        _ => true,
+    }
+}
+
+fn ends_connection_by(code: &str) -> bool {
+    ENDING.iter().any(|ending| code.starts_with(ending))
+}
+
+fn code(error: &Error) -> Option<String> {
+    error.as_database_error().and_then(|error| Some(error.code()?.into_owned()))
+}
+
+/// What PostgreSQL or the network says, without the words that this crate adds.
+fn text(error: &Error) -> String {
+    match error {
+        Error::Database(error) => error.message().to_owned(),
+        Error::Io(error) => error.to_string(),
+        other => other.to_string(),
+    }
+}

@@ -1,0 +1,129 @@
+//! The connections of the threads to PostgreSQL: one that writes batches, and some that only read.
+//!
+//! A batch holds the store's lock, so that the rules see one writer, whatever the number of servers.
+
+use super::errors::{describe_error, ends_connection, unknown_outcome};
+use super::schema::LOCK;
+use super::session::Session;
+use crate::store::sql::database::Database;
+use crate::store::sql::history::Record;
+use crate::store::sql::queue::Batch;
+use crate::store::sql::readers::ReadLink;
+use crate::store::sql::writer::{Durability, WriteLink};
+use crate::store::{DatabaseError, StoreError};
+
+/// The connection that writes.
+pub(super) struct Writing(pub(super) Session);
+
+impl Writing {
+    /// Runs each work in a savepoint of one transaction, and commits. A lone work needs no savepoint.
+    fn transaction<W: FnOnce(&dyn Database) -> bool>(
+        &self,
+        begin: &str,
+        works: impl ExactSizeIterator<Item = W>,
+    ) -> Result<(), DatabaseError> {
+        let lone = works.len() == 1;
+        self.begin(&if lone { begin.to_owned() } else { format!("{begin}; {SAVEPOINT}") })?;
+        for (index, work) in works.enumerate() {
+            if index > 0 {
+                self.run(NEXT_SAVEPOINT)?;
+            }
+            match (work(&self.0), lone) {
+                (true, _) => {}
+                (false, true) => return self.run("ROLLBACK"),
+                (false, false) => self.run(UNDO)?,
+            }
+        }
+        self.end()
+    }
+
+    /// Begins a transaction. If the connection was lost while nothing was written, connects again.
+    fn begin(&self, sql: &str) -> Result<(), DatabaseError> {
+        self.0.connect()?;
+        match self.0.simple(sql) {
+            Err(error) if ends_connection(&error) => {
+                self.0.connect()?;
+                self.run(sql)?;
+            }
+            begun => begun.map_err(|error| describe_error(&self.0.address.place, &error))?,
+        }
+        self.0.in_transaction.set(true);
+        Ok(())
+    }
+
+    fn end(&self) -> Result<(), DatabaseError> {
+        let place = &self.0.address.place;
+        self.0.simple(COMMIT).map_err(|error| match ends_connection(&error) {
+            true => unknown_outcome(place, &error),
+            false => describe_error(place, &error),
+        })
+    }
+
+    fn run(&self, sql: &str) -> Result<(), DatabaseError> {
+        self.0.simple(sql).map_err(|error| describe_error(&self.0.address.place, &error))
+    }
+
+    fn try_commit(&self, batch: &mut Batch) -> Result<(), DatabaseError> {
+        // The history first: an operation may delete rows that the history adds. A later commit that
+        // is durable makes it durable too.
+        let history = Record::merge(std::mem::take(&mut batch.history));
+        if !history.is_empty() {
+            let works = history.into_iter().map(|record| move |db: &dyn Database| record.run(db));
+            self.transaction("BEGIN; SET LOCAL synchronous_commit = off", works)?;
+            self.0.in_transaction.set(false);
+        }
+        if batch.operations.is_empty() {
+            return Ok(());
+        }
+        let synchronous = match batch.durability {
+            Durability::Durable => "on",
+            Durability::Lazy => "off",
+        };
+        let begin = format!("BEGIN; SET LOCAL synchronous_commit = {synchronous}; {LOCK}");
+        let works = batch.operations.iter_mut();
+        self.transaction(&begin, works.map(|operation| move |db: &dyn Database| operation.run(db)))
+    }
+}
+
+/// Fails, unlike `COMMIT` alone, if the transaction is over or a statement in it failed.
+const COMMIT: &str = "SAVEPOINT operation; COMMIT";
+const SAVEPOINT: &str = "SAVEPOINT operation";
+const NEXT_SAVEPOINT: &str = "RELEASE SAVEPOINT operation; SAVEPOINT operation";
+const UNDO: &str = "ROLLBACK TO SAVEPOINT operation";
+
+impl WriteLink for Writing {
+    fn commit(&mut self, batch: &mut Batch) -> Result<(), DatabaseError> {
+        let committed = self.try_commit(batch);
+        self.0.in_transaction.set(false);
+        if committed.is_err() && self.0.simple("ROLLBACK").is_err() {
+            self.0.forget();
+        }
+        committed
+    }
+
+    fn forget(&mut self) {
+        self.0.forget();
+    }
+
+    fn idle(&mut self) {
+        self.0.measure_clock();
+    }
+
+    fn close(self: Box<Self>) {
+        self.0.close();
+    }
+}
+
+/// A connection that reads.
+pub(super) struct Reading(pub(super) Session);
+
+impl ReadLink for Reading {
+    fn database(&mut self) -> Result<&dyn Database, StoreError> {
+        // A read that panicked left its snapshot open.
+        if self.0.in_transaction.get() {
+            self.0.forget();
+        }
+        self.0.connect()?;
+        Ok(&self.0)
+    }
+}

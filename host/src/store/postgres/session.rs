@@ -1,0 +1,182 @@
+//! One connection to PostgreSQL, for the thread that owns it: connects again after a failure, and
+//! waits no longer than it may.
+//!
+//! Never sends a statement twice that may have had an effect.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use sqlx::postgres::{PgConnectOptions, PgConnection};
+use sqlx::{AssertSqlSafe, Connection as _, Error, Executor as _};
+use tokio::runtime::{Builder, Runtime};
+
+use super::clock::DatabaseClock;
+use super::dialect::translate;
+use super::errors::{describe_error, ends_connection};
+use crate::store::{DatabaseError, StoreError};
+
+/// The pause after the first failed attempt to connect. It doubles, up to the maximum.
+const PAUSE: Duration = Duration::from_millis(100);
+const PAUSE_MAX: Duration = Duration::from_secs(5);
+/// How long this side waits for an answer after the server should have given up.
+const GRACE: Duration = Duration::from_secs(2);
+/// Number of statements that the connection keeps prepared.
+const STATEMENTS_MAX: usize = 256;
+/// How long a transaction may wait for its next statement. A server that was stopped or cut off in the
+/// middle of one delays the others for no longer.
+const IDLE_TRANSACTION_MS: u64 = 5_000;
+
+/// How to reach the database, and how long to wait for it.
+#[derive(Clone)]
+pub(super) struct Address {
+    pub(super) options: PgConnectOptions,
+    /// The address without the password, for people.
+    pub(super) place: Arc<str>,
+    pub(super) connect: Duration,
+    pub(super) statement: Duration,
+}
+
+/// A connection with what is needed to open it again.
+pub(super) struct Session {
+    pub(super) address: Address,
+    runtime: Runtime,
+    connection: RefCell<Option<PgConnection>>,
+    clock: Arc<DatabaseClock>,
+    failures: Cell<u32>,
+    /// When the next attempt to connect may be made.
+    next_attempt: Cell<Option<Instant>>,
+    /// Whether a transaction is open: then a lost connection has lost its statements too.
+    pub(super) in_transaction: Cell<bool>,
+    translated: RefCell<HashMap<String, Arc<str>>>,
+}
+
+impl Session {
+    /// Makes a session that connects when it is used.
+    pub(super) fn new(address: Address, clock: Arc<DatabaseClock>) -> Result<Self, StoreError> {
+        let runtime = Builder::new_current_thread().enable_all().build();
+        let runtime =
+            runtime.map_err(|error| DatabaseError::new("the store cannot start", error, None))?;
+        Ok(Self {
+            address,
+            runtime,
+            clock,
+            connection: RefCell::default(),
+            failures: Cell::default(),
+            next_attempt: Cell::default(),
+            in_transaction: Cell::default(),
+            translated: RefCell::default(),
+        })
+    }
+
+    /// Connects if there is no connection. After a failure, it waits a while before the next attempt,
+    /// and fails at once until then.
+    pub(super) fn connect(&self) -> Result<(), DatabaseError> {
+        if self.connection.borrow().is_some() {
+            return Ok(());
+        }
+        if self.next_attempt.get().is_some_and(|at| Instant::now() < at) {
+            let failure = format!("the database {} cannot be reached", self.address.place);
+            return Err(DatabaseError::new(failure, "the next attempt follows soon", None));
+        }
+        let connected = self.runtime.block_on(async {
+            match tokio::time::timeout(self.address.connect, self.open()).await {
+                Ok(opened) => opened,
+                Err(_) => Err(Error::Protocol("no answer within `store_connect_s`".to_owned())),
+            }
+        });
+        match connected {
+            Ok(connection) => {
+                self.failures.set(0);
+                self.next_attempt.set(None);
+                *self.connection.borrow_mut() = Some(connection);
+                Ok(())
+            }
+            Err(error) => {
+                let failures = self.failures.get();
+                self.failures.set(failures.saturating_add(1));
+                let pause = PAUSE.saturating_mul(1 << failures.min(6)).min(PAUSE_MAX);
+                self.next_attempt.set(Instant::now().checked_add(pause));
+                Err(describe_error(&self.address.place, &error))
+            }
+        }
+    }
+
+    async fn open(&self) -> Result<PgConnection, Error> {
+        let options = self.address.options.clone().statement_cache_capacity(STATEMENTS_MAX);
+        let mut connection = PgConnection::connect_with(&options).await?;
+        let statement_ms = self.address.statement.as_millis();
+        // Not as options of the start, which PgBouncer refuses.
+        let settings = format!(
+            "SET statement_timeout = {statement_ms}; SET lock_timeout = {statement_ms};
+             SET idle_in_transaction_session_timeout = {IDLE_TRANSACTION_MS};
+             SET client_min_messages = warning; SET timezone = 'UTC'"
+        );
+        connection.execute(sqlx::raw_sql(AssertSqlSafe(settings))).await?;
+        self.clock.measure(&mut connection).await?;
+        Ok(connection)
+    }
+
+    /// Runs statements without parameters, together.
+    pub(super) fn simple(&self, sql: &str) -> Result<(), Error> {
+        let sql = AssertSqlSafe(sql.to_owned());
+        self.run(async |connection| connection.execute(sqlx::raw_sql(sql)).await.map(drop))
+    }
+
+    /// Measures the database's clock again, if the last time was long ago.
+    pub(super) fn measure_clock(&self) {
+        if self.clock.is_old() {
+            let clock = Arc::clone(&self.clock);
+            let _ = self.run(async |connection| clock.measure(connection).await);
+        }
+    }
+
+    /// The statement of a rule in PostgreSQL's form.
+    pub(super) fn translated(&self, sql: &str) -> Arc<str> {
+        if let Some(known) = self.translated.borrow().get(sql) {
+            return Arc::clone(known);
+        }
+        let translated = Arc::<str>::from(translate(sql));
+        self.translated.borrow_mut().insert(sql.to_owned(), Arc::clone(&translated));
+        translated
+    }
+
+    /// Closes the connection, politely.
+    pub(super) fn close(&self) {
+        if let Some(connection) = self.connection.borrow_mut().take() {
+            let closed = self
+                .runtime
+                .block_on(async { tokio::time::timeout(GRACE, connection.close()).await });
+            tracing::debug!(closed = closed.is_ok_and(|it| it.is_ok()), "a connection was closed");
+        }
+    }
+
+    /// Drops the connection. The server then rolls back what was not committed.
+    pub(super) fn forget(&self) {
+        *self.connection.borrow_mut() = None;
+        self.in_transaction.set(false);
+    }
+
+    /// Runs work on the connection. A connection that failed is dropped.
+    pub(super) fn run<T>(
+        &self,
+        work: impl AsyncFnOnce(&mut PgConnection) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let mut connection = self.connection.borrow_mut();
+        let Some(connected) = connection.as_mut() else {
+            return Err(Error::Protocol("the connection was lost".to_owned()));
+        };
+        let done = self.runtime.block_on(async {
+            let wait = self.address.statement + GRACE;
+            match tokio::time::timeout(wait, work(connected)).await {
+                Ok(done) => done,
+                Err(_) => Err(Error::Protocol("no answer within `store_statement_s`".to_owned())),
+            }
+        });
+        if done.as_ref().err().is_some_and(ends_connection) {
+            *connection = None;
+        }
+        done
+    }
+}

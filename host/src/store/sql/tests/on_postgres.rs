@@ -1,0 +1,84 @@
+//! The suite on PostgreSQL: each test has its own schema. `cargo xtask test` starts the server.
+
+#![expect(clippy::duplicate_mod, reason = "the same tests run on each engine")]
+
+#[path = "accounts.rs"]
+mod accounts;
+#[path = "decisions.rs"]
+mod decisions;
+#[path = "doubts.rs"]
+mod doubts;
+#[path = "follow_ups.rs"]
+mod follow_ups;
+#[path = "history.rs"]
+mod history;
+#[path = "model.rs"]
+mod model;
+#[path = "rules.rs"]
+mod rules;
+#[path = "sharing.rs"]
+mod sharing;
+#[path = "writer.rs"]
+mod writer;
+
+use std::time::Duration;
+
+use sqlx::postgres::PgConnection;
+use sqlx::{AssertSqlSafe, Connection as _, Executor as _};
+use tempfile::TempDir;
+
+use super::*;
+use crate::store::{PostgresSettings, PostgresStore};
+
+/// The variable with the address of an empty database.
+const VARIABLE: &str = "TEST_POSTGRES";
+
+/// Other servers may change the rows, so no defect is kept in memory.
+const REMEMBERS: bool = false;
+
+async fn open(folder: &TempDir) -> SqlStore {
+    open_with(folder, sealer(folder.path())).await.unwrap()
+}
+
+/// Opens the database of a test with a key.
+async fn open_with(folder: &TempDir, sealer: Sealer) -> Result<SqlStore, StoreError> {
+    let url = address();
+    let schema = schema(folder);
+    let mut connection = PgConnection::connect(&url).await.unwrap();
+    let create = format!("CREATE SCHEMA IF NOT EXISTS {schema}");
+    connection.execute(sqlx::raw_sql(AssertSqlSafe(create))).await.unwrap();
+    connection.close().await.unwrap();
+    let mut url: url::Url = url.parse().unwrap();
+    let mut parameters = url.query_pairs_mut();
+    parameters.append_pair("options[search_path]", &schema);
+    parameters.append_pair("application_name", &schema);
+    drop(parameters);
+    let settings = PostgresSettings {
+        url,
+        password: None,
+        connections_max: 3,
+        statement: Duration::from_secs(30),
+        connect: Duration::from_secs(30),
+    };
+    let starts = folder.path().join("postgres");
+    Ok(PostgresStore::open(settings, sealer, &starts).await?.0)
+}
+
+fn address() -> String {
+    std::env::var(VARIABLE).unwrap_or_else(|_| {
+        panic!("set {VARIABLE}, or run `cargo xtask test`: tests/postgres.sh starts a server")
+    })
+}
+
+fn schema(folder: &TempDir) -> String {
+    let name = folder.path().file_name().unwrap().as_encoded_bytes();
+    format!("test_{}", data_encoding::HEXLOWER.encode(name))
+}
+
+/// Opens a store with one connection.
+async fn store_with_connection(folder: &TempDir) -> (SqlStore, ConnectionId) {
+    let store = open(folder).await;
+    let new = stored_connection("shop");
+    store.create_connection(&new).await.unwrap();
+    (store, new.record.connection.id)
+}
