@@ -1,6 +1,7 @@
 //! `cargo xtask test`: installs what the tests need, builds everything once, and runs all tests.
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use crate::browser;
 use crate::connectors::{self, Example};
@@ -13,7 +14,8 @@ use lexopt::{Arg, Parser, ValueExt as _};
 /// calls. valgrind counts instructions. iproute2 gives a test its own network. libfaketime sets the
 /// clock of one process. openssl is a server with certificates as companies use them. curl speaks
 /// HTTP/2 and TLS. systemd checks its units. Prometheus scrapes the server, and its promtool checks
-/// the alerts. nginx, HAProxy and Caddy are the reverse proxies of docs/operator.md.
+/// the alerts. nginx, HAProxy and Caddy are the reverse proxies of docs/operator.md. PostgreSQL is the
+/// other engine of the store.
 const DEBIAN_PACKAGES: [&str; 17] = [
     "redmine",
     "redmine-sqlite",
@@ -32,6 +34,7 @@ const DEBIAN_PACKAGES: [&str; 17] = [
     "request-tracker5",
     "rt5-standalone",
     "rt5-db-sqlite",
+    "postgresql",
 ];
 
 pub(crate) struct Arguments {
@@ -79,18 +82,54 @@ pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> anyhow::Resul
             "",
         )
     })?;
+    let postgres = Postgres::start(workspace)?;
     step("tests", || {
         let mut test = cargo(&workspace.root);
         test.args(["test", "--workspace"]).args(&arguments.filter);
         test.env("TEST_BIN", workspace.host());
         test.env("TEST_PLUGINS", workspace.plugins());
         test.env("TEST_GUESTS", examples(workspace));
+        test.env("TEST_POSTGRES", &postgres.url);
         test.envs(arguments.variables.iter().map(|(name, value)| (name, value)));
         if arguments.long {
             test.env("TEST_LONG", "1");
         }
         run_program(&mut test, "")
     })
+}
+
+/// The PostgreSQL server of the store's unit tests. Dropping it ends the server and deletes its folder.
+struct Postgres {
+    script: PathBuf,
+    folder: PathBuf,
+    url: String,
+}
+
+impl Postgres {
+    fn start(workspace: &Workspace) -> anyhow::Result<Self> {
+        let script = workspace.root.join("tests/postgres.sh");
+        let folder =
+            std::env::temp_dir().join(format!("jackfield-postgres-{}", std::process::id()));
+        let port = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+        let host = folder.display();
+        let url = format!("postgres://jackfield@localhost:{port}/jackfield?host={host}");
+        let started = Self { script, folder, url };
+        step("PostgreSQL", || run_program(started.command("start").arg(port.to_string()), ""))?;
+        Ok(started)
+    }
+
+    fn command(&self, action: &str) -> Command {
+        let mut command = Command::new(&self.script);
+        command.arg(action).arg(&self.folder);
+        command
+    }
+}
+
+impl Drop for Postgres {
+    fn drop(&mut self) {
+        let _ = self.command("kill").status();
+        let _ = std::fs::remove_dir_all(&self.folder);
+    }
 }
 
 /// Builds the guests that the tests run. Each guest has one purpose.

@@ -54,6 +54,7 @@ mod metrics;
 mod odd_answers;
 mod oidc;
 mod platforms;
+mod postgres;
 mod prometheus;
 mod protocol_model;
 mod proxy;

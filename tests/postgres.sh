@@ -1,0 +1,59 @@
+#!/bin/sh
+# Starts and stops a PostgreSQL server for tests, in a folder of its own. Needs Debian's `postgresql`.
+#
+#   postgres.sh start FOLDER PORT   makes the server if the folder has none; user and database: jackfield,
+#                                   password: that of FOLDER/password; waits until it answers
+#   postgres.sh stop FOLDER         stops it, and waits; `kill` instead of `stop` is a crash
+#
+# The server listens on 127.0.0.1 and on a Unix socket in the folder. Root runs it as the user `postgres`.
+set -eu
+
+action=$1
+folder=$2
+programs=$(find /usr/lib/postgresql -mindepth 2 -maxdepth 2 -name bin | sort -V | tail -n 1)
+[ -n "$programs" ] || { echo "PostgreSQL is not installed: apt-get install postgresql" >&2; exit 1; }
+
+as_user() {
+    if [ "$(id -u)" = 0 ]; then
+        (cd / && runuser -u postgres -- "$@")
+    else
+        "$@"
+    fi
+}
+
+case $action in
+start)
+    port=$3
+    mkdir -p "$folder"
+    if [ ! -d "$folder/data" ]; then
+        [ -f "$folder/password" ] || echo "test-database-password" >"$folder/password"
+        [ "$(id -u)" != 0 ] || chown postgres "$folder" "$folder/password"
+        as_user "$programs/initdb" --pgdata="$folder/data" --username=jackfield --encoding=UTF8 \
+            --locale=C --auth-local=trust --auth-host=scram-sha-256 --pwfile="$folder/password" \
+            >"$folder/initdb.log" 2>&1 || { cat "$folder/initdb.log" >&2; exit 1; }
+        cat >>"$folder/data/postgresql.conf" <<SETTINGS
+listen_addresses = '127.0.0.1'
+unix_socket_directories = '$folder'
+max_connections = 300
+shared_buffers = 64MB
+SETTINGS
+        first=yes
+    fi
+    as_user "$programs/pg_ctl" --pgdata="$folder/data" --log="$folder/server.log" --wait --timeout=60 \
+        --options="-p $port" start >/dev/null || { cat "$folder/server.log" >&2; exit 1; }
+    [ -z "${first:-}" ] || as_user "$programs/createdb" --host="$folder" --port="$port" \
+        --username=jackfield jackfield
+    ;;
+stop)
+    as_user "$programs/pg_ctl" --pgdata="$folder/data" --mode=fast --wait --timeout=60 stop >/dev/null
+    ;;
+kill)
+    process=$(head -n 1 "$folder/data/postmaster.pid")
+    as_user "$programs/pg_ctl" --pgdata="$folder/data" --mode=immediate --wait --timeout=60 stop >/dev/null
+    ! kill -0 "$process" 2>/dev/null
+    ;;
+*)
+    echo "postgres.sh: unknown action $action" >&2
+    exit 2
+    ;;
+esac

@@ -1,0 +1,151 @@
+//! The store in PostgreSQL, with a real Redmine: a failed test has one defect through crashes of this
+//! server and of the database, and after a move from SQLite.
+
+use std::fs;
+use std::thread;
+
+use jackfield_tests::{Guest, Postgres, RedmineFixture, Request, Setup, failed_test, wait_for};
+use serde_json::{Value, json};
+
+/// Number of threads that click, and of clicks of each, while the database restarts.
+const CLICKERS: usize = 4;
+const CLICKS: usize = 8;
+const RESTARTS: usize = 3;
+
+fn with_redmine(setup: Setup) -> RedmineFixture {
+    setup.start_with_redmine("redmine", &Guest::example("redmine"), json!({}))
+}
+
+/// Checks that a failed test has this defect, and one issue.
+#[track_caller]
+fn assert_one_issue(fixture: &RedmineFixture, test: &Value, defect: &Value) {
+    let again = fixture.create_until_final(test).expect("the defect");
+    assert_eq!(again["id"], *defect);
+    assert_eq!(fixture.project.issues_of(test).len(), 1);
+}
+
+#[test]
+fn a_create_its_repeats_and_the_kpis_are_answered() {
+    let postgres = Postgres::start();
+    let mut fixture = with_redmine(postgres.setup());
+    let test = failed_test();
+    let created = fixture.host.create(&fixture.connection, &test);
+    let defect = created.expect(200)["id"].clone();
+    assert_one_issue(&fixture, &test, &defect);
+    let event = fixture.host.event_of(&created);
+    assert_eq!(event["outcome"], "created", "{event}");
+    let kpis = fixture.host.kpis(&fixture.connection, "QA");
+    assert_eq!(kpis.status, 200, "{kpis:?}");
+    assert!(!fixture.host.data("jackfield.db").exists(), "a file was used");
+
+    fixture.host.restart();
+    assert_one_issue(&fixture, &test, &defect);
+    let shown = fixture.host.output();
+    assert!(!shown.contains(postgres.password()), "the password was printed:\n{shown}");
+}
+
+#[test]
+fn a_crash_between_sent_and_the_answer_makes_no_second_issue() {
+    let postgres = Postgres::start();
+    let short = "lease_ms = 1000\nsweep_ms = 500\n[create]\nin_doubt_s = 2\n[limits]\n\
+                 run_ms = 4000\ncreate_answer_ms = 3000";
+    let mut fixture = with_redmine(postgres.setup().config(short));
+    let test = failed_test();
+    let answer = fixture.proxy.hold_answers(Request::is_post);
+    let click = fixture.host.create_in_background(&fixture.connection, &test);
+    answer.await_held(1);
+    fixture.host.kill();
+    answer.open();
+    click.assert_unanswered();
+    fixture.proxy.forward_all();
+    let writes = fixture.proxy.posts();
+
+    fixture.host.restart();
+    let defect = fixture.create_until_final(&test).expect("the defect")["id"].clone();
+    assert_one_issue(&fixture, &test, &defect);
+    assert_eq!(fixture.proxy.posts(), writes, "the repeat wrote instead of searching");
+}
+
+#[test]
+fn a_server_with_another_key_is_refused() {
+    let postgres = Postgres::start();
+    let mut host = postgres.setup().start();
+    host.stop();
+    let key = fs::read(host.data("secret-key")).expect("the key");
+    fs::remove_file(host.data("secret-key")).expect("no key");
+    let error = host.refuses_to_start();
+    assert!(error.contains("were sealed with another key"), "{error}");
+    assert!(!error.contains(postgres.password()), "{error}");
+    fs::write(host.data("secret-key"), key).expect("the key again");
+    host.restart();
+}
+
+#[test]
+fn a_moved_database_answers_the_same_click_with_the_same_defect() {
+    let postgres = Postgres::start();
+    let mut fixture = with_redmine(Setup::new());
+    let test = failed_test();
+    let defect = fixture.host.create(&fixture.connection, &test).expect(200)["id"].clone();
+    fixture.host.stop();
+
+    let (variable, password) = postgres.variable();
+    let from = format!("sqlite:{}", fixture.host.data("jackfield.db").display());
+    let password_from = format!("env:{variable}");
+    let url = postgres.url();
+    let arguments =
+        ["migrate", "--from", &from, "--to", &url, "--password", &password_from, "--json"];
+    let migrate = || {
+        let output = fixture.host.cli(&arguments).env(variable, password).output();
+        let output = output.expect("the binary starts");
+        let printed = [output.stdout, output.stderr].concat();
+        (output.status.success(), String::from_utf8_lossy(&printed).into_owned())
+    };
+    let (moved, report) = migrate();
+    assert!(moved, "{report}");
+    let report: Value = serde_json::from_str(&report).expect("JSON");
+    let rows = |table: &str| {
+        let tables = report["tables"].as_array().expect("a list");
+        tables.iter().find(|it| it["table"] == table).expect(table)["rows"].clone()
+    };
+    assert_eq!((rows("defects"), rows("connections")), (json!(1), json!(1)));
+    let (again, why) = migrate();
+    assert!(!again && why.contains("was moved to"), "{why}");
+    let error = fixture.host.refuses_to_start();
+    assert!(error.contains("was moved to"), "the file was used: {error}");
+
+    let file = fixture.host.folder().join("jackfield.toml");
+    let before = fs::read_to_string(&file).expect("the configuration");
+    fs::write(&file, postgres.config() + &before).expect("another configuration");
+    fixture.host.set_env(variable, password);
+    fixture.host.restart();
+    assert_one_issue(&fixture, &test, &defect);
+}
+
+#[test]
+fn a_database_that_restarts_under_load_loses_and_doubles_no_defect() {
+    let postgres = Postgres::start();
+    let short = "lease_ms = 2000\nsweep_ms = 500\n[create]\nin_doubt_s = 2\n[limits]\n\
+                 run_ms = 4000\ncreate_answer_ms = 3000";
+    let fixture = with_redmine(postgres.setup().config(short));
+    // Each clicker repeats its click until it has the defect, as Test Manager's users do.
+    let click = || {
+        let test = failed_test();
+        let defect = fixture.create_until_final(&test).expect("the defect")["id"].clone();
+        (test, defect)
+    };
+    let clicked: Vec<(Value, Value)> = thread::scope(|scope| {
+        let clicker = || (0..CLICKS).map(|_| click()).collect::<Vec<_>>();
+        let clickers: Vec<_> = (0..CLICKERS).map(|_| scope.spawn(clicker)).collect();
+        for restart in 1..=RESTARTS {
+            let posts = restart * CLICKS * CLICKERS / (RESTARTS + 1);
+            wait_for("some creates", 60, || (fixture.proxy.posts() >= posts).then_some(()));
+            postgres.kill();
+            postgres.start_again();
+        }
+        clickers.into_iter().flat_map(|it| it.join().expect("no click panicked")).collect()
+    });
+    assert_eq!(clicked.len(), CLICKS * CLICKERS);
+    for (test, defect) in &clicked {
+        assert_one_issue(&fixture, test, defect);
+    }
+}
