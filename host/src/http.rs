@@ -23,6 +23,7 @@ mod proxy_protocol;
 mod proxy_user;
 mod rate;
 mod rate_limits;
+mod request_body;
 mod routes;
 mod same_site;
 mod security_headers;

@@ -129,9 +129,19 @@ impl Client {
         headers: &[(&str, &str)],
         body: &[u8],
     ) -> Option<Answer> {
+        self.answer(method, path, headers, body).ok()
+    }
+
+    fn answer(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> Result<Answer, ureq::Error> {
         let (mut answer, bytes) = self.exchange(method, path, headers, body)?;
         answer.body = String::from_utf8_lossy(&bytes).into_owned();
-        Some(answer)
+        Ok(answer)
     }
 
     /// Downloads a file.
@@ -153,7 +163,7 @@ impl Client {
         path: &str,
         headers: &[(&str, &str)],
         body: &[u8],
-    ) -> Option<(Answer, Vec<u8>)> {
+    ) -> Result<(Answer, Vec<u8>), ureq::Error> {
         let url = format!("{}{path}", self.base);
         let mut request = ureq::http::Request::builder().method(method).uri(url);
         for (name, value) in &self.headers {
@@ -164,13 +174,13 @@ impl Client {
         }
         let request =
             request.body(body.to_vec()).unwrap_or_else(|e| panic!("{method} {path}: {e}"));
-        let mut response = self.agent.run(request).ok()?;
+        let mut response = self.agent.run(request)?;
         let text = |v: &ureq::http::HeaderValue| String::from_utf8_lossy(v.as_bytes()).into_owned();
         let headers =
             response.headers().iter().map(|(n, v)| (n.as_str().to_owned(), text(v))).collect();
         let status = response.status().as_u16();
-        let body = response.body_mut().with_config().limit(256 << 20).read_to_vec().ok()?;
-        Some((Answer { status, headers, body: String::new() }, body))
+        let body = response.body_mut().with_config().limit(256 << 20).read_to_vec()?;
+        Ok((Answer { status, headers, body: String::new() }, body))
     }
 
     /// Sends a request.
@@ -180,8 +190,8 @@ impl Client {
     #[track_caller]
     #[must_use]
     pub fn send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
-        self.attempt(method, path, headers, body)
-            .unwrap_or_else(|| panic!("no answer to {method} {}{path}", self.base))
+        self.answer(method, path, headers, body)
+            .unwrap_or_else(|error| panic!("no answer to {method} {}{path}: {error}", self.base))
     }
 
     /// Sends a GET.

@@ -16,7 +16,7 @@ use lexopt::{Arg, Parser, ValueExt as _};
 /// HTTP/2 and TLS. systemd checks its units. Prometheus scrapes the server, and its promtool checks
 /// the alerts. nginx, HAProxy and Caddy are the reverse proxies of docs/operator.md. PostgreSQL is the
 /// other engine of the store.
-const DEBIAN_PACKAGES: [&str; 17] = [
+const DEBIAN_PACKAGES: [&str; 18] = [
     "redmine",
     "redmine-sqlite",
     "puma",

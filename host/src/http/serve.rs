@@ -12,7 +12,8 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use axum::http::{Request, Response, Version};
+use axum::http::header::{CONNECTION, EXPECT};
+use axum::http::{HeaderValue, Request, Response, Version};
 use axum::response::IntoResponse as _;
 use http_body_util::BodyExt as _;
 use hyper::body::{Body as _, Incoming};
@@ -30,6 +31,7 @@ use super::clients::{Client, ClientConnection, Clients, SharedLimits};
 use super::listener::{Accepted, ByteStream, Listener, Options};
 use super::problem::{self, Problem};
 use super::progress::Progress;
+use super::request_body::RequestBody;
 use super::security_headers;
 
 /// Maximum size of a request's head.
@@ -171,22 +173,24 @@ async fn answer(
     let too_many = || Problem::rate_limited(TOO_MANY, Duration::ZERO);
     let refused = contradiction.or_else(|| matches!(arriving, Some(None)).then(too_many));
     let (arrived, answered) = Progress::begin(&client, arriving.flatten());
+    let waits = request.headers().contains_key(EXPECT);
+    let mut unread = None;
+    let mut request = request.map(|body| {
+        if body.is_end_stream() {
+            drop(arrived);
+            return Body::empty();
+        }
+        // The handler drops the body, and with it the guard, after it has read the body or decided
+        // not to read it.
+        let (body, rest) = RequestBody::new(body, arrived);
+        unread = Some(rest);
+        Body::new(body)
+    });
     let mut response = if let Some(refused) = refused {
         let path = request.uri().path().to_owned();
+        drop(request);
         problem::complete(refused.into_response(), &path)
     } else {
-        let mut request = request.map(|body| {
-            if body.is_end_stream() {
-                drop(arrived);
-                return Body::empty();
-            }
-            // The handler drops the body, and with it the guard, after it has read the body or
-            // decided not to read it.
-            Body::new(body.map_frame(move |frame| {
-                let _ = &arrived;
-                frame
-            }))
-        });
         request.extensions_mut().insert(origin);
         request.extensions_mut().insert(ClientConnection(Arc::downgrade(&client)));
         let service = TowerToHyperService::new(router);
@@ -195,6 +199,11 @@ async fn answer(
             Err(never) => match never {},
         }
     };
+    if let Some(unread) = unread.filter(|_| !is_http2)
+        && !unread.read(waits).await
+    {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
     security_headers::add(response.headers_mut(), origin.is_https);
     Ok(response.map(|body| {
         Body::new(body.map_frame(move |frame| {

@@ -20,7 +20,7 @@ const COPY_ID: &str = "copy-id";
 pub(super) const MOVED_TO: &str = "moved-to";
 
 /// The tables, each after those that it refers to, and the column that counts its rows.
-const TABLES: [(&str, Option<&str>); 11] = [
+const TABLES: [(&str, Option<&str>); 12] = [
     ("connections", None),
     ("tokens", Some("rowid")),
     ("secrets", None),
@@ -28,6 +28,7 @@ const TABLES: [(&str, Option<&str>); 11] = [
     ("decisions", Some("seq")),
     ("follow_ups", None),
     ("events", None),
+    ("event_words", None),
     ("recordings", Some("seq")),
     ("counts", Some("rowid")),
     ("account_tokens", None),
@@ -164,7 +165,7 @@ fn copy_table(
     Ok(())
 }
 
-/// The columns of a table of PostgreSQL, and their kinds.
+/// The columns of a table of PostgreSQL, and their kinds; without those that it computes.
 fn columns(to: &dyn Database, table: &str) -> Result<Vec<(String, Kind)>, StoreError> {
     let kinds = HashMap::from([
         ("boolean", Kind::Bool),
@@ -175,7 +176,8 @@ fn columns(to: &dyn Database, table: &str) -> Result<Vec<(String, Kind)>, StoreE
     ]);
     let rows: Vec<(String, String)> = to.all(
         "SELECT column_name::text, data_type::text FROM information_schema.columns
-         WHERE table_schema = current_schema() AND table_name = ? ORDER BY ordinal_position",
+         WHERE table_schema = current_schema() AND table_name = ?
+           AND is_generated = 'NEVER' ORDER BY ordinal_position",
         params![table],
     )?;
     let with_kind = |(name, kind): (String, String)| {

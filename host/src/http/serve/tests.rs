@@ -39,6 +39,7 @@ async fn served(limits: ClientLimits) -> Served {
             "/known",
             post(async |request: axum::extract::Request| mark_known(request.extensions())),
         )
+        .route("/unread", post(async || "refused"))
         .route("/held", post(async move || wait.acquire().await.unwrap().forget()));
     let socket = Socket::Tcp(listener);
     let listener = Listener { socket, tls: None, proxy_protocol: false };
@@ -283,4 +284,43 @@ async fn a_proxy_is_exempt_and_its_clients_are_counted() {
 /// Like [`status`], but `None` if no answer arrives within [`SHORT_TIMEOUT`].
 async fn status_now(stream: &mut TcpStream) -> Option<u16> {
     tokio::time::timeout(SHORT_TIMEOUT, status(stream)).await.ok().flatten()
+}
+
+/// Reads the head of an answer, in lower case.
+async fn head(stream: &mut TcpStream) -> String {
+    let mut bytes = Vec::new();
+    while !bytes.ends_with(b"\r\n\r\n") {
+        bytes.push(stream.read_u8().await.unwrap());
+    }
+    String::from_utf8(bytes).unwrap().to_ascii_lowercase()
+}
+
+#[tokio::test]
+async fn after_a_small_body_that_nobody_read_the_connection_goes_on() {
+    let server = served(limits(9)).await;
+    let mut stream = server.connect(&request("/unread", "content-length: 2\r\n", "")).await;
+    // The body arrives in a packet of its own.
+    stream.write_all(b"{}").await.unwrap();
+    let first = head(&mut stream).await;
+    assert!(first.starts_with("http/1.1 200") && !first.contains("connection: close"), "{first}");
+    let mut body = [0; 7];
+    stream.read_exact(&mut body).await.unwrap();
+    stream.write_all(whole("/").as_bytes()).await.unwrap();
+    assert!(head(&mut stream).await.starts_with("http/1.1 200"));
+}
+
+#[tokio::test]
+async fn an_answer_after_which_the_connection_ends_says_so() {
+    let server = served(limits(9)).await;
+    for headers in [
+        "content-length: 10000000\r\n",
+        // The rest does not arrive.
+        "content-length: 3\r\n",
+        "content-length: 2\r\nexpect: 100-continue\r\n",
+    ] {
+        let mut stream = server.connect(&request("/unread", headers, "")).await;
+        let answer = head(&mut stream).await;
+        assert!(answer.starts_with("http/1.1 200"), "{headers}: {answer}");
+        assert!(answer.contains("connection: close"), "{headers}: {answer}");
+    }
 }
