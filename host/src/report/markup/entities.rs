@@ -45,10 +45,11 @@ pub(super) fn push_between(written: &mut String, mark: char, text: &str) {
     }
 }
 
-/// Whether the next word has only digits.
+/// Whether the next characters are digits and no letter follows them. (`²` ends a number, too.)
 fn begins_with_number(rest: impl Iterator<Item = char>) -> bool {
-    let mut word = rest.take_while(|c| c.is_alphanumeric()).peekable();
-    word.peek().is_some() && word.all(|c| c.is_ascii_digit())
+    let mut rest = rest.peekable();
+    rest.peek().is_some_and(char::is_ascii_digit)
+        && rest.find(|c| !c.is_ascii_digit()).is_none_or(|c| !c.is_alphabetic())
 }
 
 /// Breaks what ends a block of code by a character that no reader sees. `tags` are in lower case.

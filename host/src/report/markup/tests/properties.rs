@@ -11,7 +11,7 @@ use crate::domain::Marker;
 use super::*;
 
 /// Texts that trackers read as markup.
-const NASTY: [&str; 44] = [
+const NASTY: [&str; 45] = [
     "{code}",
     "{noformat}",
     "{noformat:x}",
@@ -47,6 +47,7 @@ const NASTY: [&str; 44] = [
     "\\",
     "\\\\",
     "r12",
+    "r12²",
     "WikiPage",
     "ticket:1",
     "----",
