@@ -8,6 +8,7 @@
 use std::convert::Infallible;
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::Router;
@@ -28,6 +29,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::client_address::ClientOrigin;
 use super::clients::{Client, ClientConnection, Clients, SharedLimits};
+use super::lingering::Lingering;
 use super::listener::{Accepted, ByteStream, Listener, Options};
 use super::problem::{self, Problem};
 use super::progress::Progress;
@@ -127,9 +129,12 @@ async fn serve_client(
     router: Router,
     watcher: Watcher,
 ) {
-    let answering = Arc::clone(&client);
-    let service =
-        service_fn(move |request| answer(Arc::clone(&answering), router.clone(), request));
+    let (answering, leaves_unread) = (Arc::clone(&client), Arc::<AtomicBool>::default());
+    let stream = Lingering::new(stream, Arc::clone(&leaves_unread));
+    let service = service_fn(move |request| {
+        let (client, leaves_unread) = (Arc::clone(&answering), Arc::clone(&leaves_unread));
+        answer(client, router.clone(), leaves_unread, request)
+    });
     client.timing.await_head();
     let receiving = Arc::clone(&client);
     let stream = InspectReader::new(stream, move |_| receiving.timing.received());
@@ -158,6 +163,7 @@ async fn serve_client(
 async fn answer(
     client: Arc<Client>,
     router: Router,
+    leaves_unread: Arc<AtomicBool>,
     request: Request<Incoming>,
 ) -> Result<Response<Body>, Infallible> {
     let is_http2 = request.version() == Version::HTTP_2;
@@ -203,6 +209,7 @@ async fn answer(
         && !unread.read(waits).await
     {
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        leaves_unread.store(true, Ordering::Relaxed);
     }
     security_headers::add(response.headers_mut(), origin.is_https);
     Ok(response.map(|body| {

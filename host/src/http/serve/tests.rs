@@ -324,3 +324,16 @@ async fn an_answer_after_which_the_connection_ends_says_so() {
         assert!(answer.contains("connection: close"), "{headers}: {answer}");
     }
 }
+
+#[tokio::test]
+async fn a_client_that_sends_a_large_body_gets_the_answer_that_refuses_it() {
+    let server = served(limits(9)).await;
+    for _ in 0..9 {
+        let sent = request("/unread", "content-length: 20000000\r\n", "");
+        let mut stream = server.connect(&sent).await;
+        // Without reading, as simple clients do.
+        stream.write_all(&vec![b' '; 20_000_000]).await.unwrap();
+        let answer = head(&mut stream).await;
+        assert!(answer.contains("connection: close"), "{answer}");
+    }
+}
