@@ -17,7 +17,7 @@ pub(super) fn encode(text: &str, line_start: bool) -> String {
         let is_word = |c: Option<char>| c.is_some_and(char::is_alphanumeric);
         let is_plain = match c {
             // `r12` is a revision, in Redmine. `r12ab` is a word; a marker may begin like that.
-            'r' => is_word(before) || !begins_with_number(chars.clone()),
+            'r' => before.is_some_and(continues_word) || !begins_with_number(chars.clone()),
             // `h1. ` and `bq. ` begin a block.
             '.' => !in_first_word,
             '-' | '_' => is_word(before) && is_word(after),
@@ -43,6 +43,11 @@ pub(super) fn push_between(written: &mut String, mark: char, text: &str) {
     if !text.is_empty() {
         written.push_str(&format!("{mark}{text}{mark}"));
     }
+}
+
+/// Whether a character before `r12` makes it a part of a word. `²` does not.
+fn continues_word(c: char) -> bool {
+    c.is_alphabetic() || c.is_ascii_digit()
 }
 
 /// Whether the next characters are digits and no letter follows them. (`²` ends a number, too.)

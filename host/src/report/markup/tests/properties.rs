@@ -11,7 +11,7 @@ use crate::domain::Marker;
 use super::*;
 
 /// Texts that trackers read as markup.
-const NASTY: [&str; 45] = [
+const NASTY: [&str; 46] = [
     "{code}",
     "{noformat}",
     "{noformat:x}",
@@ -48,6 +48,7 @@ const NASTY: [&str; 45] = [
     "\\\\",
     "r12",
     "r12²",
+    "²r12",
     "WikiPage",
     "ticket:1",
     "----",
