@@ -13,6 +13,7 @@ mod client_address;
 mod clients;
 pub(crate) mod cookies;
 mod health;
+mod lingering;
 mod listener;
 mod metrics;
 mod openapi;

@@ -17,8 +17,10 @@ struct Published {
     elsewhere: &'static [&'static str],
 }
 
-const PUBLISHED: [Published; 3] = [
+const PUBLISHED: [Published; 4] = [
     Published { name: "github", address: "https://api.github.com", elsewhere: &[] },
+    // Cloud alone: the recordings of Data Center are in another folder.
+    Published { name: "jira", address: "https://example.atlassian.net", elsewhere: &[] },
     Published {
         name: "gitlab",
         address: "https://gitlab.com",
