@@ -89,7 +89,7 @@ fn kubernetes_service_variables_are_ignored_and_other_unknown_variables_are_repo
         ("JACKFIELD_CREATE_PORT", "tcp://10.0.0.3:80"),
     ];
     let odd = [
-        ("JACKFIELD_STORE", "postgres://a", "JACKFIELD_"),
+        ("JACKFIELD_STORAGE", "postgres://a", "JACKFIELD_STORE"),
         ("JACKFIELD_LIMITS_CPU", "7", "JACKFIELD_LIMITS_CPU_MS"),
         ("JACKFIELD_LISTENS", "x", "JACKFIELD_LISTEN"),
     ];
