@@ -48,9 +48,8 @@ stop)
     as_user "$programs/pg_ctl" --pgdata="$folder/data" --mode=fast --wait --timeout=60 stop >/dev/null
     ;;
 kill)
-    process=$(head -n 1 "$folder/data/postmaster.pid")
-    as_user "$programs/pg_ctl" --pgdata="$folder/data" --mode=immediate --wait --timeout=60 stop >/dev/null
-    ! kill -0 "$process" 2>/dev/null
+    as_user "$programs/pg_ctl" --pgdata="$folder/data" --mode=immediate --wait --timeout=60 stop \
+        >/dev/null || { cat "$folder/server.log" >&2; exit 1; }
     ;;
 *)
     echo "postgres.sh: unknown action $action" >&2
