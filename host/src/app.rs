@@ -34,7 +34,7 @@ use crate::defects::{self, Defects, ProcessState};
 use crate::domain::Clock;
 use crate::egress::{Egress, OwnServer, Tape};
 use crate::history::History;
-use crate::http::{self, AppState, Services};
+use crate::http::{self, AppState, Routers, Services};
 use crate::kpis::{self, Kpis};
 use crate::memory::default_bytes_max;
 use crate::oidc::{self, Oidc};
@@ -202,9 +202,13 @@ impl App {
         &self.admin_token
     }
 
+    /// The routes of the main listener, and those of the admin listener if there is one.
+    pub fn routers(&self) -> Routers {
+        http::routers(self.state(), console::routes)
+    }
+
     /// The state that the routes need.
-    #[must_use]
-    pub fn state(&self) -> AppState {
+    fn state(&self) -> AppState {
         let base_url = match &self.config.now().public_url {
             Some(url) => url.as_str().trim_end_matches('/').to_owned(),
             None if self.url.starts_with("unix:") => "http://localhost".to_owned(),
@@ -239,7 +243,7 @@ impl App {
 
     /// Answers requests; returns when all work has ended.
     async fn serve(&self, listeners: Listeners, shutdown: &Shutdown) -> std::io::Result<()> {
-        let (hooks, admin) = http::routers(self.state(), console::routes);
+        let (hooks, admin) = self.routers();
         let drain = Duration::from_millis(self.config.now().drain_ms) + STOP_MAX;
         let begin = shutdown.drain.clone();
         let limits = self.limits.clone();

@@ -15,12 +15,15 @@ use super::admin::{
 use super::problem::{self, Problem};
 use super::{AppState, auth, health, metrics, openapi, prefix, same_site, sign_in_oidc, webhook};
 
+/// The routes of the main listener, and of the admin listener if there is one.
+pub type Routers = (Router, Option<Router>);
+
 /// The routes of the main listener, and the routes of the admin listener if one is configured. With
 /// an admin listener, the main listener has only `/hooks`. `pages` makes the routes for browsers.
 pub fn routers(
     state: AppState,
     pages: impl FnOnce(&Arc<AppState>) -> Router<Arc<AppState>>,
-) -> (Router, Option<Router>) {
+) -> Routers {
     let config = state.services.config.now();
     let prefix = config.path_prefix();
     let state = Arc::new(state);

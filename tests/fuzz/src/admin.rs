@@ -16,7 +16,6 @@ use hyper_util::service::TowerToHyperService;
 use jackfield::api::{Connector, ConnectorStatus};
 use jackfield::app::{App, DataLock, PassedSockets};
 use jackfield::config::Config;
-use jackfield::http::routers;
 use jackfield::secret::Secret;
 use serde_json::Value;
 use tempfile::TempDir;
@@ -54,7 +53,7 @@ impl Admin {
     pub fn start() -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let app = wait(start(folder.path()));
-        let (routes, _) = routers(app.state());
+        let (routes, _) = app.routers();
         let routes = TowerToHyperService::new(routes);
         let admin = Self { routes, _app: app, _folder: folder };
         while !admin.is_ready() {
