@@ -60,7 +60,7 @@ pub const PAGE_ROWS: u32 = 50;
 /// Maximum number of rows in a page.
 pub const PAGE_ROWS_MAX: u32 = 200;
 
-/// What the `User-Agent` of the command line begins with. By this, the audit log recognises the command line.
+/// What the `User-Agent` of the command line begins with. By this, the audit log recognises it.
 pub const CLI_USER_AGENT: &str = "jackfield-cli/";
 
 /// The body of a request that takes no members; any member is refused.
