@@ -1,11 +1,11 @@
 //! Backs a data folder up while its server runs, and restores a backup while none runs.
 //!
-//! Puts the key into a backup only if asked to: with both, every secret can be read. Never deletes a
-//! database or a key that a restoration replaces.
+//! Puts the key into a backup only if asked to: with both, every secret can be read. Never deletes
+//! a database or a key that a restoration replaces.
 
-use std::fs::{self, DirBuilder, File, Permissions};
+use std::fs::{self, DirBuilder, File};
 use std::io::{self, ErrorKind};
-use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -19,6 +19,9 @@ use crate::store::{SqliteStore, TableRows};
 
 use super::keys::audit_entry;
 use super::lock::DataLock;
+
+/// The extension of a file that is being copied.
+const INCOMPLETE: &str = "incomplete";
 
 /// What was backed up or restored.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,15 +37,15 @@ pub struct Copied {
 }
 
 /// Writes a backup of a data folder to a new folder: the database and the connectors' versions, and
-/// the key if `with_key`. A server may run. The database gets its name last, so a folder that has one
-/// is complete.
+/// the key if `with_key`. A server may run. The database gets its name last, so a folder that has
+/// one is complete.
 ///
 /// # Errors
 /// The data folder lacks a database, the target is not empty, or the disk failed.
 pub fn back_up(data: &Path, to: &Path, with_key: bool) -> anyhow::Result<Copied> {
     let (source, target) = (DataFolder::at(data), DataFolder::at(to));
     let database = source.database();
-    if !database.exists() && source.postgres().with_extension("starts").exists() {
+    if !database.exists() && source.postgres_starts().exists() {
         bail!(
             "the store of {} is in PostgreSQL: back it up with pg_dump, as docs/postgresql.md says",
             data.display()
@@ -65,14 +68,14 @@ pub fn back_up(data: &Path, to: &Path, with_key: bool) -> anyhow::Result<Copied>
     Ok(Copied { tables, versions, key, replaced: None })
 }
 
-/// Puts a backup into a data folder. The next start knows that failed tests may have defects that the
-/// database does not know. With `replace`, a database and a key that are there are kept under other
-/// names.
+/// Puts a backup into a data folder. The next start knows that failed tests may have defects that
+/// the database does not know. With `replace`, a database and a key that are there are kept under
+/// other names.
 ///
 /// # Errors
-/// A server runs, the folder has a database, the backup is incomplete, damaged, newer than this
-/// program or sealed with another key, or the disk failed. The database and the key stay as they are
-/// until everything is checked and copied.
+/// A server runs, the folder has a database, the backup is incomplete, unreadable, damaged, newer
+/// than this program or sealed with another key, or the disk failed. The database and the key stay
+/// as they are until everything is checked and copied.
 pub async fn restore(data: &Path, from: &Path, replace: bool) -> anyhow::Result<Copied> {
     let (source, target) = (DataFolder::at(from), DataFolder::at(data));
     if !source.database().exists() {
@@ -91,7 +94,7 @@ pub async fn restore(data: &Path, from: &Path, replace: bool) -> anyhow::Result<
     let copy = target.incomplete_database();
     remove_incomplete(&copy)?;
     let unwritten = || format!("cannot write to {}", data.display());
-    copy_file(&source.database(), &copy).with_context(unwritten)?;
+    copy_file(&source.database(), &copy)?;
     let entry = audit_entry("backup.restore");
     let prepared = SqliteStore::prepare_restored(&copy, &database, &sealer, entry);
     let tables = match prepared {
@@ -123,8 +126,8 @@ pub async fn restore(data: &Path, from: &Path, replace: bool) -> anyhow::Result<
     })
 }
 
-/// The key of a backup, and its text if the data folder must get it: the key of the environment, else
-/// that of the backup, else that of the data folder.
+/// The key of a backup, and its text if the data folder must get it: the key of the environment,
+/// else that of the backup, else that of the data folder.
 fn key_of(
     source: &DataFolder,
     target: &DataFolder,
@@ -178,9 +181,12 @@ fn copy_versions(source: &DataFolder, target: &DataFolder) -> anyhow::Result<usi
         let failed = || format!("cannot write to {}", folder.display());
         DirBuilder::new().recursive(true).mode(0o700).create(&folder).with_context(failed)?;
         for file in entries(&connector)? {
+            if file.extension().is_some_and(|it| it == INCOMPLETE) {
+                continue;
+            }
             let copy = folder.join(file.file_name().unwrap_or_default());
             if !copy.exists() {
-                copy_file(&file, &copy).with_context(failed)?;
+                copy_file(&file, &copy)?;
             }
             count += 1;
         }
@@ -201,17 +207,24 @@ fn entries(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
 }
 
 /// The copy gets its name last, so that an interrupted one does not look complete.
-fn copy_file(file: &Path, copy: &Path) -> io::Result<()> {
-    let incomplete = copy.with_extension("incomplete");
-    fs::copy(file, &incomplete)?;
-    let copied = File::options().write(true).open(&incomplete)?;
-    copied.set_permissions(Permissions::from_mode(0o600))?;
-    copied.set_modified(file.metadata()?.modified()?)?;
-    copied.sync_all()?;
-    fs::rename(&incomplete, copy)
+fn copy_file(file: &Path, copy: &Path) -> anyhow::Result<()> {
+    let opened = File::open(file).with_context(|| format!("cannot read {}", file.display()));
+    let (mut source, incomplete) = (opened?, copy.with_extension(INCOMPLETE));
+    remove_incomplete(&incomplete)?;
+    write_copy(&mut source, &incomplete)
+        .and_then(|()| fs::rename(&incomplete, copy))
+        .with_context(|| format!("cannot copy {} to {}", file.display(), copy.display()))
 }
 
-/// Removes what an interrupted restoration left.
+/// Copies the content and the time of a file, but not its mode: a backup may be read-only.
+fn write_copy(source: &mut File, incomplete: &Path) -> io::Result<()> {
+    let mut copied = File::options().write(true).create_new(true).mode(0o600).open(incomplete)?;
+    io::copy(source, &mut copied)?;
+    copied.set_modified(source.metadata()?.modified()?)?;
+    copied.sync_all()
+}
+
+/// Removes what an interrupted backup or restoration left.
 fn remove_incomplete(copy: &Path) -> anyhow::Result<()> {
     match fs::remove_file(copy) {
         Err(error) if error.kind() != ErrorKind::NotFound => {
@@ -227,5 +240,57 @@ fn move_away(file: &Path, kept: &Path) -> io::Result<bool> {
         Ok(()) => Ok(true),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
         Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::Permissions;
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use tempfile::tempdir;
+
+    use super::*;
+
+    fn write_read_only(file: &Path, content: &str) {
+        fs::write(file, content).unwrap();
+        fs::set_permissions(file, Permissions::from_mode(0o400)).unwrap();
+    }
+
+    #[test]
+    fn a_read_only_file_is_copied_even_if_an_interrupted_copy_is_in_the_way() {
+        let folder = tempdir().unwrap();
+        let (file, copy) = (folder.path().join("saved.wasm"), folder.path().join("copy.wasm"));
+        let incomplete = copy.with_extension(INCOMPLETE);
+        write_read_only(&file, "complete");
+        write_read_only(&incomplete, "an interrupted copy");
+        copy_file(&file, &copy).unwrap();
+        let (saved, copied) = (file.metadata().unwrap(), copy.metadata().unwrap());
+        assert_eq!(fs::read(&copy).unwrap(), b"complete");
+        assert_eq!(copied.permissions().mode() & 0o777, 0o600);
+        assert_eq!(copied.modified().unwrap(), saved.modified().unwrap());
+        assert!(!incomplete.exists());
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_read_is_named() {
+        let folder = tempdir().unwrap();
+        let (file, copy) = (folder.path().join("saved.wasm"), folder.path().join("copy.wasm"));
+        let error = copy_file(&file, &copy).unwrap_err();
+        assert_eq!(error.to_string(), format!("cannot read {}", file.display()));
+    }
+
+    #[test]
+    fn an_interrupted_copy_is_not_a_version() {
+        let folder = tempdir().unwrap();
+        let source = DataFolder::at(&folder.path().join("source"));
+        let target = DataFolder::at(&folder.path().join("target"));
+        let connector = source.versions().join("redmine");
+        fs::create_dir_all(&connector).unwrap();
+        fs::write(connector.join("a.wasm"), "complete").unwrap();
+        fs::write(connector.join("b.incomplete"), "comp").unwrap();
+        assert_eq!(copy_versions(&source, &target).unwrap(), 1);
+        let copies = entries(&target.versions().join("redmine")).unwrap();
+        assert_eq!(copies, [target.versions().join("redmine/a.wasm")]);
     }
 }

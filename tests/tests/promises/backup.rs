@@ -4,6 +4,7 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
@@ -18,6 +19,23 @@ fn run(host: &TestHost, arguments: &[&str]) -> Result<Value, String> {
         return Err(format!("{printed}{}", String::from_utf8_lossy(&output.stderr)));
     }
     Ok(serde_json::from_str(&printed).expect("JSON"))
+}
+
+/// The mode of a file, without its kind.
+fn mode(file: &Path) -> u32 {
+    fs::metadata(file).expect("a file").permissions().mode() & 0o777
+}
+
+/// Makes every file in a folder read-only.
+fn make_read_only(folder: &Path) {
+    for entry in fs::read_dir(folder).expect("a folder") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() {
+            make_read_only(&path);
+        } else {
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o400)).expect("a mode");
+        }
+    }
 }
 
 fn rows(report: &Value, table: &str) -> u64 {
@@ -56,15 +74,16 @@ fn a_restored_backup_has_every_row_and_leads_to_no_second_defect() {
     }
     assert!(rows(&backup, "defects") >= 3 && rows(&backup, "connections") == 1, "{backup}");
     assert_eq!(backup["versions"], 1);
-    for file in ["jackfield.db", "secret-key"] {
-        let mode = fs::metadata(host.folder().join("saved").join(file)).expect(file).permissions();
-        assert_eq!(mode.mode() & 0o777, 0o600, "{file}");
-    }
+    let saved = host.folder().join("saved");
+    assert!(["jackfield.db", "secret-key"].map(|file| mode(&saved.join(file))) == [0o600; 2]);
+    make_read_only(&saved);
 
     // The machine is lost: a new data folder, without the count of starts.
     host.kill();
     fs::rename(host.data_folder(), host.folder().join("lost")).expect("another name");
     let restored = run(&host, &["restore", "saved"]).expect("the backup is restored");
+    let data = host.data_folder();
+    assert!(["jackfield.db", "secret-key"].map(|file| mode(&data.join(file))) == [0o600; 2]);
     for table in backup["tables"].as_array().expect("a list") {
         let name = table["table"].as_str().expect("a name");
         assert_eq!(rows(&restored, name), rows(&backup, name), "{name}");
