@@ -11,7 +11,6 @@
 
 mod escapes;
 mod forms;
-mod names;
 mod short;
 
 #[cfg(test)]
@@ -22,8 +21,6 @@ use std::borrow::Cow;
 use bytes::Bytes;
 
 use crate::secret::Secret;
-
-pub(crate) use names::names_credential;
 
 use forms::{Form, FormMatch, Window};
 use short::{ShortMatch, ShortSecret, match_short};

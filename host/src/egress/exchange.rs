@@ -61,7 +61,7 @@ pub(super) enum ExchangeError {
          have more than {RESPONSE_HEAD_BYTES_MAX} bytes"
     )]
     HeadTooLarge,
-    /// The deadline passed before the response was complete.
+    /// The deadline of requests passed, or the server ended, before the response was complete.
     #[error(
         "no complete response in the time of the run (`limits.run_ms`) or before the server ended"
     )]

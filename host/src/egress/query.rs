@@ -3,9 +3,12 @@
 //! Secrets of the connection are redacted apart from this. The names are for credentials that the
 //! host does not know, such as the signature in a link to a stored file.
 
-use crate::redact::{MASK, names_credential};
+use crate::redact::MASK;
 
-/// A parameter with one of these names is a credential, too.
+/// A parameter whose name contains one of these words is a credential.
+const CREDENTIAL_WORDS: [&str; 8] =
+    ["token", "secret", "password", "passwd", "signature", "credential", "apikey", "session"];
+/// A parameter with one of these names is a credential.
 const CREDENTIAL_NAMES: [&str; 6] = ["sig", "key", "auth", "authorization", "code", "jwt"];
 
 /// The query with each credential masked.
@@ -19,8 +22,12 @@ pub(super) fn masked(query: &str) -> String {
     pairs.collect::<Vec<_>>().join("&")
 }
 
+/// Whether a parameter with this name is a credential. Ignores case, `-`, `_` and `.`.
 fn is_credential(name: &str) -> bool {
-    CREDENTIAL_NAMES.iter().any(|it| it.eq_ignore_ascii_case(name)) || names_credential(name)
+    let name: String = name.chars().filter(|c| !['-', '_', '.'].contains(c)).collect();
+    let name = name.to_ascii_lowercase();
+    CREDENTIAL_NAMES.contains(&name.as_str())
+        || CREDENTIAL_WORDS.iter().any(|word| name.contains(word))
 }
 
 #[cfg(test)]
@@ -37,6 +44,19 @@ mod tests {
             ("", ""),
         ] {
             assert_eq!(masked(query), shown);
+        }
+    }
+
+    #[test]
+    fn a_credential_is_known_by_its_name_or_by_a_word_in_it() {
+        for name in ["X-Amz-Signature", "api_key", "Api.Key", "accessToken", "client-secret"] {
+            assert!(is_credential(name), "{name}");
+        }
+        for name in ["key", "_sig", "-code", "auth_"] {
+            assert!(is_credential(name), "{name}");
+        }
+        for name in ["subject", "author", "monkey", "limit", ""] {
+            assert!(!is_credential(name), "{name}");
         }
     }
 }

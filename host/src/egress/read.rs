@@ -99,8 +99,7 @@ async fn send_once(session: &Session, outbound: &Outbound) -> Result<Answer, Htt
             _ => false,
         };
         if !may_repeat || attempts == ATTEMPTS_MAX {
-            let answer = result.map_err(HttpError::from);
-            return answer.inspect_err(|error| tape::record_failure(session, &outbound, error));
+            return result.map_err(|error| tape::record_failed_exchange(session, &outbound, error));
         }
         attempts += 1;
     }

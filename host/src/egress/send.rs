@@ -1,9 +1,9 @@
 //! Sends one request of a guest. The functions are in the order of the steps of a write.
 //!
 //! A write is sent once: the connection is made, the journal commits durably, then bytes are
-//! sent. After the journal commit, the write runs to its end (or to the deadline of requests) in its
-//! own task, even if the guest ends. Never follows a redirect of a write and never retries a write.
-//! Other requests go to `read.rs`.
+//! sent. After the journal commit, the write runs to its end, to the deadline of requests or to the
+//! end of the server, in its own task, even if the guest ends. Never follows a redirect of a write
+//! and never retries a write. Other requests go to `read.rs`.
 
 use std::sync::Arc;
 
@@ -191,9 +191,7 @@ impl Session {
                 if !error.was_sent() {
                     self.undo_journal(journal).await;
                 }
-                let error = error.into();
-                tape::record_failure(self, outbound, &error);
-                Err(error)
+                Err(tape::record_failed_exchange(self, outbound, error))
             }
         }
     }

@@ -164,6 +164,21 @@ pub(super) fn record_failure(session: &Session, outbound: &Outbound, error: &Htt
     recorder.keep(session, taped_request(session, outbound), end);
 }
 
+/// As [`record_failure`], for the end of an exchange. Does not record a limit that refused the
+/// request before it was sent: a replay checks the same limit before it reads the recording.
+pub(super) fn record_failed_exchange(
+    session: &Session,
+    outbound: &Outbound,
+    error: ExchangeError,
+) -> HttpError {
+    let is_limit = matches!(error, ExchangeError::NotStarted(HttpError::Limit(_)));
+    let error = HttpError::from(error);
+    if !is_limit {
+        record_failure(session, outbound, &error);
+    }
+    error
+}
+
 async fn record_answer(
     session: &Session,
     recorder: &Recorder,

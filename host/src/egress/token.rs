@@ -269,8 +269,8 @@ async fn send(session: &Session, outbound: &Outbound) -> Result<Answer, HttpErro
 fn token_deadline_error(token_url: &Url) -> HttpError {
     let from = token_url.origin().ascii_serialization();
     let why = format!(
-        "{from} gave no OAuth token before the deadline (of a run: `limits.run_ms`); the request was \
-         not sent"
+        "{from} gave no OAuth token in the time of the run (`limits.run_ms`) or before the server \
+         ended; the request was not sent"
     );
     HttpError::Unreachable(why)
 }

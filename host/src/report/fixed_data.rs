@@ -31,11 +31,11 @@ impl FixedData {
 
 #[async_trait]
 impl Source for FixedData {
-    async fn fetch(&self, _subjects: &BTreeSet<Subject>, _deadline: Instant) -> TestData {
+    async fn fetch(&self, _subjects: &BTreeSet<Subject>, _read_until: Instant) -> TestData {
         self.0.clone()
     }
 
-    async fn subject_json(&self, subject: Subject, _deadline: Instant) -> Result<String, Gap> {
+    async fn subject_json(&self, subject: Subject, _read_until: Instant) -> Result<String, Gap> {
         let gap = |why: String| Gap { what: format!("the subject `{subject}`"), why };
         let members = serde_json::to_value(&self.0).map_err(|error| gap(error.to_string()))?;
         let name = match subject {
@@ -51,7 +51,7 @@ impl Source for FixedData {
         &self,
         _attachment: &Attachment,
         _bytes_max: u64,
-        _deadline: Instant,
+        _read_until: Instant,
     ) -> Result<Bytes, Gap> {
         Ok(Bytes::from_static(CONTENT))
     }

@@ -14,17 +14,17 @@ use super::{Attachment, Gap, Subject, TestData};
 /// A part that cannot be fetched becomes a [`Gap`]; a fetch never fails as a whole.
 #[async_trait]
 pub trait Source: Send + Sync {
-    /// Fetches the requested parts, and adds a gap for each part that could not be fetched by the
-    /// deadline. The screenshots of assertions are listed if assertions or attachments are
+    /// Fetches the requested parts, and adds a gap for each part that could not be fetched by
+    /// `read_until`. The screenshots of assertions are listed if assertions or attachments are
     /// requested.
-    async fn fetch(&self, subjects: &BTreeSet<Subject>, deadline: Instant) -> TestData;
+    async fn fetch(&self, subjects: &BTreeSet<Subject>, read_until: Instant) -> TestData;
 
     /// Fetches one part as JSON, as Test Manager answers it. A list has the items that
     /// [`Self::fetch`] reads.
     ///
     /// # Errors
     /// The part could not be fetched, for the reason in the gap.
-    async fn subject_json(&self, subject: Subject, deadline: Instant) -> Result<String, Gap>;
+    async fn subject_json(&self, subject: Subject, read_until: Instant) -> Result<String, Gap>;
 
     /// Downloads a screenshot or a file that [`Self::fetch`] listed.
     ///
@@ -34,7 +34,7 @@ pub trait Source: Send + Sync {
         &self,
         attachment: &Attachment,
         bytes_max: u64,
-        deadline: Instant,
+        read_until: Instant,
     ) -> Result<Bytes, Gap>;
 
     /// The requests to Test Manager so far, for the event.

@@ -38,7 +38,7 @@ impl TestSource {
 
 #[async_trait]
 impl Source for TestSource {
-    async fn fetch(&self, subjects: &BTreeSet<Subject>, deadline: Instant) -> TestData {
+    async fn fetch(&self, subjects: &BTreeSet<Subject>, read_until: Instant) -> TestData {
         let mut data = TestData::of(self.parts.test());
         if subjects.is_empty() {
             return data;
@@ -51,7 +51,7 @@ impl Source for TestSource {
         if OF_LOG.iter().any(|subject| subjects.contains(subject)) {
             self.parts.want_log();
         }
-        let client = match self.shared.client(deadline) {
+        let client = match self.shared.client(read_until) {
             Ok(client) => client,
             Err(failure) => {
                 data.gaps = gaps(subjects.into_iter().map(|it| (it, failure.clone())));
@@ -76,9 +76,9 @@ impl Source for TestSource {
         data
     }
 
-    async fn subject_json(&self, subject: Subject, deadline: Instant) -> Result<String, Gap> {
+    async fn subject_json(&self, subject: Subject, read_until: Instant) -> Result<String, Gap> {
         let fetching = async {
-            let client = self.shared.client(deadline)?;
+            let client = self.shared.client(read_until)?;
             self.parts.part(&client, subject).await
         };
         match fetching.await {
@@ -91,9 +91,9 @@ impl Source for TestSource {
         &self,
         attachment: &Attachment,
         bytes_max: u64,
-        deadline: Instant,
+        read_until: Instant,
     ) -> Result<Bytes, Gap> {
-        let content = download::read(&self.shared, &self.parts, attachment, bytes_max, deadline);
+        let content = download::read(&self.shared, &self.parts, attachment, bytes_max, read_until);
         content.await.map_err(|failure| gap(&format!("the file {:?}", attachment.name), &failure))
     }
 

@@ -15,8 +15,8 @@ use crate::secret::{Secret, Signed, SigningKey};
 
 #[derive(Default, Args)]
 pub(super) struct Credential {
-    /// What the connection asks for in addition to the URL: `bearer`, `basic` (with --webhook-user),
-    /// `api-key` (with --webhook-header), or `signature`
+    /// What the connection asks for in addition to the URL: `bearer`, `basic` (with
+    /// --webhook-user), `api-key` (with --webhook-header), or `signature`
     #[arg(long, value_name = "SCHEME", value_parser = enum_value::<WebhookScheme>())]
     #[arg(conflicts_with = "connection", requires = "webhook_secret")]
     webhook_auth: Option<WebhookScheme>,

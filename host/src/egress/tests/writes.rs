@@ -83,11 +83,11 @@ async fn the_time_in_the_pool_and_the_time_of_the_journal_commit_count_together(
     let session = SessionBuilder::granting(&[&tracker.origin()]).session(journal.permission());
     session.send(get(session.at("/"))).await.unwrap();
     // Neither wait is a second; together they are more. These waits are what the test is about.
-    tokio::time::sleep(Duration::from_millis(300)).await;
+    tokio::time::sleep(Duration::from_millis(100)).await;
     let sending = spawn_write(&session);
     journal.requested.acquire().await.unwrap().forget();
     assert_eq!(tracker.connections(), 1, "the write waits for its commit on the kept connection");
-    tokio::time::sleep(Duration::from_millis(800)).await;
+    tokio::time::sleep(Duration::from_millis(950)).await;
     journal.allowed.add_permits(1);
     assert_eq!(sending.await.unwrap().unwrap().status, 200);
     assert_eq!((tracker.connections(), tracker.requests().len()), (2, 2));
