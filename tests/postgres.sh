@@ -3,7 +3,7 @@
 #
 #   postgres.sh start FOLDER PORT   makes the server if the folder has none; user and database: jackfield,
 #                                   password: that of FOLDER/password; waits until it answers
-#   postgres.sh stop FOLDER         stops it, and waits; `kill` instead of `stop` is a crash
+#   postgres.sh kill FOLDER         ends it as a crash does, and waits
 #
 # The server listens on 127.0.0.1 and on a Unix socket in the folder. Root runs it as the user `postgres`.
 set -eu
@@ -43,9 +43,6 @@ SETTINGS
         --options="-p $port" start >/dev/null || { cat "$folder/server.log" >&2; exit 1; }
     [ -z "${first:-}" ] || as_user "$programs/createdb" --host="$folder" --port="$port" \
         --username=jackfield jackfield
-    ;;
-stop)
-    as_user "$programs/pg_ctl" --pgdata="$folder/data" --mode=fast --wait --timeout=60 stop >/dev/null
     ;;
 kill)
     as_user "$programs/pg_ctl" --pgdata="$folder/data" --mode=immediate --wait --timeout=60 stop \

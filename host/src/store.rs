@@ -183,6 +183,17 @@ pub struct DefectFilter {
     pub limit: u32,
 }
 
+/// How many defects of a connection are not known for certain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DoubtCounts {
+    /// The connection.
+    pub connection: ConnectionId,
+    /// Defects in doubt.
+    pub in_doubt: u64,
+    /// Defects that only a person can resolve.
+    pub need_person: u64,
+}
+
 /// The limits of the age, number and size of stored events.
 #[derive(Debug, Clone, Copy)]
 pub struct Retention {
@@ -410,6 +421,10 @@ pub trait Store: Send + Sync {
     async fn defect(&self, id: DefectId) -> Result<Option<DefectRecord>, StoreError>;
     /// Returns the defects that meet the conditions, newest first.
     async fn defects(&self, filter: &DefectFilter) -> Result<Vec<DefectRecord>, StoreError>;
+
+    /// Counts the defects in doubt, and those that only a person can resolve. A connection without
+    /// any may be missing.
+    async fn count_doubts(&self) -> Result<Vec<DoubtCounts>, StoreError>;
 
     /// Stores an event, and its connection's last success or error. Lazy: returns at once. If the
     /// queue is full, the event is dropped.

@@ -1,4 +1,4 @@
--- The schema of SQLite's migrations 1 to 18, in PostgreSQL's types. Times are milliseconds since 1970,
+-- The schema of SQLite's migrations 1 to 19, in PostgreSQL's types. Times are milliseconds since 1970,
 -- JSON is text. A column named `rowid` counts the rows of a table in the order of their insertion, as
 -- SQLite does by itself.
 
@@ -108,7 +108,9 @@ CREATE TABLE defects (
     updated_at        bigint NOT NULL,
     recurrence_of     uuid,
     creates_anew      boolean NOT NULL DEFAULT FALSE,
-    key               text GENERATED ALWAYS AS (defect::jsonb ->> 'key') STORED,
+    key               text GENERATED ALWAYS AS
+                          -- A jsonb cannot contain this character.
+                          (replace(defect, '\u0000', '\ufffd')::jsonb ->> 'key') STORED,
     UNIQUE (connection_id, test_case_id, variation_id, test_execution_id, generation),
     CHECK (state <> 'created' OR defect IS NOT NULL)
 );

@@ -37,6 +37,9 @@ pub struct Rotated {
 pub async fn rotate_key(data: &Path) -> anyhow::Result<Rotated> {
     let folder = DataFolder::at(data);
     let database = folder.database();
+    if !database.exists() && folder.postgres_starts().exists() {
+        bail!("the store is in PostgreSQL, whose secrets cannot be sealed with another key");
+    }
     if !database.exists() {
         bail!("{} does not exist: give the server's data folder with --data", database.display());
     }

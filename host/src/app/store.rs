@@ -10,8 +10,8 @@ use crate::domain::Clock;
 use crate::secret::{Sealer, Secret};
 use crate::store::{PostgresSettings, PostgresStore, SqlStore, SqliteStore, Store as _};
 
-/// Opens the database with the key that seals its secrets, and recovers what a crash interrupted. The
-/// clock then follows that of a database which servers share.
+/// Opens the database with the key that seals its secrets, and recovers what a crash interrupted.
+/// The clock then follows that of a database which servers share.
 pub(super) async fn open(
     config: &Config,
     clock: Arc<ServerClock>,
@@ -21,7 +21,7 @@ pub(super) async fn open(
     let store = match postgres_settings(config)? {
         None => SqliteStore::open(&folder.database(), &sealer)?,
         Some(settings) => {
-            let starts = folder.postgres();
+            let starts = folder.postgres_starts();
             let opened = PostgresStore::open(settings, sealer.clone(), &starts);
             let (store, of_database) = opened.await?;
             clock.follow(of_database);
@@ -35,7 +35,8 @@ pub(super) async fn open(
 /// How to reach the database; `None`: the store is a file.
 pub(crate) fn postgres_settings(config: &Config) -> anyhow::Result<Option<PostgresSettings>> {
     let Some(url) = config.store.clone() else { return Ok(None) };
-    let password = secret_of(config, config.store_password.as_ref(), "store_password")?;
+    let password = config.store_password.as_deref();
+    let password = password.map(|it| secret_of(config, it, "store_password")).transpose()?;
     Ok(Some(PostgresSettings {
         url,
         password: password.map(Secret::trimmed),

@@ -10,12 +10,12 @@ use super::lock::DataLock;
 use crate::config::DataFolder;
 use crate::store::{PostgresSettings, PostgresStore, TableRows};
 
-/// Copies all rows of the database in a data folder, and marks it, so that no server uses it any more.
-/// Returns the number of rows of each table.
+/// Copies all rows of the database in a data folder, and marks it, so that no server uses it any
+/// more. Returns the number of rows of each table.
 ///
 /// # Errors
-/// A server runs, a key is missing or wrong, the target has rows, or one of the databases failed. The
-/// file stays usable then; the command can be repeated.
+/// A server runs, a key is missing or wrong, the target has rows, or one of the databases failed.
+/// The file stays usable then; the command can be repeated.
 pub async fn transfer(data: &Path, to: PostgresSettings) -> anyhow::Result<Vec<TableRows>> {
     let folder = DataFolder::at(data);
     let database = folder.database();

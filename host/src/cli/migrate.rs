@@ -33,7 +33,8 @@ pub(super) struct Arguments {
     /// The address of the database, without its password
     #[arg(long, value_name = "ADDRESS")]
     to: String,
-    /// The password of the database, file:/path or env:NAME [default: `store_password` of the configuration]
+    /// The password of the database, file:/path or env:NAME [default: `store_password` of the
+    /// configuration]
     #[arg(long, value_name = "WHERE")]
     password: Option<String>,
     /// The configuration file [default: jackfield.toml, if it exists]

@@ -31,10 +31,10 @@ impl DataFolder {
         self.0.join("jackfield.db")
     }
 
-    /// Returns the path of the files that belong to a PostgreSQL database; their endings differ.
+    /// Returns the path of the file that counts the starts with a PostgreSQL database.
     #[must_use]
-    pub fn postgres(&self) -> PathBuf {
-        self.0.join("postgres")
+    pub fn postgres_starts(&self) -> PathBuf {
+        self.0.join("postgres.starts")
     }
 
     /// Returns the path that a database gets when a backup replaces it at this time, milliseconds.
@@ -100,8 +100,8 @@ impl DataFolder {
     }
 }
 
-/// Returns the files that SQLite keeps beside a database: the write-ahead log, whose changes are not
-/// in the database yet, and its index.
+/// Returns the files that SQLite keeps beside a database: the write-ahead log, whose changes are
+/// not in the database yet, and its index.
 #[must_use]
 pub fn database_logs(database: &Path) -> [PathBuf; 2] {
     ["-wal", "-shm"].map(|suffix| {

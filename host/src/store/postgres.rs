@@ -31,8 +31,8 @@ use super::sql::starts::StartCounter;
 use super::{DatabaseError, SqliteStore, StoreError, TableRows, transfer};
 use crate::secret::{Sealer, Secret};
 
-/// Maximum time of a statement that copies rows.
-const COPY: Duration = Duration::from_secs(3_600);
+/// Maximum time of a statement that changes the schema or copies rows.
+const LONG_STATEMENT: Duration = Duration::from_secs(3_600);
 
 /// How to reach a database, and how long to wait for it.
 #[derive(Debug, Clone)]
@@ -102,7 +102,7 @@ fn copy_from(
     settings: &PostgresSettings,
     sealer: &Sealer,
 ) -> Result<Vec<TableRows>, StoreError> {
-    let settings = PostgresSettings { statement: COPY, ..settings.clone() };
+    let settings = PostgresSettings { statement: LONG_STATEMENT, ..settings.clone() };
     let address = address(&settings)?;
     let place = Arc::clone(&address.place);
     let to = Session::new(address, Arc::default())?;
@@ -120,11 +120,16 @@ fn open(
 ) -> Result<(SqlStore, Arc<DatabaseClock>), StoreError> {
     let address = address(settings)?;
     let clock = Arc::new(DatabaseClock::default());
+    // A change of the schema may take longer than a statement of the rules.
+    let patient = Address { statement: LONG_STATEMENT, ..address.clone() };
+    let preparing = Session::new(patient, Arc::clone(&clock))?;
+    preparing.connect()?;
+    schema::prepare(&preparing, sealer)?;
+    preparing.close();
     let writer = Session::new(address.clone(), Arc::clone(&clock))?;
     writer.connect()?;
-    schema::prepare(&writer, sealer)?;
     let mut readers: Vec<Box<dyn ReadLink>> = Vec::new();
-    for _ in 1..settings.connections_max.max(2) {
+    for _ in 1..settings.connections_max {
         let reader = Session::new(address.clone(), Arc::clone(&clock))?;
         readers.push(Box::new(links::Reading(reader)));
     }

@@ -16,7 +16,7 @@ use super::sql::database::Database;
 use super::sql::meta;
 use super::sql::readers::ReadLink;
 use super::sql::reseal;
-use super::sql::starts::StartCounter;
+use super::sql::starts::{self, StartCounter};
 use super::transfer::MOVED_TO;
 use super::{StoreError, TableRows};
 use crate::domain::AuditEntry;
@@ -74,6 +74,13 @@ impl SqliteStore {
         copy: impl FnOnce(&dyn Database) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
         let connection = file::open(path, sealer)?;
+        if StartCounter::beside(path).read()? > starts::stored(&connection)? {
+            return Err(StoreError::Unusable(
+                "the database was restored, or lost what it had stored: start the server with it once, \
+                 so that it is marked, and move it then"
+                    .to_owned(),
+            ));
+        }
         connection.pragma_update(None, "synchronous", "FULL")?;
         let copied = copy(&connection)?;
         meta::write(&connection, MOVED_TO, place.as_bytes().to_owned())?;

@@ -8,7 +8,7 @@ use std::ops::ControlFlow;
 
 use uuid::Uuid;
 
-use super::sql::database::{Database, params};
+use super::sql::database::{Database, Failure, params};
 use super::sql::meta::{self, KEY_CHECK};
 use super::sql::values::{Kind, Value};
 use super::{StoreError, TableRows};
@@ -20,7 +20,7 @@ const COPY_ID: &str = "copy-id";
 pub(super) const MOVED_TO: &str = "moved-to";
 
 /// The tables, each after those that it refers to, and the column that counts its rows.
-const TABLES: [(&str, Option<&str>); 12] = [
+const TABLES: [(&str, Option<&str>); 13] = [
     ("connections", None),
     ("tokens", Some("rowid")),
     ("secrets", None),
@@ -33,29 +33,34 @@ const TABLES: [(&str, Option<&str>); 12] = [
     ("counts", Some("rowid")),
     ("account_tokens", None),
     ("sessions", None),
+    ("audit", None),
 ];
-const AUDIT: (&str, Option<&str>) = ("audit", None);
 /// Number of rows that one statement inserts.
 const ROWS: usize = 100;
 
 /// Copies all rows. Call it in a transaction of `to`. Returns the number of rows of each table, and
 /// fails if a table of `to` has another number.
 pub(super) fn copy(from: &dyn Database, to: &dyn Database) -> Result<Vec<TableRows>, StoreError> {
-    let tables = || TABLES.into_iter().chain([AUDIT]);
     let id = copy_id(from)?;
     let earlier = meta::read(to, COPY_ID)?;
-    if earlier.as_deref() != Some(id.as_slice()) {
-        if earlier.is_some() || tables().any(|(table, _)| count(to, table).is_ok_and(|it| it > 0)) {
-            let why = "the target has rows already: copy into a database that no server has used";
-            return Err(StoreError::Conflict(why.to_owned()));
-        }
-        for (table, counted) in tables() {
-            copy_table(from, to, table, counted)?;
-        }
-        copy_meta(from, to)?;
-        meta::write(to, COPY_ID, id)?;
+    if earlier.as_deref() == Some(id.as_slice()) {
+        // The copy was complete, and only the mark was missing. A server may have used it since.
+        return TABLES.iter().map(|(table, _)| Ok(rows(table, count(to, table)?))).collect();
     }
-    tables().map(|(table, _)| compare(from, to, table)).collect()
+    let mut is_empty = earlier.is_none();
+    for (table, _) in TABLES {
+        is_empty &= count(to, table)? == 0;
+    }
+    if !is_empty {
+        let why = "the target has rows already: copy into a database that no server has used";
+        return Err(StoreError::Conflict(why.to_owned()));
+    }
+    for (table, counted) in TABLES {
+        copy_table(from, to, table, counted)?;
+    }
+    copy_meta(from, to)?;
+    meta::write(to, COPY_ID, id)?;
+    TABLES.iter().map(|(table, _)| compare(from, to, table)).collect()
 }
 
 fn copy_id(from: &dyn Database) -> Result<Vec<u8>, StoreError> {
@@ -71,17 +76,17 @@ fn count(db: &dyn Database, table: &str) -> Result<i64, StoreError> {
     Ok(db.only(&format!("SELECT COUNT(*) FROM {table}"), params![])?)
 }
 
-fn compare(
-    from: &dyn Database,
-    to: &dyn Database,
-    table: &'static str,
-) -> Result<TableRows, StoreError> {
+fn compare(from: &dyn Database, to: &dyn Database, table: &str) -> Result<TableRows, StoreError> {
     let (had, has) = (count(from, table)?, count(to, table)?);
     if had != has {
         let why = format!("{has} of {had} rows of the table `{table}` were copied: try it again");
         return Err(StoreError::Unusable(why));
     }
-    Ok(TableRows { table: table.to_owned(), rows: has.unsigned_abs() })
+    Ok(rows(table, has))
+}
+
+fn rows(table: &str, count: i64) -> TableRows {
+    TableRows { table: table.to_owned(), rows: count.unsigned_abs() }
 }
 
 /// Copies the named values, except those that belong to a database.
@@ -106,20 +111,18 @@ enum Owned {
 }
 
 impl Owned {
-    /// Converts a value of SQLite, which has fewer types.
-    fn new(value: Value<'_>, kind: Kind) -> Self {
-        match (value, kind) {
+    /// Converts a value of SQLite, which has fewer types; `None`: it is not an id where one is wanted.
+    fn new(value: Value<'_>, kind: Kind) -> Option<Self> {
+        Some(match (value, kind) {
             (Value::Int(value), Kind::Bool) => Self::Bool(value != 0),
-            (Value::Bytes(bytes), Kind::Id) => {
-                Uuid::from_slice(bytes).map_or(Self::Null(kind), Self::Id)
-            }
+            (Value::Bytes(bytes), Kind::Id) => Self::Id(Uuid::from_slice(bytes).ok()?),
             (Value::Null(_), _) => Self::Null(kind),
             (Value::Bool(value), _) => Self::Bool(value),
             (Value::Int(value), _) => Self::Int(value),
             (Value::Text(text), _) => Self::Text(text.to_owned()),
             (Value::Bytes(bytes), _) => Self::Bytes(bytes.to_owned()),
             (Value::Id(id), _) => Self::Id(id),
-        }
+        })
     }
 
     fn value(&self) -> Value<'_> {
@@ -145,8 +148,9 @@ fn copy_table(
     let mut rows: Vec<Owned> = Vec::new();
     let select = format!("SELECT {} FROM {table}", names.join(", "));
     from.query(&select, params![], &mut |row| {
-        for (position, (_, kind)) in columns.iter().enumerate() {
-            rows.push(Owned::new(row.value(position)?, *kind));
+        for (position, (name, kind)) in columns.iter().enumerate() {
+            let value = Owned::new(row.value(position)?, *kind);
+            rows.push(value.ok_or_else(|| Failure::of_value(name, "it is not an id"))?);
         }
         if rows.len() == ROWS * columns.len() {
             insert(to, table, &names, &rows)?;
@@ -203,5 +207,5 @@ fn insert(
     let all = vec![row; rows.len() / names.len()].join(", ");
     let sql = format!("INSERT INTO {table} ({}) VALUES {all}", names.join(", "));
     let values: Vec<Value<'_>> = rows.iter().map(Owned::value).collect();
-    to.execute(&sql, &values).map(drop)
+    to.change(&sql, &values).map(drop)
 }

@@ -1,4 +1,5 @@
-//! The database of the store, if it is PostgreSQL: whether it can be used, and what can lose a defect.
+//! The database of the store, if it is PostgreSQL: whether it can be used, and what can lose a
+//! defect.
 
 use crate::app::postgres_settings;
 use crate::config::Config;

@@ -53,7 +53,7 @@ impl Session {
 }
 
 impl Database for Session {
-    fn execute(&self, sql: &str, params: &[Value<'_>]) -> Result<usize, Failure> {
+    fn change(&self, sql: &str, params: &[Value<'_>]) -> Result<usize, Failure> {
         let sql = AssertSqlSafe(self.translated(sql));
         let arguments = arguments(params).map_err(|error| self.failure(&error))?;
         let done =
@@ -70,7 +70,7 @@ impl Database for Session {
             each(row)
         };
         let mut read = self.fetch(sql, of_params()?, counted);
-        // A read outside a transaction may be repeated: the connection was lost while nobody used it.
+        // A read outside a transaction may be repeated: it changes nothing.
         if let Err(error) = &read
             && !began
             && !self.in_transaction.get()

@@ -9,8 +9,10 @@ use crate::store::sql::database::Failure;
 
 /// The advice about a database that does not answer.
 const CHECK_SERVER: &str = "check that PostgreSQL runs, and that `store` names it";
-/// The classes of SQLSTATE after which the server ends the connection, or has ended it.
-const ENDING: [&str; 7] = ["57P01", "57P02", "57P03", "57P05", "25P03", "25P04", "08"];
+/// The values and classes of SQLSTATE after which the connection is of no use.
+const ENDING: [&str; 8] = ["57P01", "57P02", "57P03", "57P05", "25P03", "25P04", "08", READ_ONLY];
+/// The server became a standby: the name of the database may lead to another one now.
+const READ_ONLY: &str = "25006";
 
 /// Describes an error of a statement.
 pub(super) fn describe_error(place: &str, error: &Error) -> DatabaseError {
@@ -21,7 +23,7 @@ pub(super) fn describe_error(place: &str, error: &Error) -> DatabaseError {
         Some("55P03") => ("is busy", Some("another server has held its lock for too long")),
         Some("57014") => ("did not answer within `store_statement_s`", None),
         Some("53100" | "53200" | "53300") => ("is out of resources", None),
-        Some("25006") => ("only reads: it is a standby", Some("let `store` name the primary")),
+        Some(READ_ONLY) => ("only reads: it is a standby", Some("let `store` name the primary")),
         Some(code) if !ends_connection_by(code) => ("failed", None),
         _ => ("cannot be reached", Some(CHECK_SERVER)),
     };

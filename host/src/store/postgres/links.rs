@@ -69,7 +69,10 @@ impl Writing {
         let history = Record::merge(std::mem::take(&mut batch.history));
         if !history.is_empty() {
             let works = history.into_iter().map(|record| move |db: &dyn Database| record.run(db));
-            self.transaction("BEGIN; SET LOCAL synchronous_commit = off", works)?;
+            self.transaction(
+                "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL synchronous_commit = off",
+                works,
+            )?;
             self.0.in_transaction.set(false);
         }
         if batch.operations.is_empty() {
@@ -79,7 +82,10 @@ impl Writing {
             Durability::Durable => "on",
             Durability::Lazy => "off",
         };
-        let begin = format!("BEGIN; SET LOCAL synchronous_commit = {synchronous}; {LOCK}");
+        // The rules must see what the holder of the lock before has committed.
+        let begin = format!(
+            "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL synchronous_commit = {synchronous}; {LOCK}"
+        );
         let works = batch.operations.iter_mut();
         self.transaction(&begin, works.map(|operation| move |db: &dyn Database| operation.run(db)))
     }

@@ -1,6 +1,7 @@
 //! Brings the schema up to date, and checks that the server's key is the one that seals the secrets.
 //!
-//! A database that is refused is not changed. Servers that start at the same time wait for each other.
+//! A database that is refused is not changed. Servers that start at the same time wait for each
+//! other.
 
 use super::errors::describe_error;
 use super::session::Session;
@@ -25,12 +26,15 @@ pub(super) fn prepare(session: &Session, sealer: &Sealer) -> Result<(), StoreErr
     })
 }
 
-/// Runs work under the store's lock in one transaction, however long it takes.
+/// Runs work under the store's lock in one transaction, for as long as the session waits for a
+/// statement.
 pub(super) fn in_transaction<T>(
     session: &Session,
     work: impl FnOnce() -> Result<T, StoreError>,
 ) -> Result<T, StoreError> {
-    run(session, &format!("BEGIN; SET LOCAL statement_timeout = 0; {LOCK}"))?;
+    let begin = "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL statement_timeout = 0; \
+                 SET LOCAL lock_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0";
+    run(session, &format!("{begin}; {LOCK}"))?;
     session.in_transaction.set(true);
     let done = work();
     session.in_transaction.set(false);

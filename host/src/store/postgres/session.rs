@@ -24,8 +24,8 @@ const PAUSE_MAX: Duration = Duration::from_secs(5);
 const GRACE: Duration = Duration::from_secs(2);
 /// Number of statements that the connection keeps prepared.
 const STATEMENTS_MAX: usize = 256;
-/// How long a transaction may wait for its next statement. A server that was stopped or cut off in the
-/// middle of one delays the others for no longer.
+/// How long a transaction may wait for its next statement, so that a server that was stopped or cut off
+/// between two statements does not delay the others for longer.
 const IDLE_TRANSACTION_MS: u64 = 5_000;
 
 /// How to reach the database, and how long to wait for it.
@@ -107,9 +107,11 @@ impl Session {
         let options = self.address.options.clone().statement_cache_capacity(STATEMENTS_MAX);
         let mut connection = PgConnection::connect_with(&options).await?;
         let statement_ms = self.address.statement.as_millis();
+        // Less, so that the error says what was waited for.
+        let lock_ms = statement_ms * 9 / 10;
         // Not as options of the start, which PgBouncer refuses.
         let settings = format!(
-            "SET statement_timeout = {statement_ms}; SET lock_timeout = {statement_ms};
+            "SET statement_timeout = {statement_ms}; SET lock_timeout = {lock_ms};
              SET idle_in_transaction_session_timeout = {IDLE_TRANSACTION_MS};
              SET client_min_messages = warning; SET timezone = 'UTC'"
         );

@@ -2,7 +2,7 @@
 //! the rows that it returns.
 //!
 //! A statement is SQL that each engine understands, with `?` or `?1` for its parameters. Never
-//! copies a value of a row that nobody keeps.
+//! copies a value that its caller does not keep.
 
 use std::ops::ControlFlow;
 
@@ -14,7 +14,7 @@ use crate::store::{DatabaseError, StoreError};
 /// An open connection to the database.
 pub(in crate::store) trait Database {
     /// Runs a statement that returns no row; returns how many rows it changed.
-    fn execute(&self, sql: &str, params: &[Value<'_>]) -> Result<usize, Failure>;
+    fn change(&self, sql: &str, params: &[Value<'_>]) -> Result<usize, Failure>;
     /// Passes on the rows of a query, until there is none or no further one is wanted.
     fn query(&self, sql: &str, params: &[Value<'_>], each: Each<'_>) -> Result<(), Failure>;
     /// Runs reads that all see the same state of the database.
@@ -44,7 +44,7 @@ pub(in crate::store) struct Failure {
 }
 
 impl Failure {
-    fn of_value(column: &str, why: &'static str) -> Self {
+    pub(in crate::store) fn of_value(column: &str, why: &'static str) -> Self {
         let failure = format!("the column `{column}` cannot be read");
         Self { violates: false, error: DatabaseError::new(failure, why, None) }
     }
@@ -57,15 +57,6 @@ impl From<Failure> for StoreError {
 }
 
 impl dyn Database + '_ {
-    /// Runs a statement that returns no row; returns how many rows it changed.
-    pub(in crate::store) fn change(
-        &self,
-        sql: &str,
-        params: &[Value<'_>],
-    ) -> Result<usize, Failure> {
-        self.execute(sql, params)
-    }
-
     /// Returns the first row of a query, if there is one.
     pub(in crate::store) fn one<T: FromRow>(
         &self,

@@ -3,7 +3,6 @@
 //! Never moves a row.
 
 use jiff::Timestamp;
-
 use uuid::Uuid;
 
 use super::columns::{DefectJson, connections_json, from_json, known_word, time, time_opt};

@@ -4,15 +4,14 @@
 //! Never decides that nothing was created: only a search or a person does.
 
 use jiff::Timestamp;
-
 use uuid::Uuid;
 
 use super::columns::{hex_ids, to_i64, to_json};
-use super::database::{Database, params};
+use super::database::{Database, from_row, params};
 use super::defect_records::Row;
 use super::follow_ups;
 use crate::domain::{ConnectionId, ConnectionSnapshot, DefectId, DoubtfulDefect, Lease, Marker};
-use crate::store::{ControlDefect, DueDefect, DueLimits, StoreError};
+use crate::store::{ControlDefect, DoubtCounts, DueDefect, DueLimits, StoreError};
 
 /// The wait before the next search, milliseconds. It doubles with each search, up to the maximum.
 pub(super) const SEARCH_WAIT_MS: i64 = 15_000;
@@ -105,7 +104,7 @@ pub(super) fn controls(
 }
 
 /// Voids every lease: the processes that held them are dead. A row in `sent` becomes in doubt, and
-/// all waits begin again, since the clock may have been set meanwhile.
+/// all waits begin again.
 pub(super) fn recover(db: &dyn Database, now: Timestamp, run_ms: u64) -> Result<(), StoreError> {
     db.change(
         "UPDATE defects SET lease_until = NULL, fence = fence + 1 WHERE lease_until IS NOT NULL",
@@ -113,6 +112,12 @@ pub(super) fn recover(db: &dyn Database, now: Timestamp, run_ms: u64) -> Result<
     )?;
     interrupt_events(db, i64::MAX)?;
     doubt_lost_runs(db, now, run_ms, "[]")?;
+    begin_waits_again(db, now, run_ms)
+}
+
+/// Begins the waits again, because the clock may have been set meanwhile, or is another one. It only
+/// makes them longer, so other servers may go on.
+fn begin_waits_again(db: &dyn Database, now: Timestamp, run_ms: u64) -> Result<(), StoreError> {
     db.change(
         "UPDATE defects SET wait_from = MAX(?1, MIN(COALESCE(wait_from, ?1), ?1 + ?2)),
              next_search_at = CASE WHEN state = 'in-doubt' AND needs_person IS NULL
@@ -125,7 +130,7 @@ pub(super) fn recover(db: &dyn Database, now: Timestamp, run_ms: u64) -> Result<
 }
 
 /// Voids the leases that have ended, and puts their rows in `sent` in doubt. Other servers use the
-/// database, so the other leases stay, and so do the waits.
+/// database, so the other leases stay.
 pub(super) fn recover_ended(
     db: &dyn Database,
     now: Timestamp,
@@ -136,10 +141,21 @@ pub(super) fn recover_ended(
         "UPDATE defects SET lease_until = NULL, fence = fence + 1 WHERE lease_until <= ?1",
         params![now.as_millisecond()],
     )?;
+    interrupt_dead_events(db, now, run_ms)?;
+    begin_waits_again(db, now, run_ms)
+}
+
+/// Ends the events that have run for longer than a run may: their server is dead. If it is not, it
+/// stores their outcome later all the same.
+pub(super) fn interrupt_dead_events(
+    db: &dyn Database,
+    now: Timestamp,
+    run_ms: u64,
+) -> Result<(), StoreError> {
     interrupt_events(db, now.as_millisecond().saturating_sub(to_i64(run_ms)))
 }
 
-/// Ends the events that a server that is dead began before this time.
+/// Ends the events that began before this time.
 fn interrupt_events(db: &dyn Database, before: i64) -> Result<(), StoreError> {
     db.change(
         "UPDATE events SET outcome = 'interrupted', detail = ?1, defect_id = COALESCE(defect_id, (
@@ -205,4 +221,32 @@ pub(super) fn doubt_lost_run(
         params![id, now.as_millisecond(), to_i64(run_ms), RUN_LOST],
     )?;
     Ok(())
+}
+
+struct CountRow {
+    connection_id: Uuid,
+    in_doubt: i64,
+    need_person: i64,
+}
+
+from_row!(CountRow { connection_id, in_doubt, need_person });
+
+/// Counts the defects in doubt, and those that only a person can resolve, for each connection.
+pub(super) fn count(db: &dyn Database) -> Result<Vec<DoubtCounts>, StoreError> {
+    let rows: Vec<CountRow> = db.all(
+        "SELECT connection_id,
+             SUM(CASE WHEN state = 'in-doubt' THEN 1 ELSE 0 END) AS in_doubt,
+             SUM(CASE WHEN needs_person IS NULL THEN 0 ELSE 1 END) AS need_person
+         FROM defects
+         WHERE state <> 'created'
+           AND connection_id NOT IN (SELECT id FROM connections WHERE deleted)
+         GROUP BY connection_id",
+        params![],
+    )?;
+    let counts = rows.into_iter().map(|row| DoubtCounts {
+        connection: ConnectionId(row.connection_id),
+        in_doubt: u64::try_from(row.in_doubt).unwrap_or_default(),
+        need_person: u64::try_from(row.need_person).unwrap_or_default(),
+    });
+    Ok(counts.collect())
 }

@@ -93,7 +93,7 @@ pub(super) fn size(words: &BTreeSet<String>) -> usize {
     words.iter().map(|word| WORD_BYTES + 2 * word.len()).sum()
 }
 
-/// Stores the words of an event's error, instead of those of an earlier error.
+/// Stores the words of an event's error, if it has one, instead of those of an earlier error.
 pub(super) fn store_words(
     db: &dyn Database,
     event: EventId,

@@ -4,7 +4,6 @@
 //! Never decides whether a step is done: its caller asks the tracker.
 
 use jiff::Timestamp;
-
 use uuid::Uuid;
 
 use super::columns::{from_json, hex_ids, known_word, time, time_opt, to_i64, to_json};

@@ -13,7 +13,7 @@ use super::follow_ups;
 use super::recurrences::{self, OtherFailure};
 use crate::domain::{
     Claimed, ConnectionId, Defect, DefectId, DefectState, EventId, FollowUpStep, Lease, Marker,
-    Refusal, SearchEnd, SentWrites, StringEnum as _, Verdict, WriteClass,
+    NotCreated, Refusal, SearchEnd, SentWrites, StringEnum as _, Verdict, WriteClass,
 };
 use crate::store::{JournaledWrite, StoreError};
 
@@ -92,7 +92,7 @@ pub(super) fn store_outcome(
             )?;
             Ok(())
         }
-        Verdict::NotCreated { refusal, sent } => {
+        Verdict::NotCreated(NotCreated { refusal, sent }) => {
             store_failure(db, lease, &refusal, sent, event, now)
         }
     }?;

@@ -4,7 +4,6 @@
 //! Is called inside the transaction that grants the right to create. Never moves a row.
 
 use jiff::Timestamp;
-
 use uuid::Uuid;
 
 use super::columns::{hex_ids, to_json};

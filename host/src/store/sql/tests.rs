@@ -13,8 +13,8 @@ use super::SqlStore;
 use super::database::{Database, params};
 use crate::domain::{
     AuditEntry, AuditId, Claimed, Connection, ConnectionId, ConnectionRecord, ConnectionSnapshot,
-    Defect, Doubt, EventId, FailedTest, Grants, Lease, Origin, Refusal, Role, SecretGrant,
-    SecretPlace, SentWrites, Verdict, Via, WriteClass,
+    Defect, Doubt, EventId, FailedTest, Grants, Lease, NotCreated, Origin, Refusal, Role,
+    SecretGrant, SecretPlace, SentWrites, Verdict, Via, WriteClass,
 };
 use crate::secret::{Sealed, Sealer, TokenHash};
 use crate::store::{
@@ -148,10 +148,8 @@ pub(in crate::store) async fn mark(
 pub(in crate::store) fn left(class: WriteClass, ms: i64) -> Verdict {
     let reason = "POST / was sent".to_owned();
     let sent = SentWrites { class, forbidden: false, ended_at: at(ms), reason };
-    Verdict::NotCreated {
-        refusal: Refusal::Rejected("no such project".to_owned().into()),
-        sent: Some(sent),
-    }
+    let refusal = Refusal::Rejected("no such project".to_owned().into());
+    Verdict::NotCreated(NotCreated { refusal, sent: Some(sent) })
 }
 
 pub(in crate::store) fn defect(key: &str) -> Defect {

@@ -1,5 +1,5 @@
-//! The thread that writes: it takes the queued operations as one batch, runs them in one
-//! transaction, commits once, and answers the callers afterwards.
+//! The thread that writes: it takes the queued operations as one batch, commits them together, and
+//! answers the callers afterwards.
 //!
 //! Never answers before the commit. A failed operation does not affect the others of its batch. A
 //! failed commit does not end the thread: the callers get the error, and the next batch tries
@@ -39,9 +39,9 @@ pub(in crate::store) trait Operation: Send {
 
 /// The writing thread's connection to a database.
 pub(in crate::store) trait WriteLink: Send {
-    /// Runs the history and the operations of a batch in one transaction, and commits it. The
-    /// changes of a failed operation are undone alone. After an error, nothing of the batch may be
-    /// answered as stored.
+    /// Commits the history, then the operations, of a batch; an engine may use one transaction for
+    /// both. The changes of a failed operation are undone alone. After an error, nothing of the
+    /// batch may be answered as stored.
     fn commit(&mut self, batch: &mut Batch) -> Result<(), DatabaseError>;
     /// Forgets the connection after a panic; the next batch connects again.
     fn forget(&mut self);

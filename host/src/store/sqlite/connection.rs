@@ -10,7 +10,7 @@ use crate::store::sql::database::{Columns, Database, Each, Failure, Reads};
 use crate::store::sql::values::{Kind, Value};
 
 impl Database for Connection {
-    fn execute(&self, sql: &str, params: &[Value<'_>]) -> Result<usize, Failure> {
+    fn change(&self, sql: &str, params: &[Value<'_>]) -> Result<usize, Failure> {
         Ok(self.prepare_cached(sql)?.execute(params_from_iter(params))?)
     }
 

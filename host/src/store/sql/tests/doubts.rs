@@ -5,6 +5,7 @@ use tempfile::tempdir;
 
 use super::*;
 use crate::domain::{DefectState, Marker, SearchEnd};
+use crate::store::DoubtCounts;
 
 #[tokio::test]
 async fn the_wait_between_searches_doubles_and_a_hit_adopts_the_defect() {
@@ -43,12 +44,16 @@ async fn a_search_ends_the_doubt_or_needs_a_person() {
     store.end_search(&search, person, at(4)).await.unwrap();
     let record = store.defect(granted.defect).await.unwrap().unwrap();
     assert_eq!(record.needs_person.as_deref(), Some("no search finds it"));
+    let counts = DoubtCounts { connection: id, in_doubt: 1, need_person: 1 };
+    assert_eq!(store.count_doubts().await.unwrap(), [counts]);
     assert_eq!(store.due_searches(at(99_999), RUN_MS, Vec::new(), DUE_LIMITS).await.unwrap(), []);
 
     let search = lease(&claim(&store, id, 5).await);
     store.end_search(&search, SearchEnd::DoubtEnded, at(6)).await.unwrap();
     let record = store.defect(granted.defect).await.unwrap().unwrap();
     assert_eq!((record.state, record.needs_person), (DefectState::Failed, None));
+    let counts = DoubtCounts { in_doubt: 0, need_person: 0, ..counts };
+    assert_eq!(store.count_doubts().await.unwrap(), [counts]);
     let claimed = claim(&store, id, 7).await;
     assert!(doubt(&claimed).settled && doubt(&claimed).class == WriteClass::Open);
 }

@@ -37,12 +37,24 @@ async fn a_repeat_returns_the_created_defect_without_a_commit() {
 }
 
 #[tokio::test]
+async fn a_defect_with_any_character_in_its_texts_is_stored() {
+    let folder = tempdir().unwrap();
+    let (store, id) = store_with_connection(&folder).await;
+    let granted = lease(&claim(&store, id, 0).await);
+    let odd = defect("7\0 \\u0000 \u{1f41b}");
+    let created = Verdict::Created(odd.clone());
+    store.store_outcome(&granted, &created, &[], event(), at(3)).await.unwrap();
+    let again = Claimed::Created { id: granted.defect, defect: odd };
+    assert_eq!(claim(&store, id, 4).await, again);
+}
+
+#[tokio::test]
 async fn a_run_without_a_write_may_run_again_and_one_with_a_write_is_searched_for() {
     let folder = tempdir().unwrap();
     let (store, id) = store_with_connection(&folder).await;
     let granted = lease(&claim(&store, id, 0).await);
     let refusal = Refusal::Rejected("no such project".to_owned().into());
-    let nothing_sent = Verdict::NotCreated { refusal, sent: None };
+    let nothing_sent = Verdict::NotCreated(NotCreated::nothing_sent(refusal));
     store.store_outcome(&granted, &nothing_sent, &[], event(), at(2)).await.unwrap();
     let again = claim(&store, id, 3).await;
     assert!(matches!(&again, Claimed::Create { generation: 1, .. }));

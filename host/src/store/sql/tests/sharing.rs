@@ -6,7 +6,7 @@ use sqlx::{AssertSqlSafe, Connection as _, Executor as _};
 use tempfile::tempdir;
 
 use super::*;
-use crate::domain::Decision;
+use crate::domain::{Decision, Event, EventKind, OutcomeCode, Received};
 
 /// Runs SQL in the schema of a test.
 async fn run(folder: &TempDir, sql: &str) {
@@ -33,6 +33,45 @@ async fn a_start_voids_only_the_leases_that_have_ended() {
     assert_eq!(doubt(&again).class, WriteClass::Open, "its write may have arrived");
     let busy = try_claim(&other, id, &failed_test(2), at(LEASE_MS + 7)).await.unwrap();
     assert!(matches!(busy, Claimed::Busy { .. }), "{busy:?}");
+}
+
+#[tokio::test]
+async fn a_start_begins_the_waits_again_because_the_database_may_have_another_clock() {
+    let folder = tempdir().unwrap();
+    let (store, id) = store_with_connection(&folder).await;
+    let granted = lease(&claim(&store, id, 0).await);
+    mark(&store, &granted, 1).await.unwrap();
+    store.store_outcome(&granted, &left(WriteClass::Open, 2), &[], event(), at(2)).await.unwrap();
+    let now = 3_600_000;
+    open(&folder).await.recover(at(now), RUN_MS).await.unwrap();
+    assert_eq!(doubt(&claim(&store, id, now + 1).await).wait_from, at(now));
+}
+
+#[tokio::test]
+async fn the_events_of_a_dead_server_are_ended_by_the_others() {
+    let folder = tempdir().unwrap();
+    let (store, id) = store_with_connection(&folder).await;
+    let running = Event {
+        id: event(),
+        connection: Some(id),
+        kind: EventKind::CreateDefect,
+        received_at: at(0),
+        ms: 0,
+        status: None,
+        outcome: OutcomeCode::Running.into(),
+        request: Received::default(),
+        defect: None,
+    };
+    store.record_event(running);
+    store.flush().await.unwrap();
+    let after_ms = i64::try_from(RUN_MS).unwrap();
+    for (now, outcome) in
+        [(after_ms - 1, OutcomeCode::Running), (after_ms, OutcomeCode::Interrupted)]
+    {
+        store.due_searches(at(now), RUN_MS, Vec::new(), DUE_LIMITS).await.unwrap();
+        let (found, _) = store.event(event()).await.unwrap().unwrap();
+        assert_eq!(found.outcome.code, outcome);
+    }
 }
 
 #[tokio::test]

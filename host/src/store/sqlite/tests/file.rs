@@ -4,9 +4,9 @@ use std::os::unix::fs::PermissionsExt as _;
 
 use tempfile::tempdir;
 
-use crate::secret::{Sealed, Sealer, Secret, TokenHash};
-
 use super::*;
+use crate::secret::{Sealed, Sealer, Secret, TokenHash};
+use crate::store::sql::starts::StartCounter;
 use crate::store::{StoredToken, TokenExpiry};
 
 async fn refusal(folder: &TempDir, sealer: &Sealer) -> String {
@@ -118,4 +118,23 @@ async fn a_printed_chain_of_errors_names_each_cause_once() {
     let error = SqliteStore::open(&path, &sealer(folder.path())).err().unwrap();
     let chain = format!("{:#}", anyhow::Error::from(error));
     assert_eq!(chain.matches("file is not a database").count(), 1, "{chain}");
+}
+
+#[tokio::test]
+async fn a_restored_file_is_moved_only_after_a_start_has_marked_it() {
+    let folder = tempdir().unwrap();
+    let store = open(&folder).await;
+    store.recover(at(0), RUN_MS).await.unwrap();
+    store.close().await;
+    let moved = || {
+        SqliteStore::move_rows(&database(&folder), &sealer(folder.path()), "elsewhere", |_| Ok(()))
+    };
+    // A restoration makes the file count more starts than the database.
+    StartCounter::beside(&database(&folder)).write(9).unwrap();
+    let refused = moved().unwrap_err().to_string();
+    assert!(refused.contains("start the server with it once"), "{refused}");
+    let store = open(&folder).await;
+    store.recover(at(1), RUN_MS).await.unwrap();
+    store.close().await;
+    moved().unwrap();
 }
