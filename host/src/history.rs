@@ -1,10 +1,11 @@
-//! The history: the only way to record an event or a run. What is recorded is stored, counted for
-//! `/metrics`, and exported as a trace if that is configured.
+//! The history: the only way to record an event or a run of an event. What is recorded is stored,
+//! counted for `/metrics`, and exported as a trace if that is configured.
 //!
 //! Never waits: the store writes later.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use jiff::Timestamp;
 use parking_lot::Mutex;
@@ -16,9 +17,8 @@ use crate::domain::{
 use crate::store::Store;
 use crate::telemetry::{Metrics, TraceParent, Traces};
 
-/// Maximum number of events in progress whose senders named a trace. Those of further ones get
-/// traces of their own.
-const SENDERS_MAX: usize = 10_000;
+/// Maximum number of events whose senders' traces are remembered; the oldest are forgotten.
+const SENDERS_MAX: usize = 20_000;
 
 /// Records events and their runs.
 pub struct History {
@@ -26,8 +26,11 @@ pub struct History {
     metrics: Arc<Metrics>,
     traces: Option<Arc<Traces>>,
     clock: Arc<dyn Clock>,
-    /// The traces that the senders of events in progress named.
-    senders: Mutex<HashMap<EventId, TraceParent>>,
+    /// The traces that the senders of events named. They are kept after the end of an event,
+    /// because a run may go on after the answer. The ids of events are in the order of time.
+    sender_traces: Mutex<BTreeMap<EventId, TraceParent>>,
+    /// Whether a sender has named a trace since the start.
+    any_sender: AtomicBool,
 }
 
 /// The beginning of a step of an event.
@@ -44,20 +47,23 @@ impl History {
         traces: Option<Arc<Traces>>,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        Self { store, metrics, traces, clock, senders: Mutex::default() }
+        let (sender_traces, any_sender) = Default::default();
+        Self { store, metrics, traces, clock, sender_traces, any_sender }
     }
 
-    /// Remembers the trace that the sender of an event named, until the event ends.
+    /// Remembers the trace that the sender of an event named.
     pub fn receive(&self, event: EventId, sender: Option<TraceParent>) {
         let Some(sender) = sender else { return };
-        let mut senders = self.senders.lock();
-        if senders.len() < SENDERS_MAX {
-            senders.insert(event, sender);
+        let mut sender_traces = self.sender_traces.lock();
+        if sender_traces.len() >= SENDERS_MAX {
+            sender_traces.pop_first();
         }
+        sender_traces.insert(event, sender);
+        self.any_sender.store(true, Ordering::Relaxed);
     }
 
-    /// The span that names an event, and its trace, in the log. Not for events that are answered from
-    /// memory: it allocates.
+    /// The span that names an event, and its trace, in the log. Not for events that are answered
+    /// from memory: it allocates.
     #[must_use]
     pub fn span(&self, event: EventId) -> Span {
         let span = tracing::info_span!("event", id = %event, trace = field::Empty);
@@ -70,8 +76,10 @@ impl History {
     }
 
     fn sender(&self, event: EventId) -> Option<TraceParent> {
-        let senders = self.senders.lock();
-        if senders.is_empty() { None } else { senders.get(&event).copied() }
+        if !self.any_sender.load(Ordering::Relaxed) {
+            return None;
+        }
+        self.sender_traces.lock().get(&event).copied()
     }
 
     /// Begins a step of an event.
@@ -96,24 +104,19 @@ impl History {
         if let Some(traces) = &self.traces {
             traces.end(&event, self.sender(event.id));
         }
-        self.end_unstored(event.id, event.connection, event.kind, event.outcome.code, event.ms);
+        self.end_unstored(event.connection, event.kind, event.outcome.code, event.ms);
         self.store.record_event(event);
     }
 
     /// Counts an event that has ended and is not stored, because there are too many of its kind.
     pub fn end_unstored(
         &self,
-        event: EventId,
         connection: Option<ConnectionId>,
         kind: EventKind,
         code: OutcomeCode,
         ms: u64,
     ) {
         self.metrics.count_event(connection, kind, code, ms);
-        let mut senders = self.senders.lock();
-        if !senders.is_empty() {
-            senders.remove(&event);
-        }
     }
 
     /// Records a run of an event.

@@ -1,9 +1,9 @@
-//! Counts events, runs and reloads for Prometheus, and makes traces for OpenTelemetry. The only room
-//! with prometheus-client.
+//! Counts events, runs and reloads for Prometheus, and makes traces for OpenTelemetry. The only
+//! room with prometheus-client.
 //!
-//! Allocates nothing for an event whose connection and kind were counted before. A text that a sender,
-//! a guest or a tracker chooses never becomes a label: the labels are names of connections and
-//! connectors, origins that a person granted, and words of fixed lists.
+//! Allocates nothing for an event whose connection and kind were counted before. A text that a
+//! sender, a guest or a tracker chooses never becomes a label: the labels are names of connections
+//! and connectors, origins that a person granted, and words of fixed lists.
 
 mod counts;
 mod histogram;
@@ -60,15 +60,28 @@ impl Metrics {
         self.of(connection.id).run(connection, report, refusal);
     }
 
-    /// Counts a reload of the configuration. A refused one changed nothing.
-    pub fn count_reload(&self, is_refused: bool) {
-        let counter = if is_refused { &self.refused_reloads } else { &self.reloads };
-        counter.fetch_add(1, Ordering::Relaxed);
+    /// Counts a reload of the configuration.
+    pub fn count_reload(&self) {
+        self.reloads.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts a reload of the configuration that was refused, and so changed nothing.
+    pub fn count_refused_reload(&self) {
+        self.refused_reloads.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Forgets a connection that was deleted.
     pub fn forget(&self, id: ConnectionId) {
         self.connections.write().remove(&id);
+    }
+
+    /// Forgets the connections that do not exist: an event may end after its connection was
+    /// deleted.
+    pub fn retain(&self, exists: impl Fn(ConnectionId) -> bool) {
+        let has_deleted = self.connections.read().keys().any(|id| !exists(*id));
+        if has_deleted {
+            self.connections.write().retain(|id, _| exists(*id));
+        }
     }
 
     fn of(&self, id: ConnectionId) -> Arc<Counts> {

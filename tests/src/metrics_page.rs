@@ -51,8 +51,8 @@ impl MetricsPage {
         (!found.is_empty()).then(|| found.iter().map(|it| it.value).sum())
     }
 
-    /// Returns the names of the labels that the series of a metric have. A histogram is named without
-    /// a suffix, and the label of its buckets is left out.
+    /// Returns the names of the labels that the series of a metric have. A histogram is named
+    /// without a suffix, and the label of its buckets is left out.
     #[must_use]
     pub fn labels(&self, name: &str) -> BTreeSet<String> {
         let of = |it: &&Series| {

@@ -1,8 +1,8 @@
-//! The end of a connection whose client may still be sending a body that nobody wants.
+//! The end of a connection whose client may still be sending a body that no handler reads.
 //!
-//! If the server closed such a connection, the client would often lose the answer: the kernel resets a
-//! connection with unread bytes. So the server says that it sends nothing more, and goes on reading for a
-//! while.
+//! If the server closed such a connection, the client would often lose the answer: the kernel
+//! resets a connection with unread bytes. So the server says that it sends nothing more, and goes
+//! on reading for a while.
 
 use std::io;
 use std::pin::Pin;

@@ -1,28 +1,27 @@
-//! Answers `GET /metrics` for Prometheus: the counts since the start, and the state of the server now.
+//! Answers `GET /metrics` for Prometheus: the counts since the start, and the state of the server
+//! now.
 //!
-//! Names connections and connectors, so it needs an account. One that is limited to some connections
-//! sees only these.
+//! Names connections and connectors, so it needs an account. One that is limited to some
+//! connections sees only these.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use axum::Extension;
 use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
+use tokio::task::spawn_blocking;
 
-use crate::domain::{Account, ConnectionId, ConnectionRecord, DefectState};
+use crate::domain::{Account, ConnectionId, ConnectionRecord};
 use crate::plugins::ConnectorStatus;
-use crate::store::{DefectFilter, StoreError};
+use crate::store::StoreError;
 use crate::telemetry::{self, ConnectionState, ServerState};
 
 use super::problem::Problem;
 use super::{AppState, health};
 
-/// Maximum number of defects in doubt that are counted: each scrape reads their rows.
-const IN_DOUBT_MAX: u32 = 1_000;
-
-/// For each connection, its defects in doubt, and how many of them need a person.
+/// For each connection, the numbers of its defects in doubt, and of those that need a person.
 type InDoubt = HashMap<ConnectionId, (u64, u64)>;
 
 /// Answers `GET /metrics`.
@@ -30,37 +29,31 @@ pub(super) async fn show(
     State(app): State<Arc<AppState>>,
     Extension(account): Extension<Account>,
 ) -> Response {
-    let in_doubt = in_doubt(&app, &account).await;
+    let in_doubt = in_doubt(&app).await;
     let in_doubt = in_doubt.inspect_err(|error| {
         tracing::warn!(%error, "cannot count the defects in doubt for the metrics");
     });
     let services = &app.services;
     let all = services.connections.list().into_iter();
     let seen = all.filter(|it| account.sees(it.connection.id));
-    let connections = seen.map(|it| connection(&app, it, in_doubt.as_ref().ok())).collect();
+    let connections: Vec<_> = seen.map(|it| connection(&app, it, in_doubt.as_ref().ok())).collect();
     let shows_unmatched = account.connections.is_none();
+    if shows_unmatched {
+        let existing: HashSet<_> = connections.iter().map(|it| it.id).collect();
+        services.metrics.retain(|id| existing.contains(&id));
+    }
     let server = server(&app).await;
     let state = telemetry::State { connections, shows_unmatched, server };
-    match services.metrics.page(state) {
-        Ok(page) => ([(CONTENT_TYPE, telemetry::CONTENT_TYPE)], page).into_response(),
-        Err(_) => Problem::internal().into_response(),
+    let metrics = Arc::clone(&services.metrics);
+    match spawn_blocking(move || metrics.page(state)).await {
+        Ok(Ok(page)) => ([(CONTENT_TYPE, telemetry::CONTENT_TYPE)], page).into_response(),
+        Ok(Err(_)) | Err(_) => Problem::internal().into_response(),
     }
 }
 
-async fn in_doubt(app: &AppState, account: &Account) -> Result<InDoubt, StoreError> {
-    let filter = DefectFilter {
-        state: Some(DefectState::InDoubt),
-        connections: account.connections.clone(),
-        limit: IN_DOUBT_MAX,
-        ..DefectFilter::default()
-    };
-    let mut counts = InDoubt::new();
-    for defect in app.services.store.defects(&filter).await? {
-        let (all, need_person) = counts.entry(defect.connection).or_default();
-        *all += 1;
-        *need_person += u64::from(defect.needs_person.is_some());
-    }
-    Ok(counts)
+async fn in_doubt(app: &AppState) -> Result<InDoubt, StoreError> {
+    let counts = app.services.store.count_doubts().await?.into_iter();
+    Ok(counts.map(|it| (it.connection, (it.in_doubt, it.need_person))).collect())
 }
 
 fn connection(

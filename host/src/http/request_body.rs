@@ -1,7 +1,8 @@
 //! The body of a request, which its handler may leave unread.
 //!
-//! An HTTP/1.1 connection can answer another request only after the whole body was read. If it cannot,
-//! the answer says so: a client that is not told sends its next request into a closed connection.
+//! An HTTP/1.1 connection can answer another request only after the whole body was read. If it
+//! cannot, the answer says so: a client that is not told sends its next request into a closed
+//! connection.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -32,8 +33,8 @@ pub(super) struct RequestBody {
 pub(super) struct Unread(Mutex<Rest>);
 
 enum Rest {
-    /// The handler still has the body.
-    WithHandler,
+    /// The rest cannot be read: the handler still has the body, or reading it failed.
+    Unavailable,
     /// The handler has read it to its end.
     Nothing,
     /// The handler did not read it to its end.
@@ -43,7 +44,7 @@ enum Rest {
 impl RequestBody {
     /// Wraps a body; the other value knows what is left of it.
     pub(super) fn new(body: Incoming, arrived: ArrivedOnDrop) -> (Self, Arc<Unread>) {
-        let unread = Arc::new(Unread(Mutex::new(Rest::WithHandler)));
+        let unread = Arc::new(Unread(Mutex::new(Rest::Unavailable)));
         (Self { body: Some(body), unread: Arc::clone(&unread), _arrived: arrived }, unread)
     }
 }
@@ -52,10 +53,10 @@ impl Unread {
     /// Reads the rest of a small body, unless the client `waits` for leave to send it. False: the
     /// connection cannot answer another request.
     pub(super) async fn read(&self, waits: bool) -> bool {
-        let rest = std::mem::replace(&mut *self.0.lock(), Rest::WithHandler);
+        let rest = std::mem::replace(&mut *self.0.lock(), Rest::Unavailable);
         match rest {
             Rest::Nothing => true,
-            Rest::WithHandler => false,
+            Rest::Unavailable => false,
             Rest::Body(_) if waits => false,
             Rest::Body(body) => timeout(UNREAD_TIMEOUT, read_rest(body)).await.unwrap_or(false),
         }
@@ -88,8 +89,10 @@ impl Body for RequestBody {
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         let Some(body) = &mut self.body else { return Poll::Ready(None) };
         let frame = ready!(Pin::new(body).poll_frame(context));
-        if frame.is_none() {
+        if !matches!(frame, Some(Ok(_))) {
             self.body = None;
+        }
+        if frame.is_none() {
             *self.unread.0.lock() = Rest::Nothing;
         }
         Poll::Ready(frame)

@@ -2,8 +2,9 @@
 //! shutdown.
 //!
 //! Limits what clients without credentials can occupy: the number of connections, the time until
-//! the first byte, for a request's head and between two requests. Also limits the time for the last
-//! answers after shutdown begins.
+//! the first byte, for a request's head and between two requests, and the bytes and the time that a
+//! client may go on sending after it was refused. Also limits the time for the last answers after
+//! shutdown begins.
 
 use std::convert::Infallible;
 use std::io;

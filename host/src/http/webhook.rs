@@ -122,7 +122,9 @@ async fn handle(app: Arc<AppState>, target: Target, request: Request) -> Respons
     let request = WebhookRequest::new(id, (token, path), parts, body, received_at, started);
     let sender = request.headers.get(TraceParent::HEADER);
     let sender = sender.and_then(|value| TraceParent::parse(value.to_str().ok()?));
-    app.services.history.receive(id, sender.filter(|_| active.is_some()));
+    // A refused sender does not decide about sampling.
+    let sender = sender.filter(|_| active.is_some() && refused.is_none());
+    app.services.history.receive(id, sender);
     let tasks = app.services.tasks.clone();
     let answered = Completing::new(&tasks, async move {
         let is_refused = refused.is_some();
@@ -139,7 +141,7 @@ async fn handle(app: Arc<AppState>, target: Target, request: Request) -> Respons
         let counted = connection.filter(|_| !is_stranger);
         if !app.rate_limits.stores_event(counted, client, is_odd, started) {
             let (code, ms) = (answer.outcome.code, milliseconds(started.elapsed()));
-            app.services.history.end_unstored(id, connection, kind, code, ms);
+            app.services.history.end_unstored(connection, kind, code, ms);
             return answer.response;
         }
         let keeps_request = is_stranger

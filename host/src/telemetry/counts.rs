@@ -22,10 +22,11 @@ const CODES: usize = OutcomeCode::ALL.len();
 const LIMITS: [&str; 4] = ["cpu_ms", "handles", "memory_bytes", "run_ms"];
 /// Maximum number of origins of one connection that are counted by name.
 const ORIGINS_MAX: usize = 64;
-/// The label of requests to an origin that is not granted, or of which there are too many.
+/// The label of requests to an origin that is not granted, or of which there are too many; and of a
+/// status that has no class of its own.
 const OTHER: &str = "other";
-/// The classes of an answer's status; the first: no answer came.
-const CLASSES: [&str; 6] = ["none", "1xx", "2xx", "3xx", "4xx", "5xx"];
+/// The classes of an answer's status; the first: no answer came; the last: a status from 600 on.
+const CLASSES: [&str; 7] = ["none", "1xx", "2xx", "3xx", "4xx", "5xx", OTHER];
 
 /// What happened to one connection.
 #[derive(Debug, Default)]
@@ -86,7 +87,7 @@ impl Outbound {
 
     fn count(&self, call: &OutboundCall) {
         let class = call.status.map_or(0, |status| usize::from(status / 100));
-        if let Some(count) = self.by_class.get(class).or(self.by_class.first()) {
+        if let Some(count) = self.by_class.get(class).or(self.by_class.last()) {
             count.fetch_add(1, Ordering::Relaxed);
         }
         self.durations.observe(call.ms);

@@ -34,7 +34,7 @@ pub struct ConnectionState {
     pub paused: bool,
     /// How many of its circuit breakers are open.
     pub open_breakers: u64,
-    /// Its defects in doubt, and how many of them need a person; absent: the store cannot be read.
+    /// The numbers of its defects in doubt, and of those that need a person; absent: the store cannot be read.
     pub in_doubt: Option<(u64, u64)>,
 }
 
@@ -43,7 +43,7 @@ pub struct ConnectionState {
 pub struct PoolState {
     /// Runs in progress.
     pub runs: u64,
-    /// The maximum of them.
+    /// Maximum number of runs.
     pub runs_max: u64,
     /// Runs that wait for a permit.
     pub waiting: u64,
@@ -53,7 +53,7 @@ pub struct PoolState {
     pub slots_max: u64,
     /// Bytes of memory that are charged to runs.
     pub memory_bytes: u64,
-    /// The maximum of them.
+    /// Maximum bytes.
     pub memory_bytes_max: u64,
 }
 
@@ -68,7 +68,7 @@ pub struct ServerState {
     pub pool: PoolState,
     /// The name of each connector, and the word for its status.
     pub connectors: Vec<(String, &'static str)>,
-    /// How often a connector was loaded, replaced, removed or found broken.
+    /// Scans of the plugins folder that changed a connector.
     pub connector_changes: u64,
 }
 
@@ -87,7 +87,7 @@ impl Metrics {
     /// Writes the page.
     ///
     /// # Errors
-    /// Never: a text can always be written.
+    /// The library cannot write the page.
     pub fn page(self: &Arc<Self>, state: State) -> Result<String, fmt::Error> {
         let State { connections, shows_unmatched, server } = state;
         let all = self.connections.read();
@@ -176,23 +176,23 @@ impl Collector for Page {
 }
 
 /// The labels that each series of a connection has.
-fn of(it: &ConnectionState) -> Labels<'_, 2> {
+fn labels(it: &ConnectionState) -> Labels<'_, 2> {
     [("connection", &it.name), ("connector", &it.connector)]
 }
 
 /// The same, and one more.
-fn with<'a>(it: &'a ConnectionState, name: &'static str, value: &'a str) -> Labels<'a, 3> {
-    let [connection, connector] = of(it);
+fn labels_and<'a>(it: &'a ConnectionState, name: &'static str, value: &'a str) -> Labels<'a, 3> {
+    let [connection, connector] = labels(it);
     [connection, connector, (name, value)]
 }
 
 /// The same, and two more.
-fn with_two<'a>(
+fn labels_and_two<'a>(
     it: &'a ConnectionState,
     first: (&'static str, &'a str),
     second: (&'static str, &'a str),
 ) -> Labels<'a, 4> {
-    let [connection, connector] = of(it);
+    let [connection, connector] = labels(it);
     [connection, connector, first, second]
 }
 
@@ -200,7 +200,7 @@ impl Page {
     /// The counts of each connection, and those of requests that matched none, whose labels are
     /// empty.
     fn with_unmatched(&self) -> impl Iterator<Item = (&Counts, Labels<'_, 2>)> {
-        let all = self.connections.iter().map(|(counts, it)| (&**counts, of(it)));
+        let all = self.connections.iter().map(|(counts, it)| (&**counts, labels(it)));
         let unmatched = (&self.metrics.unmatched, [("connection", ""), ("connector", "")]);
         all.chain(self.shows_unmatched.then_some(unmatched))
     }
@@ -230,13 +230,14 @@ impl Page {
     }
 
     fn runs(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        let help = "Calls of connectors";
+        let help = "Calls of connectors for events";
         let mut runs = metric(encoder, MetricType::Counter, "jackfield_runs", help)?;
         for (counts, it) in &self.connections {
             for (call, ends) in counts.runs() {
                 for (code, count) in ends.by_code() {
                     let outcome = ("outcome", code.as_str());
-                    runs.counter(with_two(it, ("call", call.as_str()), outcome), count)?;
+                    let labels = labels_and_two(it, ("call", call.as_str()), outcome);
+                    runs.counter(labels, count)?;
                 }
             }
         }
@@ -245,7 +246,7 @@ impl Page {
         let mut durations = metric(encoder, MetricType::Histogram, name, help)?;
         for (counts, it) in &self.connections {
             for (call, ends) in counts.runs() {
-                durations.histogram(with(it, "call", call.as_str()), &ends.durations)?;
+                durations.histogram(labels_and(it, "call", call.as_str()), &ends.durations)?;
             }
         }
         Ok(())
@@ -255,24 +256,24 @@ impl Page {
         let help = "Computing time of runs";
         let mut cpu = metric(encoder, MetricType::Counter, "jackfield_run_cpu_seconds", help)?;
         for (counts, it) in &self.connections {
-            cpu.seconds(of(it), counts.cpu_ms())?;
+            cpu.seconds(labels(it), counts.cpu_ms())?;
         }
         let help = "The most memory that a run used since the start";
         let name = "jackfield_run_memory_peak_bytes";
         let mut memory = metric(encoder, MetricType::Gauge, name, help)?;
         for (counts, it) in &self.connections {
-            memory.gauge(of(it), counts.memory_peak())?;
+            memory.gauge(labels(it), counts.memory_peak())?;
         }
         let help = "Runs that trapped or threw an exception";
         let mut traps = metric(encoder, MetricType::Counter, "jackfield_traps", help)?;
         for (counts, it) in &self.connections {
-            traps.counter(of(it), counts.traps())?;
+            traps.counter(labels(it), counts.traps())?;
         }
         let help = "Runs that a limit ended";
         let mut limits = metric(encoder, MetricType::Counter, "jackfield_limit_hits", help)?;
         for (counts, it) in &self.connections {
             for (limit, count) in counts.limits() {
-                limits.counter(with(it, "limit", limit), count)?;
+                limits.counter(labels_and(it, "limit", limit), count)?;
             }
         }
         Ok(())
@@ -285,7 +286,8 @@ impl Page {
         for (counts, it) in &self.connections {
             counts.each_origin(|outbound| {
                 outbound.by_class().try_for_each(|(class, count)| {
-                    let labels = with_two(it, ("origin", &outbound.origin), ("status", class));
+                    let origin = ("origin", outbound.origin.as_str());
+                    let labels = labels_and_two(it, origin, ("status", class));
                     requests.counter(labels, count)
                 })
             })?;
@@ -295,7 +297,8 @@ impl Page {
         let mut durations = metric(encoder, MetricType::Histogram, name, help)?;
         for (counts, it) in &self.connections {
             counts.each_origin(|outbound| {
-                durations.histogram(with(it, "origin", &outbound.origin), &outbound.durations)
+                let labels = labels_and(it, "origin", &outbound.origin);
+                durations.histogram(labels, &outbound.durations)
             })?;
         }
         Ok(())
@@ -307,14 +310,14 @@ impl Page {
                 let mut gauge = metric(encoder, MetricType::Gauge, name, help)?;
                 for (_, it) in &self.connections {
                     if let Some(value) = value(it) {
-                        gauge.gauge(of(it), value)?;
+                        gauge.gauge(labels(it), value)?;
                     }
                 }
                 Ok(())
             };
         let help = "Defects of which it is not known whether the tracker created them";
         gauges("jackfield_defects_in_doubt", help, |it| Some(it.in_doubt?.0))?;
-        let help = "Defects in doubt that only a person can resolve";
+        let help = "Defects that only a person can resolve";
         gauges("jackfield_defects_need_person", help, |it| Some(it.in_doubt?.1))?;
         let help = "Circuit breakers that are open";
         gauges("jackfield_circuit_breakers_open", help, |it| Some(it.open_breakers))?;
@@ -331,7 +334,7 @@ impl Page {
             ("jackfield_instance_slots_used", "Slots of the pool that runs use", pool.slots),
             ("jackfield_instance_slots", "Slots of the pool", pool.slots_max),
             ("jackfield_run_memory_bytes", "Memory of all runs in progress", pool.memory_bytes),
-            ("jackfield_run_memory_max_bytes", "Maximum of it", pool.memory_bytes_max),
+            ("jackfield_run_memory_max_bytes", "Maximum memory of all runs", pool.memory_bytes_max),
             (
                 "jackfield_store_writable",
                 "1 if the store can be written",
@@ -351,7 +354,7 @@ impl Page {
         for (result, count) in [("applied", applied), ("refused", refused)] {
             reloads.counter([("result", result)], count.load(Ordering::Relaxed))?;
         }
-        let help = "How often a connector was loaded, replaced, removed or found broken";
+        let help = "Scans of the plugins folder that changed a connector";
         let name = "jackfield_connector_changes";
         let mut changes = metric(encoder, MetricType::Counter, name, help)?;
         changes.total(self.server.connector_changes)?;

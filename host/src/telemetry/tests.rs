@@ -97,11 +97,13 @@ fn durations_are_in_classic_buckets_that_add_up() {
 fn only_granted_origins_are_labels_and_their_number_is_limited() {
     let metrics = Arc::<Metrics>::default();
     let mut connection = connection();
+    let own = "https://tracker.example";
     let calls =
-        vec![call("https://tracker.example", Some(201)), call("https://chosen.example", None)];
+        vec![call(own, Some(201)), call(own, Some(600)), call("https://chosen.example", None)];
     metrics.count_run(&connection, &report(calls, Usage::default()), None);
     let page = lines(&metrics, "jackfield_outbound_requests_total").join("\n");
     assert!(page.contains(r#"origin="https://tracker.example",status="2xx"} 1"#), "{page}");
+    assert!(page.contains(r#"origin="https://tracker.example",status="other"} 1"#), "{page}");
     assert!(page.contains(r#"origin="other",status="none"} 1"#), "{page}");
     assert!(!page.contains("chosen"), "{page}");
 
@@ -164,4 +166,15 @@ fn a_deleted_connection_is_forgotten() {
     assert_eq!(lines(&metrics, "jackfield_events_total").len(), 1);
     metrics.forget(id);
     assert_eq!(lines(&metrics, "jackfield_events_total").len(), 0);
+}
+
+#[test]
+fn a_late_event_of_a_deleted_connection_is_forgotten() {
+    let metrics = Arc::<Metrics>::default();
+    let (id, other) = (connection().id, ConnectionId(Uuid::from_u128(2)));
+    for id in [id, other] {
+        metrics.count_event(Some(id), EventKind::Probe, OutcomeCode::Alive, 1);
+    }
+    metrics.retain(|it| it == id);
+    assert_eq!(metrics.connections.read().keys().collect::<Vec<_>>(), [&id]);
 }

@@ -1,4 +1,4 @@
-//! The header `traceparent` (W3C Trace Context), by which a request says of which trace it is a part.
+//! The header `traceparent` (W3C Trace Context): the trace to which a request belongs.
 
 use std::fmt;
 
@@ -17,7 +17,8 @@ impl TraceParent {
     /// The name of the header.
     pub const HEADER: &str = "traceparent";
 
-    /// Reads the value of the header. A value that is not valid counts as absent, as the standard says.
+    /// Reads the value of the header. A value that is not valid counts as absent, as the standard
+    /// says.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let mut fields = text.trim().split('-');

@@ -1,7 +1,9 @@
-//! Traces for OpenTelemetry: one for each event, made of what the event recorded, when it ended.
+//! Traces for OpenTelemetry: one for each event, made of what the event records. Each part is sent
+//! soon after it ends, the whole event last. Only a run that goes on after the answer is later.
 //!
-//! The id of an event is the id of its trace, unless its sender named another one. Never waits: a full
-//! queue drops spans. Exports no text of a request or an answer, and no path's query.
+//! The id of an event is the id of its trace, unless its sender named another one. Never waits: a
+//! full queue drops spans. Exports no log, no body and no query; the reason of a failure may quote
+//! an answer, without secrets.
 
 mod client;
 mod export;
@@ -22,12 +24,12 @@ use export::Exporter;
 
 pub use export::{TraceError, TraceSettings};
 
-/// The last bits of an event's id decide whether its trace is exported: they are random, while those
-/// before them count the ids of a millisecond.
+/// The last bits of an event's id decide whether its trace is exported: they are random, while
+/// those before them count the ids of a millisecond.
 const SAMPLE_BITS: u32 = 32;
 
 /// An event, and the trace that its sender named.
-pub(super) type Sent = (EventId, Option<TraceParent>);
+pub(super) type EventAndSender = (EventId, Option<TraceParent>);
 
 /// Makes the traces of events, and exports them.
 #[derive(Debug)]
@@ -85,13 +87,25 @@ impl Traces {
     }
 
     /// Exports a step of an event: `claim` or `store`.
-    pub fn step(&self, event: Sent, name: &'static str, start: Timestamp, end: Timestamp) {
+    pub fn step(
+        &self,
+        event: EventAndSender,
+        name: &'static str,
+        start: Timestamp,
+        end: Timestamp,
+    ) {
         let Some(trace) = self.trace(event) else { return };
         self.exporter.send(trace.part(Kind::Internal, name, start, end));
     }
 
     /// Exports a run that ended now, and its requests.
-    pub fn run(&self, connection: &Connection, event: Sent, report: &RunReport, end: Timestamp) {
+    pub fn run(
+        &self,
+        connection: &Connection,
+        event: EventAndSender,
+        report: &RunReport,
+        end: Timestamp,
+    ) {
         let Some(trace) = self.trace(event) else { return };
         let RunReport { usage, outcome, .. } = report;
         let start = before(end, usage.run_ms);
@@ -133,8 +147,8 @@ impl Traces {
         let Some(trace) = self.trace((event.id, sender)) else { return };
         let end = after(event.received_at, event.ms);
         let kind = if event.status.is_some() { Kind::Server } else { Kind::Internal };
-        let mut root = trace.part(kind, event.kind.as_str(), event.received_at, end);
-        (root.id, root.parent) = (trace.root, trace.sender);
+        let ids = (trace.root, trace.sender);
+        let mut root = trace.span(ids, kind, event.kind.as_str(), event.received_at, end);
         root.texts = vec![
             ("jackfield.event", event.id.to_string()),
             ("jackfield.outcome", event.outcome.code.to_string()),
@@ -157,7 +171,7 @@ impl Traces {
     }
 
     /// The trace of an event; `None` if it is not exported. A sender decides for its own traces.
-    fn trace(&self, (event, sender): Sent) -> Option<EventTrace> {
+    fn trace(&self, (event, sender): EventAndSender) -> Option<EventTrace> {
         let (id, root) = (event.0.as_u128(), low_bits(event.0));
         match sender {
             Some(sender) if sender.is_sampled => {
@@ -182,10 +196,22 @@ impl EventTrace {
         start: Timestamp,
         end: Timestamp,
     ) -> Span {
+        self.span((low_bits(Uuid::new_v4()), Some(self.root)), kind, name, start, end)
+    }
+
+    /// A span with this id and this parent.
+    fn span(
+        &self,
+        (id, parent): (u64, Option<u64>),
+        kind: Kind,
+        name: impl Into<Cow<'static, str>>,
+        start: Timestamp,
+        end: Timestamp,
+    ) -> Span {
         Span {
             trace: self.trace,
-            id: low_bits(Uuid::new_v4()),
-            parent: Some(self.root),
+            id,
+            parent,
             kind,
             name: name.into(),
             start,

@@ -1,5 +1,5 @@
-//! The log as JSON: one object per line. What is logged during an event names the event, and the trace if
-//! there is one.
+//! The log as JSON: one object per line. What is logged during an event names the event, and the
+//! trace if there is one.
 
 use jackfield_tests::{Reply, ScriptedServer, Setup, failed_test, wait_for};
 use serde_json::{Value, json};

@@ -80,7 +80,7 @@ impl Busy {
             host.run_cli(&[&["connections", "edit", "closed"], &edit[..]].concat());
         assert!(edited, "{said}");
         host.create(&closed, &failed_test()).assert_problem(401, "sender-refused");
-        host.anonymous().get("/hooks/nobody-has-this-token/defects").assert_status(404);
+        host.anonymous().get("/hooks/unknown-token/defects").assert_status(404);
         host.install("broken", &Guest::named("not-a-schema"));
         host.await_connector("broken", "broken", None);
     }
@@ -105,6 +105,7 @@ pub(crate) fn token(host: &TestHost, of: &serde_json::Value) -> String {
     let created = host.admin().json("POST", "/tokens", of).expect(201);
     created["token"].as_str().expect("a token").to_owned()
 }
+
 /// The name of a metric, labels of a series, and its value.
 type Series<'t> = (&'t str, &'t [(&'t str, &'t str)], f64);
 
@@ -177,7 +178,7 @@ fn an_account_sees_only_its_connections_and_a_deleted_one_is_gone() {
         let connection = host.connect(name, "instant", json!({}), json!({}));
         host.create(&connection, &failed_test()).assert_status(200);
     }
-    host.anonymous().get("/hooks/nobody-has-this-token").assert_status(404);
+    host.anonymous().get("/hooks/unknown-token").assert_status(404);
     host.anonymous().get("/metrics").assert_problem(401, "unauthorized");
     let limited = json!({"name": "limited", "role": "viewer", "connections": ["own"]});
     let limited = read(&host, &token(&host, &limited));
@@ -194,7 +195,7 @@ fn an_account_sees_only_its_connections_and_a_deleted_one_is_gone() {
     let series = page.len();
     for _ in 0..20 {
         host.create(&other, &failed_test()).assert_status(200);
-        host.anonymous().get("/hooks/nobody-has-this-token/either").assert_status(404);
+        host.anonymous().get("/hooks/unknown-token/either").assert_status(404);
     }
     // One outcome, two histograms with 15 buckets, their sums and counts, and one outcome of runs.
     assert!(read(&host, &all).len() <= series + 36, "the number of series depends on requests");

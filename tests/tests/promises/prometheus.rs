@@ -1,6 +1,6 @@
-//! The scrape configuration of docs/operator.md, the alerts and the dashboard, by a real Prometheus that
-//! scrapes a server under load. Each query of the dashboard and each alert has data, so no query names
-//! a metric or a label that does not exist.
+//! The scrape configuration of docs/operator.md, the alerts and the dashboard, by a real Prometheus
+//! that scrapes a server under load. Each query of the dashboard and each alert has data, so no
+//! query names a metric or a label that does not exist.
 
 use std::fs::{self, File};
 use std::path::Path;

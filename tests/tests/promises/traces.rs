@@ -1,9 +1,10 @@
-//! Each event is one trace, which the server exports by OTLP over HTTP: the claim, the guest, each request
-//! to the tracker and the store are its parts. A sender may name the trace. Without a collector, events
-//! are answered as before.
+//! Each event is one trace, which the server exports by OTLP over HTTP: the claim, the guest, each
+//! request to the tracker and the store are its parts. A sender may name the trace. Without a
+//! collector, events are answered as before.
 
 use jackfield_tests::{
-    Connection, Reply, ScriptedServer, Setup, TestHost, failed_test, unreachable_url, wait_for,
+    Answer, Connection, Reply, ScriptedServer, Setup, TestHost, failed_test, unreachable_url,
+    wait_for,
 };
 use serde_json::{Value, json};
 
@@ -58,11 +59,15 @@ impl Traced {
 
     /// Sends a create of which the sender says this in `traceparent`.
     fn create(&self, traceparent: &str) -> String {
-        let headers = [("content-type", "application/json"), ("traceparent", traceparent)];
-        let (path, body) = (self.connection.create_path(), failed_test().to_string());
-        let answer = self.host.anonymous().send("POST", &path, &headers, body.as_bytes());
+        let answer = self.send(traceparent);
         answer.assert_status(200);
         answer.event()
+    }
+
+    fn send(&self, traceparent: &str) -> Answer {
+        let headers = [("content-type", "application/json"), ("traceparent", traceparent)];
+        let (path, body) = (self.connection.create_path(), failed_test().to_string());
+        self.host.anonymous().send("POST", &path, &headers, body.as_bytes())
     }
 
     /// All spans that the collector has received.
@@ -145,6 +150,20 @@ fn without_a_sender_the_id_of_the_event_is_that_of_its_trace() {
     traced.trace_of(&last);
     let spans = format!("{:?}", traced.spans());
     assert!(!spans.contains(&not_recorded), "the sender does not record this trace");
+}
+
+#[test]
+fn a_refused_sender_does_not_choose_the_trace() {
+    let traced = Traced::start("");
+    std::fs::write(traced.host.folder().join("secret"), "a-secret-of-senders").expect("a file");
+    let edit = ["connections", "edit", "qa", "--webhook-auth", "bearer"];
+    let (edited, said) = traced.host.run_cli(&[&edit[..], &["--webhook-secret=@secret"]].concat());
+    assert!(edited, "{said}");
+    let refused = traced.send(&format!("00-{TRACE}-{SENDER}-00"));
+    refused.assert_problem(401, "sender-refused");
+    let event = refused.event();
+    let (root, _) = traced.trace_of(&event);
+    assert_eq!(root.text("traceId"), event.replace('-', ""));
 }
 
 #[test]

@@ -296,7 +296,7 @@ async fn head(stream: &mut TcpStream) -> String {
 }
 
 #[tokio::test]
-async fn after_a_small_body_that_nobody_read_the_connection_goes_on() {
+async fn after_a_small_body_that_was_not_read_the_connection_goes_on() {
     let server = served(limits(9)).await;
     let mut stream = server.connect(&request("/unread", "content-length: 2\r\n", "")).await;
     // The body arrives in a packet of its own.

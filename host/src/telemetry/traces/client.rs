@@ -3,13 +3,13 @@
 //! Never uses a proxy, follows no redirect, and never prints a header. Says once that the collector
 //! does not take spans, and once that it does again.
 
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
+use ureq::tls::{Certificate, RootCerts, TlsConfig};
 
-use crate::transport::crypto;
+use crate::transport::{crypto, file_certificates, system_certificates};
 
 use super::{TraceError, TraceSettings};
 
@@ -29,7 +29,7 @@ impl Client {
             .http_status_as_error(false)
             .max_redirects(0)
             .proxy(None)
-            .tls_config(tls(settings.extra_ca_file.clone())?)
+            .tls_config(tls(settings.extra_ca_file.as_deref())?)
             .timeout_global(Some(timeout))
             .build()
             .new_agent();
@@ -69,21 +69,12 @@ impl Client {
 }
 
 /// Trusts the authorities of the system, and the certificates of the file.
-fn tls(extra: Option<PathBuf>) -> Result<TlsConfig, TraceError> {
-    let system = rustls_native_certs::load_native_certs().certs;
-    let mut roots: Vec<_> =
-        system.iter().map(|der| Certificate::from_der(der).to_owned()).collect();
-    if let Some(file) = extra {
-        let why = |why: String| TraceError::Certificates(file.clone(), why);
-        let pem = std::fs::read(&file).map_err(|error| why(error.to_string()))?;
-        for item in parse_pem(&pem) {
-            if let PemItem::Certificate(certificate) =
-                item.map_err(|error| why(error.to_string()))?
-            {
-                roots.push(certificate);
-            }
-        }
+fn tls(extra: Option<&Path>) -> Result<TlsConfig, TraceError> {
+    let mut trusted = system_certificates();
+    if let Some(path) = extra {
+        trusted.extend(file_certificates(path)?);
     }
+    let roots: Vec<_> = trusted.iter().map(|der| Certificate::from_der(der).to_owned()).collect();
     let roots = if roots.is_empty() { RootCerts::WebPki } else { RootCerts::from(roots) };
     let tls = TlsConfig::builder().unversioned_rustls_crypto_provider(crypto());
     Ok(tls.root_certs(roots).build())

@@ -1,9 +1,12 @@
 //! Hands spans to a thread that sends them in batches, as OTLP over HTTP with JSON.
 //!
-//! Never blocks: a full queue drops spans.
+//! Never blocks: a full queue drops spans. Says once that it drops them, and once that it does not
+//! any more.
 
 use std::path::PathBuf;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -12,6 +15,7 @@ use serde_json::{Value, json};
 use url::Url;
 
 use crate::secret::Secret;
+use crate::transport::TrustError;
 
 use super::client::Client;
 use super::{Kind, Span};
@@ -42,8 +46,8 @@ pub struct TraceSettings {
 #[derive(Debug, thiserror::Error)]
 pub enum TraceError {
     /// The file with certificates cannot be used.
-    #[error("cannot read certificates from {0}: {1}")]
-    Certificates(PathBuf, String),
+    #[error(transparent)]
+    Trust(#[from] TrustError),
     /// The system gives no thread.
     #[error("cannot start the thread that exports traces: {0}")]
     Thread(#[from] std::io::Error),
@@ -54,25 +58,46 @@ pub enum TraceError {
 pub(super) struct Exporter {
     /// `None` after the end.
     thread: Mutex<Option<(SyncSender<Span>, JoinHandle<()>)>>,
+    /// Whether spans were dropped since the queue was last empty.
+    drops: Arc<AtomicBool>,
 }
 
 impl Exporter {
     pub(super) fn start(settings: TraceSettings) -> Result<Self, TraceError> {
         let client = Client::new(settings, REQUEST_TIMEOUT)?;
         let (sender, receiver) = sync_channel(QUEUE_MAX);
+        let drops = Arc::<AtomicBool>::default();
+        let dropped = Arc::clone(&drops);
         let export = move || {
             while let Some(batch) = next_batch(&receiver) {
+                let is_emptied = batch.len() < BATCH_MAX;
+                if is_emptied && dropped.swap(false, Ordering::Relaxed) {
+                    tracing::info!("the queue of traces has room again");
+                }
                 client.send(&request(batch).to_string());
             }
         };
         let thread = Builder::new().name("traces".to_owned()).spawn(export)?;
-        Ok(Self { thread: Mutex::new(Some((sender, thread))) })
+        Ok(Self { thread: Mutex::new(Some((sender, thread))), drops })
     }
 
     pub(super) fn send(&self, span: Span) {
-        if let Some((sender, _)) = &*self.thread.lock() {
-            // A full queue: the collector is slower than the events.
-            let _ = sender.try_send(span);
+        let mut thread = self.thread.lock();
+        let Some((sender, _)) = &*thread else { return };
+        match sender.try_send(span) {
+            Err(TrySendError::Full(_)) if !self.drops.swap(true, Ordering::Relaxed) => {
+                tracing::warn!(
+                    "the queue of traces is full, so parts of traces are dropped: the collector \
+                     does not take them fast enough; lower `traces.sample_ratio`"
+                );
+            }
+            Ok(()) | Err(TrySendError::Full(_)) => {}
+            Err(TrySendError::Disconnected(_)) => {
+                *thread = None;
+                tracing::error!(
+                    "the thread that exports traces has ended; none is exported until a restart"
+                );
+            }
         }
     }
 
