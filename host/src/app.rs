@@ -218,9 +218,8 @@ impl App {
     }
 
     /// Answers requests until `shutdown`. Then accepts no more requests, lets running work finish,
-    /// and writes
-    /// the queued data to the store. Runs that have not ended after the drain are stopped, and
-    /// their outcomes are stored like those of any run.
+    /// and writes the queued data to the store. Runs that have not ended after the drain are
+    /// stopped, and their outcomes are stored like those of any run.
     ///
     /// # Errors
     /// A listener failed.
@@ -375,7 +374,8 @@ fn oidc(
     tasks: &TaskTracker,
 ) -> anyhow::Result<Option<Oidc>> {
     let Some(settings) = config.oidc.clone() else { return Ok(None) };
-    let secret = secret_of(config, settings.client_secret.as_ref(), "oidc.client_secret")?;
+    let secret = settings.client_secret.as_deref();
+    let secret = secret.map(|it| secret_of(config, it, "oidc.client_secret")).transpose()?;
     let dependencies = oidc::Dependencies {
         egress: Arc::clone(egress),
         memory: Arc::clone(sandbox.host_memory()),
@@ -385,21 +385,17 @@ fn oidc(
     Ok(Some(Oidc::new(settings, secret, dependencies)))
 }
 
-/// Reads the secret that a key of the configuration names, if it is set.
-fn secret_of(
-    config: &Config,
-    reference: Option<&String>,
-    key: &str,
-) -> anyhow::Result<Option<Secret>> {
-    let secret = reference.cloned().map(Secret::new);
+/// Reads the secret that a key of the configuration names.
+fn secret_of(config: &Config, reference: &str, key: &str) -> anyhow::Result<Secret> {
     let (roots, prefixes) = (&config.secret_file_roots, &config.secret_env_prefixes);
-    let secret = secret.map(|secret| secret.resolve_unredacted(roots, prefixes)).transpose();
+    let secret = Secret::new(reference.to_owned()).resolve_unredacted(roots, prefixes);
     secret.with_context(|| format!("cannot read the secret that `{key}` names"))
 }
 
 /// Reads what the proxy that signs people in sends as proof.
 fn proxy_secret(config: &Config) -> anyhow::Result<Option<Secret>> {
-    let secret = secret_of(config, config.proxy_secret.as_ref(), "proxy_secret")?;
+    let secret = config.proxy_secret.as_deref();
+    let secret = secret.map(|it| secret_of(config, it, "proxy_secret")).transpose()?;
     let secret = secret.map(Secret::trimmed);
     if secret.as_ref().is_some_and(|it| it.reveal().chars().count() < PROXY_SECRET_CHARS_MIN) {
         bail!(
@@ -433,8 +429,7 @@ fn history(
 fn traces(config: &Config) -> anyhow::Result<Option<Arc<Traces>>> {
     let Some(settings) = &config.traces else { return Ok(None) };
     let header = |(name, reference): &(String, String)| {
-        let value = secret_of(config, Some(reference), "traces.headers")?;
-        Ok((name.clone(), value.unwrap_or_else(|| Secret::new(String::new())).trimmed()))
+        Ok((name.clone(), secret_of(config, reference, "traces.headers")?.trimmed()))
     };
     let headers = settings.headers.iter().map(header).collect::<anyhow::Result<_>>()?;
     let traces = Traces::start(TraceSettings {

@@ -27,7 +27,8 @@ use tokio::time::Instant;
 
 use crate::config::LiveConfig;
 use crate::domain::{
-    Clock, Connection, ConnectionId, ConnectionRecord, ConnectorName, FailedTest, Limits, Refusal,
+    Call, Clock, Connection, ConnectionId, ConnectionRecord, ConnectorName, FailedTest, Limits,
+    Refusal,
 };
 use crate::egress::{ActiveConnection, Egress};
 use crate::history::History;
@@ -39,9 +40,11 @@ use crate::secret::{Sealer, TokenHash};
 use crate::store::{Store, StoreError};
 use crate::testmanager::TestManager;
 
+use breaker::Breakers;
+use directory::Directory;
+
 pub use apply::{Applied, Change};
-pub use breaker::{Asker, Breakers, OpenBreaker};
-pub use directory::Directory;
+pub use breaker::{Asker, OpenBreaker};
 pub use report::Preview;
 pub use routing::{RoutedTest, RoutingRecord};
 pub use test_manager::TestManagerEdit;
@@ -143,8 +146,8 @@ impl Connections {
     }
 
     /// The reports of a failed test for the steps after its create. They may read from Test Manager
-    /// until `read_until`, if the connector asks for test data. If the settings of the report cannot
-    /// be read any more, they never do, because the settings say which texts must be masked.
+    /// until `read_until`, if the connector asks for test data. If the settings of the report
+    /// cannot be read any more, they never do, because the settings say which texts must be masked.
     #[must_use]
     pub fn later_reports(
         &self,
@@ -218,17 +221,38 @@ impl Connections {
         connector.map_err(|unavailable| Refusal::ConnectorUnavailable(unavailable.to_string()))
     }
 
-    /// The longest measured index delay, milliseconds: how long after a create a search did not find
-    /// the record yet.
+    /// The longest measured index delay, milliseconds: how long after a create a search did not
+    /// find the record yet.
     #[must_use]
     pub fn index_lag_ms(&self, id: ConnectionId) -> u64 {
         self.directory.by_id(id).map_or(0, |entry| entry.index_lag_ms())
     }
 
-    /// The circuit breakers: they allow each run of a connection, and record how it ended.
-    #[must_use]
-    pub fn breakers(&self) -> &Breakers {
-        &self.breakers
+    /// Allows a run, unless the circuit breaker for this kind of call of the connection is open.
+    /// Call [`Self::record_outcome`] once after each allowed run.
+    ///
+    /// # Errors
+    /// The circuit breaker is open.
+    pub fn allow_run(
+        &self,
+        connection: &Connection,
+        connector: &Connector,
+        call: Call,
+        asker: Asker,
+    ) -> Result<(), Refusal> {
+        self.breakers.allow(connection.id, connector.sha256(), call, asker, Instant::now())
+    }
+
+    /// Records in the circuit breaker how an allowed run ended. `input` names the subject of the
+    /// run: a marker or a project.
+    pub fn record_outcome<T>(
+        &self,
+        id: ConnectionId,
+        call: Call,
+        input: &str,
+        outcome: &Result<T, Refusal>,
+    ) {
+        self.breakers.record(id, call, input, outcome.as_ref().err(), Instant::now());
     }
 
     /// The circuit breakers of a connection that are open.
@@ -237,10 +261,10 @@ impl Connections {
         self.breakers.open(id, Instant::now())
     }
 
-    /// The list in memory. It remembers how events ended.
-    #[must_use]
-    pub fn directory(&self) -> &Directory {
-        &self.directory
+    /// Remembers how an event ended, so that the connection shows it before the store is read
+    /// again.
+    pub fn record_answer<T>(&self, id: ConnectionId, answer: &Result<T, Refusal>) {
+        self.directory.record_answer(id, answer, self.deps.clock.now());
     }
 
     /// The project of the tracker whose defects are counted for a connection, in words for an

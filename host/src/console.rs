@@ -2,8 +2,8 @@
 //! what updates itself.
 //!
 //! Decides nothing: a page calls what the admin API's handlers call, and shows the answer. `frame`
-//! knows who asks for a page, `page` is around every page, `parts` are building blocks, and `routes`
-//! lists every page.
+//! knows who asks for a page, `page` is around every page, `parts` are building blocks, and
+//! `routes` lists every page.
 
 mod accounts;
 mod audit;

@@ -103,8 +103,7 @@ impl Kpis {
             Ok(counts) => Ok(KpiAnswer { counts, age: Duration::ZERO, stale: false }),
             Err(refusal) => self.last_known(active, project, refusal).await,
         };
-        let (directory, now) = (self.deps.connections.directory(), self.deps.clock.now());
-        directory.record_answer(connection.id, &answer, now);
+        self.deps.connections.record_answer(connection.id, &answer);
         answer
     }
 
@@ -166,11 +165,10 @@ impl Kpis {
             let why = format!("`{}` does not export `kpis`", connection.connector);
             return Err(Refusal::Unsupported(why.into()));
         }
-        let (id, breakers) = (connection.id, connections.breakers());
-        breakers.allow(id, connector.sha256(), Call::Count, Asker::Event, Instant::now())?;
+        connections.allow_run(connection, &connector, Call::Count, Asker::Event)?;
         let run = Run { connector, active: Arc::clone(active), stop: CancellationToken::new() };
         let end = self.deps.sandbox.count(run, project).await;
-        breakers.record(id, Call::Count, project, end.outcome.as_ref().err(), Instant::now());
+        connections.record_outcome(connection.id, Call::Count, project, &end.outcome);
         self.deps.history.run(connection, event, end.report, &end.outcome);
         let counts = end.outcome?;
         counts.as_int32()?;

@@ -25,7 +25,7 @@ pub use identity::{ClientIdentity, IdentityError};
 pub use own::OwnAddresses;
 pub use server_tls::{ServerTls, ServerTlsError, TlsFiles};
 pub use trust::TrustError;
-pub(crate) use trust::{client_config, crypto};
+pub(crate) use trust::{client_config, crypto, file_certificates, system_certificates};
 
 #[cfg(test)]
 pub(crate) use {proxies::Proxies, resolver::Resolver};

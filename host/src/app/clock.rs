@@ -1,5 +1,5 @@
-//! The clock of the server: that of the database if several servers share it, so that they agree about
-//! leases; else the system's.
+//! The clock of the server: that of the database if several servers share it, so that they agree
+//! about leases; else the system's.
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;

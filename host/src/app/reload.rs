@@ -62,7 +62,7 @@ impl Reloader {
 
     /// Says that the configuration could not be read again. The earlier one remains in use.
     pub fn refuse(&self, error: &anyhow::Error) {
-        self.metrics.count_reload(true);
+        self.metrics.count_refused_reload();
         tracing::error!(
             error = format!("{error:#}"),
             "cannot read the configuration again; the earlier one remains in use"
@@ -72,7 +72,7 @@ impl Reloader {
     /// Uses a configuration that was read again, as far as that is possible, and reads the
     /// certificate again. The log says what has changed, and what needs a restart.
     pub fn reload(&self, new: Config) {
-        self.metrics.count_reload(false);
+        self.metrics.count_reload();
         let Reloaded { changed, needs_restart } = self.config.reload(new);
         self.limits.update(&self.config.now());
         match changed.is_empty() {

@@ -20,7 +20,7 @@ use uuid::Uuid;
 
 use crate::api::{CLI_USER_AGENT, Connection, Problem};
 use crate::secret::Secret;
-use crate::transport::crypto;
+use crate::transport::{crypto, system_certificates};
 
 use super::ordered::Json;
 use super::output::one_line;
@@ -212,10 +212,10 @@ fn agent(timeout: Duration) -> ureq::Agent {
         .new_agent()
 }
 
-/// Trusts the authorities of the system, because companies add their own to them, and those that are
-/// built in where the system has none.
+/// Trusts the authorities of the system, because companies add their own to them, and those that
+/// are built in where the system has none.
 fn tls() -> TlsConfig {
-    let system = rustls_native_certs::load_native_certs().certs;
+    let system = system_certificates();
     let system = system.iter().map(|der| Certificate::from_der(der).to_owned());
     let roots = if system.len() == 0 { RootCerts::WebPki } else { system.into() };
     let tls = TlsConfig::builder().unversioned_rustls_crypto_provider(crypto());

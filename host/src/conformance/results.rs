@@ -99,8 +99,8 @@ impl FindingCollector {
         self.findings.entry(check).or_default().push(text);
     }
 
-    /// Records whether the text of a refusal was passed on in one form. Each tracker has its own, so
-    /// one is enough.
+    /// Records whether the text of a refusal was passed on in one form. Each tracker has its own,
+    /// so one is enough.
     pub(super) fn record_refusal_text(&mut self, text: RefusalText) {
         if text == RefusalText::PassedOn || self.refusal_text.is_none() {
             self.refusal_text = Some(text);

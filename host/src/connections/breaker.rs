@@ -45,7 +45,7 @@ pub struct OpenBreaker {
 
 /// The breakers of every connection that has had a run.
 #[derive(Default)]
-pub struct Breakers {
+pub(super) struct Breakers {
     by_connection: Mutex<HashMap<ConnectionId, ConnectionBreakers>>,
 }
 
@@ -58,11 +58,8 @@ struct ConnectionBreakers {
 
 impl Breakers {
     /// Lets a run start, or says how long the breaker stays open. Another version of the connector
-    /// starts with closed breakers. Call [`Self::record`] once after each allowed run.
-    ///
-    /// # Errors
-    /// The breaker is open.
-    pub fn allow(
+    /// starts with closed breakers.
+    pub(super) fn allow(
         &self,
         id: ConnectionId,
         sha256: &str,
@@ -80,7 +77,7 @@ impl Breakers {
 
     /// Records how an allowed run ended. `input` names the subject of the run: a marker or a
     /// project.
-    pub fn record(
+    pub(super) fn record(
         &self,
         id: ConnectionId,
         call: Call,

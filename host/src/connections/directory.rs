@@ -1,7 +1,7 @@
 //! The connections in memory, ready for runs, found by token, by id or by name.
 //!
-//! A load replaces the snapshot, also a load of one connection. A secret that cannot be opened is missing in the snapshot,
-//! and the connection shows the reason.
+//! A load replaces the snapshot, also a load of one connection. A secret that cannot be opened is
+//! missing in the snapshot, and the connection shows the reason.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -25,7 +25,7 @@ use super::webhook_auth::webhook_secret_problem;
 
 /// All connections, as the last load read them.
 #[derive(Default)]
-pub struct Directory {
+pub(super) struct Directory {
     snapshot: ArcSwap<Snapshot>,
     /// Held during a load, so that older data never replaces newer data.
     loading: Mutex<()>,
@@ -145,9 +145,13 @@ impl Directory {
         list
     }
 
-    /// Remembers how an event of a connection ended, so that the connection shows it before the
-    /// store is read again.
-    pub fn record_answer<T>(&self, id: ConnectionId, answer: &Result<T, Refusal>, now: Timestamp) {
+    /// Remembers how an event of a connection ended.
+    pub(super) fn record_answer<T>(
+        &self,
+        id: ConnectionId,
+        answer: &Result<T, Refusal>,
+        now: Timestamp,
+    ) {
         let error = answer.as_ref().err().map(ToString::to_string);
         let mut last_answers = self.last_answers.lock();
         let last = last_answers.entry(id).or_default();
@@ -251,8 +255,9 @@ struct UnsealedSecrets {
     problems: Vec<String>,
 }
 
-/// Opens the sealed secrets of a connection, and reads those that are references. A file may be empty
-/// now: a secret that is too short for senders is left out, so that no request is accepted without one.
+/// Opens the sealed secrets of a connection, and reads those that are references. A file may be
+/// empty now: a secret that is too short for senders is left out, so that no request is accepted
+/// without one.
 fn unseal(
     connection: &Connection,
     secrets: &BTreeMap<String, Sealed>,

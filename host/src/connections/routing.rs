@@ -125,8 +125,8 @@ fn not_set_up() -> Gap {
 impl Connections {
     /// Prepares the failed test for a run of `create`. Data for the rules is fetched now; the
     /// connector's report fetches its data later, when the connector uses it. Both end at
-    /// `read_until`. If the settings of the report cannot be read any more, no data is fetched, because they say
-    /// which texts must be masked.
+    /// `read_until`. If the settings of the report cannot be read any more, no data is fetched,
+    /// because they say which texts must be masked.
     pub async fn route(
         &self,
         active: &Arc<ActiveConnection>,
@@ -216,7 +216,7 @@ mod tests {
 
     #[async_trait]
     impl Source for Example {
-        async fn fetch(&self, subjects: &BTreeSet<Subject>, _deadline: Instant) -> TestData {
+        async fn fetch(&self, subjects: &BTreeSet<Subject>, _read_until: Instant) -> TestData {
             self.asked.lock().push(subjects.clone());
             let example = sample();
             let is_known = |it: &Subject| subjects.contains(it) && !self.missing.contains(it);

@@ -58,8 +58,7 @@ impl Defects {
                 None => self.join_or_start(active, test, event, deadline).await,
             }
         };
-        let (directory, now) = (self.deps.connections.directory(), self.deps.clock.now());
-        directory.record_answer(connection.id, &answer, now);
+        self.deps.connections.record_answer(connection.id, &answer);
         answer
     }
 
@@ -97,7 +96,7 @@ impl Defects {
 #[derive(Clone, Copy)]
 struct AnswerDeadline {
     at: Instant,
-    /// How long after the request it is.
+    /// The time from the request to the deadline, milliseconds (`create_answer_ms`).
     after_ms: u64,
 }
 
@@ -144,13 +143,13 @@ async fn run(
         Ok(connector) => connector,
         Err(refusal) => return stored_defect(deps, active, test, refusal).await,
     };
-    let mut event =
+    let mut create =
         CreateEvent { deps, active, connector, test, event, deadline, waited_for: None };
     // The refusal of this event's own run, if that run sent a write.
     let mut own_refusal = None;
     let mut pause = WAIT_MIN;
     loop {
-        let (refusal, at) = match event.attempt(own_refusal.as_ref()).await {
+        let (refusal, at) = match create.attempt(own_refusal.as_ref()).await {
             Attempt::Done(Ok(answer)) => return Ok(answer),
             Attempt::Done(Err(refusal)) => return Err(own_refusal.unwrap_or(refusal)),
             Attempt::Again { refusal, at } => (refusal, at),
@@ -340,7 +339,7 @@ impl CreateEvent<'_> {
     /// Stores that the run returned no defect. From now on this event only searches if the run sent
     /// a write that the tracker did not refuse, or any write if another run has taken over the row.
     async fn fail(&self, leased: &LeasedDefect<'_>, not_created: NotCreated) -> Attempt {
-        let stored = leased.store_outcome(&not_created.clone().into()).await;
+        let stored = leased.store_outcome(&Verdict::NotCreated(not_created.clone())).await;
         let (was_sent, may_exist) = (not_created.sent.is_some(), not_created.may_exist());
         let refusal = not_created.into_refusal();
         match stored {

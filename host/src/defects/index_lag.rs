@@ -10,7 +10,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::connections::Asker;
@@ -103,13 +102,13 @@ impl Defects {
         let active = connections.active(id).filter(|active| !active.connection.paused)?;
         let connector = connections.connector_for(&active.connection).ok()?;
         connector.manifest().index_delay_s?;
-        let (breakers, background) = (connections.breakers(), Asker::Background);
-        breakers.allow(id, connector.sha256(), Call::Find, background, Instant::now()).ok()?;
+        connections
+            .allow_run(&active.connection, &connector, Call::Find, Asker::Background)
+            .ok()?;
         let active = Arc::new(active.with_settings(created.settings.clone()));
         let run = Run { connector, active, stop: CancellationToken::new() };
         let outcome = self.deps.sandbox.find(run, &created.marker).await.outcome;
-        let marker = created.marker.as_str();
-        breakers.record(id, Call::Find, marker, outcome.as_ref().err(), Instant::now());
+        connections.record_outcome(id, Call::Find, created.marker.as_str(), &outcome);
         Some(!outcome.ok()?.is_empty())
     }
 }

@@ -56,9 +56,9 @@ impl WriteJournal {
         })
     }
 
-    /// The outcome of the run. If the host itself refused the last write, an error that the connector
-    /// then returned only reports this, so the host's reason takes its place. A returned value and a
-    /// fault of the connector stay.
+    /// The outcome of the run. If the host itself refused the last write, an error that the
+    /// connector then returned only reports this, so the host's reason takes its place. A returned
+    /// value and a fault of the connector stay.
     pub(super) fn outcome_of_run<T>(&self, outcome: Result<T, Refusal>) -> Result<T, Refusal> {
         match (outcome, self.refused.lock().take()) {
             (Err(fault @ Refusal::ConnectorFault(_)), _) => Err(fault),

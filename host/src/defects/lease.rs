@@ -45,13 +45,13 @@ pub(super) struct LeasedDefect<'a> {
 impl LeasedDefect<'_> {
     /// Asks the circuit breaker of this call whether a run may start.
     fn allow(&self, call: Call) -> Result<(), Refusal> {
-        let (id, sha256) = (self.active.connection.id, self.connector.sha256());
-        self.deps.connections.breakers().allow(id, sha256, call, self.asker, Instant::now())
+        let (connections, connection) = (&self.deps.connections, &self.active.connection);
+        connections.allow_run(connection, self.connector, call, self.asker)
     }
 
     fn record_outcome<T>(&self, call: Call, marker: &Marker, outcome: &Result<T, Refusal>) {
-        let (id, breakers) = (self.active.connection.id, self.deps.connections.breakers());
-        breakers.record(id, call, marker.as_str(), outcome.as_ref().err(), Instant::now());
+        let id = self.active.connection.id;
+        self.deps.connections.record_outcome(id, call, marker.as_str(), outcome);
     }
 
     /// Runs `create` with the settings that the routing rules select, and journals its writes under
@@ -179,7 +179,7 @@ impl LeasedDefect<'_> {
         let attaches =
             || !self.attached && self.deps.connections.attaches(&self.active, self.connector);
         match verdict {
-            Verdict::NotCreated { .. } => Vec::new(),
+            Verdict::NotCreated(_) => Vec::new(),
             Verdict::Created(_) | Verdict::Found(_) if attaches() => {
                 vec![FollowUpStep::ListAttachments]
             }

@@ -73,8 +73,8 @@ impl LeasedDefect<'_> {
         Some(Waits { index_delay_ms, in_doubt_ms })
     }
 
-    /// Checks that the search works with the newest defects that the same connector created with the
-    /// same settings and that were stored at `indexed_by` or earlier.
+    /// Checks that the search works with the newest defects that the same connector created with
+    /// the same settings and that were stored at `indexed_by` or earlier.
     async fn run_control_search(
         &self,
         doubtful: &DoubtfulDefect,
@@ -105,8 +105,8 @@ impl LeasedDefect<'_> {
         }
     }
 
-    /// As [`Self::with_snapshot`], for calls with a key: in another tracker, the same key is another
-    /// defect. `None` if an origin of the earlier run is not granted any more.
+    /// As [`Self::with_snapshot`], for calls with a key: in another tracker, the same key is
+    /// another defect. `None` if an origin of the earlier run is not granted any more.
     pub(super) fn in_same_tracker(
         &self,
         run_snapshot: Option<&ConnectionSnapshot>,
@@ -137,8 +137,8 @@ impl LeasedDefect<'_> {
     }
 }
 
-/// Checks that a search works: `find` must find at least one of these known records. A search that
-/// found nothing counts only then. `Err`: one of these searches failed.
+/// Checks that a search works: `find` must find at least one of these known records. Only then does
+/// an earlier search that found nothing count. `Err`: one of these searches failed.
 pub(super) async fn control_search<F: Future<Output = Result<bool, Refusal>>>(
     doubt: &Doubt,
     known: Vec<ControlDefect>,

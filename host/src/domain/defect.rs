@@ -189,12 +189,7 @@ pub enum Verdict {
         original: DefectId,
     },
     /// The run returned no defect.
-    NotCreated {
-        /// Explains why the run returned no defect.
-        refusal: Refusal,
-        /// The writes of the run; absent if none was sent.
-        sent: Option<SentWrites>,
-    },
+    NotCreated(NotCreated),
 }
 
 /// The end of a run that returned no defect.
@@ -213,7 +208,8 @@ impl NotCreated {
         Self { refusal, sent: None }
     }
 
-    /// Whether the tracker may have the defect: a write was sent, and it did not refuse all of them.
+    /// Whether the tracker may have the defect: a write was sent, and it did not refuse all of
+    /// them.
     #[must_use]
     pub fn may_exist(&self) -> bool {
         self.sent.as_ref().is_some_and(|sent| sent.class != WriteClass::Refused)
@@ -229,12 +225,6 @@ impl NotCreated {
             }
             _ => self.refusal,
         }
-    }
-}
-
-impl From<NotCreated> for Verdict {
-    fn from(NotCreated { refusal, sent }: NotCreated) -> Self {
-        Self::NotCreated { refusal, sent }
     }
 }
 

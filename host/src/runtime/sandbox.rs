@@ -217,8 +217,8 @@ impl Sandbox {
         self.run(run, ExportCall::reading(Asked::of(Call::Check)), call, convert).await
     }
 
-    /// Runs a call of a component that is not a connector yet: without a connection. Every request is
-    /// refused.
+    /// Runs a call of a component that is not a connector yet: without a connection. Every request
+    /// is refused.
     async fn run_unconnected<A, F: Future<Output = CallResult<A>>>(
         &self,
         loaded: &LoadedComponent,
@@ -241,8 +241,8 @@ impl Sandbox {
         result.map_err(|refusal| finished.add_last_words(refusal))
     }
 
-    /// Runs a connector: waits for a permit, calls the guest, converts what it returned, and reports
-    /// the run.
+    /// Runs a connector: waits for a permit, calls the guest, converts what it returned, and
+    /// reports the run.
     async fn run<A, T: AnswerJson, F: Future<Output = CallResult<A>>>(
         &self,
         run: Run,
@@ -270,7 +270,7 @@ impl Sandbox {
         };
         // In a box: the future is large, and each caller would move it.
         let (result, mut finished) = Box::pin(self.execute(execution, call_guest)).await;
-        let outcome = outcome(result, &finished, connector.limits(), convert);
+        let outcome = checked_outcome(result, &finished, connector.limits(), convert);
         connector.count_run(&outcome);
         let test_report = test_report.as_deref();
         let recording = asked.recording(&finished.session, connector, test_report, &outcome);
@@ -280,8 +280,8 @@ impl Sandbox {
         let Finished { log, calls, usage, writes, .. } = finished;
         let (permit_ms, permits_before) = (admitted.permit_ms, admitted.permit.permits_before);
         let usage = Usage { permit_ms, permits_before, ..usage };
-        let without_run = empty_report(connector, asked.call, &outcome);
-        let run_report = RunReport { log, calls, usage, recording, ..without_run };
+        let empty = empty_report(connector, asked.call, &outcome);
+        let run_report = RunReport { log, calls, usage, recording, ..empty };
         RunEnd { outcome, report: run_report, writes }
     }
 
@@ -374,7 +374,7 @@ fn lane(active: &ActiveConnection, call: Call) -> Lane {
 
 /// The outcome of a run: what the guest returned, checked and without secrets, or the reason why
 /// there is nothing.
-fn outcome<A, T>(
+fn checked_outcome<A, T>(
     result: Result<Result<A, model::Error>, Refusal>,
     finished: &Finished,
     limits: &Limits,

@@ -53,15 +53,27 @@ pub(crate) fn crypto() -> Arc<CryptoProvider> {
     Arc::new(rustls::crypto::aws_lc_rs::default_provider())
 }
 
-/// Configures TLS for trackers: HTTP/2 or HTTP/1.1, the system's authorities and the extra ones.
-/// Without a system store, only the extra file is trusted.
-pub(crate) fn client_config(extra: Option<&Path>) -> Result<Arc<ClientConfig>, TrustError> {
-    let mut roots = RootCertStore::empty();
+/// Returns the certificates of the system's trust store. Those that cannot be read are left out;
+/// the log says so.
+pub(crate) fn system_certificates() -> Vec<CertificateDer<'static>> {
     let system = rustls_native_certs::load_native_certs();
     for error in &system.errors {
         tracing::warn!(%error, "cannot read a part of the system's trust store");
     }
-    roots.add_parsable_certificates(system.certs);
+    system.certs
+}
+
+/// Returns the certificates of a PEM file, in order.
+pub(crate) fn file_certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TrustError> {
+    let unusable = |source| TrustError::ExtraCa { path: path.to_owned(), source };
+    CertificateDer::pem_file_iter(path).and_then(Iterator::collect).map_err(unusable)
+}
+
+/// Configures TLS for trackers: HTTP/2 or HTTP/1.1, the system's authorities and the extra ones.
+/// Without a system store, only the extra file is trusted.
+pub(crate) fn client_config(extra: Option<&Path>) -> Result<Arc<ClientConfig>, TrustError> {
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(system_certificates());
     let listed = extra.map(|path| add_file(&mut roots, path)).transpose()?.unwrap_or_default();
     let provider = crypto();
     let chains = (!roots.is_empty())
@@ -90,9 +102,7 @@ fn add_file(
     roots: &mut RootCertStore,
     path: &Path,
 ) -> Result<Vec<CertificateDer<'static>>, TrustError> {
-    let unusable = |source| TrustError::ExtraCa { path: path.to_owned(), source };
-    let mut listed: Vec<CertificateDer<'static>> =
-        CertificateDer::pem_file_iter(path).and_then(Iterator::collect).map_err(unusable)?;
+    let mut listed = file_certificates(path)?;
     let is_authority =
         |der: &CertificateDer<'_>| Certificate::parse(der).is_none_or(|it| it.may_issue());
     let authorities: Vec<_> = listed.iter().filter(|der| is_authority(der)).cloned().collect();

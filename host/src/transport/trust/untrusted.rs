@@ -44,8 +44,8 @@ impl Untrusted {
                 ),
                 Some(own),
             ) if own.is_self_issued() => unknown_issuer(own, sent, has_extra_file),
-            (Error::InvalidCertificate(error), own) => {
-                Presented { own, sent, host: &host, now }.explain(&error)
+            (Error::InvalidCertificate(error), _) => {
+                Presented { sent, host: &host, now }.explain(&error)
             }
             (error, _) => error.to_string(),
         };
@@ -83,17 +83,21 @@ fn unknown_issuer(own: &Certificate, sent: &[Option<Certificate>], has_file: boo
     )
 }
 
-/// The certificates that a server sent, and who asked for them when.
+/// The certificates that a server sent, the host name that they must have, and the time of the
+/// check.
 struct Presented<'a> {
-    /// The server's own certificate.
-    own: Option<&'a Certificate>,
-    /// All that it sent.
+    /// The server's own certificate is the first.
     sent: &'a [Option<Certificate>],
     host: &'a str,
     now: UnixTime,
 }
 
 impl Presented<'_> {
+    /// The server's own certificate; `None` if it cannot be read.
+    fn own(&self) -> Option<&Certificate> {
+        self.sent.first().and_then(Option::as_ref)
+    }
+
     /// Explains an error about one of the certificates.
     fn explain(&self, error: &CertificateError) -> String {
         match error {
@@ -102,7 +106,7 @@ impl Presented<'_> {
                 self.not_valid_yet(*not_before)
             }
             CertificateError::NotValidForNameContext { presented, .. } => {
-                wrong_name(presented, self.own, self.host)
+                wrong_name(presented, self.own(), self.host)
             }
             CertificateError::BadSignature
             | CertificateError::UnsupportedSignatureAlgorithmForPublicKeyContext { .. } => {
@@ -116,15 +120,15 @@ impl Presented<'_> {
                 format!(
                     "the server's certificate{} is not for servers (its extended key usage lacks \
                      serverAuth); have it issued again for a server",
-                    subject(self.own)
+                    subject(self.own())
                 )
             }
-            CertificateError::Other(OtherError(other)) => unusual(&other.to_string(), self.own),
+            CertificateError::Other(OtherError(other)) => unusual(&other.to_string(), self.own()),
             CertificateError::BadEncoding => {
                 "the server's certificate cannot be read; have it issued again".to_owned()
             }
             other => {
-                format!("the server's certificate{} is refused: {other}", subject(self.own))
+                format!("the server's certificate{} is refused: {other}", subject(self.own()))
             }
         }
     }
@@ -152,8 +156,8 @@ impl Presented<'_> {
             "the server's certificate{} is not signed by the key that its issuer, {}, has here; that \
              may be the key of an older authority with the same name: replace its certificate in \
              `extra_ca_file`. Supported are {SUPPORTED_ALGORITHMS}",
-            subject(self.own),
-            self.own.map_or_else(String::new, Certificate::issuer)
+            subject(self.own()),
+            self.own().map_or_else(String::new, Certificate::issuer)
         )
     }
 
@@ -173,7 +177,7 @@ impl Presented<'_> {
 
     /// The subject of the first certificate that is wrong; if none is found, of the server's own.
     fn subject_of(&self, is_wrong: impl Fn(&Certificate) -> bool) -> String {
-        subject(self.sent.iter().flatten().find(|it| is_wrong(it)).or(self.own))
+        subject(self.sent.iter().flatten().find(|it| is_wrong(it)).or(self.own()))
     }
 
     fn clock(&self) -> String {
