@@ -77,14 +77,15 @@ impl WriteLink for Writing {
     }
 
     fn answered(&mut self) {
-        self.log.limit(self.connection.as_ref());
+        self.log.limit(self.connection.as_ref(), &self.path);
     }
 
     fn idle(&mut self) {
-        self.log.copy_back(self.connection.as_ref());
+        self.log.copy_if_idle(&self.path);
     }
 
-    fn close(self: Box<Self>) {
+    fn close(mut self: Box<Self>) {
+        self.log.close();
         if let Some(connection) = self.connection
             && let Err((_, error)) = connection.close()
         {

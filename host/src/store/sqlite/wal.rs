@@ -1,17 +1,27 @@
-//! Decides when the write-ahead log is copied into the database: while nothing is written, or when
-//! the log has become too long.
+//! Decides when the write-ahead log is copied into the database, and copies it in a thread of its own.
 //!
-//! SQLite would copy the log inside a commit, and the callers of that commit would wait.
+//! SQLite would copy the log inside a commit, and the callers of that commit would wait. A log starts
+//! again at its beginning only after all of it was copied, so the writing thread copies the few
+//! pages that were added meanwhile.
 
 use std::cell::Cell;
+use std::path::Path;
+use std::thread::{self, JoinHandle};
 
 use rusqlite::Connection;
 
-/// If the log has this many pages of 4 KiB (4 MiB), it is copied into the database as soon as
-/// nothing is written.
-const PAGES_ENOUGH: i32 = 1_000;
-/// If the log has this many pages (64 MiB), writes wait until it is copied into the database.
+use super::file;
+
+/// If the log has this many pages of 4 KiB (4 MiB), it is copied as soon as nothing is written.
+const PAGES_IF_IDLE: i32 = 1_000;
+/// If the log has this many pages (32 MiB), it is copied while others write.
+const PAGES_ENOUGH: i32 = 8_000;
+/// If the log has this many pages (64 MiB), writes wait until it is copied.
 const PAGES_MAX: i32 = 16_000;
+/// If no more pages than this were added during a copy, the writing thread copies the rest.
+const PAGES_FEW: i32 = 64;
+/// The maximum number of copies that follow each other. Each is shorter than the one before.
+const COPIES_MAX: u32 = 5;
 
 thread_local! {
     /// The pages in the log after the last commit of this thread's connection.
@@ -30,40 +40,100 @@ pub(super) fn count_pages(connection: &Connection) {
 /// The write-ahead log, as the writing thread sees it.
 #[derive(Default)]
 pub(super) struct Log {
+    /// The thread that copies.
+    copying: Option<JoinHandle<()>>,
     /// The length at the last attempt, in pages. A reader can keep the log from becoming shorter.
     tried_at: i32,
 }
 
 impl Log {
-    /// Shortens a long log. Call it while nothing is written.
-    pub(super) fn copy_back(&mut self, connection: Option<&Connection>) {
-        if PAGES.get() >= PAGES_ENOUGH {
-            self.checkpoint(connection);
+    /// Begins to copy a log that is not short. Call it while nothing is written.
+    pub(super) fn copy_if_idle(&mut self, path: &Path) {
+        if self.copying.is_none() && PAGES.get() >= PAGES_IF_IDLE {
+            self.start_copy(path);
         }
     }
 
-    /// Shortens the log if it is too long. Call it after each commit.
-    pub(super) fn limit(&mut self, connection: Option<&Connection>) {
+    /// Keeps the log within its limits. Call it after the callers of a batch were answered.
+    pub(super) fn limit(&mut self, connection: Option<&Connection>, path: &Path) {
         let pages = PAGES.get();
         if pages < self.tried_at {
             self.tried_at = 0;
         }
-        if pages.saturating_sub(self.tried_at) >= PAGES_MAX {
-            self.checkpoint(connection);
+        let added = pages.saturating_sub(self.tried_at);
+        match self.copying.take() {
+            Some(copying) if copying.is_finished() || added >= PAGES_MAX => {
+                let _ = copying.join();
+                // After a copy while nothing was written, the log already started again.
+                if pages >= PAGES_IF_IDLE {
+                    self.copy_rest(connection);
+                }
+            }
+            None if added >= PAGES_MAX => self.copy_rest(connection),
+            None if added >= PAGES_ENOUGH => self.start_copy(path),
+            copying => self.copying = copying,
         }
     }
 
-    fn checkpoint(&mut self, connection: Option<&Connection>) {
-        let Some(connection) = connection else { return };
-        self.tried_at = PAGES.get();
-        let done = connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |row| {
-            Ok(row.get::<_, i32>(1)? == row.get::<_, i32>(2)?)
-        });
-        match done {
-            // The next commit begins at the start of the log.
-            Ok(true) => PAGES.set(0),
-            Ok(false) => {}
-            Err(error) => tracing::debug!(%error, "the write-ahead log was not copied back"),
+    /// Waits until nothing is copied.
+    pub(super) fn close(&mut self) {
+        if let Some(copying) = self.copying.take() {
+            let _ = copying.join();
         }
     }
+
+    fn start_copy(&mut self, path: &Path) {
+        let path = path.to_owned();
+        let thread = thread::Builder::new().name("store-log".to_owned());
+        let copying = thread.spawn(move || {
+            if let Err(error) = file::connect(&path).and_then(|it| copy_most(&it)) {
+                tracing::debug!(%error, "the write-ahead log was not copied");
+            }
+        });
+        // Without a thread, the writing thread copies the log when it has become too long.
+        self.copying = copying.ok();
+    }
+
+    fn copy_rest(&mut self, connection: Option<&Connection>) {
+        let Some(connection) = connection else { return };
+        self.tried_at = PAGES.get();
+        match copy(connection) {
+            // The next commit begins at the start of the log.
+            Ok(copied) if copied.is_all() => PAGES.set(0),
+            Ok(_) => {}
+            Err(error) => tracing::debug!(%error, "the write-ahead log was not copied"),
+        }
+    }
+}
+
+/// Copies the log until few pages are left.
+fn copy_most(connection: &Connection) -> rusqlite::Result<()> {
+    let mut before = 0;
+    for _ in 0..COPIES_MAX {
+        let pages = copy(connection)?.pages;
+        if pages.saturating_sub(before) <= PAGES_FEW {
+            break;
+        }
+        before = pages;
+    }
+    Ok(())
+}
+
+/// What a copy found in the log when it began.
+struct Copied {
+    pages: i32,
+    copied: i32,
+}
+
+impl Copied {
+    fn is_all(&self) -> bool {
+        self.pages == self.copied
+    }
+}
+
+/// Copies the pages that no reader still needs in the log. Waits for nobody.
+fn copy(connection: &Connection) -> rusqlite::Result<Copied> {
+    connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |row| {
+        Ok(Copied { pages: row.get(1)?, copied: row.get(2)? })
+    })
 }
