@@ -137,3 +137,36 @@ fn copy(connection: &Connection) -> rusqlite::Result<Copied> {
         Ok(Copied { pages: row.get(1)?, copied: row.get(2)? })
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_log_starts_again_while_others_write() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("test.db");
+        std::fs::write(&path, "").expect("an empty file");
+        let connection = file::connect(&path).expect("a database");
+        connection.execute_batch("CREATE TABLE t (content BLOB)").expect("a table");
+        let mut log = Log::default();
+        let (mut copied_beside, mut longest) = (false, 0);
+        // Each row has 251 pages.
+        for _ in 0..2 * PAGES_MAX / 251 {
+            let row = "INSERT INTO t VALUES (zeroblob(1024000))";
+            connection.execute(row, []).expect("a row");
+            longest = longest.max(PAGES.get());
+            log.limit(Some(&connection), &path);
+            if let Some(copying) = &log.copying {
+                copied_beside = true;
+                // The test writes faster than a server: let the copy end.
+                while !copying.is_finished() && PAGES.get() >= PAGES_MAX - 300 {
+                    thread::yield_now();
+                }
+            }
+        }
+        log.close();
+        assert!(copied_beside, "no other thread copied the log");
+        assert!(longest < PAGES_MAX, "the log had {longest} pages");
+    }
+}

@@ -1,5 +1,5 @@
-//! Puts a server under load at a fixed rate, to measure latencies below the maximum rate. A request
-//! begins at its planned instant, even if earlier answers are late.
+//! Puts a server under load at a fixed rate, to measure latencies below the maximum rate. Each request
+//! counts from its planned instant, even if earlier answers are late.
 //!
 //! The load runs as a process of its own, on the load generator's core.
 
@@ -14,8 +14,8 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::load::{CONNECTIONS, Kind, LOAD_CORE, Load, Outcome, serial};
 
-/// The timer wakes up to a millisecond late. Only a request that begins later than this counts from
-/// its planned instant; the others count from their beginning.
+/// The timer wakes up to a millisecond late, so the rest of the time to a planned instant is spent
+/// without it.
 const TIMER: Duration = Duration::from_millis(2);
 
 /// Sends `rate` requests per second for this time.
@@ -104,12 +104,13 @@ impl Pace {
                 return Ok(times);
             }
             let due = start + due;
-            sleep_until(due).await;
-            let late = due.elapsed() > TIMER;
-            let begun = if late { due } else { Instant::now() };
+            sleep_until(due - TIMER).await;
+            while Instant::now() < due {
+                tokio::task::yield_now().await;
+            }
             stream.write_all(&load.request(self.serial, number)).await?;
             read_answer(&mut stream).await?;
-            times.push(begun.elapsed());
+            times.push(due.elapsed());
         }
     }
 }
