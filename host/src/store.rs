@@ -6,6 +6,7 @@
 //! marked *lazy*; a crash of the process does not.
 
 mod accounts;
+mod changes;
 mod error;
 mod postgres;
 mod sql;
@@ -31,6 +32,7 @@ pub use self::accounts::{
     ACCOUNT_SESSIONS_MAX, ACCOUNT_TOKENS_MAX, AccountStore, AuditFilter, AuditRetention,
     AuditStore, SESSIONS_MAX,
 };
+pub use self::changes::{Change, Changes};
 pub use self::error::{DatabaseError, StoreError};
 pub use self::postgres::{DatabaseClock, PostgresFindings, PostgresSettings, PostgresStore};
 pub use self::sql::SqlStore;
@@ -235,6 +237,10 @@ pub trait Store: Send + Sync {
     /// Begins the waits of all rows without a known defect again, because the clock has stepped. A
     /// write in progress counts as ended `run_ms` from now. Durable.
     async fn restart_waits(&self, now: Timestamp, run_ms: u64) -> Result<(), StoreError>;
+
+    /// Subscribes to what other servers change from now on. If this store belongs to one server, nothing
+    /// arrives.
+    fn changes(&self) -> Changes;
 
     /// Returns all connections.
     async fn connections(&self) -> Result<Vec<StoredConnection>, StoreError>;

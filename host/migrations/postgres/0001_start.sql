@@ -18,6 +18,12 @@ CREATE FUNCTION unhex(text) RETURNS uuid LANGUAGE sql IMMUTABLE PARALLEL SAFE
 CREATE FUNCTION json_extract(text, text) RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE
     RETURN ($1::json -> substr($2, 3))::text;
 
+-- Tells the servers that use the database of a change when it is committed: who changed it, and what.
+CREATE FUNCTION tell(text) RETURNS void LANGUAGE sql AS $$
+    SELECT pg_notify(concat('jackfield_', hashtext(current_schema())),
+        concat(current_setting('jackfield.server', TRUE), ' ', $1));
+$$;
+
 CREATE TABLE meta (
     name  text PRIMARY KEY,
     value bytea NOT NULL

@@ -9,6 +9,7 @@ mod dialect;
 mod errors;
 mod inspect;
 mod links;
+mod listening;
 mod schema;
 mod session;
 
@@ -20,11 +21,13 @@ use std::time::Duration;
 use sqlx::ConnectOptions as _;
 use sqlx::postgres::PgConnectOptions;
 use url::Url;
+use uuid::Uuid;
 
 pub use self::clock::DatabaseClock;
 pub use self::inspect::PostgresFindings;
 
 use self::session::{Address, Session};
+use super::changes::Heard;
 use super::sql::SqlStore;
 use super::sql::readers::ReadLink;
 use super::sql::starts::StartCounter;
@@ -129,11 +132,15 @@ fn open(
     let writer = Session::new(address.clone(), Arc::clone(&clock))?;
     writer.connect()?;
     let mut readers: Vec<Box<dyn ReadLink>> = Vec::new();
-    for _ in 1..settings.connections_max {
+    // One more writes, and one hears what others change.
+    for _ in 0..settings.connections_max.saturating_sub(2).max(1) {
         let reader = Session::new(address.clone(), Arc::clone(&clock))?;
         readers.push(Box::new(links::Reading(reader)));
     }
-    let store = SqlStore::start_shared(Box::new(links::Writing(writer)), readers, starts)?;
+    let heard = Heard::default();
+    listening::start(address, heard.clone())?;
+    let writer = Box::new(links::Writing(writer));
+    let store = SqlStore::start_shared(writer, readers, starts, heard)?;
     Ok((store, clock))
 }
 
@@ -154,5 +161,6 @@ fn address(settings: &PostgresSettings) -> Result<Address, StoreError> {
         None => options,
     };
     let (connect, statement) = (settings.connect, settings.statement);
-    Ok(Address { options, place: place.as_str().into(), connect, statement })
+    let server = Uuid::new_v4().simple().to_string().into();
+    Ok(Address { options, place: place.as_str().into(), server, connect, statement })
 }

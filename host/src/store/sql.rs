@@ -52,6 +52,7 @@ use self::readers::{ReadLink, Readers};
 use self::starts::StartCounter;
 use self::writer::{WriteLink, Writer};
 use super::StoreError;
+use super::changes::Heard;
 
 /// The store in a database of any engine.
 pub struct SqlStore {
@@ -62,6 +63,13 @@ pub struct SqlStore {
     starts: StartCounter,
     /// Since when failed tests without a row count as in doubt. Set by `recover`.
     restored_at: OnceLock<Option<Timestamp>>,
+    heard: Heard,
+}
+
+impl Drop for SqlStore {
+    fn drop(&mut self) {
+        self.heard.closed.cancel();
+    }
 }
 
 impl SqlStore {
@@ -72,19 +80,26 @@ impl SqlStore {
         read: Vec<Box<dyn ReadLink>>,
         starts: StartCounter,
     ) -> Result<Self, StoreError> {
-        let store = Self::start_shared(write, read, starts)?;
-        Ok(Self { cache: Some(DefectCache::default()), ..store })
+        let mut store = Self::start_shared(write, read, starts, Heard::default())?;
+        store.cache = Some(DefectCache::default());
+        Ok(store)
     }
 
-    /// The same for a database that several servers use.
+    /// The same for a database that several servers use; `heard` passes on what the others change.
     pub(super) fn start_shared(
         write: Box<dyn WriteLink>,
         read: Vec<Box<dyn ReadLink>>,
         starts: StartCounter,
+        heard: Heard,
     ) -> Result<Self, StoreError> {
         let readers = Readers::start(read)?;
         let writer = Writer::start(write)?;
-        Ok(Self { writer, readers, cache: None, starts, restored_at: OnceLock::new() })
+        Ok(Self { writer, readers, cache: None, starts, restored_at: OnceLock::new(), heard })
+    }
+
+    /// Whether other servers may change the database too.
+    fn is_shared(&self) -> bool {
+        self.cache.is_none()
     }
 
     fn forget_defects(&self) {

@@ -9,7 +9,8 @@ use uuid::Uuid;
 
 use super::errors::{ends_connection, failure};
 use super::session::Session;
-use crate::store::sql::database::{Columns, Database, Each, Failure, Reads};
+use crate::store::changes::Change;
+use crate::store::sql::database::{Columns, Database, Each, Failure, Reads, params};
 use crate::store::sql::values::{Kind, Value};
 use crate::store::{DatabaseError, StoreError};
 
@@ -80,6 +81,13 @@ impl Database for Session {
             read = self.fetch(sql, of_params()?, each);
         }
         read.map_err(|error| self.failure(&error))?
+    }
+
+    fn tell(&self, change: &Change) -> Result<(), Failure> {
+        match change.to_text() {
+            Some(text) => self.change("SELECT tell(?)", params![text]).map(drop),
+            None => Ok(()),
+        }
     }
 
     fn in_snapshot(&self, reads: Reads<'_>) -> Result<(), StoreError> {

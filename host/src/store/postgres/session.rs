@@ -18,10 +18,10 @@ use super::errors::{describe_error, ends_connection};
 use crate::store::{DatabaseError, StoreError};
 
 /// The pause after the first failed attempt to connect. It doubles, up to the maximum.
-const PAUSE: Duration = Duration::from_millis(100);
-const PAUSE_MAX: Duration = Duration::from_secs(5);
+pub(super) const PAUSE: Duration = Duration::from_millis(100);
+pub(super) const PAUSE_MAX: Duration = Duration::from_secs(5);
 /// How long this side waits for an answer after the server should have given up.
-const GRACE: Duration = Duration::from_secs(2);
+pub(super) const GRACE: Duration = Duration::from_secs(2);
 /// Number of statements that the connection keeps prepared.
 const STATEMENTS_MAX: usize = 256;
 /// How long a transaction may wait for its next statement, so that a server that was stopped or cut off
@@ -34,6 +34,8 @@ pub(super) struct Address {
     pub(super) options: PgConnectOptions,
     /// The address without the password, for people.
     pub(super) place: Arc<str>,
+    /// Tells this server's messages apart from those of others; letters and digits.
+    pub(super) server: Arc<str>,
     pub(super) connect: Duration,
     pub(super) statement: Duration,
 }
@@ -109,11 +111,13 @@ impl Session {
         let statement_ms = self.address.statement.as_millis();
         // Less, so that the error says what was waited for.
         let lock_ms = statement_ms * 9 / 10;
+        let server = &self.address.server;
         // Not as options of the start, which PgBouncer refuses.
         let settings = format!(
             "SET statement_timeout = {statement_ms}; SET lock_timeout = {lock_ms};
              SET idle_in_transaction_session_timeout = {IDLE_TRANSACTION_MS};
-             SET client_min_messages = warning; SET timezone = 'UTC'"
+             SET client_min_messages = warning; SET timezone = 'UTC';
+             SET jackfield.server = '{server}'"
         );
         connection.execute(sqlx::raw_sql(AssertSqlSafe(settings))).await?;
         self.clock.measure(&mut connection).await?;

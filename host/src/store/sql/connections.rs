@@ -15,7 +15,7 @@ use crate::domain::{
     ConnectionId, Grants, Origin, StringEnum as _, TestManagerSettings, WebhookAuth, WebhookPaths,
 };
 use crate::secret::{Sealed, TokenHash};
-use crate::store::{StoreError, StoredConnection, StoredToken, TokenExpiry};
+use crate::store::{Change, StoreError, StoredConnection, StoredToken, TokenExpiry};
 
 /// Adds a connection with its secrets and tokens.
 pub(super) fn create(db: &dyn Database, new: StoredConnection) -> Result<(), StoreError> {
@@ -55,16 +55,24 @@ pub(super) fn create(db: &dyn Database, new: StoredConnection) -> Result<(), Sto
     for token in &new.tokens {
         insert_token(db, connection.id, token)?;
     }
-    Ok(())
+    tell(db, connection.id)
 }
 
-/// Replaces the columns that people edit and the secrets of a connection.
+/// Replaces the columns that people edit and the secrets of a connection, unless another server has
+/// changed it since it was read.
 pub(super) fn update(
     db: &dyn Database,
     edited: StoredConnection,
     force: bool,
 ) -> Result<(), StoreError> {
     let connection = &edited.record.connection;
+    let find = "SELECT revision FROM connections WHERE id = ? AND NOT deleted";
+    let revision: Option<i64> = db.one(find, params![connection.id.0])?;
+    let revision = revision.ok_or(StoreError::NotFound("connection"))?;
+    if revision.cast_unsigned() != edited.record.revision {
+        let why = "another server changed the connection at the same time; repeat the edit";
+        return Err(StoreError::Conflict(why.to_owned()));
+    }
     let is_kept = |origin: &Origin| connection.grants.origins.contains(origin);
     if !force && !granted_origins(db, connection.id)?.iter().all(is_kept) {
         refuse_while_unresolved(db, connection.id, "changing its origin")?;
@@ -105,7 +113,8 @@ pub(super) fn update(
         .map_err(|error| name_taken(error, &connection.name))?;
     require_one(updated)?;
     db.change("DELETE FROM secrets WHERE connection_id = ?", params![connection.id.0])?;
-    insert_secrets(db, connection.id, &edited.secrets)
+    insert_secrets(db, connection.id, &edited.secrets)?;
+    tell(db, connection.id)
 }
 
 /// Records the connector version that handles the events of a connection.
@@ -118,7 +127,8 @@ pub(super) fn accept_version(
         "UPDATE connections SET accepted_sha256 = ? WHERE id = ? AND NOT deleted",
         params![sha256, id.0],
     )?;
-    require_one(updated)
+    require_one(updated)?;
+    tell(db, id)
 }
 
 /// Records how late a search found a new record; only the longest delay is kept.
@@ -127,11 +137,11 @@ pub(super) fn record_index_lag(
     id: ConnectionId,
     lag_ms: u64,
 ) -> Result<(), StoreError> {
-    db.change(
-        "UPDATE connections SET index_lag_ms = MAX(index_lag_ms, ?) WHERE id = ?",
+    let raised = db.change(
+        "UPDATE connections SET index_lag_ms = ?1 WHERE id = ?2 AND index_lag_ms < ?1",
         params![to_i64(lag_ms), id.0],
     )?;
-    Ok(())
+    if raised == 0 { Ok(()) } else { tell(db, id) }
 }
 
 /// Maximum number of rows that one operation deletes, so that no other write waits for long.
@@ -159,7 +169,7 @@ pub(super) fn delete(db: &dyn Database, id: ConnectionId, force: bool) -> Result
     ] {
         db.change(statement, params![id.0])?;
     }
-    Ok(())
+    tell(db, id)
 }
 
 /// Deletes some events or defects of hidden connections, and finally the connections. False: none
@@ -236,7 +246,8 @@ pub(super) fn rotate_token(
          WHERE connection_id = ?1",
         params![id.0, expiry.at.as_millisecond(), to_i64(expiry.grace_ms)],
     )?;
-    insert_token(db, id, &token)
+    insert_token(db, id, &token)?;
+    tell(db, id)
 }
 
 /// Deletes the tokens with these hashes.
@@ -290,6 +301,11 @@ fn insert_secrets(
         )?;
     }
     Ok(())
+}
+
+/// Tells the other servers to read a connection again.
+pub(super) fn tell(db: &dyn Database, id: ConnectionId) -> Result<(), StoreError> {
+    Ok(db.tell(&Change::Connection(id))?)
 }
 
 fn require_one(rows: usize) -> Result<(), StoreError> {

@@ -5,6 +5,7 @@
 use jiff::Timestamp;
 
 use super::columns::{from_json, known_word, to_i64, to_json};
+use super::connections;
 use super::database::{Database, from_row, params};
 use crate::domain::StringEnum as _;
 use crate::domain::{
@@ -94,7 +95,7 @@ pub(super) fn record_until(
             params![id.0],
         )?;
     }
-    Ok(())
+    connections::tell(db, id)
 }
 
 /// Returns the recorded runs of an event.

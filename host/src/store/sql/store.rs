@@ -21,7 +21,7 @@ use crate::domain::{
 };
 use crate::secret::TokenHash;
 use crate::store::{
-    CachedCounts, Claim, ControlDefect, DefectFilter, DoubtCounts, DueDefect, DueLimits,
+    CachedCounts, Changes, Claim, ControlDefect, DefectFilter, DoubtCounts, DueDefect, DueLimits,
     EventFilter, JournaledWrite, Retention, Store, StoreError, StoredConnection, StoredToken,
     TokenExpiry,
 };
@@ -29,7 +29,7 @@ use crate::store::{
 #[async_trait]
 impl Store for SqlStore {
     async fn recover(&self, now: Timestamp, run_ms: u64) -> Result<(), StoreError> {
-        let (counted, shared) = (self.starts.read()?, self.cache.is_none());
+        let (counted, shared) = (self.starts.read()?, self.is_shared());
         let (starts, restored_at) = self
             .writer
             .run(Durable, move |db| {
@@ -51,6 +51,10 @@ impl Store for SqlStore {
 
     async fn restart_waits(&self, now: Timestamp, run_ms: u64) -> Result<(), StoreError> {
         self.writer.run(Durable, move |db| doubts::restart_waits(db, now, run_ms)).await
+    }
+
+    fn changes(&self) -> Changes {
+        self.heard.subscribe()
     }
 
     async fn connections(&self) -> Result<Vec<StoredConnection>, StoreError> {
@@ -129,7 +133,7 @@ impl Store for SqlStore {
 
     async fn claim(&self, claim: Claim<'_>) -> Result<Claimed, StoreError> {
         // Most repeats of a shared store are answered by a read, which needs no lock.
-        if self.cache.is_none()
+        if self.is_shared()
             && let Some((id, defect)) = self.created_defect(claim.connection, claim.test).await?
         {
             return Ok(Claimed::Created { id, defect });
@@ -173,7 +177,7 @@ impl Store for SqlStore {
         open: Vec<DefectId>,
         limits: DueLimits,
     ) -> Result<Vec<DueDefect>, StoreError> {
-        let shared = self.cache.is_none();
+        let shared = self.is_shared();
         self.writer
             .run(Durable, move |db| {
                 if shared {
@@ -442,6 +446,7 @@ impl Store for SqlStore {
 
     async fn close(&self) {
         // The last connection to close merges the write-ahead log into the file; a reader cannot.
+        self.heard.closed.cancel();
         self.readers.close().await;
         self.writer.close().await;
     }

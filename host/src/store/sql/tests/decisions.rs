@@ -125,6 +125,7 @@ async fn a_connection_with_unresolved_creates_is_moved_or_deleted_only_by_force(
     edited.record.connection.grants.origins.push("https://mirror.example".parse().unwrap());
     store.update_connection(&edited, false).await.unwrap();
     edited.record.connection.grants.origins.remove(0);
+    edited.record.revision += 1;
     let moved = store.update_connection(&edited, false).await;
     assert!(matches!(moved, Err(StoreError::Conflict(_))), "{moved:?}");
     mark(&store, &granted, 1).await.unwrap();

@@ -304,6 +304,7 @@ async fn new_settings_delete_the_counts_and_a_new_name_does_not() {
     let kept = store.cached_counts(shop.record.connection.id, "1").await.unwrap();
     assert_eq!(kept, Some(cached));
     shop.record.connection.settings.insert("project".to_owned(), "other".into());
+    shop.record.revision += 1;
     store.update_connection(&shop, false).await.unwrap();
     assert_eq!(store.cached_counts(shop.record.connection.id, "1").await.unwrap(), None);
 }
