@@ -139,6 +139,24 @@ impl Connections {
         self.directory.load(&self.deps).await
     }
 
+    /// Reads a connection that another server has changed.
+    ///
+    /// # Errors
+    /// The store cannot be read; the connections stay as they were.
+    pub async fn follow(&self, id: ConnectionId) -> Result<(), StoreError> {
+        let revision = || self.directory.by_id(id).map(|entry| entry.revision());
+        let before = revision();
+        self.directory.load_one(id, &self.deps).await?;
+        let now = revision();
+        if now != before {
+            self.breakers.reset(id);
+        }
+        if now.is_none() {
+            self.deps.history.forget(id);
+        }
+        Ok(())
+    }
+
     /// The connection of a webhook token. Looked up in memory, not in the store.
     #[must_use]
     pub fn by_token(&self, token: &TokenHash) -> Option<Arc<ActiveConnection>> {

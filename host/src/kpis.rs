@@ -1,4 +1,5 @@
-//! Defect KPIs: counts from a cache, refreshed in the background, one refresh at a time.
+//! Defect KPIs: counts from a cache, refreshed in the background, one refresh at a time, also of several
+//! servers that share a store.
 //!
 //! A caller does not wait for the tracker while counts of the last ten minutes are cached. Counts
 //! older than a day are never answered.
@@ -9,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument as _;
@@ -17,18 +18,23 @@ use tracing::Instrument as _;
 use crate::completion::Flight;
 use crate::config::LiveConfig;
 use crate::connections::{Asker, Connections};
-use crate::domain::{Call, Clock, Counts, EventId, Refusal};
+use crate::domain::{Call, Clock, ConnectionId, Counts, EventId, Refusal, after};
 use crate::egress::ActiveConnection;
 use crate::history::History;
 use crate::runtime::{Run, Sandbox};
-use crate::store::{CachedCounts, Store};
+use crate::store::{CachedCounts, Change, Changes, CountsClaim, CountsClaimed, Store};
 
-use cache::{Cache, Counted};
+use cache::{Cache, Counted, Refreshed};
 
 /// Counts up to this age are answered at once and refreshed in the background.
 const STALE_MAX: Duration = Duration::from_secs(10 * 60);
 /// Counts up to this age are answered while the tracker is unavailable.
 const LAST_KNOWN_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// How long the store may take to say whether another server is counting.
+const CLAIM_MAX: Duration = Duration::from_secs(2);
+/// By how much the clocks of two servers that share a store may differ.
+const CLOCKS_DIFFER_MAX: Duration = Duration::from_millis(500);
 
 /// The parts that counting uses; cheap to clone.
 #[derive(Clone)]
@@ -100,7 +106,10 @@ impl Kpis {
         // `None`: the deadline passed, or the refresh panicked.
         let counted = timeout_at(deadline, refresh.result()).await.ok().flatten();
         let answer = match counted.unwrap_or(Err(Refusal::DeadlineExceeded { after_ms })) {
-            Ok(counts) => Ok(KpiAnswer { counts, age: Duration::ZERO, stale: false }),
+            Ok(Refreshed { cached, elsewhere }) => {
+                let age = if elsewhere { age(&cached, self.deps.clock.now()) } else { Duration::ZERO };
+                Ok(KpiAnswer { counts: cached.counts, age, stale: false })
+            }
             Err(refusal) => self.last_known(active, project, refusal).await,
         };
         self.deps.connections.record_answer(connection.id, &answer);
@@ -143,13 +152,70 @@ impl Kpis {
                     (self.clone(), Arc::clone(active), project.to_owned());
                 let span = kpis.deps.history.span(event);
                 let work = async move {
-                    let counted = kpis.ask_tracker(&active, &project, event).await;
+                    let counted = kpis.count_once(&active, &project, event).await;
                     kpis.remember(&active, &project, &counted);
                     counted
                 };
                 work.instrument(span)
             })
         })
+    }
+
+    /// Asks the tracker, unless another server that shares the store has asked it lately; waits for one
+    /// that is asking. If the store cannot say, the tracker is asked.
+    async fn count_once(
+        &self,
+        active: &Arc<ActiveConnection>,
+        project: &str,
+        event: EventId,
+    ) -> Counted {
+        let (store, id) = (&self.deps.store, active.connection.id);
+        let lease_ms = self.deps.config.now().lease_ms;
+        loop {
+            let (mut changes, now) = (store.changes(), self.deps.clock.now());
+            let fresh_ms = Duration::from_millis(self.deps.config.now().kpi_fresh_ms);
+            let fresh_since = now.saturating_sub(fresh_ms).unwrap_or(Timestamp::MIN);
+            let claim = CountsClaim { now, fresh_since, lease_until: after(now, lease_ms) };
+            let claimed = timeout(CLAIM_MAX, store.claim_counts(id, project, claim)).await;
+            let lease = match claimed {
+                Ok(Ok(CountsClaimed::Fresh(cached))) => {
+                    return Ok(Refreshed { cached, elsewhere: true });
+                }
+                Ok(Ok(CountsClaimed::Busy)) => {
+                    let counted = wait_for_counts(&mut changes, id, project);
+                    let _ = timeout(Duration::from_millis(lease_ms), counted).await;
+                    continue;
+                }
+                Ok(Ok(CountsClaimed::Count(lease))) => Some(lease),
+                Ok(Err(_)) | Err(_) => None,
+            };
+            let counted = self.ask_tracker(active, project, event).await;
+            let cached =
+                counted.map(|counts| CachedCounts { counts, counted_at: self.deps.clock.now() });
+            if let Some(lease) = lease {
+                let kept = cached.as_ref().ok().filter(|_| self.deps.connections.is_current(active));
+                if let Err(error) = store.end_counts(lease, kept.cloned()).await {
+                    tracing::warn!(%error, "cannot store counts");
+                }
+            }
+            return cached.map(|cached| Refreshed { cached, elsewhere: false });
+        }
+    }
+
+    /// Takes over what another server has counted, if the project is in the cache.
+    pub async fn follow(&self, id: ConnectionId, project: &str) {
+        let Some(active) = self.deps.connections.active(id) else { return };
+        if !self.cache.has(&active, project) {
+            return;
+        }
+        let Ok(Some(counted)) = self.deps.store.cached_counts(id, project).await else { return };
+        let now = self.deps.clock.now();
+        self.cache.with(&active, project, now, |entry| {
+            if entry.cached.as_ref().is_none_or(|it| it.counted_at < counted.counted_at) {
+                entry.failing = false;
+                entry.cached = Some(counted);
+            }
+        });
     }
 
     /// Runs the connector's `count`.
@@ -180,24 +246,20 @@ impl Kpis {
         &self,
         active: &Arc<ActiveConnection>,
         project: &str,
-        counted: &Result<Counts, Refusal>,
+        counted: &Counted,
     ) {
         if !self.deps.connections.is_current(active) {
             return;
         }
         let now = self.deps.clock.now();
-        let counts = counted.as_ref().ok().cloned();
-        let cached = counts.map(|counts| CachedCounts { counts, counted_at: now });
+        let cached = counted.as_ref().ok().map(|it| it.cached.clone());
         self.cache.with(active, project, now, |entry| {
             entry.refresh = None;
             entry.failing = cached.is_none();
             if cached.is_some() {
-                entry.cached.clone_from(&cached);
+                entry.cached = cached;
             }
         });
-        if let Some(cached) = cached {
-            self.deps.store.record_counts(active.connection.id, project, cached);
-        }
     }
 
     /// The last counts, if the tracker is unavailable or the host is busy, and they are at most a
@@ -232,12 +294,28 @@ impl Kpis {
     }
 }
 
-/// The age of counts. If they are from the future, the clock was set back and their age is unknown:
+/// Waits until another server has stored counts of a project, or has given up.
+async fn wait_for_counts(changes: &mut Changes, id: ConnectionId, project: &str) {
+    loop {
+        match changes.next().await {
+            Change::Counts(of, counted) if of == id && counted == project => return,
+            Change::Missed => return,
+            _ => {}
+        }
+    }
+}
+
+/// The age of counts. The clocks of two servers may differ a little. If they are from the future, the clock was set back and their age is unknown:
 /// the age returned is just above [`STALE_MAX`], so they are answered only if the tracker does not
 /// answer.
 fn age(cached: &CachedCounts, now: Timestamp) -> Duration {
     let unknown = STALE_MAX + Duration::from_secs(1);
-    Duration::try_from(now.duration_since(cached.counted_at)).unwrap_or(unknown)
+    let age = now.duration_since(cached.counted_at);
+    match Duration::try_from(age) {
+        Ok(age) => age,
+        Err(_) if age.unsigned_abs() <= CLOCKS_DIFFER_MAX => Duration::ZERO,
+        Err(_) => unknown,
+    }
 }
 
 #[cfg(test)]

@@ -222,6 +222,36 @@ pub struct CachedCounts {
     pub counted_at: Timestamp,
 }
 
+/// A wish to ask a tracker for the counts of a project.
+#[derive(Debug, Clone, Copy)]
+pub struct CountsClaim {
+    /// The time of the claim.
+    pub now: Timestamp,
+    /// Counts that are at least this new are the answer.
+    pub fresh_since: Timestamp,
+    /// Until when the others wait, if the right is granted.
+    pub lease_until: Timestamp,
+}
+
+/// The right to ask a tracker for the counts of a project, which one server has at a time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CountsLease {
+    connection: ConnectionId,
+    project: String,
+    holder: Uuid,
+}
+
+/// The result of a [`CountsClaim`].
+#[derive(Debug, Clone, PartialEq)]
+pub enum CountsClaimed {
+    /// Ask the tracker, then call [`Store::end_counts`].
+    Count(CountsLease),
+    /// Another server has asked it lately.
+    Fresh(CachedCounts),
+    /// Another server is asking it.
+    Busy,
+}
+
 /// The operations of the store, the same for every implementation.
 #[async_trait]
 pub trait Store: Send + Sync {
@@ -238,8 +268,8 @@ pub trait Store: Send + Sync {
     /// write in progress counts as ended `run_ms` from now. Durable.
     async fn restart_waits(&self, now: Timestamp, run_ms: u64) -> Result<(), StoreError>;
 
-    /// Subscribes to what other servers change from now on. If this store belongs to one server, nothing
-    /// arrives.
+    /// Subscribes to what other servers change from now on. If this store belongs to one server, only
+    /// [`Change::Defect`] arrives.
     fn changes(&self) -> Changes;
 
     /// Returns all connections.
@@ -468,6 +498,20 @@ pub trait Store: Send + Sync {
 
     /// Stores the counts of a project. Lazy, as `record_event`.
     fn record_counts(&self, id: ConnectionId, project: &str, counts: CachedCounts);
+    /// Asks for the right to count a project, so that of the servers that share the store one asks the
+    /// tracker at a time. Lazy.
+    async fn claim_counts(
+        &self,
+        id: ConnectionId,
+        project: &str,
+        claim: CountsClaim,
+    ) -> Result<CountsClaimed, StoreError>;
+    /// Gives the right back, and stores what was counted, unless the connection was edited since. Lazy.
+    async fn end_counts(
+        &self,
+        lease: CountsLease,
+        counted: Option<CachedCounts>,
+    ) -> Result<(), StoreError>;
     /// Returns the last stored counts of a project. At most 100 projects are stored for each
     /// connection.
     async fn cached_counts(

@@ -260,6 +260,16 @@ impl TestHost {
         self.process.kill();
     }
 
+    /// Sends SIGSTOP: the server stands still until [`Self::go_on`].
+    pub fn hold(&self) {
+        self.process.hold();
+    }
+
+    /// Lets a server that stands still go on.
+    pub fn go_on(&self) {
+        self.process.go_on();
+    }
+
     /// Attaches strace, which kills the server at this system call. Returns once strace is
     /// attached.
     #[track_caller]

@@ -6,6 +6,7 @@
 //! line, in the tracker, in the database of a stopped server, and in `/proc`.
 
 mod answer;
+mod cable;
 mod clicks;
 mod connector_folder;
 mod database;
@@ -34,6 +35,7 @@ pub mod wasm;
 mod wire;
 
 pub use answer::{Answer, Client};
+pub use cable::Cable;
 pub use clicks::{Click, failed_test};
 pub use connector_folder::{ConnectorFolder, EndedCommand};
 pub use database::{age_counts, defect_states, with_database};

@@ -5,11 +5,15 @@ use std::process::Command;
 
 use tempfile::TempDir;
 
-use crate::{Setup, root};
+use crate::{Cable, Setup, root};
 
 /// The variable that has the password of the database.
 const PASSWORD_VARIABLE: &str = "JACKFIELD_SECRET_DATABASE";
 const PASSWORD: &str = "test-database-password";
+
+/// The variable that has the key of the secrets, which servers that share a database have in common.
+const KEY_VARIABLE: &str = "JACKFIELD_SECRET_KEY";
+const KEY: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
 
 /// A PostgreSQL server. Dropping it kills the server.
 pub struct Postgres {
@@ -61,6 +65,25 @@ impl Postgres {
     #[must_use]
     pub fn setup(&self) -> Setup {
         Setup::new().env(PASSWORD_VARIABLE, PASSWORD).config(&self.config())
+    }
+
+    /// Prepares one of several servers of Jackfield that use the database, with the key of the others.
+    #[must_use]
+    pub fn replica(&self) -> Setup {
+        self.setup().env(KEY_VARIABLE, KEY)
+    }
+
+    /// The same, but it reaches the database only by a cable.
+    #[must_use]
+    pub fn replica_by(&self, cable: &Cable) -> Setup {
+        let config = self.config().replace(&self.port.to_string(), &cable.port().to_string());
+        Setup::new().env(PASSWORD_VARIABLE, PASSWORD).env(KEY_VARIABLE, KEY).config(&config)
+    }
+
+    /// The port of the database.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.port
     }
 
     /// Ends the server as a crash does.

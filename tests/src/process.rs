@@ -95,6 +95,16 @@ impl Process {
         let _ = kill_process(Pid::from_child(&self.child), Signal::TERM);
     }
 
+    /// Sends SIGSTOP: the process stands still.
+    pub(crate) fn hold(&self) {
+        kill_process(Pid::from_child(&self.child), Signal::STOP).expect("the process runs");
+    }
+
+    /// Sends SIGCONT: the process goes on.
+    pub(crate) fn go_on(&self) {
+        kill_process(Pid::from_child(&self.child), Signal::CONT).expect("the process stands still");
+    }
+
     /// Waits until the process has ended.
     #[track_caller]
     pub(crate) fn await_end(&mut self) -> ExitStatus {

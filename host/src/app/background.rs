@@ -16,8 +16,9 @@ use crate::connections::Connections;
 use crate::defects::Defects;
 use crate::domain::Clock;
 use crate::http::Services;
+use crate::kpis::Kpis;
 use crate::plugins::Plugins;
-use crate::store::{Retention, Store};
+use crate::store::{Change, Retention, Store};
 
 /// Maximum number of stored events of requests that matched no connection: anyone can send such
 /// requests.
@@ -27,12 +28,16 @@ const NO_CONNECTION_MAX: u64 = 1_000;
 /// clock may have been set forward, and all events would be deleted.
 const CONFIRMED_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
 
+/// The pause before a change that could not be read is read again.
+const FOLLOW_AGAIN: Duration = Duration::from_millis(500);
+
 /// The parts that the background work uses.
 pub(super) struct Background {
     accounts: Arc<Accounts>,
     audit: Arc<Audit>,
     defects: Arc<Defects>,
     connections: Arc<Connections>,
+    kpis: Kpis,
     plugins: Arc<Plugins>,
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
@@ -46,6 +51,7 @@ impl Background {
             audit: Arc::clone(&services.audit),
             defects: Arc::clone(&services.defects),
             connections: Arc::clone(&services.connections),
+            kpis: services.kpis.clone(),
             plugins: Arc::clone(&services.plugins),
             store: Arc::clone(&services.store),
             clock: Arc::clone(&services.clock),
@@ -71,6 +77,7 @@ impl Background {
         it.repeat(tasks, cancel, |it| async move { it.delete_ended_sessions().await });
         it.repeat(tasks, cancel, |it| async move { it.delete_old_audit().await });
         it.follow_versions(tasks, cancel);
+        it.follow_others(tasks, cancel);
     }
 
     /// Repeats the work until cancelled, with a pause before each time.
@@ -121,6 +128,37 @@ impl Background {
                 it.connections.follow_versions().await;
             }
         });
+    }
+
+    /// Follows what other servers change in a store that they share.
+    fn follow_others(self: &Arc<Self>, tasks: &TaskTracker, cancel: &CancellationToken) {
+        let (it, cancel) = (Arc::clone(self), cancel.clone());
+        let mut changes = self.store.changes();
+        tasks.spawn(cancel.run_until_cancelled_owned(async move {
+            // What changed before the subscription.
+            it.follow(Change::Missed).await;
+            loop {
+                it.follow(changes.next().await).await;
+            }
+        }));
+    }
+
+    async fn follow(&self, change: Change) {
+        let mut read = match change {
+            Change::Connection(id) => self.connections.follow(id).await,
+            Change::Missed => self.connections.load().await,
+            Change::Counts(id, project) => {
+                self.kpis.follow(id, &project).await;
+                return;
+            }
+            // Whoever waits for a defect hears of it; connectors have followers of their own.
+            Change::Defect(_) | Change::Connectors => return,
+        };
+        while let Err(error) = read {
+            tracing::warn!(%error, "cannot read what another server changed; it is tried again");
+            sleep(FOLLOW_AGAIN).await;
+            read = self.connections.load().await;
+        }
     }
 
     fn pause(&self) -> Duration {

@@ -209,6 +209,10 @@ fn expires_at(expiry: TokenExpiry, clock: &dyn Clock) -> Duration {
 }
 
 impl Entry {
+    pub(super) fn revision(&self) -> u64 {
+        self.record.revision
+    }
+
     pub(super) fn index_lag_ms(&self) -> u64 {
         self.record.index_lag_ms
     }

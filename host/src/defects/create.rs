@@ -19,7 +19,7 @@ use crate::domain::{
 };
 use crate::egress::ActiveConnection;
 use crate::runtime::{Connector, RunEnd};
-use crate::store::{Claim, StoreError};
+use crate::store::{Change, Changes, Claim, StoreError};
 
 use super::lease::LeasedDefect;
 use super::search::SearchResult;
@@ -29,6 +29,9 @@ use super::{Answer, CreateAnswer, Defects, Dependencies};
 const WAIT_MIN: Duration = Duration::from_millis(200);
 /// Maximum wait before a row is claimed again.
 const WAIT_MAX: Duration = Duration::from_secs(3);
+/// How long a claim waits for the end of another run before it looks again by itself: the run's server
+/// may be dead.
+const RUN_WAIT: Duration = Duration::from_secs(2);
 /// The `Retry-After` of the refusal when an earlier failure of the test case is not resolved,
 /// seconds.
 const FIRST_RETRY_AFTER_S: u32 = 5;
@@ -124,6 +127,8 @@ enum Attempt {
     /// Try again at this instant, or after a growing pause. If no time is left, `refusal` is the
     /// answer.
     Again { refusal: Refusal, at: Option<Timestamp> },
+    /// Try again when the run of this row has ended, here or at another server.
+    AfterRun { refusal: Refusal, of: DefectId },
     /// This event's own run sent a write and returned no defect, for this reason. From now on this
     /// event only searches for the defect; this is its answer unless a search finds one.
     SearchAfterWrite(Refusal),
@@ -147,12 +152,20 @@ async fn run(
         CreateEvent { deps, active, connector, test, event, deadline, waited_for: None };
     // The refusal of this event's own run, if that run sent a write.
     let mut own_refusal = None;
-    let mut pause = WAIT_MIN;
+    let (mut pause, mut changes) = (WAIT_MIN, None);
     loop {
         let (refusal, at) = match create.attempt(own_refusal.as_ref()).await {
             Attempt::Done(Ok(answer)) => return Ok(answer),
             Attempt::Done(Err(refusal)) => return Err(own_refusal.unwrap_or(refusal)),
             Attempt::Again { refusal, at } => (refusal, at),
+            Attempt::AfterRun { refusal, of } => {
+                let until = deadline.at.min(Instant::now() + RUN_WAIT);
+                wait_for_run(deps, &mut changes, of, until).await;
+                if Instant::now() >= deadline.at {
+                    return Err(own_refusal.unwrap_or(refusal));
+                }
+                continue;
+            }
             Attempt::SearchAfterWrite(refusal) => (own_refusal.insert(refusal).clone(), None),
         };
         let wait = at.map_or(pause, |at| duration_until(at, deps.clock.now()));
@@ -162,6 +175,30 @@ async fn run(
         sleep(wait).await;
         pause = (pause * 2).min(WAIT_MAX);
     }
+}
+
+/// Waits until the run of this row has ended, here or at another server, or until this instant. The
+/// first call only subscribes: what changed before is in the store.
+async fn wait_for_run(
+    deps: &Dependencies,
+    changes: &mut Option<Box<Changes>>,
+    of: DefectId,
+    until: Instant,
+) {
+    let Some(changes) = changes else {
+        *changes = Some(Box::new(deps.store.changes()));
+        return;
+    };
+    let ended = async {
+        loop {
+            match changes.next().await {
+                Change::Defect(id) if id == of => return,
+                Change::Missed => return,
+                _ => {}
+            }
+        }
+    };
+    let _ = timeout_at(until, ended).await;
 }
 
 /// The version that the connection uses, if it exports `defects`.
@@ -235,9 +272,9 @@ impl CreateEvent<'_> {
             Ok(Claimed::Ended { code, detail }) => {
                 Attempt::Done(Err(Refusal::Ended { code, detail }))
             }
-            Ok(Claimed::Busy { fence }) => {
+            Ok(Claimed::Busy { defect, fence }) => {
                 self.waited_for = Some(fence);
-                Attempt::Again { refusal: self.deadline.refusal(), at: None }
+                Attempt::AfterRun { refusal: self.deadline.refusal(), of: defect }
             }
             Ok(Claimed::Create { lease, marker, .. }) => {
                 self.create_and_store(self.leased(lease), &marker).await
@@ -455,12 +492,15 @@ impl CreateEvent<'_> {
     }
 }
 
-/// Another failure of the test case is being created or is in doubt: try again after a pause.
+/// Another failure of the test case is being created or is in doubt: try again when that has ended.
 fn waits_for_first(first: Option<DefectId>) -> Attempt {
-    let first = first.map(|id| format!(", defect {id}")).unwrap_or_default();
-    let reason = format!("that of an earlier failure of the same test case{first}");
+    let named = first.map(|id| format!(", defect {id}")).unwrap_or_default();
+    let reason = format!("that of an earlier failure of the same test case{named}");
     let refusal = Refusal::OutcomePending { retry_after_s: FIRST_RETRY_AFTER_S, reason };
-    Attempt::Again { refusal, at: None }
+    match first {
+        Some(of) => Attempt::AfterRun { refusal, of },
+        None => Attempt::Again { refusal, at: None },
+    }
 }
 
 /// The time until `then`; zero if it has passed.

@@ -264,9 +264,12 @@ impl LeasedDefect<'_> {
         let lease_ms = self.deps.config.now().lease_ms;
         let third = Duration::from_millis(lease_ms / 3);
         let left = self.lease.until.duration_since(clock.now());
+        // As time since boot, which goes on while the process is stopped.
         let mut until = clock.since_boot() + Duration::try_from(left).unwrap_or_default();
         loop {
-            sleep(third).await;
+            // At once if little is left, for example because the process was stopped.
+            let spare = until.saturating_sub(clock.since_boot()).saturating_sub(third);
+            sleep(third.min(spare)).await;
             let asked_at = clock.since_boot();
             let next = after(clock.now(), lease_ms);
             match timeout(third, self.deps.store.renew(&self.lease, next)).await {

@@ -122,6 +122,8 @@ pub enum Claimed {
     WaitsForFirst(DefectId),
     /// Another run holds a lease of the row, with this fence.
     Busy {
+        /// The row.
+        defect: DefectId,
         /// Pass this fence to the next claim, which then returns the result of that run.
         fence: i64,
     },

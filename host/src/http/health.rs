@@ -7,7 +7,7 @@ use std::time::Duration;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use tokio::sync::Mutex;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use crate::store::StoreError;
 
@@ -17,6 +17,8 @@ use super::problem::Problem;
 /// How long a readiness result is reused. Each check writes to the store, and anyone may send this
 /// request.
 const CACHE_TIME: Duration = Duration::from_secs(1);
+/// How long a check may last: who asks does not wait for long.
+const ANSWER_MAX: Duration = Duration::from_secs(2);
 
 /// The last result of the readiness check, and the time of the check.
 #[derive(Default)]
@@ -43,7 +45,13 @@ pub(super) async fn readiness(app: &AppState) -> Result<(), StoreError> {
     if let Some((_, ready)) = last.as_ref().filter(|(at, _)| at.elapsed() < CACHE_TIME) {
         return ready.clone();
     }
-    let ready = app.services.store.ready().await;
+    let ready = match timeout(ANSWER_MAX, app.services.store.ready()).await {
+        Ok(ready) => ready,
+        Err(_) => Err(StoreError::Unusable(format!(
+            "the store has not answered for {} s; is it cut off?",
+            ANSWER_MAX.as_secs()
+        ))),
+    };
     *last = Some((Instant::now(), ready.clone()));
     ready
 }

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use parking_lot::Mutex;
 
 use crate::completion::InFlight;
-use crate::domain::{ConnectionId, Counts, Refusal};
+use crate::domain::{ConnectionId, Refusal};
 use crate::egress::ActiveConnection;
 use crate::store::CachedCounts;
 
@@ -17,7 +17,15 @@ use crate::store::CachedCounts;
 const PROJECTS_MAX: usize = 100;
 
 /// The result of a refresh.
-pub(super) type Counted = Result<Counts, Refusal>;
+pub(super) type Counted = Result<Refreshed, Refusal>;
+
+/// Counts that were just counted.
+#[derive(Debug, Clone)]
+pub(super) struct Refreshed {
+    pub(super) cached: CachedCounts,
+    /// Whether another server has counted them.
+    pub(super) elsewhere: bool,
+}
 
 /// The counts of all connections.
 #[derive(Default)]
@@ -73,6 +81,16 @@ impl Cache {
         let project = projects.entry(project.to_owned()).or_default();
         project.used_at = now;
         work(project)
+    }
+}
+
+impl Cache {
+    /// Whether the project of a connection is in the cache.
+    pub(super) fn has(&self, active: &Arc<ActiveConnection>, project: &str) -> bool {
+        let by_connection = self.by_connection.lock();
+        let connection = by_connection.get(&active.connection.id);
+        let is_same = |it: &&Connection| Weak::as_ptr(&it.active) == Arc::as_ptr(active);
+        connection.filter(is_same).is_some_and(|it| it.projects.contains_key(project))
     }
 }
 

@@ -1,7 +1,7 @@
-//! What a server hears of the changes that others make in a database which they share.
+//! Notifications of changes that other servers make in a database which they share.
 //!
-//! A message only says what has changed: read it from the store. A message may be lost, but then
-//! [`Change::Missed`] arrives. In a database of one server, none ever arrives.
+//! A notification only says what has changed: read it from the store. Notifications may be lost, but
+//! then [`Change::Missed`] arrives.
 
 use std::future;
 
@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::domain::{ConnectionId, DefectId};
 
-/// Maximum number of messages that a subscriber has not read yet.
+/// Maximum number of notifications that a subscriber has not read yet.
 const UNREAD_MAX: usize = 1_024;
 
 /// Something that another server changed.
@@ -21,17 +21,17 @@ pub enum Change {
     Connection(ConnectionId),
     /// The connectors of the store were changed.
     Connectors,
-    /// The counts of this project of a connection, or nobody counts them any more.
+    /// A server has ended its request for the counts of this project, with or without new counts.
     Counts(ConnectionId, String),
-    /// Nobody holds the lease of this defect any more. Only told of defects for which a server waits; it
-    /// also tells what this server did itself.
+    /// The lease of this defect was given back. Another server notifies of it only if a claim waits for
+    /// it. Also published if this server gave it back.
     Defect(DefectId),
-    /// Messages were lost: everything may have changed.
+    /// Notifications were lost: everything may have changed.
     Missed,
 }
 
 impl Change {
-    /// The message for other servers; `None`: there is nothing to tell.
+    /// The payload of the notification; `None`: other servers get none.
     pub(super) fn to_text(&self) -> Option<String> {
         match self {
             Self::Connection(id) => Some(format!("connection {id}")),
@@ -42,7 +42,7 @@ impl Change {
         }
     }
 
-    /// Reads a message; `None`: a newer version sent it.
+    /// Reads a payload; `None`: a newer version sent it.
     pub(super) fn from_text(text: &str) -> Option<Self> {
         let (kind, rest) = text.split_once(' ').unwrap_or((text, ""));
         match kind {
@@ -72,14 +72,14 @@ impl Changes {
     }
 }
 
-/// Passes the changes on to the subscribers, until the store is closed.
+/// Publishes changes to the subscribers, until the store is closed.
 #[derive(Clone)]
-pub(super) struct Heard {
+pub(super) struct Publisher {
     subscribers: broadcast::Sender<Change>,
     pub(super) closed: CancellationToken,
 }
 
-impl Default for Heard {
+impl Default for Publisher {
     fn default() -> Self {
         Self {
             subscribers: broadcast::Sender::new(UNREAD_MAX),
@@ -88,13 +88,13 @@ impl Default for Heard {
     }
 }
 
-impl Heard {
+impl Publisher {
     pub(super) fn subscribe(&self) -> Changes {
         Changes(self.subscribers.subscribe())
     }
 
-    pub(super) fn hear(&self, change: Change) {
-        // Without a subscriber, nobody has to know.
+    pub(super) fn publish(&self, change: Change) {
+        // An error means that there are no subscribers.
         let _ = self.subscribers.send(change);
     }
 }
@@ -125,10 +125,10 @@ mod tests {
 
     #[tokio::test]
     async fn a_subscriber_that_was_too_slow_hears_that_it_missed_something() {
-        let heard = Heard::default();
-        let mut changes = heard.subscribe();
+        let publisher = Publisher::default();
+        let mut changes = publisher.subscribe();
         for _ in 0..=UNREAD_MAX {
-            heard.hear(Change::Connectors);
+            publisher.publish(Change::Connectors);
         }
         assert_eq!(changes.next().await, Change::Missed);
         assert_eq!(changes.next().await, Change::Connectors);

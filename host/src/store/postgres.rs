@@ -9,7 +9,7 @@ mod dialect;
 mod errors;
 mod inspect;
 mod links;
-mod listening;
+mod listener;
 mod schema;
 mod session;
 
@@ -27,7 +27,7 @@ pub use self::clock::DatabaseClock;
 pub use self::inspect::PostgresFindings;
 
 use self::session::{Address, Session};
-use super::changes::Heard;
+use super::changes::Publisher;
 use super::sql::SqlStore;
 use super::sql::readers::ReadLink;
 use super::sql::starts::StartCounter;
@@ -132,15 +132,15 @@ fn open(
     let writer = Session::new(address.clone(), Arc::clone(&clock))?;
     writer.connect()?;
     let mut readers: Vec<Box<dyn ReadLink>> = Vec::new();
-    // One more writes, and one hears what others change.
+    // One more connection writes, and one receives notifications.
     for _ in 0..settings.connections_max.saturating_sub(2).max(1) {
         let reader = Session::new(address.clone(), Arc::clone(&clock))?;
         readers.push(Box::new(links::Reading(reader)));
     }
-    let heard = Heard::default();
-    listening::start(address, heard.clone())?;
+    let publisher = Publisher::default();
+    listener::start(address, publisher.clone())?;
     let writer = Box::new(links::Writing(writer));
-    let store = SqlStore::start_shared(writer, readers, starts, heard)?;
+    let store = SqlStore::start_shared(writer, readers, starts, publisher)?;
     Ok((store, clock))
 }
 

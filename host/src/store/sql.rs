@@ -12,6 +12,7 @@ mod columns;
 mod connection_records;
 mod connections;
 mod counts;
+mod counts_leases;
 pub(super) mod database;
 mod decisions;
 mod defect_cache;
@@ -52,7 +53,8 @@ use self::readers::{ReadLink, Readers};
 use self::starts::StartCounter;
 use self::writer::{WriteLink, Writer};
 use super::StoreError;
-use super::changes::Heard;
+use super::changes::{Change, Publisher};
+use crate::domain::DefectId;
 
 /// The store in a database of any engine.
 pub struct SqlStore {
@@ -63,12 +65,12 @@ pub struct SqlStore {
     starts: StartCounter,
     /// Since when failed tests without a row count as in doubt. Set by `recover`.
     restored_at: OnceLock<Option<Timestamp>>,
-    heard: Heard,
+    publisher: Publisher,
 }
 
 impl Drop for SqlStore {
     fn drop(&mut self) {
-        self.heard.closed.cancel();
+        self.publisher.closed.cancel();
     }
 }
 
@@ -80,26 +82,33 @@ impl SqlStore {
         read: Vec<Box<dyn ReadLink>>,
         starts: StartCounter,
     ) -> Result<Self, StoreError> {
-        let mut store = Self::start_shared(write, read, starts, Heard::default())?;
+        let mut store = Self::start_shared(write, read, starts, Publisher::default())?;
         store.cache = Some(DefectCache::default());
         Ok(store)
     }
 
-    /// The same for a database that several servers use; `heard` passes on what the others change.
+    /// The same for a database that several servers use; `publisher` gets the changes of the others.
     pub(super) fn start_shared(
         write: Box<dyn WriteLink>,
         read: Vec<Box<dyn ReadLink>>,
         starts: StartCounter,
-        heard: Heard,
+        publisher: Publisher,
     ) -> Result<Self, StoreError> {
         let readers = Readers::start(read)?;
         let writer = Writer::start(write)?;
-        Ok(Self { writer, readers, cache: None, starts, restored_at: OnceLock::new(), heard })
+        Ok(Self { writer, readers, cache: None, starts, restored_at: OnceLock::new(), publisher })
     }
 
     /// Whether other servers may change the database too.
     fn is_shared(&self) -> bool {
         self.cache.is_none()
+    }
+
+    /// Wakes the claims that wait for the end of a row's lease. A shared database notifies them itself.
+    fn release(&self, id: DefectId) {
+        if !self.is_shared() {
+            self.publisher.publish(Change::Defect(id));
+        }
     }
 
     fn forget_defects(&self) {

@@ -32,6 +32,11 @@ impl Browser {
         Self { host_url: host.url().to_owned(), cookie }
     }
 
+    /// The same browser, which sends its cookie to another server.
+    pub(crate) fn at(&self, host: &TestHost) -> Self {
+        Self { host_url: host.url().to_owned(), cookie: self.cookie.clone() }
+    }
+
     pub(crate) fn send(
         &self,
         method: &str,

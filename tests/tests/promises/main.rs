@@ -62,6 +62,7 @@ mod recording;
 mod recurrence;
 mod reload;
 mod replay;
+mod replicas;
 mod report;
 mod request_tracker;
 mod resolve;

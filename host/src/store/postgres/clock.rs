@@ -14,6 +14,10 @@ use crate::domain::{Clock, SystemClock, milliseconds};
 
 /// How long a measurement is used.
 const MEASURE_MS: u64 = 60_000;
+/// The longest exchange that is a measurement, milliseconds; half of it may be the error.
+const EXCHANGE_MS_MAX: u64 = 500;
+/// How often a measurement is tried.
+const ATTEMPTS: u32 = 5;
 
 /// The clock of the database.
 #[derive(Debug, Default)]
@@ -25,16 +29,24 @@ pub struct DatabaseClock {
 }
 
 impl DatabaseClock {
-    /// Asks the database for its time. The answer is taken for that of the middle of the exchange.
+    /// Asks the database for its time. The answer is taken for that of the middle of the exchange, so
+    /// a slow exchange is repeated: the process may have been stopped in the middle of it.
     pub(super) async fn measure(&self, connection: &mut PgConnection) -> Result<(), Error> {
-        let before = since_boot_ms();
         let sql = "SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint";
-        let at: i64 = sqlx::query_scalar(sql).fetch_one(connection).await?;
-        let after = since_boot_ms();
-        let middle = before.saturating_add(after.saturating_sub(before) / 2);
-        self.at_boot.store(at.saturating_sub(middle.cast_signed()), Ordering::Relaxed);
-        self.measured.store(after, Ordering::Relaxed);
-        Ok(())
+        for _ in 0..ATTEMPTS {
+            let before = since_boot_ms();
+            let at: i64 = sqlx::query_scalar(sql).fetch_one(&mut *connection).await?;
+            let after = since_boot_ms();
+            let took = after.saturating_sub(before);
+            if took <= EXCHANGE_MS_MAX {
+                let middle = before.saturating_add(took / 2);
+                self.at_boot.store(at.saturating_sub(middle.cast_signed()), Ordering::Relaxed);
+                self.measured.store(after, Ordering::Relaxed);
+                return Ok(());
+            }
+        }
+        let why = format!("it needs more than {EXCHANGE_MS_MAX} ms to say its time");
+        Err(Error::Protocol(why))
     }
 
     /// Whether the last measurement was long ago.

@@ -83,9 +83,9 @@ impl Database for Session {
         read.map_err(|error| self.failure(&error))?
     }
 
-    fn tell(&self, change: &Change) -> Result<(), Failure> {
+    fn notify(&self, change: &Change) -> Result<(), Failure> {
         match change.to_text() {
-            Some(text) => self.change("SELECT tell(?)", params![text]).map(drop),
+            Some(text) => self.change("SELECT notify_servers(?)", params![text]).map(drop),
             None => Ok(()),
         }
     }

@@ -63,7 +63,7 @@ pub(super) fn claim(
         return Ok(Claimed::Created { id, defect });
     }
     if row.lease_until.is_some_and(|until| until > claim.now.as_millisecond()) {
-        return Ok(Claimed::Busy { fence: row.fence });
+        return Ok(Claimed::Busy { defect: DefectId(row.id), fence: row.fence });
     }
     if let Some(ended) = row.ended(claim.waited_for)? {
         return Ok(ended);
@@ -73,6 +73,15 @@ pub(super) fn claim(
     } else {
         lease_for_search(db, &row, &claim)
     }
+}
+
+/// Requests a notification of the end of the run for which a claim has to wait.
+pub(super) fn wait_for_release(db: &dyn Database, claimed: &Claimed) -> Result<(), StoreError> {
+    if let Claimed::Busy { defect, .. } | Claimed::WaitsForFirst(defect) = claimed {
+        let wait = "UPDATE defects SET waited = TRUE WHERE id = ? AND NOT waited";
+        db.change(wait, params![defect.0])?;
+    }
+    Ok(())
 }
 
 /// Handles the first claim of a failed test, which may be a recurrence.

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 
 use super::columns::{WebhookPathsJson, from_json, to_i64, to_json};
+use super::counts_leases;
 use super::database::{Database, Failure, params};
 use super::grants_json::GrantsJson;
 use super::test_manager_json::TestManagerJson;
@@ -55,7 +56,7 @@ pub(super) fn create(db: &dyn Database, new: StoredConnection) -> Result<(), Sto
     for token in &new.tokens {
         insert_token(db, connection.id, token)?;
     }
-    tell(db, connection.id)
+    notify(db, connection.id)
 }
 
 /// Replaces the columns that people edit and the secrets of a connection, unless another server has
@@ -84,6 +85,7 @@ pub(super) fn update(
              SELECT 1 FROM connections WHERE id = ?1 AND connector = ?2 AND settings = ?3)",
         params![connection.id.0, connection.connector.as_str(), &settings],
     )?;
+    counts_leases::void(db, connection.id)?;
     let updated = db
         .change(
             "UPDATE connections SET name = ?, connector = ?, settings = ?, grants = ?,
@@ -114,7 +116,7 @@ pub(super) fn update(
     require_one(updated)?;
     db.change("DELETE FROM secrets WHERE connection_id = ?", params![connection.id.0])?;
     insert_secrets(db, connection.id, &edited.secrets)?;
-    tell(db, connection.id)
+    notify(db, connection.id)
 }
 
 /// Records the connector version that handles the events of a connection.
@@ -128,7 +130,7 @@ pub(super) fn accept_version(
         params![sha256, id.0],
     )?;
     require_one(updated)?;
-    tell(db, id)
+    notify(db, id)
 }
 
 /// Records how late a search found a new record; only the longest delay is kept.
@@ -141,7 +143,7 @@ pub(super) fn record_index_lag(
         "UPDATE connections SET index_lag_ms = ?1 WHERE id = ?2 AND index_lag_ms < ?1",
         params![to_i64(lag_ms), id.0],
     )?;
-    if raised == 0 { Ok(()) } else { tell(db, id) }
+    if raised == 0 { Ok(()) } else { notify(db, id) }
 }
 
 /// Maximum number of rows that one operation deletes, so that no other write waits for long.
@@ -162,6 +164,7 @@ pub(super) fn delete(db: &dyn Database, id: ConnectionId, force: bool) -> Result
         "DELETE FROM tokens WHERE connection_id = ?",
         "DELETE FROM secrets WHERE connection_id = ?",
         "DELETE FROM counts WHERE connection_id = ?",
+        "DELETE FROM counts_leases WHERE connection_id = ?",
         // Runs in progress lose their leases, so no further write is sent.
         "UPDATE defects SET fence = fence + 1, lease_until = NULL, next_search_at = NULL
          WHERE state <> 'created' AND state IN ('intent', 'sent', 'in-doubt')
@@ -169,7 +172,7 @@ pub(super) fn delete(db: &dyn Database, id: ConnectionId, force: bool) -> Result
     ] {
         db.change(statement, params![id.0])?;
     }
-    tell(db, id)
+    notify(db, id)
 }
 
 /// Deletes some events or defects of hidden connections, and finally the connections. False: none
@@ -247,7 +250,7 @@ pub(super) fn rotate_token(
         params![id.0, expiry.at.as_millisecond(), to_i64(expiry.grace_ms)],
     )?;
     insert_token(db, id, &token)?;
-    tell(db, id)
+    notify(db, id)
 }
 
 /// Deletes the tokens with these hashes.
@@ -303,9 +306,9 @@ fn insert_secrets(
     Ok(())
 }
 
-/// Tells the other servers to read a connection again.
-pub(super) fn tell(db: &dyn Database, id: ConnectionId) -> Result<(), StoreError> {
-    Ok(db.tell(&Change::Connection(id))?)
+/// Notifies the other servers that a connection has changed.
+pub(super) fn notify(db: &dyn Database, id: ConnectionId) -> Result<(), StoreError> {
+    Ok(db.notify(&Change::Connection(id))?)
 }
 
 fn require_one(rows: usize) -> Result<(), StoreError> {

@@ -18,9 +18,9 @@ pub(in crate::store) trait Database {
     fn change(&self, sql: &str, params: &[Value<'_>]) -> Result<usize, Failure>;
     /// Passes on the rows of a query, until there is none or no further one is wanted.
     fn query(&self, sql: &str, params: &[Value<'_>], each: Each<'_>) -> Result<(), Failure>;
-    /// Tells the other servers of a change when it is committed. An engine that no other server uses has
-    /// nobody to tell.
-    fn tell(&self, _: &Change) -> Result<(), Failure> {
+    /// Notifies the other servers of a change when it is committed. Does nothing in an engine that no
+    /// other server uses.
+    fn notify(&self, _: &Change) -> Result<(), Failure> {
         Ok(())
     }
     /// Runs reads that all see the same state of the database.

@@ -95,7 +95,7 @@ pub(super) fn record_until(
             params![id.0],
         )?;
     }
-    connections::tell(db, id)
+    connections::notify(db, id)
 }
 
 /// Returns the recorded runs of an event.

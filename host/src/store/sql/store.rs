@@ -5,13 +5,14 @@
 
 use async_trait::async_trait;
 use jiff::Timestamp;
+use uuid::Uuid;
 
 use super::database::Database;
 use super::defect_cache::DefectCache;
 use super::history::Record;
 use super::writer::Durability::{Durable, Lazy};
 use super::{
-    SqlStore, claims, connection_records, connections, counts, decisions, defect_records, doubts,
+    SqlStore, claims, connection_records, connections, counts, counts_leases, decisions, defect_records, doubts,
     events, follow_ups, meta, moves, recent, recordings, recurrences, starts, usage,
 };
 use crate::domain::{
@@ -21,7 +22,7 @@ use crate::domain::{
 };
 use crate::secret::TokenHash;
 use crate::store::{
-    CachedCounts, Changes, Claim, ControlDefect, DefectFilter, DoubtCounts, DueDefect, DueLimits,
+    CachedCounts, Changes, Claim, ControlDefect, CountsClaim, CountsClaimed, CountsLease, DefectFilter, DoubtCounts, DueDefect, DueLimits,
     EventFilter, JournaledWrite, Retention, Store, StoreError, StoredConnection, StoredToken,
     TokenExpiry,
 };
@@ -54,7 +55,7 @@ impl Store for SqlStore {
     }
 
     fn changes(&self) -> Changes {
-        self.heard.subscribe()
+        self.publisher.subscribe()
     }
 
     async fn connections(&self) -> Result<Vec<StoredConnection>, StoreError> {
@@ -143,14 +144,18 @@ impl Store for SqlStore {
         let (claimed_test, id) = (claim.test, claim.connection);
         let (test, restored_at) = (claim.test.clone(), self.restored_at());
         let Claim { connection, event, now, lease_until, run_ms, waited_for, .. } = claim;
-        let recurs = claim.recurs.map(<[DefectId]>::to_vec);
+        let (recurs, shared) = (claim.recurs.map(<[DefectId]>::to_vec), self.is_shared());
         let claimed = self
             .writer
             .run(Lazy, move |db| {
                 let (test, recurs) = (&test, recurs.as_deref());
                 let claim =
                     Claim { connection, test, event, now, lease_until, run_ms, waited_for, recurs };
-                claims::claim(db, claim, restored_at)
+                let claimed = claims::claim(db, claim, restored_at)?;
+                if shared {
+                    claims::wait_for_release(db, &claimed)?;
+                }
+                Ok(claimed)
             })
             .await?;
         if let Claimed::Created { id: defect_id, defect } = &claimed
@@ -241,9 +246,13 @@ impl Store for SqlStore {
         now: Timestamp,
     ) -> Result<(), StoreError> {
         let (lease, verdict, steps) = (lease.clone(), verdict.clone(), steps.to_vec());
-        self.writer
+        let id = lease.defect;
+        let stored = self
+            .writer
             .run(Durable, move |db| moves::store_outcome(db, lease, verdict, &steps, event, now))
-            .await
+            .await;
+        self.release(id);
+        stored
     }
 
     async fn end_search(
@@ -253,12 +262,18 @@ impl Store for SqlStore {
         now: Timestamp,
     ) -> Result<(), StoreError> {
         let lease = lease.clone();
-        self.writer.run(Durable, move |db| moves::end_search(db, lease, end, now)).await
+        let id = lease.defect;
+        let ended = self.writer.run(Durable, move |db| moves::end_search(db, lease, end, now)).await;
+        self.release(id);
+        ended
     }
 
     async fn give_back(&self, lease: &Lease) -> Result<(), StoreError> {
         let lease = lease.clone();
-        self.writer.run(Durable, move |db| moves::give_back(db, lease)).await
+        let id = lease.defect;
+        let given_back = self.writer.run(Durable, move |db| moves::give_back(db, lease)).await;
+        self.release(id);
+        given_back
     }
 
     async fn create_anew(
@@ -349,6 +364,7 @@ impl Store for SqlStore {
             })
             .await;
         self.forget_defects();
+        self.release(id);
         decided
     }
 
@@ -427,6 +443,34 @@ impl Store for SqlStore {
         self.writer.record(Record::Counts(id, project.to_owned(), counts));
     }
 
+    async fn claim_counts(
+        &self,
+        id: ConnectionId,
+        project: &str,
+        claim: CountsClaim,
+    ) -> Result<CountsClaimed, StoreError> {
+        let project = project.to_owned();
+        if !self.is_shared() {
+            let lease = CountsLease { connection: id, project, holder: Uuid::nil() };
+            return Ok(CountsClaimed::Count(lease));
+        }
+        self.writer.run(Lazy, move |db| counts_leases::claim(db, id, &project, &claim)).await
+    }
+
+    async fn end_counts(
+        &self,
+        lease: CountsLease,
+        counted: Option<CachedCounts>,
+    ) -> Result<(), StoreError> {
+        if self.is_shared() {
+            return self.writer.run(Lazy, move |db| counts_leases::end(db, &lease, counted)).await;
+        }
+        if let Some(counted) = counted {
+            self.record_counts(lease.connection, &lease.project, counted);
+        }
+        Ok(())
+    }
+
     async fn cached_counts(
         &self,
         id: ConnectionId,
@@ -446,7 +490,7 @@ impl Store for SqlStore {
 
     async fn close(&self) {
         // The last connection to close merges the write-ahead log into the file; a reader cannot.
-        self.heard.closed.cancel();
+        self.publisher.closed.cancel();
         self.readers.close().await;
         self.writer.close().await;
     }

@@ -1,12 +1,15 @@
 //! Several servers on one database: what a start leaves alone, what one sees of another, and what is
 //! refused.
 
+use std::time::Duration;
+
 use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _};
 use tempfile::tempdir;
 
 use super::*;
-use crate::domain::{Decision, Event, EventKind, OutcomeCode, Received};
+use crate::domain::{Counts, Decision, DefectId, Event, EventKind, OutcomeCode, Received};
+use crate::store::{CachedCounts, Change, Changes, CountsClaim, CountsClaimed};
 
 /// Runs SQL in the schema of a test.
 async fn run(folder: &TempDir, sql: &str) {
@@ -143,4 +146,146 @@ async fn ended_connections_are_opened_again() {
     run(&folder, &ended).await;
     assert_eq!(store.connections().await.unwrap().len(), 1);
     assert!(matches!(claim(&store, id, 1).await, Claimed::Busy { .. }));
+}
+
+/// Subscribes to what a store hears; returns once it listens.
+async fn listening(store: &SqlStore, other: &SqlStore) -> Changes {
+    let mut changes = store.changes();
+    let probe = stored_connection("probe");
+    let mut number = 0;
+    loop {
+        let mut probe = probe.clone();
+        probe.record.connection.id = ConnectionId(Uuid::new_v4());
+        probe.record.connection.name = format!("probe {number}");
+        probe.tokens.clear();
+        other.create_connection(&probe).await.unwrap();
+        number += 1;
+        let sent = Change::Connection(probe.record.connection.id);
+        let heard = async { while changes.next().await != sent {} };
+        if tokio::time::timeout(Duration::from_millis(500), heard).await.is_ok() {
+            return changes;
+        }
+    }
+}
+
+/// The next change, which is told within a moment.
+async fn next(changes: &mut Changes) -> Change {
+    tokio::time::timeout(Duration::from_secs(10), changes.next()).await.expect("a change")
+}
+
+#[tokio::test]
+async fn a_server_hears_what_others_change_and_not_what_it_changes_itself() {
+    let folder = tempdir().unwrap();
+    let (store, id) = store_with_connection(&folder).await;
+    let other = open(&folder).await;
+    let mut changes = listening(&other, &store).await;
+    other.accept_version(id, "own").await.unwrap();
+    store.accept_version(id, "11").await.unwrap();
+    assert_eq!(next(&mut changes).await, Change::Connection(id));
+    store.delete_connection(id, false).await.unwrap();
+    assert_eq!(next(&mut changes).await, Change::Connection(id));
+    // A change that is refused is not told.
+    let refused = store.accept_version(id, "22").await;
+    assert!(matches!(refused, Err(StoreError::NotFound(_))));
+    let last = stored_connection("last");
+    store.create_connection(&last).await.unwrap();
+    assert_eq!(next(&mut changes).await, Change::Connection(last.record.connection.id));
+}
+
+#[tokio::test]
+async fn the_end_of_a_run_is_told_only_if_a_claim_waits_for_it() {
+    let folder = tempdir().unwrap();
+    let (store, id) = store_with_connection(&folder).await;
+    let other = open(&folder).await;
+    let mut changes = listening(&other, &store).await;
+    let mut released: Vec<DefectId> = Vec::new();
+    for (number, waits) in [(1, false), (2, true), (3, false), (4, true)] {
+        let test = failed_test(number);
+        let granted = lease(&try_claim(&store, id, &test, at(0)).await.unwrap());
+        if waits {
+            let busy = try_claim(&other, id, &test, at(1)).await.unwrap();
+            assert!(matches!(busy, Claimed::Busy { defect, .. } if defect == granted.defect));
+            released.push(granted.defect);
+        }
+        mark(&store, &granted, 2).await.unwrap();
+        store.renew(&granted, at(LEASE_MS)).await.unwrap();
+        let created = Verdict::Created(defect("7"));
+        store.store_outcome(&granted, &created, &[], event(), at(3)).await.unwrap();
+    }
+    for id in released {
+        assert_eq!(next(&mut changes).await, Change::Defect(id));
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_listens_again_hears_that_it_missed_something() {
+    let folder = tempdir().unwrap();
+    let (store, _) = store_with_connection(&folder).await;
+    let other = open(&folder).await;
+    let mut changes = listening(&other, &store).await;
+    let ended = format!(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = '{}'",
+        schema(&folder)
+    );
+    run(&folder, &ended).await;
+    assert_eq!(next(&mut changes).await, Change::Missed);
+}
+
+#[tokio::test]
+async fn of_several_servers_one_counts_at_a_time_and_the_others_hear_of_it() {
+    let folder = tempdir().unwrap();
+    let (store, id) = store_with_connection(&folder).await;
+    let other = open(&folder).await;
+    let mut changes = listening(&other, &store).await;
+    let claim = |now: i64| CountsClaim {
+        now: at(now),
+        fresh_since: at(now - 10),
+        lease_until: at(now + 100),
+    };
+    let counted = |ms| {
+        let counts = Counts { open: 1, closed: 0, critical: 0, moderate: 0, critical_link: None };
+        CachedCounts { counts, counted_at: at(ms) }
+    };
+    let granted = async |store: &SqlStore, now| {
+        match store.claim_counts(id, "QA", claim(now)).await.unwrap() {
+            CountsClaimed::Count(lease) => lease,
+            other => panic!("no right to count: {other:?}"),
+        }
+    };
+    let first = granted(&store, 0).await;
+    let busy = other.claim_counts(id, "QA", claim(1)).await.unwrap();
+    assert_eq!(busy, CountsClaimed::Busy);
+    granted(&other, 100).await;
+    store.end_counts(first, Some(counted(101))).await.unwrap();
+    assert_eq!(store.cached_counts(id, "QA").await.unwrap(), None, "the right was lost");
+
+    let second = granted(&store, 300).await;
+    store.end_counts(second, Some(counted(301))).await.unwrap();
+    assert_eq!(next(&mut changes).await, Change::Counts(id, "QA".to_owned()));
+    let fresh = other.claim_counts(id, "QA", claim(311)).await.unwrap();
+    assert_eq!(fresh, CountsClaimed::Fresh(counted(301)));
+
+    let third = granted(&other, 312).await;
+    let stored = store.connection(id).await.unwrap().unwrap();
+    store.update_connection(&stored, false).await.unwrap();
+    other.end_counts(third, Some(counted(313))).await.unwrap();
+    assert_eq!(store.cached_counts(id, "QA").await.unwrap(), Some(counted(301)));
+}
+
+#[tokio::test]
+async fn an_edit_that_another_server_has_overtaken_is_refused() {
+    let folder = tempdir().unwrap();
+    let (store, id) = store_with_connection(&folder).await;
+    let other = open(&folder).await;
+    let (mut first, mut second) = (
+        store.connection(id).await.unwrap().unwrap(),
+        other.connection(id).await.unwrap().unwrap(),
+    );
+    first.record.connection.paused = true;
+    store.update_connection(&first, false).await.unwrap();
+    second.record.connection.project = Some("QA".to_owned());
+    let overtaken = other.update_connection(&second, false).await;
+    assert!(matches!(overtaken, Err(StoreError::Conflict(_))), "{overtaken:?}");
+    let stored = store.connection(id).await.unwrap().unwrap().record.connection;
+    assert_eq!((stored.paused, stored.project), (true, None));
 }

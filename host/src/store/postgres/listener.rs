@@ -1,6 +1,6 @@
-//! Hears what other servers change, on a connection and a thread of its own.
+//! Receives the notifications of other servers, on a connection and a thread of its own.
 //!
-//! Connects again after a failure; what was told meanwhile is lost, so subscribers hear
+//! Connects again after a failure. Notifications that were sent meanwhile are lost, so it then publishes
 //! [`Change::Missed`]. Never runs a statement of the rules.
 
 use std::thread;
@@ -13,7 +13,7 @@ use tokio::time::timeout;
 
 use super::errors::describe_error;
 use super::session::{Address, GRACE, PAUSE, PAUSE_MAX};
-use crate::store::changes::{Change, Heard};
+use crate::store::changes::{Change, Publisher};
 use crate::store::{DatabaseError, StoreError};
 
 /// How long the connection may be silent before it is asked whether it still works.
@@ -22,20 +22,20 @@ const SILENCE: Duration = Duration::from_secs(5);
 const CHANNEL: &str = "SELECT concat('jackfield_', hashtext(current_schema()))";
 
 /// Starts the thread. It ends when the store is closed.
-pub(super) fn start(address: Address, heard: Heard) -> Result<(), StoreError> {
-    let listening = Listening { address, heard };
+pub(super) fn start(address: Address, publisher: Publisher) -> Result<(), StoreError> {
+    let listener = Listener { address, publisher };
     let thread = thread::Builder::new().name("store-listener".to_owned());
-    let started = thread.spawn(move || listening.run());
+    let started = thread.spawn(move || listener.run());
     started.map_err(|error| DatabaseError::new("the store cannot start", error, None))?;
     Ok(())
 }
 
-struct Listening {
+struct Listener {
     address: Address,
-    heard: Heard,
+    publisher: Publisher,
 }
 
-impl Listening {
+impl Listener {
     fn run(self) {
         let (mut pause, mut was_lost) = (PAUSE, false);
         loop {
@@ -43,12 +43,12 @@ impl Listening {
             let runtime = match Builder::new_current_thread().enable_all().build() {
                 Ok(runtime) => runtime,
                 Err(error) => {
-                    tracing::error!(%error, "this server does not hear what others change");
+                    tracing::error!(%error, "changes of other servers are not noticed");
                     return;
                 }
             };
             let ended = runtime.block_on(async {
-                let closed = &self.heard.closed;
+                let closed = &self.publisher.closed;
                 let mut listened = false;
                 let lost = closed.run_until_cancelled(self.listen(&mut listened)).await?;
                 if listened {
@@ -57,7 +57,7 @@ impl Listening {
                 }
                 if !was_lost {
                     let error = describe_error(&self.address.place, &lost);
-                    tracing::warn!(%error, "what other servers change is not heard for a while");
+                    tracing::warn!(%error, "changes of other servers are not noticed until the database answers again");
                     was_lost = true;
                 }
                 closed.run_until_cancelled(tokio::time::sleep(pause)).await
@@ -75,8 +75,8 @@ impl Listening {
         match timeout(self.address.connect, self.open()).await {
             Ok(Ok(mut listener)) => {
                 *listened = true;
-                self.heard.hear(Change::Missed);
-                self.hear(&mut listener).await
+                self.publisher.publish(Change::Missed);
+                self.receive(&mut listener).await
             }
             Ok(Err(error)) => error,
             Err(_) => Error::Protocol("no answer within `store_connect_s`".to_owned()),
@@ -97,7 +97,7 @@ impl Listening {
         Ok(listener)
     }
 
-    async fn hear(&self, listener: &mut PgListener) -> Error {
+    async fn receive(&self, listener: &mut PgListener) -> Error {
         loop {
             match timeout(SILENCE, listener.try_recv()).await {
                 Ok(Ok(Some(message))) => self.pass_on(message.payload()),
@@ -118,8 +118,8 @@ impl Listening {
     fn pass_on(&self, message: &str) {
         let Some((server, text)) = message.split_once(' ') else { return };
         match Change::from_text(text) {
-            Some(Change::Defect(id)) => self.heard.hear(Change::Defect(id)),
-            Some(change) if server != &*self.address.server => self.heard.hear(change),
+            Some(Change::Defect(id)) => self.publisher.publish(Change::Defect(id)),
+            Some(change) if server != &*self.address.server => self.publisher.publish(change),
             Some(_) | None => {}
         }
     }

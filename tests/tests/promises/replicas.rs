@@ -1,0 +1,317 @@
+//! Several servers on one PostgreSQL: what one changes holds at the others, a failed test has one
+//! defect and each of them answers with it, and one that dies, stands still or is cut off harms nobody.
+
+use std::time::{Duration, Instant};
+
+use jackfield_tests::{
+    Answer, Cable, Client, Connection, Guest, Postgres, RedmineConnection, Reply, Request,
+    ScriptedServer, Setup, TestHost, failed_test, wait_for,
+};
+use serde_json::{Value, json};
+
+use crate::accounts::Browser;
+
+/// How long a change needs at most until it holds at the other servers, seconds.
+const CHANGED_S: u64 = 2;
+const LEASE_MS: u64 = 3_000;
+
+/// Short times, and an answer deadline that is longer than the rest together.
+fn short() -> String {
+    format!(
+        "lease_ms = {LEASE_MS}\nsweep_ms = 500\nstore_statement_s = 2\nstore_connect_s = 2\n[create]\n\
+         in_doubt_s = 2\n[limits]\nrun_ms = 20000\ncreate_answer_ms = 60000"
+    )
+}
+
+fn replica(postgres: &Postgres) -> Setup {
+    postgres.replica().config(&short()).guests(["good", "calls"])
+}
+
+/// A tracker that creates the issue 42, and finds it once it has created it.
+fn tracker() -> ScriptedServer {
+    let created = std::sync::atomic::AtomicBool::new(false);
+    ScriptedServer::start(move |exchange| {
+        let order = std::sync::atomic::Ordering::SeqCst;
+        if exchange.request.is_post() {
+            created.store(true, order);
+            return Reply::created(42);
+        }
+        if exchange.request.target.starts_with("/counts") {
+            return Reply::new(200, "5");
+        }
+        let found = if created.load(order) { r#"{"issues":[{"id":42}]}"# } else { r#"{"issues":[]}"# };
+        Reply::json(200, found)
+    })
+}
+
+fn connect(host: &TestHost, connector: &str, settings: Value) -> Connection {
+    host.connect("qa", connector, settings, json!({}))
+}
+
+#[track_caller]
+fn post(host: &TestHost, path: &str, body: &Value) -> Answer {
+    let answer = host.admin().json("POST", path, body);
+    assert!(answer.status < 300, "{path}: {answer:?}");
+    answer
+}
+
+/// Waits until a server knows the connection.
+#[track_caller]
+fn await_connection(host: &TestHost) {
+    wait_for("the connection", CHANGED_S, || {
+        (host.admin().get("/connections/qa").status == 200).then_some(())
+    });
+}
+
+/// Waits until a click at a server has this status.
+#[track_caller]
+fn await_status(host: &TestHost, connection: &Connection, test: &Value, status: u16) {
+    wait_for(&format!("a click to be answered {status}"), CHANGED_S, || {
+        (host.create(connection, test).status == status).then_some(())
+    });
+}
+
+/// Waits until a server works on a create.
+#[track_caller]
+fn await_running(host: &TestHost, events: usize) {
+    wait_for("the events of the clicks", 10, || {
+        let listed = host.admin().get("/events?outcome=running").expect(200);
+        let running = listed["events"].as_array().expect("a list").len();
+        (running >= events).then_some(())
+    });
+}
+
+#[track_caller]
+fn await_ready(host: &TestHost, status: u16, within_s: u64) -> Answer {
+    wait_for(&format!("/readyz to be {status}"), within_s, || {
+        Some(host.anonymous().get("/readyz")).filter(|answer| answer.status == status)
+    })
+}
+
+#[test]
+fn a_change_of_a_connection_at_one_server_holds_at_the_other() {
+    let postgres = Postgres::start();
+    let (a, b) = (replica(&postgres).start(), replica(&postgres).start());
+    let tracker = tracker();
+    let settings = json!({"url": tracker.url(), "target": "/"});
+    let connection = a.connect("qa", "calls", settings, json!({"key-bearer": "the first key 1234"}));
+    let test = failed_test();
+    await_status(&b, &connection, &test, 200);
+    let sent = || tracker.last_request().header("authorization").map(str::to_owned);
+    assert_eq!(sent().as_deref(), Some("Bearer the first key 1234"));
+
+    let path = format!("/connections/{}", connection.id);
+    let edit = json!({"secrets": {"key-bearer": "the second key 5678"}});
+    assert_eq!(a.admin().json("PATCH", &path, &edit).status, 200);
+    wait_for("the new secret at the other server", CHANGED_S, || {
+        b.create(&connection, &failed_test()).assert_status(200);
+        (sent().as_deref() == Some("Bearer the second key 5678")).then_some(())
+    });
+    post(&a, &format!("{path}/pause"), &json!({}));
+    await_status(&b, &connection, &test, 503);
+    post(&b, &format!("{path}/resume"), &json!({}));
+    await_status(&a, &connection, &test, 200);
+
+    let rotated = post(&a, &format!("{path}/rotate-token"), &json!({"grace_s": 0})).json();
+    await_status(&b, &connection, &test, 404);
+    let connection = Connection::from_json(&rotated);
+    assert_eq!(b.create(&connection, &test).status, 200);
+
+    assert_eq!(a.admin().send("DELETE", &path, &[], b"").status, 204);
+    await_status(&b, &connection, &test, 404);
+    let listed = b.admin().get("/connections").expect(200);
+    assert_eq!(listed["connections"], json!([]));
+}
+
+#[test]
+fn a_token_and_a_session_of_one_server_are_valid_and_end_at_the_other() {
+    let postgres = Postgres::start();
+    let (a, b) = (postgres.replica().start(), postgres.replica().start());
+    let created = post(&a, "/tokens", &json!({"name": "ci", "role": "viewer"})).json();
+    let token = created["token"].as_str().expect("a token");
+    let ask = |host: &TestHost| {
+        let bearer = format!("Bearer {token}");
+        let client = Client::new(&format!("{}/api/v1", host.url()), &[("authorization", &bearer)]);
+        client.get("/connections").status
+    };
+    assert_eq!((ask(&a), ask(&b)), (200, 200));
+    let browser = Browser::sign_in(&a, token);
+    let elsewhere = browser.at(&b);
+    assert_eq!((browser.get("/events").status, elsewhere.get("/events").status), (200, 200));
+
+    b.admin().send("DELETE", "/tokens/ci", &[], b"").assert_status(204);
+    assert_eq!((ask(&a), ask(&b)), (401, 401));
+    assert_eq!((browser.get("/events").status, elsewhere.get("/events").status), (303, 303));
+    let audit = a.admin().get("/audit").expect(200).to_string();
+    assert!(audit.contains("token.create") && audit.contains("token.revoke"), "{audit}");
+}
+
+#[test]
+fn a_repeat_at_another_server_waits_for_the_run_and_gets_its_answer() {
+    let postgres = Postgres::start();
+    let (a, b) = (replica(&postgres).start(), replica(&postgres).start());
+    let tracker = tracker();
+    let connection = connect(&a, "good", json!({"url": tracker.url()}));
+    await_connection(&b);
+    let test = failed_test();
+    let gate = tracker.hold_answers(Request::is_post);
+    let first = a.create_in_background(&connection, &test);
+    gate.await_held(1);
+    let repeat = b.create_in_background(&connection, &test);
+    await_running(&b, 2);
+    assert!(!repeat.is_finished(), "the repeat did not wait");
+
+    let opened = Instant::now();
+    gate.open();
+    let (first, repeat) = (first.answer(), repeat.answer());
+    // Sooner than by asking again, which a claim does after two seconds.
+    assert!(opened.elapsed() < Duration::from_millis(1_500), "{:?}", opened.elapsed());
+    assert_eq!(first.expect(200), repeat.expect(200));
+    assert_eq!(b.event_of(&repeat)["outcome"], "repeated");
+    assert_eq!(a.event_of(&repeat)["outcome"], "repeated", "an event is seen by all servers");
+    assert_eq!(tracker.posts(), 1);
+}
+
+#[test]
+fn one_server_asks_the_tracker_for_counts_and_the_others_answer_with_them() {
+    let postgres = Postgres::start();
+    let config = |fresh_ms: u32| format!("kpi_fresh_ms = {fresh_ms}\n{}", short());
+    let start = |fresh_ms| {
+        let setup = postgres.replica().config(&config(fresh_ms));
+        setup.guests(["good"]).start()
+    };
+    let (a, b) = (start(60_000), start(60_000));
+    let tracker = tracker();
+    let connection = connect(&a, "good", json!({"url": tracker.url()}));
+    await_connection(&b);
+    let asked = || tracker.requests().iter().filter(|it| it.target == "/counts").count();
+    let gate = tracker.hold_answers(|request| request.target == "/counts");
+    let answers = std::thread::scope(|scope| {
+        let kpis = |host| {
+            let connection = &connection;
+            scope.spawn(move || TestHost::kpis(host, connection, "QA"))
+        };
+        let first = kpis(&a);
+        gate.await_held(1);
+        let second = kpis(&b);
+        gate.open();
+        [first, second].map(|it| it.join().expect("an answer").expect(200)["openDefects"].clone())
+    });
+    assert_eq!(answers, [json!(5), json!(5)]);
+    assert_eq!(asked(), 1);
+
+    // A server whose counts are never fresh asks again; the others hear the new counts.
+    let c = start(1_000);
+    tracker.set_script(|_| Reply::new(200, "6"));
+    wait_for("the new counts", 20, || {
+        let counted = c.kpis(&connection, "QA").expect(200);
+        (counted["openDefects"] == 6).then_some(())
+    });
+    let asked_by_all = asked();
+    for host in [&a, &b] {
+        wait_for("the new counts at the others", CHANGED_S, || {
+            (host.kpis(&connection, "QA").expect(200)["openDefects"] == 6).then_some(())
+        });
+    }
+    assert_eq!(asked(), asked_by_all, "another server asked the tracker too");
+}
+
+#[test]
+fn after_a_kill_another_server_finds_the_defect_by_itself() {
+    let postgres = Postgres::start();
+    let (mut a, b) = (replica(&postgres).start(), replica(&postgres).start());
+    let tracker = tracker();
+    let connection = connect(&a, "good", json!({"url": tracker.url()}));
+    let test = failed_test();
+    let gate = tracker.hold_answers(Request::is_post);
+    let click = a.create_in_background(&connection, &test);
+    gate.await_held(1);
+    a.kill();
+    gate.open();
+    click.assert_unanswered();
+    wait_for("the other server to find it", 30, || {
+        let defects = b.admin().get("/defects").expect(200);
+        (defects["defects"][0]["state"] == "created").then_some(())
+    });
+    let answer = b.create(&connection, &test);
+    assert_eq!(answer.expect(200)["id"], "42");
+    assert_eq!(tracker.posts(), 1);
+}
+
+#[test]
+fn a_server_that_is_cut_off_stops_its_guests_and_another_one_goes_on() {
+    let postgres = Postgres::start();
+    let cable = Cable::to(postgres.port());
+    let cut_off = postgres.replica_by(&cable).config(&short()).guests(["good", "calls"]);
+    let (a, b) = (cut_off.start(), replica(&postgres).start());
+    let tracker = tracker();
+    let settings = json!({"url": tracker.url(), "target": "/", "method": "GET", "effect": "read"});
+    let connection = connect(&a, "calls", settings);
+    let test = failed_test();
+    let gate = tracker.hold_requests(|_| true);
+    let stopped = a.create_in_background(&connection, &test);
+    gate.await_held(1);
+    cable.cut();
+    let why = await_ready(&a, 503, 10).problem(503, "store-unavailable");
+    assert!(why.contains("database") || why.contains("store"), "{why}");
+    assert_eq!(a.anonymous().get("/healthz").status, 200);
+
+    // The other server waits for the end of the lease, and then creates.
+    let created = b.create_in_background(&connection, &test);
+    gate.await_held(2);
+    gate.open();
+    let defect = created.answer().expect(200);
+    assert!([503, 504].contains(&stopped.answer().status), "its run was stopped");
+
+    cable.join();
+    await_ready(&a, 200, 30);
+    wait_for("an answer of the server that was cut off", 30, || {
+        let answer = a.create(&connection, &test);
+        (answer.status == 200).then(|| assert_eq!(answer.json()["id"], defect["id"]))
+    });
+    // It hears the others again.
+    post(&b, &format!("/connections/{}/pause", connection.id), &json!({}));
+    await_status(&a, &connection, &test, 503);
+    let stopped_run = wait_for("the event of the stopped run", 20, || {
+        let events = a.admin().get("/events?kind=create-defect").expect(200);
+        let events = events["events"].as_array().expect("a list").clone();
+        events.iter().find_map(|event| {
+            let id = event["id"].as_str().expect("an id");
+            let run = a.event(id)["runs"][0].clone();
+            (run["outcome"] == "run-stopped").then_some(run)
+        })
+    });
+    let ran_ms = stopped_run["usage"]["run_ms"].as_u64().expect("a number");
+    assert!(ran_ms < LEASE_MS, "the guest ran for {ran_ms} ms, longer than its lease");
+}
+
+#[test]
+fn a_server_that_stands_still_for_longer_than_its_lease_writes_nothing_afterwards() {
+    let postgres = Postgres::start();
+    let start = || {
+        let setup = postgres.replica().config(&short());
+        setup.plugin("redmine", &Guest::example("redmine")).start()
+    };
+    let (a, b) = (start(), start());
+    // This setting makes the connector read before it writes.
+    let redmine = a.connect_to_redmine("qa", "redmine", json!({"priority": "High"}));
+    let RedmineConnection { project, proxy, connection } = redmine;
+    let test = failed_test();
+    let gate = proxy.hold_requests(|_| true);
+    let click = a.create_in_background(&connection, &test);
+    gate.await_held(1);
+    a.hold();
+    let other = b.create_in_background(&connection, &test);
+    gate.await_held(2);
+    gate.open();
+    let defect = other.answer().expect(200);
+    a.go_on();
+    let answer = click.answer();
+    assert!([200, 503].contains(&answer.status), "{answer:?}");
+    let again = wait_for("the defect at the server that stood still", 20, || {
+        let answer = a.create(&connection, &test);
+        (answer.status == 200).then(|| answer.json())
+    });
+    assert_eq!(again["id"], defect["id"]);
+    assert_eq!((proxy.posts(), project.issues_of(&test).len()), (1, 1));
+}
