@@ -107,7 +107,8 @@ impl Kpis {
         let counted = timeout_at(deadline, refresh.result()).await.ok().flatten();
         let answer = match counted.unwrap_or(Err(Refusal::DeadlineExceeded { after_ms })) {
             Ok(Refreshed { cached, elsewhere }) => {
-                let age = if elsewhere { age(&cached, self.deps.clock.now()) } else { Duration::ZERO };
+                let age =
+                    if elsewhere { age(&cached, self.deps.clock.now()) } else { Duration::ZERO };
                 Ok(KpiAnswer { counts: cached.counts, age, stale: false })
             }
             Err(refusal) => self.last_known(active, project, refusal).await,
@@ -193,7 +194,8 @@ impl Kpis {
             let cached =
                 counted.map(|counts| CachedCounts { counts, counted_at: self.deps.clock.now() });
             if let Some(lease) = lease {
-                let kept = cached.as_ref().ok().filter(|_| self.deps.connections.is_current(active));
+                let kept =
+                    cached.as_ref().ok().filter(|_| self.deps.connections.is_current(active));
                 if let Err(error) = store.end_counts(lease, kept.cloned()).await {
                     tracing::warn!(%error, "cannot store counts");
                 }
@@ -242,12 +244,7 @@ impl Kpis {
     }
 
     /// Caches the result of a refresh, unless the connection was edited or deleted meanwhile.
-    fn remember(
-        &self,
-        active: &Arc<ActiveConnection>,
-        project: &str,
-        counted: &Counted,
-    ) {
+    fn remember(&self, active: &Arc<ActiveConnection>, project: &str, counted: &Counted) {
         if !self.deps.connections.is_current(active) {
             return;
         }

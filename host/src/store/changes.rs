@@ -81,10 +81,7 @@ pub(super) struct Publisher {
 
 impl Default for Publisher {
     fn default() -> Self {
-        Self {
-            subscribers: broadcast::Sender::new(UNREAD_MAX),
-            closed: CancellationToken::new(),
-        }
+        Self { subscribers: broadcast::Sender::new(UNREAD_MAX), closed: CancellationToken::new() }
     }
 }
 

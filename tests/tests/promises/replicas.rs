@@ -4,8 +4,8 @@
 use std::time::{Duration, Instant};
 
 use jackfield_tests::{
-    Answer, Cable, Client, Connection, Guest, MetricsPage, Postgres, RedmineConnection, Reply, Request,
-    ScriptedServer, Setup, TestHost, failed_test, wait_for,
+    Answer, Cable, Client, Connection, Guest, MetricsPage, Postgres, RedmineConnection, Reply,
+    Request, ScriptedServer, Setup, TestHost, failed_test, wait_for,
 };
 use serde_json::{Value, json};
 
@@ -39,7 +39,8 @@ fn tracker() -> ScriptedServer {
         if exchange.request.target.starts_with("/counts") {
             return Reply::new(200, "5");
         }
-        let found = if created.load(order) { r#"{"issues":[{"id":42}]}"# } else { r#"{"issues":[]}"# };
+        let found =
+            if created.load(order) { r#"{"issues":[{"id":42}]}"# } else { r#"{"issues":[]}"# };
         Reply::json(200, found)
     })
 }
@@ -94,7 +95,8 @@ fn a_change_of_a_connection_at_one_server_holds_at_the_other() {
     let (a, b) = (replica(&postgres).start(), replica(&postgres).start());
     let tracker = tracker();
     let settings = json!({"url": tracker.url(), "target": "/"});
-    let connection = a.connect("qa", "calls", settings, json!({"key-bearer": "the first key 1234"}));
+    let connection =
+        a.connect("qa", "calls", settings, json!({"key-bearer": "the first key 1234"}));
     let test = failed_test();
     await_status(&b, &connection, &test, 200);
     let sent = || tracker.last_request().header("authorization").map(str::to_owned);

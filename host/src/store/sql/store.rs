@@ -12,8 +12,9 @@ use super::defect_cache::DefectCache;
 use super::history::Record;
 use super::writer::Durability::{Durable, Lazy};
 use super::{
-    SqlStore, claims, connection_records, connections, counts, counts_leases, decisions, defect_records, doubts,
-    events, follow_ups, meta, moves, recent, recordings, recurrences, starts, usage,
+    SqlStore, claims, connection_records, connections, counts, counts_leases, decisions,
+    defect_records, doubts, events, follow_ups, meta, moves, recent, recordings, recurrences,
+    starts, usage,
 };
 use crate::domain::{
     Claimed, ConnectionId, ConnectionSnapshot, Decision, Defect, DefectId, DefectRecord,
@@ -22,9 +23,9 @@ use crate::domain::{
 };
 use crate::secret::TokenHash;
 use crate::store::{
-    CachedCounts, Changes, Claim, ControlDefect, CountsClaim, CountsClaimed, CountsLease, DefectFilter, DoubtCounts, DueDefect, DueLimits,
-    EventFilter, JournaledWrite, Retention, Store, StoreError, StoredConnection, StoredToken,
-    TokenExpiry,
+    CachedCounts, Changes, Claim, ControlDefect, CountsClaim, CountsClaimed, CountsLease,
+    DefectFilter, DoubtCounts, DueDefect, DueLimits, EventFilter, JournaledWrite, Retention, Store,
+    StoreError, StoredConnection, StoredToken, TokenExpiry,
 };
 
 #[async_trait]
@@ -263,7 +264,8 @@ impl Store for SqlStore {
     ) -> Result<(), StoreError> {
         let lease = lease.clone();
         let id = lease.defect;
-        let ended = self.writer.run(Durable, move |db| moves::end_search(db, lease, end, now)).await;
+        let ended =
+            self.writer.run(Durable, move |db| moves::end_search(db, lease, end, now)).await;
         self.release(id);
         ended
     }

@@ -246,12 +246,12 @@ async fn of_several_servers_one_counts_at_a_time_and_the_others_hear_of_it() {
         let counts = Counts { open: 1, closed: 0, critical: 0, moderate: 0, critical_link: None };
         CachedCounts { counts, counted_at: at(ms) }
     };
-    let granted = async |store: &SqlStore, now| {
-        match store.claim_counts(id, "QA", claim(now)).await.unwrap() {
+    let granted =
+        async |store: &SqlStore, now| match store.claim_counts(id, "QA", claim(now)).await.unwrap()
+        {
             CountsClaimed::Count(lease) => lease,
             other => panic!("no right to count: {other:?}"),
-        }
-    };
+        };
     let first = granted(&store, 0).await;
     let busy = other.claim_counts(id, "QA", claim(1)).await.unwrap();
     assert_eq!(busy, CountsClaimed::Busy);
