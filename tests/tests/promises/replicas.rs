@@ -263,7 +263,9 @@ fn a_server_that_is_cut_off_stops_its_guests_and_another_one_goes_on() {
     gate.await_held(2);
     gate.open();
     let defect = created.answer().expect(200);
-    assert!([503, 504].contains(&stopped.answer().status), "its run was stopped");
+    let stopped = stopped.answer();
+    assert!([503, 504].contains(&stopped.status), "its run was stopped: {stopped:?}");
+    let stopped_event = stopped.event();
 
     cable.join();
     await_ready(&a, 200, 30);
@@ -277,11 +279,15 @@ fn a_server_that_is_cut_off_stops_its_guests_and_another_one_goes_on() {
     let bearer = format!("Bearer {}", a.admin_token());
     let client = Client::new(a.url(), &[("authorization", &bearer)]);
     let page = MetricsPage::read(&client.get("/metrics"));
-    let stopped = [("call", "create"), ("outcome", "run-stopped")];
-    assert_eq!(page.sum("jackfield_runs_total", &stopped), Some(1.0));
+    let labels = [("call", "create"), ("outcome", "run-stopped")];
+    assert_eq!(page.sum("jackfield_runs_total", &labels), Some(1.0));
     let ran_s = page.sum("jackfield_run_duration_seconds_sum", &[("call", "create")]);
     let lease_s = LEASE_MS as f64 / 1_000.0;
     assert!(ran_s.is_some_and(|it| it < lease_s), "longer than its lease: {ran_s:?} s");
+    wait_for("the event of the stopped run", 20, || {
+        let event = b.admin().get(&format!("/events/{stopped_event}")).expect(200);
+        (event["runs"][0]["outcome"] == "run-stopped").then_some(())
+    });
 }
 
 #[test]

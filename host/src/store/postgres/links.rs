@@ -64,6 +64,8 @@ impl Writing {
     }
 
     fn try_commit(&self, batch: &mut Batch) -> Result<(), DatabaseError> {
+        // Before the history is taken out of the batch: while the database cannot be reached, it waits.
+        self.0.connect()?;
         // The history first: an operation may delete rows that the history adds. A later commit that
         // is durable makes it durable too.
         let history = Record::merge(std::mem::take(&mut batch.history));

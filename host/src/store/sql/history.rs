@@ -158,6 +158,7 @@ mod tests {
     use jiff::Timestamp;
     use uuid::Uuid;
 
+    use super::super::queue::Queue;
     use super::*;
     use crate::domain::{EventKind, OutcomeCode, Received};
 
@@ -187,5 +188,16 @@ mod tests {
         assert_eq!(history.due(wait, 512, true), Some(start));
         assert!(matches!(&history.take()[..], [Record::Event(_, Some(event), _)] if event.ms == 7));
         assert!(history.is_empty() && history.due(wait, 1, true).is_none());
+    }
+
+    #[test]
+    fn a_history_that_could_not_be_written_is_written_before_what_followed() {
+        let queue = Queue::default();
+        queue.record(event(0));
+        let unwritten = queue.next(|| {}).unwrap().history;
+        queue.record(event(7));
+        queue.put_back(unwritten);
+        let later = queue.next(|| {}).unwrap().history;
+        assert!(matches!(&later[..], [Record::Event(_, Some(event), _)] if event.ms == 7));
     }
 }

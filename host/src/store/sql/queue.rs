@@ -82,15 +82,36 @@ impl Queue {
         }
         if !state.history.add(record, Instant::now()) {
             drop(state);
-            if !self.warned_of_drops.swap(true, Ordering::Relaxed) {
-                tracing::warn!("the store's queue is full: events are dropped from the history");
-            }
+            self.warn_of_drops();
             return;
         }
         // The first record makes the writing thread wait for more. Enough records end that wait.
         if matches!(state.history.len(), 1 | HISTORY_ENOUGH) {
             drop(state);
             self.changed.notify_one();
+        }
+    }
+
+    /// Queues a history again that could not be written, before what was queued since.
+    pub(super) fn put_back(&self, records: Vec<Record>) {
+        let mut state = self.state.lock();
+        if records.is_empty() || state.closed {
+            return;
+        }
+        let (since, now) = (state.history.take(), Instant::now());
+        let mut fits = true;
+        for record in records.into_iter().chain(since) {
+            fits &= state.history.add(record, now);
+        }
+        drop(state);
+        if !fits {
+            self.warn_of_drops();
+        }
+    }
+
+    fn warn_of_drops(&self) {
+        if !self.warned_of_drops.swap(true, Ordering::Relaxed) {
+            tracing::warn!("the store's queue is full: events are dropped from the history");
         }
     }
 

@@ -40,7 +40,7 @@ pub(in crate::store) trait Operation: Send {
 /// The writing thread's connection to a database.
 pub(in crate::store) trait WriteLink: Send {
     /// Commits the history, then the operations, of a batch; an engine may use one transaction for
-    /// both. The changes of a failed operation are undone alone. After an error, nothing of the
+    /// both. If it fails, the history that it left in the batch is written later. The changes of a failed operation are undone alone. After an error, nothing of the
     /// batch may be answered as stored.
     fn commit(&mut self, batch: &mut Batch) -> Result<(), DatabaseError>;
     /// Forgets the connection after a panic; the next batch connects again.
@@ -182,7 +182,7 @@ impl Writing {
     fn run(mut self, queue: &Queue) {
         while let Some(batch) = queue.next(|| self.link.idle()) {
             // A panic is a bug, but the store must go on: the callers of the batch get an error.
-            let written = catch_unwind(AssertUnwindSafe(|| self.write(batch)));
+            let written = catch_unwind(AssertUnwindSafe(|| self.write(batch, queue)));
             if written.is_err() {
                 self.link.forget();
             }
@@ -192,13 +192,16 @@ impl Writing {
     }
 
     /// Commits a batch, then answers the callers of its operations.
-    fn write(&mut self, mut batch: Batch) {
+    fn write(&mut self, mut batch: Batch, queue: &Queue) {
         let committed = self.link.commit(&mut batch);
         match &committed {
             Ok(()) => {
                 self.commits.fetch_add(1, Ordering::Relaxed);
             }
-            Err(error) => tracing::debug!(%error, "a batch was not committed"),
+            Err(error) => {
+                tracing::debug!(%error, "a batch was not committed");
+                queue.put_back(std::mem::take(&mut batch.history));
+            }
         }
         self.answer(batch.operations, committed);
     }
