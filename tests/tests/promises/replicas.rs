@@ -4,8 +4,8 @@
 use std::time::{Duration, Instant};
 
 use jackfield_tests::{
-    Answer, Cable, Client, Connection, Guest, MetricsPage, Postgres, RedmineConnection, Reply,
-    Request, ScriptedServer, Setup, TestHost, failed_test, wait_for,
+    Answer, Cable, Client, Connection, Gate, Guest, MetricsPage, Postgres, RedmineConnection,
+    Reply, Request, ScriptedServer, Setup, TestHost, failed_test, wait_for,
 };
 use serde_json::{Value, json};
 
@@ -86,6 +86,18 @@ fn await_running(host: &TestHost, events: usize) {
 fn await_ready(host: &TestHost, status: u16, within_s: u64) -> Answer {
     wait_for(&format!("/readyz to be {status}"), within_s, || {
         Some(host.anonymous().get("/readyz")).filter(|answer| answer.status == status)
+    })
+}
+
+/// Clicks at a server until it has created the defect; opens the gate when its request reaches it after
+/// that of another server. The other one may hold the database's lock for some seconds, which is a 503.
+#[track_caller]
+fn create_while_held(host: &TestHost, connection: &Connection, test: &Value, gate: &Gate) -> Value {
+    std::thread::scope(|scope| {
+        let clicks = scope.spawn(|| host.create_until_final(connection, test));
+        gate.await_held(2);
+        gate.open();
+        clicks.join().expect("an answer").expect("the defect")
     })
 }
 
@@ -250,6 +262,7 @@ fn a_server_that_is_cut_off_stops_its_guests_and_another_one_goes_on() {
     let settings = json!({"url": tracker.url(), "target": "/", "method": "GET", "effect": "read"});
     let connection = connect(&a, "calls", settings);
     let test = failed_test();
+    await_connection(&b);
     let gate = tracker.hold_requests(|_| true);
     let stopped = a.create_in_background(&connection, &test);
     gate.await_held(1);
@@ -259,10 +272,7 @@ fn a_server_that_is_cut_off_stops_its_guests_and_another_one_goes_on() {
     assert_eq!(a.anonymous().get("/healthz").status, 200);
 
     // The other server waits for the end of the lease, and then creates.
-    let created = b.create_in_background(&connection, &test);
-    gate.await_held(2);
-    gate.open();
-    let defect = created.answer().expect(200);
+    let defect = create_while_held(&b, &connection, &test, &gate);
     let stopped = stopped.answer();
     assert!([503, 504].contains(&stopped.status), "its run was stopped: {stopped:?}");
     let stopped_event = stopped.event();
@@ -301,15 +311,13 @@ fn a_server_that_stands_still_for_longer_than_its_lease_writes_nothing_afterward
     // This setting makes the connector read before it writes.
     let redmine = a.connect_to_redmine("qa", "redmine", json!({"priority": "High"}));
     let RedmineConnection { project, proxy, connection } = redmine;
+    await_connection(&b);
     let test = failed_test();
     let gate = proxy.hold_requests(|_| true);
     let click = a.create_in_background(&connection, &test);
     gate.await_held(1);
     a.hold();
-    let other = b.create_in_background(&connection, &test);
-    gate.await_held(2);
-    gate.open();
-    let defect = other.answer().expect(200);
+    let defect = create_while_held(&b, &connection, &test, &gate);
     a.go_on();
     let answer = click.answer();
     assert!([200, 503].contains(&answer.status), "{answer:?}");
