@@ -197,7 +197,7 @@ impl Default for Config {
             plugins: PathBuf::from("plugins"),
             store: None,
             store_password: None,
-            store_connections_max: 5,
+            store_connections_max: 6,
             store_statement_s: 10,
             store_connect_s: 5,
             public_url: None,
