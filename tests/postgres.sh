@@ -1,11 +1,14 @@
 #!/bin/sh
 # Starts and stops a PostgreSQL server for tests, in a folder of its own. Needs Debian's `postgresql`.
 #
-#   postgres.sh start FOLDER PORT   makes the server if the folder has none; user and database: jackfield,
+#   postgres.sh start FOLDER PORT [ADDRESS]
+#                                   makes the server if the folder has none; user and database: jackfield,
 #                                   password: that of FOLDER/password; waits until it answers
 #   postgres.sh kill FOLDER         ends it as a crash does, and waits
+#   postgres.sh query FOLDER PORT SQL
+#                                   prints the rows of a statement, with | between the columns
 #
-# The server listens on 127.0.0.1 and on a Unix socket in the folder. Root runs it as the user `postgres`.
+# The server listens on ADDRESS (127.0.0.1) and on a Unix socket in the folder. Root runs it as the user `postgres`.
 set -eu
 
 action=$1
@@ -32,11 +35,12 @@ start)
             --locale=C --auth-local=trust --auth-host=scram-sha-256 --pwfile="$folder/password" \
             >"$folder/initdb.log" 2>&1 || { cat "$folder/initdb.log" >&2; exit 1; }
         cat >>"$folder/data/postgresql.conf" <<SETTINGS
-listen_addresses = '127.0.0.1'
+listen_addresses = '${4:-127.0.0.1}'
 unix_socket_directories = '$folder'
 max_connections = 300
 shared_buffers = 64MB
 SETTINGS
+        [ -z "${4:-}" ] || echo "host all all 0.0.0.0/0 scram-sha-256" >>"$folder/data/pg_hba.conf"
         first=yes
     fi
     as_user "$programs/pg_ctl" --pgdata="$folder/data" --log="$folder/server.log" --wait --timeout=60 \
@@ -47,6 +51,10 @@ SETTINGS
 kill)
     as_user "$programs/pg_ctl" --pgdata="$folder/data" --mode=immediate --wait --timeout=60 stop \
         >/dev/null || { cat "$folder/server.log" >&2; exit 1; }
+    ;;
+query)
+    "$programs/psql" --host="$folder" --port="$3" --username=jackfield --dbname=jackfield --no-psqlrc --quiet \
+        --tuples-only --no-align --set=ON_ERROR_STOP=1 --command="$4"
     ;;
 *)
     echo "postgres.sh: unknown action $action" >&2

@@ -1,5 +1,6 @@
 //! A small HTTP client, and answers with the assertions that the tests share.
 
+use std::io::ErrorKind;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -112,10 +113,16 @@ impl Client {
     /// Makes a client for URLs that start with `base`. It adds `headers` to each request.
     #[must_use]
     pub fn new(base: &str, headers: &[(&str, &str)]) -> Self {
+        Self::with_timeout(base, headers, REQUEST_TIMEOUT)
+    }
+
+    /// As [`Self::new`], for requests that wait this long for their answer.
+    #[must_use]
+    pub fn with_timeout(base: &str, headers: &[(&str, &str)], timeout: Duration) -> Self {
         let config = ureq::Agent::config_builder()
             .http_status_as_error(false)
             .max_redirects(0)
-            .timeout_global(Some(REQUEST_TIMEOUT))
+            .timeout_global(Some(timeout))
             .build();
         let headers = headers.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect();
         Self { agent: config.into(), base: base.to_owned(), headers }
@@ -142,6 +149,23 @@ impl Client {
         let (mut answer, bytes) = self.exchange(method, path, headers, body)?;
         answer.body = String::from_utf8_lossy(&bytes).into_owned();
         Ok(answer)
+    }
+
+    /// Sends a request over a new connection; `None` if the server refuses the connection.
+    ///
+    /// # Errors
+    /// The connection broke without a complete answer.
+    pub fn send_or_be_refused(
+        &self,
+        path: &str,
+        body: &Value,
+    ) -> Result<Option<Answer>, ureq::Error> {
+        let headers = [("content-type", "application/json"), ("connection", "close")];
+        match self.answer("POST", path, &headers, body.to_string().as_bytes()) {
+            Err(ureq::Error::Io(error)) if error.kind() == ErrorKind::ConnectionRefused => Ok(None),
+            Err(ureq::Error::ConnectionFailed) => Ok(None),
+            answered => answered.map(Some),
+        }
     }
 
     /// Downloads a file.

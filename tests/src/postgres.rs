@@ -1,10 +1,11 @@
 //! A PostgreSQL server of one test, which `tests/postgres.sh` starts.
 
-use std::net::TcpListener;
+use std::net::{Ipv4Addr, TcpListener};
 use std::process::Command;
 
 use tempfile::TempDir;
 
+use crate::repository::run;
 use crate::{Cable, Setup, root};
 
 /// The variable that has the password of the database.
@@ -18,6 +19,7 @@ const KEY: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1
 /// A PostgreSQL server. Dropping it kills the server.
 pub struct Postgres {
     folder: TempDir,
+    address: Ipv4Addr,
     port: u16,
 }
 
@@ -29,10 +31,21 @@ impl Postgres {
     #[must_use]
     #[track_caller]
     pub fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        Self::start_at(Ipv4Addr::LOCALHOST)
+    }
+
+    /// As [`Self::start`], at this address of the machine.
+    ///
+    /// # Panics
+    /// As for [`Self::start`].
+    #[must_use]
+    #[track_caller]
+    pub fn start_at(address: Ipv4Addr) -> Self {
+        let listener = TcpListener::bind((address, 0)).expect("a free port");
         let port = listener.local_addr().expect("its address").port();
         drop(listener);
-        let started = Self { folder: tempfile::tempdir().expect("a temporary folder"), port };
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let started = Self { folder, address, port };
         started.run("start");
         started
     }
@@ -40,7 +53,7 @@ impl Postgres {
     /// The address of the database, without the password.
     #[must_use]
     pub fn url(&self) -> String {
-        format!("postgres://jackfield@127.0.0.1:{}/jackfield", self.port)
+        format!("postgres://jackfield@{}:{}/jackfield", self.address, self.port)
     }
 
     /// The password of the database's user.
@@ -104,9 +117,22 @@ impl Postgres {
         self.run("start");
     }
 
+    /// Runs a statement. Returns its rows, with `|` between the columns.
+    ///
+    /// # Panics
+    /// If it fails.
+    #[track_caller]
+    pub fn query(&self, sql: &str) -> Vec<String> {
+        run(self.command("query").arg(sql)).lines().map(str::to_owned).collect()
+    }
+
     #[track_caller]
     fn run(&self, action: &str) {
-        let ended = self.command(action).status().expect("the script runs");
+        let mut command = self.command(action);
+        if self.address != Ipv4Addr::LOCALHOST {
+            command.arg(self.address.to_string());
+        }
+        let ended = command.status().expect("the script runs");
         assert!(ended.success(), "postgres.sh {action} ended with {ended}");
     }
 

@@ -69,6 +69,7 @@ mod resolve;
 mod reverse_proxies;
 mod role_matrix;
 mod rollback;
+mod rolling_upgrade;
 mod routing;
 mod same_site;
 mod sandbox_limits;

@@ -1,6 +1,7 @@
 //! Runs the statements of the rules on a session, and reads their rows.
 
 use std::ops::ControlFlow;
+use std::sync::Arc;
 
 use sqlx::error::BoxDynError;
 use sqlx::postgres::{PgArguments, PgRow};
@@ -32,13 +33,13 @@ impl Session {
     /// Passes on the rows of a query; returns what `each` refused.
     fn fetch(
         &self,
-        sql: &str,
+        sql: Arc<str>,
         arguments: PgArguments,
         each: Each<'_>,
     ) -> Result<Result<(), Failure>, Error> {
         use futures_util::TryStreamExt as _;
 
-        let sql = AssertSqlSafe(self.translated(sql));
+        let sql = AssertSqlSafe(sql);
         self.run(async |connection| {
             let mut rows = sqlx::query_with(sql, arguments).fetch(connection);
             while let Some(row) = rows.try_next().await? {
@@ -55,7 +56,7 @@ impl Session {
 
 impl Database for Session {
     fn change(&self, sql: &str, params: &[Value<'_>]) -> Result<usize, Failure> {
-        let sql = AssertSqlSafe(self.translated(sql));
+        let sql = AssertSqlSafe(self.translated(sql, ""));
         let arguments = arguments(params).map_err(|error| self.failure(&error))?;
         let done =
             self.run(async |connection| sqlx::query_with(sql, arguments).execute(connection).await);
@@ -64,13 +65,24 @@ impl Database for Session {
     }
 
     fn query(&self, sql: &str, params: &[Value<'_>], each: Each<'_>) -> Result<(), Failure> {
+        self.query_columns(sql, "", params, each)
+    }
+
+    fn query_columns(
+        &self,
+        sql: &str,
+        columns: &'static str,
+        params: &[Value<'_>],
+        each: Each<'_>,
+    ) -> Result<(), Failure> {
+        let sql = self.translated(sql, columns);
         let of_params = || arguments(params).map_err(|error| self.failure(&error));
         let mut began = false;
         let counted: Each<'_> = &mut |row| {
             began = true;
             each(row)
         };
-        let mut read = self.fetch(sql, of_params()?, counted);
+        let mut read = self.fetch(Arc::clone(&sql), of_params()?, counted);
         // A read outside a transaction may be repeated: it changes nothing.
         if let Err(error) = &read
             && !began

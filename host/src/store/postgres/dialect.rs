@@ -1,12 +1,14 @@
-//! The SQL of the rules, in PostgreSQL's form: numbered parameters. The schema has functions for the
-//! rest, such as `min` of two numbers.
+//! The SQL of the rules, in PostgreSQL's form: numbered parameters, and the names of columns instead of
+//! `*`. The schema has functions for the rest, such as `min` of two numbers.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 
 /// Numbers the parameters: `?1` becomes `$1`, and each `?` gets the next number. Leaves texts in
 /// quotes as they are. Removes a `+` before a column, with which the rules tell SQLite not to use an
-/// index.
-pub(super) fn translate(sql: &str) -> String {
+/// index. `columns` has the names of the columns that are read, each followed by a comma.
+pub(super) fn translate(sql: &str, columns: &str) -> String {
+    let sql = name_columns(sql, columns);
     let mut translated = String::with_capacity(sql.len() + 16);
     let (mut number, mut in_text) = (0, false);
     let mut characters = sql.chars().peekable();
@@ -31,6 +33,20 @@ pub(super) fn translate(sql: &str) -> String {
     translated
 }
 
+/// Asks for the columns by their names instead of `*`. PostgreSQL refuses a prepared `*` once a newer
+/// server has added a column. Left as they are: events, and the view for people, of which not all rows
+/// have the same columns; they are read outside transactions, and such a read is repeated.
+fn name_columns<'s>(sql: &'s str, columns: &str) -> Cow<'s, str> {
+    let columns = columns.trim_end_matches(", ");
+    let (select, returning) = ("SELECT * FROM ", "RETURNING *");
+    let varies = ["FROM defect_records", "FROM events"].iter().any(|table| sql.contains(table));
+    if columns.is_empty() || varies {
+        return Cow::Borrowed(sql);
+    }
+    let sql = sql.replace(select, &format!("SELECT {columns} FROM "));
+    Cow::Owned(sql.replace(returning, &format!("RETURNING {columns}")))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -43,7 +59,19 @@ mod tests {
             ("a = '?' AND b = ?", "a = '?' AND b = $1"),
             ("GROUP BY +a, ?1 + ?2, '+a'", "GROUP BY a, $1 + $2, '+a'"),
         ] {
-            assert_eq!(translate(sql), expected);
+            assert_eq!(translate(sql, ""), expected);
+        }
+    }
+
+    #[test]
+    fn columns_are_asked_for_by_name() {
+        for (sql, expected) in [
+            ("SELECT * FROM t WHERE a = ?", "SELECT a, b FROM t WHERE a = $1"),
+            ("UPDATE t SET a = ? RETURNING *", "UPDATE t SET a = $1 RETURNING a, b"),
+            ("SELECT * FROM defect_records", "SELECT * FROM defect_records"),
+            ("SELECT a * 2 FROM t", "SELECT a * 2 FROM t"),
+        ] {
+            assert_eq!(translate(sql, "a, b, "), expected);
         }
     }
 }

@@ -10,7 +10,10 @@ use crate::store::sql::database::Failure;
 /// The advice about a database that does not answer.
 const CHECK_SERVER: &str = "check that PostgreSQL runs, and that `store` names it";
 /// The values and classes of SQLSTATE after which the connection is of no use.
-const ENDING: [&str; 8] = ["57P01", "57P02", "57P03", "57P05", "25P03", "25P04", "08", READ_ONLY];
+const ENDING: [&str; 9] =
+    ["57P01", "57P02", "57P03", "57P05", "25P03", "25P04", "08", READ_ONLY, CHANGED_COLUMNS];
+/// A newer server added columns to a table after a statement was prepared.
+const CHANGED_COLUMNS: &str = "0A000";
 /// The server became a standby: the name of the database may lead to another one now.
 const READ_ONLY: &str = "25006";
 

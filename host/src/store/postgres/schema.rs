@@ -10,8 +10,19 @@ use crate::store::sql::database::{Database, params};
 use crate::store::sql::meta::{self, KEY_CHECK};
 use crate::store::{DatabaseError, StoreError};
 
+/// A change of the schema.
+struct Migration {
+    sql: &'static str,
+    /// Whether it only adds what servers without it do not miss: tables, indexes, and columns that may
+    /// be NULL or have a default. These servers then go on while a newer one starts.
+    only_adds: bool,
+}
+
 /// The changes of the schema, in order. A released change is never edited.
-const MIGRATIONS: [&str; 1] = [include_str!("../../../migrations/postgres/0001_start.sql")];
+const MIGRATIONS: [Migration; 1] = [Migration {
+    sql: include_str!("../../../migrations/postgres/0001_start.sql"),
+    only_adds: false,
+}];
 
 /// Takes the lock of the store until the end of the transaction: of the servers that share it, one
 /// changes it at a time.
@@ -56,27 +67,41 @@ fn run(session: &Session, sql: &str) -> Result<(), DatabaseError> {
 
 fn migrate(session: &Session) -> Result<(), StoreError> {
     let db: &dyn Database = session;
-    let versions = "CREATE TABLE IF NOT EXISTS schema_version (version bigint NOT NULL)";
+    let versions = "CREATE TABLE IF NOT EXISTS schema_version \
+                    (version bigint NOT NULL, usable_by bigint NOT NULL)";
     run(session, versions)?;
-    let version: Option<usize> = db.one("SELECT version FROM schema_version", params![])?;
-    let done = version.unwrap_or_default();
+    let stored: Option<(usize, usize)> =
+        db.one("SELECT version, usable_by FROM schema_version", params![])?;
+    let (done, usable_by) = stored.unwrap_or_default();
     let Some(missing) = MIGRATIONS.get(done..) else {
+        if usable_by <= MIGRATIONS.len() {
+            tracing::info!(schema = done, "a newer server changed the schema: this one can use it");
+            return Ok(());
+        }
         return Err(StoreError::Unusable(format!(
             "the database {} was written by a newer Jackfield (its schema is {done}); run that \
              version, or restore a backup that is older than the update",
             session.address.place
         )));
     };
-    for sql in missing {
-        run(session, sql)?;
+    for migration in missing {
+        run(session, migration.sql)?;
     }
     if !missing.is_empty() {
-        let count = MIGRATIONS.len();
-        let stored =
-            format!("DELETE FROM schema_version; INSERT INTO schema_version VALUES ({count})");
-        run(session, &stored)?;
+        let (version, oldest) = (MIGRATIONS.len(), oldest_user(&MIGRATIONS));
+        run(
+            session,
+            &format!(
+                "DELETE FROM schema_version; INSERT INTO schema_version VALUES ({version}, {oldest})"
+            ),
+        )?;
     }
     Ok(())
+}
+
+/// The oldest schema whose servers can use the schema after these changes.
+fn oldest_user(migrations: &[Migration]) -> usize {
+    migrations.iter().rposition(|it| !it.only_adds).map_or(0, |last| last.saturating_add(1))
 }
 
 /// Seals a text at the first start; at every later start, checks that the key opens it.
@@ -94,4 +119,21 @@ fn check_key(session: &Session, sealer: &Sealer) -> Result<(), StoreError> {
             session.address.place
         ))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn servers_go_on_with_a_schema_to_which_was_only_added() {
+        let after = |only_adds: &[bool]| {
+            let migration = |only_adds| Migration { sql: "", only_adds };
+            oldest_user(&only_adds.iter().copied().map(migration).collect::<Vec<_>>())
+        };
+        assert_eq!(after(&[false]), 1);
+        assert_eq!(after(&[false, true]), 1);
+        assert_eq!(after(&[false, true, true]), 1);
+        assert_eq!(after(&[false, true, false]), 3);
+    }
 }

@@ -138,12 +138,12 @@ impl Session {
         }
     }
 
-    /// The statement of a rule in PostgreSQL's form.
-    pub(super) fn translated(&self, sql: &str) -> Arc<str> {
+    /// The statement of a rule in PostgreSQL's form, for rows with these columns.
+    pub(super) fn translated(&self, sql: &str, columns: &str) -> Arc<str> {
         if let Some(known) = self.translated.borrow().get(sql) {
             return Arc::clone(known);
         }
-        let translated = Arc::<str>::from(translate(sql));
+        let translated = Arc::<str>::from(translate(sql, columns));
         self.translated.borrow_mut().insert(sql.to_owned(), Arc::clone(&translated));
         translated
     }

@@ -23,6 +23,17 @@ pub(in crate::store) trait Database {
     fn notify(&self, _: &Change) -> Result<(), Failure> {
         Ok(())
     }
+    /// As [`Self::query`], for rows of which these columns are read, each followed by a comma. An engine
+    /// may ask for them instead of `*`.
+    fn query_columns(
+        &self,
+        sql: &str,
+        _columns: &'static str,
+        params: &[Value<'_>],
+        each: Each<'_>,
+    ) -> Result<(), Failure> {
+        self.query(sql, params, each)
+    }
     /// Runs reads that all see the same state of the database.
     fn in_snapshot(&self, reads: Reads<'_>) -> Result<(), StoreError>;
 }
@@ -70,7 +81,7 @@ impl dyn Database + '_ {
         params: &[Value<'_>],
     ) -> Result<Option<T>, Failure> {
         let mut found = None;
-        self.query(sql, params, &mut |row| {
+        self.query_columns(sql, T::COLUMNS, params, &mut |row| {
             found = Some(T::from_row(row)?);
             Ok(ControlFlow::Break(()))
         })?;
@@ -96,7 +107,7 @@ impl dyn Database + '_ {
         params: &[Value<'_>],
     ) -> Result<Vec<T>, Failure> {
         let mut all = Vec::new();
-        self.query(sql, params, &mut |row| {
+        self.query_columns(sql, T::COLUMNS, params, &mut |row| {
             all.push(T::from_row(row)?);
             Ok(ControlFlow::Continue(()))
         })?;
@@ -106,6 +117,8 @@ impl dyn Database + '_ {
 
 /// A value that is read from the columns of a row.
 pub(in crate::store) trait FromRow: Sized {
+    /// The columns that each row must have, each followed by a comma; empty if their order counts.
+    const COLUMNS: &'static str = "";
     fn from_row(row: &dyn Columns) -> Result<Self, Failure>;
 }
 
@@ -161,6 +174,8 @@ from_columns!(A 0, B 1, C 2, D 3);
 macro_rules! from_row {
     ($row:ident { $($column:ident),+ $(; optional $($optional:ident),+)? $(,)? }) => {
         impl $crate::store::sql::database::FromRow for $row {
+            const COLUMNS: &'static str = concat!($(stringify!($column), ", "),+);
+
             fn from_row(
                 row: &dyn $crate::store::sql::database::Columns,
             ) -> Result<Self, $crate::store::sql::database::Failure> {
