@@ -102,6 +102,11 @@ impl Database for Session {
         }
     }
 
+    fn make_durable(&self) -> Result<(), Failure> {
+        let made = self.simple("SET LOCAL synchronous_commit = on");
+        made.map_err(|error| self.failure(&error))
+    }
+
     fn in_snapshot(&self, reads: Reads<'_>) -> Result<(), StoreError> {
         let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
         if self.simple(begin).is_err() {

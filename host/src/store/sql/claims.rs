@@ -1,6 +1,7 @@
 //! Claims of a failed test: which run may create its defect, and which may only search for it.
 //!
-//! A claim is one transaction. Of several claims at a time, one gets the lease.
+//! A claim is one transaction. Of several claims at a time, one gets the lease. No fence of a row is
+//! given twice.
 
 use jiff::Timestamp;
 use uuid::Uuid;
@@ -68,6 +69,9 @@ pub(super) fn claim(
     if let Some(ended) = row.ended(claim.waited_for)? {
         return Ok(ended);
     }
+    // The row was stored before. If a crash of the database lost the new fence, the next server would
+    // get the same one, while this one goes on.
+    db.make_durable()?;
     if row.writes == 0 {
         lease_for_create(db, &row, &claim)
     } else {
@@ -184,10 +188,10 @@ fn lease_for_create(
     if let OtherFailure::Unresolved(first) = other_failure {
         return Ok(Claimed::WaitsForFirst(first));
     }
-    db.change(
+    let fence: i64 = db.only(
         "UPDATE defects SET state = 'intent', fence = fence + 1, lease_until = ?2, event_id = ?3,
              test_link = ?4, reason = NULL, updated_at = ?5
-         WHERE id = ?1",
+         WHERE id = ?1 RETURNING fence",
         params![
             row.id,
             claim.lease_until.as_millisecond(),
@@ -196,7 +200,7 @@ fn lease_for_create(
             claim.now.as_millisecond()
         ],
     )?;
-    let lease = row.next_lease(claim.lease_until);
+    let lease = Lease { defect: DefectId(row.id), fence, until: claim.lease_until };
     let marker = Marker::derive(claim.connection, claim.test, row.generation);
     match other_failure {
         OtherFailure::Created(first) => {

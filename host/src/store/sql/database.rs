@@ -34,6 +34,11 @@ pub(in crate::store) trait Database {
     ) -> Result<(), Failure> {
         self.query(sql, params, each)
     }
+    /// Makes this transaction durable, if the engine may crash while its servers go on. Then a change
+    /// that only a power cut of the server may lose is not lost.
+    fn make_durable(&self) -> Result<(), Failure> {
+        Ok(())
+    }
     /// Runs reads that all see the same state of the database.
     fn in_snapshot(&self, reads: Reads<'_>) -> Result<(), StoreError>;
 }

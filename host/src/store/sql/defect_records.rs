@@ -2,7 +2,6 @@
 //!
 //! Never moves a row.
 
-use jiff::Timestamp;
 use uuid::Uuid;
 
 use super::columns::{DefectJson, connections_json, from_json, known_word, time, time_opt};
@@ -113,12 +112,6 @@ from_row!(Row {
 });
 
 impl Row {
-    /// Returns the lease that a claim has just stored: its fence is one above the fence in this
-    /// row.
-    pub(super) fn next_lease(&self, until: Timestamp) -> Lease {
-        Lease { defect: DefectId(self.id), fence: self.fence.saturating_add(1), until }
-    }
-
     pub(super) fn test(&self) -> FailedTest {
         FailedTest::new(
             self.test_execution_id,
