@@ -17,13 +17,19 @@ struct State {
 }
 
 impl Gate {
-    /// Blocks the calling thread until the gate is open, at most a minute.
-    pub(crate) fn hold(&self) {
+    /// Blocks the calling thread until the gate is open, at most a minute. For scripts.
+    pub fn hold(&self) {
         let (lock, changed) = &*self.0;
         let mut state = lock.lock().unwrap_or_else(PoisonError::into_inner);
         state.held += 1;
         changed.notify_all();
         drop(changed.wait_timeout_while(state, HOLD_TIMEOUT, |state| !state.open));
+    }
+
+    /// Returns how many requests have reached the gate.
+    #[must_use]
+    pub fn held(&self) -> usize {
+        self.0.0.lock().unwrap_or_else(PoisonError::into_inner).held
     }
 
     /// Opens the gate, for the held requests and for all later ones.

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-fn is_long() -> bool {
+/// Returns whether the long rounds were asked for.
+#[must_use]
+pub fn is_long() -> bool {
     std::env::var_os("TEST_LONG").is_some()
 }
 

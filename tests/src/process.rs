@@ -212,7 +212,15 @@ fn spawn(setup: &Setup, folder: &Path) -> Child {
     }
     command
         .args(words)
-        .args(["serve", "--listen", "127.0.0.1:0", "--data", "data", "--plugins", "plugins"])
+        .args([
+            "serve",
+            "--listen",
+            setup.listen.as_deref().unwrap_or("127.0.0.1:0"),
+            "--data",
+            "data",
+            "--plugins",
+            "plugins",
+        ])
         .args(["--config", "jackfield.toml"])
         .args(&setup.arguments)
         .current_dir(folder)

@@ -55,6 +55,8 @@ impl Reply {
 pub struct Exchange<'a> {
     /// The request that the script answers.
     pub request: &'a Request,
+    /// The address of the client.
+    pub client: IpAddr,
     inner: &'a Inner,
 }
 
@@ -139,8 +141,14 @@ impl ScriptedServer {
     /// test sets another script.
     #[must_use]
     pub fn proxy_to(upstream: &str) -> Self {
+        Self::proxy_at(ANY_PORT, upstream)
+    }
+
+    /// As [`Self::proxy_to`], at this address.
+    #[must_use]
+    pub fn proxy_at(address: SocketAddr, upstream: &str) -> Self {
         let pass = |exchange: &Exchange<'_>| exchange.pass();
-        Self::serve(ANY_PORT, Some(upstream.to_owned()), Arc::new(pass))
+        Self::serve(address, Some(upstream.to_owned()), Arc::new(pass))
     }
 
     fn serve(address: SocketAddr, upstream: Option<String>, script: Script) -> Self {
@@ -168,7 +176,7 @@ impl ScriptedServer {
         Self { address, inner }
     }
 
-    /// Returns the base URL, `http://127.0.0.1:PORT`.
+    /// Returns the base URL, `http://ADDRESS:PORT`.
     #[must_use]
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
@@ -279,6 +287,7 @@ impl Inner {
 /// Answers the requests of one connection by the current script.
 fn serve_connection(inner: &Inner, stream: TcpStream) -> std::io::Result<()> {
     stream.set_nodelay(true)?;
+    let client = stream.peer_addr()?.ip();
     let mut out = stream.try_clone()?;
     let mut from = BufReader::new(stream);
     let mut first = true;
@@ -297,7 +306,7 @@ fn serve_connection(inner: &Inner, stream: TcpStream) -> std::io::Result<()> {
             state.requests.push(request.clone());
             Arc::clone(&state.script)
         };
-        match script(&Exchange { request: &request, inner }) {
+        match script(&Exchange { request: &request, client, inner }) {
             Reply::Answer(response) => {
                 out.write_all(&response.bytes())?;
                 if request.header("connection").is_some_and(|value| value == "close") {

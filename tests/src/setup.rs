@@ -1,6 +1,7 @@
 //! The start of a server for a test: its configuration, environment variables and connectors.
 
 use std::fs::DirBuilder;
+use std::net::SocketAddr;
 use std::os::unix::fs::DirBuilderExt as _;
 
 use serde_json::Value;
@@ -16,6 +17,8 @@ pub struct Setup {
     pub(crate) run_under: Vec<String>,
     pub(crate) without_admin_token: bool,
     pub(crate) arguments: Vec<String>,
+    /// The address on which the server listens, if it is not any port of loopback.
+    pub(crate) listen: Option<String>,
     /// The name and the extension of each file.
     plugins: Vec<(String, &'static str, Guest)>,
 }
@@ -54,6 +57,13 @@ impl Setup {
     #[must_use]
     pub fn argument(mut self, argument: &str) -> Self {
         self.arguments.push(argument.to_owned());
+        self
+    }
+
+    /// Makes the server listen on this address, instead of any port of loopback.
+    #[must_use]
+    pub fn listen(mut self, address: SocketAddr) -> Self {
+        self.listen = Some(address.to_string());
         self
     }
 

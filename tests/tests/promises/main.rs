@@ -62,6 +62,7 @@ mod recording;
 mod recurrence;
 mod reload;
 mod replay;
+mod replica_faults;
 mod replicas;
 mod report;
 mod request_tracker;

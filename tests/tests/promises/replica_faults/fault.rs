@@ -1,0 +1,189 @@
+//! The faults: what fails, at which moment of a create, and for how long.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use jackfield_tests::{Exchange, Gate, Reply, Response, wait_for};
+
+use super::Times;
+use super::cluster::{AHEAD_S, Cluster, TO_DATABASE, TO_TRACKER};
+
+/// What fails. A server is the one whose clicks are in progress.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Fault {
+    /// SIGKILL ends the server.
+    KillServer,
+    /// PostgreSQL ends as in a crash.
+    KillDatabase,
+    /// The server's link to PostgreSQL is down for longer than a lease.
+    CutFromDatabase,
+    /// The server's link to Redmine is down for longer than a lease.
+    CutFromTracker,
+    /// SIGSTOP stops the server for longer than a lease.
+    Suspend,
+    /// The server's clock steps by one hour or two.
+    SetClock,
+    /// The tracker's answer to the server's write is lost, or replaced.
+    LoseAnswer,
+}
+
+/// When it fails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Moment {
+    /// While the guest still reads.
+    BeforeWrite,
+    /// After the write left, before the tracker receives it.
+    WriteInFlight,
+    /// After the tracker created the issue, before its answer arrives.
+    AnswerInFlight,
+    /// At any moment.
+    Any,
+}
+
+pub(super) const FAULTS: [Fault; 7] = [
+    Fault::KillServer,
+    Fault::KillDatabase,
+    Fault::CutFromDatabase,
+    Fault::CutFromTracker,
+    Fault::Suspend,
+    Fault::SetClock,
+    Fault::LoseAnswer,
+];
+pub(super) const MOMENTS: [Moment; 4] =
+    [Moment::BeforeWrite, Moment::WriteInFlight, Moment::AnswerInFlight, Moment::Any];
+
+/// One fault of one server.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Blow {
+    pub(super) fault: Fault,
+    pub(super) moment: Moment,
+    /// The server.
+    pub(super) victim: usize,
+    /// A number that decides what else may vary.
+    pub(super) choice: u64,
+}
+
+/// Where the proxy holds requests during a fault.
+pub(super) struct Gates {
+    /// Holds requests or answers of the server at the moment of the fault.
+    pub(super) victim: Gate,
+    /// Holds the writes of the other servers, if the server goes on while one of them creates.
+    pub(super) others: Option<Gate>,
+    /// How many answers the proxy lost or replaced.
+    pub(super) lost: Arc<AtomicU32>,
+}
+
+impl Blow {
+    /// Whether the server goes on while another one creates the same defect.
+    pub(super) fn is_overtaken(self) -> bool {
+        self.fault == Fault::Suspend && self.moment == Moment::BeforeWrite
+    }
+
+    /// Sets the proxy's script so that requests are held at this moment.
+    pub(super) fn hold(self, cluster: &Cluster) -> Gates {
+        let (held, lost) = (Gate::default(), Arc::new(AtomicU32::new(0)));
+        let others = self.is_overtaken().then(Gate::default);
+        let gates = Gates { victim: held.clone(), others: others.clone(), lost: Arc::clone(&lost) };
+        let address = cluster.replicas[self.victim].address();
+        cluster.proxy.set_script(move |exchange| {
+            let is_write = exchange.request.is_post();
+            if exchange.client != address {
+                if let (true, Some(others)) = (is_write, &others) {
+                    others.hold();
+                }
+                return exchange.pass();
+            }
+            match self.moment {
+                // Not the requests of a search.
+                Moment::BeforeWrite if exchange.request.target.contains("priorities") => {
+                    held.hold();
+                }
+                Moment::WriteInFlight if is_write => {
+                    held.hold();
+                    if self.choice.is_multiple_of(2) {
+                        return Reply::reset();
+                    }
+                }
+                Moment::AnswerInFlight if is_write => {
+                    let reply = self.answer(exchange, &lost);
+                    held.hold();
+                    return reply;
+                }
+                _ => {}
+            }
+            if is_write { self.answer(exchange, &lost) } else { exchange.pass() }
+        });
+        gates
+    }
+
+    /// The tracker's answer to a write; lost or replaced if that is the fault.
+    fn answer(self, exchange: &Exchange<'_>, lost: &AtomicU32) -> Reply {
+        let reply = exchange.pass();
+        if self.fault != Fault::LoseAnswer {
+            return reply;
+        }
+        lost.fetch_add(1, Ordering::Relaxed);
+        match self.choice % 4 {
+            0 => Reply::reset(),
+            1 => Reply::Raw(b"HTTP/1.1 201 Created\r\ncontent-length: 500\r\n\r\n{".to_vec()),
+            2 => Reply::Answer(Response::new(500, "internal error")),
+            _ => Reply::Answer(Response::new(504, "<html>Gateway Timeout</html>")),
+        }
+    }
+
+    /// Lets it fail, and waits for as long as it lasts. Returns whether the server said that it is
+    /// not ready.
+    pub(super) fn strike(self, cluster: &mut Cluster, gates: &Gates, times: &Times) -> bool {
+        let past_lease = times.lease + Duration::from_millis(500 + self.choice % 2_000);
+        let replica = &mut cluster.replicas[self.victim];
+        match self.fault {
+            Fault::KillServer => {
+                replica.host.kill();
+                // Sometimes the server comes back before the leases end.
+                if self.choice.is_multiple_of(3) {
+                    std::thread::sleep(past_lease);
+                }
+                replica.host.restart();
+            }
+            Fault::KillDatabase => {
+                cluster.postgres.kill();
+                std::thread::sleep(Duration::from_millis(500 + self.choice % 2_500));
+                cluster.postgres.start_again();
+            }
+            Fault::CutFromDatabase => {
+                replica.namespace.cut(TO_DATABASE);
+                let client = replica.host.anonymous();
+                wait_for("the server not to be ready", 60, || {
+                    (client.get("/readyz").status == 503).then_some(())
+                });
+                std::thread::sleep(past_lease);
+                replica.namespace.mend(TO_DATABASE);
+                return true;
+            }
+            Fault::CutFromTracker => {
+                replica.namespace.cut(TO_TRACKER);
+                if self.choice.is_multiple_of(2) {
+                    gates.victim.open();
+                }
+                std::thread::sleep(past_lease);
+                replica.namespace.mend(TO_TRACKER);
+            }
+            Fault::Suspend => {
+                replica.host.hold();
+                match &gates.others {
+                    Some(others) => others.await_held(1),
+                    None => std::thread::sleep(past_lease),
+                }
+                replica.host.go_on();
+            }
+            Fault::SetClock => {
+                let ahead = AHEAD_S[usize::try_from(self.choice % 3).unwrap_or_default()];
+                replica.clock.set_ahead(ahead);
+                std::thread::sleep(Duration::from_millis(500));
+            }
+            Fault::LoseAnswer => {}
+        }
+        false
+    }
+}
