@@ -7,6 +7,7 @@
 
 mod accounts;
 mod changes;
+mod connectors;
 mod error;
 mod postgres;
 mod sql;
@@ -33,6 +34,10 @@ pub use self::accounts::{
     AuditStore, SESSIONS_MAX,
 };
 pub use self::changes::{Change, Changes};
+pub use self::connectors::{
+    ConnectorStore, LoadedConnectors, REMOVED_MAX, SHARED_BYTES_MAX, SHARED_VERSIONS_MAX,
+    SharedConnector, SharedFile, SharedVersion,
+};
 pub use self::error::{DatabaseError, StoreError};
 pub use self::postgres::{DatabaseClock, PostgresFindings, PostgresSettings, PostgresStore};
 pub use self::sql::SqlStore;

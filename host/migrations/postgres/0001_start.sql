@@ -280,3 +280,42 @@ CREATE TABLE audit (
     event_id uuid,
     repeats  bigint NOT NULL DEFAULT 0
 );
+
+-- The connectors that the servers have in common, also removed ones. `revision` numbers the decisions about
+-- all connectors.
+CREATE TABLE connectors (
+    name     text PRIMARY KEY,
+    revision bigint NOT NULL UNIQUE,
+    removed  boolean NOT NULL
+);
+
+-- The versions that are kept; of those of a connector that was not removed, the one with the largest
+-- `revision` is in use.
+CREATE TABLE connector_versions (
+    name      text NOT NULL REFERENCES connectors ON DELETE CASCADE,
+    sha256    text NOT NULL,
+    is_script boolean NOT NULL,
+    bytes     bigint NOT NULL,
+    revision  bigint NOT NULL,
+    at        bigint NOT NULL,
+    PRIMARY KEY (name, sha256)
+);
+CREATE INDEX connector_versions_of_file ON connector_versions (sha256);
+
+-- The files by their content, in parts. Not compressed: that would cost more time than it saves.
+CREATE TABLE connector_parts (
+    sha256   text NOT NULL,
+    part     bigint NOT NULL,
+    added_at bigint NOT NULL,
+    content  bytea NOT NULL,
+    PRIMARY KEY (sha256, part)
+);
+ALTER TABLE connector_parts ALTER COLUMN content SET STORAGE EXTERNAL;
+
+-- What each server has loaded: `connectors` is a JSON object, SHA-256 by name.
+CREATE TABLE loaded_connectors (
+    server     uuid PRIMARY KEY,
+    label      text NOT NULL,
+    at         bigint NOT NULL,
+    connectors text NOT NULL
+);

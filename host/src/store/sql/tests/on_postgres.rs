@@ -4,6 +4,8 @@
 
 #[path = "accounts.rs"]
 mod accounts;
+#[path = "connectors.rs"]
+mod connectors;
 #[path = "decisions.rs"]
 mod decisions;
 #[path = "doubts.rs"]

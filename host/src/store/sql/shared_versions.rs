@@ -1,0 +1,175 @@
+//! The rules of shared connectors: which version is in use, and which ones are kept.
+//!
+//! The store's lock orders the decisions. The last one wins, whichever server made it.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+
+use super::database::{Database, params};
+use crate::store::{
+    Change, REMOVED_MAX, SHARED_BYTES_MAX, SHARED_VERSIONS_MAX, SharedVersion, StoreError,
+};
+
+/// Parts of a file that no version has are deleted after this time. Until then, a server may still be
+/// adding them.
+const UNUSED_MS: i64 = 60 * 60 * 1_000;
+
+/// The number of the last decision.
+pub(super) fn last_revision(db: &dyn Database) -> Result<i64, StoreError> {
+    Ok(db.only("SELECT COALESCE(MAX(revision), 0) FROM connectors", params![])?)
+}
+
+/// The number of bytes that are stored of a file.
+pub(super) fn stored_bytes(db: &dyn Database, sha256: &str) -> Result<u64, StoreError> {
+    let sum = "SELECT COALESCE(SUM(length(content)), 0)::bigint FROM connector_parts
+               WHERE sha256 = ?";
+    Ok(db.only::<i64>(sum, params![sha256])?.unsigned_abs())
+}
+
+/// Returns a part of a file; `None` if it has no such part of at most this size.
+pub(super) fn part(
+    db: &dyn Database,
+    sha256: &str,
+    part: usize,
+    bytes_max: usize,
+) -> Result<Option<Vec<u8>>, StoreError> {
+    let select = "SELECT content FROM connector_parts
+                  WHERE sha256 = ? AND part = ? AND length(content)::bigint <= ?";
+    Ok(db.one(select, params![sha256, part, bytes_max])?)
+}
+
+/// Adds a part of a file.
+pub(super) fn add(
+    db: &dyn Database,
+    sha256: &str,
+    part: usize,
+    content: Vec<u8>,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    db.change(
+        "INSERT INTO connector_parts (sha256, part, added_at, content) VALUES (?1, ?2, ?3, ?4)
+         ON CONFLICT (sha256, part) DO UPDATE SET added_at = ?3, content = ?4",
+        params![sha256, part, now.as_millisecond(), content],
+    )?;
+    Ok(())
+}
+
+/// Makes a version the one in use, and deletes what is kept no longer. Returns the number of the
+/// decision.
+pub(super) fn choose(
+    db: &dyn Database,
+    name: &str,
+    version: &SharedVersion,
+) -> Result<i64, StoreError> {
+    let SharedVersion { sha256, is_script, bytes, at, .. } = version;
+    if stored_bytes(db, sha256)? != *bytes {
+        let why = "a part of the connector's file was not stored; try again";
+        return Err(StoreError::Unusable(why.to_owned()));
+    }
+    let in_use: Option<(i64, String, bool)> = db.one(
+        "SELECT c.revision, v.sha256, v.is_script
+         FROM connectors c JOIN connector_versions v ON v.name = c.name
+         WHERE c.name = ? AND NOT c.removed ORDER BY v.revision DESC LIMIT 1",
+        params![name],
+    )?;
+    if let Some((revision, current, of_script)) = in_use
+        && (&current, &of_script) == (sha256, is_script)
+    {
+        return Ok(revision);
+    }
+    let revision = decide(db, name, false)?;
+    // The servers order versions by their times.
+    let last = "SELECT COALESCE(MAX(at), 0) FROM connector_versions WHERE name = ?";
+    let last: i64 = db.only(last, params![name])?;
+    let at = at.as_millisecond().max(last.saturating_add(1));
+    db.change(
+        "INSERT INTO connector_versions (name, sha256, is_script, bytes, revision, at)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+         ON CONFLICT (name, sha256) DO UPDATE SET is_script = ?3, revision = ?5, at = ?6",
+        params![name, sha256, is_script, bytes, revision, at],
+    )?;
+    delete_surplus(db, version.at)?;
+    Ok(revision)
+}
+
+/// Removes a connector; its versions stay. Returns the number of the decision.
+pub(super) fn remove(db: &dyn Database, name: &str) -> Result<i64, StoreError> {
+    let revision = decide(db, name, true)?;
+    let surplus: Vec<String> = db.all(
+        "SELECT name FROM connectors WHERE removed ORDER BY revision DESC OFFSET ?",
+        params![REMOVED_MAX],
+    )?;
+    for name in surplus {
+        db.change("DELETE FROM connector_versions WHERE name = ?", params![name])?;
+        db.change("DELETE FROM connectors WHERE name = ?", params![name])?;
+    }
+    Ok(revision)
+}
+
+fn decide(db: &dyn Database, name: &str, removed: bool) -> Result<i64, StoreError> {
+    let revision = last_revision(db)?.saturating_add(1);
+    db.change(
+        "INSERT INTO connectors (name, revision, removed) VALUES (?1, ?2, ?3)
+         ON CONFLICT (name) DO UPDATE SET revision = ?2, removed = ?3",
+        params![name, revision, removed],
+    )?;
+    db.notify(&Change::Connectors)?;
+    Ok(revision)
+}
+
+/// Deletes the oldest versions above the limits, and files that neither a version nor a connection
+/// needs.
+fn delete_surplus(db: &dyn Database, now: Timestamp) -> Result<(), StoreError> {
+    let versions: Vec<(String, String, u64)> = db.all(
+        "SELECT name, sha256, bytes FROM connector_versions ORDER BY revision DESC",
+        params![],
+    )?;
+    for (name, sha256) in surplus(versions, SHARED_BYTES_MAX) {
+        let delete = "DELETE FROM connector_versions WHERE name = ? AND sha256 = ?";
+        db.change(delete, params![name, sha256])?;
+    }
+    db.change(
+        "DELETE FROM connector_parts p WHERE p.added_at < ?
+           AND NOT EXISTS (SELECT 1 FROM connector_versions v WHERE v.sha256 = p.sha256)
+           AND NOT EXISTS (SELECT 1 FROM connections c WHERE c.accepted_sha256 = p.sha256)",
+        params![now.as_millisecond().saturating_sub(UNUSED_MS)],
+    )?;
+    Ok(())
+}
+
+/// The versions to delete, of these with their sizes, newest first. The newest one of each connector
+/// stays.
+fn surplus(versions: Vec<(String, String, u64)>, bytes_max: u64) -> Vec<(String, String)> {
+    let (mut counts, mut bytes) = (BTreeMap::<String, usize>::new(), 0_u64);
+    let mut surplus = Vec::new();
+    for (name, sha256, size) in versions {
+        let count = counts.entry(name.clone()).or_default();
+        *count += 1;
+        if *count == 1 {
+            continue;
+        }
+        bytes = bytes.saturating_add(size);
+        if *count > SHARED_VERSIONS_MAX || bytes > bytes_max {
+            surplus.push((name, sha256));
+        }
+    }
+    surplus
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_newest_version_stays_and_the_oldest_of_the_others_are_deleted() {
+        let version =
+            |name: &str, number: usize, bytes| (name.to_owned(), number.to_string(), bytes);
+        let many: Vec<_> = (0..7).map(|number| version("a", number, 1)).collect();
+        let deleted: Vec<_> = surplus(many, 1_000).into_iter().map(|(_, sha256)| sha256).collect();
+        assert_eq!(deleted, ["5", "6"]);
+        let large =
+            vec![version("a", 0, 9), version("b", 1, 9), version("a", 2, 6), version("b", 3, 6)];
+        assert_eq!(surplus(large, 10), [("b".to_owned(), "3".to_owned())]);
+    }
+}
