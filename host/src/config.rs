@@ -17,7 +17,7 @@ mod values;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use crate::domain::{CompileFor, ConnectorName, Limits, Network};
+use crate::domain::{CompileFor, ConnectorName, Limits, Network, PluginsSource};
 
 pub use access::{
     AccessError, AccessWarning, check_folder, inspect_folder, inspect_private, read_private,
@@ -41,6 +41,8 @@ pub struct Config {
     pub data: PathBuf,
     /// The folder from which connectors are loaded.
     pub plugins: PathBuf,
+    /// What decides which connectors there are; absent: the store if it is PostgreSQL.
+    pub plugins_source: Option<PluginsSource>,
     /// The PostgreSQL database of the store, without its password; absent: a SQLite file in the data
     /// folder.
     pub store: Option<url::Url>,
@@ -195,6 +197,7 @@ impl Default for Config {
             listen: ListenAddress::Tcp(([127, 0, 0, 1], 8080).into()),
             data: PathBuf::from("data"),
             plugins: PathBuf::from("plugins"),
+            plugins_source: None,
             store: None,
             store_password: None,
             store_connections_max: 6,
@@ -245,6 +248,15 @@ impl Config {
     #[must_use]
     pub fn admin_address(&self) -> &ListenAddress {
         self.admin_listen.as_ref().unwrap_or(&self.listen)
+    }
+
+    /// What decides which connectors there are.
+    #[must_use]
+    pub fn plugins_source(&self) -> PluginsSource {
+        self.plugins_source.unwrap_or(match self.store {
+            Some(_) => PluginsSource::Store,
+            None => PluginsSource::Folder,
+        })
     }
 
     /// Reads the configuration. The environment overrides the file, and the file overrides the

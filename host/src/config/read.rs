@@ -9,20 +9,21 @@ use std::path::Path;
 
 use toml::{Table, Value};
 
-use crate::domain::{ConnectorName, Limits, is_printable, nearest};
+use crate::domain::{ConnectorName, Limits, PluginsSource, is_printable, nearest};
 
 use super::environment::{TableAndKey, key_of};
 use super::values::{
     KeyError, address, compile_for, defect_id, header, hosts, networks, number, path, paths,
-    prefixes, public_url, reference, roots, store, switch, texts,
+    plugins_source, prefixes, public_url, reference, roots, store, switch, texts,
 };
 use super::{Config, ConfigError, ListenAddress, PROXY_SECRET_HEADER, oidc, traces};
 
 /// The top-level keys that have a value or a list.
-pub(super) const KEYS: [&str; 37] = [
+pub(super) const KEYS: [&str; 38] = [
     "listen",
     "data",
     "plugins",
+    "plugins_source",
     "store",
     "store_password",
     "store_connections_max",
@@ -143,6 +144,13 @@ pub(super) fn load(
             "`tls_certificate` and `tls_key` need each other: set both".to_owned(),
         ));
     }
+    if config.plugins_source == Some(PluginsSource::Store) && config.store.is_none() {
+        return Err(in_file(
+            "`plugins_source` = \"store\" needs a database that servers share: set `store` to a \
+             PostgreSQL address, or remove `plugins_source`"
+                .to_owned(),
+        ));
+    }
     if let Some(connectors) = connectors {
         let limits = read_connectors(connectors, config.limits).map_err(in_file)?;
         config.connector_limits = limits;
@@ -207,6 +215,7 @@ impl Config {
             "listen" => self.listen = address(key, value)?,
             "data" => self.data = path(key, value)?,
             "plugins" => self.plugins = path(key, value)?,
+            "plugins_source" => self.plugins_source = Some(plugins_source(value)?),
             "store" => self.store = store(key, value)?,
             "store_password" => self.store_password = Some(reference(key, value)?),
             "store_connections_max" => {

@@ -107,6 +107,7 @@ restart_keys! {
     listen,
     data,
     plugins,
+    plugins_source,
     store,
     store_password,
     store_connections_max,

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use toml::Value;
 
-use crate::domain::{CompileFor, Network, StringEnum};
+use crate::domain::{CompileFor, Network, PluginsSource, StringEnum};
 
 use super::{DefectIdKind, InvalidListenAddress, ListenAddress};
 
@@ -154,6 +154,12 @@ pub(super) fn compile_for(value: &Value) -> Result<CompileFor, KeyError> {
     let word = text("compile_for", value)?;
     CompileFor::parse(word)
         .ok_or_else(|| format!("`compile_for` must be \"this-cpu\" or \"any-cpu\", not {word:?}"))
+}
+
+pub(super) fn plugins_source(value: &Value) -> Result<PluginsSource, KeyError> {
+    let word = text("plugins_source", value)?;
+    PluginsSource::parse(word)
+        .ok_or_else(|| format!("`plugins_source` must be \"folder\" or \"store\", not {word:?}"))
 }
 
 pub(super) fn public_url(value: &Value) -> Result<url::Url, KeyError> {

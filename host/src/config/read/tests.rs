@@ -51,6 +51,23 @@ fn is_setting(line: &str) -> bool {
 }
 
 #[test]
+fn the_store_is_the_source_of_connectors_only_if_servers_can_share_it() {
+    let source = |text: &str| read(text, &[]).map(|config| config.plugins_source());
+    let postgres = "store = \"postgres://u@db/x\"\n";
+    assert_eq!(source(""), Ok(PluginsSource::Folder));
+    assert_eq!(source(postgres), Ok(PluginsSource::Store));
+    let folder = format!("{postgres}plugins_source = \"folder\"");
+    assert_eq!(source(&folder), Ok(PluginsSource::Folder));
+    for store in ["", "store = \"sqlite\"\n"] {
+        let refused = source(&format!("{store}plugins_source = \"store\"")).unwrap_err();
+        assert!(refused.contains("set `store` to a PostgreSQL address"), "{refused}");
+    }
+    let env = [("JACKFIELD_STORE", "postgres://u@db/x"), ("JACKFIELD_PLUGINS_SOURCE", "store")];
+    assert_eq!(read("", &env).map(|it| it.plugins_source()), Ok(PluginsSource::Store));
+    assert!(source("plugins_source = \"git\"").unwrap_err().contains("\"folder\" or \"store\""));
+}
+
+#[test]
 fn the_environment_overrides_and_other_variables_are_ignored() {
     let env = [
         ("JACKFIELD_LISTEN", "127.0.0.1:1"),
