@@ -38,11 +38,11 @@ use crate::http::{self, AppState, Routers, Services};
 use crate::kpis::{self, Kpis};
 use crate::memory::default_bytes_max;
 use crate::oidc::{self, Oidc};
-use crate::plugins::Plugins;
+use crate::plugins::{self, Plugins};
 use crate::replay::{self, Replays};
 use crate::runtime::{Engine, Sandbox};
 use crate::secret::{DerivationKey, Secret};
-use crate::store::{AccountStore, AuditStore, SqlStore, Store};
+use crate::store::{AccountStore, AuditStore, ConnectorStore, SqlStore, Store};
 use crate::telemetry::{Metrics, TraceSettings, Traces};
 use crate::testmanager::{self, TestManager};
 use crate::transport::OwnAddresses;
@@ -287,8 +287,10 @@ async fn services(
     let GuestRuntime { engine, egress, sandbox, clock } = guest_runtime;
     let (opened, sealer, clock) = store::open(&config, clock).await?;
     let key = sealer.derivation_key();
+    let opened = Arc::new(opened);
+    let connectors = Arc::clone(&opened).connectors();
     let (store, accounts, audit) = shared_store(opened, &clock, admin_token, key, &config);
-    let plugins = start_plugins(live, engine, &sandbox, &clock, background).await?;
+    let plugins = start_plugins(live, engine, &sandbox, &clock, connectors, background).await?;
     let traces = traces(&config)?;
     let history = history(&store, &metrics, traces.as_ref(), &clock);
     let tasks = TaskTracker::new();
@@ -342,22 +344,22 @@ async fn start_plugins(
     engine: Arc<Engine>,
     sandbox: &Arc<Sandbox>,
     clock: &Arc<dyn Clock>,
+    store: Option<Arc<dyn ConnectorStore>>,
     background: &CancellationToken,
 ) -> anyhow::Result<Arc<Plugins>> {
-    let (live, background) = (Arc::clone(live), background.clone());
-    let (sandbox, clock) = (Arc::clone(sandbox), Arc::clone(clock));
-    Ok(Arc::new(Plugins::start(live, engine, sandbox, clock, background).await?))
+    let (config, sandbox, clock) = (Arc::clone(live), Arc::clone(sandbox), Arc::clone(clock));
+    let deps = plugins::Dependencies { config, engine, sandbox, clock, store };
+    Ok(Arc::new(Plugins::start(deps, background.clone()).await?))
 }
 
 /// Shares the store with the accounts, and with the audit log of what they change.
 fn shared_store(
-    store: SqlStore,
+    store: Arc<SqlStore>,
     clock: &Arc<dyn Clock>,
     admin_token: &Secret,
     key: &DerivationKey,
     config: &Config,
 ) -> (Arc<dyn Store>, Arc<Accounts>, Arc<Audit>) {
-    let store = Arc::new(store);
     let of_accounts = Arc::clone(&store) as Arc<dyn AccountStore>;
     let accounts = Accounts::new(of_accounts, Arc::clone(clock), admin_token.clone(), key);
     let of_audit = Arc::clone(&store) as Arc<dyn AuditStore>;

@@ -14,6 +14,8 @@ mod install;
 mod kept;
 mod kind;
 mod loader;
+mod mirror;
+mod peers;
 mod rollback;
 mod scanner;
 mod scripts;
@@ -32,13 +34,16 @@ use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::LiveConfig;
-use crate::domain::{Clock, Connection, ConnectorName};
+use crate::domain::{Clock, Connection, ConnectorName, PluginsSource};
 use crate::runtime::{Connector, Engine, Sandbox};
 use crate::secret::Sealer;
+use crate::store::{ConnectorStore, StoreError};
 
 use cache::Cache;
 use catalog::Catalog;
 use loader::VersionLoader;
+use mirror::Mirror;
+use peers::Peers;
 use scanner::Scanner;
 use versions::Versions;
 
@@ -50,6 +55,7 @@ pub use check::{CheckReport, CodeCache};
 pub use error::{PluginError, StartError};
 pub use kept::VersionError;
 pub use kind::FileKind;
+pub use peers::ConnectorDifference;
 pub use rollback::{NotServing, RollbackError, RolledBack};
 pub use upload::{RemoveError, UploadError, Uploaded};
 pub use versions::{KeptVersion, NoVersion};
@@ -62,6 +68,22 @@ pub struct Plugins {
     folder: PathBuf,
     /// Held while a person's request changes a connector's file.
     changing_files: Mutex<()>,
+    /// The accepted versions whose failure was logged.
+    not_compiled: parking_lot::Mutex<BTreeSet<(ConnectorName, String)>>,
+    /// Absent if the folder alone says which connectors there are.
+    mirror: Option<Arc<Mirror>>,
+    /// Absent if no other server uses the database.
+    peers: Option<Arc<Peers>>,
+}
+
+/// The parts of the server that load and run connectors.
+pub(crate) struct Dependencies {
+    pub(crate) config: Arc<LiveConfig>,
+    pub(crate) engine: Arc<Engine>,
+    pub(crate) sandbox: Arc<Sandbox>,
+    pub(crate) clock: Arc<dyn Clock>,
+    /// What servers of one database share; absent: no other server uses the database.
+    pub(crate) store: Option<Arc<dyn ConnectorStore>>,
 }
 
 impl Plugins {
@@ -72,12 +94,10 @@ impl Plugins {
     /// The plugins folder cannot be read, or the folder of compiled code is not safe. The error
     /// says how to fix it.
     pub(crate) async fn start(
-        config: Arc<LiveConfig>,
-        engine: Arc<Engine>,
-        sandbox: Arc<Sandbox>,
-        clock: Arc<dyn Clock>,
+        deps: Dependencies,
         cancel: CancellationToken,
     ) -> Result<Self, StartError> {
+        let Dependencies { config, engine, sandbox, clock, store } = deps;
         let now = config.now();
         let folder = now.plugins.clone();
         if let Err(source) = std::fs::create_dir_all(&folder) {
@@ -85,17 +105,44 @@ impl Plugins {
         }
         let data = now.data_folder();
         let cache = Cache::open(data.compiled(), Sealer::open(None, &data.compiled_key())?)?;
-        let loader = VersionLoader::open(config, engine, sandbox, clock, cache)?;
+        let (live, of_loader) = (Arc::clone(&config), Arc::clone(&clock));
+        let loader = VersionLoader::open(live, engine, sandbox, of_loader, cache)?;
         let loader = Arc::new(loader);
         let catalog = Arc::new(Catalog::default());
         let versions = Arc::new(Versions::in_folder(data.versions()));
+        let peers = store
+            .clone()
+            .map(|store| Arc::new(Peers::new(store, Arc::clone(&catalog), Arc::clone(&clock))));
+        let store = store.filter(|_| now.plugins_source() == PluginsSource::Store);
+        let mirror = store.map(|store| {
+            let parts = (store, Arc::clone(&catalog), Arc::clone(&versions), config, clock);
+            Arc::new(Mirror::new(parts, folder.clone()))
+        });
+        if let Some(mirror) = &mirror {
+            mirror.start().await;
+        }
         let parts = (Arc::clone(&catalog), Arc::clone(&loader), Arc::clone(&versions));
         let mut scanner = Scanner::new(parts, folder.clone());
         if let Err(source) = scanner.scan().await {
             return Err(StartError::ReadFolder { folder, source });
         }
-        tokio::spawn(cancel.run_until_cancelled_owned(scanner.run()));
-        Ok(Self { catalog, loader, versions, folder, changing_files: Mutex::default() })
+        tokio::spawn(cancel.clone().run_until_cancelled_owned(scanner.run()));
+        if let Some(mirror) = mirror.clone() {
+            tokio::spawn(cancel.clone().run_until_cancelled_owned(mirror.run()));
+        }
+        if let Some(peers) = peers.clone() {
+            tokio::spawn(cancel.run_until_cancelled_owned(peers.run()));
+        }
+        Ok(Self {
+            catalog,
+            loader,
+            versions,
+            folder,
+            changing_files: Mutex::default(),
+            not_compiled: parking_lot::Mutex::default(),
+            mirror,
+            peers,
+        })
     }
 
     /// Returns all connectors, sorted by name.
@@ -141,8 +188,19 @@ impl Plugins {
         accepted.and_then(|sha256| self.loader.superseded(name, sha256)).ok_or(unavailable)
     }
 
+    /// The connectors of which the servers of one database do not all use the same version.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub async fn differences(&self) -> Result<Vec<ConnectorDifference>, StoreError> {
+        match &self.peers {
+            Some(peers) => peers.differences().await,
+            None => Ok(Vec::new()),
+        }
+    }
+
     /// Compiles accepted versions again if they were compiled for another engine, so that they can
-    /// still be used after an upgrade of the host.
+    /// still be used after an upgrade of the host. Fetches those that served at another server only.
     pub async fn recompile_accepted(&self, accepted: BTreeSet<(ConnectorName, String)>) {
         // Wait until the scanner has finished, because it compiles most of them.
         let mut changes = self.changes();
@@ -151,12 +209,44 @@ impl Plugins {
                 return;
             }
         }
+        self.not_compiled.lock().retain(|it| accepted.contains(it));
         for (name, sha256) in accepted {
-            if let Err(error) = self.loader.recompile(&name, &sha256).await {
+            let newest = self.newest(&name).ok();
+            let is_newest = newest.is_some_and(|newest| newest.sha256() == sha256);
+            if is_newest {
+                continue;
+            }
+            let compiled = match (self.loader.recompile(&name, &sha256).await, &self.mirror) {
+                (Err(PluginError::Read(_)), Some(mirror)) => {
+                    self.compile_fetched(mirror, &name, &sha256).await
+                }
+                (compiled, _) => compiled,
+            };
+            let Err(error) = compiled else { continue };
+            if self.not_compiled.lock().insert((name.clone(), sha256.clone())) {
                 let reason = error.to_string();
                 tracing::warn!(connector = %name, sha256, reason, "cannot compile an accepted version again");
             }
         }
+    }
+
+    /// Whether other servers use the same connectors as this one.
+    #[must_use]
+    pub fn are_shared(&self) -> bool {
+        self.mirror.is_some()
+    }
+
+    async fn compile_fetched(
+        &self,
+        mirror: &Mirror,
+        name: &ConnectorName,
+        sha256: &str,
+    ) -> Result<(), PluginError> {
+        let limits = self.loader.config.now().limits_of(name);
+        let content = mirror.fetched(sha256, limits.component_bytes).await?;
+        let kind = FileKind::of_content(&content);
+        let _permit = self.loader.build_permit(kind, &limits).await;
+        self.loader.build(name, kind, content, &limits).await.map(drop)
     }
 
     /// Deletes compiled code that no connector uses and no person accepted, if there is more

@@ -78,6 +78,9 @@ impl Background {
         it.repeat(tasks, cancel, |it| async move { it.delete_old_audit().await });
         it.follow_versions(tasks, cancel);
         it.follow_others(tasks, cancel);
+        if it.plugins.are_shared() {
+            it.load_accepted(tasks, cancel);
+        }
     }
 
     /// Repeats the work until cancelled, with a pause before each time.
@@ -159,6 +162,21 @@ impl Background {
             sleep(FOLLOW_AGAIN).await;
             read = self.connections.load().await;
         }
+    }
+
+    /// Loads the versions that connections accepted at another server: at each change, and regularly.
+    fn load_accepted(self: &Arc<Self>, tasks: &TaskTracker, cancel: &CancellationToken) {
+        let (it, cancel) = (Arc::clone(self), cancel.clone());
+        let mut versions = self.plugins.changes();
+        tasks.spawn(cancel.run_until_cancelled_owned(async move {
+            loop {
+                tokio::select! {
+                    Ok(()) = versions.changed() => {}
+                    () = sleep(it.pause()) => {}
+                }
+                it.plugins.recompile_accepted(it.connections.accepted_versions()).await;
+            }
+        }));
     }
 
     fn pause(&self) -> Duration {

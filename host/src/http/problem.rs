@@ -287,16 +287,18 @@ impl From<AccountError> for Problem {
 
 impl From<RollbackError> for Problem {
     fn from(error: RollbackError) -> Self {
-        Self::conflict(error.to_string())
+        match error {
+            RollbackError::NotShared { .. } => Self::store_unavailable(&error.to_string()),
+            _ => Self::conflict(error.to_string()),
+        }
     }
 }
 
 impl From<UploadError> for Problem {
     fn from(error: UploadError) -> Self {
         match error {
-            UploadError::NotUsable(PluginError::Read(_) | PluginError::Store(_)) => {
-                Self::store_unavailable(&error.to_string())
-            }
+            UploadError::NotUsable(PluginError::Read(_) | PluginError::Store(_))
+            | UploadError::NotShared { .. } => Self::store_unavailable(&error.to_string()),
             UploadError::NotUsable(_) => Self::invalid_value("file", error.to_string()),
             UploadError::NotWritten { .. } | UploadError::NotServing { .. } => {
                 Self::conflict(error.to_string())
@@ -309,6 +311,7 @@ impl From<RemoveError> for Problem {
     fn from(error: RemoveError) -> Self {
         match error {
             RemoveError::Missing(name) => Self::no_such("connector", name.as_str()),
+            RemoveError::NotShared { .. } => Self::store_unavailable(&error.to_string()),
             RemoveError::NotRemoved { .. } => Self::conflict(error.to_string()),
         }
     }

@@ -138,6 +138,13 @@ impl Catalog {
         self.changes.subscribe()
     }
 
+    /// The latest snapshot, and a number that changes with each one.
+    pub(super) fn numbered(&self) -> (u64, Arc<Snapshot>) {
+        // A snapshot that is published meanwhile has another number.
+        let number = *self.changes.borrow();
+        (number, self.snapshot.load_full())
+    }
+
     pub(super) fn publish(&self, snapshot: Snapshot) {
         self.snapshot.store(Arc::new(snapshot));
         self.changes.send_modify(|count| *count = count.wrapping_add(1));

@@ -143,6 +143,12 @@ pub enum PluginError {
     /// The stored file of an accepted version is not the one that was accepted.
     #[error("{} was changed after it was stored: its SHA-256 differs", .0.display())]
     SourceChanged(PathBuf),
+    /// The plugins folder cannot be written.
+    #[error("cannot write into the plugins folder: {0}")]
+    Folder(#[source] io::Error),
+    /// The store does not have the file that the servers share.
+    #[error("the store does not have the file {0}, or has another content for it")]
+    NotStored(String),
     /// The loader cannot start.
     #[error(transparent)]
     Start(#[from] StartError),

@@ -68,9 +68,11 @@ impl Plugins {
         if let Some(connector) = self.loader.superseded(name, &sha256) {
             return Ok(connector);
         }
+        let not_usable = |source| VersionError::NotUsable { sha256: sha256.clone(), source };
+        let fetched = self.fetch(name, chosen).await;
+        fetched.map_err(|error| not_usable(PluginError::Read(error)))?;
         let kind = FileKind::of(&chosen.file).unwrap_or(FileKind::Component);
         let file = chosen.file.clone();
-        let not_usable = |source| VersionError::NotUsable { sha256: sha256.clone(), source };
         let reading = spawn_blocking(move || std::fs::read(file)).await;
         let content = reading.unwrap_or_else(|error| Err(std::io::Error::other(error)));
         let content = content.map_err(|error| not_usable(PluginError::Read(error)))?;

@@ -1,5 +1,6 @@
 //! Rolls a connector back to an earlier version.
 
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,6 +9,7 @@ use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
 use crate::domain::ConnectorName;
+use crate::store::StoreError;
 
 use super::catalog::ConnectorStatus;
 use super::versions::{KeptVersion, NoVersion, choose};
@@ -41,6 +43,14 @@ pub enum RollbackError {
         name: ConnectorName,
         /// Why.
         source: NoVersion,
+    },
+    /// The other servers cannot be told, or have not been asked.
+    #[error("cannot roll back `{name}` at all servers: {source}")]
+    NotShared {
+        /// The connector.
+        name: ConnectorName,
+        /// Why.
+        source: StoreError,
     },
     /// The kept version cannot be read, or was changed.
     #[error("cannot use the kept version {}: {source}; choose another one with --to", .from.display())]
@@ -93,7 +103,32 @@ impl Plugins {
     /// The versions of a connector that served, the last one first.
     #[must_use]
     pub fn versions(&self, name: &ConnectorName) -> Vec<KeptVersion> {
-        self.versions.list(name)
+        let own = self.versions.list(name);
+        match &self.mirror {
+            Some(mirror) => mirror.with_shared(name, own),
+            None => own,
+        }
+    }
+
+    /// Makes sure that this server has the file of a version.
+    pub(super) async fn fetch(
+        &self,
+        name: &ConnectorName,
+        version: &KeptVersion,
+    ) -> io::Result<()> {
+        match &self.mirror {
+            Some(mirror) => mirror.fetch(name, version).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Compares the folder with what the servers share, if they do. Afterwards, they share what is
+    /// served here.
+    pub(super) async fn synchronize(&self) -> Result<(), StoreError> {
+        match &self.mirror {
+            Some(mirror) => mirror.sync().await,
+            None => Ok(()),
+        }
     }
 
     /// Puts a version that served before into the plugins folder, and waits until it serves. `to` is
@@ -108,6 +143,8 @@ impl Plugins {
         to: Option<&str>,
     ) -> Result<RolledBack, RollbackError> {
         let _one_at_a_time = self.changing_files.lock().await;
+        let not_shared = |source| RollbackError::NotShared { name: name.clone(), source };
+        self.synchronize().await.map_err(not_shared)?;
         let before = self.info(name);
         let from = before.as_ref().and_then(|info| info.sha256.clone());
         let is_broken = before.as_ref().is_some_and(|it| it.status == ConnectorStatus::Broken);
@@ -124,6 +161,7 @@ impl Plugins {
             let (name, sha256) = (name.clone(), sha256.clone());
             RollbackError::NotServing { name, sha256, why }
         })?;
+        self.synchronize().await.map_err(not_shared)?;
         tracing::info!(connector = %name, ?from, to = sha256, "a connector was rolled back");
         Ok(RolledBack { from, to: sha256, file })
     }
@@ -135,6 +173,8 @@ impl Plugins {
     ) -> Result<PathBuf, RollbackError> {
         let (versions, folder) = (Arc::clone(&self.versions), self.folder.clone());
         let from = version.file.clone();
+        let fetched = self.fetch(name, &version).await;
+        fetched.map_err(|source| RollbackError::NotUsable { from: from.clone(), source })?;
         let extension = from.extension().unwrap_or_default();
         let to = folder.join(name.as_str()).with_extension(extension);
         let owned = name.clone();

@@ -11,10 +11,12 @@ use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
 use crate::domain::{ConnectorName, Limits};
+use crate::store::StoreError;
 
 use super::error::PluginError;
 use super::kind::FileKind;
 use super::loader::sha256_of;
+use super::mirror::RemoveSharedError;
 use super::rollback::NotServing;
 use super::{Plugins, install};
 
@@ -47,6 +49,17 @@ pub enum UploadError {
         /// Why.
         source: io::Error,
     },
+    /// It serves at this server only.
+    #[error(
+        "`{name}` serves at this server, but the others do not know it yet ({source}): this is repeated \
+         until they do"
+    )]
+    NotShared {
+        /// The connector.
+        name: ConnectorName,
+        /// Why.
+        source: StoreError,
+    },
     /// The file was written, but does not serve.
     #[error("the file of `{name}` is in the plugins folder, but does not serve: {why}")]
     NotServing {
@@ -63,6 +76,14 @@ pub enum RemoveError {
     /// The plugins folder has no file of this name.
     #[error("the plugins folder has no file of `{0}`")]
     Missing(ConnectorName),
+    /// The other servers cannot be told. Nothing was changed, as far as this server knows.
+    #[error("cannot remove `{name}` at all servers: {source}")]
+    NotShared {
+        /// The connector.
+        name: ConnectorName,
+        /// Why.
+        source: StoreError,
+    },
     /// The plugins folder cannot be written.
     #[error(
         "cannot remove the file of `{name}` ({source}): give the server's user the right to write \
@@ -114,6 +135,8 @@ impl Plugins {
         let error_before = before.and_then(|info| info.error);
         let served = self.await_serving(name, &sha256, error_before.as_deref()).await;
         served.map_err(|why| UploadError::NotServing { name: name.clone(), why })?;
+        let shared = self.synchronize().await;
+        shared.map_err(|source| UploadError::NotShared { name: name.clone(), source })?;
         tracing::info!(connector = %name, ?from, to = sha256, "a connector was uploaded");
         Ok(Uploaded { from, file })
     }
@@ -150,11 +173,7 @@ impl Plugins {
     /// There is no such file, or the plugins folder cannot be written.
     pub async fn remove(&self, name: &ConnectorName) -> Result<(), RemoveError> {
         let _one_at_a_time = self.changing_files.lock().await;
-        let (plugins, owned) = (self.folder.clone(), name.clone());
-        let removing = spawn_blocking(move || install::remove(&plugins, &owned));
-        let removed = removing.await.unwrap_or_else(|error| Err(io::Error::other(error)));
-        let cannot = |source| RemoveError::NotRemoved { name: name.clone(), source };
-        if !removed.map_err(cannot)? {
+        if !self.remove_file(name).await? {
             return Err(RemoveError::Missing(name.clone()));
         }
         let mut changes = self.changes();
@@ -163,6 +182,25 @@ impl Plugins {
         let _ = timeout(REMOVAL_MAX, gone).await;
         tracing::info!(connector = %name, "a connector was removed");
         Ok(())
+    }
+}
+
+impl Plugins {
+    /// Removes the file, at all servers if they share the connectors. Returns whether there was one.
+    async fn remove_file(&self, name: &ConnectorName) -> Result<bool, RemoveError> {
+        let name = name.clone();
+        let Some(mirror) = &self.mirror else {
+            let (plugins, owned) = (self.folder.clone(), name.clone());
+            let removing = spawn_blocking(move || install::remove(&plugins, &owned));
+            let removed = removing.await.unwrap_or_else(|error| Err(io::Error::other(error)));
+            return removed.map_err(|source| RemoveError::NotRemoved { name, source });
+        };
+        mirror.remove(&name).await.map_err(|error| match error {
+            RemoveSharedError::Store(source) => RemoveError::NotShared { name, source },
+            RemoveSharedError::File(source) => {
+                RemoveError::NotRemoved { name, source: io::Error::other(source) }
+            }
+        })
     }
 }
 

@@ -80,6 +80,24 @@ impl Versions {
         self.delete_surplus(name)
     }
 
+    /// The path of a version's file.
+    pub(super) fn path(&self, name: &ConnectorName, sha256: &str, kind: FileKind) -> PathBuf {
+        self.folder.join(name.as_str()).join(sha256).with_extension(kind.extension())
+    }
+
+    /// Adds a version that served elsewhere.
+    pub(super) fn add(
+        &self,
+        name: &ConnectorName,
+        version: &KeptVersion,
+        content: &[u8],
+    ) -> io::Result<()> {
+        let _writing = self.writing.lock();
+        DirBuilder::new().recursive(true).mode(0o700).create(self.folder.join(name.as_str()))?;
+        install::write(&version.file, content, 0o600)?;
+        File::open(&version.file)?.set_modified(version.served_at)
+    }
+
     /// The versions of a connector, the one that began to serve last first.
     pub(super) fn list(&self, name: &ConnectorName) -> Vec<KeptVersion> {
         let mut versions = versions_in(&self.folder.join(name.as_str()));

@@ -1,0 +1,299 @@
+//! Keeps the plugins folder equal to the connectors that the servers of one database share: writes
+//! decisions of other servers into the folder, and shares files that the scanner accepted.
+//!
+//! Never decides which version serves: the scanner does, as for any file. A file is shared only after
+//! it was loaded here, so a broken one stays where it is.
+
+mod files;
+mod local;
+mod rules;
+mod steps;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use tokio::sync::Mutex;
+use tokio::task::spawn_blocking;
+use tokio::time::{Instant, sleep};
+
+use crate::config::LiveConfig;
+use crate::domain::{Clock, ConnectorName};
+use crate::store::{Change, Changes, ConnectorStore, SharedConnector, StoreError};
+
+use super::catalog::Catalog;
+use super::error::PluginError;
+use super::versions::Versions;
+
+use local::{LocalFile, Scanned, set_mark};
+use rules::{Agreed, Step, step};
+
+pub(super) use steps::RemoveSharedError;
+
+/// How often the store is asked for decisions of other servers, besides at each notification.
+const POLL: Duration = Duration::from_secs(2);
+/// The same while a file of the folder was not decided about.
+const POLL_UNDECIDED: Duration = Duration::from_millis(500);
+/// The pause after a file could not be read, written or fetched.
+const RETRY: Duration = Duration::from_secs(30);
+/// How often one pass follows another that changed something.
+const PASSES_MAX: u32 = 3;
+
+/// Keeps a plugins folder equal to the store.
+pub(super) struct Mirror {
+    store: Arc<dyn ConnectorStore>,
+    catalog: Arc<Catalog>,
+    versions: Arc<Versions>,
+    config: Arc<LiveConfig>,
+    clock: Arc<dyn Clock>,
+    folder: PathBuf,
+    /// The connectors of the store when it was last read.
+    shared: ArcSwap<BTreeMap<ConnectorName, SharedConnector>>,
+    /// Held while folder and store are compared.
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    /// The last decision when the store was read; `None`: read it again.
+    revision: Option<i64>,
+    /// The number of the snapshot when the folder was compared.
+    snapshot: Option<u64>,
+    names: BTreeMap<ConnectorName, NameState>,
+}
+
+#[derive(Default)]
+struct NameState {
+    agreed: Option<Agreed>,
+    /// What the last comparison saw; `None`: compare again.
+    seen: Option<Seen>,
+    /// Since when the file is missing although it should not be.
+    missing_since: Option<Instant>,
+    /// What was seen when a step failed, and when that was.
+    failed: Option<(Seen, Instant)>,
+}
+
+/// What a comparison depends on. The folder changes only with the scanner's word for it.
+#[derive(PartialEq, Eq)]
+struct Seen {
+    revision: Option<i64>,
+    scanned: Option<Scanned>,
+}
+
+/// Why a step was not taken.
+enum StepError {
+    Store(StoreError),
+    /// Concerns this file only.
+    File(PluginError),
+}
+
+impl From<StoreError> for StepError {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+impl From<PluginError> for StepError {
+    fn from(error: PluginError) -> Self {
+        Self::File(error)
+    }
+}
+
+/// Where the mirror gets and puts what it compares.
+pub(super) type Parts =
+    (Arc<dyn ConnectorStore>, Arc<Catalog>, Arc<Versions>, Arc<LiveConfig>, Arc<dyn Clock>);
+
+impl Mirror {
+    pub(super) fn new((store, catalog, versions, config, clock): Parts, folder: PathBuf) -> Self {
+        let (shared, state) = (ArcSwap::default(), Mutex::default());
+        Self { store, catalog, versions, config, clock, folder, shared, state }
+    }
+
+    /// Marks the folder, so that it is recognised, and writes what the servers share into it. Call it
+    /// before the folder is scanned.
+    pub(super) async fn start(&self) {
+        self.mark().await;
+        if let Err(error) = self.sync().await {
+            tracing::warn!(%error, "cannot read the connectors of the store");
+        }
+    }
+
+    async fn mark(&self) {
+        let folder = self.folder.clone();
+        if let Err(error) = blocking(move || set_mark(&folder)).await {
+            let reason = error.to_string();
+            tracing::warn!(folder = %self.folder.display(), reason, "cannot write into the plugins \
+                folder: it does not get what the other servers share. Give the server's user the \
+                right to write into it, or set `plugins_source = \"folder\"`");
+        }
+    }
+
+    /// Compares folder and store whenever one of them may have changed. Never returns.
+    pub(super) async fn run(self: Arc<Self>) {
+        let (mut snapshots, mut changes) = (self.catalog.changes(), self.store.connector_changes());
+        let mut failed = false;
+        loop {
+            let pause = self.pause().await;
+            tokio::select! {
+                Ok(()) = snapshots.changed() => {}
+                () = connectors_changed(&mut changes) => {}
+                () = sleep(pause) => {}
+            }
+            match self.sync().await {
+                Ok(()) => failed = false,
+                Err(error) if failed => tracing::debug!(%error, "the connectors are not compared"),
+                Err(error) => {
+                    tracing::warn!(%error, "cannot compare the plugins folder with the store; the \
+                        connectors stay as they are, and this is repeated");
+                    failed = true;
+                }
+            }
+        }
+    }
+
+    async fn pause(&self) -> Duration {
+        let is_undecided = |it: &NameState| it.seen.is_none() && it.failed.is_none();
+        let undecided = self.state.lock().await.names.values().any(is_undecided);
+        if undecided { POLL_UNDECIDED } else { POLL }
+    }
+
+    /// Compares folder and store, and takes the steps that follow.
+    ///
+    /// # Errors
+    /// The store failed. A file that cannot be read or written is logged, and tried again later.
+    pub(super) async fn sync(&self) -> Result<(), StoreError> {
+        let mut state = self.state.lock().await;
+        for _ in 0..PASSES_MAX {
+            if !self.pass(&mut state).await? {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Compares once. Returns whether the store was changed.
+    async fn pass(&self, state: &mut State) -> Result<bool, StoreError> {
+        let revision = self.store.connectors_revision().await?;
+        if state.revision != Some(revision) {
+            self.read_store().await?;
+        }
+        let (snapshot, scanned) = self.catalog.numbered();
+        let is_settled = state.names.values().all(|name| name.seen.is_some());
+        if is_settled && state.revision == Some(revision) && state.snapshot == Some(snapshot) {
+            return Ok(false);
+        }
+        let shared = self.shared.load_full();
+        let valid = scanned.keys().filter_map(|name| name.parse().ok());
+        let names: BTreeSet<ConnectorName> =
+            shared.keys().cloned().chain(valid).chain(state.names.keys().cloned()).collect();
+        let (mut changed, mut failure) = (false, None);
+        for name in names {
+            let of_name = state.names.entry(name.clone()).or_default();
+            let seen = Seen {
+                revision: shared.get(&name).map(|it| it.revision),
+                scanned: scanned.get(name.as_str()).map(Scanned::of),
+            };
+            if of_name.seen.as_ref() == Some(&seen) || of_name.has_failed(&seen) {
+                continue;
+            }
+            of_name.seen = None;
+            match self.compare(&name, of_name, shared.get(&name), seen.scanned.as_ref()).await {
+                Ok(Step::Wait) => of_name.failed = None,
+                Ok(step) => {
+                    of_name.failed = None;
+                    changed |= matches!(step, Step::Share | Step::Remove);
+                    of_name.seen = Some(seen);
+                }
+                Err(StepError::Store(error)) => failure = failure.or(Some(error)),
+                Err(StepError::File(error)) => {
+                    let reason = error.to_string();
+                    tracing::warn!(connector = %name, reason, "the plugins folder differs from the store");
+                    of_name.failed = Some((seen, Instant::now()));
+                }
+            }
+        }
+        if let Some(error) = failure {
+            return Err(error);
+        }
+        state.revision = (!changed).then_some(revision);
+        state.snapshot = Some(snapshot);
+        let is_needed = |it: &NameState| {
+            it.agreed.is_some() || !it.seen.as_ref().is_some_and(Seen::is_of_nothing)
+        };
+        state.names.retain(|_, of_name| is_needed(of_name));
+        Ok(changed)
+    }
+
+    async fn read_store(&self) -> Result<(), StoreError> {
+        let all = self.store.shared_connectors().await?;
+        // A name that this version does not allow is of no use here.
+        let named = all.into_iter().filter_map(|it| Some((it.name.parse().ok()?, it)));
+        self.shared.store(Arc::new(named.collect()));
+        Ok(())
+    }
+
+    /// Decides about one name, and takes the step.
+    async fn compare(
+        &self,
+        name: &ConnectorName,
+        of_name: &mut NameState,
+        shared: Option<&SharedConnector>,
+        scanned: Option<&Scanned>,
+    ) -> Result<Step, StepError> {
+        let limits = self.config.now().limits_of(name);
+        let file = local::read(&self.folder, name, &limits).await;
+        let decided = step(of_name.agreed.as_ref(), &file.found(scanned), shared);
+        if decided != Step::Remove {
+            of_name.missing_since = None;
+        }
+        let agreed = |shared: &SharedConnector| Agreed {
+            revision: shared.revision,
+            sha256: shared.current().map(|version| version.sha256.clone()),
+        };
+        match (decided, shared, file) {
+            (Step::Agree, Some(shared), _) => of_name.agreed = Some(agreed(shared)),
+            (Step::Install | Step::Uninstall, Some(shared), file) => {
+                let is_known = file.is_in(shared);
+                // So that one file is in memory at a time.
+                drop(file);
+                self.write_decision(name, shared, is_known).await?;
+                of_name.agreed = Some(agreed(shared));
+            }
+            (Step::Share, _, LocalFile::One { kind, sha256, content }) => {
+                let revision = self.share(name, kind, sha256.clone(), content).await?;
+                of_name.agreed = Some(Agreed { revision, sha256: Some(sha256) });
+            }
+            (Step::Remove, ..) => return self.remove_missing(name, of_name).await,
+            _ => {}
+        }
+        Ok(decided)
+    }
+}
+
+impl NameState {
+    /// Whether a step failed a short time ago, and nothing has changed since.
+    fn has_failed(&self, seen: &Seen) -> bool {
+        self.failed.as_ref().is_some_and(|(then, at)| then == seen && at.elapsed() < RETRY)
+    }
+}
+
+impl Seen {
+    fn is_of_nothing(&self) -> bool {
+        self.revision.is_none() && self.scanned.is_none()
+    }
+}
+
+/// Waits until another server has decided something.
+async fn connectors_changed(changes: &mut Changes) {
+    while !matches!(changes.next().await, Change::Connectors | Change::Missed) {}
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> Result<T, PluginError> {
+    let done = spawn_blocking(work).await.unwrap_or_else(|error| Err(io::Error::other(error)));
+    done.map_err(PluginError::Folder)
+}

@@ -1,0 +1,140 @@
+//! The steps of the mirror: a version that other servers use is written into the folder, a file of the
+//! folder is shared, a connector is removed.
+//!
+//! Never loses a file that only this folder has: a copy of it stays.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::domain::ConnectorName;
+use crate::plugins::error::PluginError;
+use crate::plugins::install;
+use crate::plugins::kind::FileKind;
+use crate::store::{SharedConnector, SharedFile, StoreError};
+
+use super::files::kind_of;
+use super::local::{self, LocalFile, displace, has_mark};
+use super::rules::{Agreed, Step};
+use super::{Mirror, NameState, StepError, blocking};
+
+/// How long a file must be missing before the connector is removed at all servers: some programs
+/// delete a file before they write the new one.
+const MISSING_MIN: Duration = Duration::from_secs(1);
+
+/// Why a connector was not removed at all servers.
+#[derive(Debug, thiserror::Error)]
+pub(in crate::plugins) enum RemoveSharedError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    File(#[from] PluginError),
+}
+
+impl Mirror {
+    /// Makes the folder what the servers decided: writes the version that they use, or removes the
+    /// file. `is_known`: the store has the file that is lost by this.
+    pub(super) async fn write_decision(
+        &self,
+        name: &ConnectorName,
+        shared: &SharedConnector,
+        is_known: bool,
+    ) -> Result<(), StepError> {
+        let content = match shared.current() {
+            None => None,
+            Some(version) => {
+                let kind = kind_of(version);
+                kind.check_size(version.bytes, &self.config.now().limits_of(name))?;
+                Some((kind, self.content(name, version).await?))
+            }
+        };
+        if !is_known {
+            self.keep_copy(name).await?;
+        }
+        let (folder, owned) = (self.folder.clone(), name.clone());
+        let write = move || match content {
+            Some((kind, content)) => install::put(&folder, &owned, kind, &content).map(drop),
+            None => install::remove(&folder, &owned).map(drop),
+        };
+        blocking(write).await?;
+        let sha256 = shared.current().map(|version| version.sha256.as_str());
+        let revision = shared.revision;
+        tracing::info!(connector = %name, sha256, revision, "the folder follows a decision of the servers");
+        Ok(())
+    }
+
+    /// Keeps a copy of a file that would be lost, because the store does not have it.
+    async fn keep_copy(&self, name: &ConnectorName) -> Result<(), StepError> {
+        let (folder, owned) = (self.folder.clone(), name.clone());
+        for copy in blocking(move || displace(&folder, &owned)).await? {
+            tracing::warn!(connector = %name, copy = %copy.display(),
+                "the servers of the database use another file; this one was kept as a copy");
+        }
+        Ok(())
+    }
+
+    pub(super) async fn share(
+        &self,
+        name: &ConnectorName,
+        kind: FileKind,
+        sha256: String,
+        content: Vec<u8>,
+    ) -> Result<i64, StoreError> {
+        let is_script = kind == FileKind::Script;
+        let (of_name, now) = (name.as_str().to_owned(), self.clock.now());
+        let file = SharedFile { name: of_name, is_script, sha256: sha256.clone(), content };
+        let revision = self.store.share_connector(file, now).await?;
+        tracing::info!(connector = %name, sha256, revision, "a connector is shared with the other servers");
+        Ok(revision)
+    }
+
+    /// Removes a connector whose file was deleted, if the folder is still the one that was compared
+    /// before: a file system that is not mounted shows an empty folder.
+    pub(super) async fn remove_missing(
+        &self,
+        name: &ConnectorName,
+        of_name: &mut NameState,
+    ) -> Result<Step, StepError> {
+        let folder = self.folder.clone();
+        if !blocking(move || has_mark(&folder)).await? {
+            tracing::warn!(connector = %name, "the plugins folder is another one now, or lost its \
+                files; the connectors of the store are written into it");
+            of_name.agreed = None;
+            return Ok(Step::Wait);
+        }
+        let since = *of_name.missing_since.get_or_insert_with(Instant::now);
+        if since.elapsed() < MISSING_MIN {
+            return Ok(Step::Wait);
+        }
+        let revision = self.store.remove_connector(name.as_str()).await?;
+        of_name.agreed = Some(Agreed { revision, sha256: None });
+        of_name.missing_since = None;
+        tracing::info!(connector = %name, revision, "a connector was removed at all servers, because its file was deleted");
+        Ok(Step::Remove)
+    }
+
+    /// Removes a connector at all servers, as a person asked. Returns whether there was one.
+    ///
+    /// # Errors
+    /// The store failed, or the file could not be removed here; it is tried again.
+    pub(in crate::plugins) async fn remove(
+        &self,
+        name: &ConnectorName,
+    ) -> Result<bool, RemoveSharedError> {
+        let mut state = self.state.lock().await;
+        let limits = self.config.now().limits_of(name);
+        let is_here = !matches!(local::read(&self.folder, name, &limits).await, LocalFile::Nothing);
+        let is_shared = self.shared.load().get(name).is_some_and(|it| !it.removed);
+        if !is_here && !is_shared {
+            return Ok(false);
+        }
+        let revision = self.store.remove_connector(name.as_str()).await?;
+        state.revision = None;
+        let (folder, owned) = (self.folder.clone(), name.clone());
+        blocking(move || install::remove(&folder, &owned)).await?;
+        let of_name = state.names.entry(name.clone()).or_default();
+        of_name.agreed = Some(Agreed { revision, sha256: None });
+        of_name.seen = None;
+        Ok(true)
+    }
+}
