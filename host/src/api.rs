@@ -84,4 +84,26 @@ pub struct Status {
     /// The absolute path of the data folder.
     #[serde(default)]
     pub data: PathBuf,
+    /// Connectors of which the servers of one database use different versions. Empty if the database
+    /// cannot be read.
+    #[serde(default)]
+    pub connector_differences: Vec<ConnectorDifference>,
+}
+
+/// A connector of which the servers of one database use different versions.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+pub struct ConnectorDifference {
+    /// The name of the connector.
+    pub name: String,
+    /// What each server uses.
+    pub servers: Vec<ServerVersion>,
+}
+
+/// The version of a connector that a server uses.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+pub struct ServerVersion {
+    /// The host name of the server, and the id of its process.
+    pub server: String,
+    /// SHA-256 of the file; absent: the server has no version that can be used.
+    pub sha256: Option<String>,
 }

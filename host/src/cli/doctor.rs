@@ -13,6 +13,7 @@ use serde::{Serialize, Serializer};
 
 use crate::app::{Descriptors, tls_files};
 use crate::config::{Config, DataFolder, inspect_folder, inspect_private};
+use crate::domain::PluginsSource;
 use crate::memory::describe_default;
 use crate::runtime::WASMTIME_VERSION;
 use crate::secret::{KEY_VARIABLE, Secret};
@@ -131,6 +132,8 @@ impl Arguments {
         findings.extend(certificate(&config));
         findings.extend(store::findings(&config));
         findings.extend(running.as_ref().and_then(server::needs_restart));
+        findings.extend(running.as_ref().and_then(server::differences));
+        findings.extend(followed_folder(&config));
         if config.data.exists() {
             findings.push(platform::access(&config.data_folder()));
         }
@@ -246,6 +249,15 @@ fn plugins_folder(folder: &Path) -> Finding {
         0 => warn(CHECK, format!("{shown} has no .wasm or .js file"), "copy a connector into it"),
         count => ok(CHECK, format!("{shown}, connector files: {count}")),
     }
+}
+
+/// Whether a server may write what other servers share into its folder.
+fn followed_folder(config: &Config) -> Option<Finding> {
+    let is_followed = config.plugins_source() == PluginsSource::Store && config.plugins.exists();
+    let error = is_followed.then(|| tempfile::tempfile_in(&config.plugins).err()).flatten()?;
+    let found = format!("{}: {error}", config.plugins.display());
+    let fix = "allow the server's user to write to it, or set `plugins_source = \"folder\"`";
+    Some(warn("shared connectors", found, fix))
 }
 
 /// The descriptors that a server started here would have. A server raises its soft limit itself.

@@ -34,8 +34,9 @@ use tokio::runtime::Handle;
 use tokio::time::timeout;
 use uuid::Uuid;
 
-use crate::api::{PAGE_ROWS, PAGE_ROWS_MAX, Status};
+use crate::api::{ConnectorDifference, PAGE_ROWS, PAGE_ROWS_MAX, ServerVersion, Status};
 use crate::domain::{Account, ConnectionId, ConnectionRecord, ConnectorName};
+use crate::plugins;
 
 use super::AppState;
 use super::problem::Problem;
@@ -50,13 +51,21 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 pub(crate) async fn status(State(app): State<Arc<AppState>>) -> Json<Status> {
     let config = app.services.config.now();
     let waiting = app.services.config.needs_restart();
+    let differences = app.services.plugins.differences().await.unwrap_or_default();
     Json(Status {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         tasks: Handle::current().metrics().num_alive_tasks(),
         needs_restart: waiting.into_iter().map(str::to_owned).collect(),
         plugins: app.plugins_folder(),
         data: std::path::absolute(&config.data).unwrap_or_else(|_| config.data.clone()),
+        connector_differences: differences.into_iter().map(difference).collect(),
     })
+}
+
+fn difference(it: plugins::ConnectorDifference) -> ConnectorDifference {
+    let of_server = |(server, sha256)| ServerVersion { server, sha256 };
+    let servers = it.servers.into_iter().map(of_server).collect();
+    ConnectorDifference { name: it.name, servers }
 }
 
 /// Runs the handler in its own task once the request is read, so that a disconnect cannot cancel a

@@ -77,6 +77,8 @@ async fn server(app: &AppState) -> ServerState {
     let services = &app.services;
     let connectors = services.plugins.list().into_iter();
     let connectors = connectors.map(|it| (it.name, word(it.status))).collect();
+    let differences = services.plugins.differences().await.ok();
+    let connector_differences = differences.map(|all| u64::try_from(all.len()).unwrap_or(u64::MAX));
     let connector_changes = *services.plugins.changes().borrow();
     ServerState {
         version: env!("CARGO_PKG_VERSION"),
@@ -84,6 +86,7 @@ async fn server(app: &AppState) -> ServerState {
         pool: services.sandbox.in_use(),
         connectors,
         connector_changes,
+        connector_differences,
     }
 }
 

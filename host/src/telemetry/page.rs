@@ -70,6 +70,9 @@ pub struct ServerState {
     pub connectors: Vec<(String, &'static str)>,
     /// Scans of the plugins folder that changed a connector.
     pub connector_changes: u64,
+    /// Connectors of which the servers of one database use different versions; absent: the store cannot
+    /// be read.
+    pub connector_differences: Option<u64>,
 }
 
 /// What the page shows besides the counts.
@@ -363,6 +366,11 @@ impl Page {
         let mut status = metric(encoder, MetricType::Gauge, name, help)?;
         for (connector, word) in &self.server.connectors {
             status.gauge([("connector", connector), ("status", word)], 1)?;
+        }
+        if let Some(count) = self.server.connector_differences {
+            let help = "Connectors of which the servers of one database use different versions";
+            let name = "jackfield_connector_differences";
+            metric(encoder, MetricType::Gauge, name, help)?.value(count)?;
         }
         let help = "The version of the server";
         let mut build = metric(encoder, MetricType::Gauge, "jackfield_build_info", help)?;

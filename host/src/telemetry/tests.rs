@@ -65,6 +65,7 @@ fn lines(metrics: &Arc<Metrics>, begin: &str) -> Vec<String> {
         pool: PoolState::default(),
         connectors: Vec::new(),
         connector_changes: 0,
+        connector_differences: None,
     };
     let state = State { connections: vec![connection], shows_unmatched: true, server };
     let page = metrics.page(state).unwrap();

@@ -2,7 +2,10 @@
 
 use std::net::TcpListener;
 
-use crate::api::{ConnectionList, ConnectorList, ConnectorStatus, EnumString, Status};
+use crate::api::{
+    ConnectionList, ConnectorDifference, ConnectorList, ConnectorStatus, EnumString, ServerVersion,
+    Status,
+};
 use crate::cli::client::{Client, is_healthy};
 use crate::cli::output::{error_line, shortened};
 use crate::cli::server::ServerArgs;
@@ -22,6 +25,22 @@ pub(super) fn needs_restart(running: &Status) -> Option<Finding> {
     let keys = running.needs_restart.join(", ");
     let found = format!("the file has new values of {keys}, which are not in use");
     (!keys.is_empty()).then(|| warn("reload", found, "restart the server"))
+}
+
+/// Connectors of which the servers of one database use different versions.
+pub(super) fn differences(running: &Status) -> Option<Finding> {
+    let of_server = |it: &ServerVersion| match &it.sha256 {
+        Some(sha256) => format!("{} {}", it.server, sha256.get(..12).unwrap_or(sha256)),
+        None => format!("{} none", it.server),
+    };
+    let one = |it: &ConnectorDifference| {
+        let servers: Vec<_> = it.servers.iter().map(of_server).collect();
+        format!("{}: {}", it.name, servers.join(", "))
+    };
+    let found: Vec<_> = running.connector_differences.iter().map(one).collect();
+    let fix = "give each server the same files, or set `plugins_source = \"store\"`; a server with it \
+               says in its log why it has another version";
+    (!found.is_empty()).then(|| warn("connectors of the servers", found.join("; "), fix))
 }
 
 pub(super) fn port(server: &ServerArgs, config: &Config, is_known: bool) -> Finding {

@@ -6,7 +6,7 @@ use crate::domain::RecentEvents;
 use crate::http::AppState;
 use crate::http::admin;
 use crate::http::problem::Problem;
-use crate::plugins::{ConnectorInfo, ConnectorStatus};
+use crate::plugins::{ConnectorDifference, ConnectorInfo, ConnectorStatus};
 use crate::store::DefectFilter;
 
 use super::{Badge, Need, Tone};
@@ -23,6 +23,9 @@ pub(super) async fn list(
     needs.extend(connections(app, visitor));
     let broken = |it: &ConnectorInfo| it.status == ConnectorStatus::Broken;
     needs.extend(app.services.plugins.list().into_iter().filter(broken).map(connector));
+    if visitor.account.connections.is_none() {
+        needs.extend(app.services.plugins.differences().await?.into_iter().map(difference));
+    }
     needs.extend(unrecognised(recent));
     Ok(needs)
 }
@@ -90,6 +93,16 @@ fn connector(info: ConnectorInfo) -> Need {
         title: format!("The newest file of {} cannot be used", info.name),
         why: info.error.unwrap_or_default(),
         href: format!("/connectors/{}", info.name),
+        button: "Show",
+    }
+}
+
+fn difference(it: ConnectorDifference) -> Need {
+    Need {
+        badge: Badge::new(Tone::Warn, "differs"),
+        title: format!("The servers use different versions of {}", it.name),
+        why: format!("{}.", it.describe()),
+        href: format!("/connectors/{}", it.name),
         button: "Show",
     }
 }
