@@ -21,6 +21,8 @@ pub struct Setup {
     pub(crate) listen: Option<String>,
     /// The name and the extension of each file.
     plugins: Vec<(String, &'static str, Guest)>,
+    /// The name of each file that may be replaced or removed at the start.
+    old_plugins: Vec<(String, Guest)>,
 }
 
 impl Setup {
@@ -81,6 +83,13 @@ impl Setup {
         self
     }
 
+    /// Puts a file into the plugins folder of which nothing is expected when [`Self::start`] returns.
+    #[must_use]
+    pub fn old_plugin(mut self, name: &str, guest: &Guest) -> Self {
+        self.old_plugins.push((name.to_owned(), guest.clone()));
+        self
+    }
+
     /// Puts a script into the plugins folder. It is `ready` when [`Self::start`] returns.
     #[must_use]
     pub fn script(mut self, name: &str, text: &str) -> Self {
@@ -110,6 +119,10 @@ impl Setup {
             .expect("the configuration is written");
         for (name, extension, guest) in &self.plugins {
             let path = folder.path().join("plugins").join(format!("{name}.{extension}"));
+            std::fs::write(path, &guest.bytes).expect("the connector is written");
+        }
+        for (name, guest) in &self.old_plugins {
+            let path = folder.path().join("plugins").join(format!("{name}.wasm"));
             std::fs::write(path, &guest.bytes).expect("the connector is written");
         }
         let process = Process::start(&self, folder.path());

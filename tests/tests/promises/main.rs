@@ -78,6 +78,7 @@ mod scripts;
 mod search;
 mod secrets;
 mod senders;
+mod shared_connectors;
 mod shutdown;
 mod simulator;
 mod small_containers;
