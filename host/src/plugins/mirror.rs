@@ -209,8 +209,7 @@ impl Mirror {
                 }
                 Err(StepError::Store(error)) => failure = failure.or(Some(error)),
                 Err(StepError::File(error)) => {
-                    let reason = error.to_string();
-                    tracing::warn!(connector = %name, reason, "the plugins folder differs from the store");
+                    of_name.log_failure(&name, &error, &seen);
                     of_name.failed = Some((seen, Instant::now()));
                 }
             }
@@ -274,6 +273,14 @@ impl Mirror {
 }
 
 impl NameState {
+    /// Logs a failure, unless it is repeated.
+    fn log_failure(&self, name: &ConnectorName, error: &PluginError, seen: &Seen) {
+        if self.failed.as_ref().is_none_or(|(then, _)| then != seen) {
+            let reason = error.to_string();
+            tracing::warn!(connector = %name, reason, "the plugins folder differs from the store");
+        }
+    }
+
     /// Whether a step failed a short time ago, and nothing has changed since.
     fn has_failed(&self, seen: &Seen) -> bool {
         self.failed.as_ref().is_some_and(|(then, at)| then == seen && at.elapsed() < RETRY)
