@@ -106,4 +106,10 @@ def used_connector(it):
     it.click("link", "Remove")
     expect(it.page.locator(".effects").inner_text(), "Webhooks of qa are answered 503")
     it.click("button", "Remove")
-    expect(it.page.locator("main").inner_text(), "is used by qa")
+    # The page says again who uses it, and what to do.
+    expect(it.page.locator(".field .error").inner_text(), "it is used by qa. Delete these connections first")
+    expect(it.page.locator(".effects").inner_text(), "Webhooks of qa are answered 503")
+    it.check("remove-refused")
+    it.page.get_by_label("Remove it although connections use it").check()
+    it.click("button", "Remove")
+    it.page.get_by_text("The connector r is removed.").wait_for()

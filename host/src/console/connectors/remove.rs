@@ -3,14 +3,17 @@
 use std::sync::Arc;
 
 use axum::extract::State;
+use axum::http::StatusCode;
 
 use crate::api::ForceQuery;
 use crate::console::confirm::Confirm;
 use crate::console::flash;
 use crate::console::form::Form;
 use crate::console::frame::Visitor;
-use crate::console::page::{Section, render};
+use crate::console::page::{Section, render, render_refused};
 use crate::console::parts::{Control, Field};
+use crate::domain::OutcomeCode;
+use crate::http::AppState;
 use crate::http::admin::{Id, Params, connectors};
 use crate::http::problem::Problem;
 
@@ -21,19 +24,53 @@ pub(in crate::console) async fn ask_to_remove(
     visitor: Visitor,
     Id(name): Id,
 ) -> Answer {
+    render(&question(&app, &visitor, name, None)?)
+}
+
+/// Removes the file. If connections use the connector and the person did not say that this is meant,
+/// asks again.
+pub(in crate::console) async fn remove(
+    State(app): App,
+    visitor: Visitor,
+    Id(name): Id,
+    form: Form,
+) -> Answer {
+    let force = form.is_checked("force");
+    let users = users(&app, &visitor, &name);
+    if !force && !users.is_empty() {
+        let names: Vec<_> = users.into_iter().map(|(_, name)| name).collect();
+        let error = format!(
+            "It is not removed, because it is used by {}. Delete these connections first, or tick \
+             this box to remove it anyway.",
+            names.join(", ")
+        );
+        let asked_again = question(&app, &visitor, name, Some(error))?;
+        return render_refused(&asked_again, StatusCode::CONFLICT, OutcomeCode::Conflict);
+    }
+    let query = Params(ForceQuery { force });
+    let _ = connectors::remove(State(Arc::clone(&app)), Id(name.clone()), query).await?;
+    Ok(flash::done("/connectors", &format!("The connector {name} is removed.")))
+}
+
+/// The page that says what will happen. `error` says why the file was not removed.
+fn question(
+    app: &AppState,
+    visitor: &Visitor,
+    name: String,
+    error: Option<String>,
+) -> Result<Confirm, Problem> {
     let known = app.services.plugins.list().into_iter().any(|info| info.name == name);
     if !known {
         return Err(Problem::no_such("connector", &name));
     }
-    let users = users(&app, &visitor, &name);
+    let names: Vec<_> = users(app, visitor, &name).into_iter().map(|(_, name)| name).collect();
     let mut effects = vec![
         "The file is removed from the plugins folder. Runs in progress finish.".to_owned(),
         "The versions that served are kept: `jackfield connectors rollback` brings the last one back."
             .to_owned(),
     ];
     let mut fields = Vec::new();
-    if !users.is_empty() {
-        let names: Vec<_> = users.into_iter().map(|(_, name)| name).collect();
+    if !names.is_empty() {
         effects.insert(
             0,
             format!(
@@ -43,10 +80,11 @@ pub(in crate::console) async fn ask_to_remove(
             ),
         );
         let control = Control::Check { checked: false };
-        fields.push(Field::new("force", "Remove it although connections use it", control));
+        let field = Field::new("force", "Remove it although connections use it", control);
+        fields.push(Field { error, ..field });
     }
     let back = format!("/connectors/{name}");
-    render(&Confirm {
+    Ok(Confirm {
         page: visitor.page(Section::Connectors, format!("Remove {name}")),
         effects,
         fields,
@@ -57,10 +95,4 @@ pub(in crate::console) async fn ask_to_remove(
         back,
         back_label: name,
     })
-}
-
-pub(in crate::console) async fn remove(State(app): App, Id(name): Id, form: Form) -> Answer {
-    let query = Params(ForceQuery { force: form.is_checked("force") });
-    let _ = connectors::remove(State(Arc::clone(&app)), Id(name.clone()), query).await?;
-    Ok(flash::done("/connectors", &format!("The connector {name} is removed.")))
 }
