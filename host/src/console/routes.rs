@@ -89,7 +89,7 @@ fn connection_pages(routes: Routes) -> Routes {
         .get("/connections", VIEWER, list::show)
         .get("/connections/new", server, create::show)
         .post("/connections/new", server, "connection.create", create::create)
-        .ask("/connections/new/choices", server, choices::of_new)
+        .post("/connections/new/choices", server, "connection.look-up", choices::of_new)
         .get("/connections/{id}", VIEWER, details::show)
         .get("/connections/{id}/edit", ADMIN, edit::show)
         .post("/connections/{id}/edit", ADMIN, "connection.edit", edit::save)

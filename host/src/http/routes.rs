@@ -60,15 +60,15 @@ fn other_routes(state: &Arc<AppState>) -> Router<Arc<AppState>> {
 
 /// The admin API. Each route states what an account needs for it.
 fn admin_api(state: &Arc<AppState>) -> Router<Arc<AppState>> {
-    let author = AUTHOR.of_whole_server();
+    let (author, server) = (AUTHOR.of_whole_server(), ADMIN.of_whole_server());
     Routes::of_api(state)
         .get("/status", VIEWER, admin::status)
         .get("/openapi.json", VIEWER, openapi::json)
         .get("/docs", VIEWER, openapi::page)
-        .get("/export", ADMIN.of_whole_server(), apply::export)
-        .post("/apply", ADMIN.of_whole_server(), "connections.apply", apply::apply)
+        .get("/export", server, apply::export)
+        .post("/apply", server, "connections.apply", apply::apply)
         .get("/connections", VIEWER, connections::list)
-        .post("/connections", ADMIN.of_whole_server(), "connection.create", connections::create)
+        .post("/connections", server, "connection.create", connections::create)
         .get("/connections/{id}", VIEWER, connections::show)
         .patch("/connections/{id}", ADMIN, "connection.edit", connections::edit)
         .delete("/connections/{id}", ADMIN, "connection.delete", connections::delete)
@@ -96,7 +96,8 @@ fn admin_api(state: &Arc<AppState>) -> Router<Arc<AppState>> {
         .get("/connectors", VIEWER, connectors::list)
         .get("/connectors/{name}", VIEWER, connectors::show)
         .delete("/connectors/{name}", author, "connector.remove", connectors::remove)
-        .ask("/connectors/{name}/choices", ADMIN.of_whole_server(), choices::of_connector)
+        // It sends secrets that are not stored, and reads those that are references.
+        .post("/connectors/{name}/choices", server, "connection.look-up", choices::of_connector)
         .post("/connectors/{name}/rollback", author, "connector.rollback", connectors::rollback)
         .get("/events", VIEWER, events::list)
         .get("/events/{id}", VIEWER, events::show)
@@ -107,10 +108,10 @@ fn admin_api(state: &Arc<AppState>) -> Router<Arc<AppState>> {
         .post("/defects/{id}/resolve", OPERATOR, "defect.resolve", defects::resolve)
         .post("/defects/{id}/release", OPERATOR, "defect.release", defects::release)
         .get("/account", VIEWER, tokens::account)
-        .get("/audit", ADMIN.of_whole_server(), audit::list)
-        .get("/tokens", ADMIN.of_whole_server(), tokens::list)
-        .post("/tokens", ADMIN.of_whole_server(), "token.create", tokens::create)
-        .delete("/tokens/{id}", ADMIN.of_whole_server(), "token.revoke", tokens::revoke)
+        .get("/audit", server, audit::list)
+        .get("/tokens", server, tokens::list)
+        .post("/tokens", server, "token.create", tokens::create)
+        .delete("/tokens/{id}", server, "token.revoke", tokens::revoke)
         .into_router()
         .fallback(async || Problem::not_found("path in the admin API"))
         .layer(from_fn_with_state(Arc::clone(state), admin::run_to_completion))

@@ -55,6 +55,18 @@ fn a_new_connection_is_offered_what_the_tracker_has_before_it_is_stored() {
     missing.assert_problem(404, "not-found");
     assert_eq!(tracker.requests().len(), before, "a refused request reached the tracker");
     assert_eq!(host.admin().get("/connections").expect(200)["connections"], json!([]));
+
+    // It sends secrets that no connection stores, so the audit log says who looked up what.
+    let audit = host.admin().get("/audit").expect(200);
+    let entries = audit["entries"].as_array().expect("a list").iter();
+    let look_ups = entries.filter(|it| it["action"] == "connection.look-up");
+    let mut outcomes: Vec<_> = look_ups.map(|it| (&it["object"], &it["outcome"])).collect();
+    outcomes.reverse();
+    let of_redmine = |code: &str| (json!("redmine"), json!(code));
+    let (ok, refused) = (of_redmine("ok"), of_redmine("credentials-refused"));
+    assert_eq!(outcomes[..2], [(&ok.0, &ok.1), (&refused.0, &refused.1)], "{audit}");
+    assert_eq!(outcomes.len(), 6, "{audit}");
+    assert!(!audit.to_string().contains(KEY), "{audit}");
 }
 
 #[test]
