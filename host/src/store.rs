@@ -532,3 +532,5 @@ pub trait Store: Send + Sync {
     /// Writes the queued changes, then closes. No method may be called afterwards.
     async fn close(&self);
 }
+    /// Returns how many changes, and how many parts of the history, wait to be stored now.
+    fn waiting(&self) -> (u64, u64);

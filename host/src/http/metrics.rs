@@ -80,9 +80,12 @@ async fn server(app: &AppState) -> ServerState {
     let differences = services.plugins.differences().await.ok();
     let connector_differences = differences.map(|all| u64::try_from(all.len()).unwrap_or(u64::MAX));
     let connector_changes = *services.plugins.changes().borrow();
+    let (store_changes_waiting, store_history_waiting) = services.store.waiting();
     ServerState {
         version: env!("CARGO_PKG_VERSION"),
         store_writable: health::readiness(app).await.is_ok(),
+        store_changes_waiting,
+        store_history_waiting,
         pool: services.sandbox.in_use(),
         connectors,
         connector_changes,

@@ -64,6 +64,10 @@ pub struct ServerState {
     pub version: &'static str,
     /// Whether the store can be written.
     pub store_writable: bool,
+    /// Changes that wait for the store's writing thread, and callers with them.
+    pub store_changes_waiting: u64,
+    /// Parts of the history that wait to be stored.
+    pub store_history_waiting: u64,
     /// What runs use.
     pub pool: PoolState,
     /// The name of each connector, and the word for its status.
@@ -342,6 +346,16 @@ impl Page {
                 "jackfield_store_writable",
                 "1 if the store can be written",
                 self.server.store_writable.into(),
+            ),
+            (
+                "jackfield_store_changes_waiting",
+                "Changes that wait to be stored, and requests with them",
+                self.server.store_changes_waiting,
+            ),
+            (
+                "jackfield_store_history_waiting",
+                "Events, runs and counts that wait to be stored",
+                self.server.store_history_waiting,
             ),
         ] {
             metric(encoder, MetricType::Gauge, name, help)?.value(value)?;

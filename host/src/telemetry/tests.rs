@@ -64,6 +64,8 @@ fn lines(metrics: &Arc<Metrics>, begin: &str) -> Vec<String> {
         store_writable: true,
         pool: PoolState::default(),
         connectors: Vec::new(),
+        store_changes_waiting: 0,
+        store_history_waiting: 0,
         connector_changes: 0,
         connector_differences: None,
     };

@@ -115,6 +115,13 @@ impl Queue {
         }
     }
 
+    /// Returns how many operations, and how many parts of the history, are queued.
+    pub(super) fn waiting(&self) -> (u64, u64) {
+        let state = self.state.lock();
+        let count = |length| u64::try_from(length).unwrap_or(u64::MAX);
+        (count(state.operations.len()), count(state.history.len()))
+    }
+
     /// Makes the next batch write the history that is queued now.
     pub(super) fn flush_history(&self) {
         let mut state = self.state.lock();

@@ -490,6 +490,10 @@ impl Store for SqlStore {
         self.writer.run(Durable, meta::check_writable).await
     }
 
+    fn waiting(&self) -> (u64, u64) {
+        self.writer.waiting()
+    }
+
     async fn close(&self) {
         // The last connection to close merges the write-ahead log into the file; a reader cannot.
         self.publisher.closed.cancel();

@@ -109,6 +109,11 @@ impl Writer {
         self.queue.flush_history();
     }
 
+    /// Returns how many operations, and how many parts of the history, are queued.
+    pub(super) fn waiting(&self) -> (u64, u64) {
+        self.queue.waiting()
+    }
+
     /// Returns the number of commits since the start.
     pub(super) fn commits(&self) -> u64 {
         self.commits.load(Ordering::Relaxed)
