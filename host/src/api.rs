@@ -17,6 +17,7 @@ mod replay;
 mod report;
 mod test_manager;
 mod text;
+mod timeline;
 mod tokens;
 mod webhook_auth;
 
@@ -42,7 +43,8 @@ pub use connectors::{
 };
 pub use defects::{Decision, Defect, DefectList, DefectQuery, DefectRecord, ResolveDefect};
 pub use events::{
-    Event, EventList, EventQuery, EventWithRuns, Header, LogLine, OutboundCall, Request, Run, Usage,
+    Event, EventList, EventQuery, EventWithRuns, Header, LogLine, OutboundCall, Request, Run,
+    RunTimes, Step, Usage,
 };
 pub use problem::{Problem, SettingError};
 pub use recordings::{EventRecording, RecordedRun, RunInput};
@@ -52,6 +54,7 @@ pub use replay::{
 pub use report::{PreviewAttachment, PreviewField, PreviewReport, ReportPreview};
 pub use test_manager::{EditTestManager, FailedTest, TestManager, TryConnection};
 pub use text::{EnumString, SecretText, Text, Time};
+pub use timeline::{Part, Work};
 pub use tokens::{Account, CreateToken, CreatedToken, Token, TokenList};
 pub use webhook_auth::{EditWebhookAuth, WebhookAuth};
 

@@ -292,7 +292,7 @@ async fn services(
     let (store, accounts, audit) = shared_store(opened, &clock, admin_token, key, &config);
     let plugins = start_plugins(live, engine, &sandbox, &clock, connectors, background).await?;
     let traces = traces(&config)?;
-    let history = history(&store, &metrics, traces.as_ref(), &clock);
+    let history = history(&store, &metrics, traces.as_ref());
     let tasks = TaskTracker::new();
     let oidc = oidc(&config, &egress, &sandbox, &clock, &tasks)?;
     let connections = Arc::new(Connections::new(connections::Dependencies {
@@ -421,10 +421,9 @@ fn history(
     store: &Arc<dyn Store>,
     metrics: &Arc<Metrics>,
     traces: Option<&Arc<Traces>>,
-    clock: &Arc<dyn Clock>,
 ) -> Arc<History> {
     let (store, metrics) = (Arc::clone(store), Arc::clone(metrics));
-    Arc::new(History::new(store, metrics, traces.cloned(), Arc::clone(clock)))
+    Arc::new(History::new(store, metrics, traces.cloned()))
 }
 
 /// Starts the export of traces, if it is configured.

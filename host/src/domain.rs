@@ -28,6 +28,7 @@ mod recent_usage;
 mod recording;
 mod refusal;
 mod short_text;
+mod steps;
 mod string_enum;
 mod test_manager;
 mod try_step;
@@ -78,6 +79,7 @@ pub use recording::{
 };
 pub use refusal::{ConnectorFault, Reason, Refusal};
 pub use short_text::shortened;
+pub use steps::{EventStart, RunTimes, Step, StepKind, Steps, microseconds};
 pub use string_enum::StringEnum;
 pub(crate) use string_enum::string_enum;
 pub use test_manager::{TEST_MANAGER_SECRET, TestManagerSettings};

@@ -31,11 +31,11 @@ pub(crate) mod tests;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::Method;
+use http::{HeaderValue, Method};
 use tokio::sync::{Mutex, watch};
 use tokio::time::{Instant, sleep_until, timeout_at};
 use tokio_util::task::TaskTracker;
@@ -49,11 +49,11 @@ use crate::redact::Reading;
 use crate::transport::{ConnectError, Dialer, OwnAddresses, TrustError, client_config};
 
 use cookies::Cookies;
-use record::Record;
+use record::{Call, Record};
 use spool::{RunSpool, Spool};
 
 pub use active::ActiveConnection;
-pub(crate) use authorize::{URL_BYTES_MAX, body_too_large};
+pub(crate) use authorize::{Outbound, URL_BYTES_MAX, body_too_large};
 pub(crate) use body::Body;
 pub use tape::{
     Comparison, InvalidExchange, NoAnswer, NotUsable, Recorder, Recording, Replay, Reply,
@@ -62,7 +62,7 @@ pub use tape::{
 pub(crate) use token::TokenError;
 
 #[cfg(fuzzing)]
-pub(crate) use authorize::{Outbound, target};
+pub(crate) use authorize::target;
 #[cfg(fuzzing)]
 pub(crate) use body_place::check_placeholders;
 #[cfg(fuzzing)]
@@ -298,6 +298,7 @@ impl Session {
             tape,
             write_lock: Arc::default(),
             writes: TaskTracker::new(),
+            trace: OnceLock::new(),
         })
     }
 

@@ -7,12 +7,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use jiff::Timestamp;
 use parking_lot::Mutex;
 use tracing::{Span, field};
 
 use crate::domain::{
-    Clock, Connection, ConnectionId, Event, EventId, EventKind, OutcomeCode, Refusal, RunReport,
+    Connection, ConnectionId, Event, EventId, EventKind, EventStart, OutcomeCode, Refusal,
+    RunReport, Steps,
 };
 use crate::store::Store;
 use crate::telemetry::{Metrics, TraceParent, Traces};
@@ -25,7 +25,6 @@ pub struct History {
     store: Arc<dyn Store>,
     metrics: Arc<Metrics>,
     traces: Option<Arc<Traces>>,
-    clock: Arc<dyn Clock>,
     /// The traces that the senders of events named. They are kept after the end of an event,
     /// because a run may go on after the answer. The ids of events are in the order of time.
     sender_traces: Mutex<BTreeMap<EventId, TraceParent>>,
@@ -33,22 +32,12 @@ pub struct History {
     any_sender: AtomicBool,
 }
 
-/// The beginning of a step of an event.
-#[derive(Debug, Clone, Copy)]
-#[must_use]
-pub struct StepStart(Option<Timestamp>);
-
 impl History {
     /// Stores in `store`, counts in `metrics`, and exports to `traces`, if that is set.
     #[must_use]
-    pub fn new(
-        store: Arc<dyn Store>,
-        metrics: Arc<Metrics>,
-        traces: Option<Arc<Traces>>,
-        clock: Arc<dyn Clock>,
-    ) -> Self {
+    pub fn new(store: Arc<dyn Store>, metrics: Arc<Metrics>, traces: Option<Arc<Traces>>) -> Self {
         let (sender_traces, any_sender) = Default::default();
-        Self { store, metrics, traces, clock, sender_traces, any_sender }
+        Self { store, metrics, traces, sender_traces, any_sender }
     }
 
     /// Remembers the trace that the sender of an event named.
@@ -82,16 +71,28 @@ impl History {
         self.sender_traces.lock().get(&event).copied()
     }
 
-    /// Begins a step of an event.
-    pub fn begin_step(&self) -> StepStart {
-        StepStart(self.traces.as_ref().map(|_| self.clock.now()))
+    /// The trace of an event, as a request to its tracker names it.
+    #[must_use]
+    pub fn trace(&self, event: EventId) -> TraceParent {
+        let sender = self.sender(event);
+        let (trace, (_, span)) = (event.0.as_u128(), event.0.as_u64_pair());
+        let own = TraceParent { trace, span, is_sampled: false };
+        let is_exported = self.traces.as_ref().is_some_and(|traces| traces.exports(event, sender));
+        let trace = sender.unwrap_or(own);
+        TraceParent { is_sampled: trace.is_sampled || is_exported, ..trace }
     }
 
-    /// Ends a step of an event.
-    pub fn end_step(&self, event: EventId, name: &'static str, start: StepStart) {
-        if let (Some(traces), Some(start)) = (&self.traces, start.0) {
-            traces.step((event, self.sender(event)), name, start, self.clock.now());
+    /// Records steps of an event. Call it shortly before the event or a run of it is recorded: they
+    /// are stored together.
+    pub fn steps(&self, event: EventStart, steps: Steps) {
+        if steps.is_empty() {
+            return;
         }
+        if let Some(traces) = &self.traces {
+            let sender = self.sender(event.id);
+            steps.iter().for_each(|step| traces.step((event, sender), step));
+        }
+        self.store.record_steps(event.id, steps);
     }
 
     /// Stores an event that has begun, so that it can be found even if a crash interrupts it.
@@ -123,16 +124,15 @@ impl History {
     pub fn run<T>(
         &self,
         connection: &Connection,
-        event: EventId,
+        event: EventStart,
         report: RunReport,
         outcome: &Result<T, Refusal>,
     ) {
         self.metrics.count_run(connection, &report, outcome.as_ref().err());
         if let Some(traces) = &self.traces {
-            let sender = self.sender(event);
-            traces.run(connection, (event, sender), &report, self.clock.now());
+            traces.run(connection, (event, self.sender(event.id)), &report);
         }
-        self.store.record_run(event, report);
+        self.store.record_run(event.id, report);
     }
 
     /// Forgets the counts of a connection that was deleted.

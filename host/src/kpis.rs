@@ -11,14 +11,13 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio::time::{Instant, timeout, timeout_at};
-use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument as _;
 
 use crate::completion::Flight;
 use crate::config::LiveConfig;
 use crate::connections::{Asker, Connections};
-use crate::domain::{Call, Clock, ConnectionId, Counts, EventId, Refusal, after};
+use crate::domain::{Call, Clock, ConnectionId, Counts, EventStart, Refusal, after};
 use crate::egress::ActiveConnection;
 use crate::history::History;
 use crate::runtime::{Run, Sandbox};
@@ -88,7 +87,7 @@ impl Kpis {
         &self,
         active: &Arc<ActiveConnection>,
         project: &str,
-        event: EventId,
+        event: EventStart,
     ) -> Result<KpiAnswer, Refusal> {
         let connection = &active.connection;
         let after_ms = self.deps.connections.limits(connection).kpi_answer_ms;
@@ -123,7 +122,7 @@ impl Kpis {
         &self,
         active: &Arc<ActiveConnection>,
         project: &str,
-        event: EventId,
+        event: EventStart,
     ) -> Option<KpiAnswer> {
         let now = self.deps.clock.now();
         let (cached, failing) =
@@ -145,13 +144,13 @@ impl Kpis {
         &self,
         active: &Arc<ActiveConnection>,
         project: &str,
-        event: EventId,
+        event: EventStart,
     ) -> Flight<Counted> {
         self.cache.with(active, project, self.deps.clock.now(), |entry| {
             Flight::join_or_start(&mut entry.refresh, &self.deps.tasks, || {
                 let (kpis, active, project) =
                     (self.clone(), Arc::clone(active), project.to_owned());
-                let span = kpis.deps.history.span(event);
+                let span = kpis.deps.history.span(event.id);
                 let work = async move {
                     let counted = kpis.count_once(&active, &project, event).await;
                     kpis.remember(&active, &project, &counted);
@@ -168,7 +167,7 @@ impl Kpis {
         &self,
         active: &Arc<ActiveConnection>,
         project: &str,
-        event: EventId,
+        event: EventStart,
     ) -> Counted {
         let (store, id) = (&self.deps.store, active.connection.id);
         let lease_ms = self.deps.config.now().lease_ms;
@@ -225,7 +224,7 @@ impl Kpis {
         &self,
         active: &Arc<ActiveConnection>,
         project: &str,
-        event: EventId,
+        event: EventStart,
     ) -> Result<Counts, Refusal> {
         let (connection, connections) = (&active.connection, &self.deps.connections);
         let connector = connections.connector_for(connection)?;
@@ -234,7 +233,8 @@ impl Kpis {
             return Err(Refusal::Unsupported(why.into()));
         }
         connections.allow_run(connection, &connector, Call::Count, Asker::Event)?;
-        let run = Run { connector, active: Arc::clone(active), stop: CancellationToken::new() };
+        let trace = || self.deps.history.trace(event.id);
+        let run = Run::of_event(connector, Arc::clone(active), event, trace);
         let end = self.deps.sandbox.count(run, project).await;
         connections.record_outcome(connection.id, Call::Count, project, &end.outcome);
         self.deps.history.run(connection, event, end.report, &end.outcome);

@@ -12,7 +12,6 @@ use std::time::Duration;
 
 use serde_json::Value;
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
 
 use crate::config::LiveConfig;
 use crate::connections::{ConnectionError, Unstored, activate};
@@ -169,7 +168,7 @@ impl Replays {
         let active = Arc::new(active.answered_by(Arc::clone(&replay)));
         // A version of its own, so that a replay does not count as a run of the version in use.
         let connector = Arc::new(connector.with_limits(limits));
-        let run = Run { connector, active, stop: CancellationToken::new() };
+        let run = Run::new(connector, active);
         let RunEnd { outcome, report, .. } = self.call(run, call, &input, &limits).await?;
         Ok(ReplayedRun {
             call,

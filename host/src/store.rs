@@ -25,7 +25,7 @@ use crate::domain::{
     Claimed, ConnectionId, ConnectionRecord, ConnectionSnapshot, Counts, Decision, Defect,
     DefectId, DefectRecord, DefectState, DoubtfulDefect, DueFollowUps, Event, EventId, EventKind,
     EventSearch, FailedTest, FollowUp, FollowUpEnd, FollowUpStep, Lease, Marker, OutcomeCode,
-    RecentEvents, RecentUsage, RecordedRun, RunReport, SearchEnd, Verdict,
+    RecentEvents, RecentUsage, RecordedRun, RunReport, SearchEnd, Steps, Verdict,
 };
 use crate::secret::{Sealed, TokenHash};
 
@@ -71,6 +71,17 @@ pub struct TokenExpiry {
     /// The grace period that began when it was replaced, milliseconds. The token is never valid for
     /// longer, whatever the wall clock shows.
     pub grace_ms: u64,
+}
+
+/// One event with everything that it caused.
+#[derive(Debug, Clone, PartialEq)]
+pub struct WholeEvent {
+    /// The event itself.
+    pub event: Event,
+    /// Its claims and stores, in the order of time.
+    pub steps: Steps,
+    /// Its runs, in the order in which they ran.
+    pub runs: Vec<RunReport>,
 }
 
 /// How many rows a table has.
@@ -470,6 +481,8 @@ pub trait Store: Send + Sync {
     /// Stores an event, and its connection's last success or error. Lazy: returns at once. If the
     /// queue is full, the event is dropped.
     fn record_event(&self, event: Event);
+    /// Stores steps of an event. Lazy, as `record_event`.
+    fn record_steps(&self, event: EventId, steps: Steps);
     /// Stores a run of an event. Lazy, as `record_event`.
     fn record_run(&self, event: EventId, run: RunReport);
     /// Returns when everything that was recorded before this call can be read.
@@ -485,8 +498,8 @@ pub trait Store: Send + Sync {
         &self,
         connections: Vec<ConnectionId>,
     ) -> Result<Option<RecentUsage>, StoreError>;
-    /// Returns one event with its runs, in the order in which they ran.
-    async fn event(&self, id: EventId) -> Result<Option<(Event, Vec<RunReport>)>, StoreError>;
+    /// Returns one event with everything that it caused.
+    async fn event(&self, id: EventId) -> Result<Option<WholeEvent>, StoreError>;
     /// Sets until when the bodies of a connection are recorded; `None`: they are not recorded. With
     /// `erase`, deletes the recordings of the connection. Durable.
     async fn record_until(
@@ -527,10 +540,10 @@ pub trait Store: Send + Sync {
     /// Returns the project of the newest stored counts.
     async fn last_counted_project(&self, id: ConnectionId) -> Result<Option<String>, StoreError>;
 
+    /// Returns how many changes, and how many parts of the history, wait to be stored now.
+    fn waiting(&self) -> (u64, u64);
     /// Checks whether a durable write succeeds now; the error says what is wrong.
     async fn ready(&self) -> Result<(), StoreError>;
     /// Writes the queued changes, then closes. No method may be called afterwards.
     async fn close(&self);
 }
-    /// Returns how many changes, and how many parts of the history, wait to be stored now.
-    fn waiting(&self) -> (u64, u64);

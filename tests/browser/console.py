@@ -150,7 +150,11 @@ def event_and_defect(it, defect):
     it.fill_select("Kind", "create-defect")
     it.click("button", "Filter")
     it.page.locator("tbody a").first.click()
-    expect(it.page.locator("main").inner_text(), "POST /issues.json")
+    parts = it.page.get_by_role("region", name="Timeline").locator("tbody th").all_inner_texts()
+    rest = iter(parts)
+    for wanted in ["Claim", "Instantiate", "Guest", "POST /issues.json", "Store"]:
+        if not any(part.startswith(wanted) for part in rest):
+            raise AssertionError(f"{wanted} is missing, or not in order: {parts}")
     it.page.get_by_text("Limits and version").first.click()
     it.check("event")
     it.click("link", "Show the defect")

@@ -1,4 +1,4 @@
--- The schema of SQLite's migrations 1 to 20, in PostgreSQL's types. Times are milliseconds since 1970,
+-- The schema of SQLite's migrations 1 to 22, in PostgreSQL's types. Times are milliseconds since 1970,
 -- JSON is text. A column named `rowid` counts the rows of a table in the order of their insertion, as
 -- SQLite does by itself.
 
@@ -191,6 +191,7 @@ CREATE TABLE events (
     detail        text NOT NULL,
     request       text NOT NULL,
     runs          text
+    steps         text,
 );
 CREATE INDEX events_of_connection ON events (connection_id, id);
 CREATE INDEX events_without_connection ON events (id) WHERE kind = 'no-connection';

@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::domain::{self, Call, Effect, EventKind, LogLevel, OutcomeCode, printable};
+use crate::domain::{self, Call, Effect, EventKind, LogLevel, OutcomeCode, StepKind, printable};
 
 use super::{EnumString, Time};
 
@@ -58,8 +58,36 @@ pub struct EventWithRuns {
     /// The event itself, without its runs.
     #[serde(flatten)]
     pub event: Event,
+    /// What the host did for the event besides its runs, in order: the first steps and the last one.
+    #[serde(default)]
+    pub steps: Vec<Step>,
     /// The runs that the event caused, in order.
     pub runs: Vec<Run>,
+}
+
+/// One step of an event.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+pub struct Step {
+    /// The work: `claim` of the failed test's row, or `store` of the outcome in it.
+    pub step: EnumString<StepKind>,
+    /// Microseconds from the arrival of the request to the beginning of the step.
+    pub at_us: u64,
+    /// Its duration, microseconds.
+    pub us: u64,
+}
+
+/// When the parts of a run began, in microseconds from the arrival of the request.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize, JsonSchema)]
+pub struct RunTimes {
+    /// The run asked for its permit.
+    pub asked_us: u64,
+    /// It had its permit, and its instance was made; `at_ms` and `run_ms` count from here. Absent: it
+    /// got no permit.
+    pub started_us: Option<u64>,
+    /// The export was called; absent: there was no instance.
+    pub called_us: Option<u64>,
+    /// The run ended.
+    pub ended_us: u64,
 }
 
 /// One webhook request and its answer, one `try`, or one piece of background work.
@@ -133,6 +161,9 @@ pub struct Run {
     pub calls: Vec<OutboundCall>,
     /// How much of each limit the run used.
     pub usage: Usage,
+    /// When its parts began; absent: an earlier version stored the run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub times: Option<RunTimes>,
 }
 
 /// One line of a guest's log.
@@ -149,8 +180,9 @@ pub struct LogLine {
 /// One request that a run sent, or was refused to send.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct OutboundCall {
-    /// Milliseconds from the start of the run.
-    pub at_ms: u64,
+    /// Milliseconds from the start of the run; negative: the host sent the request before the run, to
+    /// select its settings.
+    pub at_ms: i64,
     /// The method of the HTTP request.
     pub method: String,
     /// The origin that the request was sent to.
@@ -230,7 +262,21 @@ impl From<domain::RunReport> for Run {
             log: run.log.into_iter().map(LogLine::from).collect(),
             calls: run.calls.into_iter().map(OutboundCall::from).collect(),
             usage: run.usage.into(),
+            times: run.times.map(RunTimes::from),
         }
+    }
+}
+
+impl From<domain::Step> for Step {
+    fn from(domain::Step { kind, at_us, us }: domain::Step) -> Self {
+        Self { step: EnumString(kind), at_us: at_us.into(), us: us.into() }
+    }
+}
+
+impl From<domain::RunTimes> for RunTimes {
+    fn from(times: domain::RunTimes) -> Self {
+        let domain::RunTimes { asked_us, started_us, called_us, ended_us } = times;
+        Self { asked_us, started_us, called_us, ended_us }
     }
 }
 

@@ -9,7 +9,6 @@ use anyhow::Context;
 use jiff::Timestamp;
 use tempfile::TempDir;
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
 use crate::connections::{Unstored, activate};
@@ -202,7 +201,7 @@ impl Invoker {
             journal: Arc::clone(&journal) as Arc<dyn Journal>,
             report: test_report(asked, &active, &limits)?,
         };
-        let run = Run { connector, active, stop: CancellationToken::new() };
+        let run = Run::new(connector, active);
         let sandbox = &self.loader.guest_runtime.sandbox;
         let RunEnd { outcome, report, writes } = sandbox.call(run, asked.call, arguments).await;
         let answer = confirmed(outcome, &writes);

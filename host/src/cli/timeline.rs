@@ -1,11 +1,11 @@
-//! An event for people: its request and outcome, then each run with a line for each outbound call,
-//! its log and its use of the limits.
+//! An event for people: its request and outcome, its timeline, then each run with a line for each
+//! outbound call, its log and its use of the limits.
 
-use crate::api::{Event, EventWithRuns, LogLine, OutboundCall, Run, Usage};
+use crate::api::{Event, EventWithRuns, LogLine, OutboundCall, Part, Run, Usage, Work};
 use crate::domain::printable;
 
 use super::output::table;
-use super::units::{duration, size, time};
+use super::units::{duration, fine_duration, size, time};
 
 /// How much of the hash of a file is shown.
 const HASH_CHARS: usize = 12;
@@ -13,6 +13,11 @@ const HASH_CHARS: usize = 12;
 /// The whole event.
 pub(super) fn event(shown: &EventWithRuns) -> String {
     let mut text = table(Vec::new(), about(&shown.event));
+    let parts: Vec<_> = shown.timeline().iter().map(part).collect();
+    if !parts.is_empty() {
+        text.push_str("\n\ntimeline");
+        add_indented(&mut text, "  ", parts);
+    }
     for (run, number) in shown.runs.iter().zip(1..) {
         text.push_str(&format!("\n\nrun {number}: {}", self::run(run)));
     }
@@ -33,7 +38,8 @@ pub(super) fn summary(shown: &EventWithRuns) -> String {
     ));
     for run in &shown.runs {
         let calls = run.calls.iter().map(|it| (it.at_ms, call(it)));
-        let log = run.log.iter().map(|it| (it.at_ms, log_line(it)));
+        let at = |line: &LogLine| i64::try_from(line.at_ms).unwrap_or(i64::MAX);
+        let log = run.log.iter().map(|it| (at(it), log_line(it)));
         let mut rows: Vec<_> = calls.chain(log).collect();
         rows.sort_by_key(|(at_ms, _)| *at_ms);
         let name = run.call.to_string();
@@ -90,11 +96,27 @@ fn run(run: &Run) -> String {
     ] {
         if !rows.is_empty() {
             text.push_str(&format!("\n  {heading}"));
-            let table = table(Vec::new(), rows);
-            table.lines().for_each(|line| text.push_str(&format!("\n    {}", line.trim_end())));
+            add_indented(&mut text, "    ", rows);
         }
     }
     text
+}
+
+fn add_indented(text: &mut String, indent: &str, rows: Vec<Vec<String>>) {
+    let table = table(Vec::new(), rows);
+    table.lines().for_each(|line| text.push_str(&format!("\n{indent}{}", line.trim_end())));
+}
+
+/// One line of the timeline: when, how long, and what.
+fn part(part: &Part<'_>) -> Vec<String> {
+    let what = match part.work {
+        Work::Step(step) => step.step.to_string(),
+        Work::Queue(run) => format!("queue of {}", run.call),
+        Work::Instantiate(run) => format!("instantiate for {}", run.call),
+        Work::Guest(run) => format!("guest {}", run.call),
+        Work::Request(call) => format!("  {} {}{}", call.method, call.origin, call.path),
+    };
+    vec![format!("+{}", fine_duration(part.at_us)), fine_duration(part.us), printable(&what)]
 }
 
 /// One line: when, what, the answer, how long it took, its size, and where it went.
@@ -103,7 +125,7 @@ fn call(call: &OutboundCall) -> Vec<String> {
     let query = call.query.as_ref().map(|query| format!("?{query}")).unwrap_or_default();
     let error = call.error.as_ref().map(|error| format!("  error: {error}")).unwrap_or_default();
     vec![
-        format!("+{}", duration(call.at_ms)),
+        call_start(call.at_ms),
         printable(&call.method),
         call.effect.to_string(),
         status,
@@ -111,6 +133,12 @@ fn call(call: &OutboundCall) -> Vec<String> {
         size(call.bytes),
         printable(&format!("{}{}{query}{error}", call.origin, call.path)),
     ]
+}
+
+/// The beginning of a request, from the start of its run.
+fn call_start(at_ms: i64) -> String {
+    let sign = if at_ms < 0 { "-" } else { "+" };
+    format!("{sign}{}", duration(at_ms.unsigned_abs()))
 }
 
 fn log_line(line: &LogLine) -> Vec<String> {
@@ -167,6 +195,7 @@ mod tests {
             "received_at": "2026-11-28T19:58:51.250Z", "ms": 1_250, "status": 502,
             "outcome": "connector-fault", "detail": "it trapped", "defect": null,
             "request": {"method": "POST", "path": "/defects", "headers": [], "body": null},
+            "steps": [{"step": "claim", "at_us": 420, "us": 1_250}],
             "runs": [{
                 "call": "create", "outcome": "connector-fault", "detail": "it trapped",
                 "connector_version": "1.0.0", "connector_sha256": "0123456789abcdef",
@@ -177,6 +206,8 @@ mod tests {
                     {"at_ms": 1_000, "method": "GET", "origin": "https://tracker", "path": "/x",
                     "effect": "read", "status": null, "ms": 3, "bytes": 0, "error": "reset"}],
                 "usage": usage,
+                "times": {"asked_us": 1_900, "started_us": 2_000, "called_us": 2_500,
+                    "ended_us": 1_250_000},
             }],
         }))
         .expect("an event")
@@ -199,6 +230,10 @@ mod tests {
             "+1.00s GET read - 3ms 0B https://tracker/x error: reset",
             "+7ms info hello\\u{1b}[2J",
             "memory_bytes 2.0KiB",
+            "+0.42ms 1.25ms claim",
+            "+2.00ms 0.50ms instantiate for create",
+            "+2.50ms 1.24s guest create",
+            "+424ms 235ms POST https://tracker/issues.json",
         ] {
             assert!(lines.iter().any(|line| line == expected), "{expected:?} is missing:\n{text}");
         }

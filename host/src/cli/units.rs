@@ -16,6 +16,14 @@ pub(super) fn duration(ms: u64) -> String {
     }
 }
 
+/// A duration of which the microseconds are known.
+pub(super) fn fine_duration(us: u64) -> String {
+    match us {
+        ..10_000 => format!("{}.{:02}ms", us / 1_000, us % 1_000 / 10),
+        _ => duration(us / 1_000),
+    }
+}
+
 /// A size with its unit.
 pub(super) fn size(bytes: u64) -> String {
     let tenths =

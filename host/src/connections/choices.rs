@@ -4,8 +4,6 @@
 
 use std::sync::Arc;
 
-use tokio_util::sync::CancellationToken;
-
 use crate::domain::{ChoicesPage, ConnectionId, ConnectorName, Refusal};
 use crate::egress::ActiveConnection;
 use crate::manifest::SettingError;
@@ -66,7 +64,7 @@ impl Connections {
             let error = SettingError { name: setting.to_owned(), why };
             return Err(ConnectionError::Invalid(vec![error]));
         }
-        let run = Run { connector, active, stop: CancellationToken::new() };
+        let run = Run::new(connector, active);
         Ok(self.deps.sandbox.choices(run, setting, search).await.outcome)
     }
 }

@@ -9,7 +9,8 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use crate::domain::{
-    FailedTest, LogLevel, LogLine, OutboundCall, RunReport, Settings, printable, shortened,
+    EventStart, FailedTest, LogLevel, LogLine, OutboundCall, RunReport, Settings, printable,
+    shortened,
 };
 use crate::egress::ActiveConnection;
 use crate::manifest::Manifest;
@@ -32,8 +33,10 @@ pub struct RoutedTest {
 }
 
 /// The notes and requests of the routing, for the event of the run.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct RoutingRecord {
+    /// When the routing began.
+    began: Instant,
     notes: Vec<String>,
     log: Vec<LogLine>,
     /// The requests for the rules, if the connector itself reads no test data.
@@ -41,8 +44,20 @@ pub struct RoutingRecord {
 }
 
 impl RoutingRecord {
-    /// Adds this record to the report of the run, before the lines and requests of the run itself.
-    pub fn add_to(self, run: &mut RunReport) {
+    fn new() -> Self {
+        let (notes, log, calls) = Default::default();
+        Self { began: Instant::now(), notes, log, calls }
+    }
+
+    /// Adds this record to the report of the event's run, before the lines and requests of the run
+    /// itself.
+    pub fn add_to(mut self, event: &EventStart, run: &mut RunReport) {
+        let began_us = event.us_until(self.began.into_std());
+        let started_us = run.times.map_or(began_us, |times| times.started_us.unwrap_or(began_us));
+        let ahead_ms = i64::try_from(started_us.saturating_sub(began_us) / 1_000);
+        for call in &mut self.calls {
+            call.at_ms = call.at_ms.saturating_sub(ahead_ms.unwrap_or_default());
+        }
         run.log.splice(0..0, self.log);
         run.calls.splice(0..0, self.calls);
     }
@@ -136,7 +151,7 @@ impl Connections {
     ) -> RoutedTest {
         let (connection, manifest) = (&active.connection, connector.manifest());
         let read = ReportSettings::read(&connection.report);
-        let mut record = RoutingRecord::default();
+        let mut record = RoutingRecord::new();
         let asks = reads_test_data(active, connector) && read.is_ok();
         let settings = read.unwrap_or_else(|problems| {
             record.warn(unreadable(&problems));
@@ -150,7 +165,7 @@ impl Connections {
         let routing = first_fit(&settings.routing, test, source.as_deref(), read_until).await;
         let active = record.apply(&routing, active, manifest);
         if !asks {
-            record.calls = source.iter().flat_map(|source| source.calls()).collect();
+            record.calls = source.iter().flat_map(|it| it.calls(record.began)).collect();
         }
         let (source, notes) = (source.filter(|_| asks), record.notes.clone());
         let report = TestReport::new(test.clone(), settings, source, read_until).with_notes(notes);
@@ -240,7 +255,7 @@ mod tests {
             Ok(Bytes::new())
         }
 
-        fn calls(&self) -> Vec<OutboundCall> {
+        fn calls(&self, _: Instant) -> Vec<OutboundCall> {
             Vec::new()
         }
     }

@@ -1,14 +1,13 @@
 //! Tests a connection for `try`, step by step: first the network, last the connector's `check`.
 
 use std::sync::Arc;
+use std::time::Instant;
 
-use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 
 use crate::domain::{
-    ConnectionId, Event, EventId, EventKind, FailedTest, Outcome, OutcomeCode, Received, Refusal,
-    TryStep, TryStepResult, milliseconds,
+    ConnectionId, Event, EventId, EventKind, EventStart, FailedTest, Outcome, OutcomeCode,
+    Received, Refusal, TryStep, TryStepResult, milliseconds,
 };
 use crate::egress::ActiveConnection;
 use crate::runtime::Run;
@@ -87,21 +86,22 @@ impl Connections {
     ) -> Result<Result<String, Refusal>, ConnectionError> {
         let connector = self.deps.plugins.connector_for(&active.connection)?;
         let (id, received_at) = (EventId::fresh(), self.deps.clock.now());
-        let started = Instant::now();
-        let run = Run { connector, active: active.clone(), stop: CancellationToken::new() };
+        let event = EventStart { id, received_at, arrived: Instant::now() };
+        let trace = || self.deps.history.trace(id);
+        let run = Run::of_event(connector, Arc::clone(active), event, trace);
         let work = self.deps.sandbox.check(run);
         let end = work.instrument(self.deps.history.span(id)).await;
         let outcome = match &end.outcome {
             Ok(line) => Outcome { code: OutcomeCode::Alive, detail: line.clone() },
             Err(refusal) => Outcome::from(refusal),
         };
-        self.deps.history.run(&active.connection, id, end.report, &end.outcome);
+        self.deps.history.run(&active.connection, event, end.report, &end.outcome);
         self.deps.history.end(Event {
             id,
             connection: Some(active.connection.id),
             kind: EventKind::Check,
             received_at,
-            ms: milliseconds(started.elapsed()),
+            ms: milliseconds(event.arrived.elapsed()),
             status: None,
             outcome,
             request: Received::default(),

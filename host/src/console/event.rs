@@ -1,5 +1,7 @@
-//! `/events/{id}`: one event on one page: the request, the answer, and each run with its calls as a
-//! timeline, its log and its use of the limits.
+//! `/events/{id}`: one event on one page: the request, the answer, its timeline, and each run with its
+//! log and its use of the limits.
+
+mod timeline;
 
 use std::sync::Arc;
 
@@ -8,7 +10,7 @@ use axum::extract::State;
 use axum::response::Response;
 use axum::{Extension, Json};
 
-use crate::api::{Event, EventWithRuns, LogLine, OutboundCall, Run, Usage};
+use crate::api::{Event, EventWithRuns, LogLine, Run, Usage};
 use crate::domain::{ConnectionId, Limits, Role};
 use crate::http::AppState;
 use crate::http::admin::{Id, events};
@@ -20,8 +22,7 @@ use super::page::{Page, Section, render};
 use super::parts::{Action, Badge, When};
 use super::replay::Recording;
 
-/// Width of a run in the drawing of its timeline.
-const WIDTH: u64 = 1_000;
+use timeline::Timeline;
 
 #[derive(Template)]
 #[template(path = "console/event.html")]
@@ -30,6 +31,7 @@ struct EventPage {
     it: Event,
     when: When,
     outcome: Badge,
+    timeline: Timeline,
     runs: Vec<RunPart>,
     /// What is recorded; absent for an account that may not read bodies.
     recording: Option<Recording>,
@@ -39,17 +41,8 @@ struct EventPage {
 /// A run as people read it.
 struct RunPart {
     it: Run,
-    calls: Vec<CallPart>,
     log: Vec<LogLine>,
     used: Vec<Used>,
-}
-
-/// A call with its place in the timeline.
-struct CallPart {
-    it: OutboundCall,
-    x: u64,
-    width: u64,
-    failed: bool,
 }
 
 /// How much of a limit a run used.
@@ -67,7 +60,9 @@ pub(super) async fn show(
 ) -> Result<Response, Problem> {
     let account = visitor.account.clone();
     let found = events::show(State(Arc::clone(&app)), Extension(account), Id(id)).await?;
-    let Json(EventWithRuns { event, runs }) = found;
+    let Json(found) = found;
+    let timeline = Timeline::new(&found);
+    let EventWithRuns { event, runs, .. } = found;
     let limits = limits(&app, &event);
     let recording = if visitor.account.may(Role::Operator) {
         Some(Recording::read(&State(app), &visitor, &event).await?)
@@ -79,6 +74,7 @@ pub(super) async fn show(
         page: visitor.page(Section::Events, format!("Event {}", event.id)),
         when: When::new(event.received_at.0, visitor.now),
         outcome: outcome(&event),
+        timeline,
         runs: runs.into_iter().map(|it| run(it, &limits)).collect(),
         recording,
         replay: Action::link(&visitor, Role::Operator, "Replay", to_replay),
@@ -94,15 +90,7 @@ fn limits(app: &AppState, event: &Event) -> Limits {
 }
 
 fn run(mut it: Run, limits: &Limits) -> RunPart {
-    let total = it.usage.run_ms.max(1);
-    let calls = std::mem::take(&mut it.calls).into_iter().map(|call| CallPart {
-        x: (call.at_ms * WIDTH / total).min(WIDTH - 4),
-        width: (call.ms * WIDTH / total).clamp(4, WIDTH),
-        failed: call.error.is_some() || call.status.is_some_and(|status| status >= 400),
-        it: call,
-    });
-    let calls = calls.collect();
-    RunPart { calls, log: std::mem::take(&mut it.log), used: used(&it.usage, limits), it }
+    RunPart { log: std::mem::take(&mut it.log), used: used(&it.usage, limits), it }
 }
 
 pub(super) fn used(usage: &Usage, limits: &Limits) -> Vec<Used> {

@@ -13,9 +13,9 @@ use tracing::Instrument as _;
 
 use crate::connections::Asker;
 use crate::domain::{
-    Claimed, Connection, DefectId, DoubtfulDefect, Event, EventId, FailedTest, Lease, LogLevel,
+    Claimed, Connection, DefectId, DoubtfulDefect, Event, EventStart, FailedTest, Lease, LogLevel,
     LogLine, Marker, Next, NotCreated, OnRecurrence, OutcomeCode, Recurrence, Refusal, SearchEnd,
-    Unresolvable, Verdict, WriteRecord, after, verdict,
+    StepKind, Steps, Unresolvable, Verdict, WriteRecord, after, verdict,
 };
 use crate::egress::ActiveConnection;
 use crate::runtime::{Connector, RunEnd};
@@ -49,6 +49,7 @@ impl Defects {
         active: &Arc<ActiveConnection>,
         test: FailedTest,
         event: Event,
+        start: EventStart,
     ) -> Answer {
         let connection = &active.connection;
         let limits = self.deps.connections.limits(connection);
@@ -58,7 +59,7 @@ impl Defects {
         } else {
             match self.deps.store.known_defect(connection.id, &test) {
                 Some((id, defect)) => Ok(CreateAnswer::new(id, defect, OutcomeCode::Repeated)),
-                None => self.join_or_start(active, test, event, deadline).await,
+                None => self.join_or_start(active, test, (event, start), deadline).await,
             }
         };
         self.deps.connections.record_answer(connection.id, &answer);
@@ -71,15 +72,14 @@ impl Defects {
         &self,
         active: &Arc<ActiveConnection>,
         test: FailedTest,
-        event: Event,
+        (event, event_start): (Event, EventStart),
         deadline: AnswerDeadline,
     ) -> Answer {
-        let id = event.id;
         self.deps.history.begin(event);
         let start = || {
             let (deps, active, test) = (self.deps.clone(), Arc::clone(active), test.clone());
-            let span = deps.history.span(id);
-            let work = async move { run(&deps, &active, &test, id, deadline).await };
+            let span = deps.history.span(event_start.id);
+            let work = async move { run(&deps, &active, &test, event_start, deadline).await };
             work.instrument(span)
         };
         let flight =
@@ -140,7 +140,7 @@ async fn run(
     deps: &Dependencies,
     active: &Arc<ActiveConnection>,
     test: &FailedTest,
-    event: EventId,
+    event: EventStart,
     deadline: AnswerDeadline,
 ) -> Answer {
     // Selected once, so that the whole event uses one version.
@@ -148,33 +148,12 @@ async fn run(
         Ok(connector) => connector,
         Err(refusal) => return stored_defect(deps, active, test, refusal).await,
     };
+    let (waited_for, claims) = Default::default();
     let mut create =
-        CreateEvent { deps, active, connector, test, event, deadline, waited_for: None };
-    // The refusal of this event's own run, if that run sent a write.
-    let mut own_refusal = None;
-    let (mut pause, mut changes) = (WAIT_MIN, None);
-    loop {
-        let (refusal, at) = match create.attempt(own_refusal.as_ref()).await {
-            Attempt::Done(Ok(answer)) => return Ok(answer),
-            Attempt::Done(Err(refusal)) => return Err(own_refusal.unwrap_or(refusal)),
-            Attempt::Again { refusal, at } => (refusal, at),
-            Attempt::AfterRun { refusal, of } => {
-                let until = deadline.at.min(Instant::now() + RUN_WAIT);
-                wait_for_run(deps, &mut changes, of, until).await;
-                if Instant::now() >= deadline.at {
-                    return Err(own_refusal.unwrap_or(refusal));
-                }
-                continue;
-            }
-            Attempt::SearchAfterWrite(refusal) => (own_refusal.insert(refusal).clone(), None),
-        };
-        let wait = at.map_or(pause, |at| duration_until(at, deps.clock.now()));
-        if Instant::now() + wait >= deadline.at {
-            return Err(own_refusal.unwrap_or(refusal));
-        }
-        sleep(wait).await;
-        pause = (pause * 2).min(WAIT_MAX);
-    }
+        CreateEvent { deps, active, connector, test, event, deadline, waited_for, claims };
+    let answer = create.run().await;
+    deps.history.steps(event, create.claims);
+    answer
 }
 
 /// Waits until the run of this row has ended, here or at another server, or until this instant. The
@@ -234,13 +213,45 @@ struct CreateEvent<'a> {
     active: &'a Arc<ActiveConnection>,
     connector: Arc<Connector>,
     test: &'a FailedTest,
-    event: EventId,
+    event: EventStart,
     deadline: AnswerDeadline,
     /// The fence of another event's run that this event waits for.
     waited_for: Option<i64>,
+    /// The claims so far. They are recorded when the event ends, because each record may cost a
+    /// statement.
+    claims: Steps,
 }
 
 impl CreateEvent<'_> {
+    /// Attempts the create until there is an answer or no time is left.
+    async fn run(&mut self) -> Answer {
+        // The refusal of this event's own run, if that run sent a write.
+        let mut own_refusal = None;
+        let (mut pause, mut changes) = (WAIT_MIN, None);
+        loop {
+            let (refusal, at) = match self.attempt(own_refusal.as_ref()).await {
+                Attempt::Done(Ok(answer)) => return Ok(answer),
+                Attempt::Done(Err(refusal)) => return Err(own_refusal.unwrap_or(refusal)),
+                Attempt::Again { refusal, at } => (refusal, at),
+                Attempt::AfterRun { refusal, of } => {
+                    let until = self.deadline.at.min(Instant::now() + RUN_WAIT);
+                    wait_for_run(self.deps, &mut changes, of, until).await;
+                    if Instant::now() >= self.deadline.at {
+                        return Err(own_refusal.unwrap_or(refusal));
+                    }
+                    continue;
+                }
+                Attempt::SearchAfterWrite(refusal) => (own_refusal.insert(refusal).clone(), None),
+            };
+            let wait = at.map_or(pause, |at| duration_until(at, self.deps.clock.now()));
+            if Instant::now() + wait >= self.deadline.at {
+                return Err(own_refusal.unwrap_or(refusal));
+            }
+            sleep(wait).await;
+            pause = (pause * 2).min(WAIT_MAX);
+        }
+    }
+
     /// Claims the row once and does what it requires. If `own_refusal` is set, this event's own run
     /// has sent a write.
     async fn attempt(&mut self, own_refusal: Option<&Refusal>) -> Attempt {
@@ -251,16 +262,17 @@ impl CreateEvent<'_> {
         let claim = Claim {
             connection: self.active.connection.id,
             test: self.test,
-            event: self.event,
+            event: self.event.id,
             now,
             lease_until: after(now, self.deps.config.now().lease_ms),
             run_ms: self.deps.connections.limits(&self.active.connection).run_ms,
             waited_for: self.waited_for,
             recurs: self.recurs().then_some(open.as_slice()),
         };
-        let step = self.deps.history.begin_step();
+        let began = Instant::now();
         let claimed = self.deps.store.claim(claim).await;
-        self.deps.history.end_step(self.event, "claim", step);
+        let (began, ended) = (began.into_std(), Instant::now().into_std());
+        self.claims.add(self.event.step(StepKind::Claim, began, ended));
         match claimed {
             Err(error) => {
                 let refusal = Refusal::StoreUnavailable(error.to_string());

@@ -4,15 +4,16 @@
 //! Runs in the background and never delays an answer. Each step is looked up in the tracker before
 //! it is taken; a step that cannot be looked up is sent at most once.
 
+use std::time::Instant;
+
 use futures_util::StreamExt;
-use tokio::time::Instant;
 use tracing::Instrument as _;
 
 use crate::connections::Asker;
 use crate::domain::{
-    Call, Defect, DueFollowUps, Event, EventId, EventKind, FollowUp, FollowUpEnd, FollowUpStep,
-    OnRecurrence, Outcome, OutcomeCode, Received, Recurrence, Refusal, after, milliseconds,
-    printable,
+    Call, Defect, DueFollowUps, Event, EventId, EventKind, EventStart, FollowUp, FollowUpEnd,
+    FollowUpStep, OnRecurrence, Outcome, OutcomeCode, Received, Recurrence, Refusal, StepKind,
+    Steps, after, milliseconds, printable,
 };
 use crate::store::{DueDefect, DueLimits};
 
@@ -57,6 +58,7 @@ impl Defects {
         let Some(active) = deps.connections.active(connection) else { return };
         let (now, run_ms) = (deps.clock.now(), deps.config.now().longest_run_ms());
         let until = after(now, deps.config.now().lease_ms);
+        let event = EventStart { id: EventId::fresh(), received_at: now, arrived: Instant::now() };
         let due = match deps.store.claim_follow_ups(id, now, until, run_ms).await {
             Ok(Some(due)) => due,
             Ok(None) => return,
@@ -65,6 +67,7 @@ impl Defects {
                 return;
             }
         };
+        let claim = event.step(StepKind::Claim, event.arrived, Instant::now());
         // Rows without a possible run are claimed too, so that the pause before their next try
         // grows.
         let usable = deps.connections.connector_for(&active.connection);
@@ -74,20 +77,20 @@ impl Defects {
             }
             return;
         };
-        let (event, open) = (EventId::fresh(), deps.process.open(id).into());
-        let (received_at, started) = (deps.clock.now(), Instant::now());
-        let (lease, asker) = (due.lease.clone(), Asker::FollowUp);
+        let (lease, asker, open) =
+            (due.lease.clone(), Asker::FollowUp, deps.process.open(id).into());
         let (connector, attached) = (&connector, false);
         let leased = LeasedDefect { deps, active, connector, lease, event, asker, open, attached };
         let work = leased.take_steps(&due);
-        let outcome = work.instrument(deps.history.span(event)).await;
+        let outcome = work.instrument(deps.history.span(event.id)).await;
         leased.give_back().await;
+        deps.history.steps(event, claim.into());
         deps.history.end(Event {
-            id: event,
+            id: event.id,
             connection: Some(connection),
             kind: EventKind::FollowUp,
-            received_at,
-            ms: milliseconds(started.elapsed()),
+            received_at: event.received_at,
+            ms: milliseconds(event.arrived.elapsed()),
             status: None,
             outcome,
             request: Received::default(),
@@ -114,6 +117,7 @@ impl LeasedDefect<'_> {
     async fn take_steps(&self, due: &DueFollowUps) -> Outcome {
         let steps = DefectSteps::start(self, due).await;
         let (mut outcome, mut comment_waits) = (Outcome::from(OutcomeCode::FollowedUp), false);
+        let mut stores = Steps::default();
         for step in &due.steps {
             if step.step == FollowUpStep::Comment && comment_waits {
                 continue;
@@ -128,8 +132,11 @@ impl LeasedDefect<'_> {
                 }
                 end => end,
             };
-            let (store, now) = (&self.deps.store, self.deps.clock.now());
-            if let Err(error) = store.end_follow_up(&self.lease, step, end.clone(), now).await {
+            let (store, now, began) = (&self.deps.store, self.deps.clock.now(), Instant::now());
+            let stored = store.end_follow_up(&self.lease, step, end.clone(), now).await;
+            stores.add(self.event.step(StepKind::Store, began, Instant::now()));
+            if let Err(error) = stored {
+                self.deps.history.steps(self.event, stores);
                 return Outcome::from(&Refusal::StoreUnavailable(error.to_string()));
             }
             if let FollowUpEnd::GivenUp(why) | FollowUpEnd::Again { reason: why, .. } = &end {
@@ -138,6 +145,7 @@ impl LeasedDefect<'_> {
             let is_again = matches!(end, FollowUpEnd::Again { .. });
             comment_waits |= is_again && step.step == FollowUpStep::Reopen;
         }
+        self.deps.history.steps(self.event, stores);
         outcome
     }
 }

@@ -10,7 +10,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use tokio_util::sync::CancellationToken;
 
 use crate::connections::Asker;
 use crate::domain::{Call, Connection, ConnectionId, Marker, Settings, milliseconds};
@@ -106,7 +105,7 @@ impl Defects {
             .allow_run(&active.connection, &connector, Call::Find, Asker::Background)
             .ok()?;
         let active = Arc::new(active.with_settings(created.settings.clone()));
-        let run = Run { connector, active, stop: CancellationToken::new() };
+        let run = Run::new(connector, active);
         let outcome = self.deps.sandbox.find(run, &created.marker).await.outcome;
         connections.record_outcome(id, Call::Find, created.marker.as_str(), &outcome);
         Some(!outcome.ok()?.is_empty())

@@ -12,8 +12,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::connections::Asker;
 use crate::domain::{
-    Call, ConnectionSnapshot, Defect, EventId, FailedTest, FollowUpStep, Journal, Lease, LogLevel,
-    LogLine, Marker, OnRecurrence, Refusal, SearchEnd, Verdict, after,
+    Call, ConnectionSnapshot, Defect, EventStart, FailedTest, FollowUpStep, Journal, Lease,
+    LogLevel, LogLine, Marker, OnRecurrence, Refusal, SearchEnd, StepKind, Verdict, after,
 };
 use crate::egress::ActiveConnection;
 use crate::runtime::{Connector, Run, RunEnd};
@@ -33,7 +33,7 @@ pub(super) struct LeasedDefect<'a> {
     pub(super) active: Arc<ActiveConnection>,
     pub(super) connector: &'a Arc<Connector>,
     pub(super) lease: Lease,
-    pub(super) event: EventId,
+    pub(super) event: EventStart,
     /// The caller on whose behalf the runs start.
     pub(super) asker: Asker,
     /// Held as long as this process works on the row.
@@ -72,7 +72,7 @@ impl LeasedDefect<'_> {
         let start = |run, journal| sandbox.create(run, test, marker, journal, Arc::clone(&report));
         let mut end = self.run_allowed(&self.active, Call::Create, marker, purpose, start).await;
         self.attached = report.is_sent();
-        routed.record.add_to(&mut end.report);
+        routed.record.add_to(&self.event, &mut end.report);
         Ok(end)
     }
 
@@ -163,15 +163,21 @@ impl LeasedDefect<'_> {
     /// Stores the outcome in the row, adds the steps that follow, and gives the lease back.
     pub(super) async fn store_outcome(&self, verdict: &Verdict) -> Result<(), StoreError> {
         let (now, steps) = (self.deps.clock.now(), self.next_steps(verdict));
-        let (history, store) = (&self.deps.history, &self.deps.store);
-        let step = history.begin_step();
-        let stored = store.store_outcome(&self.lease, verdict, &steps, self.event, now).await;
-        history.end_step(self.event, "store", step);
+        let (event, store, began) = (self.event, &self.deps.store, Instant::now());
+        let stored = store.store_outcome(&self.lease, verdict, &steps, event.id, now).await;
+        self.record_store(began);
         stored?;
         if !steps.is_empty() {
             self.deps.process.follow_up.notify_one();
         }
         Ok(())
+    }
+
+    /// Records the time since `began` as that of storing an outcome.
+    fn record_store(&self, began: Instant) {
+        let (began, ended) = (began.into_std(), Instant::now().into_std());
+        let step = self.event.step(StepKind::Store, began, ended);
+        self.deps.history.steps(self.event, step.into());
     }
 
     /// The steps to take for a defect that is known now.
@@ -198,7 +204,7 @@ impl LeasedDefect<'_> {
         let steps = self.next_steps(&verdict);
         tracing::warn!(defect = %self.lease.defect, %error, "cannot store a defect; it is tried again");
         let (deps, open) = (self.deps.clone(), Arc::clone(&self.open));
-        let (lease, event) = (self.lease.clone(), self.event);
+        let (lease, event) = (self.lease.clone(), self.event.id);
         let until = Instant::now() + Duration::from_millis(deps.config.now().lease_ms);
         self.deps.tasks.spawn(async move {
             while Instant::now() < until {
@@ -216,7 +222,12 @@ impl LeasedDefect<'_> {
 
     /// Ends a search that did not find the defect, and gives the lease back.
     pub(super) async fn end_search(&self, end: SearchEnd) {
+        let began = Instant::now();
         let ended = self.deps.store.end_search(&self.lease, end, self.deps.clock.now()).await;
+        // A search in the background has an event only if there is something to report.
+        if matches!(self.asker, Asker::Event) {
+            self.record_store(began);
+        }
         self.warn_if_not_given_back(ended);
     }
 
@@ -243,7 +254,8 @@ impl LeasedDefect<'_> {
 
     fn run(&self, active: &Arc<ActiveConnection>) -> Run {
         let (connector, active) = (Arc::clone(self.connector), Arc::clone(active));
-        Run { connector, active, stop: CancellationToken::new() }
+        let trace = || self.deps.history.trace(self.event.id);
+        Run::of_event(connector, active, self.event, trace)
     }
 
     /// Renews the lease until the run ends. If the lease is lost, stops the run and still waits for

@@ -3,14 +3,15 @@
 //! Runs only `find`. It adopts a defect, ends a doubt or leaves the row as it is, and never
 //! creates.
 
+use std::time::Instant;
+
 use futures_util::StreamExt;
-use tokio::time::Instant;
 use tracing::Instrument as _;
 
 use crate::connections::Asker;
 use crate::domain::{
-    DoubtfulDefect, Event, EventId, EventKind, Next, Outcome, Received, Refusal, SearchEnd,
-    Unresolvable, Verdict, WriteClass, after, milliseconds,
+    DoubtfulDefect, Event, EventId, EventKind, EventStart, Next, Outcome, Received, Refusal,
+    SearchEnd, StepKind, Unresolvable, Verdict, WriteClass, after, milliseconds,
 };
 use crate::store::{DueDefect, DueLimits};
 
@@ -50,6 +51,7 @@ impl Defects {
         let Some(active) = self.deps.connections.active(connection) else { return };
         let now = self.deps.clock.now();
         let until = after(now, self.deps.config.now().lease_ms);
+        let event = EventStart { id: EventId::fresh(), received_at: now, arrived: Instant::now() };
         let claimed = self.deps.store.claim_search(id, now, until).await;
         let doubtful = match claimed {
             Ok(Some(doubtful)) => doubtful,
@@ -59,6 +61,7 @@ impl Defects {
                 return;
             }
         };
+        let claim = event.step(StepKind::Claim, event.arrived, Instant::now());
         // Rows of paused and unavailable connections are claimed too, so that their back-off
         // advances and later rows get their turn. No run starts for them, so they have no event to
         // show.
@@ -69,25 +72,25 @@ impl Defects {
             }
             return;
         };
-        let (deps, event) = (&self.deps, EventId::fresh());
+        let deps = &self.deps;
         let (lease, open) = (doubtful.lease.clone(), deps.process.open(id).into());
         let (asker, connector, attached) = (Asker::Background, &connector, false);
         let leased = LeasedDefect { deps, active, connector, lease, event, asker, open, attached };
-        let (received_at, started) = (deps.clock.now(), Instant::now());
         let work = async {
             match &doubtful.created {
                 Some(key) => search_second_record(&leased, &doubtful, key).await,
                 None => search(&leased, &doubtful).await,
             }
         };
-        let outcome = work.instrument(deps.history.span(event)).await;
+        let outcome = work.instrument(deps.history.span(event.id)).await;
         let Some(outcome) = outcome else { return };
+        deps.history.steps(event, claim.into());
         deps.history.end(Event {
-            id: event,
+            id: event.id,
             connection: Some(connection),
             kind: EventKind::Sweep,
-            received_at,
-            ms: milliseconds(started.elapsed()),
+            received_at: event.received_at,
+            ms: milliseconds(event.arrived.elapsed()),
             status: None,
             outcome,
             request: Received::default(),

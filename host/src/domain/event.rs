@@ -5,7 +5,9 @@ use std::fmt;
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use super::{ConnectionId, DefectId, Effect, Outcome, OutcomeCode, RunRecording, string_enum};
+use super::{
+    ConnectionId, DefectId, Effect, Outcome, OutcomeCode, RunRecording, RunTimes, string_enum,
+};
 
 /// The id of an event in logs, answers and the store. Ids sort by time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -118,8 +120,8 @@ pub struct LogLine {
 /// One request that a run sent, or was refused to send.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OutboundCall {
-    /// Milliseconds since the run began.
-    pub at_ms: u64,
+    /// Milliseconds since the run began; negative if the host sent it before the run.
+    pub at_ms: i64,
     /// The HTTP method of the request.
     pub method: String,
     /// The origin that the request was sent to, in canonical form.
@@ -195,6 +197,8 @@ pub struct RunReport {
     pub usage: Usage,
     /// The requests and answers with their bodies; absent unless the connection records them.
     pub recording: Option<RunRecording>,
+    /// When its parts began; absent if an earlier version stored the run.
+    pub times: Option<RunTimes>,
 }
 
 /// One webhook request and its answer. The runs that it caused are stored separately.

@@ -99,7 +99,8 @@ impl Outbound {
         if request.body.len() as u64 > limits.request_body_bytes {
             return Err(body_too_large(limits));
         }
-        Ok(Self { method: request.method, effect, origin, url, headers, body: request.body })
+        let (method, body, trace) = (request.method, request.body, None);
+        Ok(Self { method, effect, origin, url, headers, body, trace })
     }
 
     /// Whether the URL, a header value or the body contains a text.

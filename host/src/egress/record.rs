@@ -95,7 +95,7 @@ impl Record {
             )));
         }
         state.calls.push(OutboundCall {
-            at_ms: milliseconds(self.started.elapsed()),
+            at_ms: ms_between(self.started, Instant::now()),
             method: method.to_string(),
             origin: String::new(),
             path: String::new(),
@@ -157,6 +157,16 @@ impl Record {
     }
 
     /// Fills in how much of the limits that egress enforces was used.
+    /// The calls so far, with their times measured from `since`.
+    pub(super) fn calls_since(&self, since: Instant) -> Vec<OutboundCall> {
+        let ahead = ms_between(since, self.started);
+        let later = |call: &OutboundCall| {
+            let at_ms = call.at_ms.saturating_add(ahead);
+            OutboundCall { at_ms, ..call.clone() }
+        };
+        self.state().calls.iter().map(later).collect()
+    }
+
     pub(super) fn fill(&self, usage: &mut Usage) {
         let state = self.state();
         usage.outbound_calls = state.requested.min(self.calls_max);
@@ -288,3 +298,9 @@ fn shorten(text: String) -> String {
         None => text,
     }
 }
+/// Milliseconds from an instant to another one; negative if that one is earlier.
+fn ms_between(from: Instant, to: Instant) -> i64 {
+    let ms = |duration| i64::try_from(milliseconds(duration)).unwrap_or(i64::MAX);
+    ms(to.saturating_duration_since(from)) - ms(from.saturating_duration_since(to))
+}
+

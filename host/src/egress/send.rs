@@ -63,7 +63,7 @@ impl Session {
         let mut call = self
             .record
             .open(&request.method, authorize::effect(&request.method, request.effect))?;
-        let outbound = match authorize::authorize(self, request, &mut call) {
+        let mut outbound = match authorize::authorize(self, request, &mut call) {
             Ok(outbound) => outbound,
             Err(error) => return call.finish(Err(error)),
         };

@@ -7,6 +7,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use tokio::time::Instant;
+
 use crate::domain::{
     Connection, Grants, Origin, OutboundCall, SecretGrant, SecretPlace, Settings,
     TEST_MANAGER_SECRET, TestManagerSettings,
@@ -81,8 +83,8 @@ impl Session {
         })
     }
 
-    /// The requests of this session so far.
-    pub(crate) fn calls(&self) -> Vec<OutboundCall> {
-        self.record.copy().0
+    /// The requests of this session so far, with their times measured from `since`.
+    pub(crate) fn calls(&self, since: Instant) -> Vec<OutboundCall> {
+        self.record.calls_since(since)
     }
 }

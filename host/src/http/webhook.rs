@@ -23,8 +23,8 @@ use tokio::time::Instant;
 
 use crate::completion::Completing;
 use crate::domain::{
-    ConnectionId, EventId, EventKind, OutcomeCode, PROJECT_CHARS_MAX, WebhookCredential,
-    milliseconds,
+    ConnectionId, EventId, EventKind, EventStart, OutcomeCode, PROJECT_CHARS_MAX,
+    WebhookCredential, milliseconds,
 };
 use crate::egress::ActiveConnection;
 use crate::secret::TokenHash;
@@ -219,7 +219,7 @@ async fn answer(
             (EventKind::CreateDefect, create_defect(app, active, request).await)
         }
         WebhookKind::Kpis(project) => {
-            (EventKind::Kpis, count_defects(app, active, &project, request.id).await)
+            (EventKind::Kpis, count_defects(app, active, &project, request.event_start()).await)
         }
         WebhookKind::Unrecognised => {
             let answer = Answer::problem(request.id, &Problem::no_webhook());
@@ -241,7 +241,8 @@ async fn create_defect(
     let connection = Some(active.connection.id);
     let running = OutcomeCode::Running.into();
     let running = request.event(EventKind::CreateDefect, connection, None, running, None);
-    match app.services.defects.create(active, test, running).await {
+    let start = request.event_start();
+    match app.services.defects.create(active, test, running, start).await {
         Ok(created) => Answer::created(&created, app.services.config.now().webhook.defect_id),
         Err(refusal) => Answer::refusal(request.id, &refusal),
     }
@@ -251,19 +252,19 @@ async fn count_defects(
     app: &AppState,
     active: &Arc<ActiveConnection>,
     project: &str,
-    id: EventId,
+    event: EventStart,
 ) -> Answer {
     let length = project.chars().count();
     if !(1..=PROJECT_CHARS_MAX).contains(&length) {
         let why =
             format!("the project id has {length} characters; 1 to {PROJECT_CHARS_MAX} are allowed");
-        return Answer::problem(id, &Problem::bad_request(why));
+        return Answer::problem(event.id, &Problem::bad_request(why));
     }
     let services = &app.services;
     let place = services.connections.counted_in(&active.connection);
-    let counted = services.kpis.count(active, project, id).await;
+    let counted = services.kpis.count(active, project, event).await;
     match counted.and_then(|it| Answer::counted(&it, &services.config.now().webhook, place)) {
         Ok(answer) => answer,
-        Err(refusal) => Answer::refusal(id, &refusal),
+        Err(refusal) => Answer::refusal(event.id, &refusal),
     }
 }

@@ -37,6 +37,6 @@ pub trait Source: Send + Sync {
         read_until: Instant,
     ) -> Result<Bytes, Gap>;
 
-    /// The requests to Test Manager so far, for the event.
-    fn calls(&self) -> Vec<OutboundCall>;
+    /// The requests to Test Manager so far, for the event, with their times measured from `since`.
+    fn calls(&self, since: Instant) -> Vec<OutboundCall>;
 }

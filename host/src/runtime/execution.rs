@@ -2,8 +2,8 @@
 //! `race` runs the call until it ends, is stopped or takes too long; `finish` collects what
 //! happened.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
@@ -13,8 +13,8 @@ use wasmtime::{PoolConcurrencyLimitError, Trap};
 
 use crate::cpu_time::Meter;
 use crate::domain::{
-    Clock, ConnectorFault, Limits, LogLine, OutboundCall, Refusal, Usage, WriteAnswer, WriteRecord,
-    milliseconds,
+    Clock, ConnectorFault, Limits, LogLine, OutboundCall, Refusal, RunTimes, Usage, WriteAnswer,
+    WriteRecord, microseconds, milliseconds,
 };
 use crate::egress::{ActiveConnection, Charged, Egress, Permission, Session};
 use crate::memory::{Account, MemoryFull};
@@ -37,6 +37,8 @@ const AFTER_TRACKER_MAX: Duration = Duration::from_secs(5);
 pub(super) struct Execution {
     started: Instant,
     /// The end of the run. Its requests end earlier.
+    /// When the instance was complete.
+    called: OnceLock<Instant>,
     run_deadline: Instant,
     limits: Limits,
     meter: Arc<Meter>,
@@ -77,6 +79,9 @@ impl StopSignals<'_> {
 /// The log, requests, usage and writes of a run that ended: all but its result.
 pub(super) struct Finished {
     /// The run's session; it redacts what the guest returned.
+    started: Instant,
+    called: Option<Instant>,
+    ended: Instant,
     pub(super) session: Arc<Session>,
     pub(super) log: Vec<LogLine>,
     pub(super) calls: Vec<OutboundCall>,
@@ -115,6 +120,7 @@ impl Execution {
             meter,
             memory,
             handles_peak: Arc::default(),
+            called: OnceLock::new(),
             log: Arc::new(RunLog::new(started, limits.log_bytes)),
             session,
         }
@@ -137,6 +143,11 @@ impl Execution {
     pub(super) async fn race<A>(
         &self,
         call: impl Future<Output = CallResult<A>>,
+    /// Records that the instance is complete, and that its export is called now.
+    pub(super) fn mark_called(&self) {
+        let _ = self.called.set(Instant::now());
+    }
+
         stop: StopSignals<'_>,
     ) -> Result<Result<A, model::Error>, Refusal> {
         tokio::select! {
@@ -165,8 +176,9 @@ impl Execution {
         let mut usage = Usage {
             memory_bytes: self.memory.peak(),
             cpu_ms: self.meter.spent_ms(),
-            run_ms: milliseconds(self.started.elapsed()),
+            run_ms: milliseconds(ended - self.started),
             log_bytes,
+        let (started, called, ended) = (self.started, self.called.get().copied(), Instant::now());
             handles: self.handles_peak.load(Ordering::Relaxed),
             polls: self.meter.polls(),
             yields: self.meter.yields(),
@@ -176,7 +188,18 @@ impl Execution {
         self.session.fill(&mut usage);
         let host_memory = self.memory.refused_by_host();
         let session = self.session;
-        Finished { session, log, calls, usage, writes, host_memory, last_words }
+        Finished {
+            started,
+            called,
+            ended,
+            session,
+            log,
+            calls,
+            usage,
+            writes,
+            host_memory,
+            last_words,
+        }
     }
 }
 
@@ -184,8 +207,19 @@ impl Finished {
     /// Adds the requests to Test Manager that a report of the failed test has sent, and the data
     /// that is missing in it.
     pub(super) fn add_requests_of(&mut self, test_report: &TestReport) {
-        let of_guest = std::mem::replace(&mut self.calls, test_report.take_calls());
+        let of_guest = std::mem::replace(&mut self.calls, test_report.take_calls(self.started));
         self.calls.extend(of_guest);
+    /// How far the run came, in microseconds from `since`. It asked for its permit at `asked`.
+    pub(super) fn times(&self, since: Instant, asked: Instant) -> RunTimes {
+        let us = |at: Instant| microseconds(at.saturating_duration_since(since));
+        RunTimes {
+            asked_us: us(asked),
+            started_us: Some(us(self.started)),
+            called_us: self.called.map(us),
+            ended_us: us(self.ended),
+        }
+    }
+
         let redact = |text| self.session.redact(text);
         self.log.extend(test_report.take_gaps(self.usage.run_ms, redact));
     }

@@ -89,7 +89,7 @@ impl MeasuredGuest {
         let (egress, active) = (Arc::clone(&self.egress), Arc::clone(&self.active));
         let clock = Arc::new(SystemClock);
         let (permission, input) = (Permission::Nothing, GuestInput::default());
-        let execution = Execution::start(egress, active, permission, limits, clock, account);
+        let execution = Execution::start(egress, active, permission, None, limits, clock, account);
         let mut store = new_store(&self.engine, execution.guest(input), &limits, execution.meter());
         let watch = HostWatch::default();
         if watch_host_calls {

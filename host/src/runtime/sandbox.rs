@@ -7,6 +7,7 @@
 mod any_call;
 mod follow_up;
 mod load;
+mod run;
 mod set_up;
 
 use std::sync::Arc;
@@ -17,8 +18,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::cpu_time::Metered;
 use crate::domain::{
-    Call, Clock, Connection, Counts, Defect, FailedTest, Journal, Limits, Marker, OutcomeCode,
-    Refusal, RunReport, Usage, WriteRecord, milliseconds,
+    Call, Clock, Connection, Counts, Defect, FailedTest, Journal, Limits, Marker, Refusal,
+    RunReport, Usage,
 };
 use crate::egress::{ActiveConnection, Egress, Permission};
 use crate::memory::{Account, HostMemory, MemoryFull, MemoryOwner};
@@ -28,7 +29,7 @@ use crate::telemetry::PoolState;
 use super::answer_json::AnswerJson;
 use super::asked::Asked;
 use super::bindings::{self, Redact, model};
-use super::component::{Connector, LoadedComponent};
+use super::component::LoadedComponent;
 use super::engine::Engine;
 use super::execution::{Execution, Finished, StopSignals};
 use super::guest::GuestInput;
@@ -38,6 +39,9 @@ use super::test_report::TestReport;
 use super::turns::{TakesTurns, turns};
 
 pub use any_call::{CallArguments, ExportAnswer};
+pub use run::{Run, RunEnd};
+
+use run::{empty_report, not_run, unsupported};
 
 /// How long a call of the interface `plugin` waits for its permit.
 const PERMIT_WAIT: Duration = Duration::from_secs(5);
@@ -55,27 +59,6 @@ pub struct Sandbox {
     /// Cancelled when the server ends: stops every run.
     server_stop: CancellationToken,
     memory: Arc<HostMemory>,
-}
-
-/// The input of one run: connector, connection and stop signal.
-pub struct Run {
-    /// The version of the connector that runs.
-    pub connector: Arc<Connector>,
-    /// The connection for which the connector runs.
-    pub active: Arc<ActiveConnection>,
-    /// Ends the guest early; its writes in progress still run to their end.
-    pub stop: CancellationToken,
-}
-
-/// The outcome of a run, its report and its writes.
-#[derive(Debug)]
-pub struct RunEnd<T> {
-    /// The value that the guest returned, or the reason why there is no value.
-    pub outcome: Result<T, Refusal>,
-    /// The details of the run that its event stores.
-    pub report: RunReport,
-    /// Every write, whatever the guest returned.
-    pub writes: Vec<WriteRecord>,
 }
 
 /// A call of an export, and what the connector may do in it.
@@ -97,8 +80,6 @@ impl<'a> ExportCall<'a> {
 struct Admitted {
     /// Held until the end of the run.
     permit: Permit,
-    /// How long the run waited for its permit.
-    permit_ms: u64,
     memory: Arc<Account>,
 }
 
@@ -233,10 +214,10 @@ impl Sandbox {
         let slots = self.slots(loaded);
         let permit_request = Request { lane: lane.clone(), slots, runs_max: u32::MAX };
         let _permit = self.acquire_permit(permit_request, PERMIT_WAIT, stop).await?;
-        let permission = Permission::Nothing;
+        let (permission, trace) = (Permission::Nothing, None);
         let memory = self.open_account(&active, &limits)?;
         let execution =
-            ExecutionInput { loaded, limits, active, permission, stop, lane, memory, input };
+            ExecutionInput { loaded, limits, active, permission, trace, stop, lane, memory, input };
         let (result, finished) = self.execute(execution, call_guest).await;
         result.map_err(|refusal| finished.add_last_words(refusal))
     }
@@ -251,10 +232,10 @@ impl Sandbox {
         convert: impl FnOnce(A, Redact<'_>) -> Result<T, Refusal>,
     ) -> RunEnd<T> {
         let ExportCall { asked, permission, test_report } = export_call;
-        let connector = &run.connector;
+        let (connector, asked_at) = (&run.connector, Instant::now());
         let admitted = match self.admit(&run, asked.call).await {
             Ok(admitted) => admitted,
-            Err(refusal) => return not_run(&run, asked.call, refusal),
+            Err(refusal) => return not_run(&run, asked.call, asked_at, refusal),
         };
         let bases = connector.manifest().addresses(&run.active.connection.settings);
         let script = connector.loaded().run_script(connector.name());
@@ -264,6 +245,7 @@ impl Sandbox {
             active: Arc::clone(&run.active),
             permission,
             stop: self.stop_signals(&run.stop),
+            trace: run.trace,
             lane: lane(&run.active, asked.call),
             memory: admitted.memory,
             input: GuestInput { bases, report: test_report.clone(), script },
@@ -275,12 +257,13 @@ impl Sandbox {
         let test_report = test_report.as_deref();
         let recording = asked.recording(&finished.session, connector, test_report, &outcome);
         if let Some(test_report) = test_report {
+        let times = finished.times(run.since, asked_at);
             finished.add_requests_of(test_report);
         }
         let Finished { log, calls, usage, writes, .. } = finished;
-        let (permit_ms, permits_before) = (admitted.permit_ms, admitted.permit.permits_before);
-        let usage = Usage { permit_ms, permits_before, ..usage };
-        let empty = empty_report(connector, asked.call, &outcome);
+        let permits_before = admitted.permit.permits_before;
+        let usage = Usage { permit_ms: times.permit_ms(), permits_before, ..usage };
+        let empty = empty_report(connector, asked.call, times, &outcome);
         let run_report = RunReport { log, calls, usage, recording, ..empty };
         RunEnd { outcome, report: run_report, writes }
     }
@@ -293,12 +276,10 @@ impl Sandbox {
             slots: self.slots(run.connector.loaded()),
             runs_max: u32::try_from(limits.concurrent_runs).unwrap_or(u32::MAX),
         };
-        let (asked_at, wait) = (Instant::now(), permit_wait(call, limits));
-        let stop = self.stop_signals(&run.stop);
+        let (wait, stop) = (permit_wait(call, limits), self.stop_signals(&run.stop));
         let permit = self.acquire_permit(permit_request, wait, stop).await?;
-        let permit_ms = milliseconds(asked_at.elapsed());
         let memory = self.open_account(&run.active, limits)?;
-        Ok(Admitted { permit, permit_ms, memory })
+        Ok(Admitted { permit, memory })
     }
 
     fn stop_signals<'a>(&'a self, run: &'a CancellationToken) -> StopSignals<'a> {
@@ -354,12 +335,16 @@ impl Sandbox {
         execution: ExecutionInput<'_>,
         call_guest: impl FnOnce(GuestInstance) -> F,
     ) -> (Result<Result<A, model::Error>, Refusal>, Finished) {
-        let ExecutionInput { loaded, limits, active, permission, stop, lane, memory, input } =
+        let ExecutionInput { loaded, limits, active, permission, trace, stop, lane, memory, input } =
             execution;
         let (egress, clock) = (Arc::clone(&self.egress), Arc::clone(&self.clock));
-        let execution = Execution::start(egress, active, permission, limits, clock, memory);
+        let execution = Execution::start(egress, active, permission, trace, limits, clock, memory);
         let store = new_store(&self.engine, execution.guest(input), &limits, execution.meter());
-        let call = async { call_guest(GuestInstance::new(store, loaded).await?).await };
+        let call = async {
+            let guest = GuestInstance::new(store, loaded).await?;
+            execution.mark_called();
+            call_guest(guest).await
+        };
         let call = Metered::new(call, execution.meter(), self.engine.ticks());
         let call = TakesTurns::new(call, Arc::clone(&self.turns), lane);
         let result = execution.race(call, stop).await;
@@ -406,34 +391,5 @@ fn permit_wait(call: Call, limits: &Limits) -> Duration {
         | Call::Attach
         | Call::Attached => Duration::from_millis(limits.create_answer_ms / 2),
         Call::Check | Call::Choices | Call::Describe => PERMIT_WAIT,
-    }
-}
-
-/// The end of a run of a connector that does not export the interface.
-fn unsupported<T>(run: &Run, call: Call, interface: &str) -> RunEnd<T> {
-    let why = format!("`{}` does not export `{interface}`", run.connector.name());
-    not_run(run, call, Refusal::Unsupported(why.into()))
-}
-
-/// The end of a run that did not start.
-fn not_run<T>(run: &Run, call: Call, refusal: Refusal) -> RunEnd<T> {
-    let outcome = Err(refusal);
-    let report = empty_report(&run.connector, call, &outcome);
-    RunEnd { outcome, report, writes: Vec::new() }
-}
-
-/// The report of a run without log, calls and usage.
-fn empty_report<T>(connector: &Connector, call: Call, outcome: &Result<T, Refusal>) -> RunReport {
-    RunReport {
-        call,
-        outcome: outcome.as_ref().map_or_else(Refusal::code, |_| OutcomeCode::Ok),
-        detail: outcome.as_ref().err().map(ToString::to_string).unwrap_or_default(),
-        setting: outcome.as_ref().err().and_then(Refusal::setting).map(str::to_owned),
-        connector_version: connector.manifest().version.to_string(),
-        connector_sha256: connector.sha256().to_owned(),
-        log: Vec::new(),
-        calls: Vec::new(),
-        usage: Usage::default(),
-        recording: None,
     }
 }

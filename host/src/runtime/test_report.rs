@@ -188,10 +188,10 @@ impl TestReport {
         }
     }
 
-    /// The requests to Test Manager since the last call of this function: several runs may use one
-    /// report.
-    pub(super) fn take_calls(&self) -> Vec<OutboundCall> {
-        let mut calls = self.source.as_ref().map(|source| source.calls()).unwrap_or_default();
+    /// The requests to Test Manager since the last call of this function, with their times measured
+    /// from the start of the run: several runs may use one report.
+    pub(super) fn take_calls(&self, run: Instant) -> Vec<OutboundCall> {
+        let mut calls = self.source.as_ref().map(|source| source.calls(run)).unwrap_or_default();
         let before = self.calls_taken.swap(calls.len(), Ordering::Relaxed);
         calls.drain(..before.min(calls.len()));
         calls

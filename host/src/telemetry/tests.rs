@@ -45,6 +45,7 @@ fn report(calls: Vec<OutboundCall>, usage: Usage) -> RunReport {
         calls,
         usage,
         recording: None,
+        times: None,
     }
 }
 
@@ -62,12 +63,12 @@ fn lines(metrics: &Arc<Metrics>, begin: &str) -> Vec<String> {
     let server = ServerState {
         version: "1",
         store_writable: true,
-        pool: PoolState::default(),
-        connectors: Vec::new(),
         store_changes_waiting: 0,
         store_history_waiting: 0,
         connector_changes: 0,
         connector_differences: None,
+        pool: PoolState::default(),
+        connectors: Vec::new(),
     };
     let state = State { connections: vec![connection], shows_unmatched: true, server };
     let page = metrics.page(state).unwrap();

@@ -10,15 +10,16 @@ mod export;
 
 use std::borrow::Cow;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use uuid::Uuid;
 
 use crate::domain::{
-    Connection, Event, EventId, EventKind, OutboundCall, OutcomeCode, RunReport, StringEnum as _,
-    after,
+    Connection, Event, EventId, EventKind, EventStart, OutboundCall, OutcomeCode, RunReport, Step,
+    StringEnum as _, after,
 };
 
 use super::TraceParent;
+use super::trace_parent::fresh_span;
 
 use export::Exporter;
 
@@ -29,7 +30,7 @@ pub use export::{TraceError, TraceSettings};
 const SAMPLE_BITS: u32 = 32;
 
 /// An event, and the trace that its sender named.
-pub(super) type EventAndSender = (EventId, Option<TraceParent>);
+pub(super) type EventAndSender = (EventStart, Option<TraceParent>);
 
 /// Makes the traces of events, and exports them.
 #[derive(Debug)]
@@ -86,29 +87,21 @@ impl Traces {
         Ok(Self { exporter, sample_ratio })
     }
 
-    /// Exports a step of an event: `claim` or `store`.
-    pub fn step(
-        &self,
-        event: EventAndSender,
-        name: &'static str,
-        start: Timestamp,
-        end: Timestamp,
-    ) {
+    /// Exports a step of an event: a claim or a store.
+    pub fn step(&self, event: EventAndSender, step: Step) {
         let Some(trace) = self.trace(event) else { return };
-        self.exporter.send(trace.part(Kind::Internal, name, start, end));
+        let (start, end) = (event.0.time_at(step.at_us.into()), event.0.time_at(step.end_us()));
+        self.exporter.send(trace.part(Kind::Internal, step.kind.as_str(), start, end));
     }
 
-    /// Exports a run that ended now, and its requests.
-    pub fn run(
-        &self,
-        connection: &Connection,
-        event: EventAndSender,
-        report: &RunReport,
-        end: Timestamp,
-    ) {
-        let Some(trace) = self.trace(event) else { return };
+    /// Exports a run that ended, with its wait for a permit, its instance and its requests.
+    pub fn run(&self, connection: &Connection, event: EventAndSender, report: &RunReport) {
+        let (Some(trace), Some(times)) = (self.trace(event), report.times) else { return };
         let RunReport { usage, outcome, .. } = report;
-        let start = before(end, usage.run_ms);
+        let at = |us| event.0.time_at(us);
+        let started_us = times.started_us.unwrap_or(times.ended_us);
+        let (start, end) = (at(started_us), at(times.ended_us));
+        self.exporter.send(trace.part(Kind::Internal, "queue", at(times.asked_us), start));
         let name = format!("guest {}", report.call);
         let mut run = trace.part(Kind::Internal, name, start, end);
         let id = run.id;
@@ -125,11 +118,17 @@ impl Traces {
         ];
         run.error = (*outcome != OutcomeCode::Ok).then(|| report.detail.clone());
         self.exporter.send(run);
+        if let Some(called_us) = times.called_us {
+            let mut instance = trace.part(Kind::Internal, "instantiate", start, at(called_us));
+            instance.parent = Some(id);
+            self.exporter.send(instance);
+        }
         for call in &report.calls {
-            let start = after(start, call.at_ms);
+            let start = start.saturating_add(SignedDuration::from_millis(call.at_ms));
+            let start = start.unwrap_or(Timestamp::MAX);
             let end = after(start, call.ms);
             let mut span = trace.part(Kind::Client, method(call), start, end);
-            span.parent = Some(id);
+            (span.id, span.parent) = (call.span.unwrap_or(span.id), Some(id));
             span.texts = vec![
                 ("http.request.method", call.method.clone()),
                 ("url.full", format!("{}{}", call.origin, call.path)),
@@ -144,7 +143,7 @@ impl Traces {
 
     /// Exports an event that has ended.
     pub fn end(&self, event: &Event, sender: Option<TraceParent>) {
-        let Some(trace) = self.trace((event.id, sender)) else { return };
+        let Some(trace) = self.trace_of(event.id, sender) else { return };
         let end = after(event.received_at, event.ms);
         let kind = if event.status.is_some() { Kind::Server } else { Kind::Internal };
         let ids = (trace.root, trace.sender);
@@ -170,8 +169,17 @@ impl Traces {
         self.exporter.stop();
     }
 
-    /// The trace of an event; `None` if it is not exported. A sender decides for its own traces.
+    /// Whether the trace of an event is exported.
+    pub(crate) fn exports(&self, event: EventId, sender: Option<TraceParent>) -> bool {
+        self.trace_of(event, sender).is_some()
+    }
+
     fn trace(&self, (event, sender): EventAndSender) -> Option<EventTrace> {
+        self.trace_of(event.id, sender)
+    }
+
+    /// The trace of an event; `None` if it is not exported. A sender decides for its own traces.
+    fn trace_of(&self, event: EventId, sender: Option<TraceParent>) -> Option<EventTrace> {
         let (id, root) = (event.0.as_u128(), low_bits(event.0));
         match sender {
             Some(sender) if sender.is_sampled => {
@@ -196,7 +204,7 @@ impl EventTrace {
         start: Timestamp,
         end: Timestamp,
     ) -> Span {
-        self.span((low_bits(Uuid::new_v4()), Some(self.root)), kind, name, start, end)
+        self.span((fresh_span(), Some(self.root)), kind, name, start, end)
     }
 
     /// A span with this id and this parent.
@@ -231,10 +239,6 @@ fn is_sampled(event: EventId, ratio: f64) -> bool {
 
 fn low_bits(id: Uuid) -> u64 {
     id.as_u64_pair().1
-}
-
-fn before(end: Timestamp, ms: u64) -> Timestamp {
-    end.saturating_sub(std::time::Duration::from_millis(ms)).unwrap_or(end)
 }
 
 fn number(value: u64) -> i64 {

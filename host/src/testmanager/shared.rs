@@ -66,9 +66,9 @@ impl ReportFetch {
         &self.active
     }
 
-    /// The requests so far.
-    pub(super) fn calls(&self) -> Vec<OutboundCall> {
-        self.sessions.lock().iter().flat_map(|session| session.calls()).collect()
+    /// The requests so far, with their times measured from `since`.
+    pub(super) fn calls(&self, since: Instant) -> Vec<OutboundCall> {
+        self.sessions.lock().iter().flat_map(|session| session.calls(since)).collect()
     }
 
     /// A client whose requests end by the deadline.

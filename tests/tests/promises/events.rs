@@ -89,6 +89,48 @@ fn the_oldest_events_are_deleted_when_there_are_too_many() {
     assert_eq!(host.admin().get(&format!("/events/{}", created[19])).status, 404);
 }
 
+/// Claim, instance, guest, requests and store follow each other, and fit into the event.
+#[test]
+fn an_event_says_how_long_each_of_its_parts_took() {
+    let mut host = Setup::new().guests(["good"]).start();
+    let tracker = ScriptedServer::start(|_| Reply::created(1));
+    let connection = host.connect("qa", "good", json!({"url": tracker.url()}), json!({}));
+    let test = failed_test();
+    let event = host.event_of(&host.create(&connection, &test));
+    let steps = event["steps"].as_array().expect("steps");
+    let names: Vec<_> = steps.iter().map(|step| step["step"].clone()).collect();
+    assert_eq!(names, ["claim", "store"], "{event}");
+    let number = |value: &Value| value.as_u64().unwrap_or_else(|| panic!("no number: {event}"));
+    let run = &event["runs"][0];
+    let times = ["asked_us", "started_us", "called_us", "ended_us"];
+    let times = times.map(|name| number(&run["times"][name]));
+    let [claim, store] = [0, 1].map(|i| (number(&steps[i]["at_us"]), number(&steps[i]["us"])));
+    let moments =
+        [&[claim.0, claim.0 + claim.1][..], &times, &[store.0, store.0 + store.1]].concat();
+    assert!(moments.is_sorted(), "{moments:?}: {event}");
+    // The event has whole milliseconds.
+    let whole = (number(&event["ms"]) + 1) * 1_000;
+    assert!(claim.1 > 0 && store.1 > 0 && times[2] > times[1], "{moments:?}: {event}");
+    assert!(store.0 + store.1 <= whole, "{moments:?} in {whole}: {event}");
+    let request = &run["calls"][0];
+    let request_us = (number(&request["at_ms"]) + number(&request["ms"])) * 1_000;
+    assert!(times[1] + request_us <= times[3], "{event}");
+    assert_eq!(number(&run["usage"]["run_ms"]), (times[3] - times[1]) / 1_000, "{event}");
+
+    let id = event["id"].as_str().expect("an id");
+    let (shown, text) = host.run_cli(&["events", "show", id]);
+    let parts =
+        ["timeline", " claim", " instantiate for create", " guest create", " POST http", " store"];
+    let places: Vec<_> = parts.iter().map(|part| text.find(part)).collect();
+    assert!(shown && places.is_sorted() && places[0].is_some(), "{places:?}: {text}");
+
+    // A server that does not know the defect from memory claims the row, and runs nothing.
+    host.restart();
+    let repeat = host.event_of(&host.create(&connection, &test));
+    assert_eq!(repeat["outcome"], "repeated");
+    assert_eq!((&repeat["steps"][0]["step"], &repeat["runs"]), (&json!("claim"), &json!([])));
+}
+
 /// A connector that declares its write as a read hides it from the journal. The host cannot prevent
 /// a second defect for it, and reports this.
 #[test]

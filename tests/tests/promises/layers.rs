@@ -39,7 +39,10 @@ const RESTRICTED: [(&str, &[&str]); 10] = [
     ("simulator", &["domain"]),
     ("telemetry", &["domain", "secret", "transport"]),
     ("transport", &["domain", "secret"]),
-    ("egress", &["domain", "config", "secret", "cpu_time", "memory", "redact", "transport"]),
+    (
+        "egress",
+        &["domain", "config", "secret", "cpu_time", "memory", "redact", "telemetry", "transport"],
+    ),
 ];
 
 /// The room of the fuzz targets' code, to which the rules do not apply.

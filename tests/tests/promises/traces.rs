@@ -2,6 +2,8 @@
 //! request to the tracker and the store are its parts. A sender may name the trace. Without a
 //! collector, events are answered as before.
 
+use std::collections::HashSet;
+
 use jackfield_tests::{
     Answer, Connection, Reply, ScriptedServer, Setup, TestHost, failed_test, unreachable_url,
     wait_for,
@@ -115,8 +117,9 @@ fn an_event_is_one_trace_of_claim_guest_requests_and_store() {
         let found = spans.iter().find(|span| span.text("name") == name);
         found.unwrap_or_else(|| panic!("no span {name} in {spans:?}"))
     };
-    let (guest, request) = (find("guest create"), find("POST"));
-    for part in [find("claim"), guest, find("store")] {
+    let (guest, request, instance) = (find("guest create"), find("POST"), find("instantiate"));
+    assert_eq!(instance.text("parentSpanId"), guest.text("spanId"));
+    for part in [find("claim"), find("queue"), guest, find("store")] {
         assert_eq!(part.text("parentSpanId"), root.text("spanId"), "{part:?}");
         assert_eq!(part.0["kind"], 1, "{part:?}");
     }
@@ -125,8 +128,8 @@ fn an_event_is_one_trace_of_claim_guest_requests_and_store() {
     assert_eq!(request.attribute("http.response.status_code").as_deref(), Some("201"));
     let url = request.attribute("url.full").unwrap_or_default();
     assert!(url.ends_with("/issues.json"), "{url}");
-    // What is recorded has whole milliseconds.
-    let slack = 5_000_000;
+    // The times of the event and of its requests have whole milliseconds.
+    let slack = 1_000_000;
     for part in &spans {
         let (start, end) = (part.time("startTimeUnixNano"), part.time("endTimeUnixNano"));
         let all = (root.time("startTimeUnixNano") - slack, root.time("endTimeUnixNano") + slack);

@@ -8,7 +8,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::domain::{Call, ConnectionId, ConnectorFault, FailedTest, Limits, Marker, Refusal};
@@ -89,11 +88,7 @@ impl<'a> ExportCalls<'a> {
 
     async fn call(&self, call: Call) -> Result<(), Refusal> {
         let marker = Marker::derive(ConnectionId(Uuid::nil()), &self.test, 1);
-        let run = Run {
-            connector: Arc::clone(&self.connector),
-            active: Arc::clone(&self.active),
-            stop: CancellationToken::new(),
-        };
+        let run = Run::new(Arc::clone(&self.connector), Arc::clone(&self.active));
         let until = Instant::now() + Duration::from_millis(RUN_MS_MAX);
         let report = TestReport::new(self.test.clone(), ReportSettings::default(), None, until);
         let arguments = CallArguments {

@@ -7,11 +7,13 @@ use axum::extract::State;
 use axum::{Extension, Json};
 use uuid::Uuid;
 
-use crate::api::{Event, EventList, EventQuery, EventRecording, EventWithRuns, RecordedRun, Run};
+use crate::api::{
+    Event, EventList, EventQuery, EventRecording, EventWithRuns, RecordedRun, Run, Step,
+};
 use crate::domain::{self, Account, ConnectionId, EventId, EventSearch, Role};
 use crate::http::AppState;
 use crate::http::problem::Problem;
-use crate::store::EventFilter;
+use crate::store::{EventFilter, WholeEvent};
 
 use super::{Id, Params, connection_names, page, page_size, visible_connection};
 
@@ -51,10 +53,11 @@ pub(crate) async fn show(
     Extension(account): Caller,
     Id(id): Id,
 ) -> Result<Json<EventWithRuns>, Problem> {
-    let (event, runs) = read(&app, &account, &id).await?;
+    let WholeEvent { event, steps, runs } = read(&app, &account, &id).await?;
     let name = event.connection.and_then(|id| connection_names(&app).remove(&id));
+    let steps = steps.iter().map(Step::from).collect();
     let runs = runs.into_iter().map(Run::from).collect();
-    Ok(Json(EventWithRuns { event: shown(&account, &event, name), runs }))
+    Ok(Json(EventWithRuns { event: shown(&account, &event, name), steps, runs }))
 }
 
 pub(crate) async fn recording(
@@ -62,7 +65,7 @@ pub(crate) async fn recording(
     Extension(account): Caller,
     Id(id): Id,
 ) -> Result<Json<EventRecording>, Problem> {
-    let (event, _) = read(&app, &account, &id).await?;
+    let WholeEvent { event, .. } = read(&app, &account, &id).await?;
     let runs = app.services.store.recording(event.id).await?;
     Ok(Json(EventRecording { runs: runs.into_iter().map(RecordedRun::from).collect() }))
 }
@@ -72,12 +75,12 @@ pub(crate) async fn read(
     app: &AppState,
     account: &Account,
     id: &str,
-) -> Result<(domain::Event, Vec<domain::RunReport>), Problem> {
+) -> Result<WholeEvent, Problem> {
     let missing = || Problem::no_such("event", id);
     let event = EventId(Uuid::parse_str(id).map_err(|_| missing())?);
     app.services.store.flush().await?;
     let found = app.services.store.event(event).await?;
-    found.filter(|(event, _)| sees(account, event.connection)).ok_or_else(missing)
+    found.filter(|found| sees(account, found.event.connection)).ok_or_else(missing)
 }
 
 /// Only an account that sees all connections sees events without one.

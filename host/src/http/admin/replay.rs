@@ -40,7 +40,7 @@ pub(crate) async fn replay(
     Id(id): Id,
     Body(body): Body<ReplayEvent>,
 ) -> Result<Json<EventReplay>, Problem> {
-    let (stored, _) = events::read(&app, &account, &id).await?;
+    let stored = events::read(&app, &account, &id).await?.event;
     let event = stored.id;
     if body.for_real {
         if body.version.is_some() || body.call.is_some() || !body.settings.is_empty() {

@@ -7,7 +7,8 @@ use jiff::Timestamp;
 use tokio::time::Instant;
 
 use crate::domain::{
-    ConnectionId, DefectId, Event, EventId, EventKind, Outcome, Received, milliseconds, shortened,
+    ConnectionId, DefectId, Event, EventId, EventKind, EventStart, Outcome, Received, milliseconds,
+    shortened,
 };
 
 use super::body::ReadBody;
@@ -115,6 +116,12 @@ impl WebhookRequest {
             request: self.received(kind),
             defect,
         }
+    }
+
+    /// The beginning of its event.
+    pub(super) fn event_start(&self) -> EventStart {
+        let arrived = self.started.into_std();
+        EventStart { id: self.id, received_at: self.received_at, arrived }
     }
 
     fn received(&self, kind: EventKind) -> Received {

@@ -12,13 +12,13 @@ use super::columns::{
 };
 use super::database::{Database, from_row, params};
 use super::event_search as search;
-use super::run_json::RunJson;
+use super::run_json::{self, RunJson, StepsJson};
 use super::unreadable::Unreadable;
 use crate::domain::{
-    ConnectionId, DefectId, Event, EventId, EventKind, Outcome, OutcomeCode, RunReport,
+    ConnectionId, DefectId, Event, EventId, EventKind, Outcome, OutcomeCode, RunReport, Steps,
     StringEnum as _, shortened, words,
 };
-use crate::store::{EventFilter, Retention, StoreError};
+use crate::store::{EventFilter, Retention, StoreError, WholeEvent};
 
 /// Maximum number of events that one operation deletes, so that no request waits for long.
 const DELETES_MAX: u32 = 500;
@@ -29,27 +29,32 @@ const DETAIL_BYTES_MAX: usize = 4 * 1024;
 /// The estimated size of an event's row without its texts.
 const ROW_BYTES: usize = 300;
 
-/// Stores an event with its runs, or updates a stored event and adds its later runs.
+/// Stores an event with its steps and runs, or updates a stored event and adds its later ones.
 pub(super) fn record(
     db: &dyn Database,
     mut event: Event,
+    steps: Steps,
     runs: Vec<RunReport>,
 ) -> Result<(), StoreError> {
     event.outcome.detail = shortened(&event.outcome.detail, DETAIL_BYTES_MAX);
     let request = to_json(&ReceivedJson::from(event.request))?;
-    let (runs, detail) = (runs_json(runs)?, event.outcome.detail);
+    let (steps, runs, detail) = (steps_json(steps)?, runs_json(runs)?, event.outcome.detail);
     let words = words(&detail);
     let text_bytes = request.len() + detail.len() + search::size(&words);
-    let runs_bytes = runs.as_ref().map_or(0, String::len);
+    let parts_bytes = [&steps, &runs].into_iter().flatten().map(String::len).sum::<usize>();
     db.change(
         "INSERT INTO events (id, connection_id, kind, received_at, ms, status, outcome, detail,
-             request, defect_id, runs, bytes)
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+             request, defect_id, steps, runs, bytes)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
          ON CONFLICT (id) DO UPDATE SET connection_id = excluded.connection_id,
              kind = excluded.kind, received_at = excluded.received_at, ms = excluded.ms,
              status = excluded.status, outcome = excluded.outcome, detail = excluded.detail,
              request = excluded.request, defect_id = excluded.defect_id,
-             bytes = excluded.bytes + COALESCE(octet_length(events.runs), 0),
+             bytes = excluded.bytes + COALESCE(octet_length(events.steps), 0)
+                 + COALESCE(octet_length(events.runs), 0),
+             steps = CASE WHEN events.steps IS NULL OR excluded.steps IS NULL
+                 THEN COALESCE(excluded.steps, events.steps)
+                 ELSE rtrim(events.steps, ']') || ',' || ltrim(excluded.steps, '[') END,
              runs = CASE WHEN events.runs IS NULL OR excluded.runs IS NULL
                  THEN COALESCE(excluded.runs, events.runs)
                  ELSE rtrim(events.runs, ']') || ',' || ltrim(excluded.runs, '[') END",
@@ -64,28 +69,41 @@ pub(super) fn record(
             detail,
             request,
             event.defect.map(|id| id.0),
+            steps,
             runs,
-            ROW_BYTES + text_bytes + runs_bytes
+            ROW_BYTES + text_bytes + parts_bytes
         ],
     )?;
     search::store_words(db, event.id, &words)
 }
 
-/// Adds runs to a stored event. Drops them if the event is not stored.
-pub(super) fn add_runs(
+/// Adds steps and runs to a stored event. Drops them if the event is not stored.
+pub(super) fn add_parts(
     db: &dyn Database,
     event: EventId,
+    steps: Steps,
     runs: Vec<RunReport>,
 ) -> Result<(), StoreError> {
-    let Some(runs) = runs_json(runs)? else { return Ok(()) };
+    let (steps, runs) = (steps_json(steps)?, runs_json(runs)?);
+    if steps.is_none() && runs.is_none() {
+        return Ok(());
+    }
     db.change(
-        "UPDATE events SET bytes = bytes + octet_length(?2),
-             runs = CASE WHEN runs IS NULL THEN ?2
-                 ELSE rtrim(runs, ']') || ',' || ltrim(?2, '[') END
+        "UPDATE events SET
+             bytes = bytes + COALESCE(octet_length(?2), 0) + COALESCE(octet_length(?3), 0),
+             steps = CASE WHEN steps IS NULL OR ?2 IS NULL THEN COALESCE(?2, steps)
+                 ELSE rtrim(steps, ']') || ',' || ltrim(?2, '[') END,
+             runs = CASE WHEN runs IS NULL OR ?3 IS NULL THEN COALESCE(?3, runs)
+                 ELSE rtrim(runs, ']') || ',' || ltrim(?3, '[') END
          WHERE id = ?1",
-        params![event.0, runs],
+        params![event.0, steps, runs],
     )?;
     Ok(())
+}
+
+/// Returns the steps of an event as a JSON array; `None` if it has no steps.
+fn steps_json(steps: Steps) -> Result<Option<String>, StoreError> {
+    (!steps.is_empty()).then(|| to_json(&StepsJson(steps))).transpose()
 }
 
 /// Returns the runs of an event as a JSON array; `None` if it has no runs.
@@ -191,18 +209,17 @@ fn page(
     Ok(found.into_values().rev().take(limit).collect())
 }
 
-/// Returns one event with its runs.
-pub(super) fn get(
-    db: &dyn Database,
-    id: EventId,
-) -> Result<Option<(Event, Vec<RunReport>)>, StoreError> {
+/// Returns one event with its steps and runs.
+pub(super) fn get(db: &dyn Database, id: EventId) -> Result<Option<WholeEvent>, StoreError> {
     let row: Option<Row> = db.one("SELECT * FROM events WHERE id = ?", params![id.0])?;
     let Some(mut row) = row else { return Ok(None) };
-    let runs = row.runs.take().unwrap_or_else(|| "[]".to_owned());
-    let runs = from_json::<Vec<RunJson>>(&runs, "its runs")
+    let (steps, runs) = (row.steps.take(), row.runs.take());
+    let steps = steps.map_or_else(|| Ok(Steps::default()), |json| run_json::steps(&json));
+    let runs = from_json::<Vec<RunJson>>(runs.as_deref().unwrap_or("[]"), "its runs")
         .and_then(|runs| runs.into_iter().map(RunReport::try_from).collect());
-    let runs = runs.map_err(|unreadable| unreadable.in_row("event", id))?;
-    Ok(Some((row.event()?, runs)))
+    let unreadable = |unreadable: Unreadable| unreadable.in_row("event", id);
+    let (steps, runs) = (steps.map_err(unreadable)?, runs.map_err(unreadable)?);
+    Ok(Some(WholeEvent { event: row.event()?, steps, runs }))
 }
 
 /// The events that exceed the retention.
@@ -275,6 +292,7 @@ struct Row {
     detail: String,
     request: String,
     defect_id: Option<Uuid>,
+    steps: Option<String>,
     runs: Option<String>,
 }
 
@@ -289,7 +307,7 @@ from_row!(Row {
     detail,
     request,
     defect_id;
-    optional runs,
+    optional steps, runs,
 });
 
 impl Row {

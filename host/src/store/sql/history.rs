@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::database::Database;
 use super::{counts, events, recordings};
-use crate::domain::{ConnectionId, Event, EventId, RunReport};
+use crate::domain::{ConnectionId, Event, EventId, RunReport, Steps};
 use crate::store::{CachedCounts, StoreError};
 
 const RECORDS_MAX: usize = 4_096;
@@ -18,8 +18,8 @@ const RECORDED_BYTES_MAX: usize = 64 << 20;
 
 /// A queued part of the history.
 pub(in crate::store) enum Record {
-    /// An event, or only its later changes, with runs.
-    Event(EventId, Option<Event>, Vec<RunReport>),
+    /// An event, or only its later changes, with steps and runs.
+    Event(EventId, Option<Event>, Steps, Vec<RunReport>),
     Counts(ConnectionId, String, CachedCounts),
     /// The last success and error of a connection, from the events of one batch.
     Health(ConnectionId, events::Health),
@@ -35,7 +35,7 @@ impl Record {
         let mut counted = HashSet::new();
         for record in &history {
             match record {
-                Self::Event(_, Some(event), _) => {
+                Self::Event(_, Some(event), ..) => {
                     if let Some(connection) = event.connection {
                         answered.entry(connection).or_default().add(event);
                     }
@@ -43,7 +43,7 @@ impl Record {
                 Self::Counts(connection, ..) => {
                     counted.insert(*connection);
                 }
-                Self::Event(_, None, _) | Self::Health(..) | Self::OldCounts(_) => {}
+                Self::Event(_, None, ..) | Self::Health(..) | Self::OldCounts(_) => {}
             }
         }
         history.extend(answered.into_iter().map(|(id, health)| Self::Health(id, health)));
@@ -53,9 +53,14 @@ impl Record {
 
     /// Merges a later record of the same event.
     fn update(&mut self, later: Self) {
-        if let (Self::Event(_, event, runs), Self::Event(_, newer, more)) = (self, later) {
+        if let (
+            Self::Event(_, event, steps, runs),
+            Self::Event(_, newer, later_steps, later_runs),
+        ) = (self, later)
+        {
             *event = newer.or(event.take());
-            runs.extend(more);
+            later_steps.iter().for_each(|step| steps.add(step));
+            runs.extend(later_runs);
         }
     }
 
@@ -70,11 +75,11 @@ impl Record {
 
     fn store(self, db: &dyn Database) -> Result<(), StoreError> {
         match self {
-            Self::Event(id, event, mut runs) => {
+            Self::Event(id, event, steps, mut runs) => {
                 let recorded = recordings::take(&mut runs);
                 match event {
-                    Some(event) => events::record(db, event, runs),
-                    None => events::add_runs(db, id, runs),
+                    Some(event) => events::record(db, event, steps, runs),
+                    None => events::add_parts(db, id, steps, runs),
                 }?;
                 recordings::store(db, id, recorded)
             }
@@ -120,7 +125,7 @@ impl History {
 
     /// Drops the recordings of a record for which the queue has no room.
     fn limit_recordings(&mut self, record: &mut Record) {
-        let Record::Event(_, _, runs) = record else { return };
+        let Record::Event(_, _, _, runs) = record else { return };
         for recording in runs.iter_mut().filter_map(|run| run.recording.as_mut()) {
             if self.recorded_bytes + recording.bytes() > RECORDED_BYTES_MAX {
                 recording.exchanges.clear();
@@ -175,7 +180,7 @@ mod tests {
             request: Received::default(),
             defect: None,
         };
-        Record::Event(id, Some(event), Vec::new())
+        Record::Event(id, Some(event), Steps::default(), Vec::new())
     }
 
     #[test]
@@ -186,7 +191,9 @@ mod tests {
         assert!(history.add(event(7), start + Duration::from_millis(9)));
         assert_eq!(history.due(wait, 512, false), Some(start + wait));
         assert_eq!(history.due(wait, 512, true), Some(start));
-        assert!(matches!(&history.take()[..], [Record::Event(_, Some(event), _)] if event.ms == 7));
+        assert!(
+            matches!(&history.take()[..], [Record::Event(_, Some(event), ..)] if event.ms == 7)
+        );
         assert!(history.is_empty() && history.due(wait, 1, true).is_none());
     }
 

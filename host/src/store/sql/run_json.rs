@@ -1,10 +1,14 @@
-//! The JSON of a run's report, as stored in its column.
+//! The JSON of an event's steps and of its runs' reports, as stored in their columns.
 
-use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
+
+use serde::{Deserialize, Serialize, Serializer};
 
 use super::columns::{known_word, same_members};
 use super::unreadable::Unreadable;
-use crate::domain::{LogLine, OutboundCall, RunReport, StringEnum as _, Usage};
+use crate::domain::{
+    LogLine, OutboundCall, RunReport, RunTimes, Step, Steps, StringEnum as _, Usage,
+};
 
 #[derive(Serialize, Deserialize)]
 pub(super) struct RunJson {
@@ -19,6 +23,41 @@ pub(super) struct RunJson {
     log: Vec<(u64, String, String)>,
     calls: Vec<CallJson>,
     usage: UsageJson,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    times: Option<TimesJson>,
+}
+
+/// The steps of an event.
+pub(super) struct StepsJson(pub(super) Steps);
+
+#[derive(Serialize, Deserialize)]
+struct StepJson<'a> {
+    #[serde(borrow)]
+    step: Cow<'a, str>,
+    at_us: u32,
+    us: u32,
+}
+
+impl Serialize for StepsJson {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.0.iter().map(|Step { kind, at_us, us }| StepJson {
+            step: Cow::Borrowed(kind.as_str()),
+            at_us,
+            us,
+        }))
+    }
+}
+
+/// Reads the steps of an event, in the order of time.
+pub(super) fn steps(json: &str) -> Result<Steps, Unreadable> {
+    let mut read: Vec<StepJson<'_>> =
+        serde_json::from_str(json).map_err(|error| Unreadable::new("its steps", error))?;
+    read.sort_by_key(|step| step.at_us);
+    let mut steps = Steps::default();
+    for StepJson { step, at_us, us } in read {
+        steps.add(Step { kind: known_word(&step, "a step")?, at_us, us });
+    }
+    Ok(steps)
 }
 
 /// What a run used, without the rest of its report.
@@ -35,7 +74,7 @@ pub(super) fn usages(runs: &str) -> Vec<Usage> {
 
 #[derive(Serialize, Deserialize)]
 struct CallJson {
-    at_ms: u64,
+    at_ms: i64,
     method: String,
     origin: String,
     path: String,
@@ -66,6 +105,14 @@ struct UsageJson {
     permits_before: u64,
 }
 
+#[derive(Serialize, Deserialize)]
+struct TimesJson {
+    asked_us: u64,
+    started_us: Option<u64>,
+    called_us: Option<u64>,
+    ended_us: u64,
+}
+
 impl From<RunReport> for RunJson {
     fn from(run: RunReport) -> Self {
         let line = |line: LogLine| (line.at_ms, line.level.as_str().to_owned(), line.message);
@@ -79,6 +126,7 @@ impl From<RunReport> for RunJson {
             log: run.log.into_iter().map(line).collect(),
             calls: run.calls.into_iter().map(CallJson::from).collect(),
             usage: run.usage.into(),
+            times: run.times.map(TimesJson::from),
         }
     }
 }
@@ -101,6 +149,7 @@ impl TryFrom<RunJson> for RunReport {
             log: run.log.into_iter().map(line).collect::<Result<_, Unreadable>>()?,
             calls: run.calls.into_iter().map(OutboundCall::try_from).collect::<Result<_, _>>()?,
             usage: run.usage.into(),
+            times: run.times.map(RunTimes::from),
             recording: None,
         })
     }
@@ -108,8 +157,19 @@ impl TryFrom<RunJson> for RunReport {
 
 impl From<OutboundCall> for CallJson {
     fn from(call: OutboundCall) -> Self {
-        let OutboundCall { at_ms, method, origin, path, query, effect, status, ms, bytes, error } =
-            call;
+        let OutboundCall {
+            at_ms,
+            method,
+            origin,
+            path,
+            query,
+            effect,
+            status,
+            ms,
+            bytes,
+            error,
+            ..
+        } = call;
         let effect = effect.as_str().to_owned();
         Self { at_ms, method, origin, path, query, effect, status, ms, bytes, error }
     }
@@ -121,8 +181,8 @@ impl TryFrom<CallJson> for OutboundCall {
     fn try_from(call: CallJson) -> Result<Self, Unreadable> {
         let CallJson { at_ms, method, origin, path, query, effect, status, ms, bytes, error } =
             call;
-        let effect = known_word(&effect, "the effect of a call")?;
-        Ok(Self { at_ms, method, origin, path, query, effect, status, ms, bytes, error })
+        let (effect, span) = (known_word(&effect, "the effect of a call")?, None);
+        Ok(Self { at_ms, method, origin, path, query, effect, status, ms, bytes, error, span })
     }
 }
 
@@ -130,3 +190,5 @@ same_members!(Usage => UsageJson {
     memory_bytes, cpu_ms, run_ms, outbound_calls, response_body_bytes, request_body_bytes,
     log_bytes, handles, polls, yields, waited_ticks, permit_ms, permits_before,
 });
+
+same_members!(RunTimes => TimesJson { asked_us, started_us, called_us, ended_us });

@@ -19,13 +19,13 @@ use super::{
 use crate::domain::{
     Claimed, ConnectionId, ConnectionSnapshot, Decision, Defect, DefectId, DefectRecord,
     DoubtfulDefect, DueFollowUps, Event, EventId, FailedTest, FollowUp, FollowUpEnd, FollowUpStep,
-    Lease, RecentEvents, RecentUsage, RecordedRun, RunReport, SearchEnd, Verdict,
+    Lease, RecentEvents, RecentUsage, RecordedRun, RunReport, SearchEnd, Steps, Verdict,
 };
 use crate::secret::TokenHash;
 use crate::store::{
     CachedCounts, Changes, Claim, ControlDefect, CountsClaim, CountsClaimed, CountsLease,
     DefectFilter, DoubtCounts, DueDefect, DueLimits, EventFilter, JournaledWrite, Retention, Store,
-    StoreError, StoredConnection, StoredToken, TokenExpiry,
+    StoreError, StoredConnection, StoredToken, TokenExpiry, WholeEvent,
 };
 
 #[async_trait]
@@ -384,11 +384,15 @@ impl Store for SqlStore {
     }
 
     fn record_event(&self, event: Event) {
-        self.writer.record(Record::Event(event.id, Some(event), Vec::new()));
+        self.writer.record(Record::Event(event.id, Some(event), Steps::default(), Vec::new()));
+    }
+
+    fn record_steps(&self, event: EventId, steps: Steps) {
+        self.writer.record(Record::Event(event, None, steps, Vec::new()));
     }
 
     fn record_run(&self, event: EventId, run: RunReport) {
-        self.writer.record(Record::Event(event, None, vec![run]));
+        self.writer.record(Record::Event(event, None, Steps::default(), vec![run]));
     }
 
     async fn flush(&self) -> Result<(), StoreError> {
@@ -411,7 +415,7 @@ impl Store for SqlStore {
         self.readers.run(move |db| usage::recent(db, &connections)).await
     }
 
-    async fn event(&self, id: EventId) -> Result<Option<(Event, Vec<RunReport>)>, StoreError> {
+    async fn event(&self, id: EventId) -> Result<Option<WholeEvent>, StoreError> {
         self.readers.run(move |db| events::get(db, id)).await
     }
 
@@ -486,12 +490,12 @@ impl Store for SqlStore {
         self.readers.run(move |db| counts::last_project(db, id)).await
     }
 
-    async fn ready(&self) -> Result<(), StoreError> {
-        self.writer.run(Durable, meta::check_writable).await
-    }
-
     fn waiting(&self) -> (u64, u64) {
         self.writer.waiting()
+    }
+
+    async fn ready(&self) -> Result<(), StoreError> {
+        self.writer.run(Durable, meta::check_writable).await
     }
 
     async fn close(&self) {

@@ -33,7 +33,7 @@ async fn a_defect_with_an_assertion_and_a_screenshot_takes_six_requests() {
     assert_eq!(&content[..], b"\x89PNG...");
     assert_eq!(paths(&server).len(), 6, "{:?}", paths(&server));
     assert_eq!(server.requests().len(), 7, "more than one token was fetched");
-    assert_eq!(source.calls().len(), 7);
+    assert_eq!(source.calls(Instant::now()).len(), 7);
     assert_eq!(data.project.unwrap().prefix.as_deref(), Some("SHOP"));
     assert_eq!(data.test_case.unwrap().key.as_deref(), Some("SHOP:1"));
     assert_eq!(data.execution.unwrap().name.as_deref(), Some("Nightly"));

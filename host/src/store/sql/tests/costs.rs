@@ -8,7 +8,9 @@ use rusqlite::trace::{TraceEvent, TraceEventCodes};
 use tempfile::{TempDir, tempdir};
 
 use super::*;
-use crate::domain::{Call, Event, EventKind, EventSearch, OutcomeCode, Received, RunReport, Usage};
+use crate::domain::{
+    Call, Event, EventKind, EventSearch, OutcomeCode, Received, RunReport, Step, StepKind, Usage,
+};
 use crate::store::EventFilter;
 use crate::store::sql::{claims, connection_records, doubts, events, follow_ups, moves, usage};
 
@@ -83,6 +85,7 @@ fn run() -> RunReport {
         log: Vec::new(),
         calls: Vec::new(),
         usage: Usage::default(),
+        times: None,
         recording: None,
     }
 }
@@ -115,7 +118,8 @@ async fn a_create_costs_five_statements_with_its_event() {
         moves::store_outcome(db, granted, verdict, &[], event(), at(2)).unwrap();
     });
     let recorded = statements(db, || {
-        events::record(db, created(connection), vec![run()]).unwrap();
+        let step = Step { kind: StepKind::Store, at_us: 7, us: 9 };
+        events::record(db, created(connection), step.into(), vec![run()]).unwrap();
     });
     let counted = [claimed, sent, stored, recorded];
     let tables = counted.each_ref().map(|statements| temporary_tables(db, statements));

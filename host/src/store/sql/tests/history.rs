@@ -6,11 +6,11 @@ use super::*;
 use crate::domain::{
     Call, Counts, Effect, Event, EventKind, EventSearch, LogLevel, LogLine, OutboundCall, Outcome,
     OutcomeCode, Percentiles, RECORDED_EVENT_BYTES_MAX, Received, RunRecording, RunReport,
-    Settings, Usage,
+    RunTimes, Settings, Step, StepKind, Steps, Usage,
 };
 use crate::store::sql::writer::Durability::Lazy;
 use crate::store::sql::{connections, recordings};
-use crate::store::{CachedCounts, EventFilter, Retention};
+use crate::store::{CachedCounts, EventFilter, Retention, WholeEvent};
 
 fn an_event(
     number: u128,
@@ -60,10 +60,43 @@ fn a_run(call: Call) -> RunReport {
         }],
         usage: Usage { memory_bytes: 65_536, polls: 3, ..Usage::default() },
         recording: None,
+        times: Some(RunTimes {
+            asked_us: 900,
+            started_us: Some(1_000),
+            called_us: None,
+            ended_us: 2_000,
+        }),
     }
 }
 
 #[tokio::test]
+#[tokio::test]
+async fn the_steps_of_an_event_are_stored_in_the_order_of_time() {
+    let folder = tempdir().unwrap();
+    let (store, id) = store_with_connection(&folder).await;
+    let step = |kind, at_us| Step { kind, at_us, us: 7 };
+    let (claim, stored) = (step(StepKind::Claim, 10), step(StepKind::Store, 900));
+    let (second, late) = (step(StepKind::Claim, 300), step(StepKind::Store, 2_000));
+    let event = an_event(1, Some(id), OutcomeCode::Created, 200);
+    // With the event, in its queue, later, and without a run.
+    store.record_steps(event.id, stored.into());
+    store.record_event(event.clone());
+    store.record_steps(event.id, claim.into());
+    store.flush().await.unwrap();
+    store.record_steps(event.id, second.into());
+    store.flush().await.unwrap();
+    store.record_steps(event.id, late.into());
+    store.record_run(event.id, a_run(Call::Find));
+    store.flush().await.unwrap();
+    let kept = store.event(event.id).await.unwrap().unwrap();
+    assert_eq!(kept.steps.iter().collect::<Vec<_>>(), [claim, second, stored, late]);
+    assert_eq!(kept.runs, [a_run(Call::Find)]);
+    // An event that is not stored has no steps.
+    store.record_steps(EventId(Uuid::nil()), claim.into());
+    store.flush().await.unwrap();
+    assert_eq!(store.event(EventId(Uuid::nil())).await.unwrap(), None);
+}
+
 async fn an_event_is_stored_with_its_runs_and_its_newest_state() {
     let folder = tempdir().unwrap();
     let (store, id) = store_with_connection(&folder).await;
@@ -76,7 +109,8 @@ async fn an_event_is_stored_with_its_runs_and_its_newest_state() {
     store.record_event(done.clone());
     store.flush().await.unwrap();
     let kept = store.event(running.id).await.unwrap();
-    assert_eq!(kept, Some((done, vec![a_run(Call::Find), a_run(Call::Create)])));
+    let runs = vec![a_run(Call::Find), a_run(Call::Create)];
+    assert_eq!(kept, Some(WholeEvent { event: done, steps: Steps::default(), runs }));
     let record = store.connections().await.unwrap().remove(0).record;
     assert_eq!(record.last_success_at, Some(at(1)));
     assert_eq!(record.last_error, Some((at(1), "running!".to_owned())));
@@ -188,8 +222,8 @@ async fn the_retention_keeps_the_newest_events() {
     let left: Vec<_> = left.iter().map(|event| event.id.0.as_u128()).collect();
     assert_eq!(left, [8, 7, 6, 4]);
     for event in left {
-        let (_, runs) = store.event(EventId(Uuid::from_u128(event))).await.unwrap().unwrap();
-        assert_eq!(runs.len(), 1);
+        let found = store.event(EventId(Uuid::from_u128(event))).await.unwrap().unwrap();
+        assert_eq!(found.runs.len(), 1);
     }
 }
 
@@ -340,8 +374,8 @@ async fn recordings_are_stored_while_the_connection_records_and_deleted_with_the
     record(2, "one");
     record(2, "two");
     assert_eq!(texts(2).await, ["one", "two"]);
-    let (_, runs) = store.event(EventId(Uuid::from_u128(2))).await.unwrap().unwrap();
-    assert_eq!(runs, [a_run(Call::Create), a_run(Call::Create)]);
+    let found = store.event(EventId(Uuid::from_u128(2))).await.unwrap().unwrap();
+    assert_eq!(found.runs, [a_run(Call::Create), a_run(Call::Create)]);
     store.record_until(connection, None, false).await.unwrap();
     record(3, "after");
     assert_eq!((texts(3).await.len(), texts(2).await.len()), (0, 2));

@@ -72,7 +72,7 @@ async fn the_events_of_a_dead_server_are_ended_by_the_others() {
         [(after_ms - 1, OutcomeCode::Running), (after_ms, OutcomeCode::Interrupted)]
     {
         store.due_searches(at(now), RUN_MS, Vec::new(), DUE_LIMITS).await.unwrap();
-        let (found, _) = store.event(event()).await.unwrap().unwrap();
+        let found = store.event(event()).await.unwrap().unwrap().event;
         assert_eq!(found.outcome.code, outcome);
     }
 }

@@ -112,8 +112,9 @@ async fn outcome_words_of_the_first_schema_are_replaced() {
     stored.reverse();
     assert_eq!(stored, codes);
     for (event, code) in events.iter().rev().zip(codes) {
-        let (_, runs) = store.event(event.id).await.unwrap().unwrap();
-        let run = &runs[0];
+        let found = store.event(event.id).await.unwrap().unwrap();
+        let run = &found.runs[0];
+        assert!(found.steps.is_empty() && run.times.is_none());
         assert_eq!((run.call, run.outcome), (Call::Create, code));
         assert_eq!((run.usage.memory_bytes, run.usage.polls, run.usage.yields), (9, 5, 2));
     }

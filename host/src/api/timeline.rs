@@ -1,0 +1,228 @@
+//! The parts of an event in the order of time. The console draws them, and the CLI lists them.
+
+use super::{EventWithRuns, OutboundCall, Run, Step};
+
+/// The shortest wait for a permit that is a part of its own, microseconds.
+const QUEUE_US_MIN: u64 = 1_000;
+
+/// One part of an event.
+#[derive(Debug, Clone, Copy)]
+pub struct Part<'a> {
+    /// What took the time.
+    pub work: Work<'a>,
+    /// Microseconds from the arrival of the request.
+    pub at_us: u64,
+    /// How long it took, microseconds.
+    pub us: u64,
+}
+
+/// What takes time in an event.
+#[derive(Debug, Clone, Copy)]
+pub enum Work<'a> {
+    /// The host claims the row, or stores an outcome in it.
+    Step(&'a Step),
+    /// A run waits for its permit.
+    Queue(&'a Run),
+    /// The instance of a run is made.
+    Instantiate(&'a Run),
+    /// The guest runs.
+    Guest(&'a Run),
+    /// A request of a run.
+    Request(&'a OutboundCall),
+}
+
+impl Part<'_> {
+    fn end_us(&self) -> u64 {
+        self.at_us.saturating_add(self.us)
+    }
+}
+
+impl EventWithRuns {
+    /// The parts of the event, by their beginning. Runs without times follow each other.
+    #[must_use]
+    pub fn timeline(&self) -> Vec<Part<'_>> {
+        let steps = self.steps.iter();
+        let mut parts: Vec<_> = steps
+            .map(|step| Part { work: Work::Step(step), at_us: step.at_us, us: step.us })
+            .collect();
+        let mut end_us = 0;
+        for run in &self.runs {
+            let of_run = if run.times.is_some() { timed(run) } else { untimed(run, end_us) };
+            end_us = of_run.iter().map(Part::end_us).max().unwrap_or(end_us);
+            parts.extend(of_run);
+        }
+        parts.sort_by_key(|part| part.at_us);
+        parts
+    }
+
+    /// Microseconds from the arrival of the request to the end of the last part, or to the answer.
+    #[must_use]
+    pub fn duration_us(&self) -> u64 {
+        let last = self.timeline().iter().map(Part::end_us).max().unwrap_or_default();
+        last.max(self.event.ms.saturating_mul(1_000))
+    }
+
+    /// Whether each run has its times; runs that an earlier version stored have none.
+    #[must_use]
+    pub fn has_times(&self) -> bool {
+        self.runs.iter().all(|run| run.times.is_some())
+    }
+}
+
+fn part(work: Work<'_>, from_us: u64, to_us: u64) -> Part<'_> {
+    Part { work, at_us: from_us, us: to_us.saturating_sub(from_us) }
+}
+
+/// The parts of a run that has its times.
+fn timed(run: &Run) -> Vec<Part<'_>> {
+    let Some(times) = run.times else { return Vec::new() };
+    let mut parts = Vec::new();
+    let Some(started_us) = times.started_us else {
+        return vec![part(Work::Queue(run), times.asked_us, times.ended_us)];
+    };
+    if started_us.saturating_sub(times.asked_us) >= QUEUE_US_MIN {
+        parts.push(part(Work::Queue(run), times.asked_us, started_us));
+    }
+    let called_us = times.called_us.unwrap_or(times.ended_us);
+    parts.push(part(Work::Instantiate(run), started_us, called_us));
+    if times.called_us.is_some() {
+        parts.push(part(Work::Guest(run), called_us, times.ended_us));
+    }
+    // Their times have whole milliseconds, so a request may seem to begin before its guest.
+    let requests = run.calls.iter().map(|call| {
+        let from_us = moved(started_us, call.at_ms);
+        let from_us = if call.at_ms < 0 { from_us } else { from_us.max(called_us) };
+        let to_us = from_us.saturating_add(call.ms.saturating_mul(1_000));
+        let to_us = if call.at_ms < 0 { to_us } else { to_us.min(times.ended_us) };
+        part(Work::Request(call), from_us, to_us)
+    });
+    parts.extend(requests);
+    parts
+}
+
+/// The parts of a run of which only the duration is known.
+fn untimed(run: &Run, from_us: u64) -> Vec<Part<'_>> {
+    let to_us = from_us.saturating_add(run.usage.run_ms.saturating_mul(1_000));
+    let mut parts = vec![part(Work::Guest(run), from_us, to_us)];
+    let requests = run.calls.iter().map(|call| {
+        let at_us = moved(from_us, call.at_ms);
+        Part { work: Work::Request(call), at_us, us: call.ms.saturating_mul(1_000) }
+    });
+    parts.extend(requests);
+    parts
+}
+
+/// So many milliseconds later, or earlier.
+fn moved(us: u64, ms: i64) -> u64 {
+    us.saturating_add_signed(ms.saturating_mul(1_000))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    /// An event of 40 ms with these steps and runs.
+    fn event(steps: &Value, runs: &[Value]) -> EventWithRuns {
+        serde_json::from_value(json!({
+            "id": "01a2b3c4-d5e6-7000-8000-000000000001", "connection": null,
+            "connection_name": null, "kind": "create-defect",
+            "received_at": "2026-11-28T19:58:51.250Z", "ms": 40, "status": 200,
+            "outcome": "created", "detail": "", "defect": null,
+            "request": {"method": "POST", "path": "/defects", "headers": [], "body": null},
+            "steps": steps, "runs": runs,
+        }))
+        .expect("an event")
+    }
+
+    fn run(call: &str, times: &Value, calls: &Value) -> Value {
+        let usage = json!({"memory_bytes": 0, "cpu_ms": 0, "run_ms": 20, "outbound_calls": 0,
+            "response_body_bytes": 0, "request_body_bytes": 0, "log_bytes": 0, "handles": 0,
+            "polls": 0, "yields": 0, "waited_ticks": 0, "permit_ms": 0, "permits_before": 0});
+        json!({"call": call, "outcome": "ok", "detail": "", "connector_version": "1",
+            "connector_sha256": "", "log": [], "calls": calls, "usage": usage, "times": times})
+    }
+
+    fn request(at_ms: i64, ms: u64) -> Value {
+        json!({"at_ms": at_ms, "method": "GET", "origin": "https://tracker", "path": "/x",
+            "effect": "read", "status": 200, "ms": ms, "bytes": 0, "error": null})
+    }
+
+    /// Each part as its name, its beginning and its end.
+    fn shown(event: &EventWithRuns) -> Vec<(String, u64, u64)> {
+        let name = |work| match work {
+            Work::Step(step) => step.step.to_string(),
+            Work::Queue(_) => "queue".to_owned(),
+            Work::Instantiate(_) => "instantiate".to_owned(),
+            Work::Guest(run) => run.call.to_string(),
+            Work::Request(call) => call.method.clone(),
+        };
+        event.timeline().iter().map(|it| (name(it.work), it.at_us, it.end_us())).collect()
+    }
+
+    fn parts<const N: usize>(parts: [(&str, u64, u64); N]) -> Vec<(String, u64, u64)> {
+        parts.map(|(name, from, to)| (name.to_owned(), from, to)).to_vec()
+    }
+
+    #[test]
+    fn a_create_has_its_parts_in_the_order_of_time() {
+        let steps = json!([
+            {"step": "claim", "at_us": 300, "us": 700},
+            {"step": "store", "at_us": 31_000, "us": 2_000},
+        ]);
+        let times =
+            json!({"asked_us": 1_100, "started_us": 1_200, "called_us": 1_900, "ended_us": 30_000});
+        // The first request was sent before the run, and the second one in its first millisecond.
+        let calls = json!([request(-1, 1), request(0, 3), request(4, 90)]);
+        let created = event(&steps, &[run("create", &times, &calls)]);
+        assert_eq!(
+            shown(&created),
+            parts([
+                ("GET", 200, 1_200),
+                ("claim", 300, 1_000),
+                ("instantiate", 1_200, 1_900),
+                ("create", 1_900, 30_000),
+                ("GET", 1_900, 4_900),
+                ("GET", 5_200, 30_000),
+                ("store", 31_000, 33_000),
+            ])
+        );
+        assert_eq!((created.duration_us(), created.has_times()), (40_000, true));
+    }
+
+    #[test]
+    fn a_wait_for_a_permit_is_shown_and_so_is_a_run_that_got_none() {
+        let waited = json!({"asked_us": 1_000, "started_us": 9_000, "called_us": null,
+            "ended_us": 9_500});
+        let refused =
+            json!({"asked_us": 10_000, "started_us": null, "called_us": null, "ended_us": 90_000});
+        let [waited, refused] = [waited, refused].map(|it| run("find", &it, &json!([])));
+        let refused = event(&json!([]), &[waited, refused]);
+        assert_eq!(
+            shown(&refused),
+            parts([
+                ("queue", 1_000, 9_000),
+                ("instantiate", 9_000, 9_500),
+                ("queue", 10_000, 90_000),
+            ])
+        );
+        assert_eq!(refused.duration_us(), 90_000, "the run went on after the answer");
+    }
+
+    #[test]
+    fn runs_of_an_earlier_version_follow_each_other() {
+        let old = |call, at_ms| run(call, &Value::Null, &json!([request(at_ms, 2)]));
+        let old = event(&json!([]), &[old("find", 1), old("create", 5)]);
+        assert_eq!(
+            shown(&old),
+            parts([
+                ("find", 0, 20_000),
+                ("GET", 1_000, 3_000),
+                ("create", 20_000, 40_000),
+                ("GET", 25_000, 27_000),
+            ])
+        );
+        assert!(!old.has_times());
+    }
+}

@@ -1,0 +1,204 @@
+//! The timeline of an event: a table whose rows are its parts, each with a bar that shows when the part
+//! began and how long it took. The bars say nothing that the table does not say in figures.
+
+use askama::Template;
+
+use crate::api::{EventWithRuns, OutboundCall, Part, Work};
+use crate::domain::{OutcomeCode, StepKind};
+
+/// Width of the drawing.
+const WIDTH: u64 = 1_000;
+/// Width of the shortest bar.
+const BAR_MIN: u64 = 8;
+
+/// The timeline of one event.
+#[derive(Debug, Template)]
+#[template(path = "console/event/timeline.html")]
+pub(super) struct Timeline {
+    rows: Vec<Row>,
+    total: String,
+    /// A sentence about what is not shown.
+    note: Option<&'static str>,
+}
+
+/// One part as people read it.
+#[derive(Debug, PartialEq, Eq)]
+struct Row {
+    name: String,
+    about: String,
+    is_request: bool,
+    error: Option<String>,
+    at: String,
+    took: String,
+    bar: Bar,
+}
+
+/// The place of a bar in the drawing, and what its colour says.
+#[derive(Debug, PartialEq, Eq)]
+struct Bar {
+    x: u64,
+    width: u64,
+    class: &'static str,
+}
+
+impl Timeline {
+    pub(super) fn new(event: &EventWithRuns) -> Self {
+        let total_us = event.duration_us().max(1);
+        let rows: Vec<_> = event.timeline().iter().map(|it| row(it, total_us)).collect();
+        let earlier = "An earlier version of Jackfield stored this event without the times of its \
+                       steps, so the runs are drawn one after the other.";
+        let note = match event.event.outcome.0 {
+            _ if !event.has_times() => Some(earlier),
+            _ if !event.runs.is_empty() => None,
+            OutcomeCode::Repeated => Some(
+                "No connector ran for this event: the defect was known already, or an earlier \
+                 request for the same failed test created it meanwhile.",
+            ),
+            OutcomeCode::Counted => Some(
+                "No connector ran for this event: the counts were known already, or another \
+                 request counted them meanwhile.",
+            ),
+            OutcomeCode::Running => Some("The event is still in progress."),
+            _ => Some("No connector ran for this event."),
+        };
+        Self { rows, total: time(event.duration_us()), note }
+    }
+}
+
+fn row(part: &Part<'_>, total_us: u64) -> Row {
+    let (name, about, class) = match part.work {
+        Work::Step(step) => match step.step.0 {
+            StepKind::Claim => ("Claim", "the row of the failed test".to_owned(), "host"),
+            StepKind::Store => ("Store", "the outcome".to_owned(), "host"),
+        },
+        Work::Queue(run) => ("Queue", format!("waits for a permit for {}", run.call), "wait"),
+        Work::Instantiate(run) => ("Instantiate", format!("for {}", run.call), "host"),
+        Work::Guest(run) => ("Guest", format!("{}: {}", run.call, run.outcome), "guest"),
+        Work::Request(call) => return request(part, call, total_us),
+    };
+    Row {
+        name: name.to_owned(),
+        about,
+        is_request: false,
+        error: None,
+        at: time(part.at_us),
+        took: time(part.us),
+        bar: bar(part, total_us, class),
+    }
+}
+
+/// The row of an outbound call, whose times have whole milliseconds.
+fn request(part: &Part<'_>, call: &OutboundCall, total_us: u64) -> Row {
+    let is_bad = call.error.is_some() || call.status.is_some_and(|status| status >= 400);
+    let answer = call.status.map(|status| format!(": {status}, {}", super::size(call.bytes)));
+    Row {
+        name: format!("{} {}", call.method, call.path),
+        about: format!("{}, {}{}", call.origin, call.effect, answer.unwrap_or_default()),
+        is_request: true,
+        error: call.error.clone(),
+        at: time(part.at_us),
+        took: if call.ms == 0 { "under 1 ms".to_owned() } else { super::time(call.ms) },
+        bar: bar(part, total_us, if is_bad { "bad" } else { "ok" }),
+    }
+}
+
+fn bar(part: &Part<'_>, total_us: u64, class: &'static str) -> Bar {
+    let scaled = |us: u64| us.saturating_mul(WIDTH) / total_us;
+    let x = scaled(part.at_us).min(WIDTH - BAR_MIN);
+    Bar { x, width: scaled(part.us).clamp(BAR_MIN, WIDTH - x), class }
+}
+
+/// A time with the unit that fits.
+fn time(us: u64) -> String {
+    match us {
+        ..10_000 => format!("{}.{:02} ms", us / 1_000, us % 1_000 / 10),
+        _ => super::time(us / 1_000),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn event(outcome: &str, steps: &Value, runs: &Value) -> EventWithRuns {
+        serde_json::from_value(json!({
+            "id": "01a2b3c4-d5e6-7000-8000-000000000001", "connection": null,
+            "connection_name": null, "kind": "create-defect",
+            "received_at": "2026-11-28T19:58:51.250Z", "ms": 40, "status": 200,
+            "outcome": outcome, "detail": "", "defect": null,
+            "request": {"method": "POST", "path": "/defects", "headers": [], "body": null},
+            "steps": steps, "runs": runs,
+        }))
+        .expect("an event")
+    }
+
+    fn created() -> EventWithRuns {
+        let usage = json!({"memory_bytes": 0, "cpu_ms": 0, "run_ms": 20, "outbound_calls": 0,
+            "response_body_bytes": 0, "request_body_bytes": 0, "log_bytes": 0, "handles": 0,
+            "polls": 0, "yields": 0, "waited_ticks": 0, "permit_ms": 0, "permits_before": 0});
+        let call = json!({"at_ms": 4, "method": "POST", "origin": "https://tracker",
+            "path": "/<issues>", "effect": "write", "status": 422, "ms": 10, "bytes": 512,
+            "error": null});
+        let run = json!({"call": "create", "outcome": "ok", "detail": "", "connector_version": "1",
+            "connector_sha256": "", "log": [], "calls": [call], "usage": usage,
+            "times": {"asked_us": 1_000, "started_us": 3_000, "called_us": 4_000,
+                "ended_us": 30_000}});
+        let steps = json!([{"step": "claim", "at_us": 400, "us": 550},
+            {"step": "store", "at_us": 36_000, "us": 4_000}]);
+        event("created", &steps, &json!([run]))
+    }
+
+    #[test]
+    fn each_part_is_a_row_with_its_figures_and_a_bar() {
+        let Timeline { rows, total, note } = Timeline::new(&created());
+        let shown: Vec<_> = rows
+            .iter()
+            .map(|row| (row.name.as_str(), row.at.as_str(), row.took.as_str(), row.bar.class))
+            .collect();
+        assert_eq!(
+            shown,
+            [
+                ("Claim", "0.40 ms", "0.55 ms", "host"),
+                ("Queue", "1.00 ms", "2.00 ms", "wait"),
+                ("Instantiate", "3.00 ms", "1.00 ms", "host"),
+                ("Guest", "4.00 ms", "26 ms", "guest"),
+                ("POST /<issues>", "7.00 ms", "10 ms", "bad"),
+                ("Store", "36 ms", "4.00 ms", "host"),
+            ]
+        );
+        assert_eq!((total.as_str(), note), ("40 ms", None));
+        assert_eq!(rows[3].about, "create: ok");
+        assert_eq!(rows[4].about, "https://tracker, write: 422, 512 B");
+        let bars: Vec<_> = rows.iter().map(|row| (row.bar.x, row.bar.width)).collect();
+        let expected = [(10, 13), (25, 50), (75, 25), (100, 650), (175, 250), (900, 100)];
+        assert_eq!(bars, expected);
+    }
+
+    #[test]
+    fn a_bar_is_never_invisible_and_never_leaves_the_drawing() {
+        let step = |at_us, us| json!({"step": "claim", "at_us": at_us, "us": us});
+        let steps = json!([step(0, 1), step(40_000, 0), step(39_999, 1)]);
+        for Row { bar, .. } in Timeline::new(&event("created", &steps, &json!([]))).rows {
+            assert!(bar.width >= BAR_MIN && bar.x + bar.width <= WIDTH, "{bar:?}");
+        }
+    }
+
+    #[test]
+    fn an_event_without_a_run_says_why() {
+        let said = |outcome| {
+            let of = Timeline::new(&event(outcome, &json!([]), &json!([])));
+            of.note.unwrap_or_default()
+        };
+        assert!(said("repeated").contains("known already"), "{}", said("repeated"));
+        assert!(said("counted").contains("counts"), "{}", said("counted"));
+        assert_eq!(said("paused"), "No connector ran for this event.");
+    }
+
+    #[test]
+    fn what_a_tracker_is_asked_for_never_becomes_markup() {
+        let page = Timeline::new(&created()).to_string();
+        assert!(page.contains("/&#60;issues&#62;") && !page.contains("<issues>"), "{page}");
+    }
+}

@@ -1,0 +1,167 @@
+//! When the parts of an event began and how long they took, in microseconds from the arrival of its
+//! request. The console draws them, the CLI lists them, and traces are made of them.
+//!
+//! Reads no clock: the rooms above pass the instants.
+
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+
+use super::{EventId, string_enum};
+
+/// Maximum number of steps that are kept of an event.
+const STEPS_MAX: usize = 4;
+
+/// The beginning of an event: its parts are measured from there.
+#[derive(Debug, Clone, Copy)]
+pub struct EventStart {
+    /// The id of the event.
+    pub id: EventId,
+    /// The time when its request arrived.
+    pub received_at: Timestamp,
+    /// The same instant by a clock that never steps.
+    pub arrived: Instant,
+}
+
+string_enum! {
+    /// What the host does for an event besides its runs.
+    pub enum StepKind {
+        /// The claim of the failed test's row.
+        Claim = "claim",
+        /// Storing the outcome in the row.
+        Store = "store",
+    }
+}
+
+/// One step of an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Step {
+    /// The work.
+    pub kind: StepKind,
+    /// Its beginning, in microseconds from the arrival of the request.
+    pub at_us: u32,
+    /// Its duration, microseconds.
+    pub us: u32,
+}
+
+/// The first steps of an event and its last one.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Steps([Option<Step>; STEPS_MAX]);
+
+/// How far a run came, in microseconds from the arrival of its event's request. A run without an
+/// event is measured from its own beginning.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RunTimes {
+    /// It asked for its permit.
+    pub asked_us: u64,
+    /// It had its permit, and began to make its instance; absent: it got none.
+    pub started_us: Option<u64>,
+    /// The instance was complete, and the export was called; absent: there was no instance.
+    pub called_us: Option<u64>,
+    /// It ended.
+    pub ended_us: u64,
+}
+
+impl EventStart {
+    /// Microseconds from the arrival of the request to this instant.
+    #[must_use]
+    pub fn us_until(&self, at: Instant) -> u64 {
+        microseconds(at.saturating_duration_since(self.arrived))
+    }
+
+    /// The step that began and ended at these instants.
+    #[must_use]
+    pub fn step(&self, kind: StepKind, began: Instant, ended: Instant) -> Step {
+        let small = |us| u32::try_from(us).unwrap_or(u32::MAX);
+        let us = small(microseconds(ended.saturating_duration_since(began)));
+        Step { kind, at_us: small(self.us_until(began)), us }
+    }
+
+    /// The time so many microseconds after the arrival.
+    #[must_use]
+    pub fn time_at(&self, us: u64) -> Timestamp {
+        let after = Duration::from_micros(us);
+        self.received_at.saturating_add(after).unwrap_or(Timestamp::MAX)
+    }
+}
+
+impl RunTimes {
+    /// How long the run waited for its permit, milliseconds.
+    #[must_use]
+    pub fn permit_ms(&self) -> u64 {
+        self.started_us.unwrap_or(self.ended_us).saturating_sub(self.asked_us) / 1_000
+    }
+}
+
+impl Step {
+    /// Its end, in microseconds from the arrival of the request.
+    #[must_use]
+    pub fn end_us(&self) -> u64 {
+        u64::from(self.at_us) + u64::from(self.us)
+    }
+}
+
+impl Steps {
+    /// Adds a step. If there are too many, it takes the place of the last one.
+    pub fn add(&mut self, step: Step) {
+        let free = self.0.iter().position(Option::is_none).unwrap_or(STEPS_MAX - 1);
+        if let Some(place) = self.0.get_mut(free) {
+            *place = Some(step);
+        }
+    }
+
+    /// Whether there is no step.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.iter().next().is_none()
+    }
+
+    /// The steps, in the order in which they were added.
+    pub fn iter(&self) -> impl Iterator<Item = Step> + '_ {
+        self.0.iter().copied().flatten()
+    }
+}
+
+impl From<Step> for Steps {
+    fn from(step: Step) -> Self {
+        let mut steps = Self::default();
+        steps.add(step);
+        steps
+    }
+}
+
+/// Whole microseconds of a duration.
+#[must_use]
+pub fn microseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_too_many_steps_the_first_ones_and_the_last_one_are_kept() {
+        let step = |at_us| Step { kind: StepKind::Claim, at_us, us: 1 };
+        let mut steps = Steps::default();
+        assert!(steps.is_empty());
+        (0..9).for_each(|at_us| steps.add(step(at_us)));
+        let kept: Vec<_> = steps.iter().map(|step| step.at_us).collect();
+        assert_eq!(kept, [0, 1, 2, 8]);
+    }
+
+    #[test]
+    fn a_step_is_measured_from_the_arrival() {
+        let arrived = Instant::now();
+        let start = EventStart {
+            id: EventId(uuid::Uuid::nil()),
+            received_at: Timestamp::UNIX_EPOCH,
+            arrived,
+        };
+        let at = |us| arrived + Duration::from_micros(us);
+        let step = start.step(StepKind::Store, at(250), at(1_000));
+        assert_eq!((step.at_us, step.us, step.end_us()), (250, 750, 1_000));
+        assert_eq!(start.time_at(1_000).as_microsecond(), 1_000);
+        assert_eq!(start.us_until(arrived), 0);
+    }
+}
