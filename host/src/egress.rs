@@ -46,6 +46,7 @@ use crate::domain::{
 };
 use crate::memory::{Account, Charge, MemoryFull};
 use crate::redact::Reading;
+use crate::telemetry::TraceParent;
 use crate::transport::{ConnectError, Dialer, OwnAddresses, TrustError, client_config};
 
 use cookies::Cookies;
@@ -141,6 +142,8 @@ pub(crate) struct Session {
     spool: Arc<RunSpool>,
     record: Arc<Record>,
     cookies: Arc<Cookies>,
+    /// The trace that the header `traceparent` of each request names.
+    trace: OnceLock<TraceParent>,
     /// Keeps the exchanges of this run, or answers from kept ones.
     tape: Option<Tape>,
     /// Held during a write: the journal tracks one write at a time.
@@ -295,11 +298,25 @@ impl Session {
             spool,
             record: Arc::new(record),
             cookies,
+            trace: OnceLock::new(),
             tape,
             write_lock: Arc::default(),
             writes: TaskTracker::new(),
-            trace: OnceLock::new(),
         })
+    }
+
+    /// From now on, the requests of the run have the header `traceparent`, each with a span of its
+    /// own in this trace.
+    pub(crate) fn continue_trace(&self, trace: TraceParent) {
+        let _ = self.trace.set(trace);
+    }
+
+    /// Adds the header `traceparent` to a request, and its span to the record, if the requests of
+    /// this run continue a trace.
+    fn add_trace(&self, outbound: &mut Outbound, call: &Call) {
+        let Some(trace) = self.trace.get().map(TraceParent::child) else { return };
+        outbound.trace = HeaderValue::try_from(trace.to_string()).ok();
+        call.record_span(trace.span);
     }
 
     /// Runs `work` until the deadline of the run's requests, or until the server ends all

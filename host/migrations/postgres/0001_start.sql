@@ -39,6 +39,7 @@ CREATE TABLE connections (
     project         text,
     allow_private   boolean NOT NULL,
     http1_only      boolean NOT NULL,
+    trace_context   boolean NOT NULL,
     index_delay_s   bigint NOT NULL,
     index_lag_ms    bigint NOT NULL DEFAULT 0,
     test_manager    text,
@@ -190,8 +191,8 @@ CREATE TABLE events (
     bytes         bigint NOT NULL,
     detail        text NOT NULL,
     request       text NOT NULL,
-    runs          text
     steps         text,
+    runs          text
 );
 CREATE INDEX events_of_connection ON events (connection_id, id);
 CREATE INDEX events_without_connection ON events (id) WHERE kind = 'no-connection';

@@ -33,6 +33,9 @@ pub struct ConnectionFile {
     /// Whether only HTTP/1.1 is used with the tracker.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub http1_only: bool,
+    /// Whether requests to the tracker have the header `traceparent`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub trace_context: bool,
     /// The minimum index delay, in seconds; 0 means the delay that the connector states.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub index_delay_s: u32,

@@ -85,6 +85,8 @@ pub struct Connection {
     pub allow_private: bool,
     /// Whether only HTTP/1.1 is used with the tracker.
     pub http1_only: bool,
+    /// Whether requests to the tracker have the header `traceparent`.
+    pub trace_context: bool,
     /// The minimum index delay, in seconds: how long the tracker's search may not find a new
     /// record.
     pub index_delay_s: u32,
@@ -240,6 +242,9 @@ pub struct CreateConnection {
     /// Whether only HTTP/1.1 is used with the tracker.
     #[serde(default)]
     pub http1_only: bool,
+    /// Whether requests to the tracker have the header `traceparent`.
+    #[serde(default)]
+    pub trace_context: bool,
     /// The minimum index delay, in seconds; 0 means the delay that the connector states.
     #[serde(default)]
     pub index_delay_s: u32,
@@ -298,6 +303,9 @@ pub struct EditConnection {
     /// Whether only HTTP/1.1 is used with the tracker.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub http1_only: Option<bool>,
+    /// Whether requests to the tracker have the header `traceparent`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trace_context: Option<bool>,
     /// The minimum index delay, in seconds; 0 means the delay that the connector states.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub index_delay_s: Option<u32>,

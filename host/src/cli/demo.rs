@@ -262,6 +262,7 @@ impl Demo {
             project: None,
             allow_private: false,
             http1_only: false,
+            trace_context: false,
             webhook_paths: WebhookPaths::default(),
             index_delay_s: 0,
             report: report()?,

@@ -199,6 +199,7 @@ fn edit_to(stored: &StoredConnection, new: NewConnection, force: bool) -> Connec
         project: Some(new.project),
         allow_private: Some(new.allow_private),
         http1_only: Some(new.http1_only),
+        trace_context: Some(new.trace_context),
         index_delay_s: Some(new.index_delay_s),
         test_manager,
         report: replaced(&connection.report, new.report),
@@ -227,6 +228,7 @@ fn members(connection: &Connection, secrets: &BTreeMap<String, Value>) -> BTreeM
     add("project".to_owned(), connection.project.clone().into());
     add("allow_private".to_owned(), connection.allow_private.into());
     add("http1_only".to_owned(), connection.http1_only.into());
+    add("trace_context".to_owned(), connection.trace_context.into());
     add("index_delay_s".to_owned(), connection.index_delay_s.into());
     add("on_recurrence".to_owned(), connection.on_recurrence.as_str().into());
     for (path, list) in [

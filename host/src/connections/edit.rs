@@ -46,6 +46,7 @@ impl Connections {
             project: new.project.clone(),
             allow_private: new.allow_private,
             http1_only: new.http1_only,
+            trace_context: new.trace_context,
             index_delay_s: new.index_delay_s,
             report: new.report.clone(),
             on_recurrence: new.on_recurrence,
@@ -291,6 +292,7 @@ impl Connections {
         connection.project = edit.project.unwrap_or_else(|| connection.project.clone());
         connection.allow_private = edit.allow_private.unwrap_or(connection.allow_private);
         connection.http1_only = edit.http1_only.unwrap_or(connection.http1_only);
+        connection.trace_context = edit.trace_context.unwrap_or(connection.trace_context);
         connection.on_recurrence = edit.on_recurrence.unwrap_or(connection.on_recurrence);
         if let Some(webhook_paths) = edit.webhook_paths {
             connection.webhook_paths = webhook_paths;

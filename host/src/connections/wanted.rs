@@ -25,6 +25,8 @@ pub struct NewConnection {
     pub allow_private: bool,
     /// Whether requests to its tracker use only HTTP/1.1.
     pub http1_only: bool,
+    /// Whether requests to its tracker have the header `traceparent`.
+    pub trace_context: bool,
     /// The shortest index delay that the host assumes, seconds; 0: what the connector says.
     pub index_delay_s: u32,
     /// Settings for Test Manager; absent: the connection never asks Test Manager.
@@ -54,6 +56,8 @@ pub struct ConnectionEdit {
     pub allow_private: Option<bool>,
     /// Whether requests to its tracker use only HTTP/1.1.
     pub http1_only: Option<bool>,
+    /// Whether requests to its tracker have the header `traceparent`.
+    pub trace_context: Option<bool>,
     /// The shortest index delay that the host assumes, seconds; 0: what the connector says.
     pub index_delay_s: Option<u32>,
     /// Changes the settings for Test Manager. An inner `None` removes them and the client secret.

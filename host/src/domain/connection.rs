@@ -127,6 +127,8 @@ pub struct Connection {
     pub allow_private: bool,
     /// Whether only HTTP/1.1 is used with the tracker.
     pub http1_only: bool,
+    /// Whether requests to the tracker have the header `traceparent`.
+    pub trace_context: bool,
     /// The minimum index delay, seconds. It raises the index delay that the connector states.
     pub index_delay_s: u32,
     /// Access to Test Manager's API for details of failed tests; absent: the host never calls it.
@@ -168,6 +170,7 @@ impl Connection {
             project: None,
             allow_private: false,
             http1_only: false,
+            trace_context: false,
             index_delay_s: 0,
             test_manager: None,
             report: Settings::new(),

@@ -140,6 +140,8 @@ pub struct OutboundCall {
     pub bytes: u64,
     /// The reason why the request was refused or failed; absent otherwise.
     pub error: Option<String>,
+    /// The span that the header `traceparent` of the request named; not stored.
+    pub span: Option<u64>,
 }
 
 /// The resources that a run used, for comparison with its limits.
@@ -195,10 +197,10 @@ pub struct RunReport {
     pub calls: Vec<OutboundCall>,
     /// The resources that the run used.
     pub usage: Usage,
-    /// The requests and answers with their bodies; absent unless the connection records them.
-    pub recording: Option<RunRecording>,
     /// When its parts began; absent if an earlier version stored the run.
     pub times: Option<RunTimes>,
+    /// The requests and answers with their bodies; absent unless the connection records them.
+    pub recording: Option<RunRecording>,
 }
 
 /// One webhook request and its answer. The runs that it caused are stored separately.

@@ -14,6 +14,7 @@ use crate::domain::{Connection, Effect, Limits, Origin, SecretPlace};
 use super::body_place::check_placeholders;
 use super::record::Call;
 use super::{HttpError, OutboundRequest, Permission, Session};
+use crate::telemetry::TraceParent;
 
 /// Maximum length of a URL, bytes.
 pub(crate) const URL_BYTES_MAX: usize = 8 * 1024;
@@ -30,6 +31,10 @@ const RANGE_HEADERS: [&str; 2] = ["range", "if-range"];
 /// machine would believe them.
 const FORWARDING_HEADERS: [&str; 3] = ["forwarded", "x-real-ip", "x-client-ip"];
 const FORWARDING_PREFIX: &str = "x-forwarded-";
+
+/// Headers by which a trace goes on in the tracker, if the connection says so. The second one belongs
+/// to the span of whoever set the first one.
+const TRACE_HEADERS: [&str; 2] = [TraceParent::HEADER, "tracestate"];
 
 /// Headers that decide where a request goes and how it is framed. The host sets them itself. If a
 /// guest's HTTP library sets one of them, or a header `proxy-…`, the host drops it.
@@ -59,6 +64,8 @@ pub(crate) struct Outbound {
     pub(crate) url: Url,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,
+    /// The header `traceparent`, which the host sets.
+    pub(super) trace: Option<HeaderValue>,
 }
 
 /// Checks everything about a request that can be checked before its host name is resolved, and
@@ -173,6 +180,7 @@ pub(super) fn is_reserved_header(
     name == AUTHORIZATION
         || FORWARDING_HEADERS.contains(&name)
         || name.starts_with(FORWARDING_PREFIX)
+        || (connection.trace_context && TRACE_HEADERS.contains(&name))
         || own_headers.iter().any(|own| own.eq_ignore_ascii_case(name))
         || (RANGE_HEADERS.contains(&name) && !grants.secrets.is_empty())
         || grants.secrets.values().any(|grant| match &grant.place {

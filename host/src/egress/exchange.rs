@@ -21,6 +21,7 @@ use super::answer::{Answer, AnswerMemory, BodyError, read_response};
 use super::authorize::Outbound;
 use super::spool::SpoolError;
 use super::{HttpError, Session};
+use crate::telemetry::TraceParent;
 use crate::transport::{HttpConnection, RESPONSE_HEAD_BYTES_MAX, RESPONSE_HEADERS_MAX, Sender};
 
 /// Brotli is not offered: its decoder lets a stream of a few bytes allocate a window of one
@@ -130,6 +131,9 @@ pub(super) fn build_request(
     let mut headers = outbound.headers.clone();
     headers.insert(ACCEPT_ENCODING, ENCODINGS);
     headers.entry(USER_AGENT).or_insert(AGENT);
+    if let Some(trace) = &outbound.trace {
+        headers.insert(TraceParent::HEADER, trace.clone());
+    }
     if outbound.body.is_empty()
         && !matches!(outbound.method, Method::GET | Method::HEAD | Method::OPTIONS)
     {

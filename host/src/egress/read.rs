@@ -44,6 +44,7 @@ pub(super) async fn send_read(
             Err(error) => return call.finish(Err(error)),
         };
         call.record_target(&outbound.origin, &outbound.url, outbound.body.len());
+        session.add_trace(&mut outbound, &call);
     }
 }
 

@@ -105,6 +105,7 @@ impl Record {
             ms: 0,
             bytes: 0,
             error: Some(UNDER_WAY.to_owned()),
+            span: None,
         });
         let index = state.calls.len() - 1;
         drop(state);
@@ -156,7 +157,6 @@ impl Record {
         (state.calls.clone(), state.writes.clone())
     }
 
-    /// Fills in how much of the limits that egress enforces was used.
     /// The calls so far, with their times measured from `since`.
     pub(super) fn calls_since(&self, since: Instant) -> Vec<OutboundCall> {
         let ahead = ms_between(since, self.started);
@@ -167,6 +167,7 @@ impl Record {
         self.state().calls.iter().map(later).collect()
     }
 
+    /// Fills in how much of the limits that egress enforces was used.
     pub(super) fn fill(&self, usage: &mut Usage) {
         let state = self.state();
         usage.outbound_calls = state.requested.min(self.calls_max);
@@ -201,6 +202,13 @@ impl Call {
         state.request_body_bytes = state.request_body_bytes.max(bytes);
         if let Some(call) = state.calls.get_mut(self.index) {
             (call.origin, call.path, call.query) = (origin.to_string(), path, query);
+        }
+    }
+
+    /// Records the span that the request names.
+    pub(super) fn record_span(&self, span: u64) {
+        if let Some(call) = self.record.state().calls.get_mut(self.index) {
+            call.span = Some(span);
         }
     }
 
@@ -292,15 +300,15 @@ impl Drop for Call {
     }
 }
 
-fn shorten(text: String) -> String {
-    match text.char_indices().nth(TEXT_MAX) {
-        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
-        None => text,
-    }
-}
 /// Milliseconds from an instant to another one; negative if that one is earlier.
 fn ms_between(from: Instant, to: Instant) -> i64 {
     let ms = |duration| i64::try_from(milliseconds(duration)).unwrap_or(i64::MAX);
     ms(to.saturating_duration_since(from)) - ms(from.saturating_duration_since(to))
 }
 
+fn shorten(text: String) -> String {
+    match text.char_indices().nth(TEXT_MAX) {
+        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
+        None => text,
+    }
+}

@@ -67,6 +67,7 @@ impl Session {
             Ok(outbound) => outbound,
             Err(error) => return call.finish(Err(error)),
         };
+        self.add_trace(&mut outbound, &call);
         match &self.permission {
             Permission::Writes(journal) if outbound.effect == Effect::Write => {
                 self.send_write(outbound, call, Arc::clone(journal)).await

@@ -47,6 +47,7 @@ use crate::domain::{
 };
 use crate::memory::Account;
 use crate::secret::Secret;
+use crate::telemetry::TraceParent;
 use crate::transport::{Dialer, OwnAddresses, Proxies, Resolver, client_config};
 
 /// Builds the session of a run.
@@ -55,6 +56,8 @@ pub(crate) struct SessionBuilder {
     pub(crate) secrets: BTreeMap<String, Secret>,
     pub(crate) allow_private: bool,
     pub(crate) http1_only: bool,
+    /// The trace that the requests of the connection continue.
+    pub(crate) trace: Option<TraceParent>,
     pub(crate) limits: Limits,
     /// Lists of addresses by name; see [`SessionBuilder::name`].
     pub(crate) names: HashMap<String, Vec<Vec<IpAddr>>>,
@@ -75,6 +78,7 @@ impl SessionBuilder {
             secrets: BTreeMap::new(),
             allow_private: false,
             http1_only: false,
+            trace: None,
             limits: Limits::default(),
             names: HashMap::new(),
             proxy: String::new(),
@@ -114,6 +118,7 @@ impl SessionBuilder {
         connection.grants = self.grants.clone();
         connection.allow_private = self.allow_private;
         connection.http1_only = self.http1_only;
+        connection.trace_context = self.trace.is_some();
         Arc::new(ActiveConnection::new(connection, self.secrets.clone()))
     }
 
@@ -143,7 +148,12 @@ impl SessionBuilder {
         let (egress, active) = (self.egress(), Arc::clone(active));
         let memory = Account::for_test(self.limits.memory_bytes);
         let charged = Charged { meter: Arc::default(), memory };
-        Session::new(egress, active, permission, self.limits, clock, deadline, charged)
+        let session =
+            Session::new(egress, active, permission, self.limits, clock, deadline, charged);
+        if let Some(trace) = self.trace {
+            session.continue_trace(trace);
+        }
+        session
     }
 
     /// The URL of a path on the first origin that the connection grants.

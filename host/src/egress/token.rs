@@ -310,5 +310,6 @@ fn token_request(client: &Client<'_>) -> Result<Outbound, HttpError> {
         url: client.token_url.clone(),
         headers,
         body: Bytes::from(body.finish()),
+        trace: None,
     })
 }

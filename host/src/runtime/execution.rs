@@ -18,6 +18,7 @@ use crate::domain::{
 };
 use crate::egress::{ActiveConnection, Charged, Egress, Permission, Session};
 use crate::memory::{Account, MemoryFull};
+use crate::telemetry::TraceParent;
 
 use super::bindings::model;
 use super::engine::STACK_BYTES;
@@ -36,9 +37,9 @@ const AFTER_TRACKER_MAX: Duration = Duration::from_secs(5);
 /// The host's side of a run that has started. (`sandbox::Run` is the input of a run.)
 pub(super) struct Execution {
     started: Instant,
-    /// The end of the run. Its requests end earlier.
     /// When the instance was complete.
     called: OnceLock<Instant>,
+    /// The end of the run. Its requests end earlier.
     run_deadline: Instant,
     limits: Limits,
     meter: Arc<Meter>,
@@ -78,10 +79,10 @@ impl StopSignals<'_> {
 
 /// The log, requests, usage and writes of a run that ended: all but its result.
 pub(super) struct Finished {
-    /// The run's session; it redacts what the guest returned.
     started: Instant,
     called: Option<Instant>,
     ended: Instant,
+    /// The run's session; it redacts what the guest returned.
     pub(super) session: Arc<Session>,
     pub(super) log: Vec<LogLine>,
     pub(super) calls: Vec<OutboundCall>,
@@ -99,6 +100,7 @@ impl Execution {
         egress: Arc<Egress>,
         active: Arc<ActiveConnection>,
         permission: Permission,
+        trace: Option<TraceParent>,
         limits: Limits,
         clock: Arc<dyn Clock>,
         memory: Arc<Account>,
@@ -113,14 +115,17 @@ impl Execution {
         let charged = Charged { meter: Arc::clone(&meter), memory: Arc::clone(&memory) };
         let session =
             Session::new(egress, active, permission, limits, clock, request_deadline, charged);
+        if let Some(trace) = trace {
+            session.continue_trace(trace);
+        }
         Self {
             started,
+            called: OnceLock::new(),
             run_deadline,
             limits,
             meter,
             memory,
             handles_peak: Arc::default(),
-            called: OnceLock::new(),
             log: Arc::new(RunLog::new(started, limits.log_bytes)),
             session,
         }
@@ -138,16 +143,16 @@ impl Execution {
         Arc::clone(&self.meter)
     }
 
-    /// Step 2: runs the call to its end, to the deadline, or until it is stopped. The guest is
-    /// dropped when this returns.
-    pub(super) async fn race<A>(
-        &self,
-        call: impl Future<Output = CallResult<A>>,
     /// Records that the instance is complete, and that its export is called now.
     pub(super) fn mark_called(&self) {
         let _ = self.called.set(Instant::now());
     }
 
+    /// Step 2: runs the call to its end, to the deadline, or until it is stopped. The guest is
+    /// dropped when this returns.
+    pub(super) async fn race<A>(
+        &self,
+        call: impl Future<Output = CallResult<A>>,
         stop: StopSignals<'_>,
     ) -> Result<Result<A, model::Error>, Refusal> {
         tokio::select! {
@@ -173,12 +178,12 @@ impl Execution {
             line.message = self.session.redact(std::mem::take(&mut line.message));
         }
         let last_words = self.log.take_tail().cause(|text| self.session.redact(text));
+        let (started, called, ended) = (self.started, self.called.get().copied(), Instant::now());
         let mut usage = Usage {
             memory_bytes: self.memory.peak(),
             cpu_ms: self.meter.spent_ms(),
             run_ms: milliseconds(ended - self.started),
             log_bytes,
-        let (started, called, ended) = (self.started, self.called.get().copied(), Instant::now());
             handles: self.handles_peak.load(Ordering::Relaxed),
             polls: self.meter.polls(),
             yields: self.meter.yields(),
@@ -204,11 +209,6 @@ impl Execution {
 }
 
 impl Finished {
-    /// Adds the requests to Test Manager that a report of the failed test has sent, and the data
-    /// that is missing in it.
-    pub(super) fn add_requests_of(&mut self, test_report: &TestReport) {
-        let of_guest = std::mem::replace(&mut self.calls, test_report.take_calls(self.started));
-        self.calls.extend(of_guest);
     /// How far the run came, in microseconds from `since`. It asked for its permit at `asked`.
     pub(super) fn times(&self, since: Instant, asked: Instant) -> RunTimes {
         let us = |at: Instant| microseconds(at.saturating_duration_since(since));
@@ -220,6 +220,11 @@ impl Finished {
         }
     }
 
+    /// Adds the requests to Test Manager that a report of the failed test has sent, and the data
+    /// that is missing in it.
+    pub(super) fn add_requests_of(&mut self, test_report: &TestReport) {
+        let of_guest = std::mem::replace(&mut self.calls, test_report.take_calls(self.started));
+        self.calls.extend(of_guest);
         let redact = |text| self.session.redact(text);
         self.log.extend(test_report.take_gaps(self.usage.run_ms, redact));
     }

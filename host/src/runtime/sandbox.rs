@@ -24,7 +24,7 @@ use crate::domain::{
 use crate::egress::{ActiveConnection, Egress, Permission};
 use crate::memory::{Account, HostMemory, MemoryFull, MemoryOwner};
 use crate::redact::Reading;
-use crate::telemetry::PoolState;
+use crate::telemetry::{PoolState, TraceParent};
 
 use super::answer_json::AnswerJson;
 use super::asked::Asked;
@@ -89,6 +89,7 @@ struct ExecutionInput<'a> {
     limits: Limits,
     active: Arc<ActiveConnection>,
     permission: Permission,
+    trace: Option<TraceParent>,
     stop: StopSignals<'a>,
     lane: Lane,
     memory: Arc<Account>,
@@ -244,8 +245,8 @@ impl Sandbox {
             limits: *connector.limits(),
             active: Arc::clone(&run.active),
             permission,
-            stop: self.stop_signals(&run.stop),
             trace: run.trace,
+            stop: self.stop_signals(&run.stop),
             lane: lane(&run.active, asked.call),
             memory: admitted.memory,
             input: GuestInput { bases, report: test_report.clone(), script },
@@ -256,8 +257,8 @@ impl Sandbox {
         connector.count_run(&outcome);
         let test_report = test_report.as_deref();
         let recording = asked.recording(&finished.session, connector, test_report, &outcome);
-        if let Some(test_report) = test_report {
         let times = finished.times(run.since, asked_at);
+        if let Some(test_report) = test_report {
             finished.add_requests_of(test_report);
         }
         let Finished { log, calls, usage, writes, .. } = finished;

@@ -30,6 +30,7 @@ fn call(origin: &str, status: Option<u16>) -> OutboundCall {
         ms: 7,
         bytes: 0,
         error: None,
+        span: None,
     }
 }
 
@@ -44,8 +45,8 @@ fn report(calls: Vec<OutboundCall>, usage: Usage) -> RunReport {
         log: Vec::<LogLine>::new(),
         calls,
         usage,
-        recording: None,
         times: None,
+        recording: None,
     }
 }
 
@@ -65,10 +66,10 @@ fn lines(metrics: &Arc<Metrics>, begin: &str) -> Vec<String> {
         store_writable: true,
         store_changes_waiting: 0,
         store_history_waiting: 0,
-        connector_changes: 0,
-        connector_differences: None,
         pool: PoolState::default(),
         connectors: Vec::new(),
+        connector_changes: 0,
+        connector_differences: None,
     };
     let state = State { connections: vec![connection], shows_unmatched: true, server };
     let page = metrics.page(state).unwrap();

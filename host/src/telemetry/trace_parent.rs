@@ -32,6 +32,17 @@ impl TraceParent {
         }
         Some(Self { trace, span: u64::try_from(span).ok()?, is_sampled: flags & 1 == 1 })
     }
+
+    /// A new span of the same trace.
+    #[must_use]
+    pub fn child(&self) -> Self {
+        Self { span: fresh_span(), ..*self }
+    }
+}
+
+/// The id of a new span; never zero.
+pub(super) fn fresh_span() -> u64 {
+    Uuid::new_v4().as_u64_pair().1
 }
 
 impl fmt::Display for TraceParent {

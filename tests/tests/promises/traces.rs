@@ -135,8 +135,78 @@ fn an_event_is_one_trace_of_claim_guest_requests_and_store() {
         let all = (root.time("startTimeUnixNano") - slack, root.time("endTimeUnixNano") + slack);
         assert!(all.0 <= start && start <= end && end <= all.1, "{part:?} of {root:?}");
     }
-    let starts = ["claim", "guest create", "store"].map(|it| find(it).time("startTimeUnixNano"));
-    assert!(starts[0] <= starts[1] + slack && starts[1] <= starts[2] + slack, "{starts:?}");
+    let starts = ["claim", "queue", "guest create", "store"];
+    let starts = starts.map(|it| find(it).time("startTimeUnixNano"));
+    assert!(starts.is_sorted(), "{starts:?}");
+}
+
+#[test]
+fn a_tracker_gets_the_span_of_each_request_if_the_connection_says_so() {
+    let traced = Traced::start("");
+    let parents = || -> Vec<_> {
+        let requests = traced.tracker.requests().into_iter();
+        requests.map(|request| request.header("traceparent").map(str::to_owned)).collect()
+    };
+    traced.create(&format!("00-{TRACE}-{SENDER}-01"));
+    assert_eq!(parents(), [None], "no tracker gets it unless a person says so");
+
+    let (edited, said) = traced.host.run_cli(&["connections", "edit", "qa", "--trace-context"]);
+    assert!(edited, "{said}");
+    let event = traced.create(&format!("00-{TRACE}-{SENDER}-01"));
+    let (_, spans) = traced.trace_of(&event);
+    let root =
+        spans.iter().find(|span| span.attribute("jackfield.event").is_some_and(|it| it == event));
+    assert_eq!(root.map(|root| root.text("parentSpanId")), Some(SENDER));
+    let parent = parents().pop().flatten().expect("the header");
+    let request = spans.iter().filter(|span| span.text("name") == "POST");
+    let named = request.filter(|span| parent == format!("00-{TRACE}-{}-01", span.text("spanId")));
+    assert_eq!(named.count(), 1, "{parent} names no request of {spans:?}");
+
+    // A trace of the event itself, and one that its sender does not record.
+    let event = traced.create("");
+    let parent = parents().pop().flatten().expect("the header");
+    let (trace, end) = (event.replace('-', ""), &parent[parent.len() - 2..]);
+    assert!(parent.starts_with(&format!("00-{trace}-")) && end == "01", "{parent}");
+    traced.create(&format!("00-{TRACE}-{SENDER}-00"));
+    let parent = parents().pop().flatten().expect("the header");
+    assert!(parent.starts_with(&format!("00-{TRACE}-")) && parent.ends_with("-00"), "{parent}");
+    let all: HashSet<_> = parents().into_iter().flatten().collect();
+    assert_eq!(all.len(), 3, "each request has a span of its own");
+}
+
+#[test]
+fn without_a_collector_a_trace_goes_on_and_no_guest_sets_its_header() {
+    let tracker = ScriptedServer::start(|_| Reply::new(200, "{}"));
+    let host = Setup::new().guests(["calls"]).start();
+    let target = format!("{}/", tracker.url());
+    let settings = |via: &str| {
+        json!({"url": tracker.url(), "target": target, "via": via,
+            "headers": format!("traceparent=00-{TRACE}-{SENDER}-01")})
+    };
+    for via in ["http", "wasi:http"] {
+        let name = via.replace(':', "-");
+        let connection = host.connect(&name, "calls", settings(via), json!({}));
+        host.create(&connection, &failed_test()).assert_status(200);
+        let forged = tracker.last_request().header("traceparent").map(str::to_owned);
+        assert_eq!(
+            forged,
+            Some(format!("00-{TRACE}-{SENDER}-01")),
+            "{via}: it may without the option"
+        );
+
+        let (edited, said) = host.run_cli(&["connections", "edit", &name, "--trace-context"]);
+        assert!(edited, "{said}");
+        let before = tracker.requests().len();
+        host.create(&connection, &failed_test());
+        assert_eq!(tracker.requests().len(), before, "{via}: the guest set the header");
+
+        let (edited, said) = host.run_cli(&["connections", "edit", &name, "--set", "headers="]);
+        assert!(edited, "{said}");
+        let event = host.create(&connection, &failed_test()).event().replace('-', "");
+        let parent = tracker.last_request().header("traceparent").map(str::to_owned);
+        let parent = parent.expect("the header");
+        assert!(parent.starts_with(&format!("00-{event}-")) && parent.ends_with("-00"), "{parent}");
+    }
 }
 
 #[test]

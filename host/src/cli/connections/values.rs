@@ -48,6 +48,9 @@ pub(super) struct Values {
     /// Use only HTTP/1.1, for a tracker whose HTTP/2 does not work
     #[arg(long, num_args = 0..=1, default_missing_value = "true", value_name = "true|false")]
     pub(super) http1_only: Option<bool>,
+    /// Send the header `traceparent` to the tracker, so that its traces continue those of Jackfield
+    #[arg(long, num_args = 0..=1, default_missing_value = "true", value_name = "true|false")]
+    pub(super) trace_context: Option<bool>,
     /// How many seconds the tracker's search may need to find a new record, if the connector states
     /// too few
     #[arg(long, value_name = "SECONDS")]

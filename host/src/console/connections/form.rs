@@ -133,6 +133,8 @@ fn network(texts: Texts<'_>) -> Vec<Field> {
         check("allow_private", "The tracker has a private address", |it| it.allow_private)
             .help("Allows host names that resolve to private networks such as 10.0.0.0/8."),
         check("http1_only", "Use only HTTP/1.1 with the tracker", |it| it.http1_only),
+        check("trace_context", "Pass traces on to the tracker", |it| it.trace_context)
+            .help("Each request has the header traceparent, for trackers that record traces."),
         Field::text("project", "Only this Test Manager project", project)
             .help("The id of the project whose defect counts are answered. Empty: every project."),
         Field::text("index_delay_s", "Index delay, seconds", delay).help(

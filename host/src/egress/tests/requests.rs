@@ -124,6 +124,34 @@ async fn reserved_headers_are_refused() {
 }
 
 #[tokio::test]
+async fn each_request_of_a_trace_names_a_span_of_its_own_and_only_the_host_does() {
+    let tracker = FakeTracker::answering(|request| match request.contains("GET /first") {
+        true => answer("302 Found", &[("location", "/second")], b""),
+        false => answer("200 OK", &[], b""),
+    })
+    .await;
+    let trace = TraceParent { trace: 7, span: 9, is_sampled: true };
+    let mut builder = SessionBuilder::granting(&[&tracker.origin()]);
+    builder.trace = Some(trace);
+    let session = builder.read_session();
+    session.send(get(builder.at("/first"))).await.unwrap();
+    let spans = session.finish().await.0.into_iter().map(|call| call.span.unwrap());
+    let named: Vec<_> = spans.map(|span| TraceParent { span, ..trace }).collect();
+    assert!(named.len() == 2 && named[0] != named[1] && !named.contains(&trace), "{named:?}");
+    for (request, trace) in tracker.requests().iter().zip(&named) {
+        assert!(request.contains(&format!("traceparent: {trace}\r\n")), "{request}");
+    }
+    for name in ["traceparent", "TraceState"] {
+        let forged = with(get(builder.at("/")), name, "x");
+        assert!(matches!(refused(&builder, forged).await, HttpError::Denied(_)), "{name}");
+    }
+    builder.trace = None;
+    let own = with(get(builder.at("/third")), "traceparent", "x");
+    builder.read_session().send(own).await.unwrap();
+    assert!(tracker.requests().last().unwrap().contains("traceparent: x\r\n"));
+}
+
+#[tokio::test]
 async fn headers_that_an_http_library_sets_are_replaced() {
     let tracker = FakeTracker::answering(|_| answer("200 OK", &[], b"")).await;
     let builder = SessionBuilder::granting(&[&tracker.origin()]);

@@ -23,10 +23,10 @@ pub(super) fn create(db: &dyn Database, new: StoredConnection) -> Result<(), Sto
     let (record, connection) = (&new.record, &new.record.connection);
     db.change(
         "INSERT INTO connections (id, name, connector, settings, grants, accepted_sha256, project,
-             allow_private, http1_only, index_delay_s, test_manager, report, on_recurrence,
-             webhook_auth, webhook_paths, paused, token_tail, created_at, last_success_at,
-             last_error_at, last_error)
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+             allow_private, http1_only, trace_context, index_delay_s, test_manager, report,
+             on_recurrence, webhook_auth, webhook_paths, paused, token_tail, created_at,
+             last_success_at, last_error_at, last_error)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         params![
             connection.id.0,
             &connection.name,
@@ -37,6 +37,7 @@ pub(super) fn create(db: &dyn Database, new: StoredConnection) -> Result<(), Sto
             &connection.project,
             connection.allow_private,
             connection.http1_only,
+            connection.trace_context,
             connection.index_delay_s,
             test_manager_json(connection.test_manager.as_ref())?,
             to_json(&connection.report)?,
@@ -90,7 +91,7 @@ pub(super) fn update(
         .change(
             "UPDATE connections SET name = ?, connector = ?, settings = ?, grants = ?,
              accepted_sha256 = ?, project = ?, allow_private = ?, http1_only = ?,
-             index_delay_s = ?, test_manager = ?, report = ?, on_recurrence = ?,
+             trace_context = ?, index_delay_s = ?, test_manager = ?, report = ?, on_recurrence = ?,
              webhook_auth = ?, webhook_paths = ?, paused = ?, revision = revision + 1
          WHERE id = ? AND NOT deleted",
             params![
@@ -102,6 +103,7 @@ pub(super) fn update(
                 &connection.project,
                 connection.allow_private,
                 connection.http1_only,
+                connection.trace_context,
                 connection.index_delay_s,
                 test_manager_json(connection.test_manager.as_ref())?,
                 to_json(&connection.report)?,

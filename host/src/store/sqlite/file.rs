@@ -19,7 +19,7 @@ use crate::store::transfer::MOVED_TO;
 use crate::store::{DatabaseError, StoreError};
 
 /// The changes of the schema, in order. A released change is never edited.
-pub(super) const MIGRATIONS: [&str; 20] = [
+pub(super) const MIGRATIONS: [&str; 21] = [
     include_str!("../../../migrations/sqlite/0001_start.sql"),
     include_str!("../../../migrations/sqlite/0002_rename_columns_and_outcomes.sql"),
     include_str!("../../../migrations/sqlite/0003_classes_of_writes.sql"),
@@ -40,6 +40,7 @@ pub(super) const MIGRATIONS: [&str; 20] = [
     include_str!("../../../migrations/sqlite/0018_refused_attempts.sql"),
     include_str!("../../../migrations/sqlite/0019_search_events.sql"),
     include_str!("../../../migrations/sqlite/0020_shared_stores.sql"),
+    include_str!("../../../migrations/sqlite/0022_steps_and_trace_context.sql"),
 ];
 /// Maximum time that a statement waits for another process, such as a backup or a CLI command.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);

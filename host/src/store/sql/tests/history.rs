@@ -57,19 +57,19 @@ fn a_run(call: Call) -> RunReport {
             ms: 30,
             bytes: 400,
             error: None,
+            span: None,
         }],
         usage: Usage { memory_bytes: 65_536, polls: 3, ..Usage::default() },
-        recording: None,
         times: Some(RunTimes {
             asked_us: 900,
             started_us: Some(1_000),
             called_us: None,
             ended_us: 2_000,
         }),
+        recording: None,
     }
 }
 
-#[tokio::test]
 #[tokio::test]
 async fn the_steps_of_an_event_are_stored_in_the_order_of_time() {
     let folder = tempdir().unwrap();
@@ -97,6 +97,7 @@ async fn the_steps_of_an_event_are_stored_in_the_order_of_time() {
     assert_eq!(store.event(EventId(Uuid::nil())).await.unwrap(), None);
 }
 
+#[tokio::test]
 async fn an_event_is_stored_with_its_runs_and_its_newest_state() {
     let folder = tempdir().unwrap();
     let (store, id) = store_with_connection(&folder).await;
