@@ -20,6 +20,7 @@ const FILE: &str = r#"
 [connections.qa]
 connector = "redmine"
 index_delay_s = 7
+trace_context = true
 [connections.qa.settings]
 url = "http://127.0.0.1:9"
 project = "qa"
@@ -70,6 +71,7 @@ fn a_file_is_shown_then_applied_and_changes_nothing_a_second_time() {
         (&json!(7), &json!(["api-key"]))
     );
     assert_eq!(created["webhook_paths"]["create_defect"], json!(["/new"]));
+    assert_eq!(created["trace_context"], true);
     let (done, printed) = apply(&host, FILE, &["--yes"]);
     assert!(
         done && printed.contains("qa: as in the file") && !printed.contains("/hooks/"),
