@@ -68,7 +68,7 @@ impl Timeline {
 fn row(part: &Part<'_>, total_us: u64) -> Row {
     let (name, about, class) = match part.work {
         Work::Step(step) => match step.step.0 {
-            StepKind::Claim => ("Claim", "the row of the failed test".to_owned(), "host"),
+            StepKind::Claim => ("Claim", "the failed test".to_owned(), "host"),
             StepKind::Store => ("Store", "the outcome".to_owned(), "host"),
         },
         Work::Queue(run) => ("Queue", format!("waits for a permit for {}", run.call), "wait"),
