@@ -12,7 +12,7 @@ use super::columns::{
 };
 use super::database::{Database, from_row, params};
 use super::event_search as search;
-use super::run_json::{self, RunJson, StepsJson};
+use super::run_json::{self, RunJson};
 use super::unreadable::Unreadable;
 use crate::domain::{
     ConnectionId, DefectId, Event, EventId, EventKind, Outcome, OutcomeCode, RunReport, Steps,
@@ -38,7 +38,8 @@ pub(super) fn record(
 ) -> Result<(), StoreError> {
     event.outcome.detail = shortened(&event.outcome.detail, DETAIL_BYTES_MAX);
     let request = to_json(&ReceivedJson::from(event.request))?;
-    let (steps, runs, detail) = (steps_json(steps)?, runs_json(runs)?, event.outcome.detail);
+    let (steps, runs, detail) =
+        (run_json::steps_json(&steps), runs_json(runs)?, event.outcome.detail);
     let words = words(&detail);
     let text_bytes = request.len() + detail.len() + search::size(&words);
     let parts_bytes = [&steps, &runs].into_iter().flatten().map(String::len).sum::<usize>();
@@ -84,7 +85,7 @@ pub(super) fn add_parts(
     steps: Steps,
     runs: Vec<RunReport>,
 ) -> Result<(), StoreError> {
-    let (steps, runs) = (steps_json(steps)?, runs_json(runs)?);
+    let (steps, runs) = (run_json::steps_json(&steps), runs_json(runs)?);
     if steps.is_none() && runs.is_none() {
         return Ok(());
     }
@@ -99,11 +100,6 @@ pub(super) fn add_parts(
         params![event.0, steps, runs],
     )?;
     Ok(())
-}
-
-/// Returns the steps of an event as a JSON array; `None` if it has no steps.
-fn steps_json(steps: Steps) -> Result<Option<String>, StoreError> {
-    (!steps.is_empty()).then(|| to_json(&StepsJson(steps))).transpose()
 }
 
 /// Returns the runs of an event as a JSON array; `None` if it has no runs.

@@ -1,14 +1,18 @@
 //! The JSON of an event's steps and of its runs' reports, as stored in their columns.
 
-use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
 
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 
 use super::columns::{known_word, same_members};
 use super::unreadable::Unreadable;
 use crate::domain::{
     LogLine, OutboundCall, RunReport, RunTimes, Step, Steps, StringEnum as _, Usage,
 };
+
+/// The size of the text of most steps, bytes.
+const STEPS_BYTES: usize = 64;
 
 #[derive(Serialize, Deserialize)]
 pub(super) struct RunJson {
@@ -27,35 +31,30 @@ pub(super) struct RunJson {
     times: Option<TimesJson>,
 }
 
-/// The steps of an event.
-pub(super) struct StepsJson(pub(super) Steps);
-
-#[derive(Serialize, Deserialize)]
-struct StepJson<'a> {
-    #[serde(borrow)]
-    step: Cow<'a, str>,
-    at_us: u32,
-    us: u32,
-}
-
-impl Serialize for StepsJson {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_seq(self.0.iter().map(|Step { kind, at_us, us }| StepJson {
-            step: Cow::Borrowed(kind.as_str()),
-            at_us,
-            us,
-        }))
+/// Writes the steps of an event: `[{"claim":[300,700]},…]`, with beginning and duration. The text
+/// ends in only one bracket, so that later steps can be added to it.
+pub(super) fn steps_json(steps: &Steps) -> Option<String> {
+    let mut text = String::with_capacity(STEPS_BYTES);
+    for Step { kind, at_us, us } in steps.iter() {
+        let before = if text.is_empty() { '[' } else { ',' };
+        write!(text, "{before}{{\"{}\":[{at_us},{us}]}}", kind.as_str()).ok()?;
     }
+    if text.is_empty() {
+        return None;
+    }
+    text.push(']');
+    Some(text)
 }
 
 /// Reads the steps of an event, in the order of time.
 pub(super) fn steps(json: &str) -> Result<Steps, Unreadable> {
-    let mut read: Vec<StepJson<'_>> =
+    let read: Vec<BTreeMap<String, (u32, u32)>> =
         serde_json::from_str(json).map_err(|error| Unreadable::new("its steps", error))?;
-    read.sort_by_key(|step| step.at_us);
+    let mut read: Vec<_> = read.into_iter().flatten().collect();
+    read.sort_by_key(|(_, (at_us, _))| *at_us);
     let mut steps = Steps::default();
-    for StepJson { step, at_us, us } in read {
-        steps.add(Step { kind: known_word(&step, "a step")?, at_us, us });
+    for (kind, (at_us, us)) in read {
+        steps.add(Step { kind: known_word(&kind, "a step")?, at_us, us });
     }
     Ok(steps)
 }
@@ -105,12 +104,20 @@ struct UsageJson {
     permits_before: u64,
 }
 
+/// The four times of a run, in their order.
 #[derive(Serialize, Deserialize)]
-struct TimesJson {
-    asked_us: u64,
-    started_us: Option<u64>,
-    called_us: Option<u64>,
-    ended_us: u64,
+struct TimesJson(u64, Option<u64>, Option<u64>, u64);
+
+impl From<RunTimes> for TimesJson {
+    fn from(times: RunTimes) -> Self {
+        Self(times.asked_us, times.started_us, times.called_us, times.ended_us)
+    }
+}
+
+impl From<TimesJson> for RunTimes {
+    fn from(TimesJson(asked_us, started_us, called_us, ended_us): TimesJson) -> Self {
+        Self { asked_us, started_us, called_us, ended_us }
+    }
 }
 
 impl From<RunReport> for RunJson {
@@ -190,5 +197,3 @@ same_members!(Usage => UsageJson {
     memory_bytes, cpu_ms, run_ms, outbound_calls, response_body_bytes, request_body_bytes,
     log_bytes, handles, polls, yields, waited_ticks, permit_ms, permits_before,
 });
-
-same_members!(RunTimes => TimesJson { asked_us, started_us, called_us, ended_us });
