@@ -205,6 +205,6 @@ mod tests {
         queue.record(event(7));
         queue.put_back(unwritten);
         let later = queue.next(|| {}).unwrap().history;
-        assert!(matches!(&later[..], [Record::Event(_, Some(event), _)] if event.ms == 7));
+        assert!(matches!(&later[..], [Record::Event(_, Some(event), ..)] if event.ms == 7));
     }
 }
