@@ -1,4 +1,4 @@
--- The schema of SQLite's migrations 1 to 22, in PostgreSQL's types. Times are milliseconds since 1970,
+-- The schema of SQLite's migrations 1 to 21, in PostgreSQL's types. Times are milliseconds since 1970,
 -- JSON is text. A column named `rowid` counts the rows of a table in the order of their insertion, as
 -- SQLite does by itself.
 

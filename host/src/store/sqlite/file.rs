@@ -40,7 +40,7 @@ pub(super) const MIGRATIONS: [&str; 21] = [
     include_str!("../../../migrations/sqlite/0018_refused_attempts.sql"),
     include_str!("../../../migrations/sqlite/0019_search_events.sql"),
     include_str!("../../../migrations/sqlite/0020_shared_stores.sql"),
-    include_str!("../../../migrations/sqlite/0022_steps_and_trace_context.sql"),
+    include_str!("../../../migrations/sqlite/0021_steps_and_trace_context.sql"),
 ];
 /// Maximum time that a statement waits for another process, such as a backup or a CLI command.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
