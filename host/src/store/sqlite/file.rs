@@ -46,6 +46,9 @@ pub(super) const MIGRATIONS: [&str; 21] = [
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Number of statements that each connection keeps prepared.
 const STATEMENTS_MAX: usize = 128;
+/// The pages that the writing connection keeps in memory, KiB. It reads and writes pages of several large
+/// indexes for each event.
+const WRITER_CACHE_KIB: i64 = 8 * 1_024;
 
 /// Opens an existing file for writing. Never creates one: somebody may have moved the database
 /// away.
@@ -56,6 +59,7 @@ pub(super) fn connect(path: &Path) -> rusqlite::Result<Connection> {
     connection.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
     connection.pragma_update_and_check(None, "journal_mode", "wal", |_| Ok(()))?;
     connection.pragma_update(None, "foreign_keys", true)?;
+    connection.pragma_update(None, "cache_size", -WRITER_CACHE_KIB)?;
     connection.pragma_update_and_check(None, "journal_size_limit", 67_108_864, |_| Ok(()))?;
     wal::count_pages(&connection);
     Ok(connection)
