@@ -89,8 +89,36 @@ impl Postgres {
     /// The same, but it reaches the database only by a cable.
     #[must_use]
     pub fn replica_by(&self, cable: &Cable) -> Setup {
-        let config = self.config().replace(&self.port.to_string(), &cable.port().to_string());
+        self.replica_at(cable.port())
+    }
+
+    /// The same, but it reaches the database at this port, which a relay has.
+    #[must_use]
+    pub fn replica_at(&self, port: u16) -> Setup {
+        let config = self.config().replace(&self.port.to_string(), &port.to_string());
         Setup::new().env(PASSWORD_VARIABLE, PASSWORD).env(KEY_VARIABLE, KEY).config(&config)
+    }
+
+    /// The CPU time of all processes of the database that run, milliseconds.
+    ///
+    /// # Panics
+    /// If it does not run.
+    #[must_use]
+    pub fn cpu_ms(&self) -> u64 {
+        let file = self.folder.path().join("data/postmaster.pid");
+        let file = std::fs::read_to_string(file).expect("PostgreSQL runs");
+        let first = file.lines().next().unwrap_or_default();
+        let processes = std::fs::read_dir("/proc").expect("the processes").flatten();
+        let stats = processes.filter_map(|it| std::fs::read_to_string(it.path().join("stat")).ok());
+        let times = stats.filter_map(|stat| {
+            let (start, rest) = stat.rsplit_once(") ")?;
+            let fields: Vec<_> = rest.split(' ').collect();
+            let own = start.split(' ').next() == Some(first) || fields.get(1) == Some(&first);
+            let time = |at: usize| fields.get(at)?.parse::<u64>().ok();
+            own.then(|| Some(time(11)? + time(12)?))?
+        });
+        // The unit is a hundredth of a second on every Linux.
+        times.map(|ticks| ticks * 10).sum()
     }
 
     /// The port of the database.

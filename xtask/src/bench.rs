@@ -16,7 +16,8 @@ use crate::tools;
 use crate::workspace::Workspace;
 
 /// What `cargo xtask bench` measures; everything when nothing is named.
-const NAMES: [&str; 7] = ["throughput", "peers", "calls", "cold", "memory", "languages", "scaling"];
+const NAMES: [&str; 8] =
+    ["throughput", "peers", "calls", "cold", "memory", "languages", "scaling", "postgres"];
 
 pub(crate) struct Arguments {
     names: Vec<String>,
@@ -58,13 +59,17 @@ pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> anyhow::Resul
         tools::debian_packages(workspace, &["wrk", "libeatmydata1"])?;
         peers::native(workspace, &folder)?;
     }
+    if arguments.measures(&["postgres"]) {
+        tools::debian_packages(workspace, &["wrk", "postgresql"])?;
+    }
     if arguments.measures(&["peers"]) {
         peers::all(workspace, &folder)?;
     }
     if arguments.measures(&["languages"]) {
         guests::languages(workspace, &folder)?;
     }
-    if arguments.measures(&["throughput", "peers", "calls", "cold", "memory", "scaling"]) {
+    let rust = ["throughput", "peers", "calls", "cold", "memory", "scaling", "postgres"];
+    if arguments.measures(&rust) {
         guests::rust(workspace, &folder)?;
     }
     if arguments.measures(&["calls", "cold", "memory"]) {

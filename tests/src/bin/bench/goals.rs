@@ -92,4 +92,9 @@ pub(crate) const GOALS: &[Goal] = &[
     goal("scaling", "CPU per event: 10,000 connections / 1", AtMost(1.1)),
     goal("scaling", "CPU per event: 1,000,000 stored events / 0", AtMost(1.1)),
     goal("scaling", "CPU per event: 1,000 connectors / 1", AtMost(4.0)),
+    goal(
+        "postgres",
+        "create on PostgreSQL, durable / create on PostgreSQL, no syncs",
+        AtLeast(0.65),
+    ),
 ];

@@ -10,6 +10,8 @@ mod languages;
 mod load;
 mod memory;
 mod paced;
+mod postgres;
+mod postgres_wire;
 mod report;
 mod rounds;
 mod scaling;
@@ -24,8 +26,8 @@ use rounds::Effort;
 
 /// The names of the measurements. `peers` is `throughput` with the peers in the same alternating
 /// run.
-const SUBJECTS: [&str; 7] =
-    ["throughput", "peers", "calls", "cold", "memory", "languages", "scaling"];
+const SUBJECTS: [&str; 8] =
+    ["throughput", "peers", "calls", "cold", "memory", "languages", "scaling", "postgres"];
 
 /// The command line: names, `--quick`, and the files to write.
 #[derive(Default)]
@@ -93,6 +95,7 @@ fn measure(measurement: &str, effort: Effort) -> Vec<Figure> {
         "memory" => memory::run(effort),
         "languages" => languages::run(effort),
         "scaling" => scaling::run(effort),
+        "postgres" => postgres::run(effort),
         _ => throughput::run(effort, false),
     }
 }
@@ -133,7 +136,7 @@ mod tests {
 
     #[test]
     fn the_peers_run_includes_throughput() {
-        let rest = ["peers", "calls", "cold", "memory", "languages", "scaling"];
+        let rest = ["peers", "calls", "cold", "memory", "languages", "scaling", "postgres"];
         assert_eq!(measurements(&["--quick"]).unwrap(), rest);
         assert_eq!(measurements(&["throughput", "peers"]).unwrap(), ["peers"]);
         assert_eq!(measurements(&["throughput", "--json", "f"]).unwrap(), ["throughput"]);

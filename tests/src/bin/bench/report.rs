@@ -33,6 +33,7 @@ pub(crate) enum Unit {
     Microseconds,
     Milliseconds,
     Kilobytes,
+    Number,
 }
 
 impl Unit {
@@ -43,6 +44,7 @@ impl Unit {
             Self::Microseconds => "us",
             Self::Milliseconds => "ms",
             Self::Kilobytes => "KB",
+            Self::Number => "",
         }
     }
 }

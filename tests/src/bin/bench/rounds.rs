@@ -38,7 +38,7 @@ pub(crate) struct Contender {
 pub(crate) struct Rounds(BTreeMap<&'static str, Vec<Outcome>>);
 
 /// The pause after each load, in which the server finishes postponed work.
-const PAUSE: Duration = Duration::from_millis(300);
+pub(crate) const PAUSE: Duration = Duration::from_millis(300);
 
 /// Warms up all contenders, then loads them in turn. Calls `each_round` after each round.
 pub(crate) fn alternate(

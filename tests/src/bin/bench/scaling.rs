@@ -14,7 +14,7 @@ use crate::servers::{connect, guest, load, on_cores, pinned, with_versions};
 const SUBJECT: &str = "scaling";
 
 /// The configuration for many concurrent requests of one address, which counts as a proxy.
-const MANY: &str = "trusted_proxies = [\"127.0.0.1\"]\nconcurrent_runs_host = 1000\n\
+pub(crate) const MANY: &str = "trusted_proxies = [\"127.0.0.1\"]\nconcurrent_runs_host = 1000\n\
     [limits]\nconcurrent_runs = 1000";
 
 pub(crate) fn run(effort: Effort) -> Vec<Figure> {
