@@ -160,7 +160,7 @@ mod tests {
             if let Some(copying) = &log.copying {
                 copied_beside = true;
                 // The test writes faster than a server: let the copy end.
-                while !copying.is_finished() && PAGES.get() >= PAGES_MAX - 300 {
+                while !copying.is_finished() && PAGES.get() >= PAGES_ENOUGH + 1_000 {
                     thread::yield_now();
                 }
             }
