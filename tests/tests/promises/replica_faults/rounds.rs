@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use jackfield_tests::{Client, Gate, MetricsPage, failed_test, wait_for};
+use jackfield_tests::{Click, Client, Gate, MetricsPage, failed_test, wait_for};
 use serde_json::Value;
 
 use super::Times;
@@ -80,7 +80,11 @@ impl Rounds {
         match blow.moment {
             // The moment is arbitrary, so there is no event to wait for.
             Moment::Any => std::thread::sleep(Duration::from_millis(blow.choice % 200)),
-            _ => gates.victim.await_held(1),
+            // A server that still recovers from the round before may refuse the clicks.
+            _ => wait_for("a request at the gate, or all answers", 2 * SETTLE_S, || {
+                let ended = clicks.iter().all(Click::is_finished);
+                (gates.victim.held() > 0 || ended).then_some(())
+            }),
         }
         let rows = self.cluster.rows(&new);
         for state in rows.iter().map(|row| row.state.clone()).collect::<BTreeSet<_>>() {
