@@ -25,7 +25,7 @@ impl Cable {
         let cut = Arc::clone(&is_cut);
         thread::spawn(move || {
             for client in listener.incoming().map_while(Result::ok) {
-                await_join(&cut);
+                await_mended(&cut);
                 let Ok(server) = TcpStream::connect(("127.0.0.1", port)) else { continue };
                 for (from, to) in [(&client, &server), (&server, &client)] {
                     let (from, to) = (from.try_clone(), to.try_clone());
@@ -49,7 +49,7 @@ impl Cable {
     }
 
     /// Passes on what was held back, and what follows.
-    pub fn join(&self) {
+    pub fn mend(&self) {
         self.set(false);
     }
 
@@ -66,7 +66,7 @@ impl Drop for Cable {
     }
 }
 
-fn await_join(is_cut: &(Mutex<bool>, Condvar)) {
+fn await_mended(is_cut: &(Mutex<bool>, Condvar)) {
     let (lock, changed) = is_cut;
     let state = lock.lock().unwrap_or_else(PoisonError::into_inner);
     drop(changed.wait_while(state, |cut| *cut));
@@ -77,12 +77,12 @@ fn relay(mut from: TcpStream, mut to: TcpStream, cut: &(Mutex<bool>, Condvar)) -
     let _ = to.set_nodelay(true);
     let mut buffer = vec![0; 16_384];
     while let Ok(read @ 1..) = from.read(&mut buffer) {
-        await_join(cut);
+        await_mended(cut);
         if to.write_all(&buffer[..read]).is_err() {
             break;
         }
     }
-    await_join(cut);
+    await_mended(cut);
     let _ = (to.shutdown(std::net::Shutdown::Both), from.shutdown(std::net::Shutdown::Both));
     Some(())
 }

@@ -260,14 +260,14 @@ impl TestHost {
         self.process.kill();
     }
 
-    /// Sends SIGSTOP: the server stands still until [`Self::go_on`].
-    pub fn hold(&self) {
-        self.process.hold();
+    /// Sends SIGSTOP: the server stands still until [`Self::resume`].
+    pub fn suspend(&self) {
+        self.process.suspend();
     }
 
     /// Lets a server that stands still go on.
-    pub fn go_on(&self) {
-        self.process.go_on();
+    pub fn resume(&self) {
+        self.process.resume();
     }
 
     /// Attaches strace, which kills the server at this system call. Returns once strace is

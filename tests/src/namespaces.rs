@@ -80,7 +80,7 @@ impl Namespace {
 
     /// Returns the command line that executes the arguments that follow it in this namespace.
     #[must_use]
-    pub fn enter(&self) -> [String; 3] {
+    pub fn command_prefix(&self) -> [String; 3] {
         let path = format!("--net=/proc/{}/ns/net", self.holder.id());
         ["nsenter".to_owned(), path, "--".to_owned()]
     }

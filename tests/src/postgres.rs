@@ -127,19 +127,6 @@ impl Postgres {
         self.port
     }
 
-    /// Runs SQL in the database, as somebody who may write to it.
-    ///
-    /// # Panics
-    /// If the database refuses it.
-    #[track_caller]
-    pub fn run_sql(&self, sql: &str) {
-        let mut psql = Command::new("psql");
-        psql.arg("--host").arg(self.folder.path()).args(["--port", &self.port.to_string()]);
-        psql.args(["--username=jackfield", "--quiet", "--set=ON_ERROR_STOP=1", "--command", sql]);
-        let ended = psql.status().expect("psql starts");
-        assert!(ended.success(), "{sql} ended with {ended}");
-    }
-
     /// Ends the server as a crash does.
     ///
     /// # Panics
@@ -158,7 +145,8 @@ impl Postgres {
         self.run("start");
     }
 
-    /// Runs a statement. Returns its rows, with `|` between the columns.
+    /// Runs SQL, as somebody who may write to the database. Returns its rows, with `|` between the
+    /// columns.
     ///
     /// # Panics
     /// If it fails.

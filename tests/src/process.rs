@@ -96,12 +96,12 @@ impl Process {
     }
 
     /// Sends SIGSTOP: the process stands still.
-    pub(crate) fn hold(&self) {
+    pub(crate) fn suspend(&self) {
         kill_process(Pid::from_child(&self.child), Signal::STOP).expect("the process runs");
     }
 
     /// Sends SIGCONT: the process goes on.
-    pub(crate) fn go_on(&self) {
+    pub(crate) fn resume(&self) {
         kill_process(Pid::from_child(&self.child), Signal::CONT).expect("the process stands still");
     }
 

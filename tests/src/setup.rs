@@ -22,7 +22,7 @@ pub struct Setup {
     /// The name and the extension of each file.
     plugins: Vec<(String, &'static str, Guest)>,
     /// The name of each file that may be replaced or removed at the start.
-    old_plugins: Vec<(String, Guest)>,
+    plugins_that_may_be_replaced: Vec<(String, Guest)>,
 }
 
 impl Setup {
@@ -85,8 +85,8 @@ impl Setup {
 
     /// Puts a file into the plugins folder of which nothing is expected when [`Self::start`] returns.
     #[must_use]
-    pub fn old_plugin(mut self, name: &str, guest: &Guest) -> Self {
-        self.old_plugins.push((name.to_owned(), guest.clone()));
+    pub fn plugin_that_may_be_replaced(mut self, name: &str, guest: &Guest) -> Self {
+        self.plugins_that_may_be_replaced.push((name.to_owned(), guest.clone()));
         self
     }
 
@@ -121,7 +121,7 @@ impl Setup {
             let path = folder.path().join("plugins").join(format!("{name}.{extension}"));
             std::fs::write(path, &guest.bytes).expect("the connector is written");
         }
-        for (name, guest) in &self.old_plugins {
+        for (name, guest) in &self.plugins_that_may_be_replaced {
             let path = folder.path().join("plugins").join(format!("{name}.wasm"));
             std::fs::write(path, &guest.bytes).expect("the connector is written");
         }

@@ -14,7 +14,7 @@ use std::time::Duration;
 use jackfield_tests::{is_long, run_in_own_network};
 
 use cluster::{DATABASE, TRACKER};
-use fault::{Blow, FAULTS, Fault, MOMENTS, Moment};
+use fault::{FAULTS, Fault, MOMENTS, Moment, PlannedFault};
 use rounds::{PATHS, Rounds};
 
 /// Number of rounds of the long test.
@@ -138,14 +138,14 @@ fn faults_of_servers_and_networks_make_no_second_issue_and_lose_none() {
     };
     let mut rounds = Rounds::start(times);
     for (number, (fault, moment)) in (1..).zip(&plan) {
-        let blow = Blow {
+        let planned = PlannedFault {
             fault: *fault,
             moment: *moment,
             victim: numbers.below(3),
-            choice: numbers.next() >> 8,
+            variant: numbers.next() >> 8,
         };
-        println!("round {number}: {blow:?}");
-        rounds.round(blow);
+        println!("round {number}: {planned:?}");
+        rounds.round(planned);
         assert_eq!(rounds.answers.broken(), [""; 0], "after round {number}");
     }
     rounds.finish_all();
@@ -168,11 +168,11 @@ fn without_the_fence_a_server_that_was_stopped_makes_a_second_issue() {
     }
     let mut rounds = Rounds::start(Times::SHORT);
     let (fault, moment) = (Fault::Suspend, Moment::BeforeWrite);
-    let blow = Blow { fault, moment, victim: 0, choice: 1 };
-    rounds.round(blow);
+    let planned = PlannedFault { fault, moment, victim: 0, variant: 1 };
+    rounds.round(planned);
     assert_eq!(rounds.answers.broken(), [""; 0]);
     rounds.cluster.remove_fence();
-    rounds.round(blow);
+    rounds.round(planned);
     let broken = rounds.answers.broken();
     println!("{broken:#?}");
     assert!(broken.iter().any(|it| it.contains("has the issues")), "the fence is not needed");

@@ -277,7 +277,7 @@ fn a_server_that_is_cut_off_stops_its_guests_and_another_one_goes_on() {
     assert!([503, 504].contains(&stopped.status), "its run was stopped: {stopped:?}");
     let stopped_event = stopped.event();
 
-    cable.join();
+    cable.mend();
     await_ready(&a, 200, 30);
     wait_for("an answer of the server that was cut off", 30, || {
         let answer = a.create(&connection, &test);
@@ -316,9 +316,9 @@ fn a_server_that_stands_still_for_longer_than_its_lease_writes_nothing_afterward
     let gate = proxy.hold_requests(|_| true);
     let click = a.create_in_background(&connection, &test);
     gate.await_held(1);
-    a.hold();
+    a.suspend();
     let defect = create_while_held(&b, &connection, &test, &gate);
-    a.go_on();
+    a.resume();
     let answer = click.answer();
     assert!([200, 503].contains(&answer.status), "{answer:?}");
     let again = wait_for("the defect at the server that stood still", 20, || {

@@ -236,7 +236,10 @@ fn a_server_that_starts_later_has_all_connectors_and_their_versions() {
 
     // A folder of an earlier time: the store knows `c` and `gone`, and never knew `own`.
     let setup = postgres.replica().plugin("own", &build(5));
-    let b = setup.old_plugin("c", &build(6)).old_plugin("gone", &build(4)).start();
+    let b = setup
+        .plugin_that_may_be_replaced("c", &build(6))
+        .plugin_that_may_be_replaced("gone", &build(4))
+        .start();
     await_version(&b, &build(3), COMPILED_S);
     b.await_connector("d", "ready", Some(&build(2).sha256()));
     assert_eq!(b.admin().get("/connectors/gone").status, 404);
@@ -264,7 +267,7 @@ fn a_file_whose_content_is_not_that_of_its_hash_is_not_installed() {
     b.stop();
     upload(&a, &build(2)).assert_status(200);
     let sha256 = build(2).sha256();
-    postgres.run_sql(&format!(
+    postgres.query(&format!(
         "UPDATE connector_parts SET content = '\\x00' WHERE sha256 = '{sha256}';
          INSERT INTO connectors VALUES ('../c', 1000, FALSE);
          INSERT INTO connector_versions VALUES ('../c', '{sha256}', FALSE, 1, 1000, 0)"
@@ -320,7 +323,7 @@ fn a_change_while_the_database_is_away_reaches_the_others_later() {
         let listed = a.admin().get("/connectors").expect(200);
         (listed["connectors"][0]["sha256"] == build(2).sha256()).then_some(())
     });
-    cable.join();
+    cable.mend();
     await_version(&b, &build(2), COMPILED_S);
 }
 

@@ -64,8 +64,8 @@ fn syncs(effort: Effort) -> Vec<Figure> {
     load.attempt(CONCURRENT_SYNCS, Duration::from_secs(1), None);
     for _ in 0..effort.rounds {
         for (fsync, outcomes) in [("on", &mut durable), ("off", &mut unsynced)] {
-            postgres.run_sql(&format!("ALTER SYSTEM SET fsync = {fsync}"));
-            postgres.run_sql("SELECT pg_reload_conf()");
+            postgres.query(&format!("ALTER SYSTEM SET fsync = {fsync}"));
+            postgres.query("SELECT pg_reload_conf()");
             std::thread::sleep(PAUSE);
             outcomes.push(load.attempt(CONCURRENT_SYNCS, effort.seconds, None));
         }

@@ -44,7 +44,10 @@ impl Counted {
                 let mut messages =
                     Messages { counters: Arc::clone(&counting), ..Messages::default() };
                 thread::spawn(move || relay(client, server, |bytes| messages.read(bytes)));
-                thread::spawn(move || Some(relay(answers.0.ok()?, answers.1.ok()?, |_| {})));
+                thread::spawn(move || {
+                    relay(answers.0.ok()?, answers.1.ok()?, |_| {});
+                    Some(())
+                });
             }
         });
         Self { port: own, counters }

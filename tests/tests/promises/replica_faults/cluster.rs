@@ -136,7 +136,7 @@ fn start(number: u8, ahead_s: i64, postgres: &Postgres, config: &str) -> Replica
     let namespace = Namespace::new(number, &links);
     let clock = WallClock::new();
     clock.set_ahead(ahead_s);
-    let enter = namespace.enter();
+    let enter = namespace.command_prefix();
     let setup: Setup = clock.of(postgres.replica().config(config));
     let host = setup
         .listen(SocketAddr::from((namespace.address(CLIENTS), PORT)))

@@ -55,13 +55,13 @@ pub(super) const MOMENTS: [Moment; 4] =
 
 /// One fault of one server.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Blow {
+pub(super) struct PlannedFault {
     pub(super) fault: Fault,
     pub(super) moment: Moment,
     /// The server.
     pub(super) victim: usize,
     /// A number that decides what else may vary.
-    pub(super) choice: u64,
+    pub(super) variant: u64,
 }
 
 /// Where the proxy holds requests during a fault.
@@ -74,14 +74,14 @@ pub(super) struct Gates {
     pub(super) lost: Arc<AtomicU32>,
 }
 
-impl Blow {
+impl PlannedFault {
     /// Whether the server goes on while another one creates the same defect.
     pub(super) fn is_overtaken(self) -> bool {
         self.fault == Fault::Suspend && self.moment == Moment::BeforeWrite
     }
 
     /// Sets the proxy's script so that requests are held at this moment.
-    pub(super) fn hold(self, cluster: &Cluster) -> Gates {
+    pub(super) fn install_gates(self, cluster: &Cluster) -> Gates {
         let (held, lost) = (Gate::default(), Arc::new(AtomicU32::new(0)));
         let others = self.is_overtaken().then(Gate::default);
         let gates = Gates { victim: held.clone(), others: others.clone(), lost: Arc::clone(&lost) };
@@ -101,7 +101,7 @@ impl Blow {
                 }
                 Moment::WriteInFlight if is_write => {
                     held.hold();
-                    if self.choice.is_multiple_of(2) {
+                    if self.variant.is_multiple_of(2) {
                         return Reply::reset();
                     }
                 }
@@ -124,7 +124,7 @@ impl Blow {
             return reply;
         }
         lost.fetch_add(1, Ordering::Relaxed);
-        match self.choice % 4 {
+        match self.variant % 4 {
             0 => Reply::reset(),
             1 => Reply::Raw(b"HTTP/1.1 201 Created\r\ncontent-length: 500\r\n\r\n{".to_vec()),
             2 => Reply::Answer(Response::new(500, "internal error")),
@@ -135,20 +135,20 @@ impl Blow {
     /// Lets it fail, and waits for as long as it lasts. Returns whether the server said that it is
     /// not ready.
     pub(super) fn strike(self, cluster: &mut Cluster, gates: &Gates, times: &Times) -> bool {
-        let past_lease = times.lease + Duration::from_millis(500 + self.choice % 2_000);
+        let past_lease = times.lease + Duration::from_millis(500 + self.variant % 2_000);
         let replica = &mut cluster.replicas[self.victim];
         match self.fault {
             Fault::KillServer => {
                 replica.host.kill();
                 // Sometimes the server comes back before the leases end.
-                if self.choice.is_multiple_of(3) {
+                if self.variant.is_multiple_of(3) {
                     std::thread::sleep(past_lease);
                 }
                 replica.host.restart();
             }
             Fault::KillDatabase => {
                 cluster.postgres.kill();
-                std::thread::sleep(Duration::from_millis(500 + self.choice % 2_500));
+                std::thread::sleep(Duration::from_millis(500 + self.variant % 2_500));
                 cluster.postgres.start_again();
             }
             Fault::CutFromDatabase => {
@@ -163,22 +163,22 @@ impl Blow {
             }
             Fault::CutFromTracker => {
                 replica.namespace.cut(TO_TRACKER);
-                if self.choice.is_multiple_of(2) {
+                if self.variant.is_multiple_of(2) {
                     gates.victim.open();
                 }
                 std::thread::sleep(past_lease);
                 replica.namespace.mend(TO_TRACKER);
             }
             Fault::Suspend => {
-                replica.host.hold();
+                replica.host.suspend();
                 match &gates.others {
                     Some(others) => others.await_held(1),
                     None => std::thread::sleep(past_lease),
                 }
-                replica.host.go_on();
+                replica.host.resume();
             }
             Fault::SetClock => {
-                let ahead = AHEAD_S[usize::try_from(self.choice % 3).unwrap_or_default()];
+                let ahead = AHEAD_S[usize::try_from(self.variant % 3).unwrap_or_default()];
                 replica.clock.set_ahead(ahead);
                 std::thread::sleep(Duration::from_millis(500));
             }

@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::Times;
 use super::answers::{Answers, Clicker};
 use super::cluster::{Cluster, Replica, Row};
-use super::fault::{Blow, Fault, Moment};
+use super::fault::{Fault, Moment, PlannedFault};
 
 /// How long clicks are repeated after a fault, before the next one.
 const SETTLE_S: u64 = 4;
@@ -70,16 +70,16 @@ impl Rounds {
 
     /// Clicks new failed tests at one server and lets it fail. Meanwhile, the clicks are repeated at
     /// all servers.
-    pub(super) fn round(&mut self, blow: Blow) {
+    pub(super) fn round(&mut self, planned: PlannedFault) {
         let new: Vec<_> = (0..TESTS).map(|_| failed_test()).collect();
-        let gates = blow.hold(&self.cluster);
+        let gates = planned.install_gates(&self.cluster);
         let (host, connection) =
-            (&self.cluster.replicas[blow.victim].host, &self.cluster.connection);
+            (&self.cluster.replicas[planned.victim].host, &self.cluster.connection);
         let clicks: Vec<_> =
             new.iter().map(|test| host.create_in_background(connection, test)).collect();
-        match blow.moment {
+        match planned.moment {
             // The moment is arbitrary, so there is no event to wait for.
-            Moment::Any => std::thread::sleep(Duration::from_millis(blow.choice % 200)),
+            Moment::Any => std::thread::sleep(Duration::from_millis(planned.variant % 200)),
             // A server that still recovers from the round before may refuse the clicks.
             _ => wait_for("a request at the gate, or all answers", 2 * SETTLE_S, || {
                 let ended = clicks.iter().all(Click::is_finished);
@@ -88,22 +88,22 @@ impl Rounds {
         }
         let rows = self.cluster.rows(&new);
         for state in rows.iter().map(|row| row.state.clone()).collect::<BTreeSet<_>>() {
-            *self.struck.entry((blow.fault, blow.moment, state)).or_default() += 1;
+            *self.struck.entry((planned.fault, planned.moment, state)).or_default() += 1;
         }
 
-        let stopped_before = self.runs_stopped(blow.victim);
+        let stopped_before = self.runs_stopped(planned.victim);
         let clicker = Clicker::new(&self.answers, &self.cluster, self.times.client);
         let (answers, times, cluster) = (&self.answers, &self.times, &mut self.cluster);
         let is_over = AtomicBool::new(false);
         let was_unready = std::thread::scope(|scope| {
             for test in &new {
                 let (clicker, is_over) = (&clicker, &is_over);
-                scope.spawn(move || clicker.click_until_known(blow.victim + 1, test, is_over));
+                scope.spawn(move || clicker.click_until_known(planned.victim + 1, test, is_over));
             }
-            let was_unready = blow.strike(cluster, &gates, times);
+            let was_unready = planned.strike(cluster, &gates, times);
             gates.victim.open();
-            if blow.is_overtaken() {
-                await_end_of_runs(cluster, blow.victim, &rows);
+            if planned.is_overtaken() {
+                await_end_of_runs(cluster, planned.victim, &rows);
             }
             gates.others.iter().for_each(Gate::open);
             cluster.replicas.iter().for_each(Replica::await_ready);
@@ -118,20 +118,20 @@ impl Rounds {
         self.cluster.proxy.forward_all();
         for (test, click) in new.iter().zip(clicks) {
             if let Some(answer) = click.finish() {
-                self.answers.take(blow.victim, test, &answer);
+                self.answers.take(planned.victim, test, &answer);
             }
         }
         self.answers.check_issues(&self.cluster.project.issues(), &new, false);
         self.tests.extend(new);
         self.reached(NOT_READY, usize::from(was_unready));
-        self.reached(OVERTAKEN, usize::from(blow.is_overtaken()));
+        self.reached(OVERTAKEN, usize::from(planned.is_overtaken()));
         let lost = gates.lost.load(Ordering::Relaxed);
         self.reached(LOST_ANSWER, lost.try_into().unwrap_or_default());
         let leased = rows.into_iter().filter(|row| row.is_leased);
         self.leased.extend(leased);
         // A server that is killed counts from zero.
-        let stopped = self.runs_stopped(blow.victim).saturating_sub(stopped_before);
-        match blow.fault {
+        let stopped = self.runs_stopped(planned.victim).saturating_sub(stopped_before);
+        match planned.fault {
             Fault::Suspend => self.reached(FENCED, stopped),
             Fault::CutFromDatabase => self.reached(NOT_RENEWED, stopped),
             _ => {}
