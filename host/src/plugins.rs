@@ -243,7 +243,7 @@ impl Plugins {
         sha256: &str,
     ) -> Result<(), PluginError> {
         let limits = self.loader.config.now().limits_of(name);
-        let content = mirror.fetched(sha256, limits.component_bytes).await?;
+        let content = mirror.content_from_store(sha256, limits.component_bytes).await?;
         let kind = FileKind::of_content(&content);
         let _permit = self.loader.build_permit(kind, &limits).await;
         self.loader.build(name, kind, content, &limits).await.map(drop)

@@ -4,10 +4,10 @@
 //! Never decides which version serves: the scanner does, as for any file. A file is shared only after
 //! it was loaded here, so a broken one stays where it is.
 
+mod actions;
 mod files;
 mod local;
 mod rules;
-mod steps;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -29,9 +29,9 @@ use super::error::PluginError;
 use super::versions::Versions;
 
 use local::{LocalFile, Scanned, set_mark};
-use rules::{Agreed, Step, step};
+use rules::{Action, Agreed, decide};
 
-pub(super) use steps::RemoveSharedError;
+pub(super) use actions::RemoveSharedError;
 
 /// How often the store is asked for decisions of other servers, besides at each notification.
 const POLL: Duration = Duration::from_secs(2);
@@ -39,8 +39,8 @@ const POLL: Duration = Duration::from_secs(2);
 const POLL_UNDECIDED: Duration = Duration::from_millis(500);
 /// The pause after a file could not be read, written or fetched.
 const RETRY: Duration = Duration::from_secs(30);
-/// How often one pass follows another that changed something.
-const PASSES_MAX: u32 = 3;
+/// How often all names are compared again because something was changed.
+const COMPARISONS_MAX: u32 = 3;
 
 /// Keeps a plugins folder equal to the store.
 pub(super) struct Mirror {
@@ -72,7 +72,7 @@ struct NameState {
     seen: Option<Seen>,
     /// Since when the file is missing although it should not be.
     missing_since: Option<Instant>,
-    /// What was seen when a step failed, and when that was.
+    /// What was seen when an action failed, and when that was.
     failed: Option<(Seen, Instant)>,
 }
 
@@ -83,20 +83,20 @@ struct Seen {
     scanned: Option<Scanned>,
 }
 
-/// Why a step was not taken.
-enum StepError {
+/// Why an action was not completed.
+enum ActionError {
     Store(StoreError),
     /// Concerns this file only.
     File(PluginError),
 }
 
-impl From<StoreError> for StepError {
+impl From<StoreError> for ActionError {
     fn from(error: StoreError) -> Self {
         Self::Store(error)
     }
 }
 
-impl From<PluginError> for StepError {
+impl From<PluginError> for ActionError {
     fn from(error: PluginError) -> Self {
         Self::File(error)
     }
@@ -166,16 +166,16 @@ impl Mirror {
     /// The store failed. A file that cannot be read or written is logged, and tried again later.
     pub(super) async fn sync(&self) -> Result<(), StoreError> {
         let mut state = self.state.lock().await;
-        for _ in 0..PASSES_MAX {
-            if !self.pass(&mut state).await? {
+        for _ in 0..COMPARISONS_MAX {
+            if !self.compare_all(&mut state).await? {
                 break;
             }
         }
         Ok(())
     }
 
-    /// Compares once. Returns whether the store was changed.
-    async fn pass(&self, state: &mut State) -> Result<bool, StoreError> {
+    /// Compares all names once. Returns whether the store was changed.
+    async fn compare_all(&self, state: &mut State) -> Result<bool, StoreError> {
         let revision = self.store.connectors_revision().await?;
         if state.revision != Some(revision) {
             self.read_store().await?;
@@ -191,26 +191,26 @@ impl Mirror {
             shared.keys().cloned().chain(valid).chain(state.names.keys().cloned()).collect();
         let (mut changed, mut failure) = (false, None);
         for name in names {
-            let of_name = state.names.entry(name.clone()).or_default();
+            let known = state.names.entry(name.clone()).or_default();
             let seen = Seen {
                 revision: shared.get(&name).map(|it| it.revision),
                 scanned: scanned.get(name.as_str()).map(Scanned::of),
             };
-            if of_name.seen.as_ref() == Some(&seen) || of_name.has_failed(&seen) {
+            if known.seen.as_ref() == Some(&seen) || known.has_failed(&seen) {
                 continue;
             }
-            of_name.seen = None;
-            match self.compare(&name, of_name, shared.get(&name), seen.scanned.as_ref()).await {
-                Ok(Step::Wait) => of_name.failed = None,
-                Ok(step) => {
-                    of_name.failed = None;
-                    changed |= matches!(step, Step::Share | Step::Remove);
-                    of_name.seen = Some(seen);
+            known.seen = None;
+            match self.compare(&name, known, shared.get(&name), seen.scanned.as_ref()).await {
+                Ok(Action::Wait) => known.failed = None,
+                Ok(action) => {
+                    known.failed = None;
+                    changed |= matches!(action, Action::Share | Action::Remove);
+                    known.seen = Some(seen);
                 }
-                Err(StepError::Store(error)) => failure = failure.or(Some(error)),
-                Err(StepError::File(error)) => {
-                    of_name.log_failure(&name, &error, &seen);
-                    of_name.failed = Some((seen, Instant::now()));
+                Err(ActionError::Store(error)) => failure = failure.or(Some(error)),
+                Err(ActionError::File(error)) => {
+                    known.log_failure(&name, &error, &seen);
+                    known.failed = Some((seen, Instant::now()));
                 }
             }
         }
@@ -219,10 +219,9 @@ impl Mirror {
         }
         state.revision = (!changed).then_some(revision);
         state.snapshot = Some(snapshot);
-        let is_needed = |it: &NameState| {
-            it.agreed.is_some() || !it.seen.as_ref().is_some_and(Seen::is_of_nothing)
-        };
-        state.names.retain(|_, of_name| is_needed(of_name));
+        let is_needed =
+            |it: &NameState| it.agreed.is_some() || !it.seen.as_ref().is_some_and(Seen::is_empty);
+        state.names.retain(|_, known| is_needed(known));
         Ok(changed)
     }
 
@@ -234,38 +233,38 @@ impl Mirror {
         Ok(())
     }
 
-    /// Decides about one name, and takes the step.
+    /// Decides about one name, and acts.
     async fn compare(
         &self,
         name: &ConnectorName,
-        of_name: &mut NameState,
+        known: &mut NameState,
         shared: Option<&SharedConnector>,
         scanned: Option<&Scanned>,
-    ) -> Result<Step, StepError> {
+    ) -> Result<Action, ActionError> {
         let limits = self.config.now().limits_of(name);
         let file = local::read(&self.folder, name, &limits).await;
-        let decided = step(of_name.agreed.as_ref(), &file.found(scanned), shared);
-        if decided != Step::Remove {
-            of_name.missing_since = None;
+        let decided = decide(known.agreed.as_ref(), &file.found(scanned), shared);
+        if decided != Action::Remove {
+            known.missing_since = None;
         }
         let agreed = |shared: &SharedConnector| Agreed {
             revision: shared.revision,
             sha256: shared.current().map(|version| version.sha256.clone()),
         };
         match (decided, shared, file) {
-            (Step::Agree, Some(shared), _) => of_name.agreed = Some(agreed(shared)),
-            (Step::Install | Step::Uninstall, Some(shared), file) => {
-                let is_known = file.is_in(shared);
+            (Action::Agree, Some(shared), _) => known.agreed = Some(agreed(shared)),
+            (Action::Install | Action::Uninstall, Some(shared), file) => {
+                let is_stored = file.is_in(shared);
                 // So that one file is in memory at a time.
                 drop(file);
-                self.write_decision(name, shared, is_known).await?;
-                of_name.agreed = Some(agreed(shared));
+                self.apply_decision(name, shared, is_stored).await?;
+                known.agreed = Some(agreed(shared));
             }
-            (Step::Share, _, LocalFile::One { kind, sha256, content }) => {
+            (Action::Share, _, LocalFile::One { kind, sha256, content }) => {
                 let revision = self.share(name, kind, sha256.clone(), content).await?;
-                of_name.agreed = Some(Agreed { revision, sha256: Some(sha256) });
+                known.agreed = Some(Agreed { revision, sha256: Some(sha256) });
             }
-            (Step::Remove, ..) => return self.remove_missing(name, of_name).await,
+            (Action::Remove, ..) => return self.remove_missing(name, known).await,
             _ => {}
         }
         Ok(decided)
@@ -281,14 +280,14 @@ impl NameState {
         }
     }
 
-    /// Whether a step failed a short time ago, and nothing has changed since.
+    /// Whether an action failed a short time ago, and nothing has changed since.
     fn has_failed(&self, seen: &Seen) -> bool {
         self.failed.as_ref().is_some_and(|(then, at)| then == seen && at.elapsed() < RETRY)
     }
 }
 
 impl Seen {
-    fn is_of_nothing(&self) -> bool {
+    fn is_empty(&self) -> bool {
         self.revision.is_none() && self.scanned.is_none()
     }
 }

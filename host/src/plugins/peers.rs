@@ -65,7 +65,7 @@ impl Peers {
                 Err(error) => tracing::debug!(%error, "cannot store what is loaded"),
             }
             match self.differences().await {
-                Ok(differences) => log_lasting(differences, &mut seen),
+                Ok(differences) => log_lasting_differences(differences, &mut seen),
                 Err(error) => tracing::debug!(%error, "cannot read what the servers have loaded"),
             }
             sleep(REPORT_GAP).await;
@@ -108,7 +108,7 @@ fn differences(servers: &[LoadedConnectors]) -> Vec<ConnectorDifference> {
 }
 
 /// Logs each difference once it has lasted. `seen` has how often each one was seen.
-fn log_lasting(
+fn log_lasting_differences(
     differences: Vec<ConnectorDifference>,
     seen: &mut BTreeMap<String, (ConnectorDifference, u32)>,
 ) {

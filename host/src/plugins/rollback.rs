@@ -105,7 +105,7 @@ impl Plugins {
     pub fn versions(&self, name: &ConnectorName) -> Vec<KeptVersion> {
         let own = self.versions.list(name);
         match &self.mirror {
-            Some(mirror) => mirror.with_shared(name, own),
+            Some(mirror) => mirror.all_versions(name, own),
             None => own,
         }
     }
@@ -117,7 +117,7 @@ impl Plugins {
         version: &KeptVersion,
     ) -> io::Result<()> {
         match &self.mirror {
-            Some(mirror) => mirror.fetch(name, version).await,
+            Some(mirror) => mirror.keep_version_file(name, version).await,
             None => Ok(()),
         }
     }

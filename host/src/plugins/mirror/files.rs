@@ -20,7 +20,7 @@ use super::Mirror;
 impl Mirror {
     /// The versions to which a person can go back: those of the store in its order, then those that
     /// only this server keeps.
-    pub(in crate::plugins) fn with_shared(
+    pub(in crate::plugins) fn all_versions(
         &self,
         name: &ConnectorName,
         own: Vec<KeptVersion>,
@@ -37,11 +37,11 @@ impl Mirror {
         shared.iter().map(kept).chain(own.into_iter().filter(is_own)).collect()
     }
 
-    /// Fetches the file of a version that this server does not keep.
+    /// Makes sure that this server keeps the file of a version: takes it from the store if necessary.
     ///
     /// # Errors
     /// The store does not have it, or it cannot be written.
-    pub(in crate::plugins) async fn fetch(
+    pub(in crate::plugins) async fn keep_version_file(
         &self,
         name: &ConnectorName,
         version: &KeptVersion,
@@ -49,8 +49,10 @@ impl Mirror {
         if version.file.exists() {
             return Ok(());
         }
-        let content =
-            self.fetched(&version.sha256, version.bytes).await.map_err(io::Error::other)?;
+        let content = self
+            .content_from_store(&version.sha256, version.bytes)
+            .await
+            .map_err(io::Error::other)?;
         let (versions, owned, version) =
             (Arc::clone(&self.versions), name.clone(), version.clone());
         let adding = spawn_blocking(move || versions.add(&owned, &version, &content));
@@ -61,7 +63,7 @@ impl Mirror {
     ///
     /// # Errors
     /// The store does not have it, or has another content.
-    pub(in crate::plugins) async fn fetched(
+    pub(in crate::plugins) async fn content_from_store(
         &self,
         sha256: &str,
         bytes_max: u64,
@@ -76,7 +78,7 @@ impl Mirror {
     }
 
     /// The content of a version: from the versions that this server keeps, else from the store.
-    pub(super) async fn content(
+    pub(super) async fn content_kept_or_stored(
         &self,
         name: &ConnectorName,
         version: &SharedVersion,
@@ -89,7 +91,7 @@ impl Mirror {
         };
         match spawn_blocking(read).await {
             Ok(Some(content)) => Ok(content),
-            _ => self.fetched(&version.sha256, version.bytes).await,
+            _ => self.content_from_store(&version.sha256, version.bytes).await,
         }
     }
 }

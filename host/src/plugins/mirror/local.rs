@@ -16,8 +16,8 @@ use crate::store::SharedConnector;
 
 use super::rules::{FileState, Found};
 
-/// The mark of a folder whose files are those of a store.
-const MARK: &str = ".shared-connectors";
+/// The file that marks a folder whose files are those of a store.
+const MARK_FILE: &str = ".shared-connectors";
 const MARK_TEXT: &[u8] =
     b"The connectors in this folder are those of the database: a file that is added, replaced or\n\
       deleted here changes them for all servers that use the database.\n";
@@ -103,7 +103,7 @@ pub(super) async fn read(plugins: &Path, name: &ConnectorName, limits: &Limits) 
 }
 
 /// Copies the files of a connector to names that are not those of connectors. Returns the copies.
-pub(super) fn displace(plugins: &Path, name: &ConnectorName) -> io::Result<Vec<PathBuf>> {
+pub(super) fn keep_copies(plugins: &Path, name: &ConnectorName) -> io::Result<Vec<PathBuf>> {
     let mut copies = Vec::new();
     for kind in FileKind::ALL {
         let file = install::path(plugins, name, kind);
@@ -119,12 +119,12 @@ pub(super) fn displace(plugins: &Path, name: &ConnectorName) -> io::Result<Vec<P
 
 /// Marks the folder.
 pub(super) fn set_mark(plugins: &Path) -> io::Result<()> {
-    install::write(&plugins.join(MARK), MARK_TEXT, 0o644)
+    install::write(&plugins.join(MARK_FILE), MARK_TEXT, 0o644)
 }
 
 /// Whether the folder has the mark.
 pub(super) fn has_mark(plugins: &Path) -> io::Result<bool> {
-    plugins.join(MARK).try_exists()
+    plugins.join(MARK_FILE).try_exists()
 }
 
 #[cfg(test)]
@@ -163,7 +163,7 @@ mod tests {
         );
         fs::write(folder.join("c.wasm"), "two").unwrap();
         assert!(matches!(read(folder, &name, &limits).await, LocalFile::Unusable));
-        assert_eq!(displace(folder, &name).unwrap().len(), 2);
+        assert_eq!(keep_copies(folder, &name).unwrap().len(), 2);
         assert_eq!(fs::read_to_string(folder.join("c.js.replaced")).unwrap(), "one");
         install::remove(folder, &name).unwrap();
         assert!(folder::list(folder.to_owned()).await.unwrap().is_empty());

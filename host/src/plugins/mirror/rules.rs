@@ -39,7 +39,7 @@ pub(super) enum FileState {
 
 /// What the mirror does for a name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Step {
+pub(super) enum Action {
     /// Folder and store agree: note that.
     Agree,
     /// Leave both as they are.
@@ -57,16 +57,16 @@ pub(super) enum Step {
 }
 
 /// Decides for one name.
-pub(super) fn step(
+pub(super) fn decide(
     agreed: Option<&Agreed>,
     found: &Found,
     shared: Option<&SharedConnector>,
-) -> Step {
+) -> Action {
     let Some(shared) = shared else {
         return match found {
-            Found::File { state: FileState::Accepted, .. } => Step::Share,
-            Found::File { state: FileState::Pending, .. } => Step::Wait,
-            _ => Step::Nothing,
+            Found::File { state: FileState::Accepted, .. } => Action::Share,
+            Found::File { state: FileState::Pending, .. } => Action::Wait,
+            _ => Action::Nothing,
         };
     };
     let current = shared.current();
@@ -78,28 +78,30 @@ pub(super) fn step(
         _ => false,
     };
     if agree {
-        return Step::Agree;
+        return Action::Agree;
     }
     // Without an agreement, the folder is that of an earlier time: the store is right.
     let has_news = agreed.is_none_or(|agreed| agreed.revision < shared.revision);
     match (agreed, found) {
-        (Some(Agreed { sha256: Some(_), .. }), Found::Nothing) if !has_news => return Step::Remove,
+        (Some(Agreed { sha256: Some(_), .. }), Found::Nothing) if !has_news => {
+            return Action::Remove;
+        }
         (Some(agreed), Found::File { sha256, state, .. })
             if agreed.sha256.as_ref() != Some(sha256)
                 && !was_shared_since(agreed, sha256, shared) =>
         {
             match state {
-                FileState::Accepted => return Step::Share,
-                FileState::Pending => return Step::Wait,
+                FileState::Accepted => return Action::Share,
+                FileState::Pending => return Action::Wait,
                 FileState::Broken => {}
             }
         }
         _ => {}
     }
     match current {
-        _ if !has_news => Step::Nothing,
-        Some(_) => Step::Install,
-        None => Step::Uninstall,
+        _ if !has_news => Action::Nothing,
+        Some(_) => Action::Install,
+        None => Action::Uninstall,
     }
 }
 
@@ -142,13 +144,13 @@ mod tests {
     }
 
     #[track_caller]
-    fn assert_step(
+    fn assert_action(
         agreed: Option<Agreed>,
         found: &Found,
         shared: Option<SharedConnector>,
-        expected: Step,
+        expected: Action,
     ) {
-        assert_eq!(step(agreed.as_ref(), found, shared.as_ref()), expected, "{found:?}");
+        assert_eq!(decide(agreed.as_ref(), found, shared.as_ref()), expected, "{found:?}");
     }
 
     use FileState::{Accepted, Broken, Pending};
@@ -156,72 +158,82 @@ mod tests {
     #[test]
     fn a_server_that_starts_takes_what_the_store_has_and_adds_what_it_never_knew() {
         for state in [Accepted, Broken, Pending] {
-            assert_step(None, &file("old", state), shared(&[(3, "new")]), Step::Install);
-            assert_step(None, &file("old", state), shared(&[(3, ""), (2, "old")]), Step::Uninstall);
-            assert_step(None, &file("new", state), shared(&[(3, "new")]), Step::Agree);
+            assert_action(None, &file("old", state), shared(&[(3, "new")]), Action::Install);
+            assert_action(
+                None,
+                &file("old", state),
+                shared(&[(3, ""), (2, "old")]),
+                Action::Uninstall,
+            );
+            assert_action(None, &file("new", state), shared(&[(3, "new")]), Action::Agree);
         }
-        assert_step(None, &Found::Nothing, shared(&[(3, "new")]), Step::Install);
-        assert_step(None, &Found::Nothing, shared(&[(3, "")]), Step::Agree);
-        assert_step(None, &Found::Unusable, shared(&[(3, "new")]), Step::Install);
-        assert_step(None, &file("own", Accepted), None, Step::Share);
-        assert_step(None, &file("own", Pending), None, Step::Wait);
-        assert_step(None, &file("own", Broken), None, Step::Nothing);
-        assert_step(None, &Found::Nothing, None, Step::Nothing);
+        assert_action(None, &Found::Nothing, shared(&[(3, "new")]), Action::Install);
+        assert_action(None, &Found::Nothing, shared(&[(3, "")]), Action::Agree);
+        assert_action(None, &Found::Unusable, shared(&[(3, "new")]), Action::Install);
+        assert_action(None, &file("own", Accepted), None, Action::Share);
+        assert_action(None, &file("own", Pending), None, Action::Wait);
+        assert_action(None, &file("own", Broken), None, Action::Nothing);
+        assert_action(None, &Found::Nothing, None, Action::Nothing);
     }
 
     #[test]
     fn a_decision_of_another_server_is_written_into_the_folder() {
-        assert_step(agreed(1, "a"), &file("a", Accepted), shared(&[(2, "b")]), Step::Install);
-        assert_step(agreed(1, "a"), &file("a", Accepted), shared(&[(2, "")]), Step::Uninstall);
-        assert_step(agreed(1, ""), &Found::Nothing, shared(&[(2, "b")]), Step::Install);
+        assert_action(agreed(1, "a"), &file("a", Accepted), shared(&[(2, "b")]), Action::Install);
+        assert_action(agreed(1, "a"), &file("a", Accepted), shared(&[(2, "")]), Action::Uninstall);
+        assert_action(agreed(1, ""), &Found::Nothing, shared(&[(2, "b")]), Action::Install);
         let broken = file("broken", Broken);
-        assert_step(agreed(1, "a"), &broken, shared(&[(2, "b")]), Step::Install);
-        assert_step(agreed(1, "a"), &Found::Nothing, shared(&[(2, "b")]), Step::Install);
+        assert_action(agreed(1, "a"), &broken, shared(&[(2, "b")]), Action::Install);
+        assert_action(agreed(1, "a"), &Found::Nothing, shared(&[(2, "b")]), Action::Install);
     }
 
     #[test]
     fn a_file_that_the_mirror_wrote_is_not_shared_again() {
         for state in [Accepted, Broken, Pending] {
             let found = file("b", state);
-            assert_step(agreed(2, "b"), &found, shared(&[(2, "b")]), Step::Agree);
+            assert_action(agreed(2, "b"), &found, shared(&[(2, "b")]), Action::Agree);
         }
     }
 
     #[test]
     fn a_change_of_the_folder_is_shared_once_the_scanner_accepts_it() {
         let now = || shared(&[(2, "a")]);
-        assert_step(agreed(2, "a"), &file("b", Pending), now(), Step::Wait);
-        assert_step(agreed(2, "a"), &file("b", Accepted), now(), Step::Share);
-        assert_step(agreed(2, "a"), &file("b", Broken), now(), Step::Nothing);
-        assert_step(agreed(2, "a"), &Found::Unusable, now(), Step::Nothing);
-        assert_step(agreed(2, "a"), &Found::Nothing, now(), Step::Remove);
-        assert_step(agreed(2, ""), &file("a", Accepted), shared(&[(2, ""), (1, "a")]), Step::Share);
+        assert_action(agreed(2, "a"), &file("b", Pending), now(), Action::Wait);
+        assert_action(agreed(2, "a"), &file("b", Accepted), now(), Action::Share);
+        assert_action(agreed(2, "a"), &file("b", Broken), now(), Action::Nothing);
+        assert_action(agreed(2, "a"), &Found::Unusable, now(), Action::Nothing);
+        assert_action(agreed(2, "a"), &Found::Nothing, now(), Action::Remove);
+        assert_action(
+            agreed(2, ""),
+            &file("a", Accepted),
+            shared(&[(2, ""), (1, "a")]),
+            Action::Share,
+        );
     }
 
     #[test]
     fn a_change_of_the_folder_that_is_committed_last_wins() {
         let others = || shared(&[(2, "b"), (1, "a")]);
-        assert_step(agreed(1, "a"), &file("c", Accepted), others(), Step::Share);
-        assert_step(agreed(1, "a"), &file("c", Pending), others(), Step::Wait);
+        assert_action(agreed(1, "a"), &file("c", Accepted), others(), Action::Share);
+        assert_action(agreed(1, "a"), &file("c", Pending), others(), Action::Wait);
     }
 
     #[test]
     fn a_commit_whose_answer_was_lost_is_not_repeated_over_a_later_one() {
         let found = file("b", Accepted);
-        assert_step(agreed(1, "a"), &found, shared(&[(2, "b"), (1, "a")]), Step::Agree);
+        assert_action(agreed(1, "a"), &found, shared(&[(2, "b"), (1, "a")]), Action::Agree);
         let later = shared(&[(3, "c"), (2, "b"), (1, "a")]);
-        assert_step(agreed(1, "a"), &found, later, Step::Install);
+        assert_action(agreed(1, "a"), &found, later, Action::Install);
     }
 
     #[test]
     fn an_earlier_version_that_is_put_into_the_folder_is_a_change() {
         let found = file("a", Accepted);
-        assert_step(agreed(2, "b"), &found, shared(&[(2, "b"), (1, "a")]), Step::Share);
+        assert_action(agreed(2, "b"), &found, shared(&[(2, "b"), (1, "a")]), Action::Share);
     }
 
     #[test]
     fn the_same_content_with_another_extension_is_replaced() {
         let script = Found::File { sha256: "a".to_owned(), kind: FileKind::Script, state: Broken };
-        assert_step(None, &script, shared(&[(1, "a")]), Step::Install);
+        assert_action(None, &script, shared(&[(1, "a")]), Action::Install);
     }
 }

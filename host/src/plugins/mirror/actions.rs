@@ -1,4 +1,4 @@
-//! The steps of the mirror: a version that other servers use is written into the folder, a file of the
+//! The actions of the mirror: a version that other servers use is written into the folder, a file of the
 //! folder is shared, a connector is removed.
 //!
 //! Never loses a file that only this folder has: a copy of it stays.
@@ -14,9 +14,9 @@ use crate::plugins::kind::FileKind;
 use crate::store::{SharedConnector, SharedFile, StoreError};
 
 use super::files::kind_of;
-use super::local::{self, LocalFile, displace, has_mark};
-use super::rules::{Agreed, Step};
-use super::{Mirror, NameState, StepError, blocking};
+use super::local::{self, LocalFile, has_mark, keep_copies};
+use super::rules::{Action, Agreed};
+use super::{ActionError, Mirror, NameState, blocking};
 
 /// How long a file must be missing before the connector is removed at all servers: some programs
 /// delete a file before they write the new one.
@@ -33,22 +33,22 @@ pub(in crate::plugins) enum RemoveSharedError {
 
 impl Mirror {
     /// Makes the folder what the servers decided: writes the version that they use, or removes the
-    /// file. `is_known`: the store has the file that is lost by this.
-    pub(super) async fn write_decision(
+    /// file. `is_stored`: the store has the file that is lost by this.
+    pub(super) async fn apply_decision(
         &self,
         name: &ConnectorName,
         shared: &SharedConnector,
-        is_known: bool,
-    ) -> Result<(), StepError> {
+        is_stored: bool,
+    ) -> Result<(), ActionError> {
         let content = match shared.current() {
             None => None,
             Some(version) => {
                 let kind = kind_of(version);
                 kind.check_size(version.bytes, &self.config.now().limits_of(name))?;
-                Some((kind, self.content(name, version).await?))
+                Some((kind, self.content_kept_or_stored(name, version).await?))
             }
         };
-        if !is_known {
+        if !is_stored {
             self.keep_copy(name).await?;
         }
         let (folder, owned) = (self.folder.clone(), name.clone());
@@ -64,9 +64,9 @@ impl Mirror {
     }
 
     /// Keeps a copy of a file that would be lost, because the store does not have it.
-    async fn keep_copy(&self, name: &ConnectorName) -> Result<(), StepError> {
+    async fn keep_copy(&self, name: &ConnectorName) -> Result<(), ActionError> {
         let (folder, owned) = (self.folder.clone(), name.clone());
-        for copy in blocking(move || displace(&folder, &owned)).await? {
+        for copy in blocking(move || keep_copies(&folder, &owned)).await? {
             tracing::warn!(connector = %name, copy = %copy.display(),
                 "the servers of the database use another file; this one was kept as a copy");
         }
@@ -93,24 +93,24 @@ impl Mirror {
     pub(super) async fn remove_missing(
         &self,
         name: &ConnectorName,
-        of_name: &mut NameState,
-    ) -> Result<Step, StepError> {
+        known: &mut NameState,
+    ) -> Result<Action, ActionError> {
         let folder = self.folder.clone();
         if !blocking(move || has_mark(&folder)).await? {
             tracing::warn!(connector = %name, "the plugins folder is another one now, or lost its \
                 files; the connectors of the store are written into it");
-            of_name.agreed = None;
-            return Ok(Step::Wait);
+            known.agreed = None;
+            return Ok(Action::Wait);
         }
-        let since = *of_name.missing_since.get_or_insert_with(Instant::now);
+        let since = *known.missing_since.get_or_insert_with(Instant::now);
         if since.elapsed() < MISSING_MIN {
-            return Ok(Step::Wait);
+            return Ok(Action::Wait);
         }
         let revision = self.store.remove_connector(name.as_str()).await?;
-        of_name.agreed = Some(Agreed { revision, sha256: None });
-        of_name.missing_since = None;
+        known.agreed = Some(Agreed { revision, sha256: None });
+        known.missing_since = None;
         tracing::info!(connector = %name, revision, "a connector was removed at all servers, because its file was deleted");
-        Ok(Step::Remove)
+        Ok(Action::Remove)
     }
 
     /// Removes a connector at all servers, as a person asked. Returns whether there was one.
@@ -132,9 +132,9 @@ impl Mirror {
         state.revision = None;
         let (folder, owned) = (self.folder.clone(), name.clone());
         blocking(move || install::remove(&folder, &owned)).await?;
-        let of_name = state.names.entry(name.clone()).or_default();
-        of_name.agreed = Some(Agreed { revision, sha256: None });
-        of_name.seen = None;
+        let known = state.names.entry(name.clone()).or_default();
+        known.agreed = Some(Agreed { revision, sha256: None });
+        known.seen = None;
         Ok(true)
     }
 }
