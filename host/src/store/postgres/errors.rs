@@ -10,7 +10,7 @@ use crate::store::sql::database::Failure;
 /// The advice about a database that does not answer.
 const CHECK_SERVER: &str = "check that PostgreSQL runs, and that `store` names it";
 /// The values and classes of SQLSTATE after which the connection is of no use.
-const ENDING: [&str; 9] =
+const CODES_THAT_END_A_CONNECTION: [&str; 9] =
     ["57P01", "57P02", "57P03", "57P05", "25P03", "25P04", "08", READ_ONLY, CHANGED_COLUMNS];
 /// A newer server added columns to a table after a statement was prepared.
 const CHANGED_COLUMNS: &str = "0A000";
@@ -55,7 +55,7 @@ pub(super) fn ends_connection(error: &Error) -> bool {
 }
 
 fn ends_connection_by(code: &str) -> bool {
-    ENDING.iter().any(|ending| code.starts_with(ending))
+    CODES_THAT_END_A_CONNECTION.iter().any(|ending| code.starts_with(ending))
 }
 
 fn code(error: &Error) -> Option<String> {

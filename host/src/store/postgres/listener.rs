@@ -12,7 +12,7 @@ use tokio::runtime::Builder;
 use tokio::time::timeout;
 
 use super::errors::describe_error;
-use super::session::{Address, GRACE, PAUSE, PAUSE_MAX};
+use super::session::{ANSWER_GRACE, Address, RECONNECT_PAUSE, RECONNECT_PAUSE_MAX};
 use crate::store::changes::{Change, Publisher};
 use crate::store::{DatabaseError, StoreError};
 
@@ -37,7 +37,7 @@ struct Listener {
 
 impl Listener {
     fn run(self) {
-        let (mut pause, mut was_lost) = (PAUSE, false);
+        let (mut pause, mut was_lost) = (RECONNECT_PAUSE, false);
         loop {
             // A runtime for each connection: its end also ends what a lost connection left behind.
             let runtime = match Builder::new_current_thread().enable_all().build() {
@@ -52,7 +52,7 @@ impl Listener {
                 let mut listened = false;
                 let lost = closed.run_until_cancelled(self.listen(&mut listened)).await?;
                 if listened {
-                    pause = PAUSE;
+                    pause = RECONNECT_PAUSE;
                     was_lost = false;
                 }
                 if !was_lost {
@@ -66,7 +66,7 @@ impl Listener {
             if ended.is_none() {
                 return;
             }
-            pause = pause.saturating_mul(2).min(PAUSE_MAX);
+            pause = pause.saturating_mul(2).min(RECONNECT_PAUSE_MAX);
         }
     }
 
@@ -105,7 +105,7 @@ impl Listener {
                 Ok(Err(error)) => return error,
                 Err(_) => {
                     let ask = sqlx::query("SELECT 1").execute(&mut *listener);
-                    match timeout(GRACE, ask).await {
+                    match timeout(ANSWER_GRACE, ask).await {
                         Ok(Ok(_)) => {}
                         Ok(Err(error)) => return error,
                         Err(_) => return Error::Protocol("the connection is silent".to_owned()),

@@ -18,10 +18,10 @@ use super::errors::{describe_error, ends_connection};
 use crate::store::{DatabaseError, StoreError};
 
 /// The pause after the first failed attempt to connect. It doubles, up to the maximum.
-pub(super) const PAUSE: Duration = Duration::from_millis(100);
-pub(super) const PAUSE_MAX: Duration = Duration::from_secs(5);
+pub(super) const RECONNECT_PAUSE: Duration = Duration::from_millis(100);
+pub(super) const RECONNECT_PAUSE_MAX: Duration = Duration::from_secs(5);
 /// How long this side waits for an answer after the server should have given up.
-pub(super) const GRACE: Duration = Duration::from_secs(2);
+pub(super) const ANSWER_GRACE: Duration = Duration::from_secs(2);
 /// Number of statements that the connection keeps prepared.
 const STATEMENTS_MAX: usize = 256;
 /// How long a transaction may wait for its next statement, so that a server that was stopped or cut off
@@ -98,7 +98,8 @@ impl Session {
             Err(error) => {
                 let failures = self.failures.get();
                 self.failures.set(failures.saturating_add(1));
-                let pause = PAUSE.saturating_mul(1 << failures.min(6)).min(PAUSE_MAX);
+                let pause =
+                    RECONNECT_PAUSE.saturating_mul(1 << failures.min(6)).min(RECONNECT_PAUSE_MAX);
                 self.next_attempt.set(Instant::now().checked_add(pause));
                 Err(describe_error(&self.address.place, &error))
             }
@@ -153,7 +154,7 @@ impl Session {
         if let Some(connection) = self.connection.borrow_mut().take() {
             let closed = self
                 .runtime
-                .block_on(async { tokio::time::timeout(GRACE, connection.close()).await });
+                .block_on(async { tokio::time::timeout(ANSWER_GRACE, connection.close()).await });
             tracing::debug!(closed = closed.is_ok_and(|it| it.is_ok()), "a connection was closed");
         }
     }
@@ -174,7 +175,7 @@ impl Session {
             return Err(Error::Protocol("the connection was lost".to_owned()));
         };
         let done = self.runtime.block_on(async {
-            let wait = self.address.statement + GRACE;
+            let wait = self.address.statement + ANSWER_GRACE;
             match tokio::time::timeout(wait, work(connected)).await {
                 Ok(done) => done,
                 Err(_) => Err(Error::Protocol("no answer within `store_statement_s`".to_owned())),
