@@ -133,7 +133,7 @@ impl Arguments {
         findings.extend(store::findings(&config));
         findings.extend(running.as_ref().and_then(server::needs_restart));
         findings.extend(running.as_ref().and_then(server::differences));
-        findings.extend(followed_folder(&config));
+        findings.extend(shared_folder_writable(&config));
         if config.data.exists() {
             findings.push(platform::access(&config.data_folder()));
         }
@@ -252,7 +252,7 @@ fn plugins_folder(folder: &Path) -> Finding {
 }
 
 /// Whether a server may write what other servers share into its folder.
-fn followed_folder(config: &Config) -> Option<Finding> {
+fn shared_folder_writable(config: &Config) -> Option<Finding> {
     let is_followed = config.plugins_source() == PluginsSource::Store && config.plugins.exists();
     let error = is_followed.then(|| tempfile::tempfile_in(&config.plugins).err()).flatten()?;
     let found = format!("{}: {error}", config.plugins.display());

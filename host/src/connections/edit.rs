@@ -13,7 +13,7 @@ use crate::manifest::SettingError;
 use crate::secret::{Secret, TokenHash};
 use crate::store::{StoreError, StoredConnection, StoredToken, TokenExpiry};
 
-use super::test_manager::{self, TestManagerEdit, secret_problem};
+use super::test_manager::{self, TestManagerEdit, incomplete_access};
 use super::validation::{
     index_delay_problem, name_problem, path_problems, project_problem, recurrence_problem, validate,
 };
@@ -358,5 +358,5 @@ fn change_test_manager(
         Some(None) => connection.test_manager = None,
         None => {}
     }
-    secret_problem(stored).into_iter().collect()
+    incomplete_access(stored).into_iter().collect()
 }

@@ -77,7 +77,7 @@ pub(super) fn apply(
 }
 
 /// The error if only one of the settings and the client secret is stored: each needs the other.
-pub(super) fn secret_problem(stored: &StoredConnection) -> Option<SettingError> {
+pub(super) fn incomplete_access(stored: &StoredConnection) -> Option<SettingError> {
     let has_secret =
         stored.record.connection.secrets_set.iter().any(|it| it == TEST_MANAGER_SECRET);
     let (name, why) = match (&stored.record.connection.test_manager, has_secret) {

@@ -43,7 +43,7 @@ pub(super) struct Visitor {
 }
 
 impl Visitor {
-    /// The frame of a page.
+    /// What surrounds a page of this section: title, navigation, account, message.
     pub(super) fn page(&self, section: Section, title: impl Into<String>) -> Page {
         Page {
             title: title.into(),

@@ -20,7 +20,7 @@ use crate::domain::Origin;
 use super::answer::{Answer, AnswerMemory, BodyError, read_response};
 use super::authorize::Outbound;
 use super::spool::SpoolError;
-use super::{HttpError, Session};
+use super::{HttpError, RunRequests};
 use crate::telemetry::TraceParent;
 use crate::transport::{HttpConnection, RESPONSE_HEAD_BYTES_MAX, RESPONSE_HEADERS_MAX, Sender};
 
@@ -168,7 +168,9 @@ pub(super) fn build_request(
 /// Path and query of a URL as they are sent.
 pub(crate) fn path_and_query(url: &Url) -> Result<Uri, HttpError> {
     let text = &url[Position::BeforePath..Position::AfterQuery];
-    text.parse().map_err(|error| HttpError::Invalid(format!("the path cannot be sent: {error}")))
+    text.parse().map_err(|error| {
+        HttpError::Invalid(format!("the path and query of the address cannot be sent: {error}"))
+    })
 }
 
 fn scheme_and_authority(origin: &Origin) -> (&'static str, String) {
@@ -180,7 +182,7 @@ fn scheme_and_authority(origin: &Origin) -> (&'static str, String) {
 /// Sends a request and reads its complete response, until the deadline of the run's requests or the
 /// end of the server. Only if this succeeds may the connection be used for another request.
 pub(super) async fn exchange(
-    session: &Session,
+    session: &RunRequests,
     connection: &mut HttpConnection,
     request: Request<Full<Bytes>>,
     memory: AnswerMemory,

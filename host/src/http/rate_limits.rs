@@ -82,8 +82,9 @@ impl RateLimits {
         rate.take_within(limit, &connection, now)
     }
 
-    /// Whether a request is stored as an event. `is_odd`: the request was over the rate or not
-    /// recognised.
+    /// Whether a request is stored as an event: one without a connection only within the rates of its
+    /// client and of all clients; one with a connection always, unless `is_odd`. That is a refused,
+    /// unrecognised or over-rate request: it is stored only within a rate of its connection.
     pub(super) fn stores_event(
         &self,
         connection: Option<ConnectionId>,

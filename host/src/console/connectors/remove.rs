@@ -66,8 +66,10 @@ fn question(
     let names: Vec<_> = users(app, visitor, &name).into_iter().map(|(_, name)| name).collect();
     let mut effects = vec![
         "The file is removed from the plugins folder. Runs in progress finish.".to_owned(),
-        "The versions that served are kept: `jackfield connectors rollback` brings the last one back."
-            .to_owned(),
+        format!(
+            "The versions that served are kept. To bring the last one back, run: jackfield connectors \
+             rollback {name}"
+        ),
     ];
     let mut fields = Vec::new();
     if !names.is_empty() {
