@@ -54,7 +54,7 @@ pub use replay::{
 pub use report::{PreviewAttachment, PreviewField, PreviewReport, ReportPreview};
 pub use test_manager::{EditTestManager, FailedTest, TestManager, TryConnection};
 pub use text::{EnumString, SecretText, Text, Time};
-pub use timeline::{Part, Work};
+pub use timeline::{TimelinePart, TimelineWork, fine_duration};
 pub use tokens::{Account, CreateToken, CreatedToken, Token, TokenList};
 pub use webhook_auth::{EditWebhookAuth, WebhookAuth};
 

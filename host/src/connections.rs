@@ -143,7 +143,7 @@ impl Connections {
     ///
     /// # Errors
     /// The store cannot be read; the connections stay as they were.
-    pub async fn follow(&self, id: ConnectionId) -> Result<(), StoreError> {
+    pub async fn reload_changed(&self, id: ConnectionId) -> Result<(), StoreError> {
         let revision = || self.directory.by_id(id).map(|entry| entry.revision());
         let before = revision();
         self.directory.load_one(id, &self.deps).await?;

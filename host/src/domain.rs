@@ -28,9 +28,9 @@ mod recent_usage;
 mod recording;
 mod refusal;
 mod short_text;
-mod steps;
 mod string_enum;
 mod test_manager;
+mod timed_steps;
 mod try_step;
 mod webhook_auth;
 mod webhook_paths;
@@ -79,10 +79,10 @@ pub use recording::{
 };
 pub use refusal::{ConnectorFault, Reason, Refusal};
 pub use short_text::shortened;
-pub use steps::{EventStart, RunTimes, Step, StepKind, Steps, microseconds};
 pub use string_enum::StringEnum;
 pub(crate) use string_enum::string_enum;
 pub use test_manager::{TEST_MANAGER_SECRET, TestManagerSettings};
+pub use timed_steps::{EventStart, RunTimes, TimedStep, TimedStepKind, TimedSteps, microseconds};
 pub use try_step::{TryStep, TryStepResult};
 pub use webhook_auth::{
     WEBHOOK_SECRET, WEBHOOK_SECRET_PREVIOUS, WebhookAuth, WebhookCredential, WebhookScheme,

@@ -45,7 +45,7 @@ use crate::domain::{
     Clock, Effect, Journal, Limits, Origin, OutboundCall, Usage, WriteRecord, records,
 };
 use crate::memory::{Account, Charge, MemoryFull};
-use crate::redact::Reading;
+use crate::redact::TextKind;
 use crate::telemetry::TraceParent;
 use crate::transport::{ConnectError, Dialer, OwnAddresses, TrustError, client_config};
 
@@ -71,7 +71,7 @@ pub(crate) use exchange::path_and_query;
 #[cfg(fuzzing)]
 pub(crate) use secrets::with_secrets;
 
-/// How long [`Session::finish`] waits after the deadline of requests: exchanges that end at the
+/// How long [`RunRequests::finish`] waits after the deadline of requests: exchanges that end at the
 /// deadline need a moment to record their result.
 const FINISH_GRACE: Duration = Duration::from_secs(2);
 
@@ -130,7 +130,7 @@ pub(crate) struct Charged {
 }
 
 /// The requests of one run.
-pub(crate) struct Session {
+pub(crate) struct RunRequests {
     egress: Arc<Egress>,
     active: Arc<ActiveConnection>,
     permission: Permission,
@@ -148,7 +148,7 @@ pub(crate) struct Session {
     tape: Option<Tape>,
     /// Held during a write: the journal tracks one write at a time.
     write_lock: Arc<Mutex<()>>,
-    /// Writes that [`Session::finish`] waits for.
+    /// Writes that [`RunRequests::finish`] waits for.
     writes: TaskTracker,
 }
 
@@ -268,7 +268,7 @@ impl fmt::Debug for Egress {
     }
 }
 
-impl Session {
+impl RunRequests {
     /// Starts the requests of a run; all of them end by `request_deadline`.
     pub(crate) fn new(
         egress: Arc<Egress>,
@@ -343,13 +343,13 @@ impl Session {
     /// Removes every secret and cookie, in every form in which a tracker may echo it, from a text
     /// that the guest returned and that people read.
     pub(crate) fn redact(&self, text: String) -> String {
-        self.cookies.redact(self.redact_as(Reading::Text, text))
+        self.cookies.redact(self.redact_as(TextKind::ForPeople, text))
     }
 
     /// Removes every secret from a text that the guest returned. Does not remove cookies, because
     /// the value of a cookie may also be a part of a link.
-    pub(crate) fn redact_as(&self, reading: Reading, text: String) -> String {
-        self.active.credentials.redactor.load().redact(reading, text)
+    pub(crate) fn redact_as(&self, kind: TextKind, text: String) -> String {
+        self.active.credentials.redactor.load().redact(kind, text)
     }
 
     /// Prevents new writes, waits for the writes in progress until shortly after the deadline, and
@@ -373,9 +373,9 @@ impl Session {
         }
     }
 
-    /// Whether a request of the run was not complete by the deadline.
-    pub(crate) fn tracker_was_late(&self) -> bool {
-        self.record.tracker_was_late()
+    /// Whether a request began before the deadline of the run's requests and was not complete then.
+    pub(crate) fn missed_request_deadline(&self) -> bool {
+        self.record.missed_request_deadline()
     }
 
     /// Whether only the host may set this header.

@@ -12,7 +12,7 @@ use tracing::{Span, field};
 
 use crate::domain::{
     Connection, ConnectionId, Event, EventId, EventKind, EventStart, OutcomeCode, Refusal,
-    RunReport, Steps,
+    RunReport, TimedSteps,
 };
 use crate::store::Store;
 use crate::telemetry::{Metrics, TraceParent, Traces};
@@ -84,7 +84,7 @@ impl History {
 
     /// Records steps of an event. Call it shortly before the event or a run of it is recorded: they
     /// are stored together.
-    pub fn steps(&self, event: EventStart, steps: Steps) {
+    pub fn record_timed_steps(&self, event: EventStart, steps: TimedSteps) {
         if steps.is_empty() {
             return;
         }
@@ -92,7 +92,7 @@ impl History {
             let sender = self.sender(event.id);
             steps.iter().for_each(|step| traces.step((event, sender), step));
         }
-        self.store.record_steps(event.id, steps);
+        self.store.record_timed_steps(event.id, steps);
     }
 
     /// Stores an event that has begun, so that it can be found even if a crash interrupts it.

@@ -105,9 +105,12 @@ impl Kpis {
         // `None`: the deadline passed, or the refresh panicked.
         let counted = timeout_at(deadline, refresh.result()).await.ok().flatten();
         let answer = match counted.unwrap_or(Err(Refusal::DeadlineExceeded { after_ms })) {
-            Ok(Refreshed { cached, elsewhere }) => {
-                let age =
-                    if elsewhere { age(&cached, self.deps.clock.now()) } else { Duration::ZERO };
+            Ok(Refreshed { cached, by_other_server }) => {
+                let age = if by_other_server {
+                    age(&cached, self.deps.clock.now())
+                } else {
+                    Duration::ZERO
+                };
                 Ok(KpiAnswer { counts: cached.counts, age, stale: false })
             }
             Err(refusal) => self.last_known(active, project, refusal).await,
@@ -152,7 +155,7 @@ impl Kpis {
                     (self.clone(), Arc::clone(active), project.to_owned());
                 let span = kpis.deps.history.span(event.id);
                 let work = async move {
-                    let counted = kpis.count_once(&active, &project, event).await;
+                    let counted = kpis.count_or_wait(&active, &project, event).await;
                     kpis.remember(&active, &project, &counted);
                     counted
                 };
@@ -163,7 +166,7 @@ impl Kpis {
 
     /// Asks the tracker, unless another server that shares the store has asked it lately; waits for one
     /// that is asking. If the store cannot say, the tracker is asked.
-    async fn count_once(
+    async fn count_or_wait(
         &self,
         active: &Arc<ActiveConnection>,
         project: &str,
@@ -179,7 +182,7 @@ impl Kpis {
             let claimed = timeout(CLAIM_MAX, store.claim_counts(id, project, claim)).await;
             let lease = match claimed {
                 Ok(Ok(CountsClaimed::Fresh(cached))) => {
-                    return Ok(Refreshed { cached, elsewhere: true });
+                    return Ok(Refreshed { cached, by_other_server: true });
                 }
                 Ok(Ok(CountsClaimed::Busy)) => {
                     let counted = wait_for_counts(&mut changes, id, project);
@@ -199,12 +202,12 @@ impl Kpis {
                     tracing::warn!(%error, "cannot store counts");
                 }
             }
-            return cached.map(|cached| Refreshed { cached, elsewhere: false });
+            return cached.map(|cached| Refreshed { cached, by_other_server: false });
         }
     }
 
     /// Takes over what another server has counted, if the project is in the cache.
-    pub async fn follow(&self, id: ConnectionId, project: &str) {
+    pub async fn take_over_counts(&self, id: ConnectionId, project: &str) {
         let Some(active) = self.deps.connections.active(id) else { return };
         if !self.cache.has(&active, project) {
             return;
@@ -302,9 +305,9 @@ async fn wait_for_counts(changes: &mut Changes, id: ConnectionId, project: &str)
     }
 }
 
-/// The age of counts. The clocks of two servers may differ a little. If they are from the future, the clock was set back and their age is unknown:
-/// the age returned is just above [`STALE_MAX`], so they are answered only if the tracker does not
-/// answer.
+/// The age of counts. Counts that are from the future by no more than two clocks may differ have age
+/// zero. Otherwise the clock was set back: their age is unknown, and the age returned is just above
+/// [`STALE_MAX`], so they are answered only if the tracker does not answer.
 fn age(cached: &CachedCounts, now: Timestamp) -> Duration {
     let unknown = STALE_MAX + Duration::from_secs(1);
     let age = now.duration_since(cached.counted_at);

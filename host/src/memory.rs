@@ -169,13 +169,13 @@ impl Account {
     /// # Errors
     /// The run reached its own limit, the host's memory is full, or the run's share of it is full.
     pub(crate) fn charge(self: &Arc<Self>, bytes: u64) -> Result<Charge, MemoryFull> {
-        let mut charge = self.nothing();
+        let mut charge = self.empty_charge();
         charge.grow(bytes)?;
         Ok(charge)
     }
 
     /// Makes a charge of zero bytes, which can grow.
-    pub(crate) fn nothing(self: &Arc<Self>) -> Charge {
+    pub(crate) fn empty_charge(self: &Arc<Self>) -> Charge {
         Charge { account: Arc::clone(self), bytes: 0 }
     }
 

@@ -34,9 +34,9 @@ const STEPS_PER_BYTE: usize = 8;
 
 /// The kind of a text. It decides where in the text a short secret is redacted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Reading {
+pub(crate) enum TextKind {
     /// Read by people: a short secret is redacted in each place where it is a whole word.
-    Text,
+    ForPeople,
     /// The body or a header of an answer, which the guest reads: a short secret is redacted where
     /// it is a whole word, but not in a name, in an address or in a longer key.
     Answer,
@@ -89,16 +89,15 @@ impl Redactor {
         Self { begins: begins.collect(), secrets }
     }
 
-    /// Returns whether a text that is read in this way contains a secret, or takes too long to
-    /// search.
-    pub(crate) fn finds(&self, reading: Reading, text: &[u8]) -> bool {
+    /// Returns whether a text of this kind contains a secret, or takes too long to search.
+    pub(crate) fn finds(&self, kind: TextKind, text: &[u8]) -> bool {
         let window = Window { text, is_last: true };
-        !matches!(self.search(window, reading, 0, &mut budget(text)), Search::None)
+        !matches!(self.search(window, kind, 0, &mut budget(text)), Search::None)
     }
 
-    /// Removes every secret from a text that is read in this way.
-    pub(crate) fn redact(&self, reading: Reading, text: String) -> String {
-        match self.redacted(text.as_bytes(), reading) {
+    /// Removes every secret from a text of this kind.
+    pub(crate) fn redact(&self, kind: TextKind, text: String) -> String {
+        match self.redacted(text.as_bytes(), kind) {
             Cow::Borrowed(_) => text,
             Cow::Owned(redacted) => String::from_utf8_lossy(&redacted).into_owned(),
         }
@@ -106,7 +105,7 @@ impl Redactor {
 
     /// Redacts the body of an answer.
     pub(crate) fn bytes(&self, bytes: Bytes) -> Bytes {
-        match self.redacted(&bytes, Reading::Answer) {
+        match self.redacted(&bytes, TextKind::Answer) {
             Cow::Borrowed(_) => bytes,
             Cow::Owned(redacted) => Bytes::from(redacted),
         }
@@ -124,7 +123,7 @@ impl Redactor {
         is_last: bool,
         out: &mut Vec<u8>,
     ) -> Option<usize> {
-        self.redact_into(Window { text, is_last }, Reading::Answer, done, out)
+        self.redact_into(Window { text, is_last }, TextKind::Answer, done, out)
     }
 
     /// Returns how many redacted bytes the next part must repeat as context.
@@ -136,14 +135,14 @@ impl Redactor {
     fn redact_into(
         &self,
         window: Window<'_>,
-        reading: Reading,
+        kind: TextKind,
         mut done: usize,
         out: &mut Vec<u8>,
     ) -> Option<usize> {
         let text = window.text;
         let mut steps = budget(text);
         loop {
-            let (start, end) = match self.search(window, reading, done, &mut steps) {
+            let (start, end) = match self.search(window, kind, done, &mut steps) {
                 Search::TooMuch => return None,
                 Search::None => (text.len(), text.len()),
                 Search::UnknownFrom(start) => (start, start),
@@ -160,15 +159,15 @@ impl Redactor {
 
     /// Masks the secrets in a text; borrowed if it contains none. Masks the whole text if the
     /// search would take too long.
-    fn redacted<'t>(&self, text: &'t [u8], reading: Reading) -> Cow<'t, [u8]> {
+    fn redacted<'t>(&self, text: &'t [u8], kind: TextKind) -> Cow<'t, [u8]> {
         let window = Window { text, is_last: true };
-        match self.search(window, reading, 0, &mut budget(text)) {
+        match self.search(window, kind, 0, &mut budget(text)) {
             Search::None => return Cow::Borrowed(text),
             Search::TooMuch => return Cow::Owned(MASK.into()),
             Search::At(..) | Search::UnknownFrom(_) => {}
         }
         let mut redacted = Vec::with_capacity(text.len());
-        match self.redact_into(window, reading, 0, &mut redacted) {
+        match self.redact_into(window, kind, 0, &mut redacted) {
             Some(_) => Cow::Owned(redacted),
             None => Cow::Owned(MASK.into()),
         }
@@ -176,13 +175,7 @@ impl Redactor {
 
     /// Finds the first secret at `from` or later. If several begin at the same position, finds the
     /// longest.
-    fn search(
-        &self,
-        window: Window<'_>,
-        reading: Reading,
-        from: usize,
-        steps: &mut usize,
-    ) -> Search {
+    fn search(&self, window: Window<'_>, kind: TextKind, from: usize, steps: &mut usize) -> Search {
         if self.secrets.is_empty() {
             return Search::None;
         }
@@ -199,9 +192,9 @@ impl Redactor {
                     FormMatch::To(end) => end,
                     FormMatch::TooMuch => return Search::TooMuch,
                 };
-                let whole = short.as_ref().map_or(ShortMatch::Yes, |it| {
-                    match_short(secret, it, reading, window, (at, end))
-                });
+                let whole = short
+                    .as_ref()
+                    .map_or(ShortMatch::Yes, |it| match_short(secret, it, kind, window, (at, end)));
                 match whole {
                     ShortMatch::No => {}
                     ShortMatch::Yes => longest = longest.max(Some(end)),

@@ -8,6 +8,7 @@
 mod accounts;
 mod changes;
 mod connectors;
+mod counts;
 mod error;
 mod postgres;
 mod sql;
@@ -25,7 +26,7 @@ use crate::domain::{
     Claimed, ConnectionId, ConnectionRecord, ConnectionSnapshot, Counts, Decision, Defect,
     DefectId, DefectRecord, DefectState, DoubtfulDefect, DueFollowUps, Event, EventId, EventKind,
     EventSearch, FailedTest, FollowUp, FollowUpEnd, FollowUpStep, Lease, Marker, OutcomeCode,
-    RecentEvents, RecentUsage, RecordedRun, RunReport, SearchEnd, Steps, Verdict,
+    RecentEvents, RecentUsage, RecordedRun, RunReport, SearchEnd, TimedSteps, Verdict,
 };
 use crate::secret::{Sealed, TokenHash};
 
@@ -38,6 +39,7 @@ pub use self::connectors::{
     ConnectorStore, LoadedConnectors, REMOVED_MAX, SHARED_BYTES_MAX, SHARED_VERSIONS_MAX,
     SharedConnector, SharedFile, SharedVersion,
 };
+pub use self::counts::{CountsClaim, CountsClaimed, CountsLease};
 pub use self::error::{DatabaseError, StoreError};
 pub use self::postgres::{DatabaseClock, PostgresFindings, PostgresSettings, PostgresStore};
 pub use self::sql::SqlStore;
@@ -79,7 +81,7 @@ pub struct WholeEvent {
     /// The event itself.
     pub event: Event,
     /// Its claims and stores, in the order of time.
-    pub steps: Steps,
+    pub steps: TimedSteps,
     /// Its runs, in the order in which they ran.
     pub runs: Vec<RunReport>,
 }
@@ -238,34 +240,13 @@ pub struct CachedCounts {
     pub counted_at: Timestamp,
 }
 
-/// A wish to ask a tracker for the counts of a project.
-#[derive(Debug, Clone, Copy)]
-pub struct CountsClaim {
-    /// The time of the claim.
-    pub now: Timestamp,
-    /// Counts that are at least this new are the answer.
-    pub fresh_since: Timestamp,
-    /// Until when the others wait, if the right is granted.
-    pub lease_until: Timestamp,
-}
-
-/// The right to ask a tracker for the counts of a project, which one server has at a time.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CountsLease {
-    connection: ConnectionId,
-    project: String,
-    holder: Uuid,
-}
-
-/// The result of a [`CountsClaim`].
-#[derive(Debug, Clone, PartialEq)]
-pub enum CountsClaimed {
-    /// Ask the tracker, then call [`Store::end_counts`].
-    Count(CountsLease),
-    /// Another server has asked it lately.
-    Fresh(CachedCounts),
-    /// Another server is asking it.
-    Busy,
+/// What waits to be stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct QueueLengths {
+    /// Operations that change the store, and callers with them.
+    pub operations: u64,
+    /// Parts of the history.
+    pub history: u64,
 }
 
 /// The operations of the store, the same for every implementation.
@@ -482,7 +463,7 @@ pub trait Store: Send + Sync {
     /// queue is full, the event is dropped.
     fn record_event(&self, event: Event);
     /// Stores steps of an event. Lazy, as `record_event`.
-    fn record_steps(&self, event: EventId, steps: Steps);
+    fn record_timed_steps(&self, event: EventId, steps: TimedSteps);
     /// Stores a run of an event. Lazy, as `record_event`.
     fn record_run(&self, event: EventId, run: RunReport);
     /// Returns when everything that was recorded before this call can be read.
@@ -541,7 +522,7 @@ pub trait Store: Send + Sync {
     async fn last_counted_project(&self, id: ConnectionId) -> Result<Option<String>, StoreError>;
 
     /// Returns how many changes, and how many parts of the history, wait to be stored now.
-    fn waiting(&self) -> (u64, u64);
+    fn queue_lengths(&self) -> QueueLengths;
     /// Checks whether a durable write succeeds now; the error says what is wrong.
     async fn ready(&self) -> Result<(), StoreError>;
     /// Writes the queued changes, then closes. No method may be called afterwards.

@@ -5,7 +5,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::domain::{self, Call, Effect, EventKind, LogLevel, OutcomeCode, StepKind, printable};
+use crate::domain::{
+    self, Call, Effect, EventKind, LogLevel, OutcomeCode, TimedStepKind, printable,
+};
 
 use super::{EnumString, Time};
 
@@ -69,7 +71,7 @@ pub struct EventWithRuns {
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Step {
     /// The work: `claim` of the failed test's row, or `store` of the outcome in it.
-    pub step: EnumString<StepKind>,
+    pub step: EnumString<TimedStepKind>,
     /// Microseconds from the arrival of the request to the beginning of the step.
     pub at_us: u64,
     /// Its duration, microseconds.
@@ -267,8 +269,8 @@ impl From<domain::RunReport> for Run {
     }
 }
 
-impl From<domain::Step> for Step {
-    fn from(domain::Step { kind, at_us, us }: domain::Step) -> Self {
+impl From<domain::TimedStep> for Step {
+    fn from(domain::TimedStep { kind, at_us, us }: domain::TimedStep) -> Self {
         Self { step: EnumString(kind), at_us: at_us.into(), us: us.into() }
     }
 }

@@ -7,9 +7,9 @@ const QUEUE_US_MIN: u64 = 1_000;
 
 /// One part of an event.
 #[derive(Debug, Clone, Copy)]
-pub struct Part<'a> {
+pub struct TimelinePart<'a> {
     /// What took the time.
-    pub work: Work<'a>,
+    pub work: TimelineWork<'a>,
     /// Microseconds from the arrival of the request.
     pub at_us: u64,
     /// How long it took, microseconds.
@@ -18,11 +18,11 @@ pub struct Part<'a> {
 
 /// What takes time in an event.
 #[derive(Debug, Clone, Copy)]
-pub enum Work<'a> {
+pub enum TimelineWork<'a> {
     /// The host claims the row, or stores an outcome in it.
     Step(&'a Step),
     /// A run waits for its permit.
-    Queue(&'a Run),
+    WaitForPermit(&'a Run),
     /// The instance of a run is made.
     Instantiate(&'a Run),
     /// The guest runs.
@@ -31,7 +31,7 @@ pub enum Work<'a> {
     Request(&'a OutboundCall),
 }
 
-impl Part<'_> {
+impl TimelinePart<'_> {
     fn end_us(&self) -> u64 {
         self.at_us.saturating_add(self.us)
     }
@@ -40,15 +40,23 @@ impl Part<'_> {
 impl EventWithRuns {
     /// The parts of the event, by their beginning. Runs without times follow each other.
     #[must_use]
-    pub fn timeline(&self) -> Vec<Part<'_>> {
+    pub fn timeline(&self) -> Vec<TimelinePart<'_>> {
         let steps = self.steps.iter();
         let mut parts: Vec<_> = steps
-            .map(|step| Part { work: Work::Step(step), at_us: step.at_us, us: step.us })
+            .map(|step| TimelinePart {
+                work: TimelineWork::Step(step),
+                at_us: step.at_us,
+                us: step.us,
+            })
             .collect();
         let mut end_us = 0;
         for run in &self.runs {
-            let of_run = if run.times.is_some() { timed(run) } else { untimed(run, end_us) };
-            end_us = of_run.iter().map(Part::end_us).max().unwrap_or(end_us);
+            let of_run = if run.times.is_some() {
+                parts_with_times(run)
+            } else {
+                parts_without_times(run, end_us)
+            };
+            end_us = of_run.iter().map(TimelinePart::end_us).max().unwrap_or(end_us);
             parts.extend(of_run);
         }
         parts.sort_by_key(|part| part.at_us);
@@ -58,7 +66,7 @@ impl EventWithRuns {
     /// Microseconds from the arrival of the request to the end of the last part, or to the answer.
     #[must_use]
     pub fn duration_us(&self) -> u64 {
-        let last = self.timeline().iter().map(Part::end_us).max().unwrap_or_default();
+        let last = self.timeline().iter().map(TimelinePart::end_us).max().unwrap_or_default();
         last.max(self.event.ms.saturating_mul(1_000))
     }
 
@@ -69,51 +77,61 @@ impl EventWithRuns {
     }
 }
 
-fn part(work: Work<'_>, from_us: u64, to_us: u64) -> Part<'_> {
-    Part { work, at_us: from_us, us: to_us.saturating_sub(from_us) }
+/// A duration as people read it: below 10 ms with hundredths of the unit, otherwise as `whole`
+/// writes its milliseconds.
+#[must_use]
+pub fn fine_duration(us: u64, ms_unit: &str, whole: impl FnOnce(u64) -> String) -> String {
+    match us {
+        ..10_000 => format!("{}.{:02}{ms_unit}", us / 1_000, us % 1_000 / 10),
+        _ => whole(us / 1_000),
+    }
+}
+
+fn part(work: TimelineWork<'_>, from_us: u64, to_us: u64) -> TimelinePart<'_> {
+    TimelinePart { work, at_us: from_us, us: to_us.saturating_sub(from_us) }
 }
 
 /// The parts of a run that has its times.
-fn timed(run: &Run) -> Vec<Part<'_>> {
+fn parts_with_times(run: &Run) -> Vec<TimelinePart<'_>> {
     let Some(times) = run.times else { return Vec::new() };
     let mut parts = Vec::new();
     let Some(started_us) = times.started_us else {
-        return vec![part(Work::Queue(run), times.asked_us, times.ended_us)];
+        return vec![part(TimelineWork::WaitForPermit(run), times.asked_us, times.ended_us)];
     };
     if started_us.saturating_sub(times.asked_us) >= QUEUE_US_MIN {
-        parts.push(part(Work::Queue(run), times.asked_us, started_us));
+        parts.push(part(TimelineWork::WaitForPermit(run), times.asked_us, started_us));
     }
     let called_us = times.called_us.unwrap_or(times.ended_us);
-    parts.push(part(Work::Instantiate(run), started_us, called_us));
+    parts.push(part(TimelineWork::Instantiate(run), started_us, called_us));
     if times.called_us.is_some() {
-        parts.push(part(Work::Guest(run), called_us, times.ended_us));
+        parts.push(part(TimelineWork::Guest(run), called_us, times.ended_us));
     }
     // Their times have whole milliseconds, so a request may seem to begin before its guest.
     let requests = run.calls.iter().map(|call| {
-        let from_us = moved(started_us, call.at_ms);
+        let from_us = shifted_by_ms(started_us, call.at_ms);
         let from_us = if call.at_ms < 0 { from_us } else { from_us.max(called_us) };
         let to_us = from_us.saturating_add(call.ms.saturating_mul(1_000));
         let to_us = if call.at_ms < 0 { to_us } else { to_us.min(times.ended_us) };
-        part(Work::Request(call), from_us, to_us)
+        part(TimelineWork::Request(call), from_us, to_us)
     });
     parts.extend(requests);
     parts
 }
 
 /// The parts of a run of which only the duration is known.
-fn untimed(run: &Run, from_us: u64) -> Vec<Part<'_>> {
+fn parts_without_times(run: &Run, from_us: u64) -> Vec<TimelinePart<'_>> {
     let to_us = from_us.saturating_add(run.usage.run_ms.saturating_mul(1_000));
-    let mut parts = vec![part(Work::Guest(run), from_us, to_us)];
+    let mut parts = vec![part(TimelineWork::Guest(run), from_us, to_us)];
     let requests = run.calls.iter().map(|call| {
-        let at_us = moved(from_us, call.at_ms);
-        Part { work: Work::Request(call), at_us, us: call.ms.saturating_mul(1_000) }
+        let at_us = shifted_by_ms(from_us, call.at_ms);
+        TimelinePart { work: TimelineWork::Request(call), at_us, us: call.ms.saturating_mul(1_000) }
     });
     parts.extend(requests);
     parts
 }
 
-/// So many milliseconds later, or earlier.
-fn moved(us: u64, ms: i64) -> u64 {
+/// The time `ms` later, or earlier if it is negative.
+fn shifted_by_ms(us: u64, ms: i64) -> u64 {
     us.saturating_add_signed(ms.saturating_mul(1_000))
 }
 
@@ -152,11 +170,11 @@ mod tests {
     /// Each part as its name, its beginning and its end.
     fn shown(event: &EventWithRuns) -> Vec<(String, u64, u64)> {
         let name = |work| match work {
-            Work::Step(step) => step.step.to_string(),
-            Work::Queue(_) => "queue".to_owned(),
-            Work::Instantiate(_) => "instantiate".to_owned(),
-            Work::Guest(run) => run.call.to_string(),
-            Work::Request(call) => call.method.clone(),
+            TimelineWork::Step(step) => step.step.to_string(),
+            TimelineWork::WaitForPermit(_) => "queue".to_owned(),
+            TimelineWork::Instantiate(_) => "instantiate".to_owned(),
+            TimelineWork::Guest(run) => run.call.to_string(),
+            TimelineWork::Request(call) => call.method.clone(),
         };
         event.timeline().iter().map(|it| (name(it.work), it.at_us, it.end_us())).collect()
     }

@@ -29,7 +29,7 @@ const NO_CONNECTION_MAX: u64 = 1_000;
 const CONFIRMED_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The pause before a change that could not be read is read again.
-const FOLLOW_AGAIN: Duration = Duration::from_millis(500);
+const READ_AGAIN_PAUSE: Duration = Duration::from_millis(500);
 
 /// The parts that the background work uses.
 pub(super) struct Background {
@@ -139,19 +139,19 @@ impl Background {
         let mut changes = self.store.changes();
         tasks.spawn(cancel.run_until_cancelled_owned(async move {
             // What changed before the subscription.
-            it.follow(Change::Missed).await;
+            it.apply_change(Change::Missed).await;
             loop {
-                it.follow(changes.next().await).await;
+                it.apply_change(changes.next().await).await;
             }
         }));
     }
 
-    async fn follow(&self, change: Change) {
+    async fn apply_change(&self, change: Change) {
         let mut read = match change {
-            Change::Connection(id) => self.connections.follow(id).await,
+            Change::Connection(id) => self.connections.reload_changed(id).await,
             Change::Missed => self.connections.load().await,
             Change::Counts(id, project) => {
-                self.kpis.follow(id, &project).await;
+                self.kpis.take_over_counts(id, &project).await;
                 return;
             }
             // Whoever waits for a defect hears of it; connectors have followers of their own.
@@ -159,7 +159,7 @@ impl Background {
         };
         while let Err(error) = read {
             tracing::warn!(%error, "cannot read what another server changed; it is tried again");
-            sleep(FOLLOW_AGAIN).await;
+            sleep(READ_AGAIN_PAUSE).await;
             read = self.connections.load().await;
         }
     }

@@ -1,7 +1,9 @@
 //! An event for people: its request and outcome, its timeline, then each run with a line for each
 //! outbound call, its log and its use of the limits.
 
-use crate::api::{Event, EventWithRuns, LogLine, OutboundCall, Part, Run, Usage, Work};
+use crate::api::{
+    Event, EventWithRuns, LogLine, OutboundCall, Run, TimelinePart, TimelineWork, Usage,
+};
 use crate::domain::printable;
 
 use super::output::table;
@@ -108,13 +110,13 @@ fn add_indented(text: &mut String, indent: &str, rows: Vec<Vec<String>>) {
 }
 
 /// One line of the timeline: when, how long, and what.
-fn part(part: &Part<'_>) -> Vec<String> {
+fn part(part: &TimelinePart<'_>) -> Vec<String> {
     let what = match part.work {
-        Work::Step(step) => step.step.to_string(),
-        Work::Queue(run) => format!("queue of {}", run.call),
-        Work::Instantiate(run) => format!("instantiate for {}", run.call),
-        Work::Guest(run) => format!("guest {}", run.call),
-        Work::Request(call) => format!("  {} {}{}", call.method, call.origin, call.path),
+        TimelineWork::Step(step) => step.step.to_string(),
+        TimelineWork::WaitForPermit(run) => format!("queue of {}", run.call),
+        TimelineWork::Instantiate(run) => format!("instantiate for {}", run.call),
+        TimelineWork::Guest(run) => format!("guest {}", run.call),
+        TimelineWork::Request(call) => format!("  {} {}{}", call.method, call.origin, call.path),
     };
     vec![format!("+{}", fine_duration(part.at_us)), fine_duration(part.us), printable(&what)]
 }

@@ -2,6 +2,8 @@
 
 use jiff::Timestamp;
 
+use crate::api;
+
 /// A time in UTC.
 pub(super) fn time(at: Timestamp) -> String {
     at.strftime("%Y-%m-%d %H:%M:%S UTC").to_string()
@@ -18,10 +20,7 @@ pub(super) fn duration(ms: u64) -> String {
 
 /// A duration of which the microseconds are known.
 pub(super) fn fine_duration(us: u64) -> String {
-    match us {
-        ..10_000 => format!("{}.{:02}ms", us / 1_000, us % 1_000 / 10),
-        _ => duration(us / 1_000),
-    }
+    api::fine_duration(us, "ms", duration)
 }
 
 /// A size with its unit.

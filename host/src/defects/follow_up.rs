@@ -12,8 +12,8 @@ use tracing::Instrument as _;
 use crate::connections::Asker;
 use crate::domain::{
     Call, Defect, DueFollowUps, Event, EventId, EventKind, EventStart, FollowUp, FollowUpEnd,
-    FollowUpStep, OnRecurrence, Outcome, OutcomeCode, Received, Recurrence, Refusal, StepKind,
-    Steps, after, milliseconds, printable,
+    FollowUpStep, OnRecurrence, Outcome, OutcomeCode, Received, Recurrence, Refusal, TimedStepKind,
+    TimedSteps, after, milliseconds, printable,
 };
 use crate::store::{DueDefect, DueLimits};
 
@@ -67,7 +67,7 @@ impl Defects {
                 return;
             }
         };
-        let claim = event.step(StepKind::Claim, event.arrived, Instant::now());
+        let claim = event.timed_step(TimedStepKind::Claim, event.arrived, Instant::now());
         // Rows without a possible run are claimed too, so that the pause before their next try
         // grows.
         let usable = deps.connections.connector_for(&active.connection);
@@ -84,7 +84,7 @@ impl Defects {
         let work = leased.take_steps(&due);
         let outcome = work.instrument(deps.history.span(event.id)).await;
         leased.give_back().await;
-        deps.history.steps(event, claim.into());
+        deps.history.record_timed_steps(event, claim.into());
         deps.history.end(Event {
             id: event.id,
             connection: Some(connection),
@@ -117,7 +117,7 @@ impl LeasedDefect<'_> {
     async fn take_steps(&self, due: &DueFollowUps) -> Outcome {
         let steps = DefectSteps::start(self, due).await;
         let (mut outcome, mut comment_waits) = (Outcome::from(OutcomeCode::FollowedUp), false);
-        let mut stores = Steps::default();
+        let mut stores = TimedSteps::default();
         for step in &due.steps {
             if step.step == FollowUpStep::Comment && comment_waits {
                 continue;
@@ -134,9 +134,9 @@ impl LeasedDefect<'_> {
             };
             let (store, now, began) = (&self.deps.store, self.deps.clock.now(), Instant::now());
             let stored = store.end_follow_up(&self.lease, step, end.clone(), now).await;
-            stores.add(self.event.step(StepKind::Store, began, Instant::now()));
+            stores.add(self.event.timed_step(TimedStepKind::Store, began, Instant::now()));
             if let Err(error) = stored {
-                self.deps.history.steps(self.event, stores);
+                self.deps.history.record_timed_steps(self.event, stores);
                 return Outcome::from(&Refusal::StoreUnavailable(error.to_string()));
             }
             if let FollowUpEnd::GivenUp(why) | FollowUpEnd::Again { reason: why, .. } = &end {
@@ -145,7 +145,7 @@ impl LeasedDefect<'_> {
             let is_again = matches!(end, FollowUpEnd::Again { .. });
             comment_waits |= is_again && step.step == FollowUpStep::Reopen;
         }
-        self.deps.history.steps(self.event, stores);
+        self.deps.history.record_timed_steps(self.event, stores);
         outcome
     }
 }

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use crate::connections::Asker;
 use crate::domain::{
     Call, ConnectionSnapshot, Defect, EventStart, FailedTest, FollowUpStep, Journal, Lease,
-    LogLevel, LogLine, Marker, OnRecurrence, Refusal, SearchEnd, StepKind, Verdict, after,
+    LogLevel, LogLine, Marker, OnRecurrence, Refusal, SearchEnd, TimedStepKind, Verdict, after,
 };
 use crate::egress::ActiveConnection;
 use crate::runtime::{Connector, Run, RunEnd};
@@ -176,8 +176,8 @@ impl LeasedDefect<'_> {
     /// Records the time since `began` as that of storing an outcome.
     fn record_store(&self, began: Instant) {
         let (began, ended) = (began.into_std(), Instant::now().into_std());
-        let step = self.event.step(StepKind::Store, began, ended);
-        self.deps.history.steps(self.event, step.into());
+        let step = self.event.timed_step(TimedStepKind::Store, began, ended);
+        self.deps.history.record_timed_steps(self.event, step.into());
     }
 
     /// The steps to take for a defect that is known now.

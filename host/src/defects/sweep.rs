@@ -11,7 +11,7 @@ use tracing::Instrument as _;
 use crate::connections::Asker;
 use crate::domain::{
     DoubtfulDefect, Event, EventId, EventKind, EventStart, Next, Outcome, Received, Refusal,
-    SearchEnd, StepKind, Unresolvable, Verdict, WriteClass, after, milliseconds,
+    SearchEnd, TimedStepKind, Unresolvable, Verdict, WriteClass, after, milliseconds,
 };
 use crate::store::{DueDefect, DueLimits};
 
@@ -61,7 +61,7 @@ impl Defects {
                 return;
             }
         };
-        let claim = event.step(StepKind::Claim, event.arrived, Instant::now());
+        let claim = event.timed_step(TimedStepKind::Claim, event.arrived, Instant::now());
         // Rows of paused and unavailable connections are claimed too, so that their back-off
         // advances and later rows get their turn. No run starts for them, so they have no event to
         // show.
@@ -84,7 +84,7 @@ impl Defects {
         };
         let outcome = work.instrument(deps.history.span(event.id)).await;
         let Some(outcome) = outcome else { return };
-        deps.history.steps(event, claim.into());
+        deps.history.record_timed_steps(event, claim.into());
         deps.history.end(Event {
             id: event.id,
             connection: Some(connection),

@@ -12,13 +12,13 @@ use http_body_util::BodyExt;
 use hyper::body::Incoming;
 
 use crate::memory::Charge;
-use crate::redact::{Reading, Redactor};
+use crate::redact::{Redactor, TextKind};
 
 use super::body::{Body, BodyWriter, MEMORY_BYTES_MAX};
 use super::decode::{self, DecodeError, Layer};
 use super::exchange::with_causes;
 use super::spool::SpoolError;
-use super::{HttpError, OutboundResponse, Session};
+use super::{HttpError, OutboundResponse, RunRequests};
 
 /// Maximum memory that the host uses for one exchange: the part of the body that is in memory, its
 /// redacted copy, and the buffers of the connection.
@@ -54,7 +54,7 @@ impl AnswerMemory {
     ///
     /// # Errors
     /// The run does not have enough memory left.
-    pub(super) fn reserve(session: &Session, body_bytes_max: u64) -> Result<Self, HttpError> {
+    pub(super) fn reserve(session: &RunRequests, body_bytes_max: u64) -> Result<Self, HttpError> {
         let charge = session.memory.charge(EXCHANGE_BYTES)?;
         let redactor = session.active.credentials.redactor.load_full();
         let writer = BodyWriter::new(Arc::clone(&session.spool), redactor);
@@ -284,18 +284,18 @@ impl OutboundResponse {
         let mut headers = Vec::with_capacity(answer.headers.len());
         for (name, value) in &answer.headers {
             let name = name.as_str();
-            let is_secret = redactor.finds(Reading::Name, name.as_bytes());
+            let is_secret = redactor.finds(TextKind::Name, name.as_bytes());
             if is_secret || HOP_BY_HOP.contains(&name) {
                 continue;
             }
             let value = if name == "content-length" && body.len() > 0 {
                 body.len().to_string()
             } else {
-                redactor.redact(Reading::Answer, header_text(value.as_bytes()))
+                redactor.redact(TextKind::Answer, header_text(value.as_bytes()))
             };
             headers.push((name.to_owned(), value));
         }
-        let url = redactor.redact(Reading::Answer, url);
+        let url = redactor.redact(TextKind::Answer, url);
         Self { status: answer.status, url, headers, body, held: answer.charge }
     }
 }
@@ -305,13 +305,13 @@ impl HttpError {
     pub(super) fn redacted(self, redactor: &Redactor) -> Self {
         match self {
             Self::NotGranted(origin)
-                if !redactor.finds(Reading::Text, origin.to_string().as_bytes()) =>
+                if !redactor.finds(TextKind::ForPeople, origin.to_string().as_bytes()) =>
             {
                 Self::NotGranted(origin)
             }
             error => {
                 let (case, text) = error.into_parts();
-                Self::of(case, redactor.redact(Reading::Text, text))
+                Self::of(case, redactor.redact(TextKind::ForPeople, text))
             }
         }
     }

@@ -13,7 +13,7 @@ use crate::domain::{Connection, Effect, Limits, Origin, SecretPlace};
 
 use super::body_place::check_placeholders;
 use super::record::Call;
-use super::{HttpError, OutboundRequest, Permission, Session};
+use super::{HttpError, OutboundRequest, Permission, RunRequests};
 use crate::telemetry::TraceParent;
 
 /// Maximum length of a URL, bytes.
@@ -74,11 +74,11 @@ pub(crate) struct Outbound {
 /// # Errors
 /// `Denied`, `Invalid` or `Limit` with the reason.
 pub(super) fn authorize(
-    session: &Session,
+    session: &RunRequests,
     request: OutboundRequest,
     call: &mut Call,
 ) -> Result<Outbound, HttpError> {
-    let Session { active, egress, permission, limits, .. } = session;
+    let RunRequests { active, egress, permission, limits, .. } = session;
     let target = target(&request.url, &active.connection)?;
     call.record_target(&target.0, &target.1, request.body.len());
     let own_headers = &egress.own.headers;

@@ -15,7 +15,7 @@ use parking_lot::Mutex;
 use url::Url;
 
 use crate::domain::Origin;
-use crate::redact::{Reading, Redactor};
+use crate::redact::{Redactor, TextKind};
 use crate::secret::{SHORT_SECRET_CHARS, Secret};
 
 use super::authorize::Outbound;
@@ -94,7 +94,7 @@ impl Cookies {
 
     /// Removes the values of cookies from a text for people.
     pub(super) fn redact(&self, text: String) -> String {
-        self.redactor.load().redact(Reading::Text, text)
+        self.redactor.load().redact(TextKind::ForPeople, text)
     }
 }
 

@@ -11,8 +11,8 @@ use super::authorize::Outbound;
 use super::body_place::check_placeholders;
 use super::exchange::{ExchangeError, build_request};
 use super::record::Call;
-use super::{HttpError, OutboundResponse, Session, tape, token};
-use crate::redact::Reading;
+use super::{HttpError, OutboundResponse, RunRequests, tape, token};
+use crate::redact::TextKind;
 use crate::transport::HttpConnection;
 
 /// Redirects that one read follows.
@@ -23,7 +23,7 @@ const ATTEMPTS_MAX: u32 = 3;
 /// Sends a read or a preparation. Each redirect is a call of its own: it is checked and gets the
 /// secrets of its origin like the first request.
 pub(super) async fn send_read(
-    session: &Session,
+    session: &RunRequests,
     mut outbound: Outbound,
     mut call: Call,
 ) -> Result<OutboundResponse, HttpError> {
@@ -60,7 +60,7 @@ fn redirect(outbound: &Outbound, answer: &Answer) -> Option<(u16, String)> {
 /// The request that follows a redirect. If the location contains a secret that the tracker echoed,
 /// the redirect must stay on the same origin.
 fn follow(
-    session: &Session,
+    session: &RunRequests,
     outbound: &Outbound,
     status: u16,
     location: &str,
@@ -68,7 +68,7 @@ fn follow(
     let next = outbound.redirected(status, location, &session.active.connection)?;
     check_placeholders(&next, &session.active)?;
     let redactor = session.active.credentials.redactor.load();
-    let echoes_secret = redactor.finds(Reading::Answer, location.as_bytes());
+    let echoes_secret = redactor.finds(TextKind::Answer, location.as_bytes());
     if echoes_secret && next.origin != outbound.origin {
         return Err(HttpError::Denied(format!(
             "the server redirects to {} with a secret in the URL",
@@ -80,7 +80,7 @@ fn follow(
 
 /// Sends a request on a kept connection or on a new one. Sends it again if the tracker certainly
 /// did not process it. Sends a read again also if its kept connection was already closed.
-async fn send_once(session: &Session, outbound: &Outbound) -> Result<Answer, HttpError> {
+async fn send_once(session: &RunRequests, outbound: &Outbound) -> Result<Answer, HttpError> {
     let token = token::for_origin(session, &outbound.origin).await?;
     let prepared_at = Instant::now();
     let outbound = session.insert_secrets(outbound.clone(), token.as_ref())?;
@@ -108,7 +108,7 @@ async fn send_once(session: &Session, outbound: &Outbound) -> Result<Answer, Htt
 
 /// One exchange, on this connection or on a new one, which is kept if the answer was complete.
 async fn exchange_once(
-    session: &Session,
+    session: &RunRequests,
     kept: Option<HttpConnection>,
     outbound: &Outbound,
     prepared_at: Instant,

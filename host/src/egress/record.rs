@@ -15,7 +15,7 @@ use crate::domain::{
     Clock, Effect, Origin, OutboundCall, Usage, WriteAnswer, WriteRecord, milliseconds,
 };
 
-use crate::redact::{MASK, Reading};
+use crate::redact::{MASK, TextKind};
 
 use super::answer::Answer;
 use super::authorize::Outbound;
@@ -52,7 +52,7 @@ struct State {
     request_body_bytes: u64,
     response_body_bytes: u64,
     /// A request began before the deadline and was not complete then.
-    tracker_late: bool,
+    missed_deadline: bool,
     closed: bool,
 }
 
@@ -132,8 +132,9 @@ impl Record {
         )))
     }
 
-    pub(super) fn tracker_was_late(&self) -> bool {
-        self.state().tracker_late
+    /// Whether a request began before the deadline of the run's requests and was not complete then.
+    pub(super) fn missed_request_deadline(&self) -> bool {
+        self.state().missed_deadline
     }
 
     /// Refuses all further writes.
@@ -157,9 +158,9 @@ impl Record {
         (state.calls.clone(), state.writes.clone())
     }
 
-    /// The calls so far, with their times measured from `since`.
-    pub(super) fn calls_since(&self, since: Instant) -> Vec<OutboundCall> {
-        let ahead = ms_between(since, self.started);
+    /// The calls so far, with their times measured from this instant.
+    pub(super) fn calls_measured_from(&self, instant: Instant) -> Vec<OutboundCall> {
+        let ahead = ms_between(instant, self.started);
         let later = |call: &OutboundCall| {
             let at_ms = call.at_ms.saturating_add(ahead);
             OutboundCall { at_ms, ..call.clone() }
@@ -187,7 +188,8 @@ impl Record {
     }
 
     fn redact(&self, text: String) -> String {
-        self.cookies.redact(self.active.credentials.redactor.load().redact(Reading::Text, text))
+        self.cookies
+            .redact(self.active.credentials.redactor.load().redact(TextKind::ForPeople, text))
     }
 }
 
@@ -284,7 +286,7 @@ impl Call {
         self.ended = true;
         let deadline = self.record.request_deadline;
         let mut state = self.record.state();
-        state.tracker_late |= self.started < deadline && Instant::now() >= deadline;
+        state.missed_deadline |= self.started < deadline && Instant::now() >= deadline;
         if let Some(call) = state.calls.get_mut(self.index) {
             call.ms = milliseconds(self.started.elapsed());
             change(call);

@@ -23,7 +23,7 @@ use super::exchange::{ExchangeError, build_request};
 use super::pool::IDLE_WRITE_MAX;
 use super::record::Call;
 use super::secrets::with_secrets;
-use super::{HttpError, OutboundRequest, OutboundResponse, Permission, Session};
+use super::{HttpError, OutboundRequest, OutboundResponse, Permission, RunRequests};
 use super::{read, tape, token};
 use crate::transport::{HttpConnection, Sender};
 
@@ -49,7 +49,7 @@ struct OpenWrite<'a> {
     journal: &'a dyn Journal,
 }
 
-impl Session {
+impl RunRequests {
     /// Sends one request and returns its complete response, redacted. A write that was journaled
     /// is finished even if this future is dropped.
     ///

@@ -19,11 +19,11 @@ use http::header::{
 use http_body_util::Full;
 
 use crate::domain::{RECORDED_BODY_BYTES_MAX, string_enum};
-use crate::redact::Reading;
+use crate::redact::TextKind;
 use crate::transport::HttpConnection;
 
 use super::HttpError;
-use super::Session;
+use super::RunRequests;
 use super::answer::{Answer, AnswerMemory, header_text};
 use super::authorize::Outbound;
 use super::exchange::{self, ExchangeError};
@@ -110,7 +110,7 @@ pub struct TapeError(pub(super) String);
 
 /// One exchange: with the tracker, or with the tape.
 pub(super) async fn exchange(
-    session: &Session,
+    session: &RunRequests,
     outbound: &Outbound,
     connection: &mut HttpConnection,
     request: http::Request<Full<Bytes>>,
@@ -151,7 +151,7 @@ fn replayed_answer(replayed: Result<Answered, TapeError>) -> Result<TapedAnswer,
 }
 
 /// Records that a request has no answer; for the last attempt at the request.
-pub(super) fn record_failure(session: &Session, outbound: &Outbound, error: &HttpError) {
+pub(super) fn record_failure(session: &RunRequests, outbound: &Outbound, error: &HttpError) {
     let Some(Tape::Record(recorder)) = &session.tape else { return };
     if !recorder.is_on(session.record.now()) {
         return;
@@ -167,7 +167,7 @@ pub(super) fn record_failure(session: &Session, outbound: &Outbound, error: &Htt
 /// As [`record_failure`], for the end of an exchange. Does not record a limit that refused the
 /// request before it was sent: a replay checks the same limit before it reads the recording.
 pub(super) fn record_failed_exchange(
-    session: &Session,
+    session: &RunRequests,
     outbound: &Outbound,
     error: ExchangeError,
 ) -> HttpError {
@@ -180,7 +180,7 @@ pub(super) fn record_failed_exchange(
 }
 
 async fn record_answer(
-    session: &Session,
+    session: &RunRequests,
     recorder: &Recorder,
     outbound: &Outbound,
     answer: &Answer,
@@ -203,11 +203,11 @@ fn body_too_large(bytes: u64) -> TapeError {
 }
 
 /// Method and URL of a request, without secrets.
-fn what(session: &Session, outbound: &Outbound) -> String {
+fn what(session: &RunRequests, outbound: &Outbound) -> String {
     format!("{} {}", outbound.method, session.redact(outbound.url.to_string()))
 }
 
-fn taped_request(session: &Session, outbound: &Outbound) -> TapedRequest {
+fn taped_request(session: &RunRequests, outbound: &Outbound) -> TapedRequest {
     TapedRequest {
         method: outbound.method.to_string(),
         url: session.redact(outbound.url.to_string()),
@@ -216,7 +216,7 @@ fn taped_request(session: &Session, outbound: &Outbound) -> TapedRequest {
     }
 }
 
-async fn taped_answer(session: &Session, answer: &Answer) -> Result<TapedAnswer, TapeError> {
+async fn taped_answer(session: &RunRequests, answer: &Answer) -> Result<TapedAnswer, TapeError> {
     let body = answer.body.clone().into_memory(&session.memory).await;
     let (body, _charge) = body.map_err(|error| TapeError(error.to_string()))?;
     Ok(TapedAnswer {
@@ -227,11 +227,11 @@ async fn taped_answer(session: &Session, answer: &Answer) -> Result<TapedAnswer,
 }
 
 /// The headers without those that are credentials, and without secrets in the others.
-fn kept_headers(session: &Session, headers: &HeaderMap) -> Vec<(String, String)> {
+fn kept_headers(session: &RunRequests, headers: &HeaderMap) -> Vec<(String, String)> {
     let redactor = session.active.credentials.redactor.load();
     let is_kept = |name: &HeaderName, value: &HeaderValue| {
         let is_credential = value.is_sensitive() || OMITTED_HEADERS.contains(name);
-        !is_credential && !redactor.finds(Reading::Name, name.as_str().as_bytes())
+        !is_credential && !redactor.finds(TextKind::Name, name.as_str().as_bytes())
     };
     let kept = headers.iter().filter(|(name, value)| is_kept(name, value));
     let text = |value: &HeaderValue| session.redact(header_text(value.as_bytes()));
@@ -239,7 +239,7 @@ fn kept_headers(session: &Session, headers: &HeaderMap) -> Vec<(String, String)>
 }
 
 /// A body as a connector would read it: without secrets, and without the cookies of the run.
-fn redacted_body(session: &Session, body: Bytes) -> Bytes {
+fn redacted_body(session: &RunRequests, body: Bytes) -> Bytes {
     session.cookies.redact_bytes(session.active.credentials.redactor.load().bytes(body))
 }
 

@@ -13,11 +13,11 @@ use crate::domain::{
     Connection, Grants, Origin, OutboundCall, SecretGrant, SecretPlace, Settings,
     TEST_MANAGER_SECRET, TestManagerSettings,
 };
-use crate::redact::Reading;
+use crate::redact::TextKind;
 use crate::secret::Secret;
 
 use super::token::{self, TokenError};
-use super::{ActiveConnection, Session};
+use super::{ActiveConnection, RunRequests};
 
 /// The connection for requests to Test Manager. `None` if the connection has no settings for it.
 pub(super) fn activate(
@@ -68,7 +68,7 @@ impl ActiveConnection {
     }
 }
 
-impl Session {
+impl RunRequests {
     /// Fetches the token of this origin, unless a valid one is kept. Requests also fetch it; a
     /// separate call shows whether the token or the request failed.
     ///
@@ -78,13 +78,15 @@ impl Session {
         let token = token::for_origin(self, origin).await;
         let redactor = self.active.credentials.redactor.load();
         token.map(drop).map_err(|error| match error {
-            TokenError::Scope(text) => TokenError::Scope(redactor.redact(Reading::Text, text)),
+            TokenError::Scope(text) => {
+                TokenError::Scope(redactor.redact(TextKind::ForPeople, text))
+            }
             TokenError::Other(error) => TokenError::Other(error.redacted(&redactor)),
         })
     }
 
     /// The requests of this session so far, with their times measured from `since`.
-    pub(crate) fn calls(&self, since: Instant) -> Vec<OutboundCall> {
-        self.record.calls_since(since)
+    pub(crate) fn calls(&self, measured_from: Instant) -> Vec<OutboundCall> {
+        self.record.calls_measured_from(measured_from)
     }
 }

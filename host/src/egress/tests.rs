@@ -39,7 +39,7 @@ use uuid::Uuid;
 use super::spool::Spool;
 use super::{
     ActiveConnection, Body, Charged, Egress, HttpError, OutboundRequest, OutboundResponse,
-    OwnServer, Permission, Session,
+    OwnServer, Permission, RunRequests,
 };
 use crate::domain::{
     Connection, ConnectionId, Effect, FailedTest, Grants, Journal, Limits, Marker, NotJournaled,
@@ -133,7 +133,7 @@ impl SessionBuilder {
         Arc::new(Egress::with(dialer, spool, OwnServer::default()))
     }
 
-    pub(crate) fn session(&self, permission: Permission) -> Arc<Session> {
+    pub(crate) fn session(&self, permission: Permission) -> Arc<RunRequests> {
         self.session_for(&self.active(), permission)
     }
 
@@ -142,14 +142,14 @@ impl SessionBuilder {
         &self,
         active: &Arc<ActiveConnection>,
         permission: Permission,
-    ) -> Arc<Session> {
+    ) -> Arc<RunRequests> {
         let deadline = Instant::now() + self.run_time;
         let clock = Arc::new(SystemClock);
         let (egress, active) = (self.egress(), Arc::clone(active));
         let memory = Account::for_test(self.limits.memory_bytes);
         let charged = Charged { meter: Arc::default(), memory };
         let session =
-            Session::new(egress, active, permission, self.limits, clock, deadline, charged);
+            RunRequests::new(egress, active, permission, self.limits, clock, deadline, charged);
         if let Some(trace) = self.trace {
             session.continue_trace(trace);
         }
@@ -162,12 +162,12 @@ impl SessionBuilder {
     }
 
     /// The session of a run that may read.
-    pub(crate) fn read_session(&self) -> Arc<Session> {
+    pub(crate) fn read_session(&self) -> Arc<RunRequests> {
         self.session(Permission::Reads)
     }
 }
 
-impl Session {
+impl RunRequests {
     /// The URL of a path on the first origin that the connection grants.
     pub(crate) fn at(&self, path: &str) -> String {
         format!("{}{path}", self.active.connection.grants.origins[0])

@@ -26,7 +26,7 @@ use crate::transport::basic;
 use super::answer::{Answer, AnswerMemory};
 use super::authorize::Outbound;
 use super::exchange::{ExchangeError, build_request, exchange};
-use super::{ActiveConnection, HttpError, Session};
+use super::{ActiveConnection, HttpError, RunRequests};
 
 /// How long a token is kept if the response does not say when it expires.
 const DEFAULT_LIFETIME_S: u64 = 300;
@@ -154,7 +154,7 @@ impl fmt::Display for TokenRefusal {
 
 /// The token for requests to this origin, if a client secret is granted to it.
 pub(super) async fn for_origin(
-    session: &Session,
+    session: &RunRequests,
     origin: &Origin,
 ) -> Result<Option<Secret>, TokenError> {
     let Some(client) = client_for(&session.active, origin) else { return Ok(None) };
@@ -180,7 +180,7 @@ pub(super) async fn for_origin(
 /// After a 401, the next request gets a new token, unless one was fetched since `prepared_at`, when
 /// the refused request got its token.
 pub(super) async fn expire_if_refused(
-    session: &Session,
+    session: &RunRequests,
     origin: &Origin,
     status: u16,
     prepared_at: Instant,
@@ -212,7 +212,7 @@ fn client_for<'a>(active: &'a ActiveConnection, origin: &Origin) -> Option<Clien
 }
 
 /// Requests a new token from the token endpoint.
-async fn fetch(session: &Session, client: &Client<'_>) -> Result<Token, TokenError> {
+async fn fetch(session: &RunRequests, client: &Client<'_>) -> Result<Token, TokenError> {
     let outbound = token_request(client)?;
     if session.replays() {
         return Ok(Token::of_recording());
@@ -248,7 +248,7 @@ async fn fetch(session: &Session, client: &Client<'_>) -> Result<Token, TokenErr
 
 /// One exchange on a connection of its own, which is not kept: a token is fetched once in many
 /// minutes.
-async fn send(session: &Session, outbound: &Outbound) -> Result<Answer, HttpError> {
+async fn send(session: &RunRequests, outbound: &Outbound) -> Result<Answer, HttpError> {
     loop {
         let memory = AnswerMemory::reserve(session, RESPONSE_BYTES_MAX)?;
         let mut connection = session.connect(&outbound.origin).await?;

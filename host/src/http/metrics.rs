@@ -80,12 +80,12 @@ async fn server(app: &AppState) -> ServerState {
     let differences = services.plugins.differences().await.ok();
     let connector_differences = differences.map(|all| u64::try_from(all.len()).unwrap_or(u64::MAX));
     let connector_changes = *services.plugins.changes().borrow();
-    let (store_changes_waiting, store_history_waiting) = services.store.waiting();
+    let queued = services.store.queue_lengths();
     ServerState {
         version: env!("CARGO_PKG_VERSION"),
         store_writable: health::readiness(app).await.is_ok(),
-        store_changes_waiting,
-        store_history_waiting,
+        store_writes_waiting: queued.operations,
+        store_history_waiting: queued.history,
         pool: services.sandbox.in_use(),
         connectors,
         connector_changes,

@@ -19,12 +19,12 @@ const PROJECTS_MAX: usize = 100;
 /// The result of a refresh.
 pub(super) type Counted = Result<Refreshed, Refusal>;
 
-/// Counts that were just counted.
+/// The counts with which a refresh ended; another server may have counted them lately.
 #[derive(Debug, Clone)]
 pub(super) struct Refreshed {
     pub(super) cached: CachedCounts,
     /// Whether another server has counted them.
-    pub(super) elsewhere: bool,
+    pub(super) by_other_server: bool,
 }
 
 /// The counts of all connections.

@@ -17,7 +17,9 @@ use crate::domain::{
     Connection, ConnectionId, ConnectorName, Effect, Grants, Limits, Origin, SecretGrant,
     SecretPlace, printable, shortened,
 };
-use crate::egress::{ActiveConnection, Charged, HttpError, OutboundRequest, Permission, Session};
+use crate::egress::{
+    ActiveConnection, Charged, HttpError, OutboundRequest, Permission, RunRequests,
+};
 use crate::memory::{Account, MemoryOwner};
 use crate::secret::Secret;
 
@@ -95,7 +97,7 @@ impl Client {
         &self,
         url: &Url,
         basic: Option<(&str, &Secret)>,
-    ) -> Result<(Arc<Session>, Arc<Account>), OidcError> {
+    ) -> Result<(Arc<RunRequests>, Arc<Account>), OidcError> {
         let origin = Origin::of(url).map_err(|error| OidcError::Provider(error.to_string()))?;
         let (id, connector) = (ConnectionId(Uuid::nil()), ConnectorName::unnamed());
         let name = "sign-in".to_owned();
@@ -119,7 +121,7 @@ impl Client {
         let account = Account::open(&self.0.memory, owner, limits.memory_bytes)
             .map_err(|full| OidcError::Provider(full.to_string()))?;
         let charged = Charged { meter: Arc::default(), memory: Arc::clone(&account) };
-        let session = Session::new(
+        let session = RunRequests::new(
             Arc::clone(&self.0.egress),
             Arc::new(ActiveConnection::new(connection, secrets)),
             Permission::Reads,

@@ -2,7 +2,7 @@
 //! words, which a tracker uses for other things: as names of members, in addresses, in longer
 //! words.
 
-use super::Reading;
+use super::TextKind;
 use super::escapes::entity;
 use super::forms::{Window, hex_digit};
 use crate::secret::{SHORT_SECRET_CHARS, Secret};
@@ -62,11 +62,11 @@ pub(super) enum ShortMatch {
     Unknown,
 }
 
-/// Decides whether the short secret from `start` to `end` counts, in a text read as `reading`.
+/// Decides whether the short secret from `start` to `end` counts, in a text of this kind.
 pub(super) fn match_short(
     secret: &str,
     short: &ShortSecret,
-    reading: Reading,
+    kind: TextKind,
     window: Window<'_>,
     (start, end): (usize, usize),
 ) -> ShortMatch {
@@ -74,15 +74,15 @@ pub(super) fn match_short(
     if !window.is_last && text.len() - end < short.context_bytes() {
         return ShortMatch::Unknown;
     }
-    let is_secret = match reading {
-        Reading::Name => false,
-        Reading::Value => {
+    let is_secret = match kind {
+        TextKind::Name => false,
+        TextKind::Value => {
             let (before, after) = text.split_at(end);
             let before = before.get(..start).unwrap_or_default();
             before.trim_ascii().is_empty() && after.trim_ascii().is_empty()
         }
-        Reading::Text => is_word(secret, text, start, end, is_letter_at),
-        Reading::Answer => {
+        TextKind::ForPeople => is_word(secret, text, start, end, is_letter_at),
+        TextKind::Answer => {
             is_word(secret, text, start, end, continues)
                 && !is_name(text, start, end)
                 && (!is_json_literal(secret) || is_quoted(text, start, end))

@@ -44,10 +44,13 @@ fn an_echo_is_found_in_every_form() {
         data_encoding::BASE64URL_NOPAD.encode(SECRET.as_bytes()),
         HEXLOWER.encode(SECRET.as_bytes()).to_uppercase(),
     ] {
-        let redacted = redactor.redact(Reading::Text, format!("before {echo} after"));
+        let redacted = redactor.redact(TextKind::ForPeople, format!("before {echo} after"));
         assert!(redacted.contains(MASK), "{echo} stayed in {redacted}");
         assert!(redacted.starts_with("before ") && redacted.ends_with(" after"), "{redacted}");
-        assert_eq!(redactor.bytes(Bytes::from(echo.clone())), redactor.redact(Reading::Text, echo));
+        assert_eq!(
+            redactor.bytes(Bytes::from(echo.clone())),
+            redactor.redact(TextKind::ForPeople, echo)
+        );
     }
 }
 
@@ -62,7 +65,11 @@ fn every_escape_is_found_wherever_the_text_is_cut() {
         "a&lt;b&gt;&#8;&#12;&#10;&#xD;&#9;&#x2f;&apos;&#233;&#x1F600;&#92;z-and-more",
     ] {
         let text = format!("before {echo} after");
-        assert_eq!(redactor.redact(Reading::Text, text.clone()), "before [secret] after", "{echo}");
+        assert_eq!(
+            redactor.redact(TextKind::ForPeople, text.clone()),
+            "before [secret] after",
+            "{echo}"
+        );
         for cut in 0..=text.len() {
             let (first, mut out) = (&text.as_bytes()[..cut], Vec::new());
             let done = redactor.part(first, 0, false, &mut out).unwrap();
@@ -71,7 +78,7 @@ fn every_escape_is_found_wherever_the_text_is_cut() {
         }
     }
     let half = r"a<b>\b\f\n\r\t/'\u00e9\ud83d and";
-    assert_eq!(redactor.redact(Reading::Text, half.to_owned()), half);
+    assert_eq!(redactor.redact(TextKind::ForPeople, half.to_owned()), half);
 }
 
 #[test]
@@ -79,7 +86,7 @@ fn base64_is_found_inside_longer_texts_at_any_offset() {
     let redactor = searching(&["s3cr3t-t0ken"]);
     for user in ["", "u", "us", "usr", "user"] {
         let text = data_encoding::BASE64.encode(format!("{user}:s3cr3t-t0ken:x").as_bytes());
-        let redacted = redactor.redact(Reading::Text, text.clone());
+        let redacted = redactor.redact(TextKind::ForPeople, text.clone());
         assert!(redacted.contains(MASK), "{user}: {text}");
     }
 }
@@ -87,8 +94,8 @@ fn base64_is_found_inside_longer_texts_at_any_offset() {
 #[test]
 fn a_text_without_a_secret_is_not_changed() {
     let redactor = searching(&["s3cr3t-t0ken"]);
-    assert_eq!(redactor.redact(Reading::Text, "abc s3cr3t".to_owned()), "abc s3cr3t");
-    assert!(!redactor.finds(Reading::Answer, b"abc"));
+    assert_eq!(redactor.redact(TextKind::ForPeople, "abc s3cr3t".to_owned()), "abc s3cr3t");
+    assert!(!redactor.finds(TextKind::Answer, b"abc"));
     assert_eq!(searching(&[]).bytes(Bytes::from_static(b"x")), "x");
 }
 
@@ -110,13 +117,13 @@ fn a_token_is_found_as_a_whole_in_each_form() {
         "QWJDK2RFZi9HaEk9PS14Lllfen5R",
         "4162432b6445662f4768493d3d2d782e595f7a7e51",
     ] {
-        let redacted = redactor.redact(Reading::Text, format!("before {form} after"));
+        let redacted = redactor.redact(TextKind::ForPeople, format!("before {form} after"));
         assert_eq!(redacted, "before [secret] after", "{form}");
     }
     let pair = data_encoding::BASE64.encode(b"user:AbC+dEf/GhI==-x.Y_z~Q:x");
     assert!(
-        redactor.finds(Reading::Answer, pair.as_bytes())
-            && redactor.finds(Reading::Answer, SECRET.as_bytes())
+        redactor.finds(TextKind::Answer, pair.as_bytes())
+            && redactor.finds(TextKind::Answer, SECRET.as_bytes())
     );
 }
 
@@ -129,7 +136,7 @@ fn a_text_designed_to_slow_the_search_does_not_slow_it() {
     let near = ("a".repeat(3_999) + "b").repeat(100);
     let began = std::time::Instant::now();
     let is_masked = |secret: &str, text: &str| {
-        searching(&[secret]).redact(Reading::Text, text.to_owned()) == MASK
+        searching(&[secret]).redact(TextKind::ForPeople, text.to_owned()) == MASK
     };
     assert!(is_masked(&token, &near) && is_masked(&pair, &near));
     // Each escape has two readings, so there are as many paths as there are texts of two letters.
@@ -138,7 +145,8 @@ fn a_text_designed_to_slow_the_search_does_not_slow_it() {
     // The text consists of long runs of characters that may begin an escape.
     for run in ["\\", "%", "&", "&#0", "+", "\\u00"] {
         let text = run.repeat(100_000);
-        let redacted = searching(&[SECRET, "\\\\ s", "%%25"]).redact(Reading::Text, text.clone());
+        let redacted =
+            searching(&[SECRET, "\\\\ s", "%%25"]).redact(TextKind::ForPeople, text.clone());
         assert!(redacted == text || redacted == MASK, "a run of {run}");
     }
     assert!(began.elapsed() < std::time::Duration::from_secs(20), "{:?}", began.elapsed());
@@ -157,12 +165,12 @@ fn a_long_secret_is_found_in_every_form_and_costs_its_own_length() {
     let percent = utf8_percent_encode(&long, NON_ALPHANUMERIC).to_string();
     for echo in [long.clone(), json, html, percent] {
         assert_eq!(
-            redactor.redact(Reading::Text, format!("before 7{echo} after")),
+            redactor.redact(TextKind::ForPeople, format!("before 7{echo} after")),
             "before [secret] after"
         );
     }
     let pair = data_encoding::BASE64.encode(format!("user:7{long}").as_bytes());
-    assert!(redactor.finds(Reading::Answer, pair.as_bytes()));
+    assert!(redactor.finds(TextKind::Answer, pair.as_bytes()));
 }
 
 #[test]
@@ -174,7 +182,7 @@ fn a_secret_is_found_wherever_a_text_is_divided() {
     let percent = utf8_percent_encode(SECRET, NON_ALPHANUMERIC).to_string();
     for echo in [SECRET.to_owned(), json, percent, base64, pair, "&#112;&#x2F;ä\"s".to_owned()] {
         let text = format!("before {echo} after \\ & %");
-        let whole = redactor.redact(Reading::Text, text.clone());
+        let whole = redactor.redact(TextKind::ForPeople, text.clone());
         for cut in 0..text.len() {
             let mut redacted = Vec::new();
             let done = redactor.part(&text.as_bytes()[..cut], 0, false, &mut redacted).unwrap();
@@ -236,7 +244,7 @@ fn a_short_secret_is_redacted_only_as_a_whole_value_or_word() {
         assert_eq!(redactor.bytes(Bytes::from(echo)), redacted, "{echo}");
     }
     let long = searching(&["issue-tracker"]);
-    assert_eq!(long.redact(Reading::Text, "/x-issue-trackers/".to_owned()), "/x-[secret]s/");
+    assert_eq!(long.redact(TextKind::ForPeople, "/x-issue-trackers/".to_owned()), "/x-[secret]s/");
 }
 
 #[test]
@@ -259,17 +267,17 @@ fn a_short_secret_stays_in_links_keys_and_the_connections_own_texts() {
     let own: Vec<_> = own.map(str::to_owned).to_vec();
     let secrets = ["redmine", "board"].map(|text| Secret::new(text.to_owned()));
     let redactor = Redactor::new(&secrets[1..], &own);
-    for reading in [Reading::Text, Reading::Answer] {
-        let text = |text: &str| redactor.redact(reading, text.to_owned());
+    for kind in [TextKind::ForPeople, TextKind::Answer] {
+        let text = |text: &str| redactor.redact(kind, text.to_owned());
         assert_eq!(text("see our redmine board, key board"), "see our redmine board, key [secret]");
     }
-    let named = redactor.redact(Reading::Name, "http://t.example/a?x=board".to_owned());
+    let named = redactor.redact(TextKind::Name, "http://t.example/a?x=board".to_owned());
     assert_eq!(named, "http://t.example/a?x=board");
-    assert_eq!(redactor.redact(Reading::Value, "the board".to_owned()), "the board");
-    assert_eq!(redactor.redact(Reading::Value, "board".to_owned()), MASK);
+    assert_eq!(redactor.redact(TextKind::Value, "the board".to_owned()), "the board");
+    assert_eq!(redactor.redact(TextKind::Value, "board".to_owned()), MASK);
     let own_word = Redactor::new(&secrets[..1], &own);
     assert_eq!(
-        own_word.redact(Reading::Text, "redmine at http://redmine:3000/a".to_owned()),
+        own_word.redact(TextKind::ForPeople, "redmine at http://redmine:3000/a".to_owned()),
         "redmine at http://redmine:3000/a"
     );
 }
@@ -306,7 +314,7 @@ proptest! {
         let redactor = searching(&[secret.as_str()]);
         let form: String = url::form_urlencoded::byte_serialize(secret.as_bytes()).collect();
         for echo in [secret.clone(), form] {
-            let redacted = redactor.redact(Reading::Text, format!("{before}{echo}{after}"));
+            let redacted = redactor.redact(TextKind::ForPeople, format!("{before}{echo}{after}"));
             prop_assert!(redacted.contains(MASK), "{} in {}", echo, redacted);
         }
     }
@@ -323,10 +331,10 @@ proptest! {
         let form: String = url::form_urlencoded::byte_serialize(secret.as_bytes()).collect();
         let percent = utf8_percent_encode(&secret, NON_ALPHANUMERIC).to_string();
         for echo in [secret.clone(), json, form, lower_escapes(&percent), percent] {
-            let redacted = redactor.redact(Reading::Text, format!("{before}{echo}{after}"));
+            let redacted = redactor.redact(TextKind::ForPeople, format!("{before}{echo}{after}"));
             prop_assert!(redacted.contains(MASK), "{} in {}", echo, redacted);
         }
         let pair = data_encoding::BASE64.encode(format!("{before}{secret}{after}").as_bytes());
-        prop_assert!(redactor.finds(Reading::Answer, pair.as_bytes()), "{}", pair);
+        prop_assert!(redactor.finds(TextKind::Answer, pair.as_bytes()), "{}", pair);
     }
 }

@@ -56,7 +56,7 @@ impl Source for FixedData {
         Ok(Bytes::from_static(CONTENT))
     }
 
-    fn calls(&self, _since: Instant) -> Vec<OutboundCall> {
+    fn calls(&self, _measured_from: Instant) -> Vec<OutboundCall> {
         Vec::new()
     }
 }

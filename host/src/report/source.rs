@@ -37,6 +37,7 @@ pub trait Source: Send + Sync {
         read_until: Instant,
     ) -> Result<Bytes, Gap>;
 
-    /// The requests to Test Manager so far, for the event, with their times measured from `since`.
-    fn calls(&self, since: Instant) -> Vec<OutboundCall>;
+    /// The requests to Test Manager so far, for the event, with their times measured from
+    /// `measured_from`.
+    fn calls(&self, measured_from: Instant) -> Vec<OutboundCall>;
 }

@@ -6,7 +6,7 @@ use crate::domain::{
     Call, Connection, FailedTest, Marker, Refusal, RunRecording, Settings, StringEnum as _,
     is_host_secret,
 };
-use crate::egress::Session;
+use crate::egress::RunRequests;
 
 use super::answer_json::{AnswerJson, outcome_json};
 use super::component::Connector;
@@ -35,7 +35,7 @@ impl Asked<'_> {
     /// What the run of this call exchanged with its tracker; `None` if its connection does not record.
     pub(super) fn recording<T: AnswerJson>(
         &self,
-        session: &Session,
+        session: &RunRequests,
         connector: &Connector,
         report: Option<&TestReport>,
         outcome: &Result<T, Refusal>,

@@ -8,12 +8,12 @@ use crate::domain::{
     Refusal, is_web_address,
 };
 use crate::manifest::RawManifest;
-use crate::redact::Reading;
+use crate::redact::TextKind;
 
 use super::error::shortened;
 
 /// A function that removes secrets from a text of the guest.
-pub(super) type Redact<'a> = &'a dyn Fn(Reading, String) -> String;
+pub(super) type Redact<'a> = &'a dyn Fn(TextKind, String) -> String;
 
 pub(super) use generated::exports::jackfield::connector::{defects, follow_up, kpis, plugin};
 pub(super) use generated::jackfield::connector::{
@@ -91,11 +91,11 @@ const RETRY_AFTER_S: u32 = 60;
 
 /// Redacts a defect that the guest returned, and checks it against the contract.
 pub(super) fn defect(given: model::Defect, redact: Redact<'_>) -> Result<Defect, Refusal> {
-    let value = |text| redact(Reading::Value, text);
+    let value = |text| redact(TextKind::Value, text);
     let defect = Defect {
-        key: redact(Reading::Name, given.key),
+        key: redact(TextKind::Name, given.key),
         title: value(given.title),
-        link: redact(Reading::Name, given.link),
+        link: redact(TextKind::Name, given.link),
         status: given.status.map(value),
         priority: given.priority.map(value),
         description: given.description.map(value),
@@ -143,7 +143,7 @@ pub(super) fn names(given: Vec<String>, redact: Redact<'_>) -> Result<Vec<String
              {LINE_BYTES_MAX} bytes"
         ));
     }
-    Ok(given.into_iter().map(|name| redact(Reading::Value, name)).collect())
+    Ok(given.into_iter().map(|name| redact(TextKind::Value, name)).collect())
 }
 
 /// Redacts and checks the page that `choices` returned.
@@ -160,7 +160,7 @@ pub(super) fn choices(
              {LINE_BYTES_MAX} bytes"
         ));
     }
-    let value = |text| redact(Reading::Value, text);
+    let value = |text| redact(TextKind::Value, text);
     let choice =
         |choice: plugin::Choice| Choice { value: value(choice.value), label: value(choice.label) };
     let choices = given.choices.into_iter().map(choice).collect();
@@ -169,7 +169,7 @@ pub(super) fn choices(
 
 /// Checks counts that the guest returned against the contract, and redacts the link.
 pub(super) fn counts(given: model::Counts, redact: Redact<'_>) -> Result<Counts, Refusal> {
-    let critical_link = given.critical_link.map(|link| redact(Reading::Name, link));
+    let critical_link = given.critical_link.map(|link| redact(TextKind::Name, link));
     if let Some(link) = critical_link.as_ref().filter(|link| !is_link(link)) {
         let link = shortened(link);
         return contract(format!(
@@ -202,9 +202,9 @@ pub(super) fn connector_error(code: model::ErrorCode, message: String) -> model:
 /// Converts an error that the connector returned. Its text is redacted and limited in length, and
 /// names the setting to change.
 pub(super) fn refusal(error: model::Error, redact: Redact<'_>) -> Refusal {
-    let mut why = redact(Reading::Text, error.message);
+    let mut why = redact(TextKind::ForPeople, error.message);
     why.truncate(why.floor_char_boundary(LINE_BYTES_MAX));
-    let setting = error.setting.map(|name| redact(Reading::Name, name));
+    let setting = error.setting.map(|name| redact(TextKind::Name, name));
     let setting = setting.filter(|name| (1..=SETTING_BYTES_MAX).contains(&name.len()));
     if let Some(name) = &setting
         && !why.contains(&format!("`{name}`"))

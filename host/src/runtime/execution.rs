@@ -16,7 +16,7 @@ use crate::domain::{
     Clock, ConnectorFault, Limits, LogLine, OutboundCall, Refusal, RunTimes, Usage, WriteAnswer,
     WriteRecord, microseconds, milliseconds,
 };
-use crate::egress::{ActiveConnection, Charged, Egress, Permission, Session};
+use crate::egress::{ActiveConnection, Charged, Egress, Permission, RunRequests};
 use crate::memory::{Account, MemoryFull};
 use crate::telemetry::TraceParent;
 
@@ -46,7 +46,7 @@ pub(super) struct Execution {
     memory: Arc<Account>,
     handles_peak: Arc<AtomicU64>,
     log: Arc<RunLog>,
-    session: Arc<Session>,
+    session: Arc<RunRequests>,
 }
 
 /// The signals that end a run early.
@@ -83,7 +83,7 @@ pub(super) struct Finished {
     called: Option<Instant>,
     ended: Instant,
     /// The run's session; it redacts what the guest returned.
-    pub(super) session: Arc<Session>,
+    pub(super) session: Arc<RunRequests>,
     pub(super) log: Vec<LogLine>,
     pub(super) calls: Vec<OutboundCall>,
     pub(super) usage: Usage,
@@ -114,7 +114,7 @@ impl Execution {
         let meter = Arc::<Meter>::default();
         let charged = Charged { meter: Arc::clone(&meter), memory: Arc::clone(&memory) };
         let session =
-            Session::new(egress, active, permission, limits, clock, request_deadline, charged);
+            RunRequests::new(egress, active, permission, limits, clock, request_deadline, charged);
         if let Some(trace) = trace {
             session.continue_trace(trace);
         }
@@ -133,10 +133,10 @@ impl Execution {
 
     /// The data of the run's wasmtime store.
     pub(super) fn guest(&self, input: GuestInput) -> Guest {
-        let limiter = Limiter::new(self.limits, self.memory.nothing());
+        let limiter = Limiter::new(self.limits, self.memory.empty_charge());
         let (session, log) = (Arc::clone(&self.session), Arc::clone(&self.log));
         let handles_peak = Arc::clone(&self.handles_peak);
-        Guest::new(session, log, limiter, self.memory.nothing(), handles_peak, input)
+        Guest::new(session, log, limiter, self.memory.empty_charge(), handles_peak, input)
     }
 
     pub(super) fn meter(&self) -> Arc<Meter> {
@@ -261,7 +261,7 @@ impl Finished {
         {
             return Refusal::HostMemoryFull { bytes_max };
         }
-        if !self.session.tracker_was_late() {
+        if !self.session.missed_request_deadline() {
             return refusal;
         }
         match refusal {

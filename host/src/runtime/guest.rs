@@ -13,7 +13,7 @@ use wasmtime_wasi_http::WasiHttpCtx;
 use wasmtime_wasi_http::p2::bindings::http::types::Method;
 use wasmtime_wasi_http::p2::types::HostOutgoingRequest;
 
-use crate::egress::Session;
+use crate::egress::RunRequests;
 use crate::memory::Charge;
 
 use super::limiter::{Limiter, memory_error};
@@ -60,7 +60,7 @@ pub(super) struct GuestInput {
 
 /// The data of a run's wasmtime store.
 pub(super) struct Guest {
-    pub(super) session: Arc<Session>,
+    pub(super) session: Arc<RunRequests>,
     pub(super) log: Arc<RunLog>,
     pub(super) limiter: Limiter,
     /// The highest number of handles seen by [`Guest::record_handles`].
@@ -79,7 +79,7 @@ pub(super) struct Guest {
 
 impl Guest {
     pub(super) fn new(
-        session: Arc<Session>,
+        session: Arc<RunRequests>,
         log: Arc<RunLog>,
         limiter: Limiter,
         requests: Charge,

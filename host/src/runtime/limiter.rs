@@ -124,7 +124,7 @@ mod tests {
         let mut limits = Limits::default();
         assert_eq!(limits.set("memory_bytes", 1_000), Ok(()));
         let account = Account::for_test(limits.memory_bytes);
-        let mut limiter = Limiter::new(limits, account.nothing());
+        let mut limiter = Limiter::new(limits, account.empty_charge());
         assert!(limiter.memory_growing(0, 600, None).is_ok_and(|grows| grows));
         assert!(limiter.memory_grow_failed(wasmtime::Error::msg("no")).is_ok());
         assert!(limiter.memory_growing(0, 600, None).is_ok());

@@ -23,7 +23,7 @@ use crate::domain::{
 };
 use crate::egress::{ActiveConnection, Egress, Permission};
 use crate::memory::{Account, HostMemory, MemoryFull, MemoryOwner};
-use crate::redact::Reading;
+use crate::redact::TextKind;
 use crate::telemetry::{PoolState, TraceParent};
 
 use super::answer_json::AnswerJson;
@@ -195,7 +195,7 @@ impl Sandbox {
     pub async fn check(&self, run: Run) -> RunEnd<String> {
         let export = run.connector.loaded().plugin.clone();
         let call = |guest: GuestInstance| guest.check(export);
-        let convert = |line: String, redact: Redact<'_>| Ok(redact(Reading::Text, line));
+        let convert = |line: String, redact: Redact<'_>| Ok(redact(TextKind::ForPeople, line));
         self.run(run, ExportCall::reading(Asked::of(Call::Check)), call, convert).await
     }
 
@@ -257,7 +257,7 @@ impl Sandbox {
         connector.count_run(&outcome);
         let test_report = test_report.as_deref();
         let recording = asked.recording(&finished.session, connector, test_report, &outcome);
-        let times = finished.times(run.since, asked_at);
+        let times = finished.times(run.times_from, asked_at);
         if let Some(test_report) = test_report {
             finished.add_requests_of(test_report);
         }
@@ -366,9 +366,9 @@ fn checked_outcome<A, T>(
     limits: &Limits,
     convert: impl FnOnce(A, Redact<'_>) -> Result<T, Refusal>,
 ) -> Result<T, Refusal> {
-    let redact = |reading, text| match reading {
-        Reading::Text => finished.session.redact(text),
-        _ => finished.session.redact_as(reading, text),
+    let redact = |kind, text| match kind {
+        TextKind::ForPeople => finished.session.redact(text),
+        _ => finished.session.redact_as(kind, text),
     };
     let outcome = match result {
         Ok(Ok(answer)) => convert(answer, &redact),

@@ -189,9 +189,10 @@ impl TestReport {
     }
 
     /// The requests to Test Manager since the last call of this function, with their times measured
-    /// from the start of the run: several runs may use one report.
-    pub(super) fn take_calls(&self, run: Instant) -> Vec<OutboundCall> {
-        let mut calls = self.source.as_ref().map(|source| source.calls(run)).unwrap_or_default();
+    /// from the start of a run: several runs may use one report.
+    pub(super) fn take_calls(&self, measured_from: Instant) -> Vec<OutboundCall> {
+        let mut calls =
+            self.source.as_ref().map(|source| source.calls(measured_from)).unwrap_or_default();
         let before = self.calls_taken.swap(calls.len(), Ordering::Relaxed);
         calls.drain(..before.min(calls.len()));
         calls

@@ -1,5 +1,5 @@
 //! `wasi:http` for guests whose language uses it: requests are converted and sent by the same
-//! [`Session`] as those of `jackfield:connector/http`, under the same rules.
+//! [`RunRequests`] as those of `jackfield:connector/http`, under the same rules.
 //!
 //! Requests that the guest still writes, and responses that it has not read, are charged to the
 //! run's memory. The effect of a request is in a `jackfield-effect` header. Timeouts that a guest
@@ -16,7 +16,7 @@ use wasmtime_wasi_http::{Error, ForbiddenHeaderFilter, RequestOptions, WasiBody,
 
 use crate::cpu_time::{CpuCharged, CpuExhausted};
 use crate::domain::{Effect, StringEnum};
-use crate::egress::{Body, HttpError, OutboundRequest, OutboundResponse, Session};
+use crate::egress::{Body, HttpError, OutboundRequest, OutboundResponse, RunRequests};
 use crate::memory::{Charge, MemoryFull};
 
 /// The header in which a guest declares the effect of a request.
@@ -28,13 +28,13 @@ const CHUNK_BYTES: usize = 16 << 10;
 
 /// Passes a run's `wasi:http` requests to its session.
 pub(super) struct WasiHttp {
-    session: Arc<Session>,
+    session: Arc<RunRequests>,
 }
 
 type Exchanged = (Response<WasiBody>, Box<dyn Future<Output = Result<(), Error>> + Send>);
 
 impl WasiHttp {
-    pub(super) fn new(session: Arc<Session>) -> Self {
+    pub(super) fn new(session: Arc<RunRequests>) -> Self {
         Self { session }
     }
 }
@@ -100,9 +100,9 @@ fn head_bytes(request: &Request<WasiBody>) -> u64 {
 /// Reads the whole body and charges it as it grows; while the buffer is moved, both the old and the
 /// new one are charged. Stops above the limit of a body; the session then refuses the body because
 /// of its length.
-async fn collect(mut body: WasiBody, session: &Session) -> Result<Bytes, Error> {
+async fn collect(mut body: WasiBody, session: &RunRequests) -> Result<Bytes, Error> {
     let bytes_max = session.limits().request_body_bytes;
-    let (mut whole, mut charge) = (Vec::new(), session.memory().nothing());
+    let (mut whole, mut charge) = (Vec::new(), session.memory().empty_charge());
     while whole.len() as u64 <= bytes_max {
         let Some(frame) = body.frame().await else { break };
         let Ok(data) = frame?.into_data() else { continue };

@@ -1,4 +1,4 @@
-//! Notifications of changes that other servers make in a database which they share.
+//! Notifications of changes of the store, mostly by other servers that share its database.
 //!
 //! A notification only says what has changed: read it from the store. Notifications may be lost, but
 //! then [`Change::Missed`] arrives.
@@ -14,7 +14,7 @@ use crate::domain::{ConnectionId, DefectId};
 /// Maximum number of notifications that a subscriber has not read yet.
 const UNREAD_MAX: usize = 1_024;
 
-/// Something that another server changed.
+/// A change of the store, mostly by another server.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Change {
     /// A connection was created, changed or deleted.
@@ -42,7 +42,7 @@ impl Change {
         }
     }
 
-    /// Reads a payload; `None`: a newer version sent it.
+    /// Reads a payload; `None`: not known here, for example from a newer version.
     pub(super) fn from_text(text: &str) -> Option<Self> {
         let (kind, rest) = text.split_once(' ').unwrap_or((text, ""));
         match kind {
@@ -58,7 +58,7 @@ impl Change {
     }
 }
 
-/// A subscription to the changes that other servers make.
+/// A subscription to changes of the store, mostly by other servers.
 pub struct Changes(broadcast::Receiver<Change>);
 
 impl Changes {

@@ -107,7 +107,7 @@ impl SqlStore {
     }
 
     /// Wakes the claims that wait for the end of a row's lease. A shared database notifies them itself.
-    fn release(&self, id: DefectId) {
+    fn publish_lease_end(&self, id: DefectId) {
         if !self.is_shared() {
             self.publisher.publish(Change::Defect(id));
         }

@@ -65,7 +65,7 @@ pub struct ServerState {
     /// Whether the store can be written.
     pub store_writable: bool,
     /// Changes that wait for the store's writing thread, and callers with them.
-    pub store_changes_waiting: u64,
+    pub store_writes_waiting: u64,
     /// Parts of the history that wait to be stored.
     pub store_history_waiting: u64,
     /// What runs use.
@@ -348,9 +348,9 @@ impl Page {
                 self.server.store_writable.into(),
             ),
             (
-                "jackfield_store_changes_waiting",
+                "jackfield_store_writes_waiting",
                 "Changes that wait to be stored, and requests with them",
-                self.server.store_changes_waiting,
+                self.server.store_writes_waiting,
             ),
             (
                 "jackfield_store_history_waiting",

@@ -64,7 +64,7 @@ fn lines(metrics: &Arc<Metrics>, begin: &str) -> Vec<String> {
     let server = ServerState {
         version: "1",
         store_writable: true,
-        store_changes_waiting: 0,
+        store_writes_waiting: 0,
         store_history_waiting: 0,
         pool: PoolState::default(),
         connectors: Vec::new(),

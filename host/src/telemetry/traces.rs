@@ -14,8 +14,8 @@ use jiff::{SignedDuration, Timestamp};
 use uuid::Uuid;
 
 use crate::domain::{
-    Connection, Event, EventId, EventKind, EventStart, OutboundCall, OutcomeCode, RunReport, Step,
-    StringEnum as _, after,
+    Connection, Event, EventId, EventKind, EventStart, OutboundCall, OutcomeCode, RunReport,
+    StringEnum as _, TimedStep, after,
 };
 
 use super::TraceParent;
@@ -88,7 +88,7 @@ impl Traces {
     }
 
     /// Exports a step of an event: a claim or a store.
-    pub fn step(&self, event: EventAndSender, step: Step) {
+    pub fn step(&self, event: EventAndSender, step: TimedStep) {
         let Some(trace) = self.trace(event) else { return };
         let (start, end) = (event.0.time_at(step.at_us.into()), event.0.time_at(step.end_us()));
         self.exporter.send(trace.part(Kind::Internal, step.kind.as_str(), start, end));

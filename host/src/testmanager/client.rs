@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 use url::Url;
 
 use crate::domain::Origin;
-use crate::egress::{HttpError, OutboundRequest, OutboundResponse, Session, TokenError};
+use crate::egress::{HttpError, OutboundRequest, OutboundResponse, RunRequests, TokenError};
 use crate::memory::Charge;
 
 use super::address::{api_url, scope_of};
@@ -32,7 +32,7 @@ const PARSED_HERE_BYTES_MAX: usize = 64 << 10;
 /// Sends requests that end by one deadline.
 pub(super) struct Client {
     pub(super) shared: Arc<ReportFetch>,
-    session: Arc<Session>,
+    session: Arc<RunRequests>,
     deadline: Instant,
     bytes_max: u64,
 }
@@ -40,7 +40,7 @@ pub(super) struct Client {
 impl Client {
     pub(super) fn new(
         shared: Arc<ReportFetch>,
-        session: Arc<Session>,
+        session: Arc<RunRequests>,
         deadline: Instant,
         bytes_max: u64,
     ) -> Self {

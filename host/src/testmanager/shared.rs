@@ -8,7 +8,7 @@ use tokio::sync::OnceCell;
 use tokio::time::Instant;
 
 use crate::domain::{Limits, OutboundCall, TestManagerSettings};
-use crate::egress::{ActiveConnection, Charged, Permission, Session};
+use crate::egress::{ActiveConnection, Charged, Permission, RunRequests};
 use crate::memory::{Account, Charge, MemoryOwner};
 
 use super::Dependencies;
@@ -35,7 +35,7 @@ pub(super) struct ReportFetch {
     account: OnceLock<Arc<Account>>,
     /// The memory that is charged for JSON, as long as this state exists.
     charges: Mutex<Vec<Charge>>,
-    sessions: Mutex<Vec<Arc<Session>>>,
+    sessions: Mutex<Vec<Arc<RunRequests>>>,
     pub(super) token: OnceCell<Result<(), Failure>>,
 }
 
@@ -67,8 +67,8 @@ impl ReportFetch {
     }
 
     /// The requests so far, with their times measured from `since`.
-    pub(super) fn calls(&self, since: Instant) -> Vec<OutboundCall> {
-        self.sessions.lock().iter().flat_map(|session| session.calls(since)).collect()
+    pub(super) fn calls(&self, measured_from: Instant) -> Vec<OutboundCall> {
+        self.sessions.lock().iter().flat_map(|session| session.calls(measured_from)).collect()
     }
 
     /// A client whose requests end by the deadline.
@@ -86,7 +86,7 @@ impl ReportFetch {
             Limits { outbound_calls: REQUESTS_MAX, response_body_bytes: bytes_max, ..self.limits };
         let memory = self.account()?;
         let charged = Charged { meter: Arc::default(), memory };
-        let session = Session::new(
+        let session = RunRequests::new(
             Arc::clone(&self.deps.egress),
             Arc::clone(&self.active),
             Permission::Reads,

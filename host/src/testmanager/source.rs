@@ -97,8 +97,8 @@ impl Source for TestSource {
         content.await.map_err(|failure| gap(&format!("the file {:?}", attachment.name), &failure))
     }
 
-    fn calls(&self, since: Instant) -> Vec<OutboundCall> {
-        self.shared.calls(since)
+    fn calls(&self, measured_from: Instant) -> Vec<OutboundCall> {
+        self.shared.calls(measured_from)
     }
 }
 

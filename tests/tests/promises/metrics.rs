@@ -157,7 +157,7 @@ fn events_runs_and_requests_are_counted_by_connection() {
         ("jackfield_runs_active", &[], 0.0),
         ("jackfield_runs_waiting", &[], 0.0),
         ("jackfield_store_writable", &[], 1.0),
-        ("jackfield_store_changes_waiting", &[], 0.0),
+        ("jackfield_store_writes_waiting", &[], 0.0),
     ];
     for (name, labels, expected) in counted {
         assert_eq!(page.sum(name, labels), Some(*expected), "{name} {labels:?}");

@@ -3,8 +3,8 @@
 
 use askama::Template;
 
-use crate::api::{EventWithRuns, OutboundCall, Part, Work};
-use crate::domain::{OutcomeCode, StepKind};
+use crate::api::{EventWithRuns, OutboundCall, TimelinePart, TimelineWork, fine_duration};
+use crate::domain::{OutcomeCode, TimedStepKind};
 
 /// Width of the drawing.
 const WIDTH: u64 = 1_000;
@@ -65,16 +65,18 @@ impl Timeline {
     }
 }
 
-fn row(part: &Part<'_>, total_us: u64) -> Row {
+fn row(part: &TimelinePart<'_>, total_us: u64) -> Row {
     let (name, about, class) = match part.work {
-        Work::Step(step) => match step.step.0 {
-            StepKind::Claim => ("Claim", "the failed test".to_owned(), "host"),
-            StepKind::Store => ("Store", "the outcome".to_owned(), "host"),
+        TimelineWork::Step(step) => match step.step.0 {
+            TimedStepKind::Claim => ("Claim", "the failed test".to_owned(), "host"),
+            TimedStepKind::Store => ("Store", "the outcome".to_owned(), "host"),
         },
-        Work::Queue(run) => ("Queue", format!("waits for a permit for {}", run.call), "wait"),
-        Work::Instantiate(run) => ("Instantiate", format!("for {}", run.call), "host"),
-        Work::Guest(run) => ("Guest", format!("{}: {}", run.call, run.outcome), "guest"),
-        Work::Request(call) => return request(part, call, total_us),
+        TimelineWork::WaitForPermit(run) => {
+            ("Queue", format!("waits for a permit for {}", run.call), "wait")
+        }
+        TimelineWork::Instantiate(run) => ("Instantiate", format!("for {}", run.call), "host"),
+        TimelineWork::Guest(run) => ("Guest", format!("{}: {}", run.call, run.outcome), "guest"),
+        TimelineWork::Request(call) => return request(part, call, total_us),
     };
     Row {
         name: name.to_owned(),
@@ -88,7 +90,7 @@ fn row(part: &Part<'_>, total_us: u64) -> Row {
 }
 
 /// The row of an outbound call, whose times have whole milliseconds.
-fn request(part: &Part<'_>, call: &OutboundCall, total_us: u64) -> Row {
+fn request(part: &TimelinePart<'_>, call: &OutboundCall, total_us: u64) -> Row {
     let is_bad = call.error.is_some() || call.status.is_some_and(|status| status >= 400);
     let answer = call.status.map(|status| format!(": {status}, {}", super::size(call.bytes)));
     Row {
@@ -102,7 +104,7 @@ fn request(part: &Part<'_>, call: &OutboundCall, total_us: u64) -> Row {
     }
 }
 
-fn bar(part: &Part<'_>, total_us: u64, class: &'static str) -> Bar {
+fn bar(part: &TimelinePart<'_>, total_us: u64, class: &'static str) -> Bar {
     let scaled = |us: u64| us.saturating_mul(WIDTH) / total_us;
     let x = scaled(part.at_us).min(WIDTH - BAR_MIN);
     Bar { x, width: scaled(part.us).clamp(BAR_MIN, WIDTH - x), class }
@@ -110,10 +112,7 @@ fn bar(part: &Part<'_>, total_us: u64, class: &'static str) -> Bar {
 
 /// A time with the unit that fits.
 fn time(us: u64) -> String {
-    match us {
-        ..10_000 => format!("{}.{:02} ms", us / 1_000, us % 1_000 / 10),
-        _ => super::time(us / 1_000),
-    }
+    fine_duration(us, " ms", super::time)
 }
 
 #[cfg(test)]

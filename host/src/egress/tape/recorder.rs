@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 use crate::domain::{RECORDED_BODY_BYTES_MAX, RECORDED_EVENT_BYTES_MAX, records};
 use crate::memory::Charge;
 
-use super::super::Session;
+use super::super::RunRequests;
 use super::folder::{self, EXCHANGES_MAX};
 use super::{NotUsable, TapeError, TapedEnd, TapedRequest};
 
@@ -100,7 +100,7 @@ impl Recorder {
     }
 
     /// Keeps an exchange. A failure does not change the run, because the tracker has answered.
-    pub(super) fn keep(&self, session: &Session, request: TapedRequest, end: TapedEnd) {
+    pub(super) fn keep(&self, session: &RunRequests, request: TapedRequest, end: TapedEnd) {
         let mut state = self.state.lock();
         let what = format!("{} {}", request.method, request.url);
         let text = folder::text_of(request, end);
@@ -127,7 +127,7 @@ impl State {
         Self { place, kept, texts, bytes, charges, failure }
     }
 
-    fn hold(&mut self, session: &Session, text: String) -> Result<(), TapeError> {
+    fn hold(&mut self, session: &RunRequests, text: String) -> Result<(), TapeError> {
         let bytes = self.bytes + text.len() as u64;
         if bytes > RECORDED_EVENT_BYTES_MAX || self.kept >= EXCHANGES_MAX {
             let why = format!(

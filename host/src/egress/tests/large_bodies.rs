@@ -13,7 +13,7 @@ fn echoing(bytes: usize) -> String {
 async fn exchange(
     body: &str,
     spool_bytes_max: u64,
-) -> (Result<OutboundResponse, HttpError>, Arc<Session>) {
+) -> (Result<OutboundResponse, HttpError>, Arc<RunRequests>) {
     let bytes = body.as_bytes().to_vec();
     let tracker = FakeTracker::answering(move |_| answer("200 OK", &[], &bytes)).await;
     let origin = tracker.origin();

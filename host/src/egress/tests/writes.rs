@@ -6,7 +6,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 /// Sends a write in a task.
-fn spawn_write(session: &Arc<Session>) -> JoinHandle<Result<OutboundResponse, HttpError>> {
+fn spawn_write(session: &Arc<RunRequests>) -> JoinHandle<Result<OutboundResponse, HttpError>> {
     let session = Arc::clone(session);
     tokio::spawn(async move { session.send(post(session.at("/"), "{}")).await })
 }

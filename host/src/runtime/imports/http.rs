@@ -12,7 +12,7 @@ use bytes::Bytes;
 
 use crate::domain::Effect;
 use crate::egress::{HttpError, NoAnswer, OutboundRequest, OutboundResponse};
-use crate::redact::Reading;
+use crate::redact::TextKind;
 use crate::runtime::bindings::http;
 use crate::runtime::guest::Guest;
 
@@ -44,7 +44,7 @@ impl http::Host for Guest {
             let memory = self.session.memory();
             let (body, charge) = body.into_memory(memory).await?;
             drop(held);
-            let redact = |text| self.session.redact_as(Reading::Answer, text);
+            let redact = |text| self.session.redact_as(TextKind::Answer, text);
             let decoded = text::decode(&headers, body, charge, redact)?;
             self.returned = Some(decoded.charge);
             Ok(http::Response { status, url, headers, text: decoded.text, bytes: decoded.bytes })

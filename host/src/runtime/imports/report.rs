@@ -9,7 +9,7 @@ use bytes::Bytes;
 
 use crate::domain::StringEnum;
 use crate::egress::HttpError;
-use crate::redact::Reading;
+use crate::redact::TextKind;
 use crate::report::{self as reports, Markup, Report, TooSmall};
 use crate::runtime::bindings::{connector_error, model, report};
 use crate::runtime::guest::Guest;
@@ -111,7 +111,7 @@ impl Guest {
 
     /// Removes the connection's secrets from a text: a robot may have logged them.
     pub(super) fn clean(&self, text: String) -> String {
-        self.session.redact_as(Reading::Answer, text)
+        self.session.redact_as(TextKind::Answer, text)
     }
 
     async fn text(

@@ -12,7 +12,8 @@ use crate::egress::ActiveConnection;
 use crate::runtime::component::Connector;
 use crate::telemetry::TraceParent;
 
-/// The input of one run: connector, connection and stop signal.
+/// The input of one run: connector and connection, how it is ended early, and how its times and its
+/// requests belong to an event.
 pub struct Run {
     /// The version of the connector that runs.
     pub connector: Arc<Connector>,
@@ -21,7 +22,7 @@ pub struct Run {
     /// Ends the guest early; its writes in progress still run to their end.
     pub stop: CancellationToken,
     /// The instant from which the times of its report are measured.
-    pub(super) since: Instant,
+    pub(super) times_from: Instant,
     /// The trace that its requests to the tracker name.
     pub(super) trace: Option<TraceParent>,
 }
@@ -30,8 +31,8 @@ impl Run {
     /// A run that belongs to no event.
     #[must_use]
     pub fn new(connector: Arc<Connector>, active: Arc<ActiveConnection>) -> Self {
-        let (stop, since) = (CancellationToken::new(), Instant::now());
-        Self { connector, active, stop, since, trace: None }
+        let (stop, times_from) = (CancellationToken::new(), Instant::now());
+        Self { connector, active, stop, times_from, trace: None }
     }
 
     /// A run of an event. Its requests name `trace` if the connection says so.
@@ -42,9 +43,9 @@ impl Run {
         event: EventStart,
         trace: impl FnOnce() -> TraceParent,
     ) -> Self {
-        let (stop, since) = (CancellationToken::new(), Instant::from_std(event.arrived));
+        let (stop, times_from) = (CancellationToken::new(), Instant::from_std(event.arrived));
         let trace = active.connection.trace_context.then(trace);
-        Self { connector, active, stop, since, trace }
+        Self { connector, active, stop, times_from, trace }
     }
 }
 
@@ -68,7 +69,7 @@ pub(super) fn unsupported<T>(run: &Run, call: Call, interface: &str) -> RunEnd<T
 /// The end of a run that did not start.
 pub(super) fn not_run<T>(run: &Run, call: Call, asked_at: Instant, refusal: Refusal) -> RunEnd<T> {
     let outcome = Err(refusal);
-    let us = |at: Instant| microseconds(at.saturating_duration_since(run.since));
+    let us = |at: Instant| microseconds(at.saturating_duration_since(run.times_from));
     let (asked_us, ended_us) = (us(asked_at), us(Instant::now()));
     let times = RunTimes { asked_us, started_us: None, called_us: None, ended_us };
     let report = empty_report(&run.connector, call, times, &outcome);

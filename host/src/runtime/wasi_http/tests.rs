@@ -17,7 +17,7 @@ fn request(method: Method, uri: &str) -> Request<WasiBody> {
     Request::builder().method(method).uri(uri).body(body).unwrap()
 }
 
-async fn send(session: &Arc<Session>, request: Request<WasiBody>) -> Result<Exchanged, Error> {
+async fn send(session: &Arc<RunRequests>, request: Request<WasiBody>) -> Result<Exchanged, Error> {
     let done = Box::new(async { Ok(()) });
     Pin::from(WasiHttp::new(Arc::clone(session)).send_request(request, None, done)).await
 }

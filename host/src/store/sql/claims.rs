@@ -80,10 +80,14 @@ pub(super) fn claim(
 }
 
 /// Requests a notification of the end of the run for which a claim has to wait.
-pub(super) fn wait_for_release(db: &dyn Database, claimed: &Claimed) -> Result<(), StoreError> {
+pub(super) fn request_lease_end_notice(
+    db: &dyn Database,
+    claimed: &Claimed,
+) -> Result<(), StoreError> {
     if let Claimed::Busy { defect, .. } | Claimed::WaitsForFirst(defect) = claimed {
-        let wait = "UPDATE defects SET waited = TRUE WHERE id = ? AND NOT waited";
-        db.change(wait, params![defect.0])?;
+        let request =
+            "UPDATE defects SET lease_end_wanted = TRUE WHERE id = ? AND NOT lease_end_wanted";
+        db.change(request, params![defect.0])?;
     }
     Ok(())
 }

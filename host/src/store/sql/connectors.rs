@@ -80,12 +80,14 @@ impl ConnectorStore for SqlStore {
         }
         drop(content);
         let version = SharedVersion { sha256, is_script, bytes, revision: 0, at: now };
-        self.writer.run(Durable, move |db| shared_versions::choose(db, &name, &version)).await
+        self.writer
+            .run(Durable, move |db| shared_versions::set_current_version(db, &name, &version))
+            .await
     }
 
     async fn remove_connector(&self, name: &str) -> Result<i64, StoreError> {
         let name = name.to_owned();
-        self.writer.run(Durable, move |db| shared_versions::remove(db, &name)).await
+        self.writer.run(Durable, move |db| shared_versions::remove_connector(db, &name)).await
     }
 
     async fn report_connectors(&self, loaded: LoadedConnectors) -> Result<(), StoreError> {

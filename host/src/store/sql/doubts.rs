@@ -167,8 +167,8 @@ fn interrupt_events(db: &dyn Database, before: i64) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Begins all waits again, because the clock has stepped. The write of a row in `sent` may last
-/// until the run's maximum.
+/// Begins all waits again, because the clock has stepped. A write of a row in `sent` may still be under
+/// way for `run_ms`, so its wait begins only then.
 pub(super) fn restart_waits(
     db: &dyn Database,
     now: Timestamp,

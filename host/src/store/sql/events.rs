@@ -15,8 +15,8 @@ use super::event_search as search;
 use super::run_json::{self, RunJson};
 use super::unreadable::Unreadable;
 use crate::domain::{
-    ConnectionId, DefectId, Event, EventId, EventKind, Outcome, OutcomeCode, RunReport, Steps,
-    StringEnum as _, shortened, words,
+    ConnectionId, DefectId, Event, EventId, EventKind, Outcome, OutcomeCode, RunReport,
+    StringEnum as _, TimedSteps, shortened, words,
 };
 use crate::store::{EventFilter, Retention, StoreError, WholeEvent};
 
@@ -33,7 +33,7 @@ const ROW_BYTES: usize = 300;
 pub(super) fn record(
     db: &dyn Database,
     mut event: Event,
-    steps: Steps,
+    steps: TimedSteps,
     runs: Vec<RunReport>,
 ) -> Result<(), StoreError> {
     event.outcome.detail = shortened(&event.outcome.detail, DETAIL_BYTES_MAX);
@@ -82,7 +82,7 @@ pub(super) fn record(
 pub(super) fn add_parts(
     db: &dyn Database,
     event: EventId,
-    steps: Steps,
+    steps: TimedSteps,
     runs: Vec<RunReport>,
 ) -> Result<(), StoreError> {
     let (steps, runs) = (run_json::steps_json(&steps), runs_json(runs)?);
@@ -210,7 +210,7 @@ pub(super) fn get(db: &dyn Database, id: EventId) -> Result<Option<WholeEvent>, 
     let row: Option<Row> = db.one("SELECT * FROM events WHERE id = ?", params![id.0])?;
     let Some(mut row) = row else { return Ok(None) };
     let (steps, runs) = (row.steps.take(), row.runs.take());
-    let steps = steps.map_or_else(|| Ok(Steps::default()), |json| run_json::steps(&json));
+    let steps = steps.map_or_else(|| Ok(TimedSteps::default()), |json| run_json::steps(&json));
     let runs = from_json::<Vec<RunJson>>(runs.as_deref().unwrap_or("[]"), "its runs")
         .and_then(|runs| runs.into_iter().map(RunReport::try_from).collect());
     let unreadable = |unreadable: Unreadable| unreadable.in_row("event", id);

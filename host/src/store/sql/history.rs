@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::database::Database;
 use super::{counts, events, recordings};
-use crate::domain::{ConnectionId, Event, EventId, RunReport, Steps};
+use crate::domain::{ConnectionId, Event, EventId, RunReport, TimedSteps};
 use crate::store::{CachedCounts, StoreError};
 
 const RECORDS_MAX: usize = 4_096;
@@ -19,12 +19,14 @@ const RECORDED_BYTES_MAX: usize = 64 << 20;
 /// A queued part of the history.
 pub(in crate::store) enum Record {
     /// An event, or only its later changes, with steps and runs.
-    Event(EventId, Option<Event>, Steps, Vec<RunReport>),
-    Counts(ConnectionId, String, CachedCounts),
+    Event(EventId, Option<Event>, TimedSteps, Vec<RunReport>),
+    /// The counts of a project.
+    Counts { connection: ConnectionId, project: String, counts: CachedCounts },
     /// The last success and error of a connection, from the events of one batch.
     Health(ConnectionId, events::Health),
-    /// The counts of a connection that are too old, after the counts of one batch.
-    OldCounts(ConnectionId),
+    /// Deletes the oldest counts of a connection that has those of too many projects. Follows the
+    /// counts of one batch.
+    SurplusCounts(ConnectionId),
 }
 
 impl Record {
@@ -40,14 +42,14 @@ impl Record {
                         answered.entry(connection).or_default().add(event);
                     }
                 }
-                Self::Counts(connection, ..) => {
+                Self::Counts { connection, .. } => {
                     counted.insert(*connection);
                 }
-                Self::Event(_, None, ..) | Self::Health(..) | Self::OldCounts(_) => {}
+                Self::Event(_, None, ..) | Self::Health(..) | Self::SurplusCounts(_) => {}
             }
         }
         history.extend(answered.into_iter().map(|(id, health)| Self::Health(id, health)));
-        history.extend(counted.into_iter().map(Self::OldCounts));
+        history.extend(counted.into_iter().map(Self::SurplusCounts));
         history
     }
 
@@ -83,9 +85,11 @@ impl Record {
                 }?;
                 recordings::store(db, id, recorded)
             }
-            Self::Counts(id, project, counts) => counts::record(db, id, &project, counts),
+            Self::Counts { connection, project, counts } => {
+                counts::record(db, connection, &project, counts)
+            }
             Self::Health(id, health) => health.store(db, id),
-            Self::OldCounts(id) => counts::delete_oldest(db, id),
+            Self::SurplusCounts(id) => counts::delete_oldest(db, id),
         }
     }
 }
@@ -180,7 +184,7 @@ mod tests {
             request: Received::default(),
             defect: None,
         };
-        Record::Event(id, Some(event), Steps::default(), Vec::new())
+        Record::Event(id, Some(event), TimedSteps::default(), Vec::new())
     }
 
     #[test]

@@ -15,7 +15,7 @@ use parking_lot::{Condvar, Mutex};
 
 use super::history::{History, Record};
 use super::writer::{Durability, Operation, closed};
-use crate::store::StoreError;
+use crate::store::{QueueLengths, StoreError};
 
 /// Maximum number of queued operations. Each has a waiting caller, so few more than the events in
 /// progress are queued.
@@ -116,10 +116,13 @@ impl Queue {
     }
 
     /// Returns how many operations, and how many parts of the history, are queued.
-    pub(super) fn waiting(&self) -> (u64, u64) {
+    pub(super) fn lengths(&self) -> QueueLengths {
         let state = self.state.lock();
         let count = |length| u64::try_from(length).unwrap_or(u64::MAX);
-        (count(state.operations.len()), count(state.history.len()))
+        QueueLengths {
+            operations: count(state.operations.len()),
+            history: count(state.history.len()),
+        }
     }
 
     /// Makes the next batch write the history that is queued now.

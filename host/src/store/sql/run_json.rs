@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::columns::{known_word, same_members};
 use super::unreadable::Unreadable;
 use crate::domain::{
-    LogLine, OutboundCall, RunReport, RunTimes, Step, Steps, StringEnum as _, Usage,
+    LogLine, OutboundCall, RunReport, RunTimes, StringEnum as _, TimedStep, TimedSteps, Usage,
 };
 
 /// The size of the text of most steps, bytes.
@@ -33,9 +33,9 @@ pub(super) struct RunJson {
 
 /// Writes the steps of an event: `[{"claim":[300,700]},…]`, with beginning and duration. The text
 /// ends in only one bracket, so that later steps can be added to it.
-pub(super) fn steps_json(steps: &Steps) -> Option<String> {
+pub(super) fn steps_json(steps: &TimedSteps) -> Option<String> {
     let mut text = String::with_capacity(STEPS_BYTES);
-    for Step { kind, at_us, us } in steps.iter() {
+    for TimedStep { kind, at_us, us } in steps.iter() {
         let before = if text.is_empty() { '[' } else { ',' };
         write!(text, "{before}{{\"{}\":[{at_us},{us}]}}", kind.as_str()).ok()?;
     }
@@ -47,14 +47,14 @@ pub(super) fn steps_json(steps: &Steps) -> Option<String> {
 }
 
 /// Reads the steps of an event, in the order of time.
-pub(super) fn steps(json: &str) -> Result<Steps, Unreadable> {
+pub(super) fn steps(json: &str) -> Result<TimedSteps, Unreadable> {
     let read: Vec<BTreeMap<String, (u32, u32)>> =
         serde_json::from_str(json).map_err(|error| Unreadable::new("its steps", error))?;
     let mut read: Vec<_> = read.into_iter().flatten().collect();
     read.sort_by_key(|(_, (at_us, _))| *at_us);
-    let mut steps = Steps::default();
+    let mut steps = TimedSteps::default();
     for (kind, (at_us, us)) in read {
-        steps.add(Step { kind: known_word(&kind, "a step")?, at_us, us });
+        steps.add(TimedStep { kind: known_word(&kind, "a step")?, at_us, us });
     }
     Ok(steps)
 }

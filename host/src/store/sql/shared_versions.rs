@@ -57,7 +57,7 @@ pub(super) fn add(
 
 /// Makes a version the one in use, and deletes what is kept no longer. Returns the number of the
 /// decision.
-pub(super) fn choose(
+pub(super) fn set_current_version(
     db: &dyn Database,
     name: &str,
     version: &SharedVersion,
@@ -78,7 +78,7 @@ pub(super) fn choose(
     {
         return Ok(revision);
     }
-    let revision = decide(db, name, false)?;
+    let revision = number_decision(db, name, false)?;
     // The servers order versions by their times.
     let last = "SELECT COALESCE(MAX(at), 0) FROM connector_versions WHERE name = ?";
     let last: i64 = db.only(last, params![name])?;
@@ -94,8 +94,8 @@ pub(super) fn choose(
 }
 
 /// Removes a connector; its versions stay. Returns the number of the decision.
-pub(super) fn remove(db: &dyn Database, name: &str) -> Result<i64, StoreError> {
-    let revision = decide(db, name, true)?;
+pub(super) fn remove_connector(db: &dyn Database, name: &str) -> Result<i64, StoreError> {
+    let revision = number_decision(db, name, true)?;
     let surplus: Vec<String> = db.all(
         "SELECT name FROM connectors WHERE removed ORDER BY revision DESC OFFSET ?",
         params![REMOVED_MAX],
@@ -107,7 +107,8 @@ pub(super) fn remove(db: &dyn Database, name: &str) -> Result<i64, StoreError> {
     Ok(revision)
 }
 
-fn decide(db: &dyn Database, name: &str, removed: bool) -> Result<i64, StoreError> {
+/// Records a decision, with the next number.
+fn number_decision(db: &dyn Database, name: &str, removed: bool) -> Result<i64, StoreError> {
     let revision = last_revision(db)?.saturating_add(1);
     db.change(
         "INSERT INTO connectors (name, revision, removed) VALUES (?1, ?2, ?3)

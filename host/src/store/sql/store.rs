@@ -19,13 +19,13 @@ use super::{
 use crate::domain::{
     Claimed, ConnectionId, ConnectionSnapshot, Decision, Defect, DefectId, DefectRecord,
     DoubtfulDefect, DueFollowUps, Event, EventId, FailedTest, FollowUp, FollowUpEnd, FollowUpStep,
-    Lease, RecentEvents, RecentUsage, RecordedRun, RunReport, SearchEnd, Steps, Verdict,
+    Lease, RecentEvents, RecentUsage, RecordedRun, RunReport, SearchEnd, TimedSteps, Verdict,
 };
 use crate::secret::TokenHash;
 use crate::store::{
     CachedCounts, Changes, Claim, ControlDefect, CountsClaim, CountsClaimed, CountsLease,
-    DefectFilter, DoubtCounts, DueDefect, DueLimits, EventFilter, JournaledWrite, Retention, Store,
-    StoreError, StoredConnection, StoredToken, TokenExpiry, WholeEvent,
+    DefectFilter, DoubtCounts, DueDefect, DueLimits, EventFilter, JournaledWrite, QueueLengths,
+    Retention, Store, StoreError, StoredConnection, StoredToken, TokenExpiry, WholeEvent,
 };
 
 #[async_trait]
@@ -154,7 +154,7 @@ impl Store for SqlStore {
                     Claim { connection, test, event, now, lease_until, run_ms, waited_for, recurs };
                 let claimed = claims::claim(db, claim, restored_at)?;
                 if shared {
-                    claims::wait_for_release(db, &claimed)?;
+                    claims::request_lease_end_notice(db, &claimed)?;
                 }
                 Ok(claimed)
             })
@@ -252,7 +252,7 @@ impl Store for SqlStore {
             .writer
             .run(Durable, move |db| moves::store_outcome(db, lease, verdict, &steps, event, now))
             .await;
-        self.release(id);
+        self.publish_lease_end(id);
         stored
     }
 
@@ -266,7 +266,7 @@ impl Store for SqlStore {
         let id = lease.defect;
         let ended =
             self.writer.run(Durable, move |db| moves::end_search(db, lease, end, now)).await;
-        self.release(id);
+        self.publish_lease_end(id);
         ended
     }
 
@@ -274,7 +274,7 @@ impl Store for SqlStore {
         let lease = lease.clone();
         let id = lease.defect;
         let given_back = self.writer.run(Durable, move |db| moves::give_back(db, lease)).await;
-        self.release(id);
+        self.publish_lease_end(id);
         given_back
     }
 
@@ -366,7 +366,7 @@ impl Store for SqlStore {
             })
             .await;
         self.forget_defects();
-        self.release(id);
+        self.publish_lease_end(id);
         decided
     }
 
@@ -384,15 +384,15 @@ impl Store for SqlStore {
     }
 
     fn record_event(&self, event: Event) {
-        self.writer.record(Record::Event(event.id, Some(event), Steps::default(), Vec::new()));
+        self.writer.record(Record::Event(event.id, Some(event), TimedSteps::default(), Vec::new()));
     }
 
-    fn record_steps(&self, event: EventId, steps: Steps) {
+    fn record_timed_steps(&self, event: EventId, steps: TimedSteps) {
         self.writer.record(Record::Event(event, None, steps, Vec::new()));
     }
 
     fn record_run(&self, event: EventId, run: RunReport) {
-        self.writer.record(Record::Event(event, None, Steps::default(), vec![run]));
+        self.writer.record(Record::Event(event, None, TimedSteps::default(), vec![run]));
     }
 
     async fn flush(&self) -> Result<(), StoreError> {
@@ -446,7 +446,8 @@ impl Store for SqlStore {
     }
 
     fn record_counts(&self, id: ConnectionId, project: &str, counts: CachedCounts) {
-        self.writer.record(Record::Counts(id, project.to_owned(), counts));
+        let (connection, project) = (id, project.to_owned());
+        self.writer.record(Record::Counts { connection, project, counts });
     }
 
     async fn claim_counts(
@@ -490,8 +491,8 @@ impl Store for SqlStore {
         self.readers.run(move |db| counts::last_project(db, id)).await
     }
 
-    fn waiting(&self) -> (u64, u64) {
-        self.writer.waiting()
+    fn queue_lengths(&self) -> QueueLengths {
+        self.writer.lengths()
     }
 
     async fn ready(&self) -> Result<(), StoreError> {

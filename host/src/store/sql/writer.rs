@@ -17,7 +17,7 @@ use tokio::sync::oneshot;
 use super::database::Database;
 use super::history::Record;
 use super::queue::{Batch, Queue};
-use crate::store::{DatabaseError, StoreError};
+use crate::store::{DatabaseError, QueueLengths, StoreError};
 
 /// Says whether an operation survives a power cut after its caller was answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -110,8 +110,8 @@ impl Writer {
     }
 
     /// Returns how many operations, and how many parts of the history, are queued.
-    pub(super) fn waiting(&self) -> (u64, u64) {
-        self.queue.waiting()
+    pub(super) fn lengths(&self) -> QueueLengths {
+        self.queue.lengths()
     }
 
     /// Returns the number of commits since the start.

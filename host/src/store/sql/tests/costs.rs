@@ -9,7 +9,8 @@ use tempfile::{TempDir, tempdir};
 
 use super::*;
 use crate::domain::{
-    Call, Event, EventKind, EventSearch, OutcomeCode, Received, RunReport, Step, StepKind, Usage,
+    Call, Event, EventKind, EventSearch, OutcomeCode, Received, RunReport, TimedStep,
+    TimedStepKind, Usage,
 };
 use crate::store::EventFilter;
 use crate::store::sql::{claims, connection_records, doubts, events, follow_ups, moves, usage};
@@ -118,7 +119,7 @@ async fn a_create_costs_five_statements_with_its_event() {
         moves::store_outcome(db, granted, verdict, &[], event(), at(2)).unwrap();
     });
     let recorded = statements(db, || {
-        let step = Step { kind: StepKind::Store, at_us: 7, us: 9 };
+        let step = TimedStep { kind: TimedStepKind::Store, at_us: 7, us: 9 };
         events::record(db, created(connection), step.into(), vec![run()]).unwrap();
     });
     let counted = [claimed, sent, stored, recorded];

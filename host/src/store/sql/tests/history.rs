@@ -6,7 +6,7 @@ use super::*;
 use crate::domain::{
     Call, Counts, Effect, Event, EventKind, EventSearch, LogLevel, LogLine, OutboundCall, Outcome,
     OutcomeCode, Percentiles, RECORDED_EVENT_BYTES_MAX, Received, RunRecording, RunReport,
-    RunTimes, Settings, Step, StepKind, Steps, Usage,
+    RunTimes, Settings, TimedStep, TimedStepKind, TimedSteps, Usage,
 };
 use crate::store::sql::writer::Durability::Lazy;
 use crate::store::sql::{connections, recordings};
@@ -74,25 +74,25 @@ fn a_run(call: Call) -> RunReport {
 async fn the_steps_of_an_event_are_stored_in_the_order_of_time() {
     let folder = tempdir().unwrap();
     let (store, id) = store_with_connection(&folder).await;
-    let step = |kind, at_us| Step { kind, at_us, us: 7 };
-    let (claim, stored) = (step(StepKind::Claim, 10), step(StepKind::Store, 900));
-    let (second, late) = (step(StepKind::Claim, 300), step(StepKind::Store, 2_000));
+    let step = |kind, at_us| TimedStep { kind, at_us, us: 7 };
+    let (claim, stored) = (step(TimedStepKind::Claim, 10), step(TimedStepKind::Store, 900));
+    let (second, late) = (step(TimedStepKind::Claim, 300), step(TimedStepKind::Store, 2_000));
     let event = an_event(1, Some(id), OutcomeCode::Created, 200);
     // With the event, in its queue, later, and without a run.
-    store.record_steps(event.id, stored.into());
+    store.record_timed_steps(event.id, stored.into());
     store.record_event(event.clone());
-    store.record_steps(event.id, claim.into());
+    store.record_timed_steps(event.id, claim.into());
     store.flush().await.unwrap();
-    store.record_steps(event.id, second.into());
+    store.record_timed_steps(event.id, second.into());
     store.flush().await.unwrap();
-    store.record_steps(event.id, late.into());
+    store.record_timed_steps(event.id, late.into());
     store.record_run(event.id, a_run(Call::Find));
     store.flush().await.unwrap();
     let kept = store.event(event.id).await.unwrap().unwrap();
     assert_eq!(kept.steps.iter().collect::<Vec<_>>(), [claim, second, stored, late]);
     assert_eq!(kept.runs, [a_run(Call::Find)]);
     // An event that is not stored has no steps.
-    store.record_steps(EventId(Uuid::nil()), claim.into());
+    store.record_timed_steps(EventId(Uuid::nil()), claim.into());
     store.flush().await.unwrap();
     assert_eq!(store.event(EventId(Uuid::nil())).await.unwrap(), None);
 }
@@ -111,7 +111,7 @@ async fn an_event_is_stored_with_its_runs_and_its_newest_state() {
     store.flush().await.unwrap();
     let kept = store.event(running.id).await.unwrap();
     let runs = vec![a_run(Call::Find), a_run(Call::Create)];
-    assert_eq!(kept, Some(WholeEvent { event: done, steps: Steps::default(), runs }));
+    assert_eq!(kept, Some(WholeEvent { event: done, steps: TimedSteps::default(), runs }));
     let record = store.connections().await.unwrap().remove(0).record;
     assert_eq!(record.last_success_at, Some(at(1)));
     assert_eq!(record.last_error, Some((at(1), "running!".to_owned())));

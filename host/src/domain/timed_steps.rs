@@ -25,7 +25,7 @@ pub struct EventStart {
 
 string_enum! {
     /// What the host does for an event besides its runs.
-    pub enum StepKind {
+    pub enum TimedStepKind {
         /// The claim of the failed test's row.
         Claim = "claim",
         /// Storing the outcome in the row.
@@ -35,9 +35,9 @@ string_enum! {
 
 /// One step of an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Step {
+pub struct TimedStep {
     /// The work.
-    pub kind: StepKind,
+    pub kind: TimedStepKind,
     /// Its beginning, in microseconds from the arrival of the request.
     pub at_us: u32,
     /// Its duration, microseconds.
@@ -46,7 +46,7 @@ pub struct Step {
 
 /// The first steps of an event and its last one.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Steps([Option<Step>; STEPS_MAX]);
+pub struct TimedSteps([Option<TimedStep>; STEPS_MAX]);
 
 /// How far a run came, in microseconds from the arrival of its event's request. A run without an
 /// event is measured from its own beginning.
@@ -71,10 +71,10 @@ impl EventStart {
 
     /// The step that began and ended at these instants.
     #[must_use]
-    pub fn step(&self, kind: StepKind, began: Instant, ended: Instant) -> Step {
+    pub fn timed_step(&self, kind: TimedStepKind, began: Instant, ended: Instant) -> TimedStep {
         let small = |us| u32::try_from(us).unwrap_or(u32::MAX);
         let us = small(microseconds(ended.saturating_duration_since(began)));
-        Step { kind, at_us: small(self.us_until(began)), us }
+        TimedStep { kind, at_us: small(self.us_until(began)), us }
     }
 
     /// The time so many microseconds after the arrival.
@@ -93,7 +93,7 @@ impl RunTimes {
     }
 }
 
-impl Step {
+impl TimedStep {
     /// Its end, in microseconds from the arrival of the request.
     #[must_use]
     pub fn end_us(&self) -> u64 {
@@ -101,9 +101,9 @@ impl Step {
     }
 }
 
-impl Steps {
+impl TimedSteps {
     /// Adds a step. If there are too many, it takes the place of the last one.
-    pub fn add(&mut self, step: Step) {
+    pub fn add(&mut self, step: TimedStep) {
         let free = self.0.iter().position(Option::is_none).unwrap_or(STEPS_MAX - 1);
         if let Some(place) = self.0.get_mut(free) {
             *place = Some(step);
@@ -117,13 +117,13 @@ impl Steps {
     }
 
     /// The steps, in the order in which they were added.
-    pub fn iter(&self) -> impl Iterator<Item = Step> + '_ {
+    pub fn iter(&self) -> impl Iterator<Item = TimedStep> + '_ {
         self.0.iter().copied().flatten()
     }
 }
 
-impl From<Step> for Steps {
-    fn from(step: Step) -> Self {
+impl From<TimedStep> for TimedSteps {
+    fn from(step: TimedStep) -> Self {
         let mut steps = Self::default();
         steps.add(step);
         steps
@@ -142,8 +142,8 @@ mod tests {
 
     #[test]
     fn of_too_many_steps_the_first_ones_and_the_last_one_are_kept() {
-        let step = |at_us| Step { kind: StepKind::Claim, at_us, us: 1 };
-        let mut steps = Steps::default();
+        let step = |at_us| TimedStep { kind: TimedStepKind::Claim, at_us, us: 1 };
+        let mut steps = TimedSteps::default();
         assert!(steps.is_empty());
         (0..9).for_each(|at_us| steps.add(step(at_us)));
         let kept: Vec<_> = steps.iter().map(|step| step.at_us).collect();
@@ -159,7 +159,7 @@ mod tests {
             arrived,
         };
         let at = |us| arrived + Duration::from_micros(us);
-        let step = start.step(StepKind::Store, at(250), at(1_000));
+        let step = start.timed_step(TimedStepKind::Store, at(250), at(1_000));
         assert_eq!((step.at_us, step.us, step.end_us()), (250, 750, 1_000));
         assert_eq!(start.time_at(1_000).as_microsecond(), 1_000);
         assert_eq!(start.us_until(arrived), 0);

@@ -1,0 +1,444 @@
+//! The attempts of one Create Defect event: each claims the failed test, and does what its row
+//! requires.
+//!
+//! The guest's answer alone never decides how the row changes: the host's own record of the writes
+//! decides, too.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::time::{Instant, sleep, timeout_at};
+
+use super::AnswerDeadline;
+use crate::connections::Asker;
+use crate::defects::lease::LeasedDefect;
+use crate::defects::search::SearchResult;
+use crate::defects::{Answer, CreateAnswer, Dependencies};
+use crate::domain::{
+    Claimed, DefectId, DoubtfulDefect, EventStart, FailedTest, Lease, LogLevel, LogLine, Marker,
+    Next, NotCreated, OnRecurrence, OutcomeCode, Recurrence, Refusal, SearchEnd, TimedStepKind,
+    TimedSteps, Unresolvable, Verdict, WriteRecord, after, verdict,
+};
+use crate::egress::ActiveConnection;
+use crate::runtime::{Connector, RunEnd};
+use crate::store::{Change, Changes, Claim, StoreError};
+
+/// The first wait before a row is claimed again; doubles.
+const WAIT_MIN: Duration = Duration::from_millis(200);
+/// Maximum wait before a row is claimed again.
+const WAIT_MAX: Duration = Duration::from_secs(3);
+/// How long a claim waits for the end of another run before it looks again by itself: the run's server
+/// may be dead.
+const RUN_WAIT_MAX: Duration = Duration::from_secs(2);
+/// The `Retry-After` of the refusal when an earlier failure of the test case is not resolved,
+/// seconds.
+const FIRST_RETRY_AFTER_S: u32 = 5;
+
+/// The result of one attempt.
+enum Attempt {
+    /// The answer is known, so no further attempt is made.
+    Done(Answer),
+    /// Try again at this instant, or after a growing pause. If no time is left, `refusal` is the
+    /// answer.
+    Again { refusal: Refusal, at: Option<Timestamp> },
+    /// Try again when the run of this row has ended, here or at another server.
+    AfterRun { refusal: Refusal, of: DefectId },
+    /// This event's own run sent a write and returned no defect, for this reason. From now on this
+    /// event only searches for the defect; this is its answer unless a search finds one.
+    SearchAfterWrite(Refusal),
+}
+
+/// One Create Defect event in progress.
+pub(super) struct CreateEvent<'a> {
+    deps: &'a Dependencies,
+    active: &'a Arc<ActiveConnection>,
+    connector: Arc<Connector>,
+    test: &'a FailedTest,
+    event: EventStart,
+    deadline: AnswerDeadline,
+    /// The fence of another event's run that this event waits for.
+    waited_for: Option<i64>,
+    /// When the claims were made. Recorded when the event ends, because each record may cost a
+    /// statement.
+    pub(super) claim_times: TimedSteps,
+}
+
+impl<'a> CreateEvent<'a> {
+    pub(super) fn new(
+        deps: &'a Dependencies,
+        active: &'a Arc<ActiveConnection>,
+        connector: Arc<Connector>,
+        test: &'a FailedTest,
+        event: EventStart,
+        deadline: AnswerDeadline,
+    ) -> Self {
+        let (waited_for, claim_times) = Default::default();
+        Self { deps, active, connector, test, event, deadline, waited_for, claim_times }
+    }
+}
+
+impl CreateEvent<'_> {
+    /// Claims the failed test and does what its row requires. Repeats this until there is an answer or
+    /// no time is left.
+    pub(super) async fn attempt_until_answered(&mut self) -> Answer {
+        // The refusal of this event's own run, if that run sent a write.
+        let mut own_refusal = None;
+        let (mut pause, mut changes) = (WAIT_MIN, None);
+        loop {
+            let (refusal, at) = match self.attempt(own_refusal.as_ref()).await {
+                Attempt::Done(Ok(answer)) => return Ok(answer),
+                Attempt::Done(Err(refusal)) => return Err(own_refusal.unwrap_or(refusal)),
+                Attempt::Again { refusal, at } => (refusal, at),
+                Attempt::AfterRun { refusal, of } => {
+                    let until = self.deadline.at.min(Instant::now() + RUN_WAIT_MAX);
+                    wait_for_run(self.deps, &mut changes, of, until).await;
+                    if Instant::now() >= self.deadline.at {
+                        return Err(own_refusal.unwrap_or(refusal));
+                    }
+                    continue;
+                }
+                Attempt::SearchAfterWrite(refusal) => (own_refusal.insert(refusal).clone(), None),
+            };
+            let wait = at.map_or(pause, |at| duration_until(at, self.deps.clock.now()));
+            if Instant::now() + wait >= self.deadline.at {
+                return Err(own_refusal.unwrap_or(refusal));
+            }
+            sleep(wait).await;
+            pause = (pause * 2).min(WAIT_MAX);
+        }
+    }
+
+    /// Claims the row once and does what it requires. If `own_refusal` is set, this event's own run
+    /// has sent a write.
+    async fn attempt(&mut self, own_refusal: Option<&Refusal>) -> Attempt {
+        if let Err(error) = self.deps.restart_waits_if_clock_stepped().await {
+            return Attempt::Done(Err(Refusal::StoreUnavailable(error.to_string())));
+        }
+        let (now, open) = (self.deps.clock.now(), self.open_rows());
+        let claim = Claim {
+            connection: self.active.connection.id,
+            test: self.test,
+            event: self.event.id,
+            now,
+            lease_until: after(now, self.deps.config.now().lease_ms),
+            run_ms: self.deps.connections.limits(&self.active.connection).run_ms,
+            waited_for: self.waited_for,
+            recurs: self.recurs().then_some(open.as_slice()),
+        };
+        let began = Instant::now();
+        let claimed = self.deps.store.claim(claim).await;
+        let (began, ended) = (began.into_std(), Instant::now().into_std());
+        self.claim_times.add(self.event.timed_step(TimedStepKind::Claim, began, ended));
+        match claimed {
+            Err(error) => {
+                let refusal = Refusal::StoreUnavailable(error.to_string());
+                Attempt::Done(stored_defect(self.deps, self.active, self.test, refusal).await)
+            }
+            Ok(Claimed::Created { id, defect }) => {
+                Attempt::Done(Ok(CreateAnswer::new(id, defect, OutcomeCode::Repeated)))
+            }
+            Ok(Claimed::Ended { code, detail }) => {
+                Attempt::Done(Err(Refusal::Ended { code, detail }))
+            }
+            Ok(Claimed::Busy { defect, fence }) => {
+                self.waited_for = Some(fence);
+                Attempt::AfterRun { refusal: self.deadline.refusal(), of: defect }
+            }
+            Ok(Claimed::Create { lease, marker, .. }) => {
+                self.create_and_store(self.leased(lease), &marker).await
+            }
+            // In boxes: these are rare, and their futures are large.
+            Ok(Claimed::Recurs(recurrence)) => {
+                let leased = self.leased(recurrence.lease.clone());
+                Box::pin(self.recur(leased, *recurrence)).await
+            }
+            Ok(Claimed::WaitsForFirst(first)) => waits_for_first(Some(first)),
+            Ok(Claimed::Search(doubtful)) => Box::pin(self.search(&doubtful, own_refusal)).await,
+        }
+    }
+
+    /// Whether the open defect of an earlier failure can be the answer: the policy must not be
+    /// `new`, and the connector must export `follow-up`.
+    fn recurs(&self) -> bool {
+        self.active.connection.on_recurrence != OnRecurrence::New
+            && self.connector.interfaces().follow_up
+    }
+
+    /// The rows that this process works on, for a claim that looks at other failures. A step of the
+    /// clock may make their leases look ended.
+    fn open_rows(&self) -> Vec<DefectId> {
+        if self.recurs() { self.deps.process.open_rows() } else { Vec::new() }
+    }
+
+    /// Answers with the defect of an earlier failure, if that defect is open or may be opened
+    /// again. Otherwise creates another defect. The comment is added later, in the background.
+    async fn recur(&self, leased: LeasedDefect<'_>, recurrence: Recurrence) -> Attempt {
+        match leased.still_open(&recurrence).await {
+            Ok(Some(defect)) => {
+                let original = recurrence.original;
+                let verdict = Verdict::Recurs { defect: defect.clone(), original };
+                let id = leased.lease.defect;
+                match leased.store_outcome(&verdict).await {
+                    Ok(()) => {
+                        Attempt::Done(Ok(CreateAnswer::new(id, defect, OutcomeCode::Recurred)))
+                    }
+                    // Nothing was written yet, and the comment must not be lost.
+                    Err(error) => self.not_stored(&error),
+                }
+            }
+            Ok(None) => self.create_instead_of_closed(leased, recurrence).await,
+            Err(refusal) => {
+                let refusal = Box::new(refusal);
+                let refusal = Refusal::EarlierDefect { refusal, first: recurrence.original };
+                self.fail(&leased, NotCreated::nothing_sent(refusal)).await
+            }
+        }
+    }
+
+    /// Creates another defect, because the defect of the earlier failure is closed or gone. If
+    /// another failure of the test case has a new one or is creating one, this one waits.
+    async fn create_instead_of_closed(
+        &self,
+        leased: LeasedDefect<'_>,
+        recurrence: Recurrence,
+    ) -> Attempt {
+        let Recurrence { marker, latest, .. } = recurrence;
+        let (now, open) = (self.deps.clock.now(), self.open_rows());
+        match self.deps.store.create_anew(&leased.lease, latest, &open, now).await {
+            Ok(true) => self.create_and_store(leased, &marker).await,
+            Ok(false) => {
+                leased.give_back().await;
+                waits_for_first(None)
+            }
+            Err(error) => self.not_stored(&error),
+        }
+    }
+
+    /// Runs `create`, then moves the row according to the host's own record of the run's writes.
+    async fn create_and_store(&self, mut leased: LeasedDefect<'_>, marker: &Marker) -> Attempt {
+        let run = leased.route_and_create(self.test, marker, self.deadline.read_until()).await;
+        let RunEnd { outcome, mut report, writes } = match run {
+            Ok(end) => end,
+            // No run was started.
+            Err(refusal) => return self.fail(&leased, NotCreated::nothing_sent(refusal)).await,
+        };
+        let was_sent = writes.iter().any(WriteRecord::was_sent);
+        if outcome.is_ok() && !was_sent {
+            report.log.push(write_not_journaled(report.usage.run_ms));
+        }
+        self.deps.history.run(&leased.active.connection, self.event, report, &outcome);
+        match verdict(outcome, &writes) {
+            Ok(defect) => {
+                if was_sent {
+                    let now = self.deps.clock.since_boot();
+                    self.deps.process.index_lags.watch(&leased.active.connection, marker, now);
+                }
+                leased.store_known(Verdict::Created(defect.clone())).await;
+                let id = leased.lease.defect;
+                Attempt::Done(Ok(CreateAnswer::new(id, defect, OutcomeCode::Created)))
+            }
+            Err(not_created) => self.fail(&leased, not_created).await,
+        }
+    }
+
+    /// Stores that the run returned no defect. From now on this event only searches if the run sent
+    /// a write that the tracker did not refuse, or any write if another run has taken over the row.
+    async fn fail(&self, leased: &LeasedDefect<'_>, not_created: NotCreated) -> Attempt {
+        let stored = leased.store_outcome(&Verdict::NotCreated(not_created.clone())).await;
+        let (was_sent, may_exist) = (not_created.sent.is_some(), not_created.may_exist());
+        let refusal = not_created.into_refusal();
+        match stored {
+            Err(error) if !was_sent => self.not_stored(&error),
+            Err(StoreError::Fenced) => Attempt::SearchAfterWrite(refusal),
+            Ok(()) if may_exist => Attempt::SearchAfterWrite(refusal),
+            Ok(()) | Err(_) => Attempt::Done(Err(refusal)),
+        }
+    }
+
+    /// Searches for a defect in doubt, and creates it if the rules allow it. Creates nothing after
+    /// a write of this event's own run.
+    async fn search(&self, doubtful: &DoubtfulDefect, own_refusal: Option<&Refusal>) -> Attempt {
+        let leased = self.leased(doubtful.lease.clone());
+        let (next, refusal) = match leased.search(doubtful).await {
+            SearchResult::Found(oldest, others) => {
+                leased.store_known(Verdict::Found(oldest.clone())).await;
+                let id = leased.lease.defect;
+                return Attempt::Done(Ok(CreateAnswer::adopted(id, oldest, others)));
+            }
+            SearchResult::NotFound(next, refusal) => (next, refusal),
+        };
+        match next {
+            Next::Create | Next::CreateIfSearchWorks => match own_refusal {
+                None => self.create_after_search(leased).await,
+                Some(refusal) => {
+                    leased.end_search(SearchEnd::DoubtEnded).await;
+                    Attempt::Done(Err(refusal.clone()))
+                }
+            },
+            Next::SearchAt(at) => {
+                leased.give_back().await;
+                self.search_again(&leased, doubtful, at)
+            }
+            Next::TryLater => {
+                leased.give_back().await;
+                Attempt::Done(Err(refusal.unwrap_or_else(|| self.deadline.refusal())))
+            }
+            Next::NeedsPerson(why) => {
+                let reason = doubtful.because(&why);
+                match why {
+                    Unresolvable::SearchFailed(_) => {
+                        leased.end_search(SearchEnd::Failed(why.to_string())).await;
+                    }
+                    _ => leased.end_search(SearchEnd::NeedsPerson(why.to_string())).await,
+                }
+                Attempt::Done(Err(Refusal::InDoubt { defect: leased.lease.defect, reason }))
+            }
+        }
+    }
+
+    /// Creates the defect after a search that counts found none. If the test is a recurrence by
+    /// now, continues with the earlier failure's defect.
+    async fn create_after_search(&self, leased: LeasedDefect<'_>) -> Attempt {
+        let (store, now) = (&self.deps.store, self.deps.clock.now());
+        let open = self.open_rows();
+        let recurs = self.recurs().then_some(open.as_slice());
+        match store.back_to_intent(&leased.lease, recurs, now).await {
+            Ok(Claimed::Create { marker, .. }) => self.create_and_store(leased, &marker).await,
+            Ok(Claimed::Recurs(recurrence)) => self.recur(leased, *recurrence).await,
+            Ok(Claimed::WaitsForFirst(first)) => {
+                // Give the lease back, so that other failures of the test case do not wait for this
+                // one.
+                leased.end_search(SearchEnd::DoubtEnded).await;
+                waits_for_first(Some(first))
+            }
+            // No answer of `back_to_intent`, which keeps this lease. The next attempt claims again.
+            Ok(
+                Claimed::Search(_)
+                | Claimed::Created { .. }
+                | Claimed::Busy { .. }
+                | Claimed::Ended { .. },
+            ) => {
+                leased.give_back().await;
+                Attempt::Again { refusal: self.deadline.refusal(), at: None }
+            }
+            Err(error) => self.not_stored(&error),
+        }
+    }
+
+    /// Plans the next search. Until the index delay has passed, any search may find the defect.
+    /// After that, only a search that begins at `at` or later can decide.
+    fn search_again(
+        &self,
+        leased: &LeasedDefect<'_>,
+        doubtful: &DoubtfulDefect,
+        at: Timestamp,
+    ) -> Attempt {
+        let now = self.deps.clock.now();
+        let index_delay_ms = leased.waits().map_or(0, |waits| waits.index_delay_ms);
+        let is_indexed = now >= after(doubtful.doubt.wait_from, index_delay_ms);
+        let retry_after_s = seconds_until(at, now).unwrap_or(1);
+        let reason = doubtful.reason.clone();
+        let refusal = Refusal::OutcomePending { retry_after_s, reason };
+        Attempt::Again { refusal, at: is_indexed.then_some(at) }
+    }
+
+    /// The result of a run or a search could not be stored. If the lease was lost, another run has
+    /// taken over, and the next attempt reads its result.
+    fn not_stored(&self, error: &StoreError) -> Attempt {
+        match error {
+            StoreError::Fenced => Attempt::Again { refusal: self.deadline.refusal(), at: None },
+            _ => Attempt::Done(Err(Refusal::StoreUnavailable(error.to_string()))),
+        }
+    }
+
+    /// The leased row, with everything that the runs of this event need.
+    fn leased(&self, lease: Lease) -> LeasedDefect<'_> {
+        let Self { deps, active, connector, event, .. } = self;
+        let open = Arc::new(deps.process.open(lease.defect));
+        let (active, event, asker, attached) = (Arc::clone(active), *event, Asker::Event, false);
+        LeasedDefect { deps, active, connector, lease, event, asker, open, attached }
+    }
+}
+
+/// Answers a repeat with the stored defect, because no defect can be created now. If no defect is
+/// stored, the answer is `refusal`.
+pub(super) async fn stored_defect(
+    deps: &Dependencies,
+    active: &ActiveConnection,
+    test: &FailedTest,
+    refusal: Refusal,
+) -> Answer {
+    match deps.store.created_defect(active.connection.id, test).await {
+        Ok(Some((id, defect))) => Ok(CreateAnswer::new(id, defect, OutcomeCode::Repeated)),
+        Ok(None) | Err(_) => Err(refusal),
+    }
+}
+
+/// Waits until the run of this row has ended, here or at another server, or until this instant. The
+/// first call only subscribes: what changed before is in the store.
+async fn wait_for_run(
+    deps: &Dependencies,
+    changes: &mut Option<Box<Changes>>,
+    of: DefectId,
+    until: Instant,
+) {
+    let Some(changes) = changes else {
+        *changes = Some(Box::new(deps.store.changes()));
+        return;
+    };
+    let ended = async {
+        loop {
+            match changes.next().await {
+                Change::Defect(id) if id == of => return,
+                Change::Missed => return,
+                _ => {}
+            }
+        }
+    };
+    let _ = timeout_at(until, ended).await;
+}
+
+/// Another failure of the test case is being created or is in doubt: try again when that has ended.
+fn waits_for_first(first: Option<DefectId>) -> Attempt {
+    let named = first.map(|id| format!(", defect {id}")).unwrap_or_default();
+    let reason = format!("that of an earlier failure of the same test case{named}");
+    let refusal = Refusal::OutcomePending { retry_after_s: FIRST_RETRY_AFTER_S, reason };
+    match first {
+        Some(of) => Attempt::AfterRun { refusal, of },
+        None => Attempt::Again { refusal, at: None },
+    }
+}
+
+/// The time until `then`; zero if it has passed.
+fn duration_until(then: Timestamp, now: Timestamp) -> Duration {
+    Duration::try_from(then.duration_since(now)).unwrap_or_default()
+}
+
+/// Whole seconds until `then`; `None` if it has passed.
+fn seconds_until(then: Timestamp, now: Timestamp) -> Option<u32> {
+    let left = then.duration_since(now);
+    left.is_positive().then(|| {
+        u32::try_from(left.as_millis().saturating_add(999) / 1_000).unwrap_or(u32::MAX).max(1)
+    })
+}
+
+fn write_not_journaled(at_ms: u64) -> LogLine {
+    let message = "the defect was created without a journaled write. Is its request marked `read` or \
+                   `prepare`? Mark it `write`: otherwise a crash may lead to a second defect";
+    LogLine { at_ms, level: LogLevel::Warn, message: message.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wait_is_rounded_up_to_whole_seconds_and_ends() {
+        let at = |ms| Timestamp::from_millisecond(ms).unwrap();
+        assert_eq!(seconds_until(at(1_500), at(0)), Some(2));
+        assert_eq!(seconds_until(at(1_500), at(1_499)), Some(1));
+        assert_eq!(seconds_until(at(1_500), at(1_500)), None);
+        assert_eq!(seconds_until(at(1_500), at(9_000)), None);
+    }
+}
