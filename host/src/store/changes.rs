@@ -21,7 +21,8 @@ pub enum Change {
     Connection(ConnectionId),
     /// The connectors of the store were changed.
     Connectors,
-    /// A server has ended its request for the counts of this project, with or without new counts.
+    /// A server has ended its request for the counts of this project, with or without new counts. Also
+    /// published if it is this server.
     Counts(ConnectionId, String),
     /// The lease of this defect was given back. Another server notifies of it only if a claim waits for
     /// it. Also published if this server gave it back.

@@ -118,7 +118,10 @@ impl Listener {
     fn pass_on(&self, message: &str) {
         let Some((server, text)) = message.split_once(' ') else { return };
         match Change::from_text(text) {
-            Some(Change::Defect(id)) => self.publisher.publish(Change::Defect(id)),
+            // A task of this server may wait for what another one of it does.
+            Some(change @ (Change::Defect(_) | Change::Counts(..))) => {
+                self.publisher.publish(change);
+            }
             Some(change) if server != &*self.address.server => self.publisher.publish(change),
             Some(_) | None => {}
         }
