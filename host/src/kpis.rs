@@ -6,11 +6,12 @@
 
 mod cache;
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_util::task::TaskTracker;
 use tracing::Instrument as _;
 
@@ -21,7 +22,9 @@ use crate::domain::{Call, Clock, ConnectionId, Counts, EventStart, Refusal, afte
 use crate::egress::ActiveConnection;
 use crate::history::History;
 use crate::runtime::{Run, Sandbox};
-use crate::store::{CachedCounts, Change, Changes, CountsClaim, CountsClaimed, Store};
+use crate::store::{
+    CLOCKS_DIFFER_MS, CachedCounts, Change, Changes, CountsClaim, CountsClaimed, CountsLease, Store,
+};
 
 use cache::{Cache, Counted, Refreshed};
 
@@ -32,8 +35,6 @@ const LAST_KNOWN_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// How long the store may take to say whether another server is counting.
 const CLAIM_MAX: Duration = Duration::from_secs(2);
-/// By how much the clocks of two servers that share a store may differ.
-const CLOCKS_DIFFER_MAX: Duration = Duration::from_millis(500);
 
 /// The parts that counting uses; cheap to clone.
 #[derive(Clone)]
@@ -106,11 +107,8 @@ impl Kpis {
         let counted = timeout_at(deadline, refresh.result()).await.ok().flatten();
         let answer = match counted.unwrap_or(Err(Refusal::DeadlineExceeded { after_ms })) {
             Ok(Refreshed { cached, by_other_server }) => {
-                let age = if by_other_server {
-                    age(&cached, self.deps.clock.now())
-                } else {
-                    Duration::ZERO
-                };
+                let age =
+                    if by_other_server { age(&cached, self.deps.clock.now()) } else { Duration::ZERO };
                 Ok(KpiAnswer { counts: cached.counts, age, stale: false })
             }
             Err(refusal) => self.last_known(active, project, refusal).await,
@@ -164,46 +162,105 @@ impl Kpis {
         })
     }
 
-    /// Asks the tracker, unless another server that shares the store has asked it lately; waits for one
-    /// that is asking. If the store cannot say, the tracker is asked.
+    /// Asks the tracker, unless another server that shares the store has asked it lately. The answer
+    /// never waits until the store has taken the counts.
     async fn count_or_wait(
         &self,
         active: &Arc<ActiveConnection>,
         project: &str,
         event: EventStart,
     ) -> Counted {
-        let (store, id) = (&self.deps.store, active.connection.id);
+        let lease = CountsLease::new(active.connection.id, project);
+        let turn = match self.await_turn(active, &lease).await {
+            Turn::Counted(cached) => return Ok(Refreshed { cached, by_other_server: true }),
+            turn => turn,
+        };
+        let counted = if let Turn::Granted = turn {
+            let asking = Box::pin(self.ask_tracker(active, project, event));
+            self.while_renewing(&lease, asking).await
+        } else {
+            self.ask_tracker(active, project, event).await
+        };
+        let cached =
+            counted.map(|counts| CachedCounts { counts, counted_at: self.deps.clock.now() });
+        let kept = cached.as_ref().ok().filter(|_| self.deps.connections.is_current(active));
+        match (turn, kept) {
+            (Turn::Alone, None) => {}
+            (Turn::Alone, Some(kept)) => {
+                self.deps.store.record_counts(active.connection.id, project, kept.clone());
+            }
+            (turn, kept) => self.end(lease, &turn, kept.cloned()),
+        }
+        cached.map(|cached| Refreshed { cached, by_other_server: false })
+    }
+
+    /// Waits while another server asks the tracker. If the store cannot say whether one does, it is this
+    /// server's turn.
+    async fn await_turn(&self, active: &Arc<ActiveConnection>, lease: &CountsLease) -> Turn {
+        let store = &self.deps.store;
         let lease_ms = self.deps.config.now().lease_ms;
-        loop {
+        // Without a revision, the connection was edited just now: its counts are not stored.
+        while let Some(revision) = self.deps.connections.revision_of(active) {
             let (mut changes, now) = (store.changes(), self.deps.clock.now());
             let fresh_ms = Duration::from_millis(self.deps.config.now().kpi_fresh_ms);
             let fresh_since = now.saturating_sub(fresh_ms).unwrap_or(Timestamp::MIN);
-            let claim = CountsClaim { now, fresh_since, lease_until: after(now, lease_ms) };
-            let claimed = timeout(CLAIM_MAX, store.claim_counts(id, project, claim)).await;
-            let lease = match claimed {
-                Ok(Ok(CountsClaimed::Fresh(cached))) => {
-                    return Ok(Refreshed { cached, by_other_server: true });
-                }
+            let lease_until = after(now, lease_ms);
+            let claim = CountsClaim { revision, now, fresh_since, lease_until };
+            match timeout(CLAIM_MAX, store.claim_counts(lease, claim)).await {
+                Ok(Ok(CountsClaimed::Fresh(cached))) => return Turn::Counted(cached),
+                Ok(Ok(CountsClaimed::Count)) => return Turn::Granted,
+                Ok(Ok(CountsClaimed::Alone)) => return Turn::Alone,
                 Ok(Ok(CountsClaimed::Busy)) => {
-                    let counted = wait_for_counts(&mut changes, id, project);
+                    tracing::debug!(project = lease.project, "another server is counting");
+                    let counted = wait_for_counts(&mut changes, lease);
                     let _ = timeout(Duration::from_millis(lease_ms), counted).await;
-                    continue;
                 }
-                Ok(Ok(CountsClaimed::Count(lease))) => Some(lease),
-                Ok(Err(_)) | Err(_) => None,
-            };
-            let counted = self.ask_tracker(active, project, event).await;
-            let cached =
-                counted.map(|counts| CachedCounts { counts, counted_at: self.deps.clock.now() });
-            if let Some(lease) = lease {
-                let kept =
-                    cached.as_ref().ok().filter(|_| self.deps.connections.is_current(active));
-                if let Err(error) = store.end_counts(lease, kept.cloned()).await {
-                    tracing::warn!(%error, "cannot store counts");
-                }
+                Ok(Err(_)) | Err(_) => return Turn::Unknown,
             }
-            return cached.map(|cached| Refreshed { cached, by_other_server: false });
         }
+        Turn::Alone
+    }
+
+    /// Renews the right to count until the tracker has answered.
+    async fn while_renewing<T>(&self, lease: &CountsLease, asking: impl Future<Output = T>) -> T {
+        tokio::select! {
+            biased;
+            counted = asking => counted,
+            never = self.renew(lease) => match never {},
+        }
+    }
+
+    /// Renews the right again and again. If it is lost, the counts are not stored.
+    async fn renew(&self, lease: &CountsLease) -> Infallible {
+        let lease_ms = self.deps.config.now().lease_ms;
+        loop {
+            sleep(Duration::from_millis(lease_ms / 3)).await;
+            let until = after(self.deps.clock.now(), lease_ms);
+            if let Err(error) = self.deps.store.renew_counts(lease, until).await {
+                tracing::debug!(%error, "cannot renew the right to count");
+            }
+        }
+    }
+
+    /// Gives the right back in the background, with what was counted. Counts that the store cannot take
+    /// now wait with the history.
+    fn end(&self, lease: CountsLease, turn: &Turn, counted: Option<CachedCounts>) {
+        let store = Arc::clone(&self.deps.store);
+        let is_granted = matches!(turn, Turn::Granted);
+        let end = async move {
+            let is_settled = match store.end_counts(&lease, counted.clone()).await {
+                // A right that was granted and lost: the counts may be those of another tracker.
+                Ok(was_held) => was_held || is_granted,
+                Err(error) => {
+                    tracing::debug!(%error, "cannot give back the right to count");
+                    false
+                }
+            };
+            if let Some(counted) = counted.filter(|_| !is_settled) {
+                store.record_counts(lease.connection, &lease.project, counted);
+            }
+        };
+        self.deps.tasks.spawn(end.in_current_span());
     }
 
     /// Takes over what another server has counted, if the project is in the cache.
@@ -214,12 +271,7 @@ impl Kpis {
         }
         let Ok(Some(counted)) = self.deps.store.cached_counts(id, project).await else { return };
         let now = self.deps.clock.now();
-        self.cache.with(&active, project, now, |entry| {
-            if entry.cached.as_ref().is_none_or(|it| it.counted_at < counted.counted_at) {
-                entry.failing = false;
-                entry.cached = Some(counted);
-            }
-        });
+        self.cache.with(&active, project, now, |entry| entry.take_over(counted, now));
     }
 
     /// Runs the connector's `count`.
@@ -294,26 +346,40 @@ impl Kpis {
     }
 }
 
-/// Waits until another server has stored counts of a project, or has given up.
-async fn wait_for_counts(changes: &mut Changes, id: ConnectionId, project: &str) {
+/// Who asks the tracker.
+enum Turn {
+    /// Nobody: another server has asked it lately.
+    Counted(CachedCounts),
+    /// This server; the others wait.
+    Granted,
+    /// This server. The store did not answer; it may still grant the right.
+    Unknown,
+    /// This server, and there is no other.
+    Alone,
+}
+
+/// Waits until the holder of the right has stored the counts, or has given up.
+async fn wait_for_counts(changes: &mut Changes, lease: &CountsLease) {
     loop {
         match changes.next().await {
-            Change::Counts(of, counted) if of == id && counted == project => return,
+            Change::Counts(id, project) if id == lease.connection && project == lease.project => {
+                return;
+            }
             Change::Missed => return,
             _ => {}
         }
     }
 }
 
-/// The age of counts. Counts that are from the future by no more than two clocks may differ have age
-/// zero. Otherwise the clock was set back: their age is unknown, and the age returned is just above
-/// [`STALE_MAX`], so they are answered only if the tracker does not answer.
+/// The age of counts. The clocks of two servers may differ a little. If they are from the future, the clock was set back and their age is unknown:
+/// the age returned is just above [`STALE_MAX`], so they are answered only if the tracker does not
+/// answer.
 fn age(cached: &CachedCounts, now: Timestamp) -> Duration {
     let unknown = STALE_MAX + Duration::from_secs(1);
     let age = now.duration_since(cached.counted_at);
     match Duration::try_from(age) {
         Ok(age) => age,
-        Err(_) if age.unsigned_abs() <= CLOCKS_DIFFER_MAX => Duration::ZERO,
+        Err(_) if age.unsigned_abs() <= Duration::from_millis(CLOCKS_DIFFER_MS) => Duration::ZERO,
         Err(_) => unknown,
     }
 }

@@ -39,7 +39,7 @@ pub use self::connectors::{
     ConnectorStore, LoadedConnectors, REMOVED_MAX, SHARED_BYTES_MAX, SHARED_VERSIONS_MAX,
     SharedConnector, SharedFile, SharedVersion,
 };
-pub use self::counts::{CountsClaim, CountsClaimed, CountsLease};
+pub use self::counts::{CLOCKS_DIFFER_MS, CountsClaim, CountsClaimed, CountsLease};
 pub use self::error::{DatabaseError, StoreError};
 pub use self::postgres::{DatabaseClock, PostgresFindings, PostgresSettings, PostgresStore};
 pub use self::sql::SqlStore;
@@ -498,19 +498,22 @@ pub trait Store: Send + Sync {
     /// Stores the counts of a project. Lazy, as `record_event`.
     fn record_counts(&self, id: ConnectionId, project: &str, counts: CachedCounts);
     /// Asks for the right to count a project, so that of the servers that share the store one asks the
-    /// tracker at a time. Lazy.
+    /// tracker at a time. Lazy. A claim that the caller no longer waits for may still be granted: give
+    /// it back.
     async fn claim_counts(
         &self,
-        id: ConnectionId,
-        project: &str,
+        lease: &CountsLease,
         claim: CountsClaim,
     ) -> Result<CountsClaimed, StoreError>;
-    /// Gives the right back, and stores what was counted, unless the connection was edited since. Lazy.
+    /// Extends the right, unless it was lost. Lazy.
+    async fn renew_counts(&self, lease: &CountsLease, until: Timestamp) -> Result<(), StoreError>;
+    /// Gives the right back, and stores what was counted. Does nothing and returns false if it was lost
+    /// or never granted: an edit of the connection ends it too. Lazy.
     async fn end_counts(
         &self,
-        lease: CountsLease,
+        lease: &CountsLease,
         counted: Option<CachedCounts>,
-    ) -> Result<(), StoreError>;
+    ) -> Result<bool, StoreError>;
     /// Returns the last stored counts of a project. At most 100 projects are stored for each
     /// connection.
     async fn cached_counts(

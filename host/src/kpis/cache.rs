@@ -9,9 +9,9 @@ use jiff::Timestamp;
 use parking_lot::Mutex;
 
 use crate::completion::InFlight;
-use crate::domain::{ConnectionId, Refusal};
+use crate::domain::{ConnectionId, Refusal, after};
 use crate::egress::ActiveConnection;
-use crate::store::CachedCounts;
+use crate::store::{CLOCKS_DIFFER_MS, CachedCounts};
 
 /// Maximum number of cached projects of one connection.
 const PROJECTS_MAX: usize = 100;
@@ -48,6 +48,19 @@ pub(super) struct Project {
     /// The refresh in progress.
     pub(super) refresh: Option<InFlight<Counted>>,
     used_at: Timestamp,
+}
+
+impl Project {
+    /// Takes over what another server has counted, unless newer counts are known. Counts from the future
+    /// are not newer: the clock was set back.
+    pub(super) fn take_over(&mut self, counted: CachedCounts, now: Timestamp) {
+        let newest = after(now, CLOCKS_DIFFER_MS);
+        let is_known = |it: &CachedCounts| (counted.counted_at..=newest).contains(&it.counted_at);
+        if !self.cached.as_ref().is_some_and(is_known) {
+            self.failing = false;
+            self.cached = Some(counted);
+        }
+    }
 }
 
 impl Cache {
@@ -101,6 +114,7 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
+    use crate::domain::Counts;
 
     fn active() -> Arc<ActiveConnection> {
         let id = ConnectionId(Uuid::from_u128(1));
@@ -124,6 +138,20 @@ mod tests {
         assert_eq!(projects, PROJECTS_MAX);
         assert!(cache.with(&active, "p149", at(150), |entry| entry.failing));
         assert!(!cache.with(&active, "p0", at(151), |entry| entry.failing), "the oldest is gone");
+    }
+
+    #[test]
+    fn newer_counts_are_taken_over_also_from_a_clock_that_was_set_back() {
+        let counted = |second| {
+            let counts =
+                Counts { open: 1, closed: 0, critical: 0, moderate: 0, critical_link: None };
+            CachedCounts { counts, counted_at: at(second) }
+        };
+        let mut project = Project::default();
+        for (second, now, known) in [(7, 8, 7), (6, 8, 7), (9, 9, 9), (2, 3, 2), (1, 3, 2)] {
+            project.take_over(counted(second), at(now));
+            assert_eq!(project.cached, Some(counted(known)), "{second} at {now}");
+        }
     }
 
     #[test]

@@ -6,9 +6,16 @@ use uuid::Uuid;
 use super::CachedCounts;
 use crate::domain::ConnectionId;
 
+/// By how much the clocks of two servers that share a store may differ, milliseconds. What is later
+/// than that is from a clock that was set back since.
+pub const CLOCKS_DIFFER_MS: u64 = 500;
+
 /// A wish to ask a tracker for the counts of a project.
 #[derive(Debug, Clone, Copy)]
 pub struct CountsClaim {
+    /// The number of the last edit of the connection that this server knows. Under older settings, it
+    /// gets no right: the counts may be those of another tracker.
+    pub revision: u64,
     /// The time of the claim.
     pub now: Timestamp,
     /// Counts that are at least this new are the answer.
@@ -20,16 +27,30 @@ pub struct CountsClaim {
 /// The right to ask a tracker for the counts of a project, which one server has at a time.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CountsLease {
-    pub(super) connection: ConnectionId,
-    pub(super) project: String,
+    /// The connection to the tracker.
+    pub connection: ConnectionId,
+    /// The project that is counted.
+    pub project: String,
     pub(super) holder: Uuid,
+}
+
+impl CountsLease {
+    /// A right that no server has yet: claim it.
+    #[must_use]
+    pub fn new(connection: ConnectionId, project: &str) -> Self {
+        Self { connection, project: project.to_owned(), holder: Uuid::new_v4() }
+    }
 }
 
 /// The result of a [`CountsClaim`].
 #[derive(Debug, Clone, PartialEq)]
 pub enum CountsClaimed {
-    /// Ask the tracker, then call [`Store::end_counts`](super::Store::end_counts).
-    Count(CountsLease),
+    /// Ask the tracker and renew the right meanwhile, then call
+    /// [`Store::end_counts`](super::Store::end_counts).
+    Count,
+    /// No other server uses the store: ask the tracker, then call
+    /// [`Store::record_counts`](super::Store::record_counts).
+    Alone,
     /// Another server has asked it lately.
     Fresh(CachedCounts),
     /// Another server is asking it.

@@ -4,30 +4,36 @@
 
 use super::columns::{CountsJson, from_json, time, to_json};
 use super::database::{Database, params};
-use crate::domain::ConnectionId;
+use crate::domain::{ConnectionId, after};
 use crate::store::{CachedCounts, StoreError};
 
 const PROJECTS_MAX: u32 = 100;
 /// Maximum number of projects that one operation deletes; a batch adds fewer.
 const DELETES_MAX: u32 = 100_000;
+/// Counts that wait for longer than this are seldom stored. If stored ones are newer by more, the clock
+/// was set back since.
+pub(super) const WAITED_MAX_MS: u64 = 10 * 60 * 1_000;
 
-/// Stores counts, unless newer ones are stored.
+/// Stores counts, unless newer ones are stored, by at most so many milliseconds.
 pub(super) fn record(
     db: &dyn Database,
     id: ConnectionId,
     project: &str,
     cached: CachedCounts,
+    newer_max_ms: u64,
 ) -> Result<(), StoreError> {
+    let newest = after(cached.counted_at, newer_max_ms);
     db.change(
         "INSERT INTO counts (connection_id, project, counts, counted_at) VALUES (?, ?, ?, ?)
          ON CONFLICT (connection_id, project) DO UPDATE
              SET counts = excluded.counts, counted_at = excluded.counted_at
-             WHERE excluded.counted_at >= counts.counted_at",
+             WHERE excluded.counted_at >= counts.counted_at OR counts.counted_at > ?",
         params![
             id.0,
             project,
             to_json(&CountsJson::from(cached.counts))?,
-            cached.counted_at.as_millisecond()
+            cached.counted_at.as_millisecond(),
+            newest.as_millisecond()
         ],
     )?;
     Ok(())

@@ -86,7 +86,7 @@ impl Record {
                 recordings::store(db, id, recorded)
             }
             Self::Counts { connection, project, counts } => {
-                counts::record(db, connection, &project, counts)
+                counts::record(db, connection, &project, counts, counts::WAITED_MAX_MS)
             }
             Self::Health(id, health) => health.store(db, id),
             Self::SurplusCounts(id) => counts::delete_oldest(db, id),

@@ -5,7 +5,6 @@
 
 use async_trait::async_trait;
 use jiff::Timestamp;
-use uuid::Uuid;
 
 use super::database::Database;
 use super::defect_cache::DefectCache;
@@ -452,30 +451,28 @@ impl Store for SqlStore {
 
     async fn claim_counts(
         &self,
-        id: ConnectionId,
-        project: &str,
+        lease: &CountsLease,
         claim: CountsClaim,
     ) -> Result<CountsClaimed, StoreError> {
-        let project = project.to_owned();
         if !self.is_shared() {
-            let lease = CountsLease { connection: id, project, holder: Uuid::nil() };
-            return Ok(CountsClaimed::Count(lease));
+            return Ok(CountsClaimed::Alone);
         }
-        self.writer.run(Lazy, move |db| counts_leases::claim(db, id, &project, &claim)).await
+        let lease = lease.clone();
+        self.writer.run(Lazy, move |db| counts_leases::claim(db, &lease, &claim)).await
+    }
+
+    async fn renew_counts(&self, lease: &CountsLease, until: Timestamp) -> Result<(), StoreError> {
+        let lease = lease.clone();
+        self.writer.run(Lazy, move |db| counts_leases::renew(db, &lease, until)).await
     }
 
     async fn end_counts(
         &self,
-        lease: CountsLease,
+        lease: &CountsLease,
         counted: Option<CachedCounts>,
-    ) -> Result<(), StoreError> {
-        if self.is_shared() {
-            return self.writer.run(Lazy, move |db| counts_leases::end(db, &lease, counted)).await;
-        }
-        if let Some(counted) = counted {
-            self.record_counts(lease.connection, &lease.project, counted);
-        }
-        Ok(())
+    ) -> Result<bool, StoreError> {
+        let lease = lease.clone();
+        self.writer.run(Lazy, move |db| counts_leases::end(db, &lease, counted)).await
     }
 
     async fn cached_counts(

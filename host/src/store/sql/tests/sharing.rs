@@ -9,7 +9,7 @@ use tempfile::tempdir;
 
 use super::*;
 use crate::domain::{Counts, Decision, DefectId, Event, EventKind, OutcomeCode, Received};
-use crate::store::{CachedCounts, Change, Changes, CountsClaim, CountsClaimed};
+use crate::store::{CachedCounts, Change, Changes, CountsClaim, CountsClaimed, CountsLease};
 
 /// Runs SQL in the schema of a test.
 async fn run(folder: &TempDir, sql: &str) {
@@ -154,15 +154,9 @@ async fn ended_connections_are_opened_again() {
 /// Subscribes to what a store hears; returns once it listens.
 async fn listening(store: &SqlStore, other: &SqlStore) -> Changes {
     let mut changes = store.changes();
-    let probe = stored_connection("probe");
-    let mut number = 0;
     loop {
-        let mut probe = probe.clone();
-        probe.record.connection.id = ConnectionId(Uuid::new_v4());
-        probe.record.connection.name = format!("probe {number}");
-        probe.tokens.clear();
+        let probe = stored_connection(&format!("probe {}", Uuid::new_v4()));
         other.create_connection(&probe).await.unwrap();
-        number += 1;
         let sent = Change::Connection(probe.record.connection.id);
         let heard = async { while changes.next().await != sent {} };
         if tokio::time::timeout(Duration::from_millis(500), heard).await.is_ok() {
@@ -234,45 +228,99 @@ async fn a_server_that_listens_again_hears_that_it_missed_something() {
     assert_eq!(next(&mut changes).await, Change::Missed);
 }
 
+/// Counts of a project, from this time.
+fn counted(ms: i64) -> CachedCounts {
+    let counts = Counts { open: 1, closed: 0, critical: 0, moderate: 0, critical_link: None };
+    CachedCounts { counts, counted_at: at(ms) }
+}
+
+/// Asks for the right to count a project for 100 ms; counts of the last 10 ms are fresh.
+async fn claim_counts(
+    store: &SqlStore,
+    lease: &CountsLease,
+    revision: u64,
+    ms: i64,
+) -> CountsClaimed {
+    let (now, fresh_since, lease_until) = (at(ms), at(ms - 10), at(ms + 100));
+    let claim = CountsClaim { revision, now, fresh_since, lease_until };
+    store.claim_counts(lease, claim).await.unwrap()
+}
+
+/// Gets the right to count a project.
+async fn grant_counts(store: &SqlStore, id: ConnectionId, ms: i64) -> CountsLease {
+    let lease = CountsLease::new(id, "QA");
+    assert_eq!(claim_counts(store, &lease, 1, ms).await, CountsClaimed::Count);
+    lease
+}
+
 #[tokio::test]
-async fn of_several_servers_one_counts_at_a_time_and_the_others_hear_of_it() {
+async fn of_several_servers_one_counts_at_a_time_and_all_hear_of_it() {
     let folder = tempdir().unwrap();
     let (store, id) = store_with_connection(&folder).await;
     let other = open(&folder).await;
     let mut changes = listening(&other, &store).await;
-    let claim = |now: i64| CountsClaim {
-        now: at(now),
-        fresh_since: at(now - 10),
-        lease_until: at(now + 100),
-    };
-    let counted = |ms| {
-        let counts = Counts { open: 1, closed: 0, critical: 0, moderate: 0, critical_link: None };
-        CachedCounts { counts, counted_at: at(ms) }
-    };
-    let granted =
-        async |store: &SqlStore, now| match store.claim_counts(id, "QA", claim(now)).await.unwrap()
-        {
-            CountsClaimed::Count(lease) => lease,
-            other => panic!("no right to count: {other:?}"),
-        };
-    let first = granted(&store, 0).await;
-    let busy = other.claim_counts(id, "QA", claim(1)).await.unwrap();
-    assert_eq!(busy, CountsClaimed::Busy);
-    granted(&other, 100).await;
-    store.end_counts(first, Some(counted(101))).await.unwrap();
-    assert_eq!(store.cached_counts(id, "QA").await.unwrap(), None, "the right was lost");
+    let mut own = listening(&store, &other).await;
+    let waiting = CountsLease::new(id, "QA");
+    let first = grant_counts(&store, id, 0).await;
+    assert_eq!(claim_counts(&other, &waiting, 1, 1).await, CountsClaimed::Busy);
+    store.renew_counts(&first, at(250)).await.unwrap();
+    assert_eq!(claim_counts(&other, &waiting, 1, 249).await, CountsClaimed::Busy);
+    grant_counts(&other, id, 250).await;
+    assert!(!store.end_counts(&first, Some(counted(251))).await.unwrap(), "the right was lost");
+    assert_eq!(store.cached_counts(id, "QA").await.unwrap(), None);
 
-    let second = granted(&store, 300).await;
-    store.end_counts(second, Some(counted(301))).await.unwrap();
-    assert_eq!(next(&mut changes).await, Change::Counts(id, "QA".to_owned()));
-    let fresh = other.claim_counts(id, "QA", claim(311)).await.unwrap();
-    assert_eq!(fresh, CountsClaimed::Fresh(counted(301)));
+    let second = grant_counts(&store, id, 400).await;
+    assert!(store.end_counts(&second, Some(counted(401))).await.unwrap());
+    for changes in [&mut changes, &mut own] {
+        let told = async { while next(changes).await != Change::Counts(id, "QA".to_owned()) {} };
+        told.await;
+    }
+    let fresh = claim_counts(&other, &waiting, 1, 411).await;
+    assert_eq!(fresh, CountsClaimed::Fresh(counted(401)));
+}
 
-    let third = granted(&other, 312).await;
+#[tokio::test]
+async fn a_server_that_does_not_know_an_edit_yet_stores_no_counts() {
+    let folder = tempdir().unwrap();
+    let (store, id) = store_with_connection(&folder).await;
+    let other = open(&folder).await;
+    let before = grant_counts(&other, id, 0).await;
     let stored = store.connection(id).await.unwrap().unwrap();
     store.update_connection(&stored, false).await.unwrap();
-    other.end_counts(third, Some(counted(313))).await.unwrap();
-    assert_eq!(store.cached_counts(id, "QA").await.unwrap(), Some(counted(301)));
+    assert!(!other.end_counts(&before, Some(counted(1))).await.unwrap());
+
+    let outdated = grant_counts(&other, id, 2).await;
+    let current = CountsLease::new(id, "QA");
+    assert_eq!(claim_counts(&store, &current, 2, 3).await, CountsClaimed::Count);
+    assert!(!other.end_counts(&outdated, Some(counted(4))).await.unwrap());
+    assert_eq!(store.cached_counts(id, "QA").await.unwrap(), None);
+    assert!(store.end_counts(&current, Some(counted(5))).await.unwrap());
+    assert_eq!(other.cached_counts(id, "QA").await.unwrap(), Some(counted(5)));
+}
+
+#[tokio::test]
+async fn a_clock_that_is_set_back_does_not_freeze_the_counts() {
+    let folder = tempdir().unwrap();
+    let (store, id) = store_with_connection(&folder).await;
+    let other = open(&folder).await;
+    let hour = 3_600_000;
+    let before = grant_counts(&store, id, hour).await;
+    assert!(store.end_counts(&before, Some(counted(hour))).await.unwrap());
+    // The right of a server that has died.
+    grant_counts(&store, id, hour + 20).await;
+
+    let now = grant_counts(&other, id, 0).await;
+    assert!(other.end_counts(&now, Some(counted(1))).await.unwrap());
+    assert_eq!(store.cached_counts(id, "QA").await.unwrap(), Some(counted(1)));
+    let waiting = CountsLease::new(id, "QA");
+    let fresh = claim_counts(&store, &waiting, 1, 2).await;
+    assert_eq!(fresh, CountsClaimed::Fresh(counted(1)));
+
+    for ms in [hour, 2, 1] {
+        store.record_counts(id, "recorded", counted(ms));
+    }
+    store.flush().await.unwrap();
+    assert_eq!(store.cached_counts(id, "recorded").await.unwrap(), Some(counted(2)));
 }
 
 #[tokio::test]
