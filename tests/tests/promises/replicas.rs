@@ -259,7 +259,7 @@ fn counts_that_arrive_while_the_database_is_away_are_answered_and_stored_later()
     });
     assert_eq!(counted["openDefects"], 5);
     assert_eq!(postgres.query("SELECT project FROM counts"), [""; 0]);
-    cable.join();
+    cable.mend();
     wait_for("the counts in the database", 30, || {
         (postgres.query("SELECT project FROM counts") == ["QA"]).then_some(())
     });
