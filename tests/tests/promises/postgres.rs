@@ -67,6 +67,20 @@ fn a_crash_between_sent_and_the_answer_makes_no_second_issue() {
 }
 
 #[test]
+fn an_event_while_the_database_is_away_is_stored_when_it_is_back() {
+    let postgres = Postgres::start();
+    let fixture = with_redmine(postgres.setup());
+    let first = fixture.host.create(&fixture.connection, &failed_test());
+    assert_eq!(fixture.host.event_of(&first)["outcome"], "created");
+    postgres.kill();
+    let refused = fixture.host.create(&fixture.connection, &failed_test());
+    assert_eq!(refused.status, 503, "{refused:?}");
+    postgres.start_again();
+    let event = fixture.host.event_of(&refused);
+    assert_eq!((&event["status"], &event["outcome"]), (&json!(503), &json!("store-unavailable")));
+}
+
+#[test]
 fn a_server_with_another_key_is_refused() {
     let postgres = Postgres::start();
     let mut host = postgres.setup().start();

@@ -16,14 +16,12 @@ use crate::store::{DatabaseError, StoreError};
 pub(super) struct Writing(pub(super) Session);
 
 impl Writing {
-    /// Runs each work in a savepoint of one transaction, and commits. A lone work needs no savepoint.
-    fn transaction<W: FnOnce(&dyn Database) -> bool>(
+    /// Runs each work in a savepoint of the transaction, and commits. A lone work needs no savepoint.
+    fn run_and_commit<W: FnOnce(&dyn Database) -> bool>(
         &self,
-        begin: &str,
-        works: impl ExactSizeIterator<Item = W>,
+        lone: bool,
+        works: impl Iterator<Item = W>,
     ) -> Result<(), DatabaseError> {
-        let lone = works.len() == 1;
-        self.begin(&if lone { begin.to_owned() } else { format!("{begin}; {SAVEPOINT}") })?;
         for (index, work) in works.enumerate() {
             if index > 0 {
                 self.run(NEXT_SAVEPOINT)?;
@@ -64,17 +62,16 @@ impl Writing {
     }
 
     fn try_commit(&self, batch: &mut Batch) -> Result<(), DatabaseError> {
-        // Before the history is taken out of the batch: while the database cannot be reached, it waits.
-        self.0.connect()?;
         // The history first: an operation may delete rows that the history adds. A later commit that
         // is durable makes it durable too.
-        let history = Record::merge(std::mem::take(&mut batch.history));
-        if !history.is_empty() {
+        if !batch.history.is_empty() {
+            self.begin(&format!(
+                "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL synchronous_commit = off; {SAVEPOINT}"
+            ))?;
+            // Only now: while the database cannot be reached, the history waits in the batch.
+            let history = Record::merge(std::mem::take(&mut batch.history));
             let works = history.into_iter().map(|record| move |db: &dyn Database| record.run(db));
-            self.transaction(
-                "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL synchronous_commit = off",
-                works,
-            )?;
+            self.run_and_commit(false, works)?;
             self.0.in_transaction.set(false);
         }
         if batch.operations.is_empty() {
@@ -88,8 +85,10 @@ impl Writing {
         let begin = format!(
             "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL synchronous_commit = {synchronous}; {LOCK}"
         );
+        let lone = batch.operations.len() == 1;
+        self.begin(&if lone { begin } else { format!("{begin}; {SAVEPOINT}") })?;
         let works = batch.operations.iter_mut();
-        self.transaction(&begin, works.map(|operation| move |db: &dyn Database| operation.run(db)))
+        self.run_and_commit(lone, works.map(|it| move |db: &dyn Database| it.run(db)))
     }
 }
 
