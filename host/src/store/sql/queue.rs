@@ -26,6 +26,9 @@ const BATCH_MAX: usize = 512;
 const HISTORY_WAIT: Duration = Duration::from_millis(20);
 /// Number of queued parts of the history at which they are written at once.
 const HISTORY_ENOUGH: usize = 512;
+/// The pause before a history that could not be written is tried again. It doubles, up to the maximum.
+pub(super) const UNWRITTEN_PAUSE: Duration = Duration::from_millis(100);
+const UNWRITTEN_PAUSE_MAX: Duration = Duration::from_secs(5);
 /// The time for which the queue must be empty before the write-ahead log is copied back.
 const IDLE: Duration = Duration::from_millis(50);
 
@@ -51,6 +54,17 @@ struct State {
     /// Whether the next batch writes the history, even if it is not due.
     flush: bool,
     closed: bool,
+    /// Until when a history that could not be written waits, and the pause that ends then.
+    unwritten: Option<(Instant, Duration)>,
+}
+
+impl State {
+    /// When to write the history by itself; `None` if there is none.
+    fn due(&self) -> Option<Instant> {
+        let due = self.history.due(HISTORY_WAIT, HISTORY_ENOUGH, self.closed)?;
+        let not_before = self.unwritten.filter(|_| !self.closed);
+        Some(not_before.map_or(due, |(until, _)| due.max(until)))
+    }
 }
 
 impl Queue {
@@ -92,7 +106,8 @@ impl Queue {
         }
     }
 
-    /// Queues a history again that could not be written, before what was queued since.
+    /// Queues a history again that could not be written, before what was queued since. It then waits for
+    /// longer each time, because the database is away.
     pub(super) fn put_back(&self, records: Vec<Record>) {
         let mut state = self.state.lock();
         if records.is_empty() || state.closed {
@@ -103,10 +118,18 @@ impl Queue {
         for record in records.into_iter().chain(since) {
             fits &= state.history.add(record, now);
         }
+        let pause = state.unwritten.map_or(UNWRITTEN_PAUSE, |(_, pause)| pause.saturating_mul(2));
+        let pause = pause.min(UNWRITTEN_PAUSE_MAX);
+        state.unwritten = now.checked_add(pause).map(|until| (until, pause));
         drop(state);
         if !fits {
             self.warn_of_drops();
         }
+    }
+
+    /// Ends the pause of a history that could not be written: the database has taken a batch.
+    pub(super) fn end_pause(&self) {
+        self.state.lock().unwritten = None;
     }
 
     fn warn_of_drops(&self) {
@@ -143,7 +166,7 @@ impl Queue {
         let mut idle = Some(idle);
         let mut state = self.state.lock();
         loop {
-            let due = state.history.due(HISTORY_WAIT, HISTORY_ENOUGH, state.closed);
+            let due = state.due();
             let is_due = due.is_some_and(|due| due <= Instant::now());
             if !state.operations.is_empty() || is_due {
                 break;
@@ -179,9 +202,8 @@ impl Queue {
                 before = waiting;
                 continue;
             }
-            let due = state.history.due(HISTORY_WAIT, HISTORY_ENOUGH, state.closed);
-            let with_history =
-                mem::take(&mut state.flush) || due.is_some_and(|due| due <= Instant::now());
+            let is_due = state.due().is_some_and(|due| due <= Instant::now());
+            let with_history = mem::take(&mut state.flush) || is_due;
             let history = if with_history { state.history.take() } else { Vec::new() };
             let taken = waiting.min(BATCH_MAX);
             let taken: Vec<_> = state.operations.drain(..taken).collect();
