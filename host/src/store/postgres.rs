@@ -129,12 +129,12 @@ fn open(
     preparing.connect()?;
     schema::prepare(&preparing, sealer)?;
     preparing.close();
-    let writer = Session::new(address.clone(), Arc::clone(&clock))?;
+    let writer = Session::new(address.clone(), Arc::clone(&clock))?.for_rules();
     writer.connect()?;
     let mut readers: Vec<Box<dyn ReadLink>> = Vec::new();
     // One more connection writes, and one receives notifications.
     for _ in 0..settings.connections_max.saturating_sub(2).max(1) {
-        let reader = Session::new(address.clone(), Arc::clone(&clock))?;
+        let reader = Session::new(address.clone(), Arc::clone(&clock))?.for_rules();
         readers.push(Box::new(links::Reading(reader)));
     }
     let publisher = Publisher::default();

@@ -17,13 +17,21 @@ const CHANGED_COLUMNS: &str = "0A000";
 /// The server became a standby: the name of the database may lead to another one now.
 const READ_ONLY: &str = "25006";
 
+/// A lock was not free within `lock_timeout`.
+const BUSY: &str = "55P03";
+
 /// Describes an error of a statement.
 pub(super) fn describe_error(place: &str, error: &Error) -> DatabaseError {
+    if let Error::Configuration(refused) = error
+        && let Some(refused) = refused.downcast_ref::<DatabaseError>()
+    {
+        return refused.clone();
+    }
     let (failure, fix) = match code(error).as_deref() {
         Some("28P01" | "28000") => ("refuses the user", Some("check `store_password`")),
         Some("3D000") => ("does not exist", Some("create it, or correct `store`")),
         Some("42501") => ("does not permit it", Some("give the user the rights on its schema")),
-        Some("55P03") => ("is busy", Some("another server has held its lock for too long")),
+        Some(BUSY) => ("is busy", Some("another server has held its lock for too long")),
         Some("57014") => ("did not answer within `store_statement_s`", None),
         Some("53100" | "53200" | "53300") => ("is out of resources", None),
         Some(READ_ONLY) => ("only reads: it is a standby", Some("let `store` name the primary")),
@@ -43,6 +51,11 @@ pub(super) fn unknown_outcome(place: &str, error: &Error) -> DatabaseError {
 pub(super) fn failure(place: &str, error: &Error) -> Failure {
     let violates = code(error).is_some_and(|code| code.starts_with("23"));
     Failure { violates, error: describe_error(place, error) }
+}
+
+/// Whether somebody else held a lock for longer than the statement may wait.
+pub(super) fn is_busy(error: &Error) -> bool {
+    code(error).as_deref() == Some(BUSY)
 }
 
 /// Whether the connection cannot be used after this error.

@@ -3,14 +3,30 @@
 //! A database that is refused is not changed. Servers that start at the same time wait for each
 //! other.
 
-use super::errors::describe_error;
+#[cfg(test)]
+mod tests;
+
+use std::fmt::Display;
+use std::time::Duration;
+use std::{mem, thread};
+
+use sqlx::postgres::PgConnection;
+use sqlx::{Error, query_as};
+
+use super::errors::{describe_error, is_busy};
 use super::session::Session;
 use crate::secret::{Sealed, Sealer, Secret};
 use crate::store::sql::database::{Database, params};
 use crate::store::sql::meta::{self, KEY_CHECK};
 use crate::store::{DatabaseError, StoreError};
 
+/// How long a change that only adds waits for a lock of the database, milliseconds: the servers wait as long.
+const LOCK_MS: u64 = 2_000;
+/// The pause before it is tried again. The servers go on meanwhile.
+const BUSY_PAUSE: Duration = Duration::from_secs(1);
+
 /// A change of the schema.
+#[derive(Clone, Copy)]
 struct Migration {
     sql: &'static str,
     /// Whether it only adds what servers without it do not miss: tables, indexes, and columns that may
@@ -31,18 +47,60 @@ pub(super) const LOCK: &str =
 
 /// Migrates and checks the database in one transaction.
 pub(super) fn prepare(session: &Session, sealer: &Sealer) -> Result<(), StoreError> {
-    in_transaction(session, || {
-        migrate(session)?;
-        check_key(session, sealer)
-    })
+    prepare_with(session, sealer, &MIGRATIONS)
+}
+
+/// The same with these migrations. Tries again while somebody else, for example `pg_dump`, holds a table
+/// that one of them changes.
+fn prepare_with(
+    session: &Session,
+    sealer: &Sealer,
+    migrations: &[Migration],
+) -> Result<(), StoreError> {
+    let mut is_logged = false;
+    loop {
+        let prepared = in_transaction(session, || {
+            migrate(session, migrations)?;
+            Ok(check_key(session, sealer)?)
+        });
+        match prepared {
+            Ok(()) => return Ok(()),
+            Err(Unprepared::Refused(error)) => return Err(error),
+            Err(Unprepared::Busy(error)) => {
+                if !mem::replace(&mut is_logged, true) {
+                    tracing::warn!(%error, "the schema is brought up to date when the database is free");
+                }
+                thread::sleep(BUSY_PAUSE);
+            }
+        }
+    }
+}
+
+/// Why the schema is not up to date.
+enum Unprepared {
+    /// A table was in use for longer than the servers may wait.
+    Busy(DatabaseError),
+    Refused(StoreError),
+}
+
+impl From<DatabaseError> for Unprepared {
+    fn from(error: DatabaseError) -> Self {
+        Self::Refused(error.into())
+    }
+}
+
+impl From<StoreError> for Unprepared {
+    fn from(error: StoreError) -> Self {
+        Self::Refused(error)
+    }
 }
 
 /// Runs work under the store's lock in one transaction, for as long as the session waits for a
 /// statement.
-pub(super) fn in_transaction<T>(
+pub(super) fn in_transaction<T, E: From<DatabaseError>>(
     session: &Session,
-    work: impl FnOnce() -> Result<T, StoreError>,
-) -> Result<T, StoreError> {
+    work: impl FnOnce() -> Result<T, E>,
+) -> Result<T, E> {
     let begin = "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL statement_timeout = 0; \
                  SET LOCAL lock_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0";
     run(session, &format!("{begin}; {LOCK}"))?;
@@ -65,30 +123,31 @@ fn run(session: &Session, sql: &str) -> Result<(), DatabaseError> {
     session.simple(sql).map_err(|error| describe_error(&session.address.place, &error))
 }
 
-fn migrate(session: &Session) -> Result<(), StoreError> {
-    let db: &dyn Database = session;
+fn migrate(session: &Session, migrations: &[Migration]) -> Result<(), Unprepared> {
     let versions = "CREATE TABLE IF NOT EXISTS schema_version \
                     (version bigint NOT NULL, usable_by bigint NOT NULL)";
     run(session, versions)?;
-    let stored: Option<(usize, usize)> =
-        db.one("SELECT version, usable_by FROM schema_version", params![])?;
-    let (done, usable_by) = stored.unwrap_or_default();
-    let Some(missing) = MIGRATIONS.get(done..) else {
-        if usable_by <= MIGRATIONS.len() {
+    let (done, usable_by) = stored_version(session)?;
+    let Some(missing) = migrations.get(done..) else {
+        if usable_by <= migrations.len() {
             tracing::info!(schema = done, "a newer server changed the schema: this one can use it");
             return Ok(());
         }
-        return Err(StoreError::Unusable(format!(
-            "the database {} was written by a newer Jackfield (its schema is {done}); run that \
-             version, or restore a backup that is older than the update",
-            session.address.place
-        )));
+        return Err(of_newer_server(&session.address.place, done).into());
     };
+    // Other servers wait for the store's lock. If they may go on after the change, they must not wait
+    // until a table is free.
+    if missing.iter().all(|it| it.only_adds) {
+        run(session, &format!("SET LOCAL lock_timeout = {LOCK_MS}"))?;
+    }
     for migration in missing {
-        run(session, migration.sql)?;
+        session.simple(migration.sql).map_err(|error| {
+            let described = describe_error(&session.address.place, &error);
+            if is_busy(&error) { Unprepared::Busy(described) } else { described.into() }
+        })?;
     }
     if !missing.is_empty() {
-        let (version, oldest) = (MIGRATIONS.len(), oldest_user(&MIGRATIONS));
+        let (version, oldest) = (migrations.len(), oldest_user(migrations));
         run(
             session,
             &format!(
@@ -97,6 +156,33 @@ fn migrate(session: &Session) -> Result<(), StoreError> {
         )?;
     }
     Ok(())
+}
+
+/// The number of changes that were made, and the oldest schema whose servers can use the result.
+fn stored_version(db: &dyn Database) -> Result<(usize, usize), StoreError> {
+    let sql = "SELECT version, usable_by FROM schema_version";
+    Ok(db.one(sql, params![])?.unwrap_or_default())
+}
+
+/// Refuses a schema that a newer server has changed so that this one cannot use it.
+pub(super) async fn check_usable(connection: &mut PgConnection, place: &str) -> Result<(), Error> {
+    let sql = "SELECT version, usable_by FROM schema_version";
+    let stored: Option<(i64, i64)> = query_as(sql).fetch_optional(connection).await?;
+    let is_newer = |usable_by| usize::try_from(usable_by).is_ok_and(|it| it > MIGRATIONS.len());
+    match stored {
+        Some((version, usable_by)) if is_newer(usable_by) => {
+            Err(Error::Configuration(Box::new(of_newer_server(place, version))))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn of_newer_server(place: &str, schema: impl Display) -> DatabaseError {
+    DatabaseError::new(
+        format!("the database {place} was written by a newer Jackfield"),
+        format!("its schema is {schema}"),
+        Some("run that version, or restore a backup that is older than the update"),
+    )
 }
 
 /// The oldest schema whose servers can use the schema after these changes.
@@ -119,21 +205,4 @@ fn check_key(session: &Session, sealer: &Sealer) -> Result<(), StoreError> {
             session.address.place
         ))
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn servers_go_on_with_a_schema_to_which_was_only_added() {
-        let after = |only_adds: &[bool]| {
-            let migration = |only_adds| Migration { sql: "", only_adds };
-            oldest_user(&only_adds.iter().copied().map(migration).collect::<Vec<_>>())
-        };
-        assert_eq!(after(&[false]), 1);
-        assert_eq!(after(&[false, true]), 1);
-        assert_eq!(after(&[false, true, true]), 1);
-        assert_eq!(after(&[false, true, false]), 3);
-    }
 }

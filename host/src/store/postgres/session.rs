@@ -15,6 +15,7 @@ use tokio::runtime::{Builder, Runtime};
 use super::clock::DatabaseClock;
 use super::dialect::translate;
 use super::errors::{describe_error, ends_connection};
+use super::schema::check_usable;
 use crate::store::{DatabaseError, StoreError};
 
 /// The pause after the first failed attempt to connect. It doubles, up to the maximum.
@@ -52,6 +53,8 @@ pub(super) struct Session {
     /// Whether a transaction is open: then a lost connection has lost its statements too.
     pub(super) in_transaction: Cell<bool>,
     translated: RefCell<HashMap<String, Arc<str>>>,
+    /// Whether the schema must be one that this server can use.
+    needs_schema: bool,
 }
 
 impl Session {
@@ -69,7 +72,14 @@ impl Session {
             next_attempt: Cell::default(),
             in_transaction: Cell::default(),
             translated: RefCell::default(),
+            needs_schema: false,
         })
+    }
+
+    /// The same for the rules: whenever it connects, it refuses a schema that a newer server has changed
+    /// so that this one cannot use it.
+    pub(super) fn for_rules(self) -> Self {
+        Self { needs_schema: true, ..self }
     }
 
     /// Connects if there is no connection. After a failure, it waits a while before the next attempt,
@@ -122,6 +132,9 @@ impl Session {
         );
         connection.execute(sqlx::raw_sql(AssertSqlSafe(settings))).await?;
         self.clock.measure(&mut connection).await?;
+        if self.needs_schema {
+            check_usable(&mut connection, &self.address.place).await?;
+        }
         Ok(connection)
     }
 

@@ -12,7 +12,7 @@ use crate::domain::{Counts, Decision, DefectId, Event, EventKind, OutcomeCode, R
 use crate::store::{CachedCounts, Change, Changes, CountsClaim, CountsClaimed, CountsLease};
 
 /// Runs SQL in the schema of a test.
-async fn run(folder: &TempDir, sql: &str) {
+pub(super) async fn run(folder: &TempDir, sql: &str) {
     let mut connection = PgConnection::connect(&address()).await.unwrap();
     let sql = format!("SET search_path = {}; {sql}", schema(folder));
     connection.execute(sqlx::raw_sql(AssertSqlSafe(sql))).await.unwrap();
@@ -116,7 +116,7 @@ async fn another_key_and_a_newer_schema_are_refused() {
     open_with(&folder, sealer(folder.path())).await.unwrap().close().await;
     run(&folder, "UPDATE schema_version SET usable_by = 99").await;
     let newer = open_with(&folder, sealer(folder.path())).await.err().unwrap().to_string();
-    assert!(newer.contains("written by a newer Jackfield (its schema is 99)"), "{newer}");
+    assert!(newer.contains("written by a newer Jackfield: its schema is 99"), "{newer}");
 }
 
 #[tokio::test]
@@ -152,7 +152,7 @@ async fn ended_connections_are_opened_again() {
 }
 
 /// Subscribes to what a store hears; returns once it listens.
-async fn listening(store: &SqlStore, other: &SqlStore) -> Changes {
+pub(super) async fn listening(store: &SqlStore, other: &SqlStore) -> Changes {
     let mut changes = store.changes();
     loop {
         let probe = stored_connection(&format!("probe {}", Uuid::new_v4()));
@@ -166,7 +166,7 @@ async fn listening(store: &SqlStore, other: &SqlStore) -> Changes {
 }
 
 /// The next change, which is told within a moment.
-async fn next(changes: &mut Changes) -> Change {
+pub(super) async fn next(changes: &mut Changes) -> Change {
     tokio::time::timeout(Duration::from_secs(10), changes.next()).await.expect("a change")
 }
 
