@@ -265,6 +265,8 @@ pub trait Store: Send + Sync {
     /// write in progress counts as ended `run_ms` from now. Durable.
     async fn restart_waits(&self, now: Timestamp, run_ms: u64) -> Result<(), StoreError>;
 
+    /// Whether other servers may change the database too.
+    fn is_shared(&self) -> bool;
     /// Subscribes to what other servers change from now on. If this store belongs to one server, only
     /// [`Change::Defect`] arrives.
     fn changes(&self) -> Changes;

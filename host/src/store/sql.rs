@@ -54,8 +54,8 @@ use self::defect_cache::DefectCache;
 use self::readers::{ReadLink, Readers};
 use self::starts::StartCounter;
 use self::writer::{WriteLink, Writer};
-use super::StoreError;
 use super::changes::{Change, Publisher};
+use super::{Store as _, StoreError};
 use crate::domain::DefectId;
 
 /// The store in a database of any engine.
@@ -99,11 +99,6 @@ impl SqlStore {
         let readers = Readers::start(read)?;
         let writer = Writer::start(write)?;
         Ok(Self { writer, readers, cache: None, starts, restored_at: OnceLock::new(), publisher })
-    }
-
-    /// Whether other servers may change the database too.
-    fn is_shared(&self) -> bool {
-        self.cache.is_none()
     }
 
     /// Wakes the claims that wait for the end of a row's lease. A shared database notifies them itself.

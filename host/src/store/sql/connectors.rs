@@ -15,7 +15,7 @@ use super::writer::Durability::{Durable, Lazy};
 use super::{SqlStore, shared_versions};
 use crate::store::{
     Changes, ConnectorStore, LoadedConnectors, SharedConnector, SharedFile, SharedVersion,
-    StoreError,
+    Store as _, StoreError,
 };
 
 /// Number of bytes of a file in one row.

@@ -3,7 +3,7 @@
 //! An event that ends while it waits replaces its own beginning, and takes its runs: nothing is
 //! written twice. Never holds more than [`RECORDS_MAX`] parts.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::mem;
 use std::time::{Duration, Instant};
 
@@ -31,10 +31,11 @@ pub(in crate::store) enum Record {
 
 impl Record {
     /// Adds what the batch means for each of its connections: its last success and last error, and
-    /// which counts it has too many of.
+    /// which counts it has too many of. In the order of their ids, so that the servers of one database lock
+    /// the rows in the same order.
     pub(in crate::store) fn merge(mut history: Vec<Self>) -> Vec<Self> {
-        let mut answered: HashMap<ConnectionId, events::Health> = HashMap::new();
-        let mut counted = HashSet::new();
+        let mut answered: BTreeMap<ConnectionId, events::Health> = BTreeMap::new();
+        let mut counted = BTreeSet::new();
         for record in &history {
             match record {
                 Self::Event(_, Some(event), ..) => {
@@ -167,12 +168,16 @@ mod tests {
     use jiff::Timestamp;
     use uuid::Uuid;
 
-    use super::super::queue::Queue;
+    use super::super::queue::{Queue, UNWRITTEN_PAUSE};
     use super::*;
     use crate::domain::{EventKind, OutcomeCode, Received};
 
     fn event(ms: u64) -> Record {
-        let id = EventId(Uuid::from_u128(1));
+        numbered(1, ms)
+    }
+
+    fn numbered(number: u128, ms: u64) -> Record {
+        let id = EventId(Uuid::from_u128(number));
         let event = Event {
             id,
             connection: None,
@@ -210,5 +215,27 @@ mod tests {
         queue.put_back(unwritten);
         let later = queue.next(|| {}).unwrap().history;
         assert!(matches!(&later[..], [Record::Event(_, Some(event), ..)] if event.ms == 7));
+    }
+    #[test]
+    fn a_history_that_could_not_be_written_waits_for_longer_each_time() {
+        let queue = Queue::default();
+        let unwritten = || (0..512).map(|number| numbered(number, 0)).collect();
+        let waited = |queue: &Queue| {
+            let start = Instant::now();
+            assert_eq!(queue.next(|| {}).unwrap().history.len(), 512);
+            start.elapsed()
+        };
+        for times in [1, 2, 4] {
+            queue.put_back(unwritten());
+            assert!(waited(&queue) >= UNWRITTEN_PAUSE * times * 9 / 10);
+        }
+        queue.put_back(unwritten());
+        queue.end_pause();
+        assert!(waited(&queue) < UNWRITTEN_PAUSE * 8, "the database had taken a batch");
+        (0..8).for_each(|_| queue.put_back(vec![event(0)]));
+        queue.close();
+        let start = Instant::now();
+        assert_eq!(queue.next(|| {}).unwrap().history.len(), 1);
+        assert!(start.elapsed() < Duration::from_secs(4), "the end of the server waited");
     }
 }

@@ -54,6 +54,10 @@ impl Store for SqlStore {
         self.writer.run(Durable, move |db| doubts::restart_waits(db, now, run_ms)).await
     }
 
+    fn is_shared(&self) -> bool {
+        self.cache.is_none()
+    }
+
     fn changes(&self) -> Changes {
         self.publisher.subscribe()
     }
@@ -210,8 +214,14 @@ impl Store for SqlStore {
         now: Timestamp,
     ) -> Result<Claimed, StoreError> {
         let (lease, recurs) = (lease.clone(), recurs.map(<[DefectId]>::to_vec));
-        let back =
-            move |db: &dyn Database| moves::back_to_intent(db, lease, recurs.as_deref(), now);
+        let shared = self.is_shared();
+        let back = move |db: &dyn Database| {
+            let claimed = moves::back_to_intent(db, lease, recurs.as_deref(), now)?;
+            if shared {
+                claims::wait_for_release(db, &claimed)?;
+            }
+            Ok(claimed)
+        };
         self.writer.run(Durable, back).await
     }
 

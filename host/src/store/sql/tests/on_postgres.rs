@@ -20,6 +20,8 @@ mod model;
 mod rules;
 #[path = "sharing.rs"]
 mod sharing;
+#[path = "together.rs"]
+mod together;
 #[path = "writer.rs"]
 mod writer;
 

@@ -1,0 +1,124 @@
+//! Several servers that work on one database at the same time: what they wait for, and what ends while they
+//! do.
+
+use std::time::Duration;
+
+use sqlx::postgres::PgConnection;
+use sqlx::{AssertSqlSafe, Connection as _, Executor as _};
+use tempfile::tempdir;
+
+use super::sharing::{listening, next, run};
+use super::*;
+use crate::domain::{Event, EventKind, OutcomeCode, Received};
+use crate::store::Change;
+
+/// An event that has ended, with this status.
+fn ended(connection: ConnectionId, ms: i64, outcome: OutcomeCode, status: u16) -> Event {
+    Event {
+        id: EventId::fresh(),
+        connection: Some(connection),
+        kind: EventKind::CreateDefect,
+        received_at: at(ms),
+        ms: 0,
+        status: Some(status),
+        outcome: outcome.into(),
+        request: Received::default(),
+        defect: None,
+    }
+}
+
+/// Waits until this number of a test's connections waits for a lock.
+async fn await_waiting(folder: &TempDir, connections: i64) {
+    let mut asking = PgConnection::connect(&address()).await.unwrap();
+    let sql = "SELECT count(*) FROM pg_stat_activity
+               WHERE application_name = $1 AND wait_event_type = 'Lock'";
+    let waiting = async {
+        loop {
+            let asked = sqlx::query_scalar::<_, i64>(sql).bind(schema(folder));
+            if asked.fetch_one(&mut asking).await.unwrap() == connections {
+                return;
+            }
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), waiting).await.expect("they wait");
+}
+
+#[tokio::test]
+async fn the_histories_of_two_servers_do_not_wait_for_each_other() {
+    let folder = tempdir().unwrap();
+    let (store, shop) = store_with_connection(&folder).await;
+    let bank = stored_connection("bank");
+    store.create_connection(&bank).await.unwrap();
+    let other = open(&folder).await;
+    let ids = [shop, bank.record.connection.id];
+    let mut holder = PgConnection::connect(&address()).await.unwrap();
+    let hold = format!("BEGIN; SELECT 1 FROM {}.connections FOR NO KEY UPDATE", schema(&folder));
+    // Two rows are in the same order by chance in half of the rounds.
+    for round in 0..8 {
+        holder.execute(sqlx::raw_sql(AssertSqlSafe(hold.clone()))).await.unwrap();
+        for id in ids {
+            store.record_event(ended(id, round, OutcomeCode::Created, 200));
+            other.record_event(ended(id, round, OutcomeCode::Rejected, 502));
+        }
+        await_waiting(&folder, 2).await;
+        holder.execute("ROLLBACK").await.unwrap();
+        let (flushed, other_flushed) = tokio::join!(store.flush(), other.flush());
+        flushed.and(other_flushed).unwrap();
+        for id in ids {
+            let stored = store.connection(id).await.unwrap().unwrap().record;
+            let failed_at = stored.last_error.map(|(at, _)| at);
+            assert_eq!((stored.last_success_at, failed_at), (Some(at(round)), Some(at(round))));
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_running_server_that_connects_again_refuses_the_schema_of_a_newer_one() {
+    let folder = tempdir().unwrap();
+    let (store, _) = store_with_connection(&folder).await;
+    store.connections().await.unwrap();
+    run(&folder, "UPDATE schema_version SET version = 99, usable_by = 99").await;
+    store.ready().await.unwrap();
+    let ended = format!(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = '{}'",
+        schema(&folder)
+    );
+    run(&folder, &ended).await;
+    let refused = [store.ready().await.err(), store.connections().await.err()];
+    for why in refused.map(|it| it.expect("a refusal").to_string()) {
+        assert!(why.contains("was written by a newer Jackfield: its schema is 99"), "{why}");
+    }
+}
+
+#[tokio::test]
+async fn a_claim_that_waits_for_another_failure_after_its_search_hears_of_its_end() {
+    let folder = tempdir().unwrap();
+    let (store, id) = store_with_connection(&folder).await;
+    let other = open(&folder).await;
+    let mut changes = listening(&other, &store).await;
+    let claim = async |store: &SqlStore, number, ms| {
+        let claim = Claim {
+            connection: id,
+            test: &failed_test(number),
+            event: event(),
+            now: at(ms),
+            lease_until: at(ms + LEASE_MS),
+            run_ms: RUN_MS,
+            waited_for: None,
+            recurs: Some(&[]),
+        };
+        lease(&store.claim(claim).await.unwrap())
+    };
+    let second = claim(&other, 2, 0).await;
+    mark(&other, &second, 1).await.unwrap();
+    let refused = left(WriteClass::Refused, 2);
+    other.store_outcome(&second, &refused, &[], event(), at(2)).await.unwrap();
+    let first = claim(&store, 1, 3).await;
+    let searched = claim(&other, 2, 4).await;
+    let waits = other.back_to_intent(&searched, Some(&[]), at(5)).await.unwrap();
+    assert_eq!(waits, Claimed::WaitsForFirst(first.defect));
+    mark(&store, &first, 6).await.unwrap();
+    let created = Verdict::Created(defect("7"));
+    store.store_outcome(&first, &created, &[], event(), at(7)).await.unwrap();
+    assert_eq!(next(&mut changes).await, Change::Defect(first.defect));
+}
