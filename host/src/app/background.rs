@@ -77,7 +77,9 @@ impl Background {
         it.repeat(tasks, cancel, |it| async move { it.delete_ended_sessions().await });
         it.repeat(tasks, cancel, |it| async move { it.delete_old_audit().await });
         it.follow_versions(tasks, cancel);
-        it.follow_others(tasks, cancel);
+        if it.store.is_shared() {
+            it.follow_others(tasks, cancel);
+        }
         if it.plugins.are_shared() {
             it.load_accepted(tasks, cancel);
         }
