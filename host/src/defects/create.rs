@@ -18,6 +18,9 @@ use super::{Answer, CreateAnswer, Defects, Dependencies};
 
 use attempt::{CreateEvent, stored_defect};
 
+/// How long before the deadline a wait for another run ends, so that its refusal still is the answer.
+const ANSWER_MARGIN: Duration = Duration::from_millis(50);
+
 impl Defects {
     /// Answers one Create Defect event: with the defect, or with the reason why there is none.
     /// Answers no later than the answer deadline; a run that is not finished then continues. Unless
@@ -93,6 +96,11 @@ impl AnswerDeadline {
 
     fn refusal(self) -> Refusal {
         Refusal::DeadlineExceeded { after_ms: self.after_ms }
+    }
+
+    /// Until when an event waits for another run.
+    fn wait_until(self) -> Instant {
+        self.at.checked_sub(ANSWER_MARGIN).unwrap_or(self.at)
     }
 
     /// Until when the rules and the report may read from Test Manager: half of the time is left for

@@ -91,9 +91,10 @@ impl CreateEvent<'_> {
                 Attempt::Done(Err(refusal)) => return Err(own_refusal.unwrap_or(refusal)),
                 Attempt::Again { refusal, at } => (refusal, at),
                 Attempt::AfterRun { refusal, of } => {
-                    let until = self.deadline.at.min(Instant::now() + RUN_WAIT_MAX);
+                    let last = self.deadline.wait_until();
+                    let until = last.min(Instant::now() + RUN_WAIT_MAX);
                     wait_for_run(self.deps, &mut changes, of, until).await;
-                    if Instant::now() >= self.deadline.at {
+                    if Instant::now() >= last {
                         return Err(own_refusal.unwrap_or(refusal));
                     }
                     continue;
