@@ -136,7 +136,10 @@ impl Connections {
     /// # Errors
     /// The store cannot be read; the connections stay as they were.
     pub async fn load(&self) -> Result<(), StoreError> {
-        self.directory.load(&self.deps).await
+        for id in self.directory.load(&self.deps).await? {
+            self.follow_edit(id);
+        }
+        Ok(())
     }
 
     /// Reads a connection that another server has changed.
@@ -144,17 +147,18 @@ impl Connections {
     /// # Errors
     /// The store cannot be read; the connections stay as they were.
     pub async fn reload_changed(&self, id: ConnectionId) -> Result<(), StoreError> {
-        let revision = || self.directory.by_id(id).map(|entry| entry.revision());
-        let before = revision();
-        self.directory.load_one(id, &self.deps).await?;
-        let now = revision();
-        if now != before {
-            self.breakers.reset(id);
-        }
-        if now.is_none() {
-            self.deps.history.forget(id);
+        if self.directory.load_one(id, &self.deps).await? {
+            self.follow_edit(id);
         }
         Ok(())
+    }
+
+    /// Forgets what was learnt about a connection that was edited or deleted.
+    fn follow_edit(&self, id: ConnectionId) {
+        self.breakers.reset(id);
+        if self.directory.by_id(id).is_none() {
+            self.deps.history.forget(id);
+        }
     }
 
     /// The connection of a webhook token. Looked up in memory, not in the store.

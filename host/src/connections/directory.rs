@@ -70,8 +70,9 @@ struct LastAnswers {
 }
 
 impl Directory {
-    /// Reads the connections from the store.
-    pub(super) async fn load(&self, deps: &Dependencies) -> Result<(), StoreError> {
+    /// Reads the connections from the store. Returns those that were added, edited or deleted since the
+    /// last load.
+    pub(super) async fn load(&self, deps: &Dependencies) -> Result<Vec<ConnectionId>, StoreError> {
         let _load = self.loading.lock().await;
         let stored = deps.store.connections().await?;
         let before = self.snapshot.load_full();
@@ -88,16 +89,20 @@ impl Directory {
             deps.store.delete_tokens(expired).await?;
         }
         self.last_answers.lock().retain(|id, _| next.entries.contains_key(id));
+        let ids: BTreeSet<_> = before.entries.keys().chain(next.entries.keys()).copied().collect();
+        let is_changed = |id: &ConnectionId| before.revision(*id) != next.revision(*id);
+        let changed = ids.into_iter().filter(is_changed).collect();
         self.snapshot.store(Arc::new(next));
-        Ok(())
+        Ok(changed)
     }
 
-    /// Reads one connection from the store: after a change, the others stay as they are.
+    /// Reads one connection from the store: after a change, the others stay as they are. Returns whether it
+    /// was added, edited or deleted since the last load.
     pub(super) async fn load_one(
         &self,
         id: ConnectionId,
         deps: &Dependencies,
-    ) -> Result<(), StoreError> {
+    ) -> Result<bool, StoreError> {
         let _load = self.loading.lock().await;
         let stored = deps.store.connection(id).await?;
         let before = self.snapshot.load_full();
@@ -110,8 +115,9 @@ impl Directory {
                 self.last_answers.lock().remove(&id);
             }
         }
+        let is_changed = before.revision(id) != next.revision(id);
         self.snapshot.store(Arc::new(next));
-        Ok(())
+        Ok(is_changed)
     }
 
     /// The connection of a token, if the token is valid now.
@@ -178,6 +184,10 @@ impl Directory {
 }
 
 impl Snapshot {
+    fn revision(&self, id: ConnectionId) -> Option<u64> {
+        self.entries.get(&id).map(|entry| entry.record.revision)
+    }
+
     /// Adds a connection and its tokens. What did not change since the snapshot before stays the
     /// same value; a token never becomes valid for longer.
     fn insert(&mut self, stored: StoredConnection, before: &Self, deps: &Dependencies) {
@@ -209,10 +219,6 @@ fn expires_at(expiry: TokenExpiry, clock: &dyn Clock) -> Duration {
 }
 
 impl Entry {
-    pub(super) fn revision(&self) -> u64 {
-        self.record.revision
-    }
-
     pub(super) fn index_lag_ms(&self) -> u64 {
         self.record.index_lag_ms
     }
