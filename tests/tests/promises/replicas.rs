@@ -14,6 +14,8 @@ use crate::accounts::Browser;
 /// How long a change needs at most until it holds at the other servers, seconds.
 const CHANGED_S: u64 = 2;
 const LEASE_MS: u64 = 3_000;
+/// How long a claim waits for the end of another server's run before it asks again.
+const ASKS_AGAIN: Duration = Duration::from_secs(2);
 
 /// Short times, and an answer deadline that is longer than the rest together.
 fn short() -> String {
@@ -167,23 +169,29 @@ fn a_repeat_at_another_server_waits_for_the_run_and_gets_its_answer() {
     let tracker = tracker();
     let connection = connect(&a, "good", json!({"url": tracker.url()}));
     await_connection(&b);
-    let test = failed_test();
-    let gate = tracker.hold_answers(Request::is_post);
-    let first = a.create_in_background(&connection, &test);
-    gate.await_held(1);
-    let repeat = b.create_in_background(&connection, &test);
-    await_running(&b, 2);
-    assert!(!repeat.is_finished(), "the repeat did not wait");
-
-    let opened = Instant::now();
-    gate.open();
-    let (first, repeat) = (first.answer(), repeat.answer());
-    // Sooner than by asking again, which a claim does after two seconds.
-    assert!(opened.elapsed() < Duration::from_millis(1_500), "{:?}", opened.elapsed());
-    assert_eq!(first.expect(200), repeat.expect(200));
-    assert_eq!(b.event_of(&repeat)["outcome"], "repeated");
-    assert_eq!(a.event_of(&repeat)["outcome"], "repeated", "an event is seen by all servers");
-    assert_eq!(tracker.posts(), 1);
+    let repeat_once = || {
+        let (test, posts) = (failed_test(), tracker.posts());
+        let gate = tracker.hold_answers(Request::is_post);
+        let first = a.create_in_background(&connection, &test);
+        gate.await_held(1);
+        let clicked = Instant::now();
+        let repeat = b.create_in_background(&connection, &test);
+        await_running(&b, 2);
+        assert!(!repeat.is_finished(), "the repeat did not wait");
+        gate.open();
+        let (first, repeat) = (first.answer(), repeat.answer());
+        let waited = clicked.elapsed();
+        assert_eq!(first.expect(200), repeat.expect(200));
+        assert_eq!(b.event_of(&repeat)["outcome"], "repeated");
+        assert_eq!(a.event_of(&repeat)["outcome"], "repeated", "an event is seen by all servers");
+        assert_eq!(b.event_of(&first)["outcome"], "created");
+        assert_eq!(tracker.posts(), posts + 1);
+        waited
+    };
+    // A claim that is not told of the end of the run asks again two seconds after the click. On a busy
+    // machine, a repeat may need as long in spite of being told, but not each time.
+    let waits: Vec<_> = (0..5).map(|_| repeat_once()).collect();
+    assert!(waits.iter().any(|it| *it < ASKS_AGAIN), "the repeats only asked again: {waits:?}");
 }
 
 #[test]
