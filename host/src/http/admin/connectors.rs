@@ -91,8 +91,8 @@ pub(crate) async fn remove(
     let all = app.services.connections.list().into_iter();
     let users = all.filter(|it| it.connection.connector == connector);
     let users: Vec<_> = users.map(|it| it.connection.name).collect();
-    let is_there = app.services.plugins.list().iter().any(|info| info.name == name);
-    if is_there && !users.is_empty() && !force {
+    // Not only if it is here: the other servers may have it.
+    if !users.is_empty() && !force {
         return Err(Problem::conflict(format!(
             "`{connector}` is used by {}, which would answer 503: delete them first, or use `--force` \
              (`?force=true`)",
