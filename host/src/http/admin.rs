@@ -22,12 +22,12 @@ use std::error::Error as _;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Json;
 use axum::body::{Bytes, to_bytes};
 use axum::extract::{self, FromRequest, FromRequestParts, Query, Request, State};
 use axum::http::request::Parts;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
 use http_body_util::LengthLimitError;
 use serde::de::DeserializeOwned;
 use tokio::runtime::Handle;
@@ -48,10 +48,17 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Answers `GET /status`: the version and the number of tasks for monitoring, the folders for
 /// commands on the same machine.
-pub(crate) async fn status(State(app): State<Arc<AppState>>) -> Json<Status> {
+pub(crate) async fn status(
+    State(app): State<Arc<AppState>>,
+    Extension(account): Extension<Account>,
+) -> Json<Status> {
     let config = app.services.config.now();
     let waiting = app.services.config.needs_restart();
-    let differences = app.services.plugins.differences().await.unwrap_or_default();
+    // An account that is limited to some connections does not see the other servers.
+    let differences = match account.connections {
+        None => app.services.plugins.differences().await.unwrap_or_default(),
+        Some(_) => Vec::new(),
+    };
     Json(Status {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         tasks: Handle::current().metrics().num_alive_tasks(),
