@@ -89,7 +89,8 @@ fn connection_pages(routes: Routes) -> Routes {
         .get("/connections", VIEWER, list::show)
         .get("/connections/new", server, create::show)
         .post("/connections/new", server, "connection.create", create::create)
-        .post("/connections/new/choices", server, "connection.look-up", choices::of_new)
+        // Its handler records it, because it does not always look something up.
+        .ask("/connections/new/choices", server, choices::of_new)
         .get("/connections/{id}", VIEWER, details::show)
         .get("/connections/{id}/edit", ADMIN, edit::show)
         .post("/connections/{id}/edit", ADMIN, "connection.edit", edit::save)

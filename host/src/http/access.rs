@@ -211,7 +211,7 @@ async fn guard(State(route): State<Route>, request: Request, next: Next) -> Resp
         };
     };
     let (asker, path) = (Asker::of(&account, &request), request.uri().path().to_owned());
-    let Admitted { request, object } = match route.admit(&account, request).await {
+    let Admitted { mut request, object } = match route.admit(&account, request).await {
         Ok(admitted) => admitted,
         Err(problem) => {
             let attempt = (route.action.unwrap_or(audit::READ), Some(path));
@@ -221,7 +221,10 @@ async fn guard(State(route): State<Route>, request: Request, next: Next) -> Resp
     };
     match route.action.filter(|_| is_change(request.method())) {
         Some(action) => audit::run(&route.app, &account, (action, object), request, next).await,
-        None => next.run(request).await,
+        None => {
+            request.extensions_mut().insert(asker);
+            next.run(request).await
+        }
     }
 }
 

@@ -61,8 +61,36 @@ pub(super) async fn run(
     response
 }
 
-/// Who asks, with which program, from where. Known before the request is handled; an extension of a
-/// request that changes something.
+/// Runs what a handler does only for some of its requests. Without its entry in the audit log, it does
+/// not run.
+pub(crate) async fn run_part(
+    app: &AppState,
+    account: &Account,
+    asker: &Asker,
+    (action, object): (&str, &str),
+    work: impl Future<Output = Result<Response, Problem>>,
+) -> Result<Response, Problem> {
+    let intent = Intent {
+        account,
+        client: asker.client,
+        via: asker.via,
+        action: action.to_owned(),
+        object: Some(shortened(object, OBJECT_BYTES_MAX)),
+    };
+    let entry = app.services.audit.begin(intent).await?;
+    let answered = work.await;
+    let done = match &answered {
+        Ok(response) => done(response),
+        Err(problem) => Done { object: None, outcome: problem.code(), event: None },
+    };
+    if let Err(error) = app.services.audit.complete(entry, done).await {
+        tracing::error!(%error, action, "the audit log has this change without its outcome");
+    }
+    answered
+}
+
+/// Who asks, with which program, from where. Known before the request is handled; an extension of the
+/// request.
 #[derive(Debug, Clone)]
 pub(crate) struct Asker {
     account: Option<(String, Role)>,

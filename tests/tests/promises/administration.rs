@@ -109,6 +109,43 @@ fn without_scripts_a_look_up_shows_the_form_again_with_what_was_found() {
 }
 
 #[test]
+fn a_look_up_for_a_new_connection_is_recorded_with_its_connector() {
+    let (host, tracker) = (with_redmine(), tracker());
+    let client = admin(&host);
+    let at = "/connections/new/choices?connector=redmine&setting=tracker";
+    let url = tracker.url();
+    let fields = [
+        ("name", "new"),
+        ("s.url", url.as_str()),
+        ("s.project", "qa"),
+        ("s.tracker", ""),
+        ("q.s.tracker", "feat"),
+        ("x.api-key", KEY),
+        ("allow_private", "on"),
+    ];
+    let send = |more: &[(&str, &str)]| {
+        let all = [&fields[..], more].concat();
+        client.send("POST", at, &FORM, encoded(&all).as_bytes())
+    };
+    let look_ups = || {
+        let list = host.admin().get("/audit?limit=200").expect(200);
+        let entries = list["entries"].as_array().expect("entries").clone();
+        let is_look_up = |it: &Value| it["action"] == "connection.look-up";
+        entries.into_iter().filter(is_look_up).collect::<Vec<_>>()
+    };
+    let listed = send(&[]);
+    assert!(listed.body.contains("name=\"take\" value=\"Feature\""), "{listed:?}");
+    let recorded = look_ups();
+    assert_eq!(recorded.len(), 1, "{recorded:?}");
+    assert_eq!(
+        (&recorded[0]["object"], &recorded[0]["outcome"]),
+        (&json!("redmine"), &json!("ok"))
+    );
+    send(&[("take", "Feature")]).assert_status(200);
+    assert_eq!(look_ups().len(), 1, "a value that is taken is no look-up");
+}
+
+#[test]
 fn senders_must_sign_and_a_new_key_keeps_the_old_one() {
     let (host, _) = Setup::new().start_with("instant", json!({}));
     let keys = [[1; 24], [2; 24]].map(|key| format!("whsec_{}", BASE64.encode(&key)));

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use axum::Extension;
 use axum::extract::{Query, State};
 use axum::http::HeaderMap;
 use axum::response::Response;
@@ -17,6 +18,7 @@ use crate::domain::{CLIENT_CERT, CLIENT_KEY, ChoicesPage, ConnectorName, Refusal
 use crate::http::AppState;
 use crate::http::admin::Id;
 use crate::http::admin::connections::host_secrets;
+use crate::http::audit::{self, Asker};
 use crate::http::problem::Problem;
 use crate::manifest::SettingError;
 
@@ -69,6 +71,7 @@ pub(in crate::console) async fn of_stored(
 pub(in crate::console) async fn of_new(
     State(app): App,
     visitor: Visitor,
+    Extension(asker): Extension<Asker>,
     Query(Asked { setting, connector }): Query<Asked>,
     headers: HeaderMap,
     form: Form,
@@ -81,10 +84,15 @@ pub(in crate::console) async fn of_new(
         return render(&taken);
     }
     let search = form.get(&search_field(&setting)).trim().to_owned();
-    let listed = look_up_new(&app, &connector, &setting, &search, &form).await;
-    let address = format!("/connections/new/choices?connector={connector}&setting={setting}");
-    let looked_up = LookedUp { setting, search, address };
-    looked_up.answer(listed, is_part(&headers), || page(&form))
+    let look_up = async {
+        let listed = look_up_new(&app, &connector, &setting, &search, &form).await;
+        let address = format!("/connections/new/choices?connector={connector}&setting={setting}");
+        let (setting, search) = (setting.clone(), search.clone());
+        let looked_up = LookedUp { setting, search, address };
+        looked_up.answer(listed, is_part(&headers), || page(&form))
+    };
+    let recorded = ("connection.look-up", connector.as_str());
+    audit::run_part(&app, &visitor.account, &asker, recorded, look_up).await
 }
 
 async fn look_up_new(
