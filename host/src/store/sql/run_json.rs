@@ -73,7 +73,11 @@ pub(super) fn usages(runs: &str) -> Vec<Usage> {
 
 #[derive(Serialize, Deserialize)]
 struct CallJson {
+    /// Never below 0: earlier versions read no such number.
     at_ms: i64,
+    /// When it began, if that was before the run: its negative time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    early_ms: Option<i64>,
     method: String,
     origin: String,
     path: String,
@@ -178,7 +182,8 @@ impl From<OutboundCall> for CallJson {
             ..
         } = call;
         let effect = effect.as_str().to_owned();
-        Self { at_ms, method, origin, path, query, effect, status, ms, bytes, error }
+        let (at_ms, early_ms) = (at_ms.max(0), (at_ms < 0).then_some(at_ms));
+        Self { at_ms, early_ms, method, origin, path, query, effect, status, ms, bytes, error }
     }
 }
 
@@ -186,8 +191,20 @@ impl TryFrom<CallJson> for OutboundCall {
     type Error = Unreadable;
 
     fn try_from(call: CallJson) -> Result<Self, Unreadable> {
-        let CallJson { at_ms, method, origin, path, query, effect, status, ms, bytes, error } =
-            call;
+        let CallJson {
+            at_ms,
+            early_ms,
+            method,
+            origin,
+            path,
+            query,
+            effect,
+            status,
+            ms,
+            bytes,
+            error,
+        } = call;
+        let at_ms = early_ms.unwrap_or(at_ms);
         let (effect, span) = (known_word(&effect, "the effect of a call")?, None);
         Ok(Self { at_ms, method, origin, path, query, effect, status, ms, bytes, error, span })
     }
@@ -197,3 +214,32 @@ same_members!(Usage => UsageJson {
     memory_bytes, cpu_ms, run_ms, outbound_calls, response_body_bytes, request_body_bytes,
     log_bytes, handles, polls, yields, waited_ticks, permit_ms, permits_before,
 });
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::Effect;
+
+    #[test]
+    fn a_call_before_its_run_is_stored_so_that_earlier_versions_read_it() {
+        for at_ms in [-3, 0, 7] {
+            let call = OutboundCall {
+                at_ms,
+                method: "POST".to_owned(),
+                origin: "https://tracker.example".to_owned(),
+                path: "/token".to_owned(),
+                query: None,
+                effect: Effect::Read,
+                status: Some(200),
+                ms: 1,
+                bytes: 2,
+                error: None,
+                span: None,
+            };
+            let stored = serde_json::to_value(CallJson::from(call.clone())).unwrap();
+            assert!(stored["at_ms"].is_u64(), "{stored}");
+            let read: CallJson = serde_json::from_value(stored).unwrap();
+            assert_eq!(OutboundCall::try_from(read).ok().unwrap().at_ms, at_ms);
+        }
+    }
+}
