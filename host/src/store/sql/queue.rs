@@ -56,6 +56,8 @@ struct State {
     closed: bool,
     /// Until when a history that could not be written waits, and the pause that ends then.
     unwritten: Option<(Instant, Duration)>,
+    /// How many operations, and how many parts of the history, are being written.
+    in_flight: (usize, usize),
 }
 
 impl State {
@@ -138,14 +140,23 @@ impl Queue {
         }
     }
 
-    /// Returns how many operations, and how many parts of the history, are queued.
+    /// Returns how many operations, and how many parts of the history, are not written yet: those in
+    /// the queue, and those of the batch that the writing thread has.
     pub(super) fn lengths(&self) -> QueueLengths {
         let state = self.state.lock();
-        let count = |length| u64::try_from(length).unwrap_or(u64::MAX);
+        let count = |queued: usize, in_flight: usize| {
+            u64::try_from(queued.saturating_add(in_flight)).unwrap_or(u64::MAX)
+        };
+        let (operations, history) = state.in_flight;
         QueueLengths {
-            operations: count(state.operations.len()),
-            history: count(state.history.len()),
+            operations: count(state.operations.len(), operations),
+            history: count(state.history.len(), history),
         }
+    }
+
+    /// The writing thread has a batch no longer: it is written, or its callers get an error.
+    pub(super) fn batch_ended(&self) {
+        self.state.lock().in_flight = (0, 0);
     }
 
     /// Makes the next batch write the history that is queued now.
@@ -207,6 +218,7 @@ impl Queue {
             let history = if with_history { state.history.take() } else { Vec::new() };
             let taken = waiting.min(BATCH_MAX);
             let taken: Vec<_> = state.operations.drain(..taken).collect();
+            state.in_flight = (taken.len(), history.len());
             drop(state);
             let durable = taken.iter().any(|(_, durability)| *durability == Durability::Durable);
             let durability = if durable { Durability::Durable } else { Durability::Lazy };

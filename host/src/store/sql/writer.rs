@@ -109,7 +109,7 @@ impl Writer {
         self.queue.flush_history();
     }
 
-    /// Returns how many operations, and how many parts of the history, are queued.
+    /// Returns how many operations, and how many parts of the history, are not written yet.
     pub(super) fn lengths(&self) -> QueueLengths {
         self.queue.lengths()
     }
@@ -189,6 +189,7 @@ impl Writing {
             // A panic is a bug, but the store must go on: the callers of the batch get an error.
             let written = catch_unwind(AssertUnwindSafe(|| self.write(batch, queue)));
             if written.is_err() {
+                queue.batch_ended();
                 self.link.forget();
             }
             self.link.answered();
@@ -199,6 +200,7 @@ impl Writing {
     /// Commits a batch, then answers the callers of its operations.
     fn write(&mut self, mut batch: Batch, queue: &Queue) {
         let committed = self.link.commit(&mut batch);
+        queue.batch_ended();
         match &committed {
             Ok(()) => {
                 self.commits.fetch_add(1, Ordering::Relaxed);
