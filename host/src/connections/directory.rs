@@ -185,7 +185,7 @@ impl Directory {
 
 impl Snapshot {
     fn revision(&self, id: ConnectionId) -> Option<u64> {
-        self.entries.get(&id).map(|entry| entry.record.revision)
+        self.entries.get(&id).map(|entry| entry.revision())
     }
 
     /// Adds a connection and its tokens. What did not change since the snapshot before stays the
@@ -219,6 +219,11 @@ fn expires_at(expiry: TokenExpiry, clock: &dyn Clock) -> Duration {
 }
 
 impl Entry {
+    /// The number of the last edit.
+    pub(super) fn revision(&self) -> u64 {
+        self.record.revision
+    }
+
     pub(super) fn index_lag_ms(&self) -> u64 {
         self.record.index_lag_ms
     }

@@ -218,7 +218,7 @@ impl Store for SqlStore {
         let back = move |db: &dyn Database| {
             let claimed = moves::back_to_intent(db, lease, recurs.as_deref(), now)?;
             if shared {
-                claims::wait_for_release(db, &claimed)?;
+                claims::request_lease_end_notice(db, &claimed)?;
             }
             Ok(claimed)
         };
