@@ -257,6 +257,7 @@ impl App {
         self.background.cancel();
         self.services.tasks.close();
         self.services.tasks.wait().await;
+        self.services.plugins.leave().await;
         served
     }
 

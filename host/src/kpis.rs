@@ -107,8 +107,11 @@ impl Kpis {
         let counted = timeout_at(deadline, refresh.result()).await.ok().flatten();
         let answer = match counted.unwrap_or(Err(Refusal::DeadlineExceeded { after_ms })) {
             Ok(Refreshed { cached, by_other_server }) => {
-                let age =
-                    if by_other_server { age(&cached, self.deps.clock.now()) } else { Duration::ZERO };
+                let age = if by_other_server {
+                    age(&cached, self.deps.clock.now())
+                } else {
+                    Duration::ZERO
+                };
                 Ok(KpiAnswer { counts: cached.counts, age, stale: false })
             }
             Err(refusal) => self.last_known(active, project, refusal).await,

@@ -24,13 +24,15 @@ mod upload;
 mod versions;
 mod watch;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::{Mutex, watch as watch_channel};
 use tokio::task::spawn_blocking;
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::LiveConfig;
@@ -60,6 +62,13 @@ pub use rollback::{NotServing, RollbackError, RolledBack};
 pub use upload::{RemoveError, UploadError, Uploaded};
 pub use versions::{KeptVersion, NoVersion};
 
+/// The pause after an accepted version could not be compiled. It doubles at each further failure.
+const COMPILE_RETRY: Duration = Duration::from_secs(10);
+/// The longest such pause.
+const COMPILE_RETRY_MAX: Duration = Duration::from_secs(60 * 60);
+/// How long the store may take to hear that this server ends.
+const LEAVE_MAX: Duration = Duration::from_secs(2);
+
 /// The connectors of one folder, kept up to date until the server stops.
 pub struct Plugins {
     catalog: Arc<Catalog>,
@@ -68,8 +77,9 @@ pub struct Plugins {
     folder: PathBuf,
     /// Held while a person's request changes a connector's file.
     changing_files: Mutex<()>,
-    /// The accepted versions whose failure was logged.
-    not_compiled: parking_lot::Mutex<BTreeSet<(ConnectorName, String)>>,
+    /// The accepted versions that could not be compiled: until when they are not tried again, and the
+    /// pause that led to this.
+    not_compiled: parking_lot::Mutex<BTreeMap<(ConnectorName, String), (Instant, Duration)>>,
     /// Absent if the folder alone says which connectors there are.
     mirror: Option<Arc<Mirror>>,
     /// Absent if no other server uses the database.
@@ -199,6 +209,14 @@ impl Plugins {
         }
     }
 
+    /// Tells the other servers of the database that this one ends.
+    pub(crate) async fn leave(&self) {
+        if let Some(peers) = &self.peers {
+            // Otherwise they notice it after a while.
+            let _ = timeout(LEAVE_MAX, peers.leave()).await;
+        }
+    }
+
     /// Compiles accepted versions again if they were compiled for another engine, so that they can
     /// still be used after an upgrade of the host. Fetches those that served at another server only.
     pub async fn recompile_accepted(&self, accepted: BTreeSet<(ConnectorName, String)>) {
@@ -209,8 +227,13 @@ impl Plugins {
                 return;
             }
         }
-        self.not_compiled.lock().retain(|it| accepted.contains(it));
+        self.not_compiled.lock().retain(|it, _| accepted.contains(it));
         for (name, sha256) in accepted {
+            let version = (name.clone(), sha256.clone());
+            let failed = self.not_compiled.lock().get(&version).copied();
+            if failed.is_some_and(|(until, _)| Instant::now() < until) {
+                continue;
+            }
             let newest = self.newest(&name).ok();
             let is_newest = newest.is_some_and(|newest| newest.sha256() == sha256);
             if is_newest {
@@ -222,8 +245,14 @@ impl Plugins {
                 }
                 (compiled, _) => compiled,
             };
-            let Err(error) = compiled else { continue };
-            if self.not_compiled.lock().insert((name.clone(), sha256.clone())) {
+            let Err(error) = compiled else {
+                self.not_compiled.lock().remove(&version);
+                continue;
+            };
+            let pause = failed.map_or(COMPILE_RETRY, |(_, pause)| pause.saturating_mul(2));
+            let pause = pause.min(COMPILE_RETRY_MAX);
+            self.not_compiled.lock().insert(version, (Instant::now() + pause, pause));
+            if failed.is_none() {
                 let reason = error.to_string();
                 tracing::warn!(connector = %name, sha256, reason, "cannot compile an accepted version again");
             }

@@ -130,7 +130,7 @@ pub(super) async fn list(folder: PathBuf) -> io::Result<BTreeMap<String, FoundFi
     .await
 }
 
-/// Reads a whole file; `None` if the file does not exist any more.
+/// Reads a whole file; `None` if the file does not exist any more. A symbolic link to nothing exists.
 pub(super) async fn read(
     path: PathBuf,
     kind: FileKind,
@@ -138,7 +138,7 @@ pub(super) async fn read(
 ) -> Result<Option<Vec<u8>>, PluginError> {
     let bytes_max = kind.bytes_max(limits);
     let reading = blocking(move || match fs::File::open(&path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) if error.kind() == io::ErrorKind::NotFound && !path.is_symlink() => Ok(None),
         Err(error) => Err(error),
         Ok(file) => {
             let mut bytes = Vec::new();
@@ -235,6 +235,12 @@ mod tests {
         }
         fs::remove_file(&path).unwrap();
         assert_eq!(read(path.clone(), 3).await.unwrap(), None);
+        std::os::unix::fs::symlink(home.path().join("away"), &path).unwrap();
+        assert!(
+            matches!(read(path.clone(), 3).await, Err(PluginError::Read(_))),
+            "a link to nothing"
+        );
+        fs::remove_file(&path).unwrap();
         fs::create_dir(&path).unwrap();
         let folder = found(home.path()).await;
         assert!(matches!(folder.check(&limits(9_999_999)), Err(PluginError::NotAFile)));

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, MutexGuard};
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep};
 
@@ -28,10 +28,11 @@ use super::catalog::Catalog;
 use super::error::PluginError;
 use super::versions::Versions;
 
-use local::{LocalFile, Scanned, set_mark};
+use local::{FolderId, LocalFile, Scanned, id_of, set_mark};
 use rules::{Action, Agreed, decide};
 
 pub(super) use actions::RemoveSharedError;
+pub(super) use local::has_other;
 
 /// How often the store is asked for decisions of other servers, besides at each notification.
 const POLL: Duration = Duration::from_secs(2);
@@ -39,6 +40,10 @@ const POLL: Duration = Duration::from_secs(2);
 const POLL_UNDECIDED: Duration = Duration::from_millis(500);
 /// The pause after a file could not be read, written or fetched.
 const RETRY: Duration = Duration::from_secs(30);
+/// The pause after the store failed for a name. It doubles at each further failure.
+const STORE_RETRY: Duration = Duration::from_secs(1);
+/// The longest such pause.
+const STORE_RETRY_MAX: Duration = Duration::from_secs(60);
 /// How often all names are compared again because something was changed.
 const COMPARISONS_MAX: u32 = 3;
 
@@ -56,12 +61,23 @@ pub(super) struct Mirror {
     state: Mutex<State>,
 }
 
+/// Keeps the mirror from reading and writing the folder.
+pub(super) struct Held<'m> {
+    _state: MutexGuard<'m, State>,
+}
+
 #[derive(Default)]
 struct State {
     /// The last decision when the store was read; `None`: read it again.
     revision: Option<i64>,
     /// The number of the snapshot when the folder was compared.
     snapshot: Option<u64>,
+    /// The folder that is compared.
+    folder: Option<FolderId>,
+    /// Whether the scanner has seen the folder.
+    is_scanned: bool,
+    /// Whether all files that the folder had at first were compared: what comes later is news.
+    is_compared: bool,
     names: BTreeMap<ConnectorName, NameState>,
 }
 
@@ -74,6 +90,10 @@ struct NameState {
     missing_since: Option<Instant>,
     /// What was seen when an action failed, and when that was.
     failed: Option<(Seen, Instant)>,
+    /// What was seen when the scanner had not loaded the file, and when that was.
+    pending: Option<(Seen, Instant)>,
+    /// Until when the store is not asked again because it failed, and the pause that led to this.
+    store_failed: Option<(Instant, Duration)>,
 }
 
 /// What a comparison depends on. The folder changes only with the scanner's word for it.
@@ -116,6 +136,7 @@ impl Mirror {
     /// before the folder is scanned.
     pub(super) async fn start(&self) {
         self.mark().await;
+        self.state.lock().await.folder = self.folder_id().await;
         if let Err(error) = self.sync().await {
             tracing::warn!(%error, "cannot read the connectors of the store");
         }
@@ -135,6 +156,7 @@ impl Mirror {
     pub(super) async fn run(self: Arc<Self>) {
         let (mut snapshots, mut changes) = (self.catalog.changes(), self.store.connector_changes());
         let mut failed = false;
+        self.state.lock().await.is_scanned = true;
         loop {
             let pause = self.pause().await;
             tokio::select! {
@@ -160,29 +182,55 @@ impl Mirror {
         if undecided { POLL_UNDECIDED } else { POLL }
     }
 
-    /// Compares folder and store, and takes the steps that follow.
+    /// The same as [`Self::sync`], for a person who waits: also asks the store what it refused a short
+    /// time ago.
+    pub(super) async fn sync_now(&self) -> Result<(), StoreError> {
+        let mut state = self.state.lock().await;
+        for known in state.names.values_mut() {
+            known.store_failed = None;
+        }
+        self.compare_until_settled(&mut state).await
+    }
+
+    /// Compares folder and store, and actss that follow.
     ///
     /// # Errors
     /// The store failed. A file that cannot be read or written is logged, and tried again later.
     pub(super) async fn sync(&self) -> Result<(), StoreError> {
         let mut state = self.state.lock().await;
+        self.compare_until_settled(&mut state).await
+    }
+
+    /// Held while a person's file is written: meanwhile, no decision of another server is.
+    pub(super) async fn hold(&self) -> Held<'_> {
+        Held { _state: self.state.lock().await }
+    }
+
+    /// The version of a connector that the servers use.
+    pub(super) fn current(&self, name: &ConnectorName) -> Option<String> {
+        Some(self.shared.load().get(name)?.current()?.sha256.clone())
+    }
+
+    async fn compare_until_settled(&self, state: &mut State) -> Result<(), StoreError> {
         for _ in 0..COMPARISONS_MAX {
-            if !self.compare_all(&mut state).await? {
+            if !self.compare_all(state).await? {
                 break;
             }
         }
         Ok(())
     }
 
-    /// Compares all names once. Returns whether the store was changed.
+    /// Compares once. Returns whether the store was changed.
     async fn compare_all(&self, state: &mut State) -> Result<bool, StoreError> {
         let revision = self.store.connectors_revision().await?;
         if state.revision != Some(revision) {
             self.read_store().await?;
         }
+        self.follow_folder(state).await;
         let (snapshot, scanned) = self.catalog.numbered();
         let is_settled = state.names.values().all(|name| name.seen.is_some());
         if is_settled && state.revision == Some(revision) && state.snapshot == Some(snapshot) {
+            state.is_compared |= state.is_scanned;
             return Ok(false);
         }
         let shared = self.shared.load_full();
@@ -190,28 +238,26 @@ impl Mirror {
         let names: BTreeSet<ConnectorName> =
             shared.keys().cloned().chain(valid).chain(state.names.keys().cloned()).collect();
         let (mut changed, mut failure) = (false, None);
+        let (folder, is_compared) = (state.folder, state.is_compared);
         for name in names {
-            let known = state.names.entry(name.clone()).or_default();
+            let new = || NameState {
+                agreed: is_compared.then(Agreed::on_nothing),
+                ..NameState::default()
+            };
+            let known = state.names.entry(name.clone()).or_insert_with(new);
             let seen = Seen {
                 revision: shared.get(&name).map(|it| it.revision),
                 scanned: scanned.get(name.as_str()).map(Scanned::of),
             };
-            if known.seen.as_ref() == Some(&seen) || known.has_failed(&seen) {
+            if known.seen.as_ref() == Some(&seen) || known.has_to_wait(&seen) {
                 continue;
             }
             known.seen = None;
-            match self.compare(&name, known, shared.get(&name), seen.scanned.as_ref()).await {
-                Ok(Action::Wait) => known.failed = None,
-                Ok(action) => {
-                    known.failed = None;
-                    changed |= matches!(action, Action::Share | Action::Remove);
-                    known.seen = Some(seen);
-                }
-                Err(ActionError::Store(error)) => failure = failure.or(Some(error)),
-                Err(ActionError::File(error)) => {
-                    known.log_failure(&name, &error, &seen);
-                    known.failed = Some((seen, Instant::now()));
-                }
+            let both = (shared.get(&name), seen.scanned.as_ref());
+            let taken = self.compare(&name, known, both, folder).await;
+            match known.note(&name, seen, taken) {
+                Ok(has_decided) => changed |= has_decided,
+                Err(error) => failure = failure.or(Some(error)),
             }
         }
         if let Some(error) = failure {
@@ -219,8 +265,11 @@ impl Mirror {
         }
         state.revision = (!changed).then_some(revision);
         state.snapshot = Some(snapshot);
-        let is_needed =
-            |it: &NameState| it.agreed.is_some() || !it.seen.as_ref().is_some_and(Seen::is_empty);
+        state.is_compared |= state.is_scanned;
+        let is_needed = |it: &NameState| {
+            it.agreed.as_ref().is_some_and(|it| it.revision > 0)
+                || !it.seen.as_ref().is_some_and(Seen::is_empty)
+        };
         state.names.retain(|_, known| is_needed(known));
         Ok(changed)
     }
@@ -233,19 +282,47 @@ impl Mirror {
         Ok(())
     }
 
-    /// Decides about one name, and acts.
+    async fn folder_id(&self) -> Option<FolderId> {
+        let folder = self.folder.clone();
+        blocking(move || id_of(&folder)).await.ok()
+    }
+
+    /// Forgets what was agreed if the path leads to another folder now.
+    async fn follow_folder(&self, state: &mut State) {
+        let Some(found) = self.folder_id().await else { return };
+        if state.folder.is_some_and(|before| before != found) {
+            tracing::warn!(
+                "the plugins folder is another one now; it gets the connectors of the store"
+            );
+            state.names.clear();
+            state.snapshot = None;
+            state.is_compared = false;
+            self.mark().await;
+        }
+        state.folder = Some(found);
+    }
+
+    /// Decides about one name, and acts. `expected` is the folder that was compared before.
     async fn compare(
         &self,
         name: &ConnectorName,
         known: &mut NameState,
-        shared: Option<&SharedConnector>,
-        scanned: Option<&Scanned>,
+        (shared, scanned): (Option<&SharedConnector>, Option<&Scanned>),
+        expected: Option<FolderId>,
     ) -> Result<Action, ActionError> {
         let limits = self.config.now().limits_of(name);
         let file = local::read(&self.folder, name, &limits).await;
         let decided = decide(known.agreed.as_ref(), &file.found(scanned), shared);
         if decided != Action::Remove {
             known.missing_since = None;
+        }
+        // Read only now: the file must be one of this folder.
+        let is_other = async || self.folder_id().await != expected;
+        if matches!(decided, Action::Remove | Action::Share) && is_other().await {
+            return Ok(Action::Again);
+        }
+        if decided == Action::Remove && scanned.is_some() {
+            return Ok(Action::Again);
         }
         let agreed = |shared: &SharedConnector| Agreed {
             revision: shared.revision,
@@ -255,9 +332,11 @@ impl Mirror {
             (Action::Agree, Some(shared), _) => known.agreed = Some(agreed(shared)),
             (Action::Install | Action::Uninstall, Some(shared), file) => {
                 let is_stored = file.is_in(shared);
-                // So that one file is in memory at a time.
-                drop(file);
-                self.apply_decision(name, shared, is_stored).await?;
+                // Its content is dropped, so that one file is in memory at a time.
+                let compared = (file.without_content(), is_stored);
+                if !self.apply_decision(name, shared, compared).await? {
+                    return Ok(Action::Again);
+                }
                 known.agreed = Some(agreed(shared));
             }
             (Action::Share, _, LocalFile::One { kind, sha256, content }) => {
@@ -272,6 +351,34 @@ impl Mirror {
 }
 
 impl NameState {
+    /// Notes what came of a comparison. Returns whether the store was changed.
+    fn note(
+        &mut self,
+        name: &ConnectorName,
+        seen: Seen,
+        taken: Result<Action, ActionError>,
+    ) -> Result<bool, StoreError> {
+        let action = match taken {
+            Ok(action) => action,
+            Err(ActionError::Store(error)) => {
+                self.store_fails();
+                return Err(error);
+            }
+            Err(ActionError::File(error)) => {
+                self.log_failure(name, &error, &seen);
+                self.failed = Some((seen, Instant::now()));
+                return Ok(false);
+            }
+        };
+        (self.failed, self.pending, self.store_failed) = (None, None, None);
+        match action {
+            Action::Wait => self.pending = Some((seen, Instant::now())),
+            Action::Again => {}
+            _ => self.seen = Some(seen),
+        }
+        Ok(matches!(action, Action::Share | Action::Remove))
+    }
+
     /// Logs a failure, unless it is repeated.
     fn log_failure(&self, name: &ConnectorName, error: &PluginError, seen: &Seen) {
         if self.failed.as_ref().is_none_or(|(then, _)| then != seen) {
@@ -280,9 +387,18 @@ impl NameState {
         }
     }
 
-    /// Whether an action failed a short time ago, and nothing has changed since.
-    fn has_failed(&self, seen: &Seen) -> bool {
-        self.failed.as_ref().is_some_and(|(then, at)| then == seen && at.elapsed() < RETRY)
+    /// Whether an action failed a short time ago, or waits for the scanner, and nothing has changed since;
+    /// or whether the store failed.
+    fn has_to_wait(&self, seen: &Seen) -> bool {
+        let mut waiting = [&self.failed, &self.pending].into_iter().flatten();
+        self.store_failed.is_some_and(|(until, _)| Instant::now() < until)
+            || waiting.any(|(then, at)| then == seen && at.elapsed() < RETRY)
+    }
+
+    fn store_fails(&mut self) {
+        let pause = self.store_failed.map_or(STORE_RETRY, |(_, pause)| pause.saturating_mul(2));
+        let pause = pause.min(STORE_RETRY_MAX);
+        self.store_failed = Some((Instant::now() + pause, pause));
     }
 }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 use uuid::Uuid;
 
 use crate::domain::Clock;
@@ -21,9 +21,9 @@ const REPORT_PERIOD: Duration = Duration::from_secs(10);
 const REPORT_GAP: Duration = Duration::from_millis(200);
 /// A server that has said nothing for this long does not run any more.
 const SILENT_MAX: SignedDuration = SignedDuration::from_secs(25);
-/// A difference is logged if it was there at so many comparisons: files are not replaced everywhere at
-/// the same time.
-const LOGGED_AFTER: u32 = 2;
+/// A difference is logged once it has lasted longer than this: files are not replaced everywhere at the
+/// same time, and a server that was killed still counts until it has been silent for a while.
+const LOGGED_AFTER: Duration = Duration::from_secs(26);
 
 /// A connector of which the servers of one database do not all use the same version.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -86,6 +86,13 @@ impl Peers {
         self.store.report_connectors(LoadedConnectors { server, label, at, connectors }).await
     }
 
+    /// Deletes what this server has said.
+    pub(super) async fn leave(&self) {
+        if let Err(error) = self.store.forget_server(self.server).await {
+            tracing::debug!(%error, "cannot delete what this server has loaded");
+        }
+    }
+
     /// The connectors that differ now.
     pub(super) async fn differences(&self) -> Result<Vec<ConnectorDifference>, StoreError> {
         let since = self.clock.now().checked_sub(SILENT_MAX).unwrap_or(Timestamp::MIN);
@@ -107,16 +114,21 @@ fn differences(servers: &[LoadedConnectors]) -> Vec<ConnectorDifference> {
     found
 }
 
-/// Logs each difference once it has lasted. `seen` has how often each one was seen.
+/// A difference, since when it is seen, and whether it was logged.
+type SeenDifference = (ConnectorDifference, Instant, bool);
+
+/// Logs each difference once it has lasted. `seen` has those of the last time.
 fn log_lasting_differences(
     differences: Vec<ConnectorDifference>,
-    seen: &mut BTreeMap<String, (ConnectorDifference, u32)>,
+    seen: &mut BTreeMap<String, SeenDifference>,
 ) {
     let mut now = BTreeMap::new();
     for difference in differences {
-        let before = seen.get(&difference.name).filter(|(before, _)| *before == difference);
-        let times = before.map_or(1, |(_, times)| times.saturating_add(1));
-        if times == LOGGED_AFTER {
+        let before = seen.get(&difference.name).filter(|(before, ..)| *before == difference);
+        let (since, is_logged) =
+            before.map_or((Instant::now(), false), |(_, since, is_logged)| (*since, *is_logged));
+        let lasts = since.elapsed() > LOGGED_AFTER;
+        if lasts && !is_logged {
             let servers = difference.describe();
             tracing::warn!(
                 connector = difference.name,
@@ -124,7 +136,7 @@ fn log_lasting_differences(
                 "the servers use different versions of a connector"
             );
         }
-        now.insert(difference.name.clone(), (difference, times));
+        now.insert(difference.name.clone(), (difference, since, lasts));
     }
     *seen = now;
 }

@@ -13,7 +13,7 @@ use crate::store::StoreError;
 
 use super::catalog::ConnectorStatus;
 use super::versions::{KeptVersion, NoVersion, choose};
-use super::{ConnectorInfo, Plugins};
+use super::{ConnectorInfo, Plugins, mirror};
 
 /// How long an error must stay before it counts: of two files, the other is deleted last.
 const ERROR_AGE_MIN: Duration = Duration::from_secs(1);
@@ -91,6 +91,9 @@ pub enum NotServing {
     /// The file cannot be used.
     #[error("{0}")]
     Broken(String),
+    /// The folder has another file now.
+    #[error("another file has replaced it, or it was removed")]
+    Replaced,
     /// It was not ready in time.
     #[error("it was not ready in time; `jackfield connectors show` says what happens")]
     Late,
@@ -126,7 +129,7 @@ impl Plugins {
     /// served here.
     pub(super) async fn synchronize(&self) -> Result<(), StoreError> {
         match &self.mirror {
-            Some(mirror) => mirror.sync().await,
+            Some(mirror) => mirror.sync_now().await,
             None => Ok(()),
         }
     }
@@ -147,10 +150,9 @@ impl Plugins {
         self.synchronize().await.map_err(not_shared)?;
         let before = self.info(name);
         let from = before.as_ref().and_then(|info| info.sha256.clone());
-        let is_broken = before.as_ref().is_some_and(|it| it.status == ConnectorStatus::Broken);
         let versions = self.versions(name);
-        let current = if is_broken { None } else { from.as_deref() };
-        let chosen = choose(&versions, current, to)
+        let current = self.current(name, before.as_ref());
+        let chosen = choose(&versions, current.as_deref(), to)
             .map_err(|source| RollbackError::NoVersion { name: name.clone(), source })?
             .clone();
         let file = self.restore(name, chosen.clone()).await?;
@@ -166,6 +168,33 @@ impl Plugins {
         Ok(RolledBack { from, to: sha256, file })
     }
 
+    /// The version that is the current one for a roll back; absent: a file that cannot be used is.
+    fn current(&self, name: &ConnectorName, info: Option<&ConnectorInfo>) -> Option<String> {
+        let broken = info.filter(|it| it.status == ConnectorStatus::Broken);
+        let shared = self.mirror.as_ref().and_then(|mirror| mirror.current(name));
+        match (broken, shared) {
+            (None, Some(shared)) => Some(shared),
+            (None, None) => info?.sha256.clone(),
+            // The one that the servers use may be broken at this server only.
+            (Some(broken), shared) if broken.broken_sha256 == shared => shared,
+            (Some(_), _) => None,
+        }
+    }
+
+    /// Held while a file is written, so that no decision of another server is written meanwhile.
+    pub(super) async fn hold_mirror(&self) -> Option<mirror::Held<'_>> {
+        match &self.mirror {
+            Some(mirror) => Some(mirror.hold().await),
+            None => None,
+        }
+    }
+
+    /// Whether the folder has another file of the connector than this one.
+    async fn is_replaced(&self, name: &ConnectorName, sha256: &str) -> bool {
+        let limits = self.loader.config.now().limits_of(name);
+        mirror::has_other(&self.folder, name, sha256, &limits).await
+    }
+
     async fn restore(
         &self,
         name: &ConnectorName,
@@ -178,6 +207,7 @@ impl Plugins {
         let extension = from.extension().unwrap_or_default();
         let to = folder.join(name.as_str()).with_extension(extension);
         let owned = name.clone();
+        let _held = self.hold_mirror().await;
         let restoring = spawn_blocking(move || versions.restore(&owned, &version, &folder));
         let restored = restoring.await.unwrap_or_else(|error| Err(std::io::Error::other(error)));
         restored.map_err(|source| match source.kind() {
@@ -207,15 +237,21 @@ impl Plugins {
                         return Ok(());
                     }
                     let error = info.error.as_deref();
-                    let is_new = error != error_before;
+                    let is_new =
+                        error != error_before || info.broken_sha256.as_deref() == Some(sha256);
                     if let Some(error) = error.filter(|_| is_new)
                         && timeout(ERROR_AGE_MIN, changes.changed()).await.is_err()
                     {
                         return Err(NotServing::Broken(error.to_owned()));
                     }
                 }
-                if timeout(POLL_PERIOD, changes.changed()).await.is_ok_and(|it| it.is_err()) {
-                    return Err(NotServing::ShuttingDown);
+                match timeout(POLL_PERIOD, changes.changed()).await {
+                    Ok(Ok(())) => {}
+                    Ok(Err(_)) => return Err(NotServing::ShuttingDown),
+                    Err(_) if self.is_replaced(name, sha256).await => {
+                        return Err(NotServing::Replaced);
+                    }
+                    Err(_) => {}
                 }
             }
         };

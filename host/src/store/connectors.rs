@@ -13,7 +13,7 @@ use super::{Changes, StoreError};
 
 /// Maximum number of versions that are kept of each connector.
 pub const SHARED_VERSIONS_MAX: usize = 5;
-/// Maximum size of all versions that are not in use, bytes.
+/// Maximum size of all versions that are not in use, also those of removed connectors, bytes.
 pub const SHARED_BYTES_MAX: u64 = 2 << 30;
 /// Maximum number of removed connectors that are remembered.
 pub const REMOVED_MAX: usize = 1_000;
@@ -96,13 +96,15 @@ pub trait ConnectorStore: Send + Sync {
         sha256: &str,
         bytes_max: u64,
     ) -> Result<Option<Vec<u8>>, StoreError>;
-    /// Stores a file, and makes it the version in use, in one transaction. Returns the number of this
-    /// decision. If it is in use already, nothing changes. Durable.
+    /// Stores a file in parts, each in a transaction of its own, and then makes it the version in use.
+    /// Returns the number of this decision. If it is in use already, nothing changes. Durable.
     async fn share_connector(&self, file: SharedFile, now: Timestamp) -> Result<i64, StoreError>;
     /// Removes a connector. Returns the number of this decision. Its versions are kept. Durable.
-    async fn remove_connector(&self, name: &str) -> Result<i64, StoreError>;
+    async fn remove_connector(&self, name: &str, now: Timestamp) -> Result<i64, StoreError>;
     /// Stores what a server has loaded, in place of what it said before. Lazy.
     async fn report_connectors(&self, loaded: LoadedConnectors) -> Result<(), StoreError>;
+    /// Deletes what a server said that ends. Lazy.
+    async fn forget_server(&self, server: Uuid) -> Result<(), StoreError>;
     /// Returns what the servers have loaded that said so since this instant, by the name of the
     /// server.
     async fn loaded_connectors(

@@ -65,6 +65,16 @@ fn shares(host: &TestHost) -> usize {
     host.output().matches("a connector is shared with the other servers").count()
 }
 
+/// The copies of replaced files of a connector, in the order of their contents.
+fn copies(host: &TestHost) -> Vec<Vec<u8>> {
+    let entries = fs::read_dir(host.folder().join("plugins")).expect("the folder");
+    let files = entries.map(|entry| entry.expect("an entry").path());
+    let copies = files.filter(|it| it.extension().is_some_and(|it| it == "replaced"));
+    let mut copies: Vec<_> = copies.map(|it| fs::read(it).expect("a copy")).collect();
+    copies.sort();
+    copies
+}
+
 fn script(host: &TestHost) -> PathBuf {
     host.folder().join("plugins/c.js")
 }
@@ -182,14 +192,64 @@ fn a_broken_file_is_not_shared_and_the_next_good_one_replaces_it() {
 
     upload(&b, &build(2)).assert_status(200);
     await_version(&a, &build(2), COMPILED_S);
-    let kept = a.folder().join("plugins/c.wasm.replaced");
-    assert_eq!(fs::read(kept).expect("a copy"), b"no component");
+    assert_eq!(copies(&a), [b"no component"]);
 
     // After a restart, the file of the store replaces a broken one.
     a.stop();
     fs::write(a.plugin("c"), "no component again").expect("the file is written");
     a.restart();
     await_version(&a, &build(2), COMPILED_S);
+    assert_eq!(copies(&a), [&b"no component"[..], b"no component again"]);
+}
+
+#[test]
+fn a_link_to_nothing_removes_the_connector_nowhere() {
+    let postgres = Postgres::start();
+    let (a, b) = two(&postgres);
+    upload(&a, &build(1)).assert_status(201);
+    await_version(&b, &build(1), COMPILED_S);
+    let away = a.folder().join("away.wasm");
+    fs::rename(a.plugin("c"), &away).expect("the file is moved");
+    std::os::unix::fs::symlink(a.folder().join("nothing"), a.folder().join("link"))
+        .expect("a link");
+    fs::rename(a.folder().join("link"), a.plugin("c")).expect("the link is moved");
+    a.await_connector("c", "broken", Some(&build(1).sha256()));
+    // A later decision has passed through the mirror of the server with the link.
+    a.install("other", &build(3));
+    b.await_connector("other", "ready", Some(&build(3).sha256()));
+    b.await_connector("c", "ready", Some(&build(1).sha256()));
+    assert!(a.plugin("c").is_symlink(), "the link was replaced without a decision");
+    upload(&b, &build(2)).assert_status(200);
+    await_version(&a, &build(2), COMPILED_S);
+}
+
+#[test]
+fn a_roll_back_right_after_a_decision_leads_to_the_version_before_it() {
+    let postgres = Postgres::start();
+    let (a, b) = two(&postgres);
+    for (number, status) in [(1, 201), (2, 200)] {
+        upload(&a, &build(number)).assert_status(status);
+        await_version(&b, &build(number), COMPILED_S);
+    }
+    upload(&a, &build(3)).assert_status(200);
+    // The other server may not have compiled it yet.
+    assert_eq!(roll_back(&b)["sha256"], build(2).sha256());
+    await_version(&a, &build(2), SHARED_S);
+}
+
+#[test]
+fn a_connector_that_is_used_is_not_removed_by_a_server_that_does_not_have_it() {
+    let postgres = Postgres::start();
+    let a = postgres.replica().start();
+    let b = postgres.replica().config("[limits]\ncomponent_bytes = 1000").start();
+    upload(&a, &build(1)).assert_status(201);
+    let _ = a.connect("qa", "c", json!({}), json!({}));
+    wait_for("the connection", SHARED_S, || {
+        (b.admin().get("/connections/qa").status == 200).then_some(())
+    });
+    assert!(shown(&b).is_none(), "the file is too large for it");
+    b.admin().send("DELETE", "/connectors/c", &[], b"").assert_problem(409, "conflict");
+    assert!(a.plugin("c").exists());
 }
 
 #[test]
@@ -244,8 +304,7 @@ fn a_server_that_starts_later_has_all_connectors_and_their_versions() {
     b.await_connector("d", "ready", Some(&build(2).sha256()));
     assert_eq!(b.admin().get("/connectors/gone").status, 404);
     a.await_connector("own", "ready", Some(&build(5).sha256()));
-    let kept = b.folder().join("plugins/c.wasm.replaced");
-    assert_eq!(fs::read(kept).expect("a copy"), build(6).bytes);
+    assert!(copies(&b).contains(&build(6).bytes), "no copy of the replaced file");
     let versions = shown(&b).expect("the connector")["versions"].clone();
     assert_eq!(versions[1]["sha256"], build(1).sha256(), "{versions}");
     assert_eq!(roll_back(&b)["sha256"], build(1).sha256());
@@ -332,7 +391,7 @@ fn with_folders_as_the_source_a_difference_is_reported() {
     let postgres = Postgres::start();
     let setup = || postgres.replica().config("plugins_source = \"folder\"");
     let a = setup().plugin("c", &build(1)).start();
-    let b = setup().plugin("c", &build(1)).start();
+    let mut b = setup().plugin("c", &build(1)).start();
     let differences = || {
         let status = a.admin().get("/status").expect(200);
         status["connector_differences"].as_array().cloned().expect("a list")
@@ -352,12 +411,24 @@ fn with_folders_as_the_source_a_difference_is_reported() {
     let bearer = format!("Bearer {}", a.admin_token());
     let page = Client::new(a.url(), &[("authorization", &bearer)]).get("/metrics").body;
     assert!(page.contains("jackfield_connector_differences 1"), "{page}");
-    wait_for("the log line", 30, || {
+    let limited = json!({"name": "limited", "role": "viewer", "connections": ["qa"]});
+    let _ = a.connect("qa", "c", json!({}), json!({}));
+    let limited = a.admin().json("POST", "/tokens", &limited).expect(201);
+    let bearer = format!("Bearer {}", limited["token"].as_str().expect("a token"));
+    let limited = Client::new(&format!("{}/api/v1", a.url()), &[("authorization", &bearer)]);
+    let status = limited.get("/status").expect(200);
+    assert_eq!(status["connector_differences"], json!([]), "it sees the other servers");
+    wait_for("the log line", 60, || {
         a.output().contains("the servers use different versions of a connector").then_some(())
     });
 
     a.install("c", &build(2));
     wait_for("no difference", 30, || differences().is_empty().then_some(()));
+
+    upload(&b, &build(3)).assert_status(200);
+    wait_for("another difference", 15, || differences().into_iter().next());
+    b.stop();
+    assert!(differences().is_empty(), "a server that has ended still counts");
 }
 
 #[test]

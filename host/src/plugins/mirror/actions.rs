@@ -14,7 +14,7 @@ use crate::plugins::kind::FileKind;
 use crate::store::{SharedConnector, SharedFile, StoreError};
 
 use super::files::kind_of;
-use super::local::{self, LocalFile, has_mark, keep_copies};
+use super::local::{self, Compared, LocalFile, has_mark, keep_copies};
 use super::rules::{Action, Agreed};
 use super::{ActionError, Mirror, NameState, blocking};
 
@@ -33,13 +33,14 @@ pub(in crate::plugins) enum RemoveSharedError {
 
 impl Mirror {
     /// Makes the folder what the servers decided: writes the version that they use, or removes the
-    /// file. `is_stored`: the store has the file that is lost by this.
+    /// file. Returns whether it did: a file that is not the `compared` one any more stays. `is_stored`:
+    /// the store has the file that is lost by this.
     pub(super) async fn apply_decision(
         &self,
         name: &ConnectorName,
         shared: &SharedConnector,
-        is_stored: bool,
-    ) -> Result<(), ActionError> {
+        (compared, is_stored): (Compared, bool),
+    ) -> Result<bool, ActionError> {
         let content = match shared.current() {
             None => None,
             Some(version) => {
@@ -52,15 +53,23 @@ impl Mirror {
             self.keep_copy(name).await?;
         }
         let (folder, owned) = (self.folder.clone(), name.clone());
-        let write = move || match content {
-            Some((kind, content)) => install::put(&folder, &owned, kind, &content).map(drop),
-            None => install::remove(&folder, &owned).map(drop),
+        let write = move || {
+            if !compared.holds(&folder, &owned)? {
+                return Ok(false);
+            }
+            match content {
+                Some((kind, content)) => install::put(&folder, &owned, kind, &content).map(drop)?,
+                None => install::remove(&folder, &owned).map(drop)?,
+            }
+            Ok(true)
         };
-        blocking(write).await?;
+        if !blocking(write).await? {
+            return Ok(false);
+        }
         let sha256 = shared.current().map(|version| version.sha256.as_str());
         let revision = shared.revision;
         tracing::info!(connector = %name, sha256, revision, "the folder follows a decision of the servers");
-        Ok(())
+        Ok(true)
     }
 
     /// Keeps a copy of a file that would be lost, because the store does not have it.
@@ -81,8 +90,8 @@ impl Mirror {
         content: Vec<u8>,
     ) -> Result<i64, StoreError> {
         let is_script = kind == FileKind::Script;
-        let (of_name, now) = (name.as_str().to_owned(), self.clock.now());
-        let file = SharedFile { name: of_name, is_script, sha256: sha256.clone(), content };
+        let (known, now) = (name.as_str().to_owned(), self.clock.now());
+        let file = SharedFile { name: known, is_script, sha256: sha256.clone(), content };
         let revision = self.store.share_connector(file, now).await?;
         tracing::info!(connector = %name, sha256, revision, "a connector is shared with the other servers");
         Ok(revision)
@@ -100,13 +109,13 @@ impl Mirror {
             tracing::warn!(connector = %name, "the plugins folder is another one now, or lost its \
                 files; the connectors of the store are written into it");
             known.agreed = None;
-            return Ok(Action::Wait);
+            return Ok(Action::Again);
         }
         let since = *known.missing_since.get_or_insert_with(Instant::now);
         if since.elapsed() < MISSING_MIN {
-            return Ok(Action::Wait);
+            return Ok(Action::Again);
         }
-        let revision = self.store.remove_connector(name.as_str()).await?;
+        let revision = self.store.remove_connector(name.as_str(), self.clock.now()).await?;
         known.agreed = Some(Agreed { revision, sha256: None });
         known.missing_since = None;
         tracing::info!(connector = %name, revision, "a connector was removed at all servers, because its file was deleted");
@@ -128,7 +137,7 @@ impl Mirror {
         if !is_here && !is_shared {
             return Ok(false);
         }
-        let revision = self.store.remove_connector(name.as_str()).await?;
+        let revision = self.store.remove_connector(name.as_str(), self.clock.now()).await?;
         state.revision = None;
         let (folder, owned) = (self.folder.clone(), name.clone());
         blocking(move || install::remove(&folder, &owned)).await?;

@@ -1,10 +1,13 @@
 //! What the mirror reads and leaves in the plugins folder, besides connectors' files: a mark by which
 //! it recognises the folder, and copies of files that it replaced.
 
-use std::fs;
-use std::io;
+use std::fs::{self, File};
+use std::io::{self, Read as _, Write};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
+use data_encoding::HEXLOWER;
+use sha2::{Digest as _, Sha256};
 use tokio::task::spawn_blocking;
 
 use crate::domain::{ConnectorName, Limits};
@@ -23,12 +26,57 @@ const MARK_TEXT: &[u8] =
       deleted here changes them for all servers that use the database.\n";
 /// What the name of a copy of a replaced file ends with.
 const REPLACED: &str = "replaced";
+/// How much of its SHA-256 the name of a copy has.
+const COPY_HASH_LENGTH: usize = 12;
 
 /// A connector's file, with its content.
 pub(super) enum LocalFile {
     Nothing,
     One { kind: FileKind, sha256: String, content: Vec<u8> },
     Unusable,
+}
+
+/// A folder, apart from its path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct FolderId {
+    device: u64,
+    inode: u64,
+}
+
+/// What the folder had for a name when it was compared, without its content.
+pub(super) enum Compared {
+    Nothing,
+    One {
+        kind: FileKind,
+        sha256: String,
+    },
+    /// What it is cannot be told.
+    Unusable,
+}
+
+impl Compared {
+    /// Whether the folder still has that.
+    pub(super) fn holds(&self, plugins: &Path, name: &ConnectorName) -> io::Result<bool> {
+        for kind in FileKind::ALL {
+            let file = install::path(plugins, name, kind);
+            let holds = match self {
+                Self::Unusable => true,
+                Self::One { kind: of, sha256 } if *of == kind => {
+                    let mut opened = match File::open(&file) {
+                        Ok(opened) => opened,
+                        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+                        Err(error) => return Err(error),
+                    };
+                    copy_hashed(&mut opened, &mut io::sink())? == *sha256
+                }
+                Self::Nothing | Self::One { .. } => !file.is_symlink() && !file.try_exists()?,
+            };
+            if !holds {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
 }
 
 /// What the scanner says about a name.
@@ -68,6 +116,15 @@ impl LocalFile {
         }
     }
 
+    /// What it is, without its content.
+    pub(super) fn without_content(self) -> Compared {
+        match self {
+            Self::Nothing => Compared::Nothing,
+            Self::One { kind, sha256, .. } => Compared::One { kind, sha256 },
+            Self::Unusable => Compared::Unusable,
+        }
+    }
+
     /// What the rules need to know of it.
     pub(super) fn found(&self, scanned: Option<&Scanned>) -> Found {
         match self {
@@ -102,19 +159,64 @@ pub(super) async fn read(plugins: &Path, name: &ConnectorName, limits: &Limits) 
     found
 }
 
-/// Copies the files of a connector to names that are not those of connectors. Returns the copies.
+/// Whether the folder has another file of the connector than this one, or none. One that cannot be read
+/// may be this one.
+pub(in crate::plugins) async fn has_other(
+    plugins: &Path,
+    name: &ConnectorName,
+    sha256: &str,
+    limits: &Limits,
+) -> bool {
+    match read(plugins, name, limits).await {
+        LocalFile::Nothing => true,
+        LocalFile::One { sha256: found, .. } => found != sha256,
+        LocalFile::Unusable => false,
+    }
+}
+
+/// Copies the files of a connector to names that are not those of connectors. The name of a copy has
+/// the beginning of its SHA-256, so that no copy replaces another. Returns the copies.
 pub(super) fn keep_copies(plugins: &Path, name: &ConnectorName) -> io::Result<Vec<PathBuf>> {
     let mut copies = Vec::new();
     for kind in FileKind::ALL {
         let file = install::path(plugins, name, kind);
-        let copy = plugins.join(format!("{name}.{}.{REPLACED}", kind.extension()));
-        match fs::copy(&file, &copy) {
-            Ok(_) => copies.push(copy),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        let mut source = match File::open(&file) {
+            Ok(source) => source,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
             Err(error) => return Err(error),
-        }
+        };
+        // It may be larger than a connector's file can be.
+        let mut written = tempfile::Builder::new().prefix(".version-").tempfile_in(plugins)?;
+        let sha256 = copy_hashed(&mut source, &mut written)?;
+        written.as_file().set_permissions(source.metadata()?.permissions())?;
+        written.as_file().sync_all()?;
+        let beginning = sha256.get(..COPY_HASH_LENGTH).unwrap_or(&sha256);
+        let copy = plugins.join(format!("{name}.{}.{beginning}.{REPLACED}", kind.extension()));
+        written.persist(&copy).map_err(|error| error.error)?;
+        copies.push(copy);
     }
     Ok(copies)
+}
+
+/// Copies a file. Returns its SHA-256.
+fn copy_hashed(source: &mut File, target: &mut impl Write) -> io::Result<String> {
+    let (mut buffer, mut hash) = (vec![0; 1 << 16], Sha256::new());
+    loop {
+        let read = match source.read(&mut buffer) {
+            Ok(0) => return Ok(HEXLOWER.encode(&hash.finalize())),
+            Ok(length) => buffer.get(..length).unwrap_or_default(),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(error),
+        };
+        hash.update(read);
+        target.write_all(read)?;
+    }
+}
+
+/// Which folder a path leads to: the same one as long as its file system stays mounted.
+pub(super) fn id_of(plugins: &Path) -> io::Result<FolderId> {
+    let metadata = fs::metadata(plugins)?;
+    Ok(FolderId { device: metadata.dev(), inode: metadata.ino() })
 }
 
 /// Marks the folder.
@@ -163,9 +265,29 @@ mod tests {
         );
         fs::write(folder.join("c.wasm"), "two").unwrap();
         assert!(matches!(read(folder, &name, &limits).await, LocalFile::Unusable));
-        assert_eq!(keep_copies(folder, &name).unwrap().len(), 2);
-        assert_eq!(fs::read_to_string(folder.join("c.js.replaced")).unwrap(), "one");
+        let copies = keep_copies(folder, &name).unwrap();
+        assert_eq!(copies.len(), 2);
+        fs::write(folder.join("c.js"), "three").unwrap();
+        let later = keep_copies(folder, &name).unwrap();
+        let contents = [&copies, &later].map(|all| {
+            let of_script = all.iter().find(|copy| copy.to_string_lossy().contains("c.js."));
+            fs::read_to_string(of_script.unwrap()).unwrap()
+        });
+        assert_eq!(contents, ["one", "three"], "a later copy replaced the first");
+        let one = Compared::One { kind: FileKind::Script, sha256: sha256_of(b"three") };
+        assert!(!one.holds(folder, &name).unwrap(), "the other file is not seen");
+        fs::remove_file(folder.join("c.wasm")).unwrap();
+        assert!(one.holds(folder, &name).unwrap());
+        assert!(!Compared::Nothing.holds(folder, &name).unwrap());
+        fs::write(folder.join("c.js"), "four").unwrap();
+        assert!(!one.holds(folder, &name).unwrap(), "the file was replaced");
         install::remove(folder, &name).unwrap();
+        assert!(Compared::Nothing.holds(folder, &name).unwrap());
+        assert!(!one.holds(folder, &name).unwrap());
+        std::os::unix::fs::symlink(folder.join("away"), folder.join("c.js")).unwrap();
+        assert!(matches!(read(folder, &name, &limits).await, LocalFile::Unusable));
+        assert!(!Compared::Nothing.holds(folder, &name).unwrap());
+        fs::remove_file(folder.join("c.js")).unwrap();
         assert!(folder::list(folder.to_owned()).await.unwrap().is_empty());
         fs::write(folder.join("c.wasm"), "large").unwrap();
         assert!(matches!(read(folder, &name, &limits).await, LocalFile::Unusable));

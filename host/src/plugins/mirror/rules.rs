@@ -15,6 +15,13 @@ pub(super) struct Agreed {
     pub(super) sha256: Option<String>,
 }
 
+impl Agreed {
+    /// Of a name that neither had: it came after the server had compared its folder.
+    pub(super) fn on_nothing() -> Self {
+        Self { revision: 0, sha256: None }
+    }
+}
+
 /// What the folder has for a name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Found {
@@ -46,6 +53,8 @@ pub(super) enum Action {
     Nothing,
     /// Decide when the scanner has loaded the file.
     Wait,
+    /// Compare again soon: the folder is about to change, or has changed meanwhile.
+    Again,
     /// Write the version that the servers use into the folder.
     Install,
     /// Remove the file from the folder.
@@ -215,6 +224,10 @@ mod tests {
         let others = || shared(&[(2, "b"), (1, "a")]);
         assert_action(agreed(1, "a"), &file("c", Accepted), others(), Action::Share);
         assert_action(agreed(1, "a"), &file("c", Pending), others(), Action::Wait);
+        let new = || Some(Agreed::on_nothing());
+        assert_action(new(), &file("c", Pending), others(), Action::Wait);
+        assert_action(new(), &file("c", Accepted), others(), Action::Share);
+        assert_action(new(), &Found::Nothing, others(), Action::Install);
     }
 
     #[test]

@@ -14,8 +14,8 @@ use super::database::{Database, from_row, params};
 use super::writer::Durability::{Durable, Lazy};
 use super::{SqlStore, shared_versions};
 use crate::store::{
-    Changes, ConnectorStore, LoadedConnectors, SharedConnector, SharedFile, SharedVersion,
-    Store as _, StoreError,
+    Changes, ConnectorStore, LoadedConnectors, SharedConnector, SharedFile, SharedVersion, Store,
+    StoreError,
 };
 
 /// Number of bytes of a file in one row.
@@ -27,7 +27,7 @@ impl SqlStore {
     /// The connectors that the servers share; `None` if the database has one server.
     #[must_use]
     pub fn connectors(self: Arc<Self>) -> Option<Arc<dyn ConnectorStore>> {
-        self.is_shared().then_some(self as Arc<dyn ConnectorStore>)
+        Store::is_shared(&*self).then_some(self as Arc<dyn ConnectorStore>)
     }
 }
 
@@ -69,9 +69,13 @@ impl ConnectorStore for SqlStore {
     async fn share_connector(&self, file: SharedFile, now: Timestamp) -> Result<i64, StoreError> {
         let SharedFile { name, is_script, sha256, content } = file;
         let (bytes, of_file) = (content.len() as u64, sha256.clone());
-        let stored = move |db: &dyn Database| shared_versions::stored_bytes(db, &of_file);
-        if self.readers.run(stored).await? != bytes {
+        let stored = move |db: &dyn Database| shared_versions::stored_parts(db, &of_file);
+        let stored = self.readers.run(stored).await?;
+        if stored.values().sum::<u64>() != bytes {
             for (number, part) in content.chunks(PART_BYTES).enumerate() {
+                if stored.get(&number) == Some(&(part.len() as u64)) {
+                    continue;
+                }
                 let (part, sha256) = (part.to_owned(), sha256.clone());
                 let add =
                     move |db: &dyn Database| shared_versions::add(db, &sha256, number, part, now);
@@ -85,9 +89,15 @@ impl ConnectorStore for SqlStore {
             .await
     }
 
-    async fn remove_connector(&self, name: &str) -> Result<i64, StoreError> {
+    async fn remove_connector(&self, name: &str, now: Timestamp) -> Result<i64, StoreError> {
         let name = name.to_owned();
-        self.writer.run(Durable, move |db| shared_versions::remove_connector(db, &name)).await
+        self.writer.run(Durable, move |db| shared_versions::remove_connector(db, &name, now)).await
+    }
+
+    async fn forget_server(&self, server: Uuid) -> Result<(), StoreError> {
+        let delete = "DELETE FROM loaded_connectors WHERE server = ?";
+        let forget = move |db: &dyn Database| Ok(db.change(delete, params![server]).map(drop)?);
+        self.writer.run(Lazy, forget).await
     }
 
     async fn report_connectors(&self, loaded: LoadedConnectors) -> Result<(), StoreError> {

@@ -27,6 +27,18 @@ pub(super) fn stored_bytes(db: &dyn Database, sha256: &str) -> Result<u64, Store
     Ok(db.only::<i64>(sum, params![sha256])?.unsigned_abs())
 }
 
+/// The number of bytes of each part that is stored of a file.
+pub(super) fn stored_parts(
+    db: &dyn Database,
+    sha256: &str,
+) -> Result<BTreeMap<usize, u64>, StoreError> {
+    let parts =
+        "SELECT part::bigint, length(content)::bigint FROM connector_parts WHERE sha256 = ?";
+    let parts: Vec<(u64, u64)> = db.all(parts, params![sha256])?;
+    let number = |(part, bytes): (u64, u64)| Some((usize::try_from(part).ok()?, bytes));
+    Ok(parts.into_iter().filter_map(number).collect())
+}
+
 /// Returns a part of a file; `None` if it has no such part of at most this size.
 pub(super) fn part(
     db: &dyn Database,
@@ -93,8 +105,12 @@ pub(super) fn set_current_version(
     Ok(revision)
 }
 
-/// Removes a connector; its versions stay. Returns the number of the decision.
-pub(super) fn remove_connector(db: &dyn Database, name: &str) -> Result<i64, StoreError> {
+/// Removes a connector; its versions stay, within the limits. Returns the number of the decision.
+pub(super) fn remove_connector(
+    db: &dyn Database,
+    name: &str,
+    now: Timestamp,
+) -> Result<i64, StoreError> {
     let revision = number_decision(db, name, true)?;
     let surplus: Vec<String> = db.all(
         "SELECT name FROM connectors WHERE removed ORDER BY revision DESC OFFSET ?",
@@ -104,10 +120,10 @@ pub(super) fn remove_connector(db: &dyn Database, name: &str) -> Result<i64, Sto
         db.change("DELETE FROM connector_versions WHERE name = ?", params![name])?;
         db.change("DELETE FROM connectors WHERE name = ?", params![name])?;
     }
+    delete_surplus(db, now)?;
     Ok(revision)
 }
 
-/// Records a decision, with the next number.
 fn number_decision(db: &dyn Database, name: &str, removed: bool) -> Result<i64, StoreError> {
     let revision = last_revision(db)?.saturating_add(1);
     db.change(
@@ -122,8 +138,10 @@ fn number_decision(db: &dyn Database, name: &str, removed: bool) -> Result<i64, 
 /// Deletes the oldest versions above the limits, and files that neither a version nor a connection
 /// needs.
 fn delete_surplus(db: &dyn Database, now: Timestamp) -> Result<(), StoreError> {
-    let versions: Vec<(String, String, u64)> = db.all(
-        "SELECT name, sha256, bytes FROM connector_versions ORDER BY revision DESC",
+    let versions: Vec<(String, String, u64, bool)> = db.all(
+        "SELECT v.name, v.sha256, v.bytes, c.removed
+         FROM connector_versions v JOIN connectors c ON c.name = v.name
+         ORDER BY v.revision DESC",
         params![],
     )?;
     for (name, sha256) in surplus(versions, SHARED_BYTES_MAX) {
@@ -139,15 +157,15 @@ fn delete_surplus(db: &dyn Database, now: Timestamp) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// The versions to delete, of these with their sizes, newest first. The newest one of each connector
-/// stays.
-fn surplus(versions: Vec<(String, String, u64)>, bytes_max: u64) -> Vec<(String, String)> {
+/// The versions to delete, of these with their sizes and whether their connector was removed, newest
+/// first. The newest one of each connector that is in use stays.
+fn surplus(versions: Vec<(String, String, u64, bool)>, bytes_max: u64) -> Vec<(String, String)> {
     let (mut counts, mut bytes) = (BTreeMap::<String, usize>::new(), 0_u64);
     let mut surplus = Vec::new();
-    for (name, sha256, size) in versions {
+    for (name, sha256, size, is_removed) in versions {
         let count = counts.entry(name.clone()).or_default();
         *count += 1;
-        if *count == 1 {
+        if *count == 1 && !is_removed {
             continue;
         }
         bytes = bytes.saturating_add(size);
@@ -165,12 +183,15 @@ mod tests {
     #[test]
     fn the_newest_version_stays_and_the_oldest_of_the_others_are_deleted() {
         let version =
-            |name: &str, number: usize, bytes| (name.to_owned(), number.to_string(), bytes);
+            |name: &str, number: usize, bytes| (name.to_owned(), number.to_string(), bytes, false);
         let many: Vec<_> = (0..7).map(|number| version("a", number, 1)).collect();
         let deleted: Vec<_> = surplus(many, 1_000).into_iter().map(|(_, sha256)| sha256).collect();
         assert_eq!(deleted, ["5", "6"]);
         let large =
             vec![version("a", 0, 9), version("b", 1, 9), version("a", 2, 6), version("b", 3, 6)];
         assert_eq!(surplus(large, 10), [("b".to_owned(), "3".to_owned())]);
+        let removed = |name: &str, bytes| (name.to_owned(), "0".to_owned(), bytes, true);
+        let removed = vec![removed("a", 6), version("b", 1, 9), removed("c", 5)];
+        assert_eq!(surplus(removed, 10), [("c".to_owned(), "0".to_owned())]);
     }
 }

@@ -51,7 +51,7 @@ async fn the_last_decision_of_any_server_holds_at_all_and_is_told() {
 
     let back = share(&store, 1, 30).await;
     assert_eq!(versions(&only(&other).await), ["1", "2"]);
-    let removed = other.remove_connector("c").await.unwrap();
+    let removed = other.remove_connector("c", at(35)).await.unwrap();
     let now = only(&store).await;
     assert_eq!((now.revision, now.removed, now.current()), (removed, true, None));
     assert_eq!(versions(&now), ["1", "2"], "a roll back brings it back");
