@@ -3,11 +3,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::thread;
 
 use jackfield_tests::{
     Client, Connection, Guest, MetricsPage, Reply, ScriptedServer, Setup, TestHost, failed_test,
-    root, unreachable_url, wait_for, with_database,
+    root, unreachable_url, wait_for,
 };
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
@@ -224,31 +223,4 @@ fn the_operators_page_explains_each_metric() {
     let types = page.types.iter();
     let found = types.map(|(name, kind)| (name.clone(), (kind.clone(), page.labels(name))));
     assert_eq!(documented(), found.collect::<BTreeMap<_, _>>());
-}
-
-#[test]
-fn what_waits_for_a_locked_database_is_counted() {
-    let (host, connection) = Setup::new().start_with("instant", json!({}));
-    let waiting = |page: &MetricsPage, of: &str| {
-        page.sum(&format!("jackfield_store_{of}_waiting"), &[]).expect("a gauge")
-    };
-    let token = token(&host, &json!({"name": "prometheus", "role": "viewer"}));
-    with_database(&host.data_folder(), |database| {
-        database.execute_batch("BEGIN EXCLUSIVE")?;
-        thread::scope(|scope| {
-            let create = scope.spawn(|| host.create(&connection, &failed_test()));
-            host.anonymous().get("/hooks/unknown-token").assert_status(404);
-            wait_for("both gauges to rise", 20, || {
-                let page = read(&host, &token);
-                (waiting(&page, "changes") >= 1.0 && waiting(&page, "history") >= 1.0).then_some(())
-            });
-            database.execute_batch("ROLLBACK")?;
-            let _ = create.join().expect("an answer");
-            Ok(())
-        })
-    });
-    wait_for("both gauges to fall", 20, || {
-        let page = read(&host, &token);
-        (waiting(&page, "changes") + waiting(&page, "history") == 0.0).then_some(())
-    });
 }

@@ -227,3 +227,35 @@ impl Queue {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::database::Database;
+    use super::*;
+    use crate::store::DatabaseError;
+
+    struct Nothing;
+
+    impl Operation for Nothing {
+        fn run(&mut self, _: &dyn Database) -> bool {
+            true
+        }
+
+        fn answer(self: Box<Self>, _: Result<(), DatabaseError>) {}
+    }
+
+    #[test]
+    fn a_batch_that_is_being_written_still_waits() {
+        let queue = Queue::default();
+        for _ in 0..2 {
+            queue.push(Box::new(Nothing), Durability::Lazy).unwrap();
+        }
+        assert_eq!(queue.waiting(), (2, 0));
+        let batch = queue.next(|| {}).unwrap();
+        assert_eq!((batch.operations.len(), queue.waiting()), (2, (2, 0)));
+        queue.push(Box::new(Nothing), Durability::Lazy).unwrap();
+        assert_eq!(queue.waiting(), (3, 0));
+        queue.batch_ended();
+        assert_eq!(queue.waiting(), (1, 0));
+    }
+}
