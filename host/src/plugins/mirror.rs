@@ -182,17 +182,18 @@ impl Mirror {
         if undecided { POLL_UNDECIDED } else { POLL }
     }
 
-    /// The same as [`Self::sync`], for a person who waits: also asks the store what it refused a short
-    /// time ago.
-    pub(super) async fn sync_now(&self) -> Result<(), StoreError> {
+    /// The same as [`Self::sync`], for a person who waits: compares this name in any case. Its file may
+    /// have changed twice before the scanner looked.
+    pub(super) async fn sync_now(&self, name: &ConnectorName) -> Result<(), StoreError> {
         let mut state = self.state.lock().await;
-        for known in state.names.values_mut() {
+        if let Some(known) = state.names.get_mut(name) {
+            (known.seen, known.failed, known.pending) = (None, None, None);
             known.store_failed = None;
         }
         self.compare_until_settled(&mut state).await
     }
 
-    /// Compares folder and store, and actss that follow.
+    /// Compares folder and store, and takes the actions that follow.
     ///
     /// # Errors
     /// The store failed. A file that cannot be read or written is logged, and tried again later.

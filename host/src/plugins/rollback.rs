@@ -127,9 +127,9 @@ impl Plugins {
 
     /// Compares the folder with what the servers share, if they do. Afterwards, they share what is
     /// served here.
-    pub(super) async fn synchronize(&self) -> Result<(), StoreError> {
+    pub(super) async fn synchronize(&self, name: &ConnectorName) -> Result<(), StoreError> {
         match &self.mirror {
-            Some(mirror) => mirror.sync_now().await,
+            Some(mirror) => mirror.sync_now(name).await,
             None => Ok(()),
         }
     }
@@ -147,7 +147,7 @@ impl Plugins {
     ) -> Result<RolledBack, RollbackError> {
         let _one_at_a_time = self.changing_files.lock().await;
         let not_shared = |source| RollbackError::NotShared { name: name.clone(), source };
-        self.synchronize().await.map_err(not_shared)?;
+        self.synchronize(name).await.map_err(not_shared)?;
         let before = self.info(name);
         let from = before.as_ref().and_then(|info| info.sha256.clone());
         let versions = self.versions(name);
@@ -163,7 +163,7 @@ impl Plugins {
             let (name, sha256) = (name.clone(), sha256.clone());
             RollbackError::NotServing { name, sha256, why }
         })?;
-        self.synchronize().await.map_err(not_shared)?;
+        self.synchronize(name).await.map_err(not_shared)?;
         tracing::info!(connector = %name, ?from, to = sha256, "a connector was rolled back");
         Ok(RolledBack { from, to: sha256, file })
     }

@@ -137,7 +137,7 @@ impl Plugins {
         let error_before = before.and_then(|info| info.error);
         let served = self.await_serving(name, &sha256, error_before.as_deref()).await;
         served.map_err(|why| UploadError::NotServing { name: name.clone(), why })?;
-        let shared = self.synchronize().await;
+        let shared = self.synchronize(name).await;
         shared.map_err(|source| UploadError::NotShared { name: name.clone(), source })?;
         tracing::info!(connector = %name, ?from, to = sha256, "a connector was uploaded");
         Ok(Uploaded { from, file })
