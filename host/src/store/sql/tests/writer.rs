@@ -12,12 +12,27 @@ async fn concurrent_claims_share_commits() {
     let folder = tempdir().unwrap();
     let (store, id) = store_with_connection(&folder).await;
     let store = Arc::new(store);
-    let before = store.commits();
+    // The writing thread is busy until all claims are queued.
+    let (go_on, may_go_on) = std::sync::mpsc::channel();
+    let busy = store.writer.run(Durability::Lazy, move |_| {
+        may_go_on.recv().unwrap();
+        Ok(())
+    });
     let claims = (0..64).map(|number| {
         let store = Arc::clone(&store);
         async move { try_claim(&store, id, &failed_test(number), at(0)).await }
     });
-    for claimed in futures_util::future::join_all(claims).await {
+    let claims = futures_util::future::join_all(claims);
+    let queued = async {
+        while store.queue_lengths().operations < 65 {
+            tokio::task::yield_now().await;
+        }
+        go_on.send(()).unwrap();
+        store.commits()
+    };
+    let (busy, claims, before) = tokio::join!(busy, claims, queued);
+    busy.unwrap();
+    for claimed in claims {
         assert!(matches!(claimed.unwrap(), Claimed::Create { .. }));
     }
     let commits = store.commits() - before;
