@@ -161,6 +161,13 @@ impl Plugins {
         self.catalog.list()
     }
 
+    /// Whether this server has a connector of this name, or the servers that share its store do.
+    #[must_use]
+    pub fn has(&self, name: &ConnectorName) -> bool {
+        let is_here = self.list().iter().any(|info| info.name == name.as_str());
+        is_here || self.mirror.as_ref().is_some_and(|mirror| mirror.current(name).is_some())
+    }
+
     /// Returns the newest version of a connector that can be used.
     ///
     /// # Errors

@@ -91,8 +91,7 @@ pub(crate) async fn remove(
     let all = app.services.connections.list().into_iter();
     let users = all.filter(|it| it.connection.connector == connector);
     let users: Vec<_> = users.map(|it| it.connection.name).collect();
-    // Not only if it is here: the other servers may have it.
-    if !users.is_empty() && !force {
+    if !users.is_empty() && !force && app.services.plugins.has(&connector) {
         return Err(Problem::conflict(format!(
             "`{connector}` is used by {}, which would answer 503: delete them first, or use `--force` \
              (`?force=true`)",
