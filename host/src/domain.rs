@@ -4,6 +4,7 @@
 
 mod account;
 mod audit;
+mod backoff;
 mod choice;
 mod clock;
 mod compile_for;
@@ -37,6 +38,7 @@ mod webhook_paths;
 
 pub use account::{Account, AccountToken, FIRST_ADMIN, Role, Session, TokenId};
 pub use audit::{AuditEntry, AuditId, Via};
+pub use backoff::Backoff;
 pub use choice::{Choice, ChoicesPage};
 pub use clock::{Clock, SystemClock, after, milliseconds};
 pub use compile_for::CompileFor;

@@ -229,7 +229,7 @@ impl Kpis {
         tokio::select! {
             biased;
             counted = asking => counted,
-            never = self.renew(lease) => match never {},
+            never_ends = self.renew(lease) => match never_ends {},
         }
     }
 
@@ -357,7 +357,7 @@ enum Turn {
     Granted,
     /// This server. The store did not answer; it may still grant the right.
     Unknown,
-    /// This server, and there is no other.
+    /// This server. No other one uses the store.
     Alone,
 }
 
@@ -374,9 +374,9 @@ async fn wait_for_counts(changes: &mut Changes, lease: &CountsLease) {
     }
 }
 
-/// The age of counts. The clocks of two servers may differ a little. If they are from the future, the clock was set back and their age is unknown:
-/// the age returned is just above [`STALE_MAX`], so they are answered only if the tracker does not
-/// answer.
+/// The age of counts. Counts that are from the future by no more than two clocks may differ have age
+/// zero. Otherwise the clock was set back: their age is unknown, and the age returned is just above
+/// [`STALE_MAX`], so they are answered only if the tracker does not answer.
 fn age(cached: &CachedCounts, now: Timestamp) -> Duration {
     let unknown = STALE_MAX + Duration::from_secs(1);
     let age = now.duration_since(cached.counted_at);

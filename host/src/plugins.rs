@@ -28,15 +28,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::{Mutex, watch as watch_channel};
 use tokio::task::spawn_blocking;
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::LiveConfig;
-use crate::domain::{Clock, Connection, ConnectorName, PluginsSource};
+use crate::domain::{Backoff, Clock, Connection, ConnectorName, PluginsSource};
 use crate::runtime::{Connector, Engine, Sandbox};
 use crate::secret::Sealer;
 use crate::store::{ConnectorStore, StoreError};
@@ -66,7 +66,7 @@ pub use versions::{KeptVersion, NoVersion};
 const COMPILE_RETRY: Duration = Duration::from_secs(10);
 /// The longest such pause.
 const COMPILE_RETRY_MAX: Duration = Duration::from_secs(60 * 60);
-/// How long the store may take to hear that this server ends.
+/// Maximum time to delete this server's report at its end.
 const LEAVE_MAX: Duration = Duration::from_secs(2);
 
 /// The connectors of one folder, kept up to date until the server stops.
@@ -77,9 +77,8 @@ pub struct Plugins {
     folder: PathBuf,
     /// Held while a person's request changes a connector's file.
     changing_files: Mutex<()>,
-    /// The accepted versions that could not be compiled: until when they are not tried again, and the
-    /// pause that led to this.
-    not_compiled: parking_lot::Mutex<BTreeMap<(ConnectorName, String), (Instant, Duration)>>,
+    /// The accepted versions that could not be compiled.
+    not_compiled: parking_lot::Mutex<BTreeMap<(ConnectorName, String), Backoff>>,
     /// Absent if the folder alone says which connectors there are.
     mirror: Option<Arc<Mirror>>,
     /// Absent if no other server uses the database.
@@ -216,10 +215,10 @@ impl Plugins {
         }
     }
 
-    /// Tells the other servers of the database that this one ends.
+    /// Deletes the report of this server, which ends, so that the others no longer compare with it.
     pub(crate) async fn leave(&self) {
         if let Some(peers) = &self.peers {
-            // Otherwise they notice it after a while.
+            // Otherwise they compare until the report is too old.
             let _ = timeout(LEAVE_MAX, peers.leave()).await;
         }
     }
@@ -238,7 +237,7 @@ impl Plugins {
         for (name, sha256) in accepted {
             let version = (name.clone(), sha256.clone());
             let failed = self.not_compiled.lock().get(&version).copied();
-            if failed.is_some_and(|(until, _)| Instant::now() < until) {
+            if failed.is_some_and(|it| it.is_pausing(Instant::now())) {
                 continue;
             }
             let newest = self.newest(&name).ok();
@@ -256,9 +255,9 @@ impl Plugins {
                 self.not_compiled.lock().remove(&version);
                 continue;
             };
-            let pause = failed.map_or(COMPILE_RETRY, |(_, pause)| pause.saturating_mul(2));
-            let pause = pause.min(COMPILE_RETRY_MAX);
-            self.not_compiled.lock().insert(version, (Instant::now() + pause, pause));
+            let mut attempts = failed.unwrap_or(Backoff::new(COMPILE_RETRY, COMPILE_RETRY_MAX));
+            attempts.fail(Instant::now());
+            self.not_compiled.lock().insert(version, attempts);
             if failed.is_none() {
                 let reason = error.to_string();
                 tracing::warn!(connector = %name, sha256, reason, "cannot compile an accepted version again");

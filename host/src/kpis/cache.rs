@@ -95,9 +95,7 @@ impl Cache {
         project.used_at = now;
         work(project)
     }
-}
 
-impl Cache {
     /// Whether the project of a connection is in the cache.
     pub(super) fn has(&self, active: &Arc<ActiveConnection>, project: &str) -> bool {
         let by_connection = self.by_connection.lock();

@@ -21,7 +21,7 @@ use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep};
 
 use crate::config::LiveConfig;
-use crate::domain::{Clock, ConnectorName};
+use crate::domain::{Backoff, Clock, ConnectorName};
 use crate::store::{Change, Changes, ConnectorStore, SharedConnector, StoreError};
 
 use super::catalog::Catalog;
@@ -92,11 +92,11 @@ struct NameState {
     failed: Option<(Seen, Instant)>,
     /// What was seen when the scanner had not loaded the file, and when that was.
     pending: Option<(Seen, Instant)>,
-    /// Until when the store is not asked again because it failed, and the pause that led to this.
-    store_failed: Option<(Instant, Duration)>,
+    /// The failures of the store for this name.
+    store_failures: Option<Backoff>,
 }
 
-/// What a comparison depends on. The folder changes only with the scanner's word for it.
+/// What a comparison depends on. A change of the folder counts once the scanner has seen it.
 #[derive(PartialEq, Eq)]
 struct Seen {
     revision: Option<i64>,
@@ -122,7 +122,7 @@ impl From<PluginError> for ActionError {
     }
 }
 
-/// Where the mirror gets and puts what it compares.
+/// What the mirror reads from and writes to, its settings and its clock.
 pub(super) type Parts =
     (Arc<dyn ConnectorStore>, Arc<Catalog>, Arc<Versions>, Arc<LiveConfig>, Arc<dyn Clock>);
 
@@ -188,7 +188,7 @@ impl Mirror {
         let mut state = self.state.lock().await;
         if let Some(known) = state.names.get_mut(name) {
             (known.seen, known.failed, known.pending) = (None, None, None);
-            known.store_failed = None;
+            known.store_failures = None;
         }
         self.compare_until_settled(&mut state).await
     }
@@ -255,8 +255,8 @@ impl Mirror {
             }
             known.seen = None;
             let both = (shared.get(&name), seen.scanned.as_ref());
-            let taken = self.compare(&name, known, both, folder).await;
-            match known.note(&name, seen, taken) {
+            let result = self.compare(&name, known, both, folder).await;
+            match known.note(&name, seen, result) {
                 Ok(has_decided) => changed |= has_decided,
                 Err(error) => failure = failure.or(Some(error)),
             }
@@ -317,12 +317,12 @@ impl Mirror {
         if decided != Action::Remove {
             known.missing_since = None;
         }
-        // Read only now: the file must be one of this folder.
-        let is_other = async || self.folder_id().await != expected;
-        if matches!(decided, Action::Remove | Action::Share) && is_other().await {
-            return Ok(Action::Again);
-        }
-        if decided == Action::Remove && scanned.is_some() {
+        // What all servers get is decided only if the folder is still the one that was compared, and
+        // if the scanner misses a missing file, too.
+        let is_seen = decided == Action::Remove && scanned.is_some();
+        if matches!(decided, Action::Remove | Action::Share)
+            && (is_seen || self.folder_id().await != expected)
+        {
             return Ok(Action::Again);
         }
         let agreed = |shared: &SharedConnector| Agreed {
@@ -352,17 +352,18 @@ impl Mirror {
 }
 
 impl NameState {
-    /// Notes what came of a comparison. Returns whether the store was changed.
+    /// Notes the result of a comparison. Returns whether the store was changed.
     fn note(
         &mut self,
         name: &ConnectorName,
         seen: Seen,
-        taken: Result<Action, ActionError>,
+        result: Result<Action, ActionError>,
     ) -> Result<bool, StoreError> {
-        let action = match taken {
+        let action = match result {
             Ok(action) => action,
             Err(ActionError::Store(error)) => {
-                self.store_fails();
+                let first = Backoff::new(STORE_RETRY, STORE_RETRY_MAX);
+                self.store_failures.get_or_insert(first).fail(Instant::now().into_std());
                 return Err(error);
             }
             Err(ActionError::File(error)) => {
@@ -371,7 +372,7 @@ impl NameState {
                 return Ok(false);
             }
         };
-        (self.failed, self.pending, self.store_failed) = (None, None, None);
+        (self.failed, self.pending, self.store_failures) = (None, None, None);
         match action {
             Action::Wait => self.pending = Some((seen, Instant::now())),
             Action::Again => {}
@@ -392,14 +393,8 @@ impl NameState {
     /// or whether the store failed.
     fn has_to_wait(&self, seen: &Seen) -> bool {
         let mut waiting = [&self.failed, &self.pending].into_iter().flatten();
-        self.store_failed.is_some_and(|(until, _)| Instant::now() < until)
+        self.store_failures.is_some_and(|it| it.is_pausing(Instant::now().into_std()))
             || waiting.any(|(then, at)| then == seen && at.elapsed() < RETRY)
-    }
-
-    fn store_fails(&mut self) {
-        let pause = self.store_failed.map_or(STORE_RETRY, |(_, pause)| pause.saturating_mul(2));
-        let pause = pause.min(STORE_RETRY_MAX);
-        self.store_failed = Some((Instant::now() + pause, pause));
     }
 }
 

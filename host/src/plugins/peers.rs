@@ -15,14 +15,14 @@ use crate::store::{ConnectorStore, LoadedConnectors, StoreError};
 
 use super::catalog::Catalog;
 
-/// How often a server says what it has loaded, besides at each change.
+/// How often a server reports what it has loaded, besides at each change.
 const REPORT_PERIOD: Duration = Duration::from_secs(10);
 /// The shortest time between two reports.
 const REPORT_GAP: Duration = Duration::from_millis(200);
-/// A server that has said nothing for this long does not run any more.
+/// A server without a report for this long counts as ended.
 const SILENT_MAX: SignedDuration = SignedDuration::from_secs(25);
 /// A difference is logged once it has lasted longer than this: files are not replaced everywhere at the
-/// same time, and a server that was killed still counts until it has been silent for a while.
+/// same time, and a server that was killed is compared until its last report is too old.
 const LOGGED_AFTER: Duration = Duration::from_secs(26);
 
 /// A connector of which the servers of one database do not all use the same version.
@@ -34,7 +34,7 @@ pub struct ConnectorDifference {
     pub servers: Vec<(String, Option<String>)>,
 }
 
-/// What this server says to the others, and hears from them.
+/// The reports of this server and of the others.
 pub(super) struct Peers {
     store: Arc<dyn ConnectorStore>,
     catalog: Arc<Catalog>,
@@ -62,11 +62,15 @@ impl Peers {
             snapshots.mark_unchanged();
             match self.report().await {
                 Ok(()) => {}
-                Err(error) => tracing::debug!(%error, "cannot store what is loaded"),
+                Err(error) => {
+                    tracing::debug!(%error, "cannot store the report of this server's connectors")
+                }
             }
             match self.differences().await {
                 Ok(differences) => log_lasting_differences(differences, &mut seen),
-                Err(error) => tracing::debug!(%error, "cannot read what the servers have loaded"),
+                Err(error) => {
+                    tracing::debug!(%error, "cannot read the reports of the servers' connectors")
+                }
             }
             sleep(REPORT_GAP).await;
             tokio::select! {
@@ -86,10 +90,10 @@ impl Peers {
         self.store.report_connectors(LoadedConnectors { server, label, at, connectors }).await
     }
 
-    /// Deletes what this server has said.
+    /// Deletes the report of this server.
     pub(super) async fn leave(&self) {
         if let Err(error) = self.store.forget_server(self.server).await {
-            tracing::debug!(%error, "cannot delete what this server has loaded");
+            tracing::debug!(%error, "cannot delete the report of this server's connectors");
         }
     }
 

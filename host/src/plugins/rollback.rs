@@ -44,7 +44,7 @@ pub enum RollbackError {
         /// Why.
         source: NoVersion,
     },
-    /// The other servers cannot be told, or have not been asked.
+    /// The store failed, so the other servers may use another version.
     #[error("cannot roll back `{name}` at all servers: {source}")]
     NotShared {
         /// The connector.

@@ -76,7 +76,7 @@ pub enum RemoveError {
     /// The plugins folder has no file of this name.
     #[error("the plugins folder has no file of `{0}`")]
     Missing(ConnectorName),
-    /// The other servers cannot be told. Nothing was changed, as far as this server knows.
+    /// The store failed. It is not known whether the other servers still use it.
     #[error("cannot remove `{name}` at all servers: {source}")]
     NotShared {
         /// The connector.
@@ -185,9 +185,7 @@ impl Plugins {
         tracing::info!(connector = %name, "a connector was removed");
         Ok(())
     }
-}
 
-impl Plugins {
     /// Removes the file, at all servers if they share the connectors. Returns whether there was one.
     async fn remove_file(&self, name: &ConnectorName) -> Result<bool, RemoveError> {
         let name = name.clone();

@@ -104,7 +104,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_message_is_read_as_it_was_told() {
+    fn a_change_survives_its_text() {
         let (id, defect) = (ConnectionId(Uuid::from_u128(1)), DefectId(Uuid::from_u128(2)));
         for change in [
             Change::Connection(id),

@@ -68,14 +68,14 @@ pub struct SharedFile {
     pub content: Vec<u8>,
 }
 
-/// What a server has loaded.
+/// The report of a server: what it has loaded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LoadedConnectors {
     /// The id of the server's process.
     pub server: Uuid,
     /// The name of the server, for people.
     pub label: String,
-    /// When it said so.
+    /// The time of the report.
     pub at: Timestamp,
     /// SHA-256 of the version in use, by the name of the connector.
     pub connectors: BTreeMap<String, String>,
@@ -101,12 +101,11 @@ pub trait ConnectorStore: Send + Sync {
     async fn share_connector(&self, file: SharedFile, now: Timestamp) -> Result<i64, StoreError>;
     /// Removes a connector. Returns the number of this decision. Its versions are kept. Durable.
     async fn remove_connector(&self, name: &str, now: Timestamp) -> Result<i64, StoreError>;
-    /// Stores what a server has loaded, in place of what it said before. Lazy.
+    /// Stores the report of a server in place of its last one. Lazy.
     async fn report_connectors(&self, loaded: LoadedConnectors) -> Result<(), StoreError>;
-    /// Deletes what a server said that ends. Lazy.
+    /// Deletes the report of a server that ends. Lazy.
     async fn forget_server(&self, server: Uuid) -> Result<(), StoreError>;
-    /// Returns what the servers have loaded that said so since this instant, by the name of the
-    /// server.
+    /// Returns the reports since this instant, by the name of the server.
     async fn loaded_connectors(
         &self,
         since: Timestamp,

@@ -50,7 +50,7 @@ pub(super) enum Compared {
         kind: FileKind,
         sha256: String,
     },
-    /// What it is cannot be told.
+    /// Two files, or one that cannot be read or is too large.
     Unusable,
 }
 

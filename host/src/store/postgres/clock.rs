@@ -36,12 +36,14 @@ impl DatabaseClock {
     /// is always slow is an error only if there is no earlier measurement.
     pub(super) async fn measure(&self, connection: &mut PgConnection) -> Result<(), Error> {
         let sql = "SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint";
-        self.measure_by(async || sqlx::query_scalar(sql).fetch_one(&mut *connection).await).await
+        let ask = async || sqlx::query_scalar(sql).fetch_one(&mut *connection).await;
+        self.measure_by(ask, since_boot_ms).await
     }
 
     async fn measure_by(
         &self,
         mut ask: impl AsyncFnMut() -> Result<i64, Error>,
+        since_boot_ms: impl Fn() -> u64,
     ) -> Result<(), Error> {
         let is_known = self.due.load(Ordering::Relaxed) > 0;
         let attempts = if is_known { 1 } else { ATTEMPTS };
@@ -61,7 +63,7 @@ impl DatabaseClock {
             self.due.store(since_boot_ms().saturating_add(RETRY_MS), Ordering::Relaxed);
             return Ok(());
         }
-        let why = format!("it needs more than {EXCHANGE_MS_MAX} ms to say its time");
+        let why = format!("it takes longer than {EXCHANGE_MS_MAX} ms to return its time");
         Err(Error::Protocol(why))
     }
 
@@ -89,20 +91,24 @@ fn since_boot_ms() -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+
     use super::*;
 
     #[tokio::test]
     async fn a_slow_answer_keeps_the_last_measurement() {
         let clock = DatabaseClock::default();
-        clock.measure_by(async || Ok(1_000_000)).await.unwrap();
+        clock.measure_by(async || Ok(1_000_000), since_boot_ms).await.unwrap();
         assert!(!clock.is_old());
+        let elapsed_ms = Cell::new(0);
         let slow = async || {
-            tokio::time::sleep(Duration::from_millis(EXCHANGE_MS_MAX + 50)).await;
+            elapsed_ms.set(elapsed_ms.get() + EXCHANGE_MS_MAX + 1);
             Ok(9_000_000)
         };
-        clock.measure_by(slow).await.unwrap();
+        let time = || since_boot_ms() + elapsed_ms.get();
+        clock.measure_by(slow, time).await.unwrap();
         let now = clock.now().as_millisecond();
         assert!((1_000_000..2_000_000).contains(&now), "{now}");
-        assert!(DatabaseClock::default().measure_by(slow).await.is_err());
+        assert!(DatabaseClock::default().measure_by(slow, time).await.is_err());
     }
 }

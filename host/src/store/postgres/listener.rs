@@ -4,7 +4,7 @@
 //! [`Change::Missed`]. Never runs a statement of the rules.
 
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sqlx::Error;
 use sqlx::postgres::{PgListener, PgPoolOptions};
@@ -13,6 +13,7 @@ use tokio::time::timeout;
 
 use super::errors::describe_error;
 use super::session::{ANSWER_GRACE, Address, RECONNECT_PAUSE, RECONNECT_PAUSE_MAX};
+use crate::domain::Backoff;
 use crate::store::changes::{Change, Publisher};
 use crate::store::{DatabaseError, StoreError};
 
@@ -37,7 +38,7 @@ struct Listener {
 
 impl Listener {
     fn run(self) {
-        let (mut pause, mut was_lost) = (RECONNECT_PAUSE, false);
+        let mut attempts = Backoff::new(RECONNECT_PAUSE, RECONNECT_PAUSE_MAX);
         loop {
             // A runtime for each connection: its end also ends what a lost connection left behind.
             let runtime = match Builder::new_current_thread().enable_all().build() {
@@ -52,21 +53,22 @@ impl Listener {
                 let mut listened = false;
                 let lost = closed.run_until_cancelled(self.listen(&mut listened)).await?;
                 if listened {
-                    pause = RECONNECT_PAUSE;
-                    was_lost = false;
+                    attempts.succeed();
                 }
-                if !was_lost {
+                if !attempts.has_failed() {
                     let error = describe_error(&self.address.place, &lost);
-                    tracing::warn!(%error, "changes of other servers are not noticed until the database answers again");
-                    was_lost = true;
+                    tracing::warn!(
+                        %error,
+                        "changes of other servers are not noticed until the database answers again"
+                    );
                 }
+                let pause = attempts.fail(Instant::now());
                 closed.run_until_cancelled(tokio::time::sleep(pause)).await
             });
             runtime.shutdown_background();
             if ended.is_none() {
                 return;
             }
-            pause = pause.saturating_mul(2).min(RECONNECT_PAUSE_MAX);
         }
     }
 

@@ -16,6 +16,7 @@ use super::clock::DatabaseClock;
 use super::dialect::translate;
 use super::errors::{describe_error, ends_connection};
 use super::schema::check_usable;
+use crate::domain::Backoff;
 use crate::store::{DatabaseError, StoreError};
 
 /// The pause after the first failed attempt to connect. It doubles, up to the maximum.
@@ -35,7 +36,7 @@ pub(super) struct Address {
     pub(super) options: PgConnectOptions,
     /// The address without the password, for people.
     pub(super) place: Arc<str>,
-    /// Tells this server's messages apart from those of others; letters and digits.
+    /// Identifies this server in its notifications; letters and digits.
     pub(super) server: Arc<str>,
     pub(super) connect: Duration,
     pub(super) statement: Duration,
@@ -47,9 +48,8 @@ pub(super) struct Session {
     runtime: Runtime,
     connection: RefCell<Option<PgConnection>>,
     clock: Arc<DatabaseClock>,
-    failures: Cell<u32>,
-    /// When the next attempt to connect may be made.
-    next_attempt: Cell<Option<Instant>>,
+    /// The attempts to connect.
+    attempts: Cell<Backoff>,
     /// Whether a transaction is open: then a lost connection has lost its statements too.
     pub(super) in_transaction: Cell<bool>,
     translated: RefCell<HashMap<String, Arc<str>>>,
@@ -68,8 +68,7 @@ impl Session {
             runtime,
             clock,
             connection: RefCell::default(),
-            failures: Cell::default(),
-            next_attempt: Cell::default(),
+            attempts: Cell::new(Backoff::new(RECONNECT_PAUSE, RECONNECT_PAUSE_MAX)),
             in_transaction: Cell::default(),
             translated: RefCell::default(),
             needs_schema: false,
@@ -88,7 +87,8 @@ impl Session {
         if self.connection.borrow().is_some() {
             return Ok(());
         }
-        if self.next_attempt.get().is_some_and(|at| Instant::now() < at) {
+        let mut attempts = self.attempts.get();
+        if attempts.is_pausing(Instant::now()) {
             let failure = format!("the database {} cannot be reached", self.address.place);
             return Err(DatabaseError::new(failure, "the next attempt follows soon", None));
         }
@@ -100,17 +100,14 @@ impl Session {
         });
         match connected {
             Ok(connection) => {
-                self.failures.set(0);
-                self.next_attempt.set(None);
+                attempts.succeed();
+                self.attempts.set(attempts);
                 *self.connection.borrow_mut() = Some(connection);
                 Ok(())
             }
             Err(error) => {
-                let failures = self.failures.get();
-                self.failures.set(failures.saturating_add(1));
-                let pause =
-                    RECONNECT_PAUSE.saturating_mul(1 << failures.min(6)).min(RECONNECT_PAUSE_MAX);
-                self.next_attempt.set(Instant::now().checked_add(pause));
+                attempts.fail(Instant::now());
+                self.attempts.set(attempts);
                 Err(describe_error(&self.address.place, &error))
             }
         }

@@ -20,7 +20,7 @@ use crate::store::{
 
 /// Number of bytes of a file in one row.
 const PART_BYTES: usize = 1 << 20;
-/// What a server said this long ago is deleted.
+/// A report older than this is deleted.
 const REPORT_MS_MAX: i64 = 24 * 60 * 60 * 1_000;
 
 impl SqlStore {

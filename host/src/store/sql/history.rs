@@ -212,10 +212,11 @@ mod tests {
         queue.record(event(0));
         let unwritten = queue.next(|| {}).unwrap().history;
         queue.record(event(7));
-        queue.put_back(unwritten);
+        queue.end_batch(false, unwritten);
         let later = queue.next(|| {}).unwrap().history;
         assert!(matches!(&later[..], [Record::Event(_, Some(event), ..)] if event.ms == 7));
     }
+
     #[test]
     fn a_history_that_could_not_be_written_waits_for_longer_each_time() {
         let queue = Queue::default();
@@ -226,13 +227,13 @@ mod tests {
             start.elapsed()
         };
         for times in [1, 2, 4] {
-            queue.put_back(unwritten());
+            queue.end_batch(false, unwritten());
             assert!(waited(&queue) >= UNWRITTEN_PAUSE * times * 9 / 10);
         }
-        queue.put_back(unwritten());
-        queue.end_pause();
+        queue.end_batch(false, unwritten());
+        queue.end_batch(true, Vec::new());
         assert!(waited(&queue) < UNWRITTEN_PAUSE * 8, "the database had taken a batch");
-        (0..8).for_each(|_| queue.put_back(vec![event(0)]));
+        (0..8).for_each(|_| queue.end_batch(false, vec![event(0)]));
         queue.close();
         let start = Instant::now();
         assert_eq!(queue.next(|| {}).unwrap().history.len(), 1);

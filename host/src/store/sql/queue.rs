@@ -15,6 +15,7 @@ use parking_lot::{Condvar, Mutex};
 
 use super::history::{History, Record};
 use super::writer::{Durability, Operation, closed};
+use crate::domain::Backoff;
 use crate::store::{QueueLengths, StoreError};
 
 /// Maximum number of queued operations. Each has a waiting caller, so few more than the events in
@@ -47,25 +48,32 @@ pub(super) struct Queue {
     warned_of_drops: AtomicBool,
 }
 
-#[derive(Default)]
 struct State {
     operations: VecDeque<(Box<dyn Operation>, Durability)>,
     history: History,
     /// Whether the next batch writes the history, even if it is not due.
     flush: bool,
     closed: bool,
-    /// Until when a history that could not be written waits, and the pause that ends then.
-    unwritten: Option<(Instant, Duration)>,
+    /// The pauses before a history that could not be written is tried again.
+    unwritten: Backoff,
     /// How many operations, and how many parts of the history, are being written.
     in_flight: (usize, usize),
+}
+
+impl Default for State {
+    fn default() -> Self {
+        let (operations, history, flush, closed, in_flight) = Default::default();
+        let unwritten = Backoff::new(UNWRITTEN_PAUSE, UNWRITTEN_PAUSE_MAX);
+        Self { operations, history, flush, closed, unwritten, in_flight }
+    }
 }
 
 impl State {
     /// When to write the history by itself; `None` if there is none.
     fn due(&self) -> Option<Instant> {
         let due = self.history.due(HISTORY_WAIT, HISTORY_ENOUGH, self.closed)?;
-        let not_before = self.unwritten.filter(|_| !self.closed);
-        Some(not_before.map_or(due, |(until, _)| due.max(until)))
+        let not_before = self.unwritten.until().filter(|_| !self.closed);
+        Some(not_before.map_or(due, |until| due.max(until)))
     }
 }
 
@@ -108,30 +116,27 @@ impl Queue {
         }
     }
 
-    /// Queues a history again that could not be written, before what was queued since. It then waits for
-    /// longer each time, because the database is away.
-    pub(super) fn put_back(&self, records: Vec<Record>) {
+    /// Ends the batch that the writing thread took last. If it was not committed, queues its history
+    /// again, before what was queued since; it then waits for longer each time.
+    pub(super) fn end_batch(&self, committed: bool, unwritten: Vec<Record>) {
         let mut state = self.state.lock();
-        if records.is_empty() || state.closed {
+        state.in_flight = (0, 0);
+        if committed {
+            state.unwritten.succeed();
+        }
+        if unwritten.is_empty() || state.closed {
             return;
         }
         let (since, now) = (state.history.take(), Instant::now());
         let mut fits = true;
-        for record in records.into_iter().chain(since) {
+        for record in unwritten.into_iter().chain(since) {
             fits &= state.history.add(record, now);
         }
-        let pause = state.unwritten.map_or(UNWRITTEN_PAUSE, |(_, pause)| pause.saturating_mul(2));
-        let pause = pause.min(UNWRITTEN_PAUSE_MAX);
-        state.unwritten = now.checked_add(pause).map(|until| (until, pause));
+        state.unwritten.fail(now);
         drop(state);
         if !fits {
             self.warn_of_drops();
         }
-    }
-
-    /// Ends the pause of a history that could not be written: the database has taken a batch.
-    pub(super) fn end_pause(&self) {
-        self.state.lock().unwritten = None;
     }
 
     fn warn_of_drops(&self) {
@@ -152,11 +157,6 @@ impl Queue {
             operations: count(state.operations.len(), operations),
             history: count(state.history.len(), history),
         }
-    }
-
-    /// The writing thread has a batch no longer: it is written, or its callers get an error.
-    pub(super) fn batch_ended(&self) {
-        self.state.lock().in_flight = (0, 0);
     }
 
     /// Makes the next batch write the history that is queued now.
@@ -260,7 +260,7 @@ mod tests {
         assert_eq!((batch.operations.len(), lengths(&queue)), (2, (2, 0)));
         queue.push(Box::new(Nothing), Durability::Lazy).unwrap();
         assert_eq!(lengths(&queue), (3, 0));
-        queue.batch_ended();
+        queue.end_batch(true, Vec::new());
         assert_eq!(lengths(&queue), (1, 0));
     }
 }

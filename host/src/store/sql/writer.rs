@@ -189,7 +189,7 @@ impl Writing {
             // A panic is a bug, but the store must go on: the callers of the batch get an error.
             let written = catch_unwind(AssertUnwindSafe(|| self.write(batch, queue)));
             if written.is_err() {
-                queue.batch_ended();
+                queue.end_batch(false, Vec::new());
                 self.link.forget();
             }
             self.link.answered();
@@ -200,17 +200,13 @@ impl Writing {
     /// Commits a batch, then answers the callers of its operations.
     fn write(&mut self, mut batch: Batch, queue: &Queue) {
         let committed = self.link.commit(&mut batch);
-        queue.batch_ended();
         match &committed {
             Ok(()) => {
                 self.commits.fetch_add(1, Ordering::Relaxed);
-                queue.end_pause();
             }
-            Err(error) => {
-                tracing::debug!(%error, "a batch was not committed");
-                queue.put_back(std::mem::take(&mut batch.history));
-            }
+            Err(error) => tracing::debug!(%error, "a batch was not committed"),
         }
+        queue.end_batch(committed.is_ok(), batch.history);
         self.answer(batch.operations, committed);
     }
 

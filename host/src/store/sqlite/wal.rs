@@ -131,7 +131,7 @@ impl Copied {
     }
 }
 
-/// Copies the pages that no reader still needs in the log. Waits for nobody.
+/// Copies the pages that no reader still needs in the log. Does not wait for readers or writers.
 fn copy(connection: &Connection) -> rusqlite::Result<Copied> {
     connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |row| {
         Ok(Copied { pages: row.get(1)?, copied: row.get(2)? })

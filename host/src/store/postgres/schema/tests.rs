@@ -61,7 +61,7 @@ fn a_change_that_only_adds_waits_for_a_dump_without_stopping_the_servers() {
     let first = (MIGRATIONS.len(), oldest_user(&MIGRATIONS));
     let added = [&MIGRATIONS[..], &[ADDED]].concat();
 
-    // As `pg_dump` does, but not for ever.
+    // A lock as that of `pg_dump`, for 20 seconds at most.
     let dump = session(&schema);
     dump.simple("SET idle_in_transaction_session_timeout = 20000").unwrap();
     dump.simple("BEGIN; LOCK TABLE defects IN ACCESS SHARE MODE").unwrap();
