@@ -7,84 +7,47 @@
 
 mod accounts;
 mod changes;
+mod connections;
 mod connectors;
 mod counts;
+mod defects;
 mod error;
+mod events;
 mod postgres;
 mod sql;
 mod sqlite;
 mod transfer;
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use async_trait::async_trait;
 use jiff::Timestamp;
 use serde::Serialize;
-use uuid::Uuid;
 
 use crate::domain::{
-    Claimed, ConnectionId, ConnectionRecord, ConnectionSnapshot, Counts, Decision, Defect,
-    DefectId, DefectRecord, DefectState, DoubtfulDefect, DueFollowUps, Event, EventId, EventKind,
-    EventSearch, FailedTest, FollowUp, FollowUpEnd, FollowUpStep, Lease, Marker, OutcomeCode,
-    RecentEvents, RecentUsage, RecordedRun, RunReport, SearchEnd, TimedSteps, Verdict,
+    Claimed, ConnectionId, ConnectionSnapshot, Decision, Defect, DefectId, DefectRecord,
+    DoubtfulDefect, DueFollowUps, Event, EventId, FailedTest, FollowUp, FollowUpEnd, FollowUpStep,
+    Lease, RecentEvents, RecentUsage, RecordedRun, RunReport, SearchEnd, TimedSteps, Verdict,
 };
-use crate::secret::{Sealed, TokenHash};
+use crate::secret::TokenHash;
 
 pub use self::accounts::{
     ACCOUNT_SESSIONS_MAX, ACCOUNT_TOKENS_MAX, AccountStore, AuditFilter, AuditRetention,
     AuditStore, SESSIONS_MAX,
 };
 pub use self::changes::{Change, Changes};
+pub use self::connections::{StoredConnection, StoredToken, TokenExpiry};
 pub use self::connectors::{
     ConnectorStore, LoadedConnectors, REMOVED_MAX, SHARED_BYTES_MAX, SHARED_VERSIONS_MAX,
     SharedConnector, SharedFile, SharedVersion,
 };
-pub use self::counts::{CLOCKS_DIFFER_MS, CountsClaim, CountsClaimed, CountsLease};
+pub use self::counts::{CLOCKS_DIFFER_MS, CachedCounts, CountsClaim, CountsClaimed, CountsLease};
+pub use self::defects::{
+    Claim, ControlDefect, DefectFilter, DoubtCounts, DueDefect, DueLimits, JournaledWrite,
+};
 pub use self::error::{DatabaseError, StoreError};
+pub use self::events::{EventFilter, Retention, WholeEvent};
 pub use self::postgres::{DatabaseClock, PostgresFindings, PostgresSettings, PostgresStore};
 pub use self::sql::SqlStore;
 pub use self::sqlite::SqliteStore;
-
-/// A connection with its sealed secrets and its tokens, which only the host sees.
-#[derive(Debug, Clone)]
-pub struct StoredConnection {
-    /// The part of the connection that people may see.
-    pub record: ConnectionRecord,
-    /// The sealed value of each secret, by the secret's name.
-    pub secrets: BTreeMap<String, Sealed>,
-    /// Webhook tokens that are still valid.
-    pub tokens: Vec<StoredToken>,
-}
-
-/// A webhook token; the store keeps only a hash of it.
-#[derive(Debug, Clone)]
-pub struct StoredToken {
-    /// The hash by which the token of a request is recognised.
-    pub hash: TokenHash,
-    /// The expiry of the token; absent: it never expires.
-    pub expiry: Option<TokenExpiry>,
-}
-
-/// The expiry of a token that was replaced by another.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct TokenExpiry {
-    /// The instant of the expiry, by the wall clock.
-    pub at: Timestamp,
-    /// The grace period that began when it was replaced, milliseconds. The token is never valid for
-    /// longer, whatever the wall clock shows.
-    pub grace_ms: u64,
-}
-
-/// One event with everything that it caused.
-#[derive(Debug, Clone, PartialEq)]
-pub struct WholeEvent {
-    /// The event itself.
-    pub event: Event,
-    /// Its claims and stores, in the order of time.
-    pub steps: TimedSteps,
-    /// Its runs, in the order in which they ran.
-    pub runs: Vec<RunReport>,
-}
 
 /// How many rows a table has.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -93,151 +56,6 @@ pub struct TableRows {
     pub table: String,
     /// The number of its rows.
     pub rows: u64,
-}
-
-/// A claim of one failed test.
-#[derive(Debug, Clone)]
-pub struct Claim<'a> {
-    /// The connection that received the event.
-    pub connection: ConnectionId,
-    /// The failed test whose defect is wanted.
-    pub test: &'a FailedTest,
-    /// The event whose request asks for the defect.
-    pub event: EventId,
-    /// The time of the claim.
-    pub now: Timestamp,
-    /// The end of the lease, if one is granted.
-    pub lease_until: Timestamp,
-    /// The run maximum, milliseconds: after a crash, a write counts as ended at `sent` plus this.
-    pub run_ms: u64,
-    /// The fence of the run that the event waited for, if any: the result of that run is the
-    /// answer.
-    pub waited_for: Option<i64>,
-    /// The rows that this process has open, if a failed test without a defect may be a recurrence:
-    /// the claim then looks at the other failures of its test case.
-    pub recurs: Option<&'a [DefectId]>,
-}
-
-/// A write that is about to be sent.
-#[derive(Debug, Clone)]
-pub struct JournaledWrite {
-    /// Whether the request contains the marker.
-    pub has_marker: bool,
-    /// The state of the connection during the run that sends the write.
-    pub seen: ConnectionSnapshot,
-    /// The new end of the lease.
-    pub lease_until: Timestamp,
-}
-
-/// A row whose next search or step is due.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct DueDefect {
-    /// The defect's row.
-    pub id: DefectId,
-    /// The connection that the defect belongs to.
-    pub connection: ConnectionId,
-}
-
-impl DueDefect {
-    /// From the ids of the row and of its connection.
-    fn from_ids((id, connection): (Uuid, Uuid)) -> Self {
-        Self { id: DefectId(id), connection: ConnectionId(connection) }
-    }
-}
-
-/// Maximum number of rows that one look for due rows returns.
-#[derive(Debug, Clone, Copy)]
-pub struct DueLimits {
-    /// Of all connections together.
-    pub total: u32,
-    /// Of one connection.
-    pub per_connection: u32,
-}
-
-/// A known defect that a search must find if it works.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ControlDefect {
-    /// The search word in the tracker's record of the defect.
-    pub marker: Marker,
-    /// The defect's key in the tracker, for people.
-    pub key: String,
-}
-
-/// The conditions that listed events must meet. An absent condition allows every event.
-#[derive(Debug, Clone, Default)]
-pub struct EventFilter {
-    /// Only events that were received at this instant or later.
-    pub since: Option<Timestamp>,
-    /// Only events that were received before this instant.
-    pub until: Option<Timestamp>,
-    /// Only events of this connection.
-    pub connection: Option<ConnectionId>,
-    /// Only events of these connections, and none that has no connection.
-    pub connections: Option<BTreeSet<ConnectionId>>,
-    /// Only events of this kind.
-    pub kind: Option<EventKind>,
-    /// Only events with this outcome.
-    pub outcome: Option<OutcomeCode>,
-    /// Only events that this search finds.
-    pub search: Option<EventSearch>,
-    /// Only events that are older than this one: the cursor of a list in pages.
-    pub before: Option<EventId>,
-    /// Maximum number of rows; newest first.
-    pub limit: u32,
-}
-
-/// The conditions that listed defects must meet. An absent condition allows every defect.
-#[derive(Debug, Clone, Default)]
-pub struct DefectFilter {
-    /// Only defects in this state.
-    pub state: Option<DefectState>,
-    /// Only defects that a person must resolve.
-    pub needs_person: bool,
-    /// Only defects of this connection.
-    pub connection: Option<ConnectionId>,
-    /// Only defects of these connections.
-    pub connections: Option<BTreeSet<ConnectionId>>,
-    /// Only defects that are older than this one: the cursor of a list in pages.
-    pub before: Option<DefectId>,
-    /// Maximum number of rows; newest first.
-    pub limit: u32,
-}
-
-/// How many defects of a connection are not known for certain.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct DoubtCounts {
-    /// The connection.
-    pub connection: ConnectionId,
-    /// Defects in doubt.
-    pub in_doubt: u64,
-    /// Defects that only a person can resolve.
-    pub need_person: u64,
-}
-
-/// The limits of the age, number and size of stored events.
-#[derive(Debug, Clone, Copy)]
-pub struct Retention {
-    /// Events received before this instant are deleted, but only if another event was received
-    /// between this instant and `confirmed_by`. Otherwise the clock may have been set forward, and
-    /// all events would be deleted.
-    pub events_since: Timestamp,
-    /// The end of the period in which another event must have been received, see `events_since`.
-    pub confirmed_by: Timestamp,
-    /// Maximum number of events.
-    pub events_max: u64,
-    /// Maximum number of requests that reached no connection.
-    pub no_connection_max: u64,
-    /// Maximum size of events with their runs, bytes.
-    pub events_bytes_max: u64,
-}
-
-/// The last counts of a project that the tracker returned.
-#[derive(Debug, Clone, PartialEq)]
-pub struct CachedCounts {
-    /// The numbers that the tracker returned.
-    pub counts: Counts,
-    /// The time when the tracker returned the counts.
-    pub counted_at: Timestamp,
 }
 
 /// What waits to be stored.

@@ -1,10 +1,18 @@
-//! Which one of the servers that share a store asks a tracker for the counts of a project.
+//! The counts of a project, and which one of the servers that share a store asks a tracker for them.
 
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use super::CachedCounts;
-use crate::domain::ConnectionId;
+use crate::domain::{ConnectionId, Counts};
+
+/// The last counts of a project that the tracker returned.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CachedCounts {
+    /// The numbers that the tracker returned.
+    pub counts: Counts,
+    /// The time when the tracker returned the counts.
+    pub counted_at: Timestamp,
+}
 
 /// By how much the clocks of two servers that share a store may differ, milliseconds. What is later
 /// than that is from a clock that was set back since.
