@@ -117,7 +117,10 @@ impl Accounts {
             return Ok(None);
         };
         if found.last_used_at.is_none_or(|at| after(at, USE_PRECISION_MS) <= now) {
-            self.store.record_use(found.id, now).await?;
+            let recorded = self.store.record_use(found.id, now).await;
+            if let Err(error) = recorded {
+                tracing::debug!(%error, "the use of a token was not recorded");
+            }
         }
         let AccountToken { id, account, expires_at, .. } = found;
         Ok(Some(TokenLogin { account, token: Some(id), expires_at }))

@@ -139,6 +139,8 @@ impl Connections {
         for id in self.directory.load(&self.deps).await? {
             self.follow_edit(id);
         }
+        // An event may have ended after its connection was deleted.
+        self.deps.history.retain(|id| self.directory.by_id(id).is_some());
         Ok(())
     }
 

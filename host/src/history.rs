@@ -139,4 +139,9 @@ impl History {
     pub fn forget(&self, connection: ConnectionId) {
         self.metrics.forget(connection);
     }
+
+    /// Forgets the counts of connections that do not exist any more.
+    pub fn retain(&self, exists: impl Fn(ConnectionId) -> bool) {
+        self.metrics.retain(exists);
+    }
 }

@@ -18,6 +18,11 @@ pub(super) fn event(shown: &EventWithRuns) -> String {
     let parts: Vec<_> = shown.timeline().iter().map(part).collect();
     if !parts.is_empty() {
         text.push_str("\n\ntimeline");
+        if !shown.has_times() {
+            text.push_str(
+                " (an earlier version stored this event: runs are shown one after the other)",
+            );
+        }
         add_indented(&mut text, "  ", parts);
     }
     for (run, number) in shown.runs.iter().zip(1..) {

@@ -103,7 +103,8 @@ const LEASE_MS_RANGE: RangeInclusive<u64> = 1_000..=600_000;
 const IN_DOUBT_S_RANGE: RangeInclusive<u64> = 1..=604_800;
 /// Up to ten minutes. Service managers often kill a process that has not ended after 90 seconds.
 const DRAIN_MS_RANGE: RangeInclusive<u64> = 0..=600_000;
-/// One connection writes; PostgreSQL allows 100 of all its clients by default.
+/// One connection writes, one receives notifications, and at least one reads. PostgreSQL allows 100
+/// connections of all its clients by default.
 const STORE_CONNECTIONS_RANGE: RangeInclusive<u64> = 3..=64;
 const STORE_S_RANGE: RangeInclusive<u64> = 1..=60;
 const FRESH_MS_RANGE: RangeInclusive<u64> = 0..=3_600_000;

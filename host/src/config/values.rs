@@ -151,15 +151,16 @@ pub(super) fn defect_id(key: &str, value: &Value) -> Result<DefectIdKind, KeyErr
 }
 
 pub(super) fn compile_for(value: &Value) -> Result<CompileFor, KeyError> {
-    let word = text("compile_for", value)?;
-    CompileFor::parse(word)
-        .ok_or_else(|| format!("`compile_for` must be \"this-cpu\" or \"any-cpu\", not {word:?}"))
+    word("compile_for", value, "\"this-cpu\" or \"any-cpu\"")
 }
 
 pub(super) fn plugins_source(value: &Value) -> Result<PluginsSource, KeyError> {
-    let word = text("plugins_source", value)?;
-    PluginsSource::parse(word)
-        .ok_or_else(|| format!("`plugins_source` must be \"folder\" or \"store\", not {word:?}"))
+    word("plugins_source", value, "\"folder\" or \"store\"")
+}
+
+fn word<T: StringEnum>(key: &str, value: &Value, words: &str) -> Result<T, KeyError> {
+    let word = text(key, value)?;
+    T::parse(word).ok_or_else(|| format!("`{key}` must be {words}, not {word:?}"))
 }
 
 pub(super) fn public_url(value: &Value) -> Result<url::Url, KeyError> {

@@ -25,7 +25,7 @@ use crate::domain::{Account, Role};
 
 use super::admin::BODY_BYTES_MAX;
 use super::admin::{defects, events};
-use super::audit::Asker;
+use super::audit::Caller;
 use super::problem::Problem;
 use super::session::{self, Session};
 use super::{AppState, audit, same_site};
@@ -210,21 +210,22 @@ async fn guard(State(route): State<Route>, request: Request, next: Next) -> Resp
             SignedOut::SignInPage => session::to_sign_in(&request),
         };
     };
-    let (asker, path) = (Asker::of(&account, &request), request.uri().path().to_owned());
+    let (caller, path) = (Caller::of(&account, &request), request.uri().path().to_owned());
     let Admitted { mut request, object } = match route.admit(&account, request).await {
         Ok(admitted) => admitted,
         Err(problem) => {
             let attempt = (route.action.unwrap_or(audit::READ), Some(path));
-            audit::refused(&route.app, asker, attempt, problem.code()).await;
+            audit::refused(&route.app, caller, attempt, problem.code()).await;
             return problem.into_response();
         }
     };
+    request.extensions_mut().insert(caller.clone());
     match route.action.filter(|_| is_change(request.method())) {
-        Some(action) => audit::run(&route.app, &account, (action, object), request, next).await,
-        None => {
-            request.extensions_mut().insert(asker);
-            next.run(request).await
+        Some(action) => {
+            let change = (action, object.as_deref());
+            audit::run(&route.app, &account, &caller, change, request, next).await
         }
+        None => next.run(request).await,
     }
 }
 
@@ -270,8 +271,8 @@ impl Route {
         }
         match self.app.services.connections.find(&id) {
             Some(found) if account.sees(found.connection.id) => Ok(Some(found.connection.name)),
-            // Its handler refuses it. Not so for a limited account: meanwhile, somebody may create a
-            // connection with this name.
+            // The handler answers 404. A limited account is refused here already: a connection of
+            // this name may be created before the handler runs.
             None if account.connections.is_none() => Ok(Some(id)),
             Some(_) | None => Err(Problem::no_such("connection", &id)),
         }

@@ -38,8 +38,8 @@ use crate::api::{ConnectorDifference, PAGE_ROWS, PAGE_ROWS_MAX, ServerVersion, S
 use crate::domain::{Account, ConnectionId, ConnectionRecord, ConnectorName};
 use crate::plugins;
 
-use super::AppState;
 use super::problem::Problem;
+use super::{AppState, health};
 
 /// Maximum size of an admin request's body.
 pub(crate) const BODY_BYTES_MAX: usize = 1024 * 1024;
@@ -56,7 +56,7 @@ pub(crate) async fn status(
     let waiting = app.services.config.needs_restart();
     // An account that is limited to some connections does not see the other servers.
     let differences = match account.connections {
-        None => app.services.plugins.differences().await.unwrap_or_default(),
+        None => health::in_time(app.services.plugins.differences()).await.unwrap_or_default(),
         Some(_) => Vec::new(),
     };
     Json(Status {

@@ -1,4 +1,4 @@
-//! Records a change in the audit log: before it is made, and what came of it before it is answered.
+//! Records a change in the audit log before it is made, and its outcome before the answer is sent.
 //! Records what was refused, too.
 //!
 //! Never reads the body of a request, which may have secrets.
@@ -37,45 +37,31 @@ pub(crate) struct CreatedObject(pub(crate) String);
 pub(super) async fn run(
     app: &AppState,
     account: &Account,
-    (action, object): (&str, Option<String>),
-    mut request: Request,
+    caller: &Caller,
+    change: (&str, Option<&str>),
+    request: Request,
     next: Next,
 ) -> Response {
-    let asker = Asker::of(account, &request);
-    request.extensions_mut().insert(asker);
-    let intent = Intent {
-        account,
-        client: client_of(&request),
-        via: via(&request),
-        action: action.to_owned(),
-        object: object.map(|it| shortened(&it, OBJECT_BYTES_MAX)),
-    };
-    let entry = match app.services.audit.begin(intent).await {
-        Ok(entry) => entry,
-        Err(error) => return Problem::from(error).into_response(),
-    };
-    let response = next.run(request).await;
-    if let Err(error) = app.services.audit.complete(entry, done(&response)).await {
-        tracing::error!(%error, action, "the audit log has this change without its outcome");
-    }
-    response
+    let work = async { Ok(next.run(request).await) };
+    let answered = run_part(app, account, caller, change, work).await;
+    answered.unwrap_or_else(IntoResponse::into_response)
 }
 
-/// Runs what a handler does only for some of its requests. Without its entry in the audit log, it does
-/// not run.
+/// Runs one kind of work of a handler, with an entry in the audit log. Without that entry, it does not
+/// run.
 pub(crate) async fn run_part(
     app: &AppState,
     account: &Account,
-    asker: &Asker,
-    (action, object): (&str, &str),
+    caller: &Caller,
+    (action, object): (&str, Option<&str>),
     work: impl Future<Output = Result<Response, Problem>>,
 ) -> Result<Response, Problem> {
     let intent = Intent {
         account,
-        client: asker.client,
-        via: asker.via,
+        client: caller.client,
+        via: caller.via,
         action: action.to_owned(),
-        object: Some(shortened(object, OBJECT_BYTES_MAX)),
+        object: object.map(|it| shortened(it, OBJECT_BYTES_MAX)),
     };
     let entry = app.services.audit.begin(intent).await?;
     let answered = work.await;
@@ -89,16 +75,15 @@ pub(crate) async fn run_part(
     answered
 }
 
-/// Who asks, with which program, from where. Known before the request is handled; an extension of the
-/// request.
+/// Who sent a request, with which program, from where. An extension of the request.
 #[derive(Debug, Clone)]
-pub(crate) struct Asker {
+pub(crate) struct Caller {
     account: Option<(String, Role)>,
     client: IpAddr,
     via: Via,
 }
 
-impl Asker {
+impl Caller {
     /// The account that sent a request.
     pub(super) fn of(account: &Account, request: &Request) -> Self {
         let named = (account.name.clone(), account.role);
@@ -116,13 +101,13 @@ impl Asker {
 pub(super) async fn part(
     app: &AppState,
     account: &Account,
-    asker: &Asker,
+    caller: &Caller,
     (action, object): (&str, &str),
 ) {
     let intent = Intent {
         account,
-        client: asker.client,
-        via: asker.via,
+        client: caller.client,
+        via: caller.via,
         action: action.to_owned(),
         object: Some(object.to_owned()),
     };
@@ -134,11 +119,11 @@ pub(super) async fn part(
 /// Records an attempt that was refused.
 pub(super) async fn refused(
     app: &AppState,
-    asker: Asker,
+    caller: Caller,
     (action, object): (&str, Option<String>),
     outcome: OutcomeCode,
 ) {
-    let Asker { account, client, via } = asker;
+    let Caller { account, client, via } = caller;
     let action = action.to_owned();
     let object = object.map(|it| shortened(&it, OBJECT_BYTES_MAX));
     app.services
@@ -159,7 +144,7 @@ pub(super) async fn login_refused<T>(
         Ok(None) => OutcomeCode::Unauthorized,
         Err(problem) => problem.code(),
     };
-    refused(app, Asker::stranger(client, via), (action, None), outcome).await;
+    refused(app, Caller::stranger(client, via), (action, None), outcome).await;
 }
 
 /// The program that sent a request.

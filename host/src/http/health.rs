@@ -17,7 +17,7 @@ use super::problem::Problem;
 /// How long a readiness result is reused. Each check writes to the store, and anyone may send this
 /// request.
 const CACHE_TIME: Duration = Duration::from_secs(1);
-/// How long a check may last: who asks does not wait for long.
+/// Maximum time of a check: load balancers and Prometheus have time-outs of their own.
 const ANSWER_MAX: Duration = Duration::from_secs(2);
 
 /// The last result of the readiness check, and the time of the check.
@@ -45,13 +45,19 @@ pub(super) async fn readiness(app: &AppState) -> Result<(), StoreError> {
     if let Some((_, ready)) = last.as_ref().filter(|(at, _)| at.elapsed() < CACHE_TIME) {
         return ready.clone();
     }
-    let ready = match timeout(ANSWER_MAX, app.services.store.ready()).await {
-        Ok(ready) => ready,
-        Err(_) => Err(StoreError::Unusable(format!(
-            "the store has not answered for {} s; is it cut off?",
-            ANSWER_MAX.as_secs()
-        ))),
-    };
+    let ready = in_time(app.services.store.ready()).await;
     *last = Some((Instant::now(), ready.clone()));
     ready
+}
+
+/// The answer of the store, or an error if it takes too long for who watches the server.
+pub(super) async fn in_time<T>(
+    answer: impl Future<Output = Result<T, StoreError>>,
+) -> Result<T, StoreError> {
+    timeout(ANSWER_MAX, answer).await.unwrap_or_else(|_| {
+        Err(StoreError::Unusable(format!(
+            "the store did not answer within {} s: check the disk, or the connection to the database",
+            ANSWER_MAX.as_secs()
+        )))
+    })
 }

@@ -4,7 +4,7 @@
 //! Names connections and connectors, so it needs an account. One that is limited to some
 //! connections sees only these.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use axum::Extension;
@@ -15,7 +15,7 @@ use tokio::task::spawn_blocking;
 
 use crate::domain::{Account, ConnectionId, ConnectionRecord};
 use crate::plugins::ConnectorStatus;
-use crate::store::StoreError;
+use crate::store::DoubtCounts;
 use crate::telemetry::{self, ConnectionState, ServerState};
 
 use super::problem::Problem;
@@ -29,20 +29,12 @@ pub(super) async fn show(
     State(app): State<Arc<AppState>>,
     Extension(account): Extension<Account>,
 ) -> Response {
-    let in_doubt = in_doubt(&app).await;
-    let in_doubt = in_doubt.inspect_err(|error| {
-        tracing::warn!(%error, "cannot count the defects in doubt for the metrics");
-    });
+    let (in_doubt, server) = tokio::join!(in_doubt(&app), server(&app));
     let services = &app.services;
     let all = services.connections.list().into_iter();
     let seen = all.filter(|it| account.sees(it.connection.id));
-    let connections: Vec<_> = seen.map(|it| connection(&app, it, in_doubt.as_ref().ok())).collect();
+    let connections: Vec<_> = seen.map(|it| connection(&app, it, in_doubt.as_ref())).collect();
     let shows_unmatched = account.connections.is_none();
-    if shows_unmatched {
-        let existing: HashSet<_> = connections.iter().map(|it| it.id).collect();
-        services.metrics.retain(|id| existing.contains(&id));
-    }
-    let server = server(&app).await;
     let state = telemetry::State { connections, shows_unmatched, server };
     let metrics = Arc::clone(&services.metrics);
     match spawn_blocking(move || metrics.page(state)).await {
@@ -51,9 +43,14 @@ pub(super) async fn show(
     }
 }
 
-async fn in_doubt(app: &AppState) -> Result<InDoubt, StoreError> {
-    let counts = app.services.store.count_doubts().await?.into_iter();
-    Ok(counts.map(|it| (it.connection, (it.in_doubt, it.need_person))).collect())
+/// `None`: the store cannot be read, or does not answer in time.
+async fn in_doubt(app: &AppState) -> Option<InDoubt> {
+    let counts = health::in_time(app.services.store.count_doubts()).await;
+    let counts = counts.inspect_err(|error| {
+        tracing::warn!(%error, "cannot count the defects in doubt for the metrics");
+    });
+    let of_connection = |it: DoubtCounts| (it.connection, (it.in_doubt, it.need_person));
+    Some(counts.ok()?.into_iter().map(of_connection).collect())
 }
 
 fn connection(
@@ -77,13 +74,15 @@ async fn server(app: &AppState) -> ServerState {
     let services = &app.services;
     let connectors = services.plugins.list().into_iter();
     let connectors = connectors.map(|it| (it.name, word(it.status))).collect();
-    let differences = services.plugins.differences().await.ok();
+    let (differences, ready) =
+        tokio::join!(health::in_time(services.plugins.differences()), health::readiness(app));
+    let differences = differences.ok();
     let connector_differences = differences.map(|all| u64::try_from(all.len()).unwrap_or(u64::MAX));
     let connector_changes = *services.plugins.changes().borrow();
     let queued = services.store.queue_lengths();
     ServerState {
         version: env!("CARGO_PKG_VERSION"),
-        store_writable: health::readiness(app).await.is_ok(),
+        store_writable: ready.is_ok(),
         store_writes_waiting: queued.operations,
         store_history_waiting: queued.history,
         pool: services.sandbox.in_use(),

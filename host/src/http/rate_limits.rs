@@ -82,9 +82,9 @@ impl RateLimits {
         rate.take_within(limit, &connection, now)
     }
 
-    /// Whether a request is stored as an event: one without a connection only within the rates of its
-    /// client and of all clients; one with a connection always, unless `is_odd`. That is a refused,
-    /// unrecognised or over-rate request: it is stored only within a rate of its connection.
+    /// Whether a request is stored as an event. Without a connection, and for a refused sender: only
+    /// within the rates of its client address and of all clients. With a connection: always, unless
+    /// `is_odd` (over its rate, or not recognised); then only within a rate of the connection.
     pub(super) fn stores_event(
         &self,
         connection: Option<ConnectionId>,

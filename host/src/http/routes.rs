@@ -97,7 +97,7 @@ fn admin_api(state: &Arc<AppState>) -> Router<Arc<AppState>> {
         .get("/connectors/{name}", VIEWER, connectors::show)
         .delete("/connectors/{name}", author, "connector.remove", connectors::remove)
         // It sends secrets that are not stored, and reads those that are references.
-        .post("/connectors/{name}/choices", server, "connection.look-up", choices::of_connector)
+        .post("/connectors/{name}/choices", server, "connector.look-up", choices::of_connector)
         .post("/connectors/{name}/rollback", author, "connector.rollback", connectors::rollback)
         .get("/events", VIEWER, events::list)
         .get("/events/{id}", VIEWER, events::show)

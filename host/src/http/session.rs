@@ -26,7 +26,7 @@ use crate::accounts::{Accounts, Intent, SESSION_S, TokenLogin};
 use crate::domain::{self, Account, OutcomeCode, Via};
 use crate::secret::{Secret, TokenHash};
 
-use super::audit::{self, Asker};
+use super::audit::{self, Caller};
 use super::client_address::client_of;
 use super::cookies::{Cookies, SESSION};
 use super::problem::Problem;
@@ -206,8 +206,8 @@ pub(crate) async fn sign_in(
     let config = app.services.config.now();
     let (cookies, client) = (Cookies::of(&config, &request), client_of(&request));
     if let Err(problem) = same_site::check_origin(&config, request.headers(), request.uri()) {
-        let asker = Asker::stranger(client, Via::Console);
-        audit::refused(&app, asker, (audit::BEGIN_SESSION, None), problem.code()).await;
+        let caller = Caller::stranger(client, Via::Console);
+        audit::refused(&app, caller, (audit::BEGIN_SESSION, None), problem.code()).await;
         return Err(problem);
     }
     let (head, body) = request.into_parts();

@@ -130,7 +130,7 @@ fn a_look_up_for_a_new_connection_is_recorded_with_its_connector() {
     let look_ups = || {
         let list = host.admin().get("/audit?limit=200").expect(200);
         let entries = list["entries"].as_array().expect("entries").clone();
-        let is_look_up = |it: &Value| it["action"] == "connection.look-up";
+        let is_look_up = |it: &Value| it["action"] == "connector.look-up";
         entries.into_iter().filter(is_look_up).collect::<Vec<_>>()
     };
     let listed = send(&[]);

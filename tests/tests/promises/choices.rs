@@ -59,7 +59,7 @@ fn a_new_connection_is_offered_what_the_tracker_has_before_it_is_stored() {
     // It sends secrets that no connection stores, so the audit log says who looked up what.
     let audit = host.admin().get("/audit").expect(200);
     let entries = audit["entries"].as_array().expect("a list").iter();
-    let look_ups = entries.filter(|it| it["action"] == "connection.look-up");
+    let look_ups = entries.filter(|it| it["action"] == "connector.look-up");
     let mut outcomes: Vec<_> = look_ups.map(|it| (&it["object"], &it["outcome"])).collect();
     outcomes.reverse();
     let of_redmine = |code: &str| (json!("redmine"), json!(code));

@@ -30,16 +30,16 @@ pub(super) fn needs_restart(running: &Status) -> Option<Finding> {
 /// Connectors of which the servers of one database use different versions.
 pub(super) fn differences(running: &Status) -> Option<Finding> {
     let of_server = |it: &ServerVersion| match &it.sha256 {
-        Some(sha256) => format!("{} {}", it.server, sha256.get(..12).unwrap_or(sha256)),
-        None => format!("{} none", it.server),
+        Some(sha256) => format!("{}: {}", it.server, sha256.get(..12).unwrap_or(sha256)),
+        None => format!("{}: none", it.server),
     };
     let one = |it: &ConnectorDifference| {
         let servers: Vec<_> = it.servers.iter().map(of_server).collect();
-        format!("{}: {}", it.name, servers.join(", "))
+        format!("{} ({})", it.name, servers.join(", "))
     };
     let found: Vec<_> = running.connector_differences.iter().map(one).collect();
-    let fix = "give each server the same files, or set `plugins_source = \"store\"`; a server with it \
-               says in its log why it has another version";
+    let fix = "give each server the same files, or set `plugins_source = \"store\"`. If it is set, the \
+               log of the server that differs says why";
     (!found.is_empty()).then(|| warn("connectors of the servers", found.join("; "), fix))
 }
 

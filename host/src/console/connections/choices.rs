@@ -18,7 +18,7 @@ use crate::domain::{CLIENT_CERT, CLIENT_KEY, ChoicesPage, ConnectorName, Refusal
 use crate::http::AppState;
 use crate::http::admin::Id;
 use crate::http::admin::connections::host_secrets;
-use crate::http::audit::{self, Asker};
+use crate::http::audit::{self, Caller};
 use crate::http::problem::Problem;
 use crate::manifest::SettingError;
 
@@ -71,7 +71,7 @@ pub(in crate::console) async fn of_stored(
 pub(in crate::console) async fn of_new(
     State(app): App,
     visitor: Visitor,
-    Extension(asker): Extension<Asker>,
+    Extension(caller): Extension<Caller>,
     Query(Asked { setting, connector }): Query<Asked>,
     headers: HeaderMap,
     form: Form,
@@ -87,12 +87,11 @@ pub(in crate::console) async fn of_new(
     let look_up = async {
         let listed = look_up_new(&app, &connector, &setting, &search, &form).await;
         let address = format!("/connections/new/choices?connector={connector}&setting={setting}");
-        let (setting, search) = (setting.clone(), search.clone());
         let looked_up = LookedUp { setting, search, address };
         looked_up.answer(listed, is_part(&headers), || page(&form))
     };
-    let recorded = ("connection.look-up", connector.as_str());
-    audit::run_part(&app, &visitor.account, &asker, recorded, look_up).await
+    let recorded = ("connector.look-up", Some(connector.as_str()));
+    audit::run_part(&app, &visitor.account, &caller, recorded, look_up).await
 }
 
 async fn look_up_new(

@@ -27,8 +27,8 @@ pub(in crate::console) async fn ask_to_remove(
     render(&question(&app, &visitor, name, None)?)
 }
 
-/// Removes the file. If connections use the connector and the person did not say that this is meant,
-/// asks again.
+/// Removes the file. If connections use the connector and the box that confirms this is not ticked, asks
+/// again.
 pub(in crate::console) async fn remove(
     State(app): App,
     visitor: Visitor,
@@ -59,8 +59,8 @@ fn question(
     name: String,
     error: Option<String>,
 ) -> Result<Confirm, Problem> {
-    let known = app.services.plugins.list().into_iter().any(|info| info.name == name);
-    if !known {
+    let is_known = name.parse().is_ok_and(|name| app.services.plugins.has(&name));
+    if !is_known {
         return Err(Problem::no_such("connector", &name));
     }
     let names: Vec<_> = users(app, visitor, &name).into_iter().map(|(_, name)| name).collect();

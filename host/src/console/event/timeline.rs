@@ -43,7 +43,8 @@ struct Bar {
 
 impl Timeline {
     pub(super) fn new(event: &EventWithRuns) -> Self {
-        let total_us = event.duration_us().max(1);
+        let duration_us = event.duration_us();
+        let total_us = duration_us.max(1);
         let rows: Vec<_> = event.timeline().iter().map(|it| row(it, total_us)).collect();
         let earlier = "An earlier version of Jackfield stored this event without the times of its \
                        steps, so the runs are drawn one after the other.";
@@ -61,7 +62,7 @@ impl Timeline {
             OutcomeCode::Running => Some("The event is still in progress."),
             _ => Some("No connector ran for this event."),
         };
-        Self { rows, total: time(event.duration_us()), note }
+        Self { rows, total: time(duration_us), note }
     }
 }
 
@@ -72,9 +73,11 @@ fn row(part: &TimelinePart<'_>, total_us: u64) -> Row {
             TimedStepKind::Store => ("Store", "the outcome".to_owned(), "host"),
         },
         TimelineWork::WaitForPermit(run) => {
-            ("Queue", format!("waits for a permit for {}", run.call), "wait")
+            ("Queue", format!("{} waits: too many runs are in progress", run.call), "wait")
         }
-        TimelineWork::Instantiate(run) => ("Instantiate", format!("for {}", run.call), "host"),
+        TimelineWork::Instantiate(run) => {
+            ("Instantiate", format!("a fresh sandbox for {}", run.call), "host")
+        }
         TimelineWork::Guest(run) => ("Guest", format!("{}: {}", run.call, run.outcome), "guest"),
         TimelineWork::Request(call) => return request(part, call, total_us),
     };

@@ -7,12 +7,8 @@ use crate::http::AppState;
 use crate::http::admin;
 use crate::http::problem::Problem;
 use crate::plugins::{ConnectorDifference, ConnectorInfo, ConnectorStatus};
-use crate::store::DefectFilter;
 
 use super::{Badge, Need, Tone};
-
-/// Maximum number of defects that are counted exactly.
-const DEFECTS_MAX: u32 = 100;
 
 pub(super) async fn list(
     app: &AppState,
@@ -31,18 +27,13 @@ pub(super) async fn list(
 }
 
 async fn in_doubt(app: &AppState, visitor: &Visitor) -> Result<Option<Need>, Problem> {
-    let filter = DefectFilter {
-        needs_person: true,
-        connections: visitor.account.connections.clone(),
-        limit: DEFECTS_MAX,
-        ..DefectFilter::default()
-    };
-    let count = app.services.store.defects(&filter).await?.len();
-    let at_least = if count >= DEFECTS_MAX as usize { "at least " } else { "" };
+    let all = app.services.store.count_doubts().await?.into_iter();
+    let seen = all.filter(|it| visitor.account.sees(it.connection));
+    let count: u64 = seen.map(|it| it.need_person).sum();
+    let count = usize::try_from(count).unwrap_or(usize::MAX);
     Ok((count > 0).then(|| Need {
         badge: Badge::new(Tone::Bad, "in doubt"),
-        title: format!("{at_least}{}", counted(count, "defect needs", "defects need"))
-            + " a decision",
+        title: counted(count, "defect needs", "defects need") + " a decision",
         why: "Jackfield cannot tell whether the tracker created them, and creates nothing until \
               somebody decides."
             .to_owned(),

@@ -17,7 +17,7 @@ use crate::domain::{
     WEBHOOK_SECRET, WEBHOOK_SECRET_PREVIOUS, is_host_secret,
 };
 use crate::http::AppState;
-use crate::http::audit::{self, Asker};
+use crate::http::audit::{self, Caller};
 use crate::http::problem::Problem;
 use crate::secret::Secret;
 
@@ -31,7 +31,7 @@ type App = State<Arc<AppState>>;
 pub(crate) async fn apply(
     State(app): App,
     Extension(account): Extension<Account>,
-    Extension(asker): Extension<Asker>,
+    Extension(caller): Extension<Caller>,
     Params(ApplyQuery { dry_run, force }): Params<ApplyQuery>,
     Body(file): Body<ConnectionsFile>,
 ) -> Result<Json<AppliedConnections>, Problem> {
@@ -45,7 +45,7 @@ pub(crate) async fn apply(
             AppliedAction::Change => "connection.edit",
             AppliedAction::Nothing => continue,
         };
-        audit::part(&app, &account, &asker, (action, &it.name)).await;
+        audit::part(&app, &account, &caller, (action, &it.name)).await;
     }
     Ok(Json(AppliedConnections { dry_run, connections }))
 }

@@ -1,5 +1,5 @@
-//! Detects a database that fell behind: each start is counted in the database and in a file beside
-//! it. A database with the lower count was restored, or lost commits that it had acknowledged.
+//! Detects a database that fell behind: each start is counted in the database and in a file of the
+//! server. A database with the lower count was restored, or lost commits that it had acknowledged.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Write as _};
@@ -17,7 +17,7 @@ use crate::store::{DatabaseError, StoreError};
 const STARTS: &str = "starts";
 const RESTORED_AT: &str = "restored-at";
 
-/// The count of starts, in a file beside the database.
+/// The count of starts, in a file of this server.
 pub(in crate::store) struct StartCounter {
     path: PathBuf,
 }
