@@ -1,5 +1,5 @@
-//! Builds a project's component. The project's `NAME.wasm` is replaced only by [`Component::publish`],
-//! by a rename, so it is never half-written.
+//! Builds a project's component. The project's `NAME.wasm` is replaced only by
+//! [`Component::publish`], by a rename, so it is never half-written.
 
 mod c;
 mod contract;
@@ -40,8 +40,8 @@ pub struct Component {
 }
 
 /// Builds the project of a folder with its language's own tools. Tools of PyPI are installed below
-/// `shared_tools`, or into the project. `on_step` is called at the begin and at the end of each step;
-/// the tools print to stderr.
+/// `shared_tools`, or into the project. `on_step` is called at the begin and at the end of each
+/// step; the tools print to stderr.
 ///
 /// # Errors
 /// The folder is not a project, a tool is missing or too old, or a step failed.

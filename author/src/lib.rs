@@ -1,6 +1,6 @@
 //! The tool of a connector's author: `new` creates a project from a template, `build` makes the
-//! connector's component from it. Needs no checkout of the repository: templates, examples, the Rust
-//! kit and the contract are embedded.
+//! connector's component from it. Needs no checkout of the repository: templates, examples, the
+//! Rust kit and the contract are embedded.
 //!
 //! Knows nothing of the server. Whether the server would load a component is the caller's question.
 

@@ -10,8 +10,8 @@ use crate::{AuthorError, Engine, Example, Language, template};
 /// Creates the project `name` in the folder `parent`, and returns its folder.
 ///
 /// # Errors
-/// The name is not valid, the folder exists, the language does not have the example or the engine, or
-/// a file cannot be written.
+/// The name is not valid, the folder exists, the language does not have the example or the
+/// engine, or a file cannot be written.
 pub fn new(
     name: &str,
     parent: &Path,

@@ -243,8 +243,8 @@ mod tests {
         }
     }
 
-    /// The types of JavaScript are generated from the contract. Each comment below an interface must
-    /// be there, so the file is generated again when the contract changes.
+    /// The types of JavaScript are generated from the contract. Each comment below an interface
+    /// must be there, so the file is generated again when the contract changes.
     #[test]
     fn the_types_of_javascript_have_the_comments_of_the_contract() {
         let files = files("qa", Language::Javascript, None).unwrap();

@@ -1,5 +1,5 @@
-//! Accounts: the first admin token, named tokens, the sessions of browsers, and the audit log of what
-//! accounts change.
+//! Accounts: the first admin token, named tokens, the sessions of browsers, and the audit log of
+//! what accounts change.
 //!
 //! Keeps only hashes of what it issues, and never says what is wrong with a token. What an account
 //! may do is decided where a route is declared.

@@ -87,8 +87,8 @@ pub struct Status {
     /// The absolute path of the data folder.
     #[serde(default)]
     pub data: PathBuf,
-    /// Connectors of which the servers of one database use different versions. Empty if the database
-    /// cannot be read.
+    /// Connectors of which the servers of one database use different versions. Empty if the
+    /// database cannot be read.
     #[serde(default)]
     pub connector_differences: Vec<ConnectorDifference>,
 }

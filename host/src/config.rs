@@ -43,8 +43,8 @@ pub struct Config {
     pub plugins: PathBuf,
     /// What decides which connectors there are; absent: the store if it is PostgreSQL.
     pub plugins_source: Option<PluginsSource>,
-    /// The PostgreSQL database of the store, without its password; absent: a SQLite file in the data
-    /// folder.
+    /// The PostgreSQL database of the store, without its password; absent: a SQLite file in the
+    /// data folder.
     pub store: Option<url::Url>,
     /// Where the password of the database is: `file:/path` or `env:NAME`.
     pub store_password: Option<String>,

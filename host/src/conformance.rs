@@ -1,5 +1,5 @@
-//! The conformance suite of `jackfield test`: finds out whether a connector keeps to its manual, the
-//! comments in `wit/connector.wit`.
+//! The conformance suite of `jackfield test`: finds out whether a connector keeps to its manual,
+//! the comments in `wit/connector.wit`.
 //!
 //! Replays recorded calls, and replaces one answer of the tracker at a time by a fault. Needs no
 //! server and no database, and a tracker only to record.
@@ -48,7 +48,8 @@ pub struct Suite {
     pub project: String,
     /// The connection's values; absent: only the checks that need no connection are made.
     pub values: Option<Unstored>,
-    /// The folder of the recorded calls; absent: only the checks that need no recorded call are made.
+    /// The folder of the recorded calls; absent: only the checks that need no recorded call are
+    /// made.
     pub recording: Option<PathBuf>,
     /// The checks to make.
     pub checks: Vec<Check>,

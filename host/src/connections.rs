@@ -215,8 +215,8 @@ impl Connections {
         self.directory.by_id(id).is_some_and(|entry| Arc::ptr_eq(&entry.active, active))
     }
 
-    /// The number of the last edit of the connection; `None` if it no longer has the settings, secrets
-    /// and grants of `active`.
+    /// The number of the last edit of the connection; `None` if it no longer has the settings,
+    /// secrets and grants of `active`.
     #[must_use]
     pub fn revision_of(&self, active: &Arc<ActiveConnection>) -> Option<u64> {
         let entry = self.directory.by_id(active.connection.id)?;

@@ -1,5 +1,5 @@
-//! Defect KPIs: counts from a cache, refreshed in the background, one refresh at a time, also of several
-//! servers that share a store.
+//! Defect KPIs: counts from a cache, refreshed in the background, one refresh at a time, also of
+//! several servers that share a store.
 //!
 //! A caller does not wait for the tracker while counts of the last ten minutes are cached. Counts
 //! older than a day are never answered.
@@ -165,8 +165,8 @@ impl Kpis {
         })
     }
 
-    /// Asks the tracker, unless another server that shares the store has asked it lately. The answer
-    /// never waits until the store has taken the counts.
+    /// Asks the tracker, unless another server that shares the store has asked it lately. The
+    /// answer never waits until the store has taken the counts.
     async fn count_or_wait(
         &self,
         active: &Arc<ActiveConnection>,
@@ -197,8 +197,8 @@ impl Kpis {
         cached.map(|cached| Refreshed { cached, by_other_server: false })
     }
 
-    /// Waits while another server asks the tracker. If the store cannot say whether one does, it is this
-    /// server's turn.
+    /// Waits while another server asks the tracker. If the store cannot say whether one does, it is
+    /// this server's turn.
     async fn await_turn(&self, active: &Arc<ActiveConnection>, lease: &CountsLease) -> Turn {
         let store = &self.deps.store;
         let lease_ms = self.deps.config.now().lease_ms;
@@ -245,8 +245,8 @@ impl Kpis {
         }
     }
 
-    /// Gives the right back in the background, with what was counted. Counts that the store cannot take
-    /// now wait with the history.
+    /// Gives the right back in the background, with what was counted. Counts that the store cannot
+    /// take now wait with the history.
     fn end(&self, lease: CountsLease, turn: &Turn, counted: Option<CachedCounts>) {
         let store = Arc::clone(&self.deps.store);
         let is_granted = matches!(turn, Turn::Granted);
@@ -374,9 +374,9 @@ async fn wait_for_counts(changes: &mut Changes, lease: &CountsLease) {
     }
 }
 
-/// The age of counts. Counts that are from the future by no more than two clocks may differ have age
-/// zero. Otherwise the clock was set back: their age is unknown, and the age returned is just above
-/// [`STALE_MAX`], so they are answered only if the tracker does not answer.
+/// The age of counts. Counts that are from the future by no more than two clocks may differ have
+/// age zero. Otherwise the clock was set back: their age is unknown, and the age returned is just
+/// above [`STALE_MAX`], so they are answered only if the tracker does not answer.
 fn age(cached: &CachedCounts, now: Timestamp) -> Duration {
     let unknown = STALE_MAX + Duration::from_secs(1);
     let age = now.duration_since(cached.counted_at);

@@ -224,7 +224,8 @@ impl Plugins {
     }
 
     /// Compiles accepted versions again if they were compiled for another engine, so that they can
-    /// still be used after an upgrade of the host. Fetches those that served at another server only.
+    /// still be used after an upgrade of the host. Fetches those that served at another server
+    /// only.
     pub async fn recompile_accepted(&self, accepted: BTreeSet<(ConnectorName, String)>) {
         // Wait until the scanner has finished, because it compiles most of them.
         let mut changes = self.changes();

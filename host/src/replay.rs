@@ -1,5 +1,5 @@
-//! Replays of recorded events: each recorded call is made again, by the same or another version of its
-//! connector, and the requests and the answer are compared with what was recorded.
+//! Replays of recorded events: each recorded call is made again, by the same or another version of
+//! its connector, and the requests and the answer are compared with what was recorded.
 //!
 //! Nothing is sent: requests are answered from the recording, secrets are replaced by random texts,
 //! and no row of the store changes.
@@ -252,8 +252,8 @@ impl Input {
         serde_json::from_value(Value::Object(input)).map_err(unreadable)
     }
 
-    /// The connection of the replay: the recorded settings that this version knows, with the changes
-    /// of a person, and a random text for each secret.
+    /// The connection of the replay: the recorded settings that this version knows, with the
+    /// changes of a person, and a random text for each secret.
     fn values(&self, connector: &Connector, changes: &BTreeMap<String, Option<Value>>) -> Unstored {
         let manifest = connector.manifest();
         let mut settings = self.settings.clone();

@@ -237,8 +237,8 @@ fn border_count_max(text: &[u8]) -> usize {
     most
 }
 
-/// Reads a secret from a file that is in one of `roots`, after symbolic links are resolved. The error
-/// for another path does not say whether it exists.
+/// Reads a secret from a file that is in one of `roots`, after symbolic links are resolved. The
+/// error for another path does not say whether it exists.
 fn read_file_below(path: &Path, roots: &[PathBuf]) -> Result<Secret, SecretError> {
     let failed = |error| SecretError::File(path.to_owned(), error);
     let outside = || SecretError::FileNotAllowed(path.to_owned());

@@ -85,8 +85,8 @@ pub trait Store: Send + Sync {
 
     /// Whether other servers may change the database too.
     fn is_shared(&self) -> bool;
-    /// Subscribes to what other servers change from now on. If this store belongs to one server, only
-    /// [`Change::Defect`] arrives.
+    /// Subscribes to what other servers change from now on. If this store belongs to one server,
+    /// only [`Change::Defect`] arrives.
     fn changes(&self) -> Changes;
 
     /// Returns all connections.
@@ -95,9 +95,9 @@ pub trait Store: Send + Sync {
     async fn connection(&self, id: ConnectionId) -> Result<Option<StoredConnection>, StoreError>;
     /// Adds a connection. Durable. `Conflict` if the name is taken.
     async fn create_connection(&self, new: &StoredConnection) -> Result<(), StoreError>;
-    /// Replaces the columns that people edit and the secrets, and counts the revision; but not the tokens, the last success
-    /// and the last error. Durable. `Conflict` if an origin is removed while creates run or are in
-    /// doubt, unless forced.
+    /// Replaces the columns that people edit and the secrets, and counts the revision; but not the
+    /// tokens, the last success and the last error. Durable. `Conflict` if an origin is removed
+    /// while creates run or are in doubt, unless forced.
     async fn update_connection(
         &self,
         edited: &StoredConnection,
@@ -317,9 +317,9 @@ pub trait Store: Send + Sync {
 
     /// Stores the counts of a project. Lazy, as `record_event`.
     fn record_counts(&self, id: ConnectionId, project: &str, counts: CachedCounts);
-    /// Asks for the right to count a project, so that of the servers that share the store one asks the
-    /// tracker at a time. Lazy. A claim that the caller no longer waits for may still be granted: give
-    /// it back.
+    /// Asks for the right to count a project, so that of the servers that share the store one asks
+    /// the tracker at a time. Lazy. A claim that the caller no longer waits for may still be
+    /// granted: give it back.
     async fn claim_counts(
         &self,
         lease: &CountsLease,
@@ -327,8 +327,8 @@ pub trait Store: Send + Sync {
     ) -> Result<CountsClaimed, StoreError>;
     /// Extends the right, unless it was lost. Lazy.
     async fn renew_counts(&self, lease: &CountsLease, until: Timestamp) -> Result<(), StoreError>;
-    /// Gives the right back, and stores what was counted. Does nothing and returns false if it was lost
-    /// or never granted: an edit of the connection ends it too. Lazy.
+    /// Gives the right back, and stores what was counted. Does nothing and returns false if it was
+    /// lost or never granted: an edit of the connection ends it too. Lazy.
     async fn end_counts(
         &self,
         lease: &CountsLease,

@@ -1,6 +1,6 @@
 //! C and C++: Zig's compiler, which is clang with a standard library for WebAssembly, compiles the
-//! project together with bindings of the contract. The compiler and the JSON library are packages of
-//! PyPI.
+//! project together with bindings of the contract. The compiler and the JSON library are packages
+//! of PyPI.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -17,8 +17,8 @@ use super::venv;
 use super::world::{EXPORTS, Source, TEST_DATA};
 use crate::{AuthorError, Language, Project};
 
-/// Beyond the flags of the project's `compile_flags.txt`. The stack is Rust's size for connectors: the
-/// default of 16 MiB is memory that the host has to clear after each call.
+/// Beyond the flags of the project's `compile_flags.txt`. The stack is Rust's size for connectors:
+/// the default of 16 MiB is memory that the host has to clear after each call.
 const FLAGS: [&str; 5] = ["-mexec-model=reactor", "-Os", "-flto", "-s", "-Wl,-z,stack-size=65536"];
 /// The bindings, below the project's folder.
 const BINDINGS: &str = ".build/bindings";

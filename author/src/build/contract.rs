@@ -1,5 +1,5 @@
-//! The contract in a project's folder `wit/`: writes the bindings of a language, and makes a component
-//! from a module of WebAssembly that was compiled with them.
+//! The contract in a project's folder `wit/`: writes the bindings of a language, and makes a
+//! component from a module of WebAssembly that was compiled with them.
 
 use std::fs;
 use std::path::Path;
@@ -57,8 +57,8 @@ impl Contract {
     }
 }
 
-/// Makes a component from a module that contains its world. What the module's standard library needs
-/// of WASI preview 1 is translated to WASI 0.2.
+/// Makes a component from a module that contains its world. What the module's standard library
+/// needs of WASI preview 1 is translated to WASI 0.2.
 pub(super) fn componentize(module: &Path, to: &Path) -> Result<(), AuthorError> {
     let bytes = fs::read(module).map_err(AuthorError::disk("read", module))?;
     let adapter = (WASI_SNAPSHOT_PREVIEW1_ADAPTER_NAME, WASI_SNAPSHOT_PREVIEW1_REACTOR_ADAPTER);

@@ -38,7 +38,8 @@ pub(super) fn build(
         Engine::Quickjs => {
             let mut componentize = tool(project, "componentize-qjs")?;
             componentize.args(["--wit", "wit", "--world", world, "--js", ".build/connector.js"]);
-            // Without it, the component needs the asynchronous ABI, which the server does not offer.
+            // Without it, the component needs the asynchronous ABI, which the server does not
+            // offer.
             componentize.arg("--sync").arg("--output").arg(to);
             steps.run("componentize-qjs", &mut componentize, NODE.fix)
         }

@@ -1,5 +1,5 @@
-//! Go: the standard toolchain compiles the project together with bindings of the contract. Go is the
-//! installed one, or a package of PyPI.
+//! Go: the standard toolchain compiles the project together with bindings of the contract. Go is
+//! the installed one, or a package of PyPI.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -15,7 +15,8 @@ use super::world::{EXPORTS, Source, TEST_DATA, World};
 use crate::template::FILES;
 use crate::{AuthorError, Project};
 
-/// What is added to the generated bindings: their runtime, and what hands calls to the author's package.
+/// What is added to the generated bindings: their runtime, and what hands calls to the author's
+/// package.
 const PARTS: &str = "author/go-bindings/";
 /// The functions that an author may leave out.
 const OPTIONAL: &str = "func Choices(";
@@ -43,7 +44,8 @@ pub(super) fn build(
     })?;
     let module = project.scratch().join("module.wasm");
     let mut compile = Command::new(go);
-    // The runtime of the bindings uses a function of Go's own runtime, which needs `-checklinkname=0`.
+    // The runtime of the bindings uses a function of Go's own runtime, which needs
+    // `-checklinkname=0`.
     compile.args(["build", "-buildmode=c-shared", "-ldflags=-checklinkname=0 -s -w", "-trimpath"]);
     compile.arg("-o").arg(&module).arg("wit_component").current_dir(&project.folder);
     compile.envs([

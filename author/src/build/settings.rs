@@ -1,4 +1,5 @@
-//! `connector.toml`: what a project in C, C++ or Go chooses, because its own tools have no file for it.
+//! `connector.toml`: what a project in C, C++ or Go chooses, because its own tools have no file for
+//! it.
 
 use serde::Deserialize;
 

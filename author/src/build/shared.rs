@@ -1,6 +1,6 @@
-//! The folders in which projects share the tools of PyPI: one for each list of packages. A list pins
-//! versions and hashes, so equal lists give equal tools. Zig's compiled libraries depend on the folder
-//! of the compiler, so they are shared, too.
+//! The folders in which projects share the tools of PyPI: one for each list of packages. A list
+//! pins versions and hashes, so equal lists give equal tools. Zig's compiled libraries depend on
+//! the folder of the compiler, so they are shared, too.
 
 use std::fs::{self, File};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};

@@ -18,8 +18,8 @@ pub(super) fn files(project: &Project, extension: &str) -> Result<Vec<String>, A
     Ok(files)
 }
 
-/// A source without its comments. Texts are not recognised: a text with `//` loses its end, which does
-/// not hide a name of the contract.
+/// A source without its comments. Texts are not recognised: a text with `//` loses its end, which
+/// does not hide a name of the contract.
 pub(super) fn without_comments(source: &str) -> String {
     let mut code = String::new();
     let mut rest = source;

@@ -23,8 +23,8 @@ for name in os.listdir(source):
     kind = 'zip' if name.endswith(('.whl', '.zip')) else 'gztar'
     shutil.unpack_archive(os.path.join(source, name), target, kind)";
 
-/// Installs the tools of `requirements.txt` into a folder below `shared`, or into `.build/venv`, unless
-/// they are installed. Returns the folder of their programs.
+/// Installs the tools of `requirements.txt` into a folder below `shared`, or into `.build/venv`,
+/// unless they are installed. Returns the folder of their programs.
 pub(super) fn tools(
     project: &Project,
     shared: Option<&Path>,

@@ -1,5 +1,5 @@
-//! Chooses the world of a connector by what it exports, and names an export that is missing. Without
-//! this, some toolchains build a component without the export, and the first create fails.
+//! Chooses the world of a connector by what it exports, and names an export that is missing.
+//! Without this, some toolchains build a component without the export, and the first create fails.
 
 /// A world of the contract.
 #[derive(Debug, PartialEq, Eq)]

@@ -1,5 +1,5 @@
-//! The audit log: an entry is stored before a change, and completed before its answer. An attempt that
-//! was refused is an entry too.
+//! The audit log: an entry is stored before a change, and completed before its answer. An attempt
+//! that was refused is an entry too.
 //!
 //! So no change is missing in it: if the entry cannot be stored, the change is refused, and if the
 //! server ends meanwhile, the entry stays without an outcome.

@@ -117,8 +117,8 @@ pub struct AppliedConnection {
     pub action: EnumString<AppliedAction>,
     /// The values that differ.
     pub changes: Vec<AppliedChange>,
-    /// The address to enter in Test Manager; only if the connection was created. It contains the token
-    /// and is never shown again.
+    /// The address to enter in Test Manager; only if the connection was created. It contains the
+    /// token and is never shown again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub webhook_url: Option<String>,
 }

@@ -34,7 +34,8 @@ pub struct ListChoicesOfNew {
     /// Values of the settings that are not secrets, by name. Required ones may be missing.
     #[serde(default)]
     pub settings: Settings,
-    /// Values of secrets, by name; `file:/path` and `env:NAME` are references that the server reads.
+    /// Values of secrets, by name; `file:/path` and `env:NAME` are references that the server
+    /// reads.
     #[serde(default)]
     pub secrets: BTreeMap<String, SecretText>,
     /// The client certificate that the tracker asks for, and its chain, PEM; or a reference.

@@ -151,8 +151,8 @@ string_enum! {
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct MapPath {
-    /// The path below the token, without its query; for `kpis` with `{projectId}` in the place of the
-    /// project.
+    /// The path below the token, without its query; for `kpis` with `{projectId}` in the place of
+    /// the project.
     pub path: String,
     /// What requests at this path are.
     pub kind: EnumString<MappedKind>,
@@ -287,8 +287,8 @@ pub struct EditConnection {
     /// What senders of webhooks must send; `null` removes it, with its secrets.
     #[serde(deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub webhook_auth: Option<Option<EditWebhookAuth>>,
-    /// The secret that senders must know, or a reference like a secret. With the scheme `signature`,
-    /// the secret that it replaces is accepted too, until it is removed.
+    /// The secret that senders must know, or a reference like a secret. With the scheme
+    /// `signature`, the secret that it replaces is accepted too, until it is removed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub webhook_secret: Option<SecretText>,
     /// Another secret that is accepted too; `null` removes it.

@@ -32,9 +32,9 @@ pub struct EventQuery {
     /// Only events with this outcome.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub outcome: Option<EnumString<OutcomeCode>>,
-    /// Only events with this id, or of this defect (its id or its key in the tracker), test case (its
-    /// id) or failed test (its link in Test Manager), or with these words in their error. A word
-    /// has three characters or more.
+    /// Only events with this id, or of this defect (its id or its key in the tracker), test case
+    /// (its id) or failed test (its link in Test Manager), or with these words in their error. A
+    /// word has three characters or more.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub search: Option<String>,
     /// The `next` of the previous page; absent for the first page.
@@ -60,7 +60,8 @@ pub struct EventWithRuns {
     /// The event itself, without its runs.
     #[serde(flatten)]
     pub event: Event,
-    /// What the host did for the event besides its runs, in order: the first steps and the last one.
+    /// What the host did for the event besides its runs, in order: the first steps and the last
+    /// one.
     #[serde(default)]
     pub steps: Vec<Step>,
     /// The runs that the event caused, in order.
@@ -83,8 +84,8 @@ pub struct Step {
 pub struct RunTimes {
     /// The run asked for its permit.
     pub asked_us: u64,
-    /// It had its permit, and its instance was made; `at_ms` and `run_ms` count from here. Absent: it
-    /// got no permit.
+    /// It had its permit, and its instance was made; `at_ms` and `run_ms` count from here. Absent:
+    /// it got no permit.
     pub started_us: Option<u64>,
     /// The export was called; absent: there was no instance.
     pub called_us: Option<u64>,
@@ -182,8 +183,8 @@ pub struct LogLine {
 /// One request that a run sent, or was refused to send.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct OutboundCall {
-    /// Milliseconds from the start of the run; negative: the host sent the request before the run, to
-    /// select its settings.
+    /// Milliseconds from the start of the run; negative: the host sent the request before the run,
+    /// to select its settings.
     pub at_ms: i64,
     /// The method of the HTTP request.
     pub method: String,

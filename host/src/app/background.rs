@@ -166,7 +166,8 @@ impl Background {
         }
     }
 
-    /// Loads the versions that connections accepted at another server: at each change, and regularly.
+    /// Loads the versions that connections accepted at another server: at each change, and
+    /// regularly.
     fn load_accepted(self: &Arc<Self>, tasks: &TaskTracker, cancel: &CancellationToken) {
         let (it, cancel) = (Arc::clone(self), cancel.clone());
         let mut versions = self.plugins.changes();

@@ -1,5 +1,5 @@
-//! The parts of the commands that run a connector without a server and a database (`check`, `build`,
-//! `invoke`, `test`): an engine and a sandbox.
+//! The parts of the commands that run a connector without a server and a database (`check`,
+//! `build`, `invoke`, `test`): an engine and a sandbox.
 
 mod exports;
 

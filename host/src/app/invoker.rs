@@ -1,5 +1,5 @@
-//! The parts of `jackfield invoke` and `jackfield test`: one call of one export of a connector file,
-//! in the sandbox of the server, without a server and without a database.
+//! The parts of `jackfield invoke` and `jackfield test`: one call of one export of a connector
+//! file, in the sandbox of the server, without a server and without a database.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -1,5 +1,6 @@
 //! `jackfield new` and `jackfield build`: the tool of a connector's author. The crate
-//! `jackfield-author` does the work; the server's own check decides whether a component is published.
+//! `jackfield-author` does the work; the server's own check decides whether a component is
+//! published.
 
 use std::path::{Path, PathBuf};
 

@@ -44,7 +44,8 @@ pub(super) struct Restore {
     /// The folder that `jackfield backup` wrote
     #[arg(value_name = "FOLDER")]
     from: PathBuf,
-    /// Restore although the data folder has a database, or another key; they are kept under other names
+    /// Restore although the data folder has a database, or another key; they are kept under other
+    /// names
     #[arg(long)]
     replace: bool,
 }

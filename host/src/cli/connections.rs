@@ -317,7 +317,8 @@ impl Edit {
         };
         let query = ForceQuery { force: self.removed.force };
         let path = with_query(&format!("/connections/{}", before.id), &query)?;
-        // The types of the settings and the grants before were read: another edit must not come between.
+        // The types of the settings and the grants before were read: another edit must not come
+        // between.
         let answer: Answer<Connection> = admin.patch(&path, &body, before.revision)?;
         let edited = answer.decode()?;
         let granted = edited.grants;

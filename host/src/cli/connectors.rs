@@ -1,5 +1,5 @@
-//! `jackfield connectors`: lists, shows, uploads and removes the connectors of a server, and rolls one
-//! back.
+//! `jackfield connectors`: lists, shows, uploads and removes the connectors of a server, and rolls
+//! one back.
 
 mod files;
 

@@ -1,5 +1,5 @@
-//! `jackfield dev`: builds a connector, puts it into the plugins folder of a running server, and does
-//! so again at each change. Shows what the server makes of it, and its events with their logs.
+//! `jackfield dev`: builds a connector, puts it into the plugins folder of a running server, and
+//! does so again at each change. Shows what the server makes of it, and its events with their logs.
 //!
 //! A build that fails, or a version that the server refuses, leaves the version before it in use.
 

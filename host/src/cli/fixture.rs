@@ -1,5 +1,5 @@
-//! `jackfield fixture`: makes a recording for `jackfield invoke --replay` from a recorded event. Also
-//! reads such a recording, as a folder or as the file that the console downloads.
+//! `jackfield fixture`: makes a recording for `jackfield invoke --replay` from a recorded event.
+//! Also reads such a recording, as a folder or as the file that the console downloads.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -82,7 +82,8 @@ pub(super) struct Connection {
     /// Use only HTTP/1.1
     #[arg(long)]
     http1_only: bool,
-    /// A file with the settings of the report as a JSON object: templates, fields, mask, attachments
+    /// A file with the settings of the report as a JSON object: templates, fields, mask,
+    /// attachments
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
 }

@@ -20,8 +20,8 @@ use super::ids::short_id;
 use super::ordered::Json;
 use record::{cell, members_table};
 
-/// Maximum length of a text in a table with a row per item: an error with what a guest printed last.
-/// `--json` and `show` have all of it.
+/// Maximum length of a text in a table with a row per item: an error with what a guest printed
+/// last. `--json` and `show` have all of it.
 const TEXT_CHARS_MAX: usize = 240;
 
 /// How to print an answer.

@@ -40,8 +40,8 @@ struct Target {
     /// The webhook URL of the connection
     #[arg(long)]
     url: Option<String>,
-    /// The name of the connection; needs the admin token instead of the webhook URL, and no credential
-    /// of senders
+    /// The name of the connection; needs the admin token instead of the webhook URL, and no
+    /// credential of senders
     #[arg(long, value_name = "NAME")]
     connection: Option<String>,
 }

@@ -103,8 +103,8 @@ impl Reaction<'_> {
         is_create && request.is_some_and(|request| request.effect == Effect::Prepare)
     }
 
-    /// Whether the write was sent, or tried, more than once, also to another address or under another
-    /// effect.
+    /// Whether the write was sent, or tried, more than once, also to another address or under
+    /// another effect.
     fn repeats_its_write(&self) -> bool {
         let writes = |calls: &[OutboundCall]| {
             let write = calls.iter().find(|call| call.effect == Effect::Write);

@@ -1,5 +1,5 @@
-//! Records the calls that the suite replays, with the tracker. Creates one defect in it, and asks it
-//! once with a wrong secret.
+//! Records the calls that the suite replays, with the tracker. Creates one defect in it, and asks
+//! it once with a wrong secret.
 
 use std::collections::BTreeMap;
 use std::fs;

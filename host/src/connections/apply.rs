@@ -52,8 +52,8 @@ enum Step {
 
 impl Connections {
     /// Applies the connections of a file. With `is_dry_run`, only says what would change.
-    /// Everything is checked before anything is changed; what was done before an error stays, and the
-    /// next call goes on from there.
+    /// Everything is checked before anything is changed; what was done before an error stays, and
+    /// the next call goes on from there.
     ///
     /// # Errors
     /// Each value that is not valid, with the name of its connection; or what the first change that
@@ -153,8 +153,8 @@ impl Connections {
         shown.collect()
     }
 
-    /// All connections with the references of their secrets, for a file. A secret that is not a reference
-    /// is left out.
+    /// All connections with the references of their secrets, for a file. A secret that is not a
+    /// reference is left out.
     ///
     /// # Errors
     /// The store cannot be read.
@@ -177,8 +177,8 @@ impl Connections {
     }
 }
 
-/// The edit that makes a stored connection what the file says. Settings and members of the report that
-/// the file does not have are removed; secrets, and what senders must send, are kept.
+/// The edit that makes a stored connection what the file says. Settings and members of the report
+/// that the file does not have are removed; secrets, and what senders must send, are kept.
 fn edit_to(stored: &StoredConnection, new: NewConnection, force: bool) -> ConnectionEdit {
     let connection = &stored.record.connection;
     let replaced = |before: &crate::domain::Settings, after: crate::domain::Settings| {

@@ -28,7 +28,8 @@ pub enum Asker {
     Event,
     /// Background work. It never takes the trial run of an open breaker.
     Background,
-    /// The work on created defects in the background. It takes trial runs: no event makes its calls.
+    /// The work on created defects in the background. It takes trial runs: no event makes its
+    /// calls.
     FollowUp,
 }
 

@@ -30,9 +30,9 @@ impl Connections {
         self.look_up(connector, active, setting, search).await
     }
 
-    /// Looks up the values of a setting of a connection that is not stored yet, with the values that
-    /// a person has entered so far. The newest version of the connector gets what it asks for with
-    /// these values.
+    /// Looks up the values of a setting of a connection that is not stored yet, with the values
+    /// that a person has entered so far. The newest version of the connector gets what it asks for
+    /// with these values.
     ///
     /// # Errors
     /// Each value that is not valid, or no version of the connector can be used.

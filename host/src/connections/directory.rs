@@ -70,8 +70,8 @@ struct LastAnswers {
 }
 
 impl Directory {
-    /// Reads the connections from the store. Returns those that were added, edited or deleted since the
-    /// last load.
+    /// Reads the connections from the store. Returns those that were added, edited or deleted since
+    /// the last load.
     pub(super) async fn load(&self, deps: &Dependencies) -> Result<Vec<ConnectionId>, StoreError> {
         let _load = self.loading.lock().await;
         let stored = deps.store.connections().await?;
@@ -96,8 +96,8 @@ impl Directory {
         Ok(changed)
     }
 
-    /// Reads one connection from the store: after a change, the others stay as they are. Returns whether it
-    /// was added, edited or deleted since the last load.
+    /// Reads one connection from the store: after a change, the others stay as they are. Returns
+    /// whether it was added, edited or deleted since the last load.
     pub(super) async fn load_one(
         &self,
         id: ConnectionId,

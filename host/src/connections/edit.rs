@@ -156,8 +156,8 @@ impl Connections {
         self.store_edit(&stored, false).await
     }
 
-    /// Records the bodies of a connection for this time, or no more; with `erase`, also deletes what
-    /// was recorded. The log says so.
+    /// Records the bodies of a connection for this time, or no more; with `erase`, also deletes
+    /// what was recorded. The log says so.
     ///
     /// # Errors
     /// No such connection, or the store failed.

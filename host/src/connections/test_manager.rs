@@ -13,8 +13,8 @@ const TEXT_CHARS_MAX: usize = 200;
 /// Maximum number of scopes, and of origins for downloads.
 const LIST_MAX: usize = 20;
 
-/// A change of the settings for Test Manager. An absent member keeps its stored value. If nothing is
-/// stored yet, the two addresses and the client id are required; the other members get defaults.
+/// A change of the settings for Test Manager. An absent member keeps its stored value. If nothing
+/// is stored yet, the two addresses and the client id are required; the other members get defaults.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TestManagerEdit {
     /// The address of Test Manager, without `/api/v2`.

@@ -63,8 +63,8 @@ impl Connections {
     }
 
     /// The key of signatures that an edit replaces, as the one that is accepted too. So senders can
-    /// change from one to the other without a refused webhook. Nothing if the edit says what else is
-    /// accepted, or if the key cannot be read any more.
+    /// change from one to the other without a refused webhook. Nothing if the edit says what else
+    /// is accepted, or if the key cannot be read any more.
     pub(super) fn replaced_webhook_secret(
         &self,
         stored: &StoredConnection,
@@ -161,8 +161,8 @@ fn secret_problem(connection: &Connection) -> Option<SettingError> {
     }
 }
 
-/// The reason why senders cannot use a secret of the connection; `None` if they can, or if it is not
-/// for them.
+/// The reason why senders cannot use a secret of the connection; `None` if they can, or if it is
+/// not for them.
 pub(super) fn webhook_secret_problem(
     connection: &Connection,
     name: &str,

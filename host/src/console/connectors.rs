@@ -1,5 +1,5 @@
-//! `/connectors`: the files of the plugins folder, what each asks for, what its runs used lately, its
-//! versions and who uses it.
+//! `/connectors`: the files of the plugins folder, what each asks for, what its runs used lately,
+//! its versions and who uses it.
 
 mod remove;
 mod rollback;

@@ -1,4 +1,5 @@
-//! Reads and sets the console's cookies. Scripts cannot read them, and other sites cannot send them.
+//! Reads and sets the console's cookies. Scripts cannot read them, and other sites cannot send
+//! them.
 
 use axum::http::HeaderMap;
 use axum::http::header::{COOKIE, SET_COOKIE};

@@ -1,5 +1,5 @@
-//! `/events/{id}`: one event on one page: the request, the answer, its timeline, and each run with its
-//! log and its use of the limits.
+//! `/events/{id}`: one event on one page: the request, the answer, its timeline, and each run with
+//! its log and its use of the limits.
 
 mod timeline;
 

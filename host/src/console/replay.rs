@@ -121,7 +121,8 @@ fn wish(form: &Form) -> Result<ReplayEvent, Problem> {
     })
 }
 
-/// Reads lines such as `project=qa`. A value is JSON, or else a text; an empty one removes the setting.
+/// Reads lines such as `project=qa`. A value is JSON, or else a text; an empty one removes the
+/// setting.
 fn changes(lines: &str) -> Result<BTreeMap<String, Option<Value>>, Problem> {
     let lines = lines.lines().map(str::trim).filter(|line| !line.is_empty());
     let change = |line: &str| {

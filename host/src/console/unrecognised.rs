@@ -1,5 +1,5 @@
-//! `/unrecognised`: requests with a valid webhook URL that Jackfield does not know, as they were sent,
-//! and what the requests at such a path are from now on.
+//! `/unrecognised`: requests with a valid webhook URL that Jackfield does not know, as they were
+//! sent, and what the requests at such a path are from now on.
 
 use std::sync::Arc;
 

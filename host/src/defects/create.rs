@@ -18,7 +18,8 @@ use super::{Answer, CreateAnswer, Defects, Dependencies};
 
 use attempt::{CreateEvent, stored_defect};
 
-/// How long before the deadline a wait for another run ends, so that its refusal still is the answer.
+/// How long before the deadline a wait for another run ends, so that its refusal still is the
+/// answer.
 const ANSWER_MARGIN: Duration = Duration::from_millis(50);
 
 impl Defects {
@@ -111,7 +112,8 @@ impl AnswerDeadline {
     }
 }
 
-/// Selects the version of the connector, and attempts the create. Records when its claims were made.
+/// Selects the version of the connector, and attempts the create. Records when its claims were
+/// made.
 async fn run_create(
     deps: &Dependencies,
     active: &Arc<ActiveConnection>,

@@ -8,8 +8,8 @@ use uuid::Uuid;
 use super::{ConnectionId, is_printable, string_enum};
 
 string_enum! {
-    /// What an account may do: see [`Role::summary`]. Each role may also do what the roles before it
-    /// may.
+    /// What an account may do: see [`Role::summary`]. Each role may also do what the roles before
+    /// it may.
     pub enum Role {
         /// Looks, but sees no bodies.
         Viewer = "viewer",

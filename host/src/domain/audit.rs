@@ -23,8 +23,8 @@ string_enum! {
     }
 }
 
-/// One change that somebody asked for, or an attempt that was refused. It contains no secret: neither
-/// the body of the request nor its query.
+/// One change that somebody asked for, or an attempt that was refused. It contains no secret:
+/// neither the body of the request nor its query.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AuditEntry {
     /// The id of the entry.

@@ -23,7 +23,8 @@ pub struct RunRecording {
     pub input: Settings,
     /// The exchanges in order, each as a text in the format of a tape.
     pub exchanges: Vec<String>,
-    /// What the export returned, or why it returned nothing; absent in recordings of earlier versions.
+    /// What the export returned, or why it returned nothing; absent in recordings of earlier
+    /// versions.
     pub answer: Option<Value>,
     /// The reason why exchanges are missing; absent if none is missing.
     pub missing: Option<String>,

@@ -12,7 +12,8 @@ string_enum! {
         Connect = "connect",
         /// The TLS handshake succeeds.
         Tls = "tls",
-        /// The secrets can be used, and the tracker does not refuse the credentials. Only a failure is reported.
+        /// The secrets can be used, and the tracker does not refuse the credentials. Only a failure
+        /// is reported.
         Credentials = "credentials",
         /// The connector's `check` succeeds: what the settings name exists, with these credentials.
         Check = "check",

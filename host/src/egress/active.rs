@@ -112,8 +112,8 @@ impl ActiveConnection {
         self.identity.as_ref().err()
     }
 
-    /// The address rules and the client certificate for requests to an origin. An origin that the connector itself chose must have a
-    /// public address and does not get the client certificate.
+    /// The address rules and the client certificate for requests to an origin. An origin that the
+    /// connector itself chose must have a public address and does not get the client certificate.
     pub(super) fn calling(&self, origin: &Origin) -> Caller<'_> {
         let public_only = self.connection.grants.fixed.contains(origin);
         let identity =

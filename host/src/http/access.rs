@@ -1,8 +1,8 @@
 //! Routes that need an account: each one states the least role that may use it, and cannot be
 //! declared without it.
 //!
-//! Also refuses changes that another site may have sent with a session's cookie, and has every change
-//! and every refusal recorded. `auth` identifies the account.
+//! Also refuses changes that another site may have sent with a session's cookie, and has every
+//! change and every refusal recorded. `auth` identifies the account.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -47,8 +47,8 @@ pub(super) async fn run(
     answered.unwrap_or_else(IntoResponse::into_response)
 }
 
-/// Runs one kind of work of a handler, with an entry in the audit log. Without that entry, it does not
-/// run.
+/// Runs one kind of work of a handler, with an entry in the audit log. Without that entry, it does
+/// not run.
 pub(crate) async fn run_part(
     app: &AppState,
     account: &Account,

@@ -122,7 +122,8 @@ fn texts(headers: &HeaderMap, name: &HeaderName) -> String {
     lines.collect::<Vec<_>>().join(",")
 }
 
-/// The right-most entry of a list whose address is not a trusted proxy. `None` if the list is empty.
+/// The right-most entry of a list whose address is not a trusted proxy. `None` if the list is
+/// empty.
 fn client_entry(
     list: &str,
     trusted: &[Network],

@@ -72,8 +72,8 @@ struct Opening {
 #[derive(Clone)]
 pub(super) struct ClientConnection(pub(super) Weak<Client>);
 
-/// Marks the client of a request as known: it has shown a credential. Every handler that accepts one
-/// calls this.
+/// Marks the client of a request as known: it has shown a credential. Every handler that accepts
+/// one calls this.
 pub(super) fn mark_known(extensions: &Extensions) {
     let client = extensions.get().and_then(|ClientConnection(client)| client.upgrade());
     if let Some(client) = client {

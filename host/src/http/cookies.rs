@@ -1,7 +1,7 @@
 //! The cookies of browsers that sign in.
 //!
-//! No script can read them. Over https, their names make browsers refuse a cookie that was set over http;
-//! unless the server is below a path, also one that another host of the domain set.
+//! No script can read them. Over https, their names make browsers refuse a cookie that was set over
+//! http; unless the server is below a path, also one that another host of the domain set.
 
 use axum::extract::Request;
 use axum::http::header::COOKIE;

@@ -1,8 +1,8 @@
 //! The path of `public_url`, below which a proxy offers the server.
 //!
-//! Handlers and templates know only paths without it. A request may have it or not, because a proxy may
-//! keep or remove it; here it is removed. An answer gets it here: the links of a page, where a redirect
-//! leads, the paths of cookies, and the references of a problem.
+//! Handlers and templates know only paths without it. A request may have it or not, because a proxy
+//! may keep or remove it; here it is removed. An answer gets it here: the links of a page, where a
+//! redirect leads, the paths of cookies, and the references of a problem.
 
 use std::sync::{Arc, LazyLock};
 
@@ -17,8 +17,8 @@ use axum::response::Response;
 use regex::{Captures, Regex};
 use serde_json::Value;
 
-/// A path of this server in an attribute of a page. Only templates can write it: texts of others have
-/// no quotes, because templates escape them.
+/// A path of this server in an attribute of a page. Only templates can write it: texts of others
+/// have no quotes, because templates escape them.
 #[expect(clippy::expect_used, reason = "a constant pattern, covered by the tests below")]
 static LINK: LazyLock<Regex> = LazyLock::new(|| {
     let pattern = r#"(\s(?:href|src|action|formaction|hx-get|hx-post)="|\scontent="0; url=)/"#;

@@ -100,7 +100,8 @@ impl Problem {
         Self::new(OutcomeCode::HostNotAllowed, why)
     }
 
-    /// A request with a session's cookie has no CSRF token, or a wrong one; or a page of another origin sent it.
+    /// A request with a session's cookie has no CSRF token, or a wrong one; or a page of another
+    /// origin sent it.
     pub(crate) fn cross_site_request() -> Self {
         Self::with_remedy(OutcomeCode::CrossSiteRequest)
     }

@@ -82,9 +82,10 @@ impl RateLimits {
         rate.take_within(limit, &connection, now)
     }
 
-    /// Whether a request is stored as an event. Without a connection, and for a refused sender: only
-    /// within the rates of its client address and of all clients. With a connection: always, unless
-    /// `is_odd` (over its rate, or not recognised); then only within a rate of the connection.
+    /// Whether a request is stored as an event. Without a connection, and for a refused sender:
+    /// only within the rates of its client address and of all clients. With a connection: always,
+    /// unless `is_odd` (over its rate, or not recognised); then only within a rate of the
+    /// connection.
     pub(super) fn stores_event(
         &self,
         connection: Option<ConnectionId>,

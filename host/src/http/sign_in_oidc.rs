@@ -1,5 +1,5 @@
-//! Signing in with an identity provider: sends the browser there, and begins a session when it comes
-//! back.
+//! Signing in with an identity provider: sends the browser there, and begins a session when it
+//! comes back.
 
 use std::sync::Arc;
 
@@ -28,8 +28,8 @@ const LOGIN_S: u64 = 10 * 60;
 
 type App = State<Arc<AppState>>;
 
-/// The page that leads on after a sign-in. A redirect would not do: browsers send no `Strict` cookie
-/// when another site began the navigation.
+/// The page that leads on after a sign-in. A redirect would not do: browsers send no `Strict`
+/// cookie when another site began the navigation.
 #[derive(Template)]
 #[template(path = "signed_in.html")]
 struct SignedInPage<'a> {

@@ -55,8 +55,8 @@ impl Timing {
         *self.awaited.lock() = Awaited::Request(Instant::now() + self.keep_alive);
     }
 
-    /// From now on, bytes that arrive start no time for a head: HTTP/2 also sends frames that do not
-    /// belong to a request.
+    /// From now on, bytes that arrive start no time for a head: HTTP/2 also sends frames that do
+    /// not belong to a request.
     pub(super) fn ignore_received(&self) {
         self.ignores_received.store(true, Ordering::Relaxed);
     }

@@ -2,8 +2,8 @@
 //! Manager's format.
 //!
 //! Every request becomes an event, with one exception: if a request matches no connection, is not
-//! recognised, is of a refused sender or is over its rate, its event is stored only within a rate limit. Every answer names
-//! its event.
+//! recognised, is of a refused sender or is over its rate, its event is stored only within a rate
+//! limit. Every answer names its event.
 
 mod admission;
 mod answer;

@@ -51,8 +51,8 @@ pub(super) struct Project {
 }
 
 impl Project {
-    /// Takes over what another server has counted, unless newer counts are known. Counts from the future
-    /// are not newer: the clock was set back.
+    /// Takes over what another server has counted, unless newer counts are known. Counts from the
+    /// future are not newer: the clock was set back.
     pub(super) fn take_over(&mut self, counted: CachedCounts, now: Timestamp) {
         let newest = after(now, CLOCKS_DIFFER_MS);
         let is_known = |it: &CachedCounts| (counted.counted_at..=newest).contains(&it.counted_at);

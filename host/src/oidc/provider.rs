@@ -65,8 +65,8 @@ impl Oidc {
         self.provider.get(Instant::now(), || async move { discover(&client, &issuer).await }).await
     }
 
-    /// The key with this id; without an id, the only key. Unknown keys may be new: then the keys are
-    /// fetched again.
+    /// The key with this id; without an id, the only key. Unknown keys may be new: then the keys
+    /// are fetched again.
     pub(super) async fn key(
         &self,
         provider: &Provider,

@@ -130,7 +130,8 @@ pub(super) async fn list(folder: PathBuf) -> io::Result<BTreeMap<String, FoundFi
     .await
 }
 
-/// Reads a whole file; `None` if the file does not exist any more. A symbolic link to nothing exists.
+/// Reads a whole file; `None` if the file does not exist any more. A symbolic link to nothing
+/// exists.
 pub(super) async fn read(
     path: PathBuf,
     kind: FileKind,

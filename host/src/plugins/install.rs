@@ -1,6 +1,7 @@
 //! Writes connectors' files into the plugins folder, and removes them from it.
 //!
-//! A file is written completely or not at all. Never decides which version serves: the scanner does.
+//! A file is written completely or not at all. Never decides which version serves: the scanner
+//! does.
 
 use std::fs::{self, File, Permissions};
 use std::io::{self, Write as _};

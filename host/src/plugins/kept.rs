@@ -43,8 +43,8 @@ pub enum VersionError {
 }
 
 impl Plugins {
-    /// The version whose SHA-256 begins with `wanted`, or the `newest`. A kept file is compiled again
-    /// if its code is not there any more.
+    /// The version whose SHA-256 begins with `wanted`, or the `newest`. A kept file is compiled
+    /// again if its code is not there any more.
     ///
     /// # Errors
     /// No version fits, or its file cannot be used.

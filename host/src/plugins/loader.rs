@@ -130,8 +130,8 @@ impl VersionLoader {
         Some(version)
     }
 
-    /// Loads what the runner made of a script. `None` if the runner must be compiled first, or it is
-    /// another one.
+    /// Loads what the runner made of a script. `None` if the runner must be compiled first, or it
+    /// is another one.
     fn cached_script(&self, code: &Path) -> Option<LoadedComponent> {
         let script = scripts::read(code)?;
         let runner = match self.runner.get() {

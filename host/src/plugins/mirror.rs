@@ -1,8 +1,8 @@
 //! Keeps the plugins folder equal to the connectors that the servers of one database share: writes
 //! decisions of other servers into the folder, and shares files that the scanner accepted.
 //!
-//! Never decides which version serves: the scanner does, as for any file. A file is shared only after
-//! it was loaded here, so a broken one stays where it is.
+//! Never decides which version serves: the scanner does, as for any file. A file is shared only
+//! after it was loaded here, so a broken one stays where it is.
 
 mod actions;
 mod files;
@@ -132,8 +132,8 @@ impl Mirror {
         Self { store, catalog, versions, config, clock, folder, shared, state }
     }
 
-    /// Marks the folder, so that it is recognised, and writes what the servers share into it. Call it
-    /// before the folder is scanned.
+    /// Marks the folder, so that it is recognised, and writes what the servers share into it. Call
+    /// it before the folder is scanned.
     pub(super) async fn start(&self) {
         self.mark().await;
         self.state.lock().await.folder = self.folder_id().await;
@@ -182,8 +182,8 @@ impl Mirror {
         if undecided { POLL_UNDECIDED } else { POLL }
     }
 
-    /// The same as [`Self::sync`], for a person who waits: compares this name in any case. Its file may
-    /// have changed twice before the scanner looked.
+    /// The same as [`Self::sync`], for a person who waits: compares this name in any case. Its file
+    /// may have changed twice before the scanner looked.
     pub(super) async fn sync_now(&self, name: &ConnectorName) -> Result<(), StoreError> {
         let mut state = self.state.lock().await;
         if let Some(known) = state.names.get_mut(name) {
@@ -317,8 +317,8 @@ impl Mirror {
         if decided != Action::Remove {
             known.missing_since = None;
         }
-        // What all servers get is decided only if the folder is still the one that was compared, and
-        // if the scanner misses a missing file, too.
+        // What all servers get is decided only if the folder is still the one that was compared,
+        // and if the scanner misses a missing file, too.
         let is_seen = decided == Action::Remove && scanned.is_some();
         if matches!(decided, Action::Remove | Action::Share)
             && (is_seen || self.folder_id().await != expected)
@@ -389,8 +389,8 @@ impl NameState {
         }
     }
 
-    /// Whether an action failed a short time ago, or waits for the scanner, and nothing has changed since;
-    /// or whether the store failed.
+    /// Whether an action failed a short time ago, or waits for the scanner, and nothing has changed
+    /// since; or whether the store failed.
     fn has_to_wait(&self, seen: &Seen) -> bool {
         let mut waiting = [&self.failed, &self.pending].into_iter().flatten();
         self.store_failures.is_some_and(|it| it.is_pausing(Instant::now().into_std()))

@@ -21,8 +21,8 @@ const REPORT_PERIOD: Duration = Duration::from_secs(10);
 const REPORT_GAP: Duration = Duration::from_millis(200);
 /// A server without a report for this long counts as ended.
 const SILENT_MAX: SignedDuration = SignedDuration::from_secs(25);
-/// A difference is logged once it has lasted longer than this: files are not replaced everywhere at the
-/// same time, and a server that was killed is compared until its last report is too old.
+/// A difference is logged once it has lasted longer than this: files are not replaced everywhere at
+/// the same time, and a server that was killed is compared until its last report is too old.
 const LOGGED_AFTER: Duration = Duration::from_secs(26);
 
 /// A connector of which the servers of one database do not all use the same version.

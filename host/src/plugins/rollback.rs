@@ -134,9 +134,9 @@ impl Plugins {
         }
     }
 
-    /// Puts a version that served before into the plugins folder, and waits until it serves. `to` is
-    /// the beginning of its SHA-256; absent: the version before the current one. A file that cannot
-    /// be used counts as the current one.
+    /// Puts a version that served before into the plugins folder, and waits until it serves. `to`
+    /// is the beginning of its SHA-256; absent: the version before the current one. A file that
+    /// cannot be used counts as the current one.
     ///
     /// # Errors
     /// There is no such version, or the folder cannot be written, or the version does not serve.

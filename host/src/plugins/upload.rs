@@ -108,7 +108,8 @@ impl Plugins {
     /// it serves. Without `kind`, its content says whether it is a script.
     ///
     /// # Errors
-    /// The file cannot be used, or the plugins folder cannot be written, or the file does not serve.
+    /// The file cannot be used, or the plugins folder cannot be written, or the file does
+    /// not serve.
     pub async fn upload(
         &self,
         name: &ConnectorName,
@@ -168,8 +169,8 @@ impl Plugins {
         self.loader.build(name, kind, content, limits).await
     }
 
-    /// Removes a connector's file from the plugins folder, and waits until no connection can use it.
-    /// The versions that are kept stay: a rollback brings the connector back.
+    /// Removes a connector's file from the plugins folder, and waits until no connection can use
+    /// it. The versions that are kept stay: a rollback brings the connector back.
     ///
     /// # Errors
     /// There is no such file, or the plugins folder cannot be written.
@@ -186,7 +187,8 @@ impl Plugins {
         Ok(())
     }
 
-    /// Removes the file, at all servers if they share the connectors. Returns whether there was one.
+    /// Removes the file, at all servers if they share the connectors. Returns whether there was
+    /// one.
     async fn remove_file(&self, name: &ConnectorName) -> Result<bool, RemoveError> {
         let name = name.clone();
         let Some(mirror) = &self.mirror else {

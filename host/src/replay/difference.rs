@@ -58,7 +58,8 @@ fn request(Comparison { sent, recorded, status }: Comparison) -> ReplayedRequest
     ReplayedRequest { difference, changed, recorded, replayed, status }
 }
 
-/// The parts of two requests that differ. The method of a request that was answered is never another.
+/// The parts of two requests that differ. The method of a request that was answered is never
+/// another.
 fn changed_parts(one: &TapedRequest, other: &TapedRequest) -> Vec<&'static str> {
     let parts = [
         ("url", one.url != other.url),

@@ -32,7 +32,8 @@ impl Asked<'_> {
         Self { call, test, marker, key, attachment, project, choices_of }
     }
 
-    /// What the run of this call exchanged with its tracker; `None` if its connection does not record.
+    /// What the run of this call exchanged with its tracker; `None` if its connection does not
+    /// record.
     pub(super) fn recording<T: AnswerJson>(
         &self,
         session: &RunRequests,
@@ -48,8 +49,9 @@ impl Asked<'_> {
         Some(RunRecording { input, exchanges, answer, missing })
     }
 
-    /// Everything that the call depends on, as a JSON object. `redact` removes secrets from the texts
-    /// of tests. The settings have none: a person who enters a secret there has chosen to show it.
+    /// Everything that the call depends on, as a JSON object. `redact` removes secrets from the
+    /// texts of tests. The settings have none: a person who enters a secret there has chosen to
+    /// show it.
     fn input(
         &self,
         connection: &Connection,

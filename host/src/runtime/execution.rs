@@ -229,8 +229,8 @@ impl Finished {
         self.log.extend(test_report.take_gaps(self.usage.run_ms, redact));
     }
 
-    /// Adds to a trap, or to a limit that was hit, what the guest printed last. An exception takes the
-    /// place of the trap.
+    /// Adds to a trap, or to a limit that was hit, what the guest printed last. An exception takes
+    /// the place of the trap.
     pub(super) fn add_last_words(&self, refusal: Refusal) -> Refusal {
         match (refusal, &self.last_words) {
             (

@@ -66,7 +66,8 @@ pub(super) struct Guest {
     /// The highest number of handles seen by [`Guest::record_handles`].
     handles_peak: Arc<AtomicU64>,
     pub(super) table: ResourceTable,
-    /// Made when the guest first uses WASI: many never do, and its random numbers cost system calls.
+    /// Made when the guest first uses WASI: many never do, and its random numbers cost system
+    /// calls.
     wasi: Option<WasiCtx>,
     pub(super) wasi_http: WasiHttpCtx,
     pub(super) wasi_http_hooks: WasiHttp,
@@ -105,8 +106,8 @@ impl Guest {
         }
     }
 
-    /// WASI and the handles of the guest. It gets no folder, environment, arguments or sockets; stdout
-    /// and stderr go to the log.
+    /// WASI and the handles of the guest. It gets no folder, environment, arguments or sockets;
+    /// stdout and stderr go to the log.
     pub(super) fn wasi(&mut self) -> WasiCtxView<'_> {
         let log = &self.log;
         let ctx = self.wasi.get_or_insert_with(|| {

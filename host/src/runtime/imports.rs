@@ -1,7 +1,8 @@
 //! Everything that a guest may import: one file per interface of the contract, and WASI.
 //!
 //! An import that is not linked here does not exist for a guest: its component is refused when it
-//! is loaded. No import reaches the tracker except through the run's [`crate::egress::RunRequests`].
+//! is loaded. No import reaches the tracker except through the run's
+//! [`crate::egress::RunRequests`].
 
 mod http;
 mod log;

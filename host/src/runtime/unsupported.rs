@@ -248,8 +248,8 @@ impl Unsupported {
     }
 }
 
-/// The engine's message about a component that it does not compile, with the cause and the fix if it
-/// is known.
+/// The engine's message about a component that it does not compile, with the cause and the fix if
+/// it is known.
 pub(super) fn explain_refusal(message: &str, wasm: &[u8]) -> String {
     let known = IN_CODE.iter().find(|it| it.signs.iter().any(|sign| message.contains(sign)));
     let Some(known) = known else { return message.to_owned() };

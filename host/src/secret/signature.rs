@@ -55,8 +55,8 @@ impl SigningKey {
         if key.len() < KEY_BYTES_MIN { Err(SigningKeyError::TooShort) } else { Ok(Self(key)) }
     }
 
-    /// Whether one of the signatures in the header `webhook-signature` is of this key. The time does
-    /// not depend on where a signature differs.
+    /// Whether one of the signatures in the header `webhook-signature` is of this key. The time
+    /// does not depend on where a signature differs.
     #[must_use]
     pub fn verifies(&self, signed: Signed<'_>, signatures: &str) -> bool {
         let given = signatures.split_ascii_whitespace().filter_map(|one| one.split_once(','));

@@ -269,8 +269,8 @@ fn searched_text(value: &Value) -> String {
     texts.collect::<Vec<_>>().join("\n").to_lowercase()
 }
 
-/// Sorts by `member` or `member desc`; the member's name is case-insensitive. Unknown members do not
-/// sort.
+/// Sorts by `member` or `member desc`; the member's name is case-insensitive. Unknown members do
+/// not sort.
 fn sort(values: &mut [Value], order: &str) {
     let mut words = order.split_whitespace();
     let member = words.next().unwrap_or_default();

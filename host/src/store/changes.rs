@@ -1,7 +1,7 @@
 //! Notifications of changes of the store, mostly by other servers that share its database.
 //!
-//! A notification only says what has changed: read it from the store. Notifications may be lost, but
-//! then [`Change::Missed`] arrives.
+//! A notification only says what has changed: read it from the store. Notifications may be lost,
+//! but then [`Change::Missed`] arrives.
 
 use std::future;
 
@@ -21,11 +21,11 @@ pub enum Change {
     Connection(ConnectionId),
     /// The connectors of the store were changed.
     Connectors,
-    /// A server has ended its request for the counts of this project, with or without new counts. Also
-    /// published if it is this server.
+    /// A server has ended its request for the counts of this project, with or without new counts.
+    /// Also published if it is this server.
     Counts(ConnectionId, String),
-    /// The lease of this defect was given back. Another server notifies of it only if a claim waits for
-    /// it. Also published if this server gave it back.
+    /// The lease of this defect was given back. Another server notifies of it only if a claim waits
+    /// for it. Also published if this server gave it back.
     Defect(DefectId),
     /// Notifications were lost: everything may have changed.
     Missed,

@@ -1,5 +1,5 @@
-//! The part of the store that knows the connectors of the servers that share a database: their files
-//! by SHA-256, which version each of them uses, and what each server has loaded.
+//! The part of the store that knows the connectors of the servers that share a database: their
+//! files by SHA-256, which version each of them uses, and what each server has loaded.
 //!
 //! Only PostgreSQL has it: a file of SQLite has one server.
 
@@ -84,20 +84,22 @@ pub struct LoadedConnectors {
 /// The operations on the connectors of several servers.
 #[async_trait]
 pub trait ConnectorStore: Send + Sync {
-    /// Subscribes to what other servers change; a decision is [`Change::Connectors`](super::Change).
+    /// Subscribes to what other servers change; a decision is
+    /// [`Change::Connectors`](super::Change).
     fn connector_changes(&self) -> Changes;
     /// Returns the number of the last decision about any connector; 0 if there was none.
     async fn connectors_revision(&self) -> Result<i64, StoreError>;
     /// Returns all connectors that are known, also removed ones, by name.
     async fn shared_connectors(&self) -> Result<Vec<SharedConnector>, StoreError>;
-    /// Returns the content of a file, unchecked; `None` if it is not stored, or is larger than this.
+    /// Returns the content of a file, unchecked; `None` if it is not stored, or is larger than
+    /// this.
     async fn connector_file(
         &self,
         sha256: &str,
         bytes_max: u64,
     ) -> Result<Option<Vec<u8>>, StoreError>;
-    /// Stores a file in parts, each in a transaction of its own, and then makes it the version in use.
-    /// Returns the number of this decision. If it is in use already, nothing changes. Durable.
+    /// Stores a file in parts, each in a transaction of its own, and then makes it the version in
+    /// use. Returns the number of this decision. If it is in use already, nothing changes. Durable.
     async fn share_connector(&self, file: SharedFile, now: Timestamp) -> Result<i64, StoreError>;
     /// Removes a connector. Returns the number of this decision. Its versions are kept. Durable.
     async fn remove_connector(&self, name: &str, now: Timestamp) -> Result<i64, StoreError>;

@@ -1,4 +1,5 @@
-//! The counts of a project, and which one of the servers that share a store asks a tracker for them.
+//! The counts of a project, and which one of the servers that share a store asks a tracker for
+//! them.
 
 use jiff::Timestamp;
 use uuid::Uuid;
@@ -21,8 +22,8 @@ pub const CLOCKS_DIFFER_MS: u64 = 500;
 /// A wish to ask a tracker for the counts of a project.
 #[derive(Debug, Clone, Copy)]
 pub struct CountsClaim {
-    /// The number of the last edit of the connection that this server knows. Under older settings, it
-    /// gets no right: the counts may be those of another tracker.
+    /// The number of the last edit of the connection that this server knows. Under older settings,
+    /// it gets no right: the counts may be those of another tracker.
     pub revision: u64,
     /// The time of the claim.
     pub now: Timestamp,

@@ -56,8 +56,8 @@ pub struct PostgresSettings {
 pub struct PostgresStore;
 
 impl PostgresStore {
-    /// Connects, brings the schema up to date, and checks the key. `starts` is a file of this server
-    /// that shows whether the database fell behind. The clock is that of the database.
+    /// Connects, brings the schema up to date, and checks the key. `starts` is a file of this
+    /// server that shows whether the database fell behind. The clock is that of the database.
     ///
     /// # Errors
     /// The database cannot be used; the error says why, and what to do.

@@ -77,8 +77,8 @@ impl Drop for SqlStore {
 }
 
 impl SqlStore {
-    /// Starts the threads of a store that no other process uses: one writes, and one reads for each of
-    /// these connections.
+    /// Starts the threads of a store that no other process uses: one writes, and one reads for each
+    /// of these connections.
     pub(super) fn start(
         write: Box<dyn WriteLink>,
         read: Vec<Box<dyn ReadLink>>,
@@ -89,7 +89,8 @@ impl SqlStore {
         Ok(store)
     }
 
-    /// The same for a database that several servers use; `publisher` gets the changes of the others.
+    /// The same for a database that several servers use; `publisher` gets the changes of the
+    /// others.
     pub(super) fn start_shared(
         write: Box<dyn WriteLink>,
         read: Vec<Box<dyn ReadLink>>,
@@ -101,7 +102,8 @@ impl SqlStore {
         Ok(Self { writer, readers, cache: None, starts, restored_at: OnceLock::new(), publisher })
     }
 
-    /// Wakes the claims that wait for the end of a row's lease. A shared database notifies them itself.
+    /// Wakes the claims that wait for the end of a row's lease. A shared database notifies them
+    /// itself.
     fn publish_lease_end(&self, id: DefectId) {
         if !self.is_shared() {
             self.publisher.publish(Change::Defect(id));

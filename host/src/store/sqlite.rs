@@ -1,4 +1,5 @@
-//! The store in one SQLite file: one thread writes, a few read. The rules are in [`sql`](super::sql).
+//! The store in one SQLite file: one thread writes, a few read. The rules are in
+//! [`sql`](super::sql).
 
 mod backup;
 mod connection;
@@ -43,9 +44,9 @@ impl SqliteStore {
         SqlStore::start(Box::new(writer), readers, StartCounter::beside(path))
     }
 
-    /// Seals every secret of a file that no server uses with another key, and adds this entry to the
-    /// audit log; returns the number of secrets. The secrets that the old key sealed are overwritten,
-    /// also in the write-ahead log.
+    /// Seals every secret of a file that no server uses with another key, and adds this entry to
+    /// the audit log; returns the number of secrets. The secrets that the old key sealed are
+    /// overwritten, also in the write-ahead log.
     ///
     /// # Errors
     /// As [`Self::open`], or a secret cannot be opened. Nothing is changed then.
@@ -66,7 +67,8 @@ impl SqliteStore {
         Ok(count)
     }
 
-    /// Runs a copy of a file that no server uses, and marks the file as moved to a place afterwards.
+    /// Runs a copy of a file that no server uses, and marks the file as moved to a place
+    /// afterwards.
     pub(super) fn move_rows<T>(
         path: &Path,
         sealer: &Sealer,

@@ -1,7 +1,7 @@
 //! Copies a SQLite file into an empty PostgreSQL database, once.
 //!
-//! Never copies half of it: one transaction adds all rows, and the file is marked after it. A copy that
-//! was interrupted begins again, or only sets the mark.
+//! Never copies half of it: one transaction adds all rows, and the file is marked after it. A copy
+//! that was interrupted begins again, or only sets the mark.
 
 use std::collections::HashMap;
 use std::ops::ControlFlow;
@@ -111,7 +111,8 @@ enum Owned {
 }
 
 impl Owned {
-    /// Converts a value of SQLite, which has fewer types; `None`: it is not an id where one is wanted.
+    /// Converts a value of SQLite, which has fewer types; `None`: it is not an id where one is
+    /// wanted.
     fn new(value: Value<'_>, kind: Kind) -> Option<Self> {
         Some(match (value, kind) {
             (Value::Int(value), Kind::Bool) => Self::Bool(value != 0),

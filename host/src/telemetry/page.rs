@@ -34,7 +34,8 @@ pub struct ConnectionState {
     pub paused: bool,
     /// How many of its circuit breakers are open.
     pub open_breakers: u64,
-    /// The numbers of its defects in doubt, and of those that need a person; absent: the store cannot be read.
+    /// The numbers of its defects in doubt, and of those that need a person; absent: the store
+    /// cannot be read.
     pub in_doubt: Option<(u64, u64)>,
 }
 
@@ -74,8 +75,8 @@ pub struct ServerState {
     pub connectors: Vec<(String, &'static str)>,
     /// Scans of the plugins folder that changed a connector.
     pub connector_changes: u64,
-    /// Connectors of which the servers of one database use different versions; absent: the store cannot
-    /// be read.
+    /// Connectors of which the servers of one database use different versions; absent: the store
+    /// cannot be read.
     pub connector_differences: Option<u64>,
 }
 

@@ -1,5 +1,5 @@
-//! TLS of the server's own listeners: its certificate and key, which are read again when their files
-//! change.
+//! TLS of the server's own listeners: its certificate and key, which are read again when their
+//! files change.
 //!
 //! Never replaces a working certificate by files that cannot be used.
 

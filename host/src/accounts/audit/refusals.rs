@@ -1,6 +1,6 @@
-//! Which refused attempts get an entry of their own in the audit log. A repeated attempt is counted in
-//! the entry of the first one, and an hour has a limited number of entries, so that no client can
-//! fill the log or push the entries of others out of it.
+//! Which refused attempts get an entry of their own in the audit log. A repeated attempt is counted
+//! in the entry of the first one, and an hour has a limited number of entries, so that no client
+//! can fill the log or push the entries of others out of it.
 //!
 //! The counts are in memory until somebody reads the log, or the next cleaning up.
 

@@ -23,8 +23,8 @@ pub(super) struct SetWebhookAuth {
     #[arg(long, value_name = "SECONDS")]
     webhook_tolerance_s: Option<u32>,
     /// The secret that senders must know: =@FILE from a file, =- from stdin, no value for a prompt;
-    /// or a reference that the server reads, =file:/PATH or =env:NAME. With `signature`, an edit keeps
-    /// accepting the secret that it replaces, until --no-webhook-secret-previous
+    /// or a reference that the server reads, =file:/PATH or =env:NAME. With `signature`, an edit
+    /// keeps accepting the secret that it replaces, until --no-webhook-secret-previous
     #[arg(long, value_name = "@FILE", num_args = 0..=1, require_equals = true)]
     webhook_secret: Option<Option<String>>,
     /// Another secret that is accepted too, while senders change from one to the other

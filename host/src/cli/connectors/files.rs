@@ -1,4 +1,5 @@
-//! `jackfield connectors upload` and `remove`: the files of the plugins folder, from another machine.
+//! `jackfield connectors upload` and `remove`: the files of the plugins folder, from another
+//! machine.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};

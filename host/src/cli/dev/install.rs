@@ -55,8 +55,8 @@ impl Plugins {
         &self.name
     }
 
-    /// Copies the file into the folder; a reader sees the old file or the whole new one. Returns the
-    /// SHA-256 of its content.
+    /// Copies the file into the folder; a reader sees the old file or the whole new one. Returns
+    /// the SHA-256 of its content.
     pub(super) fn install(&self, file: &Path) -> anyhow::Result<String> {
         let content =
             fs::read(file).with_context(|| format!("cannot read {}", super::shown(file)))?;

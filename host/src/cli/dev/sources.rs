@@ -1,7 +1,7 @@
 //! The sources of a connector: what they are now, and when they change.
 //!
-//! Notifications only say that something may have changed. The content decides, so that a build that
-//! writes into its own folder is not built again and again.
+//! Notifications only say that something may have changed. The content decides, so that a build
+//! that writes into its own folder is not built again and again.
 
 use std::fs::{self, File};
 use std::io::Read;

@@ -17,8 +17,8 @@ use crate::domain::{Call, Difference};
 pub(in crate::cli) struct Replay {
     /// The id of the event, or its beginning
     id: IdPrefix,
-    /// The beginning of the SHA-256 of a version of the connector, or `newest` [default: the version
-    /// that ran]
+    /// The beginning of the SHA-256 of a version of the connector, or `newest` [default: the
+    /// version that ran]
     #[arg(long, value_name = "HASH")]
     version: Option<String>,
     /// Only recorded runs of this export [default: all]

@@ -31,7 +31,8 @@ pub(super) struct CallOptions {
     /// The marker [default: that of the failed test]
     #[arg(long)]
     pub(super) marker: Option<Marker>,
-    /// The key of a defect in the tracker, for state, comment, find-comment, reopen, attach, attached
+    /// The key of a defect in the tracker, for state, comment, find-comment, reopen, attach,
+    /// attached
     #[arg(long)]
     pub(super) key: Option<String>,
     /// The attachment of the report, for attach [default: 0]

@@ -1,5 +1,6 @@
-//! `/connections/{id}/choices` and `/connections/new/choices`: the values that the tracker has for a
-//! setting. With scripts, they appear below the field; without, the whole form comes again with them.
+//! `/connections/{id}/choices` and `/connections/new/choices`: the values that the tracker has for
+//! a setting. With scripts, they appear below the field; without, the whole form comes again with
+//! them.
 
 use std::sync::Arc;
 

@@ -1,5 +1,6 @@
-//! Two people edit a connection at the same time. A form also sends what it showed when it was loaded,
-//! so that the changes of the other person are seen, and kept where this person changed nothing.
+//! Two people edit a connection at the same time. A form also sends what it showed when it was
+//! loaded, so that the changes of the other person are seen, and kept where this person changed
+//! nothing.
 //!
 //! Secrets are not compared: a form never shows them.
 
@@ -55,8 +56,8 @@ impl Seen {
     }
 }
 
-/// Takes the changes of the other person over into the form, where this person changed nothing else.
-/// `latest` are the fields as the connection is now.
+/// Takes the changes of the other person over into the form, where this person changed nothing
+/// else. `latest` are the fields as the connection is now.
 pub(super) fn merge<'f>(
     form: &mut Form,
     seen: &Seen,

@@ -169,8 +169,8 @@ fn test_manager(form: &Form) -> Option<EditTestManager> {
     })
 }
 
-/// What a form changes in these settings. `None`: it does not have their fields. `Some(None)`: all are
-/// empty, so the settings are removed.
+/// What a form changes in these settings. `None`: it does not have their fields. `Some(None)`: all
+/// are empty, so the settings are removed.
 fn test_manager_change(form: &Form) -> Option<Option<EditTestManager>> {
     form.find("test_manager.base_url")?;
     Some(test_manager(form))

@@ -86,8 +86,8 @@ impl<'m> Declared<'m> {
         format!("{}{}", if self.is_secret() { SECRET } else { SETTING }, self.name)
     }
 
-    /// The field with this text; `is_set` says whether a secret has a value, `search` is the address
-    /// where the connector lists values, up to the name of the setting.
+    /// The field with this text; `is_set` says whether a secret has a value, `search` is the
+    /// address where the connector lists values, up to the name of the setting.
     pub(super) fn field(&self, text: Option<String>, is_set: bool, search: &str) -> Field {
         let label = Some(self.text("title")).filter(|it| !it.is_empty()).unwrap_or(self.name);
         let control = if self.is_secret() {

@@ -27,8 +27,8 @@ pub(in crate::console) async fn ask_to_remove(
     render(&question(&app, &visitor, name, None)?)
 }
 
-/// Removes the file. If connections use the connector and the box that confirms this is not ticked, asks
-/// again.
+/// Removes the file. If connections use the connector and the box that confirms this is not ticked,
+/// asks again.
 pub(in crate::console) async fn remove(
     State(app): App,
     visitor: Visitor,

@@ -1,5 +1,5 @@
-//! The form that uploads a connector's file. The file passes the checks of the folder; a refused one
-//! changes nothing, and the form says why.
+//! The form that uploads a connector's file. The file passes the checks of the folder; a refused
+//! one changes nothing, and the form says why.
 
 use std::path::Path;
 

@@ -1,5 +1,5 @@
-//! The timeline of an event: a table whose rows are its parts, each with a bar that shows when the part
-//! began and how long it took. The bars say nothing that the table does not say in figures.
+//! The timeline of an event: a table whose rows are its parts, each with a bar that shows when the
+//! part began and how long it took. The bars say nothing that the table does not say in figures.
 
 use askama::Template;
 

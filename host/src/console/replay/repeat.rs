@@ -1,5 +1,5 @@
-//! `/events/{id}/repeat`: handles the webhook request of an event again, after a page that says what
-//! will happen.
+//! `/events/{id}/repeat`: handles the webhook request of an event again, after a page that says
+//! what will happen.
 
 use std::sync::Arc;
 

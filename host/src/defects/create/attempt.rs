@@ -28,8 +28,8 @@ use crate::store::{Change, Changes, Claim, StoreError};
 const WAIT_MIN: Duration = Duration::from_millis(200);
 /// Maximum wait before a row is claimed again.
 const WAIT_MAX: Duration = Duration::from_secs(3);
-/// How long a claim waits for the end of another run before it looks again by itself: the run's server
-/// may be dead.
+/// How long a claim waits for the end of another run before it looks again by itself: the run's
+/// server may be dead.
 const RUN_WAIT_MAX: Duration = Duration::from_secs(2);
 /// The `Retry-After` of the refusal when an earlier failure of the test case is not resolved,
 /// seconds.
@@ -79,8 +79,8 @@ impl<'a> CreateEvent<'a> {
 }
 
 impl CreateEvent<'_> {
-    /// Claims the failed test and does what its row requires. Repeats this until there is an answer or
-    /// no time is left.
+    /// Claims the failed test and does what its row requires. Repeats this until there is an answer
+    /// or no time is left.
     pub(super) async fn attempt_until_answered(&mut self) -> Answer {
         // The refusal of this event's own run, if that run sent a write.
         let mut own_refusal = None;

@@ -1,6 +1,6 @@
-//! Answers requests from the exchanges of a folder or of an event. A request is answered by the first
-//! exchange of the same method, URL and body that was not used yet. Some answers may be replaced, to
-//! see what a connector makes of a tracker that fails.
+//! Answers requests from the exchanges of a folder or of an event. A request is answered by the
+//! first exchange of the same method, URL and body that was not used yet. Some answers may be
+//! replaced, to see what a connector makes of a tracker that fails.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

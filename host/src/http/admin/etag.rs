@@ -1,5 +1,5 @@
-//! Entity tags: the revision of a connection in the header `ETag`, and the revisions that an edit may
-//! change in `If-Match` (RFC 9110).
+//! Entity tags: the revision of a connection in the header `ETag`, and the revisions that an edit
+//! may change in `If-Match` (RFC 9110).
 
 use std::collections::BTreeSet;
 

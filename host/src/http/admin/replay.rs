@@ -1,5 +1,5 @@
-//! `/events/{id}/replay`: makes the recorded calls of an event again without a tracker, or handles its
-//! webhook request once more.
+//! `/events/{id}/replay`: makes the recorded calls of an event again without a tracker, or handles
+//! its webhook request once more.
 
 use std::sync::Arc;
 

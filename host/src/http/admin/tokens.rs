@@ -1,4 +1,5 @@
-//! `/api/v1/account`: who sent the request. `/api/v1/tokens`: creates, lists and revokes named tokens.
+//! `/api/v1/account`: who sent the request. `/api/v1/tokens`: creates, lists and revokes named
+//! tokens.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

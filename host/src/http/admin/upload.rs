@@ -1,6 +1,6 @@
 //! `PUT /connectors/{name}`: takes a connector's file, which may be much larger than the other
-//! requests of the admin API. It is written to a temporary file as it arrives. The console's form takes
-//! it the same way.
+//! requests of the admin API. It is written to a temporary file as it arrives. The console's form
+//! takes it the same way.
 
 use std::fs::{DirBuilder, File};
 use std::io::Write as _;

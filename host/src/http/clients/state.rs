@@ -44,8 +44,9 @@ pub(super) struct Idle {
 
 impl State {
     /// What is done for a new connection when there are too many: of the idle ones, that of the
-    /// address with most open connections is closed; of several, the one that has been idle longest.
-    /// An address never displaces one that has fewer, nor a known client while there are strangers.
+    /// address with most open connections is closed; of several, the one that has been idle
+    /// longest. An address never displaces one that has fewer, nor a known client while there are
+    /// strangers.
     pub(super) fn make_room(&self, limit_key: Option<IpAddr>) -> Room {
         let own = limit_key.map_or(0, |it| self.open_count(it));
         let strangers =

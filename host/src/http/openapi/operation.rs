@@ -8,12 +8,12 @@ use serde_json::{Map, Value, json};
 
 /// The place of the named schemas in the document.
 const SCHEMAS: &str = "/components/schemas";
-/// Statuses that each operation may answer: a wrong request or token, a body that is too large, too many
-/// failed logins, a store that cannot be used.
+/// Statuses that each operation may answer: a wrong request or token, a body that is too large, too
+/// many failed logins, a store that cannot be used.
 const ALWAYS: [u16; 5] = [400, 401, 413, 429, 503];
 
-/// Makes the schemas of requests and answers. An absent member of a request has its default, while an
-/// answer always has it, so both are made apart.
+/// Makes the schemas of requests and answers. An absent member of a request has its default, while
+/// an answer always has it, so both are made apart.
 pub(super) struct Schemas {
     answers: SchemaGenerator,
     requests: SchemaGenerator,

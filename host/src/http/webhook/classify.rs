@@ -1,8 +1,8 @@
 //! Classifies a request below a webhook URL by method and path only. A pure function.
 //!
 //! Source: UiPath documents neither the method nor the path of Create Defect, so several are
-//! accepted. The configuration may add more (`webhook.create_defect_paths`, `webhook.kpi_paths`), and
-//! so may a connection.
+//! accepted. The configuration may add more (`webhook.create_defect_paths`, `webhook.kpi_paths`),
+//! and so may a connection.
 
 use axum::http::Method;
 use percent_encoding::percent_decode_str;
@@ -111,8 +111,8 @@ pub(super) fn how_to_map(connection: &str, method: &Method, path: &str) -> Strin
     }
 }
 
-/// A path with `{projectId}` in the place of the segment that looks most like an id: the last number or
-/// UUID, or else the last segment but one.
+/// A path with `{projectId}` in the place of the segment that looks most like an id: the last
+/// number or UUID, or else the last segment but one.
 pub(crate) fn template_of(path: &str) -> String {
     let mut segments: Vec<_> = path.trim_end_matches('/').split('/').collect();
     let is_number = |it: &str| !it.is_empty() && it.bytes().all(|byte| byte.is_ascii_digit());

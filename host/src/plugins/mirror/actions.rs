@@ -1,5 +1,5 @@
-//! The actions of the mirror: a version that other servers use is written into the folder, a file of the
-//! folder is shared, a connector is removed.
+//! The actions of the mirror: a version that other servers use is written into the folder, a file
+//! of the folder is shared, a connector is removed.
 //!
 //! Never loses a file that only this folder has: a copy of it stays.
 
@@ -33,8 +33,8 @@ pub(in crate::plugins) enum RemoveSharedError {
 
 impl Mirror {
     /// Makes the folder what the servers decided: writes the version that they use, or removes the
-    /// file. Returns whether it did: a file that is not the `compared` one any more stays. `is_stored`:
-    /// the store has the file that is lost by this.
+    /// file. Returns whether it did: a file that is not the `compared` one any more stays.
+    /// `is_stored`: the store has the file that is lost by this.
     pub(super) async fn apply_decision(
         &self,
         name: &ConnectorName,

@@ -37,7 +37,8 @@ impl Mirror {
         shared.iter().map(kept).chain(own.into_iter().filter(is_own)).collect()
     }
 
-    /// Makes sure that this server keeps the file of a version: takes it from the store if necessary.
+    /// Makes sure that this server keeps the file of a version: takes it from the store if
+    /// necessary.
     ///
     /// # Errors
     /// The store does not have it, or it cannot be written.

@@ -1,5 +1,5 @@
-//! What the mirror reads and leaves in the plugins folder, besides connectors' files: a mark by which
-//! it recognises the folder, and copies of files that it replaced.
+//! What the mirror reads and leaves in the plugins folder, besides connectors' files: a mark by
+//! which it recognises the folder, and copies of files that it replaced.
 
 use std::fs::{self, File};
 use std::io::{self, Read as _, Write};
@@ -159,8 +159,8 @@ pub(super) async fn read(plugins: &Path, name: &ConnectorName, limits: &Limits) 
     found
 }
 
-/// Whether the folder has another file of the connector than this one, or none. One that cannot be read
-/// may be this one.
+/// Whether the folder has another file of the connector than this one, or none. One that cannot be
+/// read may be this one.
 pub(in crate::plugins) async fn has_other(
     plugins: &Path,
     name: &ConnectorName,
@@ -174,8 +174,8 @@ pub(in crate::plugins) async fn has_other(
     }
 }
 
-/// Copies the files of a connector to names that are not those of connectors. The name of a copy has
-/// the beginning of its SHA-256, so that no copy replaces another. Returns the copies.
+/// Copies the files of a connector to names that are not those of connectors. The name of a copy
+/// has the beginning of its SHA-256, so that no copy replaces another. Returns the copies.
 pub(super) fn keep_copies(plugins: &Path, name: &ConnectorName) -> io::Result<Vec<PathBuf>> {
     let mut copies = Vec::new();
     for kind in FileKind::ALL {

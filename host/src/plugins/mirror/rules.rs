@@ -1,5 +1,5 @@
-//! The rules of the mirror: what follows from what the folder has, what the servers decided, and what
-//! both had when they agreed last.
+//! The rules of the mirror: what follows from what the folder has, what the servers decided, and
+//! what both had when they agreed last.
 //!
 //! Pure: neither reads a file nor the store.
 

@@ -1,5 +1,5 @@
-//! One call of a connector that is chosen at run time: for `invoke`, `test`, and the check of what a
-//! script exports.
+//! One call of a connector that is chosen at run time: for `invoke`, `test`, and the check of what
+//! a script exports.
 //!
 //! Decides nothing: events use the functions of [`Sandbox`] that have their own arguments and
 //! results.

@@ -31,9 +31,9 @@ pub struct DatabaseClock {
 }
 
 impl DatabaseClock {
-    /// Asks the database for its time. The answer is taken for that of the middle of the exchange, so
-    /// a slow exchange is repeated: the process may have been stopped in the middle of it. A database that
-    /// is always slow is an error only if there is no earlier measurement.
+    /// Asks the database for its time. The answer is taken for that of the middle of the exchange,
+    /// so a slow exchange is repeated: the process may have been stopped in the middle of it. A
+    /// database that is always slow is an error only if there is no earlier measurement.
     pub(super) async fn measure(&self, connection: &mut PgConnection) -> Result<(), Error> {
         let sql = "SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint";
         let ask = async || sqlx::query_scalar(sql).fetch_one(&mut *connection).await;

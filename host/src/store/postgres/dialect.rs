@@ -1,12 +1,12 @@
-//! The SQL of the rules, in PostgreSQL's form: numbered parameters, and the names of columns instead of
-//! `*`. The schema has functions for the rest, such as `min` of two numbers.
+//! The SQL of the rules, in PostgreSQL's form: numbered parameters, and the names of columns
+//! instead of `*`. The schema has functions for the rest, such as `min` of two numbers.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
 /// Numbers the parameters: `?1` becomes `$1`, and each `?` gets the next number. Leaves texts in
-/// quotes as they are. Removes a `+` before a column, with which the rules tell SQLite not to use an
-/// index. `columns` has the names of the columns that are read, each followed by a comma.
+/// quotes as they are. Removes a `+` before a column, with which the rules tell SQLite not to use
+/// an index. `columns` has the names of the columns that are read, each followed by a comma.
 pub(super) fn translate(sql: &str, columns: &str) -> String {
     let sql = name_columns(sql, columns);
     let mut translated = String::with_capacity(sql.len() + 16);
@@ -33,9 +33,9 @@ pub(super) fn translate(sql: &str, columns: &str) -> String {
     translated
 }
 
-/// Asks for the columns by their names instead of `*`. PostgreSQL refuses a prepared `*` once a newer
-/// server has added a column. Left as they are: events, and the view for people, of which not all rows
-/// have the same columns; they are read outside transactions, and such a read is repeated.
+/// Asks for the columns by their names instead of `*`. PostgreSQL refuses a prepared `*` once a
+/// newer server has added a column. Left as they are: events, and the view for people, of which not
+/// all rows have the same columns; they are read outside transactions, and such a read is repeated.
 fn name_columns<'s>(sql: &'s str, columns: &str) -> Cow<'s, str> {
     let columns = columns.trim_end_matches(", ");
     let (select, returning) = ("SELECT * FROM ", "RETURNING *");

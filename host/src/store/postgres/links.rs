@@ -1,6 +1,7 @@
 //! The connections of the threads to PostgreSQL: one that writes batches, and some that only read.
 //!
-//! A batch holds the store's lock, so that the rules see one writer, whatever the number of servers.
+//! A batch holds the store's lock, so that the rules see one writer, whatever the number of
+//! servers.
 
 use super::errors::{describe_error, ends_connection, unknown_outcome};
 use super::schema::LOCK;
@@ -16,7 +17,8 @@ use crate::store::{DatabaseError, StoreError};
 pub(super) struct Writing(pub(super) Session);
 
 impl Writing {
-    /// Runs each work in a savepoint of the transaction, and commits. A lone work needs no savepoint.
+    /// Runs each work in a savepoint of the transaction, and commits. A lone work needs no
+    /// savepoint.
     fn run_and_commit<W: FnOnce(&dyn Database) -> bool>(
         &self,
         lone: bool,
@@ -62,8 +64,8 @@ impl Writing {
     }
 
     fn try_commit(&self, batch: &mut Batch) -> Result<(), DatabaseError> {
-        // The history first: an operation may delete rows that the history adds. A later commit that
-        // is durable makes it durable too.
+        // The history first: an operation may delete rows that the history adds. A later commit
+        // that is durable makes it durable too.
         if !batch.history.is_empty() {
             self.begin(&format!(
                 "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL synchronous_commit = off; {SAVEPOINT}"

@@ -1,7 +1,7 @@
 //! Receives the notifications of other servers, on a connection and a thread of its own.
 //!
-//! Connects again after a failure. Notifications that were sent meanwhile are lost, so it then publishes
-//! [`Change::Missed`]. Never runs a statement of the rules.
+//! Connects again after a failure. Notifications that were sent meanwhile are lost, so it then
+//! publishes [`Change::Missed`]. Never runs a statement of the rules.
 
 use std::thread;
 use std::time::{Duration, Instant};

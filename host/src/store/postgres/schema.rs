@@ -1,4 +1,5 @@
-//! Brings the schema up to date, and checks that the server's key is the one that seals the secrets.
+//! Brings the schema up to date, and checks that the server's key is the one that seals the
+//! secrets.
 //!
 //! A database that is refused is not changed. Servers that start at the same time wait for each
 //! other.
@@ -20,7 +21,8 @@ use crate::store::sql::database::{Database, params};
 use crate::store::sql::meta::{self, KEY_CHECK};
 use crate::store::{DatabaseError, StoreError};
 
-/// How long a change that only adds waits for a lock of the database, milliseconds: the servers wait as long.
+/// How long a change that only adds waits for a lock of the database, milliseconds: the servers
+/// wait as long.
 const LOCK_MS: u64 = 2_000;
 /// The pause before it is tried again. The servers go on meanwhile.
 const BUSY_PAUSE: Duration = Duration::from_secs(1);
@@ -29,8 +31,8 @@ const BUSY_PAUSE: Duration = Duration::from_secs(1);
 #[derive(Clone, Copy)]
 struct Migration {
     sql: &'static str,
-    /// Whether it only adds what servers without it do not miss: tables, indexes, and columns that may
-    /// be NULL or have a default. These servers then go on while a newer one starts.
+    /// Whether it only adds what servers without it do not miss: tables, indexes, and columns that
+    /// may be NULL or have a default. These servers then go on while a newer one starts.
     only_adds: bool,
 }
 
@@ -50,8 +52,8 @@ pub(super) fn prepare(session: &Session, sealer: &Sealer) -> Result<(), StoreErr
     prepare_with(session, sealer, &MIGRATIONS)
 }
 
-/// The same with these migrations. Tries again while somebody else, for example `pg_dump`, holds a table
-/// that one of them changes.
+/// The same with these migrations. Tries again while somebody else, for example `pg_dump`, holds a
+/// table that one of them changes.
 fn prepare_with(
     session: &Session,
     sealer: &Sealer,
@@ -135,8 +137,8 @@ fn migrate(session: &Session, migrations: &[Migration]) -> Result<(), Unprepared
         }
         return Err(of_newer_server(&session.address.place, done).into());
     };
-    // Other servers wait for the store's lock. If they may go on after the change, they must not wait
-    // until a table is free.
+    // Other servers wait for the store's lock. If they may go on after the change, they must not
+    // wait until a table is free.
     if missing.iter().all(|it| it.only_adds) {
         run(session, &format!("SET LOCAL lock_timeout = {LOCK_MS}"))?;
     }

@@ -26,8 +26,8 @@ pub(super) const RECONNECT_PAUSE_MAX: Duration = Duration::from_secs(5);
 pub(super) const ANSWER_GRACE: Duration = Duration::from_secs(2);
 /// Number of statements that the connection keeps prepared.
 const STATEMENTS_MAX: usize = 256;
-/// How long a transaction may wait for its next statement, so that a server that was stopped or cut off
-/// between two statements does not delay the others for longer.
+/// How long a transaction may wait for its next statement, so that a server that was stopped or cut
+/// off between two statements does not delay the others for longer.
 const IDLE_TRANSACTION_MS: u64 = 5_000;
 
 /// How to reach the database, and how long to wait for it.
@@ -75,14 +75,14 @@ impl Session {
         })
     }
 
-    /// The same for the rules: whenever it connects, it refuses a schema that a newer server has changed
-    /// so that this one cannot use it.
+    /// The same for the rules: whenever it connects, it refuses a schema that a newer server has
+    /// changed so that this one cannot use it.
     pub(super) fn for_rules(self) -> Self {
         Self { needs_schema: true, ..self }
     }
 
-    /// Connects if there is no connection. After a failure, it waits a while before the next attempt,
-    /// and fails at once until then.
+    /// Connects if there is no connection. After a failure, it waits a while before the next
+    /// attempt, and fails at once until then.
     pub(super) fn connect(&self) -> Result<(), DatabaseError> {
         if self.connection.borrow().is_some() {
             return Ok(());

@@ -1,7 +1,7 @@
 //! Claims of a failed test: which run may create its defect, and which may only search for it.
 //!
-//! A claim is one transaction. Of several claims at a time, one gets the lease. No fence of a row is
-//! given twice.
+//! A claim is one transaction. Of several claims at a time, one gets the lease. No fence of a row
+//! is given twice.
 
 use jiff::Timestamp;
 use uuid::Uuid;
@@ -69,8 +69,8 @@ pub(super) fn claim(
     if let Some(ended) = row.ended(claim.waited_for)? {
         return Ok(ended);
     }
-    // The row was stored before. If a crash of the database lost the new fence, the next server would
-    // get the same one, while this one goes on.
+    // The row was stored before. If a crash of the database lost the new fence, the next server
+    // would get the same one, while this one goes on.
     db.make_durable()?;
     if row.writes == 0 {
         lease_for_create(db, &row, &claim)

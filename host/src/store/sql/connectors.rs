@@ -1,4 +1,5 @@
-//! The operations on the connectors of several servers, in tables that only PostgreSQL's schema has.
+//! The operations on the connectors of several servers, in tables that only PostgreSQL's schema
+//! has.
 //!
 //! A file is stored in parts, each in a transaction of its own, because all servers wait for a
 //! transaction that writes. The decision follows in one, and only if all parts are stored.

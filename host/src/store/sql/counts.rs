@@ -10,12 +10,12 @@ use crate::store::{CachedCounts, StoreError};
 const PROJECTS_MAX: u32 = 100;
 /// Maximum number of projects that one operation deletes; a batch adds fewer.
 const DELETES_MAX: u32 = 100_000;
-/// How much newer stored counts may be than counts that waited in the queue. If they are newer by more,
-/// the clock was set back since.
+/// How much newer stored counts may be than counts that waited in the queue. If they are newer by
+/// more, the clock was set back since.
 pub(super) const WAITED_MAX_MS: u64 = 10 * 60 * 1_000;
 
-/// Stores counts, unless the stored ones are newer by no more than `newer_max_ms`. Stored counts that
-/// are newer by more are from the time before the clock was set back.
+/// Stores counts, unless the stored ones are newer by no more than `newer_max_ms`. Stored counts
+/// that are newer by more are from the time before the clock was set back.
 pub(super) fn record(
     db: &dyn Database,
     id: ConnectionId,

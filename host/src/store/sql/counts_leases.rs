@@ -1,5 +1,5 @@
-//! The right to ask a tracker for the counts of a project: one server of those that share a database
-//! has it at a time, and the others wait for its answer.
+//! The right to ask a tracker for the counts of a project: one server of those that share a
+//! database has it at a time, and the others wait for its answer.
 //!
 //! An edit of the connection ends the right, because the counts may be those of another tracker.
 
@@ -12,8 +12,8 @@ use crate::store::{
     CLOCKS_DIFFER_MS, CachedCounts, Change, CountsClaim, CountsClaimed, CountsLease, StoreError,
 };
 
-/// Returns counts that are fresh enough, or takes the right, or says that another server has it. What is
-/// from the future does not count: the database's clock was set back.
+/// Returns counts that are fresh enough, or takes the right, or says that another server has it.
+/// What is from the future does not count: the database's clock was set back.
 pub(super) fn claim(
     db: &dyn Database,
     lease: &CountsLease,

@@ -18,13 +18,13 @@ pub(in crate::store) trait Database {
     fn change(&self, sql: &str, params: &[Value<'_>]) -> Result<usize, Failure>;
     /// Passes on the rows of a query, until there is none or no further one is wanted.
     fn query(&self, sql: &str, params: &[Value<'_>], each: Each<'_>) -> Result<(), Failure>;
-    /// Notifies the other servers of a change when it is committed. Does nothing in an engine that no
-    /// other server uses.
+    /// Notifies the other servers of a change when it is committed. Does nothing in an engine that
+    /// no other server uses.
     fn notify(&self, _: &Change) -> Result<(), Failure> {
         Ok(())
     }
-    /// As [`Self::query`], for rows of which these columns are read, each followed by a comma. An engine
-    /// may ask for them instead of `*`.
+    /// As [`Self::query`], for rows of which these columns are read, each followed by a comma. An
+    /// engine may ask for them instead of `*`.
     fn query_columns(
         &self,
         sql: &str,
@@ -34,8 +34,8 @@ pub(in crate::store) trait Database {
     ) -> Result<(), Failure> {
         self.query(sql, params, each)
     }
-    /// Makes this transaction durable, if the engine may crash while its servers go on. Then a change
-    /// that only a power cut of the server may lose is not lost.
+    /// Makes this transaction durable, if the engine may crash while its servers go on. Then a
+    /// change that only a power cut of the server may lose is not lost.
     fn make_durable(&self) -> Result<(), Failure> {
         Ok(())
     }

@@ -115,8 +115,8 @@ pub(super) fn recover(db: &dyn Database, now: Timestamp, run_ms: u64) -> Result<
     begin_waits_again(db, now, run_ms)
 }
 
-/// Begins the waits again, because the clock may have been set meanwhile, or is another one. It only
-/// makes them longer, so other servers may go on.
+/// Begins the waits again, because the clock may have been set meanwhile, or is another one. It
+/// only makes them longer, so other servers may go on.
 fn begin_waits_again(db: &dyn Database, now: Timestamp, run_ms: u64) -> Result<(), StoreError> {
     db.change(
         "UPDATE defects SET wait_from = MAX(?1, MIN(COALESCE(wait_from, ?1), ?1 + ?2)),
@@ -167,8 +167,8 @@ fn interrupt_events(db: &dyn Database, before: i64) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Begins all waits again, because the clock has stepped. A write of a row in `sent` may still be under
-/// way for `run_ms`, so its wait begins only then.
+/// Begins all waits again, because the clock has stepped. A write of a row in `sent` may still be
+/// under way for `run_ms`, so its wait begins only then.
 pub(super) fn restart_waits(
     db: &dyn Database,
     now: Timestamp,

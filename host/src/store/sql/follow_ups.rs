@@ -75,8 +75,8 @@ pub(super) fn due(
 }
 
 /// Takes a lease on a defect and returns its due steps, in their order; a comment waits until its
-/// defect is open again. Sets the next attempt of each. A write without a stored outcome counts as unanswered, and as ended at
-/// the run's maximum.
+/// defect is open again. Sets the next attempt of each. A write without a stored outcome counts as
+/// unanswered, and as ended at the run's maximum.
 pub(super) fn claim(
     db: &dyn Database,
     id: DefectId,

@@ -31,8 +31,8 @@ pub(in crate::store) enum Record {
 
 impl Record {
     /// Adds what the batch means for each of its connections: its last success and last error, and
-    /// which counts it has too many of. In the order of their ids, so that the servers of one database lock
-    /// the rows in the same order.
+    /// which counts it has too many of. In the order of their ids, so that the servers of one
+    /// database lock the rows in the same order.
     pub(in crate::store) fn merge(mut history: Vec<Self>) -> Vec<Self> {
         let mut answered: BTreeMap<ConnectionId, events::Health> = BTreeMap::new();
         let mut counted = BTreeSet::new();

@@ -27,7 +27,8 @@ const BATCH_MAX: usize = 512;
 const HISTORY_WAIT: Duration = Duration::from_millis(20);
 /// Number of queued parts of the history at which they are written at once.
 const HISTORY_ENOUGH: usize = 512;
-/// The pause before a history that could not be written is tried again. It doubles, up to the maximum.
+/// The pause before a history that could not be written is tried again. It doubles, up to the
+/// maximum.
 pub(super) const UNWRITTEN_PAUSE: Duration = Duration::from_millis(100);
 const UNWRITTEN_PAUSE_MAX: Duration = Duration::from_secs(5);
 /// The time for which the queue must be empty before the write-ahead log is copied back.
@@ -116,8 +117,8 @@ impl Queue {
         }
     }
 
-    /// Ends the batch that the writing thread took last. If it was not committed, queues its history
-    /// again, before what was queued since; it then waits for longer each time.
+    /// Ends the batch that the writing thread took last. If it was not committed, queues its
+    /// history again, before what was queued since; it then waits for longer each time.
     pub(super) fn end_batch(&self, committed: bool, unwritten: Vec<Record>) {
         let mut state = self.state.lock();
         state.in_flight = (0, 0);
@@ -145,8 +146,8 @@ impl Queue {
         }
     }
 
-    /// Returns how many operations, and how many parts of the history, are not written yet: those in
-    /// the queue, and those of the batch that the writing thread has.
+    /// Returns how many operations, and how many parts of the history, are not written yet: those
+    /// in the queue, and those of the batch that the writing thread has.
     pub(super) fn lengths(&self) -> QueueLengths {
         let state = self.state.lock();
         let count = |queued: usize, in_flight: usize| {

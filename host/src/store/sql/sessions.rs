@@ -16,7 +16,8 @@ use crate::store::{ACCOUNT_SESSIONS_MAX, SESSIONS_MAX, StoreError};
 /// Maximum number of sessions that one operation deletes.
 const DELETES_MAX: u32 = 100_000;
 
-/// Adds a session. If there are too many, of its account or in all, deletes those that would end first.
+/// Adds a session. If there are too many, of its account or in all, deletes those that would end
+/// first.
 pub(super) fn create(
     db: &dyn Database,
     session: Session,

@@ -11,8 +11,8 @@ use crate::store::{
     Change, REMOVED_MAX, SHARED_BYTES_MAX, SHARED_VERSIONS_MAX, SharedVersion, StoreError,
 };
 
-/// Parts of a file that no version has are deleted after this time. Until then, a server may still be
-/// adding them.
+/// Parts of a file that no version has are deleted after this time. Until then, a server may still
+/// be adding them.
 const UNUSED_MS: i64 = 60 * 60 * 1_000;
 
 /// The number of the last decision.
@@ -157,8 +157,8 @@ fn delete_surplus(db: &dyn Database, now: Timestamp) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// The versions to delete, of these with their sizes and whether their connector was removed, newest
-/// first. The newest one of each connector that is in use stays.
+/// The versions to delete, of these with their sizes and whether their connector was removed,
+/// newest first. The newest one of each connector that is in use stays.
 fn surplus(versions: Vec<(String, String, u64, bool)>, bytes_max: u64) -> Vec<(String, String)> {
     let (mut counts, mut bytes) = (BTreeMap::<String, usize>::new(), 0_u64);
     let mut surplus = Vec::new();

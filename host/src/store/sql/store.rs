@@ -1,5 +1,5 @@
-//! The operations of the store: which of them the writing thread runs, durably or lazily, and which a
-//! reading one.
+//! The operations of the store: which of them the writing thread runs, durably or lazily, and which
+//! a reading one.
 //!
 //! Decides nothing about a row: the files beside it do.
 

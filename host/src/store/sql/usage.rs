@@ -19,8 +19,8 @@ const EVENTS_MIN: usize = 20;
 /// Maximum size of the runs that are read, bytes.
 const BYTES_MAX: usize = 8 << 20;
 
-/// Reads the newest events of each connection by the index of its events. An event whose runs cannot
-/// be read does not count.
+/// Reads the newest events of each connection by the index of its events. An event whose runs
+/// cannot be read does not count.
 pub(super) fn recent(
     db: &dyn Database,
     connections: &[ConnectionId],

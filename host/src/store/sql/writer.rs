@@ -40,8 +40,9 @@ pub(in crate::store) trait Operation: Send {
 /// The writing thread's connection to a database.
 pub(in crate::store) trait WriteLink: Send {
     /// Commits the history, then the operations, of a batch; an engine may use one transaction for
-    /// both. If it fails, the history that it left in the batch is written later. The changes of a failed
-    /// operation are undone alone. After an error, nothing of the batch may be answered as stored.
+    /// both. If it fails, the history that it left in the batch is written later. The changes of a
+    /// failed operation are undone alone. After an error, nothing of the batch may be answered as
+    /// stored.
     fn commit(&mut self, batch: &mut Batch) -> Result<(), DatabaseError>;
     /// Forgets the connection after a panic; the next batch connects again.
     fn forget(&mut self);

@@ -46,8 +46,8 @@ pub(super) const MIGRATIONS: [&str; 21] = [
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Number of statements that each connection keeps prepared.
 const STATEMENTS_MAX: usize = 128;
-/// The pages that the writing connection keeps in memory, KiB. It reads and writes pages of several large
-/// indexes for each event.
+/// The pages that the writing connection keeps in memory, KiB. It reads and writes pages of several
+/// large indexes for each event.
 const WRITER_CACHE_KIB: i64 = 8 * 1_024;
 
 /// Opens an existing file for writing. Never creates one: somebody may have moved the database

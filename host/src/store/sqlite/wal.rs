@@ -1,8 +1,9 @@
-//! Decides when the write-ahead log is copied into the database, and copies it in a thread of its own.
+//! Decides when the write-ahead log is copied into the database, and copies it in a thread of its
+//! own.
 //!
-//! SQLite would copy the log inside a commit, and the callers of that commit would wait. A log starts
-//! again at its beginning only after all of it was copied, so the writing thread copies the few
-//! pages that were added meanwhile.
+//! SQLite would copy the log inside a commit, and the callers of that commit would wait. A log
+//! starts again at its beginning only after all of it was copied, so the writing thread copies the
+//! few pages that were added meanwhile.
 
 use std::cell::Cell;
 use std::path::Path;

@@ -4,6 +4,8 @@ use tempfile::tempdir;
 
 use super::*;
 use crate::domain::Decision;
+use crate::store::sql::meta;
+use crate::store::sql::writer::Durability;
 
 #[tokio::test]
 async fn a_start_voids_the_leases_of_dead_processes_and_begins_the_waits_again() {
@@ -95,6 +97,25 @@ async fn a_restored_database_puts_unknown_failed_tests_in_doubt() {
     let store = open(&folder).await;
     store.recover(at(40), RUN_MS).await.unwrap();
     assert_eq!(store.restored_at(), Some(at(20)), "the mark stays");
+}
+
+#[tokio::test]
+async fn a_database_that_an_operator_marks_counts_as_restored_with_a_new_data_folder_too() {
+    let folder = tempdir().unwrap();
+    let (store, _) = store_with_connection(&folder).await;
+    store.recover(at(0), RUN_MS).await.unwrap();
+    let mark = |db: &dyn Database| meta::write(db, "starts", b"-1".to_vec());
+    store.writer.run(Durability::Durable, mark).await.unwrap();
+    store.close().await;
+    for file in std::fs::read_dir(folder.path()).unwrap() {
+        let file = file.unwrap().path();
+        if file.extension().is_some_and(|it| it == "starts") {
+            std::fs::remove_file(file).unwrap();
+        }
+    }
+    let store = open(&folder).await;
+    store.recover(at(10), RUN_MS).await.unwrap();
+    assert_eq!(store.restored_at(), Some(at(10)));
 }
 
 #[tokio::test]

@@ -1,5 +1,5 @@
-//! Several servers on one database: what a start leaves alone, what one sees of another, and what is
-//! refused.
+//! Several servers on one database: what a start leaves alone, what one sees of another, and what
+//! is refused.
 
 use std::time::Duration;
 

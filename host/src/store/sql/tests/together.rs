@@ -1,5 +1,5 @@
-//! Several servers that work on one database at the same time: what they wait for, and what ends while they
-//! do.
+//! Several servers that work on one database at the same time: what they wait for, and what ends
+//! while they do.
 
 use std::time::Duration;
 
