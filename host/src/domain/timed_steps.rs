@@ -110,7 +110,7 @@ impl TimedSteps {
         }
     }
 
-    /// Whether there is no step.
+    /// Whether no step was added.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.iter().next().is_none()

@@ -33,7 +33,7 @@ const FORWARDING_HEADERS: [&str; 3] = ["forwarded", "x-real-ip", "x-client-ip"];
 const FORWARDING_PREFIX: &str = "x-forwarded-";
 
 /// Headers by which a trace goes on in the tracker, if the connection says so. The second one
-/// belongs to the span of whoever set the first one.
+/// describes the span that the first one names.
 const TRACE_HEADERS: [&str; 2] = [TraceParent::HEADER, "tracestate"];
 
 /// Headers that decide where a request goes and how it is framed. The host sets them itself. If a

@@ -53,7 +53,7 @@ pub(super) fn failure(place: &str, error: &Error) -> Failure {
     Failure { violates, error: describe_error(place, error) }
 }
 
-/// Whether somebody else held a lock for longer than the statement may wait.
+/// Whether another session held a lock for longer than the statement may wait.
 pub(super) fn is_busy(error: &Error) -> bool {
     code(error).as_deref() == Some(BUSY)
 }
