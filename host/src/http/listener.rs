@@ -4,7 +4,8 @@
 //! Limits nothing: the connections are counted in `clients`.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr};
+use std::iter;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -75,21 +76,51 @@ impl Socket {
         match self {
             Self::Tcp(listener) => {
                 let (stream, peer) = listener.accept().await?;
-                // Answers are small; Nagle's algorithm would only delay them.
-                let _ = stream.set_nodelay(true);
-                let peer = Peer { address: peer.ip(), is_local: false };
-                Ok((Accepted::Tcp(stream), peer))
+                Ok(Accepted::tcp(stream, peer))
+            }
+            Self::Unix(listener) => Ok(Accepted::unix(listener.accept().await?.0)),
+        }
+    }
+
+    /// Stops listening. Returns the connections that clients have made, and that the kernel would
+    /// reset now.
+    pub(super) fn into_waiting(self) -> Vec<(Accepted, Peer)> {
+        // The sockets of `std` ask the kernel; those of tokio know only what its driver has seen.
+        match self {
+            Self::Tcp(listener) => {
+                let Ok(listener) = listener.into_std() else { return Vec::new() };
+                let accept = || {
+                    let (stream, peer) = listener.accept().ok()?;
+                    stream.set_nonblocking(true).ok()?;
+                    Some(Accepted::tcp(TcpStream::from_std(stream).ok()?, peer))
+                };
+                iter::from_fn(accept).collect()
             }
             Self::Unix(listener) => {
-                let (stream, _) = listener.accept().await?;
-                let address = IpAddr::V4(Ipv4Addr::LOCALHOST);
-                Ok((Accepted::Unix(stream), Peer { address, is_local: true }))
+                let Ok(listener) = listener.into_std() else { return Vec::new() };
+                let accept = || {
+                    let (stream, _) = listener.accept().ok()?;
+                    stream.set_nonblocking(true).ok()?;
+                    Some(Accepted::unix(UnixStream::from_std(stream).ok()?))
+                };
+                iter::from_fn(accept).collect()
             }
         }
     }
 }
 
 impl Accepted {
+    fn tcp(stream: TcpStream, peer: SocketAddr) -> (Self, Peer) {
+        // Answers are small; Nagle's algorithm would only delay them.
+        let _ = stream.set_nodelay(true);
+        (Self::Tcp(stream), Peer { address: peer.ip(), is_local: false })
+    }
+
+    fn unix(stream: UnixStream) -> (Self, Peer) {
+        let address = IpAddr::V4(Ipv4Addr::LOCALHOST);
+        (Self::Unix(stream), Peer { address, is_local: true })
+    }
+
     /// Returns when the first byte has arrived, or the client has closed the connection.
     pub(super) async fn first_byte(&self) -> io::Result<()> {
         match self {

@@ -3,8 +3,8 @@
 //!
 //! Limits what clients without credentials can occupy: the number of connections, the time until
 //! the first byte, for a request's head and between two requests, and the bytes and the time that a
-//! client may go on sending after it was refused. Also limits the time for the last answers after
-//! shutdown begins.
+//! client may go on sending after it was refused. Also limits the time for the last requests and
+//! answers after shutdown begins.
 
 use std::convert::Infallible;
 use std::io;
@@ -24,14 +24,15 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use hyper_util::service::TowerToHyperService;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tokio_util::io::InspectReader;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use super::client_address::ClientOrigin;
 use super::clients::{Client, ClientConnection, Clients, SharedLimits};
 use super::lingering::Lingering;
-use super::listener::{Accepted, ByteStream, Listener, Options};
+use super::listener::{Accepted, ByteStream, Listener, Options, Peer};
 use super::problem::{self, Problem};
 use super::progress::Progress;
 use super::request_body::RequestBody;
@@ -46,9 +47,13 @@ const SEND_BUFFER_BYTES_MAX: usize = 64 * 1024;
 const TOO_MANY: &str = "too many requests from this address arrive at once";
 /// The pause after the process ran out of file descriptors.
 const EXHAUSTED_PAUSE: Duration = Duration::from_millis(100);
+const CLOSE: HeaderValue = HeaderValue::from_static("close");
+/// How long requests are accepted on open connections after shutdown began: their clients do not
+/// know yet that the server ends, and no proxy may repeat a POST that it has sent.
+const LAST_REQUESTS: Duration = Duration::from_secs(1);
 
-/// Answers requests until `shutdown`. Then accepts no more connections, and waits at most `drain`
-/// for answers in progress.
+/// Answers requests until `shutdown`. Then accepts no more connections, reads for [`LAST_REQUESTS`]
+/// what comes on those that clients have made, and waits at most `drain` for answers in progress.
 ///
 /// # Errors
 /// The listener failed permanently.
@@ -59,45 +64,85 @@ pub async fn serve(
     shutdown: CancellationToken,
     drain: Duration,
 ) -> io::Result<()> {
-    let connections = GracefulShutdown::new();
-    let clients = Arc::new(Clients::new(limits));
     let Listener { socket, tls, proxy_protocol } = listener;
-    let options = Options { tls, proxy_protocol };
+    let server = Server {
+        router,
+        clients: Arc::new(Clients::new(limits)),
+        options: Options { tls, proxy_protocol },
+        shutdown: shutdown.clone(),
+        connections: GracefulShutdown::new(),
+        tasks: TaskTracker::new(),
+    };
     loop {
-        let (accepted, peer) = tokio::select! {
+        let accepted = tokio::select! {
             () = shutdown.cancelled() => break,
-            accepted = socket.accept() => match accepted {
-                Ok(accepted) => accepted,
-                Err(error) => {
-                    retry_or_fail(error).await?;
-                    continue;
-                }
-            },
+            accepted = socket.accept() => accepted,
         };
-        let client = tokio::select! {
-            () = shutdown.cancelled() => break,
-            client = clients.admit(peer) => client.map(Arc::new),
-        };
-        let Some(client) = client else { continue };
-        let (router, watcher, shutdown) = (router.clone(), connections.watcher(), shutdown.clone());
-        let options = options.clone();
-        tokio::spawn(async move {
-            let opened = tokio::select! {
-                biased;
-                () = client.close_requested() => return,
-                () = shutdown.cancelled() => return,
-                opened = open(accepted, &options, &client) => opened,
-            };
-            if let Some(stream) = opened {
-                serve_client(stream, client, router, watcher).await;
-            }
-        });
+        match accepted {
+            Ok((accepted, peer)) => server.begin(accepted, peer).await,
+            Err(error) => retry_or_fail(error).await?,
+        }
     }
-    drop(socket);
-    if tokio::time::timeout(drain, connections.shutdown()).await.is_err() {
+    let waiting = socket.into_waiting();
+    let begin_all = async {
+        for (accepted, peer) in waiting {
+            server.begin(accepted, peer).await;
+        }
+    };
+    let _ = timeout(LAST_REQUESTS, begin_all).await;
+    if timeout(drain, server.finish()).await.is_err() {
         tracing::warn!("some answers did not finish within {} s of shutdown", drain.as_secs());
     }
     Ok(())
+}
+
+/// What the connections of a listener share.
+struct Server {
+    router: Router,
+    clients: Arc<Clients>,
+    options: Options,
+    shutdown: CancellationToken,
+    connections: GracefulShutdown,
+    /// A task for each connection.
+    tasks: TaskTracker,
+}
+
+impl Server {
+    /// Serves a connection by a task of its own. Waits first if there are too many connections.
+    async fn begin(&self, accepted: Accepted, peer: Peer) {
+        let client = tokio::select! {
+            () = last_requests_over(&self.shutdown) => return,
+            client = self.clients.admit(peer) => client.map(Arc::new),
+        };
+        let Some(client) = client else { return };
+        let (router, options, shutdown) =
+            (self.router.clone(), self.options.clone(), self.shutdown.clone());
+        let watcher = self.connections.watcher();
+        self.tasks.spawn(async move {
+            let opened = tokio::select! {
+                biased;
+                () = client.close_requested() => return,
+                () = last_requests_over(&shutdown) => return,
+                opened = open(accepted, &options, &client) => opened,
+            };
+            if let Some(stream) = opened {
+                serve_client(stream, client, router, shutdown, watcher).await;
+            }
+        });
+    }
+
+    /// Waits for the last requests, and until they are answered.
+    async fn finish(self) {
+        self.tasks.close();
+        let _ = timeout(LAST_REQUESTS, self.tasks.wait()).await;
+        self.connections.shutdown().await;
+    }
+}
+
+/// Returns when a connection on which no request has come is to be closed.
+async fn last_requests_over(shutdown: &CancellationToken) {
+    shutdown.cancelled().await;
+    sleep(LAST_REQUESTS).await;
 }
 
 /// Reads what precedes HTTP on a connection. `None` if the client sends nothing in time, or
@@ -128,13 +173,22 @@ async fn serve_client(
     stream: Box<dyn ByteStream>,
     client: Arc<Client>,
     router: Router,
+    shutdown: CancellationToken,
     watcher: Watcher,
 ) {
     let (answering, leaves_unread) = (Arc::clone(&client), Arc::<AtomicBool>::default());
     let stream = Lingering::new(stream, Arc::clone(&leaves_unread));
     let service = service_fn(move |request| {
-        let (client, leaves_unread) = (Arc::clone(&answering), Arc::clone(&leaves_unread));
-        answer(client, router.clone(), leaves_unread, request)
+        let (client, router) = (Arc::clone(&answering), router.clone());
+        let (leaves_unread, shutdown) = (Arc::clone(&leaves_unread), shutdown.clone());
+        async move {
+            let is_http2 = request.version() == Version::HTTP_2;
+            let mut answer = answer(client, router, leaves_unread, request).await?;
+            if shutdown.is_cancelled() && !is_http2 {
+                answer.headers_mut().insert(CONNECTION, CLOSE);
+            }
+            Ok::<_, Infallible>(answer)
+        }
     });
     client.timing.await_head();
     let receiving = Arc::clone(&client);
@@ -209,7 +263,7 @@ async fn answer(
     if let Some(unread) = unread.filter(|_| !is_http2)
         && !unread.read(waits).await
     {
-        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        response.headers_mut().insert(CONNECTION, CLOSE);
         leaves_unread.store(true, Ordering::Relaxed);
     }
     security_headers::add(response.headers_mut(), origin.is_https);
@@ -230,7 +284,7 @@ async fn retry_or_fail(error: io::Error) -> io::Result<()> {
         InvalidInput => Err(error),
         _ => {
             tracing::warn!(%error, "cannot accept a connection; trying again");
-            tokio::time::sleep(EXHAUSTED_PAUSE).await;
+            sleep(EXHAUSTED_PAUSE).await;
             Ok(())
         }
     }

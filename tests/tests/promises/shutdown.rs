@@ -1,7 +1,7 @@
-//! On SIGTERM, the server stops accepting connections, finishes the runs in progress, and exits
-//! with code 0. Its admin token is in a file that only the owner can read.
+//! On SIGTERM, the server stops accepting connections, answers what clients have sent, finishes the
+//! runs in progress, and exits with code 0. Its admin token is in a file that only the owner can read.
 
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -32,6 +32,33 @@ fn a_run_in_progress_is_finished_and_answered() {
     host.restart();
     assert_eq!(host.create(&connection, &test).expect(200)["id"], "7");
     assert_eq!(tracker.requests().len(), 1);
+}
+
+/// A client that has a connection does not know that the server ends.
+#[test]
+fn a_click_on_a_connection_from_before_the_signal_is_answered() {
+    let (mut host, connection) = Setup::new().start_with("instant", json!({}));
+    let body = failed_test().to_string();
+    let click = format!(
+        "POST {} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n\
+         content-length: {}\r\n\r\n{body}",
+        connection.create_path(),
+        body.len()
+    );
+    let address = host.url().trim_start_matches("http://").to_owned();
+    let mut streams: Vec<_> =
+        (0..9).map(|_| TcpStream::connect(&address).expect("the server listens")).collect();
+    host.terminate();
+    for stream in &mut streams {
+        stream.write_all(click.as_bytes()).expect("the click is sent");
+    }
+    for mut stream in streams {
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("the answer, and then the end");
+        assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+        assert!(answer.to_lowercase().contains("\r\nconnection: close\r\n"), "{answer}");
+    }
+    assert_eq!(host.stop().code(), Some(0));
 }
 
 #[test]

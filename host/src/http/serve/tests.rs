@@ -1,5 +1,6 @@
 //! Tests with real sockets and a router of two routes: which events close a connection.
 
+use std::io::Write as _;
 use std::net::SocketAddr;
 use std::time::Instant;
 
@@ -8,6 +9,7 @@ use axum::routing::post;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::Semaphore;
+use tokio::task::JoinHandle;
 
 use super::*;
 use crate::http::clients::{ClientLimits, mark_known};
@@ -21,6 +23,8 @@ struct Served {
     address: SocketAddr,
     /// A request for `/held` is answered when it gets a permit.
     held: Arc<Semaphore>,
+    shutdown: CancellationToken,
+    ended: JoinHandle<io::Result<()>>,
 }
 
 fn limits(connections_max: usize) -> ClientLimits {
@@ -44,8 +48,9 @@ async fn served(limits: ClientLimits) -> Served {
     let socket = Socket::Tcp(listener);
     let listener = Listener { socket, tls: None, proxy_protocol: false };
     let limits = Arc::new(ArcSwap::from_pointee(limits));
-    tokio::spawn(serve(listener, router, limits, CancellationToken::new(), SHORT_TIMEOUT));
-    Served { address, held }
+    let shutdown = CancellationToken::new();
+    let ended = tokio::spawn(serve(listener, router, limits, shutdown.clone(), LONG_TIMEOUT));
+    Served { address, held, shutdown, ended }
 }
 
 impl Served {
@@ -279,6 +284,49 @@ async fn a_proxy_is_exempt_and_its_clients_are_counted() {
     assert_eq!(refusals, 1, "one of three is over the cap");
     let mut other = server.connect(&(arriving("203.0.113.10") + "cd")).await;
     assert_eq!(status(&mut other).await, Some(200));
+}
+
+#[tokio::test]
+async fn requests_on_connections_from_before_the_shutdown_are_answered() {
+    let server = served(limits(99)).await;
+    let mut used = server.connect(&whole("/")).await;
+    assert_eq!(status(&mut used).await, Some(200));
+    assert_eq!(used.read_u16().await.unwrap(), u16::from_be_bytes(*b"ab"));
+    let mut silent = server.connect("").await;
+    tokio::time::sleep(SHORT_TIMEOUT).await;
+    // The kernel completes these connections, and the server has no time to accept them.
+    let waiting = (0..30).map(|_| {
+        let mut stream = std::net::TcpStream::connect(server.address).unwrap();
+        stream.write_all(whole("/").as_bytes()).unwrap();
+        stream.set_nonblocking(true).unwrap();
+        TcpStream::from_std(stream).unwrap()
+    });
+    let waiting: Vec<_> = waiting.collect();
+    server.shutdown.cancel();
+    for mut stream in waiting {
+        assert!(head(&mut stream).await.contains("connection: close"));
+    }
+    assert!(TcpStream::connect(server.address).await.is_err(), "it listens no more");
+    for stream in [&mut used, &mut silent] {
+        stream.write_all(whole("/").as_bytes()).await.unwrap();
+        assert!(head(stream).await.contains("connection: close"));
+    }
+    timeout(LONG_TIMEOUT, server.ended).await.expect("it ends").unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_shutdown_waits_for_silent_connections_only_as_long_as_for_last_requests() {
+    let empty = served(limits(9)).await;
+    let silent = served(limits(9)).await;
+    let mut connections = [silent.connect("").await, silent.connect(&whole("/")).await];
+    assert_eq!(status(&mut connections[1]).await, Some(200));
+    for (server, expected) in [(empty, Duration::ZERO), (silent, LAST_REQUESTS)] {
+        let began = Instant::now();
+        server.shutdown.cancel();
+        server.ended.await.unwrap().unwrap();
+        let took = began.elapsed();
+        assert!(took >= expected && took < expected + LONG_TIMEOUT / 2, "{took:?}");
+    }
 }
 
 /// Like [`status`], but `None` if no answer arrives within [`SHORT_TIMEOUT`].
