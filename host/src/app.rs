@@ -1,5 +1,5 @@
-//! Creates the parts, connects them, runs them, and shuts them down in order. Only this room does:
-//! the server, `check`, `invoke`, `test` and the fuzz targets start their parts here.
+//! Creates the parts, connects them, runs them, and shuts them down in order. The server, `check`,
+//! `invoke` and `test` start their parts here.
 //!
 //! Contains no rules of its own: decisions belong in the rooms below.
 
@@ -49,7 +49,7 @@ use crate::transport::OwnAddresses;
 
 use background::Background;
 use clock::ServerClock;
-use reload::FrontLimits;
+use reload::ListenerLimits;
 use sockets::Listeners;
 
 pub use backup::{Copied, back_up, restore};
@@ -87,7 +87,7 @@ pub struct Shutdown {
 pub struct App {
     config: Arc<LiveConfig>,
     reloader: Reloader,
-    limits: FrontLimits,
+    limits: ListenerLimits,
     /// [`Self::run_until`] takes them.
     listeners: Option<Listeners>,
     url: String,
@@ -162,7 +162,7 @@ impl App {
         let services = services(&live, guest_runtime, &admin_token, &background).await?;
         let services = Arc::new(services);
         Background::of(&services).spawn(&services.tasks, &background);
-        let limits = FrontLimits::new(&config);
+        let limits = ListenerLimits::new(&config);
         let (tls, metrics) = (listeners.tls.clone(), Arc::clone(&services.metrics));
         let reloader = Reloader::new(Arc::clone(&live), tls, limits.clone(), metrics);
         if let Some(tls) = listeners.tls.clone() {

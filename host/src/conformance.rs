@@ -32,7 +32,7 @@ use replayed_call::Replayer;
 use results::FindingCollector;
 
 pub use check::Check;
-pub use manual::Manual;
+pub use manual::ManualSentence;
 pub use record::record;
 pub use results::{CheckResult, Report, Verdict};
 pub use scenario::Scenario;
@@ -89,7 +89,7 @@ impl Suite {
                 progress(planned.len(), planned.len());
             }
         }
-        Ok(report(&connector, results, replayer.calls()))
+        Ok(report(&connector, results, replayer.call_count()))
     }
 }
 

@@ -11,7 +11,6 @@ mod journal;
 mod lease;
 mod process;
 mod search;
-mod single_flight;
 mod steps;
 mod sweep;
 
@@ -28,7 +27,7 @@ use crate::history::History;
 use crate::runtime::Sandbox;
 use crate::store::{Store, StoreError};
 
-use single_flight::SingleFlight;
+use create::InProgress;
 
 pub use process::ProcessState;
 
@@ -56,7 +55,7 @@ pub struct Dependencies {
 /// Creates and follows up on the defects of all connections.
 pub struct Defects {
     deps: Dependencies,
-    in_flight: SingleFlight,
+    in_progress: InProgress,
 }
 
 /// The answer to a Create Defect event that has a defect.
@@ -101,23 +100,11 @@ fn second_record(key: &str, others: &[String]) -> Outcome {
 /// The answer to one Create Defect event.
 pub type Answer = Result<CreateAnswer, Refusal>;
 
-impl Dependencies {
-    /// Begins all waits again if the wall clock stepped, because it then does not show how long
-    /// they have lasted. Returns whether the clock stepped.
-    async fn restart_waits_if_clock_stepped(&self) -> Result<bool, StoreError> {
-        let restart = async || {
-            tracing::warn!("the clock was set: the waits of all defects in doubt begin again");
-            self.store.restart_waits(self.clock.now(), self.config.now().longest_run_ms()).await
-        };
-        self.process.check_clock(&*self.clock, restart).await
-    }
-}
-
 impl Defects {
     /// Starts with no create in progress.
     #[must_use]
     pub fn new(deps: Dependencies) -> Self {
-        Self { deps, in_flight: SingleFlight::default() }
+        Self { deps, in_progress: InProgress::default() }
     }
 
     /// Carries out what a person decided about a defect.

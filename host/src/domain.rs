@@ -57,7 +57,7 @@ pub use event::{
     Call, Event, EventId, EventKind, LogLevel, LogLine, OutboundCall, Received, RunReport, Usage,
 };
 pub use event_search::{EventSearch, words};
-pub use failed_test::{FailedTest, InvalidMarker, Marker};
+pub use failed_test::{FailedTest, FailedTestKey, InvalidMarker, Marker};
 pub use follow_up::{
     DueFollowUps, FollowUp, FollowUpEnd, FollowUpRecord, FollowUpState, FollowUpStep, OnRecurrence,
     Recurrence,

@@ -8,7 +8,6 @@ mod active;
 mod answer;
 mod authorize;
 mod body;
-mod body_place;
 mod cookies;
 mod credentials;
 mod decode;
@@ -65,9 +64,9 @@ pub(crate) use token::TokenError;
 #[cfg(fuzzing)]
 pub(crate) use authorize::target;
 #[cfg(fuzzing)]
-pub(crate) use body_place::check_placeholders;
-#[cfg(fuzzing)]
 pub(crate) use exchange::path_and_query;
+#[cfg(fuzzing)]
+pub(crate) use secrets::check_placeholders;
 #[cfg(fuzzing)]
 pub(crate) use secrets::with_secrets;
 

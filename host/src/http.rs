@@ -22,7 +22,6 @@ pub(crate) mod problem;
 mod progress;
 mod proxy_protocol;
 mod proxy_user;
-mod rate;
 mod rate_limits;
 mod request_body;
 mod routes;

@@ -174,11 +174,11 @@ impl Kpis {
         event: EventStart,
     ) -> Counted {
         let lease = CountsLease::new(active.connection.id, project);
-        let turn = match self.await_turn(active, &lease).await {
-            Turn::Counted(cached) => return Ok(Refreshed { cached, by_other_server: true }),
-            turn => turn,
+        let right = match self.await_turn(active, &lease).await {
+            CountsRight::Counted(cached) => return Ok(Refreshed { cached, by_other_server: true }),
+            right => right,
         };
-        let counted = if let Turn::Granted = turn {
+        let counted = if let CountsRight::Granted = right {
             let asking = Box::pin(self.ask_tracker(active, project, event));
             self.while_renewing(&lease, asking).await
         } else {
@@ -187,19 +187,19 @@ impl Kpis {
         let cached =
             counted.map(|counts| CachedCounts { counts, counted_at: self.deps.clock.now() });
         let kept = cached.as_ref().ok().filter(|_| self.deps.connections.is_current(active));
-        match (turn, kept) {
-            (Turn::Alone, None) => {}
-            (Turn::Alone, Some(kept)) => {
+        match (right, kept) {
+            (CountsRight::Alone, None) => {}
+            (CountsRight::Alone, Some(kept)) => {
                 self.deps.store.record_counts(active.connection.id, project, kept.clone());
             }
-            (turn, kept) => self.end(lease, &turn, kept.cloned()),
+            (right, kept) => self.end(lease, &right, kept.cloned()),
         }
         cached.map(|cached| Refreshed { cached, by_other_server: false })
     }
 
     /// Waits while another server asks the tracker. If the store cannot say whether one does, it is
-    /// this server's turn.
-    async fn await_turn(&self, active: &Arc<ActiveConnection>, lease: &CountsLease) -> Turn {
+    /// this server's right.
+    async fn await_turn(&self, active: &Arc<ActiveConnection>, lease: &CountsLease) -> CountsRight {
         let store = &self.deps.store;
         let lease_ms = self.deps.config.now().lease_ms;
         // Without a revision, the connection was edited just now: its counts are not stored.
@@ -210,18 +210,18 @@ impl Kpis {
             let lease_until = after(now, lease_ms);
             let claim = CountsClaim { revision, now, fresh_since, lease_until };
             match timeout(CLAIM_MAX, store.claim_counts(lease, claim)).await {
-                Ok(Ok(CountsClaimed::Fresh(cached))) => return Turn::Counted(cached),
-                Ok(Ok(CountsClaimed::Count)) => return Turn::Granted,
-                Ok(Ok(CountsClaimed::Alone)) => return Turn::Alone,
+                Ok(Ok(CountsClaimed::Fresh(cached))) => return CountsRight::Counted(cached),
+                Ok(Ok(CountsClaimed::Count)) => return CountsRight::Granted,
+                Ok(Ok(CountsClaimed::Alone)) => return CountsRight::Alone,
                 Ok(Ok(CountsClaimed::Busy)) => {
                     tracing::debug!(project = lease.project, "another server is counting");
                     let counted = wait_for_counts(&mut changes, lease);
                     let _ = timeout(Duration::from_millis(lease_ms), counted).await;
                 }
-                Ok(Err(_)) | Err(_) => return Turn::Unknown,
+                Ok(Err(_)) | Err(_) => return CountsRight::Unknown,
             }
         }
-        Turn::Alone
+        CountsRight::Alone
     }
 
     /// Renews the right to count until the tracker has answered.
@@ -247,9 +247,9 @@ impl Kpis {
 
     /// Gives the right back in the background, with what was counted. Counts that the store cannot
     /// take now wait with the history.
-    fn end(&self, lease: CountsLease, turn: &Turn, counted: Option<CachedCounts>) {
+    fn end(&self, lease: CountsLease, right: &CountsRight, counted: Option<CachedCounts>) {
         let store = Arc::clone(&self.deps.store);
-        let is_granted = matches!(turn, Turn::Granted);
+        let is_granted = matches!(right, CountsRight::Granted);
         let end = async move {
             let is_settled = match store.end_counts(&lease, counted.clone()).await {
                 // A right that was granted and lost: the counts may be those of another tracker.
@@ -350,8 +350,8 @@ impl Kpis {
 }
 
 /// Who asks the tracker.
-enum Turn {
-    /// Nobody: another server has asked it lately.
+enum CountsRight {
+    /// No server: another one asked a short time ago.
     Counted(CachedCounts),
     /// This server; the others wait.
     Granted,

@@ -3,7 +3,6 @@
 //! One task scans the folder and publishes snapshots; readers take the latest snapshot and never
 //! wait. A snapshot contains only versions that are compiled and linked and that have a manifest.
 
-mod approval;
 mod attempts;
 mod cache;
 mod catalog;
@@ -49,9 +48,8 @@ use peers::Peers;
 use scanner::Scanner;
 use versions::Versions;
 
-pub use approval::unapproved;
 pub(crate) use attempts::blocked_files;
-pub use catalog::{ConnectorInfo, ConnectorStatus, ConnectorUnavailable};
+pub use catalog::{ConnectorInfo, ConnectorStatus, ConnectorUnavailable, unapproved};
 pub(crate) use check::load_file;
 pub use check::{CheckReport, CodeCache};
 pub use error::{PluginError, StartError};

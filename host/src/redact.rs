@@ -4,8 +4,8 @@
 //! A secret of fewer than 12 characters is often a common word. It is redacted only as a whole
 //! value or word, and not in the connection's own origins and settings (`redact/short.rs`).
 //!
-//! Compares in place and builds no automaton, so a search needs no memory besides the secrets, and
-//! a new token is added at no cost. A text that would take too long to search counts as a secret.
+//! Compares in place and builds no automaton, so a search needs no memory besides the secrets and
+//! an index of their first bytes. A text that would take too long to search counts as a secret.
 //! Protects against echoes, not against a tracker that cooperates with a malicious connector: such
 //! a tracker can write a secret in a form for which the redactor does not search.
 

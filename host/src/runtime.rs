@@ -23,13 +23,13 @@ mod mapping;
 mod measure;
 mod memory_journal;
 mod permits;
+mod poll_permits;
 mod pool;
 mod run_log;
 mod sandbox;
 mod script;
 mod stdio;
 mod test_report;
-mod turns;
 mod unsupported;
 mod wasi_http;
 

@@ -80,7 +80,7 @@ pub trait Store: Send + Sync {
     /// behind; `None` if it had not.
     fn restored_at(&self) -> Option<Timestamp>;
     /// Begins the waits of all rows without a known defect again, because the clock has stepped. A
-    /// write in progress counts as ended `run_ms` from now. Durable.
+    /// write in progress is assumed to end `run_ms` from now. Durable.
     async fn restart_waits(&self, now: Timestamp, run_ms: u64) -> Result<(), StoreError>;
 
     /// Whether other servers may change the database too.

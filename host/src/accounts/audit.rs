@@ -48,7 +48,7 @@ pub struct Intent<'a> {
     pub object: Option<String>,
 }
 
-/// What came of a change.
+/// The result of a change.
 #[derive(Debug)]
 pub struct Done {
     /// What it concerned, if that was not known before.

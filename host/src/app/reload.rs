@@ -16,19 +16,19 @@ use super::sockets::reload_certificate;
 pub struct Reloader {
     config: Arc<LiveConfig>,
     tls: Option<Arc<ServerTls>>,
-    limits: FrontLimits,
+    limits: ListenerLimits,
     metrics: Arc<Metrics>,
 }
 
 /// The limits on the clients of both listeners.
 #[derive(Clone)]
-pub(super) struct FrontLimits {
+pub(super) struct ListenerLimits {
     descriptors: Descriptors,
     pub(super) main: SharedLimits,
     pub(super) admin: SharedLimits,
 }
 
-impl FrontLimits {
+impl ListenerLimits {
     pub(super) fn new(config: &Config) -> Self {
         let descriptors = Descriptors::raise(config);
         let shared = |connections_max| SharedLimits::new(limits(config, connections_max).into());
@@ -54,7 +54,7 @@ impl Reloader {
     pub(super) fn new(
         config: Arc<LiveConfig>,
         tls: Option<Arc<ServerTls>>,
-        limits: FrontLimits,
+        limits: ListenerLimits,
         metrics: Arc<Metrics>,
     ) -> Self {
         Self { config, tls, limits, metrics }

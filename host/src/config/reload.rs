@@ -17,7 +17,7 @@ pub struct LiveConfig {
     needs_restart: Mutex<Vec<&'static str>>,
 }
 
-/// What came of a reload, as names of keys.
+/// The result of a reload, as names of keys.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Reloaded {
     /// Keys whose new value is in use.

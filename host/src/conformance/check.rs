@@ -3,7 +3,7 @@
 use crate::domain::string_enum;
 
 use super::Scenario;
-use super::manual::Manual;
+use super::manual::ManualSentence;
 
 string_enum! {
     /// One check. Its name never changes, because programs select it.
@@ -62,8 +62,8 @@ impl Check {
 
     /// The sentence of the manual.
     #[must_use]
-    pub fn manual(self) -> Manual {
-        Manual::quote(self.texts().1)
+    pub fn manual(self) -> ManualSentence {
+        ManualSentence::quote(self.texts().1)
     }
 
     /// The recorded calls that the check uses; one of them is enough.

@@ -5,14 +5,14 @@ const WIT: &str = include_str!("../../../wit/connector.wit");
 
 /// A sentence of the manual.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Manual {
+pub struct ManualSentence {
     /// The line of `wit/connector.wit` at which the sentence begins; 0 if the manual lacks it.
     pub line: usize,
     /// The sentence.
     pub sentence: &'static str,
 }
 
-impl Manual {
+impl ManualSentence {
     pub(super) fn quote(sentence: &'static str) -> Self {
         Self { line: line_of(WIT, sentence).unwrap_or(0), sentence }
     }

@@ -136,7 +136,7 @@ impl Replayer {
     }
 
     /// How many calls were made.
-    pub(super) fn calls(&self) -> usize {
+    pub(super) fn call_count(&self) -> usize {
         self.caller.calls.load(Ordering::Relaxed)
     }
 }

@@ -93,7 +93,7 @@ fn day(listing: &Listing, name: &str, later: i32) -> Result<Option<Timestamp>, P
     begin.map(Some).ok_or_else(why)
 }
 
-/// What came of an entry.
+/// The result of an entry.
 fn outcome(it: &AuditEntry) -> Badge {
     let Some(code) = it.outcome.map(|it| it.0) else {
         return Badge::new(Tone::Warn, "unknown: the server ended");

@@ -55,8 +55,7 @@ impl<S: Send + Sync> FromRequest<S> for Form {
             return Err(Problem::bad_request("this page takes the form of the console only"));
         }
         let bytes = Bytes::from_request(request, state).await;
-        let bytes =
-            bytes.map_err(|_| Problem::bad_request("the body did not arrive completely"))?;
+        let bytes = bytes.map_err(|_| Problem::incomplete_body())?;
         Ok(Self::parse(&bytes))
     }
 }

@@ -1,16 +1,23 @@
 //! The steps of one Create Defect event: one failed test, one defect.
 //!
-//! The run always finishes: neither a client's disconnect nor the answer deadline ends it.
+//! The run always finishes: neither a client's disconnect nor the answer deadline ends it. Each
+//! failed test has at most one run in this process: equal requests join it and get its answer.
 
 mod attempt;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::time::{Instant, timeout_at};
+use tokio_util::task::TaskTracker;
 use tracing::Instrument as _;
 
-use crate::domain::{Connection, Event, EventStart, FailedTest, OutcomeCode, Refusal};
+use crate::completion::{Flight, InFlight};
+use crate::domain::{
+    Connection, Event, EventStart, FailedTest, FailedTestKey, OutcomeCode, Refusal,
+};
 use crate::egress::ActiveConnection;
 use crate::runtime::Connector;
 
@@ -21,6 +28,8 @@ use attempt::{CreateEvent, stored_defect};
 /// How long before the deadline a wait for another run ends, so that its refusal still is the
 /// answer.
 const ANSWER_MARGIN: Duration = Duration::from_millis(50);
+/// The largest future of a create. It is copied into its box, and into others on the way.
+const CREATE_BYTES_MAX: usize = 10 << 10;
 
 impl Defects {
     /// Answers one Create Defect event: with the defect, or with the reason why there is none.
@@ -69,8 +78,8 @@ impl Defects {
                 async move { run_create(&deps, &active, &test, event_start, deadline).await };
             work.instrument(span)
         };
-        let flight =
-            self.in_flight.join_or_start(active.connection.id, &test, &self.deps.tasks, start);
+        let key = test.key_in(active.connection.id);
+        let flight = self.in_progress.join_or_start(key, &self.deps.tasks, start);
         let joined = flight.is_joined();
         // `None`: the deadline passed, or the run panicked.
         let answer = timeout_at(deadline.at, flight.result()).await.ok().flatten();
@@ -79,6 +88,43 @@ impl Defects {
             answer.how = OutcomeCode::Repeated;
         }
         Ok(answer)
+    }
+}
+
+/// The creates in progress, by failed test.
+#[derive(Default)]
+pub(super) struct InProgress {
+    by_test: Arc<Mutex<HashMap<FailedTestKey, Option<InFlight<Answer>>>>>,
+}
+
+impl InProgress {
+    /// Joins the create of this failed test that is in progress, or starts `create`, which runs to
+    /// its end.
+    fn join_or_start<F>(
+        &self,
+        key: FailedTestKey,
+        tasks: &TaskTracker,
+        create: impl FnOnce() -> F,
+    ) -> Flight<Answer>
+    where
+        F: Future<Output = Answer> + Send + 'static,
+    {
+        const {
+            assert!(
+                size_of::<F>() <= CREATE_BYTES_MAX,
+                "box what is rare in a create: it is copied"
+            );
+        }
+        let mut by_test = self.by_test.lock();
+        let slot = by_test.entry(key.clone()).or_default();
+        Flight::join_or_start(slot, tasks, || {
+            let (all, create) = (Arc::clone(&self.by_test), Box::pin(create()));
+            async move {
+                let answer = create.await;
+                all.lock().remove(&key);
+                answer
+            }
+        })
     }
 }
 

@@ -215,7 +215,7 @@ impl LeasedDefect<'_> {
                     return;
                 }
             }
-            tracing::error!(defect = %lease.defect, "a created defect could not be stored");
+            tracing::error!(defect = %lease.defect, "a created defect could not be stored; the tracker has it, and the next click searches for it");
             drop(open);
         });
     }

@@ -10,7 +10,9 @@ use parking_lot::Mutex;
 use tokio::sync::{Mutex as AsyncMutex, Notify};
 
 use crate::domain::{Clock, DefectId};
+use crate::store::StoreError;
 
+use super::Dependencies;
 use super::index_lag::IndexLags;
 
 /// If the difference between the wall clock and the monotonic clock changes by this much, the wall
@@ -57,7 +59,7 @@ impl ProcessState {
     /// Calls `on_step` if the wall clock stepped since the last call that succeeded. Only one call
     /// runs at a time, so that no work uses the new clock before `on_step` has ended. Returns
     /// whether the clock stepped.
-    pub(super) async fn check_clock<E>(
+    async fn check_clock<E>(
         &self,
         clock: &dyn Clock,
         on_step: impl AsyncFnOnce() -> Result<(), E>,
@@ -71,6 +73,18 @@ impl ProcessState {
         }
         *last = Some(booted_at);
         Ok(stepped)
+    }
+}
+
+impl Dependencies {
+    /// Begins all waits again if the wall clock stepped, because it then does not show how long
+    /// they have lasted. Returns whether the clock stepped.
+    pub(super) async fn restart_waits_if_clock_stepped(&self) -> Result<bool, StoreError> {
+        let restart = async || {
+            tracing::warn!("the clock was set: the waits of all defects in doubt begin again");
+            self.store.restart_waits(self.clock.now(), self.config.now().longest_run_ms()).await
+        };
+        self.process.check_clock(&*self.clock, restart).await
     }
 }
 

@@ -43,7 +43,7 @@ pub struct AuditEntry {
     pub action: String,
     /// What it concerned: the name of a connection, connector or account, or the id of a defect.
     pub object: Option<String>,
-    /// What came of it; absent if the server ended before that was known.
+    /// The result of it; absent if the server ended before that was known.
     pub outcome: Option<OutcomeCode>,
     /// The event that it caused.
     pub event: Option<EventId>,

@@ -52,6 +52,23 @@ impl FailedTest {
         let variation = self.variation_id.as_deref().unwrap_or_default();
         (self.test_execution_id, self.test_case_id, variation)
     }
+
+    /// Returns the identity together with the connection: each has at most one defect.
+    #[must_use]
+    pub fn key_in(&self, connection: ConnectionId) -> FailedTestKey {
+        let (execution, case, variation) = self.key();
+        FailedTestKey { connection, execution, case, variation: variation.to_owned() }
+    }
+}
+
+/// The identity of a failed test in a connection.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct FailedTestKey {
+    connection: ConnectionId,
+    execution: Uuid,
+    case: Uuid,
+    /// "" if there is none.
+    variation: String,
 }
 
 /// The marker that a connector stores in the tracker: one search word of 26 lower-case letters and

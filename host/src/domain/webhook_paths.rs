@@ -49,7 +49,7 @@ impl WebhookPaths {
 /// Why a path cannot be mapped; `None` if it can.
 fn why_not(path: &str, needs_project: bool) -> Option<&'static str> {
     let segments = || path.split('/').skip(1);
-    let is_odd = |segment: &str| segment == "." || segment == "..";
+    let is_unexpected = |segment: &str| segment == "." || segment == "..";
     let decoded_dots = path.to_ascii_lowercase().contains("%2e");
     if !path.starts_with('/') || path.trim_matches('/').is_empty() {
         return Some("a path begins with / and has a name, such as /api/new-defect");
@@ -60,7 +60,7 @@ fn why_not(path: &str, needs_project: bool) -> Option<&'static str> {
     if path.contains(['?', '#', ' ', '\\']) || !path.chars().all(is_printable) {
         return Some("a path has no query, space, backslash or control character");
     }
-    if segments().any(is_odd) || decoded_dots || path.trim_end_matches('/').contains("//") {
+    if segments().any(is_unexpected) || decoded_dots || path.trim_end_matches('/').contains("//") {
         return Some("a path has no empty segment and no . or ..");
     }
     match (path.matches(PROJECT_ID).count(), needs_project) {

@@ -11,8 +11,8 @@ use url::Url;
 
 use crate::domain::{Connection, Effect, Limits, Origin, SecretPlace};
 
-use super::body_place::check_placeholders;
 use super::record::Call;
+use super::secrets::check_placeholders;
 use super::{HttpError, OutboundRequest, Permission, RunRequests};
 use crate::telemetry::TraceParent;
 

@@ -1,8 +1,8 @@
 //! The secrets of one connection: values, placeholders, fetched tokens, and the search for their
 //! echoes.
 //!
-//! Secrets cannot be printed. [`Secret::reveal`] reads a value; only `secrets.rs` and `token.rs`
-//! call it, and the code that builds the search.
+//! Secrets cannot be printed. In this room, [`Secret::reveal`] is called where a request is built
+//! (`secrets.rs`, `token.rs`), where the client certificate is loaded, and where the search is built.
 
 use std::collections::BTreeMap;
 use std::fmt;

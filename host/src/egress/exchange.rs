@@ -179,9 +179,23 @@ fn scheme_and_authority(origin: &Origin) -> (&'static str, String) {
     (if origin.is_https() { "https" } else { "http" }, authority.to_owned())
 }
 
+/// One exchange: with the tracker, or with a tape.
+pub(super) async fn exchange(
+    session: &RunRequests,
+    outbound: &Outbound,
+    connection: &mut HttpConnection,
+    request: Request<Full<Bytes>>,
+    memory: AnswerMemory,
+) -> Result<Answer, ExchangeError> {
+    match &session.tape {
+        Some(tape) => tape.exchange(session, outbound, connection, request, memory).await,
+        None => exchange_with_tracker(session, connection, request, memory).await,
+    }
+}
+
 /// Sends a request and reads its complete response, until the deadline of the run's requests or the
 /// end of the server. Only if this succeeds may the connection be used for another request.
-pub(super) async fn exchange(
+pub(super) async fn exchange_with_tracker(
     session: &RunRequests,
     connection: &mut HttpConnection,
     request: Request<Full<Bytes>>,

@@ -8,9 +8,9 @@ use crate::domain::Effect;
 
 use super::answer::{Answer, AnswerMemory};
 use super::authorize::Outbound;
-use super::body_place::check_placeholders;
-use super::exchange::{ExchangeError, build_request};
+use super::exchange::{ExchangeError, build_request, exchange};
 use super::record::Call;
+use super::secrets::check_placeholders;
 use super::{HttpError, OutboundResponse, RunRequests, tape, token};
 use crate::redact::TextKind;
 use crate::transport::HttpConnection;
@@ -100,7 +100,7 @@ async fn send_once(session: &RunRequests, outbound: &Outbound) -> Result<Answer,
             _ => false,
         };
         if !may_repeat || attempts == ATTEMPTS_MAX {
-            return result.map_err(|error| tape::record_failed_exchange(session, &outbound, error));
+            return result.map_err(|error| tape::tape_failed_exchange(session, &outbound, error));
         }
         attempts += 1;
     }
@@ -120,8 +120,8 @@ async fn exchange_once(
     let request = build_request(outbound, &connection).map_err(ExchangeError::NotStarted)?;
     let memory = AnswerMemory::reserve(session, session.limits.response_body_bytes)
         .map_err(ExchangeError::NotStarted)?;
-    let answer = tape::exchange(session, outbound, &mut connection, request, memory).await?;
-    let of_proxy = connection.proxy.as_ref().and_then(|proxy| proxy.refusal(answer.status));
+    let answer = exchange(session, outbound, &mut connection, request, memory).await?;
+    let of_proxy = connection.refused_by_proxy(answer.status);
     session.cookies.store(&outbound.origin, &outbound.url, &answer.headers);
     session.active.pool.put_back(&outbound.origin, connection).await;
     token::expire_if_refused(session, &outbound.origin, answer.status, prepared_at).await;

@@ -91,7 +91,7 @@ impl Record {
         if state.requested > self.calls_max {
             let max = self.calls_max;
             return Err(HttpError::Limit(format!(
-                "`limits.outbound_calls` = {max}: the run sent more requests"
+                "the run sent more than {max} requests (`limits.outbound_calls`)"
             )));
         }
         state.calls.push(OutboundCall {

@@ -1,16 +1,31 @@
 //! Inserts a connection's secrets into a request, each at its place and on its origin only.
 //!
+//! In a body, a secret takes the place of a placeholder: one text of JSON, or one field of a form.
+//! The host replaces a placeholder only if it is that whole text and occurs nowhere else in the
+//! body. So a connector cannot make the host put the secret into a description, an attachment or
+//! another place that the tracker shows again.
+//!
 //! Only this file and `token.rs` put a secret's value into a request. Never logs a secret.
 
-use http::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
+use std::ops::Range;
+
+use aho_corasick::AhoCorasick;
+use bytes::Bytes;
+use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use serde_json::Value;
 use url::Url;
 
 use crate::domain::{Limits, SecretPlace};
 use crate::secret::Secret;
 use crate::transport::basic;
 
-use super::authorize::{Outbound, body_too_large};
-use super::{ActiveConnection, HttpError, body_place};
+use super::authorize::{Outbound, body_too_large, occurs};
+use super::{ActiveConnection, HttpError};
+
+/// Maximum size of a body with a placeholder, bytes. It is small because the host parses the body
+/// several times.
+const BODY_BYTES_MAX: usize = 64 * 1024;
 
 /// Inserts every secret that the request's origin is granted. `token` is a fetched OAuth token.
 ///
@@ -90,7 +105,7 @@ fn set_query(url: &mut Url, name: &str, secret: &str) {
     url.query_pairs_mut().append_pair(name, secret);
 }
 
-/// Replaces the placeholders in the body. [`body_place::check_placeholders`] has checked that each
+/// Replaces the placeholders in the body. [`check_placeholders`] has checked that each
 /// placeholder is at its granted place.
 fn replace_placeholders(
     outbound: &mut Outbound,
@@ -102,14 +117,119 @@ fn replace_placeholders(
         let secret = active.credentials.secrets.get(name);
         if let (Some(grant), Some(secret)) = (grant, secret)
             && grant.origin == outbound.origin
-            && let Some(at) = body_place::find_placeholder(outbound, &grant.place, placeholder)
+            && let Some(at) = find_placeholder(outbound, &grant.place, placeholder)
         {
-            outbound.body =
-                body_place::body_with_secret(&outbound.body, at, &grant.place, secret.reveal());
+            outbound.body = body_with_secret(&outbound.body, at, &grant.place, secret.reveal());
             if outbound.body.len() as u64 > limits.request_body_bytes {
                 return Err(body_too_large(limits));
             }
         }
     }
     Ok(())
+}
+
+/// Refuses a request that carries a placeholder where the host would not replace it.
+pub(crate) fn check_placeholders(
+    outbound: &Outbound,
+    active: &ActiveConnection,
+) -> Result<(), HttpError> {
+    for (name, placeholder) in &active.credentials.placeholders {
+        if !outbound.contains(placeholder) {
+            continue;
+        }
+        let Some(grant) = active.connection.grants.secrets.get(name) else { continue };
+        if grant.origin != outbound.origin {
+            return Err(HttpError::Denied(format!(
+                "the secret `{name}` is not granted to {}; its placeholder was not sent",
+                outbound.origin
+            )));
+        }
+        let in_head = outbound.url.as_str().contains(placeholder)
+            || outbound.headers.values().any(|value| occurs(placeholder, value.as_bytes()));
+        if in_head || find_placeholder(outbound, &grant.place, placeholder).is_none() {
+            return Err(HttpError::Denied(format!(
+                "the placeholder of the secret `{name}` may be only {}, once and as the whole text; \
+                 it was not sent",
+                describe(&grant.place)
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// The place as a phrase for an error message.
+fn describe(place: &SecretPlace) -> String {
+    let (at, of) = match place {
+        SecretPlace::Json { pointer } => (format!("at {pointer:?}"), "application/json"),
+        SecretPlace::Form { name } => {
+            (format!("in the field {name:?}"), "application/x-www-form-urlencoded")
+        }
+        _ => return "in no request".to_owned(),
+    };
+    format!("{at} of a body of type {of} with at most {BODY_BYTES_MAX} bytes")
+}
+
+/// The position of the placeholder in the body; `None` if it is not exactly at its granted place.
+fn find_placeholder(
+    outbound: &Outbound,
+    place: &SecretPlace,
+    placeholder: &str,
+) -> Option<Range<usize>> {
+    let body = &outbound.body;
+    if body.len() > BODY_BYTES_MAX {
+        return None;
+    }
+    let search = AhoCorasick::new([placeholder]).ok()?;
+    let mut found = search.find_iter(body.as_ref());
+    let at = found.next()?.range();
+    let content_type = outbound.headers.get(CONTENT_TYPE)?.to_str().ok()?;
+    let essence = content_type.split(';').next()?.trim().to_ascii_lowercase();
+    let is_of_type = match place {
+        SecretPlace::Json { .. } => essence == "application/json" || essence.ends_with("+json"),
+        SecretPlace::Form { .. } => essence == "application/x-www-form-urlencoded",
+        _ => false,
+    };
+    // The bytes that were found may be elsewhere, while the granted place contains the placeholder
+    // in another spelling (an escape). So change the found bytes: the text at the place must
+    // change.
+    let other = format!("other{placeholder}");
+    let is_at_place = || {
+        text_at(body, place).as_deref() == Some(placeholder)
+            && text_at(&replace_range(body, at.clone(), &other), place) == Some(other.clone())
+    };
+    (is_of_type && found.next().is_none() && is_at_place()).then_some(at)
+}
+
+/// The body with the secret, escaped for the format of the body.
+fn body_with_secret(body: &Bytes, at: Range<usize>, place: &SecretPlace, secret: &str) -> Bytes {
+    let text = match place {
+        SecretPlace::Form { .. } => utf8_percent_encode(secret, NON_ALPHANUMERIC).to_string(),
+        _ => {
+            let quoted = Value::from(secret).to_string();
+            let inside = quoted.strip_prefix('"').and_then(|text| text.strip_suffix('"'));
+            inside.unwrap_or_default().to_owned()
+        }
+    };
+    replace_range(body, at, &text)
+}
+
+/// The body with these bytes replaced by a text.
+fn replace_range(body: &Bytes, at: Range<usize>, text: &str) -> Bytes {
+    let (before, after) = (body.get(..at.start), body.get(at.end..));
+    [before.unwrap_or_default(), text.as_bytes(), after.unwrap_or_default()].concat().into()
+}
+
+/// The text at a place of a body; `None` if there is none, or more than one.
+fn text_at(body: &[u8], place: &SecretPlace) -> Option<String> {
+    match place {
+        SecretPlace::Json { pointer } => {
+            let body: Value = serde_json::from_slice(body).ok()?;
+            body.pointer(pointer)?.as_str().map(str::to_owned)
+        }
+        SecretPlace::Form { name } => {
+            let mut fields = url::form_urlencoded::parse(body).filter(|(field, _)| field == name);
+            fields.next().map(|(_, value)| value.into_owned()).filter(|_| fields.next().is_none())
+        }
+        _ => None,
+    }
 }

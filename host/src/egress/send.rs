@@ -1,4 +1,4 @@
-//! Sends one request of a guest. The functions are in the order of the steps of a write.
+//! Sends one request of a guest.
 //!
 //! A write is sent once: the connection is made, the journal commits durably, then bytes are
 //! sent. After the journal commit, the write runs to its end, to the deadline of requests or to the
@@ -19,7 +19,7 @@ use crate::secret::Secret;
 
 use super::answer::{Answer, AnswerMemory};
 use super::authorize::{self, Outbound};
-use super::exchange::{ExchangeError, build_request};
+use super::exchange::{ExchangeError, build_request, exchange};
 use super::pool::IDLE_WRITE_MAX;
 use super::record::Call;
 use super::secrets::with_secrets;
@@ -138,7 +138,7 @@ impl RunRequests {
             Some(connection) => connection,
             None => {
                 let connected = self.connect(&outbound.origin).await;
-                connected.inspect_err(|error| tape::record_failure(self, &outbound, error))?
+                connected.inspect_err(|error| tape::tape_failure(self, &outbound, error))?
             }
         };
         Ok(PreparedWrite { outbound, connection, prepared_at, lock })
@@ -192,7 +192,7 @@ impl RunRequests {
                 if !error.was_sent() {
                     self.undo_journal(journal).await;
                 }
-                Err(tape::record_failed_exchange(self, outbound, error))
+                Err(tape::tape_failed_exchange(self, outbound, error))
             }
         }
     }
@@ -222,8 +222,7 @@ impl RunRequests {
             result = self.exchange_write(write, &mut connection, request, memory).await;
         }
         let answer = result?;
-        let proxy = connection.proxy.as_ref();
-        if let Some(why) = proxy.and_then(|proxy| proxy.refusal(answer.status)) {
+        if let Some(why) = connection.refused_by_proxy(answer.status) {
             return Err(ExchangeError::RefusedByProxy(why));
         }
         self.cookies.store(origin, &write.outbound.url, &answer.headers);
@@ -245,7 +244,7 @@ impl RunRequests {
             return Err(ExchangeError::NotStarted(HttpError::Unreachable(why.to_owned())));
         }
         call.record_write_under_way();
-        let result = tape::exchange(self, outbound, connection, request, memory).await;
+        let result = exchange(self, outbound, connection, request, memory).await;
         call.record_write(classify_write(&result));
         result
     }

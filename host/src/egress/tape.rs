@@ -1,8 +1,8 @@
 //! Keeps the exchanges of a run without credentials, or answers requests from exchanges that were
 //! kept: tests of a connector need no tracker.
 //!
-//! Below authorization, secrets, redirects and the journal, so all of them work as with a tracker.
-//! What is kept and what is compared has no secret in it: both are redacted here.
+//! It works below authorization, secrets, redirects and the journal, so these behave as with a real
+//! tracker. What is kept and what is compared has no secret in it: both are redacted here.
 
 mod folder;
 mod recorder;
@@ -26,7 +26,7 @@ use super::HttpError;
 use super::RunRequests;
 use super::answer::{Answer, AnswerMemory, header_text};
 use super::authorize::Outbound;
-use super::exchange::{self, ExchangeError};
+use super::exchange::{ExchangeError, exchange_with_tracker};
 
 pub use folder::{InvalidExchange, NotUsable, write_recording};
 pub use recorder::Recorder;
@@ -108,32 +108,34 @@ impl fmt::Debug for Tape {
 #[error("{0}")]
 pub struct TapeError(pub(super) String);
 
-/// One exchange: with the tracker, or with the tape.
-pub(super) async fn exchange(
-    session: &RunRequests,
-    outbound: &Outbound,
-    connection: &mut HttpConnection,
-    request: http::Request<Full<Bytes>>,
-    memory: AnswerMemory,
-) -> Result<Answer, ExchangeError> {
-    match &session.tape {
-        None => exchange::exchange(session, connection, request, memory).await,
-        Some(Tape::Record(recorder)) => {
-            let answer = exchange::exchange(session, connection, request, memory).await?;
-            let of_proxy = connection.proxy.as_ref().and_then(|it| it.refusal(answer.status));
-            if of_proxy.is_none() && recorder.is_on(session.record.now()) {
-                // Before it is redacted: an answer may repeat the cookie that it sets.
-                session.cookies.store(&outbound.origin, &outbound.url, &answer.headers);
-                record_answer(session, recorder, outbound, &answer).await;
+impl Tape {
+    /// One exchange: with the tracker, which is recorded, or with the recording.
+    pub(super) async fn exchange(
+        &self,
+        session: &RunRequests,
+        outbound: &Outbound,
+        connection: &mut HttpConnection,
+        request: http::Request<Full<Bytes>>,
+        memory: AnswerMemory,
+    ) -> Result<Answer, ExchangeError> {
+        match self {
+            Self::Record(recorder) => {
+                let answer = exchange_with_tracker(session, connection, request, memory).await?;
+                let of_proxy = connection.refused_by_proxy(answer.status);
+                if of_proxy.is_none() && recorder.is_on(session.record.now()) {
+                    // Before it is redacted: an answer may repeat the cookie that it sets.
+                    session.cookies.store(&outbound.origin, &outbound.url, &answer.headers);
+                    record_answer(session, recorder, outbound, &answer).await;
+                }
+                Ok(answer)
             }
-            Ok(answer)
-        }
-        Some(Tape::Replay(replay)) => {
-            let replayed = replay.answer(&taped_request(session, outbound), outbound.effect);
-            let TapedAnswer { status, headers, body } =
-                replayed_answer(replayed).map_err(ExchangeError::Replayed)?;
-            let answer = Answer::recorded(status, header_map(&headers), &body, memory).await;
-            answer.map_err(|source| ExchangeError::Body { status, source })
+            Self::Replay(replay) => {
+                let replayed = replay.answer(&taped_request(session, outbound), outbound.effect);
+                let TapedAnswer { status, headers, body } =
+                    replayed_answer(replayed).map_err(ExchangeError::Replayed)?;
+                let answer = Answer::recorded(status, header_map(&headers), &body, memory).await;
+                answer.map_err(|source| ExchangeError::Body { status, source })
+            }
         }
     }
 }
@@ -151,7 +153,7 @@ fn replayed_answer(replayed: Result<Answered, TapeError>) -> Result<TapedAnswer,
 }
 
 /// Records that a request has no answer; for the last attempt at the request.
-pub(super) fn record_failure(session: &RunRequests, outbound: &Outbound, error: &HttpError) {
+pub(super) fn tape_failure(session: &RunRequests, outbound: &Outbound, error: &HttpError) {
     let Some(Tape::Record(recorder)) = &session.tape else { return };
     if !recorder.is_on(session.record.now()) {
         return;
@@ -166,7 +168,7 @@ pub(super) fn record_failure(session: &RunRequests, outbound: &Outbound, error: 
 
 /// As [`record_failure`], for the end of an exchange. Does not record a limit that refused the
 /// request before it was sent: a replay checks the same limit before it reads the recording.
-pub(super) fn record_failed_exchange(
+pub(super) fn tape_failed_exchange(
     session: &RunRequests,
     outbound: &Outbound,
     error: ExchangeError,
@@ -174,7 +176,7 @@ pub(super) fn record_failed_exchange(
     let is_limit = matches!(error, ExchangeError::NotStarted(HttpError::Limit(_)));
     let error = HttpError::from(error);
     if !is_limit {
-        record_failure(session, outbound, &error);
+        tape_failure(session, outbound, &error);
     }
     error
 }

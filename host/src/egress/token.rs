@@ -25,7 +25,7 @@ use crate::transport::basic;
 
 use super::answer::{Answer, AnswerMemory};
 use super::authorize::Outbound;
-use super::exchange::{ExchangeError, build_request, exchange};
+use super::exchange::{ExchangeError, build_request, exchange_with_tracker};
 use super::{ActiveConnection, HttpError, RunRequests};
 
 /// How long a token is kept if the response does not say when it expires.
@@ -253,7 +253,7 @@ async fn send(session: &RunRequests, outbound: &Outbound) -> Result<Answer, Http
         let memory = AnswerMemory::reserve(session, RESPONSE_BYTES_MAX)?;
         let mut connection = session.connect(&outbound.origin).await?;
         let request = build_request(outbound, &connection)?;
-        match exchange(session, &mut connection, request, memory).await {
+        match exchange_with_tracker(session, &mut connection, request, memory).await {
             Err(ExchangeError::DeadlineExceeded) => {
                 return Err(token_deadline_error(&outbound.url));
             }

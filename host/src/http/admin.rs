@@ -89,7 +89,7 @@ pub(crate) async fn run_to_completion(
             return Problem::payload_too_large(BODY_BYTES_MAX / 1024).into_response();
         }
         Ok(Err(_)) | Err(_) => {
-            return Problem::bad_request("the body did not arrive completely").into_response();
+            return Problem::incomplete_body().into_response();
         }
     };
     let request = Request::from_parts(head, body.into());
@@ -116,8 +116,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
         let bytes = Bytes::from_request(request, state).await;
-        let bytes =
-            bytes.map_err(|_| Problem::bad_request("the body did not arrive completely"))?;
+        let bytes = bytes.map_err(|_| Problem::incomplete_body())?;
         let text = if bytes.trim_ascii().is_empty() { b"{}" } else { &bytes[..] };
         serde_json::from_slice(text).map(Self).map_err(|error| {
             Problem::bad_request(format!("the body cannot be read: {}", without_values(&error)))

@@ -87,7 +87,7 @@ pub(super) struct Arriving {
     limit_key: IpAddr,
 }
 
-/// What came of a new connection.
+/// The result of a new connection.
 enum Admission {
     /// It is the idle connection at this place.
     Admitted(u64),

@@ -27,14 +27,14 @@ pub(super) const LOGIN: Cookie = Cookie { name: "jackfield-login", same_site: "L
 
 /// Reads and sets cookies of one request.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Cookies {
+pub(super) struct CookieAttributes {
     /// Whether the browser uses https, as far as the request tells.
     https: bool,
     /// Whether the server has all paths of its host. `__Host-` needs the path `/`.
     is_whole_host: bool,
 }
 
-impl Cookies {
+impl CookieAttributes {
     pub(super) fn of(config: &Config, request: &Request) -> Self {
         let public = config.public_url.as_ref().filter(|url| url.scheme() == "https");
         let host = authority(request.headers(), request.uri());

@@ -53,6 +53,11 @@ impl Problem {
         Self::new(OutcomeCode::BadRequest, why)
     }
 
+    /// The body ended before its announced end, or its time was over.
+    pub(crate) fn incomplete_body() -> Self {
+        Self::bad_request("the body ended early or was too slow; send it again")
+    }
+
     /// The body is larger than the limit.
     pub(crate) fn payload_too_large(limit_kib: usize) -> Self {
         Self::new(OutcomeCode::PayloadTooLarge, format!("a body has at most {limit_kib} KiB"))

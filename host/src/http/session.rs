@@ -28,7 +28,7 @@ use crate::secret::{Secret, TokenHash};
 
 use super::audit::{self, Caller};
 use super::client_address::client_of;
-use super::cookies::{Cookies, SESSION};
+use super::cookies::{CookieAttributes, SESSION};
 use super::problem::Problem;
 use super::{AppState, auth, same_site};
 
@@ -80,7 +80,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Session {
 
 /// The value of the session's cookie.
 pub(super) fn cookie_of(app: &AppState, request: &Request) -> Option<Secret> {
-    Cookies::of(&app.services.config.now(), request).get(request.headers(), SESSION)
+    CookieAttributes::of(&app.services.config.now(), request).get(request.headers(), SESSION)
 }
 
 /// Makes the browser forget a cookie that is not valid, so that it does not send it again.
@@ -89,7 +89,7 @@ pub(super) fn without_cookie(
     request: &Request,
     mut response: Response,
 ) -> Response {
-    let cookies = Cookies::of(&app.services.config.now(), request);
+    let cookies = CookieAttributes::of(&app.services.config.now(), request);
     if cookies.get(request.headers(), SESSION).is_some() {
         response.headers_mut().append(SET_COOKIE, cookies.remove(SESSION));
     }
@@ -204,7 +204,7 @@ pub(crate) async fn sign_in(
     request: Request,
 ) -> Result<Response, Problem> {
     let config = app.services.config.now();
-    let (cookies, client) = (Cookies::of(&config, &request), client_of(&request));
+    let (cookies, client) = (CookieAttributes::of(&config, &request), client_of(&request));
     if let Err(problem) = same_site::check_origin(&config, request.headers(), request.uri()) {
         let caller = Caller::stranger(client, Via::Console);
         audit::refused(&app, caller, (audit::BEGIN_SESSION, None), problem.code()).await;

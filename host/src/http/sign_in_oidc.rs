@@ -17,7 +17,7 @@ use crate::oidc::{Callback, Login, Oidc, OidcError};
 use crate::secret::Secret;
 
 use super::client_address::client_of;
-use super::cookies::{Cookies, LOGIN, SESSION};
+use super::cookies::{CookieAttributes, LOGIN, SESSION};
 use super::problem::Problem;
 use super::same_site::authority;
 use super::session::{self, SignInQuery, local_path, redirect};
@@ -48,7 +48,7 @@ pub(super) async fn begin(
         Err(error) => return Ok(failed(&app, &next, &error)),
     };
     let value = format!("{}.{}", login.cookie().reveal(), BASE64URL_NOPAD.encode(next.as_bytes()));
-    let cookies = Cookies::of(&app.services.config.now(), &request);
+    let cookies = CookieAttributes::of(&app.services.config.now(), &request);
     let mut response = redirect(address.as_str());
     let cookie = cookies.set(LOGIN, &Secret::new(value), LOGIN_S);
     response.headers_mut().append(SET_COOKIE, cookie);
@@ -62,7 +62,7 @@ pub(super) async fn finish(
     request: Request,
 ) -> Result<Response, Problem> {
     let oidc = provider(&app)?;
-    let cookies = Cookies::of(&app.services.config.now(), &request);
+    let cookies = CookieAttributes::of(&app.services.config.now(), &request);
     let Some((login, next)) = cookies.get(request.headers(), LOGIN).and_then(read) else {
         return Ok(failed(&app, "/", &OidcError::State));
     };
@@ -101,7 +101,7 @@ fn redirect_uri(app: &AppState, request: &Request) -> String {
     match authority(request.headers(), request.uri()) {
         Some(authority) => {
             let config = app.services.config.now();
-            let scheme = Cookies::of(&config, request).scheme();
+            let scheme = CookieAttributes::of(&config, request).scheme();
             format!("{scheme}://{authority}{}{PATH}", config.path_prefix())
         }
         None => format!("{}{PATH}", app.base_url),

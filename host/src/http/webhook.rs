@@ -134,12 +134,12 @@ async fn handle(app: Arc<AppState>, target: Target, request: Request) -> Respons
             (None, _) => (EventKind::NoConnection, Answer::problem(id, &Problem::no_webhook())),
         };
         let connection = active.as_ref().map(|active| active.connection.id);
-        let is_odd = is_refused || kind == EventKind::Unrecognised;
+        let is_unexpected = is_refused || kind == EventKind::Unrecognised;
         let asks =
             active.as_ref().is_some_and(|it| it.connection.webhook_auth.credential.is_some());
         let is_stranger = answer.refuses_sender() || asks && kind == EventKind::Probe;
         let counted = connection.filter(|_| !is_stranger);
-        if !app.rate_limits.stores_event(counted, client, is_odd, started) {
+        if !app.rate_limits.stores_event(counted, client, is_unexpected, started) {
             let (code, ms) = (answer.outcome.code, milliseconds(started.elapsed()));
             app.services.history.end_unstored(connection, kind, code, ms);
             return answer.response;

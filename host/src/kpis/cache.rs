@@ -36,12 +36,12 @@ pub(super) struct Cache {
 /// The cached projects of one connection.
 struct Connection {
     active: Weak<ActiveConnection>,
-    projects: HashMap<String, Project>,
+    projects: HashMap<String, ProjectEntry>,
 }
 
 /// The cache entry of one project.
 #[derive(Default)]
-pub(super) struct Project {
+pub(super) struct ProjectEntry {
     pub(super) cached: Option<CachedCounts>,
     /// Whether the last refresh failed.
     pub(super) failing: bool,
@@ -50,7 +50,7 @@ pub(super) struct Project {
     used_at: Timestamp,
 }
 
-impl Project {
+impl ProjectEntry {
     /// Takes over what another server has counted, unless newer counts are known. Counts from the
     /// future are not newer: the clock was set back.
     pub(super) fn take_over(&mut self, counted: CachedCounts, now: Timestamp) {
@@ -71,7 +71,7 @@ impl Cache {
         active: &Arc<ActiveConnection>,
         project: &str,
         now: Timestamp,
-        work: impl FnOnce(&mut Project) -> T,
+        work: impl FnOnce(&mut ProjectEntry) -> T,
     ) -> T {
         let mut by_connection = self.by_connection.lock();
         let is_same = |it: &Connection| Weak::as_ptr(&it.active) == Arc::as_ptr(active);
@@ -145,7 +145,7 @@ mod tests {
                 Counts { open: 1, closed: 0, critical: 0, moderate: 0, critical_link: None };
             CachedCounts { counts, counted_at: at(second) }
         };
-        let mut project = Project::default();
+        let mut project = ProjectEntry::default();
         for (second, now, known) in [(7, 8, 7), (6, 8, 7), (9, 9, 9), (2, 3, 2), (1, 3, 2)] {
             project.take_over(counted(second), at(now));
             assert_eq!(project.cached, Some(counted(known)), "{second} at {now}");

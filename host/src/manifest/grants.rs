@@ -3,7 +3,6 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::Value;
 use url::Url;
 
 use crate::domain::{Grants, Origin, SecretGrant, SecretPlace, Settings};
@@ -46,17 +45,6 @@ impl Manifest {
             }
         }
         if errors.is_empty() { Ok(grants) } else { Err(errors) }
-    }
-}
-
-impl Manifest {
-    /// Returns the settings that are origins and have a value, with their addresses.
-    #[must_use]
-    pub(crate) fn addresses(&self, settings: &Settings) -> BTreeMap<String, String> {
-        let origins = self.schema.settings.iter().filter(|(_, setting)| setting.is_origin);
-        let address =
-            |name: &String| Some((name.clone(), self.schema.text(name, settings)?.text.to_owned()));
-        origins.filter_map(|(name, _)| address(name)).collect()
     }
 }
 
@@ -105,22 +93,7 @@ pub fn describe_place(place: &SecretPlace) -> String {
     }
 }
 
-/// The text of a setting, and whether the connector chose it.
-struct SettingText<'a> {
-    text: &'a str,
-    /// Whether the connector listed the text or fell back to it. Such an address must be public.
-    is_from_connector: bool,
-}
-
 impl Schema {
-    /// Returns the text that the connector uses for a setting; `None` if it has none.
-    fn text<'a>(&'a self, name: &str, settings: &'a Settings) -> Option<SettingText<'a>> {
-        let setting = self.settings.get(name)?;
-        let entered = settings.get(name).and_then(Value::as_str);
-        let text = entered.or(setting.fallback.as_deref())?;
-        Some(SettingText { text, is_from_connector: setting.is_listed || entered.is_none() })
-    }
-
     /// Fills in the settings that a place names; `None` while one of them has no value. If the
     /// connector chose the origin that issues tokens, adds it to `fixed`.
     fn place(

@@ -7,12 +7,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value};
 
-use crate::domain::Origin;
+use crate::domain::{Origin, Settings};
 
-use super::SchemaError;
 use super::keywords::{self, quoted};
 use super::place::PlaceTemplate;
 use super::rules::Rules;
+use super::{Manifest, SchemaError};
 
 /// Maximum number of settings and secrets of one connector together.
 pub(super) const SETTINGS_MAX: usize = 100;
@@ -89,7 +89,37 @@ pub(super) struct DeclaredSecret {
     pub(super) place: PlaceTemplate,
 }
 
+/// The text of a setting, and whether the connector chose it.
+pub(super) struct SettingText<'a> {
+    pub(super) text: &'a str,
+    /// Whether the connector listed the text or fell back to it. Such an address must be public.
+    pub(super) is_from_connector: bool,
+}
+
+impl Manifest {
+    /// Returns the settings that are origins and have a value, with their addresses.
+    #[must_use]
+    pub(crate) fn addresses(&self, settings: &Settings) -> BTreeMap<String, String> {
+        let origins = self.schema.settings.iter().filter(|(_, setting)| setting.is_origin);
+        let address =
+            |name: &String| Some((name.clone(), self.schema.text(name, settings)?.text.to_owned()));
+        origins.filter_map(|(name, _)| address(name)).collect()
+    }
+}
+
 impl Schema {
+    /// Returns the text that the connector uses for a setting; `None` if it has none.
+    pub(super) fn text<'a>(
+        &'a self,
+        name: &str,
+        settings: &'a Settings,
+    ) -> Option<SettingText<'a>> {
+        let setting = self.settings.get(name)?;
+        let entered = settings.get(name).and_then(Value::as_str);
+        let text = entered.or(setting.fallback.as_deref())?;
+        Some(SettingText { text, is_from_connector: setting.is_listed || entered.is_none() })
+    }
+
     /// Reads and checks a settings schema.
     ///
     /// # Errors

@@ -62,7 +62,7 @@ pub(super) struct Mirror {
 }
 
 /// Keeps the mirror from reading and writing the folder.
-pub(super) struct Held<'m> {
+pub(super) struct MirrorLock<'m> {
     _state: MutexGuard<'m, State>,
 }
 
@@ -76,7 +76,7 @@ struct State {
     folder: Option<FolderId>,
     /// Whether the scanner has seen the folder.
     is_scanned: bool,
-    /// Whether all files that the folder had at first were compared: what comes later is news.
+    /// Whether all files that the folder had at first were compared: a later file is a change.
     is_compared: bool,
     names: BTreeMap<ConnectorName, NameState>,
 }
@@ -190,7 +190,7 @@ impl Mirror {
             (known.seen, known.failed, known.pending) = (None, None, None);
             known.store_failures = None;
         }
-        self.compare_until_settled(&mut state).await
+        self.compare_until_unchanged(&mut state).await
     }
 
     /// Compares folder and store, and takes the actions that follow.
@@ -199,12 +199,12 @@ impl Mirror {
     /// The store failed. A file that cannot be read or written is logged, and tried again later.
     pub(super) async fn sync(&self) -> Result<(), StoreError> {
         let mut state = self.state.lock().await;
-        self.compare_until_settled(&mut state).await
+        self.compare_until_unchanged(&mut state).await
     }
 
-    /// Held while a person's file is written: meanwhile, no decision of another server is.
-    pub(super) async fn hold(&self) -> Held<'_> {
-        Held { _state: self.state.lock().await }
+    /// Held while a person's file is written: meanwhile, no decision of another server is written.
+    pub(super) async fn lock(&self) -> MirrorLock<'_> {
+        MirrorLock { _state: self.state.lock().await }
     }
 
     /// The version of a connector that the servers use.
@@ -212,7 +212,7 @@ impl Mirror {
         Some(self.shared.load().get(name)?.current()?.sha256.clone())
     }
 
-    async fn compare_until_settled(&self, state: &mut State) -> Result<(), StoreError> {
+    async fn compare_until_unchanged(&self, state: &mut State) -> Result<(), StoreError> {
         for _ in 0..COMPARISONS_MAX {
             if !self.compare_all(state).await? {
                 break;
@@ -229,8 +229,8 @@ impl Mirror {
         }
         self.follow_folder(state).await;
         let (snapshot, scanned) = self.catalog.numbered();
-        let is_settled = state.names.values().all(|name| name.seen.is_some());
-        if is_settled && state.revision == Some(revision) && state.snapshot == Some(snapshot) {
+        let is_compared_now = state.names.values().all(|name| name.seen.is_some());
+        if is_compared_now && state.revision == Some(revision) && state.snapshot == Some(snapshot) {
             state.is_compared |= state.is_scanned;
             return Ok(false);
         }

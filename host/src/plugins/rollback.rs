@@ -182,9 +182,9 @@ impl Plugins {
     }
 
     /// Held while a file is written, so that no decision of another server is written meanwhile.
-    pub(super) async fn hold_mirror(&self) -> Option<mirror::Held<'_>> {
+    pub(super) async fn lock_mirror(&self) -> Option<mirror::MirrorLock<'_>> {
         match &self.mirror {
-            Some(mirror) => Some(mirror.hold().await),
+            Some(mirror) => Some(mirror.lock().await),
             None => None,
         }
     }
@@ -207,7 +207,7 @@ impl Plugins {
         let extension = from.extension().unwrap_or_default();
         let to = folder.join(name.as_str()).with_extension(extension);
         let owned = name.clone();
-        let _held = self.hold_mirror().await;
+        let _held = self.lock_mirror().await;
         let restoring = spawn_blocking(move || versions.restore(&owned, &version, &folder));
         let restored = restoring.await.unwrap_or_else(|error| Err(std::io::Error::other(error)));
         restored.map_err(|source| match source.kind() {

@@ -262,7 +262,11 @@ impl Scanner {
         let sha256 = self.files.get(name).and_then(|file| file.sha256().map(str::to_owned));
         let entry = self.snapshot.entry(name.to_owned()).or_default();
         if entry.error.as_ref() != Some(&reason) || entry.broken_sha256 != sha256 {
-            tracing::warn!(connector = name, reason, "cannot use a connector's file");
+            tracing::warn!(
+                connector = name,
+                reason,
+                "cannot use the file of a connector; replace it"
+            );
             if entry.newest_loaded.is_none() {
                 entry.newest_loaded = last_served(&self.versions, &self.loader, name);
             }

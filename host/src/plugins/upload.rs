@@ -126,7 +126,7 @@ impl Plugins {
         // Held until the version serves, so that it stays loaded.
         let _version = self.build(name, kind, content.clone(), &limits).await?;
         let (plugins, owned) = (self.folder.clone(), name.clone());
-        let held = self.hold_mirror().await;
+        let held = self.lock_mirror().await;
         let writing = spawn_blocking(move || install::put(&plugins, &owned, kind, &content));
         let written = writing.await.unwrap_or_else(|error| Err(io::Error::other(error)));
         drop(held);

@@ -167,17 +167,21 @@ impl Execution {
         }
     }
 
-    /// Step 3: waits for the writes in progress, and collects log, calls and usage. Call it after
-    /// the guest is dropped: then no further write can begin.
-    pub(super) async fn finish(self) -> Finished {
+    /// Step 3: waits for the writes in progress, and collects log, calls and usage; if the run has
+    /// `failed`, also the cause in the guest's own words. Call it after the guest is dropped: then no
+    /// further write can begin.
+    pub(super) async fn finish(self, failed: bool) -> Finished {
         let (calls, writes) = self.session.finish().await;
-        let (log, log_bytes) = self.log.take();
-        // First, because the panic has the text of the exception with escapes.
-        let mut log = without_panic(log);
+        let (mut log, log_bytes) = self.log.take();
+        if failed {
+            // Before it is redacted, because the panic has the text of the exception with escapes.
+            log = without_panic(log);
+        }
         for line in &mut log {
             line.message = self.session.redact(std::mem::take(&mut line.message));
         }
-        let last_words = self.log.take_tail().cause(|text| self.session.redact(text));
+        let cause = || self.log.take_tail().cause(|text| self.session.redact(text));
+        let last_words = failed.then(cause).flatten();
         let (started, called, ended) = (self.started, self.called.get().copied(), Instant::now());
         let mut usage = Usage {
             memory_bytes: self.memory.peak(),

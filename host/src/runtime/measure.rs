@@ -1,5 +1,5 @@
 //! One call into a guest, taken apart, for the benchmark `guest_call`: the same engine, sandbox and
-//! instance as in the server, without permits, turns and deadlines.
+//! instance as in the server, without permits and deadlines.
 //!
 //! The server never uses it. It compiles in its own process, which the server never does.
 
@@ -102,7 +102,7 @@ impl MeasuredGuest {
         guest.call_count(&mut store, "7b0c").await?.map_err(|error| format!("{error:?}"))?;
         let called = Instant::now();
         drop(store);
-        execution.finish().await;
+        execution.finish(false).await;
         Ok(CallTimes {
             prepare: prepared - begun,
             instantiate: instantiated - prepared,

@@ -35,8 +35,8 @@ use super::execution::{Execution, Finished, StopSignals};
 use super::guest::GuestInput;
 use super::instance::{CallResult, GuestInstance, new_store};
 use super::permits::{Admission, Capacity, Lane, Permit, Permits, Request};
+use super::poll_permits::{PermittedPolls, poll_permits};
 use super::test_report::TestReport;
-use super::turns::{TakesTurns, turns};
 
 pub use any_call::{CallArguments, ExportAnswer};
 pub use run::{Run, RunEnd};
@@ -55,7 +55,7 @@ pub struct Sandbox {
     clock: Arc<dyn Clock>,
     permits: Arc<Permits>,
     /// The permits to be polled; they decide whose guest is polled next.
-    turns: Arc<Permits>,
+    poll_permits: Arc<Permits>,
     /// Cancelled when the server ends: stops every run.
     server_stop: CancellationToken,
     memory: Arc<HostMemory>,
@@ -115,7 +115,7 @@ impl Sandbox {
         });
         let server_stop = CancellationToken::new();
         let memory = HostMemory::new(memory_bytes);
-        Self { engine, egress, clock, permits, turns: turns(), server_stop, memory }
+        Self { engine, egress, clock, permits, poll_permits: poll_permits(), server_stop, memory }
     }
 
     /// The memory of all runs; the host's own requests for a run count against it too.
@@ -347,9 +347,10 @@ impl Sandbox {
             call_guest(guest).await
         };
         let call = Metered::new(call, execution.meter(), self.engine.ticks());
-        let call = TakesTurns::new(call, Arc::clone(&self.turns), lane);
+        let call = PermittedPolls::new(call, Arc::clone(&self.poll_permits), lane);
         let result = execution.race(call, stop).await;
-        (result, execution.finish().await)
+        let failed = !matches!(result, Ok(Ok(_)));
+        (result, execution.finish(failed).await)
     }
 }
 

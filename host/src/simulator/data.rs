@@ -3,12 +3,12 @@
 
 mod artifacts;
 mod build;
+mod contents;
 mod odd;
-mod scripts;
 
 use uuid::Uuid;
 
-use scripts::CaseScript;
+use contents::CaseContent;
 
 use super::dto::{
     CustomFieldValue, Label, Project, Requirement, TestCase, TestCaseLog, TestExecution, TestSet,
@@ -50,7 +50,7 @@ pub(super) struct ProjectData {
 pub(super) struct CaseData {
     pub(super) dto: TestCase,
     pub(super) requirement: Uuid,
-    script: CaseScript,
+    script: CaseContent,
 }
 
 impl World {
@@ -58,7 +58,7 @@ impl World {
     pub(super) fn new(seed: u64, base_url: &str) -> Self {
         let seed = Seed(seed);
         let mut world = Self { seed, projects: Vec::new(), base_url: base_url.to_owned() };
-        for script in scripts::projects() {
+        for script in contents::projects() {
             let mut project = build::empty_project(seed, script);
             for _ in 0..EXECUTIONS {
                 for set in project.test_sets.clone() {

@@ -1,7 +1,7 @@
 //! The pages for a person: the executions with their failed tests and buttons for Create Defect,
 //! the dashboard, the settings, and the page of a log to which links lead.
 //!
-//! The pages are plain HTML with forms, have no scripts, and load nothing. Every text is escaped.
+//! The pages are plain HTML with forms, have no contents, and load nothing. Every text is escaped.
 
 mod actions;
 mod clicks;

@@ -77,16 +77,27 @@ impl Changes {
 #[derive(Clone)]
 pub(super) struct Publisher {
     subscribers: broadcast::Sender<Change>,
+    /// Whether the database notifies all its servers.
+    is_shared: bool,
     pub(super) closed: CancellationToken,
 }
 
-impl Default for Publisher {
-    fn default() -> Self {
-        Self { subscribers: broadcast::Sender::new(UNREAD_MAX), closed: CancellationToken::new() }
-    }
-}
-
 impl Publisher {
+    /// For a store that no other process uses.
+    pub(super) fn of_one_server() -> Self {
+        Self::new(false)
+    }
+
+    /// For a store whose database notifies of changes.
+    pub(super) fn of_several_servers() -> Self {
+        Self::new(true)
+    }
+
+    fn new(is_shared: bool) -> Self {
+        let subscribers = broadcast::Sender::new(UNREAD_MAX);
+        Self { subscribers, is_shared, closed: CancellationToken::new() }
+    }
+
     pub(super) fn subscribe(&self) -> Changes {
         Changes(self.subscribers.subscribe())
     }
@@ -94,6 +105,13 @@ impl Publisher {
     pub(super) fn publish(&self, change: Change) {
         // An error means that there are no subscribers.
         let _ = self.subscribers.send(change);
+    }
+
+    /// Wakes the claims that wait for the end of a row's lease. A shared database does it itself.
+    pub(super) fn lease_ended(&self, id: DefectId) {
+        if !self.is_shared {
+            self.publish(Change::Defect(id));
+        }
     }
 }
 
@@ -123,7 +141,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_subscriber_that_was_too_slow_hears_that_it_missed_something() {
-        let publisher = Publisher::default();
+        let publisher = Publisher::of_one_server();
         let mut changes = publisher.subscribe();
         for _ in 0..=UNREAD_MAX {
             publisher.publish(Change::Connectors);

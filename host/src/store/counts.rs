@@ -19,7 +19,7 @@ pub struct CachedCounts {
 /// than that is from a clock that was set back since.
 pub const CLOCKS_DIFFER_MS: u64 = 500;
 
-/// A wish to ask a tracker for the counts of a project.
+/// A request for the lease to count a project.
 #[derive(Debug, Clone, Copy)]
 pub struct CountsClaim {
     /// The number of the last edit of the connection that this server knows. Under older settings,
@@ -44,7 +44,7 @@ pub struct CountsLease {
 }
 
 impl CountsLease {
-    /// A right that no server has yet: claim it.
+    /// A lease that is not claimed yet.
     #[must_use]
     pub fn new(connection: ConnectionId, project: &str) -> Self {
         Self { connection, project: project.to_owned(), holder: Uuid::new_v4() }

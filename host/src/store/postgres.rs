@@ -137,7 +137,7 @@ fn open(
         let reader = Session::new(address.clone(), Arc::clone(&clock))?.for_rules();
         readers.push(Box::new(links::Reading(reader)));
     }
-    let publisher = Publisher::default();
+    let publisher = Publisher::of_several_servers();
     listener::start(address, publisher.clone())?;
     let writer = Box::new(links::Writing(writer));
     let store = SqlStore::start_shared(writer, readers, starts, publisher)?;

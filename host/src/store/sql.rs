@@ -54,9 +54,8 @@ use self::defect_cache::DefectCache;
 use self::readers::{ReadLink, Readers};
 use self::starts::StartCounter;
 use self::writer::{WriteLink, Writer};
-use super::changes::{Change, Publisher};
-use super::{Store as _, StoreError};
-use crate::domain::DefectId;
+use super::StoreError;
+use super::changes::Publisher;
 
 /// The store in a database of any engine.
 pub struct SqlStore {
@@ -84,7 +83,7 @@ impl SqlStore {
         read: Vec<Box<dyn ReadLink>>,
         starts: StartCounter,
     ) -> Result<Self, StoreError> {
-        let mut store = Self::start_shared(write, read, starts, Publisher::default())?;
+        let mut store = Self::start_shared(write, read, starts, Publisher::of_one_server())?;
         store.cache = Some(DefectCache::default());
         Ok(store)
     }
@@ -100,14 +99,6 @@ impl SqlStore {
         let readers = Readers::start(read)?;
         let writer = Writer::start(write)?;
         Ok(Self { writer, readers, cache: None, starts, restored_at: OnceLock::new(), publisher })
-    }
-
-    /// Wakes the claims that wait for the end of a row's lease. A shared database notifies them
-    /// itself.
-    fn publish_lease_end(&self, id: DefectId) {
-        if !self.is_shared() {
-            self.publisher.publish(Change::Defect(id));
-        }
     }
 
     fn forget_defects(&self) {

@@ -170,7 +170,7 @@ fn copy_table(
     Ok(())
 }
 
-/// The columns of a table of PostgreSQL, and their kinds; without those that it computes.
+/// The columns of a PostgreSQL table and their kinds, without generated columns.
 fn columns(to: &dyn Database, table: &str) -> Result<Vec<(String, Kind)>, StoreError> {
     let kinds = HashMap::from([
         ("boolean", Kind::Bool),

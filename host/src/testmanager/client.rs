@@ -127,7 +127,7 @@ impl Client {
             let last = attempt == ATTEMPTS_MAX;
             let failure = match sent {
                 Ok(answer) => {
-                    self.shared.state.rate_limit.note(
+                    self.shared.state.rate_limit.update(
                         answer.status,
                         &answer.headers,
                         Instant::now(),

@@ -28,7 +28,7 @@ impl RateLimit {
     }
 
     /// Updates the limit from the status and the headers of an answer.
-    pub(super) fn note(&self, status: u16, headers: &[(String, String)], now: Instant) {
+    pub(super) fn update(&self, status: u16, headers: &[(String, String)], now: Instant) {
         let seconds = |name: &str| number(headers, name).map(Duration::from_secs);
         let wait = if status == 429 {
             let wait = seconds("retry-after").or_else(|| seconds("ratelimit-reset"));
@@ -61,7 +61,7 @@ mod tests {
         let (limit, now) = (RateLimit::default(), Instant::now());
         let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
         let headers: Vec<_> = headers.iter().map(owned).collect();
-        limit.note(status, &headers, now);
+        limit.update(status, &headers, now);
         limit.wait_until(now).map(|until| (until - now).as_secs())
     }
 
@@ -88,8 +88,8 @@ mod tests {
     #[test]
     fn the_longest_wait_counts() {
         let (limit, now) = (RateLimit::default(), Instant::now());
-        limit.note(429, &[("retry-after".to_owned(), "9".to_owned())], now);
-        limit.note(429, &[("retry-after".to_owned(), "2".to_owned())], now);
+        limit.update(429, &[("retry-after".to_owned(), "9".to_owned())], now);
+        limit.update(429, &[("retry-after".to_owned(), "2".to_owned())], now);
         assert_eq!(limit.wait_until(now), Some(now + Duration::from_secs(9)));
         assert_eq!(limit.wait_until(now + Duration::from_secs(9)), None);
     }

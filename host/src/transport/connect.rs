@@ -72,11 +72,12 @@ pub(crate) struct HttpConnection {
 #[derive(Clone)]
 pub(crate) struct ProxyAuth(pub(crate) Option<HeaderValue>);
 
-impl ProxyAuth {
-    /// Explains an answer of the proxy itself: the proxy refused to forward the request.
-    pub(crate) fn refusal(&self, status: u16) -> Option<String> {
-        let why = ProxyError::authentication(self.0.as_ref());
-        (status == 407).then(|| format!("the proxy of HTTP_PROXY: {why}"))
+impl HttpConnection {
+    /// Explains an answer of the proxy itself: it refused to forward the request.
+    pub(crate) fn refused_by_proxy(&self, status: u16) -> Option<String> {
+        let proxy = self.proxy.as_ref().filter(|_| status == 407)?;
+        let why = ProxyError::authentication(proxy.0.as_ref());
+        Some(format!("the proxy of HTTP_PROXY: {why}"))
     }
 }
 

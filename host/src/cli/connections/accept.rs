@@ -33,7 +33,11 @@ impl Accept {
         let settings = self.given.settings(admin, &shown.connector)?;
         let body = self.given.edit(settings, &self.removed)?;
         let Some(newest) = shown.newest_sha256.clone() else {
-            bail!("no version of the connector {} can be used", shown.connector)
+            let name = &shown.connector;
+            bail!(
+                "no version of the connector {name} can be used: run `jackfield connectors show {name}` \
+                 for the reason"
+            )
         };
         let sha256 = self.sha256.unwrap_or_else(|| newest.clone());
         if !self.yes {

@@ -197,7 +197,7 @@ pub(super) fn read(folder: &Path) -> Result<Vec<(String, TapedRequest, TapedEnd)
         };
         room = left;
         let text = fs::read_to_string(&path).map_err(disk)?;
-        let (request, answer) = exchange(&text)
+        let (request, answer) = parse_exchange(&text)
             .map_err(|source| NotUsable::NotAnExchange { path: path.clone(), source })?;
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         exchanges.push((name, request, answer));
@@ -224,7 +224,7 @@ fn files(folder: &Path) -> Result<Vec<PathBuf>, NotUsable> {
 }
 
 /// Reads the text of an exchange.
-pub(super) fn exchange(text: &str) -> Result<(TapedRequest, TapedEnd), InvalidExchange> {
+pub(super) fn parse_exchange(text: &str) -> Result<(TapedRequest, TapedEnd), InvalidExchange> {
     let ExchangeFile { request, response, error } = serde_json::from_str(text)?;
     let body = body_of(request.body, request.body_base64)?;
     let RequestPart { method, url, headers, .. } = request;

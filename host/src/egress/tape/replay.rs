@@ -115,7 +115,7 @@ impl Replay {
         let recorded = exchanges.iter().zip(1..).map(|(text, number)| {
             let file = format!("{number:04}.json");
             let path = PathBuf::from(&file);
-            let exchange = folder::exchange(text);
+            let exchange = folder::parse_exchange(text);
             let (request, end) =
                 exchange.map_err(|source| NotUsable::NotAnExchange { path, source })?;
             Ok(Recorded { file, request, end })

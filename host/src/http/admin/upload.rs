@@ -131,7 +131,7 @@ impl Incoming {
 }
 
 pub(crate) fn incomplete() -> Problem {
-    Problem::bad_request("the body did not arrive completely")
+    Problem::incomplete_body()
 }
 
 fn cannot_write(error: &std::io::Error) -> Problem {

@@ -107,7 +107,7 @@ pub(super) fn how_to_map(connection: &str, method: &Method, path: &str) -> Strin
             )
         }
         Method::PUT | Method::PATCH => format!("{unknown}: if it is Create Defect, run {create}"),
-        _ => format!("{unknown}, and {method} means nothing to Jackfield"),
+        _ => format!("{unknown}, and the method {method} is not supported"),
     }
 }
 

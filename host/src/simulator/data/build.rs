@@ -4,11 +4,11 @@ use uuid::Uuid;
 
 use super::super::dto::{Audit, Project, Requirement, TestCase, TestSet};
 use super::super::seed::{FIRST_START_S, Seed, instant};
-use super::scripts::{CaseScript, ProjectScript};
+use super::contents::{CaseContent, ProjectContent};
 use super::{CaseData, ProjectData};
 
 /// A project before its first execution.
-pub(super) fn empty_project(seed: Seed, script: ProjectScript) -> ProjectData {
+pub(super) fn empty_project(seed: Seed, script: ProjectContent) -> ProjectData {
     let prefix = script.prefix;
     let id = seed.id("project", prefix);
     let dto = Project {
@@ -62,7 +62,7 @@ fn requirement(seed: Seed, project_id: Uuid, obj_key: String, name: &str) -> Req
     }
 }
 
-fn test_case(seed: Seed, project_id: Uuid, obj_key: String, script: &CaseScript) -> TestCase {
+fn test_case(seed: Seed, project_id: Uuid, obj_key: String, script: &CaseContent) -> TestCase {
     let automated = |text: &str| Some(text.to_owned()).filter(|_| script.steps.is_empty());
     TestCase {
         id: seed.id("case", &obj_key),

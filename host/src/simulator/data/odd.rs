@@ -1,7 +1,7 @@
 //! A project with difficult texts: markup of many kinds, right-to-left, invisible, very long and
 //! empty texts. It shows whether code prints, escapes and stores texts of tests correctly.
 
-use super::scripts::{CaseScript, ProjectScript, case};
+use super::contents::{CaseContent, ProjectContent, case};
 
 /// Texts for test cases: each one is the name, the description and the failure of its test case.
 const TEXTS: [&str; 9] = [
@@ -30,11 +30,11 @@ const LONG_NAME_CHARS: usize = 2_000;
 const LONG_TEXT_CHARS: usize = 100_000;
 const LONG_ROBOT_LOG_LINES: usize = 2_500;
 
-pub(super) fn project() -> ProjectScript {
+pub(super) fn project() -> ProjectContent {
     let mut cases: Vec<_> = TEXTS.iter().map(|text| difficult(text)).collect();
     cases.push(long());
     cases.push(with_variations());
-    ProjectScript {
+    ProjectContent {
         prefix: "ODD",
         name: "Odd <texts> & \"names\"",
         description: "Texts that break whatever does not escape them.",
@@ -44,13 +44,13 @@ pub(super) fn project() -> ProjectScript {
     }
 }
 
-fn difficult(text: &str) -> CaseScript {
+fn difficult(text: &str) -> CaseContent {
     let mut odd = case(text).about(text, text).fails(text).labelled(&[text]).with_files(&FILES);
     odd.fields = vec![(text.to_owned(), text.to_owned())];
     odd
 }
 
-fn long() -> CaseScript {
+fn long() -> CaseContent {
     let words = "a very long text \u{1f600} ".repeat(LONG_TEXT_CHARS / 19 + 1);
     let take = |chars| words.chars().take(chars).collect::<String>();
     let mut long = case(take(LONG_NAME_CHARS)).fails(take(LONG_TEXT_CHARS));
@@ -62,7 +62,7 @@ fn long() -> CaseScript {
 }
 
 /// A test case whose variations have similar ids, to find code that confuses them.
-fn with_variations() -> CaseScript {
+fn with_variations() -> CaseContent {
     let variations = ["row 1", "row 10", "ROW 1", "row 1 ", "", "<b>row</b>"];
     let mut varied = case("Variations that differ little").fails("Wrong").varied(&variations);
     varied.all_fail = true;

@@ -6,14 +6,10 @@
 use std::collections::HashMap;
 
 use parking_lot::Mutex;
-use uuid::Uuid;
 
-use crate::domain::{ConnectionId, Defect, DefectId, FailedTest};
+use crate::domain::{ConnectionId, Defect, DefectId, FailedTest, FailedTestKey};
 
 const DEFECTS_MAX: usize = 4_096;
-
-/// The identity of a failed test: connection, test execution, test case, variation ("" if none).
-type Key = (ConnectionId, Uuid, Uuid, String);
 
 /// A cache of created defects, by failed test.
 #[derive(Default)]
@@ -23,7 +19,7 @@ pub(super) struct DefectCache {
 
 #[derive(Default)]
 struct State {
-    defects: HashMap<Key, (DefectId, Defect)>,
+    defects: HashMap<FailedTestKey, (DefectId, Defect)>,
     epoch: Epoch,
 }
 
@@ -38,7 +34,7 @@ impl DefectCache {
         connection: ConnectionId,
         test: &FailedTest,
     ) -> Option<(DefectId, Defect)> {
-        self.state.lock().defects.get(&key(connection, test)).cloned()
+        self.state.lock().defects.get(&test.key_in(connection)).cloned()
     }
 
     /// Returns the present epoch. Call it before the file is read for [`Self::insert`].
@@ -61,7 +57,7 @@ impl DefectCache {
         if state.defects.len() >= DEFECTS_MAX {
             state.defects.clear();
         }
-        state.defects.insert(key(connection, test), created.clone());
+        state.defects.insert(test.key_in(connection), created.clone());
     }
 
     /// Removes everything and starts an epoch. Called after each commit that may change a created
@@ -73,13 +69,10 @@ impl DefectCache {
     }
 }
 
-fn key(connection: ConnectionId, test: &FailedTest) -> Key {
-    let (execution, case, variation) = test.key();
-    (connection, execution, case, variation.to_owned())
-}
-
 #[cfg(test)]
 mod tests {
+    use uuid::Uuid;
+
     use super::*;
 
     #[test]

@@ -13,7 +13,7 @@ use crate::store::StoreError;
 const WORD_BYTES: usize = 60;
 
 /// A statement that finds some events, and its parameters from the ninth on.
-pub(super) struct Place<'a> {
+pub(super) struct EventQuery<'a> {
     pub(super) select: &'static str,
     pub(super) params: [Value<'a>; 3],
 }
@@ -63,25 +63,25 @@ const OF_WORDS: &str = select!(
             WHERE other.word = ?11 AND other.event_id = first.event_id))"
 );
 
-/// Where the events of a search are. Of the words, the three longest count.
-pub(super) fn places(search: Option<&EventSearch>) -> Vec<Place<'_>> {
+/// The statements that find the events of a search. Of the words, the three longest count.
+pub(super) fn queries(search: Option<&EventSearch>) -> Vec<EventQuery<'_>> {
     let (id, text) = (Value::Null(Kind::Id), Value::Null(Kind::Text));
-    let place = |select, params| Place { select, params };
+    let query = |select, params| EventQuery { select, params };
     match search {
-        None => vec![place(ALL, [id, id, text])],
+        None => vec![query(ALL, [id, id, text])],
         Some(EventSearch::Id(wanted)) => {
             let wanted = Value::Id(*wanted);
-            vec![place(OF_ID, [wanted, id, text]), place(OF_DEFECT, [wanted, id, text])]
+            vec![query(OF_ID, [wanted, id, text]), query(OF_DEFECT, [wanted, id, text])]
         }
         Some(EventSearch::FailedTest { execution, case }) => {
-            vec![place(OF_DEFECT, [Value::Id(*case), Value::Id(*execution), text])]
+            vec![query(OF_DEFECT, [Value::Id(*case), Value::Id(*execution), text])]
         }
         Some(EventSearch::Text { key, words }) => {
-            let of_key = place(OF_KEY, [Value::Text(key), text, text]);
+            let of_key = query(OF_KEY, [Value::Text(key), text, text]);
             let mut words = words.iter().map(|word| Value::Text(word));
             let of_words = words.next().map(|first| {
                 let mut next = || words.next().unwrap_or(text);
-                place(OF_WORDS, [first, next(), next()])
+                query(OF_WORDS, [first, next(), next()])
             });
             std::iter::once(of_key).chain(of_words).collect()
         }

@@ -198,7 +198,7 @@ fn page(
     let conditions: &[_] =
         params![since, until, connection, kind, outcome, before, rows_max, connections];
     let mut found = BTreeMap::new();
-    for place in search::places(filter.search.as_ref()) {
+    for place in search::queries(filter.search.as_ref()) {
         let rows: Vec<Row> = db.all(place.select, &[conditions, &place.params[..]].concat())?;
         found.extend(rows.into_iter().map(|row| (row.id, row)));
     }

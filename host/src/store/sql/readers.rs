@@ -100,7 +100,7 @@ impl Queue {
             return Err(closed());
         }
         if state.reads.len() >= READS_MAX {
-            let why = "too many requests wait to be read; try again in a moment";
+            let why = "too many reads of the database are queued; try again in a moment";
             return Err(StoreError::Unusable(why.to_owned()));
         }
         state.reads.push_back(read);

@@ -261,7 +261,7 @@ impl Store for SqlStore {
             .writer
             .run(Durable, move |db| moves::store_outcome(db, lease, verdict, &steps, event, now))
             .await;
-        self.publish_lease_end(id);
+        self.publisher.lease_ended(id);
         stored
     }
 
@@ -275,7 +275,7 @@ impl Store for SqlStore {
         let id = lease.defect;
         let ended =
             self.writer.run(Durable, move |db| moves::end_search(db, lease, end, now)).await;
-        self.publish_lease_end(id);
+        self.publisher.lease_ended(id);
         ended
     }
 
@@ -283,7 +283,7 @@ impl Store for SqlStore {
         let lease = lease.clone();
         let id = lease.defect;
         let given_back = self.writer.run(Durable, move |db| moves::give_back(db, lease)).await;
-        self.publish_lease_end(id);
+        self.publisher.lease_ended(id);
         given_back
     }
 
@@ -375,7 +375,7 @@ impl Store for SqlStore {
             })
             .await;
         self.forget_defects();
-        self.publish_lease_end(id);
+        self.publisher.lease_ended(id);
         decided
     }
 

@@ -139,7 +139,7 @@ fn span(span: Span) -> Value {
     let Span { trace, id, parent, kind, name, start, end, texts, numbers, error } = span;
     let texts = texts.iter().map(|(name, value)| text(name, value));
     let numbers = numbers.iter().map(|(name, value)| {
-        // OTLP writes numbers of 64 bits as texts.
+        // OTLP/JSON encodes 64-bit integers as strings.
         json!({"key": name, "value": {"intValue": value.to_string()}})
     });
     let kind = match kind {

@@ -16,7 +16,7 @@ use super::permits::{Admission, Capacity, Lane, Permit, Permits, Request};
 const WAITING_MAX: usize = 2_000;
 
 /// The permits to be polled, which all guests share.
-pub(super) fn turns() -> Arc<Permits> {
+pub(super) fn poll_permits() -> Arc<Permits> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let cores = u32::try_from(cores).unwrap_or(u32::MAX);
     let capacity = Capacity { slots: cores, runs: cores, waiting: WAITING_MAX, keep_free: false };
@@ -24,23 +24,23 @@ pub(super) fn turns() -> Arc<Permits> {
 }
 
 /// A future that waits for its turn before each poll.
-pub(super) struct TakesTurns<F> {
+pub(super) struct PermittedPolls<F> {
     future: F,
-    turns: Arc<Permits>,
+    poll_permits: Arc<Permits>,
     request: Request,
     waiting: Option<oneshot::Receiver<Permit>>,
 }
 
-impl<F: Future + Unpin> TakesTurns<F> {
-    pub(super) fn new(future: F, turns: Arc<Permits>, lane: Lane) -> Self {
+impl<F: Future + Unpin> PermittedPolls<F> {
+    pub(super) fn new(future: F, poll_permits: Arc<Permits>, lane: Lane) -> Self {
         let request = Request { lane, slots: 1, runs_max: u32::MAX };
-        Self { future, turns, request, waiting: None }
+        Self { future, poll_permits, request, waiting: None }
     }
 
     /// Waits for a permit. `None` if too many guests wait; then the guest is polled without one.
-    fn poll_turn(&mut self, cx: &mut Context<'_>) -> Poll<Option<Permit>> {
+    fn poll_permit(&mut self, cx: &mut Context<'_>) -> Poll<Option<Permit>> {
         if self.waiting.is_none() {
-            match self.turns.ask(self.request.clone()) {
+            match self.poll_permits.ask(self.request.clone()) {
                 Admission::Granted(permit) => return Poll::Ready(Some(permit)),
                 Admission::Full => return Poll::Ready(None),
                 Admission::Waiting(receiver) => self.waiting = Some(receiver),
@@ -53,11 +53,11 @@ impl<F: Future + Unpin> TakesTurns<F> {
     }
 }
 
-impl<F: Future + Unpin> Future for TakesTurns<F> {
+impl<F: Future + Unpin> Future for PermittedPolls<F> {
     type Output = F::Output;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
-        let permit = ready!(self.poll_turn(cx));
+        let permit = ready!(self.poll_permit(cx));
         let polled = Pin::new(&mut self.future).poll(cx);
         drop(permit);
         polled

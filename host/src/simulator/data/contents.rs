@@ -2,18 +2,18 @@
 //! texts.
 
 /// The content of one project, from which its data is made.
-pub(super) struct ProjectScript {
+pub(super) struct ProjectContent {
     pub(super) prefix: &'static str,
     pub(super) name: &'static str,
     pub(super) description: &'static str,
     pub(super) requirements: &'static [&'static str],
     pub(super) test_sets: &'static [&'static str],
-    pub(super) cases: Vec<CaseScript>,
+    pub(super) cases: Vec<CaseContent>,
 }
 
 /// The content of one test case, from which its data is made.
 #[derive(Debug, Clone)]
-pub(super) struct CaseScript {
+pub(super) struct CaseContent {
     pub(super) name: String,
     pub(super) description: Option<String>,
     pub(super) pre_condition: Option<String>,
@@ -32,13 +32,13 @@ pub(super) struct CaseScript {
     pub(super) robot_log_lines: usize,
 }
 
-/// The scripts of all projects.
-pub(super) fn projects() -> Vec<ProjectScript> {
+/// The contents of all projects.
+pub(super) fn projects() -> Vec<ProjectContent> {
     vec![shop(), bank(), super::odd::project()]
 }
 
-fn shop() -> ProjectScript {
-    ProjectScript {
+fn shop() -> ProjectContent {
+    ProjectContent {
         prefix: "SHOP",
         name: "Web shop",
         description: "Tests of the public web shop.",
@@ -78,8 +78,8 @@ fn shop() -> ProjectScript {
     }
 }
 
-fn bank() -> ProjectScript {
-    ProjectScript {
+fn bank() -> ProjectContent {
+    ProjectContent {
         prefix: "BANK",
         name: "Online banking",
         description: "Tests of the banking portal.",
@@ -110,8 +110,8 @@ fn bank() -> ProjectScript {
 }
 
 /// A test case that passes; the methods below change it.
-pub(super) fn case(name: impl Into<String>) -> CaseScript {
-    CaseScript {
+pub(super) fn case(name: impl Into<String>) -> CaseContent {
+    CaseContent {
         name: name.into(),
         description: None,
         pre_condition: None,
@@ -129,7 +129,7 @@ pub(super) fn case(name: impl Into<String>) -> CaseScript {
     }
 }
 
-impl CaseScript {
+impl CaseContent {
     pub(super) fn about(mut self, description: &str, pre_condition: &str) -> Self {
         self.description = Some(description.to_owned());
         self.pre_condition = Some(pre_condition.to_owned());
