@@ -172,7 +172,7 @@ pub(crate) struct OutboundResponse {
     pub(crate) headers: Vec<(String, String)>,
     pub(crate) body: Body,
     /// The charge for the memory that the response uses.
-    pub(crate) held: Charge,
+    pub(crate) charge: Charge,
 }
 
 /// The reason why there is no response; the cases are those of the WIT.

@@ -90,7 +90,7 @@ pub enum OidcError {
 }
 
 impl OidcError {
-    /// What the person who tried may read, who may be a stranger.
+    /// What the person who tried may read, who may be anybody.
     #[must_use]
     pub fn shown(&self) -> String {
         match self {

@@ -30,7 +30,7 @@ const SOCKET_MODE: u32 = 0o660;
 
 /// Connections that the kernel may keep until they are accepted; it takes the lower of this and its
 /// own limit (`net.core.somaxconn`). The standard library's 128 are so few that a crowd of
-/// strangers fills the queue, and the kernel then drops the connections of known senders.
+/// unknown clients fills the queue, and the kernel then drops the connections of known senders.
 const BACKLOG: i32 = 4096;
 
 /// The sockets that the service manager passes to this process.

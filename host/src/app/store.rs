@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::clock::ServerClock;
-use super::{keys, secret_of};
+use super::keys;
+use super::services::secret_of;
 use crate::config::Config;
 use crate::domain::Clock;
 use crate::secret::{Sealer, Secret};

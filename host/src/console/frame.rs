@@ -73,7 +73,7 @@ pub(super) async fn frame(
 ) -> Response {
     let is_part = is_part(request.headers());
     let Some(account) = request.extensions().get::<Account>().cloned() else {
-        // A stranger's body is never read, so it takes no memory.
+        // The body of an unknown client is never read, so it takes no memory.
         *request.body_mut() = Body::empty();
         return if is_part { load_again() } else { next.run(request).await };
     };

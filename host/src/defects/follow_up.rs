@@ -105,7 +105,9 @@ impl LeasedDefect<'_> {
         &self,
         recurrence: &Recurrence,
     ) -> Result<Option<Defect>, Refusal> {
-        let Some(active) = self.in_same_tracker(recurrence.seen.as_ref()) else { return Ok(None) };
+        let Some(active) = self.in_same_tracker(recurrence.snapshot.as_ref()) else {
+            return Ok(None);
+        };
         let (sandbox, key) = (&self.deps.sandbox, &recurrence.defect.key);
         let run = |run| sandbox.state(run, key);
         let current = self.run_reads(&active, Call::State, &recurrence.marker, run).await?;

@@ -77,8 +77,8 @@ impl WriteJournal {
         let lease_until = after(now, self.lease_ms);
         match &self.purpose {
             Purpose::Create(run_snapshot) => {
-                let seen = run_snapshot.clone();
-                let write = JournaledWrite { has_marker, seen, lease_until };
+                let snapshot = run_snapshot.clone();
+                let write = JournaledWrite { has_marker, snapshot, lease_until };
                 self.store.mark_sending(&self.lease, write, now).await
             }
             Purpose::FollowUp(step) => {

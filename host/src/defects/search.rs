@@ -34,7 +34,7 @@ impl LeasedDefect<'_> {
         if !doubt.has_marker {
             return SearchResult::NotFound(doubt.without_search(Unresolvable::NoMarker), None);
         }
-        let active = self.with_snapshot(doubtful.seen.as_ref());
+        let active = self.with_snapshot(doubtful.snapshot.as_ref());
         let began_at = self.deps.clock.now();
         let mut found = match self.run_find(&active, &doubtful.marker).await {
             Ok(found) => found.into_iter(),
@@ -83,7 +83,7 @@ impl LeasedDefect<'_> {
     ) -> SearchResult {
         // Rows of an earlier version of Jackfield and rows of a restored database do not have this
         // snapshot.
-        let run_snapshot = match doubtful.seen.clone().map_or_else(|| self.snapshot_now(), Ok) {
+        let run_snapshot = match doubtful.snapshot.clone().map_or_else(|| self.snapshot_now(), Ok) {
             Ok(run_snapshot) => run_snapshot,
             Err(refusal) => return SearchResult::NotFound(Next::TryLater, Some(refusal)),
         };

@@ -51,7 +51,7 @@ impl<'a> DefectSteps<'a> {
         due: &'a DueFollowUps,
     ) -> Result<Self, StepResult> {
         let key = &due.key;
-        let Some(active) = leased.in_same_tracker(due.seen.as_ref()) else {
+        let Some(active) = leased.in_same_tracker(due.snapshot.as_ref()) else {
             let why = "is in a tracker to which the connection has no grant any more";
             return Err(given_up(format!("{key} {why}")));
         };

@@ -138,7 +138,7 @@ async fn search_second_record(
     doubtful: &DoubtfulDefect,
     key: &str,
 ) -> Option<Outcome> {
-    let active = leased.with_snapshot(doubtful.seen.as_ref());
+    let active = leased.with_snapshot(doubtful.snapshot.as_ref());
     let found = match leased.run_find(&active, &doubtful.marker).await {
         Ok(found) => found,
         Err(refusal) => {

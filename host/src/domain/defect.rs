@@ -147,7 +147,7 @@ pub struct DoubtfulDefect {
     pub doubt: Doubt,
     /// The settings and connector of the last run; absent in rows of earlier versions and after a
     /// database was restored.
-    pub seen: Option<ConnectionSnapshot>,
+    pub snapshot: Option<ConnectionSnapshot>,
     /// An explanation for a person why the defect is in doubt.
     pub reason: String,
     /// The key of the defect, if the row is in `created`. The search then only looks for a second

@@ -62,7 +62,7 @@ pub struct Recurrence {
     /// The row that stores `defect`.
     pub latest: DefectId,
     /// The settings and connector of the run that created the defect, if they are stored.
-    pub seen: Option<ConnectionSnapshot>,
+    pub snapshot: Option<ConnectionSnapshot>,
 }
 
 /// A step that is due.
@@ -90,7 +90,7 @@ pub struct DueFollowUps {
     /// The key of the defect in the tracker.
     pub key: String,
     /// The settings and connector of the run that created the defect, if they are stored.
-    pub seen: Option<ConnectionSnapshot>,
+    pub snapshot: Option<ConnectionSnapshot>,
     /// The due steps, in the order in which they are done; never empty.
     pub steps: Vec<FollowUp>,
 }

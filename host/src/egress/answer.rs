@@ -296,7 +296,7 @@ impl OutboundResponse {
             headers.push((name.to_owned(), value));
         }
         let url = redactor.redact(TextKind::Answer, url);
-        Self { status: answer.status, url, headers, body, held: answer.charge }
+        Self { status: answer.status, url, headers, body, charge: answer.charge }
     }
 }
 

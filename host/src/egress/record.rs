@@ -91,7 +91,7 @@ impl Record {
         if state.requested > self.calls_max {
             let max = self.calls_max;
             return Err(HttpError::Limit(format!(
-                "the run sent more than {max} requests (`limits.outbound_calls`)"
+                "the run sent more requests than `limits.outbound_calls` = {max} allows"
             )));
         }
         state.calls.push(OutboundCall {

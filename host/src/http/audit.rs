@@ -91,7 +91,7 @@ impl Caller {
     }
 
     /// Somebody who is not signed in.
-    pub(super) fn stranger(client: IpAddr, via: Via) -> Self {
+    pub(super) fn unknown(client: IpAddr, via: Via) -> Self {
         Self { account: None, client, via }
     }
 }
@@ -144,7 +144,7 @@ pub(super) async fn login_refused<T>(
         Ok(None) => OutcomeCode::Unauthorized,
         Err(problem) => problem.code(),
     };
-    refused(app, Caller::stranger(client, via), (action, None), outcome).await;
+    refused(app, Caller::unknown(client, via), (action, None), outcome).await;
 }
 
 /// The program that sent a request.

@@ -35,7 +35,7 @@ use super::{AppState, auth, same_site};
 /// Nothing is loaded; forms go to this server.
 const POLICY: &str =
     "default-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
-/// Maximum size of the form to sign in, and the time for it to arrive: strangers send it.
+/// Maximum size of the form to sign in, and the time for it to arrive: anybody may send it.
 const FORM_BYTES_MAX: usize = 8 * 1024;
 const FORM_TIMEOUT: Duration = Duration::from_secs(10);
 /// A path that is only used to read other paths.
@@ -206,7 +206,7 @@ pub(crate) async fn sign_in(
     let config = app.services.config.now();
     let (cookies, client) = (CookieAttributes::of(&config, &request), client_of(&request));
     if let Err(problem) = same_site::check_origin(&config, request.headers(), request.uri()) {
-        let caller = Caller::stranger(client, Via::Console);
+        let caller = Caller::unknown(client, Via::Console);
         audit::refused(&app, caller, (audit::BEGIN_SESSION, None), problem.code()).await;
         return Err(problem);
     }

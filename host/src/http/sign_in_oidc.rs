@@ -123,7 +123,7 @@ fn failed(app: &AppState, next: &str, error: &OidcError) -> Response {
             StatusCode::UNAUTHORIZED
         }
     };
-    // Strangers can make a sign-in fail as often as they like.
+    // Anybody can make a sign-in fail as often as they like.
     if app.rate_limits.login_lines.take(&(), Instant::now()).is_ok() {
         tracing::warn!(%error, "a sign-in with the identity provider failed");
     }

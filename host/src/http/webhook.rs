@@ -14,6 +14,7 @@ mod parse;
 mod request;
 mod sender;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
@@ -133,23 +134,8 @@ async fn handle(app: Arc<AppState>, target: Target, request: Request) -> Respons
             (Some(active), None) => answer(&app, active, kind, &request).await,
             (None, _) => (EventKind::NoConnection, Answer::problem(id, &Problem::no_webhook())),
         };
-        let connection = active.as_ref().map(|active| active.connection.id);
-        let is_unexpected = is_refused || kind == EventKind::Unrecognised;
-        let asks =
-            active.as_ref().is_some_and(|it| it.connection.webhook_auth.credential.is_some());
-        let is_stranger = answer.refuses_sender() || asks && kind == EventKind::Probe;
-        let counted = connection.filter(|_| !is_stranger);
-        if !app.rate_limits.stores_event(counted, client, is_unexpected, started) {
-            let (code, ms) = (answer.outcome.code, milliseconds(started.elapsed()));
-            app.services.history.end_unstored(connection, kind, code, ms);
-            return answer.response;
-        }
-        let keeps_request = is_stranger
-            || kind == EventKind::Unrecognised
-            || answer.refuses_create(kind) && app.rate_limits.keeps_request(connection, started);
-        let credential_header = active.as_ref().and_then(|active| credential_header(active));
-        let kept = keeps_request.then_some(credential_header);
-        record(&app, &request, (kind, connection), kept, answer)
+        let answered = Answered { kind, is_refused, answer };
+        record_within_rates(&app, active.as_deref(), &request, client, answered)
     });
     let mut response = answered.await.unwrap_or_else(|error| {
         tracing::error!(event = %id, %error, "a webhook's handler panicked");
@@ -159,6 +145,42 @@ async fn handle(app: Arc<AppState>, target: Target, request: Request) -> Respons
         response.headers_mut().insert(EVENT.clone(), id);
     }
     response
+}
+
+/// The answer to a request, and the kind of its event.
+struct Answered {
+    kind: EventKind,
+    /// Whether the sender was refused before the body was read.
+    is_refused: bool,
+    answer: Answer,
+}
+
+/// Stores the event of an answer, unless clients without a credential, or a client over its rate,
+/// have used up the rate at which such events are stored.
+fn record_within_rates(
+    app: &AppState,
+    active: Option<&ActiveConnection>,
+    request: &WebhookRequest,
+    client: IpAddr,
+    Answered { kind, is_refused, answer }: Answered,
+) -> Response {
+    let started = request.started;
+    let connection = active.map(|active| active.connection.id);
+    let is_unrecognised = kind == EventKind::Unrecognised;
+    let asks = active.is_some_and(|it| it.connection.webhook_auth.credential.is_some());
+    let is_unauthenticated = answer.refuses_sender() || asks && kind == EventKind::Probe;
+    let counted = connection.filter(|_| !is_unauthenticated);
+    let is_unexpected = is_refused || is_unrecognised;
+    if !app.rate_limits.stores_event(counted, client, is_unexpected, started) {
+        let (code, ms) = (answer.outcome.code, milliseconds(started.elapsed()));
+        app.services.history.end_unstored(connection, kind, code, ms);
+        return answer.response;
+    }
+    let keeps_request = is_unauthenticated
+        || is_unrecognised
+        || answer.refuses_create(kind) && app.rate_limits.keeps_request(connection, started);
+    let kept = keeps_request.then(|| active.and_then(credential_header));
+    record(app, request, (kind, connection), kept, answer)
 }
 
 /// The header in which senders of the connection send a secret, if its name does not say so.

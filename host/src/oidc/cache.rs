@@ -1,7 +1,7 @@
 //! What the provider publishes: fetched once for all who wait, and used longer while the provider
 //! cannot be asked.
 //!
-//! Strangers can begin a sign-in, so a slow or broken provider is asked by one request at a time,
+//! Anybody can begin a sign-in, so a slow or broken provider is asked by one request at a time,
 //! and not again for a while after a failure.
 
 use std::sync::Arc;

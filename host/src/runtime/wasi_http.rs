@@ -141,7 +141,7 @@ fn response(answer: OutboundResponse, head: Charge) -> Result<Response<WasiBody>
     charge.set(headers.sum::<usize>() as u64).map_err(memory_error)?;
     let body = match answer.body {
         Body::Memory(bytes) => {
-            Full::new(answer.held.hold(bytes)).map_err(Error::from).boxed_unsync()
+            Full::new(answer.charge.hold(bytes)).map_err(Error::from).boxed_unsync()
         }
         Body::Spooled(body) => body.into_stream().map_err(spool_error).boxed_unsync(),
     };

@@ -1,10 +1,13 @@
-//! The counts of a project, and which one of the servers that share a store asks a tracker for
-//! them.
+//! The operations on the counts of a project, and which one of the servers that share a store asks a
+//! tracker for them.
 
+use async_trait::async_trait;
 use jiff::Timestamp;
 use uuid::Uuid;
 
 use crate::domain::{ConnectionId, Counts};
+
+use super::StoreError;
 
 /// The last counts of a project that the tracker returned.
 #[derive(Debug, Clone, PartialEq)]
@@ -64,4 +67,37 @@ pub enum CountsClaimed {
     Fresh(CachedCounts),
     /// Another server is asking it.
     Busy,
+}
+
+/// The counts of projects, and the right to count one.
+#[async_trait]
+pub trait CountsStore {
+    /// Stores the counts of a project. Lazy, as `record_event`.
+    fn record_counts(&self, id: ConnectionId, project: &str, counts: CachedCounts);
+    /// Asks for the right to count a project, so that of the servers that share the store one asks
+    /// the tracker at a time. Lazy. A claim that the caller no longer waits for may still be
+    /// granted: give it back.
+    async fn claim_counts(
+        &self,
+        lease: &CountsLease,
+        claim: CountsClaim,
+    ) -> Result<CountsClaimed, StoreError>;
+    /// Extends the right, unless it was lost. Lazy.
+    async fn renew_counts(&self, lease: &CountsLease, until: Timestamp) -> Result<(), StoreError>;
+    /// Gives the right back, and stores what was counted. Does nothing and returns false if it was
+    /// lost or never granted: an edit of the connection ends it too. Lazy.
+    async fn end_counts(
+        &self,
+        lease: &CountsLease,
+        counted: Option<CachedCounts>,
+    ) -> Result<bool, StoreError>;
+    /// Returns the last stored counts of a project. At most 100 projects are stored for each
+    /// connection.
+    async fn cached_counts(
+        &self,
+        id: ConnectionId,
+        project: &str,
+    ) -> Result<Option<CachedCounts>, StoreError>;
+    /// Returns the project of the newest stored counts.
+    async fn last_counted_project(&self, id: ConnectionId) -> Result<Option<String>, StoreError>;
 }

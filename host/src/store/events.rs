@@ -1,12 +1,16 @@
-//! Which events are listed and kept, and one event with everything that belongs to it.
+//! The operations on events and recordings, and what they take and return.
 
 use std::collections::BTreeSet;
 
+use async_trait::async_trait;
 use jiff::Timestamp;
 
 use crate::domain::{
-    ConnectionId, Event, EventId, EventKind, EventSearch, OutcomeCode, RunReport, TimedSteps,
+    ConnectionId, Event, EventId, EventKind, EventSearch, OutcomeCode, RecentEvents, RecentUsage,
+    RecordedRun, RunReport, TimedSteps,
 };
+
+use super::StoreError;
 
 /// One event with everything that it caused.
 #[derive(Debug, Clone, PartialEq)]
@@ -57,4 +61,42 @@ pub struct Retention {
     pub no_connection_max: u64,
     /// Maximum size of events with their runs, bytes.
     pub events_bytes_max: u64,
+}
+
+/// The events of the store, with their runs and recordings.
+#[async_trait]
+pub trait EventStore {
+    /// Stores an event, and its connection's last success or error. Lazy: returns at once. If the
+    /// queue is full, the event is dropped.
+    fn record_event(&self, event: Event);
+    /// Stores steps of an event. Lazy, as `record_event`.
+    fn record_timed_steps(&self, event: EventId, steps: TimedSteps);
+    /// Stores a run of an event. Lazy, as `record_event`.
+    fn record_run(&self, event: EventId, run: RunReport);
+    /// Returns the events that meet the conditions, newest first. An event that cannot be read is
+    /// logged and left out.
+    async fn events(&self, filter: &EventFilter) -> Result<Vec<Event>, StoreError>;
+    /// Counts the events of the last hour and day.
+    async fn recent_events(&self, now: Timestamp) -> Result<RecentEvents, StoreError>;
+    /// Returns what the newest runs of these connections used of their limits: of at most 2,000
+    /// events, or 20 of each connection. `None` if none of them has a run.
+    async fn recent_usage(
+        &self,
+        connections: Vec<ConnectionId>,
+    ) -> Result<Option<RecentUsage>, StoreError>;
+    /// Returns one event with everything that it caused.
+    async fn event(&self, id: EventId) -> Result<Option<WholeEvent>, StoreError>;
+    /// Sets until when the bodies of a connection are recorded; `None`: they are not recorded. With
+    /// `erase`, deletes the recordings of the connection. Durable.
+    async fn record_until(
+        &self,
+        id: ConnectionId,
+        until: Option<Timestamp>,
+        erase: bool,
+    ) -> Result<(), StoreError>;
+    /// Returns the recorded runs of an event, in the order in which they ran.
+    async fn recording(&self, event: EventId) -> Result<Vec<RecordedRun>, StoreError>;
+    /// Deletes the events that exceed the retention, and the remaining rows of deleted connections,
+    /// in small steps. Lazy.
+    async fn prune(&self, retention: Retention) -> Result<(), StoreError>;
 }

@@ -89,7 +89,7 @@ mod tests {
 
     use super::*;
 
-    fn stranger(number: u8) -> RefusedAttempt {
+    fn attempt_from(number: u8) -> RefusedAttempt {
         RefusedAttempt {
             account: None,
             client: [203, 0, 113, number].into(),
@@ -107,15 +107,15 @@ mod tests {
     #[test]
     fn repeated_attempts_are_counted_in_the_first_entry_of_the_hour() {
         let (mut recent, start) = (Recent::default(), Timestamp::from_second(1_000_000).unwrap());
-        assert_eq!(recent.count(stranger(1), id(1), start), Some(stranger(1)));
-        assert_eq!(recent.count(stranger(1), id(2), start), None);
-        assert_eq!(recent.count(stranger(1), id(3), start), None);
-        assert_eq!(recent.count(stranger(2), id(4), start), Some(stranger(2)));
+        assert_eq!(recent.count(attempt_from(1), id(1), start), Some(attempt_from(1)));
+        assert_eq!(recent.count(attempt_from(1), id(2), start), None);
+        assert_eq!(recent.count(attempt_from(1), id(3), start), None);
+        assert_eq!(recent.count(attempt_from(2), id(4), start), Some(attempt_from(2)));
         assert_eq!(recent.take_unstored(), [(id(1), 2)]);
         assert_eq!(recent.take_unstored(), []);
-        assert_eq!(recent.count(stranger(1), id(5), start), None);
+        assert_eq!(recent.count(attempt_from(1), id(5), start), None);
         let later = start + PERIOD;
-        assert_eq!(recent.count(stranger(1), id(6), later), Some(stranger(1)));
+        assert_eq!(recent.count(attempt_from(1), id(6), later), Some(attempt_from(1)));
         assert_eq!(recent.take_unstored(), [(id(1), 1)], "no count of the last hour is lost");
     }
 
@@ -124,7 +124,7 @@ mod tests {
         let (mut recent, start) = (Recent::default(), Timestamp::from_second(1_000_000).unwrap());
         let stored = (0..1_000_u128).filter_map(|number| {
             let client = IpAddr::from([10, 0, (number >> 8) as u8, number as u8]);
-            recent.count(RefusedAttempt { client, ..stranger(0) }, id(number), start)
+            recent.count(RefusedAttempt { client, ..attempt_from(0) }, id(number), start)
         });
         let stored: Vec<_> = stored.collect();
         assert_eq!(stored.len(), ENTRIES_MAX + 1);

@@ -46,12 +46,11 @@ impl State {
     /// What is done for a new connection when there are too many: of the idle ones, that of the
     /// address with most open connections is closed; of several, the one that has been idle
     /// longest. An address never displaces one that has fewer, nor a known client while there are
-    /// strangers.
+    /// unknown clients.
     pub(super) fn make_room(&self, limit_key: Option<IpAddr>) -> Room {
         let own = limit_key.map_or(0, |it| self.open_count(it));
-        let strangers =
-            self.idle.iter().filter_map(|(place, idle)| Some((*place, idle.limit_key?)));
-        let most = strangers.max_by_key(|(place, it)| (self.open_count(*it), Reverse(*place)));
+        let unknown = self.idle.iter().filter_map(|(place, idle)| Some((*place, idle.limit_key?)));
+        let most = unknown.max_by_key(|(place, it)| (self.open_count(*it), Reverse(*place)));
         match most {
             Some((place, it)) if own == 0 || own < self.open_count(it) || limit_key == Some(it) => {
                 Room::Close(place)

@@ -208,17 +208,17 @@ async fn a_known_client_is_closed_only_if_there_is_no_other() {
         assert_eq!(status(&mut stream).await, Some(200));
         known.push(stream);
     }
-    let mut strangers = Vec::new();
+    let mut unknown = Vec::new();
     for _ in 0..9 {
         let mut stream = server.connect(&whole("/")).await;
         assert_eq!(status(&mut stream).await, Some(200));
-        strangers.push(stream);
+        unknown.push(stream);
     }
     for stream in &mut known {
         stream.write_all(whole("/known").as_bytes()).await.unwrap();
-        assert_eq!(status(stream).await, Some(200), "strangers closed each other");
+        assert_eq!(status(stream).await, Some(200), "unknown clients closed each other");
     }
-    drop(strangers);
+    drop(unknown);
     for _ in 0..3 {
         let mut stream = server.connect(&whole("/known")).await;
         assert_eq!(status(&mut stream).await, Some(200));

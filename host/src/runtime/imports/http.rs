@@ -35,7 +35,7 @@ impl http::Host for Guest {
                 Ok(request) => self.session.send(request).await?,
                 Err(why) => self.session.refuse(&method, effect, why)?,
             };
-            let OutboundResponse { status, url, headers, body, held } = response;
+            let OutboundResponse { status, url, headers, body, charge: of_response } = response;
             if (200..300).contains(&status)
                 && let Some(report) = self.report()
             {
@@ -43,7 +43,7 @@ impl http::Host for Guest {
             }
             let memory = self.session.memory();
             let (body, charge) = body.into_memory(memory).await?;
-            drop(held);
+            drop(of_response);
             let redact = |text| self.session.redact_as(TextKind::Answer, text);
             let decoded = text::decode(&headers, body, charge, redact)?;
             self.returned = Some(decoded.charge);

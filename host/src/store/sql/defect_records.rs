@@ -155,7 +155,7 @@ impl Row {
         Ok(DoubtfulDefect {
             marker: Marker::derive(connection, &self.test(), self.generation),
             doubt,
-            seen: self.seen()?,
+            snapshot: self.snapshot()?,
             reason: self.reason.unwrap_or_default(),
             searches: self.searches,
             created,
@@ -164,20 +164,23 @@ impl Row {
     }
 
     /// What the last run used of the connection.
-    fn seen(&self) -> Result<Option<ConnectionSnapshot>, Unreadable> {
+    fn snapshot(&self) -> Result<Option<ConnectionSnapshot>, Unreadable> {
         match &self.run_sha256 {
-            Some(connector_sha256) => self.snapshot(connector_sha256.clone()),
+            Some(connector_sha256) => self.snapshot_of(connector_sha256.clone()),
             None => Ok(None),
         }
     }
 
     /// The settings and origins with which the tracker of this row's defect is reached. Unlike
-    /// [`Self::seen`], also of a defect that a person adopted.
+    /// [`Self::snapshot`], also of a defect that a person adopted.
     pub(super) fn tracker(&self) -> Result<Option<ConnectionSnapshot>, Unreadable> {
-        self.snapshot(self.run_sha256.clone().unwrap_or_default())
+        self.snapshot_of(self.run_sha256.clone().unwrap_or_default())
     }
 
-    fn snapshot(&self, connector_sha256: String) -> Result<Option<ConnectionSnapshot>, Unreadable> {
+    fn snapshot_of(
+        &self,
+        connector_sha256: String,
+    ) -> Result<Option<ConnectionSnapshot>, Unreadable> {
         let (Some(settings), Some(origins)) = (self.run_settings.clone(), &self.run_origins) else {
             return Ok(None);
         };

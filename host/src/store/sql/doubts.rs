@@ -80,7 +80,7 @@ pub(super) fn due_searches(
 pub(super) fn controls(
     db: &dyn Database,
     connection: ConnectionId,
-    seen: &ConnectionSnapshot,
+    snapshot: &ConnectionSnapshot,
     stored_by: Timestamp,
 ) -> Result<Vec<ControlDefect>, StoreError> {
     let rows: Vec<Row> = db.all(
@@ -90,8 +90,8 @@ pub(super) fn controls(
          ORDER BY id DESC LIMIT ?",
         params![
             connection.0,
-            &seen.connector_sha256,
-            &seen.settings,
+            &snapshot.connector_sha256,
+            &snapshot.settings,
             stored_by.as_millisecond(),
             CONTROLS_MAX
         ],

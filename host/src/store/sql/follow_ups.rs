@@ -128,9 +128,9 @@ pub(super) fn claim(
     let lease = Lease { defect: id, fence: row.fence, until: lease_until };
     let test = row.test();
     let (_, defect) = row.created()?;
-    let seen = row.tracker_of_original(db)?;
+    let snapshot = row.tracker_of_original(db)?;
     let marker = Marker::derive(ConnectionId(row.connection_id), &test, row.generation);
-    Ok(Some(DueFollowUps { lease, test, marker, key: defect.key, seen, steps: follow_ups }))
+    Ok(Some(DueFollowUps { lease, test, marker, key: defect.key, snapshot, steps: follow_ups }))
 }
 
 /// Marks that a write of a step is about to be sent, and renews the lease. Fails if it has ended.

@@ -35,8 +35,8 @@ pub(super) fn mark_sending(
     write: JournaledWrite,
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    let JournaledWrite { has_marker, seen, lease_until } = write;
-    let origins: Vec<_> = seen.origins.iter().map(ToString::to_string).collect();
+    let JournaledWrite { has_marker, snapshot, lease_until } = write;
+    let origins: Vec<_> = snapshot.origins.iter().map(ToString::to_string).collect();
     let moved = db.change(
         "UPDATE defects SET state = 'sent', writes = writes + 1, run_writes = run_writes + 1,
              run_marked = CASE run_writes WHEN 0 THEN ?4 ELSE run_marked END,
@@ -48,9 +48,9 @@ pub(super) fn mark_sending(
             lease.fence,
             now.as_millisecond(),
             has_marker,
-            seen.settings,
+            snapshot.settings,
             to_json(&origins)?,
-            seen.connector_sha256,
+            snapshot.connector_sha256,
             lease_until.as_millisecond()
         ],
     )?;

@@ -121,8 +121,8 @@ impl Row {
     ) -> Result<Recurrence, StoreError> {
         let (latest, defect) = self.created()?;
         let original = self.recurrence_of.map_or(latest, DefectId);
-        let seen = self.tracker_of_original(db)?;
-        Ok(Recurrence { lease, marker, original, defect, latest, seen })
+        let snapshot = self.tracker_of_original(db)?;
+        Ok(Recurrence { lease, marker, original, defect, latest, snapshot })
     }
 
     /// The settings and origins with which the tracker of the defect is reached: those of the run

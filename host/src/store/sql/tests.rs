@@ -17,6 +17,7 @@ use crate::domain::{
     SecretGrant, SecretPlace, SentWrites, Verdict, Via, WriteClass,
 };
 use crate::secret::{Sealed, Sealer, TokenHash};
+use crate::store::DefectStore as _;
 use crate::store::{
     Claim, DueLimits, JournaledWrite, Store as _, StoreError, StoredConnection, StoredToken,
 };
@@ -127,13 +128,13 @@ pub(in crate::store) fn doubt(claimed: &Claimed) -> Doubt {
 
 /// A write with the marker, marked at this instant.
 pub(in crate::store) fn write(now: Timestamp) -> JournaledWrite {
-    let seen = ConnectionSnapshot {
+    let snapshot = ConnectionSnapshot {
         settings: "{}".to_owned(),
         origins: vec!["https://tracker.example".parse().unwrap()],
         connector_sha256: "00".to_owned(),
     };
     let lease_until = now + jiff::SignedDuration::from_millis(LEASE_MS);
-    JournaledWrite { has_marker: true, seen, lease_until }
+    JournaledWrite { has_marker: true, snapshot, lease_until }
 }
 
 pub(in crate::store) async fn mark(

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use tempfile::tempdir;
 
 use super::*;
+use crate::store::ConnectionStore as _;
 use crate::store::{Change, ConnectorStore as _, LoadedConnectors, SharedConnector, SharedFile};
 
 /// More than one part.

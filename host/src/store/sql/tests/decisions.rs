@@ -4,6 +4,8 @@ use tempfile::tempdir;
 
 use super::*;
 use crate::domain::{DecidedDoubt, Decision, DefectState};
+use crate::store::ConnectionStore as _;
+use crate::store::DefectStore as _;
 
 #[tokio::test]
 async fn the_index_delay_counts_from_a_decision() {
@@ -112,7 +114,7 @@ async fn a_person_adopts_a_defect_for_a_failed_row() {
         .await
         .unwrap();
     assert!(matches!(claim(&store, id, 4).await, Claimed::Created { .. }));
-    let controls = store.controls(id, &write(at(1)).seen, at(2)).await.unwrap();
+    let controls = store.controls(id, &write(at(1)).snapshot, at(2)).await.unwrap();
     assert_eq!(controls, [], "its record may not contain the marker");
 }
 

@@ -5,6 +5,7 @@ use tempfile::tempdir;
 
 use super::*;
 use crate::domain::{DefectState, Marker, SearchEnd};
+use crate::store::DefectStore as _;
 use crate::store::DoubtCounts;
 
 #[tokio::test]
@@ -98,17 +99,17 @@ async fn a_search_is_tested_with_the_newest_defects_that_were_made_the_same_way(
         let mut write = write(at(1));
         write.has_marker = number != 4;
         match number {
-            3 => "other".clone_into(&mut write.seen.settings),
-            2 => "11".clone_into(&mut write.seen.connector_sha256),
+            3 => "other".clone_into(&mut write.snapshot.settings),
+            2 => "11".clone_into(&mut write.snapshot.connector_sha256),
             _ => {}
         }
         store.mark_sending(&granted, write, at(1)).await.unwrap();
         let created = Verdict::Created(defect(&number.to_string()));
         store.store_outcome(&granted, &created, &[], event(), at(2)).await.unwrap();
     }
-    let too_new = store.controls(id, &write(at(1)).seen, at(1)).await.unwrap();
+    let too_new = store.controls(id, &write(at(1)).snapshot, at(1)).await.unwrap();
     assert_eq!(too_new, [], "the tracker's search may not find them yet");
-    let controls = store.controls(id, &write(at(1)).seen, at(2)).await.unwrap();
+    let controls = store.controls(id, &write(at(1)).snapshot, at(2)).await.unwrap();
     let keys: Vec<_> = controls.iter().map(|control| control.key.as_str()).collect();
     assert_eq!(keys, ["5", "1"]);
     assert_eq!(controls[0].marker, Marker::derive(id, &failed_test(5), 1));

@@ -7,6 +7,7 @@ use crate::domain::{
     Decision, DefectId, FollowUp, FollowUpEnd, FollowUpState, FollowUpStep, Recurrence, SearchEnd,
 };
 use crate::store::DueDefect;
+use crate::store::{DefectStore as _, FollowUpStore as _};
 
 /// A claim by a connection that follows up on failures of one test case.
 async fn recurring_claim(
@@ -81,7 +82,7 @@ async fn a_failure_waits_for_the_first_one_and_then_has_its_defect() {
     end(&store, &searched, &Verdict::Found(defect("7")), 6).await;
     let again = recurrence(recurring_claim(&store, id, 2, 7).await);
     assert_eq!((again.original, again.defect.key.as_str()), (first.defect, "7"));
-    assert_eq!(again.seen.as_ref().map(|seen| seen.settings.as_str()), Some("{}"));
+    assert_eq!(again.snapshot.as_ref().map(|snapshot| snapshot.settings.as_str()), Some("{}"));
     let verdict = Verdict::Recurs { defect: again.defect, original: again.original };
     end(&store, &again.lease, &verdict, 8).await;
     let record = store.defect(again.lease.defect).await.unwrap().unwrap();

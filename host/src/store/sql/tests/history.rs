@@ -11,6 +11,8 @@ use crate::domain::{
 use crate::store::sql::writer::Durability::Lazy;
 use crate::store::sql::{connections, recordings};
 use crate::store::{CachedCounts, EventFilter, Retention, WholeEvent};
+use crate::store::{ConnectionStore as _, CountsStore as _};
+use crate::store::{DefectStore as _, EventStore as _};
 
 fn an_event(
     number: u128,

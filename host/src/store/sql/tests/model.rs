@@ -8,6 +8,7 @@ use tempfile::{TempDir, tempdir};
 
 use super::*;
 use crate::domain::{Decision, DefectId, Verdict};
+use crate::store::DefectStore as _;
 
 /// One step; `host` is 0 or 1, `age` selects one of the leases ever granted, 0 the newest. A lease
 /// that is never used again is a crashed run; a lease that is used too late is a paused one.

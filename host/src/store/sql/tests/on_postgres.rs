@@ -32,6 +32,7 @@ use sqlx::{AssertSqlSafe, Connection as _, Executor as _};
 use tempfile::TempDir;
 
 use super::*;
+use crate::store::ConnectionStore as _;
 use crate::store::{PostgresSettings, PostgresStore};
 
 /// The variable with the address of an empty database.

@@ -24,6 +24,7 @@ mod writer;
 use tempfile::TempDir;
 
 use super::*;
+use crate::store::ConnectionStore as _;
 use crate::store::SqliteStore;
 
 const REMEMBERS: bool = true;

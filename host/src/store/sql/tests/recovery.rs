@@ -4,6 +4,7 @@ use tempfile::tempdir;
 
 use super::*;
 use crate::domain::Decision;
+use crate::store::DefectStore as _;
 use crate::store::sql::meta;
 use crate::store::sql::writer::Durability;
 

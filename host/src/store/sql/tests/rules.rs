@@ -4,6 +4,7 @@ use tempfile::tempdir;
 
 use super::*;
 use crate::domain::{Decision, DefectState, Marker, OutcomeCode};
+use crate::store::DefectStore as _;
 
 #[tokio::test]
 async fn a_repeat_returns_the_created_defect_without_a_commit() {

@@ -9,7 +9,9 @@ use tempfile::tempdir;
 
 use super::*;
 use crate::domain::{Counts, Decision, DefectId, Event, EventKind, OutcomeCode, Received};
+use crate::store::EventStore as _;
 use crate::store::{CachedCounts, Change, Changes, CountsClaim, CountsClaimed, CountsLease};
+use crate::store::{ConnectionStore as _, CountsStore as _, DefectStore as _};
 
 /// Runs SQL in the schema of a test.
 pub(super) async fn run(folder: &TempDir, sql: &str) {

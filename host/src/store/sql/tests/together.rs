@@ -11,6 +11,8 @@ use super::sharing::{listening, next, run};
 use super::*;
 use crate::domain::{Event, EventKind, OutcomeCode, Received};
 use crate::store::Change;
+use crate::store::DefectStore as _;
+use crate::store::{ConnectionStore as _, EventStore as _};
 
 /// An event that has ended, with this status.
 fn ended(connection: ConnectionId, ms: i64, outcome: OutcomeCode, status: u16) -> Event {

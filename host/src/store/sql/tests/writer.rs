@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tempfile::tempdir;
 
 use super::*;
+use crate::store::ConnectionStore as _;
 use crate::store::sql::writer::Durability;
 
 #[tokio::test]

@@ -6,6 +6,7 @@ use tempfile::tempdir;
 
 use super::*;
 use crate::secret::{Sealed, Sealer, Secret, TokenHash};
+use crate::store::ConnectionStore as _;
 use crate::store::sql::starts::StartCounter;
 use crate::store::{StoredToken, TokenExpiry};
 

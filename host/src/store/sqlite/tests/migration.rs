@@ -12,6 +12,7 @@ use super::*;
 use crate::domain::{
     Call, ConnectionId, DefectId, EventId, OutcomeCode, StringEnum as _, WriteClass,
 };
+use crate::store::{ConnectionStore as _, DefectStore as _, EventStore as _};
 use crate::store::{EventFilter, Retention};
 
 /// The outcome words of the first schema that later schemas replaced.

@@ -1,0 +1,54 @@
+//! The operations on the steps that follow a create.
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+
+use crate::domain::{ConnectionId, DefectId, DueFollowUps, FollowUp, FollowUpEnd, Lease};
+
+use super::{ControlDefect, DueDefect, DueLimits, StoreError};
+
+/// The steps that follow a create: comments, attachments, a defect that opens again.
+#[async_trait]
+pub trait FollowUpStore {
+    /// Returns defects with steps that are due, the longest overdue first. Leaves out defects that
+    /// this process has open.
+    async fn due_follow_ups(
+        &self,
+        now: Timestamp,
+        open: Vec<DefectId>,
+        limits: DueLimits,
+    ) -> Result<Vec<DueDefect>, StoreError>;
+    /// Takes a lease on a defect and returns its steps that are due, in their order. `None` if none
+    /// is due or another holder has the lease. Durable.
+    async fn claim_follow_ups(
+        &self,
+        id: DefectId,
+        now: Timestamp,
+        lease_until: Timestamp,
+        run_ms: u64,
+    ) -> Result<Option<DueFollowUps>, StoreError>;
+    /// Stores that a write of a step is about to be sent, and renews the lease. Durable. `Fenced`
+    /// if the lease was lost or has ended.
+    async fn mark_follow_up(
+        &self,
+        lease: &Lease,
+        step: &FollowUp,
+        has_marker: bool,
+        lease_until: Timestamp,
+        now: Timestamp,
+    ) -> Result<(), StoreError>;
+    /// Undoes the last `mark_follow_up`. Call it only if no byte of that write was sent. Lazy.
+    async fn unmark_follow_up(&self, lease: &Lease, step: &FollowUp) -> Result<(), StoreError>;
+    /// Stores the result of one attempt at a step; the lease stays. Durable. `Fenced` if it was
+    /// lost.
+    async fn end_follow_up(
+        &self,
+        lease: &Lease,
+        step: &FollowUp,
+        end: FollowUpEnd,
+        now: Timestamp,
+    ) -> Result<(), StoreError>;
+    /// Returns the newest comments of a connection, at most three. A search for a comment must find
+    /// them to prove that it works.
+    async fn comment_controls(&self, id: ConnectionId) -> Result<Vec<ControlDefect>, StoreError>;
+}

@@ -1,0 +1,239 @@
+//! The operations on defects: which thread runs them, and how durably. Decides nothing about a row.
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+
+use crate::domain::{
+    Claimed, ConnectionId, ConnectionSnapshot, Decision, Defect, DefectId, DefectRecord,
+    DoubtfulDefect, EventId, FailedTest, FollowUpStep, Lease, SearchEnd, Verdict,
+};
+use crate::store::sql::database::Database;
+use crate::store::sql::defect_cache::DefectCache;
+use crate::store::sql::writer::Durability::{Durable, Lazy};
+use crate::store::sql::{
+    SqlStore, claims, decisions, defect_records, doubts, follow_ups, moves, recurrences,
+};
+use crate::store::{
+    Claim, ControlDefect, DefectFilter, DefectStore, DoubtCounts, DueDefect, DueLimits,
+    JournaledWrite, Store as _, StoreError,
+};
+
+#[async_trait]
+impl DefectStore for SqlStore {
+    fn known_defect(
+        &self,
+        connection: ConnectionId,
+        test: &FailedTest,
+    ) -> Option<(DefectId, Defect)> {
+        self.cache.as_ref()?.get(connection, test)
+    }
+
+    async fn created_defect(
+        &self,
+        connection: ConnectionId,
+        test: &FailedTest,
+    ) -> Result<Option<(DefectId, Defect)>, StoreError> {
+        let test = test.clone();
+        self.readers.run(move |db| claims::created_defect(db, connection, &test)).await
+    }
+
+    async fn claim(&self, claim: Claim<'_>) -> Result<Claimed, StoreError> {
+        // Most repeats of a shared store are answered by a read, which needs no lock.
+        if self.is_shared()
+            && let Some((id, defect)) = self.created_defect(claim.connection, claim.test).await?
+        {
+            return Ok(Claimed::Created { id, defect });
+        }
+        // The epoch is read before the file: a change during the read then prevents the insert.
+        let epoch = self.cache.as_ref().map(DefectCache::epoch);
+        let (claimed_test, id) = (claim.test, claim.connection);
+        let (test, restored_at) = (claim.test.clone(), self.restored_at());
+        let Claim { connection, event, now, lease_until, run_ms, waited_for, .. } = claim;
+        let (recurs, shared) = (claim.recurs.map(<[DefectId]>::to_vec), self.is_shared());
+        let claimed = self
+            .writer
+            .run(Lazy, move |db| {
+                let (test, recurs) = (&test, recurs.as_deref());
+                let claim =
+                    Claim { connection, test, event, now, lease_until, run_ms, waited_for, recurs };
+                let claimed = claims::claim(db, claim, restored_at)?;
+                if shared {
+                    claims::request_lease_end_notice(db, &claimed)?;
+                }
+                Ok(claimed)
+            })
+            .await?;
+        if let Claimed::Created { id: defect_id, defect } = &claimed
+            && let Some((cache, epoch)) = self.cache.as_ref().zip(epoch)
+        {
+            cache.insert(epoch, id, claimed_test, &(*defect_id, defect.clone()));
+        }
+        Ok(claimed)
+    }
+
+    async fn claim_search(
+        &self,
+        id: DefectId,
+        now: Timestamp,
+        lease_until: Timestamp,
+    ) -> Result<Option<DoubtfulDefect>, StoreError> {
+        self.writer.run(Durable, move |db| doubts::claim_search(db, id, now, lease_until)).await
+    }
+
+    async fn due_searches(
+        &self,
+        now: Timestamp,
+        run_ms: u64,
+        open: Vec<DefectId>,
+        limits: DueLimits,
+    ) -> Result<Vec<DueDefect>, StoreError> {
+        let shared = self.is_shared();
+        self.writer
+            .run(Durable, move |db| {
+                if shared {
+                    doubts::interrupt_dead_events(db, now, run_ms)?;
+                }
+                doubts::due_searches(db, now, run_ms, open, limits)
+            })
+            .await
+    }
+
+    async fn controls(
+        &self,
+        connection: ConnectionId,
+        snapshot: &ConnectionSnapshot,
+        stored_by: Timestamp,
+    ) -> Result<Vec<ControlDefect>, StoreError> {
+        let snapshot = snapshot.clone();
+        self.readers.run(move |db| doubts::controls(db, connection, &snapshot, stored_by)).await
+    }
+
+    async fn back_to_intent(
+        &self,
+        lease: &Lease,
+        recurs: Option<&[DefectId]>,
+        now: Timestamp,
+    ) -> Result<Claimed, StoreError> {
+        let (lease, recurs) = (lease.clone(), recurs.map(<[DefectId]>::to_vec));
+        let shared = self.is_shared();
+        let back = move |db: &dyn Database| {
+            let claimed = moves::back_to_intent(db, lease, recurs.as_deref(), now)?;
+            if shared {
+                claims::request_lease_end_notice(db, &claimed)?;
+            }
+            Ok(claimed)
+        };
+        self.writer.run(Durable, back).await
+    }
+
+    async fn renew(&self, lease: &Lease, until: Timestamp) -> Result<(), StoreError> {
+        let lease = lease.clone();
+        self.writer.run(Lazy, move |db| moves::renew(db, lease, until)).await
+    }
+
+    async fn mark_sending(
+        &self,
+        lease: &Lease,
+        write: JournaledWrite,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let lease = lease.clone();
+        // A crash must not lose the event of a write.
+        self.writer.flush_history();
+        self.writer.run(Durable, move |db| moves::mark_sending(db, lease, write, now)).await
+    }
+
+    async fn unmark(&self, lease: &Lease, now: Timestamp) -> Result<(), StoreError> {
+        let lease = lease.clone();
+        self.writer.run(Lazy, move |db| moves::unmark(db, lease, now)).await
+    }
+
+    async fn store_outcome(
+        &self,
+        lease: &Lease,
+        verdict: &Verdict,
+        steps: &[FollowUpStep],
+        event: EventId,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let (lease, verdict, steps) = (lease.clone(), verdict.clone(), steps.to_vec());
+        let id = lease.defect;
+        let stored = self
+            .writer
+            .run(Durable, move |db| moves::store_outcome(db, lease, verdict, &steps, event, now))
+            .await;
+        self.publisher.lease_ended(id);
+        stored
+    }
+
+    async fn end_search(
+        &self,
+        lease: &Lease,
+        end: SearchEnd,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let lease = lease.clone();
+        let id = lease.defect;
+        let ended =
+            self.writer.run(Durable, move |db| moves::end_search(db, lease, end, now)).await;
+        self.publisher.lease_ended(id);
+        ended
+    }
+
+    async fn give_back(&self, lease: &Lease) -> Result<(), StoreError> {
+        let lease = lease.clone();
+        let id = lease.defect;
+        let given_back = self.writer.run(Durable, move |db| moves::give_back(db, lease)).await;
+        self.publisher.lease_ended(id);
+        given_back
+    }
+
+    async fn create_anew(
+        &self,
+        lease: &Lease,
+        asked: DefectId,
+        open: &[DefectId],
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        let (lease, open) = (lease.clone(), open.to_vec());
+        let allow =
+            move |db: &dyn Database| recurrences::create_anew(db, &lease, asked, &open, now);
+        self.writer.run(Durable, allow).await
+    }
+
+    async fn decide(
+        &self,
+        id: DefectId,
+        decision: &Decision,
+        steps: &[FollowUpStep],
+        by: &str,
+        now: Timestamp,
+        run_ms: u64,
+    ) -> Result<DefectRecord, StoreError> {
+        let (decision, steps, by) = (decision.clone(), steps.to_vec(), by.to_owned());
+        let decided = self
+            .writer
+            .run(Durable, move |db| {
+                decisions::decide(db, id, decision, by, now, run_ms)?;
+                follow_ups::add(db, id, &steps, now)?;
+                defect_records::get(db, id)?.ok_or(StoreError::NotFound("defect"))
+            })
+            .await;
+        self.forget_defects();
+        self.publisher.lease_ended(id);
+        decided
+    }
+
+    async fn defect(&self, id: DefectId) -> Result<Option<DefectRecord>, StoreError> {
+        self.readers.run(move |db| defect_records::get(db, id)).await
+    }
+
+    async fn defects(&self, filter: &DefectFilter) -> Result<Vec<DefectRecord>, StoreError> {
+        let filter = filter.clone();
+        self.readers.run(move |db| defect_records::list(db, &filter)).await
+    }
+
+    async fn count_doubts(&self) -> Result<Vec<DoubtCounts>, StoreError> {
+        self.readers.run(doubts::count).await
+    }
+}

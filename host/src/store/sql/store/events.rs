@@ -1,0 +1,73 @@
+//! The operations on events and recordings: which thread runs them, and how durably. Decides nothing about a row.
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+
+use crate::domain::{
+    ConnectionId, Event, EventId, RecentEvents, RecentUsage, RecordedRun, RunReport, TimedSteps,
+};
+use crate::store::sql::history::Record;
+use crate::store::sql::writer::Durability::{Durable, Lazy};
+use crate::store::sql::{SqlStore, connections, events, recent, recordings, usage};
+use crate::store::{EventFilter, EventStore, Retention, StoreError, WholeEvent};
+
+#[async_trait]
+impl EventStore for SqlStore {
+    fn record_event(&self, event: Event) {
+        self.writer.record(Record::Event(event.id, Some(event), TimedSteps::default(), Vec::new()));
+    }
+
+    fn record_timed_steps(&self, event: EventId, steps: TimedSteps) {
+        self.writer.record(Record::Event(event, None, steps, Vec::new()));
+    }
+
+    fn record_run(&self, event: EventId, run: RunReport) {
+        self.writer.record(Record::Event(event, None, TimedSteps::default(), vec![run]));
+    }
+
+    async fn events(&self, filter: &EventFilter) -> Result<Vec<Event>, StoreError> {
+        let filter = filter.clone();
+        self.readers.run(move |db| events::list(db, &filter)).await
+    }
+
+    async fn recent_events(&self, now: Timestamp) -> Result<RecentEvents, StoreError> {
+        self.readers.run(move |db| recent::count(db, now)).await
+    }
+
+    async fn recent_usage(
+        &self,
+        connections: Vec<ConnectionId>,
+    ) -> Result<Option<RecentUsage>, StoreError> {
+        self.readers.run(move |db| usage::recent(db, &connections)).await
+    }
+
+    async fn event(&self, id: EventId) -> Result<Option<WholeEvent>, StoreError> {
+        self.readers.run(move |db| events::get(db, id)).await
+    }
+
+    async fn record_until(
+        &self,
+        id: ConnectionId,
+        until: Option<Timestamp>,
+        erase: bool,
+    ) -> Result<(), StoreError> {
+        self.writer.run(Durable, move |db| recordings::record_until(db, id, until, erase)).await
+    }
+
+    async fn recording(&self, event: EventId) -> Result<Vec<RecordedRun>, StoreError> {
+        self.readers.run(move |db| recordings::list(db, event)).await
+    }
+
+    async fn prune(&self, retention: Retention) -> Result<(), StoreError> {
+        let excess = self.readers.run(move |db| events::find_excess(db, retention)).await?;
+        loop {
+            let excess = excess.clone();
+            let delete = self.writer.run(Lazy, move |db| events::delete_some(db, excess));
+            if !delete.await? {
+                break;
+            }
+        }
+        while self.writer.run(Lazy, connections::delete_some).await? {}
+        Ok(())
+    }
+}
