@@ -1,5 +1,5 @@
-//! A TCP relay that a test can cut. Then it passes nothing on, and closes nothing, like a network that
-//! loses every packet.
+//! A TCP relay that a test can cut. Then it passes nothing on, and closes nothing, like a network
+//! that loses every packet.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};

@@ -22,8 +22,8 @@ impl IdentityProvider {
     /// The secret of its only client, `jackfield`.
     pub const CLIENT_SECRET: &str = "the-secret+of/the client";
 
-    /// Starts a provider that sends browsers back to `redirect_uri`; `method` is how its client must
-    /// authenticate.
+    /// Starts a provider that sends browsers back to `redirect_uri`; `method` is how its client
+    /// must authenticate.
     ///
     /// # Panics
     /// If it does not start: `cargo xtask test` installs it.

@@ -1,8 +1,8 @@
-//! Network namespaces for the servers of a test. Links that the test can cut join each of them to the
-//! namespace of the test.
+//! Network namespaces for the servers of a test. Links that the test can cut join each of them to
+//! the namespace of the test.
 //!
-//! For a test inside [`run_in_own_network`](crate::run_in_own_network): nothing is left of its network
-//! when its process ends. Never changes the network of the machine.
+//! For a test inside [`run_in_own_network`](crate::run_in_own_network): nothing is left of its
+//! network when its process ends. Never changes the network of the machine.
 
 use std::io::{BufRead as _, BufReader};
 use std::net::Ipv4Addr;

@@ -12,7 +12,8 @@ use crate::{Cable, Setup, root};
 const PASSWORD_VARIABLE: &str = "JACKFIELD_SECRET_DATABASE";
 const PASSWORD: &str = "test-database-password";
 
-/// The variable that has the key of the secrets, which servers that share a database have in common.
+/// The variable that has the key of the secrets, which servers that share a database have in
+/// common.
 const KEY_VARIABLE: &str = "JACKFIELD_SECRET_KEY";
 const KEY: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
 
@@ -80,7 +81,8 @@ impl Postgres {
         Setup::new().env(PASSWORD_VARIABLE, PASSWORD).config(&self.config())
     }
 
-    /// Prepares one of several servers of Jackfield that use the database, with the key of the others.
+    /// Prepares one of several servers of Jackfield that use the database, with the key of the
+    /// others.
     #[must_use]
     pub fn replica(&self) -> Setup {
         self.setup().env(KEY_VARIABLE, KEY)

@@ -161,8 +161,8 @@ impl Process {
         std::fs::read_dir(self.proc("task")).expect("the server runs").count()
     }
 
-    /// Returns how often the threads have waited for something, and so let others run. Without the thread
-    /// that only keeps time.
+    /// Returns how often the threads have waited for something, and so let others run. Without the
+    /// thread that only keeps time.
     pub(crate) fn waits(&self) -> u64 {
         let threads = std::fs::read_dir(self.proc("task")).expect("the server runs");
         let statuses = threads

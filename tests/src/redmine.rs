@@ -205,8 +205,9 @@ impl Project {
         created["issue"]["id"].as_u64().expect("an id")
     }
 
-    /// Deletes an issue. Redmine's SQLite database gives the number of a deleted newest issue to the
-    /// next one, which could be another test's; an issue that is added before keeps the number unused.
+    /// Deletes an issue. Redmine's SQLite database gives the number of a deleted newest issue to
+    /// the next one, which could be another test's; an issue that is added before keeps the number
+    /// unused.
     ///
     /// # Panics
     /// If Redmine refuses.

@@ -53,8 +53,8 @@ impl TestHost {
 }
 
 impl RedmineConnection {
-    /// Creates a defect whose answer is lost on the way, clicks again, and checks that the defect is
-    /// the one that Redmine got.
+    /// Creates a defect whose answer is lost on the way, clicks again, and checks that the defect
+    /// is the one that Redmine got.
     ///
     /// # Panics
     /// If there is another issue, or none.

@@ -1,5 +1,5 @@
-//! A real Request Tracker from Debian's packages, with its own database. It is started once per test
-//! process and ends with it.
+//! A real Request Tracker from Debian's packages, with its own database. It is started once per
+//! test process and ends with it.
 
 use std::net::TcpListener;
 use std::path::Path;

@@ -83,7 +83,8 @@ impl Setup {
         self
     }
 
-    /// Puts a file into the plugins folder of which nothing is expected when [`Self::start`] returns.
+    /// Puts a file into the plugins folder of which nothing is expected when [`Self::start`]
+    /// returns.
     #[must_use]
     pub fn plugin_that_may_be_replaced(mut self, name: &str, guest: &Guest) -> Self {
         self.plugins_that_may_be_replaced.push((name.to_owned(), guest.clone()));

@@ -1,5 +1,5 @@
-//! The work that every peer does: reads a failed test and answers a defect, or answers the counts of
-//! a project, as JSON in Test Manager's format. The peers written in Rust include this file.
+//! The work that every peer does: reads a failed test and answers a defect, or answers the counts
+//! of a project, as JSON in Test Manager's format. The peers written in Rust include this file.
 
 use alloc::format;
 use alloc::string::String;

@@ -89,8 +89,8 @@ fn build(workspace: &Workspace, folder: &Path, component: &Path) -> anyhow::Resu
     run_program(build.arg("--output").arg(component), tools::NODE_FIX)
 }
 
-/// A custom section, which the host ignores. The sizes of two builds differ by some bytes, and a test
-/// puts a rebuilt component into the place of this one in the program.
+/// A custom section, which the host ignores. The sizes of two builds differ by some bytes, and a
+/// test puts a rebuilt component into the place of this one in the program.
 fn slack() -> Vec<u8> {
     /// A custom section, its size (8,189 in LEB128), and its name with its length.
     const HEADER: &[u8] = b"\0\xfd\x3f\x05slack";

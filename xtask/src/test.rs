@@ -14,8 +14,8 @@ use lexopt::{Arg, Parser, ValueExt as _};
 /// calls. valgrind counts instructions. iproute2 gives a test its own network. libfaketime sets the
 /// clock of one process. openssl is a server with certificates as companies use them. curl speaks
 /// HTTP/2 and TLS. systemd checks its units. Prometheus scrapes the server, and its promtool checks
-/// the alerts. nginx, HAProxy and Caddy are the reverse proxies of docs/operator.md. PostgreSQL is the
-/// other engine of the store.
+/// the alerts. nginx, HAProxy and Caddy are the reverse proxies of docs/operator.md. PostgreSQL is
+/// the other engine of the store.
 const DEBIAN_PACKAGES: [&str; 18] = [
     "redmine",
     "redmine-sqlite",
@@ -98,7 +98,8 @@ pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> anyhow::Resul
     })
 }
 
-/// The PostgreSQL server of the store's unit tests. Dropping it ends the server and deletes its folder.
+/// The PostgreSQL server of the store's unit tests. Dropping it ends the server and deletes its
+/// folder.
 struct Postgres {
     script: PathBuf,
     folder: PathBuf,

@@ -1,5 +1,5 @@
-//! A small connector that keeps to the manual, for the tests of `jackfield test`, and one defect for
-//! each check of that suite.
+//! A small connector that keeps to the manual, for the tests of `jackfield test`, and one defect
+//! for each check of that suite.
 //!
 //! [`conforming!`] exports it, with at most one defect, so that each defect is a component.
 

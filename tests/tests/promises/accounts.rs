@@ -1,5 +1,6 @@
 //! Accounts: named tokens are shown once and stored as hashes; a browser signs in with a token and
-//! gets a session that no script reads and no other site uses; an account sees only what is its own.
+//! gets a session that no script reads and no other site uses; an account sees only what is its
+//! own.
 
 use std::io::{Read as _, Write as _};
 

@@ -1,6 +1,6 @@
-//! What an admin does in the console beside defects, in a browser and without its scripts: the form of
-//! a connection with look-ups and the senders' credential, two edits at once, requests that were not
-//! recognised, and who did what.
+//! What an admin does in the console beside defects, in a browser and without its scripts: the form
+//! of a connection with look-ups and the senders' credential, two edits at once, requests that were
+//! not recognised, and who did what.
 
 use data_encoding::BASE64;
 use jackfield_tests::{

@@ -1,6 +1,6 @@
-//! Requests that are made from the OpenAPI document, valid and invalid ones, to each operation of the
-//! admin API: each answer is one that the document describes, none is an internal error, none contains
-//! a secret, and the server goes on. The seed is printed; `API_FUZZ_SEED` repeats a run.
+//! Requests that are made from the OpenAPI document, valid and invalid ones, to each operation of
+//! the admin API: each answer is one that the document describes, none is an internal error, none
+//! contains a secret, and the server goes on. The seed is printed; `API_FUZZ_SEED` repeats a run.
 
 mod random;
 mod request;

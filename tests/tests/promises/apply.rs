@@ -1,5 +1,5 @@
-//! Connections as a file: what differs is shown first, a second run changes nothing, a run that failed
-//! halfway goes on, and no file has the value of a secret.
+//! Connections as a file: what differs is shown first, a second run changes nothing, a run that
+//! failed halfway goes on, and no file has the value of a secret.
 
 use std::fs;
 

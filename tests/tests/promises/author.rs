@@ -1,6 +1,7 @@
-//! The author's way in each language, outside the repository: `new`, `build`, `check`, `invoke` with
-//! the recording, and then a defect and counts of a real Redmine through `trigger`. A mistake in the
-//! source is shown in the words of the language's own tool, and leaves the last build as it is.
+//! The author's way in each language, outside the repository: `new`, `build`, `check`, `invoke`
+//! with the recording, and then a defect and counts of a real Redmine through `trigger`. A mistake
+//! in the source is shown in the words of the language's own tool, and leaves the last build as it
+//! is.
 
 mod bad_input;
 mod collections;

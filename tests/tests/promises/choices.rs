@@ -1,5 +1,5 @@
-//! A person who sets up a connection chooses from what the tracker has: for a stored connection, and
-//! before anything is stored. Secrets go where the connector says, and nowhere else.
+//! A person who sets up a connection chooses from what the tracker has: for a stored connection,
+//! and before anything is stored. Secrets go where the connector says, and nowhere else.
 
 use jackfield_tests::{Guest, Reply, ScriptedServer, Setup, TestHost};
 use serde_json::{Value, json};

@@ -139,7 +139,8 @@ fn show_prints_members_in_the_order_of_the_api_and_times_in_one_format() {
     }
 }
 
-/// An id can be given by its beginning, and lists print ids that are short but tell their rows apart.
+/// An id can be given by its beginning, and lists print ids that are short but tell their rows
+/// apart.
 #[test]
 fn an_event_is_named_by_the_beginning_of_its_id_or_as_the_last_one() {
     let host = host();

@@ -1,5 +1,5 @@
-//! SIGHUP: the server reads its configuration again. It uses what it can, names what needs a restart,
-//! and keeps everything if the file is not valid.
+//! SIGHUP: the server reads its configuration again. It uses what it can, names what needs a
+//! restart, and keeps everything if the file is not valid.
 
 use std::fs;
 

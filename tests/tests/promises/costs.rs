@@ -67,9 +67,9 @@ fn allocations(requests: impl Fn(&TestHost, &Connection)) -> usize {
     count.parse().expect("a number")
 }
 
-/// Runs a server with a tool of valgrind from its start to its end, with these requests, and returns
-/// what the tool printed. Valgrind cannot run the server with its pool, and does not know each
-/// instruction of new processors.
+/// Runs a server with a tool of valgrind from its start to its end, with these requests, and
+/// returns what the tool printed. Valgrind cannot run the server with its pool, and does not know
+/// each instruction of new processors.
 fn under_valgrind(tool: &[&str], requests: impl Fn(&TestHost, &Connection)) -> String {
     let limited = ["prlimit", "--as=25769803776"];
     let setup = Setup::new().config("compile_for = \"any-cpu\"").run_under(&limited);

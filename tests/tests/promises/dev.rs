@@ -1,5 +1,5 @@
-//! `jackfield dev` puts each new build of a connector into use on a running server, shows its events,
-//! and never replaces a version that works by a file that does not.
+//! `jackfield dev` puts each new build of a connector into use on a running server, shows its
+//! events, and never replaces a version that works by a file that does not.
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};

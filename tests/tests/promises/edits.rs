@@ -1,5 +1,5 @@
-//! Two admins do not overwrite each other's edits, and a path that Test Manager really uses is mapped for
-//! one connection.
+//! Two admins do not overwrite each other's edits, and a path that Test Manager really uses is
+//! mapped for one connection.
 
 use jackfield_tests::{Answer, Setup, TestHost, failed_test};
 use serde_json::{Value, json};

@@ -1,6 +1,6 @@
-//! Each operation of the admin API is used with success in one story, from an empty server to an empty
-//! server. The operations are read from the OpenAPI document, so a new one fails here until the story
-//! has a step for it.
+//! Each operation of the admin API is used with success in one story, from an empty server to an
+//! empty server. The operations are read from the OpenAPI document, so a new one fails here until
+//! the story has a step for it.
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;

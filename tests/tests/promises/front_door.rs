@@ -211,7 +211,8 @@ fn systemd_passes_a_socket_and_hears_about_the_start_and_the_end() {
     assert_eq!(receive(), "STOPPING=1");
 }
 
-/// A server whose connection `qa` accepts no client address, so that each refusal names the address.
+/// A server whose connection `qa` accepts no client address, so that each refusal names the
+/// address.
 fn host_that_names_clients(config: &str) -> (TestHost, Connection) {
     let host = Setup::new().config(config).guests(["instant"]).start();
     let body = json!({"name": "qa", "connector": "instant",

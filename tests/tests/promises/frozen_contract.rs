@@ -1,5 +1,6 @@
-//! Version 0.1.0 of the contract is frozen: its types, names and order never change, and every later
-//! host runs the connectors that were built with it. `tests/components/` has one of each language.
+//! Version 0.1.0 of the contract is frozen: its types, names and order never change, and every
+//! later host runs the connectors that were built with it. `tests/components/` has one of each
+//! language.
 
 use std::fs::{self, File};
 use std::io::Read as _;

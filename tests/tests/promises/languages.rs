@@ -1,7 +1,7 @@
 //! The main use on a real Redmine, with connectors in three languages, and with the JavaScript one
-//! once more as a script, unchanged: a failed test becomes one
-//! issue with what Test Manager knows of it, a repeated click has the same answer, an issue whose answer was
-//! lost is found again, and the counts equal those of Redmine.
+//! once more as a script, unchanged: a failed test becomes one issue with what Test Manager knows
+//! of it, a repeated click has the same answer, an issue whose answer was lost is found again, and
+//! the counts equal those of Redmine.
 
 use jackfield_tests::{
     Client, Evidence, EvidenceFile, Guest, IssueFile, Redmine, RedmineConnection, Reply,
@@ -40,8 +40,8 @@ fn connectors_in_every_language_create_find_and_count_defects() {
     }
 }
 
-/// The report of a failed checkout, in both markups that a Redmine may have. A field that the project
-/// does not have prevents neither the issue nor the other fields.
+/// The report of a failed checkout, in both markups that a Redmine may have. A field that the
+/// project does not have prevents neither the issue nor the other fields.
 fn an_issue_has_the_text_fields_files_and_link_of_the_report(
     host: &TestHost,
     simulator: &SimulatedTestManager,

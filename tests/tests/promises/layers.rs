@@ -187,9 +187,11 @@ fn imports_of_the_host(source: &Path) -> Vec<Import> {
     imports
 }
 
-fn source_files(folder: &Path) -> Vec<PathBuf> {
+/// The Rust sources below a folder, without what was built or downloaded.
+pub(crate) fn source_files(folder: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(folder).expect("a folder");
     let mut paths: Vec<_> = entries.map(|entry| entry.expect("an entry").path()).collect();
+    paths.retain(|path| !path.ends_with("target") && !path.ends_with("node_modules"));
     paths.sort();
     let files = paths.into_iter().flat_map(|path| match path.is_dir() {
         true => source_files(&path),

@@ -14,6 +14,7 @@ mod check;
 mod choices;
 mod cli;
 mod clock_steps;
+mod comments;
 mod compile_limits;
 mod configuration_reload;
 mod conformance;

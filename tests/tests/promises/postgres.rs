@@ -1,5 +1,5 @@
-//! The store in PostgreSQL, with a real Redmine: a failed test has one defect through crashes of this
-//! server and of the database, and after a move from SQLite.
+//! The store in PostgreSQL, with a real Redmine: a failed test has one defect through crashes of
+//! this server and of the database, and after a move from SQLite.
 
 use std::fs;
 use std::thread;

@@ -221,7 +221,8 @@ impl Protocol {
             && row.state == RowState::InDoubt
             && row.decided.is_none();
         actions.extend((acknowledged && !state.records.is_empty()).then_some(Action::Hide));
-        // A person looks into the tracker before the decision, at a time when no write is in flight.
+        // A person looks into the tracker before the decision, at a time when no write is in
+        // flight.
         let in_flight = state.runners.iter().any(|it| matches!(it, Runner::Waiting { .. }));
         let unseen = |it: &Record| it.hidden || !it.marked || !row.marked || state.blind;
         let hidden = state.records.iter().any(unseen);

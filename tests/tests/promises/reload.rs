@@ -226,8 +226,8 @@ fn a_corrupt_file_and_the_version_in_use_are_both_shown_after_a_restart() {
     }
 }
 
-/// A version that asks for nothing new serves at once. If it fails in each run, a person is told, and
-/// how to return to the version before it.
+/// A version that asks for nothing new serves at once. If it fails in each run, a person is told,
+/// and how to return to the version before it.
 #[test]
 fn a_version_that_fails_in_each_run_is_reported_until_a_run_succeeds() {
     let guest = |build| Guest::named("traps-on-demand").with_build(build);

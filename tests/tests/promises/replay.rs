@@ -1,6 +1,6 @@
-//! A recorded event is made again without its tracker, by the same or another version of its connector:
-//! nothing leaves, and the answer says how requests and answer differ. Handled for real, it follows the
-//! rules of every webhook request.
+//! A recorded event is made again without its tracker, by the same or another version of its
+//! connector: nothing leaves, and the answer says how requests and answer differ. Handled for real,
+//! it follows the rules of every webhook request.
 
 use std::fs;
 use std::sync::Arc;

@@ -1,5 +1,6 @@
 //! Several servers on one PostgreSQL: what one changes holds at the others, a failed test has one
-//! defect and each of them answers with it, and one that dies, stands still or is cut off harms nobody.
+//! defect and each of them answers with it, and one that dies, stands still or is cut off harms
+//! nobody.
 
 use std::time::{Duration, Instant};
 
@@ -91,8 +92,9 @@ fn await_ready(host: &TestHost, status: u16, within_s: u64) -> Answer {
     })
 }
 
-/// Clicks at a server until it has created the defect; opens the gate when its request reaches it after
-/// that of another server. The other one may hold the database's lock for some seconds, which is a 503.
+/// Clicks at a server until it has created the defect; opens the gate when its request reaches it
+/// after that of another server. The other one may hold the database's lock for some seconds, which
+/// is a 503.
 #[track_caller]
 fn create_while_held(host: &TestHost, connection: &Connection, test: &Value, gate: &Gate) -> Value {
     std::thread::scope(|scope| {
@@ -188,8 +190,8 @@ fn a_repeat_at_another_server_waits_for_the_run_and_gets_its_answer() {
         assert_eq!(tracker.posts(), posts + 1);
         waited
     };
-    // A claim that is not told of the end of the run asks again two seconds after the click. On a busy
-    // machine, a repeat may need as long in spite of being told, but not each time.
+    // A claim that is not told of the end of the run asks again two seconds after the click. On a
+    // busy machine, a repeat may need as long in spite of being told, but not each time.
     let waits: Vec<_> = (0..5).map(|_| repeat_once()).collect();
     assert!(waits.iter().any(|it| *it < ASKS_AGAIN), "the repeats only asked again: {waits:?}");
 }

@@ -1,6 +1,6 @@
-//! The connector for Request Tracker on a real one: a failed test is one ticket, also after an answer
-//! that was lost and after kill -9; the counts are those of Request Tracker; `follow-up` comments and
-//! opens again.
+//! The connector for Request Tracker on a real one: a failed test is one ticket, also after an
+//! answer that was lost and after kill -9; the counts are those of Request Tracker; `follow-up`
+//! comments and opens again.
 
 use jackfield_tests::{
     Connection, Guest, Reply, Request, RequestTracker, ScriptedServer, Setup, TestHost,

@@ -1,5 +1,6 @@
 //! A script is a connector: `plugins/NAME.js` goes live, is replaced, refused and limited as a
-//! component is, and its errors name its own lines. The test `languages` runs one on a real Redmine.
+//! component is, and its errors name its own lines. The test `languages` runs one on a real
+//! Redmine.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,6 +1,7 @@
-//! Several servers on one PostgreSQL have the same connectors: an upload, a file in one plugins folder, a
-//! roll back, a removal and a consent are one decision for all. A broken file stays where it is. With
-//! `plugins_source = "folder"`, each server has its own files, and differences are reported.
+//! Several servers on one PostgreSQL have the same connectors: an upload, a file in one plugins
+//! folder, a roll back, a removal and a consent are one decision for all. A broken file stays where
+//! it is. With `plugins_source = "folder"`, each server has its own files, and differences are
+//! reported.
 
 use std::fs;
 use std::path::PathBuf;

@@ -1,5 +1,5 @@
-//! A connector is uploaded and removed without access to the plugins folder. The checks are those of
-//! the folder, and a file that cannot be used changes nothing.
+//! A connector is uploaded and removed without access to the plugins folder. The checks are those
+//! of the folder, and a file that cannot be used changes nothing.
 
 use std::fs;
 use std::io::Write as _;

@@ -1,5 +1,5 @@
-//! Measures the template's connector in each language: its size, its compilation, its first event, and
-//! its creates, each of which sends one request to a tracker.
+//! Measures the template's connector in each language: its size, its compilation, its first event,
+//! and its creates, each of which sends one request to a tracker.
 
 use std::time::{Duration, Instant};
 
@@ -79,8 +79,8 @@ impl Server {
         Self { host, connection, file, guest }
     }
 
-    /// Installs a version. Returns the milliseconds until it is ready, and until the end of its first
-    /// create.
+    /// Installs a version. Returns the milliseconds until it is ready, and until the end of its
+    /// first create.
     fn replace(&self, number: u32) -> (f64, f64) {
         let version = match self.file.ends_with(".js") {
             true => {

@@ -1,5 +1,5 @@
-//! Puts a server under load at a fixed rate, to measure latencies below the maximum rate. Each request
-//! counts from its planned instant, even if earlier answers are late.
+//! Puts a server under load at a fixed rate, to measure latencies below the maximum rate. Each
+//! request counts from its planned instant, even if earlier answers are late.
 //!
 //! The load runs as a process of its own, on the load generator's core.
 

@@ -1,6 +1,6 @@
-//! Measures servers that share a PostgreSQL: what a create costs with one, two and three of them, and
-//! what the syncs of the database cost. Everything runs on the cores of one machine, so it says nothing
-//! of the throughput of several machines.
+//! Measures servers that share a PostgreSQL: what a create costs with one, two and three of them,
+//! and what the syncs of the database cost. Everything runs on the cores of one machine, so it says
+//! nothing of the throughput of several machines.
 
 use std::time::Duration;
 

@@ -112,7 +112,8 @@ impl Messages {
         }
     }
 
-    /// Counts a message by its type: Execute and Query run a statement, Sync and Query ask for an answer.
+    /// Counts a message by its type: Execute and Query run a statement, Sync and Query ask for an
+    /// answer.
     fn count(&self) {
         let kind = if self.begun { self.head[0] } else { 0 };
         let add = |counter: &AtomicU64| counter.fetch_add(1, Ordering::Relaxed);

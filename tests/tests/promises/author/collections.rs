@@ -1,6 +1,6 @@
 //! Go's garbage collector in a connector: large answers arrive and collections run in each of many
-//! creates. The events decide: the webhook would also answer 200 if a create ended in a trap and `find`
-//! adopted its defect.
+//! creates. The events decide: the webhook would also answer 200 if a create ended in a trap and
+//! `find` adopted its defect.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 

@@ -1,13 +1,13 @@
-//! What the helper libraries make of the answers of a tracker: in each language the same errors, which
-//! say what to do.
+//! What the helper libraries make of the answers of a tracker: in each language the same errors,
+//! which say what to do.
 
 use jackfield_tests::{Reply, ScriptedServer, TestHost};
 use serde_json::json;
 
 use super::project::NAME;
 
-/// An answer of the tracker; then the status and the kind of the problem that the webhook answers, and
-/// words of its detail.
+/// An answer of the tracker; then the status and the kind of the problem that the webhook answers,
+/// and words of its detail.
 type Case = (&'static str, &'static str, u16, &'static str, [&'static str; 2]);
 
 const HTML: &str = "<html>Please log in</html>";

@@ -49,8 +49,8 @@ impl Project {
         self.parent.path().join(NAME).join(file)
     }
 
-    /// Runs a command of `jackfield` in the project's folder. Builds in Rust share their dependencies
-    /// with the other guests, and builds of all projects the tools of PyPI.
+    /// Runs a command of `jackfield` in the project's folder. Builds in Rust share their
+    /// dependencies with the other guests, and builds of all projects the tools of PyPI.
     pub(crate) fn run(&self, command: &str, words: &[&str]) -> Ended {
         let mut program = Command::new(binary());
         program.arg(command).args(words).env("CARGO_TARGET_DIR", target().join("guests"));

@@ -1,4 +1,5 @@
-//! JavaScript on StarlingMonkey: the same template, and `fetch`, whose requests follow the rules of `http`.
+//! JavaScript on StarlingMonkey: the same template, and `fetch`, whose requests follow the rules of
+//! `http`.
 
 use jackfield_tests::{Reply, ScriptedServer};
 use serde_json::json;

@@ -1,5 +1,5 @@
-//! A person uploads a connector on the console, goes back to an earlier version, and removes it. The
-//! page says what its runs used of their limits lately, however many events there are.
+//! A person uploads a connector on the console, goes back to an earlier version, and removes it.
+//! The page says what its runs used of their limits lately, however many events there are.
 
 use std::fs;
 use std::path::Path;
@@ -90,8 +90,8 @@ fn a_form_with_a_file_needs_the_token_of_the_session_and_may_be_large() {
     assert_eq!(refused.status, 400, "{refused:?}");
 }
 
-/// 200,000 events of the only connection; in every second one, a run used as many milliseconds as it
-/// is events old, up to 99.
+/// 200,000 events of the only connection; in every second one, a run used as many milliseconds as
+/// it is events old, up to 99.
 const MANY_EVENTS: &str = "
     WITH RECURSIVE n (i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < 199999),
         t (i, ms) AS (SELECT i, unixepoch() * 1000 - 86000000 + i * 400 FROM n)

@@ -1,5 +1,5 @@
-//! A person replays a recorded event on the console: the differences are shown side by side, with and
-//! without scripts. What the console downloads is a fixture of `jackfield invoke --replay`.
+//! A person replays a recorded event on the console: the differences are shown side by side, with
+//! and without scripts. What the console downloads is a fixture of `jackfield invoke --replay`.
 
 use std::fs;
 

@@ -109,8 +109,8 @@ pub(super) struct Record {
     pub(super) marked: bool,
     /// The tracker never shows it.
     pub(super) hidden: bool,
-    /// For a record: whether a search may still miss it. For an effect: whether one unit of time has
-    /// passed.
+    /// For a record: whether a search may still miss it. For an effect: whether one unit of time
+    /// has passed.
     pub(super) flag: bool,
 }
 

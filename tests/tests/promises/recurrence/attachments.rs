@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 
 use super::{await_step, fixture, is_put, record};
 
-/// A failed test of the stand-in for Test Manager that has a screenshot, and a connection that reads
-/// it.
+/// A failed test of the stand-in for Test Manager that has a screenshot, and a connection that
+/// reads it.
 fn with_test_manager(simulator: &SimulatedTestManager, fixture: &RedmineFixture) -> Value {
     let edit = json!({
         "test_manager": {

@@ -13,8 +13,8 @@ use super::cluster::{Cluster, id};
 /// The pause before somebody repeats a click.
 const PAUSE: Duration = Duration::from_millis(250);
 
-/// All answers so far. Collects what breaks a promise instead of failing at once, so that a test can
-/// show that a promise would be broken.
+/// All answers so far. Collects what breaks a promise instead of failing at once, so that a test
+/// can show that a promise would be broken.
 #[derive(Default)]
 pub(super) struct Answers(Mutex<Seen>);
 
@@ -74,8 +74,8 @@ impl Answers {
         self.lock().problems.clone()
     }
 
-    /// Checks that no failed test has a second issue and, if all is over, that each has one and that
-    /// it is the answer.
+    /// Checks that no failed test has a second issue and, if all is over, that each has one and
+    /// that it is the answer.
     pub(super) fn check_issues(&self, issues: &[Issue], tests: &[Value], is_over: bool) {
         for test in tests {
             let of_test: Vec<_> =

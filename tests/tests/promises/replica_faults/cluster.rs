@@ -102,8 +102,8 @@ impl Cluster {
         self.postgres.query(&sql).iter().map(|line| row(line)).collect()
     }
 
-    /// Makes the database ignore each new fence: a lease that another server took over is as good as
-    /// the new one. The servers are those that everybody runs.
+    /// Makes the database ignore each new fence: a lease that another server took over is as good
+    /// as the new one. The servers are those that everybody runs.
     pub(super) fn remove_fence(&self) {
         self.postgres.query(
             "CREATE FUNCTION keep_fence() RETURNS trigger LANGUAGE plpgsql AS

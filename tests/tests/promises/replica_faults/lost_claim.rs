@@ -1,4 +1,5 @@
-//! A crash of PostgreSQL while a server has just taken a lease: no other server gets the same fence.
+//! A crash of PostgreSQL while a server has just taken a lease: no other server gets the same
+//! fence.
 
 use std::time::{Duration, Instant};
 

@@ -68,8 +68,8 @@ impl Rounds {
         Clicker::new(&self.answers, &self.cluster, self.times.client)
     }
 
-    /// Clicks new failed tests at one server and lets it fail. Meanwhile, the clicks are repeated at
-    /// all servers.
+    /// Clicks new failed tests at one server and lets it fail. Meanwhile, the clicks are repeated
+    /// at all servers.
     pub(super) fn round(&mut self, planned: PlannedFault) {
         let new: Vec<_> = (0..TESTS).map(|_| failed_test()).collect();
         let gates = planned.install_gates(&self.cluster);

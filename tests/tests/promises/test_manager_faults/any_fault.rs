@@ -1,6 +1,6 @@
-//! Whatever the data and the faults of Test Manager and the tracker: a create makes exactly one issue
-//! that holds what could be fetched and names what could not, or answers a problem that names the
-//! step, and then there is no issue.
+//! Whatever the data and the faults of Test Manager and the tracker: a create makes exactly one
+//! issue that holds what could be fetched and names what could not, or answers a problem that names
+//! the step, and then there is no issue.
 //!
 //! `TEST_SEED` selects the cases; a failure prints the seed and the smallest case that fails.
 

@@ -1,5 +1,5 @@
-//! How each tracker refuses in its own way: rate limits, sign-in pages, formats of errors. The answers
-//! are those of the vendors' references; the person reads the tracker's own words.
+//! How each tracker refuses in its own way: rate limits, sign-in pages, formats of errors. The
+//! answers are those of the vendors' references; the person reads the tracker's own words.
 
 use std::fs;
 
@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 
 use super::CONNECTORS;
 
-/// A refusal: the connector, the folder of the recording whose first answer it replaces, the answer,
-/// and what the call must return.
+/// A refusal: the connector, the folder of the recording whose first answer it replaces, the
+/// answer, and what the call must return.
 struct Refusal {
     connector: &'static str,
     call: &'static str,

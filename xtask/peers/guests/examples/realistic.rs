@@ -1,5 +1,5 @@
-//! Does what a connector does with a tracker's answer, without a tracker: reads a page of issues with
-//! serde and counts them in a map.
+//! Does what a connector does with a tracker's answer, without a tracker: reads a page of issues
+//! with serde and counts them in a map.
 
 use std::collections::HashMap;
 
