@@ -110,8 +110,7 @@ impl TestHost {
     /// Returns a client of the admin API.
     #[must_use]
     pub fn admin(&self) -> Client {
-        let bearer = format!("Bearer {ADMIN_TOKEN}");
-        Client::new(&format!("{}/api/v1", self.url()), &[("authorization", &bearer)])
+        self.api_as(ADMIN_TOKEN)
     }
 
     /// Returns a client without credentials.
@@ -260,12 +259,12 @@ impl TestHost {
         self.process.kill();
     }
 
-    /// Sends SIGSTOP: the server stands still until [`Self::resume`].
+    /// Sends SIGSTOP: the server is suspended until [`Self::resume`].
     pub fn suspend(&self) {
         self.process.suspend();
     }
 
-    /// Lets a server that stands still go on.
+    /// Lets a suspended server go on.
     pub fn resume(&self) {
         self.process.resume();
     }
@@ -302,7 +301,8 @@ impl TestHost {
         self.process.terminate();
     }
 
-    /// Kills the server if it runs, and starts it again with the same folders, on another port.
+    /// Kills the server if it runs, and starts it again with the same folders. It has another port,
+    /// unless [`Setup::listen`] sets its address.
     #[track_caller]
     pub fn restart(&mut self) {
         self.process.kill();

@@ -19,10 +19,17 @@ pub struct Setup {
     pub(crate) arguments: Vec<String>,
     /// The address on which the server listens, if it is not any port of loopback.
     pub(crate) listen: Option<String>,
-    /// The name and the extension of each file.
-    plugins: Vec<(String, &'static str, Guest)>,
-    /// The name of each file that may be replaced or removed at the start.
-    plugins_that_may_be_replaced: Vec<(String, Guest)>,
+    plugins: Vec<PluginFile>,
+}
+
+/// A file of the plugins folder.
+#[derive(Debug, Clone)]
+struct PluginFile {
+    name: String,
+    extension: &'static str,
+    content: Guest,
+    /// Whether the start waits until it is ready.
+    is_awaited: bool,
 }
 
 impl Setup {
@@ -79,23 +86,27 @@ impl Setup {
     /// Puts a connector into the plugins folder. It is `ready` when [`Self::start`] returns.
     #[must_use]
     pub fn plugin(mut self, name: &str, guest: &Guest) -> Self {
-        self.plugins.push((name.to_owned(), "wasm", guest.clone()));
+        self.add_plugin(name, "wasm", guest.clone(), true);
         self
     }
 
-    /// Puts a file into the plugins folder of which nothing is expected when [`Self::start`]
-    /// returns.
+    /// Puts a connector into the plugins folder that may be replaced or removed at the start.
     #[must_use]
     pub fn plugin_that_may_be_replaced(mut self, name: &str, guest: &Guest) -> Self {
-        self.plugins_that_may_be_replaced.push((name.to_owned(), guest.clone()));
+        self.add_plugin(name, "wasm", guest.clone(), false);
         self
     }
 
     /// Puts a script into the plugins folder. It is `ready` when [`Self::start`] returns.
     #[must_use]
     pub fn script(mut self, name: &str, text: &str) -> Self {
-        self.plugins.push((name.to_owned(), "js", Guest { bytes: text.into() }));
+        self.add_plugin(name, "js", Guest { bytes: text.into() }, true);
         self
+    }
+
+    fn add_plugin(&mut self, name: &str, extension: &'static str, content: Guest, awaited: bool) {
+        let name = name.to_owned();
+        self.plugins.push(PluginFile { name, extension, content, is_awaited: awaited });
     }
 
     /// Puts test guests into the plugins folder, each under its own name.
@@ -118,19 +129,15 @@ impl Setup {
         }
         std::fs::write(folder.path().join("jackfield.toml"), &self.config)
             .expect("the configuration is written");
-        for (name, extension, guest) in &self.plugins {
+        for PluginFile { name, extension, content, .. } in &self.plugins {
             let path = folder.path().join("plugins").join(format!("{name}.{extension}"));
-            std::fs::write(path, &guest.bytes).expect("the connector is written");
-        }
-        for (name, guest) in &self.plugins_that_may_be_replaced {
-            let path = folder.path().join("plugins").join(format!("{name}.wasm"));
-            std::fs::write(path, &guest.bytes).expect("the connector is written");
+            std::fs::write(path, &content.bytes).expect("the connector is written");
         }
         let process = Process::start(&self, folder.path());
         let plugins = self.plugins.clone();
         let host = TestHost::new(self, folder, process);
-        for (name, _, guest) in &plugins {
-            host.await_connector(name, "ready", Some(&guest.sha256()));
+        for plugin in plugins.iter().filter(|plugin| plugin.is_awaited) {
+            host.await_connector(&plugin.name, "ready", Some(&plugin.content.sha256()));
         }
         host
     }

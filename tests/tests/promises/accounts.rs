@@ -13,11 +13,6 @@ fn create(host: &TestHost, body: &Value) -> (Value, String) {
     (created, token)
 }
 
-fn api(host: &TestHost, token: &str) -> Client {
-    let bearer = format!("Bearer {token}");
-    Client::new(&format!("{}/api/v1", host.url()), &[("authorization", &bearer)])
-}
-
 /// A browser: the cookie of its session.
 pub(crate) struct Browser {
     host_url: String,
@@ -67,7 +62,7 @@ fn a_named_token_is_shown_once_and_stored_as_a_hash() {
     let (created, token) = create(&host, &json!({"name": "ci", "role": "viewer"}));
     assert!(token.starts_with("jackfield_") && token.len() >= 43 + 10, "{token}");
     assert_eq!(created["created_by"], "admin");
-    assert_eq!(api(&host, &token).get("/connections").status, 200);
+    assert_eq!(host.api_as(&token).get("/connections").status, 200);
 
     let listed = host.admin().get("/tokens");
     assert!(!listed.body.contains(&token), "{listed:?}");
@@ -97,7 +92,7 @@ fn a_named_token_is_shown_once_and_stored_as_a_hash() {
     }
 
     host.admin().send("DELETE", "/tokens/ci", &[], b"").assert_status(204);
-    api(&host, &token).get("/connections").assert_problem(401, "unauthorized");
+    host.api_as(&token).get("/connections").assert_problem(401, "unauthorized");
     host.admin().send("DELETE", "/tokens/ci", &[], b"").assert_problem(404, "not-found");
 }
 
@@ -106,11 +101,11 @@ fn an_expired_token_is_refused_and_the_first_admin_token_stays() {
     let host = Setup::new().start();
     let body = json!({"name": "short", "role": "admin", "expires_in_s": 3600});
     let (_, token) = create(&host, &body);
-    assert_eq!(api(&host, &token).get("/tokens").status, 200);
+    assert_eq!(host.api_as(&token).get("/tokens").status, 200);
     with_database(&host.data_folder(), |database| {
         database.execute("UPDATE account_tokens SET expires_at = 1", [])
     });
-    api(&host, &token).get("/tokens").assert_problem(401, "unauthorized");
+    host.api_as(&token).get("/tokens").assert_problem(401, "unauthorized");
     assert_eq!(host.admin().get("/tokens").status, 200);
 }
 
@@ -238,7 +233,7 @@ fn a_limited_account_sees_only_its_connections() {
     let body = json!({"name": "team", "role": "viewer", "connections": ["own"]});
     let (created, token) = create(&host, &body);
     assert_eq!(created["connections"], json!(["own"]));
-    let api = api(&host, &token);
+    let api = host.api_as(&token);
     let seen = host.create(&own, &failed_test()).event();
     let unseen = host.create(&other, &failed_test()).event();
     let strange = host.anonymous().get("/hooks/no-such-token/defects").event();
@@ -271,7 +266,7 @@ fn a_viewer_sees_no_bodies_and_an_operator_does() {
     let id = host.anonymous().send("PUT", &path, &[], b"words of the body").event();
     let _ = host.event(&id);
     let seen = |role: &str| {
-        let api = api(&host, &create(&host, &json!({"name": role, "role": role})).1);
+        let api = host.api_as(&create(&host, &json!({"name": role, "role": role})).1);
         let one = api.get(&format!("/events/{id}")).body.contains("words of the body");
         (one, api.get("/events").body.contains("words of the body"))
     };
@@ -436,7 +431,7 @@ fn a_limited_admin_reaches_nothing_beyond_its_connections() {
     host.connect("own", "calls", json!({"url": url, "target": url}), secrets);
     let body = json!({"name": "team", "role": "admin", "connections": ["own"]});
     let (_, token) = create(&host, &body);
-    let api = api(&host, &token);
+    let api = host.api_as(&token);
     let file = format!("file:{}", folder.path().join("other").display());
     for edit in [
         json!({"secrets": {"key-header": file}}),

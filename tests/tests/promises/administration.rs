@@ -51,8 +51,7 @@ fn a_person_chooses_from_what_the_tracker_has() {
 
 /// A client that shows the admin token, as a program may.
 fn admin(host: &TestHost) -> Client {
-    let bearer = format!("Bearer {}", host.admin_token());
-    Client::new(host.url(), &[("authorization", &bearer)])
+    host.client_as(host.admin_token())
 }
 
 /// A form as browsers send it; every byte may be percent-encoded.
@@ -203,8 +202,7 @@ fn an_admin_sees_who_did_what_and_who_tried() {
     let (host, _) = Setup::new().start_with("instant", json!({}));
     let body = json!({"name": "reader", "role": "viewer"});
     let created: Value = host.admin().json("POST", "/tokens", &body).expect(201);
-    let bearer = format!("Bearer {}", created["token"].as_str().expect("a token"));
-    let reader = Client::new(host.url(), &[("authorization", &bearer)]);
+    let reader = host.client_as(created["token"].as_str().expect("a token"));
     for _ in 0..3 {
         let refused = reader.send("POST", "/api/v1/connections/qa/pause", &[], b"");
         refused.assert_problem(403, "role-too-low");

@@ -1,20 +1,19 @@
 //! Requests that are made from the OpenAPI document, valid and invalid ones, to each operation of
 //! the admin API: each answer is one that the document describes, none is an internal error, none
-//! contains a secret, and the server goes on. The seed is printed; `API_FUZZ_SEED` repeats a run.
+//! contains a secret, and the server goes on. The seed is printed; `TEST_SEED` repeats a run.
 
-mod random;
 mod request;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
 use jackfield_tests::{
-    Answer, Client, Guest, Reply, ScriptedServer, Setup, TestHost, api_fuzz_time, failed_test,
+    Answer, Client, Guest, Random, Reply, ScriptedServer, Setup, TestHost, api_fuzz_time,
+    failed_test, seed,
 };
 use jsonschema::Validator;
 use serde_json::{Value, json};
 
-use random::Random;
 use request::{Operation, Pools, SECRET};
 
 /// After so many requests, what was deleted is made again.
@@ -165,10 +164,7 @@ fn check(document: &Document, operation: &Operation, answer: &Answer, is_odd: bo
 
 #[test]
 fn each_answer_of_the_admin_api_is_one_that_its_document_describes() {
-    let seed = std::env::var("API_FUZZ_SEED").ok().and_then(|it| it.parse().ok());
-    let seed = seed.unwrap_or_else(|| u64::from(std::process::id()) << 32 | 0x5eed);
-    println!("API_FUZZ_SEED={seed}");
-    let mut random = Random::new(seed);
+    let mut random = Random::new(seed());
     let mut world = World::start();
     let document = Document::of(&world.host);
     let operations = document.operations();

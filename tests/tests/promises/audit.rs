@@ -72,8 +72,7 @@ fn a_refused_attempt_is_recorded_once_with_how_often_it_was_repeated() {
     let _ = host.connect("qa", "instant", json!({}), json!({}));
     let body = json!({"name": "ann", "role": "viewer"});
     let token = host.admin().json("POST", "/tokens", &body).expect(201)["token"].clone();
-    let bearer = format!("Bearer {}", token.as_str().expect("a token"));
-    let ann = Client::new(&format!("{}/api/v1", host.url()), &[("authorization", &bearer)]);
+    let ann = host.api_as(token.as_str().expect("a token"));
     for _ in 0..5 {
         ann.json("PATCH", "/connections/qa", &json!({})).assert_problem(403, "role-too-low");
     }

@@ -8,7 +8,7 @@ mod replay;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use jackfield_tests::{Client, Guest, Redmine, Setup, TestHost, root, target, with_database};
+use jackfield_tests::{Guest, Redmine, Setup, TestHost, root, target, with_database};
 use serde_json::{Value, json};
 
 /// Lets a person with this token do something in a browser. Returns what the script printed.
@@ -76,7 +76,7 @@ fn texts_from_outside_never_become_markup_of_a_page() {
     let name = "<img src=x onerror=alert(1)>\" autofocus onfocus=\"alert(1)";
     let settings = json!({"url": "http://127.0.0.1:9"});
     let created = host.connect(name, "c", settings, json!({"key": "k3y-of-qa"}));
-    let browser = signed_in(&host);
+    let browser = host.client_as(host.admin_token());
     let of_connection = ["", "/edit", "/try", "/delete", "/consent"];
     let of_connection = of_connection.map(|page| format!("/connections/{}{page}", created.id));
     for path in ["/", "/connections"].map(str::to_owned).into_iter().chain(of_connection) {
@@ -84,12 +84,6 @@ fn texts_from_outside_never_become_markup_of_a_page() {
         assert!(body.contains("img src=x"), "{path} does not show the name");
         assert!(!body.contains("<img") && !body.contains("\" onfocus"), "{path}: {body}");
     }
-}
-
-/// A client that shows the admin token, as a program may.
-fn signed_in(host: &TestHost) -> Client {
-    let bearer = format!("Bearer {}", host.admin_token());
-    Client::new(host.url(), &[("authorization", &bearer)])
 }
 
 /// A million events in the last day, one in a hundred not recognised.
@@ -109,7 +103,7 @@ fn the_first_page_takes_at_most_50_ms_with_a_million_events() {
     let stored = with_database(&host.data_folder(), |db| db.execute(A_MILLION_EVENTS, []));
     assert_eq!(stored, 1_000_000);
     host.restart();
-    let browser = signed_in(&host);
+    let browser = host.client_as(host.admin_token());
     let page = || {
         let begin = Instant::now();
         let page = browser.get("/");

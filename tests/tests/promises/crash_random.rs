@@ -6,26 +6,10 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
 use jackfield_tests::{
-    Answer, Exchange, Gate, Guest, RedmineFixture, Reply, Request, Response, ScriptedServer, Setup,
-    defect_states, failed_test, lose_writes, rounds, wait_for,
+    Answer, Exchange, Gate, Guest, Moment, RedmineFixture, Reply, Request, Response,
+    ScriptedServer, Setup, defect_states, failed_test, lose_writes, rounds, wait_for,
 };
 use serde_json::{Value, json};
-
-/// When the server is killed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Moment {
-    /// While the guest still reads.
-    BeforeWrite,
-    /// After the write left, before the tracker receives it.
-    WriteInFlight,
-    /// After the tracker created the issue, before its answer arrives.
-    AnswerInFlight,
-    /// At any moment.
-    Any,
-}
-
-const MOMENTS: [Moment; 4] =
-    [Moment::BeforeWrite, Moment::WriteInFlight, Moment::AnswerInFlight, Moment::Any];
 
 #[test]
 fn random_crashes_make_no_second_issue() {
@@ -36,7 +20,7 @@ fn random_crashes_make_no_second_issue() {
     load.finish(&first);
     let mut tests = vec![first];
     let mut crashes: BTreeMap<(Moment, String), u32> = BTreeMap::new();
-    for (round, moment) in (0..rounds).zip(MOMENTS.into_iter().cycle()) {
+    for (round, moment) in (0..rounds).zip(Moment::ALL.into_iter().cycle()) {
         let new: Vec<_> = (0..3).map(|_| failed_test()).collect();
         for state in load.crash(moment, &new, round) {
             *crashes.entry((moment, state)).or_default() += 1;

@@ -92,9 +92,7 @@ fn a_data_folder_may_be_shared_with_its_group() {
     }
     host.restart();
     let token = fs::read_to_string(host.data("admin-token")).expect("the admin token");
-    let bearer = format!("Bearer {}", token.trim());
-    let path = "/api/v1/events";
-    host.anonymous().send("GET", path, &[("authorization", &bearer)], b"").assert_status(200);
+    host.api_as(token.trim()).get("/events").assert_status(200);
     for name in ["admin-token", "secret-key"] {
         let warned =
             host.output().lines().any(|line| line.contains("group") && line.contains(name));

@@ -56,21 +56,10 @@ fn tracker() -> ScriptedServer {
     })
 }
 
-/// Waits until `/readyz` is 200.
-#[track_caller]
-fn await_ready(host: &TestHost) {
-    let client = host.anonymous();
-    wait_for("/readyz to be 200 again", 20, || (client.get("/readyz").status == 200).then_some(()));
-}
-
 /// Waits until `/readyz` is a problem, and returns its detail.
 #[track_caller]
 fn await_not_ready(host: &TestHost) -> String {
-    let client = host.anonymous();
-    wait_for("/readyz to be a problem", 10, || {
-        let answer = client.get("/readyz");
-        (answer.status != 200).then(|| answer.problem(503, "store-unavailable"))
-    })
+    host.await_readiness(503).problem(503, "store-unavailable")
 }
 
 /// Repeats the click until the answer is the defect.
@@ -130,7 +119,7 @@ fn while_the_disk_is_full_creates_are_refused_and_repeats_are_answered() {
     );
 
     disk.clear();
-    await_ready(host);
+    host.await_readiness(200);
     let defect = await_created(host, &connection, &refused);
     assert_eq!(await_created(host, &connection, &refused), defect, "a repeat has another answer");
     assert_eq!(tracker.posts(), 2, "there is not exactly one write per failed test");
@@ -166,7 +155,7 @@ fn a_write_is_not_sent_if_the_disk_is_full_when_it_is_journaled() {
     assert_eq!(tracker.posts(), 0, "a write left without a journal entry");
 
     disk.clear();
-    await_ready(host);
+    host.await_readiness(200);
     assert_eq!(await_created(host, &connection, &test)["id"], "42");
     assert_eq!(tracker.posts(), 1);
 }
@@ -187,7 +176,7 @@ fn no_defect_is_lost_if_the_disk_is_full_when_the_tracker_answers() {
     assert_eq!(click.answer().expect(200)["id"], "42");
 
     disk.clear();
-    await_ready(host);
+    host.await_readiness(200);
     wait_for("the defect to be stored", 20, || {
         let defects = host.admin().get("/defects").expect(200);
         (defects["defects"][0]["state"] == "created").then_some(())
@@ -215,7 +204,7 @@ fn while_the_disk_is_read_only_creates_are_refused_and_repeats_are_answered() {
     );
 
     drop(read_only);
-    await_ready(&host);
+    host.await_readiness(200);
     let defect = await_created(&host, &connection, &refused);
     assert_eq!(await_created(&host, &connection, &refused), defect, "a repeat has another answer");
     assert_eq!(tracker.posts(), 2, "there is not exactly one write per failed test");

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
 use jackfield_tests::{
-    Client, Connection, Guest, MetricsPage, Reply, ScriptedServer, Setup, TestHost, failed_test,
-    root, unreachable_url, wait_for,
+    Connection, Guest, MetricsPage, Reply, ScriptedServer, Setup, TestHost, failed_test, root,
+    unreachable_url, wait_for,
 };
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
@@ -96,7 +96,7 @@ impl Busy {
     /// The page, as an account with the least role sees it.
     fn page(&self) -> MetricsPage {
         let token = token(&self.host, &json!({"name": "prometheus", "role": "viewer"}));
-        read(&self.host, &token)
+        self.host.metrics(&token)
     }
 }
 
@@ -108,12 +108,6 @@ pub(crate) fn token(host: &TestHost, of: &serde_json::Value) -> String {
 
 /// The name of a metric, labels of a series, and its value.
 type Series<'t> = (&'t str, &'t [(&'t str, &'t str)], f64);
-
-fn read(host: &TestHost, token: &str) -> MetricsPage {
-    let bearer = format!("Bearer {token}");
-    let client = Client::new(host.url(), &[("authorization", &bearer)]);
-    MetricsPage::read(&client.get("/metrics"))
-}
 
 #[test]
 fn events_runs_and_requests_are_counted_by_connection() {
@@ -182,16 +176,16 @@ fn an_account_sees_only_its_connections_and_a_deleted_one_is_gone() {
     host.anonymous().get("/hooks/unknown-token").assert_status(404);
     host.anonymous().get("/metrics").assert_problem(401, "unauthorized");
     let limited = json!({"name": "limited", "role": "viewer", "connections": ["own"]});
-    let limited = read(&host, &token(&host, &limited));
+    let limited = host.metrics(&token(&host, &limited));
     let all = token(&host, &json!({"name": "prometheus", "role": "viewer"}));
     let events =
         |page: &MetricsPage, of: &str| page.sum("jackfield_events_total", &[("connection", of)]);
     let seen =
-        ["own", "other", ""].map(|of| (events(&limited, of), events(&read(&host, &all), of)));
+        ["own", "other", ""].map(|of| (events(&limited, of), events(&host.metrics(&all), of)));
     assert_eq!(seen, [(Some(1.0), Some(1.0)), (None, Some(1.0)), (None, Some(1.0))]);
     assert_eq!(host.admin().send("DELETE", "/connections/other", &[], b"").status, 204);
     let other = host.connect("other", "instant", json!({}), json!({}));
-    let page = read(&host, &all);
+    let page = host.metrics(&all);
     assert_eq!(events(&page, "other"), None, "the counts of the deleted connection are shown");
     let series = page.len();
     for _ in 0..20 {
@@ -199,7 +193,7 @@ fn an_account_sees_only_its_connections_and_a_deleted_one_is_gone() {
         host.anonymous().get("/hooks/unknown-token/either").assert_status(404);
     }
     // One outcome, two histograms with 15 buckets, their sums and counts, and one outcome of runs.
-    assert!(read(&host, &all).len() <= series + 36, "the number of series depends on requests");
+    assert!(host.metrics(&all).len() <= series + 36, "the number of series depends on requests");
 }
 
 /// The rows of the table: the type and the labels of each metric.

@@ -216,13 +216,13 @@ impl World {
         let own = host.connect("own", "good", settings.clone(), json!({}));
         let other = host.connect("other", "good", settings, json!({}));
         let mut clients = BTreeMap::new();
-        clients.insert("none", client(&host, None));
+        clients.insert("none", host.anonymous());
         for role in ROLES {
             let token = token(&host, &json!({"name": format!("the {role}"), "role": role}));
-            clients.insert(role, client(&host, Some(&token)));
+            clients.insert(role, host.client_as(&token));
         }
         let limited = json!({"name": "limited", "role": "admin", "connections": ["own"]});
-        clients.insert("limited", client(&host, Some(&token(&host, &limited))));
+        clients.insert("limited", host.client_as(&token(&host, &limited)));
         let event = |of: &Connection| {
             let sent = format!("{}/unknown", of.webhook_path);
             let answer = host.anonymous().send("PUT", &sent, &[], b"");
@@ -264,11 +264,6 @@ impl World {
         let headers = [("content-type", "application/json")];
         self.clients[who].send(method, path, &headers, b"{\"no-such-member\":1}")
     }
-}
-
-fn client(host: &TestHost, token: Option<&str>) -> Client {
-    let bearer = token.map(|token| format!("Bearer {token}")).unwrap_or_default();
-    Client::new(host.url(), &[("authorization", &bearer)])
 }
 
 fn token(host: &TestHost, body: &Value) -> String {

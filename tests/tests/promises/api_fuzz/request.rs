@@ -1,9 +1,7 @@
 //! Makes requests to an operation from its description: mostly valid, and then with one mistake.
 
-use jackfield_tests::failed_test;
+use jackfield_tests::{Random, failed_test};
 use serde_json::{Map, Value, json};
-
-use super::random::Random;
 
 /// What each secret of a request is.
 pub(crate) const SECRET: &str = "s3cr3t-of-the-api-fuzzer";

@@ -11,7 +11,7 @@ use serde_json::json;
 use crate::accounts::Browser;
 use crate::replay::{fixture, script};
 
-use super::{browse, signed_in};
+use super::browse;
 
 /// A folder with the files that a person uploads.
 fn files(host: &TestHost) -> String {
@@ -117,7 +117,7 @@ fn the_use_of_limits_is_read_from_the_newest_of_many_events() {
     assert_eq!(usage["limits"]["outbound_calls"], json!({"p50": 2, "p99": 2, "limit": 30}));
     let (done, printed) = fixture.host.run_cli(&["connectors", "show", "r"]);
     assert!(done && printed.contains("p99") && printed.contains("98"), "{printed}");
-    let browser = signed_in(&fixture.host);
+    let browser = fixture.host.client_as(fixture.host.admin_token());
     let page = || {
         let begin = Instant::now();
         let page = browser.get("/connectors/r");

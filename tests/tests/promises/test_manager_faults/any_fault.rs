@@ -8,7 +8,7 @@ use std::cell::Cell;
 
 use jackfield_tests::{
     Evidence, Issue, IssueFile, RedmineConnection, Reply, SimulatedTestManager, TestHost, as_shown,
-    cases, webhook_body,
+    cases, seed, webhook_body,
 };
 use proptest::prelude::*;
 use proptest::sample::{Index, subsequence};
@@ -87,9 +87,7 @@ fn faults() -> impl Strategy<Value = Vec<String>> {
 
 #[test]
 fn a_create_makes_one_complete_issue_or_answers_why_there_is_none() {
-    let given = std::env::var("TEST_SEED").ok().and_then(|text| text.parse().ok());
-    let seed = given.unwrap_or_else(|| u64::from(uuid::Uuid::new_v4().as_fields().0));
-    println!("the cases are those of TEST_SEED={seed}");
+    let seed = seed();
     let host = host();
     let number = Cell::new(0);
     let config = Config {

@@ -1,0 +1,62 @@
+//! What a test reads of a running server with the rights of any account, and waits for: its
+//! metrics, whether it is ready, and the connections that it knows.
+
+use crate::{Answer, Client, MetricsPage, TestHost, wait_for};
+
+/// Maximum time until a server is or is not ready, seconds.
+const READINESS_S: u64 = 60;
+/// Maximum time until a server knows a connection, seconds. Only prepares a test.
+const CONNECTION_S: u64 = 30;
+
+impl TestHost {
+    /// Returns a client that shows this token, as a program may.
+    #[must_use]
+    pub fn client_as(&self, token: &str) -> Client {
+        client(self.url(), token)
+    }
+
+    /// Returns a client of the admin API with this token.
+    #[must_use]
+    pub fn api_as(&self, token: &str) -> Client {
+        client(&format!("{}/api/v1", self.url()), token)
+    }
+
+    /// Returns the metrics that the account with this token sees.
+    ///
+    /// # Panics
+    /// If the server refuses.
+    #[must_use]
+    #[track_caller]
+    pub fn metrics(&self, token: &str) -> MetricsPage {
+        MetricsPage::read(&self.client_as(token).get("/metrics"))
+    }
+
+    /// Waits until `/readyz` has this status, and returns its answer.
+    ///
+    /// # Panics
+    /// If this takes more than a minute.
+    #[track_caller]
+    pub fn await_readiness(&self, status: u16) -> Answer {
+        let client = self.anonymous();
+        wait_for(&format!("/readyz to be {status}"), READINESS_S, || {
+            let answer = client.attempt("GET", "/readyz", &[], b"");
+            answer.filter(|answer| answer.status == status)
+        })
+    }
+
+    /// Waits until the server knows the connection with this name.
+    ///
+    /// # Panics
+    /// If this takes more than half a minute.
+    #[track_caller]
+    pub fn await_connection(&self, name: &str) {
+        let (admin, path) = (self.admin(), format!("/connections/{name}"));
+        wait_for(&format!("the connection {name}"), CONNECTION_S, || {
+            (admin.get(&path).status == 200).then_some(())
+        });
+    }
+}
+
+fn client(url: &str, token: &str) -> Client {
+    Client::new(url, &[("authorization", &format!("Bearer {token}"))])
+}
