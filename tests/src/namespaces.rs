@@ -102,11 +102,11 @@ impl Namespace {
         self.set(link, "down");
     }
 
-    /// Mends a link that was cut.
+    /// Restores a link that was cut.
     ///
     /// # Panics
     /// If there is no such link.
-    pub fn mend(&self, link: &str) {
+    pub fn restore(&self, link: &str) {
         self.set(link, "up");
     }
 

@@ -6,7 +6,7 @@ use std::process::Command;
 use tempfile::TempDir;
 
 use crate::repository::run;
-use crate::{Cable, Setup, root};
+use crate::{Setup, root};
 
 /// The variable that has the password of the database.
 const PASSWORD_VARIABLE: &str = "JACKFIELD_SECRET_DATABASE";
@@ -54,7 +54,11 @@ impl Postgres {
     /// The address of the database, without the password.
     #[must_use]
     pub fn url(&self) -> String {
-        format!("postgres://jackfield@{}:{}/jackfield", self.address, self.port)
+        self.url_at(self.port)
+    }
+
+    fn url_at(&self, port: u16) -> String {
+        format!("postgres://jackfield@{}:{port}/jackfield", self.address)
     }
 
     /// The password of the database's user.
@@ -66,7 +70,12 @@ impl Postgres {
     /// The lines of the configuration by which a server uses the database.
     #[must_use]
     pub fn config(&self) -> String {
-        format!("store = \"{}\"\nstore_password = \"env:{PASSWORD_VARIABLE}\"\n", self.url())
+        self.config_at(self.port)
+    }
+
+    fn config_at(&self, port: u16) -> String {
+        let url = self.url_at(port);
+        format!("store = \"{url}\"\nstore_password = \"env:{PASSWORD_VARIABLE}\"\n")
     }
 
     /// The variable with the password, and its value.
@@ -78,27 +87,24 @@ impl Postgres {
     /// Prepares a server of Jackfield that uses the database.
     #[must_use]
     pub fn setup(&self) -> Setup {
-        Setup::new().env(PASSWORD_VARIABLE, PASSWORD).config(&self.config())
+        self.setup_at(self.port)
+    }
+
+    fn setup_at(&self, port: u16) -> Setup {
+        Setup::new().env(PASSWORD_VARIABLE, PASSWORD).config(&self.config_at(port))
     }
 
     /// Prepares one of several servers of Jackfield that use the database, with the key of the
     /// others.
     #[must_use]
     pub fn replica(&self) -> Setup {
-        self.setup().env(KEY_VARIABLE, KEY)
+        self.replica_at(self.port)
     }
 
-    /// The same, but it reaches the database only by a cable.
-    #[must_use]
-    pub fn replica_by(&self, cable: &Cable) -> Setup {
-        self.replica_at(cable.port())
-    }
-
-    /// The same, but it reaches the database at this port, which a relay has.
+    /// The same, but it reaches the database only by a relay, which has this port.
     #[must_use]
     pub fn replica_at(&self, port: u16) -> Setup {
-        let config = self.config().replace(&self.port.to_string(), &port.to_string());
-        Setup::new().env(PASSWORD_VARIABLE, PASSWORD).env(KEY_VARIABLE, KEY).config(&config)
+        self.setup_at(port).env(KEY_VARIABLE, KEY)
     }
 
     /// The CPU time of all processes of the database that run, milliseconds.
@@ -129,6 +135,15 @@ impl Postgres {
         self.port
     }
 
+    /// What the server has logged since its first start.
+    ///
+    /// # Panics
+    /// If the log cannot be read.
+    #[must_use]
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.folder.path().join("server.log")).expect("the log")
+    }
+
     /// Ends the server as a crash does.
     ///
     /// # Panics
@@ -155,6 +170,18 @@ impl Postgres {
     #[track_caller]
     pub fn query(&self, sql: &str) -> Vec<String> {
         run(self.command("query").arg(sql)).lines().map(str::to_owned).collect()
+    }
+
+    /// As [`Self::query`], but PostgreSQL must refuse. Returns what it says.
+    ///
+    /// # Panics
+    /// If it does not refuse.
+    #[must_use]
+    #[track_caller]
+    pub fn refuses(&self, sql: &str) -> String {
+        let output = self.command("query").arg(sql).output().expect("the script runs");
+        assert!(!output.status.success(), "PostgreSQL does not refuse {sql}");
+        String::from_utf8_lossy(&output.stderr).into_owned()
     }
 
     #[track_caller]

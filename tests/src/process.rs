@@ -95,14 +95,14 @@ impl Process {
         let _ = kill_process(Pid::from_child(&self.child), Signal::TERM);
     }
 
-    /// Sends SIGSTOP: the process stands still.
+    /// Sends SIGSTOP: the process is suspended.
     pub(crate) fn suspend(&self) {
         kill_process(Pid::from_child(&self.child), Signal::STOP).expect("the process runs");
     }
 
     /// Sends SIGCONT: the process goes on.
     pub(crate) fn resume(&self) {
-        kill_process(Pid::from_child(&self.child), Signal::CONT).expect("the process stands still");
+        kill_process(Pid::from_child(&self.child), Signal::CONT).expect("the process is suspended");
     }
 
     /// Waits until the process has ended.

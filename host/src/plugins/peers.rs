@@ -159,7 +159,30 @@ impl ConnectorDifference {
 
 #[cfg(test)]
 mod tests {
+    use std::io;
+    use std::sync::Mutex;
+
     use super::*;
+
+    /// The lines that were logged.
+    #[derive(Clone, Default)]
+    struct Log(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Log {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().expect("no test panicked").write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    impl Log {
+        fn lines(&self) -> usize {
+            self.0.lock().expect("no test panicked").split(|byte| *byte == b'\n').count() - 1
+        }
+    }
 
     fn server(label: &str, connectors: &[(&str, &str)]) -> LoadedConnectors {
         let owned = |(name, sha256): &(&str, &str)| ((*name).to_owned(), (*sha256).to_owned());
@@ -180,5 +203,27 @@ mod tests {
         assert_eq!(found.iter().map(|it| it.name.as_str()).collect::<Vec<_>>(), ["a", "b"]);
         assert_eq!(found[0].describe(), "x: 1, y: 3");
         assert_eq!(found[1].describe(), "x: 2, y: none");
+    }
+
+    #[test]
+    fn a_difference_is_logged_once_it_has_lasted() {
+        let found = || differences(&[server("x", &[("a", "1")]), server("y", &[("a", "2")])]);
+        let (log, mut seen) = (Log::default(), BTreeMap::new());
+        let writer = log.clone();
+        let subscriber = tracing_subscriber::fmt().with_writer(move || writer.clone()).finish();
+        tracing::subscriber::with_default(subscriber, || {
+            for _ in 0..2 {
+                log_lasting_differences(found(), &mut seen);
+            }
+            assert_eq!(log.lines(), 0, "it may be a replacement in progress");
+            seen.get_mut("a").expect("the difference").1 -= LOGGED_AFTER;
+            for _ in 0..2 {
+                log_lasting_differences(found(), &mut seen);
+            }
+            assert_eq!(log.lines(), 1);
+            log_lasting_differences(Vec::new(), &mut seen);
+            log_lasting_differences(found(), &mut seen);
+            assert_eq!(log.lines(), 1, "it has not lasted");
+        });
     }
 }

@@ -6,37 +6,39 @@
 mod answers;
 mod cluster;
 mod fault;
-mod lost_claim;
+mod leases;
 mod rounds;
 
 use std::time::Duration;
 
-use jackfield_tests::{is_long, run_in_own_network};
+use jackfield_tests::{Moment, Random, is_long, run_in_own_network, seed};
 
+use answers::Broken;
 use cluster::{DATABASE, TRACKER};
-use fault::{FAULTS, Fault, MOMENTS, Moment, PlannedFault};
+use fault::{FAULTS, Fault, PlannedFault, planned};
 use rounds::{PATHS, Rounds};
 
 /// Number of rounds of the long test.
 const LONG_ROUNDS: usize = 200;
 /// The rounds of the short test: each path is taken.
-const SHORT: [(Fault, Moment); 13] = [
-    (Fault::Suspend, Moment::BeforeWrite),
-    (Fault::KillServer, Moment::AnswerInFlight),
-    (Fault::CutFromDatabase, Moment::BeforeWrite),
-    (Fault::KillDatabase, Moment::Any),
-    (Fault::CutFromTracker, Moment::WriteInFlight),
-    (Fault::LoseAnswer, Moment::Any),
-    (Fault::KillServer, Moment::WriteInFlight),
-    (Fault::Suspend, Moment::AnswerInFlight),
-    (Fault::SetClock, Moment::WriteInFlight),
-    (Fault::KillDatabase, Moment::AnswerInFlight),
-    (Fault::CutFromDatabase, Moment::AnswerInFlight),
-    (Fault::KillServer, Moment::BeforeWrite),
-    (Fault::CutFromTracker, Moment::AnswerInFlight),
+const SHORT: [PlannedFault; 13] = [
+    planned(Fault::Suspend, Moment::BeforeWrite, 0, 1),
+    // It starts again after its leases have ended.
+    planned(Fault::KillServer, Moment::AnswerInFlight, 1, 300),
+    planned(Fault::CutFromDatabase, Moment::BeforeWrite, 2, 200),
+    planned(Fault::KillDatabase, Moment::Any, 0, 1_100),
+    // The tracker gets the write late.
+    planned(Fault::CutFromTracker, Moment::WriteInFlight, 1, 701),
+    planned(Fault::LoseAnswer, Moment::Any, 2, 104),
+    planned(Fault::KillServer, Moment::WriteInFlight, 0, 301),
+    planned(Fault::Suspend, Moment::AnswerInFlight, 2, 900),
+    planned(Fault::SetClock, Moment::WriteInFlight, 1, 501),
+    planned(Fault::KillDatabase, Moment::AnswerInFlight, 2, 1_300),
+    planned(Fault::CutFromDatabase, Moment::AnswerInFlight, 0, 1_100),
+    planned(Fault::KillServer, Moment::BeforeWrite, 2, 602),
+    // The tracker's answer arrives late.
+    planned(Fault::CutFromTracker, Moment::AnswerInFlight, 1, 400),
 ];
-/// The variable with the number that decides what varies; without it, the time does.
-const SEED: &str = "TEST_SEED";
 
 /// How long things last.
 #[derive(Debug, Clone, Copy)]
@@ -86,40 +88,15 @@ impl Times {
     }
 }
 
-/// Numbers that a seed decides (SplitMix64).
-struct Numbers(u64);
-
-impl Numbers {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    fn below(&mut self, limit: usize) -> usize {
-        usize::try_from(self.next() % limit as u64).unwrap_or_default()
-    }
-}
-
-/// Returns the seed, and prints it.
-fn seed() -> u64 {
-    let given = std::env::var(SEED).ok().and_then(|text| text.parse().ok());
-    let now = || std::time::UNIX_EPOCH.elapsed().map_or(0, |time| time.as_secs());
-    let seed = given.unwrap_or_else(now);
-    println!("{SEED}={seed}");
-    seed
-}
-
 /// All faults at all moments, in a new order again and again.
-fn long_plan(numbers: &mut Numbers) -> Vec<(Fault, Moment)> {
-    let mut plan = Vec::new();
+fn long_plan() -> Vec<PlannedFault> {
+    let (mut random, mut plan) = (Random::new(seed()), Vec::new());
     while plan.len() < LONG_ROUNDS {
         let mut all: Vec<_> =
-            FAULTS.iter().flat_map(|fault| MOMENTS.map(|moment| (*fault, moment))).collect();
+            FAULTS.iter().flat_map(|fault| Moment::ALL.map(|moment| (*fault, moment))).collect();
         while !all.is_empty() && plan.len() < LONG_ROUNDS {
-            plan.push(all.swap_remove(numbers.below(all.len())));
+            let (fault, moment) = all.swap_remove(random.below(all.len()));
+            plan.push(planned(fault, moment, random.below(3), random.number() >> 8));
         }
     }
     plan
@@ -131,30 +108,28 @@ fn faults_of_servers_and_networks_make_no_second_issue_and_lose_none() {
     if !run_in_own_network(name, &[TRACKER, DATABASE]) {
         return;
     }
-    let mut numbers = Numbers(seed());
     let (plan, times) = match is_long() {
-        true => (long_plan(&mut numbers), Times::LONG),
+        true => (long_plan(), Times::LONG),
         false => (SHORT.to_vec(), Times::SHORT),
     };
     let mut rounds = Rounds::start(times);
-    for (number, (fault, moment)) in (1..).zip(&plan) {
-        let planned = PlannedFault {
-            fault: *fault,
-            moment: *moment,
-            victim: numbers.below(3),
-            variant: numbers.next() >> 8,
-        };
+    for (number, planned) in (1..).zip(&plan) {
         println!("round {number}: {planned:?}");
-        rounds.round(planned);
-        assert_eq!(rounds.answers.broken(), [""; 0], "after round {number}");
+        rounds.round(*planned);
+        assert_eq!(rounds.answers.broken(), [], "after round {number}");
     }
     rounds.finish_all();
-    println!("{} rounds; faults, moments and states of rows: {:?}", plan.len(), rounds.struck);
+    println!("{} rounds; faults, moments and states of rows: {:?}", plan.len(), rounds.injected);
     println!("answers without a defect: {:?}", rounds.answers.problems());
     println!("paths: {:#?}", rounds.paths);
-    assert_eq!(rounds.answers.broken(), [""; 0]);
+    assert_eq!(rounds.answers.broken(), []);
     for path in PATHS {
         assert_ne!(rounds.paths.get(path), Some(&0), "not reached: {path}");
+    }
+    for planned in &plan {
+        let pair = (planned.fault, planned.moment);
+        let injected = rounds.injected.keys().any(|(fault, moment, _)| (*fault, *moment) == pair);
+        assert!(injected, "no request was at the gate: {planned:?}");
     }
 }
 
@@ -167,13 +142,16 @@ fn without_the_fence_a_server_that_was_stopped_makes_a_second_issue() {
         return;
     }
     let mut rounds = Rounds::start(Times::SHORT);
-    let (fault, moment) = (Fault::Suspend, Moment::BeforeWrite);
-    let planned = PlannedFault { fault, moment, victim: 0, variant: 1 };
+    let planned = planned(Fault::Suspend, Moment::BeforeWrite, 0, 1);
     rounds.round(planned);
-    assert_eq!(rounds.answers.broken(), [""; 0]);
+    assert_eq!(rounds.answers.broken(), []);
+    let refused = rounds.refused();
+    assert_ne!(refused, 0, "the server that went on was not refused");
     rounds.cluster.remove_fence();
     rounds.round(planned);
+    assert_eq!(rounds.refused(), refused, "there is still a fence");
     let broken = rounds.answers.broken();
     println!("{broken:#?}");
-    assert!(broken.iter().any(|it| it.contains("has the issues")), "the fence is not needed");
+    let is_second = |it: &Broken| matches!(it, Broken::SecondIssue(_));
+    assert!(broken.iter().any(is_second), "the fence is not needed");
 }

@@ -1,33 +1,36 @@
 //! Several servers on one PostgreSQL: what one changes holds at the others, a failed test has one
-//! defect and each of them answers with it, and one that dies, stands still or is cut off harms
-//! nobody.
+//! defect and each of them answers with it, also after one was killed, suspended or cut off.
+
+mod counts;
+mod lost_claim;
 
 use std::time::{Duration, Instant};
 
 use jackfield_tests::{
-    Answer, Cable, Client, Connection, Gate, Guest, MetricsPage, Postgres, RedmineConnection,
-    Reply, Request, ScriptedServer, Setup, TestHost, failed_test, wait_for,
+    Answer, Cable, Connection, Gate, Guest, Postgres, RedmineConnection, Reply, Request,
+    ScriptedServer, Setup, TestHost, failed_test, wait_for,
 };
 use serde_json::{Value, json};
 
 use crate::accounts::Browser;
 
 /// How long a change needs at most until it holds at the other servers, seconds.
-const CHANGED_S: u64 = 2;
-const LEASE_MS: u64 = 3_000;
+const CHANGED_S: u64 = 10;
+/// Connections are read again at each sweep. With this period, only a notification is in time.
+const RARE_SWEEPS_MS: u64 = 600_000;
 /// How long a claim waits for the end of another server's run before it asks again.
 const ASKS_AGAIN: Duration = Duration::from_secs(2);
 
 /// Short times, and an answer deadline that is longer than the rest together.
-fn short() -> String {
+fn short(sweep_ms: u64) -> String {
     format!(
-        "lease_ms = {LEASE_MS}\nsweep_ms = 500\nstore_statement_s = 2\nstore_connect_s = 2\n[create]\n\
+        "lease_ms = 3000\nsweep_ms = {sweep_ms}\nstore_statement_s = 2\nstore_connect_s = 2\n[create]\n\
          in_doubt_s = 2\n[limits]\nrun_ms = 20000\ncreate_answer_ms = 60000"
     )
 }
 
 fn replica(postgres: &Postgres) -> Setup {
-    postgres.replica().config(&short()).guests(["good", "calls"])
+    postgres.replica().config(&short(RARE_SWEEPS_MS)).guests(["good", "calls"])
 }
 
 /// A tracker that creates the issue 42, and finds it once it has created it.
@@ -59,14 +62,6 @@ fn post(host: &TestHost, path: &str, body: &Value) -> Answer {
     answer
 }
 
-/// Waits until a server knows the connection.
-#[track_caller]
-fn await_connection(host: &TestHost) {
-    wait_for("the connection", CHANGED_S, || {
-        (host.admin().get("/connections/qa").status == 200).then_some(())
-    });
-}
-
 /// Waits until a click at a server has this status.
 #[track_caller]
 fn await_status(host: &TestHost, connection: &Connection, test: &Value, status: u16) {
@@ -78,18 +73,19 @@ fn await_status(host: &TestHost, connection: &Connection, test: &Value, status: 
 /// Waits until a server works on a create.
 #[track_caller]
 fn await_running(host: &TestHost, events: usize) {
-    wait_for("the events of the clicks", 10, || {
+    wait_for("the events of the clicks", 30, || {
         let listed = host.admin().get("/events?outcome=running").expect(200);
         let running = listed["events"].as_array().expect("a list").len();
         (running >= events).then_some(())
     });
 }
 
+/// The only value that a query returns, a number.
 #[track_caller]
-fn await_ready(host: &TestHost, status: u16, within_s: u64) -> Answer {
-    wait_for(&format!("/readyz to be {status}"), within_s, || {
-        Some(host.anonymous().get("/readyz")).filter(|answer| answer.status == status)
-    })
+fn only_number(postgres: &Postgres, sql: &str) -> u64 {
+    let rows = postgres.query(sql);
+    let [only] = &rows[..] else { panic!("{sql}: {rows:?}") };
+    only.parse().unwrap_or_else(|_| panic!("{sql}: {only}"))
 }
 
 /// Clicks at a server until it has created the defect; opens the gate when its request reaches it
@@ -114,6 +110,7 @@ fn a_change_of_a_connection_at_one_server_holds_at_the_other() {
     let connection =
         a.connect("qa", "calls", settings, json!({"key-bearer": "the first key 1234"}));
     let test = failed_test();
+    b.await_connection("qa");
     await_status(&b, &connection, &test, 200);
     let sent = || tracker.last_request().header("authorization").map(str::to_owned);
     assert_eq!(sent().as_deref(), Some("Bearer the first key 1234"));
@@ -147,11 +144,7 @@ fn a_token_and_a_session_of_one_server_are_valid_and_end_at_the_other() {
     let (a, b) = (postgres.replica().start(), postgres.replica().start());
     let created = post(&a, "/tokens", &json!({"name": "ci", "role": "viewer"})).json();
     let token = created["token"].as_str().expect("a token");
-    let ask = |host: &TestHost| {
-        let bearer = format!("Bearer {token}");
-        let client = Client::new(&format!("{}/api/v1", host.url()), &[("authorization", &bearer)]);
-        client.get("/connections").status
-    };
+    let ask = |host: &TestHost| host.api_as(token).get("/connections").status;
     assert_eq!((ask(&a), ask(&b)), (200, 200));
     let browser = Browser::sign_in(&a, token);
     let elsewhere = browser.at(&b);
@@ -170,7 +163,7 @@ fn a_repeat_at_another_server_waits_for_the_run_and_gets_its_answer() {
     let (a, b) = (replica(&postgres).start(), replica(&postgres).start());
     let tracker = tracker();
     let connection = connect(&a, "good", json!({"url": tracker.url()}));
-    await_connection(&b);
+    b.await_connection("qa");
     let repeat_once = || {
         let (test, posts) = (failed_test(), tracker.posts());
         let gate = tracker.hold_answers(Request::is_post);
@@ -197,88 +190,10 @@ fn a_repeat_at_another_server_waits_for_the_run_and_gets_its_answer() {
 }
 
 #[test]
-fn one_server_asks_the_tracker_for_counts_and_the_others_answer_with_them() {
-    let postgres = Postgres::start();
-    let config =
-        |fresh_ms: u32| format!("kpi_fresh_ms = {fresh_ms}\n{}\nkpi_answer_ms = 60000", short());
-    let start = |fresh_ms| {
-        let setup = postgres.replica().env("RUST_LOG", "jackfield=debug");
-        let setup = setup.config(&config(fresh_ms));
-        setup.guests(["good"]).start()
-    };
-    let (a, b) = (start(60_000), start(60_000));
-    let tracker = tracker();
-    let connection = connect(&a, "good", json!({"url": tracker.url()}));
-    await_connection(&b);
-    let asked = || tracker.requests().iter().filter(|it| it.target == "/counts").count();
-    let gate = tracker.hold_answers(|request| request.target == "/counts");
-    let answers = std::thread::scope(|scope| {
-        let kpis = |host| {
-            let connection = &connection;
-            scope.spawn(move || TestHost::kpis(host, connection, "QA"))
-        };
-        let first = kpis(&a);
-        gate.await_held(1);
-        let second = kpis(&b);
-        // Again after a lease: that of the first server was renewed.
-        wait_for("the other server to find it busy twice", 20, || {
-            (b.output().matches("another server is counting").count() >= 2).then_some(())
-        });
-        assert!(!second.is_finished(), "it did not wait");
-        let opened = Instant::now();
-        gate.open();
-        let answers = [first, second].map(|it| it.join().expect("an answer").expect(200));
-        // Sooner than by asking again, which it does after a lease.
-        assert!(opened.elapsed() < Duration::from_secs(2), "{:?}", opened.elapsed());
-        answers.map(|answer| answer["openDefects"].clone())
-    });
-    assert_eq!(answers, [json!(5), json!(5)]);
-    assert_eq!(asked(), 1);
-
-    // A server whose counts are never fresh asks again; the others hear the new counts.
-    let c = start(1_000);
-    tracker.set_script(|_| Reply::new(200, "6"));
-    wait_for("the new counts", 20, || {
-        let counted = c.kpis(&connection, "QA").expect(200);
-        (counted["openDefects"] == 6).then_some(())
-    });
-    let asked_by_all = asked();
-    for host in [&a, &b] {
-        wait_for("the new counts at the others", CHANGED_S, || {
-            (host.kpis(&connection, "QA").expect(200)["openDefects"] == 6).then_some(())
-        });
-    }
-    assert_eq!(asked(), asked_by_all, "another server asked the tracker too");
-}
-
-#[test]
-fn counts_that_arrive_while_the_database_is_away_are_answered_and_stored_later() {
-    let postgres = Postgres::start();
-    let cable = Cable::to(postgres.port());
-    let config = "store_statement_s = 6\nstore_connect_s = 2\n[limits]\nkpi_answer_ms = 3000";
-    let a = postgres.replica_by(&cable).config(config).guests(["good"]).start();
-    let tracker = tracker();
-    let connection = connect(&a, "good", json!({"url": tracker.url()}));
-    let gate = tracker.hold_answers(|request| request.target == "/counts");
-    let counted = std::thread::scope(|scope| {
-        let kpis = scope.spawn(|| a.kpis(&connection, "QA"));
-        gate.await_held(1);
-        cable.cut();
-        gate.open();
-        kpis.join().expect("an answer").expect(200)
-    });
-    assert_eq!(counted["openDefects"], 5);
-    assert_eq!(postgres.query("SELECT project FROM counts"), [""; 0]);
-    cable.mend();
-    wait_for("the counts in the database", 30, || {
-        (postgres.query("SELECT project FROM counts") == ["QA"]).then_some(())
-    });
-}
-
-#[test]
 fn after_a_kill_another_server_finds_the_defect_by_itself() {
     let postgres = Postgres::start();
-    let (mut a, b) = (replica(&postgres).start(), replica(&postgres).start());
+    let start = || postgres.replica().config(&short(500)).guests(["good"]).start();
+    let (mut a, b) = (start(), start());
     let tracker = tracker();
     let connection = connect(&a, "good", json!({"url": tracker.url()}));
     let test = failed_test();
@@ -301,20 +216,22 @@ fn after_a_kill_another_server_finds_the_defect_by_itself() {
 fn a_server_that_is_cut_off_stops_its_guests_and_another_one_goes_on() {
     let postgres = Postgres::start();
     let cable = Cable::to(postgres.port());
-    let cut_off = postgres.replica_by(&cable).config(&short()).guests(["good", "calls"]);
+    let cut_off =
+        postgres.replica_at(cable.port()).config(&short(RARE_SWEEPS_MS)).guests(["calls"]);
     let (a, b) = (cut_off.start(), replica(&postgres).start());
     let tracker = tracker();
     let settings = json!({"url": tracker.url(), "target": "/", "method": "GET", "effect": "read"});
     let connection = connect(&a, "calls", settings);
     let test = failed_test();
-    await_connection(&b);
+    b.await_connection("qa");
     let gate = tracker.hold_requests(|_| true);
     let stopped = a.create_in_background(&connection, &test);
     gate.await_held(1);
     cable.cut();
-    let why = await_ready(&a, 503, 10).problem(503, "store-unavailable");
+    let why = a.await_readiness(503).problem(503, "store-unavailable");
     assert!(why.contains("database") || why.contains("store"), "{why}");
     assert_eq!(a.anonymous().get("/healthz").status, 200);
+    let lease_until_ms = only_number(&postgres, "SELECT lease_until FROM defects");
 
     // The other server waits for the end of the lease, and then creates.
     let defect = create_while_held(&b, &connection, &test, &gate);
@@ -322,8 +239,8 @@ fn a_server_that_is_cut_off_stops_its_guests_and_another_one_goes_on() {
     assert!([503, 504].contains(&stopped.status), "its run was stopped: {stopped:?}");
     let stopped_event = stopped.event();
 
-    cable.mend();
-    await_ready(&a, 200, 30);
+    cable.restore();
+    a.await_readiness(200);
     wait_for("an answer of the server that was cut off", 30, || {
         let answer = a.create(&connection, &test);
         (answer.status == 200).then(|| assert_eq!(answer.json()["id"], defect["id"]))
@@ -331,32 +248,34 @@ fn a_server_that_is_cut_off_stops_its_guests_and_another_one_goes_on() {
     // It hears the others again.
     post(&b, &format!("/connections/{}/pause", connection.id), &json!({}));
     await_status(&a, &connection, &test, 503);
-    let bearer = format!("Bearer {}", a.admin_token());
-    let client = Client::new(a.url(), &[("authorization", &bearer)]);
-    let page = MetricsPage::read(&client.get("/metrics"));
     let labels = [("call", "create"), ("outcome", "run-stopped")];
-    assert_eq!(page.sum("jackfield_runs_total", &labels), Some(1.0));
-    let ran_s = page.sum("jackfield_run_duration_seconds_sum", &[("call", "create")]);
-    let lease_s = LEASE_MS as f64 / 1_000.0;
-    assert!(ran_s.is_some_and(|it| it < lease_s), "longer than its lease: {ran_s:?} s");
-    wait_for("the event of the stopped run", 20, || {
+    assert_eq!(a.metrics(a.admin_token()).sum("jackfield_runs_total", &labels), Some(1.0));
+    let event = wait_for("the event of the stopped run", 30, || {
         let event = b.admin().get(&format!("/events/{stopped_event}")).expect(200);
-        (event["runs"][0]["outcome"] == "run-stopped").then_some(())
+        (event["runs"][0]["outcome"] == "run-stopped").then_some(event)
     });
+    let received_at = event["received_at"].as_str().expect("a time");
+    let sql = format!("SELECT (extract(epoch FROM timestamptz '{received_at}') * 1000)::bigint");
+    let ended_us = event["runs"][0]["times"]["ended_us"].as_u64().expect("a number");
+    let ended_ms = only_number(&postgres, &sql) + ended_us / 1_000;
+    assert!(
+        ended_ms < lease_until_ms,
+        "its run ended at {ended_ms}, its lease at {lease_until_ms}"
+    );
 }
 
 #[test]
-fn a_server_that_stands_still_for_longer_than_its_lease_writes_nothing_afterwards() {
+fn a_server_that_is_suspended_for_longer_than_its_lease_writes_nothing_afterwards() {
     let postgres = Postgres::start();
     let start = || {
-        let setup = postgres.replica().config(&short());
+        let setup = postgres.replica().config(&short(RARE_SWEEPS_MS));
         setup.plugin("redmine", &Guest::example("redmine")).start()
     };
     let (a, b) = (start(), start());
     // This setting makes the connector read before it writes.
     let redmine = a.connect_to_redmine("qa", "redmine", json!({"priority": "High"}));
     let RedmineConnection { project, proxy, connection } = redmine;
-    await_connection(&b);
+    b.await_connection("qa");
     let test = failed_test();
     let gate = proxy.hold_requests(|_| true);
     let click = a.create_in_background(&connection, &test);
@@ -366,7 +285,7 @@ fn a_server_that_stands_still_for_longer_than_its_lease_writes_nothing_afterward
     a.resume();
     let answer = click.answer();
     assert!([200, 503].contains(&answer.status), "{answer:?}");
-    let again = wait_for("the defect at the server that stood still", 20, || {
+    let again = wait_for("the defect at the server that was suspended", 30, || {
         let answer = a.create(&connection, &test);
         (answer.status == 200).then(|| answer.json())
     });

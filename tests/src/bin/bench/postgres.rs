@@ -7,7 +7,7 @@ use std::time::Duration;
 use jackfield_tests::{Connection, Postgres, Setup, TestHost, wait_for};
 
 use crate::load::{Kind, Load, Outcome};
-use crate::postgres_wire::{Counted, Counts};
+use crate::postgres_wire::{CountingRelay, Counts};
 use crate::report::{Figure, Unit};
 use crate::rounds::{Effort, PAUSE, rate};
 use crate::scaling::MANY;
@@ -28,16 +28,16 @@ pub(crate) fn run(effort: Effort) -> Vec<Figure> {
 /// Measures what a create costs with this many servers.
 fn cost(servers: usize, effort: Effort) -> Vec<Figure> {
     let postgres = Postgres::start();
-    let counted = Counted::to(postgres.port());
-    let hosts: Vec<_> = (0..servers).map(|_| server(&postgres, counted.port()).start()).collect();
+    let relay = CountingRelay::to(postgres.port());
+    let hosts: Vec<_> = (0..servers).map(|_| server(&postgres, relay.port()).start()).collect();
     let connections = connections(&hosts);
     let loads: Vec<_> = hosts.iter().map(|it| load(it, &connections, Kind::Create)).collect();
     at_all(&loads, Duration::from_secs(1));
     let mut rounds: [Vec<f64>; 4] = Default::default();
     for _ in 0..effort.rounds {
-        let before = Spent::now(&hosts, &postgres, &counted);
+        let before = Spent::now(&hosts, &postgres, &relay);
         let events = at_all(&loads, effort.seconds);
-        let spent = Spent::now(&hosts, &postgres, &counted).per_event(&before, events);
+        let spent = Spent::now(&hosts, &postgres, &relay).per_event(&before, events);
         for (values, value) in rounds.iter_mut().zip(spent) {
             values.push(value);
         }
@@ -121,11 +121,11 @@ struct Spent {
 }
 
 impl Spent {
-    fn now(hosts: &[TestHost], postgres: &Postgres, counted: &Counted) -> Self {
+    fn now(hosts: &[TestHost], postgres: &Postgres, relay: &CountingRelay) -> Self {
         Self {
             servers_ms: hosts.iter().map(TestHost::cpu_ms).sum(),
             database_ms: postgres.cpu_ms(),
-            counts: counted.counts(),
+            counts: relay.counts(),
         }
     }
 

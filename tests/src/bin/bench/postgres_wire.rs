@@ -1,14 +1,13 @@
 //! A relay to PostgreSQL that counts what clients ask for. The messages are those of PostgreSQL's
 //! documentation, chapter "Message Formats": after the first, each has a type and its length.
 
-use std::io::{Read as _, Write as _};
-use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::thread;
+
+use jackfield_tests::{ConnectionHooks, start_relay};
 
 /// A relay, until the process ends.
-pub(crate) struct Counted {
+pub(crate) struct CountingRelay {
     port: u16,
     counters: Arc<Counters>,
 }
@@ -27,30 +26,19 @@ pub(crate) struct Counts {
     pub(crate) round_trips: u64,
 }
 
-impl Counted {
+impl CountingRelay {
     /// Starts a relay to this port of loopback.
     pub(crate) fn to(port: u16) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-        let own = listener.local_addr().expect("its address").port();
         let counters = Arc::<Counters>::default();
         let counting = Arc::clone(&counters);
-        thread::spawn(move || {
-            for client in listener.incoming().map_while(Result::ok) {
-                let server = TcpStream::connect(("127.0.0.1", port)).expect("PostgreSQL runs");
-                for stream in [&client, &server] {
-                    stream.set_nodelay(true).expect("an open stream");
-                }
-                let answers = (server.try_clone(), client.try_clone());
-                let mut messages =
-                    Messages { counters: Arc::clone(&counting), ..Messages::default() };
-                thread::spawn(move || relay(client, server, |bytes| messages.read(bytes)));
-                thread::spawn(move || {
-                    relay(answers.0.ok()?, answers.1.ok()?, |_| {});
-                    Some(())
-                });
+        let port = start_relay(port, move || {
+            let mut messages = Messages { counters: Arc::clone(&counting), ..Messages::default() };
+            ConnectionHooks {
+                from_client: Box::new(move |bytes| messages.read(bytes)),
+                from_server: Box::new(|_| {}),
             }
         });
-        Self { port: own, counters }
+        Self { port, counters }
     }
 
     pub(crate) fn port(&self) -> u16 {
@@ -64,19 +52,6 @@ impl Counted {
             round_trips: read(&self.counters.round_trips),
         }
     }
-}
-
-/// Passes bytes on until one side ends.
-fn relay(mut from: TcpStream, mut to: TcpStream, mut seen: impl FnMut(&[u8])) {
-    let mut buffer = vec![0; 1 << 16];
-    while let Ok(length @ 1..) = from.read(&mut buffer) {
-        let bytes = &buffer[..length];
-        seen(bytes);
-        if to.write_all(bytes).is_err() {
-            break;
-        }
-    }
-    let _ = to.shutdown(std::net::Shutdown::Both);
 }
 
 /// The messages of one client.
@@ -145,7 +120,7 @@ mod tests {
             let mut messages = Messages::default();
             bytes.chunks(size).for_each(|bytes| messages.read(bytes));
             let counters = Arc::clone(&messages.counters);
-            let counted = Counted { port: 0, counters }.counts();
+            let counted = CountingRelay { port: 0, counters }.counts();
             assert_eq!(counted, Counts { statements: 3, round_trips: 2 }, "pieces of {size}");
         }
     }

@@ -24,7 +24,24 @@ struct Seen {
     known: HashMap<String, Value>,
     /// How often each problem was the answer.
     problems: BTreeMap<String, u32>,
-    broken: Vec<String>,
+    broken: Vec<Broken>,
+}
+
+/// How a promise was broken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Broken {
+    /// A failed test has more than one issue.
+    SecondIssue(String),
+    /// A failed test has no issue, although a server answered with one or all is over.
+    Lost(String),
+    /// A server answered with another defect than before, or than the tracker has.
+    AnswerChanged(String),
+    /// An answer is not the defect, and not a refusal that ends by itself.
+    UnexpectedAnswer(String),
+    /// After all faults, a server does not answer with the defect.
+    NotAnswered(String),
+    /// After all faults, the tracker has issues of no failed test.
+    IssueCount(String),
 }
 
 impl Answers {
@@ -40,7 +57,7 @@ impl Answers {
                 let first = seen.known.entry(id(test).to_owned()).or_insert_with(|| answer.json());
                 if *first != answer.json() {
                     let why = format!("server {replica} answered {} after {first}", answer.body);
-                    seen.broken.push(why);
+                    seen.broken.push(Broken::AnswerChanged(why));
                 }
             }
             503 | 504 => {
@@ -50,15 +67,15 @@ impl Answers {
             }
             status => {
                 let why = format!("server {replica} answered {status} {} to {test}", answer.body);
-                seen.broken.push(why);
+                seen.broken.push(Broken::UnexpectedAnswer(why));
             }
         }
         answer.status == 200
     }
 
     /// Adds a broken promise.
-    pub(super) fn add_broken(&self, what: String) {
-        self.lock().broken.push(what);
+    pub(super) fn add_broken(&self, broken: Broken) {
+        self.lock().broken.push(broken);
     }
 
     pub(super) fn is_known(&self, test: &Value) -> bool {
@@ -66,7 +83,7 @@ impl Answers {
     }
 
     /// Which promises were broken.
-    pub(super) fn broken(&self) -> Vec<String> {
+    pub(super) fn broken(&self) -> Vec<Broken> {
         self.lock().broken.clone()
     }
 
@@ -82,16 +99,16 @@ impl Answers {
                 issues.iter().filter(|it| it.is_of(test)).map(|it| it.id.as_str()).collect();
             let known = self.lock().known.get(id(test)).cloned();
             let answered = known.as_ref().and_then(|known| known["id"].as_str());
-            let is_right = match (&of_test[..], answered) {
-                ([], None) => !is_over,
-                ([_], None) => !is_over,
-                ([only], Some(answered)) => *only == answered,
-                _ => false,
+            let broken = match (&of_test[..], answered) {
+                ([] | [_], None) if !is_over => continue,
+                ([only], Some(answered)) if *only == answered => continue,
+                ([], _) => Broken::Lost,
+                ([_], None) => Broken::NotAnswered,
+                ([_], Some(_)) => Broken::AnswerChanged,
+                ([_, _, ..], _) => Broken::SecondIssue,
             };
-            if !is_right {
-                let why = format!("{test} has the issues {of_test:?}, and the answer {answered:?}");
-                self.add_broken(why);
-            }
+            let why = format!("{test} has the issues {of_test:?}, and the answer {answered:?}");
+            self.add_broken(broken(why));
         }
     }
 }
@@ -111,7 +128,7 @@ impl<'a> Clicker<'a> {
         Self { answers, clients, path: cluster.connection.create_path() }
     }
 
-    /// Clicks once; returns whether the answer is the defect. No answer is none.
+    /// Clicks once; returns whether the answer is the defect. Without an answer it returns false.
     pub(super) fn click(&self, replica: usize, test: &Value) -> bool {
         let headers = [("content-type", "application/json")];
         let body = test.to_string();

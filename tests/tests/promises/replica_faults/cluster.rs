@@ -5,9 +5,11 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use jackfield_tests::{
     Connection, Guest, Namespace, Postgres, Project, Redmine, ScriptedServer, Setup, TestHost,
-    WallClock, merge, wait_for,
+    WallClock, merge,
 };
 use serde_json::{Value, json};
+
+use super::leases;
 
 /// The address of the proxy in front of Redmine, and that of PostgreSQL, in the test's network.
 pub(super) const TRACKER: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 1);
@@ -17,29 +19,35 @@ const CLIENTS: &str = "clients";
 pub(super) const TO_DATABASE: &str = "database";
 pub(super) const TO_TRACKER: &str = "tracker";
 /// By how much the clock of each server is ahead, seconds.
-pub(super) const AHEAD_S: [i64; 3] = [3_600, 0, -3_600];
+const AHEAD_S: [i64; 3] = [3_600, 0, -3_600];
 const PORT: u16 = 8080;
 
 /// One of the servers.
 pub(super) struct Replica {
     pub(super) host: TestHost,
-    pub(super) clock: WallClock,
     pub(super) namespace: Namespace,
+    clock: WallClock,
+    /// By how much its clock is ahead, seconds.
+    ahead_s: i64,
 }
 
 impl Replica {
+    /// Sets the clock to one of the two values that it does not have.
+    pub(super) fn step_clock(&mut self, variant: u64) {
+        let mut others = AHEAD_S.into_iter().filter(|it| *it != self.ahead_s);
+        let which = if variant.is_multiple_of(2) { 0 } else { 1 };
+        self.ahead_s = others.nth(which).expect("two other values");
+        self.clock.set_ahead(self.ahead_s);
+    }
+
+    /// The address from which the server connects to the database.
+    pub(super) fn database_client(&self) -> Ipv4Addr {
+        self.namespace.address(TO_DATABASE)
+    }
+
     /// The address from which the server sends to the tracker.
     pub(super) fn address(&self) -> IpAddr {
         IpAddr::V4(self.namespace.address(TO_TRACKER))
-    }
-
-    /// Waits until the server can use its store.
-    pub(super) fn await_ready(&self) {
-        let client = self.host.anonymous();
-        wait_for("/readyz to be 200", 60, || {
-            let answer = client.attempt("GET", "/readyz", &[], b"")?;
-            (answer.status == 200).then_some(())
-        });
     }
 }
 
@@ -83,6 +91,7 @@ impl Cluster {
             replicas.push(replica);
         }
         let connection = connection.expect("at least one server");
+        leases::record(&postgres);
         Self { replicas, connection, proxy, project, postgres }
     }
 
@@ -93,7 +102,17 @@ impl Cluster {
 
     /// The rows of these failed tests.
     pub(super) fn rows(&self, tests: &[Value]) -> Vec<Row> {
-        let ids: Vec<_> = tests.iter().map(|test| format!("'{}'", id(test))).collect();
+        self.rows_by_id(tests.iter().map(id))
+    }
+
+    /// The same rows as they are now.
+    pub(super) fn rows_again(&self, rows: &[&Row]) -> Vec<Row> {
+        self.rows_by_id(rows.iter().map(|row| row.test.as_str()))
+    }
+
+    fn rows_by_id<'t>(&self, tests: impl Iterator<Item = &'t str>) -> Vec<Row> {
+        let mut ids: Vec<_> = tests.map(|id| format!("'{id}'")).collect();
+        ids.push("NULL".to_owned());
         let sql = format!(
             "SELECT test_execution_id, fence, state, lease_until IS NOT NULL, event_id
              FROM defects WHERE test_execution_id IN ({})",
@@ -143,5 +162,5 @@ fn start(number: u8, ahead_s: i64, postgres: &Postgres, config: &str) -> Replica
         .run_under(&[&enter[0], &enter[1], &enter[2]])
         .plugin("redmine", &Guest::example("redmine"))
         .start();
-    Replica { host, clock, namespace }
+    Replica { host, namespace, clock, ahead_s }
 }

@@ -4,10 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use jackfield_tests::{Exchange, Gate, Reply, Response, wait_for};
+use jackfield_tests::{Exchange, Gate, Moment, Reply, Response};
 
 use super::Times;
-use super::cluster::{AHEAD_S, Cluster, TO_DATABASE, TO_TRACKER};
+use super::cluster::{Cluster, TO_DATABASE, TO_TRACKER};
+use super::rounds::runs_stopped;
 
 /// What fails. A server is the one whose clicks are in progress.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -28,19 +29,6 @@ pub(super) enum Fault {
     LoseAnswer,
 }
 
-/// When it fails.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Moment {
-    /// While the guest still reads.
-    BeforeWrite,
-    /// After the write left, before the tracker receives it.
-    WriteInFlight,
-    /// After the tracker created the issue, before its answer arrives.
-    AnswerInFlight,
-    /// At any moment.
-    Any,
-}
-
 pub(super) const FAULTS: [Fault; 7] = [
     Fault::KillServer,
     Fault::KillDatabase,
@@ -50,8 +38,6 @@ pub(super) const FAULTS: [Fault; 7] = [
     Fault::SetClock,
     Fault::LoseAnswer,
 ];
-pub(super) const MOMENTS: [Moment; 4] =
-    [Moment::BeforeWrite, Moment::WriteInFlight, Moment::AnswerInFlight, Moment::Any];
 
 /// One fault of one server.
 #[derive(Debug, Clone, Copy)]
@@ -62,6 +48,25 @@ pub(super) struct PlannedFault {
     pub(super) victim: usize,
     /// A number that decides what else may vary.
     pub(super) variant: u64,
+}
+
+/// Plans a fault.
+pub(super) const fn planned(
+    fault: Fault,
+    moment: Moment,
+    victim: usize,
+    variant: u64,
+) -> PlannedFault {
+    PlannedFault { fault, moment, victim, variant }
+}
+
+/// What was seen while something failed.
+#[derive(Debug, Default)]
+pub(super) struct Seen {
+    /// The server said that it is not ready.
+    pub(super) was_unready: bool,
+    /// How many runs the server stopped while it could not reach the database.
+    pub(super) stopped_without_database: usize,
 }
 
 /// Where the proxy holds requests during a fault.
@@ -132,9 +137,9 @@ impl PlannedFault {
         }
     }
 
-    /// Lets it fail, and waits for as long as it lasts. Returns whether the server said that it is
-    /// not ready.
-    pub(super) fn strike(self, cluster: &mut Cluster, gates: &Gates, times: &Times) -> bool {
+    /// Lets it fail, and waits for as long as it lasts.
+    pub(super) fn inject(self, cluster: &mut Cluster, gates: &Gates, times: &Times) -> Seen {
+        let mut seen = Seen::default();
         let past_lease = times.lease + Duration::from_millis(500 + self.variant % 2_000);
         let replica = &mut cluster.replicas[self.victim];
         match self.fault {
@@ -152,14 +157,13 @@ impl PlannedFault {
                 cluster.postgres.start_again();
             }
             Fault::CutFromDatabase => {
+                let stopped = runs_stopped(&replica.host);
                 replica.namespace.cut(TO_DATABASE);
-                let client = replica.host.anonymous();
-                wait_for("the server not to be ready", 60, || {
-                    (client.get("/readyz").status == 503).then_some(())
-                });
+                let answer = replica.host.await_readiness(503);
+                seen.was_unready = answer.body.contains("store-unavailable");
                 std::thread::sleep(past_lease);
-                replica.namespace.mend(TO_DATABASE);
-                return true;
+                seen.stopped_without_database = runs_stopped(&replica.host) - stopped;
+                replica.namespace.restore(TO_DATABASE);
             }
             Fault::CutFromTracker => {
                 replica.namespace.cut(TO_TRACKER);
@@ -167,7 +171,7 @@ impl PlannedFault {
                     gates.victim.open();
                 }
                 std::thread::sleep(past_lease);
-                replica.namespace.mend(TO_TRACKER);
+                replica.namespace.restore(TO_TRACKER);
             }
             Fault::Suspend => {
                 replica.host.suspend();
@@ -178,12 +182,11 @@ impl PlannedFault {
                 replica.host.resume();
             }
             Fault::SetClock => {
-                let ahead = AHEAD_S[usize::try_from(self.variant % 3).unwrap_or_default()];
-                replica.clock.set_ahead(ahead);
+                replica.step_clock(self.variant);
                 std::thread::sleep(Duration::from_millis(500));
             }
             Fault::LoseAnswer => {}
         }
-        false
+        seen
     }
 }

@@ -4,16 +4,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use jackfield_tests::{Click, Client, Gate, MetricsPage, failed_test, wait_for};
+use jackfield_tests::{Click, Gate, Moment, TestHost, failed_test, wait_for};
 use serde_json::Value;
 
 use super::Times;
-use super::answers::{Answers, Clicker};
-use super::cluster::{Cluster, Replica, Row};
-use super::fault::{Fault, Moment, PlannedFault};
+use super::answers::{Answers, Broken, Clicker};
+use super::cluster::{Cluster, Row};
+use super::fault::{Fault, PlannedFault};
+use super::leases;
 
 /// How long clicks are repeated after a fault, before the next one.
-const SETTLE_S: u64 = 4;
+const REPEAT_S: u64 = 4;
 /// Number of failed tests of a round.
 const TESTS: usize = 3;
 
@@ -23,10 +24,9 @@ pub(super) struct Rounds {
     pub(super) answers: Answers,
     times: Times,
     tests: Vec<Value>,
-    /// The rows on which a server had a lease when it failed.
-    leased: Vec<Row>,
-    /// How often each fault came at each moment, with a row in this state.
-    pub(super) struck: BTreeMap<(Fault, Moment, String), u32>,
+    /// How often each fault came at each moment, with a row in this state. At each moment but
+    /// [`Moment::Any`], a request was at the gate.
+    pub(super) injected: BTreeMap<(Fault, Moment, String), u32>,
     /// How often each path was taken.
     pub(super) paths: BTreeMap<&'static str, u32>,
 }
@@ -51,8 +51,7 @@ impl Rounds {
             answers: Answers::default(),
             times,
             tests: vec![failed_test()],
-            leased: Vec::new(),
-            struck: BTreeMap::new(),
+            injected: BTreeMap::new(),
             paths: PATHS.map(|path| (path, 0)).into(),
         };
         // The first success. Later searches look for this defect: finding it proves that they work.
@@ -73,68 +72,89 @@ impl Rounds {
     pub(super) fn round(&mut self, planned: PlannedFault) {
         let new: Vec<_> = (0..TESTS).map(|_| failed_test()).collect();
         let gates = planned.install_gates(&self.cluster);
-        let (host, connection) =
-            (&self.cluster.replicas[planned.victim].host, &self.cluster.connection);
-        let clicks: Vec<_> =
-            new.iter().map(|test| host.create_in_background(connection, test)).collect();
-        match planned.moment {
-            // The moment is arbitrary, so there is no event to wait for.
-            Moment::Any => std::thread::sleep(Duration::from_millis(planned.variant % 200)),
-            // A server that still recovers from the round before may refuse the clicks.
-            _ => wait_for("a request at the gate, or all answers", 2 * SETTLE_S, || {
-                let ended = clicks.iter().all(Click::is_finished);
-                (gates.victim.held() > 0 || ended).then_some(())
-            }),
-        }
+        let clicks = self.click_until_held(planned, &new, &gates.victim);
         let rows = self.cluster.rows(&new);
-        for state in rows.iter().map(|row| row.state.clone()).collect::<BTreeSet<_>>() {
-            *self.struck.entry((planned.fault, planned.moment, state)).or_default() += 1;
-        }
+        self.count_injected(planned, &rows);
 
-        let stopped_before = self.runs_stopped(planned.victim);
         let clicker = Clicker::new(&self.answers, &self.cluster, self.times.client);
         let (answers, times, cluster) = (&self.answers, &self.times, &mut self.cluster);
         let is_over = AtomicBool::new(false);
-        let was_unready = std::thread::scope(|scope| {
+        let (seen, overtaken) = std::thread::scope(|scope| {
             for test in &new {
                 let (clicker, is_over) = (&clicker, &is_over);
                 scope.spawn(move || clicker.click_until_known(planned.victim + 1, test, is_over));
             }
-            let was_unready = planned.strike(cluster, &gates, times);
+            let seen = planned.inject(cluster, &gates, times);
             gates.victim.open();
-            if planned.is_overtaken() {
-                await_end_of_runs(cluster, planned.victim, &rows);
+            let mut overtaken = 0;
+            if let Some(others) = &gates.others {
+                overtaken = count_overtaken(cluster, planned.victim, &rows, others);
+                others.open();
             }
-            gates.others.iter().for_each(Gate::open);
-            cluster.replicas.iter().for_each(Replica::await_ready);
-            let deadline = Instant::now() + Duration::from_secs(SETTLE_S);
-            wait_for("the clicks, or the end of the round", 2 * SETTLE_S, || {
+            for replica in &cluster.replicas {
+                replica.host.await_readiness(200);
+            }
+            let deadline = Instant::now() + Duration::from_secs(REPEAT_S);
+            wait_for("the clicks, or the end of the round", 2 * REPEAT_S, || {
                 let all = new.iter().all(|test| answers.is_known(test));
                 (all || Instant::now() >= deadline).then_some(())
             });
             is_over.store(true, Ordering::Relaxed);
-            was_unready
+            (seen, overtaken)
         });
         self.cluster.proxy.forward_all();
-        for (test, click) in new.iter().zip(clicks) {
-            if let Some(answer) = click.finish() {
-                self.answers.take(planned.victim, test, &answer);
-            }
-        }
+        self.take_answers(planned.victim, &new, clicks);
         self.answers.check_issues(&self.cluster.project.issues(), &new, false);
         self.tests.extend(new);
-        self.reached(NOT_READY, usize::from(was_unready));
-        self.reached(OVERTAKEN, usize::from(planned.is_overtaken()));
+        self.reached(NOT_READY, usize::from(seen.was_unready));
+        self.reached(NOT_RENEWED, seen.stopped_without_database);
+        self.reached(OVERTAKEN, overtaken);
         let lost = gates.lost.load(Ordering::Relaxed);
         self.reached(LOST_ANSWER, lost.try_into().unwrap_or_default());
-        let leased = rows.into_iter().filter(|row| row.is_leased);
-        self.leased.extend(leased);
-        // A server that is killed counts from zero.
-        let stopped = self.runs_stopped(planned.victim).saturating_sub(stopped_before);
-        match planned.fault {
-            Fault::Suspend => self.reached(FENCED, stopped),
-            Fault::CutFromDatabase => self.reached(NOT_RENEWED, stopped),
-            _ => {}
+    }
+
+    /// Clicks the failed tests at the victim until one of its requests is at the gate.
+    fn click_until_held(&self, planned: PlannedFault, tests: &[Value], gate: &Gate) -> Vec<Click> {
+        let host = &self.cluster.replicas[planned.victim].host;
+        let click = |test| host.create_in_background(&self.cluster.connection, test);
+        let start = || tests.iter().map(click).collect::<Vec<_>>();
+        if planned.moment == Moment::Any {
+            let clicks = start();
+            // The moment is arbitrary, so there is no event to wait for.
+            std::thread::sleep(Duration::from_millis(planned.variant % 200));
+            return clicks;
+        }
+        let seconds = self.times.client.as_secs() + 10;
+        // A server that still recovers from the round before may refuse the clicks.
+        wait_for("a request at the gate", 3 * seconds, || {
+            let clicks = start();
+            wait_for("a request at the gate, or all answers", seconds, || {
+                let ended = clicks.iter().all(Click::is_finished);
+                (gate.held() > 0 || ended).then_some(())
+            });
+            if gate.held() > 0 {
+                return Some(clicks);
+            }
+            self.take_answers(planned.victim, tests, clicks);
+            None
+        })
+    }
+
+    fn take_answers(&self, replica: usize, tests: &[Value], clicks: Vec<Click>) {
+        for (test, click) in tests.iter().zip(clicks) {
+            if let Some(answer) = click.finish() {
+                self.answers.take(replica, test, &answer);
+            }
+        }
+    }
+
+    fn count_injected(&mut self, planned: PlannedFault, rows: &[Row]) {
+        let mut states: BTreeSet<_> = rows.iter().map(|row| row.state.clone()).collect();
+        if states.is_empty() {
+            states.insert("no row".to_owned());
+        }
+        for state in states {
+            *self.injected.entry((planned.fault, planned.moment, state)).or_default() += 1;
         }
     }
 
@@ -159,7 +179,8 @@ impl Rounds {
             let clicker = self.clicker();
             for replica in 0..self.cluster.replicas.len() {
                 if !clicker.click(replica, test) {
-                    self.answers.add_broken(format!("server {replica} does not know {test}"));
+                    let why = format!("server {replica} does not know {test}");
+                    self.answers.add_broken(Broken::NotAnswered(why));
                 }
             }
         }
@@ -167,46 +188,56 @@ impl Rounds {
         self.answers.check_issues(&issues, &self.tests, true);
         if issues.len() != self.tests.len() {
             let (issues, tests) = (issues.len(), self.tests.len());
-            self.answers.add_broken(format!("{issues} issues of {tests} failed tests"));
+            let why = format!("{issues} issues of {tests} failed tests");
+            self.answers.add_broken(Broken::IssueCount(why));
         }
         self.count_paths();
     }
 
-    /// Counts the paths that the rows and the events show.
+    /// How often the fence has refused a server.
+    pub(super) fn refused(&self) -> usize {
+        let Cluster { postgres, replicas, .. } = &self.cluster;
+        replicas.iter().map(|it| leases::refused(postgres, it.database_client())).sum()
+    }
+
+    /// Counts the paths that the database and the events show.
     fn count_paths(&mut self) {
-        let rows = self.cluster.rows(&self.tests);
-        let has_newer_fence =
-            |old: &&Row| rows.iter().any(|row| row.test == old.test && row.fence > old.fence);
-        let taken_over = self.leased.iter().filter(has_newer_fence).count();
+        let taken_over = leases::taken_over(&self.cluster.postgres);
+        let refused = self.refused();
         let admin = self.cluster.replicas[0].host.admin();
         let adopted = admin.get("/events?outcome=adopted&limit=200").expect(200);
         let adopted = adopted["events"].as_array().map_or(0, Vec::len);
         let unavailable = self.answers.problems().get("store-unavailable").copied();
         self.reached(TAKEN_OVER, taken_over);
+        self.reached(FENCED, refused);
         self.reached(ADOPTED, adopted);
         self.reached(UNAVAILABLE, unavailable.unwrap_or_default().try_into().unwrap_or_default());
     }
-
-    /// How many runs of a server were stopped because their lease was lost.
-    fn runs_stopped(&self, replica: usize) -> usize {
-        let host = &self.cluster.replicas[replica].host;
-        let bearer = format!("Bearer {}", host.admin_token());
-        let client = Client::new(host.url(), &[("authorization", &bearer)]);
-        let page = MetricsPage::read(&client.get("/metrics"));
-        let stopped = page.sum("jackfield_runs_total", &[("outcome", "run-stopped")]);
-        stopped.map_or(0, |count| format!("{count:.0}").parse().expect("a count"))
-    }
 }
 
-/// Waits until the server that went on has ended its runs of these rows.
-fn await_end_of_runs(cluster: &Cluster, victim: usize, rows: &[Row]) {
+/// How many runs a server has stopped because their lease was lost.
+pub(super) fn runs_stopped(host: &TestHost) -> usize {
+    let page = host.metrics(host.admin_token());
+    let stopped = page.sum("jackfield_runs_total", &[("outcome", "run-stopped")]);
+    stopped.map_or(0, |count| format!("{count:.0}").parse().expect("a count"))
+}
+
+/// Waits until the server that went on has ended its runs of these rows. Returns how many of them
+/// ended while another server had the row's lease and its write was held at the gate.
+fn count_overtaken(cluster: &Cluster, victim: usize, rows: &[Row], others: &Gate) -> usize {
     let other = (victim + 1) % cluster.replicas.len();
-    let leased = rows.iter().filter(|row| row.is_leased);
-    for row in leased {
+    let leased: Vec<_> = rows.iter().filter(|row| row.is_leased).collect();
+    for row in &leased {
         wait_for("the run of the server that went on", 30, || {
             (!runs(cluster, other, &row.event).is_empty()).then_some(())
         });
     }
+    let now = cluster.rows_again(&leased);
+    let is_overtaken = |old: &&&Row| {
+        let newer = |row: &Row| row.test == old.test && row.fence > old.fence && row.is_leased;
+        now.iter().any(newer)
+    };
+    leased.iter().filter(is_overtaken).count().min(others.held())
 }
 
 /// The runs of an event that a server knows.
