@@ -9,7 +9,7 @@ use jackfield_tests::{Connection, Postgres, Setup, TestHost, wait_for};
 use crate::load::{Kind, Load, Outcome};
 use crate::postgres_wire::{CountingRelay, Counts};
 use crate::report::{Figure, Unit};
-use crate::rounds::{Effort, PAUSE, rate};
+use crate::rounds::{Effort, rate};
 use crate::scaling::MANY;
 use crate::servers::{connect, guest, load};
 
@@ -61,13 +61,16 @@ fn syncs(effort: Effort) -> Vec<Figure> {
     let hosts = [server(&postgres, postgres.port()).start()];
     let load = load(&hosts[0], &connections(&hosts), Kind::Create);
     let (mut durable, mut unsynced) = (Vec::new(), Vec::new());
-    load.attempt(CONCURRENT_SYNCS, Duration::from_secs(1), None);
+    without_failures(load.attempt(CONCURRENT_SYNCS, Duration::from_secs(1), None));
     for _ in 0..effort.rounds {
         for (fsync, outcomes) in [("on", &mut durable), ("off", &mut unsynced)] {
             postgres.query(&format!("ALTER SYSTEM SET fsync = {fsync}"));
             postgres.query("SELECT pg_reload_conf()");
-            std::thread::sleep(PAUSE);
-            outcomes.push(load.attempt(CONCURRENT_SYNCS, effort.seconds, None));
+            wait_for("the setting of the syncs", 30, || {
+                (postgres.query("SHOW fsync") == [fsync]).then_some(())
+            });
+            let outcome = load.attempt(CONCURRENT_SYNCS, effort.seconds, None);
+            outcomes.push(without_failures(outcome));
         }
     }
     let pairs = durable.iter().zip(&unsynced);
@@ -109,8 +112,13 @@ fn at_all(loads: &[Load], time: Duration) -> u64 {
             loads.iter().map(|load| scope.spawn(|| load.attempt(CONCURRENT, time, None))).collect();
         started.into_iter().map(|load| load.join().expect("the load ends")).collect()
     });
-    assert!(outcomes.iter().all(|it| it.failed == 0), "requests failed: {outcomes:?}");
-    outcomes.iter().map(|it| it.requests).sum()
+    outcomes.into_iter().map(|it| without_failures(it).requests).sum()
+}
+
+/// Checks that no request failed: a figure with failures would mean nothing.
+fn without_failures(outcome: Outcome) -> Outcome {
+    assert_eq!(outcome.failed, 0, "requests failed: {outcome:?}");
+    outcome
 }
 
 /// What was spent since the start.
