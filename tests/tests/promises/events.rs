@@ -2,8 +2,10 @@
 //! the answer. Requests that matched no connection are listed, too. Lists can be filtered and have
 //! pages.
 
-use jackfield_tests::{Guest, Reply, ScriptedServer, Setup, failed_test, wait_for};
+use jackfield_tests::{Guest, Reply, ScriptedServer, Setup, TestHost, failed_test, wait_for};
 use serde_json::{Value, json};
+
+use crate::recurrence::again;
 
 #[test]
 fn events_are_listed_filtered_and_paged() {
@@ -129,6 +131,56 @@ fn an_event_says_how_long_each_of_its_parts_took() {
     let repeat = host.event_of(&host.create(&connection, &test));
     assert_eq!(repeat["outcome"], "repeated");
     assert_eq!((&repeat["steps"][0]["step"], &repeat["runs"]), (&json!("claim"), &json!([])));
+}
+
+/// The names of the steps of each event of this kind with this outcome, once there are `count`.
+fn steps_of(host: &TestHost, kind: &str, outcome: &str, count: usize) -> Vec<Vec<Value>> {
+    let path = format!("/events?kind={kind}&outcome={outcome}");
+    let events = wait_for("the events", 60, || {
+        let listed = host.admin().get(&path).expect(200);
+        let events = listed["events"].as_array().cloned().expect("a list");
+        (events.len() == count).then_some(events)
+    });
+    let names = |event: &Value| {
+        let event = host.event(event["id"].as_str().expect("an id"));
+        let steps = event["steps"].as_array().cloned().unwrap_or_default();
+        steps.iter().map(|step| step["step"].clone()).collect()
+    };
+    events.iter().map(names).collect()
+}
+
+/// Number of comments. What is recorded before its event is stored may be lost, so not each event
+/// has all its steps.
+const COMMENTS: usize = 6;
+const SHORT_WAITS: &str = "lease_ms = 1500\nsweep_ms = 200\n[create]\nin_doubt_s = 1\n[limits]\n\
+                           run_ms = 2000\ncreate_answer_ms = 1000";
+
+#[test]
+fn the_event_of_a_search_in_the_background_has_its_claim_and_its_store() {
+    let tracker = ScriptedServer::start(|exchange| match exchange.request.is_post() {
+        true => Reply::reset(),
+        false => Reply::new(500, ""),
+    });
+    let setup = Setup::new().config(SHORT_WAITS);
+    let (host, connection) = setup.start_with("good", json!({"url": tracker.url()}));
+    host.create(&connection, &failed_test()).assert_status(503);
+    tracker.set_script(|_| Reply::json(200, r#"{"issues":[{"id":42}]}"#));
+    assert_eq!(steps_of(&host, "sweep", "adopted", 1), [["claim", "store"]]);
+}
+
+#[test]
+fn the_event_of_a_comment_has_its_claim_and_its_store() {
+    let setup = Setup::new().config(SHORT_WAITS);
+    let fixture = setup.start_with_redmine("redmine", &Guest::example("redmine"), json!({}));
+    let edit = json!({"on_recurrence": "comment"});
+    fixture.host.admin().json("PATCH", "/connections/qa", &edit).assert_status(200);
+    let tests: Vec<_> = (0..COMMENTS).map(|_| failed_test()).collect();
+    for test in &tests {
+        fixture.create(test).assert_status(200);
+        fixture.create(&again(test)).assert_status(200);
+    }
+    let steps = steps_of(&fixture.host, "follow-up", "followed-up", COMMENTS);
+    assert!(steps.iter().any(|steps| *steps == ["claim", "store"]), "{steps:?}");
 }
 
 /// A connector that declares its write as a read hides it from the journal. The host cannot prevent

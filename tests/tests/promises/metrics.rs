@@ -29,14 +29,19 @@ pub(crate) struct Busy {
 pub(crate) const PROJECT: &str = "5d2d6cde-0000-4000-8000-000000000001";
 
 impl Busy {
-    pub(crate) fn start() -> Self {
+    fn start() -> Self {
+        Self::start_as(Setup::new())
+    }
+
+    /// Starts a server with this setup.
+    pub(crate) fn start_as(setup: Setup) -> Self {
         let tracker = ScriptedServer::start(|exchange| match exchange.request.is_post() {
             true => Reply::created(1),
             false => Reply::new(200, "7"),
         });
         let lost = ScriptedServer::start(|_| Reply::reset());
         let guests = ["good", "instant", "spin", "deep-recursion", "calls", "no-search"];
-        let setup = Setup::new().config("[limits]\ncpu_ms = 200");
+        let setup = setup.config("[limits]\ncpu_ms = 200");
         let setup = setup.env("JACKFIELD_WEBHOOK_REQUESTS_BURST", "20");
         let host = setup.guests(guests).start();
         let qa = host.connect("qa", "good", json!({"url": tracker.url()}), json!({}));

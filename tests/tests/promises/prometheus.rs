@@ -1,6 +1,6 @@
 //! The scrape configuration of docs/operator.md, the alerts and the dashboard, by a real Prometheus
-//! that scrapes a server under load. Each query of the dashboard and each alert has data, so no
-//! query names a metric or a label that does not exist.
+//! that scrapes three servers of one database under load. Each query of the dashboard and each
+//! alert has data, so no query names a metric or a label that does not exist.
 
 use std::fs::{self, File};
 use std::path::Path;
@@ -10,7 +10,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use jackfield_tests::{Client, Connection, failed_test, root, unreachable_url, wait_for};
+use jackfield_tests::{
+    Client, Connection, Postgres, TestHost, failed_test, root, unreachable_url, wait_for,
+};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -35,13 +37,14 @@ fn alerts() -> String {
 }
 
 impl Prometheus {
-    /// Starts a Prometheus that scrapes this server every second.
-    fn start(server: &str, token: &str) -> Self {
+    /// Starts a Prometheus that scrapes these servers every second.
+    fn start(servers: &[&TestHost], token: &str) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let path = |name: &str| folder.path().join(name).display().to_string();
-        let address = server.strip_prefix("http://").expect("an address");
+        let address = |it: &&TestHost| it.url().strip_prefix("http://").map(str::to_owned);
+        let addresses: Option<Vec<_>> = servers.iter().map(address).collect();
         let config = documented_config()
-            .replace("127.0.0.1:8080", address)
+            .replace("127.0.0.1:8080", &addresses.expect("addresses").join("\", \""))
             .replace("/etc/prometheus/jackfield-token", &path("token"))
             .replace("/etc/prometheus/jackfield-alerts.yml", &path("alerts.yml"));
         let often = "global:\n  scrape_interval: 1s\n  evaluation_interval: 1s\n";
@@ -101,16 +104,16 @@ impl Drop for Prometheus {
     }
 }
 
-/// Requests without pause, more than the rate of a connection allows, until dropped.
+/// Requests to a server without pause, more than the rate of a connection allows, until dropped.
 struct Load {
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Load {
-    fn start(busy: &Busy) -> Self {
+    fn start(busy: &Busy, host: &TestHost) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
-        let (ended, client) = (Arc::clone(&stop), busy.host.anonymous());
+        let (ended, client) = (Arc::clone(&stop), host.anonymous());
         let creates = [&busy.qa, &busy.traps].map(Connection::create_path);
         let calls = busy.calls.webhook_path.clone();
         let kpis = |of: &str| format!("{of}/kpis/project/{PROJECT}/defectstatus");
@@ -158,13 +161,30 @@ fn without_threshold(query: &str) -> &str {
     query.get(..end.unwrap_or_else(|| panic!("{query} has no threshold"))).expect("its beginning")
 }
 
+/// The creates of the connection `qa`, of which each server counts its own.
+const CREATES: &str = r#"jackfield_events_total{connection="qa",outcome="created"}"#;
+/// The same creates in the database.
+const STORED_CREATES: &str = "
+SELECT count(*) FROM events JOIN connections ON connections.id = connection_id
+WHERE name = 'qa' AND outcome = 'created'";
+
 #[test]
-fn each_panel_and_each_alert_has_data_from_a_server_under_load() {
-    let busy = Busy::start();
-    let load = Load::start(&busy);
+fn each_panel_and_each_alert_has_data_from_three_servers_under_load() {
+    let postgres = Postgres::start();
+    let rate = ("JACKFIELD_WEBHOOK_REQUESTS_PER_S", "5");
+    let busy = Busy::start_as(postgres.replica().env(rate.0, rate.1));
+    let others = [(); 2].map(|()| postgres.replica().start());
+    let servers = [&busy.host, &others[0], &others[1]];
+    for host in servers {
+        host.await_connection("closed");
+        host.await_connector("good", "ready", None);
+    }
+    let loads = servers.map(|it| Load::start(&busy, it));
     let token = token(&busy.host, &json!({"name": "prometheus", "role": "viewer"}));
-    let prometheus = Prometheus::start(busy.host.url(), &token);
-    wait_for("the first scrape", 30, || prometheus.query("up{job=\"jackfield\"} == 1").pop());
+    let prometheus = Prometheus::start(&servers, &token);
+    wait_for("three servers with creates", 60, || {
+        (prometheus.query(&format!("{CREATES} > 0")).len() == servers.len()).then_some(())
+    });
     let panels = panels();
     assert!(panels.len() > 25, "{panels:?}");
     for (title, query) in panels {
@@ -179,7 +199,12 @@ fn each_panel_and_each_alert_has_data_from_a_server_under_load() {
         assert_eq!(rule["health"], "ok", "{rule}");
         prometheus.await_data(&name.to_string(), without_threshold(query));
     }
-    drop(load);
+    drop(loads);
+    wait_for("each create to be counted once", 60, || {
+        let counted = prometheus.query(&format!("sum({CREATES})")).pop()?;
+        let stored = postgres.query(STORED_CREATES);
+        (stored == [format!("{counted:.0}")]).then_some(())
+    });
 }
 
 /// Runs promtool in a folder that has the alerts and their tests.

@@ -14,16 +14,28 @@ use serde_json::{Value, json};
 /// Number of threads that click, and of clicks before and after each step of the upgrade.
 const CLICKERS: usize = 3;
 const CLICKS: usize = 20;
-/// A change that only adds, as the next version could make it.
+/// A change that only adds, as the next version could make it: with the lock of the store, and with
+/// a limit on the time that the others may have to wait.
 const CHANGE: &str = "
 BEGIN;
 SELECT pg_advisory_xact_lock(hashtext('jackfield'), hashtext(current_schema()));
+SET LOCAL lock_timeout = '2s';
 ALTER TABLE defects ADD COLUMN of_next_version text NOT NULL DEFAULT 'x';
 ALTER TABLE events ADD COLUMN of_next_version bigint;
 ALTER TABLE connections ADD COLUMN of_next_version boolean NOT NULL DEFAULT FALSE;
 CREATE TABLE of_next_version (id uuid PRIMARY KEY);
 UPDATE schema_version SET version = version + 1;
 COMMIT";
+
+/// Reads a table, as `pg_dump` does, until the statement is cancelled.
+const DUMP: &str = "
+SET application_name = 'dump';
+BEGIN;
+LOCK TABLE defects IN ACCESS SHARE MODE;
+DO 'BEGIN PERFORM pg_sleep(300); EXCEPTION WHEN query_canceled THEN NULL; END';
+COMMIT";
+const DUMP_WAITS: &str = "
+SELECT pid FROM pg_stat_activity WHERE application_name = 'dump' AND wait_event = 'PgSleep'";
 
 fn server(postgres: &Postgres) -> Setup {
     postgres.replica().plugin("redmine", &Guest::example("redmine"))
@@ -73,6 +85,20 @@ impl Clicks {
     }
 }
 
+/// Changes the schema. At the first attempt, a transaction holds a table.
+fn change_the_schema(postgres: &Postgres, clicks: &Clicks) {
+    thread::scope(|scope| {
+        let dump = scope.spawn(|| postgres.query(DUMP));
+        let process = wait_for("the lock of the dump", 30, || postgres.query(DUMP_WAITS).pop());
+        let refused = postgres.refuses(CHANGE);
+        assert!(refused.contains("lock timeout"), "{refused}");
+        clicks.go_on();
+        postgres.query(&format!("SELECT pg_cancel_backend({process})"));
+        dump.join().expect("the dump ends");
+    });
+    postgres.query(CHANGE);
+}
+
 #[test]
 fn servers_are_replaced_one_after_another_without_a_lost_click() {
     let postgres = Postgres::start();
@@ -88,9 +114,9 @@ fn servers_are_replaced_one_after_another_without_a_lost_click() {
     let clicked: Vec<_> = thread::scope(|scope| {
         let clickers: Vec<_> = (0..CLICKERS).map(|_| scope.spawn(|| clicks.click())).collect();
         clicks.go_on();
-        postgres.query(CHANGE);
+        change_the_schema(&postgres, &clicks);
         clicks.go_on();
-        // The next version, which knows the change.
+        // A server of this version that starts on the newer schema.
         let third = server(&postgres).start();
         clicks.urls.lock().expect("no click panicked").push(third.url().to_owned());
         clicks.go_on();
