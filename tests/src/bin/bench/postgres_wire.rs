@@ -54,11 +54,15 @@ impl CountingRelay {
     }
 }
 
+/// The version of a request for TLS or another encryption: 1234.
+const NOT_A_START: [u8; 2] = 1234_u16.to_be_bytes();
+
 /// The messages of one client.
 #[derive(Default)]
 struct Messages {
     counters: Arc<Counters>,
-    /// Whether the first message, which has no type, was read.
+    /// Whether the start of the session was read. It has no type, and neither has a request for TLS
+    /// before it.
     begun: bool,
     /// The head of a message that is not complete.
     head: Vec<u8>,
@@ -77,20 +81,24 @@ impl Messages {
             }
             self.head.push(*first);
             bytes = rest;
-            let typed = usize::from(self.begun);
-            if let [a, b, c, d] = self.head[typed.min(self.head.len())..] {
-                self.body = u32::from_be_bytes([a, b, c, d]) as usize - 4;
-                self.count();
-                self.begun = true;
-                self.head.clear();
-            }
+            self.body = match (self.begun, &self.head[..]) {
+                (true, &[kind, a, b, c, d]) => {
+                    self.count(kind);
+                    body_length([a, b, c, d], 4)
+                }
+                (false, &[a, b, c, d, version, minor, _, _]) => {
+                    self.begun = [version, minor] != NOT_A_START;
+                    body_length([a, b, c, d], 8)
+                }
+                _ => continue,
+            };
+            self.head.clear();
         }
     }
 
     /// Counts a message by its type: Execute and Query run a statement, Sync and Query ask for an
     /// answer.
-    fn count(&self) {
-        let kind = if self.begun { self.head[0] } else { 0 };
+    fn count(&self, kind: u8) {
         let add = |counter: &AtomicU64| counter.fetch_add(1, Ordering::Relaxed);
         if matches!(kind, b'E' | b'Q') {
             add(&self.counters.statements);
@@ -101,14 +109,20 @@ impl Messages {
     }
 }
 
+/// The length of a body: the length of a message counts itself, and what else is in its head.
+fn body_length(length: [u8; 4], counted: usize) -> usize {
+    (u32::from_be_bytes(length) as usize).checked_sub(counted).expect("a message of PostgreSQL")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn statements_and_round_trips_are_counted_wherever_the_bytes_are_divided() {
-        // A start, a query, then bind, execute, execute and sync.
-        let mut bytes = vec![0, 0, 0, 9, 0, 3, 0, 0, b'Q'];
+        // A request for TLS, a start, a query, then bind, execute, execute and sync.
+        let mut bytes = vec![0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f];
+        bytes.extend([0, 0, 0, 9, 0, 3, 0, 0, b'Q']);
         for (kind, body) in
             [(b'Q', &b"E\0"[..]), (b'B', b"QS"), (b'E', b""), (b'E', b"S"), (b'S', b"")]
         {
