@@ -5,6 +5,7 @@
 
 mod access;
 mod data_folder;
+mod database_url;
 mod environment;
 mod file_system;
 mod listen;

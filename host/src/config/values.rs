@@ -8,7 +8,7 @@ use toml::Value;
 
 use crate::domain::{CompileFor, Network, PluginsSource, StringEnum};
 
-use super::{DefectIdKind, InvalidListenAddress, ListenAddress};
+use super::{DefectIdKind, InvalidListenAddress, ListenAddress, database_url};
 
 /// An error of a key's value. The caller adds the file or variable.
 pub(super) type KeyError = String;
@@ -94,26 +94,12 @@ pub(super) fn reference(key: &str, value: &Value) -> Result<String, KeyError> {
     Err(format!("`{key}` must be file:/path or env:NAME, so that this file contains no secret"))
 }
 
-/// The address of a PostgreSQL database; "sqlite" is the file in the data folder. Never shows the
-/// value, which may contain a password.
+/// The address of a PostgreSQL database; "sqlite" is the file in the data folder.
 pub(super) fn store(key: &str, value: &Value) -> Result<Option<url::Url>, KeyError> {
-    let text = text(key, value)?;
-    if text == "sqlite" {
-        return Ok(None);
+    match text(key, value)? {
+        "sqlite" => Ok(None),
+        address => database_url::parse(key, address).map(Some),
     }
-    let is_valid = |url: &url::Url| {
-        matches!(url.scheme(), "postgres" | "postgresql") && url.fragment().is_none()
-    };
-    let url = text.parse::<url::Url>().ok().filter(is_valid).ok_or_else(|| {
-        format!("`{key}` must be \"sqlite\" or an address like postgres://user@host/database")
-    })?;
-    let mut parameters = url.query_pairs();
-    if url.password().is_some() || parameters.any(|(name, _)| name == "password") {
-        return Err(format!(
-            "`{key}` must not contain the password: set `store_password` to file:/path or env:NAME"
-        ));
-    }
-    Ok(Some(url))
 }
 
 pub(super) fn roots(key: &str, value: &Value) -> Result<Vec<PathBuf>, KeyError> {
