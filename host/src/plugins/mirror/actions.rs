@@ -14,7 +14,7 @@ use crate::plugins::kind::FileKind;
 use crate::store::{SharedConnector, SharedFile, StoreError};
 
 use super::files::kind_of;
-use super::local::{self, Compared, LocalFile, has_mark, keep_copies};
+use super::local::{self, Compared, LocalFile, has_mark, keep_copies, set_mark};
 use super::rules::{Action, Agreed};
 use super::{ActionError, Mirror, NameState, blocking};
 
@@ -136,6 +136,11 @@ impl Mirror {
         let is_shared = self.shared.load().get(name).is_some_and(|it| !it.removed);
         if !is_here && !is_shared {
             return Ok(false);
+        }
+        if is_here {
+            // A folder that cannot be written refuses now, before the others remove theirs.
+            let folder = self.folder.clone();
+            blocking(move || set_mark(&folder)).await?;
         }
         let revision = self.store.remove_connector(name.as_str(), self.clock.now()).await?;
         state.revision = None;
