@@ -5,6 +5,10 @@
 #                                   makes the server if the folder has none; user and database: jackfield,
 #                                   password: that of FOLDER/password; waits until it answers
 #   postgres.sh kill FOLDER         ends it as a crash does, and waits
+#   postgres.sh standby FOLDER PORT FROM FROM_PORT
+#                                   copies the running server in the folder FROM, and starts the copy as its
+#                                   asynchronous standby
+#   postgres.sh promote FOLDER      makes a standby a primary, and waits until it is
 #   postgres.sh query FOLDER PORT SQL
 #                                   prints the rows of a statement, with | between the columns
 #
@@ -47,6 +51,17 @@ SETTINGS
         --options="-p $port" start >/dev/null || { cat "$folder/server.log" >&2; exit 1; }
     [ -z "${first:-}" ] || as_user "$programs/createdb" --host="$folder" --port="$port" \
         --username=jackfield jackfield
+    ;;
+standby)
+    [ "$(id -u)" != 0 ] || chown postgres "$folder"
+    as_user "$programs/pg_basebackup" --host="$4" --port="$5" --username=jackfield --pgdata="$folder/data" \
+        --write-recovery-conf --wal-method=stream --checkpoint=fast
+    echo "unix_socket_directories = '$folder'" >>"$folder/data/postgresql.conf"
+    exec "$0" start "$folder" "$3"
+    ;;
+promote)
+    as_user "$programs/pg_ctl" --pgdata="$folder/data" --wait --timeout=60 promote >/dev/null ||
+        { cat "$folder/server.log" >&2; exit 1; }
     ;;
 kill)
     as_user "$programs/pg_ctl" --pgdata="$folder/data" --mode=immediate --wait --timeout=60 stop \

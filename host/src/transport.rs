@@ -10,6 +10,7 @@ mod own;
 mod proxies;
 mod resolver;
 mod server_tls;
+mod tls_fault;
 mod trust;
 
 use data_encoding::BASE64;
@@ -24,6 +25,7 @@ pub(crate) use connect::{
 pub use identity::{ClientIdentity, IdentityError};
 pub use own::OwnAddresses;
 pub use server_tls::{ServerTls, ServerTlsError, TlsFiles};
+pub use tls_fault::TlsFault;
 pub use trust::TrustError;
 pub(crate) use trust::{client_config, crypto, file_certificates, system_certificates};
 

@@ -1,5 +1,7 @@
 //! A PostgreSQL server of one test, which `tests/postgres.sh` starts.
 
+mod standby;
+
 use std::net::{Ipv4Addr, TcpListener};
 use std::process::Command;
 

@@ -15,8 +15,8 @@ use lexopt::{Arg, Parser, ValueExt as _};
 /// clock of one process. openssl is a server with certificates as companies use them. curl speaks
 /// HTTP/2 and TLS. systemd checks its units. Prometheus scrapes the server, and its promtool checks
 /// the alerts. nginx, HAProxy and Caddy are the reverse proxies of docs/operator.md. PostgreSQL is
-/// the other engine of the store.
-const DEBIAN_PACKAGES: [&str; 18] = [
+/// the other engine of the store, and PgBouncer its connection pool.
+const DEBIAN_PACKAGES: [&str; 19] = [
     "redmine",
     "redmine-sqlite",
     "puma",
@@ -35,6 +35,7 @@ const DEBIAN_PACKAGES: [&str; 18] = [
     "rt5-standalone",
     "rt5-db-sqlite",
     "postgresql",
+    "pgbouncer",
 ];
 
 pub(crate) struct Arguments {

@@ -12,6 +12,7 @@ mod links;
 mod listener;
 mod schema;
 mod session;
+mod tls_errors;
 
 use std::path::{Path, PathBuf};
 use std::str::FromStr as _;
@@ -19,7 +20,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::ConnectOptions as _;
-use sqlx::postgres::PgConnectOptions;
+use sqlx::postgres::{PgConnectOptions, PgSslMode};
 use url::Url;
 use uuid::Uuid;
 
@@ -110,6 +111,7 @@ fn copy_from(
     let place = Arc::clone(&address.place);
     let to = Session::new(address, Arc::default())?;
     to.connect()?;
+    refuse_pool(&to)?;
     schema::prepare(&to, sealer)?;
     SqliteStore::move_rows(database, sealer, &place, |from| {
         schema::in_transaction(&to, || transfer::copy(from, &to))
@@ -127,6 +129,7 @@ fn open(
     let patient = Address { statement: LONG_STATEMENT, ..address.clone() };
     let preparing = Session::new(patient, Arc::clone(&clock))?;
     preparing.connect()?;
+    refuse_pool(&preparing)?;
     schema::prepare(&preparing, sealer)?;
     preparing.close();
     let writer = Session::new(address.clone(), Arc::clone(&clock))?.for_rules();
@@ -144,6 +147,13 @@ fn open(
     Ok((store, clock))
 }
 
+fn refuse_pool(session: &Session) -> Result<(), StoreError> {
+    let second = Session::new(session.address.clone(), Arc::default())?;
+    inspect::refuse_pool(session, &second)?;
+    second.close();
+    Ok(())
+}
+
 fn address(settings: &PostgresSettings) -> Result<Address, StoreError> {
     let mut place = settings.url.clone();
     let _ = place.set_password(None);
@@ -153,8 +163,14 @@ fn address(settings: &PostgresSettings) -> Result<Address, StoreError> {
         let failure = format!("`store` = {place} is not an address of PostgreSQL");
         DatabaseError::new(failure, error.to_string(), None)
     })?;
-    let is_named = settings.url.query_pairs().any(|(name, _)| name == "application_name");
-    let options = if is_named { options } else { options.application_name("jackfield") };
+    for name in ["sslrootcert", "sslcert", "sslkey"] {
+        check_file(&settings.url, name)?;
+    }
+    let has = |given: &str| settings.url.query_pairs().any(|(name, _)| name == given);
+    let options =
+        if has("application_name") { options } else { options.application_name("jackfield") };
+    // Whatever PGSSLMODE is.
+    let options = if has("sslmode") { options } else { options.ssl_mode(PgSslMode::Prefer) };
     let options = options.extra_float_digits(None).disable_statement_logging();
     let options = match &settings.password {
         Some(password) => options.password(password.reveal()),
@@ -163,4 +179,15 @@ fn address(settings: &PostgresSettings) -> Result<Address, StoreError> {
     let (connect, statement) = (settings.connect, settings.statement);
     let server = Uuid::new_v4().simple().to_string().into();
     Ok(Address { options, place: place.as_str().into(), server, connect, statement })
+}
+
+/// Checks that a file that the address names can be read. The error of a connection would not name
+/// it.
+fn check_file(url: &Url, parameter: &str) -> Result<(), DatabaseError> {
+    let named = url.query_pairs().find(|(name, _)| name == parameter);
+    let Some(file) = named.map(|(_, value)| value) else { return Ok(()) };
+    std::fs::read(&*file).map(drop).map_err(|error| {
+        let failure = format!("cannot read {file}, which `{parameter}` in `store` names");
+        DatabaseError::new(failure, error, Some("correct its path, or its owner and mode"))
+    })
 }

@@ -56,6 +56,7 @@ mod odd_answers;
 mod oidc;
 mod platforms;
 mod postgres;
+mod postgres_setups;
 mod prometheus;
 mod protocol_model;
 mod proxy;

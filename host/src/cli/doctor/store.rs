@@ -1,6 +1,10 @@
 //! The database of the store, if it is PostgreSQL: whether it can be used, and what can lose a
 //! defect.
 
+use std::net::IpAddr;
+
+use url::Url;
+
 use crate::app::postgres_settings;
 use crate::config::Config;
 use crate::store::{PostgresFindings, PostgresStore};
@@ -20,12 +24,32 @@ pub(super) fn findings(config: &Config) -> Vec<Finding> {
         Ok(None) => return Vec::new(),
         Err(error) => return vec![fail(CHECK, error_line(&error), "correct `store_password`")],
     };
+    let unchecked = unchecked_certificate(&settings.url);
     let asked = serve::runtime()
         .and_then(|runtime| Ok(runtime.block_on(PostgresStore::inspect(settings))?));
-    match asked {
+    let found = match asked {
         Ok(found) => of_database(&found),
         Err(error) => vec![fail(CHECK, error_line(&error), "correct what the message names")],
+    };
+    found.into_iter().chain(unchecked).collect()
+}
+
+/// A database of another machine, of which any machine in between can read and change everything.
+fn unchecked_certificate(store: &Url) -> Option<Finding> {
+    let parameter = |name| store.query_pairs().find(|(it, _)| it == name).map(|it| it.1);
+    let host = parameter("hostaddr").or_else(|| parameter("host"));
+    let host = host.or_else(|| store.host_str().map(Into::into)).unwrap_or_default();
+    let address = host.trim_matches(['[', ']']).parse::<IpAddr>();
+    let is_here =
+        host.is_empty() || host == "localhost" || host.starts_with('/') || host.starts_with("%2F");
+    if is_here || address.is_ok_and(|it| it.is_loopback()) {
+        return None;
     }
+    let mode = parameter("sslmode").unwrap_or("prefer".into());
+    let is_checked = matches!(&*mode, "verify-full" | "verify-ca");
+    let found = || format!("`sslmode` is {mode}: the certificate of {host} is not checked");
+    let fix = "add sslmode=verify-full and sslrootcert=FILE to `store`";
+    (!is_checked).then(|| warn("database encryption", found(), fix))
 }
 
 fn of_database(found: &PostgresFindings) -> Vec<Finding> {
@@ -45,12 +69,28 @@ fn of_database(found: &PostgresFindings) -> Vec<Finding> {
         let fix = "let PgBouncer use session mode, or let `store` name PostgreSQL itself";
         findings.push(fail("database pool", shown, fix));
     }
-    if found.asynchronous_standbys > 0 {
-        let shown = format!("{} standbys, none is synchronous", found.asynchronous_standbys);
-        let fix = "set synchronous_standby_names: otherwise a failover can lose what was stored";
-        findings.push(warn("database standbys", shown, fix));
-    }
+    findings.extend(of_standbys(found));
     findings
+}
+
+fn of_standbys(found: &PostgresFindings) -> Option<Finding> {
+    const CHECK: &str = "database standbys";
+    match (found.is_synchronous, found.standbys) {
+        _ if found.is_standby => None,
+        (true, 0) => {
+            let shown = "synchronous_standby_names is set, and no standby is connected: each \
+                         commit waits for one";
+            let fix = "start the standby, or set synchronous_standby_names to ''";
+            Some(fail(CHECK, shown, fix))
+        }
+        (false, standbys @ 1..) => {
+            let shown = format!("{standbys} standbys, none is synchronous");
+            let fix =
+                "set synchronous_standby_names: otherwise a failover can lose what was stored";
+            Some(warn(CHECK, shown, fix))
+        }
+        _ => None,
+    }
 }
 
 #[cfg(test)]
@@ -65,17 +105,39 @@ mod tests {
             clock_ahead_ms: -3,
             is_pooled: false,
             is_standby: false,
-            asynchronous_standbys: 0,
+            standbys: 0,
+            is_synchronous: false,
         };
         assert!(of_database(&good).iter().all(|it| it.status == Status::Ok));
         let pooled = PostgresFindings { is_pooled: true, ..good.clone() };
         assert!(of_database(&pooled).iter().any(|it| it.fix.contains("session mode")));
-        let standby = PostgresFindings { asynchronous_standbys: 1, ..good.clone() };
+        let standby = PostgresFindings { standbys: 1, ..good.clone() };
         let found = of_database(&standby);
         assert!(
             found.iter().any(|it| it.status == Status::Warn && it.found.contains("1 standbys"))
         );
+        let confirms = PostgresFindings { is_synchronous: true, ..standby };
+        assert!(of_database(&confirms).iter().all(|it| it.status == Status::Ok));
+        let waits = PostgresFindings { standbys: 0, ..confirms };
+        assert!(of_database(&waits).iter().any(|it| it.status == Status::Fail));
         let late = PostgresFindings { clock_ahead_ms: 3_600_000, ..good };
         assert!(of_database(&late).iter().any(|it| it.status == Status::Warn));
+    }
+
+    #[test]
+    fn a_certificate_of_another_machine_that_is_not_checked_is_reported() {
+        for (address, is_reported) in [
+            ("postgres://u@db.example.com/d", true),
+            ("postgres://u@10.0.0.7/d?sslmode=require", true),
+            ("postgres://u@localhost/d?host=db.example.com", true),
+            ("postgres://u@db.example.com/d?sslmode=verify-full", false),
+            ("postgres://u@db.example.com/d?host=/run/postgresql", false),
+            ("postgres://u@localhost/d", false),
+            ("postgres://u@127.0.0.2/d", false),
+            ("postgres://u@[::1]/d", false),
+        ] {
+            let finding = unchecked_certificate(&address.parse().unwrap());
+            assert_eq!(finding.is_some(), is_reported, "{address}");
+        }
     }
 }

@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use sqlx::Error;
 use sqlx::postgres::PgConnection;
+use sqlx::{Error, Row as _};
 
 use crate::domain::{Clock, SystemClock, milliseconds};
 
@@ -36,7 +36,8 @@ impl DatabaseClock {
     /// database that is always slow is an error only if there is no earlier measurement.
     pub(super) async fn measure(&self, connection: &mut PgConnection) -> Result<(), Error> {
         let sql = "SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint";
-        let ask = async || sqlx::query_scalar(sql).fetch_one(&mut *connection).await;
+        // Not as a prepared statement, so that a pool in transaction mode is found.
+        let ask = async || sqlx::raw_sql(sql).fetch_one(&mut *connection).await?.try_get(0);
         self.measure_by(ask, since_boot_ms).await
     }
 

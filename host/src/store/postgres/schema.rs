@@ -14,7 +14,7 @@ use std::{mem, thread};
 use sqlx::postgres::PgConnection;
 use sqlx::{Error, query_as};
 
-use super::errors::{describe_error, is_busy};
+use super::errors::{describe_error, is_busy, standby};
 use super::session::Session;
 use crate::secret::{Sealed, Sealer, Secret};
 use crate::store::sql::database::{Database, params};
@@ -166,13 +166,14 @@ fn stored_version(db: &dyn Database) -> Result<(usize, usize), StoreError> {
     Ok(db.one(sql, params![])?.unwrap_or_default())
 }
 
-/// Refuses a schema that a newer server has changed so that this one cannot use it.
+/// Refuses a standby, and a schema that a newer server has changed so that this one cannot use it.
 pub(super) async fn check_usable(connection: &mut PgConnection, place: &str) -> Result<(), Error> {
-    let sql = "SELECT version, usable_by FROM schema_version";
-    let stored: Option<(i64, i64)> = query_as(sql).fetch_optional(connection).await?;
+    let sql = "SELECT version, usable_by, pg_is_in_recovery() FROM schema_version";
+    let stored: Option<(i64, i64, bool)> = query_as(sql).fetch_optional(connection).await?;
     let is_newer = |usable_by| usize::try_from(usable_by).is_ok_and(|it| it > MIGRATIONS.len());
     match stored {
-        Some((version, usable_by)) if is_newer(usable_by) => {
+        Some((_, _, true)) => Err(Error::Configuration(Box::new(standby(place)))),
+        Some((version, usable_by, _)) if is_newer(usable_by) => {
             Err(Error::Configuration(Box::new(of_newer_server(place, version))))
         }
         _ => Ok(()),

@@ -50,6 +50,8 @@ pub(super) struct Session {
     clock: Arc<DatabaseClock>,
     /// The attempts to connect.
     attempts: Cell<Backoff>,
+    /// Why the last attempt failed.
+    last_failure: RefCell<Option<DatabaseError>>,
     /// Whether a transaction is open: then a lost connection has lost its statements too.
     pub(super) in_transaction: Cell<bool>,
     translated: RefCell<HashMap<String, Arc<str>>>,
@@ -68,6 +70,7 @@ impl Session {
             runtime,
             clock,
             connection: RefCell::default(),
+            last_failure: RefCell::default(),
             attempts: Cell::new(Backoff::new(RECONNECT_PAUSE, RECONNECT_PAUSE_MAX)),
             in_transaction: Cell::default(),
             translated: RefCell::default(),
@@ -82,15 +85,18 @@ impl Session {
     }
 
     /// Connects if there is no connection. After a failure, it waits a while before the next
-    /// attempt, and fails at once until then.
+    /// attempt, and fails at once with the same error until then.
     pub(super) fn connect(&self) -> Result<(), DatabaseError> {
         if self.connection.borrow().is_some() {
             return Ok(());
         }
         let mut attempts = self.attempts.get();
         if attempts.is_pausing(Instant::now()) {
+            let last = self.last_failure.borrow().clone();
             let failure = format!("the database {} cannot be reached", self.address.place);
-            return Err(DatabaseError::new(failure, "the next attempt follows soon", None));
+            return Err(last.unwrap_or_else(|| {
+                DatabaseError::new(failure, "the next attempt follows soon", None)
+            }));
         }
         let connected = self.runtime.block_on(async {
             match tokio::time::timeout(self.address.connect, self.open()).await {
@@ -108,7 +114,9 @@ impl Session {
             Err(error) => {
                 attempts.fail(Instant::now());
                 self.attempts.set(attempts);
-                Err(describe_error(&self.address.place, &error))
+                let described = describe_error(&self.address.place, &error);
+                *self.last_failure.borrow_mut() = Some(described.clone());
+                Err(described)
             }
         }
     }

@@ -1,0 +1,92 @@
+//! Standbys of a PostgreSQL server, and what a test changes in a running server.
+
+use std::net::{Ipv4Addr, TcpListener};
+use std::path::PathBuf;
+
+use super::Postgres;
+use crate::wait_for;
+
+impl Postgres {
+    /// Starts an asynchronous standby of this server, and waits until it is connected.
+    ///
+    /// # Panics
+    /// If it does not start.
+    #[must_use]
+    #[track_caller]
+    pub fn standby(&self) -> Self {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+        let port = listener.local_addr().expect("its address").port();
+        drop(listener);
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let standby = Self { folder, address: Ipv4Addr::LOCALHOST, port };
+        let mut command = standby.command("standby");
+        command.arg(self.folder.path()).arg(self.port.to_string());
+        let ended = command.status().expect("the script runs");
+        assert!(ended.success(), "postgres.sh standby ended with {ended}");
+        self.await_row("the standby", "SELECT state FROM pg_stat_replication", "streaming");
+        standby
+    }
+
+    /// Makes this standby a primary, and waits until it is.
+    ///
+    /// # Panics
+    /// If it is none.
+    #[track_caller]
+    pub fn promote(&self) {
+        self.run("promote");
+    }
+
+    /// Kills the server, and starts it at the port of another one, which does not run any more.
+    ///
+    /// # Panics
+    /// If it does not start.
+    #[track_caller]
+    pub fn move_to_port_of(&mut self, other: &Self) {
+        self.kill();
+        self.port = other.port;
+        self.start_again();
+    }
+
+    /// Changes a setting of the running server, and waits until new sessions have it.
+    ///
+    /// # Panics
+    /// If the server refuses it.
+    #[track_caller]
+    pub fn set(&self, name: &str, value: &str) {
+        self.query(&format!("ALTER SYSTEM SET {name} = '{value}'"));
+        self.query("SELECT pg_reload_conf()");
+        self.await_row("the setting", &format!("SHOW {name}"), value);
+    }
+
+    /// Replaces pg_hba.conf, and waits until the server has read it. Sockets stay open to the tests.
+    ///
+    /// # Panics
+    /// If a line is wrong.
+    #[track_caller]
+    pub fn set_hba(&self, lines: &str) {
+        let file = self.data_folder().join("pg_hba.conf");
+        std::fs::write(file, format!("local all all trust\n{lines}\n")).expect("it is written");
+        let errors = "SELECT count(error) FROM pg_hba_file_rules";
+        assert_eq!(self.query(errors), ["0"], "pg_hba.conf has a wrong line");
+        let before = self.query("SELECT pg_conf_load_time()");
+        self.query("SELECT pg_reload_conf()");
+        wait_for("the server to read it", 10, || {
+            (self.query("SELECT pg_conf_load_time()") != before).then_some(())
+        });
+    }
+
+    /// The folder of the server's files.
+    #[must_use]
+    pub fn data_folder(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
+    /// Waits until a query has this one row.
+    ///
+    /// # Panics
+    /// If this takes more than 30 seconds.
+    #[track_caller]
+    pub fn await_row(&self, what: &str, sql: &str, row: &str) {
+        wait_for(what, 30, || (self.query(sql) == [row]).then_some(()));
+    }
+}

@@ -1,0 +1,32 @@
+//! The password of the database, by a file or a variable. An error never shows it.
+
+use std::fs;
+
+use super::{Home, PASSWORD, VARIABLE, config, documented, setup};
+
+#[test]
+fn a_password_of_a_file_or_a_variable_is_used_and_a_wrong_one_is_not_shown() {
+    let postgres = documented();
+    let used = "SELECT rolpassword LIKE 'SCRAM-SHA-256%' FROM pg_authid WHERE rolname = 'app'";
+    assert_eq!(postgres.query(used), ["t"]);
+    let by_variable = config("127.0.0.1", postgres.port(), "");
+    let mut host = setup(&by_variable).start();
+    let output = host.output();
+    assert!(!output.contains(PASSWORD), "the password was printed: {output}");
+    host.stop();
+    let wrong = Home::new(&by_variable).with_password("pw-that-is-wrong-5506");
+    wrong.assert_refused(&["password authentication failed", "check `store_password`"]);
+
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("database");
+    let reference = format!("file:{}", file.display());
+    let roots = format!("secret_file_roots = [{:?}]\n", folder.path());
+    let by_file = by_variable.replace(&format!("env:{VARIABLE}"), &reference) + &roots;
+    let home = Home::new(&by_file).with_password("pw-that-is-wrong-5506");
+    home.assert_refused(&["store_password", &file.display().to_string()]);
+    fs::write(&file, "pw-that-is-wrong-5506\n").expect("the file");
+    home.assert_refused(&["password authentication failed", "check `store_password`"]);
+    // The end of the line is no part of it.
+    fs::write(&file, format!("{PASSWORD}\n")).expect("the file");
+    let _ = setup(&by_file).start();
+}

@@ -1,0 +1,155 @@
+//! PgBouncer between the servers and PostgreSQL: session mode works, transaction mode is refused.
+
+use std::fs;
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::thread;
+
+use jackfield_tests::{Guest, Postgres, failed_test, wait_for};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use super::{Home, PASSWORD, assert_pause_is_noticed, config, documented, setup};
+
+/// Number of clickers, and of clicks of each, while PgBouncer restarts.
+const CLICKERS: usize = 3;
+const CLICKS: usize = 6;
+const RESTARTS: usize = 2;
+
+/// A process of PgBouncer. Dropping it kills it.
+struct Pool {
+    folder: TempDir,
+    port: u16,
+    process: Child,
+}
+
+impl Pool {
+    fn start(postgres: &Postgres, mode: &str) -> Self {
+        let free = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let port = free.local_addr().expect("its address").port();
+        drop(free);
+        let folder = tempfile::tempdir().expect("a folder");
+        let users = folder.path().join("users");
+        let settings = format!(
+            "[databases]\napp = host=127.0.0.1 port={}\n[pgbouncer]\nlisten_addr = 127.0.0.1\n\
+             listen_port = {port}\nunix_socket_dir =\nauth_type = scram-sha-256\n\
+             auth_file = {}\npool_mode = {mode}\n",
+            postgres.port(),
+            users.display()
+        );
+        fs::write(users, format!("\"app\" \"{PASSWORD}\"\n")).expect("a file");
+        fs::write(folder.path().join("settings"), settings).expect("a file");
+        let process = start(folder.path(), port);
+        Self { folder, port, process }
+    }
+
+    fn restart(&mut self) {
+        self.kill();
+        self.process = start(self.folder.path(), self.port);
+    }
+
+    fn kill(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+
+    fn config(&self) -> String {
+        config("localhost", self.port, "")
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// Starts PgBouncer, which refuses root, and waits until it listens.
+fn start(folder: &Path, port: u16) -> Child {
+    let mut command = Command::new("pgbouncer");
+    if rustix::process::geteuid().is_root() {
+        command = Command::new("setpriv");
+        command.args(["--reuid=postgres", "--clear-groups", "pgbouncer"]);
+        fs::set_permissions(folder, std::os::unix::fs::PermissionsExt::from_mode(0o755))
+            .expect("the mode of the folder");
+    }
+    command.arg(folder.join("settings")).stdout(Stdio::null()).stderr(Stdio::null());
+    let process = command.spawn().expect("pgbouncer runs: apt-get install pgbouncer");
+    wait_for("pgbouncer", 20, || std::net::TcpStream::connect(("127.0.0.1", port)).ok());
+    process
+}
+
+#[test]
+fn in_session_mode_servers_share_defects_and_notice_changes() {
+    let postgres = documented();
+    let pool = Pool::start(&postgres, "session");
+    let found = Home::new(&pool.config()).diagnosis("database").expect("a finding");
+    assert_eq!(found.0, "ok", "{found:?}");
+    let start = || setup(&pool.config()).guests(["instant"]).start();
+    let (a, b) = (start(), start());
+    let connection = a.connect("qa", "instant", json!({}), json!({}));
+    let test = failed_test();
+    let created = a.create(&connection, &test).expect(200);
+    let repeated = wait_for("the connection at the other server", 20, || {
+        let answer = b.create(&connection, &test);
+        (answer.status == 200).then_some(answer)
+    });
+    assert_eq!(repeated.json(), created);
+    assert_eq!(b.event_of(&repeated)["outcome"], "repeated");
+    assert_pause_is_noticed(&b, &a, &connection);
+    let direct = "SELECT count(*) > 0 FROM pg_stat_activity WHERE query LIKE 'LISTEN %'";
+    assert_eq!(postgres.query(direct), ["t"]);
+    let home = Home::new(&pool.config()).with_password("pw-that-is-wrong-5506");
+    home.assert_refused(&["refuses the user", "check `store_password`"]);
+}
+
+#[test]
+fn transaction_mode_is_refused_and_doctor_says_session_mode() {
+    let postgres = documented();
+    // A server has used the database before.
+    setup(&config("localhost", postgres.port(), "")).start().stop();
+    for mode in ["transaction", "statement"] {
+        let pool = Pool::start(&postgres, mode);
+        let home = Home::new(&pool.config());
+        for _ in 0..2 {
+            let refusal = home.refusal();
+            let says = ["a pool in transaction mode", "let PgBouncer use session mode"];
+            assert!(says.iter().all(|it| refusal.contains(it)), "{refusal}");
+            let (status, found) = home.diagnosis("database pool").expect("a finding");
+            assert!(status == "fail" && found.contains("session mode"), "{found}");
+        }
+    }
+}
+
+#[test]
+fn a_pool_that_restarts_under_load_loses_and_doubles_no_defect() {
+    let postgres = documented();
+    let mut pool = Pool::start(&postgres, "session");
+    let short = "lease_ms = 2000\nsweep_ms = 500\n[create]\nin_doubt_s = 2\n[limits]\n\
+                 run_ms = 4000\ncreate_answer_ms = 3000";
+    let redmine = Guest::example("redmine");
+    let setup = setup(&pool.config()).config(short);
+    let fixture = setup.start_with_redmine("redmine", &redmine, json!({}));
+    let click = || {
+        let test = failed_test();
+        let defect = fixture.create_until_final(&test).expect("the defect")["id"].clone();
+        (test, defect)
+    };
+    let clicked: Vec<(Value, Value)> = thread::scope(|scope| {
+        let clicker = || (0..CLICKS).map(|_| click()).collect::<Vec<_>>();
+        let clickers: Vec<_> = (0..CLICKERS).map(|_| scope.spawn(clicker)).collect();
+        for restart in 1..=RESTARTS {
+            let posts = restart * CLICKS * CLICKERS / (RESTARTS + 1);
+            wait_for("some creates", 60, || (fixture.proxy.posts() >= posts).then_some(()));
+            pool.restart();
+        }
+        clickers.into_iter().flat_map(|it| it.join().expect("no click panicked")).collect()
+    });
+    assert_eq!(clicked.len(), CLICKS * CLICKERS);
+    for (test, defect) in &clicked {
+        let again = fixture.create_until_final(test).expect("the defect");
+        assert_eq!(again["id"], *defect);
+        assert_eq!(fixture.project.issues_of(test).len(), 1);
+    }
+}

@@ -1,0 +1,114 @@
+//! Standbys: an asynchronous one is reported, a synchronous one confirms each change, and a server
+//! uses a standby only once it was promoted.
+
+use std::thread;
+
+use jackfield_tests::{Guest, Reply, ScriptedServer, failed_test, wait_for};
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::{Value, json};
+
+use super::{Home, config, documented, setup};
+
+const SYNCHRONOUS: &str = "SELECT sync_state FROM pg_stat_replication";
+const SHORT: &str = "lease_ms = 2000\nsweep_ms = 500\nstore_statement_s = 2\nstore_connect_s = 2\n\
+                     [create]\nin_doubt_s = 2\n[limits]\nrun_ms = 4000\ncreate_answer_ms = 3000";
+/// Number of clickers, and of clicks of each, around the failover.
+const CLICKERS: usize = 3;
+const CLICKS: usize = 4;
+
+#[test]
+fn doctor_warns_of_an_asynchronous_standby_and_of_one_that_is_missed() {
+    let primary = documented();
+    let home = Home::new(&config("localhost", primary.port(), ""));
+    assert_eq!(home.diagnosis("database standbys"), None);
+    let standby = primary.standby();
+    let (status, found) = home.diagnosis("database standbys").expect("a finding");
+    assert!(status == "warn" && found.contains("set synchronous_standby_names"), "{found}");
+    primary.set("synchronous_standby_names", "*");
+    primary.await_row("a synchronous standby", SYNCHRONOUS, "sync");
+    assert_eq!(home.diagnosis("database standbys"), None);
+
+    standby.kill();
+    let connected = "SELECT count(*) FROM pg_stat_replication";
+    primary.await_row("the end of the standby", connected, "0");
+    let (status, found) = home.diagnosis("database standbys").expect("a finding");
+    assert!(status == "fail" && found.contains("each commit waits"), "{found}");
+}
+
+#[test]
+fn a_server_refuses_a_standby_whether_its_schema_exists_or_not() {
+    let primary = documented();
+    let standby = primary.standby();
+    let home = Home::new(&config("localhost", standby.port(), ""));
+    let says = ["standby", "let `store` name the primary"];
+    home.assert_refused(&says);
+    setup(&config("localhost", primary.port(), "")).start().stop();
+    let sql = "SELECT count(*) FROM pg_database WHERE datname = 'app'";
+    standby.await_row("the database at the standby", sql, "1");
+    home.assert_refused(&says);
+}
+
+#[test]
+fn no_write_is_sent_before_the_synchronous_standby_has_its_journal() {
+    let primary = documented();
+    // The servers do not depend on this default.
+    primary.query("ALTER DATABASE app SET synchronous_commit = off");
+    let standby = primary.standby();
+    primary.set("synchronous_standby_names", "*");
+    primary.await_row("a synchronous standby", SYNCHRONOUS, "sync");
+    let tracker = ScriptedServer::start(|exchange| match exchange.request.is_post() {
+        true => Reply::created(42),
+        false => Reply::json(200, r#"{"issues":[]}"#),
+    });
+    let setup = setup(&config("localhost", primary.port(), "")).config(SHORT).guests(["good"]);
+    let host = setup.start();
+    let connection = host.connect("qa", "good", json!({"url": tracker.url()}), json!({}));
+    let receiver = standby.query("SELECT pid FROM pg_stat_wal_receiver").remove(0);
+    let receiver = Pid::from_raw(receiver.parse().expect("a number")).expect("a process");
+    kill_process(receiver, Signal::STOP).expect("it stands still");
+    let test = failed_test();
+    let refused = host.create(&connection, &test);
+    kill_process(receiver, Signal::CONT).expect("it goes on");
+    assert!([503, 504].contains(&refused.status), "{refused:?}");
+    assert_eq!(tracker.posts(), 0, "a write was sent that the standby does not know");
+    let defect = host.create_until_final(&connection, &test).expect("the defect");
+    assert_eq!((&defect["id"], tracker.posts()), (&json!("42"), 1));
+}
+
+#[test]
+fn after_a_failover_to_a_synchronous_standby_each_click_has_its_defect() {
+    let primary = documented();
+    let mut standby = primary.standby();
+    primary.set("synchronous_standby_names", "*");
+    primary.await_row("a synchronous standby", SYNCHRONOUS, "sync");
+    let setup = setup(&config("localhost", primary.port(), "")).config(SHORT);
+    let fixture = setup.start_with_redmine("redmine", &Guest::example("redmine"), json!({}));
+    let click = || {
+        let test = failed_test();
+        let defect = fixture.create_until_final(&test).expect("the defect")["id"].clone();
+        (test, defect)
+    };
+    let clicked: Vec<(Value, Value)> = thread::scope(|scope| {
+        let clicker = || (0..CLICKS).map(|_| click()).collect::<Vec<_>>();
+        let clickers: Vec<_> = (0..CLICKERS).map(|_| scope.spawn(clicker)).collect();
+        let half = CLICKS * CLICKERS / 2;
+        wait_for("some creates", 60, || (fixture.proxy.posts() >= half).then_some(()));
+        primary.kill();
+        // The address leads to the standby, which only reads.
+        standby.move_to_port_of(&primary);
+        wait_for("the server to refuse the standby", 20, || {
+            let answer = fixture.host.anonymous().get("/readyz");
+            (answer.status == 503 && answer.body.contains("it is a standby")).then_some(())
+        });
+        let read = fixture.host.admin().get("/defects");
+        assert_eq!(read.status, 503, "the standby was read: {read:?}");
+        standby.promote();
+        clickers.into_iter().flat_map(|it| it.join().expect("no click panicked")).collect()
+    });
+    assert_eq!(clicked.len(), CLICKS * CLICKERS);
+    for (test, defect) in &clicked {
+        let again = fixture.create_until_final(test).expect("the defect");
+        assert_eq!(again["id"], *defect);
+        assert_eq!(fixture.project.issues_of(test).len(), 1);
+    }
+}
