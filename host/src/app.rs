@@ -64,7 +64,8 @@ const STOP_MAX: Duration = Duration::from_secs(10);
 /// The two signals that end the server.
 #[derive(Debug, Clone, Default)]
 pub struct Shutdown {
-    /// Accept no more requests, and wait at most `drain_ms` for running work.
+    /// Accept no more connections, answer requests on open ones for a second, and wait at most
+    /// `drain_ms` for running work.
     pub drain: CancellationToken,
     /// Stop the guests without any further wait.
     pub stop_now: CancellationToken,
@@ -204,9 +205,9 @@ impl App {
         AppState::new(Arc::clone(&self.services), base_url, &self.admin_address)
     }
 
-    /// Answers requests until `shutdown`. Then accepts no more requests, lets running work finish,
-    /// and writes the queued data to the store. Runs that have not ended after the drain are
-    /// stopped, and their outcomes are stored like those of any run.
+    /// Answers requests until `shutdown`. Then accepts no more connections, lets running work
+    /// finish, and writes the queued data to the store. Runs that have not ended after the drain
+    /// are stopped, and their outcomes are stored like those of any run.
     ///
     /// # Errors
     /// A listener failed.

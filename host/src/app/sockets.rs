@@ -66,6 +66,7 @@ impl Listeners {
         let tls = tls_files(config).map(ServerTls::load).transpose()?.map(Arc::new);
         let admin = config.admin_listen.as_ref();
         let mut passed = passed.0;
+        let is_passed = passed.is_some();
         if let Some(passed) = &passed {
             let wanted = 1 + usize::from(admin.is_some());
             if passed.len() != wanted {
@@ -87,8 +88,12 @@ impl Listeners {
         };
         let main_address = address_of(&main)?;
         let admin_address = admin.as_ref().map(address_of).transpose()?;
-        let listener =
-            |socket, proxy_protocol| Listener { socket, tls: tls.clone(), proxy_protocol };
+        let listener = |socket, proxy_protocol| Listener {
+            socket,
+            is_passed,
+            tls: tls.clone(),
+            proxy_protocol,
+        };
         Ok(Self {
             url: url(&main_address, tls.is_some()),
             addresses: own_addresses([Some(&main_address), admin_address.as_ref()]),

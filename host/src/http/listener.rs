@@ -24,6 +24,8 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> ByteStream for S {}
 pub struct Listener {
     /// The socket.
     pub socket: Socket,
+    /// Whether the service manager has passed the socket, and keeps it for the next server.
+    pub is_passed: bool,
     /// The certificate; `None`: plain HTTP. A Unix socket never uses TLS.
     pub tls: Option<Arc<ServerTls>>,
     /// Whether connections of trusted proxies begin with a header of the PROXY protocol.
@@ -82,31 +84,50 @@ impl Socket {
         }
     }
 
-    /// Stops listening. Returns the connections that clients have made, and that the kernel would
-    /// reset now.
-    pub(super) fn into_waiting(self) -> Vec<(Accepted, Peer)> {
+    /// Returns the connections that clients have made and that nobody has accepted, one after the
+    /// other; after the last, the socket is closed. Otherwise the kernel would reset them.
+    pub(super) fn into_waiting(self) -> Box<dyn Iterator<Item = (Accepted, Peer)> + Send> {
         // The sockets of `std` ask the kernel; those of tokio know only what its driver has seen.
         match self {
-            Self::Tcp(listener) => {
-                let Ok(listener) = listener.into_std() else { return Vec::new() };
-                let accept = || {
-                    let (stream, peer) = listener.accept().ok()?;
-                    stream.set_nonblocking(true).ok()?;
-                    Some(Accepted::tcp(TcpStream::from_std(stream).ok()?, peer))
-                };
-                iter::from_fn(accept).collect()
-            }
-            Self::Unix(listener) => {
-                let Ok(listener) = listener.into_std() else { return Vec::new() };
-                let accept = || {
-                    let (stream, _) = listener.accept().ok()?;
-                    stream.set_nonblocking(true).ok()?;
-                    Some(Accepted::unix(UnixStream::from_std(stream).ok()?))
-                };
-                iter::from_fn(accept).collect()
-            }
+            Self::Tcp(listener) => Box::new(until_none_waits(listener.into_std(), |listener| {
+                let (stream, peer) = listener.accept()?;
+                stream.set_nonblocking(true)?;
+                Ok(Accepted::tcp(TcpStream::from_std(stream)?, peer))
+            })),
+            Self::Unix(listener) => Box::new(until_none_waits(listener.into_std(), |listener| {
+                let (stream, _) = listener.accept()?;
+                stream.set_nonblocking(true)?;
+                Ok(Accepted::unix(UnixStream::from_std(stream)?))
+            })),
         }
     }
+}
+
+/// What a listener accepts, until no connection waits.
+fn until_none_waits<L>(
+    listener: io::Result<L>,
+    accept: fn(&L) -> io::Result<(Accepted, Peer)>,
+) -> impl Iterator<Item = (Accepted, Peer)> {
+    iter::from_fn(move || {
+        loop {
+            let accepted = listener.as_ref().map_err(|error| error.kind().into()).and_then(accept);
+            match accepted {
+                Ok(accepted) => return Some(accepted),
+                Err(error) if is_of_one_connection(&error) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return None,
+                Err(error) => {
+                    tracing::warn!(%error, "cannot accept the connections that wait");
+                    return None;
+                }
+            }
+        }
+    })
+}
+
+/// Whether an error of `accept` says that one client has gone; the next connection may be good.
+pub(super) fn is_of_one_connection(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted};
+    matches!(error.kind(), ConnectionAborted | ConnectionReset | Interrupted)
 }
 
 impl Accepted {

@@ -30,9 +30,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::client_address::ClientOrigin;
-use super::clients::{Client, ClientConnection, Clients, SharedLimits};
+use super::clients::{Client, ClientHandle, Clients, SharedLimits};
 use super::lingering::Lingering;
-use super::listener::{Accepted, ByteStream, Listener, Options, Peer};
+use super::listener::{Accepted, ByteStream, Listener, Options, Peer, is_of_one_connection};
 use super::problem::{self, Problem};
 use super::progress::Progress;
 use super::request_body::RequestBody;
@@ -52,8 +52,9 @@ const CLOSE: HeaderValue = HeaderValue::from_static("close");
 /// know yet that the server ends, and no proxy may repeat a POST that it has sent.
 const LAST_REQUESTS: Duration = Duration::from_secs(1);
 
-/// Answers requests until `shutdown`. Then accepts no more connections, reads for [`LAST_REQUESTS`]
-/// what comes on those that clients have made, and waits at most `drain` for answers in progress.
+/// Answers requests until `shutdown`. Then accepts only the connections that clients have made,
+/// reads for [`LAST_REQUESTS`] what comes on open ones, and waits at most `drain` for answers in
+/// progress.
 ///
 /// # Errors
 /// The listener failed permanently.
@@ -64,17 +65,25 @@ pub async fn serve(
     shutdown: CancellationToken,
     drain: Duration,
 ) -> io::Result<()> {
-    let Listener { socket, tls, proxy_protocol } = listener;
+    let Listener { socket, is_passed, tls, proxy_protocol } = listener;
     let server = Server {
         router,
         clients: Arc::new(Clients::new(limits)),
         options: Options { tls, proxy_protocol },
         shutdown: shutdown.clone(),
+        over: CancellationToken::new(),
         connections: GracefulShutdown::new(),
         tasks: TaskTracker::new(),
     };
+    let (begun, over) = (shutdown.clone(), server.over.clone());
+    tokio::spawn(async move {
+        begun.cancelled().await;
+        sleep(LAST_REQUESTS).await;
+        over.cancel();
+    });
     loop {
         let accepted = tokio::select! {
+            biased;
             () = shutdown.cancelled() => break,
             accepted = socket.accept() => accepted,
         };
@@ -83,13 +92,14 @@ pub async fn serve(
             Err(error) => retry_or_fail(error).await?,
         }
     }
-    let waiting = socket.into_waiting();
-    let begin_all = async {
-        for (accepted, peer) in waiting {
-            server.begin(accepted, peer).await;
+    // Those of a passed socket wait for the next server.
+    let waiting = (!is_passed).then(|| socket.into_waiting());
+    for (accepted, peer) in waiting.into_iter().flatten() {
+        server.begin(accepted, peer).await;
+        if server.over.is_cancelled() {
+            break;
         }
-    };
-    let _ = timeout(LAST_REQUESTS, begin_all).await;
+    }
     if timeout(drain, server.finish()).await.is_err() {
         tracing::warn!("some answers did not finish within {} s of shutdown", drain.as_secs());
     }
@@ -102,6 +112,9 @@ struct Server {
     clients: Arc<Clients>,
     options: Options,
     shutdown: CancellationToken,
+    /// Cancelled [`LAST_REQUESTS`] after the shutdown: then connections without a request are
+    /// closed.
+    over: CancellationToken,
     connections: GracefulShutdown,
     /// A task for each connection.
     tasks: TaskTracker,
@@ -111,18 +124,18 @@ impl Server {
     /// Serves a connection by a task of its own. Waits first if there are too many connections.
     async fn begin(&self, accepted: Accepted, peer: Peer) {
         let client = tokio::select! {
-            () = last_requests_over(&self.shutdown) => return,
+            () = self.over.cancelled() => return,
             client = self.clients.admit(peer) => client.map(Arc::new),
         };
         let Some(client) = client else { return };
-        let (router, options, shutdown) =
-            (self.router.clone(), self.options.clone(), self.shutdown.clone());
+        let (router, options) = (self.router.clone(), self.options.clone());
+        let (shutdown, over) = (self.shutdown.clone(), self.over.clone());
         let watcher = self.connections.watcher();
         self.tasks.spawn(async move {
             let opened = tokio::select! {
                 biased;
                 () = client.close_requested() => return,
-                () = last_requests_over(&shutdown) => return,
+                () = over.cancelled() => return,
                 opened = open(accepted, &options, &client) => opened,
             };
             if let Some(stream) = opened {
@@ -134,15 +147,9 @@ impl Server {
     /// Waits for the last requests, and until they are answered.
     async fn finish(self) {
         self.tasks.close();
-        let _ = timeout(LAST_REQUESTS, self.tasks.wait()).await;
+        let _ = self.over.run_until_cancelled(self.tasks.wait()).await;
         self.connections.shutdown().await;
     }
-}
-
-/// Returns when a connection on which no request has come is to be closed.
-async fn last_requests_over(shutdown: &CancellationToken) {
-    shutdown.cancelled().await;
-    sleep(LAST_REQUESTS).await;
 }
 
 /// Reads what precedes HTTP on a connection. `None` if the client sends nothing in time, or
@@ -183,11 +190,11 @@ async fn serve_client(
         let (leaves_unread, shutdown) = (Arc::clone(&leaves_unread), shutdown.clone());
         async move {
             let is_http2 = request.version() == Version::HTTP_2;
-            let mut answer = answer(client, router, leaves_unread, request).await?;
+            let mut response = answer(client, router, leaves_unread, request).await?;
             if shutdown.is_cancelled() && !is_http2 {
-                answer.headers_mut().insert(CONNECTION, CLOSE);
+                response.headers_mut().insert(CONNECTION, CLOSE);
             }
-            Ok::<_, Infallible>(answer)
+            Ok::<_, Infallible>(response)
         }
     });
     client.timing.await_head();
@@ -253,7 +260,7 @@ async fn answer(
         problem::complete(refused.into_response(), &path)
     } else {
         request.extensions_mut().insert(origin);
-        request.extensions_mut().insert(ClientConnection(Arc::downgrade(&client)));
+        request.extensions_mut().insert(ClientHandle(Arc::downgrade(&client)));
         let service = TowerToHyperService::new(router);
         match hyper::service::Service::call(&service, request).await {
             Ok(response) => response,
@@ -278,10 +285,9 @@ async fn answer(
 /// Handles an error of `accept`. Most are temporary: the client disconnected, or the file
 /// descriptors ran out.
 async fn retry_or_fail(error: io::Error) -> io::Result<()> {
-    use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted, InvalidInput};
     match error.kind() {
-        ConnectionAborted | ConnectionReset | Interrupted => Ok(()),
-        InvalidInput => Err(error),
+        _ if is_of_one_connection(&error) => Ok(()),
+        io::ErrorKind::InvalidInput => Err(error),
         _ => {
             tracing::warn!(%error, "cannot accept a connection; trying again");
             sleep(EXHAUSTED_PAUSE).await;

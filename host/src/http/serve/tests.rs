@@ -7,7 +7,7 @@ use std::time::Instant;
 use arc_swap::ArcSwap;
 use axum::routing::post;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixListener};
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 
@@ -46,7 +46,7 @@ async fn served(limits: ClientLimits) -> Served {
         .route("/unread", post(async || "refused"))
         .route("/held", post(async move || wait.acquire().await.unwrap().forget()));
     let socket = Socket::Tcp(listener);
-    let listener = Listener { socket, tls: None, proxy_protocol: false };
+    let listener = Listener { socket, is_passed: false, tls: None, proxy_protocol: false };
     let limits = Arc::new(ArcSwap::from_pointee(limits));
     let shutdown = CancellationToken::new();
     let ended = tokio::spawn(serve(listener, router, limits, shutdown.clone(), LONG_TIMEOUT));
@@ -312,6 +312,36 @@ async fn requests_on_connections_from_before_the_shutdown_are_answered() {
         assert!(head(stream).await.contains("connection: close"));
     }
     timeout(LONG_TIMEOUT, server.ended).await.expect("it ends").unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn connections_that_wait_at_a_unix_socket_are_answered_at_the_shutdown() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("socket");
+    for is_passed in [false, true] {
+        let _ = std::fs::remove_file(&path);
+        let bound = std::os::unix::net::UnixListener::bind(&path).unwrap();
+        bound.set_nonblocking(true).unwrap();
+        let kept = is_passed.then(|| bound.try_clone().unwrap());
+        let socket = Socket::Unix(UnixListener::from_std(bound).unwrap());
+        let listener = Listener { socket, is_passed, tls: None, proxy_protocol: false };
+        let router = Router::new().route("/", post(async |body: axum::body::Bytes| body));
+        let (limits, shutdown) =
+            (ArcSwap::from_pointee(limits(9)).into(), CancellationToken::new());
+        let mut waiting = std::os::unix::net::UnixStream::connect(&path).unwrap();
+        waiting.write_all(whole("/").as_bytes()).unwrap();
+        shutdown.cancel();
+        serve(listener, router, limits, shutdown, LONG_TIMEOUT).await.unwrap();
+        match kept {
+            // It is for the next server.
+            Some(next) => assert!(next.accept().is_ok()),
+            None => {
+                let mut answer = String::new();
+                std::io::Read::read_to_string(&mut waiting, &mut answer).unwrap();
+                assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+            }
+        }
+    }
 }
 
 #[tokio::test]
