@@ -1,9 +1,10 @@
 //! The queued part of the history: events, their runs, counts.
 //!
 //! An event that ends while it waits replaces its own beginning, and takes its runs: nothing is
-//! written twice. Never holds more than [`RECORDS_MAX`] parts.
+//! written twice. Runs and steps that are recorded before their event wait for it, because they are
+//! added to its row. Never holds more than [`RECORDS_MAX`] parts.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::mem;
 use std::time::{Duration, Instant};
 
@@ -13,6 +14,9 @@ use crate::domain::{ConnectionId, Event, EventId, RunReport, TimedSteps};
 use crate::store::{CachedCounts, StoreError};
 
 const RECORDS_MAX: usize = 4_096;
+/// How long runs and steps wait for their event. A search in the background has no event if it says
+/// nothing new; its runs are dropped then.
+const EVENT_WAIT: Duration = Duration::from_secs(120);
 /// Maximum size of all recordings in the queue, bytes. A recording that does not fit is dropped.
 const RECORDED_BYTES_MAX: usize = 64 << 20;
 
@@ -52,6 +56,12 @@ impl Record {
         history.extend(answered.into_iter().map(|(id, health)| Self::Health(id, health)));
         history.extend(counted.into_iter().map(Self::SurplusCounts));
         history
+    }
+
+    /// Size of its recordings, bytes.
+    fn recorded_bytes(&self) -> usize {
+        let Self::Event(_, _, _, runs) = self else { return 0 };
+        runs.iter().filter_map(|run| run.recording.as_ref()).map(|it| it.bytes()).sum()
     }
 
     /// Merges a later record of the same event.
@@ -101,10 +111,35 @@ pub(super) struct History {
     records: Vec<Record>,
     /// The position of each event in `records`.
     events: HashMap<EventId, usize>,
-    /// Size of the recordings in `records`, bytes.
+    /// Runs and steps whose event is not recorded yet, and when the last of them was added.
+    early: HashMap<EventId, (Instant, Record)>,
+    recorded: RecordedEvents,
+    /// Size of the recordings in `records` and `early`, bytes.
     recorded_bytes: usize,
     /// The time when the first record was added.
     since: Option<Instant>,
+}
+
+/// The events that were recorded last.
+#[derive(Default)]
+struct RecordedEvents {
+    ids: HashSet<EventId>,
+    /// The same in the order in which they came.
+    in_order: VecDeque<EventId>,
+}
+
+impl RecordedEvents {
+    fn add(&mut self, id: EventId) {
+        if !self.ids.insert(id) {
+            return;
+        }
+        self.in_order.push_back(id);
+        if self.in_order.len() > RECORDS_MAX
+            && let Some(oldest) = self.in_order.pop_front()
+        {
+            self.ids.remove(&oldest);
+        }
+    }
 }
 
 impl History {
@@ -112,6 +147,19 @@ impl History {
     pub(super) fn add(&mut self, mut record: Record, now: Instant) -> bool {
         self.limit_recordings(&mut record);
         let id = if let Record::Event(id, ..) = &record { Some(*id) } else { None };
+        match &record {
+            Record::Event(id, Some(_), ..) => {
+                self.recorded.add(*id);
+                if let Some((_, mut early)) = self.early.remove(id) {
+                    early.update(record);
+                    record = early;
+                }
+            }
+            Record::Event(id, None, ..) if !self.recorded.ids.contains(id) => {
+                return self.add_early(*id, record, now);
+            }
+            _ => {}
+        }
         let place = id.and_then(|id| self.events.get(&id));
         if let Some(place) = place.and_then(|place| self.records.get_mut(*place)) {
             place.update(record);
@@ -126,6 +174,19 @@ impl History {
         self.records.push(record);
         self.since.get_or_insert(now);
         true
+    }
+
+    fn add_early(&mut self, id: EventId, record: Record, now: Instant) -> bool {
+        if let Some((added, early)) = self.early.get_mut(&id) {
+            *added = now;
+            early.update(record);
+            return true;
+        }
+        let fits = self.early.len() < RECORDS_MAX;
+        if fits {
+            self.early.insert(id, (now, record));
+        }
+        fits
     }
 
     /// Drops the recordings of a record for which the queue has no room.
@@ -155,10 +216,14 @@ impl History {
         if now || self.records.len() >= enough { Some(since) } else { since.checked_add(wait) }
     }
 
-    pub(super) fn take(&mut self) -> Vec<Record> {
+    pub(super) fn take(&mut self, now: Instant) -> Vec<Record> {
         self.events.clear();
-        self.recorded_bytes = 0;
         self.since = None;
+        // An event of which `recorded` has no room any more has a row.
+        let is_late = |added: Instant| now.saturating_duration_since(added) >= EVENT_WAIT;
+        let late = self.early.extract_if(|_, (added, _)| is_late(*added));
+        self.records.extend(late.map(|(_, (_, record))| record));
+        self.recorded_bytes = self.early.values().map(|(_, record)| record.recorded_bytes()).sum();
         mem::take(&mut self.records)
     }
 }
@@ -170,7 +235,7 @@ mod tests {
 
     use super::super::queue::{Queue, UNWRITTEN_PAUSE};
     use super::*;
-    use crate::domain::{EventKind, OutcomeCode, Received};
+    use crate::domain::{Call, EventKind, OutcomeCode, Received, Usage};
 
     fn event(ms: u64) -> Record {
         numbered(1, ms)
@@ -192,6 +257,62 @@ mod tests {
         Record::Event(id, Some(event), TimedSteps::default(), Vec::new())
     }
 
+    fn run() -> RunReport {
+        RunReport {
+            call: Call::Find,
+            outcome: OutcomeCode::Ok,
+            detail: String::new(),
+            setting: None,
+            connector_version: String::new(),
+            connector_sha256: String::new(),
+            log: Vec::new(),
+            calls: Vec::new(),
+            usage: Usage::default(),
+            times: None,
+            recording: None,
+        }
+    }
+
+    fn parts(number: u128) -> Record {
+        let id = EventId(Uuid::from_u128(number));
+        Record::Event(id, None, TimedSteps::default(), vec![run()])
+    }
+
+    fn runs(record: &Record) -> (bool, usize) {
+        let Record::Event(_, event, _, runs) = record else { panic!("not an event") };
+        (event.is_some(), runs.len())
+    }
+
+    #[test]
+    fn runs_wait_for_their_event_and_are_written_with_it() {
+        let (mut history, start) = (History::default(), Instant::now());
+        for _ in 0..2 {
+            assert!(history.add(parts(1), start));
+        }
+        assert_eq!(history.due(Duration::ZERO, 1, true), None);
+        assert_eq!(history.take(start).len(), 0, "its event has no row");
+        assert!(history.add(event(7), start));
+        assert_eq!(history.take(start).iter().map(runs).collect::<Vec<_>>(), [(true, 2)]);
+        // From now on, the row exists.
+        assert!(history.add(parts(1), start));
+        assert_eq!(history.take(start).iter().map(runs).collect::<Vec<_>>(), [(false, 1)]);
+    }
+
+    #[test]
+    fn runs_do_not_wait_for_long_for_an_event_that_does_not_come() {
+        let (mut history, start) = (History::default(), Instant::now());
+        assert!(history.add(parts(1), start));
+        assert_eq!(history.take(start + EVENT_WAIT / 2).len(), 0);
+        assert_eq!(history.take(start + EVENT_WAIT).len(), 1);
+        for number in 0..=RECORDS_MAX as u128 {
+            assert_eq!(history.add(parts(number), start), number < RECORDS_MAX as u128);
+        }
+        for number in 0..2 * RECORDS_MAX as u128 {
+            history.recorded.add(EventId(Uuid::from_u128(number)));
+        }
+        assert_eq!(history.recorded.ids.len(), RECORDS_MAX);
+    }
+
     #[test]
     fn an_event_that_ends_while_it_waits_is_written_once() {
         let mut history = History::default();
@@ -201,7 +322,7 @@ mod tests {
         assert_eq!(history.due(wait, 512, false), Some(start + wait));
         assert_eq!(history.due(wait, 512, true), Some(start));
         assert!(
-            matches!(&history.take()[..], [Record::Event(_, Some(event), ..)] if event.ms == 7)
+            matches!(&history.take(start)[..], [Record::Event(_, Some(event), ..)] if event.ms == 7)
         );
         assert!(history.is_empty() && history.due(wait, 1, true).is_none());
     }

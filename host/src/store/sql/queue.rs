@@ -128,7 +128,8 @@ impl Queue {
         if unwritten.is_empty() || state.closed {
             return;
         }
-        let (since, now) = (state.history.take(), Instant::now());
+        let now = Instant::now();
+        let since = state.history.take(now);
         let mut fits = true;
         for record in unwritten.into_iter().chain(since) {
             fits &= state.history.add(record, now);
@@ -216,7 +217,8 @@ impl Queue {
             }
             let is_due = state.due().is_some_and(|due| due <= Instant::now());
             let with_history = mem::take(&mut state.flush) || is_due;
-            let history = if with_history { state.history.take() } else { Vec::new() };
+            let history =
+                if with_history { state.history.take(Instant::now()) } else { Vec::new() };
             let taken = waiting.min(BATCH_MAX);
             let taken: Vec<_> = state.operations.drain(..taken).collect();
             state.in_flight = (taken.len(), history.len());
