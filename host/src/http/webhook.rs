@@ -36,6 +36,7 @@ use super::client_address::client_of;
 use super::problem::Problem;
 use admission::UnreadRequest;
 use answer::{Answer, instance};
+use body::ReadBody;
 use request::token_and_path as split_path;
 
 pub(crate) use classify::template_of as kpi_template;
@@ -117,10 +118,19 @@ async fn handle(app: Arc<AppState>, target: Target, request: Request) -> Respons
             let unread = UnreadRequest { active, kind, client, headers, extensions, received_at };
             unread.admit(&app, body).await
         }
-        _ => (body::read(headers, body).await, None),
+        _ => (Some(body::read(headers, body).await), None),
     };
+    let is_probe =
+        kind == &WebhookKind::CreateOrProbe && body.as_ref().is_some_and(ReadBody::is_empty);
     let Target { active, token, path, kind, .. } = target;
-    let request = WebhookRequest::new(id, (token, path), parts, body, received_at, started);
+    let request = WebhookRequest::new(
+        id,
+        (token, path),
+        parts,
+        body.unwrap_or_default(),
+        received_at,
+        started,
+    );
     let sender = request.headers.get(TraceParent::HEADER);
     let sender = sender.and_then(|value| TraceParent::parse(value.to_str().ok()?));
     // A refused sender does not decide about sampling.
@@ -130,7 +140,10 @@ async fn handle(app: Arc<AppState>, target: Target, request: Request) -> Respons
     let answered = Completing::new(&tasks, async move {
         let is_refused = refused.is_some();
         let (kind, answer) = match (&active, refused) {
-            (Some(_), Some(problem)) => (event_kind(&kind), Answer::problem(id, &problem)),
+            (Some(_), Some(problem)) => {
+                let kind = if is_probe { EventKind::Probe } else { event_kind(&kind) };
+                (kind, Answer::problem(id, &problem))
+            }
             (Some(active), None) => answer(&app, active, kind, &request).await,
             (None, _) => (EventKind::NoConnection, Answer::problem(id, &Problem::no_webhook())),
         };
@@ -150,7 +163,7 @@ async fn handle(app: Arc<AppState>, target: Target, request: Request) -> Respons
 /// The answer to a request, and the kind of its event.
 struct Answered {
     kind: EventKind,
-    /// Whether the sender was refused before the body was read.
+    /// Whether the request was refused because of its sender or its rate.
     is_refused: bool,
     answer: Answer,
 }
@@ -215,7 +228,7 @@ fn record(
     response
 }
 
-/// The kind of the event of a request whose body is not read.
+/// The kind of the event of a refused request, as far as its method and path tell.
 fn event_kind(kind: &WebhookKind) -> EventKind {
     match kind {
         WebhookKind::CreateOrProbe | WebhookKind::Create => EventKind::CreateDefect,

@@ -33,14 +33,15 @@ pub(super) struct UnreadRequest<'a> {
     pub(super) received_at: Timestamp,
 }
 
-/// The part of the body that was read, and the problem to answer instead of the request.
-pub(super) type Admitted = (ReadBody, Option<Problem>);
+/// The part of the body that was read, unless none was, and the problem to answer instead of the
+/// request.
+pub(super) type Admitted = (Option<ReadBody>, Option<Problem>);
 
 impl UnreadRequest<'_> {
     /// Reads the body, if the request may be answered.
     pub(super) async fn admit(&self, app: &AppState, body: Body) -> Admitted {
         if let Err(problem) = sender::check_address(self.active, self.client) {
-            return (ReadBody::default(), Some(problem));
+            return (None, Some(problem));
         }
         if *self.kind == WebhookKind::Probe {
             let counted = self.count(app, self.rate_of_probe());
@@ -62,15 +63,15 @@ impl UnreadRequest<'_> {
                 let body = body::read(self.headers, body).await;
                 self.require(app, Err(problem), body)
             }
-            Err(problem) => (ReadBody::default(), Some(problem)),
+            Err(problem) => (None, Some(problem)),
         }
     }
 
     /// Reads the body, unless the connection is over its rate.
     async fn read_if(&self, counted: Result<(), Problem>, body: Body) -> Admitted {
         match counted {
-            Ok(()) => (body::read(self.headers, body).await, None),
-            Err(problem) => (ReadBody::default(), Some(problem)),
+            Ok(()) => (Some(body::read(self.headers, body).await), None),
+            Err(problem) => (None, Some(problem)),
         }
     }
 
@@ -85,7 +86,7 @@ impl UnreadRequest<'_> {
                 self.count(app, self.rate_of_sender())
             }),
         };
-        (body, counted.err())
+        (Some(body), counted.err())
     }
 
     fn rate_of_sender(&self) -> RateKind {
