@@ -1,4 +1,5 @@
-//! Embeds the templates, the examples, the Rust kit, the parts of Go's bindings and the contract: the program needs no checkout.
+//! Embeds the templates, the examples, the Rust kit, the parts of Go's bindings and the contract:
+//! the program needs no checkout.
 
 use std::fmt::Write as _;
 use std::path::PathBuf;

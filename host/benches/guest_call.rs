@@ -1,5 +1,5 @@
-//! Measures one call into a guest without a server: `guest_call COMPONENT ROUNDS`. Prints the parts of
-//! a call, each with one figure in microseconds for each round.
+//! Measures one call into a guest without a server: `guest_call COMPONENT ROUNDS`. Prints the parts
+//! of a call, each with one figure in microseconds for each round.
 
 #![expect(clippy::print_stdout, reason = "a command-line tool")]
 

@@ -140,7 +140,7 @@ impl Connections {
             self.follow_edit(id);
         }
         // An event may have ended after its connection was deleted.
-        self.deps.history.retain(|id| self.directory.by_id(id).is_some());
+        self.deps.history.retain_counts(|id| self.directory.by_id(id).is_some());
         Ok(())
     }
 
@@ -159,7 +159,7 @@ impl Connections {
     fn follow_edit(&self, id: ConnectionId) {
         self.breakers.reset(id);
         if self.directory.by_id(id).is_none() {
-            self.deps.history.forget(id);
+            self.deps.history.forget_counts(id);
         }
     }
 

@@ -136,12 +136,12 @@ impl History {
     }
 
     /// Forgets the counts of a connection that was deleted.
-    pub fn forget(&self, connection: ConnectionId) {
+    pub fn forget_counts(&self, connection: ConnectionId) {
         self.metrics.forget(connection);
     }
 
     /// Forgets the counts of connections that do not exist any more.
-    pub fn retain(&self, exists: impl Fn(ConnectionId) -> bool) {
+    pub fn retain_counts(&self, exists: impl Fn(ConnectionId) -> bool) {
         self.metrics.retain(exists);
     }
 }

@@ -174,11 +174,11 @@ impl Kpis {
         event: EventStart,
     ) -> Counted {
         let lease = CountsLease::new(active.connection.id, project);
-        let right = match self.await_turn(active, &lease).await {
-            CountsRight::Counted(cached) => return Ok(Refreshed { cached, by_other_server: true }),
-            right => right,
+        let state = match self.await_lease(active, &lease).await {
+            LeaseState::Counted(cached) => return Ok(Refreshed { cached, by_other_server: true }),
+            state => state,
         };
-        let counted = if let CountsRight::Granted = right {
+        let counted = if let LeaseState::Granted = state {
             let asking = Box::pin(self.ask_tracker(active, project, event));
             self.while_renewing(&lease, asking).await
         } else {
@@ -187,19 +187,19 @@ impl Kpis {
         let cached =
             counted.map(|counts| CachedCounts { counts, counted_at: self.deps.clock.now() });
         let kept = cached.as_ref().ok().filter(|_| self.deps.connections.is_current(active));
-        match (right, kept) {
-            (CountsRight::Alone, None) => {}
-            (CountsRight::Alone, Some(kept)) => {
+        match (state, kept) {
+            (LeaseState::Alone, None) => {}
+            (LeaseState::Alone, Some(kept)) => {
                 self.deps.store.record_counts(active.connection.id, project, kept.clone());
             }
-            (right, kept) => self.end(lease, &right, kept.cloned()),
+            (state, kept) => self.end(lease, &state, kept.cloned()),
         }
         cached.map(|cached| Refreshed { cached, by_other_server: false })
     }
 
     /// Waits while another server asks the tracker. If the store cannot say whether one does, it is
-    /// this server's right.
-    async fn await_turn(&self, active: &Arc<ActiveConnection>, lease: &CountsLease) -> CountsRight {
+    /// this server's lease.
+    async fn await_lease(&self, active: &Arc<ActiveConnection>, lease: &CountsLease) -> LeaseState {
         let store = &self.deps.store;
         let lease_ms = self.deps.config.now().lease_ms;
         // Without a revision, the connection was edited just now: its counts are not stored.
@@ -210,21 +210,21 @@ impl Kpis {
             let lease_until = after(now, lease_ms);
             let claim = CountsClaim { revision, now, fresh_since, lease_until };
             match timeout(CLAIM_MAX, store.claim_counts(lease, claim)).await {
-                Ok(Ok(CountsClaimed::Fresh(cached))) => return CountsRight::Counted(cached),
-                Ok(Ok(CountsClaimed::Count)) => return CountsRight::Granted,
-                Ok(Ok(CountsClaimed::Alone)) => return CountsRight::Alone,
+                Ok(Ok(CountsClaimed::Fresh(cached))) => return LeaseState::Counted(cached),
+                Ok(Ok(CountsClaimed::Count)) => return LeaseState::Granted,
+                Ok(Ok(CountsClaimed::Alone)) => return LeaseState::Alone,
                 Ok(Ok(CountsClaimed::Busy)) => {
                     tracing::debug!(project = lease.project, "another server is counting");
                     let counted = wait_for_counts(&mut changes, lease);
                     let _ = timeout(Duration::from_millis(lease_ms), counted).await;
                 }
-                Ok(Err(_)) | Err(_) => return CountsRight::Unknown,
+                Ok(Err(_)) | Err(_) => return LeaseState::Unknown,
             }
         }
-        CountsRight::Alone
+        LeaseState::Alone
     }
 
-    /// Renews the right to count until the tracker has answered.
+    /// Renews the lease to count until the tracker has answered.
     async fn while_renewing<T>(&self, lease: &CountsLease, asking: impl Future<Output = T>) -> T {
         tokio::select! {
             biased;
@@ -233,29 +233,29 @@ impl Kpis {
         }
     }
 
-    /// Renews the right again and again. If it is lost, the counts are not stored.
+    /// Renews the lease again and again. If it is lost, the counts are not stored.
     async fn renew(&self, lease: &CountsLease) -> Infallible {
         let lease_ms = self.deps.config.now().lease_ms;
         loop {
             sleep(Duration::from_millis(lease_ms / 3)).await;
             let until = after(self.deps.clock.now(), lease_ms);
             if let Err(error) = self.deps.store.renew_counts(lease, until).await {
-                tracing::debug!(%error, "cannot renew the right to count");
+                tracing::debug!(%error, "cannot renew the lease to count");
             }
         }
     }
 
-    /// Gives the right back in the background, with what was counted. Counts that the store cannot
+    /// Gives the lease back in the background, with what was counted. Counts that the store cannot
     /// take now wait with the history.
-    fn end(&self, lease: CountsLease, right: &CountsRight, counted: Option<CachedCounts>) {
+    fn end(&self, lease: CountsLease, state: &LeaseState, counted: Option<CachedCounts>) {
         let store = Arc::clone(&self.deps.store);
-        let is_granted = matches!(right, CountsRight::Granted);
+        let is_granted = matches!(state, LeaseState::Granted);
         let end = async move {
             let is_settled = match store.end_counts(&lease, counted.clone()).await {
-                // A right that was granted and lost: the counts may be those of another tracker.
+                // A lease that was granted and lost: the counts may be those of another tracker.
                 Ok(was_held) => was_held || is_granted,
                 Err(error) => {
-                    tracing::debug!(%error, "cannot give back the right to count");
+                    tracing::debug!(%error, "cannot give back the lease to count");
                     false
                 }
             };
@@ -350,18 +350,18 @@ impl Kpis {
 }
 
 /// Who asks the tracker.
-enum CountsRight {
+enum LeaseState {
     /// No server: another one asked a short time ago.
     Counted(CachedCounts),
     /// This server; the others wait.
     Granted,
-    /// This server. The store did not answer; it may still grant the right.
+    /// This server. The store did not answer; it may still grant the lease.
     Unknown,
     /// This server. No other one uses the store.
     Alone,
 }
 
-/// Waits until the holder of the right has stored the counts, or has given up.
+/// Waits until the holder of the lease has stored the counts, or has given up.
 async fn wait_for_counts(changes: &mut Changes, lease: &CountsLease) {
     loop {
         match changes.next().await {

@@ -126,7 +126,7 @@ impl Plugins {
             Arc::new(Mirror::new(parts, folder.clone()))
         });
         if let Some(mirror) = &mirror {
-            mirror.start().await;
+            mirror.prepare_folder().await;
         }
         let parts = (Arc::clone(&catalog), Arc::clone(&loader), Arc::clone(&versions));
         let mut scanner = Scanner::new(parts, folder.clone());

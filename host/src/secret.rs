@@ -220,7 +220,10 @@ impl Secret {
 
 /// Returns the largest number of borders that the text or one of its prefixes has. The limit on it
 /// keeps the search for secrets fast.
-#[expect(clippy::indexing_slicing, reason = "a border is shorter than what it is a border of")]
+#[expect(
+    clippy::indexing_slicing,
+    reason = "a border is shorter than its text, so each index is in range"
+)]
 fn border_count_max(text: &[u8]) -> usize {
     // For each prefix, the length of its longest border and the number of its borders.
     let (mut longest, mut count) = (vec![0; text.len() + 1], vec![0; text.len() + 1]);

@@ -1,7 +1,8 @@
 //! The store of connections, defects, events and cached counts. Only this room (module) contains
 //! SQL.
 //!
-//! Knows nothing of connectors or HTTP and reads no clock: instants arrive as arguments. A method
+//! Knows nothing of connectors or HTTP. Times arrive as arguments; a clock is read only for ids and
+//! waits. A method
 //! marked *durable* returns when the change is on the disk. A power cut may lose a change that is
 //! marked *lazy*; a crash of the process does not.
 

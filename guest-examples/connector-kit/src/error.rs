@@ -102,8 +102,8 @@ fn words(given: &Value) -> Option<String> {
     Some(words).filter(|words| !words.is_empty())
 }
 
-/// The seconds of `Retry-After`, which is a number or a time. A time is compared with the time of the
-/// answer, because the clocks of the tracker and of this machine may differ.
+/// The seconds of `Retry-After`, which is a number or a time. A time is compared with the time of
+/// the answer, because the clocks of the tracker and of this machine may differ.
 fn retry_after_seconds(wait: &str, answered: Option<&str>) -> Option<u32> {
     if let Ok(seconds) = wait.trim().parse() {
         return Some(seconds);

@@ -1,5 +1,5 @@
-//! Jackfield connector for any tracker with a REST API. The settings describe its requests and where
-//! its answers have what is needed. It never sees the credentials: the host adds them.
+//! Jackfield connector for any tracker with a REST API. The settings describe its requests and
+//! where its answers have what is needed. It never sees the credentials: the host adds them.
 
 mod api;
 mod settings;

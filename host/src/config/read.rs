@@ -13,8 +13,8 @@ use crate::domain::{ConnectorName, Limits, PluginsSource, is_printable, nearest}
 
 use super::environment::{TableAndKey, key_of};
 use super::values::{
-    KeyError, address, compile_for, defect_id, header, hosts, networks, number, path, paths,
-    plugins_source, prefixes, public_url, reference, roots, store, switch, texts,
+    KeyError, address, compile_for, defect_id, header, hosts, networks, number, path,
+    plugins_source, prefixes, public_url, reference, roots, store, switch, texts, webhook_paths,
 };
 use super::{Config, ConfigError, ListenAddress, PROXY_SECRET_HEADER, oidc, traces};
 
@@ -301,8 +301,10 @@ impl Config {
             match key.as_str() {
                 "requests_per_s" => webhook.requests_per_s = number(&full, &value, REQUESTS_RANGE)?,
                 "requests_burst" => webhook.requests_burst = number(&full, &value, REQUESTS_RANGE)?,
-                "create_defect_paths" => webhook.create_defect_paths = paths(&full, &value)?,
-                "kpi_paths" => webhook.kpi_paths = paths(&full, &value)?,
+                "create_defect_paths" => {
+                    webhook.create_defect_paths = webhook_paths(&full, &value)?
+                }
+                "kpi_paths" => webhook.kpi_paths = webhook_paths(&full, &value)?,
                 "defect_id" => webhook.defect_id = defect_id(&full, &value)?,
                 "kpi_status" => {
                     let words = texts(&full, &value)?.try_into();

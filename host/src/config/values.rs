@@ -119,7 +119,7 @@ pub(super) fn prefixes(key: &str, value: &Value) -> Result<Vec<String>, KeyError
     }
 }
 
-pub(super) fn paths(key: &str, value: &Value) -> Result<Vec<String>, KeyError> {
+pub(super) fn webhook_paths(key: &str, value: &Value) -> Result<Vec<String>, KeyError> {
     let paths = texts(key, value)?;
     let is_invalid = |path: &&String| !path.starts_with('/') || path.contains(['?', '#', ' ']);
     match paths.iter().find(is_invalid) {

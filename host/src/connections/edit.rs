@@ -211,7 +211,7 @@ impl Connections {
         self.deps.store.delete_connection(id, force).await?;
         self.directory.load_one(id, &self.deps).await?;
         self.breakers.reset(id);
-        self.deps.history.forget(id);
+        self.deps.history.forget_counts(id);
         Ok(())
     }
 

@@ -239,7 +239,7 @@ pub struct SentWrites {
     pub forbidden: bool,
     /// The time when the last write ended.
     pub ended_at: Timestamp,
-    /// The answer to the write that changed most, as text for people.
+    /// The answer to the write that may have done most, as text for people.
     pub reason: String,
 }
 

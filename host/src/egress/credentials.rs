@@ -2,7 +2,7 @@
 //! echoes.
 //!
 //! Secrets cannot be printed. In this room, [`Secret::reveal`] is called where a request is built
-//! (`secrets.rs`, `token.rs`), where the client certificate is loaded, and where the search is built.
+//! (`secrets.rs`, `token.rs`), and where the search for echoes is prepared (here, `active.rs`).
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -249,7 +249,7 @@ impl RunRequests {
         result
     }
 
-    /// A new connection to an origin; none if answers come from a recording.
+    /// Connects to an origin. If answers come from a recording, the connection sends nothing.
     pub(super) async fn connect(&self, origin: &Origin) -> Result<HttpConnection, HttpError> {
         if self.replays() {
             let idle_since = Instant::now();

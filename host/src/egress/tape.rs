@@ -166,7 +166,7 @@ pub(super) fn tape_failure(session: &RunRequests, outbound: &Outbound, error: &H
     recorder.keep(session, taped_request(session, outbound), end);
 }
 
-/// As [`record_failure`], for the end of an exchange. Does not record a limit that refused the
+/// As [`tape_failure`], for the end of an exchange. Does not record a limit that refused the
 /// request before it was sent: a replay checks the same limit before it reads the recording.
 pub(super) fn tape_failed_exchange(
     session: &RunRequests,

@@ -70,12 +70,12 @@ struct Opening {
 
 /// A request extension: the connection on which a request came.
 #[derive(Clone)]
-pub(super) struct ClientConnection(pub(super) Weak<Client>);
+pub(super) struct ClientHandle(pub(super) Weak<Client>);
 
 /// Marks the client of a request as known: it has shown a credential. Every handler that accepts
 /// one calls this.
 pub(super) fn mark_known(extensions: &Extensions) {
-    let client = extensions.get().and_then(|ClientConnection(client)| client.upgrade());
+    let client = extensions.get().and_then(|ClientHandle(client)| client.upgrade());
     if let Some(client) = client {
         client.mark_known();
     }

@@ -28,7 +28,7 @@ pub(super) struct ArrivedOnDrop {
     _arriving: Option<Arriving>,
 }
 
-/// When this guard is dropped, the answer was sent, or the client gave the request up.
+/// Dropped when the HTTP library has taken the whole answer, or the client disconnected.
 pub(super) struct AnsweredOnDrop(Arc<Progress>);
 
 impl Progress {

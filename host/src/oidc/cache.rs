@@ -133,7 +133,7 @@ impl<T> State<T> {
             }
             Err(error) => {
                 if self.value.is_some() {
-                    tracing::warn!(%error, "the earlier answer of the provider remains in use");
+                    tracing::warn!(%error, "cannot fetch from the identity provider; its earlier answer is used for at most a day");
                 }
                 self.failure = Some((now, error.clone()));
             }

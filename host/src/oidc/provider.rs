@@ -109,7 +109,7 @@ fn find(keys: &Keys, id: Option<&str>) -> Option<Jwk> {
     }
 }
 
-/// Why none of these keys can be the one that signed a token. `id` is the key that the token names.
+/// The error if no key of the provider can have signed the token. `id` is the key that the token names.
 fn no_key(keys: &Keys, id: Option<&str>) -> OidcError {
     OidcError::IdToken(match id {
         Some(_) => "it is signed with a key that the provider does not publish".to_owned(),

@@ -134,7 +134,7 @@ impl Mirror {
 
     /// Marks the folder, so that it is recognised, and writes what the servers share into it. Call
     /// it before the folder is scanned.
-    pub(super) async fn start(&self) {
+    pub(super) async fn prepare_folder(&self) {
         self.mark().await;
         self.state.lock().await.folder = self.folder_id().await;
         if let Err(error) = self.sync().await {
@@ -389,8 +389,8 @@ impl NameState {
         }
     }
 
-    /// Whether an action failed a short time ago, or waits for the scanner, and nothing has changed
-    /// since; or whether the store failed.
+    /// Whether the name has to wait: the store failed and its pause lasts, or nothing has changed
+    /// since an action failed, or began to wait for the scanner, less than [`RETRY`] ago.
     fn has_to_wait(&self, seen: &Seen) -> bool {
         let mut waiting = [&self.failed, &self.pending].into_iter().flatten();
         self.store_failures.is_some_and(|it| it.is_pausing(Instant::now().into_std()))

@@ -75,7 +75,7 @@ impl FieldTemplate {
     }
 }
 
-/// A problem with one member of the object.
+/// A problem with one member of the report settings.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SettingsProblem {
     /// The member, such as `title_template`.

@@ -168,8 +168,8 @@ impl Execution {
     }
 
     /// Step 3: waits for the writes in progress, and collects log, calls and usage; if the run has
-    /// `failed`, also the cause in the guest's own words. Call it after the guest is dropped: then no
-    /// further write can begin.
+    /// `failed`, also the cause in the guest's own words. Call it after the guest is dropped: then
+    /// no further write can begin.
     pub(super) async fn finish(self, failed: bool) -> Finished {
         let (calls, writes) = self.session.finish().await;
         let (mut log, log_bytes) = self.log.take();

@@ -1,5 +1,5 @@
-//! The operations on the counts of a project, and which one of the servers that share a store asks a
-//! tracker for them.
+//! The operations on the counts of a project, and which one of the servers that share a store asks
+//! a tracker for them.
 
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -26,17 +26,17 @@ pub const CLOCKS_DIFFER_MS: u64 = 500;
 #[derive(Debug, Clone, Copy)]
 pub struct CountsClaim {
     /// The number of the last edit of the connection that this server knows. Under older settings,
-    /// it gets no right: the counts may be those of another tracker.
+    /// it gets no lease: the counts may be those of another tracker.
     pub revision: u64,
     /// The time of the claim.
     pub now: Timestamp,
     /// Counts that are at least this new are the answer.
     pub fresh_since: Timestamp,
-    /// Until when the others wait, if the right is granted.
+    /// Until when the others wait, if the lease is granted.
     pub lease_until: Timestamp,
 }
 
-/// The right to ask a tracker for the counts of a project, which one server has at a time.
+/// The lease to ask a tracker for the counts of a project, which one server has at a time.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CountsLease {
     /// The connection to the tracker.
@@ -57,7 +57,7 @@ impl CountsLease {
 /// The result of a [`CountsClaim`].
 #[derive(Debug, Clone, PartialEq)]
 pub enum CountsClaimed {
-    /// Ask the tracker and renew the right meanwhile, then call
+    /// Ask the tracker and renew the lease meanwhile, then call
     /// [`Store::end_counts`](super::Store::end_counts).
     Count,
     /// No other server uses the store: ask the tracker, then call
@@ -69,12 +69,12 @@ pub enum CountsClaimed {
     Busy,
 }
 
-/// The counts of projects, and the right to count one.
+/// The counts of projects, and the lease to count one.
 #[async_trait]
 pub trait CountsStore {
     /// Stores the counts of a project. Lazy, as `record_event`.
     fn record_counts(&self, id: ConnectionId, project: &str, counts: CachedCounts);
-    /// Asks for the right to count a project, so that of the servers that share the store one asks
+    /// Asks for the lease to count a project, so that of the servers that share the store one asks
     /// the tracker at a time. Lazy. A claim that the caller no longer waits for may still be
     /// granted: give it back.
     async fn claim_counts(
@@ -82,9 +82,9 @@ pub trait CountsStore {
         lease: &CountsLease,
         claim: CountsClaim,
     ) -> Result<CountsClaimed, StoreError>;
-    /// Extends the right, unless it was lost. Lazy.
+    /// Extends the lease, unless it was lost. Lazy.
     async fn renew_counts(&self, lease: &CountsLease, until: Timestamp) -> Result<(), StoreError>;
-    /// Gives the right back, and stores what was counted. Does nothing and returns false if it was
+    /// Gives the lease back, and stores what was counted. Does nothing and returns false if it was
     /// lost or never granted: an edit of the connection ends it too. Lazy.
     async fn end_counts(
         &self,

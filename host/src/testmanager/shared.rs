@@ -66,7 +66,7 @@ impl ReportFetch {
         &self.active
     }
 
-    /// The requests so far, with their times measured from `since`.
+    /// The requests so far, with their times from `measured_from`.
     pub(super) fn calls(&self, measured_from: Instant) -> Vec<OutboundCall> {
         self.sessions.lock().iter().flat_map(|session| session.calls(measured_from)).collect()
     }

@@ -58,7 +58,8 @@ impl Postgres {
         self.await_row("the setting", &format!("SHOW {name}"), value);
     }
 
-    /// Replaces pg_hba.conf, and waits until the server has read it. Sockets stay open to the tests.
+    /// Replaces pg_hba.conf, and waits until the server has read it. Sockets stay open to the
+    /// tests.
     ///
     /// # Panics
     /// If a line is wrong.

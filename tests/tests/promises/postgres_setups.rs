@@ -1,5 +1,5 @@
-//! PostgreSQL as docs/postgresql.md describes it: a user without other rights, TLS, a password file,
-//! PgBouncer, standbys. What does not work is refused with one sentence that says what to do.
+//! PostgreSQL as docs/postgresql.md describes it: a user without other rights, TLS, a password
+//! file, PgBouncer, standbys. What does not work is refused with one sentence that says what to do.
 
 mod password;
 mod plugins_folder;
@@ -104,7 +104,8 @@ impl Home {
     }
 }
 
-/// Pauses a connection at one server and waits until another one, which is notified, refuses its clicks.
+/// Pauses a connection at one server and waits until another one, which is notified, refuses its
+/// clicks.
 #[track_caller]
 fn assert_pause_is_noticed(by: &TestHost, at: &TestHost, connection: &Connection) {
     let test = jackfield_tests::failed_test();

@@ -1,5 +1,6 @@
 //! On SIGTERM, the server stops accepting connections, answers what clients have sent, finishes the
-//! runs in progress, and exits with code 0. Its admin token is in a file that only the owner can read.
+//! runs in progress, and exits with code 0. Its admin token is in a file that only the owner can
+//! read.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;

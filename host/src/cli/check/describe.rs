@@ -26,7 +26,7 @@ pub(super) fn permissions(connector: &Connector) -> Vec<String> {
     });
     let may: Vec<_> = origins.chain(secrets).chain(test_data).map(|it| printable(&it)).collect();
     if may.is_empty() {
-        vec!["nothing: it reaches no address and has no secret".to_owned()]
+        vec!["nothing: it cannot send requests, use secrets or read test data".to_owned()]
     } else {
         may
     }

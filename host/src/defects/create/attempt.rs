@@ -327,7 +327,7 @@ impl CreateEvent<'_> {
         }
     }
 
-    /// Plans the next search. Until the index delay has passed, any search may find the defect.
+    /// Says when this event attempts again. Until the index delay has passed, any search may find the defect.
     /// After that, only a search that begins at `at` or later can decide.
     fn search_again(
         &self,

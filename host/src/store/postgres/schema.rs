@@ -52,8 +52,8 @@ pub(super) fn prepare(session: &Session, sealer: &Sealer) -> Result<(), StoreErr
     prepare_with(session, sealer, &MIGRATIONS)
 }
 
-/// The same with these migrations. Tries again while another session, for example that of `pg_dump`,
-/// locks a table that one of them changes.
+/// The same with these migrations. Tries again while another session, for example that of
+/// `pg_dump`, locks a table that one of them changes.
 fn prepare_with(
     session: &Session,
     sealer: &Sealer,

@@ -1,7 +1,7 @@
-//! The right to ask a tracker for the counts of a project: one server of those that share a
+//! The lease to ask a tracker for the counts of a project: one server of those that share a
 //! database has it at a time, and the others wait for its answer.
 //!
-//! An edit of the connection ends the right, because the counts may be those of another tracker.
+//! An edit of the connection ends the lease, because the counts may be those of another tracker.
 
 use jiff::Timestamp;
 
@@ -12,7 +12,7 @@ use crate::store::{
     CLOCKS_DIFFER_MS, CachedCounts, Change, CountsClaim, CountsClaimed, CountsLease, StoreError,
 };
 
-/// Returns counts that are fresh enough, or takes the right, or says that another server has it.
+/// Returns counts that are fresh enough, or takes the lease, or says that another server has it.
 /// What is from the future does not count: the database's clock was set back.
 pub(super) fn claim(
     db: &dyn Database,
@@ -59,7 +59,7 @@ fn is_held(
     Ok(db.only(sql, params![id.0, project, now.as_millisecond()])?)
 }
 
-/// Extends the right, even if it has ended, unless another server has taken it.
+/// Extends the lease, even if it has ended, unless another server has taken it.
 pub(super) fn renew(
     db: &dyn Database,
     lease: &CountsLease,
@@ -73,7 +73,7 @@ pub(super) fn renew(
     Ok(())
 }
 
-/// Gives the right back and stores the counts; false if it was lost.
+/// Gives the lease back and stores the counts; false if it was lost.
 pub(super) fn end(
     db: &dyn Database,
     lease: &CountsLease,
@@ -95,7 +95,7 @@ pub(super) fn end(
     Ok(true)
 }
 
-/// Ends the right of every server to store counts of a connection.
+/// Ends the lease of every server to store counts of a connection.
 pub(super) fn void(db: &dyn Database, id: ConnectionId) -> Result<(), StoreError> {
     db.change("DELETE FROM counts_leases WHERE connection_id = ?", params![id.0])?;
     Ok(())

@@ -198,8 +198,8 @@ fn page(
     let conditions: &[_] =
         params![since, until, connection, kind, outcome, before, rows_max, connections];
     let mut found = BTreeMap::new();
-    for place in search::queries(filter.search.as_ref()) {
-        let rows: Vec<Row> = db.all(place.select, &[conditions, &place.params[..]].concat())?;
+    for query in search::queries(filter.search.as_ref()) {
+        let rows: Vec<Row> = db.all(query.select, &[conditions, &query.params[..]].concat())?;
         found.extend(rows.into_iter().map(|row| (row.id, row)));
     }
     Ok(found.into_values().rev().take(limit).collect())
