@@ -1,7 +1,7 @@
 //! The terms of ARCHITECTURE.md as types: plain values, and the traits `Clock` and `Journal`.
 //!
-//! Never does I/O, and has no wire format (no serde). A clock is read only by [`SystemClock`] and for
-//! the ids of events.
+//! Never does I/O, and has no wire format (no serde). A clock is read only by [`SystemClock`] and
+//! for the ids of events.
 
 mod account;
 mod audit;

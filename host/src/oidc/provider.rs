@@ -109,7 +109,8 @@ fn find(keys: &Keys, id: Option<&str>) -> Option<Jwk> {
     }
 }
 
-/// The error if no key of the provider can have signed the token. `id` is the key that the token names.
+/// The error if no key of the provider can have signed the token. `id` is the key that the token
+/// names.
 fn no_key(keys: &Keys, id: Option<&str>) -> OidcError {
     OidcError::IdToken(match id {
         Some(_) => "it is signed with a key that the provider does not publish".to_owned(),

@@ -62,8 +62,8 @@ pub trait ConnectionStore {
     async fn accept_version(&self, id: ConnectionId, sha256: &str) -> Result<(), StoreError>;
     /// Records how late a search found a new record; the longest is kept. Durable.
     async fn record_index_lag(&self, id: ConnectionId, lag_ms: u64) -> Result<(), StoreError>;
-    /// Hides a connection and deletes its tokens, secrets and counts; `prune` deletes its events and
-    /// defects later. Durable. `Conflict` if creates run or are in doubt, unless forced.
+    /// Hides a connection and deletes its tokens, secrets and counts; `prune` deletes its events
+    /// and defects later. Durable. `Conflict` if creates run or are in doubt, unless forced.
     async fn delete_connection(&self, id: ConnectionId, force: bool) -> Result<(), StoreError>;
     /// Adds a token and stores its tail; older tokens expire as given, or are deleted if their
     /// grace is zero. Durable.

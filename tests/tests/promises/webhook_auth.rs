@@ -267,16 +267,37 @@ fn probes_need_only_an_allowed_address() {
     send("GET", base, "203.0.114.9").assert_status(200);
 }
 
-#[test]
-fn refused_requests_use_up_neither_the_rate_nor_the_disk() {
+/// A server with a low rate, and a connection whose senders show a bearer token.
+fn host_with_low_rate() -> (TestHost, Connection) {
     let host = Setup::new()
-        .config("[webhook]\nrequests_per_s = 1\nrequests_burst = 3")
+        .env("JACKFIELD_WEBHOOK_REQUESTS_PER_S", "1")
+        .env("JACKFIELD_WEBHOOK_REQUESTS_BURST", "3")
         .guests(["instant"])
         .start();
     let body = json!({"name": "qa", "connector": "instant", "webhook_secret": NEW,
         "webhook_auth": {"scheme": "bearer"}});
-    let connection =
-        Connection::from_json(&host.admin().json("POST", "/connections", &body).expect(201));
+    let created = host.admin().json("POST", "/connections", &body).expect(201);
+    (host, Connection::from_json(&created))
+}
+
+/// A sender without a credential must not change what a connection shows of its creates.
+#[test]
+fn a_probe_over_its_rate_is_stored_as_a_probe() {
+    let (host, connection) = host_with_low_rate();
+    let probe = || host.anonymous().send("POST", &connection.webhook_path, &[], b"").status;
+    let answers: Vec<_> = (0..20).map(|_| probe()).collect();
+    assert!(answers.contains(&429), "{answers:?}");
+    let limited = || host.admin().get("/events?outcome=rate-limited").expect(200);
+    let limited = wait_for("its event", 20, || {
+        limited()["events"].as_array().cloned().filter(|events| !events.is_empty())
+    });
+    assert!(limited.iter().all(|event| event["kind"] == "probe"), "{limited:?}");
+    assert_eq!(host.connection("qa")["last_error"], Value::Null);
+}
+
+#[test]
+fn refused_requests_use_up_neither_the_rate_nor_the_disk() {
+    let (host, connection) = host_with_low_rate();
     for path in ["", "/defects", "/kpis/project/1/defectstatus", "/unknown"] {
         for _ in 0..20 {
             let path = format!("{}{path}", connection.webhook_path);

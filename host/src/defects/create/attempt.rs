@@ -327,8 +327,8 @@ impl CreateEvent<'_> {
         }
     }
 
-    /// Says when this event attempts again. Until the index delay has passed, any search may find the defect.
-    /// After that, only a search that begins at `at` or later can decide.
+    /// Says when this event attempts again. Until the index delay has passed, any search may find
+    /// the defect. After that, only a search that begins at `at` or later can decide.
     fn search_again(
         &self,
         leased: &LeasedDefect<'_>,
