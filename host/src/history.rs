@@ -95,6 +95,11 @@ impl History {
         self.store.record_timed_steps(event.id, steps);
     }
 
+    /// Drops what was recorded of an event that has nothing to say.
+    pub fn discard(&self, event: EventStart) {
+        self.store.discard_event(event.id);
+    }
+
     /// Stores an event that has begun, so that it can be found even if a crash interrupts it.
     pub fn begin(&self, event: Event) {
         self.store.record_event(event);

@@ -83,7 +83,7 @@ impl Defects {
             }
         };
         let outcome = work.instrument(deps.history.span(event.id)).await;
-        let Some(outcome) = outcome else { return };
+        let Some(outcome) = outcome else { return deps.history.discard(event) };
         deps.history.record_timed_steps(event, claim.into());
         deps.history.end(Event {
             id: event.id,

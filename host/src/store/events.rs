@@ -69,10 +69,12 @@ pub trait EventStore {
     /// Stores an event, and its connection's last success or error. Lazy: returns at once. If the
     /// queue is full, the event is dropped.
     fn record_event(&self, event: Event);
-    /// Stores steps of an event. Lazy, as `record_event`.
+    /// Stores steps of an event, which may be recorded later. Lazy, as `record_event`.
     fn record_timed_steps(&self, event: EventId, steps: TimedSteps);
-    /// Stores a run of an event. Lazy, as `record_event`.
+    /// Stores a run of an event, which may be recorded later. Lazy, as `record_event`.
     fn record_run(&self, event: EventId, run: RunReport);
+    /// Drops the runs and steps of an event that will not be recorded.
+    fn discard_event(&self, event: EventId);
     /// Returns the events that meet the conditions, newest first. An event that cannot be read is
     /// logged and left out.
     async fn events(&self, filter: &EventFilter) -> Result<Vec<Event>, StoreError>;

@@ -169,7 +169,7 @@ fn the_event_of_a_search_in_the_background_has_its_claim_and_its_store() {
 
 #[test]
 fn the_event_of_a_comment_has_its_claim_and_its_store() {
-    let setup = Setup::new().config(SHORT_WAITS);
+    let setup = Setup::new();
     let fixture = setup.start_with_redmine("redmine", &Guest::example("redmine"), json!({}));
     let edit = json!({"on_recurrence": "comment"});
     fixture.host.admin().json("PATCH", "/connections/qa", &edit).assert_status(200);

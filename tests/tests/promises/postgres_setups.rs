@@ -18,7 +18,7 @@ const PASSWORD: &str = "pw-of-the-app-9271";
 const VARIABLE: &str = "JACKFIELD_SECRET_APP";
 const KEY: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
 /// How long a change needs at most until it holds at another server that was notified, seconds.
-const CHANGED_S: u64 = 2;
+const CHANGED_S: u64 = 10;
 
 /// A PostgreSQL server with the user and the database of the documentation.
 fn documented() -> Postgres {

@@ -2,9 +2,9 @@
 //!
 //! An event that ends while it waits replaces its own beginning, and takes its runs: nothing is
 //! written twice. Runs and steps that are recorded before their event wait for it, because they are
-//! added to its row. Never holds more than [`RECORDS_MAX`] parts.
+//! added to its row. Never holds more than [`RECORDS_MAX`] parts, and [`EARLY_MAX`] that wait.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::mem;
 use std::time::{Duration, Instant};
 
@@ -14,9 +14,12 @@ use crate::domain::{ConnectionId, Event, EventId, RunReport, TimedSteps};
 use crate::store::{CachedCounts, StoreError};
 
 const RECORDS_MAX: usize = 4_096;
-/// How long runs and steps wait for their event. A search in the background has no event if it says
-/// nothing new; its runs are dropped then.
-const EVENT_WAIT: Duration = Duration::from_secs(120);
+/// Maximum number of events whose runs and steps wait for them.
+const EARLY_MAX: usize = 512;
+/// How long runs and steps wait for their event: longer than the runs of one event may take.
+const EVENT_WAIT: Duration = Duration::from_secs(3_600);
+/// How many recorded events are known at least.
+const KNOWN_MIN: usize = 4 * RECORDS_MAX;
 /// Maximum size of all recordings in the queue, bytes. A recording that does not fit is dropped.
 const RECORDED_BYTES_MAX: usize = 64 << 20;
 
@@ -24,6 +27,8 @@ const RECORDED_BYTES_MAX: usize = 64 << 20;
 pub(in crate::store) enum Record {
     /// An event, or only its later changes, with steps and runs.
     Event(EventId, Option<Event>, TimedSteps, Vec<RunReport>),
+    /// The event will not be recorded: it has nothing to say.
+    NoEvent(EventId),
     /// The counts of a project.
     Counts { connection: ConnectionId, project: String, counts: CachedCounts },
     /// The last success and error of a connection, from the events of one batch.
@@ -50,7 +55,10 @@ impl Record {
                 Self::Counts { connection, .. } => {
                     counted.insert(*connection);
                 }
-                Self::Event(_, None, ..) | Self::Health(..) | Self::SurplusCounts(_) => {}
+                Self::Event(_, None, ..)
+                | Self::NoEvent(_)
+                | Self::Health(..)
+                | Self::SurplusCounts(_) => {}
             }
         }
         history.extend(answered.into_iter().map(|(id, health)| Self::Health(id, health)));
@@ -99,6 +107,7 @@ impl Record {
             Self::Counts { connection, project, counts } => {
                 counts::record(db, connection, &project, counts, counts::WAITED_MAX_MS)
             }
+            Self::NoEvent(_) => Ok(()),
             Self::Health(id, health) => health.store(db, id),
             Self::SurplusCounts(id) => counts::delete_oldest(db, id),
         }
@@ -113,32 +122,30 @@ pub(super) struct History {
     events: HashMap<EventId, usize>,
     /// Runs and steps whose event is not recorded yet, and when the last of them was added.
     early: HashMap<EventId, (Instant, Record)>,
-    recorded: RecordedEvents,
+    known: KnownEvents,
     /// Size of the recordings in `records` and `early`, bytes.
     recorded_bytes: usize,
     /// The time when the first record was added.
     since: Option<Instant>,
 }
 
-/// The events that were recorded last.
+/// The events that were recorded last: between one and two times [`KNOWN_MIN`].
 #[derive(Default)]
-struct RecordedEvents {
-    ids: HashSet<EventId>,
-    /// The same in the order in which they came.
-    in_order: VecDeque<EventId>,
+struct KnownEvents {
+    newer: HashSet<EventId>,
+    older: HashSet<EventId>,
 }
 
-impl RecordedEvents {
+impl KnownEvents {
     fn add(&mut self, id: EventId) {
-        if !self.ids.insert(id) {
-            return;
+        if self.newer.len() >= KNOWN_MIN {
+            self.older = mem::take(&mut self.newer);
         }
-        self.in_order.push_back(id);
-        if self.in_order.len() > RECORDS_MAX
-            && let Some(oldest) = self.in_order.pop_front()
-        {
-            self.ids.remove(&oldest);
-        }
+        self.newer.insert(id);
+    }
+
+    fn contains(&self, id: &EventId) -> bool {
+        self.newer.contains(id) || self.older.contains(id)
     }
 }
 
@@ -146,30 +153,32 @@ impl History {
     /// Adds a record, or replaces the earlier state of its event; false if there is no room.
     pub(super) fn add(&mut self, mut record: Record, now: Instant) -> bool {
         self.limit_recordings(&mut record);
-        let id = if let Record::Event(id, ..) = &record { Some(*id) } else { None };
-        match &record {
-            Record::Event(id, Some(_), ..) => {
-                self.recorded.add(*id);
-                if let Some((_, mut early)) = self.early.remove(id) {
-                    early.update(record);
-                    record = early;
-                }
+        let (id, is_event) = match &record {
+            Record::NoEvent(id) => {
+                self.early.remove(id);
+                return true;
             }
-            Record::Event(id, None, ..) if !self.recorded.ids.contains(id) => {
-                return self.add_early(*id, record, now);
-            }
-            _ => {}
-        }
+            Record::Event(id, event, ..) => (Some(*id), event.is_some()),
+            _ => (None, false),
+        };
         let place = id.and_then(|id| self.events.get(&id));
         if let Some(place) = place.and_then(|place| self.records.get_mut(*place)) {
             place.update(record);
             return true;
+        }
+        if let Some(id) = id.filter(|id| !is_event && !self.known.contains(id)) {
+            return self.add_early(id, record, now);
         }
         if self.records.len() >= RECORDS_MAX {
             return false;
         }
         if let Some(id) = id {
             self.events.insert(id, self.records.len());
+            self.known.add(id);
+            if let Some((_, mut early)) = self.early.remove(&id) {
+                early.update(record);
+                record = early;
+            }
         }
         self.records.push(record);
         self.since.get_or_insert(now);
@@ -182,7 +191,7 @@ impl History {
             early.update(record);
             return true;
         }
-        let fits = self.early.len() < RECORDS_MAX;
+        let fits = self.early.len() < EARLY_MAX;
         if fits {
             self.early.insert(id, (now, record));
         }
@@ -216,15 +225,25 @@ impl History {
         if now || self.records.len() >= enough { Some(since) } else { since.checked_add(wait) }
     }
 
+    /// Takes the records. Those that wait for their event stay, but not forever: `known` may have
+    /// forgotten an event that has a row.
     pub(super) fn take(&mut self, now: Instant) -> Vec<Record> {
         self.events.clear();
         self.since = None;
-        // An event of which `recorded` has no room any more has a row.
         let is_late = |added: Instant| now.saturating_duration_since(added) >= EVENT_WAIT;
         let late = self.early.extract_if(|_, (added, _)| is_late(*added));
         self.records.extend(late.map(|(_, (_, record))| record));
         self.recorded_bytes = self.early.values().map(|(_, record)| record.recorded_bytes()).sum();
         mem::take(&mut self.records)
+    }
+
+    /// Lets nothing wait for an event any more: the store closes.
+    pub(super) fn end_waits(&mut self, now: Instant) {
+        let early = mem::take(&mut self.early);
+        for (_, (_, record)) in early.into_iter().take(RECORDS_MAX - self.records.len()) {
+            self.records.push(record);
+            self.since.get_or_insert(now);
+        }
     }
 }
 
@@ -299,18 +318,40 @@ mod tests {
     }
 
     #[test]
-    fn runs_do_not_wait_for_long_for_an_event_that_does_not_come() {
+    fn runs_wait_in_vain_for_an_event_that_does_not_come() {
         let (mut history, start) = (History::default(), Instant::now());
-        assert!(history.add(parts(1), start));
+        assert!(history.add(parts(1), start) && history.add(parts(2), start));
+        assert!(history.add(Record::NoEvent(EventId(Uuid::from_u128(2))), start));
         assert_eq!(history.take(start + EVENT_WAIT / 2).len(), 0);
         assert_eq!(history.take(start + EVENT_WAIT).len(), 1);
-        for number in 0..=RECORDS_MAX as u128 {
-            assert_eq!(history.add(parts(number), start), number < RECORDS_MAX as u128);
+        for number in 0..=EARLY_MAX as u128 {
+            assert_eq!(history.add(parts(number), start), number < EARLY_MAX as u128);
         }
-        for number in 0..2 * RECORDS_MAX as u128 {
-            history.recorded.add(EventId(Uuid::from_u128(number)));
+        history.end_waits(start);
+        assert_eq!(history.due(Duration::ZERO, 1, true), Some(start));
+        assert_eq!(history.take(start).len(), EARLY_MAX);
+    }
+
+    #[test]
+    fn the_last_recorded_events_are_known() {
+        let mut known = KnownEvents::default();
+        let id = |number: usize| EventId(Uuid::from_u128(number as u128));
+        (0..5 * KNOWN_MIN).for_each(|number| known.add(id(number)));
+        assert!((4 * KNOWN_MIN..5 * KNOWN_MIN).all(|number| known.contains(&id(number))));
+        assert!(known.newer.len() + known.older.len() <= 2 * KNOWN_MIN);
+    }
+
+    #[test]
+    fn an_event_without_room_is_not_known() {
+        let (mut history, start) = (History::default(), Instant::now());
+        for number in 0..RECORDS_MAX as u128 {
+            assert!(history.add(numbered(number, 0), start));
         }
-        assert_eq!(history.recorded.ids.len(), RECORDS_MAX);
+        let refused = RECORDS_MAX as u128;
+        assert!(history.add(parts(refused), start) && !history.add(numbered(refused, 0), start));
+        history.take(start);
+        assert!(history.add(numbered(refused, 0), start));
+        assert_eq!(history.take(start).iter().map(runs).collect::<Vec<_>>(), [(true, 1)]);
     }
 
     #[test]

@@ -169,7 +169,10 @@ impl Queue {
 
     /// Refuses further operations; those in the queue are still written.
     pub(super) fn close(&self) {
-        self.state.lock().closed = true;
+        let mut state = self.state.lock();
+        state.closed = true;
+        state.history.end_waits(Instant::now());
+        drop(state);
         self.changed.notify_one();
     }
 

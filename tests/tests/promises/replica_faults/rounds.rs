@@ -43,6 +43,15 @@ pub(super) const OVERTAKEN: &str = "a server went on while another one created t
 pub(super) const PATHS: [&str; 8] =
     [TAKEN_OVER, FENCED, NOT_RENEWED, ADOPTED, UNAVAILABLE, NOT_READY, LOST_ANSWER, OVERTAKEN];
 
+/// Ends the clicks, also if the test fails: the scope waits for them.
+struct SetOnDrop<'a>(&'a AtomicBool);
+
+impl Drop for SetOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 impl Rounds {
     pub(super) fn start(times: Times) -> Self {
         let cluster = Cluster::start(&times.config());
@@ -80,6 +89,7 @@ impl Rounds {
         let (answers, times, cluster) = (&self.answers, &self.times, &mut self.cluster);
         let is_over = AtomicBool::new(false);
         let (seen, overtaken) = std::thread::scope(|scope| {
+            let _end = SetOnDrop(&is_over);
             for test in &new {
                 let (clicker, is_over) = (&clicker, &is_over);
                 scope.spawn(move || clicker.click_until_known(planned.victim + 1, test, is_over));
@@ -99,7 +109,6 @@ impl Rounds {
                 let all = new.iter().all(|test| answers.is_known(test));
                 (all || Instant::now() >= deadline).then_some(())
             });
-            is_over.store(true, Ordering::Relaxed);
             (seen, overtaken)
         });
         self.cluster.proxy.forward_all();

@@ -26,6 +26,10 @@ impl EventStore for SqlStore {
         self.writer.record(Record::Event(event, None, TimedSteps::default(), vec![run]));
     }
 
+    fn discard_event(&self, event: EventId) {
+        self.writer.record(Record::NoEvent(event));
+    }
+
     async fn events(&self, filter: &EventFilter) -> Result<Vec<Event>, StoreError> {
         let filter = filter.clone();
         self.readers.run(move |db| events::list(db, &filter)).await
