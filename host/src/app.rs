@@ -255,7 +255,7 @@ impl App {
         shutdown.drain.cancelled().await;
         self.background.cancel();
         let drain_ms = self.config.now().drain_ms;
-        let drain = Duration::from_millis(drain_ms);
+        let drain = Duration::from_millis(drain_ms).max(http::LAST_REQUESTS);
         if shutdown.stop_now.run_until_cancelled(sleep(drain)).await.is_some() {
             tracing::warn!("some runs did not end within `drain_ms` = {drain_ms}; stopping them");
         }

@@ -60,7 +60,7 @@ use same_site::AllowedHosts;
 pub use clients::{ClientLimits, SharedLimits};
 pub use listener::{Listener, Socket};
 pub use routes::{Routers, routers};
-pub use serve::serve;
+pub use serve::{LAST_REQUESTS, serve};
 
 pub(crate) use webhook::failed_test;
 #[cfg(fuzzing)]

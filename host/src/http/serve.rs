@@ -50,7 +50,7 @@ const EXHAUSTED_PAUSE: Duration = Duration::from_millis(100);
 const CLOSE: HeaderValue = HeaderValue::from_static("close");
 /// How long requests are accepted on open connections after shutdown began: their clients do not
 /// know yet that the server ends, and no proxy may repeat a POST that it has sent.
-const LAST_REQUESTS: Duration = Duration::from_secs(1);
+pub const LAST_REQUESTS: Duration = Duration::from_secs(1);
 
 /// Answers requests until `shutdown`. Then accepts only the connections that clients have made,
 /// reads for [`LAST_REQUESTS`] what comes on open ones, and waits at most `drain` for answers in

@@ -136,10 +136,11 @@ impl Session {
              SET jackfield.server = '{server}'"
         );
         connection.execute(sqlx::raw_sql(AssertSqlSafe(settings))).await?;
-        self.clock.measure(&mut connection).await?;
         if self.needs_schema {
             check_usable(&mut connection, &self.address.place).await?;
         }
+        // Last: the clock of a standby is not that of the primary.
+        self.clock.measure(&mut connection).await?;
         Ok(connection)
     }
 

@@ -11,7 +11,7 @@ pub(super) fn describe(error: &Error) -> Option<(&'static str, &'static str)> {
             "does not encrypt",
             "set `ssl = on` in PostgreSQL, or choose another `sslmode` in `store`",
         )),
-        Error::Tls(_) => Some((
+        Error::Tls(_) | Error::Configuration(_) => Some((
             "cannot be reached by TLS",
             "check the files that `store` names in `sslrootcert`, `sslcert` and `sslkey`",
         )),
