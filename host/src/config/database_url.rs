@@ -2,6 +2,8 @@
 //!
 //! Never shows the address, which may contain a password.
 
+use std::collections::BTreeSet;
+
 use url::Url;
 
 use super::values::KeyError;
@@ -43,8 +45,16 @@ pub(super) fn parse(key: &str, text: &str) -> Result<Url, KeyError> {
             "`{key}` must not contain the password: set `store_password` to file:/path or env:NAME"
         ));
     }
+    let mut given = BTreeSet::new();
     for (name, value) in url.query_pairs() {
         check(key, &name, &value)?;
+        // The last one would be used, while a reader sees the first.
+        if !given.insert(name.clone()) {
+            return Err(format!("`{key}`: the parameter `{name}` is there more than once"));
+        }
+    }
+    if given.contains("host") && given.contains("hostaddr") {
+        return Err(format!("`{key}` must not have both `host` and `hostaddr`"));
     }
     Ok(url)
 }
@@ -81,6 +91,8 @@ mod tests {
             ("postgres://u@h/d?ssl-mode=verify-full", "`ssl-mode` has no effect"),
             ("postgres://u@h/d?target_session_attrs=primary", "`target_session_attrs` has no"),
             ("postgres://u@h/d?sslmode=allow", "`sslmode` must be one of disable, prefer"),
+            ("postgres://u@h/d?sslmode=verify-full&sslmode=disable", "`sslmode` is there more"),
+            ("postgres://u@h/d?hostaddr=10.0.0.1&host=a", "both `host` and `hostaddr`"),
             ("postgres://u@a,b/d", "must name one host"),
             ("postgres://u@a:1,b:2/d", "must name one host"),
             ("postgres://u@a/d?host=a,b", "must name one host"),

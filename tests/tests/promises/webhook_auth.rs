@@ -280,7 +280,7 @@ fn host_with_low_rate() -> (TestHost, Connection) {
     (host, Connection::from_json(&created))
 }
 
-/// A sender without a credential must not change what a connection shows of its creates.
+/// A probe needs no credential, so it must not change what a connection shows of its creates.
 #[test]
 fn a_probe_over_its_rate_is_stored_as_a_probe() {
     let (host, connection) = host_with_low_rate();

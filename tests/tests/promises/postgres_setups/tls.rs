@@ -92,7 +92,7 @@ fn a_server_without_tls_is_used_unless_the_address_asks_for_it() {
     let connection = host.connect("qa", "instant", json!({}), json!({}));
     host.create(&connection, &failed_test()).assert_status(200);
     assert_eq!(postgres.query(SESSIONS), ["f"]);
-    // What is not in the address does not come from the environment.
+    // The mode that is not in the address does not come from the environment.
     host.set_env("PGSSLMODE", "require");
     host.restart();
     for query in ["sslmode=require", "sslmode=verify-ca", &verified(&authority)] {
