@@ -58,10 +58,10 @@ impl CountsLease {
 #[derive(Debug, Clone, PartialEq)]
 pub enum CountsClaimed {
     /// Ask the tracker and renew the lease meanwhile, then call
-    /// [`Store::end_counts`](super::Store::end_counts).
+    /// [`CountsStore::end_counts`].
     Count,
     /// No other server uses the store: ask the tracker, then call
-    /// [`Store::record_counts`](super::Store::record_counts).
+    /// [`CountsStore::record_counts`].
     Alone,
     /// Another server has asked it lately.
     Fresh(CachedCounts),
