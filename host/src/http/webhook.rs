@@ -36,7 +36,6 @@ use super::client_address::client_of;
 use super::problem::Problem;
 use admission::UnreadRequest;
 use answer::{Answer, instance};
-use body::ReadBody;
 use request::token_and_path as split_path;
 
 pub(crate) use classify::template_of as kpi_template;
@@ -120,9 +119,8 @@ async fn handle(app: Arc<AppState>, target: Target, request: Request) -> Respons
         }
         _ => (Some(body::read(headers, body).await), None),
     };
-    let is_probe =
-        kind == &WebhookKind::CreateOrProbe && body.as_ref().is_some_and(ReadBody::is_empty);
     let Target { active, token, path, kind, .. } = target;
+    let kind = kind.with_body(body.as_ref());
     let request = WebhookRequest::new(
         id,
         (token, path),
@@ -140,10 +138,7 @@ async fn handle(app: Arc<AppState>, target: Target, request: Request) -> Respons
     let answered = Completing::new(&tasks, async move {
         let is_refused = refused.is_some();
         let (kind, answer) = match (&active, refused) {
-            (Some(_), Some(problem)) => {
-                let kind = if is_probe { EventKind::Probe } else { event_kind(&kind) };
-                (kind, Answer::problem(id, &problem))
-            }
+            (Some(_), Some(problem)) => (event_kind(&kind), Answer::problem(id, &problem)),
             (Some(active), None) => answer(&app, active, kind, &request).await,
             (None, _) => (EventKind::NoConnection, Answer::problem(id, &Problem::no_webhook())),
         };
@@ -228,7 +223,7 @@ fn record(
     response
 }
 
-/// The kind of the event of a refused request, as far as its method and path tell.
+/// The kind of the event of a refused request.
 fn event_kind(kind: &WebhookKind) -> EventKind {
     match kind {
         WebhookKind::CreateOrProbe | WebhookKind::Create => EventKind::CreateDefect,
@@ -247,9 +242,6 @@ async fn answer(
 ) -> (EventKind, Answer) {
     match kind {
         WebhookKind::Probe => (EventKind::Probe, Answer::alive()),
-        WebhookKind::CreateOrProbe if request.body.is_empty() => {
-            (EventKind::Probe, Answer::alive())
-        }
         WebhookKind::CreateOrProbe | WebhookKind::Create => {
             (EventKind::CreateDefect, create_defect(app, active, request).await)
         }

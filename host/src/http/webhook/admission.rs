@@ -78,7 +78,7 @@ impl UnreadRequest<'_> {
     /// Admits a request whose body was read, if it is a probe or `shown` says that its credential
     /// is right.
     fn require(&self, app: &AppState, shown: Result<(), Problem>, body: ReadBody) -> Admitted {
-        let is_probe = *self.kind == WebhookKind::CreateOrProbe && body.is_empty();
+        let is_probe = self.kind.is_probe_with(&body);
         let counted = match (is_probe, shown) {
             (true, Err(_)) => self.count(app, RateKind::Probe),
             (_, shown) => shown.and_then(|()| {

@@ -1,4 +1,5 @@
-//! Classifies a request below a webhook URL by method and path only. A pure function.
+//! Classifies a request below a webhook URL by its method and path, and by whether its body is
+//! empty. Pure functions.
 //!
 //! Source: UiPath documents neither the method nor the path of Create Defect, so several are
 //! accepted. The configuration may add more (`webhook.create_defect_paths`, `webhook.kpi_paths`),
@@ -9,6 +10,8 @@ use percent_encoding::percent_decode_str;
 
 use crate::config::Webhook;
 use crate::domain::{PROJECT_ID, WebhookPaths};
+
+use super::body::ReadBody;
 
 /// The kind of request that Test Manager sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,6 +26,18 @@ pub(crate) enum WebhookKind {
     Probe,
     /// A request that the host does not know.
     Unrecognised,
+}
+
+impl WebhookKind {
+    /// Whether a request of this kind with this body is a liveness probe.
+    pub(super) fn is_probe_with(&self, body: &ReadBody) -> bool {
+        *self == Self::Probe || *self == Self::CreateOrProbe && body.is_empty()
+    }
+
+    /// The kind, now that the body is known; `None`: it was not read.
+    pub(super) fn with_body(self, body: Option<&ReadBody>) -> Self {
+        if body.is_some_and(|body| self.is_probe_with(body)) { Self::Probe } else { self }
+    }
 }
 
 /// Classifies a request of a connection with these paths of its own; `path` is the path below the

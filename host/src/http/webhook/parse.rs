@@ -145,8 +145,8 @@ fn text(
             return Err(InvalidBody::WrongValue { name, expected: "a text or null", found });
         }
     };
-    let is_unexpected = |c: char| c.is_control() && !matches!(c, '\t' | '\n' | '\r');
-    let text = text.replace(is_unexpected, "\u{fffd}");
+    let is_control = |c: char| c.is_control() && !matches!(c, '\t' | '\n' | '\r');
+    let text = text.replace(is_control, "\u{fffd}");
     if text.len() > bytes_max {
         return Err(InvalidBody::TooLong { name, bytes: text.len(), bytes_max });
     }
