@@ -1,4 +1,4 @@
-//! Random choices that a seed repeats (SplitMix64).
+//! Random choices that a seed repeats.
 
 /// The variable with the seed; without it, the time decides.
 const SEED: &str = "TEST_SEED";
@@ -15,26 +15,23 @@ pub fn seed() -> u64 {
 
 /// A generator of random choices.
 #[derive(Debug)]
-pub struct Random(u64);
+pub struct Random(fastrand::Rng);
 
 impl Random {
     /// Creates the generator of this seed.
     #[must_use]
     pub fn new(seed: u64) -> Self {
-        Self(seed)
+        Self(fastrand::Rng::with_seed(seed))
     }
 
     /// Returns the next number.
     pub fn number(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
+        self.0.u64(..)
     }
 
     /// Returns a number below `end`.
     pub fn below(&mut self, end: usize) -> usize {
-        usize::try_from(self.number() % end.max(1) as u64).unwrap_or_default()
+        self.0.usize(..end.max(1))
     }
 
     /// Returns true once in `times`.
@@ -52,6 +49,6 @@ impl Random {
 
     /// Returns this many bytes.
     pub fn bytes(&mut self, length: usize) -> Vec<u8> {
-        (0..length).map(|_| self.number().to_le_bytes()[0]).collect()
+        std::iter::repeat_with(|| self.0.u8(..)).take(length).collect()
     }
 }

@@ -1,12 +1,17 @@
 //! A connection to a real Redmine through a proxy that a test can break. Most promises about
 //! defects are tested with such a connection.
 
+use std::thread;
+
 use serde_json::Value;
 
 use crate::{
     Answer, Connection, Guest, Project, Redmine, Reply, ScriptedServer, Setup, TestHost,
-    failed_test,
+    failed_test, wait_for,
 };
+
+/// The number of threads that click in [`RedmineFixture::click_while`].
+const CLICKERS: usize = 4;
 
 /// A connection to its own project of the shared Redmine, through its own proxy.
 pub struct RedmineConnection {
@@ -114,6 +119,49 @@ impl RedmineFixture {
     #[track_caller]
     pub fn create_until_final(&self, test: &Value) -> Result<Value, String> {
         self.host.create_until_final(&self.connection, test)
+    }
+
+    /// Checks that a failed test has the defect with this id, and one issue.
+    ///
+    /// # Panics
+    /// If it has another defect, or another number of issues.
+    #[track_caller]
+    pub fn assert_one_issue(&self, test: &Value, id: &Value) {
+        let again = self.create_until_final(test).expect("the defect");
+        assert_eq!(again["id"], *id);
+        assert_eq!(self.project.issues_of(test).len(), 1);
+    }
+
+    /// Clicks new failed tests while `meanwhile` runs; it gets the number of all clicks. Several
+    /// threads click this many each, one after the other, and repeat each click until they have the
+    /// defect, as Test Manager's users do. Then checks that each failed test has one issue.
+    ///
+    /// # Panics
+    /// If a defect is missing, or is there twice.
+    #[track_caller]
+    pub fn click_while(&self, clicks: usize, meanwhile: impl FnOnce(usize)) {
+        let click = || {
+            let test = failed_test();
+            let id = self.create_until_final(&test).expect("the defect")["id"].clone();
+            (test, id)
+        };
+        let clicked: Vec<_> = thread::scope(|scope| {
+            let clicker = || (0..clicks).map(|_| click()).collect::<Vec<_>>();
+            let clickers: Vec<_> = (0..CLICKERS).map(|_| scope.spawn(clicker)).collect();
+            meanwhile(clicks * CLICKERS);
+            clickers.into_iter().flat_map(|it| it.join().expect("no click panicked")).collect()
+        });
+        assert_eq!(clicked.len(), clicks * CLICKERS);
+        clicked.iter().for_each(|(test, id)| self.assert_one_issue(test, id));
+    }
+
+    /// Waits until Redmine has been sent this many creates.
+    ///
+    /// # Panics
+    /// If they are not sent within a minute.
+    #[track_caller]
+    pub fn await_posts(&self, posts: usize) {
+        wait_for("some creates", 60, || (self.proxy.posts() >= posts).then_some(()));
     }
 }
 

@@ -2,26 +2,16 @@
 //! this server and of the database, and after a move from SQLite.
 
 use std::fs;
-use std::thread;
 
-use jackfield_tests::{Guest, Postgres, RedmineFixture, Request, Setup, failed_test, wait_for};
+use jackfield_tests::{Guest, Postgres, RedmineFixture, Request, Setup, failed_test};
 use serde_json::{Value, json};
 
-/// Number of threads that click, and of clicks of each, while the database restarts.
-const CLICKERS: usize = 4;
+/// Number of clicks of each thread, while the database restarts.
 const CLICKS: usize = 8;
 const RESTARTS: usize = 3;
 
 fn with_redmine(setup: Setup) -> RedmineFixture {
     setup.start_with_redmine("redmine", &Guest::example("redmine"), json!({}))
-}
-
-/// Checks that a failed test has this defect, and one issue.
-#[track_caller]
-fn assert_one_issue(fixture: &RedmineFixture, test: &Value, defect: &Value) {
-    let again = fixture.create_until_final(test).expect("the defect");
-    assert_eq!(again["id"], *defect);
-    assert_eq!(fixture.project.issues_of(test).len(), 1);
 }
 
 #[test]
@@ -31,7 +21,7 @@ fn a_create_its_repeats_and_the_kpis_are_answered() {
     let test = failed_test();
     let created = fixture.host.create(&fixture.connection, &test);
     let defect = created.expect(200)["id"].clone();
-    assert_one_issue(&fixture, &test, &defect);
+    fixture.assert_one_issue(&test, &defect);
     let event = fixture.host.event_of(&created);
     assert_eq!(event["outcome"], "created", "{event}");
     let kpis = fixture.host.kpis(&fixture.connection, "QA");
@@ -39,7 +29,7 @@ fn a_create_its_repeats_and_the_kpis_are_answered() {
     assert!(!fixture.host.data("jackfield.db").exists(), "a file was used");
 
     fixture.host.restart();
-    assert_one_issue(&fixture, &test, &defect);
+    fixture.assert_one_issue(&test, &defect);
     let shown = fixture.host.output();
     assert!(!shown.contains(postgres.password()), "the password was printed:\n{shown}");
 }
@@ -62,7 +52,7 @@ fn a_crash_between_sent_and_the_answer_makes_no_second_issue() {
 
     fixture.host.restart();
     let defect = fixture.create_until_final(&test).expect("the defect")["id"].clone();
-    assert_one_issue(&fixture, &test, &defect);
+    fixture.assert_one_issue(&test, &defect);
     assert_eq!(fixture.proxy.posts(), writes, "the repeat wrote instead of searching");
 }
 
@@ -132,7 +122,7 @@ fn a_moved_database_answers_the_same_click_with_the_same_defect() {
     fs::write(&file, postgres.config() + &before).expect("another configuration");
     fixture.host.set_env(variable, password);
     fixture.host.restart();
-    assert_one_issue(&fixture, &test, &defect);
+    fixture.assert_one_issue(&test, &defect);
 }
 
 #[test]
@@ -141,25 +131,11 @@ fn a_database_that_restarts_under_load_loses_and_doubles_no_defect() {
     let short = "lease_ms = 2000\nsweep_ms = 500\n[create]\nin_doubt_s = 2\n[limits]\n\
                  run_ms = 4000\ncreate_answer_ms = 3000";
     let fixture = with_redmine(postgres.setup().config(short));
-    // Each clicker repeats its click until it has the defect, as Test Manager's users do.
-    let click = || {
-        let test = failed_test();
-        let defect = fixture.create_until_final(&test).expect("the defect")["id"].clone();
-        (test, defect)
-    };
-    let clicked: Vec<(Value, Value)> = thread::scope(|scope| {
-        let clicker = || (0..CLICKS).map(|_| click()).collect::<Vec<_>>();
-        let clickers: Vec<_> = (0..CLICKERS).map(|_| scope.spawn(clicker)).collect();
+    fixture.click_while(CLICKS, |clicks| {
         for restart in 1..=RESTARTS {
-            let posts = restart * CLICKS * CLICKERS / (RESTARTS + 1);
-            wait_for("some creates", 60, || (fixture.proxy.posts() >= posts).then_some(()));
+            fixture.await_posts(restart * clicks / (RESTARTS + 1));
             postgres.kill();
             postgres.start_again();
         }
-        clickers.into_iter().flat_map(|it| it.join().expect("no click panicked")).collect()
     });
-    assert_eq!(clicked.len(), CLICKS * CLICKERS);
-    for (test, defect) in &clicked {
-        assert_one_issue(&fixture, test, defect);
-    }
 }

@@ -26,7 +26,7 @@ fn a_password_of_a_file_or_a_variable_is_used_and_a_wrong_one_is_not_shown() {
     home.assert_refused(&["store_password", &file.display().to_string()]);
     fs::write(&file, "pw-that-is-wrong-5506\n").expect("the file");
     home.assert_refused(&["password authentication failed", "check `store_password`"]);
-    // The end of the line is no part of it.
+    // The line break does not belong to the password.
     fs::write(&file, format!("{PASSWORD}\n")).expect("the file");
     let _ = setup(&by_file).start();
 }
