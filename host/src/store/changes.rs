@@ -98,6 +98,10 @@ impl Publisher {
         Self { subscribers, is_shared, closed: CancellationToken::new() }
     }
 
+    pub(super) fn is_shared(&self) -> bool {
+        self.is_shared
+    }
+
     pub(super) fn subscribe(&self) -> Changes {
         Changes(self.subscribers.subscribe())
     }

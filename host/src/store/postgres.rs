@@ -143,7 +143,7 @@ fn open(
     let publisher = Publisher::of_several_servers();
     listener::start(address, publisher.clone())?;
     let writer = Box::new(links::Writing(writer));
-    let store = SqlStore::start_shared(writer, readers, starts, publisher)?;
+    let store = SqlStore::start(writer, readers, starts, publisher)?;
     Ok((store, clock))
 }
 

@@ -76,21 +76,9 @@ impl Drop for SqlStore {
 }
 
 impl SqlStore {
-    /// Starts the threads of a store that no other process uses: one writes, and one reads for each
-    /// of these connections.
+    /// Starts the threads: one writes, and one reads for each of these connections. `publisher`
+    /// gets the changes of other servers, if there are any.
     pub(super) fn start(
-        write: Box<dyn WriteLink>,
-        read: Vec<Box<dyn ReadLink>>,
-        starts: StartCounter,
-    ) -> Result<Self, StoreError> {
-        let mut store = Self::start_shared(write, read, starts, Publisher::of_one_server())?;
-        store.cache = Some(DefectCache::default());
-        Ok(store)
-    }
-
-    /// The same for a database that several servers use; `publisher` gets the changes of the
-    /// others.
-    pub(super) fn start_shared(
         write: Box<dyn WriteLink>,
         read: Vec<Box<dyn ReadLink>>,
         starts: StartCounter,
@@ -98,7 +86,8 @@ impl SqlStore {
     ) -> Result<Self, StoreError> {
         let readers = Readers::start(read)?;
         let writer = Writer::start(write)?;
-        Ok(Self { writer, readers, cache: None, starts, restored_at: OnceLock::new(), publisher })
+        let cache = (!publisher.is_shared()).then(DefectCache::default);
+        Ok(Self { writer, readers, cache, starts, restored_at: OnceLock::new(), publisher })
     }
 
     fn forget_defects(&self) {

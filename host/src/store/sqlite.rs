@@ -12,6 +12,7 @@ mod wal;
 
 use std::path::Path;
 
+use super::changes::Publisher;
 use super::sql::SqlStore;
 use super::sql::database::Database;
 use super::sql::meta;
@@ -41,7 +42,8 @@ impl SqliteStore {
             readers.push(Box::new(links::Reading(file::connect_for_reading(path)?)));
         }
         let writer = links::Writing::new(connection, path.to_owned());
-        SqlStore::start(Box::new(writer), readers, StartCounter::beside(path))
+        let publisher = Publisher::of_one_server();
+        SqlStore::start(Box::new(writer), readers, StartCounter::beside(path), publisher)
     }
 
     /// Seals every secret of a file that no server uses with another key, and adds this entry to

@@ -32,8 +32,8 @@ pub struct DatabaseClock {
 
 impl DatabaseClock {
     /// Asks the database for its time. The answer is taken for that of the middle of the exchange,
-    /// so a slow exchange is repeated: the process may have been stopped in the middle of it. A
-    /// database that is always slow is an error only if there is no earlier measurement.
+    /// so a slow exchange is repeated: the process may have been stopped in the middle of it. If
+    /// every exchange is slow, an earlier measurement stays in use; without one, it is an error.
     pub(super) async fn measure(&self, connection: &mut PgConnection) -> Result<(), Error> {
         let sql = "SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint";
         // Not as a prepared statement, so that a pool in transaction mode is found.

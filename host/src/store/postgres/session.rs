@@ -84,8 +84,8 @@ impl Session {
         Self { needs_schema: true, ..self }
     }
 
-    /// Connects if there is no connection. After a failure, it waits a while before the next
-    /// attempt, and fails at once with the same error until then.
+    /// Connects if there is no connection. After a failure, there is a pause before the next
+    /// attempt; until it is over, returns the same error at once.
     pub(super) fn connect(&self) -> Result<(), DatabaseError> {
         if self.connection.borrow().is_some() {
             return Ok(());

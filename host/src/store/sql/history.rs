@@ -27,7 +27,7 @@ const RECORDED_BYTES_MAX: usize = 64 << 20;
 pub(in crate::store) enum Record {
     /// An event, or only its later changes, with steps and runs.
     Event(EventId, Option<Event>, TimedSteps, Vec<RunReport>),
-    /// The event will not be recorded: it has nothing to say.
+    /// The event will not be recorded: its runs and steps are dropped.
     NoEvent(EventId),
     /// The counts of a project.
     Counts { connection: ConnectionId, project: String, counts: CachedCounts },

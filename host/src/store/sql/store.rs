@@ -44,7 +44,7 @@ impl Store for SqlStore {
     }
 
     fn is_shared(&self) -> bool {
-        self.cache.is_none()
+        self.publisher.is_shared()
     }
 
     fn changes(&self) -> Changes {

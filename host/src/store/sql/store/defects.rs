@@ -1,4 +1,4 @@
-//! The operations on defects: which thread runs them, and how durably. Decides nothing about a row.
+//! The operations on the rows of failed tests: which thread runs them, and how durably.
 
 use async_trait::async_trait;
 use jiff::Timestamp;

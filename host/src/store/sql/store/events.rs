@@ -1,5 +1,4 @@
-//! The operations on events and recordings: which thread runs them, and how durably. Decides
-//! nothing about a row.
+//! The operations on events and recordings: which thread runs them, and how durably.
 
 use async_trait::async_trait;
 use jiff::Timestamp;

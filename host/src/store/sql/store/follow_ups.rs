@@ -1,5 +1,4 @@
 //! The operations on the steps that follow a create: which thread runs them, and how durably.
-//! Decides nothing about a row.
 
 use async_trait::async_trait;
 use jiff::Timestamp;
