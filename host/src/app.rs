@@ -38,7 +38,7 @@ use crate::secret::Secret;
 use background::Background;
 use clock::ServerClock;
 use reload::ListenerLimits;
-use services::{own, services};
+use services::{own_server, services};
 use sockets::Listeners;
 
 pub use backup::{Copied, back_up, restore};
@@ -144,7 +144,7 @@ impl App {
         let (url, admin_address) = (listeners.url.clone(), listeners.admin_address.clone());
         let background = CancellationToken::new();
         let guest_runtime =
-            GuestRuntime::start(&config, None, own(&config, listeners.addresses.clone()))?;
+            GuestRuntime::start(&config, None, own_server(&config, listeners.addresses.clone()))?;
         platform::log_problems(&config, guest_runtime.engine.address_space());
         let sandbox = Arc::clone(&guest_runtime.sandbox);
         let services = services(&live, guest_runtime, &admin_token, &background).await?;

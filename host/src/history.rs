@@ -95,7 +95,7 @@ impl History {
         self.store.record_timed_steps(event.id, steps);
     }
 
-    /// Drops what was recorded of an event that has nothing to say.
+    /// Drops the runs and steps of an event that is not recorded, because it found nothing new.
     pub fn discard(&self, event: EventStart) {
         self.store.discard_event(event.id);
     }

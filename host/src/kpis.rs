@@ -197,8 +197,8 @@ impl Kpis {
         cached.map(|cached| Refreshed { cached, by_other_server: false })
     }
 
-    /// Waits while another server asks the tracker. If the store cannot say whether one does, it is
-    /// this server's lease.
+    /// Waits while another server asks the tracker. If the store cannot say whether one does, this
+    /// server asks.
     async fn await_lease(&self, active: &Arc<ActiveConnection>, lease: &CountsLease) -> LeaseState {
         let store = &self.deps.store;
         let lease_ms = self.deps.config.now().lease_ms;
@@ -251,7 +251,7 @@ impl Kpis {
         let store = Arc::clone(&self.deps.store);
         let is_granted = matches!(state, LeaseState::Granted);
         let end = async move {
-            let is_settled = match store.end_counts(&lease, counted.clone()).await {
+            let is_stored = match store.end_counts(&lease, counted.clone()).await {
                 // A lease that was granted and lost: the counts may be those of another tracker.
                 Ok(was_held) => was_held || is_granted,
                 Err(error) => {
@@ -259,7 +259,7 @@ impl Kpis {
                     false
                 }
             };
-            if let Some(counted) = counted.filter(|_| !is_settled) {
+            if let Some(counted) = counted.filter(|_| !is_stored) {
                 store.record_counts(lease.connection, &lease.project, counted);
             }
         };

@@ -165,7 +165,7 @@ fn proxy_secret(config: &Config) -> anyhow::Result<Option<Secret>> {
 
 /// What no connection's request may have: the addresses of this server, and the headers of the
 /// proxy that signs people in.
-pub(super) fn own(config: &Config, addresses: OwnAddresses) -> OwnServer {
+pub(super) fn own_server(config: &Config, addresses: OwnAddresses) -> OwnServer {
     let identity = [&config.proxy_user_header, &config.proxy_role_header];
     let identity = identity.into_iter().flatten().cloned();
     OwnServer { addresses, headers: identity.chain([PROXY_SECRET_HEADER.to_owned()]).collect() }

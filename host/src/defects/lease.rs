@@ -215,7 +215,11 @@ impl LeasedDefect<'_> {
                     return;
                 }
             }
-            tracing::error!(defect = %lease.defect, "a created defect could not be stored; the tracker has it, and the next click searches for it");
+            tracing::error!(
+                defect = %lease.defect,
+                "a created defect could not be stored; the tracker has it, and the next click \
+                 searches for it"
+            );
             drop(open);
         });
     }

@@ -84,27 +84,31 @@ impl Socket {
         }
     }
 
-    /// Returns the connections that clients have made and that nobody has accepted, one after the
-    /// other; after the last, the socket is closed. Otherwise the kernel would reset them.
-    pub(super) fn into_waiting(self) -> Box<dyn Iterator<Item = (Accepted, Peer)> + Send> {
+    /// Accepts the connections that wait in the kernel's queue, one at a time. Dropping the
+    /// iterator closes the socket; the kernel then resets those that still wait.
+    pub(super) fn into_queued(self) -> Box<dyn Iterator<Item = (Accepted, Peer)> + Send> {
         // The sockets of `std` ask the kernel; those of tokio know only what its driver has seen.
         match self {
-            Self::Tcp(listener) => Box::new(until_none_waits(listener.into_std(), |listener| {
-                let (stream, peer) = listener.accept()?;
-                stream.set_nonblocking(true)?;
-                Ok(Accepted::tcp(TcpStream::from_std(stream)?, peer))
-            })),
-            Self::Unix(listener) => Box::new(until_none_waits(listener.into_std(), |listener| {
-                let (stream, _) = listener.accept()?;
-                stream.set_nonblocking(true)?;
-                Ok(Accepted::unix(UnixStream::from_std(stream)?))
-            })),
+            Self::Tcp(listener) => {
+                Box::new(until_queue_is_empty(listener.into_std(), |listener| {
+                    let (stream, peer) = listener.accept()?;
+                    stream.set_nonblocking(true)?;
+                    Ok(Accepted::tcp(TcpStream::from_std(stream)?, peer))
+                }))
+            }
+            Self::Unix(listener) => {
+                Box::new(until_queue_is_empty(listener.into_std(), |listener| {
+                    let (stream, _) = listener.accept()?;
+                    stream.set_nonblocking(true)?;
+                    Ok(Accepted::unix(UnixStream::from_std(stream)?))
+                }))
+            }
         }
     }
 }
 
-/// What a listener accepts, until no connection waits.
-fn until_none_waits<L>(
+/// What a listener accepts, until its queue is empty.
+fn until_queue_is_empty<L>(
     listener: io::Result<L>,
     accept: fn(&L) -> io::Result<(Accepted, Peer)>,
 ) -> impl Iterator<Item = (Accepted, Peer)> {
@@ -116,7 +120,7 @@ fn until_none_waits<L>(
                 Err(error) if is_of_one_connection(&error) => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return None,
                 Err(error) => {
-                    tracing::warn!(%error, "cannot accept the connections that wait");
+                    tracing::warn!(%error, "cannot accept the connections in the queue; they are closed");
                     return None;
                 }
             }

@@ -48,12 +48,12 @@ const TOO_MANY: &str = "too many requests from this address arrive at once";
 /// The pause after the process ran out of file descriptors.
 const EXHAUSTED_PAUSE: Duration = Duration::from_millis(100);
 const CLOSE: HeaderValue = HeaderValue::from_static("close");
-/// How long requests are accepted on open connections after shutdown began: their clients do not
-/// know yet that the server ends, and no proxy may repeat a POST that it has sent.
+/// How long requests are accepted on open connections after the shutdown began: their clients do
+/// not know yet that the server ends, and a proxy must not repeat a POST that it has sent.
 pub const LAST_REQUESTS: Duration = Duration::from_secs(1);
 
-/// Answers requests until `shutdown`. Then accepts only the connections that clients have made,
-/// reads for [`LAST_REQUESTS`] what comes on open ones, and waits at most `drain` for answers in
+/// Answers requests until `shutdown`. Then accepts only the connections that are queued, answers
+/// what arrives on open ones for [`LAST_REQUESTS`], and waits at most `drain` for answers in
 /// progress.
 ///
 /// # Errors
@@ -92,9 +92,9 @@ pub async fn serve(
             Err(error) => retry_or_fail(error).await?,
         }
     }
-    // Those of a passed socket wait for the next server.
-    let waiting = (!is_passed).then(|| socket.into_waiting());
-    for (accepted, peer) in waiting.into_iter().flatten() {
+    // Connections in the queue of a passed socket are for the next server.
+    let queued = (!is_passed).then(|| socket.into_queued());
+    for (accepted, peer) in queued.into_iter().flatten() {
         server.begin(accepted, peer).await;
         if server.over.is_cancelled() {
             break;

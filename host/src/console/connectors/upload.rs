@@ -12,7 +12,7 @@ use axum::{Extension, Json};
 use crate::console::flash;
 use crate::console::frame::Visitor;
 use crate::domain::ConnectorName;
-use crate::http::admin::upload::{Incoming, connector_name, incomplete, install};
+use crate::http::admin::upload::{Incoming, connector_name, install};
 use crate::http::audit::CreatedObject;
 use crate::http::problem::Problem;
 
@@ -108,7 +108,7 @@ async fn file(
 
 fn not_read(error: &MultipartError) -> Problem {
     tracing::debug!(%error, "an uploaded form cannot be read");
-    incomplete()
+    Problem::incomplete_body()
 }
 
 #[cfg(test)]

@@ -45,7 +45,7 @@ pub(crate) async fn upload(
     incoming.expect(announced)?;
     let mut body = request.into_body();
     while let Some(frame) = incoming.next(body.frame()).await? {
-        if let Ok(data) = frame.map_err(|_| incomplete())?.into_data() {
+        if let Ok(data) = frame.map_err(|_| Problem::incomplete_body())?.into_data() {
             incoming.add(&data)?;
         }
     }
@@ -110,7 +110,7 @@ impl Incoming {
     /// Waits for the next part, but not for long.
     pub(crate) async fn next<T>(&self, part: impl Future<Output = T>) -> Result<T, Problem> {
         let until = self.deadline.min(Instant::now() + PART_TIMEOUT);
-        timeout_at(until, part).await.map_err(|_| incomplete())
+        timeout_at(until, part).await.map_err(|_| Problem::incomplete_body())
     }
 
     /// Refuses a file of this size if it is too large.
@@ -128,10 +128,6 @@ impl Incoming {
         self.expect(self.received)?;
         self.file.write_all(data).map_err(|error| cannot_write(&error))
     }
-}
-
-pub(crate) fn incomplete() -> Problem {
-    Problem::incomplete_body()
 }
 
 fn cannot_write(error: &std::io::Error) -> Problem {
