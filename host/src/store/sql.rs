@@ -24,6 +24,7 @@ mod events;
 mod follow_ups;
 mod grants_json;
 pub(super) mod history;
+pub(super) mod history_rows;
 pub(super) mod meta;
 mod moves;
 pub(super) mod queue;

@@ -1,13 +1,18 @@
 //! Runs the statements of the rules on a session, and reads their rows.
 
+use std::borrow::Cow;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use sqlx::error::BoxDynError;
-use sqlx::postgres::{PgArguments, PgRow};
-use sqlx::{Arguments as _, AssertSqlSafe, Column as _, Error, Row as _, ValueRef as _};
+use sqlx::postgres::{PgArguments, PgHasArrayType, PgRow};
+use sqlx::{
+    Arguments as _, AssertSqlSafe, Column as _, Encode, Error, Postgres, Row as _, Type,
+    ValueRef as _,
+};
 use uuid::Uuid;
 
+use super::dialect::{insert_arrays, translate};
 use super::errors::{ends_connection, failure};
 use super::session::Session;
 use crate::store::changes::Change;
@@ -24,6 +29,9 @@ mod oid {
     pub(super) const TEXT: u32 = 25;
     pub(super) const UUID: u32 = 2950;
 }
+
+/// Maximum number of rows of one `INSERT`: more would be a message of many megabytes.
+const ROWS_MAX: usize = 512;
 
 impl Session {
     fn failure(&self, error: &Error) -> Failure {
@@ -56,12 +64,24 @@ impl Session {
 
 impl Database for Session {
     fn change(&self, sql: &str, params: &[Value<'_>]) -> Result<usize, Failure> {
-        let sql = AssertSqlSafe(self.translated(sql, ""));
+        let sql = AssertSqlSafe(self.translated(sql, |sql| translate(sql, "")));
         let arguments = arguments(params).map_err(|error| self.failure(&error))?;
         let done =
             self.run(async |connection| sqlx::query_with(sql, arguments).execute(connection).await);
         let done = done.map_err(|error| self.failure(&error))?;
         Ok(usize::try_from(done.rows_affected()).unwrap_or(usize::MAX))
+    }
+
+    fn change_rows(&self, sql: &str, rows: &[Vec<Value<'_>>]) -> Result<(), Failure> {
+        let sql = self.translated(sql, insert_arrays);
+        for rows in rows.chunks(ROWS_MAX) {
+            let arguments = arrays(rows).map_err(|error| self.failure(&error))?;
+            let sql = AssertSqlSafe(Arc::clone(&sql));
+            let inserted = self
+                .run(async |connection| sqlx::query_with(sql, arguments).execute(connection).await);
+            inserted.map_err(|error| self.failure(&error))?;
+        }
+        Ok(())
     }
 
     fn query(&self, sql: &str, params: &[Value<'_>], each: Each<'_>) -> Result<(), Failure> {
@@ -75,7 +95,7 @@ impl Database for Session {
         params: &[Value<'_>],
         each: Each<'_>,
     ) -> Result<(), Failure> {
-        let sql = self.translated(sql, columns);
+        let sql = self.translated(sql, |sql| translate(sql, columns));
         let of_params = || arguments(params).map_err(|error| self.failure(&error));
         let mut began = false;
         let counted: Each<'_> = &mut |row| {
@@ -140,11 +160,60 @@ fn add(arguments: &mut PgArguments, value: Value<'_>) -> Result<(), BoxDynError>
         Value::Null(Kind::Id) => arguments.add(None::<Uuid>),
         Value::Bool(value) => arguments.add(value),
         Value::Int(value) => arguments.add(value),
-        // PostgreSQL's texts cannot contain it.
-        Value::Text(text) if text.contains('\0') => arguments.add(text.replace('\0', "\u{fffd}")),
-        Value::Text(text) => arguments.add(text),
+        Value::Text(text) => arguments.add(without_nul(text)),
         Value::Bytes(bytes) => arguments.add(bytes),
         Value::Id(id) => arguments.add(id),
+    }
+}
+
+/// The parameters of several rows: an array for each column, of the kind of its first value.
+fn arrays(rows: &[Vec<Value<'_>>]) -> Result<PgArguments, Error> {
+    let mut arguments = PgArguments::default();
+    for (column, first) in rows.first().into_iter().flatten().enumerate() {
+        let values = rows.iter().map(|row| row.get(column).copied());
+        let added = match first.kind() {
+            Kind::Bool => add_array(&mut arguments, values, |value| match value {
+                Value::Bool(value) => Some(value),
+                _ => None,
+            }),
+            Kind::Int => add_array(&mut arguments, values, |value| match value {
+                Value::Int(value) => Some(value),
+                _ => None,
+            }),
+            Kind::Text => add_array(&mut arguments, values, |value| match value {
+                Value::Text(text) => Some(without_nul(text)),
+                _ => None,
+            }),
+            Kind::Bytes => add_array(&mut arguments, values, |value| match value {
+                Value::Bytes(bytes) => Some(bytes),
+                _ => None,
+            }),
+            Kind::Id => add_array(&mut arguments, values, |value| match value {
+                Value::Id(id) => Some(id),
+                _ => None,
+            }),
+        };
+        added.map_err(Error::Encode)?;
+    }
+    Ok(arguments)
+}
+
+fn add_array<'v, T>(
+    arguments: &mut PgArguments,
+    values: impl Iterator<Item = Option<Value<'v>>>,
+    read: impl Fn(Value<'v>) -> Option<T>,
+) -> Result<(), BoxDynError>
+where
+    T: for<'q> Encode<'q, Postgres> + Type<Postgres> + PgHasArrayType,
+{
+    arguments.add(values.map(|value| value.and_then(&read)).collect::<Vec<_>>())
+}
+
+/// PostgreSQL's texts cannot contain the character U+0000.
+fn without_nul(text: &str) -> Cow<'_, str> {
+    match text.contains('\0') {
+        true => Cow::Owned(text.replace('\0', "\u{fffd}")),
+        false => Cow::Borrowed(text),
     }
 }
 

@@ -33,6 +33,12 @@ pub(super) fn translate(sql: &str, columns: &str) -> String {
     translated
 }
 
+/// As [`translate`], for an `INSERT` of several rows: each parameter is an array, with the values of
+/// one column.
+pub(super) fn insert_arrays(sql: &str) -> String {
+    translate(sql, "").replacen("VALUES (", "SELECT * FROM unnest(", 1)
+}
+
 /// Asks for the columns by their names instead of `*`. PostgreSQL refuses a prepared `*` once a
 /// newer server has added a column. Left as they are: events, and the view for people, of which not
 /// all rows have the same columns; they are read outside transactions, and such a read is repeated.
@@ -61,6 +67,13 @@ mod tests {
         ] {
             assert_eq!(translate(sql, ""), expected);
         }
+    }
+
+    #[test]
+    fn rows_are_inserted_from_arrays() {
+        let sql = "INSERT INTO t (a, b) VALUES (?, ?) ON CONFLICT DO NOTHING";
+        let expected = "INSERT INTO t (a, b) SELECT * FROM unnest($1, $2) ON CONFLICT DO NOTHING";
+        assert_eq!(insert_arrays(sql), expected);
     }
 
     #[test]

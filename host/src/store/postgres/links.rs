@@ -3,11 +3,13 @@
 //! A batch holds the store's lock, so that the rules see one writer, whatever the number of
 //! servers.
 
+use std::slice;
+
 use super::errors::{describe_error, ends_connection, unknown_outcome};
 use super::schema::LOCK;
 use super::session::Session;
 use crate::store::sql::database::Database;
-use crate::store::sql::history::Record;
+use crate::store::sql::history_rows::{self, HistoryRow};
 use crate::store::sql::queue::Batch;
 use crate::store::sql::readers::ReadLink;
 use crate::store::sql::writer::{Durability, WriteLink};
@@ -35,6 +37,17 @@ impl Writing {
             }
         }
         self.end()
+    }
+
+    /// Writes the rows of the history together, or if that fails, each in a savepoint; then commits.
+    fn write_and_commit(&self, rows: &[HistoryRow]) -> Result<(), DatabaseError> {
+        if history_rows::write(rows, &self.0) {
+            return self.end();
+        }
+        self.run(UNDO)?;
+        let works = rows.iter().map(slice::from_ref);
+        let works = works.map(|row| move |db: &dyn Database| history_rows::write(row, db));
+        self.run_and_commit(false, works)
     }
 
     /// Begins a transaction. If the connection was lost while nothing was written, connects again.
@@ -71,9 +84,7 @@ impl Writing {
                 "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL synchronous_commit = off; {SAVEPOINT}"
             ))?;
             // Only now: while the database cannot be reached, the history waits in the batch.
-            let history = Record::merge(std::mem::take(&mut batch.history));
-            let works = history.into_iter().map(|record| move |db: &dyn Database| record.run(db));
-            self.run_and_commit(false, works)?;
+            self.write_and_commit(&history_rows::rows(std::mem::take(&mut batch.history)))?;
             self.0.in_transaction.set(false);
         }
         if batch.operations.is_empty() {

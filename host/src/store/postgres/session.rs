@@ -13,7 +13,6 @@ use sqlx::{AssertSqlSafe, Connection as _, Error, Executor as _};
 use tokio::runtime::{Builder, Runtime};
 
 use super::clock::DatabaseClock;
-use super::dialect::translate;
 use super::errors::{describe_error, ends_connection};
 use super::schema::check_usable;
 use crate::domain::Backoff;
@@ -158,12 +157,13 @@ impl Session {
         }
     }
 
-    /// The statement of a rule in PostgreSQL's form, for rows with these columns.
-    pub(super) fn translated(&self, sql: &str, columns: &str) -> Arc<str> {
+    /// The statement of a rule in PostgreSQL's form. Each statement is translated once, so always in
+    /// the same way.
+    pub(super) fn translated(&self, sql: &str, translate: impl Fn(&str) -> String) -> Arc<str> {
         if let Some(known) = self.translated.borrow().get(sql) {
             return Arc::clone(known);
         }
-        let translated = Arc::<str>::from(translate(sql, columns));
+        let translated = Arc::<str>::from(translate(sql));
         self.translated.borrow_mut().insert(sql.to_owned(), Arc::clone(&translated));
         translated
     }

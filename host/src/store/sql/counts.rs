@@ -20,7 +20,7 @@ pub(super) fn record(
     db: &dyn Database,
     id: ConnectionId,
     project: &str,
-    cached: CachedCounts,
+    cached: &CachedCounts,
     newer_max_ms: u64,
 ) -> Result<(), StoreError> {
     let newest = after(cached.counted_at, newer_max_ms);
@@ -32,7 +32,7 @@ pub(super) fn record(
         params![
             id.0,
             project,
-            to_json(&CountsJson::from(cached.counts))?,
+            to_json(&CountsJson::from(cached.counts.clone()))?,
             cached.counted_at.as_millisecond(),
             newest.as_millisecond()
         ],

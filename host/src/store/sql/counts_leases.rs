@@ -88,7 +88,7 @@ pub(super) fn end(
         return Ok(false);
     }
     if let Some(counted) = counted {
-        counts::record(db, id, project, counted, CLOCKS_DIFFER_MS)?;
+        counts::record(db, id, project, &counted, CLOCKS_DIFFER_MS)?;
         counts::delete_oldest(db, id)?;
     }
     db.notify(&Change::Counts(id, project.clone()))?;

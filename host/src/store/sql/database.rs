@@ -16,6 +16,11 @@ use crate::store::{DatabaseError, StoreError};
 pub(in crate::store) trait Database {
     /// Runs a statement that returns no row; returns how many rows it changed.
     fn change(&self, sql: &str, params: &[Value<'_>]) -> Result<usize, Failure>;
+    /// Runs an `INSERT` once for each of these rows of parameters, in their order. It has one
+    /// `VALUES (?, …)`, and no other parameter. An engine may insert many rows with one statement.
+    fn change_rows(&self, sql: &str, rows: &[Vec<Value<'_>>]) -> Result<(), Failure> {
+        rows.iter().try_for_each(|params| self.change(sql, params).map(drop))
+    }
     /// Passes on the rows of a query, until there is none or no further one is wanted.
     fn query(&self, sql: &str, params: &[Value<'_>], each: Each<'_>) -> Result<(), Failure>;
     /// Notifies the other servers of a change when it is committed. Does nothing in an engine that

@@ -4,9 +4,12 @@
 
 use std::collections::BTreeSet;
 
+use uuid::Uuid;
+
+use super::columns::to_json;
 use super::database::{Database, params};
 use super::values::{Kind, Value};
-use crate::domain::{EventId, EventSearch};
+use crate::domain::EventSearch;
 use crate::store::StoreError;
 
 /// The estimated size of a word's row and of its entry in the index, without the word itself.
@@ -93,21 +96,25 @@ pub(super) fn size(words: &BTreeSet<String>) -> usize {
     words.iter().map(|word| WORD_BYTES + 2 * word.len()).sum()
 }
 
-/// Stores the words of an event's error, if it has one, instead of those of an earlier error.
-pub(super) fn store_words(
+/// Stores the words of the errors of events, instead of those of their earlier errors. An event
+/// without an error keeps its words.
+pub(super) fn store_words<'w>(
     db: &dyn Database,
-    event: EventId,
-    words: &BTreeSet<String>,
+    events: impl Iterator<Item = (Uuid, &'w BTreeSet<String>)>,
 ) -> Result<(), StoreError> {
-    if words.is_empty() {
+    let mut changed = Vec::new();
+    let mut rows = Vec::new();
+    for (id, words) in events.filter(|(_, words)| !words.is_empty()) {
+        changed.push(id.simple().to_string());
+        rows.extend(words.iter().map(|word| vec![Value::Text(word), Value::Id(id)]));
+    }
+    if changed.is_empty() {
         return Ok(());
     }
-    db.change("DELETE FROM event_words WHERE event_id = ?", params![event.0])?;
-    for word in words {
-        db.change(
-            "INSERT INTO event_words (word, event_id) VALUES (?, ?)",
-            params![word, event.0],
-        )?;
-    }
+    db.change(
+        "DELETE FROM event_words WHERE event_id IN (SELECT unhex(value) FROM json_each(?))",
+        params![to_json(&changed)?],
+    )?;
+    db.change_rows("INSERT INTO event_words (word, event_id) VALUES (?, ?)", &rows)?;
     Ok(())
 }

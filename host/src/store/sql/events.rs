@@ -2,7 +2,7 @@
 //!
 //! Never delays a request for long. A power cut may lose a part of the history, never a defect.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use uuid::Uuid;
@@ -14,6 +14,7 @@ use super::database::{Database, from_row, params};
 use super::event_search as search;
 use super::run_json::{self, RunJson};
 use super::unreadable::Unreadable;
+use super::values::Value;
 use crate::domain::{
     ConnectionId, DefectId, Event, EventId, EventKind, Outcome, OutcomeCode, RunReport,
     StringEnum as _, TimedSteps, shortened, words,
@@ -29,21 +30,80 @@ const DETAIL_BYTES_MAX: usize = 4 * 1024;
 /// The estimated size of an event's row without its texts.
 const ROW_BYTES: usize = 300;
 
-/// Stores an event with its steps and runs, or updates a stored event and adds its later ones.
-pub(super) fn record(
-    db: &dyn Database,
-    mut event: Event,
-    steps: TimedSteps,
-    runs: Vec<RunReport>,
-) -> Result<(), StoreError> {
-    event.outcome.detail = shortened(&event.outcome.detail, DETAIL_BYTES_MAX);
-    let request = to_json(&ReceivedJson::from(event.request))?;
-    let (steps, runs, detail) =
-        (run_json::steps_json(&steps), runs_json(runs)?, event.outcome.detail);
-    let words = words(&detail);
-    let text_bytes = request.len() + detail.len() + search::size(&words);
-    let parts_bytes = [&steps, &runs].into_iter().flatten().map(String::len).sum::<usize>();
-    db.change(
+/// The row of an event, as it is written.
+pub(in crate::store) struct EventRow {
+    id: Uuid,
+    connection_id: Option<Uuid>,
+    kind: &'static str,
+    received_at: i64,
+    ms: i64,
+    status: Option<u16>,
+    outcome: &'static str,
+    detail: String,
+    request: String,
+    defect_id: Option<Uuid>,
+    steps: Option<String>,
+    runs: Option<String>,
+    /// The estimated size of the row, bytes.
+    bytes: usize,
+    /// The words of its error.
+    words: BTreeSet<String>,
+}
+
+impl EventRow {
+    pub(super) fn new(
+        event: Event,
+        steps: &TimedSteps,
+        runs: Vec<RunReport>,
+    ) -> Result<Self, StoreError> {
+        let detail = shortened(&event.outcome.detail, DETAIL_BYTES_MAX);
+        let request = to_json(&ReceivedJson::from(event.request))?;
+        let (steps, runs, words) = (run_json::steps_json(steps), runs_json(runs)?, words(&detail));
+        let parts = [&steps, &runs].into_iter().flatten().map(String::len).sum::<usize>();
+        let bytes = ROW_BYTES + request.len() + detail.len() + search::size(&words) + parts;
+        Ok(Self {
+            id: event.id.0,
+            connection_id: event.connection.map(|id| id.0),
+            kind: event.kind.as_str(),
+            received_at: event.received_at.as_millisecond(),
+            ms: to_i64(event.ms),
+            status: event.status,
+            outcome: event.outcome.code.as_str(),
+            detail,
+            request,
+            defect_id: event.defect.map(|id| id.0),
+            steps,
+            runs,
+            bytes,
+            words,
+        })
+    }
+
+    fn params(&self) -> Vec<Value<'_>> {
+        params![
+            self.id,
+            self.connection_id,
+            self.kind,
+            self.received_at,
+            self.ms,
+            self.status,
+            self.outcome,
+            self.detail,
+            self.request,
+            self.defect_id,
+            self.steps,
+            self.runs,
+            self.bytes
+        ]
+        .to_vec()
+    }
+}
+
+/// Stores events, each at most once in `rows`, or updates stored events and adds their later steps
+/// and runs.
+pub(super) fn store(db: &dyn Database, rows: &[&EventRow]) -> Result<(), StoreError> {
+    let params: Vec<_> = rows.iter().map(|row| row.params()).collect();
+    db.change_rows(
         "INSERT INTO events (id, connection_id, kind, received_at, ms, status, outcome, detail,
              request, defect_id, steps, runs, bytes)
          VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
@@ -59,47 +119,44 @@ pub(super) fn record(
              runs = CASE WHEN events.runs IS NULL OR excluded.runs IS NULL
                  THEN COALESCE(excluded.runs, events.runs)
                  ELSE rtrim(events.runs, ']') || ',' || ltrim(excluded.runs, '[') END",
-        params![
-            event.id.0,
-            event.connection.map(|id| id.0),
-            event.kind.as_str(),
-            event.received_at.as_millisecond(),
-            to_i64(event.ms),
-            event.status,
-            event.outcome.code.as_str(),
-            detail,
-            request,
-            event.defect.map(|id| id.0),
-            steps,
-            runs,
-            ROW_BYTES + text_bytes + parts_bytes
-        ],
+        &params,
     )?;
-    search::store_words(db, event.id, &words)
+    search::store_words(db, rows.iter().map(|row| (row.id, &row.words)))
 }
 
-/// Adds steps and runs to a stored event. Drops them if the event is not stored.
-pub(super) fn add_parts(
-    db: &dyn Database,
+/// Steps and runs of an event that was stored before them.
+pub(in crate::store) struct LaterParts {
     event: EventId,
-    steps: TimedSteps,
-    runs: Vec<RunReport>,
-) -> Result<(), StoreError> {
-    let (steps, runs) = (run_json::steps_json(&steps), runs_json(runs)?);
-    if steps.is_none() && runs.is_none() {
-        return Ok(());
+    steps: Option<String>,
+    runs: Option<String>,
+}
+
+impl LaterParts {
+    /// Returns `None` if there are none.
+    pub(super) fn new(
+        event: EventId,
+        steps: &TimedSteps,
+        runs: Vec<RunReport>,
+    ) -> Result<Option<Self>, StoreError> {
+        let (steps, runs) = (run_json::steps_json(steps), runs_json(runs)?);
+        let has_parts = steps.is_some() || runs.is_some();
+        Ok(has_parts.then_some(Self { event, steps, runs }))
     }
-    db.change(
-        "UPDATE events SET
-             bytes = bytes + COALESCE(octet_length(?2), 0) + COALESCE(octet_length(?3), 0),
-             steps = CASE WHEN steps IS NULL OR ?2 IS NULL THEN COALESCE(?2, steps)
-                 ELSE rtrim(steps, ']') || ',' || ltrim(?2, '[') END,
-             runs = CASE WHEN runs IS NULL OR ?3 IS NULL THEN COALESCE(?3, runs)
-                 ELSE rtrim(runs, ']') || ',' || ltrim(?3, '[') END
-         WHERE id = ?1",
-        params![event.0, steps, runs],
-    )?;
-    Ok(())
+
+    /// Adds them to the event. Drops them if the event is not stored.
+    pub(super) fn store(&self, db: &dyn Database) -> Result<(), StoreError> {
+        db.change(
+            "UPDATE events SET
+                 bytes = bytes + COALESCE(octet_length(?2), 0) + COALESCE(octet_length(?3), 0),
+                 steps = CASE WHEN steps IS NULL OR ?2 IS NULL THEN COALESCE(?2, steps)
+                     ELSE rtrim(steps, ']') || ',' || ltrim(?2, '[') END,
+                 runs = CASE WHEN runs IS NULL OR ?3 IS NULL THEN COALESCE(?3, runs)
+                     ELSE rtrim(runs, ']') || ',' || ltrim(?3, '[') END
+             WHERE id = ?1",
+            params![self.event.0, self.steps, self.runs],
+        )?;
+        Ok(())
+    }
 }
 
 /// Returns the runs of an event as a JSON array; `None` if it has no runs.
@@ -139,7 +196,7 @@ impl Health {
     }
 
     /// Stores the last success and the last error, unless newer ones are stored.
-    pub(super) fn store(self, db: &dyn Database, id: ConnectionId) -> Result<(), StoreError> {
+    pub(super) fn store(&self, db: &dyn Database, id: ConnectionId) -> Result<(), StoreError> {
         let id = id.0;
         if let Some(at) = self.last_success_at {
             db.change(
@@ -148,7 +205,7 @@ impl Health {
                 params![id, at],
             )?;
         }
-        if let Some((at, detail)) = self.last_error {
+        if let Some((at, detail)) = &self.last_error {
             db.change(
                 "UPDATE connections SET last_error_at = ?2, last_error = ?3
                  WHERE id = ?1 AND COALESCE(last_error_at, ?2) <= ?2",

@@ -4,14 +4,12 @@
 //! written twice. Runs and steps that are recorded before their event wait for it, because they are
 //! added to its row. Never holds more than [`RECORDS_MAX`] parts, and [`EARLY_MAX`] that wait.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::mem;
 use std::time::{Duration, Instant};
 
-use super::database::Database;
-use super::{counts, events, recordings};
 use crate::domain::{ConnectionId, Event, EventId, RunReport, TimedSteps};
-use crate::store::{CachedCounts, StoreError};
+use crate::store::CachedCounts;
 
 const RECORDS_MAX: usize = 4_096;
 /// Maximum number of events whose runs and steps wait for them.
@@ -31,41 +29,9 @@ pub(in crate::store) enum Record {
     NoEvent(EventId),
     /// The counts of a project.
     Counts { connection: ConnectionId, project: String, counts: CachedCounts },
-    /// The last success and error of a connection, from the events of one batch.
-    Health(ConnectionId, events::Health),
-    /// Deletes the oldest counts of a connection that has those of too many projects. Follows the
-    /// counts of one batch.
-    SurplusCounts(ConnectionId),
 }
 
 impl Record {
-    /// Adds what the batch means for each of its connections: its last success and last error, and
-    /// which counts it has too many of. In the order of their ids, so that the servers of one
-    /// database lock the rows in the same order.
-    pub(in crate::store) fn merge(mut history: Vec<Self>) -> Vec<Self> {
-        let mut answered: BTreeMap<ConnectionId, events::Health> = BTreeMap::new();
-        let mut counted = BTreeSet::new();
-        for record in &history {
-            match record {
-                Self::Event(_, Some(event), ..) => {
-                    if let Some(connection) = event.connection {
-                        answered.entry(connection).or_default().add(event);
-                    }
-                }
-                Self::Counts { connection, .. } => {
-                    counted.insert(*connection);
-                }
-                Self::Event(_, None, ..)
-                | Self::NoEvent(_)
-                | Self::Health(..)
-                | Self::SurplusCounts(_) => {}
-            }
-        }
-        history.extend(answered.into_iter().map(|(id, health)| Self::Health(id, health)));
-        history.extend(counted.into_iter().map(Self::SurplusCounts));
-        history
-    }
-
     /// Size of its recordings, bytes.
     fn recorded_bytes(&self) -> usize {
         let Self::Event(_, _, _, runs) = self else { return 0 };
@@ -82,34 +48,6 @@ impl Record {
             *event = newer.or(event.take());
             later_steps.iter().for_each(|step| steps.add(step));
             runs.extend(later_runs);
-        }
-    }
-
-    /// Writes the record into the database; false if that failed.
-    pub(in crate::store) fn run(self, db: &dyn Database) -> bool {
-        let stored = self.store(db);
-        if let Err(error) = &stored {
-            tracing::debug!(%error, "a part of the history was not stored");
-        }
-        stored.is_ok()
-    }
-
-    fn store(self, db: &dyn Database) -> Result<(), StoreError> {
-        match self {
-            Self::Event(id, event, steps, mut runs) => {
-                let recorded = recordings::take(&mut runs);
-                match event {
-                    Some(event) => events::record(db, event, steps, runs),
-                    None => events::add_parts(db, id, steps, runs),
-                }?;
-                recordings::store(db, id, recorded)
-            }
-            Self::Counts { connection, project, counts } => {
-                counts::record(db, connection, &project, counts, counts::WAITED_MAX_MS)
-            }
-            Self::NoEvent(_) => Ok(()),
-            Self::Health(id, health) => health.store(db, id),
-            Self::SurplusCounts(id) => counts::delete_oldest(db, id),
         }
     }
 }

@@ -27,11 +27,11 @@ pub(super) fn take(runs: &mut [RunReport]) -> Vec<(Call, RunRecording)> {
 pub(super) fn store(
     db: &dyn Database,
     event: EventId,
-    recorded: Vec<(Call, RunRecording)>,
+    recorded: &[(Call, RunRecording)],
 ) -> Result<(), StoreError> {
     for (call, RunRecording { input, exchanges, answer, missing }) in recorded {
-        let (input, exchanges) = (to_json(&input)?, to_json(&exchanges)?);
-        let answer = answer.map(|answer| answer.to_string());
+        let (input, exchanges) = (to_json(input)?, to_json(exchanges)?);
+        let answer = answer.as_ref().map(ToString::to_string);
         let answer_bytes = answer.as_ref().map_or(0, String::len);
         let bytes = to_i64((input.len() + exchanges.len() + answer_bytes) as u64);
         // Twice the limit, because the JSON of the texts is longer than the texts.

@@ -16,6 +16,19 @@ pub(in crate::store) enum Value<'a> {
     Id(Uuid),
 }
 
+impl Value<'_> {
+    pub(in crate::store) fn kind(&self) -> Kind {
+        match self {
+            Self::Null(kind) => *kind,
+            Self::Bool(_) => Kind::Bool,
+            Self::Int(_) => Kind::Int,
+            Self::Text(_) => Kind::Text,
+            Self::Bytes(_) => Kind::Bytes,
+            Self::Id(_) => Kind::Id,
+        }
+    }
+}
+
 /// The kind of a value. An engine may have to know it, even if there is no value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::store) enum Kind {

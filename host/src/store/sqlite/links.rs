@@ -1,6 +1,7 @@
 //! The connections of the threads to the file: one that writes batches, and some that only read.
 
 use std::path::PathBuf;
+use std::slice;
 
 use rusqlite::Connection;
 
@@ -8,7 +9,7 @@ use super::errors::describe_error;
 use super::file;
 use super::wal::Log;
 use crate::store::sql::database::Database;
-use crate::store::sql::history::Record;
+use crate::store::sql::history_rows;
 use crate::store::sql::queue::Batch;
 use crate::store::sql::readers::ReadLink;
 use crate::store::sql::writer::{Durability, WriteLink};
@@ -45,8 +46,11 @@ impl Writing {
         }
         run(db, "BEGIN IMMEDIATE")?;
         // Write the history first: an operation may delete rows that the history adds.
-        for record in Record::merge(std::mem::take(&mut batch.history)) {
-            in_savepoint(db, |db| record.run(db))?;
+        let rows = history_rows::rows(std::mem::take(&mut batch.history));
+        if !rows.is_empty() && !in_savepoint(db, |db| history_rows::write(&rows, db))? {
+            for row in &rows {
+                in_savepoint(db, |db| history_rows::write(slice::from_ref(row), db))?;
+            }
         }
         for operation in &mut batch.operations {
             in_savepoint(db, |db| operation.run(db))?;
@@ -107,12 +111,15 @@ fn run(db: &Connection, sql: &str) -> rusqlite::Result<()> {
     db.prepare_cached(sql)?.execute([]).map(drop)
 }
 
-fn in_savepoint(db: &Connection, work: impl FnOnce(&Connection) -> bool) -> rusqlite::Result<()> {
+/// Runs work, and undoes its changes if it failed; returns whether it succeeded.
+fn in_savepoint(db: &Connection, work: impl FnOnce(&Connection) -> bool) -> rusqlite::Result<bool> {
     run(db, "SAVEPOINT operation")?;
-    if !work(db) {
+    let succeeded = work(db);
+    if !succeeded {
         run(db, "ROLLBACK TO operation")?;
     }
-    run(db, "RELEASE operation")
+    run(db, "RELEASE operation")?;
+    Ok(succeeded)
 }
 
 fn pragma(durability: Durability) -> &'static str {

@@ -13,6 +13,7 @@ use crate::domain::{
     TimedStepKind, Usage,
 };
 use crate::store::EventFilter;
+use crate::store::sql::events::EventRow;
 use crate::store::sql::{claims, connection_records, doubts, events, follow_ups, moves, usage};
 
 thread_local! {
@@ -120,7 +121,8 @@ async fn a_create_costs_five_statements_with_its_event() {
     });
     let recorded = statements(db, || {
         let step = TimedStep { kind: TimedStepKind::Store, at_us: 7, us: 9 };
-        events::record(db, created(connection), step.into(), vec![run()]).unwrap();
+        let row = EventRow::new(created(connection), &step.into(), vec![run()]).unwrap();
+        events::store(db, &[&row]).unwrap();
     });
     let counted = [claimed, sent, stored, recorded];
     let tables = counted.each_ref().map(|statements| temporary_tables(db, statements));

@@ -14,7 +14,7 @@ use crate::store::{CachedCounts, EventFilter, Retention, WholeEvent};
 use crate::store::{ConnectionStore as _, CountsStore as _};
 use crate::store::{DefectStore as _, EventStore as _};
 
-fn an_event(
+pub(super) fn an_event(
     number: u128,
     connection: Option<ConnectionId>,
     code: OutcomeCode,
@@ -117,6 +117,23 @@ async fn an_event_is_stored_with_its_runs_and_its_newest_state() {
     let record = store.connections().await.unwrap().remove(0).record;
     assert_eq!(record.last_success_at, Some(at(1)));
     assert_eq!(record.last_error, Some((at(1), "running!".to_owned())));
+}
+
+#[tokio::test]
+async fn a_row_that_cannot_be_written_does_not_affect_the_others_of_its_batch() {
+    let folder = tempdir().unwrap();
+    let (store, id) = store_with_connection(&folder).await;
+    let unknown = ConnectionId(Uuid::max());
+    for (number, connection) in [(1, id), (2, unknown), (3, id)] {
+        store.record_event(an_event(number, Some(connection), OutcomeCode::NotFound, 404));
+        store.record_run(EventId(Uuid::from_u128(number)), a_run(Call::Create));
+    }
+    store.flush().await.unwrap();
+    let all = EventFilter { limit: 9, ..EventFilter::default() };
+    let stored = store.events(&all).await.unwrap();
+    assert_eq!(stored.iter().map(|event| event.id.0.as_u128()).collect::<Vec<_>>(), [3, 1]);
+    let record = store.connections().await.unwrap().remove(0).record;
+    assert_eq!(record.last_error, Some((at(3), "not-found!".to_owned())));
 }
 
 #[tokio::test]

@@ -29,10 +29,12 @@ use std::time::Duration;
 
 use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _};
-use tempfile::TempDir;
+use tempfile::{TempDir, tempdir};
 
+use self::history::an_event;
 use super::*;
-use crate::store::ConnectionStore as _;
+use crate::domain::OutcomeCode;
+use crate::store::{ConnectionStore as _, EventStore as _};
 use crate::store::{PostgresSettings, PostgresStore};
 
 /// The variable with the address of an empty database.
@@ -86,4 +88,44 @@ async fn store_with_connection(folder: &TempDir) -> (SqlStore, ConnectionId) {
     let new = stored_connection("shop");
     store.create_connection(&new).await.unwrap();
     (store, new.record.connection.id)
+}
+
+#[tokio::test]
+async fn the_events_of_a_batch_are_written_with_one_statement_for_each_table() {
+    let folder = tempdir().unwrap();
+    let (store, connection) = store_with_connection(&folder).await;
+    let mut database = PgConnection::connect(&address()).await.unwrap();
+    let schema = schema(&folder);
+    let count_statements = format!(
+        "SET search_path = {schema};
+         CREATE TABLE statements (of_table text);
+         CREATE FUNCTION count_statement() RETURNS trigger LANGUAGE plpgsql AS
+             'BEGIN INSERT INTO {schema}.statements VALUES (TG_TABLE_NAME); RETURN NULL; END';
+         CREATE TRIGGER count_statement AFTER INSERT ON events
+             EXECUTE FUNCTION count_statement();
+         CREATE TRIGGER count_statement AFTER INSERT ON event_words
+             EXECUTE FUNCTION count_statement();"
+    );
+    database.execute(sqlx::raw_sql(AssertSqlSafe(count_statements))).await.unwrap();
+    for number in 1..=100 {
+        let mut event = an_event(number, Some(connection), OutcomeCode::TrackerUnavailable, 502);
+        event.outcome.detail = format!("words of the error {number}");
+        store.record_event(event);
+    }
+    store.flush().await.unwrap();
+    for (rows, statements) in [
+        (
+            "SELECT count(*) FROM events",
+            "SELECT count(*) FROM statements WHERE of_table = 'events'",
+        ),
+        (
+            "SELECT count(DISTINCT event_id) FROM event_words",
+            "SELECT count(*) FROM statements WHERE of_table = 'event_words'",
+        ),
+    ] {
+        assert_eq!(number(&store, rows).await, 100);
+        // Two, if the first events were written before all were queued.
+        let statements = number(&store, statements).await;
+        assert!((1..=2).contains(&statements), "{statements}: {rows}");
+    }
 }
