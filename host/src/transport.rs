@@ -23,7 +23,7 @@ pub(crate) use connect::{
     RESPONSE_HEADERS_MAX, Route, Sender,
 };
 pub use identity::{ClientIdentity, IdentityError};
-pub use own::OwnAddresses;
+pub use own::{OwnAddresses, host_name};
 pub use server_tls::{ServerTls, ServerTlsError, TlsFiles};
 pub use tls_fault::TlsFault;
 pub use trust::TrustError;

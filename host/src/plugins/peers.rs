@@ -12,6 +12,7 @@ use uuid::Uuid;
 
 use crate::domain::Clock;
 use crate::store::{ConnectorStore, LoadedConnectors, StoreError};
+use crate::transport::host_name;
 
 use super::catalog::Catalog;
 
@@ -49,8 +50,7 @@ impl Peers {
         catalog: Arc<Catalog>,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-        let label = format!("{} (process {})", host.trim(), std::process::id());
+        let label = format!("{} (process {})", host_name(), std::process::id());
         Self { store, catalog, clock, server: Uuid::new_v4(), label }
     }
 

@@ -1,5 +1,6 @@
-//! The addresses on which this server itself listens. No request of a connection may go there: the
-//! server would see it come from its own machine, where trusted proxies are.
+//! This server itself: the name of its machine, and the addresses on which it listens. No request
+//! of a connection may go there: the server would see it come from its own machine, where trusted
+//! proxies are.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
@@ -29,6 +30,13 @@ impl OwnAddresses {
     pub(crate) fn has_port(&self, port: u16) -> bool {
         self.0.iter().any(|own| own.port() == port)
     }
+}
+
+/// The name of the machine or the container; empty if the system does not say it.
+#[must_use]
+pub fn host_name() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    name.trim().to_owned()
 }
 
 /// Whether one of the machine's interfaces has this address: the kernel then sends from the address
