@@ -1,5 +1,5 @@
 //! Counts events, runs and reloads for Prometheus, and makes traces for OpenTelemetry. The only
-//! room with prometheus-client.
+//! room with prometheus-client and opentelemetry.
 //!
 //! Allocates nothing for an event whose connection and kind were counted before. A text that a
 //! sender, a guest or a tracker chooses never becomes a label: the labels are names of connections

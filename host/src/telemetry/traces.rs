@@ -11,6 +11,9 @@ mod export;
 use std::borrow::Cow;
 
 use jiff::{SignedDuration, Timestamp};
+use opentelemetry::trace::{SpanContext, SpanId, SpanKind, Status, TraceFlags, TraceState};
+use opentelemetry::{InstrumentationScope, KeyValue};
+use opentelemetry_sdk::trace::{SpanData, SpanEvents, SpanLinks};
 use uuid::Uuid;
 
 use crate::domain::{
@@ -49,33 +52,6 @@ struct EventTrace {
     sender: Option<u64>,
 }
 
-/// One part of a trace, as it is exported.
-#[derive(Debug)]
-struct Span {
-    trace: u128,
-    id: u64,
-    parent: Option<u64>,
-    kind: Kind,
-    name: Cow<'static, str>,
-    start: Timestamp,
-    end: Timestamp,
-    texts: Vec<(&'static str, String)>,
-    numbers: Vec<(&'static str, i64)>,
-    /// Why the part failed.
-    error: Option<String>,
-}
-
-/// Who caused a span.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    /// The host itself.
-    Internal,
-    /// A request to the host.
-    Server,
-    /// A request of the host.
-    Client,
-}
-
 impl Traces {
     /// Starts the thread that exports spans.
     ///
@@ -91,7 +67,7 @@ impl Traces {
     pub fn step(&self, event: EventAndSender, step: TimedStep) {
         let Some(trace) = self.trace(event) else { return };
         let (start, end) = (event.0.time_at(step.at_us.into()), event.0.time_at(step.end_us()));
-        self.exporter.send(trace.part(Kind::Internal, step.kind.as_str(), start, end));
+        self.exporter.send(trace.part(SpanKind::Internal, step.kind.as_str(), start, end));
     }
 
     /// Exports a run that ended, with its wait for a permit, its instance and its requests.
@@ -101,42 +77,39 @@ impl Traces {
         let at = |us| event.0.time_at(us);
         let started_us = times.started_us.unwrap_or(times.ended_us);
         let (start, end) = (at(started_us), at(times.ended_us));
-        self.exporter.send(trace.part(Kind::Internal, "queue", at(times.asked_us), start));
+        self.exporter.send(trace.part(SpanKind::Internal, "queue", at(times.asked_us), start));
         let name = format!("guest {}", report.call);
-        let mut run = trace.part(Kind::Internal, name, start, end);
-        let id = run.id;
-        run.texts = vec![
-            ("jackfield.connection", connection.name.clone()),
-            ("jackfield.connector", connection.connector.to_string()),
-            ("jackfield.connector.version", report.connector_version.clone()),
-            ("jackfield.outcome", outcome.to_string()),
+        let mut run = trace.part(SpanKind::Internal, name, start, end);
+        let id = run.span_context.span_id();
+        run.attributes = vec![
+            KeyValue::new("jackfield.connection", connection.name.clone()),
+            KeyValue::new("jackfield.connector", connection.connector.to_string()),
+            KeyValue::new("jackfield.connector.version", report.connector_version.clone()),
+            KeyValue::new("jackfield.outcome", outcome.to_string()),
+            KeyValue::new("jackfield.cpu_ms", number(usage.cpu_ms)),
+            KeyValue::new("jackfield.memory_bytes", number(usage.memory_bytes)),
+            KeyValue::new("jackfield.permit_ms", number(usage.permit_ms)),
         ];
-        run.numbers = vec![
-            ("jackfield.cpu_ms", number(usage.cpu_ms)),
-            ("jackfield.memory_bytes", number(usage.memory_bytes)),
-            ("jackfield.permit_ms", number(usage.permit_ms)),
-        ];
-        run.error = (*outcome != OutcomeCode::Ok).then(|| report.detail.clone());
+        run.status = status((*outcome != OutcomeCode::Ok).then_some(&report.detail));
         self.exporter.send(run);
         if let Some(called_us) = times.called_us {
-            let mut instance = trace.part(Kind::Internal, "instantiate", start, at(called_us));
-            instance.parent = Some(id);
+            let mut instance = trace.part(SpanKind::Internal, "instantiate", start, at(called_us));
+            instance.parent_span_id = id;
             self.exporter.send(instance);
         }
         for call in &report.calls {
             let start = start.saturating_add(SignedDuration::from_millis(call.at_ms));
             let start = start.unwrap_or(Timestamp::MAX);
             let end = after(start, call.ms);
-            let mut span = trace.part(Kind::Client, method(call), start, end);
-            (span.id, span.parent) = (call.span.unwrap_or(span.id), Some(id));
-            span.texts = vec![
-                ("http.request.method", call.method.clone()),
-                ("url.full", format!("{}{}", call.origin, call.path)),
-                ("jackfield.effect", call.effect.to_string()),
+            let ids = (call.span.unwrap_or_else(fresh_span), id);
+            let mut span = trace.span(ids, SpanKind::Client, method(call), start, end);
+            span.attributes = vec![
+                KeyValue::new("http.request.method", call.method.clone()),
+                KeyValue::new("url.full", format!("{}{}", call.origin, call.path)),
+                KeyValue::new("jackfield.effect", call.effect.to_string()),
             ];
-            let status = call.status.map(|it| ("http.response.status_code", i64::from(it)));
-            span.numbers = status.into_iter().collect();
-            span.error.clone_from(&call.error);
+            span.attributes.extend(call.status.map(status_code));
+            span.status = status(call.error.as_ref());
             self.exporter.send(span);
         }
     }
@@ -145,22 +118,24 @@ impl Traces {
     pub fn end(&self, event: &Event, sender: Option<TraceParent>) {
         let Some(trace) = self.trace_of(event.id, sender) else { return };
         let end = after(event.received_at, event.ms);
-        let kind = if event.status.is_some() { Kind::Server } else { Kind::Internal };
-        let ids = (trace.root, trace.sender);
+        let kind = if event.status.is_some() { SpanKind::Server } else { SpanKind::Internal };
+        let ids = (trace.root, trace.sender.map_or(SpanId::INVALID, SpanId::from));
         let mut root = trace.span(ids, kind, event.kind.as_str(), event.received_at, end);
-        root.texts = vec![
-            ("jackfield.event", event.id.to_string()),
-            ("jackfield.outcome", event.outcome.code.to_string()),
+        root.parent_span_is_remote = trace.sender.is_some();
+        root.attributes = vec![
+            KeyValue::new("jackfield.event", event.id.to_string()),
+            KeyValue::new("jackfield.outcome", event.outcome.code.to_string()),
         ];
-        let connection = event.connection.map(|id| ("jackfield.connection.id", id.to_string()));
-        root.texts.extend(connection);
-        let status = event.status.map(|it| ("http.response.status_code", i64::from(it)));
-        root.numbers = status.into_iter().collect();
+        let connection = event.connection;
+        let connection =
+            connection.map(|id| KeyValue::new("jackfield.connection.id", id.to_string()));
+        root.attributes.extend(connection);
+        root.attributes.extend(event.status.map(status_code));
         let is_error = event.status.map_or_else(
             || !event.outcome.code.is_success() && event.kind != EventKind::Check,
             |status| status >= 400,
         );
-        root.error = is_error.then(|| event.outcome.detail.clone());
+        root.status = status(is_error.then_some(&event.outcome.detail));
         self.exporter.send(root);
     }
 
@@ -199,34 +174,39 @@ impl EventTrace {
     /// A part of the event.
     fn part(
         &self,
-        kind: Kind,
+        kind: SpanKind,
         name: impl Into<Cow<'static, str>>,
         start: Timestamp,
         end: Timestamp,
-    ) -> Span {
-        self.span((fresh_span(), Some(self.root)), kind, name, start, end)
+    ) -> SpanData {
+        self.span((fresh_span(), self.root.into()), kind, name, start, end)
     }
 
     /// A span with this id and this parent.
     fn span(
         &self,
-        (id, parent): (u64, Option<u64>),
-        kind: Kind,
+        (id, parent_span_id): (u64, SpanId),
+        span_kind: SpanKind,
         name: impl Into<Cow<'static, str>>,
         start: Timestamp,
         end: Timestamp,
-    ) -> Span {
-        Span {
-            trace: self.trace,
-            id,
-            parent,
-            kind,
+    ) -> SpanData {
+        let (trace, id, flags) = (self.trace.into(), id.into(), TraceFlags::SAMPLED);
+        let scope = InstrumentationScope::builder("jackfield");
+        SpanData {
+            span_context: SpanContext::new(trace, id, flags, false, TraceState::NONE),
+            parent_span_id,
+            parent_span_is_remote: false,
+            span_kind,
             name: name.into(),
-            start,
-            end,
-            texts: Vec::new(),
-            numbers: Vec::new(),
-            error: None,
+            start_time: start.into(),
+            end_time: end.into(),
+            attributes: Vec::new(),
+            dropped_attributes_count: 0,
+            events: SpanEvents::default(),
+            links: SpanLinks::default(),
+            status: Status::Unset,
+            instrumentation_scope: scope.with_version(env!("CARGO_PKG_VERSION")).build(),
         }
     }
 }
@@ -239,6 +219,15 @@ fn is_sampled(event: EventId, ratio: f64) -> bool {
 
 fn low_bits(id: Uuid) -> u64 {
     id.as_u64_pair().1
+}
+
+/// The status of a part, with the reason if it failed.
+fn status(error: Option<&String>) -> Status {
+    error.map_or(Status::Unset, |why| Status::error(why.clone()))
+}
+
+fn status_code(status: u16) -> KeyValue {
+    KeyValue::new("http.response.status_code", i64::from(status))
 }
 
 fn number(value: u64) -> i64 {

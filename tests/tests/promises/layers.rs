@@ -49,7 +49,7 @@ const RESTRICTED: [(&str, &[&str]); 10] = [
 const FREE: &str = "fuzz";
 
 /// Foreign crates, and the rooms that may use them.
-const CRATES: [(&[&str], &[&str]); 14] = [
+const CRATES: [(&[&str], &[&str]); 15] = [
     (&["askama"], &["console", "http"]),
     (&["jsonwebtoken"], &["oidc"]),
     (&["axum"], &["console", "http", "demo", "simulator"]),
@@ -62,6 +62,10 @@ const CRATES: [(&[&str], &[&str]); 14] = [
     (&["listenfd"], &["app"]),
     (&["ppp"], &["http"]),
     (&["prometheus_client"], &["telemetry"]),
+    (
+        &["opentelemetry", "opentelemetry_http", "opentelemetry_otlp", "opentelemetry_sdk"],
+        &["telemetry"],
+    ),
     (&["ureq"], &["cli", "telemetry"]),
     (&["jackfield_author"], &["cli"]),
 ];

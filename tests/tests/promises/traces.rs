@@ -15,6 +15,16 @@ const SENDER: &str = "00f067aa0ba902b7";
 const TOKEN: &str = "the-token-of-the-collector";
 const KEY: &str = "k3y-of-the-tracker";
 
+/// Variables of OpenTelemetry, which have no effect: the file alone says what is sent, and where.
+const NO_EFFECT: [(&str, &str); 6] = [
+    ("OTEL_BSP_SCHEDULE_DELAY", "600000"),
+    ("OTEL_EXPORTER_OTLP_HEADERS", "authorization=forged"),
+    ("OTEL_EXPORTER_OTLP_TRACES_COMPRESSION", "gzip"),
+    ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://127.0.0.1:9/"),
+    ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "grpc"),
+    ("OTEL_RESOURCE_ATTRIBUTES", "service.name=forged"),
+];
+
 /// A server that exports traces, its tracker, and the collector.
 struct Traced {
     host: TestHost,
@@ -52,8 +62,9 @@ impl Traced {
         let endpoint = format!("endpoint = \"{}/v1/traces\"", collector.url());
         let headers = "headers = [\"authorization=env:JACKFIELD_SECRET_OTLP\"]";
         let setup = Setup::new().config(&format!("[traces]\n{endpoint}\n{headers}\n{more}"));
-        let host = setup.env("JACKFIELD_SECRET_OTLP", TOKEN).guests(["traps-on-demand", "good"]);
-        let host = host.start();
+        let setup = setup.env("JACKFIELD_SECRET_OTLP", TOKEN).guests(["traps-on-demand", "good"]);
+        let setup = NO_EFFECT.iter().fold(setup, |setup, (name, value)| setup.env(name, value));
+        let host = setup.start();
         let settings = json!({"url": tracker.url()});
         let connection = host.connect("qa", "good", settings, json!({}));
         Self { host, connection, tracker, collector }
@@ -81,8 +92,8 @@ impl Traced {
             assert_eq!(request.header("content-type"), Some("application/json"));
             let body: Value = serde_json::from_slice(&request.body).expect("JSON");
             for resource in body["resourceSpans"].as_array().expect("resources") {
-                let service = resource["resource"]["attributes"].to_string();
-                assert!(service.contains("jackfield"), "{service}");
+                let server = Span(resource["resource"].clone());
+                assert_eq!(server.attribute("service.name").as_deref(), Some("jackfield"));
                 for scope in resource["scopeSpans"].as_array().expect("scopes") {
                     spans.extend(scope["spans"].as_array().expect("spans").iter().cloned());
                 }

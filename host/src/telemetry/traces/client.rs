@@ -1,12 +1,16 @@
 //! The HTTP client that sends traces. It blocks, because its thread has no async runtime.
 //!
-//! Never uses a proxy, follows no redirect, and never prints a header. Says once that the collector
-//! does not take spans, and once that it does again.
+//! Never uses a proxy, follows no redirect, and never prints a header. Sends no header but those of
+//! the settings: environment variables of OpenTelemetry add none. Says once that the collector does
+//! not take spans, and once that it does again.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use async_trait::async_trait;
+use http::header::CONTENT_TYPE;
+use opentelemetry_http::{Bytes, HttpClient, HttpError, Request, Response};
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
 
 use crate::transport::{crypto, file_certificates, system_certificates};
@@ -17,6 +21,7 @@ use super::{TraceError, TraceSettings};
 const ANSWER_BYTES_MAX: u64 = 1 << 20;
 
 /// Sends to one collector.
+#[derive(Debug)]
 pub(super) struct Client {
     agent: ureq::Agent,
     settings: TraceSettings,
@@ -36,11 +41,22 @@ impl Client {
         Ok(Self { agent, settings, is_failing: AtomicBool::new(false) })
     }
 
-    /// Sends one request. Spans that the collector does not take are lost.
-    pub(super) fn send(&self, body: &str) {
-        let failure = match self.exchange(body) {
-            Ok(200..=299) => None,
-            Ok(status) => Some(format!("the collector answered HTTP {status}")),
+    fn exchange(&self, body: &[u8]) -> Result<Response<Bytes>, ureq::Error> {
+        let mut request = Request::post(self.settings.endpoint.as_str());
+        request = request.header(CONTENT_TYPE, "application/json");
+        for (name, value) in &self.settings.headers {
+            request = request.header(name, value.reveal());
+        }
+        let (head, mut body) = self.agent.run(request.body(body)?)?.into_parts();
+        // Read to its end, so that the connection is used again.
+        let body = body.with_config().limit(ANSWER_BYTES_MAX).read_to_vec()?;
+        Ok(Response::from_parts(head, body.into()))
+    }
+
+    fn report(&self, answer: &Result<Response<Bytes>, ureq::Error>) {
+        let failure = match answer {
+            Ok(answer) if answer.status().is_success() => None,
+            Ok(answer) => Some(format!("the collector answered HTTP {}", answer.status().as_u16())),
             Err(error) => Some(error.to_string()),
         };
         let was_failing = self.is_failing.swap(failure.is_some(), Ordering::Relaxed);
@@ -53,18 +69,14 @@ impl Client {
             Some(_) | None => {}
         }
     }
+}
 
-    /// Returns the status of the answer.
-    fn exchange(&self, body: &str) -> Result<u16, ureq::Error> {
-        let mut request = http::Request::post(self.settings.endpoint.as_str());
-        request = request.header("content-type", "application/json");
-        for (name, value) in &self.settings.headers {
-            request = request.header(name, value.reveal());
-        }
-        let mut answer = self.agent.run(request.body(body)?)?;
-        // Read to its end, so that the connection is used again.
-        answer.body_mut().with_config().limit(ANSWER_BYTES_MAX).read_to_vec()?;
-        Ok(answer.status().as_u16())
+#[async_trait]
+impl HttpClient for Client {
+    async fn send_bytes(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
+        let answer = self.exchange(request.body());
+        self.report(&answer);
+        Ok(answer?)
     }
 }
 

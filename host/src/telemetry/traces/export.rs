@@ -1,24 +1,31 @@
-//! Hands spans to a thread that sends them in batches, as OTLP over HTTP with JSON.
+//! Gives spans to OpenTelemetry's batch processor, whose thread sends them as OTLP over HTTP with
+//! JSON.
 //!
-//! Never blocks: a full queue drops spans. Says once that it drops them, and once that it does not
-//! any more.
+//! Never waits: a full queue drops spans. The processor does not say so, and therefore the room of
+//! its queue is counted here. Says once that spans are dropped, and once that there is room again.
 
+use std::future::Future;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
-use std::thread::{Builder, JoinHandle};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use parking_lot::Mutex;
-use serde_json::{Value, json};
+use opentelemetry::KeyValue;
+use opentelemetry_otlp::{
+    ExporterBuildError, Protocol, SpanExporter as Otlp, WithExportConfig as _, WithHttpConfig as _,
+};
+use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::error::OTelSdkResult;
+use opentelemetry_sdk::trace::{
+    BatchConfigBuilder, BatchSpanProcessor, SpanData, SpanExporter, SpanProcessor as _,
+};
+use tokio::sync::{Semaphore, TryAcquireError};
 use url::Url;
 
 use crate::secret::Secret;
 use crate::transport::TrustError;
 
 use super::client::Client;
-use super::{Kind, Span};
 
 /// Maximum number of spans that wait; further ones are dropped.
 const QUEUE_MAX: usize = 8_192;
@@ -48,122 +55,147 @@ pub enum TraceError {
     /// The file with certificates cannot be used.
     #[error(transparent)]
     Trust(#[from] TrustError),
-    /// The system gives no thread.
-    #[error("cannot start the thread that exports traces: {0}")]
-    Thread(#[from] std::io::Error),
+    /// The settings cannot be used.
+    #[error(transparent)]
+    Settings(#[from] ExporterBuildError),
 }
 
-/// The queue of spans, and the thread that empties it.
+/// The processor of spans.
 #[derive(Debug)]
 pub(super) struct Exporter {
-    /// `None` after the end.
-    thread: Mutex<Option<(SyncSender<Span>, JoinHandle<()>)>>,
-    /// Whether spans were dropped since the queue was last empty.
-    drops: Arc<AtomicBool>,
+    processor: BatchSpanProcessor,
+    queue: Arc<Queue>,
+}
+
+/// The room of the processor's queue.
+#[derive(Debug)]
+struct Queue {
+    room: Semaphore,
+    /// Whether spans were dropped, and the queue is not yet half empty again.
+    drops: AtomicBool,
+}
+
+/// Sends batches; what is in one has left the queue.
+#[derive(Debug)]
+struct Counted {
+    otlp: Otlp,
+    queue: Arc<Queue>,
 }
 
 impl Exporter {
     pub(super) fn start(settings: TraceSettings) -> Result<Self, TraceError> {
-        let client = Client::new(settings, REQUEST_TIMEOUT)?;
-        let (sender, receiver) = sync_channel(QUEUE_MAX);
-        let drops = Arc::<AtomicBool>::default();
-        let dropped = Arc::clone(&drops);
-        let export = move || {
-            while let Some(batch) = next_batch(&receiver) {
-                let is_emptied = batch.len() < BATCH_MAX;
-                if is_emptied && dropped.swap(false, Ordering::Relaxed) {
-                    tracing::info!("the queue of traces has room again");
-                }
-                client.send(&request(batch).to_string());
-            }
-        };
-        let thread = Builder::new().name("traces".to_owned()).spawn(export)?;
-        Ok(Self { thread: Mutex::new(Some((sender, thread))), drops })
+        let otlp = Otlp::builder().with_http().with_protocol(Protocol::HttpJson);
+        let otlp = otlp.with_endpoint(settings.endpoint.as_str()).with_timeout(REQUEST_TIMEOUT);
+        let mut otlp = otlp.with_http_client(Client::new(settings, REQUEST_TIMEOUT)?).build()?;
+        otlp.set_resource(&this_server());
+        let config = BatchConfigBuilder::default()
+            .with_max_queue_size(QUEUE_MAX)
+            .with_max_export_batch_size(BATCH_MAX)
+            .with_scheduled_delay(BATCH_WAIT)
+            .build();
+        let room = Semaphore::new(QUEUE_MAX);
+        let queue = Arc::new(Queue { room, drops: AtomicBool::default() });
+        let counted = Counted { otlp, queue: Arc::clone(&queue) };
+        Ok(Self { processor: BatchSpanProcessor::new(counted, config), queue })
     }
 
-    pub(super) fn send(&self, span: Span) {
-        let mut thread = self.thread.lock();
-        let Some((sender, _)) = &*thread else { return };
-        match sender.try_send(span) {
-            Err(TrySendError::Full(_)) if !self.drops.swap(true, Ordering::Relaxed) => {
+    pub(super) fn send(&self, span: SpanData) {
+        match self.queue.room.try_acquire() {
+            Ok(room) => {
+                room.forget();
+                self.processor.on_end(span);
+            }
+            Err(TryAcquireError::NoPermits) if !self.queue.drops.swap(true, Ordering::Relaxed) => {
                 tracing::warn!(
                     "the queue of traces is full, so parts of traces are dropped: the collector \
                      does not take them fast enough; lower `traces.sample_ratio`"
                 );
             }
-            Ok(()) | Err(TrySendError::Full(_)) => {}
-            Err(TrySendError::Disconnected(_)) => {
-                *thread = None;
-                tracing::error!(
-                    "the thread that exports traces has ended; none is exported until a restart"
-                );
-            }
+            Err(TryAcquireError::NoPermits | TryAcquireError::Closed) => {}
         }
     }
 
     pub(super) fn stop(&self) {
-        let Some((sender, thread)) = self.thread.lock().take() else { return };
-        drop(sender);
-        let until = Instant::now() + REQUEST_TIMEOUT;
-        while !thread.is_finished() && Instant::now() < until {
-            std::thread::sleep(Duration::from_millis(10));
+        self.queue.room.close();
+        if let Err(error) = self.processor.shutdown_with_timeout(REQUEST_TIMEOUT) {
+            tracing::warn!(%error, "the last parts of traces may be lost");
         }
     }
 }
 
-/// Waits for a span, then for further ones; `None` after the end.
-fn next_batch(receiver: &Receiver<Span>) -> Option<Vec<Span>> {
-    let mut batch = vec![receiver.recv().ok()?];
-    let until = Instant::now() + BATCH_WAIT;
-    while batch.len() < BATCH_MAX {
-        match receiver.recv_timeout(until.saturating_duration_since(Instant::now())) {
-            Ok(span) => batch.push(span),
-            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => break,
+impl SpanExporter for Counted {
+    fn export(&self, batch: Vec<SpanData>) -> impl Future<Output = OTelSdkResult> + Send {
+        let Queue { room, drops } = &*self.queue;
+        room.add_permits(batch.len());
+        if room.available_permits() > QUEUE_MAX / 2 && drops.swap(false, Ordering::Relaxed) {
+            tracing::info!("the queue of traces has room again");
+        }
+        self.otlp.export(batch)
+    }
+}
+
+/// What a trace says of the server that made it.
+fn this_server() -> Resource {
+    Resource::builder_empty()
+        .with_attributes([
+            KeyValue::new("service.name", "jackfield"),
+            KeyValue::new("service.version", env!("CARGO_PKG_VERSION")),
+        ])
+        .build()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
+    use std::net::TcpListener;
+
+    use jiff::Timestamp;
+    use opentelemetry::trace::SpanKind;
+
+    use super::super::EventTrace;
+    use super::*;
+
+    /// Answers each request of `listener`.
+    fn answer(listener: &TcpListener) {
+        for stream in listener.incoming() {
+            let (mut stream, mut line, mut length) =
+                (stream.map(BufReader::new).unwrap(), String::new(), 0);
+            while stream.read_line(&mut line).unwrap() > 2 {
+                let field = line.to_lowercase();
+                let value = field.strip_prefix("content-length:").map(str::trim);
+                length = value.map_or(length, |it| it.parse().unwrap());
+                line.clear();
+            }
+            io::copy(&mut stream.by_ref().take(length), &mut io::sink()).unwrap();
+            let answer = b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 2\r\n\r\n{}";
+            stream.get_mut().write_all(answer).unwrap();
         }
     }
-    Some(batch)
-}
 
-/// The body of a request: `ExportTraceServiceRequest` in the JSON mapping of OTLP 1.
-fn request(batch: Vec<Span>) -> Value {
-    let version = env!("CARGO_PKG_VERSION");
-    let of = [text("service.name", "jackfield"), text("service.version", version)];
-    let spans: Vec<_> = batch.into_iter().map(span).collect();
-    json!({"resourceSpans": [{
-        "resource": {"attributes": of},
-        "scopeSpans": [{"scope": {"name": "jackfield", "version": version}, "spans": spans}],
-    }]})
-}
+    #[test]
+    fn a_full_queue_drops_spans_until_the_collector_takes_them() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let endpoint = format!("http://{}/", listener.local_addr().unwrap()).parse().unwrap();
+        let settings =
+            TraceSettings { endpoint, sample_ratio: 1.0, headers: Vec::new(), extra_ca_file: None };
+        let exporter = Exporter::start(settings).unwrap();
+        let trace = EventTrace { trace: 1, root: 1, sender: None };
+        let now = Timestamp::UNIX_EPOCH;
+        let drops = || exporter.queue.drops.load(Ordering::Relaxed);
+        for _ in 0..QUEUE_MAX {
+            exporter.send(trace.part(SpanKind::Internal, "part", now, now));
+        }
+        assert!(!drops());
+        // No more than one batch has left the queue: nobody answers its request.
+        for _ in 0..=BATCH_MAX {
+            exporter.send(trace.part(SpanKind::Internal, "part", now, now));
+        }
+        assert!(drops());
 
-fn span(span: Span) -> Value {
-    let Span { trace, id, parent, kind, name, start, end, texts, numbers, error } = span;
-    let texts = texts.iter().map(|(name, value)| text(name, value));
-    let numbers = numbers.iter().map(|(name, value)| {
-        // OTLP/JSON encodes 64-bit integers as strings.
-        json!({"key": name, "value": {"intValue": value.to_string()}})
-    });
-    let kind = match kind {
-        Kind::Internal => 1,
-        Kind::Server => 2,
-        Kind::Client => 3,
-    };
-    let mut span = json!({
-        "traceId": format!("{trace:032x}"),
-        "spanId": format!("{id:016x}"),
-        "name": name,
-        "kind": kind,
-        "startTimeUnixNano": start.as_nanosecond().to_string(),
-        "endTimeUnixNano": end.as_nanosecond().to_string(),
-        "attributes": texts.chain(numbers).collect::<Vec<_>>(),
-    });
-    if let Some(members) = span.as_object_mut() {
-        members.extend(parent.map(|id| ("parentSpanId".to_owned(), format!("{id:016x}").into())));
-        let status = error.map(|why| json!({"code": 2, "message": why}));
-        members.extend(status.map(|status| ("status".to_owned(), status)));
+        std::thread::spawn(move || answer(&listener));
+        exporter.stop();
+        assert!(!drops());
+        exporter.send(trace.part(SpanKind::Internal, "part", now, now));
+        assert!(!drops(), "nothing is queued after the end");
     }
-    span
-}
-
-fn text(key: &str, value: &str) -> Value {
-    json!({"key": key, "value": {"stringValue": value}})
 }
