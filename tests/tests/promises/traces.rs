@@ -93,7 +93,12 @@ impl Traced {
             let body: Value = serde_json::from_slice(&request.body).expect("JSON");
             for resource in body["resourceSpans"].as_array().expect("resources") {
                 let server = Span(resource["resource"].clone());
+                let host = std::fs::read_to_string("/proc/sys/kernel/hostname").expect("a name");
                 assert_eq!(server.attribute("service.name").as_deref(), Some("jackfield"));
+                assert_eq!(server.attribute("host.name").as_deref(), Some(host.trim()));
+                for unique in ["process.pid", "service.instance.id"] {
+                    assert!(server.attribute(unique).is_some(), "{unique} of {server:?}");
+                }
                 for scope in resource["scopeSpans"].as_array().expect("scopes") {
                     spans.extend(scope["spans"].as_array().expect("spans").iter().cloned());
                 }

@@ -21,9 +21,10 @@ use opentelemetry_sdk::trace::{
 };
 use tokio::sync::{Semaphore, TryAcquireError};
 use url::Url;
+use uuid::Uuid;
 
 use crate::secret::Secret;
-use crate::transport::TrustError;
+use crate::transport::{TrustError, host_name};
 
 use super::client::Client;
 
@@ -140,6 +141,9 @@ fn this_server() -> Resource {
         .with_attributes([
             KeyValue::new("service.name", "jackfield"),
             KeyValue::new("service.version", env!("CARGO_PKG_VERSION")),
+            KeyValue::new("service.instance.id", Uuid::new_v4().to_string()),
+            KeyValue::new("host.name", host_name()),
+            KeyValue::new("process.pid", i64::from(std::process::id())),
         ])
         .build()
 }
