@@ -8,6 +8,7 @@
 
 use std::convert::Infallible;
 use std::io;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -22,7 +23,6 @@ use hyper::body::{Body as _, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
-use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use hyper_util::service::TowerToHyperService;
 use tokio::time::{sleep, timeout};
 use tokio_util::io::InspectReader;
@@ -48,8 +48,9 @@ const TOO_MANY: &str = "too many requests from this address arrive at once";
 /// The pause after the process ran out of file descriptors.
 const EXHAUSTED_PAUSE: Duration = Duration::from_millis(100);
 const CLOSE: HeaderValue = HeaderValue::from_static("close");
-/// How long requests are accepted on open connections after the shutdown began: their clients do
-/// not know yet that the server ends, and a proxy must not repeat a POST that it has sent.
+/// How long requests are accepted on open connections of HTTP/1.1 after the shutdown began: their
+/// clients do not know yet that the server ends, and a proxy must not repeat a POST that it has
+/// sent. HTTP/2 tells its clients at once.
 pub const LAST_REQUESTS: Duration = Duration::from_secs(1);
 
 /// Answers requests until `shutdown`. Then accepts only the connections that are queued, answers
@@ -72,7 +73,6 @@ pub async fn serve(
         options: Options { tls, proxy_protocol },
         shutdown: shutdown.clone(),
         over: CancellationToken::new(),
-        connections: GracefulShutdown::new(),
         tasks: TaskTracker::new(),
     };
     let (begun, over) = (shutdown.clone(), server.over.clone());
@@ -115,7 +115,6 @@ struct Server {
     /// Cancelled [`LAST_REQUESTS`] after the shutdown: then connections without a request are
     /// closed.
     over: CancellationToken,
-    connections: GracefulShutdown,
     /// A task for each connection.
     tasks: TaskTracker,
 }
@@ -130,7 +129,6 @@ impl Server {
         let Some(client) = client else { return };
         let (router, options) = (self.router.clone(), self.options.clone());
         let (shutdown, over) = (self.shutdown.clone(), self.over.clone());
-        let watcher = self.connections.watcher();
         self.tasks.spawn(async move {
             let opened = tokio::select! {
                 biased;
@@ -139,7 +137,7 @@ impl Server {
                 opened = open(accepted, &options, &client) => opened,
             };
             if let Some(stream) = opened {
-                serve_client(stream, client, router, shutdown, watcher).await;
+                serve_client(stream, client, router, shutdown, over).await;
             }
         });
     }
@@ -147,8 +145,7 @@ impl Server {
     /// Waits for the last requests, and until they are answered.
     async fn finish(self) {
         self.tasks.close();
-        let _ = self.over.run_until_cancelled(self.tasks.wait()).await;
-        self.connections.shutdown().await;
+        self.tasks.wait().await;
     }
 }
 
@@ -181,15 +178,21 @@ async fn serve_client(
     client: Arc<Client>,
     router: Router,
     shutdown: CancellationToken,
-    watcher: Watcher,
+    over: CancellationToken,
 ) {
+    // Cancelled at the first request of HTTP/2.
+    let uses_http2 = CancellationToken::new();
     let (answering, leaves_unread) = (Arc::clone(&client), Arc::<AtomicBool>::default());
     let stream = Lingering::new(stream, Arc::clone(&leaves_unread));
-    let service = service_fn(move |request| {
+    let (http2, ends) = (uses_http2.clone(), shutdown.clone());
+    let service = service_fn(move |request: Request<Incoming>| {
         let (client, router) = (Arc::clone(&answering), router.clone());
-        let (leaves_unread, shutdown) = (Arc::clone(&leaves_unread), shutdown.clone());
+        let (leaves_unread, shutdown) = (Arc::clone(&leaves_unread), ends.clone());
+        let is_http2 = request.version() == Version::HTTP_2;
+        if is_http2 {
+            http2.cancel();
+        }
         async move {
-            let is_http2 = request.version() == Version::HTTP_2;
             let mut response = answer(client, router, leaves_unread, request).await?;
             if shutdown.is_cancelled() && !is_http2 {
                 response.headers_mut().insert(CONNECTION, CLOSE);
@@ -210,11 +213,22 @@ async fn serve_client(
         .max_header_list_size(head_bytes_max)
         .max_concurrent_streams(STREAMS_MAX)
         .max_send_buf_size(SEND_BUFFER_BYTES_MAX);
-    let connection = builder.serve_connection(TokioIo::new(stream), service);
+    let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
+    let served = async {
+        tokio::select! {
+            biased;
+            _ = connection.as_mut() => return,
+            () = over.cancelled() => {}
+            // The client learns which of its requests is the last one that is answered.
+            () = async { uses_http2.cancelled().await; shutdown.cancelled().await } => {}
+        }
+        connection.as_mut().graceful_shutdown();
+        // Client disconnects are expected; ignore.
+        let _ = connection.await;
+    };
     tokio::select! {
         biased;
-        // Client disconnects are expected; ignore.
-        _ = watcher.watch(connection) => {}
+        () = served => {}
         () = client.close_requested() => {}
         () = client.timing.overdue() => {}
     }

@@ -2,6 +2,9 @@
 //! runs in progress, and exits with code 0. Its admin token is in a file that only the owner can
 //! read.
 
+mod http2;
+mod transports;
+
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
