@@ -44,7 +44,9 @@ pub use self::defects::{
 pub use self::error::{DatabaseError, StoreError};
 pub use self::events::{EventFilter, EventStore, Retention, WholeEvent};
 pub use self::follow_ups::FollowUpStore;
-pub use self::postgres::{DatabaseClock, PostgresFindings, PostgresSettings, PostgresStore};
+pub use self::postgres::{
+    DatabaseClock, PostgresFindings, PostgresSettings, PostgresStore, Standbys,
+};
 pub use self::sql::SqlStore;
 pub use self::sqlite::SqliteStore;
 

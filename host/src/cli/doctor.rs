@@ -43,7 +43,7 @@ pub(super) struct Arguments {
 }
 
 /// The result of a check.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Status {
     /// There is nothing to do.
     Ok,

@@ -25,7 +25,7 @@ use url::Url;
 use uuid::Uuid;
 
 pub use self::clock::DatabaseClock;
-pub use self::inspect::PostgresFindings;
+pub use self::inspect::{PostgresFindings, Standbys};
 
 use self::session::{Address, Session};
 use super::changes::Publisher;

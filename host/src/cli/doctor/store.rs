@@ -7,7 +7,7 @@ use url::Url;
 
 use crate::app::postgres_settings;
 use crate::config::Config;
-use crate::store::{PostgresFindings, PostgresStore};
+use crate::store::{PostgresFindings, PostgresStore, Standbys};
 
 use super::super::output::error_line;
 use super::super::serve;
@@ -75,21 +75,37 @@ fn of_database(found: &PostgresFindings) -> Vec<Finding> {
 
 fn of_standbys(found: &PostgresFindings) -> Option<Finding> {
     const CHECK: &str = "database standbys";
-    match (found.is_synchronous, found.standbys) {
-        _ if found.is_standby => None,
-        (true, 0) => {
-            let shown = "synchronous_standby_names is set, and no standby is connected: each \
-                         commit waits for one";
-            let fix = "start the standby, or set synchronous_standby_names to ''";
-            Some(fail(CHECK, shown, fix))
-        }
-        (false, standbys @ 1..) => {
-            let shown = format!("{standbys} standbys, none is synchronous");
-            let fix =
-                "set synchronous_standby_names: otherwise a failover can lose what was stored";
-            Some(warn(CHECK, shown, fix))
-        }
-        _ => None,
+    let Standbys { connected, names, setting, required, confirming, user } = &found.standbys;
+    let possible = confirming.unwrap_or(*connected);
+    if found.is_standby || (*required, *connected) == (0, 0) {
+        None
+    } else if *required == 0 {
+        let shown = format!("{connected} standbys, none is synchronous");
+        let fix = "set synchronous_standby_names: otherwise a failover can lose what was stored";
+        Some(warn(CHECK, shown, fix))
+    } else if *connected == 0 {
+        let shown = "synchronous_standby_names is set, and no standby is connected: each commit \
+                     waits for one";
+        let fix = "start the standby, or set synchronous_standby_names to ''";
+        Some(fail(CHECK, shown, fix))
+    } else if possible < *required {
+        let shown = format!(
+            "synchronous_standby_names is '{setting}', so {required} of the standbys that it \
+             names must confirm each commit, and {possible} of the connected ones ({names}) can: \
+             each commit waits"
+        );
+        let fix = "let synchronous_standby_names have the `application_name` of each standby, or \
+                   start the standbys that it names";
+        Some(fail(CHECK, shown, fix))
+    } else if confirming.is_none() {
+        let shown = format!(
+            "synchronous_standby_names is '{setting}'; the user {user} may not see if it names \
+             the connected standbys ({names}): if not, each commit waits"
+        );
+        let fix = format!("GRANT pg_read_all_stats TO {user}, and run `doctor` again");
+        Some(warn(CHECK, shown, fix))
+    } else {
+        None
     }
 }
 
@@ -99,29 +115,54 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_pool_and_an_asynchronous_standby_are_reported() {
+    fn a_pool_and_a_wrong_clock_are_reported() {
         let good = PostgresFindings {
             version: "15.1".to_owned(),
             clock_ahead_ms: -3,
             is_pooled: false,
             is_standby: false,
-            standbys: 0,
-            is_synchronous: false,
+            standbys: Standbys::default(),
         };
         assert!(of_database(&good).iter().all(|it| it.status == Status::Ok));
         let pooled = PostgresFindings { is_pooled: true, ..good.clone() };
         assert!(of_database(&pooled).iter().any(|it| it.fix.contains("session mode")));
-        let standby = PostgresFindings { standbys: 1, ..good.clone() };
-        let found = of_database(&standby);
-        assert!(
-            found.iter().any(|it| it.status == Status::Warn && it.found.contains("1 standbys"))
-        );
-        let confirms = PostgresFindings { is_synchronous: true, ..standby };
-        assert!(of_database(&confirms).iter().all(|it| it.status == Status::Ok));
-        let waits = PostgresFindings { standbys: 0, ..confirms };
-        assert!(of_database(&waits).iter().any(|it| it.status == Status::Fail));
         let late = PostgresFindings { clock_ahead_ms: 3_600_000, ..good };
         assert!(of_database(&late).iter().any(|it| it.status == Status::Warn));
+    }
+
+    #[test]
+    fn commits_that_wait_or_that_no_standby_has_are_reported() {
+        // Standbys that are connected, that are required and that can confirm.
+        for (connected, required, confirming, expected) in [
+            (0, 0, Some(0), None),
+            (1, 0, Some(0), Some((Status::Warn, "1 standbys"))),
+            (1, 0, None, Some((Status::Warn, "1 standbys"))),
+            (0, 1, Some(0), Some((Status::Fail, "no standby is connected"))),
+            (1, 1, Some(1), None),
+            (1, 1, Some(0), Some((Status::Fail, "0 of the connected ones"))),
+            (1, 1, None, Some((Status::Warn, "may not see"))),
+            (1, 2, Some(1), Some((Status::Fail, "1 of the connected ones"))),
+            (1, 2, None, Some((Status::Fail, "each commit waits"))),
+            (3, 2, Some(2), None),
+        ] {
+            let standbys = Standbys { connected, required, confirming, ..Standbys::default() };
+            let found = PostgresFindings {
+                version: String::new(),
+                clock_ahead_ms: 0,
+                is_pooled: false,
+                is_standby: false,
+                standbys,
+            };
+            let finding = of_standbys(&found);
+            let shown = finding.as_ref().map(|it| (it.status, it.found.as_str()));
+            let is_expected = match (shown, expected) {
+                (Some((status, shown)), Some((of, words))) => status == of && shown.contains(words),
+                (shown, expected) => shown.is_none() && expected.is_none(),
+            };
+            assert!(is_expected, "{connected} {required} {confirming:?}: {shown:?}");
+            let standby = PostgresFindings { is_standby: true, ..found };
+            assert!(of_standbys(&standby).is_none());
+        }
     }
 
     #[test]

@@ -19,10 +19,25 @@ pub struct PostgresFindings {
     pub is_pooled: bool,
     /// Whether the server is a standby, which only reads.
     pub is_standby: bool,
-    /// The number of standbys that are connected.
-    pub standbys: i64,
-    /// Whether a standby has to confirm each commit.
-    pub is_synchronous: bool,
+    /// What is known of its standbys.
+    pub standbys: Standbys,
+}
+
+/// What a primary says of its standbys.
+#[derive(Debug, Clone, Default)]
+pub struct Standbys {
+    /// How many are connected.
+    pub connected: i64,
+    /// The names of those that are connected.
+    pub names: String,
+    /// The setting `synchronous_standby_names`.
+    pub setting: String,
+    /// How many have to confirm each commit.
+    pub required: i64,
+    /// How many are connected whose confirmation counts. `None`: the user may not see it.
+    pub confirming: Option<i64>,
+    /// The user, as SQL names it.
+    pub user: String,
 }
 
 /// How often two sessions are compared: another client of the pool may be faster.
@@ -37,9 +52,7 @@ pub(super) fn inspect(
     let failed = |error: Error| describe_error(&session.address.place, &error);
     let asked = SystemClock.now().as_millisecond();
     let sql = "SELECT current_setting('server_version') AS version, pg_is_in_recovery() AS standby,
-                   (extract(epoch FROM clock_timestamp()) * 1000)::bigint AS now,
-                   current_setting('synchronous_standby_names') <> '' AS synchronous,
-                   (SELECT count(*) FROM pg_stat_replication) AS standbys";
+                   (extract(epoch FROM clock_timestamp()) * 1000)::bigint AS now";
     let row = ask(session, sql)?;
     let answered = SystemClock.now().as_millisecond();
     let now: i64 = row.try_get("now").map_err(failed)?;
@@ -48,8 +61,34 @@ pub(super) fn inspect(
         clock_ahead_ms: now.saturating_sub(asked.midpoint(answered)),
         is_pooled: is_pooled(session, second)?,
         is_standby: row.try_get("standby").map_err(failed)?,
-        standbys: row.try_get("standbys").map_err(failed)?,
-        is_synchronous: row.try_get("synchronous").map_err(failed)?,
+        standbys: standbys(session)?,
+    })
+}
+
+/// Without a number before the names, one standby has to confirm. PostgreSQL shows the state of the
+/// standbys, which is never null, only to users with `pg_read_all_stats`.
+fn standbys(session: &Session) -> Result<Standbys, DatabaseError> {
+    let sql = r"
+        SELECT count(pid) AS connected, coalesce(string_agg(application_name, ', '), '') AS names,
+               setting, quote_ident(current_user) AS user_name,
+               CASE WHEN setting = '' THEN 0 ELSE coalesce(
+                   substring(setting FROM '(?i)^\s*(?:(?:first|any)\s+)?(\d+)\s*\('), '1')::bigint
+               END AS required,
+               CASE WHEN count(pid) = count(sync_state) THEN
+                   count(*) FILTER (WHERE sync_state IN ('sync', 'quorum'))
+               END AS confirming
+        FROM (SELECT current_setting('synchronous_standby_names') AS setting) AS names
+            LEFT JOIN pg_stat_replication ON true
+        GROUP BY setting";
+    let row = ask(session, sql)?;
+    let failed = |error: Error| describe_error(&session.address.place, &error);
+    Ok(Standbys {
+        connected: row.try_get("connected").map_err(failed)?,
+        names: row.try_get("names").map_err(failed)?,
+        setting: row.try_get("setting").map_err(failed)?,
+        required: row.try_get("required").map_err(failed)?,
+        confirming: row.try_get("confirming").map_err(failed)?,
+        user: row.try_get("user_name").map_err(failed)?,
     })
 }
 
