@@ -13,6 +13,7 @@ mod listener;
 mod schema;
 mod session;
 mod tls_errors;
+mod warnings;
 
 use std::path::{Path, PathBuf};
 use std::str::FromStr as _;

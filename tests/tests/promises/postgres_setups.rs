@@ -4,6 +4,7 @@
 mod password;
 mod plugins_folder;
 mod pool;
+mod split_brain;
 mod standby;
 mod tls;
 

@@ -73,10 +73,10 @@ pub(super) fn pooled(place: &str) -> DatabaseError {
     DatabaseError::new(failure, "it is reached through a pool in transaction mode", Some(fix))
 }
 
-/// The error of a commit whose answer did not arrive.
-pub(super) fn unknown_outcome(place: &str, error: &Error) -> DatabaseError {
+/// The error of a commit whose answer did not arrive, or came with a warning.
+pub(super) fn unknown_outcome(place: &str, why: String) -> DatabaseError {
     let failure = format!("the database {place} did not say if the change was stored");
-    DatabaseError::new(failure, text(error), Some("repeat the request to see its outcome"))
+    DatabaseError::new(failure, why, Some("repeat the request to see its outcome"))
 }
 
 /// Describes a failed statement for the rules.
@@ -108,7 +108,7 @@ fn code(error: &Error) -> Option<String> {
 }
 
 /// What PostgreSQL or the network says, without the words that this crate adds.
-fn text(error: &Error) -> String {
+pub(super) fn text(error: &Error) -> String {
     match error {
         Error::Database(error) => error.message().to_owned(),
         Error::Io(error) => error.to_string(),

@@ -5,9 +5,10 @@
 
 use std::slice;
 
-use super::errors::{describe_error, ends_connection, unknown_outcome};
+use super::errors::{describe_error, ends_connection, text, unknown_outcome};
 use super::schema::LOCK;
 use super::session::Session;
+use super::warnings::with_warning;
 use crate::store::sql::database::Database;
 use crate::store::sql::history_rows::{self, HistoryRow};
 use crate::store::sql::queue::Batch;
@@ -66,10 +67,16 @@ impl Writing {
 
     fn end(&self) -> Result<(), DatabaseError> {
         let place = &self.0.address.place;
-        self.0.simple(COMMIT).map_err(|error| match ends_connection(&error) {
-            true => unknown_outcome(place, &error),
-            false => describe_error(place, &error),
-        })
+        match with_warning(|| self.0.simple(COMMIT)) {
+            (Ok(()), None) => Ok(()),
+            // The wait for the synchronous standby was cancelled: the commit is lost in a failover.
+            (Ok(()), Some(warning)) => {
+                self.0.forget();
+                Err(unknown_outcome(place, warning))
+            }
+            (Err(error), _) if ends_connection(&error) => Err(unknown_outcome(place, text(&error))),
+            (Err(error), _) => Err(describe_error(place, &error)),
+        }
     }
 
     fn run(&self, sql: &str) -> Result<(), DatabaseError> {

@@ -7,8 +7,8 @@ use serde_json::json;
 
 use super::{Home, config, documented, setup};
 
-const SYNCHRONOUS: &str = "SELECT sync_state FROM pg_stat_replication";
-const SHORT: &str = "lease_ms = 2000\nsweep_ms = 500\nstore_statement_s = 2\nstore_connect_s = 2\n\
+pub(super) const SYNCHRONOUS: &str = "SELECT sync_state FROM pg_stat_replication";
+pub(super) const SHORT: &str = "lease_ms = 2000\nsweep_ms = 500\nstore_statement_s = 2\nstore_connect_s = 2\n\
                      [create]\nin_doubt_s = 2\n[limits]\nrun_ms = 4000\ncreate_answer_ms = 3000";
 /// Number of clicks of each thread, around the failover.
 const CLICKS: usize = 4;
