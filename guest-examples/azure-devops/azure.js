@@ -1,5 +1,5 @@
 // @ts-check
-// The API of Azure DevOps: its settings, its requests, and what its answers become.
+// Reads the settings, sends requests to the API of Azure DevOps, and converts its answers.
 import { fail, page, part, settings, tracker } from './jackfield.js';
 import schema from './settings.schema.json';
 
@@ -20,7 +20,7 @@ export const azure = tracker({
   address: 'url',
   secret: 'token',
   words: '/message',
-  // Without this header, a redirect to the sign-in page takes the place of a 401.
+  // Without this header, a wrong token is answered with a redirect to the sign-in page instead of 401.
   headers: { 'X-TFS-FedAuthRedirect': 'Suppress' },
   inspect({ status }, answered) {
     if (status === 203 || status === 302) {
@@ -34,7 +34,7 @@ export const azure = tracker({
 /** @type {(path: string, wanted: string, query?: Record<string, string | number>) => any} */
 export const get = (path, wanted, query) => azure.get(path, wanted, { ...query, 'api-version': VERSION });
 
-/** A list of an answer. @type {(path: string, query?: Record<string, string | number>) => any[]} */
+/** Returns a list in an answer. @type {(path: string, query?: Record<string, string | number>) => any[]} */
 export const list = (path, query) => listOf(get(path, '/value', query), path);
 
 /** @type {(value: unknown, path: string) => any[]} */
@@ -43,7 +43,7 @@ const listOf = (value, path) =>
     ? value
     : fail('unavailable', `Azure DevOps has no list in its answer to ${path}`, { setting: 'url' });
 
-/** The user of the token. An anonymous visitor may ask, too. */
+/** Returns the user of the token. The request is also answered to an anonymous visitor. */
 export function user() {
   const who = azure.get('/_apis/connectionData', '/authenticatedUser', { 'api-version': '7.1-preview.1' });
   if (who.providerDisplayName === 'Anonymous')
@@ -51,10 +51,10 @@ export function user() {
   return part(who, '/providerDisplayName');
 }
 
-/** A text of WIQL. @param {string} text */
+/** Quotes a text for WIQL. @param {string} text */
 export const quoted = (text) => `'${text.replaceAll("'", "''")}'`;
 
-/** The ids that a query finds. Azure DevOps refuses a query that finds more than 20,000.
+/** Returns the ids that a query finds. Azure DevOps refuses a query that finds more than 20,000.
  * @type {(condition: string, more?: { order?: string, top?: number }) => number[]} */
 export function query(condition, { order = '', top } = {}) {
   const path = `${project()}/_apis/wit/wiql`;
@@ -67,7 +67,7 @@ export function query(condition, { order = '', top } = {}) {
   return listOf(part(answer, '/workItems'), path).map((it) => part(it, '/id'));
 }
 
-/** The states of the type. @type {() => { name: string, category: string }[]} */
+/** Returns the states of the work item type. @type {() => { name: string, category: string }[]} */
 export const states = () => list(`${typePath()}/states`);
 export const typePath = () => `${project()}/_apis/wit/workitemtypes/${encodeURIComponent(given().type)}`;
 /** @param {string} id */
@@ -101,7 +101,7 @@ export function defect(item) {
   };
 }
 
-/** The words of a text in HTML. @param {string | undefined} html */
+/** Returns the text of HTML without its elements. @param {string | undefined} html */
 const plain = (html) =>
   html
     ?.replace(/<(br|\/p|\/div|\/li|\/h\d)\b[^>]*>/g, '\n')
@@ -113,7 +113,7 @@ const plain = (html) =>
     .replace(/&amp;/g, '&')
     .slice(0, 16_000);
 
-/** Uploads a file; a relation of a work item attaches it.
+/** Uploads a file. A relation of a work item attaches it.
  * @param {{ id: number, name: string }} file
  * @returns {Operation} */
 export function upload({ id, name }) {

@@ -1,9 +1,9 @@
 // @ts-check
 // Azure DevOps: Services and Server, work items of one type.
 //
-// What is special: a work item is created and changed by a JSON patch; searches and counts are WIQL;
-// an invalid token is answered with a sign-in page and status 203 or 302; the words of texts are indexed in the
-// background, so `find` also reads the newest work items; a Bug has its text in another field.
+// Differences from other trackers: a JSON patch creates and changes a work item; searches and counts use WIQL;
+// an invalid token is answered with a sign-in page and status 203 or 302; texts are indexed in the background,
+// so `find` also reads the newest work items; the description of a Bug is in another field.
 import * as report from 'jackfield:connector/report@0.1.0';
 import {
   azure,
@@ -35,7 +35,7 @@ const TITLE_CHARS_MAX = 255;
 const TEXT_CHARS_MAX = 100_000;
 const NEWEST = 50;
 
-/** The operations of the field map and of the files, and a line for each that is not possible. */
+/** Returns the operations for the field map and the files, and a line for each that is not possible. */
 function reported() {
   const [wanted, operations] = [report.fields(), /** @type {Operation[]} */ ([])];
   const known = wanted.length > 0 ? list(`${typePath()}/fields`) : [];
@@ -68,7 +68,7 @@ export const plugin = {
     summary: 'Creates, finds and counts work items of Azure DevOps Services and Server.',
     homepage: 'https://learn.microsoft.com/rest/api/azure/devops/wit/',
     settings: JSON.stringify(schema),
-    // Microsoft does not say how late the words of a text are indexed. The newest work items are read without.
+    // Microsoft does not document the index delay. The newest work items are read without the index.
     indexDelaySeconds: 300,
   }),
 
@@ -96,7 +96,7 @@ export const defects = {
     return defect(patch(`${project()}/_apis/wit/workitems/$${encodeURIComponent(type)}`, 'post', operations));
   },
 
-  /** Looks in all projects, because people move work items. The newest ones need no index.
+  /** Searches all projects, because people move work items. The newest ones are read without the index.
    * @param {string} marker */
   find(marker) {
     const textField = given()['text-field'];
@@ -106,7 +106,7 @@ export const defects = {
     });
     const found = query(`[${textField}] CONTAINS WORDS ${quoted(marker)}`, { order: '[System.Id]', top: 5 });
     const ids = [...new Set([...found, ...newest])].join(',');
-    if (!ids) user(); // an empty list must not come from a wrong token
+    if (!ids) user(); // fails if the token is wrong: the list would be empty, too
     const fields = ['System.Title', 'System.State', textField, given()['priority-field']].join(',');
     const items = ids ? list('/_apis/wit/workitems', { ids, fields, errorPolicy: 'omit' }) : [];
     const having = items.filter((item) => item && text(item)?.includes(marker));
@@ -158,7 +158,7 @@ export const followUp = {
       return { defect: defect(item), open: isOpen(item) };
     } catch (error) {
       if (/** @type {any} */ (error).status !== 404) throw error;
-      user(); // it is gone, unless the token is wrong
+      user(); // the work item is deleted, unless the token is wrong
       return undefined;
     }
   },

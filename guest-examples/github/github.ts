@@ -1,4 +1,4 @@
-// The API of GitHub: its settings, its requests, and what its answers become.
+// Reads the settings, sends requests to the API of GitHub, and converts its answers.
 import type * as Defects from 'jackfield:connector/defects@0.1.0';
 import type { Response } from 'jackfield:connector/http@0.1.0';
 import { fail, part, settings, tracker } from './jackfield.js';
@@ -46,25 +46,25 @@ export const github = tracker({
 });
 
 /**
- * A primary limit is a 403 or 429 without remaining requests, and names the time of its end. A secondary
- * limit may say nothing but its message; then GitHub wants a wait of one minute at least.
+ * Fails if the answer is a rate limit. A primary limit is a 403 or 429 with no remaining requests and the time of its end.
+ * A secondary limit may have only a message; then GitHub requires a wait of at least one minute.
  */
 function rateLimited({ status, headers, text }: Response, answered: string): void {
   const header = (name: string) => headers.find(([key]) => key === name)?.[1];
   const isLimit =
     header('x-ratelimit-remaining') === '0' || header('retry-after') || /rate limit/i.test(text ?? '');
-  if (status !== 403 || !isLimit) return; // a 429 is always a limit, and its Retry-After is read for all trackers
+  if (status !== 403 || !isLimit) return; // a 429 is always a limit; its Retry-After is read as for each tracker
   const now = Date.parse(header('date') ?? '') || Date.now();
   const reset = Number(header('x-ratelimit-reset')) - now / 1000;
   const seconds = Number(header('retry-after')) || (header('x-ratelimit-remaining') === '0' ? reset : 60);
   fail('rate-limited', answered, { retryAfterSeconds: Math.max(1, Math.ceil(seconds || 60)) });
 }
 
-/** "owner/name#12", as GitHub itself refers to an issue of any repository. */
+/** Returns "owner/name#12", with which GitHub itself refers to an issue of any repository. */
 export const keyOf = (issue: Issue) =>
   `${part(issue, '/repository_url').split('/repos/')[1]}#${issue.number}`;
 
-/** The API path of the issue with this key. */
+/** Returns the API path of the issue with this key. */
 export function pathOf(key: string): string {
   const [, name, number] =
     /^([\w.-]+\/[\w.-]+)#(\d+)$/.exec(key) ?? fail('rejected', `"${key}" is not OWNER/NAME#NUMBER`);
@@ -89,7 +89,7 @@ export function defect(issue: Issue): Defects.Defect {
   };
 }
 
-/** An answer that is a list. */
+/** Returns an answer that must be a list. */
 export function list<T>(path: string, query: Record<string, string | number>): T[] {
   const items = github.get(path, '', query);
   return Array.isArray(items)
@@ -99,7 +99,7 @@ export function list<T>(path: string, query: Record<string, string | number>): T
 
 export const login = (): string => github.get('/user', '/login');
 
-/** A search for issues. GitHub stops a search that takes too long, and returns what it has so far. */
+/** Searches for issues. GitHub stops a search that takes too long, and returns only a part of the issues. */
 export function search(query: string, size: number): Found {
   const found: Found = github.get('/search/issues', '', { q: `${query} is:issue`, per_page: size });
   if (part(found, '/incomplete_results') === true)
@@ -107,7 +107,7 @@ export function search(query: string, size: number): Found {
   return found;
 }
 
-/** A label that does not exist has no issues, which would look like good news. */
+/** Refuses a label that does not exist: its count would be zero, and nobody would notice the mistake. */
 export function checkLabels(setting: 'critical-labels' | 'moderate-labels'): string[] {
   const labels = given()[setting];
   for (const label of labels) {
@@ -121,5 +121,5 @@ export function checkLabels(setting: 'critical-labels' | 'moderate-labels'): str
   return labels;
 }
 
-/** The filter of a search for issues with one of these labels. */
+/** Returns the filter of a search for issues with one of these labels. */
 export const anyOf = (labels: string[]) => `label:${labels.map((label) => `"${label}"`).join(',')}`;

@@ -1,7 +1,7 @@
 // Package connector is for GitLab issues: gitlab.com and GitLab of your own.
 //
-// What is special: labels are priorities; a refusal has its reasons in many forms; a line of a text that
-// begins with a slash is a command to GitLab; a file is uploaded first, and a note refers to it.
+// Differences from other trackers: labels are used as priorities; a refusal has its reasons in many forms;
+// a line that begins with a slash is a command to GitLab; a file is uploaded first, and a note refers to it.
 package connector
 
 import (
@@ -20,8 +20,8 @@ import (
 	"wit_component/jackfield_connector_report"
 )
 
-// An empty place in `Words` is the whole refusal: GitLab has its reasons in `message` or `error`, as a
-// text or for each member.
+// An empty pointer in `Words` means the whole refusal: GitLab has its reasons in `message` or `error`, as
+// a text or as a text for each member.
 var gitlab = jackfield.Tracker{Name: "GitLab", Address: "url", Secret: "token", Words: ""}
 
 //go:embed settings.schema.json
@@ -33,7 +33,7 @@ const (
 	pageSize      = 100
 )
 
-// The members of an issue that the field map sets.
+// The members of an issue that the field map may set.
 var members = []string{"assignee_ids", "confidential", "due_date", "issue_type", "labels", "milestone_id", "weight"}
 
 type settings struct {
@@ -77,10 +77,10 @@ func contains(list []string, text string) bool {
 	return false
 }
 
-// projectPath is that of the connection's project.
+// projectPath returns the API path of the connection's project.
 func projectPath() string { return "/api/v4/projects/" + url.PathEscape(given().Project) }
 
-// issuePath is that of an issue whose key is "group/project#12".
+// issuePath returns the API path of an issue whose key is "group/project#12".
 func issuePath(key string) (string, error) {
 	project, number, found := strings.Cut(key, "#")
 	if !found {
@@ -89,7 +89,7 @@ func issuePath(key string) (string, error) {
 	return fmt.Sprintf("/api/v4/projects/%s/issues/%s", url.PathEscape(project), url.PathEscape(number)), nil
 }
 
-// complete refuses an answer that is JSON, but not an issue.
+// complete refuses an answer that is JSON but not an issue.
 func complete(it issue, err error) (issue, error) {
 	if err == nil && (it.References.Full == "" || it.WebURL == "") {
 		err = jackfield.Fail(jackfield.Unavailable, "GitLab's answer is not an issue").About("url")
@@ -97,14 +97,14 @@ func complete(it issue, err error) (issue, error) {
 	return it, err
 }
 
-// user is that of the token. GitLab may answer other requests without one.
+// user returns the user of the token. GitLab may answer other requests without a valid token.
 func user() (string, error) {
 	return jackfield.Get[string](gitlab, "/api/v4/user", "/username", nil)
 }
 
 var command = regexp.MustCompile(`(?m)^(\s*)/`)
 
-// harmless is a text without commands to GitLab, such as `/close` at the begin of a line.
+// harmless returns a text without commands to GitLab, such as `/close` at the beginning of a line.
 func harmless(text string) string { return command.ReplaceAllString(text, `$1\/`) }
 
 func Describe() jackfield.Manifest {
@@ -112,7 +112,7 @@ func Describe() jackfield.Manifest {
 		Name: "GitLab Issues", Version: "0.1.0", Settings: schema,
 		Summary:           "Creates, finds and counts issues of a GitLab project, and comments on them.",
 		Homepage:          jackfield.Some("https://docs.gitlab.com/api/issues/"),
-		IndexDelaySeconds: jackfield.Some(uint32(60)), // the database; gitlab.com has copies that lag a little
+		IndexDelaySeconds: jackfield.Some(uint32(60)), // the replicas of the database of gitlab.com have a small delay
 	}
 }
 
@@ -142,7 +142,7 @@ func Create(_ jackfield.FailedTest, marker string) (jackfield.Defect, error) {
 	return created.defect(), err
 }
 
-// setFields sets the fields of the report. One that GitLab does not have becomes a line of the text.
+// setFields sets the fields of the report. A field that GitLab does not have becomes a line of the text.
 func setFields(body jackfield.Object) (notes string) {
 	labels := given().Labels
 	for _, field := range jackfield_connector_report.Fields() {
@@ -172,7 +172,7 @@ func Find(marker string) (found []jackfield.Defect, err error) {
 		{"order_by", "created_at"}, {"sort", "asc"}, {"per_page", "5"}}
 	issues, err := jackfield.Get[[]issue](gitlab, projectPath()+"/issues", "", query)
 	if err == nil && len(issues) == 0 {
-		_, err = user() // an empty list must not come from a wrong token
+		_, err = user() // fails if the token is wrong: the list would be empty, too
 	}
 	for _, it := range issues {
 		if _, err := complete(it, nil); err != nil {
@@ -193,7 +193,7 @@ func State(key string) (*follow_up.Current, error) {
 	}
 	found, err := complete(jackfield.Get[issue](gitlab, path, "", nil))
 	if jackfield.IsNotFound(err) {
-		_, err = user() // it is gone, unless the token is wrong
+		_, err = user() // the issue is deleted, unless the token is wrong
 		return nil, err
 	}
 	return &follow_up.Current{Defect: found.defect(), Open: found.State == "opened"}, err
@@ -216,7 +216,7 @@ func addNote(key, text string) error {
 	return err
 }
 
-// notes are all notes of an issue.
+// notes returns all notes of an issue.
 func notes(key string) (bodies []string, err error) {
 	path, err := issuePath(key)
 	for page := 1; err == nil; page++ {
@@ -252,7 +252,7 @@ func Reopen(key string) error {
 	return err
 }
 
-// attachedAs begins the line of a note that names its file; GitLab changes the names in addresses.
+// attachedAs is the beginning of the line in a note that names its file; GitLab changes the names in URLs.
 const attachedAs = "Jackfield attached the file "
 
 func Attach(key string, attachment uint32) error {
@@ -268,7 +268,7 @@ func Attach(key string, attachment uint32) error {
 	return jackfield.Fail(jackfield.Rejected, "the report has no attachment %d", attachment)
 }
 
-// upload sends a file, and returns the Markdown that refers to it.
+// upload uploads a file, and returns the Markdown that refers to it.
 func upload(attachment uint32) (string, error) {
 	part := jackfield_connector_http.Part{
 		Name: "file", Content: jackfield_connector_http.MakeContentAttachment(attachment),

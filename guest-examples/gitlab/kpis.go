@@ -6,7 +6,7 @@ import (
 	"connector/jackfield"
 )
 
-// statistics are the numbers of issues with these labels, all of them.
+// statistics returns the numbers of issues that have all these labels.
 func statistics(labels string) (counts struct{ Opened, Closed *uint32 }, err error) {
 	query := jackfield.Pairs{{"labels", labels}, {"scope", "all"}}
 	counts, err = jackfield.Get[struct{ Opened, Closed *uint32 }](
@@ -17,7 +17,7 @@ func statistics(labels string) (counts struct{ Opened, Closed *uint32 }, err err
 	return counts, err
 }
 
-// checkLabel refuses a label that does not exist: it would count zero, which looks like good news.
+// checkLabel refuses a label that does not exist: its count would be zero, and nobody would notice.
 func checkLabel(label, setting string) error {
 	_, err := jackfield.Get[string](gitlab, projectPath()+"/labels/"+url.PathEscape(label), "/name", nil)
 	if jackfield.IsNotFound(err) {
@@ -30,7 +30,7 @@ func Count(string) (counts jackfield.Counts, err error) {
 	if _, err = user(); err != nil {
 		return counts, err
 	}
-	// Open issues with a label, or with two.
+	// The number of open issues with one label, or with both labels.
 	opened := func(labels string) uint32 {
 		if err != nil {
 			return 0

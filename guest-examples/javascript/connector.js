@@ -39,7 +39,7 @@ const fail = (code, message, more = {}) => { throw { code, message, ...more }; }
 const address = (path, query = []) => settings().url.replace(/\/+$/, '') + path
   + query.map(([name, value], i) => `${i ? '&' : '?'}${name}=${encodeURIComponent(value)}`).join('');
 
-/** Sends one request to Redmine and turns every failure into an error of the contract. */
+/** Sends one request to Redmine. Throws each failure as an error of the contract. */
 function exchange(method, path, query, body, more = { headers: [] }) {
   let response, answer;
   try {
@@ -59,19 +59,19 @@ function exchange(method, path, query, body, more = { headers: [] }) {
   const words = [answer?.errors ?? []].flat().join('; ');
   fail(status < 500 ? 'rejected' : 'unavailable', words || answered, { status });
 }
-/** The wait of a rate limit: a number of seconds, or a date. */
+/** Returns the wait of a rate limit, which is a number of seconds or a date. */
 function seconds({ 'retry-after': wait, date }) {
   if (/^\d+$/.test(wait)) return Number(wait);
   const milliseconds = Date.parse(wait) - (Date.parse(date) || Date.now());
   return milliseconds > 0 ? Math.ceil(milliseconds / 1000) : undefined;
 }
-/** One member of an answer. Other JSON than Redmine's is an error, and no bug of this connector. */
+/** Returns one member of an answer. JSON that is not Redmine's is a tracker error, not a connector bug. */
 const member = (answer, name) => answer?.[name]
   ?? fail('unavailable', `the answer has no member "${name}": is the setting url the address of a Redmine?`);
 const get = (path, name, ...query) => member(exchange('get', path, query), name);
 const put = (key, issue) => exchange('put', `/issues/${key}.json`, [], json({ issue }));
 const json = (value) => ({ tag: 'json', val: JSON.stringify(value) }); // leaves out undefined members
-// With a wrong key, Redmine answers as if to an anonymous visitor. Only this page answers 401.
+// With a wrong key, Redmine answers as to an anonymous visitor. Only this request is answered 401.
 const currentUser = () => get('/users/current.json', 'user');
 const priorities = () => get('/enumerations/issue_priorities.json', 'issue_priorities');
 const project = (part) => get(`/projects/${settings().project}.json`, 'project', ['include', part])[part];
@@ -98,7 +98,7 @@ const defect = ({ id, subject, description, status, priority }) => ({
   status: status.name, priority: priority.name, description: description ?? undefined,
 });
 
-/** Uploads an attachment of the report; a create or an update that names it attaches it. */
+/** Uploads an attachment of the report. A create or an update that names the upload attaches it. */
 function upload({ id, name, mediaType }) {
   const headers = [['content-type', 'application/octet-stream']];
   const answer = exchange('post', '/uploads.json', [['filename', name]],
@@ -106,7 +106,7 @@ function upload({ id, name, mediaType }) {
   return { token: member(answer, 'upload').token, filename: name, content_type: mediaType };
 }
 
-/** What cannot be set or attached is noted in the description, so that the issue exists nevertheless. */
+/** The description lists what cannot be set or attached, so the issue is created nevertheless. */
 function create(test, marker) {
   const { project: project_id, tracker, priority, 'marker-field': field } = settings();
   const issue = { project_id, subject: report.title(255), uploads: [],
@@ -173,7 +173,7 @@ export const followUp = {
       return { defect: defect(issue), open: !issue.status.is_closed };
     } catch (error) {
       if (error.status !== 404) throw error;
-      currentUser(); // it is gone, unless the key is wrong
+      currentUser(); // the issue is deleted, unless the key is wrong
       return undefined;
     }
   },

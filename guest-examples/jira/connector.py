@@ -25,7 +25,7 @@ class Plugin(exports.Plugin):
     def describe(self) -> Manifest:
         return Manifest("Jira", "0.1.0", "Creates, finds and counts issues of Jira Cloud and Data Center.",
                         "https://developer.atlassian.com/cloud/jira/platform/rest/v3/", SCHEMA,
-                        # Atlassian does not say how long the search lags; it is usually seconds.
+                        # Atlassian does not document the index delay of its search; it is usually seconds.
                         index_delay_seconds=300)
 
     def check(self) -> str:
@@ -48,11 +48,11 @@ class Defects(exports.Defects):
         if labels := given.get("labels"):
             fields["labels"] = [*labels, *fields.get("labels", [])]
         key = JIRA.post(api("/issue"), "/key", {"fields": fields})
-        # The answer has only the key.
+        # The answer contains only the key.
         return Defect(key, title, page_of(f"/browse/{key}"), None, given.get("priority"), None)
 
     def find(self, marker: str) -> list[Defect]:
-        """Looks in all projects, because people move issues."""
+        """Searches all projects, because people move issues."""
         issues = search(f"description ~ {quoted(marker)} ORDER BY created ASC", 5)
         if not issues:
             user()
@@ -76,7 +76,7 @@ class Kpis(exports.Kpis):
         return Counts(
             open=total(is_open),
             closed=total(f"{scope()} AND statusCategory = Done"),
-            # Jira refuses the name of a priority that it does not have.
+            # Jira refuses a query with the name of a priority that does not exist.
             critical=total(critical) if critical else 0,
             moderate=total(moderate) if moderate else 0,
             critical_link=page_of("/issues/", {"jql": critical}) if critical else None)
@@ -84,7 +84,7 @@ class Kpis(exports.Kpis):
 
 class FollowUp(exports.FollowUp):
     def state(self, key: str) -> Current | None:
-        """The answer has the present key, also for the key that the issue had before it was moved."""
+        """Returns the issue with its current key, also if `key` is the one from before a move."""
         try:
             issue = JIRA.get(issue_path(key), "", fields=FIELDS)
         except Err as failed:

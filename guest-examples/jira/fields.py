@@ -1,4 +1,4 @@
-"""What a new issue has: the fields of the connection, and texts in the format of this Jira."""
+"""The values of a new issue: the fields of the connection, and texts in the format of this Jira."""
 import json
 from typing import Any
 from urllib.parse import quote
@@ -13,7 +13,7 @@ TEXT_CHARS_MAX = 32_000  # Jira stores 32,767
 
 
 def list_of(path: str, member: str) -> list[dict]:
-    """A list of the metadata for new issues. Cloud has it in a member, Data Center in `values`."""
+    """Returns a list of the metadata for new issues. Cloud has it in a member, Data Center in `values`."""
     answer = JIRA.get(path, "", maxResults=200)
     found = answer.get(member, answer.get("values")) if isinstance(answer, dict) else None
     if not isinstance(found, list):
@@ -22,7 +22,7 @@ def list_of(path: str, member: str) -> list[dict]:
 
 
 def fields_of_type() -> list[dict]:
-    """The fields that a new issue of the connection's type may have."""
+    """Returns the fields that a new issue of the connection's type may have."""
     given = settings()
     path = api(f"/issue/createmeta/{quote(given['project'], safe='')}/issuetypes")
     types = list_of(path, "issueTypes")
@@ -35,7 +35,7 @@ def fields_of_type() -> list[dict]:
 
 
 def written(value: Any, schema: dict) -> Any:
-    """A text as a field of this type is written. Any other value is written as it is."""
+    """Converts a text for a field of this type. A value that is not a text is not changed."""
     kind, custom = schema.get("type"), schema.get("custom", "")
     if not isinstance(value, str):
         return value
@@ -58,7 +58,7 @@ def document(paragraphs: list[str]) -> dict:
 
 
 def mapped() -> tuple[dict, list[str]]:
-    """The fields of the connection as Jira stores them, and a line for each that the type does not have."""
+    """Returns the connection's fields as Jira stores them, and a line for each that the type does not have."""
     given = report.fields()
     known, fields, notes = fields_of_type() if given else [], {}, []
     for name, value in ((it.name, it.value) for it in given):
@@ -72,7 +72,7 @@ def mapped() -> tuple[dict, list[str]]:
 
 
 def text_for_jira(write: Any, marker: str, notes: list[str]) -> Any:
-    """A description or a comment in the format of this Jira."""
+    """Returns a description or a comment in the format of this Jira."""
     if not is_cloud():
         return "\n\n".join([write("jira-wiki", TEXT_CHARS_MAX, marker), *notes])
     text = json.loads(write("adf", TEXT_CHARS_MAX, marker))

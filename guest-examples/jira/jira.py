@@ -1,4 +1,4 @@
-"""The API of Jira: its requests, and what its answers become."""
+"""Sends requests to the API of Jira, and converts its answers."""
 from typing import Any
 from urllib.parse import quote
 
@@ -11,7 +11,7 @@ FIELDS = "summary,status,priority,description"
 
 
 def words(refusal: Any) -> list[str]:
-    """Why Jira refuses: messages about the request, and messages about fields."""
+    """Returns the reasons of a refusal: messages about the request, and messages about fields."""
     if not isinstance(refusal, dict):
         return []
     errors, messages = refusal.get("errors"), refusal.get("errorMessages") or [refusal.get("message")]
@@ -35,8 +35,8 @@ def issue_path(key: str) -> str:
 
 
 def user() -> str:
-    """The user of the credentials. Jira answers other requests with an invalid token as an anonymous
-    visitor, who may see nothing."""
+    """Returns the user of the credentials. With an invalid token, Jira answers other requests as to an
+    anonymous visitor, who may see nothing."""
     return JIRA.get(api("/myself"), "/displayName")
 
 
@@ -49,7 +49,7 @@ def search(jql: str, size: int) -> list[dict]:
 
 
 def total(jql: str) -> int:
-    """The number of issues. Cloud has it only from its own count, which it calls approximate."""
+    """Returns the number of issues. Cloud offers only a count that it calls approximate."""
     if not is_cloud():
         return JIRA.get(api("/search"), "/total", jql=jql, maxResults=0)
     answer = JIRA.request(http.Method.POST, api("/search/approximate-count"), body={"jql": jql},
@@ -58,7 +58,7 @@ def total(jql: str) -> int:
 
 
 def quoted(text: str) -> str:
-    """A text of JQL."""
+    """Quotes a text for JQL."""
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
@@ -73,7 +73,7 @@ def page_of(path: str, query: dict | None = None) -> str:
 
 
 def text_of(value: Any) -> str:
-    """The words of a text, which Cloud has as a document."""
+    """Returns the plain text of a value, which is a document in Cloud."""
     if not isinstance(value, dict):
         return value or ""
     inside = "".join(map(text_of, value.get("content", ())))

@@ -31,7 +31,7 @@ def error(code, message, retry_after_seconds=None):
     return Err(model.Error(code, message, None, retry_after_seconds))
 
 def exchange(method, path, query=(), body=None, effect=None, headers=(), may_be_gone=False):
-    """Sends one request to Redmine and turns every failure into an error of the contract. It must be an
+    """Sends one request to Redmine. Raises each failure as an error of the contract, which must be an
     Err: a subclass ends the run like any other exception. Returns None for 404 if `may_be_gone`."""
     query = [(name, str(text)) for name, text in query]
     try:
@@ -60,7 +60,7 @@ def exchange(method, path, query=(), body=None, effect=None, headers=(), may_be_
     raise error(ErrorCode.UNAVAILABLE, why)
 
 def seconds(headers):
-    """Returns the wait of a rate limit: a number of seconds, or a date."""
+    """Returns the wait of a rate limit, which is a number of seconds or a date."""
     wait, date = headers.get("retry-after", ""), headers.get("date")
     if wait.isdecimal():
         return int(wait)
@@ -71,13 +71,13 @@ def seconds(headers):
         return None
 
 def member(answer, name):
-    """Returns one member of an answer. Other JSON than Redmine's is an error, and no bug of this connector."""
+    """Returns one member of an answer. JSON that is not Redmine's is a tracker error, not a connector bug."""
     if isinstance(answer, dict) and name in answer:
         return answer[name]
     why = f"the answer has no member {name!r}: is the setting url the address of a Redmine?"
     raise error(ErrorCode.UNAVAILABLE, why)
 
-# With a wrong key, Redmine answers as if to an anonymous visitor. Only the page of user() answers 401.
+# With a wrong key, Redmine answers as to an anonymous visitor. Only the request of user() gets 401.
 def get(path, name, *query): return member(exchange(http.Method.GET, path, query), name)
 def user(): return get("/users/current.json", "user")
 def project(part): return get(f"/projects/{setting('project')}.json", "project", ("include", part))[part]
@@ -104,7 +104,7 @@ def defect(issue):
                         issue["status"]["name"], issue["priority"]["name"], issue["description"])
 
 def upload(attachment):
-    """Uploads an attachment of the report; a create or an update that names it attaches it."""
+    """Uploads an attachment of the report. A create or an update that names the upload attaches it."""
     answer = exchange(http.Method.POST, "/uploads.json", [("filename", attachment.name)],
                       http.Body_Attachment(attachment.id), http.Effect.PREPARE,
                       [("content-type", "application/octet-stream")])
@@ -127,7 +127,7 @@ class Plugin(exports.Plugin):
 
 class Defects(exports.Defects):
     def create(self, test, marker):
-        """What cannot be set or attached is noted in the description, so that the issue exists nevertheless."""
+        """The description lists what cannot be set or attached, so the issue is created nevertheless."""
         field, notes = setting("marker-field"), ""
         issue = {"project_id": setting("project"), "subject": report.title(255), "uploads": [],
                  "custom_fields": [{"id": int(field), "value": marker}] if field else []}

@@ -1,8 +1,8 @@
 // Request Tracker 5, with its REST 2 API.
 //
-// What is special: the search does not see the content of tickets, so the marker is in the subject or in
-// a custom field; an unknown queue is refused like a missing right, and an unknown custom field is
-// ignored; a change that the lifecycle does not allow is answered with status 200.
+// Differences from other trackers: the search does not read the content of tickets, so the marker is in the
+// subject or in a custom field; an unknown queue is answered like a missing right; an unknown custom field is
+// ignored; a change of the status that the lifecycle does not allow is answered with status 200.
 #include "jackfield.hpp"
 
 using namespace kit;
@@ -19,10 +19,10 @@ constexpr Tracker RT{
 constexpr std::string_view API = "/REST/2.0";
 constexpr uint32_t SUBJECT_CHARS_MAX = 200;
 constexpr uint32_t CONTENT_CHARS_MAX = 64'000;
-// What the field map sets besides custom fields.
+// The members of a ticket that the field map may set besides custom fields.
 constexpr std::string_view MEMBERS[] = {"Owner", "Requestor", "Cc", "AdminCc", "Priority", "Due", "Starts"};
 
-// A setting that is a text or a number; empty if it is not set.
+// Returns a setting that is a text or a number; empty if it is not set.
 static std::string setting(const char* name) {
   const json given = settings(SCHEMA);
   if (!given.contains(name)) return {};
@@ -33,7 +33,7 @@ static std::string api(std::string_view path) { return std::string(API).append(p
 
 static std::string ticket_path(std::string_view key) { return api("/ticket/") + percent_encoded(key); }
 
-// A text of a query.
+// Quotes a text for a query.
 static std::string sql(std::string_view from) {
   std::string sql = "'";
   for (const char it : from) {
@@ -43,7 +43,7 @@ static std::string sql(std::string_view from) {
   return sql + "'";
 }
 
-// A text of HTML.
+// Escapes a text for HTML.
 static std::string escaped(std::string_view from) {
   std::string escaped;
   for (const char it : from) escaped += it == '<' ? "&lt;" : it == '&' ? "&amp;" : std::string(1, it);
@@ -66,8 +66,8 @@ static std::string base64(std::span<const uint8_t> bytes) {
 static std::string scope() { return "Queue = " + sql(setting("queue")); }
 static std::string active() { return scope() + " AND Status = '__Active__'"; }
 
-// The custom fields of the queue. The queue is asked for before each search, because a search in a queue
-// that does not exist finds nothing.
+// Returns the custom fields of the queue. The queue is requested before each search, because a search in a
+// queue that does not exist finds nothing.
 static Result<json> custom_fields() {
   auto found = RT.get(api("/queue/") + percent_encoded(setting("queue")), "/TicketCustomFields");
   if (found || !is_not_found(found.error())) return found;
@@ -90,7 +90,7 @@ static Result<Defect> defect(const json& ticket) {
   };
 }
 
-// Sets the fields of the report. One that the queue does not have becomes a line of the content.
+// Sets the fields of the report. A field that the queue does not have becomes a line of the content.
 static Result<std::string> set_fields(json& ticket) {
   std::string notes;
   const auto fields = report::Fields();
@@ -113,7 +113,7 @@ static Result<std::string> set_fields(json& ticket) {
   return notes;
 }
 
-// The pages of a list, joined.
+// Returns the items of all pages of a list.
 static Result<json> all(const std::string& path, const std::string& fields) {
   json items = json::array();
   for (int page = 1;; ++page) {
@@ -134,7 +134,7 @@ Manifest exports::jackfield::connector::plugin::Describe() {
       .summary = text("Creates, finds and counts tickets of Request Tracker 5, and comments on them."),
       .homepage = text("https://docs.bestpractical.com/rt/5.0.3/RT/REST2.html"),
       .settings = text(SCHEMA),
-      .index_delay_seconds = 0,  // the search reads the database
+      .index_delay_seconds = 0,  // the search reads the database directly
   };
 }
 
@@ -172,7 +172,7 @@ Result<Defect> exports::jackfield::connector::defects::Create(FailedTest, wit::s
   ticket["Subject"] = subject;
   ticket["Content"] = content.to_string() + notes;
   const json created = TRY(RT.post(api("/ticket"), "", ticket));
-  // The answer has only the number.
+  // The answer contains only the number.
   return defect({{"id", TRY(part<std::string>(created, "/id"))}, {"Subject", subject}});
 }
 
@@ -181,7 +181,7 @@ Result<wit::vector<Defect>> exports::jackfield::connector::defects::Find(wit::st
   const std::string query = field.empty() ? "Subject LIKE " + mark : "'CF.{" + field + "}' = " + mark;
   const json tickets = TRY(RT.get(api("/tickets"), "/items",
       {{"query", query}, {"orderby", "id"}, {"fields", "Subject,Status,Priority,CustomFields"}}));
-  if (tickets.empty()) TRY(custom_fields());  // an empty list must not come from a wrong token
+  if (tickets.empty()) TRY(custom_fields());  // fails if the token is wrong: the list would be empty, too
   std::vector<Defect> found;
   for (const json& ticket : tickets) {
     if (!ticket.dump().contains(marker.get_view())) {
@@ -206,16 +206,16 @@ Result<Counts> exports::jackfield::connector::kpis::Count(wit::string) {
   };
 }
 
-// Whether a ticket is active: each queue may have its own statuses.
+// Whether a ticket is active. Each queue may have its own statuses.
 static Result<bool> is_active(const std::string& id) {
   return TRY(total("id = " + id + " AND Status = '__Active__'")) > 0;
 }
 
-// The answer to the number of a merged ticket is the ticket into which it was merged.
+// For the number of a merged ticket, Request Tracker returns the ticket into which it was merged.
 Result<std::optional<Current>> exports::jackfield::connector::follow_up::State(wit::string key) {
   const auto ticket = RT.get(ticket_path(key.get_view()), "");
   if (!ticket && is_not_found(ticket.error())) {
-    TRY(custom_fields());  // it is gone, unless the token is wrong
+    TRY(custom_fields());  // the ticket is deleted, unless the token is wrong
     return std::nullopt;
   }
   const json found = TRY(ticket);
@@ -223,7 +223,7 @@ Result<std::optional<Current>> exports::jackfield::connector::follow_up::State(w
   return Current{.defect = TRY(defect(found)), .open = open};
 }
 
-// The marker is in the subject of the comment, because a list of comments does not have their texts.
+// The marker is in the subject of the comment, because a list of comments does not contain their texts.
 Result<void> exports::jackfield::connector::follow_up::Comment(wit::string key, FailedTest, wit::string marker) {
   const auto content = TRY(report::Comment("html", CONTENT_CHARS_MAX, marker.get_view()));
   const json comment = {{"Subject", "Jackfield " + marker.to_string()},
@@ -250,8 +250,8 @@ Result<void> exports::jackfield::connector::follow_up::Reopen(wit::string key) {
   return fail(ErrorCode::kRejected, "Request Tracker did not open the ticket: " + said, "reopen-status");
 }
 
-// A file is attached by a comment, as a part of its JSON. (Not as a part of a multipart body: the
-// bindings of wit-bindgen-cpp 0.60 overwrite the content of each part before they read it.)
+// A comment attaches a file, which is in the JSON of the comment. A multipart body cannot be used: the
+// bindings of wit-bindgen-cpp 0.60 overwrite the content of each part before they read it.
 Result<void> exports::jackfield::connector::follow_up::Attach(wit::string key, uint32_t attachment) {
   for (const auto& file : report::Attachments().get_const_view()) {
     if (file.id != attachment) continue;

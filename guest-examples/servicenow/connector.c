@@ -1,7 +1,7 @@
 // ServiceNow: the table incident, or another one that extends task.
 //
-// What is special: the marker is in the field `correlation_id`; counts come from the aggregate API; a
-// condition on a field that does not exist is ignored; an instance that sleeps answers with a page.
+// Differences from other trackers: the marker is in the field `correlation_id`; counts come from the aggregate
+// API; a condition on a field that does not exist is ignored; a hibernating instance answers with a page.
 #include "report.h"
 
 const struct tracker TRACKER = {
@@ -11,7 +11,7 @@ const char SCHEMA[] = {
     , 0};
 
 enum { SUMMARY_CHARS_MAX = 160, TEXT_CHARS_MAX = 4000 };
-// The fields that are read. With `all`, each has a value and what people see of it.
+// The fields that are read. With `all`, each field has its value and its text for people.
 #define FIELDS "sys_id,number,short_description,description,state,priority,correlation_id"
 #define ALL {"sysparm_display_value", "all"}, {"sysparm_fields", FIELDS}
 
@@ -19,14 +19,14 @@ static const char *table_path(const char *id) {
   return format("/api/now/table/%s%s%s", setting_text("table"), *id ? "/" : "", id);
 }
 
-// The user of the credentials.
+// Returns the user of the credentials.
 static const char *user(void) {
   const struct pair *query = PAIRS({"sysparm_query", "sys_id=javascript:gs.getUserID()"},
       {"sysparm_fields", "user_name"}, {"sysparm_limit", "1"});
   return needed(get("/api/now/table/sys_user", "", query), "/result/0/user_name");
 }
 
-// The values of a setting, as a condition has them.
+// Returns the values of a setting in the form that a condition needs.
 static const char *values(const char *name) {
   const char *values = "";
   yyjson_val *value;
@@ -37,7 +37,7 @@ static const char *values(const char *name) {
   return values;
 }
 
-// Records that are counted, with these conditions.
+// Returns the conditions of the records to count.
 static const char *conditions(bool is_open, const char *priorities) {
   const char *filter = setting_text("filter");
   const char *conditions = format("state%s%s", is_open ? "NOT IN" : "IN", values("closed-states"));
@@ -64,8 +64,8 @@ static defect_t defect(yyjson_val *record) {
   };
 }
 
-// The record with this number; NULL if there is none. ServiceNow ignores a condition that it does not
-// know, so the number is compared.
+// Returns the record with this number; NULL if there is none. ServiceNow ignores a condition that it does
+// not know, so the number of the found record is compared.
 static yyjson_val *found(const char *number) {
   const char *condition = format("number=%s", number);
   yyjson_val *list = get(table_path(""), "/result", PAIRS({"sysparm_query", condition},
@@ -78,14 +78,14 @@ static yyjson_val *found(const char *number) {
   return record;
 }
 
-// The sys_id of the record with this number.
+// Returns the sys_id of the record with this number.
 static const char *sys_id(const char *number) {
   yyjson_val *record = found(number);
   if (!record) fail(REJECTED, NULL, "ServiceNow has no %s, or the user cannot see it", number);
   return needed(record, "/sys_id/value");
 }
 
-// Sets the fields of the report, and returns their names for the answer.
+// Sets the fields of the report. Returns the names of the fields that the answer must contain.
 static const char *set_fields(yyjson_mut_doc *body) {
   jackfield_connector_report_list_field_t fields;
   jackfield_connector_report_fields(&fields);
@@ -113,7 +113,7 @@ void exports_jackfield_connector_plugin_describe(exports_jackfield_connector_plu
       .summary = string("Creates, finds and counts incidents of ServiceNow, and works on them later."),
       .homepage = option("https://www.servicenow.com/docs/r/api-reference/rest-apis/c_TableAPI.html"),
       .settings = string(SCHEMA),
-      .index_delay_seconds = {true, 0},  // the table API reads the database
+      .index_delay_seconds = {true, 0},  // the table API reads the database directly
   };
 }
 
@@ -161,7 +161,7 @@ bool exports_jackfield_connector_defects_find(connector_string_t *marker,
   if (!yyjson_is_arr(records)) fail(UNAVAILABLE, "url", "ServiceNow's answer has no list of records");
   ret->len = yyjson_arr_size(records);
   ret->ptr = calloc(ret->len + 1, sizeof *ret->ptr);
-  if (ret->len == 0) user();  // an empty list must not come from wrong credentials
+  if (ret->len == 0) user();  // fails if the credentials are wrong: the list would be empty, too
   size_t n, count;
   yyjson_arr_foreach(records, n, count, record) {
     const char *stored = text(record, "/correlation_id/value");
@@ -205,7 +205,7 @@ bool exports_jackfield_connector_follow_up_state(
     ret->val.open = !is_closed(record);
     ret->val.defect = defect(record);
   } else {
-    user();  // it is gone, unless the credentials are wrong
+    user();  // the record is deleted, unless the credentials are wrong
   }
   return finish(error);
 }
@@ -227,7 +227,7 @@ bool exports_jackfield_connector_follow_up_comment(connector_string_t *key,
   return finish(error);
 }
 
-// All work notes are one text, the newest first.
+// All work notes are in one text, the newest one first.
 bool exports_jackfield_connector_follow_up_find_comment(
     connector_string_t *key, connector_string_t *marker, bool *ret, error_t *error) {
   const struct pair *query =

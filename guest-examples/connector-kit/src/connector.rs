@@ -1,5 +1,5 @@
-//! The trait that the author of a connector implements. Its functions get the connection's settings
-//! as a value of the connector's own type.
+//! The traits that the author of a connector implements. Their functions receive the connection's
+//! settings as a value of the connector's own type.
 
 use serde::de::DeserializeOwned;
 
@@ -7,9 +7,9 @@ use crate::bindings::exports::jackfield::connector::{defects, kpis, plugin};
 use crate::bindings::jackfield::connector::model::{Counts, Defect, Error, FailedTest};
 use crate::settings::settings;
 
-/// A connector that creates and counts defects. The rules of each function are in the contract.
+/// A connector that creates and counts defects. The contract describes the rules of each function.
 pub trait Connector {
-    /// The settings of [`Self::SCHEMA`], without secrets.
+    /// The type of the settings that [`Self::SCHEMA`] describes, without secrets.
     type Settings: DeserializeOwned;
 
     /// The name that people see.
@@ -24,7 +24,8 @@ pub trait Connector {
 
     fn check(settings: Self::Settings) -> Result<String, Error>;
 
-    /// Lists values of a setting. It gets no settings, because other settings may still be missing.
+    /// Lists values of a setting. Receives no settings, because other settings may still be
+    /// missing.
     fn choices(setting: &str, _search: &str) -> Result<plugin::ChoicesPage, Error> {
         Err(Error::unsupported("this setting has no list of values").about(setting))
     }
@@ -85,8 +86,8 @@ mod later {
 
     /// The functions that work on a defect after it was created.
     pub trait FollowUp: Connector {
-        /// Whether the defect is open, and the defect as it is now; `None` if the tracker has it no
-        /// more.
+        /// Returns the defect as it is now, and whether it is open; `None` if the tracker no longer
+        /// has it.
         fn state(settings: Self::Settings, key: &str) -> Result<Option<(bool, Defect)>, Error>;
 
         fn comment(

@@ -1,4 +1,4 @@
-//! Creates the errors of the contract, also from the answers of a tracker.
+//! Creates the errors of the contract, also from an answer with which a tracker refuses a request.
 
 use serde_json::Value;
 
@@ -6,9 +6,9 @@ use crate::bindings::jackfield::connector::http::{HttpError, Response};
 use crate::bindings::jackfield::connector::model::{Error, ErrorCode};
 use crate::request::{Tracker, items};
 
-/// Maximum number of characters of a refusal that is not JSON.
+/// Maximum number of characters that are quoted from a refusal that is not JSON.
 const TEXT_CHARS_MAX: usize = 300;
-/// The end of the message about a 404.
+/// The last sentence of the message about a 404.
 const NOT_FOUND: &str = ". It does not exist, or the user of the credentials cannot see it";
 
 impl Error {
@@ -16,7 +16,7 @@ impl Error {
         Self { code, message: message.into(), setting: None, retry_after_seconds: None }
     }
 
-    /// The tracker does not accept something, or does not have it.
+    /// Creates the error for something that the tracker does not accept or does not have.
     pub fn rejected(message: impl Into<String>) -> Self {
         Self::new(ErrorCode::Rejected, message)
     }
@@ -49,7 +49,7 @@ impl From<HttpError> for Error {
     }
 }
 
-/// Turns an answer without success into an error that says what to do.
+/// Turns an answer that is not a success into an error that says what to do.
 pub(crate) fn refused(tracker: &Tracker, path: &str, response: &Response) -> Error {
     let Response { status, .. } = *response;
     let text = response.text.as_deref().unwrap_or_default().trim();
@@ -93,7 +93,7 @@ pub(crate) fn refused(tracker: &Tracker, path: &str, response: &Response) -> Err
     }
 }
 
-/// The tracker's own explanation, which is a text or a list of texts.
+/// Returns the tracker's own explanation, which is a text or a list of texts.
 fn words(given: &Value) -> Option<String> {
     let words = match given {
         Value::String(text) => text.clone(),
@@ -102,7 +102,7 @@ fn words(given: &Value) -> Option<String> {
     Some(words).filter(|words| !words.is_empty())
 }
 
-/// The seconds of `Retry-After`, which is a number or a time. A time is compared with the time of
+/// Returns the seconds of `Retry-After`, a number or a time. A time is compared with the time of
 /// the answer, because the clocks of the tracker and of this machine may differ.
 fn retry_after_seconds(wait: &str, answered: Option<&str>) -> Option<u32> {
     if let Ok(seconds) = wait.trim().parse() {
@@ -113,7 +113,7 @@ fn retry_after_seconds(wait: &str, answered: Option<&str>) -> Option<u32> {
     u32::try_from(until.duration_since(answered).unwrap_or_default().as_secs()).ok()
 }
 
-/// The first header of an answer with this name, which is in lower case.
+/// Returns the first header of an answer with this name, which must be in lower case.
 pub fn header<'a>(response: &'a Response, name: &str) -> Option<&'a str> {
     let mut headers = response.headers.iter();
     headers.find(|(key, _)| key == name).map(|(_, value)| value.as_str())

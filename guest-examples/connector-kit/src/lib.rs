@@ -1,9 +1,10 @@
-//! What every Jackfield connector in Rust needs, so that its author writes only what is special
-//! about their tracker: the exports, requests with JSON answers, typed settings, and errors that
-//! say what to do.
+//! A library for Jackfield connectors in Rust: the exports, requests with JSON answers, typed
+//! settings, and errors that say what to do. The author writes only the code for their own
+//! tracker.
 //!
-//! Implement [`Connector`] for one type and pass it to [`connector!`]; with the feature `follow-up`
-//! also [`FollowUp`]. The contract, which is also the manual, is `wit/connector.wit`.
+//! Implement [`Connector`] for one type and pass the type to [`connector!`]. With the feature
+//! `follow-up`, implement [`FollowUp`], too. The contract, which is also the manual, is
+//! `wit/connector.wit`.
 
 mod connector;
 mod error;

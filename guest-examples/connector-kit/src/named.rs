@@ -1,4 +1,4 @@
-//! Records of a tracker that settings name: priorities, fields, users.
+//! Records of a tracker that settings refer to by name: priorities, fields, users.
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -16,19 +16,19 @@ pub struct Named {
 }
 
 impl Named {
-    /// Whether a text is this record's name, in upper or lower case, or its number.
+    /// Whether a text is this record's number or its name; upper and lower case are equal.
     pub fn is_called(&self, text: &str) -> bool {
         self.name.to_lowercase() == text.to_lowercase() || self.id.to_string() == text
     }
 }
 
-/// The records of a JSON list that have a number and a name.
+/// Returns the records of a JSON list that have a number and a name.
 pub fn named(list: &Value) -> Vec<Named> {
     items(list).filter_map(|item| Named::deserialize(item).ok()).collect()
 }
 
-/// The id of the record that `setting` names. An unknown name is an error: if it were ignored, an
-/// issue would be in the wrong place, and a count would be zero, which looks like good news.
+/// Returns the id of the record that `setting` names. An unknown name is an error: otherwise an
+/// issue would be in the wrong place, or a count would be zero and nobody would notice the mistake.
 pub fn id_of(known: &[Named], text: &str, setting: &str) -> Result<u64, Error> {
     let found = known.iter().find(|it| it.is_called(text));
     found.map(|it| it.id).ok_or_else(|| {
@@ -38,7 +38,8 @@ pub fn id_of(known: &[Named], text: &str, setting: &str) -> Result<u64, Error> {
     })
 }
 
-/// The id of the record that an optional setting names. Calls `known` only if the setting is set.
+/// Returns the id of the record that an optional setting names. Calls `known` only if the setting
+/// is set.
 pub fn optional_id(
     text: &Option<String>,
     setting: &str,
@@ -47,7 +48,7 @@ pub fn optional_id(
     text.as_ref().map(|text| id_of(&known()?, text, setting)).transpose()
 }
 
-/// The ids of all records that `setting` names, separated by `separator`.
+/// Returns the ids of all records that `setting` names, joined with `separator`.
 pub fn ids_of(
     known: &[Named],
     texts: &List,

@@ -8,23 +8,24 @@ use crate::bindings::jackfield::connector::http::{self, Body, Effect, Method, Re
 use crate::bindings::jackfield::connector::model::{Error, ErrorCode};
 use crate::error::refused;
 
-/// Everything but the unreserved characters of RFC 3986.
+/// The characters to percent-encode: all but the unreserved characters of RFC 3986.
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// The names that error messages use for the tracker and its settings.
 pub struct Tracker<'a> {
     /// The name of the tracker.
     pub name: &'a str,
-    /// The name of the setting with the tracker's address.
+    /// The name of the setting that contains the tracker's address.
     pub address: &'a str,
-    /// The name of the setting with the credentials; empty if it may be one of several.
+    /// The name of the setting that contains the credentials; empty if there are several such
+    /// settings.
     pub secret: &'a str,
-    /// The place in a refusal that explains it, a text or a list of texts: "/errors", "/error/msg".
-    /// A refusal that is plain text explains itself.
+    /// Where a refusal in JSON has its reason, a text or a list of texts: "/errors", "/error/msg".
+    /// A refusal that is plain text is used as a whole.
     pub words: &'a str,
 }
 
-/// A request that is put together and then sent.
+/// A request that is built with these functions and then sent.
 pub struct Request<'a> {
     tracker: &'a Tracker<'a>,
     request: http::Request,
@@ -35,17 +36,17 @@ impl Tracker<'_> {
         self.request(Method::Get, path)
     }
 
-    /// A POST request, which is a write unless [`Request::effect`] says otherwise.
+    /// Creates a POST request, which is a write unless [`Request::effect`] says otherwise.
     pub fn post(&self, path: impl Into<String>) -> Request<'_> {
         self.request(Method::Post, path)
     }
 
-    /// A PUT request, which is a write unless [`Request::effect`] says otherwise.
+    /// Creates a PUT request, which is a write unless [`Request::effect`] says otherwise.
     pub fn put(&self, path: impl Into<String>) -> Request<'_> {
         self.request(Method::Put, path)
     }
 
-    /// The part of a JSON answer at a pointer, as of [`Request::fetch`].
+    /// Returns the part of an answer's JSON at a pointer, as [`Request::fetch`] does.
     pub fn part<T: DeserializeOwned>(
         &self,
         path: &str,
@@ -59,7 +60,7 @@ impl Tracker<'_> {
         found.and_then(T::deserialize).map_err(|error| not_expected(self, path, &error))
     }
 
-    /// A request. `path` is below the tracker's address, and already percent-encoded.
+    /// Creates a request. `path` is below the tracker's address, and already percent-encoded.
     pub fn request(&self, method: Method, path: impl Into<String>) -> Request<'_> {
         let request = http::Request {
             method,
@@ -75,7 +76,7 @@ impl Tracker<'_> {
 }
 
 impl Request<'_> {
-    /// Sets the effect, if it does not follow from the method.
+    /// Sets the effect. Needed only if it does not follow from the method.
     pub fn effect(mut self, effect: Effect) -> Self {
         self.request.effect = Some(effect);
         self
@@ -108,12 +109,12 @@ impl Request<'_> {
         self
     }
 
-    /// The bytes of an attachment of the report, which never enter the connector.
+    /// Sets an attachment of the report as the body. Its bytes never enter the connector.
     pub fn attachment(self, id: u32) -> Self {
         self.header("content-type", "application/octet-stream").body(Body::Attachment(id))
     }
 
-    /// Sends the request; every answer without success is an error.
+    /// Sends the request. Every answer that is not a success is an error.
     pub fn send(self) -> Result<Response, Error> {
         let response = http::send(&self.request)?;
         match response.status {
@@ -122,8 +123,8 @@ impl Request<'_> {
         }
     }
 
-    /// Sends the request and reads the part of its JSON answer at a pointer (RFC 6901); an empty
-    /// one means the whole answer.
+    /// Sends the request and returns the part of its JSON answer at a pointer (RFC 6901). An empty
+    /// pointer means the whole answer.
     pub fn fetch<T: DeserializeOwned>(self, pointer: &str) -> Result<T, Error> {
         let (tracker, path) = (self.tracker, self.request.url.clone());
         tracker.part(&path, &self.send()?, pointer)
@@ -136,12 +137,12 @@ fn without_nulls(value: &mut Value) {
     members.values_mut().for_each(without_nulls);
 }
 
-/// The items of a JSON list; none if it is not a list.
+/// Returns the items of a JSON list; none if the value is not a list.
 pub fn items(list: &Value) -> impl Iterator<Item = &Value> {
     list.as_array().into_iter().flatten()
 }
 
-/// The texts of one member of each item of a JSON list.
+/// Returns the text of this member of each item of a JSON list.
 pub fn texts<'a>(list: &'a Value, member: &'a str) -> impl Iterator<Item = &'a str> {
     items(list).filter_map(move |item| item.get(member)?.as_str())
 }
@@ -153,8 +154,8 @@ fn not_expected(tracker: &Tracker, path: &str, error: &serde_json::Error) -> Err
         .about(tracker.address)
 }
 
-/// The address of a page that people open: `base` is the tracker's address as the settings have it.
-/// Parameters that are empty are left out.
+/// Returns the address of a page for people. `base` is the tracker's address in the settings. Empty
+/// parameters are left out.
 pub fn page(base: &str, path: &str, query: &[(&str, &str)]) -> String {
     let mut address = format!("{}{path}", base.trim_end_matches('/'));
     let given = query.iter().filter(|(_, value)| !value.is_empty());
@@ -165,7 +166,7 @@ pub fn page(base: &str, path: &str, query: &[(&str, &str)]) -> String {
     address
 }
 
-/// A text as one part of a path or of a query.
+/// Percent-encodes a text, so that it is one part of a path or of a query.
 pub fn percent_encoded(text: &str) -> String {
     utf8_percent_encode(text, RESERVED).to_string()
 }

@@ -1,5 +1,5 @@
-//! The connection's settings as a type of the connector, and types for settings that people write
-//! in more than one way.
+//! Reads the connection's settings into a type of the connector. Has types for settings that people
+//! write in more than one way.
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -45,7 +45,7 @@ enum NumberOrText {
 }
 
 impl List {
-    /// The items without spaces around them; empty items are left out.
+    /// Returns the items without spaces around them; empty items are left out.
     pub fn iter(&self) -> impl Iterator<Item = &str> {
         let (list, text) = match self {
             Self::List(list) => (list.as_slice(), ""),

@@ -1,4 +1,4 @@
-//! Converts the report into the forms that most trackers take, and adds lines to the event.
+//! Converts the report into the forms that most trackers accept, and adds lines to the event.
 
 use serde_json::Value;
 
@@ -13,7 +13,8 @@ pub struct Fields {
     pub custom: Vec<(u64, Value)>,
     /// Fields that are members of the record itself.
     pub members: Vec<(String, Value)>,
-    /// A line for each field that the tracker does not have: it must not prevent the defect.
+    /// A line for each field that the tracker does not have. Such a field must not prevent the
+    /// defect.
     pub notes: String,
 }
 
@@ -30,7 +31,7 @@ pub fn fields(
         match known.iter().find(|field| field.is_called(&name)) {
             Some(field) => fields.custom.push((field.id, value)),
             None if members.contains(&name.as_str()) => fields.members.push((name, value)),
-            // A tracker may not list all of its fields: a number needs no list.
+            // A tracker may not list all of its fields, so a number is used without the list.
             None if name.parse::<u64>().is_ok_and(|id| id > 0) => {
                 fields.custom.extend(name.parse().map(|id| (id, value)));
             }
@@ -49,14 +50,14 @@ impl From<report::FieldValue> for Value {
     }
 }
 
-/// The attachment of the report with this id.
+/// Returns the attachment of the report with this id.
 pub fn attachment(id: u32) -> Result<report::Attachment, Error> {
     let found = report::attachments().into_iter().find(|attachment| attachment.id == id);
     found.ok_or_else(|| Error::rejected(format!("the report has no attachment {id}")))
 }
 
-/// Uploads every attachment of the report. One that the tracker refuses must not prevent the
-/// defect, so it becomes a line of the returned text.
+/// Uploads each attachment of the report. An attachment that the tracker refuses must not prevent
+/// the defect, so it becomes a line of the returned text.
 pub fn attachments<T>(
     upload: impl Fn(&report::Attachment) -> Result<T, Error>,
 ) -> (Vec<T>, String) {
@@ -70,7 +71,7 @@ pub fn attachments<T>(
     (uploaded, notes)
 }
 
-/// Adds a line to the event for the person who looks at it later.
+/// Adds a line to the event, for the person who reads it later.
 pub fn warn(message: &str) {
     log::log(log::Level::Warn, message);
 }

@@ -6,9 +6,9 @@ use jackfield_connector_kit::*;
 
 use redmine::{Issue, REDMINE, Settings, priorities, update, upload};
 
-/// Fits into the text column of every database.
+/// The longest text that fits into the text column of every database of Redmine.
 const TEXT_CHARS_MAX: u32 = 16_000;
-/// What the field map of a connection may set besides custom fields.
+/// The members of an issue that the field map of a connection may set besides custom fields.
 const MEMBERS: [&str; 4] = ["assigned_to_id", "category_id", "due_date", "fixed_version_id"];
 
 struct Redmine;
@@ -23,7 +23,8 @@ impl Connector for Redmine {
     // Redmine searches its database, so a new issue is visible immediately.
     const INDEX_DELAY_SECONDS: Option<u32> = Some(0);
 
-    /// Checks every setting, so that a mistake is found here and not when the first test fails.
+    /// Checks every setting, so that a person notices a mistake here and not when the first test
+    /// fails.
     fn check(settings: Settings) -> Result<String, Error> {
         let (user, project) = (user()?, settings.project::<String>("name")?);
         let _ = (settings.tracker_id()?, settings.priority_id()?, settings.counted_priorities()?);
@@ -36,8 +37,8 @@ impl Connector for Redmine {
         Ok(choices(if setting == "tracker" { trackers()? } else { priorities()? }))
     }
 
-    /// Everything that may fail comes before the one write. What cannot be set or attached is noted
-    /// in the description, so that the issue exists nevertheless.
+    /// All requests that may fail are sent before the only write. The description lists what cannot
+    /// be set or attached, so the issue is created nevertheless.
     fn create(settings: Settings, _test: FailedTest, marker: &str) -> Result<Defect, Error> {
         let mut fields = fields(&MEMBERS, || settings.custom_fields())?;
         fields.custom.extend(settings.marker_field.map(|id| (id.0, marker.into())));
@@ -53,7 +54,7 @@ impl Connector for Redmine {
         fields.members.into_iter().for_each(|(name, value)| issue[name] = value);
         let issue: Issue =
             REDMINE.post("/issues.json").json(json!({"issue": issue})).fetch("/issue")?;
-        // The issue exists now, so a missing marker must not become an error: tell the person.
+        // The issue exists now, so a missing marker is not an error but a line for the person.
         if !issue.contains(marker, &settings) {
             warn("Redmine did not store the marker: may the user edit the field `marker-field`?");
         }
@@ -78,7 +79,7 @@ impl Connector for Redmine {
         Ok(issues.into_iter().map(|issue| issue.defect(&settings)).collect())
     }
 
-    /// The settings name the Redmine project, so the project id of Test Manager is not used.
+    /// The settings name the Redmine project, so Test Manager's project id is not used.
     fn count(settings: Settings, _project: &str) -> Result<Counts, Error> {
         user()?;
         let tracker = settings.tracker_id()?.map(|id| id.to_string()).unwrap_or_default();
@@ -105,7 +106,7 @@ impl Connector for Redmine {
 impl FollowUp for Redmine {
     fn state(settings: Settings, key: &str) -> Result<Option<(bool, Defect)>, Error> {
         match Issue::read(key, "") {
-            // It is gone, unless the credentials are wrong.
+            // The issue is deleted, unless the credentials are wrong.
             Err(error) if error.is_not_found() => user().map(|_| None),
             found => found.map(|it| Some((it.status["is_closed"] != true, it.defect(&settings)))),
         }
@@ -120,7 +121,8 @@ impl FollowUp for Redmine {
         Ok(texts(&issue.more["journals"], "notes").any(|notes| notes.contains(marker)))
     }
 
-    /// Redmine ignores a status that the workflow does not allow, so ask which ones it allows.
+    /// Redmine ignores a status that the workflow does not allow, so the allowed ones are read
+    /// first.
     fn reopen(_: Settings, key: &str) -> Result<(), Error> {
         let issue = Issue::read(key, "allowed_statuses")?;
         match items(&issue.more["allowed_statuses"]).find(|status| status["is_closed"] != true) {
@@ -140,7 +142,7 @@ impl FollowUp for Redmine {
     }
 }
 
-/// The login of the key's user. Other pages answer a wrong key as an anonymous visitor.
+/// Returns the login of the key's user. With a wrong key, other requests are answered anonymously.
 fn user() -> Result<String, Error> {
     REDMINE.get("/users/current.json").fetch("/user/login")
 }

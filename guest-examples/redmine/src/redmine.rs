@@ -1,4 +1,4 @@
-//! The settings, and Redmine's records.
+//! The connection's settings, and requests for Redmine's records.
 
 use jackfield_connector_kit::*;
 use serde::{Deserialize, de::DeserializeOwned};
@@ -20,13 +20,14 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// A member of the project's record.
+    /// Returns a member of the project's record.
     pub fn project<T: DeserializeOwned>(&self, member: &str) -> Result<T, Error> {
         let request = REDMINE.get(format!("/projects/{}.json", self.project));
         request.query("include", member).fetch(&format!("/project/{member}"))
     }
 
-    /// A project lists its own custom fields. Those of all projects are in each issue.
+    /// Returns the custom fields. A project lists its own ones. Those of all projects are in each
+    /// issue.
     pub fn custom_fields(&self) -> Result<Vec<Named>, Error> {
         let newest = REDMINE.get("/issues.json").query("status_id", "*").query("sort", "id:desc");
         let issues: Vec<Value> = newest.query("limit", 25).fetch("/issues")?;
@@ -34,7 +35,8 @@ impl Settings {
         Ok(self.project::<Vec<_>>("issue_custom_fields")?.into_iter().chain(of_issues).collect())
     }
 
-    /// If the project does not have this tracker, Redmine would silently use another one.
+    /// Returns the id of the tracker that the settings name. If the project does not have this
+    /// tracker, that is an error, because Redmine would silently use another one.
     pub fn tracker_id(&self) -> Result<Option<u64>, Error> {
         optional_id(&self.tracker, "tracker", || self.project("trackers"))
     }
@@ -43,7 +45,7 @@ impl Settings {
         optional_id(&self.priority, "priority", priorities)
     }
 
-    /// The critical and the moderate priorities, as values of Redmine's filter: "4|5".
+    /// Returns the critical and the moderate priorities, as values of Redmine's filter: "4|5".
     pub fn counted_priorities(&self) -> Result<[String; 2], Error> {
         let known = priorities()?;
         let critical = ids_of(&known, &self.critical_priorities, "critical-priorities", "|")?;
@@ -91,7 +93,7 @@ impl Issue {
     }
 }
 
-/// Uploads an attachment of the report; a create or an update that names it attaches it.
+/// Uploads an attachment of the report. A create or an update that names the upload attaches it.
 pub fn upload(file: &report::Attachment) -> Result<Value, Error> {
     let request = REDMINE.post("/uploads.json").effect(Effect::Prepare);
     let request = request.query("filename", &file.name).attachment(file.id);

@@ -17,7 +17,7 @@ impl<'a> Api<'a> {
         Self { settings, tracker }
     }
 
-    /// The user of the credentials. A tracker may answer other requests as an anonymous visitor.
+    /// Returns the user of the credentials. Other requests may be answered even with wrong ones.
     pub fn user(&self) -> Result<String, Error> {
         let request = self.settings.request("check-request")?.fill(&Values::default())?;
         let answer: Value = self.read(&request)?.fetch("")?;
@@ -52,7 +52,7 @@ impl<'a> Api<'a> {
         })
     }
 
-    /// A part of an answer, which must not be one page of several.
+    /// Returns a part of an answer. An answer that is one page of several is refused.
     pub fn whole<T: serde::de::DeserializeOwned>(
         &self,
         request: &Filled<'_>,
@@ -73,7 +73,7 @@ impl<'a> Api<'a> {
         if found.is_empty() {
             self.user()?;
         }
-        // A tracker may ignore a parameter that it does not know, and return every record.
+        // A tracker may ignore a parameter that it does not know, and then return all records.
         if !found.iter().all(|record| record.to_string().contains(marker)) {
             let why = "the search returned a record without the marker: either the tracker ignores \
                        the search, or its answer does not have the text";
@@ -116,7 +116,7 @@ impl<'a> Api<'a> {
         })
     }
 
-    /// A record of the tracker as a defect. `title` is used if the record has none.
+    /// Converts a record of the tracker into a defect. `title` is used if the record has no title.
     pub fn defect(&self, record: &Value, title: Option<String>) -> Result<Defect, Error> {
         let optional = |name| text(record, self.settings.text(name)?, name).ok();
         let key = text(record, self.settings.required("key-at")?, "key-at")?;
@@ -138,7 +138,8 @@ impl<'a> Api<'a> {
         })
     }
 
-    /// The address of a page: as it is, or below the tracker's address.
+    /// Returns the address of a page: unchanged if it is complete, else below the tracker's
+    /// address.
     fn page(&self, address: &str) -> String {
         match address.starts_with("http") {
             true => address.to_owned(),
@@ -147,7 +148,7 @@ impl<'a> Api<'a> {
     }
 }
 
-/// The text or the number at a place of a record.
+/// Returns the text or the number at a place of a record.
 pub fn text(record: &Value, pointer: &str, setting: &str) -> Result<String, Error> {
     match record.pointer(pointer) {
         Some(Value::String(text)) => Ok(text.clone()),

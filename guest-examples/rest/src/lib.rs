@@ -1,5 +1,5 @@
-//! Jackfield connector for any tracker with a REST API. The settings describe its requests and
-//! where its answers have what is needed. It never sees the credentials: the host adds them.
+//! Jackfield connector for any tracker with a REST API. The settings describe the requests, and the
+//! places of the needed values in the answers. It never sees the credentials: the host adds them.
 
 mod api;
 mod settings;
@@ -21,11 +21,12 @@ impl Connector for Rest {
     const SUMMARY: &str =
         "Works with any tracker that has a REST API; settings describe its requests.";
     const SCHEMA: &str = include_str!("../settings.schema.json");
-    // The tracker is not known, so this is long enough for a search that indexes in the background.
+    // The tracker is unknown, so the delay is long enough for a search that indexes in the
+    // background.
     const INDEX_DELAY_SECONDS: Option<u32> = Some(600);
 
-    /// Also sends the search and the counts, so that a mistake is found here and not when the first
-    /// test fails.
+    /// Also sends the search and the counts, so that a person notices a mistake here and not when
+    /// the first test fails.
     fn check(settings: Settings) -> Result<String, Error> {
         settings.check()?;
         let api = Api::of(&settings);
@@ -64,7 +65,7 @@ impl Connector for Rest {
         Api::of(&settings).find(marker)
     }
 
-    /// The requests name the tracker's project, so the project id of Test Manager is not used.
+    /// The requests name the tracker's project, so Test Manager's project id is not used.
     fn count(settings: Settings, _project: &str) -> Result<Counts, Error> {
         let api = Api::of(&settings);
         api.user()?;
@@ -79,7 +80,7 @@ impl FollowUp for Rest {
         let request = settings.request("state-request")?.fill(&Values::of_key(key))?;
         let record: Value =
             match api.read(&request)?.fetch(settings.text("record-at").unwrap_or_default()) {
-                // It is gone, unless the credentials are wrong.
+                // The record is deleted, unless the credentials are wrong.
                 Err(error) if error.is_not_found() => return api.user().map(|_| None),
                 found => found?,
             };

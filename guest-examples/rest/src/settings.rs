@@ -1,4 +1,4 @@
-//! The settings. Nearly all are texts that are optional, so they are read by their names.
+//! Reads the settings by their names, because nearly all are optional texts.
 
 use jackfield_connector_kit::*;
 use serde::Deserialize;
@@ -6,7 +6,7 @@ use serde_json::Map;
 
 use crate::template::Template;
 
-/// Every setting that is a request.
+/// The names of all settings that describe a request.
 const REQUESTS: [&str; 12] = [
     "check-request",
     "create-request",
@@ -26,7 +26,7 @@ const REQUESTS: [&str; 12] = [
 pub struct Settings(Map<String, Value>);
 
 impl Settings {
-    /// Reads every request, so that a mistake is found before it is sent.
+    /// Parses all requests, so that a mistake is found before a request is sent.
     pub fn check(&self) -> Result<(), Error> {
         let mut given = REQUESTS.iter().filter(|name| self.text(name).is_some());
         given.try_for_each(|name| self.request(name).map(drop))?;
@@ -43,7 +43,7 @@ impl Settings {
         self.0.get(name)?.as_str()
     }
 
-    /// A setting without which this operation does not exist.
+    /// Returns a setting that this operation needs. Without it, the operation is not supported.
     pub fn required(&self, name: &str) -> Result<&str, Error> {
         self.text(name).ok_or_else(|| not_set(name))
     }
@@ -64,7 +64,7 @@ impl Settings {
         Ok(list.iter().map(str::to_owned).collect())
     }
 
-    /// The additional headers of each request.
+    /// Returns the additional headers of each request.
     pub fn headers(&self) -> Result<Vec<(&str, &str)>, Error> {
         let lines =
             self.0.get("headers").map(items).into_iter().flatten().filter_map(Value::as_str);

@@ -1,9 +1,9 @@
-//! Requests as settings write them, such as `POST /issues {"title": "{{title}}"}`. A value replaces
-//! `{{name}}`; it is encoded for its place, so a title cannot add a parameter or a member.
+//! Requests as the settings describe them, such as `POST /issues {"title": "{{title}}"}`. A value
+//! replaces `{{name}}`. It is encoded for its place, so a title cannot add a parameter or a member.
 
 use jackfield_connector_kit::*;
 
-/// The values that requests may have.
+/// The values that may replace a `{{name}}` of a request.
 #[derive(Default)]
 pub struct Values(Vec<(&'static str, Value)>);
 
@@ -30,7 +30,7 @@ impl Values {
         self
     }
 
-    /// A text of the report; `adf` is not a text, but a JSON value.
+    /// Returns a text of the report in this markup; `adf` is not a text, but a JSON value.
     pub fn with_markup(self, name: &'static str, text: String, markup: &str) -> Self {
         let value = match markup {
             "adf" => serde_json::from_str(&text).unwrap_or_default(),
@@ -86,7 +86,7 @@ impl Values {
     }
 }
 
-/// A request with `{{name}}` in it.
+/// A request whose texts may contain `{{name}}`.
 pub struct Template<'a> {
     setting: &'a str,
     method: Method,
@@ -95,7 +95,7 @@ pub struct Template<'a> {
 }
 
 impl<'a> Template<'a> {
-    /// Reads `METHOD PATH BODY`; the body is JSON and may be missing.
+    /// Parses `METHOD PATH BODY`. The body is JSON and may be missing.
     pub fn read(setting: &'a str, text: &'a str) -> Result<Self, Error> {
         let wrong = |why: String| Error::rejected(why).about(setting);
         let (method, rest) = text.trim().split_once(' ').unwrap_or((text, ""));
@@ -135,7 +135,7 @@ impl<'a> Template<'a> {
     }
 }
 
-/// A request that can be sent.
+/// A request whose values are filled in.
 pub struct Filled<'a> {
     setting: &'a str,
     pub method: Method,
@@ -157,7 +157,7 @@ impl Filled<'_> {
         Ok(())
     }
 
-    /// Refuses a write that could not be found again.
+    /// Refuses a write without the marker, because a search could not find its record.
     pub fn must_contain(&self, marker: &str) -> Result<(), Error> {
         let body = self.body.as_ref().map(Value::to_string).unwrap_or_default();
         if body.contains(marker) || self.path.contains(marker) {

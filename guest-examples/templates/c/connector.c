@@ -64,7 +64,7 @@ bool exports_jackfield_connector_defects_find(connector_string_t *marker,
   yyjson_val *issue, *issues = get("/issues.json", "/issues", query);
   ret->len = yyjson_arr_size(issues);
   ret->ptr = calloc(ret->len + 1, sizeof *ret->ptr);
-  if (ret->len == 0) user();  // an empty list must not come from a wrong key
+  if (ret->len == 0) user();  // fails if the key is wrong: the list would be empty, too
   size_t n, count;
   yyjson_arr_foreach(issues, n, count, issue) {
     if (!strstr(needed(issue, "/description"), chars(*marker))) {

@@ -69,7 +69,7 @@ Result<Defect> exports::jackfield::connector::defects::Create(FailedTest, wit::s
 Result<wit::vector<Defect>> exports::jackfield::connector::defects::Find(wit::string marker) {
   const json issues = TRY(TRACKER.get("/issues.json", "/issues",
       {{"status_id", "*"}, {"limit", "5"}, {"description", "~" + marker.to_string()}}));
-  if (issues.empty()) TRY(user());  // an empty list must not come from a wrong key
+  if (issues.empty()) TRY(user());  // fails if the key is wrong: the list would be empty, too
   std::vector<Defect> found;
   for (const json& issue : issues) {
     if (!issue.value("description", "").contains(marker.get_view())) {

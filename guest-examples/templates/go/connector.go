@@ -70,7 +70,7 @@ func Find(marker string) (found []jackfield.Defect, err error) {
 	query := jackfield.Pairs{{"status_id", "*"}, {"limit", "5"}, {"description", "~" + marker}}
 	issues, err := jackfield.Get[[]issue](tracker, "/issues.json", "/issues", query)
 	if err == nil && len(issues) == 0 {
-		_, err = user() // an empty list must not come from a wrong key
+		_, err = user() // fails if the key is wrong: the list would be empty, too
 	}
 	for _, it := range issues {
 		err = cmp.Or(err, tracker.Marked(it.Description, marker))

@@ -69,7 +69,7 @@ class Defects(exports.Defects):
         issues = TRACKER.get(
             "/issues.json", "/issues", status_id="*", limit=5, description=f"~{marker}")
         if not issues:
-            user()  # an empty list must not come from a wrong key
+            user()  # fails if the key is wrong: the list would be empty, too
         if not all(marker in (issue.get("description") or "") for issue in issues):
             raise error(ErrorCode.UNSUPPORTED, "the tracker ignores the search for the marker")
         return [defect(issue) for issue in issues]

@@ -77,7 +77,7 @@ export const defects = {
   },
   find(marker) {
     const issues = ask('get', '/issues.json', 'issues', { status_id: '*', limit: 5, description: `~${marker}` });
-    if (issues.length === 0) user(); // an empty list must not come from a wrong key
+    if (issues.length === 0) user(); // fails if the key is wrong: the list would be empty, too
     if (issues.every((issue) => issue.description?.includes(marker))) return issues.map(defect);
     return fail('unsupported', 'the tracker ignores the search for the marker');
   },

@@ -59,7 +59,7 @@ export const defects: typeof Defects = {
   find(marker) {
     const query = { status_id: '*', limit: 5, description: `~${marker}` };
     const issues: Issue[] = api.get('/issues.json', '/issues', query);
-    if (issues.length === 0) user(); // an empty list must not come from a wrong key
+    if (issues.length === 0) user(); // fails if the key is wrong: the list would be empty, too
     if (!issues.every((issue) => issue.description?.includes(marker))) {
       fail('unsupported', 'the tracker ignores the search for the marker');
     }

@@ -50,7 +50,7 @@ impl Connector for SampleTracker {
         let list = TRACKER.get("/issues.json").query("status_id", "*").query("limit", 5);
         let found: Vec<Issue> = list.query("description", format!("~{marker}")).fetch("/issues")?;
         if found.is_empty() {
-            user()?; // An empty list must not come from a wrong key.
+            user()?; // Fails if the key is wrong: the list would be empty, too.
         }
         if !found.iter().all(|issue| issue.description.contains(marker)) {
             return Err(Error::unsupported("the tracker ignores the search for the marker"));
