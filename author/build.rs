@@ -1,11 +1,11 @@
-//! Embeds the templates, the examples, the Rust kit, the parts of Go's bindings and the contract:
-//! the program needs no checkout.
+//! Embeds the templates, the examples, the Rust kit, the parts of Go's bindings and the contract in
+//! the program, so that an author needs no checkout of the repository.
 
 use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::{env, fs, io};
 
-/// The folders and files of the repository that projects are made of.
+/// The folders and files of the repository that are embedded.
 const SOURCES: [&str; 15] = [
     "guest-examples/request-tracker",
     "guest-examples/servicenow",
@@ -23,8 +23,8 @@ const SOURCES: [&str; 15] = [
     "guest-examples/templates",
     "wit",
 ];
-/// What builds leave in these folders.
-const GENERATED: [&str; 4] = [".build", "__pycache__", "node_modules", "target"];
+/// The names of generated files and folders, which are not embedded.
+const GENERATED_NAMES: [&str; 4] = [".build", "__pycache__", "node_modules", "target"];
 
 fn main() -> io::Result<()> {
     let manifest = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").unwrap_or_default());
@@ -32,10 +32,10 @@ fn main() -> io::Result<()> {
     let mut files = Vec::new();
     for source in SOURCES {
         println!("cargo::rerun-if-changed={}", root.join(source).display());
-        collect(root.join(source), &mut files)?;
+        collect_files(root.join(source), &mut files)?;
     }
     files.sort();
-    let mut source = String::from("pub(crate) const FILES: &[(&str, &[u8])] = &[\n");
+    let mut source = String::from("pub(crate) const EMBEDDED_FILES: &[(&str, &[u8])] = &[\n");
     for file in &files {
         let name = file.strip_prefix(&root).unwrap_or(file);
         let line = writeln!(source, "    ({name:?}, include_bytes!({file:?})),");
@@ -46,9 +46,10 @@ fn main() -> io::Result<()> {
     fs::write(out.join("files.rs"), source)
 }
 
-fn collect(path: PathBuf, files: &mut Vec<PathBuf>) -> io::Result<()> {
+/// Adds the path of each file below `path`, except generated files.
+fn collect_files(path: PathBuf, files: &mut Vec<PathBuf>) -> io::Result<()> {
     let name = path.file_name().unwrap_or_default();
-    let is_generated = GENERATED.iter().any(|generated| name == *generated);
+    let is_generated = GENERATED_NAMES.iter().any(|generated| name == *generated);
     if is_generated || path.extension().is_some_and(|extension| extension == "wasm") {
         return Ok(());
     }
@@ -56,5 +57,5 @@ fn collect(path: PathBuf, files: &mut Vec<PathBuf>) -> io::Result<()> {
         files.push(path);
         return Ok(());
     }
-    fs::read_dir(path)?.try_for_each(|entry| collect(entry?.path(), files))
+    fs::read_dir(path)?.try_for_each(|entry| collect_files(entry?.path(), files))
 }

@@ -1,5 +1,5 @@
-//! Builds a project's component. The project's `NAME.wasm` is replaced only by
-//! [`Component::publish`], by a rename, so it is never half-written.
+//! Builds the component of a project. Only [`Component::publish`] replaces the project's
+//! `NAME.wasm`. It renames the new file, so `NAME.wasm` is never incomplete.
 
 mod c;
 mod contract;
@@ -23,25 +23,25 @@ use crate::{AuthorError, Language, Project};
 pub use steps::Step;
 use steps::Steps;
 
-/// What a build made.
+/// The result of a build.
 #[derive(Debug)]
 pub enum Built {
-    /// A component, which is not published yet.
+    /// A component that is not published yet.
     Component(Component),
-    /// Nothing: the connector is this script.
+    /// The path of a script, which needs no build.
     Script(PathBuf),
 }
 
-/// A component that is built and not published.
+/// A built component that is not published yet.
 #[derive(Debug)]
 pub struct Component {
-    file: PathBuf,
-    target: PathBuf,
+    built_file: PathBuf,
+    published_file: PathBuf,
 }
 
-/// Builds the project of a folder with its language's own tools. Tools of PyPI are installed below
-/// `shared_tools`, or into the project. `on_step` is called at the begin and at the end of each
-/// step; the tools print to stderr.
+/// Builds the project in `folder` with the usual tools of its language. Tools from PyPI are
+/// installed below `shared_tools` or, if that is `None`, into the project. `on_step` is called at
+/// the start and at the end of each step. The tools print to stderr.
 ///
 /// # Errors
 /// The folder is not a project, a tool is missing or too old, or a step failed.
@@ -52,11 +52,11 @@ pub fn build(
 ) -> Result<Built, AuthorError> {
     let project = Project::open(folder)?;
     if project.language == Language::Script {
-        return Ok(Built::Script(project.connector()));
+        return Ok(Built::Script(project.connector_file()));
     }
-    let scratch = project.scratch();
-    fs::create_dir_all(&scratch).map_err(AuthorError::disk("create", &scratch))?;
-    let file = scratch.join(format!("{}.wasm", project.name));
+    let build_folder = project.build_folder();
+    fs::create_dir_all(&build_folder).map_err(AuthorError::disk("create", &build_folder))?;
+    let file = build_folder.join(format!("{}.wasm", project.name));
     let mut steps = Steps::new(on_step);
     match project.language {
         Language::Rust => rust::build(&project, &file, &mut steps)?,
@@ -67,23 +67,23 @@ pub fn build(
         Language::Go => go::build(&project, shared_tools, &file, &mut steps)?,
         Language::Script => {}
     }
-    Ok(Built::Component(Component { file, target: project.connector() }))
+    Ok(Built::Component(Component { built_file: file, published_file: project.connector_file() }))
 }
 
 impl Component {
-    /// The finished file, to be checked before it is published.
+    /// The path of the built file. The caller checks the file before it publishes it.
     #[must_use]
     pub fn file(&self) -> &Path {
-        &self.file
+        &self.built_file
     }
 
-    /// Makes the file the project's `NAME.wasm`, and returns its path.
+    /// Renames the built file to the project's `NAME.wasm`, and returns that path.
     ///
     /// # Errors
-    /// The disk refuses.
+    /// The file cannot be renamed.
     pub fn publish(self) -> Result<PathBuf, AuthorError> {
-        let renamed = fs::rename(&self.file, &self.target);
-        renamed.map_err(AuthorError::disk("create", &self.target))?;
-        Ok(self.target)
+        let renamed = fs::rename(&self.built_file, &self.published_file);
+        renamed.map_err(AuthorError::disk("create", &self.published_file))?;
+        Ok(self.published_file)
     }
 }

@@ -1,20 +1,20 @@
-//! Why a project cannot be created or built.
+//! The errors of creating and building a project.
 
 use std::io;
 use std::path::PathBuf;
 
 use crate::{Engine, Language};
 
-/// Why a project cannot be created or built. The text says what to do.
+/// The reason why a project cannot be created or built. Its text also says what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum AuthorError {
-    /// The name is not one that a connector can have.
+    /// The name does not follow the rules for names of connectors.
     #[error(
         "`{0}` cannot be the name of a connector: use 1 to 64 characters of a-z, 0-9 and `-`, \
          because the name of its file is the connector's name"
     )]
     Name(String),
-    /// The folder of a new project exists.
+    /// The folder of the new project already exists.
     #[error("{} exists already: choose another name, or remove it first", .0.display())]
     Exists(PathBuf),
     /// The example does not exist in this language.
@@ -28,7 +28,7 @@ pub enum AuthorError {
         languages: String,
     },
     /// The engine does not run the language.
-    #[error("the engine {} runs javascript, not {}: leave `--engine` out", engine.name(), language.name())]
+    #[error("the engine {} runs javascript, not {}: remove `--engine`", engine.name(), language.name())]
     NoEngine {
         /// The engine.
         engine: Engine,
@@ -37,8 +37,8 @@ pub enum AuthorError {
     },
     /// The folder is not a project.
     #[error(
-        "{} is not the project of a connector: it has no Cargo.toml, package.json, requirements.txt, \
-         connector.c, connector.cpp, go.mod or {name}.js; `jackfield new` creates a project", folder.display()
+        "{} is not the project of a connector: the folder contains no Cargo.toml, package.json, \
+         requirements.txt, connector.c, connector.cpp, go.mod or {name}.js; `jackfield new` creates a project", folder.display()
     )]
     NoProject {
         /// The folder.
@@ -49,7 +49,7 @@ pub enum AuthorError {
     /// A file or folder cannot be read or written.
     #[error("cannot {action} {}: {source}", path.display())]
     Disk {
-        /// What was tried: "create", "read".
+        /// The operation that failed, such as "create" or "read".
         action: &'static str,
         /// The file or folder.
         path: PathBuf,
@@ -71,14 +71,14 @@ pub enum AuthorError {
     OldTool {
         /// The tool's program.
         program: &'static str,
-        /// Its version.
+        /// The installed version.
         found: String,
         /// The oldest version that works.
         oldest: String,
         /// The command that updates it.
         fix: &'static str,
     },
-    /// A tool does not say its version, such as rustup's `rustc` without a toolchain.
+    /// A tool does not print its version. An example is rustup's `rustc` without a toolchain.
     #[error("`{program} --version` failed, or printed no version: {fix}")]
     NoVersion {
         /// The tool's program.
@@ -94,18 +94,18 @@ pub enum AuthorError {
         /// The command that installs it.
         fix: &'static str,
     },
-    /// A step of the build failed; the tool has printed why.
-    #[error("{step} failed ({status}): its output is above")]
+    /// A step of the build failed. The tool has printed the reason.
+    #[error("{step} failed ({status}): the reason is in its output above")]
     Step {
         /// The step.
         step: String,
         /// How the tool's process ended.
         status: String,
     },
-    /// The compiled module does not become a component.
-    #[error("the compiled module cannot become a component: {0}")]
+    /// The compiled module cannot be converted to a component.
+    #[error("cannot convert the compiled module to a component: {0}")]
     Component(String),
-    /// A file of the project is not as it must be.
+    /// A file of the project has an error.
     #[error("{file}: {why}")]
     File {
         /// The file, relative to the project.
@@ -116,7 +116,7 @@ pub enum AuthorError {
 }
 
 impl AuthorError {
-    /// A failure of the disk, for `map_err`.
+    /// Converts an error of a file operation. The result is an argument for `map_err`.
     pub(crate) fn disk(
         action: &'static str,
         path: impl Into<PathBuf>,
@@ -125,7 +125,7 @@ impl AuthorError {
         move |source| Self::Disk { action, path, source }
     }
 
-    /// A file that is not as it must be.
+    /// An error in a file of the project.
     pub(crate) fn file(file: &str, why: impl Into<String>) -> Self {
         Self::File { file: file.to_owned(), why: why.into() }
     }

@@ -1,15 +1,15 @@
-//! The languages of connectors, and the examples that exist in them.
+//! The languages in which connectors can be written, and the examples that exist in each language.
 
-/// A language that a connector can be written in.
+/// A language in which a connector can be written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Language {
     /// Rust, compiled to WebAssembly.
     Rust,
-    /// TypeScript, checked and bundled, on QuickJS.
+    /// TypeScript, checked, bundled, and run by QuickJS.
     Typescript,
-    /// JavaScript, bundled, on QuickJS.
+    /// JavaScript, bundled, and run by QuickJS or StarlingMonkey.
     Javascript,
-    /// Python, on CPython.
+    /// Python, run by CPython.
     Python,
     /// C, compiled to WebAssembly.
     C,
@@ -17,20 +17,20 @@ pub enum Language {
     Cpp,
     /// Go, compiled to WebAssembly.
     Go,
-    /// One file of JavaScript that the server runs as it is.
+    /// One JavaScript file that the server runs without a build.
     Script,
 }
 
-/// What runs the JavaScript of a component.
+/// The JavaScript engine inside a component.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Engine {
-    /// Small, without `fetch` and the rest of the web platform.
+    /// A small engine without `fetch` and other web APIs.
     Quickjs,
-    /// Large, with `fetch` and the rest of the web platform.
+    /// A large engine with `fetch` and other web APIs.
     Starlingmonkey,
 }
 
-/// A connector for a real tracker that a project can begin with.
+/// A connector for a real tracker. A new project can start as a copy of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Example {
     /// Redmine.
@@ -160,7 +160,7 @@ impl Example {
         }
     }
 
-    /// The name of the setting with the credentials in `settings.json`.
+    /// The name of the secret in `settings.json` that contains the credentials.
     pub(crate) const fn secret(self) -> &'static str {
         match self {
             Self::Redmine => "api-key",
@@ -171,7 +171,7 @@ impl Example {
         }
     }
 
-    /// Whether it uses the helper library of its language's template.
+    /// Whether the example uses the helper library of its language's template.
     pub(crate) const fn uses_library(self) -> bool {
         !matches!(self, Self::Redmine)
     }
@@ -180,7 +180,7 @@ impl Example {
     pub(crate) const fn folder(self, language: Language) -> Option<&'static str> {
         match (self, language) {
             (Self::Redmine, Language::Rust) => Some("guest-examples/redmine"),
-            // Its source imports only the contract, so it also runs as a script.
+            // The source of this example imports only the contract, so it also runs as a script.
             (Self::Redmine, Language::Javascript | Language::Script) => {
                 Some("guest-examples/javascript")
             }
@@ -198,7 +198,8 @@ impl Example {
 
     /// The names of the languages that have the example.
     pub(crate) fn languages(self) -> String {
-        let having = Language::ALL.into_iter().filter(|language| self.folder(*language).is_some());
-        having.map(Language::name).collect::<Vec<_>>().join(", ")
+        let languages =
+            Language::ALL.into_iter().filter(|language| self.folder(*language).is_some());
+        languages.map(Language::name).collect::<Vec<_>>().join(", ")
     }
 }

@@ -1,8 +1,9 @@
-//! The tool of a connector's author: `new` creates a project from a template, `build` makes the
-//! connector's component from it. Needs no checkout of the repository: templates, examples, the
-//! Rust kit and the contract are embedded.
+//! The tool for authors of connectors: `new` creates a project from a template, and `build` builds
+//! the connector's component. The tool needs no checkout of the repository: the templates, the
+//! examples, the Rust kit and the contract are embedded in the program.
 //!
-//! Knows nothing of the server. Whether the server would load a component is the caller's question.
+//! This crate does not depend on the server. It does not check whether the server would load a
+//! component: its caller does.
 
 mod build;
 mod error;

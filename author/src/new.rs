@@ -1,5 +1,5 @@
-//! Creates a project. It is written to a temporary folder and then renamed, so it is complete or
-//! absent.
+//! Creates a project. Its files are written to a temporary folder, which is then renamed. So a
+//! project is complete or does not exist.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -16,26 +16,27 @@ pub fn new(
     name: &str,
     parent: &Path,
     language: Language,
-    like: Option<Example>,
+    example: Option<Example>,
     engine: Engine,
 ) -> Result<PathBuf, AuthorError> {
     check_name(name)?;
-    let files = template::files(name, language, like, engine)?;
+    let files = template::project_files(name, language, example, engine)?;
     let folder = parent.join(name);
     if fs::symlink_metadata(&folder).is_ok() {
         return Err(AuthorError::Exists(folder));
     }
-    let temporary = tempfile::Builder::new().prefix(".jackfield-new-").tempdir_in(parent);
-    let temporary = temporary.map_err(AuthorError::disk("create a folder in", parent))?;
-    let unfinished = temporary.path().join(name);
+    let temporary_folder = tempfile::Builder::new().prefix(".jackfield-new-").tempdir_in(parent);
+    let temporary_folder =
+        temporary_folder.map_err(AuthorError::disk("create a folder in", parent))?;
+    let unfinished = temporary_folder.path().join(name);
     for (path, content) in files {
-        write(&unfinished.join(&path), &content).map_err(AuthorError::disk("create", path))?;
+        write_file(&unfinished.join(&path), &content).map_err(AuthorError::disk("create", path))?;
     }
     fs::rename(&unfinished, &folder).map_err(AuthorError::disk("create", &folder))?;
     Ok(folder)
 }
 
-fn write(path: &Path, content: &[u8]) -> std::io::Result<()> {
+fn write_file(path: &Path, content: &[u8]) -> std::io::Result<()> {
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder)?;
     }
@@ -46,25 +47,25 @@ fn write(path: &Path, content: &[u8]) -> std::io::Result<()> {
 mod tests {
     use super::*;
 
-    fn names(folder: &Path) -> Vec<String> {
+    fn file_names(folder: &Path) -> Vec<String> {
         let entries = fs::read_dir(folder).unwrap();
         entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
     }
 
     #[test]
-    fn a_project_is_whole_or_absent() {
+    fn a_project_is_complete_or_does_not_exist() {
         let parent = tempfile::tempdir().unwrap();
         let create = |name: &str| new(name, parent.path(), Language::Script, None, Engine::Quickjs);
         assert!(matches!(create("Wrong"), Err(AuthorError::Name(_))));
-        assert!(names(parent.path()).is_empty());
+        assert!(file_names(parent.path()).is_empty());
         let folder = create("qa").unwrap();
         assert!(folder.join("qa.js").is_file());
         assert!(matches!(create("qa"), Err(AuthorError::Exists(_))));
-        assert_eq!(names(parent.path()), ["qa"]);
+        assert_eq!(file_names(parent.path()), ["qa"]);
 
         let missing = parent.path().join("missing");
         let refused = new("qa", &missing, Language::Script, None, Engine::Quickjs);
         assert!(matches!(refused, Err(AuthorError::Disk { .. })));
-        assert_eq!(names(parent.path()), ["qa"]);
+        assert_eq!(file_names(parent.path()), ["qa"]);
     }
 }

@@ -1,4 +1,5 @@
-//! A project's folder. Its name is the connector's name; its files show the language.
+//! Recognises the folder of a project. The folder's name is the connector's name, and its files
+//! show the language.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,37 +13,38 @@ const NAME_BYTES_MAX: usize = 64;
 pub struct Project {
     /// The project's folder, absolute.
     pub folder: PathBuf,
-    /// The connector's name, which is the folder's.
+    /// The connector's name, which is also the name of the folder.
     pub name: String,
-    /// The language, which the files show.
+    /// The language of the connector.
     pub language: Language,
 }
 
 impl Project {
-    /// Recognises the project of a folder.
+    /// Finds the name and the language of the project in `folder`.
     ///
     /// # Errors
-    /// The folder cannot be read, its name is not a connector's, or its files show no language.
+    /// The folder cannot be read, its name is not valid for a connector, or it contains no file
+    /// that shows the language.
     pub fn open(folder: &Path) -> Result<Self, AuthorError> {
         let folder = fs::canonicalize(folder).map_err(AuthorError::disk("open", folder))?;
         let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
         check_name(&name)?;
-        let has = |file: &str| folder.join(file).is_file();
-        let language = if has("Cargo.toml") {
+        let has_file = |file: &str| folder.join(file).is_file();
+        let language = if has_file("Cargo.toml") {
             Language::Rust
-        } else if has("package.json") && has("tsconfig.json") {
+        } else if has_file("package.json") && has_file("tsconfig.json") {
             Language::Typescript
-        } else if has("package.json") {
+        } else if has_file("package.json") {
             Language::Javascript
-        } else if has("connector.c") {
+        } else if has_file("connector.c") {
             Language::C
-        } else if has("connector.cpp") {
+        } else if has_file("connector.cpp") {
             Language::Cpp
-        } else if has("go.mod") {
+        } else if has_file("go.mod") {
             Language::Go
-        } else if has("requirements.txt") {
+        } else if has_file("requirements.txt") {
             Language::Python
-        } else if has(&format!("{name}.js")) {
+        } else if has_file(&format!("{name}.js")) {
             Language::Script
         } else {
             return Err(AuthorError::NoProject { folder, name });
@@ -52,24 +54,24 @@ impl Project {
 
     /// The connector's file: the built component, or the script itself.
     #[must_use]
-    pub fn connector(&self) -> PathBuf {
+    pub fn connector_file(&self) -> PathBuf {
         let extension = if self.language == Language::Script { "js" } else { "wasm" };
         self.folder.join(format!("{}.{extension}", self.name))
     }
 
-    /// The folder of what builds make, and never a person.
-    pub(crate) fn scratch(&self) -> PathBuf {
+    /// The folder for generated files. It contains no files that a person wrote.
+    pub(crate) fn build_folder(&self) -> PathBuf {
         self.folder.join(".build")
     }
 
-    /// The text of one of the project's files.
+    /// Reads a file of the project as text.
     pub(crate) fn read(&self, file: &str) -> Result<String, AuthorError> {
         let path = self.folder.join(file);
         fs::read_to_string(&path).map_err(AuthorError::disk("read", path))
     }
 }
 
-/// Refuses a name that the file of a connector cannot have.
+/// Refuses a name that is not valid for the file of a connector.
 pub(crate) fn check_name(name: &str) -> Result<(), AuthorError> {
     let is_allowed = |it: u8| it.is_ascii_lowercase() || it.is_ascii_digit() || it == b'-';
     match name.bytes().all(is_allowed) && (1..=NAME_BYTES_MAX).contains(&name.len()) {
@@ -83,7 +85,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_is_one_that_the_file_of_a_connector_can_have() {
+    fn names_have_1_to_64_lowercase_letters_digits_and_dashes() {
         let longest = "a".repeat(NAME_BYTES_MAX);
         for name in ["qa", "qa-2", "7", &longest] {
             assert!(check_name(name).is_ok(), "{name}");

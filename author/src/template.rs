@@ -1,4 +1,5 @@
-//! The files of a new project. They are those of the repository's folders, laid over each other.
+//! Makes the files of a new project from embedded folders of the repository. If two folders have
+//! the same file, the later one replaces it.
 
 use std::collections::BTreeMap;
 
@@ -7,130 +8,130 @@ use crate::{AuthorError, Engine, Example, Language};
 include!(concat!(env!("OUT_DIR"), "/files.rs"));
 
 const TEMPLATES: &str = "guest-examples/templates";
-/// The place of the Rust kit in a project; its own path to the contract is right there.
-const KIT: &str = "lib/connector-kit";
+/// The folder of the Rust kit in a project. From there, the kit's relative path to the contract is
+/// correct.
+const KIT_FOLDER: &str = "lib/connector-kit";
 
-/// The files by their paths in the project.
+/// The contents of files by their paths in the project.
 type Files = BTreeMap<String, Vec<u8>>;
 
-/// Adds the files of an engine that is not the usual one.
+/// Adds the files that an engine other than QuickJS needs.
 fn add_engine(files: &mut Files, language: Language, engine: Engine) -> Result<(), AuthorError> {
     if engine == Engine::Starlingmonkey {
         if language != Language::Javascript {
             return Err(AuthorError::NoEngine { engine, language });
         }
-        add(files, &format!("{TEMPLATES}/starlingmonkey"), "");
+        add_folder(files, &format!("{TEMPLATES}/starlingmonkey"), "");
     }
     Ok(())
 }
 
-/// The files of a project, by their paths.
-pub(crate) fn files(
+/// The files of a new project: those of the template and, if there is an example, those of the
+/// example.
+pub(crate) fn project_files(
     name: &str,
     language: Language,
-    like: Option<Example>,
+    example: Option<Example>,
     engine: Engine,
 ) -> Result<Files, AuthorError> {
-    let (is_script, script) = (language == Language::Script, format!("{name}.js"));
+    let (is_script, script_file) = (language == Language::Script, format!("{name}.js"));
     let mut files = Files::new();
-    add(&mut files, &format!("{TEMPLATES}/common"), "");
-    add(&mut files, &format!("{TEMPLATES}/{}", language.name()), "");
+    add_folder(&mut files, &format!("{TEMPLATES}/common"), "");
+    add_folder(&mut files, &format!("{TEMPLATES}/{}", language.name()), "");
     match language {
         Language::Rust => {
-            add(&mut files, "guest-examples/connector-kit", KIT);
-            files.remove(&format!("{KIT}/Cargo.lock"));
-            // A part of the project's workspace.
-            if let Some(manifest) = files.get_mut(&format!("{KIT}/Cargo.toml")) {
-                replace(manifest, "[workspace]\n\n", "");
+            add_folder(&mut files, "guest-examples/connector-kit", KIT_FOLDER);
+            files.remove(&format!("{KIT_FOLDER}/Cargo.lock"));
+            // In a project, the kit belongs to the project's workspace.
+            if let Some(manifest) = files.get_mut(&format!("{KIT_FOLDER}/Cargo.toml")) {
+                replace_text(manifest, "[workspace]\n\n", "");
             }
         }
         Language::Javascript | Language::Typescript => {
-            add(&mut files, &format!("{TEMPLATES}/ecmascript"), "");
-            add(&mut files, "guest-examples/script-runner", "");
+            add_folder(&mut files, &format!("{TEMPLATES}/ecmascript"), "");
+            add_folder(&mut files, "guest-examples/script-runner", "");
         }
         Language::Script => {
-            add(&mut files, &format!("{TEMPLATES}/ecmascript"), "");
-            // A script is one file; the server gives it the global objects.
+            add_folder(&mut files, &format!("{TEMPLATES}/ecmascript"), "");
+            // A script is only one file, so it cannot import the helper library. The server's
+            // runner defines the global objects of `prelude.js`.
             files.retain(|path, _| !["jackfield.js", "settings.schema.json"].contains(&&**path));
-            rename(&mut files, "script.js", &script);
+            rename(&mut files, "script.js", &script_file);
         }
         Language::Python | Language::C | Language::Cpp | Language::Go => {}
     }
     if !is_script {
-        add(&mut files, "wit", "wit");
+        add_folder(&mut files, "wit", "wit");
     }
     add_engine(&mut files, language, engine)?;
-    if let Some(example) = like {
-        become_example(&mut files, language, example)?;
+    if let Some(example) = example {
+        use_example(&mut files, language, example)?;
         if is_script {
-            rename(&mut files, "connector.js", &script);
+            rename(&mut files, "connector.js", &script_file);
         }
     }
-    let mut text = |path: &str| String::from_utf8(files.remove(path).unwrap_or_default());
-    let notes = text("notes.md").unwrap_or_default();
-    let recording = text("recording.md").unwrap_or_default();
+    let mut remove_text = |path: &str| String::from_utf8(files.remove(path).unwrap_or_default());
+    let notes = remove_text("notes.md").unwrap_or_default();
+    let recording = remove_text("recording.md").unwrap_or_default();
     let has_recording = files.keys().any(|path| path.starts_with("recording/"));
     if let Some(readme) = files.get_mut("README.md") {
-        replace(readme, "NOTES\n", &notes);
-        replace(readme, "RECORDING\n", if has_recording { &recording } else { "" });
-        if let Some(example) = like {
-            replace(readme, "TRACKER", example.tracker());
-            replace(readme, "SECRET", example.secret());
-            replace(readme, "api-key", example.secret());
+        replace_text(readme, "NOTES\n", &notes);
+        replace_text(readme, "RECORDING\n", if has_recording { &recording } else { "" });
+        if let Some(example) = example {
+            replace_text(readme, "TRACKER", example.tracker());
+            replace_text(readme, "SECRET", example.secret());
+            replace_text(readme, "api-key", example.secret());
         }
         if is_script {
-            replace(readme, "jackfield build\n", "");
+            replace_text(readme, "jackfield build\n", "");
         }
         let extension = if is_script { "js" } else { "wasm" };
-        replace(readme, "CONNECTOR.FILE", &format!("{name}.{extension}"));
-        replace(readme, "CONNECTOR", name);
+        replace_text(readme, "CONNECTOR.FILE", &format!("{name}.{extension}"));
+        replace_text(readme, "CONNECTOR", name);
     }
     if let Some(manifest) = files.get_mut("Cargo.toml") {
-        // The template's path, and that of the examples.
-        replace(manifest, "\"../../connector-kit\"", &format!("{KIT:?}"));
-        replace(manifest, "\"../connector-kit\"", &format!("{KIT:?}"));
+        // The first path is in the template, the second in the examples.
+        replace_text(manifest, "\"../../connector-kit\"", &format!("{KIT_FOLDER:?}"));
+        replace_text(manifest, "\"../connector-kit\"", &format!("{KIT_FOLDER:?}"));
     }
     Ok(files)
 }
 
-/// Replaces the template's connector with the example's. The template's tools stay.
-fn become_example(
-    files: &mut Files,
-    language: Language,
-    example: Example,
-) -> Result<(), AuthorError> {
+/// Replaces the connector of the template with the connector of the example. The template's files
+/// for tools stay.
+fn use_example(files: &mut Files, language: Language, example: Example) -> Result<(), AuthorError> {
     let folder = example.folder(language).ok_or_else(|| AuthorError::NoExample {
         example: example.name(),
         language,
         languages: example.languages(),
     })?;
-    let library = ["jackfield.js", "prelude.js", "jackfield.py"];
-    let is_template_only = |path: &str| {
+    let library_files = ["jackfield.js", "prelude.js", "jackfield.py"];
+    let is_replaced = |path: &str| {
         path.starts_with("recording/")
             || path == "settings.schema.json"
-            || !example.uses_library() && library.contains(&path)
+            || !example.uses_library() && library_files.contains(&path)
     };
-    files.retain(|path, _| !is_template_only(path));
-    add(files, &format!("{TEMPLATES}/like"), "");
-    let mut of_example = Files::new();
-    add(&mut of_example, folder, "");
-    of_example.retain(|path, _| !path.starts_with("package"));
-    files.extend(of_example);
+    files.retain(|path, _| !is_replaced(path));
+    add_folder(files, &format!("{TEMPLATES}/like"), "");
+    let mut example_files = Files::new();
+    add_folder(&mut example_files, folder, "");
+    example_files.retain(|path, _| !path.starts_with("package"));
+    files.extend(example_files);
     for file in ["connector.toml", "package.json", "pyproject.toml"] {
         if let Some(content) = files.get_mut(file) {
-            replace(content, "\"connector\"", "\"follow-up-connector\"");
+            replace_text(content, "\"connector\"", "\"follow-up-connector\"");
         }
     }
     Ok(())
 }
 
-/// Adds the embedded files of a folder, below another one.
-fn add(files: &mut Files, folder: &str, below: &str) {
-    for (path, content) in FILES {
-        let inside = path.strip_prefix(folder).and_then(|rest| rest.strip_prefix('/'));
-        let Some(inside) = inside else { continue };
-        let separator = if below.is_empty() { "" } else { "/" };
-        files.insert(format!("{below}{separator}{inside}"), content.to_vec());
+/// Adds the embedded files of `folder` to the folder `target` of the project.
+fn add_folder(files: &mut Files, folder: &str, target: &str) {
+    for (path, content) in EMBEDDED_FILES {
+        let relative = path.strip_prefix(folder).and_then(|rest| rest.strip_prefix('/'));
+        let Some(relative) = relative else { continue };
+        let separator = if target.is_empty() { "" } else { "/" };
+        files.insert(format!("{target}{separator}{relative}"), content.to_vec());
     }
 }
 
@@ -140,8 +141,8 @@ fn rename(files: &mut Files, from: &str, to: &str) {
     }
 }
 
-/// Replaces a text in a file that is UTF-8.
-fn replace(content: &mut Vec<u8>, from: &str, to: &str) {
+/// Replaces a text in the content of a file. A file that is not UTF-8 does not change.
+fn replace_text(content: &mut Vec<u8>, from: &str, to: &str) {
     if let Ok(text) = std::str::from_utf8(content) {
         *content = text.replace(from, to).into_bytes();
     }
@@ -151,8 +152,12 @@ fn replace(content: &mut Vec<u8>, from: &str, to: &str) {
 mod tests {
     use super::*;
 
-    fn files(name: &str, language: Language, like: Option<Example>) -> Result<Files, AuthorError> {
-        super::files(name, language, like, Engine::Quickjs)
+    fn files_with_quickjs(
+        name: &str,
+        language: Language,
+        example: Option<Example>,
+    ) -> Result<Files, AuthorError> {
+        project_files(name, language, example, Engine::Quickjs)
     }
 
     fn text<'a>(files: &'a Files, path: &str) -> &'a str {
@@ -160,9 +165,9 @@ mod tests {
     }
 
     #[test]
-    fn each_project_has_a_short_source_test_data_and_a_short_readme() {
+    fn each_project_has_a_short_source_and_readme_and_test_data() {
         for language in Language::ALL {
-            let files = files("qa", language, None).unwrap();
+            let files = files_with_quickjs("qa", language, None).unwrap();
             let source = match language {
                 Language::Rust => "src/lib.rs",
                 Language::Typescript => "connector.ts",
@@ -182,9 +187,10 @@ mod tests {
             for secret in ["*.txt", "*.key", "*-key", "*-token", "/failed/", "/recorded/"] {
                 assert!(ignored.contains(&secret), "{secret} is not ignored");
             }
-            let texts = files.keys().filter(|path| path.ends_with(".txt"));
-            let mut texts = texts.filter(|path| !ignored.contains(&&*format!("!/{path}")));
-            assert_eq!(texts.next(), None, "{language:?}: a source is ignored");
+            let text_files = files.keys().filter(|path| path.ends_with(".txt"));
+            let mut ignored_files =
+                text_files.filter(|path| !ignored.contains(&&*format!("!/{path}")));
+            assert_eq!(ignored_files.next(), None, "{language:?}: a source is ignored");
             let readme = text(&files, "README.md");
             assert!(
                 readme.contains("# qa\n") && readme.contains("--replay recording/"),
@@ -200,9 +206,9 @@ mod tests {
     }
 
     #[test]
-    fn a_rust_project_brings_the_kit_along() {
-        for like in [None, Some(Example::Redmine)] {
-            let files = files("qa", Language::Rust, like).unwrap();
+    fn a_rust_project_contains_the_kit() {
+        for example in [None, Some(Example::Redmine)] {
+            let files = files_with_quickjs("qa", Language::Rust, example).unwrap();
             assert!(text(&files, "Cargo.toml").contains("path = \"lib/connector-kit\""));
             assert!(text(&files, "lib/connector-kit/src/lib.rs").contains("path: \"../../wit\""));
         }
@@ -210,18 +216,18 @@ mod tests {
 
     #[test]
     fn the_example_replaces_the_connector_of_the_template() {
-        let of = |language| files("qa", language, Some(Example::Redmine));
-        let javascript = of(Language::Javascript).unwrap();
+        let redmine_files = |language| files_with_quickjs("qa", language, Some(Example::Redmine));
+        let javascript = redmine_files(Language::Javascript).unwrap();
         assert!(text(&javascript, "connector.js").contains("X-Redmine-API-Key"));
         assert!(text(&javascript, "package.json").contains("\"follow-up-connector\""));
         assert!(!javascript.keys().any(|path| path.starts_with("recording")));
         assert!(!text(&javascript, "README.md").contains("recording"));
-        let script = of(Language::Script).unwrap();
+        let script = redmine_files(Language::Script).unwrap();
         assert_eq!(text(&script, "qa.js"), text(&javascript, "connector.js"));
         assert!(!script.contains_key("connector.js") && !script.contains_key("package.json"));
-        let python = of(Language::Python).unwrap();
+        let python = redmine_files(Language::Python).unwrap();
         assert!(text(&python, "pyproject.toml").contains("\"follow-up-connector\""));
-        let refused = of(Language::Typescript).unwrap_err().to_string();
+        let refused = redmine_files(Language::Typescript).unwrap_err().to_string();
         assert!(refused.contains("rust, javascript, python, script"), "{refused}");
     }
 
@@ -229,7 +235,7 @@ mod tests {
     fn each_example_is_a_project_with_its_own_settings_and_recording() {
         for example in Example::ALL {
             let language = example.language().expect("a language");
-            let files = files("qa", language, Some(example)).unwrap();
+            let files = files_with_quickjs("qa", language, Some(example)).unwrap();
             let schema = text(&files, "settings.schema.json");
             assert!(schema.contains(&format!("{:?}: {{", example.secret())), "{example:?}");
             let readme = text(&files, "README.md");
@@ -243,18 +249,19 @@ mod tests {
         }
     }
 
-    /// The types of JavaScript are generated from the contract. Each comment below an interface
-    /// must be there, so the file is generated again when the contract changes.
+    /// `types/contract.d.ts` is generated from the contract. The test finds a contract that was
+    /// changed without a new generated file: the file must contain each comment of the contract's
+    /// interfaces.
     #[test]
-    fn the_types_of_javascript_have_the_comments_of_the_contract() {
-        let files = files("qa", Language::Javascript, None).unwrap();
+    fn the_javascript_types_contain_the_comments_of_the_contract() {
+        let files = files_with_quickjs("qa", Language::Javascript, None).unwrap();
         let (types, contract) =
             (text(&files, "types/contract.d.ts"), text(&files, "wit/connector.wit"));
         let comments = contract.lines().filter_map(|line| line.strip_prefix("  "));
         let comments = comments.filter_map(|line| line.trim().strip_prefix("///"));
         let mut count = 0;
         for comment in comments.map(str::trim).filter(|comment| !comment.is_empty()) {
-            assert!(types.contains(comment), "types/contract.d.ts lacks: {comment}");
+            assert!(types.contains(comment), "types/contract.d.ts does not contain: {comment}");
             count += 1;
         }
         assert!(count > 100, "only {count} comments");

@@ -1,8 +1,8 @@
 //! Accounts: the first admin token, named tokens, the sessions of browsers, and the audit log of
 //! what accounts change.
 //!
-//! Keeps only hashes of what it issues, and never says what is wrong with a token. What an account
-//! may do is decided where a route is declared.
+//! Stores only hashes of the tokens and cookies that it issues, and never reports what is wrong
+//! with a token. It does not check roles: each route declares the role that it needs.
 
 mod audit;
 
@@ -18,35 +18,38 @@ use crate::domain::{
 use crate::secret::{DerivationKey, Secret, TokenHash};
 use crate::store::{AccountStore, StoreError};
 
-pub use audit::{Audit, Done, Intent, RefusedAttempt};
+pub use audit::{Audit, Completion, Intent, RefusedAttempt};
 
-/// What every named token begins with, so that people and secret scanners recognise one.
+/// The prefix of every named token, by which people and secret scanners recognise a token.
 pub const TOKEN_PREFIX: &str = "jackfield_";
 /// How long a session lasts, seconds.
 pub const SESSION_S: u64 = 12 * 60 * 60;
-/// How precisely the last use of a token is stored: a write for each request would be too many.
-const USE_PRECISION_MS: u64 = 60_000;
+/// Minimum time between two stored uses of a token, milliseconds. A write for each request would be
+/// too many.
+const USE_INTERVAL_MS: u64 = 60_000;
 
-/// Finds, issues and ends what signs people in.
+/// Issues, finds and revokes tokens and sessions.
 pub struct Accounts {
     store: Arc<dyn AccountStore>,
     clock: Arc<dyn Clock>,
     admin_token: Secret,
-    /// Depends on the admin token too: another admin token ends every session.
+    /// The key for the hashes of cookies and for CSRF tokens. It is derived from the admin token
+    /// too, so a new admin token ends every session.
     key: DerivationKey,
 }
 
-/// Who sent a token, and until when the token is valid.
+/// The account that sent a token, and until when the token is valid.
 #[derive(Debug, Clone)]
 pub struct TokenLogin {
-    /// Whom the token signs in.
+    /// The account that the token signs in.
     pub account: Account,
     token: Option<TokenId>,
     expires_at: Option<Timestamp>,
 }
 
 impl TokenLogin {
-    /// A person whom somebody else has signed in, such as an identity provider.
+    /// The login of a person whom an identity provider has signed in, without a token of this
+    /// server.
     #[must_use]
     pub fn of_person(account: Account) -> Self {
         Self { account, token: None, expires_at: None }
@@ -68,7 +71,7 @@ pub struct NewToken {
 
 /// A new token, which is shown once.
 pub struct IssuedAccountToken {
-    /// What is stored of it.
+    /// The stored record, which does not contain the token.
     pub record: AccountToken,
     /// The token itself.
     pub token: Secret,
@@ -86,8 +89,9 @@ pub enum AccountError {
 }
 
 impl Accounts {
-    /// The accounts of a store, and the account of the first admin token. `key` is random: the
-    /// admin token may be guessable, so nothing that is shown or stored is derived from it alone.
+    /// Uses the accounts in a store, and the account of the first admin token. `key` must be
+    /// random: the admin token may be guessable, so no value that is shown or stored is derived
+    /// from it alone.
     #[must_use]
     pub fn new(
         store: Arc<dyn AccountStore>,
@@ -99,27 +103,27 @@ impl Accounts {
         Self { store, clock, admin_token, key }
     }
 
-    /// Finds who a token signs in. `None`: the token is unknown, revoked or expired.
+    /// Finds the account that a token signs in. Returns `None` if the token is unknown, revoked or
+    /// expired.
     ///
     /// # Errors
-    /// The store failed. The first admin token needs no store.
-    pub async fn by_token(&self, given: &str) -> Result<Option<TokenLogin>, StoreError> {
-        if self.admin_token.matches(given) {
+    /// The store failed. This cannot happen for the first admin token, which is not in the store.
+    pub async fn by_token(&self, token: &str) -> Result<Option<TokenLogin>, StoreError> {
+        if self.admin_token.matches(token) {
             let account = Account::admin();
             return Ok(Some(TokenLogin { account, token: None, expires_at: None }));
         }
-        if !given.starts_with(TOKEN_PREFIX) {
+        if !token.starts_with(TOKEN_PREFIX) {
             return Ok(None);
         }
         let now = self.clock.now();
-        let found = self.store.account_token(TokenHash::of(given)).await?;
-        let Some(found) = found.filter(|it| it.expires_at.is_none_or(|at| at > now)) else {
+        let found = self.store.account_token(TokenHash::of(token)).await?;
+        let Some(found) = found.filter(|found| found.expires_at.is_none_or(|at| at > now)) else {
             return Ok(None);
         };
-        if found.last_used_at.is_none_or(|at| after(at, USE_PRECISION_MS) <= now) {
-            let recorded = self.store.record_use(found.id, now).await;
-            if let Err(error) = recorded {
-                tracing::debug!(%error, "the use of a token was not recorded");
+        if found.last_used_at.is_none_or(|at| after(at, USE_INTERVAL_MS) <= now) {
+            if let Err(error) = self.store.record_use(found.id, now).await {
+                tracing::debug!(%error, "cannot store the use of a token");
             }
         }
         let AccountToken { id, account, expires_at, .. } = found;
@@ -133,12 +137,13 @@ impl Accounts {
     pub async fn create(
         &self,
         new: NewToken,
-        by: &str,
+        creator: &str,
     ) -> Result<IssuedAccountToken, AccountError> {
         let NewToken { name, role, connections, lifetime_s } = new;
         if !Account::is_name(&name) {
             let max = Account::NAME_CHARS_MAX;
-            let why = format!("a name has 1 to {max} printable characters, no space at its ends");
+            let why =
+                format!("must have 1 to {max} printable characters, and no space at either end");
             return Err(AccountError::Name(why));
         }
         if name == FIRST_ADMIN {
@@ -147,8 +152,8 @@ impl Accounts {
         }
         if Account::is_of_sign_in(&name) {
             let why = format!(
-                "names that begin with {:?} or {:?} are those of people who sign in without a \
-                 token of their own: choose another name",
+                "names that begin with {:?} or {:?} are for people who sign in without a token: \
+                 choose another name",
                 Account::PROXY_PREFIX,
                 Account::OIDC_PREFIX
             );
@@ -159,10 +164,10 @@ impl Accounts {
         let record = AccountToken {
             id: TokenId(Uuid::now_v7()),
             account: Account { name, role, connections },
-            tail: token.tail(),
+            tail: token.last_four_chars(),
             created_at: now,
-            created_by: by.to_owned(),
-            expires_at: lifetime_s.map(|s| after(now, s.saturating_mul(1_000))),
+            created_by: creator.to_owned(),
+            expires_at: lifetime_s.map(|seconds| after(now, seconds.saturating_mul(1_000))),
             last_used_at: None,
         };
         self.store.create_account_token(&record, TokenHash::of(token.reveal())).await?;
@@ -188,7 +193,7 @@ impl Accounts {
     /// Begins a session; returns it and the value of its cookie.
     ///
     /// # Errors
-    /// The token was revoked meanwhile, or the store failed.
+    /// The token was revoked after the login, or the store failed.
     pub async fn sign_in(&self, login: TokenLogin) -> Result<(Session, Secret), StoreError> {
         let (cookie, created_at) = (Secret::fresh_token(), self.clock.now());
         let end = after(created_at, SESSION_S * 1_000);
@@ -219,13 +224,13 @@ impl Accounts {
         self.store.end_session(self.session_hash(cookie)).await
     }
 
-    /// The CSRF token of a person who has no session here, because a proxy signs them in.
+    /// The CSRF token of a person whom a proxy signs in, and who therefore has no session here.
     #[must_use]
     pub fn csrf_of_person(&self, name: &str) -> String {
         self.key.text("csrf", &[name])
     }
 
-    /// Deletes sessions that have ended by time.
+    /// Deletes sessions that have expired.
     ///
     /// # Errors
     /// The store failed.

@@ -1,8 +1,8 @@
 //! The types of requests and answers of the admin API. Both `http` and `cli` use these types, so
 //! that server and client agree.
 //!
-//! Plain data; field names are the JSON names. A request with an unknown member is refused. Later
-//! versions may add members to answers.
+//! The types contain data only, never behaviour; field names are the JSON names. A request with an
+//! unknown member is refused. Later versions may add members to answers.
 
 mod apply;
 mod audit;
@@ -53,7 +53,7 @@ pub use replay::{
 };
 pub use report::{PreviewAttachment, PreviewField, PreviewReport, ReportPreview};
 pub use test_manager::{EditTestManager, FailedTest, TestManager, TryConnection};
-pub use text::{EnumString, SecretText, Text, Time};
+pub use text::{EnumString, SecretText, Text, Time, describe_without_values};
 pub use timeline::{TimelinePart, TimelineWork, fine_duration};
 pub use tokens::{Account, CreateToken, CreatedToken, Token, TokenList};
 pub use webhook_auth::{EditWebhookAuth, WebhookAuth};
@@ -63,22 +63,22 @@ pub const PAGE_ROWS: u32 = 50;
 /// Maximum number of rows in a page.
 pub const PAGE_ROWS_MAX: u32 = 200;
 
-/// What the `User-Agent` of the command line begins with. By this, the audit log recognises it.
+/// The prefix of the header `User-Agent` of the CLI, by which the audit log recognises the CLI.
 pub const CLI_USER_AGENT: &str = "jackfield-cli/";
 
-/// The body of a request that takes no members; any member is refused.
+/// The body of a request that has no members. Any member is refused.
 #[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct EmptyBody {}
 
-/// `GET /status`: the process itself.
+/// The answer to `GET /status`: the state of the server process.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Status {
     /// The version of the server program.
     pub version: String,
-    /// Number of tasks that the server's async runtime runs now.
+    /// The number of tasks that the server's async runtime runs now.
     pub tasks: usize,
-    /// Keys of the configuration whose values changed in the file, and need a restart.
+    /// The configuration keys whose values have changed in the file and apply only after a restart.
     #[serde(default)]
     pub needs_restart: Vec<String>,
     /// The absolute path of the folder with the connectors.
@@ -98,7 +98,7 @@ pub struct Status {
 pub struct ConnectorDifference {
     /// The name of the connector.
     pub name: String,
-    /// What each server uses.
+    /// The version that each server uses.
     pub servers: Vec<ServerVersion>,
 }
 
@@ -107,6 +107,6 @@ pub struct ConnectorDifference {
 pub struct ServerVersion {
     /// The host name of the server, and the id of its process.
     pub server: String,
-    /// SHA-256 of the file; absent: the server has no version that can be used.
+    /// SHA-256 of the file; absent if the server has no version that can be used.
     pub sha256: Option<String>,
 }

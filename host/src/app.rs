@@ -1,7 +1,7 @@
-//! Creates the parts, connects them, runs them, and shuts them down in order. The server, `check`,
-//! `invoke` and `test` start their parts here.
+//! Creates the parts of the program, connects them, runs them, and shuts them down in order. The
+//! server, `check`, `invoke` and `test` start their parts here.
 //!
-//! Contains no rules of its own: decisions belong in the rooms below.
+//! This room contains no rules: decisions belong in the rooms below it.
 
 mod background;
 mod backup;
@@ -38,14 +38,14 @@ use crate::secret::Secret;
 use background::Background;
 use clock::ServerClock;
 use reload::ListenerLimits;
-use services::{own_server, services};
+use services::{create_services, own_server};
 use sockets::Listeners;
 
-pub use backup::{Copied, back_up, restore};
+pub use backup::{CopyResult, back_up, restore};
 pub use checker::{CheckedFile, Checker};
 pub use descriptors::Descriptors;
-pub use invoker::{Exchanges, Invocation, Invoked, Invoker, TapeEnd};
-pub use keys::{Rotated, rotate_key};
+pub use invoker::{AnswerSource, Invocation, InvocationResult, Invoker, TapeResult};
+pub use keys::{RotationResult, rotate_key};
 pub use lock::DataLock;
 pub use platform::{
     PlatformProblem, address_space, blocked_connectors, few_threads, little_memory,
@@ -57,15 +57,15 @@ pub use sockets::{PassedSockets, tls_files};
 pub(crate) use store::postgres_settings;
 pub use transfer::transfer;
 
-/// How long the server waits after it stopped every guest: writes in progress end, outcomes are
-/// stored, answers are sent.
-const STOP_MAX: Duration = Duration::from_secs(10);
+/// How long the server waits after it stopped every guest. In this time, writes in progress end,
+/// outcomes are stored and answers are sent.
+const STOP_WAIT: Duration = Duration::from_secs(10);
 
 /// The two signals that end the server.
 #[derive(Debug, Clone, Default)]
 pub struct Shutdown {
-    /// Accept no more connections, answer requests on open ones for a second, and wait at most
-    /// `drain_ms` for running work.
+    /// Accept no more client connections, answer requests on open connections for a second, and
+    /// wait at most `drain_ms` for running work.
     pub drain: CancellationToken,
     /// Stop the guests without any further wait.
     pub stop_now: CancellationToken,
@@ -76,20 +76,20 @@ pub struct App {
     config: Arc<LiveConfig>,
     reloader: Reloader,
     limits: ListenerLimits,
-    /// [`Self::run_until`] takes them.
+    /// The open listeners; `None` after [`Self::run_until`] has taken them.
     listeners: Option<Listeners>,
     url: String,
     admin_address: ListenAddress,
     admin_token: Secret,
     services: Arc<Services>,
-    /// Ends the background work, such as the folder watch and the sweep.
+    /// Cancelled to end the background work, such as the folder watch and the sweep.
     background: CancellationToken,
     sandbox: Arc<Sandbox>,
     /// Held until the process ends, so that only one server uses the data folder.
     _lock: DataLock,
 }
 
-/// The parts that run guests; a process has one of each.
+/// The parts that run guests. A process has one of each.
 struct GuestRuntime {
     engine: Arc<Engine>,
     egress: Arc<Egress>,
@@ -98,12 +98,12 @@ struct GuestRuntime {
 }
 
 impl GuestRuntime {
-    fn start(config: &Config, tape: Option<Tape>, own: OwnServer) -> anyhow::Result<Self> {
+    fn start(config: &Config, tape: Option<Tape>, own_server: OwnServer) -> anyhow::Result<Self> {
         let engine =
             Engine::start(config.compile_for).context("cannot start the WebAssembly engine")?;
         let (engine, clock) = (Arc::new(engine), Arc::new(ServerClock::default()));
         let (spool, spool_max) = (config.data_folder().spool(), config.spool_bytes_max);
-        let egress = Egress::new(config.extra_ca_file.as_deref(), spool, spool_max, own)?;
+        let egress = Egress::new(config.extra_ca_file.as_deref(), spool, spool_max, own_server)?;
         let egress = Arc::new(match tape {
             Some(tape) => egress.with_tape(tape),
             None => egress,
@@ -121,11 +121,11 @@ impl GuestRuntime {
 }
 
 impl App {
-    /// Opens everything that the server needs; `lock` is the lock of the data folder, and `passed`
-    /// replaces the sockets of the configuration. No request is answered yet.
+    /// Opens everything that the server needs. `lock` is the lock of the data folder. The sockets
+    /// in `passed` replace the sockets of the configuration. No request is answered yet.
     ///
     /// # Errors
-    /// One line that says what cannot be opened and how to fix it.
+    /// One line that describes what cannot be opened and how to fix it.
     pub async fn start(
         config: Config,
         lock: DataLock,
@@ -147,9 +147,9 @@ impl App {
             GuestRuntime::start(&config, None, own_server(&config, listeners.addresses.clone()))?;
         platform::log_problems(&config, guest_runtime.engine.address_space());
         let sandbox = Arc::clone(&guest_runtime.sandbox);
-        let services = services(&live, guest_runtime, &admin_token, &background).await?;
+        let services = create_services(&live, guest_runtime, &admin_token, &background).await?;
         let services = Arc::new(services);
-        Background::of(&services).spawn(&services.tasks, &background);
+        Background::new(&services).spawn(&services.tasks, &background);
         let limits = ListenerLimits::new(&config);
         let (tls, metrics) = (listeners.tls.clone(), Arc::clone(&services.metrics));
         let reloader = Reloader::new(Arc::clone(&live), tls, limits.clone(), metrics);
@@ -178,7 +178,7 @@ impl App {
         &self.url
     }
 
-    /// Changes the configuration while the server runs.
+    /// Returns the reloader, which changes the configuration while the server runs.
     #[must_use]
     pub fn reloader(&self) -> Reloader {
         self.reloader.clone()
@@ -195,7 +195,7 @@ impl App {
         http::routers(self.state(), console::routes)
     }
 
-    /// The state that the routes need.
+    /// Creates the state that the routes need.
     fn state(&self) -> AppState {
         let base_url = match &self.config.now().public_url {
             Some(url) => url.as_str().trim_end_matches('/').to_owned(),
@@ -207,16 +207,18 @@ impl App {
 
     /// Answers requests until `shutdown`. Then accepts no more connections, lets running work
     /// finish, and writes the queued data to the store. Runs that have not ended after the drain
-    /// are stopped, and their outcomes are stored like those of any run.
+    /// are stopped, and their outcomes are stored like the outcomes of all runs.
     ///
     /// # Errors
     /// A listener failed.
     pub async fn run_until(mut self, shutdown: Shutdown) -> anyhow::Result<()> {
         let listeners = self.listeners.take().context("the server was started twice")?;
-        let served = tokio::select! {
-            served = self.serve(listeners, &shutdown) => served,
+        let result = tokio::select! {
+            result = self.serve(listeners, &shutdown) => result,
             () = self.stop(&shutdown) => {
-                tracing::warn!("some work did not end in time; the next start recovers it");
+                tracing::warn!(
+                    "some work did not end before the shutdown; the next start of the server recovers it"
+                );
                 Ok(())
             }
         };
@@ -225,19 +227,19 @@ impl App {
             stopped.unwrap_or_else(|error| tracing::error!(%error, "the export of traces failed"));
         }
         self.services.store.close().await;
-        served.context("a listener failed")
+        result.context("a listener failed")
     }
 
     /// Answers requests; returns when all work has ended.
     async fn serve(&self, listeners: Listeners, shutdown: &Shutdown) -> std::io::Result<()> {
         let (hooks, admin) = self.routers();
-        let drain = Duration::from_millis(self.config.now().drain_ms) + STOP_MAX;
-        let begin = shutdown.drain.clone();
+        let drain = Duration::from_millis(self.config.now().drain_ms) + STOP_WAIT;
+        let drain_signal = shutdown.drain.clone();
         let limits = self.limits.clone();
-        let hooks = http::serve(listeners.main, hooks, limits.main, begin.clone(), drain);
-        let served = match listeners.admin.zip(admin) {
+        let hooks = http::serve(listeners.main, hooks, limits.main, drain_signal.clone(), drain);
+        let result = match listeners.admin.zip(admin) {
             Some((listener, admin)) => {
-                let admin = http::serve(listener, admin, limits.admin, begin, drain);
+                let admin = http::serve(listener, admin, limits.admin, drain_signal, drain);
                 tokio::try_join!(hooks, admin).map(|_| ())
             }
             None => hooks.await,
@@ -245,21 +247,21 @@ impl App {
         self.background.cancel();
         self.services.tasks.close();
         self.services.tasks.wait().await;
-        self.services.plugins.leave().await;
-        served
+        self.services.plugins.delete_own_report().await;
+        result
     }
 
-    /// Waits for the shutdown and its drain, then stops every guest, and returns after another
-    /// [`STOP_MAX`].
+    /// Waits for the shutdown signal and for the drain, then stops every guest, and returns after
+    /// another [`STOP_WAIT`].
     async fn stop(&self, shutdown: &Shutdown) {
         shutdown.drain.cancelled().await;
         self.background.cancel();
         let drain_ms = self.config.now().drain_ms;
-        let drain = Duration::from_millis(drain_ms).max(http::LAST_REQUESTS);
+        let drain = Duration::from_millis(drain_ms).max(http::LAST_REQUESTS_TIME);
         if shutdown.stop_now.run_until_cancelled(sleep(drain)).await.is_some() {
             tracing::warn!("some runs did not end within `drain_ms` = {drain_ms}; stopping them");
         }
         self.sandbox.stop();
-        sleep(STOP_MAX).await;
+        sleep(STOP_WAIT).await;
     }
 }

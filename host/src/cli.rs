@@ -1,8 +1,9 @@
-//! The command line: reads arguments, prints tables or JSON, and ends with an exit code.
+//! The command line: reads arguments, prints tables or JSON, and returns an exit code.
 //!
-//! Commands that act on a server use its admin API. No command opens the store itself; `secrets
-//! rotate`, `backup` and `restore` call `app`. Exit codes: 0 success, 1 refused or
-//! failed (one line on stderr, with `--json` as JSON), 2 wrong usage.
+//! Commands that act on a running server use its admin API. Commands that need the data folder
+//! itself, such as `serve`, `secrets rotate`, `backup` and `restore`, call `app`: no command opens
+//! the database itself. Exit codes: 0 success, 1 refused or failed (one line on stderr, with
+//! `--json` as JSON), 2 wrong usage.
 
 mod apply;
 mod audit;
@@ -45,21 +46,21 @@ use clap::{Parser, Subcommand};
 use crate::runtime::COMPILE_SUBCOMMAND;
 
 use output::Output;
-use server::{GLOBAL, ServerArgs};
+use server::{GLOBAL_OPTIONS, ServerArgs};
 
 #[derive(Parser)]
-#[command(name = "jackfield", version, about, after_help = EXAMPLES, propagate_version = true)]
+#[command(name = "jackfield", version, about, after_help = HELP_EXAMPLES, propagate_version = true)]
 struct Arguments {
     #[command(flatten)]
     server: ServerArgs,
     /// Print JSON instead of tables
-    #[arg(long, global = true, help_heading = GLOBAL)]
+    #[arg(long, global = true, help_heading = GLOBAL_OPTIONS)]
     json: bool,
     #[command(subcommand)]
     command: Command,
 }
 
-const EXAMPLES: &str = "\
+const HELP_EXAMPLES: &str = "\
 Examples:
   jackfield demo
   jackfield serve
@@ -74,39 +75,39 @@ enum Command {
     Serve(serve::Arguments),
     /// Run a demonstration: a server, a sample tracker, one defect and its counts
     Demo(demo::Arguments),
-    /// Create the project of a connector from a template; `--lang` lists the languages
+    /// Create a connector project from a template; `new --help` lists the languages
     #[cfg(feature = "author")]
     New(author::NewArguments),
-    /// Build a connector from its project, and check it
+    /// Build the connector of a project, and check it
     #[cfg(feature = "author")]
     Build(author::BuildArguments),
-    /// `new` or `build`, in a program without them: the error says how to get them
+    /// Report that this program lacks `new` and `build`, and how to build one that has them
     #[cfg(not(feature = "author"))]
     #[command(name = "new", alias = "build", hide = true, disable_help_flag = true)]
     WithoutAuthor {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         ignored: Vec<String>,
     },
-    /// Build a connector at each change and run it on a server; show its logs and events
+    /// Rebuild a connector at each change and run it on a server; show its logs and events
     Dev(dev::Arguments),
     /// Check whether the server can load a connector file, and describe it
     Check(check::Arguments),
     /// Call one export of a connector file, without a server; record or replay its requests
     Invoke(Box<invoke::Arguments>),
-    /// Test a connector file: does it keep to the manual, whatever the tracker answers?
+    /// Test whether a connector file follows the manual, also when the tracker's answers are faulty
     Test(Box<test::Arguments>),
     /// Make a recording for `invoke --replay` from a recorded event
     Fixture(fixture::Arguments),
-    /// Send the requests that Test Manager sends
+    /// Send a webhook request as Test Manager does
     #[command(subcommand)]
     Trigger(trigger::Command),
-    /// Simulate Test Manager, for those who have none
+    /// Simulate Test Manager, to try Jackfield without one
     #[command(subcommand)]
     Simulate(simulate::Command),
     /// Create, change, test and delete connections
     #[command(subcommand)]
     Connections(Box<connections::Command>),
-    /// Apply a file of connections: show the differences, ask, then create and change them
+    /// Create and change connections from a file, after showing the differences and asking
     Apply(apply::Apply),
     /// Print all connections as a file for `apply`, without secrets
     Export(apply::Export),
@@ -127,11 +128,11 @@ enum Command {
     /// Rotate the key that encrypts secrets
     #[command(subcommand)]
     Secrets(secrets::Command),
-    /// Copy the data folder, also while its server runs
+    /// Back up the data folder; its server may keep running
     Backup(backup::Backup),
-    /// Copy the database file into PostgreSQL
+    /// Copy the SQLite database into PostgreSQL
     Migrate(migrate::Arguments),
-    /// Put a backup into a data folder
+    /// Restore a backup into a data folder
     Restore(backup::Restore),
     /// Diagnose the installation and suggest fixes
     Doctor(doctor::Arguments),
@@ -140,7 +141,7 @@ enum Command {
     CompileComponent(check::CompileArguments),
 }
 
-/// Runs one command line.
+/// Parses the arguments, runs the command, and returns the exit code of the process.
 #[must_use]
 pub fn run(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     let arguments = match Arguments::try_parse_from(arguments) {
@@ -171,8 +172,8 @@ fn run_command(arguments: Arguments, output: Output) -> anyhow::Result<ExitCode>
         Command::Build(build) => build.run(output)?,
         #[cfg(not(feature = "author"))]
         Command::WithoutAuthor { .. } => anyhow::bail!(
-            "this program was built without `new` and `build`, as `cargo xtask demo` builds it: \
-             `cargo build --release -p jackfield` builds it with them"
+            "this program was built without `new` and `build` (`cargo xtask demo` builds it this \
+             way): run `cargo build --release -p jackfield` to get a program with both commands"
         ),
         Command::Dev(dev) => dev.run(&server, output)?,
         Command::Check(check) => check.run(output)?,
@@ -212,8 +213,9 @@ mod tests {
         Arguments::command().debug_assert();
     }
 
-    /// The words of a line up to a comment. Only whole words are in quotes.
-    fn words(line: &str) -> Vec<String> {
+    /// Splits a shell command into words and drops its comment. Quotes may enclose only whole
+    /// words.
+    fn shell_words(line: &str) -> Vec<String> {
         let line = line.split(" # ").next().unwrap_or_default();
         let mut words = Vec::new();
         for (index, part) in line.split('\'').enumerate() {
@@ -227,17 +229,17 @@ mod tests {
     }
 
     #[test]
-    fn each_command_of_the_manuals_can_be_given() {
-        let manual =
+    fn each_command_in_the_manuals_is_parsed() {
+        let manuals =
             [include_str!("../../docs/operator.md"), include_str!("../../docs/conformance.md")];
-        let manual = manual.join("\n");
+        let manual = manuals.join("\n");
         let blocks = manual.split("```sh\n").skip(1);
         let blocks = blocks.filter_map(|rest| rest.split("\n```").next());
         let commands: Vec<_> = blocks.flat_map(str::lines).collect();
         assert!(commands.len() > 8, "{commands:?}");
         for line in commands {
             let id = "5b8f5c4e-7c1d-4e0b-9a43-0c2d8a6f1e01";
-            let parsed = Arguments::try_parse_from(words(&line.replace("UUID", id)));
+            let parsed = Arguments::try_parse_from(shell_words(&line.replace("UUID", id)));
             let error = parsed.err().map(|error| error.to_string());
             assert_eq!(error, None, "{line}");
         }

@@ -1,7 +1,7 @@
-//! Work that runs to its end, whatever happens to the task that waits for it.
+//! Runs work to its end, even if the task that waits for the result is cancelled.
 //!
-//! It runs in the waiting task, because a task of its own costs two hand-overs between tasks. If
-//! that task gives up, the work continues in a task of its own.
+//! The work runs in the waiting task, because a separate task would cost two task switches. If the
+//! waiting task is cancelled, the work continues in a separate task.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -13,34 +13,38 @@ use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
-/// The largest future of a work, whose future is copied into its box.
+/// Maximum size of the future of a work, bytes. The future is copied into its box, so it must be
+/// small.
 const WORK_BYTES_MAX: usize = 3 << 10;
 
-/// Work in progress. The shutdown waits for its end.
-#[must_use = "dropping it moves the work to a task of its own"]
+/// Work in progress. The shutdown of the server waits until the work has ended.
+#[must_use = "dropping it moves the work to a separate task"]
 pub(crate) struct Completing<T: Send + 'static> {
-    /// In a box: the work is large, and it may move to another task. `None`: it has ended.
+    /// The future of the work; `None` if the work has ended. The future is boxed, because it is
+    /// large and may move to another task.
     work: Option<Pin<Box<dyn Future<Output = T> + Send>>>,
     tasks: TaskTracker,
     runtime: Handle,
-    _counted: TaskTrackerToken,
+    /// The shutdown waits until this token is dropped.
+    _token: TaskTrackerToken,
 }
 
-/// The work panicked. The panic was printed.
+/// The error that the work panicked. The panic message was already printed.
 #[derive(Debug, thiserror::Error)]
 #[error("the work panicked: {0}")]
 pub(crate) struct Panicked(String);
 
 impl<T: Send + 'static> Completing<T> {
-    /// Call it in a task of the runtime that may have to finish the work.
+    /// Creates the work without polling it. Must be called in a task of the runtime that will
+    /// complete the work if the waiting task is cancelled.
     pub(crate) fn new<W>(tasks: &TaskTracker, work: W) -> Self
     where
         W: Future<Output = T> + Send + 'static,
     {
-        const { assert!(size_of::<W>() <= WORK_BYTES_MAX, "box a part of the work: it is copied") };
+        const { assert!(size_of::<W>() <= WORK_BYTES_MAX, "the future is copied: box a part of it") };
         let work: Pin<Box<dyn Future<Output = T> + Send>> = Box::pin(work);
-        let (tasks, counted) = (tasks.clone(), tasks.token());
-        Self { work: Some(work), tasks, runtime: Handle::current(), _counted: counted }
+        let (tasks, token) = (tasks.clone(), tasks.token());
+        Self { work: Some(work), tasks, runtime: Handle::current(), _token: token }
     }
 }
 
@@ -49,12 +53,13 @@ impl<T: Send + 'static> Future for Completing<T> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let Some(work) = &mut self.work else { return Poll::Pending };
-        // The work is dropped after a panic, so nothing sees a state that the panic left behind.
+        // The work is dropped after a panic, so no code uses a state that the panic left
+        // incomplete.
         let polled = catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(cx)));
         let ended = match polled {
             Ok(Poll::Pending) => return Poll::Pending,
             Ok(Poll::Ready(value)) => Ok(value),
-            Err(panic) => Err(Panicked(message(&*panic))),
+            Err(panic) => Err(Panicked(panic_message(&*panic))),
         };
         self.work = None;
         Poll::Ready(ended)
@@ -72,14 +77,16 @@ impl<T: Send + 'static> Drop for Completing<T> {
 /// Receives the result of work in progress.
 pub(crate) type InFlight<T> = watch::Receiver<Option<T>>;
 
-/// Work for whose result several wait: the first one starts it, the others join it.
+/// Work whose result several callers need. The first caller starts the work, and the others join
+/// it.
 pub(crate) enum Flight<T: Send + 'static> {
     Started(Completing<T>),
     Joined(InFlight<T>),
 }
 
 impl<T: Clone + Send + Sync + 'static> Flight<T> {
-    /// Joins the work in this slot, unless it has ended or panicked; otherwise starts `work`.
+    /// Joins the work in this slot if it is in progress. Otherwise starts `work`, and stores it in
+    /// the slot.
     pub(crate) fn join_or_start<F>(
         slot: &mut Option<InFlight<T>>,
         tasks: &TaskTracker,
@@ -88,13 +95,14 @@ impl<T: Clone + Send + Sync + 'static> Flight<T> {
     where
         F: Future<Output = T> + Send + 'static,
     {
-        // Work that has ended leaves a closed channel behind.
-        if let Some(in_flight) = slot.as_ref().filter(|it| it.has_changed().is_ok()) {
+        // If the work has ended, its channel is closed and `has_changed` returns an error.
+        if let Some(in_flight) = slot.as_ref().filter(|receiver| receiver.has_changed().is_ok()) {
             return Self::Joined(in_flight.clone());
         }
         let (sender, in_flight) = watch::channel(None);
         *slot = Some(in_flight);
-        // In a box before it is captured: a future that captures another one holds it twice.
+        // The future is boxed before it is captured, because a future that captures another one
+        // would contain it twice.
         let work = Box::pin(work());
         Self::Started(Completing::new(tasks, async move {
             let result = work.await;
@@ -103,23 +111,24 @@ impl<T: Clone + Send + Sync + 'static> Flight<T> {
         }))
     }
 
-    /// Whether somebody else started the work.
+    /// Whether another caller has started the work.
     pub(crate) fn is_joined(&self) -> bool {
         matches!(self, Self::Joined(_))
     }
 
-    /// The result; `None` if the work panicked.
+    /// Waits for the result; `None` if the work panicked.
     pub(crate) async fn result(self) -> Option<T> {
         match self {
             Self::Started(work) => work.await.ok(),
             Self::Joined(mut in_flight) => {
-                in_flight.wait_for(Option::is_some).await.ok().and_then(|it| it.clone())
+                in_flight.wait_for(Option::is_some).await.ok().and_then(|result| result.clone())
             }
         }
     }
 }
 
-fn message(panic: &(dyn Any + Send)) -> String {
+/// Returns the message of a panic, if it is a text.
+fn panic_message(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(ToString::to_string);
     text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default()
 }
@@ -134,25 +143,25 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn work_goes_on_without_its_waiter_and_the_shutdown_waits_for_it() {
+    async fn work_continues_after_its_waiter_gives_up_and_the_shutdown_waits_for_it() {
         let tasks = TaskTracker::new();
         tasks.close();
-        let (go, went) = oneshot::channel::<()>();
-        let (end, ended) = oneshot::channel();
+        let (allow_end, end_allowed) = oneshot::channel::<()>();
+        let (report_end, end_reported) = oneshot::channel();
         let work = Completing::new(&tasks, async move {
-            let _ = went.await;
-            let _ = end.send(7);
+            let _ = end_allowed.await;
+            let _ = report_end.send(7);
         });
         let waiting = Duration::from_millis(10);
         assert!(timeout(waiting, work).await.is_err(), "the waiter gives up");
         assert!(timeout(waiting, tasks.wait()).await.is_err(), "the shutdown waits");
-        go.send(()).unwrap();
-        assert_eq!(ended.await, Ok(7));
+        allow_end.send(()).unwrap();
+        assert_eq!(end_reported.await, Ok(7));
         tasks.wait().await;
     }
 
     #[tokio::test]
-    async fn work_that_has_ended_or_panicked_returns_once() {
+    async fn work_returns_its_result_or_that_it_panicked() {
         let tasks = TaskTracker::new();
         assert_eq!(Completing::new(&tasks, async { 7 }).await.ok(), Some(7));
         let panicking = Completing::new(&tasks, async { panic!("on purpose") }).await;

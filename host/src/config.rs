@@ -1,7 +1,8 @@
-//! The configuration: read and validated once at the start, then only plain values.
+//! The configuration of the server. It is read and validated at the start and at each reload. The
+//! result contains only plain values.
 //!
-//! Never guesses: an unknown key or a value out of range is an error. The error names the file, the
-//! key and what is allowed.
+//! This module never guesses: an unknown key or a value out of range is an error. The error
+//! contains the file, the key and what is allowed.
 
 mod access;
 mod data_folder;
@@ -27,7 +28,7 @@ pub use data_folder::{DataFolder, database_logs};
 pub use file_system::unsuitable_file_system;
 pub use listen::{InvalidListenAddress, ListenAddress};
 pub use oidc::Oidc;
-pub use reload::{LiveConfig, Reloaded};
+pub use reload::{LiveConfig, ReloadResult};
 pub use traces::Traces;
 
 /// The header in which the proxy that signs people in sends `proxy_secret`.
@@ -36,20 +37,22 @@ pub const PROXY_SECRET_HEADER: &str = "x-jackfield-proxy-secret";
 /// All settings of the server. A setting that the operator did not set has its default.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Config {
-    /// Where webhooks are accepted, and the admin API unless `admin_listen` is set.
+    /// The address at which webhooks are accepted, and also the admin API unless `admin_listen` is
+    /// set.
     pub listen: ListenAddress,
     /// The folder for the database, keys, compiled code and temporary files.
     pub data: PathBuf,
     /// The folder from which connectors are loaded.
     pub plugins: PathBuf,
-    /// What decides which connectors there are; absent: the store if it is PostgreSQL.
+    /// The source that decides which connectors exist, the folder or the store; absent: the store
+    /// if it is PostgreSQL, otherwise the folder.
     pub plugins_source: Option<PluginsSource>,
     /// The PostgreSQL database of the store, without its password; absent: a SQLite file in the
     /// data folder.
     pub store: Option<url::Url>,
-    /// Where the password of the database is: `file:/path` or `env:NAME`.
+    /// The reference to the password of the database: `file:/path` or `env:NAME`.
     pub store_password: Option<String>,
-    /// Maximum number of connections to the database.
+    /// Maximum number of connections from this server to the database.
     pub store_connections_max: u32,
     /// Maximum time of a statement of the database, seconds.
     pub store_statement_s: u32,
@@ -63,35 +66,37 @@ pub struct Config {
     /// Whether each client connection of `listen` from a trusted proxy begins with a header of the
     /// PROXY protocol.
     pub proxy_protocol: bool,
-    /// The same for `admin_listen`.
+    /// Whether each client connection of `admin_listen` from a trusted proxy begins with a header
+    /// of the PROXY protocol.
     pub admin_proxy_protocol: bool,
     /// The certificate of the server, PEM; absent: the listeners do not use TLS.
     pub tls_certificate: Option<PathBuf>,
     /// The key of the certificate, PEM.
     pub tls_key: Option<PathBuf>,
-    /// Host names for which a server on a loopback address answers, besides localhost and the host
-    /// of `public_url`.
+    /// Host names to which a server on a loopback address answers, in addition to localhost and the
+    /// host of `public_url`.
     pub allowed_hosts: Vec<String>,
-    /// The reverse proxies that are trusted to name the client's address.
+    /// The reverse proxies whose information about the client's address is trusted.
     pub trusted_proxies: Vec<Network>,
-    /// The header in which a trusted proxy names the person whom it signed in; absent: none.
+    /// The header in which a trusted proxy sends the name of the signed-in person; absent: no proxy
+    /// signs people in.
     pub proxy_user_header: Option<String>,
-    /// The header in which that proxy names the person's role.
+    /// The header in which the proxy sends the role of the signed-in person.
     pub proxy_role_header: Option<String>,
-    /// Where the secret is that the proxy sends in [`PROXY_SECRET_HEADER`]: `file:/path` or
+    /// The reference to the secret that the proxy sends in [`PROXY_SECRET_HEADER`]: `file:/path` or
     /// `env:NAME`.
     pub proxy_secret: Option<String>,
     /// The identity provider with which browsers sign in.
     pub oidc: Option<Oidc>,
-    /// Where traces are exported to; absent: no traces are made.
+    /// The settings for the export of traces; absent: no traces are recorded.
     pub traces: Option<Traces>,
     /// Maximum time that a client connection may stay open without a request, seconds.
     pub keep_alive_s: u32,
-    /// Settings for Test Manager's requests: recognition, rate and answers.
+    /// Settings for Test Manager's requests: how they are recognised, limited and answered.
     pub webhook: Webhook,
-    /// The limits of connectors without limits of their own.
+    /// The limits of all connectors that are not in `connector_limits`.
     pub limits: Limits,
-    /// The limits of each connector that has its own.
+    /// The limits of single connectors, which replace `limits` for them.
     pub connector_limits: BTreeMap<ConnectorName, Limits>,
     /// Maximum number of concurrent runs of all connectors together.
     pub concurrent_runs_host: u32,
@@ -125,10 +130,11 @@ pub struct Config {
     /// The time for which running events may continue after the server begins to stop,
     /// milliseconds.
     pub drain_ms: u64,
-    /// The age up to which stored counts are answered without a request to the tracker,
+    /// The maximum age of stored counts that are returned without a request to the tracker,
     /// milliseconds.
     pub kpi_fresh_ms: u64,
-    /// A PEM file with certificates to trust for trackers, besides the system's.
+    /// A PEM file with certificates that are trusted for trackers, in addition to the system's
+    /// certificates.
     pub extra_ca_file: Option<PathBuf>,
     /// Folders that may contain the files of `file:` secrets.
     pub secret_file_roots: Vec<PathBuf>,
@@ -143,14 +149,15 @@ pub struct Config {
 /// Parts of Test Manager's protocol that are not documented publicly, and the rate of its requests.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Webhook {
-    /// Requests per second that a connection answers. Create Defect has this rate, and all other
-    /// requests share a second, equal rate.
+    /// Maximum rate of the requests of one connection, requests per second. Create Defect has this
+    /// rate. All other requests together have the same rate again.
     pub requests_per_s: u32,
-    /// The burst: how many requests a connection answers at once before the rate applies.
+    /// The burst: the number of requests that a connection answers at once before the rate applies.
     pub requests_burst: u32,
-    /// More paths below the token that mean Create Defect.
+    /// Additional paths below the token that are recognised as Create Defect.
     pub create_defect_paths: Vec<String>,
-    /// More paths below the token that mean Defect KPIs; `{projectId}` is the project.
+    /// Additional paths below the token that are recognised as Defect KPIs; `{projectId}` stands
+    /// for the project.
     pub kpi_paths: Vec<String>,
     /// Whether Create Defect is answered with the tracker's key or with a UUID.
     pub defect_id: DefectIdKind,
@@ -173,9 +180,9 @@ pub enum DefectIdKind {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{place}: {why}")]
 pub struct ConfigError {
-    /// The file, or the environment variable.
+    /// The file or the environment variable that contains the error.
     pub place: String,
-    /// The key, its error, and the allowed values.
+    /// The key, what is wrong with it, and the allowed values.
     pub why: String,
 }
 
@@ -245,13 +252,13 @@ impl Default for Config {
 }
 
 impl Config {
-    /// Where everything except `/hooks` is served.
+    /// Returns the address at which everything except `/hooks` is served.
     #[must_use]
     pub fn admin_address(&self) -> &ListenAddress {
         self.admin_listen.as_ref().unwrap_or(&self.listen)
     }
 
-    /// What decides which connectors there are.
+    /// Returns the source that decides which connectors exist.
     #[must_use]
     pub fn plugins_source(&self) -> PluginsSource {
         self.plugins_source.unwrap_or(match self.store {
@@ -275,22 +282,24 @@ impl Config {
         read::load(file, env)
     }
 
-    /// Reads the address of a store, as the key `store` has it; `None`: a SQLite file.
+    /// Reads the address of a store in the format of the key `store`; `None` if the store is a
+    /// SQLite file.
     ///
     /// # Errors
-    /// It is not the address of a database, or it contains a password.
+    /// The text is not the address of a database, or it contains a password.
     pub fn store_address(text: &str) -> Result<Option<url::Url>, String> {
-        values::store("store", &toml::Value::String(text.to_owned()))
+        values::read_store("store", &toml::Value::String(text.to_owned()))
     }
 
     /// Reports each variable `JACKFIELD_…` that is not a setting, with the nearest setting. Does
-    /// not report empty variables, or those that Kubernetes makes for services.
+    /// not report empty variables and variables that Kubernetes sets for services.
     #[must_use]
     pub fn unknown_variables(&self, env: impl Iterator<Item = (String, String)>) -> Vec<String> {
         environment::unknown_variables(env, &self.secret_env_prefixes)
     }
 
-    /// Returns the path of `public_url` without a slash at its end; empty if it has none.
+    /// Returns the path of `public_url` without a slash at its end; empty if `public_url` has no
+    /// path.
     #[must_use]
     pub fn path_prefix(&self) -> &str {
         self.public_url.as_ref().map_or("", |url| url.path().trim_end_matches('/'))
@@ -305,11 +314,12 @@ impl Config {
     /// Returns the longest `run_ms` limit of any connector, milliseconds.
     #[must_use]
     pub fn longest_run_ms(&self) -> u64 {
-        let own = self.connector_limits.values().map(|limits| limits.run_ms);
-        own.fold(self.limits.run_ms, u64::max)
+        let connector_limits = self.connector_limits.values().map(|limits| limits.run_ms);
+        connector_limits.fold(self.limits.run_ms, u64::max)
     }
 
-    /// Returns the limits of one connector: its own, or else those of all connectors.
+    /// Returns the limits of one connector: the limits of this connector, or else the limits of all
+    /// connectors.
     #[must_use]
     pub fn limits_of(&self, connector: &ConnectorName) -> Limits {
         self.connector_limits.get(connector).copied().unwrap_or(self.limits)

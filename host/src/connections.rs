@@ -1,7 +1,7 @@
-//! Connections: the list in memory, the connector version that each one uses, and the changes
-//! that an admin makes.
+//! Connections: their list in memory, the connector version that each connection uses, and the
+//! changes that an admin makes.
 //!
-//! Never creates or counts defects. Uses no axum, SQL or wasmtime.
+//! This room never creates or counts defects, and never uses axum, SQL or wasmtime.
 
 mod apply;
 mod breaker;
@@ -49,11 +49,11 @@ pub use report::Preview;
 pub use routing::{RoutedTest, RoutingRecord};
 pub use test_manager::TestManagerEdit;
 pub use try_connection::TryReport;
-pub use unstored::{Unstored, activate};
+pub use unstored::{UnstoredConnection, activate};
 pub use wanted::{ConnectionEdit, IssuedToken, MappedKind, NewConnection};
 pub use webhook_auth::WebhookAuthEdit;
 
-/// The parts that the work on connections needs.
+/// The parts of the server that [`Connections`] uses.
 pub struct Dependencies {
     /// The store of connections and their secrets.
     pub store: Arc<dyn Store>,
@@ -63,9 +63,9 @@ pub struct Dependencies {
     pub plugins: Arc<Plugins>,
     /// Runs `check`.
     pub sandbox: Arc<Sandbox>,
-    /// Connects to trackers, for the first steps of a `try`.
+    /// Connects to trackers in the first steps of a `try`.
     pub egress: Arc<Egress>,
-    /// Reads from Test Manager, for the last steps of a `try`, for routing, previews and reports.
+    /// Reads from Test Manager for routing, previews and reports, and in the last steps of a `try`.
     pub test_manager: Arc<TestManager>,
     /// Opens and seals the secrets of connections.
     pub sealer: Sealer,
@@ -80,10 +80,11 @@ pub struct Connections {
     deps: Dependencies,
     directory: Directory,
     breakers: Breakers,
-    /// Held during an edit, because an edit reads the whole connection and writes it back.
+    /// Locked during an edit, because an edit reads the whole connection and writes it back.
     edit_lock: Mutex<()>,
-    /// The version for which the log said that a connection waits for consent.
-    waits_logged: parking_lot::Mutex<BTreeMap<ConnectionId, String>>,
+    /// For each connection that waits for consent: the version that the last warning in the log was
+    /// about.
+    consent_waits_logged: parking_lot::Mutex<BTreeMap<ConnectionId, String>>,
 }
 
 /// The reason why a connection was not created or changed.
@@ -95,13 +96,13 @@ pub enum ConnectionError {
     /// No version of the connector can be used for this connection.
     #[error(transparent)]
     ConnectorUnavailable(#[from] ConnectorUnavailable),
-    /// Another person changed the connection since the one who edits it has read it.
+    /// Another person has changed the connection since this editor read it.
     #[error(
-        "somebody has changed the connection since you read it: it has the revision {0} now; read it \
-         again, and repeat your change"
+        "another person has changed the connection since you read it, and its revision is now {0}; \
+         read it again and repeat your change"
     )]
     Changed(u64),
-    /// A person must consent first, or there is nothing to consent to.
+    /// A person must consent first, or the version does not need consent.
     #[error("{0}")]
     Consent(String),
     /// The store refused or failed.
@@ -109,16 +110,17 @@ pub enum ConnectionError {
     Store(#[from] StoreError),
 }
 
-/// The reports of a failed test for the steps after its create.
-pub struct LaterReports {
+/// The reports of a failed test for follow-up steps.
+pub struct FollowUpReports {
     /// The complete report, for a comment.
-    pub of_comment: TestReport,
-    /// Only the attachments: a text that cannot be fetched does not hold them up.
-    pub of_files: TestReport,
+    pub for_comment: TestReport,
+    /// A report with only the attachments, so that a text that cannot be fetched does not delay
+    /// them.
+    pub for_attachments: TestReport,
 }
 
 impl Connections {
-    /// Starts without connections; [`Self::load`] reads them.
+    /// Makes an empty list of connections; [`Self::load`] reads them from the store.
     #[must_use]
     pub fn new(deps: Dependencies) -> Self {
         Self {
@@ -126,18 +128,18 @@ impl Connections {
             directory: Directory::default(),
             breakers: Breakers::default(),
             edit_lock: Mutex::default(),
-            waits_logged: parking_lot::Mutex::default(),
+            consent_waits_logged: parking_lot::Mutex::default(),
         }
     }
 
-    /// Reads the connections from the store. Called at the start, and regularly, because secrets
-    /// that are stored elsewhere (`file:`, `env:`) may change.
+    /// Reads the connections from the store. It is called at the start and then regularly, because
+    /// secrets that are stored elsewhere (`file:`, `env:`) may change.
     ///
     /// # Errors
     /// The store cannot be read; the connections stay as they were.
     pub async fn load(&self) -> Result<(), StoreError> {
         for id in self.directory.load(&self.deps).await? {
-            self.follow_edit(id);
+            self.reset_after_edit(id);
         }
         // An event may have ended after its connection was deleted.
         self.deps.history.retain_counts(|id| self.directory.by_id(id).is_some());
@@ -150,56 +152,59 @@ impl Connections {
     /// The store cannot be read; the connections stay as they were.
     pub async fn reload_changed(&self, id: ConnectionId) -> Result<(), StoreError> {
         if self.directory.load_one(id, &self.deps).await? {
-            self.follow_edit(id);
+            self.reset_after_edit(id);
         }
         Ok(())
     }
 
-    /// Forgets what was learnt about a connection that was edited or deleted.
-    fn follow_edit(&self, id: ConnectionId) {
+    /// Closes the circuit breakers of a connection that was edited or deleted, and removes the
+    /// metrics of a deleted one.
+    fn reset_after_edit(&self, id: ConnectionId) {
         self.breakers.reset(id);
         if self.directory.by_id(id).is_none() {
             self.deps.history.forget_counts(id);
         }
     }
 
-    /// The connection of a webhook token. Looked up in memory, not in the store.
+    /// The connection of a webhook token. It is looked up in memory, not in the store.
     #[must_use]
     pub fn by_token(&self, token: &TokenHash) -> Option<Arc<ActiveConnection>> {
         self.directory.by_token(token, self.deps.clock.since_boot())
     }
 
-    /// The reports of a failed test for the steps after its create. They may read from Test Manager
-    /// until `read_until`, if the connector asks for test data. If the settings of the report
-    /// cannot be read any more, they never do, because the settings say which texts must be masked.
+    /// The reports of a failed test for follow-up steps. If the connector asks for test data, the
+    /// reports may read from Test Manager until `read_until`. If the settings of the report can no
+    /// longer be read, nothing is read from Test Manager, because these settings specify which
+    /// texts must be masked.
     #[must_use]
-    pub fn later_reports(
+    pub fn follow_up_reports(
         &self,
         active: &Arc<ActiveConnection>,
         connector: &Connector,
         test: &FailedTest,
         read_until: Instant,
-    ) -> LaterReports {
+    ) -> FollowUpReports {
         let settings = ReportSettings::read(&active.connection.report);
-        let asks = reads_test_data(active, connector) && settings.is_ok();
+        let may_read = reads_test_data(active, connector) && settings.is_ok();
         let (settings, limits) = (settings.unwrap_or_default(), self.limits(&active.connection));
         let only_files = settings.only_attachments();
         let report = |settings| {
             let test_manager = &self.deps.test_manager;
-            let source = asks.then(|| test_manager.source(active, test, &limits)).flatten();
+            let source = may_read.then(|| test_manager.source(active, test, &limits)).flatten();
             TestReport::new(test.clone(), settings, source, read_until)
         };
-        LaterReports { of_comment: report(settings), of_files: report(only_files) }
+        FollowUpReports { for_comment: report(settings), for_attachments: report(only_files) }
     }
 
-    /// Whether the attachments of a report are added to a defect after it was created.
+    /// Whether files of the report are attached to a defect after it was created.
     #[must_use]
     pub fn attaches(&self, active: &ActiveConnection, connector: &Connector) -> bool {
-        let policy = ReportSettings::read(&active.connection.report).map(|it| it.attachments);
+        let policy =
+            ReportSettings::read(&active.connection.report).map(|settings| settings.attachments);
         connector.interfaces().follow_up
             && reads_test_data(active, connector)
             && active.connection.test_manager.is_some()
-            && policy.is_ok_and(|policy| policy.takes_files())
+            && policy.is_ok_and(|policy| policy.allows_files())
     }
 
     /// The connection with this id, ready for runs.
@@ -235,7 +240,7 @@ impl Connections {
         let id = id_or_name.parse().ok().map(ConnectionId);
         self.list()
             .into_iter()
-            .find(|it| Some(it.connection.id) == id || it.connection.name == id_or_name)
+            .find(|record| Some(record.connection.id) == id || record.connection.name == id_or_name)
     }
 
     /// The versions (SHA-256) that people accepted, by connector.
@@ -247,14 +252,14 @@ impl Connections {
     /// The version of the connector that a connection uses now.
     ///
     /// # Errors
-    /// No version can be used; the refusal says the reason.
+    /// No version can be used; the refusal contains the reason.
     pub fn connector_for(&self, connection: &Connection) -> Result<Arc<Connector>, Refusal> {
         let connector = self.deps.plugins.connector_for(connection);
         connector.map_err(|unavailable| Refusal::ConnectorUnavailable(unavailable.to_string()))
     }
 
-    /// The longest measured index delay, milliseconds: how long after a create a search did not
-    /// find the record yet.
+    /// The longest measured index delay, milliseconds: so long after a create, a search still did
+    /// not find the new record.
     #[must_use]
     pub fn index_lag_ms(&self, id: ConnectionId) -> u64 {
         self.directory.by_id(id).map_or(0, |entry| entry.index_lag_ms())
@@ -293,14 +298,14 @@ impl Connections {
         self.breakers.open(id, Instant::now())
     }
 
-    /// Remembers how an event ended, so that the connection shows it before the store is read
-    /// again.
+    /// Stores in memory how an event ended, so that the connection shows this before the store is
+    /// read again.
     pub fn record_answer<T>(&self, id: ConnectionId, answer: &Result<T, Refusal>) {
         self.directory.record_answer(id, answer, self.deps.clock.now());
     }
 
-    /// The project of the tracker whose defects are counted for a connection, in words for an
-    /// operator. Empty if no setting tells projects apart.
+    /// A text for an operator: the tracker's project whose defects are counted for a connection.
+    /// Empty if no setting names a project.
     #[must_use]
     pub fn counted_in(&self, connection: &Connection) -> String {
         counted::counted_in(connection)

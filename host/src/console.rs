@@ -1,9 +1,9 @@
-//! The console: pages for people, rendered by the server. They work without scripts, except for
-//! what updates itself.
+//! The console: web pages for people, rendered by the server. The pages work without JavaScript,
+//! except that they do not update themselves then.
 //!
-//! Decides nothing: a page calls what the admin API's handlers call, and shows the answer. `frame`
-//! knows who asks for a page, `page` is around every page, `parts` are building blocks, and
-//! `routes` lists every page.
+//! The console decides nothing: a page calls the same functions as the handlers of the admin API,
+//! and shows the result. `frame` finds out who requests a page, `page` contains the layout of every
+//! page, `parts` contains building blocks, and `routes` lists every page.
 
 mod accounts;
 mod audit;

@@ -1,7 +1,7 @@
-//! The CPU time of a run, and how long the run waits until it is polled.
+//! Measures the CPU time of a run, and how long the run waits for its polls.
 //!
-//! CPU time is what the polling thread uses while it polls the guest. Waiting for the tracker
-//! costs nothing.
+//! The CPU time of a run is the CPU time that threads use while they poll the guest. While a run
+//! waits for the tracker, it uses no CPU time.
 
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
@@ -12,12 +12,13 @@ use std::task::{Context, Poll, Wake, Waker};
 use futures_util::task::AtomicWaker;
 use rustix::time::{ClockId, clock_gettime};
 
-/// Counts the engine's ticks. This clock measures how long a run waits.
+/// Counts the ticks of the engine. The counter is the clock that measures how long a run waits.
 #[derive(Debug, Default)]
 pub(crate) struct Ticks(AtomicU64);
 
 impl Ticks {
-    pub(crate) fn note(&self) {
+    /// Counts one tick.
+    pub(crate) fn count_tick(&self) {
         self.0.fetch_add(1, Ordering::Relaxed);
     }
 
@@ -31,71 +32,72 @@ impl Ticks {
 pub(crate) struct Meter {
     spent_ns: AtomicU64,
     /// The CPU time of the polling thread when the current poll began; 0 if no poll is running.
-    poll_began_ns: AtomicU64,
+    poll_start_ns: AtomicU64,
     polls: AtomicU64,
     yields: AtomicU64,
     waited_ticks: AtomicU64,
 }
 
 impl Meter {
-    /// CPU time so far, milliseconds. During a poll, call it on the polling thread only: it then
-    /// counts the current poll too.
+    /// Returns the CPU time so far, milliseconds. During a poll, the result includes the current
+    /// poll, and this function may be called only on the polling thread.
     pub(crate) fn spent_ms(&self) -> u64 {
-        let began = self.poll_began_ns.load(Ordering::Relaxed);
-        let current = if began == 0 { 0 } else { thread_ns().saturating_sub(began) };
-        (self.spent_ns.load(Ordering::Relaxed) + current) / 1_000_000
+        let start_ns = self.poll_start_ns.load(Ordering::Relaxed);
+        let current_poll_ns =
+            if start_ns == 0 { 0 } else { thread_cpu_ns().saturating_sub(start_ns) };
+        (self.spent_ns.load(Ordering::Relaxed) + current_poll_ns) / 1_000_000
     }
 
     /// Counts one yield.
-    pub(crate) fn note_yield(&self) {
+    pub(crate) fn count_yield(&self) {
         self.yields.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// How often the run was polled.
+    /// Returns how often the run was polled.
     pub(crate) fn polls(&self) -> u64 {
         self.polls.load(Ordering::Relaxed)
     }
 
-    /// How often the guest yielded to other runs.
+    /// Returns how often the guest yielded to other runs.
     pub(crate) fn yields(&self) -> u64 {
         self.yields.load(Ordering::Relaxed)
     }
 
-    /// Ticks between each wake and the poll that followed, in total.
+    /// Returns the total number of ticks between a wake and the poll that followed it.
     pub(crate) fn waited_ticks(&self) -> u64 {
         self.waited_ticks.load(Ordering::Relaxed)
     }
 
-    /// Calls `poll`, and charges its CPU time.
+    /// Calls `poll`, and adds its CPU time to the run's.
     fn charge<T>(&self, poll: impl FnOnce() -> T) -> T {
-        let began = thread_ns();
+        let start_ns = thread_cpu_ns();
         let polled = poll();
-        self.spent_ns.fetch_add(thread_ns().saturating_sub(began), Ordering::Relaxed);
+        self.spent_ns.fetch_add(thread_cpu_ns().saturating_sub(start_ns), Ordering::Relaxed);
         polled
     }
 }
 
-/// The CPU time of this thread, ns. Unlike a wall clock, it does not advance while only other
-/// threads run.
-fn thread_ns() -> u64 {
+/// Returns the CPU time of this thread, nanoseconds. Unlike a wall clock, this time does not
+/// advance while only other threads run.
+fn thread_cpu_ns() -> u64 {
     let now = clock_gettime(ClockId::ThreadCPUTime);
     u64::try_from(now.tv_sec).unwrap_or(0) * 1_000_000_000 + u64::try_from(now.tv_nsec).unwrap_or(0)
 }
 
-/// A future that the host runs for a guest, outside the guest's own polls. Its CPU time is charged
-/// to the run. It ends with [`CpuExhausted`] when the run has used all its CPU time.
+/// A future that the host runs for a guest, outside the polls of the guest. Its CPU time is charged
+/// to the run. The future returns [`CpuExhausted`] when the run has used up its CPU time.
 pub(crate) struct CpuCharged<F> {
     future: Pin<Box<F>>,
     meter: Arc<Meter>,
     cpu_ms: u64,
 }
 
-/// The run has used all its CPU time.
+/// The error that the run has used up its CPU time.
 #[derive(Debug)]
 pub(crate) struct CpuExhausted;
 
 impl<F: Future> CpuCharged<F> {
-    /// `cpu_ms` is the CPU time that the run may use in total.
+    /// Charges a future to a run. `cpu_ms` is the CPU time that the run may use in total.
     pub(crate) fn within(future: F, meter: Arc<Meter>, cpu_ms: u64) -> Self {
         Self { future: Box::pin(future), meter, cpu_ms }
     }
@@ -113,15 +115,15 @@ impl<F: Future> Future for CpuCharged<F> {
     }
 }
 
-/// Charges a future's CPU time to a run, and lets the future complete even if the run has used all
-/// its CPU time.
+/// Charges a future's CPU time to a run. The future completes even if the run has used up its CPU
+/// time.
 pub(crate) async fn run_to_completion<F: Future>(future: F, meter: Arc<Meter>) -> F::Output {
     let mut future = pin!(future);
     poll_fn(|cx| meter.charge(|| future.as_mut().poll(cx))).await
 }
 
-/// The future of a guest. The meter counts its polls, their CPU time, and the wait before each
-/// poll.
+/// The future of a guest. The meter counts its polls, and measures their CPU time and the wait
+/// before each poll.
 pub(crate) struct Metered<F> {
     future: Pin<Box<F>>,
     meter: Arc<Meter>,
@@ -129,10 +131,10 @@ pub(crate) struct Metered<F> {
     waker: Waker,
 }
 
-/// Records when a run was woken, and forwards the wake.
+/// Records when a run was woken, and then wakes the task of the run.
 struct WakeRecorder {
     ticks: Arc<Ticks>,
-    /// The tick of the first wake since the last poll, plus one; 0: no wake.
+    /// The tick of the first wake since the last poll, plus one; 0 if the run was not woken.
     woken_at: AtomicU64,
     task: AtomicWaker,
 }
@@ -144,15 +146,15 @@ impl Wake for WakeRecorder {
 
     fn wake_by_ref(self: &Arc<Self>) {
         let now = self.ticks.now() + 1;
-        // Only the first wake counts, because the run is ready from then on.
+        // Only the first wake counts, because the run is ready to be polled from then on.
         let _ = self.woken_at.compare_exchange(0, now, Ordering::Relaxed, Ordering::Relaxed);
         self.task.wake();
     }
 }
 
 impl WakeRecorder {
-    /// Ticks since the run was first woken after its last poll. Resets the count.
-    fn waited(&self) -> u64 {
+    /// Returns the ticks since the run was first woken after its last poll, and forgets this wake.
+    fn take_waited_ticks(&self) -> u64 {
         match self.woken_at.swap(0, Ordering::Relaxed) {
             0 => 0,
             woken_at => (self.ticks.now() + 1).saturating_sub(woken_at),
@@ -174,14 +176,14 @@ impl<F: Future> Future for Metered<F> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
         let Self { future, meter, wakes, waker } = self.get_mut();
-        meter.waited_ticks.fetch_add(wakes.waited(), Ordering::Relaxed);
+        meter.waited_ticks.fetch_add(wakes.take_waited_ticks(), Ordering::Relaxed);
         meter.polls.fetch_add(1, Ordering::Relaxed);
         wakes.task.register(cx.waker());
-        let began = thread_ns();
-        meter.poll_began_ns.store(began.max(1), Ordering::Relaxed);
+        let start_ns = thread_cpu_ns();
+        meter.poll_start_ns.store(start_ns.max(1), Ordering::Relaxed);
         let polled = future.as_mut().poll(&mut Context::from_waker(waker));
-        meter.poll_began_ns.store(0, Ordering::Relaxed);
-        meter.spent_ns.fetch_add(thread_ns().saturating_sub(began), Ordering::Relaxed);
+        meter.poll_start_ns.store(0, Ordering::Relaxed);
+        meter.spent_ns.fetch_add(thread_cpu_ns().saturating_sub(start_ns), Ordering::Relaxed);
         polled
     }
 }
@@ -197,17 +199,17 @@ mod tests {
     #[tokio::test]
     async fn ticks_count_from_the_first_wake_to_the_next_poll() {
         let (meter, ticks) = (Arc::new(Meter::default()), Arc::new(Ticks::default()));
-        let (clock, mut left) = (Arc::clone(&ticks), 3);
+        let (clock, mut polls_left) = (Arc::clone(&ticks), 3);
         let run = poll_fn(move |cx| {
-            left -= 1;
-            if left == 0 {
+            polls_left -= 1;
+            if polls_left == 0 {
                 return Poll::Ready(());
             }
-            clock.note(); // during a poll: not waiting
+            clock.count_tick(); // The run does not wait during its own poll.
             cx.waker().wake_by_ref();
-            clock.note();
-            cx.waker().wake_by_ref(); // a second wake changes nothing
-            clock.note();
+            clock.count_tick();
+            cx.waker().wake_by_ref(); // Only the first wake counts.
+            clock.count_tick();
             Poll::Pending
         });
         Metered::new(run, Arc::clone(&meter), ticks).await;

@@ -1,8 +1,8 @@
-//! Creates defects, at most one for each failed test. `create` has the steps of a Create Defect
-//! event. In the background, `sweep` searches for defects in doubt, and `follow_up` adds comments
-//! and attachments.
+//! Creates defects, at most one for each failed test. The module `create` runs the steps of a
+//! Create Defect event. Two modules work in the background: `sweep` searches for defects in doubt,
+//! and `follow_up` adds comments and attachments.
 //!
-//! Uses no axum, SQL or wasmtime. Returns a value or a [`Refusal`].
+//! This room never uses axum, SQL or wasmtime. Its functions return a value or a [`Refusal`].
 
 mod create;
 mod follow_up;
@@ -27,11 +27,11 @@ use crate::history::History;
 use crate::runtime::Sandbox;
 use crate::store::{Store, StoreError};
 
-use create::InProgress;
+use create::CreatesInProgress;
 
 pub use process::ProcessState;
 
-/// The parts that defects work with; cheap to clone.
+/// The parts of the server that [`Defects`] uses. Cloning is cheap.
 #[derive(Clone)]
 pub struct Dependencies {
     /// The store of the defects' rows.
@@ -48,17 +48,17 @@ pub struct Dependencies {
     pub config: Arc<LiveConfig>,
     /// Tasks that shutdown waits for.
     pub tasks: TaskTracker,
-    /// The state of this process that the store does not have.
+    /// The state of this process that the store does not contain.
     pub process: ProcessState,
 }
 
 /// Creates and follows up on the defects of all connections.
 pub struct Defects {
     deps: Dependencies,
-    in_progress: InProgress,
+    creates_in_progress: CreatesInProgress,
 }
 
-/// The answer to a Create Defect event that has a defect.
+/// The answer to a Create Defect event for which a defect was created or found.
 #[derive(Debug, Clone, PartialEq)]
 pub struct CreateAnswer {
     /// The defect in the answer to Test Manager.
@@ -66,31 +66,31 @@ pub struct CreateAnswer {
     /// The id of the defect's row in the store.
     pub id: DefectId,
     /// `created`, `repeated`, `adopted`, `recurred` or `second-record`.
-    pub how: OutcomeCode,
+    pub code: OutcomeCode,
     /// More details for the event; may be empty.
     pub detail: String,
 }
 
 impl CreateAnswer {
-    pub(crate) fn new(id: DefectId, defect: Defect, how: OutcomeCode) -> Self {
-        Self { defect, id, how, detail: String::new() }
+    pub(crate) fn new(id: DefectId, defect: Defect, code: OutcomeCode) -> Self {
+        Self { defect, id, code, detail: String::new() }
     }
 
-    /// The answer if a search found the defect. `others` are the keys of further records that it
-    /// found for the same failed test.
+    /// Makes the answer for a defect that a search found. `others` are the keys of further records
+    /// that the search found for the same failed test.
     fn adopted(id: DefectId, defect: Defect, others: Vec<String>) -> Self {
-        let Outcome { code, detail } = adoption(&defect.key, &others);
-        Self { defect, id, how: code, detail }
+        let Outcome { code, detail } = adoption_outcome(&defect.key, &others);
+        Self { defect, id, code, detail }
     }
 }
 
 /// The outcome of an event that adopted a defect. If the tracker has other records of the failed
-/// test, a person decides which one stays.
-fn adoption(key: &str, others: &[String]) -> Outcome {
-    if others.is_empty() { OutcomeCode::Adopted.into() } else { second_record(key, others) }
+/// test, the outcome asks a person to close one.
+fn adoption_outcome(key: &str, others: &[String]) -> Outcome {
+    if others.is_empty() { OutcomeCode::Adopted.into() } else { second_record_outcome(key, others) }
 }
 
-fn second_record(key: &str, others: &[String]) -> Outcome {
+fn second_record_outcome(key: &str, others: &[String]) -> Outcome {
     let others = others.join(", ");
     tracing::warn!(key, others, "the tracker has more than one record of a failed test");
     let detail = format!("the tracker has more than one record: {key} and {others}; close one");
@@ -101,17 +101,17 @@ fn second_record(key: &str, others: &[String]) -> Outcome {
 pub type Answer = Result<CreateAnswer, Refusal>;
 
 impl Defects {
-    /// Starts with no create in progress.
+    /// Makes the value; no create is in progress yet.
     #[must_use]
     pub fn new(deps: Dependencies) -> Self {
-        Self { deps, in_progress: InProgress::default() }
+        Self { deps, creates_in_progress: CreatesInProgress::default() }
     }
 
     /// Carries out what a person decided about a defect.
     ///
     /// # Errors
-    /// `NotFound`; `Conflict` if the defect's state does not allow the decision, or if a run holds
-    /// the defect.
+    /// `NotFound` if the defect does not exist; `Conflict` if the defect's state does not allow the
+    /// decision, or if a run is working on the defect.
     pub async fn decide(
         &self,
         id: DefectId,
@@ -119,7 +119,7 @@ impl Defects {
         by: &str,
     ) -> Result<DefectRecord, StoreError> {
         if self.deps.process.is_open(id) {
-            let why = "a run holds this defect; try again when it has ended";
+            let why = "a run is working on this defect; try again when the run has ended";
             return Err(StoreError::Conflict(why.to_owned()));
         }
         let steps = match decision {
@@ -128,12 +128,12 @@ impl Defects {
         };
         let (now, run_ms) = (self.deps.clock.now(), self.deps.config.now().longest_run_ms());
         let decided = self.deps.store.decide(id, decision, &steps, by, now, run_ms).await?;
-        self.deps.process.follow_up.notify_one();
+        self.deps.process.follow_up_added.notify_one();
         Ok(decided)
     }
 
-    /// The steps to take after a person adopts a defect: attach missing files, if the connector
-    /// can.
+    /// The follow-up steps after a person adopted a defect: attach the missing files, if the
+    /// connector can attach files.
     async fn steps_after_adoption(&self, id: DefectId) -> Result<Vec<FollowUpStep>, StoreError> {
         let connections = &self.deps.connections;
         let record = self.deps.store.defect(id).await?.ok_or(StoreError::NotFound("defect"))?;

@@ -1,3 +1,3 @@
-//! The sample tracker that `jackfield demo` runs beside the server. It is not part of the server.
+//! The sample tracker that `jackfield demo` runs next to the server. The server never uses it.
 
 pub mod tracker;

@@ -1,7 +1,7 @@
 //! The terms of ARCHITECTURE.md as types: plain values, and the traits `Clock` and `Journal`.
 //!
-//! Never does I/O, and has no wire format (no serde). A clock is read only by [`SystemClock`] and
-//! for the ids of events.
+//! This room never does I/O, and has no wire format (no serde). Only [`SystemClock`] and
+//! [`EventId::fresh`] read a clock.
 
 mod account;
 mod audit;
@@ -78,7 +78,7 @@ pub use recent_events::{MinuteOfEvents, RecentEvents};
 pub use recent_usage::{Percentiles, RecentUsage};
 pub use recording::{
     Difference, RECORD_S_MAX, RECORDED_BODY_BYTES_MAX, RECORDED_EVENT_BYTES_MAX,
-    RECORDINGS_BYTES_MAX, RecordedRun, RunRecording, records,
+    RECORDINGS_BYTES_MAX, RecordedRun, RunRecording, is_recording,
 };
 pub use refusal::{ConnectorFault, Reason, Refusal};
 pub use short_text::shortened;

@@ -1,8 +1,8 @@
-//! Egress: every request of every guest passes through this module, both from `http` and from
-//! `wasi:http`.
+//! Egress: sends every HTTP request of every guest, whether the guest uses the interface `http` of
+//! the contract or `wasi:http`.
 //!
-//! `send.rs` reads from top to bottom: authorize, insert secrets, resolve, connect, journal,
-//! send, redact, record. Never sends a write twice, never lets a guest see a secret.
+//! The steps of a request, in the order of `send.rs`: authorize, insert secrets, resolve, connect,
+//! journal, send, redact, record. Never sends a write twice, and never shows a secret to a guest.
 
 mod active;
 mod answer;
@@ -41,7 +41,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::cpu_time::Meter;
 use crate::domain::{
-    Clock, Effect, Journal, Limits, Origin, OutboundCall, Usage, WriteRecord, records,
+    Clock, Effect, Journal, Limits, Origin, OutboundCall, Usage, WriteRecord, is_recording,
 };
 use crate::memory::{Account, Charge, MemoryFull};
 use crate::redact::TextKind;
@@ -53,16 +53,16 @@ use record::{Call, Record};
 use spool::{RunSpool, Spool};
 
 pub use active::ActiveConnection;
-pub(crate) use authorize::{Outbound, URL_BYTES_MAX, body_too_large};
+pub(crate) use authorize::{CheckedRequest, URL_BYTES_MAX, body_too_large};
 pub(crate) use body::Body;
 pub use tape::{
-    Comparison, InvalidExchange, NoAnswer, NotUsable, Recorder, Recording, Replay, Reply,
+    Comparison, InvalidExchange, NoAnswer, Recorder, Recording, RecordingError, Replay, Reply,
     SentRequest, Tape, TapeError, TapedAnswer, TapedRequest, write_recording,
 };
 pub(crate) use token::TokenError;
 
 #[cfg(fuzzing)]
-pub(crate) use authorize::target;
+pub(crate) use authorize::parse_target;
 #[cfg(fuzzing)]
 pub(crate) use exchange::path_and_query;
 #[cfg(fuzzing)]
@@ -74,28 +74,32 @@ pub(crate) use secrets::with_secrets;
 /// deadline need a moment to record their result.
 const FINISH_GRACE: Duration = Duration::from_secs(2);
 
-/// How long exchanges may go on after [`Egress::close`].
+/// How long running exchanges may continue after [`Egress::close`].
 const CLOSE_GRACE: Duration = Duration::from_secs(5);
 
-/// The parts that all runs share: trust anchors, resolver, proxies, and the folder for large
+/// What all runs use to send requests: trust anchors, resolver, proxies, and the folder for large
 /// bodies.
 pub struct Egress {
     dialer: Dialer,
     spool: Arc<Spool>,
-    own: OwnServer,
-    /// Keeps exchanges or answers from them; only for `jackfield invoke` and `jackfield test`.
+    own_server: OwnServer,
+    /// Records exchanges, or answers requests from a recording. Only `jackfield invoke` and
+    /// `jackfield test` set it.
     tape: Option<Tape>,
-    /// The time at which all exchanges end because the server shuts down; a run may still go on.
+    /// The time at which all exchanges end because the server shuts down; `None` before the
+    /// shutdown. A run may continue after this time.
     closed_at: watch::Sender<Option<Instant>>,
 }
 
-/// What no request of a connection may have: the addresses of this server, and the headers by which
-/// it recognises a proxy in front of it and the people whom that proxy signs in.
+/// What egress must protect of this server. No request of a connection may go to one of these
+/// addresses or set one of these headers.
 #[derive(Debug, Clone, Default)]
 pub struct OwnServer {
-    /// Where it listens.
+    /// The addresses on which this server listens.
     pub addresses: OwnAddresses,
-    /// Names of headers, in addition to those that every reverse proxy sets.
+    /// The names of the headers by which this server recognises a reverse proxy in front of it and
+    /// the people whom that proxy signs in. The headers that every reverse proxy sets are refused
+    /// anyway.
     pub headers: Vec<String>,
 }
 
@@ -112,18 +116,19 @@ impl From<ConnectError> for HttpError {
 /// Which requests a run may send.
 #[derive(Clone)]
 pub(crate) enum Permission {
-    /// No requests (`describe`).
+    /// The run may send no request (`describe`).
     Nothing,
-    /// Reads and preparations (`find`, `count`, `check`, and the searches of `follow-up`).
+    /// The run may send reads and preparations (`find`, `count`, `check`, and the searches of
+    /// `follow-up`).
     Reads,
-    /// Writes too; each is committed to this journal before it is sent (`create`, and `comment`,
-    /// `reopen` and `attach` of `follow-up`).
+    /// The run may also send writes. Each write is committed to this journal before it is sent
+    /// (`create`, and `comment`, `reopen` and `attach` of `follow-up`).
     Writes(Arc<dyn Journal>),
 }
 
 /// The accounts to which the host charges the work that it does for a run.
 #[derive(Clone)]
-pub(crate) struct Charged {
+pub(crate) struct RunAccounts {
     pub(crate) meter: Arc<Meter>,
     pub(crate) memory: Arc<Account>,
 }
@@ -134,7 +139,7 @@ pub(crate) struct RunRequests {
     active: Arc<ActiveConnection>,
     permission: Permission,
     limits: Limits,
-    /// The end of all requests. The run itself ends later.
+    /// All requests of the run end at this time. The run itself may end later.
     request_deadline: Instant,
     meter: Arc<Meter>,
     memory: Arc<Account>,
@@ -143,19 +148,20 @@ pub(crate) struct RunRequests {
     cookies: Arc<Cookies>,
     /// The trace that the header `traceparent` of each request names.
     trace: OnceLock<TraceParent>,
-    /// Keeps the exchanges of this run, or answers from kept ones.
+    /// Records the exchanges of this run, or answers its requests from a recording.
     tape: Option<Tape>,
-    /// Held during a write: the journal tracks one write at a time.
+    /// Locked during a write, because the journal tracks one write at a time.
     write_lock: Arc<Mutex<()>>,
     /// Writes that [`RunRequests::finish`] waits for.
     writes: TaskTracker,
 }
 
-/// A request as the guest gave it.
+/// A request as the guest made it. Nothing in it is checked yet.
 #[derive(Debug, Clone)]
 pub(crate) struct OutboundRequest {
     pub(crate) method: Method,
-    /// Absent: read for GET, HEAD and OPTIONS, otherwise write.
+    /// What the request may change in the tracker. If it is absent, GET, HEAD and OPTIONS are
+    /// reads, and all other methods are writes.
     pub(crate) effect: Option<Effect>,
     /// An absolute URL.
     pub(crate) url: String,
@@ -167,7 +173,7 @@ pub(crate) struct OutboundRequest {
 #[derive(Debug)]
 pub(crate) struct OutboundResponse {
     pub(crate) status: u16,
-    /// The address that answered, after redirects.
+    /// The URL that answered. After redirects, it is the last one.
     pub(crate) url: String,
     pub(crate) headers: Vec<(String, String)>,
     pub(crate) body: Body,
@@ -175,13 +181,13 @@ pub(crate) struct OutboundResponse {
     pub(crate) charge: Charge,
 }
 
-/// The reason why there is no response; the cases are those of the WIT.
+/// The reason why a request has no response. The cases are those of `http-error` in the WIT.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum HttpError {
     #[error("denied: {0}")]
     Denied(String),
     /// `denied`, because the connection does not grant this origin.
-    #[error("denied: {}", not_granted(.0))]
+    #[error("denied: {}", not_granted_message(.0))]
     NotGranted(Origin),
     #[error("limit: {0}")]
     Limit(String),
@@ -194,11 +200,11 @@ pub(crate) enum HttpError {
 }
 
 impl HttpError {
-    /// Its case in the WIT, and its text.
+    /// Returns the case of this error in the WIT, and its text.
     pub(crate) fn into_parts(self) -> (NoAnswer, String) {
         match self {
             Self::Denied(text) => (NoAnswer::Denied, text),
-            Self::NotGranted(origin) => (NoAnswer::Denied, not_granted(&origin)),
+            Self::NotGranted(origin) => (NoAnswer::Denied, not_granted_message(&origin)),
             Self::Limit(text) => (NoAnswer::Limit, text),
             Self::Unreachable(text) => (NoAnswer::Unreachable, text),
             Self::Interrupted(text) => (NoAnswer::Interrupted, text),
@@ -206,7 +212,7 @@ impl HttpError {
         }
     }
 
-    fn of(case: NoAnswer, text: String) -> Self {
+    fn from_case(case: NoAnswer, text: String) -> Self {
         match case {
             NoAnswer::Denied => Self::Denied(text),
             NoAnswer::Limit => Self::Limit(text),
@@ -217,14 +223,14 @@ impl HttpError {
     }
 }
 
-fn not_granted(origin: &Origin) -> String {
+fn not_granted_message(origin: &Origin) -> String {
     format!("the connection does not grant {origin}; check the URLs in its settings")
 }
 
 impl Egress {
     /// Reads the system's trust store and `HTTP_PROXY`, `HTTPS_PROXY`, `NO_PROXY`, once. Large
-    /// bodies are stored in `spool_folder`; together they may have `spool_bytes_max` bytes. `own`
-    /// is the server that this process runs.
+    /// bodies are stored in `spool_folder` and may use `spool_bytes_max` bytes together.
+    /// `own_server` is the server that this process runs.
     ///
     /// # Errors
     /// The file of extra trust anchors cannot be used.
@@ -232,24 +238,24 @@ impl Egress {
         extra_ca_file: Option<&Path>,
         spool_folder: PathBuf,
         spool_bytes_max: u64,
-        own: OwnServer,
+        own_server: OwnServer,
     ) -> Result<Self, TrustError> {
-        let dialer = Dialer::from_env(client_config(extra_ca_file)?, own.addresses.clone());
-        Ok(Self::with(dialer, Spool::new(spool_folder, spool_bytes_max), own))
+        let dialer = Dialer::from_env(client_config(extra_ca_file)?, own_server.addresses.clone());
+        Ok(Self::with_dialer(dialer, Spool::new(spool_folder, spool_bytes_max), own_server))
     }
 
-    fn with(dialer: Dialer, spool: Arc<Spool>, own: OwnServer) -> Self {
-        Self { dialer, spool, own, tape: None, closed_at: watch::Sender::new(None) }
+    fn with_dialer(dialer: Dialer, spool: Arc<Spool>, own_server: OwnServer) -> Self {
+        Self { dialer, spool, own_server, tape: None, closed_at: watch::Sender::new(None) }
     }
 
-    /// Records the exchanges, or answers requests from a recording.
+    /// Makes all runs use this tape, which records the exchanges or answers requests from a
+    /// recording.
     #[must_use]
     pub fn with_tape(self, tape: Tape) -> Self {
         Self { tape: Some(tape), ..self }
     }
 
-    /// Ends every exchange, and every attempt to connect, after a short time, because the server
-    /// shuts down.
+    /// Shuts egress down: ends every exchange, and every attempt to connect, after a short time.
     pub(crate) fn close(&self) {
         self.closed_at.send_replace(Some(Instant::now() + CLOSE_GRACE));
     }
@@ -268,7 +274,7 @@ impl fmt::Debug for Egress {
 }
 
 impl RunRequests {
-    /// Starts the requests of a run; all of them end by `request_deadline`.
+    /// Makes the sender of a run's requests. All requests end by `request_deadline`.
     pub(crate) fn new(
         egress: Arc<Egress>,
         active: Arc<ActiveConnection>,
@@ -276,16 +282,18 @@ impl RunRequests {
         limits: Limits,
         clock: Arc<dyn Clock>,
         request_deadline: Instant,
-        charged: Charged,
+        accounts: RunAccounts,
     ) -> Arc<Self> {
-        let Charged { meter, memory } = charged;
+        let RunAccounts { meter, memory } = accounts;
         let spool = RunSpool::new(&egress.spool);
         let cookies = Arc::new(Cookies::new());
-        let until = active.connection.record_until.filter(|it| records(Some(*it), clock.now()));
-        let in_memory = || until.map(|until| Tape::Record(Arc::new(Recorder::until(until))));
-        let tape = active.tape.clone().or_else(|| egress.tape.clone()).or_else(in_memory);
-        let secrets = (Arc::clone(&active), Arc::clone(&cookies));
-        let record = Record::new(secrets, clock, limits.outbound_calls, request_deadline);
+        let record_until = active.connection.record_until;
+        let record_until = record_until.filter(|until| is_recording(Some(*until), clock.now()));
+        let tape_in_memory =
+            || record_until.map(|until| Tape::Record(Arc::new(Recorder::in_memory_until(until))));
+        let tape = active.tape.clone().or_else(|| egress.tape.clone()).or_else(tape_in_memory);
+        let secret_sources = (Arc::clone(&active), Arc::clone(&cookies));
+        let record = Record::new(secret_sources, clock, limits.outbound_calls, request_deadline);
         Arc::new(Self {
             egress,
             active,
@@ -312,9 +320,9 @@ impl RunRequests {
 
     /// Adds the header `traceparent` to a request, and its span to the record, if the requests of
     /// this run continue a trace.
-    fn add_trace(&self, outbound: &mut Outbound, call: &Call) {
+    fn add_trace(&self, outbound: &mut CheckedRequest, call: &Call) {
         let Some(trace) = self.trace.get().map(TraceParent::child) else { return };
-        outbound.trace = HeaderValue::try_from(trace.to_string()).ok();
+        outbound.traceparent = HeaderValue::try_from(trace.to_string()).ok();
         call.record_span(trace.span);
     }
 
@@ -334,8 +342,8 @@ impl RunRequests {
         }
     }
 
-    /// Whether requests are answered from a recording, without a connection.
-    fn replays(&self) -> bool {
+    /// Whether a recording answers the requests, so that no connection is made.
+    fn is_replay(&self) -> bool {
         matches!(self.tape, Some(Tape::Replay(_)))
     }
 
@@ -357,14 +365,14 @@ impl RunRequests {
         self.record.close();
         self.writes.close();
         if !self.writes.is_empty() {
-            // A write that has not ended after the grace is recorded as "still under way".
+            // A write that runs longer than `FINISH_GRACE` is recorded as "still under way".
             let _ = timeout_at(self.request_deadline + FINISH_GRACE, self.writes.wait()).await;
         }
-        self.record.copy()
+        self.record.snapshot()
     }
 
-    /// Takes the exchanges that were kept for the event, with the reason why some are missing;
-    /// `None` if the connection records nothing.
+    /// Removes and returns the exchanges that were recorded for the event, with the reason why some
+    /// are missing. `None` if the connection does not record its runs.
     pub(crate) fn take_recording(&self) -> Option<(Vec<String>, Option<String>)> {
         match &self.tape {
             Some(Tape::Record(recorder)) => recorder.take(),
@@ -379,7 +387,8 @@ impl RunRequests {
 
     /// Whether only the host may set this header.
     pub(crate) fn is_reserved_header(&self, name: &str) -> bool {
-        authorize::is_reserved_header(name, &self.active.connection, &self.egress.own.headers)
+        let own_headers = &self.egress.own_server.headers;
+        authorize::is_reserved_header(name, &self.active.connection, own_headers)
     }
 
     /// The connection that this run uses.
@@ -387,12 +396,12 @@ impl RunRequests {
         &self.active
     }
 
-    /// The CPU time of this run; the host's work for its requests is charged to it.
+    /// The meter of this run's CPU time. The host's work for its requests is charged to it.
     pub(crate) fn meter(&self) -> &Arc<Meter> {
         &self.meter
     }
 
-    /// The memory of this run.
+    /// The account to which this run's memory is charged.
     pub(crate) fn memory(&self) -> &Arc<Account> {
         &self.memory
     }
@@ -402,8 +411,8 @@ impl RunRequests {
         &self.limits
     }
 
-    /// Fills in the usage of the limits that egress enforces.
-    pub(crate) fn fill(&self, usage: &mut Usage) {
-        self.record.fill(usage);
+    /// Sets in `usage` how much of the limits that egress enforces was used.
+    pub(crate) fn fill_usage(&self, usage: &mut Usage) {
+        self.record.fill_usage(usage);
     }
 }

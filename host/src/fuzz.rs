@@ -1,8 +1,8 @@
-//! Entry points for the fuzz targets of `tests/fuzz`: each passes untrusted input to the private
-//! code that reads it, and returns the result.
+//! Entry points for the fuzz targets in `tests/fuzz`. Each function passes untrusted input to the
+//! private code that reads it, and returns the result.
 //!
-//! Compiled only by cargo-fuzz (`cfg(fuzzing)`). Contains no decisions of its own, and never
-//! connects to anything.
+//! This module is compiled only by cargo-fuzz (`cfg(fuzzing)`). It makes no decisions, and never
+//! opens a connection.
 
 use std::error::Error;
 
@@ -16,27 +16,28 @@ use url::Url;
 use crate::config::Webhook;
 use crate::domain::{Event, EventId, EventKind, FailedTest, Limits, Origin, OutcomeCode};
 use crate::egress::{
-    ActiveConnection, HttpError, Outbound, OutboundRequest, check_placeholders, path_and_query,
-    target, with_secrets,
+    ActiveConnection, CheckedRequest, HttpError, OutboundRequest, check_placeholders, parse_target,
+    path_and_query, with_secrets,
 };
 use crate::http::{WebhookKind, WebhookRequest, classify, read, token_and_path};
 use crate::manifest::{InvalidManifest, Manifest, RawManifest};
 use crate::runtime::address;
 
-/// The data that the host read from one request below `/hooks`.
+/// The data that the host reads from one request below `/hooks`.
 #[derive(Debug)]
 pub struct ReadWebhook {
     /// The part of the path where a token is expected.
     pub token: String,
-    /// The project, if method and path ask for counts.
+    /// The project, if the method and the path are those of a request for counts.
     pub project: Option<String>,
-    /// The failed test, or the status and the detail of the problem.
+    /// The failed test, or the HTTP status and the detail of the problem.
     pub test: Result<FailedTest, (u16, String)>,
-    /// The event, of the kind that stores the most data of a request.
+    /// The event of the request, with the event kind that stores the most data.
     pub event: Event,
 }
 
-/// Reads a webhook request, and builds its event as for an unrecognised path.
+/// Reads a webhook request, and builds the event that the host would store if the path were not
+/// recognised.
 pub async fn webhook(request: Request<Vec<u8>>, config: &Webhook) -> ReadWebhook {
     let (parts, body) = request.into_parts();
     let (token, path) = token_and_path(parts.uri.path());
@@ -59,21 +60,21 @@ pub async fn webhook(request: Request<Vec<u8>>, config: &Webhook) -> ReadWebhook
 /// A guest's request as the host would send it.
 #[derive(Debug)]
 pub struct SentRequest {
-    /// Its method.
+    /// The HTTP method.
     pub method: Method,
-    /// Where it is sent.
+    /// The origin to which the request is sent.
     pub origin: Origin,
-    /// Its URL.
+    /// The full URL.
     pub url: Url,
-    /// Its path and query.
+    /// The path and the query of the URL.
     pub path: Uri,
-    /// Its headers, without those that the HTTP client adds.
+    /// The headers, without the headers that the HTTP client adds.
     pub headers: HeaderMap,
-    /// Its body.
+    /// The body.
     pub body: Bytes,
 }
 
-/// A guest's authorized request, before and after the secrets were inserted.
+/// A guest's authorized request, before and after secrets were inserted.
 #[derive(Debug)]
 pub struct AuthorizedRequest {
     /// The request as the guest may see it.
@@ -82,14 +83,15 @@ pub struct AuthorizedRequest {
     pub with_secrets: SentRequest,
 }
 
-/// The path of the setting below which [`guest_request`] puts a request that is only a path.
+/// The path of each setting address. If the URL of a request is only a path, [`guest_request`]
+/// appends it to this path.
 pub const BASE_PATH: &str = "/base";
 
-/// Authorizes a guest's request. If `redirect` (status and location) is given, authorizes the
-/// request that follows the redirect.
+/// Authorizes a guest's request. If `redirect` (status and location) is present, also authorizes
+/// the request that follows the redirect, and returns that request.
 ///
 /// # Errors
-/// Why it is refused.
+/// The reason why the request is refused.
 pub fn guest_request(
     active: &ActiveConnection,
     method: Method,
@@ -103,8 +105,8 @@ pub fn guest_request(
     let url = address(url, None, &[], &bases.collect())?;
     let request = OutboundRequest { method, effect: None, url, headers, body };
     let (connection, limits) = (&active.connection, Limits::default());
-    let target = target(&request.url, connection)?;
-    let mut outbound = Outbound::check(request, target, connection, &limits, &[])?;
+    let target = parse_target(&request.url, connection)?;
+    let mut outbound = CheckedRequest::check(request, target, connection, &limits, &[])?;
     check_placeholders(&outbound, active)?;
     if let Some((status, location)) = redirect {
         outbound = outbound.redirected(status, location, connection)?;
@@ -118,9 +120,9 @@ pub fn guest_request(
 }
 
 impl SentRequest {
-    fn of(outbound: Outbound) -> Result<Self, HttpError> {
+    fn of(outbound: CheckedRequest) -> Result<Self, HttpError> {
         let path = path_and_query(&outbound.url)?;
-        let Outbound { method, origin, url, headers, body, .. } = outbound;
+        let CheckedRequest { method, origin, url, headers, body, .. } = outbound;
         Ok(Self { method, origin, url, path, headers, body })
     }
 }
@@ -134,7 +136,7 @@ pub fn placeholder<'a>(active: &'a ActiveConnection, secret: &str) -> Option<&'a
 /// Reads a manifest with this settings schema.
 ///
 /// # Errors
-/// Why the manifest is not valid.
+/// The reason why the manifest is not valid.
 pub fn manifest(settings: &str) -> Result<Manifest, InvalidManifest> {
     Manifest::read(&RawManifest {
         name: "fuzzed".to_owned(),

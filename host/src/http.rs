@@ -1,8 +1,8 @@
-//! The HTTP interface of the server: webhooks, the admin API, health, signing in. Only this room
-//! chooses the status codes of problems.
+//! The HTTP interface of the server: webhooks, the admin API, health checks, signing in. Only this
+//! module chooses the status codes of problems.
 //!
-//! Decides nothing about defects: it reads requests, calls the room that handles them, and writes
-//! the answers. `routes` lists every route but those of the console, the room above.
+//! This module decides nothing about defects: it reads requests, calls the module that handles
+//! them, and writes the answers. `routes` declares every route except those of the console.
 
 pub(crate) mod access;
 pub(crate) mod admin;
@@ -47,20 +47,20 @@ use crate::history::History;
 use crate::kpis::Kpis;
 use crate::oidc::Oidc;
 use crate::plugins::Plugins;
-use crate::replay::Replays;
+use crate::replay::EventReplayer;
 use crate::runtime::Sandbox;
 use crate::secret::Secret;
 use crate::store::Store;
 use crate::telemetry::{Metrics, Traces};
 
-use health::Health;
+use health::ReadinessCache;
 use rate_limits::RateLimits;
 use same_site::AllowedHosts;
 
 pub use clients::{ClientLimits, SharedLimits};
 pub use listener::{Listener, Socket};
 pub use routes::{Routers, routers};
-pub use serve::{LAST_REQUESTS, serve};
+pub use serve::{LAST_REQUESTS_TIME, serve};
 
 pub(crate) use webhook::failed_test;
 #[cfg(fuzzing)]
@@ -68,33 +68,33 @@ pub(crate) use webhook::{WebhookKind, WebhookRequest, classify, read, token_and_
 
 /// The parts that the handlers call.
 pub struct Services {
-    /// Finds who sent a request, and issues tokens.
+    /// Identifies the account that sent a request, and issues tokens.
     pub accounts: Arc<Accounts>,
-    /// Records who changes what.
+    /// Writes the audit log: which account changed what.
     pub audit: Arc<Audit>,
     /// The identity provider with which browsers sign in, if one is configured.
     pub oidc: Option<Oidc>,
-    /// What the reverse proxy that signs people in sends as proof, if it must.
+    /// The secret by which a reverse proxy proves that it signed a person in, if one is configured.
     pub proxy_secret: Option<Secret>,
     /// Creates defects, and carries out people's decisions about them.
     pub defects: Arc<Defects>,
-    /// Answers Defect KPIs.
+    /// Counts defects for Defect KPIs requests.
     pub kpis: Kpis,
     /// Replays recorded events.
-    pub replays: Replays,
+    pub replayer: EventReplayer,
     /// Records events and their runs.
     pub history: Arc<History>,
-    /// What happened since the start, for Prometheus.
+    /// Counts events since the start of the server, for Prometheus.
     pub metrics: Arc<Metrics>,
-    /// Exports traces, if that is configured; stopped at the end.
+    /// Exports traces, if an export is configured. Shutdown stops the export.
     pub traces: Option<Arc<Traces>>,
-    /// Runs connectors; the metrics show what all runs use.
+    /// Runs connectors. `/metrics` shows the resources that all runs use.
     pub sandbox: Arc<Sandbox>,
-    /// The connections, found by token or by name.
+    /// Finds a connection by its token, id or name.
     pub connections: Arc<Connections>,
-    /// The connectors, for lists of them.
+    /// Lists, uploads, removes and rolls back connectors.
     pub plugins: Arc<Plugins>,
-    /// The store, for lists, events and readiness.
+    /// The store, for lists, for events and for the readiness check.
     pub store: Arc<dyn Store>,
     /// The wall clock and the time since boot.
     pub clock: Arc<dyn Clock>,
@@ -104,32 +104,32 @@ pub struct Services {
     pub tasks: TaskTracker,
 }
 
-/// The state that every handler may use.
+/// The state that axum passes to every handler.
 pub struct AppState {
     pub(crate) services: Arc<Services>,
     base_url: String,
     allowed_hosts: AllowedHosts,
-    health: Health,
+    readiness_cache: ReadinessCache,
     rate_limits: RateLimits,
 }
 
 impl AppState {
-    /// `base_url` is what precedes `/hooks` in a webhook URL, without a slash at its end.
-    /// `admin_address` is where everything except `/hooks` is served.
+    /// `base_url` is the part of a webhook URL before `/hooks`, without a slash at its end.
+    /// `admin_address` is the address at which everything except `/hooks` is served.
     #[must_use]
     pub fn new(services: Arc<Services>, base_url: String, admin_address: &ListenAddress) -> Self {
-        let (health, rate_limits) = (Health::default(), RateLimits::default());
-        let allowed_hosts = AllowedHosts::of(&services.config.now(), admin_address);
-        Self { services, base_url, allowed_hosts, health, rate_limits }
+        let (readiness_cache, rate_limits) = (ReadinessCache::default(), RateLimits::default());
+        let allowed_hosts = AllowedHosts::new(&services.config.now(), admin_address);
+        Self { services, base_url, allowed_hosts, readiness_cache, rate_limits }
     }
 
-    /// The folder for connectors, as an absolute path.
+    /// The absolute path of the folder that contains the connectors.
     pub(crate) fn plugins_folder(&self) -> PathBuf {
         let folder = self.services.config.now().plugins.clone();
         std::path::absolute(&folder).unwrap_or(folder)
     }
 
-    /// The address that Test Manager calls, with its token.
+    /// The webhook URL that Test Manager calls. It contains the token.
     fn webhook_url(&self, token: &Secret) -> String {
         format!("{}/hooks/{}", self.base_url, token.reveal())
     }

@@ -1,8 +1,8 @@
-//! Defect KPIs: counts from a cache, refreshed in the background, one refresh at a time, also of
-//! several servers that share a store.
+//! Answers Defect KPIs with counts from a cache that is refreshed in the background. Only one
+//! refresh of a project runs at a time, even if several servers share the store.
 //!
-//! A caller does not wait for the tracker while counts of the last ten minutes are cached. Counts
-//! older than a day are never answered.
+//! A caller does not wait for the tracker while the cache has counts of the last ten minutes.
+//! Counts that are older than a day are never returned.
 
 mod cache;
 
@@ -26,17 +26,17 @@ use crate::store::{
     CLOCKS_DIFFER_MS, CachedCounts, Change, Changes, CountsClaim, CountsClaimed, CountsLease, Store,
 };
 
-use cache::{Cache, Counted, Refreshed};
+use cache::{Cache, RefreshResult, Refreshed};
 
-/// Counts up to this age are answered at once and refreshed in the background.
-const STALE_MAX: Duration = Duration::from_secs(10 * 60);
-/// Counts up to this age are answered while the tracker is unavailable.
-const LAST_KNOWN_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+/// Maximum age of counts that are returned at once; they are then refreshed in the background.
+const CACHED_AGE_MAX: Duration = Duration::from_secs(10 * 60);
+/// Maximum age of counts that are returned while the tracker is unavailable.
+const LAST_KNOWN_AGE_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// How long the store may take to say whether another server is counting.
-const CLAIM_MAX: Duration = Duration::from_secs(2);
+/// Maximum time to wait until the store reports whether another server is counting.
+const CLAIM_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// The parts that counting uses; cheap to clone.
+/// The parts of the server that [`Kpis`] uses. Cloning is cheap.
 #[derive(Clone)]
 pub struct Dependencies {
     /// Stores the last counts of each project.
@@ -55,7 +55,7 @@ pub struct Dependencies {
     pub tasks: TaskTracker,
 }
 
-/// Answers Defect KPIs for all connections; cheap to clone.
+/// Answers Defect KPIs for all connections. Cloning is cheap.
 #[derive(Clone)]
 pub struct Kpis {
     deps: Dependencies,
@@ -67,10 +67,10 @@ pub struct Kpis {
 pub struct KpiAnswer {
     /// The counts, as the connector returned them.
     pub counts: Counts,
-    /// Time since the tracker returned them; zero if they are new.
+    /// Time since the tracker returned the counts; zero if this request read them.
     pub age: Duration,
-    /// Whether they are answered because the tracker is unavailable.
-    pub stale: bool,
+    /// Whether these older counts are returned because the tracker is unavailable.
+    pub is_stale: bool,
 }
 
 impl Kpis {
@@ -83,7 +83,7 @@ impl Kpis {
     /// Answers one Defect KPIs request, from the cache if its counts are recent.
     ///
     /// # Errors
-    /// The tracker's counts could not be read, for this reason.
+    /// The counts could not be read from the tracker; the refusal contains the reason.
     pub async fn count(
         &self,
         active: &Arc<ActiveConnection>,
@@ -96,14 +96,14 @@ impl Kpis {
         if connection.paused {
             return Err(Refusal::Paused);
         }
-        if connection.project.as_ref().is_some_and(|pin| !pin.eq_ignore_ascii_case(project)) {
+        if connection.project.as_ref().is_some_and(|pinned| !pinned.eq_ignore_ascii_case(project)) {
             return Err(Refusal::WrongProject);
         }
-        if let Some(answer) = self.cached(active, project, event) {
+        if let Some(answer) = self.answer_from_cache(active, project, event) {
             return Ok(answer);
         }
         let refresh = self.refresh(active, project, event);
-        // `None`: the deadline passed, or the refresh panicked.
+        // `counted` is `None` if the deadline passed or the refresh panicked.
         let counted = timeout_at(deadline, refresh.result()).await.ok().flatten();
         let answer = match counted.unwrap_or(Err(Refusal::DeadlineExceeded { after_ms })) {
             Ok(Refreshed { cached, by_other_server }) => {
@@ -112,52 +112,54 @@ impl Kpis {
                 } else {
                     Duration::ZERO
                 };
-                Ok(KpiAnswer { counts: cached.counts, age, stale: false })
+                Ok(KpiAnswer { counts: cached.counts, age, is_stale: false })
             }
-            Err(refusal) => self.last_known(active, project, refusal).await,
+            Err(refusal) => self.last_known_or_refusal(active, project, refusal).await,
         };
         self.deps.connections.record_answer(connection.id, &answer);
         answer
     }
 
-    /// The counts that the cache can answer now. If they are no longer fresh, starts a refresh in
-    /// the background.
-    fn cached(
+    /// Returns the cached counts if they are recent enough. If they are no longer fresh, also
+    /// starts a refresh in the background.
+    fn answer_from_cache(
         &self,
         active: &Arc<ActiveConnection>,
         project: &str,
         event: EventStart,
     ) -> Option<KpiAnswer> {
         let now = self.deps.clock.now();
-        let (cached, failing) =
-            self.cache.with(active, project, now, |entry| (entry.cached.clone(), entry.failing));
+        let (cached, last_refresh_failed) = self.cache.with_entry(active, project, now, |entry| {
+            (entry.cached.clone(), entry.last_refresh_failed)
+        });
         let cached = cached?;
         let age = age(&cached, now);
-        if age > STALE_MAX {
+        if age > CACHED_AGE_MAX {
             return None;
         }
-        let fresh = age < Duration::from_millis(self.deps.config.now().kpi_fresh_ms);
-        if !fresh {
+        let is_fresh = age < Duration::from_millis(self.deps.config.now().kpi_fresh_ms);
+        if !is_fresh {
             drop(self.refresh(active, project, event));
         }
-        Some(KpiAnswer { counts: cached.counts, age, stale: failing && !fresh })
+        Some(KpiAnswer { counts: cached.counts, age, is_stale: last_refresh_failed && !is_fresh })
     }
 
-    /// Joins the refresh of this project that is in progress, or starts one, which runs to its end.
+    /// Joins the refresh of this project that is in progress, or starts one, which always runs to
+    /// its end.
     fn refresh(
         &self,
         active: &Arc<ActiveConnection>,
         project: &str,
         event: EventStart,
-    ) -> Flight<Counted> {
-        self.cache.with(active, project, self.deps.clock.now(), |entry| {
+    ) -> Flight<RefreshResult> {
+        self.cache.with_entry(active, project, self.deps.clock.now(), |entry| {
             Flight::join_or_start(&mut entry.refresh, &self.deps.tasks, || {
                 let (kpis, active, project) =
                     (self.clone(), Arc::clone(active), project.to_owned());
                 let span = kpis.deps.history.span(event.id);
                 let work = async move {
                     let counted = kpis.count_or_wait(&active, &project, event).await;
-                    kpis.remember(&active, &project, &counted);
+                    kpis.cache_result(&active, &project, &counted);
                     counted
                 };
                 work.instrument(span)
@@ -165,17 +167,19 @@ impl Kpis {
         })
     }
 
-    /// Asks the tracker, unless another server that shares the store has asked it lately. The
-    /// answer never waits until the store has taken the counts.
+    /// Asks the tracker, unless another server that shares the store has asked it recently. The
+    /// answer does not wait until the counts are stored.
     async fn count_or_wait(
         &self,
         active: &Arc<ActiveConnection>,
         project: &str,
         event: EventStart,
-    ) -> Counted {
+    ) -> RefreshResult {
         let lease = CountsLease::new(active.connection.id, project);
         let state = match self.await_lease(active, &lease).await {
-            LeaseState::Counted(cached) => return Ok(Refreshed { cached, by_other_server: true }),
+            LeaseState::CountedByOther(cached) => {
+                return Ok(Refreshed { cached, by_other_server: true });
+            }
             state => state,
         };
         let counted = if let LeaseState::Granted = state {
@@ -186,31 +190,32 @@ impl Kpis {
         };
         let cached =
             counted.map(|counts| CachedCounts { counts, counted_at: self.deps.clock.now() });
-        let kept = cached.as_ref().ok().filter(|_| self.deps.connections.is_current(active));
-        match (state, kept) {
+        let to_store = cached.as_ref().ok().filter(|_| self.deps.connections.is_current(active));
+        match (state, to_store) {
             (LeaseState::Alone, None) => {}
-            (LeaseState::Alone, Some(kept)) => {
-                self.deps.store.record_counts(active.connection.id, project, kept.clone());
+            (LeaseState::Alone, Some(to_store)) => {
+                self.deps.store.record_counts(active.connection.id, project, to_store.clone());
             }
-            (state, kept) => self.end(lease, &state, kept.cloned()),
+            (state, to_store) => self.release_lease(lease, &state, to_store.cloned()),
         }
         cached.map(|cached| Refreshed { cached, by_other_server: false })
     }
 
-    /// Waits while another server asks the tracker. If the store cannot say whether one does, this
-    /// server asks.
+    /// Waits while another server asks the tracker. If the store does not report whether another
+    /// server does so, this server asks.
     async fn await_lease(&self, active: &Arc<ActiveConnection>, lease: &CountsLease) -> LeaseState {
         let store = &self.deps.store;
         let lease_ms = self.deps.config.now().lease_ms;
-        // Without a revision, the connection was edited just now: its counts are not stored.
+        // No revision means that the connection was just edited. The counts for the earlier
+        // settings are then not stored.
         while let Some(revision) = self.deps.connections.revision_of(active) {
             let (mut changes, now) = (store.changes(), self.deps.clock.now());
             let fresh_ms = Duration::from_millis(self.deps.config.now().kpi_fresh_ms);
             let fresh_since = now.saturating_sub(fresh_ms).unwrap_or(Timestamp::MIN);
             let lease_until = after(now, lease_ms);
             let claim = CountsClaim { revision, now, fresh_since, lease_until };
-            match timeout(CLAIM_MAX, store.claim_counts(lease, claim)).await {
-                Ok(Ok(CountsClaimed::Fresh(cached))) => return LeaseState::Counted(cached),
+            match timeout(CLAIM_TIMEOUT, store.claim_counts(lease, claim)).await {
+                Ok(Ok(CountsClaimed::Fresh(cached))) => return LeaseState::CountedByOther(cached),
                 Ok(Ok(CountsClaimed::Count)) => return LeaseState::Granted,
                 Ok(Ok(CountsClaimed::Alone)) => return LeaseState::Alone,
                 Ok(Ok(CountsClaimed::Busy)) => {
@@ -224,38 +229,40 @@ impl Kpis {
         LeaseState::Alone
     }
 
-    /// Renews the lease to count until the tracker has answered.
-    async fn while_renewing<T>(&self, lease: &CountsLease, asking: impl Future<Output = T>) -> T {
+    /// Renews the lease on counting until the tracker has answered.
+    async fn while_renewing<T>(&self, lease: &CountsLease, request: impl Future<Output = T>) -> T {
         tokio::select! {
             biased;
-            counted = asking => counted,
-            never_ends = self.renew(lease) => match never_ends {},
+            counted = request => counted,
+            never = self.renew_forever(lease) => match never {},
         }
     }
 
-    /// Renews the lease again and again. If it is lost, the counts are not stored.
-    async fn renew(&self, lease: &CountsLease) -> Infallible {
+    /// Renews the lease regularly and never returns. If the lease is lost, the counts are not
+    /// stored.
+    async fn renew_forever(&self, lease: &CountsLease) -> Infallible {
         let lease_ms = self.deps.config.now().lease_ms;
         loop {
             sleep(Duration::from_millis(lease_ms / 3)).await;
             let until = after(self.deps.clock.now(), lease_ms);
             if let Err(error) = self.deps.store.renew_counts(lease, until).await {
-                tracing::debug!(%error, "cannot renew the lease to count");
+                tracing::debug!(%error, "cannot renew the lease on counting defects");
             }
         }
     }
 
-    /// Gives the lease back in the background, with what was counted. Counts that the store cannot
-    /// take now wait with the history.
-    fn end(&self, lease: CountsLease, state: &LeaseState, counted: Option<CachedCounts>) {
+    /// Gives the lease back in the background and stores the counts with it. If the store fails,
+    /// the counts wait in memory together with the history.
+    fn release_lease(&self, lease: CountsLease, state: &LeaseState, counted: Option<CachedCounts>) {
         let store = Arc::clone(&self.deps.store);
         let is_granted = matches!(state, LeaseState::Granted);
         let end = async move {
             let is_stored = match store.end_counts(&lease, counted.clone()).await {
-                // A lease that was granted and lost: the counts may be those of another tracker.
+                // If the lease was granted and then lost, the counts are not stored, because the
+                // connection may now use another tracker.
                 Ok(was_held) => was_held || is_granted,
                 Err(error) => {
-                    tracing::debug!(%error, "cannot give back the lease to count");
+                    tracing::debug!(%error, "cannot give back the lease on counting defects");
                     false
                 }
             };
@@ -266,15 +273,16 @@ impl Kpis {
         self.deps.tasks.spawn(end.in_current_span());
     }
 
-    /// Takes over what another server has counted, if the project is in the cache.
+    /// Replaces the cached counts by those that another server has stored. Does nothing if the
+    /// project is not in the cache.
     pub async fn take_over_counts(&self, id: ConnectionId, project: &str) {
         let Some(active) = self.deps.connections.active(id) else { return };
-        if !self.cache.has(&active, project) {
+        if !self.cache.has_project(&active, project) {
             return;
         }
         let Ok(Some(counted)) = self.deps.store.cached_counts(id, project).await else { return };
         let now = self.deps.clock.now();
-        self.cache.with(&active, project, now, |entry| entry.take_over(counted, now));
+        self.cache.with_entry(&active, project, now, |entry| entry.take_over(counted, now));
     }
 
     /// Runs the connector's `count`.
@@ -295,31 +303,32 @@ impl Kpis {
         let run = Run::of_event(connector, Arc::clone(active), event, trace);
         let end = self.deps.sandbox.count(run, project).await;
         connections.record_outcome(connection.id, Call::Count, project, &end.outcome);
-        self.deps.history.run(connection, event, end.report, &end.outcome);
+        self.deps.history.record_run(connection, event, end.report, &end.outcome);
         let counts = end.outcome?;
         counts.as_int32()?;
         Ok(counts)
     }
 
-    /// Caches the result of a refresh, unless the connection was edited or deleted meanwhile.
-    fn remember(&self, active: &Arc<ActiveConnection>, project: &str, counted: &Counted) {
+    /// Caches the result of a refresh, unless the connection was edited or deleted in the meantime.
+    fn cache_result(&self, active: &Arc<ActiveConnection>, project: &str, counted: &RefreshResult) {
         if !self.deps.connections.is_current(active) {
             return;
         }
         let now = self.deps.clock.now();
-        let cached = counted.as_ref().ok().map(|it| it.cached.clone());
-        self.cache.with(active, project, now, |entry| {
+        let cached = counted.as_ref().ok().map(|refreshed| refreshed.cached.clone());
+        self.cache.with_entry(active, project, now, |entry| {
             entry.refresh = None;
-            entry.failing = cached.is_none();
+            entry.last_refresh_failed = cached.is_none();
             if cached.is_some() {
                 entry.cached = cached;
             }
         });
     }
 
-    /// The last counts, if the tracker is unavailable or the host is busy, and they are at most a
-    /// day old. Returns any other refusal, because a person must act on it.
-    async fn last_known(
+    /// Returns the last counts if they are at most a day old and the refusal is temporary: the
+    /// tracker is unavailable or the host is overloaded. Any other refusal is returned, because a
+    /// person must act on it.
+    async fn last_known_or_refusal(
         &self,
         active: &Arc<ActiveConnection>,
         project: &str,
@@ -337,31 +346,33 @@ impl Kpis {
             return Err(refusal);
         }
         let (id, now) = (active.connection.id, self.deps.clock.now());
-        let cached = match self.cache.with(active, project, now, |entry| entry.cached.clone()) {
+        let cached = match self.cache.with_entry(active, project, now, |entry| entry.cached.clone())
+        {
             Some(cached) => Some(cached),
             None => self.deps.store.cached_counts(id, project).await.ok().flatten(),
         };
-        let Some(cached) = cached.filter(|cached| age(cached, now) <= LAST_KNOWN_MAX) else {
+        let Some(cached) = cached.filter(|cached| age(cached, now) <= LAST_KNOWN_AGE_MAX) else {
             return Err(refusal);
         };
         let age = age(&cached, now);
-        Ok(KpiAnswer { counts: cached.counts, age, stale: true })
+        Ok(KpiAnswer { counts: cached.counts, age, is_stale: true })
     }
 }
 
-/// Who asks the tracker.
+/// Which server asks the tracker for the counts.
 enum LeaseState {
-    /// No server: another one asked a short time ago.
-    Counted(CachedCounts),
-    /// This server; the others wait.
+    /// No server asks now: another server asked recently and got these counts.
+    CountedByOther(CachedCounts),
+    /// This server asks, and the other servers wait.
     Granted,
-    /// This server. The store did not answer; it may still grant the lease.
+    /// This server asks. The store did not answer, and may still grant the lease.
     Unknown,
-    /// This server. No other one uses the store.
+    /// This server asks. No other server uses the store.
     Alone,
 }
 
-/// Waits until the holder of the lease has stored the counts, or has given up.
+/// Waits until the server that has the lease has stored the counts, or has given the lease back
+/// without counts.
 async fn wait_for_counts(changes: &mut Changes, lease: &CountsLease) {
     loop {
         match changes.next().await {
@@ -374,16 +385,17 @@ async fn wait_for_counts(changes: &mut Changes, lease: &CountsLease) {
     }
 }
 
-/// The age of counts. Counts that are from the future by no more than two clocks may differ have
-/// age zero. Otherwise the clock was set back: their age is unknown, and the age returned is just
-/// above [`STALE_MAX`], so they are answered only if the tracker does not answer.
+/// The age of counts. If they are from the future by at most the difference that two clocks may
+/// have, their age is zero. If they are from further in the future, the clock was set back, so
+/// their age is unknown. The returned age is then just above [`CACHED_AGE_MAX`], so these counts
+/// are used only if the tracker does not answer.
 fn age(cached: &CachedCounts, now: Timestamp) -> Duration {
-    let unknown = STALE_MAX + Duration::from_secs(1);
+    let unknown_age = CACHED_AGE_MAX + Duration::from_secs(1);
     let age = now.duration_since(cached.counted_at);
     match Duration::try_from(age) {
         Ok(age) => age,
         Err(_) if age.unsigned_abs() <= Duration::from_millis(CLOCKS_DIFFER_MS) => Duration::ZERO,
-        Err(_) => unknown,
+        Err(_) => unknown_age,
     }
 }
 
@@ -398,6 +410,6 @@ mod tests {
         let cached = CachedCounts { counts, counted_at: at(1_000) };
         assert_eq!(age(&cached, at(1_007)), Duration::from_secs(7));
         assert_eq!(age(&cached, at(1_000)), Duration::ZERO);
-        assert!(age(&cached, at(999)) > STALE_MAX);
+        assert!(age(&cached, at(999)) > CACHED_AGE_MAX);
     }
 }

@@ -1,8 +1,8 @@
 //! Jackfield receives the webhooks of UiPath Test Manager and answers them by running a sandboxed
 //! connector. ARCHITECTURE.md has a drawing of the modules below, which it calls rooms.
 //!
-//! The list is in layers: a room imports only rooms of lower layers, which are above it in this
-//! list, which the test `layers` checks.
+//! The list is in layers, with the lowest layer first. A room imports only rooms of lower layers,
+//! which are above it in this list. The test `layers` checks this.
 
 pub mod config;
 pub mod domain;

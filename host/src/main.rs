@@ -1,16 +1,17 @@
-//! The `jackfield` program.
+//! The `jackfield` program: selects the memory allocator and calls `cli`, which does everything
+//! else.
 
 use std::process::ExitCode;
 
-/// jemalloc returns free memory to the system within seconds, also the memory that a hostile run
-/// made the host allocate. The system's allocator could keep that memory in the arenas of its
-/// threads.
+/// jemalloc returns free memory to the system within seconds, including memory that the host
+/// allocated because of a hostile connector. The system's allocator could retain that memory in the
+/// arenas of its threads.
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
-/// jemalloc's settings, which it reads before `main`. Only one background thread: if the system
-/// allows no more threads, jemalloc would try to start them and report the failure without end.
-#[expect(unsafe_code, reason = "jemalloc finds its settings by this name")]
+/// The settings of jemalloc, which reads them before `main`. They allow only one background thread:
+/// if the system refused another thread, jemalloc would retry and report the failure forever.
+#[expect(unsafe_code, reason = "jemalloc finds its settings by the symbol's name")]
 // SAFETY: the only other symbol with this name is jemalloc's own, which is weak. The first word of
 // a `&[u8]` is a pointer to its bytes, and these bytes end with zero.
 #[unsafe(export_name = "_rjem_malloc_conf")]

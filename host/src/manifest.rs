@@ -1,8 +1,9 @@
-//! A connector's manifest: its name and version, and a JSON Schema that says which settings,
-//! secrets and origins it needs. Never runs a guest and never stores anything.
+//! A connector's manifest: its name and version, and a JSON Schema that declares which settings,
+//! secrets and origins the connector needs. This module never runs a guest and never stores
+//! anything.
 //!
 //! The host must not trust the result of `describe`. So every text has a maximum length, and only
-//! the supported keywords of JSON Schema are accepted, so that no check can become slow.
+//! supported keywords of JSON Schema are accepted: other keywords could make a check slow.
 
 mod compare;
 mod demands;
@@ -32,14 +33,14 @@ const SETTINGS_BYTES_MAX: usize = 64 * 1024;
 /// Maximum length of the name and of the version, bytes.
 const NAME_BYTES_MAX: usize = 100;
 /// Maximum length of the summary and of the homepage, bytes.
-const LINE_BYTES_MAX: usize = 500;
+const SUMMARY_BYTES_MAX: usize = 500;
 /// Maximum index delay of a tracker's search, seconds.
 pub const INDEX_DELAY_S_MAX: u32 = 24 * 60 * 60;
 
 /// A connector's manifest, read once from the result of `describe` and checked.
 #[derive(Debug, Clone)]
 pub struct Manifest {
-    /// The connector's name for people, not the name of its file.
+    /// The connector's name for people. It is not the name of the connector's file.
     pub name: String,
     /// The connector's semantic version.
     pub version: semver::Version,
@@ -49,11 +50,11 @@ pub struct Manifest {
     pub homepage: Option<String>,
     /// The settings schema: JSON Schema 2020-12 of one flat object.
     pub settings_schema: Value,
-    /// The time after a write, in seconds, until the tracker's search is sure to find the defect;
-    /// absent: the connector cannot search.
+    /// The index delay in seconds: the time after a write until the tracker's search is certain to
+    /// find the defect. Absent if the connector cannot search.
     pub index_delay_s: Option<u32>,
-    /// Whether the connector reads data about failed tests from Test Manager: it imports `report`
-    /// or `test-manager`. The host sees this in the imports, not in `describe`.
+    /// Whether the connector reads data about failed tests from Test Manager. It does if it imports
+    /// `report` or `test-manager`; the result of `describe` does not contain this.
     pub asks_for_test_data: bool,
     /// The settings and secrets that `settings_schema` declares.
     schema: Arc<schema::Schema>,
@@ -75,13 +76,13 @@ pub enum InvalidManifest {
         /// The maximum length.
         bytes_max: usize,
     },
-    /// A text is not one plain line.
+    /// A text contains characters that cannot be printed in one line.
     #[error("the manifest's `{field}` must not contain control or format characters")]
     NotPrintable {
         /// The field of the manifest.
         field: &'static str,
     },
-    /// The version is not a semantic version, so it cannot be compared with others.
+    /// The version is not a semantic version, so it cannot be compared with other versions.
     #[error(
         "the manifest's `version` {version:?} is not a semantic version such as 1.4.0: {source}"
     )]
@@ -125,16 +126,16 @@ impl Manifest {
     /// Reads and checks the result of `describe`.
     ///
     /// # Errors
-    /// The first field that is refused; the error says what is allowed.
+    /// The error of the first field that is refused. Its text describes what is allowed.
     pub(crate) fn read(raw: &RawManifest) -> Result<Self, InvalidManifest> {
         check_line("name", &raw.name, NAME_BYTES_MAX)?;
         check_line("version", &raw.version, NAME_BYTES_MAX)?;
-        check_line("summary", &raw.summary, LINE_BYTES_MAX)?;
+        check_line("summary", &raw.summary, SUMMARY_BYTES_MAX)?;
         if raw.name.trim().is_empty() {
             return Err(InvalidManifest::EmptyName);
         }
         if let Some(homepage) = &raw.homepage {
-            check_line("homepage", homepage, LINE_BYTES_MAX)?;
+            check_line("homepage", homepage, SUMMARY_BYTES_MAX)?;
             // People open the homepage as a link, so other schemes, such as `javascript`, are
             // refused.
             if !is_web_address(homepage) {
@@ -175,18 +176,21 @@ fn check_line(field: &'static str, text: &str, bytes_max: usize) -> Result<(), I
     Ok(())
 }
 
-/// Returns whether no text in a settings schema has characters that change how text is displayed.
-/// Only an editable value and a description may have several lines.
-fn is_printable_schema(schema: &Value, several_lines: bool) -> bool {
-    let is_text = |text: &str, several_lines| {
-        text.chars().all(|c| is_printable(c) || (several_lines && matches!(c, '\n' | '\t')))
+/// Returns whether all texts in a settings schema are printable: without characters that change how
+/// text is displayed. Only a default, a description and an example may have line breaks.
+fn is_printable_schema(schema: &Value, allows_line_breaks: bool) -> bool {
+    let is_printable_text = |text: &str, allows_line_breaks| {
+        text.chars().all(|c| is_printable(c) || (allows_line_breaks && matches!(c, '\n' | '\t')))
     };
     match schema {
-        Value::String(text) => is_text(text, several_lines),
-        Value::Array(items) => items.iter().all(|item| is_printable_schema(item, several_lines)),
+        Value::String(text) => is_printable_text(text, allows_line_breaks),
+        Value::Array(items) => {
+            items.iter().all(|item| is_printable_schema(item, allows_line_breaks))
+        }
         Value::Object(members) => members.iter().all(|(name, value)| {
-            let several_lines = ["default", "description", "examples"].contains(&name.as_str());
-            is_text(name, false) && is_printable_schema(value, several_lines)
+            let allows_line_breaks =
+                ["default", "description", "examples"].contains(&name.as_str());
+            is_printable_text(name, false) && is_printable_schema(value, allows_line_breaks)
         }),
         Value::Null | Value::Bool(_) | Value::Number(_) => true,
     }

@@ -1,8 +1,8 @@
-//! Counts the memory that the host holds for runs: one account for each run, a sum for each
-//! connection and connector, and one sum for the whole host.
+//! Counts the memory that the host uses for runs: one account for each run, a sum for each
+//! connection and each connector, and one sum for the whole host.
 //!
-//! Everything whose size a guest or its tracker chooses is charged to the run: linear memories and
-//! tables, request and response bodies, buffers of HTTP connections.
+//! All memory whose size a guest or its tracker can choose is charged to the run: linear memories
+//! and tables, request and response bodies, and buffers of HTTP connections.
 
 mod machine;
 
@@ -18,15 +18,16 @@ use crate::domain::{ConnectionId, ConnectorName};
 
 pub(crate) use machine::{default_bytes_max, describe_default, free_bytes, group_limit_bytes};
 
-/// A fixed amount for each run, in addition to its account: stacks, log, record, headers and the
-/// texts of one host call. It is charged to the host's sum when the run begins.
-pub(crate) const RUN_BYTES: u64 = 8 << 20;
-/// The runs of one connection may hold at most as much memory as they leave free. The runs of one
-/// connector may hold this many times as much as they leave free. So there is always room for other
-/// connections.
+/// A fixed amount of memory for each run, in addition to its account, bytes: stacks, log, record,
+/// headers and the texts of one call of a host function. It is charged to the host when the run
+/// begins.
+pub(crate) const FIXED_RUN_BYTES: u64 = 8 << 20;
+/// The runs of one connector may use at most this many times the memory that they leave free. The
+/// runs of one connection may use at most as much memory as they leave free. So there is always
+/// memory for other connections.
 const CONNECTOR_SHARE: u64 = 3;
 
-/// The limit and the sums of the memory of all runs.
+/// The memory limit of all runs together, and the sums of the memory that they use.
 #[derive(Debug)]
 pub(crate) struct HostMemory {
     bytes_max: u64,
@@ -55,29 +56,29 @@ pub(crate) struct Account {
     used: AtomicU64,
     peak: AtomicU64,
     bytes_max: u64,
-    /// Whether a charge was refused because of the host's limit or a share of it, not because of
-    /// the run's own limit.
+    /// Whether a charge was refused because of the host's limit or a share of this limit, and not
+    /// because of the run's own limit.
     host_was_full: AtomicBool,
 }
 
-/// A number of bytes that is charged to an account. Dropping the charge gives them back.
+/// A number of bytes that is charged to an account. Dropping the charge releases the bytes.
 #[derive(Debug)]
 pub(crate) struct Charge {
     account: Arc<Account>,
     bytes: u64,
 }
 
-/// The reason why no more memory may be charged.
+/// The reason why a charge is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum MemoryFull {
     /// The run reached its own limit, `limits.memory_bytes`.
     #[error(
-        "`limits.memory_bytes` = {0}: the run's memory and the bodies that the host holds for it"
+        "`limits.memory_bytes` = {0}: the run's memory and the bodies that the host stores for it"
     )]
     Run(u64),
     /// All runs together reached their limit, or the runs of one connection or connector reached
     /// their share.
-    #[error("`memory_bytes_host` = {0}: the memory of all runs is in use; try again")]
+    #[error("`memory_bytes_host` = {0}: the runs of the host use all this memory; try again later")]
     Host(u64),
 }
 
@@ -86,27 +87,28 @@ impl HostMemory {
         Arc::new(Self { bytes_max, sums: Mutex::default() })
     }
 
-    /// The limit of all runs together.
+    /// Returns the memory limit of all runs together.
     pub(crate) fn bytes_max(&self) -> u64 {
         self.bytes_max
     }
 
-    /// What is charged to all runs now.
+    /// Returns the bytes that are charged to all runs now.
     pub(crate) fn used(&self) -> u64 {
         self.sums.lock().used
     }
 
-    /// Adds to all sums of an owner; fails without adding if a limit or a share would be exceeded.
+    /// Adds bytes to all sums of an owner. If a limit or a share would be exceeded, adds nothing
+    /// and returns an error.
     fn add(&self, owner: &MemoryOwner, bytes: u64) -> Result<(), MemoryFull> {
         let mut sums = self.sums.lock();
         let of_connector = sums.connectors.get(&owner.connector).copied().unwrap_or_default();
         let of_connection = sums.connections.get(&owner.connection).copied().unwrap_or_default();
         let left = self.bytes_max.saturating_sub(sums.used);
-        let fits = left.checked_sub(bytes).is_some_and(|left| {
-            of_connector.saturating_add(bytes) <= left.saturating_mul(CONNECTOR_SHARE)
-                && of_connection.saturating_add(bytes) <= left
+        let is_allowed = left.checked_sub(bytes).is_some_and(|left_after| {
+            of_connector.saturating_add(bytes) <= left_after.saturating_mul(CONNECTOR_SHARE)
+                && of_connection.saturating_add(bytes) <= left_after
         });
-        if !fits {
+        if !is_allowed {
             return Err(MemoryFull::Host(self.bytes_max));
         }
         sums.used += bytes;
@@ -115,7 +117,8 @@ impl HostMemory {
         Ok(())
     }
 
-    fn give_back(&self, owner: &MemoryOwner, bytes: u64) {
+    /// Subtracts bytes from all sums of an owner.
+    fn release(&self, owner: &MemoryOwner, bytes: u64) {
         let mut sums = self.sums.lock();
         sums.used = sums.used.saturating_sub(bytes);
         subtract(&mut sums.connectors, &owner.connector, bytes);
@@ -143,7 +146,7 @@ impl Account {
         owner: MemoryOwner,
         bytes_max: u64,
     ) -> Result<Arc<Self>, MemoryFull> {
-        host.add(&owner, RUN_BYTES)?;
+        host.add(&owner, FIXED_RUN_BYTES)?;
         Ok(Arc::new(Self {
             host: Arc::clone(host),
             owner,
@@ -174,31 +177,32 @@ impl Account {
         Ok(charge)
     }
 
-    /// Makes a charge of zero bytes, which can grow.
+    /// Creates a charge of zero bytes, which can grow.
     pub(crate) fn empty_charge(self: &Arc<Self>) -> Charge {
         Charge { account: Arc::clone(self), bytes: 0 }
     }
 
-    /// Charges a body until every part of it is dropped.
+    /// Charges a body to the run until every part of the body is dropped.
     ///
     /// # Errors
-    /// As [`Account::charge`].
-    pub(crate) fn hold(self: &Arc<Self>, body: Vec<u8>) -> Result<Bytes, MemoryFull> {
+    /// The same as for [`Account::charge`].
+    pub(crate) fn charge_body(self: &Arc<Self>, body: Vec<u8>) -> Result<Bytes, MemoryFull> {
         let charge = self.charge(body.capacity() as u64)?;
-        Ok(charge.hold(body.into()))
+        Ok(charge.bind_to_body(body.into()))
     }
 
-    /// Returns how many more bytes the run's own limit allows.
+    /// Returns how many more bytes may be charged within the run's own limit.
     pub(crate) fn room(&self) -> u64 {
         self.bytes_max.saturating_sub(self.used.load(Ordering::Relaxed))
     }
 
-    /// Returns the limit of the host's memory, if a charge of this run was refused because of it.
+    /// Returns the limit of the host's memory if a charge of this run was refused because of that
+    /// limit.
     pub(crate) fn refused_by_host(&self) -> Option<u64> {
         self.host_was_full.load(Ordering::Relaxed).then_some(self.host.bytes_max)
     }
 
-    /// Returns the maximum of the charged bytes so far.
+    /// Returns the highest number of bytes that were charged to the run at the same time.
     pub(crate) fn peak(&self) -> u64 {
         self.peak.load(Ordering::Relaxed)
     }
@@ -206,7 +210,7 @@ impl Account {
 
 impl Drop for Account {
     fn drop(&mut self) {
-        self.host.give_back(&self.owner, RUN_BYTES);
+        self.host.release(&self.owner, FIXED_RUN_BYTES);
     }
 }
 
@@ -214,10 +218,10 @@ impl Charge {
     /// Adds bytes to the charge.
     ///
     /// # Errors
-    /// As [`Account::charge`]; then nothing is added.
+    /// The same as for [`Account::charge`]. After an error, the charge is unchanged.
     pub(crate) fn grow(&mut self, bytes: u64) -> Result<(), MemoryFull> {
         let Account { host, owner, used, peak, bytes_max, host_was_full } = &*self.account;
-        let used_now = add(used, bytes, *bytes_max).ok_or(MemoryFull::Run(*bytes_max))?;
+        let used_now = add_within(used, bytes, *bytes_max).ok_or(MemoryFull::Run(*bytes_max))?;
         if let Err(full) = host.add(owner, bytes) {
             host_was_full.store(true, Ordering::Relaxed);
             used.fetch_sub(bytes, Ordering::Relaxed);
@@ -231,7 +235,7 @@ impl Charge {
     /// Grows or shrinks the charge to this many bytes.
     ///
     /// # Errors
-    /// As [`Charge::grow`].
+    /// The same as for [`Charge::grow`].
     pub(crate) fn set(&mut self, bytes: u64) -> Result<(), MemoryFull> {
         if bytes > self.bytes {
             return self.grow(bytes - self.bytes);
@@ -240,16 +244,16 @@ impl Charge {
         Ok(())
     }
 
-    /// Gives some bytes of the charge back.
+    /// Releases some bytes of the charge.
     pub(crate) fn shrink(&mut self, bytes: u64) {
         let bytes = bytes.min(self.bytes);
         self.bytes -= bytes;
         self.account.used.fetch_sub(bytes, Ordering::Relaxed);
-        self.account.host.give_back(&self.account.owner, bytes);
+        self.account.host.release(&self.account.owner, bytes);
     }
 
-    /// Binds this charge to a body: it is given back when every part of the body is dropped.
-    pub(crate) fn hold(self, body: Bytes) -> Bytes {
+    /// Binds this charge to a body. The bytes are released when every part of the body is dropped.
+    pub(crate) fn bind_to_body(self, body: Bytes) -> Bytes {
         Bytes::from_owner(ChargedBody { body, _charge: self })
     }
 }
@@ -271,10 +275,11 @@ impl AsRef<[u8]> for ChargedBody {
     }
 }
 
-/// Adds to a sum and returns it; `None`, without adding, if the sum would exceed the maximum.
-fn add(sum: &AtomicU64, bytes: u64, max: u64) -> Option<u64> {
-    let within = |now: u64| now.checked_add(bytes).filter(|sum| *sum <= max);
-    sum.fetch_update(Ordering::Relaxed, Ordering::Relaxed, within).ok().map(|before| before + bytes)
+/// Adds bytes to a sum, and returns the new sum. If the new sum would exceed the maximum, adds
+/// nothing and returns `None`.
+fn add_within(sum: &AtomicU64, bytes: u64, max: u64) -> Option<u64> {
+    let add = |before: u64| before.checked_add(bytes).filter(|sum| *sum <= max);
+    sum.fetch_update(Ordering::Relaxed, Ordering::Relaxed, add).ok().map(|before| before + bytes)
 }
 
 #[cfg(test)]
@@ -291,10 +296,10 @@ mod tests {
     }
 
     #[test]
-    fn a_charge_counts_for_run_and_host_until_it_is_dropped() {
+    fn a_charge_counts_for_the_run_and_for_the_host_until_it_is_dropped() {
         let host = HostMemory::new(100 * MIB);
         let run = Account::open(&host, owner("a", 1), 30 * MIB).unwrap();
-        let body = run.hold(vec![0; 20 << 20]).unwrap();
+        let body = run.charge_body(vec![0; 20 << 20]).unwrap();
         let part = body.slice(..1);
         drop(body);
         assert_eq!(run.charge(11 * MIB).unwrap_err(), MemoryFull::Run(30 * MIB));
@@ -309,22 +314,25 @@ mod tests {
     }
 
     #[test]
-    fn a_connection_or_a_connector_always_leaves_room_for_others() {
+    fn a_connection_or_a_connector_always_leaves_memory_for_others() {
         let host = HostMemory::new(100 * MIB);
-        let hoard = |owner: &MemoryOwner| {
+        let charge_until_refused = |owner: &MemoryOwner| {
             let run = Account::open(&host, owner.clone(), 100 * MIB).unwrap();
             let mut charges = Vec::new();
             while let Ok(charge) = run.charge(MIB) {
                 charges.push(charge);
             }
             assert_eq!(run.refused_by_host(), Some(100 * MIB));
-            (charges.len() as u64 * MIB + RUN_BYTES, charges)
+            (charges.len() as u64 * MIB + FIXED_RUN_BYTES, charges)
         };
-        let (one, _one) = hoard(&owner("a", 1));
-        assert_eq!(one, 50 * MIB, "as much as it leaves free");
-        let (other, _other) = hoard(&owner("a", 2));
-        assert_eq!(other, 25 * MIB);
-        assert!(Account::open(&host, owner("a", 3), MIB).is_err(), "its connector has its share");
+        let (bytes, _charges) = charge_until_refused(&owner("a", 1));
+        assert_eq!(bytes, 50 * MIB, "as much as the connection leaves free");
+        let (bytes, _other_charges) = charge_until_refused(&owner("a", 2));
+        assert_eq!(bytes, 25 * MIB);
+        assert!(
+            Account::open(&host, owner("a", 3), MIB).is_err(),
+            "the connector has used up its share"
+        );
         assert!(Account::open(&host, owner("b", 4), MIB).is_ok());
     }
 }

@@ -1,7 +1,7 @@
-//! OpenID Connect: asks an identity provider who uses a browser (authorization code with PKCE).
+//! OpenID Connect: signs people in with an identity provider (authorization code flow with PKCE).
 //!
-//! Never sees a password. What a person may do follows from the claims of the provider's ID token
-//! and the configuration; a person without a role gets no session.
+//! Never receives a password. The claims of the provider's ID token and the configuration determine
+//! the role of a person. A person without a role gets no account.
 
 mod cache;
 mod claims;
@@ -28,15 +28,15 @@ use provider::{Keys, Provider};
 
 pub use login::Login;
 
-/// The parts that the requests to the provider use.
+/// What the requests to the provider need.
 pub struct Dependencies {
     /// Sends the requests.
     pub egress: Arc<Egress>,
-    /// The memory that answers are charged to.
+    /// The memory of the host, to which the answers are charged.
     pub(crate) memory: Arc<HostMemory>,
     /// The wall clock.
     pub clock: Arc<dyn Clock>,
-    /// Fetches that go on without those who asked for them.
+    /// The tasks of fetches that continue after their callers have gone.
     pub tasks: TaskTracker,
 }
 
@@ -49,7 +49,7 @@ pub struct Oidc {
     keys: Cache<Keys>,
 }
 
-/// What the provider sends back with the browser.
+/// The query with which the provider redirects the browser back.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct Callback {
@@ -60,17 +60,17 @@ pub struct Callback {
     error_description: Option<String>,
 }
 
-/// The reason why a sign-in failed, for the log. Its text may contain addresses and answers of the
-/// company's network; [`OidcError::shown`] is for the person who tried.
+/// The reason why a sign-in failed, for the log. Its text may contain addresses and answers from
+/// the company's network. The person who tried to sign in sees only [`OidcError::public_message`].
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum OidcError {
-    /// The provider cannot be reached or answers what the standard does not allow.
+    /// The provider cannot be reached, or its answer violates the standard.
     #[error("the identity provider cannot be used: {0}")]
     Provider(String),
-    /// The sign-in did not begin in this browser, or too long ago.
+    /// The sign-in began in another browser, or too long ago.
     #[error("this sign-in is not valid any more, or began in another browser: start again")]
     State,
-    /// The provider refused, or the person did.
+    /// The provider or the person refused the sign-in.
     #[error("the identity provider refused the sign-in: {0}")]
     Refused(String),
     /// The ID token cannot be trusted.
@@ -84,15 +84,16 @@ pub enum OidcError {
     NoRole {
         /// The name of the person.
         name: String,
-        /// The configured claim.
+        /// The claim that the configuration maps to roles.
         claim: String,
     },
 }
 
 impl OidcError {
-    /// What the person who tried may read, who may be anybody.
+    /// The message for the person who tried to sign in. It contains no details of the network,
+    /// because anybody may try.
     #[must_use]
-    pub fn shown(&self) -> String {
+    pub fn public_message(&self) -> String {
         match self {
             Self::Provider(_) => {
                 "The identity provider cannot be used at the moment. Try again in a \
@@ -111,7 +112,7 @@ impl OidcError {
 }
 
 impl Oidc {
-    /// The provider of the configuration; its metadata is fetched at the first sign-in.
+    /// Uses the provider of the configuration. Its metadata is fetched at the first sign-in.
     #[must_use]
     pub fn new(
         settings: config::Oidc,
@@ -124,7 +125,8 @@ impl Oidc {
         Self { settings, client, client_secret, provider, keys }
     }
 
-    /// The address to which a browser goes to sign in. It comes back to `redirect_uri`.
+    /// Returns the provider's address for a sign-in. The provider later redirects the browser to
+    /// `redirect_uri`.
     ///
     /// # Errors
     /// The provider's metadata cannot be fetched.
@@ -142,7 +144,7 @@ impl Oidc {
         Ok(url)
     }
 
-    /// Who signed in.
+    /// Completes a sign-in; returns the account of the person.
     ///
     /// # Errors
     /// The sign-in failed, or the person has no role.
@@ -166,7 +168,7 @@ impl Oidc {
         }
         let code = callback.code.ok_or(OidcError::State)?;
         let token = self.id_token(&provider, login, &code, redirect_uri).await?;
-        let claims = self.verified(&provider, &token, login).await?;
-        claims::account(&self.settings, &claims)
+        let claims = self.verified_claims(&provider, &token, login).await?;
+        claims::account_of(&self.settings, &claims)
     }
 }

@@ -1,16 +1,17 @@
 //! Loads the connectors in the plugins folder, and chooses the version that a connection uses.
 //!
-//! One task scans the folder and publishes snapshots; readers take the latest snapshot and never
-//! wait. A snapshot contains only versions that are compiled and linked and that have a manifest.
+//! One task scans the folder and publishes snapshots. Readers use the latest snapshot and never
+//! wait. A snapshot contains only versions that are compiled, linked and described by their
+//! manifest.
 
 mod attempts;
 mod cache;
 mod catalog;
 mod check;
 mod error;
+mod find_version;
 mod folder;
 mod install;
-mod kept;
 mod kind;
 mod loader;
 mod mirror;
@@ -53,19 +54,20 @@ pub use catalog::{ConnectorInfo, ConnectorStatus, ConnectorUnavailable, unapprov
 pub(crate) use check::load_file;
 pub use check::{CheckReport, CodeCache};
 pub use error::{PluginError, StartError};
-pub use kept::VersionError;
+pub use find_version::VersionError;
 pub use kind::FileKind;
 pub use peers::ConnectorDifference;
-pub use rollback::{NotServing, RollbackError, RolledBack};
+pub use rollback::{NotInUse, RollbackError, RolledBack};
 pub use upload::{RemoveError, UploadError, Uploaded};
 pub use versions::{KeptVersion, NoVersion};
 
-/// The pause after an accepted version could not be compiled. It doubles at each further failure.
+/// The pause before an accepted version is compiled again after a failure. The pause doubles at
+/// each further failure.
 const COMPILE_RETRY: Duration = Duration::from_secs(10);
-/// The longest such pause.
+/// The longest pause before an accepted version is compiled again.
 const COMPILE_RETRY_MAX: Duration = Duration::from_secs(60 * 60);
-/// Maximum time to delete this server's report at its end.
-const LEAVE_MAX: Duration = Duration::from_secs(2);
+/// Maximum time to delete this server's report while the server shuts down.
+const REPORT_DELETION_MAX: Duration = Duration::from_secs(2);
 
 /// The connectors of one folder, kept up to date until the server stops.
 pub struct Plugins {
@@ -73,13 +75,13 @@ pub struct Plugins {
     loader: Arc<VersionLoader>,
     versions: Arc<Versions>,
     folder: PathBuf,
-    /// Held while a person's request changes a connector's file.
-    changing_files: Mutex<()>,
-    /// The accepted versions that could not be compiled.
-    not_compiled: parking_lot::Mutex<BTreeMap<(ConnectorName, String), Backoff>>,
-    /// Absent if the folder alone says which connectors there are.
+    /// Locked while a person's request changes a connector's file.
+    file_changes: Mutex<()>,
+    /// The accepted versions that could not be compiled, with the pause before the next attempt.
+    failed_recompilations: parking_lot::Mutex<BTreeMap<(ConnectorName, String), Backoff>>,
+    /// `None` if only the folder decides which connectors exist.
     mirror: Option<Arc<Mirror>>,
-    /// Absent if no other server uses the database.
+    /// `None` if no other server uses the database.
     peers: Option<Arc<Peers>>,
 }
 
@@ -89,47 +91,48 @@ pub(crate) struct Dependencies {
     pub(crate) engine: Arc<Engine>,
     pub(crate) sandbox: Arc<Sandbox>,
     pub(crate) clock: Arc<dyn Clock>,
-    /// What servers of one database share; absent: no other server uses the database.
+    /// The data that the servers of one database share; `None` if no other server uses the
+    /// database.
     pub(crate) store: Option<Arc<dyn ConnectorStore>>,
 }
 
 impl Plugins {
-    /// Scans the folder, uses versions that were compiled before, compiles the rest in the
-    /// background, and keeps scanning until `cancel` is cancelled.
+    /// Scans the folder, uses versions that were compiled before, and compiles the other versions
+    /// in the background. The folder is scanned again and again until `cancel` is cancelled.
     ///
     /// # Errors
     /// The plugins folder cannot be read, or the folder of compiled code is not safe. The error
-    /// says how to fix it.
+    /// names the fix.
     pub(crate) async fn start(
         deps: Dependencies,
         cancel: CancellationToken,
     ) -> Result<Self, StartError> {
         let Dependencies { config, engine, sandbox, clock, store } = deps;
-        let now = config.now();
-        let folder = now.plugins.clone();
+        let current_config = config.now();
+        let folder = current_config.plugins.clone();
         if let Err(source) = std::fs::create_dir_all(&folder) {
             return Err(StartError::CreateFolder { folder, source });
         }
-        let data = now.data_folder();
+        let data = current_config.data_folder();
         let cache = Cache::open(data.compiled(), Sealer::open(None, &data.compiled_key())?)?;
-        let (live, of_loader) = (Arc::clone(&config), Arc::clone(&clock));
-        let loader = VersionLoader::open(live, engine, sandbox, of_loader, cache)?;
+        let (loader_config, loader_clock) = (Arc::clone(&config), Arc::clone(&clock));
+        let loader = VersionLoader::open(loader_config, engine, sandbox, loader_clock, cache)?;
         let loader = Arc::new(loader);
         let catalog = Arc::new(Catalog::default());
         let versions = Arc::new(Versions::in_folder(data.versions()));
         let peers = store
             .clone()
             .map(|store| Arc::new(Peers::new(store, Arc::clone(&catalog), Arc::clone(&clock))));
-        let store = store.filter(|_| now.plugins_source() == PluginsSource::Store);
+        let store = store.filter(|_| current_config.plugins_source() == PluginsSource::Store);
         let mirror = store.map(|store| {
-            let parts = (store, Arc::clone(&catalog), Arc::clone(&versions), config, clock);
-            Arc::new(Mirror::new(parts, folder.clone()))
+            let mirror_parts = (store, Arc::clone(&catalog), Arc::clone(&versions), config, clock);
+            Arc::new(Mirror::new(mirror_parts, folder.clone()))
         });
         if let Some(mirror) = &mirror {
             mirror.prepare_folder().await;
         }
-        let parts = (Arc::clone(&catalog), Arc::clone(&loader), Arc::clone(&versions));
-        let mut scanner = Scanner::new(parts, folder.clone());
+        let scanner_parts = (Arc::clone(&catalog), Arc::clone(&loader), Arc::clone(&versions));
+        let mut scanner = Scanner::new(scanner_parts, folder.clone());
         if let Err(source) = scanner.scan().await {
             return Err(StartError::ReadFolder { folder, source });
         }
@@ -145,8 +148,8 @@ impl Plugins {
             loader,
             versions,
             folder,
-            changing_files: Mutex::default(),
-            not_compiled: parking_lot::Mutex::default(),
+            file_changes: Mutex::default(),
+            failed_recompilations: parking_lot::Mutex::default(),
             mirror,
             peers,
         })
@@ -158,26 +161,28 @@ impl Plugins {
         self.catalog.list()
     }
 
-    /// Whether this server has a connector of this name, or the servers that share its store do.
+    /// Whether this server has a connector of this name, or the store that the servers share has
+    /// one.
     #[must_use]
     pub fn has(&self, name: &ConnectorName) -> bool {
-        let is_here = self.list().iter().any(|info| info.name == name.as_str());
-        is_here || self.mirror.as_ref().is_some_and(|mirror| mirror.current(name).is_some())
+        let is_on_this_server = self.list().iter().any(|info| info.name == name.as_str());
+        is_on_this_server
+            || self.mirror.as_ref().is_some_and(|mirror| mirror.current(name).is_some())
     }
 
     /// Returns the newest version of a connector that can be used.
     ///
     /// # Errors
-    /// No version can be used; the error says why.
+    /// No version can be used. The error contains the reason.
     pub fn newest(&self, name: &ConnectorName) -> Result<Arc<Connector>, ConnectorUnavailable> {
         self.catalog.newest(name)
     }
 
-    /// Returns the version that a connection uses: the newest, or the version that a person
-    /// accepted if the newest needs more than was granted.
+    /// Returns the version that a connection uses: the newest version, or the version that a person
+    /// accepted if the newest version needs more than the connection grants.
     ///
     /// # Errors
-    /// No version can be used; the error says why.
+    /// No version can be used. The error contains the reason.
     pub fn connector_for(
         &self,
         connection: &Connection,
@@ -185,7 +190,7 @@ impl Plugins {
         let name = &connection.connector;
         let unavailable = match self.catalog.newest(name) {
             Ok(newest) => match unapproved(&newest, connection) {
-                none if none.is_empty() => return Ok(newest),
+                unapproved if unapproved.is_empty() => return Ok(newest),
                 unapproved => ConnectorUnavailable::NeedsConsent {
                     name: name.clone(),
                     connection: connection.name.clone(),
@@ -194,7 +199,7 @@ impl Plugins {
             },
             Err(unavailable) => unavailable,
         };
-        // If a connector's file was removed, an older version must not be used either.
+        // If a connector's file was removed, no version of the connector may be used.
         if matches!(unavailable, ConnectorUnavailable::Missing { .. }) {
             return Err(unavailable);
         }
@@ -202,7 +207,7 @@ impl Plugins {
         accepted.and_then(|sha256| self.loader.superseded(name, sha256)).ok_or(unavailable)
     }
 
-    /// The connectors of which the servers of one database do not all use the same version.
+    /// Returns the connectors of which the servers of one database use different versions.
     ///
     /// # Errors
     /// The store failed.
@@ -213,30 +218,31 @@ impl Plugins {
         }
     }
 
-    /// Deletes the report of this server, which ends, so that the others no longer compare with it.
-    pub(crate) async fn leave(&self) {
+    /// Deletes the report of this server while the server shuts down, so that the other servers
+    /// stop comparing their connectors with those of this server.
+    pub(crate) async fn delete_own_report(&self) {
         if let Some(peers) = &self.peers {
-            // Otherwise they compare until the report is too old.
-            let _ = timeout(LEAVE_MAX, peers.leave()).await;
+            // After a failure, the other servers use the report until it is too old.
+            let _ = timeout(REPORT_DELETION_MAX, peers.delete_own_report()).await;
         }
     }
 
     /// Compiles accepted versions again if they were compiled for another engine, so that they can
-    /// still be used after an upgrade of the host. Fetches those that served at another server
-    /// only.
+    /// still be used after an upgrade of the host. Versions that only another server has used are
+    /// fetched from the store.
     pub async fn recompile_accepted(&self, accepted: BTreeSet<(ConnectorName, String)>) {
-        // Wait until the scanner has finished, because it compiles most of them.
+        // The scanner compiles most accepted versions, so wait until it has finished.
         let mut changes = self.changes();
         while self.list().iter().any(|info| info.status == ConnectorStatus::Compiling) {
             if changes.changed().await.is_err() {
                 return;
             }
         }
-        self.not_compiled.lock().retain(|it, _| accepted.contains(it));
+        self.failed_recompilations.lock().retain(|version, _| accepted.contains(version));
         for (name, sha256) in accepted {
             let version = (name.clone(), sha256.clone());
-            let failed = self.not_compiled.lock().get(&version).copied();
-            if failed.is_some_and(|it| it.is_pausing(Instant::now())) {
+            let earlier_failures = self.failed_recompilations.lock().get(&version).copied();
+            if earlier_failures.is_some_and(|backoff| backoff.is_pausing(Instant::now())) {
                 continue;
             }
             let newest = self.newest(&name).ok();
@@ -246,31 +252,33 @@ impl Plugins {
             }
             let compiled = match (self.loader.recompile(&name, &sha256).await, &self.mirror) {
                 (Err(PluginError::Read(_)), Some(mirror)) => {
-                    self.compile_fetched(mirror, &name, &sha256).await
+                    self.fetch_and_compile(mirror, &name, &sha256).await
                 }
                 (compiled, _) => compiled,
             };
             let Err(error) = compiled else {
-                self.not_compiled.lock().remove(&version);
+                self.failed_recompilations.lock().remove(&version);
                 continue;
             };
-            let mut attempts = failed.unwrap_or(Backoff::new(COMPILE_RETRY, COMPILE_RETRY_MAX));
-            attempts.fail(Instant::now());
-            self.not_compiled.lock().insert(version, attempts);
-            if failed.is_none() {
+            let first_failure = Backoff::new(COMPILE_RETRY, COMPILE_RETRY_MAX);
+            let mut backoff = earlier_failures.unwrap_or(first_failure);
+            backoff.fail(Instant::now());
+            self.failed_recompilations.lock().insert(version, backoff);
+            if earlier_failures.is_none() {
                 let reason = error.to_string();
                 tracing::warn!(connector = %name, sha256, reason, "cannot compile an accepted version again");
             }
         }
     }
 
-    /// Whether other servers use the same connectors as this one.
+    /// Whether the servers of the database share their connectors through the store.
     #[must_use]
-    pub fn are_shared(&self) -> bool {
+    pub fn shares_connectors(&self) -> bool {
         self.mirror.is_some()
     }
 
-    async fn compile_fetched(
+    /// Fetches the file of a version from the store, and compiles it.
+    async fn fetch_and_compile(
         &self,
         mirror: &Mirror,
         name: &ConnectorName,
@@ -283,8 +291,8 @@ impl Plugins {
         self.loader.build(name, kind, content, &limits).await.map(drop)
     }
 
-    /// Deletes compiled code that no connector uses and no person accepted, if there is more
-    /// compiled code than `compiled_bytes_max`.
+    /// Deletes compiled code if there is more of it than `compiled_bytes_max`. Code that a
+    /// connector uses or that a person accepted is not deleted.
     pub async fn delete_unused_code(&self, accepted: BTreeSet<String>) {
         let mut used = accepted;
         used.extend(self.list().into_iter().filter_map(|info| info.sha256));
@@ -298,7 +306,8 @@ impl Plugins {
         }
     }
 
-    /// Returns the number of snapshots so far. It changes whenever a connector changes.
+    /// Returns a receiver of the number of snapshots so far. The number changes whenever a
+    /// connector changes.
     #[must_use]
     pub fn changes(&self) -> watch_channel::Receiver<u64> {
         self.catalog.changes()

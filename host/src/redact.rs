@@ -1,13 +1,14 @@
-//! Finds secrets in texts and replaces them, in every form in which a tracker may echo them: raw,
-//! percent-, JSON- and HTML-escaped in every mixture, base64 and hex.
+//! Finds secrets in texts and replaces them. Finds each form in which a tracker may echo a secret:
+//! raw, in base64, in hex, and with every mixture of percent, JSON and HTML escapes.
 //!
-//! A secret of fewer than 12 characters is often a common word. It is redacted only as a whole
-//! value or word, and not in the connection's own origins and settings (`redact/short.rs`).
+//! A secret of fewer than 12 characters is often a common word. It is redacted only where it is a
+//! whole value or word, and not in the connection's own origins and settings (`redact/short.rs`).
 //!
-//! Compares in place and builds no automaton, so a search needs no memory besides the secrets and
-//! an index of their first bytes. A text that would take too long to search counts as a secret.
-//! Protects against echoes, not against a tracker that cooperates with a malicious connector: such
-//! a tracker can write a secret in a form for which the redactor does not search.
+//! The search compares in place and builds no automaton. So it needs no memory besides the secrets
+//! and an index of their first bytes. If a text would take too long to search, the whole text
+//! counts as a secret. Protects against echoes, but not against a tracker that cooperates with a
+//! malicious connector: such a tracker can write a secret in a form that the redactor does not
+//! find.
 
 mod escapes;
 mod forms;
@@ -29,53 +30,59 @@ use short::{ShortMatch, ShortSecret, match_short};
 pub(crate) const MASK: &str = "[secret]";
 
 /// Maximum number of comparisons with bytes of secrets, for each byte of a text. An ordinary text
-/// takes less than one, and more only if it consists of beginnings of a secret.
-const STEPS_PER_BYTE: usize = 8;
+/// needs less than one. Only a text with many beginnings of a secret needs more.
+const STEPS_PER_BYTE_MAX: usize = 8;
 
 /// The kind of a text. It decides where in the text a short secret is redacted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum TextKind {
-    /// Read by people: a short secret is redacted in each place where it is a whole word.
+    /// A text for people: a short secret is redacted in each place where it is a whole word.
     ForPeople,
     /// The body or a header of an answer, which the guest reads: a short secret is redacted where
     /// it is a whole word, but not in a name, in an address or in a longer key.
     Answer,
-    /// One value: a short secret is redacted only if it is the whole value.
+    /// A single value: a short secret is redacted only if it is the whole value.
     Value,
     /// A link, a key or a name: a short secret is never redacted.
     Name,
 }
 
-/// Searches a text for a set of secrets at once.
+/// Searches texts for all secrets of a set at once.
 pub(crate) struct Redactor {
     secrets: Vec<(Secret, Option<ShortSecret>)>,
-    /// For each byte: the secrets, with their form, that may begin with this byte.
-    begins: Vec<Vec<(usize, Form)>>,
+    /// For each byte, the secrets that may begin with this byte, each with the form in which it
+    /// does.
+    candidates_by_byte: Vec<Vec<(usize, Form)>>,
 }
 
-/// A secret in a text, or the position from which more text is needed to decide.
-enum Search {
+/// The result of a search in a text.
+enum SearchResult {
+    /// The text contains no secret.
     None,
+    /// A secret begins and ends at these positions.
     At(usize, usize),
     /// From this position on, the text is too short to decide.
     UnknownFrom(usize),
+    /// The search would take too long.
     TooMuch,
 }
 
 impl Redactor {
-    /// Makes a redactor for these secrets. A short secret is not redacted where it is part of one
-    /// of `own_texts`, the connection's own origins and settings.
+    /// Makes a redactor for these secrets. `own_texts` are the connection's own origins and
+    /// settings. A short secret is not redacted where it is a part of one of them.
     pub(crate) fn new<'a>(
         secrets: impl IntoIterator<Item = &'a Secret>,
         own_texts: &[String],
     ) -> Self {
-        let secrets = secrets.into_iter().map(|it| (it.clone(), ShortSecret::of(it, own_texts)));
+        let secrets = secrets
+            .into_iter()
+            .map(|secret| (secret.clone(), ShortSecret::find(secret, own_texts)));
         let secrets: Vec<_> = secrets.collect();
         if secrets.is_empty() {
-            return Self { secrets, begins: Vec::new() };
+            return Self { secrets, candidates_by_byte: Vec::new() };
         }
-        let begins = (0..=u8::MAX).map(|byte| {
-            let of = |(index, (secret, short)): (usize, &(Secret, Option<ShortSecret>))| {
+        let candidates_by_byte = (0..=u8::MAX).map(|byte| {
+            let forms_of = |(index, (secret, short)): (usize, &(Secret, Option<ShortSecret>))| {
                 let secret = secret.reveal().as_bytes().to_owned();
                 let forms = if short.is_some() { &Form::WHOLE[..] } else { &Form::ALL };
                 forms
@@ -84,15 +91,15 @@ impl Redactor {
                     .filter(move |form| form.may_begin_with(&secret, byte))
                     .map(move |form| (index, form))
             };
-            secrets.iter().enumerate().flat_map(of).collect()
+            secrets.iter().enumerate().flat_map(forms_of).collect()
         });
-        Self { begins: begins.collect(), secrets }
+        Self { candidates_by_byte: candidates_by_byte.collect(), secrets }
     }
 
     /// Returns whether a text of this kind contains a secret, or takes too long to search.
-    pub(crate) fn finds(&self, kind: TextKind, text: &[u8]) -> bool {
+    pub(crate) fn contains_secret(&self, kind: TextKind, text: &[u8]) -> bool {
         let window = Window { text, is_last: true };
-        !matches!(self.search(window, kind, 0, &mut budget(text)), Search::None)
+        !matches!(self.search(window, kind, 0, &mut steps_max(text)), SearchResult::None)
     }
 
     /// Removes every secret from a text of this kind.
@@ -104,19 +111,18 @@ impl Redactor {
     }
 
     /// Redacts the body of an answer.
-    pub(crate) fn bytes(&self, bytes: Bytes) -> Bytes {
+    pub(crate) fn redact_bytes(&self, bytes: Bytes) -> Bytes {
         match self.redacted(&bytes, TextKind::Answer) {
             Cow::Borrowed(_) => bytes,
             Cow::Owned(redacted) => Bytes::from(redacted),
         }
     }
 
-    /// Redacts the next part of a long body into `out`, from `done` on; the bytes before `done` are
-    /// already redacted and serve as context. Returns the position up to which the text is
-    /// redacted. Unless this was the last part, the caller must pass the rest again with the next
-    /// bytes.
-    /// `None`: the whole body counts as a secret.
-    pub(crate) fn part(
+    /// Redacts the next part of a long body into `out`. `text` contains redacted bytes as context
+    /// up to `done`, and then the new bytes. Returns the position up to which the text is now
+    /// redacted. Unless this was the last part, the caller must pass the remaining bytes again,
+    /// together with the next bytes. Returns `None` if the whole body counts as a secret.
+    pub(crate) fn redact_part(
         &self,
         text: &[u8],
         done: usize,
@@ -140,13 +146,13 @@ impl Redactor {
         out: &mut Vec<u8>,
     ) -> Option<usize> {
         let text = window.text;
-        let mut steps = budget(text);
+        let mut steps_left = steps_max(text);
         loop {
-            let (start, end) = match self.search(window, kind, done, &mut steps) {
-                Search::TooMuch => return None,
-                Search::None => (text.len(), text.len()),
-                Search::UnknownFrom(start) => (start, start),
-                Search::At(start, end) => (start, end),
+            let (start, end) = match self.search(window, kind, done, &mut steps_left) {
+                SearchResult::TooMuch => return None,
+                SearchResult::None => (text.len(), text.len()),
+                SearchResult::UnknownFrom(start) => (start, start),
+                SearchResult::At(start, end) => (start, end),
             };
             out.extend_from_slice(text.get(done..start).unwrap_or_default());
             if start == end {
@@ -157,14 +163,14 @@ impl Redactor {
         }
     }
 
-    /// Masks the secrets in a text; borrowed if it contains none. Masks the whole text if the
-    /// search would take too long.
+    /// Masks the secrets in a text. Returns the borrowed text if it contains none. Masks the whole
+    /// text if the search would take too long.
     fn redacted<'t>(&self, text: &'t [u8], kind: TextKind) -> Cow<'t, [u8]> {
         let window = Window { text, is_last: true };
-        match self.search(window, kind, 0, &mut budget(text)) {
-            Search::None => return Cow::Borrowed(text),
-            Search::TooMuch => return Cow::Owned(MASK.into()),
-            Search::At(..) | Search::UnknownFrom(_) => {}
+        match self.search(window, kind, 0, &mut steps_max(text)) {
+            SearchResult::None => return Cow::Borrowed(text),
+            SearchResult::TooMuch => return Cow::Owned(MASK.into()),
+            SearchResult::At(..) | SearchResult::UnknownFrom(_) => {}
         }
         let mut redacted = Vec::with_capacity(text.len());
         match self.redact_into(window, kind, 0, &mut redacted) {
@@ -173,43 +179,51 @@ impl Redactor {
         }
     }
 
-    /// Finds the first secret at `from` or later. If several begin at the same position, finds the
-    /// longest.
-    fn search(&self, window: Window<'_>, kind: TextKind, from: usize, steps: &mut usize) -> Search {
+    /// Finds the first secret at `from` or later. If several secrets begin at the same position,
+    /// finds the longest.
+    fn search(
+        &self,
+        window: Window<'_>,
+        kind: TextKind,
+        from: usize,
+        steps_left: &mut usize,
+    ) -> SearchResult {
         if self.secrets.is_empty() {
-            return Search::None;
+            return SearchResult::None;
         }
         let text = window.text.iter().enumerate().skip(from);
         for (at, byte) in text {
-            let Some(begins) = self.begins.get(usize::from(*byte)) else { continue };
+            let Some(candidates) = self.candidates_by_byte.get(usize::from(*byte)) else {
+                continue;
+            };
             let mut longest = None;
-            for (secret, form) in begins {
-                let Some((secret, short)) = self.secrets.get(*secret) else { continue };
+            for (secret_index, form) in candidates {
+                let Some((secret, short)) = self.secrets.get(*secret_index) else { continue };
                 let secret = secret.reveal();
-                let end = match form.compare(secret.as_bytes(), window, at, steps) {
+                let end = match form.compare(secret.as_bytes(), window, at, steps_left) {
                     FormMatch::No => continue,
-                    FormMatch::Unknown => return Search::UnknownFrom(at),
+                    FormMatch::Unknown => return SearchResult::UnknownFrom(at),
                     FormMatch::To(end) => end,
-                    FormMatch::TooMuch => return Search::TooMuch,
+                    FormMatch::TooMuch => return SearchResult::TooMuch,
                 };
-                let whole = short
-                    .as_ref()
-                    .map_or(ShortMatch::Yes, |it| match_short(secret, it, kind, window, (at, end)));
-                match whole {
+                let short_match = short.as_ref().map_or(ShortMatch::Yes, |short| {
+                    match_short(secret, short, kind, window, (at, end))
+                });
+                match short_match {
                     ShortMatch::No => {}
                     ShortMatch::Yes => longest = longest.max(Some(end)),
-                    ShortMatch::Unknown => return Search::UnknownFrom(at),
+                    ShortMatch::Unknown => return SearchResult::UnknownFrom(at),
                 }
             }
             if let Some(end) = longest {
-                return Search::At(at, end);
+                return SearchResult::At(at, end);
             }
         }
-        Search::None
+        SearchResult::None
     }
 }
 
 /// Returns the maximum number of comparisons for a search in this text.
-fn budget(text: &[u8]) -> usize {
-    text.len().saturating_mul(STEPS_PER_BYTE).saturating_add(1 << 16)
+fn steps_max(text: &[u8]) -> usize {
+    text.len().saturating_mul(STEPS_PER_BYTE_MAX).saturating_add(1 << 16)
 }

@@ -1,8 +1,8 @@
-//! Replays of recorded events: each recorded call is made again, by the same or another version of
-//! its connector, and the requests and the answer are compared with what was recorded.
+//! Replays recorded events: calls each recorded export again, in the same or another version of its
+//! connector, and compares the requests and the answer with the recording.
 //!
-//! Nothing is sent: requests are answered from the recording, secrets are replaced by random texts,
-//! and no row of the store changes.
+//! A replay sends nothing and changes no row of the store: requests are answered from the
+//! recording, and secrets are replaced by random texts.
 
 mod difference;
 
@@ -14,7 +14,7 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use crate::config::LiveConfig;
-use crate::connections::{ConnectionError, Unstored, activate};
+use crate::connections::{ConnectionError, UnstoredConnection, activate};
 use crate::domain::{
     Call, Clock, ConnectorName, EventId, FailedTest, Journal, Limits, Marker, RecordedRun,
     RunRecording, RunReport, Settings,
@@ -46,22 +46,23 @@ pub struct Dependencies {
 }
 
 /// Replays recorded events.
-pub struct Replays {
+pub struct EventReplayer {
     deps: Dependencies,
 }
 
-/// What is replayed, and how.
+/// Which runs of an event are replayed, with which version and settings.
 #[derive(Debug, Default)]
 pub struct ReplayOptions {
-    /// The beginning of the SHA-256 of a version, or `newest`; absent: the version that ran.
+    /// The beginning of the SHA-256 of a version, or `newest`. `None`: the version that was
+    /// recorded.
     pub version: Option<String>,
-    /// Only runs of this export; absent: all recorded runs of the event.
+    /// Replays only the runs of this export. `None`: all recorded runs of the event.
     pub call: Option<Call>,
-    /// Settings that are changed for the replay; `None` removes one.
+    /// Settings that are changed for the replay; the value `None` removes a setting.
     pub settings: BTreeMap<String, Option<Value>>,
 }
 
-/// A recorded run, and what the same call did now.
+/// A recorded run, and the result of its replay.
 #[derive(Debug)]
 pub struct ReplayedRun {
     /// The export that was called.
@@ -70,17 +71,18 @@ pub struct ReplayedRun {
     pub recorded_version: String,
     /// SHA-256 of the file of the recorded run.
     pub recorded_sha256: String,
-    /// Why exchanges are missing in the recording; absent if none is.
+    /// Why the recording lacks exchanges; `None` if it is complete.
     pub missing: Option<String>,
-    /// Log, outcome and usage of the replay. Its calls were answered from the recording.
+    /// Log, outcome and usage of the replay. Its outbound calls were answered from the recording.
     pub report: RunReport,
     /// The limits of the replay.
     pub limits: Limits,
-    /// The requests of both runs.
+    /// The requests of the recorded run and of the replay, compared.
     pub requests: Vec<ReplayedRequest>,
-    /// What the export returned when it was recorded; absent in recordings of earlier versions.
+    /// What the export returned in the recorded run; `None` if an earlier Jackfield version
+    /// recorded the run.
     pub recorded_answer: Option<Value>,
-    /// What it returned now.
+    /// What the export returned in the replay.
     pub answer: Value,
 }
 
@@ -90,7 +92,7 @@ pub enum ReplayError {
     /// There is no such event.
     #[error("there is no such event")]
     NoEvent,
-    /// The connection did not record when the event came.
+    /// The connection was not recording when the event arrived.
     #[error("the event has no recording")]
     NotRecorded,
     /// The event has no recorded run of this export.
@@ -99,7 +101,7 @@ pub enum ReplayError {
     /// The stored recording cannot be read.
     #[error("the recording cannot be read: {0}")]
     Unreadable(String),
-    /// No version can be used.
+    /// The requested version does not exist or cannot be used.
     #[error(transparent)]
     Version(#[from] VersionError),
     /// The version does not accept the recorded settings.
@@ -110,28 +112,28 @@ pub enum ReplayError {
     Store(#[from] StoreError),
 }
 
-fn unreadable(error: impl std::fmt::Display) -> ReplayError {
+fn unreadable_error(error: impl std::fmt::Display) -> ReplayError {
     ReplayError::Unreadable(error.to_string())
 }
 
-impl Replays {
+impl EventReplayer {
     /// Creates a replayer from its parts.
     #[must_use]
     pub fn new(deps: Dependencies) -> Self {
         Self { deps }
     }
 
-    /// Makes each recorded call of an event again.
+    /// Replays the recorded runs of an event, and compares each with its recording.
     ///
     /// # Errors
-    /// There is no recording, or no version can be used for it.
+    /// There is no recording, or the version cannot be used for it.
     pub async fn replay(
         &self,
         event: EventId,
         options: &ReplayOptions,
     ) -> Result<Vec<ReplayedRun>, ReplayError> {
         let store = &self.deps.store;
-        // A recording that waits to be stored is stored first.
+        // Store the recordings in the queue first: this event's recording may be one of them.
         store.flush().await?;
         store.event(event).await?.ok_or(ReplayError::NoEvent)?;
         let recorded = store.recording(event).await?;
@@ -157,19 +159,21 @@ impl Replays {
         options: &ReplayOptions,
     ) -> Result<ReplayedRun, ReplayError> {
         let RunRecording { input, exchanges, answer: recorded_answer, missing } = recording;
-        let input = Input::read(input)?;
-        let name: ConnectorName = input.connector.parse().map_err(unreadable)?;
+        let input = RecordedInput::parse(input)?;
+        let name: ConnectorName = input.connector.parse().map_err(unreadable_error)?;
         let version = options.version.as_deref().unwrap_or(&input.connector_sha256);
         let connector = self.deps.plugins.version(&name, version).await?;
         let limits = self.deps.config.now().limits_of(&name);
-        let replay = Replay::of_event(&exchanges).map_err(unreadable)?;
-        let values = input.values(&connector, &options.settings);
-        let active = activate(values, &connector, &self.deps.config.now(), self.deps.clock.now())?;
+        let replay = Replay::of_event(&exchanges).map_err(unreadable_error)?;
+        let connection = input.connection(&connector, &options.settings);
+        let active =
+            activate(connection, &connector, &self.deps.config.now(), self.deps.clock.now())?;
         let active = Arc::new(active.answered_by(Arc::clone(&replay)));
-        // A version of its own, so that a replay does not count as a run of the version in use.
+        // Use a copy of the version, because a replay must not count as a run of the version in
+        // use.
         let connector = Arc::new(connector.with_limits(limits));
         let run = Run::new(connector, active);
-        let RunEnd { outcome, report, .. } = self.call(run, call, &input, &limits).await?;
+        let RunEnd { outcome, report, .. } = self.call_export(run, call, &input, &limits).await?;
         Ok(ReplayedRun {
             call,
             recorded_version: input.connector_version,
@@ -177,38 +181,41 @@ impl Replays {
             missing,
             report,
             limits,
-            requests: difference::requests(&replay),
+            requests: difference::compare_requests(&replay),
             recorded_answer,
             answer: outcome_json(&outcome),
         })
     }
 
-    /// Calls the export with what it was called with.
-    async fn call(
+    /// Calls the export with the recorded arguments.
+    async fn call_export(
         &self,
         run: Run,
         call: Call,
-        input: &Input,
+        input: &RecordedInput,
         limits: &Limits,
     ) -> Result<RunEnd<ExportAnswer>, ReplayError> {
-        let test = input.test();
+        let test = input.failed_test();
         let marker = match &input.marker {
-            Some(marker) => marker.parse().map_err(unreadable)?,
+            Some(marker) => marker.parse().map_err(unreadable_error)?,
             None => Marker::derive(run.active.connection.id, &test, 1),
         };
         let settings = ReportSettings::read(&run.active.connection.report);
-        let data = input.test_data.clone().map(|data| FixedData::of(&test, data));
+        let data = input.test_data.clone().map(|data| FixedData::with_ids_of(&test, data));
         let source = data.map(|data| Arc::new(data) as Arc<dyn Source>);
         let deadline = Instant::now() + Duration::from_millis(limits.create_answer_ms / 2);
-        // The settings were checked when the connection was made.
+        // The settings are valid, because the server checked them before it stored the connection.
         let report = TestReport::new(test.clone(), settings.unwrap_or_default(), source, deadline);
         let arguments = CallArguments {
             test: &test,
             marker: &marker,
-            key: text(input.key.as_ref()),
+            key: text_or_empty(input.key.as_ref()),
             attachment: input.attachment.unwrap_or(0),
-            project: text(input.project.as_ref()),
-            choices_of: (text(input.setting.as_ref()), text(input.search.as_ref())),
+            project: text_or_empty(input.project.as_ref()),
+            choices_query: (
+                text_or_empty(input.setting.as_ref()),
+                text_or_empty(input.search.as_ref()),
+            ),
             journal: MemoryJournal::new(marker.clone()) as Arc<dyn Journal>,
             report: Arc::new(report.with_notes(input.notes.clone())),
         };
@@ -216,10 +223,10 @@ impl Replays {
     }
 }
 
-/// What a recorded export was called with.
+/// The input of a recorded run: the version, the connection's settings, and the call's arguments.
 #[derive(Debug, Default, serde::Deserialize)]
 #[serde(default)]
-struct Input {
+struct RecordedInput {
     connector: String,
     connector_sha256: String,
     connector_version: String,
@@ -237,7 +244,7 @@ struct Input {
     notes: Vec<String>,
 }
 
-/// The body of a Create Defect request, as a recording has it.
+/// The body of a Create Defect request in a recording.
 #[derive(Debug, serde::Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct RecordedTest {
@@ -247,17 +254,21 @@ struct RecordedTest {
     link_to_test_case_log: Option<String>,
 }
 
-impl Input {
-    fn read(input: Settings) -> Result<Self, ReplayError> {
-        serde_json::from_value(Value::Object(input)).map_err(unreadable)
+impl RecordedInput {
+    fn parse(input: Settings) -> Result<Self, ReplayError> {
+        serde_json::from_value(Value::Object(input)).map_err(unreadable_error)
     }
 
-    /// The connection of the replay: the recorded settings that this version knows, with the
-    /// changes of a person, and a random text for each secret.
-    fn values(&self, connector: &Connector, changes: &BTreeMap<String, Option<Value>>) -> Unstored {
+    /// The connection of the replay: the recorded settings that this version declares, with the
+    /// changes, and a random text for each secret.
+    fn connection(
+        &self,
+        connector: &Connector,
+        changes: &BTreeMap<String, Option<Value>>,
+    ) -> UnstoredConnection {
         let manifest = connector.manifest();
         let mut settings = self.settings.clone();
-        settings.retain(|name, _| manifest.knows(name));
+        settings.retain(|name, _| manifest.declares(name));
         for (name, value) in changes {
             match value {
                 Some(value) => settings.insert(name.clone(), value.clone()),
@@ -266,12 +277,12 @@ impl Input {
         }
         let required = manifest.declared_values();
         let required = required.iter().filter(|it| it.is_secret && it.is_required);
-        let recorded = self.secrets.iter().filter(|name| manifest.knows(name));
+        let recorded = self.secrets.iter().filter(|name| manifest.declares(name));
         let secrets = recorded.chain(required.map(|it| &it.name));
-        Unstored {
+        UnstoredConnection {
             settings,
             secrets: secrets.map(|name| (name.clone(), Secret::fresh_token())).collect(),
-            // No connection is made.
+            // These options have no effect, because a replay sends nothing.
             allow_private: false,
             http1_only: false,
             report: self.report.clone(),
@@ -279,21 +290,22 @@ impl Input {
         }
     }
 
-    /// The failed test; a nil one for calls that have none.
-    fn test(&self) -> FailedTest {
+    /// The failed test; for a call without one, a failed test whose ids are nil.
+    fn failed_test(&self) -> FailedTest {
         let nil = uuid::Uuid::nil();
         self.event.as_ref().map_or_else(
             || FailedTest::new(nil, nil, None, None),
-            |it| {
-                let (execution, case) = (it.test_execution_id, it.test_case_id);
-                let (variation, link) = (it.variation_id.clone(), it.link_to_test_case_log.clone());
+            |test| {
+                let (execution, case) = (test.test_execution_id, test.test_case_id);
+                let variation = test.variation_id.clone();
+                let link = test.link_to_test_case_log.clone();
                 FailedTest::new(execution, case, variation, link)
             },
         )
     }
 }
 
-/// A text that the call may not have.
-fn text(given: Option<&String>) -> &str {
-    given.map_or("", String::as_str)
+/// The text of an argument; empty if the call has no such argument.
+fn text_or_empty(argument: Option<&String>) -> &str {
+    argument.map_or("", String::as_str)
 }

@@ -1,8 +1,8 @@
 //! The report of a failed test: the data about the test, and the texts and files for the tracker.
 //!
-//! Pure: never does I/O. The room `testmanager` fetches the data, `runtime` gives the report to
-//! guests. Everything that comes from tests is untrusted: it is masked first, and then never read
-//! as a template or as markup.
+//! This module never does I/O. The room `testmanager` fetches the data, and `runtime` passes the
+//! report to guests. Everything that comes from tests is untrusted: it is masked first, and it is
+//! never read as a template or as markup.
 
 mod attachments;
 mod data;
@@ -30,6 +30,6 @@ pub use markup::{Markup, TooSmall, markdown_as_html};
 pub use mask::{InvalidMask, Mask, MaskSettings};
 pub use rendered::{Field, FieldValue, Report};
 pub use routing::RoutingRule;
-pub use sample::sample;
+pub use sample::sample_test_data;
 pub use settings::{FieldTemplate, ReportSettings, SettingsProblem};
 pub use source::Source;

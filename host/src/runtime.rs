@@ -1,13 +1,13 @@
 //! Runs connectors: the engine, the compiler process, one sandbox per run, and the functions that a
 //! guest imports.
 //!
-//! The only room that uses wasmtime. It never uses the store: what must be durable before a write
-//! is sent goes through [`crate::domain::Journal`].
+//! No other module uses wasmtime. This module never uses the store:
+//! [`crate::domain::Journal`] records each write durably before the write is sent.
 
 mod address_space;
 mod answer_json;
-mod asked;
 mod bindings;
+mod call_input;
 mod compile;
 mod component;
 mod engine;

@@ -1,8 +1,8 @@
 //! Secrets and tokens. They cannot be printed, are encrypted (sealed) in the store, and are
 //! compared in constant time.
 //!
-//! Never logs or serialises a secret. The value is readable only through [`Secret::reveal`], so its
-//! uses are easy to find.
+//! Never logs or serialises a secret. Only [`Secret::reveal`] returns the value, so all its uses
+//! are easy to find.
 
 mod keyed;
 mod sealer;
@@ -25,25 +25,26 @@ use crate::config::AccessError;
 
 pub use keyed::DerivationKey;
 pub use sealer::{Sealed, Sealer};
-pub use signature::{Signed, SigningKey, SigningKeyError};
+pub use signature::{SignedParts, SigningKey, SigningKeyError};
 
 /// The environment variable for the sealing key, 32 bytes as hex or base64.
 pub const KEY_VARIABLE: &str = "JACKFIELD_SECRET_KEY";
 /// The environment variable for the new sealing key of a rotation.
 pub const NEW_KEY_VARIABLE: &str = "JACKFIELD_NEW_SECRET_KEY";
 
-/// Maximum length of a secret, bytes. It is limited because every answer of a tracker is searched
+/// Maximum length of a secret, bytes. There is a limit because each answer of a tracker is searched
 /// for the secret in many encodings.
 pub const SECRET_BYTES_MAX: usize = 16 * 1024;
-/// Minimum length of a secret, bytes. A shorter one would match ordinary texts when it is redacted,
-/// and is easy to guess.
+/// Minimum length of a secret, bytes. A shorter secret would also match ordinary texts when it is
+/// redacted, and would be easy to guess.
 pub const SECRET_BYTES_MIN: usize = 4;
 /// A secret of fewer characters is redacted only as a whole value or word, because it may be a
 /// common word.
 pub const SHORT_SECRET_CHARS: usize = 12;
 /// Maximum number of borders of a secret, or of a prefix of it. A border is a proper suffix that is
-/// also a prefix. A text of one repeated letter has almost as many borders as letters, and
-/// searching for it could take the length of the searched text times that number.
+/// also a prefix. A text of one repeated letter has almost as many borders as letters. The time of
+/// a search for a secret may be the length of the searched text multiplied by the number of
+/// borders.
 const BORDERS_MAX: usize = 16;
 
 /// The reason why a secret cannot be sealed, opened or read.
@@ -52,21 +53,24 @@ pub enum SecretError {
     /// The key's text is not 32 bytes of hex or base64.
     #[error("{0} is not a key: give 32 bytes as 64 hex digits or as base64")]
     NotAKey(String),
-    /// Other users may read the key, or may have created the file.
+    /// Other users may read the key, or may have created its file.
     #[error(
-        "the key is not safe: {0}; then run `jackfield secrets rotate` if it is the key of secrets"
+        "the key is not safe: {0}; then run `jackfield secrets rotate` if the key encrypts secrets"
     )]
     Key(#[source] AccessError),
     /// The key file or a secret's file cannot be read or written.
     #[error("{0}: {1}")]
     File(PathBuf, std::io::Error),
     /// The secret was sealed with another key or for another place, or is damaged.
-    #[error("a secret cannot be decrypted with this key: was it sealed with another one?")]
+    #[error(
+        "a secret cannot be decrypted with this key: it was sealed with another key or for another \
+         place, or it is damaged"
+    )]
     Sealed,
-    /// The file is outside the allowed folders.
+    /// The file is outside the folders of `secret_file_roots`.
     #[error("{0} is not in a folder that `secret_file_roots` allows")]
     FileNotAllowed(PathBuf),
-    /// The name of the variable is not allowed.
+    /// The name of the variable begins with no prefix of `secret_env_prefixes`.
     #[error("the name of the variable {0} does not begin with a prefix of `secret_env_prefixes`")]
     EnvNotAllowed(String),
     /// The secret is longer than [`SECRET_BYTES_MAX`].
@@ -75,7 +79,7 @@ pub enum SecretError {
     /// The secret is too short to be redacted.
     #[error("it is shorter than {SECRET_BYTES_MIN} bytes, too short to be redacted from logs")]
     TooShort,
-    /// Searching for the secret would take too long, because its text is too repetitive.
+    /// The search for the secret would take too long, because its text is too repetitive.
     #[error("it repeats itself too often to be redacted from logs")]
     Repetitive,
     /// The variable is not set, or is empty.
@@ -110,7 +114,7 @@ impl Secret {
         Ok(Some(secret).filter(|secret| !secret.reveal().trim().is_empty()))
     }
 
-    /// Removes a line end, which editors and `echo` add.
+    /// Removes line ends at the end of the text: editors and `echo` add one.
     #[must_use]
     pub fn without_line_end(self) -> Self {
         Self::new(self.0.trim_end_matches(['\r', '\n']).to_owned())
@@ -136,12 +140,13 @@ impl Secret {
 
     /// Returns the last four characters, so that people can recognise a token.
     #[must_use]
-    pub fn tail(&self) -> String {
+    pub fn last_four_chars(&self) -> String {
         let skip = self.0.chars().count().saturating_sub(4);
         self.0.chars().skip(skip).collect()
     }
 
-    /// Returns whether a text equals this secret. The time does not depend on where they differ.
+    /// Returns whether a text equals this secret. The time of the comparison does not depend on
+    /// where the two differ.
     #[must_use]
     pub fn matches(&self, text: &str) -> bool {
         self.0.as_bytes().ct_eq(text.as_bytes()).into()
@@ -160,8 +165,8 @@ impl Secret {
         self.resolve_unredacted(file_roots, env_prefixes)?.checked()
     }
 
-    /// Like [`Self::resolve`], for a value that is never sent to a tracker as it is. Answers are
-    /// not searched for it, so it may be short.
+    /// Like [`Self::resolve`], for a value that is never sent to a tracker unchanged. Answers are
+    /// not searched for such a value, so it may be short.
     ///
     /// # Errors
     /// The reference is not allowed or cannot be read, or the value is too long.
@@ -170,8 +175,8 @@ impl Secret {
         file_roots: &[PathBuf],
         env_prefixes: &[String],
     ) -> Result<Self, SecretError> {
-        let given = self.clone().without_line_end();
-        let value = given.dereference(file_roots, env_prefixes)?.without_line_end();
+        let reference = self.clone().without_line_end();
+        let value = reference.dereference(file_roots, env_prefixes)?.without_line_end();
         if value.0.len() > SECRET_BYTES_MAX { Err(SecretError::TooLong) } else { Ok(value) }
     }
 
@@ -209,7 +214,7 @@ impl Secret {
             return read_file_below(Path::new(path), file_roots);
         }
         let Some(name) = self.0.strip_prefix("env:") else { return Ok(self.clone()) };
-        // The sealing key must never be sent, whatever the prefixes say.
+        // The sealing key must never be sent to a tracker, even if the prefixes allow its variable.
         let is_key = [KEY_VARIABLE, NEW_KEY_VARIABLE].contains(&name);
         if is_key || !env_prefixes.iter().any(|prefix| name.starts_with(prefix.as_str())) {
             return Err(SecretError::EnvNotAllowed(name.to_owned()));
@@ -218,8 +223,8 @@ impl Secret {
     }
 }
 
-/// Returns the largest number of borders that the text or one of its prefixes has. The limit on it
-/// keeps the search for secrets fast.
+/// Returns the largest number of borders that the text or one of its prefixes has.
+/// [`Secret::checked`] limits this number, so that the search for secrets stays fast.
 #[expect(
     clippy::indexing_slicing,
     reason = "a border is shorter than its text, so each index is in range"
@@ -227,7 +232,7 @@ impl Secret {
 fn border_count_max(text: &[u8]) -> usize {
     // For each prefix, the length of its longest border and the number of its borders.
     let (mut longest, mut count) = (vec![0; text.len() + 1], vec![0; text.len() + 1]);
-    let (mut border, mut most) = (0, 0);
+    let (mut border, mut count_max) = (0, 0);
     for end in 1..text.len() {
         while border > 0 && text[border] != text[end] {
             border = longest[border];
@@ -235,13 +240,13 @@ fn border_count_max(text: &[u8]) -> usize {
         border += usize::from(text[border] == text[end]);
         longest[end + 1] = border;
         count[end + 1] = if border == 0 { 0 } else { count[border] + 1 };
-        most = most.max(count[end + 1]);
+        count_max = count_max.max(count[end + 1]);
     }
-    most
+    count_max
 }
 
-/// Reads a secret from a file that is in one of `roots`, after symbolic links are resolved. The
-/// error for another path does not say whether it exists.
+/// Reads a secret from a file that is in one of `roots` after symbolic links are resolved. For a
+/// file outside these folders, the error does not reveal whether the file exists.
 fn read_file_below(path: &Path, roots: &[PathBuf]) -> Result<Secret, SecretError> {
     let failed = |error| SecretError::File(path.to_owned(), error);
     let outside = || SecretError::FileNotAllowed(path.to_owned());
@@ -277,8 +282,8 @@ pub fn write_private(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     }
 }
 
-/// SHA-256 of a token. The store keeps only this hash, and looks a token up by it, so that the time
-/// of a lookup reveals nothing about the token.
+/// SHA-256 of a token. The store keeps only this hash and finds a token by it. So the time of a
+/// lookup reveals nothing about the token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct TokenHash(pub [u8; 32]);
 
@@ -302,24 +307,24 @@ mod tests {
         std::fs::write(&inside, "value\n").unwrap();
         std::fs::write(folder.path().join("outside"), "value").unwrap();
         let roots = [folder.path().join("roots")];
-        let get =
+        let resolve =
             |text: String| Secret::new(text).resolve(&roots, &["JACKFIELD_SECRET_".to_owned()]);
         let file = |name: &str| format!("file:{}", folder.path().join(name).display());
-        assert_eq!(get(file("roots/key")).unwrap().reveal(), "value");
-        assert!(matches!(get(file("roots/../outside")), Err(SecretError::FileNotAllowed(_))));
+        assert_eq!(resolve(file("roots/key")).unwrap().reveal(), "value");
+        assert!(matches!(resolve(file("roots/../outside")), Err(SecretError::FileNotAllowed(_))));
         let missing = [file("missing"), file("roots/../missing")];
         for path in missing {
-            assert!(matches!(get(path), Err(SecretError::FileNotAllowed(_))));
+            assert!(matches!(resolve(path), Err(SecretError::FileNotAllowed(_))));
         }
         for variable in ["PATH", KEY_VARIABLE, NEW_KEY_VARIABLE] {
-            let refused = get(format!("env:{variable}"));
+            let refused = resolve(format!("env:{variable}"));
             assert!(matches!(refused, Err(SecretError::EnvNotAllowed(_))), "{variable}");
         }
-        assert_eq!(get("plain\r\n".to_owned()).unwrap().reveal(), "plain");
+        assert_eq!(resolve("plain\r\n".to_owned()).unwrap().reveal(), "plain");
         let long: String = (0..SECRET_BYTES_MAX / 4).map(|n| format!("{n:04x}")).collect();
-        assert!(get(long.clone()).is_ok());
-        assert!(matches!(get(long + "x"), Err(SecretError::TooLong)));
-        assert!(matches!(get("abc".to_owned()), Err(SecretError::TooShort)));
+        assert!(resolve(long.clone()).is_ok());
+        assert!(matches!(resolve(long + "x"), Err(SecretError::TooLong)));
+        assert!(matches!(resolve("abc".to_owned()), Err(SecretError::TooShort)));
     }
 
     #[test]
@@ -329,10 +334,10 @@ mod tests {
         {
             assert_eq!(border_count_max(text.as_bytes()), count, "{text}");
         }
-        let bounded = |text: String| Secret::new(text).checked();
-        assert!(bounded("0".repeat(17)).is_ok());
-        assert!(matches!(bounded("0".repeat(18)), Err(SecretError::Repetitive)));
-        let late = format!("{}b", "a".repeat(4_000));
-        assert!(matches!(bounded(late), Err(SecretError::Repetitive)));
+        let checked = |text: String| Secret::new(text).checked();
+        assert!(checked("0".repeat(17)).is_ok());
+        assert!(matches!(checked("0".repeat(18)), Err(SecretError::Repetitive)));
+        let repetitive = format!("{}b", "a".repeat(4_000));
+        assert!(matches!(checked(repetitive), Err(SecretError::Repetitive)));
     }
 }

@@ -1,8 +1,9 @@
 //! The stand-in for Test Manager: `jackfield simulate test-manager`. It is not part of the server.
 //!
-//! It has the part of Test Manager's REST API that reads, with invented data, and a page that sends
-//! the two webhooks. Its paths and answers are those that public clients show. Unknown parts, such
-//! as the form of errors, are as simple as possible. The credentials are fixed and protect nothing.
+//! It answers the reading part of Test Manager's REST API with invented data, and has a page that
+//! sends the two webhooks. Its paths and answers are taken from public clients of Test Manager.
+//! Unknown parts, such as the format of errors, are as simple as possible. The credentials are
+//! fixed and protect nothing.
 
 mod api;
 mod control;
@@ -27,35 +28,36 @@ use parking_lot::{Mutex, MutexGuard};
 use tokio::net::TcpListener;
 use uuid::Uuid;
 
-use data::World;
+use data::DataSet;
 use faults::Faults;
-use gate::SeenRequest;
-use pages::Clicks;
-use rates::Rates;
+use gate::ReceivedRequest;
+use pages::PageState;
+use rates::RateCounters;
 use tokens::Tokens;
 
 pub use faults::{Fault, FaultName, InvalidFault};
 pub use pages::{Counts, CreatedDefect, FailedTest, WebhookError, Webhooks};
 pub use tokens::{CLIENT_ID, CLIENT_SECRET};
 
-/// The path of the organisation and of the tenant, as in Test Manager's addresses.
+/// The paths of the organisation and of the tenant, in the form of Test Manager's addresses.
 const ORGANIZATION: &str = "/sample";
 const TENANT: &str = "/sample/DefaultTenant";
-/// Maximum size of a request, bytes.
+/// Maximum size of a request body, bytes.
 const REQUEST_BYTES_MAX: usize = 64 << 10;
 
-/// The options of the simulation.
+/// The options of a stand-in.
 #[derive(Debug, Clone, Default)]
 pub struct Options {
     /// The seed of the data: the same seed always gives the same data.
     pub seed: u64,
-    /// The faults that are set when the stand-in starts.
+    /// The faults that are active when the stand-in starts.
     pub faults: Vec<Fault>,
     /// The URL to which webhooks are sent; it can also be set on the page.
     pub webhook_url: Option<String>,
 }
 
-/// The sockets of a stand-in: its own, and one for files, which is another origin.
+/// The sockets of a stand-in: one for the API and the pages, and one that is a second origin for
+/// files.
 pub struct Listeners {
     main: TcpListener,
     files: TcpListener,
@@ -65,7 +67,7 @@ impl Listeners {
     /// Listens on the address, and for files on another port of the same address.
     ///
     /// # Errors
-    /// An address cannot be listened on.
+    /// An address cannot be bound.
     pub async fn bind(listen: SocketAddr) -> std::io::Result<Self> {
         let main = TcpListener::bind(listen).await?;
         Ok(Self { main, files: TcpListener::bind((listen.ip(), 0)).await? })
@@ -75,13 +77,13 @@ impl Listeners {
 /// The addresses of a running stand-in.
 #[derive(Debug, Clone)]
 pub struct Addresses {
-    /// The page with the executions and the dashboard.
+    /// The address of the page with the executions and the dashboard.
     pub page_url: String,
     /// The base URL of Test Manager, for a connection.
     pub base_url: String,
     /// The token endpoint, for a connection.
     pub token_url: String,
-    /// The origin of screenshots, with the fault `screenshot-redirect`.
+    /// The origin from which screenshots are downloaded with the fault `screenshot-redirect`.
     pub files_url: String,
 }
 
@@ -92,20 +94,21 @@ pub struct Simulator {
     state: Mutex<State>,
 }
 
-/// The state that requests and clicks change.
+/// The state that requests and clicks on the pages change.
 struct State {
-    world: World,
+    data_set: DataSet,
     faults: Faults,
     tokens: Tokens,
-    rates: Rates,
-    requests: VecDeque<SeenRequest>,
-    clicks: Clicks,
-    /// The defects from answers to Create Defect, by the id that the stand-in gives them.
+    rates: RateCounters,
+    /// The last requests, the oldest first.
+    requests: VecDeque<ReceivedRequest>,
+    page_state: PageState,
+    /// The defects from the answers to Create Defect, by their ids in the stand-in.
     defects: BTreeMap<Uuid, dto::Defect>,
 }
 
 impl Simulator {
-    /// Creates the data. `webhooks` sends the webhooks.
+    /// Creates a stand-in and its data. It sends its webhooks through `webhooks`.
     ///
     /// # Errors
     /// The address of a listener cannot be read.
@@ -122,12 +125,12 @@ impl Simulator {
             files_url: origin(listeners.files.local_addr()?),
         };
         let state = State {
-            world: World::new(options.seed, &addresses.base_url),
+            data_set: DataSet::new(options.seed, &addresses.base_url),
             faults: Faults::new(&options.faults),
             tokens: Tokens::default(),
-            rates: Rates::default(),
+            rates: RateCounters::default(),
             requests: VecDeque::new(),
-            clicks: Clicks::new(options.webhook_url.clone()),
+            page_state: PageState::new(options.webhook_url.clone()),
             defects: BTreeMap::new(),
         };
         Ok(Arc::new(Self { addresses, webhooks, state: Mutex::new(state) }))
@@ -160,7 +163,7 @@ impl Simulator {
     }
 }
 
-/// The origin by which this machine reaches an address that it listens on.
+/// The origin with which programs on this machine reach the address of a listener.
 fn origin(address: SocketAddr) -> String {
     match address.ip().is_unspecified() {
         true => format!("http://localhost:{}", address.port()),

@@ -1,10 +1,9 @@
 //! The store of connections, defects, events and cached counts. Only this room (module) contains
 //! SQL.
 //!
-//! Knows nothing of connectors or HTTP. Times arrive as arguments; a clock is read only for ids and
-//! waits. A method
-//! marked *durable* returns when the change is on the disk. A power cut may lose a change that is
-//! marked *lazy*; a crash of the process does not.
+//! This room never runs connectors and never uses HTTP. Callers pass times as arguments; only ids
+//! and waits use a clock. A method marked *durable* returns when the change is on the disk. A power
+//! cut may lose a change that is marked *lazy*; a crash of the process does not.
 
 mod accounts;
 mod changes;
@@ -50,7 +49,7 @@ pub use self::postgres::{
 pub use self::sql::SqlStore;
 pub use self::sqlite::SqliteStore;
 
-/// How many rows a table has.
+/// The number of rows of one table.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct TableRows {
     /// The name of the table.
@@ -59,12 +58,12 @@ pub struct TableRows {
     pub rows: u64,
 }
 
-/// What waits to be stored.
+/// The lengths of the queues of data that is not stored yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct QueueLengths {
-    /// Operations that change the store, and callers with them.
+    /// Queued operations that change the store. A caller waits for each.
     pub operations: u64,
-    /// Parts of the history.
+    /// Queued records of the history.
     pub history: u64,
 }
 
@@ -73,29 +72,30 @@ pub struct QueueLengths {
 pub trait Store:
     ConnectionStore + DefectStore + FollowUpStore + EventStore + CountsStore + Send + Sync
 {
-    /// Voids the leases of dead processes. Called at start, by the only process that holds the
-    /// data folder. A row in `intent` may be claimed at once. A row in `sent` becomes `in-doubt`,
-    /// and its write counts as ended `run_ms` after it was marked. The waits of all rows in doubt
-    /// begin again. Running events become interrupted. Marks a database that fell behind: from
-    /// then on, a failed test without a row counts as in doubt. Durable.
+    /// Recovers after a crash; called at the start. Ends the leases of processes that no longer
+    /// run: all leases, or in a shared database the leases whose time has ended. A row in `intent`
+    /// may then be claimed at once. A row in `sent` becomes `in-doubt`, and its write counts as
+    /// ended `run_ms` after it was marked. The waits of all rows in doubt start again. Events that
+    /// were in progress become interrupted. If the database fell behind, marks it: from then on, a
+    /// failed test without a row counts as in doubt. Durable.
     async fn recover(&self, now: Timestamp, run_ms: u64) -> Result<(), StoreError>;
-    /// Since when failed tests without a row count as in doubt, because the database had fallen
-    /// behind; `None` if it had not.
+    /// The instant since which failed tests without a row count as in doubt, because the database
+    /// had fallen behind. `None` if it had not.
     fn restored_at(&self) -> Option<Timestamp>;
-    /// Begins the waits of all rows without a known defect again, because the clock has stepped. A
+    /// Restarts the waits of all rows without a known defect, because the clock has stepped. A
     /// write in progress is assumed to end `run_ms` from now. Durable.
     async fn restart_waits(&self, now: Timestamp, run_ms: u64) -> Result<(), StoreError>;
-    /// Whether other servers may change the database too.
+    /// Whether other servers may also change the database.
     fn is_shared(&self) -> bool;
-    /// Subscribes to what other servers change from now on. If this store belongs to one server,
-    /// only [`Change::Defect`] arrives.
+    /// Subscribes to the changes that other servers make from now on. If only one server uses this
+    /// store, only [`Change::Defect`] arrives.
     fn changes(&self) -> Changes;
-    /// Returns when everything that was recorded before this call can be read.
+    /// Waits until everything that was recorded before this call can be read.
     async fn flush(&self) -> Result<(), StoreError>;
-    /// Returns how many changes, and how many parts of the history, wait to be stored now.
+    /// Returns how many changes and how many records of the history wait to be stored.
     fn queue_lengths(&self) -> QueueLengths;
-    /// Checks whether a durable write succeeds now; the error says what is wrong.
+    /// Checks that a durable write succeeds now; the error contains the reason if it does not.
     async fn ready(&self) -> Result<(), StoreError>;
-    /// Writes the queued changes, then closes. No method may be called afterwards.
+    /// Writes the queued changes, then closes the store. No method may be called afterwards.
     async fn close(&self);
 }

@@ -45,8 +45,8 @@ impl Metrics {
         ms: u64,
     ) {
         match connection {
-            Some(id) => self.of(id).event(kind, code, ms),
-            None => self.unmatched.event(kind, code, ms),
+            Some(id) => self.of(id).count_event(kind, code, ms),
+            None => self.unmatched.count_event(kind, code, ms),
         }
     }
 
@@ -57,7 +57,7 @@ impl Metrics {
         report: &RunReport,
         refusal: Option<&Refusal>,
     ) {
-        self.of(connection.id).run(connection, report, refusal);
+        self.of(connection.id).count_run(connection, report, refusal);
     }
 
     /// Counts a reload of the configuration.

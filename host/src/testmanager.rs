@@ -1,7 +1,8 @@
-//! Reads from Test Manager's REST API the data of a failed test.
+//! Reads the data of a failed test from Test Manager's REST API.
 //!
-//! Only reads. Every request passes through egress, with the rules of the connection; this room
-//! has no HTTP client of its own. Data that cannot be fetched is a gap, never an error.
+//! This room never writes. It sends every request through `egress`, with the rules of the
+//! connection, and has no HTTP client of its own. Data that cannot be fetched becomes a gap, never
+//! an error.
 
 mod address;
 mod client;
@@ -35,33 +36,33 @@ use crate::memory::HostMemory;
 use crate::report::Source;
 use crate::store::Store;
 
-use shared::ReportFetch;
+use shared::FetchContext;
 use source::TestSource;
-use state::State;
+use state::ApiState;
 
-/// The parts that requests to Test Manager need.
+/// The services that requests to Test Manager use.
 pub(crate) struct Dependencies {
     /// Sends the requests.
     pub(crate) egress: Arc<Egress>,
-    /// Stores which project was counted last.
+    /// Returns the project whose defects were counted last.
     pub(crate) store: Arc<dyn Store>,
-    /// The memory of all runs.
+    /// The memory that all runs and requests share.
     pub(crate) memory: Arc<HostMemory>,
-    /// The wall clock, for the record of requests.
+    /// The wall clock, for the times in the record of requests.
     pub(crate) clock: Arc<dyn Clock>,
 }
 
-/// Reads from Test Manager for all connections; keeps a state for each connection in use.
+/// Reads from Test Manager for all connections. Stores a state for each connection in use.
 pub struct TestManager {
     deps: Arc<Dependencies>,
-    /// The state of each connection in use, kept between failed tests.
+    /// The state of each connection in use. It is shared by all failed tests of the connection.
     states: Mutex<HashMap<ConnectionId, ConnectionState>>,
 }
 
-/// The state of one connection, and the active connection that the state was made for.
+/// The state of one connection, and the active connection for which the state was created.
 struct ConnectionState {
     active: Weak<ActiveConnection>,
-    state: Arc<State>,
+    state: Arc<ApiState>,
 }
 
 impl TestManager {
@@ -69,8 +70,8 @@ impl TestManager {
         Self { deps: Arc::new(deps), states: Mutex::default() }
     }
 
-    /// The source of a failed test's data, with the limits of the connection's connector. `None`:
-    /// the connection has no settings for Test Manager.
+    /// Returns a source for the data of a failed test, with the limits of the connection's
+    /// connector. `None` if the connection has no settings for Test Manager.
     #[must_use]
     pub fn source(
         &self,
@@ -78,29 +79,40 @@ impl TestManager {
         test: &FailedTest,
         limits: &Limits,
     ) -> Option<Arc<dyn Source>> {
-        let shared = self.shared(active, limits)?;
-        Some(Arc::new(TestSource::new(Arc::new(shared), test.clone())))
+        let context = self.new_context(active, limits)?;
+        Some(Arc::new(TestSource::new(Arc::new(context), test.clone())))
     }
 
-    fn shared(&self, active: &Arc<ActiveConnection>, limits: &Limits) -> Option<ReportFetch> {
-        let own = active.test_manager()?;
+    fn new_context(&self, active: &Arc<ActiveConnection>, limits: &Limits) -> Option<FetchContext> {
+        let test_manager = active.test_manager()?;
         let settings = active.connection.test_manager.clone()?;
         let deps = Arc::clone(&self.deps);
-        let pinned = active.connection.project.clone();
-        Some(ReportFetch::new(deps, Arc::clone(own), settings, pinned, self.state(own), *limits))
+        let pinned_project = active.connection.project.clone();
+        Some(FetchContext::new(
+            deps,
+            Arc::clone(test_manager),
+            settings,
+            pinned_project,
+            self.state(test_manager),
+            *limits,
+        ))
     }
 
-    /// The state for these settings and secrets. Another state of the connection is replaced.
-    fn state(&self, own: &Arc<ActiveConnection>) -> Arc<State> {
+    /// Returns the state for these settings and secrets. If they have changed, a new state replaces
+    /// the old state of the connection.
+    fn state(&self, test_manager: &Arc<ActiveConnection>) -> Arc<ApiState> {
         let mut states = self.states.lock();
-        states.retain(|_, kept| kept.active.strong_count() > 0);
-        let kept = states.get(&own.connection.id);
-        if let Some(kept) = kept.filter(|kept| kept.active.as_ptr() == Arc::as_ptr(own)) {
-            return Arc::clone(&kept.state);
+        states.retain(|_, entry| entry.active.strong_count() > 0);
+        let entry = states.get(&test_manager.connection.id);
+        if let Some(entry) =
+            entry.filter(|entry| entry.active.as_ptr() == Arc::as_ptr(test_manager))
+        {
+            return Arc::clone(&entry.state);
         }
-        let state = Arc::<State>::default();
-        let kept = ConnectionState { active: Arc::downgrade(own), state: Arc::clone(&state) };
-        states.insert(own.connection.id, kept);
+        let state = Arc::<ApiState>::default();
+        let entry =
+            ConnectionState { active: Arc::downgrade(test_manager), state: Arc::clone(&state) };
+        states.insert(test_manager.connection.id, entry);
         state
     }
 }

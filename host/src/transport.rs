@@ -1,5 +1,5 @@
-//! Connects to a tracker's server: resolves names, uses proxies and TLS, and negotiates HTTP. Also
-//! has the TLS of the server's own listeners.
+//! Connects to the server of a tracker: resolves names, uses proxies and TLS, and negotiates HTTP.
+//! Also contains the TLS code of this server's own listeners.
 //!
 //! Sends no byte of a request and does not depend on guests. Only this module uses the TLS library.
 
@@ -32,14 +32,15 @@ pub(crate) use trust::{client_config, crypto, file_certificates, system_certific
 #[cfg(test)]
 pub(crate) use {proxies::Proxies, resolver::Resolver};
 
-/// The connection of Jackfield for which a network connection is made, and its options.
+/// The connection of Jackfield for which a network connection is made, and the options of the
+/// network connection.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Caller<'a> {
     /// The connection of Jackfield, not a network connection.
     pub(crate) connection: ConnectionId,
     /// The addresses that the origin may have.
     pub(crate) rules: AddressRules,
-    /// The certificate to present if the server asks for a client certificate.
+    /// The certificate to present if the server requests a client certificate.
     pub(crate) identity: Result<Option<&'a ClientIdentity>, &'a IdentityError>,
     /// Whether to offer HTTP/1.1 only.
     pub(crate) http1_only: bool,
@@ -47,13 +48,13 @@ pub(crate) struct Caller<'a> {
     pub(crate) last_addresses: &'a LastAddresses,
 }
 
-/// Returns the value `Basic …` of an `Authorization` header. Without a user, the secret is the user
-/// name.
-pub(crate) fn basic(user: Option<&str>, secret: &str) -> String {
-    format!("Basic {}", BASE64.encode(basic_pair(user, secret).as_bytes()))
+/// Returns the value `Basic …` of an `Authorization` header. If there is no user, the secret is the
+/// user name.
+pub(crate) fn basic_authorization(user: Option<&str>, secret: &str) -> String {
+    format!("Basic {}", BASE64.encode(basic_credentials(user, secret).as_bytes()))
 }
 
-/// Returns the text that [`basic`] encodes: user, colon, password.
-pub(crate) fn basic_pair(user: Option<&str>, secret: &str) -> String {
+/// Returns the text that [`basic_authorization`] encodes: user, colon, password.
+pub(crate) fn basic_credentials(user: Option<&str>, secret: &str) -> String {
     user.map_or_else(|| format!("{secret}:"), |user| format!("{user}:{secret}"))
 }

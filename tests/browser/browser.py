@@ -1,7 +1,7 @@
 """A person's browser: Chromium with the checks that every page must pass.
 
-Each page is checked in light and dark and at 375 pixels: axe-core finds no violation, nothing scrolls
-sideways, and the page with its files has at most 150 KB.
+Each page is checked in light and dark colours, and with a width of 1280 and 375 pixels: axe-core finds no
+violation, nothing scrolls sideways, and the page with its files has at most 150 KB.
 """
 
 import os
@@ -21,7 +21,7 @@ PAGE_BYTES_MAX = 150 * 1024
 
 
 class Browser:
-    """One browser window, with what went wrong in it."""
+    """One browser window, and the problems that were found in it."""
 
     def __init__(self, context, base):
         self.base = base
@@ -62,7 +62,7 @@ class Browser:
         self.page.keyboard.press("Enter")
 
     def press(self, role, name):
-        """Moves the focus by the Tab key to what has this name, and presses Enter on it."""
+        """Moves the focus by the Tab key to the element with this role and name, and presses Enter."""
         wanted = self.page.get_by_role(role, name=name).first
         wanted.wait_for()
         for _ in range(120):
@@ -73,7 +73,7 @@ class Browser:
         raise AssertionError(f"the Tab key does not reach the {role} {name}")
 
     def check(self, name):
-        """Checks the present page in each appearance, and saves a picture of it."""
+        """Checks the current page in each colour scheme and width, and saves screenshots."""
         for colours in ("light", "dark"):
             for size in (WIDE, SMALL):
                 self.page.emulate_media(color_scheme=colours)
@@ -89,11 +89,11 @@ class Browser:
         self._check_weight(name)
 
     def _check_axe(self, where):
-        # The debugger may run scripts that the page's own policy forbids.
+        # Playwright may run scripts that the content security policy of the page forbids.
         if not self.page.evaluate("Boolean(window.axe)"):
             self.page.evaluate(self.axe)
         found = self.page.evaluate(AXE_RUN)
-        self.problems += [f"{where}: {it}" for it in found]
+        self.problems += [f"{where}: {violation}" for violation in found]
 
     def _check_width(self, where):
         wide = self.page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
@@ -122,11 +122,11 @@ def expect(found, wanted):
         raise AssertionError(f"{wanted!r} is not in {found!r}")
 
 
-def sign_in(it):
-    it.open("/sign-in")
-    it.fill("Token", os.environ["TOKEN"])
-    it.page.keyboard.press("Enter")
-    it.page.wait_for_url(f"{it.base}/")
+def sign_in(window):
+    window.open("/sign-in")
+    window.fill("Token", os.environ["TOKEN"])
+    window.page.keyboard.press("Enter")
+    window.page.wait_for_url(f"{window.base}/")
 
 
 @contextmanager
@@ -134,9 +134,9 @@ def browser(base, scripts=True):
     with tempfile.TemporaryDirectory() as profile, sync_playwright() as playwright:
         context = playwright.chromium.launch_persistent_context(
             profile, executable_path=CHROMIUM, args=ARGUMENTS, headless=True, viewport=WIDE,
-            # A proxy of a test has a certificate of its own authority.
+            # A test's proxy has a certificate of the test's own authority.
             ignore_https_errors=bool(os.environ.get("OWN_AUTHORITY")),
-            # The contrast is wrong while a transition between colours runs.
+            # During a transition between colours, axe-core measures a wrong contrast.
             reduced_motion="reduce", bypass_csp=False, java_script_enabled=scripts,
             permissions=["clipboard-read", "clipboard-write"])
         try:

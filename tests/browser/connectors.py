@@ -8,17 +8,17 @@ from browser import expect, sign_in
 FILES = os.environ.get("FILES", "")
 
 
-def upload(it, file, name=None):
+def upload(window, file, name=None):
     if name is not None:
-        it.fill("Name", name)
-    it.page.get_by_label("File").set_input_files(f"{FILES}/{file}")
-    it.click("button", "Upload")
+        window.fill("Name", name)
+    window.page.get_by_label("File").set_input_files(f"{FILES}/{file}")
+    window.click("button", "Upload")
 
 
-def drop(it, file):
-    """Drops a file on the form, as the browser reports it."""
+def drop(window, file):
+    """Drops a file on the form: dispatches the events that a browser sends."""
     with open(f"{FILES}/{file}") as text:
-        it.page.evaluate(DROP, [file, text.read()])
+        window.page.evaluate(DROP, [file, text.read()])
 
 
 DROP = """([name, text]) => {
@@ -30,86 +30,86 @@ DROP = """([name, text]) => {
 }"""
 
 
-def refused(it):
-    upload(it, "broken.js", "my-tracker")
-    expect(it.page.get_by_role("alert").inner_text(), "my-tracker.js:1:")
-    it.check("upload-refused")
-    if it.page.get_by_role("link", name="my-tracker").count():
+def refused(window):
+    upload(window, "broken.js", "my-tracker")
+    expect(window.page.get_by_role("alert").inner_text(), "my-tracker.js:1:")
+    window.check("upload-refused")
+    if window.page.get_by_role("link", name="my-tracker").count():
         raise AssertionError("a refused file changed something")
 
 
-def first_version(it):
-    it.click("link", "Connectors")
-    it.check("connectors-empty")
-    refused(it)
-    drop(it, "first.js")
-    expect(it.page.get_by_label("File").evaluate("(it) => it.files[0].name"), "first.js")
-    it.fill("Name", "my-tracker")
-    it.click("button", "Upload")
-    it.page.get_by_text("Its version 1.0.0 serves now").wait_for()
+def first_version(window):
+    window.click("link", "Connectors")
+    window.check("connectors-empty")
+    refused(window)
+    drop(window, "first.js")
+    expect(window.page.get_by_label("File").evaluate("(it) => it.files[0].name"), "first.js")
+    window.fill("Name", "my-tracker")
+    window.click("button", "Upload")
+    window.page.get_by_text("Its version 1.0.0 serves now").wait_for()
 
 
-def second_version(it):
-    upload(it, "second.js")
-    it.page.get_by_text("Version 2.0.0 of my-tracker serves now").wait_for()
-    text = it.page.locator("main").inner_text()
+def second_version(window):
+    upload(window, "second.js")
+    window.page.get_by_text("Version 2.0.0 of my-tracker serves now").wait_for()
+    text = window.page.locator("main").inner_text()
     for words in ["creates defects in the tracker", "has the secret key sent", "No run is stored"]:
         expect(text, words)
-    it.page.get_by_text("Source of the script").click()
-    expect(it.page.locator(".source").inner_text(), "version: '2.0.0'")
-    it.check("connector-script")
+    window.page.get_by_text("Source of the script").click()
+    expect(window.page.locator(".source").inner_text(), "version: '2.0.0'")
+    window.check("connector-script")
 
 
-def roll_back(it):
-    if it.page.get_by_role("link", name="Roll back", exact=True).count() != 1:
+def roll_back(window):
+    if window.page.get_by_role("link", name="Roll back", exact=True).count() != 1:
         raise AssertionError("the version in use can be rolled back to")
-    it.click("link", "Roll back")
-    it.check("confirm-rollback")
-    it.click("button", "Roll back")
-    it.page.get_by_text("The earlier version serves now.").wait_for()
-    expect(it.page.locator("dl.facts").first.inner_text(), "1.0.0")
+    window.click("link", "Roll back")
+    window.check("confirm-rollback")
+    window.click("button", "Roll back")
+    window.page.get_by_text("The earlier version serves now.").wait_for()
+    expect(window.page.locator("dl.facts").first.inner_text(), "1.0.0")
 
 
-def remove(it):
-    it.click("link", "Remove")
-    it.check("confirm-remove")
-    it.click("button", "Remove")
-    it.page.get_by_text("The connector my-tracker is removed.").wait_for()
+def remove(window):
+    window.click("link", "Remove")
+    window.check("confirm-remove")
+    window.click("button", "Remove")
+    window.page.get_by_text("The connector my-tracker is removed.").wait_for()
 
 
-def life(it):
-    """From an empty folder to an empty folder."""
-    sign_in(it)
-    first_version(it)
-    second_version(it)
-    roll_back(it)
-    remove(it)
+def upload_roll_back_remove(window):
+    """Uploads two versions of a connector, rolls back to the first, and removes the connector."""
+    sign_in(window)
+    first_version(window)
+    second_version(window)
+    roll_back(window)
+    remove(window)
 
 
-def without_scripts(it):
-    sign_in(it)
-    it.click("link", "Connectors")
-    upload(it, "broken.js", "my-tracker")
-    expect(it.page.get_by_role("alert").inner_text(), "my-tracker.js:1:")
-    upload(it, "my-tracker.js", "")
-    expect(it.page.get_by_role("status").inner_text(), "Its version 1.0.0 serves now")
+def without_scripts(window):
+    sign_in(window)
+    window.click("link", "Connectors")
+    upload(window, "broken.js", "my-tracker")
+    expect(window.page.get_by_role("alert").inner_text(), "my-tracker.js:1:")
+    upload(window, "my-tracker.js", "")
+    expect(window.page.get_by_role("status").inner_text(), "Its version 1.0.0 serves now")
 
 
-def used_connector(it):
+def used_connector(window):
     """A connector with runs and a connection, and a newest file that cannot be used."""
-    sign_in(it)
-    it.open("/connectors/r")
-    text = it.page.locator("main").inner_text()
+    sign_in(window)
+    window.open("/connectors/r")
+    text = window.page.locator("main").inner_text()
     for words in ["The newest file cannot be used", "r.js:1:", "1 run,", "CPU time"]:
         expect(text, words)
-    it.check("connector-used")
-    it.click("link", "Remove")
-    expect(it.page.locator(".effects").inner_text(), "Webhooks of qa are answered 503")
-    it.click("button", "Remove")
-    # The page says again who uses it, and what to do.
-    expect(it.page.locator(".field .error").inner_text(), "it is used by qa. Delete these connections first")
-    expect(it.page.locator(".effects").inner_text(), "Webhooks of qa are answered 503")
-    it.check("remove-refused")
-    it.page.get_by_label("Remove it although connections use it").check()
-    it.click("button", "Remove")
-    it.page.get_by_text("The connector r is removed.").wait_for()
+    window.check("connector-used")
+    window.click("link", "Remove")
+    expect(window.page.locator(".effects").inner_text(), "Webhooks of qa are answered 503")
+    window.click("button", "Remove")
+    # The page shows again which connections use the connector, and what to do.
+    expect(window.page.locator(".field .error").inner_text(), "it is used by qa. Delete these connections first")
+    expect(window.page.locator(".effects").inner_text(), "Webhooks of qa are answered 503")
+    window.check("remove-refused")
+    window.page.get_by_label("Remove it although connections use it").check()
+    window.click("button", "Remove")
+    window.page.get_by_text("The connector r is removed.").wait_for()

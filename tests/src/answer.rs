@@ -1,4 +1,4 @@
-//! A small HTTP client, and answers with the assertions that the tests share.
+//! A small HTTP client for the tests, and its answers with assertions.
 
 use std::io::ErrorKind;
 use std::time::Duration;
@@ -19,7 +19,7 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// Returns the value of the first header with this name (lower case).
+    /// Returns the value of the first header with this name, which must be in lower case.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_str())
@@ -35,7 +35,7 @@ impl Answer {
         serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error} in {self:?}"))
     }
 
-    /// Checks the status and returns the body as JSON, null if it is empty.
+    /// Checks the status and returns the body as JSON. An empty body is null.
     ///
     /// # Panics
     /// If the answer has another status, or the body is not JSON.
@@ -64,8 +64,8 @@ impl Answer {
     #[must_use]
     pub fn problem(&self, status: u16, code: &str) -> String {
         assert_eq!(self.status, status, "{self:?}");
-        let kind = self.header("content-type").unwrap_or_default();
-        assert!(kind.starts_with("application/problem+json"), "{self:?}");
+        let content_type = self.header("content-type").unwrap_or_default();
+        assert!(content_type.starts_with("application/problem+json"), "{self:?}");
         let body = self.json();
         assert_eq!(body["status"], status, "{self:?}");
         for member in ["type", "title", "detail", "instance"] {
@@ -74,24 +74,24 @@ impl Answer {
                 "{member}: {self:?}"
             );
         }
-        let kind = body["type"].as_str().and_then(|kind| kind.rsplit('/').next());
-        assert_eq!(kind, Some(code), "{self:?}");
+        let problem_code = body["type"].as_str().and_then(|url| url.rsplit('/').next());
+        assert_eq!(problem_code, Some(code), "{self:?}");
         body["detail"].as_str().unwrap_or_default().to_owned()
     }
 
     /// Checks that this is a complete RFC 9457 problem with this status and code.
     ///
     /// # Panics
-    /// As [`Self::problem`].
+    /// If the answer is not such a problem.
     #[track_caller]
     pub fn assert_problem(&self, status: u16, code: &str) {
         let _ = self.problem(status, code);
     }
 
-    /// Returns the id of the event that caused this answer.
+    /// Returns the id of the event of the request, from the header `jackfield-event`.
     ///
     /// # Panics
-    /// If the answer names no event.
+    /// If the answer does not have this header.
     #[track_caller]
     #[must_use]
     pub fn event(&self) -> String {
@@ -105,30 +105,30 @@ impl Answer {
 #[derive(Debug, Clone)]
 pub struct Client {
     agent: ureq::Agent,
-    base: String,
+    base_url: String,
     headers: Vec<(String, String)>,
 }
 
 impl Client {
-    /// Makes a client for URLs that start with `base`. It adds `headers` to each request.
+    /// Creates a client for URLs that start with `base_url`. It adds `headers` to each request.
     #[must_use]
-    pub fn new(base: &str, headers: &[(&str, &str)]) -> Self {
-        Self::with_timeout(base, headers, REQUEST_TIMEOUT)
+    pub fn new(base_url: &str, headers: &[(&str, &str)]) -> Self {
+        Self::with_timeout(base_url, headers, REQUEST_TIMEOUT)
     }
 
-    /// As [`Self::new`], for requests that wait this long for their answer.
+    /// Like [`Self::new`], with another maximum time for each request.
     #[must_use]
-    pub fn with_timeout(base: &str, headers: &[(&str, &str)], timeout: Duration) -> Self {
+    pub fn with_timeout(base_url: &str, headers: &[(&str, &str)], timeout: Duration) -> Self {
         let config = ureq::Agent::config_builder()
             .http_status_as_error(false)
             .max_redirects(0)
             .timeout_global(Some(timeout))
             .build();
         let headers = headers.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect();
-        Self { agent: config.into(), base: base.to_owned(), headers }
+        Self { agent: config.into(), base_url: base_url.to_owned(), headers }
     }
 
-    /// Sends a request; `None` if there is no complete answer.
+    /// Sends a request. Returns `None` if there is no complete answer.
     pub fn attempt(
         &self,
         method: &str,
@@ -151,10 +151,10 @@ impl Client {
         Ok(answer)
     }
 
-    /// Sends a request over a new connection; `None` if the server refuses the connection.
+    /// Sends a request over a new connection. Returns `None` if the server refuses the connection.
     ///
     /// # Errors
-    /// The connection broke without a complete answer.
+    /// The connection ended without a complete answer.
     pub fn send_or_be_refused(
         &self,
         path: &str,
@@ -164,7 +164,7 @@ impl Client {
         match self.answer("POST", path, &headers, body.to_string().as_bytes()) {
             Err(ureq::Error::Io(error)) if error.kind() == ErrorKind::ConnectionRefused => Ok(None),
             Err(ureq::Error::ConnectionFailed) => Ok(None),
-            answered => answered.map(Some),
+            result => result.map(Some),
         }
     }
 
@@ -180,7 +180,7 @@ impl Client {
         bytes
     }
 
-    /// Sends a request. Returns the answer without its body, and then the body.
+    /// Sends a request. Returns the answer with an empty text, and the bytes of the body.
     fn exchange(
         &self,
         method: &str,
@@ -188,7 +188,7 @@ impl Client {
         headers: &[(&str, &str)],
         body: &[u8],
     ) -> Result<(Answer, Vec<u8>), ureq::Error> {
-        let url = format!("{}{path}", self.base);
+        let url = format!("{}{path}", self.base_url);
         let mut request = ureq::http::Request::builder().method(method).uri(url);
         for (name, value) in &self.headers {
             request = request.header(name, value);
@@ -214,8 +214,9 @@ impl Client {
     #[track_caller]
     #[must_use]
     pub fn send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
-        self.answer(method, path, headers, body)
-            .unwrap_or_else(|error| panic!("no answer to {method} {}{path}: {error}", self.base))
+        self.answer(method, path, headers, body).unwrap_or_else(|error| {
+            panic!("no answer to {method} {}{path}: {error}", self.base_url)
+        })
     }
 
     /// Sends a GET.

@@ -1,30 +1,30 @@
-//! A TCP relay that a test can cut. Then it passes nothing on, and closes nothing, like a network
-//! that loses every packet.
+//! A TCP relay that a test can cut. A cut relay does not forward anything and does not close
+//! connections, like a network that loses every packet.
 
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
 use crate::relay::{BytesHook, ConnectionHooks, start_relay};
 
-/// A relay to a server. Dropping it cuts it.
+/// A relay to a server. It is cut when it is dropped.
 pub struct Cable {
     port: u16,
     is_cut: Arc<(Mutex<bool>, Condvar)>,
 }
 
 impl Cable {
-    /// Starts a relay to this port of loopback.
+    /// Starts a relay to this port of the loopback address.
     ///
     /// # Panics
     /// If no port is free.
     #[must_use]
     pub fn to(port: u16) -> Self {
         let is_cut = Arc::<(Mutex<bool>, Condvar)>::default();
-        let cut = Arc::clone(&is_cut);
+        let relay_is_cut = Arc::clone(&is_cut);
         let port = start_relay(port, move || {
-            await_restored(&cut);
+            await_restored(&relay_is_cut);
             let hook = || -> BytesHook {
-                let cut = Arc::clone(&cut);
-                Box::new(move |_| await_restored(&cut))
+                let is_cut = Arc::clone(&relay_is_cut);
+                Box::new(move |_| await_restored(&is_cut))
             };
             ConnectionHooks { from_client: hook(), from_server: hook() }
         });
@@ -37,19 +37,19 @@ impl Cable {
         self.port
     }
 
-    /// From now on, passes nothing on.
+    /// Stops the forwarding of bytes, until [`Self::restore`] is called.
     pub fn cut(&self) {
-        self.set(true);
+        self.set_cut(true);
     }
 
-    /// Passes on what was held back, and what follows.
+    /// Forwards the bytes that arrived meanwhile and all later bytes.
     pub fn restore(&self) {
-        self.set(false);
+        self.set_cut(false);
     }
 
-    fn set(&self, cut: bool) {
+    fn set_cut(&self, is_cut: bool) {
         let (lock, changed) = &*self.is_cut;
-        *lock.lock().unwrap_or_else(PoisonError::into_inner) = cut;
+        *lock.lock().unwrap_or_else(PoisonError::into_inner) = is_cut;
         changed.notify_all();
     }
 }
@@ -60,8 +60,9 @@ impl Drop for Cable {
     }
 }
 
+/// Blocks the calling thread until the relay is not cut.
 fn await_restored(is_cut: &(Mutex<bool>, Condvar)) {
     let (lock, changed) = is_cut;
     let state = lock.lock().unwrap_or_else(PoisonError::into_inner);
-    drop(changed.wait_while(state, |cut| *cut));
+    drop(changed.wait_while(state, |is_cut| *is_cut));
 }

@@ -1,5 +1,5 @@
-//! Create Defect requests as Test Manager sends them, and the decisions of a person about a defect
-//! in doubt.
+//! Sends Create Defect requests like Test Manager, and a person's decisions about a defect in
+//! doubt.
 
 use std::thread::JoinHandle;
 
@@ -18,12 +18,12 @@ pub fn failed_test() -> Value {
     })
 }
 
-/// A Create Defect request in progress, on a thread of its own.
+/// A Create Defect request that a thread sends in the background.
 #[derive(Debug)]
 pub struct Click(JoinHandle<Option<Answer>>);
 
 impl Click {
-    /// Waits for the end of the request. Returns `None` if the connection broke without an answer.
+    /// Waits for the end of the request. Returns `None` if the connection ended without an answer.
     ///
     /// # Panics
     /// If the thread panicked.
@@ -76,11 +76,10 @@ impl TestHost {
         Click(std::thread::spawn(send))
     }
 
-    /// Repeats a Create Defect request until the answer is final: the defect, or the detail of a
-    /// 409.
+    /// Repeats a Create Defect request while the answer is 503 or 504. Returns the defect.
     ///
     /// # Errors
-    /// If the defect is in doubt.
+    /// If the defect is in doubt: the detail of the answer with the status 409.
     ///
     /// # Panics
     /// After 90 seconds without a final answer, or at an unexpected answer.
@@ -101,7 +100,7 @@ impl TestHost {
         })
     }
 
-    /// Returns the id of a defect in doubt, if there is one.
+    /// Returns the id of a defect in doubt, or `None` if no defect is in doubt.
     #[must_use]
     #[track_caller]
     pub fn defect_in_doubt(&self) -> Option<String> {
@@ -116,10 +115,10 @@ impl TestHost {
         self.admin().json("POST", &format!("/defects/{id}/resolve"), decision)
     }
 
-    /// Retries the only defect in doubt over the admin API.
+    /// Sends the decision to retry the only defect in doubt to the admin API.
     ///
     /// # Panics
-    /// If there is no defect in doubt, or the server refuses.
+    /// If no defect is in doubt, or the server refuses the decision.
     #[track_caller]
     pub fn retry_by_api(&self) {
         let id = self.defect_in_doubt().expect("a defect in doubt");
@@ -127,15 +126,16 @@ impl TestHost {
         assert!(resolved.status < 300, "{resolved:?}");
     }
 
-    /// Runs the command that the detail of a 409 names: `jackfield defects resolve ID --retry`.
+    /// Runs `jackfield defects resolve ID --retry`. `detail` is the detail of an answer with the
+    /// status 409, which contains the id of the defect.
     ///
     /// # Panics
-    /// If the detail names no defect, or the command fails.
+    /// If the detail does not contain an id, or the command fails.
     #[track_caller]
     pub fn retry_by_cli(&self, detail: &str) {
         let words = detail.split(|c: char| !c.is_ascii_hexdigit() && c != '-');
         let id = words.into_iter().find(|word| word.len() == 36).expect("the id of the defect");
-        let (done, printed) = self.run_cli(&["defects", "resolve", id, "--retry"]);
-        assert!(done, "{printed}");
+        let (succeeded, printed) = self.run_cli(&["defects", "resolve", id, "--retry"]);
+        assert!(succeeded, "{printed}");
     }
 }

@@ -1,5 +1,5 @@
-//! The folder of a connector's author: the connector file and what it is called with, for the
-//! commands that need no server.
+//! A folder of a connector's author, with the connector file and its input. The commands that need
+//! no server run in this folder.
 
 use std::fs;
 use std::path::PathBuf;
@@ -15,58 +15,59 @@ pub struct ConnectorFolder {
     folder: TempDir,
 }
 
-/// A command that ended.
+/// A command that has ended.
 #[derive(Debug)]
 pub struct EndedCommand {
-    /// The exit code, unless a signal ended it.
+    /// The exit code; `None` if a signal ended the command.
     pub code: Option<i32>,
-    /// What it printed on stdout.
+    /// The text that the command printed to stdout.
     pub out: String,
-    /// What it printed on stderr.
+    /// The text that the command printed to stderr.
     pub err: String,
 }
 
 impl ConnectorFolder {
-    /// Writes the files.
+    /// Creates a temporary folder with these files.
     ///
     /// # Panics
-    /// A file cannot be written.
+    /// If a file cannot be written.
     #[must_use]
     #[track_caller]
     pub fn new(guest: &Guest, settings: &Value, secret: &str) -> Self {
-        let it = Self { folder: tempfile::tempdir().expect("a temporary folder") };
-        it.write("connector.wasm", &guest.bytes);
-        it.write("settings.json", settings.to_string());
-        it.write("event.json", failed_test().to_string());
-        it.write("secret", secret);
-        it
+        let created = Self { folder: tempfile::tempdir().expect("a temporary folder") };
+        created.write("connector.wasm", &guest.bytes);
+        created.write("settings.json", settings.to_string());
+        created.write("event.json", failed_test().to_string());
+        created.write("secret", secret);
+        created
     }
 
-    /// The path of a file in the folder.
+    /// Returns the path of a file in the folder.
     #[must_use]
     pub fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
-    /// Writes a file.
+    /// Writes a file in the folder.
     ///
     /// # Panics
-    /// The file cannot be written.
+    /// If the file cannot be written.
     #[track_caller]
     pub fn write(&self, name: &str, content: impl AsRef<[u8]>) {
         fs::write(self.path(name), content).expect("the file is written");
     }
 
-    /// Runs `jackfield` in the folder, with its own cache folder.
+    /// Runs `jackfield` with these arguments in the folder. It uses a cache folder below this
+    /// folder.
     ///
     /// # Panics
-    /// The program cannot be started.
+    /// If the program cannot be started.
     #[must_use]
     #[track_caller]
-    pub fn run(&self, words: &[&str]) -> EndedCommand {
+    pub fn run(&self, arguments: &[&str]) -> EndedCommand {
         let mut command = Command::new(binary());
         command.env("XDG_CACHE_HOME", self.path("cache")).current_dir(self.folder.path());
-        let output = command.args(words).output().expect("the binary starts");
+        let output = command.args(arguments).output().expect("the binary starts");
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let (out, err) = (text(&output.stdout), text(&output.stderr));
         EndedCommand { code: output.status.code(), out, err }

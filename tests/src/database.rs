@@ -1,4 +1,4 @@
-//! Reads and changes the database of a stopped or killed server.
+//! Reads and changes the SQLite database of a stopped or killed server.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -6,8 +6,8 @@ use std::path::Path;
 use rusqlite::{Connection, Row};
 use uuid::Uuid;
 
-/// Returns the state of each defect's row at the last commit, by test execution id. Reads a copy,
-/// so the next start of the server finds the files unchanged.
+/// Returns the state of each defect at the last commit, by test execution id. The function reads a
+/// copy of the database, so the files do not change before the next start of the server.
 ///
 /// # Panics
 /// If the data folder has no readable database.
@@ -25,7 +25,7 @@ pub fn defect_states(data: &Path) -> HashMap<String, String> {
     })
 }
 
-/// Makes all stored counts of a stopped server older by `by_ms` milliseconds.
+/// Makes all stored counts of a stopped server `by_ms` milliseconds older.
 ///
 /// # Panics
 /// If the data folder has no such database, or a server uses it.

@@ -1,5 +1,5 @@
-//! Reads the stand-in's data about a failed test over its API. A test compares this data with the
-//! filed defect.
+//! Reads the data of a failed test from the stand-in for Test Manager, by its API. A test compares
+//! this data with the created defect.
 
 use serde_json::{Value, json};
 
@@ -10,11 +10,11 @@ use crate::SimulatedTestManager;
 pub struct Evidence {
     /// The name of the test case.
     pub name: String,
-    /// The remark of the log, which is also the message of its failed assertion.
+    /// The remark of the log. The log's failed assertion has the same message.
     pub info: String,
     /// The screenshots of assertions, and the files of the log.
     pub files: Vec<EvidenceFile>,
-    /// The lines of the robot, without `\r`; empty for a manual test.
+    /// The text of the robot's log, without `\r`. It is empty for a manual test.
     pub robot_log: String,
 }
 
@@ -28,7 +28,7 @@ pub struct EvidenceFile {
 }
 
 impl SimulatedTestManager {
-    /// Returns the fields of a connection that let it read this stand-in.
+    /// Returns the fields of a connection with which it can read data from this stand-in.
     #[must_use]
     pub fn credentials(&self) -> Value {
         json!({
@@ -49,28 +49,29 @@ impl SimulatedTestManager {
     #[track_caller]
     pub fn failed_tests_named(&self, name: &str) -> Vec<Value> {
         let api = self.api("");
-        let has_name = |failed: &Value| {
+        let has_this_name = |failed: &Value| {
             let path =
                 format!("/api/v2/{}/testcaselogs/{}", id(failed, "project"), id(failed, "log"));
             api.get(&path).expect(200)["testCase"]["name"] == name
         };
-        self.failed_tests("SHOP").into_iter().filter(has_name).collect()
+        self.failed_tests("SHOP").into_iter().filter(has_this_name).collect()
     }
 
     /// Reads the data of a failed test's log.
     ///
     /// # Panics
-    /// If something cannot be read.
+    /// If a part of the data cannot be read.
     #[must_use]
     #[track_caller]
     pub fn evidence(&self, failed: &Value) -> Evidence {
         self.evidence_of_log(id(failed, "project"), id(failed, "log"))
     }
 
-    /// Reads the data of each log that matches a failed test: several, if a log has a copy.
+    /// Reads the data of each log that matches a failed test. Several logs match if a log has a
+    /// copy.
     ///
     /// # Panics
-    /// If something cannot be read.
+    /// If a part of the data cannot be read.
     #[must_use]
     #[track_caller]
     pub fn evidence_of_matches(&self, failed: &Value) -> Vec<Evidence> {
@@ -80,11 +81,11 @@ impl SimulatedTestManager {
         let logs = self.api("").get(&path).expect(200)["data"].take();
         let logs = logs.as_array().expect("logs").clone();
         let variation = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-        let matches = |log: &&Value| {
+        let is_match = |log: &&Value| {
             log["testCaseId"] == failed["case"]
                 && variation(&log["variationId"]) == variation(&failed["variation"])
         };
-        let matching = logs.iter().filter(matches);
+        let matching = logs.iter().filter(is_match);
         matching.map(|log| self.evidence_of_log(project, id(log, "id"))).collect()
     }
 

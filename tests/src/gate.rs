@@ -1,9 +1,9 @@
-//! Holds requests or answers of a scripted server until a test lets them pass.
+//! Stops requests or answers of a scripted server until the test opens a gate.
 
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
-/// Maximum time that a request is held.
+/// Maximum time for which a request is held at a closed gate.
 const HOLD_TIMEOUT: Duration = Duration::from_secs(120);
 /// Maximum time that a test waits for a request.
 const ARRIVAL_TIMEOUT: Duration = Duration::from_secs(60);
@@ -14,62 +14,63 @@ pub struct Gate(Arc<(Mutex<State>, Condvar)>);
 
 #[derive(Debug, Default)]
 struct State {
-    held: usize,
-    open: bool,
-    /// Whether a request has passed because the time was over. The test did not hold what it meant
-    /// to.
-    timed_out: bool,
+    held_count: usize,
+    is_open: bool,
+    /// Whether a request has passed the closed gate because [`HOLD_TIMEOUT`] was over. Then the
+    /// test has not tested what it should test.
+    has_timed_out: bool,
 }
 
 impl Gate {
-    /// Blocks the calling thread until the gate is open. After two minutes, lets the request pass,
-    /// and the next call of the test panics. For scripts.
+    /// Blocks the calling thread, which runs a script, until the gate is open. After two minutes,
+    /// the request passes the closed gate, and the next call by the test panics.
     pub fn hold(&self) {
         let (lock, changed) = &*self.0;
         let mut state = lock.lock().unwrap_or_else(PoisonError::into_inner);
-        state.held += 1;
+        state.held_count += 1;
         changed.notify_all();
         let (mut state, timeout) = changed
-            .wait_timeout_while(state, HOLD_TIMEOUT, |state| !state.open)
+            .wait_timeout_while(state, HOLD_TIMEOUT, |state| !state.is_open)
             .unwrap_or_else(PoisonError::into_inner);
-        state.timed_out |= timeout.timed_out();
+        state.has_timed_out |= timeout.timed_out();
     }
 
     /// Returns how many requests have reached the gate.
     #[must_use]
     pub fn held(&self) -> usize {
-        self.0.0.lock().unwrap_or_else(PoisonError::into_inner).held
+        self.0.0.lock().unwrap_or_else(PoisonError::into_inner).held_count
     }
 
-    /// Opens the gate, for the held requests and for all later ones.
+    /// Opens the gate for the held requests and for all later ones.
     ///
     /// # Panics
-    /// If a request has passed before, because it was held for too long.
+    /// If a request has passed the closed gate, because it was held for more than two minutes.
     #[track_caller]
     pub fn open(&self) {
         let (lock, changed) = &*self.0;
         let mut state = lock.lock().unwrap_or_else(PoisonError::into_inner);
-        state.open = true;
-        let timed_out = state.timed_out;
+        state.is_open = true;
+        let has_timed_out = state.has_timed_out;
         drop(state);
         changed.notify_all();
-        assert!(!timed_out, "a request passed the closed gate after {HOLD_TIMEOUT:?}");
+        assert!(!has_timed_out, "a request passed the closed gate after {HOLD_TIMEOUT:?}");
     }
 
     /// Waits until `count` requests have reached the gate.
     ///
     /// # Panics
-    /// If the requests do not arrive within a minute, or one of them was held for too long.
+    /// If the requests do not arrive within a minute, or one of them was held for more than two
+    /// minutes.
     #[track_caller]
     pub fn await_held(&self, count: usize) {
         let (lock, changed) = &*self.0;
         let state = lock.lock().unwrap_or_else(PoisonError::into_inner);
         let (state, timeout) = changed
-            .wait_timeout_while(state, ARRIVAL_TIMEOUT, |state| state.held < count)
+            .wait_timeout_while(state, ARRIVAL_TIMEOUT, |state| state.held_count < count)
             .unwrap_or_else(PoisonError::into_inner);
-        let (held, timed_out) = (state.held, state.timed_out);
+        let (held, has_timed_out) = (state.held_count, state.has_timed_out);
         drop(state);
-        assert!(!timed_out, "a request passed the closed gate after {HOLD_TIMEOUT:?}");
+        assert!(!has_timed_out, "a request passed the closed gate after {HOLD_TIMEOUT:?}");
         assert!(!timeout.timed_out(), "timeout: {held} of {count} requests reached the gate");
     }
 }

@@ -1,6 +1,6 @@
-//! The connectors that the tests run: the test guests and the example connectors. Each is built
-//! once. A build number, a custom section or further core modules turn one build into many
-//! versions.
+//! Builds the connectors that the tests run: the test guests and the example connectors. Each one
+//! is built once. Tests make more versions of it by another build number, a custom section or more
+//! core modules.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -10,7 +10,7 @@ use data_encoding::HEXLOWER;
 use sha2::{Digest, Sha256};
 
 use crate::repository::{cargo, root, run, target, xtask};
-use crate::wasm::{core_modules, leb128, push_section};
+use crate::wasm::{count_core_modules, leb128, push_section};
 
 /// A connector's component file, in memory.
 #[derive(Debug, Clone)]
@@ -20,14 +20,14 @@ pub struct Guest {
 }
 
 impl Guest {
-    /// Returns the test guest of this name: an example in `tests/guests/examples`, such as
+    /// Returns the test guest with this name: an example in `tests/guests/examples`, such as
     /// `spin-host-call`.
     ///
     /// # Panics
     /// If the guests do not build, or no guest has this name.
     #[must_use]
     pub fn named(name: &str) -> Self {
-        let path = built().join(format!("{}.wasm", name.replace('-', "_")));
+        let path = guest_folder().join(format!("{}.wasm", name.replace('-', "_")));
         let bytes = std::fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
         Self { bytes }
     }
@@ -39,14 +39,15 @@ impl Guest {
     /// If the file has no build number.
     #[must_use]
     pub fn with_build(mut self, number: u32) -> Self {
-        const BUILD_MARK: &[u8] = b"jackfield-build-";
-        let at = self.bytes.windows(BUILD_MARK.len()).position(|window| window == BUILD_MARK);
-        let at = at.expect("the file has a build number") + BUILD_MARK.len();
+        const NUMBER_PREFIX: &[u8] = b"jackfield-build-";
+        let at = self.bytes.windows(NUMBER_PREFIX.len()).position(|it| it == NUMBER_PREFIX);
+        let at = at.expect("the file has a build number") + NUMBER_PREFIX.len();
         self.bytes[at..at + 6].copy_from_slice(format!("{number:06}").as_bytes());
         self
     }
 
-    /// Returns the guest with another hash: with a custom section, which the host ignores.
+    /// Returns the guest with an additional custom section. The host ignores it, but the file has
+    /// another hash.
     #[must_use]
     pub fn with_custom_section(mut self, number: u32) -> Self {
         let content = number.to_be_bytes();
@@ -54,11 +55,11 @@ impl Guest {
         self
     }
 
-    /// Returns the guest with the core module `tests/guests/wat/NAME.wat`, which it instantiates
-    /// `times` times.
+    /// Returns the guest with the additional core module `tests/guests/wat/NAME.wat`, which the
+    /// guest instantiates `times` times.
     ///
     /// # Panics
-    /// If there is no such file, or it is not a module.
+    /// If the file does not exist or is not a module.
     #[must_use]
     pub fn with_core_module(self, name: &str, times: u32) -> Self {
         let path = root().join("tests/guests/wat").join(format!("{name}.wat"));
@@ -66,10 +67,11 @@ impl Guest {
         self.with_module(&module, times)
     }
 
-    /// Returns the guest with a further core module, which it instantiates `times` times.
+    /// Returns the guest with an additional core module, which the guest instantiates `times`
+    /// times.
     #[must_use]
     pub fn with_module(mut self, module: &[u8], times: u32) -> Self {
-        let index = core_modules(&self.bytes);
+        let index = count_core_modules(&self.bytes);
         push_section(&mut self.bytes, 1, module);
         let mut instances = leb128(times);
         for _ in 0..times {
@@ -95,15 +97,16 @@ pub fn sha256(bytes: &[u8]) -> String {
 }
 
 impl Guest {
-    /// Returns the connector of this name that `cargo xtask connectors` builds, such as `redmine`.
+    /// Returns the connector with this name that `cargo xtask connectors` builds, such as
+    /// `redmine`.
     ///
     /// # Panics
     /// If the example does not build.
     #[must_use]
     pub fn example(name: &str) -> Self {
         static BUILDING: Mutex<()> = Mutex::new(());
-        let given = std::env::var_os("TEST_PLUGINS").map(PathBuf::from);
-        let folder = given.unwrap_or_else(|| {
+        let prebuilt = std::env::var_os("TEST_PLUGINS").map(PathBuf::from);
+        let folder = prebuilt.unwrap_or_else(|| {
             let _one_at_a_time = BUILDING.lock().unwrap_or_else(PoisonError::into_inner);
             xtask(&["connectors", "--only", name]);
             root().join("plugins")
@@ -115,17 +118,17 @@ impl Guest {
 }
 
 impl Guest {
-    /// Returns the JavaScript example with another source, built as the example is. Without
-    /// `--sync`, QuickJS makes an asynchronous component.
+    /// Returns the JavaScript example with a changed source, built with the same tools. If
+    /// `is_sync` is false, the component uses the asynchronous ABI.
     ///
     /// # Panics
     /// If the example does not build.
     #[must_use]
     pub fn javascript(change: impl FnOnce(String) -> String, is_sync: bool) -> Self {
-        // Installs the tools of the example.
-        let _installed = Self::example("javascript");
+        // Building the example installs its tools.
+        let _example = Self::example("javascript");
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let (script, built) =
+        let (script, component) =
             (folder.path().join("connector.js"), folder.path().join("built.wasm"));
         let source = root().join("guest-examples/javascript/connector.js");
         let source = std::fs::read_to_string(source).expect("the example's source");
@@ -134,19 +137,19 @@ impl Guest {
         let mut build = Command::new("node");
         build.arg(modules.join("componentize-qjs/bin/componentize-qjs"));
         build.args(["--wit", "wit", "--world", "follow-up-connector", "--js"]).arg(&script);
-        build.args(is_sync.then_some("--sync")).arg("--output").arg(&built);
+        build.args(is_sync.then_some("--sync")).arg("--output").arg(&component);
         run(build.current_dir(root()));
-        Self { bytes: std::fs::read(built).expect("the component") }
+        Self { bytes: std::fs::read(component).expect("the component") }
     }
 }
 
-/// Returns the folder of the built guests: `TEST_GUESTS`, or else a folder that is built once per
-/// test run.
-fn built() -> &'static PathBuf {
-    static BUILT: OnceLock<PathBuf> = OnceLock::new();
-    BUILT.get_or_init(|| {
-        if let Some(given) = std::env::var_os("TEST_GUESTS") {
-            return given.into();
+/// Returns the folder with the built test guests: the value of `TEST_GUESTS`. If this variable is
+/// not set, the first call builds the guests.
+fn guest_folder() -> &'static PathBuf {
+    static FOLDER: OnceLock<PathBuf> = OnceLock::new();
+    FOLDER.get_or_init(|| {
+        if let Some(prebuilt) = std::env::var_os("TEST_GUESTS") {
+            return prebuilt.into();
         }
         let folder = target().join("guests");
         run(Command::new(cargo())

@@ -1,4 +1,4 @@
-//! The running server of one test, with its clients, connectors, connections, events and process.
+//! The running server of one test: its clients, connectors, connections, events and process.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,7 +10,7 @@ use tempfile::TempDir;
 use crate::process::Process;
 use crate::{Answer, Client, Guest, KillPoint, Setup, Strace, binary, wait_for};
 
-/// The admin token of every test host.
+/// The admin token of all servers that tests start.
 pub(crate) const ADMIN_TOKEN: &str = "test-admin-token-0123456789abcdef";
 
 /// A running server, with its own data and plugins folders. Dropping it kills the server.
@@ -31,10 +31,10 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// Reads the connection from an answer of the admin API that shows the webhook URL.
+    /// Parses an answer of the admin API that contains the webhook URL of a connection.
     ///
     /// # Panics
-    /// If the answer has no id or no webhook URL.
+    /// If the answer does not contain an id and a webhook URL.
     #[must_use]
     #[track_caller]
     pub fn from_json(json: &Value) -> Self {
@@ -44,7 +44,7 @@ impl Connection {
         Self { id, webhook_path: url[path..].to_owned() }
     }
 
-    /// Returns the path of Create Defect.
+    /// Returns the path for Create Defect requests.
     #[must_use]
     pub fn create_path(&self) -> String {
         format!("{}/defects", self.webhook_path)
@@ -101,7 +101,7 @@ impl TestHost {
         self.folder().join("plugins").join(format!("{name}.wasm"))
     }
 
-    /// Returns everything that the server printed.
+    /// Returns everything that the server has printed.
     #[must_use]
     pub fn output(&self) -> String {
         self.process.output()
@@ -156,7 +156,7 @@ impl TestHost {
     /// Puts a connector into the plugins folder and waits until it is ready.
     ///
     /// # Panics
-    /// As for [`Self::install`] and [`Self::await_connector`].
+    /// If the file cannot be written, or the connector is not ready after 90 seconds.
     #[track_caller]
     pub fn replace(&self, name: &str, guest: &Guest) {
         self.install(name, guest);
@@ -182,15 +182,16 @@ impl TestHost {
                 println!("{name} is {}, error {}", connector["status"], connector["error"]);
             }
             last = connector;
-            let fits = last["status"] == status && sha256.is_none_or(|sha| last["sha256"] == sha);
-            fits.then(|| last.clone())
+            let is_match =
+                last["status"] == status && sha256.is_none_or(|sha| last["sha256"] == sha);
+            is_match.then(|| last.clone())
         })
     }
 
-    /// Creates a connection over the admin API.
+    /// Creates a connection by the admin API.
     ///
     /// # Panics
-    /// If the server refuses.
+    /// If the server refuses the request.
     #[track_caller]
     pub fn connect(
         &self,
@@ -224,7 +225,7 @@ impl TestHost {
     /// Waits until the event of an answer is stored, and returns it.
     ///
     /// # Panics
-    /// If it is not stored within ten seconds.
+    /// If the event is not stored within ten seconds.
     #[must_use]
     #[track_caller]
     pub fn event_of(&self, answer: &Answer) -> Value {
@@ -234,7 +235,7 @@ impl TestHost {
     /// Waits until the event of an answer is stored, and returns its first run.
     ///
     /// # Panics
-    /// As for [`Self::event_of`].
+    /// If the event is not stored within ten seconds.
     #[must_use]
     #[track_caller]
     pub fn run_of(&self, answer: &Answer) -> Value {
@@ -244,7 +245,7 @@ impl TestHost {
     /// Waits until the event with this id is stored, and returns it.
     ///
     /// # Panics
-    /// As for [`Self::event_of`].
+    /// If the event is not stored within ten seconds.
     #[track_caller]
     pub fn event(&self, id: &str) -> Value {
         let admin = self.admin();
@@ -264,12 +265,12 @@ impl TestHost {
         self.process.suspend();
     }
 
-    /// Lets a suspended server go on.
+    /// Sends SIGCONT: a suspended server continues.
     pub fn resume(&self) {
         self.process.resume();
     }
 
-    /// Attaches strace, which kills the server at this system call. Returns once strace is
+    /// Attaches strace, which kills the server at this system call. Returns when strace is
     /// attached.
     #[track_caller]
     pub fn kill_at(&mut self, point: &KillPoint) {
@@ -296,20 +297,20 @@ impl TestHost {
         self.process.await_end()
     }
 
-    /// Sends SIGTERM and does not wait.
+    /// Sends SIGTERM. Does not wait for the end of the process.
     pub fn terminate(&self) {
         self.process.terminate();
     }
 
-    /// Kills the server if it runs, and starts it again with the same folders. It has another port,
-    /// unless [`Setup::listen`] sets its address.
+    /// Kills the server, if it is running, and starts it again with the same folders. The new
+    /// server has another port, unless [`Setup::listen`] sets its address.
     #[track_caller]
     pub fn restart(&mut self) {
         self.process.kill();
         self.process = Process::start(&self.setup, self.folder.path());
     }
 
-    /// Restarts the server by this command line, see [`Setup::run_under`].
+    /// Restarts the server under this command, see [`Setup::run_under`].
     #[track_caller]
     pub fn restart_under(&mut self, command: &[&str]) {
         self.setup = std::mem::take(&mut self.setup).run_under(command);
@@ -318,7 +319,7 @@ impl TestHost {
 
     /// Sets an environment variable for the next start.
     pub fn set_env(&mut self, name: &str, value: &str) {
-        self.setup.env.retain(|(set, _)| set != name);
+        self.setup.env.retain(|(variable, _)| variable != name);
         self.setup.env.push((name.to_owned(), value.to_owned()));
     }
 
@@ -345,11 +346,12 @@ impl TestHost {
         self.process.resident_bytes()
     }
 
-    /// Runs `what`. Returns its result, and by how many bytes the peak of resident memory rose.
-    pub fn rise_of_peak<T>(&self, what: impl FnOnce() -> T) -> (T, u64) {
+    /// Runs `work`. Returns its result, and the difference in bytes between the peak of the
+    /// server's resident memory during `work` and the resident memory before.
+    pub fn rise_of_peak<T>(&self, work: impl FnOnce() -> T) -> (T, u64) {
         self.process.reset_peak();
         let before = self.process.resident_bytes();
-        let result = what();
+        let result = work();
         (result, self.process.peak_bytes().saturating_sub(before))
     }
 
@@ -371,7 +373,8 @@ impl TestHost {
         self.process.threads()
     }
 
-    /// Returns how often the server's threads have waited for something.
+    /// Returns the number of voluntary context switches of the server's threads. Such a switch
+    /// happens when a thread waits.
     ///
     /// # Panics
     /// If the server does not run.
@@ -396,6 +399,7 @@ impl TestHost {
     }
 }
 
+/// Returns the paths and contents of all files in a folder and its subfolders.
 fn files_below(folder: &Path) -> Vec<(String, Vec<u8>)> {
     let mut files = Vec::new();
     for entry in fs::read_dir(folder).expect("a folder") {

@@ -1,30 +1,30 @@
-//! What a test reads of a running server with the rights of any account, and waits for: its
-//! metrics, whether it is ready, and the connections that it knows.
+//! Reads the state of a running server with the token of any account, and waits for a state: its
+//! metrics, its readiness and its connections.
 
 use crate::{Answer, Client, MetricsPage, TestHost, wait_for};
 
-/// Maximum time until a server is or is not ready, seconds.
+/// Maximum time until `/readyz` has the expected status, seconds.
 const READINESS_S: u64 = 60;
-/// Maximum time until a server knows a connection, seconds. Only prepares a test.
+/// Maximum time until a server has loaded a connection, seconds.
 const CONNECTION_S: u64 = 30;
 
 impl TestHost {
-    /// Returns a client that shows this token, as a program may.
+    /// Returns a client that sends this token with each request.
     #[must_use]
     pub fn client_as(&self, token: &str) -> Client {
-        client(self.url(), token)
+        client_with_token(self.url(), token)
     }
 
     /// Returns a client of the admin API with this token.
     #[must_use]
     pub fn api_as(&self, token: &str) -> Client {
-        client(&format!("{}/api/v1", self.url()), token)
+        client_with_token(&format!("{}/api/v1", self.url()), token)
     }
 
-    /// Returns the metrics that the account with this token sees.
+    /// Returns the metrics that the account with this token may see.
     ///
     /// # Panics
-    /// If the server refuses.
+    /// If the server refuses the request.
     #[must_use]
     #[track_caller]
     pub fn metrics(&self, token: &str) -> MetricsPage {
@@ -44,7 +44,7 @@ impl TestHost {
         })
     }
 
-    /// Waits until the server knows the connection with this name.
+    /// Waits until the server has loaded the connection with this name.
     ///
     /// # Panics
     /// If this takes more than half a minute.
@@ -57,6 +57,6 @@ impl TestHost {
     }
 }
 
-fn client(url: &str, token: &str) -> Client {
+fn client_with_token(url: &str, token: &str) -> Client {
     Client::new(url, &[("authorization", &format!("Bearer {token}"))])
 }

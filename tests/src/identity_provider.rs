@@ -1,5 +1,5 @@
-//! An OpenID Connect provider that runs here (npm's `oidc-provider`), and the browser that signs in
-//! there.
+//! Runs an OpenID Connect provider (npm's `oidc-provider`) as a child process, and simulates a
+//! browser that signs in at this provider.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
@@ -14,7 +14,8 @@ const REDIRECTS_MAX: usize = 20;
 pub struct IdentityProvider {
     child: Child,
     issuer: String,
-    /// Held open: the provider ends when it cannot print its notices.
+    /// The pipe of the provider's output. It must stay open, because the provider ends if it cannot
+    /// print.
     _output: BufReader<ChildStdout>,
 }
 
@@ -22,20 +23,20 @@ impl IdentityProvider {
     /// The secret of its only client, `jackfield`.
     pub const CLIENT_SECRET: &str = "the-secret+of/the client";
 
-    /// Starts a provider that sends browsers back to `redirect_uri`; `method` is how its client
-    /// must authenticate.
+    /// Starts a provider that redirects browsers to `redirect_uri`. `auth_method` is the method by
+    /// which its client must authenticate.
     ///
     /// # Panics
-    /// If it does not start: `cargo xtask test` installs it.
+    /// If the provider does not start. `cargo xtask test` installs it.
     #[must_use]
-    pub fn start(redirect_uri: &str, method: &str) -> Self {
+    pub fn start(redirect_uri: &str, auth_method: &str) -> Self {
         let folder = target().join("identity-provider");
         let script = folder.join("provider.mjs");
         std::fs::copy(root().join("tests/identity-provider/provider.mjs"), &script)
             .expect("`cargo xtask test` installs the provider");
         let mut child = Command::new("node")
             .arg(script)
-            .args([redirect_uri, method])
+            .args([redirect_uri, auth_method])
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()
@@ -53,11 +54,11 @@ impl IdentityProvider {
         &self.issuer
     }
 
-    /// Opens an address of the provider in a browser, and signs in as this person. Returns the
-    /// address to which the provider sends the browser back.
+    /// Opens an address of the provider like a browser, and signs in as this person. Returns the
+    /// address of Jackfield to which the provider redirects the browser.
     ///
     /// # Panics
-    /// If the provider does not send it back.
+    /// If the provider does not redirect the browser to Jackfield.
     #[must_use]
     pub fn sign_in(&self, address: &str, person: &str) -> String {
         let browser = Client::new("", &[("x-person", person)]);
@@ -69,19 +70,23 @@ impl IdentityProvider {
             let pairs: Vec<_> =
                 cookies.iter().map(|(name, value)| format!("{name}={value}")).collect();
             let answer = browser.send("GET", &address, &[("cookie", &pairs.join("; "))], b"");
-            keep_cookies(&mut cookies, &answer);
-            let next = answer.header("location");
-            let next = next.unwrap_or_else(|| panic!("no redirect from {address}: {answer:?}"));
-            address =
-                if next.starts_with('/') { self.issuer.clone() + next } else { next.to_owned() };
+            store_cookies(&mut cookies, &answer);
+            let target = answer.header("location");
+            let target = target.unwrap_or_else(|| panic!("no redirect from {address}: {answer:?}"));
+            let is_path = target.starts_with('/');
+            address = if is_path { self.issuer.clone() + target } else { target.to_owned() };
         }
-        panic!("the provider redirects without an end, now to {address}");
+        panic!(
+            "the provider redirects more than {REDIRECTS_MAX} times, the last time to {address}"
+        );
     }
 }
 
-fn keep_cookies(cookies: &mut BTreeMap<String, String>, answer: &Answer) {
-    let set = answer.headers.iter().filter(|(name, _)| name == "set-cookie");
-    for (name, value) in set.filter_map(|(_, value)| value.split(';').next()?.split_once('=')) {
+fn store_cookies(cookies: &mut BTreeMap<String, String>, answer: &Answer) {
+    let set_cookies = answer.headers.iter().filter(|(name, _)| name == "set-cookie");
+    for (name, value) in
+        set_cookies.filter_map(|(_, value)| value.split(';').next()?.split_once('='))
+    {
         cookies.insert(name.to_owned(), value.to_owned());
     }
 }

@@ -1,9 +1,9 @@
-//! The test harness: the built server as a child process, a real Redmine, servers with scripted
-//! answers, and the connectors that the tests run.
+//! The test harness. It runs the built server as a child process, a real Redmine, and servers with
+//! scripted answers, and it builds the connectors that the tests run.
 //!
-//! All servers listen on loopback, on ports that the system picks, so that tests run in parallel.
-//! The harness never calls the server's code. It observes the server over HTTP, on the command
-//! line, in the tracker, in the database of a stopped server, and in `/proc`.
+//! All servers listen on loopback, on ports that the system chooses, so that tests can run in
+//! parallel. The harness never calls the server's code. It observes the server by HTTP, by its
+//! commands, in the tracker, in the database of a stopped server, and in `/proc`.
 
 mod answer;
 mod cable;

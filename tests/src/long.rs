@@ -1,8 +1,9 @@
-//! The duration of the tests that kill, race and soak: short by default, long with `TEST_LONG=1`.
+//! The number of rounds and the duration of crash, race and soak tests: short by default, long with
+//! `TEST_LONG=1`.
 
 use std::time::Duration;
 
-/// Returns whether the long rounds were asked for.
+/// Returns whether `TEST_LONG` is set, so that tests run longer.
 #[must_use]
 pub fn is_long() -> bool {
     std::env::var_os("TEST_LONG").is_some()
@@ -15,19 +16,19 @@ pub fn rounds() -> u32 {
     if is_long() { 200 } else { 20 }
 }
 
-/// Returns the number of generated inputs for a test that takes a second for each.
+/// Returns the number of generated inputs for a test that needs about a second for each input.
 #[must_use]
 pub fn cases() -> u32 {
     if is_long() { 300 } else { 16 }
 }
 
-/// Returns for how long the admin API is fuzzed.
+/// Returns the duration of the fuzz test of the admin API.
 #[must_use]
 pub fn api_fuzz_time() -> Duration {
     Duration::from_secs(if is_long() { 1_800 } else { 60 })
 }
 
-/// Returns for how long the soak test warms up, and for how long it measures.
+/// Returns the duration of the soak test's warm-up, and of its measurement.
 #[must_use]
 pub fn soak_times() -> (Duration, Duration) {
     let (warm_up, measured) = if is_long() { (75, 1_800) } else { (20, 40) };

@@ -1,22 +1,22 @@
-//! A control group with a memory limit, like that of a container.
+//! A control group with a memory limit. A container is limited in the same way.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// A control group of this machine, version 1 or 2. Dropping it removes the group, once its
-/// processes have ended.
+/// A control group, version 1 or 2. Dropping this value removes the group, if the processes of the
+/// group have ended.
 pub struct MemoryGroup {
     folder: PathBuf,
-    /// The file with the number of processes that the kernel killed.
-    kills: &'static str,
+    /// The name of the file that contains the number of killed processes.
+    kills_file: &'static str,
 }
 
 impl MemoryGroup {
-    /// Creates a group with this memory limit, bytes, below the group of the test.
+    /// Creates a group with this memory limit (bytes), below the group of the test's own process.
     ///
     /// # Panics
-    /// If the machine does not allow such a group. The test must run as root and needs a memory
+    /// If the group cannot be created. The test must run as root, and the system needs a memory
     /// controller.
     #[must_use]
     pub fn with_limit(bytes: u64) -> Self {
@@ -26,7 +26,7 @@ impl MemoryGroup {
         let list = fs::read_to_string("/proc/self/cgroup")
             .expect("the list of control groups of this process");
         let version_1 = list.lines().find_map(|line| line.split_once(":memory:"));
-        let (parent, limit, kills) = match version_1 {
+        let (parent, limit_file, kills_file) = match version_1 {
             Some((_, path)) => {
                 let parent = Path::new("/sys/fs/cgroup/memory").join(path.trim_start_matches('/'));
                 (parent, "memory.limit_in_bytes", "memory.oom_control")
@@ -40,14 +40,15 @@ impl MemoryGroup {
             }
         };
         let folder = parent.join(name);
-        let made =
-            fs::create_dir(&folder).and_then(|()| fs::write(folder.join(limit), bytes.to_string()));
-        let shown = folder.display();
-        made.unwrap_or_else(|error| panic!("{shown}: {error}; run this test as root"));
-        Self { folder, kills }
+        let created = fs::create_dir(&folder)
+            .and_then(|()| fs::write(folder.join(limit_file), bytes.to_string()));
+        let path = folder.display();
+        created.unwrap_or_else(|error| panic!("{path}: {error}; run this test as root"));
+        Self { folder, kills_file }
     }
 
-    /// Returns a command line that enters the group and then executes its arguments.
+    /// Returns the start of a command line. It enters the group, and then executes the arguments
+    /// that follow it.
     #[must_use]
     pub fn enter(&self) -> [String; 4] {
         let processes = self.folder.join("cgroup.procs").display().to_string();
@@ -55,14 +56,14 @@ impl MemoryGroup {
         ["sh".to_owned(), "-c".to_owned(), script, "sh".to_owned()]
     }
 
-    /// Returns how many processes the kernel killed because of the memory limit.
+    /// Returns the number of processes that the kernel has killed because of the memory limit.
     ///
     /// # Panics
     /// If the kernel does not report the number.
     #[must_use]
     pub fn kills(&self) -> u64 {
-        let text =
-            fs::read_to_string(self.folder.join(self.kills)).expect("a file of the control group");
+        let text = fs::read_to_string(self.folder.join(self.kills_file))
+            .expect("a file of the control group");
         let line = text.lines().find_map(|line| line.strip_prefix("oom_kill "));
         line.and_then(|count| count.trim().parse().ok()).unwrap_or_else(|| panic!("{text}"))
     }
@@ -70,7 +71,7 @@ impl MemoryGroup {
 
 impl Drop for MemoryGroup {
     fn drop(&mut self) {
-        // This fails while a process is in the group, which happens only if the test fails.
+        // This fails if a process is still in the group. That happens only if the test has failed.
         let _ = fs::remove_dir(&self.folder);
     }
 }

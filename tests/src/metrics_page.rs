@@ -1,4 +1,4 @@
-//! The page that the server writes for Prometheus, as tests read it.
+//! Parses the page `/metrics` that the server writes for Prometheus.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,7 +8,7 @@ use crate::Answer;
 #[derive(Debug)]
 pub struct MetricsPage {
     series: Vec<Series>,
-    /// The type of each metric, by its name as queries have it: counters end in `_total`.
+    /// The type of each metric by the name that queries use: the names of counters end in `_total`.
     pub types: BTreeMap<String, String>,
 }
 
@@ -20,7 +20,7 @@ struct Series {
 }
 
 impl MetricsPage {
-    /// Reads a page.
+    /// Parses the answer of `/metrics`.
     ///
     /// # Panics
     /// If the answer is not a complete page.
@@ -37,29 +37,31 @@ impl MetricsPage {
             let suffix = if kind == "counter" { "_total" } else { "" };
             (format!("{name}{suffix}"), kind.to_owned())
         });
-        let series = lines().filter(|line| !line.starts_with('#')).map(Series::read);
+        let series = lines().filter(|line| !line.starts_with('#')).map(Series::parse);
         Self { types: types.collect(), series: series.collect() }
     }
 
-    /// Returns the sum of the series of a metric that have these labels; `None` if there is none.
+    /// Returns the sum of all series of a metric that have these labels. Returns `None` if no
+    /// series has them.
     #[must_use]
     pub fn sum(&self, name: &str, labels: &[(&str, &str)]) -> Option<f64> {
-        let has = |it: &Series| {
+        let has_labels = |it: &Series| {
             labels.iter().all(|(name, value)| it.labels.get(*name).is_some_and(|it| it == value))
         };
-        let found: Vec<_> = self.series.iter().filter(|it| it.name == name && has(it)).collect();
+        let found: Vec<_> =
+            self.series.iter().filter(|it| it.name == name && has_labels(it)).collect();
         (!found.is_empty()).then(|| found.iter().map(|it| it.value).sum())
     }
 
-    /// Returns the names of the labels that the series of a metric have. A histogram is named
-    /// without a suffix, and the label of its buckets is left out.
+    /// Returns the names of the labels that the series of a metric have. For a histogram, `name`
+    /// has no suffix, and the label `le` of the buckets is left out.
     #[must_use]
     pub fn labels(&self, name: &str) -> BTreeSet<String> {
-        let of = |it: &&Series| {
-            let rest = it.name.strip_prefix(name);
-            rest.is_some_and(|rest| ["", "_sum", "_count", "_bucket"].contains(&rest))
+        let is_of_metric = |it: &&Series| {
+            let suffix = it.name.strip_prefix(name);
+            suffix.is_some_and(|it| ["", "_sum", "_count", "_bucket"].contains(&it))
         };
-        let all = self.series.iter().filter(of).flat_map(|it| it.labels.keys());
+        let all = self.series.iter().filter(is_of_metric).flat_map(|it| it.labels.keys());
         all.filter(|name| *name != "le").cloned().collect()
     }
 
@@ -69,7 +71,7 @@ impl MetricsPage {
         self.series.len()
     }
 
-    /// Returns whether there is no series.
+    /// Returns whether the page contains no series.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.series.is_empty()
@@ -77,7 +79,7 @@ impl MetricsPage {
 }
 
 impl Series {
-    fn read(line: &str) -> Self {
+    fn parse(line: &str) -> Self {
         let (series, value) = line.rsplit_once(' ').expect("a series and a value");
         let value = value.parse().unwrap_or_else(|_| panic!("{line}"));
         let (name, labels) = series.split_once('{').unwrap_or((series, "}"));

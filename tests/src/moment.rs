@@ -1,13 +1,13 @@
-//! The moments of a create at which a test lets something fail.
+//! The moments of a create at which a test causes a fault.
 
 /// A moment, relative to the write that creates the issue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Moment {
-    /// While the guest still reads.
+    /// Before the write, while the guest reads from the tracker.
     BeforeWrite,
-    /// After the write left, before the tracker receives it.
+    /// After the server sent the write, before the tracker receives it.
     WriteInFlight,
-    /// After the tracker created the issue, before its answer arrives.
+    /// After the tracker created the issue, before the server receives the answer.
     AnswerInFlight,
     /// At any moment.
     Any,

@@ -1,8 +1,8 @@
-//! Network namespaces for the servers of a test. Links that the test can cut join each of them to
-//! the namespace of the test.
+//! Network namespaces for the servers of a test. Links connect each of them with the namespace of
+//! the test, which can cut the links.
 //!
-//! For a test inside [`run_in_own_network`](crate::run_in_own_network): nothing is left of its
-//! network when its process ends. Never changes the network of the machine.
+//! Only a test inside [`run_in_own_network`](crate::run_in_own_network) can use them. So they never
+//! change the network of the machine, and the kernel removes them when the test's process ends.
 
 use std::io::{BufRead as _, BufReader};
 use std::net::Ipv4Addr;
@@ -10,10 +10,11 @@ use std::process::{Child, ChildStdin, Command, Stdio};
 
 use crate::repository::run;
 
-/// A script that holds a new namespace until its pipe closes, in whatever way the test ends.
-const HOLD: &str = "ip link set lo up; echo ready; read _ || true";
-/// A script that makes one link: its two ends, with an address each.
-const LINK: &str = r#"
+/// A script that keeps a new namespace until its pipe closes. The pipe closes when the test's
+/// process ends, even if the process is killed.
+const KEEP_NAMESPACE: &str = "ip link set lo up; echo ready; read _ || true";
+/// A script that creates a link with its two ends. Each end gets an address.
+const CREATE_LINK: &str = r#"
 ip link add "$OUTSIDE" type veth peer name "$LINK" netns "$PROCESS"
 ip address add "$NEAR/30" dev "$OUTSIDE"
 ip link set "$OUTSIDE" up
@@ -24,64 +25,68 @@ nsenter --net="/proc/$PROCESS/ns/net" -- sh -eu -c '
 '
 "#;
 
-/// One link between the test's namespace and another.
+/// A link between the test's namespace and another namespace.
 struct Link {
     name: &'static str,
-    /// The name of the test's end.
-    outside: String,
-    /// The address in the other namespace.
-    far: Ipv4Addr,
+    /// The name of the network interface in the test's namespace.
+    test_interface: String,
+    /// The address of the end in the other namespace.
+    far_address: Ipv4Addr,
 }
 
-/// A network namespace with its own loopback and some links. Dropping it ends it.
+/// A network namespace with its own loopback and some links. It is removed when it is dropped.
 pub struct Namespace {
-    holder: Child,
+    /// The process that keeps the namespace.
+    keeper: Child,
     pipe: Option<ChildStdin>,
     links: Vec<Link>,
 }
 
 impl Namespace {
-    /// Makes a namespace, whose number is unique in the test. Each link has a name of at most 8
-    /// characters, and leads to these addresses of the test's namespace.
+    /// Creates a namespace. `number` must be unique in the test. Each link has a name of at most 8
+    /// characters, and addresses of the test's namespace that are reached through it.
     ///
     /// # Panics
     /// If the test does not run in its own network, or iproute2 is not installed.
     #[must_use]
     pub fn new(number: u8, links: &[(&'static str, &[Ipv4Addr])]) -> Self {
-        let mut holder = Command::new("unshare")
-            .args(["--net", "sh", "-eu", "-c", HOLD])
+        let mut keeper = Command::new("unshare")
+            .args(["--net", "sh", "-eu", "-c", KEEP_NAMESPACE])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
             .expect("unshare runs");
-        let pipe = holder.stdin.take();
+        let pipe = keeper.stdin.take();
         let mut line = String::new();
-        let printed = holder.stdout.take().expect("a pipe");
+        let printed = keeper.stdout.take().expect("a pipe");
         BufReader::new(printed).read_line(&mut line).expect("a line");
         assert_eq!(line, "ready\n", "the machine does not allow a network namespace");
-        let mut made = Self { holder, pipe, links: Vec::new() };
-        for (index, (name, behind)) in (0..).zip(links) {
-            made.link(number, index, name, behind);
+        let mut namespace = Self { keeper, pipe, links: Vec::new() };
+        for (index, (name, routed)) in (0..).zip(links) {
+            namespace.add_link(number, index, name, routed);
         }
-        made
+        namespace
     }
 
-    fn link(&mut self, number: u8, index: u8, name: &'static str, behind: &[Ipv4Addr]) {
+    fn add_link(&mut self, number: u8, index: u8, name: &'static str, routed: &[Ipv4Addr]) {
         let address = |last| Ipv4Addr::new(10, 78, number, 4 * index + last);
-        let (near, far, outside) = (address(1), address(2), format!("n{number}-{name}"));
-        let behind: Vec<_> = behind.iter().map(Ipv4Addr::to_string).collect();
+        let (near_address, far_address) = (address(1), address(2));
+        let test_interface = format!("n{number}-{name}");
+        let routed: Vec<_> = routed.iter().map(Ipv4Addr::to_string).collect();
         let mut command = Command::new("sh");
-        command.args(["-eu", "-c", LINK]);
-        command.env("OUTSIDE", &outside).env("LINK", name).env("BEHIND", behind.join(" "));
-        command.env("NEAR", near.to_string()).env("FAR", far.to_string());
-        run(command.env("PROCESS", self.holder.id().to_string()));
-        self.links.push(Link { name, outside, far });
+        command.args(["-eu", "-c", CREATE_LINK]);
+        command.env("OUTSIDE", &test_interface).env("LINK", name);
+        command.env("BEHIND", routed.join(" "));
+        command.env("NEAR", near_address.to_string()).env("FAR", far_address.to_string());
+        run(command.env("PROCESS", self.keeper.id().to_string()));
+        self.links.push(Link { name, test_interface, far_address });
     }
 
-    /// Returns the command line that executes the arguments that follow it in this namespace.
+    /// Returns the start of a command line. It executes the arguments that follow it in this
+    /// namespace.
     #[must_use]
     pub fn command_prefix(&self) -> [String; 3] {
-        let path = format!("--net=/proc/{}/ns/net", self.holder.id());
+        let path = format!("--net=/proc/{}/ns/net", self.keeper.id());
         ["nsenter".to_owned(), path, "--".to_owned()]
     }
 
@@ -91,15 +96,15 @@ impl Namespace {
     /// If there is no such link.
     #[must_use]
     pub fn address(&self, link: &str) -> Ipv4Addr {
-        self.link_named(link).far
+        self.link_named(link).far_address
     }
 
-    /// Cuts a link: what either end sends is lost, and neither end is told.
+    /// Cuts a link: all packets are lost, and no end is notified.
     ///
     /// # Panics
     /// If there is no such link.
     pub fn cut(&self, link: &str) {
-        self.set(link, "down");
+        self.set_state(link, "down");
     }
 
     /// Restores a link that was cut.
@@ -107,12 +112,12 @@ impl Namespace {
     /// # Panics
     /// If there is no such link.
     pub fn restore(&self, link: &str) {
-        self.set(link, "up");
+        self.set_state(link, "up");
     }
 
-    fn set(&self, link: &str, state: &str) {
-        let outside = &self.link_named(link).outside;
-        run(Command::new("ip").args(["link", "set", outside, state]));
+    fn set_state(&self, link: &str, state: &str) {
+        let interface = &self.link_named(link).test_interface;
+        run(Command::new("ip").args(["link", "set", interface, state]));
     }
 
     fn link_named(&self, name: &str) -> &Link {
@@ -124,6 +129,6 @@ impl Namespace {
 impl Drop for Namespace {
     fn drop(&mut self) {
         drop(self.pipe.take());
-        let _ = self.holder.wait();
+        let _ = self.keeper.wait();
     }
 }

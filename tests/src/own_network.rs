@@ -1,14 +1,15 @@
-//! A network namespace for one test, with a name server whose answers the test sets. The namespace
-//! has only loopback. Every address that the test names leads to loopback.
+//! Runs one test in its own network namespace, with a name server whose answers the test sets. The
+//! namespace has only a loopback interface, to which all addresses of the test belong.
 
 use std::net::{Ipv4Addr, UdpSocket};
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::Command;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// The environment variable that is set for a test inside the namespace.
-const INSIDE: &str = "JACKFIELD_TEST_INSIDE";
-/// A script that sets up the network, directs name lookups to loopback, and executes the test.
+/// The environment variable that is set if the test runs inside the namespace.
+const INSIDE_VARIABLE: &str = "JACKFIELD_TEST_INSIDE";
+/// A script that sets up the network, makes the test's name server the only one, and executes the
+/// test.
 const SET_UP_NETWORK: &str = r#"
 ip link set lo up
 for address in $ADDRESSES; do ip address add "$address/32" dev lo; done
@@ -17,15 +18,15 @@ mount --bind "$FOLDER/nsswitch.conf" /etc/nsswitch.conf
 exec "$@"
 "#;
 
-/// Runs the test with this full name again, in its own network namespace, where these addresses
-/// lead to loopback. Returns true inside the namespace. Outside, returns false once the test has
-/// passed inside.
+/// Runs the test with this full name again in its own network namespace, in which these addresses
+/// belong to the loopback interface. Returns true in the process inside the namespace. In the
+/// process outside, returns false when the test has passed inside.
 ///
 /// # Panics
 /// If the test fails inside, or the machine does not allow a network namespace.
 #[must_use]
 pub fn run_in_own_network(test: &str, addresses: &[Ipv4Addr]) -> bool {
-    if std::env::var_os(INSIDE).is_some() {
+    if std::env::var_os(INSIDE_VARIABLE).is_some() {
         return true;
     }
     let folder = tempfile::tempdir().expect("a temporary folder");
@@ -42,24 +43,25 @@ pub fn run_in_own_network(test: &str, addresses: &[Ipv4Addr]) -> bool {
     command.args(["--net", "--mount", "sh", "-eu", "-c", SET_UP_NETWORK, "sh"]);
     command.arg(std::env::current_exe().expect("this test's program"));
     command.args(["--exact", test, "--nocapture"]);
-    command.env(INSIDE, "1").env("FOLDER", folder.path()).env("ADDRESSES", addresses.join(" "));
-    let done = command.output().expect("unshare runs");
-    let printed = String::from_utf8_lossy(&done.stdout).into_owned();
-    println!("{printed}{}", String::from_utf8_lossy(&done.stderr));
-    let signal = done.status.signal();
-    assert!(done.status.success(), "the test failed in its own network ({signal:?}), see above");
+    command.env(INSIDE_VARIABLE, "1").env("FOLDER", folder.path());
+    command.env("ADDRESSES", addresses.join(" "));
+    let output = command.output().expect("unshare runs");
+    let printed = String::from_utf8_lossy(&output.stdout).into_owned();
+    println!("{printed}{}", String::from_utf8_lossy(&output.stderr));
+    let signal = output.status.signal();
+    assert!(output.status.success(), "the test failed in its own network ({signal:?}), see above");
     assert!(printed.contains("1 passed"), "no test has this name: {printed}");
     false
 }
 
-/// The name server of the namespace, which gives all names the same addresses.
+/// The name server of the namespace. It answers each query for a name with the same addresses.
 pub struct NameServer(Arc<Mutex<Vec<Ipv4Addr>>>);
 
 impl NameServer {
     /// Starts a name server on port 53.
     ///
     /// # Panics
-    /// Outside of the namespace, where this port cannot be used.
+    /// Outside of the namespace, because this port cannot be used there.
     #[must_use]
     pub fn start() -> Self {
         let socket = UdpSocket::bind("127.0.0.1:53").expect("the port of name servers");
@@ -69,7 +71,7 @@ impl NameServer {
             let mut bytes = [0; 1_500];
             while let Ok((length, from)) = socket.recv_from(&mut bytes) {
                 let addresses = shared.lock().unwrap_or_else(PoisonError::into_inner).clone();
-                if let Some(answer) = answer(&bytes[..length], &addresses) {
+                if let Some(answer) = dns_answer(&bytes[..length], &addresses) {
                     let _ = socket.send_to(&answer, from);
                 }
             }
@@ -83,9 +85,10 @@ impl NameServer {
     }
 }
 
-/// Builds a DNS answer (RFC 1035, section 4) to a query of one question. A DNS library would enable
-/// other features of the host's dependencies, and so rebuild them for the tests.
-fn answer(query: &[u8], addresses: &[Ipv4Addr]) -> Option<Vec<u8>> {
+/// Builds a DNS answer (RFC 1035, section 4) to a query with one question. A DNS library is not
+/// used, because it would enable other features of the host's dependencies, which cargo would then
+/// build a second time.
+fn dns_answer(query: &[u8], addresses: &[Ipv4Addr]) -> Option<Vec<u8>> {
     const HEADER_BYTES: usize = 12;
     let id = query.get(..2)?;
     let name_length = query.get(HEADER_BYTES..)?.iter().position(|byte| *byte == 0)?;

@@ -1,4 +1,4 @@
-//! A PostgreSQL server of one test, which `tests/postgres.sh` starts.
+//! Runs a PostgreSQL server for one test, with the script `tests/postgres.sh`.
 
 mod standby;
 
@@ -10,16 +10,16 @@ use tempfile::TempDir;
 use crate::repository::run;
 use crate::{Setup, root};
 
-/// The variable that has the password of the database.
+/// The environment variable that contains the password of the database.
 const PASSWORD_VARIABLE: &str = "JACKFIELD_SECRET_DATABASE";
 const PASSWORD: &str = "test-database-password";
 
-/// The variable that has the key of the secrets, which servers that share a database have in
-/// common.
+/// The environment variable that contains the key by which secrets are encrypted. All servers that
+/// share a database need the same key.
 const KEY_VARIABLE: &str = "JACKFIELD_SECRET_KEY";
 const KEY: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
 
-/// A PostgreSQL server. Dropping it kills the server.
+/// A running PostgreSQL server. It is killed when this value is dropped.
 pub struct Postgres {
     folder: TempDir,
     address: Ipv4Addr,
@@ -37,10 +37,10 @@ impl Postgres {
         Self::start_at(Ipv4Addr::LOCALHOST)
     }
 
-    /// As [`Self::start`], at this address of the machine.
+    /// Like [`Self::start`], but the server listens on this address of the machine.
     ///
     /// # Panics
-    /// As for [`Self::start`].
+    /// If PostgreSQL is not installed, or does not start.
     #[must_use]
     #[track_caller]
     pub fn start_at(address: Ipv4Addr) -> Self {
@@ -48,12 +48,12 @@ impl Postgres {
         let port = listener.local_addr().expect("its address").port();
         drop(listener);
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let started = Self { folder, address, port };
-        started.run("start");
-        started
+        let server = Self { folder, address, port };
+        server.run("start");
+        server
     }
 
-    /// The address of the database, without the password.
+    /// Returns the URL of the database, without the password.
     #[must_use]
     pub fn url(&self) -> String {
         self.url_at(self.port)
@@ -63,13 +63,13 @@ impl Postgres {
         format!("postgres://jackfield@{}:{port}/jackfield", self.address)
     }
 
-    /// The password of the database's user.
+    /// Returns the password of the database's user.
     #[must_use]
     pub fn password(&self) -> &'static str {
         PASSWORD
     }
 
-    /// The lines of the configuration by which a server uses the database.
+    /// Returns the lines of `jackfield.toml` that make a server use the database.
     #[must_use]
     pub fn config(&self) -> String {
         self.config_at(self.port)
@@ -80,13 +80,13 @@ impl Postgres {
         format!("store = \"{url}\"\nstore_password = \"env:{PASSWORD_VARIABLE}\"\n")
     }
 
-    /// The variable with the password, and its value.
+    /// Returns the environment variable with the password, and its value.
     #[must_use]
     pub fn variable(&self) -> (&'static str, &'static str) {
         (PASSWORD_VARIABLE, PASSWORD)
     }
 
-    /// Prepares a server of Jackfield that uses the database.
+    /// Prepares a Jackfield server that uses the database.
     #[must_use]
     pub fn setup(&self) -> Setup {
         self.setup_at(self.port)
@@ -96,48 +96,50 @@ impl Postgres {
         Setup::new().env(PASSWORD_VARIABLE, PASSWORD).config(&self.config_at(port))
     }
 
-    /// Prepares one of several servers of Jackfield that use the database, with the key of the
-    /// others.
+    /// Prepares one of several Jackfield servers that share the database. All of them use the same
+    /// key.
     #[must_use]
     pub fn replica(&self) -> Setup {
         self.replica_at(self.port)
     }
 
-    /// The same, but it reaches the database only by a relay, which has this port.
+    /// Like [`Self::replica`], but the server connects to the database through a relay with this
+    /// port.
     #[must_use]
     pub fn replica_at(&self, port: u16) -> Setup {
         self.setup_at(port).env(KEY_VARIABLE, KEY)
     }
 
-    /// The CPU time of all processes of the database that run, milliseconds.
+    /// Returns the CPU time of all running processes of PostgreSQL, milliseconds.
     ///
     /// # Panics
-    /// If it does not run.
+    /// If PostgreSQL does not run.
     #[must_use]
     pub fn cpu_ms(&self) -> u64 {
-        let file = self.folder.path().join("data/postmaster.pid");
-        let file = std::fs::read_to_string(file).expect("PostgreSQL runs");
-        let first = file.lines().next().unwrap_or_default();
+        let pid_file = self.folder.path().join("data/postmaster.pid");
+        let pid_file = std::fs::read_to_string(pid_file).expect("PostgreSQL runs");
+        let main_process = pid_file.lines().next().unwrap_or_default();
         let processes = std::fs::read_dir("/proc").expect("the processes").flatten();
         let stats = processes.filter_map(|it| std::fs::read_to_string(it.path().join("stat")).ok());
         let times = stats.filter_map(|stat| {
             let (start, rest) = stat.rsplit_once(") ")?;
             let fields: Vec<_> = rest.split(' ').collect();
-            let own = start.split(' ').next() == Some(first) || fields.get(1) == Some(&first);
+            let is_main = start.split(' ').next() == Some(main_process);
+            let is_child = fields.get(1) == Some(&main_process);
             let time = |at: usize| fields.get(at)?.parse::<u64>().ok();
-            own.then(|| Some(time(11)? + time(12)?))?
+            (is_main || is_child).then(|| Some(time(11)? + time(12)?))?
         });
-        // The unit is a hundredth of a second on every Linux.
+        // The unit is a hundredth of a second on every Linux system.
         times.map(|ticks| ticks * 10).sum()
     }
 
-    /// The port of the database.
+    /// Returns the port of the database.
     #[must_use]
     pub fn port(&self) -> u16 {
         self.port
     }
 
-    /// What the server has logged since its first start.
+    /// Returns the server's log since its first start.
     ///
     /// # Panics
     /// If the log cannot be read.
@@ -146,38 +148,38 @@ impl Postgres {
         std::fs::read_to_string(self.folder.path().join("server.log")).expect("the log")
     }
 
-    /// Ends the server as a crash does.
+    /// Kills the server, like a crash.
     ///
     /// # Panics
-    /// If it does not end.
+    /// If the server does not end.
     #[track_caller]
     pub fn kill(&self) {
         self.run("kill");
     }
 
-    /// Starts the server again with its database.
+    /// Starts the server again with the same database.
     ///
     /// # Panics
-    /// If it does not start.
+    /// If the server does not start.
     #[track_caller]
     pub fn start_again(&self) {
         self.run("start");
     }
 
-    /// Runs SQL, as somebody who may write to the database. Returns its rows, with `|` between the
-    /// columns.
+    /// Runs an SQL statement as a user who may write to the database. Returns the rows, with `|`
+    /// between the columns.
     ///
     /// # Panics
-    /// If it fails.
+    /// If the statement fails.
     #[track_caller]
     pub fn query(&self, sql: &str) -> Vec<String> {
         run(self.command("query").arg(sql)).lines().map(str::to_owned).collect()
     }
 
-    /// As [`Self::query`], but PostgreSQL must refuse. Returns what it says.
+    /// Runs an SQL statement that PostgreSQL must refuse. Returns the error.
     ///
     /// # Panics
-    /// If it does not refuse.
+    /// If PostgreSQL does not refuse the statement.
     #[must_use]
     #[track_caller]
     pub fn refuses(&self, sql: &str) -> String {
@@ -192,8 +194,8 @@ impl Postgres {
         if self.address != Ipv4Addr::LOCALHOST {
             command.arg(self.address.to_string());
         }
-        let ended = command.status().expect("the script runs");
-        assert!(ended.success(), "postgres.sh {action} ended with {ended}");
+        let status = command.status().expect("the script runs");
+        assert!(status.success(), "postgres.sh {action} ended with {status}");
     }
 
     fn command(&self, action: &str) -> Command {

@@ -13,8 +13,8 @@ use rustix::process::{Pid, Signal, kill_process};
 use crate::host::ADMIN_TOKEN;
 use crate::{Client, Setup, binary, wait_for};
 
-/// A running server. It is killed when dropped. If the test failed, the end of its output is
-/// printed.
+/// A running server. It is killed when this value is dropped. If the test has failed, the end of
+/// the server's output is printed then.
 pub(crate) struct Process {
     child: Child,
     url: String,
@@ -28,11 +28,11 @@ impl Process {
     pub(crate) fn start(setup: &Setup, folder: &Path) -> Self {
         let mut child = spawn(setup, folder);
         let output = Arc::new(Mutex::new(String::new()));
-        let (sender, address) = mpsc::channel();
-        collect(child.stdout.take(), &output, Some(sender));
-        collect(child.stderr.take(), &output, None);
+        let (sender, url_receiver) = mpsc::channel();
+        collect_lines(child.stdout.take(), &output, Some(sender));
+        collect_lines(child.stderr.take(), &output, None);
         let mut process = Self { child, url: String::new(), output };
-        match address.recv_timeout(Duration::from_secs(60)) {
+        match url_receiver.recv_timeout(Duration::from_secs(60)) {
             Ok(url) => process.url = url,
             Err(_) => panic!("the server does not listen:\n{}", process.output()),
         }
@@ -44,27 +44,27 @@ impl Process {
         process
     }
 
-    /// Starts a server, which must refuse to start with exit code 1 and one line on stderr. Returns
-    /// this line.
+    /// Starts a server that must end with exit code 1 and print one line to stderr. Returns this
+    /// line.
     #[track_caller]
     pub(crate) fn refuses_to_start(setup: &Setup, folder: &Path) -> String {
         let mut child = spawn(setup, folder);
         let output = Arc::new(Mutex::new(String::new()));
-        let (out, err) = (child.stdout.take(), child.stderr.take());
-        collect(out, &output, None);
+        let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+        collect_lines(stdout, &output, None);
         let deadline = Instant::now() + Duration::from_secs(20);
-        let ended =
+        let status =
             wait_for("the server to end", 30, || match child.try_wait().expect("a child") {
                 None if Instant::now() < deadline => None,
-                ended => Some(ended),
+                status => Some(status),
             });
         let _ = child.kill();
         let _ = child.wait();
         let mut error = String::new();
-        err.expect("a pipe").read_to_string(&mut error).expect("text on stderr");
+        stderr.expect("a pipe").read_to_string(&mut error).expect("text on stderr");
         let printed = output.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let code = ended.and_then(|end| end.code());
-        assert_eq!(code, Some(1), "ended by {ended:?}, with the output:\n{printed}{error}");
+        let code = status.and_then(|status| status.code());
+        assert_eq!(code, Some(1), "ended with {status:?}, with the output:\n{printed}{error}");
         assert_eq!(
             error.trim_end().lines().count(),
             1,
@@ -94,7 +94,7 @@ impl Process {
         let _ = self.child.wait();
     }
 
-    /// Sends SIGTERM and does not wait.
+    /// Sends SIGTERM. Does not wait for the end of the process.
     pub(crate) fn terminate(&self) {
         let _ = kill_process(Pid::from_child(&self.child), Signal::TERM);
     }
@@ -104,7 +104,7 @@ impl Process {
         kill_process(Pid::from_child(&self.child), Signal::STOP).expect("the process runs");
     }
 
-    /// Sends SIGCONT: the process goes on.
+    /// Sends SIGCONT: the process continues.
     pub(crate) fn resume(&self) {
         kill_process(Pid::from_child(&self.child), Signal::CONT).expect("the process is suspended");
     }
@@ -135,21 +135,21 @@ impl Process {
 
     /// Resets the peak of resident memory to its current size.
     pub(crate) fn reset_peak(&self) {
-        std::fs::write(self.proc("clear_refs"), "5").expect("the kernel resets the peak");
+        std::fs::write(self.proc_path("clear_refs"), "5").expect("the kernel resets the peak");
     }
 
     /// Returns the CPU time so far, milliseconds.
     pub(crate) fn cpu_ms(&self) -> u64 {
-        let stat = std::fs::read_to_string(self.proc("stat")).expect("the server runs");
+        let stat = std::fs::read_to_string(self.proc_path("stat")).expect("the server runs");
         let after_name = stat.rsplit(')').next().unwrap_or_default();
         let times = after_name.split_whitespace().skip(11).take(2);
-        // The unit is a hundredth of a second on every Linux.
+        // The unit is a hundredth of a second on every Linux system.
         times.map(|ticks| ticks.parse::<u64>().expect("a number") * 10).sum()
     }
 
     /// Reads a size from `/proc/PID/status`, in bytes.
     fn status_bytes(&self, name: &str) -> u64 {
-        let status = std::fs::read_to_string(self.proc("status")).expect("the server runs");
+        let status = std::fs::read_to_string(self.proc_path("status")).expect("the server runs");
         let line = status.lines().find_map(|line| line.strip_prefix(name));
         let kib = line.and_then(|text| text.trim().trim_end_matches(" kB").parse::<u64>().ok());
         kib.expect("a number of kB") * 1024
@@ -157,22 +157,22 @@ impl Process {
 
     /// Returns the number of open file descriptors.
     pub(crate) fn open_files(&self) -> usize {
-        std::fs::read_dir(self.proc("fd")).expect("the server runs").count()
+        std::fs::read_dir(self.proc_path("fd")).expect("the server runs").count()
     }
 
     /// Returns the number of threads.
     pub(crate) fn threads(&self) -> usize {
-        std::fs::read_dir(self.proc("task")).expect("the server runs").count()
+        std::fs::read_dir(self.proc_path("task")).expect("the server runs").count()
     }
 
-    /// Returns how often the threads have waited for something, and so let others run. Without the
-    /// thread that only keeps time.
+    /// Returns the number of voluntary context switches of all threads, which happen when a thread
+    /// waits. The thread `ticker` is left out, because it does nothing but wait.
     pub(crate) fn waits(&self) -> u64 {
-        let threads = std::fs::read_dir(self.proc("task")).expect("the server runs");
+        let threads = std::fs::read_dir(self.proc_path("task")).expect("the server runs");
         let statuses = threads
             .filter_map(|thread| std::fs::read_to_string(thread.ok()?.path().join("status")).ok());
-        let working = statuses.filter(|status| !status.starts_with("Name:\tticker"));
-        let waits = working.map(|status| {
+        let other_threads = statuses.filter(|status| !status.starts_with("Name:\tticker"));
+        let waits = other_threads.map(|status| {
             let mut lines = status.lines();
             let waits = lines.find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
             waits.and_then(|count| count.trim().parse::<u64>().ok()).expect("a count")
@@ -182,7 +182,7 @@ impl Process {
 
     /// Returns the number of child processes.
     pub(crate) fn children(&self) -> usize {
-        let threads = std::fs::read_dir(self.proc("task")).expect("the server runs");
+        let threads = std::fs::read_dir(self.proc_path("task")).expect("the server runs");
         let children = |thread: std::io::Result<std::fs::DirEntry>| {
             std::fs::read_to_string(thread.ok()?.path().join("children")).ok()
         };
@@ -190,7 +190,7 @@ impl Process {
     }
 
     /// Returns the path of a file of the process in `/proc`.
-    fn proc(&self, file: &str) -> String {
+    fn proc_path(&self, file: &str) -> String {
         format!("/proc/{}/{file}", self.child.id())
     }
 }
@@ -200,22 +200,22 @@ impl Drop for Process {
         self.kill();
         if std::thread::panicking() {
             let output = self.output();
-            let from = output.len().saturating_sub(8_000);
-            let from = (from..output.len()).find(|at| output.is_char_boundary(*at)).unwrap_or(0);
-            eprintln!("--- the end of the server's output:\n{}", &output[from..]);
+            let start = output.len().saturating_sub(8_000);
+            let start = (start..output.len()).find(|at| output.is_char_boundary(*at)).unwrap_or(0);
+            eprintln!("--- the end of the server's output:\n{}", &output[start..]);
         }
     }
 }
 
 /// Spawns `jackfield serve`, with its output in pipes.
 fn spawn(setup: &Setup, folder: &Path) -> Child {
-    let mut words = setup.run_under.iter().map(OsStr::new).chain([binary().as_os_str()]);
-    let mut command = Command::new(words.next().expect("at least the binary"));
+    let mut command_line = setup.run_under.iter().map(OsStr::new).chain([binary().as_os_str()]);
+    let mut command = Command::new(command_line.next().expect("at least the binary"));
     if !setup.without_admin_token {
         command.env("JACKFIELD_ADMIN_TOKEN", ADMIN_TOKEN);
     }
     command
-        .args(words)
+        .args(command_line)
         .args([
             "serve",
             "--listen",
@@ -228,7 +228,8 @@ fn spawn(setup: &Setup, folder: &Path) -> Child {
         .args(["--config", "jackfield.toml"])
         .args(&setup.arguments)
         .current_dir(folder)
-        // Tests send requests faster than people do. The test of the rate sets its own value.
+        // Tests send requests faster than people, so the rate limit must not refuse them. The test
+        // of the rate limit sets its own value.
         .env("JACKFIELD_WEBHOOK_REQUESTS_BURST", "1000000")
         .envs(setup.env.iter().cloned())
         .stdin(Stdio::null())
@@ -238,17 +239,19 @@ fn spawn(setup: &Setup, folder: &Path) -> Child {
         .expect("the server starts")
 }
 
-/// Collects the lines of a pipe in `output`, and sends the URL after `listening on ` to `address`.
-fn collect(
+/// Starts a thread that appends the lines of a pipe to `output`. If a line contains `listening on
+/// URL`, the thread sends the URL to `url_sender`.
+fn collect_lines(
     pipe: Option<impl Read + Send + 'static>,
     output: &Arc<Mutex<String>>,
-    address: Option<mpsc::Sender<String>>,
+    url_sender: Option<mpsc::Sender<String>>,
 ) {
     let output = Arc::clone(output);
     let lines = BufReader::new(pipe.expect("a pipe")).lines();
     std::thread::spawn(move || {
         for line in lines.map_while(Result::ok) {
-            if let (Some((_, url)), Some(sender)) = (line.split_once("listening on "), &address) {
+            if let (Some((_, url)), Some(sender)) = (line.split_once("listening on "), &url_sender)
+            {
                 let _ = sender.send(url.trim().to_owned());
             }
             let mut collected = output.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,5 +1,6 @@
-//! A real Redmine from Debian's packages: one server for the whole test run, and one project for
-//! each test. The tests check issues in Redmine's own API, never in Jackfield's reports.
+//! Runs a real Redmine from Debian's packages: one server for the whole test run, and one project
+//! for each test. The tests check issues by Redmine's own API, and do not rely on Jackfield's
+//! answers.
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
@@ -13,10 +14,10 @@ use crate::repository::{run, target};
 use crate::{Client, sha256};
 
 /// The folder in which Debian's package installs Redmine.
-const HOME: &str = "/usr/share/redmine";
+const REDMINE_FOLDER: &str = "/usr/share/redmine";
 
 /// The command that installs Redmine.
-const INSTALL: &str = "apt-get install --no-install-recommends redmine redmine-sqlite puma";
+const INSTALL_COMMAND: &str = "apt-get install --no-install-recommends redmine redmine-sqlite puma";
 
 /// A running Redmine that all tests share.
 #[derive(Debug)]
@@ -41,7 +42,7 @@ pub struct Issue {
 }
 
 impl Issue {
-    /// Whether its text names this failed test.
+    /// Returns whether the description contains the execution id of this failed test.
     ///
     /// # Panics
     /// If the test has no id.
@@ -81,7 +82,7 @@ impl Redmine {
         SHARED.get_or_init(start)
     }
 
-    /// Returns host and port.
+    /// Returns the host name and port.
     #[must_use]
     pub fn address(&self) -> &str {
         self.url.trim_start_matches("http://")
@@ -90,7 +91,7 @@ impl Redmine {
     /// Creates a project for one test.
     ///
     /// # Panics
-    /// If Redmine refuses.
+    /// If Redmine refuses the request.
     #[must_use]
     pub fn project(&'static self) -> Project {
         static NEXT: AtomicU32 = AtomicU32::new(1);
@@ -115,8 +116,8 @@ impl Redmine {
     pub fn custom_field(&self, name: &str) -> u64 {
         let fields = self.client().get("/custom_fields.json").expect(200)["custom_fields"].take();
         let mut fields = fields.as_array().expect("fields").iter();
-        let found = fields.find(|field| field["name"] == name);
-        found.and_then(|field| field["id"].as_u64()).unwrap_or_else(|| panic!("no field {name}"))
+        let field = fields.find(|field| field["name"] == name);
+        field.and_then(|field| field["id"].as_u64()).unwrap_or_else(|| panic!("no field {name}"))
     }
 
     /// Returns a client of Redmine's REST API with the administrator's API key.
@@ -148,7 +149,7 @@ impl Project {
             );
             let page = self.redmine.client().get(&path).expect(200);
             let found = page["issues"].as_array().expect("issues").clone();
-            issues.extend(found.into_iter().map(issue));
+            issues.extend(found.into_iter().map(parse_issue));
             if issues.len() as u64 >= page["total_count"].as_u64().expect("total_count") {
                 return issues;
             }
@@ -194,23 +195,23 @@ impl Project {
         self.issues().into_iter().filter(|issue| issue.is_of(test)).collect()
     }
 
-    /// Creates an open issue without Jackfield, with this priority (1 is Low, 5 is Immediate).
-    /// Returns its number.
+    /// Creates an open issue with this priority (1 is Low, 5 is Immediate), without Jackfield.
+    /// Returns the number of the issue.
     ///
     /// # Panics
-    /// If Redmine refuses.
+    /// If Redmine refuses the request.
     pub fn add(&self, priority: u32) -> u64 {
         let body = json!({"issue": {"project_id": self.id, "subject": "without Jackfield", "priority_id": priority}});
         let created = self.redmine.client().json("POST", "/issues.json", &body).expect(201);
         created["issue"]["id"].as_u64().expect("an id")
     }
 
-    /// Deletes an issue. Redmine's SQLite database gives the number of a deleted newest issue to
-    /// the next one, which could be another test's; an issue that is added before keeps the number
-    /// unused.
+    /// Deletes an issue. If the newest issue is deleted, Redmine's SQLite database uses its number
+    /// again for the next issue, which may belong to another test. To prevent this, the function
+    /// first adds another issue.
     ///
     /// # Panics
-    /// If Redmine refuses.
+    /// If Redmine refuses the request.
     pub fn delete(&self, issue: &str) {
         self.add(1);
         let path = format!("/issues/{issue}.json");
@@ -220,7 +221,7 @@ impl Project {
     /// Closes an issue.
     ///
     /// # Panics
-    /// If Redmine refuses.
+    /// If Redmine refuses the request.
     pub fn close(&self, issue: u64) {
         let path = format!("/issues/{issue}.json");
         let body = json!({"issue": {"status_id": 5}});
@@ -228,23 +229,24 @@ impl Project {
     }
 }
 
-/// Returns a Textile text as Redmine shows it: numbers for characters of markup are decoded.
+/// Returns a Textile text like Redmine shows it: numeric character references such as `&#42;` are
+/// decoded.
 #[must_use]
 pub fn as_shown(textile: &str) -> String {
     let mut parts = textile.split("&#");
     let first = parts.next().unwrap_or_default().to_owned();
     parts.fold(first, |text, part| {
-        let read = part
+        let decoded = part
             .split_once(';')
             .and_then(|(number, rest)| Some((char::from_u32(number.parse().ok()?)?, rest)));
-        match read {
+        match decoded {
             Some((character, rest)) => text + &character.to_string() + rest,
             None => text + "&#" + part,
         }
     })
 }
 
-fn issue(json: Value) -> Issue {
+fn parse_issue(json: Value) -> Issue {
     let text = |name: &str| json[name].as_str().unwrap_or_default().to_owned();
     Issue {
         id: json["id"].as_u64().expect("an id").to_string(),
@@ -254,14 +256,17 @@ fn issue(json: Value) -> Issue {
     }
 }
 
-/// Starts the web server puma on a copy of the seeded database. A shell between this process and
-/// puma reads from a pipe. The pipe closes when this process ends, in whatever way, and then the
-/// shell kills puma.
+/// Starts the web server puma with a copy of the seeded database. A shell starts puma and reads
+/// from a pipe. The pipe closes when this process ends, even if it is killed. Then the shell kills
+/// puma.
 fn start() -> Redmine {
-    assert!(Path::new(HOME).join("config.ru").exists(), "Redmine is not installed: {INSTALL}");
-    let seeded = seeded();
+    assert!(
+        Path::new(REDMINE_FOLDER).join("config.ru").exists(),
+        "Redmine is not installed: {INSTALL_COMMAND}"
+    );
+    let seeded = seeded_folder();
     let home = tempfile::tempdir().expect("a temporary folder").keep();
-    instance(&home);
+    create_instance(&home);
     for file in ["redmine.sqlite", "key"] {
         std::fs::copy(seeded.join(file), home.join(file)).expect("a copy of the seeded database");
     }
@@ -270,7 +275,7 @@ fn start() -> Redmine {
     let mut shell = Command::new("sh")
         .args(["-c", script, "redmine"])
         .arg(&home)
-        .current_dir(HOME)
+        .current_dir(REDMINE_FOLDER)
         .envs(environment(&home))
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -295,23 +300,26 @@ fn start() -> Redmine {
     Redmine { url: url.unwrap_or_else(|| panic!("puma did not start: {printed}")), key }
 }
 
-/// Returns the folder with a migrated and seeded database, in the target folder. The first call
-/// creates it.
-fn seeded() -> PathBuf {
+/// Returns a folder in the target folder that contains a migrated and seeded database. The first
+/// call creates it.
+fn seeded_folder() -> PathBuf {
     let version = run(Command::new("dpkg-query").args(["-W", "-f", "${Version}", "redmine"]));
-    let seed = sha256(SEED.as_bytes());
-    let name = format!("redmine-{}-{}", version.replace(['+', ':', '~'], "-"), &seed[..8]);
+    let seed_hash = sha256(SEED_SCRIPT.as_bytes());
+    let name = format!("redmine-{}-{}", version.replace(['+', ':', '~'], "-"), &seed_hash[..8]);
     let folder = target().join(name);
     if folder.join("key").exists() {
         return folder;
     }
     let home = target().join(format!("redmine-{}", std::process::id()));
-    instance(&home);
+    create_instance(&home);
     let seed = home.join("seed.rb");
     let mut file = std::fs::File::create(&seed).expect("the file is created");
-    file.write_all(SEED.as_bytes()).expect("the file is written");
+    file.write_all(SEED_SCRIPT.as_bytes()).expect("the file is written");
     let rails = |arguments: &[&str]| {
-        run(Command::new("bin/rails").args(arguments).current_dir(HOME).envs(environment(&home)))
+        run(Command::new("bin/rails")
+            .args(arguments)
+            .current_dir(REDMINE_FOLDER)
+            .envs(environment(&home)))
     };
     rails(&["db:migrate"]);
     rails(&["runner", &seed.display().to_string()]);
@@ -324,7 +332,7 @@ fn seeded() -> PathBuf {
 
 /// A Ruby script that adds the default data and two custom fields, enables the REST API and writes
 /// the admin's API key to a file.
-const SEED: &str = "
+const SEED_SCRIPT: &str = "
 Redmine::DefaultData::Loader.load('en') if Redmine::DefaultData::Loader.no_data?
 Setting.rest_api_enabled = '1'
 fields = { tracker_ids: Tracker.pluck(:id), is_for_all: true, is_filter: true }
@@ -336,8 +344,9 @@ admin.save!
 File.write(ENV.fetch('KEY_FILE'), admin.api_key)
 ";
 
-/// Creates the folders and files of a Redmine instance (the term of Debian's package).
-fn instance(home: &Path) {
+/// Creates the folders and files of a Redmine instance. Debian's package uses the term instance for
+/// a Redmine with its own database and settings.
+fn create_instance(home: &Path) {
     for name in ["config", "log", "tmp", "files", "public"] {
         std::fs::create_dir_all(home.join(name)).expect("the folder is created");
     }
@@ -350,15 +359,15 @@ fn instance(home: &Path) {
     std::fs::write(home.join("config/secret_key.txt"), secret).expect("the file is created");
 }
 
-/// Returns the environment variables of an instance. Debian's Redmine reads the path of an instance
-/// relative to its folder of instances. With enough `../` in the path, any folder can be an
+/// Returns the environment variables of an instance. Debian's Redmine expects the path of an
+/// instance relative to a fixed folder. With enough `../` in the path, any folder can be an
 /// instance.
 fn environment(home: &Path) -> [(&'static str, String); 4] {
-    let up = "../".repeat(12);
+    let to_root = "../".repeat(12);
     let below_root = home.strip_prefix("/").expect("an absolute path").display();
     [
         ("RAILS_ENV", "production".to_owned()),
-        ("REDMINE_INSTANCE", format!("{up}{below_root}")),
+        ("REDMINE_INSTANCE", format!("{to_root}{below_root}")),
         ("SCHEMA", home.join("schema.rb").display().to_string()),
         ("KEY_FILE", home.join("key").display().to_string()),
     ]

@@ -1,5 +1,5 @@
-//! A connection to a real Redmine through a proxy that a test can break. Most promises about
-//! defects are tested with such a connection.
+//! A connection to a real Redmine through a proxy that can lose or delay requests. Most tests of
+//! defects use such a connection.
 
 use std::thread;
 
@@ -10,14 +10,14 @@ use crate::{
     failed_test, wait_for,
 };
 
-/// The number of threads that click in [`RedmineFixture::click_while`].
+/// The number of threads that send requests in [`RedmineFixture::click_while`].
 const CLICKERS: usize = 4;
 
 /// A connection to its own project of the shared Redmine, through its own proxy.
 pub struct RedmineConnection {
     /// The project in Redmine.
     pub project: Project,
-    /// The proxy in front of Redmine; it forwards everything until a test sets another script.
+    /// The proxy in front of Redmine. It forwards every request until a test sets another script.
     pub proxy: ScriptedServer,
     /// The connection in Jackfield to this project.
     pub connection: Connection,
@@ -29,7 +29,7 @@ pub struct RedmineFixture {
     pub host: TestHost,
     /// The project in Redmine.
     pub project: Project,
-    /// The proxy in front of Redmine; it forwards everything until a test sets another script.
+    /// The proxy in front of Redmine. It forwards every request until a test sets another script.
     pub proxy: ScriptedServer,
     /// The connection in Jackfield to this project.
     pub connection: Connection,
@@ -39,7 +39,7 @@ impl TestHost {
     /// Creates a connection to a new project of the shared Redmine, through a new proxy.
     ///
     /// # Panics
-    /// As for [`Redmine::shared`] and [`Self::connect`].
+    /// If Redmine does not start, or the server refuses the connection.
     #[must_use]
     #[track_caller]
     pub fn connect_to_redmine(
@@ -58,11 +58,11 @@ impl TestHost {
 }
 
 impl RedmineConnection {
-    /// Creates a defect whose answer is lost on the way, clicks again, and checks that the defect
-    /// is the one that Redmine got.
+    /// Sends a Create Defect request whose answer from Redmine is lost, repeats the request, and
+    /// checks that Jackfield returns the issue that Redmine created.
     ///
     /// # Panics
-    /// If there is another issue, or none.
+    /// If Redmine has no new issue or several, or Jackfield returns another one.
     #[track_caller]
     pub fn find_defect_whose_answer_was_lost(&self, host: &TestHost) {
         let before = self.project.issues().len();
@@ -87,7 +87,7 @@ impl Setup {
     /// Starts a server with one connector and a connection `qa` to Redmine.
     ///
     /// # Panics
-    /// As for [`Self::start`] and [`TestHost::connect_to_redmine`].
+    /// If the server or Redmine does not start, or the server refuses the connection.
     #[must_use]
     #[track_caller]
     pub fn start_with_redmine(
@@ -111,33 +111,33 @@ impl RedmineFixture {
         self.host.create(&self.connection, test)
     }
 
-    /// Repeats a Create Defect request until the answer is final: the defect, or the detail of a
-    /// 409.
+    /// Repeats a Create Defect request while the answer is 503 or 504. Returns the defect.
     ///
     /// # Errors
-    /// If the defect is in doubt.
+    /// If the defect is in doubt: the detail of the answer with the status 409.
     #[track_caller]
     pub fn create_until_final(&self, test: &Value) -> Result<Value, String> {
         self.host.create_until_final(&self.connection, test)
     }
 
-    /// Checks that a failed test has the defect with this id, and one issue.
+    /// Checks that a failed test has the defect with this id, and exactly one issue in Redmine.
     ///
     /// # Panics
-    /// If it has another defect, or another number of issues.
+    /// If the failed test has another defect, no issue or several issues.
     #[track_caller]
     pub fn assert_one_issue(&self, test: &Value, id: &Value) {
-        let again = self.create_until_final(test).expect("the defect");
-        assert_eq!(again["id"], *id);
+        let defect = self.create_until_final(test).expect("the defect");
+        assert_eq!(defect["id"], *id);
         assert_eq!(self.project.issues_of(test).len(), 1);
     }
 
-    /// Clicks new failed tests while `meanwhile` runs; it gets the number of all clicks. Several
-    /// threads click this many each, one after the other, and repeat each click until they have the
-    /// defect, as Test Manager's users do. Then checks that each failed test has one issue.
+    /// Sends Create Defect requests for new failed tests while `meanwhile` runs. Its argument is
+    /// the number of all clicks. Each of several threads clicks `clicks` times, and repeats each
+    /// click until it gets the defect, like users of Test Manager. Then checks that each failed
+    /// test has one issue.
     ///
     /// # Panics
-    /// If a defect is missing, or is there twice.
+    /// If a failed test has no issue or several issues.
     #[track_caller]
     pub fn click_while(&self, clicks: usize, meanwhile: impl FnOnce(usize)) {
         let click = || {
@@ -155,13 +155,13 @@ impl RedmineFixture {
         clicked.iter().for_each(|(test, id)| self.assert_one_issue(test, id));
     }
 
-    /// Waits until Redmine has been sent this many creates.
+    /// Waits until the proxy has received this many POST requests, which create issues.
     ///
     /// # Panics
-    /// If they are not sent within a minute.
+    /// If they do not arrive within a minute.
     #[track_caller]
     pub fn await_posts(&self, posts: usize) {
-        wait_for("some creates", 60, || (self.proxy.posts() >= posts).then_some(()));
+        wait_for("POST requests to Redmine", 60, || (self.proxy.posts() >= posts).then_some(()));
     }
 }
 

@@ -1,46 +1,51 @@
-//! A TCP relay in front of a server on loopback. Hooks get the bytes of each connection before they
-//! are passed on, and may hold them back. Never changes them.
+//! A TCP relay in front of a server on loopback. Hooks receive the bytes of each connection before
+//! the relay forwards them, and can delay them. The relay never changes the bytes.
 
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::thread;
 
-/// Gets the bytes of one direction of a connection, and no bytes at its end.
+/// A function that receives the bytes of one direction of a connection. At the end of the
+/// connection, it is called with an empty slice.
 pub type BytesHook = Box<dyn FnMut(&[u8]) + Send>;
 
 /// The hooks of one connection.
 pub struct ConnectionHooks {
-    /// Gets what the client sends.
+    /// Receives the bytes that the client sends.
     pub from_client: BytesHook,
-    /// Gets what the server sends.
+    /// Receives the bytes that the server sends.
     pub from_server: BytesHook,
 }
 
-/// Starts a relay to this port of loopback, which runs until the process ends. `accept` makes the
-/// hooks of each connection before the relay connects to the server. Returns the relay's port.
+/// Starts a relay to this port of loopback. It runs until the process ends. For each connection,
+/// the relay calls `make_hooks` before it connects to the server. Returns the port of the relay.
 ///
 /// # Panics
 /// If no port is free.
 #[must_use]
-pub fn start_relay(port: u16, mut accept: impl FnMut() -> ConnectionHooks + Send + 'static) -> u16 {
+pub fn start_relay(
+    port: u16,
+    mut make_hooks: impl FnMut() -> ConnectionHooks + Send + 'static,
+) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    let own = listener.local_addr().expect("its address").port();
+    let relay_port = listener.local_addr().expect("its address").port();
     thread::spawn(move || {
         for client in listener.incoming().map_while(Result::ok) {
-            let hooks = accept();
+            let hooks = make_hooks();
             let Ok(server) = TcpStream::connect(("127.0.0.1", port)) else { continue };
-            let (Ok(client_too), Ok(server_too)) = (client.try_clone(), server.try_clone()) else {
+            let (Ok(client_clone), Ok(server_clone)) = (client.try_clone(), server.try_clone())
+            else {
                 continue;
             };
-            thread::spawn(move || relay(client, server, hooks.from_client));
-            thread::spawn(move || relay(server_too, client_too, hooks.from_server));
+            thread::spawn(move || forward_bytes(client, server, hooks.from_client));
+            thread::spawn(move || forward_bytes(server_clone, client_clone, hooks.from_server));
         }
     });
-    own
+    relay_port
 }
 
-/// Passes bytes on until one side ends; then ends the other.
-fn relay(mut from: TcpStream, mut to: TcpStream, mut hook: BytesHook) {
+/// Forwards bytes in one direction until one side closes its connection. Then closes the other one.
+fn forward_bytes(mut from: TcpStream, mut to: TcpStream, mut hook: BytesHook) {
     let _ = to.set_nodelay(true);
     let mut buffer = vec![0; 1 << 16];
     while let Ok(length @ 1..) = from.read(&mut buffer) {

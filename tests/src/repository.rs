@@ -1,5 +1,4 @@
-//! The paths of this repository, and the commands that build the binary, the guests and the
-//! examples.
+//! Finds the paths of this repository, and runs the commands that build guests and examples.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -13,19 +12,19 @@ pub fn root() -> PathBuf {
     tests.parent().expect("tests/ is in the repository").to_owned()
 }
 
-/// Returns Cargo's target folder: `target/`, or another folder if Cargo is configured so.
+/// Returns Cargo's target folder: `target/`, or another folder if Cargo is configured to use one.
 ///
 /// # Panics
-/// If the test does not run from such a folder.
+/// If the program of the test is not in Cargo's target folder.
 #[must_use]
 pub fn target() -> PathBuf {
     let exe = std::env::current_exe().expect("the test knows its own path");
-    let found = exe.ancestors().find(|folder| folder.join("CACHEDIR.TAG").exists());
-    found.expect("the test runs from cargo's target folder").to_owned()
+    let target = exe.ancestors().find(|folder| folder.join("CACHEDIR.TAG").exists());
+    target.expect("the test runs from cargo's target folder").to_owned()
 }
 
-/// Returns the `jackfield` binary under test: `TEST_BIN`, else the binary in this test's target
-/// folder.
+/// Returns the path of the `jackfield` binary under test: the value of `TEST_BIN`. If this variable
+/// is not set, the binary in the target folder of the test.
 ///
 /// # Panics
 /// If the binary is missing or older than the sources. The message names the command that builds
@@ -33,22 +32,22 @@ pub fn target() -> PathBuf {
 pub fn binary() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
     BINARY.get_or_init(|| {
-        if let Some(given) = std::env::var_os("TEST_BIN") {
-            return given.into();
+        if let Some(path) = std::env::var_os("TEST_BIN") {
+            return path.into();
         }
         let exe = std::env::current_exe().expect("the test knows its own path");
         let profile = exe.ancestors().nth(2).expect("target/PROFILE/deps/EXE");
         let binary = profile.join("jackfield");
         let fix = "run `cargo build --package jackfield` (or `cargo xtask test`) first";
-        let Some(built) = modified(&binary) else { panic!("no {}: {fix}", binary.display()) };
+        let Some(built_at) = modified_at(&binary) else { panic!("no {}: {fix}", binary.display()) };
         let newest = newest_change_below(&root().join("host/src"));
-        assert!(built >= newest, "{} is older than host/src: {fix}", binary.display());
+        assert!(built_at >= newest, "{} is older than host/src: {fix}", binary.display());
         binary
     })
 }
 
 /// Returns the time of the last change of a file.
-fn modified(path: &Path) -> Option<SystemTime> {
+fn modified_at(path: &Path) -> Option<SystemTime> {
     std::fs::metadata(path).and_then(|meta| meta.modified()).ok()
 }
 
@@ -60,7 +59,7 @@ fn newest_change_below(folder: &Path) -> SystemTime {
         if path.is_dir() {
             newest_change_below(&path)
         } else {
-            modified(&path).expect("a readable file")
+            modified_at(&path).expect("a readable file")
         }
     });
     times.max().unwrap_or(SystemTime::UNIX_EPOCH)
@@ -69,7 +68,7 @@ fn newest_change_below(folder: &Path) -> SystemTime {
 /// Runs `cargo xtask` with these arguments.
 ///
 /// # Panics
-/// If the command fails; the message is its output.
+/// If the command fails. The message contains its output.
 pub fn xtask(arguments: &[&str]) {
     run(Command::new(cargo()).arg("xtask").args(arguments).current_dir(root()));
 }
@@ -79,16 +78,16 @@ pub(crate) fn cargo() -> PathBuf {
     std::env::var_os("CARGO").map_or_else(|| "cargo".into(), PathBuf::from)
 }
 
-/// Runs a command to completion and returns its output.
+/// Runs a command until it ends, and returns its output.
 ///
 /// # Panics
-/// If the command fails; the message is its output.
+/// If the command fails. The message contains its output.
 #[track_caller]
 pub(crate) fn run(command: &mut Command) -> String {
-    let shown = format!("{command:?}");
-    let output = command.output().unwrap_or_else(|error| panic!("{shown}: {error}"));
-    let (out, err) =
+    let command_line = format!("{command:?}");
+    let output = command.output().unwrap_or_else(|error| panic!("{command_line}: {error}"));
+    let (stdout, stderr) =
         (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert!(output.status.success(), "{shown}: {}\n{out}\n{err}", output.status);
-    out.into_owned()
+    assert!(output.status.success(), "{command_line}: {}\n{stdout}\n{stderr}", output.status);
+    stdout.into_owned()
 }

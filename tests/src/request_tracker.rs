@@ -1,5 +1,5 @@
-//! A real Request Tracker from Debian's packages, with its own database. It is started once per
-//! test process and ends with it.
+//! Runs a real Request Tracker from Debian's packages with its own database. Each test process
+//! starts it at most once, and it ends with the process.
 
 use std::net::TcpListener;
 use std::path::Path;
@@ -12,7 +12,7 @@ use crate::repository::run;
 use crate::{Client, wait_for};
 
 const SERVER: &str = "/usr/share/request-tracker5/libexec/rt-server";
-const INSTALL: &str = "apt-get install request-tracker5 rt5-standalone rt5-db-sqlite";
+const INSTALL_COMMAND: &str = "apt-get install request-tracker5 rt5-standalone rt5-db-sqlite";
 
 /// A running Request Tracker.
 pub struct RequestTracker {
@@ -21,23 +21,23 @@ pub struct RequestTracker {
 }
 
 impl RequestTracker {
-    /// Returns the Request Tracker of this test process; the first call starts it.
+    /// Returns the Request Tracker of this test process. The first call starts it.
     ///
     /// # Panics
-    /// If it is not installed or does not start.
+    /// If Request Tracker is not installed or does not start.
     #[must_use]
     pub fn shared() -> &'static Self {
         static SHARED: OnceLock<RequestTracker> = OnceLock::new();
         SHARED.get_or_init(start)
     }
 
-    /// Its host and port.
+    /// Returns the host and port.
     #[must_use]
     pub fn address(&self) -> &str {
         &self.address
     }
 
-    /// The secrets of a connection: the token of the user `root`.
+    /// Returns the secrets of a connection: the token of the user `root`.
     #[must_use]
     pub fn secrets(&self) -> Value {
         json!({"token": self.token})
@@ -46,7 +46,7 @@ impl RequestTracker {
     /// Creates a queue, and returns its name.
     ///
     /// # Panics
-    /// If Request Tracker refuses.
+    /// If Request Tracker refuses the request.
     #[must_use]
     pub fn queue(&self) -> String {
         let name = format!("qa {}", uuid::Uuid::new_v4().simple());
@@ -57,36 +57,36 @@ impl RequestTracker {
     /// Creates a ticket with a priority, and returns its number.
     ///
     /// # Panics
-    /// If Request Tracker refuses.
+    /// If Request Tracker refuses the request.
     pub fn add(&self, queue: &str, priority: u32) -> String {
         let ticket = json!({"Queue": queue, "Subject": "added by hand", "Priority": priority});
         let added = self.client().json("POST", "/ticket", &ticket).expect(201);
         added["id"].as_str().expect("a number").to_owned()
     }
 
-    /// Gives a ticket another status.
+    /// Changes the status of a ticket.
     ///
     /// # Panics
-    /// If Request Tracker refuses.
+    /// If Request Tracker refuses the request.
     pub fn set_status(&self, ticket: &str, status: &str) {
         let path = format!("/ticket/{ticket}");
-        let said = self.client().json("PUT", &path, &json!({"Status": status})).expect(200);
-        assert!(said.to_string().contains("changed from"), "{said}");
+        let answer = self.client().json("PUT", &path, &json!({"Status": status})).expect(200);
+        assert!(answer.to_string().contains("changed from"), "{answer}");
     }
 
-    /// The ticket with this number.
+    /// Returns the ticket with this number.
     ///
     /// # Panics
-    /// If there is none.
+    /// If no ticket has this number.
     #[must_use]
     pub fn ticket(&self, id: &str) -> Value {
         self.client().get(&format!("/ticket/{id}")).expect(200)
     }
 
-    /// The tickets of a queue, the oldest first.
+    /// Returns the tickets of a queue, the oldest first.
     ///
     /// # Panics
-    /// If Request Tracker refuses.
+    /// If Request Tracker refuses the request.
     #[must_use]
     pub fn tickets(&self, queue: &str) -> Vec<Value> {
         let query = format!("Queue%20%3D%20%27{}%27", queue.replace(' ', "%20"));
@@ -95,7 +95,7 @@ impl RequestTracker {
         found["items"].as_array().expect("tickets").clone()
     }
 
-    /// The texts and files of a ticket, with their subjects and names.
+    /// Returns the texts and files of a ticket, with their subjects and file names.
     ///
     /// # Panics
     /// If there is no such ticket.
@@ -111,25 +111,25 @@ impl RequestTracker {
     }
 }
 
-/// Makes a database and starts the server. A shell between this process and the server reads from a
-/// pipe, which closes when this process ends, in whatever way; then the shell kills the server.
+/// Creates a database and starts the server. A shell starts the server and reads from a pipe. The
+/// pipe closes when this process ends, even if it is killed. Then the shell kills the server.
 fn start() -> RequestTracker {
-    assert!(Path::new(SERVER).exists(), "Request Tracker is not installed: {INSTALL}");
+    assert!(Path::new(SERVER).exists(), "Request Tracker is not installed: {INSTALL_COMMAND}");
     let home = tempfile::tempdir().expect("a temporary folder").keep();
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let port = listener.local_addr().expect("an address").port();
     let site = home.join("site.pm");
     std::fs::create_dir(home.join("none")).expect("a folder");
     std::fs::write(&site, settings(&home, port)).expect("the settings are written");
-    std::fs::write(home.join("seed.pl"), SEED).expect("the script is written");
+    std::fs::write(home.join("seed.pl"), SEED_SCRIPT).expect("the script is written");
     let with_settings = |program: &str| {
         let mut command = Command::new(program);
         command.env("RT_SITE_CONFIG", &site).env("RT_SITE_CONFIG_DIR", home.join("none"));
         command
     };
-    let words =
+    let arguments =
         ["--action", "init", "--skip-create", "--dba", "", "--prompt-for-dba-password", "0"];
-    run(with_settings("rt-setup-database-5").args(words).stdin(Stdio::null()));
+    run(with_settings("rt-setup-database-5").args(arguments).stdin(Stdio::null()));
     let token = run(with_settings("perl").arg(home.join("seed.pl")));
     let script = "\"$1\" --port \"$2\" </dev/null >/dev/null 2>&1 & read _; kill $!; rm -rf \"$3\"";
     let mut shell = with_settings("sh");
@@ -159,7 +159,7 @@ fn settings(home: &Path, port: u16) -> String {
 }
 
 /// A Perl script that adds a custom field for all queues, and prints a token of the user `root`.
-const SEED: &str = "
+const SEED_SCRIPT: &str = "
 use lib '/usr/share/request-tracker5/lib';
 use RT;
 RT::LoadConfig();

@@ -1,5 +1,6 @@
-//! An HTTP/1.1 server on loopback whose answers a test scripts. It is a fake tracker, or a proxy
-//! in front of a real tracker that loses, delays or damages what passes through it.
+//! An HTTP/1.1 server on loopback that answers each request by a function of the test, the script.
+//! It is a fake tracker, or a proxy in front of a real tracker that can lose, delay or change
+//! requests and answers.
 
 use std::io::{BufReader, ErrorKind, Write};
 use std::net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -9,55 +10,55 @@ use std::time::Duration;
 use crate::Gate;
 use crate::wire::{Request, Response};
 
-/// An address of loopback with any free port.
+/// The loopback address with any free port.
 const ANY_PORT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
-/// The action by which a script answers a request.
+/// The answer of a script to a request.
 #[derive(Debug, Clone)]
 pub enum Reply {
-    /// Sends a complete answer, and keeps the connection open.
+    /// Send a complete answer, and keep the connection open.
     Answer(Response),
-    /// Sends these bytes, then closes the connection.
+    /// Send these bytes, then close the connection.
     Raw(Vec<u8>),
-    /// Sends these bytes, then resets the connection.
+    /// Send these bytes, then reset the connection.
     Reset(Vec<u8>),
-    /// Sends these bytes, then blocks of 64 KiB until the client closes the connection.
+    /// Send these bytes, then more blocks of 64 KiB until the client closes the connection.
     Endless(Vec<u8>),
 }
 
 impl Reply {
-    /// Makes a complete answer with this body.
+    /// Returns a complete answer with this body.
     #[must_use]
     pub fn new(status: u16, body: impl AsRef<[u8]>) -> Self {
         Self::Answer(Response::new(status, body))
     }
 
-    /// Makes a complete answer with this JSON body.
+    /// Returns a complete answer with this JSON body.
     #[must_use]
     pub fn json(status: u16, body: &str) -> Self {
         Self::Answer(Response::json(status, body))
     }
 
-    /// Makes the answer of a tracker that created the issue `id`.
+    /// Returns the answer of a tracker that has created the issue `id`.
     #[must_use]
     pub fn created(id: u32) -> Self {
         Self::json(201, &format!(r#"{{"issue":{{"id":{id}}}}}"#))
     }
 
-    /// Resets the connection without an answer.
+    /// Returns the reply that resets the connection without an answer.
     #[must_use]
     pub fn reset() -> Self {
         Self::Reset(Vec::new())
     }
 }
 
-/// The argument of a script: one request, and the way to forward it.
+/// The argument of a script: a request, with functions that forward it to the upstream server.
 pub struct Exchange<'a> {
     /// The request that the script answers.
     pub request: &'a Request,
     /// The address of the client.
     pub client: IpAddr,
-    inner: &'a Inner,
+    server: &'a SharedServer,
 }
 
 impl Exchange<'_> {
@@ -67,33 +68,34 @@ impl Exchange<'_> {
     /// If this server is not a proxy, or the upstream server does not answer.
     #[must_use]
     pub fn forward(&self) -> Vec<u8> {
-        let upstream = self.inner.upstream.as_deref().expect("this server is not a proxy");
+        let upstream = self.server.upstream.as_deref().expect("this server is not a proxy");
         let answer = self.request.forward(upstream).expect("the upstream server answers");
-        self.inner.lock().forwarded += 1;
+        self.server.lock().forwarded += 1;
         answer
     }
 
-    /// Forwards the request and returns the answer; the connection is closed afterwards.
+    /// Forwards the request and returns the answer. The connection to the client is closed
+    /// afterwards.
     ///
     /// # Panics
-    /// As for [`Self::forward`].
+    /// If this server is not a proxy, or the upstream server does not answer.
     #[must_use]
     pub fn pass(&self) -> Reply {
         Reply::Raw(self.forward())
     }
 
-    /// Forwards the request and returns the answer; the connection stays open.
+    /// Forwards the request and returns the answer. The connection to the client stays open.
     ///
     /// # Panics
-    /// As for [`Self::forward`].
+    /// If this server is not a proxy, or the upstream server does not answer.
     #[must_use]
     pub fn pass_and_keep_open(&self) -> Reply {
         Reply::Answer(Response::read(&self.forward()).expect("the upstream server speaks HTTP"))
     }
 }
 
-/// Answers as a proxy that loses each POST: the upstream server never receives it, and the client's
-/// connection is reset. All other requests pass.
+/// A script for a proxy that loses each POST: the upstream server never receives it, and the
+/// client's connection is reset. All other requests are forwarded.
 #[must_use]
 pub fn lose_writes(exchange: &Exchange<'_>) -> Reply {
     if exchange.request.is_post() { Reply::reset() } else { exchange.pass() }
@@ -101,13 +103,15 @@ pub fn lose_writes(exchange: &Exchange<'_>) -> Reply {
 
 type Script = Arc<dyn Fn(&Exchange<'_>) -> Reply + Send + Sync>;
 
-/// A scripted server. Dropping it stops the server; then its port refuses connections.
+/// A running scripted server. When this value is dropped, the server stops, and its port refuses
+/// connections.
 pub struct ScriptedServer {
     address: SocketAddr,
-    inner: Arc<Inner>,
+    server: Arc<SharedServer>,
 }
 
-struct Inner {
+/// The part of a server that its threads share.
+struct SharedServer {
     upstream: Option<String>,
     state: Mutex<State>,
 }
@@ -118,7 +122,7 @@ struct State {
     forwarded: usize,
     connections: usize,
     truncated: usize,
-    closed: bool,
+    is_closed: bool,
 }
 
 impl ScriptedServer {
@@ -128,7 +132,7 @@ impl ScriptedServer {
         Self::serve(ANY_PORT, None, Arc::new(script))
     }
 
-    /// Starts a server that answers each request by `script`, at this address.
+    /// Starts a server on this address that answers each request by `script`.
     #[must_use]
     pub fn start_at(
         address: SocketAddr,
@@ -144,7 +148,7 @@ impl ScriptedServer {
         Self::proxy_at(ANY_PORT, upstream)
     }
 
-    /// As [`Self::proxy_to`], at this address.
+    /// Like [`Self::proxy_to`], but the proxy listens on this address.
     #[must_use]
     pub fn proxy_at(address: SocketAddr, upstream: &str) -> Self {
         let pass = |exchange: &Exchange<'_>| exchange.pass();
@@ -160,20 +164,20 @@ impl ScriptedServer {
             forwarded: 0,
             connections: 0,
             truncated: 0,
-            closed: false,
+            is_closed: false,
         };
-        let inner = Arc::new(Inner { upstream, state: Mutex::new(state) });
-        let shared = Arc::clone(&inner);
+        let server = Arc::new(SharedServer { upstream, state: Mutex::new(state) });
+        let shared = Arc::clone(&server);
         std::thread::spawn(move || {
             for stream in listener.incoming().map_while(Result::ok) {
-                if shared.lock().closed {
+                if shared.lock().is_closed {
                     return;
                 }
                 let shared = Arc::clone(&shared);
                 std::thread::spawn(move || drop(serve_connection(&shared, stream)));
             }
         });
-        Self { address, inner }
+        Self { address, server }
     }
 
     /// Returns the base URL, `http://ADDRESS:PORT`.
@@ -188,52 +192,55 @@ impl ScriptedServer {
         self.address
     }
 
-    /// From now on, answers each request by `script`.
+    /// Replaces the script that answers requests.
     pub fn set_script(&self, script: impl Fn(&Exchange<'_>) -> Reply + Send + Sync + 'static) {
-        self.inner.lock().script = Arc::new(script);
+        self.server.lock().script = Arc::new(script);
     }
 
-    /// From now on, forwards every request.
+    /// Makes the server forward every request.
     pub fn forward_all(&self) {
         self.set_script(|exchange| exchange.pass());
     }
 
-    /// From now on, holds each request that `which` selects at the returned gate, before the
+    /// Makes the server stop each request that `is_held` selects at the returned gate, before the
     /// script answers it.
     #[must_use]
-    pub fn hold_requests(&self, which: impl Fn(&Request) -> bool + Send + Sync + 'static) -> Gate {
-        let (gate, script) = (Gate::default(), Arc::clone(&self.inner.lock().script));
-        let held = gate.clone();
+    pub fn hold_requests(
+        &self,
+        is_held: impl Fn(&Request) -> bool + Send + Sync + 'static,
+    ) -> Gate {
+        let (gate, script) = (Gate::default(), Arc::clone(&self.server.lock().script));
+        let script_gate = gate.clone();
         self.set_script(move |exchange| {
-            if which(exchange.request) {
-                held.hold();
+            if is_held(exchange.request) {
+                script_gate.hold();
             }
             script(exchange)
         });
         gate
     }
 
-    /// From now on, holds each answer to a request that `which` selects at the returned gate,
-    /// after the script produced it. With a proxy, the upstream server has executed the request by
+    /// Makes the server stop each answer to a request that `is_held` selects at the returned gate,
+    /// after the script has returned it. A proxy's upstream server has executed the request by
     /// then.
     #[must_use]
-    pub fn hold_answers(&self, which: impl Fn(&Request) -> bool + Send + Sync + 'static) -> Gate {
-        let (gate, script) = (Gate::default(), Arc::clone(&self.inner.lock().script));
-        let held = gate.clone();
+    pub fn hold_answers(&self, is_held: impl Fn(&Request) -> bool + Send + Sync + 'static) -> Gate {
+        let (gate, script) = (Gate::default(), Arc::clone(&self.server.lock().script));
+        let script_gate = gate.clone();
         self.set_script(move |exchange| {
             let reply = script(exchange);
-            if which(exchange.request) {
-                held.hold();
+            if is_held(exchange.request) {
+                script_gate.hold();
             }
             reply
         });
         gate
     }
 
-    /// Returns all requests so far, in the order received.
+    /// Returns all received requests, in the order of their arrival.
     #[must_use]
     pub fn requests(&self) -> Vec<Request> {
-        self.inner.lock().requests.clone()
+        self.server.lock().requests.clone()
     }
 
     /// Returns the last request.
@@ -243,89 +250,89 @@ impl ScriptedServer {
     #[must_use]
     #[track_caller]
     pub fn last_request(&self) -> Request {
-        self.inner.lock().requests.last().cloned().expect("the server received a request")
+        self.server.lock().requests.last().cloned().expect("the server received a request")
     }
 
-    /// Returns how many POSTs the server has received.
+    /// Returns the number of POST requests that the server has received.
     #[must_use]
     pub fn posts(&self) -> usize {
-        self.inner.lock().requests.iter().filter(|request| request.is_post()).count()
+        self.server.lock().requests.iter().filter(|request| request.is_post()).count()
     }
 
-    /// Returns how many requests were forwarded and answered by the upstream server.
+    /// Returns the number of requests that the upstream server has answered.
     #[must_use]
     pub fn forwarded(&self) -> usize {
-        self.inner.lock().forwarded
+        self.server.lock().forwarded
     }
 
-    /// Returns how many connections carried a request.
+    /// Returns the number of connections on which the server has received a request.
     #[must_use]
     pub fn connections(&self) -> usize {
-        self.inner.lock().connections
+        self.server.lock().connections
     }
 
-    /// Returns how many requests ended before they were complete.
+    /// Returns the number of requests that ended before they were complete.
     #[must_use]
     pub fn truncated_requests(&self) -> usize {
-        self.inner.lock().truncated
+        self.server.lock().truncated
     }
 }
 
 impl Drop for ScriptedServer {
     fn drop(&mut self) {
-        self.inner.lock().closed = true;
+        self.server.lock().is_closed = true;
         let _ = TcpStream::connect(self.address);
     }
 }
 
-impl Inner {
+impl SharedServer {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// Answers the requests of one connection by the current script.
-fn serve_connection(inner: &Inner, stream: TcpStream) -> std::io::Result<()> {
+fn serve_connection(server: &SharedServer, stream: TcpStream) -> std::io::Result<()> {
     stream.set_nodelay(true)?;
     let client = stream.peer_addr()?.ip();
-    let mut out = stream.try_clone()?;
-    let mut from = BufReader::new(stream);
-    let mut first = true;
+    let mut writer = stream.try_clone()?;
+    let mut reader = BufReader::new(stream);
+    let mut is_first = true;
     loop {
-        let request = match Request::read(&mut from) {
+        let request = match Request::read(&mut reader) {
             Ok(Some(request)) => request,
             Ok(None) => return Ok(()),
             Err(error) => {
-                inner.lock().truncated += usize::from(is_truncated(&error));
+                server.lock().truncated += usize::from(is_truncated(&error));
                 return Err(error);
             }
         };
         let script = {
-            let mut state = inner.lock();
-            state.connections += usize::from(std::mem::take(&mut first));
+            let mut state = server.lock();
+            state.connections += usize::from(std::mem::take(&mut is_first));
             state.requests.push(request.clone());
             Arc::clone(&state.script)
         };
-        match script(&Exchange { request: &request, client, inner }) {
+        match script(&Exchange { request: &request, client, server }) {
             Reply::Answer(response) => {
-                out.write_all(&response.bytes())?;
+                writer.write_all(&response.bytes())?;
                 if request.header("connection").is_some_and(|value| value == "close") {
-                    return out.shutdown(Shutdown::Both);
+                    return writer.shutdown(Shutdown::Both);
                 }
             }
             Reply::Raw(bytes) => {
-                out.write_all(&bytes)?;
-                return out.shutdown(Shutdown::Both);
+                writer.write_all(&bytes)?;
+                return writer.shutdown(Shutdown::Both);
             }
             Reply::Reset(bytes) => {
-                out.write_all(&bytes)?;
-                socket2::SockRef::from(&out).set_linger(Some(Duration::ZERO))?;
+                writer.write_all(&bytes)?;
+                socket2::SockRef::from(&writer).set_linger(Some(Duration::ZERO))?;
                 return Ok(());
             }
             Reply::Endless(bytes) => {
-                out.write_all(&bytes)?;
+                writer.write_all(&bytes)?;
                 loop {
-                    out.write_all(&[b'x'; 65_536])?;
+                    writer.write_all(&[b'x'; 65_536])?;
                 }
             }
         }
@@ -337,7 +344,7 @@ fn is_truncated(error: &std::io::Error) -> bool {
     matches!(error.kind(), ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset)
 }
 
-/// Returns a URL at whose address no server listens.
+/// Returns a URL with a port on which no server listens.
 #[must_use]
 pub fn unreachable_url() -> String {
     let listener = TcpListener::bind(ANY_PORT).expect("a free port");

@@ -1,5 +1,5 @@
-//! The wall clock of one server. A test sets it while the server runs. The other clocks of the
-//! server and other processes are not changed.
+//! A wall clock for one server, which a test can set while the server runs. The server's monotonic
+//! clock and the clocks of other processes do not change.
 
 use std::path::{Path, PathBuf};
 
@@ -8,7 +8,7 @@ use tempfile::NamedTempFile;
 use crate::Setup;
 
 /// Returns the path of the library in Debian's package libfaketime.
-fn library() -> String {
+fn library_path() -> String {
     format!("/usr/lib/{}-linux-gnu/faketime/libfaketime.so.1", std::env::consts::ARCH)
 }
 
@@ -17,7 +17,7 @@ fn library() -> String {
 pub struct WallClock(NamedTempFile);
 
 impl WallClock {
-    /// Makes a clock that shows the real time until it is set.
+    /// Creates a clock that shows the real time until a test sets it.
     ///
     /// # Panics
     /// If no file can be created.
@@ -28,12 +28,12 @@ impl WallClock {
         clock
     }
 
-    /// Sets the clock to this many seconds after the real time; a negative number is before it.
+    /// Sets the clock to the real time plus this number of seconds, which may be negative.
     ///
     /// # Panics
     /// If the file cannot be replaced.
     pub fn set_ahead(&self, seconds: i64) {
-        // The file is replaced by rename, so the server never reads half a value.
+        // A rename replaces the file, so the server never reads an incomplete value.
         let new = self.path().with_extension("new");
         std::fs::write(&new, format!("{seconds:+}")).expect("a new file");
         std::fs::rename(&new, self.path()).expect("the file is replaced");
@@ -43,10 +43,10 @@ impl WallClock {
         self.0.path().to_owned()
     }
 
-    /// Makes a server use this clock.
+    /// Returns the setup with environment variables that make the server use this clock.
     #[must_use]
     pub fn of(&self, setup: Setup) -> Setup {
-        let library = library();
+        let library = library_path();
         assert!(Path::new(&library).exists(), "{library} is missing (apt-get install libfaketime)");
         setup
             .env("LD_PRELOAD", &library)

@@ -1,4 +1,4 @@
-//! The start of a server for a test: its configuration, environment variables and connectors.
+//! Starts a server for a test, with its configuration, environment variables and connectors.
 
 use std::fs::DirBuilder;
 use std::net::SocketAddr;
@@ -17,7 +17,7 @@ pub struct Setup {
     pub(crate) run_under: Vec<String>,
     pub(crate) without_admin_token: bool,
     pub(crate) arguments: Vec<String>,
-    /// The address on which the server listens, if it is not any port of loopback.
+    /// The address on which the server listens; `None` for any free port of loopback.
     pub(crate) listen: Option<String>,
     plugins: Vec<PluginFile>,
 }
@@ -28,7 +28,7 @@ struct PluginFile {
     name: String,
     extension: &'static str,
     content: Guest,
-    /// Whether the start waits until it is ready.
+    /// Whether [`Setup::start`] waits until the connector is ready.
     is_awaited: bool,
 }
 
@@ -54,8 +54,8 @@ impl Setup {
         self
     }
 
-    /// Starts the server by this command line, which must execute the arguments that follow it
-    /// (such as `strace -D …`).
+    /// Puts this command before the command line of the server, such as `strace -D …`. The command
+    /// must execute its arguments.
     #[must_use]
     pub fn run_under(mut self, command: &[&str]) -> Self {
         self.run_under = command.iter().map(|word| (*word).to_owned()).collect();
@@ -69,14 +69,14 @@ impl Setup {
         self
     }
 
-    /// Makes the server listen on this address, instead of any port of loopback.
+    /// Makes the server listen on this address instead of a free port of loopback.
     #[must_use]
     pub fn listen(mut self, address: SocketAddr) -> Self {
         self.listen = Some(address.to_string());
         self
     }
 
-    /// Gives the server no admin token, so that it creates one itself.
+    /// Starts the server without an admin token, so that the server creates one.
     #[must_use]
     pub fn without_admin_token(mut self) -> Self {
         self.without_admin_token = true;
@@ -90,7 +90,8 @@ impl Setup {
         self
     }
 
-    /// Puts a connector into the plugins folder that may be replaced or removed at the start.
+    /// Puts a connector into the plugins folder. [`Self::start`] does not wait for it, because the
+    /// server may replace or remove it at the start.
     #[must_use]
     pub fn plugin_that_may_be_replaced(mut self, name: &str, guest: &Guest) -> Self {
         self.add_plugin(name, "wasm", guest.clone(), false);
@@ -104,9 +105,15 @@ impl Setup {
         self
     }
 
-    fn add_plugin(&mut self, name: &str, extension: &'static str, content: Guest, awaited: bool) {
+    fn add_plugin(
+        &mut self,
+        name: &str,
+        extension: &'static str,
+        content: Guest,
+        is_awaited: bool,
+    ) {
         let name = name.to_owned();
-        self.plugins.push(PluginFile { name, extension, content, is_awaited: awaited });
+        self.plugins.push(PluginFile { name, extension, content, is_awaited });
     }
 
     /// Puts test guests into the plugins folder, each under its own name.
@@ -145,7 +152,7 @@ impl Setup {
     /// Starts a server with one test guest and a connection `qa` to it, without secrets.
     ///
     /// # Panics
-    /// As for [`Self::start`] and [`TestHost::connect`].
+    /// If the server does not start, or refuses the connection.
     #[track_caller]
     #[must_use]
     pub fn start_with(self, guest: &str, settings: Value) -> (TestHost, Connection) {
@@ -155,7 +162,7 @@ impl Setup {
     }
 }
 
-/// Creates a folder with empty folders `data` and `plugins`, without a server.
+/// Creates a folder that contains the empty folders `data` and `plugins`. No server is started.
 ///
 /// # Panics
 /// If the folders cannot be created.

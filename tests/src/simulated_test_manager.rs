@@ -10,7 +10,8 @@ use crate::{Answer, Client, binary};
 /// A running stand-in for Test Manager. It is killed when dropped.
 pub struct SimulatedTestManager {
     child: Child,
-    start: Value,
+    /// The JSON that the stand-in printed at its start.
+    start_output: Value,
 }
 
 impl SimulatedTestManager {
@@ -36,18 +37,19 @@ impl SimulatedTestManager {
                 break;
             }
         }
-        let start = serde_json::from_str(&printed);
-        Self { child, start: start.unwrap_or_else(|e| panic!("{e}: {printed:?}")) }
+        let start_output = serde_json::from_str(&printed);
+        Self { child, start_output: start_output.unwrap_or_else(|e| panic!("{e}: {printed:?}")) }
     }
 
     /// Returns a field of the JSON that the stand-in printed at its start, such as `base_url`.
     ///
     /// # Panics
-    /// If it printed no such field.
+    /// If the JSON has no such field.
     #[must_use]
     #[track_caller]
     pub fn printed(&self, member: &str) -> &str {
-        self.start[member].as_str().unwrap_or_else(|| panic!("no {member} in {}", self.start))
+        let value = self.start_output[member].as_str();
+        value.unwrap_or_else(|| panic!("no {member} in {}", self.start_output))
     }
 
     /// Returns a client of the stand-in's pages, and of the paths below `/simulator`.
@@ -66,17 +68,17 @@ impl SimulatedTestManager {
         ];
         form.retain(|(name, _)| !changes.iter().any(|(changed, _)| changed == name));
         form.extend_from_slice(changes);
-        // The tests use no value that needs another escape.
+        // Only spaces are escaped, because no test uses a value with another special character.
         let fields = form.iter().map(|(name, value)| format!("{name}={}", value.replace(' ', "+")));
         let form = fields.collect::<Vec<_>>().join("&");
-        let kind = [("content-type", "application/x-www-form-urlencoded")];
-        Client::new(self.printed("token_url"), &[]).send("POST", "", &kind, form.as_bytes())
+        let headers = [("content-type", "application/x-www-form-urlencoded")];
+        Client::new(self.printed("token_url"), &[]).send("POST", "", &headers, form.as_bytes())
     }
 
     /// Returns a token with these scopes; an empty text requests all available scopes.
     ///
     /// # Panics
-    /// If the stand-in gives no token.
+    /// If the stand-in refuses the request.
     #[must_use]
     #[track_caller]
     pub fn token(&self, scope: &str) -> String {
@@ -113,9 +115,9 @@ impl SimulatedTestManager {
     pub fn failed_tests(&self, prefix: &str) -> Vec<Value> {
         let api = self.page().get("/simulator/api").expect(200);
         let logs = api["failed_logs"].as_array().expect("a list").iter();
-        let found: Vec<_> = logs.filter(|log| log["prefix"] == prefix).cloned().collect();
-        assert!(!found.is_empty(), "no failed test in {prefix}");
-        found
+        let tests: Vec<_> = logs.filter(|log| log["prefix"] == prefix).cloned().collect();
+        assert!(!tests.is_empty(), "no failed test in {prefix}");
+        tests
     }
 
     /// Returns the requests to the stand-in's API and token endpoint, as `METHOD status path`.

@@ -1,6 +1,6 @@
-//! Simulates faults at a chosen system call. strace attaches to every thread of a running server.
-//! At the entry of the call, it kills the process or makes the call fail. The server is the
-//! unchanged binary.
+//! Causes faults at a chosen system call of a running server. strace attaches to every thread of
+//! the server. When a thread makes the call, strace kills the process, or makes the call fail. The
+//! server's binary is not changed.
 
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
@@ -30,14 +30,16 @@ impl KillPoint {
         Self { calls: "connect", path: None, nth: 1 }
     }
 
-    /// Selects the `nth` call from now on with which a thread sends to a socket.
+    /// Selects the `nth` system call, counted from the attachment of strace, that sends to a
+    /// socket.
     #[must_use]
     pub fn send(nth: u32) -> Self {
         Self { calls: "sendto,sendmsg,writev", path: None, nth }
     }
 }
 
-/// An attached strace. It ends when the server ends, or detaches when this value is dropped.
+/// A strace that is attached to a server. It ends when the server ends. It detaches when this value
+/// is dropped.
 #[derive(Debug)]
 pub struct Strace(Child);
 
@@ -56,7 +58,7 @@ impl Strace {
     /// Makes each write to these files fail with EROFS, like a file system that turned read-only.
     ///
     /// # Panics
-    /// As for [`Self::kill_at`].
+    /// If strace is missing or may not attach.
     #[must_use]
     #[track_caller]
     pub fn make_read_only(process: u32, files: &[PathBuf]) -> Self {
@@ -67,7 +69,7 @@ impl Strace {
     /// Delays the end of each sync to the disk.
     ///
     /// # Panics
-    /// As for [`Self::kill_at`].
+    /// If strace is missing or may not attach.
     #[must_use]
     #[track_caller]
     pub fn delay_syncs(process: u32, delay: Duration) -> Self {
@@ -75,8 +77,8 @@ impl Strace {
         Self::inject(process, "fsync,fdatasync", &fault, &[])
     }
 
-    /// Attaches strace with this fault (in the syntax of strace) at these calls and files. Returns
-    /// once every thread is traced.
+    /// Attaches strace with a fault, in the syntax of strace, at these system calls and files.
+    /// Returns when every thread is traced.
     #[track_caller]
     fn inject(process: u32, calls: &str, fault: &str, files: &[PathBuf]) -> Self {
         let mut command = Command::new("strace");

@@ -1,17 +1,17 @@
-//! The only polling loop of the tests. It waits for conditions that no event announces.
+//! The only polling loop of the tests. It waits for conditions about which a test is not notified.
 
 use std::time::{Duration, Instant};
 
 /// Calls `check` every 20 ms until it returns a value.
 ///
 /// # Panics
-/// If `check` returns no value within `seconds`; the message names `what`.
+/// If `check` returns no value within `seconds`. The message contains `what`.
 #[track_caller]
 pub fn wait_for<T>(what: &str, seconds: u64, mut check: impl FnMut() -> Option<T>) -> T {
     let deadline = Instant::now() + Duration::from_secs(seconds);
     loop {
-        if let Some(found) = check() {
-            return found;
+        if let Some(value) = check() {
+            return value;
         }
         assert!(Instant::now() < deadline, "timeout: waited {seconds} s for {what}");
         std::thread::sleep(Duration::from_millis(20));

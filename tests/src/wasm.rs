@@ -1,5 +1,5 @@
-//! Parts of the WebAssembly binary format. The tests use them to build files that no Rust compiler
-//! generates.
+//! Reads and writes parts of the WebAssembly binary format. With them, the tests make files that no
+//! compiler generates.
 
 /// Appends a section with this id to a module or a component.
 ///
@@ -23,8 +23,9 @@ pub fn leb128(mut value: u32) -> Vec<u8> {
     bytes
 }
 
-/// Returns how many core modules a component defines at its top level: its sections with the id 1.
-pub(crate) fn core_modules(component: &[u8]) -> u32 {
+/// Returns the number of core modules that a component defines at its top level: its sections with
+/// the id 1.
+pub(crate) fn count_core_modules(component: &[u8]) -> u32 {
     let (mut at, mut count) = (8, 0);
     while at < component.len() {
         count += u32::from(component[at] == 1);

@@ -1,8 +1,11 @@
-//! Reads and writes the part of HTTP/1.1 that a scripted server needs. It uses a raw socket, so
-//! that a script can cut an exchange at any byte.
+//! Reads and writes the part of HTTP/1.1 that a scripted server needs. It uses a raw socket instead
+//! of an HTTP library, so that a script can end an answer after any byte.
 
 use std::io::{BufRead, BufReader, Error, ErrorKind, Read, Result, Write};
 use std::net::TcpStream;
+
+/// The headers that are replaced when a message is forwarded.
+const FRAMING_HEADERS: [&str; 3] = ["connection", "content-length", "transfer-encoding"];
 
 /// A request as it was received.
 #[derive(Debug, Clone, Default)]
@@ -18,14 +21,14 @@ pub struct Request {
 }
 
 impl Request {
-    /// Returns the value of the first header with this name, in upper or lower case.
+    /// Returns the value of the first header with this name. Upper and lower case are equal.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
-        let found = self.headers.iter().find(|(n, _)| n.eq_ignore_ascii_case(name));
-        found.map(|(_, value)| value.as_str())
+        let header = self.headers.iter().find(|(n, _)| n.eq_ignore_ascii_case(name));
+        header.map(|(_, value)| value.as_str())
     }
 
-    /// Returns whether the method is POST. The connectors of the tests write by POST only.
+    /// Returns whether the method is POST. The connectors of the tests use only POST for writes.
     #[must_use]
     pub fn is_post(&self) -> bool {
         self.method == "POST"
@@ -37,10 +40,10 @@ impl Request {
         String::from_utf8_lossy(&self.body).into_owned()
     }
 
-    /// Reads the next request; `None` at the end of the connection.
-    pub(crate) fn read(from: &mut BufReader<TcpStream>) -> Result<Option<Self>> {
+    /// Reads the next request. Returns `None` at the end of the connection.
+    pub(crate) fn read(stream: &mut BufReader<TcpStream>) -> Result<Option<Self>> {
         let mut line = String::new();
-        if from.read_line(&mut line)? == 0 {
+        if stream.read_line(&mut line)? == 0 {
             return Ok(None);
         }
         let mut words = line.split_whitespace().map(str::to_owned);
@@ -50,20 +53,20 @@ impl Request {
         let mut request = Self { method, target, ..Self::default() };
         loop {
             let mut line = String::new();
-            from.read_line(&mut line)?;
+            stream.read_line(&mut line)?;
             let Some((name, value)) = line.trim_end().split_once(':') else { break };
             request.headers.push((name.to_owned(), value.trim().to_owned()));
         }
-        request.body = request.read_body(from)?;
+        request.body = request.read_body(stream)?;
         Ok(Some(request))
     }
 
-    /// Reads the body, with a content length or in chunks.
-    fn read_body(&self, from: &mut BufReader<TcpStream>) -> Result<Vec<u8>> {
+    /// Reads the body, which has a content length or is sent in chunks.
+    fn read_body(&self, stream: &mut BufReader<TcpStream>) -> Result<Vec<u8>> {
         let mut body = Vec::new();
         if let Some(length) = self.header("content-length").and_then(|text| text.parse().ok()) {
             body.resize(length, 0);
-            from.read_exact(&mut body)?;
+            stream.read_exact(&mut body)?;
             return Ok(body);
         }
         if self.header("transfer-encoding").is_none() {
@@ -71,11 +74,11 @@ impl Request {
         }
         loop {
             let mut line = String::new();
-            from.read_line(&mut line)?;
+            stream.read_line(&mut line)?;
             let length = u64::from_str_radix(line.trim(), 16)
                 .map_err(|_| Error::new(ErrorKind::InvalidData, line))?;
-            from.by_ref().take(length).read_to_end(&mut body)?;
-            from.read_line(&mut String::new())?;
+            stream.by_ref().take(length).read_to_end(&mut body)?;
+            stream.read_line(&mut String::new())?;
             if length == 0 {
                 return Ok(body);
             }
@@ -83,12 +86,11 @@ impl Request {
     }
 
     /// Sends the request to another server and returns the bytes of its answer.
-    pub(crate) fn forward(&self, to: &str) -> Result<Vec<u8>> {
-        let mut stream = TcpStream::connect(to)?;
+    pub(crate) fn forward(&self, address: &str) -> Result<Vec<u8>> {
+        let mut stream = TcpStream::connect(address)?;
         let mut head = format!("{} {} HTTP/1.1\r\n", self.method, self.target);
         for (name, value) in &self.headers {
-            let framing = ["connection", "content-length", "transfer-encoding"];
-            if !framing.contains(&name.to_ascii_lowercase().as_str()) {
+            if !FRAMING_HEADERS.contains(&name.to_ascii_lowercase().as_str()) {
                 head += &format!("{name}: {value}\r\n");
             }
         }
@@ -101,7 +103,7 @@ impl Request {
     }
 }
 
-/// A complete answer, to be sent by a script.
+/// A complete answer of a script.
 #[derive(Debug, Clone)]
 pub struct Response {
     /// The status code.
@@ -113,27 +115,28 @@ pub struct Response {
 }
 
 impl Response {
-    /// Parses an answer whose body extends to the end of the bytes; `None` if it is not HTTP.
+    /// Parses an answer whose body ends with the bytes. Returns `None` if the bytes are not HTTP.
     pub(crate) fn read(bytes: &[u8]) -> Option<Self> {
         let end = bytes.windows(4).position(|four| four == b"\r\n\r\n")?;
         let head = String::from_utf8_lossy(bytes.get(..end)?).into_owned();
         let mut lines = head.lines();
         let status = lines.next()?.split_whitespace().nth(1)?.parse().ok()?;
-        let framing = ["connection", "content-length", "transfer-encoding"];
         let headers = lines.filter_map(|line| line.split_once(':'));
         let headers = headers.map(|(name, value)| (name.to_owned(), value.trim().to_owned()));
-        let kept =
-            headers.filter(|(name, _)| !framing.contains(&name.to_ascii_lowercase().as_str()));
-        Some(Self { status, headers: kept.collect(), body: bytes.get(end + 4..)?.to_vec() })
+        let is_kept = |(name, _): &(String, String)| {
+            !FRAMING_HEADERS.contains(&name.to_ascii_lowercase().as_str())
+        };
+        let headers = headers.filter(is_kept).collect();
+        Some(Self { status, headers, body: bytes.get(end + 4..)?.to_vec() })
     }
 
-    /// Makes an answer with a JSON body.
+    /// Creates an answer with a JSON body.
     #[must_use]
     pub fn json(status: u16, body: &str) -> Self {
         Self::new(status, body).with_header("content-type", "application/json")
     }
 
-    /// Makes an answer without headers.
+    /// Creates an answer without headers.
     #[must_use]
     pub fn new(status: u16, body: impl AsRef<[u8]>) -> Self {
         Self { status, headers: Vec::new(), body: body.as_ref().to_vec() }

@@ -1,5 +1,6 @@
-//! The work that every peer does: reads a failed test and answers a defect, or answers the counts
-//! of a project, as JSON in Test Manager's format. The peers written in Rust include this file.
+//! The work that every compared program does for a request: it parses a failed test and returns a
+//! defect, or returns the counts of a project, as JSON in Test Manager's format. The programs in
+//! Rust include this file.
 
 use alloc::format;
 use alloc::string::String;
@@ -39,7 +40,7 @@ struct Counts {
     critical_defects_link: Option<String>,
 }
 
-/// The defect of a failed test; `None` if the body is no failed test.
+/// Returns the defect of a failed test as JSON. Returns `None` if the body is not a failed test.
 pub(crate) fn create(body: &[u8]) -> Option<Vec<u8>> {
     let test: FailedTest = serde_json::from_slice(body).ok()?;
     let key = test.test_execution_id.get(..26)?;
@@ -55,7 +56,7 @@ pub(crate) fn create(body: &[u8]) -> Option<Vec<u8>> {
     serde_json::to_vec(&defect).ok()
 }
 
-/// The counts of a project.
+/// Returns the counts of a project as JSON.
 pub(crate) fn count(project: &str) -> Option<Vec<u8>> {
     let open = i32::try_from(project.len()).ok()?;
     let counts = Counts {

@@ -1,5 +1,5 @@
-//! `cargo xtask bench`: builds for release, builds what the server is compared with, and measures.
-//! The measurements are in the program `bench` of `tests/`.
+//! `cargo xtask bench`: builds the release, builds the programs with which the server is compared,
+//! and runs the benchmarks. The program `bench` in `tests/` makes the measurements.
 
 mod guests;
 mod peers;
@@ -15,13 +15,14 @@ use crate::step::{cargo, program, run as run_program, step};
 use crate::tools;
 use crate::workspace::Workspace;
 
-/// What `cargo xtask bench` measures; everything when nothing is named.
-const NAMES: [&str; 8] =
+/// The names of the benchmarks.
+const BENCHMARKS: [&str; 8] =
     ["throughput", "peers", "calls", "cold", "memory", "languages", "scaling", "postgres"];
 
 pub(crate) struct Arguments {
+    /// The benchmarks that run; empty for all.
     names: Vec<String>,
-    /// The options of the program that measures. Its files are relative to the caller's folder.
+    /// The options that are passed on to the program `bench`. Paths of files are absolute.
     options: Vec<OsString>,
 }
 
@@ -31,8 +32,8 @@ impl Arguments {
         while let Some(argument) = parser.next()? {
             match argument {
                 Arg::Value(name) => names.push(name.parse_with(|name| match name {
-                    name if NAMES.contains(&name) => Ok(name.to_owned()),
-                    _ => Err(format!("the benchmarks are {}", NAMES.join(", "))),
+                    name if BENCHMARKS.contains(&name) => Ok(name.to_owned()),
+                    _ => Err(format!("the benchmarks are {}", BENCHMARKS.join(", "))),
                 })?),
                 Arg::Long("quick") => options.push("--quick".into()),
                 Arg::Long(option @ ("json" | "markdown" | "svg")) => {
@@ -47,35 +48,36 @@ impl Arguments {
         Ok(Self { names, options })
     }
 
-    /// Whether one of these is measured.
-    fn measures(&self, any: &[&str]) -> bool {
-        self.names.is_empty() || self.names.iter().any(|name| any.contains(&name.as_str()))
+    /// Whether at least one of these benchmarks runs.
+    fn runs_any(&self, benchmarks: &[&str]) -> bool {
+        self.names.is_empty() || self.names.iter().any(|name| benchmarks.contains(&name.as_str()))
     }
 }
 
 pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> anyhow::Result<()> {
     let folder = workspace.target.join("bench");
-    if arguments.measures(&["throughput", "peers", "scaling"]) {
-        tools::debian_packages(workspace, &["wrk", "libeatmydata1"])?;
-        peers::native(workspace, &folder)?;
+    if arguments.runs_any(&["throughput", "peers", "scaling"]) {
+        tools::install_debian_packages(workspace, &["wrk", "libeatmydata1"])?;
+        peers::build_native(workspace, &folder)?;
     }
-    if arguments.measures(&["postgres"]) {
-        tools::debian_packages(workspace, &["wrk", "postgresql"])?;
+    if arguments.runs_any(&["postgres"]) {
+        tools::install_debian_packages(workspace, &["wrk", "postgresql"])?;
     }
-    if arguments.measures(&["peers"]) {
-        peers::all(workspace, &folder)?;
+    if arguments.runs_any(&["peers"]) {
+        peers::build_all(workspace, &folder)?;
     }
-    if arguments.measures(&["languages"]) {
-        guests::languages(workspace, &folder)?;
+    if arguments.runs_any(&["languages"]) {
+        guests::build_languages(workspace, &folder)?;
     }
-    let rust = ["throughput", "peers", "calls", "cold", "memory", "scaling", "postgres"];
-    if arguments.measures(&rust) {
-        guests::rust(workspace, &folder)?;
+    let with_rust_guests =
+        ["throughput", "peers", "calls", "cold", "memory", "scaling", "postgres"];
+    if arguments.runs_any(&with_rust_guests) {
+        guests::build_rust(workspace, &folder)?;
     }
-    if arguments.measures(&["calls", "cold", "memory"]) {
-        guests::scripts(workspace, &folder)?;
+    if arguments.runs_any(&["calls", "cold", "memory"]) {
+        guests::build_scripts(workspace, &folder)?;
     }
-    if arguments.measures(&["memory"]) {
+    if arguments.runs_any(&["memory"]) {
         connectors::build(workspace, &Example::ALL)?;
     }
     step("release build (takes some minutes)", || {
@@ -84,40 +86,46 @@ pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> anyhow::Resul
     })?;
     let mut bench = program(workspace.target.join("release/bench"), &workspace.root);
     bench.args(&arguments.names).args(&arguments.options);
-    if arguments.measures(&["calls"]) {
-        bench.env("BENCH_CALLS", guest_call(workspace)?);
+    if arguments.runs_any(&["calls"]) {
+        bench.env("BENCH_CALLS", build_guest_call(workspace)?);
     }
     bench.env("TEST_BIN", workspace.target.join("release/jackfield"));
     bench.env("TEST_PLUGINS", workspace.plugins());
     bench.env("BENCH_PEERS", &folder);
-    bench.env("BENCH_SOURCES", sources(workspace));
+    bench.env("BENCH_SOURCES", peers_folder(workspace));
     bench.env("BENCH_GUESTS", folder.join("guests"));
     run_program(&mut bench, "")
 }
 
 /// Builds the program that measures calls without a server, and returns its path.
-fn guest_call(workspace: &Workspace) -> anyhow::Result<PathBuf> {
-    let build = step("build of the benchmark of calls", || {
+fn build_guest_call(workspace: &Workspace) -> anyhow::Result<PathBuf> {
+    let messages = step("build of the benchmark `guest_call`", || {
         let mut build = cargo(&workspace.root);
         build.args(["bench", "--package", "jackfield", "--bench", "guest_call", "--no-run"]);
         let build = build.arg("--message-format=json").stderr(std::process::Stdio::inherit());
         Ok(String::from_utf8(build.output()?.stdout)?)
     })?;
-    let mut paths = build.split("\"executable\":\"").skip(1).filter_map(|it| it.split('"').next());
+    let mut paths =
+        messages.split("\"executable\":\"").skip(1).filter_map(|it| it.split('"').next());
     let path = paths.find(|path| path.contains("guest_call"));
     Ok(path.context("the benchmark `guest_call` was not built")?.into())
 }
 
-/// The sources of the peers and of the guests under load.
-fn sources(workspace: &Workspace) -> PathBuf {
+/// The folder with the sources of the compared programs and of the guests under load.
+fn peers_folder(workspace: &Workspace) -> PathBuf {
     workspace.root.join("xtask/peers")
 }
 
-/// Builds a crate of [`sources`] into a folder of its own.
-fn build(workspace: &Workspace, name: &str, folder: &Path, more: &[&str]) -> anyhow::Result<()> {
+/// Builds the crate `name` of [`peers_folder`]. Its target folder is below `folder`.
+fn build_crate(
+    workspace: &Workspace,
+    name: &str,
+    folder: &Path,
+    options: &[&str],
+) -> anyhow::Result<()> {
     step(&format!("{name} (the first build takes some minutes)"), || {
-        let mut build = cargo(&sources(workspace).join(name));
-        build.args(["build", "--release", "--locked"]).args(more);
+        let mut build = cargo(&peers_folder(workspace).join(name));
+        build.args(["build", "--release", "--locked"]).args(options);
         run_program(build.arg("--target-dir").arg(folder.join(name)), "")
     })
 }

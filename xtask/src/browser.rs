@@ -1,16 +1,18 @@
-//! What the tests in a browser need: Chromium and its driver, and axe-core, below `target/`.
+//! Installs the tools for the browser tests below `target/`: Playwright, which controls Chromium,
+//! and axe-core, which checks accessibility. Chromium itself is a Debian package.
 
 use crate::tools;
 use crate::workspace::Workspace;
 
-/// The Debian package of the browser. The driver's own download of a browser is not used.
-pub(crate) const PACKAGES: [&str; 2] = ["chromium", "fonts-dejavu-core"];
+/// The Debian packages of the browser and its fonts. The browser that Playwright would download is
+/// not used.
+pub(crate) const DEBIAN_PACKAGES: [&str; 2] = ["chromium", "fonts-dejavu-core"];
 
-/// Installs the driver (Playwright for Python) and axe-core.
+/// Installs Playwright for Python and axe-core.
 pub(crate) fn install(workspace: &Workspace) -> anyhow::Result<()> {
     let folder = workspace.root.join("tests/browser");
     let tools = workspace.target.join("tools");
-    tools::python_venv(&folder, &tools.join("browser"))?;
-    tools::node_modules(&folder, &tools.join("browser-modules"))?;
+    tools::install_python_venv(&folder, &tools.join("browser"))?;
+    tools::install_node_modules(&folder, &tools.join("browser-modules"))?;
     Ok(())
 }

@@ -1,14 +1,14 @@
 //! `cargo xtask connectors`: builds the example connectors into `plugins/`.
 //!
-//! A finished connector is renamed into the folder, so a host that watches the folder never sees
-//! half a file. A connector whose inputs have not changed is not built again.
+//! A finished connector is renamed into the folder, so a host that watches the folder never reads
+//! an incomplete file. A connector whose inputs have not changed is not built again.
 
 use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use jackfield_author::{AuthorError, Built, Engine, Example as Like};
+use jackfield_author::{AuthorError, Built, Engine, Example as ProjectExample};
 use lexopt::{Arg, Parser, ValueExt as _};
 
 use crate::step::{cargo, program, run as run_program, step};
@@ -16,57 +16,57 @@ use crate::tools;
 use crate::workspace::Workspace;
 
 pub(crate) struct Arguments {
-    /// All connectors when empty.
-    only: Vec<Example>,
+    /// The connectors that are built; empty for all.
+    examples: Vec<Example>,
 }
 
 impl Arguments {
     pub(crate) fn parse(parser: &mut Parser) -> Result<Self, lexopt::Error> {
-        let mut only = Vec::new();
+        let mut examples = Vec::new();
         while let Some(argument) = parser.next()? {
             match argument {
-                Arg::Long("only") => only.push(parser.value()?.parse_with(Example::read)?),
+                Arg::Long("only") => examples.push(parser.value()?.parse_with(Example::parse)?),
                 other => return Err(other.unexpected()),
             }
         }
-        Ok(Self { only })
+        Ok(Self { examples })
     }
 }
 
-/// The example connectors, by the names of their folders in `guest-examples/`.
+/// The example connectors, named like their folders in `guest-examples/`.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Example {
     Redmine,
     Javascript,
     Python,
     Rest,
-    /// A project of `jackfield new --like`.
-    Project(Like),
+    /// A connector that is built from a project of `jackfield new --like`.
+    Project(ProjectExample),
 }
 
 pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> anyhow::Result<()> {
-    let all = arguments.only.is_empty();
-    build(workspace, if all { &Example::ALL } else { &arguments.only })
+    let examples = &arguments.examples;
+    build(workspace, if examples.is_empty() { &Example::ALL } else { examples })
 }
 
 /// Builds the connectors that are not up to date.
 pub(crate) fn build(workspace: &Workspace, examples: &[Example]) -> anyhow::Result<()> {
-    fs::create_dir_all(workspace.guests())?;
+    fs::create_dir_all(workspace.guest_target())?;
     for example in examples {
         let name = example.name();
         let plugin = workspace.plugins().join(format!("{name}.wasm"));
-        let stamp = workspace.guests().join(format!("{name}.inputs"));
+        let hash_file = workspace.guest_target().join(format!("{name}.inputs"));
         let shared = ["wit", "guest-examples/connector-kit", "guest-examples/templates"];
         let shared = shared.map(|folder| workspace.root.join(folder));
-        let inputs = fingerprint(&[&[example.folder(workspace)], &shared[..]].concat())?;
-        if plugin.exists() && fs::read_to_string(&stamp).is_ok_and(|built| built == inputs) {
+        let hash = hash_folders(&[&[example.folder(workspace)], &shared[..]].concat())?;
+        if plugin.exists() && fs::read_to_string(&hash_file).is_ok_and(|built| built == hash) {
             println!("==> connector {name}: up to date");
             continue;
         }
         step(&format!("connector {name}"), || {
-            let component = example.component(workspace)?;
+            let component = example.build_component(workspace)?;
             publish(&component, &plugin)?;
-            Ok(fs::write(&stamp, &inputs)?)
+            Ok(fs::write(&hash_file, &hash)?)
         })?;
     }
     Ok(())
@@ -78,15 +78,15 @@ impl Example {
         Self::Javascript,
         Self::Python,
         Self::Rest,
-        Self::Project(Like::Github),
-        Self::Project(Like::Jira),
-        Self::Project(Like::AzureDevops),
-        Self::Project(Like::RequestTracker),
-        Self::Project(Like::ServiceNow),
-        Self::Project(Like::Gitlab),
+        Self::Project(ProjectExample::Github),
+        Self::Project(ProjectExample::Jira),
+        Self::Project(ProjectExample::AzureDevops),
+        Self::Project(ProjectExample::RequestTracker),
+        Self::Project(ProjectExample::ServiceNow),
+        Self::Project(ProjectExample::Gitlab),
     ];
 
-    fn read(name: &str) -> anyhow::Result<Self> {
+    fn parse(name: &str) -> anyhow::Result<Self> {
         Self::ALL
             .into_iter()
             .find(|example| example.name() == name)
@@ -99,7 +99,7 @@ impl Example {
             Self::Javascript => "javascript",
             Self::Python => "python",
             Self::Rest => "rest",
-            Self::Project(like) => like.name(),
+            Self::Project(example) => example.name(),
         }
     }
 
@@ -108,51 +108,56 @@ impl Example {
     }
 
     /// Builds the component and returns its path.
-    fn component(self, workspace: &Workspace) -> anyhow::Result<PathBuf> {
+    fn build_component(self, workspace: &Workspace) -> anyhow::Result<PathBuf> {
         let folder = self.folder(workspace);
         match self {
             Self::Redmine | Self::Rest => build_rust(workspace, &folder, self.name()),
             Self::Javascript => build_javascript(workspace, &folder),
             Self::Python => build_python(workspace, &folder),
-            Self::Project(like) => build_like(workspace, like),
+            Self::Project(example) => build_example_project(workspace, example),
         }
     }
 }
 
 /// The world of the example connectors in JavaScript and Python.
 const WORLD: &str = "follow-up-connector";
-/// The world of connectors that use no test data.
+/// The world of connectors that do not use test data.
 pub(crate) const PLAIN_WORLD: &str = "plain-connector";
 
 fn build_rust(workspace: &Workspace, folder: &Path, name: &str) -> anyhow::Result<PathBuf> {
-    tools::wasm_target(workspace)?;
-    let target = workspace.guests();
+    tools::install_wasm_target(workspace)?;
+    let target = workspace.guest_target();
     let mut build = cargo(folder);
     build.args(["build", "--release", "--locked", "--target", tools::WASM_TARGET]);
     run_program(build.arg("--target-dir").arg(&target), "install Rust from https://rustup.rs")?;
     Ok(target.join(tools::WASM_TARGET).join("release").join(format!("{name}.wasm")))
 }
 
-fn build_like(workspace: &Workspace, like: Like) -> anyhow::Result<PathBuf> {
-    let language = like.language().context("the example exists in no language")?;
-    build_project(workspace, &workspace.guests().join("projects"), like.name(), |parent| {
-        jackfield_author::new(like.name(), parent, language, Some(like), Engine::Quickjs)
+fn build_example_project(
+    workspace: &Workspace,
+    example: ProjectExample,
+) -> anyhow::Result<PathBuf> {
+    let language = example.language().context("the example does not exist in any language")?;
+    let parent = workspace.guest_target().join("projects");
+    build_project(workspace, &parent, example.name(), |parent| {
+        jackfield_author::new(example.name(), parent, language, Some(example), Engine::Quickjs)
     })
 }
 
-/// Creates and builds a project as its author does: with `new` and `build`.
+/// Creates and builds a project with the author's tool, like an author does. `create_project`
+/// creates it in the folder that it gets.
 pub(crate) fn build_project(
     workspace: &Workspace,
     parent: &Path,
     name: &str,
-    new: impl FnOnce(&Path) -> Result<PathBuf, AuthorError>,
+    create_project: impl FnOnce(&Path) -> Result<PathBuf, AuthorError>,
 ) -> anyhow::Result<PathBuf> {
     let folder = parent.join(name);
     if folder.exists() {
         fs::remove_dir_all(&folder)?;
     }
     fs::create_dir_all(parent)?;
-    let folder = new(parent)?;
+    let folder = create_project(parent)?;
     let tools = workspace.target.join("cache/jackfield/tools");
     match jackfield_author::build(&folder, Some(&tools), &mut |_| ())? {
         Built::Component(component) => Ok(component.publish()?),
@@ -161,20 +166,21 @@ pub(crate) fn build_project(
 }
 
 fn build_javascript(workspace: &Workspace, folder: &Path) -> anyhow::Result<PathBuf> {
-    let component = workspace.guests().join("javascript.wasm");
-    quickjs(workspace, WORLD, &folder.join("connector.js"), &component)?;
+    let component = workspace.guest_target().join("javascript.wasm");
+    build_with_quickjs(workspace, WORLD, &folder.join("connector.js"), &component)?;
     Ok(component)
 }
 
-/// Builds a connector in JavaScript with QuickJS, in the version that the example uses.
-pub(crate) fn quickjs(
+/// Builds a connector in JavaScript with the version of QuickJS that the example uses.
+pub(crate) fn build_with_quickjs(
     workspace: &Workspace,
     world: &str,
     source: &Path,
     component: &Path,
 ) -> anyhow::Result<()> {
     let example = Example::Javascript.folder(workspace);
-    let modules = tools::node_modules(&example, &workspace.guests().join("javascript"))?;
+    let modules =
+        tools::install_node_modules(&example, &workspace.guest_target().join("javascript"))?;
     let mut build = program("node", &workspace.root);
     build.arg(modules.join("componentize-qjs/bin/componentize-qjs"));
     build.args(["--wit", "wit", "--world", world, "--sync", "--js"]).arg(source);
@@ -182,13 +188,14 @@ pub(crate) fn quickjs(
 }
 
 fn build_python(workspace: &Workspace, folder: &Path) -> anyhow::Result<PathBuf> {
-    let component = workspace.guests().join("python.wasm");
-    componentize_py(workspace, WORLD, folder, "connector", &component)?;
+    let component = workspace.guest_target().join("python.wasm");
+    build_with_componentize_py(workspace, WORLD, folder, "connector", &component)?;
     Ok(component)
 }
 
-/// Builds the connector of a Python module, with the tool in the version that the example uses.
-pub(crate) fn componentize_py(
+/// Builds the connector of a Python module with the version of componentize-py that the example
+/// uses.
+pub(crate) fn build_with_componentize_py(
     workspace: &Workspace,
     world: &str,
     folder: &Path,
@@ -196,14 +203,15 @@ pub(crate) fn componentize_py(
     component: &Path,
 ) -> anyhow::Result<()> {
     let example = Example::Python.folder(workspace);
-    let binaries = tools::python_venv(&example, &workspace.guests().join("python"))?;
+    let binaries = tools::install_python_venv(&example, &workspace.guest_target().join("python"))?;
     let mut build = program(binaries.join("componentize-py"), folder);
     build.arg("--wit-path").arg(workspace.root.join("wit"));
     build.args(["--world", world, "componentize", module]);
     run_program(build.arg("--output").arg(component), tools::PYTHON_FIX)
 }
 
-/// Publishes a finished component; the host ignores names that do not end in `.wasm`.
+/// Copies a finished component into the plugins folder. The copy first has a name that does not end
+/// in `.wasm`, which the host ignores, and is then renamed.
 fn publish(component: &Path, plugin: &Path) -> anyhow::Result<()> {
     let unfinished = plugin.with_extension("wasm.unfinished");
     fs::copy(component, &unfinished)
@@ -211,11 +219,11 @@ fn publish(component: &Path, plugin: &Path) -> anyhow::Result<()> {
     Ok(fs::rename(&unfinished, plugin)?)
 }
 
-/// A hash of the content of all files in these folders.
-fn fingerprint(folders: &[PathBuf]) -> anyhow::Result<String> {
+/// A hash of the paths and contents of all files in these folders.
+fn hash_folders(folders: &[PathBuf]) -> anyhow::Result<String> {
     let mut files = vec![];
     for folder in folders {
-        collect(folder, &mut files)?;
+        collect_files(folder, &mut files)?;
     }
     files.sort();
     let mut hasher = DefaultHasher::new();
@@ -228,18 +236,18 @@ fn fingerprint(folders: &[PathBuf]) -> anyhow::Result<String> {
     Ok(format!("{:016x}", hasher.finish()))
 }
 
-/// Adds the files below a folder, without generated ones.
-pub(crate) fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> anyhow::Result<()> {
-    const GENERATED: [&str; 3] = ["target", "node_modules", "__pycache__"];
+/// Adds the path of each file below a folder, except generated files.
+pub(crate) fn collect_files(folder: &Path, files: &mut Vec<PathBuf>) -> anyhow::Result<()> {
+    const GENERATED_FOLDERS: [&str; 3] = ["target", "node_modules", "__pycache__"];
     for entry in
         fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))?
     {
         let entry = entry?;
-        if GENERATED.iter().any(|name| entry.file_name() == *name) {
+        if GENERATED_FOLDERS.iter().any(|name| entry.file_name() == *name) {
             continue;
         }
         match entry.file_type()?.is_dir() {
-            true => collect(&entry.path(), files)?,
+            true => collect_files(&entry.path(), files)?,
             false => files.push(entry.path()),
         }
     }

@@ -9,19 +9,20 @@ use crate::step::{cargo, program, run as run_program, step};
 use crate::workspace::Workspace;
 
 pub(crate) struct Arguments {
-    build_only: bool,
-    /// The arguments of `jackfield demo`.
-    rest: Vec<OsString>,
+    is_build_only: bool,
+    /// The arguments that are passed on to `jackfield demo`.
+    demo_arguments: Vec<OsString>,
 }
 
 impl Arguments {
     pub(crate) fn parse(parser: &mut Parser) -> Result<Self, lexopt::Error> {
-        let mut rest: Vec<OsString> = parser.raw_args()?.collect();
-        let build_only = rest.first().is_some_and(|argument| argument == "--build-only");
-        if build_only || rest.first().is_some_and(|argument| argument == "--") {
-            rest.remove(0);
+        let mut demo_arguments: Vec<OsString> = parser.raw_args()?.collect();
+        let is_first = |text: &str| demo_arguments.first().is_some_and(|it| it == text);
+        let is_build_only = is_first("--build-only");
+        if is_build_only || is_first("--") {
+            demo_arguments.remove(0);
         }
-        Ok(Self { build_only, rest })
+        Ok(Self { is_build_only, demo_arguments })
     }
 }
 
@@ -29,14 +30,17 @@ pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> anyhow::Resul
     step("build of the demo", || {
         connectors::build(workspace, &[Example::Redmine])?;
         step("host (the first build takes some minutes)", || {
-            // Without the features that the demo does not use: the tool of a connector's author.
+            // The demo does not need the default features, which contain the tool for authors.
             let package = ["--package", "jackfield", "--no-default-features"];
             run_program(cargo(&workspace.root).arg("build").args(package), "")
         })
     })?;
-    if arguments.build_only {
+    if arguments.is_build_only {
         return Ok(());
     }
     let mut demo = program(workspace.host(), &workspace.root);
-    run_program(demo.arg("demo").args(&arguments.rest), "run `cargo build --package jackfield`")
+    run_program(
+        demo.arg("demo").args(&arguments.demo_arguments),
+        "run `cargo build --package jackfield`",
+    )
 }

@@ -1,8 +1,8 @@
 //! `cargo xtask fuzz`: builds the fuzz targets of `tests/fuzz` and runs them one after the other.
 //!
-//! The committed corpus is only read, as seeds. New inputs are written below `target/fuzz`. An
-//! input that fails is stored in `tests/fuzz/artifacts`, and the command that repeats it is
-//! printed.
+//! The inputs in the repository are only read, as seeds. New inputs are written below
+//! `target/fuzz`. An input that fails is stored in `tests/fuzz/artifacts`, and the command that
+//! repeats it is printed.
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -13,35 +13,38 @@ use anyhow::{Context, bail};
 use lexopt::{Arg, Parser, ValueExt as _};
 
 use crate::step::{cargo, program, run as run_program, step};
-use crate::test::{examples, test_guests};
+use crate::test::{build_test_guests, built_test_guests};
 use crate::workspace::Workspace;
 
 const CARGO_FUZZ_VERSION: &str = "0.13.2";
-/// An input that takes longer counts as a failure. The limit leaves room for slow machines.
+/// Maximum duration of one input, seconds. A longer duration counts as a failure. The limit is high
+/// enough for slow machines.
 const INPUT_SECONDS_MAX: u32 = 60;
+/// Maximum memory of a fuzz target, MiB.
 const MEMORY_MIB_MAX: u32 = 4_096;
-/// Test guests that are small enough for fast mutation.
+/// Test guests that are used as seeds, because small inputs can be mutated fast.
 const GUEST_SEEDS: [&str; 2] = ["spin.wasm", "memory_bomb.wasm"];
 
 pub(crate) struct Arguments {
-    seconds: u32,
-    /// The start of libFuzzer's random numbers; random when absent.
-    seed: Option<u32>,
-    /// All targets when absent.
+    seconds_per_target: u32,
+    /// The seed of libFuzzer's random numbers; `None` for a random seed.
+    random_seed: Option<u32>,
+    /// The target that runs; `None` for all targets.
     target: Option<Target>,
-    /// Only this input of the target.
+    /// The only input with which the target runs; `None` for fuzzing.
     input: Option<PathBuf>,
 }
 
 impl Arguments {
     pub(crate) fn parse(parser: &mut Parser) -> Result<Self, lexopt::Error> {
-        let mut arguments = Self { seconds: 600, seed: None, target: None, input: None };
+        let mut arguments =
+            Self { seconds_per_target: 600, random_seed: None, target: None, input: None };
         while let Some(argument) = parser.next()? {
             match argument {
-                Arg::Long("seconds") => arguments.seconds = parser.value()?.parse()?,
-                Arg::Long("seed") => arguments.seed = Some(parser.value()?.parse()?),
+                Arg::Long("seconds") => arguments.seconds_per_target = parser.value()?.parse()?,
+                Arg::Long("seed") => arguments.random_seed = Some(parser.value()?.parse()?),
                 Arg::Value(name) if arguments.target.is_none() => {
-                    arguments.target = Some(name.parse_with(Target::read)?);
+                    arguments.target = Some(name.parse_with(Target::parse)?);
                 }
                 Arg::Value(input) if arguments.input.is_none() => {
                     arguments.input = Some(input.into());
@@ -66,55 +69,58 @@ enum Target {
 }
 
 pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> anyhow::Result<()> {
-    let one = arguments.target.as_slice();
-    let targets = if one.is_empty() { &Target::ALL } else { one };
+    let chosen = arguments.target.as_slice();
+    let targets = if chosen.is_empty() { &Target::ALL } else { chosen };
     if targets.contains(&Target::ComponentMutated) {
-        test_guests(workspace)?;
+        build_test_guests(workspace)?;
     }
     let folder = workspace.target.join("fuzz");
     build(workspace, &folder, arguments.target)?;
-    let folders = Folders { folder: &folder, programs: programs(workspace, &folder)?, workspace };
+    let programs = program_folder(workspace, &folder)?;
+    let folders = Folders { fuzz_folder: &folder, programs, workspace };
     if let (Some(target), Some(input)) = (arguments.target, &arguments.input) {
-        let mut again = folders.program(target)?;
-        return run_program(again.arg(fs::canonicalize(input).context("no such input")?), "");
+        let mut program = folders.program(target)?;
+        let input = fs::canonicalize(input).context("the file of the input does not exist")?;
+        return run_program(program.arg(input), "");
     }
-    let mut failed = vec![];
+    let mut repeat_commands = vec![];
     for target in targets {
-        step(&format!("fuzz {} for {} s", target.name(), arguments.seconds), || {
-            failed.extend(folders.fuzz(*target, arguments)?);
+        step(&format!("fuzz {} for {} s", target.name(), arguments.seconds_per_target), || {
+            repeat_commands.extend(folders.fuzz(*target, arguments)?);
             Ok(())
         })?;
     }
-    if failed.is_empty() {
+    if repeat_commands.is_empty() {
         return Ok(());
     }
-    bail!("some inputs fail; repeat each by its command:\n{}", failed.join("\n"))
+    bail!("some inputs fail; run these commands to repeat them:\n{}", repeat_commands.join("\n"))
 }
 
-/// Builds the targets and the host with instrumentation. No sanitizer is used, so a stable compiler
-/// is enough. The host has hardly any unsafe code that a sanitizer could check.
+/// Builds the targets and the host with instrumentation for libFuzzer, but without a sanitizer. So
+/// the stable compiler can be used. A sanitizer would find little, because the host has hardly any
+/// unsafe code.
 fn build(workspace: &Workspace, folder: &Path, target: Option<Target>) -> anyhow::Result<()> {
     let crate_folder = workspace.root.join("tests/fuzz");
-    let tools = cargo_fuzz(workspace)?;
+    let tools = install_cargo_fuzz(workspace)?;
     step("fuzz targets (the first build takes some minutes)", || {
         // cargo-fuzz has no --locked. This command fails if the lock file is not up to date.
         run_program(cargo(&crate_folder).args(["fetch", "--locked"]), "")?;
         let mut build = program(tools.join("cargo-fuzz"), &crate_folder);
         build.args(["build", "--fuzz-dir", ".", "--release", "--sanitizer", "none"]);
-        // The default of cargo-fuzz is one codegen unit. 16 units compile in parallel.
+        // By default, cargo-fuzz uses one codegen unit. 16 units compile faster, in parallel.
         build.args(["--codegen-units", "16", "--target-dir"]).arg(folder);
         run_program(build.args(target.map(Target::name)), "")
     })
 }
 
-/// Installs cargo-fuzz below `target/`, unless this version is there. Returns the folder of its
-/// program.
-fn cargo_fuzz(workspace: &Workspace) -> anyhow::Result<PathBuf> {
+/// Installs cargo-fuzz below `target/`, unless this version is already installed. Returns the
+/// folder of its program.
+fn install_cargo_fuzz(workspace: &Workspace) -> anyhow::Result<PathBuf> {
     let tools = workspace.target.join("tools");
     let binaries = tools.join("bin");
     let version = Command::new(binaries.join("cargo-fuzz")).args(["fuzz", "--version"]).output();
     let wanted = format!("cargo-fuzz {CARGO_FUZZ_VERSION}");
-    if version.is_ok_and(|answer| answer.stdout.trim_ascii() == wanted.as_bytes()) {
+    if version.is_ok_and(|output| output.stdout.trim_ascii() == wanted.as_bytes()) {
         return Ok(binaries);
     }
     step(&format!("cargo install {wanted}"), || {
@@ -132,15 +138,15 @@ fn cargo_fuzz(workspace: &Workspace) -> anyhow::Result<PathBuf> {
     Ok(binaries)
 }
 
-/// The folder of the built targets: cargo-fuzz builds with `--target`, so it is named after the
-/// host platform.
-fn programs(workspace: &Workspace, folder: &Path) -> anyhow::Result<PathBuf> {
-    let mut ask = program("rustc", &workspace.root);
-    let answer = ask
+/// The folder that contains the built targets. Its path contains the name of the machine's
+/// platform, because cargo-fuzz builds with `--target`.
+fn program_folder(workspace: &Workspace, folder: &Path) -> anyhow::Result<PathBuf> {
+    let mut rustc = program("rustc", &workspace.root);
+    let output = rustc
         .args(["--print", "host-tuple"])
         .output()
         .context("cannot run rustc: install Rust from https://rustup.rs")?;
-    Ok(folder.join(String::from_utf8(answer.stdout)?.trim()).join("release"))
+    Ok(folder.join(String::from_utf8(output.stdout)?.trim()).join("release"))
 }
 
 impl Target {
@@ -155,7 +161,7 @@ impl Target {
         Self::ComponentMutated,
     ];
 
-    fn read(name: &str) -> anyhow::Result<Self> {
+    fn parse(name: &str) -> anyhow::Result<Self> {
         Self::ALL
             .into_iter()
             .find(|target| target.name() == name)
@@ -175,7 +181,8 @@ impl Target {
         }
     }
 
-    /// The longest input, in bytes. Longer inputs make mutation slower and do not find more.
+    /// Maximum length of an input, bytes. Longer inputs would be mutated more slowly and would not
+    /// find more errors.
     fn input_bytes_max(self) -> u32 {
         match self {
             Self::ComponentMutated => 72 * 1024,
@@ -184,18 +191,18 @@ impl Target {
     }
 }
 
-/// The folders of a run.
+/// The folders that a run of the fuzzer uses.
 struct Folders<'a> {
     workspace: &'a Workspace,
-    folder: &'a Path,
+    fuzz_folder: &'a Path,
     programs: PathBuf,
 }
 
 impl Folders<'_> {
     /// The command that runs a target with its limits and its own folder for temporary files.
     fn program(&self, target: Target) -> anyhow::Result<Command> {
-        let temporary = self.folder.join("tmp").join(target.name());
-        // The fuzzer exits without unwinding, so its previous run left its temporary files.
+        let temporary = self.fuzz_folder.join("tmp").join(target.name());
+        // The fuzzer exits without unwinding, so a previous run did not delete its temporary files.
         if temporary.exists() {
             fs::remove_dir_all(&temporary)?;
         }
@@ -207,21 +214,21 @@ impl Folders<'_> {
         Ok(program)
     }
 
-    /// Runs a target; returns the command that repeats a failed input, if one failed.
+    /// Fuzzes a target. If an input fails, returns the command that repeats it.
     fn fuzz(&self, target: Target, arguments: &Arguments) -> anyhow::Result<Option<String>> {
         let name = target.name();
-        let found = self.folder.join("corpus").join(name);
+        let new_inputs = self.fuzz_folder.join("corpus").join(name);
         let artifacts = self.workspace.root.join("tests/fuzz/artifacts").join(name);
-        fs::create_dir_all(&found)?;
+        fs::create_dir_all(&new_inputs)?;
         fs::create_dir_all(&artifacts)?;
         let mut fuzz = self.program(target)?;
-        fuzz.arg(format!("-max_total_time={}", arguments.seconds));
-        fuzz.args(arguments.seed.map(|seed| format!("-seed={seed}")));
+        fuzz.arg(format!("-max_total_time={}", arguments.seconds_per_target));
+        fuzz.args(arguments.random_seed.map(|seed| format!("-seed={seed}")));
         fuzz.arg(format!("-max_len={}", target.input_bytes_max()));
         fuzz.arg(format!("-artifact_prefix={}/", artifacts.display()));
         fuzz.arg("-print_final_stats=1");
         // libFuzzer writes to the first folder and only reads the others.
-        fuzz.arg(found).args(self.seeds(target)?);
+        fuzz.arg(new_inputs).args(self.seeds(target)?);
         let mut running = fuzz
             .stderr(Stdio::piped())
             .spawn()
@@ -232,20 +239,22 @@ impl Folders<'_> {
         if status.success() {
             return Ok(None);
         }
-        let Some(input) = input else { bail!("{name} ended with {status} and left no input") };
+        let Some(input) = input else {
+            bail!("{name} ended with {status} and did not store an input")
+        };
         Ok(Some(format!("  cargo xtask fuzz {name} tests/fuzz/artifacts/{name}/{input}")))
     }
 
-    /// The folders with inputs from which the fuzzer starts.
+    /// The folders with the inputs from which the fuzzer starts.
     fn seeds(&self, target: Target) -> anyhow::Result<Vec<PathBuf>> {
         let committed = self.workspace.root.join("tests/fuzz/corpus").join(target.name());
         let mut seeds = vec![committed];
         seeds.retain(|folder| folder.is_dir());
         if target == Target::ComponentMutated {
-            let guests = self.folder.join("guests");
+            let guests = self.fuzz_folder.join("guests");
             fs::create_dir_all(&guests)?;
             for guest in GUEST_SEEDS {
-                fs::copy(examples(self.workspace).join(guest), guests.join(guest))?;
+                fs::copy(built_test_guests(self.workspace).join(guest), guests.join(guest))?;
             }
             seeds.push(guests);
         }
@@ -253,15 +262,15 @@ impl Folders<'_> {
     }
 }
 
-/// Whether libFuzzer prints such lines hundreds of times: new inputs, new functions, words that it
-/// added to its dictionary.
+/// Whether the line is one that libFuzzer prints hundreds of times: a new input, a new function, or
+/// a word that it added to its dictionary.
 fn is_noise(line: &str) -> bool {
     let is_input = line.contains("\tNEW ") || line.contains("\tREDUCE");
-    let is_word = line.starts_with('"') && line.contains(" # Uses: ");
-    (line.starts_with('#') && is_input) || is_word || line.starts_with("\tNEW_FUNC")
+    let is_dictionary_word = line.starts_with('"') && line.contains(" # Uses: ");
+    (line.starts_with('#') && is_input) || is_dictionary_word || line.starts_with("\tNEW_FUNC")
 }
 
-/// Prints a fuzzer's output without noise; returns the name of the input that failed.
+/// Prints a fuzzer's output without the frequent lines. Returns the name of the input that failed.
 fn print_output(output: impl BufRead, artifacts: &Path) -> anyhow::Result<Option<String>> {
     let mut failed = None;
     for line in output.split(b'\n') {

@@ -1,7 +1,8 @@
-//! `cargo xtask script-runner`: builds the component that runs scripts into its folder, where the
-//! host includes it. It is kept in the repository, so that the host builds without Node.js.
+//! `cargo xtask script-runner`: builds the component that runs scripts. The built component is in
+//! the repository and is embedded in the host, so that the host can be built without Node.js.
 //!
-//! Beside it is a hash of its sources. `--check` compares this hash with the current sources.
+//! A file beside the component contains a hash of its sources. `--check` compares this hash with
+//! the current sources.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -12,29 +13,29 @@ use anyhow::{Context, bail};
 use lexopt::{Arg, Parser, ValueExt as _};
 use sha2::{Digest, Sha256};
 
-use crate::connectors::collect;
+use crate::connectors::collect_files;
 use crate::step::{program, run as run_program, step};
 use crate::tools;
 use crate::workspace::Workspace;
 
 /// The folder of the component and its sources.
 const FOLDER: &str = "guest-examples/script-runner";
-/// The contract, which the component contains.
+/// The contract. The component is built from it, too.
 const CONTRACT: &str = "wit/connector.wit";
 
 pub(crate) struct Arguments {
-    /// Only compare the hash of the sources.
-    check: bool,
-    /// Write the component to this file instead.
+    /// Whether to compare only the hash of the sources, without a build.
+    is_check: bool,
+    /// The file to which the component is written; `None` for its place in the repository.
     output: Option<PathBuf>,
 }
 
 impl Arguments {
     pub(crate) fn parse(parser: &mut Parser) -> Result<Self, lexopt::Error> {
-        let mut arguments = Self { check: false, output: None };
+        let mut arguments = Self { is_check: false, output: None };
         while let Some(argument) = parser.next()? {
             match argument {
-                Arg::Long("check") => arguments.check = true,
+                Arg::Long("check") => arguments.is_check = true,
                 Arg::Long("output") => arguments.output = Some(parser.value()?.parse()?),
                 other => return Err(other.unexpected()),
             }
@@ -45,30 +46,34 @@ impl Arguments {
 
 pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> anyhow::Result<()> {
     let folder = workspace.root.join(FOLDER);
-    let (component, recorded) =
+    let (component, hash_file) =
         (folder.join("script-runner.wasm"), folder.join("script-runner.sources"));
-    let sources = hash(&workspace.root)?;
-    if arguments.check {
-        if fs::read_to_string(&recorded).is_ok_and(|hash| hash.trim() == sources) {
+    let current_hash = hash_sources(&workspace.root)?;
+    if arguments.is_check {
+        if fs::read_to_string(&hash_file).is_ok_and(|hash| hash.trim() == current_hash) {
             return Ok(());
         }
-        bail!("{} is older than its sources: run `cargo xtask script-runner`", component.display());
+        bail!(
+            "{} was not built from the current sources: run `cargo xtask script-runner`",
+            component.display()
+        );
     }
     step("script runner", || match &arguments.output {
         Some(output) => build(workspace, &folder, output),
         None => {
             build(workspace, &folder, &component)?;
-            fs::OpenOptions::new().append(true).open(&component)?.write_all(&slack())?;
-            Ok(fs::write(recorded, sources + "\n")?)
+            fs::OpenOptions::new().append(true).open(&component)?.write_all(&padding_section())?;
+            Ok(fs::write(hash_file, current_hash + "\n")?)
         }
     })
 }
 
-/// Bundles the sources and the parser into one module, and puts it into QuickJS.
+/// Bundles the sources and the parser into one module, and makes a component of the module and
+/// QuickJS.
 fn build(workspace: &Workspace, folder: &Path, component: &Path) -> anyhow::Result<()> {
-    let work = workspace.guests().join("script-runner");
-    let modules = tools::node_modules(folder, &work)?;
-    let (wit, module) = (work.join("wit"), work.join("runner.js"));
+    let build_folder = workspace.guest_target().join("script-runner");
+    let modules = tools::install_node_modules(folder, &build_folder)?;
+    let (wit, module) = (build_folder.join("wit"), build_folder.join("runner.js"));
     fs::create_dir_all(wit.join("deps"))?;
     for (from, to) in [
         (folder.join("wit/script.wit"), wit.join("script.wit")),
@@ -82,29 +87,32 @@ fn build(workspace: &Workspace, folder: &Path, component: &Path) -> anyhow::Resu
     bundle.args(["--target=es2023", "--external:jackfield:*", "--external:wasi:*"]);
     bundle.arg("--log-level=warning").arg(format!("--outfile={}", module.display()));
     run_program(&mut bundle, tools::NODE_FIX)?;
-    // In the folder of the module: the component contains its path.
-    let mut build = program("node", &work);
+    // The command runs in the folder of the module, because the component contains the module's
+    // path.
+    let mut build = program("node", &build_folder);
     build.arg(modules.join("componentize-qjs/bin/componentize-qjs"));
     build.args(["--wit", "wit", "--world", "script-runner", "--sync", "--js", "runner.js"]);
     run_program(build.arg("--output").arg(component), tools::NODE_FIX)
 }
 
-/// A custom section, which the host ignores. The sizes of two builds differ by some bytes, and a
-/// test puts a rebuilt component into the place of this one in the program.
-fn slack() -> Vec<u8> {
-    /// A custom section, its size (8,189 in LEB128), and its name with its length.
+/// Returns a custom section of 8 KiB, which the host ignores. It makes the component larger,
+/// because a test replaces the component inside the program with a rebuilt one, which may be some
+/// bytes larger.
+fn padding_section() -> Vec<u8> {
+    /// The id of a custom section, its size (8,189 in LEB128), and its name with its length.
     const HEADER: &[u8] = b"\0\xfd\x3f\x05slack";
     let mut section = HEADER.to_vec();
     section.resize(8_192, 0);
     section
 }
 
-/// The SHA-256 of the sources, without the comments of the WIT, which are not in the component.
-fn hash(root: &Path) -> anyhow::Result<String> {
+/// The SHA-256 of the sources. Comments in WIT files are left out, because they do not change the
+/// component.
+fn hash_sources(root: &Path) -> anyhow::Result<String> {
     let mut sources = vec![root.join(CONTRACT)];
-    collect(&root.join(FOLDER), &mut sources)?;
+    collect_files(&root.join(FOLDER), &mut sources)?;
     let extension = |path: &PathBuf| path.extension().unwrap_or_default().to_owned();
-    sources.retain(|path| ["js", "json", "wit"].iter().any(|known| extension(path) == *known));
+    sources.retain(|path| ["js", "json", "wit"].iter().any(|it| extension(path) == *it));
     sources.sort();
     let mut hash = Sha256::new();
     for source in sources {

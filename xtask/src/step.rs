@@ -1,4 +1,5 @@
-//! Runs programs and prints what runs, its output as it arrives, and how long it took.
+//! Runs the steps of a command. It prints the name of each step, the output of its programs while
+//! they run, and the duration.
 
 use std::ffi::OsStr;
 use std::path::Path;
@@ -8,37 +9,37 @@ use std::time::Instant;
 use anyhow::{Context, bail};
 
 /// Prints the name of a step, runs the step, and prints how long it took.
-pub(crate) fn step<T>(what: &str, work: impl FnOnce() -> anyhow::Result<T>) -> anyhow::Result<T> {
-    println!("==> {what}");
+pub(crate) fn step<T>(name: &str, work: impl FnOnce() -> anyhow::Result<T>) -> anyhow::Result<T> {
+    println!("==> {name}");
     let start = Instant::now();
-    let done = work().with_context(|| format!("failed: {what}"))?;
-    println!("    done in {:.1} s: {what}", start.elapsed().as_secs_f64());
-    Ok(done)
+    let result = work().with_context(|| format!("failed: {name}"))?;
+    println!("    done in {:.1} s: {name}", start.elapsed().as_secs_f64());
+    Ok(result)
 }
 
-/// A command that runs a program in a folder.
+/// Returns a command that runs a program in a folder.
 pub(crate) fn program(name: impl AsRef<OsStr>, folder: &Path) -> Command {
     let mut command = Command::new(name);
     command.current_dir(folder);
     command
 }
 
-/// The cargo that runs xtask, without the variables that cargo set for xtask. Otherwise, build
-/// scripts that read these variables would run again, and half of the dependencies would be
-/// rebuilt.
+/// Returns a command that runs the same cargo that runs xtask, without the environment variables
+/// that cargo set for xtask. With them, build scripts that read these variables would run again,
+/// and half of the dependencies would be rebuilt.
 pub(crate) fn cargo(folder: &Path) -> Command {
     let mut cargo = program(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()), folder);
     for (name, _) in std::env::vars_os() {
-        let own = ["CARGO_PKG_", "CARGO_MANIFEST_"];
-        if own.iter().any(|own| name.to_string_lossy().starts_with(own)) {
+        let prefixes = ["CARGO_PKG_", "CARGO_MANIFEST_"];
+        if prefixes.iter().any(|prefix| name.to_string_lossy().starts_with(prefix)) {
             cargo.env_remove(name);
         }
     }
     cargo
 }
 
-/// Runs a program to completion and prints its output as it arrives. `fix` says what to do if the
-/// program cannot be started.
+/// Runs a program until it ends. Its output is printed immediately. `fix` is printed if the program
+/// cannot be started, and says what to do.
 pub(crate) fn run(command: &mut Command, fix: &str) -> anyhow::Result<()> {
     let name = command.get_program().to_owned();
     let status =

@@ -1,4 +1,5 @@
-//! `cargo xtask test`: installs what the tests need, builds everything once, and runs all tests.
+//! `cargo xtask test`: installs the tools for the tests, builds everything once, and runs the
+//! tests.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -12,10 +13,11 @@ use lexopt::{Arg, Parser, ValueExt as _};
 
 /// Redmine and Request Tracker are real trackers. strace checks the order of the host's system
 /// calls. valgrind counts instructions. iproute2 gives a test its own network. libfaketime sets the
-/// clock of one process. openssl is a server with certificates as companies use them. curl speaks
-/// HTTP/2 and TLS. systemd checks its units. Prometheus scrapes the server, and its promtool checks
-/// the alerts. nginx, HAProxy and Caddy are the reverse proxies of docs/operator.md. PostgreSQL is
-/// the other engine of the store, and PgBouncer its connection pool.
+/// clock of one process. openssl runs TLS servers with certificates like those of companies. curl
+/// is a client for HTTP/2 and TLS. systemd checks its unit files. Prometheus scrapes the server,
+/// and its promtool checks the alerts. nginx, HAProxy and Caddy are the reverse proxies of
+/// docs/operator.md. PostgreSQL is the second database engine of the store, and PgBouncer is a
+/// connection pool for it.
 const DEBIAN_PACKAGES: [&str; 19] = [
     "redmine",
     "redmine-sqlite",
@@ -39,20 +41,20 @@ const DEBIAN_PACKAGES: [&str; 19] = [
 ];
 
 pub(crate) struct Arguments {
-    /// Run the long rounds of the crash, race and load tests.
-    long: bool,
-    /// Run only tests whose name contains this.
+    /// Whether the crash, race and load tests run longer.
+    is_long: bool,
+    /// Only tests whose name contains this text run.
     filter: Option<String>,
-    /// More environment variables for the tests.
+    /// Additional environment variables for the tests.
     variables: Vec<(&'static str, PathBuf)>,
 }
 
 impl Arguments {
     pub(crate) fn parse(parser: &mut Parser) -> Result<Self, lexopt::Error> {
-        let mut arguments = Self { long: false, filter: None, variables: Vec::new() };
+        let mut arguments = Self { is_long: false, filter: None, variables: Vec::new() };
         while let Some(argument) = parser.next()? {
             match argument {
-                Arg::Long("long") => arguments.long = true,
+                Arg::Long("long") => arguments.is_long = true,
                 Arg::Value(filter) if arguments.filter.is_none() => {
                     arguments.filter = Some(filter.string()?);
                 }
@@ -62,21 +64,26 @@ impl Arguments {
         Ok(arguments)
     }
 
-    /// Only the tests whose name contains `filter`, with these environment variables.
-    pub(crate) fn only(filter: &str, variables: &[(&'static str, &Path)]) -> Self {
+    /// Arguments that run only the tests whose name contains `filter`, with these environment
+    /// variables.
+    pub(crate) fn for_filter(filter: &str, variables: &[(&'static str, &Path)]) -> Self {
         let variables = variables.iter().map(|(name, value)| (*name, value.to_path_buf()));
-        Self { long: false, filter: Some(filter.to_owned()), variables: variables.collect() }
+        Self { is_long: false, filter: Some(filter.to_owned()), variables: variables.collect() }
     }
 }
 
 pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> anyhow::Result<()> {
-    tools::debian_packages(workspace, &[&DEBIAN_PACKAGES[..], &browser::PACKAGES].concat())?;
+    tools::install_debian_packages(
+        workspace,
+        &[&DEBIAN_PACKAGES[..], &browser::DEBIAN_PACKAGES].concat(),
+    )?;
     browser::install(workspace)?;
     connectors::build(workspace, &Example::ALL)?;
-    test_guests(workspace)?;
+    build_test_guests(workspace)?;
     let provider = workspace.root.join("tests/identity-provider");
-    tools::node_modules(&provider, &workspace.target.join("identity-provider"))?;
-    // One build of everything, so that no dependency is built twice with different features.
+    tools::install_node_modules(&provider, &workspace.target.join("identity-provider"))?;
+    // Everything is built by one command. Two commands could build a dependency twice, with
+    // different features.
     step("host and tests (the first build takes some minutes)", || {
         run_program(
             cargo(&workspace.root).args(["build", "--workspace", "--lib", "--bins", "--tests"]),
@@ -89,18 +96,18 @@ pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> anyhow::Resul
         test.args(["test", "--workspace"]).args(&arguments.filter);
         test.env("TEST_BIN", workspace.host());
         test.env("TEST_PLUGINS", workspace.plugins());
-        test.env("TEST_GUESTS", examples(workspace));
+        test.env("TEST_GUESTS", built_test_guests(workspace));
         test.env("TEST_POSTGRES", &postgres.url);
         test.envs(arguments.variables.iter().map(|(name, value)| (name, value)));
-        if arguments.long {
+        if arguments.is_long {
             test.env("TEST_LONG", "1");
         }
         run_program(&mut test, "")
     })
 }
 
-/// The PostgreSQL server of the store's unit tests. Dropping it ends the server and deletes its
-/// folder.
+/// The PostgreSQL server for the store's unit tests. Dropping this value ends the server and
+/// deletes its folder.
 struct Postgres {
     script: PathBuf,
     folder: PathBuf,
@@ -115,9 +122,9 @@ impl Postgres {
         let port = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
         let host = folder.display();
         let url = format!("postgres://jackfield@localhost:{port}/jackfield?host={host}");
-        let started = Self { script, folder, url };
-        step("PostgreSQL", || run_program(started.command("start").arg(port.to_string()), ""))?;
-        Ok(started)
+        let server = Self { script, folder, url };
+        step("PostgreSQL", || run_program(server.command("start").arg(port.to_string()), ""))?;
+        Ok(server)
     }
 
     fn command(&self, action: &str) -> Command {
@@ -134,8 +141,8 @@ impl Drop for Postgres {
     }
 }
 
-/// Builds the guests that the tests run. Each guest has one purpose.
-pub(crate) fn test_guests(workspace: &Workspace) -> anyhow::Result<()> {
+/// Builds the guests that the tests run.
+pub(crate) fn build_test_guests(workspace: &Workspace) -> anyhow::Result<()> {
     let folder = workspace.root.join("tests/guests");
     if !folder.is_dir() {
         return Ok(());
@@ -150,11 +157,11 @@ pub(crate) fn test_guests(workspace: &Workspace) -> anyhow::Result<()> {
             "--target",
             tools::WASM_TARGET,
         ]);
-        run_program(build.arg("--target-dir").arg(workspace.guests()), "")
+        run_program(build.arg("--target-dir").arg(workspace.guest_target()), "")
     })
 }
 
-/// The folder of the built test guests.
-pub(crate) fn examples(workspace: &Workspace) -> std::path::PathBuf {
-    workspace.guests().join(tools::WASM_TARGET).join("release/examples")
+/// The folder that contains the built test guests.
+pub(crate) fn built_test_guests(workspace: &Workspace) -> std::path::PathBuf {
+    workspace.guest_target().join(tools::WASM_TARGET).join("release/examples")
 }

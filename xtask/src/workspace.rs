@@ -1,4 +1,4 @@
-//! The folders of the checkout.
+//! Finds the folders of the checkout.
 
 use std::path::{Path, PathBuf};
 
@@ -6,9 +6,9 @@ use anyhow::Context;
 
 /// The folders of this checkout.
 pub(crate) struct Workspace {
-    /// The checkout itself.
+    /// The root folder of the checkout.
     pub(crate) root: PathBuf,
-    /// Cargo's target folder, even if `CARGO_TARGET_DIR` changes it.
+    /// Cargo's target folder. `CARGO_TARGET_DIR` can move it outside the checkout.
     pub(crate) target: PathBuf,
 }
 
@@ -23,18 +23,18 @@ impl Workspace {
         Ok(Self { root, target })
     }
 
-    /// The folder in which guests are built. All guests share it, so that each dependency is built
+    /// The target folder for guests. All guests share it, so that each dependency is built only
     /// once.
-    pub(crate) fn guests(&self) -> PathBuf {
+    pub(crate) fn guest_target(&self) -> PathBuf {
         self.target.join("guests")
     }
 
-    /// The folder that the host watches.
+    /// The plugins folder, which the host watches.
     pub(crate) fn plugins(&self) -> PathBuf {
         self.root.join("plugins")
     }
 
-    /// The host's program, built with the dev profile.
+    /// The path of the host's program, built with the dev profile.
     pub(crate) fn host(&self) -> PathBuf {
         self.target.join("debug/jackfield")
     }

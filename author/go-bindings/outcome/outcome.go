@@ -1,4 +1,4 @@
-// Package outcome turns what Go functions return into the results of the contract.
+// Package outcome converts the return values of Go functions to the results of the contract.
 package outcome
 
 import (
@@ -10,24 +10,25 @@ import (
 
 type result[T any] = wit_types.Result[T, jackfield_connector_model.Error]
 
-// Of returns the value, or the error. An error that has no error of the contract is `internal`.
+// Of returns the value or, if err is not nil, the error. Its method Contract returns the code of the
+// error; without this method, the code is `internal`.
 func Of[T any](value T, err error) result[T] {
 	if err == nil {
 		return wit_types.Ok[T, jackfield_connector_model.Error](value)
 	}
 	failure := jackfield_connector_model.Error{Code: jackfield_connector_model.ErrorCodeInternal}
-	var given interface {
+	var contractError interface {
 		error
 		Contract() jackfield_connector_model.Error
 	}
-	if errors.As(err, &given) {
-		failure = given.Contract()
+	if errors.As(err, &contractError) {
+		failure = contractError.Contract()
 	}
 	failure.Message = err.Error()
 	return wit_types.Err[T](failure)
 }
 
-// Done returns success, or the error.
+// Done returns success if err is nil, otherwise the error.
 func Done(err error) result[wit_types.Unit] {
 	return Of(wit_types.Unit{}, err)
 }

@@ -1,6 +1,6 @@
-//! C and C++: Zig's compiler, which is clang with a standard library for WebAssembly, compiles the
-//! project together with bindings of the contract. The compiler and the JSON library are packages
-//! of PyPI.
+//! Builds projects in C and C++. Zig's compiler compiles the project together with generated
+//! bindings of the contract; it is clang with a standard library for WebAssembly. The compiler and
+//! the JSON library are packages of PyPI.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,43 +10,46 @@ use wit_bindgen_core::WorldGenerator;
 
 use super::contract::{Contract, componentize};
 use super::settings::Settings;
-use super::source::{files, without_comments};
+use super::source::{source_files, without_comments};
 use super::steps::Steps;
 use super::tools::PYTHON;
 use super::venv;
-use super::world::{EXPORTS, Source, TEST_DATA};
+use super::world::{ConnectorSource, EXPORTS, TEST_DATA};
 use crate::{AuthorError, Language, Project};
 
-/// Beyond the flags of the project's `compile_flags.txt`. The stack is Rust's size for connectors:
-/// the default of 16 MiB is memory that the host has to clear after each call.
-const FLAGS: [&str; 5] = ["-mexec-model=reactor", "-Os", "-flto", "-s", "-Wl,-z,stack-size=65536"];
-/// The bindings, below the project's folder.
-const BINDINGS: &str = ".build/bindings";
+/// These flags are added to those in the project's `compile_flags.txt`. The stack has the same size
+/// as in Rust connectors: with the default of 16 MiB, the host would clear 16 MiB more after each
+/// call.
+const EXTRA_FLAGS: [&str; 5] =
+    ["-mexec-model=reactor", "-Os", "-flto", "-s", "-Wl,-z,stack-size=65536"];
+/// The folder of the generated bindings, relative to the project's folder.
+const BINDINGS_FOLDER: &str = ".build/bindings";
 
-/// What differs between C and C++.
+/// The differences between C and C++.
 struct Dialect {
     compiler: &'static str,
     extension: &'static str,
     /// The generator of the bindings.
-    bindings: fn() -> Box<dyn WorldGenerator>,
-    /// The begin of a name of an interface that is exported.
-    exported: &'static str,
-    /// The begin of a name of an interface that is imported.
-    imported: &'static str,
-    spell: fn(&str) -> String,
+    bindings_generator: fn() -> Box<dyn WorldGenerator>,
+    /// The prefix of the names in an exported interface.
+    export_prefix: &'static str,
+    /// The prefix of the names in an imported interface.
+    import_prefix: &'static str,
+    /// Describes the code that exports an interface, for error messages.
+    describe_export: fn(&str) -> String,
 }
 
 const C: Dialect = Dialect {
     compiler: "cc",
     extension: "c",
-    bindings: || {
-        // The same names in each world.
+    bindings_generator: || {
+        // With this option, names in the bindings are the same for each world.
         let rename_world = Some("connector".to_owned());
         wit_bindgen_c::Opts { rename_world, ..Default::default() }.build()
     },
-    exported: "exports_jackfield_connector_",
-    imported: "jackfield_connector_",
-    spell: |interface| {
+    export_prefix: "exports_jackfield_connector_",
+    import_prefix: "jackfield_connector_",
+    describe_export: |interface| {
         format!("the functions `exports_jackfield_connector_{}_…`", snake_case(interface))
     },
 };
@@ -54,10 +57,10 @@ const C: Dialect = Dialect {
 const CPP: Dialect = Dialect {
     compiler: "c++",
     extension: "cpp",
-    bindings: || wit_bindgen_cpp::Opts::default().build(None),
-    exported: "exports::jackfield::connector::",
-    imported: "jackfield::connector::",
-    spell: |interface| {
+    bindings_generator: || wit_bindgen_cpp::Opts::default().build(None),
+    export_prefix: "exports::jackfield::connector::",
+    import_prefix: "jackfield::connector::",
+    describe_export: |interface| {
         format!("the functions of `exports::jackfield::connector::{}`", snake_case(interface))
     },
 };
@@ -65,43 +68,45 @@ const CPP: Dialect = Dialect {
 pub(super) fn build(
     project: &Project,
     shared_tools: Option<&Path>,
-    to: &Path,
+    component_file: &Path,
     steps: &mut Steps,
 ) -> Result<(), AuthorError> {
     let dialect = if project.language == Language::C { &C } else { &CPP };
     PYTHON.check()?;
-    let programs = venv::tools(project, shared_tools, steps)?;
-    venv::sources(project, &programs, steps)?;
+    let programs = venv::install_tools(project, shared_tools, steps)?;
+    venv::unpack_libraries(project, &programs, steps)?;
     let settings = Settings::read(project)?;
-    let sources = files(project, dialect.extension)?;
-    let world = world(project, dialect, &settings, &sources)?;
-    let bindings = project.folder.join(BINDINGS);
+    let sources = source_files(project, dialect.extension)?;
+    let world = choose_world(project, dialect, &settings, &sources)?;
+    let bindings = project.folder.join(BINDINGS_FOLDER);
     steps.step("bindings of the contract", || {
-        Contract::read(project, world)?.write_bindings((dialect.bindings)(), &bindings)?;
-        write_header(&bindings, dialect, world)
+        Contract::read(project, world)?
+            .write_bindings((dialect.bindings_generator)(), &bindings)?;
+        write_common_header(&bindings, dialect, world)
     })?;
-    let module = project.scratch().join("module.wasm");
+    let module = project.build_folder().join("module.wasm");
     let mut compile = Command::new(programs.join("python"));
-    compile.args(["-m", "ziglang", dialect.compiler, "@compile_flags.txt"]).args(FLAGS);
-    compile.args(sources).args(&settings.sources).args(generated(&bindings, dialect)?);
+    compile.args(["-m", "ziglang", dialect.compiler, "@compile_flags.txt"]).args(EXTRA_FLAGS);
+    compile.args(sources).args(&settings.sources).args(generated_sources(&bindings, dialect)?);
     compile.arg("-o").arg(&module).current_dir(&project.folder);
     steps.run(&format!("zig {}", dialect.compiler), &mut compile, PYTHON.fix)?;
-    steps.step("component", || componentize(&module, to))
+    steps.step("component", || componentize(&module, component_file))
 }
 
-/// The bindings of C++ have the world in the name of their header. Sources include the same name in
-/// each world.
-fn write_header(bindings: &Path, dialect: &Dialect, world: &str) -> Result<(), AuthorError> {
-    let (header, own) = (bindings.join("connector_cpp.h"), format!("{}_cpp.h", snake_case(world)));
-    if dialect.extension != "cpp" || header.ends_with(&own) {
+/// Writes the header `connector_cpp.h`, which sources in C++ include. It includes the generated
+/// header, whose name contains the name of the world.
+fn write_common_header(bindings: &Path, dialect: &Dialect, world: &str) -> Result<(), AuthorError> {
+    let header = bindings.join("connector_cpp.h");
+    let world_header = format!("{}_cpp.h", snake_case(world));
+    if dialect.extension != "cpp" || header.ends_with(&world_header) {
         return Ok(());
     }
-    let content = format!("#pragma once\n#include \"{own}\"\n");
+    let content = format!("#pragma once\n#include \"{world_header}\"\n");
     fs::write(&header, content).map_err(AuthorError::disk("create", header))
 }
 
-/// The files of the bindings that are compiled or linked: the last one contains the contract.
-fn generated(bindings: &Path, dialect: &Dialect) -> Result<Vec<PathBuf>, AuthorError> {
+/// The files of the bindings that are compiled or linked. The object file contains the contract.
+fn generated_sources(bindings: &Path, dialect: &Dialect) -> Result<Vec<PathBuf>, AuthorError> {
     let disk = || AuthorError::disk("read", bindings);
     let mut files = Vec::new();
     for entry in fs::read_dir(bindings).map_err(disk())? {
@@ -115,7 +120,7 @@ fn generated(bindings: &Path, dialect: &Dialect) -> Result<Vec<PathBuf>, AuthorE
     Ok(files)
 }
 
-fn world(
+fn choose_world(
     project: &Project,
     dialect: &Dialect,
     settings: &Settings,
@@ -123,19 +128,22 @@ fn world(
 ) -> Result<&'static str, AuthorError> {
     let texts = sources.iter().map(|file| project.read(file)).collect::<Result<Vec<_>, _>>()?;
     let code: Vec<_> = texts.iter().map(|text| without_comments(text)).collect();
-    let is_named = |start: &str, interface: &str| {
-        let name = start.to_owned() + &snake_case(interface);
+    let uses_interface = |prefix: &str, interface: &str| {
+        let name = prefix.to_owned() + &snake_case(interface);
         code.iter().any(|code| code.contains(&name))
     };
-    let found = Source {
-        chosen: settings.world.as_deref(),
-        chosen_in: Settings::FILE,
-        exports: EXPORTS.into_iter().filter(|it| is_named(dialect.exported, it)).collect(),
-        uses_test_data: TEST_DATA.iter().any(|it| is_named(dialect.imported, it)),
-        spell: dialect.spell,
+    let source = ConnectorSource {
+        chosen_world: settings.world.as_deref(),
+        settings_file: Settings::FILE,
+        exports: EXPORTS
+            .into_iter()
+            .filter(|it| uses_interface(dialect.export_prefix, it))
+            .collect(),
+        uses_test_data: TEST_DATA.iter().any(|it| uses_interface(dialect.import_prefix, it)),
+        describe_export: dialect.describe_export,
     };
     let file = format!("connector.{}", dialect.extension);
-    found.world().map(|world| world.name).map_err(|why| AuthorError::file(&file, why.to_string()))
+    source.world().map(|world| world.name).map_err(|why| AuthorError::file(&file, why.to_string()))
 }
 
 /// The name of an interface in C and C++.

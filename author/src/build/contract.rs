@@ -1,5 +1,5 @@
-//! The contract in a project's folder `wit/`: writes the bindings of a language, and makes a
-//! component from a module of WebAssembly that was compiled with them.
+//! Reads the contract in a project's folder `wit/`, writes bindings for a language, and converts a
+//! WebAssembly module that was compiled with these bindings to a component.
 
 use std::fs;
 use std::path::Path;
@@ -13,7 +13,7 @@ use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
 
 use crate::{AuthorError, Project};
 
-/// A world of the contract, as the project's `wit/` has it.
+/// The contract in the project's folder `wit/`, and the world for which the connector is built.
 pub(super) struct Contract {
     resolve: Resolve,
     world: WorldId,
@@ -28,14 +28,14 @@ impl Contract {
         Ok(Self { resolve, world })
     }
 
-    /// Writes a language's bindings into an empty folder.
+    /// Deletes the content of `folder` and writes the bindings into it.
     pub(super) fn write_bindings(
         mut self,
-        mut language: Box<dyn WorldGenerator>,
+        mut generator: Box<dyn WorldGenerator>,
         folder: &Path,
     ) -> Result<(), AuthorError> {
         let mut files = Files::default();
-        let generated = language.generate(&mut self.resolve, self.world, &mut files);
+        let generated = generator.generate(&mut self.resolve, self.world, &mut files);
         generated.map_err(|error| AuthorError::file("wit", format!("{error:#}")))?;
         let _ = fs::remove_dir_all(folder);
         for (name, content) in files.iter() {
@@ -47,7 +47,7 @@ impl Contract {
         Ok(())
     }
 
-    /// Puts the world into a module whose compiler did not.
+    /// Adds the description of the world to a module. It is needed if the compiler did not add it.
     pub(super) fn embed(&self, module: &Path) -> Result<(), AuthorError> {
         let mut bytes = fs::read(module).map_err(AuthorError::disk("read", module))?;
         let encoding = StringEncoding::UTF8;
@@ -57,14 +57,15 @@ impl Contract {
     }
 }
 
-/// Makes a component from a module that contains its world. What the module's standard library
-/// needs of WASI preview 1 is translated to WASI 0.2.
-pub(super) fn componentize(module: &Path, to: &Path) -> Result<(), AuthorError> {
+/// Converts a module that contains the description of its world to a component. An adapter
+/// implements the functions of WASI preview 1, which the module's standard library imports, by WASI
+/// 0.2.
+pub(super) fn componentize(module: &Path, component_file: &Path) -> Result<(), AuthorError> {
     let bytes = fs::read(module).map_err(AuthorError::disk("read", module))?;
     let adapter = (WASI_SNAPSHOT_PREVIEW1_ADAPTER_NAME, WASI_SNAPSHOT_PREVIEW1_REACTOR_ADAPTER);
     let encoder = ComponentEncoder::default().module(&bytes);
     let encoder = encoder.and_then(|encoder| encoder.adapter(adapter.0, adapter.1));
     let component = encoder.and_then(|encoder| encoder.validate(true).encode());
     let component = component.map_err(|error| AuthorError::Component(format!("{error:#}")))?;
-    fs::write(to, component).map_err(AuthorError::disk("create", to))
+    fs::write(component_file, component).map_err(AuthorError::disk("create", component_file))
 }

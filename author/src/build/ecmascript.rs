@@ -1,5 +1,6 @@
-//! JavaScript and TypeScript: tsc checks, esbuild makes one module, componentize-qjs puts it into a
-//! component with QuickJS, or componentize-js into one with StarlingMonkey.
+//! Builds projects in JavaScript and TypeScript. tsc checks the types, and esbuild bundles the
+//! sources into one module. Then componentize-qjs makes a component of this module and QuickJS, or
+//! componentize-js of the module and StarlingMonkey.
 
 use std::fs;
 use std::path::Path;
@@ -10,20 +11,20 @@ use serde::de::DeserializeOwned;
 
 use super::steps::Steps;
 use super::tools::{NODE, NPM};
-use super::world::{EXPORTS, Source, TEST_DATA};
+use super::world::{ConnectorSource, EXPORTS, TEST_DATA};
 use crate::{AuthorError, Engine, Project};
 
-/// The files of npm that decide what is installed.
+/// The files that determine which packages npm installs.
 const PACKAGE_FILES: [&str; 2] = ["package.json", "package-lock.json"];
 
 pub(super) fn build(
     project: &Project,
     is_typescript: bool,
-    to: &Path,
+    component_file: &Path,
     steps: &mut Steps,
 ) -> Result<(), AuthorError> {
     NODE.check()?;
-    install(project, steps)?;
+    install_packages(project, steps)?;
     let source = if is_typescript { "connector.ts" } else { "connector.js" };
     if is_typescript {
         steps.run("tsc", tool(project, "tsc")?.arg("--noEmit"), NODE.fix)?;
@@ -32,42 +33,44 @@ pub(super) fn build(
     bundle.arg(source).args(["--bundle", "--format=esm", "--target=es2023", "--log-level=warning"]);
     bundle.args(["--external:jackfield:*", "--outfile=.build/connector.js"]);
     steps.run("esbuild", bundle.arg("--metafile=.build/bundle.json"), NODE.fix)?;
-    let package: Package = json(project, "package.json")?;
-    let world = world(project, &package.jackfield, source)?;
-    match engine(&package.jackfield)? {
+    let package: Package = read_json(project, "package.json")?;
+    let world = choose_world(project, &package.jackfield, source)?;
+    match chosen_engine(&package.jackfield)? {
         Engine::Quickjs => {
             let mut componentize = tool(project, "componentize-qjs")?;
             componentize.args(["--wit", "wit", "--world", world, "--js", ".build/connector.js"]);
-            // Without it, the component needs the asynchronous ABI, which the server does not
-            // offer.
-            componentize.arg("--sync").arg("--output").arg(to);
+            // Without `--sync`, the component would need the asynchronous ABI, which the server
+            // does not offer.
+            componentize.arg("--sync").arg("--output").arg(component_file);
             steps.run("componentize-qjs", &mut componentize, NODE.fix)
         }
         Engine::Starlingmonkey => {
             let mut componentize = tool(project, "componentize-js")?;
             componentize.args([".build/connector.js", "--wit", "wit", "--world-name", world]);
-            // A connector answers no requests.
-            componentize.args(["--disable", "fetch-event", "--out"]).arg(to);
+            // The feature `fetch-event` is for components that answer HTTP requests. A connector
+            // does not.
+            componentize.args(["--disable", "fetch-event", "--out"]).arg(component_file);
             steps.run("componentize-js", &mut componentize, NODE.fix)
         }
     }
 }
 
-fn engine(choice: &Choice) -> Result<Engine, AuthorError> {
+/// The engine that `package.json` chooses, or QuickJS.
+fn chosen_engine(choice: &Choice) -> Result<Engine, AuthorError> {
     let Some(name) = &choice.engine else { return Ok(Engine::Quickjs) };
     Engine::parse(name).ok_or_else(|| {
         let names = Engine::ALL.map(Engine::name).join(", ");
-        let why = format!("it chooses the engine `{name}`; the engines are {names}");
+        let why = format!("the engine `{name}` does not exist: choose one of {names}");
         AuthorError::file("package.json", why)
     })
 }
 
-/// Installs the pinned packages, unless they are installed.
-fn install(project: &Project, steps: &mut Steps) -> Result<(), AuthorError> {
-    let wanted: Vec<_> =
+/// Installs the pinned packages, unless they are already installed.
+fn install_packages(project: &Project, steps: &mut Steps) -> Result<(), AuthorError> {
+    let package_files: Vec<_> =
         PACKAGE_FILES.map(|file| project.read(file).unwrap_or_default()).concat().into();
     let stamp = project.folder.join("node_modules/.jackfield-installed");
-    if fs::read(&stamp).is_ok_and(|installed| installed == wanted) {
+    if fs::read(&stamp).is_ok_and(|installed| installed == package_files) {
         return Ok(());
     }
     NPM.check()?;
@@ -75,10 +78,10 @@ fn install(project: &Project, steps: &mut Steps) -> Result<(), AuthorError> {
     // Not `npm ci`: it requires optional packages of other platforms that were never published.
     install.args(["install", "--no-save", "--no-fund", "--no-audit", "--loglevel=error"]);
     steps.run("npm install", install.current_dir(&project.folder), NPM.fix)?;
-    fs::write(&stamp, wanted).map_err(AuthorError::disk("create", stamp))
+    fs::write(&stamp, package_files).map_err(AuthorError::disk("create", stamp))
 }
 
-/// A tool of `node_modules`.
+/// The command that runs a tool of `node_modules`.
 fn tool(project: &Project, name: &str) -> Result<Command, AuthorError> {
     let program = project.folder.join("node_modules/.bin").join(name);
     if !program.exists() {
@@ -105,7 +108,7 @@ struct Choice {
     engine: Option<String>,
 }
 
-/// esbuild's description of what it wrote, as far as it is needed.
+/// The needed part of the metafile in which esbuild describes its output.
 #[derive(Deserialize)]
 struct Bundle {
     outputs: std::collections::BTreeMap<String, Output>,
@@ -122,34 +125,38 @@ struct Import {
     path: String,
 }
 
-fn world(project: &Project, choice: &Choice, source: &str) -> Result<&'static str, AuthorError> {
-    let bundle: Bundle = json(project, ".build/bundle.json")?;
+fn choose_world(
+    project: &Project,
+    choice: &Choice,
+    source_file: &str,
+) -> Result<&'static str, AuthorError> {
+    let bundle: Bundle = read_json(project, ".build/bundle.json")?;
     let output = bundle.outputs.into_values().next().unwrap_or_default();
     let is_exported = |interface: &&str| output.exports.contains(&camel_case(interface));
     let is_test_data = |import: &Import| {
         let interface = import.path.strip_prefix("jackfield:connector/").unwrap_or_default();
         TEST_DATA.contains(&interface.split('@').next().unwrap_or_default())
     };
-    let found = Source {
-        chosen: choice.world.as_deref(),
-        chosen_in: "package.json",
+    let source = ConnectorSource {
+        chosen_world: choice.world.as_deref(),
+        settings_file: "package.json",
         exports: EXPORTS.into_iter().filter(|it| is_exported(it)).collect(),
         uses_test_data: output.imports.iter().any(is_test_data),
-        spell: |interface| format!("`export const {} = {{ … }}`", camel_case(interface)),
+        describe_export: |interface| format!("`export const {} = {{ … }}`", camel_case(interface)),
     };
-    found
+    source
         .world()
         .map(|world| world.name)
-        .map_err(|error| AuthorError::file(source, error.to_string()))
+        .map_err(|error| AuthorError::file(source_file, error.to_string()))
 }
 
-fn json<T: DeserializeOwned>(project: &Project, file: &str) -> Result<T, AuthorError> {
+fn read_json<T: DeserializeOwned>(project: &Project, file: &str) -> Result<T, AuthorError> {
     let text = project.read(file)?;
     serde_json::from_str(&text)
-        .map_err(|error| AuthorError::file(file, format!("it is not valid: {error}")))
+        .map_err(|error| AuthorError::file(file, format!("this file is not valid: {error}")))
 }
 
-/// The name of an interface in JavaScript.
+/// The name of an interface in JavaScript, such as `followUp` for `follow-up`.
 fn camel_case(name: &str) -> String {
     match name.split_once('-') {
         Some((first, rest)) => {
@@ -165,7 +172,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_interface_has_its_javascript_name() {
+    fn interfaces_have_camel_case_names_in_javascript() {
         assert_eq!(EXPORTS.map(camel_case), ["plugin", "defects", "kpis", "followUp"]);
     }
 }

@@ -1,5 +1,5 @@
-//! Go: the standard toolchain compiles the project together with bindings of the contract. Go is
-//! the installed one, or a package of PyPI.
+//! Builds projects in Go. The standard toolchain compiles the project together with generated
+//! bindings of the contract. It is the installed Go, or a package of PyPI.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,42 +7,42 @@ use std::process::Command;
 
 use super::contract::{Contract, componentize};
 use super::settings::Settings;
-use super::source::{files, without_comments};
+use super::source::{source_files, without_comments};
 use super::steps::Steps;
 use super::tools::{GO, PYTHON};
 use super::venv;
-use super::world::{EXPORTS, Source, TEST_DATA, World};
-use crate::template::FILES;
+use super::world::{ConnectorSource, EXPORTS, TEST_DATA, World};
+use crate::template::EMBEDDED_FILES;
 use crate::{AuthorError, Project};
 
-/// What is added to the generated bindings: their runtime, and what hands calls to the author's
-/// package.
-const PARTS: &str = "author/go-bindings/";
-/// The functions that an author may leave out.
-const OPTIONAL: &str = "func Choices(";
+/// The folder with the files that are added to the generated bindings: the runtime of the bindings,
+/// and the exports, which call the functions of the author's package.
+const BINDING_PARTS: &str = "author/go-bindings/";
+/// The declaration of the only function that an author may leave out.
+const OPTIONAL_FUNCTION: &str = "func Choices(";
 
 pub(super) fn build(
     project: &Project,
     shared_tools: Option<&Path>,
-    to: &Path,
+    component_file: &Path,
     steps: &mut Steps,
 ) -> Result<(), AuthorError> {
-    let go = go(project, shared_tools, steps)?;
+    let go = go_program(project, shared_tools, steps)?;
     let mut code = String::new();
-    for file in files(project, "go")? {
+    for file in source_files(project, "go")? {
         code += "\n";
         code += &without_comments(&project.read(&file)?);
     }
     let settings = Settings::read(project)?;
-    let world = world(&settings, &code)?;
-    let bindings = project.scratch().join("bindings");
+    let world = choose_world(&settings, &code)?;
+    let bindings = project.build_folder().join("bindings");
     steps.step("bindings of the contract", || {
         let generator =
             wit_bindgen_go::Opts { format: wit_bindgen_go::Format::False, ..Default::default() };
         Contract::read(project, world.name)?.write_bindings(generator.build(), &bindings)?;
-        write_parts(&bindings, world, code.contains(OPTIONAL))
+        write_parts(&bindings, world, code.contains(OPTIONAL_FUNCTION))
     })?;
-    let module = project.scratch().join("module.wasm");
+    let module = project.build_folder().join("module.wasm");
     let mut compile = Command::new(go);
     // The runtime of the bindings uses a function of Go's own runtime, which needs
     // `-checklinkname=0`.
@@ -57,45 +57,46 @@ pub(super) fn build(
     steps.run("go build", &mut compile, GO.fix)?;
     steps.step("component", || {
         Contract::read(project, world.name)?.embed(&module)?;
-        componentize(&module, to)
+        componentize(&module, component_file)
     })
 }
 
-/// The installed Go, or the one that `requirements.txt` pins.
-fn go(
+/// The program of the installed Go or, if Go is missing or too old, of the package of PyPI that
+/// `requirements.txt` pins.
+fn go_program(
     project: &Project,
     shared_tools: Option<&Path>,
     steps: &mut Steps,
 ) -> Result<PathBuf, AuthorError> {
-    let missing = match GO.check() {
+    let error = match GO.check() {
         Ok(()) => return Ok("go".into()),
-        Err(missing) => missing,
+        Err(error) => error,
     };
-    let is_pinned = project.folder.join(venv::TOOLS).exists();
+    let is_pinned = project.folder.join(venv::TOOLS_FILE).exists();
     if !is_pinned || PYTHON.check().is_err() {
-        return Err(missing);
+        return Err(error);
     }
-    Ok(venv::tools(project, shared_tools, steps)?.join("go"))
+    Ok(venv::install_tools(project, shared_tools, steps)?.join("go"))
 }
 
-/// Adds the parts that the world needs to the bindings.
+/// Adds to the bindings the files of [`BINDING_PARTS`] that the world needs.
 fn write_parts(bindings: &Path, world: &World, has_choices: bool) -> Result<(), AuthorError> {
     let choices = if has_choices { "choices/" } else { "no_choices/" };
-    for (path, content) in FILES {
-        let Some(part) = path.strip_prefix(PARTS) else { continue };
-        let exported = part.strip_prefix("export_jackfield_connector_");
-        let interface = exported.and_then(|part| part.split('/').next());
-        let place = match (part.strip_prefix(choices), interface) {
+    for (path, content) in EMBEDDED_FILES {
+        let Some(relative) = path.strip_prefix(BINDING_PARTS) else { continue };
+        let export_file = relative.strip_prefix("export_jackfield_connector_");
+        let interface = export_file.and_then(|path| path.split('/').next());
+        let target = match (relative.strip_prefix(choices), interface) {
             (Some(file), _) => format!("export_jackfield_connector_plugin/{file}"),
             (None, Some(interface)) if world.exports(&interface.replace('_', "-")) => {
-                part.to_owned()
+                relative.to_owned()
             }
-            (None, None) if part.starts_with("pkg/") || part.starts_with("outcome/") => {
-                part.to_owned()
+            (None, None) if relative.starts_with("pkg/") || relative.starts_with("outcome/") => {
+                relative.to_owned()
             }
             _ => continue,
         };
-        let file = bindings.join(place);
+        let file = bindings.join(target);
         let folder = file.parent().unwrap_or(bindings);
         fs::create_dir_all(folder).map_err(AuthorError::disk("create", folder))?;
         fs::write(&file, content).map_err(AuthorError::disk("create", file))?;
@@ -103,9 +104,9 @@ fn write_parts(bindings: &Path, world: &World, has_choices: bool) -> Result<(), 
     Ok(())
 }
 
-fn world(settings: &Settings, code: &str) -> Result<&'static World, AuthorError> {
+fn choose_world(settings: &Settings, code: &str) -> Result<&'static World, AuthorError> {
     let is_exported = |interface: &&str| {
-        functions(interface).iter().any(|name| code.contains(&format!("\nfunc {name}(")))
+        author_functions(interface).iter().any(|name| code.contains(&format!("\nfunc {name}(")))
     };
     let is_imported = |interface: &&str| {
         let names = [
@@ -114,21 +115,21 @@ fn world(settings: &Settings, code: &str) -> Result<&'static World, AuthorError>
         ];
         names.iter().any(|name| code.contains(name))
     };
-    let found = Source {
-        chosen: settings.world.as_deref(),
-        chosen_in: Settings::FILE,
+    let source = ConnectorSource {
+        chosen_world: settings.world.as_deref(),
+        settings_file: Settings::FILE,
         exports: EXPORTS.into_iter().filter(is_exported).collect(),
         uses_test_data: TEST_DATA.iter().any(is_imported),
-        spell: |interface| {
-            let functions = functions(interface).iter().map(|name| format!("`func {name}`"));
+        describe_export: |interface| {
+            let functions = author_functions(interface).iter().map(|name| format!("`func {name}`"));
             format!("the functions {}", functions.collect::<Vec<_>>().join(", "))
         },
     };
-    found.world().map_err(|why| AuthorError::file("connector.go", why.to_string()))
+    source.world().map_err(|why| AuthorError::file("connector.go", why.to_string()))
 }
 
-/// The functions of an interface that an author writes.
-fn functions(interface: &str) -> &'static [&'static str] {
+/// The functions that an author writes for an exported interface.
+fn author_functions(interface: &str) -> &'static [&'static str] {
     match interface {
         "plugin" => &["Describe", "Check"],
         "defects" => &["Create", "Find"],

@@ -1,5 +1,5 @@
-//! Python: componentize-py puts the module and CPython into a component. It is installed into a
-//! virtual environment.
+//! Builds projects in Python. componentize-py makes a component of the project's module and
+//! CPython. The tool is installed into a virtual environment.
 
 use std::fs;
 use std::path::Path;
@@ -10,10 +10,11 @@ use serde::Deserialize;
 use super::steps::Steps;
 use super::tools::PYTHON;
 use super::venv;
-use super::world::{EXPORTS, Source, TEST_DATA};
+use super::world::{ConnectorSource, EXPORTS, TEST_DATA};
 use crate::{AuthorError, Project};
 
-/// Prints the classes of a module and the names that it imports, without running it.
+/// A Python program. It prints the classes of `connector.py` and the names that it imports, without
+/// running it.
 const READ_SOURCE: &str = "\
 import ast, json, sys, traceback
 try:
@@ -29,37 +30,37 @@ print(json.dumps({'classes': classes, 'imports': imports}))";
 pub(super) fn build(
     project: &Project,
     shared_tools: Option<&Path>,
-    to: &Path,
+    component_file: &Path,
     steps: &mut Steps,
 ) -> Result<(), AuthorError> {
     PYTHON.check()?;
-    let tool = venv::tools(project, shared_tools, steps)?.join("componentize-py");
+    let tool = venv::install_tools(project, shared_tools, steps)?.join("componentize-py");
     if !tool.exists() {
-        let why = "it must list `componentize-py`, which makes the component";
+        let why = "add `componentize-py`, which builds the component";
         return Err(AuthorError::file("requirements.txt", why));
     }
-    let world = world(project, steps)?;
-    let componentize = || {
+    let world = choose_world(project, steps)?;
+    let componentize_py = || {
         let mut command = Command::new(&tool);
         command.args(["--wit-path", "wit", "--world", world]).current_dir(&project.folder);
         command
     };
-    let types = project.scratch().join("types");
+    let types = project.build_folder().join("types");
     let _ = fs::remove_dir_all(&types);
-    steps.run("types for the editor", componentize().arg("bindings").arg(&types), PYTHON.fix)?;
-    let mut command = componentize();
-    command.args(["componentize", "connector", "--output"]).arg(to);
+    steps.run("types for the editor", componentize_py().arg("bindings").arg(&types), PYTHON.fix)?;
+    let mut command = componentize_py();
+    command.args(["componentize", "connector", "--output"]).arg(component_file);
     steps.run("componentize-py", &mut command, PYTHON.fix)
 }
 
 #[derive(Default, Deserialize)]
-struct Settings {
+struct PyprojectFile {
     #[serde(default)]
-    tool: Tools,
+    tool: ToolTable,
 }
 
 #[derive(Default, Deserialize)]
-struct Tools {
+struct ToolTable {
     #[serde(default)]
     jackfield: Choice,
 }
@@ -70,40 +71,40 @@ struct Choice {
 }
 
 #[derive(Deserialize)]
-struct Module {
+struct ModuleNames {
     classes: Vec<String>,
     imports: Vec<String>,
 }
 
-fn world(project: &Project, steps: &mut Steps) -> Result<&'static str, AuthorError> {
+fn choose_world(project: &Project, steps: &mut Steps) -> Result<&'static str, AuthorError> {
     let mut read = Command::new("python3");
     read.args(["-c", READ_SOURCE]).current_dir(&project.folder);
-    let module = steps.ask("syntax of connector.py", &mut read, PYTHON.fix)?;
-    let module: Module = serde_json::from_str(&module)
+    let module = steps.run_for_output("syntax of connector.py", &mut read, PYTHON.fix)?;
+    let module: ModuleNames = serde_json::from_str(&module)
         .map_err(|error| AuthorError::file("connector.py", format!("cannot be read: {error}")))?;
     let settings = match project.folder.join("pyproject.toml").exists() {
         true => toml::from_str(&project.read("pyproject.toml")?)
             .map_err(|error| AuthorError::file("pyproject.toml", error.to_string()))?,
-        false => Settings::default(),
+        false => PyprojectFile::default(),
     };
     let is_exported = |interface: &&str| module.classes.contains(&class_name(interface));
-    let found = Source {
-        chosen: settings.tool.jackfield.world.as_deref(),
-        chosen_in: "pyproject.toml",
+    let source = ConnectorSource {
+        chosen_world: settings.tool.jackfield.world.as_deref(),
+        settings_file: "pyproject.toml",
         exports: EXPORTS.into_iter().filter(|it| is_exported(it)).collect(),
         uses_test_data: module.imports.iter().any(|it| TEST_DATA.contains(&&*it.replace('_', "-"))),
-        spell: |interface| {
+        describe_export: |interface| {
             let name = class_name(interface);
             format!("`class {name}(exports.{name})`")
         },
     };
-    found
+    source
         .world()
         .map(|world| world.name)
         .map_err(|error| AuthorError::file("connector.py", error.to_string()))
 }
 
-/// The name of an interface's class in Python.
+/// The name of the Python class that exports an interface, such as `FollowUp` for `follow-up`.
 fn class_name(interface: &str) -> String {
     let words = interface.split('-').map(|word| {
         let (initial, end) = word.split_at(word.len().min(1));
@@ -117,7 +118,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_interface_has_the_name_of_its_class() {
+    fn interfaces_are_exported_by_classes_with_pascal_case_names() {
         assert_eq!(EXPORTS.map(class_name), ["Plugin", "Defects", "Kpis", "FollowUp"]);
     }
 }

@@ -1,4 +1,4 @@
-//! Rust: cargo builds the component itself.
+//! Builds projects in Rust. cargo itself builds the component.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -14,7 +14,11 @@ const TARGET: &str = "wasm32-wasip2";
 const NO_RUSTUP: &str = "Rust was not installed by rustup: install its standard library for \
                          wasm32-wasip2 (Debian: `apt install libstd-rust-dev-wasm32`)";
 
-pub(super) fn build(project: &Project, to: &Path, steps: &mut Steps) -> Result<(), AuthorError> {
+pub(super) fn build(
+    project: &Project,
+    component_file: &Path,
+    steps: &mut Steps,
+) -> Result<(), AuthorError> {
     RUST.check()?;
     if !has_target(project)? {
         let mut add = Command::new("rustup");
@@ -24,26 +28,27 @@ pub(super) fn build(project: &Project, to: &Path, steps: &mut Steps) -> Result<(
     let mut cargo = Command::new("cargo");
     cargo.args(["build", "--release", "--target", TARGET]);
     cargo.arg("--message-format=json-render-diagnostics").current_dir(&project.folder);
-    let messages = steps.ask("cargo build --release", &mut cargo, RUST.fix)?;
-    let built = component(&messages).ok_or_else(|| {
+    let messages = steps.run_for_output("cargo build --release", &mut cargo, RUST.fix)?;
+    let built_file = find_component(&messages).ok_or_else(|| {
         AuthorError::file(
             "Cargo.toml",
-            "the package makes no component: its library needs `crate-type = [\"cdylib\"]`",
+            "cargo built no component: the package's library needs `crate-type = [\"cdylib\"]`",
         )
     })?;
-    fs::copy(&built, to).map_err(AuthorError::disk("copy", built))?;
+    fs::copy(&built_file, component_file).map_err(AuthorError::disk("copy", built_file))?;
     Ok(())
 }
 
-/// Whether Rust can compile for the target. rustc is asked, because Rust may be without rustup.
+/// Whether Rust's standard library for the target is installed. rustc prints where it would be;
+/// rustup is not used for this, because it may be missing.
 fn has_target(project: &Project) -> Result<bool, AuthorError> {
-    let mut ask = Command::new("rustc");
-    ask.args(["--print", "target-libdir", "--target", TARGET]).current_dir(&project.folder);
-    let answer = output(&mut ask, RUST.fix)?;
-    Ok(Path::new(String::from_utf8_lossy(&answer.stdout).trim()).is_dir())
+    let mut rustc = Command::new("rustc");
+    rustc.args(["--print", "target-libdir", "--target", TARGET]).current_dir(&project.folder);
+    let printed = output(&mut rustc, RUST.fix)?;
+    Ok(Path::new(String::from_utf8_lossy(&printed.stdout).trim()).is_dir())
 }
 
-/// A message of cargo, as far as it is needed.
+/// The needed members of a JSON message of cargo.
 #[derive(Deserialize)]
 struct Message {
     reason: String,
@@ -51,8 +56,9 @@ struct Message {
     filenames: Vec<PathBuf>,
 }
 
-/// The component that the last artifact has; wherever `CARGO_TARGET_DIR` and the like put it.
-fn component(messages: &str) -> Option<PathBuf> {
+/// Finds the path of the component in cargo's messages: the last artifact that is a `.wasm` file.
+/// The path is not assumed, because `CARGO_TARGET_DIR` and other settings change it.
+fn find_component(messages: &str) -> Option<PathBuf> {
     let messages = messages.lines().filter_map(|line| serde_json::from_str::<Message>(line).ok());
     let artifacts = messages.filter(|message| message.reason == "compiler-artifact");
     let mut files = artifacts.flat_map(|artifact| artifact.filenames).rev();
@@ -69,7 +75,7 @@ mod tests {
             {"reason":"build-script-executed"}
             {"reason":"compiler-artifact","filenames":["/t/connector.wasm"]}
             {"reason":"build-finished","success":true}"#;
-        assert_eq!(component(messages), Some("/t/connector.wasm".into()));
-        assert_eq!(component("{\"reason\":\"build-finished\"}"), None);
+        assert_eq!(find_component(messages), Some("/t/connector.wasm".into()));
+        assert_eq!(find_component("{\"reason\":\"build-finished\"}"), None);
     }
 }

@@ -1,5 +1,5 @@
-//! `connector.toml`: what a project in C, C++ or Go chooses, because its own tools have no file for
-//! it.
+//! Reads `connector.toml`, the settings of a project in C, C++ or Go. The tools of the other
+//! languages have a file of their own that can contain these settings.
 
 use serde::Deserialize;
 
@@ -8,9 +8,9 @@ use crate::{AuthorError, Project};
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Settings {
-    /// The world of the contract.
+    /// The world of the contract for which the connector is built.
     pub(super) world: Option<String>,
-    /// Source files outside the project's folder that are compiled too.
+    /// Paths of more source files, outside the project's folder.
     #[serde(default)]
     pub(super) sources: Vec<String>,
 }

@@ -1,16 +1,17 @@
-//! The source files of a project whose tools cannot say what a source exports.
+//! Reads the source files of projects in C, C++ and Go. Their tools cannot list the exports of a
+//! source, so the build searches the text.
 
 use std::fs;
 
 use crate::{AuthorError, Project};
 
-/// The files with this extension in the project's folder.
-pub(super) fn files(project: &Project, extension: &str) -> Result<Vec<String>, AuthorError> {
+/// The names of the files with this extension in the project's folder.
+pub(super) fn source_files(project: &Project, extension: &str) -> Result<Vec<String>, AuthorError> {
     let disk = || AuthorError::disk("read", &project.folder);
     let mut files = Vec::new();
     for entry in fs::read_dir(&project.folder).map_err(disk())? {
         let name = entry.map_err(disk())?.file_name().to_string_lossy().into_owned();
-        if name.rsplit_once('.').is_some_and(|(_, found)| found == extension) {
+        if name.rsplit_once('.').is_some_and(|(_, it)| it == extension) {
             files.push(name);
         }
     }
@@ -18,8 +19,9 @@ pub(super) fn files(project: &Project, extension: &str) -> Result<Vec<String>, A
     Ok(files)
 }
 
-/// A source without its comments. Texts are not recognised: a text with `//` loses its end, which
-/// does not hide a name of the contract.
+/// Removes the comments from a source. String literals are not recognised, so a literal that
+/// contains `//` loses its end. This is harmless, because names of the contract are not in
+/// literals.
 pub(super) fn without_comments(source: &str) -> String {
     let mut code = String::new();
     let mut rest = source;
@@ -38,7 +40,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_in_a_comment_is_not_code() {
+    fn names_in_comments_are_removed() {
         let source = "a(); // b();\n/* c();\n d(); */ e();\nurl = \"https://f\";\ng();";
         let code = without_comments(source);
         let names = |from: char, to: char| (from..=to).filter(|it| code.contains(*it));

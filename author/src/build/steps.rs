@@ -1,4 +1,4 @@
-//! Runs the steps of a build, and tells the caller of each.
+//! Runs the steps of a build, and reports the start and the end of each step to the caller.
 
 use std::ffi::OsStr;
 use std::io;
@@ -7,12 +7,12 @@ use std::time::{Duration, Instant};
 
 use crate::AuthorError;
 
-/// The begin or the end of a step.
+/// The report that a step starts or ends.
 #[derive(Debug)]
 pub struct Step {
-    /// What it does: usually the command that runs.
+    /// The name of the step, usually the command that runs.
     pub name: String,
-    /// How long it took; absent at its begin.
+    /// The duration of the step; `None` when it starts.
     pub took: Option<Duration>,
 }
 
@@ -25,7 +25,7 @@ impl<'a> Steps<'a> {
         Self { on_step }
     }
 
-    /// Runs a step.
+    /// Runs `work` as a step.
     pub(super) fn step<T>(
         &mut self,
         name: &str,
@@ -33,12 +33,12 @@ impl<'a> Steps<'a> {
     ) -> Result<T, AuthorError> {
         (self.on_step)(&Step { name: name.to_owned(), took: None });
         let start = Instant::now();
-        let done = work()?;
+        let result = work()?;
         (self.on_step)(&Step { name: name.to_owned(), took: Some(start.elapsed()) });
-        Ok(done)
+        Ok(result)
     }
 
-    /// Runs a tool as a step. It prints to stderr as it works.
+    /// Runs a tool as a step. The output of the tool goes to stderr.
     pub(super) fn run(
         &mut self,
         name: &str,
@@ -46,14 +46,14 @@ impl<'a> Steps<'a> {
         fix: &'static str,
     ) -> Result<(), AuthorError> {
         self.step(name, || {
-            let output = command.stdin(Stdio::null()).stdout(io::stderr()).status();
-            let status = output.map_err(|source| no_tool(command, source, fix))?;
-            if status.success() { Ok(()) } else { Err(failed(name, &status)) }
+            let status = command.stdin(Stdio::null()).stdout(io::stderr()).status();
+            let status = status.map_err(|source| no_tool(command, source, fix))?;
+            if status.success() { Ok(()) } else { Err(step_failed(name, &status)) }
         })
     }
 
-    /// Runs a tool as a step, and returns what it wrote to stdout; errors go to stderr.
-    pub(super) fn ask(
+    /// Runs a tool as a step, and returns what it printed to stdout. Its stderr is not changed.
+    pub(super) fn run_for_output(
         &mut self,
         name: &str,
         command: &mut Command,
@@ -63,7 +63,7 @@ impl<'a> Steps<'a> {
             let output = output(command.stderr(Stdio::inherit()), fix)?;
             match output.status.success() {
                 true => Ok(String::from_utf8_lossy(&output.stdout).into_owned()),
-                false => Err(failed(name, &output.status)),
+                false => Err(step_failed(name, &output.status)),
             }
         })
     }
@@ -83,6 +83,6 @@ fn no_tool(command: &Command, source: io::Error, fix: &'static str) -> AuthorErr
     }
 }
 
-fn failed(step: &str, status: &std::process::ExitStatus) -> AuthorError {
+fn step_failed(step: &str, status: &std::process::ExitStatus) -> AuthorError {
     AuthorError::Step { step: step.to_owned(), status: status.to_string() }
 }

@@ -1,69 +1,71 @@
-//! The tools of the languages: whether they are installed and new enough, and how to install them.
+//! Checks whether the tools of a language are installed and new enough. An error says how to
+//! install them.
 
 use std::process::Command;
 
 use super::steps::output;
 use crate::AuthorError;
 
-/// A program that an author installs.
+/// A program that an author must install.
 pub(super) struct Tool {
     program: &'static str,
-    /// What prints the version.
-    arguments: &'static [&'static str],
-    oldest: (u32, u32),
-    /// The command that installs or updates it.
+    /// The arguments with which the program prints its version.
+    version_arguments: &'static [&'static str],
+    oldest_version: (u32, u32),
+    /// An instruction that installs or updates the program.
     pub(super) fix: &'static str,
 }
 
-const VERSION: &[&str] = &["--version"];
+const VERSION_ARGUMENTS: &[&str] = &["--version"];
 
-/// rustc has the version that counts; it comes with cargo.
+/// rustc is checked instead of cargo, because its version decides whether a project compiles. Both
+/// are installed together.
 pub(super) const RUST: Tool = Tool {
     program: "rustc",
-    arguments: VERSION,
-    oldest: (1, 95),
+    version_arguments: VERSION_ARGUMENTS,
+    oldest_version: (1, 95),
     fix: "install Rust with rustup (https://rustup.rs), or update it with `rustup update stable`",
 };
 pub(super) const NODE: Tool = Tool {
     program: "node",
-    arguments: VERSION,
-    oldest: (18, 0),
+    version_arguments: VERSION_ARGUMENTS,
+    oldest_version: (18, 0),
     fix: "install Node.js 18 or later with npm (Debian: `apt install nodejs npm`)",
 };
 pub(super) const NPM: Tool = Tool {
     program: "npm",
-    arguments: VERSION,
-    oldest: (7, 0),
+    version_arguments: VERSION_ARGUMENTS,
+    oldest_version: (7, 0),
     fix: "install npm 7 or later (Debian: `apt install npm`), or update it with `npm install -g npm`",
 };
 pub(super) const PYTHON: Tool = Tool {
     program: "python3",
-    arguments: VERSION,
-    oldest: (3, 10),
+    version_arguments: VERSION_ARGUMENTS,
+    oldest_version: (3, 10),
     fix: "install Python 3.10 or later with venv and pip (Debian: `apt install python3 python3-venv`)",
 };
 
 pub(super) const GO: Tool = Tool {
     program: "go",
-    arguments: &["version"],
-    oldest: (1, 27),
+    version_arguments: &["version"],
+    oldest_version: (1, 27),
     fix: "install Go 1.27 or later, or Python 3.10 or later with venv and pip, which install it \
           (Debian: `apt install python3 python3-venv`)",
 };
 
 impl Tool {
-    /// What it prints as its version; empty if it cannot be run.
-    pub(super) fn printed(&self) -> String {
-        let output = output(Command::new(self.program).args(self.arguments), self.fix);
+    /// The text that the program prints as its version; empty if it cannot be run.
+    pub(super) fn printed_version(&self) -> String {
+        let output = output(Command::new(self.program).args(self.version_arguments), self.fix);
         output.map(|it| String::from_utf8_lossy(&it.stdout).into_owned()).unwrap_or_default()
     }
 
-    /// Refuses a missing or old program.
+    /// Checks that the program is installed and new enough.
     pub(super) fn check(&self) -> Result<(), AuthorError> {
-        let output = output(Command::new(self.program).args(self.arguments), self.fix)?;
+        let output = output(Command::new(self.program).args(self.version_arguments), self.fix)?;
         let printed = String::from_utf8_lossy(&output.stdout);
-        let found = version(&printed);
-        if output.status.success() && found.is_some_and(|found| found >= self.oldest) {
+        let found = parse_version(&printed);
+        if output.status.success() && found.is_some_and(|found| found >= self.oldest_version) {
             return Ok(());
         }
         let Some((major, minor)) = found.filter(|_| output.status.success()) else {
@@ -71,7 +73,7 @@ impl Tool {
             return Err(AuthorError::NoVersion { program, fix });
         };
         let found = format!("{major}.{minor}");
-        let (major, minor) = self.oldest;
+        let (major, minor) = self.oldest_version;
         Err(AuthorError::OldTool {
             program: self.program,
             found,
@@ -81,8 +83,8 @@ impl Tool {
     }
 }
 
-/// The first two numbers of a version in a text such as `rustc 1.95.0 (…)` or `v20.20.2`.
-fn version(text: &str) -> Option<(u32, u32)> {
+/// Parses the first two numbers of a version, in a text such as `rustc 1.95.0 (…)` or `v20.20.2`.
+fn parse_version(text: &str) -> Option<(u32, u32)> {
     text.split_whitespace().find_map(|word| {
         let word = word.trim_start_matches("go").trim_start_matches('v');
         let mut numbers = word.split('.');
@@ -95,8 +97,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_version_is_read_as_each_tool_prints_it() {
-        for (printed, read) in [
+    fn the_version_format_of_each_tool_is_understood() {
+        for (printed, expected) in [
             ("rustc 1.95.0 (59807616e 2026-04-14)", Some((1, 95))),
             ("v20.20.2\n", Some((20, 20))),
             ("11.19.1", Some((11, 19))),
@@ -104,7 +106,7 @@ mod tests {
             ("go version go1.27.3 linux/amd64", Some((1, 27))),
             ("error: no toolchain", None),
         ] {
-            assert_eq!(version(printed), read, "{printed}");
+            assert_eq!(parse_version(printed), expected, "{printed}");
         }
     }
 }

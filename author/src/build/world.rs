@@ -1,5 +1,6 @@
-//! Chooses the world of a connector by what it exports, and names an export that is missing.
-//! Without this, some toolchains build a component without the export, and the first create fails.
+//! Chooses the world of a connector by its exports, and reports an export that is missing.
+//! Otherwise some toolchains would build a component without the export, and the first create would
+//! fail.
 
 /// A world of the contract.
 #[derive(Debug, PartialEq, Eq)]
@@ -9,7 +10,7 @@ pub(super) struct World {
     has_test_data: bool,
 }
 
-/// The worlds. Of those that fit, the first is chosen.
+/// All worlds of the contract. If several fit, the first one is chosen.
 const WORLDS: [World; 9] = [
     world("plain-connector", &["plugin", "defects", "kpis"], false),
     world("connector", &["plugin", "defects", "kpis"], true),
@@ -21,35 +22,43 @@ const WORLDS: [World; 9] = [
     world("follow-up-defects-connector", &["plugin", "defects", "follow-up"], true),
     world("kpis-connector", &["plugin", "kpis"], false),
 ];
-/// The interfaces that a connector exports.
+/// The interfaces that a connector can export.
 pub(super) const EXPORTS: [&str; 4] = ["plugin", "defects", "kpis", "follow-up"];
-/// The interfaces that give test data.
+/// The interfaces that return data of the failed test.
 pub(super) const TEST_DATA: [&str; 2] = ["report", "test-manager"];
 
-/// Why no world fits a connector's source, or not the one that the project names.
+/// The reason why no world fits a connector's source, or why the world that the project chooses
+/// does not fit.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum WorldError {
     #[error(
-        "{named_in} chooses the world `{name}`; the worlds are {}",
+        "the world `{name}` that {settings_file} chooses does not exist; the worlds are {}",
         WORLDS.map(|world| world.name).join(", ")
     )]
-    Unknown { name: String, named_in: String },
-    #[error("it does not export `{export}`, which the world `{world}` needs: add {spelt}, {or}")]
-    Missing { export: &'static str, world: &'static str, spelt: String, or: String },
-    #[error("it exports `{export}`, which the world `{world}` does not have: remove it, {or}")]
-    Surplus { export: &'static str, world: &'static str, or: String },
+    Unknown { name: String, settings_file: String },
     #[error(
-        "it uses test data (`report` or `test-manager`), which the world `{world}` does not have: do \
-         without it, {or}"
+        "the connector does not export `{export}`, which the world `{world}` requires: add {code}, \
+         {alternative}"
     )]
-    TestData { world: &'static str, or: String },
-    #[error("it does not export `plugin`: add {spelt}")]
-    NoPlugin { spelt: String },
+    Missing { export: &'static str, world: &'static str, code: String, alternative: String },
     #[error(
-        "it exports {exports}, and no world has just these: export `defects` ({defects}), `kpis` \
-         ({kpis}) or both; `follow-up` needs `defects`; a connector that only counts gets no test data"
+        "the connector exports `{export}`, which the world `{world}` does not contain: remove this \
+         export, {alternative}"
     )]
-    NoneFits { exports: String, defects: String, kpis: String },
+    Surplus { export: &'static str, world: &'static str, alternative: String },
+    #[error(
+        "the connector uses test data (`report` or `test-manager`), which the world `{world}` does not \
+         contain: remove this use, {alternative}"
+    )]
+    TestData { world: &'static str, alternative: String },
+    #[error("the connector does not export `plugin`: add {code}")]
+    NoPlugin { code: String },
+    #[error(
+        "the connector exports {exports}, and no world has exactly these exports: export `defects` \
+         ({defects}), `kpis` ({kpis}) or both; `follow-up` needs `defects`; a connector that only \
+         counts cannot use test data"
+    )]
+    NoMatch { exports: String, defects: String, kpis: String },
 }
 
 impl World {
@@ -63,65 +72,70 @@ const fn world(name: &'static str, exports: &'static [&'static str], has_test_da
     World { name, exports, has_test_data }
 }
 
-/// What a connector's source exports and imports.
-pub(super) struct Source<'a> {
-    /// The world that the project names, if it does.
-    pub(super) chosen: Option<&'a str>,
-    /// The file that names it.
-    pub(super) chosen_in: &'a str,
-    /// The interfaces that it exports.
+/// The exports and imports of a connector's source.
+pub(super) struct ConnectorSource<'a> {
+    /// The world that the project chooses; `None` if it leaves the choice to the build.
+    pub(super) chosen_world: Option<&'a str>,
+    /// The file of the project that can choose the world.
+    pub(super) settings_file: &'a str,
+    /// The interfaces that the source exports.
     pub(super) exports: Vec<&'static str>,
-    /// Whether it imports test data.
+    /// Whether the source imports an interface with test data.
     pub(super) uses_test_data: bool,
-    /// How an export of this interface is written.
-    pub(super) spell: fn(&str) -> String,
+    /// Describes the code that exports an interface, for error messages.
+    pub(super) describe_export: fn(&str) -> String,
 }
 
-impl Source<'_> {
-    /// The world to build for, or why none fits.
+impl ConnectorSource<'_> {
+    /// The world for which the connector is built.
+    ///
+    /// # Errors
+    /// No world fits, or the chosen world does not.
     pub(super) fn world(&self) -> Result<&'static World, WorldError> {
-        match self.chosen {
-            Some(name) => self.named(name),
-            None => self.fitting(),
+        match self.chosen_world {
+            Some(name) => self.check_chosen(name),
+            None => self.find_matching(),
         }
     }
 
-    fn named(&self, name: &str) -> Result<&'static World, WorldError> {
+    fn check_chosen(&self, name: &str) -> Result<&'static World, WorldError> {
         let world = WORLDS.iter().find(|world| world.name == name).ok_or_else(|| {
-            WorldError::Unknown { name: name.to_owned(), named_in: self.chosen_in.to_owned() }
+            let settings_file = self.settings_file.to_owned();
+            WorldError::Unknown { name: name.to_owned(), settings_file }
         })?;
-        let or = || match self.fitting() {
-            Ok(world) => format!("or choose the world `{}` in {}", world.name, self.chosen_in),
+        let alternative = || match self.find_matching() {
+            Ok(world) => format!("or choose the world `{}` in {}", world.name, self.settings_file),
             Err(_) => "which every connector exports".to_owned(),
         };
-        let lacks = |it: &&&'static str| !self.exports.contains(*it);
-        if let Some(export) = world.exports.iter().find(lacks) {
-            let spelt = (self.spell)(export);
-            return Err(WorldError::Missing { export, world: world.name, spelt, or: or() });
+        let is_missing = |it: &&&'static str| !self.exports.contains(*it);
+        if let Some(export) = world.exports.iter().find(is_missing) {
+            let (code, alternative) = ((self.describe_export)(export), alternative());
+            return Err(WorldError::Missing { export, world: world.name, code, alternative });
         }
         if let Some(export) = self.exports.iter().find(|it| !world.exports.contains(it)) {
-            return Err(WorldError::Surplus { export, world: world.name, or: or() });
+            let alternative = alternative();
+            return Err(WorldError::Surplus { export, world: world.name, alternative });
         }
         if self.uses_test_data && !world.has_test_data {
-            return Err(WorldError::TestData { world: world.name, or: or() });
+            return Err(WorldError::TestData { world: world.name, alternative: alternative() });
         }
         Ok(world)
     }
 
-    fn fitting(&self) -> Result<&'static World, WorldError> {
-        let is_plugin = self.exports.contains(&"plugin");
-        let fits = |world: &&World| {
-            let exports = |it: &&str| self.exports.contains(it);
-            world.exports.iter().all(exports)
+    fn find_matching(&self) -> Result<&'static World, WorldError> {
+        let has_plugin = self.exports.contains(&"plugin");
+        let matches = |world: &&World| {
+            let is_exported = |it: &&str| self.exports.contains(it);
+            world.exports.iter().all(is_exported)
                 && world.exports.len() == self.exports.len()
                 && (world.has_test_data || !self.uses_test_data)
         };
-        WORLDS.iter().find(fits).ok_or_else(|| match is_plugin {
-            false => WorldError::NoPlugin { spelt: (self.spell)("plugin") },
-            true => WorldError::NoneFits {
+        WORLDS.iter().find(matches).ok_or_else(|| match has_plugin {
+            false => WorldError::NoPlugin { code: (self.describe_export)("plugin") },
+            true => WorldError::NoMatch {
                 exports: self.exports.join(", "),
-                defects: (self.spell)("defects"),
-                kpis: (self.spell)("kpis"),
+                defects: (self.describe_export)("defects"),
+                kpis: (self.describe_export)("kpis"),
             },
         })
     }
@@ -132,22 +146,22 @@ mod tests {
     use super::*;
 
     fn world_of(
-        chosen: Option<&str>,
+        chosen_world: Option<&str>,
         exports: &[&'static str],
         uses_test_data: bool,
     ) -> Result<&'static str, WorldError> {
-        let source = Source {
-            chosen,
-            chosen_in: "package.json",
+        let source = ConnectorSource {
+            chosen_world,
+            settings_file: "package.json",
             exports: exports.to_vec(),
             uses_test_data,
-            spell: |name| format!("`export const {name}`"),
+            describe_export: |name| format!("`export const {name}`"),
         };
         source.world().map(|world| world.name)
     }
 
     #[test]
-    fn the_exports_choose_the_world() {
+    fn the_exports_determine_the_world() {
         let both = ["plugin", "defects", "kpis"];
         assert_eq!(world_of(None, &both, false), Ok("plain-connector"));
         assert_eq!(world_of(None, &both, true), Ok("connector"));
@@ -160,8 +174,8 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_the_chosen_world_is_named() {
-        for (chosen, exports, test_data, words) in [
+    fn an_error_says_why_no_world_fits() {
+        for (chosen_world, exports, uses_test_data, expected) in [
             (Some("connector"), &["plugin", "kpis"][..], false, "add `export const defects`"),
             (Some("connector"), &["plugin", "kpis"], false, "the world `kpis-connector`"),
             (Some("connector"), &["defects", "kpis"], false, "add `export const plugin`"),
@@ -172,13 +186,13 @@ mod tests {
             (None, &["plugin"], false, "or both"),
             (None, &["plugin", "kpis", "follow-up"], false, "`follow-up` needs `defects`"),
         ] {
-            let why = world_of(chosen, exports, test_data).unwrap_err().to_string();
-            assert!(why.contains(words), "{words:?} is not in: {why}");
+            let error = world_of(chosen_world, exports, uses_test_data).unwrap_err().to_string();
+            assert!(error.contains(expected), "{expected:?} is not in: {error}");
         }
     }
 
     #[test]
-    fn the_worlds_are_those_of_the_contract() {
+    fn the_contract_contains_exactly_these_worlds() {
         let contract = include_str!("../../../wit/connector.wit");
         let worlds = contract.lines().filter_map(|line| line.strip_prefix("world "));
         let worlds: Vec<_> = worlds.map(|line| line.trim_end_matches(" {")).collect();

@@ -1,8 +1,8 @@
-//! The audit log: an entry is stored before a change, and completed before its answer. An attempt
-//! that was refused is an entry too.
+//! The audit log: an entry is stored before a change is made, and completed before the change is
+//! answered. Refused attempts have entries too.
 //!
-//! So no change is missing in it: if the entry cannot be stored, the change is refused, and if the
-//! server ends meanwhile, the entry stays without an outcome.
+//! A change is never missing in the log: if the entry cannot be stored, the change is refused. If
+//! the server ends during the change, the entry has no outcome.
 
 mod refusals;
 
@@ -19,7 +19,7 @@ use crate::store::{AuditFilter, AuditRetention, AuditStore, StoreError};
 
 pub use refusals::RefusedAttempt;
 
-use refusals::Recent;
+use refusals::RefusalCounts;
 
 /// Maximum number of entries, about 200 MiB.
 const ENTRIES_MAX: u64 = 1_000_000;
@@ -28,43 +28,44 @@ const ENTRIES_MAX: u64 = 1_000_000;
 pub struct Audit {
     store: Arc<dyn AuditStore>,
     clock: Arc<dyn Clock>,
-    kept: Duration,
-    /// The attempts that were refused lately.
-    recent: Mutex<Recent>,
+    /// How long entries are kept.
+    retention: Duration,
+    /// Counts the attempts that were refused in the current hour.
+    refusals: Mutex<RefusalCounts>,
 }
 
 /// A change that is about to be made.
 #[derive(Debug)]
 pub struct Intent<'a> {
-    /// Who asks for it.
+    /// The account that requests the change.
     pub account: &'a Account,
-    /// The address of their client.
+    /// The address of the client.
     pub client: IpAddr,
-    /// Their program.
+    /// The kind of program that sent the request.
     pub via: Via,
-    /// What they ask for, such as `connection.pause`.
+    /// The name of the change, such as `connection.pause`.
     pub action: String,
-    /// What it concerns, if that is known yet.
+    /// The name or id of the changed object, if it is already known.
     pub object: Option<String>,
 }
 
-/// The result of a change.
+/// How a change ended.
 #[derive(Debug)]
-pub struct Done {
-    /// What it concerned, if that was not known before.
+pub struct Completion {
+    /// The name or id of the changed object, if it was not known before the change.
     pub object: Option<String>,
-    /// The outcome.
+    /// The outcome of the change.
     pub outcome: OutcomeCode,
-    /// The event that it caused.
+    /// The event that the change caused.
     pub event: Option<EventId>,
 }
 
 impl Audit {
-    /// The audit log of a store; entries are kept for `days`.
+    /// Uses the audit log in a store. Entries are kept for `days`.
     #[must_use]
     pub fn new(store: Arc<dyn AuditStore>, clock: Arc<dyn Clock>, days: u32) -> Self {
-        let kept = Duration::from_secs(u64::from(days) * 24 * 60 * 60);
-        Self { store, clock, kept, recent: Mutex::default() }
+        let retention = Duration::from_secs(u64::from(days) * 24 * 60 * 60);
+        Self { store, clock, retention, refusals: Mutex::default() }
     }
 
     /// Adds an entry without an outcome.
@@ -78,15 +79,16 @@ impl Audit {
         Ok(id)
     }
 
-    /// Completes an entry.
+    /// Adds the outcome to an entry.
     ///
     /// # Errors
     /// The entry cannot be changed; it stays without an outcome.
-    pub async fn complete(&self, id: AuditId, done: Done) -> Result<(), StoreError> {
-        self.store.complete_audit(id, done.object, done.outcome, done.event).await
+    pub async fn complete(&self, id: AuditId, completion: Completion) -> Result<(), StoreError> {
+        let Completion { object, outcome, event } = completion;
+        self.store.complete_audit(id, object, outcome, event).await
     }
 
-    /// Adds a complete entry.
+    /// Adds an entry that already has its outcome.
     ///
     /// # Errors
     /// The entry cannot be stored.
@@ -95,10 +97,11 @@ impl Audit {
         self.store.add_audit(entry).await
     }
 
-    /// Records an attempt that was refused. If that fails, the log says so.
-    pub async fn refused(&self, refusal: RefusedAttempt) {
+    /// Records an attempt that was refused. If the entry cannot be stored, the error is only
+    /// logged.
+    pub async fn record_refusal(&self, refusal: RefusedAttempt) {
         let (id, now) = (AuditId(Uuid::now_v7()), self.clock.now());
-        let Some(refusal) = self.recent.lock().count(refusal, id, now) else { return };
+        let Some(refusal) = self.refusals.lock().count_attempt(refusal, id, now) else { return };
         let RefusedAttempt { account, client, via, action, object, outcome } = refusal;
         let (account, role) = account.unzip();
         let (outcome, event, repeats) = (Some(outcome), None, 0);
@@ -116,14 +119,14 @@ impl Audit {
             repeats,
         };
         if let Err(error) = self.store.add_audit(entry).await {
-            tracing::error!(%error, "the audit log lacks an attempt that was refused");
+            tracing::error!(%error, "cannot store a refused attempt in the audit log");
         }
     }
 
-    /// Stores how often attempts were repeated.
+    /// Stores how often refused attempts were repeated.
     async fn store_repeats(&self) -> Result<(), StoreError> {
-        let repeated = self.recent.lock().take_unstored();
-        for (id, repeats) in repeated {
+        let repeat_counts = self.refusals.lock().take_unstored();
+        for (id, repeats) in repeat_counts {
             self.store.count_audit_repeats(id, repeats).await?;
         }
         Ok(())
@@ -138,13 +141,13 @@ impl Audit {
         self.store.audit(filter).await
     }
 
-    /// Deletes entries that are too old, or too many.
+    /// Deletes entries that are too old, and the oldest ones if there are too many.
     ///
     /// # Errors
     /// The store failed.
     pub async fn prune(&self) -> Result<(), StoreError> {
         self.store_repeats().await?;
-        let since = self.clock.now().saturating_sub(self.kept).unwrap_or(Timestamp::MIN);
+        let since = self.clock.now().saturating_sub(self.retention).unwrap_or(Timestamp::MIN);
         self.store.prune_audit(AuditRetention { since, entries_max: ENTRIES_MAX }).await
     }
 

@@ -1,4 +1,5 @@
-//! Types of `/apply` and `/export`: connections as a file.
+//! Types of `/apply` and `/export`, which read and write connections as a file. The file never
+//! contains the value of a secret, only references.
 
 use std::collections::BTreeMap;
 
@@ -14,17 +15,17 @@ use super::{EditTestManager, EditWebhookAuth, EnumString, SecretText, WebhookPat
 #[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ConnectionsFile {
-    /// The connections, by name. Others stay as they are.
+    /// The connections, by name. Connections that are not in the file do not change.
     pub connections: BTreeMap<String, ConnectionFile>,
 }
 
-/// A connection in a file. What is absent has its default; an absent secret is kept.
+/// A connection in a file. An absent member means its default; an absent secret is kept.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ConnectionFile {
     /// The stem of the connector's file.
     pub connector: String,
-    /// The only Test Manager project whose KPIs are answered; absent: every project.
+    /// The only Test Manager project whose KPIs are counted; absent if every project is counted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub project: Option<String>,
     /// Whether host names may resolve to private addresses.
@@ -39,7 +40,7 @@ pub struct ConnectionFile {
     /// The minimum index delay, in seconds; 0 means the delay that the connector states.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub index_delay_s: u32,
-    /// The reaction to a test case that fails again while its defect is open; absent: `new`.
+    /// The reaction to a test case that fails again while its defect is open; `new` if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on_recurrence: Option<EnumString<OnRecurrence>>,
     /// A reference to the client certificate.
@@ -54,7 +55,7 @@ pub struct ConnectionFile {
     /// A reference to the secret that senders must know.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub webhook_secret: Option<SecretText>,
-    /// A reference to another secret that is accepted too.
+    /// A reference to a second secret that is accepted too.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub webhook_secret_previous: Option<SecretText>,
     /// Values of the settings that are not secrets, by name.
@@ -63,16 +64,16 @@ pub struct ConnectionFile {
     /// References to secrets, by name: `file:/path` or `env:NAME`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub secrets: BTreeMap<String, SecretText>,
-    /// Settings for Test Manager; absent: the connection never asks Test Manager.
+    /// Settings for Test Manager; absent if the connection sends no requests to Test Manager.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub test_manager: Option<EditTestManager>,
-    /// What senders of webhooks must send in addition to the token; absent: it is kept.
+    /// The credential that senders of webhooks must send in addition to the token; kept if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub webhook_auth: Option<EditWebhookAuth>,
     /// The settings of the report.
     #[serde(default, skip_serializing_if = "Settings::is_empty")]
     pub report: Settings,
-    /// Further paths of its webhook requests.
+    /// Additional paths of the connection's webhook requests.
     #[serde(default, skip_serializing_if = "WebhookPaths::is_empty")]
     pub webhook_paths: WebhookPaths,
 }
@@ -81,44 +82,44 @@ pub struct ConnectionFile {
 #[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ApplyQuery {
-    /// Only say what would change.
+    /// Only report what would change.
     pub dry_run: bool,
-    /// Proceed even if creates are in progress or defects are in doubt.
+    /// Make the changes even if creates are in progress or defects are in doubt.
     pub force: bool,
 }
 
 /// The answer to `POST /apply`.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct AppliedConnections {
-    /// Whether nothing was changed.
+    /// Whether this was a dry run, which changes nothing.
     pub dry_run: bool,
     /// The connections of the file, by name.
     pub connections: Vec<AppliedConnection>,
 }
 
 string_enum! {
-    /// What happens to a connection of a file.
+    /// What is done to a connection of the file.
     pub enum AppliedAction {
-        /// It is missing.
+        /// The connection does not exist, so it is created.
         Create = "create",
-        /// It differs from the file.
+        /// The connection differs from the file, so it is changed.
         Change = "change",
-        /// It is as the file says.
+        /// The connection is equal to the file.
         Nothing = "nothing",
     }
 }
 
-/// What happened, or would happen, to a connection of a file.
+/// What was done to a connection of the file, or would be done without the dry run.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct AppliedConnection {
-    /// The name.
+    /// The name of the connection.
     pub name: String,
-    /// What happens to it.
+    /// What is done to the connection.
     pub action: EnumString<AppliedAction>,
-    /// The values that differ.
+    /// The values that differ from the file.
     pub changes: Vec<AppliedChange>,
-    /// The address to enter in Test Manager; only if the connection was created. It contains the
-    /// token and is never shown again.
+    /// The webhook URL to enter in Test Manager; only if the connection was created. It contains
+    /// the token and is never shown again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub webhook_url: Option<String>,
 }
@@ -128,9 +129,9 @@ pub struct AppliedConnection {
 pub struct AppliedChange {
     /// The path of the value, such as `settings.project`.
     pub member: String,
-    /// The value before; absent if there was none.
+    /// The value before the change; absent if there was none.
     pub before: Option<Value>,
-    /// The value after; absent if it is removed.
+    /// The value after the change; absent if it is removed.
     pub after: Option<Value>,
 }
 

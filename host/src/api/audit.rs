@@ -1,4 +1,4 @@
-//! Types of `/audit`: who changed what.
+//! Types of `/audit`, which lists who changed what.
 
 use jiff::Timestamp;
 use schemars::JsonSchema;
@@ -21,13 +21,13 @@ pub struct AuditQuery {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<Time>")]
     pub until: Option<Timestamp>,
-    /// Only what this account did.
+    /// Only entries of this account.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub account: Option<String>,
-    /// Only what concerned this object.
+    /// Only entries that concern this object.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub object: Option<String>,
-    /// Only this action.
+    /// Only entries with this action.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub action: Option<String>,
     /// The `next` of the previous page; absent for the first page.
@@ -47,28 +47,30 @@ pub struct AuditList {
     pub next: Option<Uuid>,
 }
 
-/// One change that somebody asked for, or an attempt that was refused.
+/// One change that an account requested, or an attempt that was refused.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct AuditEntry {
-    /// The id.
+    /// The id of the entry.
     pub id: Uuid,
     /// When the request arrived.
     pub at: Time,
-    /// The name of the account; absent: the client was not signed in.
+    /// The name of the account; absent if the client was not signed in.
     pub account: Option<String>,
     /// The role of the account at that time.
     pub role: Option<EnumString<Role>>,
-    /// The address of the client; `0.0.0.0`: several.
+    /// The address of the client; `0.0.0.0` stands for several clients.
     pub client: String,
-    /// The program: the API, the CLI or the console.
+    /// The program that sent the request: the CLI, the console, or another client of the API.
     pub via: EnumString<Via>,
-    /// What was asked for, such as `connection.pause`; `read` if it would change nothing.
+    /// The name of the change, such as `connection.pause`; `read` for a request that changes
+    /// nothing.
     pub action: String,
-    /// What it concerned: the name of a connection, connector or account, or the id of a defect.
+    /// The object of the change: the name of a connection, connector or account, or the id of a
+    /// defect.
     pub object: Option<String>,
-    /// The result of it; absent if the server ended before that was known.
+    /// The outcome of the change; absent if the server ended before the outcome was known.
     pub outcome: Option<EnumString<OutcomeCode>>,
-    /// The event that it caused.
+    /// The event that the change caused.
     pub event: Option<Uuid>,
     /// How often the same attempt was refused again within an hour.
     #[serde(default)]

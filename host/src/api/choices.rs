@@ -1,5 +1,5 @@
-//! Types of `/connections/{id}/choices` and `/connectors/{name}/choices`: possible values of a
-//! setting.
+//! Types of `/connections/{id}/choices` and `/connectors/{name}/choices`, which list possible
+//! values of a setting.
 
 use std::collections::BTreeMap;
 
@@ -14,34 +14,34 @@ use super::SecretText;
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ListChoices {
-    /// A setting that its connector marks as `jackfield:lookup`.
+    /// The name of a setting that the connector marks as `jackfield:lookup`.
     pub setting: String,
-    /// What a person typed so far; empty: anything.
+    /// The text that a person has typed so far; if it is empty, all values are listed.
     #[serde(default)]
     pub search: String,
 }
 
 /// The body of `POST /connectors/{name}/choices`: the values that a person has entered so far for a
-/// new connection. Nothing of it is stored.
+/// new connection. These values are not stored.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ListChoicesOfNew {
-    /// A setting that the connector marks as `jackfield:lookup`.
+    /// The name of a setting that the connector marks as `jackfield:lookup`.
     pub setting: String,
-    /// What a person typed so far; empty: anything.
+    /// The text that a person has typed so far; if it is empty, all values are listed.
     #[serde(default)]
     pub search: String,
-    /// Values of the settings that are not secrets, by name. Required ones may be missing.
+    /// Values of the settings that are not secrets, by name. Required settings may be missing.
     #[serde(default)]
     pub settings: Settings,
     /// Values of secrets, by name; `file:/path` and `env:NAME` are references that the server
     /// reads.
     #[serde(default)]
     pub secrets: BTreeMap<String, SecretText>,
-    /// The client certificate that the tracker asks for, and its chain, PEM; or a reference.
+    /// The client certificate that the tracker requires, with its chain, as PEM; or a reference.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client_cert: Option<SecretText>,
-    /// The key of the client certificate, PEM; or a reference.
+    /// The key of the client certificate, as PEM; or a reference.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client_key: Option<SecretText>,
     /// Whether host names may resolve to private addresses.
@@ -55,9 +55,9 @@ pub struct ListChoicesOfNew {
 /// Possible values of a setting.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Choices {
-    /// In the connector's order.
+    /// The values in the order of the connector.
     pub choices: Vec<Choice>,
-    /// Whether there are others, which a longer search shows.
+    /// Whether there are more values, which a longer search text finds.
     pub more: bool,
 }
 
@@ -66,6 +66,6 @@ pub struct Choices {
 pub struct Choice {
     /// The value of the setting.
     pub value: String,
-    /// Its label.
+    /// The label of the value.
     pub label: String,
 }

@@ -1,4 +1,5 @@
-//! Types of `/connections`: list, create, edit, accept, try.
+//! Types of `/connections`: list, create, edit, accept, try. No answer contains the value of a
+//! secret.
 
 use std::collections::BTreeMap;
 
@@ -21,7 +22,7 @@ pub struct ConnectionList {
 }
 
 string_enum! {
-    /// Whether the webhooks of a connection are answered, and why they may not be.
+    /// Whether the webhooks of a connection are answered, and if not, why.
     pub enum ConnectionStatus {
         /// The webhooks are answered.
         Active = "active",
@@ -40,46 +41,49 @@ string_enum! {
 pub struct Connection {
     /// The id, which never changes; a name may change.
     pub id: Uuid,
-    /// Unique among all connections.
+    /// The name, unique among all connections.
     pub name: String,
     /// The stem of the connector's file.
     pub connector: String,
-    /// Whether its webhooks are answered.
+    /// Whether the webhooks of the connection are answered.
     pub status: EnumString<ConnectionStatus>,
-    /// Counts the edits. The header `ETag` has it too, and an edit may name it in `If-Match`.
+    /// The number of edits. The header `ETag` also contains it, and an edit can send it in
+    /// `If-Match`.
     #[serde(default)]
     pub revision: u64,
     /// Values of the settings that are not secrets, by name.
     pub settings: Settings,
-    /// Names of the secrets that have a value.
+    /// The names of the secrets that have a value.
     pub secrets_set: Vec<String>,
     /// Whether the connection has a client certificate for its tracker.
     #[serde(default)]
     pub has_client_cert: bool,
-    /// Settings for Test Manager; absent if the connection never asks Test Manager.
+    /// Settings for Test Manager; absent if the connection sends no requests to Test Manager.
     #[serde(default)]
     pub test_manager: Option<TestManager>,
     /// Whether the client secret for Test Manager is stored.
     #[serde(default)]
     pub has_test_manager_client_secret: bool,
-    /// What senders of webhooks must send in addition to the token.
+    /// The credential that senders of webhooks must send in addition to the token.
     #[serde(default)]
     pub webhook_auth: WebhookAuth,
     /// Whether the secret that senders must know is stored.
     #[serde(default)]
     pub has_webhook_secret: bool,
-    /// Whether another secret is accepted too.
+    /// Whether a second secret is accepted too.
     #[serde(default)]
     pub has_webhook_secret_previous: bool,
-    /// Where the connector may send requests, and where secrets are sent.
+    /// The origins to which the connector may send requests, and the places where it may send
+    /// secrets.
     pub grants: Grants,
     /// SHA-256 of the version that was accepted last.
     pub accepted_sha256: Option<String>,
-    /// The demands of the newest version beyond the grants; absent if it needs no consent.
+    /// The demands of the newest version that exceed the grants; absent if the version needs no
+    /// consent.
     pub needs_consent: Option<Vec<String>>,
     /// SHA-256 of the newest version in the plugins folder; absent if no version can be used.
     pub newest_sha256: Option<String>,
-    /// The only Test Manager project whose KPIs are answered; absent: every project.
+    /// The only Test Manager project whose KPIs are counted; absent if every project is counted.
     pub project: Option<String>,
     /// Whether host names may resolve to private addresses.
     pub allow_private: bool,
@@ -90,12 +94,12 @@ pub struct Connection {
     /// The minimum index delay, in seconds: how long the tracker's search may not find a new
     /// record.
     pub index_delay_s: u32,
-    /// The settings of the report. A member that is absent has its default.
+    /// The settings of the report. An absent member has its default.
     #[serde(default)]
     pub report: Settings,
     /// The reaction to a test case that fails again while its defect is open.
     pub on_recurrence: EnumString<OnRecurrence>,
-    /// Further paths of its webhook requests.
+    /// Additional paths of the connection's webhook requests.
     #[serde(default)]
     pub webhook_paths: WebhookPaths,
     /// The longest measured time after a create during which a search did not find the record,
@@ -106,10 +110,10 @@ pub struct Connection {
     pub warnings: Vec<String>,
     /// Whether an admin paused the connection.
     pub paused: bool,
-    /// Until when the bodies of requests and answers are recorded; absent: they are not.
+    /// Until when the bodies of requests and answers are recorded; absent if they are not recorded.
     #[serde(default)]
     pub recording_until: Option<Time>,
-    /// Last four characters of the webhook token.
+    /// The last four characters of the webhook token.
     pub token_tail: String,
     /// The time at which the connection was created.
     pub created_at: Time,
@@ -119,18 +123,19 @@ pub struct Connection {
     pub last_error: Option<LastError>,
 }
 
-/// Paths below the token of a connection, besides those that every connection has.
+/// Additional webhook paths of a connection, below its token.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct WebhookPaths {
     /// Paths that mean Create Defect.
     pub create_defect: Vec<String>,
-    /// Paths that mean Defect KPIs; `{projectId}` is in the place of the project.
+    /// Paths that mean Defect KPIs. Each contains `{projectId}` in the position of the project's
+    /// id.
     pub kpis: Vec<String>,
 }
 
 impl WebhookPaths {
-    /// Whether there is none.
+    /// Whether there are no additional paths.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.create_defect.is_empty() && self.kpis.is_empty()
@@ -138,7 +143,7 @@ impl WebhookPaths {
 }
 
 string_enum! {
-    /// What the requests at a mapped path are.
+    /// The kind of the requests at a mapped path.
     pub enum MappedKind {
         /// Create Defect.
         CreateDefect = "create-defect",
@@ -151,10 +156,10 @@ string_enum! {
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct MapPath {
-    /// The path below the token, without its query; for `kpis` with `{projectId}` in the place of
-    /// the project.
+    /// The path below the token, without the query. For `kpis`, it contains `{projectId}` in the
+    /// position of the project's id.
     pub path: String,
-    /// What requests at this path are.
+    /// The kind of the requests at this path.
     pub kind: EnumString<MappedKind>,
 }
 
@@ -194,7 +199,7 @@ pub struct CreatedConnection {
     /// The connection that was created or has the new token.
     #[serde(flatten)]
     pub connection: Connection,
-    /// The address to enter in Test Manager. It contains the token and is never shown again.
+    /// The webhook URL to enter in Test Manager. It contains the token and is never shown again.
     pub webhook_url: String,
 }
 
@@ -202,7 +207,7 @@ pub struct CreatedConnection {
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CreateConnection {
-    /// Unique, 1 to 100 characters.
+    /// The name, 1 to 100 characters, unique among all connections.
     pub name: String,
     /// The stem of the connector's file.
     pub connector: String,
@@ -212,28 +217,30 @@ pub struct CreateConnection {
     /// Values of secrets, by name. `file:/path` and `env:NAME` are references to values.
     #[serde(default)]
     pub secrets: BTreeMap<String, SecretText>,
-    /// The client certificate that the tracker asks for, as PEM, or a reference like a secret.
+    /// The client certificate that the tracker requires, as PEM, or a reference, as for a secret.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client_cert: Option<SecretText>,
-    /// The key of the client certificate, as PEM without a password, or a reference like a secret.
+    /// The key of the client certificate, as PEM without a password, or a reference, as for a
+    /// secret.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client_key: Option<SecretText>,
-    /// Settings for Test Manager; absent: the connection never asks Test Manager.
+    /// Settings for Test Manager; absent if the connection sends no requests to Test Manager.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub test_manager: Option<EditTestManager>,
-    /// The secret of the external application in Test Manager, or a reference like a secret.
+    /// The secret of the external application in Test Manager, or a reference, as for a secret.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub test_manager_client_secret: Option<SecretText>,
-    /// What senders of webhooks must send in addition to the token; absent: nothing.
+    /// The credential that senders of webhooks must send in addition to the token; absent if they
+    /// need none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub webhook_auth: Option<EditWebhookAuth>,
-    /// The secret that senders must know, or a reference like a secret.
+    /// The secret that senders must know, or a reference, as for a secret.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub webhook_secret: Option<SecretText>,
-    /// Another secret that is accepted too, while senders change from one to the other.
+    /// A second secret that is accepted too, while senders change from one secret to the other.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub webhook_secret_previous: Option<SecretText>,
-    /// The only Test Manager project whose KPIs are answered; absent: every project.
+    /// The only Test Manager project whose KPIs are counted; absent if every project is counted.
     #[serde(default)]
     pub project: Option<String>,
     /// Whether host names may resolve to private addresses.
@@ -252,10 +259,10 @@ pub struct CreateConnection {
     /// `fields`, `mask`, `attachments`, `routing`.
     #[serde(default)]
     pub report: Settings,
-    /// The reaction to a test case that fails again while its defect is open; absent: `new`.
+    /// The reaction to a test case that fails again while its defect is open; `new` if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on_recurrence: Option<EnumString<OnRecurrence>>,
-    /// Further paths of its webhook requests.
+    /// Additional paths of the connection's webhook requests.
     #[serde(default)]
     pub webhook_paths: WebhookPaths,
 }
@@ -273,29 +280,29 @@ pub struct EditConnection {
     /// Secrets to set; `null` removes a secret.
     pub secrets: BTreeMap<String, Option<SecretText>>,
     /// The client certificate; `null` removes it.
-    #[serde(deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    #[serde(deserialize_with = "double_option", skip_serializing_if = "Option::is_none")]
     pub client_cert: Option<Option<SecretText>>,
     /// The key of the client certificate; `null` removes it.
-    #[serde(deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    #[serde(deserialize_with = "double_option", skip_serializing_if = "Option::is_none")]
     pub client_key: Option<Option<SecretText>>,
     /// Settings for Test Manager; `null` removes them, with the client secret.
-    #[serde(deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    #[serde(deserialize_with = "double_option", skip_serializing_if = "Option::is_none")]
     pub test_manager: Option<Option<EditTestManager>>,
-    /// The secret of the external application in Test Manager, or a reference like a secret.
+    /// The secret of the external application in Test Manager, or a reference, as for a secret.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub test_manager_client_secret: Option<SecretText>,
-    /// What senders of webhooks must send; `null` removes it, with its secrets.
-    #[serde(deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    /// The credential that senders of webhooks must send; `null` removes it, with its secrets.
+    #[serde(deserialize_with = "double_option", skip_serializing_if = "Option::is_none")]
     pub webhook_auth: Option<Option<EditWebhookAuth>>,
-    /// The secret that senders must know, or a reference like a secret. With the scheme
-    /// `signature`, the secret that it replaces is accepted too, until it is removed.
+    /// The secret that senders must know, or a reference, as for a secret. With the scheme
+    /// `signature`, the replaced secret is also accepted until it is removed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub webhook_secret: Option<SecretText>,
-    /// Another secret that is accepted too; `null` removes it.
-    #[serde(deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    /// A second secret that is accepted too; `null` removes it.
+    #[serde(deserialize_with = "double_option", skip_serializing_if = "Option::is_none")]
     pub webhook_secret_previous: Option<Option<SecretText>>,
-    /// The only project whose KPIs are answered; `null`: every project.
-    #[serde(deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    /// The only Test Manager project whose KPIs are counted; `null` allows every project.
+    #[serde(deserialize_with = "double_option", skip_serializing_if = "Option::is_none")]
     pub project: Option<Option<String>>,
     /// Whether host names may resolve to private addresses.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -315,13 +322,13 @@ pub struct EditConnection {
     /// The reaction to a test case that fails again while its defect is open.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub on_recurrence: Option<EnumString<OnRecurrence>>,
-    /// Replaces the further paths of its webhook requests.
+    /// Replaces the additional paths of the connection's webhook requests.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub webhook_paths: Option<WebhookPaths>,
 }
 
-/// Distinguishes `null` (`Some(None)`) from an absent member (`None`).
-pub(super) fn present<'de, T, D>(value: D) -> Result<Option<Option<T>>, D::Error>
+/// Deserialises `null` as `Some(None)`; an absent member is `None`.
+pub(super) fn double_option<'de, T, D>(value: D) -> Result<Option<Option<T>>, D::Error>
 where
     T: Deserialize<'de>,
     D: Deserializer<'de>,
@@ -329,19 +336,19 @@ where
     Option::deserialize(value).map(Some)
 }
 
-/// The query `?force=true` of a request that could lose track of defects.
+/// The query `?force=true`, for a change after which the server could lose track of defects.
 #[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ForceQuery {
-    /// Proceed even if creates are in progress or defects are in doubt.
+    /// Make the change even if creates are in progress or defects are in doubt.
     pub force: bool,
 }
 
-/// The query of `POST /connections/{id}/accept`: which version, and whether to force it.
+/// The query of `POST /connections/{id}/accept`.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AcceptQuery {
-    /// Proceed even if creates are in progress or defects are in doubt.
+    /// Make the change even if creates are in progress or defects are in doubt.
     #[serde(default)]
     pub force: bool,
     /// SHA-256 of the version that the person reviewed. No other version is accepted.
@@ -352,12 +359,12 @@ pub struct AcceptQuery {
 #[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct RotateToken {
-    /// How long the old token still works, seconds.
+    /// How long the old token is still valid, seconds.
     pub grace_s: u32,
 }
 
 impl RotateToken {
-    /// What the CLI and the console propose.
+    /// The value that the CLI and the console propose.
     pub const GRACE_S_DEFAULT: u32 = 3_600;
 }
 
@@ -380,7 +387,7 @@ pub struct EraseQuery {
 /// The answer to `POST /connections/{id}/try`.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct TryReport {
-    /// The steps in order; the steps after a failed one are absent.
+    /// The steps in order. The steps after a failed step are absent.
     pub steps: Vec<TryStep>,
     /// The line that the connector's `check` returned, if it succeeded.
     pub reached: Option<String>,

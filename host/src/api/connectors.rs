@@ -1,4 +1,4 @@
-//! Types of `/connectors`: the files of the plugins folder.
+//! Types of `/connectors`, which lists, uploads, removes and rolls back connectors.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -30,7 +30,7 @@ string_enum! {
     }
 }
 
-/// A file of the plugins folder.
+/// A connector: a file in the plugins folder.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Connector {
     /// The stem of the file's name; connections refer to the connector by it.
@@ -63,48 +63,49 @@ pub struct Connector {
     pub warning: Option<String>,
     /// The time at which the version in use was loaded.
     pub loaded_at: Option<Time>,
-    /// The versions to which `rollback` can go, the last one that served first. Only of one
-    /// connector.
+    /// The versions that `rollback` can restore; the version that was used last is first. Empty in
+    /// the list of connectors.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub versions: Vec<ConnectorVersion>,
-    /// What its newest runs used of their limits; absent if there are none. Only of one connector.
+    /// How much of their limits the newest runs used; absent if there are no runs, and in the list
+    /// of connectors.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub recent_usage: Option<RecentUsage>,
-    /// The text of its file, if that is a script. Only of one connector.
+    /// The text of the file, if it is a script; absent in the list of connectors.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<String>,
 }
 
-/// What the newest runs of a connector used of their limits.
+/// How much of their limits the newest runs of a connector used.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct RecentUsage {
-    /// The number of runs that were read: those of the newest events of its connections.
+    /// The number of these runs, which belong to the newest events of the connector's connections.
     pub runs: u64,
-    /// The time at which the event of the oldest of them arrived.
+    /// The time at which the event of the oldest of these runs arrived.
     pub since: Time,
-    /// By the config key of the limit.
+    /// The usage of each limit, by the configuration key of the limit.
     pub limits: BTreeMap<String, UsedLimit>,
 }
 
-/// What runs used of one limit.
+/// How much of one limit runs used.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize, JsonSchema)]
 pub struct UsedLimit {
-    /// Half of the runs used at most this.
+    /// The median: half of the runs used at most this.
     pub p50: u64,
-    /// 99 of 100 runs used at most this.
+    /// The 99th percentile: 99 of 100 runs used at most this.
     pub p99: u64,
-    /// The limit of the connector now.
+    /// The current limit of the connector.
     pub limit: u64,
 }
 
-/// A version of a connector that served.
+/// A version of a connector that was in use.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct ConnectorVersion {
     /// SHA-256 of the file.
     pub sha256: String,
     /// The size of the file, bytes.
     pub bytes: u64,
-    /// The last time at which the version began to serve.
+    /// The last time at which the version came into use.
     pub served_at: Time,
 }
 
@@ -112,7 +113,7 @@ pub struct ConnectorVersion {
 #[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct RollbackConnector {
-    /// The beginning of the SHA-256 of the version; absent: the version before the current one.
+    /// The first digits of the SHA-256 of the version to restore; the previous version if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub to: Option<String>,
 }
@@ -120,17 +121,17 @@ pub struct RollbackConnector {
 /// The answer to `PUT /connectors/{name}` and `POST /connectors/{name}/rollback`.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct ReplacedConnector {
-    /// SHA-256 of the version that served before; absent if there was none.
+    /// SHA-256 of the version that was in use before; absent if there was none.
     pub from: Option<String>,
-    /// The file in the plugins folder that has the new version.
+    /// The file in the plugins folder that contains the new version.
     pub file: PathBuf,
-    /// The connector, which serves the new version now.
+    /// The connector, which uses the new version now.
     #[serde(flatten)]
     pub connector: Connector,
 }
 
 string_enum! {
-    /// What an uploaded file is.
+    /// The kind of an uploaded file.
     pub enum ConnectorFile {
         /// A WebAssembly component.
         Component = "component",
@@ -143,7 +144,7 @@ string_enum! {
 #[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct UploadQuery {
-    /// What the body is; absent: text is a script.
+    /// The kind of the file; if absent, a text is a script, and any other file is a component.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kind: Option<EnumString<ConnectorFile>>,
 }

@@ -1,4 +1,4 @@
-//! Types of `/defects`: the rows of failed tests, and people's decisions.
+//! Types of `/defects`: the rows of failed tests, and the decisions of people about them.
 
 use jiff::Timestamp;
 use schemars::JsonSchema;
@@ -48,7 +48,7 @@ pub struct DefectRecord {
     pub id: Uuid,
     /// The id of the connection that received the failed test.
     pub connection: Uuid,
-    /// The connection's name.
+    /// The name of the connection; absent if the connection was deleted.
     pub connection_name: Option<String>,
     /// `testExecutionId` of the webhook.
     pub test_execution_id: Uuid,
@@ -58,7 +58,7 @@ pub struct DefectRecord {
     pub variation_id: Option<String>,
     /// `linkToTestCaseLog` of the webhook; absent if the webhook had none.
     pub link_to_test_case_log: Option<String>,
-    /// Counts from 1; a person who asks for another defect increases it.
+    /// Begins at 1, and increases by 1 each time a person asks for another defect.
     pub generation: u32,
     /// The state of the row, such as `created` or `in-doubt`.
     pub state: EnumString<DefectState>,
@@ -66,9 +66,9 @@ pub struct DefectRecord {
     pub marker: String,
     /// The defect in the tracker; absent while no defect is known.
     pub defect: Option<Defect>,
-    /// The reason why the row is failed or in doubt.
+    /// The reason why the create failed or is in doubt.
     pub reason: Option<String>,
-    /// Number of write requests that were sent in this generation.
+    /// The number of write requests that were sent in this generation.
     pub writes: u32,
     /// The worst class of these requests: `refused`, `unclear`, `open` or `acknowledged`.
     pub class: Option<EnumString<WriteClass>>,
@@ -78,9 +78,9 @@ pub struct DefectRecord {
     pub decided: Option<EnumString<DecidedDoubt>>,
     /// The event that changed the row last.
     pub event: Option<Uuid>,
-    /// The time at which the last write was sent; absent if none was sent.
+    /// The time at which the last write request was sent; absent if none was sent.
     pub sent_at: Option<Time>,
-    /// The time at which the last write ended.
+    /// The time at which the last write request ended.
     pub write_ended_at: Option<Time>,
     /// The time at which the row was created.
     pub created_at: Time,
@@ -88,9 +88,9 @@ pub struct DefectRecord {
     pub updated_at: Time,
     /// The end of the current run's lease; absent if no run leases the row.
     pub leased_until: Option<Time>,
-    /// The decisions of people, oldest first.
+    /// The decisions of people about this defect, oldest first.
     pub decisions: Vec<Decision>,
-    /// The defect of the first failure of the test case, if this failure is a recurrence.
+    /// The row of the first failure of the test case, if this failure is a recurrence.
     pub recurrence_of: Option<Uuid>,
     /// The steps after the create: comments and attachments.
     pub follow_ups: Vec<FollowUp>,
@@ -99,15 +99,15 @@ pub struct DefectRecord {
 /// One step of the work on a created defect: a comment, an attachment or a change of state.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct FollowUp {
-    /// `reopen`, `comment`, `list-attachments` or `attach`.
+    /// The kind of step: `reopen`, `comment`, `list-attachments` or `attach`.
     pub step: EnumString<FollowUpStep>,
     /// The name of the attachment, for `attach`.
     pub name: Option<String>,
-    /// `due`, `sent`, `done` or `given-up`.
+    /// The state of the step: `due`, `sent`, `done` or `given-up`.
     pub state: EnumString<FollowUpState>,
-    /// Number of tries so far.
+    /// The number of tries so far.
     pub tries: u32,
-    /// Number of write requests that were sent for this step.
+    /// The number of write requests that were sent for this step.
     pub writes: u32,
     /// The worst class of these write requests.
     pub class: Option<EnumString<WriteClass>>,
@@ -122,20 +122,20 @@ pub struct FollowUp {
 pub struct Decision {
     /// The time of the decision.
     pub at: Time,
-    /// The account that decided; today this is always `admin`.
+    /// The name of the account that decided.
     pub by: String,
-    /// `adopt`, `retry`, `give-up` or `release`.
+    /// The decision: `adopt`, `retry`, `give-up` or `release`.
     pub decision: String,
 }
 
-/// A defect as the tracker described it last.
+/// A defect, as the tracker described it most recently.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Defect {
     /// The tracker's own key, such as "QA-123".
     pub key: String,
     /// The title that the tracker shows.
     pub title: String,
-    /// A page that a person can open.
+    /// The address of a page about the defect.
     pub link: String,
     /// The state that the tracker shows, in the tracker's words.
     pub status: Option<String>,
@@ -149,19 +149,20 @@ pub struct Defect {
 #[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ResolveDefect {
-    /// The key of the defect, if the tracker has it.
+    /// The key of a defect that exists in the tracker: it becomes the defect of this failed test.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub adopt: Option<String>,
-    /// The adopted defect's title; absent: its key.
+    /// The title of the adopted defect; its key if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub title: Option<String>,
-    /// The adopted defect's page; absent: the tracker's address.
+    /// The address of the adopted defect's page; the tracker's address if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub link: Option<String>,
-    /// Do not wait: the next click searches, and creates the defect if it finds none.
+    /// Stop waiting for the outcome: the next click searches for the defect, and creates one if the
+    /// search finds none.
     pub retry: bool,
-    /// The tracker does not have the defect: the next click creates it, after a last search if the
-    /// connector can search.
+    /// The tracker does not contain the defect: the next click creates it, after one more search if
+    /// the connector can search.
     pub give_up: bool,
 }
 

@@ -1,4 +1,5 @@
-//! Types of `/events`: what was received, and the runs that followed.
+//! Types of `/events`: the requests that were received, their answers, and the runs that they
+//! caused.
 
 use jiff::Timestamp;
 use schemars::JsonSchema;
@@ -32,9 +33,9 @@ pub struct EventQuery {
     /// Only events with this outcome.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub outcome: Option<EnumString<OutcomeCode>>,
-    /// Only events with this id, or of this defect (its id or its key in the tracker), test case
-    /// (its id) or failed test (its link in Test Manager), or with these words in their error. A
-    /// word has three characters or more.
+    /// Only events that match this text: the id of an event, the id or the key of a defect, the id
+    /// of a test case, the link of a failed test in Test Manager, or words in the error of an
+    /// event. A word has three characters or more.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub search: Option<String>,
     /// The `next` of the previous page; absent for the first page.
@@ -60,36 +61,37 @@ pub struct EventWithRuns {
     /// The event itself, without its runs.
     #[serde(flatten)]
     pub event: Event,
-    /// What the host did for the event besides its runs, in order: the first steps and the last
-    /// one.
+    /// What the host did for the event outside its runs, in order. Only the first steps and the
+    /// last step are stored.
     #[serde(default)]
     pub steps: Vec<Step>,
     /// The runs that the event caused, in order.
     pub runs: Vec<Run>,
 }
 
-/// One step of an event.
+/// One step of the host's work on an event.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Step {
-    /// The work: `claim` of the failed test's row, or `store` of the outcome in it.
+    /// The kind of step: `claim` reserves the row of the failed test, `store` writes the outcome to
+    /// it.
     pub step: EnumString<TimedStepKind>,
     /// Microseconds from the arrival of the request to the beginning of the step.
     pub at_us: u64,
-    /// Its duration, microseconds.
+    /// The duration of the step, microseconds.
     pub us: u64,
 }
 
 /// When the parts of a run began, in microseconds from the arrival of the request.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize, JsonSchema)]
 pub struct RunTimes {
-    /// The run asked for its permit.
+    /// The time at which the run requested its permit.
     pub asked_us: u64,
-    /// It had its permit, and its instance was made; `at_ms` and `run_ms` count from here. Absent:
-    /// it got no permit.
+    /// The time at which the run received its permit and began to make its instance. `at_ms` and
+    /// `run_ms` are measured from this time. Absent if the run received no permit.
     pub started_us: Option<u64>,
-    /// The export was called; absent: there was no instance.
+    /// The time at which the export was called; absent if no instance could be made.
     pub called_us: Option<u64>,
-    /// The run ended.
+    /// The time at which the run ended.
     pub ended_us: u64,
 }
 
@@ -100,19 +102,19 @@ pub struct Event {
     pub id: Uuid,
     /// The connection's id; absent if the request matched no connection.
     pub connection: Option<Uuid>,
-    /// The connection's name.
+    /// The name of the connection; absent if the request matched no connection, or it was deleted.
     pub connection_name: Option<String>,
     /// The kind of request, or of background work.
     pub kind: EnumString<EventKind>,
     /// The time at which the request arrived.
     pub received_at: Time,
-    /// Milliseconds until the answer.
+    /// Milliseconds from the arrival of the request until the answer.
     pub ms: u64,
     /// The answer's status; absent if there was no answer.
     pub status: Option<u16>,
     /// The result, as a code; events can be filtered by it.
     pub outcome: EnumString<OutcomeCode>,
-    /// One line for a person; empty if the outcome code says enough.
+    /// A description of the outcome in one line; empty if the code is sufficient.
     pub detail: String,
     /// The defect that the event is about.
     pub defect: Option<Uuid>,
@@ -127,9 +129,11 @@ pub struct Request {
     pub method: String,
     /// The path below the token.
     pub path: String,
-    /// Headers; only of unrecognised requests and of refused creates.
+    /// The headers. They are stored only for unrecognised requests, refused creates and refused
+    /// senders.
     pub headers: Vec<Header>,
-    /// Body as text; only of unrecognised requests and of refused creates.
+    /// The body as text. It is stored only for unrecognised requests, refused creates and refused
+    /// senders.
     pub body: Option<String>,
 }
 
@@ -158,13 +162,13 @@ pub struct Run {
     pub connector_version: String,
     /// SHA-256 of the file that ran.
     pub connector_sha256: String,
-    /// Lines of the guest's log, stdout and stderr, masked.
+    /// The lines of the guest's log, stdout and stderr, with secrets masked.
     pub log: Vec<LogLine>,
-    /// Requests that the run sent, or was refused to send.
+    /// The requests that the run sent, and those that the host refused to send.
     pub calls: Vec<OutboundCall>,
     /// How much of each limit the run used.
     pub usage: Usage,
-    /// When its parts began; absent: an earlier version stored the run.
+    /// When the parts of the run began; absent if an earlier version of the server stored the run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub times: Option<RunTimes>,
 }
@@ -176,15 +180,15 @@ pub struct LogLine {
     pub at_ms: u64,
     /// The level that the guest chose; stdout counts as `info`, stderr as `warn`.
     pub level: EnumString<LogLevel>,
-    /// The text, with secrets masked.
+    /// The text of the line, with secrets masked.
     pub message: String,
 }
 
-/// One request that a run sent, or was refused to send.
+/// One request that a run sent, or that the host refused to send.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct OutboundCall {
-    /// Milliseconds from the start of the run; negative: the host sent the request before the run,
-    /// to select its settings.
+    /// Milliseconds from the start of the run to the request. Negative if the host sent the request
+    /// before the run, to select the settings for the run.
     pub at_ms: i64,
     /// The method of the HTTP request.
     pub method: String,
@@ -199,15 +203,15 @@ pub struct OutboundCall {
     pub effect: EnumString<Effect>,
     /// The answer's status; absent if no answer came.
     pub status: Option<u16>,
-    /// Milliseconds from connect to the last byte of the answer.
+    /// Milliseconds from the beginning of the connection to the last byte of the answer.
     pub ms: u64,
-    /// Size of the answer's body, decompressed, bytes.
+    /// The size of the answer's decompressed body, bytes.
     pub bytes: u64,
     /// The error of a request that was refused or failed; absent if an answer came.
     pub error: Option<String>,
 }
 
-/// How much of its limits a run used.
+/// How much of each limit a run used.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[expect(missing_docs, reason = "each is a limit's config key, or explained at domain::Usage")]
 pub struct Usage {

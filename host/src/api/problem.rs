@@ -1,4 +1,4 @@
-//! The body of every answer without success (RFC 9457).
+//! The body of every answer that reports an error (RFC 9457). It never contains a secret.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -13,11 +13,11 @@ pub struct Problem {
     pub title: String,
     /// The answer's HTTP status.
     pub status: u16,
-    /// The cause of this problem, and the next step for the reader.
+    /// The cause of this problem, and what the reader can do.
     pub detail: String,
     /// The path of the event, or of the request if there is no event.
     pub instance: String,
-    /// Values that are not valid, each by its name.
+    /// The values that are not valid, each with its name.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub errors: Vec<SettingError>,
 }

@@ -11,7 +11,7 @@ use super::EnumString;
 /// The answer to `GET /events/{id}/recording`.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct EventRecording {
-    /// The recorded runs, in order; empty if the connection did not record.
+    /// The recorded runs, in order; empty if recording was off for the connection.
     pub runs: Vec<RecordedRun>,
 }
 
@@ -20,19 +20,19 @@ pub struct EventRecording {
 pub struct RecordedRun {
     /// The export that was called.
     pub call: EnumString<Call>,
-    /// What it was called with.
+    /// The arguments of the call.
     pub input: RunInput,
-    /// The exchanges in order; each is the content of a file of a recording.
+    /// The requests with their answers, in order. Each has the format of a file of a recording.
     pub exchanges: Vec<Value>,
-    /// What the export returned, as `{"ok": …}` or `{"error": …}`; absent in recordings of earlier
-    /// versions.
+    /// The return value of the export, as `{"ok": …}` or `{"error": …}`; absent in recordings by
+    /// earlier versions of the server.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub answer: Option<Value>,
-    /// The reason why exchanges are missing; absent if none is.
+    /// The reason why exchanges are missing; absent if none are missing.
     pub missing: Option<String>,
 }
 
-/// What an export was called with. An argument that it does not have is absent.
+/// The arguments of a call. Arguments that the export does not have are absent.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct RunInput {
@@ -48,10 +48,10 @@ pub struct RunInput {
     /// The marker of the defect or comment.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub marker: Option<String>,
-    /// The key of a defect.
+    /// The key of the defect in the tracker.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub key: Option<String>,
-    /// The id of an attachment.
+    /// The id of the attachment.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub attachment: Option<u32>,
     /// The Test Manager project.
@@ -60,7 +60,7 @@ pub struct RunInput {
     /// The setting whose values are listed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub setting: Option<String>,
-    /// What a person typed so far.
+    /// The text that a person had typed so far.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub search: Option<String>,
     /// The settings of the connection.
@@ -69,10 +69,10 @@ pub struct RunInput {
     pub report: Settings,
     /// The names of the secrets that had a value.
     pub secrets: Vec<String>,
-    /// The masked data of Test Manager.
+    /// The data from Test Manager, with secrets masked.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub test_data: Option<Value>,
-    /// Notes for people, at the end of the texts.
+    /// The notes for people at the end of the texts of the report.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
 }

@@ -1,4 +1,4 @@
-//! Types of `/events/{id}/replay`.
+//! Types of `/events/{id}/replay`, which repeats the recorded calls of an event.
 
 use std::collections::BTreeMap;
 
@@ -15,18 +15,18 @@ use super::{EnumString, Header, Run};
 #[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ReplayEvent {
-    /// The beginning of the SHA-256 of a version of the connector, or `newest`; absent: the version
-    /// that ran.
+    /// The first digits of the SHA-256 of a version of the connector, or `newest`; the version that
+    /// ran if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
-    /// Only recorded runs of this export; absent: all.
+    /// Replay only the recorded runs of this export; all runs if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub call: Option<EnumString<Call>>,
-    /// Settings of the connection that are changed for the replay; `null` removes one.
+    /// Settings of the connection that are changed for the replay; `null` removes a setting.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub settings: BTreeMap<String, Option<Value>>,
-    /// Handle the webhook request once more, as if Test Manager had sent it again. Not a dry run: a
-    /// failed test without a defect may get one.
+    /// Handle the webhook request again, as if Test Manager had sent it again. This is not a dry
+    /// run: it may create a defect for a failed test that has none.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub for_real: bool,
 }
@@ -36,17 +36,17 @@ pub struct ReplayEvent {
 pub struct EventReplay {
     /// The event that was replayed.
     pub event: Uuid,
-    /// The runs of the dry run; empty if it was handled for real.
+    /// The replayed runs; empty if the request was handled for real.
     pub runs: Vec<ReplayedRun>,
-    /// What the webhook request was answered; absent for a dry run.
+    /// The answer to the repeated webhook request; absent for a dry run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub for_real: Option<RepeatedRequest>,
 }
 
-/// A webhook request that was handled once more.
+/// The result of handling a webhook request again.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct RepeatedRequest {
-    /// The new event.
+    /// The id of the new event.
     pub event: Option<Uuid>,
     /// The status of the answer.
     pub status: u16,
@@ -54,41 +54,42 @@ pub struct RepeatedRequest {
     pub answer: Value,
 }
 
-/// A recorded run and its replay. Nothing was sent: the recording answered.
+/// A recorded run and its replay. The replay sent no request: the answers came from the recording.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct ReplayedRun {
-    /// Whether the requests and the answer are the recorded ones.
+    /// Whether the requests and the answer are equal to the recorded ones.
     pub is_same: bool,
-    /// The version of the recorded run, from its manifest.
+    /// The connector's version in the recorded run, from its manifest.
     pub recorded_version: String,
     /// SHA-256 of the file of the recorded run.
     pub recorded_sha256: String,
     /// The replay: its version, outcome, log, calls and usage.
     pub run: Run,
-    /// The limits that `usage` counts against, by their config keys.
+    /// The limits to compare `usage` with, by their configuration keys.
     pub limits: BTreeMap<String, u64>,
-    /// The requests of the replay in their order, then those that it did not send.
+    /// The requests of the replay in their order, followed by recorded requests that it did not
+    /// make.
     pub requests: Vec<ReplayedRequest>,
-    /// What the export returned: `{"ok": …}` or `{"error": …}`.
+    /// The return value of the export: `{"ok": …}` or `{"error": …}`.
     pub answer: Value,
-    /// What it returned when it was recorded; absent in recordings of earlier versions.
+    /// The return value in the recording; absent in recordings by earlier versions of the server.
     pub recorded_answer: Option<Value>,
-    /// Why exchanges are missing in the recording; absent if none is.
+    /// The reason why exchanges are missing in the recording; absent if none are missing.
     pub missing: Option<String>,
 }
 
 /// A request of the recorded run, of the replay, or of both.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct ReplayedRequest {
-    /// How the two differ.
+    /// How the recorded request and the request of the replay differ.
     pub difference: EnumString<Difference>,
     /// The parts that differ: `url`, `headers`, `body`.
     pub changed: Vec<String>,
-    /// The recorded request; absent if it was added.
+    /// The recorded request; absent if only the replay made this request.
     pub recorded: Option<RequestText>,
-    /// The request of the replay; absent if it is missing.
+    /// The request of the replay; absent if the replay did not make this request.
     pub replayed: Option<RequestText>,
-    /// The status with which the recording answers; absent if it has no answer.
+    /// The status of the recorded answer; absent if the recording has no answer.
     pub status: Option<u16>,
 }
 
@@ -107,6 +108,6 @@ pub struct RequestText {
     /// The body in base64, if it is not text and has at most 256 KiB.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub body_base64: Option<String>,
-    /// The size of the body.
+    /// The size of the body, bytes.
     pub body_bytes: u64,
 }

@@ -1,4 +1,4 @@
-//! Types of `/connections/{id}/preview`.
+//! Types of `/connections/{id}/preview`, which renders a report without creating a defect.
 
 use std::collections::BTreeMap;
 
@@ -10,19 +10,20 @@ use crate::domain::Settings;
 
 use super::FailedTest;
 
-/// The body of `POST /connections/{id}/preview`: the failed test to render a report for.
+/// The body of `POST /connections/{id}/preview`.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PreviewReport {
     /// The failed test whose report is rendered.
     pub failed_test: FailedTest,
-    /// The markup of the texts; absent: `markdown`.
+    /// The markup of the texts; `markdown` if absent.
     #[serde(default)]
     pub markup: Option<String>,
-    /// Maximum length of description and comment; absent: no maximum.
+    /// Maximum length of description and comment, characters; no maximum if absent.
     #[serde(default)]
     pub characters_max: Option<u32>,
-    /// Members of the connection's `report` that are changed for this preview; `null` removes one.
+    /// Members of the connection's `report` that are changed for this preview; `null` removes a
+    /// member.
     #[serde(default)]
     pub report: BTreeMap<String, Option<Value>>,
 }
@@ -58,7 +59,7 @@ pub struct PreviewField {
 /// A file that would be sent to the tracker.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct PreviewAttachment {
-    /// `screenshot`, `robot-log` or `file`.
+    /// The kind of file: `screenshot`, `robot-log` or `file`.
     pub kind: String,
     /// The file name in the tracker, without a path.
     pub name: String,

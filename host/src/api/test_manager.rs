@@ -7,7 +7,7 @@ use uuid::Uuid;
 use crate::domain::Origin;
 
 use super::Text;
-use super::connections::present;
+use super::connections::double_option;
 
 /// The settings for Test Manager, without the client secret.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
@@ -18,15 +18,16 @@ pub struct TestManager {
     pub token_url: String,
     /// The id of the external application in Test Manager.
     pub client_id: String,
-    /// The scopes that each token is requested with.
+    /// The scopes of each token that the host requests.
     pub scopes: Vec<String>,
-    /// The project of all failed tests; absent: the link of each failed test names its project.
+    /// The project of all failed tests; absent if the link of each failed test names its project.
     pub project_id: Option<String>,
     /// Other origins to which a download may be redirected; they receive no credential.
     pub asset_origins: Vec<Text<Origin>>,
 }
 
-/// The member `test_manager` of a request. Absent members keep their value or get their default.
+/// The member `test_manager` of a request. An absent member keeps its stored value; if none is
+/// stored yet, it gets its default.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct EditTestManager {
@@ -39,11 +40,12 @@ pub struct EditTestManager {
     /// The id of the external application in Test Manager.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub client_id: Option<String>,
-    /// The scopes to request. The default permits to read the log with its assertions and files.
+    /// The scopes to request. The default scopes permit reading the log with its assertions and
+    /// files.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub scopes: Option<Vec<String>>,
-    /// The project of all failed tests; `null`: the link of each failed test names its project.
-    #[serde(deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    /// The project of all failed tests; `null` if the link of each failed test names its project.
+    #[serde(deserialize_with = "double_option", skip_serializing_if = "Option::is_none")]
     pub project_id: Option<Option<String>>,
     /// Other origins to which a download may be redirected.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -54,7 +56,8 @@ pub struct EditTestManager {
 #[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct TryConnection {
-    /// A failed test whose log the try reads from Test Manager; absent: no log is read.
+    /// A failed test whose log is read from Test Manager as a step of the try; no log is read if
+    /// absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub failed_test: Option<FailedTest>,
 }
@@ -67,10 +70,10 @@ pub struct FailedTest {
     pub test_execution_id: Uuid,
     /// The id of the test case.
     pub test_case_id: Uuid,
-    /// The variation; absent if the test case has none.
+    /// The id of the variation; absent if the test case has no variations.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub variation_id: Option<String>,
-    /// The link to the test case log, from which the project may be read.
+    /// The link to the test case log, which may name the project.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub link: Option<String>,
 }

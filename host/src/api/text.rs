@@ -1,4 +1,4 @@
-//! Wrappers that write values of the domain as JSON strings.
+//! Wrappers that write values of the domain as JSON strings, and never change the values.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -12,7 +12,20 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use crate::domain::StringEnum;
 use crate::secret::Secret;
 
-/// A value of a [`StringEnum`] as its string.
+/// Describes why a JSON or TOML text cannot be parsed, without the values in it, which may be
+/// secrets. `error` is what the parser says.
+pub fn describe_without_values(error: &str) -> String {
+    let quotes_a_value = ["invalid type", "invalid value"].iter().any(|it| error.starts_with(it));
+    match error.rsplit_once(", expected ") {
+        Some((_, expected)) if quotes_a_value => {
+            format!("a value has the wrong type; expected {expected}")
+        }
+        None if quotes_a_value => "a value has the wrong type".to_owned(),
+        _ => error.to_owned(),
+    }
+}
+
+/// A value of a [`StringEnum`], written as its string.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct EnumString<T>(pub T);
 
@@ -25,8 +38,8 @@ impl<T: StringEnum> Serialize for EnumString<T> {
 impl<'de, T: StringEnum> Deserialize<'de> for EnumString<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let word = String::deserialize(deserializer)?;
-        word.parse().map_err(|known: UnknownWord| {
-            D::Error::custom(format!("unknown word {word:?}; {known}"))
+        word.parse().map_err(|error: UnknownWord| {
+            D::Error::custom(format!("unknown word {word:?}; {error}"))
         })
     }
 }
@@ -37,11 +50,11 @@ impl<T: StringEnum> fmt::Display for EnumString<T> {
     }
 }
 
-/// The error for a word that is not one of the known words.
+/// The error for a word that is not a value of the enum.
 #[derive(Debug, thiserror::Error)]
-#[error("it must be one of {}", .known.join(", "))]
+#[error("it must be one of {}", .allowed.join(", "))]
 pub struct UnknownWord {
-    known: Vec<&'static str>,
+    allowed: Vec<&'static str>,
 }
 
 impl<T: StringEnum> FromStr for EnumString<T> {
@@ -49,7 +62,7 @@ impl<T: StringEnum> FromStr for EnumString<T> {
 
     fn from_str(word: &str) -> Result<Self, UnknownWord> {
         T::parse(word).map(Self).ok_or_else(|| UnknownWord {
-            known: T::ALL.iter().map(|value| value.as_str()).collect(),
+            allowed: T::ALL.iter().map(|value| value.as_str()).collect(),
         })
     }
 }
@@ -99,7 +112,7 @@ impl<'de> Deserialize<'de> for Time {
     }
 }
 
-/// A secret in a request to the server. No answer contains one, and it cannot be printed.
+/// A secret in a request or in the answer that issues it. It cannot be printed.
 #[derive(Debug, Clone)]
 pub struct SecretText(pub Secret);
 
@@ -158,7 +171,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_time_has_milliseconds() {
+    fn the_description_of_a_parse_error_quotes_no_value() {
+        let error = serde_json::from_str::<Vec<u8>>("\"hunter2\"").unwrap_err().to_string();
+        let described = describe_without_values(&error);
+        assert!(error.contains("hunter2") && !described.contains("hunter2"), "{error}");
+        assert_eq!(described, "a value has the wrong type; expected a sequence at line 1 column 9");
+        assert_eq!(describe_without_values("missing field `name`"), "missing field `name`");
+    }
+
+    #[test]
+    fn each_time_is_written_with_milliseconds() {
         for (nanoseconds, text) in [
             (0, "1970-01-01T00:00:00.000Z"),
             (1_500_000_000, "1970-01-01T00:00:01.500Z"),

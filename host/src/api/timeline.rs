@@ -1,33 +1,34 @@
-//! The parts of an event in the order of time. The console draws them, and the CLI lists them.
+//! Computes the timeline of an event: its parts in the order of time. The console draws the
+//! timeline, and the CLI lists it. Nothing here is part of the JSON.
 
 use super::{EventWithRuns, OutboundCall, Run, Step};
 
-/// The shortest wait for a permit that is a part of its own, microseconds.
+/// The shortest wait for a permit that the timeline shows as a separate part, microseconds.
 const QUEUE_US_MIN: u64 = 1_000;
 
-/// One part of an event.
+/// One part of the timeline.
 #[derive(Debug, Clone, Copy)]
 pub struct TimelinePart<'a> {
-    /// What took the time.
+    /// The work that was done in this part.
     pub work: TimelineWork<'a>,
-    /// Microseconds from the arrival of the request.
+    /// Microseconds from the arrival of the request to the beginning of the part.
     pub at_us: u64,
-    /// How long it took, microseconds.
+    /// The duration of the part, microseconds.
     pub us: u64,
 }
 
-/// What takes time in an event.
+/// The work that a part of the timeline shows.
 #[derive(Debug, Clone, Copy)]
 pub enum TimelineWork<'a> {
-    /// The host claims the row, or stores an outcome in it.
+    /// The host claims the row of the failed test, or stores an outcome in it.
     Step(&'a Step),
     /// A run waits for its permit.
     WaitForPermit(&'a Run),
-    /// The instance of a run is made.
+    /// The host makes the instance for a run.
     Instantiate(&'a Run),
     /// The guest runs.
     Guest(&'a Run),
-    /// A request of a run.
+    /// A run waits for the answer to a request.
     Request(&'a OutboundCall),
 }
 
@@ -38,7 +39,8 @@ impl TimelinePart<'_> {
 }
 
 impl EventWithRuns {
-    /// The parts of the event, by their beginning. Runs without times follow each other.
+    /// The parts of the event in the order in which they began. Runs without times are placed one
+    /// after the other.
     #[must_use]
     pub fn timeline(&self) -> Vec<TimelinePart<'_>> {
         let steps = self.steps.iter();
@@ -51,13 +53,13 @@ impl EventWithRuns {
             .collect();
         let mut end_us = 0;
         for run in &self.runs {
-            let of_run = if run.times.is_some() {
+            let run_parts = if run.times.is_some() {
                 parts_with_times(run)
             } else {
                 parts_without_times(run, end_us)
             };
-            end_us = of_run.iter().map(TimelinePart::end_us).max().unwrap_or(end_us);
-            parts.extend(of_run);
+            end_us = run_parts.iter().map(TimelinePart::end_us).max().unwrap_or(end_us);
+            parts.extend(run_parts);
         }
         parts.sort_by_key(|part| part.at_us);
         parts
@@ -70,58 +72,63 @@ impl EventWithRuns {
         last.max(self.event.ms.saturating_mul(1_000))
     }
 
-    /// Whether each run has its times; runs that an earlier version stored have none.
+    /// Whether every run has times. A run that an earlier version of the server stored has none.
     #[must_use]
     pub fn has_times(&self) -> bool {
         self.runs.iter().all(|run| run.times.is_some())
     }
 }
 
-/// A duration as people read it: below 10 ms with hundredths of the unit, otherwise as `whole`
-/// writes its milliseconds.
+/// Writes a duration for people: below 10 ms with hundredths of a millisecond, otherwise as
+/// `write_ms` writes whole milliseconds.
 #[must_use]
-pub fn fine_duration(us: u64, ms_unit: &str, whole: impl FnOnce(u64) -> String) -> String {
+pub fn fine_duration(us: u64, ms_unit: &str, write_ms: impl FnOnce(u64) -> String) -> String {
     match us {
         ..10_000 => format!("{}.{:02}{ms_unit}", us / 1_000, us % 1_000 / 10),
-        _ => whole(us / 1_000),
+        _ => write_ms(us / 1_000),
     }
 }
 
-fn part(work: TimelineWork<'_>, from_us: u64, to_us: u64) -> TimelinePart<'_> {
+fn part_between(work: TimelineWork<'_>, from_us: u64, to_us: u64) -> TimelinePart<'_> {
     TimelinePart { work, at_us: from_us, us: to_us.saturating_sub(from_us) }
 }
 
-/// The parts of a run that has its times.
+/// The parts of a run that has times.
 fn parts_with_times(run: &Run) -> Vec<TimelinePart<'_>> {
     let Some(times) = run.times else { return Vec::new() };
     let mut parts = Vec::new();
     let Some(started_us) = times.started_us else {
-        return vec![part(TimelineWork::WaitForPermit(run), times.asked_us, times.ended_us)];
+        return vec![part_between(
+            TimelineWork::WaitForPermit(run),
+            times.asked_us,
+            times.ended_us,
+        )];
     };
     if started_us.saturating_sub(times.asked_us) >= QUEUE_US_MIN {
-        parts.push(part(TimelineWork::WaitForPermit(run), times.asked_us, started_us));
+        parts.push(part_between(TimelineWork::WaitForPermit(run), times.asked_us, started_us));
     }
     let called_us = times.called_us.unwrap_or(times.ended_us);
-    parts.push(part(TimelineWork::Instantiate(run), started_us, called_us));
+    parts.push(part_between(TimelineWork::Instantiate(run), started_us, called_us));
     if times.called_us.is_some() {
-        parts.push(part(TimelineWork::Guest(run), called_us, times.ended_us));
+        parts.push(part_between(TimelineWork::Guest(run), called_us, times.ended_us));
     }
-    // Their times have whole milliseconds, so a request may seem to begin before its guest.
+    // The times of requests are in whole milliseconds, so a request may seem to begin before its
+    // guest.
     let requests = run.calls.iter().map(|call| {
         let from_us = shifted_by_ms(started_us, call.at_ms);
         let from_us = if call.at_ms < 0 { from_us } else { from_us.max(called_us) };
         let to_us = from_us.saturating_add(call.ms.saturating_mul(1_000));
         let to_us = if call.at_ms < 0 { to_us } else { to_us.min(times.ended_us) };
-        part(TimelineWork::Request(call), from_us, to_us)
+        part_between(TimelineWork::Request(call), from_us, to_us)
     });
     parts.extend(requests);
     parts
 }
 
-/// The parts of a run of which only the duration is known.
+/// The parts of a run without times, of which only the duration is known.
 fn parts_without_times(run: &Run, from_us: u64) -> Vec<TimelinePart<'_>> {
     let to_us = from_us.saturating_add(run.usage.run_ms.saturating_mul(1_000));
-    let mut parts = vec![part(TimelineWork::Guest(run), from_us, to_us)];
+    let mut parts = vec![part_between(TimelineWork::Guest(run), from_us, to_us)];
     let requests = run.calls.iter().map(|call| {
         let at_us = shifted_by_ms(from_us, call.at_ms);
         TimelinePart { work: TimelineWork::Request(call), at_us, us: call.ms.saturating_mul(1_000) }
@@ -130,7 +137,7 @@ fn parts_without_times(run: &Run, from_us: u64) -> Vec<TimelinePart<'_>> {
     parts
 }
 
-/// The time `ms` later, or earlier if it is negative.
+/// Adds milliseconds, which may be negative, to a time in microseconds.
 fn shifted_by_ms(us: u64, ms: i64) -> u64 {
     us.saturating_add_signed(ms.saturating_mul(1_000))
 }
@@ -141,7 +148,7 @@ mod tests {
 
     use super::*;
 
-    /// An event of 40 ms with these steps and runs.
+    /// Creates an event of 40 ms with these steps and runs.
     fn event(steps: &Value, runs: &[Value]) -> EventWithRuns {
         serde_json::from_value(json!({
             "id": "01a2b3c4-d5e6-7000-8000-000000000001", "connection": null,
@@ -167,8 +174,8 @@ mod tests {
             "effect": "read", "status": 200, "ms": ms, "bytes": 0, "error": null})
     }
 
-    /// Each part as its name, its beginning and its end.
-    fn shown(event: &EventWithRuns) -> Vec<(String, u64, u64)> {
+    /// The name, the beginning and the end of each part.
+    fn named_parts(event: &EventWithRuns) -> Vec<(String, u64, u64)> {
         let name = |work| match work {
             TimelineWork::Step(step) => step.step.to_string(),
             TimelineWork::WaitForPermit(_) => "queue".to_owned(),
@@ -176,10 +183,10 @@ mod tests {
             TimelineWork::Guest(run) => run.call.to_string(),
             TimelineWork::Request(call) => call.method.clone(),
         };
-        event.timeline().iter().map(|it| (name(it.work), it.at_us, it.end_us())).collect()
+        event.timeline().iter().map(|part| (name(part.work), part.at_us, part.end_us())).collect()
     }
 
-    fn parts<const N: usize>(parts: [(&str, u64, u64); N]) -> Vec<(String, u64, u64)> {
+    fn expected<const N: usize>(parts: [(&str, u64, u64); N]) -> Vec<(String, u64, u64)> {
         parts.map(|(name, from, to)| (name.to_owned(), from, to)).to_vec()
     }
 
@@ -195,8 +202,8 @@ mod tests {
         let calls = json!([request(-1, 1), request(0, 3), request(4, 90)]);
         let created = event(&steps, &[run("create", &times, &calls)]);
         assert_eq!(
-            shown(&created),
-            parts([
+            named_parts(&created),
+            expected([
                 ("GET", 200, 1_200),
                 ("claim", 300, 1_000),
                 ("instantiate", 1_200, 1_900),
@@ -210,31 +217,31 @@ mod tests {
     }
 
     #[test]
-    fn a_wait_for_a_permit_is_shown_and_so_is_a_run_that_got_none() {
+    fn a_wait_for_a_permit_is_a_part_also_if_the_run_received_none() {
         let waited = json!({"asked_us": 1_000, "started_us": 9_000, "called_us": null,
             "ended_us": 9_500});
         let refused =
             json!({"asked_us": 10_000, "started_us": null, "called_us": null, "ended_us": 90_000});
-        let [waited, refused] = [waited, refused].map(|it| run("find", &it, &json!([])));
+        let [waited, refused] = [waited, refused].map(|times| run("find", &times, &json!([])));
         let refused = event(&json!([]), &[waited, refused]);
         assert_eq!(
-            shown(&refused),
-            parts([
+            named_parts(&refused),
+            expected([
                 ("queue", 1_000, 9_000),
                 ("instantiate", 9_000, 9_500),
                 ("queue", 10_000, 90_000),
             ])
         );
-        assert_eq!(refused.duration_us(), 90_000, "the run went on after the answer");
+        assert_eq!(refused.duration_us(), 90_000, "the run continued after the answer");
     }
 
     #[test]
-    fn runs_of_an_earlier_version_follow_each_other() {
+    fn runs_without_times_are_placed_one_after_the_other() {
         let old = |call, at_ms| run(call, &Value::Null, &json!([request(at_ms, 2)]));
         let old = event(&json!([]), &[old("find", 1), old("create", 5)]);
         assert_eq!(
-            shown(&old),
-            parts([
+            named_parts(&old),
+            expected([
                 ("find", 0, 20_000),
                 ("GET", 1_000, 3_000),
                 ("create", 20_000, 40_000),

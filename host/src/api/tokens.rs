@@ -1,4 +1,5 @@
-//! Types of `/account` and `/tokens`: accounts, and the named tokens that sign them in.
+//! Types of `/account` and `/tokens`: accounts, and the named tokens that sign them in. A token is
+//! only in the answer that creates it.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -13,12 +14,13 @@ use super::{EnumString, SecretText, Time};
 pub struct Account {
     /// The name of the account.
     pub name: String,
-    /// What the account may do.
+    /// The role, which determines what the account may do.
     pub role: EnumString<Role>,
-    /// The names of the only connections that the account sees; absent: all.
+    /// The names of the only connections that the account may see; absent if it may see all.
     pub connections: Option<Vec<String>>,
-    /// The text that each change must have in the header `X-CSRF-Token` or in its form's field
-    /// `csrf`; absent if the request came with a token instead of a session's cookie.
+    /// The CSRF token, which each change must have in the header `X-CSRF-Token` or in the field
+    /// `csrf` of its form; absent if the request was sent with a token instead of a session's
+    /// cookie.
     pub csrf: Option<String>,
 }
 
@@ -32,13 +34,13 @@ pub struct TokenList {
 /// A named token. The token itself is never shown again.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Token {
-    /// The id.
+    /// The id of the token.
     pub id: Uuid,
     /// The name of the account, as the audit log shows it.
     pub name: String,
-    /// What the account may do.
+    /// The role, which determines what the account may do.
     pub role: EnumString<Role>,
-    /// The names of the only connections that the account sees; absent: all.
+    /// The names of the only connections that the account may see; absent if it may see all.
     pub connections: Option<Vec<String>>,
     /// The last characters of the token.
     pub tail: String,
@@ -46,9 +48,9 @@ pub struct Token {
     pub created_at: Time,
     /// The account that created the token.
     pub created_by: String,
-    /// When the token expires; absent: never.
+    /// When the token expires; absent if it never expires.
     pub expires_at: Option<Time>,
-    /// When the token was last used, to the minute; absent: never.
+    /// When the token was last used, to the minute; absent if it was never used.
     pub last_used_at: Option<Time>,
 }
 
@@ -58,12 +60,12 @@ pub struct Token {
 pub struct CreateToken {
     /// The name of the account.
     pub name: String,
-    /// What the account may do.
+    /// The role, which determines what the account may do.
     pub role: EnumString<Role>,
-    /// The only connections that the account sees, by id or name; absent: all.
+    /// The only connections that the account may see, by id or name; all if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub connections: Option<Vec<String>>,
-    /// How long the token is valid, seconds; absent: without limit.
+    /// How long the token is valid, seconds; without limit if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_in_s: Option<u64>,
 }
@@ -71,9 +73,9 @@ pub struct CreateToken {
 /// The answer to `POST /tokens`.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct CreatedToken {
-    /// What is stored of the token.
+    /// The stored record of the token.
     #[serde(flatten)]
     pub record: Token,
-    /// The token. It is only in this answer.
+    /// The token itself. Only this answer contains it.
     pub token: SecretText,
 }

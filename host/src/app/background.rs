@@ -1,6 +1,6 @@
-//! Work without a request: searches for defects in doubt, adds comments and attachments to created
-//! defects, measures index delays, reads the connections again, moves them to new versions of
-//! connectors, and deletes old events and unused compiled code.
+//! The work that the server does without a request: it searches for defects in doubt, adds comments
+//! and attachments to created defects, measures index delays, reads the connections again, moves
+//! them to new versions of connectors, and deletes old events and unused compiled code.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,16 +20,16 @@ use crate::kpis::Kpis;
 use crate::plugins::Plugins;
 use crate::store::{Change, Retention, Store};
 
-/// Maximum number of stored events of requests that matched no connection: anyone can send such
-/// requests.
-const NO_CONNECTION_MAX: u64 = 1_000;
+/// Maximum number of stored events of requests that matched no connection. The number is limited
+/// separately, because anyone can send such requests.
+const UNMATCHED_EVENTS_MAX: u64 = 1_000;
 
 /// Events are deleted by age only if one of the kept events has at least this age. Otherwise the
 /// clock may have been set forward, and all events would be deleted.
-const CONFIRMED_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
+const CLOCK_CONFIRMED_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The pause before a change that could not be read is read again.
-const READ_AGAIN_PAUSE: Duration = Duration::from_millis(500);
+const RETRY_PAUSE: Duration = Duration::from_millis(500);
 
 /// The parts that the background work uses.
 pub(super) struct Background {
@@ -45,7 +45,7 @@ pub(super) struct Background {
 }
 
 impl Background {
-    pub(super) fn of(services: &Services) -> Self {
+    pub(super) fn new(services: &Services) -> Self {
         Self {
             accounts: Arc::clone(&services.accounts),
             audit: Arc::clone(&services.audit),
@@ -59,91 +59,107 @@ impl Background {
         }
     }
 
-    /// Works until cancelled. Each kind of work has its own task, so that a slow one does not delay
-    /// the others: a search waits for trackers, and a secret's file may be on a disk that does not
-    /// answer. Work in progress is finished.
+    /// Starts the background work, which runs until it is cancelled. Each kind of work has its own
+    /// task, so that slow work does not delay other work: a search waits for trackers, and the file
+    /// of a secret may be on a disk that does not answer. Work in progress is finished.
     pub(super) fn spawn(self, tasks: &TaskTracker, cancel: &CancellationToken) {
-        let it = Arc::new(self);
-        let (plugins, connections) = (Arc::clone(&it.plugins), Arc::clone(&it.connections));
-        let restore =
+        let background = Arc::new(self);
+        let (plugins, connections) =
+            (Arc::clone(&background.plugins), Arc::clone(&background.connections));
+        let recompile =
             async move { plugins.recompile_accepted(connections.accepted_versions()).await };
-        tasks.spawn(cancel.clone().run_until_cancelled_owned(restore));
-        it.repeat(tasks, cancel, |it| async move { it.defects.sweep().await });
-        it.repeat(tasks, cancel, |it| async move { it.defects.measure_index_lags().await });
-        it.follow_up(tasks, cancel);
-        it.repeat(tasks, cancel, |it| async move { it.load_connections().await });
-        it.repeat(tasks, cancel, |it| async move { it.delete_old_events().await });
-        it.repeat(tasks, cancel, |it| async move { it.delete_unused_code().await });
-        it.repeat(tasks, cancel, |it| async move { it.delete_ended_sessions().await });
-        it.repeat(tasks, cancel, |it| async move { it.delete_old_audit().await });
-        it.follow_versions(tasks, cancel);
-        if it.store.is_shared() {
-            it.follow_others(tasks, cancel);
+        tasks.spawn(cancel.clone().run_until_cancelled_owned(recompile));
+        background.repeat(
+            tasks,
+            cancel,
+            |background| async move { background.defects.sweep().await },
+        );
+        background.repeat(tasks, cancel, |background| async move {
+            background.defects.measure_index_lags().await
+        });
+        background.follow_up(tasks, cancel);
+        background
+            .repeat(tasks, cancel, |background| async move { background.load_connections().await });
+        background.repeat(tasks, cancel, |background| async move {
+            background.delete_old_events().await
+        });
+        background.repeat(tasks, cancel, |background| async move {
+            background.delete_unused_code().await
+        });
+        background.repeat(tasks, cancel, |background| async move {
+            background.delete_ended_sessions().await
+        });
+        background
+            .repeat(tasks, cancel, |background| async move { background.delete_old_audit().await });
+        background.follow_versions(tasks, cancel);
+        if background.store.is_shared() {
+            background.follow_other_servers(tasks, cancel);
         }
-        if it.plugins.are_shared() {
-            it.load_accepted(tasks, cancel);
+        if background.plugins.shares_connectors() {
+            background.load_accepted_versions(tasks, cancel);
         }
     }
 
-    /// Repeats the work until cancelled, with a pause before each time.
+    /// Repeats the work until it is cancelled, with a pause before each repetition.
     fn repeat<F: Future<Output = ()> + Send>(
         self: &Arc<Self>,
         tasks: &TaskTracker,
         cancel: &CancellationToken,
         work: impl Fn(Arc<Self>) -> F + Send + 'static,
     ) {
-        let (it, cancel) = (Arc::clone(self), cancel.clone());
+        let (background, cancel) = (Arc::clone(self), cancel.clone());
         tasks.spawn(async move {
-            while cancel.run_until_cancelled(sleep(it.pause())).await.is_some() {
-                work(Arc::clone(&it)).await;
+            while cancel.run_until_cancelled(sleep(background.pause())).await.is_some() {
+                work(Arc::clone(&background)).await;
             }
         });
     }
 
-    /// Takes the steps after creates: whenever steps are added, and regularly.
+    /// Runs the steps that follow creates: whenever steps are added, and regularly.
     fn follow_up(self: &Arc<Self>, tasks: &TaskTracker, cancel: &CancellationToken) {
-        let (it, cancel) = (Arc::clone(self), cancel.clone());
+        let (background, cancel) = (Arc::clone(self), cancel.clone());
         tasks.spawn(async move {
             loop {
                 tokio::select! {
                     () = cancel.cancelled() => return,
-                    () = it.defects.follow_up_added() => {}
-                    () = sleep(it.pause()) => {}
+                    () = background.defects.follow_up_added() => {}
+                    () = sleep(background.pause()) => {}
                 }
-                it.defects.follow_up().await;
+                background.defects.follow_up().await;
             }
         });
     }
 
-    /// Moves connections to new versions of their connectors: at each change, and regularly.
+    /// Moves connections to new versions of their connectors: after each change of versions, and
+    /// regularly.
     fn follow_versions(self: &Arc<Self>, tasks: &TaskTracker, cancel: &CancellationToken) {
-        let (it, cancel) = (Arc::clone(self), cancel.clone());
+        let (background, cancel) = (Arc::clone(self), cancel.clone());
         let mut versions = self.plugins.changes();
         tasks.spawn(async move {
             loop {
                 tokio::select! {
                     () = cancel.cancelled() => {
                         // Delete the tokens that have expired since the connections were last read.
-                        it.load_connections().await;
+                        background.load_connections().await;
                         return;
                     }
                     Ok(()) = versions.changed() => {}
-                    () = sleep(it.pause()) => {}
+                    () = sleep(background.pause()) => {}
                 }
-                it.connections.follow_versions().await;
+                background.connections.follow_versions().await;
             }
         });
     }
 
-    /// Follows what other servers change in a store that they share.
-    fn follow_others(self: &Arc<Self>, tasks: &TaskTracker, cancel: &CancellationToken) {
-        let (it, cancel) = (Arc::clone(self), cancel.clone());
+    /// Applies the changes that other servers make in a shared store.
+    fn follow_other_servers(self: &Arc<Self>, tasks: &TaskTracker, cancel: &CancellationToken) {
+        let (background, cancel) = (Arc::clone(self), cancel.clone());
         let mut changes = self.store.changes();
         tasks.spawn(cancel.run_until_cancelled_owned(async move {
-            // What changed before the subscription.
-            it.apply_change(Change::Missed).await;
+            // Read the changes that were made before the subscription.
+            background.apply_change(Change::Missed).await;
             loop {
-                it.apply_change(changes.next().await).await;
+                background.apply_change(changes.next().await).await;
             }
         }));
     }
@@ -156,28 +172,32 @@ impl Background {
                 self.kpis.take_over_counts(id, &project).await;
                 return;
             }
-            // Whoever waits for a defect hears of it; connectors have followers of their own.
+            // Other tasks follow these changes: callers that wait for a defect, and the room
+            // `plugins`.
             Change::Defect(_) | Change::Connectors => return,
         };
         while let Err(error) = read {
-            tracing::warn!(%error, "cannot read what another server changed; it is tried again");
-            sleep(READ_AGAIN_PAUSE).await;
+            tracing::warn!(%error, "cannot read the change of another server; it is read again");
+            sleep(RETRY_PAUSE).await;
             read = self.connections.load().await;
         }
     }
 
-    /// Loads the versions that connections accepted at another server: at each change, and
-    /// regularly.
-    fn load_accepted(self: &Arc<Self>, tasks: &TaskTracker, cancel: &CancellationToken) {
-        let (it, cancel) = (Arc::clone(self), cancel.clone());
+    /// Loads the connector versions that were accepted at another server: after each change of
+    /// versions, and regularly.
+    fn load_accepted_versions(self: &Arc<Self>, tasks: &TaskTracker, cancel: &CancellationToken) {
+        let (background, cancel) = (Arc::clone(self), cancel.clone());
         let mut versions = self.plugins.changes();
         tasks.spawn(cancel.run_until_cancelled_owned(async move {
             loop {
                 tokio::select! {
                     Ok(()) = versions.changed() => {}
-                    () = sleep(it.pause()) => {}
+                    () = sleep(background.pause()) => {}
                 }
-                it.plugins.recompile_accepted(it.connections.accepted_versions()).await;
+                background
+                    .plugins
+                    .recompile_accepted(background.connections.accepted_versions())
+                    .await;
             }
         }));
     }
@@ -211,14 +231,14 @@ impl Background {
 
     async fn delete_old_events(&self) {
         let config = self.config.now();
-        let kept = Duration::from_secs(u64::from(config.events_days) * 24 * 60 * 60);
+        let kept_for = Duration::from_secs(u64::from(config.events_days) * 24 * 60 * 60);
         let now = self.clock.now();
-        let since = |age: Duration| now.saturating_sub(age).unwrap_or(Timestamp::MIN);
+        let time_before = |age: Duration| now.saturating_sub(age).unwrap_or(Timestamp::MIN);
         let retention = Retention {
-            events_since: since(kept),
-            confirmed_by: since(CONFIRMED_AFTER.min(kept / 2)),
+            events_since: time_before(kept_for),
+            confirmed_by: time_before(CLOCK_CONFIRMED_AFTER.min(kept_for / 2)),
             events_max: config.events_max,
-            no_connection_max: NO_CONNECTION_MAX,
+            no_connection_max: UNMATCHED_EVENTS_MAX,
             events_bytes_max: config.events_bytes_max,
         };
         if let Err(error) = self.store.prune(retention).await {

@@ -1,7 +1,7 @@
-//! Backs a data folder up while its server runs, and restores a backup while none runs.
+//! Backs up a data folder, even while its server runs. Restores a backup while no server runs.
 //!
-//! Puts the key into a backup only if asked to: with both, every secret can be read. Never deletes
-//! a database or a key that a restoration replaces.
+//! The key is put into a backup only on request, because every secret can be read with the database
+//! and the key. This module never deletes a database or a key that a restoration replaces.
 
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, ErrorKind};
@@ -21,79 +21,91 @@ use super::keys::audit_entry;
 use super::lock::DataLock;
 
 /// The extension of a file that is being copied.
-const INCOMPLETE: &str = "incomplete";
+const INCOMPLETE_EXTENSION: &str = "incomplete";
 
-/// What was backed up or restored.
+/// The result of a backup or of a restoration.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Copied {
-    /// The rows of each table.
+pub struct CopyResult {
+    /// The number of rows of each table.
     pub tables: Vec<TableRows>,
-    /// The files of connectors that served.
+    /// The number of connector files that were in use.
     pub versions: usize,
-    /// The file of the key; absent if the key is not in the backup.
+    /// The file to which the key was copied; absent if the key was not copied.
     pub key: Option<PathBuf>,
-    /// The database that was replaced.
+    /// The new name of the database that was replaced.
     pub replaced: Option<PathBuf>,
 }
 
-/// Writes a backup of a data folder to a new folder: the database and the connectors' versions, and
-/// the key if `with_key`. A server may run. The database gets its name last, so a folder that has
-/// one is complete.
+/// Writes a backup of a data folder to a new folder: the database, the versions of the connectors,
+/// and the key if `with_key` is true. A server may run. The database file gets its name last, so a
+/// folder with a database is a complete backup.
 ///
 /// # Errors
-/// The data folder lacks a database, the target is not empty, or the disk failed.
-pub fn back_up(data: &Path, to: &Path, with_key: bool) -> anyhow::Result<Copied> {
-    let (source, target) = (DataFolder::at(data), DataFolder::at(to));
+/// The data folder has no database, the target is not empty, or the disk failed.
+pub fn back_up(data: &Path, backup_folder: &Path, with_key: bool) -> anyhow::Result<CopyResult> {
+    let (source, target) = (DataFolder::at(data), DataFolder::at(backup_folder));
     let database = source.database();
     if !database.exists() && source.postgres_starts().exists() {
         bail!(
-            "the store of {} is in PostgreSQL: back it up with pg_dump, as docs/postgresql.md says",
+            "the store of {} is in PostgreSQL: back it up with pg_dump, as \
+             docs/postgresql.md describes",
             data.display()
         );
     }
     if !database.exists() {
-        bail!("{} does not exist: give the server's data folder with --data", database.display());
+        bail!("{} does not exist: set the server's data folder with --data", database.display());
     }
-    let new = || format!("cannot write to {}", to.display());
-    DirBuilder::new().recursive(true).mode(0o700).create(to).with_context(new)?;
-    if fs::read_dir(to).with_context(new)?.next().is_some() {
-        bail!("{} is not empty: name a new folder for each backup", to.display());
+    let write_context = || format!("cannot write to {}", backup_folder.display());
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(backup_folder)
+        .with_context(write_context)?;
+    if fs::read_dir(backup_folder).with_context(write_context)?.next().is_some() {
+        bail!("{} is not empty: use a new folder for each backup", backup_folder.display());
     }
     let incomplete = target.incomplete_database();
     let tables = SqliteStore::copy(&database, &incomplete)?;
     let versions = copy_versions(&source, &target)?;
     let key = with_key.then(|| copy_key(&source.secret_key(), &target)).transpose()?;
-    fs::rename(&incomplete, target.database()).with_context(new)?;
-    File::open(to).and_then(|folder| folder.sync_all()).with_context(new)?;
-    Ok(Copied { tables, versions, key, replaced: None })
+    fs::rename(&incomplete, target.database()).with_context(write_context)?;
+    File::open(backup_folder).and_then(|folder| folder.sync_all()).with_context(write_context)?;
+    Ok(CopyResult { tables, versions, key, replaced: None })
 }
 
-/// Puts a backup into a data folder. The next start knows that failed tests may have defects that
-/// the database does not know. With `replace`, a database and a key that are there are kept under
-/// other names.
+/// Restores a backup to a data folder. The next start takes into account that failed tests may have
+/// defects that are not in the restored database. With `replace`, an existing database and an
+/// existing key are kept under other names.
 ///
 /// # Errors
 /// A server runs, the folder has a database, the backup is incomplete, unreadable, damaged, newer
-/// than this program or sealed with another key, or the disk failed. The database and the key stay
-/// as they are until everything is checked and copied.
-pub async fn restore(data: &Path, from: &Path, replace: bool) -> anyhow::Result<Copied> {
-    let (source, target) = (DataFolder::at(from), DataFolder::at(data));
+/// than this program or sealed with another key, or the disk failed. The existing database and key
+/// are not changed until everything is checked and copied.
+pub async fn restore(
+    data: &Path,
+    backup_folder: &Path,
+    replace: bool,
+) -> anyhow::Result<CopyResult> {
+    let (source, target) = (DataFolder::at(backup_folder), DataFolder::at(data));
     if !source.database().exists() {
         bail!(
             "{} is not a complete backup: it has no {}",
-            from.display(),
+            backup_folder.display(),
             source.database().display()
         );
     }
     let _lock = DataLock::acquire(&target, Duration::ZERO).await?;
     let database = target.database();
     if database.exists() && !replace {
-        bail!("{} exists: use --replace, which keeps it under another name", database.display());
+        bail!(
+            "{} exists: use --replace, which keeps the existing database under another name",
+            database.display()
+        );
     }
-    let (sealer, key) = key_of(&source, &target, replace)?;
+    let (sealer, key) = choose_key(&source, &target, replace)?;
     let copy = target.incomplete_database();
     remove_incomplete(&copy)?;
-    let unwritten = || format!("cannot write to {}", data.display());
+    let write_context = || format!("cannot write to {}", data.display());
     copy_file(&source.database(), &copy)?;
     let entry = audit_entry("backup.restore");
     let prepared = SqliteStore::prepare_restored(&copy, &database, &sealer, entry);
@@ -107,55 +119,62 @@ pub async fn restore(data: &Path, from: &Path, replace: bool) -> anyhow::Result<
     let versions = copy_versions(&source, &target)?;
     let now = SystemClock.now().as_millisecond();
     if let Some(key) = &key {
-        let own = target.secret_key();
-        move_away(&own, &own.with_extension(format!("replaced-{now}"))).with_context(unwritten)?;
-        write_private(&own, key.as_bytes()).with_context(unwritten)?;
+        let current_key = target.secret_key();
+        rename_if_exists(&current_key, &current_key.with_extension(format!("replaced-{now}")))
+            .with_context(write_context)?;
+        write_private(&current_key, key.as_bytes()).with_context(write_context)?;
     }
-    let kept = target.replaced_database(now);
-    let was_there = move_away(&database, &kept).with_context(unwritten)?;
-    for (log, kept) in database_logs(&database).into_iter().zip(database_logs(&kept)) {
-        move_away(&log, &kept).with_context(unwritten)?;
+    let replaced_database = target.replaced_database(now);
+    let had_database =
+        rename_if_exists(&database, &replaced_database).with_context(write_context)?;
+    for (log, replaced_log) in
+        database_logs(&database).into_iter().zip(database_logs(&replaced_database))
+    {
+        rename_if_exists(&log, &replaced_log).with_context(write_context)?;
     }
-    fs::rename(&copy, &database).with_context(unwritten)?;
-    File::open(data).and_then(|folder| folder.sync_all()).with_context(unwritten)?;
-    Ok(Copied {
+    fs::rename(&copy, &database).with_context(write_context)?;
+    File::open(data).and_then(|folder| folder.sync_all()).with_context(write_context)?;
+    Ok(CopyResult {
         tables,
         versions,
         key: key.map(|_| target.secret_key()),
-        replaced: was_there.then_some(kept),
+        replaced: had_database.then_some(replaced_database),
     })
 }
 
-/// The key of a backup, and its text if the data folder must get it: the key of the environment,
-/// else that of the backup, else that of the data folder.
-fn key_of(
+/// Chooses the key of a backup: the key in the environment, else the key in the backup, else the
+/// key in the data folder. Also returns the text of the key if it must be written to the data
+/// folder.
+fn choose_key(
     source: &DataFolder,
     target: &DataFolder,
     replace: bool,
 ) -> anyhow::Result<(Sealer, Option<Zeroizing<String>>)> {
-    let (saved, own) = (source.secret_key(), target.secret_key());
+    let (backup_key, current_key) = (source.secret_key(), target.secret_key());
     if let Some(key) = Secret::from_variable(KEY_VARIABLE)? {
         return Ok((Sealer::from_text(key.reveal(), KEY_VARIABLE)?, None));
     }
-    if !saved.exists() {
-        if !own.exists() {
+    if !backup_key.exists() {
+        if !current_key.exists() {
             bail!(
-                "neither the backup nor {} has the key: put it there, or set {KEY_VARIABLE}",
-                own.display()
+                "the key is neither in the backup nor in {}: restore this file, or set \
+                 {KEY_VARIABLE}",
+                current_key.display()
             );
         }
-        return Ok((Sealer::open(None, &own)?, None));
+        return Ok((Sealer::open(None, &current_key)?, None));
     }
-    let key = read_private(&saved)?;
-    let sealer = Sealer::from_text(&key, &saved.display().to_string())?;
-    if !own.exists() {
+    let key = read_private(&backup_key)?;
+    let sealer = Sealer::from_text(&key, &backup_key.display().to_string())?;
+    if !current_key.exists() {
         return Ok((sealer, Some(key)));
     }
-    let is_same = read_private(&own)?.trim() == key.trim();
+    let is_same = read_private(&current_key)?.trim() == key.trim();
     if !is_same && !replace {
         bail!(
-            "{} is not the key of the backup: use --replace, which keeps it under another name",
-            own.display()
+            "{} is not the key of the backup: use --replace, which keeps the existing key under \
+             another name",
+            current_key.display()
         );
     }
     Ok((sealer, (!is_same).then_some(key)))
@@ -163,7 +182,11 @@ fn key_of(
 
 fn copy_key(key: &Path, target: &DataFolder) -> anyhow::Result<PathBuf> {
     if !key.exists() {
-        bail!("{} does not exist: the key comes from {KEY_VARIABLE}", key.display());
+        bail!(
+            "{} does not exist, because the key comes from {KEY_VARIABLE}: back up that \
+             key separately",
+            key.display()
+        );
     }
     let (text, copy) = (read_private(key)?, target.secret_key());
     write_private(&copy, text.as_bytes())
@@ -171,17 +194,21 @@ fn copy_key(key: &Path, target: &DataFolder) -> anyhow::Result<PathBuf> {
     Ok(copy)
 }
 
-/// Copies the files of versions that the target does not have, with the times at which they served.
-/// Returns how many it has then.
+/// Copies the connector files that the target does not have, with their modification times, which
+/// show when they were in use. Returns the number of files that the source has.
 fn copy_versions(source: &DataFolder, target: &DataFolder) -> anyhow::Result<usize> {
     let mut count = 0;
-    for connector in entries(&source.versions())? {
+    for connector in paths_in(&source.versions())? {
         let name = connector.file_name().unwrap_or_default();
         let folder = target.versions().join(name);
-        let failed = || format!("cannot write to {}", folder.display());
-        DirBuilder::new().recursive(true).mode(0o700).create(&folder).with_context(failed)?;
-        for file in entries(&connector)? {
-            if file.extension().is_some_and(|it| it == INCOMPLETE) {
+        let write_context = || format!("cannot write to {}", folder.display());
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&folder)
+            .with_context(write_context)?;
+        for file in paths_in(&connector)? {
+            if file.extension().is_some_and(|extension| extension == INCOMPLETE_EXTENSION) {
                 continue;
             }
             let copy = folder.join(file.file_name().unwrap_or_default());
@@ -194,22 +221,22 @@ fn copy_versions(source: &DataFolder, target: &DataFolder) -> anyhow::Result<usi
     Ok(count)
 }
 
-/// The paths in a folder; none if it does not exist.
-fn entries(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
-    let failed = || format!("cannot read {}", folder.display());
+/// Returns the paths in a folder; none if the folder does not exist.
+fn paths_in(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    let read_context = || format!("cannot read {}", folder.display());
     match fs::read_dir(folder) {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(Vec::new()),
-        found => {
-            let paths = found.with_context(failed)?.map(|entry| Ok(entry?.path()));
-            paths.collect::<io::Result<_>>().with_context(failed)
+        entries => {
+            let paths = entries.with_context(read_context)?.map(|entry| Ok(entry?.path()));
+            paths.collect::<io::Result<_>>().with_context(read_context)
         }
     }
 }
 
-/// The copy gets its name last, so that an interrupted one does not look complete.
+/// Copies a file. The copy gets its name last, so that an interrupted copy does not look complete.
 fn copy_file(file: &Path, copy: &Path) -> anyhow::Result<()> {
     let opened = File::open(file).with_context(|| format!("cannot read {}", file.display()));
-    let (mut source, incomplete) = (opened?, copy.with_extension(INCOMPLETE));
+    let (mut source, incomplete) = (opened?, copy.with_extension(INCOMPLETE_EXTENSION));
     remove_incomplete(&incomplete)?;
     write_copy(&mut source, &incomplete)
         .and_then(|()| fs::rename(&incomplete, copy))
@@ -224,7 +251,7 @@ fn write_copy(source: &mut File, incomplete: &Path) -> io::Result<()> {
     copied.sync_all()
 }
 
-/// Removes what an interrupted backup or restoration left.
+/// Removes the incomplete copy that an interrupted backup or restoration may have left.
 fn remove_incomplete(copy: &Path) -> anyhow::Result<()> {
     match fs::remove_file(copy) {
         Err(error) if error.kind() != ErrorKind::NotFound => {
@@ -234,9 +261,9 @@ fn remove_incomplete(copy: &Path) -> anyhow::Result<()> {
     }
 }
 
-/// Gives a file another name; returns whether there was such a file.
-fn move_away(file: &Path, kept: &Path) -> io::Result<bool> {
-    match fs::rename(file, kept) {
+/// Renames a file. Returns whether the file existed.
+fn rename_if_exists(file: &Path, new_name: &Path) -> io::Result<bool> {
+    match fs::rename(file, new_name) {
         Ok(()) => Ok(true),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
         Err(error) => Err(error),
@@ -258,10 +285,10 @@ mod tests {
     }
 
     #[test]
-    fn a_read_only_file_is_copied_even_if_an_interrupted_copy_is_in_the_way() {
+    fn a_read_only_file_is_copied_despite_an_interrupted_copy() {
         let folder = tempdir().unwrap();
         let (file, copy) = (folder.path().join("saved.wasm"), folder.path().join("copy.wasm"));
-        let incomplete = copy.with_extension(INCOMPLETE);
+        let incomplete = copy.with_extension(INCOMPLETE_EXTENSION);
         write_read_only(&file, "complete");
         write_read_only(&incomplete, "an interrupted copy");
         copy_file(&file, &copy).unwrap();
@@ -273,7 +300,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_cannot_be_read_is_named() {
+    fn an_error_contains_the_file_that_cannot_be_read() {
         let folder = tempdir().unwrap();
         let (file, copy) = (folder.path().join("saved.wasm"), folder.path().join("copy.wasm"));
         let error = copy_file(&file, &copy).unwrap_err();
@@ -290,7 +317,7 @@ mod tests {
         fs::write(connector.join("a.wasm"), "complete").unwrap();
         fs::write(connector.join("b.incomplete"), "comp").unwrap();
         assert_eq!(copy_versions(&source, &target).unwrap(), 1);
-        let copies = entries(&target.versions().join("redmine")).unwrap();
+        let copies = paths_in(&target.versions().join("redmine")).unwrap();
         assert_eq!(copies, [target.versions().join("redmine/a.wasm")]);
     }
 }

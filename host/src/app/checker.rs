@@ -1,5 +1,5 @@
-//! The parts of the commands that run a connector without a server and a database (`check`,
-//! `build`, `invoke`, `test`): an engine and a sandbox.
+//! Loads connector files for the commands that run a connector without a server and without a
+//! database (`check`, `build`, `invoke`, `test`): starts an engine and a sandbox for them.
 
 mod exports;
 
@@ -17,15 +17,15 @@ use exports::ExportCalls;
 
 /// A file that the server would load.
 pub struct CheckedFile {
-    /// What it is and needs.
+    /// The description of the connector and of what it needs.
     pub report: CheckReport,
-    /// What it says it exports and does not have, as sentences.
+    /// The functions that the component exports but its script does not contain, as sentences.
     pub missing: Vec<String>,
     /// The connector.
     pub connector: Arc<Connector>,
 }
 
-/// Loads connector files as the server would.
+/// Loads connector files in the same way as the server.
 pub struct Checker {
     pub(super) config: Arc<LiveConfig>,
     pub(super) guest_runtime: GuestRuntime,
@@ -41,8 +41,8 @@ impl Checker {
         Self::start_with(config, CodeCache::Temporary, None)
     }
 
-    /// As [`Self::start`]; compiled code goes to `cache`; `tape` records or answers the guests'
-    /// requests.
+    /// Does the same as [`Self::start`], but stores compiled code in `cache`. `tape` records or
+    /// answers the requests of guests.
     pub(super) fn start_with(
         config: Config,
         cache: CodeCache,
@@ -60,7 +60,7 @@ impl Checker {
         let (connector, report) = self.load(file).await?;
         let limits = self.config.now().limits_of(connector.name());
         let missing =
-            ExportCalls::new(&self.guest_runtime.sandbox, &connector, limits).missing().await;
+            ExportCalls::new(&self.guest_runtime.sandbox, &connector, limits).find_missing().await;
         Ok(CheckedFile { report, missing, connector })
     }
 

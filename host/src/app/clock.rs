@@ -1,5 +1,6 @@
-//! The clock of the server: that of the database if several servers share it, so that they agree
-//! about leases; else the system's.
+//! The clock of the server. If several servers share a database, it is the clock of the database,
+//! so that the servers agree about the times of leases. Otherwise it is the system clock. It never
+//! sets the system clock.
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -8,22 +9,22 @@ use jiff::Timestamp;
 
 use crate::domain::{Clock, SystemClock};
 
-/// The system's clock until [`ServerClock::follow`].
+/// The system clock, or the clock that was passed to [`ServerClock::follow`].
 #[derive(Default)]
 pub(super) struct ServerClock {
-    followed: OnceLock<Arc<dyn Clock>>,
+    followed_clock: OnceLock<Arc<dyn Clock>>,
 }
 
 impl ServerClock {
-    /// Shows the time of another clock from now on.
+    /// Uses the time of another clock from now on.
     pub(super) fn follow(&self, clock: Arc<dyn Clock>) {
-        let _ = self.followed.set(clock);
+        let _ = self.followed_clock.set(clock);
     }
 }
 
 impl Clock for ServerClock {
     fn now(&self) -> Timestamp {
-        self.followed.get().map_or_else(|| SystemClock.now(), |clock| clock.now())
+        self.followed_clock.get().map_or_else(|| SystemClock.now(), |clock| clock.now())
     }
 
     fn since_boot(&self) -> Duration {

@@ -1,5 +1,5 @@
-//! Prepares the data folder at a start, under the lock: deletes leftover temporary files, and reads
-//! or creates the admin token.
+//! Prepares the data folder at the start of the server: deletes leftover temporary files, and reads
+//! or creates the admin token. The caller holds the lock of the folder.
 
 use std::io::ErrorKind;
 
@@ -9,7 +9,7 @@ use crate::config::{DataFolder, read_private};
 use crate::secret::{Secret, write_private};
 
 /// Minimum length of an admin token, bytes.
-const TOKEN_BYTES_MIN: usize = 16;
+const ADMIN_TOKEN_BYTES_MIN: usize = 16;
 
 /// Deletes the temporary files of large bodies that an earlier process may not have deleted. Call
 /// it only while holding the lock.
@@ -25,15 +25,16 @@ pub(super) fn clear_spool(folder: &DataFolder) -> anyhow::Result<()> {
 /// Reads the admin token in the data folder; creates it if it is missing.
 pub(super) fn admin_token(folder: &DataFolder) -> anyhow::Result<Secret> {
     let file = folder.admin_token();
-    let what = || format!("cannot use the admin token in {}", file.display());
+    let error_context = || format!("cannot use the admin token in {}", file.display());
     if !file.exists() {
-        write_private(&file, Secret::fresh_token().reveal().as_bytes()).with_context(what)?;
+        write_private(&file, Secret::fresh_token().reveal().as_bytes())
+            .with_context(error_context)?;
     }
     let text = read_private(&file).context("cannot use the admin token")?;
-    if text.trim().len() < TOKEN_BYTES_MIN {
+    if text.trim().len() < ADMIN_TOKEN_BYTES_MIN {
         bail!(
-            "{} has no token of {TOKEN_BYTES_MIN} characters or more: remove the file, and the next \
-             start creates a new one",
+            "the admin token in {} has fewer than {ADMIN_TOKEN_BYTES_MIN} characters: delete the \
+             file, and the next start creates a new token",
             file.display()
         );
     }
@@ -42,10 +43,10 @@ pub(super) fn admin_token(folder: &DataFolder) -> anyhow::Result<Secret> {
 
 /// Checks that the admin token from the environment is long enough.
 pub(super) fn check_token_length(token: Secret) -> anyhow::Result<Secret> {
-    if token.reveal().len() < TOKEN_BYTES_MIN {
+    if token.reveal().len() < ADMIN_TOKEN_BYTES_MIN {
         bail!(
-            "the admin token in the environment is too short to resist guessing: give at least \
-             {TOKEN_BYTES_MIN} characters, such as those of `openssl rand -hex 32`"
+            "the admin token in the environment is too short to resist guessing: use at least \
+             {ADMIN_TOKEN_BYTES_MIN} characters, such as those of `openssl rand -hex 32`"
         );
     }
     Ok(token)

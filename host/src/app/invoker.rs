@@ -1,5 +1,5 @@
-//! The parts of `jackfield invoke` and `jackfield test`: one call of one export of a connector
-//! file, in the sandbox of the server, without a server and without a database.
+//! Calls one export of a connector file for `jackfield invoke` and `jackfield test`: in the sandbox
+//! of the server, but without a server and without a database.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use tokio::time::Instant;
 
 use crate::config::Config;
-use crate::connections::{Unstored, activate};
+use crate::connections::{UnstoredConnection, activate};
 use crate::domain::{
     Call, Clock as _, ConnectorFault, FailedTest, Grants, Journal, Limits, Marker, Refusal,
     RunReport, WriteRecord, confirmed_or_nothing_sent,
@@ -26,27 +26,27 @@ use crate::runtime::{
 
 use super::Checker;
 
-/// Where answers come from, and where exchanges are kept.
+/// Where the answers to requests come from, and whether the exchanges are recorded.
 #[derive(Debug)]
-pub enum Exchanges {
-    /// From the tracker.
+pub enum AnswerSource {
+    /// The tracker answers.
     Tracker,
-    /// From the tracker; each exchange is kept in this folder.
+    /// The tracker answers, and each exchange is stored in this folder.
     Record(PathBuf),
-    /// From the recording in this folder.
+    /// The recording in this folder answers.
     Replay(PathBuf),
 }
 
-/// One call.
+/// One call of an export, with its arguments.
 #[derive(Debug)]
 pub struct Invocation {
     /// The connector file.
     pub file: PathBuf,
-    /// The export.
+    /// The export to call.
     pub call: Call,
-    /// Its failed test.
+    /// The failed test.
     pub test: FailedTest,
-    /// The marker; absent: that of the failed test.
+    /// The marker; if it is absent, the marker of the failed test is used.
     pub marker: Option<Marker>,
     /// The key of a defect, for `follow-up`.
     pub key: String,
@@ -55,48 +55,48 @@ pub struct Invocation {
     /// The project, for `kpis`.
     pub project: String,
     /// The setting and what a person typed, for `choices`.
-    pub choices_of: (String, String),
-    /// The data of the report; absent: the ids of the failed test alone.
+    pub choices_query: (String, String),
+    /// The data of the report; if it is absent, the report has only the ids of the failed test.
     pub test_data: Option<TestData>,
     /// Notes for people at the end of the report's texts.
     pub notes: Vec<String>,
 }
 
-/// A call that ended.
+/// The result of a call.
 #[derive(Debug)]
-pub struct Invoked {
-    /// What the export returned, or why there is nothing.
+pub struct InvocationResult {
+    /// What the export returned, or the reason why it returned nothing.
     pub answer: Result<ExportAnswer, Refusal>,
-    /// Log, requests and usage.
+    /// The log, the requests and the usage of the run.
     pub report: RunReport,
     /// The limits of the call.
     pub limits: Limits,
     /// The marker of the call.
     pub marker: Marker,
-    /// What was granted, as phrases.
+    /// The grants of the connection, as phrases.
     pub granted: Vec<String>,
-    /// For people: what the server would warn of.
+    /// Warnings for people, which the server would also show.
     pub warnings: Vec<String>,
-    /// What happened to the recording.
-    pub tape: TapeEnd,
+    /// The result of recording or replaying.
+    pub tape: TapeResult,
 }
 
-/// What happened to a recording.
+/// The result of recording or replaying exchanges.
 #[derive(Debug)]
-pub enum TapeEnd {
-    /// There was none.
+pub enum TapeResult {
+    /// Nothing was recorded or replayed.
     None,
-    /// So many exchanges were written, or why the recording is incomplete.
+    /// The number of recorded exchanges, or the reason why the recording is incomplete.
     Recorded(Result<usize, TapeError>),
-    /// The files that were not used, or why a request had no answer.
+    /// The recorded files that were not used, or the reason why a request had no answer.
     Replayed(Result<Vec<String>, TapeError>),
 }
 
-/// Makes calls.
+/// Calls exports of connector files.
 pub struct Invoker {
     loader: Checker,
     tape: Option<Tape>,
-    /// For large bodies.
+    /// The temporary folder for large bodies.
     _folder: TempDir,
 }
 
@@ -104,21 +104,25 @@ impl Invoker {
     /// Starts the engine.
     ///
     /// # Errors
-    /// What cannot be started, or why the folder of a recording cannot be used.
-    pub fn start(config: Config, cache: CodeCache, exchanges: &Exchanges) -> anyhow::Result<Self> {
-        let tape = match exchanges {
-            Exchanges::Tracker => None,
-            Exchanges::Record(folder) => Some(Tape::Record(Arc::new(Recorder::create(folder)?))),
-            Exchanges::Replay(folder) => Some(Tape::Replay(Arc::new(Replay::read(folder)?))),
+    /// The engine cannot be started, or the folder of a recording cannot be used.
+    pub fn start(
+        config: Config,
+        cache: CodeCache,
+        answer_source: &AnswerSource,
+    ) -> anyhow::Result<Self> {
+        let tape = match answer_source {
+            AnswerSource::Tracker => None,
+            AnswerSource::Record(folder) => Some(Tape::Record(Arc::new(Recorder::create(folder)?))),
+            AnswerSource::Replay(folder) => Some(Tape::Replay(Arc::new(Replay::read(folder)?))),
         };
         Self::start_in(config, cache, tape)
     }
 
-    /// Starts the engine, with this tape for the requests of all calls.
+    /// Starts the engine. `tape` records or answers the requests of all calls.
     ///
     /// # Errors
-    /// What cannot be started.
-    pub fn start_with(config: Config, tape: Option<Tape>) -> anyhow::Result<Self> {
+    /// The engine cannot be started.
+    pub fn start_with_tape(config: Config, tape: Option<Tape>) -> anyhow::Result<Self> {
         Self::start_in(config, CodeCache::Temporary, tape)
     }
 
@@ -134,17 +138,21 @@ impl Invoker {
     ///
     /// # Errors
     /// The server would not load the file, or it would not create the connection.
-    pub async fn invoke(&self, asked: &Invocation, values: Unstored) -> anyhow::Result<Invoked> {
-        let connector = self.load(&asked.file).await?;
-        let active = match asked.call {
-            // The server calls it without a connection too.
+    pub async fn invoke(
+        &self,
+        invocation: &Invocation,
+        values: UnstoredConnection,
+    ) -> anyhow::Result<InvocationResult> {
+        let connector = self.load(&invocation.file).await?;
+        let active = match invocation.call {
+            // The server also calls `describe` without a connection.
             Call::Describe => Arc::new(ActiveConnection::without_grants()),
             _ => self.connect(&connector, values)?,
         };
-        self.call(connector, active, asked).await
+        self.call(connector, active, invocation).await
     }
 
-    /// Loads a file, for several calls.
+    /// Loads a connector file, which can then be called several times.
     ///
     /// # Errors
     /// The server would not load the file.
@@ -155,26 +163,26 @@ impl Invoker {
         Ok(connector)
     }
 
-    /// A connection with these values, for several calls.
+    /// Creates a connection with these values, which can be used for several calls.
     ///
     /// # Errors
     /// The server would not create the connection.
     pub fn connect(
         &self,
         connector: &Connector,
-        values: Unstored,
+        values: UnstoredConnection,
     ) -> anyhow::Result<Arc<ActiveConnection>> {
         let active = activate(values, connector, &self.loader.config.now(), self.now());
         Ok(Arc::new(active.context("the server would not create this connection")?))
     }
 
-    /// The time of the clock that the calls have.
+    /// Returns the time of the clock that the calls use.
     #[must_use]
     pub fn now(&self) -> Timestamp {
         self.loader.guest_runtime.clock.now()
     }
 
-    /// Makes one call; the file that `asked` names is not read.
+    /// Makes one call. Uses `connector`, and does not read the file that `invocation` names.
     ///
     /// # Errors
     /// The settings of the connection's report are not valid.
@@ -182,41 +190,43 @@ impl Invoker {
         &self,
         connector: Arc<Connector>,
         active: Arc<ActiveConnection>,
-        asked: &Invocation,
-    ) -> anyhow::Result<Invoked> {
+        invocation: &Invocation,
+    ) -> anyhow::Result<InvocationResult> {
         let connection = &active.connection;
-        let of_test = || Marker::derive(connection.id, &asked.test, 1);
-        let marker = asked.marker.clone().unwrap_or_else(of_test);
+        let derived_marker = || Marker::derive(connection.id, &invocation.test, 1);
+        let marker = invocation.marker.clone().unwrap_or_else(derived_marker);
         let mut warnings = active.warnings();
         let granted = missing_grants(&Grants::default(), &connection.grants);
         let limits = self.loader.config.now().limits_of(connector.name());
         let journal = MemoryJournal::new(marker.clone());
         let arguments = CallArguments {
-            test: &asked.test,
+            test: &invocation.test,
             marker: &marker,
-            key: &asked.key,
-            attachment: asked.attachment,
-            project: &asked.project,
-            choices_of: (&asked.choices_of.0, &asked.choices_of.1),
+            key: &invocation.key,
+            attachment: invocation.attachment,
+            project: &invocation.project,
+            choices_query: (&invocation.choices_query.0, &invocation.choices_query.1),
             journal: Arc::clone(&journal) as Arc<dyn Journal>,
-            report: test_report(asked, &active, &limits)?,
+            report: test_report(invocation, &active, &limits)?,
         };
         let run = Run::new(connector, active);
         let sandbox = &self.loader.guest_runtime.sandbox;
-        let RunEnd { outcome, report, writes } = sandbox.call(run, asked.call, arguments).await;
-        let answer = confirmed(outcome, &writes);
+        let RunEnd { outcome, report, writes } =
+            sandbox.call(run, invocation.call, arguments).await;
+        let answer = require_confirmed_write(outcome, &writes);
         warnings.extend(journal.warning());
         let tape = match &self.tape {
-            None => TapeEnd::None,
-            Some(Tape::Record(recorder)) => TapeEnd::Recorded(recorder.end()),
-            Some(Tape::Replay(replay)) => TapeEnd::Replayed(replay.end()),
+            None => TapeResult::None,
+            Some(Tape::Record(recorder)) => TapeResult::Recorded(recorder.exchange_count()),
+            Some(Tape::Replay(replay)) => TapeResult::Replayed(replay.unused_files()),
         };
-        Ok(Invoked { answer, report, limits, marker, granted, warnings, tape })
+        Ok(InvocationResult { answer, report, limits, marker, granted, warnings, tape })
     }
 }
 
-/// As the server does: a defect counts only if the tracker confirmed a write, or none was sent.
-fn confirmed(
+/// Accepts a returned defect only if the tracker confirmed a write, or if no write was sent. The
+/// server has the same rule.
+fn require_confirmed_write(
     outcome: Result<ExportAnswer, Refusal>,
     writes: &[WriteRecord],
 ) -> Result<ExportAnswer, Refusal> {
@@ -232,21 +242,23 @@ fn confirmed(
     }
 }
 
-/// The report of the failed test, from the test data of the call or from its ids alone.
+/// Creates the report of the failed test: from the test data of the call, or only from the ids of
+/// the failed test.
 fn test_report(
-    asked: &Invocation,
+    invocation: &Invocation,
     active: &ActiveConnection,
     limits: &Limits,
 ) -> anyhow::Result<Arc<TestReport>> {
     let settings = ReportSettings::read(&active.connection.report).map_err(|problems| {
         let problem = problems.first();
-        let why = problem.map(|it| format!("report.{}: {}", it.member, it.why));
+        let why = problem.map(|problem| format!("report.{}: {}", problem.member, problem.why));
         anyhow::anyhow!(why.unwrap_or_default())
     })?;
-    let fixed =
-        |data: &TestData| Arc::new(FixedData::of(&asked.test, data.clone())) as Arc<dyn Source>;
-    let source = asked.test_data.as_ref().map(fixed);
+    let fixed_source = |data: &TestData| {
+        Arc::new(FixedData::with_ids_of(&invocation.test, data.clone())) as Arc<dyn Source>
+    };
+    let source = invocation.test_data.as_ref().map(fixed_source);
     let deadline = Instant::now() + Duration::from_millis(limits.create_answer_ms / 2);
-    let report = TestReport::new(asked.test.clone(), settings, source, deadline);
-    Ok(Arc::new(report.with_notes(asked.notes.clone())))
+    let report = TestReport::new(invocation.test.clone(), settings, source, deadline);
+    Ok(Arc::new(report.with_notes(invocation.notes.clone())))
 }

@@ -1,8 +1,9 @@
-//! The key that seals secrets: read at the start, and replaced by a rotation while no server runs.
+//! The key that seals secrets. It is read at the start of the server, and replaced by a rotation
+//! while no server runs.
 //!
-//! Never deletes a key that may still be needed: both key files exist until the database is sealed
-//! with the new key. If a crash interrupts a rotation, the next start finishes or undoes it. A key
-//! from the environment is not stored.
+//! This module never deletes a key that may still be needed: both key files exist until the
+//! database is sealed with the new key. If a crash interrupts a rotation, the next start finishes
+//! or undoes the rotation. A key from the environment is never stored.
 
 use std::fs::{self, File};
 use std::net::Ipv4Addr;
@@ -21,10 +22,10 @@ use super::lock::DataLock;
 
 /// The result of a key rotation.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Rotated {
-    /// Secrets that were sealed again.
+pub struct RotationResult {
+    /// The number of secrets that were sealed again.
     pub secrets: usize,
-    /// The file that holds the new key; absent if the key came from the environment.
+    /// The file that contains the new key; absent if the key came from the environment.
     pub file: Option<PathBuf>,
 }
 
@@ -34,38 +35,40 @@ pub struct Rotated {
 /// # Errors
 /// A server uses the folder, the old key is missing or wrong, or the disk failed. The old key then
 /// stays valid.
-pub async fn rotate_key(data: &Path) -> anyhow::Result<Rotated> {
+pub async fn rotate_key(data: &Path) -> anyhow::Result<RotationResult> {
     let folder = DataFolder::at(data);
     let database = folder.database();
     if !database.exists() && folder.postgres_starts().exists() {
-        bail!("the store is in PostgreSQL, whose secrets cannot be sealed with another key");
+        bail!("the store is in PostgreSQL: the key of its secrets cannot be rotated");
     }
     if !database.exists() {
-        bail!("{} does not exist: give the server's data folder with --data", database.display());
+        bail!("{} does not exist: set the server's data folder with --data", database.display());
     }
     let _lock = DataLock::acquire(&folder, Duration::ZERO).await?;
-    let old = sealer(&folder).await?;
-    let (file, next) = (folder.secret_key(), folder.next_secret_key());
+    let old = open_sealer(&folder).await?;
+    let (file, next_file) = (folder.secret_key(), folder.next_secret_key());
     if let Some(key) = Secret::from_variable(NEW_KEY_VARIABLE)? {
         let new = Sealer::from_text(key.reveal(), NEW_KEY_VARIABLE)?;
         let secrets = SqliteStore::reseal(&database, &old, &new, audit_entry("secrets.rotate"))?;
-        // The operator stores the new key. The old key is needed only for backups.
+        // The operator stores the new key. The old key file is kept under another name, because
+        // earlier backups need it.
         if file.exists() {
             let old = folder.old_secret_key();
             fs::rename(&file, &old).with_context(|| format!("cannot move {}", file.display()))?;
         }
-        return Ok(Rotated { secrets, file: None });
+        return Ok(RotationResult { secrets, file: None });
     }
     if Secret::from_variable(KEY_VARIABLE)?.is_some() {
-        bail!("the key comes from {KEY_VARIABLE}: set the new one in {NEW_KEY_VARIABLE}");
+        bail!("the key comes from {KEY_VARIABLE}: set the new key in {NEW_KEY_VARIABLE}");
     }
-    let new = Sealer::open(None, &next)?;
+    let new = Sealer::open(None, &next_file)?;
     let secrets = SqliteStore::reseal(&database, &old, &new, audit_entry("secrets.rotate"))?;
-    replace_key(&next, &file)?;
-    Ok(Rotated { secrets, file: Some(file) })
+    replace_key(&next_file, &file)?;
+    Ok(RotationResult { secrets, file: Some(file) })
 }
 
-/// An entry of the audit log. Whoever may write to the data folder is the admin.
+/// Creates an entry of the audit log. Its account is the admin, because only the admin may write to
+/// the data folder.
 pub(super) fn audit_entry(action: &str) -> AuditEntry {
     let Account { name, role, .. } = Account::admin();
     AuditEntry {
@@ -83,8 +86,8 @@ pub(super) fn audit_entry(action: &str) -> AuditEntry {
     }
 }
 
-/// Reads the key of a data folder; creates it if there is neither a key nor a database.
-pub(super) async fn sealer(folder: &DataFolder) -> anyhow::Result<Sealer> {
+/// Reads the key of a data folder. Creates the key if the folder has neither a key nor a database.
+pub(super) async fn open_sealer(folder: &DataFolder) -> anyhow::Result<Sealer> {
     let variable = Secret::from_variable(KEY_VARIABLE)?;
     let (file, database) = (folder.secret_key(), folder.database());
     finish_rotation(folder).await?;

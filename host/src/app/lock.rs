@@ -1,5 +1,5 @@
-//! The lock of a data folder, so that only one server uses it. During a rolling update, the next
-//! server waits for the lock.
+//! The lock of a data folder. It ensures that only one server uses the folder. During a rolling
+//! update, the new server waits until the old server releases the lock.
 
 use std::fs::{DirBuilder, File, TryLockError};
 use std::io::Write;
@@ -14,8 +14,8 @@ use crate::config::{DataFolder, check_folder};
 
 /// The pause between two attempts to take the lock.
 const TRY_LOCK_PERIOD: Duration = Duration::from_millis(200);
-/// The minimum wait. If a server is killed while it starts a compiler process, the new process has
-/// inherited the lock file and holds the lock until it runs its own program.
+/// The minimum time to wait for the lock. If a server is killed while it starts a compiler process,
+/// this process has inherited the lock file, and holds the lock until it runs its own program.
 const WAIT_MIN: Duration = Duration::from_secs(1);
 
 /// The lock, held until this value is dropped.
@@ -26,56 +26,58 @@ pub struct DataLock {
 
 impl DataLock {
     /// Creates the data folder (mode 0700) if it is missing, checks who else has access to it, and
-    /// locks it. `wait` is how long to wait for another server to end.
+    /// locks it. `wait` is the maximum time to wait until another server ends.
     ///
     /// # Errors
-    /// One line: why the folder cannot be used, and how to fix that.
+    /// One line that describes why the folder cannot be used, and how to fix this.
     pub async fn acquire(folder: &DataFolder, wait: Duration) -> anyhow::Result<Self> {
         let data = folder.path();
-        let what = || {
+        let error_context = || {
             format!(
                 "cannot use the data folder {}: it must be a folder that this user may write",
                 data.display()
             )
         };
-        DirBuilder::new().recursive(true).mode(0o700).create(data).with_context(what)?;
+        DirBuilder::new().recursive(true).mode(0o700).create(data).with_context(error_context)?;
         check_folder(data).context("cannot use the data folder")?;
         let mut options = File::options();
         let options = options.create(true).truncate(false).write(true);
-        let mut file = options.open(folder.lock()).with_context(what)?;
+        let mut file = options.open(folder.lock()).with_context(error_context)?;
         lock_or_wait(&file, data, wait).await?;
-        // `jackfield doctor` finds the server's process by this id.
+        // `jackfield doctor` finds the process of the server by this id.
         let process = format!("{}\n", std::process::id());
-        file.set_len(0).and_then(|()| file.write_all(process.as_bytes())).with_context(what)?;
+        file.set_len(0)
+            .and_then(|()| file.write_all(process.as_bytes()))
+            .with_context(error_context)?;
         Ok(Self { _file: file })
     }
 }
 
-/// Takes the lock; waits up to `wait` if another process holds it.
+/// Acquires the lock. If another process holds it, waits at most `wait`.
 async fn lock_or_wait(file: &File, data: &Path, wait: Duration) -> anyhow::Result<()> {
-    let (shown, start) = (data.display(), Instant::now());
-    let mut is_announced = false;
+    let (folder, start) = (data.display(), Instant::now());
+    let mut is_logged = false;
     loop {
         match file.try_lock() {
             Ok(()) => return Ok(()),
             Err(TryLockError::WouldBlock) if start.elapsed() < wait.max(WAIT_MIN) => {
-                if wait > WAIT_MIN && !std::mem::replace(&mut is_announced, true) {
+                if wait > WAIT_MIN && !std::mem::replace(&mut is_logged, true) {
                     let seconds = wait.as_secs();
                     tracing::info!(
                         seconds,
-                        "another jackfield uses {shown}: waiting until it ends"
+                        "another jackfield uses {folder}: waiting until it ends"
                     );
                 }
                 sleep(TRY_LOCK_PERIOD).await;
             }
             Err(TryLockError::WouldBlock) => bail!(
-                "another jackfield uses the data folder {shown}: stop it first, use another folder with \
+                "another jackfield uses the data folder {folder}: stop it first, use another folder with \
                  --data, or wait with --wait-for-lock SECONDS"
             ),
             Err(TryLockError::Error(error)) => {
                 return Err(error).with_context(|| {
                     format!(
-                        "cannot lock {shown}: its file system may not support locks. Use a local \
+                        "cannot lock {folder}: its file system may not support locks. Use a local \
                          disk or a block volume"
                     )
                 });

@@ -1,7 +1,8 @@
 //! Problems of the machine, its file systems and the container, described for the operator. The
 //! server logs them at its start, and `jackfield doctor` prints the same texts.
 //!
-//! A problem that prevents the start is not reported here: the code that meets it returns an error.
+//! A problem that prevents the start is never reported here: the code that finds it returns an
+//! error.
 
 use std::fs;
 use std::path::Path;
@@ -19,12 +20,12 @@ use crate::memory::{free_bytes, group_limit_bytes};
 use crate::plugins;
 use crate::runtime::{AddressSpace, Engine, EngineError, MemoryLayout, check_executable};
 
-/// A problem with which the server runs, but not well, and how to fix it.
+/// A problem that does not prevent the start of the server, and how to fix it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PlatformProblem {
-    /// The finding, for people.
+    /// Describes the problem for people.
     pub found: String,
-    /// The action that fixes it, for people.
+    /// Describes for people how to fix the problem.
     pub fix: String,
 }
 
@@ -34,11 +35,11 @@ impl PlatformProblem {
     }
 }
 
-/// If a compiler gets less memory than this, a warning says so: typical connectors in JavaScript or
-/// Python need it.
+/// The recommended memory of a compiler, bytes. Typical connectors in JavaScript or Python need it.
+/// If a compiler gets less, a warning is logged.
 const COMPILE_BYTES_RECOMMENDED: u64 = 512 << 20;
 
-/// The address space that a new engine gets.
+/// Returns the address space that a new engine gets.
 ///
 /// # Errors
 /// No engine can be started.
@@ -46,7 +47,7 @@ pub fn address_space() -> Result<AddressSpace, EngineError> {
     Engine::start(CompileFor::ThisCpu).map(|engine| engine.address_space())
 }
 
-/// Reports if the address space is small.
+/// Returns a problem if the address space is small.
 #[must_use]
 pub fn small_address_space(space: AddressSpace) -> Option<PlatformProblem> {
     let how = match space.layout {
@@ -58,14 +59,14 @@ pub fn small_address_space(space: AddressSpace) -> Option<PlatformProblem> {
             "the address space is small: connectors run {how}, at most {} guest memories at a time",
             space.slots
         ),
-        fix: "give the process 5 TB of address space: `ulimit -v unlimited`, LimitAS=infinity; 39-bit \
-              kernels and some sandboxes cannot"
+        fix: "give the process 5 TB of address space, with `ulimit -v unlimited` or \
+              LimitAS=infinity; 39-bit kernels and some sandboxes cannot provide it"
             .to_owned(),
     })
 }
 
-/// Reports if the process may not start `count` more threads. To find out, starts them and ends
-/// them again.
+/// Returns a problem if the process may not start `count` more threads. To find out, starts these
+/// threads and ends them.
 #[must_use]
 pub fn few_threads(count: usize) -> Option<PlatformProblem> {
     let (release, wait) = mpsc::channel::<()>();
@@ -90,7 +91,7 @@ pub fn few_threads(count: usize) -> Option<PlatformProblem> {
     })
 }
 
-/// Reports if the database is on a file system that SQLite cannot rely on.
+/// Returns a problem if the database is on a file system that is not reliable enough for SQLite.
 #[must_use]
 pub fn unsuitable_disk(data: &Path) -> Option<PlatformProblem> {
     let kind = unsuitable_file_system(data)?;
@@ -104,29 +105,30 @@ pub fn unsuitable_disk(data: &Path) -> Option<PlatformProblem> {
     })
 }
 
-/// Warns if the compiler would get less memory than recommended.
+/// Returns a problem if a compiler would get less memory than recommended.
 #[must_use]
 pub fn little_memory(limits: &Limits) -> Option<PlatformProblem> {
-    let wanted = COMPILE_BYTES_RECOMMENDED.min(limits.compile_memory_bytes);
-    let free = free_bytes().filter(|free| free / 4 * 3 < wanted)?;
-    let of = match group_limit_bytes() {
+    let needed = COMPILE_BYTES_RECOMMENDED.min(limits.compile_memory_bytes);
+    let free = free_bytes().filter(|free| free / 4 * 3 < needed)?;
+    let memory_description = match group_limit_bytes() {
         Some(limit) => format!("the control group's limit is {} MiB", limit >> 20),
         None => "the memory of the machine".to_owned(),
     };
     Some(PlatformProblem {
         found: format!(
-            "{} MiB of memory are free ({of}): a connector may not compile; a compiler gets three \
-             quarters of what is free",
+            "{} MiB of memory are free ({memory_description}): compiling a connector may fail, \
+             because a compiler gets three quarters of the free memory",
             free >> 20
         ),
         fix: "give the machine or the container 1 GiB or more".to_owned(),
     })
 }
 
-/// Reports who else has access to the data folder and to the files with keys and tokens in it.
+/// Returns a problem for each other user that has access to the data folder, or to the files with
+/// keys and tokens in it.
 ///
 /// # Errors
-/// One of them is not safe to use.
+/// The folder or one of the files is not safe to use.
 pub fn shared_access(folder: &DataFolder) -> Result<Vec<PlatformProblem>, AccessError> {
     let files = [folder.secret_key(), folder.admin_token(), folder.compiled_key()];
     let mut warnings = vec![inspect_folder(folder.path())?];
@@ -135,48 +137,51 @@ pub fn shared_access(folder: &DataFolder) -> Result<Vec<PlatformProblem>, Access
     }
     let mut warnings: Vec<AccessWarning> = warnings.into_iter().flatten().collect();
     warnings.dedup();
-    let problem = |it: AccessWarning| PlatformProblem { found: it.to_string(), fix: it.fix() };
+    let problem =
+        |warning: AccessWarning| PlatformProblem { found: warning.to_string(), fix: warning.fix() };
     Ok(warnings.into_iter().map(problem).collect())
 }
 
-/// Checks that compiled code can be run from a data folder. The error says what to do.
+/// Checks that compiled code can be run from a data folder. The error describes what to do.
 ///
 /// # Errors
 /// Compiled code cannot be run, or the check itself failed.
 pub fn runs_code(folder: &DataFolder) -> anyhow::Result<()> {
     let compiled = folder.compiled();
-    let place = if compiled.exists() { compiled } else { folder.path().to_owned() };
-    Ok(check_executable(&place)?)
+    let checked_folder = if compiled.exists() { compiled } else { folder.path().to_owned() };
+    Ok(check_executable(&checked_folder)?)
 }
 
-/// Reports if the program file of the server that uses this folder was replaced or removed after
-/// the server started.
+/// Returns a problem if the program file of the server that uses this folder was replaced or
+/// removed after the server started.
 #[must_use]
 pub fn replaced_program(folder: &DataFolder) -> Option<PlatformProblem> {
     let process: u32 = fs::read_to_string(folder.lock()).ok()?.trim().parse().ok()?;
     let program = fs::read_link(format!("/proc/{process}/exe")).ok()?;
     let program = program.to_str()?.strip_suffix(" (deleted)")?;
-    let is_ours = Path::new(program).file_name().is_some_and(|name| name == "jackfield");
-    is_ours.then(|| PlatformProblem {
-        found: format!("the server (process {process}) runs an old program: the file was replaced"),
-        fix: "restart the server at a convenient time; until then it runs the old version"
+    let is_jackfield = Path::new(program).file_name().is_some_and(|name| name == "jackfield");
+    is_jackfield.then(|| PlatformProblem {
+        found: format!(
+            "the server (process {process}) runs an old version: its program file was replaced"
+        ),
+        fix: "restart the server at a convenient time; until then, it runs the old version"
             .to_owned(),
     })
 }
 
-/// Reports connector files that are not compiled again because their compiler died.
+/// Returns a problem if connector files are not compiled again because their compiler died.
 #[must_use]
 pub fn blocked_connectors(folder: &DataFolder) -> Option<PlatformProblem> {
     let reasons = plugins::blocked_files(&folder.compiled());
     let first = reasons.first()?;
     Some(PlatformProblem {
         found: format!("{} connector files are not compiled again: {first}", reasons.len()),
-        fix: "fix what the reason names, or install another version of the file".to_owned(),
+        fix: "fix the cause, or install another version of the file".to_owned(),
     })
 }
 
-/// Logs the problems that a start finds. Problems of access are logged by the code that checks
-/// access.
+/// Logs the problems that are found at the start of the server. Problems of access are logged by
+/// the code that checks access.
 pub(super) fn log_problems(config: &Config, space: AddressSpace) {
     let problems =
         [small_address_space(space), unsuitable_disk(&config.data), little_memory(&config.limits)];
@@ -193,14 +198,18 @@ mod tests {
         assert_eq!(space(1_000, MemoryLayout::Reserved), None);
         let small = space(250, MemoryLayout::Reserved).unwrap();
         assert!(small.found.contains("smaller pool") && small.fix.contains("ulimit -v"));
-        let none = space(1_000, MemoryLayout::OnDemand).unwrap();
-        assert!(none.found.contains("without a pool"), "{none:?}");
+        let without_pool = space(1_000, MemoryLayout::OnDemand).unwrap();
+        assert!(without_pool.found.contains("without a pool"), "{without_pool:?}");
         let limits = Limits { compile_memory_bytes: 1 << 20, ..Limits::default() };
-        assert_eq!(little_memory(&limits), None, "the key asks for no more");
+        assert_eq!(
+            little_memory(&limits),
+            None,
+            "the configured limit is lower than the recommendation"
+        );
         assert_eq!(few_threads(4), None);
-        let home = tempfile::tempdir().unwrap();
-        assert_eq!(unsuitable_disk(home.path()), None);
-        assert_eq!(replaced_program(&DataFolder::at(home.path())), None);
-        assert!(runs_code(&DataFolder::at(home.path())).is_ok());
+        let folder = tempfile::tempdir().unwrap();
+        assert_eq!(unsuitable_disk(folder.path()), None);
+        assert_eq!(replaced_program(&DataFolder::at(folder.path())), None);
+        assert!(runs_code(&DataFolder::at(folder.path())).is_ok());
     }
 }

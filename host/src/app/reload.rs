@@ -1,9 +1,10 @@
-//! Applies a changed configuration to the running server, and says what it changed.
+//! Applies a changed configuration to the running server, and logs what has changed. Never stops
+//! the server because of an invalid configuration.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::config::{Config, LiveConfig, Reloaded};
+use crate::config::{Config, LiveConfig, ReloadResult};
 use crate::http::{ClientLimits, SharedLimits};
 use crate::telemetry::Metrics;
 use crate::transport::ServerTls;
@@ -31,21 +32,22 @@ pub(super) struct ListenerLimits {
 impl ListenerLimits {
     pub(super) fn new(config: &Config) -> Self {
         let descriptors = Descriptors::raise(config);
-        let shared = |connections_max| SharedLimits::new(limits(config, connections_max).into());
+        let shared_limits =
+            |connections_max| SharedLimits::new(client_limits(config, connections_max).into());
         Self {
             descriptors,
-            main: shared(descriptors.client_connections_max),
-            admin: shared(descriptors.admin_connections_max),
+            main: shared_limits(descriptors.client_connections_max),
+            admin: shared_limits(descriptors.admin_connections_max),
         }
     }
 
     fn update(&self, config: &Config) {
-        self.main.store(limits(config, self.descriptors.client_connections_max));
-        self.admin.store(limits(config, self.descriptors.admin_connections_max));
+        self.main.store(client_limits(config, self.descriptors.client_connections_max));
+        self.admin.store(client_limits(config, self.descriptors.admin_connections_max));
     }
 }
 
-fn limits(config: &Config, connections_max: usize) -> Arc<ClientLimits> {
+fn client_limits(config: &Config, connections_max: usize) -> Arc<ClientLimits> {
     let keep_alive = Duration::from_secs(config.keep_alive_s.into());
     ClientLimits::new(connections_max, keep_alive, config.trusted_proxies.clone()).into()
 }
@@ -60,12 +62,13 @@ impl Reloader {
         Self { config, tls, limits, metrics }
     }
 
-    /// Says that the configuration could not be read again. The earlier one remains in use.
+    /// Logs that the configuration could not be read again. The earlier configuration remains in
+    /// use.
     pub fn refuse(&self, error: &anyhow::Error) {
         self.metrics.count_refused_reload();
         tracing::error!(
             error = format!("{error:#}"),
-            "cannot read the configuration again; the earlier one remains in use"
+            "cannot read the configuration again; the earlier configuration remains in use"
         );
     }
 
@@ -73,11 +76,11 @@ impl Reloader {
     /// certificate again. The log says what has changed, and what needs a restart.
     pub fn reload(&self, new: Config) {
         self.metrics.count_reload();
-        let Reloaded { changed, needs_restart } = self.config.reload(new);
+        let ReloadResult { changed, needs_restart } = self.config.reload(new);
         self.limits.update(&self.config.now());
         match changed.is_empty() {
             true => {
-                tracing::info!("the configuration was read again; no key has another value now")
+                tracing::info!("the configuration was read again; no value has changed")
             }
             false => {
                 tracing::info!(changed = changed.join(", "), "the configuration was read again")
@@ -85,7 +88,7 @@ impl Reloader {
         }
         if !needs_restart.is_empty() {
             let keys = needs_restart.join(", ");
-            tracing::warn!(keys, "these keys have new values that need a restart");
+            tracing::warn!(keys, "the new values of these keys need a restart of the server");
         }
         if let Some(tls) = &self.tls {
             reload_certificate(tls);

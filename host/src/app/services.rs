@@ -1,4 +1,4 @@
-//! Creates the services that the handlers call, and connects them.
+//! Creates the services that the HTTP handlers call, and connects them. Contains no rules.
 
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ use crate::http::Services;
 use crate::kpis::{self, Kpis};
 use crate::oidc::{self, Oidc};
 use crate::plugins::{self, Plugins};
-use crate::replay::{self, Replays};
+use crate::replay::{self, EventReplayer};
 use crate::runtime::{Engine, Sandbox};
 use crate::secret::{DerivationKey, Secret};
 use crate::store::{AccountStore, AuditStore, ConnectorStore, SqlStore, Store};
@@ -27,11 +27,11 @@ use crate::transport::OwnAddresses;
 
 use super::GuestRuntime;
 
-/// Minimum length of `proxy_secret`, so that it cannot be guessed.
+/// Minimum length of `proxy_secret`, characters. A shorter secret could be guessed.
 const PROXY_SECRET_CHARS_MIN: usize = 16;
 
-/// Opens the store and creates the services that the handlers call.
-pub(super) async fn services(
+/// Opens the store, and creates the services that the HTTP handlers call.
+pub(super) async fn create_services(
     live: &Arc<LiveConfig>,
     guest_runtime: GuestRuntime,
     admin_token: &Secret,
@@ -44,18 +44,18 @@ pub(super) async fn services(
     let key = sealer.derivation_key();
     let opened = Arc::new(opened);
     let connectors = Arc::clone(&opened).connectors();
-    let (store, accounts, audit) = shared_store(opened, &clock, admin_token, key, &config);
+    let (store, accounts, audit) = share_store(opened, &clock, admin_token, key, &config);
     let plugins = start_plugins(live, engine, &sandbox, &clock, connectors, background).await?;
-    let traces = traces(&config)?;
-    let history = history(&store, &metrics, traces.as_ref());
+    let traces = start_traces(&config)?;
+    let history = new_history(&store, &metrics, traces.as_ref());
     let tasks = TaskTracker::new();
-    let oidc = oidc(&config, &egress, &sandbox, &clock, &tasks)?;
+    let oidc = new_oidc(&config, &egress, &sandbox, &clock, &tasks)?;
     let connections = Arc::new(Connections::new(connections::Dependencies {
         store: Arc::clone(&store),
         history: Arc::clone(&history),
         plugins: Arc::clone(&plugins),
         sandbox: Arc::clone(&sandbox),
-        test_manager: test_manager(&egress, &store, &sandbox, &clock),
+        test_manager: new_test_manager(&egress, &store, &sandbox, &clock),
         egress,
         sealer,
         clock: Arc::clone(&clock),
@@ -76,10 +76,10 @@ pub(super) async fn services(
         accounts,
         audit,
         oidc,
-        proxy_secret: proxy_secret(&config)?,
-        kpis: kpis(&deps),
+        proxy_secret: read_proxy_secret(&config)?,
+        kpis: new_kpis(&deps),
         defects: Arc::new(Defects::new(deps)),
-        replays: replays(&store, &plugins, &sandbox, &clock, live),
+        replayer: new_replayer(&store, &plugins, &sandbox, &clock, live),
         history,
         metrics,
         traces,
@@ -107,23 +107,23 @@ async fn start_plugins(
     Ok(Arc::new(Plugins::start(deps, background.clone()).await?))
 }
 
-/// Shares the store with the accounts, and with the audit log of what they change.
-fn shared_store(
+/// Shares the store with the accounts and with the audit log.
+fn share_store(
     store: Arc<SqlStore>,
     clock: &Arc<dyn Clock>,
     admin_token: &Secret,
     key: &DerivationKey,
     config: &Config,
 ) -> (Arc<dyn Store>, Arc<Accounts>, Arc<Audit>) {
-    let of_accounts = Arc::clone(&store) as Arc<dyn AccountStore>;
-    let accounts = Accounts::new(of_accounts, Arc::clone(clock), admin_token.clone(), key);
-    let of_audit = Arc::clone(&store) as Arc<dyn AuditStore>;
-    let audit = Audit::new(of_audit, Arc::clone(clock), config.audit_days);
+    let account_store = Arc::clone(&store) as Arc<dyn AccountStore>;
+    let accounts = Accounts::new(account_store, Arc::clone(clock), admin_token.clone(), key);
+    let audit_store = Arc::clone(&store) as Arc<dyn AuditStore>;
+    let audit = Audit::new(audit_store, Arc::clone(clock), config.audit_days);
     (store, Arc::new(accounts), Arc::new(audit))
 }
 
 /// Creates the client of the identity provider, if one is configured.
-fn oidc(
+fn new_oidc(
     config: &Config,
     egress: &Arc<Egress>,
     sandbox: &Sandbox,
@@ -132,7 +132,8 @@ fn oidc(
 ) -> anyhow::Result<Option<Oidc>> {
     let Some(settings) = config.oidc.clone() else { return Ok(None) };
     let secret = settings.client_secret.as_deref();
-    let secret = secret.map(|it| secret_of(config, it, "oidc.client_secret")).transpose()?;
+    let secret =
+        secret.map(|reference| read_secret(config, reference, "oidc.client_secret")).transpose()?;
     let dependencies = oidc::Dependencies {
         egress: Arc::clone(egress),
         memory: Arc::clone(sandbox.host_memory()),
@@ -142,37 +143,44 @@ fn oidc(
     Ok(Some(Oidc::new(settings, secret, dependencies)))
 }
 
-/// Reads the secret that a key of the configuration names.
-pub(super) fn secret_of(config: &Config, reference: &str, key: &str) -> anyhow::Result<Secret> {
+/// Reads the secret to which a key of the configuration refers.
+pub(super) fn read_secret(config: &Config, reference: &str, key: &str) -> anyhow::Result<Secret> {
     let (roots, prefixes) = (&config.secret_file_roots, &config.secret_env_prefixes);
     let secret = Secret::new(reference.to_owned()).resolve_unredacted(roots, prefixes);
-    secret.with_context(|| format!("cannot read the secret that `{key}` names"))
+    secret.with_context(|| format!("cannot read the secret to which `{key}` refers"))
 }
 
-/// Reads what the proxy that signs people in sends as proof.
-fn proxy_secret(config: &Config) -> anyhow::Result<Option<Secret>> {
+/// Reads the secret with which the proxy that signs people in proves its identity.
+fn read_proxy_secret(config: &Config) -> anyhow::Result<Option<Secret>> {
     let secret = config.proxy_secret.as_deref();
-    let secret = secret.map(|it| secret_of(config, it, "proxy_secret")).transpose()?;
+    let secret =
+        secret.map(|reference| read_secret(config, reference, "proxy_secret")).transpose()?;
     let secret = secret.map(Secret::trimmed);
-    if secret.as_ref().is_some_and(|it| it.reveal().chars().count() < PROXY_SECRET_CHARS_MIN) {
+    if secret
+        .as_ref()
+        .is_some_and(|secret| secret.reveal().chars().count() < PROXY_SECRET_CHARS_MIN)
+    {
         bail!(
-            "the secret that `proxy_secret` names has fewer than {PROXY_SECRET_CHARS_MIN} \
-             characters: write a random one, such as that of `openssl rand -hex 32`"
+            "the secret to which `proxy_secret` refers has fewer than {PROXY_SECRET_CHARS_MIN} \
+             characters: use a random secret, such as the output of `openssl rand -hex 32`"
         );
     }
     Ok(secret)
 }
 
-/// What no connection's request may have: the addresses of this server, and the headers of the
-/// proxy that signs people in.
+/// Returns what no request of a connection may contain: the addresses of this server, and the
+/// headers of the proxy that signs people in.
 pub(super) fn own_server(config: &Config, addresses: OwnAddresses) -> OwnServer {
-    let identity = [&config.proxy_user_header, &config.proxy_role_header];
-    let identity = identity.into_iter().flatten().cloned();
-    OwnServer { addresses, headers: identity.chain([PROXY_SECRET_HEADER.to_owned()]).collect() }
+    let identity_headers = [&config.proxy_user_header, &config.proxy_role_header];
+    let identity_headers = identity_headers.into_iter().flatten().cloned();
+    OwnServer {
+        addresses,
+        headers: identity_headers.chain([PROXY_SECRET_HEADER.to_owned()]).collect(),
+    }
 }
 
-/// Creates what records events.
-fn history(
+/// Creates the history, which records events.
+fn new_history(
     store: &Arc<dyn Store>,
     metrics: &Arc<Metrics>,
     traces: Option<&Arc<Traces>>,
@@ -182,10 +190,10 @@ fn history(
 }
 
 /// Starts the export of traces, if it is configured.
-fn traces(config: &Config) -> anyhow::Result<Option<Arc<Traces>>> {
+fn start_traces(config: &Config) -> anyhow::Result<Option<Arc<Traces>>> {
     let Some(settings) = &config.traces else { return Ok(None) };
     let header = |(name, reference): &(String, String)| {
-        Ok((name.clone(), secret_of(config, reference, "traces.headers")?.trimmed()))
+        Ok((name.clone(), read_secret(config, reference, "traces.headers")?.trimmed()))
     };
     let headers = settings.headers.iter().map(header).collect::<anyhow::Result<_>>()?;
     let traces = Traces::start(TraceSettings {
@@ -197,29 +205,30 @@ fn traces(config: &Config) -> anyhow::Result<Option<Arc<Traces>>> {
     Ok(Some(Arc::new(traces.context("cannot export traces")?)))
 }
 
-/// Creates what counts defects, with the parts that creates use too.
-fn kpis(of: &defects::Dependencies) -> Kpis {
-    let of = of.clone();
+/// Creates the service that counts defects. It uses the same parts as the service that creates
+/// defects.
+fn new_kpis(deps: &defects::Dependencies) -> Kpis {
+    let deps = deps.clone();
     Kpis::new(kpis::Dependencies {
-        store: of.store,
-        history: of.history,
-        connections: of.connections,
-        sandbox: of.sandbox,
-        clock: of.clock,
-        config: of.config,
-        tasks: of.tasks,
+        store: deps.store,
+        history: deps.history,
+        connections: deps.connections,
+        sandbox: deps.sandbox,
+        clock: deps.clock,
+        config: deps.config,
+        tasks: deps.tasks,
     })
 }
 
-/// Creates what replays recorded events.
-fn replays(
+/// Creates the service that replays recorded events.
+fn new_replayer(
     store: &Arc<dyn Store>,
     plugins: &Arc<Plugins>,
     sandbox: &Arc<Sandbox>,
     clock: &Arc<dyn Clock>,
     config: &Arc<LiveConfig>,
-) -> Replays {
-    Replays::new(replay::Dependencies {
+) -> EventReplayer {
+    EventReplayer::new(replay::Dependencies {
         store: Arc::clone(store),
         plugins: Arc::clone(plugins),
         sandbox: Arc::clone(sandbox),
@@ -229,7 +238,7 @@ fn replays(
 }
 
 /// Creates the client for Test Manager, with the egress, memory and clock of all runs.
-fn test_manager(
+fn new_test_manager(
     egress: &Arc<Egress>,
     store: &Arc<dyn Store>,
     sandbox: &Sandbox,

@@ -1,7 +1,7 @@
-//! The sockets on which the server listens: those of the configuration, or those that systemd
-//! passes; their TLS.
+//! Opens the sockets on which the server listens, with their TLS: the sockets of the configuration,
+//! or the sockets that systemd passes.
 //!
-//! Accepts nothing: `http` does.
+//! This module never accepts a client connection; the room `http` does.
 
 use std::fs::Permissions;
 use std::io::{self, ErrorKind};
@@ -23,23 +23,24 @@ use crate::config::{Config, ListenAddress};
 use crate::http::{Listener, Socket};
 use crate::transport::{OwnAddresses, ServerTls, TlsFiles};
 
-/// How often the files of the certificate are read, to find changes.
-const TLS_PERIOD: Duration = Duration::from_secs(5);
-/// Owner and group may connect to a Unix socket, other users may not.
+/// The period at which the certificate files are read, to find changes.
+const CERTIFICATE_CHECK_PERIOD: Duration = Duration::from_secs(5);
+/// The mode of a Unix socket: its owner and its group may connect, other users may not.
 const SOCKET_MODE: u32 = 0o660;
 
-/// Connections that the kernel may keep until they are accepted; it takes the lower of this and its
-/// own limit (`net.core.somaxconn`). The standard library's 128 are so few that a crowd of
-/// unknown clients fills the queue, and the kernel then drops the connections of known senders.
-const BACKLOG: i32 = 4096;
+/// Maximum number of connections that the kernel queues until they are accepted. The kernel uses
+/// the lower of this number and its own limit (`net.core.somaxconn`). The 128 of the standard
+/// library are too few: many unknown clients could fill the queue, and then the kernel would drop
+/// the connections of known senders.
+const LISTEN_BACKLOG: i32 = 4096;
 
 /// The sockets that the service manager passes to this process.
 #[derive(Default)]
 pub struct PassedSockets(Option<ListenFd>);
 
 impl PassedSockets {
-    /// Takes the sockets from the environment (`LISTEN_FDS`). Call it before other threads start,
-    /// because it removes the variables.
+    /// Takes the sockets that the environment names (`LISTEN_FDS`). Call this before other threads
+    /// start, because it removes the environment variables.
     #[must_use]
     pub fn take() -> Self {
         Self(Some(ListenFd::from_env()).filter(|passed| passed.len() > 0))
@@ -52,38 +53,38 @@ pub(super) struct Listeners {
     pub(super) admin: Option<Listener>,
     /// The address of the main listener: a URL, or `unix:` and a path.
     pub(super) url: String,
-    /// Where everything except `/hooks` is served.
+    /// The address at which everything except `/hooks` is served.
     pub(super) admin_address: ListenAddress,
-    /// All addresses with a port.
+    /// All addresses of the listeners that have a port.
     pub(super) addresses: OwnAddresses,
     pub(super) tls: Option<Arc<ServerTls>>,
 }
 
 impl Listeners {
-    /// Opens the sockets. One that systemd passes replaces `listen`; a second one replaces
-    /// `admin_listen`.
+    /// Opens the sockets. The first socket that systemd passes replaces `listen`; the second socket
+    /// replaces `admin_listen`.
     pub(super) async fn open(config: &Config, passed: PassedSockets) -> anyhow::Result<Self> {
         let tls = tls_files(config).map(ServerTls::load).transpose()?.map(Arc::new);
         let admin = config.admin_listen.as_ref();
         let mut passed = passed.0;
         let is_passed = passed.is_some();
         if let Some(passed) = &passed {
-            let wanted = 1 + usize::from(admin.is_some());
-            if passed.len() != wanted {
+            let expected = 1 + usize::from(admin.is_some());
+            if passed.len() != expected {
                 bail!(
-                    "systemd passes {} sockets, and the configuration has {wanted}: pass one for \
-                     `listen`, then one for `admin_listen` if it is set",
+                    "systemd passes {} sockets, but the configuration needs {expected}: pass one for \
+                     `listen`, and then one for `admin_listen` if it is set",
                     passed.len()
                 );
             }
         }
         let main = match &mut passed {
-            Some(passed) => take(passed, 0)?,
-            None => bind(&config.listen, "listen").await?,
+            Some(passed) => take_socket(passed, 0)?,
+            None => bind_socket(&config.listen, "listen").await?,
         };
         let admin = match (admin, &mut passed) {
-            (Some(_), Some(passed)) => Some(take(passed, 1)?),
-            (Some(address), None) => Some(bind(address, "admin_listen").await?),
+            (Some(_), Some(passed)) => Some(take_socket(passed, 1)?),
+            (Some(address), None) => Some(bind_socket(address, "admin_listen").await?),
             (None, _) => None,
         };
         let main_address = address_of(&main)?;
@@ -95,7 +96,7 @@ impl Listeners {
             proxy_protocol,
         };
         Ok(Self {
-            url: url(&main_address, tls.is_some()),
+            url: url_of(&main_address, tls.is_some()),
             addresses: own_addresses([Some(&main_address), admin_address.as_ref()]),
             admin_address: admin_address.unwrap_or(main_address),
             main: listener(main, config.proxy_protocol),
@@ -105,21 +106,21 @@ impl Listeners {
     }
 }
 
-/// The files of the certificate, if the configuration names them.
+/// Returns the certificate files, if they are configured.
 #[must_use]
 pub fn tls_files(config: &Config) -> Option<TlsFiles> {
     let (certificate, key) = (config.tls_certificate.clone()?, config.tls_key.clone()?);
     Some(TlsFiles { certificate, key })
 }
 
-/// Reads the certificate again when its files change, until `end`.
+/// Reads the certificate again when its files change, until `end` is cancelled.
 pub(super) async fn follow_certificate(tls: Arc<ServerTls>, end: CancellationToken) {
-    while end.run_until_cancelled(sleep(TLS_PERIOD)).await.is_some() {
+    while end.run_until_cancelled(sleep(CERTIFICATE_CHECK_PERIOD)).await.is_some() {
         reload_certificate(&tls);
     }
 }
 
-/// Reads the certificate again, and logs what came of it.
+/// Reads the certificate again, and logs the result.
 pub(super) fn reload_certificate(tls: &ServerTls) {
     match tls.reload() {
         Ok(true) => tracing::info!("the new certificate of the server is in use"),
@@ -130,7 +131,7 @@ pub(super) fn reload_certificate(tls: &ServerTls) {
     }
 }
 
-fn url(address: &ListenAddress, has_tls: bool) -> String {
+fn url_of(address: &ListenAddress, has_tls: bool) -> String {
     match address {
         ListenAddress::Tcp(_) if has_tls => format!("https://{address}"),
         ListenAddress::Tcp(_) => format!("http://{address}"),
@@ -138,7 +139,7 @@ fn url(address: &ListenAddress, has_tls: bool) -> String {
     }
 }
 
-/// The address of a socket, with the actual port.
+/// Returns the address of a socket, with the actual port.
 fn address_of(socket: &Socket) -> io::Result<ListenAddress> {
     match socket {
         Socket::Tcp(listener) => Ok(ListenAddress::Tcp(listener.local_addr()?)),
@@ -158,21 +159,23 @@ fn own_addresses(listening: [Option<&ListenAddress>; 2]) -> OwnAddresses {
     OwnAddresses::new(addresses.collect())
 }
 
-/// Takes a socket that systemd passes.
-fn take(passed: &mut ListenFd, index: usize) -> anyhow::Result<Socket> {
+/// Takes one of the sockets that systemd passes.
+fn take_socket(passed: &mut ListenFd, index: usize) -> anyhow::Result<Socket> {
     if let Ok(Some(listener)) = passed.take_unix_listener(index) {
         listener.set_nonblocking(true)?;
         return Ok(Socket::Unix(UnixListener::from_std(listener)?));
     }
-    let taken = passed.take_tcp_listener(index);
-    let taken = taken.context("systemd passes a socket that is neither TCP nor a Unix stream")?;
-    let listener = taken.context("systemd passes no socket at this place")?;
+    let tcp_listener = passed.take_tcp_listener(index);
+    let tcp_listener =
+        tcp_listener.context("systemd passes a socket that is neither TCP nor a Unix stream")?;
+    let listener =
+        tcp_listener.context("systemd passes fewer sockets than the configuration needs")?;
     listener.set_nonblocking(true)?;
     Ok(Socket::Tcp(TcpListener::from_std(listener)?))
 }
 
-/// Listens on an address; `key` is the setting that the error names.
-async fn bind(address: &ListenAddress, key: &str) -> anyhow::Result<Socket> {
+/// Listens on an address. `key` is the configuration key that the error message contains.
+async fn bind_socket(address: &ListenAddress, key: &str) -> anyhow::Result<Socket> {
     let bound = match address {
         ListenAddress::Tcp(address) => bind_tcp(address).await.map(Socket::Tcp),
         ListenAddress::Unix(path) => bind_unix(path).map(Socket::Unix),
@@ -186,21 +189,22 @@ async fn bind(address: &ListenAddress, key: &str) -> anyhow::Result<Socket> {
 
 async fn bind_tcp(address: &SocketAddr) -> io::Result<TcpListener> {
     let listener = TcpListener::bind(address).await?;
-    listen(&listener, BACKLOG)?;
+    listen(&listener, LISTEN_BACKLOG)?;
     Ok(listener)
 }
 
 fn bind_unix(path: &Path) -> io::Result<UnixListener> {
-    remove_unused(path)?;
+    remove_unused_socket(path)?;
     let listener = StdUnixListener::bind(path)?;
-    listen(&listener, BACKLOG)?;
+    listen(&listener, LISTEN_BACKLOG)?;
     std::fs::set_permissions(path, Permissions::from_mode(SOCKET_MODE))?;
     listener.set_nonblocking(true)?;
     UnixListener::from_std(listener)
 }
 
-/// Removes a socket that an earlier server left, and nothing else.
-fn remove_unused(path: &Path) -> io::Result<()> {
+/// Removes a socket file that an earlier server left. Never removes another file, or a socket that
+/// is in use.
+fn remove_unused_socket(path: &Path) -> io::Result<()> {
     match std::fs::symlink_metadata(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
         Err(error) => Err(error),

@@ -1,4 +1,4 @@
-//! Copies the database of a data folder into PostgreSQL.
+//! Copies the database of a data folder into PostgreSQL. Never deletes the database in the folder.
 
 use std::path::Path;
 use std::time::Duration;
@@ -10,19 +10,19 @@ use super::lock::DataLock;
 use crate::config::DataFolder;
 use crate::store::{PostgresSettings, PostgresStore, TableRows};
 
-/// Copies all rows of the database in a data folder, and marks it, so that no server uses it any
-/// more. Returns the number of rows of each table.
+/// Copies all rows of the database in a data folder. Then marks this database as transferred, so
+/// that no server uses it again. Returns the number of rows of each table.
 ///
 /// # Errors
 /// A server runs, a key is missing or wrong, the target has rows, or one of the databases failed.
-/// The file stays usable then; the command can be repeated.
+/// Then the database in the folder can still be used, and the command can be repeated.
 pub async fn transfer(data: &Path, to: PostgresSettings) -> anyhow::Result<Vec<TableRows>> {
     let folder = DataFolder::at(data);
     let database = folder.database();
     if !database.exists() {
-        bail!("{} does not exist: name the server's database", database.display());
+        bail!("{} does not exist: use the data folder of the server", database.display());
     }
     let _lock = DataLock::acquire(&folder, Duration::ZERO).await?;
-    let sealer = keys::sealer(&folder).await?;
+    let sealer = keys::open_sealer(&folder).await?;
     Ok(PostgresStore::copy_from(database, to, sealer).await?)
 }

@@ -1,4 +1,5 @@
-//! `jackfield apply` and `jackfield export`: connections as a file.
+//! `jackfield apply` and `jackfield export`: create and change connections from a file, and write
+//! such a file. The file never contains the value of a secret.
 
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
@@ -8,7 +9,7 @@ use clap::Args;
 
 use crate::api::{
     AppliedAction, AppliedChange, AppliedConnection, AppliedConnections, ApplyQuery,
-    ConnectionList, ConnectionsFile,
+    ConnectionList, ConnectionsFile, describe_without_values,
 };
 use crate::domain::printable;
 
@@ -18,10 +19,11 @@ use super::server::ServerArgs;
 
 #[derive(Args)]
 #[command(after_help = "\
-The file is TOML, or JSON if its name ends in .json; `jackfield export` writes one. Connections are known by
-their names; those that the file does not have stay as they are. What a connection in the file does not have gets
-its default, except secrets, webhook_auth, and the members of test_manager other than project_id, which are
-kept. A secret is a reference that the server reads: file:/PATH or env:NAME.
+The file is TOML, or JSON if its name ends in .json; `jackfield export` writes one. Connections are
+identified by their names; connections that are not in the file stay unchanged. A member that a
+connection in the file lacks gets its default. Only secrets, webhook_auth, and the members of
+test_manager other than project_id keep their value. A secret is a reference that the server reads:
+file:/PATH or env:NAME.
 
 Examples:
   jackfield apply -f connections.toml             # shows what differs, and asks
@@ -44,7 +46,7 @@ pub(super) struct Apply {
 
 #[derive(Args)]
 #[command(after_help = "\
-The file never has the value of a secret: only references, file:/PATH or env:NAME, are in it.
+The file never contains the value of a secret, only references: file:/PATH or env:NAME.
 
 Example:
   jackfield export > connections.toml")]
@@ -52,30 +54,30 @@ pub(super) struct Export {}
 
 impl Apply {
     pub(super) fn run(self, server: &ServerArgs, output: Output) -> anyhow::Result<()> {
-        let admin = server.admin()?;
-        let file = read(&self.file)?;
+        let admin = server.admin_client()?;
+        let file = read_file(&self.file)?;
         let planned = self.send(&admin, &file, true)?;
         let plan = planned.decode()?;
-        let is_done = plan.connections.iter().all(|it| it.action.0 == AppliedAction::Nothing);
-        if self.dry_run || is_done {
-            output.print_result(&describe(&plan.connections), planned.json());
+        let is_up_to_date = plan.connections.iter().all(|it| it.action.0 == AppliedAction::Nothing);
+        if self.dry_run || is_up_to_date {
+            output.print_result(&describe_all(&plan.connections), planned.json());
             return Ok(());
         }
         if !self.yes {
-            eprint(&describe(&plan.connections));
-            ask()?;
+            eprint(&describe_all(&plan.connections));
+            confirm()?;
         }
         let applied = self.send(&admin, &file, false)?;
         let connections = applied.decode()?.connections;
-        let mut sentence = describe(&connections);
+        let mut text = describe_all(&connections);
         for it in &connections {
             let Some(url) = &it.webhook_url else { continue };
-            sentence.push_str(&format!(
+            text.push_str(&format!(
                 "\nThe webhook URL of {} is a secret and is shown only once:\n  {url}",
                 printable(&it.name)
             ));
         }
-        output.print_result(&sentence, applied.json());
+        output.print_result(&text, applied.json());
         Ok(())
     }
 
@@ -92,91 +94,96 @@ impl Apply {
 impl Export {
     pub(super) fn run(self, server: &ServerArgs, output: Output) -> anyhow::Result<()> {
         let Self {} = self;
-        let admin = server.admin()?;
+        let admin = server.admin_client()?;
         let answer: Answer<ConnectionsFile> = admin.get("/export")?;
         if output.json {
             output.print_record(answer.json());
         } else {
             let text = toml::to_string_pretty(&answer.decode()?);
-            let text = text.context("TOML has no null, which a setting has: use --json")?;
+            let text = text.context("a setting is null, which TOML cannot express: use --json")?;
             print(text.trim_end());
         }
-        warn_of_secrets(&admin, &answer.decode()?)
+        warn_of_omitted_secrets(&admin, &answer.decode()?)
     }
 }
 
-/// Names the secrets that are not in the file.
-fn warn_of_secrets(admin: &Client, file: &ConnectionsFile) -> anyhow::Result<()> {
+/// Warns of secrets that the exported file does not contain.
+fn warn_of_omitted_secrets(admin: &Client, file: &ConnectionsFile) -> anyhow::Result<()> {
     let all: Answer<ConnectionList> = admin.get("/connections")?;
     for connection in all.decode()?.connections {
         let Some(exported) = file.connections.get(&connection.name) else { continue };
-        let left_out = connection.secrets_set.iter();
-        let left_out: Vec<_> =
-            left_out.filter(|name| !exported.secrets.contains_key(*name)).cloned().collect();
-        if !left_out.is_empty() {
+        let omitted = connection.secrets_set.iter();
+        let omitted: Vec<_> =
+            omitted.filter(|name| !exported.secrets.contains_key(*name)).cloned().collect();
+        if !omitted.is_empty() {
             eprint(&format!(
-                "warning: {}: not in the file, because it is not a reference: {}",
+                "warning: secrets of the connection {} are not in the file, because they are not \
+                 references: {}",
                 connection.name,
-                left_out.join(", ")
+                omitted.join(", ")
             ));
         }
     }
     Ok(())
 }
 
-fn read(path: &Path) -> anyhow::Result<ConnectionsFile> {
-    let shown = path.display();
+fn read_file(path: &Path) -> anyhow::Result<ConnectionsFile> {
+    let name = path.display();
     let text = if path == Path::new("-") {
         let mut text = String::new();
         std::io::stdin().read_to_string(&mut text).map(|_| text)
     } else {
         std::fs::read_to_string(path)
     };
-    let text = text.with_context(|| format!("cannot read {shown}"))?;
+    let text = text.with_context(|| format!("cannot read {name}"))?;
     let is_json = path.extension().is_some_and(|it| it == "json");
-    // A parser's message may repeat a line, which may have a secret that does not belong there.
+    // A parser's message may quote a value or a line, which may contain a secret.
     if is_json {
         let file = serde_json::from_str(&text);
-        return file
-            .map_err(|error| anyhow::anyhow!("{shown} is not a file of connections: {error}"));
+        return file.map_err(|error: serde_json::Error| {
+            let why = describe_without_values(&error.to_string());
+            anyhow::anyhow!("{name} is not a file of connections: {why}")
+        });
     }
     toml::from_str(&text).map_err(|error| {
         let line = error.span().map(|span| text[..span.start].matches('\n').count() + 1);
         let line = line.map(|line| format!(", line {line}")).unwrap_or_default();
-        anyhow::anyhow!("{shown}{line} is not a file of connections: {}", error.message())
+        let why = describe_without_values(error.message());
+        anyhow::anyhow!("{name}{line} is not a file of connections: {why}")
     })
 }
 
-fn describe(connections: &[AppliedConnection]) -> String {
+fn describe_all(connections: &[AppliedConnection]) -> String {
     let lines = connections.iter().map(|it| {
         let changes: String =
             it.changes.iter().map(|change| format!("\n  {}", describe_change(change))).collect();
-        let what = match it.action.0 {
+        let action = match it.action.0 {
             AppliedAction::Create => "new",
             AppliedAction::Change => "differs",
             AppliedAction::Nothing => "as in the file",
         };
-        format!("{}: {what}{changes}", printable(&it.name))
+        format!("{}: {action}{changes}", printable(&it.name))
     });
     let text = lines.collect::<Vec<_>>().join("\n");
-    if text.is_empty() { "the file has no connection".to_owned() } else { text }
+    if text.is_empty() { "the file contains no connections".to_owned() } else { text }
 }
 
 fn describe_change(change: &AppliedChange) -> String {
-    let value = |value: &serde_json::Value| printable(&shortened(&value.to_string()));
+    let value_text = |value: &serde_json::Value| printable(&shortened(&value.to_string()));
     let member = printable(&change.member);
     match (&change.before, &change.after) {
-        (None, Some(after)) => format!("+ {member} = {}", value(after)),
-        (Some(before), None) => format!("- {member} = {}", value(before)),
+        (None, Some(after)) => format!("+ {member} = {}", value_text(after)),
+        (Some(before), None) => format!("- {member} = {}", value_text(before)),
         (before, after) => {
             let [before, after] =
-                [before, after].map(|it| it.as_ref().map(value).unwrap_or_default());
+                [before, after].map(|it| it.as_ref().map(value_text).unwrap_or_default());
             format!("~ {member} = {before} -> {after}")
         }
     }
 }
 
-fn ask() -> anyhow::Result<()> {
+/// Fails unless the user confirms the changes.
+fn confirm() -> anyhow::Result<()> {
     eprint("Apply this? [y/N]");
     let mut answer = String::new();
     std::io::stdin().read_line(&mut answer)?;

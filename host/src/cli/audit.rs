@@ -1,4 +1,4 @@
-//! `jackfield audit`: lists who changed what, and who tried what they may not.
+//! `jackfield audit`: lists changes and refused attempts, each with its account.
 
 use clap::Args;
 use jiff::Timestamp;
@@ -7,15 +7,15 @@ use crate::api::{AuditEntry, AuditList, AuditQuery};
 use crate::domain::printable;
 
 use super::client::{Answer, with_query};
-use super::filter::Page;
-use super::output::{Column, Output, optional};
+use super::filter::PageArguments;
+use super::output::{Column, Output, text_or_empty};
 use super::server::ServerArgs;
 use super::units;
 
 #[derive(Args)]
 #[command(after_help = "\
-An entry without an outcome: the server ended before the change was answered. A refused attempt that was
-repeated within an hour is one entry, with how often.
+An entry has no outcome if the server stopped before it answered the request. Refused attempts that
+are repeated within an hour are one entry with their number.
 
 Examples:
   jackfield audit --object qa
@@ -38,30 +38,30 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "TIME")]
     until: Option<Timestamp>,
     #[command(flatten)]
-    page: Page,
+    page: PageArguments,
 }
 
-const ENTRIES: [Column<AuditEntry>; 7] = [
-    ("TIME", |it| units::time(it.at.0)),
-    ("ACCOUNT", account),
+const ENTRY_COLUMNS: [Column<AuditEntry>; 7] = [
+    ("TIME", |it| units::format_time(it.at.0)),
+    ("ACCOUNT", account_text),
     ("FROM", |it| format!("{} ({})", it.client, it.via)),
     ("ACTION", |it| it.action.clone()),
-    ("OBJECT", |it| optional(it.object.as_ref())),
-    ("OUTCOME", outcome),
-    ("EVENT", |it| optional(it.event.as_ref())),
+    ("OBJECT", |it| text_or_empty(it.object.as_ref())),
+    ("OUTCOME", outcome_text),
+    ("EVENT", |it| text_or_empty(it.event.as_ref())),
 ];
 
-fn account(it: &AuditEntry) -> String {
-    match (&it.account, &it.role) {
+fn account_text(entry: &AuditEntry) -> String {
+    match (&entry.account, &entry.role) {
         (Some(name), Some(role)) => format!("{} ({role})", printable(name)),
         (Some(name), None) => printable(name),
         (None, _) => "not signed in".to_owned(),
     }
 }
 
-fn outcome(it: &AuditEntry) -> String {
-    let outcome = optional(it.outcome.as_ref());
-    if it.repeats > 0 { format!("{outcome}, {} times", it.repeats + 1) } else { outcome }
+fn outcome_text(entry: &AuditEntry) -> String {
+    let outcome = text_or_empty(entry.outcome.as_ref());
+    if entry.repeats > 0 { format!("{outcome}, {} times", entry.repeats + 1) } else { outcome }
 }
 
 impl Arguments {
@@ -75,7 +75,7 @@ impl Arguments {
             cursor: self.page.cursor,
             limit: Some(self.page.limit),
         };
-        let list: Answer<AuditList> = server.admin()?.get(&with_query("/audit", &query)?)?;
-        output.print_list(&list, "entries", &ENTRIES, |list| (list.entries, list.next))
+        let list: Answer<AuditList> = server.admin_client()?.get(&with_query("/audit", &query)?)?;
+        output.print_list(&list, "entries", &ENTRY_COLUMNS, |list| (list.entries, list.next))
     }
 }

@@ -1,6 +1,5 @@
-//! `jackfield new` and `jackfield build`: the tool of a connector's author. The crate
-//! `jackfield-author` does the work; the server's own check decides whether a component is
-//! published.
+//! `jackfield new` and `jackfield build`: create and build connectors. The crate `jackfield-author`
+//! does the work. A component that the server's own check refuses is never published.
 
 use std::path::{Path, PathBuf};
 
@@ -15,7 +14,7 @@ use crate::app::CheckedFile;
 use super::check;
 use super::output::{Output, eprint};
 use super::serve::{read_config, runtime};
-use super::user_cache::user_cache;
+use super::user_cache::user_cache_folder;
 
 #[derive(Args)]
 #[command(after_help = "\
@@ -32,14 +31,16 @@ pub(super) struct NewArguments {
     name: String,
     /// The language; `script` is one file of JavaScript that needs no build [default: the first
     /// language that has the example]
-    #[arg(long, value_name = "LANGUAGE", value_parser = names(Language::ALL.map(Language::name)))]
+    #[arg(long, value_name = "LANGUAGE")]
+    #[arg(value_parser = name_parser(Language::ALL.map(Language::name)))]
     #[arg(required_unless_present = "like")]
     lang: Option<String>,
-    /// Begin with the example connector for this tracker
-    #[arg(long, value_name = "TRACKER", value_parser = names(Example::ALL.map(Example::name)))]
+    /// Start from the example connector for this tracker
+    #[arg(long, value_name = "TRACKER")]
+    #[arg(value_parser = name_parser(Example::ALL.map(Example::name)))]
     like: Option<String>,
-    /// The engine of JavaScript; `starlingmonkey` has `fetch` and needs 12 MB
-    #[arg(long, value_name = "ENGINE", value_parser = names(Engine::ALL.map(Engine::name)),
+    /// The JavaScript engine; `starlingmonkey` has `fetch` and needs 12 MB
+    #[arg(long, value_name = "ENGINE", value_parser = name_parser(Engine::ALL.map(Engine::name)),
         default_value = Engine::Quickjs.name(), hide_default_value = true)]
     engine: String,
 }
@@ -47,13 +48,14 @@ pub(super) struct NewArguments {
 #[derive(Args)]
 #[command(after_help = "\
 Builds the project with the tools of its language, and checks the component as `jackfield check`
-does. Only then it becomes NAME.wasm in the project's folder; NAME is the name of the folder.
+does. If both succeed, the component becomes NAME.wasm in the project's folder; NAME is the name of
+the folder.
 
 The language is that of Cargo.toml (Rust), package.json (JavaScript; TypeScript with tsconfig.json),
 connector.c, connector.cpp, go.mod or requirements.txt (Python). The packages that the project pins
-are installed into its folder, but those of requirements.txt, which projects share, into
-$XDG_CACHE_HOME/jackfield/tools or ~/.cache/jackfield/tools. A Rust project can share its builds with
-others by CARGO_TARGET_DIR.
+are installed into its folder. Only the packages of requirements.txt are shared between projects, in
+$XDG_CACHE_HOME/jackfield/tools or ~/.cache/jackfield/tools. Rust projects can share build output
+through CARGO_TARGET_DIR.
 
 Examples:
   jackfield build
@@ -67,13 +69,14 @@ pub(super) struct BuildArguments {
     config: Option<PathBuf>,
 }
 
-fn names(names: impl IntoIterator<Item = &'static str>) -> PossibleValuesParser {
+/// Returns a parser that accepts only these names.
+fn name_parser(names: impl IntoIterator<Item = &'static str>) -> PossibleValuesParser {
     PossibleValuesParser::new(names)
 }
 
 /// A project that was created.
 #[derive(Serialize)]
-struct Created<'a> {
+struct CreatedProject<'a> {
     folder: &'a Path,
     language: &'static str,
 }
@@ -89,7 +92,7 @@ pub(super) struct Report {
 
 impl NewArguments {
     pub(super) fn run(&self, output: Output) -> anyhow::Result<()> {
-        // clap accepts no other name.
+        // clap has refused other names already.
         let like = self.like.as_deref().and_then(Example::parse);
         let language = self.lang.as_deref().and_then(Language::parse);
         let language = language.or_else(|| like?.language()).unwrap_or(Language::Rust);
@@ -97,7 +100,10 @@ impl NewArguments {
         let folder = jackfield_author::new(&self.name, Path::new("."), language, like, engine)?;
         let sentence =
             format!("{0} is created; the next steps are in {0}/README.md", folder.display());
-        output.print_result(&sentence, &Created { folder: &folder, language: language.name() });
+        output.print_result(
+            &sentence,
+            &CreatedProject { folder: &folder, language: language.name() },
+        );
         Ok(())
     }
 }
@@ -120,19 +126,22 @@ impl BuildArguments {
     }
 }
 
-/// Builds a project with tools of PyPI in the user's cache.
+/// Builds a project. Tools from PyPI are installed in the user's cache folder.
 pub(super) fn build(folder: &Path) -> Result<Built, AuthorError> {
-    let tools = user_cache().map(|user| user.join("tools"));
+    let tools = user_cache_folder().map(|cache| cache.join("tools"));
     jackfield_author::build(folder, tools.as_deref(), &mut print_step)
 }
 
-/// Checks a component as the server does, and puts it into its place.
+/// Checks a component as the server does, and moves it to NAME.wasm in the project's folder.
 pub(super) fn publish(component: Component, config: Option<&Path>) -> anyhow::Result<Report> {
     let (config, _) = read_config(config)?;
     let CheckedFile { report, missing, .. } =
-        runtime()?.block_on(check::check(component.file(), config))?;
+        runtime()?.block_on(check::check_file(component.file(), config))?;
     if !missing.is_empty() {
-        bail!("the connector would fail at its first event: {}", missing.join("; "));
+        bail!(
+            "the connector would fail at its first event, because exports are missing: {}",
+            missing.join("; ")
+        );
     }
     Ok(Report {
         file: component.publish()?,
@@ -142,7 +151,7 @@ pub(super) fn publish(component: Component, config: Option<&Path>) -> anyhow::Re
     })
 }
 
-/// Prints a step on stderr, where its tool prints too.
+/// Prints a step of the build on stderr, where the build tool prints too.
 fn print_step(step: &Step) {
     match step.took {
         None => eprint(&format!("==> {}", step.name)),

@@ -1,13 +1,14 @@
-//! `jackfield backup` and `jackfield restore`: copies of the data folder.
+//! `jackfield backup` and `jackfield restore`: copy the data folder, and restore a copy.
 //!
-//! Work on the folder itself, so they need its user and no token. Never print a key.
+//! They access the folder itself: they need the permissions of the server's user, and no token.
+//! They never print a key.
 
 use std::path::PathBuf;
 
 use clap::Args;
 use serde::Serialize;
 
-use crate::app::{Copied, back_up, restore};
+use crate::app::{CopyResult, back_up, restore};
 use crate::store::TableRows;
 
 use super::output::Output;
@@ -16,9 +17,9 @@ use super::server::ServerArgs;
 
 #[derive(Args)]
 #[command(after_help = "\
-The backup has the database and the connector versions that served. It has neither the plugins
-folder nor jackfield.toml. It has the key that opens the secrets only with --with-key: keep the key
-in another place, or protect the backup as you protect the key.
+The backup contains the database and the connector versions that the server used. It contains
+neither the plugins folder nor jackfield.toml. It contains the key that decrypts the secrets only
+with --with-key: store the key in another place, or protect the backup as you protect the key.
 
 Examples:
   jackfield backup /backup/2026-11-29 --data /var/lib/jackfield
@@ -27,7 +28,7 @@ pub(super) struct Backup {
     /// A new folder for the backup
     #[arg(value_name = "FOLDER")]
     to: PathBuf,
-    /// Put the key that opens the secrets into the backup
+    /// Put the key that decrypts the secrets into the backup
     #[arg(long)]
     with_key: bool,
 }
@@ -35,7 +36,7 @@ pub(super) struct Backup {
 #[derive(Args)]
 #[command(after_help = "\
 Stop the server first. After the next start, Jackfield searches the tracker before it creates a
-defect for a failed test that the backup does not know.
+defect for a failed test that the backup does not contain.
 
 Examples:
   jackfield restore /backup/2026-11-29 --data /var/lib/jackfield
@@ -44,13 +45,13 @@ pub(super) struct Restore {
     /// The folder that `jackfield backup` wrote
     #[arg(value_name = "FOLDER")]
     from: PathBuf,
-    /// Restore although the data folder has a database, or another key; they are kept under other
-    /// names
+    /// Restore even if the data folder has a database or another key; these files are kept under
+    /// other names
     #[arg(long)]
     replace: bool,
 }
 
-/// What a backup has, for `--json`.
+/// The result of a backup or a restore, for `--json`.
 #[derive(Serialize)]
 struct Report {
     tables: Vec<TableRows>,
@@ -59,14 +60,14 @@ struct Report {
     replaced: Option<String>,
 }
 
-impl From<Copied> for Report {
-    fn from(copied: Copied) -> Self {
-        let shown = |path: PathBuf| path.display().to_string();
+impl From<CopyResult> for Report {
+    fn from(copied: CopyResult) -> Self {
+        let path_text = |path: PathBuf| path.display().to_string();
         Self {
             tables: copied.tables,
             versions: copied.versions,
-            key_file: copied.key.map(shown),
-            replaced: copied.replaced.map(shown),
+            key_file: copied.key.map(path_text),
+            replaced: copied.replaced.map(path_text),
         }
     }
 }
@@ -75,10 +76,11 @@ impl Backup {
     pub(super) fn run(self, server: &ServerArgs, output: Output) -> anyhow::Result<()> {
         let report = Report::from(back_up(&server.data_folder(), &self.to, self.with_key)?);
         let key = match report.key_file {
-            Some(_) => "It has the key: protect it as you protect the key.",
-            None => "It does not have the key, without which it cannot be restored.",
+            Some(_) => "The backup contains the key: protect it as you protect the key.",
+            None => "The backup does not contain the key: keep the key, which a restore needs.",
         };
-        let sentence = format!("Backed up to {}: {}. {key}", self.to.display(), contents(&report));
+        let sentence =
+            format!("Backed up to {}: {}. {key}", self.to.display(), describe_counts(&report));
         output.print_result(&sentence, &report);
         Ok(())
     }
@@ -89,20 +91,21 @@ impl Restore {
         let data = server.data_folder();
         let restoring = restore(&data, &self.from, self.replace);
         let report = Report::from(serve::runtime()?.block_on(restoring)?);
-        let kept = report.replaced.as_ref();
-        let kept = kept.map(|file| format!(" The database before is {file}.")).unwrap_or_default();
+        let replaced = report.replaced.as_ref();
+        let replaced = replaced.map(|file| format!(" The previous database is kept in {file}."));
+        let replaced = replaced.unwrap_or_default();
         let sentence = format!(
-            "Restored: {}.{kept} Start the server: it searches the tracker before it creates a defect \
-             that the backup does not know.",
-            contents(&report)
+            "Restored: {}.{replaced} Start the server: it searches the tracker before it creates a \
+             defect that the backup does not contain.",
+            describe_counts(&report)
         );
         output.print_result(&sentence, &report);
         Ok(())
     }
 }
 
-/// The sizes that people compare, in words.
-fn contents(report: &Report) -> String {
+/// The numbers of records, for people who compare a backup with its restoration.
+fn describe_counts(report: &Report) -> String {
     let rows =
         |name: &str| report.tables.iter().find(|it| it.table == name).map_or(0, |found| found.rows);
     format!(

@@ -1,5 +1,5 @@
-//! `jackfield check`: loads one connector file as the server does, and describes the connector. It
-//! needs no server and no network. This file also has the entry point of the process that compiles
+//! `jackfield check`: loads one connector file as the server does, and describes the connector,
+//! without a server and without network. Also contains the entry point of the process that compiles
 //! components for the server.
 
 mod describe;
@@ -20,7 +20,7 @@ use crate::runtime::compile_component_child;
 
 use super::output::{Output, eprint, print};
 use super::serve::{read_config, runtime};
-use super::units::{duration, size};
+use super::units::{format_duration, format_size};
 
 #[derive(Args)]
 #[command(after_help = "\
@@ -44,12 +44,12 @@ struct Report<'a> {
     summary: &'a str,
     homepage: Option<&'a str>,
     interfaces: Vec<&'static str>,
-    /// What a connection grants it.
+    /// The permissions that a connection grants the connector.
     may: Vec<String>,
-    /// What it can do for users, and what it cannot.
+    /// What the connector can do for users, and below, what it cannot do.
     can: Vec<String>,
     cannot: Vec<String>,
-    /// What the file says it exports and does not have.
+    /// The exports that the file declares but does not contain.
     missing: &'a [String],
     settings: &'a Value,
     index_delay_s: Option<u32>,
@@ -63,12 +63,12 @@ struct Report<'a> {
 impl Arguments {
     pub(super) fn run(self, output: Output) -> anyhow::Result<()> {
         let (config, _) = read_config(self.config.as_deref())?;
-        let checked = runtime()?.block_on(check(&self.file, config))?;
-        let report = Report::of(&checked);
+        let checked = runtime()?.block_on(check_file(&self.file, config))?;
+        let report = Report::new(&checked);
         if output.json {
             output.print_record(&report);
         } else {
-            print(&report.text(&checked));
+            print(&report.describe(&checked));
         }
         if checked.missing.is_empty() {
             return Ok(());
@@ -78,13 +78,14 @@ impl Arguments {
     }
 }
 
-pub(super) async fn check(file: &Path, config: Config) -> anyhow::Result<CheckedFile> {
+/// Loads a connector file as the server does.
+pub(super) async fn check_file(file: &Path, config: Config) -> anyhow::Result<CheckedFile> {
     let checked = Checker::start(config)?.check(file).await;
     checked.with_context(|| format!("the server would not load {}", file.display()))
 }
 
 impl<'a> Report<'a> {
-    fn of(checked: &'a CheckedFile) -> Self {
+    fn new(checked: &'a CheckedFile) -> Self {
         let CheckedFile { report, missing, connector } = checked;
         let manifest = &report.manifest;
         let (can, cannot) = describe::abilities(connector);
@@ -108,29 +109,30 @@ impl<'a> Report<'a> {
         }
     }
 
-    /// The description for people.
-    fn text(&self, checked: &CheckedFile) -> String {
+    /// Formats the report for people.
+    fn describe(&self, checked: &CheckedFile) -> String {
         let manifest = &checked.report.manifest;
         let mut text = format!("{} {}", printable(self.name), self.version);
-        let about = [Some(self.summary), self.homepage].into_iter().flatten();
-        about
-            .filter(|it| !it.is_empty())
-            .for_each(|it| text.push_str(&format!("\n{}", printable(it))));
-        let mut list = |heading: &str, lines: &[String]| {
+        let lines = [Some(self.summary), self.homepage].into_iter().flatten();
+        lines
+            .filter(|line| !line.is_empty())
+            .for_each(|line| text.push_str(&format!("\n{}", printable(line))));
+        let mut add_section = |heading: &str, lines: &[String]| {
             if !lines.is_empty() {
                 text.push_str(&format!("\n\n{heading}\n  {}", lines.join("\n  ")));
             }
         };
-        list("It may", &self.may);
-        list("It can", &self.can);
-        list("It cannot", &self.cannot);
-        list("A connection needs", &describe::values(manifest, true));
-        list("A connection may have", &describe::values(manifest, false));
-        let names = |names: &[String]| names.iter().map(|it| printable(it)).collect::<Vec<_>>();
-        list("It imports", &names(self.imports));
-        list("It exports", &names(self.exports));
-        let (size, compiled) = (size(self.bytes), duration(self.compile_ms));
-        list(
+        add_section("It may", &self.may);
+        add_section("It can", &self.can);
+        add_section("It cannot", &self.cannot);
+        add_section("A connection needs", &describe::describe_options(manifest, true));
+        add_section("A connection may have", &describe::describe_options(manifest, false));
+        let printable_names =
+            |names: &[String]| names.iter().map(|name| printable(name)).collect::<Vec<_>>();
+        add_section("It imports", &printable_names(self.imports));
+        add_section("It exports", &printable_names(self.exports));
+        let (size, compiled) = (format_size(self.bytes), format_duration(self.compile_ms));
+        add_section(
             "The file",
             &[
                 format!("has {size}, was compiled in {compiled}"),

@@ -1,5 +1,5 @@
-//! The client of the admin API: sends typed requests, and turns each failure into one line that
-//! says what to do.
+//! The client of the admin API: sends typed requests, and converts each failure to one line with
+//! advice.
 //!
 //! Never prints a token, never follows a redirect, never uses a proxy. A proxy would see the admin
 //! token if the server has no TLS, and would connect to itself if the server's address is a
@@ -26,20 +26,20 @@ use super::ordered::Json;
 use super::output::one_line;
 use super::server::ADMIN_TOKEN_VARIABLE;
 
-/// Longer than the maximum of every limit on the time of an answer or of a run.
+/// Timeout of a request. It is longer than any configurable limit on the time of an answer or run.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(660);
-/// How long a health check waits.
+/// Timeout of a health check.
 const HEALTH_TIMEOUT: Duration = Duration::from_secs(3);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// Maximum size of an answer. It is several times the size of the largest page: 200 events.
+/// Maximum size of an answer, bytes: several times the size of the largest page, 200 events.
 const ANSWER_BYTES_MAX: u64 = 64 << 20;
 
-/// A successful answer: the JSON as the server sent it (for `--json`), which can be decoded as `T`.
+/// A successful answer: the JSON as the server sent it, for `--json`. It can be decoded as `T`.
 pub(super) struct Answer<T> {
     text: String,
     json: Json,
     event: Option<Uuid>,
-    decoded: PhantomData<fn() -> T>,
+    decoded_type: PhantomData<fn() -> T>,
 }
 
 impl<T: DeserializeOwned> Answer<T> {
@@ -48,12 +48,12 @@ impl<T: DeserializeOwned> Answer<T> {
         &self.json
     }
 
-    /// The event of a webhook request.
+    /// The event that the server recorded, if the request was a webhook.
     pub(super) fn event(&self) -> Option<Uuid> {
         self.event
     }
 
-    /// The answer as a value of its type.
+    /// Decodes the answer as a value of its type.
     pub(super) fn decode(&self) -> anyhow::Result<T> {
         serde_json::from_str(&self.text).context(
             "cannot read the server's answer: use the same version of jackfield as the server, or \
@@ -62,7 +62,7 @@ impl<T: DeserializeOwned> Answer<T> {
     }
 }
 
-/// The admin API of one server.
+/// A client of the admin API of one server.
 pub(super) struct Client {
     base: String,
     token: Secret,
@@ -72,38 +72,39 @@ pub(super) struct Client {
 impl Client {
     pub(super) fn new(base: &str, token: Secret) -> Self {
         let base = base.trim_end_matches('/').to_owned();
-        Self { base, token, agent: agent(REQUEST_TIMEOUT) }
+        Self { base, token, agent: new_agent(REQUEST_TIMEOUT) }
     }
 
-    /// GET below `/api/v1`.
+    /// Sends GET to a path below `/api/v1`.
     pub(super) fn get<T>(&self, path: &str) -> anyhow::Result<Answer<T>> {
-        success(self.send(Method::GET, path, Content::Nothing)?)
+        require_success(self.send(Method::GET, path, RequestBody::Empty)?)
     }
 
-    /// POST below `/api/v1`.
+    /// Sends POST to a path below `/api/v1`.
     pub(super) fn post<B: Serialize, T>(&self, path: &str, body: &B) -> anyhow::Result<Answer<T>> {
-        success(self.send(Method::POST, path, Content::json(body)?)?)
+        require_success(self.send(Method::POST, path, RequestBody::json(body)?)?)
     }
 
-    /// PATCH below `/api/v1`, if the record has this revision.
+    /// Sends PATCH to a path below `/api/v1`. The server refuses it if the record has another
+    /// revision.
     pub(super) fn patch<B: Serialize, T>(
         &self,
         path: &str,
         body: &B,
         revision: u64,
     ) -> anyhow::Result<Answer<T>> {
-        let content = Content::Edit(serde_json::to_string(body)?, revision);
-        success(self.send(Method::PATCH, path, content)?)
+        let content = RequestBody::Edit(serde_json::to_string(body)?, revision);
+        require_success(self.send(Method::PATCH, path, content)?)
     }
 
-    /// PUT of a file below `/api/v1`.
+    /// Sends a file with PUT to a path below `/api/v1`.
     pub(super) fn put_file<T>(&self, path: &str, file: File) -> anyhow::Result<Answer<T>> {
-        success(self.send(Method::PUT, path, Content::File(file))?)
+        require_success(self.send(Method::PUT, path, RequestBody::File(file))?)
     }
 
-    /// DELETE below `/api/v1`.
+    /// Sends DELETE to a path below `/api/v1`.
     pub(super) fn delete<T>(&self, path: &str) -> anyhow::Result<Answer<T>> {
-        success(self.send(Method::DELETE, path, Content::Nothing)?)
+        require_success(self.send(Method::DELETE, path, RequestBody::Empty)?)
     }
 
     /// Whether the server answers a health check.
@@ -111,31 +112,31 @@ impl Client {
         is_healthy(&self.base)
     }
 
-    /// The connection of this name or id.
-    pub(super) fn connection(&self, name: &str) -> anyhow::Result<Answer<Connection>> {
+    /// Gets the connection with this name or id.
+    pub(super) fn get_connection(&self, name: &str) -> anyhow::Result<Answer<Connection>> {
         self.get_by_name("connection", name)
     }
 
-    /// GET the connection, connector, defect or event with this name or id; `kind` says which it
-    /// is.
+    /// Gets the record with this name or id. `kind` is `connection`, `connector`, `defect` or
+    /// `event`.
     pub(super) fn get_by_name<T>(&self, kind: &str, name: &str) -> anyhow::Result<Answer<T>> {
         let path = format!("/{kind}s/{}", utf8_percent_encode(name, NON_ALPHANUMERIC));
-        let response = self.send(Method::GET, &path, Content::Nothing)?;
+        let response = self.send(Method::GET, &path, RequestBody::Empty)?;
         if response.status == 404 && response.problem().is_some() {
             bail!("there is no {kind} {name:?}: run `jackfield {kind}s list` to see all");
         }
-        success(response)
+        require_success(response)
     }
 
-    /// The path of the connection of this name or id.
+    /// The path of the connection with this name or id, below `/api/v1`.
     pub(super) fn connection_path(&self, name: &str) -> anyhow::Result<String> {
-        Ok(format!("/connections/{}", self.connection(name)?.decode()?.id))
+        Ok(format!("/connections/{}", self.get_connection(name)?.decode()?.id))
     }
 
-    fn send(&self, method: Method, path: &str, body: Content) -> anyhow::Result<Response> {
+    fn send(&self, method: Method, path: &str, body: RequestBody) -> anyhow::Result<Response> {
         let url = format!("{}/api/v1{path}", self.base);
-        let response = exchange(&self.agent, method, &url, &[bearer(&self.token)], body)
-            .map_err(|error| no_answer(&self.base, &error))?;
+        let response = send_request(&self.agent, method, &url, &[bearer_header(&self.token)], body)
+            .map_err(|error| no_answer_error(&self.base, &error))?;
         if response.status == 401 {
             bail!(
                 "{} refused the token: give the admin token or a named one with {ADMIN_TOKEN_VARIABLE} \
@@ -147,7 +148,7 @@ impl Client {
     }
 }
 
-/// A path with its query.
+/// Adds a query to a path, with a parameter for each member of `query`.
 pub(super) fn with_query(path: &str, query: &impl Serialize) -> anyhow::Result<String> {
     let mut text = url::form_urlencoded::Serializer::new(String::new());
     if let Value::Object(parameters) = serde_json::to_value(query)? {
@@ -164,47 +165,48 @@ pub(super) fn with_query(path: &str, query: &impl Serialize) -> anyhow::Result<S
 /// A header of a request. Its value may be a credential.
 pub(super) type Header = (String, Secret);
 
-fn bearer(token: &Secret) -> Header {
+fn bearer_header(token: &Secret) -> Header {
     ("authorization".to_owned(), Secret::new(format!("Bearer {}", token.reveal())))
 }
 
-/// GET as Test Manager sends it, with these headers.
+/// Sends GET to a webhook URL as Test Manager does, with these additional headers.
 pub(super) fn get_webhook<T>(url: &str, headers: &[Header]) -> anyhow::Result<Answer<T>> {
-    send_webhook(Method::GET, url, headers, Content::Nothing)
+    send_webhook(Method::GET, url, headers, RequestBody::Empty)
 }
 
-/// POST of JSON as Test Manager sends it, with these headers.
+/// Sends POST with JSON to a webhook URL as Test Manager does, with these additional headers.
 pub(super) fn post_webhook<T>(
     url: &str,
     body: String,
     headers: &[Header],
 ) -> anyhow::Result<Answer<T>> {
-    send_webhook(Method::POST, url, headers, Content::Json(body))
+    send_webhook(Method::POST, url, headers, RequestBody::Json(body))
 }
 
 fn send_webhook<T>(
     method: Method,
     url: &str,
     headers: &[Header],
-    body: Content,
+    body: RequestBody,
 ) -> anyhow::Result<Answer<T>> {
-    let response = exchange(&agent(REQUEST_TIMEOUT), method, url, headers, body);
-    success(response.map_err(|error| no_answer(url, &error))?)
+    let response = send_request(&new_agent(REQUEST_TIMEOUT), method, url, headers, body);
+    require_success(response.map_err(|error| no_answer_error(url, &error))?)
 }
 
 /// Whether a server answers a health check at this address.
 pub(super) fn is_healthy(base: &str) -> bool {
     let url = format!("{}/healthz", base.trim_end_matches('/'));
-    let response = exchange(&agent(HEALTH_TIMEOUT), Method::GET, &url, &[], Content::Nothing);
+    let response =
+        send_request(&new_agent(HEALTH_TIMEOUT), Method::GET, &url, &[], RequestBody::Empty);
     response.is_ok_and(|response| response.status == 200)
 }
 
-fn agent(timeout: Duration) -> ureq::Agent {
+fn new_agent(timeout: Duration) -> ureq::Agent {
     ureq::Agent::config_builder()
         .http_status_as_error(false)
         .max_redirects(0)
         .proxy(None)
-        .tls_config(tls())
+        .tls_config(tls_config())
         .user_agent(format!("{CLI_USER_AGENT}{}", env!("CARGO_PKG_VERSION")))
         .timeout_connect(Some(CONNECT_TIMEOUT))
         .timeout_global(Some(timeout))
@@ -212,9 +214,9 @@ fn agent(timeout: Duration) -> ureq::Agent {
         .new_agent()
 }
 
-/// Trusts the authorities of the system, because companies add their own to them, and those that
-/// are built in where the system has none.
-fn tls() -> TlsConfig {
+/// Trusts the certificate authorities of the system, because companies add their own to them. If
+/// the system has none, trusts the built-in ones.
+fn tls_config() -> TlsConfig {
     let system = system_certificates();
     let system = system.iter().map(|der| Certificate::from_der(der).to_owned());
     let roots = if system.len() == 0 { RootCerts::WebPki } else { system.into() };
@@ -223,68 +225,68 @@ fn tls() -> TlsConfig {
 }
 
 /// The body of a request.
-enum Content {
-    Nothing,
+enum RequestBody {
+    Empty,
     Json(String),
-    /// The change of a record that has this revision.
+    /// A change, and the revision of the record that it changes.
     Edit(String, u64),
     File(File),
 }
 
-impl Content {
+impl RequestBody {
     fn json(body: &impl Serialize) -> anyhow::Result<Self> {
         Ok(Self::Json(serde_json::to_string(body)?))
     }
 }
 
-/// Status, body and event of any answer.
+/// An answer with any status: its status, body and event.
 struct Response {
     status: u16,
     text: String,
     event: Option<Uuid>,
 }
 
-/// A refusal of the server, in one line and as the server sent it.
+/// An answer with an error status: in one line, and as the server sent it.
 #[derive(Debug, thiserror::Error)]
 #[error("{line}")]
-pub(super) struct Refused {
+pub(super) struct ServerRefusal {
     line: String,
     pub(super) status: u16,
-    /// The problem; null if the answer was none.
+    /// The problem details (RFC 9457); null if the answer has none.
     pub(super) problem: Json,
-    /// The event of a webhook request.
+    /// The event that the server recorded, if the request was a webhook.
     pub(super) event: Option<Uuid>,
 }
 
 impl Response {
-    /// The problem in the answer; `None` if the body is not one.
+    /// The problem details in the body; `None` if the body has none.
     fn problem(&self) -> Option<Problem> {
         serde_json::from_str(&self.text).ok()
     }
 }
 
 /// Sends one request and reads the whole answer, whatever its status.
-fn exchange(
+fn send_request(
     agent: &ureq::Agent,
     method: Method,
     url: &str,
     headers: &[Header],
-    body: Content,
+    body: RequestBody,
 ) -> Result<Response, ureq::Error> {
     let mut request = http::Request::builder().method(method).uri(url);
     for (name, value) in headers {
         request = request.header(name, value.reveal());
     }
     let mut response = match body {
-        Content::Nothing => agent.run(request.body(())?)?,
-        Content::Json(text) => {
+        RequestBody::Empty => agent.run(request.body(())?)?,
+        RequestBody::Json(text) => {
             agent.run(request.header("content-type", "application/json").body(text)?)?
         }
-        Content::Edit(text, revision) => {
+        RequestBody::Edit(text, revision) => {
             let request = request.header("if-match", format!("\"{revision}\""));
             agent.run(request.header("content-type", "application/json").body(text)?)?
         }
-        Content::File(file) => {
+        RequestBody::File(file) => {
             agent.run(request.header("content-type", "application/octet-stream").body(file)?)?
         }
     };
@@ -295,20 +297,21 @@ fn exchange(
     Ok(Response { status, text, event })
 }
 
-/// The answer, if the status is 2xx; otherwise the problem as an error.
-fn success<T>(response: Response) -> anyhow::Result<Answer<T>> {
+/// Returns the answer if its status is 2xx, otherwise the problem as an error.
+fn require_success<T>(response: Response) -> anyhow::Result<Answer<T>> {
     if (200..300).contains(&response.status) {
-        let json = Json::read(&response.text);
+        let json = Json::parse(&response.text);
         let Response { text, event, .. } = response;
-        return Ok(Answer { text, json, event, decoded: PhantomData });
+        return Ok(Answer { text, json, event, decoded_type: PhantomData });
     }
     let line = problem_line(&response);
     let Response { status, text, event } = response;
-    Err(Refused { line, status, problem: Json::read(&text), event }.into())
+    Err(ServerRefusal { line, status, problem: Json::parse(&text), event }.into())
 }
 
-/// The error if no answer came. A webhook URL contains its token, so only its origin is printed.
-fn no_answer(url: &str, error: &ureq::Error) -> anyhow::Error {
+/// The error if no answer came. It shows only the origin of a webhook URL, because the path
+/// contains a token.
+fn no_answer_error(url: &str, error: &ureq::Error) -> anyhow::Error {
     let origin = url.split_once("/hooks/").map_or(url, |(origin, _)| origin);
     anyhow!(
         "no server answers at {origin} ({}): start one with `jackfield serve`, or give its address \
@@ -317,7 +320,7 @@ fn no_answer(url: &str, error: &ureq::Error) -> anyhow::Error {
     )
 }
 
-/// A problem in one line, with the invalid values that it names.
+/// Problem details in one line, with the invalid values that they name.
 fn problem_line(response: &Response) -> String {
     let status = response.status;
     let Some(problem) = response.problem() else {
@@ -373,7 +376,7 @@ mod tests {
     fn an_answer_keeps_members_that_its_type_does_not_have() {
         let text = r#"{"later":1,"connections":[]}"#;
         let response = Response { status: 200, text: text.to_owned(), event: None };
-        let answer = success::<ConnectionList>(response).expect("a success");
+        let answer = require_success::<ConnectionList>(response).expect("a success");
         assert_eq!(serde_json::to_string(answer.json()).expect("JSON"), text);
         assert!(answer.decode().expect("a list").connections.is_empty());
     }

@@ -22,9 +22,9 @@ use crate::domain::{ConnectorName, printable};
 
 use super::client::{Answer, Client, with_query};
 use super::key_value;
-use super::output::{Column, Output, cells, eprint, optional, print, table};
+use super::output::{Column, Output, cells, eprint, print, table, text_or_empty};
 use super::server::ServerArgs;
-use values::{UnsetValues, Values};
+use values::{ConnectionValues, UnsetValues};
 
 #[derive(Subcommand)]
 pub(super) enum Command {
@@ -41,7 +41,7 @@ Example:
         /// The name or id of the connection
         name: String,
     },
-    /// Change settings, secrets or the name; everything that is not given stays unchanged
+    /// Change settings, secrets or the name; values without an option stay unchanged
     #[command(after_help = "\
 Examples:
   jackfield connections edit qa --set project=qa2
@@ -70,24 +70,24 @@ Examples:
   jackfield connections record qa --for 1h
   jackfield connections record qa --off --erase")]
     Record(record::Record),
-    /// Test each step to the tracker, and to Test Manager if it is configured
+    /// Test the access to the tracker step by step, and to Test Manager if it is configured
     #[command(after_help = "\
 Examples:
   jackfield connections try qa
   jackfield connections try qa --execution UUID --case UUID   # reads the log from Test Manager too")]
     Try(Try),
-    /// List the values that a setting may have in the tracker, if the connector looks them up
+    /// List the values that a setting may have in the tracker, if the connector can list them
     #[command(after_help = "\
 Example:
   jackfield connections choices qa project payments")]
-    Choices(choices::ChoicesOf),
-    /// Say what an unrecognised request of Test Manager is: its event names this command
+    Choices(choices::ChoicesArguments),
+    /// Set the kind of an unrecognised request of Test Manager; its event shows this command
     #[command(after_help = "\
 Examples:
   jackfield connections map-path qa /api/new-defect --kind create-defect
   jackfield connections map-path qa '/stats/{projectId}' --kind kpis")]
-    MapPath(map_path::PathOf),
-    /// Show what would be filed of a failed test, without creating anything
+    MapPath(map_path::MapPathArguments),
+    /// Show the defect that would be created for a failed test, without creating it
     #[command(after_help = "\
 Examples:
   jackfield connections preview qa --execution UUID --case UUID --markup textile
@@ -101,7 +101,7 @@ Examples:
         #[arg(long, default_value_t = RotateToken::GRACE_S_DEFAULT, value_name = "SECONDS")]
         grace_s: u32,
     },
-    /// Accept what a newer version of the connector asks for, and set its new settings
+    /// Accept what a newer connector version requests, and set its new settings
     #[command(after_help = "\
 Examples:
   jackfield connections accept qa                      # prints what is new, and asks
@@ -126,7 +126,7 @@ pub(super) struct Create {
     #[arg(long)]
     connector: ConnectorName,
     #[command(flatten)]
-    values: Values,
+    values: ConnectionValues,
 }
 
 #[derive(Args)]
@@ -140,7 +140,7 @@ pub(super) struct Edit {
     #[arg(long, conflicts_with = "project")]
     any_project: bool,
     #[command(flatten)]
-    values: Values,
+    values: ConnectionValues,
     #[command(flatten)]
     removed: UnsetValues,
 }
@@ -163,18 +163,18 @@ pub(super) struct Try {
     link: Option<String>,
 }
 
-const CONNECTIONS: [Column<Connection>; 6] = [
+const CONNECTION_COLUMNS: [Column<Connection>; 6] = [
     ("NAME", |it| it.name.clone()),
     ("CONNECTOR", |it| it.connector.clone()),
     ("STATUS", |it| it.status.to_string()),
-    ("LAST SUCCESS", |it| optional(it.last_success_at.as_ref())),
-    ("LAST ERROR", |it| optional(it.last_error.as_ref().map(|error| &error.detail))),
+    ("LAST SUCCESS", |it| text_or_empty(it.last_success_at.as_ref())),
+    ("LAST ERROR", |it| text_or_empty(it.last_error.as_ref().map(|error| &error.detail))),
     ("ID", |it| it.id.to_string()),
 ];
 
-const STEPS: [Column<TryStep>; 3] = [
+const STEP_COLUMNS: [Column<TryStep>; 3] = [
     ("STEP", |it| it.name.to_string()),
-    ("ORIGIN", |it| optional(it.origin.as_ref())),
+    ("ORIGIN", |it| text_or_empty(it.origin.as_ref())),
     ("RESULT", |step| match &step.error {
         Some(error) => format!("failed: {error}"),
         None => match &step.note {
@@ -186,16 +186,17 @@ const STEPS: [Column<TryStep>; 3] = [
 
 impl Command {
     pub(super) fn run(self, server: &ServerArgs, output: Output) -> anyhow::Result<()> {
-        let admin = server.admin()?;
+        let admin = server.admin_client()?;
         match self {
             Self::Create(create) => create.run(&admin, output),
             Self::List => {
                 let all: Answer<ConnectionList> = admin.get("/connections")?;
-                output
-                    .print_list(&all, "connections", &CONNECTIONS, |list| (list.connections, None))
+                output.print_list(&all, "connections", &CONNECTION_COLUMNS, |list| {
+                    (list.connections, None)
+                })
             }
             Self::Show { name } => {
-                output.print_record(admin.connection(&name)?.json());
+                output.print_record(admin.get_connection(&name)?.json());
                 Ok(())
             }
             Self::Edit(edit) => edit.run(&admin, output),
@@ -204,7 +205,7 @@ impl Command {
             Self::Record(record) => record.run(&admin, output),
             Self::Try(arguments) => arguments.run(&admin, output),
             Self::Choices(choices) => choices.run(&admin, output),
-            Self::MapPath(path) => path.run(&admin, output),
+            Self::MapPath(arguments) => arguments.run(&admin, output),
             Self::Preview(preview) => preview.run(&admin, output),
             Self::RotateToken { name, grace_s } => rotate_token(&admin, output, &name, grace_s),
             Self::Accept(accept) => accept.run(&admin, output),
@@ -212,7 +213,7 @@ impl Command {
                 let path = admin.connection_path(&name)?;
                 let answer: Answer<()> =
                     admin.delete(&with_query(&path, &ForceQuery { force })?)?;
-                output.print_result(&format!("{name} is deleted"), answer.json());
+                output.print_result(&format!("the connection {name} is deleted"), answer.json());
                 Ok(())
             }
         }
@@ -221,8 +222,8 @@ impl Command {
 
 impl Create {
     fn run(self, admin: &Client, output: Output) -> anyhow::Result<()> {
-        let Values {
-            given,
+        let ConnectionValues {
+            set_values,
             project,
             allow_private,
             http1_only,
@@ -234,28 +235,29 @@ impl Create {
         let body = CreateConnection {
             name: self.name,
             connector: self.connector.to_string(),
-            settings: given.settings(admin, self.connector.as_str())?,
-            secrets: key_value::secrets(&given.secret)?,
-            client_cert: given.client_cert()?,
-            client_key: given.client_key()?,
-            test_manager: given.test_manager.settings(),
-            test_manager_client_secret: given.test_manager.client_secret()?,
-            webhook_auth: given.webhook_auth.settings(),
-            webhook_secret: given.webhook_auth.secret()?,
-            webhook_secret_previous: given.webhook_auth.secret_previous()?,
+            settings: set_values.settings(admin, self.connector.as_str())?,
+            secrets: key_value::read_secrets(&set_values.secret)?,
+            client_cert: set_values.client_cert()?,
+            client_key: set_values.client_key()?,
+            test_manager: set_values.test_manager.settings(),
+            test_manager_client_secret: set_values.test_manager.client_secret()?,
+            webhook_auth: set_values.webhook_auth.settings(),
+            webhook_secret: set_values.webhook_auth.secret()?,
+            webhook_secret_previous: set_values.webhook_auth.secret_previous()?,
             project,
             allow_private: allow_private.unwrap_or(false),
             http1_only: http1_only.unwrap_or(false),
             trace_context: trace_context.unwrap_or(false),
             index_delay_s: index_delay_s.unwrap_or(0),
-            report: report.set()?,
+            report: report.members()?,
             on_recurrence: on_recurrence.map(EnumString),
             webhook_paths: WebhookPaths::default(),
         };
         let answer: Answer<CreatedConnection> = admin.post("/connections", &body)?;
         let created = answer.decode()?;
         let sentence = format!(
-            "{} is created. {}\nIts webhook URL is a secret and is shown only once:\n  {}",
+            "the connection {} is created. {}\n\
+             Its webhook URL is a secret and is shown only once:\n  {}",
             created.connection.name,
             describe_grants(&created.connection.grants),
             created.webhook_url
@@ -266,31 +268,31 @@ impl Create {
     }
 }
 
-/// Prints warnings to stderr, apart from the answer.
+/// Prints warnings to stderr, because programs read the answer on stdout.
 fn print_warnings(warnings: &[String]) {
     warnings.iter().for_each(|warning| eprint(&format!("warning: {}", printable(warning))));
 }
 
-/// One sentence: which origins a connector may reach, and where its secrets go.
+/// Describes grants in one sentence: the origins that the connector may reach, where its secrets
+/// are sent, and whether it reads test data.
 fn describe_grants(grants: &Grants) -> String {
     if grants.origins.is_empty() {
         return "Its connector may not reach any address.".to_owned();
     }
     let origins: Vec<_> = grants.origins.iter().map(ToString::to_string).collect();
-    let secrets = grants
-        .secrets
-        .iter()
-        .map(|(name, grant)| format!("; {name} goes to {} {}", grant.origin, grant.place));
+    let secrets = grants.secrets.iter().map(|(name, grant)| {
+        format!("; the secret {name} is sent to {} {}", grant.origin, grant.place)
+    });
     let secrets = printable(&secrets.collect::<String>());
     let test_data =
-        if grants.test_data { "; it reads what Test Manager knows of failed tests" } else { "" };
+        if grants.test_data { "; it may read data of failed tests from Test Manager" } else { "" };
     format!("Its connector may reach {}{secrets}{test_data}.", origins.join(" and "))
 }
 
 impl Edit {
     fn run(self, admin: &Client, output: Output) -> anyhow::Result<()> {
-        let Values {
-            given,
+        let ConnectionValues {
+            set_values,
             project,
             allow_private,
             http1_only,
@@ -300,9 +302,9 @@ impl Edit {
             report,
         } = self.values;
         let project = if self.any_project { Some(None) } else { project.map(Some) };
-        let before = admin.connection(&self.name)?.decode()?;
-        let settings = given.settings(admin, &before.connector)?;
-        let edit = given.edit(settings, &self.removed)?;
+        let before = admin.get_connection(&self.name)?.decode()?;
+        let settings = set_values.settings(admin, &before.connector)?;
+        let edit = set_values.edit(settings, &self.removed)?;
         let (name, report) = (self.rename, report.edit()?);
         let body = EditConnection {
             name,
@@ -317,15 +319,15 @@ impl Edit {
         };
         let query = ForceQuery { force: self.removed.force };
         let path = with_query(&format!("/connections/{}", before.id), &query)?;
-        // The types of the settings and the grants before were read: another edit must not come
-        // between.
+        // Send the revision that was read, so the server refuses the edit if another one came
+        // between: the types of the settings and the earlier grants would be outdated.
         let answer: Answer<Connection> = admin.patch(&path, &body, before.revision)?;
         let edited = answer.decode()?;
-        let granted = edited.grants;
-        let sentence = if describe_grants(&granted) == describe_grants(&before.grants) {
-            format!("{} is changed", self.name)
+        let grants = describe_grants(&edited.grants);
+        let sentence = if grants == describe_grants(&before.grants) {
+            format!("the connection {} is changed", self.name)
         } else {
-            format!("{} is changed. From now on: {}", self.name, describe_grants(&granted))
+            format!("the connection {} is changed. From now on: {grants}", self.name)
         };
         output.print_result(&sentence, answer.json());
         print_warnings(&edited.warnings);
@@ -333,17 +335,18 @@ impl Edit {
     }
 }
 
-/// Sends an action that has no parameters, such as `pause`; `done` describes the result.
+/// Sends an action that has no parameters, such as `pause`. `result` completes the sentence that is
+/// printed, such as `is paused`.
 fn post_action(
     admin: &Client,
     output: Output,
     name: &str,
-    verb: &str,
-    done: &str,
+    action: &str,
+    result: &str,
 ) -> anyhow::Result<()> {
     let path = admin.connection_path(name)?;
-    let answer: Answer<Connection> = admin.post(&format!("{path}/{verb}"), &EmptyBody {})?;
-    output.print_result(&format!("{name} {done}"), answer.json());
+    let answer: Answer<Connection> = admin.post(&format!("{path}/{action}"), &EmptyBody {})?;
+    output.print_result(&format!("the connection {name} {result}"), answer.json());
     Ok(())
 }
 
@@ -363,7 +366,7 @@ impl Try {
             output.print_record(answer.json());
         } else {
             if !report.steps.is_empty() {
-                let rows = report.steps.iter().map(|step| cells(&STEPS, step)).collect();
+                let rows = report.steps.iter().map(|step| cells(&STEP_COLUMNS, step)).collect();
                 print(&table(Vec::new(), rows));
             }
             report.reached.iter().for_each(|line| print(&printable(line)));
@@ -371,7 +374,10 @@ impl Try {
         print_warnings(&report.warnings);
         match report.steps.iter().find(|step| step.error.is_some()) {
             Some(step) => {
-                bail!("{name} cannot be used: the step {:?} failed", step.name.to_string())
+                bail!(
+                    "the connection {name} cannot be used: the step {:?} failed",
+                    step.name.to_string()
+                )
             }
             None => Ok(()),
         }

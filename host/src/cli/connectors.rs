@@ -11,7 +11,7 @@ use crate::api::{
 use crate::domain::{ConnectorName, printable};
 
 use super::client::{Answer, Client};
-use super::output::{Column, Output, eprint, one_line, optional, shortened};
+use super::output::{Column, Output, eprint, one_line, shortened, text_or_empty};
 use super::server::ServerArgs;
 
 #[derive(Subcommand)]
@@ -23,7 +23,7 @@ pub(super) enum Command {
         /// The name of the connector
         name: ConnectorName,
     },
-    /// Put a connector's file into the plugins folder of the server
+    /// Upload a connector's file into the plugins folder of the server
     #[command(after_help = "\
 The server checks the file first, as `jackfield check` does. A file that it cannot use changes nothing.
 
@@ -33,13 +33,13 @@ Examples:
     Upload(files::Upload),
     /// Remove a connector's file from the plugins folder of the server
     Remove(files::Remove),
-    /// Go back to an earlier version of a connector's file
+    /// Restore an earlier version of a connector's file
     #[command(after_help = "\
 The version replaces the file of the connector in the plugins folder, NAME.wasm or NAME.js.
 
-The server keeps the files of the last 5 versions of each connector that served; `connectors show`
+The server keeps the files of the last 5 versions of each connector that it used; `connectors show`
 lists them. Consent is needed as for any version: a connection whose grants do not suffice keeps
-the version that it had.
+using its previous version.
 
 Examples:
   jackfield connectors rollback redmine              # the version before the current one
@@ -53,50 +53,53 @@ Examples:
     },
 }
 
-const CONNECTORS: [Column<Connector>; 5] = [
+const CONNECTOR_COLUMNS: [Column<Connector>; 5] = [
     ("NAME", |it| it.name.clone()),
     ("STATUS", |it| it.status.to_string()),
-    ("VERSION", |it| optional(it.version.as_ref())),
-    ("SHA-256", |it| optional(it.sha256.as_ref())),
-    ("ERROR", |it| problem(it, shortened)),
+    ("VERSION", |it| text_or_empty(it.version.as_ref())),
+    ("SHA-256", |it| text_or_empty(it.sha256.as_ref())),
+    ("ERROR", |it| problem_text(it, shortened)),
 ];
 
-/// What is wrong with a connector: its newest file is not used, or all runs of its version failed.
-fn problem(it: &Connector, shown: fn(&str) -> String) -> String {
-    match (&it.error, &it.version) {
-        (None, _) => optional(it.warning.as_ref()),
-        (Some(error), None) => shown(error),
+/// Describes the problem of a connector: its newest file cannot be used, or all runs of its version
+/// failed. Empty if there is none.
+fn problem_text(connector: &Connector, format_error: fn(&str) -> String) -> String {
+    match (&connector.error, &connector.version) {
+        (None, _) => text_or_empty(connector.warning.as_ref()),
+        (Some(error), None) => format_error(error),
         (Some(error), Some(version)) => {
-            format!("{version} is in use; the newest file is not used: {}", shown(error))
+            format!("{version} is in use; the newest file cannot be used: {}", format_error(error))
         }
     }
 }
 
 impl Command {
     pub(super) fn run(self, server: &ServerArgs, output: Output) -> anyhow::Result<()> {
-        let admin = server.admin()?;
+        let admin = server.admin_client()?;
         match self {
             Self::List => {
                 let all: Answer<ConnectorList> = admin.get("/connectors")?;
-                output.print_list(&all, "connectors", &CONNECTORS, |list| (list.connectors, None))
+                output.print_list(&all, "connectors", &CONNECTOR_COLUMNS, |list| {
+                    (list.connectors, None)
+                })
             }
             Self::Show { name } => {
                 let connector: Answer<Connector> = admin.get_by_name("connector", name.as_str())?;
                 output.print_record(connector.json());
-                let shown = connector.decode()?;
-                if let (false, Some(_), Some(_)) = (output.json, &shown.error, &shown.version) {
-                    eprint(&format!("warning: {}", problem(&shown, one_line)));
+                let connector = connector.decode()?;
+                if !output.json && connector.error.is_some() && connector.version.is_some() {
+                    eprint(&format!("warning: {}", problem_text(&connector, one_line)));
                 }
                 Ok(())
             }
             Self::Upload(upload) => upload.run(&admin, output),
             Self::Remove(remove) => remove.run(&admin, output),
-            Self::Rollback { name, to } => rollback(&admin, output, &name, to),
+            Self::Rollback { name, to } => roll_back(&admin, output, &name, to),
         }
     }
 }
 
-fn rollback(
+fn roll_back(
     admin: &Client,
     output: Output,
     name: &ConnectorName,
@@ -106,24 +109,26 @@ fn rollback(
     let answer: Answer<ReplacedConnector> = admin.post(&path, &RollbackConnector { to })?;
     let ReplacedConnector { from, file, connector } = answer.decode()?;
     let (version, sha256) = (connector.version.unwrap_or_default(), connector.sha256);
-    let before = from.map(|from| format!("; before, it was {from}")).unwrap_or_default();
+    let before = from.map(|from| format!("; the previous one was {from}")).unwrap_or_default();
     let sentence = format!(
         "the newest version of {name} is now {version}, {}{before}. It replaced the file {}",
         sha256.unwrap_or_default(),
         printable(&file.display().to_string())
     );
     output.print_result(&sentence, answer.json());
-    warn_of_waiting(admin, name)
+    warn_of_missing_consent(admin, name)
 }
 
-/// Warns of connections that do not use the newest version of this connector yet.
-fn warn_of_waiting(admin: &Client, name: &ConnectorName) -> anyhow::Result<()> {
+/// Warns of connections that need consent before they use the newest version of this connector.
+fn warn_of_missing_consent(admin: &Client, name: &ConnectorName) -> anyhow::Result<()> {
     let all: Answer<ConnectionList> = admin.get("/connections")?;
-    let waits = |it: &Connection| it.connector == name.as_str() && it.needs_consent.is_some();
-    for connection in all.decode()?.connections.into_iter().filter(waits) {
+    let needs_consent =
+        |it: &Connection| it.connector == name.as_str() && it.needs_consent.is_some();
+    for connection in all.decode()?.connections.into_iter().filter(needs_consent) {
         let name = &connection.name;
         eprint(&format!(
-            "warning: {name} keeps its version until `jackfield connections accept {name}`"
+            "warning: the connection {name} uses its previous version until you run \
+             `jackfield connections accept {name}`"
         ));
     }
     Ok(())

@@ -7,9 +7,9 @@ use crate::api::{DefectList, DefectQuery, DefectRecord, EmptyBody, EnumString, R
 use crate::domain::DefectState;
 
 use super::client::{Answer, with_query};
-use super::filter::{Page, enum_value};
+use super::filter::{PageArguments, enum_value_parser};
 use super::ids::{IdPrefix, Row, with_short_ids};
-use super::output::{Column, Output, optional};
+use super::output::{Column, Output, text_or_empty};
 use super::server::ServerArgs;
 
 #[derive(Subcommand)]
@@ -19,7 +19,7 @@ pub(super) enum Command {
 Examples:
   jackfield defects list --needs-person
   jackfield defects list --connection qa --state failed")]
-    List(Filter),
+    List(DefectFilter),
     /// Show one defect
     Show {
         /// The id of the defect, or its beginning
@@ -33,11 +33,11 @@ Examples:
   jackfield defects resolve ID --adopt QA-17 --link https://tracker.example.com/browse/QA-17
       The tracker has the defect, under this key.
   jackfield defects resolve ID --retry
-      Do not wait any longer. The next click searches, and creates the defect if it finds none. With a
-      connector that cannot search, the next click creates it.
+      Do not wait any longer. The next click on Create Defect searches, and creates the defect if it
+      finds none. With a connector that cannot search, the next click creates the defect.
   jackfield defects resolve ID --give-up
-      The tracker does not have the defect. The next click creates it, after a last search if the connector
-      can search, even if that search fails.")]
+      The tracker does not have the defect. The next click on Create Defect creates it. A connector
+      that can search does a last search before, and creates the defect even if this search fails.")]
     Resolve {
         /// The id of the defect, or its beginning
         id: IdPrefix,
@@ -50,7 +50,7 @@ Examples:
         #[arg(long, value_name = "TEXT", requires = "adopt")]
         title: Option<String>,
     },
-    /// Let the next click create another defect for the same failed test
+    /// Let the next click on Create Defect create another defect for the same failed test
     Release {
         /// The id of the defect, or its beginning
         id: IdPrefix,
@@ -58,7 +58,7 @@ Examples:
 }
 
 #[derive(Args)]
-pub(super) struct Filter {
+pub(super) struct DefectFilter {
     /// Only defects in doubt that a person must resolve
     #[arg(long)]
     needs_person: bool,
@@ -66,17 +66,17 @@ pub(super) struct Filter {
     #[arg(long, conflicts_with = "state")]
     in_doubt: bool,
     /// Only defects in this state
-    #[arg(long, value_parser = enum_value::<DefectState>())]
+    #[arg(long, value_parser = enum_value_parser::<DefectState>())]
     state: Option<DefectState>,
     /// Only defects of this connection
     #[arg(long, value_name = "NAME")]
     connection: Option<String>,
     #[command(flatten)]
-    page: Page,
+    page: PageArguments,
 }
 
-impl Filter {
-    fn query(self) -> DefectQuery {
+impl DefectFilter {
+    fn into_query(self) -> DefectQuery {
         let state = if self.in_doubt { Some(DefectState::InDoubt) } else { self.state };
         DefectQuery {
             state: state.map(EnumString),
@@ -94,31 +94,33 @@ pub(super) struct Decision {
     /// The tracker has the defect, under this key
     #[arg(long, value_name = "KEY")]
     adopt: Option<String>,
-    /// Do not wait: the next click searches, and creates the defect if it finds none
+    /// Do not wait: the next click on Create Defect searches, and creates the defect if it finds
+    /// none
     #[arg(long)]
     retry: bool,
-    /// The tracker does not have the defect: the next click creates it after a last search
+    /// The tracker does not have the defect: the next click on Create Defect creates it, after a
+    /// last search
     #[arg(long)]
     give_up: bool,
 }
 
-const DEFECTS: [Column<Row<DefectRecord>>; 6] = [
-    ("ID", |row| row.id.clone()),
-    ("STATE", |row| row.it.state.to_string()),
-    ("CONNECTION", |row| optional(row.it.connection_name.as_ref())),
-    ("KEY", |row| optional(row.it.defect.as_ref().map(|defect| &defect.key))),
-    ("LINK", |row| optional(row.it.defect.as_ref().map(|defect| &defect.link))),
-    ("ERROR", |row| optional(row.it.needs_person.as_ref().or(row.it.reason.as_ref()))),
+const DEFECT_COLUMNS: [Column<Row<DefectRecord>>; 6] = [
+    ("ID", |row| row.short_id.clone()),
+    ("STATE", |row| row.record.state.to_string()),
+    ("CONNECTION", |row| text_or_empty(row.record.connection_name.as_ref())),
+    ("KEY", |row| text_or_empty(row.record.defect.as_ref().map(|defect| &defect.key))),
+    ("LINK", |row| text_or_empty(row.record.defect.as_ref().map(|defect| &defect.link))),
+    ("ERROR", |row| text_or_empty(row.record.needs_person.as_ref().or(row.record.reason.as_ref()))),
 ];
 
 impl Command {
     pub(super) fn run(self, server: &ServerArgs, output: Output) -> anyhow::Result<()> {
-        let admin = server.admin()?;
+        let admin = server.admin_client()?;
         match self {
             Self::List(filter) => {
-                let path = with_query("/defects", &filter.query())?;
+                let path = with_query("/defects", &filter.into_query())?;
                 let list: Answer<DefectList> = admin.get(&path)?;
-                return output.print_list(&list, "defects", &DEFECTS, |page| {
+                return output.print_list(&list, "defects", &DEFECT_COLUMNS, |page| {
                     (with_short_ids(page.defects, |defect| defect.id), page.next)
                 });
             }
@@ -134,9 +136,12 @@ impl Command {
                 let path = format!("/defects/{id}/resolve");
                 let answer: Answer<DefectRecord> = admin.post(&path, &body)?;
                 let sentence = if retry {
-                    format!("{id} stays in doubt until the next click has searched again")
+                    format!(
+                        "the defect {id} stays in doubt; the next click on Create Defect searches \
+                         again"
+                    )
                 } else {
-                    format!("{id} is resolved")
+                    format!("the defect {id} is resolved")
                 };
                 output.print_result(&sentence, answer.json());
             }
@@ -144,7 +149,10 @@ impl Command {
                 let id = id.resolve(&admin, "defect")?;
                 let path = format!("/defects/{id}/release");
                 let answer: Answer<DefectRecord> = admin.post(&path, &EmptyBody {})?;
-                let sentence = format!("{id} is released: the next click creates another defect");
+                let sentence = format!(
+                    "the defect {id} is released: the next click on Create Defect creates another \
+                     one"
+                );
                 output.print_result(&sentence, answer.json());
             }
         }

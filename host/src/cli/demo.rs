@@ -1,8 +1,8 @@
-//! `jackfield demo`: runs a server, a sample tracker and the stand-in for Test Manager, which sends
-//! Create Defect for a failed test and for its recurrence, and one Defect KPIs request; prints each
-//! step, and keeps serving.
+//! `jackfield demo`: runs a server, a sample tracker and the stand-in for Test Manager. The
+//! stand-in sends Create Defect for a failed test and for its recurrence, then one Defect KPIs
+//! request. The demo prints each step, and runs until Ctrl-C.
 //!
-//! Reads no configuration file, so that the demo does the same everywhere.
+//! Reads no configuration file, because the demo must behave in the same way on each machine.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -31,11 +31,11 @@ use crate::simulator::{CLIENT_ID, CLIENT_SECRET, CreatedDefect, Listeners, Optio
 use super::client::{Answer, Client, with_query};
 use super::output::{eprint, print};
 use super::serve;
-use super::simulate::Sender;
+use super::simulate::WebhookSender;
 
-const CONNECTOR: &str = "redmine";
-const CONNECTION: &str = "demo";
-/// How long the connector may take to become ready: the first start compiles it.
+const CONNECTOR_NAME: &str = "redmine";
+const CONNECTION_NAME: &str = "demo";
+/// How long the connector may take to become ready. The first start compiles it.
 const READY_TIMEOUT: Duration = Duration::from_secs(180);
 const POLL_PERIOD: Duration = Duration::from_millis(100);
 
@@ -55,7 +55,7 @@ pub(super) struct Arguments {
 
 impl Arguments {
     pub(super) fn run(self, data: Option<PathBuf>) -> anyhow::Result<()> {
-        let component = self.plugins.join(format!("{CONNECTOR}.wasm"));
+        let component = self.plugins.join(format!("{CONNECTOR_NAME}.wasm"));
         if !component.is_file() {
             bail!(
                 "{} does not exist: build it with `cargo xtask connectors`, or give the folder that \
@@ -70,11 +70,12 @@ impl Arguments {
         let (_temporary, data) = data_folder(data)?;
         let config =
             Config { listen: self.listen.into(), plugins: self.plugins, data, ..Config::default() };
-        serve::run(demo(config))
+        serve::run(run_demo(config))
     }
 }
 
-/// The data folder; a temporary one is removed when the first value is dropped.
+/// Returns the path of the data folder. A temporary folder is deleted when the `TempDir` is
+/// dropped.
 fn data_folder(data: Option<PathBuf>) -> anyhow::Result<(Option<TempDir>, PathBuf)> {
     if let Some(data) = data {
         return Ok((None, data));
@@ -84,7 +85,7 @@ fn data_folder(data: Option<PathBuf>) -> anyhow::Result<(Option<TempDir>, PathBu
     Ok((Some(folder), data))
 }
 
-async fn demo(config: Config) -> anyhow::Result<()> {
+async fn run_demo(config: Config) -> anyhow::Result<()> {
     let shutdown = serve::shutdown_by_signal()?;
     let listener = TcpListener::bind(("127.0.0.1", 0)).await;
     let listener = listener.context("cannot listen on a port for the sample tracker")?;
@@ -97,7 +98,7 @@ async fn demo(config: Config) -> anyhow::Result<()> {
 
     let listeners = Listeners::bind((Ipv4Addr::LOCALHOST, 0).into()).await;
     let listeners = listeners.context("cannot listen on ports for the simulated Test Manager")?;
-    let simulator = Simulator::new(&listeners, &Options::default(), Arc::new(Sender))?;
+    let simulator = Simulator::new(&listeners, &Options::default(), Arc::new(WebhookSender))?;
     let simulator_task = tokio::spawn(Arc::clone(&simulator).serve(listeners));
 
     let data = config.data.clone();
@@ -107,11 +108,11 @@ async fn demo(config: Config) -> anyhow::Result<()> {
     let admin = Client::new(&base, app.admin_token().clone());
     let demo = Demo { admin, base, tracker, simulator, data, shutdown: shutdown.drain.clone() };
     let steps = tokio::task::spawn_blocking(move || demo.run());
-    let served = app.run_until(shutdown).await;
+    let server_result = app.run_until(shutdown).await;
     tracker_task.abort();
     simulator_task.abort();
-    steps.await.context("the demo panicked")??;
-    served
+    steps.await.context("a step of the demo panicked")??;
+    server_result
 }
 
 struct Tracker {
@@ -129,7 +130,7 @@ struct Demo {
 }
 
 impl Demo {
-    /// Runs all steps; a failure ends the server.
+    /// Runs all steps. If a step fails, shuts the server down.
     fn run(&self) -> anyhow::Result<()> {
         self.run_steps().inspect_err(|_| self.shutdown.cancel())
     }
@@ -147,20 +148,20 @@ impl Demo {
         if !self.wait_for_connector()? {
             return Ok(());
         }
-        let webhook = self.connect()?;
+        let webhook_url = self.create_connection()?;
         print(&format!(
-            "3. The connection `{CONNECTION}` is created, with credentials for Test Manager's API. Its \
+            "3. The connection `{CONNECTION_NAME}` is created, with credentials for Test Manager's API. Its \
              webhook URL, for Test Manager:"
         ));
-        print(&format!("     {webhook}"));
+        print(&format!("     {webhook_url}"));
 
-        self.simulator.set_webhook_url(&webhook);
+        self.simulator.set_webhook_url(&webhook_url);
         print(&format!(
             "4. A simulated Test Manager, with its Create Defect buttons, runs at {}",
             self.simulator.addresses().page_url
         ));
         self.fire_webhooks()?;
-        print(&next_steps(&self.base, &webhook, &self.data));
+        print(&next_steps(&self.base, &webhook_url, &self.data));
         Ok(())
     }
 
@@ -168,18 +169,16 @@ impl Demo {
     /// dashboard.
     fn fire_webhooks(&self) -> anyhow::Result<()> {
         let log = self.simulator.failed_log().context("the simulated data has no failed test")?;
-        let defect = self.click(log)?;
+        let defect = self.click_create_defect(log)?;
         let (label, name) = (printable(&defect.link_label), printable(&defect.name));
         print(&format!("5. Create Defect created {label} \"{name}\""));
         print(&format!("     {}", printable(&defect.link)));
-        print(
-            "   It has what Test Manager knows of the failed test: assertion, screenshot, log, link.",
-        );
-        if self.click(log)?.link == defect.link {
+        print("   It contains the failed test's data: assertion, screenshot, log, link.");
+        if self.click_create_defect(log)?.link == defect.link {
             print("   A second click on the same failed test returned the same defect.");
         }
-        let again = self.simulator.fail_again(log).context("the test set cannot run again")?;
-        if self.click(again)?.link == defect.link {
+        let later_log = self.simulator.fail_again(log).context("the test set cannot run again")?;
+        if self.click_create_defect(later_log)?.link == defect.link {
             print(&format!(
                 "6. The same test failed in a later execution: Create Defect returned {label}, which \
                  gets a comment."
@@ -196,18 +195,18 @@ impl Demo {
         Ok(())
     }
 
-    fn click(&self, log: Uuid) -> anyhow::Result<CreatedDefect> {
+    fn click_create_defect(&self, log: Uuid) -> anyhow::Result<CreatedDefect> {
         let answer = self.simulator.create_defect(log);
         let answer = answer.context("the simulated Test Manager does not have this log")?;
         answer.map_err(|why| anyhow!(why))
     }
 
-    /// Waits until the connector is ready. Returns false if the demo is shut down before.
+    /// Waits until the connector is ready. Returns false if the demo is shut down first.
     fn wait_for_connector(&self) -> anyhow::Result<bool> {
         let deadline = Instant::now() + READY_TIMEOUT;
         while !self.shutdown.is_cancelled() {
-            // Until the server has read the folder, it answers 404.
-            let answer = self.admin.get::<Connector>(&format!("/connectors/{CONNECTOR}"));
+            // The server answers 404 until it has read the plugins folder.
+            let answer = self.admin.get::<Connector>(&format!("/connectors/{CONNECTOR_NAME}"));
             let connector = answer.and_then(|answer| answer.decode());
             let status = connector.as_ref().map(|connector| connector.status.0).ok();
             match (status, connector) {
@@ -231,8 +230,8 @@ impl Demo {
 
     /// Creates the connection and returns its webhook URL. First deletes the connection of an
     /// earlier demo, because its sample tracker no longer runs.
-    fn connect(&self) -> anyhow::Result<String> {
-        if let Ok(path) = self.admin.connection_path(CONNECTION) {
+    fn create_connection(&self) -> anyhow::Result<String> {
+        if let Ok(path) = self.admin.connection_path(CONNECTION_NAME) {
             let query = ForceQuery { force: true };
             let _: Answer<()> = self.admin.delete(&with_query(&path, &query)?)?;
         }
@@ -248,8 +247,8 @@ impl Demo {
         };
         let client_secret = SecretText(Secret::new(CLIENT_SECRET.to_owned()));
         let body = CreateConnection {
-            name: CONNECTION.to_owned(),
-            connector: CONNECTOR.to_owned(),
+            name: CONNECTION_NAME.to_owned(),
+            connector: CONNECTOR_NAME.to_owned(),
             settings: serde_json::from_value(settings)?,
             secrets: [("api-key".to_owned(), api_key)].into(),
             client_cert: None,
@@ -265,7 +264,7 @@ impl Demo {
             trace_context: false,
             webhook_paths: WebhookPaths::default(),
             index_delay_s: 0,
-            report: report()?,
+            report: report_settings()?,
             on_recurrence: Some(EnumString(OnRecurrence::Comment)),
         };
         let created: Answer<CreatedConnection> = self.admin.post("/connections", &body)?;
@@ -273,8 +272,9 @@ impl Demo {
     }
 }
 
-/// What is reported beyond the defaults: custom fields of the tracker, and the files of the log.
-fn report() -> anyhow::Result<serde_json::Map<String, Value>> {
+/// The report settings that differ from the defaults: custom fields of the tracker, and the files
+/// of the failed test's log.
+fn report_settings() -> anyhow::Result<serde_json::Map<String, Value>> {
     let [(_, test_case), (_, robot)] = tracker::CUSTOM_FIELDS;
     Ok(serde_json::from_value(json!({
         "fields": [
@@ -286,23 +286,24 @@ fn report() -> anyhow::Result<serde_json::Map<String, Value>> {
 }
 
 /// The commands that the demo suggests at its end.
-fn next_steps(base: &str, webhook: &str, data: &Path) -> String {
+fn next_steps(base: &str, webhook_url: &str, data: &Path) -> String {
     let server = format!("--server {base} --data {}", data.display());
-    let jackfield = program();
+    let jackfield = program_path();
     format!(
         "
 Try next, in another terminal (or open the links above):
-  {jackfield} trigger create-defect --url {webhook}
-  {jackfield} trigger kpis --url {webhook}
+  {jackfield} trigger create-defect --url {webhook_url}
+  {jackfield} trigger kpis --url {webhook_url}
   {jackfield} events list {server}
-  {jackfield} connections show {CONNECTION} {server}
+  {jackfield} connections show {CONNECTION_NAME} {server}
 
 It runs until you press Ctrl-C."
     )
 }
 
-/// The path of this program, relative to the current folder if possible: it may not be in the PATH.
-fn program() -> String {
+/// The path of this program, because it may not be in PATH. It is relative to the current folder if
+/// the program is in that folder.
+fn program_path() -> String {
     let (Ok(program), Ok(folder)) = (std::env::current_exe(), std::env::current_dir()) else {
         return "jackfield".to_owned();
     };

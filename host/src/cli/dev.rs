@@ -1,7 +1,8 @@
-//! `jackfield dev`: builds a connector, puts it into the plugins folder of a running server, and
-//! does so again at each change. Shows what the server makes of it, and its events with their logs.
+//! `jackfield dev`: at each change, builds a connector and copies it into the plugins folder of a
+//! running server. Prints whether the server uses or refuses the new version, and the connector's
+//! events with their logs.
 //!
-//! A build that fails, or a version that the server refuses, leaves the version before it in use.
+//! If a build fails or the server refuses a version, the previous version stays in use.
 
 mod events;
 mod install;
@@ -25,9 +26,9 @@ use super::ordered::Json;
 use super::output::{Output, eprint, error_line, print, print_json_line};
 use super::serve::{run, shutdown_by_signal};
 use super::server::ServerArgs;
-use super::units::duration;
+use super::units::format_duration;
 use events::EventFollower;
-use install::{InstallResult, Plugins};
+use install::{InstallResult, PluginsFolder};
 use sources::{Fingerprint, Sources};
 use target::Target;
 
@@ -37,8 +38,8 @@ Needs a running server on this machine: start one with `jackfield serve` in anot
 
 At each change of the project, the connector is built and put into the server's plugins folder. The
 terminal shows the time from the change until the new version is in use, and each event of the
-connector with its log and its calls. If a build fails, the last version stays in use. It ends with
-Ctrl-C; the connector stays in the plugins folder.
+connector with its log and its calls. If a build fails, the last version stays in use. The command
+runs until you press Ctrl-C; the connector stays in the plugins folder.
 
 Examples:
   jackfield dev
@@ -49,7 +50,7 @@ pub(super) struct Arguments {
     /// The connector's project, or its file: NAME.wasm or NAME.js
     #[arg(value_name = "FOLDER|FILE", default_value = ".")]
     target: PathBuf,
-    /// The plugins folder of the server [default: the server is asked]
+    /// The plugins folder of the server [default: the one that the server reports]
     #[arg(long, value_name = "FOLDER")]
     plugins: Option<PathBuf>,
 }
@@ -57,23 +58,23 @@ pub(super) struct Arguments {
 impl Arguments {
     pub(super) fn run(self, server: &ServerArgs, output: Output) -> anyhow::Result<()> {
         let target = Target::open(&self.target)?;
-        if !is_healthy(server.base()) {
+        if !is_healthy(server.base_url()) {
             bail!(
                 "no server answers at {}: start one in another terminal with `jackfield serve`, or \
                  give its address with --server",
-                server.base()
+                server.base_url()
             );
         }
-        let admin = Arc::new(server.admin()?);
-        let plugins = Plugins::open(plugins_folder(self.plugins, &admin)?, target.name()?)?;
+        let admin = Arc::new(server.admin_client()?);
+        let plugins = PluginsFolder::open(plugins_folder(self.plugins, &admin)?, target.name()?)?;
         let stop = CancellationToken::new();
-        let dev = Dev { target, plugins, admin, output, stop: stop.clone() };
+        let dev = DevLoop { target, plugins, admin, output, stop: stop.clone() };
         run(async move {
-            let ended = shutdown_by_signal()?.drain;
-            let work = spawn_blocking(move || dev.work());
+            let interrupted = shutdown_by_signal()?.drain;
+            let dev_loop = spawn_blocking(move || dev.run());
             tokio::select! {
-                () = ended.cancelled() => {}
-                worked = work => worked.context("the work panicked")??,
+                () = interrupted.cancelled() => {}
+                ended = dev_loop => ended.context("the build loop panicked")??,
             }
             stop.cancel();
             Ok(())
@@ -81,38 +82,47 @@ impl Arguments {
     }
 }
 
-/// The plugins folder that is given, or the one of the server.
-fn plugins_folder(given: Option<PathBuf>, admin: &Client) -> anyhow::Result<PathBuf> {
-    if let Some(folder) = given {
+/// Returns the folder of `--plugins`, or else the plugins folder that the server reports.
+fn plugins_folder(option: Option<PathBuf>, admin: &Client) -> anyhow::Result<PathBuf> {
+    if let Some(folder) = option {
         return Ok(folder);
     }
     let status: Status = admin.get("/status")?.decode()?;
     if !status.plugins.is_dir() {
         bail!(
-            "the plugins folder of the server, {}, is not on this machine: give a folder with --plugins \
-             that the server reads",
+            "the plugins folder of the server, {}, does not exist on this machine: name a local \
+             folder that the server reads with --plugins",
             status.plugins.display()
         );
     }
     Ok(status.plugins)
 }
 
-struct Dev {
+/// Builds and installs the connector whenever its sources change.
+struct DevLoop {
     target: Target,
-    plugins: Plugins,
+    plugins: PluginsFolder,
     admin: Arc<Client>,
     output: Output,
     stop: CancellationToken,
 }
 
-impl Dev {
-    /// Builds and installs at each change, until it is stopped.
-    fn work(self) -> anyhow::Result<()> {
+/// How long it took until a version was in use.
+struct VersionTimes {
+    /// From the change of the sources until the version was in use.
+    since_change: Duration,
+    build: Duration,
+    load: Duration,
+}
+
+impl DevLoop {
+    /// Builds and installs the connector at each change, until `stop` is cancelled.
+    fn run(self) -> anyhow::Result<()> {
         let mut events = EventFollower::start(Arc::clone(&self.admin), self.plugins.name())?;
         let (stop, output) = (self.stop.clone(), self.output);
         std::thread::spawn(move || events.follow(output, &stop));
         let mut sources = Sources::watch(self.target.path());
-        self.say(
+        self.print_state(
             "watching",
             &format!(
                 "watching {}; the server reads {}",
@@ -120,17 +130,18 @@ impl Dev {
                 self.plugins.folder().display()
             ),
         );
-        let mut done: Option<Fingerprint> = None;
+        let mut built: Option<Fingerprint> = None;
         loop {
-            // Read before the build: what changes during the build is built again.
-            let found = sources.fingerprint();
-            if done.as_ref().is_none_or(|done| *done != found) {
-                let fingerprint = sources.wait_until_quiet(found);
-                let changed_at = done.map(|_| fingerprint.newest);
-                if let Err(error) = self.renew(changed_at) {
-                    self.fail(&error);
+            // Read the fingerprint before the build, so a change during the build causes another
+            // build.
+            let current = sources.fingerprint();
+            if built.as_ref().is_none_or(|built| *built != current) {
+                let fingerprint = sources.wait_until_quiet(current);
+                let changed_at = built.map(|_| fingerprint.newest_change);
+                if let Err(error) = self.build_and_install(changed_at) {
+                    self.print_failure(&error);
                 }
-                done = Some(fingerprint);
+                built = Some(fingerprint);
                 continue;
             }
             if !sources.wait_for_change(&self.stop) {
@@ -140,25 +151,32 @@ impl Dev {
     }
 
     /// Builds the connector, installs it, and waits until the server uses it.
-    fn renew(&self, changed_at: Option<SystemTime>) -> anyhow::Result<()> {
+    fn build_and_install(&self, changed_at: Option<SystemTime>) -> anyhow::Result<()> {
         let start = Instant::now();
-        let file = self.target.make()?;
-        let built = start.elapsed();
+        let file = self.target.build_file()?;
+        let build_time = start.elapsed();
         let (admin, name) = (&self.admin, self.plugins.name());
-        let before = install::error_now(admin, name);
+        let error_before = install::current_error(admin, name);
         let sha256 = self.plugins.install(&file)?;
-        match install::await_version(admin, name, &sha256, before.as_deref(), &self.stop)? {
+        let error_before = error_before.as_deref();
+        match install::wait_for_version(admin, name, &sha256, error_before, &self.stop)? {
             InstallResult::Stopped => Ok(()),
             InstallResult::Refused(why) => {
-                bail!("the server does not load {}: {why}", shown(&file))
+                bail!("the server refuses {}: {why}", display_path(&file))
             }
-            InstallResult::Serves(connector) => {
-                let all = start.elapsed();
-                let whole = changed_at.and_then(|at| at.elapsed().ok()).unwrap_or(all);
-                let own = self.connections_of(&connector)?;
-                let waits = !own.is_empty() && own.iter().all(|it| it.needs_consent.is_some());
-                self.report(&connector, waits, [whole.max(all), built, all]);
-                self.hint(&connector, &own);
+            InstallResult::InUse(connector) => {
+                let total = start.elapsed();
+                let since_change = changed_at.and_then(|at| at.elapsed().ok()).unwrap_or(total);
+                let connections = self.connections_of(&connector)?;
+                let needs_consent = !connections.is_empty()
+                    && connections.iter().all(|it| it.needs_consent.is_some());
+                let times = VersionTimes {
+                    since_change: since_change.max(total),
+                    build: build_time,
+                    load: total.saturating_sub(build_time),
+                };
+                self.print_version(&connector, needs_consent, &times);
+                self.print_next_steps(&connector, &connections);
                 Ok(())
             }
         }
@@ -169,75 +187,80 @@ impl Dev {
         Ok(all.connections.into_iter().filter(|it| it.connector == connector.name).collect())
     }
 
-    /// `waits`: whether no connection uses the version without a person's consent.
-    fn report(&self, connector: &Connector, waits: bool, [whole, built, all]: [Duration; 3]) {
+    /// Prints a loaded version. `needs_consent`: whether every connection of the connector waits
+    /// for a person's consent to the version.
+    fn print_version(&self, connector: &Connector, needs_consent: bool, times: &VersionTimes) {
         let ms = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
         let version = connector.version.clone().unwrap_or_default();
         if self.output.json {
-            return print_json_line(&Json::of(&serde_json::json!({
-                "state": if waits { "waiting" } else { "serving" }, "connector": connector.name, "version": version,
-                "sha256": connector.sha256, "after_ms": ms(whole), "build_ms": ms(built),
-                "load_ms": ms(all.saturating_sub(built)),
+            return print_json_line(&Json::from_value(&serde_json::json!({
+                "state": if needs_consent { "waiting" } else { "serving" },
+                "connector": connector.name, "version": version, "sha256": connector.sha256,
+                "after_ms": ms(times.since_change), "build_ms": ms(times.build),
+                "load_ms": ms(times.load),
             })));
         }
         print(&format!(
             "{} {} {} {} after the change (build {}, load {})",
             printable(&connector.name),
             printable(&version),
-            if waits { "is loaded and waits for consent" } else { "is in use" },
-            duration(ms(whole)),
-            duration(ms(built)),
-            duration(ms(all.saturating_sub(built)))
+            if needs_consent { "is loaded and waits for consent" } else { "is in use" },
+            format_duration(ms(times.since_change)),
+            format_duration(ms(times.build)),
+            format_duration(ms(times.load))
         ));
     }
 
-    /// What a person has to do before the version answers events.
-    fn hint(&self, connector: &Connector, own: &[Connection]) {
-        if own.is_empty() {
+    /// Prints what a person must do before the version can handle events.
+    fn print_next_steps(&self, connector: &Connector, connections: &[Connection]) {
+        if connections.is_empty() {
             let name = &connector.name;
-            self.say(
+            self.print_state(
                 "no-connection",
                 &format!(
-                    "no connection uses {name} yet: `jackfield connections create {name} --connector \
-                     {name}`; `jackfield check {name}.wasm` shows its settings"
+                    "no connection uses {name} yet: run `jackfield connections create {name} \
+                     --connector {name}`; `jackfield check {name}.wasm` shows its settings"
                 ),
             );
         }
-        for connection in own {
+        for connection in connections {
             if let Some(new) = &connection.needs_consent {
                 let name = &connection.name;
                 let new = new.join("; ");
-                self.say(
+                self.print_state(
                     "needs-consent",
                     &format!(
-                        "{name} waits for consent: {new}; run `jackfield connections accept {name}`"
+                        "the connection {name} waits for consent: {new}; run `jackfield connections \
+                         accept {name}`"
                     ),
                 );
             }
         }
     }
 
-    fn say(&self, state: &str, text: &str) {
+    fn print_state(&self, state: &str, text: &str) {
         if self.output.json {
-            print_json_line(&Json::of(&serde_json::json!({"state": state, "text": text})));
+            print_json_line(&Json::from_value(&serde_json::json!({"state": state, "text": text})));
         } else {
             print(&printable(text));
         }
     }
 
-    /// Reports a build or a version that failed; the one before stays in use.
-    fn fail(&self, error: &anyhow::Error) {
+    /// Prints why a build failed or a version was refused; the previous version stays in use.
+    fn print_failure(&self, error: &anyhow::Error) {
         let name = self.plugins.name();
-        let text = format!("{}; {name} stays as it was", error_line(error));
+        let text = format!("{}; the version of {name} in use is unchanged", error_line(error));
         if self.output.json {
-            print_json_line(&Json::of(&serde_json::json!({"state": "failed", "text": text})));
+            print_json_line(&Json::from_value(
+                &serde_json::json!({"state": "failed", "text": text}),
+            ));
         } else {
             eprint(&format!("failed: {text}"));
         }
     }
 }
 
-/// A path of which errors speak.
-fn shown(path: &Path) -> String {
+/// The text of a path in an error message.
+fn display_path(path: &Path) -> String {
     path.display().to_string()
 }

@@ -45,7 +45,7 @@ pub(super) struct Arguments {
 /// The result of a check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Status {
-    /// There is nothing to do.
+    /// No fix is needed.
     Ok,
     /// The server works, but something should change.
     Warn,
@@ -74,7 +74,7 @@ struct Finding {
     check: &'static str,
     status: Status,
     found: String,
-    /// Empty if there is nothing to do.
+    /// What a person should do; empty if no fix is needed.
     fix: String,
 }
 
@@ -95,10 +95,10 @@ fn fail(check: &'static str, found: impl Into<String>, fix: impl Into<String>) -
     Finding { check, status: Status::Fail, found: found.into(), fix: fix.into() }
 }
 
-/// A certificate that is valid for fewer days is a warning.
-const DAYS_LEFT_MIN: i64 = 14;
+/// A certificate that is valid for fewer days causes a warning.
+const CERTIFICATE_DAYS_MIN: i64 = 14;
 
-const FINDINGS: [Column<Finding>; 4] = [
+const FINDING_COLUMNS: [Column<Finding>; 4] = [
     ("STATUS", |it| it.status.as_str().to_owned()),
     ("CHECK", |it| it.check.to_owned()),
     ("FOUND", |it| it.found.clone()),
@@ -107,7 +107,7 @@ const FINDINGS: [Column<Finding>; 4] = [
 
 impl Arguments {
     pub(super) fn run(self, server: &ServerArgs, output: Output) -> anyhow::Result<ExitCode> {
-        let (config, configuration) = configuration(self.config.as_deref());
+        let (config, configuration) = check_configuration(self.config.as_deref());
         let running = server::running(server);
         let (data, plugins) = match &running {
             Some(running) => (running.data.clone(), running.plugins.clone()),
@@ -120,20 +120,20 @@ impl Arguments {
         };
         let mut findings = vec![
             configuration,
-            data_folder(&config.data),
-            secret_key(&config.data_folder()),
-            plugins_folder(&config.plugins),
+            check_data_folder(&config.data),
+            check_secret_key(&config.data_folder()),
+            check_plugins_folder(&config.plugins),
             server::port(server, &config, running.is_some()),
-            descriptors(&config),
-            memory(&config),
-            kernel(),
-            wasmtime(),
+            check_descriptors(&config),
+            describe_memory(&config),
+            check_kernel(),
+            check_wasmtime(),
         ];
-        findings.extend(certificate(&config));
+        findings.extend(check_certificate(&config));
         findings.extend(store::findings(&config));
         findings.extend(running.as_ref().and_then(server::needs_restart));
         findings.extend(running.as_ref().and_then(server::differences));
-        findings.extend(shared_folder_writable(&config));
+        findings.extend(check_shared_folder(&config));
         if config.data.exists() {
             findings.push(platform::access(&config.data_folder()));
         }
@@ -143,20 +143,24 @@ impl Arguments {
         if output.json {
             print_json(&Report { findings });
         } else {
-            let headings = FINDINGS.iter().map(|(heading, _)| (*heading).to_owned()).collect();
-            print(&table(headings, findings.iter().map(|it| cells(&FINDINGS, it)).collect()));
+            let headings =
+                FINDING_COLUMNS.iter().map(|(heading, _)| (*heading).to_owned()).collect();
+            print(&table(
+                headings,
+                findings.iter().map(|it| cells(&FINDING_COLUMNS, it)).collect(),
+            ));
         }
         Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
     }
 }
 
-/// Reads the configuration; if that fails, the other checks use the defaults.
-fn configuration(file: Option<&Path>) -> (Config, Finding) {
+/// Reads the configuration. If it is not valid, the other checks use the defaults.
+fn check_configuration(file: Option<&Path>) -> (Config, Finding) {
     const CHECK: &str = "configuration";
     match read_config(file) {
         Ok((config, unknown)) if unknown.is_empty() => (config, ok(CHECK, "valid")),
         Ok((config, unknown)) => {
-            let fix = "rename the variable, or unset it if it is for something else";
+            let fix = "rename the variable, or unset it if it does not belong to Jackfield";
             (config, warn(CHECK, unknown.join("; "), fix))
         }
         Err(error) => {
@@ -166,71 +170,77 @@ fn configuration(file: Option<&Path>) -> (Config, Finding) {
     }
 }
 
-/// The server's certificate, if it has one: whether it can be used, and until when.
-fn certificate(config: &Config) -> Option<Finding> {
+/// Checks the server's certificate, if one is configured: whether it is usable and still valid.
+fn check_certificate(config: &Config) -> Option<Finding> {
     const CHECK: &str = "certificate";
     let renew = "renew the certificate; the server uses changed files without a restart";
     Some(match tls_files(config)?.validity() {
-        Err(error) => fail(CHECK, error.to_string(), "the server needs a certificate and its key"),
-        Ok((until, ..0)) => fail(CHECK, format!("it was valid until {until}"), renew),
-        Ok((until, days @ ..DAYS_LEFT_MIN)) => {
+        Err(error) => {
+            let fix = "set `tls_certificate` and `tls_key` to a certificate and its key";
+            fail(CHECK, error.to_string(), fix)
+        }
+        Ok((until, ..0)) => fail(CHECK, format!("expired: it was valid until {until}"), renew),
+        Ok((until, days @ ..CERTIFICATE_DAYS_MIN)) => {
             warn(CHECK, format!("it is valid until {until}, {days} days"), renew)
         }
         Ok((until, _)) => ok(CHECK, format!("it is valid until {until}")),
     })
 }
 
-fn data_folder(data: &Path) -> Finding {
+fn check_data_folder(data: &Path) -> Finding {
     const CHECK: &str = "data folder";
-    let shown = data.display();
+    let path = data.display();
     if !data.exists() {
-        return warn(CHECK, format!("{shown} does not exist"), "`jackfield serve` creates it");
+        return warn(CHECK, format!("{path} does not exist"), "`jackfield serve` creates it");
     }
     if let Err(error) = inspect_folder(data) {
         return fail(
             CHECK,
             error.to_string(),
-            "if this is the right folder, run the command in the message",
+            "if this is the right folder, run the command that the message contains",
         );
     }
     match tempfile::tempfile_in(data) {
-        Ok(_) => ok(CHECK, shown.to_string()),
-        Err(error) => fail(CHECK, format!("{shown}: {error}"), "allow this user to write to it"),
+        Ok(_) => ok(CHECK, path.to_string()),
+        Err(error) => fail(CHECK, format!("{path}: {error}"), "allow this user to write to it"),
     }
 }
 
-fn secret_key(folder: &DataFolder) -> Finding {
+fn check_secret_key(folder: &DataFolder) -> Finding {
     const CHECK: &str = "key of the secrets";
     match Secret::from_variable(KEY_VARIABLE) {
         Ok(Some(_)) => return ok(CHECK, KEY_VARIABLE),
         Ok(None) => {}
-        Err(error) => return fail(CHECK, error.to_string(), "set it again, or unset it"),
+        Err(error) => {
+            let fix = format!("set {KEY_VARIABLE} to a valid key, or unset it");
+            return fail(CHECK, error.to_string(), fix);
+        }
     }
     let file = folder.secret_key();
-    let shown = file.display();
+    let path = file.display();
     match inspect_private(&file) {
-        Ok(_) => ok(CHECK, shown.to_string()),
+        Ok(_) => ok(CHECK, path.to_string()),
         Err(error) if file.exists() => {
-            let fix = format!("run `chmod 600 {shown}`, then `jackfield secrets rotate`");
+            let fix = format!("run `chmod 600 {path}`, then `jackfield secrets rotate`");
             fail(CHECK, error.to_string(), fix)
         }
         Err(_) if folder.database().exists() => fail(
             CHECK,
-            format!("{shown} is missing, but the database exists"),
+            format!("{path} is missing, but the database exists"),
             format!("restore it from a backup, or set {KEY_VARIABLE}"),
         ),
-        Err(_) => warn(CHECK, format!("{shown} does not exist"), "`jackfield serve` creates it"),
+        Err(_) => warn(CHECK, format!("{path} does not exist"), "`jackfield serve` creates it"),
     }
 }
 
-fn plugins_folder(folder: &Path) -> Finding {
+fn check_plugins_folder(folder: &Path) -> Finding {
     const CHECK: &str = "plugins folder";
-    let shown = folder.display();
+    let path = folder.display();
     let entries = match std::fs::read_dir(folder) {
         Ok(entries) => entries,
         Err(error) => {
             let fix = "create it, or set `plugins` or --plugins to another folder";
-            return fail(CHECK, format!("{shown}: {error}"), fix);
+            return fail(CHECK, format!("{path}: {error}"), fix);
         }
     };
     let entries: Vec<_> = entries.filter_map(Result::ok).collect();
@@ -239,34 +249,37 @@ fn plugins_folder(folder: &Path) -> Finding {
         return warn(
             CHECK,
             problems.join("; "),
-            "fix what the message names, or move the file away",
+            "fix the problem of the file, or move the file to another folder",
         );
     }
     let is_connector = |entry: &std::fs::DirEntry| {
         entry.path().extension().is_some_and(|extension| extension == "wasm" || extension == "js")
     };
     match entries.into_iter().filter(is_connector).count() {
-        0 => warn(CHECK, format!("{shown} has no .wasm or .js file"), "copy a connector into it"),
-        count => ok(CHECK, format!("{shown}, connector files: {count}")),
+        0 => warn(CHECK, format!("{path} has no .wasm or .js file"), "copy a connector into it"),
+        count => ok(CHECK, format!("{path}, connector files: {count}")),
     }
 }
 
-/// Whether a server may write what other servers share into its folder.
-fn shared_folder_writable(config: &Config) -> Option<Finding> {
-    let is_followed = config.plugins_source() == PluginsSource::Store && config.plugins.exists();
-    let error = is_followed.then(|| tempfile::tempfile_in(&config.plugins).err()).flatten()?;
+/// Checks that the server can write the connectors that other servers share into its folder.
+fn check_shared_folder(config: &Config) -> Option<Finding> {
+    let is_shared = config.plugins_source() == PluginsSource::Store && config.plugins.exists();
+    let error = is_shared.then(|| tempfile::tempfile_in(&config.plugins).err()).flatten()?;
     let found = format!("{}: {error}", config.plugins.display());
     let fix = "allow the server's user to write to it, or set `plugins_source = \"folder\"`";
     Some(warn("shared connectors", found, fix))
 }
 
-/// The descriptors that a server started here would have. A server raises its soft limit itself.
-fn descriptors(config: &Config) -> Finding {
+/// Checks how many file descriptors a server that is started here would have. A server raises its
+/// soft limit itself.
+fn check_descriptors(config: &Config) -> Finding {
     const CHECK: &str = "file descriptors";
-    let it = Descriptors::raise(config);
-    let found =
-        format!("{}, {} of them for client connections", it.limit, it.client_connections_max);
-    if !it.scarce {
+    let descriptors = Descriptors::raise(config);
+    let found = format!(
+        "{}, {} of them for client connections",
+        descriptors.limit, descriptors.client_connections_max
+    );
+    if !descriptors.is_scarce {
         return ok(CHECK, found);
     }
     let fix = "raise the hard limit (`ulimit -Hn`, LimitNOFILE=) to 4096 or more, or lower \
@@ -274,8 +287,8 @@ fn descriptors(config: &Config) -> Finding {
     warn(CHECK, found, fix)
 }
 
-/// How much memory the runs of all connectors may use together.
-fn memory(config: &Config) -> Finding {
+/// Reports how much memory the runs of all connectors may use together.
+fn describe_memory(config: &Config) -> Finding {
     let (bytes, source) = match config.memory_bytes_host {
         Some(bytes) => (bytes, "`memory_bytes_host`".to_owned()),
         None => describe_default(),
@@ -283,7 +296,7 @@ fn memory(config: &Config) -> Finding {
     ok("memory for runs", format!("{} MiB, {source}", bytes >> 20))
 }
 
-fn kernel() -> Finding {
+fn check_kernel() -> Finding {
     const CHECK: &str = "kernel";
     let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     let release = release.trim();
@@ -293,10 +306,11 @@ fn kernel() -> Finding {
         return ok(CHECK, release);
     }
     let (major, minor) = KERNEL_RECOMMENDED;
-    warn(CHECK, release, format!("optional: since Linux {major}.{minor} runs start faster"))
+    let fix = format!("optional: use Linux {major}.{minor} or newer, where runs start faster");
+    warn(CHECK, release, fix)
 }
 
-fn wasmtime() -> Finding {
+fn check_wasmtime() -> Finding {
     const CHECK: &str = "wasmtime";
     match WASMTIME_VERSION.parse::<Version>() {
         Ok(version) if version >= WASMTIME_VERSION_MIN => ok(CHECK, WASMTIME_VERSION),
@@ -316,7 +330,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_wasmtime_version_is_known_and_recent_enough() {
-        assert!(wasmtime().status == Status::Ok, "{}", wasmtime().found);
+    fn the_wasmtime_version_is_recent_enough() {
+        let finding = check_wasmtime();
+        assert!(finding.status == Status::Ok, "{}", finding.found);
     }
 }

@@ -14,18 +14,20 @@ use crate::api::{EnumString, Event, EventList, EventQuery, EventWithRuns};
 use crate::domain::{EventKind, OutcomeCode};
 
 use super::client::{Answer, Client, with_query};
-use super::filter::{Page, enum_value};
+use super::filter::{PageArguments, enum_value_parser};
 use super::ids::{IdPrefix, Row, short_id, with_short_ids};
 use super::ordered::Json;
-use super::output::{Column, Output, cells, one_line, optional, print, print_json_line, shortened};
+use super::output::{
+    Column, Output, cells, one_line, print, print_json_line, shortened, text_or_empty,
+};
 use super::server::ServerArgs;
 use super::{timeline, units};
 
 /// How often `tail` asks the server.
 const TAIL_PERIOD: Duration = Duration::from_secs(1);
-/// How many events `tail` asks for. If more arrive within one period, `tail` misses some; use
-/// `list`.
-const TAIL_ROWS: u32 = 100;
+/// Number of events that `tail` requests. If more arrive within one period, `tail` does not print
+/// the oldest of them; `list` does.
+const TAIL_EVENTS_MAX: u32 = 100;
 
 #[derive(Subcommand)]
 pub(super) enum Command {
@@ -37,9 +39,9 @@ Examples:
   jackfield events list --kind unrecognised --since 2026-01-31T08:00:00Z")]
     List {
         #[command(flatten)]
-        filter: Filter,
+        filter: EventFilter,
         #[command(flatten)]
-        page: Page,
+        page: PageArguments,
     },
     /// Show one event: request, outcome, and the outbound calls, log and use of limits of each run
     #[command(after_help = "\
@@ -47,7 +49,7 @@ Examples:
   jackfield events show 01a2b3c4
   jackfield events show --last --connection qa")]
     Show(Show),
-    /// Make the recorded calls of an event again without the tracker, and show what differs
+    /// Repeat the recorded calls of an event without the tracker, and show what differs
     #[command(
         disable_version_flag = true,
         after_help = "\
@@ -63,7 +65,7 @@ Examples:
     /// Print new events and their outcomes until you press Ctrl-C
     Tail {
         #[command(flatten)]
-        filter: Filter,
+        filter: EventFilter,
     },
 }
 
@@ -81,7 +83,7 @@ pub(super) struct Show {
 }
 
 #[derive(Args)]
-pub(super) struct Filter {
+pub(super) struct EventFilter {
     /// Only events of this connection
     #[arg(long, value_name = "NAME")]
     connection: Option<String>,
@@ -92,19 +94,19 @@ pub(super) struct Filter {
     #[arg(long, value_name = "TIME")]
     until: Option<Timestamp>,
     /// Only events of this kind
-    #[arg(long, value_parser = enum_value::<EventKind>())]
+    #[arg(long, value_parser = enum_value_parser::<EventKind>())]
     kind: Option<EventKind>,
     /// Only events with this outcome
-    #[arg(long, value_parser = enum_value::<OutcomeCode>())]
+    #[arg(long, value_parser = enum_value_parser::<OutcomeCode>())]
     outcome: Option<OutcomeCode>,
-    /// Only events of this id, defect, test case or failed test (its link), or with these words in
-    /// their error
+    /// Only events that have this text as their id, defect, test case or link of the failed test,
+    /// or have these words in their error
     #[arg(long, value_name = "TEXT")]
     search: Option<String>,
 }
 
-impl Filter {
-    fn query(self, limit: u32, cursor: Option<Uuid>) -> EventQuery {
+impl EventFilter {
+    fn into_query(self, limit: u32, cursor: Option<Uuid>) -> EventQuery {
         EventQuery {
             since: self.since,
             until: self.until,
@@ -118,26 +120,26 @@ impl Filter {
     }
 }
 
-const EVENTS: [Column<Row<Event>>; 6] = [
-    ("RECEIVED", |row| units::time(row.it.received_at.0)),
-    ("KIND", |row| row.it.kind.to_string()),
-    ("STATUS", |row| optional(row.it.status.as_ref())),
-    ("CONNECTION", |row| optional(row.it.connection_name.as_ref())),
-    ("OUTCOME", |row| match row.it.detail.as_str() {
-        "" => row.it.outcome.to_string(),
-        detail => format!("{}: {}", row.it.outcome, shortened(detail)),
+const EVENT_COLUMNS: [Column<Row<Event>>; 6] = [
+    ("RECEIVED", |row| units::format_time(row.record.received_at.0)),
+    ("KIND", |row| row.record.kind.to_string()),
+    ("STATUS", |row| text_or_empty(row.record.status.as_ref())),
+    ("CONNECTION", |row| text_or_empty(row.record.connection_name.as_ref())),
+    ("OUTCOME", |row| match row.record.detail.as_str() {
+        "" => row.record.outcome.to_string(),
+        detail => format!("{}: {}", row.record.outcome, shortened(detail)),
     }),
-    ("ID", |row| row.id.clone()),
+    ("ID", |row| row.short_id.clone()),
 ];
 
 impl Command {
     pub(super) fn run(self, server: &ServerArgs, output: Output) -> anyhow::Result<()> {
-        let admin = server.admin()?;
+        let admin = server.admin_client()?;
         match self {
             Self::List { filter, page } => {
-                let path = with_query("/events", &filter.query(page.limit, page.cursor))?;
+                let path = with_query("/events", &filter.into_query(page.limit, page.cursor))?;
                 let list: Answer<EventList> = admin.get(&path)?;
-                output.print_list(&list, "events", &EVENTS, |page| {
+                output.print_list(&list, "events", &EVENT_COLUMNS, |page| {
                     (with_short_ids(page.events, |event| event.id), page.next)
                 })
             }
@@ -152,35 +154,36 @@ impl Show {
     fn run(self, admin: &Client, output: Output) -> anyhow::Result<()> {
         let id = match self.id {
             Some(id) => id.resolve(admin, "event")?,
-            None => last(admin, self.connection)?,
+            None => newest_event(admin, self.connection)?,
         };
         let event: Answer<EventWithRuns> = admin.get_by_name("event", &id.to_string())?;
         if output.json {
             output.print_record(event.json());
         } else {
-            print(&timeline::event(&event.decode()?));
+            print(&timeline::format_event(&event.decode()?));
         }
         Ok(())
     }
 }
 
-/// The newest event, of any connection or of this one.
-fn last(admin: &Client, connection: Option<String>) -> anyhow::Result<Uuid> {
+/// Returns the id of the newest event: of this connection, or of any if it is `None`.
+fn newest_event(admin: &Client, connection: Option<String>) -> anyhow::Result<Uuid> {
     let query = EventQuery { connection, limit: Some(1), ..EventQuery::default() };
     let page: Answer<EventList> = admin.get(&with_query("/events", &query)?)?;
     page.decode()?.events.first().map(|event| event.id).context("there is no event yet")
 }
 
-/// Prints each event when it arrives, and again when its outcome changes.
-fn tail(admin: &Client, filter: Filter, output: Output) -> anyhow::Result<()> {
-    let path = with_query("/events", &filter.query(TAIL_ROWS, None))?;
+/// Prints each new event, and prints it again when its outcome changes.
+fn tail(admin: &Client, filter: EventFilter, output: Output) -> anyhow::Result<()> {
+    let path = with_query("/events", &filter.into_query(TAIL_EVENTS_MAX, None))?;
     let mut printed: Option<HashSet<(Uuid, OutcomeCode)>> = None;
     loop {
         match admin.get::<EventList>(&path) {
             Ok(answer) => {
                 let events = answer.decode()?.events;
                 let key = |event: &Event| (event.id, event.outcome.0);
-                for (event, json) in events.iter().cloned().zip(answer.json().list("events")).rev()
+                for (event, json) in
+                    events.iter().cloned().zip(answer.json().list_items("events")).rev()
                 {
                     if printed.as_ref().is_some_and(|printed| !printed.contains(&key(&event))) {
                         print_event(event, json, output);
@@ -188,8 +191,8 @@ fn tail(admin: &Client, filter: Filter, output: Output) -> anyhow::Result<()> {
                 }
                 printed = Some(events.iter().map(key).collect());
             }
-            // Keep waiting if the server restarts. Fail if it never answered, or if it refuses the
-            // request.
+            // Continue while the server does not answer, because it may be restarting. Fail if it
+            // never answered, or if it refuses the request.
             Err(error) if printed.is_some() && !admin.is_healthy() => output.print_error(&error),
             Err(error) => return Err(error),
         }
@@ -201,10 +204,10 @@ fn print_event(event: Event, json: &Json, output: Output) {
     if output.json {
         return print_json_line(json);
     }
-    let row = Row { id: short_id(event.id), it: event };
-    let words = cells(&EVENTS, &row).into_iter().map(|cell| match one_line(&cell) {
+    let row = Row { short_id: short_id(event.id), record: event };
+    let texts = cells(&EVENT_COLUMNS, &row).into_iter().map(|cell| match one_line(&cell) {
         empty if empty.is_empty() => "-".to_owned(),
-        word => word,
+        text => text,
     });
-    print(&words.collect::<Vec<_>>().join("  "));
+    print(&texts.collect::<Vec<_>>().join("  "));
 }

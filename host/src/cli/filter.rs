@@ -1,4 +1,4 @@
-//! Arguments that several list commands share: a value of an enum, and the page.
+//! Arguments that several list commands share: a value of an enum, and the page of the list.
 
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
@@ -7,23 +7,23 @@ use uuid::Uuid;
 use crate::api::{PAGE_ROWS, PAGE_ROWS_MAX};
 use crate::domain::StringEnum;
 
-/// Parses a value of an enum; `--help` lists all values.
-pub(super) fn enum_value<T: StringEnum + Send + Sync>() -> impl TypedValueParser<Value = T> {
+/// Returns a parser for the values of an enum; `--help` lists all values.
+pub(super) fn enum_value_parser<T: StringEnum + Send + Sync>() -> impl TypedValueParser<Value = T> {
     PossibleValuesParser::new(T::ALL.iter().map(|value| value.as_str()))
-        .try_map(|word: String| T::parse(&word).ok_or("unknown word"))
+        .try_map(|text: String| T::parse(&text).ok_or("unknown value"))
 }
 
 /// Which page of a list to print.
 #[derive(Args)]
-pub(super) struct Page {
+pub(super) struct PageArguments {
     /// Print at most this many rows, 1 to 200
-    #[arg(long, value_name = "N", default_value_t = PAGE_ROWS, value_parser = row_count())]
+    #[arg(long, value_name = "N", default_value_t = PAGE_ROWS, value_parser = row_count_parser())]
     pub(super) limit: u32,
-    /// Continue after an earlier page, with the cursor that it printed
+    /// Print the next page: give the cursor that the page before printed
     #[arg(long, value_name = "CURSOR")]
     pub(super) cursor: Option<Uuid>,
 }
 
-fn row_count() -> clap::builder::RangedI64ValueParser<u32> {
+fn row_count_parser() -> clap::builder::RangedI64ValueParser<u32> {
     clap::value_parser!(u32).range(1..=i64::from(PAGE_ROWS_MAX))
 }

@@ -1,5 +1,5 @@
-//! `jackfield fixture`: makes a recording for `jackfield invoke --replay` from a recorded event.
-//! Also reads such a recording, as a folder or as the file that the console downloads.
+//! `jackfield fixture`: writes a folder for `jackfield invoke --replay` from a recorded event. Also
+//! reads such a folder, or the file that the console downloads. Never writes the value of a secret.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -17,22 +17,22 @@ use crate::secret::write_private;
 
 use super::client::{Answer, Client};
 use super::ids::IdPrefix;
-use super::invoke::{call_names, call_of, name_of};
+use super::invoke::{call_by_name, call_name, call_names};
 use super::output::{Output, eprint};
 use super::server::ServerArgs;
 
-const CALL: &str = "call.json";
-const EVENT: &str = "event.json";
-const SETTINGS: &str = "settings.json";
-const REPORT: &str = "report.json";
-const TEST_DATA: &str = "test-data.json";
+const CALL_FILE: &str = "call.json";
+const EVENT_FILE: &str = "event.json";
+const SETTINGS_FILE: &str = "settings.json";
+const REPORT_FILE: &str = "report.json";
+const TEST_DATA_FILE: &str = "test-data.json";
 
 #[derive(Args)]
 #[command(after_help = "\
-The bodies of an event are kept only while its connection records them. The folder has the
-exchanges without secrets, and what the export was called with: call.json, event.json,
-settings.json, report.json and test-data.json, each if there is something in it. It may contain
-personal data.
+An event has a recording only if its connection recorded bodies when the event arrived. The folder
+contains the exchanges without secrets, and the arguments of the export in call.json, event.json,
+settings.json, report.json and test-data.json; a file without content is omitted. The folder may
+contain personal data.
 
 Example:
   jackfield connections record qa --for 1h
@@ -45,7 +45,7 @@ pub(super) struct Arguments {
     /// The new folder
     #[arg(long, value_name = "FOLDER")]
     out: PathBuf,
-    /// The run of the event, if it has several [default: the one that the event asked for]
+    /// The run of the event, if it has several [default: the run that the event is named after]
     #[arg(long, value_parser = PossibleValuesParser::new(call_names()))]
     call: Option<String>,
 }
@@ -76,7 +76,7 @@ pub(super) struct CallFile {
     pub(super) notes: Vec<String>,
 }
 
-/// What a folder says about the call, besides its exchanges.
+/// The call of a recording: what its folder contains besides the exchanges.
 pub(super) struct Fixture {
     pub(super) call: CallFile,
     pub(super) event: Option<PathBuf>,
@@ -85,35 +85,35 @@ pub(super) struct Fixture {
     pub(super) test_data: Option<PathBuf>,
 }
 
-/// A folder to replay from.
+/// A folder with the exchanges for a replay.
 pub(super) struct ReplayFolder {
     pub(super) path: PathBuf,
-    /// What a downloaded file has in it, until this is dropped.
-    _unpacked: Option<TempDir>,
+    /// The temporary folder into which a downloaded file was unpacked. It is deleted on drop.
+    _temporary: Option<TempDir>,
 }
 
 impl ReplayFolder {
-    /// The folder itself, or the run of this call in a file that was downloaded from the console.
+    /// Opens a folder, or unpacks the run of this call from a file that the console downloaded.
     pub(super) fn open(path: &Path, call: Call) -> anyhow::Result<Self> {
         if !path.is_file() {
-            return Ok(Self { path: path.to_owned(), _unpacked: None });
+            return Ok(Self { path: path.to_owned(), _temporary: None });
         }
         let text = fs::read_to_string(path);
         let text = text.with_context(|| format!("cannot read {}", path.display()))?;
         let recording = serde_json::from_str::<EventRecording>(&text).with_context(|| {
             format!("{} is not the recording of an event; give a folder", path.display())
         })?;
-        let unpacked = TempDir::new().context("cannot create a temporary folder")?;
-        let folder = unpacked.path().join("recording");
-        write(&folder, &run_of(recording.runs, call)?)?;
-        Ok(Self { path: folder, _unpacked: Some(unpacked) })
+        let temporary = TempDir::new().context("cannot create a temporary folder")?;
+        let folder = temporary.path().join("recording");
+        write_folder(&folder, &last_run(recording.runs, call)?)?;
+        Ok(Self { path: folder, _temporary: Some(temporary) })
     }
 }
 
 impl Fixture {
     /// Reads the call of a folder; `None` if the folder has only exchanges.
     pub(super) fn read(folder: &Path) -> anyhow::Result<Option<Self>> {
-        let file = folder.join(CALL);
+        let file = folder.join(CALL_FILE);
         if !file.exists() {
             return Ok(None);
         }
@@ -124,35 +124,35 @@ impl Fixture {
         let existing = |name: &str| Some(folder.join(name)).filter(|path| path.exists());
         Ok(Some(Self {
             call,
-            event: existing(EVENT),
-            settings: existing(SETTINGS),
-            report: existing(REPORT),
-            test_data: existing(TEST_DATA),
+            event: existing(EVENT_FILE),
+            settings: existing(SETTINGS_FILE),
+            report: existing(REPORT_FILE),
+            test_data: existing(TEST_DATA_FILE),
         }))
     }
 }
 
 impl Arguments {
     pub(super) fn run(self, server: &ServerArgs, output: Output) -> anyhow::Result<()> {
-        let admin = server.admin()?;
+        let admin = server.admin_client()?;
         let id = self.event.resolve(&admin, "event")?;
         let event: Answer<EventWithRuns> = admin.get_by_name("event", &id.to_string())?;
         let event = event.decode()?;
         let recording: Answer<EventRecording> = admin.get(&format!("/events/{id}/recording"))?;
         let runs = recording.decode()?.runs;
         if runs.is_empty() {
-            return Err(not_recorded(&admin, &event));
+            return Err(not_recorded_error(&admin, &event));
         }
-        let wanted = self.call.as_deref().map(call_of);
-        let run = choose(runs, wanted, event.event.kind.0)?;
-        write(&self.out, &run)?;
-        let (call, count) = (name_of(run.call.0), run.exchanges.len());
+        let wanted = self.call.as_deref().map(call_by_name);
+        let run = choose_run(runs, wanted, event.event.kind.0)?;
+        write_folder(&self.out, &run)?;
+        let (call, count) = (call_name(run.call.0), run.exchanges.len());
         if let Some(why) = &run.missing {
             eprint(&format!("warning: the recording is incomplete: {why}"));
         }
         let folder = self.out.display();
         let sentence = format!(
-            "{folder} has {count} exchanges; it may contain personal data. Replay them:\n  \
+            "{folder} contains {count} exchanges, and may contain personal data. Replay them:\n  \
              jackfield invoke FILE {call} --replay {folder}"
         );
         let (folder, missing) = (folder.to_string(), &run.missing);
@@ -164,89 +164,89 @@ impl Arguments {
     }
 }
 
-/// Why there is nothing to write, and how that is changed for later events.
-fn not_recorded(admin: &Client, event: &EventWithRuns) -> anyhow::Error {
+/// The error for an event without a recording. It tells how to record later events.
+fn not_recorded_error(admin: &Client, event: &EventWithRuns) -> anyhow::Error {
     let event = &event.event;
     let Some(name) = &event.connection_name else {
         return anyhow::anyhow!("event {} has no recording: it belongs to no connection", event.id);
     };
-    let until = admin.connection(name).ok().and_then(|it| it.decode().ok()?.recording_until);
+    let until = admin.get_connection(name).ok().and_then(|it| it.decode().ok()?.recording_until);
     let how = match until {
-        Some(_) => format!("{name} records now; cause an event"),
+        Some(_) => format!("the connection {name} records now: trigger a new event"),
         None => format!(
-            "switch recording on with `jackfield connections record {name} --for 1h`, then cause \
-             an event"
+            "start recording with `jackfield connections record {name} --for 1h`, then trigger a \
+             new event"
         ),
     };
     anyhow::anyhow!("event {} has no recording: {how}", event.id)
 }
 
-/// The run that the event asked for, or the only one with the wanted call.
-fn choose(
+/// The last run of the wanted call. Without one: the only run, or the run of the event's own call.
+fn choose_run(
     runs: Vec<RecordedRun>,
     wanted: Option<Call>,
     kind: EventKind,
 ) -> anyhow::Result<RecordedRun> {
-    let names: Vec<_> = runs.iter().map(|run| name_of(run.call.0)).collect();
-    let asked = match kind {
+    let names: Vec<_> = runs.iter().map(|run| call_name(run.call.0)).collect();
+    let event_call = match kind {
         EventKind::CreateDefect => Some(Call::Create),
         EventKind::Kpis => Some(Call::Count),
         EventKind::Check => Some(Call::Check),
         _ => None,
     };
-    let only = (runs.len() == 1).then(|| runs.first().map(|run| run.call.0)).flatten();
-    let Some(call) = wanted.or(only).or(asked) else {
+    let only_call = (runs.len() == 1).then(|| runs.first().map(|run| run.call.0)).flatten();
+    let Some(call) = wanted.or(only_call).or(event_call) else {
         bail!("the event has several runs: choose one with --call: {}", names.join(", "));
     };
-    run_of(runs, call)
+    last_run(runs, call)
 }
 
-/// The last run of a call.
-fn run_of(runs: Vec<RecordedRun>, call: Call) -> anyhow::Result<RecordedRun> {
-    let names: Vec<_> = runs.iter().map(|run| name_of(run.call.0)).collect();
+/// Returns the last recorded run of a call.
+fn last_run(runs: Vec<RecordedRun>, call: Call) -> anyhow::Result<RecordedRun> {
+    let names: Vec<_> = runs.iter().map(|run| call_name(run.call.0)).collect();
     let found = runs.into_iter().rev().find(|run| run.call.0 == call);
     found.with_context(|| {
-        format!("the event has no recorded run of {}; it has {}", name_of(call), names.join(", "))
+        format!("the event has no recorded run of {}; it has {}", call_name(call), names.join(", "))
     })
 }
 
-/// Writes the folder completely, or not at all.
-fn write(folder: &Path, run: &RecordedRun) -> anyhow::Result<()> {
+/// Writes the folder of a recording completely, or not at all.
+fn write_folder(folder: &Path, run: &RecordedRun) -> anyhow::Result<()> {
     let parent = folder.parent().filter(|path| !path.as_os_str().is_empty());
     let parent = parent.unwrap_or_else(|| Path::new("."));
-    let cannot = || format!("cannot write {}", folder.display());
+    let error_text = || format!("cannot write {}", folder.display());
     if fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_some()) {
         bail!("{} is not empty: give another folder", folder.display());
     }
-    let new = tempfile::Builder::new().prefix(".fixture-").tempdir_in(parent);
-    let new = new.with_context(cannot)?;
+    let temporary = tempfile::Builder::new().prefix(".fixture-").tempdir_in(parent);
+    let temporary = temporary.with_context(error_text)?;
     let exchanges: Vec<_> = run.exchanges.iter().map(ToString::to_string).collect();
-    write_recording(new.path(), &exchanges)?;
+    write_recording(temporary.path(), &exchanges)?;
     let RunInput { settings, report, event, test_data, .. } = &run.input;
     let mut files = vec![
-        (CALL, serde_json::to_string_pretty(&CallFile::of(run))?),
-        (SETTINGS, serde_json::to_string_pretty(settings)?),
+        (CALL_FILE, serde_json::to_string_pretty(&CallFile::new(run))?),
+        (SETTINGS_FILE, serde_json::to_string_pretty(settings)?),
     ];
     if *report != Settings::new() {
-        files.push((REPORT, serde_json::to_string_pretty(report)?));
+        files.push((REPORT_FILE, serde_json::to_string_pretty(report)?));
     }
-    for (name, content) in [(EVENT, event), (TEST_DATA, test_data)] {
+    for (name, content) in [(EVENT_FILE, event), (TEST_DATA_FILE, test_data)] {
         if let Some(content) = content {
             files.push((name, serde_json::to_string_pretty(content)?));
         }
     }
     for (name, text) in files {
-        let written = write_private(&new.path().join(name), format!("{text}\n").as_bytes());
-        written.with_context(cannot)?;
+        let written = write_private(&temporary.path().join(name), format!("{text}\n").as_bytes());
+        written.with_context(error_text)?;
     }
-    fs::rename(new.path(), folder).with_context(cannot)
+    fs::rename(temporary.path(), folder).with_context(error_text)
 }
 
 impl CallFile {
-    fn of(run: &RecordedRun) -> Self {
+    fn new(run: &RecordedRun) -> Self {
         let input = run.input.clone();
         Self {
-            call: name_of(run.call.0).to_owned(),
+            call: call_name(run.call.0).to_owned(),
             connector: input.connector,
             connector_version: input.connector_version,
             connector_sha256: input.connector_sha256,

@@ -1,5 +1,4 @@
-//! Ids of events and defects for people: short ones in lists, and the beginning of an id as an
-//! argument.
+//! Short ids of events and defects: lists print the beginning of each id, and arguments accept it.
 
 use std::fmt;
 use std::str::FromStr;
@@ -11,22 +10,23 @@ use uuid::Uuid;
 use super::client::{Answer, Client, with_query};
 use super::ordered::Json;
 
-/// Minimum number of digits that an argument must give of an id.
-const DIGITS_MIN: usize = 4;
-/// Number of digits of a complete id.
-const DIGITS: usize = 32;
-/// Minimum length of an id in a list, in characters. Ids begin with the time: ids of the same
-/// minute share these characters.
-const SHORT_CHARS_MIN: usize = 8;
-/// Length of an id that is printed alone, in characters. Ids of the same millisecond share them.
-const SHORT_CHARS: usize = 13;
-/// Maximum number of ids that are listed if several begin with the argument.
+/// Minimum number of hexadecimal digits in an argument.
+const ID_DIGITS_MIN: usize = 4;
+/// Number of hexadecimal digits of a complete id.
+const ID_DIGITS: usize = 32;
+/// Minimum length of an id in a list, in characters. Ids begin with their creation time, and ids of
+/// the same minute have these characters in common.
+const LIST_ID_CHARS_MIN: usize = 8;
+/// Length of a short id that is printed alone, in characters. Ids of the same millisecond have
+/// these characters in common.
+const SHORT_ID_CHARS: usize = 13;
+/// Maximum number of ids that an error lists if several ids begin with the argument.
 const CANDIDATES_MAX: usize = 10;
 
 /// An id, or its beginning.
 #[derive(Clone)]
 pub(super) struct IdPrefix {
-    given: String,
+    text: String,
     digits: String,
 }
 
@@ -35,42 +35,42 @@ pub(super) struct IdPrefix {
 pub(super) enum InvalidId {
     #[error("not an id: give its 32 hexadecimal digits, or the first of them")]
     NotHexadecimal,
-    #[error("the id is too short: give at least its first {DIGITS_MIN} digits")]
+    #[error("the id is too short: give at least its first {ID_DIGITS_MIN} digits")]
     TooShort,
 }
 
 impl FromStr for IdPrefix {
     type Err = InvalidId;
 
-    fn from_str(given: &str) -> Result<Self, InvalidId> {
-        let digits = given.replace('-', "").to_ascii_lowercase();
-        if digits.len() > DIGITS || !digits.bytes().all(|digit| digit.is_ascii_hexdigit()) {
+    fn from_str(text: &str) -> Result<Self, InvalidId> {
+        let digits = text.replace('-', "").to_ascii_lowercase();
+        if digits.len() > ID_DIGITS || !digits.bytes().all(|digit| digit.is_ascii_hexdigit()) {
             return Err(InvalidId::NotHexadecimal);
         }
-        if digits.len() < DIGITS_MIN {
+        if digits.len() < ID_DIGITS_MIN {
             return Err(InvalidId::TooShort);
         }
-        Ok(Self { given: given.to_owned(), digits })
+        Ok(Self { text: text.to_owned(), digits })
     }
 }
 
 impl fmt::Display for IdPrefix {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.given)
+        f.write_str(&self.text)
     }
 }
 
 impl IdPrefix {
-    /// The id that begins like this; `kind` says of what: `event` or `defect`.
+    /// Returns the only id that begins with these digits. `kind` is `event` or `defect`.
     pub(super) fn resolve(&self, admin: &Client, kind: &str) -> anyhow::Result<Uuid> {
-        // A cursor excludes itself, which is why a whole id is not looked up.
-        let last: Uuid = format!("{:f<DIGITS$}", self.digits).parse()?;
-        if self.digits.len() == DIGITS {
+        // Do not search for a complete id: a page excludes the id that is its cursor.
+        let last: Uuid = format!("{:f<ID_DIGITS$}", self.digits).parse()?;
+        if self.digits.len() == ID_DIGITS {
             return Ok(last);
         }
         let query = serde_json::json!({"cursor": last, "limit": CANDIDATES_MAX + 1});
         let page: Answer<Value> = admin.get(&with_query(&format!("/{kind}s"), &query)?)?;
-        let ids = page.json().list(&format!("{kind}s")).iter().filter_map(id_of);
+        let ids = page.json().list_items(&format!("{kind}s")).iter().filter_map(record_id);
         let mut found: Vec<_> = ids.take_while(|id| self.is_beginning_of(*id)).collect();
         match found[..] {
             [] => bail!("there is no {kind} {self}: run `jackfield {kind}s list` to see all"),
@@ -89,34 +89,35 @@ impl IdPrefix {
     }
 }
 
-fn id_of(record: &Json) -> Option<Uuid> {
+fn record_id(record: &Json) -> Option<Uuid> {
     let Json::Members(members) = record else { return None };
     let (_, id) = members.iter().find(|(name, _)| name == "id")?;
     let Json::Scalar(Value::String(id)) = id else { return None };
     id.parse().ok()
 }
 
-/// The beginning of an id that is printed alone.
+/// The short form of an id that is printed alone.
 pub(super) fn short_id(id: Uuid) -> String {
-    id.to_string().chars().take(SHORT_CHARS).collect()
+    id.to_string().chars().take(SHORT_ID_CHARS).collect()
 }
 
-/// A row of a list with its short id.
+/// A record of a list, and its short id.
 pub(super) struct Row<T> {
-    pub(super) id: String,
-    pub(super) it: T,
+    pub(super) short_id: String,
+    pub(super) record: T,
 }
 
-/// The rows of a list, with ids that are as short as they can be in this list.
+/// The rows of a list. Their ids are cut to the smallest length at which they differ.
 pub(super) fn with_short_ids<T>(records: Vec<T>, id: impl Fn(&T) -> Uuid) -> Vec<Row<T>> {
     let mut ids: Vec<_> = records.iter().map(|it| id(it).to_string()).collect();
-    let chars = (SHORT_CHARS_MIN..=SHORT_CHARS).find(|chars| are_unique(&ids, *chars));
-    let chars = chars.or_else(|| (SHORT_CHARS..).take(DIGITS).find(|it| are_unique(&ids, *it)));
+    let chars = (LIST_ID_CHARS_MIN..=SHORT_ID_CHARS).find(|chars| are_unique(&ids, *chars));
+    let chars =
+        chars.or_else(|| (SHORT_ID_CHARS..).take(ID_DIGITS).find(|it| are_unique(&ids, *it)));
     ids.iter_mut().for_each(|id| id.truncate(chars.unwrap_or(usize::MAX)));
-    ids.into_iter().zip(records).map(|(id, it)| Row { id, it }).collect()
+    ids.into_iter().zip(records).map(|(short_id, record)| Row { short_id, record }).collect()
 }
 
-/// Whether these beginnings are unique, and do not end with a hyphen.
+/// Whether the ids differ in their first `chars` characters, and none of these ends with a hyphen.
 fn are_unique(ids: &[String], chars: usize) -> bool {
     let beginnings = ids.iter().map(|id| id.get(..chars).unwrap_or(id));
     let mut beginnings: Vec<_> = beginnings.collect();
@@ -129,15 +130,15 @@ fn are_unique(ids: &[String], chars: usize) -> bool {
 mod tests {
     use super::*;
 
-    fn short(ids: &[&str]) -> Vec<String> {
+    fn shortened(ids: &[&str]) -> Vec<String> {
         let ids = ids.iter().map(|id| id.parse::<Uuid>().expect("an id")).collect();
-        with_short_ids(ids, |id| *id).into_iter().map(|row| row.id).collect()
+        with_short_ids(ids, |id| *id).into_iter().map(|row| row.short_id).collect()
     }
 
     #[test]
-    fn ids_in_a_list_are_as_short_as_they_can_be() {
+    fn ids_in_a_list_are_as_short_as_possible() {
         let one = "01a2b3c4-d5e6-7000-8000-000000000001";
-        assert_eq!(short(&[one]), ["01a2b3c4"]);
+        assert_eq!(shortened(&[one]), ["01a2b3c4"]);
         for (other, expected) in [
             ("01a2b3c5-d5e6-7000-8000-000000000001", "01a2b3c5"),
             ("01a2b3c4-05e6-7000-8000-000000000001", "01a2b3c4-0"),
@@ -145,17 +146,17 @@ mod tests {
             ("01a2b3c4-d5e6-7100-8000-000000000001", "01a2b3c4-d5e6-71"),
             ("01a2b3c4-d5e6-7000-8000-000000000002", "01a2b3c4-d5e6-7000-8000-000000000002"),
         ] {
-            assert_eq!(short(&[one, other])[1], expected);
+            assert_eq!(shortened(&[one, other])[1], expected);
         }
-        assert!(short(&[]).is_empty());
+        assert!(shortened(&[]).is_empty());
     }
 
     #[test]
     fn the_beginning_of_an_id_is_read_with_and_without_hyphens() {
         let id: Uuid = "01a2b3c4-d5e6-7000-8000-000000000001".parse().expect("an id");
-        for given in ["01a2", "01A2b3c4", "01a2b3c4-d", "01a2b3c4d5", &id.to_string()] {
-            let prefix: IdPrefix = given.parse().expect("a beginning");
-            assert!(prefix.is_beginning_of(id), "{given}");
+        for text in ["01a2", "01A2b3c4", "01a2b3c4-d", "01a2b3c4d5", &id.to_string()] {
+            let prefix: IdPrefix = text.parse().expect("a beginning");
+            assert!(prefix.is_beginning_of(id), "{text}");
         }
         let other: IdPrefix = "01a3".parse().expect("a beginning");
         assert!(!other.is_beginning_of(id));

@@ -1,5 +1,5 @@
-//! `jackfield invoke`: one call of one export of a connector file, without a server and without a
-//! database. For the authors of connectors, and for their tests.
+//! `jackfield invoke`: calls one export of a connector file, without a server and without a
+//! database. It is for authors of connectors and for their tests.
 
 mod call_options;
 mod code_cache;
@@ -14,9 +14,9 @@ use anyhow::{Context, bail};
 use clap::Args;
 use clap::builder::PossibleValuesParser;
 
-use crate::app::{Exchanges, Invocation, Invoked, Invoker, TapeEnd};
+use crate::app::{AnswerSource, Invocation, InvocationResult, Invoker, TapeResult};
 use crate::config::Config;
-use crate::connections::Unstored;
+use crate::connections::UnstoredConnection;
 use crate::domain::{Call, Settings, StringEnum};
 use crate::plugins::CodeCache;
 use crate::secret::Secret;
@@ -27,16 +27,16 @@ use super::output::Output;
 use super::serve::{read_config, runtime};
 use call_options::CallOptions;
 use code_cache::code_cache;
-use help::HELP;
+use help::AFTER_HELP;
 use report::Report;
 
-pub(super) use call_options::event;
+pub(super) use call_options::read_failed_test;
 
-/// The calls whose name here is that of the event, not that of the export.
-const EVENTS: [(&str, Call); 2] = [("create-defect", Call::Create), ("kpis", Call::Count)];
+/// The calls that the command line names by their event instead of by their export.
+const EVENT_CALLS: [(&str, Call); 2] = [("create-defect", Call::Create), ("kpis", Call::Count)];
 
 #[derive(Args)]
-#[command(after_help = HELP)]
+#[command(after_help = AFTER_HELP)]
 pub(super) struct Arguments {
     /// The connector file
     #[arg(value_name = "FILE")]
@@ -45,14 +45,14 @@ pub(super) struct Arguments {
     #[arg(value_name = "CALL", value_parser = PossibleValuesParser::new(call_names()))]
     call: String,
     #[command(flatten)]
-    connection: Connection,
+    connection: ConnectionArguments,
     #[command(flatten)]
     options: CallOptions,
-    /// Keep each exchange with the tracker in this new folder, without credentials
+    /// Store each exchange with the tracker in this new folder, without credentials
     #[arg(long, value_name = "FOLDER", conflicts_with = "replay")]
     record: Option<PathBuf>,
-    /// Answer requests from this folder, or from a recording that the console downloaded, without
-    /// network
+    /// Answer requests without network: from this folder, or from a recording that was downloaded
+    /// from the console
     #[arg(long, value_name = "FOLDER")]
     replay: Option<PathBuf>,
     /// Read the limits from this configuration file [default: jackfield.toml, if it exists]
@@ -60,22 +60,23 @@ pub(super) struct Arguments {
     config: Option<PathBuf>,
 }
 
-/// The connection that the connector is called for.
+/// The options that replace a stored connection: settings, secrets, network and report.
 #[derive(Args)]
-pub(super) struct Connection {
+pub(super) struct ConnectionArguments {
     /// A file with the settings as a JSON object
     #[arg(long, value_name = "FILE")]
     pub(super) settings: Option<PathBuf>,
-    /// Set a setting, also one of the file; a JSON list, a number, true and false keep their type
+    /// Set a setting, even if the file sets it; a JSON list, a number, true and false keep their
+    /// type
     #[arg(long, value_name = "KEY=VALUE")]
     pub(super) set: Vec<String>,
     /// Set a secret: KEY=@FILE from a file, KEY=- from stdin, KEY for a prompt, or a reference,
     /// KEY=file:/PATH or KEY=env:NAME
     #[arg(long, value_name = "KEY[=@FILE]")]
     secret: Vec<String>,
-    /// Secrets for a replay, which needs no values
+    /// Secrets that get a random value. A replay does not need the real values.
     #[arg(skip)]
-    without_value: Vec<String>,
+    random_secrets: Vec<String>,
     /// Allow host names that resolve to private addresses
     #[arg(long)]
     allow_private: bool,
@@ -91,25 +92,26 @@ pub(super) struct Connection {
 impl Arguments {
     pub(super) fn run(mut self, data: Option<PathBuf>, output: Output) -> anyhow::Result<ExitCode> {
         let (config, _) = read_config(self.config.as_deref())?;
-        let call = call_of(&self.call);
+        let call = call_by_name(&self.call);
         let replay =
             self.replay.as_deref().map(|path| ReplayFolder::open(path, call)).transpose()?;
-        let exchanges = match (&self.record, &replay) {
-            (Some(folder), _) => Exchanges::Record(folder.clone()),
-            (None, Some(folder)) => Exchanges::Replay(folder.path.clone()),
-            (None, None) => Exchanges::Tracker,
+        let answer_source = match (&self.record, &replay) {
+            (Some(folder), _) => AnswerSource::Record(folder.clone()),
+            (None, Some(folder)) => AnswerSource::Replay(folder.path.clone()),
+            (None, None) => AnswerSource::Tracker,
         };
         let fixture = replay.as_ref().map(|folder| Fixture::read(&folder.path)).transpose()?;
         if let Some(fixture) = fixture.flatten() {
-            self.complete(fixture)?;
+            self.add_missing(fixture)?;
         }
-        self.options.check(call, &self.call, &exchanges)?;
-        let values = self.connection.values(call)?;
-        let asked = self.options.invocation(self.file, call)?;
-        let ended =
-            runtime()?.block_on(invoke(config, code_cache(data)?, &exchanges, &asked, values))?;
-        let failure = failure(&self.call, &ended);
-        output.print_record(&Report::of(&self.call, &asked, ended));
+        self.options.check(call, &self.call, &answer_source)?;
+        let connection = self.connection.to_unstored(call)?;
+        let invocation = self.options.invocation(self.file, call)?;
+        let cache = code_cache(data)?;
+        let result =
+            runtime()?.block_on(invoke(config, cache, &answer_source, &invocation, connection))?;
+        let failure = failure(&self.call, &result);
+        output.print_record(&Report::new(&self.call, &invocation, result));
         let Some(failure) = failure else { return Ok(ExitCode::SUCCESS) };
         output.print_error(&failure);
         Ok(ExitCode::FAILURE)
@@ -117,16 +119,16 @@ impl Arguments {
 }
 
 impl Arguments {
-    /// Fills in what a folder says about its call, where nothing else was given.
-    fn complete(&mut self, fixture: Fixture) -> anyhow::Result<()> {
+    /// Sets each argument that the command line does not have from the recording of the call.
+    fn add_missing(&mut self, fixture: Fixture) -> anyhow::Result<()> {
         let Fixture { call, event, settings, report, test_data } = fixture;
         if call.call != self.call {
-            bail!("the recording is of {}, not of {}: replay {0} with it", call.call, self.call);
+            bail!("the recording is of {}, not of {}: call {0} to replay it", call.call, self.call);
         }
         let (connection, options) = (&mut self.connection, &mut self.options);
         connection.settings = connection.settings.take().or(settings);
         connection.report = connection.report.take().or(report);
-        connection.without_value = call.secrets;
+        connection.random_secrets = call.secrets;
         options.event = options.event.take().or(event);
         if !options.sample_data {
             options.test_data = options.test_data.take().or(test_data);
@@ -146,67 +148,72 @@ impl Arguments {
 async fn invoke(
     config: Config,
     cache: CodeCache,
-    exchanges: &Exchanges,
-    asked: &Invocation,
-    values: Unstored,
-) -> anyhow::Result<Invoked> {
-    Invoker::start(config, cache, exchanges)?.invoke(asked, values).await
+    answer_source: &AnswerSource,
+    invocation: &Invocation,
+    connection: UnstoredConnection,
+) -> anyhow::Result<InvocationResult> {
+    Invoker::start(config, cache, answer_source)?.invoke(invocation, connection).await
 }
 
-/// Why the call failed. A request without a recorded answer counts, whatever the guest made of it.
-fn failure(call: &str, ended: &Invoked) -> Option<anyhow::Error> {
-    match &ended.tape {
-        TapeEnd::Replayed(Err(why)) => Some(anyhow::anyhow!("{call} cannot be replayed: {why}")),
-        TapeEnd::Recorded(Err(why)) => Some(anyhow::anyhow!("the recording is incomplete: {why}")),
+/// The reason why the call failed. In a replay, a request without a recorded answer is a failure,
+/// even if the guest returned ok.
+fn failure(call: &str, result: &InvocationResult) -> Option<anyhow::Error> {
+    match &result.tape {
+        TapeResult::Replayed(Err(why)) => Some(anyhow::anyhow!("{call} cannot be replayed: {why}")),
+        TapeResult::Recorded(Err(why)) => {
+            Some(anyhow::anyhow!("the recording is incomplete: {why}"))
+        }
         _ => {
-            let refusal = ended.answer.as_ref().err()?;
+            let refusal = result.answer.as_ref().err()?;
             Some(anyhow::anyhow!("{call} failed ({}): {refusal}", refusal.code()))
         }
     }
 }
 
-/// The names of all calls.
+/// The names of all calls on the command line.
 pub(super) fn call_names() -> Vec<&'static str> {
-    let events = EVENTS.iter().map(|(name, _)| *name);
-    let exports = Call::ALL.iter().filter(|call| !EVENTS.iter().any(|(_, event)| event == *call));
+    let events = EVENT_CALLS.iter().map(|(name, _)| *name);
+    let exports =
+        Call::ALL.iter().filter(|call| !EVENT_CALLS.iter().any(|(_, event)| event == *call));
     events.chain(exports.map(|call| call.as_str())).collect()
 }
 
-/// The name of a call.
-pub(super) fn name_of(call: Call) -> &'static str {
-    let event = EVENTS.iter().find(|(_, event)| *event == call);
+/// The name of a call on the command line.
+pub(super) fn call_name(call: Call) -> &'static str {
+    let event = EVENT_CALLS.iter().find(|(_, event)| *event == call);
     event.map_or(call.as_str(), |(name, _)| *name)
 }
 
-pub(super) fn call_of(name: &str) -> Call {
-    let event = EVENTS.iter().find(|(event, _)| *event == name).map(|(_, call)| *call);
+pub(super) fn call_by_name(name: &str) -> Call {
+    let event = EVENT_CALLS.iter().find(|(event, _)| *event == name).map(|(_, call)| *call);
     event.or_else(|| Call::parse(name)).unwrap_or(Call::Describe)
 }
 
-impl Connection {
-    pub(super) fn values(&self, call: Call) -> anyhow::Result<Unstored> {
-        let mut settings = self.settings.as_deref().map_or(Ok(Settings::new()), json_object)?;
-        settings.extend(key_value::settings(&self.set, || None)?);
-        let given = key_value::secrets(&self.secret)?.into_iter();
-        let without = self.without_value.iter().map(|it| (it.clone(), Secret::fresh_token()));
-        let secrets = without.chain(given.map(|(name, secret)| (name, secret.0)));
-        Ok(Unstored {
+impl ConnectionArguments {
+    pub(super) fn to_unstored(&self, call: Call) -> anyhow::Result<UnstoredConnection> {
+        let mut settings =
+            self.settings.as_deref().map_or(Ok(Settings::new()), read_json_object)?;
+        settings.extend(key_value::parse_settings(&self.set, || None)?);
+        let secrets = key_value::read_secrets(&self.secret)?.into_iter();
+        let random = self.random_secrets.iter().map(|name| (name.clone(), Secret::fresh_token()));
+        let secrets = random.chain(secrets.map(|(name, secret)| (name, secret.0)));
+        Ok(UnstoredConnection {
             settings,
             secrets: secrets.collect(),
             allow_private: self.allow_private,
             http1_only: self.http1_only,
-            report: self.report.as_deref().map_or(Ok(Settings::new()), json_object)?,
+            report: self.report.as_deref().map_or(Ok(Settings::new()), read_json_object)?,
             may_be_incomplete: call == Call::Choices,
         })
     }
 }
 
-fn json_object(file: &Path) -> anyhow::Result<Settings> {
-    let object = serde_json::from_str(&text(file)?);
+fn read_json_object(file: &Path) -> anyhow::Result<Settings> {
+    let object = serde_json::from_str(&read_text(file)?);
     object.with_context(|| format!("{} is not a JSON object", file.display()))
 }
 
-fn text(file: &Path) -> anyhow::Result<String> {
+fn read_text(file: &Path) -> anyhow::Result<String> {
     fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))
 }
 
@@ -215,14 +222,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_call_has_one_name_and_the_events_have_theirs() {
+    fn each_call_has_one_name_and_create_and_count_have_event_names() {
         let names = call_names();
         assert_eq!(names.len(), Call::ALL.len());
         for name in names {
-            let call = call_of(name);
-            assert_eq!(name_of(call), name);
-            assert!(name == call.as_str() || EVENTS.contains(&(name, call)), "{name}");
+            let call = call_by_name(name);
+            assert_eq!(call_name(call), name);
+            assert!(name == call.as_str() || EVENT_CALLS.contains(&(name, call)), "{name}");
         }
-        assert_eq!((call_of("create-defect"), call_of("kpis")), (Call::Create, Call::Count));
+        assert_eq!(
+            (call_by_name("create-defect"), call_by_name("kpis")),
+            (Call::Create, Call::Count)
+        );
     }
 }

@@ -1,4 +1,4 @@
-//! Reads `--set KEY=VALUE` and `--secret KEY=…` into settings and secrets.
+//! Parses the options `--set KEY=VALUE` and `--secret KEY=…` into settings and secrets.
 //!
 //! Never accepts a secret's value on the command line, where other users of the machine and the
 //! shell's history could see it. Never repeats a secret in an error.
@@ -14,10 +14,10 @@ use crate::api::SecretText;
 use crate::domain::Settings;
 use crate::secret::Secret;
 
-/// Reads settings. A JSON list, a number, true and false keep their type, unless the connector's
-/// schema says that the setting is text. Every other value is text, or a list with commas if the
-/// schema says that the setting is a list.
-pub(super) fn settings(
+/// Parses the arguments of `--set`. A JSON list, a number, true and false keep their type, unless
+/// the connector's schema requires text for the setting. Any other value becomes text. If the
+/// schema requires a list, the text is split at its commas.
+pub(super) fn parse_settings(
     arguments: &[String],
     schema: impl FnOnce() -> Option<Value>,
 ) -> anyhow::Result<Settings> {
@@ -29,11 +29,13 @@ pub(super) fn settings(
             let (name, text) = pair.with_context(|| {
                 format!("cannot read --set {argument:?}: write --set NAME=VALUE")
             })?;
-            let read = setting(text);
+            let typed = typed_value(text);
             let value = match schema.as_ref() {
-                Some(schema) if must_be_text(schema, name, &read) => Value::String(text.to_owned()),
-                Some(schema) if must_be_list(schema, name, &read) => items(text),
-                _ => read,
+                Some(schema) if requires_text(schema, name, &typed) => {
+                    Value::String(text.to_owned())
+                }
+                Some(schema) if requires_list(schema, name, &typed) => split_list(text),
+                _ => typed,
             };
             Ok((name.to_owned(), value))
         })
@@ -41,50 +43,53 @@ pub(super) fn settings(
 }
 
 /// Whether the schema allows text for a setting, but not the type of this value.
-fn must_be_text(schema: &Value, name: &str, value: &Value) -> bool {
-    let allows = |word: &str| allows(schema, name, word);
-    let own: &[&str] = match value {
+fn requires_text(schema: &Value, name: &str, value: &Value) -> bool {
+    let allows = |type_name: &str| allows_type(schema, name, type_name);
+    let types_of_value: &[&str] = match value {
         Value::Array(_) => &["array"],
         Value::Bool(_) => &["boolean"],
         Value::Number(number) if number.is_f64() => &["number"],
         _ => &["number", "integer"],
     };
-    !value.is_string() && allows("string") && !own.iter().any(|word| allows(word))
+    !value.is_string()
+        && allows("string")
+        && !types_of_value.iter().any(|type_name| allows(type_name))
 }
 
 /// Whether the schema allows a list for a setting, but no text, and the value is text.
-fn must_be_list(schema: &Value, name: &str, value: &Value) -> bool {
-    value.is_string() && allows(schema, name, "array") && !allows(schema, name, "string")
+fn requires_list(schema: &Value, name: &str, value: &Value) -> bool {
+    value.is_string() && allows_type(schema, name, "array") && !allows_type(schema, name, "string")
 }
 
 /// Whether the schema allows values of a type for a setting.
-fn allows(schema: &Value, name: &str, word: &str) -> bool {
+fn allows_type(schema: &Value, name: &str, type_name: &str) -> bool {
     let setting = schema.get("properties").and_then(|settings| settings.get(name));
     match setting.and_then(|setting| setting.get("type")) {
-        Some(Value::Array(types)) => types.iter().any(|it| it == word),
-        Some(single) => single == word,
+        Some(Value::Array(types)) => types.iter().any(|it| it == type_name),
+        Some(single) => single == type_name,
         None => false,
     }
 }
 
-/// A text with commas as a list; empty items are left out.
-fn items(text: &str) -> Value {
+/// Splits a text at its commas into a list, without empty items.
+fn split_list(text: &str) -> Value {
     text.split(',').map(str::trim).filter(|item| !item.is_empty()).collect()
 }
 
-fn setting(text: &str) -> Value {
+/// The value of an argument by its form alone, without a schema.
+fn typed_value(text: &str) -> Value {
     match serde_json::from_str(text) {
         Ok(value @ (Value::Array(_) | Value::Number(_) | Value::Bool(_))) => value,
         _ => Value::String(text.to_owned()),
     }
 }
 
-/// Reads secrets: `KEY=@FILE`, `KEY=-` (stdin), `KEY` (prompt), or a reference that the server
-/// reads, `KEY=file:/PATH` or `KEY=env:NAME`.
-pub(super) fn secrets(arguments: &[String]) -> anyhow::Result<BTreeMap<String, SecretText>> {
+/// Reads the secrets of the arguments of `--secret`: `KEY=@FILE`, `KEY=-` (stdin), `KEY` (prompt),
+/// or a reference that the server reads, `KEY=file:/PATH` or `KEY=env:NAME`.
+pub(super) fn read_secrets(arguments: &[String]) -> anyhow::Result<BTreeMap<String, SecretText>> {
     let from_stdin = arguments.iter().filter(|argument| argument.ends_with("=-")).count();
     if from_stdin > 1 {
-        bail!("only one secret can come from stdin: give the others as NAME=@FILE");
+        bail!("only one secret can be read from stdin: give the others as NAME=@FILE");
     }
     arguments
         .iter()
@@ -93,31 +98,34 @@ pub(super) fn secrets(arguments: &[String]) -> anyhow::Result<BTreeMap<String, S
                 Some((name, source)) => (name, Some(source)),
                 None => (argument.as_str(), None),
             };
-            Ok((name.to_owned(), SecretText(secret(name, &format!("--secret {name}"), source)?)))
+            Ok((
+                name.to_owned(),
+                SecretText(read_secret(name, &format!("--secret {name}"), source)?),
+            ))
         })
         .collect()
 }
 
-/// Reads a secret from a file on this machine, or takes a reference as it is.
-pub(super) fn file(name: &str, source: &str) -> anyhow::Result<SecretText> {
+/// Reads a secret from a file on this machine. Returns a reference unchanged, because the server
+/// reads it.
+pub(super) fn read_file_or_reference(name: &str, source: &str) -> anyhow::Result<SecretText> {
     let is_reference = source.starts_with("file:/") || source.starts_with("env:");
     let file = format!("@{}", source.strip_prefix('@').unwrap_or(source));
     let source = if is_reference { source } else { &file };
-    Ok(SecretText(secret(name, &format!("--{name}"), Some(source))?))
+    Ok(SecretText(read_secret(name, &format!("--{name}"), Some(source))?))
 }
 
-/// Reads the secret of an option; without a source, from a prompt.
-pub(super) fn option(name: &str, source: Option<&str>) -> anyhow::Result<SecretText> {
-    Ok(SecretText(secret(name, &format!("--{name}"), source)?))
+/// Reads the secret of the option `--NAME`. Without a source, prompts for it.
+pub(super) fn read_option(name: &str, source: Option<&str>) -> anyhow::Result<SecretText> {
+    Ok(SecretText(read_secret(name, &format!("--{name}"), source)?))
 }
 
-/// `option` is what a person writes before the source.
-fn secret(name: &str, option: &str, source: Option<&str>) -> anyhow::Result<Secret> {
+/// Reads a secret from its source, or prompts for it if there is no source. Errors name `option`,
+/// the text before the source on the command line.
+fn read_secret(name: &str, option: &str, source: Option<&str>) -> anyhow::Result<Secret> {
     let text = match source {
         None => rpassword::prompt_password(format!("{name}: ")).with_context(|| {
-            format!(
-                "{name} cannot be asked for without a terminal: use {option}=@FILE or {option}=-"
-            )
+            format!("cannot prompt for {name} without a terminal: use {option}=@FILE or {option}=-")
         })?,
         Some("-") => {
             let mut text = String::new();
@@ -177,9 +185,9 @@ mod tests {
             ("count=7.5", json!("7.5")),
             ("unknown=7", json!(7)),
         ] {
-            let read = settings(&[argument.to_owned()], || Some(schema.clone()));
+            let parsed = parse_settings(&[argument.to_owned()], || Some(schema.clone()));
             let (name, _) = argument.split_once('=').expect("a pair");
-            assert_eq!(read.expect("a setting").get(name), Some(&value), "{argument}");
+            assert_eq!(parsed.expect("a setting").get(name), Some(&value), "{argument}");
         }
     }
 
@@ -193,18 +201,18 @@ mod tests {
             ("{}", json!("{}")),
             ("a=b", json!("a=b")),
         ] {
-            let read = settings(&[format!("k={text}")], || None).expect("a setting");
-            assert_eq!(read.get("k"), Some(&value));
+            let parsed = parse_settings(&[format!("k={text}")], || None).expect("a setting");
+            assert_eq!(parsed.get("k"), Some(&value));
         }
-        assert!(settings(&["k".to_owned()], || None).is_err());
+        assert!(parse_settings(&["k".to_owned()], || None).is_err());
     }
 
     #[test]
     fn a_secret_on_the_command_line_is_refused_and_not_repeated() {
-        let error = secrets(&["k=topsecret".to_owned()]).expect_err("refused").to_string();
+        let error = read_secrets(&["k=topsecret".to_owned()]).expect_err("refused").to_string();
         assert!(error.contains("k=@FILE") && !error.contains("topsecret"), "{error}");
-        assert!(secrets(&["k=@/no/such/file".to_owned()]).is_err());
-        let read = secrets(&["k=env:JACKFIELD_SECRET_X".to_owned()]).expect("a reference");
+        assert!(read_secrets(&["k=@/no/such/file".to_owned()]).is_err());
+        let read = read_secrets(&["k=env:JACKFIELD_SECRET_X".to_owned()]).expect("a reference");
         let secret = read.get("k").map(|secret| secret.0.reveal());
         assert_eq!(secret, Some("env:JACKFIELD_SECRET_X"));
     }

@@ -1,6 +1,7 @@
-//! `jackfield migrate`: copies the database file into PostgreSQL.
+//! `jackfield migrate`: copies the SQLite database into PostgreSQL.
 //!
-//! Works on the file itself, so it needs its user and no token. Never prints a password.
+//! Reads the database file itself: it needs the permissions of the server's user, and no token.
+//! Never prints a password.
 
 use std::path::{Path, PathBuf};
 
@@ -15,13 +16,13 @@ use crate::store::TableRows;
 use super::output::Output;
 use super::serve::{self, read_config};
 
-/// How a file is named.
-const SQLITE: &str = "sqlite:";
+/// What `--from` begins with, before the path of the file.
+const SQLITE_PREFIX: &str = "sqlite:";
 
 #[derive(Args)]
 #[command(after_help = "\
-Stop the server first, and create an empty database. The command can be repeated if it was
-interrupted. Afterwards no server uses the file any more: set `store` to the database.
+Stop the server first, and create an empty database. If the command is interrupted, repeat it. After
+the copy, servers refuse to use the file: set `store` to the address of the database.
 
 Examples:
   jackfield migrate --from sqlite:/var/lib/jackfield/jackfield.db \\
@@ -49,9 +50,9 @@ struct Report {
 
 impl Arguments {
     pub(super) fn run(self, output: Output) -> anyhow::Result<()> {
-        let file = self.from.strip_prefix(SQLITE).map(Path::new);
+        let file = self.from.strip_prefix(SQLITE_PREFIX).map(Path::new);
         let file =
-            file.with_context(|| format!("--from must be {SQLITE} and the path of a file"))?;
+            file.with_context(|| format!("--from must be {SQLITE_PREFIX} and the path of a file"))?;
         if file.file_name().is_none_or(|name| name != "jackfield.db") {
             bail!("--from must name the file jackfield.db in the server's data folder");
         }
@@ -66,7 +67,8 @@ impl Arguments {
         let tables = serve::runtime()?.block_on(copying)?;
         let rows: Vec<_> = tables.iter().map(|it| format!("{} {}", it.table, it.rows)).collect();
         let sentence = format!(
-            "Copied and counted: {}. The file is not used any more: set `store` to the database.",
+            "Copied rows of each table: {}. Servers refuse to use the file from now on: set \
+             `store` to the address of the database.",
             rows.join(", ")
         );
         output.print_result(&sentence, &Report { tables });

@@ -1,5 +1,5 @@
-//! JSON whose members keep the order in which the server sent them. The API's types put the
-//! important members first; the maps of serde_json would sort them by name.
+//! JSON whose members keep the order in which the server sent them. The API sends important members
+//! first, and the maps of serde_json would sort the members by name.
 
 use std::fmt;
 
@@ -17,18 +17,18 @@ pub(super) enum Json {
 }
 
 impl Json {
-    /// Any value as JSON; null if it cannot be serialized.
-    pub(super) fn of(thing: &impl Serialize) -> Self {
-        serde_json::to_string(thing).map_or(Self::Scalar(Value::Null), |text| Self::read(&text))
+    /// Converts a value to JSON; to null if the value cannot be serialized.
+    pub(super) fn from_value(value: &impl Serialize) -> Self {
+        serde_json::to_string(value).map_or(Self::Scalar(Value::Null), |text| Self::parse(&text))
     }
 
-    /// The JSON of a text; null if it is not JSON.
-    pub(super) fn read(text: &str) -> Self {
+    /// Parses a text; returns null if the text is not JSON.
+    pub(super) fn parse(text: &str) -> Self {
         serde_json::from_str(text).unwrap_or(Self::Scalar(Value::Null))
     }
 
-    /// The items of the list with this name.
-    pub(super) fn list(&self, name: &str) -> &[Self] {
+    /// The items of the member with this name; none if the member is missing or not a list.
+    pub(super) fn list_items(&self, name: &str) -> &[Self] {
         let Self::Members(members) = self else { return &[] };
         match members.iter().find(|(member, _)| member == name) {
             Some((_, Self::List(items))) => items,
@@ -112,10 +112,10 @@ mod tests {
     #[test]
     fn members_keep_their_order_and_values_keep_their_type() {
         let text = r#"{"z":1,"a":[null,true,-7,2.5,18446744073709551615,"ä"],"m":{"y":{},"b":[]}}"#;
-        let json = Json::read(text);
+        let json = Json::parse(text);
         assert_eq!(serde_json::to_string(&json).expect("JSON"), text);
-        assert_eq!(json.list("a").len(), 6);
-        assert_eq!((json.list("m"), json.list("x")), (&[][..], &[][..]));
-        assert_eq!(Json::read("no JSON"), Json::Scalar(Value::Null));
+        assert_eq!(json.list_items("a").len(), 6);
+        assert_eq!((json.list_items("m"), json.list_items("x")), (&[][..], &[][..]));
+        assert_eq!(Json::parse("no JSON"), Json::Scalar(Value::Null));
     }
 }

@@ -1,4 +1,5 @@
-//! What commands print: tables for people, JSON for programs, one line on stderr for a failure.
+//! Prints the output of commands: tables for people, JSON for programs, one line on stderr for a
+//! failure.
 //!
 //! Never panics when the reader closes the output (`jackfield events list | head`). Never prints a
 //! control or format character, because texts come from trackers, connectors and unknown senders.
@@ -15,14 +16,14 @@ use uuid::Uuid;
 
 use crate::domain::{is_printable, printable};
 
-use super::client::{Answer, Refused};
+use super::client::{Answer, ServerRefusal};
 use super::ids::short_id;
 use super::ordered::Json;
 use record::{cell, members_table};
 
-/// Maximum length of a text in a table with a row per item: an error with what a guest printed
-/// last. `--json` and `show` have all of it.
-const TEXT_CHARS_MAX: usize = 240;
+/// Maximum length of a text in a list's table, characters. Without it, an error that contains the
+/// last output of a guest would fill the screen. `--json` and `show` print the complete text.
+const LIST_TEXT_CHARS_MAX: usize = 240;
 
 /// How to print an answer.
 #[derive(Clone, Copy)]
@@ -34,59 +35,59 @@ pub(super) struct Output {
 pub(super) type Column<R> = (&'static str, fn(&R) -> String);
 
 impl Output {
-    /// Prints a list; `what` names its items. `page` returns the rows of the answer and the cursor
-    /// of the next page.
+    /// Prints a list. `items_name` is a plural such as `events`. `split_page` returns the rows of
+    /// the answer and the cursor of the next page.
     pub(super) fn print_list<T: DeserializeOwned, R>(
         self,
         answer: &Answer<T>,
-        what: &str,
+        items_name: &str,
         columns: &[Column<R>],
-        page: impl FnOnce(T) -> (Vec<R>, Option<Uuid>),
+        split_page: impl FnOnce(T) -> (Vec<R>, Option<Uuid>),
     ) -> anyhow::Result<()> {
         if self.json {
             print_json(answer.json());
             return Ok(());
         }
-        let (rows, next) = page(answer.decode()?);
+        let (rows, next) = split_page(answer.decode()?);
         if rows.is_empty() {
-            print(&format!("no {what}"));
+            print(&format!("no {items_name}"));
             return Ok(());
         }
         let headings = columns.iter().map(|(heading, _)| (*heading).to_owned()).collect();
         print(&table(headings, rows.iter().map(|row| cells(columns, row)).collect()));
         if let Some(next) = next {
-            eprint(&format!("there are more {what}: --cursor {next}"));
+            eprint(&format!("there are more {items_name}: --cursor {next}"));
         }
         Ok(())
     }
 
     /// Prints one record with all its members.
-    pub(super) fn print_record(self, thing: &impl Serialize) {
+    pub(super) fn print_record(self, record: &impl Serialize) {
         if self.json {
-            return print_json(thing);
+            return print_json(record);
         }
-        match Json::of(thing) {
+        match Json::from_value(record) {
             Json::Members(members) => print(&members_table(&members)),
             other => print(&cell(&other)),
         }
     }
 
-    /// Prints an error on stderr in one line, and where its event is shown.
+    /// Prints an error on stderr in one line, then the command that shows its event, if it has one.
     pub(super) fn print_error(self, error: &anyhow::Error) {
-        let refused = error.downcast_ref::<Refused>();
+        let refused = error.downcast_ref::<ServerRefusal>();
         let event = refused.and_then(|refused| refused.event);
         if self.json {
             let problem = refused.map(|refused| &refused.problem);
             let problem = problem.filter(|problem| matches!(problem, Json::Members(_)));
             let status = refused.map(|refused| refused.status);
-            eprint_json(&Failure { error: error_line(error), status, problem, event });
+            eprint_json(&JsonError { error: error_line(error), status, problem, event });
         } else {
             eprint(&format!("error: {}", error_line(error)));
             event.into_iter().for_each(|event| self.print_event_id(event));
         }
     }
 
-    /// Prints on stderr where an event is shown, or with `--json` its id.
+    /// Prints on stderr the command that shows an event, or with `--json` the event's id.
     pub(super) fn print_event_id(self, event: Uuid) {
         if self.json {
             eprint_json(&serde_json::json!({ "event": event }));
@@ -95,32 +96,32 @@ impl Output {
         }
     }
 
-    /// Prints the sentence, or with `--json` the answer.
+    /// Prints `sentence`, or with `--json` the server's answer.
     pub(super) fn print_result(self, sentence: &str, answer: &impl Serialize) {
         if self.json { print_json(answer) } else { print(sentence) }
     }
 }
 
-/// The cells of one row.
+/// Returns the printable text of each cell of one row.
 pub(super) fn cells<R>(columns: &[Column<R>], row: &R) -> Vec<String> {
     columns.iter().map(|(_, cell)| printable(&cell(row))).collect()
 }
 
-/// The text of a cell whose value may be missing.
-pub(super) fn optional<T: ToString>(value: Option<&T>) -> String {
+/// The text of a value; empty if the value is missing.
+pub(super) fn text_or_empty<T: ToString>(value: Option<&T>) -> String {
     value.map(T::to_string).unwrap_or_default()
 }
 
-/// The beginning of a text, with a mark where it was cut.
+/// A text as one line of at most [`LIST_TEXT_CHARS_MAX`] characters; `…` marks where it was cut.
 pub(super) fn shortened(text: &str) -> String {
     let text = one_line(text);
-    match text.char_indices().nth(TEXT_CHARS_MAX) {
+    match text.char_indices().nth(LIST_TEXT_CHARS_MAX) {
         None => text,
-        Some(_) => text.chars().take(TEXT_CHARS_MAX - 1).chain(['…']).collect(),
+        Some(_) => text.chars().take(LIST_TEXT_CHARS_MAX - 1).chain(['…']).collect(),
     }
 }
 
-/// A table with these headings (or none) and rows.
+/// Formats a table. It has no heading line if `headings` is empty.
 pub(super) fn table(headings: Vec<String>, rows: Vec<Vec<String>>) -> String {
     let mut table = Table::new();
     table.load_preset(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
@@ -145,9 +146,9 @@ pub(super) fn eprint(text: &str) {
     let _ = writeln!(std::io::stderr(), "{}", printable_lines(text));
 }
 
-/// An error as JSON.
+/// An error as `--json` prints it.
 #[derive(Serialize)]
-struct Failure<'a> {
+struct JsonError<'a> {
     error: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     status: Option<u16>,
@@ -179,7 +180,7 @@ fn json_text(value: &Json) -> String {
     serde_json::to_string(value).unwrap_or_default()
 }
 
-/// An error and its causes in one line. An error may already contain the text of its cause.
+/// An error and its causes in one line. Omits a cause whose text the line already contains.
 pub(super) fn error_line(error: &anyhow::Error) -> String {
     let mut line = String::new();
     for text in error.chain().map(ToString::to_string) {
@@ -192,7 +193,7 @@ pub(super) fn error_line(error: &anyhow::Error) -> String {
     one_line(&line)
 }
 
-/// Any text as one line.
+/// A text as one line: each run of white space becomes one space.
 pub(super) fn one_line(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
@@ -225,10 +226,10 @@ mod tests {
     #[test]
     fn a_text_is_one_line_without_control_characters() {
         assert_eq!(one_line("a\n  b"), "a b");
-        let fits = "ä".repeat(TEXT_CHARS_MAX);
+        let fits = "ä".repeat(LIST_TEXT_CHARS_MAX);
         assert_eq!(shortened(&fits), fits);
         let cut = shortened(&format!("{fits}ä"));
-        assert!(cut.chars().count() == TEXT_CHARS_MAX && cut.ends_with("ä…"), "{cut}");
+        assert!(cut.chars().count() == LIST_TEXT_CHARS_MAX && cut.ends_with("ä…"), "{cut}");
         assert_eq!(printable_lines("\u{1b}[2J\n\u{9b}x"), "\\u{1b}[2J\n\\u{9b}x");
         let row = cells(&[("A", |text: &String| text.clone())], &"a\nb\u{1b}".to_owned());
         assert_eq!(row, ["a b\\u{1b}"]);

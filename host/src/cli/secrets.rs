@@ -14,10 +14,10 @@ use super::server::ServerArgs;
 
 #[derive(Subcommand)]
 pub(super) enum Command {
-    /// Encrypt every secret with a new key; stop the server first
+    /// Encrypt all secrets with a new key; stop the server first
     #[command(after_help = "\
-A new random key replaces the one in DATA/secret-key. If the server takes its key from
-JACKFIELD_SECRET_KEY, give the new key (32 bytes as hex or base64) in JACKFIELD_NEW_SECRET_KEY. Jackfield
+A new random key replaces the one in DATA/secret-key. If the server reads its key from
+JACKFIELD_SECRET_KEY, set the new key (32 bytes as hex or base64) in JACKFIELD_NEW_SECRET_KEY. Jackfield
 does not store that key: store it first, and start the server with it afterwards.
 
 Examples:

@@ -1,5 +1,5 @@
-//! `jackfield serve`: reads the configuration, starts the server, reads the configuration again on
-//! SIGHUP, and stops the server on SIGTERM or Ctrl-C.
+//! `jackfield serve`: reads the configuration and starts the server. SIGHUP reloads the
+//! configuration; SIGTERM or Ctrl-C stops the server.
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -51,25 +51,30 @@ pub(super) struct Arguments {
 impl Arguments {
     pub(super) fn run(self, data: Option<PathBuf>) -> anyhow::Result<()> {
         start_log(self.log_json);
-        let passed = PassedSockets::take();
+        let passed_sockets = PassedSockets::take();
         let wait = Duration::from_secs(self.wait_for_lock.unwrap_or(0).into());
-        let options =
-            Options { listen: self.listen, plugins: self.plugins, data, config: self.config };
-        let (config, unknown_variables) = options.read()?;
-        run(serve(config, options, passed, wait, unknown_variables))
+        let overrides = ConfigOverrides {
+            listen: self.listen,
+            plugins: self.plugins,
+            data,
+            config: self.config,
+        };
+        let (config, unknown_variables) = overrides.read()?;
+        run(serve(config, overrides, passed_sockets, wait, unknown_variables))
     }
 }
 
-/// What overrides the configuration, at the start and at each reload.
-struct Options {
+/// The options of the command, which override the configuration at the start and at each reload.
+struct ConfigOverrides {
     listen: Option<ListenAddress>,
     plugins: Option<PathBuf>,
     data: Option<PathBuf>,
     config: Option<PathBuf>,
 }
 
-impl Options {
-    /// Reads the configuration; also returns the reports about variables that are not settings.
+impl ConfigOverrides {
+    /// Reads the configuration and applies the overrides. Also returns a warning for each variable
+    /// `JACKFIELD_…` that is not a setting.
     fn read(&self) -> anyhow::Result<(Config, Vec<String>)> {
         let (config, unknown_variables) = read_config(self.config.as_deref())?;
         let config = Config {
@@ -82,7 +87,8 @@ impl Options {
     }
 }
 
-/// Reads the configuration, and reports the variables `JACKFIELD_…` that are not settings.
+/// Reads the configuration. Also returns a warning for each variable `JACKFIELD_…` that is not a
+/// setting.
 pub(super) fn read_config(file: Option<&Path>) -> anyhow::Result<(Config, Vec<String>)> {
     let default = Path::new(CONFIG_FILE);
     let file = file.or_else(|| default.exists().then_some(default));
@@ -101,10 +107,10 @@ pub(super) fn read_config(file: Option<&Path>) -> anyhow::Result<(Config, Vec<St
 
 /// Starts the log, which goes to stderr: stdout is for output that programs read.
 pub(super) fn start_log(json: bool) {
-    let given = log_filter().and_then(|filter| EnvFilter::try_new(filter).ok());
-    let filter = given.unwrap_or_else(|| EnvFilter::new(LOG_FILTER));
-    // Do not report errors of the log itself: if stderr is closed, reporting them would fail too,
-    // and would end the server.
+    let custom = log_filter().and_then(|filter| EnvFilter::try_new(filter).ok());
+    let filter = custom.unwrap_or_else(|| EnvFilter::new(LOG_FILTER));
+    // Do not report errors of the log itself: if stderr is closed, a report would fail too and stop
+    // the server.
     let log = tracing_subscriber::fmt().with_env_filter(filter).log_internal_errors(false);
     let log = log.with_writer(move || LogLines { json });
     let _ = if json { log.json().try_init() } else { log.with_ansi(false).try_init() };
@@ -115,8 +121,8 @@ pub(super) fn log_filter() -> Option<String> {
     std::env::var("RUST_LOG").ok().filter(|filter| !filter.trim().is_empty())
 }
 
-/// Writes the log to stderr. Each log event is one write and becomes one printable line, because it
-/// may contain text from a tracker, a connector or an unknown sender.
+/// Writes the log to stderr. Each log event arrives as one write and becomes one printable line,
+/// because it may contain text from a tracker, a connector or an unknown sender.
 struct LogLines {
     json: bool,
 }
@@ -135,17 +141,19 @@ impl Write for LogLines {
     }
 }
 
-/// Threads for the host's own work: guests that compute occupy as many threads as there are cores.
+/// Worker threads in addition to one for each core. Guests that compute can occupy one thread for
+/// each core, and the host's own work must continue.
 const HOST_THREADS: usize = 2;
 
-/// More threads that a start needs: for the ticker, the database and the first blocking calls.
-const OTHER_THREADS: usize = 8;
+/// Threads that a start needs besides the worker threads: for the ticker, the database and the
+/// first blocking calls.
+const START_THREADS: usize = 8;
 
 /// The async runtime of a server.
 pub(super) fn runtime() -> anyhow::Result<Runtime> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     // The runtime panics if it cannot start its threads.
-    if let Some(problem) = few_threads(cores + HOST_THREADS + OTHER_THREADS) {
+    if let Some(problem) = few_threads(cores + HOST_THREADS + START_THREADS) {
         bail!("{}: {}", problem.found, problem.fix);
     }
     tokio::runtime::Builder::new_multi_thread()
@@ -160,47 +168,47 @@ const EXIT_BY_SIGNAL: i32 = 130;
 /// How long the process waits for blocking calls before it exits.
 const BLOCKING_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Runs a server until it ends.
+/// Runs a server until its future ends.
 pub(super) fn run(server: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
     let runtime = runtime()?;
-    let ended = runtime.block_on(server);
+    let result = runtime.block_on(server);
     runtime.shutdown_timeout(BLOCKING_TIMEOUT);
-    ended
+    result
 }
 
-/// Shuts down on SIGTERM or Ctrl-C. The first signal begins the drain, the second ends the drain,
-/// and the third ends the process at once, which is as safe as a crash.
+/// Shuts down on SIGTERM or Ctrl-C. The first signal starts the drain: current runs may finish. The
+/// second stops all runs. The third ends the process at once, which is as safe as a crash.
 pub(super) fn shutdown_by_signal() -> anyhow::Result<Shutdown> {
     let shutdown = Shutdown::default();
-    let by_signal = shutdown.clone();
+    let signalled = shutdown.clone();
     let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
     tokio::spawn(async move {
-        let mut next = async || {
+        let mut next_signal = async || {
             tokio::select! {
                 _ = terminate.recv() => {}
                 _ = interrupt.recv() => {}
             }
         };
-        next().await;
-        by_signal.drain.cancel();
-        next().await;
+        next_signal().await;
+        signalled.drain.cancel();
+        next_signal().await;
         tracing::warn!("second signal: stopping all runs now");
-        by_signal.stop_now.cancel();
-        next().await;
+        signalled.stop_now.cancel();
+        next_signal().await;
         std::process::exit(EXIT_BY_SIGNAL);
     });
     Ok(shutdown)
 }
 
-/// Reads the configuration again at each SIGHUP. A file that is not valid changes nothing.
-fn reload_by_signal(options: Options, reloader: Reloader) -> anyhow::Result<()> {
+/// Reloads the configuration at each SIGHUP. An invalid file changes nothing.
+fn reload_by_signal(overrides: ConfigOverrides, reloader: Reloader) -> anyhow::Result<()> {
     let mut hangup = signal(SignalKind::hangup()).context("cannot listen for SIGHUP")?;
     tokio::spawn(async move {
         while hangup.recv().await.is_some() {
-            match options.read() {
+            match overrides.read() {
                 Ok((config, unknown_variables)) => {
-                    unknown_variables.iter().for_each(|report| tracing::warn!("{report}"));
+                    unknown_variables.iter().for_each(|warning| tracing::warn!("{warning}"));
                     reloader.reload(config);
                 }
                 Err(error) => reloader.refuse(&error),
@@ -212,8 +220,8 @@ fn reload_by_signal(options: Options, reloader: Reloader) -> anyhow::Result<()> 
 
 async fn serve(
     config: Config,
-    options: Options,
-    passed: PassedSockets,
+    overrides: ConfigOverrides,
+    passed_sockets: PassedSockets,
     wait_for_lock: Duration,
     unknown_variables: Vec<String>,
 ) -> anyhow::Result<()> {
@@ -223,27 +231,27 @@ async fn serve(
     let Some(lock) = shutdown.drain.run_until_cancelled(lock).await else { return Ok(()) };
     let token_file = folder.admin_token();
     let token = token_from_environment()?;
-    let is_in_file = token.is_none();
-    let app = App::start(config, lock?, token, passed).await?;
-    reload_by_signal(options, app.reloader())?;
-    // Report these only after a successful start: a failed start prints one line, its reason.
-    unknown_variables.iter().for_each(|report| tracing::warn!("{report}"));
+    let is_token_in_file = token.is_none();
+    let app = App::start(config, lock?, token, passed_sockets).await?;
+    reload_by_signal(overrides, app.reloader())?;
+    // Log the warnings only after a successful start: a failed start prints one line, its reason.
+    unknown_variables.iter().for_each(|warning| tracing::warn!("{warning}"));
     print(&format!("listening on {}", app.url()));
-    if is_in_file {
+    if is_token_in_file {
         print(&format!("the admin token is in {}", token_file.display()));
     }
     notify_service_manager(&[NotifyState::Ready]);
-    let ending = shutdown.drain.clone();
+    let drain = shutdown.drain.clone();
     tokio::spawn(async move {
-        ending.cancelled().await;
+        drain.cancelled().await;
         notify_service_manager(&[NotifyState::Stopping]);
     });
     app.run_until(shutdown).await
 }
 
-/// Tells systemd about the state of the server, if it asks for that (`Type=notify`).
+/// Reports the state of the server to systemd, if the unit has `Type=notify`.
 fn notify_service_manager(state: &[NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(state) {
-        tracing::warn!(%error, "cannot tell systemd about the state of the server");
+        tracing::warn!(%error, "cannot report the state of the server to systemd");
     }
 }

@@ -13,7 +13,7 @@ use crate::secret::Secret;
 use super::client::Client;
 
 /// The heading of these options in `--help`.
-pub(super) const GLOBAL: &str = "Global options";
+pub(super) const GLOBAL_OPTIONS: &str = "Global options";
 
 /// The environment variable for the admin token.
 pub(super) const ADMIN_TOKEN_VARIABLE: &str = "JACKFIELD_ADMIN_TOKEN";
@@ -25,22 +25,22 @@ pub(super) struct ServerArgs {
     #[arg(
         long = "server",
         global = true,
-        help_heading = GLOBAL,
+        help_heading = GLOBAL_OPTIONS,
         env = "JACKFIELD_URL",
         value_name = "URL"
     )]
     base: Option<String>,
     /// Read the admin token from this file [default: $JACKFIELD_ADMIN_TOKEN, then the file
     /// admin-token of the data folder]
-    #[arg(long, global = true, help_heading = GLOBAL, value_name = "FILE")]
+    #[arg(long, global = true, help_heading = GLOBAL_OPTIONS, value_name = "FILE")]
     token_file: Option<PathBuf>,
     /// The data folder of the server [default: data; for demo a temporary folder]
-    #[arg(long, global = true, help_heading = GLOBAL, value_name = "FOLDER")]
+    #[arg(long, global = true, help_heading = GLOBAL_OPTIONS, value_name = "FOLDER")]
     pub(super) data: Option<PathBuf>,
 }
 
-/// The server's address if none is given.
-const SERVER: &str = "http://127.0.0.1:8080";
+/// The address of the server, unless `--server` or JACKFIELD_URL sets another.
+const DEFAULT_BASE_URL: &str = "http://127.0.0.1:8080";
 
 /// The admin token in the environment, if any.
 pub(super) fn token_from_environment() -> anyhow::Result<Option<Secret>> {
@@ -48,8 +48,8 @@ pub(super) fn token_from_environment() -> anyhow::Result<Option<Secret>> {
 }
 
 impl ServerArgs {
-    /// A client with the admin token.
-    pub(super) fn admin(&self) -> anyhow::Result<Client> {
+    /// Creates a client of the admin API, with the admin token.
+    pub(super) fn admin_client(&self) -> anyhow::Result<Client> {
         let token = match &self.token_file {
             Some(file) => read_token(file)?,
             None => match token_from_environment()? {
@@ -57,23 +57,27 @@ impl ServerArgs {
                 None => read_token(&DataFolder::at(&self.data_folder()).admin_token())?,
             },
         };
-        Ok(Client::new(self.base(), token))
+        Ok(Client::new(self.base_url(), token))
     }
 
-    /// The address of the server. An empty variable counts as not set.
-    pub(super) fn base(&self) -> &str {
-        self.base.as_deref().map(str::trim).filter(|base| !base.is_empty()).unwrap_or(SERVER)
+    /// The address of the server. An empty JACKFIELD_URL counts as not set.
+    pub(super) fn base_url(&self) -> &str {
+        self.base
+            .as_deref()
+            .map(str::trim)
+            .filter(|base| !base.is_empty())
+            .unwrap_or(DEFAULT_BASE_URL)
     }
 
-    /// The data folder that the arguments and the environment name.
+    /// The data folder: from `--data`, from JACKFIELD_DATA, or the default.
     pub(super) fn data_folder(&self) -> PathBuf {
-        let variable = || {
+        let from_environment = || {
             let text = std::env::var("JACKFIELD_DATA").ok()?;
             let text = text.trim_end_matches(['\r', '\n']);
             (!text.trim().is_empty()).then(|| PathBuf::from(text))
         };
-        let given = self.data.clone().or_else(variable);
-        given.unwrap_or_else(|| PathBuf::from("data"))
+        let configured = self.data.clone().or_else(from_environment);
+        configured.unwrap_or_else(|| PathBuf::from("data"))
     }
 }
 

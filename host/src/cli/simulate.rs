@@ -36,8 +36,8 @@ Examples:
   jackfield simulate test-manager --fault token-hangs --fault slow=500
 
 Faults: {}.
-Some take a number: milliseconds, seconds, bytes or how many. `POST /simulator/faults` with
-{{\"faults\": [\"slow=500\"]}} sets them while it runs.",
+Some faults have a value: milliseconds, seconds, bytes or a number of items. `POST /simulator/faults`
+with {{\"faults\": [\"slow=500\"]}} sets the faults of a running stand-in.",
         faults.join(", ")
     )
 }
@@ -53,7 +53,7 @@ pub(super) struct Arguments {
     /// Selects the data: the same number always gives the same data
     #[arg(long, default_value_t = 1, value_name = "NUMBER")]
     seed: u64,
-    /// Something that goes wrong, such as token-hangs or slow=500; may be repeated
+    /// A fault to simulate, such as token-hangs or slow=500; can be repeated
     #[arg(long = "fault", value_name = "NAME[=NUMBER]", value_parser = str::parse::<Fault>)]
     faults: Vec<Fault>,
 }
@@ -82,25 +82,27 @@ async fn simulate(arguments: Arguments, output: Output) -> anyhow::Result<()> {
         faults: arguments.faults,
         webhook_url: arguments.webhook_url,
     };
-    let simulator = Simulator::new(&listeners, &options, Arc::new(Sender))?;
+    let simulator = Simulator::new(&listeners, &options, Arc::new(WebhookSender))?;
     if !listen.ip().is_loopback() {
-        eprint("warning: other machines can reach the stand-in; its secret is known to everyone");
+        eprint("warning: other machines can reach the stand-in, and its client secret is public");
     }
     print_start(&simulator, options.seed, output);
     tokio::select! {
-        ended = simulator.serve(listeners) => ended.context("the stand-in ended"),
+        result = simulator.serve(listeners) => {
+            result.context("the stand-in for Test Manager stopped")
+        }
         () = shutdown.drain.cancelled() => Ok(()),
     }
 }
 
 fn print_start(simulator: &Simulator, seed: u64, output: Output) {
-    let at = simulator.addresses();
+    let addresses = simulator.addresses();
     if output.json {
         return print_json(&json!({
-            "page_url": at.page_url,
-            "base_url": at.base_url,
-            "token_url": at.token_url,
-            "files_url": at.files_url,
+            "page_url": addresses.page_url,
+            "base_url": addresses.base_url,
+            "token_url": addresses.token_url,
+            "files_url": addresses.files_url,
             "client_id": CLIENT_ID,
             "client_secret": CLIENT_SECRET,
             "seed": seed,
@@ -108,7 +110,7 @@ fn print_start(simulator: &Simulator, seed: u64, output: Output) {
     }
     print(&format!(
         "\
-A stand-in for Test Manager with invented data runs. Its page: {}
+The stand-in for Test Manager runs, with invented data. Its page: {}
   base URL       {}
   token URL      {}
   client id      {CLIENT_ID}
@@ -117,21 +119,21 @@ A stand-in for Test Manager with invented data runs. Its page: {}
 
 Open the page, enter the webhook URL of a connection, and click Create Defect.
 It runs until you press Ctrl-C.",
-        at.page_url, at.base_url, at.token_url
+        addresses.page_url, addresses.base_url, addresses.token_url
     ));
 }
 
 /// Sends the webhooks as `jackfield trigger` does.
-pub(super) struct Sender;
+pub(super) struct WebhookSender;
 
-impl Webhooks for Sender {
+impl Webhooks for WebhookSender {
     fn create_defect(&self, url: &str, test: &FailedTest) -> Result<CreatedDefect, WebhookError> {
         let answer = trigger::create_defect(url, test).and_then(|answer| answer.decode());
         answer.map_err(|error| WebhookError::Failed(error_line(&error)))
     }
 
     fn counts(&self, url: &str, project: Uuid) -> Result<Counts, WebhookError> {
-        let answer = trigger::counts(url, &project.to_string());
+        let answer = trigger::request_counts(url, &project.to_string());
         let answer = answer.map_err(|error| WebhookError::Failed(error_line(&error)))?;
         let Json::Members(members) = answer.json() else { return Ok(Vec::new()) };
         let text = |value: &Json| match value {

@@ -14,26 +14,26 @@ use crate::config::Config;
 use crate::conformance::{Check, CheckResult, Report, Suite, Verdict, record};
 use crate::domain::{Call, FailedTest, StringEnum, printable};
 
-use super::invoke::{Connection, event};
+use super::invoke::{ConnectionArguments, read_failed_test};
 use super::output::{Output, eprint, print, print_json, table};
 use super::serve::{read_config, runtime};
 
 /// How many findings of a check the table shows.
 const FINDINGS_SHOWN: usize = 3;
-/// The project of the counts, unless one is given: a replay needs the same one each time.
-const PROJECT: &str = "00000000-0000-4000-8000-000000000001";
+/// The default Test Manager project for counts. It is fixed, because a replay compares requests.
+const DEFAULT_PROJECT: &str = "00000000-0000-4000-8000-000000000001";
 
 #[derive(Args)]
 #[command(after_help = "\
 Replays recorded calls of the connector, and replaces one answer of the tracker at a time by a
 fault: refusals, rate limits, lost connections, pages of HTML. Each finding names the sentence of
-the manual, wit/connector.wit, that it breaks. docs/conformance.md lists the checks.
+the manual, wit/connector.wit, that the connector breaks. docs/conformance.md lists the checks.
 
-Beside FILE, settings.json, event.json and the folder recording are used if they exist. A
+In the folder of FILE, settings.json, event.json and the folder recording are used if they exist. A
 recording has a folder for each call: check, create-defect, find, find-unknown, find-wrong-secret
-and kpis. --record makes all of them with a tracker: it creates one defect there, and asks once
-with a wrong secret. Without a recording, only the manifest is checked. A replay needs no
-credentials: a required secret that is not given gets any value.
+and kpis. --record makes all of them with a real tracker: it creates one defect there, and sends one
+request with a wrong secret. Without a recording, only the manifest is checked. A replay needs no
+credentials: a required secret without a value gets a random one.
 
 The exit code is 0 if no check found anything, otherwise 1.
 
@@ -46,12 +46,12 @@ pub(super) struct Arguments {
     #[arg(value_name = "FILE")]
     file: PathBuf,
     #[command(flatten)]
-    connection: Connection,
+    connection: ConnectionArguments,
     /// A file with the body of a Create Defect request [default: fixed ids]
     #[arg(long, value_name = "FILE")]
     event: Option<PathBuf>,
-    /// The Test Manager project of the counts
-    #[arg(long, value_name = "ID", default_value = PROJECT)]
+    /// The Test Manager project for counts
+    #[arg(long, value_name = "ID", default_value = DEFAULT_PROJECT)]
     project: String,
     /// Replay the calls of this folder
     #[arg(long, value_name = "FOLDER")]
@@ -59,8 +59,8 @@ pub(super) struct Arguments {
     /// Record the calls in this new folder first; creates one defect in the tracker
     #[arg(long, value_name = "FOLDER", conflicts_with = "replay")]
     record: Option<PathBuf>,
-    /// Make only this check; may be given more than once
-    #[arg(long, value_name = "NAME", value_parser = PossibleValuesParser::new(names()))]
+    /// Run only this check; can be repeated
+    #[arg(long, value_name = "NAME", value_parser = PossibleValuesParser::new(check_names()))]
     check: Vec<String>,
     /// Read the limits from this configuration file [default: jackfield.toml, if it exists]
     #[arg(long, value_name = "CONFIG")]
@@ -71,9 +71,9 @@ impl Arguments {
     pub(super) fn run(mut self, output: Output) -> anyhow::Result<ExitCode> {
         let (config, _) = read_config(self.config.as_deref())?;
         let to_record = self.record.take();
-        let suite = self.suite()?;
-        let report = runtime()?.block_on(test(suite, to_record, config))?;
-        let json = JsonReport::of(&report);
+        let suite = self.into_suite()?;
+        let report = runtime()?.block_on(run_suite(suite, to_record, config))?;
+        let json = JsonReport::new(&report);
         if output.json {
             print_json(&json)
         } else {
@@ -82,36 +82,37 @@ impl Arguments {
         Ok(if json.findings > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS })
     }
 
-    /// The suite of the arguments; what they leave out is read from the files beside the connector.
-    fn suite(mut self) -> anyhow::Result<Suite> {
+    /// Builds the suite. For each missing argument, uses the file in the connector's folder.
+    fn into_suite(mut self) -> anyhow::Result<Suite> {
         let folder = self.file.parent().unwrap_or(Path::new("")).to_owned();
-        let beside = |name: &str| Some(folder.join(name)).filter(|path| path.exists());
+        let default_file = |name: &str| Some(folder.join(name)).filter(|path| path.exists());
         let connection = &mut self.connection;
-        connection.settings = connection.settings.take().or_else(|| beside("settings.json"));
-        let is_given = connection.settings.is_some() || !connection.set.is_empty();
-        let values = is_given.then(|| connection.values(Call::Check)).transpose()?;
-        let any_test = || Ok(FailedTest::new(Uuid::from_u128(1), Uuid::from_u128(2), None, None));
-        let test = self.event.or_else(|| beside("event.json"));
-        let chosen = Check::ALL.iter().copied();
-        let chosen = chosen.filter(|check| {
+        connection.settings = connection.settings.take().or_else(|| default_file("settings.json"));
+        let has_settings = connection.settings.is_some() || !connection.set.is_empty();
+        let values = has_settings.then(|| connection.to_unstored(Call::Check)).transpose()?;
+        let default_test =
+            || Ok(FailedTest::new(Uuid::from_u128(1), Uuid::from_u128(2), None, None));
+        let event_file = self.event.or_else(|| default_file("event.json"));
+        let checks = Check::ALL.iter().copied();
+        let checks = checks.filter(|check| {
             self.check.is_empty() || self.check.iter().any(|name| name == check.as_str())
         });
         Ok(Suite {
-            test: test.as_deref().map_or_else(any_test, event)?,
+            test: event_file.as_deref().map_or_else(default_test, read_failed_test)?,
             project: self.project,
             values,
-            recording: self.replay.or_else(|| beside("recording")),
-            checks: chosen.collect(),
+            recording: self.replay.or_else(|| default_file("recording")),
+            checks: checks.collect(),
             file: self.file,
         })
     }
 }
 
-fn names() -> Vec<&'static str> {
+fn check_names() -> Vec<&'static str> {
     Check::ALL.iter().map(|check| check.as_str()).collect()
 }
 
-async fn test(
+async fn run_suite(
     mut suite: Suite,
     to_record: Option<PathBuf>,
     config: Config,
@@ -127,17 +128,18 @@ async fn test(
     suite.run(config, &print_progress).await
 }
 
-/// Shows on a terminal how far the suite is; the line is overwritten.
-fn print_progress(made: usize, all: usize) {
+/// Prints the progress of the suite on a terminal, in one line that is overwritten.
+fn print_progress(finished: usize, total: usize) {
     let mut stderr = io::stderr();
     if stderr.is_terminal() {
-        let line = if made < all { format!("{made} of {all} calls") } else { String::new() };
+        let line =
+            if finished < total { format!("{finished} of {total} calls") } else { String::new() };
         let _ = write!(stderr, "\r{line:<30}\r");
         let _ = stderr.flush();
     }
 }
 
-/// The report as programs read it.
+/// The report as JSON, for programs.
 #[derive(Serialize)]
 struct JsonReport<'a> {
     connector: &'a str,
@@ -157,7 +159,7 @@ struct JsonCheck<'a> {
     statement: &'static str,
     result: &'static str,
     findings: &'a [String],
-    /// What to give, so that the check can be made.
+    /// What the check needs; absent if the check was made.
     #[serde(skip_serializing_if = "Option::is_none")]
     needs: Option<&'a str>,
     notes: &'a [String],
@@ -172,16 +174,16 @@ struct JsonManual {
 }
 
 impl<'a> JsonReport<'a> {
-    fn of(report: &'a Report) -> Self {
-        let count = |is: fn(&Verdict) -> bool| {
-            report.results.iter().filter(|result| is(&result.verdict)).count()
+    fn new(report: &'a Report) -> Self {
+        let count = |matches: fn(&Verdict) -> bool| {
+            report.results.iter().filter(|result| matches(&result.verdict)).count()
         };
         Self {
             connector: &report.connector,
             name: &report.name,
             version: &report.version,
             sha256: &report.sha256,
-            checks: report.results.iter().map(JsonCheck::of).collect(),
+            checks: report.results.iter().map(JsonCheck::new).collect(),
             passed: count(|verdict| matches!(verdict, Verdict::Passed)),
             findings: count(|verdict| matches!(verdict, Verdict::Findings(_))),
             not_run: count(|verdict| matches!(verdict, Verdict::NotRun(_))),
@@ -191,8 +193,8 @@ impl<'a> JsonReport<'a> {
 }
 
 impl<'a> JsonCheck<'a> {
-    fn of(result: &'a CheckResult) -> Self {
-        let (word, findings, needs): (_, &[String], _) = match &result.verdict {
+    fn new(result: &'a CheckResult) -> Self {
+        let (result_text, findings, needs): (_, &[String], _) = match &result.verdict {
             Verdict::Passed => ("passed", &[], None),
             Verdict::Findings(findings) => ("finding", findings, None),
             Verdict::NotRun(needs) => ("not run", &[], Some(needs.as_str())),
@@ -201,7 +203,7 @@ impl<'a> JsonCheck<'a> {
         Self {
             check: result.check.as_str(),
             statement: result.check.statement(),
-            result: word,
+            result: result_text,
             findings,
             needs,
             notes: &result.notes,
@@ -213,8 +215,8 @@ impl<'a> JsonCheck<'a> {
         }
     }
 
-    /// What the table says of the check: one text for each line.
-    fn lines(&self) -> Vec<String> {
+    /// The lines of the check's cell in the table.
+    fn table_lines(&self) -> Vec<String> {
         let mut lines: Vec<_> = self.findings.iter().take(FINDINGS_SHOWN).cloned().collect();
         let more = self.findings.len().saturating_sub(FINDINGS_SHOWN);
         if more > 0 {
@@ -232,7 +234,7 @@ impl<'a> JsonCheck<'a> {
 
 fn print_table(report: &Report, json: &JsonReport<'_>) {
     let row = |check: &JsonCheck<'_>| {
-        let lines: Vec<_> = check.lines().iter().map(|line| printable(line)).collect();
+        let lines: Vec<_> = check.table_lines().iter().map(|line| printable(line)).collect();
         vec![check.check.to_owned(), check.result.to_owned(), lines.join("\n")]
     };
     let headings = ["CHECK", "RESULT", "WHAT"].map(str::to_owned).to_vec();

@@ -1,5 +1,5 @@
-//! An event for people: its request and outcome, its timeline, then each run with a line for each
-//! outbound call, its log and its use of the limits.
+//! Formats an event for people: its request and outcome, its timeline, then each run with a line
+//! for each outbound call, its log and its use of the limits.
 
 use crate::api::{
     Event, EventWithRuns, LogLine, OutboundCall, Run, TimelinePart, TimelineWork, Usage,
@@ -7,46 +7,48 @@ use crate::api::{
 use crate::domain::printable;
 
 use super::output::table;
-use super::units::{duration, fine_duration, size, time};
+use super::units::{format_duration, format_fine_duration, format_size, format_time};
 
-/// How much of the hash of a file is shown.
+/// Number of characters of a file's SHA-256 that are shown.
 const HASH_CHARS: usize = 12;
 
-/// The whole event.
-pub(super) fn event(shown: &EventWithRuns) -> String {
-    let mut text = table(Vec::new(), about(&shown.event));
-    let parts: Vec<_> = shown.timeline().iter().map(part).collect();
-    if !parts.is_empty() {
+/// Formats the complete event.
+pub(super) fn format_event(event: &EventWithRuns) -> String {
+    let mut text = table(Vec::new(), event_rows(&event.event));
+    let timeline: Vec<_> = event.timeline().iter().map(timeline_row).collect();
+    if !timeline.is_empty() {
         text.push_str("\n\ntimeline");
-        if !shown.has_times() {
+        if !event.has_times() {
             text.push_str(
-                " (an earlier version stored this event: runs are shown one after the other)",
+                " (an earlier Jackfield version stored no start times: the runs are shown one \
+                 after the other)",
             );
         }
-        add_indented(&mut text, "  ", parts);
+        add_indented(&mut text, "  ", timeline);
     }
-    for (run, number) in shown.runs.iter().zip(1..) {
-        text.push_str(&format!("\n\nrun {number}: {}", self::run(run)));
+    for (run, number) in event.runs.iter().zip(1..) {
+        text.push_str(&format!("\n\nrun {number}: {}", format_run(run)));
     }
     text
 }
 
-/// The event in a few lines: its outcome, then the log and the calls of each run in order of time.
-pub(super) fn summary(shown: &EventWithRuns) -> String {
-    let event = &shown.event;
-    let answer = event.status.map(|it| format!(", HTTP {it} after {}", duration(event.ms)));
+/// Formats an event in a few lines: its outcome, then the log and the calls of each run, ordered by
+/// time.
+pub(super) fn format_summary(event_with_runs: &EventWithRuns) -> String {
+    let event = &event_with_runs.event;
+    let answer = event.status.map(|it| format!(", HTTP {it} after {}", format_duration(event.ms)));
     let mut text = printable(&format!(
         "{} {} of {}{}: {}",
-        time(event.received_at.0),
+        format_time(event.received_at.0),
         event.kind,
         event.connection_name.as_deref().unwrap_or("no connection"),
         answer.unwrap_or_default(),
-        outcome(&event.outcome.to_string(), &event.detail)
+        outcome_text(&event.outcome.to_string(), &event.detail)
     ));
-    for run in &shown.runs {
-        let calls = run.calls.iter().map(|it| (it.at_ms, call(it)));
-        let at = |line: &LogLine| i64::try_from(line.at_ms).unwrap_or(i64::MAX);
-        let log = run.log.iter().map(|it| (at(it), log_line(it)));
+    for run in &event_with_runs.runs {
+        let calls = run.calls.iter().map(|it| (it.at_ms, call_row(it)));
+        let at_ms = |line: &LogLine| i64::try_from(line.at_ms).unwrap_or(i64::MAX);
+        let log = run.log.iter().map(|it| (at_ms(it), log_row(it)));
         let mut rows: Vec<_> = calls.chain(log).collect();
         rows.sort_by_key(|(at_ms, _)| *at_ms);
         let name = run.call.to_string();
@@ -55,7 +57,8 @@ pub(super) fn summary(shown: &EventWithRuns) -> String {
     text
 }
 
-fn about(event: &Event) -> Vec<Vec<String>> {
+/// One row for each fact about the event that is known.
+fn event_rows(event: &Event) -> Vec<Vec<String>> {
     let mut rows = Vec::new();
     let mut row = |name: &str, value: String| {
         if !value.is_empty() {
@@ -67,10 +70,10 @@ fn about(event: &Event) -> Vec<Vec<String>> {
     let connection = event.connection_name.clone();
     let connection = connection.or_else(|| Some(event.connection?.to_string()));
     row("connection", connection.unwrap_or_default());
-    row("received", time(event.received_at.0));
-    let after = duration(event.ms);
+    row("received", format_time(event.received_at.0));
+    let after = format_duration(event.ms);
     row("answer", event.status.map(|it| format!("HTTP {it} after {after}")).unwrap_or_default());
-    row("outcome", outcome(&event.outcome.to_string(), &event.detail));
+    row("outcome", outcome_text(&event.outcome.to_string(), &event.detail));
     row("defect", event.defect.map(|id| id.to_string()).unwrap_or_default());
     let request = &event.request;
     row("request", format!("{} {}", request.method, request.path).trim().to_owned());
@@ -81,25 +84,25 @@ fn about(event: &Event) -> Vec<Vec<String>> {
     rows
 }
 
-fn outcome(code: &str, detail: &str) -> String {
+fn outcome_text(code: &str, detail: &str) -> String {
     if detail.is_empty() { code.to_owned() } else { format!("{code}: {detail}") }
 }
 
-fn run(run: &Run) -> String {
+fn format_run(run: &Run) -> String {
     let hash: String = run.connector_sha256.chars().take(HASH_CHARS).collect();
     let mut text = printable(&format!(
         "{} by version {} ({hash}), {}",
         run.call,
         run.connector_version,
-        outcome(&run.outcome.to_string(), &run.detail)
+        outcome_text(&run.outcome.to_string(), &run.detail)
     ));
     if let Some(setting) = &run.setting {
         text.push_str(&format!("\n  setting to change: {}", printable(setting)));
     }
     for (heading, rows) in [
-        ("calls", run.calls.iter().map(call).collect::<Vec<_>>()),
-        ("log", run.log.iter().map(log_line).collect()),
-        ("used of the limits", usage(&run.usage)),
+        ("calls", run.calls.iter().map(call_row).collect::<Vec<_>>()),
+        ("log", run.log.iter().map(log_row).collect()),
+        ("used of the limits", usage_rows(&run.usage)),
     ] {
         if !rows.is_empty() {
             text.push_str(&format!("\n  {heading}"));
@@ -114,57 +117,61 @@ fn add_indented(text: &mut String, indent: &str, rows: Vec<Vec<String>>) {
     table.lines().for_each(|line| text.push_str(&format!("\n{indent}{}", line.trim_end())));
 }
 
-/// One line of the timeline: when, how long, and what.
-fn part(part: &TimelinePart<'_>) -> Vec<String> {
-    let what = match part.work {
+/// One row of the timeline: start, duration and description of a part of the event.
+fn timeline_row(part: &TimelinePart<'_>) -> Vec<String> {
+    let description = match part.work {
         TimelineWork::Step(step) => step.step.to_string(),
         TimelineWork::WaitForPermit(run) => format!("queue of {}", run.call),
         TimelineWork::Instantiate(run) => format!("instantiate for {}", run.call),
         TimelineWork::Guest(run) => format!("guest {}", run.call),
         TimelineWork::Request(call) => format!("  {} {}{}", call.method, call.origin, call.path),
     };
-    vec![format!("+{}", fine_duration(part.at_us)), fine_duration(part.us), printable(&what)]
+    vec![
+        format!("+{}", format_fine_duration(part.at_us)),
+        format_fine_duration(part.us),
+        printable(&description),
+    ]
 }
 
-/// One line: when, what, the answer, how long it took, its size, and where it went.
-fn call(call: &OutboundCall) -> Vec<String> {
+/// One row for an outbound call: start, method, effect, status, duration, size and address.
+fn call_row(call: &OutboundCall) -> Vec<String> {
     let status = call.status.map_or_else(|| "-".to_owned(), |status| status.to_string());
     let query = call.query.as_ref().map(|query| format!("?{query}")).unwrap_or_default();
     let error = call.error.as_ref().map(|error| format!("  error: {error}")).unwrap_or_default();
     vec![
-        call_start(call.at_ms),
+        call_start_text(call.at_ms),
         printable(&call.method),
         call.effect.to_string(),
         status,
-        duration(call.ms),
-        size(call.bytes),
+        format_duration(call.ms),
+        format_size(call.bytes),
         printable(&format!("{}{}{query}{error}", call.origin, call.path)),
     ]
 }
 
-/// The beginning of a request, from the start of its run.
-fn call_start(at_ms: i64) -> String {
+/// The start time of an outbound call, relative to the start of its run.
+fn call_start_text(at_ms: i64) -> String {
     let sign = if at_ms < 0 { "-" } else { "+" };
-    format!("{sign}{}", duration(at_ms.unsigned_abs()))
+    format!("{sign}{}", format_duration(at_ms.unsigned_abs()))
 }
 
-fn log_line(line: &LogLine) -> Vec<String> {
-    let at = format!("+{}", duration(line.at_ms));
+fn log_row(line: &LogLine) -> Vec<String> {
+    let at = format!("+{}", format_duration(line.at_ms));
     vec![at, line.level.to_string(), printable(&line.message)]
 }
 
-/// The limits by the names of their configuration keys.
-fn usage(usage: &Usage) -> Vec<Vec<String>> {
+/// One row for each limit: the name of its configuration key, and how much the run used.
+fn usage_rows(usage: &Usage) -> Vec<Vec<String>> {
     [
-        ("run_ms", duration(usage.run_ms)),
-        ("cpu_ms", duration(usage.cpu_ms)),
-        ("memory_bytes", size(usage.memory_bytes)),
+        ("run_ms", format_duration(usage.run_ms)),
+        ("cpu_ms", format_duration(usage.cpu_ms)),
+        ("memory_bytes", format_size(usage.memory_bytes)),
         ("outbound_calls", usage.outbound_calls.to_string()),
-        ("request_body_bytes", size(usage.request_body_bytes)),
-        ("response_body_bytes", size(usage.response_body_bytes)),
-        ("log_bytes", size(usage.log_bytes)),
+        ("request_body_bytes", format_size(usage.request_body_bytes)),
+        ("response_body_bytes", format_size(usage.response_body_bytes)),
+        ("log_bytes", format_size(usage.log_bytes)),
         ("handles", usage.handles.to_string()),
-        ("waited to start", duration(usage.permit_ms)),
+        ("waited to start", format_duration(usage.permit_ms)),
     ]
     .map(|(name, used)| vec![name.to_owned(), used])
     .to_vec()
@@ -176,7 +183,7 @@ mod tests {
 
     use super::*;
 
-    fn shown() -> EventWithRuns {
+    fn sample_event() -> EventWithRuns {
         let usage: Value = [
             "memory_bytes",
             "cpu_ms",
@@ -222,7 +229,7 @@ mod tests {
 
     #[test]
     fn each_call_and_each_log_line_has_its_own_line() {
-        let text = event(&shown());
+        let text = format_event(&sample_event());
         let lines: Vec<_> = text
             .lines()
             .map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "))
@@ -247,9 +254,9 @@ mod tests {
     }
 
     #[test]
-    fn a_short_event_has_calls_and_log_in_order_of_time() {
+    fn a_summary_has_calls_and_log_in_order_of_time() {
         assert_eq!(
-            summary(&shown()).lines().collect::<Vec<_>>(),
+            format_summary(&sample_event()).lines().collect::<Vec<_>>(),
             [
                 "2026-11-28 19:58:51 UTC create-defect of qa\\u{1b}, HTTP 502 after 1.25s: \
                  connector-fault: it trapped",

@@ -11,7 +11,7 @@ use crate::api::{CreateToken, CreatedToken, EnumString, Time, Token, TokenList};
 use crate::domain::{Role, StringEnum as _, printable};
 
 use super::client::{Answer, Client};
-use super::filter::enum_value;
+use super::filter::enum_value_parser;
 use super::output::{Column, Output, eprint, print};
 use super::server::ServerArgs;
 use super::units;
@@ -33,7 +33,7 @@ pub(super) enum Command {
 fn create_help() -> String {
     let roles = Role::ALL.iter().map(|role| format!("\n  {:<9} {}", role.as_str(), role.summary()));
     format!(
-        "Roles, each with what the ones before it may do:{}
+        "Roles; each one also may do what the roles before it may do:{}
 
 Examples:
   jackfield tokens create ann --role operator
@@ -48,36 +48,36 @@ pub(super) struct Create {
     /// The name of the account, as the audit log shows it
     name: String,
     /// What the account may do
-    #[arg(long, value_parser = enum_value::<Role>())]
+    #[arg(long, value_parser = enum_value_parser::<Role>())]
     role: Role,
-    /// The only connection that the account sees; give it several times for several
+    /// The only connection that the account sees; can be repeated to allow several connections
     #[arg(long = "connection", value_name = "NAME")]
     connections: Vec<String>,
     /// How long the token is valid, such as 12h or 90d [default: without limit]
-    #[arg(long, value_name = "TIME", value_parser = seconds)]
+    #[arg(long, value_name = "TIME", value_parser = parse_lifetime_s)]
     expires_in: Option<u64>,
 }
 
-const TOKENS: [Column<Token>; 6] = [
+const TOKEN_COLUMNS: [Column<Token>; 6] = [
     ("NAME", |it| it.name.clone()),
     ("ROLE", |it| it.role.to_string()),
     ("CONNECTIONS", |it| it.connections.as_ref().map_or("all".to_owned(), |all| all.join(", "))),
     ("TOKEN", |it| format!("…{}", it.tail)),
-    ("LAST USED", |it| time(it.last_used_at, "never")),
-    ("EXPIRES", |it| time(it.expires_at, "never")),
+    ("LAST USED", |it| time_or_never(it.last_used_at)),
+    ("EXPIRES", |it| time_or_never(it.expires_at)),
 ];
 
-fn time(at: Option<Time>, absent: &str) -> String {
-    at.map_or_else(|| absent.to_owned(), |at| units::time(at.0))
+fn time_or_never(at: Option<Time>) -> String {
+    at.map_or_else(|| "never".to_owned(), |at| units::format_time(at.0))
 }
 
 impl Command {
     pub(super) fn run(self, server: &ServerArgs, output: Output) -> anyhow::Result<()> {
-        let admin = server.admin()?;
+        let admin = server.admin_client()?;
         match self {
             Self::List => {
                 let all: Answer<TokenList> = admin.get("/tokens")?;
-                output.print_list(&all, "tokens", &TOKENS, |list| (list.tokens, None))
+                output.print_list(&all, "tokens", &TOKEN_COLUMNS, |list| (list.tokens, None))
             }
             Self::Create(create) => create.run(&admin, output),
             Self::Revoke { name } => {
@@ -106,32 +106,33 @@ impl Create {
             return Ok(());
         }
         let CreatedToken { record, token } = answer.decode()?;
-        // The token alone is on stdout, so that a script can store it.
+        // Print the sentence on stderr and only the token on stdout, so a script can store the
+        // token.
         eprint(&format!(
             "The token of {} ({}; connections: {}; expires: {}). It is not shown again:",
             printable(&record.name),
             record.role,
             record.connections.map_or("all".to_owned(), |all| printable(&all.join(", "))),
-            time(record.expires_at, "never")
+            time_or_never(record.expires_at)
         ));
         print(token.0.reveal());
         Ok(())
     }
 }
 
-/// A text that is not a lifetime of a token.
+/// The error for a text that is not a lifetime of a token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("give a time such as 12h or 90d")]
 struct InvalidLifetime;
 
-fn seconds(text: &str) -> Result<u64, InvalidLifetime> {
+fn parse_lifetime_s(text: &str) -> Result<u64, InvalidLifetime> {
     const DAY_S: u64 = 24 * 60 * 60;
-    let wrong = || InvalidLifetime;
+    let invalid = || InvalidLifetime;
     if let Some(days) = text.strip_suffix('d') {
-        return days.parse().ok().and_then(|days: u64| days.checked_mul(DAY_S)).ok_or_else(wrong);
+        return days.parse().ok().and_then(|days: u64| days.checked_mul(DAY_S)).ok_or_else(invalid);
     }
-    let given: SignedDuration = text.parse().map_err(|_| wrong())?;
-    u64::try_from(given.as_secs()).ok().filter(|seconds| *seconds > 0).ok_or_else(wrong)
+    let duration: SignedDuration = text.parse().map_err(|_| invalid())?;
+    u64::try_from(duration.as_secs()).ok().filter(|seconds| *seconds > 0).ok_or_else(invalid)
 }
 
 #[cfg(test)]
@@ -141,10 +142,10 @@ mod tests {
     #[test]
     fn a_lifetime_is_given_in_days_or_hours() {
         for (text, expected) in [("90d", 7_776_000), ("12h", 43_200), ("1h30m", 5_400)] {
-            assert_eq!(seconds(text), Ok(expected), "{text}");
+            assert_eq!(parse_lifetime_s(text), Ok(expected), "{text}");
         }
         for wrong in ["", "d", "-1d", "0s", "-1h", "1", "soon", "99999999999999999d"] {
-            assert!(seconds(wrong).is_err(), "{wrong}");
+            assert!(parse_lifetime_s(wrong).is_err(), "{wrong}");
         }
     }
 }

@@ -40,7 +40,7 @@ struct Target {
     /// The webhook URL of the connection
     #[arg(long)]
     url: Option<String>,
-    /// The name of the connection; needs the admin token instead of the webhook URL, and no
+    /// The name of the connection; needs the admin token, but neither the webhook URL nor a
     /// credential of senders
     #[arg(long, value_name = "NAME")]
     connection: Option<String>,
@@ -80,15 +80,15 @@ pub(super) struct Kpis {
 impl Command {
     pub(super) fn run(self, server: &ServerArgs, output: Output) -> anyhow::Result<()> {
         match self {
-            Self::CreateDefect(create) => print(&create.send(server)?, output),
-            Self::Kpis(kpis) => print(&kpis.send(server)?, output),
+            Self::CreateDefect(create) => print_answer(&create.send(server)?, output),
+            Self::Kpis(kpis) => print_answer(&kpis.send(server)?, output),
         }
         Ok(())
     }
 }
 
-/// Prints an answer, and where its event is shown.
-fn print<T: DeserializeOwned>(answer: &Answer<T>, output: Output) {
+/// Prints an answer, and the command that shows its event.
+fn print_answer<T: DeserializeOwned>(answer: &Answer<T>, output: Output) {
     output.print_record(answer.json());
     answer.event().into_iter().for_each(|event| output.print_event_id(event));
 }
@@ -103,10 +103,10 @@ impl CreateDefect {
         };
         match &self.target.connection {
             Some(name) => {
-                let admin = server.admin()?;
+                let admin = server.admin_client()?;
                 admin.post(&format!("{}/hook/defects", admin.connection_path(name)?), &test)
             }
-            None => create_defect_as(&self.credential, self.target.url(), &test),
+            None => create_defect_with_credential(&self.credential, self.target.url(), &test),
         }
     }
 }
@@ -116,12 +116,12 @@ impl Kpis {
         let project = self.project.unwrap_or_else(|| Uuid::new_v4().to_string());
         match &self.target.connection {
             Some(name) => {
-                let admin = server.admin()?;
+                let admin = server.admin_client()?;
                 let path = admin.connection_path(name)?;
                 let project = utf8_percent_encode(&project, NON_ALPHANUMERIC);
                 admin.get(&format!("{path}/hook/kpis/project/{project}/defectstatus"))
             }
-            None => counts_as(&self.credential, self.target.url(), &project),
+            None => counts_with_credential(&self.credential, self.target.url(), &project),
         }
     }
 }
@@ -134,10 +134,10 @@ impl Target {
 
 /// Sends one Create Defect request to a webhook URL that needs no credential.
 pub(super) fn create_defect(url: &str, test: &FailedTest) -> anyhow::Result<Answer<CreatedDefect>> {
-    create_defect_as(&Credential::default(), url, test)
+    create_defect_with_credential(&Credential::default(), url, test)
 }
 
-fn create_defect_as(
+fn create_defect_with_credential(
     credential: &Credential,
     url: &str,
     test: &FailedTest,
@@ -148,11 +148,15 @@ fn create_defect_as(
 }
 
 /// Sends one Defect KPIs request to a webhook URL that needs no credential.
-pub(super) fn counts(url: &str, project: &str) -> anyhow::Result<Answer<Value>> {
-    counts_as(&Credential::default(), url, project)
+pub(super) fn request_counts(url: &str, project: &str) -> anyhow::Result<Answer<Value>> {
+    counts_with_credential(&Credential::default(), url, project)
 }
 
-fn counts_as(credential: &Credential, url: &str, project: &str) -> anyhow::Result<Answer<Value>> {
+fn counts_with_credential(
+    credential: &Credential,
+    url: &str,
+    project: &str,
+) -> anyhow::Result<Answer<Value>> {
     let mut url: url::Url = url.parse().context("the webhook URL is not a URL")?;
     if let Ok(mut path) = url.path_segments_mut() {
         path.pop_if_empty().extend(["kpis", "project", project, "defectstatus"]);

@@ -1,8 +1,8 @@
 //! Checks who else has access to a folder or a file of the server. A folder may be shared with its
-//! group, like the volumes of container platforms. A file with a key or a token should belong to
-//! the server alone; access of its group is a warning.
+//! group, like the volumes of container platforms. A file with a key or a token should be
+//! accessible only to the server; if its group has access, this is a warning.
 //!
-//! Never changes a mode: a person may have named the wrong folder.
+//! This module never changes a mode, because a person may have configured the wrong folder.
 
 use std::fs::{self, File, Metadata};
 use std::io::{self, Read};
@@ -15,11 +15,11 @@ use zeroize::Zeroizing;
 #[derive(Debug, thiserror::Error)]
 pub enum AccessError {
     /// The path is not a folder.
-    #[error("{} is not a folder: remove it", .0.display())]
+    #[error("{} is not a folder: remove this file", .0.display())]
     NotAFolder(PathBuf),
-    /// Another user owns the path, and may have created it or may change it.
+    /// Another user owns the folder or file, and may have created it or may change it.
     #[error(
-        "{} belongs to user {owner}, not to user {user}: move it away, or run `chown {user} {}` if \
+        "{} belongs to user {owner}, not to user {user}: remove it, or run `chown {user} {}` if \
          you trust its content", .path.display(), .path.display()
     )]
     OtherOwner {
@@ -53,15 +53,16 @@ pub enum AccessError {
     },
 }
 
-/// A risk that is reported, but does not prevent the use.
+/// A risk that is reported, but does not prevent the use of the folder or file.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AccessWarning {
     /// The group of a file with a key or a token has access to it.
     #[error("the group of {} has access to it", .0.display())]
     Group(PathBuf),
-    /// The file system has no owners or modes of its own.
+    /// The file system does not store owners and modes.
     #[error(
-        "the file system of {} has no modes or owners, so that Jackfield cannot see who has access",
+        "the file system of {} stores no modes or owners, so Jackfield cannot find out who has \
+         access",
         .0.display()
     )]
     NoModes(PathBuf),
@@ -91,26 +92,26 @@ impl AccessWarning {
 /// group may have access.
 ///
 /// # Errors
-/// The folder is not safe to use; the error says how to fix it.
+/// The folder is not safe to use; the error describes how to fix this.
 pub fn check_folder(path: &Path) -> Result<(), AccessError> {
     inspect_folder(path).map(|warning| warning.iter().for_each(AccessWarning::log))
 }
 
-/// Like [`check_folder`], but returns the warning instead of logging it.
+/// Checks a folder like [`check_folder`], but returns the warning instead of logging it.
 ///
 /// # Errors
 /// The same as those of [`check_folder`].
 pub fn inspect_folder(path: &Path) -> Result<Option<AccessWarning>, AccessError> {
     let metadata = fs::symlink_metadata(path).map_err(|source| io_error(path, source))?;
-    // The path may be a symbolic link: check the folder that it leads to.
+    // The path may be a symbolic link: check the folder to which it points.
     let metadata = if metadata.is_symlink() { fs::metadata(path) } else { Ok(metadata) };
     let metadata = metadata.map_err(|source| io_error(path, source))?;
     if !metadata.is_dir() {
         return Err(AccessError::NotAFolder(path.to_owned()));
     }
-    let by_root = metadata.uid() == 0;
+    let is_owned_by_root = metadata.uid() == 0;
     match check_owner(path, &metadata) {
-        Err(error) if !by_root => warn_if_no_modes(path, error),
+        Err(error) if !is_owned_by_root => warn_if_no_modes(path, error),
         _ => check_others(path, path, &metadata, "chmod o-rwx"),
     }
 }
@@ -119,7 +120,7 @@ pub fn inspect_folder(path: &Path) -> Result<Option<AccessWarning>, AccessError>
 /// access. Logs a warning if its group has access.
 ///
 /// # Errors
-/// The file is not safe to use, or cannot be read; the error says how to fix it.
+/// The file is not safe to use, or cannot be read; the error describes how to fix this.
 pub fn read_private(path: &Path) -> Result<Zeroizing<String>, AccessError> {
     let (mut file, warning) = open_private(path)?;
     warning.iter().for_each(AccessWarning::log);
@@ -128,7 +129,7 @@ pub fn read_private(path: &Path) -> Result<Zeroizing<String>, AccessError> {
     Ok(text)
 }
 
-/// Like [`read_private`], but only returns the warning.
+/// Checks a file like [`read_private`], but returns only the warning.
 ///
 /// # Errors
 /// The same as those of [`read_private`].
@@ -158,8 +159,8 @@ fn check_owner(path: &Path, metadata: &Metadata) -> Result<(), AccessError> {
     Err(AccessError::OtherOwner { path: path.to_owned(), owner, user })
 }
 
-/// Fails if other users have access. Creates a file in `folder` if it must find out whether file
-/// modes have an effect there.
+/// Fails if other users have access. To find out whether file modes have an effect in `folder`, may
+/// create a file there.
 fn check_others(
     path: &Path,
     folder: &Path,
@@ -173,8 +174,8 @@ fn check_others(
     }
 }
 
-/// Turns an error into a warning if the file system of `folder` has no owners or modes: then the
-/// error means nothing, and no command can fix it.
+/// Turns an error into a warning if the file system of `folder` does not store owners or modes:
+/// then they do not show who has access, and no command can change them.
 fn warn_if_no_modes(
     folder: &Path,
     error: AccessError,
@@ -190,8 +191,8 @@ fn warn_if_no_modes(
     }
 }
 
-/// Whether a file that this user creates with mode 0600 would be refused for the same reason: then
-/// the file system stores no owners or modes, like some of Windows.
+/// Whether a new file, which this user created with mode 0600, has the same error. If it has, the
+/// file system does not store owners or modes, like some file systems of Windows.
 fn new_file_has_same_error(error: &AccessError, owner: u32, mode: u32, user: u32) -> bool {
     match error {
         AccessError::OtherOwner { owner: other, .. } => owner == *other && owner != user,
@@ -232,7 +233,11 @@ mod tests {
             if let Err(error) = checked {
                 assert!(error.to_string().contains("run `chmod o-rwx "), "{error}");
             }
-            assert_eq!(home.path().metadata().unwrap().mode() & 0o7777, mode, "nothing is changed");
+            assert_eq!(
+                home.path().metadata().unwrap().mode() & 0o7777,
+                mode,
+                "the check changed the mode"
+            );
         }
         set_mode(home.path(), 0o700);
         fs::write(home.path().join("file"), "").unwrap();
@@ -242,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn a_private_file_is_closed_to_others() {
+    fn a_private_file_must_not_be_accessible_to_others() {
         let home = tempfile::tempdir().unwrap();
         let file = home.path().join("token");
         fs::write(&file, "text").unwrap();
@@ -257,14 +262,17 @@ mod tests {
     /// Values recorded on CIFS, mounted with `uid=0,gid=2000,file_mode=0660` and with
     /// `file_mode=0777`.
     #[test]
-    fn if_every_file_has_the_same_owner_and_mode_neither_is_an_error() {
+    fn owner_and_mode_are_no_errors_if_all_files_have_the_same() {
         let path = || PathBuf::from("/data/secret-key");
         let other = AccessError::OtherOwner { path: path(), owner: 0, user: 1_000 };
         let open = AccessError::Others { path: path(), mode: 0o777, fix: "chmod 600" };
-        assert!(new_file_has_same_error(&other, 0, 0o660, 1_000), "a new file is root's, too");
+        assert!(
+            new_file_has_same_error(&other, 0, 0o660, 1_000),
+            "a new file also belongs to root"
+        );
         assert!(
             !new_file_has_same_error(&other, 1_000, 0o600, 1_000),
-            "root or somebody else made that one"
+            "another user created the file"
         );
         assert!(new_file_has_same_error(&open, 1_000, 0o777, 1_000));
         assert!(!new_file_has_same_error(&open, 1_000, 0o600, 1_000));
@@ -273,17 +281,18 @@ mod tests {
         }
     }
 
-    /// As root, the test creates a file of another user. Otherwise the test uses an existing one.
+    /// If root runs the test, it creates a file of another user. Otherwise it uses an existing file
+    /// of root.
     #[test]
     fn files_and_folders_of_another_user_are_refused() {
         let home = tempfile::tempdir().unwrap();
-        let planted = home.path().join("planted");
-        fs::write(&planted, "text").unwrap();
-        set_mode(&planted, 0o600);
+        let foreign_file = home.path().join("planted");
+        fs::write(&foreign_file, "text").unwrap();
+        set_mode(&foreign_file, 0o600);
         let is_root = rustix::process::geteuid().is_root();
         let file = if is_root {
-            std::os::unix::fs::chown(&planted, Some(65_534), None).unwrap();
-            planted
+            std::os::unix::fs::chown(&foreign_file, Some(65_534), None).unwrap();
+            foreign_file
         } else {
             PathBuf::from("/proc/1/comm")
         };

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 pub struct DataFolder(PathBuf);
 
 impl DataFolder {
-    /// Describes the layout of this folder; creates nothing.
+    /// Returns the layout of the data folder at this path. Creates nothing.
     #[must_use]
     pub fn at(folder: &Path) -> Self {
         Self(folder.to_owned())
@@ -37,10 +37,11 @@ impl DataFolder {
         self.0.join("postgres.starts")
     }
 
-    /// Returns the path that a database gets when a backup replaces it at this time, milliseconds.
+    /// Returns the path to which a database is renamed when a backup replaces it. The path contains
+    /// the time in milliseconds.
     #[must_use]
-    pub fn replaced_database(&self, at: i64) -> PathBuf {
-        self.0.join(format!("jackfield.db.replaced-{at}"))
+    pub fn replaced_database(&self, time_ms: i64) -> PathBuf {
+        self.0.join(format!("jackfield.db.replaced-{time_ms}"))
     }
 
     /// Returns the path of a copy of the database that is being written.
@@ -80,7 +81,7 @@ impl DataFolder {
         self.0.join("spool")
     }
 
-    /// Returns the folder for copies of the connector files that served.
+    /// Returns the folder for copies of the connector files that are or were in use.
     #[must_use]
     pub fn versions(&self) -> PathBuf {
         self.0.join("versions")

@@ -1,6 +1,6 @@
 //! Checks the address of a PostgreSQL database. Its parameters are those of libpq.
 //!
-//! Never shows the address, which may contain a password.
+//! An error never contains the address, because the address may contain a password.
 
 use std::collections::BTreeSet;
 
@@ -8,7 +8,7 @@ use url::Url;
 
 use super::values::KeyError;
 
-/// The parameters that have an effect.
+/// The supported parameters.
 const PARAMETERS: [&str; 11] = [
     "application_name",
     "dbname",
@@ -22,20 +22,21 @@ const PARAMETERS: [&str; 11] = [
     "sslrootcert",
     "user",
 ];
-/// The values of `sslmode`. `allow` of libpq would never encrypt here.
+/// The supported values of `sslmode`. The value `allow` of libpq is not supported: with it, this
+/// server would never encrypt.
 const SSL_MODES: [&str; 5] = ["disable", "prefer", "require", "verify-ca", "verify-full"];
 
-/// Reads an address. A parameter without an effect is refused: a misspelled `sslmode` would not
-/// check the certificate.
+/// Parses an address. An unsupported parameter is refused, because a misspelled `sslmode` would
+/// disable the check of the certificate.
 pub(super) fn parse(key: &str, text: &str) -> Result<Url, KeyError> {
     let is_valid =
         |url: &Url| matches!(url.scheme(), "postgres" | "postgresql") && url.fragment().is_none();
     let parsed = text.parse::<Url>().ok().filter(is_valid);
-    // A list with ports is not a URL.
+    // A list of hosts with ports cannot be parsed as a URL.
     let authority = text.split("//").nth(1).and_then(|rest| rest.split(['/', '?']).next());
     let hosts = parsed.as_ref().map_or(authority, Url::host_str).unwrap_or_default();
     if hosts.contains(',') {
-        return Err(several_hosts(key));
+        return Err(several_hosts_error(key));
     }
     let url = parsed.ok_or_else(|| {
         format!("`{key}` must be \"sqlite\" or an address like postgres://user@host/database")
@@ -45,38 +46,39 @@ pub(super) fn parse(key: &str, text: &str) -> Result<Url, KeyError> {
             "`{key}` must not contain the password: set `store_password` to file:/path or env:NAME"
         ));
     }
-    let mut given = BTreeSet::new();
+    let mut parameters = BTreeSet::new();
     for (name, value) in url.query_pairs() {
-        check(key, &name, &value)?;
-        // The last one would be used, while a reader sees the first.
-        if !given.insert(name.clone()) {
-            return Err(format!("`{key}`: the parameter `{name}` is there more than once"));
+        check_parameter(key, &name, &value)?;
+        // If a parameter occurs twice, the last one would be used, but a person may see only the
+        // first.
+        if !parameters.insert(name.clone()) {
+            return Err(format!("`{key}`: the parameter `{name}` occurs more than once"));
         }
     }
-    if given.contains("host") && given.contains("hostaddr") {
+    if parameters.contains("host") && parameters.contains("hostaddr") {
         return Err(format!("`{key}` must not have both `host` and `hostaddr`"));
     }
     Ok(url)
 }
 
-fn check(key: &str, name: &str, value: &str) -> Result<(), KeyError> {
+fn check_parameter(key: &str, name: &str, value: &str) -> Result<(), KeyError> {
     match name {
-        "host" if value.contains(',') => Err(several_hosts(key)),
+        "host" if value.contains(',') => Err(several_hosts_error(key)),
         "sslmode" if !SSL_MODES.contains(&value) => {
             Err(format!("`{key}`: `sslmode` must be one of {}", SSL_MODES.join(", ")))
         }
         _ if PARAMETERS.contains(&name) || name.starts_with("options[") => Ok(()),
         _ => Err(format!(
-            "`{key}`: the parameter `{name}` has no effect; those that have one are {}",
+            "`{key}`: the parameter `{name}` has no effect; the supported parameters are {}",
             PARAMETERS.join(", ")
         )),
     }
 }
 
-fn several_hosts(key: &str) -> KeyError {
+fn several_hosts_error(key: &str) -> KeyError {
     format!(
-        "`{key}` must name one host, not several: let the name lead to the primary, for example by \
-         a virtual address or HAProxy"
+        "`{key}` must name one host, not several: use a host name that leads to the primary, for \
+         example with a virtual address or HAProxy"
     )
 }
 
@@ -85,13 +87,13 @@ mod tests {
     use super::parse;
 
     #[test]
-    fn a_parameter_without_an_effect_and_several_hosts_are_refused() {
-        for (address, says) in [
+    fn unsupported_parameters_and_several_hosts_are_refused() {
+        for (address, expected) in [
             ("postgres://u@h/d?sslmod=verify-full", "`sslmod` has no effect"),
             ("postgres://u@h/d?ssl-mode=verify-full", "`ssl-mode` has no effect"),
             ("postgres://u@h/d?target_session_attrs=primary", "`target_session_attrs` has no"),
             ("postgres://u@h/d?sslmode=allow", "`sslmode` must be one of disable, prefer"),
-            ("postgres://u@h/d?sslmode=verify-full&sslmode=disable", "`sslmode` is there more"),
+            ("postgres://u@h/d?sslmode=verify-full&sslmode=disable", "`sslmode` occurs more"),
             ("postgres://u@h/d?hostaddr=10.0.0.1&host=a", "both `host` and `hostaddr`"),
             ("postgres://u@a,b/d", "must name one host"),
             ("postgres://u@a:1,b:2/d", "must name one host"),
@@ -100,7 +102,7 @@ mod tests {
             ("mysql://u@a/d", "an address like postgres://"),
         ] {
             let error = parse("store", address).expect_err(address);
-            assert!(error.contains(says) && !error.contains("p4ss"), "{address}: {error}");
+            assert!(error.contains(expected) && !error.contains("p4ss"), "{address}: {error}");
         }
         for address in [
             "postgres://u@h/d",

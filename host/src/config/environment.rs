@@ -1,8 +1,8 @@
-//! Environment variables: which of them set a key of the configuration, and which only look like
+//! Finds out which environment variables set a key of the configuration, and which only look like
 //! settings.
 //!
-//! An unknown variable never prevents a start, because platforms, images and scripts set variables
-//! that are not meant for the server. It is reported instead.
+//! An unknown variable never prevents the start of the server, because platforms, images and
+//! scripts set variables that are not meant for the server. Unknown variables are reported instead.
 
 use std::sync::LazyLock;
 
@@ -10,10 +10,10 @@ use regex::Regex;
 
 use crate::domain::{Limits, nearest, printable};
 
-use super::read::{CREATE_KEYS, KEYS, WEBHOOK_KEYS};
+use super::read::{CREATE_KEYS, TOP_LEVEL_KEYS, WEBHOOK_KEYS};
 use super::{oidc, traces};
 
-const PREFIX: &str = "JACKFIELD_";
+const VARIABLE_PREFIX: &str = "JACKFIELD_";
 /// Variables of Jackfield that are not keys of the configuration.
 const OTHER_VARIABLES: [&str; 4] =
     ["JACKFIELD_ADMIN_TOKEN", "JACKFIELD_NEW_SECRET_KEY", "JACKFIELD_SECRET_KEY", "JACKFIELD_URL"];
@@ -22,14 +22,15 @@ const OTHER_VARIABLES: [&str; 4] =
 pub(super) type TableAndKey = (&'static str, &'static str);
 
 /// Returns the key that a variable sets; `None` if it sets no key.
-pub(super) fn key_of(name: &str) -> Option<TableAndKey> {
-    keys().find(|key| variable_of(*key).eq_ignore_ascii_case(name))
+pub(super) fn key_of_variable(name: &str) -> Option<TableAndKey> {
+    all_keys().find(|key| variable_name(*key).eq_ignore_ascii_case(name))
 }
 
 /// Returns every key that a variable can set.
-fn keys() -> impl Iterator<Item = TableAndKey> {
+fn all_keys() -> impl Iterator<Item = TableAndKey> {
     let table = |table| move |key| (table, key);
-    KEYS.into_iter()
+    TOP_LEVEL_KEYS
+        .into_iter()
         .map(table(""))
         .chain(WEBHOOK_KEYS.into_iter().map(table("webhook")))
         .chain(CREATE_KEYS.into_iter().map(table("create")))
@@ -38,9 +39,9 @@ fn keys() -> impl Iterator<Item = TableAndKey> {
         .chain(Limits::TABLE.iter().map(|limit| limit.name).map(table("limits")))
 }
 
-fn variable_of((table, key): TableAndKey) -> String {
+fn variable_name((table, key): TableAndKey) -> String {
     let separator = if table.is_empty() { "" } else { "_" };
-    format!("{PREFIX}{table}{separator}{key}").to_ascii_uppercase()
+    format!("{VARIABLE_PREFIX}{table}{separator}{key}").to_ascii_uppercase()
 }
 
 /// Reports each variable that looks like a setting but is not one, with the nearest setting. A
@@ -51,21 +52,25 @@ pub(super) fn unknown_variables(
 ) -> Vec<String> {
     let is_secret = |name: &str| secret_prefixes.iter().any(|prefix| name.starts_with(prefix));
     let is_unknown = |(name, text): &(String, String)| {
-        name.starts_with(PREFIX)
+        name.starts_with(VARIABLE_PREFIX)
             && !text.trim().is_empty()
-            && key_of(name).is_none()
+            && key_of_variable(name).is_none()
             && !OTHER_VARIABLES.contains(&name.as_str())
             && !is_secret(name)
             && !is_kubernetes_service(name, text)
     };
-    let known: Vec<String> =
-        keys().map(variable_of).chain(OTHER_VARIABLES.map(str::to_owned)).collect();
+    let known_variables: Vec<String> =
+        all_keys().map(variable_name).chain(OTHER_VARIABLES.map(str::to_owned)).collect();
     let report = |(name, _): (String, String)| {
-        // A name without its table, such as JACKFIELD_IN_DOUBT_S, is nearer than any typing error.
-        let end = name.strip_prefix(PREFIX).map(|key| format!("_{key}")).unwrap_or_default();
-        let in_a_table = known.iter().find(|known| known.ends_with(&end)).map(String::as_str);
-        let similar = || nearest(&name, known.iter().map(String::as_str)).map(|(known, _)| known);
-        let nearest = in_a_table.or_else(similar).unwrap_or_default();
+        // If a name only lacks its table, such as JACKFIELD_IN_DOUBT_S, the name with the table is
+        // a better suggestion than the most similar name.
+        let suffix =
+            name.strip_prefix(VARIABLE_PREFIX).map(|key| format!("_{key}")).unwrap_or_default();
+        let with_table =
+            known_variables.iter().find(|known| known.ends_with(&suffix)).map(String::as_str);
+        let similar =
+            || nearest(&name, known_variables.iter().map(String::as_str)).map(|(known, _)| known);
+        let nearest = with_table.or_else(similar).unwrap_or_default();
         format!("{} is not a setting and is ignored; the nearest is {nearest}", printable(&name))
     };
     let mut reports: Vec<String> = env.filter(is_unknown).map(report).collect();
@@ -76,12 +81,13 @@ pub(super) fn unknown_variables(
 /// Returns whether a container platform sets this variable for a service whose name begins with
 /// `jackfield`.
 fn is_kubernetes_service(name: &str, text: &str) -> bool {
-    SERVICE.is_match(name) || name.ends_with("_PORT") && text.contains("://")
+    SERVICE_VARIABLE.is_match(name) || name.ends_with("_PORT") && text.contains("://")
 }
 
-/// Source: the page "Service" of the Kubernetes documentation, "Environment variables".
+/// The variables that Kubernetes sets for a service. Source: the section "Environment variables" on
+/// the page "Service" of the Kubernetes documentation.
 #[expect(clippy::expect_used, reason = "a constant pattern, covered by the tests below")]
-static SERVICE: LazyLock<Regex> = LazyLock::new(|| {
+static SERVICE_VARIABLE: LazyLock<Regex> = LazyLock::new(|| {
     let pattern =
         r"_(SERVICE_HOST|SERVICE_PORT(_.+)?|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)$";
     Regex::new(pattern).expect("a valid pattern")
@@ -115,7 +121,7 @@ mod tests {
 
     #[test]
     fn known_empty_and_kubernetes_variables_are_not_reported() {
-        let known = [
+        let not_reported = [
             ("JACKFIELD_LISTEN", "127.0.0.1:1"),
             ("JACKFIELD_LIMITS_CPU_MS", "7"),
             ("JACKFIELD_ADMIN_TOKEN", "x"),
@@ -124,9 +130,9 @@ mod tests {
             ("JACKFIELD_TRACKER_KEY", "x"),
             ("JACKFIELD_EMPTY", " "),
         ];
-        assert_eq!(reports(&known), [""; 0]);
+        assert_eq!(reports(&not_reported), [""; 0]);
         for service in ["JACKFIELD", "JACKFIELD_WEBHOOK", "JACKFIELD_LIMITS", "JACKFIELD_A_PORT"] {
-            for (end, text) in [
+            for (suffix, text) in [
                 ("SERVICE_HOST", "10.0.0.1"),
                 ("SERVICE_PORT", "80"),
                 ("SERVICE_PORT_HTTP", "80"),
@@ -137,9 +143,9 @@ mod tests {
                 ("PORT_8080_TCP_ADDR", "10.0.0.1"),
                 ("PORT_53_UDP_ADDR", "10.0.0.1"),
             ] {
-                let name = format!("{service}_{end}");
+                let name = format!("{service}_{suffix}");
                 assert_eq!(reports(&[(&name, text)]), [""; 0], "{name}");
-                assert_eq!(key_of(&name), None);
+                assert_eq!(key_of_variable(&name), None);
             }
         }
     }

@@ -1,10 +1,10 @@
 //! Detects file systems on which the database should not be: SQLite needs locks and shared memory,
-//! which network file systems do not provide reliably.
+//! which network file systems do not provide reliably. Never writes to them.
 
 use std::path::Path;
 
 /// File systems on which the database should not be, each with the number that `statfs` returns.
-const UNSUITABLE: [(u32, &str); 13] = [
+const UNSUITABLE_FILE_SYSTEMS: [(u32, &str); 13] = [
     (0x0000_6969, "NFS"),
     (0xff53_4d42, "CIFS (SMB)"),
     (0xfe53_4d42, "SMB2 (SMB)"),
@@ -26,11 +26,11 @@ pub fn unsuitable_file_system(folder: &Path) -> Option<&'static str> {
     name_if_unsuitable(i128::from(rustix::fs::statfs(folder).ok()?.f_type))
 }
 
-/// Looks up a file system number. It has 32 bits, but its type, and so its sign, differs between
-/// systems.
+/// Returns the name of a file system by its number. The number has 32 bits, but its integer type,
+/// and so its sign, differs between systems.
 fn name_if_unsuitable(kind: i128) -> Option<&'static str> {
-    let is_it = |number: &u32| kind & i128::from(u32::MAX) == i128::from(*number);
-    UNSUITABLE.iter().find(|(number, _)| is_it(number)).map(|(_, name)| *name)
+    let is_same_number = |number: &u32| kind & i128::from(u32::MAX) == i128::from(*number);
+    UNSUITABLE_FILE_SYSTEMS.iter().find(|(number, _)| is_same_number(number)).map(|(_, name)| *name)
 }
 
 #[cfg(test)]
@@ -39,17 +39,17 @@ mod tests {
 
     /// The numbers were recorded with `stat -f -c %t`, which prints them in hexadecimal.
     #[test]
-    fn file_systems_of_a_network_are_recognised() {
-        let named =
+    fn network_file_systems_are_recognised() {
+        let name_of =
             |hex: &str| name_if_unsuitable(i128::from(u32::from_str_radix(hex, 16).unwrap()));
-        assert_eq!(named("6969"), Some("NFS"));
-        assert_eq!(named("ff534d42"), Some("CIFS (SMB)"));
-        assert_eq!(named("fe534d42"), Some("SMB2 (SMB)"));
-        assert_eq!(named("65735546"), Some("FUSE"));
+        assert_eq!(name_of("6969"), Some("NFS"));
+        assert_eq!(name_of("ff534d42"), Some("CIFS (SMB)"));
+        assert_eq!(name_of("fe534d42"), Some("SMB2 (SMB)"));
+        assert_eq!(name_of("65735546"), Some("FUSE"));
         for local in ["ef53", "58465342", "9123683e", "1021994", "794c7630", "2fc12fc1"] {
-            assert_eq!(named(local), None, "{local}");
+            assert_eq!(name_of(local), None, "{local}");
         }
-        // A number from above, read as a signed 32-bit integer.
+        // The number of CIFS, read as a signed 32-bit integer.
         assert_eq!(
             name_if_unsuitable(i128::from(0xff53_4d42_u32.cast_signed())),
             Some("CIFS (SMB)")

@@ -1,11 +1,12 @@
-//! Where the server listens: an address and port, or a socket in the file system.
+//! The address on which the server listens: an IP address and a port, or a Unix socket. Opens
+//! nothing.
 
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-/// Where the server listens.
+/// The address on which the server listens.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ListenAddress {
     /// An IP address and a port.
@@ -53,7 +54,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_address_is_written_as_it_is_read_and_others_are_refused() {
+    fn a_valid_address_is_displayed_unchanged_and_others_are_refused() {
         for text in ["127.0.0.1:8080", "[::1]:0", "unix:/run/jackfield/http.sock"] {
             assert_eq!(text.parse::<ListenAddress>().unwrap().to_string(), text);
         }

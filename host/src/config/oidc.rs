@@ -1,6 +1,6 @@
 //! The section `[oidc]`: the identity provider with which browsers sign in.
 //!
-//! Never contains a secret: the client's secret is a reference to a file or a variable.
+//! This section never contains a secret: `client_secret` is a reference to a file or a variable.
 
 use toml::{Table, Value};
 use url::Url;
@@ -8,7 +8,7 @@ use url::Url;
 use crate::domain::Role;
 
 use super::read::unknown_key;
-use super::values::{KeyError, reference, text, texts};
+use super::values::{KeyError, read_secret_reference, read_text, read_texts};
 
 /// The keys of the section.
 pub(super) const KEYS: [&str; 10] = [
@@ -23,7 +23,7 @@ pub(super) const KEYS: [&str; 10] = [
     "authors",
     "admins",
 ];
-/// The keys that are lists.
+/// The keys whose values are lists.
 pub(super) const LISTS: [&str; 5] = ["scopes", "viewers", "operators", "authors", "admins"];
 
 /// The identity provider with which browsers sign in.
@@ -31,17 +31,18 @@ pub(super) const LISTS: [&str; 5] = ["scopes", "viewers", "operators", "authors"
 pub struct Oidc {
     /// The issuer; its metadata is at `/.well-known/openid-configuration` below it.
     pub issuer: Url,
-    /// The id under which the provider knows this server.
+    /// The client id of this server at the provider.
     pub client_id: String,
-    /// Where the client's secret is: `file:/path` or `env:NAME`; absent: a public client.
+    /// The reference to the client's secret: `file:/path` or `env:NAME`; absent for a public
+    /// client.
     pub client_secret: Option<String>,
-    /// The scopes that are asked for.
+    /// The scopes that are requested.
     pub scopes: Vec<String>,
     /// The claim with a person's name, for the audit log.
     pub name_claim: String,
-    /// The claim with the values that decide about the role.
+    /// The claim whose values decide which role a person gets.
     pub role_claim: String,
-    /// The values of the claim that give each role.
+    /// Each role with the values of the claim that grant it.
     pub roles: Vec<(Role, Vec<String>)>,
 }
 
@@ -52,18 +53,18 @@ pub(super) fn read(table: Table) -> Result<Oidc, KeyError> {
     let (mut name_claim, mut role_claim) = ("email".to_owned(), "groups".to_owned());
     let mut roles = Vec::new();
     for (key, value) in table {
-        let full = format!("oidc.{key}");
+        let full_key = format!("oidc.{key}");
         match key.as_str() {
-            "issuer" => issuer = Some(issuer_url(&full, &value)?),
-            "client_id" => client_id = Some(text(&full, &value)?.to_owned()),
-            "client_secret" => client_secret = Some(reference(&full, &value)?),
-            "scopes" => scopes = texts(&full, &value)?,
-            "name_claim" => name_claim = text(&full, &value)?.to_owned(),
-            "role_claim" => role_claim = text(&full, &value)?.to_owned(),
-            "viewers" => roles.push((Role::Viewer, texts(&full, &value)?)),
-            "operators" => roles.push((Role::Operator, texts(&full, &value)?)),
-            "authors" => roles.push((Role::Author, texts(&full, &value)?)),
-            "admins" => roles.push((Role::Admin, texts(&full, &value)?)),
+            "issuer" => issuer = Some(issuer_url(&full_key, &value)?),
+            "client_id" => client_id = Some(read_text(&full_key, &value)?.to_owned()),
+            "client_secret" => client_secret = Some(read_secret_reference(&full_key, &value)?),
+            "scopes" => scopes = read_texts(&full_key, &value)?,
+            "name_claim" => name_claim = read_text(&full_key, &value)?.to_owned(),
+            "role_claim" => role_claim = read_text(&full_key, &value)?.to_owned(),
+            "viewers" => roles.push((Role::Viewer, read_texts(&full_key, &value)?)),
+            "operators" => roles.push((Role::Operator, read_texts(&full_key, &value)?)),
+            "authors" => roles.push((Role::Author, read_texts(&full_key, &value)?)),
+            "admins" => roles.push((Role::Admin, read_texts(&full_key, &value)?)),
             _ => return Err(unknown_key(&key, KEYS.into_iter(), "oidc.")),
         }
     }
@@ -71,8 +72,8 @@ pub(super) fn read(table: Table) -> Result<Oidc, KeyError> {
         return Err("`oidc.scopes` must contain \"openid\"".to_owned());
     }
     if roles.iter().all(|(_, values)| values.is_empty()) {
-        let why = "[oidc] gives no person a role: list values of the claim `oidc.role_claim` in \
-                   `oidc.viewers`, `oidc.operators`, `oidc.authors` or `oidc.admins`";
+        let why = "[oidc] grants no role to any person: list values of the claim \
+                   `oidc.role_claim` in `oidc.viewers`, `oidc.operators`, `oidc.authors` or `oidc.admins`";
         return Err(why.to_owned());
     }
     let missing = |key: &str| format!("[oidc] needs `oidc.{key}`");
@@ -88,7 +89,7 @@ pub(super) fn read(table: Table) -> Result<Oidc, KeyError> {
 }
 
 fn issuer_url(key: &str, value: &Value) -> Result<Url, KeyError> {
-    let url: Option<Url> = text(key, value)?.parse().ok();
+    let url: Option<Url> = read_text(key, value)?.parse().ok();
     let is_local = |url: &Url| matches!(url.host_str(), Some("localhost" | "127.0.0.1" | "[::1]"));
     let is_valid = |url: &Url| {
         (url.scheme() == "https" || url.scheme() == "http" && is_local(url))
@@ -106,27 +107,27 @@ fn issuer_url(key: &str, value: &Value) -> Result<Url, KeyError> {
 mod tests {
     use super::*;
 
-    const GOOD: &str = "issuer = \"https://id.example/realm\"\nclient_id = \"jackfield\"\n";
+    const VALID_LINES: &str = "issuer = \"https://id.example/realm\"\nclient_id = \"jackfield\"\n";
 
     fn error(lines: &str) -> Option<String> {
         read(lines.parse().expect("TOML")).err()
     }
 
     #[test]
-    fn what_is_missing_or_wrong_is_named() {
-        assert_eq!(error(&format!("{GOOD}admins = [\"ops\"]")), None);
-        for (lines, named) in [
+    fn a_missing_or_invalid_key_is_reported() {
+        assert_eq!(error(&format!("{VALID_LINES}admins = [\"ops\"]")), None);
+        for (lines, expected) in [
             ("client_id = \"x\"\nadmins = [\"a\"]".to_owned(), "oidc.issuer"),
             ("issuer = \"https://x.example\"\nadmins = [\"a\"]".to_owned(), "oidc.client_id"),
-            (GOOD.to_owned(), "oidc.admins"),
-            (format!("{GOOD}admins = []"), "oidc.admins"),
-            (format!("{GOOD}admins = [\"a\"]\nscopes = [\"email\"]"), "openid"),
-            (format!("{GOOD}admins = [\"a\"]\nclient_secret = \"hunter2\""), "file:"),
-            (format!("{GOOD}admin = [\"a\"]"), "oidc.admins"),
+            (VALID_LINES.to_owned(), "oidc.admins"),
+            (format!("{VALID_LINES}admins = []"), "oidc.admins"),
+            (format!("{VALID_LINES}admins = [\"a\"]\nscopes = [\"email\"]"), "openid"),
+            (format!("{VALID_LINES}admins = [\"a\"]\nclient_secret = \"hunter2\""), "file:"),
+            (format!("{VALID_LINES}admin = [\"a\"]"), "oidc.admins"),
             ("issuer = \"http://id.example\"".to_owned(), "https://"),
         ] {
             let error = error(&lines).unwrap_or_default();
-            assert!(error.contains(named) && !error.contains("hunter2"), "{lines}: {error}");
+            assert!(error.contains(expected) && !error.contains("hunter2"), "{lines}: {error}");
         }
     }
 }

@@ -1,7 +1,7 @@
-//! Reads the configuration: first TOML, then the environment. Each value is checked when it is
-//! read.
+//! Reads the configuration: first the TOML file, then the environment. Each value is checked when
+//! it is read.
 //!
-//! Never guesses: an unknown key or a wrong value is an error.
+//! This module never guesses: an unknown key or a wrong value is an error.
 
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
@@ -11,15 +11,16 @@ use toml::{Table, Value};
 
 use crate::domain::{ConnectorName, Limits, PluginsSource, is_printable, nearest};
 
-use super::environment::{TableAndKey, key_of};
+use super::environment::{TableAndKey, key_of_variable};
 use super::values::{
-    KeyError, address, compile_for, defect_id, header, hosts, networks, number, path,
-    plugins_source, prefixes, public_url, reference, roots, store, switch, texts, webhook_paths,
+    KeyError, read_address, read_boolean, read_compile_for, read_defect_id_kind, read_header_name,
+    read_hosts, read_networks, read_number, read_path, read_plugins_source, read_prefixes,
+    read_public_url, read_roots, read_secret_reference, read_store, read_texts, read_webhook_paths,
 };
 use super::{Config, ConfigError, ListenAddress, PROXY_SECRET_HEADER, oidc, traces};
 
-/// The top-level keys that have a value or a list.
-pub(super) const KEYS: [&str; 38] = [
+/// The top-level keys whose value is a single value or a list.
+pub(super) const TOP_LEVEL_KEYS: [&str; 38] = [
     "listen",
     "data",
     "plugins",
@@ -60,7 +61,7 @@ pub(super) const KEYS: [&str; 38] = [
     "secret_env_prefixes",
 ];
 /// The top-level keys that are tables.
-const TABLES: [&str; 6] = ["webhook", "create", "limits", "connectors", "oidc", "traces"];
+const TABLE_NAMES: [&str; 6] = ["webhook", "create", "limits", "connectors", "oidc", "traces"];
 pub(super) const WEBHOOK_KEYS: [&str; 6] = [
     "requests_per_s",
     "requests_burst",
@@ -70,7 +71,7 @@ pub(super) const WEBHOOK_KEYS: [&str; 6] = [
     "kpi_status",
 ];
 pub(super) const CREATE_KEYS: [&str; 1] = ["in_doubt_s"];
-const LISTS: [&str; 7] = [
+const LIST_KEYS: [&str; 7] = [
     "allowed_hosts",
     "trusted_proxies",
     "secret_file_roots",
@@ -82,29 +83,31 @@ const LISTS: [&str; 7] = [
 
 /// The engine's pool has at most 1,000 slots for concurrent runs.
 const RUNS_RANGE: RangeInclusive<u64> = 1..=1_000;
-/// The minimum holds a few of the largest connectors; the maximum is a terabyte.
+/// The minimum is enough for a few of the largest connectors; the maximum is a terabyte.
 const COMPILED_BYTES_RANGE: RangeInclusive<u64> = 256 << 20..=1 << 40;
-/// The minimum holds a few small runs; the maximum is a terabyte.
+/// The minimum is enough for a few small runs; the maximum is a terabyte.
 const HOST_BYTES_RANGE: RangeInclusive<u64> = 64 << 20..=1 << 40;
-/// The minimum holds a few large bodies; the maximum is a terabyte.
+/// The minimum is enough for a few large bodies; the maximum is a terabyte.
 const SPOOL_BYTES_RANGE: RangeInclusive<u64> = 16 << 20..=1 << 40;
 const DAYS_RANGE: RangeInclusive<u64> = 1..=3_650;
 const EVENTS_RANGE: RangeInclusive<u64> = 1..=1_000_000_000;
-/// The minimum holds a few of the largest events; the maximum is a terabyte.
+/// The minimum is enough for a few of the largest events; the maximum is a terabyte.
 const EVENTS_BYTES_RANGE: RangeInclusive<u64> = 1 << 20..=1 << 40;
 const REQUESTS_RANGE: RangeInclusive<u64> = 1..=1_000_000;
-/// Up to an hour: some load balancers keep connections for ten minutes.
+/// The maximum is an hour, because some load balancers keep connections for ten minutes.
 const KEEP_ALIVE_S_RANGE: RangeInclusive<u64> = 1..=3_600;
 /// The range of periods: 50 ms to an hour.
 const PERIOD_MS_RANGE: RangeInclusive<u64> = 50..=3_600_000;
-/// A lease must outlast a slow disk, and must not block a repeat for long after a crash.
+/// The minimum is longer than writes to a slow disk take. The maximum limits how long a crash
+/// blocks the repetition of a create.
 const LEASE_MS_RANGE: RangeInclusive<u64> = 1_000..=600_000;
-/// The maximum is a week. The word "never" removes the limit.
+/// The maximum is a week. The value "never" removes the limit.
 const IN_DOUBT_S_RANGE: RangeInclusive<u64> = 1..=604_800;
-/// Up to ten minutes. Service managers often kill a process that has not ended after 90 seconds.
+/// The maximum is ten minutes. Service managers often kill a process that has not ended after 90
+/// seconds.
 const DRAIN_MS_RANGE: RangeInclusive<u64> = 0..=600_000;
-/// One connection writes, one receives notifications, and at least one reads. PostgreSQL allows 100
-/// connections of all its clients by default.
+/// The minimum is three: one connection writes, one receives notifications, and at least one reads.
+/// By default, PostgreSQL allows 100 connections of all clients together.
 const STORE_CONNECTIONS_RANGE: RangeInclusive<u64> = 3..=64;
 const STORE_S_RANGE: RangeInclusive<u64> = 1..=60;
 const FRESH_MS_RANGE: RangeInclusive<u64> = 0..=3_600_000;
@@ -117,23 +120,23 @@ pub(super) fn load(
     let place = file.map(|path| path.display().to_string()).unwrap_or_default();
     let in_file = |why: KeyError| error_at(&place, &why);
     let mut table = match file {
-        Some(path) => parse(path).map_err(in_file)?,
+        Some(path) => parse_file(path).map_err(in_file)?,
         None => Table::new(),
     };
     let connectors = table.remove("connectors");
-    // Read at the end, because the environment may add keys.
-    let mut take = |name| table.remove(name).map(|value| as_table(name, value)).transpose();
-    let mut identity_provider = take("oidc").map_err(in_file)?;
-    let mut collector = take("traces").map_err(in_file)?;
+    // These tables are read at the end, because the environment may add keys to them.
+    let mut take_table = |name| table.remove(name).map(|value| as_table(name, value)).transpose();
+    let mut oidc_table = take_table("oidc").map_err(in_file)?;
+    let mut traces_table = take_table("traces").map_err(in_file)?;
     config.read_table(table).map_err(in_file)?;
     for (name, text) in env {
-        match key_of(&name).zip(variable_text(&text)) {
+        match key_of_variable(&name).zip(variable_text(&text)) {
             Some((("oidc", key), text)) => {
-                let table = identity_provider.get_or_insert_with(Table::new);
+                let table = oidc_table.get_or_insert_with(Table::new);
                 table.insert(key.to_owned(), variable_value(key, text));
             }
             Some((("traces", key), text)) => {
-                let table = collector.get_or_insert_with(Table::new);
+                let table = traces_table.get_or_insert_with(Table::new);
                 table.insert(key.to_owned(), variable_value(key, text));
             }
             Some((key, text)) => config.read_variable(&name, key, text)?,
@@ -142,7 +145,7 @@ pub(super) fn load(
     }
     if config.tls_certificate.is_some() != config.tls_key.is_some() {
         return Err(in_file(
-            "`tls_certificate` and `tls_key` need each other: set both".to_owned(),
+            "set both `tls_certificate` and `tls_key`, or neither of them".to_owned(),
         ));
     }
     if config.plugins_source == Some(PluginsSource::Store) && config.store.is_none() {
@@ -156,22 +159,22 @@ pub(super) fn load(
         let limits = read_connectors(connectors, config.limits).map_err(in_file)?;
         config.connector_limits = limits;
     }
-    config.oidc = identity_provider.map(oidc::read).transpose().map_err(in_file)?;
-    config.traces = collector.map(traces::read).transpose().map_err(in_file)?;
+    config.oidc = oidc_table.map(oidc::read).transpose().map_err(in_file)?;
+    config.traces = traces_table.map(traces::read).transpose().map_err(in_file)?;
     config.check_proxy_sign_in().map_err(in_file)?;
     Ok(config)
 }
 
-/// The text of a variable. An empty one counts as not set. Line ends are removed, because a file of
-/// variables may have CR LF.
+/// Returns the text of a variable; `None` for an empty variable, which counts as not set. Line ends
+/// are removed, because a file of variables may have CR LF.
 fn variable_text(text: &str) -> Option<&str> {
     let text = text.trim_end_matches(['\r', '\n']);
     (!text.trim().is_empty()).then_some(text)
 }
 
-fn parse(path: &Path) -> Result<Table, KeyError> {
+fn parse_file(path: &Path) -> Result<Table, KeyError> {
     let text = std::fs::read_to_string(path).map_err(|error| {
-        format!("cannot be read: {error}; name the configuration with --config FILE")
+        format!("cannot be read: {error}; set the path of the configuration with --config FILE")
     })?;
     text.parse::<Table>().map_err(|error| {
         let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
@@ -187,7 +190,7 @@ impl Config {
                 "webhook" => self.read_webhook(as_table("webhook", value)?)?,
                 "create" => self.read_create(as_table("create", value)?)?,
                 "limits" => read_limits(&mut self.limits, as_table("limits", value)?, "limits")?,
-                _ => self.set(&key, &value)?,
+                _ => self.set_key(&key, &value)?,
             }
         }
         Ok(())
@@ -201,68 +204,73 @@ impl Config {
         text: &str,
     ) -> Result<(), ConfigError> {
         let value = variable_value(key, text);
-        let one = |value| Table::from_iter([(key.to_owned(), value)]);
-        let read = match table {
-            "webhook" => self.read_webhook(one(value)),
-            "create" => self.read_create(one(value)),
-            "limits" => read_limits(&mut self.limits, one(value), table),
-            _ => self.set(key, &value),
+        let single_key_table = |value| Table::from_iter([(key.to_owned(), value)]);
+        let result = match table {
+            "webhook" => self.read_webhook(single_key_table(value)),
+            "create" => self.read_create(single_key_table(value)),
+            "limits" => read_limits(&mut self.limits, single_key_table(value), table),
+            _ => self.set_key(key, &value),
         };
-        read.map_err(|why| error_at(&format!("${name}"), &why))
+        result.map_err(|why| error_at(&format!("${name}"), &why))
     }
 
-    fn set(&mut self, key: &str, value: &Value) -> Result<(), KeyError> {
+    fn set_key(&mut self, key: &str, value: &Value) -> Result<(), KeyError> {
         match key {
-            "listen" => self.listen = address(key, value)?,
-            "data" => self.data = path(key, value)?,
-            "plugins" => self.plugins = path(key, value)?,
-            "plugins_source" => self.plugins_source = Some(plugins_source(value)?),
-            "store" => self.store = store(key, value)?,
-            "store_password" => self.store_password = Some(reference(key, value)?),
+            "listen" => self.listen = read_address(key, value)?,
+            "data" => self.data = read_path(key, value)?,
+            "plugins" => self.plugins = read_path(key, value)?,
+            "plugins_source" => self.plugins_source = Some(read_plugins_source(value)?),
+            "store" => self.store = read_store(key, value)?,
+            "store_password" => self.store_password = Some(read_secret_reference(key, value)?),
             "store_connections_max" => {
-                self.store_connections_max = number(key, value, STORE_CONNECTIONS_RANGE)?;
+                self.store_connections_max = read_number(key, value, STORE_CONNECTIONS_RANGE)?;
             }
-            "store_statement_s" => self.store_statement_s = number(key, value, STORE_S_RANGE)?,
-            "store_connect_s" => self.store_connect_s = number(key, value, STORE_S_RANGE)?,
-            "public_url" => self.public_url = Some(public_url(value)?),
-            "admin_listen" => self.admin_listen = Some(address(key, value)?),
-            "proxy_protocol" => self.proxy_protocol = switch(key, value)?,
-            "admin_proxy_protocol" => self.admin_proxy_protocol = switch(key, value)?,
-            "tls_certificate" => self.tls_certificate = Some(path(key, value)?),
-            "tls_key" => self.tls_key = Some(path(key, value)?),
-            "allowed_hosts" => self.allowed_hosts = hosts(key, value)?,
-            "trusted_proxies" => self.trusted_proxies = networks(key, value)?,
-            "proxy_user_header" => self.proxy_user_header = Some(header(key, value)?),
-            "proxy_role_header" => self.proxy_role_header = Some(header(key, value)?),
-            "proxy_secret" => self.proxy_secret = Some(reference(key, value)?),
-            "keep_alive_s" => self.keep_alive_s = number(key, value, KEEP_ALIVE_S_RANGE)?,
-            "concurrent_runs_host" => self.concurrent_runs_host = number(key, value, RUNS_RANGE)?,
+            "store_statement_s" => self.store_statement_s = read_number(key, value, STORE_S_RANGE)?,
+            "store_connect_s" => self.store_connect_s = read_number(key, value, STORE_S_RANGE)?,
+            "public_url" => self.public_url = Some(read_public_url(value)?),
+            "admin_listen" => self.admin_listen = Some(read_address(key, value)?),
+            "proxy_protocol" => self.proxy_protocol = read_boolean(key, value)?,
+            "admin_proxy_protocol" => self.admin_proxy_protocol = read_boolean(key, value)?,
+            "tls_certificate" => self.tls_certificate = Some(read_path(key, value)?),
+            "tls_key" => self.tls_key = Some(read_path(key, value)?),
+            "allowed_hosts" => self.allowed_hosts = read_hosts(key, value)?,
+            "trusted_proxies" => self.trusted_proxies = read_networks(key, value)?,
+            "proxy_user_header" => self.proxy_user_header = Some(read_header_name(key, value)?),
+            "proxy_role_header" => self.proxy_role_header = Some(read_header_name(key, value)?),
+            "proxy_secret" => self.proxy_secret = Some(read_secret_reference(key, value)?),
+            "keep_alive_s" => self.keep_alive_s = read_number(key, value, KEEP_ALIVE_S_RANGE)?,
+            "concurrent_runs_host" => {
+                self.concurrent_runs_host = read_number(key, value, RUNS_RANGE)?
+            }
             "memory_bytes_host" => {
-                self.memory_bytes_host = Some(number(key, value, HOST_BYTES_RANGE)?)
+                self.memory_bytes_host = Some(read_number(key, value, HOST_BYTES_RANGE)?)
             }
-            "spool_bytes_max" => self.spool_bytes_max = number(key, value, SPOOL_BYTES_RANGE)?,
-            "rescan_ms" => self.rescan_ms = number(key, value, PERIOD_MS_RANGE)?,
-            "compile_for" => self.compile_for = compile_for(value)?,
+            "spool_bytes_max" => self.spool_bytes_max = read_number(key, value, SPOOL_BYTES_RANGE)?,
+            "rescan_ms" => self.rescan_ms = read_number(key, value, PERIOD_MS_RANGE)?,
+            "compile_for" => self.compile_for = read_compile_for(value)?,
             "compiled_bytes_max" => {
-                self.compiled_bytes_max = number(key, value, COMPILED_BYTES_RANGE)?;
+                self.compiled_bytes_max = read_number(key, value, COMPILED_BYTES_RANGE)?;
             }
-            "events_days" => self.events_days = number(key, value, DAYS_RANGE)?,
-            "events_max" => self.events_max = number(key, value, EVENTS_RANGE)?,
-            "events_bytes_max" => self.events_bytes_max = number(key, value, EVENTS_BYTES_RANGE)?,
-            "audit_days" => self.audit_days = number(key, value, DAYS_RANGE)?,
-            "sweep_ms" => self.sweep_ms = number(key, value, PERIOD_MS_RANGE)?,
-            "lease_ms" => self.lease_ms = number(key, value, LEASE_MS_RANGE)?,
-            "drain_ms" => self.drain_ms = number(key, value, DRAIN_MS_RANGE)?,
-            "kpi_fresh_ms" => self.kpi_fresh_ms = number(key, value, FRESH_MS_RANGE)?,
-            "extra_ca_file" => self.extra_ca_file = Some(path(key, value)?),
-            "secret_file_roots" => self.secret_file_roots = roots(key, value)?,
-            "secret_env_prefixes" => self.secret_env_prefixes = prefixes(key, value)?,
-            _ => return Err(unknown_key(key, KEYS.into_iter().chain(TABLES), "")),
+            "events_days" => self.events_days = read_number(key, value, DAYS_RANGE)?,
+            "events_max" => self.events_max = read_number(key, value, EVENTS_RANGE)?,
+            "events_bytes_max" => {
+                self.events_bytes_max = read_number(key, value, EVENTS_BYTES_RANGE)?
+            }
+            "audit_days" => self.audit_days = read_number(key, value, DAYS_RANGE)?,
+            "sweep_ms" => self.sweep_ms = read_number(key, value, PERIOD_MS_RANGE)?,
+            "lease_ms" => self.lease_ms = read_number(key, value, LEASE_MS_RANGE)?,
+            "drain_ms" => self.drain_ms = read_number(key, value, DRAIN_MS_RANGE)?,
+            "kpi_fresh_ms" => self.kpi_fresh_ms = read_number(key, value, FRESH_MS_RANGE)?,
+            "extra_ca_file" => self.extra_ca_file = Some(read_path(key, value)?),
+            "secret_file_roots" => self.secret_file_roots = read_roots(key, value)?,
+            "secret_env_prefixes" => self.secret_env_prefixes = read_prefixes(key, value)?,
+            _ => return Err(unknown_key(key, TOP_LEVEL_KEYS.into_iter().chain(TABLE_NAMES), "")),
         }
         Ok(())
     }
 
-    /// Through a Unix socket, the mode of its file says who may send the headers.
+    /// Checks that only the proxy can send the headers of signed-in people. For a Unix socket, the
+    /// mode of its file decides who can send them.
     fn check_proxy_sign_in(&self) -> Result<(), KeyError> {
         let is_local = matches!(self.admin_address(), ListenAddress::Unix(_));
         let needs = |what: &str| Err(format!("`proxy_user_header` needs {what}"));
@@ -288,7 +296,7 @@ impl Config {
             }
             self.in_doubt_s = match value.as_str() {
                 Some("never") => None,
-                _ => Some(number("create.in_doubt_s", &value, IN_DOUBT_S_RANGE)?),
+                _ => Some(read_number("create.in_doubt_s", &value, IN_DOUBT_S_RANGE)?),
             };
         }
         Ok(())
@@ -297,19 +305,23 @@ impl Config {
     fn read_webhook(&mut self, table: Table) -> Result<(), KeyError> {
         let webhook = &mut self.webhook;
         for (key, value) in table {
-            let full = format!("webhook.{key}");
+            let full_key = format!("webhook.{key}");
             match key.as_str() {
-                "requests_per_s" => webhook.requests_per_s = number(&full, &value, REQUESTS_RANGE)?,
-                "requests_burst" => webhook.requests_burst = number(&full, &value, REQUESTS_RANGE)?,
-                "create_defect_paths" => {
-                    webhook.create_defect_paths = webhook_paths(&full, &value)?
+                "requests_per_s" => {
+                    webhook.requests_per_s = read_number(&full_key, &value, REQUESTS_RANGE)?
                 }
-                "kpi_paths" => webhook.kpi_paths = webhook_paths(&full, &value)?,
-                "defect_id" => webhook.defect_id = defect_id(&full, &value)?,
+                "requests_burst" => {
+                    webhook.requests_burst = read_number(&full_key, &value, REQUESTS_RANGE)?
+                }
+                "create_defect_paths" => {
+                    webhook.create_defect_paths = read_webhook_paths(&full_key, &value)?
+                }
+                "kpi_paths" => webhook.kpi_paths = read_webhook_paths(&full_key, &value)?,
+                "defect_id" => webhook.defect_id = read_defect_id_kind(&full_key, &value)?,
                 "kpi_status" => {
-                    let words = texts(&full, &value)?.try_into();
+                    let words = read_texts(&full_key, &value)?.try_into();
                     webhook.kpi_status = Some(words.map_err(|_| {
-                        format!("`{full}` must be three texts: for ok, moderate and critical")
+                        format!("`{full_key}` must be three texts: for ok, moderate and critical")
                     })?);
                 }
                 _ => return Err(unknown_key(&key, WEBHOOK_KEYS.into_iter(), "webhook.")),
@@ -323,7 +335,7 @@ fn read_connectors(
     value: Value,
     base: Limits,
 ) -> Result<BTreeMap<ConnectorName, Limits>, KeyError> {
-    let mut all = BTreeMap::new();
+    let mut limits_by_connector = BTreeMap::new();
     for (name, value) in as_table("connectors", value)? {
         let connector: ConnectorName =
             name.parse().map_err(|error| format!("`connectors.{name}`: {error}"))?;
@@ -333,12 +345,12 @@ fn read_connectors(
             if key != "limits" {
                 return Err(unknown_key(&key, ["limits"].into_iter(), &prefix));
             }
-            let full = format!("{prefix}limits");
-            read_limits(&mut limits, as_table(&full, value)?, &full)?;
+            let full_key = format!("{prefix}limits");
+            read_limits(&mut limits, as_table(&full_key, value)?, &full_key)?;
         }
-        all.insert(connector, limits);
+        limits_by_connector.insert(connector, limits);
     }
-    Ok(all)
+    Ok(limits_by_connector)
 }
 
 fn read_limits(limits: &mut Limits, table: Table, prefix: &str) -> Result<(), KeyError> {
@@ -352,7 +364,7 @@ fn read_limits(limits: &mut Limits, table: Table, prefix: &str) -> Result<(), Ke
     Ok(())
 }
 
-/// Fails if no limit has this name; the error names the nearest limit.
+/// Fails if no limit has this name; the error contains the most similar name.
 fn check_limit_name(name: &str, prefix: &str) -> Result<(), KeyError> {
     let mut names = Limits::TABLE.iter().map(|limit| limit.name);
     if names.clone().any(|known| known == name) {
@@ -366,15 +378,15 @@ fn set_limit(limits: &mut Limits, name: &str, value: u64, prefix: &str) -> Resul
     limits.set(name, value).map_err(|error| format!("[{prefix}] {error}"))
 }
 
-/// Makes the error, in one line: unprintable characters of keys and values are escaped.
+/// Creates an error of one line: unprintable characters of keys and values are escaped.
 fn error_at(place: &str, why: &str) -> ConfigError {
-    let shown =
+    let escaped =
         |c: char| if is_printable(c) { c.to_string() } else { c.escape_default().to_string() };
-    let line = |text: &str| text.chars().map(shown).collect();
+    let line = |text: &str| text.chars().map(escaped).collect();
     ConfigError { place: line(place), why: line(why) }
 }
 
-/// Makes the error for an unknown key; it names the nearest known key.
+/// Creates the error for an unknown key; it contains the most similar known key.
 pub(super) fn unknown_key(
     key: &str,
     known: impl Iterator<Item = &'static str>,
@@ -391,9 +403,9 @@ fn as_table(key: &str, value: Value) -> Result<Table, KeyError> {
     }
 }
 
-/// Converts the text of a variable to a TOML value; the key decides its type.
+/// Converts the text of a variable to a TOML value. The key decides the type of the value.
 fn variable_value(key: &str, text: &str) -> Value {
-    if LISTS.iter().chain(&oidc::LISTS).chain(&traces::LISTS).any(|list| *list == key) {
+    if LIST_KEYS.iter().chain(&oidc::LISTS).chain(&traces::LISTS).any(|list| *list == key) {
         let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
         return Value::Array(items.map(|item| Value::String(item.to_owned())).collect());
     }
@@ -401,12 +413,12 @@ fn variable_value(key: &str, text: &str) -> Value {
         .trim()
         .parse()
         .ok()
-        .filter(|_| key.ends_with("_ms") || key.ends_with("_s") || is_number(key));
+        .filter(|_| key.ends_with("_ms") || key.ends_with("_s") || has_number_value(key));
     number.map_or_else(|| Value::String(text.to_owned()), Value::Integer)
 }
 
 /// Returns whether the value of a key is a number, although the key does not end in `_ms` or `_s`.
-fn is_number(key: &str) -> bool {
+fn has_number_value(key: &str) -> bool {
     key.ends_with("_max")
         || Limits::TABLE.iter().any(|limit| limit.name == key)
         || matches!(

@@ -1,7 +1,7 @@
-//! The configuration of a running server, and what a reload of it changes at once.
+//! The configuration of a running server, and which keys a reload changes at once.
 //!
-//! Never applies half of a configuration: a file that is not valid changes nothing. A key that only
-//! a restart can change keeps its value until then.
+//! A configuration is never applied in part: a file that is not valid changes nothing. A key that
+//! only a restart can change keeps its value until the restart.
 
 use std::sync::Arc;
 
@@ -19,7 +19,7 @@ pub struct LiveConfig {
 
 /// The result of a reload, as names of keys.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Reloaded {
+pub struct ReloadResult {
     /// Keys whose new value is in use.
     pub changed: Vec<&'static str>,
     /// Keys whose new value needs a restart.
@@ -27,13 +27,13 @@ pub struct Reloaded {
 }
 
 impl LiveConfig {
-    /// Starts with the configuration that was read at the start.
+    /// Creates it from the configuration that was read at the start of the server.
     #[must_use]
     pub fn new(config: Config) -> Self {
         Self { now: ArcSwap::from_pointee(config), needs_restart: Mutex::default() }
     }
 
-    /// Returns the configuration as it is now.
+    /// Returns the current configuration.
     #[must_use]
     pub fn now(&self) -> Arc<Config> {
         self.now.load_full()
@@ -45,28 +45,28 @@ impl LiveConfig {
         self.needs_restart.lock().clone()
     }
 
-    /// Uses the values of `new`, except those that need a restart.
-    pub fn reload(&self, new: Config) -> Reloaded {
+    /// Uses the values of `new`, except the values that need a restart.
+    pub fn reload(&self, new: Config) -> ReloadResult {
         let old = self.now();
-        let reloaded = Reloaded {
-            changed: names(&live_keys(&old, &new)),
-            needs_restart: names(&restart_keys(&old, &new)),
+        let result = ReloadResult {
+            changed: different_keys(&live_keys(&old, &new)),
+            needs_restart: different_keys(&restart_keys(&old, &new)),
         };
-        self.needs_restart.lock().clone_from(&reloaded.needs_restart);
-        self.now.store(Arc::new(with_fixed_keys(new, &old)));
-        reloaded
+        self.needs_restart.lock().clone_from(&result.needs_restart);
+        self.now.store(Arc::new(with_old_restart_keys(new, &old)));
+        result
     }
 }
 
-/// The name of a key, and whether its values differ.
-type Difference = (&'static str, bool);
+/// The name of a key, and whether its old and new values differ.
+type KeyDifference = (&'static str, bool);
 
-fn names(differences: &[Difference]) -> Vec<&'static str> {
+fn different_keys(differences: &[KeyDifference]) -> Vec<&'static str> {
     differences.iter().filter(|(_, differs)| *differs).map(|(name, _)| *name).collect()
 }
 
-/// The keys that are read whenever they are used.
-fn live_keys(old: &Config, new: &Config) -> [Difference; 15] {
+/// The keys whose value is read each time it is used, so that a new value is used at once.
+fn live_keys(old: &Config, new: &Config) -> [KeyDifference; 15] {
     [
         ("trusted_proxies", old.trusted_proxies != new.trusted_proxies),
         ("keep_alive_s", old.keep_alive_s != new.keep_alive_s),
@@ -86,23 +86,24 @@ fn live_keys(old: &Config, new: &Config) -> [Difference; 15] {
     ]
 }
 
-/// Makes two functions of one list of keys, so that no key is compared but not kept.
+/// Generates two functions from one list of keys, so that each compared key is also kept.
 macro_rules! restart_keys {
     ($($key:ident),+ $(,)?) => {
         /// The keys that are read only at the start.
-        fn restart_keys(old: &Config, new: &Config) -> Vec<Difference> {
+        fn restart_keys(old: &Config, new: &Config) -> Vec<KeyDifference> {
             vec![$((stringify!($key), old.$key != new.$key)),+]
         }
 
-        /// The new configuration with the old values of [`restart_keys`].
-        fn with_fixed_keys(new: Config, old: &Config) -> Config {
+        /// Returns the new configuration with the old values of [`restart_keys`].
+        fn with_old_restart_keys(new: Config, old: &Config) -> Config {
             let old = old.clone();
             Config { $($key: old.$key,)+ compiler: old.compiler, ..new }
         }
     };
 }
 
-// Sockets, folders, pools, and the lease, about which running work must agree.
+// These keys configure sockets, folders and pools, which are opened at the start, and the duration
+// of leases, which must be the same for all running work.
 restart_keys! {
     listen,
     data,
@@ -137,7 +138,7 @@ restart_keys! {
 
 #[cfg(test)]
 mod tests {
-    use crate::config::read::KEYS;
+    use crate::config::read::TOP_LEVEL_KEYS;
 
     use super::*;
 
@@ -147,43 +148,43 @@ mod tests {
         let live = live_keys(&config, &config).map(|(name, _)| name);
         let restart = restart_keys(&config, &config);
         let restart = restart.into_iter().map(|(name, _)| name).collect::<Vec<_>>();
-        for key in KEYS {
-            let times = live.iter().chain(&restart).filter(|name| **name == key).count();
-            assert_eq!(times, 1, "{key}");
+        for key in TOP_LEVEL_KEYS {
+            let list_count = live.iter().chain(&restart).filter(|name| **name == key).count();
+            assert_eq!(list_count, 1, "{key}");
         }
     }
 
     #[test]
-    fn the_operators_page_says_when_a_new_value_of_each_key_is_used() {
+    fn the_operator_manual_lists_when_each_key_changes() {
         let page = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/operator.md"));
         let (_, section) = page.split_once("\n## Change the configuration\n").unwrap();
         let (table, _) = section.split_once("\n## ").unwrap();
         let (live, restart) = table.split_once("SIGHUP |").unwrap();
         let config = Config::default();
         for (key, _) in restart_keys(&config, &config) {
-            let named = [format!("`{key}`"), format!("`{key}.*`")];
-            assert!(named.iter().any(|name| restart.contains(name)), "{key}");
+            let spellings = [format!("`{key}`"), format!("`{key}.*`")];
+            assert!(spellings.iter().any(|name| restart.contains(name)), "{key}");
         }
         for (key, _) in live_keys(&config, &config) {
-            let named = [format!("`{key}`"), format!("`{key}.*`")];
-            assert!(named.iter().any(|name| live.contains(name)), "{key}");
+            let spellings = [format!("`{key}`"), format!("`{key}.*`")];
+            assert!(spellings.iter().any(|name| live.contains(name)), "{key}");
         }
     }
 
     #[test]
-    fn a_reload_changes_what_it_can_and_names_the_rest() {
+    fn a_reload_returns_changed_keys_and_keys_that_need_a_restart() {
         let live = LiveConfig::new(Config::default());
         let unchanged = live.reload(Config::default());
-        assert_eq!(unchanged, Reloaded::default());
+        assert_eq!(unchanged, ReloadResult::default());
         let new = Config {
             keep_alive_s: 7,
             listen: "127.0.0.1:9".parse().unwrap(),
             lease_ms: 9_999,
             ..Config::default()
         };
-        let reloaded = live.reload(new);
-        assert_eq!(reloaded.changed, ["keep_alive_s"]);
-        assert_eq!(reloaded.needs_restart, ["listen", "lease_ms"]);
+        let result = live.reload(new);
+        assert_eq!(result.changed, ["keep_alive_s"]);
+        assert_eq!(result.needs_restart, ["listen", "lease_ms"]);
         assert_eq!(live.needs_restart(), ["listen", "lease_ms"]);
         let now = live.now();
         assert_eq!((now.keep_alive_s, now.lease_ms), (7, Config::default().lease_ms));

@@ -7,7 +7,7 @@ use toml::{Table, Value};
 use url::Url;
 
 use super::read::unknown_key;
-use super::values::{KeyError, reference, text, texts};
+use super::values::{KeyError, read_secret_reference, read_text, read_texts};
 
 /// The keys of the section.
 pub(super) const KEYS: [&str; 3] = ["endpoint", "sample_ratio", "headers"];
@@ -42,7 +42,7 @@ pub(super) fn read(table: Table) -> Result<Traces, KeyError> {
 }
 
 fn address(key: &str, value: &Value) -> Result<Url, KeyError> {
-    let url: Option<Url> = text(key, value)?.parse().ok();
+    let url: Option<Url> = read_text(key, value)?.parse().ok();
     let is_valid = |url: &Url| {
         matches!(url.scheme(), "http" | "https")
             && url.has_host()
@@ -70,7 +70,7 @@ fn ratio(key: &str, value: &Value) -> Result<f64, KeyError> {
 fn references(key: &str, value: &Value) -> Result<Vec<(String, String)>, KeyError> {
     let read = |item: &String| {
         let (name, value) = item.split_once('=').unwrap_or((item, ""));
-        let value = reference(key, &Value::String(value.to_owned()));
+        let value = read_secret_reference(key, &Value::String(value.to_owned()));
         match (HeaderName::try_from(name.trim()), value) {
             (Ok(name), Ok(value)) => Ok((name.as_str().to_owned(), value)),
             _ => Err(format!(
@@ -78,7 +78,7 @@ fn references(key: &str, value: &Value) -> Result<Vec<(String, String)>, KeyErro
             )),
         }
     };
-    texts(key, value)?.iter().map(read).collect()
+    read_texts(key, value)?.iter().map(read).collect()
 }
 
 #[cfg(test)]

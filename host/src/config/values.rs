@@ -1,5 +1,5 @@
 //! Reads the values of configuration keys. Each function checks one kind of value, and its error
-//! says what is allowed.
+//! describes what is allowed. Never opens a file.
 
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
@@ -10,10 +10,10 @@ use crate::domain::{CompileFor, Network, PluginsSource, StringEnum};
 
 use super::{DefectIdKind, InvalidListenAddress, ListenAddress, database_url};
 
-/// An error of a key's value. The caller adds the file or variable.
+/// Describes the error in the value of a key. The caller adds the file or the variable.
 pub(super) type KeyError = String;
 
-pub(super) fn number<T: TryFrom<u64>>(
+pub(super) fn read_number<T: TryFrom<u64>>(
     key: &str,
     value: &Value,
     allowed: RangeInclusive<u64>,
@@ -32,38 +32,38 @@ pub(super) fn number<T: TryFrom<u64>>(
         })
 }
 
-pub(super) fn text<'a>(key: &str, value: &'a Value) -> Result<&'a str, KeyError> {
+pub(super) fn read_text<'a>(key: &str, value: &'a Value) -> Result<&'a str, KeyError> {
     value
         .as_str()
         .filter(|text| !text.is_empty())
-        .ok_or_else(|| format!("`{key}` must be a non-empty text"))
+        .ok_or_else(|| format!("`{key}` must be a text that is not empty"))
 }
 
-pub(super) fn texts(key: &str, value: &Value) -> Result<Vec<String>, KeyError> {
+pub(super) fn read_texts(key: &str, value: &Value) -> Result<Vec<String>, KeyError> {
     let items = value.as_array().ok_or_else(|| format!("`{key}` must be a list of texts"))?;
-    items.iter().map(|item| text(key, item).map(str::to_owned)).collect()
+    items.iter().map(|item| read_text(key, item).map(str::to_owned)).collect()
 }
 
-pub(super) fn address(key: &str, value: &Value) -> Result<ListenAddress, KeyError> {
-    let parsed = text(key, value)?.parse();
+pub(super) fn read_address(key: &str, value: &Value) -> Result<ListenAddress, KeyError> {
+    let parsed = read_text(key, value)?.parse();
     parsed.map_err(|error: InvalidListenAddress| format!("`{key}` = {error}"))
 }
 
-/// A boolean, or its text in a variable of the environment.
-pub(super) fn switch(key: &str, value: &Value) -> Result<bool, KeyError> {
+/// Reads a boolean; a variable of the environment contains it as text.
+pub(super) fn read_boolean(key: &str, value: &Value) -> Result<bool, KeyError> {
     match value.as_bool().or_else(|| value.as_str()?.trim().parse().ok()) {
-        Some(on) => Ok(on),
+        Some(value) => Ok(value),
         None => Err(format!("`{key}` must be true or false, not {value}")),
     }
 }
 
-pub(super) fn networks(key: &str, value: &Value) -> Result<Vec<Network>, KeyError> {
-    let networks = texts(key, value)?;
+pub(super) fn read_networks(key: &str, value: &Value) -> Result<Vec<Network>, KeyError> {
+    let networks = read_texts(key, value)?;
     networks.iter().map(|text| text.parse().map_err(|why| format!("`{key}`: {why}"))).collect()
 }
 
-pub(super) fn header(key: &str, value: &Value) -> Result<String, KeyError> {
-    let name = text(key, value)?;
+pub(super) fn read_header_name(key: &str, value: &Value) -> Result<String, KeyError> {
+    let name = read_text(key, value)?;
     match http::HeaderName::try_from(name) {
         Ok(name) => Ok(name.as_str().to_owned()),
         Err(_) => {
@@ -72,85 +72,91 @@ pub(super) fn header(key: &str, value: &Value) -> Result<String, KeyError> {
     }
 }
 
-pub(super) fn hosts(key: &str, value: &Value) -> Result<Vec<String>, KeyError> {
-    let hosts = texts(key, value)?;
+pub(super) fn read_hosts(key: &str, value: &Value) -> Result<Vec<String>, KeyError> {
+    let hosts = read_texts(key, value)?;
     let is_invalid = |text: &&String| url::Host::parse(text).is_err();
     match hosts.iter().find(is_invalid) {
-        Some(odd) => Err(format!("`{key}`: {odd:?} must be a host name, without scheme and port")),
+        Some(invalid) => {
+            Err(format!("`{key}`: {invalid:?} must be a host name, without scheme and port"))
+        }
         None => Ok(hosts),
     }
 }
 
-pub(super) fn path(key: &str, value: &Value) -> Result<PathBuf, KeyError> {
-    text(key, value).map(PathBuf::from)
+pub(super) fn read_path(key: &str, value: &Value) -> Result<PathBuf, KeyError> {
+    read_text(key, value).map(PathBuf::from)
 }
 
-/// Where a secret is, so that the configuration contains none.
-pub(super) fn reference(key: &str, value: &Value) -> Result<String, KeyError> {
-    let text = text(key, value)?;
+/// Reads a reference to a secret. The configuration contains only references, never secrets.
+pub(super) fn read_secret_reference(key: &str, value: &Value) -> Result<String, KeyError> {
+    let text = read_text(key, value)?;
     if text.starts_with("file:") || text.starts_with("env:") {
         return Ok(text.to_owned());
     }
-    Err(format!("`{key}` must be file:/path or env:NAME, so that this file contains no secret"))
+    Err(format!(
+        "`{key}` must be file:/path or env:NAME, because the configuration must not contain \
+         a secret"
+    ))
 }
 
-/// The address of a PostgreSQL database; "sqlite" is the file in the data folder.
-pub(super) fn store(key: &str, value: &Value) -> Result<Option<url::Url>, KeyError> {
-    match text(key, value)? {
+/// Reads the address of a PostgreSQL database; `None` for "sqlite", which is the file in the data
+/// folder.
+pub(super) fn read_store(key: &str, value: &Value) -> Result<Option<url::Url>, KeyError> {
+    match read_text(key, value)? {
         "sqlite" => Ok(None),
         address => database_url::parse(key, address).map(Some),
     }
 }
 
-pub(super) fn roots(key: &str, value: &Value) -> Result<Vec<PathBuf>, KeyError> {
-    let roots: Vec<PathBuf> = texts(key, value)?.into_iter().map(PathBuf::from).collect();
+pub(super) fn read_roots(key: &str, value: &Value) -> Result<Vec<PathBuf>, KeyError> {
+    let roots: Vec<PathBuf> = read_texts(key, value)?.into_iter().map(PathBuf::from).collect();
     match roots.iter().find(|root| !root.is_absolute()) {
         Some(root) => Err(format!("`{key}`: {} must begin with /", root.display())),
         None => Ok(roots),
     }
 }
 
-pub(super) fn prefixes(key: &str, value: &Value) -> Result<Vec<String>, KeyError> {
-    let prefixes = texts(key, value)?;
+pub(super) fn read_prefixes(key: &str, value: &Value) -> Result<Vec<String>, KeyError> {
+    let prefixes = read_texts(key, value)?;
     let is_invalid = |text: &&String| !text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
     match prefixes.iter().find(is_invalid) {
-        Some(odd) => Err(format!("`{key}`: {odd:?} must be letters, digits and _")),
+        Some(invalid) => Err(format!("`{key}`: {invalid:?} must be letters, digits and _")),
         None => Ok(prefixes),
     }
 }
 
-pub(super) fn webhook_paths(key: &str, value: &Value) -> Result<Vec<String>, KeyError> {
-    let paths = texts(key, value)?;
+pub(super) fn read_webhook_paths(key: &str, value: &Value) -> Result<Vec<String>, KeyError> {
+    let paths = read_texts(key, value)?;
     let is_invalid = |path: &&String| !path.starts_with('/') || path.contains(['?', '#', ' ']);
     match paths.iter().find(is_invalid) {
-        Some(odd) => Err(format!("`{key}`: {odd:?} must be a path that begins with /")),
+        Some(invalid) => Err(format!("`{key}`: {invalid:?} must be a path that begins with /")),
         None => Ok(paths),
     }
 }
 
-pub(super) fn defect_id(key: &str, value: &Value) -> Result<DefectIdKind, KeyError> {
-    match text(key, value)? {
+pub(super) fn read_defect_id_kind(key: &str, value: &Value) -> Result<DefectIdKind, KeyError> {
+    match read_text(key, value)? {
         "key" => Ok(DefectIdKind::Key),
         "uuid" => Ok(DefectIdKind::Uuid),
         other => Err(format!("`{key}` must be \"key\" or \"uuid\", not {other:?}")),
     }
 }
 
-pub(super) fn compile_for(value: &Value) -> Result<CompileFor, KeyError> {
-    word("compile_for", value, "\"this-cpu\" or \"any-cpu\"")
+pub(super) fn read_compile_for(value: &Value) -> Result<CompileFor, KeyError> {
+    read_word("compile_for", value, "\"this-cpu\" or \"any-cpu\"")
 }
 
-pub(super) fn plugins_source(value: &Value) -> Result<PluginsSource, KeyError> {
-    word("plugins_source", value, "\"folder\" or \"store\"")
+pub(super) fn read_plugins_source(value: &Value) -> Result<PluginsSource, KeyError> {
+    read_word("plugins_source", value, "\"folder\" or \"store\"")
 }
 
-fn word<T: StringEnum>(key: &str, value: &Value, words: &str) -> Result<T, KeyError> {
-    let word = text(key, value)?;
+fn read_word<T: StringEnum>(key: &str, value: &Value, words: &str) -> Result<T, KeyError> {
+    let word = read_text(key, value)?;
     T::parse(word).ok_or_else(|| format!("`{key}` must be {words}, not {word:?}"))
 }
 
-pub(super) fn public_url(value: &Value) -> Result<url::Url, KeyError> {
-    let text = text("public_url", value)?;
+pub(super) fn read_public_url(value: &Value) -> Result<url::Url, KeyError> {
+    let text = read_text("public_url", value)?;
     let is_valid = |url: &url::Url| {
         matches!(url.scheme(), "http" | "https")
             && url.has_host()

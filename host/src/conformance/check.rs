@@ -1,4 +1,5 @@
-//! The checks: their names, what they state, and the sentences of the manual that they come from.
+//! The checks: their names, the rules that they test, and the sentences of the manual from which
+//! the rules come. This module makes no check.
 
 use crate::domain::string_enum;
 
@@ -6,67 +7,67 @@ use super::Scenario;
 use super::manual::ManualSentence;
 
 string_enum! {
-    /// One check. Its name never changes, because programs select it.
+    /// One check. Its name never changes, because programs select checks by name.
     pub enum Check {
-        /// Everything that people need is in the manifest.
+        /// Whether the manifest contains everything that people need.
         DescribesItself = "describes-itself",
-        /// The recorded answers.
+        /// Whether calls succeed with the recorded answers.
         GoodAnswers = "good-answers",
-        /// 401 and 403.
+        /// The reaction to the statuses 401 and 403.
         RefusedCredentials = "refused-credentials",
-        /// 400, 404, 409 and 422.
+        /// The reaction to the statuses 400, 404, 409 and 422.
         RefusedData = "refused-data",
-        /// 429.
+        /// The reaction to the status 429.
         RateLimit = "rate-limit",
-        /// 500, 502, 503 and 504.
+        /// The reaction to the statuses 500, 502, 503 and 504.
         TrackerDown = "tracker-down",
-        /// Each `http-error`.
+        /// The reaction to each `http-error`.
         NoAnswer = "no-answer",
-        /// An answer that is not the expected JSON.
+        /// The reaction to an answer that is not the expected JSON.
         UnexpectedAnswer = "unexpected-answer",
-        /// The tracker's explanation.
+        /// Whether an error contains the tracker's explanation.
         TrackerWords = "tracker-words",
-        /// The marker in the write.
+        /// Whether the write contains the marker.
         MarkerWritten = "marker-written",
-        /// The search for the marker.
+        /// Whether the search for the marker finds the defect.
         MarkerFound = "marker-found",
-        /// A result without the marker.
+        /// Whether the search ignores a result without the marker.
         ForeignResult = "foreign-result",
-        /// A search without a result.
+        /// Whether the search for an unknown marker returns an empty list.
         UnknownMarker = "unknown-marker",
-        /// An empty list only if the tracker was searched.
+        /// Whether an empty list is returned only if the tracker was searched.
         EmptyFind = "empty-find",
-        /// One write.
+        /// Whether a create sends one write.
         OneWrite = "one-write",
-        /// No search before the write, and no second attempt.
+        /// Whether a create neither searches before its write nor repeats the write.
         CreateOnce = "create-once",
-        /// What fails after the write.
+        /// The result of a create if a request after the write fails.
         OkAfterWrite = "ok-after-write",
-        /// The effect of each request.
+        /// Whether each request is marked with its correct effect.
         Effects = "effects",
-        /// The numbers.
+        /// Whether the returned numbers are consistent.
         Counts = "counts",
-        /// The same requests each time.
+        /// Whether a repeated call sends the same requests.
         SameRequests = "same-requests",
-        /// Half of each limit.
+        /// Whether each call uses at most half of each limit.
         Limits = "limits",
     }
 }
 
 impl Check {
-    /// What the check states, in one line.
+    /// Returns the rule that the check tests, in one line.
     #[must_use]
     pub fn statement(self) -> &'static str {
-        self.texts().0
+        self.statement_and_sentence().0
     }
 
-    /// The sentence of the manual.
+    /// Returns the sentence of the manual from which the rule comes.
     #[must_use]
     pub fn manual(self) -> ManualSentence {
-        ManualSentence::quote(self.texts().1)
+        ManualSentence::quote(self.statement_and_sentence().1)
     }
 
-    /// The recorded calls that the check uses; one of them is enough.
+    /// Returns the recorded calls that the check uses. One of them is enough.
     pub(super) fn scenarios(self) -> &'static [Scenario] {
         match self {
             Self::DescribesItself => &[],
@@ -98,14 +99,15 @@ impl Check {
         }
     }
 
-    fn texts(self) -> (&'static str, &'static str) {
-        let row = TEXTS.iter().find(|(check, ..)| *check == self);
+    fn statement_and_sentence(self) -> (&'static str, &'static str) {
+        let row = STATEMENTS.iter().find(|(check, ..)| *check == self);
         row.map(|(_, statement, sentence)| (*statement, *sentence)).unwrap_or_default()
     }
 }
 
-/// Each check with what it states, and the sentence of the manual that it comes from.
-const TEXTS: &[(Check, &str, &str)] = &[
+/// Each check with the rule that it tests, and the sentence of the manual from which the rule
+/// comes.
+const STATEMENTS: &[(Check, &str, &str)] = &[
     (
         Check::DescribesItself,
         "The manifest has a summary, an origin, and a title and a description of each setting.",
@@ -125,7 +127,7 @@ const TEXTS: &[(Check, &str, &str)] = &[
     ),
     (
         Check::RefusedData,
-        "400 and 422 become `rejected` or `unsupported`; 404 and 409 an error, not `internal`.",
+        "400 and 422 become `rejected` or `unsupported`; 404 and 409 become an error, but not `internal`.",
         "422: the tracker refused the data, or it does not have something that a setting \
                  names.",
     ),
@@ -154,7 +156,7 @@ const TEXTS: &[(Check, &str, &str)] = &[
     ),
     (
         Check::TrackerWords,
-        "The error has the tracker's explanation of a 422.",
+        "The error contains the tracker's explanation of a 422.",
         "Shown to a person: say what was requested, what the tracker answered in its own \
                  words, and what to change.",
     ),
@@ -213,7 +215,7 @@ const TEXTS: &[(Check, &str, &str)] = &[
     ),
     (
         Check::Counts,
-        "Critical and moderate defects are among the open ones, and a recorded total fits.",
+        "Critical and moderate are parts of open, and a recorded total equals open plus closed.",
         "Counts open defects only, without the critical ones.",
     ),
     (
@@ -237,14 +239,18 @@ mod tests {
     #[test]
     fn each_check_quotes_a_sentence_of_the_manual() {
         for check in Check::ALL {
-            assert!(check.manual().line > 0, "{check}: the manual has no {:?}", check.texts().1);
+            assert!(
+                check.manual().line > 0,
+                "{check}: the manual has no {:?}",
+                check.statement_and_sentence().1
+            );
             assert!(check.statement().len() < 100, "{check}");
         }
     }
 
-    /// If this fails, replace the table of the page by the one in the message.
+    /// If this test fails, replace the table in `docs/conformance.md` by the rows in the message.
     #[test]
-    fn the_page_lists_each_check() {
+    fn the_documentation_lists_each_check() {
         let row = |check: &Check| {
             format!("| `{check}` | {} | {} |", check.statement(), check.manual().sentence)
         };

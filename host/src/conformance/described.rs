@@ -1,5 +1,5 @@
-//! Checks that a manifest has what people need. That it is valid was checked when the file was
-//! loaded.
+//! Checks that a manifest contains what people need. Does not check that it is valid: this was
+//! checked when the file was loaded.
 
 use serde_json::Value;
 
@@ -8,24 +8,24 @@ use crate::manifest::Manifest;
 use super::Check;
 use super::results::FindingCollector;
 
-/// Checks the manifest.
-pub(super) fn check(manifest: &Manifest, results: &mut FindingCollector) {
-    results.made(Check::DescribesItself);
-    let mut findings = incomplete(&manifest.settings_schema);
+/// Checks the manifest, and adds the findings to the results.
+pub(super) fn check_manifest(manifest: &Manifest, results: &mut FindingCollector) {
+    results.mark_made(Check::DescribesItself);
+    let mut findings = missing_parts(&manifest.settings_schema);
     if manifest.summary.trim().is_empty() {
         findings.push("`summary` is empty".to_owned());
     }
     for text in findings {
-        results.finding(Check::DescribesItself, text);
+        results.add_finding(Check::DescribesItself, text);
     }
     if manifest.index_delay_s.is_none() {
         let text = "`index-delay-seconds` is absent: a person must resolve each defect in doubt";
-        results.note(Check::DescribesItself, text.to_owned());
+        results.add_note(Check::DescribesItself, text.to_owned());
     }
 }
 
-/// What a settings schema lacks.
-fn incomplete(schema: &Value) -> Vec<String> {
+/// Returns what is missing in a settings schema.
+fn missing_parts(schema: &Value) -> Vec<String> {
     let mut findings = Vec::new();
     let settings = schema.get("properties").and_then(Value::as_object);
     let settings = || settings.into_iter().flatten();
@@ -65,12 +65,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_part_that_is_missing_is_named() {
+    fn each_missing_part_is_reported() {
         let url =
             json!({"type": "string", "title": "t", "description": "d", "jackfield:origin": true});
         let complete = json!({"type": "object", "properties": {"url": url}, "required": ["url"],
             "additionalProperties": false});
-        assert_eq!(incomplete(&complete), Vec::<String>::new());
+        assert_eq!(missing_parts(&complete), Vec::<String>::new());
         for (pointer, part) in [
             ("/properties/url/title", "`title`"),
             ("/properties/url/description", "`description`"),
@@ -82,7 +82,7 @@ mod tests {
             let (parent, name) = pointer.rsplit_once('/').unwrap();
             let members = schema.pointer_mut(parent).and_then(Value::as_object_mut).unwrap();
             members.remove(name);
-            let found = incomplete(&schema);
+            let found = missing_parts(&schema);
             assert!(found.len() == 1 && found[0].contains(part), "{pointer}: {found:?}");
         }
     }

@@ -1,5 +1,5 @@
-//! The faults: what a tracker or the network may do instead of the recorded answer, and what the
-//! connector must make of it.
+//! The faults: what a tracker or the network may do instead of returning the recorded answer, and
+//! which error the connector must then return. This module sends nothing.
 
 use std::collections::BTreeMap;
 
@@ -12,20 +12,22 @@ use crate::egress::{NoAnswer, Reply, SentRequest, TapedAnswer};
 use super::originals::Original;
 use super::{Check, Scenario};
 
-/// The words of the tracker in each refusal.
+/// The tracker's message in each refusal.
 pub(super) const TRACKER_MESSAGE: &str = "Field 17 must have a colour";
-/// A page as a firewall or an identity provider answers it.
-const PAGE: &str = "<!DOCTYPE html><html><head><title>Sign in</title></head>\
+/// A page that a firewall or an identity provider may return.
+const SIGN_IN_PAGE: &str = "<!DOCTYPE html><html><head><title>Sign in</title></head>\
                     <body><form action=\"/login\"><input name=\"user\"></form></body></html>";
-/// JSON that no tracker answers with success.
-const OTHER_JSON: &str = "{\"something\":\"else\"}";
-/// How long a rate limit asks to wait, in seconds: as a number, and as a date.
-const WAIT_S: u32 = 17;
-const WAIT_UNTIL_S: u32 = 7_200;
-/// How much the wait until a date may differ, in seconds: time passes before the call is made.
-const WAIT_TOLERANCE_S: u32 = 3_600;
+/// JSON that no tracker returns for a successful request.
+const UNEXPECTED_JSON: &str = "{\"something\":\"else\"}";
+/// The waits in the header `Retry-After`, seconds: the first is sent as a number, the second as a
+/// date.
+const NUMBER_WAIT_S: u32 = 17;
+const DATE_WAIT_S: u32 = 7_200;
+/// The maximum difference of the wait until the date, seconds. It is large, because time passes
+/// before the call is made.
+const DATE_WAIT_TOLERANCE_S: u32 = 3_600;
 
-// The codes of errors, as the contract names them.
+// The error codes of the contract.
 const REJECTED: &str = "rejected";
 const UNAUTHORIZED: &str = "unauthorized";
 const UNAVAILABLE: &str = "unavailable";
@@ -33,32 +35,34 @@ const RATE_LIMITED: &str = "rate-limited";
 const UNSUPPORTED: &str = "unsupported";
 const INTERNAL: &str = "internal";
 
-/// What the connector must return.
+/// The error that the connector must return.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Expected {
+pub(super) enum ExpectedError {
     /// An error with one of these codes.
     Code(&'static [&'static str]),
-    /// `rate-limited`, with a wait of so many seconds, more or less.
+    /// `rate-limited` with a wait: its seconds, and the seconds by which it may differ.
     Wait(u32, u32),
     /// Any error.
     Error,
 }
 
-/// A call in which answers are replaced.
+/// A call in which some recorded answers are replaced.
 #[derive(Debug, Clone)]
 pub(super) struct Fault {
-    /// The check that it belongs to.
+    /// The check that the fault belongs to.
     pub(super) check: Check,
     /// The number of the request whose answer is replaced, from 0.
-    pub(super) at: usize,
-    /// What is different, for people.
-    pub(super) what: String,
-    pub(super) replaced: BTreeMap<usize, Reply>,
-    pub(super) expected: Expected,
+    pub(super) request_index: usize,
+    /// Describes the replaced answer for people.
+    pub(super) description: String,
+    /// The replies that replace recorded answers, by the number of the request.
+    pub(super) replies: BTreeMap<usize, Reply>,
+    pub(super) expected: ExpectedError,
 }
 
-/// The code that the connector returned; none if it trapped or violated the contract.
-pub(super) fn code(refusal: &Refusal) -> Option<&'static str> {
+/// Returns the error code that the connector returned; `None` if the connector trapped or violated
+/// the contract.
+pub(super) fn error_code(refusal: &Refusal) -> Option<&'static str> {
     Some(match refusal {
         Refusal::Rejected(_) => REJECTED,
         Refusal::CredentialsRefused(_) => UNAUTHORIZED,
@@ -70,13 +74,13 @@ pub(super) fn code(refusal: &Refusal) -> Option<&'static str> {
     })
 }
 
-impl Expected {
-    /// Why an error is not what was expected.
-    pub(super) fn differs(&self, refusal: &Refusal) -> Option<String> {
-        let code = code(refusal);
+impl ExpectedError {
+    /// Returns how an error differs from the expected one; `None` if it does not differ.
+    pub(super) fn mismatch(&self, refusal: &Refusal) -> Option<String> {
+        let code = error_code(refusal);
         match (self, refusal) {
             (Self::Error, _) => None,
-            (Self::Code(codes), _) if code.is_some_and(|it| codes.contains(&it)) => None,
+            (Self::Code(codes), _) if code.is_some_and(|code| codes.contains(&code)) => None,
             (Self::Code(codes), _) => {
                 let names: Vec<_> = codes.iter().map(|code| format!("`{code}`")).collect();
                 Some(format!("expected {}", names.join(" or ")))
@@ -91,133 +95,168 @@ impl Expected {
 }
 
 impl Fault {
-    /// The checks that this fault may decide.
+    /// Returns the checks whose results may depend on this fault.
     pub(super) fn checks(&self, scenario: Scenario) -> Vec<Check> {
-        let more: &[Check] = match (self.check, scenario) {
+        let more_checks: &[Check] = match (self.check, scenario) {
             (Check::ForeignResult | Check::TrackerWords, _) => &[],
             (_, Scenario::Create) => &[Check::CreateOnce, Check::OkAfterWrite],
             (_, scenario) if scenario.call() == Call::Find => &[Check::EmptyFind],
             _ => &[],
         };
-        [&[self.check], more].concat()
+        [&[self.check], more_checks].concat()
     }
 }
 
 impl Original {
-    /// All faults of this call.
+    /// Returns all faults for this call.
     pub(super) fn faults(&self, now: Timestamp) -> Vec<Fault> {
-        let sent = || self.replayed_call.sent.iter().enumerate();
-        let each = sent().flat_map(|(at, request)| faults_at(at, request, now));
-        let mut faults: Vec<_> = each.collect();
-        if let Some(at) = self.write() {
-            faults.extend(word_forms().into_iter().map(|(what, answer)| {
-                let expected = Expected::Error;
-                fault(Check::TrackerWords, at, what, Reply::Answer(answer), expected)
+        let requests = self.replayed_call.requests.iter().enumerate();
+        let faults = requests.flat_map(|(index, request)| faults_of_request(index, request, now));
+        let mut faults: Vec<_> = faults.collect();
+        if let Some(index) = self.write_index() {
+            faults.extend(refusals_with_message().into_iter().map(|(description, answer)| {
+                let reply = Reply::Answer(answer);
+                new_fault(Check::TrackerWords, index, description, reply, ExpectedError::Error)
             }));
         }
-        faults.extend(self.foreign_result());
+        faults.extend(self.foreign_result_fault());
         faults
     }
 
-    /// `find` with answers that have another word where the marker was.
-    fn foreign_result(&self) -> Option<Fault> {
+    /// Returns a fault of `find`: all answers contain another word instead of the marker.
+    fn foreign_result_fault(&self) -> Option<Fault> {
         let marker = self.replayed_call.marker.as_str();
-        let other: String = marker.chars().rev().collect();
-        let answers = self.replayed_call.sent.iter().enumerate().filter_map(|(at, request)| {
-            let answer = request.recorded.clone()?;
-            let text = std::str::from_utf8(&answer.body).ok()?;
-            let body = text.contains(marker).then(|| text.replace(marker, &other))?;
-            Some((at, Reply::Answer(TapedAnswer { body: body.into(), ..answer })))
-        });
-        let replaced: BTreeMap<_, _> = answers.collect();
-        let (at, _) = replaced.first_key_value().filter(|_| self.scenario == Scenario::Find)?;
+        let other_word: String = marker.chars().rev().collect();
+        let answers =
+            self.replayed_call.requests.iter().enumerate().filter_map(|(index, request)| {
+                let answer = request.recorded.clone()?;
+                let text = std::str::from_utf8(&answer.body).ok()?;
+                let body = text.contains(marker).then(|| text.replace(marker, &other_word))?;
+                Some((index, Reply::Answer(TapedAnswer { body: body.into(), ..answer })))
+            });
+        let replies: BTreeMap<_, _> = answers.collect();
+        let (index, _) = replies.first_key_value().filter(|_| self.scenario == Scenario::Find)?;
         Some(Fault {
             check: Check::ForeignResult,
-            at: *at,
-            what: "a result with another word instead of the marker".to_owned(),
-            replaced,
-            expected: Expected::Error,
+            request_index: *index,
+            description: "a result with another word instead of the marker".to_owned(),
+            replies,
+            expected: ExpectedError::Error,
         })
     }
 }
 
-fn fault(check: Check, at: usize, what: String, reply: Reply, expected: Expected) -> Fault {
-    Fault { check, at, what, replaced: BTreeMap::from([(at, reply)]), expected }
+fn new_fault(
+    check: Check,
+    request_index: usize,
+    description: String,
+    reply: Reply,
+    expected: ExpectedError,
+) -> Fault {
+    let replies = BTreeMap::from([(request_index, reply)]);
+    Fault { check, request_index, description, replies, expected }
 }
 
-/// The faults of one request.
-fn faults_at(at: usize, request: &SentRequest, now: Timestamp) -> Vec<Fault> {
+/// Returns the faults for one request.
+fn faults_of_request(index: usize, request: &SentRequest, now: Timestamp) -> Vec<Fault> {
     let mut faults = Vec::new();
-    for (check, statuses, codes) in STATUSES {
+    for (check, statuses, codes) in STATUS_CODES {
         for status in *statuses {
-            let answer = if *status > 500 { page(*status) } else { refusal(*status) };
-            let what = format!("status {status}");
-            faults.push(fault(*check, at, what, Reply::Answer(answer), Expected::Code(codes)));
+            let answer = if *status > 500 { page_answer(*status) } else { refusal_answer(*status) };
+            let description = format!("status {status}");
+            faults.push(new_fault(
+                *check,
+                index,
+                description,
+                Reply::Answer(answer),
+                ExpectedError::Code(codes),
+            ));
         }
     }
-    for (retry_after, seconds, tolerance) in waits(now) {
-        let mut answer = refusal(429);
+    for (retry_after, seconds, tolerance) in retry_after_values(now) {
+        let mut answer = refusal_answer(429);
         answer.headers.push(("retry-after".to_owned(), retry_after.clone()));
         answer.headers.extend(http_date(now, 0).map(|now| ("date".to_owned(), now)));
-        let what = format!("status 429 and `Retry-After: {retry_after}`");
-        let expected = Expected::Wait(seconds, tolerance);
-        faults.push(fault(Check::RateLimit, at, what, Reply::Answer(answer), expected));
+        let description = format!("status 429 and `Retry-After: {retry_after}`");
+        let expected = ExpectedError::Wait(seconds, tolerance);
+        faults.push(new_fault(
+            Check::RateLimit,
+            index,
+            description,
+            Reply::Answer(answer),
+            expected,
+        ));
     }
     for why in NoAnswer::ALL {
-        let what = format!("the http-error `{why}`");
+        let description = format!("the http-error `{why}`");
         let expected = match why {
-            NoAnswer::Unreachable | NoAnswer::Interrupted => Expected::Code(&[UNAVAILABLE]),
+            NoAnswer::Unreachable | NoAnswer::Interrupted => ExpectedError::Code(&[UNAVAILABLE]),
             NoAnswer::Denied | NoAnswer::Limit | NoAnswer::Invalid => {
-                Expected::Code(&[INTERNAL, REJECTED, UNAVAILABLE, UNSUPPORTED])
+                ExpectedError::Code(&[INTERNAL, REJECTED, UNAVAILABLE, UNSUPPORTED])
             }
         };
-        faults.push(fault(Check::NoAnswer, at, what, Reply::NoAnswer(*why), expected));
+        faults.push(new_fault(
+            Check::NoAnswer,
+            index,
+            description,
+            Reply::NoAnswer(*why),
+            expected,
+        ));
     }
-    let answers = request.recorded.iter().flat_map(unexpected);
-    faults.extend(answers.map(|(what, answer)| {
+    let answers = request.recorded.iter().flat_map(unexpected_answers);
+    faults.extend(answers.map(|(description, answer)| {
         let reply = Reply::Answer(answer);
-        fault(Check::UnexpectedAnswer, at, what.to_owned(), reply, Expected::Error)
+        new_fault(
+            Check::UnexpectedAnswer,
+            index,
+            description.to_owned(),
+            reply,
+            ExpectedError::Error,
+        )
     }));
     faults
 }
 
-/// Statuses, and the codes that fit.
-const STATUSES: &[(Check, &[u16], &[&str])] = &[
+/// The status codes of each check, and the error codes that the connector may return for them.
+const STATUS_CODES: &[(Check, &[u16], &[&str])] = &[
     (Check::RefusedCredentials, &[401, 403], &[UNAUTHORIZED]),
     (Check::RefusedData, &[400, 422], &[REJECTED, UNSUPPORTED]),
     (Check::RefusedData, &[404, 409], &[REJECTED, UNAUTHORIZED, UNAVAILABLE, UNSUPPORTED]),
     (Check::TrackerDown, &[500, 502, 503, 504], &[UNAVAILABLE]),
 ];
 
-/// Both forms of Retry-After, with the wait that they mean and its tolerance, in seconds.
-fn waits(now: Timestamp) -> Vec<(String, u32, u32)> {
-    let date = http_date(now, WAIT_UNTIL_S).map(|date| (date, WAIT_UNTIL_S, WAIT_TOLERANCE_S));
-    [(WAIT_S.to_string(), WAIT_S, 0)].into_iter().chain(date).collect()
+/// Returns both forms of `Retry-After`, each with its wait and the tolerance of the wait, in
+/// seconds.
+fn retry_after_values(now: Timestamp) -> Vec<(String, u32, u32)> {
+    let date = http_date(now, DATE_WAIT_S).map(|date| (date, DATE_WAIT_S, DATE_WAIT_TOLERANCE_S));
+    [(NUMBER_WAIT_S.to_string(), NUMBER_WAIT_S, 0)].into_iter().chain(date).collect()
 }
 
-/// The time in so many seconds, as HTTP has it.
+/// Formats the time in `seconds` seconds as an HTTP date.
 fn http_date(now: Timestamp, seconds: u32) -> Option<String> {
     let time = now + SignedDuration::from_secs(seconds.into());
     DateTimePrinter::new().timestamp_to_rfc9110_string(&time).ok()
 }
 
-/// Answers that report success and are not what was asked for. An answer without a body has none.
-fn unexpected(recorded: &TapedAnswer) -> Vec<(&'static str, TapedAnswer)> {
+/// Returns answers that report success and have an unexpected body. Returns none for a recorded
+/// answer without a body.
+fn unexpected_answers(recorded: &TapedAnswer) -> Vec<(&'static str, TapedAnswer)> {
     let TapedAnswer { status, headers, body } = recorded.clone();
     if body.is_empty() {
         return Vec::new();
     }
-    let with = |body| TapedAnswer { status, headers: headers.clone(), body };
-    let mut answers = vec![("an HTML page", page(200)), ("an empty body", with("".into()))];
+    let with_body = |body| TapedAnswer { status, headers: headers.clone(), body };
+    let mut answers =
+        vec![("an HTML page", page_answer(200)), ("an empty body", with_body("".into()))];
     if serde_json::from_slice::<serde::de::IgnoredAny>(&body).is_ok() {
-        answers.push(("JSON that is cut in the middle", with(body.slice(..body.len() / 2))));
-        answers.push(("JSON with other members", with(OTHER_JSON.into())));
+        answers.push(("JSON that is cut in the middle", with_body(body.slice(..body.len() / 2))));
+        answers.push(("JSON with other members", with_body(UNEXPECTED_JSON.into())));
     }
     answers
 }
 
-/// A refusal with the tracker's words, in each of the forms that trackers use.
-fn word_forms() -> Vec<(String, TapedAnswer)> {
+/// Returns a refusal with the tracker's message in each of the forms that trackers use.
+fn refusals_with_message() -> Vec<(String, TapedAnswer)> {
     let json = |form: serde_json::Value| (form.to_string(), "application/json");
     let forms = [
         json(serde_json::json!({ "errors": [TRACKER_MESSAGE] })),
@@ -232,23 +271,28 @@ fn word_forms() -> Vec<(String, TapedAnswer)> {
         (TRACKER_MESSAGE.to_owned(), "text/plain"),
     ];
     let answer = |(body, media_type): (String, &str)| {
-        let what = format!("status 422 and {body}");
-        (what, TapedAnswer { status: 422, headers: content_type(media_type), body: body.into() })
+        let description = format!("status 422 and {body}");
+        let headers = content_type_header(media_type);
+        (description, TapedAnswer { status: 422, headers, body: body.into() })
     };
     forms.into_iter().map(answer).collect()
 }
 
-fn refusal(status: u16) -> TapedAnswer {
+fn refusal_answer(status: u16) -> TapedAnswer {
     let body =
         serde_json::json!({ "errors": [TRACKER_MESSAGE], "message": TRACKER_MESSAGE }).to_string();
-    TapedAnswer { status, headers: content_type("application/json"), body: body.into() }
+    TapedAnswer { status, headers: content_type_header("application/json"), body: body.into() }
 }
 
-fn page(status: u16) -> TapedAnswer {
-    TapedAnswer { status, headers: content_type("text/html; charset=utf-8"), body: PAGE.into() }
+fn page_answer(status: u16) -> TapedAnswer {
+    TapedAnswer {
+        status,
+        headers: content_type_header("text/html; charset=utf-8"),
+        body: SIGN_IN_PAGE.into(),
+    }
 }
 
-fn content_type(media_type: &str) -> Vec<(String, String)> {
+fn content_type_header(media_type: &str) -> Vec<(String, String)> {
     vec![("content-type".to_owned(), media_type.to_owned())]
 }
 
@@ -259,37 +303,40 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_error_fits_by_its_code_and_its_wait() {
+    fn an_error_is_compared_by_its_code_and_its_wait() {
         let rejected = Refusal::Rejected(Reason::from("no".to_owned()));
-        let waits =
+        let rate_limited =
             |retry_after_s| Refusal::TrackerRateLimited { why: String::new(), retry_after_s };
-        let only = Expected::Code(&[UNAVAILABLE]);
-        assert_eq!(only.differs(&rejected), Some("expected `unavailable`".to_owned()));
-        assert_eq!(Expected::Code(&[REJECTED]).differs(&rejected), None);
-        let wait = Expected::Wait(600, 60);
-        assert_eq!((wait.differs(&waits(540)), wait.differs(&waits(660))), (None, None));
-        assert!(wait.differs(&waits(60)).is_some_and(|why| why.contains("not 60 s")));
-        assert!(wait.differs(&rejected).is_some());
+        let unavailable = ExpectedError::Code(&[UNAVAILABLE]);
+        assert_eq!(unavailable.mismatch(&rejected), Some("expected `unavailable`".to_owned()));
+        assert_eq!(ExpectedError::Code(&[REJECTED]).mismatch(&rejected), None);
+        let wait = ExpectedError::Wait(600, 60);
+        assert_eq!(
+            (wait.mismatch(&rate_limited(540)), wait.mismatch(&rate_limited(660))),
+            (None, None)
+        );
+        assert!(wait.mismatch(&rate_limited(60)).is_some_and(|why| why.contains("not 60 s")));
+        assert!(wait.mismatch(&rejected).is_some());
     }
 
     #[test]
-    fn an_answer_without_json_is_not_cut_and_one_without_a_body_is_kept() {
+    fn only_json_is_cut_and_an_empty_body_is_not_replaced() {
         let answer = |body: &'static str| TapedAnswer {
             status: 201,
             headers: Vec::new(),
             body: body.into(),
         };
-        assert_eq!(unexpected(&answer("")), []);
-        assert_eq!(unexpected(&answer("text")).len(), 2);
-        let found = unexpected(&answer("{\"a\":1}"));
+        assert_eq!(unexpected_answers(&answer("")), []);
+        assert_eq!(unexpected_answers(&answer("text")).len(), 2);
+        let found = unexpected_answers(&answer("{\"a\":1}"));
         assert_eq!((found.len(), &found[2].1.body[..]), (4, &b"{\"a"[..]));
         assert_eq!((found[0].1.status, found[1].1.status), (200, 201));
     }
 
     #[test]
     fn both_forms_of_retry_after_are_sent() {
-        let waits = waits(Timestamp::UNIX_EPOCH);
-        let [(seconds, ..), (date, ..)] = &waits[..] else { panic!("two forms") };
+        let values = retry_after_values(Timestamp::UNIX_EPOCH);
+        let [(seconds, ..), (date, ..)] = &values[..] else { panic!("two forms") };
         assert_eq!((seconds.as_str(), date.as_str()), ("17", "Thu, 01 Jan 1970 02:00:00 GMT"));
     }
 }

@@ -1,12 +1,14 @@
-//! The manual: the comments in `wit/connector.wit`, in which sentences are looked up.
+//! Finds sentences of the manual, which is the comments in `wit/connector.wit`. Reads only the copy
+//! that is built into this program.
 
-/// The manual as it was when this program was built.
-const WIT: &str = include_str!("../../../wit/connector.wit");
+/// The manual, as it was when this program was built.
+const MANUAL_TEXT: &str = include_str!("../../../wit/connector.wit");
 
 /// A sentence of the manual.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ManualSentence {
-    /// The line of `wit/connector.wit` at which the sentence begins; 0 if the manual lacks it.
+    /// The line of `wit/connector.wit` at which the sentence begins; 0 if the manual does not
+    /// contain the sentence.
     pub line: usize,
     /// The sentence.
     pub sentence: &'static str,
@@ -14,20 +16,21 @@ pub struct ManualSentence {
 
 impl ManualSentence {
     pub(super) fn quote(sentence: &'static str) -> Self {
-        Self { line: line_of(WIT, sentence).unwrap_or(0), sentence }
+        Self { line: line_of(MANUAL_TEXT, sentence).unwrap_or(0), sentence }
     }
 }
 
-/// The line, from 1, at which a sentence begins that may continue on the next lines.
+/// Returns the line, from 1, at which a sentence begins. The sentence may continue on the next
+/// lines.
 fn line_of(wit: &str, sentence: &str) -> Option<usize> {
-    let (mut text, mut begins) = (String::new(), Vec::new());
+    let (mut text, mut line_starts) = (String::new(), Vec::new());
     for line in wit.lines() {
-        begins.push(text.len());
+        line_starts.push(text.len());
         text.push_str(line.trim_start().trim_start_matches("///").trim());
         text.push(' ');
     }
-    let at = text.find(sentence)?;
-    Some(begins.partition_point(|begin| *begin <= at))
+    let position = text.find(sentence)?;
+    Some(line_starts.partition_point(|start| *start <= position))
 }
 
 #[cfg(test)]

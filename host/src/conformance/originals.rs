@@ -1,11 +1,11 @@
-//! The recorded calls, replayed without a fault: what the others are compared with.
+//! Replays the recorded calls without a fault. Replays with faults are compared with these replays.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::domain::{Effect, StringEnum};
-use crate::egress::{ActiveConnection, NotUsable, Recording, SentRequest};
+use crate::egress::{ActiveConnection, Recording, RecordingError, SentRequest};
 
 use super::replayed_call::{ReplayedCall, Replayer};
 use super::results::FindingCollector;
@@ -23,16 +23,16 @@ impl Original {
         self.replayed_call.answer.is_ok()
     }
 
-    /// The number of the request that creates the defect.
-    pub(super) fn write(&self) -> Option<usize> {
-        let mut sent = self.replayed_call.sent.iter();
+    /// Returns the number of the request that creates the defect.
+    pub(super) fn write_index(&self) -> Option<usize> {
+        let mut sent = self.replayed_call.requests.iter();
         sent.position(|request| request.effect == Effect::Write)
             .filter(|_| self.scenario == Scenario::Create)
     }
 }
 
-/// Replays each recorded call twice.
-pub(super) async fn replay(
+/// Replays each recorded call twice, and returns the calls that could be replayed.
+pub(super) async fn replay_recordings(
     replayer: &Replayer,
     active: &Arc<ActiveConnection>,
     folder: &Path,
@@ -41,30 +41,33 @@ pub(super) async fn replay(
     let mut originals = Vec::new();
     for scenario in Scenario::ALL.iter().copied() {
         if !scenario.is_exported(replayer.connector.interfaces()) {
-            results.missing_scenario(scenario, "the connector does not export its interface");
+            results.note_missing_scenario(scenario, "the connector does not export its interface");
             continue;
         }
-        let Some(recording) = recording(folder, scenario)? else {
-            results.missing_scenario(scenario, &not_recorded(folder, scenario));
+        let Some(recording) = read_recording(folder, scenario)? else {
+            results.note_missing_scenario(scenario, &not_recorded_hint(folder, scenario));
             continue;
         };
         let replayed_call = replayer.replay(active, scenario, &recording, BTreeMap::new()).await?;
-        let again = replayer.replay(active, scenario, &recording, BTreeMap::new()).await?;
-        if let Some(difference) = first_difference(&replayed_call.sent, &again.sent) {
+        let second_replay = replayer.replay(active, scenario, &recording, BTreeMap::new()).await?;
+        if let Some(difference) = first_difference(&replayed_call.requests, &second_replay.requests)
+        {
             let text = format!("`{scenario}`: {difference}");
-            results.finding(Check::SameRequests, text);
+            results.add_finding(Check::SameRequests, text);
         }
-        match &replayed_call.missing {
-            // The exchanges of all calls are in one folder, and not those of this call.
+        match &replayed_call.missing_answer {
+            // The folder contains the exchanges of other calls, but not the exchanges of this call.
             Some(_) if !folder.join(scenario.as_str()).is_dir() => {
-                results.missing_scenario(scenario, &not_recorded(folder, scenario));
+                results.note_missing_scenario(scenario, &not_recorded_hint(folder, scenario));
             }
             Some(why) => {
-                let text = format!("`{scenario}`: {why}; if the request is right, record it again");
-                results.not_replayed(scenario, text);
+                let text = format!(
+                    "`{scenario}`: {why}; if the request is correct, record the call again"
+                );
+                results.add_not_replayed(scenario, text);
             }
             None => {
-                results.made(Check::SameRequests);
+                results.mark_made(Check::SameRequests);
                 originals.push(Original { scenario, recording, replayed_call });
             }
         }
@@ -72,23 +75,24 @@ pub(super) async fn replay(
     Ok(originals)
 }
 
-/// The recording of a call: its own folder, or else the exchanges of all calls together.
-fn recording(folder: &Path, scenario: Scenario) -> Result<Option<Recording>, NotUsable> {
-    let own: PathBuf = folder.join(scenario.as_str());
-    let is_own = own.is_dir();
-    if !is_own && scenario == Scenario::FindRefused {
+/// Reads the recording of a call: from the folder of the call, or else from the folder with the
+/// exchanges of all calls.
+fn read_recording(folder: &Path, scenario: Scenario) -> Result<Option<Recording>, RecordingError> {
+    let own_folder: PathBuf = folder.join(scenario.as_str());
+    let has_own_folder = own_folder.is_dir();
+    if !has_own_folder && scenario == Scenario::FindRefused {
         return Ok(None);
     }
-    match Recording::read(if is_own { &own } else { folder }) {
+    match Recording::read(if has_own_folder { &own_folder } else { folder }) {
         Ok(recording) => Ok(Some(recording)),
-        // A call may send no request.
-        Err(NotUsable::Empty(_)) if is_own => Ok(Some(Recording::default())),
-        Err(NotUsable::Empty(_)) => Ok(None),
+        // An empty folder is valid, because a call may send no request.
+        Err(RecordingError::Empty(_)) if has_own_folder => Ok(Some(Recording::default())),
+        Err(RecordingError::Empty(_)) => Ok(None),
         Err(error) => Err(error),
     }
 }
 
-fn not_recorded(folder: &Path, scenario: Scenario) -> String {
+fn not_recorded_hint(folder: &Path, scenario: Scenario) -> String {
     format!(
         "it is not recorded in {}; record all calls with --record, or this one with `jackfield \
          invoke`",
@@ -96,23 +100,28 @@ fn not_recorded(folder: &Path, scenario: Scenario) -> String {
     )
 }
 
-/// The first request in which two runs differ.
-fn first_difference(one: &[SentRequest], other: &[SentRequest]) -> Option<String> {
-    let what = |request: Option<&SentRequest>| {
-        let request = request.map(|it| format!("{} {}", it.method, it.url));
+/// Describes the first request in which two replays differ.
+fn first_difference(
+    first_requests: &[SentRequest],
+    second_requests: &[SentRequest],
+) -> Option<String> {
+    let method_and_url = |request: Option<&SentRequest>| {
+        let request = request.map(|request| format!("{} {}", request.method, request.url));
         request.unwrap_or_else(|| "nothing".to_owned())
     };
-    (0..one.len().max(other.len())).find_map(|at| {
-        let (first, second) = (one.get(at), other.get(at));
-        let parts = |it: &SentRequest| (it.method.clone(), it.url.clone(), it.body.clone());
-        if first.map(parts) == second.map(parts) {
+    (0..first_requests.len().max(second_requests.len())).find_map(|index| {
+        let (first, second) = (first_requests.get(index), second_requests.get(index));
+        let compared = |request: &SentRequest| {
+            (request.method.clone(), request.url.clone(), request.body.clone())
+        };
+        if first.map(compared) == second.map(compared) {
             return None;
         }
-        let (first, second) = (what(first), what(second));
+        let (first, second) = (method_and_url(first), method_and_url(second));
         Some(if first == second {
             format!("two replays send {first} with different bodies")
         } else {
-            format!("one replay sends {first}, the next one {second}")
+            format!("the first replay sends {first}, the second replay sends {second}")
         })
     })
 }
@@ -121,18 +130,22 @@ fn first_difference(one: &[SentRequest], other: &[SentRequest]) -> Option<String
 mod tests {
     use super::*;
 
-    fn sent(url: &str, body: &'static str) -> SentRequest {
+    fn request(url: &str, body: &'static str) -> SentRequest {
         let (method, url) = ("GET".to_owned(), url.to_owned());
         SentRequest { method, url, body: body.into(), effect: Effect::Read, recorded: None }
     }
 
     #[test]
-    fn the_first_request_that_differs_is_named() {
-        let one = [sent("/a", ""), sent("/b", "x")];
-        assert_eq!(first_difference(&one, &one), None);
-        let difference = |other: &[SentRequest]| first_difference(&one, other).unwrap_or_default();
-        assert!(difference(&one[..1]).contains("GET /b, the next one nothing"));
-        assert!(difference(&[sent("/a", ""), sent("/c", "")]).contains("the next one GET /c"));
-        assert!(difference(&[sent("/a", ""), sent("/b", "y")]).contains("different bodies"));
+    fn the_first_different_request_is_described() {
+        let requests = [request("/a", ""), request("/b", "x")];
+        assert_eq!(first_difference(&requests, &requests), None);
+        let difference =
+            |other: &[SentRequest]| first_difference(&requests, other).unwrap_or_default();
+        assert!(difference(&requests[..1]).contains("GET /b, the second replay sends nothing"));
+        assert!(
+            difference(&[request("/a", ""), request("/c", "")])
+                .contains("the second replay sends GET /c")
+        );
+        assert!(difference(&[request("/a", ""), request("/b", "y")]).contains("different bodies"));
     }
 }

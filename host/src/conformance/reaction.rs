@@ -1,19 +1,19 @@
-//! Checks the reaction of a connector to a fault.
+//! Checks the reaction of a connector to a fault. Makes no call itself.
 
 use crate::domain::{Call, Effect, OutboundCall, Refusal};
 use crate::runtime::ExportAnswer;
 
-use super::faults::{Fault, TRACKER_MESSAGE, code};
+use super::faults::{Fault, TRACKER_MESSAGE, error_code};
 use super::originals::Original;
 use super::replayed_call::ReplayedCall;
 use super::results::{FindingCollector, RefusalText};
 use super::{Check, Scenario};
 
-/// How much of a connector's message is shown, characters.
+/// Maximum length of a connector's message that is shown, characters.
 const MESSAGE_CHARS_MAX: usize = 200;
 
 /// Checks a call in which answers were replaced by faults.
-pub(super) fn check(
+pub(super) fn check_reaction(
     original: &Original,
     fault: &Fault,
     replayed_call: &ReplayedCall,
@@ -21,9 +21,9 @@ pub(super) fn check(
 ) {
     let reaction = Reaction { original, fault, replayed_call };
     match fault.check {
-        Check::ForeignResult => reaction.foreign_result(results),
+        Check::ForeignResult => reaction.check_foreign_result(results),
         Check::TrackerWords => results.record_refusal_text(reaction.refusal_text()),
-        _ => reaction.error(results),
+        _ => reaction.check_error(results),
     }
 }
 
@@ -34,13 +34,13 @@ struct Reaction<'a> {
 }
 
 impl Reaction<'_> {
-    fn foreign_result(&self, results: &mut FindingCollector) {
-        results.made(Check::ForeignResult);
+    fn check_foreign_result(&self, results: &mut FindingCollector) {
+        results.mark_made(Check::ForeignResult);
         if let Ok(ExportAnswer::Found(found)) = &self.replayed_call.answer
             && let Some(first) = found.first()
         {
-            let text = self.text(&format!("returned the defect {:?}", first.key));
-            results.finding(Check::ForeignResult, text);
+            let text = self.describe(&format!("returned the defect {:?}", first.key));
+            results.add_finding(Check::ForeignResult, text);
         }
     }
 
@@ -48,95 +48,104 @@ impl Reaction<'_> {
         match &self.replayed_call.answer {
             Err(refusal) if refusal.to_string().contains(TRACKER_MESSAGE) => RefusalText::PassedOn,
             Err(refusal) => {
-                let what = format!("returned {}, without these words", returned(refusal));
-                RefusalText::Lost(self.text(&what))
+                let reaction =
+                    format!("returned {}, without this message", describe_error(refusal));
+                RefusalText::Lost(self.describe(&reaction))
             }
-            Ok(_) => RefusalText::Lost(self.text("returned ok")),
+            Ok(_) => RefusalText::Lost(self.describe("returned ok")),
         }
     }
 
-    /// The call must return an error that fits, unless its write had succeeded before.
-    fn error(&self, results: &mut FindingCollector) {
+    /// Checks that the call returned the expected error. If its write succeeded before the fault,
+    /// the call must return ok instead.
+    fn check_error(&self, results: &mut FindingCollector) {
         let Self { original, fault, replayed_call } = self;
-        let write = original.write();
-        if write.is_some_and(|write| fault.at > write) {
+        let write = original.write_index();
+        if write.is_some_and(|write| fault.request_index > write) {
             if let Err(refusal) = &replayed_call.answer {
-                let text = self.text(&format!("returned {}", returned(refusal)));
-                results.finding(Check::OkAfterWrite, text);
+                let text = self.describe(&format!("returned {}", describe_error(refusal)));
+                results.add_finding(Check::OkAfterWrite, text);
             }
             return;
         }
-        if write == Some(fault.at) && self.repeats_its_write() {
-            results.finding(Check::CreateOnce, self.text("sent the write again"));
+        if write == Some(fault.request_index) && self.repeats_its_write() {
+            results.add_finding(Check::CreateOnce, self.describe("sent the write again"));
         }
-        if replayed_call.missing.is_some() && is_error(&replayed_call.answer) {
-            // Its error is about the answer that is not recorded, so it says nothing of this fault.
-            let text = self.text("asked for something that is not recorded");
-            return results.note(fault.check, text);
+        if replayed_call.missing_answer.is_some() && is_error(&replayed_call.answer) {
+            // The missing recorded answer caused the error, so the error shows nothing about this
+            // fault.
+            let text = self.describe("sent a request that is not recorded");
+            return results.add_note(fault.check, text);
         }
-        results.made(fault.check);
+        results.mark_made(fault.check);
         if original.scenario.call() == Call::Find {
-            results.made(Check::EmptyFind);
+            results.mark_made(Check::EmptyFind);
         }
         match &replayed_call.answer {
             Ok(ExportAnswer::Found(found)) if found.is_empty() => {
-                results.finding(Check::EmptyFind, self.text("returned an empty list"));
+                results.add_finding(Check::EmptyFind, self.describe("returned an empty list"));
             }
-            // A create may do without an upload.
+            // A create may succeed although an upload failed.
             Ok(_) if self.is_preparation() => {}
-            Ok(_) => results.finding(fault.check, self.text("returned ok")),
+            Ok(_) => results.add_finding(fault.check, self.describe("returned ok")),
             Err(Refusal::ConnectorFault(why)) => {
-                results.finding(fault.check, self.text(&shortened(&why.to_string())));
+                results.add_finding(fault.check, self.describe(&shortened(&why.to_string())));
             }
             Err(refusal) => {
-                if let Some(why) = fault.expected.differs(refusal) {
-                    let text = self.text(&format!("returned {}; {why}", returned(refusal)));
-                    results.finding(fault.check, text);
+                if let Some(why) = fault.expected.mismatch(refusal) {
+                    let text =
+                        self.describe(&format!("returned {}; {why}", describe_error(refusal)));
+                    results.add_finding(fault.check, text);
                 }
             }
         }
     }
 
     fn is_preparation(&self) -> bool {
-        let request = self.original.replayed_call.sent.get(self.fault.at);
+        let request = self.original.replayed_call.requests.get(self.fault.request_index);
         let is_create = self.original.scenario == Scenario::Create;
         is_create && request.is_some_and(|request| request.effect == Effect::Prepare)
     }
 
-    /// Whether the write was sent, or tried, more than once, also to another address or under
-    /// another effect.
+    /// Whether the call sent its write more often than the original call. Counts each write, and
+    /// each request with the method and the path of the write.
     fn repeats_its_write(&self) -> bool {
-        let writes = |calls: &[OutboundCall]| {
+        let count_writes = |calls: &[OutboundCall]| {
             let write = calls.iter().find(|call| call.effect == Effect::Write);
-            let is_it = |call: &&OutboundCall| {
-                let has_address = |write: &OutboundCall| {
+            let is_write = |call: &&OutboundCall| {
+                let has_same_target = |write: &OutboundCall| {
                     (&call.method, &call.path) == (&write.method, &write.path)
                 };
-                call.effect == Effect::Write || write.is_some_and(has_address)
+                call.effect == Effect::Write || write.is_some_and(has_same_target)
             };
-            calls.iter().filter(is_it).count()
+            calls.iter().filter(is_write).count()
         };
-        writes(&self.replayed_call.report.calls) > writes(&self.original.replayed_call.report.calls)
+        count_writes(&self.replayed_call.report.calls)
+            > count_writes(&self.original.replayed_call.report.calls)
     }
 
-    /// What happened, for people.
-    fn text(&self, what: &str) -> String {
+    /// Describes the fault and the reaction for people.
+    fn describe(&self, reaction: &str) -> String {
         let Self { original, fault, .. } = self;
-        let request = original.replayed_call.sent.get(fault.at);
-        let request = request.map(|it| format!("{} {}", it.method, path(&it.url)));
+        let request = original.replayed_call.requests.get(fault.request_index);
+        let request =
+            request.map(|request| format!("{} {}", request.method, url_path(&request.url)));
         let request = request.unwrap_or_default();
-        format!("`{}`, with {} as the answer to {request}: {what}", original.scenario, fault.what)
+        format!(
+            "`{}`, with {} as the answer to {request}: {reaction}",
+            original.scenario, fault.description
+        )
     }
 }
 
-/// Whether an export returned an error; a trap does not count.
+/// Whether an export returned an error. A trap is not an error in this sense.
 fn is_error(answer: &Result<ExportAnswer, Refusal>) -> bool {
     matches!(answer, Err(refusal) if !matches!(refusal, Refusal::ConnectorFault(_)))
 }
 
-/// The code and the text of an error.
-fn returned(refusal: &Refusal) -> String {
-    match code(refusal) {
+/// Returns the code and the text of an error.
+fn describe_error(refusal: &Refusal) -> String {
+    match error_code(refusal) {
         Some(code) => format!("`{code}` ({})", shortened(&refusal.to_string())),
         None => shortened(&refusal.to_string()),
     }
@@ -149,9 +158,9 @@ fn shortened(text: &str) -> String {
     }
 }
 
-/// The address without its origin and its query.
-fn path(url: &str) -> &str {
+/// Returns the path of a URL.
+fn url_path(url: &str) -> &str {
     let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
-    let path = rest.find('/').and_then(|at| rest.get(at..)).unwrap_or("/");
+    let path = rest.find('/').and_then(|start| rest.get(start..)).unwrap_or("/");
     path.split('?').next().unwrap_or(path)
 }

@@ -1,5 +1,5 @@
-//! Records the calls that the suite replays, with the tracker. Creates one defect in it, and asks
-//! it once with a wrong secret.
+//! Records the calls that the suite replays, by calling the tracker. Creates one defect in the
+//! tracker, and sends it one search with a wrong secret.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -11,38 +11,39 @@ use anyhow::{Context, bail};
 use tokio::time::sleep;
 
 use crate::config::Config;
-use crate::connections::Unstored;
+use crate::connections::UnstoredConnection;
 use crate::domain::StringEnum;
 use crate::egress::{Recorder, Tape};
 use crate::runtime::Connector;
 use crate::secret::Secret;
 
-use super::replayed_call::{Caller, any_secret};
+use super::replayed_call::{Caller, placeholder_secret};
 use super::{Scenario, Suite};
 
-/// Records each call into a folder of its own in `folder`, which is created at the end.
+/// Records each call into a separate folder in `folder`. `folder` is created only after all calls
+/// were recorded.
 ///
 /// # Errors
 /// The folder has files, a call cannot be made or recorded, or `create` failed.
 pub async fn record(
     suite: &Suite,
-    values: Unstored,
+    values: UnstoredConnection,
     config: Config,
     folder: &Path,
     progress: &dyn Fn(&str),
 ) -> anyhow::Result<()> {
     if fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_some()) {
-        bail!("{} has files already: delete them or give another folder", folder.display());
+        bail!("{} has files already: delete them or use another folder", folder.display());
     }
     let parent = folder.parent().filter(|parent| !parent.as_os_str().is_empty());
     let parent = parent.unwrap_or(Path::new("."));
-    let unfinished = tempfile::tempdir_in(parent);
-    let unfinished =
-        unfinished.with_context(|| format!("cannot create a folder in {}", parent.display()))?;
-    let to = |scenario: Scenario| unfinished.path().join(scenario.as_str());
-    let recorder = Arc::new(Recorder::create(&to(Scenario::Check))?);
+    let temporary_folder = tempfile::tempdir_in(parent);
+    let temporary_folder = temporary_folder
+        .with_context(|| format!("cannot create a folder in {}", parent.display()))?;
+    let folder_of = |scenario: Scenario| temporary_folder.path().join(scenario.as_str());
+    let recorder = Arc::new(Recorder::create(&folder_of(Scenario::Check))?);
     let caller = Caller::start(config, suite, Tape::Record(Arc::clone(&recorder))).await?;
-    let refused = with_wrong_secrets(&values, &caller.connector);
+    let wrong_values = with_wrong_secrets(&values, &caller.connector);
     let active = caller.invoker.connect(&caller.connector, values)?;
     for scenario in Scenario::ALL.iter().copied() {
         if !scenario.is_exported(caller.connector.interfaces()) {
@@ -51,7 +52,7 @@ pub async fn record(
         if scenario == Scenario::Find {
             wait_for_index(caller.connector.manifest().index_delay_s, progress).await;
         }
-        let active = match (scenario, &refused) {
+        let active = match (scenario, &wrong_values) {
             (Scenario::FindRefused, None) => continue,
             (Scenario::FindRefused, Some(wrong)) => {
                 &caller.invoker.connect(&caller.connector, wrong.clone())?
@@ -59,33 +60,37 @@ pub async fn record(
             _ => &active,
         };
         if scenario != Scenario::Check {
-            recorder.begin(&to(scenario))?;
+            recorder.change_folder(&folder_of(scenario))?;
         }
         progress(&format!("recording {scenario}"));
-        let ended = caller.call(active, scenario).await?;
-        recorder.end().with_context(|| format!("cannot record {scenario}"))?;
-        if let (Scenario::Create, Err(refusal)) = (scenario, ended.answer) {
+        let invoked = caller.call(active, scenario).await?;
+        recorder.exchange_count().with_context(|| format!("cannot record {scenario}"))?;
+        if let (Scenario::Create, Err(refusal)) = (scenario, invoked.answer) {
             bail!("nothing was recorded, because create-defect failed: {refusal}");
         }
     }
-    // An empty folder may exist: a rename replaces it.
-    fs::rename(unfinished.path(), folder)
+    // If `folder` exists, it is empty, and the rename replaces it.
+    fs::rename(temporary_folder.path(), folder)
         .with_context(|| format!("cannot create {}", folder.display()))?;
     Ok(())
 }
 
-/// The same values with other secrets; none if no secret is given, or one may not have any text.
-fn with_wrong_secrets(values: &Unstored, connector: &Connector) -> Option<Unstored> {
+/// Returns the same values with wrong secrets; `None` if there is no secret, or if no wrong value
+/// can be generated for one of them.
+fn with_wrong_secrets(
+    values: &UnstoredConnection,
+    connector: &Connector,
+) -> Option<UnstoredConnection> {
     let schema = &connector.manifest().settings_schema;
-    let wrong = |name: &String| {
-        Some((name.clone(), Secret::new(any_secret(schema.get("properties")?.get(name)?)?)))
+    let wrong_secret = |name: &String| {
+        Some((name.clone(), Secret::new(placeholder_secret(schema.get("properties")?.get(name)?)?)))
     };
-    let secrets: Option<BTreeMap<_, _>> = values.secrets.keys().map(wrong).collect();
+    let secrets: Option<BTreeMap<_, _>> = values.secrets.keys().map(wrong_secret).collect();
     let secrets = secrets.filter(|secrets| !secrets.is_empty())?;
-    Some(Unstored { secrets, ..values.clone() })
+    Some(UnstoredConnection { secrets, ..values.clone() })
 }
 
-/// Waits until the tracker's search is sure to have the new defect.
+/// Waits until the tracker's search is certain to find the new defect.
 async fn wait_for_index(index_delay_s: Option<u32>, progress: &dyn Fn(&str)) {
     if let Some(seconds) = index_delay_s.filter(|seconds| *seconds > 0) {
         progress(&format!("waiting {seconds} s for the index of the tracker"));

@@ -1,4 +1,4 @@
-//! Calls of the connector: with the tracker, and with a recording of which answers are replaced.
+//! Calls the connector: with the tracker, or with a recording in which answers are replaced.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -8,9 +8,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use jiff::Timestamp;
 use serde_json::Value;
 
-use crate::app::{Invocation, Invoked, Invoker, TapeEnd};
+use crate::app::{Invocation, InvocationResult, Invoker, TapeResult};
 use crate::config::Config;
-use crate::connections::Unstored;
+use crate::connections::UnstoredConnection;
 use crate::domain::{FailedTest, Marker, Refusal, RunReport};
 use crate::egress::{ActiveConnection, Recording, Replay, Reply, SentRequest, Tape, TapeError};
 use crate::runtime::{Connector, ExportAnswer};
@@ -18,12 +18,13 @@ use crate::secret::Secret;
 
 use super::{Original, Scenario, Suite};
 
-/// The value of a secret that is not given. A recording has no credentials and compares none.
-const ANY_SECRET: &str = "secret-of-the-conformance-test";
-/// The longest secret.
+/// The value of a secret that was not entered. Any value is correct, because recordings contain no
+/// credentials and requests are compared without them.
+const PLACEHOLDER_SECRET: &str = "secret-of-the-conformance-test";
+/// Maximum size of a secret, bytes.
 const SECRET_BYTES_MAX: usize = 16 << 10;
 
-/// Calls exports with the arguments of a suite.
+/// Calls exports of the connector with the arguments of the suite.
 pub(super) struct Caller {
     pub(super) invoker: Invoker,
     pub(super) connector: Arc<Connector>,
@@ -33,28 +34,28 @@ pub(super) struct Caller {
     calls: AtomicUsize,
 }
 
-/// Replays calls.
+/// Replays recorded calls, with or without faults.
 pub(super) struct Replayer {
     caller: Caller,
     replay: Arc<Replay>,
     pub(super) connector: Arc<Connector>,
 }
 
-/// A replayed call that ended.
+/// The result of a replayed call.
 pub(super) struct ReplayedCall {
-    /// What the export returned, or why there is nothing.
+    /// What the export returned, or the reason why it returned nothing.
     pub(super) answer: Result<ExportAnswer, Refusal>,
     pub(super) report: RunReport,
     pub(super) marker: Marker,
-    /// The requests, in order.
-    pub(super) sent: Vec<SentRequest>,
-    /// Why a request had no recorded answer.
-    pub(super) missing: Option<TapeError>,
+    /// The requests that the call sent, in order.
+    pub(super) requests: Vec<SentRequest>,
+    /// The reason why a request had no recorded answer; absent if all requests had one.
+    pub(super) missing_answer: Option<TapeError>,
 }
 
 impl Caller {
     pub(super) async fn start(config: Config, suite: &Suite, tape: Tape) -> anyhow::Result<Self> {
-        let invoker = Invoker::start_with(config, Some(tape))?;
+        let invoker = Invoker::start_with_tape(config, Some(tape))?;
         let connector = invoker.load(&suite.file).await?;
         Ok(Self {
             invoker,
@@ -70,9 +71,9 @@ impl Caller {
         &self,
         active: &Arc<ActiveConnection>,
         scenario: Scenario,
-    ) -> anyhow::Result<Invoked> {
+    ) -> anyhow::Result<InvocationResult> {
         self.calls.fetch_add(1, Ordering::Relaxed);
-        let asked = Invocation {
+        let invocation = Invocation {
             file: self.file.clone(),
             call: scenario.call(),
             test: self.test.clone(),
@@ -80,11 +81,11 @@ impl Caller {
             key: String::new(),
             attachment: 0,
             project: self.project.clone(),
-            choices_of: (String::new(), String::new()),
+            choices_query: (String::new(), String::new()),
             test_data: None,
             notes: Vec::new(),
         };
-        self.invoker.call(Arc::clone(&self.connector), Arc::clone(active), &asked).await
+        self.invoker.call(Arc::clone(&self.connector), Arc::clone(active), &invocation).await
     }
 }
 
@@ -96,22 +97,26 @@ impl Replayer {
         Ok(Self { caller, replay, connector })
     }
 
-    /// A connection with these values. A required secret that is missing gets any value.
-    pub(super) fn connect(&self, mut values: Unstored) -> anyhow::Result<Arc<ActiveConnection>> {
-        for (name, text) in missing_secrets(&self.connector.manifest().settings_schema) {
+    /// Creates a connection with these values. A required secret that is missing gets a
+    /// placeholder.
+    pub(super) fn connect(
+        &self,
+        mut values: UnstoredConnection,
+    ) -> anyhow::Result<Arc<ActiveConnection>> {
+        for (name, text) in required_secrets(&self.connector.manifest().settings_schema) {
             values.secrets.entry(name).or_insert_with(|| Secret::new(text));
         }
         self.caller.invoker.connect(&self.connector, values)
     }
 
-    /// Replays a recorded call once more, with these answers replaced.
-    pub(super) async fn run(
+    /// Replays a recorded call once more, with `replies` instead of some recorded answers.
+    pub(super) async fn replay_with_faults(
         &self,
         active: &Arc<ActiveConnection>,
         original: &Original,
-        replaced: BTreeMap<usize, Reply>,
+        replies: BTreeMap<usize, Reply>,
     ) -> anyhow::Result<ReplayedCall> {
-        self.replay(active, original.scenario, &original.recording, replaced).await
+        self.replay(active, original.scenario, &original.recording, replies).await
     }
 
     pub(super) async fn replay(
@@ -119,51 +124,53 @@ impl Replayer {
         active: &Arc<ActiveConnection>,
         scenario: Scenario,
         recording: &Recording,
-        replaced: BTreeMap<usize, Reply>,
+        replies: BTreeMap<usize, Reply>,
     ) -> anyhow::Result<ReplayedCall> {
-        self.replay.start(recording, replaced);
-        let Invoked { answer, report, marker, tape, .. } =
+        self.replay.start(recording, replies);
+        let InvocationResult { answer, report, marker, tape, .. } =
             self.caller.call(active, scenario).await?;
-        let missing = match tape {
-            TapeEnd::Replayed(Err(missing)) => Some(missing),
+        let missing_answer = match tape {
+            TapeResult::Replayed(Err(error)) => Some(error),
             _ => None,
         };
-        Ok(ReplayedCall { answer, report, marker, sent: self.replay.sent(), missing })
+        Ok(ReplayedCall { answer, report, marker, requests: self.replay.sent(), missing_answer })
     }
 
     pub(super) fn now(&self) -> Timestamp {
         self.caller.invoker.now()
     }
 
-    /// How many calls were made.
+    /// Returns the number of calls that were made.
     pub(super) fn call_count(&self) -> usize {
         self.caller.calls.load(Ordering::Relaxed)
     }
 }
 
-/// The required secrets of a settings schema, each with a value that it may have.
-fn missing_secrets(schema: &Value) -> Vec<(String, String)> {
+/// Returns the required secrets of a settings schema, each with a valid placeholder.
+fn required_secrets(schema: &Value) -> Vec<(String, String)> {
     let member = |name: &str| schema.get(name);
     let required: Vec<_> =
         member("required").and_then(Value::as_array).into_iter().flatten().collect();
     let properties = member("properties").and_then(Value::as_object).into_iter().flatten();
     let secrets = properties.filter(|(name, property)| {
         let is_secret = property.get("writeOnly").and_then(Value::as_bool) == Some(true);
-        is_secret && required.iter().any(|it| it.as_str() == Some(name))
+        is_secret && required.iter().any(|required| required.as_str() == Some(name))
     });
-    secrets.filter_map(|(name, property)| Some((name.clone(), any_secret(property)?))).collect()
+    secrets
+        .filter_map(|(name, property)| Some((name.clone(), placeholder_secret(property)?)))
+        .collect()
 }
 
-/// A value that a secret with this schema may have; none if it has a `pattern`.
-pub(super) fn any_secret(property: &Value) -> Option<String> {
+/// Returns a valid value for a secret with this schema; `None` if the schema has a `pattern`.
+pub(super) fn placeholder_secret(property: &Value) -> Option<String> {
     if property.get("pattern").is_some() {
         return None;
     }
     let length = |keyword| property.get(keyword).and_then(Value::as_u64);
-    let at_least = usize::try_from(length("minLength").unwrap_or(0)).ok()?.min(SECRET_BYTES_MAX);
-    let at_most = usize::try_from(length("maxLength").unwrap_or(u64::MAX)).ok()?;
-    let chars = ANY_SECRET.chars().cycle().take(ANY_SECRET.len().max(at_least));
-    Some(chars.take(at_most).collect())
+    let length_min = usize::try_from(length("minLength").unwrap_or(0)).ok()?.min(SECRET_BYTES_MAX);
+    let length_max = usize::try_from(length("maxLength").unwrap_or(u64::MAX)).ok()?;
+    let chars = PLACEHOLDER_SECRET.chars().cycle().take(PLACEHOLDER_SECRET.len().max(length_min));
+    Some(chars.take(length_max).collect())
 }
 
 #[cfg(test)]
@@ -173,15 +180,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_required_secret_gets_a_value_of_its_length() {
+    fn a_required_secret_gets_a_placeholder_of_valid_length() {
         let schema = json!({"required": ["a", "b", "c", "url"], "properties": {
             "a": {"writeOnly": true}, "b": {"writeOnly": true, "minLength": 40},
             "c": {"writeOnly": true, "maxLength": 8}, "d": {"writeOnly": true}, "url": {}}});
-        assert_eq!(any_secret(&json!({"pattern": "^[0-9]+$"})), None);
-        let lengths: Vec<_> =
-            missing_secrets(&schema).into_iter().map(|(name, value)| (name, value.len())).collect();
+        assert_eq!(placeholder_secret(&json!({"pattern": "^[0-9]+$"})), None);
+        let lengths: Vec<_> = required_secrets(&schema)
+            .into_iter()
+            .map(|(name, value)| (name, value.len()))
+            .collect();
         let expected = [("a", 30), ("b", 40), ("c", 8)].map(|(name, n)| (name.to_owned(), n));
         assert_eq!(lengths, expected);
-        assert_eq!(missing_secrets(&json!({})), []);
+        assert_eq!(required_secrets(&json!({})), []);
     }
 }

@@ -1,4 +1,4 @@
-//! The checks of calls without a fault: the marker, the writes, the counts and the limits.
+//! Checks the calls without a fault: the marker, the writes, the counts and the limits.
 
 use serde_json::Value;
 
@@ -10,34 +10,37 @@ use super::originals::Original;
 use super::results::FindingCollector;
 use super::{Check, Scenario};
 
-/// Names of a total in trackers' answers.
-const TOTALS: [&str; 5] = ["total", "total_count", "totalCount", "total-count", "totalResults"];
+/// Names of a member that contains the total in answers of trackers.
+const TOTAL_NAMES: [&str; 5] =
+    ["total", "total_count", "totalCount", "total-count", "totalResults"];
 
-/// Checks each recorded call.
-pub(super) fn check(originals: &[Original], results: &mut FindingCollector) {
+/// Checks the replay of each recorded call.
+pub(super) fn check_originals(originals: &[Original], results: &mut FindingCollector) {
     for original in originals {
-        results.made(Check::Limits);
-        for text in over_half(&original.replayed_call.report.usage) {
-            results.finding(Check::Limits, format!("`{}` {text}", original.scenario));
+        results.mark_made(Check::Limits);
+        for text in limits_over_half(&original.replayed_call.report.usage) {
+            results.add_finding(Check::Limits, format!("`{}` {text}", original.scenario));
         }
         match (&original.replayed_call.answer, original.scenario) {
-            (_, Scenario::FindRefused) => find_refused(original, results),
-            (Ok(_), Scenario::Check) => results.made(Check::GoodAnswers),
+            (_, Scenario::FindRefused) => check_find_refused(original, results),
+            (Ok(_), Scenario::Check) => results.mark_made(Check::GoodAnswers),
             (Ok(_), Scenario::Create) => {
-                results.made(Check::GoodAnswers);
-                create(original, results);
+                results.mark_made(Check::GoodAnswers);
+                check_create(original, results);
             }
             (Ok(ExportAnswer::Found(found)), Scenario::Find) => {
-                find(original, found.len(), results)
+                check_find(original, found.len(), results)
             }
             (Ok(ExportAnswer::Found(found)), Scenario::FindUnknown) => {
-                results.made(Check::UnknownMarker);
+                results.mark_made(Check::UnknownMarker);
                 if let Some(first) = found.first() {
                     let text = format!("`find-unknown`: returned the defect {:?}", first.key);
-                    results.finding(Check::UnknownMarker, text);
+                    results.add_finding(Check::UnknownMarker, text);
                 }
             }
-            (Ok(ExportAnswer::Counts(counts)), Scenario::Count) => count(original, counts, results),
+            (Ok(ExportAnswer::Counts(counts)), Scenario::Count) => {
+                check_count(original, counts, results)
+            }
             (Err(refusal), scenario) => {
                 let why = format!("`{scenario}` failed with the recorded answers: {refusal}");
                 let check = match scenario {
@@ -46,135 +49,150 @@ pub(super) fn check(originals: &[Original], results: &mut FindingCollector) {
                     Scenario::Count => Check::Counts,
                     _ => Check::GoodAnswers,
                 };
-                results.missing_scenario(scenario, "it failed with the recorded answers");
-                results.finding(check, why);
+                results.note_missing_scenario(scenario, "it failed with the recorded answers");
+                results.add_finding(check, why);
             }
             _ => {}
         }
     }
 }
 
-fn create(original: &Original, results: &mut FindingCollector) {
-    let (sent, marker) = (&original.replayed_call.sent, original.replayed_call.marker.as_str());
+fn check_create(original: &Original, results: &mut FindingCollector) {
+    let (requests, marker) =
+        (&original.replayed_call.requests, original.replayed_call.marker.as_str());
     for check in [Check::MarkerWritten, Check::OneWrite, Check::CreateOnce, Check::Effects] {
-        results.made(check);
+        results.mark_made(check);
     }
-    let name = |request: &SentRequest| format!("{} {}", request.method, request.url);
-    let writes = || sent.iter().filter(|request| request.effect == Effect::Write);
-    for request in sent {
+    let method_and_url = |request: &SentRequest| format!("{} {}", request.method, request.url);
+    let writes = || requests.iter().filter(|request| request.effect == Effect::Write);
+    for request in requests {
         let is_get = matches!(request.method.as_str(), "GET" | "HEAD" | "OPTIONS");
         if is_get && request.effect == Effect::Write {
-            results.finding(Check::Effects, format!("{} is marked `write`", name(request)));
+            results.add_finding(
+                Check::Effects,
+                format!("{} is marked `write`", method_and_url(request)),
+            );
         }
-        let created = request.recorded.as_ref().is_some_and(|answer| answer.status == 201);
-        if created && request.effect == Effect::Read {
-            let text = format!("{} created something and is marked `read`", name(request));
-            results.finding(Check::Effects, text);
+        let has_created = request.recorded.as_ref().is_some_and(|answer| answer.status == 201);
+        if has_created && request.effect == Effect::Read {
+            let text =
+                format!("{} created something, but is marked `read`", method_and_url(request));
+            results.add_finding(Check::Effects, text);
         }
     }
-    match original.write() {
+    match original.write_index() {
         None => {
-            let text = "`create-defect` returned a defect and marked no request as `write`";
-            results.finding(Check::Effects, text.to_owned());
-            results.note(Check::OkAfterWrite, "`create-defect` has no write".to_owned());
-            results.note(Check::TrackerWords, "`create-defect` has no write".to_owned());
+            let text = "`create-defect` returned a defect, but marked no request as `write`";
+            results.add_finding(Check::Effects, text.to_owned());
+            results.add_note(Check::OkAfterWrite, "`create-defect` sends no write".to_owned());
+            results.add_note(Check::TrackerWords, "`create-defect` sends no write".to_owned());
         }
         Some(write) => {
-            results.made(Check::OkAfterWrite);
+            results.mark_made(Check::OkAfterWrite);
             let searches = |request: &&SentRequest| {
-                request.effect == Effect::Read && contains(request, marker)
+                request.effect == Effect::Read && request_contains(request, marker)
             };
-            if let Some(request) = sent.iter().take(write).find(searches) {
-                let text = format!("{} searches for the marker before the write", name(request));
-                results.finding(Check::CreateOnce, text);
+            if let Some(request) = requests.iter().take(write).find(searches) {
+                let text =
+                    format!("{} searches for the marker before the write", method_and_url(request));
+                results.add_finding(Check::CreateOnce, text);
             }
         }
     }
     if writes().count() > 1 {
-        let all: Vec<_> = writes().map(name).collect();
-        results.finding(Check::OneWrite, format!("the writes are {}", all.join(", ")));
+        let names: Vec<_> = writes().map(method_and_url).collect();
+        results.add_finding(Check::OneWrite, format!("the writes are {}", names.join(", ")));
     }
     let has_marker = match writes().next() {
-        Some(write) => contains(write, marker),
-        None => sent.iter().any(|request| request.method != "GET" && contains(request, marker)),
+        Some(write) => request_contains(write, marker),
+        None => requests
+            .iter()
+            .any(|request| request.method != "GET" && request_contains(request, marker)),
     };
     if !has_marker {
-        let write = writes().next().map(name).unwrap_or_default();
+        let write = writes().next().map(method_and_url).unwrap_or_default();
         let text = format!("{write} does not contain the marker {marker}");
-        results.finding(Check::MarkerWritten, text.trim_start().to_owned());
+        results.add_finding(Check::MarkerWritten, text.trim_start().to_owned());
     }
 }
 
-fn find(original: &Original, found: usize, results: &mut FindingCollector) {
-    let (sent, marker) = (&original.replayed_call.sent, original.replayed_call.marker.as_str());
-    results.made(Check::MarkerFound);
-    if !sent.iter().any(|request| contains(request, marker)) {
+fn check_find(original: &Original, found: usize, results: &mut FindingCollector) {
+    let (requests, marker) =
+        (&original.replayed_call.requests, original.replayed_call.marker.as_str());
+    results.mark_made(Check::MarkerFound);
+    if !requests.iter().any(|request| request_contains(request, marker)) {
         let text = format!("no request of `find` contains the marker {marker}");
-        results.finding(Check::MarkerFound, text);
+        results.add_finding(Check::MarkerFound, text);
     }
-    let is_answered = sent.iter().any(|request| {
+    let is_marker_in_answer = requests.iter().any(|request| {
         let body = request.recorded.as_ref().map(|answer| &answer.body[..]).unwrap_or_default();
-        has(body, marker)
+        contains_bytes(body, marker)
     });
-    if is_answered && found == 0 {
-        let text = "`find` returned nothing, and the tracker's answer contains the marker";
-        results.finding(Check::MarkerFound, text.to_owned());
+    if is_marker_in_answer && found == 0 {
+        let text = "`find` returned nothing, but the tracker's answer contains the marker";
+        results.add_finding(Check::MarkerFound, text.to_owned());
     }
-    if !is_answered {
+    if !is_marker_in_answer {
         let text = "the tracker's recorded answers do not contain the marker".to_owned();
-        results.note(Check::ForeignResult, text);
+        results.add_note(Check::ForeignResult, text);
     }
 }
 
-/// The call has a wrong secret: a tracker may answer it like a visitor, without an error.
-fn find_refused(original: &Original, results: &mut FindingCollector) {
-    results.made(Check::EmptyFind);
+/// Checks the call with a wrong secret. A tracker may answer it like the request of an anonymous
+/// visitor, without an error.
+fn check_find_refused(original: &Original, results: &mut FindingCollector) {
+    results.mark_made(Check::EmptyFind);
     if let Ok(ExportAnswer::Found(found)) = &original.replayed_call.answer {
         let text = format!("`{}` returned a list of {} defects", original.scenario, found.len());
-        results.finding(Check::EmptyFind, text);
+        results.add_finding(Check::EmptyFind, text);
     }
 }
 
-fn count(original: &Original, counts: &Counts, results: &mut FindingCollector) {
-    results.made(Check::Counts);
+fn check_count(original: &Original, counts: &Counts, results: &mut FindingCollector) {
+    results.mark_made(Check::Counts);
     let Counts { open, closed, critical, moderate, .. } = counts;
     if critical.saturating_add(*moderate) > *open {
-        let text = format!("critical {critical} and moderate {moderate} of {open} open defects");
-        results.finding(Check::Counts, text);
+        let text = format!(
+            "critical {critical} and moderate {moderate} are together more than open {open}"
+        );
+        results.add_finding(Check::Counts, text);
     }
     let total = counts.total();
-    if let Some(recorded) = recorded_total(&original.replayed_call.sent).filter(|it| *it != total) {
+    if let Some(recorded) =
+        recorded_total(&original.replayed_call.requests).filter(|recorded| *recorded != total)
+    {
         let text =
-            format!("open {open} and closed {closed} are {total}, and the tracker has {recorded}");
-        results.finding(Check::Counts, text);
+            format!("open {open} and closed {closed} are {total}, but the tracker has {recorded}");
+        results.add_finding(Check::Counts, text);
     }
     if let Err(error) = counts.as_int32() {
-        results.finding(Check::Counts, error.to_string());
+        results.add_finding(Check::Counts, error.to_string());
     }
 }
 
-/// The total, if one answer of the tracker has it together with the open and the closed defects.
-fn recorded_total(sent: &[SentRequest]) -> Option<u64> {
-    let answers = sent.iter().filter_map(|request| {
+/// Returns the total, if exactly one answer of the tracker contains it together with the numbers of
+/// open and closed defects.
+fn recorded_total(requests: &[SentRequest]) -> Option<u64> {
+    let answers = requests.iter().filter_map(|request| {
         serde_json::from_slice::<Value>(&request.recorded.as_ref()?.body).ok()
     });
     let totals = answers.filter_map(|answer| {
-        let inner = answer.as_object().into_iter().flat_map(|members| members.values());
-        [&answer].into_iter().chain(inner).find_map(total_with_parts)
+        let nested = answer.as_object().into_iter().flat_map(|members| members.values());
+        [&answer].into_iter().chain(nested).find_map(total_with_parts)
     });
     let totals: Vec<_> = totals.collect();
-    // Several answers may each have the total of a part.
+    // If several answers contain a total, each may be the total of only some defects.
     <[u64; 1]>::try_from(totals).ok().map(|[total]| total)
 }
 
 fn total_with_parts(numbers: &Value) -> Option<u64> {
     let number = |name: &str| numbers.get(name)?.as_u64();
     number("open").and(number("closed"))?;
-    TOTALS.iter().find_map(|name| number(name))
+    TOTAL_NAMES.iter().find_map(|name| number(name))
 }
 
-/// The limits of which a call used more than half.
-fn over_half(usage: &Usage) -> Vec<String> {
+/// Describes the limits of which a call used more than half.
+fn limits_over_half(usage: &Usage) -> Vec<String> {
     let limits = Limits::default();
     let used = [
         ("memory_bytes", usage.memory_bytes),
@@ -192,12 +210,12 @@ fn over_half(usage: &Usage) -> Vec<String> {
     over.collect()
 }
 
-/// Whether the address or the body of a request has this word.
-fn contains(request: &SentRequest, word: &str) -> bool {
-    request.url.contains(word) || has(&request.body, word)
+/// Whether the URL or the body of a request contains this word.
+fn request_contains(request: &SentRequest, word: &str) -> bool {
+    request.url.contains(word) || contains_bytes(&request.body, word)
 }
 
-fn has(body: &[u8], word: &str) -> bool {
+fn contains_bytes(body: &[u8], word: &str) -> bool {
     body.windows(word.len()).any(|window| window == word.as_bytes())
 }
 
@@ -207,7 +225,7 @@ mod tests {
 
     use super::*;
 
-    fn answered(body: &'static str) -> SentRequest {
+    fn request_with_answer(body: &'static str) -> SentRequest {
         SentRequest {
             method: "GET".to_owned(),
             url: "/counts".to_owned(),
@@ -218,18 +236,18 @@ mod tests {
     }
 
     #[test]
-    fn a_total_counts_only_beside_both_numbers() {
+    fn a_total_is_read_only_together_with_open_and_closed() {
         let all = "{\"open\":1,\"closed\":2,\"total\":4}";
         let inner = "{\"counts\":{\"open\":1,\"closed\":2,\"total\":4}}";
-        assert_eq!(recorded_total(&[answered("[]"), answered(all)]), Some(4));
-        assert_eq!(recorded_total(&[answered(inner)]), Some(4));
-        assert_eq!(recorded_total(&[answered("{\"total_count\":4}")]), None);
-        assert_eq!(recorded_total(&[answered(all), answered(all)]), None);
+        assert_eq!(recorded_total(&[request_with_answer("[]"), request_with_answer(all)]), Some(4));
+        assert_eq!(recorded_total(&[request_with_answer(inner)]), Some(4));
+        assert_eq!(recorded_total(&[request_with_answer("{\"total_count\":4}")]), None);
+        assert_eq!(recorded_total(&[request_with_answer(all), request_with_answer(all)]), None);
     }
 
     #[test]
-    fn more_than_half_of_a_limit_is_named() {
+    fn a_use_of_more_than_half_of_a_limit_is_described() {
         let usage = Usage { outbound_calls: 15, log_bytes: 40_000, ..Usage::default() };
-        assert_eq!(over_half(&usage), ["used 40000 of `log_bytes` = 65536"]);
+        assert_eq!(limits_over_half(&usage), ["used 40000 of `log_bytes` = 65536"]);
     }
 }

@@ -1,7 +1,9 @@
-//! Applies a file of connections: creates those that are missing, and changes those that differ.
-//! A connection is known by its name; connections that the file does not have stay as they are.
+//! Applies a file of connections: creates connections that are missing, and changes those that
+//! differ. Connections are matched by their names. Connections that are not in the file are not
+//! changed.
 //!
-//! A file has references to secrets only. A secret that it does not have is kept.
+//! A file contains references to secrets, never their values. A stored secret that is not in the
+//! file is kept.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,12 +20,12 @@ use super::{
     ConnectionEdit, ConnectionError, Connections, IssuedToken, NewConnection, TestManagerEdit,
 };
 
-/// What happens to one connection.
+/// The result for one connection of the file.
 #[derive(Debug)]
 pub struct Applied {
     /// The name.
     pub name: String,
-    /// What differed; empty if the connection is as the file says.
+    /// The values that differed from the file; empty if none did.
     pub changes: Vec<Change>,
     /// The connection with its token, if it was created.
     pub created: Option<IssuedToken>,
@@ -42,22 +44,21 @@ pub struct Change {
     pub after: Option<Value>,
 }
 
-/// What is done for one connection of the file.
-enum Step {
+/// The change that the file makes to one connection.
+enum PlannedChange {
     Create(Box<NewConnection>),
-    /// The id, and the edit.
     Edit(ConnectionId, Box<ConnectionEdit>),
     Nothing,
 }
 
 impl Connections {
-    /// Applies the connections of a file. With `is_dry_run`, only says what would change.
-    /// Everything is checked before anything is changed; what was done before an error stays, and
-    /// the next call goes on from there.
+    /// Applies the connections of a file. With `is_dry_run`, only reports what would change. The
+    /// whole file is checked before the first change. If a change fails, the earlier ones stay, and
+    /// the next call makes the remaining ones.
     ///
     /// # Errors
-    /// Each value that is not valid, with the name of its connection; or what the first change that
-    /// failed conflicts with.
+    /// All values that are not valid, with the names of their connections; or the error of the
+    /// first change that failed.
     pub async fn apply(
         &self,
         wanted: Vec<NewConnection>,
@@ -67,15 +68,17 @@ impl Connections {
         let (mut plan, mut errors) = (Vec::new(), Vec::new());
         for new in wanted {
             let name = new.name.clone();
-            match self.plan(new, force).await {
+            match self.plan_change(new, force).await {
                 Ok(planned) => plan.push(planned),
                 Err(ConnectionError::Invalid(invalid)) => {
-                    errors.extend(invalid.into_iter().map(|error| of_connection(&name, error)));
+                    errors.extend(
+                        invalid.into_iter().map(|error| with_connection_name(&name, error)),
+                    );
                 }
                 Err(ConnectionError::ConnectorUnavailable(error)) => {
                     let error =
                         SettingError { name: "connector".to_owned(), why: error.to_string() };
-                    errors.push(of_connection(&name, error));
+                    errors.push(with_connection_name(&name, error));
                 }
                 Err(error) => return Err(error),
             }
@@ -87,74 +90,77 @@ impl Connections {
         for (step, mut done) in plan {
             match step {
                 _ if is_dry_run => {}
-                Step::Create(new) => done.created = Some(self.create(*new).await?),
-                Step::Edit(id, edit) => {
+                PlannedChange::Create(new) => done.created = Some(self.create(*new).await?),
+                PlannedChange::Edit(id, edit) => {
                     self.edit(id, *edit).await?;
                 }
-                Step::Nothing => {}
+                PlannedChange::Nothing => {}
             }
             applied.push(done);
         }
         Ok(applied)
     }
 
-    /// What the file changes at one connection. Nothing is stored.
-    async fn plan(
+    /// Finds out what the file changes at one connection. Stores nothing.
+    async fn plan_change(
         &self,
         new: NewConnection,
         force: bool,
-    ) -> Result<(Step, Applied), ConnectionError> {
+    ) -> Result<(PlannedChange, Applied), ConnectionError> {
         let values = new.secrets.iter().filter(|(_, secret)| !secret.is_reference());
-        let values: Vec<_> = values.map(|(name, _)| value_in_file(name)).collect();
+        let values: Vec<_> = values.map(|(name, _)| value_in_file_error(name)).collect();
         if !values.is_empty() {
             return Err(ConnectionError::Invalid(values));
         }
         let name = new.name.clone();
-        let Some(found) = self.list().into_iter().find(|it| it.connection.name == name) else {
+        let Some(found) = self.list().into_iter().find(|record| record.connection.name == name)
+        else {
             let stored = self.prepare(&new)?.0;
             let nothing = BTreeMap::new();
-            let after = members(&stored.record.connection, &references(&new.secrets));
+            let after =
+                values_by_path(&stored.record.connection, &references_as_json(&new.secrets));
             let applied =
                 Applied { name, changes: changes(&nothing, &after), created: None, is_new: true };
-            return Ok((Step::Create(Box::new(new)), applied));
+            return Ok((PlannedChange::Create(Box::new(new)), applied));
         };
         let stored = self.stored(found.connection.id).await?;
         let connection = &stored.record.connection;
         if connection.connector != new.connector {
             let why = format!(
-                "it is `{}`, and cannot be changed: delete the connection, or give another name",
+                "the connector of a connection cannot be changed, and the stored one is `{}`: delete \
+                 the connection, or use another name in the file",
                 connection.connector
             );
             let error = SettingError { name: "connector".to_owned(), why };
             return Err(ConnectionError::Invalid(vec![error]));
         }
-        let before = members(connection, &self.shown_secrets(&stored));
-        let edit = edit_to(&stored, new, force);
+        let before = values_by_path(connection, &self.displayable_secrets(&stored));
+        let edit = edit_from_file(&stored, new, force);
         let edited = self.preview_edit(stored.clone(), &edit)?;
-        let after = members(&edited.record.connection, &self.shown_secrets(&edited));
+        let after = values_by_path(&edited.record.connection, &self.displayable_secrets(&edited));
         let changes = changes(&before, &after);
         let step = if changes.is_empty() {
-            Step::Nothing
+            PlannedChange::Nothing
         } else {
-            Step::Edit(found.connection.id, Box::new(edit))
+            PlannedChange::Edit(found.connection.id, Box::new(edit))
         };
         Ok((step, Applied { name, changes, created: None, is_new: false }))
     }
 
-    /// What people may see of the stored secrets: a reference, or only that there is a value.
-    pub(super) fn shown_secrets(&self, stored: &StoredConnection) -> BTreeMap<String, Value> {
+    /// The stored secrets as people may see them: a reference as it is, a value only as `set`.
+    pub(super) fn displayable_secrets(&self, stored: &StoredConnection) -> BTreeMap<String, Value> {
         let id = stored.record.connection.id.to_string();
-        let shown = stored.secrets.iter().map(|(name, sealed)| {
+        let displayable = stored.secrets.iter().map(|(name, sealed)| {
             let opened = self.deps.sealer.open_sealed(&Sealer::place(&id, name), sealed);
             let reference = opened.ok().filter(Secret::is_reference);
-            let shown = reference.map_or("set".into(), |secret| secret.reveal().into());
-            (name.clone(), shown)
+            let value = reference.map_or("set".into(), |secret| secret.reveal().into());
+            (name.clone(), value)
         });
-        shown.collect()
+        displayable.collect()
     }
 
-    /// All connections with the references of their secrets, for a file. A secret that is not a
-    /// reference is left out.
+    /// All connections with the references to their secrets, for a file. Secrets that are not
+    /// references are left out.
     ///
     /// # Errors
     /// The store cannot be read.
@@ -164,8 +170,8 @@ impl Connections {
         let mut exported = Vec::new();
         for record in self.list() {
             let stored = self.stored(record.connection.id).await?;
-            let shown = self.shown_secrets(&stored).into_iter();
-            let references = shown.filter_map(|(name, shown)| match shown {
+            let secrets = self.displayable_secrets(&stored).into_iter();
+            let references = secrets.filter_map(|(name, value)| match value {
                 Value::String(text) if Secret::new(text.clone()).is_reference() => {
                     Some((name, text))
                 }
@@ -177,11 +183,11 @@ impl Connections {
     }
 }
 
-/// The edit that makes a stored connection what the file says. Settings and members of the report
-/// that the file does not have are removed; secrets, and what senders must send, are kept.
-fn edit_to(stored: &StoredConnection, new: NewConnection, force: bool) -> ConnectionEdit {
+/// The edit that makes a stored connection equal to that of the file. Settings and members of the
+/// report that are not in the file are removed. Secrets that are not in the file are kept.
+fn edit_from_file(stored: &StoredConnection, new: NewConnection, force: bool) -> ConnectionEdit {
     let connection = &stored.record.connection;
-    let replaced = |before: &crate::domain::Settings, after: crate::domain::Settings| {
+    let replacement = |before: &crate::domain::Settings, after: crate::domain::Settings| {
         let removed = before.keys().filter(|name| !after.contains_key(*name));
         let mut edit: BTreeMap<_, _> = removed.map(|name| (name.clone(), None)).collect();
         edit.extend(after.into_iter().map(|(name, value)| (name, Some(value))));
@@ -189,12 +195,12 @@ fn edit_to(stored: &StoredConnection, new: NewConnection, force: bool) -> Connec
     };
     let removes_test_manager = connection.test_manager.is_some() && new.test_manager.is_none();
     let test_manager = match new.test_manager {
-        Some(edit) => Some(Some(without_kept_project(edit))),
+        Some(edit) => Some(Some(removing_absent_project(edit))),
         None => removes_test_manager.then_some(None),
     };
     ConnectionEdit {
         name: None,
-        settings: replaced(&connection.settings, new.settings),
+        settings: replacement(&connection.settings, new.settings),
         secrets: new.secrets.into_iter().map(|(name, secret)| (name, Some(secret))).collect(),
         project: Some(new.project),
         allow_private: Some(new.allow_private),
@@ -202,7 +208,7 @@ fn edit_to(stored: &StoredConnection, new: NewConnection, force: bool) -> Connec
         trace_context: Some(new.trace_context),
         index_delay_s: Some(new.index_delay_s),
         test_manager,
-        report: replaced(&connection.report, new.report),
+        report: replacement(&connection.report, new.report),
         on_recurrence: Some(new.on_recurrence),
         webhook_auth: Some(Some(new.webhook_auth)),
         webhook_paths: Some(new.webhook_paths),
@@ -211,13 +217,16 @@ fn edit_to(stored: &StoredConnection, new: NewConnection, force: bool) -> Connec
     }
 }
 
-/// Removes the stored project if the file names none.
-fn without_kept_project(edit: TestManagerEdit) -> TestManagerEdit {
+/// The edit also removes the stored project if the file does not name a project.
+fn removing_absent_project(edit: TestManagerEdit) -> TestManagerEdit {
     TestManagerEdit { project_id: Some(edit.project_id.flatten()), ..edit }
 }
 
-/// Everything that a file says of a connection, by the path of each value.
-fn members(connection: &Connection, secrets: &BTreeMap<String, Value>) -> BTreeMap<String, Value> {
+/// All values of a connection that a file can contain, by the path of each value.
+fn values_by_path(
+    connection: &Connection,
+    secrets: &BTreeMap<String, Value>,
+) -> BTreeMap<String, Value> {
     let mut members = BTreeMap::new();
     let mut add = |name: String, value: Value| {
         if !value.is_null() && value != Value::Bool(false) && value != 0 {
@@ -240,7 +249,7 @@ fn members(connection: &Connection, secrets: &BTreeMap<String, Value>) -> BTreeM
     let auth = &connection.webhook_auth;
     add(
         "webhook_auth.scheme".to_owned(),
-        auth.credential.as_ref().map(|it| it.scheme().as_str()).into(),
+        auth.credential.as_ref().map(|credential| credential.scheme().as_str()).into(),
     );
     match &auth.credential {
         Some(WebhookCredential::Basic { user }) => {
@@ -284,9 +293,9 @@ fn null_if_empty(list: Vec<String>) -> Value {
     if list.is_empty() { Value::Null } else { list.into() }
 }
 
-fn references(secrets: &BTreeMap<String, Secret>) -> BTreeMap<String, Value> {
-    let shown = secrets.iter().map(|(name, secret)| (name.clone(), secret.reveal().into()));
-    shown.collect()
+fn references_as_json(secrets: &BTreeMap<String, Secret>) -> BTreeMap<String, Value> {
+    let texts = secrets.iter().map(|(name, secret)| (name.clone(), secret.reveal().into()));
+    texts.collect()
 }
 
 fn changes(before: &BTreeMap<String, Value>, after: &BTreeMap<String, Value>) -> Vec<Change> {
@@ -300,13 +309,13 @@ fn changes(before: &BTreeMap<String, Value>, after: &BTreeMap<String, Value>) ->
     differing.map(change).collect()
 }
 
-fn of_connection(name: &str, error: SettingError) -> SettingError {
+fn with_connection_name(name: &str, error: SettingError) -> SettingError {
     SettingError { name: format!("{name}.{}", error.name), ..error }
 }
 
-fn value_in_file(name: &str) -> SettingError {
-    let why = "a file has references to secrets only: write file:/PATH or env:NAME, or leave it out to \
-               keep the stored secret";
+fn value_in_file_error(name: &str) -> SettingError {
+    let why = "a file may contain references to secrets only: write file:/PATH or env:NAME, or omit the \
+               secret to keep the stored one";
     SettingError { name: shown_secret_name(name).to_owned(), why: why.to_owned() }
 }
 
@@ -318,14 +327,14 @@ mod tests {
 
     #[test]
     fn only_values_that_differ_are_changes() {
-        let of = |value: Value| -> BTreeMap<String, Value> {
+        let map_of = |value: Value| -> BTreeMap<String, Value> {
             serde_json::from_value(value).unwrap_or_default()
         };
         let (before, after) =
-            (of(json!({"a": 1, "b": 2, "c": 3})), of(json!({"a": 1, "b": 7, "d": 4})));
+            (map_of(json!({"a": 1, "b": 2, "c": 3})), map_of(json!({"a": 1, "b": 7, "d": 4})));
         let changed: Vec<_> = changes(&before, &after)
             .into_iter()
-            .map(|it| (it.member, it.before, it.after))
+            .map(|change| (change.member, change.before, change.after))
             .collect();
         let name = |name: &str| name.to_owned();
         assert_eq!(

@@ -1,9 +1,9 @@
-//! Circuit breakers. If a connector fails for one input after another, the same kind of call of
-//! that connection is refused for a while, so that it takes no capacity from others.
+//! Circuit breakers. If a connector fails for several inputs in a row, the same kind of call of
+//! that connection is refused for a while, so that other connections have more capacity.
 //!
-//! Reads no clock: instants are arguments. Counts only failures of the connector, never those of a
-//! tracker or a person. Counts each input once, so that one failed test that a connector cannot
-//! process does not stop the others.
+//! A breaker reads no clock; instants are arguments. It counts only failures of the connector,
+//! never those of a tracker or a person. It counts each input once, so that one failed test that a
+//! connector cannot process does not block the others.
 
 use std::collections::{BTreeSet, HashMap};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -14,21 +14,21 @@ use tokio::time::Instant;
 
 use crate::domain::{Call, ConnectionId, ConnectorFault, Refusal};
 
-/// How many inputs must fail in a row to open the breaker.
-const FAILURES_MAX: usize = 5;
-/// How long a breaker is open the first time; each further time is twice as long.
-const OPEN_MIN: Duration = Duration::from_secs(10);
+/// The number of inputs that must fail in a row to open the breaker.
+const FAILED_INPUTS_MAX: usize = 5;
+/// How long a breaker stays open the first time. Each further time, it stays open twice as long.
+const OPEN_TIME_MIN: Duration = Duration::from_secs(10);
 /// Maximum time that a breaker is open.
-const OPEN_MAX: Duration = Duration::from_secs(300);
+const OPEN_TIME_MAX: Duration = Duration::from_secs(300);
 
 /// The caller that asks for a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Asker {
     /// An event; a person waits for its answer.
     Event,
-    /// Background work. It never takes the trial run of an open breaker.
+    /// Background searches. They never make the trial run of an open breaker.
     Background,
-    /// The work on created defects in the background. It takes trial runs: no event makes its
+    /// Follow-up steps. They make trial runs themselves, because no event makes the same kinds of
     /// calls.
     FollowUp,
 }
@@ -40,8 +40,8 @@ pub struct OpenBreaker {
     pub call: Call,
     /// The fault of the last run that failed because of the connector.
     pub reason: String,
-    /// How long it is still open; zero: the next event makes a trial run.
-    pub left: Duration,
+    /// How much longer the breaker stays open. Zero: the next event makes a trial run.
+    pub remaining: Duration,
 }
 
 /// The breakers of every connection that has had a run.
@@ -58,8 +58,8 @@ struct ConnectionBreakers {
 }
 
 impl Breakers {
-    /// Lets a run start, or says how long the breaker stays open. Another version of the connector
-    /// starts with closed breakers.
+    /// Allows a run, or returns how long the breaker stays open. After a change to another version
+    /// of the connector, all breakers are closed.
     pub(super) fn allow(
         &self,
         id: ConnectionId,
@@ -87,7 +87,9 @@ impl Breakers {
         now: Instant,
     ) {
         let mut breakers = self.by_connection.lock();
-        if let Some(breaker) = breakers.get_mut(&id).and_then(|it| it.by_call.get_mut(&call)) {
+        if let Some(breaker) =
+            breakers.get_mut(&id).and_then(|breakers| breakers.by_call.get_mut(&call))
+        {
             breaker.record(input, refusal, now);
         }
     }
@@ -95,10 +97,10 @@ impl Breakers {
     /// The breakers of a connection that are open.
     pub(super) fn open(&self, id: ConnectionId, now: Instant) -> Vec<OpenBreaker> {
         let breakers = self.by_connection.lock();
-        let calls = breakers.get(&id).into_iter().flat_map(|it| &it.by_call);
+        let calls = breakers.get(&id).into_iter().flat_map(|breakers| &breakers.by_call);
         let open = calls.filter_map(|(call, breaker)| {
-            let left = breaker.open_until?.saturating_duration_since(now);
-            Some(OpenBreaker { call: *call, reason: breaker.reason.clone(), left })
+            let remaining = breaker.open_until?.saturating_duration_since(now);
+            Some(OpenBreaker { call: *call, reason: breaker.reason.clone(), remaining })
         });
         open.collect()
     }
@@ -112,13 +114,13 @@ impl Breakers {
 /// The breaker of one call of one connection.
 #[derive(Debug, Default)]
 struct Breaker {
-    /// Hashes of the inputs that failed since the last success; at most [`FAILURES_MAX`].
-    failed: BTreeSet<u64>,
-    /// How often it opened since the last success.
-    opened: u32,
+    /// Hashes of the inputs that failed since the last success; at most [`FAILED_INPUTS_MAX`].
+    failed_inputs: BTreeSet<u64>,
+    /// How often the breaker opened since the last success.
+    times_opened: u32,
     open_until: Option<Instant>,
     /// The time at which the trial run after the pause was allowed.
-    trial: Option<Instant>,
+    trial_started_at: Option<Instant>,
     /// The fault of the last run that failed because of the connector.
     reason: String,
 }
@@ -129,12 +131,12 @@ impl Breaker {
         if now < until {
             return Err(self.refusal(until - now));
         }
-        // A trial run whose end is never recorded must not keep the breaker open forever.
-        let on_trial = self.trial.is_some_and(|since| now < since + OPEN_MAX);
-        if on_trial || asker == Asker::Background {
+        // If the end of a trial run is never recorded, the breaker must not stay open forever.
+        let has_trial = self.trial_started_at.is_some_and(|started| now < started + OPEN_TIME_MAX);
+        if has_trial || asker == Asker::Background {
             return Err(self.refusal(Duration::from_secs(1)));
         }
-        self.trial = Some(now);
+        self.trial_started_at = Some(now);
         Ok(())
     }
 
@@ -143,12 +145,12 @@ impl Breaker {
         match refusal {
             Some(Refusal::ConnectorFault(fault @ (Trap(_) | Limit { .. }))) => {
                 self.reason = fault.to_string();
-                if self.failed.len() < FAILURES_MAX {
-                    self.failed.insert(hash(input));
+                if self.failed_inputs.len() < FAILED_INPUTS_MAX {
+                    self.failed_inputs.insert(hash(input));
                 }
                 // Runs that were in progress when the breaker opened do not extend the pause.
-                if self.trial.take().is_some() || self.open_until.is_none() {
-                    self.open(now);
+                if self.trial_started_at.take().is_some() || self.open_until.is_none() {
+                    self.open_if_due(now);
                 }
             }
             Some(
@@ -157,23 +159,24 @@ impl Breaker {
                 | Refusal::RunStopped
                 | Refusal::ShuttingDown,
             ) => {
-                self.trial = None;
+                self.trial_started_at = None;
             }
             _ => *self = Self::default(),
         }
     }
 
-    fn open(&mut self, now: Instant) {
-        if self.failed.len() < FAILURES_MAX {
+    fn open_if_due(&mut self, now: Instant) {
+        if self.failed_inputs.len() < FAILED_INPUTS_MAX {
             return;
         }
-        let length = OPEN_MIN.saturating_mul(1 << self.opened.min(8)).min(OPEN_MAX);
-        self.opened = self.opened.saturating_add(1);
+        let length = OPEN_TIME_MIN.saturating_mul(1 << self.times_opened.min(8)).min(OPEN_TIME_MAX);
+        self.times_opened = self.times_opened.saturating_add(1);
         self.open_until = Some(now + length);
     }
 
-    fn refusal(&self, left: Duration) -> Refusal {
-        let retry_after_s = u32::try_from(left.as_secs().saturating_add(1)).unwrap_or(u32::MAX);
+    fn refusal(&self, remaining: Duration) -> Refusal {
+        let retry_after_s =
+            u32::try_from(remaining.as_secs().saturating_add(1)).unwrap_or(u32::MAX);
         Refusal::CircuitOpen { reason: self.reason.clone(), retry_after_s }
     }
 }
@@ -206,7 +209,7 @@ mod tests {
         let start = Instant::now();
         let mut breaker = opened_at(start);
         assert!(matches!(breaker.allow(Asker::Event, start), Err(Refusal::CircuitOpen { .. })));
-        let later = start + OPEN_MIN;
+        let later = start + OPEN_TIME_MIN;
         assert_eq!(breaker.allow(Asker::Event, later), Ok(()));
         assert!(breaker.allow(Asker::Event, later).is_err(), "only one trial run");
         breaker.record("f", None, later);
@@ -225,18 +228,19 @@ mod tests {
     }
 
     #[test]
-    fn the_background_search_never_takes_the_trial_run() {
+    fn a_background_search_never_makes_the_trial_run() {
         let start = Instant::now();
         let mut breaker = opened_at(start);
-        let later = start + OPEN_MIN;
+        let later = start + OPEN_TIME_MIN;
         assert!(breaker.allow(Asker::Background, later).is_err());
         assert_eq!(breaker.allow(Asker::Event, later), Ok(()), "the trial run is still available");
-        // No event makes the calls of follow-ups, so these take the trial run themselves.
+        // Events never make the calls of follow-up steps, so these steps make the trial run
+        // themselves.
         assert_eq!(opened_at(start).allow(Asker::FollowUp, later), Ok(()));
     }
 
     #[test]
-    fn each_call_has_its_own_breaker_and_a_new_version_starts_with_closed_ones() {
+    fn each_call_has_its_own_breaker_and_a_new_version_starts_with_closed_breakers() {
         let (breakers, now) = (Breakers::default(), Instant::now());
         let id = ConnectionId(uuid::Uuid::nil());
         let allow = |version, call| breakers.allow(id, version, call, Asker::Event, now);

@@ -1,6 +1,6 @@
 //! The possible values of a setting, which the connector looks up in its tracker.
 //!
-//! Never changes anything: the guest may only read.
+//! A lookup never changes anything, because the guest may only read.
 
 use std::sync::Arc;
 
@@ -10,14 +10,15 @@ use crate::manifest::SettingError;
 use crate::runtime::{Connector, Run};
 use crate::store::StoreError;
 
-use super::{ConnectionError, Connections, Unstored, activate};
+use super::{ConnectionError, Connections, UnstoredConnection, activate};
 
 impl Connections {
-    /// Looks up the values of a setting of a stored connection, with its settings, secrets and
-    /// grants. `search` is what a person typed so far. The inner error is that of the run.
+    /// Looks up the possible values of a setting of a stored connection, with its settings, secrets
+    /// and grants. `search` is the text that a person has typed so far. The inner error is that of
+    /// the connector's run.
     ///
     /// # Errors
-    /// No such connection or setting, or no version of its connector can be used.
+    /// The connection or the setting does not exist, or no version of the connector can be used.
     pub async fn choices(
         &self,
         id: ConnectionId,
@@ -27,38 +28,38 @@ impl Connections {
         let active = self.active(id);
         let active = active.ok_or(ConnectionError::Store(StoreError::NotFound("connection")))?;
         let connector = self.deps.plugins.connector_for(&active.connection)?;
-        self.look_up(connector, active, setting, search).await
+        self.look_up_choices(connector, active, setting, search).await
     }
 
-    /// Looks up the values of a setting of a connection that is not stored yet, with the values
-    /// that a person has entered so far. The newest version of the connector gets what it asks for
-    /// with these values.
+    /// Looks up the possible values of a setting of a connection that is not stored yet, with the
+    /// values that a person has entered so far. The newest version of the connector gets all grants
+    /// that it asks for with these values.
     ///
     /// # Errors
     /// Each value that is not valid, or no version of the connector can be used.
     pub async fn choices_of_new(
         &self,
         connector: &ConnectorName,
-        values: Unstored,
+        values: UnstoredConnection,
         setting: &str,
         search: &str,
     ) -> Result<Result<ChoicesPage, Refusal>, ConnectionError> {
         let connector = self.deps.plugins.newest(connector)?;
-        let values = Unstored { may_be_incomplete: true, ..values };
+        let values = UnstoredConnection { may_be_incomplete: true, ..values };
         let active = activate(values, &connector, &self.deps.config.now(), self.deps.clock.now())?;
-        self.look_up(connector, Arc::new(active), setting, search).await
+        self.look_up_choices(connector, Arc::new(active), setting, search).await
     }
 
-    async fn look_up(
+    async fn look_up_choices(
         &self,
         connector: Arc<Connector>,
         active: Arc<ActiveConnection>,
         setting: &str,
         search: &str,
     ) -> Result<Result<ChoicesPage, Refusal>, ConnectionError> {
-        if !connector.manifest().looks_up(setting) {
+        if !connector.manifest().has_choices_for(setting) {
             let why = format!(
-                "`{}` does not list values for it: its schema has no \"jackfield:lookup\"",
+                "`{}` does not list values for this setting: its schema has no \"jackfield:lookup\"",
                 connector.name()
             );
             let error = SettingError { name: setting.to_owned(), why };

@@ -1,7 +1,7 @@
-//! The versions of its connector that a connection accepts, and the permissions that it grants.
+//! Decides which versions of its connector a connection accepts, and which permissions it grants.
 //!
-//! Never extends a grant without a person's consent. A person who enters a new value for a setting
-//! consents to that setting only.
+//! A grant is never extended without a person's consent. A person who enters a new value for a
+//! setting consents to that setting only.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -15,14 +15,15 @@ use super::validation::validate;
 use super::{ConnectionError, Connections};
 
 impl Connections {
-    /// Grants what the version in use asks for with the edited settings. If only the newest
-    /// version accepts these settings, the connection moves to that version, unless it also asks
-    /// for other grants. `set` has the names that the edit sets. Other settings may belong to a
-    /// version that does not exist any more.
+    /// Grants what the version in use asks for with the edited settings. If only the newest version
+    /// accepts these settings, the connection moves to that version, unless that version also asks
+    /// for other grants. `edited` contains the names of the settings and secrets that the edit
+    /// sets. Only these are checked, because other stored ones may belong to a version that no
+    /// longer exists.
     pub(super) fn grant(
         &self,
         connection: &mut Connection,
-        set: &BTreeSet<String>,
+        edited: &BTreeSet<String>,
     ) -> Result<(), ConnectionError> {
         let entry = self.directory.by_id(connection.id);
         let used =
@@ -30,10 +31,10 @@ impl Connections {
         let Some(used) = used else {
             let newest = self.deps.plugins.newest(&connection.connector)?;
             let granted = connection.grants.clone();
-            let wanted = validate_for(connection, &newest, set)?;
-            return move_to_newest(connection, &newest, &granted, wanted);
+            let required = validate_for(connection, &newest, edited)?;
+            return move_to_newest(connection, &newest, &granted, required);
         };
-        let invalid = match validate_for(connection, &used, set) {
+        let invalid = match validate_for(connection, &used, edited) {
             Ok(grants) => {
                 connection.grants = grants;
                 return Ok(());
@@ -41,19 +42,19 @@ impl Connections {
             Err(invalid) => invalid,
         };
         let newest = self.deps.plugins.newest(&connection.connector).ok();
-        let fits =
-            newest.and_then(|newest| Some((validate_for(connection, &newest, set).ok()?, newest)));
-        let Some((wanted, newest)) = fits else { return Err(invalid) };
+        let newest_fits = newest
+            .and_then(|newest| Some((validate_for(connection, &newest, edited).ok()?, newest)));
+        let Some((required, newest)) = newest_fits else { return Err(invalid) };
         // The edit grants the origins that it writes itself.
         let granted = used.manifest().required_grants(&connection.settings).unwrap_or_default();
-        move_to_newest(connection, &newest, &granted, wanted)
+        move_to_newest(connection, &newest, &granted, required)
     }
 
-    /// Grants all that the newest version asks for, as a person decided.
+    /// Grants everything that the newest version asks for, because a person accepted it.
     pub(super) fn accept_newest(
         &self,
         connection: &mut Connection,
-        set: &BTreeSet<String>,
+        edited: &BTreeSet<String>,
         sha256: &str,
     ) -> Result<(), ConnectionError> {
         let newest = self.deps.plugins.newest(&connection.connector)?;
@@ -65,49 +66,54 @@ impl Connections {
                 newest.sha256(),
             )));
         }
-        let wanted = validate_for(connection, &newest, set)?;
-        let accepted = connection.accepted_sha256.as_deref() == Some(newest.sha256());
-        if accepted && connection.grants == wanted {
-            let why = format!("the newest version of `{}` asks for nothing more", newest.name());
+        let required = validate_for(connection, &newest, edited)?;
+        let is_accepted = connection.accepted_sha256.as_deref() == Some(newest.sha256());
+        if is_accepted && connection.grants == required {
+            let why = format!(
+                "the newest version of `{}` is already accepted, with everything that it asks for",
+                newest.name()
+            );
             return Err(ConnectionError::Consent(why));
         }
-        accept_version(connection, &newest, wanted);
+        accept_version(connection, &newest, required);
         Ok(())
     }
 
-    /// Stores for each connection the newest version that it may use. A later version that asks for
-    /// more then does not move the connection back to an older one.
+    /// Stores for each connection the newest version that it may use. So the connection stays at
+    /// this version if a later version asks for more.
     pub async fn follow_versions(&self) {
-        // No edit may run at the same time: an edit is validated against the version in use.
+        // No edit may run at the same time, because an edit is validated against the version in
+        // use.
         let _edit = self.edit_lock.lock().await;
-        let mut moved = false;
+        let mut any_moved = false;
         let exists = |id: &ConnectionId| self.directory.by_id(*id).is_some();
-        self.waits_logged.lock().retain(|id, _| exists(id));
+        self.consent_waits_logged.lock().retain(|id, _| exists(id));
         for ConnectionRecord { connection, .. } in self.list() {
             let Ok(newest) = self.deps.plugins.newest(&connection.connector) else { continue };
-            let accepted = connection.accepted_sha256.as_deref() == Some(newest.sha256());
-            let unapproved = if accepted { Vec::new() } else { unapproved(&newest, &connection) };
-            self.log_wait(&connection, &newest, &unapproved);
-            if accepted || !unapproved.is_empty() {
+            let is_accepted = connection.accepted_sha256.as_deref() == Some(newest.sha256());
+            let unapproved =
+                if is_accepted { Vec::new() } else { unapproved(&newest, &connection) };
+            self.log_consent_wait(&connection, &newest, &unapproved);
+            if is_accepted || !unapproved.is_empty() {
                 continue;
             }
             match self.deps.store.accept_version(connection.id, newest.sha256()).await {
-                Ok(()) => moved = true,
+                Ok(()) => any_moved = true,
                 Err(error) => {
-                    tracing::warn!(%error, "cannot store which version a connection uses");
+                    tracing::warn!(%error, "cannot store a connection's newer connector version");
                 }
             }
         }
-        if moved && let Err(error) = self.load().await {
+        if any_moved && let Err(error) = self.load().await {
             tracing::warn!(%error, "cannot read the connections again");
         }
     }
 }
 
 impl Connections {
-    /// Logs that a connection waits for consent, once for each version.
-    fn log_wait(&self, connection: &Connection, newest: &Connector, unapproved: &[String]) {
-        let mut logged = self.waits_logged.lock();
+    /// Logs once for each version that a connection waits for consent.
+    fn log_consent_wait(&self, connection: &Connection, newest: &Connector, unapproved: &[String]) {
+        let mut logged = self.consent_waits_logged.lock();
         if unapproved.is_empty() {
             logged.remove(&connection.id);
             return;
@@ -127,25 +133,25 @@ impl Connections {
     }
 }
 
-/// Moves a connection to the newest version, if that version asks for no more than what is granted.
+/// Moves a connection to the newest version, if that version asks only for what is already granted.
 fn move_to_newest(
     connection: &mut Connection,
     newest: &Arc<Connector>,
     granted: &Grants,
-    wanted: Grants,
+    required: Grants,
 ) -> Result<(), ConnectionError> {
-    let more = missing_grants(granted, &wanted);
-    if !more.is_empty() {
+    let missing = missing_grants(granted, &required);
+    if !missing.is_empty() {
         return Err(ConnectionError::Consent(format!(
-            "these settings fit only version {} of `{}`, which also wants to {}: use `jackfield \
+            "only version {} of `{}` accepts these settings, and it also asks to {}: use `jackfield \
              connections accept {} --set …`, which grants that too",
             newest.manifest().version,
             newest.name(),
-            more.join(", to "),
+            missing.join(", to "),
             connection.name,
         )));
     }
-    accept_version(connection, newest, wanted);
+    accept_version(connection, newest, required);
     Ok(())
 }
 
@@ -154,12 +160,12 @@ fn accept_version(connection: &mut Connection, newest: &Connector, grants: Grant
     connection.accepted_sha256 = Some(newest.sha256().to_owned());
 }
 
-/// Checks a connection against a version, and returns what the version asks for. Errors name the
-/// version, because two versions may be checked.
+/// Checks a connection against a version of its connector, and returns what that version asks for.
+/// Errors name the version, because two versions may be checked.
 fn validate_for(
     connection: &Connection,
     connector: &Connector,
-    set: &BTreeSet<String>,
+    edited: &BTreeSet<String>,
 ) -> Result<Grants, ConnectionError> {
     let manifest = connector.manifest();
     let version = &manifest.version;
@@ -167,7 +173,7 @@ fn validate_for(
         why: format!("{} (version {version})", error.why),
         ..error
     };
-    let concerns = |name: &str| manifest.knows(name) || set.contains(name);
-    validate(connection, manifest, concerns)
+    let is_checked = |name: &str| manifest.declares(name) || edited.contains(name);
+    validate(connection, manifest, is_checked)
         .map_err(|errors| ConnectionError::Invalid(errors.into_iter().map(with_version).collect()))
 }

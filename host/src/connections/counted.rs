@@ -1,50 +1,50 @@
-//! Describes in words for an operator which project of the tracker the counts are about.
+//! Describes for an operator in which project of the tracker the defects are counted.
 //!
-//! Counts use the connection's own settings. Routing rules may file defects elsewhere, where they
-//! are not counted.
+//! The counts are made with the connection's own settings. Routing rules may create defects in
+//! other projects, where defects are not counted.
 
 use std::collections::BTreeSet;
 
 use crate::domain::{Connection, Settings, shortened};
 use crate::report::ReportSettings;
 
-/// The setting that usually names the project. Settings that routing rules replace count too.
-const PROJECT: &str = "project";
-/// Maximum number of places that are named besides the counted one.
-const OTHER_PLACES_MAX: usize = 10;
-/// Maximum length of a name and its value together, bytes.
+/// The setting that usually names the project. Settings that routing rules replace are shown too.
+const PROJECT_SETTING: &str = "project";
+/// Maximum number of other projects that the text names.
+const OTHER_PROJECTS_MAX: usize = 10;
+/// Maximum length of the name and the value of a setting together, bytes.
 const VALUE_BYTES_MAX: usize = 100;
 
-/// A text such as
-/// `project = "qa"; not counted: defects that routing rules create with project = "payments"`.
-/// Empty if no setting tells projects apart.
+/// A text such as `project = "qa"; not counted: defects that routing rules create with project =
+/// "payments"`. Empty if no setting names a project.
 pub(super) fn counted_in(connection: &Connection) -> String {
     let rules = ReportSettings::read(&connection.report).unwrap_or_default().routing;
     let replaced = rules.iter().flat_map(|rule| rule.settings.keys().map(String::as_str));
-    let names: BTreeSet<_> = replaced.chain([PROJECT]).collect();
-    let place = |settings: &Settings| {
-        let named = names.iter().filter_map(|name| Some((*name, settings.get(*name)?)));
-        let named =
-            named.map(|(name, value)| shortened(&format!("{name} = {value}"), VALUE_BYTES_MAX));
-        named.collect::<Vec<_>>().join(", ")
+    let names: BTreeSet<_> = replaced.chain([PROJECT_SETTING]).collect();
+    let describe = |settings: &Settings| {
+        let set = names.iter().filter_map(|name| Some((*name, settings.get(*name)?)));
+        let texts =
+            set.map(|(name, value)| shortened(&format!("{name} = {value}"), VALUE_BYTES_MAX));
+        texts.collect::<Vec<_>>().join(", ")
     };
-    let own = place(&connection.settings);
+    let counted_project = describe(&connection.settings);
     let mut elsewhere = Vec::new();
     for rule in &rules {
-        let there = place(&rule.applied_to(&connection.settings));
-        if there != own && !elsewhere.contains(&there) {
-            elsewhere.push(there);
+        let target = describe(&rule.applied_to(&connection.settings));
+        if target != counted_project && !elsewhere.contains(&target) {
+            elsewhere.push(target);
         }
     }
     if elsewhere.is_empty() {
-        return own;
+        return counted_project;
     }
-    let more = elsewhere.len().saturating_sub(OTHER_PLACES_MAX);
-    elsewhere.truncate(OTHER_PLACES_MAX);
+    let more = elsewhere.len().saturating_sub(OTHER_PROJECTS_MAX);
+    elsewhere.truncate(OTHER_PROJECTS_MAX);
     if more > 0 {
         elsewhere.push(format!("{more} more"));
     }
-    format!("{own}; not counted: defects that routing rules create with {}", elsewhere.join("; "))
+    let elsewhere = elsewhere.join("; ");
+    format!("{counted_project}; not counted: defects that routing rules create with {elsewhere}")
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
-//! The connections in memory, ready for runs, found by token, by id or by name.
+//! The connections in memory, ready for runs. They are found by token, by id or by name.
 //!
-//! A load replaces the snapshot, also a load of one connection. A secret that cannot be opened is
-//! missing in the snapshot, and the connection shows the reason.
+//! Each load replaces the whole snapshot, even a load of one connection. A secret that cannot be
+//! opened is missing in the snapshot, and the connection shows the reason.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -27,8 +27,8 @@ use super::webhook_auth::webhook_secret_problem;
 #[derive(Default)]
 pub(super) struct Directory {
     snapshot: ArcSwap<Snapshot>,
-    /// Held during a load, so that older data never replaces newer data.
-    loading: Mutex<()>,
+    /// Locked during a load, so that older data never replaces newer data.
+    load_lock: Mutex<()>,
     last_answers: SyncMutex<HashMap<ConnectionId, LastAnswers>>,
 }
 
@@ -38,26 +38,26 @@ struct Snapshot {
     tokens: HashMap<TokenHash, Token>,
 }
 
-/// A webhook token that is valid until it expires.
+/// A webhook token with its expiry.
 #[derive(Clone)]
 struct Token {
     connection: ConnectionId,
-    /// When the token expires, as time since boot, so that a step of the wall clock never makes it
-    /// valid again. `None`: never.
+    /// The expiry as time since boot, so that a step of the wall clock never makes an expired token
+    /// valid again. `None`: the token does not expire.
     expires_at: Option<Duration>,
 }
 
 /// One connection of the snapshot.
 pub(super) struct Entry {
-    /// The connection, ready for runs. It stays the same value while the connection is unchanged,
-    /// so that pooled HTTP connections and fetched tokens are used again.
+    /// The connection, ready for runs. While the connection is unchanged, a load reuses this value,
+    /// so that pooled HTTP connections and fetched tokens are reused.
     pub(super) active: Arc<ActiveConnection>,
-    /// The record as the store has it.
+    /// The record as it is in the store.
     record: ConnectionRecord,
     secrets: BTreeMap<String, Sealed>,
     /// Whether a secret is a reference (`file:`, `env:`). A reference is read again at each load.
     has_references: bool,
-    /// Secrets that could not be opened or read, and why.
+    /// Descriptions of the secrets that could not be opened or read, with the reasons.
     pub(super) problems: Vec<String>,
     loaded_at: Timestamp,
 }
@@ -73,7 +73,7 @@ impl Directory {
     /// Reads the connections from the store. Returns those that were added, edited or deleted since
     /// the last load.
     pub(super) async fn load(&self, deps: &Dependencies) -> Result<Vec<ConnectionId>, StoreError> {
-        let _load = self.loading.lock().await;
+        let _load = self.load_lock.lock().await;
         let stored = deps.store.connections().await?;
         let before = self.snapshot.load_full();
         let mut next = Snapshot::default();
@@ -84,8 +84,8 @@ impl Directory {
         let expired = next.tokens.extract_if(|_, token| token.has_expired(since_boot));
         let expired: Vec<_> = expired.map(|(hash, _)| hash).collect();
         if !expired.is_empty() {
-            // Delete the tokens, so that they stay expired after a restart, whatever the clock then
-            // shows.
+            // Delete the tokens, so that they stay expired after a restart, even if the clock is
+            // set back.
             deps.store.delete_tokens(expired).await?;
         }
         self.last_answers.lock().retain(|id, _| next.entries.contains_key(id));
@@ -96,14 +96,14 @@ impl Directory {
         Ok(changed)
     }
 
-    /// Reads one connection from the store: after a change, the others stay as they are. Returns
-    /// whether it was added, edited or deleted since the last load.
+    /// Reads only one connection from the store. Returns whether it was added, edited or deleted
+    /// since the last load.
     pub(super) async fn load_one(
         &self,
         id: ConnectionId,
         deps: &Dependencies,
     ) -> Result<bool, StoreError> {
-        let _load = self.loading.lock().await;
+        let _load = self.load_lock.lock().await;
         let stored = deps.store.connection(id).await?;
         let before = self.snapshot.load_full();
         let mut next = Snapshot::clone(&before);
@@ -140,7 +140,10 @@ impl Directory {
     pub(super) fn accepted_versions(&self) -> BTreeSet<(ConnectorName, String)> {
         let snapshot = self.snapshot.load();
         let all = snapshot.entries.values().map(|entry| &entry.record.connection);
-        all.filter_map(|it| Some((it.connector.clone(), it.accepted_sha256.clone()?))).collect()
+        let version = |connection: &Connection| {
+            Some((connection.connector.clone(), connection.accepted_sha256.clone()?))
+        };
+        all.filter_map(version).collect()
     }
 
     /// All connections, by name.
@@ -151,7 +154,7 @@ impl Directory {
         list
     }
 
-    /// Remembers how an event of a connection ended.
+    /// Stores in memory how an event of a connection ended.
     pub(super) fn record_answer<T>(
         &self,
         id: ConnectionId,
@@ -160,10 +163,10 @@ impl Directory {
     ) {
         let error = answer.as_ref().err().map(ToString::to_string);
         let mut last_answers = self.last_answers.lock();
-        let last = last_answers.entry(id).or_default();
+        let last_answer = last_answers.entry(id).or_default();
         match error {
-            None => last.success_at = Some(now),
-            Some(error) => last.error = Some((now, error)),
+            None => last_answer.success_at = Some(now),
+            Some(error) => last_answer.error = Some((now, error)),
         }
     }
 
@@ -188,8 +191,8 @@ impl Snapshot {
         self.entries.get(&id).map(|entry| entry.revision())
     }
 
-    /// Adds a connection and its tokens. What did not change since the snapshot before stays the
-    /// same value; a token never becomes valid for longer.
+    /// Adds a connection and its tokens. Values that did not change since the previous snapshot are
+    /// reused. The expiry of a token never moves to a later time.
     fn insert(&mut self, stored: StoredConnection, before: &Self, deps: &Dependencies) {
         let id = stored.record.connection.id;
         for token in &stored.tokens {
@@ -211,11 +214,11 @@ impl Token {
     }
 }
 
-/// The expiry of a token, as time since boot. It is never later than the grace period allows,
-/// whatever the wall clock shows.
+/// The expiry of a token, as time since boot. It is never later than the grace period allows, even
+/// if the wall clock is wrong.
 fn expires_at(expiry: TokenExpiry, clock: &dyn Clock) -> Duration {
-    let left = Duration::try_from(expiry.at.duration_since(clock.now())).unwrap_or_default();
-    clock.since_boot() + left.min(Duration::from_millis(expiry.grace_ms))
+    let remaining = Duration::try_from(expiry.at.duration_since(clock.now())).unwrap_or_default();
+    clock.since_boot() + remaining.min(Duration::from_millis(expiry.grace_ms))
 }
 
 impl Entry {
@@ -270,9 +273,9 @@ struct UnsealedSecrets {
     problems: Vec<String>,
 }
 
-/// Opens the sealed secrets of a connection, and reads those that are references. A file may be
-/// empty now: a secret that is too short for senders is left out, so that no request is accepted
-/// without one.
+/// Opens the sealed secrets of a connection, and reads those that are references. A referenced file
+/// may be empty. So a secret of webhook senders that is too short is left out: otherwise requests
+/// with an empty secret would be accepted.
 fn unseal(
     connection: &Connection,
     secrets: &BTreeMap<String, Sealed>,
@@ -309,10 +312,10 @@ fn unseal(
 mod tests {
     use super::*;
 
-    /// The time of the wall clock, and the time since boot, in seconds.
-    struct Clocks(i64, u64);
+    /// The time of the wall clock and the time since boot, both in seconds.
+    struct FakeClock(i64, u64);
 
-    impl Clock for Clocks {
+    impl Clock for FakeClock {
         fn now(&self) -> Timestamp {
             Timestamp::from_second(self.0).unwrap()
         }
@@ -323,10 +326,10 @@ mod tests {
     }
 
     #[test]
-    fn a_token_is_valid_no_longer_than_its_grace_whatever_the_clock_says() {
+    fn a_token_expires_after_its_grace_period_even_if_the_wall_clock_is_wrong() {
         let expiry = TokenExpiry { at: Timestamp::from_second(1_060).unwrap(), grace_ms: 60_000 };
         for (wall, seconds) in [(1_000, 60), (1_050, 10), (1_060, 0), (9_999, 0), (-500, 60)] {
-            let end = expires_at(expiry, &Clocks(wall, 7));
+            let end = expires_at(expiry, &FakeClock(wall, 7));
             assert_eq!(end, Duration::from_secs(7 + seconds), "{wall}");
         }
     }

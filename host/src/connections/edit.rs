@@ -1,5 +1,5 @@
-//! The changes that an admin makes to connections. Each one is validated against the connector's
-//! manifest; secrets are sealed, grants are recorded, and the directory is refreshed.
+//! Makes the changes to connections that an admin asks for. Each change is validated against the
+//! connector's manifest. Then secrets are sealed, grants are stored, and the directory is updated.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -22,7 +22,8 @@ use super::webhook_auth;
 use super::{ConnectionError, Connections, report};
 
 impl Connections {
-    /// Creates a connection, and grants what its connector asks for. The connector must be loaded.
+    /// Creates a connection, and grants everything that its connector asks for. The connector must
+    /// be loaded.
     ///
     /// # Errors
     /// Each setting and secret that is not valid.
@@ -57,7 +58,7 @@ impl Connections {
         let record = ConnectionRecord {
             revision: 1,
             connection,
-            token_tail: token.tail(),
+            token_tail: token.last_four_chars(),
             last_success_at: None,
             last_error: None,
             index_lag_ms: 0,
@@ -83,37 +84,41 @@ impl Connections {
         Ok((stored, token))
     }
 
-    /// Edits a connection. The result is validated as a whole, against the version that it uses.
+    /// Edits a connection. The edited connection is validated as a whole, against the connector
+    /// version that it uses.
     ///
     /// # Errors
-    /// As [`Self::create`]. `Conflict` if an origin is removed while creates run or are in doubt.
-    /// `Consent` if only a newer version accepts the settings, and that version also asks for other
-    /// grants.
+    /// As [`Self::create`]. `Conflict` if an origin is removed while creates are running or in
+    /// doubt. `Consent` if only a newer version accepts the settings, and that version also asks
+    /// for other grants.
     pub async fn edit(
         &self,
         id: ConnectionId,
         edit: ConnectionEdit,
     ) -> Result<ConnectionRecord, ConnectionError> {
-        self.apply_edit(id, edit, |connection, set| self.grant(connection, set)).await
+        self.apply_edit(id, edit, |connection, edited| self.grant(connection, edited)).await
     }
 
-    /// Applies an edit, and grants what the newest version of the connector asks for. `sha256` is
-    /// the version that the person looked at: it must still be the newest.
+    /// Applies an edit, and grants what the newest version of the connector asks for. `sha256`
+    /// names the version that the person has seen; it must still be the newest one.
     ///
     /// # Errors
-    /// As [`Self::edit`]. `Consent` if there is nothing to accept, or if another version is the
-    /// newest now.
+    /// As [`Self::edit`]. `Consent` if the newest version is already accepted, or if it is no
+    /// longer the version `sha256`.
     pub async fn accept(
         &self,
         id: ConnectionId,
         edit: ConnectionEdit,
         sha256: &str,
     ) -> Result<ConnectionRecord, ConnectionError> {
-        self.apply_edit(id, edit, |connection, set| self.accept_newest(connection, set, sha256))
-            .await
+        self.apply_edit(id, edit, |connection, edited| {
+            self.accept_newest(connection, edited, sha256)
+        })
+        .await
     }
 
-    /// Adds one path of its webhook requests; nothing changes if the connection has it.
+    /// Adds a path of webhook requests to a connection. Nothing changes if the connection already
+    /// has the path.
     ///
     /// # Errors
     /// As [`Self::edit`].
@@ -156,8 +161,8 @@ impl Connections {
         self.store_edit(&stored, false).await
     }
 
-    /// Records the bodies of a connection for this time, or no more; with `erase`, also deletes
-    /// what was recorded. The log says so.
+    /// Starts recording the bodies of a connection for `for_s` seconds; `None` stops the recording.
+    /// With `erase`, also deletes the recorded bodies. The change is logged.
     ///
     /// # Errors
     /// No such connection, or the store failed.
@@ -194,7 +199,7 @@ impl Connections {
     ) -> Result<IssuedToken, ConnectionError> {
         let mut record = self.stored(id).await?.record;
         let token = Secret::fresh_token();
-        record.token_tail = token.tail();
+        record.token_tail = token.last_four_chars();
         let stored = StoredToken { hash: TokenHash::of(token.reveal()), expiry: None };
         let grace_ms = u64::from(grace_s) * 1_000;
         let expiry = TokenExpiry { at: after(self.deps.clock.now(), grace_ms), grace_ms };
@@ -206,7 +211,7 @@ impl Connections {
     /// Deletes a connection with everything that is stored for it.
     ///
     /// # Errors
-    /// `Conflict` while creates run or are in doubt, unless forced.
+    /// `Conflict` while creates are running or in doubt, unless forced.
     pub async fn delete(&self, id: ConnectionId, force: bool) -> Result<(), ConnectionError> {
         self.deps.store.delete_connection(id, force).await?;
         self.directory.load_one(id, &self.deps).await?;
@@ -225,7 +230,7 @@ impl Connections {
         let _edit = self.edit_lock.lock().await;
         let mut stored = self.stored(id).await?;
         let revision = stored.record.revision;
-        if edit.revisions.as_ref().is_some_and(|all| !all.contains(&revision)) {
+        if edit.revisions.as_ref().is_some_and(|revisions| !revisions.contains(&revision)) {
             return Err(ConnectionError::Changed(revision));
         }
         let force = edit.force;
@@ -233,13 +238,15 @@ impl Connections {
         self.store_edit(&stored, force).await
     }
 
-    /// A connection as it would be after an edit. Stores nothing.
+    /// The connection as it would be after the edit. Stores nothing.
     pub(super) fn preview_edit(
         &self,
         mut stored: StoredConnection,
         edit: &ConnectionEdit,
     ) -> Result<StoredConnection, ConnectionError> {
-        self.check_edit(&mut stored, edit.clone(), |connection, set| self.grant(connection, set))?;
+        self.check_edit(&mut stored, edit.clone(), |connection, edited| {
+            self.grant(connection, edited)
+        })?;
         Ok(stored)
     }
 
@@ -251,10 +258,10 @@ impl Connections {
         consent: impl FnOnce(&mut Connection, &BTreeSet<String>) -> Result<(), ConnectionError>,
     ) -> Result<(), ConnectionError> {
         let secrets = edit.secrets.keys().filter(|name| !is_host_secret(name));
-        let set = edit.settings.keys().chain(secrets).cloned().collect();
+        let edited = edit.settings.keys().chain(secrets).cloned().collect();
         let edits_report = !edit.report.is_empty() || edit.on_recurrence.is_some();
         let mut errors = self.apply_in_memory(edit, stored);
-        match consent(&mut stored.record.connection, &set) {
+        match consent(&mut stored.record.connection, &edited) {
             Err(ConnectionError::Invalid(invalid)) => errors.extend(invalid),
             Err(refused) if errors.is_empty() => return Err(refused),
             Ok(()) | Err(_) => {}
@@ -276,7 +283,8 @@ impl Connections {
         stored: &mut StoredConnection,
     ) -> Vec<SettingError> {
         let mut errors: Vec<_> = edit.name.as_deref().and_then(name_problem).into_iter().collect();
-        errors.extend(edit.project.as_ref().and_then(|it| project_problem(it.as_deref())));
+        errors
+            .extend(edit.project.as_ref().and_then(|project| project_problem(project.as_deref())));
         errors.extend(edit.index_delay_s.and_then(index_delay_problem));
         errors.extend(edit.webhook_paths.iter().flat_map(path_problems));
         if edit.test_manager == Some(None) {
@@ -297,25 +305,25 @@ impl Connections {
         if let Some(webhook_paths) = edit.webhook_paths {
             connection.webhook_paths = webhook_paths;
         }
-        report::change(&mut connection.report, edit.report);
+        report::change_members(&mut connection.report, edit.report);
         for (name, value) in edit.settings {
             match value {
                 Some(value) => connection.settings.insert(name, value),
                 None => connection.settings.remove(&name),
             };
         }
-        let mut set: BTreeMap<_, _> = replaced.into_iter().collect();
+        let mut new_secrets: BTreeMap<_, _> = replaced.into_iter().collect();
         for (name, secret) in edit.secrets {
             match secret {
                 Some(secret) => {
-                    set.insert(name, secret);
+                    new_secrets.insert(name, secret);
                 }
                 None => {
                     stored.secrets.remove(&name);
                 }
             }
         }
-        errors.extend(self.seal(stored, &set));
+        errors.extend(self.seal(stored, &new_secrets));
         errors.extend(change_test_manager(stored, edit.test_manager));
         errors.extend(self.change_webhook_auth(stored, edit.webhook_auth));
         errors
@@ -344,7 +352,8 @@ impl Connections {
     }
 }
 
-/// Changes the settings for Test Manager; returns the errors. Call it after secrets are sealed.
+/// Changes the settings for Test Manager; returns the errors. Call this after the secrets are
+/// sealed, because the settings and the client secret are checked together.
 fn change_test_manager(
     stored: &mut StoredConnection,
     edit: Option<Option<TestManagerEdit>>,

@@ -12,7 +12,7 @@ use crate::manifest::{Manifest, SettingError};
 use crate::report::{Report, ReportSettings, RoutingRule, SettingsProblem, TestData};
 use crate::store::StoreError;
 
-use super::routing::first_fit;
+use super::routing::first_matching_rule;
 use super::{ConnectionError, Connections};
 
 /// A preview of the defect that a connector would create for a failed test.
@@ -25,12 +25,12 @@ pub struct Preview {
 }
 
 impl Connections {
-    /// Renders the report of a failed test. `edit` changes the stored settings for this preview. It
-    /// masks at least what the stored settings mask, because more accounts see previews than change
-    /// settings.
+    /// Renders the report of a failed test. `edit` changes the stored settings for this preview
+    /// only. Everything that the stored settings mask is masked in any case, because some accounts
+    /// may see previews but may not change settings.
     ///
     /// # Errors
-    /// No such connection, or which settings cannot be used.
+    /// The connection does not exist, or some settings of the report are not valid.
     pub async fn preview(
         &self,
         id: ConnectionId,
@@ -40,18 +40,20 @@ impl Connections {
         let active = self.active(id);
         let active = active.ok_or(ConnectionError::Store(StoreError::NotFound("connection")))?;
         let mut object = active.connection.report.clone();
-        change(&mut object, edit);
-        let mut settings = ReportSettings::check(&object)
-            .map_err(|all| ConnectionError::Invalid(all.into_iter().map(error).collect()))?;
+        change_members(&mut object, edit);
+        let mut settings = ReportSettings::check(&object).map_err(|problems| {
+            ConnectionError::Invalid(problems.into_iter().map(setting_error).collect())
+        })?;
         let stored = ReportSettings::check(&active.connection.report).unwrap_or_default();
         settings.mask.include(stored.mask);
         let limits = self.limits(&active.connection);
         let deadline = Instant::now() + Duration::from_millis(limits.create_answer_ms);
         let source = self.deps.test_manager.source(&active, test, &limits);
-        let routing = first_fit(&settings.routing, test, source.as_deref(), deadline).await;
+        let routing =
+            first_matching_rule(&settings.routing, test, source.as_deref(), deadline).await;
         let data = match source {
             Some(source) => source.fetch(&settings.subjects(), deadline).await,
-            None => TestData::of(test),
+            None => TestData::from_webhook_ids(test),
         };
         let notes: Vec<_> = routing.note().into_iter().collect();
         let report = Report::with_notes(&settings, data, &notes);
@@ -59,8 +61,8 @@ impl Connections {
     }
 }
 
-/// Sets members of the object; `None` removes a member.
-pub(super) fn change(object: &mut Settings, edit: BTreeMap<String, Option<Value>>) {
+/// Sets members of a JSON object; the value `None` removes a member.
+pub(super) fn change_members(object: &mut Settings, edit: BTreeMap<String, Option<Value>>) {
     for (member, value) in edit {
         match value {
             Some(value) => object.insert(member, value),
@@ -73,37 +75,37 @@ pub(super) fn change(object: &mut Settings, edit: BTreeMap<String, Option<Value>
 pub(super) fn problems(connection: &Connection, manifest: &Manifest) -> Vec<SettingError> {
     let settings = match ReportSettings::check(&connection.report) {
         Ok(settings) => settings,
-        Err(problems) => return problems.into_iter().map(error).collect(),
+        Err(problems) => return problems.into_iter().map(setting_error).collect(),
     };
     let rules = settings.routing.iter().enumerate();
     rules.flat_map(|(index, rule)| rule_problems(index, rule, connection, manifest)).collect()
 }
 
 /// The errors in the settings that a rule replaces. A rule may replace only settings of the
-/// connector, never secrets or the places where they are sent.
+/// connector. It must not replace secrets, nor change where secrets are sent.
 pub(super) fn rule_problems(
     index: usize,
     rule: &RoutingRule,
     connection: &Connection,
     manifest: &Manifest,
 ) -> Vec<SettingError> {
-    let name = |setting: &str| format!("report.routing[{index}].settings.{setting}");
+    let member = |setting: &str| format!("report.routing[{index}].settings.{setting}");
     let settings = rule.applied_to(&connection.settings);
     let secrets = connection.secrets_set.iter().filter(|name| !is_host_secret(name));
     let secrets: Vec<_> = secrets.cloned().collect();
     let is_replaced = |setting: &str| rule.settings.contains_key(setting);
     if let Err(errors) = manifest.validate(&settings, &secrets, is_replaced) {
-        let renamed = |error: SettingError| SettingError { name: name(&error.name), ..error };
+        let renamed = |error: SettingError| SettingError { name: member(&error.name), ..error };
         return errors.into_iter().map(renamed).collect();
     }
     let grants = |settings| manifest.required_grants(settings).ok();
     if grants(&settings) == grants(&connection.settings) {
         return Vec::new();
     }
-    let why = "a rule cannot change where the connector or a secret is sent".to_owned();
+    let why = "a rule cannot change where requests or secrets are sent".to_owned();
     vec![SettingError { name: format!("report.routing[{index}].settings"), why }]
 }
 
-fn error(problem: SettingsProblem) -> SettingError {
+fn setting_error(problem: SettingsProblem) -> SettingError {
     SettingError { name: format!("report.{}", problem.member), why: problem.why }
 }

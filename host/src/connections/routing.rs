@@ -1,7 +1,8 @@
-//! Selects the settings for one failed test: the connection's own, or those that a rule replaces.
+//! Selects the settings for one failed test: the connection's own settings, some of which a routing
+//! rule may replace.
 //!
-//! Checks the rules in order, and fetches only the data that the next rule needs. No data is
-//! fetched for rules after the first one whose conditions are met.
+//! The rules are checked in order, and only the data that the next rule needs is fetched. No data
+//! is fetched for rules after the first one whose conditions are met.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -20,7 +21,7 @@ use crate::runtime::{Connector, TestReport};
 use super::{Connections, reads_test_data, report};
 
 /// Maximum length of a message in the log of an event, bytes.
-const MESSAGE_BYTES_MAX: usize = 4_096;
+const LOG_MESSAGE_BYTES_MAX: usize = 4_096;
 
 /// A failed test, prepared for one run of `create`.
 pub struct RoutedTest {
@@ -39,7 +40,8 @@ pub struct RoutingRecord {
     began: Instant,
     notes: Vec<String>,
     log: Vec<LogLine>,
-    /// The requests for the rules, if the connector itself reads no test data.
+    /// The requests to Test Manager for the rules. Empty if the connector itself reads test data,
+    /// because the requests are then part of its run.
     calls: Vec<OutboundCall>,
 }
 
@@ -64,12 +66,12 @@ impl RoutingRecord {
 
     /// Adds a warning to the event's log and to the texts of the defect.
     fn warn(&mut self, note: String) {
-        self.say(LogLevel::Warn, &note);
+        self.add_log(LogLevel::Warn, &note);
         self.notes.push(note);
     }
 
-    fn say(&mut self, level: LogLevel, message: &str) {
-        let message = shortened(&printable(message), MESSAGE_BYTES_MAX);
+    fn add_log(&mut self, level: LogLevel, message: &str) {
+        let message = shortened(&printable(message), LOG_MESSAGE_BYTES_MAX);
         self.log.push(LogLine { at_ms: 0, level, message });
     }
 }
@@ -88,7 +90,8 @@ impl Routing<'_> {
         self.rule.map(|(_, rule)| rule.settings.clone()).unwrap_or_default()
     }
 
-    /// A note for people, if missing data could have led to another rule.
+    /// A note for people if some data was missing, because another rule might have been selected
+    /// with it.
     pub(super) fn note(&self) -> Option<String> {
         if self.gaps.is_empty() {
             return None;
@@ -106,42 +109,42 @@ impl Routing<'_> {
     }
 }
 
-/// Selects the first rule whose conditions are all met. A condition whose data cannot be fetched by
-/// the deadline is not met.
-pub(super) async fn first_fit<'r>(
+/// Selects the first rule whose conditions are all met. A condition counts as not met if its data
+/// cannot be fetched until `read_until`.
+pub(super) async fn first_matching_rule<'r>(
     rules: &'r [RoutingRule],
     test: &FailedTest,
     source: Option<&dyn Source>,
     read_until: Instant,
 ) -> Routing<'r> {
-    let mut asked = BTreeSet::new();
-    let mut data = TestData::of(test);
+    let mut requested = BTreeSet::new();
+    let mut data = TestData::from_webhook_ids(test);
     for (index, rule) in rules.iter().enumerate() {
         let needed: BTreeSet<_> = rule.subjects().collect();
-        if !needed.is_subset(&asked) {
-            asked.extend(needed);
+        if !needed.is_subset(&requested) {
+            requested.extend(needed);
             match source {
-                Some(source) => data = source.fetch(&asked, read_until).await,
-                None => data.gaps = vec![not_set_up()],
+                Some(source) => data = source.fetch(&requested, read_until).await,
+                None => data.gaps = vec![no_test_manager()],
             }
         }
-        if rule.fits(&data) {
+        if rule.matches(&data) {
             return Routing { rule: Some((index, rule)), gaps: data.gaps };
         }
     }
     Routing { rule: None, gaps: data.gaps }
 }
 
-fn not_set_up() -> Gap {
+fn no_test_manager() -> Gap {
     let why = "the connection has no settings for Test Manager".to_owned();
     Gap { what: "the data that the rules need".to_owned(), why }
 }
 
 impl Connections {
-    /// Prepares the failed test for a run of `create`. Data for the rules is fetched now; the
-    /// connector's report fetches its data later, when the connector uses it. Both end at
-    /// `read_until`. If the settings of the report cannot be read any more, no data is fetched,
-    /// because they say which texts must be masked.
+    /// Prepares the failed test for a run of `create`. Data for the rules is fetched now. Data for
+    /// the connector's report is fetched later, when the connector uses it. No data is fetched
+    /// after `read_until`. If the settings of the report can no longer be read, no data is fetched
+    /// at all, because these settings specify which texts must be masked.
     pub async fn route(
         &self,
         active: &Arc<ActiveConnection>,
@@ -152,22 +155,23 @@ impl Connections {
         let (connection, manifest) = (&active.connection, connector.manifest());
         let read = ReportSettings::read(&connection.report);
         let mut record = RoutingRecord::new();
-        let asks = reads_test_data(active, connector) && read.is_ok();
+        let reads_report = reads_test_data(active, connector) && read.is_ok();
         let settings = read.unwrap_or_else(|problems| {
-            record.warn(unreadable(&problems));
+            record.warn(unreadable_settings_note(&problems));
             ReportSettings::default()
         });
-        let routes = settings.routing.iter().any(|rule| rule.subjects().next().is_some());
+        let rules_need_data = settings.routing.iter().any(|rule| rule.subjects().next().is_some());
         let limits = self.limits(connection);
-        let source = (asks || routes)
+        let source = (reads_report || rules_need_data)
             .then(|| self.deps.test_manager.source(active, test, &limits))
             .flatten();
-        let routing = first_fit(&settings.routing, test, source.as_deref(), read_until).await;
+        let routing =
+            first_matching_rule(&settings.routing, test, source.as_deref(), read_until).await;
         let active = record.apply(&routing, active, manifest);
-        if !asks {
-            record.calls = source.iter().flat_map(|it| it.calls(record.began)).collect();
+        if !reads_report {
+            record.calls = source.iter().flat_map(|source| source.calls(record.began)).collect();
         }
-        let (source, notes) = (source.filter(|_| asks), record.notes.clone());
+        let (source, notes) = (source.filter(|_| reads_report), record.notes.clone());
         let report = TestReport::new(test.clone(), settings, source, read_until).with_notes(notes);
         RoutedTest { active, report, record }
     }
@@ -197,12 +201,12 @@ impl RoutingRecord {
         }
         let replaced = rule.settings.iter().map(|(name, value)| format!("{name} = {value}"));
         let replaced = replaced.collect::<Vec<_>>().join(", ");
-        self.say(LogLevel::Info, &format!("routing rule {number} fits: {replaced}"));
+        self.add_log(LogLevel::Info, &format!("routing rule {number} fits: {replaced}"));
         Arc::new(active.with_settings(rule.applied_to(&active.connection.settings)))
     }
 }
 
-fn unreadable(problems: &[SettingsProblem]) -> String {
+fn unreadable_settings_note(problems: &[SettingsProblem]) -> String {
     let problems: Vec<_> = problems.iter().map(ToString::to_string).collect();
     format!(
         "The report settings of the connection cannot be read, so nothing was fetched from Test \
@@ -218,30 +222,31 @@ mod tests {
     use parking_lot::Mutex;
     use serde_json::{from_value, json};
 
-    use crate::report::{Attachment, Subject, sample};
+    use crate::report::{Attachment, Subject, sample_test_data};
 
     use super::*;
 
-    /// A source that has the example data, without the subjects in `missing`.
+    /// A source that returns the example data, without the subjects in `missing`.
     #[derive(Default)]
-    struct Example {
+    struct ExampleSource {
         missing: BTreeSet<Subject>,
-        asked: Mutex<Vec<BTreeSet<Subject>>>,
+        requested: Mutex<Vec<BTreeSet<Subject>>>,
     }
 
     #[async_trait]
-    impl Source for Example {
+    impl Source for ExampleSource {
         async fn fetch(&self, subjects: &BTreeSet<Subject>, _read_until: Instant) -> TestData {
-            self.asked.lock().push(subjects.clone());
-            let example = sample();
-            let is_known = |it: &Subject| subjects.contains(it) && !self.missing.contains(it);
+            self.requested.lock().push(subjects.clone());
+            let example = sample_test_data();
+            let is_known =
+                |subject: &Subject| subjects.contains(subject) && !self.missing.contains(subject);
             let missing = subjects.intersection(&self.missing);
             TestData {
                 project: example.project.filter(|_| is_known(&Subject::Project)),
                 test_set: example.test_set.filter(|_| is_known(&Subject::TestSet)),
                 labels: if is_known(&Subject::Labels) { example.labels } else { Vec::new() },
                 gaps: missing
-                    .map(|it| Gap { what: it.to_string(), why: "it is gone".to_owned() })
+                    .map(|subject| Gap { what: subject.to_string(), why: "it is gone".to_owned() })
                     .collect(),
                 ..TestData::default()
             }
@@ -270,30 +275,30 @@ mod tests {
         from_value(rules).expect("rules")
     }
 
-    async fn route(source: Option<&Example>) -> (Option<usize>, Option<String>) {
+    async fn route(source: Option<&ExampleSource>) -> (Option<usize>, Option<String>) {
         let id = uuid::Uuid::from_u128(1);
         let (test, rules) = (FailedTest::new(id, id, None, None), rules());
-        let source = source.map(|it| it as &dyn Source);
-        let routing = first_fit(&rules, &test, source, Instant::now()).await;
+        let source = source.map(|source| source as &dyn Source);
+        let routing = first_matching_rule(&rules, &test, source, Instant::now()).await;
         (routing.rule.map(|(index, _)| index), routing.note())
     }
 
     #[tokio::test]
-    async fn rules_are_read_in_order_and_ask_only_for_what_the_next_one_needs() {
-        let source = Example::default();
+    async fn rules_are_checked_in_order_and_only_data_for_the_next_rule_is_fetched() {
+        let source = ExampleSource::default();
         assert_eq!(route(Some(&source)).await, (Some(1), None));
-        let asked = [
+        let requested = [
             BTreeSet::from([Subject::Project]),
             BTreeSet::from([Subject::Project, Subject::Labels]),
         ];
-        assert_eq!(*source.asked.lock(), asked);
+        assert_eq!(*source.requested.lock(), requested);
     }
 
     #[tokio::test]
-    async fn a_rule_without_its_data_does_not_fit_and_a_note_names_what_is_missing() {
-        let missing = |parts: &[Subject]| Example {
+    async fn a_rule_without_its_data_is_skipped_and_a_note_names_the_missing_data() {
+        let missing = |parts: &[Subject]| ExampleSource {
             missing: parts.iter().copied().collect(),
-            ..Example::default()
+            ..ExampleSource::default()
         };
         let (rule, note) = route(Some(&missing(&[Subject::Labels]))).await;
         let note = note.expect("a note");
@@ -306,7 +311,7 @@ mod tests {
         assert!(note.contains("the connection's own settings. Missing: "), "{note}");
 
         let later = missing(&[Subject::TestSet]);
-        assert_eq!(route(Some(&later)).await, (Some(1), None), "it was not needed");
+        assert_eq!(route(Some(&later)).await, (Some(1), None), "the test set was not needed");
         let (rule, note) = route(None).await;
         assert!(rule.is_none() && note.expect("a note").contains("no settings for Test Manager"));
     }

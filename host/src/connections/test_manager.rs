@@ -1,4 +1,4 @@
-//! Checks the settings for Test Manager that an admin enters.
+//! Checks the settings for Test Manager that an admin enters. Sends no requests.
 
 use url::Url;
 
@@ -25,7 +25,7 @@ pub struct TestManagerEdit {
     pub client_id: Option<String>,
     /// The scopes to request with each token.
     pub scopes: Option<Vec<String>>,
-    /// The project of all failed tests; `None` inside removes it.
+    /// The Test Manager project of all failed tests; `Some(None)` removes it.
     pub project_id: Option<Option<String>>,
     /// Other origins to which a download may be redirected.
     pub asset_origins: Option<Vec<String>>,
@@ -40,24 +40,25 @@ pub(super) fn apply(
     before: Option<&TestManagerSettings>,
 ) -> Result<TestManagerSettings, Vec<SettingError>> {
     let mut checks = Checks(Vec::new());
-    let base_url = edit.base_url.or_else(|| before.map(|it| it.base_url.to_string()));
-    let base_url = checks.check("base_url", base_url, base_url_of);
-    let token_url = edit.token_url.or_else(|| before.map(|it| it.token_url.to_string()));
-    let token_url = checks.check("token_url", token_url, url_of);
-    let client_id = edit.client_id.or_else(|| before.map(|it| it.client_id.clone()));
-    let client_id = checks.check("client_id", client_id, word_of);
+    let base_url = edit.base_url.or_else(|| before.map(|settings| settings.base_url.to_string()));
+    let base_url = checks.check("base_url", base_url, parse_base_url);
+    let token_url =
+        edit.token_url.or_else(|| before.map(|settings| settings.token_url.to_string()));
+    let token_url = checks.check("token_url", token_url, parse_url);
+    let client_id = edit.client_id.or_else(|| before.map(|settings| settings.client_id.clone()));
+    let client_id = checks.check("client_id", client_id, check_word);
     let scopes = match edit.scopes {
-        Some(scopes) => checks.check("scopes", Some(scopes), scopes_of),
-        None => Some(before.map_or_else(default_scopes, |it| it.scopes.clone())),
+        Some(scopes) => checks.check("scopes", Some(scopes), check_scopes),
+        None => Some(before.map_or_else(default_scopes, |settings| settings.scopes.clone())),
     };
     let project_id = match edit.project_id {
-        Some(Some(id)) => checks.check("project_id", Some(id), word_of),
+        Some(Some(id)) => checks.check("project_id", Some(id), check_word),
         Some(None) => None,
-        None => before.and_then(|it| it.project_id.clone()),
+        None => before.and_then(|settings| settings.project_id.clone()),
     };
     let asset_origins = match edit.asset_origins {
-        Some(origins) => checks.check("asset_origins", Some(origins), origins_of),
-        None => Some(before.map_or_else(Vec::new, |it| it.asset_origins.clone())),
+        Some(origins) => checks.check("asset_origins", Some(origins), parse_origins),
+        None => Some(before.map_or_else(Vec::new, |settings| settings.asset_origins.clone())),
     };
     match (base_url, token_url, client_id, scopes, asset_origins) {
         (Some(base_url), Some(token_url), Some(client_id), Some(scopes), Some(asset_origins))
@@ -76,15 +77,16 @@ pub(super) fn apply(
     }
 }
 
-/// The error if only one of the settings and the client secret is stored: each needs the other.
+/// The error if only the settings or only the client secret is stored, because each needs the
+/// other.
 pub(super) fn incomplete_access(stored: &StoredConnection) -> Option<SettingError> {
     let has_secret =
-        stored.record.connection.secrets_set.iter().any(|it| it == TEST_MANAGER_SECRET);
+        stored.record.connection.secrets_set.iter().any(|name| name == TEST_MANAGER_SECRET);
     let (name, why) = match (&stored.record.connection.test_manager, has_secret) {
         (Some(_), false) => {
-            (shown_secret_name(TEST_MANAGER_SECRET), "give the secret of the external application")
+            (shown_secret_name(TEST_MANAGER_SECRET), "enter the secret of the external application")
         }
-        (None, true) => ("test_manager", "give the settings to which the client secret belongs"),
+        (None, true) => ("test_manager", "enter the settings that the client secret belongs to"),
         _ => return None,
     };
     Some(SettingError { name: name.to_owned(), why: why.to_owned() })
@@ -105,10 +107,10 @@ impl Checks {
     fn check<G, T>(
         &mut self,
         name: &str,
-        given: Option<G>,
+        value: Option<G>,
         read: impl FnOnce(G) -> Result<T, InvalidValue>,
     ) -> Option<T> {
-        let read = given.map_or_else(|| invalid("it is missing"), read);
+        let read = value.map_or_else(|| invalid("the value is missing"), read);
         let name = format!("test_manager.{name}");
         read.map_err(|InvalidValue(why)| self.0.push(SettingError { name, why })).ok()
     }
@@ -118,52 +120,54 @@ fn default_scopes() -> Vec<String> {
     TestManagerSettings::DEFAULT_SCOPES.map(str::to_owned).into()
 }
 
-fn url_of(text: String) -> Result<Url, InvalidValue> {
+fn parse_url(text: String) -> Result<Url, InvalidValue> {
     let url = Url::parse(&text);
-    let Ok(url) = url else { return invalid("write it like https://testmanager.example/path") };
+    let Ok(url) = url else {
+        return invalid("not a URL; write it like https://testmanager.example/path");
+    };
     match Origin::of(&url) {
         Err(error) => invalid(error.why),
         Ok(_) if url.fragment().is_some() => {
-            invalid("it has a fragment (the part after #): remove it")
+            invalid("the URL has a fragment (the part after #): remove it")
         }
         Ok(_) => Ok(url),
     }
 }
 
-fn base_url_of(text: String) -> Result<Url, InvalidValue> {
-    let mut url = url_of(text)?;
+fn parse_base_url(text: String) -> Result<Url, InvalidValue> {
+    let mut url = parse_url(text)?;
     if url.query().is_some() {
-        return invalid("it has a query (the part after ?): remove it");
+        return invalid("the URL has a query (the part after ?): remove it");
     }
     let path = url.path().trim_end_matches('/').to_owned();
     let lower = path.to_ascii_lowercase();
     if lower.contains("/api/v2") || lower.contains("/swagger") {
-        return invalid("give the address before /api/v2 or /swagger");
+        return invalid("enter only the part of the address before /api/v2 or /swagger");
     }
     url.set_path(&path);
     Ok(url)
 }
 
-fn word_of(text: String) -> Result<String, InvalidValue> {
-    let fits = (1..=TEXT_CHARS_MAX).contains(&text.chars().count())
+fn check_word(text: String) -> Result<String, InvalidValue> {
+    let is_valid = (1..=TEXT_CHARS_MAX).contains(&text.chars().count())
         && text.chars().all(|c| c.is_ascii_graphic());
-    if fits {
+    if is_valid {
         Ok(text)
     } else {
-        invalid(format!("give 1 to {TEXT_CHARS_MAX} ASCII characters, no space"))
+        invalid(format!("enter 1 to {TEXT_CHARS_MAX} ASCII characters without spaces"))
     }
 }
 
-fn scopes_of(scopes: Vec<String>) -> Result<Vec<String>, InvalidValue> {
+fn check_scopes(scopes: Vec<String>) -> Result<Vec<String>, InvalidValue> {
     if !(1..=LIST_MAX).contains(&scopes.len()) {
-        return invalid(format!("give 1 to {LIST_MAX} scopes"));
+        return invalid(format!("enter 1 to {LIST_MAX} scopes"));
     }
-    scopes.into_iter().map(word_of).collect()
+    scopes.into_iter().map(check_word).collect()
 }
 
-fn origins_of(origins: Vec<String>) -> Result<Vec<Origin>, InvalidValue> {
+fn parse_origins(origins: Vec<String>) -> Result<Vec<Origin>, InvalidValue> {
     if origins.len() > LIST_MAX {
-        return invalid(format!("give at most {LIST_MAX} origins"));
+        return invalid(format!("enter at most {LIST_MAX} origins"));
     }
     let read =
         |text: String| text.parse().map_err(|error: InvalidOrigin| InvalidValue(error.to_string()));
@@ -188,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_given_keeps_its_value_or_gets_its_default() {
+    fn an_absent_member_keeps_its_value_or_gets_its_default() {
         let first = apply(edit(), None).unwrap();
         assert_eq!(first.base_url.as_str(), "https://tm.example/org/tenant/testmanager_");
         assert_eq!(first.scopes, TestManagerSettings::DEFAULT_SCOPES);
@@ -214,8 +218,9 @@ mod tests {
     }
 
     #[test]
-    fn every_member_that_does_not_fit_is_named() {
-        let missing = ["base_url", "token_url", "client_id"].map(|it| format!("test_manager.{it}"));
+    fn the_errors_name_every_member_that_is_not_valid() {
+        let missing =
+            ["base_url", "token_url", "client_id"].map(|name| format!("test_manager.{name}"));
         assert_eq!(problems(TestManagerEdit::default()), missing);
         for text in [
             "tm.example",

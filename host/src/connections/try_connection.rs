@@ -1,4 +1,5 @@
-//! Tests a connection for `try`, step by step: first the network, last the connector's `check`.
+//! Tests a connection for `try`, step by step: first the network, then the connector's `check`,
+//! last the access to Test Manager.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -18,7 +19,7 @@ use super::{ConnectionError, Connections};
 /// The results of a `try`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TryReport {
-    /// The steps in order; steps after a failed one are absent.
+    /// The steps in order, up to the first one that failed.
     pub steps: Vec<TryStepResult>,
     /// The line that the connector's `check` returned, if it succeeded.
     pub reached: Option<String>,
@@ -26,7 +27,8 @@ pub struct TryReport {
 
 impl Connections {
     /// Connects to every granted origin and runs the connector's `check`. Then tests the access to
-    /// Test Manager, if the connection has settings for it; with a failed test, also to its log.
+    /// Test Manager, if the connection has settings for it. If `test` is set, also reads the log of
+    /// that failed test.
     ///
     /// # Errors
     /// The connection does not exist, or no version of its connector can be used.
@@ -49,15 +51,15 @@ impl Connections {
         let checked = self.check(&entry.active).await?;
         match &checked {
             Ok(_) => {
-                let place = self.counted_in(&entry.active.connection);
-                let note = Some(place).filter(|place| !place.is_empty());
+                let counted_in = self.counted_in(&entry.active.connection);
+                let note = Some(counted_in).filter(|text| !text.is_empty());
                 steps.push(TryStepResult { note, ..TryStepResult::of(TryStep::Check) });
             }
             Err(refusal @ Refusal::CredentialsRefused(_)) => {
-                steps.push(failed(TryStep::Credentials, refusal));
+                steps.push(failed_step(TryStep::Credentials, refusal));
             }
-            // This refusal does not say whether the credentials are right.
-            Err(refusal) => steps.push(failed(TryStep::Check, refusal)),
+            // From this refusal it is not known whether the credentials are right.
+            Err(refusal) => steps.push(failed_step(TryStep::Check, refusal)),
         }
         if checked.is_ok() {
             let limits = self.limits(&entry.active.connection);
@@ -66,7 +68,7 @@ impl Connections {
         Ok(TryReport { steps, reached: checked.ok() })
     }
 
-    /// Probes every granted origin, up to the first step that fails.
+    /// Connects to every granted origin, up to the first step that fails.
     async fn probe(&self, active: &ActiveConnection) -> Vec<TryStepResult> {
         let mut steps = Vec::new();
         for origin in &active.connection.grants.origins {
@@ -78,7 +80,7 @@ impl Connections {
         steps
     }
 
-    /// Runs `check` as an event of its own. Runs even if the circuit breaker is open, because a
+    /// Runs `check` as an event of its own. It runs even if the circuit breaker is open, because a
     /// person waits for the result.
     async fn check(
         &self,
@@ -95,8 +97,8 @@ impl Connections {
             Ok(line) => Outcome { code: OutcomeCode::Alive, detail: line.clone() },
             Err(refusal) => Outcome::from(refusal),
         };
-        self.deps.history.run(&active.connection, event, end.report, &end.outcome);
-        self.deps.history.end(Event {
+        self.deps.history.record_run(&active.connection, event, end.report, &end.outcome);
+        self.deps.history.record_end(Event {
             id,
             connection: Some(active.connection.id),
             kind: EventKind::Check,
@@ -111,7 +113,7 @@ impl Connections {
     }
 }
 
-fn failed(step: TryStep, refusal: &Refusal) -> TryStepResult {
+fn failed_step(step: TryStep, refusal: &Refusal) -> TryStepResult {
     let setting = refusal.setting().map(str::to_owned);
     TryStepResult { error: Some(refusal.to_string()), setting, ..TryStepResult::of(step) }
 }

@@ -1,5 +1,6 @@
-//! A connection that is not stored, for one call without a server. It is checked like a connection
-//! that is created, and gets the grants that its connector asks for.
+//! A connection that is never stored: for one call without a server, or while a person is still
+//! entering its values. It is checked like a new connection, and gets all grants that its connector
+//! asks for.
 
 use std::collections::BTreeMap;
 
@@ -18,7 +19,7 @@ use super::{ConnectionError, report};
 
 /// The values of a connection that is not stored.
 #[derive(Debug, Clone)]
-pub struct Unstored {
+pub struct UnstoredConnection {
     /// Values of settings.
     pub settings: Settings,
     /// Values of secrets; `file:/path` and `env:NAME` are references.
@@ -33,13 +34,13 @@ pub struct Unstored {
     pub may_be_incomplete: bool,
 }
 
-/// A connection with these values. Its id is always the same, so that the same failed test has the
-/// same marker in each call.
+/// Makes a connection with these values. Its id is always the same, so that the same failed test
+/// has the same marker in each call.
 ///
 /// # Errors
 /// Each setting and secret that is not valid.
 pub fn activate(
-    values: Unstored,
+    values: UnstoredConnection,
     connector: &Connector,
     config: &Config,
     now: Timestamp,
@@ -66,8 +67,8 @@ pub fn activate(
         }
     }
     let is_checked = |name: &str| {
-        let is_given = connection.settings.contains_key(name) || secrets.contains_key(name);
-        is_given || !values.may_be_incomplete
+        let has_value = connection.settings.contains_key(name) || secrets.contains_key(name);
+        has_value || !values.may_be_incomplete
     };
     match validate(&connection, connector.manifest(), is_checked) {
         Ok(grants) => connection.grants = grants,

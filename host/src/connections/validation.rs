@@ -1,4 +1,4 @@
-//! Checks the name, the settings and the secrets of a connection.
+//! Checks the name, the settings and the secrets of a connection before they are stored.
 
 use std::collections::BTreeMap;
 
@@ -16,46 +16,46 @@ use crate::transport::ClientIdentity;
 use super::Connections;
 
 /// Maximum length of a name, characters.
-const NAME_MAX: usize = 100;
+const NAME_CHARS_MAX: usize = 100;
 
 /// Checks settings and secrets against a manifest, and returns what the manifest asks for with
-/// these settings. Reports only errors of names for which `concerns` returns true.
+/// these settings. Reports only errors of settings and secrets for which `is_checked` returns true.
 pub(super) fn validate(
     connection: &Connection,
     manifest: &Manifest,
-    concerns: impl Fn(&str) -> bool,
+    is_checked: impl Fn(&str) -> bool,
 ) -> Result<Grants, Vec<SettingError>> {
     let secrets = connection.secrets_set.iter().filter(|name| !is_host_secret(name));
     let secrets: Vec<_> = secrets.cloned().collect();
-    manifest.validate(&connection.settings, &secrets, concerns)?;
+    manifest.validate(&connection.settings, &secrets, is_checked)?;
     manifest.required_grants(&connection.settings)
 }
 
 /// The error in a connection's name; `None` if the name is valid.
 pub(super) fn name_problem(name: &str) -> Option<SettingError> {
     let why = if name.trim() != name || name.is_empty() {
-        "give 1 to 100 characters, no space at either end"
-    } else if name.chars().count() > NAME_MAX {
-        "it has more than 100 characters"
+        "enter 1 to 100 characters, without a space at the start or the end"
+    } else if name.chars().count() > NAME_CHARS_MAX {
+        "the name has more than 100 characters"
     } else if !name.chars().all(is_printable) {
-        "it has control or format characters"
+        "the name contains control or format characters"
     } else if name.parse::<uuid::Uuid>().is_ok() {
-        "it looks like the id of a connection; choose another name"
+        "the name has the form of a connection's id; choose another name"
     } else {
         return None;
     };
     Some(SettingError { name: "name".to_owned(), why: why.to_owned() })
 }
 
-/// The error in a pinned project; `None` if the project is valid.
+/// The error in the Test Manager project of a connection; `None` if the project is valid.
 pub(super) fn project_problem(project: Option<&str>) -> Option<SettingError> {
     let length = project?.chars().count();
-    let why = format!("give 1 to {PROJECT_CHARS_MAX} characters, or null for every project");
+    let why = format!("enter 1 to {PROJECT_CHARS_MAX} characters, or null for every project");
     (!(1..=PROJECT_CHARS_MAX).contains(&length))
         .then(|| SettingError { name: "project".to_owned(), why })
 }
 
-/// The error if the policy for recurrences needs interfaces that the connector does not export.
+/// The error if the policy for recurrences needs an interface that the connector does not export.
 pub(super) fn recurrence_problem(
     connection: &Connection,
     connector: &Connector,
@@ -63,13 +63,18 @@ pub(super) fn recurrence_problem(
     if connection.on_recurrence == OnRecurrence::New || connector.interfaces().follow_up {
         return None;
     }
-    let why = format!("`{}` does not export `follow-up`: only `new` works", connection.connector);
+    let why = format!(
+        "only `new` is possible, because `{}` does not export `follow-up`",
+        connection.connector
+    );
     Some(SettingError { name: "on_recurrence".to_owned(), why })
 }
 
 /// The error in an index delay; `None` if the delay is valid.
 pub(super) fn index_delay_problem(seconds: u32) -> Option<SettingError> {
-    let why = format!("give 0 to {INDEX_DELAY_S_MAX} seconds; 0 for the connector's own");
+    let why = format!(
+        "enter 0 to {INDEX_DELAY_S_MAX} seconds; 0 means the index delay that the connector declares"
+    );
     (seconds > INDEX_DELAY_S_MAX).then(|| SettingError { name: "index_delay_s".to_owned(), why })
 }
 
@@ -81,7 +86,8 @@ pub(super) fn path_problems(paths: &WebhookPaths) -> Vec<SettingError> {
 }
 
 impl Connections {
-    /// Seals secrets into a connection and lists which are set; returns those that cannot be used.
+    /// Seals secrets, adds them to the connection, and updates the list of secrets that are set.
+    /// Returns the errors of secrets that cannot be used.
     pub(super) fn seal(
         &self,
         stored: &mut StoredConnection,
@@ -104,9 +110,9 @@ impl Connections {
             }
         }
         // A secret that cannot be used counts as set, so that it is not also reported as missing.
-        let given = secrets.keys().chain(stored.secrets.keys()).cloned();
+        let names = secrets.keys().chain(stored.secrets.keys()).cloned();
         stored.record.connection.secrets_set =
-            given.collect::<std::collections::BTreeSet<_>>().into_iter().collect();
+            names.collect::<std::collections::BTreeSet<_>>().into_iter().collect();
         if errors.is_empty() {
             errors.extend(self.identity_problem(stored));
         }
@@ -130,8 +136,8 @@ impl Connections {
     }
 }
 
-/// The value of a secret, which may be a reference. A client certificate and the secret of senders
-/// are never sent as text, so they may have values that cannot be redacted.
+/// The value of a secret, which may be a reference. Client certificates and secrets of webhook
+/// senders are never sent to a tracker, so their values may be ones that cannot be redacted.
 pub(super) fn resolve(name: &str, secret: &Secret, config: &Config) -> Result<Secret, SecretError> {
     let (roots, prefixes) = (&config.secret_file_roots, &config.secret_env_prefixes);
     if is_client_identity(name) || is_webhook_secret(name) {

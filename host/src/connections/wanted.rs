@@ -1,4 +1,4 @@
-//! What an admin wants of a connection: a new one, or a change.
+//! What an admin can ask for: a new connection, or the edit of a connection.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -27,9 +27,9 @@ pub struct NewConnection {
     pub http1_only: bool,
     /// Whether requests to its tracker have the header `traceparent`.
     pub trace_context: bool,
-    /// The shortest index delay that the host assumes, seconds; 0: what the connector says.
+    /// The shortest index delay that the host assumes, seconds; 0: the connector's own delay.
     pub index_delay_s: u32,
-    /// Settings for Test Manager; absent: the connection never asks Test Manager.
+    /// Settings for Test Manager. If absent, no request is sent to Test Manager.
     pub test_manager: Option<TestManagerEdit>,
     /// The settings of the report of a failed test, as an admin writes them.
     pub report: Settings,
@@ -41,7 +41,7 @@ pub struct NewConnection {
     pub webhook_paths: WebhookPaths,
 }
 
-/// An edit. A field that is absent stays as it is; an inner `None` removes the value.
+/// An edit of a connection. A field that is `None` stays as it is; `Some(None)` removes the value.
 #[derive(Debug, Default, Clone)]
 pub struct ConnectionEdit {
     /// The new name, unique among all connections.
@@ -58,25 +58,26 @@ pub struct ConnectionEdit {
     pub http1_only: Option<bool>,
     /// Whether requests to its tracker have the header `traceparent`.
     pub trace_context: Option<bool>,
-    /// The shortest index delay that the host assumes, seconds; 0: what the connector says.
+    /// The shortest index delay that the host assumes, seconds; 0: the connector's own delay.
     pub index_delay_s: Option<u32>,
-    /// Changes the settings for Test Manager. An inner `None` removes them and the client secret.
+    /// Changes the settings for Test Manager. `Some(None)` removes them and the client secret.
     pub test_manager: Option<Option<TestManagerEdit>>,
     /// Members of the report's settings to set (`Some`) or remove (`None`).
     pub report: BTreeMap<String, Option<serde_json::Value>>,
     /// The new reaction to a test case that fails again while its defect is open.
     pub on_recurrence: Option<OnRecurrence>,
-    /// Changes what senders of webhooks must send. `None` inside removes it, and its secrets.
+    /// Changes what senders of webhooks must send. `Some(None)` removes the requirement and its
+    /// secrets.
     pub webhook_auth: Option<Option<WebhookAuthEdit>>,
     /// Replaces the further paths of its webhook requests.
     pub webhook_paths: Option<WebhookPaths>,
-    /// The revisions that the edit may change; absent: any.
+    /// The edit is made only if the connection has one of these revisions; `None`: any revision.
     pub revisions: Option<BTreeSet<u64>>,
-    /// Whether a granted origin may be removed even while creates run or are in doubt.
+    /// Whether a granted origin may be removed even while creates are running or in doubt.
     pub force: bool,
 }
 
-/// What the requests at a mapped path are.
+/// The kind of the webhook requests that are sent to a mapped path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MappedKind {
     /// Create Defect.

@@ -1,4 +1,5 @@
-//! Checks what an admin asks of the senders of a connection's webhooks.
+//! Checks the settings that specify what senders of a connection's webhooks must send. Never checks
+//! a request itself.
 
 use http::HeaderName;
 
@@ -13,20 +14,21 @@ use crate::store::StoredConnection;
 use super::validation::resolve;
 use super::{ConnectionEdit, Connections};
 
-/// The tolerance unless an admin sets another, seconds: the libraries of Standard Webhooks use it.
-const TOLERANCE_S: u32 = 300;
+/// The default of `tolerance_s`, seconds. The libraries of Standard Webhooks use the same value.
+const DEFAULT_TOLERANCE_S: u32 = 300;
 const TOLERANCE_S_MAX: u32 = 3_600;
 /// Maximum length of a user name, characters.
 const USER_CHARS_MAX: usize = 200;
-/// Maximum number of networks.
-const CLIENTS_MAX: usize = 200;
+/// Maximum number of addresses and networks in `allowed_clients`.
+const ALLOWED_CLIENTS_MAX: usize = 200;
 /// Minimum length of a secret, bytes.
 const SECRET_BYTES_MIN: usize = 8;
 
 /// A change of what senders must send. An absent member keeps its stored value.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct WebhookAuthEdit {
-    /// The kind of credential; `None` inside: none is asked for, and the secrets are removed.
+    /// The kind of credential. `Some(None)`: no credential is required, and the secrets are
+    /// removed.
     pub scheme: Option<Option<WebhookScheme>>,
     /// The user name of `basic`.
     pub user: Option<String>,
@@ -38,21 +40,21 @@ pub struct WebhookAuthEdit {
     pub allowed_clients: Option<Vec<String>>,
 }
 
-/// Whether a change leaves no use for the secrets of senders.
+/// Whether no credential is required after the change, so that the secrets of senders are removed.
 pub(super) fn removes_secrets(edit: &Option<WebhookAuthEdit>) -> bool {
     edit.as_ref().is_none_or(|edit| edit.scheme == Some(None))
 }
 
 impl Connections {
-    /// Changes what senders of webhooks must send; returns the errors. Call it after secrets are
-    /// sealed.
+    /// Changes what senders of webhooks must send; returns the errors. Call this after the secrets
+    /// are sealed, because the errors depend on them.
     pub(super) fn change_webhook_auth(
         &self,
         stored: &mut StoredConnection,
         edit: Option<Option<WebhookAuthEdit>>,
     ) -> Vec<SettingError> {
         let connection = &mut stored.record.connection;
-        match edit.map(|edit| edit.map(|it| apply(it, &connection.webhook_auth))) {
+        match edit.map(|edit| edit.map(|edit| apply(edit, &connection.webhook_auth))) {
             Some(Some(Err(errors))) => return errors,
             Some(Some(Ok(auth))) => connection.webhook_auth = auth,
             Some(None) => connection.webhook_auth = WebhookAuth::default(),
@@ -62,9 +64,10 @@ impl Connections {
         missing.into_iter().chain(self.webhook_secret_problems(stored)).collect()
     }
 
-    /// The key of signatures that an edit replaces, as the one that is accepted too. So senders can
-    /// change from one to the other without a refused webhook. Nothing if the edit says what else
-    /// is accepted, or if the key cannot be read any more.
+    /// The signature key that an edit replaces, as the secret of the previous key. Signatures of
+    /// both keys are then accepted, so that senders can change to the new key without a refused
+    /// webhook. `None` if the edit itself sets the previous key, or if the old key can no longer be
+    /// read.
     pub(super) fn replaced_webhook_secret(
         &self,
         stored: &StoredConnection,
@@ -72,7 +75,8 @@ impl Connections {
     ) -> Option<(String, Secret)> {
         let connection = &stored.record.connection;
         let new = edit.secrets.get(WEBHOOK_SECRET)?.as_ref()?;
-        let scheme = edit.webhook_auth.as_ref().map(|it| it.as_ref().and_then(|it| it.scheme));
+        let scheme =
+            edit.webhook_auth.as_ref().map(|auth| auth.as_ref().and_then(|auth| auth.scheme));
         let is_signed =
             matches!(connection.webhook_auth.credential, Some(WebhookCredential::Signature { .. }))
                 && matches!(scheme, None | Some(None | Some(Some(WebhookScheme::Signature))));
@@ -109,16 +113,17 @@ impl Connections {
 fn apply(edit: WebhookAuthEdit, before: &WebhookAuth) -> Result<WebhookAuth, Vec<SettingError>> {
     let mut errors = Vec::new();
     let scheme = edit.scheme.unwrap_or(before.credential.as_ref().map(WebhookCredential::scheme));
-    for (name, is_given, of) in [
+    for (name, is_present, required) in [
         ("user", edit.user.is_some(), WebhookScheme::Basic),
         ("header", edit.header.is_some(), WebhookScheme::ApiKey),
         ("tolerance_s", edit.tolerance_s.is_some(), WebhookScheme::Signature),
     ] {
-        if is_given && scheme != Some(of) {
-            errors.push(error(name, format!("it belongs to the scheme `{of}`")));
+        if is_present && scheme != Some(required) {
+            errors.push(error(name, format!("only the scheme `{required}` has this member")));
         }
     }
-    let clients = edit.allowed_clients.map_or_else(|| Ok(before.allowed_clients.clone()), networks);
+    let clients =
+        edit.allowed_clients.map_or_else(|| Ok(before.allowed_clients.clone()), parse_networks);
     let allowed_clients = clients.unwrap_or_else(|error| {
         errors.push(error);
         Vec::new()
@@ -128,14 +133,16 @@ fn apply(edit: WebhookAuthEdit, before: &WebhookAuth) -> Result<WebhookAuth, Vec
         (WebhookScheme::Basic, Some(WebhookCredential::Basic { user })) if edit.user.is_none() => {
             Ok(WebhookCredential::Basic { user: user.clone() })
         }
-        (WebhookScheme::Basic, _) => basic(edit.user),
+        (WebhookScheme::Basic, _) => basic_credential(edit.user),
         (WebhookScheme::ApiKey, Some(WebhookCredential::ApiKey { header }))
             if edit.header.is_none() =>
         {
             Ok(WebhookCredential::ApiKey { header: header.clone() })
         }
-        (WebhookScheme::ApiKey, _) => api_key(edit.header.as_deref()),
-        (WebhookScheme::Signature, before) => signature(edit.tolerance_s, before.as_ref()),
+        (WebhookScheme::ApiKey, _) => api_key_credential(edit.header.as_deref()),
+        (WebhookScheme::Signature, before) => {
+            signature_credential(edit.tolerance_s, before.as_ref())
+        }
     });
     match credential.transpose() {
         Ok(credential) if errors.is_empty() => Ok(WebhookAuth { credential, allowed_clients }),
@@ -144,25 +151,29 @@ fn apply(edit: WebhookAuthEdit, before: &WebhookAuth) -> Result<WebhookAuth, Vec
     }
 }
 
-/// The error if a connection asks for a credential without a secret, or has a secret without a use.
+/// The error if a connection requires a credential but has no secret for it, or has a secret that
+/// no scheme uses.
 fn secret_problem(connection: &Connection) -> Option<SettingError> {
-    let has = |name: &str| connection.secrets_set.iter().any(|it| it == name);
-    let of = |name, why: &str| {
+    let is_set = |name: &str| connection.secrets_set.iter().any(|set| set == name);
+    let problem = |name, why: &str| {
         Some(SettingError { name: shown_secret_name(name).to_owned(), why: why.to_owned() })
     };
-    match (&connection.webhook_auth.credential, has(WEBHOOK_SECRET)) {
-        (Some(_), false) => of(WEBHOOK_SECRET, "give the secret that senders must know"),
+    match (&connection.webhook_auth.credential, is_set(WEBHOOK_SECRET)) {
+        (Some(_), false) => problem(WEBHOOK_SECRET, "enter the secret that senders must know"),
         (Some(_), true) => None,
-        (None, true) => of(WEBHOOK_SECRET, "give the scheme in `webhook_auth` that uses it"),
-        (None, false) if has(WEBHOOK_SECRET_PREVIOUS) => {
-            of(WEBHOOK_SECRET_PREVIOUS, "give the scheme in `webhook_auth` that uses it")
+        (None, true) => {
+            problem(WEBHOOK_SECRET, "no scheme uses this secret: set one in `webhook_auth`")
         }
+        (None, false) if is_set(WEBHOOK_SECRET_PREVIOUS) => problem(
+            WEBHOOK_SECRET_PREVIOUS,
+            "no scheme uses this secret: set one in `webhook_auth`",
+        ),
         (None, false) => None,
     }
 }
 
-/// The reason why senders cannot use a secret of the connection; `None` if they can, or if it is
-/// not for them.
+/// The reason why webhook senders cannot use a secret of the connection; `None` if they can, or if
+/// it is not a secret of senders.
 pub(super) fn webhook_secret_problem(
     connection: &Connection,
     name: &str,
@@ -179,53 +190,53 @@ fn value_problem(credential: Option<&WebhookCredential>, secret: &Secret) -> Opt
         return SigningKey::read(secret).err().map(|error| error.to_string());
     }
     if text.len() < SECRET_BYTES_MIN {
-        return Some(format!("it has fewer than {SECRET_BYTES_MIN} characters"));
+        return Some(format!("the secret has fewer than {SECRET_BYTES_MIN} characters"));
     }
-    let fits = text.trim() == text && text.bytes().all(|b| b == b' ' || b.is_ascii_graphic());
-    (!fits).then(|| "use ASCII characters, without a space at either end".to_owned())
+    let is_valid = text.trim() == text && text.bytes().all(|b| b == b' ' || b.is_ascii_graphic());
+    (!is_valid).then(|| "use ASCII characters, without a space at the start or the end".to_owned())
 }
 
 fn error(name: &str, why: impl Into<String>) -> SettingError {
     SettingError { name: format!("webhook_auth.{name}"), why: why.into() }
 }
 
-fn basic(user: Option<String>) -> Result<WebhookCredential, SettingError> {
-    let fits = |user: &String| {
+fn basic_credential(user: Option<String>) -> Result<WebhookCredential, SettingError> {
+    let is_valid = |user: &String| {
         (1..=USER_CHARS_MAX).contains(&user.chars().count())
             && user.chars().all(|c| is_printable(c) && c != ':')
     };
-    let why = "give a name of 1 to 200 characters, without a colon";
-    let user = user.filter(fits).ok_or_else(|| error("user", why))?;
+    let why = "enter a user name of 1 to 200 characters, without a colon";
+    let user = user.filter(is_valid).ok_or_else(|| error("user", why))?;
     Ok(WebhookCredential::Basic { user })
 }
 
-fn api_key(header: Option<&str>) -> Result<WebhookCredential, SettingError> {
+fn api_key_credential(header: Option<&str>) -> Result<WebhookCredential, SettingError> {
     let name = header.and_then(|header| header.parse::<HeaderName>().ok());
-    let why = "give the name of a header, such as X-API-Key";
+    let why = "enter the name of a header, such as X-API-Key";
     let name = name.ok_or_else(|| error("header", why))?;
     Ok(WebhookCredential::ApiKey { header: name.as_str().to_owned() })
 }
 
-fn signature(
+fn signature_credential(
     tolerance_s: Option<u32>,
     before: Option<&WebhookCredential>,
 ) -> Result<WebhookCredential, SettingError> {
     let tolerance_s = match (tolerance_s, before) {
-        (Some(given), _) => given,
+        (Some(tolerance_s), _) => tolerance_s,
         (None, Some(WebhookCredential::Signature { tolerance_s })) => *tolerance_s,
-        (None, _) => TOLERANCE_S,
+        (None, _) => DEFAULT_TOLERANCE_S,
     };
-    let fits = (1..=TOLERANCE_S_MAX).contains(&tolerance_s);
-    let why = || error("tolerance_s", format!("give 1 to {TOLERANCE_S_MAX} seconds"));
-    fits.then_some(WebhookCredential::Signature { tolerance_s }).ok_or_else(why)
+    let is_valid = (1..=TOLERANCE_S_MAX).contains(&tolerance_s);
+    let why = || error("tolerance_s", format!("enter 1 to {TOLERANCE_S_MAX} seconds"));
+    is_valid.then_some(WebhookCredential::Signature { tolerance_s }).ok_or_else(why)
 }
 
-fn networks(given: Vec<String>) -> Result<Vec<Network>, SettingError> {
+fn parse_networks(texts: Vec<String>) -> Result<Vec<Network>, SettingError> {
     let invalid = |why| error("allowed_clients", why);
-    if given.len() > CLIENTS_MAX {
-        return Err(invalid(format!("give at most {CLIENTS_MAX} addresses and networks")));
+    if texts.len() > ALLOWED_CLIENTS_MAX {
+        return Err(invalid(format!("enter at most {ALLOWED_CLIENTS_MAX} addresses and networks")));
     }
-    let networks = given.iter().map(|text| text.parse::<Network>());
+    let networks = texts.iter().map(|text| text.parse::<Network>());
     networks.collect::<Result<_, _>>().map_err(|error| invalid(error.to_string()))
 }
 
@@ -238,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn members_that_are_not_given_keep_their_value() {
+    fn absent_members_keep_their_values() {
         let none = WebhookAuth::default();
         let edit = WebhookAuthEdit {
             scheme: Some(Some(WebhookScheme::ApiKey)),
@@ -259,21 +270,21 @@ mod tests {
     }
 
     #[test]
-    fn members_that_do_not_fit_are_named() {
+    fn the_errors_name_members_that_are_not_valid() {
         let none = WebhookAuth::default();
         let scheme =
             |scheme| WebhookAuthEdit { scheme: Some(Some(scheme)), ..WebhookAuthEdit::default() };
         assert_eq!(names(scheme(WebhookScheme::Basic), &none), ["webhook_auth.user"]);
         let header = Some("x y".to_owned());
-        let odd = WebhookAuthEdit { header, ..scheme(WebhookScheme::ApiKey) };
-        assert_eq!(names(odd, &none), ["webhook_auth.header"]);
-        let odd = WebhookAuthEdit { tolerance_s: Some(0), ..scheme(WebhookScheme::Signature) };
-        assert_eq!(names(odd, &none), ["webhook_auth.tolerance_s"]);
-        let odd = WebhookAuthEdit {
+        let invalid = WebhookAuthEdit { header, ..scheme(WebhookScheme::ApiKey) };
+        assert_eq!(names(invalid, &none), ["webhook_auth.header"]);
+        let invalid = WebhookAuthEdit { tolerance_s: Some(0), ..scheme(WebhookScheme::Signature) };
+        assert_eq!(names(invalid, &none), ["webhook_auth.tolerance_s"]);
+        let invalid = WebhookAuthEdit {
             user: Some("tm".to_owned()),
             allowed_clients: Some(vec!["example.com".to_owned()]),
             ..WebhookAuthEdit::default()
         };
-        assert_eq!(names(odd, &none), ["webhook_auth.user", "webhook_auth.allowed_clients"]);
+        assert_eq!(names(invalid, &none), ["webhook_auth.user", "webhook_auth.allowed_clients"]);
     }
 }

@@ -1,4 +1,5 @@
-//! `/accounts`: the named tokens, to create and revoke them. A token is shown once.
+//! `/accounts`: lists the named tokens, creates tokens and revokes them. The text of a token is
+//! shown once, after its creation.
 
 use std::sync::Arc;
 
@@ -28,7 +29,7 @@ type Answer = Result<Response, Problem>;
 
 #[derive(Template)]
 #[template(path = "console/accounts.html")]
-struct Accounts {
+struct AccountsPage {
     page: Page,
     tokens: Vec<Row>,
     fields: Vec<Field>,
@@ -36,49 +37,51 @@ struct Accounts {
 
 /// A named token as a row of the table.
 struct Row {
-    it: Token,
+    token: Token,
     created: When,
-    used: Option<When>,
+    last_used: Option<When>,
     expires: Option<When>,
 }
 
 pub(super) async fn show(State(app): App, visitor: Visitor) -> Answer {
     let when = |at: crate::api::Time| When::new(at.0, visitor.now);
-    let row = |it: Token| Row {
-        created: when(it.created_at),
-        used: it.last_used_at.map(when),
-        expires: it.expires_at.map(when),
-        it,
+    let row = |token: Token| Row {
+        created: when(token.created_at),
+        last_used: token.last_used_at.map(when),
+        expires: token.expires_at.map(when),
+        token,
     };
-    render(&Accounts {
+    render(&AccountsPage {
         page: visitor.page(Section::Accounts, "Accounts"),
-        tokens: tokens::all(&app).await?.into_iter().map(row).collect(),
-        fields: fields(),
+        tokens: tokens::list_tokens(&app).await?.into_iter().map(row).collect(),
+        fields: token_fields(),
     })
 }
 
-fn fields() -> Vec<Field> {
-    let role = |role: &Role| (role.as_str().to_owned(), format!("{role}: {}", role.summary()));
-    let roles = Role::ALL.iter().map(role).collect();
+/// The fields of the form that creates a token.
+fn token_fields() -> Vec<Field> {
+    let option = |role: &Role| (role.as_str().to_owned(), format!("{role}: {}", role.summary()));
+    let roles = Role::ALL.iter().map(option).collect();
     let role = Control::Select { value: Role::Viewer.as_str().to_owned(), options: roles };
-    let days = [("30", "30 days"), ("90", "90 days"), ("365", "1 year"), ("", "no end")];
-    let days = days.map(|(value, text)| (value.to_owned(), text.to_owned())).to_vec();
-    let lifetime = Control::Select { value: "365".to_owned(), options: days };
+    let lifetimes = [("30", "30 days"), ("90", "90 days"), ("365", "1 year"), ("", "no end")];
+    let lifetimes = lifetimes.map(|(days, text)| (days.to_owned(), text.to_owned())).to_vec();
+    let lifetime = Control::Select { value: "365".to_owned(), options: lifetimes };
     let connections = Control::Lines { value: String::new(), rows: 2 };
     vec![
         Field::text("name", "Name", "")
-            .help("Of the person or the program; the audit log and decisions show it.")
+            .help("The person or program that uses the token. The audit log shows this name.")
             .required(true),
         Field::new("role", "Role", role),
-        Field::new("connections", "Only these connections", connections)
-            .help("One name in each line. Empty: all."),
+        Field::new("connections", "Only these connections", connections).help(
+            "The name of one connection in each line. Leave it empty to allow all connections.",
+        ),
         Field::new("days", "Valid for", lifetime),
     ]
 }
 
 #[derive(Template)]
 #[template(path = "console/token.html")]
-struct Issued {
+struct TokenPage {
     page: Page,
     name: String,
     token: String,
@@ -92,8 +95,8 @@ pub(super) async fn create(
 ) -> Answer {
     let role = Role::parse(form.get("role"));
     let role = role.ok_or_else(|| Problem::invalid_value("role", "choose one of the roles"))?;
-    let lines = form.get("connections").lines().map(str::trim).filter(|it| !it.is_empty());
-    let connections: Vec<_> = lines.map(str::to_owned).collect();
+    let names = form.get("connections").lines().map(str::trim).filter(|it| !it.is_empty());
+    let connections: Vec<_> = names.map(str::to_owned).collect();
     let new = CreateToken {
         name: form.get("name").trim().to_owned(),
         role: EnumString(role),
@@ -102,7 +105,7 @@ pub(super) async fn create(
     };
     let CreatedToken { record, token } = tokens::issue(&app, &account, new).await?;
     let object = CreatedObject(record.name.clone());
-    let page = render(&Issued {
+    let page = render(&TokenPage {
         page: visitor.page(Section::Accounts, "The token was created"),
         name: record.name,
         token: token.0.reveal().to_owned(),
@@ -111,14 +114,14 @@ pub(super) async fn create(
 }
 
 pub(super) async fn ask_to_revoke(State(app): App, visitor: Visitor, Id(id): Id) -> Answer {
-    let found = tokens::all(&app).await?.into_iter().find(|it| it.id.to_string() == id);
-    let found = found.ok_or_else(|| Problem::no_such("token", &id))?;
+    let token = tokens::list_tokens(&app).await?.into_iter().find(|it| it.id.to_string() == id);
+    let token = token.ok_or_else(|| Problem::no_such("token", &id))?;
     render(&Confirm {
-        page: visitor.page(Section::Accounts, format!("Revoke the token of {}", found.name)),
+        page: visitor.page(Section::Accounts, format!("Revoke the token of {}", token.name)),
         effects: vec![
-            format!("The token that ends in {} stops working at once.", found.tail),
-            "Whoever signed in with it is signed out.".to_owned(),
-            "Decisions and entries of the audit log keep the name.".to_owned(),
+            format!("The token that ends in {} stops working at once.", token.tail),
+            "Every person who signed in with the token is signed out.".to_owned(),
+            "Decisions and the audit log still show the name of the token.".to_owned(),
         ],
         fields: Vec::new(),
         hidden: Vec::new(),
@@ -132,5 +135,5 @@ pub(super) async fn ask_to_revoke(State(app): App, visitor: Visitor, Id(id): Id)
 
 pub(super) async fn revoke(State(app): App, id: Id, _: Form) -> Answer {
     tokens::revoke(State(app), id).await?;
-    Ok(flash::done("/accounts", "The token is revoked."))
+    Ok(flash::redirect_done("/accounts", "The token is revoked."))
 }

@@ -1,4 +1,5 @@
-//! `/audit`: who changed what, and who tried what they may not, the newest first.
+//! `/audit`: lists the changes that accounts made and the requests that were refused because the
+//! account had no permission. The newest entry is first.
 
 use std::sync::Arc;
 
@@ -16,7 +17,7 @@ use crate::http::admin::{Params, audit};
 use crate::http::problem::Problem;
 
 use super::frame::Visitor;
-use super::listing::{Filters, Given, Listing, address};
+use super::listing::{Filters, Listing, QueryValues, url_with_query};
 use super::page::{Page, Section, render};
 use super::parts::{Badge, Pager, Tone, When};
 
@@ -35,24 +36,24 @@ struct AuditPage {
 struct Row {
     when: When,
     outcome: Badge,
-    /// The page with only entries of this action.
-    of_action: String,
-    it: AuditEntry,
+    /// The address of the page that lists only entries with the same action.
+    same_action_href: String,
+    entry: AuditEntry,
 }
 
 pub(super) async fn show(
     State(app): State<Arc<AppState>>,
     visitor: Visitor,
-    Query(given): Query<Given>,
+    Query(query): Query<QueryValues>,
 ) -> Result<Response, Problem> {
-    let listing = Listing::new(PATH, given);
-    let query = query(&listing)?;
+    let listing = Listing::new(PATH, query);
+    let query = audit_query(&listing)?;
     let Json(AuditList { entries, next }) = audit::list(State(app), Params(query)).await?;
-    let row = |it: AuditEntry| Row {
-        when: When::new(it.at.0, visitor.now),
-        outcome: outcome(&it),
-        of_action: address(PATH, std::iter::once(("action", it.action.as_str()))),
-        it,
+    let row = |entry: AuditEntry| Row {
+        when: When::new(entry.at.0, visitor.now),
+        outcome: outcome_badge(&entry),
+        same_action_href: url_with_query(PATH, std::iter::once(("action", entry.action.as_str()))),
+        entry,
     };
     render(&AuditPage {
         page: visitor.page(Section::Audit, "Audit log"),
@@ -68,11 +69,11 @@ pub(super) async fn show(
     })
 }
 
-fn query(listing: &Listing) -> Result<AuditQuery, Problem> {
+fn audit_query(listing: &Listing) -> Result<AuditQuery, Problem> {
     let text = |name: &str| listing.get(name).map(str::to_owned);
     Ok(AuditQuery {
-        since: day(listing, "since", 0)?,
-        until: day(listing, "until", 1)?,
+        since: start_of_day(listing, "since", 0)?,
+        until: start_of_day(listing, "until", 1)?,
         account: text("account"),
         object: text("object"),
         action: text("action"),
@@ -81,25 +82,32 @@ fn query(listing: &Listing) -> Result<AuditQuery, Problem> {
     })
 }
 
-/// The beginning of a day, or of the day so many days later.
-fn day(listing: &Listing, name: &str, later: i32) -> Result<Option<Timestamp>, Problem> {
+/// Reads a date from the query value `name` and returns the start of that day in UTC, moved by
+/// `days_later` days. Returns `None` if the query has no such value.
+fn start_of_day(
+    listing: &Listing,
+    name: &str,
+    days_later: i32,
+) -> Result<Option<Timestamp>, Problem> {
     let Some(text) = listing.get(name) else { return Ok(None) };
     let date = text.parse::<Date>().ok();
-    let begin = date.and_then(|date| {
-        let date = date.checked_add(jiff::Span::new().days(later)).ok()?;
+    let start = date.and_then(|date| {
+        let date = date.checked_add(jiff::Span::new().days(days_later)).ok()?;
         Some(date.to_zoned(TimeZone::UTC).ok()?.timestamp())
     });
-    let why = || Problem::bad_request(format!("`{name}` is a day such as 2026-01-31"));
-    begin.map(Some).ok_or_else(why)
+    let not_a_date = || Problem::bad_request(format!("`{name}` must be a date such as 2026-01-31"));
+    start.map(Some).ok_or_else(not_a_date)
 }
 
-/// The result of an entry.
-fn outcome(it: &AuditEntry) -> Badge {
-    let Some(code) = it.outcome.map(|it| it.0) else {
-        return Badge::new(Tone::Warn, "unknown: the server ended");
+/// The outcome of the action as a badge. An entry without an outcome is from a server that ended
+/// before the action did.
+fn outcome_badge(entry: &AuditEntry) -> Badge {
+    let Some(code) = entry.outcome.map(|it| it.0) else {
+        return Badge::new(Tone::Warn, "unknown: the server ended during the action");
     };
     let tone = if code.is_success() { Tone::Ok } else { Tone::Bad };
-    let times = if it.repeats > 0 { format!(", {} times", it.repeats + 1) } else { String::new() };
+    let times =
+        if entry.repeats > 0 { format!(", {} times", entry.repeats + 1) } else { String::new() };
     Badge::new(tone, format!("{}{times}", code.to_string().replace('-', " ")))
 }
 
@@ -108,15 +116,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_day_ends_where_the_next_begins() {
+    fn the_last_day_of_a_filter_is_included() {
         let listing = |name: &str, value: &str| {
-            Listing::new(PATH, Given::from([(name.to_owned(), value.to_owned())]))
+            Listing::new(PATH, QueryValues::from([(name.to_owned(), value.to_owned())]))
         };
-        let given = listing("until", "2026-02-28");
-        let until = day(&given, "until", 1).unwrap().unwrap();
+        let with_until = listing("until", "2026-02-28");
+        let until = start_of_day(&with_until, "until", 1).unwrap().unwrap();
         assert_eq!(until.to_string(), "2026-03-01T00:00:00Z");
-        assert_eq!(day(&given, "since", 0), Ok(None));
-        let odd = listing("since", "yesterday");
-        assert!(day(&odd, "since", 0).is_err());
+        assert_eq!(start_of_day(&with_until, "since", 0), Ok(None));
+        let not_a_date = listing("since", "yesterday");
+        assert!(start_of_day(&not_a_date, "since", 0).is_err());
     }
 }

@@ -1,13 +1,13 @@
-//! The chart of events per minute, as SVG with a table of the same figures.
+//! Draws the chart of events per minute as SVG, with a table of the same numbers.
 
 use askama::Template;
 use jiff::Timestamp;
 
 use crate::domain::MinuteOfEvents;
 
-/// Number of minutes that the chart shows.
+/// Number of minutes in the chart.
 const MINUTES: usize = 60;
-/// Height of the drawing.
+/// Height of the drawing, SVG units.
 const HEIGHT: u64 = 100;
 
 /// Events per minute in the last hour.
@@ -20,7 +20,8 @@ pub(super) struct Chart {
     failed: u64,
 }
 
-/// A minute of the chart, in units of the drawing.
+/// The bar of one minute. Positions and heights are in SVG units; `answered` and `failed` are
+/// numbers of events.
 #[derive(Debug)]
 struct Bar {
     minute: String,
@@ -34,7 +35,7 @@ struct Bar {
 }
 
 impl Chart {
-    /// Draws the hour before `now`. Minutes without events are not in `minutes`.
+    /// Draws the hour before `now`. `minutes` contains only minutes that have events.
     pub(super) fn new(minutes: &[MinuteOfEvents], now: Timestamp) -> Self {
         let last = now.as_second().div_euclid(60);
         let max = minutes.iter().map(|it| it.answered + it.failed).max().unwrap_or(0).max(1);
@@ -44,19 +45,19 @@ impl Chart {
             Bar::new(index, minute, found.map_or((0, 0), |it| (it.answered, it.failed)), max)
         };
         let bars: Vec<_> = (0..MINUTES).map(bar).collect();
-        let sum = |of: fn(&Bar) -> u64| bars.iter().map(of).sum();
+        let sum = |count: fn(&Bar) -> u64| bars.iter().map(count).sum();
         Self { max, answered: sum(|it| it.answered), failed: sum(|it| it.failed), bars }
     }
 
-    /// The minutes that have events, for the table.
-    fn busy(&self) -> impl Iterator<Item = &Bar> {
+    /// The bars of minutes that have events, the newest first. The table shows them.
+    fn minutes_with_events(&self) -> impl Iterator<Item = &Bar> {
         self.bars.iter().rev().filter(|it| it.answered + it.failed > 0)
     }
 }
 
 impl Bar {
     fn new(index: usize, minute: i64, (answered, failed): (u64, u64), max: u64) -> Self {
-        // Whatever has events is visible.
+        // A minute with at least one event must be visible, even beside a much higher bar.
         let height = |n: u64| if n == 0 { 0 } else { (n * HEIGHT / max).max(2) };
         let (answered_height, failed_height) = (height(answered), height(failed));
         let answered_y = HEIGHT.saturating_sub(answered_height);
@@ -88,6 +89,6 @@ mod tests {
         assert_eq!((last.answered_height, last.answered_y), (100, 0));
         assert_eq!((before.failed_height, before.failed_y), (2, 98));
         assert_eq!((chart.answered, chart.failed), (1_000, 1));
-        assert_eq!(chart.busy().count(), 2);
+        assert_eq!(chart.minutes_with_events().count(), 2);
     }
 }

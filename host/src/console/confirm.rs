@@ -1,27 +1,28 @@
-//! The page before a change that is dangerous or cannot be undone: what will happen, and a button.
+//! The confirmation page. It says what a change will do before a person makes the change. It is
+//! used for changes that are dangerous or cannot be undone.
 
 use askama::Template;
 
 use super::page::Page;
 use super::parts::Field;
 
-/// A page that asks for a confirmation.
+/// A confirmation page with a form.
 #[derive(Debug, Template)]
 #[template(path = "console/confirm.html")]
 pub(super) struct Confirm {
     pub(super) page: Page,
-    /// Each thing that will happen.
+    /// The effects of the change, one sentence or two for each.
     pub(super) effects: Vec<String>,
-    /// What the person may choose.
+    /// The options that the person can set before the change.
     pub(super) fields: Vec<Field>,
-    /// Values that the form sends too.
+    /// Names and values of the hidden fields.
     pub(super) hidden: Vec<(&'static str, String)>,
-    /// Where the form is sent.
+    /// The address to which the form is sent.
     pub(super) action: String,
     pub(super) button: &'static str,
     /// The class of the button: `primary` or `danger`.
     pub(super) tone: &'static str,
-    /// The page to return to.
+    /// The address of the link that cancels the change.
     pub(super) back: String,
     pub(super) back_label: String,
 }

@@ -1,4 +1,4 @@
-//! `/connections`: the list, one connection, and the changes of it.
+//! `/connections`: lists the connections, shows one connection, and changes it.
 
 pub(super) mod actions;
 pub(super) mod choices;
@@ -22,15 +22,18 @@ use crate::http::problem::Problem;
 
 use super::frame::Visitor;
 
-pub(super) use list::{ConnectionRow, rows};
+pub(super) use list::{ConnectionRow, connection_rows};
 
-/// The connection of a page, if the visitor may see it.
-pub(super) fn found(
+/// Finds a connection by its id.
+///
+/// # Errors
+/// No such connection exists, or the visitor may not see it.
+pub(super) fn find_connection(
     app: &AppState,
     visitor: &Visitor,
     id: &str,
 ) -> Result<ConnectionRecord, Problem> {
-    let found = app.services.connections.find(id);
-    let found = found.filter(|it| visitor.account.sees(it.connection.id));
-    found.ok_or_else(|| Problem::no_such("connection", id))
+    let record = app.services.connections.find(id);
+    let record = record.filter(|it| visitor.account.sees(it.connection.id));
+    record.ok_or_else(|| Problem::no_such("connection", id))
 }

@@ -1,10 +1,10 @@
-//! `/connectors`: the files of the plugins folder, what each asks for, what its runs used lately,
-//! its versions and who uses it.
+//! `/connectors`: lists the connectors in the plugins folder. The page of one connector shows the
+//! grants that it needs, the resources that its recent runs used, its versions and its connections.
 
+mod describe;
 mod remove;
 mod rollback;
 mod upload;
-mod words;
 
 use std::sync::Arc;
 
@@ -23,7 +23,7 @@ use crate::manifest::{DeclaredValue, Demands};
 use super::frame::Visitor;
 use super::page::{Page, Section, render};
 use super::parts::{Action, Badge, Tone, When};
-use words::UsedRow;
+use describe::UsedLimitRow;
 
 pub(super) use remove::{ask_to_remove, remove};
 pub(super) use rollback::{ask_to_roll_back, roll_back};
@@ -34,7 +34,7 @@ type Answer = Result<Response, Problem>;
 
 #[derive(Template)]
 #[template(path = "console/connectors.html")]
-struct Connectors {
+struct ConnectorsPage {
     page: Page,
     rows: Vec<(Connector, Badge)>,
     folder: String,
@@ -43,11 +43,11 @@ struct Connectors {
 
 /// The form that uploads a file.
 struct UploadForm {
-    /// Why this account may not use it.
+    /// The reason why this account may not upload files.
     refused: Option<String>,
-    /// The connector that gets another version; absent: the form asks for the name.
+    /// The connector that gets a new version. If `None`, the form has a field for the name.
     name: Option<String>,
-    /// Why the last file was refused.
+    /// The reason why the last upload was refused.
     error: Option<String>,
 }
 
@@ -57,8 +57,8 @@ impl UploadForm {
         let refused = if !account.may(Role::Author) {
             Some(format!("needs the role {}", Role::Author))
         } else {
-            let limited = account.connections.is_some();
-            limited.then(|| "needs an account for all connections".to_owned())
+            let is_limited = account.connections.is_some();
+            is_limited.then(|| "needs an account for all connections".to_owned())
         };
         Self { refused, name, error }
     }
@@ -68,79 +68,79 @@ pub(super) async fn list(State(app): App, visitor: Visitor) -> Answer {
     list_page(&app, &visitor, None)
 }
 
-/// The list, with the reason why an uploaded file was refused.
+/// Renders the list of connectors. `error` is the reason why an uploaded file was refused.
 fn list_page(app: &AppState, visitor: &Visitor, error: Option<String>) -> Answer {
     let folder = app.plugins_folder();
-    let row = |it: Connector| {
-        let badge = status(&it);
-        (it, badge)
+    let row = |connector: Connector| {
+        let badge = status_badge(&connector);
+        (connector, badge)
     };
-    render(&Connectors {
+    render(&ConnectorsPage {
         page: visitor.page(Section::Connectors, "Connectors"),
-        rows: connectors::all(app).into_iter().map(row).collect(),
+        rows: connectors::list_connectors(app).into_iter().map(row).collect(),
         folder: folder.display().to_string(),
         upload: UploadForm::new(visitor, None, error),
     })
 }
 
-fn status(it: &Connector) -> Badge {
-    let (tone, word) = match (it.status.0, &it.warning) {
+fn status_badge(connector: &Connector) -> Badge {
+    let (tone, text) = match (connector.status.0, &connector.warning) {
         (ConnectorStatus::Ready, None) => (Tone::Ok, "ready"),
         (ConnectorStatus::Ready, Some(_)) => (Tone::Warn, "all runs fail"),
         (ConnectorStatus::Compiling, _) => (Tone::Info, "compiling"),
         (ConnectorStatus::Broken, _) => (Tone::Bad, "broken"),
     };
-    Badge::new(tone, word)
+    Badge::new(tone, text)
 }
 
 #[derive(Template)]
 #[template(path = "console/connector.html")]
 struct ConnectorPage {
     page: Page,
-    it: Connector,
+    connector: Connector,
     status: Badge,
-    /// What the version in use asks for; absent if no version can be used.
+    /// The grants that the version in use needs. `None` if no version can be used.
     demands: Option<Demands>,
-    /// What the version in use can do.
+    /// What the version in use can do, one phrase for each ability.
     abilities: Vec<String>,
-    /// The settings and secrets of a connection.
+    /// The settings and secrets that a connection of this connector has.
     values: Vec<DeclaredValue>,
-    used: Option<Used>,
-    /// The ids and names of the connections that use it.
+    usage: Option<LimitUsage>,
+    /// The ids and names of the connections that use this connector.
     users: Vec<(String, String)>,
-    versions: Vec<Version>,
-    source: Option<Source>,
+    versions: Vec<VersionRow>,
+    source: Option<ScriptSource>,
     upload: UploadForm,
     remove: Action,
 }
 
-/// What its runs used lately.
-struct Used {
+/// How much of its limits the connector used in its recent runs.
+struct LimitUsage {
     runs: u64,
-    since: When,
-    rows: Vec<UsedRow>,
+    oldest_run: When,
+    rows: Vec<UsedLimitRow>,
 }
 
-/// The text of a script, as much of it as a page can have.
-struct Source {
+/// The source text of a script, shortened to [`SOURCE_CHARS_MAX`].
+struct ScriptSource {
     text: String,
-    is_cut: bool,
+    is_truncated: bool,
 }
 
-/// Maximum length of a script's text in the page, characters.
+/// Maximum length of a script's source text on a page, characters.
 const SOURCE_CHARS_MAX: usize = 60_000;
 
-impl Source {
+impl ScriptSource {
     fn new(text: &str) -> Self {
-        let is_cut = text.chars().nth(SOURCE_CHARS_MAX).is_some();
-        Self { text: text.chars().take(SOURCE_CHARS_MAX).collect(), is_cut }
+        let is_truncated = text.chars().nth(SOURCE_CHARS_MAX).is_some();
+        Self { text: text.chars().take(SOURCE_CHARS_MAX).collect(), is_truncated }
     }
 }
 
-/// A version to which a person may go back.
-struct Version {
-    it: ConnectorVersion,
-    served: When,
+/// An earlier version, to which a person can roll the connector back.
+struct VersionRow {
+    version: ConnectorVersion,
+    served_since: When,
     rollback: Action,
 }
 
@@ -148,47 +148,48 @@ pub(super) async fn show(State(app): App, visitor: Visitor, Id(name): Id) -> Ans
     let info = app.services.plugins.list().into_iter().find(|it| it.name == name);
     let manifest = info.and_then(|it| it.manifest);
     let account = Extension(visitor.account.clone());
-    let shown = connectors::show(State(Arc::clone(&app)), account, Id(name.clone())).await?;
-    let Json(mut it) = shown;
-    let mut versions = std::mem::take(&mut it.versions);
-    // Going back to the version in use would change nothing.
-    versions.retain(|version| it.sha256.as_ref() != Some(&version.sha256));
+    let Json(mut connector) =
+        connectors::show(State(Arc::clone(&app)), account, Id(name.clone())).await?;
+    let mut versions = std::mem::take(&mut connector.versions);
+    // The page does not offer a roll back to the version in use, because it would change nothing.
+    versions.retain(|version| connector.sha256.as_ref() != Some(&version.sha256));
     let remove = format!("/connectors/{name}/remove");
     let remove = Action::link(&visitor, Role::Author, "Remove", remove).danger();
+    let title = connector.title.clone().unwrap_or_else(|| connector.name.clone());
     render(&ConnectorPage {
-        page: visitor
-            .page(Section::Connectors, it.title.clone().unwrap_or_else(|| it.name.clone())),
-        status: status(&it),
+        page: visitor.page(Section::Connectors, title),
+        status: status_badge(&connector),
         demands: manifest.as_ref().map(|manifest| manifest.demands()),
-        abilities: words::abilities(&it),
+        abilities: describe::abilities(&connector),
         values: manifest.map(|manifest| manifest.declared_values()).unwrap_or_default(),
-        used: it.recent_usage.as_ref().map(|usage| Used {
+        usage: connector.recent_usage.as_ref().map(|usage| LimitUsage {
             runs: usage.runs,
-            since: When::new(usage.since.0, visitor.now),
-            rows: words::used(usage),
+            oldest_run: When::new(usage.since.0, visitor.now),
+            rows: describe::used_limits(usage),
         }),
-        users: users(&app, &visitor, &name),
-        versions: versions.into_iter().map(|version| offered(&visitor, &name, version)).collect(),
-        source: it.source.as_deref().map(Source::new),
+        users: connections_of(&app, &visitor, &name),
+        versions: versions.into_iter().map(|it| version_row(&visitor, &name, it)).collect(),
+        source: connector.source.as_deref().map(ScriptSource::new),
         upload: UploadForm::new(&visitor, Some(name), None),
-        remove: remove.of_whole_server(&visitor),
-        it,
+        remove: remove.for_all_connections(&visitor),
+        connector,
     })
 }
 
-/// A version with the button that puts it back.
-fn offered(visitor: &Visitor, name: &str, it: ConnectorVersion) -> Version {
-    let href = format!("/connectors/{name}/rollback/{}", it.sha256);
+/// An earlier version of the connector `name`, with the button that rolls back to it.
+fn version_row(visitor: &Visitor, name: &str, version: ConnectorVersion) -> VersionRow {
+    let href = format!("/connectors/{name}/rollback/{}", version.sha256);
     let rollback = Action::link(visitor, Role::Author, "Roll back", href);
-    Version {
-        served: When::new(it.served_at.0, visitor.now),
-        rollback: rollback.of_whole_server(visitor),
-        it,
+    VersionRow {
+        served_since: When::new(version.served_at.0, visitor.now),
+        rollback: rollback.for_all_connections(visitor),
+        version,
     }
 }
 
-/// The ids and names of the connections that use a connector, as far as the visitor sees them.
-fn users(app: &AppState, visitor: &Visitor, name: &str) -> Vec<(String, String)> {
+/// The ids and names of the connections that use a connector. Connections that the visitor may not
+/// see are left out.
+fn connections_of(app: &AppState, visitor: &Visitor, name: &str) -> Vec<(String, String)> {
     let all = app.services.connections.list().into_iter().map(|it| it.connection);
     let users = all.filter(|it| it.connector.as_str() == name && visitor.account.sees(it.id));
     users.map(|it| (it.id.to_string(), it.name)).collect()

@@ -1,4 +1,5 @@
-//! `/defects`: the defect of each failed test, in doubt first, and a person's decisions.
+//! `/defects`: lists the defect of each failed test, those that need a decision first. A page for
+//! each defect lets a person make the decision.
 
 use std::sync::Arc;
 
@@ -17,22 +18,22 @@ use super::confirm::Confirm;
 use super::flash;
 use super::form::Form;
 use super::frame::Visitor;
-use super::listing::{Filters, Given, Listing, connections, words};
+use super::listing::{Filters, Listing, QueryValues, connection_options, enum_options};
 use super::page::{Page, Section, render};
 use super::parts::{Action, Badge, Field, Pager, Tone, When};
 
 type App = State<Arc<AppState>>;
 type Answer = Result<Response, Problem>;
 
-/// The decision that has a route of its own, because the audit log names it apart.
+/// This decision has a route of its own, because the audit log records it as another action.
 const RELEASE: &str = "release";
 
 #[derive(Template)]
 #[template(path = "console/defects.html")]
-struct Defects {
+struct DefectsPage {
     page: Page,
-    /// Defects that need a decision; only on the first page without filters.
-    needs: Vec<Row>,
+    /// Defects that need a decision. They are shown only on the first page without filters.
+    needing_decision: Vec<Row>,
     rows: Vec<Row>,
     filters: Filters,
     pager: Pager,
@@ -40,37 +41,42 @@ struct Defects {
 
 /// A defect as a row of the table.
 struct Row {
-    it: DefectRecord,
+    record: DefectRecord,
     state: Badge,
     changed: When,
 }
 
-pub(super) async fn list(State(app): App, visitor: Visitor, Query(given): Query<Given>) -> Answer {
-    let listing = Listing::new("/defects", given);
+pub(super) async fn list(
+    State(app): App,
+    visitor: Visitor,
+    Query(query): Query<QueryValues>,
+) -> Answer {
+    let listing = Listing::new("/defects", query);
     let query = DefectQuery {
-        state: listing.word("state")?,
+        state: listing.enum_filter("state")?,
         needs_person: listing.get("needs_person") == Some("true"),
         connection: listing.get("connection").map(str::to_owned),
         cursor: listing.cursor()?,
         limit: None,
     };
-    let needs = if listing.is_whole() {
+    let needing_decision = if listing.is_first_page_without_filters() {
         let query = DefectQuery { needs_person: true, ..DefectQuery::default() };
-        read(&app, &visitor, query).await?.0
+        read_rows(&app, &visitor, query).await?.0
     } else {
         Vec::new()
     };
-    let (rows, next) = read(&app, &visitor, query).await?;
+    let (rows, next) = read_rows(&app, &visitor, query).await?;
     let filters = listing.filters(vec![
-        listing.choice("state", "State", words::<DefectState>()),
-        listing.choice("connection", "Connection", connections(&app, &visitor)),
-        listing.choice("needs_person", "Decision", vec![("true".into(), "needed".into())]),
+        listing.select("state", "State", enum_options::<DefectState>()),
+        listing.select("connection", "Connection", connection_options(&app, &visitor)),
+        listing.select("needs_person", "Decision", vec![("true".into(), "needed".into())]),
     ]);
     let page = visitor.page(Section::Defects, "Defects");
-    render(&Defects { page, needs, rows, filters, pager: listing.pager(next) })
+    render(&DefectsPage { page, needing_decision, rows, filters, pager: listing.pager(next) })
 }
 
-async fn read(
+/// The rows of one page, and the cursor of the next page.
+async fn read_rows(
     app: &Arc<AppState>,
     visitor: &Visitor,
     query: DefectQuery,
@@ -78,30 +84,30 @@ async fn read(
     let account = Extension(visitor.account.clone());
     let listed = defects::list(State(Arc::clone(app)), account, Params(query)).await?;
     let Json(DefectList { defects, next }) = listed;
-    let row = |it: DefectRecord| Row {
-        state: state(&it),
-        changed: When::new(it.updated_at.0, visitor.now),
-        it,
+    let row = |record: DefectRecord| Row {
+        state: state_badge(&record),
+        changed: When::new(record.updated_at.0, visitor.now),
+        record,
     };
     Ok((defects.into_iter().map(row).collect(), next))
 }
 
-fn state(it: &DefectRecord) -> Badge {
-    let tone = match it.state.0 {
+fn state_badge(record: &DefectRecord) -> Badge {
+    let tone = match record.state.0 {
         DefectState::Created => Tone::Ok,
-        DefectState::InDoubt if it.needs_person.is_some() => Tone::Bad,
+        DefectState::InDoubt if record.needs_person.is_some() => Tone::Bad,
         DefectState::InDoubt => Tone::Warn,
         DefectState::Failed => Tone::Bad,
         _ => Tone::Info,
     };
-    Badge::new(tone, it.state.to_string().replace('-', " "))
+    Badge::new(tone, record.state.to_string().replace('-', " "))
 }
 
 #[derive(Template)]
 #[template(path = "console/defect.html")]
 struct DefectPage {
     page: Page,
-    it: DefectRecord,
+    record: DefectRecord,
     state: Badge,
     created: When,
     changed: When,
@@ -109,20 +115,20 @@ struct DefectPage {
     actions: Vec<Action>,
 }
 
-async fn found(app: &App, visitor: &Visitor, id: String) -> Result<DefectRecord, Problem> {
+async fn find_record(app: &App, visitor: &Visitor, id: String) -> Result<DefectRecord, Problem> {
     let account = Extension(visitor.account.clone());
-    let Json(it) = defects::show(State(Arc::clone(&app.0)), account, Id(id)).await?;
-    Ok(it)
+    let Json(record) = defects::show(State(Arc::clone(&app.0)), account, Id(id)).await?;
+    Ok(record)
 }
 
 pub(super) async fn show(app: App, visitor: Visitor, Id(id): Id) -> Answer {
-    let it = found(&app, &visitor, id).await?;
+    let record = find_record(&app, &visitor, id).await?;
     let when = |at| When::new(at, visitor.now);
     let action = |decision: &'static str, label| {
-        let href = format!("/defects/{}/{decision}", it.id);
+        let href = format!("/defects/{}/{decision}", record.id);
         Action::link(&visitor, Role::Operator, label, href)
     };
-    let actions = match it.state.0 {
+    let actions = match record.state.0 {
         DefectState::Created => vec![action(RELEASE, "Release")],
         DefectState::InDoubt | DefectState::Failed => vec![
             action("adopt", "Adopt").primary(),
@@ -131,66 +137,68 @@ pub(super) async fn show(app: App, visitor: Visitor, Id(id): Id) -> Answer {
         ],
         _ => Vec::new(),
     };
-    let decision =
+    let decision_text =
         |it: &crate::api::Decision| (when(it.at.0), format!("{} by {}", it.decision, it.by));
     render(&DefectPage {
-        page: visitor.page(Section::Defects, title(&it)),
-        state: state(&it),
-        created: when(it.created_at.0),
-        changed: when(it.updated_at.0),
-        decisions: it.decisions.iter().map(decision).collect(),
+        page: visitor.page(Section::Defects, title(&record)),
+        state: state_badge(&record),
+        created: when(record.created_at.0),
+        changed: when(record.updated_at.0),
+        decisions: record.decisions.iter().map(decision_text).collect(),
         actions,
-        it,
+        record,
     })
 }
 
-/// What a defect is called: its key and title in the tracker, else its test case.
-fn title(it: &DefectRecord) -> String {
-    match &it.defect {
+/// The title of a defect's page: the key and title of the defect in the tracker, or if it has none,
+/// the id of the test case.
+fn title(record: &DefectRecord) -> String {
+    match &record.defect {
         Some(defect) => format!("{} {}", defect.key, defect.title),
-        None => format!("Test case {}", it.test_case_id),
+        None => format!("Test case {}", record.test_case_id),
     }
 }
 
-/// A decision that a person may make, and what it means.
-struct Choice {
-    word: &'static str,
+/// A decision that a person can make about a defect, and its effects.
+struct Decision {
+    name: &'static str,
     title: &'static str,
     button: &'static str,
     effects: &'static [&'static str],
 }
 
-const CHOICES: [Choice; 4] = [
-    Choice {
-        word: "adopt",
+const DECISIONS: [Decision; 4] = [
+    Decision {
+        name: "adopt",
         title: "Adopt",
         button: "Adopt this defect",
         effects: &[
-            "The defect that you name becomes the defect of the failed test.",
-            "Each later click in Test Manager answers with it. Nothing is created.",
+            "The defect that you enter here becomes the defect of the failed test.",
+            "Each later click in Test Manager is answered with this defect. Nothing is created.",
         ],
     },
-    Choice {
-        word: "retry",
+    Decision {
+        name: "retry",
         title: "Retry",
         button: "Retry at the next click",
         effects: &[
-            "The wait is over: the next click in Test Manager searches the tracker, and creates the defect if \
-             the search finds none.",
-            "If the tracker has the defect but its search does not find it, a second one is created.",
+            "Jackfield no longer waits: the next click in Test Manager searches the tracker, and creates the \
+             defect if the search does not find it.",
+            "If the tracker has the defect but the search does not find it, a second defect is created.",
         ],
     },
-    Choice {
-        word: "give-up",
+    Decision {
+        name: "give-up",
         title: "Give up on",
         button: "The tracker does not have it",
         effects: &[
-            "You say that the tracker does not have the defect.",
-            "The next click in Test Manager creates it, after a last search if the connector can search.",
+            "You confirm that the tracker does not have the defect.",
+            "The next click in Test Manager creates the defect. If the connector can search, it first searches \
+             the tracker once more.",
         ],
     },
-    Choice {
-        word: RELEASE,
+    Decision {
+        name: RELEASE,
         title: "Release",
         button: "Release it",
         effects: &[
@@ -200,76 +208,82 @@ const CHOICES: [Choice; 4] = [
     },
 ];
 
-fn choice_of(word: &str) -> Result<&'static Choice, Problem> {
-    CHOICES.iter().find(|it| it.word == word).ok_or_else(|| Problem::no_such("decision", word))
+fn find_decision(name: &str) -> Result<&'static Decision, Problem> {
+    DECISIONS.iter().find(|it| it.name == name).ok_or_else(|| Problem::no_such("decision", name))
 }
 
 pub(super) async fn ask_to_release(app: App, visitor: Visitor, Id(id): Id) -> Answer {
-    ask_about(app, visitor, id, RELEASE.to_owned()).await
+    confirm_page(app, visitor, id, RELEASE.to_owned()).await
 }
 
 pub(super) async fn ask(
     app: App,
     visitor: Visitor,
-    axum::extract::Path((id, word)): axum::extract::Path<(String, String)>,
+    axum::extract::Path((id, name)): axum::extract::Path<(String, String)>,
 ) -> Answer {
-    ask_about(app, visitor, id, word).await
+    confirm_page(app, visitor, id, name).await
 }
 
-async fn ask_about(app: App, visitor: Visitor, id: String, word: String) -> Answer {
-    let (it, choice) = (found(&app, &visitor, id).await?, choice_of(&word)?);
-    let fields = if choice.word == "adopt" {
+/// The page that asks a person to confirm the decision `name`.
+async fn confirm_page(app: App, visitor: Visitor, id: String, name: String) -> Answer {
+    let (record, decision) = (find_record(&app, &visitor, id).await?, find_decision(&name)?);
+    let fields = if decision.name == "adopt" {
         vec![
-            Field::text("key", "Key in the tracker", "").required(true).help("Such as QA-123."),
-            Field::text("link", "Link", "").help("Its page. Empty: the tracker's address."),
+            Field::text("key", "Key in the tracker", "").required(true).help("For example QA-123."),
+            Field::text("link", "Link", "").help(
+                "The address of the defect. Leave it empty to use the address of the tracker.",
+            ),
         ]
     } else {
         Vec::new()
     };
-    let back = format!("/defects/{}", it.id);
+    let back = format!("/defects/{}", record.id);
     render(&Confirm {
-        page: visitor.page(Section::Defects, format!("{} {}", choice.title, title(&it))),
-        effects: choice.effects.iter().map(|it| (*it).to_owned()).collect(),
+        page: visitor.page(Section::Defects, format!("{} {}", decision.title, title(&record))),
+        effects: decision.effects.iter().map(|it| (*it).to_owned()).collect(),
         fields,
         hidden: Vec::new(),
-        action: format!("{back}/{word}"),
-        button: choice.button,
+        action: format!("{back}/{name}"),
+        button: decision.button,
         tone: "primary",
         back,
-        back_label: title(&it),
+        back_label: title(&record),
     })
 }
 
 pub(super) async fn decide(
     app: App,
     visitor: Visitor,
-    axum::extract::Path((id, word)): axum::extract::Path<(String, String)>,
+    axum::extract::Path((id, name)): axum::extract::Path<(String, String)>,
     form: Result<Form, Problem>,
 ) -> Answer {
-    let choice = choice_of(&word)?;
-    found(&app, &visitor, id.clone()).await?;
+    let decision = find_decision(&name)?;
+    // A defect that the visitor may not see is reported as not found, even if the form is wrong.
+    find_record(&app, &visitor, id.clone()).await?;
     let form = form?;
     let account = Extension(visitor.account.clone());
     let link = form.get("link").trim();
     let body = ResolveDefect {
-        adopt: (choice.word == "adopt").then(|| form.get("key").to_owned()),
+        adopt: (decision.name == "adopt").then(|| form.get("key").to_owned()),
         link: Some(link.to_owned()).filter(|link| !link.is_empty()),
         title: None,
-        retry: choice.word == "retry",
-        give_up: choice.word == "give-up",
+        retry: decision.name == "retry",
+        give_up: decision.name == "give-up",
     };
-    let decided = defects::resolve(app, account, Id(id.clone()), Body(body)).await?;
-    Ok(stored(&id, &decided.0.state.to_string()))
+    let resolved = defects::resolve(app, account, Id(id.clone()), Body(body)).await?;
+    Ok(decision_stored(&id, &resolved.0.state.to_string()))
 }
 
-/// A decision of its own in the audit log.
+/// Releases a defect, so that the next click creates another one. The audit log records this as the
+/// action `defect.release`.
 pub(super) async fn release(app: App, visitor: Visitor, Id(id): Id) -> Answer {
-    found(&app, &visitor, id.clone()).await?;
+    find_record(&app, &visitor, id.clone()).await?;
     let account = Extension(visitor.account.clone());
     let released = defects::release(app, account, Id(id.clone()), Body(EmptyBody {})).await?;
-    Ok(stored(&id, &released.0.state.to_string()))
+    Ok(decision_stored(&id, &released.0.state.to_string()))
 }
 
-fn stored(id: &str, state: &str) -> Response {
-    flash::done(&format!("/defects/{id}"), &format!("The decision is stored: {state}."))
+/// Leads to the page of the defect, which shows that the decision was stored.
+fn decision_stored(id: &str, state: &str) -> Response {
+    flash::redirect_done(&format!("/defects/{id}"), &format!("The decision is stored: {state}."))
 }

@@ -1,5 +1,5 @@
-//! `/events/{id}`: one event on one page: the request, the answer, its timeline, and each run with
-//! its log and its use of the limits.
+//! `/events/{id}`: shows one event: the request, the answer, the timeline, and each run with its
+//! log and its use of the limits.
 
 mod timeline;
 
@@ -16,7 +16,7 @@ use crate::http::AppState;
 use crate::http::admin::{Id, events};
 use crate::http::problem::Problem;
 
-use super::events::outcome;
+use super::events::outcome_badge;
 use super::frame::Visitor;
 use super::page::{Page, Section, render};
 use super::parts::{Action, Badge, When};
@@ -28,27 +28,27 @@ use timeline::Timeline;
 #[template(path = "console/event.html")]
 struct EventPage {
     page: Page,
-    it: Event,
-    when: When,
+    event: Event,
+    received: When,
     outcome: Badge,
     timeline: Timeline,
     runs: Vec<RunPart>,
-    /// What is recorded; absent for an account that may not read bodies.
+    /// The recorded runs. `None` for an account that may not read recorded bodies.
     recording: Option<Recording>,
     replay: Action,
 }
 
-/// A run as people read it.
+/// The part of the page about one run.
 struct RunPart {
-    it: Run,
+    run: Run,
     log: Vec<LogLine>,
-    used: Vec<Used>,
+    used_limits: Vec<UsedLimit>,
 }
 
-/// How much of a limit a run used.
-pub(super) struct Used {
-    pub(super) what: &'static str,
-    pub(super) value: u64,
+/// How much of one limit a run used.
+pub(super) struct UsedLimit {
+    pub(super) limit_name: &'static str,
+    pub(super) used: u64,
     pub(super) limit: u64,
     pub(super) text: String,
 }
@@ -59,60 +59,61 @@ pub(super) async fn show(
     Id(id): Id,
 ) -> Result<Response, Problem> {
     let account = visitor.account.clone();
-    let found = events::show(State(Arc::clone(&app)), Extension(account), Id(id)).await?;
-    let Json(found) = found;
-    let timeline = Timeline::new(&found);
-    let EventWithRuns { event, runs, .. } = found;
-    let limits = limits(&app, &event);
+    let Json(with_runs) = events::show(State(Arc::clone(&app)), Extension(account), Id(id)).await?;
+    let timeline = Timeline::new(&with_runs);
+    let EventWithRuns { event, runs, .. } = with_runs;
+    let limits = current_limits(&app, &event);
     let recording = if visitor.account.may(Role::Operator) {
-        Some(Recording::read(&State(app), &visitor, &event).await?)
+        Some(Recording::load(&State(app), &visitor, &event).await?)
     } else {
         None
     };
-    let to_replay = format!("/events/{}/replay", event.id);
+    let replay_href = format!("/events/{}/replay", event.id);
     render(&EventPage {
         page: visitor.page(Section::Events, format!("Event {}", event.id)),
-        when: When::new(event.received_at.0, visitor.now),
-        outcome: outcome(&event),
+        received: When::new(event.received_at.0, visitor.now),
+        outcome: outcome_badge(&event),
         timeline,
-        runs: runs.into_iter().map(|it| run(it, &limits)).collect(),
+        runs: runs.into_iter().map(|it| run_part(it, &limits)).collect(),
         recording,
-        replay: Action::link(&visitor, Role::Operator, "Replay", to_replay),
-        it: event,
+        replay: Action::link(&visitor, Role::Operator, "Replay", replay_href),
+        event,
     })
 }
 
-/// The limits of the connector that the event's connection uses now.
-fn limits(app: &AppState, event: &Event) -> Limits {
+/// The limits that the event's connection has now. They may differ from those of the event's time.
+fn current_limits(app: &AppState, event: &Event) -> Limits {
     let connections = &app.services.connections;
     let active = event.connection.and_then(|id| connections.active(ConnectionId(id)));
     active.map_or_else(Limits::default, |active| connections.limits(&active.connection))
 }
 
-fn run(mut it: Run, limits: &Limits) -> RunPart {
-    RunPart { log: std::mem::take(&mut it.log), used: used(&it.usage, limits), it }
+fn run_part(mut run: Run, limits: &Limits) -> RunPart {
+    let log = std::mem::take(&mut run.log);
+    RunPart { log, used_limits: used_limits(&run.usage, limits), run }
 }
 
-pub(super) fn used(usage: &Usage, limits: &Limits) -> Vec<Used> {
-    let part = |what, value: u64, limit: u64, unit: fn(u64) -> String| Used {
-        what,
-        value: value.min(limit),
+/// How much of each limit a run used, with the unit in the text.
+pub(super) fn used_limits(usage: &Usage, limits: &Limits) -> Vec<UsedLimit> {
+    let row = |limit_name, used: u64, limit: u64, format: fn(u64) -> String| UsedLimit {
+        limit_name,
+        used: used.min(limit),
         limit,
-        text: format!("{} of {}", unit(value), unit(limit)),
+        text: format!("{} of {}", format(used), format(limit)),
     };
     vec![
-        part("Memory", usage.memory_bytes, limits.memory_bytes, size),
-        part("CPU time", usage.cpu_ms, limits.cpu_ms, time),
-        part("Duration", usage.run_ms, limits.run_ms, time),
-        part("Outbound calls", usage.outbound_calls, limits.outbound_calls, |n| n.to_string()),
-        part("Largest answer", usage.response_body_bytes, limits.response_body_bytes, size),
-        part("Largest request", usage.request_body_bytes, limits.request_body_bytes, size),
-        part("Log", usage.log_bytes, limits.log_bytes, size),
-        part("Handles", usage.handles, limits.handles, |n| n.to_string()),
+        row("Memory", usage.memory_bytes, limits.memory_bytes, format_bytes),
+        row("CPU time", usage.cpu_ms, limits.cpu_ms, format_ms),
+        row("Duration", usage.run_ms, limits.run_ms, format_ms),
+        row("Outbound calls", usage.outbound_calls, limits.outbound_calls, |n| n.to_string()),
+        row("Largest answer", usage.response_body_bytes, limits.response_body_bytes, format_bytes),
+        row("Largest request", usage.request_body_bytes, limits.request_body_bytes, format_bytes),
+        row("Log", usage.log_bytes, limits.log_bytes, format_bytes),
+        row("Handles", usage.handles, limits.handles, |n| n.to_string()),
     ]
 }
 
-pub(super) fn size(bytes: u64) -> String {
+pub(super) fn format_bytes(bytes: u64) -> String {
     match bytes {
         0..10_240 => format!("{bytes} B"),
         10_240..10_485_760 => format!("{} KiB", bytes / 1_024),
@@ -120,7 +121,7 @@ pub(super) fn size(bytes: u64) -> String {
     }
 }
 
-pub(super) fn time(ms: u64) -> String {
+pub(super) fn format_ms(ms: u64) -> String {
     if ms < 10_000 { format!("{ms} ms") } else { format!("{} s", ms / 1_000) }
 }
 
@@ -129,8 +130,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sizes_and_times_have_the_unit_that_fits() {
-        assert_eq!([size(512), size(65_536), size(134_217_728)], ["512 B", "64 KiB", "128 MiB"]);
-        assert_eq!([time(9), time(120_000)], ["9 ms", "120 s"]);
+    fn large_values_have_larger_units() {
+        let sizes = [512, 65_536, 134_217_728].map(format_bytes);
+        assert_eq!(sizes, ["512 B", "64 KiB", "128 MiB"]);
+        assert_eq!([format_ms(9), format_ms(120_000)], ["9 ms", "120 s"]);
     }
 }

@@ -1,4 +1,5 @@
-//! `/events`: what was received, filtered, the newest first; the first page updates itself.
+//! `/events`: lists the events that match the filters, the newest first. The first page updates
+//! itself.
 
 use std::sync::Arc;
 
@@ -15,11 +16,11 @@ use crate::http::admin::{Params, events};
 use crate::http::problem::Problem;
 
 use super::frame::Visitor;
-use super::listing::{Filters, Given, Listing, connections, words};
+use super::listing::{Filters, Listing, QueryValues, connection_options, enum_options};
 use super::page::{Page, Section, render};
 use super::parts::{Badge, Pager, Tone, When};
 
-/// The periods to choose from, with their seconds.
+/// The periods that a person can choose: value, text, and length in seconds.
 const PERIODS: [(&str, &str, i64); 4] = [
     ("15m", "last 15 minutes", 15 * 60),
     ("1h", "last hour", 60 * 60),
@@ -29,54 +30,54 @@ const PERIODS: [(&str, &str, i64); 4] = [
 
 #[derive(Template)]
 #[template(path = "console/events.html")]
-struct Events {
+struct EventsPage {
     page: Page,
     rows: Vec<Row>,
     filters: Filters,
     pager: Pager,
-    /// The address of this page, if it updates itself.
-    live: Option<String>,
+    /// The address from which the page updates itself; `None` if it does not.
+    update_from: Option<String>,
 }
 
 /// An event as a row of the table.
 struct Row {
-    it: Event,
-    when: When,
+    event: Event,
+    received: When,
     outcome: Badge,
 }
 
 pub(super) async fn show(
     State(app): State<Arc<AppState>>,
     visitor: Visitor,
-    Query(given): Query<Given>,
+    Query(query): Query<QueryValues>,
 ) -> Result<Response, Problem> {
-    let listing = Listing::new("/events", given);
-    let query = query(&listing, visitor.now)?;
+    let listing = Listing::new("/events", query);
+    let query = event_query(&listing, visitor.now)?;
     let (account, filters) = (visitor.account.clone(), filters(&app, &visitor, &listing));
-    let listed = events::list(State(app), Extension(account), Params(query)).await?;
-    let Json(EventList { events, next }) = listed;
-    let row = |it: Event| Row {
-        when: When::new(it.received_at.0, visitor.now),
-        outcome: outcome(&it),
-        it,
+    let Json(EventList { events, next }) =
+        events::list(State(app), Extension(account), Params(query)).await?;
+    let row = |event: Event| Row {
+        received: When::new(event.received_at.0, visitor.now),
+        outcome: outcome_badge(&event),
+        event,
     };
-    render(&Events {
+    render(&EventsPage {
         page: visitor.page(Section::Events, "Events"),
         rows: events.into_iter().map(row).collect(),
         filters,
         pager: listing.pager(next),
-        live: listing.is_first().then(|| listing.beginning()),
+        update_from: listing.is_first_page().then(|| listing.first_page()),
     })
 }
 
-fn query(listing: &Listing, now: Timestamp) -> Result<EventQuery, Problem> {
+fn event_query(listing: &Listing, now: Timestamp) -> Result<EventQuery, Problem> {
     let period = listing.get("period").and_then(|period| PERIODS.iter().find(|it| it.0 == period));
     Ok(EventQuery {
         since: period.and_then(|it| now.checked_sub(SignedDuration::from_secs(it.2)).ok()),
         until: None,
         connection: listing.get("connection").map(str::to_owned),
-        kind: listing.word("kind")?,
-        outcome: listing.word("outcome")?,
+        kind: listing.enum_filter("kind")?,
+        outcome: listing.enum_filter("outcome")?,
         search: listing.get("search").map(str::to_owned),
         cursor: listing.cursor()?,
         limit: None,
@@ -84,18 +85,18 @@ fn query(listing: &Listing, now: Timestamp) -> Result<EventQuery, Problem> {
 }
 
 fn filters(app: &AppState, visitor: &Visitor, listing: &Listing) -> Filters {
-    let periods = PERIODS.map(|(word, text, _)| (word.to_owned(), text.to_owned())).to_vec();
+    let periods = PERIODS.map(|(value, text, _)| (value.to_owned(), text.to_owned())).to_vec();
     listing.filters(vec![
         listing.input("search", "Id, defect or words of an error", "search"),
-        listing.choice("connection", "Connection", connections(app, visitor)),
-        listing.choice("kind", "Kind", words::<EventKind>()),
-        listing.choice("outcome", "Outcome", words::<OutcomeCode>()),
-        listing.choice("period", "Time", periods),
+        listing.select("connection", "Connection", connection_options(app, visitor)),
+        listing.select("kind", "Kind", enum_options::<EventKind>()),
+        listing.select("outcome", "Outcome", enum_options::<OutcomeCode>()),
+        listing.select("period", "Time", periods),
     ])
 }
 
-/// How an event ended.
-pub(super) fn outcome(event: &Event) -> Badge {
+/// The outcome of an event as a badge.
+pub(super) fn outcome_badge(event: &Event) -> Badge {
     let code = event.outcome.0;
     let failed = event.status.is_some_and(|status| status >= 400);
     let tone = match code {

@@ -1,6 +1,7 @@
-//! The message that the next page shows after a change. It travels in a cookie for one page.
+//! The flash message: after a change, the next page shows it once. A cookie transports it to that
+//! page.
 //!
-//! Never holds a secret.
+//! A flash message never contains a secret.
 
 use axum::http::header::LOCATION;
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
@@ -13,7 +14,8 @@ use super::cookie;
 use super::parts::Tone;
 
 const COOKIE: &str = "jackfield-flash";
-/// Maximum length of a message, bytes; a cookie has at most 4 KiB, also percent-encoded.
+/// Maximum length of a message, bytes. Percent-encoding triples the length at most, and a cookie
+/// has at most 4 KiB.
 const TEXT_BYTES_MAX: usize = 1_000;
 
 /// A message about the change that a person just made.
@@ -24,41 +26,41 @@ pub(super) struct Flash {
 }
 
 impl Flash {
-    /// The message in a request.
-    pub(super) fn of(headers: &HeaderMap) -> Option<Self> {
+    /// Reads the message from the cookie of a request.
+    pub(super) fn from_cookie(headers: &HeaderMap) -> Option<Self> {
         let (tone, text) = cookie::get(headers, COOKIE)?.split_once(':')?;
         let tone = if tone == "ok" { Tone::Ok } else { Tone::Warn };
         let text = percent_decode_str(text).decode_utf8().ok()?;
         Some(Self { tone, text: printable(&text) })
     }
 
-    /// Deletes the message, because a page shows it.
-    pub(super) fn clear(response: &mut Response) {
+    /// Deletes the cookie, because the page in this response shows the message.
+    pub(super) fn clear_cookie(response: &mut Response) {
         cookie::set(response, COOKIE, "", 0);
     }
 }
 
-/// Leads to another page.
-pub(super) fn see_other(to: &str) -> Response {
+/// Redirects the browser to another page.
+pub(super) fn see_other(location: &str) -> Response {
     let mut response = StatusCode::SEE_OTHER.into_response();
-    if let Ok(to) = HeaderValue::from_str(to) {
-        response.headers_mut().insert(LOCATION, to);
+    if let Ok(location) = HeaderValue::from_str(location) {
+        response.headers_mut().insert(LOCATION, location);
     }
     response
 }
 
-/// Leads to another page, which shows that the change was made.
-pub(super) fn done(to: &str, text: &str) -> Response {
-    with_flash(to, "ok", text)
+/// Redirects to another page, which shows `text` as a success.
+pub(super) fn redirect_done(location: &str, text: &str) -> Response {
+    redirect_with_flash(location, "ok", text)
 }
 
-/// Leads to another page, which shows that something went wrong.
-pub(super) fn warned(to: &str, text: &str) -> Response {
-    with_flash(to, "warn", text)
+/// Redirects to another page, which shows `text` as a warning.
+pub(super) fn redirect_warning(location: &str, text: &str) -> Response {
+    redirect_with_flash(location, "warn", text)
 }
 
-fn with_flash(to: &str, tone: &str, text: &str) -> Response {
-    let mut response = see_other(to);
+fn redirect_with_flash(location: &str, tone: &str, text: &str) -> Response {
+    let mut response = see_other(location);
     let text = shortened(text, TEXT_BYTES_MAX);
     let text = utf8_percent_encode(&text, NON_ALPHANUMERIC);
     cookie::set(&mut response, COOKIE, &format!("{tone}:{text}"), 60);

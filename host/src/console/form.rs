@@ -1,5 +1,5 @@
-//! The fields that a form of the console sends. That the form comes from the console, the routes
-//! check before.
+//! Reads the fields of a form that a browser sends. It does not check that the form comes from a
+//! page of the console: the routes check the CSRF token before.
 
 use axum::body::Bytes;
 use axum::extract::{FromRequest, Request};
@@ -9,12 +9,12 @@ use url::form_urlencoded;
 use crate::http::problem::Problem;
 use crate::secret::Secret;
 
-/// The values of a form.
+/// The names and values of a form's fields.
 #[derive(Debug, Default)]
 pub(super) struct Form(Vec<(String, Secret)>);
 
 impl Form {
-    /// Reads `name=value&…`.
+    /// Parses a body of the form `name=value&…`.
     pub(super) fn parse(bytes: &[u8]) -> Self {
         let pairs = form_urlencoded::parse(bytes);
         Self(
@@ -24,17 +24,17 @@ impl Form {
         )
     }
 
-    /// The value of a field; empty if the form has none.
+    /// The value of a field; empty if the form does not have the field.
     pub(super) fn get(&self, name: &str) -> &str {
         self.find(name).unwrap_or_default()
     }
 
-    /// The value of a field, if the form has it.
+    /// The value of a field; `None` if the form does not have the field.
     pub(super) fn find(&self, name: &str) -> Option<&str> {
         self.0.iter().find(|(field, _)| field == name).map(|(_, value)| value.reveal())
     }
 
-    /// Gives a field another value.
+    /// Replaces the value of a field, or adds the field.
     pub(super) fn set(&mut self, name: &str, value: &str) {
         self.0.retain(|(field, _)| field != name);
         self.0.push((name.to_owned(), Secret::new(value.to_owned())));
@@ -50,9 +50,9 @@ impl<S: Send + Sync> FromRequest<S> for Form {
     type Rejection = Problem;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
-        let kind = request.headers().get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
-        if !kind.is_some_and(|kind| kind.starts_with("application/x-www-form-urlencoded")) {
-            return Err(Problem::bad_request("this page takes the form of the console only"));
+        let content_type = request.headers().get(CONTENT_TYPE).and_then(|it| it.to_str().ok());
+        if !content_type.is_some_and(|it| it.starts_with("application/x-www-form-urlencoded")) {
+            return Err(Problem::bad_request("this page accepts only the form of the console"));
         }
         let bytes = Bytes::from_request(request, state).await;
         let bytes = bytes.map_err(|_| Problem::incomplete_body())?;

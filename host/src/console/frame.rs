@@ -1,5 +1,5 @@
-//! Who asks for a page, and what is around every answer of the console: problems become pages, and
-//! headers limit what a page may do.
+//! The middleware of the console: it finds out who requests a page, renders problems as pages, and
+//! sets the response headers that limit what a page may do.
 
 use std::sync::Arc;
 
@@ -25,15 +25,17 @@ use super::flash::Flash;
 use super::page::{Page, Section, render};
 use super::theme::Theme;
 
-/// No script or style in a page, nothing from other servers, no frame around a page.
-const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
+/// A page may not contain inline scripts or styles, may not load anything from other servers, and
+/// may not be shown in a frame.
+const CONTENT_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
      connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
 
-/// A signed-in person's request.
+/// The person who sent a request and is signed in, with the parts of the request that every page
+/// needs.
 #[derive(Debug, Clone)]
 pub(super) struct Visitor {
     pub(super) account: Account,
-    /// The value that each form must send back.
+    /// The CSRF token, which each form must send back.
     pub(super) csrf: String,
     /// The time of the request.
     pub(super) now: Timestamp,
@@ -43,7 +45,7 @@ pub(super) struct Visitor {
 }
 
 impl Visitor {
-    /// What surrounds a page of this section: title, navigation, account, message.
+    /// The values for the layout of a page: title, navigation, account and flash message.
     pub(super) fn page(&self, section: Section, title: impl Into<String>) -> Page {
         Page {
             title: title.into(),
@@ -65,51 +67,53 @@ impl<S: Sync> FromRequestParts<S> for Visitor {
     }
 }
 
-/// Adds the [`Visitor`] to a request of an account, and answers problems as pages.
-pub(super) async fn frame(
+/// Adds the [`Visitor`] to a request of a signed-in account, and renders problems as pages.
+pub(super) async fn add_visitor(
     State(app): State<Arc<AppState>>,
     mut request: Request,
     next: Next,
 ) -> Response {
-    let is_part = is_part(request.headers());
+    let is_partial = is_partial_request(request.headers());
     let Some(account) = request.extensions().get::<Account>().cloned() else {
-        // The body of an unknown client is never read, so it takes no memory.
+        // The body of an unknown client is never read, so it uses no memory.
         *request.body_mut() = Body::empty();
-        return if is_part { load_again() } else { next.run(request).await };
+        return if is_partial { reload_page() } else { next.run(request).await };
     };
-    // A client with a token instead of a session needs no token against other sites.
+    // A client that sends a token instead of a session cookie needs no CSRF token: other sites
+    // cannot make a browser send that header.
     let csrf = request.extensions().get::<Session>().map(|it| it.csrf.clone());
-    let flash = Flash::of(request.headers());
+    let flash = Flash::from_cookie(request.headers());
     let visitor = Visitor {
         account,
         csrf: csrf.unwrap_or_default(),
         now: app.services.clock.now(),
-        theme: Theme::of(request.headers()),
+        theme: Theme::from_cookie(request.headers()),
         flash: flash.clone(),
         path: request.uri().path_and_query().map_or("/", |it| it.as_str()).to_owned(),
     };
-    let is_whole_page = request.method() == Method::GET && !is_part;
+    let is_whole_page = request.method() == Method::GET && !is_partial;
     request.extensions_mut().insert(visitor.clone());
     let mut response = next.run(request).await;
     if let Some(problem) = response.extensions_mut().remove::<Problem>() {
-        response = answer(&visitor, &problem, is_part);
+        response = problem_response(&visitor, &problem, is_partial);
     }
     if flash.is_some() && is_whole_page {
-        Flash::clear(&mut response);
+        Flash::clear_cookie(&mut response);
     }
     response
 }
 
-/// The header by which htmx says that it asks for a part of a page.
-const HX: HeaderName = HeaderName::from_static("hx-request");
+/// The header with which htmx marks a request for a part of a page.
+const HX_REQUEST: HeaderName = HeaderName::from_static("hx-request");
 
-/// Whether a request asks for a part of a page, which a script puts into its place.
-pub(super) fn is_part(headers: &HeaderMap) -> bool {
-    headers.contains_key(HX)
+/// Whether htmx requests only a part of a page, to insert it into the page that is shown.
+pub(super) fn is_partial_request(headers: &HeaderMap) -> bool {
+    headers.contains_key(HX_REQUEST)
 }
 
-/// Makes htmx load the whole page again, which leads to the sign-in page.
-fn load_again() -> Response {
+/// Makes htmx reload the whole page. As nobody is signed in, the browser then gets the sign-in
+/// page.
+fn reload_page() -> Response {
     let mut response = Problem::unauthorized().status().into_response();
     let refresh = HeaderName::from_static("hx-refresh");
     response.headers_mut().insert(refresh, HeaderValue::from_static("true"));
@@ -125,42 +129,44 @@ struct ProblemPage {
     back: String,
 }
 
-/// A problem in the place of a part of a page.
+/// A problem that is shown instead of a part of a page.
 #[derive(Template)]
 #[template(source = r#"<p class="error">{{ detail }}</p>"#, ext = "html")]
-struct ProblemPart {
+struct PartialProblem {
     detail: String,
 }
 
-fn answer(visitor: &Visitor, problem: &Problem, is_part: bool) -> Response {
-    let shown = problem.body(&visitor.path);
-    let page = if is_part {
-        render(&ProblemPart { detail: shown.detail })
+fn problem_response(visitor: &Visitor, problem: &Problem, is_partial: bool) -> Response {
+    let body = problem.body(&visitor.path);
+    let page = if is_partial {
+        render(&PartialProblem { detail: body.detail })
     } else {
-        render(&problem_page(visitor, problem, shown))
+        render(&problem_page(visitor, problem, body))
     };
     let status = problem.status();
     page.map_or_else(|_| problem.respond(&visitor.path), |page| (status, page).into_response())
 }
 
-fn problem_page(visitor: &Visitor, problem: &Problem, shown: api::Problem) -> ProblemPage {
+fn problem_page(visitor: &Visitor, problem: &Problem, body: api::Problem) -> ProblemPage {
     ProblemPage {
-        page: visitor.page(Section::Overview, shown.title.clone()),
-        problem: shown,
+        page: visitor.page(Section::Overview, body.title.clone()),
+        problem: body,
         remedy: problem.remedy(),
         back: "/".to_owned(),
     }
 }
 
-/// Limits what a page may do in a browser. A page is never stored, because it may show a token.
-pub(super) async fn limit_pages(request: Request, next: Next) -> Response {
+/// Sets the headers that limit what a page may do in a browser. Browsers may not cache a page,
+/// because it may show a token.
+pub(super) async fn add_security_headers(request: Request, next: Next) -> Response {
     let mut response = next.run(request).await;
     let headers = response.headers_mut();
-    headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
+    headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(CONTENT_POLICY));
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    let is_page = |kind: &HeaderValue| kind.as_bytes().starts_with(b"text/html");
-    if headers.get(CONTENT_TYPE).is_some_and(is_page) {
-        // With `no-referrer`, browsers would send forms with `Origin: null`.
+    let is_html = |kind: &HeaderValue| kind.as_bytes().starts_with(b"text/html");
+    if headers.get(CONTENT_TYPE).is_some_and(is_html) {
+        // With `no-referrer`, browsers would send forms with `Origin: null`, which the check of the
+        // origin refuses.
         headers.insert(REFERRER_POLICY, HeaderValue::from_static("same-origin"));
     }
     headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));

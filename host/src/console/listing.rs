@@ -1,4 +1,5 @@
-//! What the pages with a list share: the query, its filters, and the links to the next rows.
+//! The common part of all pages with a list: the query of the request, the form with the filters,
+//! and the links between the pages of the list.
 
 use std::collections::BTreeMap;
 
@@ -16,35 +17,35 @@ use super::parts::{Control, Field, Pager};
 
 const CURSOR: &str = "cursor";
 
-/// The names and values of a query.
-pub(super) type Given = BTreeMap<String, String>;
+/// The names and values of the query of an address.
+pub(super) type QueryValues = BTreeMap<String, String>;
 
-/// A list and the query that it was asked for with.
+/// A request for a page of a list: the path of the list and the query of the request.
 #[derive(Debug)]
 pub(super) struct Listing {
     path: &'static str,
-    given: Given,
+    query: QueryValues,
 }
 
 impl Listing {
-    /// Empty values count as absent, because forms send them.
-    pub(super) fn new(path: &'static str, mut given: Given) -> Self {
-        given.retain(|_, value| !value.trim().is_empty());
-        Self { path, given }
+    /// Removes empty values from the query: a form also sends its empty fields.
+    pub(super) fn new(path: &'static str, mut query: QueryValues) -> Self {
+        query.retain(|_, value| !value.trim().is_empty());
+        Self { path, query }
     }
 
     pub(super) fn get(&self, name: &str) -> Option<&str> {
-        self.given.get(name).map(|value| value.trim())
+        self.query.get(name).map(|value| value.trim())
     }
 
-    /// Whether it is the beginning of the list.
-    pub(super) fn is_first(&self) -> bool {
-        !self.given.contains_key(CURSOR)
+    /// Whether the first page of the list is requested.
+    pub(super) fn is_first_page(&self) -> bool {
+        !self.query.contains_key(CURSOR)
     }
 
-    /// Whether it is the beginning of the whole list.
-    pub(super) fn is_whole(&self) -> bool {
-        self.given.is_empty()
+    /// Whether the first page is requested and no filter is set.
+    pub(super) fn is_first_page_without_filters(&self) -> bool {
+        self.query.is_empty()
     }
 
     pub(super) fn cursor(&self) -> Result<Option<Uuid>, Problem> {
@@ -52,20 +53,24 @@ impl Listing {
         cursor.transpose().map_err(|_| Problem::bad_request("`cursor` is not an id"))
     }
 
-    /// The value of a filter that has a fixed set of words.
-    pub(super) fn word<T: StringEnum>(&self, name: &str) -> Result<Option<EnumString<T>>, Problem> {
-        let read = self.get(name).map(str::parse);
-        read.transpose().map_err(|error| Problem::bad_request(format!("`{name}`: {error}")))
+    /// Parses the value of the filter `name`, which must be one of the names of `T`.
+    pub(super) fn enum_filter<T: StringEnum>(
+        &self,
+        name: &str,
+    ) -> Result<Option<EnumString<T>>, Problem> {
+        let parsed = self.get(name).map(str::parse);
+        parsed.transpose().map_err(|error| Problem::bad_request(format!("`{name}`: {error}")))
     }
 
-    /// A filter with its current value; the first option means no filter.
-    pub(super) fn choice(&self, name: &str, label: &str, options: Vec<(String, String)>) -> Field {
+    /// A filter that is a select box with its current value. Its first option switches the filter
+    /// off.
+    pub(super) fn select(&self, name: &str, label: &str, options: Vec<(String, String)>) -> Field {
         let any = (String::new(), "any".to_owned());
         let options = std::iter::once(any).chain(options).collect();
         Field::new(name, label, Control::Select { value: self.value(name), options })
     }
 
-    /// A filter that is entered; `kind` is the type of the input.
+    /// A filter that is a text field with its current value. `kind` is the type of the HTML input.
     pub(super) fn input(&self, name: &str, label: &str, kind: &'static str) -> Field {
         Field::new(name, label, Control::Input { kind, value: self.value(name) })
     }
@@ -79,24 +84,25 @@ impl Listing {
         Filters { path: self.path, fields }
     }
 
-    /// The address of the beginning, with the same filters.
-    pub(super) fn beginning(&self) -> String {
-        let filters = self.given.iter().filter(|(name, _)| *name != CURSOR);
-        address(self.path, filters.map(|(name, value)| (name.as_str(), value.as_str())))
+    /// The address of the first page, with the same filters.
+    pub(super) fn first_page(&self) -> String {
+        let filters = self.query.iter().filter(|(name, _)| *name != CURSOR);
+        url_with_query(self.path, filters.map(|(name, value)| (name.as_str(), value.as_str())))
     }
 
-    /// The links to the beginning and to the next rows.
+    /// The links to the first and to the next page.
     pub(super) fn pager(&self, next: Option<Uuid>) -> Pager {
         let next = next.map(|cursor| {
-            let mut given = self.given.clone();
-            given.insert(CURSOR.to_owned(), cursor.to_string());
-            address(self.path, given.iter().map(|(name, value)| (name.as_str(), value.as_str())))
+            let mut query = self.query.clone();
+            query.insert(CURSOR.to_owned(), cursor.to_string());
+            let values = query.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+            url_with_query(self.path, values)
         });
-        Pager { first: (!self.is_first()).then(|| self.beginning()), next }
+        Pager { first: (!self.is_first_page()).then(|| self.first_page()), next }
     }
 }
 
-/// The form above a list.
+/// The form above a list, which contains the filters.
 #[derive(Debug, Template)]
 #[template(path = "console/parts/filters.html")]
 pub(super) struct Filters {
@@ -104,22 +110,26 @@ pub(super) struct Filters {
     fields: Vec<Field>,
 }
 
-/// A page with these names and values as its query.
-pub(super) fn address<'t>(path: &str, values: impl Iterator<Item = (&'t str, &'t str)>) -> String {
-    let encoded = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
-    let pairs = values.map(|(name, value)| format!("{name}={}", encoded(value)));
+/// The address of a page with these names and values as its query.
+pub(super) fn url_with_query<'t>(
+    path: &str,
+    values: impl Iterator<Item = (&'t str, &'t str)>,
+) -> String {
+    let encode = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
+    let pairs = values.map(|(name, value)| format!("{name}={}", encode(value)));
     let query = pairs.collect::<Vec<_>>().join("&");
     if query.is_empty() { path.to_owned() } else { format!("{path}?{query}") }
 }
 
-/// The options of a filter that has a fixed set of words.
-pub(super) fn words<T: StringEnum>() -> Vec<(String, String)> {
+/// The options of a filter: each name of `T`, with the text that the page shows for it.
+pub(super) fn enum_options<T: StringEnum>() -> Vec<(String, String)> {
     T::ALL.iter().map(|it| (it.as_str().to_owned(), it.as_str().replace('-', " "))).collect()
 }
 
-/// The connections that the visitor sees, by id.
-pub(super) fn connections(app: &AppState, visitor: &Visitor) -> Vec<(String, String)> {
+/// The options of a filter for connections: id and name of each connection that the visitor may
+/// see.
+pub(super) fn connection_options(app: &AppState, visitor: &Visitor) -> Vec<(String, String)> {
     let all = app.services.connections.list().into_iter().map(|it| it.connection);
-    let seen = all.filter(|it| visitor.account.sees(it.id));
-    seen.map(|it| (it.id.to_string(), it.name)).collect()
+    let visible = all.filter(|it| visitor.account.sees(it.id));
+    visible.map(|it| (it.id.to_string(), it.name)).collect()
 }

@@ -1,4 +1,5 @@
-//! `/`: what needs a person first, then the health of the connections and the events per minute.
+//! `/`: shows the tasks that need a person first, then the events per minute and the health of the
+//! connections.
 
 use std::sync::Arc;
 
@@ -11,34 +12,35 @@ use crate::http::AppState;
 use crate::http::problem::Problem;
 
 use super::chart::Chart;
-use super::connections::{ConnectionRow, rows};
+use super::connections::{ConnectionRow, connection_rows};
 use super::frame::Visitor;
 use super::page::{Page, Section, render};
 use super::parts::{Badge, Tone};
 
 mod first_steps;
-mod needs;
+mod tasks;
 
-/// Something that a person has to do.
+/// A task that only a person can do, such as a decision about a defect in doubt.
 #[derive(Debug)]
-struct Need {
+struct Task {
     badge: Badge,
     title: String,
-    why: String,
+    reason: String,
     href: String,
     button: &'static str,
 }
 
 #[derive(Template)]
 #[template(path = "console/overview.html")]
-struct Overview {
+struct OverviewPage {
     page: Page,
     first_steps: Vec<first_steps::FirstStep>,
-    needs: Vec<Need>,
+    tasks: Vec<Task>,
     rows: Vec<ConnectionRow>,
-    /// Absent for an account that sees only some connections.
+    /// `None` for an account that may see only some connections.
     chart: Option<Chart>,
-    refused_senders: u64,
+    /// Number of requests of the last day that had no valid webhook URL.
+    refused_requests: u64,
 }
 
 pub(super) async fn show(
@@ -52,13 +54,13 @@ pub(super) async fn show(
     } else {
         app.services.store.recent_events(visitor.now).await?
     };
-    let rows = rows(&app, &visitor);
-    let page = Overview {
+    let rows = connection_rows(&app, &visitor);
+    let page = OverviewPage {
         page: visitor.page(Section::Overview, "Overview"),
         first_steps: first_steps::list(&app, &visitor),
-        needs: needs::list(&app, &visitor, &recent).await?,
+        tasks: tasks::list(&app, &visitor, &recent).await?,
         chart: (!is_limited).then(|| Chart::new(&recent.minutes, visitor.now)),
-        refused_senders: recent.no_connection,
+        refused_requests: recent.no_connection,
         rows,
     };
     render(&page)

@@ -1,4 +1,4 @@
-//! What all pages have in common: navigation, account, colours, and the message after a change.
+//! The layout that all pages have in common: navigation, account, colour theme, and flash message.
 
 use askama::Template;
 use axum::Extension;
@@ -30,11 +30,11 @@ pub(super) struct NavItem {
     pub(super) section: Section,
     pub(super) href: &'static str,
     pub(super) label: &'static str,
-    /// The path of a drawing of 24 by 24 units, made of lines.
+    /// The SVG path of the icon: lines in a drawing of 24 by 24 units.
     pub(super) icon: &'static str,
 }
 
-const NAV: &[NavItem] = &[
+const NAV_ITEMS: &[NavItem] = &[
     NavItem {
         section: Section::Overview,
         href: "/",
@@ -79,26 +79,26 @@ const NAV: &[NavItem] = &[
     },
 ];
 
-/// What the layout shows around the content of a page.
+/// The values that the layout shows around the content of a page.
 #[derive(Debug, Clone)]
 pub(super) struct Page {
     pub(super) title: String,
     pub(super) section: Section,
     pub(super) account: Account,
-    /// The value that each form must send back.
+    /// The CSRF token, which each form must send back.
     pub(super) csrf: String,
     pub(super) theme: Theme,
     pub(super) flash: Option<Flash>,
-    /// The path and query of the page, to which a form may lead back.
+    /// The path and query of the page, so that a form can lead back to it.
     pub(super) path: String,
 }
 
 impl Page {
-    /// The entries of the navigation that the account may use.
+    /// The entries of the navigation whose pages the account may use.
     pub(super) fn nav(&self) -> impl Iterator<Item = &'static NavItem> {
         let is_admin = self.account.may(Role::Admin) && self.account.connections.is_none();
-        let of_admins = |it: &NavItem| matches!(it.section, Section::Accounts | Section::Audit);
-        NAV.iter().filter(move |item| is_admin || !of_admins(item))
+        let needs_admin = |it: &NavItem| matches!(it.section, Section::Accounts | Section::Audit);
+        NAV_ITEMS.iter().filter(move |item| is_admin || !needs_admin(item))
     }
 
     pub(super) fn themes(&self) -> &'static [Theme] {
@@ -121,12 +121,12 @@ pub(super) fn render(template: &impl Template) -> Result<Response, Problem> {
     }
 }
 
-/// Renders the page of a form again, because some of its values are not valid.
-pub(super) fn render_again(template: &impl Template) -> Result<Response, Problem> {
+/// Renders the page of a form again after a request with invalid values. The status is 422.
+pub(super) fn render_invalid(template: &impl Template) -> Result<Response, Problem> {
     render_refused(template, StatusCode::UNPROCESSABLE_ENTITY, OutcomeCode::InvalidValues)
 }
 
-/// Renders the page of a form again, because the change was refused.
+/// Renders the page of a form again after the change was refused with this status and outcome.
 pub(super) fn render_refused(
     template: &impl Template,
     status: StatusCode,

@@ -1,6 +1,7 @@
-//! Parts that pages share: badges, times, form fields, actions, comparisons, pages of a list.
+//! Building blocks of pages: badges, times, form fields, actions, comparisons, and links between
+//! the pages of a list.
 //!
-//! Each part renders itself as HTML with its texts escaped, so templates include it with `|safe`.
+//! Each part renders itself as HTML and escapes its texts, so templates include it with `|safe`.
 
 mod action;
 mod field;
@@ -16,7 +17,7 @@ pub(super) use pager::Pager;
 pub(super) use sides::Sides;
 pub(super) use when::When;
 
-/// What a colour means. A badge also says it in words.
+/// The meaning of a colour. A badge also has a text, because not everybody can see colours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Tone {
     Ok,
@@ -38,7 +39,7 @@ impl fmt::Display for Tone {
     }
 }
 
-/// A short word about a state.
+/// A short text about a state, on a coloured background.
 #[derive(Debug, Clone, askama::Template)]
 #[template(source = r#"<span class="badge {{ tone }}">{{ text }}</span>"#, ext = "html")]
 pub(super) struct Badge {

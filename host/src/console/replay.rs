@@ -1,5 +1,5 @@
-//! `/events/{id}/replay`: makes the recorded calls of an event again as a dry run, and shows the
-//! differences side by side.
+//! `/events/{id}/replay`: replays the recorded calls of an event as a dry run, and shows the
+//! recorded and the replayed requests and answers side by side.
 
 mod comparison;
 mod repeat;
@@ -17,7 +17,9 @@ use serde_json::Value;
 use crate::api::{
     EnumString, Event, EventRecording, EventReplay, EventWithRuns, RecordedRun, ReplayEvent,
 };
-use crate::domain::{Call, ConnectionId, ConnectorName, EventKind, Role, StringEnum as _, records};
+use crate::domain::{
+    Call, ConnectionId, ConnectorName, EventKind, Role, StringEnum as _, is_recording,
+};
 use crate::http::AppState;
 use crate::http::admin::{Body, Id, events, replay};
 use crate::http::problem::Problem;
@@ -28,7 +30,7 @@ use super::page::{Page, Section, render};
 use super::parts::{Action, Control, Field, When};
 use comparison::{AnswerPart, ReplayPart};
 
-pub(super) use repeat::{ask as ask_to_repeat, repeat};
+pub(super) use repeat::{ask_to_repeat, repeat};
 
 type App = State<Arc<AppState>>;
 type Answer = Result<Response, Problem>;
@@ -37,29 +39,30 @@ type Answer = Result<Response, Problem>;
 #[template(path = "console/replay/replay.html")]
 struct ReplayPage {
     page: Page,
-    it: Event,
+    event: Event,
     recording: Recording,
     fields: Vec<Field>,
     settings: Field,
     /// The reason why the replay failed.
     error: Option<String>,
-    /// The result; absent before the replay.
+    /// The result of the replay; `None` before it.
     runs: Option<Vec<ReplayPart>>,
-    /// Handles the request once more; absent for events that are not a request of Test Manager.
+    /// The button that handles the request again. `None` if the event is not a request of Test
+    /// Manager.
     repeat: Option<Action>,
 }
 
-/// What is recorded of an event, and how the next ones are recorded.
+/// The recorded runs of an event, and whether the connection records now.
 pub(super) struct Recording {
     pub(super) runs: Vec<RecordedRun>,
-    /// Until when the connection records.
+    /// The time until which the connection records; `None` if it does not record now.
     pub(super) until: Option<When>,
-    /// Switches recording on; absent if the event has no connection.
+    /// The button that switches recording on; `None` if the event has no connection.
     pub(super) switch_on: Option<Action>,
 }
 
 impl Recording {
-    pub(super) async fn read(app: &App, visitor: &Visitor, event: &Event) -> Result<Self, Problem> {
+    pub(super) async fn load(app: &App, visitor: &Visitor, event: &Event) -> Result<Self, Problem> {
         let account = Extension(visitor.account.clone());
         let id = Id(event.id.to_string());
         let Json(EventRecording { runs }) =
@@ -67,7 +70,7 @@ impl Recording {
         let active =
             event.connection.and_then(|id| app.services.connections.active(ConnectionId(id)));
         let until = active.as_ref().and_then(|active| active.connection.record_until);
-        let until = until.filter(|_| records(until, visitor.now));
+        let until = until.filter(|_| is_recording(until, visitor.now));
         let switch_on = active.map(|active| {
             let href = format!("/connections/{}/record", active.connection.id);
             Action::link(visitor, Role::Author, "Record the next events", href).primary()
@@ -77,15 +80,15 @@ impl Recording {
 }
 
 pub(super) async fn show(app: App, visitor: Visitor, Id(id): Id) -> Answer {
-    render(&page(&app, &visitor, id, &Form::default()).await?)
+    render(&replay_page(&app, &visitor, id, &Form::default()).await?)
 }
 
 pub(super) async fn run(app: App, visitor: Visitor, Id(id): Id, form: Form) -> Answer {
-    let page = page(&app, &visitor, id.clone(), &form).await?;
-    let replayed = match wish(&form) {
-        Ok(wish) => {
+    let page = replay_page(&app, &visitor, id.clone(), &form).await?;
+    let replayed = match replay_request(&form) {
+        Ok(request) => {
             let account = Extension(visitor.account.clone());
-            replay::replay(app, account, Id(id), Body(wish)).await
+            replay::replay(app, account, Id(id), Body(request)).await
         }
         Err(problem) => Err(problem),
     };
@@ -95,39 +98,40 @@ pub(super) async fn run(app: App, visitor: Visitor, Id(id): Id, form: Form) -> A
             render(&ReplayPage { runs: Some(runs), ..page })
         }
         Err(problem) => {
-            let shown = problem.body(&page.page.path);
-            let errors = shown.errors.iter().map(|it| format!("{}: {}", it.name, it.why));
-            let error = std::iter::once(shown.detail).chain(errors).collect::<Vec<_>>().join(". ");
+            let body = problem.body(&page.page.path);
+            let errors = body.errors.iter().map(|it| format!("{}: {}", it.name, it.why));
+            let error = std::iter::once(body.detail).chain(errors).collect::<Vec<_>>().join(". ");
             let page = render(&ReplayPage { error: Some(error), ..page })?;
             Ok((StatusCode::UNPROCESSABLE_ENTITY, Extension(problem.code()), page).into_response())
         }
     }
 }
 
-/// What the form asks for.
-fn wish(form: &Form) -> Result<ReplayEvent, Problem> {
-    let given = |name: &str| Some(form.get(name).trim()).filter(|it| !it.is_empty());
-    let call = given("call").map(|word| {
-        let known = Call::parse(word).map(EnumString);
-        known.ok_or_else(|| {
-            Problem::bad_request(format!("`call`: {word} is not the name of an export"))
+/// Reads the form as the admin API's request for a dry run.
+fn replay_request(form: &Form) -> Result<ReplayEvent, Problem> {
+    let non_empty = |name: &str| Some(form.get(name).trim()).filter(|it| !it.is_empty());
+    let call = non_empty("call").map(|name| {
+        let call = Call::parse(name).map(EnumString);
+        call.ok_or_else(|| {
+            Problem::bad_request(format!("`call`: {name} is not the name of an export"))
         })
     });
     Ok(ReplayEvent {
-        version: given("version").map(str::to_owned),
+        version: non_empty("version").map(str::to_owned),
         call: call.transpose()?,
-        settings: changes(form.get("settings"))?,
+        settings: changed_settings(form.get("settings"))?,
         for_real: false,
     })
 }
 
-/// Reads lines such as `project=qa`. A value is JSON, or else a text; an empty one removes the
-/// setting.
-fn changes(lines: &str) -> Result<BTreeMap<String, Option<Value>>, Problem> {
+/// Reads changes of settings from lines such as `project=qa`. A value that is valid JSON is read as
+/// JSON, any other as a text. An empty value removes the setting.
+fn changed_settings(lines: &str) -> Result<BTreeMap<String, Option<Value>>, Problem> {
     let lines = lines.lines().map(str::trim).filter(|line| !line.is_empty());
     let change = |line: &str| {
-        let why = || Problem::bad_request(format!("{line:?} is not a line such as `project=qa`"));
-        let (name, value) = line.split_once('=').ok_or_else(why)?;
+        let no_equals_sign =
+            || Problem::bad_request(format!("{line:?} is not a line such as `project=qa`"));
+        let (name, value) = line.split_once('=').ok_or_else(no_equals_sign)?;
         let value = value.trim();
         let text = || Value::String(value.to_owned());
         let value =
@@ -137,45 +141,47 @@ fn changes(lines: &str) -> Result<BTreeMap<String, Option<Value>>, Problem> {
     lines.map(change).collect()
 }
 
-/// The page with the form as it was sent.
-async fn page(
+/// The page, whose form contains the values that a person sent.
+async fn replay_page(
     app: &App,
     visitor: &Visitor,
     id: String,
     form: &Form,
 ) -> Result<ReplayPage, Problem> {
     let account = Extension(visitor.account.clone());
-    let found = events::show(State(Arc::clone(&app.0)), account, Id(id)).await?;
-    let Json(EventWithRuns { event, .. }) = found;
-    let recording = Recording::read(app, visitor, &event).await?;
-    let selected = |name: &str, label, options| {
+    let Json(EventWithRuns { event, .. }) =
+        events::show(State(Arc::clone(&app.0)), account, Id(id)).await?;
+    let recording = Recording::load(app, visitor, &event).await?;
+    let select = |name: &str, label, options| {
         let value = form.get(name).to_owned();
         Field::new(name, label, Control::Select { value, options })
     };
     let mut fields = Vec::new();
     if let Some(run) = recording.runs.first() {
         fields.push(
-            selected("version", "Version of the connector", versions(app, run))
-                .help("Earlier versions are those to which the connector can be rolled back."),
+            select("version", "Version of the connector", version_options(app, run))
+                .help("You can choose every version to which the connector can be rolled back."),
         );
-        let word = |run: &RecordedRun| (run.call.to_string(), format!("only {}", run.call));
-        let mut calls: Vec<_> = recording.runs.iter().map(word).collect();
+        let option = |run: &RecordedRun| (run.call.to_string(), format!("only {}", run.call));
+        let mut calls: Vec<_> = recording.runs.iter().map(option).collect();
         calls.dedup();
         if calls.len() > 1 {
             calls.insert(0, (String::new(), "all".to_owned()));
-            fields.push(selected("call", "Recorded calls", calls));
+            fields.push(select("call", "Recorded calls", calls));
         }
     }
     let settings = Control::Lines { value: form.get("settings").to_owned(), rows: 3 };
     let settings = Field::new("settings", "Settings that are changed for the replay", settings)
-        .help("One in a line, such as project=qa. Without a value, the setting is removed.");
+        .help(
+            "Enter one setting in each line, such as project=qa. Without a value, it is removed.",
+        );
     Ok(ReplayPage {
         page: visitor.page(Section::Events, "Replay"),
-        repeat: is_request(&event).then(|| {
+        repeat: can_repeat(&event).then(|| {
             let href = format!("/events/{}/repeat", event.id);
             Action::link(visitor, Role::Operator, "Handle it again", href)
         }),
-        it: event,
+        event,
         recording,
         fields,
         settings,
@@ -184,35 +190,39 @@ async fn page(
     })
 }
 
-/// Whether Test Manager may send the request of the event again.
-fn is_request(event: &Event) -> bool {
+/// Whether the event is a request that Test Manager could send again: Create Defect or Defect KPIs
+/// of a connection.
+fn can_repeat(event: &Event) -> bool {
     let kind = event.kind.0;
     event.connection.is_some() && matches!(kind, EventKind::CreateDefect | EventKind::Kpis)
 }
 
-/// The versions that can replay a run: the one that ran, the newest, and those that are kept.
-fn versions(app: &App, run: &RecordedRun) -> Vec<(String, String)> {
+/// The versions that can replay a run: the version of the recorded run, the newest version, and the
+/// earlier versions that are kept.
+fn version_options(app: &App, run: &RecordedRun) -> Vec<(String, String)> {
     let short = |sha256: &str| sha256.chars().take(8).collect::<String>();
-    let ran = &run.input;
+    let input = &run.input;
     let recorded =
-        format!("{}, the one that ran ({})", ran.connector_version, short(&ran.connector_sha256));
+        format!("{}, as recorded ({})", input.connector_version, short(&input.connector_sha256));
     let mut options = vec![(String::new(), recorded)];
-    let mut offered = vec![ran.connector_sha256.clone()];
+    let mut listed = vec![input.connector_sha256.clone()];
     let plugins = &app.services.plugins;
-    let newest = plugins.list().into_iter().find(|info| info.name == ran.connector);
+    let newest = plugins.list().into_iter().find(|info| info.name == input.connector);
     if let Some((sha256, manifest)) = newest.and_then(|it| it.sha256.zip(it.manifest))
-        && !offered.contains(&sha256)
+        && !listed.contains(&sha256)
     {
         let text = format!("{}, the newest ({})", manifest.version, short(&sha256));
         options.push(("newest".to_owned(), text));
-        offered.push(sha256);
+        listed.push(sha256);
     }
-    let name = ran.connector.parse::<ConnectorName>();
+    let name = input.connector.parse::<ConnectorName>();
     let kept = name.map(|name| plugins.versions(&name)).unwrap_or_default();
-    for version in kept.into_iter().filter(|it| !offered.contains(&it.sha256)) {
-        let since = jiff::Timestamp::try_from(version.served_at).ok();
-        let since = since.map(|at| format!(", served since {}", at.strftime("%Y-%m-%d %H:%M UTC")));
-        let text = format!("{}{}", short(&version.sha256), since.unwrap_or_default());
+    for version in kept.into_iter().filter(|it| !listed.contains(&it.sha256)) {
+        let in_use_since = jiff::Timestamp::try_from(version.in_use_since).ok();
+        let since = in_use_since
+            .map(|at| format!(", served since {}", at.strftime("%Y-%m-%d %H:%M UTC")))
+            .unwrap_or_default();
+        let text = format!("{}{since}", short(&version.sha256));
         options.push((version.sha256, text));
     }
     options
@@ -225,8 +235,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_changed_setting_is_json_or_a_text_and_an_empty_one_is_removed() {
-        let read = changes(" team = blue\n\nlimit=3\nold=\nurl=http://a/?b=c").unwrap();
+    fn a_value_is_json_or_a_text_and_an_empty_value_removes_the_setting() {
+        let changes = changed_settings(" team = blue\n\nlimit=3\nold=\nurl=http://a/?b=c").unwrap();
         let expected = [
             ("limit", Some(json!(3))),
             ("old", None),
@@ -234,7 +244,7 @@ mod tests {
             ("url", Some(json!("http://a/?b=c"))),
         ];
         let expected = expected.map(|(name, value)| (name.to_owned(), value));
-        assert_eq!(read.into_iter().collect::<Vec<_>>(), expected);
-        assert!(changes("team").is_err());
+        assert_eq!(changes.into_iter().collect::<Vec<_>>(), expected);
+        assert!(changed_settings("team").is_err());
     }
 }

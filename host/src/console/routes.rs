@@ -1,4 +1,5 @@
-//! Every route of the console, and what an account needs for it.
+//! Declares every route of the console, with the role that an account needs for it. A page without
+//! a role cannot be declared.
 
 use std::sync::Arc;
 
@@ -18,23 +19,23 @@ use super::{
     unrecognised,
 };
 
-/// Every page, with the page to sign in and the files of the pages.
+/// All routes: the pages, the sign-in page, and the static files.
 pub(crate) fn routes(state: &Arc<AppState>) -> Router<Arc<AppState>> {
     Router::new()
         .route("/sign-in", get(session::page).post(session::sign_in))
         .route("/static/{name}", get(assets::serve))
         .merge(pages(state))
-        .layer(from_fn(frame::limit_pages))
+        .layer(from_fn(frame::add_security_headers))
 }
 
-/// What a browser that is signed in may use. Each route states what an account needs for it.
+/// The pages for people who are signed in. Each route names the least role that may use it.
 fn pages(state: &Arc<AppState>) -> Router<Arc<AppState>> {
-    let server = ADMIN.of_whole_server();
-    let author = AUTHOR.of_whole_server();
-    let routes = Routes::of_pages(state)
+    let server = ADMIN.for_all_connections();
+    let author = AUTHOR.for_all_connections();
+    let routes = Routes::for_pages(state)
         .get("/", VIEWER, overview::show)
         .post("/sign-out", VIEWER, "session.end", session::sign_out)
-        .ask("/theme", VIEWER, theme::choose)
+        .post_read("/theme", VIEWER, theme::choose)
         .get("/connectors", VIEWER, connectors::list)
         .get("/connectors/{name}", VIEWER, connectors::show)
         .get("/connectors/{name}/remove", author, connectors::ask_to_remove)
@@ -53,7 +54,7 @@ fn pages(state: &Arc<AppState>) -> Router<Arc<AppState>> {
         .get("/events/{id}/repeat", OPERATOR, replay::ask_to_repeat)
         .post("/events/{id}/repeat", OPERATOR, "event.repeat", replay::repeat)
         .get("/unrecognised", VIEWER, unrecognised::list)
-        .get("/unrecognised/{id}/{kind}", ADMIN, unrecognised::ask)
+        .get("/unrecognised/{id}/{kind}", ADMIN, unrecognised::ask_to_map)
         .post("/unrecognised/{id}/{kind}", ADMIN, "connection.map-path", unrecognised::map)
         .get("/defects", VIEWER, defects::list)
         .get("/defects/{id}", VIEWER, defects::show)
@@ -69,33 +70,35 @@ fn pages(state: &Arc<AppState>) -> Router<Arc<AppState>> {
     connection_pages(routes)
         .into_router()
         .layer(from_fn_with_state(Arc::clone(state), admin::run_to_completion))
-        // Not in the layer above, which reads a whole body into memory.
-        .merge(page_uploads(state))
-        .layer(from_fn_with_state(Arc::clone(state), frame::frame))
+        // The upload route is merged after this layer, because the layer reads a whole body into
+        // memory.
+        .merge(upload_routes(state))
+        .layer(from_fn_with_state(Arc::clone(state), frame::add_visitor))
         .layer(from_fn_with_state(Arc::clone(state), auth::find_account))
 }
 
-/// The form with a file, which its handler reads itself.
-fn page_uploads(state: &Arc<AppState>) -> Router<Arc<AppState>> {
-    Routes::of_pages(state)
-        .post("/connectors", AUTHOR.of_whole_server(), "connector.upload", connectors::upload)
+/// The route that receives an uploaded file. Its handler reads the body in parts, so the body has
+/// no limit here.
+fn upload_routes(state: &Arc<AppState>) -> Router<Arc<AppState>> {
+    Routes::for_pages(state)
+        .post("/connectors", AUTHOR.for_all_connections(), "connector.upload", connectors::upload)
         .into_router()
         .layer(DefaultBodyLimit::disable())
 }
 
 fn connection_pages(routes: Routes) -> Routes {
-    let server = ADMIN.of_whole_server();
+    let server = ADMIN.for_all_connections();
     routes
         .get("/connections", VIEWER, list::show)
         .get("/connections/new", server, create::show)
         .post("/connections/new", server, "connection.create", create::create)
-        // Its handler records it, because it does not always look something up.
-        .ask("/connections/new/choices", server, choices::of_new)
+        // The handler writes the audit entry itself, because not each request looks something up.
+        .post_read("/connections/new/choices", server, choices::look_up_for_new)
         .get("/connections/{id}", VIEWER, details::show)
         .get("/connections/{id}/edit", ADMIN, edit::show)
         .post("/connections/{id}/edit", ADMIN, "connection.edit", edit::save)
-        .ask("/connections/{id}/choices", ADMIN, choices::of_stored)
-        .ask("/connections/{id}/preview", OPERATOR, report::preview)
+        .post_read("/connections/{id}/choices", ADMIN, choices::look_up_for_stored)
+        .post_read("/connections/{id}/preview", OPERATOR, report::preview)
         .get("/connections/{id}/try", OPERATOR, try_it::show)
         .post("/connections/{id}/try", OPERATOR, "connection.try", try_it::run)
         .get("/connections/{id}/consent", VIEWER, consent::show)

@@ -1,4 +1,5 @@
-//! Light or dark: the browser's preference, unless the person chose. The choice is a cookie.
+//! The colour theme, light or dark: the browser's preference, unless the person chose one. A cookie
+//! stores the choice.
 
 use std::fmt;
 
@@ -13,10 +14,10 @@ use super::form::Form;
 
 const COOKIE: &str = "jackfield-theme";
 
-/// The colours of the console.
+/// The colour theme of the console.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Theme {
-    /// As the browser prefers.
+    /// The theme that the browser prefers.
     Auto,
     /// Dark text on a light page.
     Light,
@@ -25,10 +26,10 @@ pub(super) enum Theme {
 }
 
 impl Theme {
-    /// All choices.
+    /// All themes, in the order of the buttons.
     pub(super) const ALL: [Self; 3] = [Self::Auto, Self::Light, Self::Dark];
 
-    /// Its name in the cookie, the form and the page.
+    /// The name of the theme in the cookie, the form and the page.
     fn as_str(self) -> &'static str {
         match self {
             Self::Auto => "auto",
@@ -37,11 +38,11 @@ impl Theme {
         }
     }
 
-    fn parse(word: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|it| it.as_str() == word)
+    fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|it| it.as_str() == name)
     }
 
-    /// The text of its button.
+    /// The text of the button that chooses this theme.
     pub(super) fn label(self) -> &'static str {
         match self {
             Self::Auto => "Auto",
@@ -50,8 +51,8 @@ impl Theme {
         }
     }
 
-    /// The choice in the cookie of a request.
-    pub(super) fn of(headers: &HeaderMap) -> Self {
+    /// Reads the choice from the cookie of a request.
+    pub(super) fn from_cookie(headers: &HeaderMap) -> Self {
         cookie::get(headers, COOKIE).and_then(Self::parse).unwrap_or(Self::Auto)
     }
 }
@@ -62,16 +63,17 @@ impl fmt::Display for Theme {
     }
 }
 
-/// Answers `POST /theme`.
+/// Handles `POST /theme`: stores the choice in a cookie, and leads back to the page.
 pub(super) async fn choose(form: Form) -> Result<Response, Problem> {
     let theme = Theme::parse(form.get("theme"));
-    let theme = theme.ok_or_else(|| Problem::bad_request("`theme` is auto, light or dark"))?;
+    let theme = theme.ok_or_else(|| Problem::bad_request("`theme` must be auto, light or dark"))?;
     let mut response = see_other(local_path(form.get("back")));
     cookie::set(&mut response, COOKIE, theme.as_str(), 365 * 24 * 60 * 60);
     Ok(response)
 }
 
-/// A path on this server; `/` for anything else, so that no form leads to another site.
+/// Returns `text` if it is a path on this server, otherwise `/`. So a form cannot redirect to
+/// another site.
 pub(super) fn local_path(text: &str) -> &str {
     let is_local = text.starts_with('/')
         && !text.starts_with("//")
@@ -84,7 +86,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_form_leads_only_to_this_server() {
+    fn a_form_redirects_only_to_this_server() {
         assert_eq!(local_path("/events?kind=kpis"), "/events?kind=kpis");
         for other in ["", "//evil.example", "https://evil.example", "/\\evil.example", "/a\r\nb"] {
             assert_eq!(local_path(other), "/", "{other:?}");

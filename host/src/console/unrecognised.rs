@@ -1,5 +1,5 @@
-//! `/unrecognised`: requests with a valid webhook URL that Jackfield does not know, as they were
-//! sent, and what the requests at such a path are from now on.
+//! `/unrecognised`: lists requests with a valid webhook URL whose method or path Jackfield does not
+//! recognise. A person can map such a path to Create Defect or Defect KPIs.
 
 use std::sync::Arc;
 
@@ -20,12 +20,12 @@ use crate::http::problem::Problem;
 use crate::http::{AppState, webhook};
 
 use super::confirm::Confirm;
-use super::connections::found;
+use super::connections::find_connection;
 use super::flash;
 use super::form::Form;
 use super::frame::Visitor;
-use super::listing::{Given, Listing, connections};
-use super::page::{Page, Section, render, render_again};
+use super::listing::{Listing, QueryValues, connection_options};
+use super::page::{Page, Section, render, render_invalid};
 use super::parts::{Action, Control, Field, Pager, When};
 
 type App = State<Arc<AppState>>;
@@ -35,25 +35,29 @@ const PATH: &str = "/unrecognised";
 
 #[derive(Template)]
 #[template(path = "console/unrecognised.html")]
-struct Unrecognised {
+struct UnrecognisedPage {
     page: Page,
     rows: Vec<Row>,
     pager: Pager,
-    /// Whether the account may read bodies.
-    reads_bodies: bool,
+    /// Whether the account may read the bodies of requests.
+    may_read_bodies: bool,
 }
 
-/// A request, with what it may mean.
+/// A request, with buttons that map its path.
 struct Row {
-    it: Event,
-    when: When,
-    /// Whether such a request is recognised now.
+    event: Event,
+    received: When,
+    /// Whether a request with this method and path would be recognised now.
     is_mapped: bool,
     actions: Vec<Action>,
 }
 
-pub(super) async fn list(State(app): App, visitor: Visitor, Query(given): Query<Given>) -> Answer {
-    let listing = Listing::new(PATH, given);
+pub(super) async fn list(
+    State(app): App,
+    visitor: Visitor,
+    Query(query): Query<QueryValues>,
+) -> Answer {
+    let listing = Listing::new(PATH, query);
     let query = EventQuery {
         kind: Some(EnumString(EventKind::Unrecognised)),
         cursor: listing.cursor()?,
@@ -61,19 +65,19 @@ pub(super) async fn list(State(app): App, visitor: Visitor, Query(given): Query<
         ..EventQuery::default()
     };
     let account = Extension(visitor.account.clone());
-    let listed = events::list(State(Arc::clone(&app)), account, Params(query)).await?;
-    let Json(EventList { events, next }) = listed;
-    render(&Unrecognised {
+    let Json(EventList { events, next }) =
+        events::list(State(Arc::clone(&app)), account, Params(query)).await?;
+    render(&UnrecognisedPage {
         page: visitor.page(Section::Events, "Unrecognised requests"),
         rows: events.into_iter().map(|it| row(&app, &visitor, it)).collect(),
         pager: listing.pager(next),
-        reads_bodies: visitor.account.may(Role::Operator),
+        may_read_bodies: visitor.account.may(Role::Operator),
     })
 }
 
-fn row(app: &AppState, visitor: &Visitor, it: Event) -> Row {
-    let active = it.connection.and_then(|id| app.services.connections.active(ConnectionId(id)));
-    let (method, path) = (method(&it), &it.request.path);
+fn row(app: &AppState, visitor: &Visitor, event: Event) -> Row {
+    let active = event.connection.and_then(|id| app.services.connections.active(ConnectionId(id)));
+    let (method, path) = (method(&event), &event.request.path);
     let is_mapped =
         active.is_some_and(|active| webhook::is_recognised(app, &active, &method, path));
     let action = |kind: MappedKind| {
@@ -81,19 +85,22 @@ fn row(app: &AppState, visitor: &Visitor, it: Event) -> Row {
             MappedKind::CreateDefect => "It is Create Defect",
             MappedKind::Kpis => "It asks for Defect KPIs",
         };
-        Action::link(visitor, Role::Admin, label, format!("{PATH}/{}/{kind}", it.id))
+        Action::link(visitor, Role::Admin, label, format!("{PATH}/{}/{kind}", event.id))
     };
-    let actions =
-        if is_mapped { Vec::new() } else { kinds(&method).iter().map(|it| action(*it)).collect() };
-    Row { when: When::new(it.received_at.0, visitor.now), is_mapped, actions, it }
+    let actions = if is_mapped {
+        Vec::new()
+    } else {
+        possible_kinds(&method).iter().map(|kind| action(*kind)).collect()
+    };
+    Row { received: When::new(event.received_at.0, visitor.now), is_mapped, actions, event }
 }
 
 fn method(event: &Event) -> Method {
     event.request.method.parse().unwrap_or_default()
 }
 
-/// What a request with this method may be.
-fn kinds(method: &Method) -> &'static [MappedKind] {
+/// The kinds of request that may use this method.
+fn possible_kinds(method: &Method) -> &'static [MappedKind] {
     match *method {
         Method::GET => &[MappedKind::Kpis],
         Method::POST => &[MappedKind::CreateDefect, MappedKind::Kpis],
@@ -102,7 +109,7 @@ fn kinds(method: &Method) -> &'static [MappedKind] {
     }
 }
 
-/// The event, and what the requests at its path are to be.
+/// The path parameters: the id of the event, and the kind to which its path is mapped.
 #[derive(Debug, Deserialize)]
 pub(super) struct Mapping {
     id: String,
@@ -111,17 +118,18 @@ pub(super) struct Mapping {
 
 type MappingPath = axum::extract::Path<Mapping>;
 
-/// Asks before a path is mapped.
-pub(super) async fn ask(
+/// Shows the confirmation page before a path is mapped.
+pub(super) async fn ask_to_map(
     State(app): App,
     visitor: Visitor,
     axum::extract::Path(mapping): MappingPath,
 ) -> Answer {
-    let (event, kind) = read(&app, &visitor, &mapping).await?;
-    render(&confirm(&app, &visitor, &event, kind, None))
+    let (event, kind) = find_mapping(&app, &visitor, &mapping).await?;
+    render(&confirm_page(&app, &visitor, &event, kind, None))
 }
 
-async fn read(
+/// The unrecognised event and the kind that the path parameters name.
+async fn find_mapping(
     app: &Arc<AppState>,
     visitor: &Visitor,
     mapping: &Mapping,
@@ -135,8 +143,9 @@ async fn read(
     Ok((event, kind.ok_or_else(|| Problem::not_found("unrecognised request"))?))
 }
 
-/// The page that asks; with the form and its error, if that was refused.
-fn confirm(
+/// The confirmation page. `refused` contains the form that was sent and its error, if the mapping
+/// was refused.
+fn confirm_page(
     app: &AppState,
     visitor: &Visitor,
     event: &Event,
@@ -148,18 +157,19 @@ fn confirm(
         MappedKind::Kpis => webhook::kpi_template(&event.request.path),
     };
     let form = refused.as_ref().map(|it| it.0);
-    let text = |name: &str, other: String| form.map_or(other, |form| form.get(name).to_owned());
+    let text = |name: &str, default: String| form.map_or(default, |form| form.get(name).to_owned());
     let path = Field::text("path", "Path", text("path", suggested));
     let path = match kind {
-        MappedKind::CreateDefect => path.help("Below the webhook URL, without a query."),
+        MappedKind::CreateDefect => path.help("The part of the path after the webhook URL, without a query."),
         MappedKind::Kpis => path.help(
-            "Below the webhook URL, without a query. {projectId} is in the place of the project.",
+            "The part of the path after the webhook URL, without a query. {projectId} stands for the id \
+             of a project.",
         ),
     };
     let path = Field { error: refused.as_ref().map(|it| it.1.clone()), ..path.required(true) };
-    let own = event.connection.map(|id| id.to_string()).unwrap_or_default();
-    let options = connections(app, visitor);
-    let connection = Control::Select { value: text("connection", own), options };
+    let event_connection = event.connection.map(|id| id.to_string()).unwrap_or_default();
+    let options = connection_options(app, visitor);
+    let connection = Control::Select { value: text("connection", event_connection), options };
     Confirm {
         page: visitor.page(Section::Events, format!("Map {}", event.request.path)),
         effects: effects(kind),
@@ -185,9 +195,9 @@ fn effects(kind: MappedKind) -> Vec<String> {
         }
     };
     let earlier =
-        "Requests that arrived before are not answered again. Repeat the click in Test Manager.";
-    let undo = "Other connections stay as they are. To undo it, remove the path from webhook_paths: \
-                jackfield export, then jackfield apply.";
+        "Requests that arrived earlier are not answered again. Repeat the click in Test Manager.";
+    let undo = "Other connections do not change. To undo the mapping, run jackfield export, remove the \
+                path from webhook_paths in the file, and run jackfield apply.";
     [from_now_on, earlier, undo].map(str::to_owned).to_vec()
 }
 
@@ -198,24 +208,24 @@ pub(super) async fn map(
     axum::extract::Path(mapping): MappingPath,
     form: Form,
 ) -> Answer {
-    let (event, kind) = read(&app, &visitor, &mapping).await?;
-    let connection = found(&app, &visitor, form.get("connection"))?.connection;
+    let (event, kind) = find_mapping(&app, &visitor, &mapping).await?;
+    let connection = find_connection(&app, &visitor, form.get("connection"))?.connection;
     let path = form.get("path").trim().to_owned();
     let connections = &app.services.connections;
     match connections.map_path(connection.id, mapped_kind(kind), path.clone()).await {
         Ok(_) => {
-            let what = match kind {
+            let meaning = match kind {
                 MappedKind::CreateDefect => "is Create Defect",
                 MappedKind::Kpis => "asks for Defect KPIs",
             };
-            let text = format!("{path} of {} {what} from now on.", connection.name);
-            Ok((Extension(CreatedObject(connection.name)), flash::done(PATH, &text))
+            let text = format!("{path} of {} {meaning} from now on.", connection.name);
+            Ok((Extension(CreatedObject(connection.name)), flash::redirect_done(PATH, &text))
                 .into_response())
         }
         Err(ConnectionError::Invalid(errors)) => {
-            let why: Vec<_> = errors.into_iter().map(|it| it.why).collect();
-            let refused = Some((&form, why.join("; ")));
-            render_again(&confirm(&app, &visitor, &event, kind, refused))
+            let reasons: Vec<_> = errors.into_iter().map(|it| it.why).collect();
+            let refused = Some((&form, reasons.join("; ")));
+            render_invalid(&confirm_page(&app, &visitor, &event, kind, refused))
         }
         Err(error) => Err(error.into()),
     }

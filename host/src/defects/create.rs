@@ -1,7 +1,8 @@
-//! The steps of one Create Defect event: one failed test, one defect.
+//! Runs the steps of one Create Defect event. For one failed test, at most one defect is created.
 //!
-//! The run always finishes: neither a client's disconnect nor the answer deadline ends it. Each
-//! failed test has at most one run in this process: equal requests join it and get its answer.
+//! A run always finishes: neither a client's disconnect nor the answer deadline stops it. This
+//! process has at most one run for each failed test. Further requests for the same test join that
+//! run and get its answer.
 
 mod attempt;
 
@@ -25,20 +26,20 @@ use super::{Answer, CreateAnswer, Defects, Dependencies};
 
 use attempt::{CreateEvent, stored_defect};
 
-/// How long before the deadline a wait for another run ends, so that its refusal still is the
-/// answer.
+/// A wait for another run ends this long before the answer deadline, so that there is time to send
+/// its refusal as the answer.
 const ANSWER_MARGIN: Duration = Duration::from_millis(50);
-/// The largest future of a create. It is copied into its box, and into others on the way.
-const CREATE_BYTES_MAX: usize = 10 << 10;
+/// Maximum size of the future of a create. It is moved into its box, and each move copies it.
+const CREATE_FUTURE_BYTES_MAX: usize = 10 << 10;
 
 impl Defects {
-    /// Answers one Create Defect event: with the defect, or with the reason why there is none.
-    /// Answers no later than the answer deadline; a run that is not finished then continues. Unless
-    /// the answer is already known, `event` is stored before the run starts, so that an event can
-    /// be found even if a crash interrupts it.
+    /// Answers one Create Defect event with the defect, or with the reason why there is none.
+    /// Answers no later than the answer deadline; a run that has not finished by then continues in
+    /// the background. Unless the answer is already in memory, `event` is stored before the run
+    /// starts, so that people find the event even if the server crashes.
     ///
     /// # Errors
-    /// No defect was created or found, for this reason.
+    /// No defect was created or found; the refusal contains the reason.
     pub async fn create(
         &self,
         active: &Arc<ActiveConnection>,
@@ -61,8 +62,8 @@ impl Defects {
         answer
     }
 
-    /// Joins the create of this failed test that is in progress, or starts one. Waits for its
-    /// answer.
+    /// Joins the create of this failed test that is in progress, or starts one. Waits for the
+    /// answer of that create.
     async fn join_or_start(
         &self,
         active: &Arc<ActiveConnection>,
@@ -70,7 +71,7 @@ impl Defects {
         (event, event_start): (Event, EventStart),
         deadline: AnswerDeadline,
     ) -> Answer {
-        self.deps.history.begin(event);
+        self.deps.history.record_begin(event);
         let start = || {
             let (deps, active, test) = (self.deps.clone(), Arc::clone(active), test.clone());
             let span = deps.history.span(event_start.id);
@@ -79,13 +80,13 @@ impl Defects {
             work.instrument(span)
         };
         let key = test.key_in(active.connection.id);
-        let flight = self.in_progress.join_or_start(key, &self.deps.tasks, start);
+        let flight = self.creates_in_progress.join_or_start(key, &self.deps.tasks, start);
         let joined = flight.is_joined();
-        // `None`: the deadline passed, or the run panicked.
+        // `answer` is `None` if the deadline passed or the run panicked.
         let answer = timeout_at(deadline.at, flight.result()).await.ok().flatten();
         let mut answer = answer.unwrap_or_else(|| Err(deadline.refusal()))?;
         if joined {
-            answer.how = OutcomeCode::Repeated;
+            answer.code = OutcomeCode::Repeated;
         }
         Ok(answer)
     }
@@ -93,13 +94,13 @@ impl Defects {
 
 /// The creates in progress, by failed test.
 #[derive(Default)]
-pub(super) struct InProgress {
+pub(super) struct CreatesInProgress {
     by_test: Arc<Mutex<HashMap<FailedTestKey, Option<InFlight<Answer>>>>>,
 }
 
-impl InProgress {
-    /// Joins the create of this failed test that is in progress, or starts `create`, which runs to
-    /// its end.
+impl CreatesInProgress {
+    /// Joins the create of this failed test that is in progress, or starts `create`, which always
+    /// runs to its end.
     fn join_or_start<F>(
         &self,
         key: FailedTestKey,
@@ -111,8 +112,8 @@ impl InProgress {
     {
         const {
             assert!(
-                size_of::<F>() <= CREATE_BYTES_MAX,
-                "box what is rare in a create: it is copied"
+                size_of::<F>() <= CREATE_FUTURE_BYTES_MAX,
+                "the future of a create is too large: move a rare branch of it into a Box"
             );
         }
         let mut by_test = self.by_test.lock();
@@ -145,21 +146,20 @@ impl AnswerDeadline {
         Refusal::DeadlineExceeded { after_ms: self.after_ms }
     }
 
-    /// Until when an event waits for another run.
+    /// The instant until which an event waits for another run.
     fn wait_until(self) -> Instant {
         self.at.checked_sub(ANSWER_MARGIN).unwrap_or(self.at)
     }
 
-    /// Until when the rules and the report may read from Test Manager: half of the time is left for
-    /// the tracker.
+    /// The instant until which routing rules and the report may read from Test Manager. The second
+    /// half of the time is left for the tracker.
     fn read_until(self) -> Instant {
         let half = Duration::from_millis(self.after_ms / 2);
         self.at.checked_sub(half).unwrap_or(self.at)
     }
 }
 
-/// Selects the version of the connector, and attempts the create. Records when its claims were
-/// made.
+/// Selects the version of the connector and attempts the create. Records the times of the claims.
 async fn run_create(
     deps: &Dependencies,
     active: &Arc<ActiveConnection>,
@@ -167,7 +167,7 @@ async fn run_create(
     event: EventStart,
     deadline: AnswerDeadline,
 ) -> Answer {
-    // Selected once, so that the whole event uses one version.
+    // The version is selected once, so that all runs of the event use the same version.
     let connector = match defects_connector(deps, &active.connection) {
         Ok(connector) => connector,
         Err(refusal) => return stored_defect(deps, active, test, refusal).await,
@@ -178,7 +178,8 @@ async fn run_create(
     answer
 }
 
-/// The version that the connection uses, if it exports `defects`.
+/// The connector version that the connection uses. Refuses if this version does not export
+/// `defects`.
 fn defects_connector(
     deps: &Dependencies,
     connection: &Connection,

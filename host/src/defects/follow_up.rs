@@ -1,8 +1,9 @@
-//! The steps after a create, each done once: a comment when the same test case fails again, and
-//! attachments that are missing.
+//! Runs the follow-up steps of defects, each once: it adds a comment when the same test case fails
+//! again, and attaches missing files.
 //!
-//! Runs in the background and never delays an answer. Each step is looked up in the tracker before
-//! it is taken; a step that cannot be looked up is sent at most once.
+//! This work runs in the background and never delays an answer. Before each step, the connector
+//! checks in the tracker whether the step is already done. If the connector cannot check this, the
+//! step is sent at most once.
 
 use std::time::Instant;
 
@@ -21,28 +22,29 @@ use super::Defects;
 use super::lease::LeasedDefect;
 use super::steps::{DefectSteps, StepResult};
 
-/// Maximum number of defects in one round.
-const ROUND_MAX: DueLimits = DueLimits { total: 16, per_connection: 4 };
+/// Maximum number of defects in one round: in total, and of one connection.
+const ROUND_LIMITS: DueLimits = DueLimits { total: 16, per_connection: 4 };
 /// Maximum number of defects that are worked on at a time.
 const CONCURRENT_MAX: usize = 4;
-/// How often a step is tried. With the pauses of the store, this takes about half a day.
+/// Maximum number of tries of one step. With the pauses between them, these tries take about half a
+/// day.
 const TRIES_MAX: u32 = 20;
 
 impl Defects {
-    /// Returns after new steps were added.
+    /// Waits until new follow-up steps have been added.
     pub async fn follow_up_added(&self) {
-        self.deps.process.follow_up.notified().await;
+        self.deps.process.follow_up_added.notified().await;
     }
 
-    /// Takes the steps that are due now, of all connections.
+    /// Runs the follow-up steps of all connections that are due now.
     pub async fn follow_up(&self) {
         let deps = &self.deps;
         if let Err(error) = deps.restart_waits_if_clock_stepped().await {
-            tracing::warn!(%error, "cannot begin the waits of the defects in doubt again");
+            tracing::warn!(%error, "cannot restart the waits of defects after a clock change");
             return;
         }
         let open = deps.process.open_rows();
-        match deps.store.due_follow_ups(deps.clock.now(), open, ROUND_MAX).await {
+        match deps.store.due_follow_ups(deps.clock.now(), open, ROUND_LIMITS).await {
             Ok(due) => {
                 futures_util::stream::iter(due)
                     .for_each_concurrent(CONCURRENT_MAX, |due| self.follow_up_on(due))
@@ -52,7 +54,7 @@ impl Defects {
         }
     }
 
-    /// Claims one defect, takes its steps that are due, and records the event.
+    /// Claims one defect, runs its follow-up steps that are due, and records the event.
     async fn follow_up_on(&self, DueDefect { id, connection }: DueDefect) {
         let deps = &self.deps;
         let Some(active) = deps.connections.active(connection) else { return };
@@ -63,12 +65,12 @@ impl Defects {
             Ok(Some(due)) => due,
             Ok(None) => return,
             Err(error) => {
-                tracing::warn!(defect = %id, %error, "cannot claim what follows a created defect");
+                tracing::warn!(defect = %id, %error, "cannot claim the follow-up steps of a defect");
                 return;
             }
         };
         let claim = event.timed_step(TimedStepKind::Claim, event.arrived, Instant::now());
-        // Rows without a possible run are claimed too, so that the pause before their next try
+        // A row is claimed even if no run can start for it, so that the pause before its next try
         // grows.
         let usable = deps.connections.connector_for(&active.connection);
         let (Ok(connector), false) = (usable, active.connection.paused) else {
@@ -77,15 +79,16 @@ impl Defects {
             }
             return;
         };
-        let (lease, asker, open) =
+        let (lease, asker, open_row) =
             (due.lease.clone(), Asker::FollowUp, deps.process.open(id).into());
-        let (connector, attached) = (&connector, false);
-        let leased = LeasedDefect { deps, active, connector, lease, event, asker, open, attached };
-        let work = leased.take_steps(&due);
+        let (connector, all_attached) = (&connector, false);
+        let leased =
+            LeasedDefect { deps, active, connector, lease, event, asker, open_row, all_attached };
+        let work = leased.run_steps(&due);
         let outcome = work.instrument(deps.history.span(event.id)).await;
         leased.give_back().await;
         deps.history.record_timed_steps(event, claim.into());
-        deps.history.end(Event {
+        deps.history.record_end(Event {
             id: event.id,
             connection: Some(connection),
             kind: EventKind::FollowUp,
@@ -101,7 +104,7 @@ impl Defects {
 
 impl LeasedDefect<'_> {
     /// The defect of an earlier failure, if it is still open or may be opened again.
-    pub(super) async fn still_open(
+    pub(super) async fn earlier_defect_if_open(
         &self,
         recurrence: &Recurrence,
     ) -> Result<Option<Defect>, Refusal> {
@@ -112,11 +115,12 @@ impl LeasedDefect<'_> {
         let run = |run| sandbox.state(run, key);
         let current = self.run_reads(&active, Call::State, &recurrence.marker, run).await?;
         let reopens = self.active.connection.on_recurrence == OnRecurrence::Reopen;
-        Ok(current.filter(|current| current.open || reopens).map(|current| current.defect))
+        Ok(current.filter(|current| current.is_open || reopens).map(|current| current.defect))
     }
 
-    /// Takes the steps in order. Returns the outcome of the last one that was not done.
-    async fn take_steps(&self, due: &DueFollowUps) -> Outcome {
+    /// Runs the steps in order. Returns the outcome of the last step that was not done, or
+    /// `followed-up` if all were done.
+    async fn run_steps(&self, due: &DueFollowUps) -> Outcome {
         let steps = DefectSteps::start(self, due).await;
         let (mut outcome, mut comment_waits) = (Outcome::from(OutcomeCode::FollowedUp), false);
         let mut stores = TimedSteps::default();
@@ -125,12 +129,14 @@ impl LeasedDefect<'_> {
                 continue;
             }
             let StepResult { end, code } = match &steps {
-                Ok(steps) => steps.take(step).await,
+                Ok(steps) => steps.run_step(step).await,
                 Err(tried) => tried.clone(),
             };
             let end = match end {
                 FollowUpEnd::Again { reason, .. } if step.tries >= TRIES_MAX => {
-                    FollowUpEnd::GivenUp(format!("it was tried {TRIES_MAX} times. Last: {reason}"))
+                    FollowUpEnd::GivenUp(format!(
+                        "the step was tried {TRIES_MAX} times. Last result: {reason}"
+                    ))
                 }
                 end => end,
             };
@@ -142,7 +148,8 @@ impl LeasedDefect<'_> {
                 return Outcome::from(&Refusal::StoreUnavailable(error.to_string()));
             }
             if let FollowUpEnd::GivenUp(why) | FollowUpEnd::Again { reason: why, .. } = &end {
-                outcome = Outcome { code, detail: printable(&format!("{}: {why}", named(step))) };
+                outcome =
+                    Outcome { code, detail: printable(&format!("{}: {why}", step_label(step))) };
             }
             let is_again = matches!(end, FollowUpEnd::Again { .. });
             comment_waits |= is_again && step.step == FollowUpStep::Reopen;
@@ -152,8 +159,8 @@ impl LeasedDefect<'_> {
     }
 }
 
-/// The name of a step, as people read it.
-fn named(step: &FollowUp) -> String {
+/// The name of a step in the event that people see.
+fn step_label(step: &FollowUp) -> String {
     match step.step {
         FollowUpStep::Attach => format!("attach {}", step.name),
         step => step.to_string(),

@@ -1,6 +1,6 @@
-//! Measures how late a tracker's search finds new records. It searches for records that the host
-//! itself created. Otherwise, if a connector understates its index delay, the host would trust a
-//! search too early.
+//! Measures how late a tracker's search finds new records, by searching for records that the host
+//! itself created. Without this, the host would trust a search too early if a connector declared an
+//! index delay that is too short.
 //!
 //! The background work searches for one record of each connection at a time. A lag is measured only
 //! if at least one search did not find the record.
@@ -18,7 +18,7 @@ use crate::runtime::Run;
 use super::Defects;
 
 /// Maximum age of a record that is searched for.
-const GIVE_UP: Duration = Duration::from_secs(60 * 60);
+const RECORD_AGE_MAX: Duration = Duration::from_secs(60 * 60);
 
 /// The new records that are searched for, one for each connection.
 #[derive(Clone, Default)]
@@ -46,8 +46,8 @@ impl NewRecord {
 }
 
 impl IndexLags {
-    /// Searches for this record from the next round on, unless another record of the connection is
-    /// searched for.
+    /// Adds this record to those that the next rounds search for, unless another record of the
+    /// connection is already searched for.
     pub(super) fn watch(&self, connection: &Connection, marker: &Marker, created_at: Duration) {
         self.0.lock().entry(connection.id).or_insert_with(|| NewRecord {
             marker: marker.clone(),
@@ -57,7 +57,7 @@ impl IndexLags {
         });
     }
 
-    fn all(&self) -> Vec<(ConnectionId, NewRecord)> {
+    fn records(&self) -> Vec<(ConnectionId, NewRecord)> {
         self.0.lock().iter().map(|(id, created)| (*id, created.clone())).collect()
     }
 
@@ -66,7 +66,7 @@ impl IndexLags {
     fn record_search(&self, id: ConnectionId, found: bool, age: Duration) -> Option<Duration> {
         let mut all = self.0.lock();
         let created = all.get_mut(&id)?;
-        if !found && age < GIVE_UP {
+        if !found && age < RECORD_AGE_MAX {
             created.missed_age = age;
             return None;
         }
@@ -79,13 +79,13 @@ impl Defects {
     /// Searches for the new records, and stores each lag that is measured.
     pub async fn measure_index_lags(&self) {
         let lags = &self.deps.process.index_lags;
-        for (id, created) in lags.all() {
+        for (id, created) in lags.records() {
             let age = self.deps.clock.since_boot().saturating_sub(created.created_at);
             if !created.is_due(age) {
                 continue;
             }
             let Some(found) = self.is_found(id, &created).await else {
-                lags.record_search(id, false, GIVE_UP);
+                lags.record_search(id, false, RECORD_AGE_MAX);
                 continue;
             };
             let Some(lag) = lags.record_search(id, found, age) else { continue };
@@ -95,7 +95,7 @@ impl Defects {
         }
     }
 
-    /// Whether a search finds the record; `None` if no search could run to its end.
+    /// Whether a search finds the record; `None` if the search could not start or failed.
     async fn is_found(&self, id: ConnectionId, created: &NewRecord) -> Option<bool> {
         let connections = &self.deps.connections;
         let active = connections.active(id).filter(|active| !active.connection.paused)?;
@@ -133,12 +133,12 @@ mod tests {
         assert_eq!(lags.record_search(id, true, seconds(5)), None, "found by the first search");
         lags.watch(&connection, &marker, seconds(100));
         lags.watch(&connection, &marker, seconds(999));
-        assert_eq!(lags.all()[0].1.created_at, seconds(100), "one at a time");
+        assert_eq!(lags.records()[0].1.created_at, seconds(100), "only one record at a time");
         assert_eq!(lags.record_search(id, false, seconds(5)), None);
-        assert!(!lags.all()[0].1.is_due(seconds(7)) && lags.all()[0].1.is_due(seconds(8)));
+        assert!(!lags.records()[0].1.is_due(seconds(7)) && lags.records()[0].1.is_due(seconds(8)));
         assert_eq!(lags.record_search(id, true, seconds(20)), Some(seconds(20)));
         lags.watch(&connection, &marker, seconds(100));
-        assert_eq!(lags.record_search(id, false, GIVE_UP), None);
-        assert!(lags.all().is_empty(), "it is given up");
+        assert_eq!(lags.record_search(id, false, RECORD_AGE_MAX), None);
+        assert!(lags.records().is_empty(), "no search after the maximum age");
     }
 }

@@ -1,6 +1,6 @@
-//! The journal of one run: each write is stored before its first byte is sent.
+//! The journal of one run: before the first byte of a write is sent, the defect's row is marked.
 //!
-//! Never sends anything. A write that cannot be journaled is not sent.
+//! The journal itself never sends anything. A write that cannot be journaled is not sent.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,7 +22,7 @@ pub(super) enum Purpose {
     /// The writes create the defect. The snapshot is stored with each, so that a later search can
     /// use the same settings.
     Create(ConnectionSnapshot),
-    /// The writes take this step.
+    /// The writes belong to this follow-up step.
     FollowUp(FollowUp),
 }
 
@@ -34,11 +34,11 @@ pub(super) struct WriteJournal {
     lease_ms: u64,
     marker: Marker,
     purpose: Purpose,
-    /// Until when the lease is valid that the last mark renewed, as time since boot.
-    live_until: Mutex<Duration>,
-    first: Mutex<FirstWrite>,
-    /// The reason why the host did not journal or send the last write.
-    refused: Mutex<Option<Refusal>>,
+    /// The end of the lease, which the last mark renewed, as time since boot.
+    lease_ends_at: Mutex<Duration>,
+    first_write: Mutex<FirstWrite>,
+    /// Why the host did not journal or send the last write; `None` if it was sent.
+    host_refusal: Mutex<Option<Refusal>>,
 }
 
 impl WriteJournal {
@@ -50,29 +50,29 @@ impl WriteJournal {
             lease_ms: leased.deps.config.now().lease_ms,
             marker: marker.clone(),
             purpose,
-            live_until: Mutex::default(),
-            first: Mutex::default(),
-            refused: Mutex::default(),
+            lease_ends_at: Mutex::default(),
+            first_write: Mutex::default(),
+            host_refusal: Mutex::default(),
         })
     }
 
-    /// The outcome of the run. If the host itself refused the last write, an error that the
-    /// connector then returned only reports this, so the host's reason takes its place. A returned
-    /// value and a fault of the connector stay.
-    pub(super) fn outcome_of_run<T>(&self, outcome: Result<T, Refusal>) -> Result<T, Refusal> {
-        match (outcome, self.refused.lock().take()) {
+    /// Corrects the outcome of the run. If the host refused the last write and the connector
+    /// returned an error, that error only repeats the refusal, so the host's own reason replaces
+    /// it. A returned value and a fault of the connector are not replaced.
+    pub(super) fn correct_outcome<T>(&self, outcome: Result<T, Refusal>) -> Result<T, Refusal> {
+        match (outcome, self.host_refusal.lock().take()) {
             (Err(fault @ Refusal::ConnectorFault(_)), _) => Err(fault),
-            (Err(_), Some(refused)) => Err(refused),
+            (Err(_), Some(host_refusal)) => Err(host_refusal),
             (outcome, _) => outcome,
         }
     }
 
     /// A warning if the first write of the run does not contain the marker.
     pub(super) fn warning(&self) -> Option<String> {
-        self.first.lock().warning()
+        self.first_write.lock().warning()
     }
 
-    async fn mark(&self, has_marker: bool) -> Result<(), StoreError> {
+    async fn store_mark(&self, has_marker: bool) -> Result<(), StoreError> {
         let now = self.clock.now();
         let lease_until = after(now, self.lease_ms);
         match &self.purpose {
@@ -95,12 +95,12 @@ impl Journal for WriteJournal {
     }
 
     async fn mark_sending(&self, has_marker: bool) -> Result<(), NotJournaled> {
-        let asked_at = self.clock.since_boot();
-        match self.mark(has_marker).await {
+        let began_at = self.clock.since_boot();
+        match self.store_mark(has_marker).await {
             Ok(()) => {
-                self.first.lock().mark(has_marker);
-                *self.refused.lock() = None;
-                *self.live_until.lock() = asked_at + Duration::from_millis(self.lease_ms);
+                self.first_write.lock().mark(has_marker);
+                *self.host_refusal.lock() = None;
+                *self.lease_ends_at.lock() = began_at + Duration::from_millis(self.lease_ms);
                 Ok(())
             }
             Err(error) => {
@@ -108,18 +108,18 @@ impl Journal for WriteJournal {
                     StoreError::Fenced | StoreError::NotFound(_) => Refusal::RunStopped,
                     other => Refusal::StoreUnavailable(other.to_string()),
                 };
-                *self.refused.lock() = Some(refusal);
+                *self.host_refusal.lock() = Some(refusal);
                 Err(NotJournaled(error.to_string()))
             }
         }
     }
 
     fn may_send(&self) -> bool {
-        let live = self.clock.since_boot() < *self.live_until.lock();
-        if !live {
-            *self.refused.lock() = Some(Refusal::RunStopped);
+        let is_leased = self.clock.since_boot() < *self.lease_ends_at.lock();
+        if !is_leased {
+            *self.host_refusal.lock() = Some(Refusal::RunStopped);
         }
-        live
+        is_leased
     }
 
     async fn unmark(&self) {
@@ -128,9 +128,10 @@ impl Journal for WriteJournal {
             Purpose::FollowUp(step) => self.store.unmark_follow_up(&self.lease, step).await,
         };
         match unmarked {
-            Ok(()) => self.first.lock().unmark(),
+            Ok(()) => self.first_write.lock().unmark(),
             Err(error) => {
-                tracing::warn!(defect = %self.lease.defect, %error, "cannot unmark a write: it stays marked as sent");
+                let defect = self.lease.defect;
+                tracing::warn!(%defect, %error, "cannot unmark a write that was not sent");
             }
         }
     }

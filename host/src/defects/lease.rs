@@ -1,7 +1,8 @@
-//! A defect's row that this process has leased: starts the runs under the lease, and gives it back.
+//! A defect's row that this process has leased. This file starts runs under the lease, stores their
+//! outcomes and gives the lease back.
 //!
-//! The lease is renewed as long as a run lasts. A run whose lease cannot be renewed is stopped
-//! before the lease ends, so that two processes never write for one failed test.
+//! The lease is renewed while a run lasts. If it cannot be renewed, the run is stopped before the
+//! lease ends, so that two processes never write for one failed test at the same time.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -23,8 +24,8 @@ use super::Dependencies;
 use super::journal::{Purpose, WriteJournal};
 use super::process::OpenRow;
 
-/// The wait before storing a known defect is tried again.
-const STORE_RETRY: Duration = Duration::from_millis(500);
+/// The pause before the server tries again to store a known defect.
+const STORE_RETRY_PAUSE: Duration = Duration::from_millis(500);
 
 /// A leased row, with everything that its runs need.
 pub(super) struct LeasedDefect<'a> {
@@ -36,15 +37,16 @@ pub(super) struct LeasedDefect<'a> {
     pub(super) event: EventStart,
     /// The caller on whose behalf the runs start.
     pub(super) asker: Asker,
-    /// Held as long as this process works on the row.
-    pub(super) open: Arc<OpenRow>,
-    /// Whether the tracker took every attachment of the report from the run of `create`.
-    pub(super) attached: bool,
+    /// Marks the row as open while this process works on it.
+    pub(super) open_row: Arc<OpenRow>,
+    /// Whether the run of `create` attached every file of the report, so that no follow-up step is
+    /// needed.
+    pub(super) all_attached: bool,
 }
 
 impl LeasedDefect<'_> {
-    /// Asks the circuit breaker of this call whether a run may start.
-    fn allow(&self, call: Call) -> Result<(), Refusal> {
+    /// Checks that the circuit breaker of this call allows a run.
+    fn check_breaker(&self, call: Call) -> Result<(), Refusal> {
         let (connections, connection) = (&self.deps.connections, &self.active.connection);
         connections.allow_run(connection, self.connector, call, self.asker)
     }
@@ -62,7 +64,7 @@ impl LeasedDefect<'_> {
         marker: &Marker,
         read_until: Instant,
     ) -> Result<RunEnd<Defect>, Refusal> {
-        self.allow(Call::Create)?;
+        self.check_breaker(Call::Create)?;
         let connections = Arc::clone(&self.deps.connections);
         let routing = connections.route(&self.active, self.connector, test, read_until);
         let routed = self.while_reading(routing).await;
@@ -71,7 +73,7 @@ impl LeasedDefect<'_> {
         let (sandbox, report) = (&self.deps.sandbox, Arc::new(routed.report));
         let start = |run, journal| sandbox.create(run, test, marker, journal, Arc::clone(&report));
         let mut end = self.run_allowed(&self.active, Call::Create, marker, purpose, start).await;
-        self.attached = report.is_sent();
+        self.all_attached = report.has_sent_all_attachments();
         routed.record.add_to(&self.event, &mut end.report);
         Ok(end)
     }
@@ -95,7 +97,7 @@ impl LeasedDefect<'_> {
         purpose: Purpose,
         start: impl FnOnce(Run, Arc<dyn Journal>) -> F,
     ) -> Result<RunEnd<T>, Refusal> {
-        self.allow(call)?;
+        self.check_breaker(call)?;
         Ok(self.run_allowed(active, call, marker, purpose, start).await)
     }
 
@@ -113,7 +115,7 @@ impl LeasedDefect<'_> {
         let stop = run.stop.clone();
         let run = start(run, Arc::clone(&journal) as Arc<dyn Journal>);
         let mut end = self.while_renewing(stop, run).await;
-        end.outcome = journal.outcome_of_run(end.outcome);
+        end.outcome = journal.correct_outcome(end.outcome);
         if call == Call::Create
             && let Some(message) = journal.warning()
         {
@@ -139,12 +141,12 @@ impl LeasedDefect<'_> {
             Err(StoreError::Fenced | StoreError::NotFound(_)) => return Err(Refusal::RunStopped),
             Err(error) => return Err(Refusal::StoreUnavailable(error.to_string())),
         }
-        self.allow(call)?;
+        self.check_breaker(call)?;
         let run = self.run(active);
         let stop = run.stop.clone();
         let end = self.while_renewing(stop, start(run)).await;
         self.record_outcome(call, marker, &end.outcome);
-        self.deps.history.run(&active.connection, self.event, end.report, &end.outcome);
+        self.deps.history.record_run(&active.connection, self.event, end.report, &end.outcome);
         end.outcome
     }
 
@@ -160,7 +162,7 @@ impl LeasedDefect<'_> {
         })
     }
 
-    /// Stores the outcome in the row, adds the steps that follow, and gives the lease back.
+    /// Stores the outcome in the row, adds the follow-up steps, and gives the lease back.
     pub(super) async fn store_outcome(&self, verdict: &Verdict) -> Result<(), StoreError> {
         let (now, steps) = (self.deps.clock.now(), self.next_steps(verdict));
         let (event, store, began) = (self.event, &self.deps.store, Instant::now());
@@ -168,22 +170,22 @@ impl LeasedDefect<'_> {
         self.record_store(began);
         stored?;
         if !steps.is_empty() {
-            self.deps.process.follow_up.notify_one();
+            self.deps.process.follow_up_added.notify_one();
         }
         Ok(())
     }
 
-    /// Records the time since `began` as that of storing an outcome.
+    /// Records in the event that an outcome was stored between `began` and now.
     fn record_store(&self, began: Instant) {
         let (began, ended) = (began.into_std(), Instant::now().into_std());
         let step = self.event.timed_step(TimedStepKind::Store, began, ended);
         self.deps.history.record_timed_steps(self.event, step.into());
     }
 
-    /// The steps to take for a defect that is known now.
+    /// The follow-up steps that are needed after this verdict.
     fn next_steps(&self, verdict: &Verdict) -> Vec<FollowUpStep> {
         let attaches =
-            || !self.attached && self.deps.connections.attaches(&self.active, self.connector);
+            || !self.all_attached && self.deps.connections.attaches(&self.active, self.connector);
         match verdict {
             Verdict::NotCreated(_) => Vec::new(),
             Verdict::Created(_) | Verdict::Found(_) if attaches() => {
@@ -202,15 +204,17 @@ impl LeasedDefect<'_> {
     pub(super) async fn store_known(&self, verdict: Verdict) {
         let Err(error) = self.store_outcome(&verdict).await else { return };
         let steps = self.next_steps(&verdict);
-        tracing::warn!(defect = %self.lease.defect, %error, "cannot store a defect; it is tried again");
-        let (deps, open) = (self.deps.clone(), Arc::clone(&self.open));
+        let id = self.lease.defect;
+        tracing::warn!(defect = %id, %error, "cannot store a defect; trying again later");
+        let (deps, open_row) = (self.deps.clone(), Arc::clone(&self.open_row));
         let (lease, event) = (self.lease.clone(), self.event.id);
         let until = Instant::now() + Duration::from_millis(deps.config.now().lease_ms);
         self.deps.tasks.spawn(async move {
             while Instant::now() < until {
-                sleep(STORE_RETRY).await;
+                sleep(STORE_RETRY_PAUSE).await;
                 let now = deps.clock.now();
-                // Try again also if another run holds the row: it may only search, and ends soon.
+                // Try again even if another run has leased the row: that run only searches, and
+                // ends soon.
                 if deps.store.store_outcome(&lease, &verdict, &steps, event, now).await.is_ok() {
                     return;
                 }
@@ -220,7 +224,7 @@ impl LeasedDefect<'_> {
                 "a created defect could not be stored; the tracker has it, and the next click \
                  searches for it"
             );
-            drop(open);
+            drop(open_row);
         });
     }
 
@@ -228,7 +232,7 @@ impl LeasedDefect<'_> {
     pub(super) async fn end_search(&self, end: SearchEnd) {
         let began = Instant::now();
         let ended = self.deps.store.end_search(&self.lease, end, self.deps.clock.now()).await;
-        // A search in the background has an event only if there is something to report.
+        // A background search is not always stored as an event, so its time is not recorded.
         if matches!(self.asker, Asker::Event) {
             self.record_store(began);
         }
@@ -241,7 +245,8 @@ impl LeasedDefect<'_> {
         self.warn_if_not_given_back(released);
     }
 
-    /// If giving a lease back failed, only warns: the lease then expires.
+    /// Logs a warning if a lease could not be given back. No retry is needed, because the lease
+    /// expires.
     fn warn_if_not_given_back(&self, given_back: Result<(), StoreError>) {
         if let Err(error) = given_back {
             tracing::warn!(defect = %self.lease.defect, %error, "cannot give a lease back");
@@ -279,17 +284,17 @@ impl LeasedDefect<'_> {
         let clock = &self.deps.clock;
         let lease_ms = self.deps.config.now().lease_ms;
         let third = Duration::from_millis(lease_ms / 3);
-        let left = self.lease.until.duration_since(clock.now());
-        // As time since boot, which goes on while the process is stopped.
-        let mut until = clock.since_boot() + Duration::try_from(left).unwrap_or_default();
+        let remaining = self.lease.until.duration_since(clock.now());
+        // Measured as time since boot, because this clock continues while the process is stopped.
+        let mut until = clock.since_boot() + Duration::try_from(remaining).unwrap_or_default();
         loop {
-            // At once if little is left, for example because the process was stopped.
+            // Renew at once if little time is left, for example because the process was stopped.
             let spare = until.saturating_sub(clock.since_boot()).saturating_sub(third);
             sleep(third.min(spare)).await;
-            let asked_at = clock.since_boot();
+            let began_at = clock.since_boot();
             let next = after(clock.now(), lease_ms);
             match timeout(third, self.deps.store.renew(&self.lease, next)).await {
-                Ok(Ok(())) => until = asked_at + Duration::from_millis(lease_ms),
+                Ok(Ok(())) => until = began_at + Duration::from_millis(lease_ms),
                 Ok(Err(StoreError::Fenced | StoreError::NotFound(_))) => return,
                 Ok(Err(_)) | Err(_) if clock.since_boot() + third >= until => return,
                 Ok(Err(_)) | Err(_) => {}

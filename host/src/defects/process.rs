@@ -1,4 +1,4 @@
-//! State of this process that the store does not have: the rows that the process works on, and
+//! State of this process that the store does not contain: the rows that this process works on, and
 //! whether the wall clock stepped.
 
 use std::collections::HashMap;
@@ -19,16 +19,16 @@ use super::index_lag::IndexLags;
 /// clock stepped. A smaller change is a normal correction.
 const STEP_MIN: Duration = Duration::from_secs(2);
 
-/// Shared by all work on defects; cheap to clone.
+/// The state that all work on defects shares. Cloning is cheap.
 #[derive(Clone, Default)]
 pub struct ProcessState {
     /// The new records for which the index delay is measured.
     pub(super) index_lags: IndexLags,
-    /// Notified when steps are added that follow a create.
-    pub(super) follow_up: Arc<Notify>,
+    /// Notified when follow-up steps are added.
+    pub(super) follow_up_added: Arc<Notify>,
     /// The number of live [`OpenRow`]s of each row.
-    open: Arc<Mutex<HashMap<DefectId, u32>>>,
-    /// The start of the machine by the wall clock, as computed at the last check.
+    open_counts: Arc<Mutex<HashMap<DefectId, u32>>>,
+    /// The time at which the machine started, as the last check computed it from the wall clock.
     booted_at: Arc<AsyncMutex<Option<Timestamp>>>,
 }
 
@@ -40,20 +40,20 @@ pub(super) struct OpenRow {
 }
 
 impl ProcessState {
-    /// Marks a row as open until the value is dropped.
+    /// Marks a row as open until the returned value is dropped.
     pub(super) fn open(&self, id: DefectId) -> OpenRow {
-        *self.open.lock().entry(id).or_default() += 1;
+        *self.open_counts.lock().entry(id).or_default() += 1;
         OpenRow { id, process: self.clone() }
     }
 
     /// Whether this process works on the row.
     pub(super) fn is_open(&self, id: DefectId) -> bool {
-        self.open.lock().contains_key(&id)
+        self.open_counts.lock().contains_key(&id)
     }
 
     /// The rows on which this process works.
     pub(super) fn open_rows(&self) -> Vec<DefectId> {
-        self.open.lock().keys().copied().collect()
+        self.open_counts.lock().keys().copied().collect()
     }
 
     /// Calls `on_step` if the wall clock stepped since the last call that succeeded. Only one call
@@ -64,24 +64,26 @@ impl ProcessState {
         clock: &dyn Clock,
         on_step: impl AsyncFnOnce() -> Result<(), E>,
     ) -> Result<bool, E> {
-        let mut last = self.booted_at.lock().await;
+        let mut last_booted_at = self.booted_at.lock().await;
         let booted_at = clock.now().saturating_sub(clock.since_boot()).unwrap_or(Timestamp::MIN);
-        let stepped =
-            last.is_some_and(|last| last.duration_since(booted_at).unsigned_abs() >= STEP_MIN);
+        let stepped = last_booted_at
+            .is_some_and(|last| last.duration_since(booted_at).unsigned_abs() >= STEP_MIN);
         if stepped {
             on_step().await?;
         }
-        *last = Some(booted_at);
+        *last_booted_at = Some(booted_at);
         Ok(stepped)
     }
 }
 
 impl Dependencies {
-    /// Begins all waits again if the wall clock stepped, because it then does not show how long
-    /// they have lasted. Returns whether the clock stepped.
+    /// Restarts the waits of all defects in doubt if the wall clock stepped, because the clock then
+    /// no longer shows how long they have lasted. Returns whether the clock stepped.
     pub(super) async fn restart_waits_if_clock_stepped(&self) -> Result<bool, StoreError> {
         let restart = async || {
-            tracing::warn!("the clock was set: the waits of all defects in doubt begin again");
+            tracing::warn!(
+                "the system clock was changed: the waits of all defects in doubt start again"
+            );
             self.store.restart_waits(self.clock.now(), self.config.now().longest_run_ms()).await
         };
         self.process.check_clock(&*self.clock, restart).await
@@ -90,7 +92,7 @@ impl Dependencies {
 
 impl Drop for OpenRow {
     fn drop(&mut self) {
-        let mut open = self.process.open.lock();
+        let mut open = self.process.open_counts.lock();
         match open.get_mut(&self.id) {
             Some(count) if *count > 1 => *count -= 1,
             _ => {
@@ -104,9 +106,9 @@ impl Drop for OpenRow {
 mod tests {
     use super::*;
 
-    struct Clocks(Mutex<(i64, u64)>);
+    struct FakeClock(Mutex<(i64, u64)>);
 
-    impl Clock for Clocks {
+    impl Clock for FakeClock {
         fn now(&self) -> Timestamp {
             Timestamp::from_second(self.0.lock().0).unwrap()
         }
@@ -129,7 +131,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_step_of_the_wall_clock_is_reported_until_it_is_handled() {
-        let (process, clocks) = (ProcessState::default(), Clocks(Mutex::new((1_000, 50))));
+        let (process, fake_clock) = (ProcessState::default(), FakeClock(Mutex::new((1_000, 50))));
         for (wall, boot, stepped) in [
             (1_000, 50, false),
             (1_100, 150, false),
@@ -137,12 +139,13 @@ mod tests {
             (5_009, 160, false),
             (900, 161, true),
         ] {
-            *clocks.0.lock() = (wall, boot);
+            *fake_clock.0.lock() = (wall, boot);
             if stepped {
-                let failed = process.check_clock(&clocks, async || Err("the disk is full")).await;
+                let failed =
+                    process.check_clock(&fake_clock, async || Err("the disk is full")).await;
                 assert!(failed.is_err(), "{wall}");
             }
-            let checked = process.check_clock(&clocks, async || Ok::<_, ()>(())).await;
+            let checked = process.check_clock(&fake_clock, async || Ok::<_, ()>(())).await;
             assert_eq!(checked, Ok(stepped), "{wall}");
         }
     }

@@ -1,7 +1,7 @@
-//! The search for a defect in doubt: whether it is possible, with which settings it runs, and
-//! whether a search that found nothing can be trusted.
+//! Searches for a defect in doubt. This file decides whether a search is possible, which settings
+//! it uses, and whether a search that found nothing can be trusted.
 //!
-//! Never creates a defect, and never moves the row: the caller does.
+//! It never creates a defect and never changes the row; the caller does both.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,9 +18,10 @@ use super::lease::LeasedDefect;
 
 /// The result of a search.
 pub(super) enum SearchResult {
-    /// The oldest defect that contains the marker, and the keys of the others.
+    /// The oldest defect that contains the marker, and the keys of the other defects that contain
+    /// it.
     Found(Defect, Vec<String>),
-    /// No defect was found: what to do next, and if the search failed, why.
+    /// No defect was found. The values are the next step and, if the search failed, the reason.
     NotFound(Next, Option<Refusal>),
 }
 
@@ -28,7 +29,7 @@ impl LeasedDefect<'_> {
     /// Searches for a defect in doubt and decides what to do next.
     pub(super) async fn search(&self, doubtful: &DoubtfulDefect) -> SearchResult {
         let doubt = &doubtful.doubt;
-        let Some(waits) = self.waits() else {
+        let Some(waits) = self.search_waits() else {
             return SearchResult::NotFound(doubt.without_search(Unresolvable::NoSearch), None);
         };
         if !doubt.has_marker {
@@ -53,17 +54,17 @@ impl LeasedDefect<'_> {
         }
         match doubt.after_none(began_at, waits) {
             Next::CreateIfSearchWorks => {
-                let indexed_by = before(began_at, waits.index_delay_ms);
+                let indexed_by = milliseconds_before(began_at, waits.index_delay_ms);
                 self.run_control_search(doubtful, &active, indexed_by).await
             }
             next => SearchResult::NotFound(next, None),
         }
     }
 
-    /// How long to wait before a search is trusted. The index delay is the longest of three values:
-    /// the connector's, the connection's, and twice the measured lag. `None` if the connector
-    /// cannot search.
-    pub(super) fn waits(&self) -> Option<Waits> {
+    /// How long to wait before a search that finds nothing is trusted. The index delay is the
+    /// longest of three values: the connector's, the connection's, and twice the measured lag.
+    /// `None` if the connector cannot search.
+    pub(super) fn search_waits(&self) -> Option<Waits> {
         let connection = &self.active.connection;
         let declared_s = self.connector.manifest().index_delay_s?.max(connection.index_delay_s);
         let measured_ms = self.deps.connections.index_lag_ms(connection.id);
@@ -73,30 +74,31 @@ impl LeasedDefect<'_> {
         Some(Waits { index_delay_ms, in_doubt_ms })
     }
 
-    /// Checks that the search works with the newest defects that the same connector created with
-    /// the same settings and that were stored at `indexed_by` or earlier.
+    /// Checks that the search works: it must find one of the newest defects that the same connector
+    /// created with the same settings. Only defects that were stored at `indexed_by` or earlier
+    /// count.
     async fn run_control_search(
         &self,
         doubtful: &DoubtfulDefect,
         active: &Arc<ActiveConnection>,
         indexed_by: Timestamp,
     ) -> SearchResult {
-        // Rows of an earlier version of Jackfield and rows of a restored database do not have this
+        // Rows that an earlier version of Jackfield wrote, and rows of a restored database, have no
         // snapshot.
         let run_snapshot = match doubtful.snapshot.clone().map_or_else(|| self.snapshot_now(), Ok) {
             Ok(run_snapshot) => run_snapshot,
             Err(refusal) => return SearchResult::NotFound(Next::TryLater, Some(refusal)),
         };
         let id = self.active.connection.id;
-        let known = match self.deps.store.controls(id, &run_snapshot, indexed_by).await {
-            Ok(known) => known,
+        let controls = match self.deps.store.controls(id, &run_snapshot, indexed_by).await {
+            Ok(controls) => controls,
             Err(error) => return try_later(&error),
         };
         let find = |control: ControlDefect| async move {
             let found = self.run_find(active, &control.marker).await;
             found.map(|found| !found.is_empty())
         };
-        match control_search(&doubtful.doubt, known, find).await {
+        match control_search(&doubtful.doubt, controls, find).await {
             Ok(next) => SearchResult::NotFound(next, None),
             Err(refusal) => {
                 let next = doubtful.doubt.after_failed_search(&refusal);
@@ -105,13 +107,14 @@ impl LeasedDefect<'_> {
         }
     }
 
-    /// As [`Self::with_snapshot`], for calls with a key: in another tracker, the same key is
-    /// another defect. `None` if an origin of the earlier run is not granted any more.
+    /// Like [`Self::with_snapshot`], for calls that get the key of a defect: the same key is
+    /// another defect in another tracker. `None` if an origin of the earlier run is no longer
+    /// granted.
     pub(super) fn in_same_tracker(
         &self,
         run_snapshot: Option<&ConnectionSnapshot>,
     ) -> Option<Arc<ActiveConnection>> {
-        let is_granted = run_snapshot.is_none_or(|it| self.grants_all(it));
+        let is_granted = run_snapshot.is_none_or(|snapshot| self.grants_all(snapshot));
         is_granted.then(|| self.with_snapshot(run_snapshot))
     }
 
@@ -121,14 +124,14 @@ impl LeasedDefect<'_> {
     }
 
     /// The connection with the settings that an earlier run used, and with the current secrets. If
-    /// an origin of that run is not granted any more, the current settings are used.
+    /// an origin of that run is no longer granted, the current settings are used.
     pub(super) fn with_snapshot(
         &self,
         run_snapshot: Option<&ConnectionSnapshot>,
     ) -> Arc<ActiveConnection> {
         let settings = run_snapshot
-            .filter(|it| self.grants_all(it))
-            .and_then(|it| serde_json::from_str::<Settings>(&it.settings).ok())
+            .filter(|snapshot| self.grants_all(snapshot))
+            .and_then(|snapshot| serde_json::from_str::<Settings>(&snapshot.settings).ok())
             .filter(|settings| *settings != self.active.connection.settings);
         match settings {
             Some(settings) => Arc::new(self.active.with_settings(settings)),
@@ -137,15 +140,16 @@ impl LeasedDefect<'_> {
     }
 }
 
-/// Checks that a search works: `find` must find at least one of these known records. Only then does
-/// an earlier search that found nothing count. `Err`: one of these searches failed.
+/// Checks that a search works: `find` must find at least one of the known records in `controls`.
+/// Otherwise an earlier search that found nothing cannot be trusted. Returns `Err` if one of these
+/// searches failed.
 pub(super) async fn control_search<F: Future<Output = Result<bool, Refusal>>>(
     doubt: &Doubt,
-    known: Vec<ControlDefect>,
+    controls: Vec<ControlDefect>,
     find: impl Fn(ControlDefect) -> F,
 ) -> Result<Next, Refusal> {
     let mut not_found = Vec::new();
-    for control in known {
+    for control in controls {
         let key = control.key.clone();
         if find(control).await? {
             return Ok(Next::Create);
@@ -155,12 +159,12 @@ pub(super) async fn control_search<F: Future<Output = Result<bool, Refusal>>>(
     Ok(doubt.after_control(not_found))
 }
 
-/// The result if the store failed: the search does not count.
+/// The result if the store failed: the search must be repeated later.
 fn try_later(error: &StoreError) -> SearchResult {
     SearchResult::NotFound(Next::TryLater, Some(Refusal::StoreUnavailable(error.to_string())))
 }
 
 /// The instant `ms` milliseconds before `now`.
-fn before(now: Timestamp, ms: u64) -> Timestamp {
+fn milliseconds_before(now: Timestamp, ms: u64) -> Timestamp {
     now.saturating_sub(Duration::from_millis(ms)).unwrap_or(Timestamp::MIN)
 }

@@ -1,6 +1,7 @@
-//! One step after a create: looks up whether it is done, decides whether to try it again, takes it.
+//! Runs one follow-up step: checks in the tracker whether the step is already done, decides whether
+//! to try it again, and tries it.
 //!
-//! Stores only the report of a run and, before each write, a mark in the journal.
+//! This file stores only the report of a run and, before each write, a mark in the journal.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,7 +22,7 @@ use super::journal::Purpose;
 use super::lease::LeasedDefect;
 use super::search::control_search;
 
-/// The steps of one defect in progress.
+/// The follow-up steps of one defect, with the data that they need.
 pub(super) struct DefectSteps<'a> {
     leased: &'a LeasedDefect<'a>,
     due: &'a DueFollowUps,
@@ -31,11 +32,11 @@ pub(super) struct DefectSteps<'a> {
     report: Arc<TestReport>,
     /// The same report with only the attachments.
     files: Arc<TestReport>,
-    /// The defect as the tracker had it when the work began.
+    /// The defect as it was in the tracker before the first step.
     current: CurrentDefect,
 }
 
-/// The result of one try, and the outcome code for the event.
+/// The result of one try of a step, and the outcome code for the event.
 #[derive(Clone)]
 pub(super) struct StepResult {
     pub(super) end: FollowUpEnd,
@@ -45,51 +46,53 @@ pub(super) struct StepResult {
 const DONE: StepResult = StepResult { end: FollowUpEnd::Done, code: OutcomeCode::FollowedUp };
 
 impl<'a> DefectSteps<'a> {
-    /// Asks the tracker for the defect. `Err`: the result of each step, if none can be taken.
+    /// Reads the defect from the tracker. `Err`: no step can be tried, and this is the result of
+    /// each.
     pub(super) async fn start(
         leased: &'a LeasedDefect<'a>,
         due: &'a DueFollowUps,
     ) -> Result<Self, StepResult> {
         let key = &due.key;
         let Some(active) = leased.in_same_tracker(due.snapshot.as_ref()) else {
-            let why = "is in a tracker to which the connection has no grant any more";
+            let why = "is in a tracker that the connection is no longer granted access to";
             return Err(given_up(format!("{key} {why}")));
         };
         let run = |run| leased.deps.sandbox.state(run, key);
         let current = match leased.run_reads(&active, Call::State, &due.marker, run).await {
             Ok(Some(current)) => current,
-            Ok(None) => return Err(given_up(format!("the tracker does not have {key} any more"))),
+            Ok(None) => return Err(given_up(format!("the tracker no longer has {key}"))),
             Err(refusal) => return Err(try_again(&refusal, None)),
         };
         let connections = &leased.deps.connections;
         let limits = connections.limits(&active.connection);
         let read_until = Instant::now() + Duration::from_millis(limits.run_ms).saturating_mul(2);
-        let reports = connections.later_reports(&active, leased.connector, &due.test, read_until);
-        let (report, files) = (Arc::new(reports.of_comment), Arc::new(reports.of_files));
+        let reports =
+            connections.follow_up_reports(&active, leased.connector, &due.test, read_until);
+        let (report, files) = (Arc::new(reports.for_comment), Arc::new(reports.for_attachments));
         Ok(Self { leased, due, active, report, files, current })
     }
 
-    /// Takes one step, unless the tracker says that it is done.
-    pub(super) async fn take(&self, step: &FollowUp) -> StepResult {
+    /// Runs one step, unless the tracker shows that it is already done.
+    pub(super) async fn run_step(&self, step: &FollowUp) -> StepResult {
         let key = &self.current.defect.key;
         let began_at = self.leased.deps.clock.now();
-        let found = match step.step {
-            FollowUpStep::Reopen if self.current.open => return DONE,
+        let is_done = match step.step {
+            FollowUpStep::Reopen if self.current.is_open => return DONE,
             FollowUpStep::Reopen => return self.reopen(step, key).await,
             FollowUpStep::ListAttachments => return self.list_missing(key).await,
             FollowUpStep::Comment => self.has_comment(key, &self.due.marker).await,
             FollowUpStep::Attach => {
-                self.attached(key).await.map(|names| names.contains(&step.name))
+                self.attached_names(key).await.map(|names| names.contains(&step.name))
             }
         };
-        match found {
+        match is_done {
             Ok(true) => return DONE,
             Ok(false) => {}
             Err(Refusal::Unsupported(_)) if step.doubt.is_none() => {}
             Err(refusal) => return try_again(&refusal, None),
         }
         if let Some(doubt) = &step.doubt
-            && let Some(tried) = self.not_yet(step, doubt, began_at).await
+            && let Some(tried) = self.blocked_by_doubt(step, doubt, began_at).await
         {
             return tried;
         }
@@ -99,34 +102,35 @@ impl<'a> DefectSteps<'a> {
         }
     }
 
-    /// The result if a step that sent a write cannot be tried again now, although the tracker does
-    /// not show that write. `None` if it can.
-    async fn not_yet(
+    /// Decides whether a step that sent a write may be tried again, although the tracker does not
+    /// show that write. Returns `None` if it may; otherwise the result of the step.
+    async fn blocked_by_doubt(
         &self,
         step: &FollowUp,
         doubt: &Doubt,
         began_at: Timestamp,
     ) -> Option<StepResult> {
-        let next = match self.leased.waits() {
+        let next = match self.leased.search_waits() {
             None => doubt.without_search(Unresolvable::NoSearch),
             Some(_) if step.step == FollowUpStep::Comment && !doubt.has_marker => {
                 doubt.without_search(Unresolvable::NoMarker)
             }
             Some(waits) => doubt.after_none(began_at, waits),
         };
-        // The start of the search cannot be compared with the wait if the clock stepped.
+        // If the clock stepped, the start of the search cannot be compared with the end of the
+        // wait.
         let next = match self.leased.deps.restart_waits_if_clock_stepped().await {
             Ok(false) => next,
             Ok(true) | Err(_) => Next::TryLater,
         };
         let next = match next {
-            Next::CreateIfSearchWorks => self.if_search_works(step, doubt).await,
+            Next::CreateIfSearchWorks => self.check_search_works(step, doubt).await,
             next => next,
         };
         let (end, code) = match next {
             Next::Create | Next::CreateIfSearchWorks => return None,
             Next::SearchAt(at) => {
-                let reason = "a request was sent and its outcome is not known yet".to_owned();
+                let reason = "a write was sent and its outcome is not known yet".to_owned();
                 let again = FollowUpEnd::Again { sent: None, at: Some(at), reason };
                 (again, OutcomeCode::OutcomePending)
             }
@@ -135,26 +139,26 @@ impl<'a> DefectSteps<'a> {
                 (FollowUpEnd::Again { sent: None, at: None, reason }, OutcomeCode::OutcomePending)
             }
             Next::NeedsPerson(why) => {
-                let why = format!("a request was sent and its outcome is unknown: {why}");
+                let why = format!("a write was sent and its outcome is unknown: {why}");
                 (FollowUpEnd::GivenUp(why), OutcomeCode::InDoubt)
             }
         };
         Some(StepResult { end, code })
     }
 
-    /// Checks that the search works with earlier comments of the connection.
-    async fn if_search_works(&self, step: &FollowUp, doubt: &Doubt) -> Next {
+    /// Checks that the search works: it must find one of the earlier comments of the connection.
+    async fn check_search_works(&self, step: &FollowUp, doubt: &Doubt) -> Next {
         if step.step != FollowUpStep::Comment {
             return doubt.after_control(Vec::new());
         }
         let id = self.active.connection.id;
-        let Ok(known) = self.leased.deps.store.comment_controls(id).await else {
+        let Ok(controls) = self.leased.deps.store.comment_controls(id).await else {
             return Next::TryLater;
         };
         let find = |control: ControlDefect| async move {
             self.has_comment(&control.key, &control.marker).await
         };
-        control_search(doubt, known, find).await.unwrap_or(Next::TryLater)
+        control_search(doubt, controls, find).await.unwrap_or(Next::TryLater)
     }
 
     async fn has_comment(&self, key: &str, marker: &Marker) -> Result<bool, Refusal> {
@@ -163,13 +167,14 @@ impl<'a> DefectSteps<'a> {
         self.leased.run_reads(&self.active, Call::FindComment, marker, run).await
     }
 
-    async fn attached(&self, key: &str) -> Result<Vec<String>, Refusal> {
+    async fn attached_names(&self, key: &str) -> Result<Vec<String>, Refusal> {
         let sandbox = &self.leased.deps.sandbox;
         let run = |run| sandbox.attached(run, key);
         self.leased.run_reads(&self.active, Call::Attached, &self.due.marker, run).await
     }
 
-    /// Lists the report's attachments that the defect does not have; each becomes a step.
+    /// Lists the report's attachments that are missing at the defect. Each becomes a step of its
+    /// own.
     async fn list_missing(&self, key: &str) -> StepResult {
         let mut names = match self.attachment_names().await {
             Ok(names) => names,
@@ -178,7 +183,7 @@ impl<'a> DefectSteps<'a> {
         if names.is_empty() {
             return DONE;
         }
-        match self.attached(key).await {
+        match self.attached_names(key).await {
             Ok(attached) => {
                 names.retain(|name| !attached.contains(name));
                 StepResult { end: FollowUpEnd::Missing(names), code: OutcomeCode::FollowedUp }
@@ -187,7 +192,8 @@ impl<'a> DefectSteps<'a> {
         }
     }
 
-    /// The names of the report's attachments. `Err`: Test Manager did not give all of them.
+    /// The names of the report's attachments. `Err`: not all of them could be read from Test
+    /// Manager.
     async fn attachment_names(&self) -> Result<Vec<String>, StepResult> {
         let names = self.leased.while_reading(self.files.attachment_names()).await;
         names.map_err(|gap| {
@@ -201,13 +207,13 @@ impl<'a> DefectSteps<'a> {
     async fn reopen(&self, step: &FollowUp, key: &str) -> StepResult {
         let (leased, sandbox) = (self.leased, &self.leased.deps.sandbox);
         let run = |run, journal| sandbox.reopen(run, key, journal);
-        let tried = self.write(step, Call::Reopen, run).await;
+        let tried = self.run_write(step, Call::Reopen, run).await;
         if matches!(tried.end, FollowUpEnd::Done) {
             return tried;
         }
         let run = |run| sandbox.state(run, key);
         match leased.run_reads(&self.active, Call::State, &self.due.marker, run).await {
-            Ok(Some(current)) if current.open => DONE,
+            Ok(Some(current)) if current.is_open => DONE,
             _ => tried,
         }
     }
@@ -218,7 +224,7 @@ impl<'a> DefectSteps<'a> {
             let report = Arc::clone(&self.report);
             sandbox.comment(run, key, &due.test, &due.marker, journal, report)
         };
-        self.write(step, Call::Comment, run).await
+        self.run_write(step, Call::Comment, run).await
     }
 
     async fn attach(&self, step: &FollowUp, key: &str) -> StepResult {
@@ -228,16 +234,16 @@ impl<'a> DefectSteps<'a> {
         };
         let number = names.iter().position(|name| *name == step.name);
         let Some(number) = number.and_then(|number| u32::try_from(number).ok()) else {
-            return given_up("Test Manager does not have this file any more".to_owned());
+            return given_up("Test Manager no longer has this file".to_owned());
         };
         let sandbox = &self.leased.deps.sandbox;
         let run = |run, journal| sandbox.attach(run, key, number, journal, Arc::clone(&self.files));
-        self.write(step, Call::Attach, run).await
+        self.run_write(step, Call::Attach, run).await
     }
 
     /// Runs a call that writes. The host's own record of the writes decides whether the step is
     /// done.
-    async fn write<F: Future<Output = RunEnd<()>>>(
+    async fn run_write<F: Future<Output = RunEnd<()>>>(
         &self,
         step: &FollowUp,
         call: Call,
@@ -250,22 +256,22 @@ impl<'a> DefectSteps<'a> {
             Err(refusal) => return try_again(&refusal, None),
         };
         let connection = &self.active.connection;
-        self.leased.deps.history.run(connection, self.leased.event, report, &outcome);
+        self.leased.deps.history.record_run(connection, self.leased.event, report, &outcome);
         let refusal = match outcome {
             Ok(()) if confirmed_or_nothing_sent(&writes) => return DONE,
             Ok(()) => Refusal::ConnectorFault(ConnectorFault::Contract(
-                "it returned ok, but the tracker confirmed no write".to_owned(),
+                "the call returned ok, but the tracker confirmed no write".to_owned(),
             )),
             Err(refusal) => refusal,
         };
         let sent = sent_writes(&refusal, &writes);
-        not_done(&refusal, sent)
+        failed(&refusal, sent)
     }
 }
 
-/// The step failed, and its write with it. A write that the tracker refused for good is not tried
-/// again.
-fn not_done(refusal: &Refusal, sent: Option<SentWrites>) -> StepResult {
+/// The result of a step whose call failed. If the tracker refused the write for good, the step is
+/// not tried again.
+fn failed(refusal: &Refusal, sent: Option<SentWrites>) -> StepResult {
     let is_refused = sent.as_ref().is_some_and(|sent| sent.class == WriteClass::Refused);
     if is_refused && matches!(refusal, Refusal::Rejected(_) | Refusal::Unsupported(_)) {
         return StepResult { end: FollowUpEnd::GivenUp(refusal.to_string()), code: refusal.code() };
@@ -273,13 +279,13 @@ fn not_done(refusal: &Refusal, sent: Option<SentWrites>) -> StepResult {
     try_again(refusal, sent)
 }
 
-/// The step is tried again after a pause.
+/// The result of a step that is tried again after a pause.
 fn try_again(refusal: &Refusal, sent: Option<SentWrites>) -> StepResult {
     let end = FollowUpEnd::Again { sent, at: None, reason: refusal.to_string() };
     StepResult { end, code: refusal.code() }
 }
 
-/// The step cannot be done any more.
+/// The result of a step that can no longer be done.
 fn given_up(why: String) -> StepResult {
     StepResult { end: FollowUpEnd::GivenUp(why), code: OutcomeCode::NotFound }
 }

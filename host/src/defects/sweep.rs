@@ -1,7 +1,7 @@
-//! The background search for defects in doubt, and for second records.
+//! Searches in the background for defects in doubt, and for second records of created defects.
 //!
-//! Runs only `find`. It adopts a defect, ends a doubt or leaves the row as it is, and never
-//! creates.
+//! The sweep only calls the connector's `find`, so it never creates a defect. It adopts a defect,
+//! ends a doubt or leaves the row as it is.
 
 use std::time::Instant;
 
@@ -17,11 +17,12 @@ use crate::store::{DueDefect, DueLimits};
 
 use super::lease::LeasedDefect;
 use super::search::SearchResult;
-use super::{Defects, adoption, second_record};
+use super::{Defects, adoption_outcome, second_record_outcome};
 
-/// Maximum number of rows that one round searches for.
-const ROUND_MAX: DueLimits = DueLimits { total: 16, per_connection: 4 };
-/// Maximum number of searches for a second record, if none of them finds the known record.
+/// Maximum number of rows in one round: in total, and of one connection.
+const ROUND_LIMITS: DueLimits = DueLimits { total: 16, per_connection: 4 };
+/// Maximum number of searches for a second record. Fewer are enough if one of them finds the known
+/// record, because this shows that the search works.
 const SECOND_SEARCHES_MAX: u32 = 8;
 /// Maximum number of searches at a time.
 const CONCURRENT_MAX: usize = 4;
@@ -31,12 +32,12 @@ impl Defects {
     pub async fn sweep(&self) {
         let deps = &self.deps;
         if let Err(error) = deps.restart_waits_if_clock_stepped().await {
-            tracing::warn!(%error, "cannot begin the waits of the defects in doubt again");
+            tracing::warn!(%error, "cannot restart the waits of defects after a clock change");
             return;
         }
         let (now, run_ms) = (deps.clock.now(), deps.config.now().longest_run_ms());
         let open = deps.process.open_rows();
-        match deps.store.due_searches(now, run_ms, open, ROUND_MAX).await {
+        match deps.store.due_searches(now, run_ms, open, ROUND_LIMITS).await {
             Ok(due) => {
                 futures_util::stream::iter(due)
                     .for_each_concurrent(CONCURRENT_MAX, |due| self.search_for(due))
@@ -62,9 +63,8 @@ impl Defects {
             }
         };
         let claim = event.timed_step(TimedStepKind::Claim, event.arrived, Instant::now());
-        // Rows of paused and unavailable connections are claimed too, so that their back-off
-        // advances and later rows get their turn. No run starts for them, so they have no event to
-        // show.
+        // Rows of paused and unavailable connections are claimed too, so that their back-off grows
+        // and later rows are searched for. No run starts for them, so no event is recorded.
         let usable = self.deps.connections.connector_for(&active.connection);
         let (Ok(connector), false) = (usable, active.connection.paused) else {
             if let Err(error) = self.deps.store.give_back(&doubtful.lease).await {
@@ -73,19 +73,20 @@ impl Defects {
             return;
         };
         let deps = &self.deps;
-        let (lease, open) = (doubtful.lease.clone(), deps.process.open(id).into());
-        let (asker, connector, attached) = (Asker::Background, &connector, false);
-        let leased = LeasedDefect { deps, active, connector, lease, event, asker, open, attached };
+        let (lease, open_row) = (doubtful.lease.clone(), deps.process.open(id).into());
+        let (asker, connector, all_attached) = (Asker::Background, &connector, false);
+        let leased =
+            LeasedDefect { deps, active, connector, lease, event, asker, open_row, all_attached };
         let work = async {
             match &doubtful.created {
                 Some(key) => search_second_record(&leased, &doubtful, key).await,
-                None => search(&leased, &doubtful).await,
+                None => search_in_doubt(&leased, &doubtful).await,
             }
         };
         let outcome = work.instrument(deps.history.span(event.id)).await;
         let Some(outcome) = outcome else { return deps.history.discard(event) };
         deps.history.record_timed_steps(event, claim.into());
-        deps.history.end(Event {
+        deps.history.record_end(Event {
             id: event.id,
             connection: Some(connection),
             kind: EventKind::Sweep,
@@ -101,10 +102,10 @@ impl Defects {
 
 /// Searches for a defect in doubt. Returns the outcome for the event, or `None` if there is nothing
 /// to report.
-async fn search(leased: &LeasedDefect<'_>, doubtful: &DoubtfulDefect) -> Option<Outcome> {
+async fn search_in_doubt(leased: &LeasedDefect<'_>, doubtful: &DoubtfulDefect) -> Option<Outcome> {
     let (next, refusal) = match leased.search(doubtful).await {
         SearchResult::Found(oldest, others) => {
-            let adopted = adoption(&oldest.key, &others);
+            let adopted = adoption_outcome(&oldest.key, &others);
             return Some(match leased.store_outcome(&Verdict::Found(oldest)).await {
                 Ok(()) => adopted,
                 Err(error) => Outcome::from(&Refusal::StoreUnavailable(error.to_string())),
@@ -112,16 +113,16 @@ async fn search(leased: &LeasedDefect<'_>, doubtful: &DoubtfulDefect) -> Option<
         }
         SearchResult::NotFound(next, refusal) => (next, refusal),
     };
-    let unclear = doubtful.doubt.class == WriteClass::Unclear;
+    let is_unclear = doubtful.doubt.class == WriteClass::Unclear;
     match next {
         Next::Create | Next::CreateIfSearchWorks => leased.end_search(SearchEnd::DoubtEnded).await,
-        Next::SearchAt(at) if unclear => {
+        Next::SearchAt(at) if is_unclear => {
             leased.end_search(SearchEnd::SearchAt(Some(at))).await;
         }
         Next::SearchAt(at) => leased.end_search(SearchEnd::SearchBy(at)).await,
         Next::TryLater => leased.give_back().await,
-        // An unclear row is not searched for again after a failed search; other rows are.
-        Next::NeedsPerson(why @ Unresolvable::SearchFailed(_)) if !unclear => {
+        // After a failed search, a row that is unclear is not searched for again; other rows are.
+        Next::NeedsPerson(why @ Unresolvable::SearchFailed(_)) if !is_unclear => {
             leased.end_search(SearchEnd::Failed(why.to_string())).await;
         }
         Next::NeedsPerson(why) => {
@@ -131,8 +132,8 @@ async fn search(leased: &LeasedDefect<'_>, doubtful: &DoubtfulDefect) -> Option<
     refusal.map(|refusal| Outcome::from(&refusal))
 }
 
-/// Searches once more after a create that followed a doubt, because the first write may have
-/// created a record after all. Only reports a second record; a person decides which one stays.
+/// Searches once more after a defect in doubt was created again, because the first write may have
+/// created a record after all. Reports a second record; a person decides which record stays.
 async fn search_second_record(
     leased: &LeasedDefect<'_>,
     doubtful: &DoubtfulDefect,
@@ -154,5 +155,5 @@ async fn search_second_record(
     }
     let others = found.into_iter().map(|defect| defect.key).filter(|other| other != key);
     let others: Vec<_> = others.collect();
-    (!others.is_empty()).then(|| second_record(key, &others))
+    (!others.is_empty()).then(|| second_record_outcome(key, &others))
 }

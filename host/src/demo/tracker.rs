@@ -1,9 +1,9 @@
 //! The sample tracker of `jackfield demo`: the part of Redmine's REST API that the Redmine
-//! connector uses, and a page per issue with its files and comments, so that links open. It keeps
+//! connector uses, and a page for each issue, to which the links of defects lead. It stores
 //! everything in memory until the demo ends.
 //!
-//! It has its own listener, which the demo opens; the server never uses it. Tests of the server use
-//! a real Redmine instead.
+//! It has its own listener, which the demo opens. The server never uses it, and tests of the server
+//! use a real Redmine instead.
 
 mod api;
 mod files;
@@ -22,7 +22,7 @@ use parking_lot::{Mutex, MutexGuard};
 use tokio::net::TcpListener;
 
 use files::FILE_BYTES_MAX;
-use issues::Content;
+use issues::TrackerData;
 
 /// The identifier of the only project: the value for the Redmine connector's setting `project`.
 pub const PROJECT: &str = "qa";
@@ -31,16 +31,16 @@ pub const MARKUP: &str = "markdown";
 /// The custom fields of the issues: a number and a name.
 pub const CUSTOM_FIELDS: [(u64, &str); 2] = [(1, "Test case"), (2, "Robot")];
 
-/// The browser loads nothing else for a page, and runs no script.
-const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; img-src 'self'; \
-                      frame-ancestors 'none'; base-uri 'none'; form-action 'none'";
+/// Pages may use only their own style and the tracker's images, and no script.
+const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; img-src 'self'; frame-ancestors 'none'; \
+     base-uri 'none'; form-action 'none'";
 
 struct Tracker {
     api_key: String,
-    content: Mutex<Content>,
+    data: Mutex<TrackerData>,
 }
 
-type Shared = State<Arc<Tracker>>;
+type TrackerState = State<Arc<Tracker>>;
 
 /// Serves the sample tracker until the future is dropped. Its API requires `api_key` in the header
 /// `X-Redmine-API-Key`. Its pages require no key, so the listener must be on loopback.
@@ -48,8 +48,8 @@ type Shared = State<Arc<Tracker>>;
 /// # Errors
 /// The listener failed.
 pub async fn serve(listener: TcpListener, api_key: &str) -> std::io::Result<()> {
-    let content = Mutex::new(Content::sample());
-    let tracker = Tracker { api_key: api_key.to_owned(), content };
+    let data = Mutex::new(TrackerData::sample());
+    let tracker = Tracker { api_key: api_key.to_owned(), data };
     axum::serve(listener, router(Arc::new(tracker))).await
 }
 
@@ -60,25 +60,25 @@ fn router(tracker: Arc<Tracker>) -> Router {
         .route("/projects/qa.json", get(api::project))
         .route("/trackers.json", get(api::trackers))
         .route("/enumerations/issue_priorities.json", get(api::priorities))
-        .route("/issues.json", get(api::list).post(api::create))
-        .route("/projects/qa/issues.json", get(api::list))
-        .route("/issues/{file}", get(api::show).put(api::update))
+        .route("/issues.json", get(api::list_issues).post(api::create_issue))
+        .route("/projects/qa/issues.json", get(api::list_issues))
+        .route("/issues/{file}", get(api::show_issue).put(api::update_issue))
         .route("/uploads.json", post(files::upload))
         .layer(middleware::from_fn_with_state(Arc::clone(&tracker), authenticate))
         .layer(DefaultBodyLimit::max(FILE_BYTES_MAX));
     let pages = Router::new()
-        .route("/", get(pages::list))
-        .route("/projects/qa/issues", get(pages::list))
+        .route("/", get(pages::list_issues))
+        .route("/projects/qa/issues", get(pages::list_issues))
         .route("/attachments/download/{id}/{name}", get(files::download))
-        .layer(middleware::map_response(with_policy));
+        .layer(middleware::map_response(with_security_headers));
     api.merge(pages).with_state(tracker)
 }
 
-/// Lets requests of the API with the key pass, and requests for the page of an issue.
-async fn authenticate(State(tracker): Shared, request: Request, next: Next) -> Response {
+/// Passes on API requests with the key, and requests for the page of an issue. Refuses all others.
+async fn authenticate(State(tracker): TrackerState, request: Request, next: Next) -> Response {
     let path = request.uri().path();
     if path.starts_with("/issues/") && !path.ends_with(".json") {
-        return with_policy(next.run(request).await).await;
+        return with_security_headers(next.run(request).await).await;
     }
     match request.headers().get("x-redmine-api-key") {
         Some(key) if key.as_bytes() == tracker.api_key.as_bytes() => next.run(request).await,
@@ -86,15 +86,15 @@ async fn authenticate(State(tracker): Shared, request: Request, next: Next) -> R
     }
 }
 
-async fn with_policy(mut response: Response) -> Response {
+async fn with_security_headers(mut response: Response) -> Response {
     let headers = response.headers_mut();
-    headers.insert("content-security-policy", HeaderValue::from_static(POLICY));
+    headers.insert("content-security-policy", HeaderValue::from_static(CONTENT_SECURITY_POLICY));
     headers.insert("x-content-type-options", HeaderValue::from_static("nosniff"));
     response
 }
 
 impl Tracker {
-    fn content(&self) -> MutexGuard<'_, Content> {
-        self.content.lock()
+    fn data(&self) -> MutexGuard<'_, TrackerData> {
+        self.data.lock()
     }
 }

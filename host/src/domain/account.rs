@@ -1,4 +1,4 @@
-//! Who uses the admin API or the console, and what they may do.
+//! Accounts: who uses the admin API or the console, and what they may do.
 
 use std::collections::BTreeSet;
 
@@ -8,14 +8,14 @@ use uuid::Uuid;
 use super::{ConnectionId, is_printable, string_enum};
 
 string_enum! {
-    /// What an account may do: see [`Role::summary`]. Each role may also do what the roles before
-    /// it may.
+    /// What an account may do; [`Role::summary`] describes it. Each role also has the rights of the
+    /// roles before it.
     pub enum Role {
-        /// Looks, but sees no bodies.
+        /// Reads everything except bodies and secrets.
         Viewer = "viewer",
-        /// Keeps the connections running.
+        /// Keeps the connections running, for example pauses a connection or resolves a defect.
         Operator = "operator",
-        /// Writes connectors.
+        /// Develops connectors.
         Author = "author",
         /// Decides what connections and accounts may do.
         Admin = "admin",
@@ -23,7 +23,7 @@ string_enum! {
 }
 
 impl Role {
-    /// What the role may do, besides what the roles before it may.
+    /// What the role may do in addition to the roles before it.
     #[must_use]
     pub fn summary(self) -> &'static str {
         match self {
@@ -44,7 +44,7 @@ pub struct Account {
     pub name: String,
     /// What the account may do.
     pub role: Role,
-    /// The only connections that the account sees; absent: all.
+    /// The only connections that the account may see; `None`: all connections.
     pub connections: Option<BTreeSet<ConnectionId>>,
 }
 
@@ -61,17 +61,18 @@ impl Account {
         Self { name: FIRST_ADMIN.to_owned(), role: Role::Admin, connections: None }
     }
 
-    /// What the names of people begin with whom a reverse proxy signs in.
+    /// Prefix of the names of people whom a reverse proxy signs in.
     pub const PROXY_PREFIX: &str = "proxy:";
-    /// What the names of people begin with whom an identity provider signs in.
+    /// Prefix of the names of people whom an identity provider signs in.
     pub const OIDC_PREFIX: &str = "oidc:";
 
-    /// Whether a name is of a person whom a reverse proxy or an identity provider signs in.
+    /// Whether a name has the prefix of people whom a reverse proxy or an identity provider signs
+    /// in.
     #[must_use]
     pub fn is_of_sign_in(name: &str) -> bool {
         [Self::PROXY_PREFIX, Self::OIDC_PREFIX].iter().any(|prefix| {
-            let begin = name.get(..prefix.len());
-            begin.is_some_and(|begin| begin.eq_ignore_ascii_case(prefix))
+            let start = name.get(..prefix.len());
+            start.is_some_and(|start| start.eq_ignore_ascii_case(prefix))
         })
     }
 
@@ -83,7 +84,7 @@ impl Account {
             && text.chars().all(is_printable)
     }
 
-    /// Whether the account may do what needs this role.
+    /// Whether the account has the rights of this role.
     #[must_use]
     pub fn may(&self, role: Role) -> bool {
         self.role >= role
@@ -105,28 +106,29 @@ pub struct TokenId(pub Uuid);
 pub struct AccountToken {
     /// The id of the token.
     pub id: TokenId,
-    /// Whom the token signs in, and what they may do.
+    /// The account that the token signs in.
     pub account: Account,
-    /// The last characters of the token, so that people recognise it.
+    /// The last characters of the token, by which people recognise it.
     pub tail: String,
     /// When the token was created.
     pub created_at: Timestamp,
     /// The account that created the token.
     pub created_by: String,
-    /// When the token expires; absent: never.
+    /// When the token expires; `None`: never.
     pub expires_at: Option<Timestamp>,
-    /// When the token was last used, to the minute; absent: never.
+    /// When the token was last used, rounded to a minute; `None`: never.
     pub last_used_at: Option<Timestamp>,
 }
 
-/// A browser that is signed in.
+/// The session of a browser that is signed in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Session {
-    /// Who signed in.
+    /// The account that signed in.
     pub account: Account,
-    /// The token with which they did; the session ends with it. Absent: the first admin token.
+    /// The token that was used to sign in. The session ends when this token ends. `None`: the first
+    /// admin token.
     pub token: Option<TokenId>,
-    /// When they signed in.
+    /// When the browser signed in.
     pub created_at: Timestamp,
     /// When the session ends.
     pub expires_at: Timestamp,

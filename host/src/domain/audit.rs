@@ -1,4 +1,4 @@
-//! The audit log: who changed what.
+//! The entries of the audit log: who changed what.
 
 use std::net::IpAddr;
 
@@ -12,7 +12,7 @@ use super::{EventId, OutcomeCode, Role, string_enum};
 pub struct AuditId(pub Uuid);
 
 string_enum! {
-    /// The program with which somebody acted.
+    /// The kind of program that sent the request.
     pub enum Via {
         /// A program that uses the admin API with a token.
         Api = "api",
@@ -23,29 +23,30 @@ string_enum! {
     }
 }
 
-/// One change that somebody asked for, or an attempt that was refused. It contains no secret:
-/// neither the body of the request nor its query.
+/// One requested change, also if it was refused. The entry contains no secret: neither the body of
+/// the request nor its query is stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AuditEntry {
     /// The id of the entry.
     pub id: AuditId,
     /// When the request arrived.
     pub at: Timestamp,
-    /// The name of the account; absent: the client was not signed in.
+    /// The name of the account; `None`: the client was not signed in.
     pub account: Option<String>,
     /// The role of the account at that time.
     pub role: Option<Role>,
-    /// The address of the client; `0.0.0.0`: several.
+    /// The address of the client; `0.0.0.0` if the entry counts attempts of several clients.
     pub client: IpAddr,
-    /// The program.
+    /// The kind of program that sent the request.
     pub via: Via,
-    /// What was asked for, such as `connection.pause`.
+    /// The requested action, such as `connection.pause`.
     pub action: String,
-    /// What it concerned: the name of a connection, connector or account, or the id of a defect.
+    /// The object of the action: the name of a connection, connector or account, or the id of a
+    /// defect.
     pub object: Option<String>,
-    /// The result of it; absent if the server ended before that was known.
+    /// The outcome of the action; `None` if the server ended before the outcome was known.
     pub outcome: Option<OutcomeCode>,
-    /// The event that it caused.
+    /// The event that the action caused.
     pub event: Option<EventId>,
     /// How often the same attempt was refused again.
     pub repeats: u64,

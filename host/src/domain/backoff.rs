@@ -1,6 +1,6 @@
-//! The pauses between attempts that fail: each is twice as long as the one before.
+//! The pauses between failed attempts. Each pause is twice as long as the pause before.
 //!
-//! Reads no clock: its callers pass the time.
+//! The back-off reads no clock; its callers pass the time.
 
 use std::time::{Duration, Instant};
 
@@ -14,13 +14,13 @@ pub struct Backoff {
 }
 
 impl Backoff {
-    /// No attempt has failed yet.
+    /// Makes a back-off before the first attempt.
     #[must_use]
     pub const fn new(first: Duration, max: Duration) -> Self {
         Self { first, max, pause: None }
     }
 
-    /// Begins the pause after a failure. Returns its length.
+    /// Begins the pause after a failed attempt. Returns the length of the pause.
     pub fn fail(&mut self, now: Instant) -> Duration {
         let next = self.pause.map_or(self.first, |(last, _)| last.saturating_mul(2));
         let next = next.min(self.max);
@@ -28,7 +28,7 @@ impl Backoff {
         next
     }
 
-    /// Ends the pause: an attempt succeeded.
+    /// Ends the pause, because an attempt succeeded.
     pub const fn succeed(&mut self) {
         self.pause = None;
     }

@@ -7,7 +7,7 @@ string_enum! {
     pub enum CompileFor {
         /// The processor of this machine, with all its instructions.
         ThisCpu = "this-cpu",
-        /// Any processor of the same architecture: no instruction beyond the base set.
+        /// Any processor of the same architecture, because only its base instruction set is used.
         AnyCpu = "any-cpu",
     }
 }

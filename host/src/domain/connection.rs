@@ -29,7 +29,8 @@ impl fmt::Display for ConnectionId {
 pub struct ConnectorName(Arc<str>);
 
 impl ConnectorName {
-    /// The name of a connector that has not described itself yet; no file can have it.
+    /// The name of a connector whose manifest was not read yet. It is empty, so no file can have
+    /// this name.
     #[must_use]
     pub fn unnamed() -> Self {
         Self(Arc::from(""))
@@ -57,38 +58,39 @@ impl FromStr for ConnectorName {
     type Err = InvalidName;
 
     fn from_str(text: &str) -> Result<Self, InvalidName> {
-        let fits = (1..=64).contains(&text.len())
+        let is_valid = (1..=64).contains(&text.len())
             && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
-        if fits { Ok(Self(Arc::from(text))) } else { Err(InvalidName(text.to_owned())) }
+        if is_valid { Ok(Self(Arc::from(text))) } else { Err(InvalidName(text.to_owned())) }
     }
 }
 
-/// The name of the secret that holds a connection's client certificate. No setting of a connector
-/// can have this name, because it contains a colon.
+/// The name of the secret that contains a connection's client certificate. No setting of a
+/// connector can have this name, because it contains a colon.
 pub const CLIENT_CERT: &str = "tls:client-cert";
-/// The name of the secret that holds the key of the client certificate.
+/// The name of the secret that contains the private key of the client certificate.
 pub const CLIENT_KEY: &str = "tls:client-key";
 
-/// Whether a secret belongs to the client certificate, and so is not a setting of a connector.
+/// Whether a secret belongs to the client certificate. Such a secret is not a setting of a
+/// connector.
 #[must_use]
 pub fn is_client_identity(secret: &str) -> bool {
     [CLIENT_CERT, CLIENT_KEY].contains(&secret)
 }
 
-/// Whether a secret is what senders of webhooks must know. It is never sent.
+/// Whether a secret is one that senders of webhooks must know. The host never sends it.
 #[must_use]
 pub fn is_webhook_secret(secret: &str) -> bool {
     [WEBHOOK_SECRET, WEBHOOK_SECRET_PREVIOUS].contains(&secret)
 }
 
-/// Whether a secret is used by the host only, and so is not a setting of a connector.
+/// Whether only the host uses a secret. Such a secret is not a setting of a connector.
 #[must_use]
 pub fn is_host_secret(secret: &str) -> bool {
     is_client_identity(secret) || is_webhook_secret(secret) || secret == TEST_MANAGER_SECRET
 }
 
-/// Returns the name that people see. For a secret of the host it is the API's field, such as
-/// `client_cert`.
+/// Returns the name of a secret that people see. For a secret that only the host uses, this is the
+/// field of the API, such as `client_cert`.
 #[must_use]
 pub fn shown_secret_name(secret: &str) -> &str {
     match secret {
@@ -104,7 +106,8 @@ pub fn shown_secret_name(secret: &str) -> &str {
 /// The values of a connection's settings, by name, without secrets.
 pub type Settings = serde_json::Map<String, serde_json::Value>;
 
-/// One configured use of a connector. Holds no secret and no token: the store keeps those.
+/// One configured use of a connector. It contains no secret and no token, which are only in the
+/// store.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Connection {
     /// Identifies the connection in the store and in markers; never changes.
@@ -129,7 +132,8 @@ pub struct Connection {
     pub http1_only: bool,
     /// Whether requests to the tracker have the header `traceparent`.
     pub trace_context: bool,
-    /// The minimum index delay, seconds. It raises the index delay that the connector states.
+    /// The minimum index delay, seconds. It replaces the connector's own index delay if that is
+    /// shorter.
     pub index_delay_s: u32,
     /// Access to Test Manager's API for details of failed tests; absent: the host never calls it.
     pub test_manager: Option<TestManagerSettings>,
@@ -144,7 +148,7 @@ pub struct Connection {
     pub webhook_paths: WebhookPaths,
     /// Whether Create Defect and Defect KPIs are refused with status 503.
     pub paused: bool,
-    /// Until when the bodies of requests and answers are recorded; absent: they are not.
+    /// The end of the recording of bodies of requests and answers; `None`: bodies are not recorded.
     pub record_until: Option<Timestamp>,
     /// The time when a person created the connection.
     pub created_at: Timestamp,
@@ -191,24 +195,25 @@ pub struct ConnectionRecord {
     pub revision: u64,
     /// The connection as people configured it.
     pub connection: Connection,
-    /// Last four characters of the newest webhook token, for people to recognise it.
+    /// Last four characters of the newest webhook token, by which people recognise it.
     pub token_tail: String,
     /// The time of the last event that was answered with a defect or counts.
     pub last_success_at: Option<Timestamp>,
     /// The instant and the text of the last refusal.
     pub last_error: Option<(Timestamp, String)>,
-    /// The longest measured time after a create during which a search did not find the record,
-    /// milliseconds.
+    /// The longest measured index delay, milliseconds: for so long after a create, a search did not
+    /// find the new record.
     pub index_lag_ms: u64,
 }
 
-/// The rights that a person granted when they created the connection or accepted a newer version.
+/// The rights that a person granted by creating the connection or accepting a newer connector
+/// version.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Grants {
     /// Origins that the connector may reach.
     pub origins: Vec<Origin>,
-    /// Origins that the connector fixes for a setting or a token URL. Their addresses must be
-    /// public.
+    /// Origins that the connector's manifest itself sets for a setting or a token URL. They must
+    /// resolve to public addresses.
     pub fixed: Vec<Origin>,
     /// The only destination of each secret, by the secret's name.
     pub secrets: BTreeMap<String, SecretGrant>,
@@ -230,14 +235,14 @@ pub struct SecretGrant {
 pub enum SecretPlace {
     /// The header `Authorization: Bearer …`.
     Bearer,
-    /// A header with any name, with a text before the secret.
+    /// A header of any name. A fixed text may precede the secret.
     Header {
         /// Lower-case header name.
         name: String,
         /// Text before the secret, often empty.
         prefix: String,
     },
-    /// `Authorization: Basic …`; the secret is the password, or the user if `user` is absent.
+    /// `Authorization: Basic …`; the secret is the password, or the user name if `user` is absent.
     Basic {
         /// The user name; absent: the secret is the user name, and the password is empty.
         user: Option<String>,
@@ -247,23 +252,24 @@ pub enum SecretPlace {
         /// The name of the query parameter.
         name: String,
     },
-    /// The guest sees a placeholder. The host replaces it if it is the whole string at this place
-    /// of a JSON body.
+    /// A string in a JSON body. The guest writes a placeholder there, which the host replaces by
+    /// the secret if it is the whole string.
     Json {
         /// The JSON pointer (RFC 6901) to the string in the body.
         pointer: String,
     },
-    /// The guest sees a placeholder. The host replaces it if it is the whole value of this field of
-    /// a form body.
+    /// A field of a form body. The guest writes a placeholder there, which the host replaces by the
+    /// secret if it is the whole value.
     Form {
         /// The name of the field in the form.
         name: String,
     },
-    /// OAuth 2.0 client credentials: the host fetches a token and sends it as bearer.
+    /// OAuth 2.0 client credentials: the host fetches an access token with the secret, and sends
+    /// the token as bearer token.
     ClientCredentials {
         /// The token endpoint, which receives the secret.
         token_url: url::Url,
-        /// The client id that the token endpoint knows; it is not secret.
+        /// The client id for the token endpoint; it is not secret.
         client_id: String,
         /// Scopes to request, separated by spaces; absent: none are requested.
         scope: Option<String>,

@@ -18,9 +18,9 @@ pub struct Counts {
     pub critical_link: Option<String>,
 }
 
-/// A count that Test Manager's int32 cannot hold.
+/// A count that is too large for Test Manager's int32.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{field}` is {value}, more than Test Manager's int32 can hold (2147483647)")]
+#[error("`{field}` is {value}, but Test Manager accepts at most 2147483647 (int32)")]
 pub struct CountTooLarge {
     /// The field of the answer to Test Manager.
     pub field: &'static str,
@@ -35,19 +35,20 @@ impl Counts {
         self.open.saturating_add(self.closed)
     }
 
-    /// Every count as Test Manager's int32, in the order total, critical, moderate, open, closed.
+    /// Converts every count to Test Manager's int32, in the order total, critical, moderate, open,
+    /// closed.
     ///
     /// # Errors
-    /// The first count that is above int32.
+    /// The first count that is too large for int32.
     pub fn as_int32(&self) -> Result<[i32; 5], CountTooLarge> {
-        let fit =
+        let to_int32 =
             |field, value: u64| i32::try_from(value).map_err(|_| CountTooLarge { field, value });
         Ok([
-            fit("totalDefects", self.total())?,
-            fit("criticalDefects", self.critical)?,
-            fit("moderateDefects", self.moderate)?,
-            fit("openDefects", self.open)?,
-            fit("closedDefects", self.closed)?,
+            to_int32("totalDefects", self.total())?,
+            to_int32("criticalDefects", self.critical)?,
+            to_int32("moderateDefects", self.moderate)?,
+            to_int32("openDefects", self.open)?,
+            to_int32("closedDefects", self.closed)?,
         ])
     }
 }
@@ -57,7 +58,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_sum_past_int32_names_the_total() {
+    fn the_error_for_a_sum_above_int32_names_the_total() {
         let counts = Counts {
             open: 2_147_483_647,
             closed: 1,

@@ -1,4 +1,4 @@
-//! The defect of a failed test: the states of its row, the lease that a change of the row needs,
+//! The defect of a failed test: the states of its row, the lease that is needed to change the row,
 //! and the result of a run.
 
 use std::fmt;
@@ -34,7 +34,7 @@ pub struct CurrentDefect {
     /// The defect with its current key and link, which may differ from the stored ones.
     pub defect: Defect,
     /// Whether people still have to work on the defect: it is not closed, resolved or rejected.
-    pub open: bool,
+    pub is_open: bool,
 }
 
 /// The id of a row in the store. Each generation of a failed test has its own row.
@@ -57,31 +57,32 @@ string_enum! {
     pub enum DefectState {
         /// No write was sent yet. It is safe to run `create` again.
         Intent = "intent",
-        /// A write of the last run may have been sent, and its outcome is not stored yet.
+        /// The last run may have sent a write, and the outcome of that run is not stored yet.
         Sent = "sent",
-        /// The defect is known and stored in the row.
+        /// The row contains the defect.
         Created = "created",
-        /// No defect is known. The next Create Defect request may create one; if a write was sent,
-        /// it searches first.
+        /// The last run ended without a defect. The next Create Defect request may create one; if a
+        /// write was sent, it searches first.
         Failed = "failed",
-        /// A write was sent and its outcome is unknown. A request may not create a defect yet.
+        /// A write was sent and its outcome is unknown. A Create Defect request must not create a
+        /// defect yet.
         InDoubt = "in-doubt",
     }
 }
 
 string_enum! {
-    /// A person's decision about a defect in doubt. It holds until the next create.
+    /// A person's decision about a defect in doubt. It is valid until the next create.
     pub enum DecidedDoubt {
-        /// Do not wait: create the defect if a search finds none.
+        /// Do not wait. The next click searches, and creates the defect if it finds none.
         Retry = "retry",
-        /// The tracker does not have the defect: the next click creates it, after a last search,
-        /// even if this search fails.
+        /// The tracker does not have the defect. The next click searches once more, and creates the
+        /// defect even if this search fails.
         GiveUp = "give-up",
     }
 }
 
-/// The right to change one row until `until`. Every change carries the fence; a change with an
-/// older fence is refused.
+/// The right to change one row until `until`. Each change passes the fence; the store refuses a
+/// change with an older fence.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Lease {
     /// The row that the lease protects.
@@ -106,21 +107,23 @@ pub enum Claimed {
         generation: u32,
     },
     /// A write was sent. The caller runs `find` under this lease, and may create a defect only if
-    /// its result allows that.
+    /// the result of `find` allows it.
     Search(Box<DoubtfulDefect>),
-    /// The failed test has a known defect, so no run is needed.
+    /// The row already contains the defect, so no run is needed.
     Created {
         /// The row that stores the defect.
         id: DefectId,
-        /// The defect with which the request is answered.
+        /// The defect for the answer.
         defect: Defect,
     },
-    /// The test case failed before and its defect is known. The row is in `intent` under a lease.
+    /// The test case failed before, and the store has the defect of that failure. The row is in
+    /// `intent` under a lease.
     Recurs(Box<Recurrence>),
-    /// The defect of another failure of the test case, in this row, is being created or is in
-    /// doubt. No lease was granted, and the row of the failed test keeps its state.
+    /// Another failure of the test case must be waited for: the defect in its row, which this id
+    /// names, is being created or is in doubt. No lease was granted, and the row of the failed test
+    /// keeps its state.
     WaitsForFirst(DefectId),
-    /// Another run holds a lease of the row, with this fence.
+    /// Another run has leased the row, with this fence.
     Busy {
         /// The row.
         defect: DefectId,
@@ -143,7 +146,7 @@ pub struct DoubtfulDefect {
     pub lease: Lease,
     /// The search word that the tracker's record should contain.
     pub marker: Marker,
-    /// The facts about the row's writes. They decide what may follow the search.
+    /// The facts about the row's writes, from which the step after the search follows.
     pub doubt: Doubt,
     /// The settings and connector of the last run; absent in rows of earlier versions and after a
     /// database was restored.
@@ -153,7 +156,7 @@ pub struct DoubtfulDefect {
     /// The key of the defect, if the row is in `created`. The search then only looks for a second
     /// record.
     pub created: Option<String>,
-    /// Number of searches in the background so far.
+    /// Number of background searches so far.
     pub searches: u32,
 }
 
@@ -176,7 +179,7 @@ pub struct ConnectionSnapshot {
     pub connector_sha256: String,
 }
 
-/// The change of the row that a finished run leads to.
+/// The result of a run or a search, which decides how the row changes.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Verdict {
     /// The defect is known: this run created it.
@@ -210,14 +213,14 @@ impl NotCreated {
         Self { refusal, sent: None }
     }
 
-    /// Whether the tracker may have the defect: a write was sent, and it did not refuse all of
-    /// them.
+    /// Whether the tracker may have the defect: at least one write was sent that the tracker did
+    /// not refuse.
     #[must_use]
     pub fn may_exist(&self) -> bool {
         self.sent.as_ref().is_some_and(|sent| sent.class != WriteClass::Refused)
     }
 
-    /// The refusal for the tester, with the write if the defect may exist.
+    /// The refusal for the tester. If the defect may exist, the refusal also describes the write.
     #[must_use]
     pub fn into_refusal(self) -> Refusal {
         let may_exist = self.may_exist();
@@ -239,39 +242,40 @@ pub struct SentWrites {
     pub forbidden: bool,
     /// The time when the last write ended.
     pub ended_at: Timestamp,
-    /// The answer to the write that may have done most, as text for people.
+    /// The answer to the worst write, as a text for people.
     pub reason: String,
 }
 
 /// The result of a search that found nothing, or failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SearchEnd {
-    /// The search counts. The next Create Defect request searches again, and then may create the
-    /// defect.
+    /// The search can be trusted. The next Create Defect request searches again, and then may
+    /// create the defect.
     DoubtEnded,
     /// A person must resolve the doubt, for this reason.
     NeedsPerson(String),
-    /// The search failed for this reason, and waiting may not help. A person may resolve the doubt;
-    /// the background also searches again.
+    /// The search failed for this reason, and waiting may not help. A person may resolve the doubt.
+    /// The background search also tries again.
     Failed(String),
-    /// The background searches again at this instant, or never.
+    /// The background search tries again at this instant; `None`: never.
     SearchAt(Option<Timestamp>),
-    /// The background searches again at this instant or earlier.
+    /// The background search tries again at this instant or earlier.
     SearchBy(Timestamp),
 }
 
 /// A person's decision about a defect.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Decision {
-    /// The tracker has this defect. Allowed for a defect in doubt or failed.
+    /// The tracker has this defect. Allowed if the row is in doubt or failed.
     Adopt(Defect),
     /// For a defect in doubt: do not wait. The next click searches, and creates the defect if it
     /// finds none.
     Retry,
-    /// For a defect in doubt: nothing was created. The next click searches once more, then creates
-    /// the defect.
+    /// For a defect in doubt: nothing was created. The next click searches once more, and then
+    /// creates the defect even if this search fails.
     GiveUp,
-    /// For a defect that is created or failed: the next click creates another defect, once.
+    /// For a row that is created or failed: the next click creates another defect. Later clicks
+    /// return that defect.
     Release,
 }
 
@@ -316,7 +320,7 @@ pub struct DefectRecord {
     /// The reason why only a person can resolve the defect; absent if a search can still resolve
     /// it.
     pub needs_person: Option<String>,
-    /// A person's decision that no create has used yet.
+    /// A person's decision that the next create will carry out; `None` if there is none.
     pub decided: Option<DecidedDoubt>,
     /// The event that changed the row last.
     pub event: Option<EventId>,
@@ -332,6 +336,6 @@ pub struct DefectRecord {
     pub leased_until: Option<Timestamp>,
     /// The decisions of people (when, who, what), oldest first.
     pub decisions: Vec<(Timestamp, String, String)>,
-    /// The steps that follow the creation, such as comments and attachments.
+    /// The follow-up steps of the defect, such as comments and attachments.
     pub follow_ups: Vec<FollowUpRecord>,
 }

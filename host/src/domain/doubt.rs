@@ -1,8 +1,9 @@
-//! The rules that decide when a defect in doubt may be created after all. They are pure functions.
+//! The rules that decide when a defect in doubt may be created after all. All rules are pure
+//! functions.
 //!
-//! Time alone never decides. A second create needs a search that found nothing, unless the tracker
-//! refused every write, or a person decided. A search that failed, was stopped or did not run does
-//! not count as a search that found nothing.
+//! A second create is never allowed only because time has passed. It needs a search that found
+//! nothing, unless the tracker refused every write or a person decided. A search that failed, was
+//! stopped or did not run is not a search that found nothing.
 
 use std::fmt;
 
@@ -15,26 +16,27 @@ use super::{DecidedDoubt, Refusal, WriteClass, after};
 pub struct Doubt {
     /// The class of the worst write, in the order of [`WriteClass`].
     pub class: WriteClass,
-    /// Whether one of the writes was answered 403: the tracker may hide what it created.
+    /// Whether one of the writes was answered 403. The tracker may then hide a record that it
+    /// created.
     pub forbidden: bool,
     /// Whether the first write of each run contained the marker.
     pub has_marker: bool,
-    /// The start of the waits: the end of the last write, or later, because a jump of the clock
-    /// restarts the waits.
+    /// The start of the waits: the end of the last write. It is later if the clock stepped since,
+    /// because a step restarts the waits.
     pub wait_from: Timestamp,
     /// A person's decision that ends the wait, if there is one.
     pub decided: Option<DecidedDoubt>,
-    /// Whether the doubt was ended since the last write, by a search that counts or by a person.
+    /// Whether a search that can be trusted, or a person, has ended the doubt since the last write.
     pub settled: bool,
 }
 
-/// The waits after which a search counts.
+/// How long to wait before a search that finds nothing can be trusted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Waits {
     /// The index delay: how long the tracker's search may not see a new record, milliseconds.
     pub index_delay_ms: u64,
-    /// The time during which the tracker may still act on a request, milliseconds; `None`: without
-    /// limit.
+    /// The time during which the tracker may still carry out a request, milliseconds; `None`:
+    /// without limit.
     pub in_doubt_ms: Option<u64>,
 }
 
@@ -43,12 +45,12 @@ pub struct Waits {
 pub enum Next {
     /// The next Create Defect request may create the defect.
     Create,
-    /// The next Create Defect request may create the defect if the search is proved to work: it
-    /// must find another defect that was created the same way.
+    /// The next Create Defect request may create the defect if the search is shown to work. For
+    /// that, the search must find another defect that was created in the same way.
     CreateIfSearchWorks,
-    /// Only a search that begins at this instant or later counts.
+    /// Search again: only a search that begins at this instant or later can be trusted.
     SearchAt(Timestamp),
-    /// The search cannot give a result now: report that, and search again later.
+    /// A search has no result now. Report this, and search again later.
     TryLater,
     /// A person must resolve the doubt.
     NeedsPerson(Unresolvable),
@@ -67,15 +69,15 @@ pub enum Unresolvable {
     Never,
     /// The tracker answered 403, and the connection has no other defect to test the search with.
     Forbidden,
-    /// The search finds none of these defects, which were created the same way.
+    /// The search finds none of these defects, which were created in the same way.
     ControlNotFound(Vec<String>),
     /// The search failed, and waiting does not help.
     SearchFailed(String),
 }
 
 impl Doubt {
-    /// Decides for a write that no search can find: the connector cannot search, or the write did
-    /// not contain the marker.
+    /// Decides if no search can find the defect, because the connector cannot search or the write
+    /// did not contain the marker.
     #[must_use]
     pub fn without_search(&self, why: Unresolvable) -> Next {
         if self.class == WriteClass::Refused || self.decided.is_some() || self.settled {
@@ -84,7 +86,7 @@ impl Doubt {
         Next::NeedsPerson(why)
     }
 
-    /// Decides after a search that began at `began_at` and found nothing.
+    /// Decides after a search found nothing. The search began at `began_at`.
     #[must_use]
     pub fn after_none(&self, began_at: Timestamp, waits: Waits) -> Next {
         if self.class == WriteClass::Refused && self.decided.is_none() {
@@ -129,19 +131,19 @@ impl Doubt {
             | R::ShuttingDown
             | R::Paused
             | R::StoreUnavailable(_) => Next::TryLater,
-            _ if self.counts_as_refused() => Next::Create,
+            _ if self.allows_create_without_search() => Next::Create,
             other => Next::NeedsPerson(Unresolvable::SearchFailed(other.to_string())),
         }
     }
 
-    /// Whether the writes count as refused, so that the defect may be created even if the search
-    /// fails permanently.
-    fn counts_as_refused(&self) -> bool {
+    /// Whether the defect may be created even if the search fails permanently: the tracker refused
+    /// every write, or a person decided to give up the search.
+    fn allows_create_without_search(&self) -> bool {
         self.class == WriteClass::Refused || self.decided == Some(DecidedDoubt::GiveUp)
     }
 
-    /// Decides after the search for the defect found nothing, and a control search did not find any
-    /// of the defects that `keys` names. `keys` is empty if there is no other defect to search for.
+    /// Decides after the search for the defect found nothing, and control searches did not find any
+    /// of the defects `keys`. `keys` is empty if there is no other defect to search for.
     #[must_use]
     pub fn after_control(&self, keys: Vec<String>) -> Next {
         match (keys.is_empty(), self.forbidden) {
@@ -151,7 +153,7 @@ impl Doubt {
         }
     }
 
-    /// Returns `next` if the search began at `from` or later; otherwise asks for a new search at
+    /// Returns `next` if the search began at `from` or later; otherwise requests a new search at
     /// `from`.
     fn after_wait(began_at: Timestamp, from: Timestamp, next: Next) -> Next {
         if began_at >= from { next } else { Next::SearchAt(from) }
@@ -161,21 +163,23 @@ impl Doubt {
 impl fmt::Display for Unresolvable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NoSearch => f.write_str("its connector cannot search the tracker"),
+            Self::NoSearch => f.write_str("the connector cannot search the tracker"),
             Self::NoMarker => f.write_str(
-                "the request did not contain the marker, so a search cannot find its record",
+                "the create request did not contain the marker, so a search cannot find its record",
             ),
             Self::Acknowledged => f.write_str(
-                "the tracker answered that it created a record, and its search does not find it",
+                "the tracker answered that it created a record, but its search does not find it",
             ),
-            Self::Never => f.write_str("`create.in_doubt_s` is \"never\""),
+            Self::Never => {
+                f.write_str("with `create.in_doubt_s` = \"never\", only a person can decide")
+            }
             Self::Forbidden => f.write_str(
-                "the tracker answered 403, and no other defect of this connection shows whether its \
-                 search sees what was created",
+                "the tracker answered 403, and there is no other defect of this connection to check that \
+                 its search finds created records",
             ),
             Self::ControlNotFound(keys) => write!(
                 f,
-                "its search does not find {} either, which this connection created",
+                "the tracker's search does not find {} either, although this connection created it",
                 keys.join(", ")
             ),
             Self::SearchFailed(why) => write!(f, "the search failed: {why}"),
@@ -223,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn a_settled_doubt_waits_only_for_the_index_and_a_refused_one_does_not_wait() {
+    fn an_ended_doubt_waits_only_for_the_index_and_refused_writes_need_no_wait() {
         let settled = |class| Doubt { settled: true, ..doubt(class) };
         for class in [WriteClass::Unclear, WriteClass::Open, WriteClass::Acknowledged] {
             assert_eq!(settled(class).after_none(at(9), WAITS), Next::SearchAt(at(10)));
@@ -234,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn if_in_doubt_s_is_never_only_a_person_ends_a_doubt() {
+    fn only_a_person_ends_a_doubt_if_in_doubt_s_is_never() {
         let waits = Waits { in_doubt_ms: None, ..WAITS };
         for class in [WriteClass::Unclear, WriteClass::Open, WriteClass::Acknowledged] {
             let next = doubt(class).after_none(at(9_999_999), waits);
@@ -279,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn a_search_that_finds_no_known_defect_does_not_count() {
+    fn a_search_that_finds_no_known_defect_is_not_trusted() {
         let doubt = doubt(WriteClass::Unclear);
         let forbidden = Doubt { forbidden: true, ..doubt.clone() };
         assert_eq!(doubt.after_control(Vec::new()), Next::Create);

@@ -44,7 +44,7 @@ string_enum! {
         Check = "check",
         /// The background search for a defect in doubt.
         Sweep = "sweep",
-        /// The work on a created defect: a comment, attachments.
+        /// Follow-up steps of a created defect: comments and attachments.
         FollowUp = "follow-up",
     }
 }
@@ -117,16 +117,16 @@ pub struct LogLine {
     pub message: String,
 }
 
-/// One request that a run sent, or was refused to send.
+/// One request that a run sent, or that the host refused to send.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OutboundCall {
-    /// Milliseconds since the run began; negative if the host sent it before the run.
+    /// Milliseconds since the run began; negative if the host sent the request before the run.
     pub at_ms: i64,
     /// The HTTP method of the request.
     pub method: String,
     /// The origin that the request was sent to, in canonical form.
     pub origin: String,
-    /// Path without its query.
+    /// The path without its query.
     pub path: String,
     /// The query without secrets.
     pub query: Option<String>,
@@ -140,15 +140,15 @@ pub struct OutboundCall {
     pub bytes: u64,
     /// The reason why the request was refused or failed; absent otherwise.
     pub error: Option<String>,
-    /// The span that the header `traceparent` of the request named; not stored.
+    /// The span id in the header `traceparent` of the request. It is not stored.
     pub span: Option<u64>,
 }
 
 /// The resources that a run used, for comparison with its limits.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Usage {
-    /// Peak of the bytes in the run's memory account: memories, tables and bodies that the host
-    /// holds.
+    /// Peak memory of the run, bytes: its linear memories and tables, and the bodies that the host
+    /// stores for it.
     pub memory_bytes: u64,
     /// CPU time of the run, milliseconds.
     pub cpu_ms: u64,
@@ -156,9 +156,9 @@ pub struct Usage {
     pub run_ms: u64,
     /// Number of outbound requests, at most the limit.
     pub outbound_calls: u64,
-    /// Size of the largest tracker answer, decoded, bytes.
+    /// Size of the largest body of a tracker's answer after decoding, bytes.
     pub response_body_bytes: u64,
-    /// Size of the largest outbound body, bytes.
+    /// Size of the largest body of a request, bytes.
     pub request_body_bytes: u64,
     /// Size of the log, stdout and stderr together, bytes.
     pub log_bytes: u64,
@@ -166,9 +166,9 @@ pub struct Usage {
     pub handles: u64,
     /// Number of polls of the guest.
     pub polls: u64,
-    /// Number of epoch ticks at which the guest was still computing and yielded to other tasks.
+    /// How often the guest computed for so long that an epoch tick made it yield to other tasks.
     pub yields: u64,
-    /// The time between a wake of the guest and its next poll, summed up, in epoch ticks of 10 ms.
+    /// The sum of the times from a wake-up of the guest to its next poll, in epoch ticks of 10 ms.
     pub waited_ticks: u64,
     /// Milliseconds that the run waited for its permit.
     pub permit_ms: u64,
@@ -176,7 +176,7 @@ pub struct Usage {
     pub permits_before: u64,
 }
 
-/// The report of one run. An event may cause several (`find`, then `create`).
+/// The report of one run. An event may cause several runs, for example `find` and then `create`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RunReport {
     /// The export that was called.
@@ -193,11 +193,11 @@ pub struct RunReport {
     pub connector_sha256: String,
     /// The lines of the guest's log, stdout and stderr.
     pub log: Vec<LogLine>,
-    /// Requests that the run sent, or was refused to send.
+    /// The requests that the run sent, or that the host refused to send.
     pub calls: Vec<OutboundCall>,
     /// The resources that the run used.
     pub usage: Usage,
-    /// When its parts began; absent if an earlier version stored the run.
+    /// When the phases of the run began; absent if an earlier version of Jackfield stored the run.
     pub times: Option<RunTimes>,
     /// The requests and answers with their bodies; absent unless the connection records them.
     pub recording: Option<RunRecording>,
@@ -216,9 +216,10 @@ pub struct Event {
     pub received_at: Timestamp,
     /// Milliseconds from the request to its answer.
     pub ms: u64,
-    /// The answer's status; absent if there was no answer (a sweep).
+    /// The status of the answer; absent if the event has no answer, for example a background
+    /// search.
     pub status: Option<u16>,
-    /// The code and the detail with which the event ended.
+    /// How the event ended, as a code and a detail.
     pub outcome: Outcome,
     /// The request, with masked credentials.
     pub request: Received,

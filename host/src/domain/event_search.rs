@@ -1,19 +1,21 @@
-//! What a person may type to find events: an id, the key of a defect, or words of an error.
+//! Parses the text that a person types to find events: an id, the key of a defect, or words of an
+//! error.
 //!
-//! Knows nothing of how events are stored.
+//! How events are stored and found is decided in the room `store`.
 
 use std::collections::BTreeSet;
 
 use uuid::Uuid;
 
-/// The shortest word that can be found, characters.
+/// Minimum length of a word that can be found, characters.
 const WORD_CHARS_MIN: usize = 3;
-/// Longer words are found by their beginning of this length, characters.
+/// Only the first characters of a longer word are indexed and compared, this many.
 const WORD_CHARS_MAX: usize = 40;
-/// How many words of one error can be found. More would let long errors fill the disk.
+/// Maximum number of words of one error that can be found. Without a limit, long errors would fill
+/// the disk.
 const WORDS_MAX: usize = 24;
 
-/// What listed events must be about.
+/// The search condition for a list of events.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum EventSearch {
     /// The id of the event, of its defect or of its test case.
@@ -25,17 +27,17 @@ pub enum EventSearch {
         /// The test case.
         case: Uuid,
     },
-    /// The key of the defect in the tracker, or words that the error has.
+    /// The key of the defect in the tracker, or words of the error.
     Text {
         /// The whole text.
         key: String,
-        /// Its words, the longest first; empty: none is long enough.
+        /// The words of the text, the longest first; empty if no word is long enough.
         words: Vec<String>,
     },
 }
 
 impl EventSearch {
-    /// Reads what a person typed or pasted; a link is read by the ids in it.
+    /// Parses a text that a person typed or pasted. Of a link, only the ids in it are used.
     #[must_use]
     pub fn new(text: &str) -> Self {
         let text = text.trim();
@@ -53,19 +55,19 @@ impl EventSearch {
     }
 }
 
-/// The words by which a text can be found.
+/// Returns the words by which a text can be found.
 #[must_use]
 pub fn words(text: &str) -> BTreeSet<String> {
     let words = text.split(|c: char| !c.is_alphanumeric());
     let words = words.filter(|word| word.chars().nth(WORD_CHARS_MIN - 1).is_some());
-    let mut found = BTreeSet::new();
+    let mut searchable = BTreeSet::new();
     for word in words {
-        found.insert(word.to_lowercase().chars().take(WORD_CHARS_MAX).collect());
-        if found.len() == WORDS_MAX {
+        searchable.insert(word.to_lowercase().chars().take(WORD_CHARS_MAX).collect());
+        if searchable.len() == WORDS_MAX {
             break;
         }
     }
-    found
+    searchable
 }
 
 #[cfg(test)]

@@ -1,4 +1,5 @@
-//! The failed test of a Create Defect request, and the marker by which its defect is found again.
+//! The failed test of a Create Defect request, and the marker by which the tracker's record can be
+//! found again.
 
 use data_encoding::{Encoding, Specification};
 use sha2::{Digest, Sha256};
@@ -24,7 +25,7 @@ pub struct FailedTest {
 }
 
 impl FailedTest {
-    /// A failed test. An empty variation or link counts as missing.
+    /// Makes a failed test. An empty variation or link is treated as missing.
     #[must_use]
     pub fn new(
         test_execution_id: Uuid,
@@ -46,14 +47,15 @@ impl FailedTest {
         self.variation_id.as_deref()
     }
 
-    /// Returns the identity: execution, case and variation. Without a variation, the last is "".
+    /// Returns the identity: execution, case and variation. The variation is "" if there is none.
     #[must_use]
     pub fn key(&self) -> (Uuid, Uuid, &str) {
         let variation = self.variation_id.as_deref().unwrap_or_default();
         (self.test_execution_id, self.test_case_id, variation)
     }
 
-    /// Returns the identity together with the connection: each has at most one defect.
+    /// Returns the identity together with the connection. For each such key there is at most one
+    /// defect.
     #[must_use]
     pub fn key_in(&self, connection: ConnectionId) -> FailedTestKey {
         let (execution, case, variation) = self.key();
@@ -112,8 +114,8 @@ impl FromStr for Marker {
 
     fn from_str(text: &str) -> Result<Self, InvalidMarker> {
         let is_symbol = |byte: u8| SYMBOLS.as_bytes().contains(&byte);
-        let fits = text.len() == Self::LENGTH && text.bytes().all(is_symbol);
-        if fits { Ok(Self(text.to_owned())) } else { Err(InvalidMarker(text.to_owned())) }
+        let is_marker = text.len() == Self::LENGTH && text.bytes().all(is_symbol);
+        if is_marker { Ok(Self(text.to_owned())) } else { Err(InvalidMarker(text.to_owned())) }
     }
 }
 
@@ -143,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_has_no_variation_as_an_empty_text() {
+    fn a_missing_variation_is_an_empty_text_in_the_key() {
         let (execution, case) = (Uuid::from_u128(1), Uuid::from_u128(2));
         assert_eq!(test(None).key(), (execution, case, ""));
         assert_eq!(test(Some("Row 7")).key(), (execution, case, "Row 7"));

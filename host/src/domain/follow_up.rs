@@ -1,5 +1,5 @@
-//! The work on a defect after it was created: the host comments when the same test fails again, and
-//! adds attachments that are still missing.
+//! Follow-up steps, after a defect was created: the host adds a comment when the same test fails
+//! again, and attaches files that are still missing.
 
 use jiff::Timestamp;
 
@@ -13,21 +13,21 @@ string_enum! {
     pub enum OnRecurrence {
         /// Each failure of the test case gets a defect of its own.
         New = "new",
-        /// The open defect gets a comment. If it is closed, a new defect is created.
+        /// An open defect gets a comment. If the defect is closed, a new one is created.
         Comment = "comment",
-        /// The defect gets a comment. If it is closed, it is opened again first.
+        /// The defect gets a comment. A closed defect is opened again first.
         Reopen = "reopen",
     }
 }
 
 string_enum! {
-    /// One step of the work on a created defect. The steps of a defect are taken in this order.
+    /// The kind of a follow-up step. The steps of a defect are run in this order.
     pub enum FollowUpStep {
         /// Opens a closed defect again.
         Reopen = "reopen",
-        /// Adds a comment that says that the test failed again.
+        /// Adds a comment which states that the test failed again.
         Comment = "comment",
-        /// Finds out which attachments of the report the defect does not have.
+        /// Finds out which attachments of the report are missing at the defect.
         ListAttachments = "list-attachments",
         /// Adds one attachment.
         Attach = "attach",
@@ -48,7 +48,7 @@ string_enum! {
     }
 }
 
-/// The defect of a test case that failed again, as the store knows it.
+/// The stored data of the defect of a test case that failed again.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Recurrence {
     /// The lease on the row of the test that failed again.
@@ -65,7 +65,7 @@ pub struct Recurrence {
     pub snapshot: Option<ConnectionSnapshot>,
 }
 
-/// A step that is due.
+/// A follow-up step that is due.
 #[derive(Debug, Clone, PartialEq)]
 pub struct FollowUp {
     /// The kind of work to do.
@@ -78,10 +78,10 @@ pub struct FollowUp {
     pub tries: u32,
 }
 
-/// The steps of one defect that are due, leased.
+/// The follow-up steps of one defect that are due, with the lease under which they run.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DueFollowUps {
-    /// The lease on the defect, under which the steps may change.
+    /// The lease on the defect's row, under which the steps may change.
     pub lease: Lease,
     /// The failed test that the row belongs to.
     pub test: FailedTest,
@@ -108,7 +108,7 @@ pub enum FollowUpEnd {
     Again {
         /// The writes that this attempt sent; absent if none was sent.
         sent: Option<SentWrites>,
-        /// The instant of the next attempt; absent: after a wait that doubles with each attempt.
+        /// The instant of the next attempt. `None`: after a wait that doubles with each attempt.
         at: Option<Timestamp>,
         /// Explains to a person why the step is not complete.
         reason: String,
@@ -122,7 +122,7 @@ pub struct FollowUpRecord {
     pub step: FollowUpStep,
     /// The name of the attachment; empty for the other steps.
     pub name: String,
-    /// Says whether the step is due, in progress or ended.
+    /// The progress of the step.
     pub state: FollowUpState,
     /// Number of attempts so far.
     pub tries: u32,

@@ -1,5 +1,5 @@
-//! The journal of writes: the mark before a write is sent, the record of a write, and the rules
-//! that decide what its answer proves.
+//! The journal of writes: the mark that is stored before a write is sent, the record of a write,
+//! and the rules for what the answer to a write proves.
 
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -11,7 +11,7 @@ string_enum! {
     pub enum Effect {
         /// The request changes nothing in the tracker.
         Read = "read",
-        /// The request changes something, but creates no defect (a login, an upload).
+        /// The request changes something but creates no defect, for example a login or an upload.
         Prepare = "prepare",
         /// The request may create or change a defect.
         Write = "write",
@@ -19,71 +19,73 @@ string_enum! {
 }
 
 string_enum! {
-    /// The class of a write that was sent: what the answer proves. Ordered by how much the tracker
-    /// may have done.
+    /// The class of a sent write: what its answer proves. The order is from the least to the most
+    /// that the tracker may have done; the last class is the worst.
     pub enum WriteClass {
         /// The tracker refused the write and created nothing.
         Refused = "refused",
-        /// The answer says neither that a defect was created nor that none was.
+        /// The answer shows neither that a defect was created nor that none was created.
         Unclear = "unclear",
-        /// No answer came, or the answer means that the tracker may still act.
+        /// No complete answer arrived, or the answer means that the tracker may still carry out the
+        /// request.
         Open = "open",
         /// The tracker answered that it created something.
         Acknowledged = "acknowledged",
     }
 }
 
-/// Egress calls this after it is connected to the tracker, and before it sends the first byte of a
-/// write. The implementation writes to the store, which egress does not import.
+/// The journal of one run. Egress calls it after it has connected to the tracker and before it
+/// sends the first byte of a write. This is a trait because the implementation writes to the store,
+/// which egress does not import.
 #[async_trait]
 pub trait Journal: Send + Sync {
     /// The marker that a write should contain, so that its defect can be found again.
     fn marker(&self) -> &Marker;
 
-    /// Commits durably, and under the row's fence, that a write is about to be sent.
+    /// Stores durably, under the row's fence, that a write is about to be sent.
     ///
     /// # Errors
     /// The write must not be sent: the lease was lost, the row was deleted, or the store cannot be
     /// written.
     async fn mark_sending(&self, has_marker: bool) -> Result<(), NotJournaled>;
 
-    /// Whether the lease that the last [`Self::mark_sending`] confirmed is still valid. Call it
-    /// right before the first byte is sent. It uses a clock that also advances while the process is
-    /// stopped.
+    /// Whether the lease that the last [`Self::mark_sending`] renewed is still valid. Call this
+    /// directly before the first byte is sent. It uses a clock that also advances while the process
+    /// is stopped.
     fn may_send(&self) -> bool;
 
-    /// Undoes the last [`Self::mark_sending`]. Call it only if certainly no byte of that write was
-    /// sent.
+    /// Undoes the last [`Self::mark_sending`]. Call this only if it is certain that no byte of that
+    /// write was sent.
     async fn unmark(&self);
 }
 
-/// What is known of the first write of a run: whether it contains the marker.
+/// Whether the first write of a run contains the marker.
 #[derive(Debug, Default)]
 pub struct FirstWrite {
     has_marker: bool,
-    /// Number of writes that are marked as sent.
-    marked: u32,
+    /// Number of writes of the run that are marked as sent.
+    marked_writes: u32,
 }
 
 impl FirstWrite {
     /// Records that a write was marked as sent.
     pub fn mark(&mut self, has_marker: bool) {
-        if self.marked == 0 {
+        if self.marked_writes == 0 {
             self.has_marker = has_marker;
         }
-        self.marked = self.marked.saturating_add(1);
+        self.marked_writes = self.marked_writes.saturating_add(1);
     }
 
     /// Records that the last mark was undone.
     pub fn unmark(&mut self) {
-        self.marked = self.marked.saturating_sub(1);
+        self.marked_writes = self.marked_writes.saturating_sub(1);
     }
 
     /// A warning if the first write does not contain the marker.
     #[must_use]
     pub fn warning(&self) -> Option<String> {
-        (self.marked > 0 && !self.has_marker).then(|| {
-            "the first write does not contain the marker: a defect in doubt could not be found again"
+        (self.marked_writes > 0 && !self.has_marker).then(|| {
+            "the first write does not contain the marker, so a search cannot find a defect in doubt"
                 .to_owned()
         })
     }
@@ -94,15 +96,15 @@ impl FirstWrite {
 #[error("the write was not sent, because it could not be journaled: {0}")]
 pub struct NotJournaled(pub String);
 
-/// The result of a write, from the answer or its absence.
+/// The result of a write: the tracker's answer, or that no complete answer arrived.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum WriteAnswer {
     /// It is certain that no byte of the write was sent.
     NotSent,
-    /// The write was answered with this status. The answer is complete, or its head alone shows
-    /// that it is a refusal.
+    /// The tracker answered with this status. The answer is complete, or its status alone proves a
+    /// refusal.
     Status(u16),
-    /// The write was sent, and no complete answer came back.
+    /// The write was sent, and no complete answer arrived; the text is the reason.
     Broken(String),
 }
 
@@ -118,8 +120,8 @@ pub struct WriteRecord {
 }
 
 impl WriteAnswer {
-    /// Whether an answer with this status proves that nothing was created, even if its body is
-    /// incomplete.
+    /// Whether an answer with this status proves that nothing was created, even if the rest of the
+    /// answer is missing.
     #[must_use]
     pub fn is_refusal(status: u16) -> bool {
         matches!(status, 400 | 401 | 405 | 407 | 411 | 413 | 414 | 415 | 422 | 429 | 431)
@@ -131,7 +133,7 @@ impl WriteAnswer {
         matches!(self, Self::Status(200..=299))
     }
 
-    /// The class of the answer, after a run that returned no defect; `None` if no byte was sent.
+    /// The class of the write, after a run that returned no defect; `None` if no byte was sent.
     fn class(&self, guest_failed: bool) -> Option<WriteClass> {
         Some(match self {
             Self::NotSent => return None,
@@ -153,12 +155,12 @@ impl WriteRecord {
     }
 }
 
-/// Decides whether a finished run of `create` has created the defect. The host's own record of
-/// writes decides, never only the guest's result: a returned defect counts only if
-/// [`confirmed_or_nothing_sent`].
+/// Decides whether a finished run of `create` has created the defect. The guest's result alone
+/// never decides: a returned defect is accepted only if [`confirmed_or_nothing_sent`] is true for
+/// the host's own record of writes.
 ///
 /// # Errors
-/// The run counts as one without a defect.
+/// The run has not created a defect, or this is not certain.
 pub fn verdict(
     outcome: Result<Defect, Refusal>,
     writes: &[WriteRecord],
@@ -175,7 +177,7 @@ pub fn verdict(
     Err(NotCreated { refusal, sent })
 }
 
-/// Whether a write was answered 2xx or 3xx, or no write was sent.
+/// Whether the tracker answered at least one write with 2xx or 3xx, or no write was sent.
 #[must_use]
 pub fn confirmed_or_nothing_sent(writes: &[WriteRecord]) -> bool {
     let mut sent = writes.iter().filter(|write| write.was_sent()).peekable();
@@ -183,7 +185,7 @@ pub fn confirmed_or_nothing_sent(writes: &[WriteRecord]) -> bool {
     sent.peek().is_none() || sent.any(confirms)
 }
 
-/// Summarises the writes of a run that ended with this refusal; `None` if none was sent.
+/// Summarises the writes of a run that ended with this refusal; `None` if no write was sent.
 #[must_use]
 pub fn sent_writes(refusal: &Refusal, writes: &[WriteRecord]) -> Option<SentWrites> {
     let sent: Vec<_> = writes.iter().filter(|write| write.was_sent()).collect();
@@ -225,7 +227,7 @@ mod tests {
 
     /// Returns the summary of the writes after a run that ended with this outcome.
     fn sent_after(outcome: Result<Defect, Refusal>, writes: &[WriteRecord]) -> Option<SentWrites> {
-        verdict(outcome, writes).expect_err("it counts as created").sent
+        verdict(outcome, writes).expect_err("the verdict is `created`").sent
     }
 
     fn class_of(answer: WriteAnswer, refusal: Refusal) -> Option<WriteClass> {
@@ -252,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn a_success_after_which_the_guest_failed_is_open() {
+    fn a_successful_write_before_a_failure_of_the_guest_is_open() {
         let trap = || Refusal::ConnectorFault(ConnectorFault::Trap("unreachable".to_owned()));
         let after = |status| class_of(WriteAnswer::Status(status), trap());
         assert_eq!(after(200), Some(WriteClass::Open));
@@ -277,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_write_that_was_sent_is_the_one_without_the_marker() {
+    fn the_warning_is_about_the_first_write_that_was_sent() {
         let mut first = FirstWrite::default();
         assert_eq!(first.warning(), None);
         first.mark(false);
@@ -291,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn the_worst_write_and_the_latest_end_are_kept() {
+    fn the_summary_has_the_worst_write_and_the_latest_end() {
         let writes = [
             write(WriteAnswer::Status(500), 9),
             write(WriteAnswer::Status(403), 5),

@@ -1,11 +1,11 @@
-//! Every limit of the sandbox: its name with its unit, its default, and its maximum.
+//! All limits of the sandbox. The name of each contains its unit; each has a default and a maximum.
 
 use std::fmt;
 
 /// A limit of the sandbox, as the docs list it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limit {
-    /// The config key under `[limits]`, which ends in its unit if it has one.
+    /// The config key under `[limits]`. It ends in the unit, if the limit has one.
     pub name: &'static str,
     /// The value if nothing is configured.
     pub default: u64,
@@ -60,10 +60,10 @@ macro_rules! limits {
 const MIB: u64 = 1024 * 1024;
 
 limits! {
-    /// All linear memories and tables of a run, and the bodies that the host holds for it,
-    /// together.
+    /// The sum of all linear memories and tables of a run and of the bodies that the host stores
+    /// for it.
     memory_bytes = 128 * MIB, up to 1024 * MIB, "memory and tables of one run";
-    /// CPU time spent polling the guest. Waiting for the tracker does not count.
+    /// CPU time of the polls of the guest. The time of waiting for the tracker does not count.
     cpu_ms = 1_000, up to 60_000, "computing time of one run";
     /// Time from the start of a run to its end, including waits.
     run_ms = 120_000, up to 600_000, "duration of one run";
@@ -77,7 +77,7 @@ limits! {
     response_body_bytes = 8 * MIB, up to 256 * MIB, "body of one tracker answer";
     /// Maximum size of the body of a request to a tracker.
     request_body_bytes = 32 * MIB, up to 256 * MIB, "body of one outbound request";
-    /// Log lines, stdout and stderr of one run together.
+    /// The sum of log lines, stdout and stderr of one run.
     log_bytes = 64 * 1024, up to 4 * MIB, "log of one run";
     /// Maximum size of a connector's file.
     component_bytes = 64 * MIB, up to 512 * MIB, "size of a component file";
@@ -87,7 +87,7 @@ limits! {
     compile_memory_bytes = 4096 * MIB, up to 65_536 * MIB, "memory to compile a component";
     /// Maximum number of runs of one connector at the same time.
     concurrent_runs = 32, up to 1_000, "concurrent runs of one connector";
-    /// Maximum number of handles (resources) that one run may hold.
+    /// Maximum number of handles (resources) that one run may have open.
     handles = 1_000, up to 100_000, "handles of one run";
 }
 

@@ -1,4 +1,4 @@
-//! A network of IP addresses, as people write it: `10.0.0.0/8`, or one address.
+//! A network of IP addresses in the notation of people: `10.0.0.0/8`, or a single address.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -16,7 +16,7 @@ pub struct Network(IpNet);
 pub struct InvalidNetwork(String);
 
 impl Network {
-    /// Whether an address is in the network. An IPv4-mapped IPv6 address counts as its IPv4
+    /// Whether an address is in the network. An IPv4-mapped IPv6 address is treated as its IPv4
     /// address.
     #[must_use]
     pub fn contains(&self, address: IpAddr) -> bool {

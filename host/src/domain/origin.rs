@@ -1,4 +1,4 @@
-//! Canonical origins: scheme, host and port, which are compared as values, never as text.
+//! Origins in canonical form: scheme, host and port. They are compared as values, never as text.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -18,7 +18,7 @@ pub struct Origin {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{text:?} is not an origin: {why}")]
 pub struct InvalidOrigin {
-    /// The text that was given, without a user and password.
+    /// The invalid text, without user and password.
     pub text: String,
     /// The error of the text, for people.
     pub why: &'static str,
@@ -38,13 +38,13 @@ impl Origin {
             _ => return refuse("the scheme must be http or https"),
         };
         if !url.username().is_empty() || url.password().is_some() {
-            return refuse("it must not contain a user or password");
+            return refuse("a URL with a user or password is not allowed");
         }
-        let Some(host) = url.host() else { return refuse("it has no host") };
+        let Some(host) = url.host() else { return refuse("the host is missing") };
         if matches!(host, Host::Domain(name) if name.ends_with('.')) {
             return refuse("the host name ends in a dot");
         }
-        let Some(port) = url.port_or_known_default() else { return refuse("it has no port") };
+        let Some(port) = url.port_or_known_default() else { return refuse("the port is missing") };
         Ok(Self { https, host: host.to_owned(), port })
     }
 
@@ -70,7 +70,7 @@ impl Origin {
         }
     }
 
-    /// Returns the port, also if it is the default port of the scheme.
+    /// Returns the port, even if it is the default port of the scheme.
     #[must_use]
     pub fn port(&self) -> u16 {
         self.port
@@ -80,7 +80,7 @@ impl Origin {
 impl FromStr for Origin {
     type Err = InvalidOrigin;
 
-    /// Takes any URL of the origin; path, query and fragment are ignored.
+    /// Parses any URL of the origin; path, query and fragment are ignored.
     fn from_str(text: &str) -> Result<Self, InvalidOrigin> {
         let url = Url::parse(text).map_err(|_| InvalidOrigin {
             text: without_credentials(text),
@@ -98,14 +98,14 @@ impl fmt::Display for Origin {
     }
 }
 
-/// Returns a text without any part that may be the user and password of a URL.
+/// Removes the part of a text that may be the user and password of a URL.
 fn without_credentials(text: &str) -> String {
     let Some((before, after)) = text.rsplit_once('@') else { return text.to_owned() };
     let scheme = before.find("://").map_or("", |at| &before[..at + 3]);
     format!("{scheme}{after}")
 }
 
-/// Returns whether a text is an absolute http or https URL, which a person can open.
+/// Whether a text is an absolute http or https URL, which a person can open in a browser.
 #[must_use]
 pub fn is_web_address(text: &str) -> bool {
     Url::parse(text).is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host())

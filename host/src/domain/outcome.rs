@@ -30,7 +30,7 @@ string_enum! {
         Cached = "cached",
         /// A liveness probe was answered, or a connector's `check` succeeded.
         Alive = "alive",
-        /// The tracker refused the data, or does not have what a setting names.
+        /// The tracker refused the data, or does not have the object that a setting names.
         Rejected = "rejected",
         /// The tracker refused the connection's credentials or rights.
         CredentialsRefused = "credentials-refused",
@@ -52,7 +52,7 @@ string_enum! {
         CountTooLarge = "count-too-large",
         /// The connection is paused.
         Paused = "paused",
-        /// No version of the connector can handle events of the connection.
+        /// No version of the connector can be used for the connection.
         ConnectorUnavailable = "connector-unavailable",
         /// The connector failed repeatedly, and its circuit breaker is open.
         CircuitOpen = "circuit-open",
@@ -60,7 +60,7 @@ string_enum! {
         Overloaded = "overloaded",
         /// The run was stopped because its lease could not be renewed.
         RunStopped = "run-stopped",
-        /// The run was stopped, or not started, because the server shuts down.
+        /// The run was stopped or not started because the server is shutting down.
         ShuttingDown = "shutting-down",
         /// The store cannot be written.
         StoreUnavailable = "store-unavailable",
@@ -96,7 +96,7 @@ string_enum! {
         MethodNotAllowed = "method-not-allowed",
         /// The change conflicts with existing data.
         Conflict = "conflict",
-        /// The record was changed since the sender of the request has read it.
+        /// The record has changed since the sender of the request read it.
         PreconditionFailed = "precondition-failed",
         /// Some values are not valid.
         InvalidValues = "invalid-values",
@@ -128,7 +128,7 @@ impl OutcomeCode {
 pub struct Outcome {
     /// The outcome as a code, for programs.
     pub code: OutcomeCode,
-    /// One line for a person; empty if the code says enough.
+    /// One line for a person; empty if the code explains enough.
     pub detail: String,
 }
 

@@ -1,9 +1,9 @@
-//! What decides which connectors a server has.
+//! The source of a server's connectors.
 
 use super::string_enum;
 
 string_enum! {
-    /// What decides which connectors a server has.
+    /// The source that decides which connectors a server has.
     pub enum PluginsSource {
         /// The files in the plugins folder of each server.
         Folder = "folder",

@@ -1,9 +1,9 @@
-//! Makes a text from outside safe to show on a terminal, in a log or in a problem. Afterwards no
-//! character moves the cursor, is invisible, or changes the direction of the text.
+//! Makes a text from outside safe to show on a terminal, in a log or in a problem. The result has
+//! no character that moves the cursor, is invisible, or changes the direction of the text.
 
 /// Characters of the categories Cf, Zl and Zp of Unicode 17, which change how the text around them
 /// is shown.
-const FORMAT: [(char, char); 22] = [
+const FORMAT_CHARACTERS: [(char, char); 22] = [
     ('\u{ad}', '\u{ad}'),
     ('\u{600}', '\u{605}'),
     ('\u{61c}', '\u{61c}'),
@@ -24,7 +24,7 @@ const FORMAT: [(char, char); 22] = [
     ('\u{1d173}', '\u{1d17a}'),
     ('\u{e0001}', '\u{e0001}'),
     ('\u{e0020}', '\u{e007f}'),
-    // The Hangul fillers: they are in other categories, but are invisible too.
+    // The Hangul fillers are in other categories, but they are invisible too.
     ('\u{115f}', '\u{1160}'),
     ('\u{3164}', '\u{3164}'),
 ];
@@ -33,10 +33,11 @@ const FORMAT: [(char, char); 22] = [
 /// a format character.
 #[must_use]
 pub fn is_printable(c: char) -> bool {
-    !c.is_control() && !FORMAT.iter().any(|(first, last)| (*first..=*last).contains(&c))
+    !c.is_control() && !FORMAT_CHARACTERS.iter().any(|(first, last)| (*first..=*last).contains(&c))
 }
 
-/// A text as one line: line breaks and tabs become spaces, and unprintable characters are escaped.
+/// Converts a text to one line: line breaks and tabs become spaces, and unprintable characters are
+/// escaped.
 #[must_use]
 pub fn printable(text: &str) -> String {
     let mut line = String::with_capacity(text.len());

@@ -1,7 +1,7 @@
-//! How many events there were lately.
+//! Counts of recent events.
 
-/// The events of the last hour by minute, and what arrived in the last day and was not for a
-/// connection.
+/// The number of events in each minute of the last hour, and the number of requests in the last day
+/// that could not be handled.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RecentEvents {
     /// The minutes that have events, the oldest first.

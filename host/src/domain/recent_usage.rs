@@ -1,21 +1,21 @@
-//! What the newest runs of a connector used of their limits.
+//! How much of their limits the newest runs of a connector used.
 
 use jiff::Timestamp;
 
 use super::Usage;
 
-/// The use of limits by the newest runs.
+/// How much of their limits the newest runs of a connector used.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RecentUsage {
     /// The number of runs.
     pub runs: u64,
-    /// When the event of the oldest of them was received.
+    /// When the event of the oldest of these runs was received.
     pub since: Timestamp,
-    /// By the config key of the limit.
+    /// The usage of each limit, by the config key of the limit.
     pub limits: Vec<(&'static str, Percentiles)>,
 }
 
-/// How much most runs used, and almost all.
+/// The usage of one limit that half of the runs, and almost all runs, did not exceed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Percentiles {
     /// Half of the runs used at most this.
@@ -24,25 +24,25 @@ pub struct Percentiles {
     pub p99: u64,
 }
 
-/// The config key of a limit, and what of a run counts against it.
-type Counted = (&'static str, fn(&Usage) -> u64);
+/// The config key of a limit, and the function that reads a run's usage of it.
+type ShownLimit = (&'static str, fn(&Usage) -> u64);
 
-/// The limits that are shown.
-const LIMITS: [Counted; 4] = [
-    ("cpu_ms", |it| it.cpu_ms),
-    ("memory_bytes", |it| it.memory_bytes),
-    ("run_ms", |it| it.run_ms),
-    ("outbound_calls", |it| it.outbound_calls),
+/// The limits whose usage is shown.
+const SHOWN_LIMITS: [ShownLimit; 4] = [
+    ("cpu_ms", |usage| usage.cpu_ms),
+    ("memory_bytes", |usage| usage.memory_bytes),
+    ("run_ms", |usage| usage.run_ms),
+    ("outbound_calls", |usage| usage.outbound_calls),
 ];
 
 impl RecentUsage {
-    /// Of these runs; `None` if there is none.
+    /// Computes the percentiles of these runs; `None` if there are no runs.
     #[must_use]
     pub fn of(since: Option<Timestamp>, runs: &[Usage]) -> Option<Self> {
-        let of_limit = |(name, value): Counted| {
+        let of_limit = |(name, value): ShownLimit| {
             Some((name, Percentiles::of(runs.iter().map(value).collect())?))
         };
-        let limits = LIMITS.into_iter().map(of_limit).collect::<Option<_>>()?;
+        let limits = SHOWN_LIMITS.into_iter().map(of_limit).collect::<Option<_>>()?;
         Some(Self { runs: runs.len() as u64, since: since?, limits })
     }
 }
@@ -50,7 +50,7 @@ impl RecentUsage {
 impl Percentiles {
     fn of(mut values: Vec<u64>) -> Option<Self> {
         values.sort_unstable();
-        // The smallest value that so many of 100 do not exceed.
+        // The smallest value that this percentage of the runs does not exceed.
         let at = |percent: usize| {
             let rank = (values.len() * percent).div_ceil(100);
             values.get(rank.saturating_sub(1)).copied()

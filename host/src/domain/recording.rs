@@ -1,5 +1,5 @@
-//! Recordings: what a run exchanged with its tracker, kept because a person switched recording on
-//! for a connection.
+//! Recordings: the requests and answers of a run with their bodies. They are stored while a person
+//! has switched recording on for a connection.
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -13,25 +13,25 @@ pub const RECORD_S_MAX: u32 = 24 * 60 * 60;
 pub const RECORDED_BODY_BYTES_MAX: u64 = 256 << 10;
 /// Maximum size of the recording of one run, and of all runs of one event, bytes.
 pub const RECORDED_EVENT_BYTES_MAX: u64 = 2 << 20;
-/// Maximum size of all stored recordings together, bytes. The oldest are deleted.
+/// Maximum size of all stored recordings together, bytes. The oldest recordings are deleted first.
 pub const RECORDINGS_BYTES_MAX: u64 = 256 << 20;
 
 /// The recording of one run, without secrets.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RunRecording {
-    /// What the export was called with: the connection's settings and the arguments of the call.
+    /// The input of the export: the connection's settings and the arguments of the call.
     pub input: Settings,
     /// The exchanges in order, each as a text in the format of a tape.
     pub exchanges: Vec<String>,
-    /// What the export returned, or why it returned nothing; absent in recordings of earlier
-    /// versions.
+    /// The value that the export returned, or the reason why it returned none. Absent in recordings
+    /// of earlier versions of Jackfield.
     pub answer: Option<Value>,
     /// The reason why exchanges are missing; absent if none is missing.
     pub missing: Option<String>,
 }
 
 impl RunRecording {
-    /// The size of the texts, bytes.
+    /// The size of the recording, bytes.
     #[must_use]
     pub fn bytes(&self) -> usize {
         let texts: usize = self.exchanges.iter().map(String::len).sum();
@@ -46,28 +46,28 @@ impl RunRecording {
 pub struct RecordedRun {
     /// The export that was called.
     pub call: Call,
-    /// What was recorded.
+    /// The recorded input, requests and answers.
     pub recording: RunRecording,
 }
 
 string_enum! {
     /// How a request of a replay differs from the recorded one.
     pub enum Difference {
-        /// Both runs sent it.
+        /// Both runs sent the same request.
         Same = "same",
-        /// Both runs sent it, with another query, other headers or another body.
+        /// Both runs sent the request, but query, headers or body differ.
         Changed = "changed",
-        /// Only the replay sent it. It got no answer.
+        /// Only the replay sent the request. It got no answer.
         Added = "added",
-        /// Only the recorded run sent it.
+        /// Only the recorded run sent the request.
         Missing = "missing",
     }
 }
 
-/// Whether a connection that records until `until` does so now. Not if the end is further away than
-/// it can ever be, because then the clock was set back.
+/// Whether a connection records now, if its recording ends at `until`. If `until` is later than a
+/// recording can end at all, the clock was set back, and nothing is recorded.
 #[must_use]
-pub fn records(until: Option<Timestamp>, now: Timestamp) -> bool {
+pub fn is_recording(until: Option<Timestamp>, now: Timestamp) -> bool {
     let longest = SignedDuration::from_secs(RECORD_S_MAX.into());
     until.is_some_and(|until| now < until && until.duration_since(now) <= longest)
 }
@@ -80,8 +80,10 @@ mod tests {
     fn recording_ends_at_its_end_and_if_the_clock_was_set_back() {
         let at = |seconds| Timestamp::from_second(seconds).unwrap();
         let until = Some(at(1_000_000));
-        assert!(records(until, at(999_999)) && records(until, at(1_000_000 - 86_400)));
-        assert!(!records(until, at(1_000_000)) && !records(until, at(1_000_000 - 86_401)));
-        assert!(!records(None, at(0)));
+        assert!(is_recording(until, at(999_999)) && is_recording(until, at(1_000_000 - 86_400)));
+        assert!(
+            !is_recording(until, at(1_000_000)) && !is_recording(until, at(1_000_000 - 86_401))
+        );
+        assert!(!is_recording(None, at(0)));
     }
 }

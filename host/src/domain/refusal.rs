@@ -29,8 +29,8 @@ impl fmt::Display for Reason {
 /// Every reason why an event has no defect or counts.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum Refusal {
-    /// The tracker refused the data, or does not have what a setting names.
-    #[error("{}", rejected(.0))]
+    /// The tracker refused the data, or does not have the object that a setting names.
+    #[error("{}", rejection_text(.0))]
     Rejected(Reason),
     /// The tracker refused the connection's credentials or rights; the text is the tracker's.
     #[error("the tracker refused the connection's credentials: {0}")]
@@ -46,7 +46,8 @@ pub enum Refusal {
         /// Seconds to wait before the next request.
         retry_after_s: u32,
     },
-    /// The connector says that the tracker does not support this, or does not export the interface.
+    /// The connector reports that the tracker does not support this, or the connector does not
+    /// export the interface.
     #[error("the connector does not support this: {0}")]
     Unsupported(Reason),
     /// The connector trapped, hit a limit, or violated the contract.
@@ -64,13 +65,14 @@ pub enum Refusal {
     /// The connection is paused.
     #[error("the connection is paused; run `jackfield connections resume NAME` to resume it")]
     Paused,
-    /// No version of the connector can handle the event: it is missing, broken, being compiled, or
-    /// waits for consent.
+    /// No version of the connector can be used for the event: it is missing, broken, being
+    /// compiled, or waits for consent.
     #[error("{0}")]
     ConnectorUnavailable(String),
     /// The connector failed repeatedly, and its circuit breaker is open.
     #[error(
-        "the connector failed repeatedly; it is tried again in {retry_after_s} s. Last: {reason}"
+        "the connector failed repeatedly, so it is not run for the next {retry_after_s} s. Last failure: \
+         {reason}"
     )]
     CircuitOpen {
         /// The last failure of the connector, as a text.
@@ -78,8 +80,8 @@ pub enum Refusal {
         /// Seconds until the host runs the connector again.
         retry_after_s: u32,
     },
-    /// Too many runs are in progress for another run.
-    #[error("too many runs at once; try again")]
+    /// No more runs can start, because too many are in progress.
+    #[error("too many runs are in progress; try again")]
     Overloaded,
     /// The memory of all runs, or of one connection's or one connector's runs, has reached its
     /// limit.
@@ -94,19 +96,19 @@ pub enum Refusal {
     /// The lease of the run could not be renewed.
     #[error("the run was stopped because its lease on the defect could not be renewed; try again")]
     RunStopped,
-    /// The server shuts down.
+    /// The server is shutting down.
     #[error("the server is shutting down; try again when it runs again")]
     ShuttingDown,
     /// The store cannot be read or written.
     #[error("the host cannot use its database: {0}")]
     StoreUnavailable(String),
-    /// The test case failed before, and the tracker refused to say how its defect is now.
+    /// The test case failed before, and the current state of its defect could not be read.
     #[error(
-        "{refusal}. The defect of the first failure of this test case cannot be read; if it is not needed \
-         any more, run `jackfield defects release {first}`, and the next request creates another defect"
+        "{refusal}. The defect of the first failure of this test case cannot be read; if it is no longer \
+         needed, run `jackfield defects release {first}`, and the next request creates another defect"
     )]
     EarlierDefect {
-        /// The reason that the defect cannot be read.
+        /// The reason why the defect cannot be read.
         refusal: Box<Refusal>,
         /// The row of the first failure.
         first: DefectId,
@@ -170,19 +172,19 @@ pub enum ConnectorFault {
     /// The guest trapped (panic, unreachable, stack overflow, bad memory access).
     #[error("the connector trapped: {0}")]
     Trap(String),
-    /// The guest threw an exception that it did not catch: its words and its place.
+    /// The guest threw an exception that it did not catch; the text has its message and its place.
     #[error("the connector threw: {0}")]
     Threw(String),
     /// The run exceeded a limit.
     #[error(
-        "the connector hit its limit `limits.{name}` = {value}{}", last_words(.printed.as_deref())
+        "the connector hit its limit `limits.{name}` = {value}{}", printed_at_end(.printed.as_deref())
     )]
     Limit {
         /// The key under `[limits]`.
         name: &'static str,
         /// The value of the limit.
         value: u64,
-        /// The last words of the guest on stderr.
+        /// The last text that the guest printed on stderr.
         printed: Option<String>,
     },
     /// The guest returned something that the contract does not allow.
@@ -191,11 +193,11 @@ pub enum ConnectorFault {
 }
 
 impl ConnectorFault {
-    /// Adds what the connector printed last on stderr, which is usually the cause of a trap.
+    /// Adds the last text that the guest printed on stderr, which is usually the cause of a trap.
     #[must_use]
     pub fn with_last_words(self, words: &str) -> Self {
         match self {
-            Self::Trap(why) => Self::Trap(format!("{why}{}", last_words(Some(words)))),
+            Self::Trap(why) => Self::Trap(format!("{why}{}", printed_at_end(Some(words)))),
             Self::Limit { name, value, .. } => {
                 Self::Limit { name, value, printed: Some(words.to_owned()) }
             }
@@ -204,12 +206,12 @@ impl ConnectorFault {
     }
 }
 
-fn rejected(reason: &Reason) -> String {
+fn rejection_text(reason: &Reason) -> String {
     let what = if reason.setting.is_some() { "a setting does not fit" } else { "rejected" };
     format!("{what}: {reason}")
 }
 
-fn last_words(printed: Option<&str>) -> String {
+fn printed_at_end(printed: Option<&str>) -> String {
     printed.map(|words| format!("; it printed: {words}")).unwrap_or_default()
 }
 

@@ -1,13 +1,14 @@
 //! Shortens texts from outside, which may have any length.
 
-/// Returns the text; above `bytes_max`, returns its beginning, followed by its original length.
+/// Returns the text. If it is longer than `bytes_max`, returns its first part, followed by its
+/// original length.
 #[must_use]
 pub fn shortened(text: &str, bytes_max: usize) -> String {
     if text.len() <= bytes_max {
         return text.to_owned();
     }
-    let begin = text.get(..text.floor_char_boundary(bytes_max)).unwrap_or_default();
-    format!("{begin}… ({} bytes)", text.len())
+    let start = text.get(..text.floor_char_boundary(bytes_max)).unwrap_or_default();
+    format!("{start}… ({} bytes)", text.len())
 }
 
 #[cfg(test)]

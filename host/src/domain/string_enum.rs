@@ -1,4 +1,4 @@
-//! Enums whose variants have a fixed string each, the same in SQL, JSON, WIT and CLI.
+//! Enums in which each variant has a fixed string, which is the same in SQL, JSON, WIT and CLI.
 
 /// An enum whose values have strings, made by the macro `string_enum!`.
 pub trait StringEnum: Copy + 'static {
@@ -10,8 +10,8 @@ pub trait StringEnum: Copy + 'static {
 
     /// Returns the value that has this string; `None` for any other string.
     #[must_use]
-    fn parse(word: &str) -> Option<Self> {
-        Self::ALL.iter().copied().find(|value| value.as_str() == word)
+    fn parse(text: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|value| value.as_str() == text)
     }
 }
 

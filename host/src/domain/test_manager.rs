@@ -1,11 +1,11 @@
-//! A connection's settings for requests of the host to Test Manager's REST API.
+//! A connection's settings for the requests that the host sends to Test Manager's REST API.
 
 use url::Url;
 
 use super::Origin;
 
-/// The name of the secret that holds the client secret for Test Manager. No setting of a connector
-/// can have this name, because it contains a colon.
+/// The name of the secret that contains the client secret for Test Manager. No setting of a
+/// connector can have this name, because it contains a colon.
 pub const TEST_MANAGER_SECRET: &str = "test-manager:client-secret";
 
 /// The address of Test Manager, and the account with which the host calls its API. The client
@@ -20,7 +20,8 @@ pub struct TestManagerSettings {
     pub client_id: String,
     /// The OAuth scopes to request. If one is not granted, every token request fails.
     pub scopes: Vec<String>,
-    /// The project of all failed tests; absent: the host finds it by the link of each failed test.
+    /// The Test Manager project of all failed tests; `None`: the host finds the project by the link
+    /// of each failed test.
     pub project_id: Option<String>,
     /// Other origins to which a download may be redirected. They never receive a credential.
     pub asset_origins: Vec<Origin>,

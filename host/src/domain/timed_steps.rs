@@ -1,7 +1,7 @@
-//! When the parts of an event began and how long they took, in microseconds from the arrival of its
-//! request. The console draws them, the CLI lists them, and traces are made of them.
+//! When the parts of an event began and how long they lasted, in microseconds from the arrival of
+//! its request. The console, the CLI and traces show these times.
 //!
-//! Reads no clock: the rooms above pass the instants.
+//! This file reads no clock; its callers pass the instants.
 
 use std::time::{Duration, Instant};
 
@@ -9,22 +9,22 @@ use jiff::Timestamp;
 
 use super::{EventId, string_enum};
 
-/// Maximum number of steps that are kept of an event.
-const STEPS_MAX: usize = 4;
+/// Maximum number of stored steps of one event.
+const STORED_STEPS_MAX: usize = 4;
 
-/// The beginning of an event: its parts are measured from there.
+/// The start of an event, from which the times of its parts are measured.
 #[derive(Debug, Clone, Copy)]
 pub struct EventStart {
     /// The id of the event.
     pub id: EventId,
-    /// The time when its request arrived.
+    /// The time when the request arrived.
     pub received_at: Timestamp,
-    /// The same instant by a clock that never steps.
+    /// The same instant on a monotonic clock.
     pub arrived: Instant,
 }
 
 string_enum! {
-    /// What the host does for an event besides its runs.
+    /// Work of the host for an event, besides its runs.
     pub enum TimedStepKind {
         /// The claim of the failed test's row.
         Claim = "claim",
@@ -36,29 +36,29 @@ string_enum! {
 /// One step of an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TimedStep {
-    /// The work.
+    /// The kind of work.
     pub kind: TimedStepKind,
-    /// Its beginning, in microseconds from the arrival of the request.
+    /// The start of the step, in microseconds from the arrival of the request.
     pub at_us: u32,
-    /// Its duration, microseconds.
+    /// The duration of the step, microseconds.
     pub us: u32,
 }
 
-/// The first steps of an event and its last one.
+/// The steps of an event. If there are too many, only the first ones and the last one are stored.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct TimedSteps([Option<TimedStep>; STEPS_MAX]);
+pub struct TimedSteps([Option<TimedStep>; STORED_STEPS_MAX]);
 
-/// How far a run came, in microseconds from the arrival of its event's request. A run without an
-/// event is measured from its own beginning.
+/// When a run reached each of its phases, in microseconds from the arrival of its event's request.
+/// The times of a run without an event are measured from the start of the run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RunTimes {
-    /// It asked for its permit.
+    /// When the run requested its permit.
     pub asked_us: u64,
-    /// It had its permit, and began to make its instance; absent: it got none.
+    /// When the run got its permit and began to make its instance; `None` if it got no permit.
     pub started_us: Option<u64>,
-    /// The instance was complete, and the export was called; absent: there was no instance.
+    /// When the instance was complete and the export was called; `None` if there was no instance.
     pub called_us: Option<u64>,
-    /// It ended.
+    /// When the run ended.
     pub ended_us: u64,
 }
 
@@ -69,15 +69,15 @@ impl EventStart {
         microseconds(at.saturating_duration_since(self.arrived))
     }
 
-    /// The step that began and ended at these instants.
+    /// Makes the step that began and ended at these instants.
     #[must_use]
     pub fn timed_step(&self, kind: TimedStepKind, began: Instant, ended: Instant) -> TimedStep {
-        let small = |us| u32::try_from(us).unwrap_or(u32::MAX);
-        let us = small(microseconds(ended.saturating_duration_since(began)));
-        TimedStep { kind, at_us: small(self.us_until(began)), us }
+        let to_u32 = |us| u32::try_from(us).unwrap_or(u32::MAX);
+        let us = to_u32(microseconds(ended.saturating_duration_since(began)));
+        TimedStep { kind, at_us: to_u32(self.us_until(began)), us }
     }
 
-    /// The time so many microseconds after the arrival.
+    /// The time that is `us` microseconds after the arrival.
     #[must_use]
     pub fn time_at(&self, us: u64) -> Timestamp {
         let after = Duration::from_micros(us);
@@ -94,7 +94,7 @@ impl RunTimes {
 }
 
 impl TimedStep {
-    /// Its end, in microseconds from the arrival of the request.
+    /// The end of the step, in microseconds from the arrival of the request.
     #[must_use]
     pub fn end_us(&self) -> u64 {
         u64::from(self.at_us) + u64::from(self.us)
@@ -102,11 +102,11 @@ impl TimedStep {
 }
 
 impl TimedSteps {
-    /// Adds a step. If there are too many, it takes the place of the last one.
+    /// Adds a step. If there are too many, it replaces the last one.
     pub fn add(&mut self, step: TimedStep) {
-        let free = self.0.iter().position(Option::is_none).unwrap_or(STEPS_MAX - 1);
-        if let Some(place) = self.0.get_mut(free) {
-            *place = Some(step);
+        let index = self.0.iter().position(Option::is_none).unwrap_or(STORED_STEPS_MAX - 1);
+        if let Some(slot) = self.0.get_mut(index) {
+            *slot = Some(step);
         }
     }
 
@@ -141,13 +141,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn of_too_many_steps_the_first_ones_and_the_last_one_are_kept() {
+    fn only_the_first_steps_and_the_last_one_are_stored_if_there_are_too_many() {
         let step = |at_us| TimedStep { kind: TimedStepKind::Claim, at_us, us: 1 };
         let mut steps = TimedSteps::default();
         assert!(steps.is_empty());
         (0..9).for_each(|at_us| steps.add(step(at_us)));
-        let kept: Vec<_> = steps.iter().map(|step| step.at_us).collect();
-        assert_eq!(kept, [0, 1, 2, 8]);
+        let stored: Vec<_> = steps.iter().map(|step| step.at_us).collect();
+        assert_eq!(stored, [0, 1, 2, 8]);
     }
 
     #[test]

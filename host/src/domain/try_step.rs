@@ -12,18 +12,19 @@ string_enum! {
         Connect = "connect",
         /// The TLS handshake succeeds.
         Tls = "tls",
-        /// The secrets can be used, and the tracker does not refuse the credentials. Only a failure
-        /// is reported.
+        /// The secrets can be read, and the tracker accepts the credentials. Only a failure of this
+        /// step is reported.
         Credentials = "credentials",
-        /// The connector's `check` succeeds: what the settings name exists, with these credentials.
+        /// The connector's `check` succeeds: with these credentials it finds the objects that the
+        /// settings name.
         Check = "check",
-        /// Test Manager's identity server gives a token.
+        /// Test Manager's identity server issues a token.
         Token = "test-manager-token",
         /// The identity server grants every requested scope.
         Scope = "test-manager-scope",
-        /// Test Manager shows a project.
+        /// The project can be read from Test Manager.
         TestManagerProject = "test-manager-project",
-        /// Test Manager shows the log of a failed test.
+        /// The log of the failed test can be read from Test Manager.
         TestManagerLog = "test-manager-log",
     }
 }

@@ -6,19 +6,20 @@ use super::{Network, string_enum};
 /// The name of the secret that a sender must know. No setting of a connector can have this name,
 /// because it contains a colon.
 pub const WEBHOOK_SECRET: &str = "webhook:secret";
-/// The name of the secret that is accepted too while a person replaces the other.
+/// The name of the secret that is also accepted, so that senders can change to a new
+/// [`WEBHOOK_SECRET`] without a refused webhook.
 pub const WEBHOOK_SECRET_PREVIOUS: &str = "webhook:secret-previous";
 
 /// The requirements on the senders of a connection's webhooks. By default, none.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct WebhookAuth {
-    /// How a sender shows that it knows the secret; absent: it need not know one.
+    /// How a sender proves that it has the secret; `None`: no secret is required.
     pub credential: Option<WebhookCredential>,
     /// The addresses from which requests are accepted; empty: from every address.
     pub allowed_clients: Vec<Network>,
 }
 
-/// How a sender shows that it knows the secret [`WEBHOOK_SECRET`].
+/// How a sender proves that it has the secret [`WEBHOOK_SECRET`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum WebhookCredential {
     /// `Authorization: Bearer SECRET`.

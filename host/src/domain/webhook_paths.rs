@@ -1,30 +1,31 @@
-//! Further paths below the token of one connection: what Test Manager sends is not documented, so a
-//! person says what an unrecognised request means.
+//! Further paths for the webhook requests of one connection. Not all requests of Test Manager are
+//! documented, so a person can map the path of an unrecognised request to Create Defect or Defect
+//! KPIs.
 
 use super::is_printable;
 
-/// The place of the project's id in a path of Defect KPIs.
+/// The placeholder for the project's id in a path of Defect KPIs.
 pub const PROJECT_ID: &str = "{projectId}";
 /// Maximum number of paths of each kind.
 const PATHS_MAX: usize = 20;
 /// Maximum length of a path, bytes.
 const PATH_BYTES_MAX: usize = 500;
 
-/// Paths of a connection, besides those that every connection has.
+/// Webhook paths of one connection, in addition to the paths that every connection has.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct WebhookPaths {
     /// Paths that mean Create Defect.
     pub create_defect: Vec<String>,
-    /// Paths that mean Defect KPIs; `{projectId}` is in the place of the project.
+    /// Paths that mean Defect KPIs; each contains `{projectId}` in the place of the project's id.
     pub kpis: Vec<String>,
 }
 
-/// A path that cannot be mapped: which, and why.
+/// The error of a path that cannot be mapped.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InvalidPath {
-    /// The member that has the path.
+    /// The member of [`WebhookPaths`] that contains the path.
     pub member: &'static str,
-    /// Why, and what is allowed.
+    /// The reason, and what is allowed instead.
     pub why: String,
 }
 
@@ -32,41 +33,44 @@ impl WebhookPaths {
     /// The errors in all paths.
     #[must_use]
     pub fn problems(&self) -> Vec<InvalidPath> {
-        let of = |member, paths: &[String], needs_project| -> Vec<InvalidPath> {
+        let problems_of = |member, paths: &[String], needs_project| -> Vec<InvalidPath> {
             let invalid =
-                paths.iter().filter_map(|path| Some((path, why_not(path, needs_project)?)));
-            let too_many = (paths.len() > PATHS_MAX)
-                .then(|| format!("it has {} paths; at most {PATHS_MAX} are allowed", paths.len()));
+                paths.iter().filter_map(|path| Some((path, path_problem(path, needs_project)?)));
+            let too_many = (paths.len() > PATHS_MAX).then(|| {
+                format!("there are {} paths; at most {PATHS_MAX} are allowed", paths.len())
+            });
             let invalid = invalid.map(|(path, why)| format!("{path:?}: {why}"));
             too_many.into_iter().chain(invalid).map(|why| InvalidPath { member, why }).collect()
         };
-        let mut problems = of("create_defect", &self.create_defect, false);
-        problems.extend(of("kpis", &self.kpis, true));
+        let mut problems = problems_of("create_defect", &self.create_defect, false);
+        problems.extend(problems_of("kpis", &self.kpis, true));
         problems
     }
 }
 
-/// Why a path cannot be mapped; `None` if it can.
-fn why_not(path: &str, needs_project: bool) -> Option<&'static str> {
+/// The reason why a path cannot be mapped; `None` if it can.
+fn path_problem(path: &str, needs_project: bool) -> Option<&'static str> {
     let segments = || path.split('/').skip(1);
-    let is_unexpected = |segment: &str| segment == "." || segment == "..";
+    let is_dot_segment = |segment: &str| segment == "." || segment == "..";
     let decoded_dots = path.to_ascii_lowercase().contains("%2e");
     if !path.starts_with('/') || path.trim_matches('/').is_empty() {
         return Some("a path begins with / and has a name, such as /api/new-defect");
     }
     if path.len() > PATH_BYTES_MAX {
-        return Some("a path has at most 500 bytes");
+        return Some("a path must have at most 500 bytes");
     }
     if path.contains(['?', '#', ' ', '\\']) || !path.chars().all(is_printable) {
-        return Some("a path has no query, space, backslash or control character");
+        return Some(
+            "a path must not contain a query, a space, a backslash or a control character",
+        );
     }
-    if segments().any(is_unexpected) || decoded_dots || path.trim_end_matches('/').contains("//") {
-        return Some("a path has no empty segment and no . or ..");
+    if segments().any(is_dot_segment) || decoded_dots || path.trim_end_matches('/').contains("//") {
+        return Some("a path must not contain an empty segment, . or ..");
     }
     match (path.matches(PROJECT_ID).count(), needs_project) {
         (1, true) | (0, false) => None,
         (_, true) => Some("write {projectId} once, in the place of the project's id"),
-        (_, false) => Some("{projectId} belongs to paths of Defect KPIs only"),
+        (_, false) => Some("{projectId} is allowed in paths of Defect KPIs only"),
     }
 }
 
@@ -75,13 +79,13 @@ mod tests {
     use super::*;
 
     fn problems(create_defect: &[&str], kpis: &[&str]) -> Vec<(&'static str, String)> {
-        let owned = |paths: &[&str]| paths.iter().map(|it| (*it).to_owned()).collect();
+        let owned = |paths: &[&str]| paths.iter().map(|path| (*path).to_owned()).collect();
         let paths = WebhookPaths { create_defect: owned(create_defect), kpis: owned(kpis) };
-        paths.problems().into_iter().map(|it| (it.member, it.why)).collect()
+        paths.problems().into_iter().map(|problem| (problem.member, problem.why)).collect()
     }
 
     #[test]
-    fn a_path_stays_below_the_token_and_says_where_the_project_is() {
+    fn a_path_cannot_leave_the_token_and_a_kpi_path_names_the_project_once() {
         assert_eq!(
             problems(&["/a", "/api/v2/new-defect/"], &["/x/{projectId}", "/p-{projectId}/y"]),
             []

@@ -19,14 +19,15 @@ use super::pool::Pool;
 use super::tape::{Replay, Tape};
 use super::test_manager;
 
-/// The secrets, grants and network settings that the runs of one connection use. Rebuilt whenever
-/// the connection is edited, so that a run sees one consistent state and no HTTP connection is
-/// used under other grants.
+/// The secrets, grants and network settings that the runs of one connection use. The value is
+/// rebuilt whenever the connection is edited. So a run sees one consistent state, and no HTTP
+/// connection is used under other grants than those under which it was made.
 #[derive(Debug, Clone)]
 pub struct ActiveConnection {
     /// The connection's settings and grants.
     pub connection: Connection,
-    /// The secrets, with the values that `file:` and `env:` refer to.
+    /// The secrets. If a secret is a reference (`file:` or `env:`), this has the value of the file
+    /// or variable.
     pub(super) credentials: Arc<Credentials>,
     /// Idle HTTP connections to the tracker; never shared with another connection.
     pub(super) pool: Arc<Pool>,
@@ -34,21 +35,24 @@ pub struct ActiveConnection {
     last_addresses: Arc<LastAddresses>,
     /// The client certificate, or the reason why it cannot be used.
     identity: Result<Option<ClientIdentity>, IdentityError>,
-    /// Used by the host's own requests to Test Manager; a guest's run never gets it.
+    /// The connection that the host's own requests to Test Manager use. A guest's run never gets
+    /// it.
     pub(super) test_manager: Option<Arc<Self>>,
-    /// The secrets of which a sender of webhooks must know one; the newest first. No run gets them.
+    /// The secrets of which the sender of a webhook must use one. The newest is the first. No run
+    /// gets them.
     webhook_secrets: Arc<[Secret]>,
-    /// All secret values from which this was built, including the host's own secrets.
-    pub(super) given: Arc<BTreeMap<String, Secret>>,
-    /// Answers the requests of its runs, instead of the tracker.
+    /// All secret values from which this value was built, including the host's own secrets.
+    pub(super) all_secrets: Arc<BTreeMap<String, Secret>>,
+    /// The recording that answers the requests of the runs; if it is absent, the tracker answers
+    /// them.
     pub(super) tape: Option<Tape>,
 }
 
 impl ActiveConnection {
-    /// `secrets` are the values of the connection's secrets, by name.
+    /// Builds the state of a connection. `secrets` are the values of its secrets, by name.
     #[must_use]
     pub fn new(connection: Connection, mut secrets: BTreeMap<String, Secret>) -> Self {
-        let given = Arc::new(secrets.clone());
+        let all_secrets = Arc::new(secrets.clone());
         let identity = ClientIdentity::take(&mut secrets);
         let test_manager = connection
             .test_manager
@@ -67,32 +71,32 @@ impl ActiveConnection {
             identity,
             test_manager,
             webhook_secrets,
-            given,
+            all_secrets,
             tape: None,
         }
     }
 
-    /// The secrets of which a sender of webhooks must know one.
+    /// Returns the secrets of which the sender of a webhook must use one.
     #[must_use]
     pub fn webhook_secrets(&self) -> &[Secret] {
         &self.webhook_secrets
     }
 
-    /// A copy of the connection with the same grants and secrets, but with these settings.
+    /// Returns a copy of the connection with the same grants and secrets, but with these settings.
     #[must_use]
     pub fn with_settings(&self, settings: Settings) -> Self {
         let connection = Connection { settings, ..self.connection.clone() };
         Self { connection, ..self.clone() }
     }
 
-    /// The same connection, but its runs get their answers from a recording: none of their requests
-    /// leaves.
+    /// Returns the same connection, but a recording answers the requests of its runs: no request is
+    /// sent.
     #[must_use]
     pub fn answered_by(self, replay: Arc<Replay>) -> Self {
         Self { tape: Some(Tape::Replay(replay)), ..self }
     }
 
-    /// A connection without settings, secrets and grants, for `describe`.
+    /// Returns a connection without settings, secrets and grants, for `describe`.
     pub(crate) fn without_grants() -> Self {
         let id = ConnectionId(Uuid::nil());
         let connector = ConnectorName::unnamed();
@@ -100,21 +104,22 @@ impl ActiveConnection {
         Self::new(connection, BTreeMap::new())
     }
 
-    /// Warnings about the connection's secrets, as sentences for an operator.
+    /// Returns warnings about the connection's secrets, as sentences for an operator.
     #[must_use]
     pub fn warnings(&self) -> Vec<String> {
-        let of_host = self.test_manager.iter().flat_map(|it| it.credentials.warnings());
-        self.credentials.warnings().into_iter().chain(of_host).collect()
+        let of_test_manager = self.test_manager.iter().flat_map(|host| host.credentials.warnings());
+        self.credentials.warnings().into_iter().chain(of_test_manager).collect()
     }
 
-    /// The reason why the client certificate cannot be used.
+    /// Returns the reason why the client certificate cannot be used; `None` if it can.
     pub(crate) fn identity_problem(&self) -> Option<&IdentityError> {
         self.identity.as_ref().err()
     }
 
-    /// The address rules and the client certificate for requests to an origin. An origin that the
-    /// connector itself chose must have a public address and does not get the client certificate.
-    pub(super) fn calling(&self, origin: &Origin) -> Caller<'_> {
+    /// Returns the options of a network connection to an origin: address rules, client certificate
+    /// and protocol. An origin that the connector itself chose must have a public address and does
+    /// not get the client certificate.
+    pub(super) fn caller_for(&self, origin: &Origin) -> Caller<'_> {
         let public_only = self.connection.grants.fixed.contains(origin);
         let identity =
             if public_only { Ok(None) } else { self.identity.as_ref().map(Option::as_ref) };
@@ -129,14 +134,14 @@ impl ActiveConnection {
 
     /// Whether the connection's secrets have exactly these values.
     pub(crate) fn has_secrets(&self, secrets: &BTreeMap<String, Secret>) -> bool {
-        let same = |(name, value): (&String, &Secret)| {
+        let has_same_value = |(name, value): (&String, &Secret)| {
             secrets.get(name).is_some_and(|other| other.matches(value.reveal()))
         };
-        self.given.len() == secrets.len() && self.given.iter().all(same)
+        self.all_secrets.len() == secrets.len() && self.all_secrets.iter().all(has_same_value)
     }
 
-    /// The text that the guest gets instead of a secret whose place is in a body. The text is
-    /// random and changes when the connection is loaded again. `None` if the secret has another
+    /// Returns the text that the guest gets instead of a secret whose place is in a body. The text
+    /// is random and changes when the connection is loaded again. `None` if the secret has another
     /// place or no value.
     pub(crate) fn placeholder(&self, name: &str) -> Option<&str> {
         self.credentials.placeholders.get(name).map(String::as_str)

@@ -1,5 +1,5 @@
-//! The answer to one request: reserves memory for it, reads and decodes its body, and reports why a
-//! body cannot be used.
+//! Reads the answer to one request: reserves memory for it, reads and decodes its body, and reports
+//! why a body cannot be used.
 
 use std::sync::Arc;
 
@@ -24,10 +24,11 @@ use super::{HttpError, OutboundResponse, RunRequests};
 /// redacted copy, and the buffers of the connection.
 const EXCHANGE_BYTES: u64 = 2 * MEMORY_BYTES_MAX as u64 + (512 << 10);
 
-/// Compressed bytes that are decoded at once. Deflate expands them at most about a thousand times.
-const PIECE_BYTES: usize = 256;
-/// Pieces that are decoded before other tasks get a turn.
-const YIELD_PIECES: usize = 64;
+/// How many compressed bytes are decoded at once. The number is small because deflate may expand
+/// data about a thousand times.
+const PIECE_BYTES_MAX: usize = 256;
+/// How many pieces are decoded before other tasks may run.
+const PIECES_BEFORE_YIELD: usize = 64;
 /// The byte order mark of UTF-8.
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
@@ -41,8 +42,8 @@ pub(super) struct Answer {
     pub(super) charge: Charge,
 }
 
-/// The memory reserved for one answer. It is reserved before the request is sent, so that no answer
-/// is lost because memory is missing.
+/// The memory that is reserved for one answer. It is reserved before the request is sent: otherwise
+/// an answer could be lost because there is no memory for it.
 pub(super) struct AnswerMemory {
     charge: Charge,
     writer: BodyWriter,
@@ -83,7 +84,7 @@ pub(super) enum BodyError {
 }
 
 impl BodyError {
-    /// Whether the body was received to its end.
+    /// Whether the whole body was received.
     pub(super) fn is_complete(&self) -> bool {
         match self {
             Self::Incomplete(_) | Self::TooLarge(_) => false,
@@ -117,8 +118,9 @@ pub(super) async fn read_response(
 }
 
 impl Answer {
-    /// An answer of a recording, within the same limit and the same memory as one of a tracker.
-    pub(super) async fn recorded(
+    /// Builds an answer from a recording. The limit on its size and the charge for its memory are
+    /// the same as for an answer of a tracker.
+    pub(super) async fn from_recording(
         status: u16,
         mut headers: HeaderMap,
         body: &[u8],
@@ -138,16 +140,16 @@ impl Answer {
     }
 }
 
-/// Reads the body to its end and decodes it. After a decoding error, the host still reads the rest,
-/// because a complete body proves something about a write.
+/// Reads the whole body and decodes it. After a decoding error, the host still reads the rest: only
+/// a complete body proves that the status of a write is final.
 async fn read_body(
     mut body: Incoming,
     headers: &HeaderMap,
     writer: BodyWriter,
     limit: u64,
 ) -> Result<Body, BodyError> {
-    let decoding = decode::layers(headers).map_err(BodyError::Decode);
-    let mut decoding = decoding.map(|layers| Decoding::new(layers, headers, writer, limit));
+    let decoder = decode::layers(headers).map_err(BodyError::Decode);
+    let mut decoder = decoder.map(|layers| BodyDecoder::new(layers, headers, writer, limit));
     let mut received = 0;
     while let Some(frame) = body.frame().await {
         let Ok(data) = frame.map_err(BodyError::Incomplete)?.into_data() else { continue };
@@ -155,56 +157,58 @@ async fn read_body(
         if received > limit {
             return Err(BodyError::TooLarge(limit));
         }
-        if let Ok(unbroken) = &mut decoding
-            && let Err(error) = unbroken.read(data).await
+        if let Ok(working_decoder) = &mut decoder
+            && let Err(error) = working_decoder.decode(data).await
         {
-            decoding = Err(error);
+            decoder = Err(error);
         }
     }
-    match decoding {
-        Ok(decoding) => decoding.finish().await,
+    match decoder {
+        Ok(decoder) => decoder.finish().await,
         Err(BodyError::Decode(_)) if received == 0 => Ok(Body::Memory(Bytes::new())),
         Err(error) => Err(error),
     }
 }
 
-/// A body that is decoded while it arrives.
-struct Decoding {
-    /// The encodings, each with the data that it has received but not decoded yet. At most one
-    /// piece of each is decoded ahead.
+/// Decodes a body while it arrives.
+struct BodyDecoder {
+    /// The encodings, each with the data that waits to be decoded. The innermost data is decoded
+    /// first, so at most one decoded piece waits at each encoding.
     layers: Vec<(Layer, Bytes)>,
-    /// How many bytes each encoding has produced.
-    decoded: Vec<u64>,
+    /// How many bytes each encoding has produced, in the order of `layers`.
+    decoded_bytes: Vec<u64>,
     writer: BodyWriter,
-    /// The beginning of a text, as long as it may be a byte order mark; absent afterwards.
+    /// The first bytes of a text, while they may be part of a byte order mark; `None` afterwards.
     bom_prefix: Option<Vec<u8>>,
     limit: u64,
-    pieces: usize,
+    decoded_pieces: usize,
 }
 
-impl Decoding {
+impl BodyDecoder {
     fn new(layers: Vec<Layer>, headers: &HeaderMap, writer: BodyWriter, limit: u64) -> Self {
-        let decoded = vec![0; layers.len()];
+        let decoded_bytes = vec![0; layers.len()];
         let layers = layers.into_iter().map(|layer| (layer, Bytes::new())).collect();
-        let bom_prefix = is_text(headers).then(Vec::new);
-        Self { layers, decoded, writer, bom_prefix, limit, pieces: 0 }
+        let bom_prefix = may_be_text(headers).then(Vec::new);
+        Self { layers, decoded_bytes, writer, bom_prefix, limit, decoded_pieces: 0 }
     }
 
-    async fn read(&mut self, data: Bytes) -> Result<(), BodyError> {
+    async fn decode(&mut self, data: Bytes) -> Result<(), BodyError> {
         self.pass_on(0, data).await?;
         self.decode_waiting().await
     }
 
-    /// Decodes the waiting data, the innermost encoding first.
+    /// Decodes the waiting data, the data of the innermost encoding first.
     async fn decode_waiting(&mut self) -> Result<(), BodyError> {
-        while let Some(at) = self.layers.iter().rposition(|(_, waiting)| !waiting.is_empty()) {
-            let Some((layer, waiting)) = self.layers.get_mut(at) else { return Ok(()) };
-            let piece = waiting.split_to(waiting.len().min(PIECE_BYTES));
+        let innermost =
+            |layers: &[(Layer, Bytes)]| layers.iter().rposition(|(_, waiting)| !waiting.is_empty());
+        while let Some(layer_index) = innermost(&self.layers) {
+            let Some((layer, waiting)) = self.layers.get_mut(layer_index) else { return Ok(()) };
+            let piece = waiting.split_to(waiting.len().min(PIECE_BYTES_MAX));
             let decoded = layer.decode(&piece)?;
-            self.count(at, &decoded)?;
-            self.pass_on(at + 1, decoded.into()).await?;
-            self.pieces += 1;
-            if self.pieces.is_multiple_of(YIELD_PIECES) {
+            self.count_decoded(layer_index, &decoded)?;
+            self.pass_on(layer_index + 1, decoded.into()).await?;
+            self.decoded_pieces += 1;
+            if self.decoded_pieces.is_multiple_of(PIECES_BEFORE_YIELD) {
                 tokio::task::yield_now().await;
             }
         }
@@ -212,8 +216,8 @@ impl Decoding {
     }
 
     /// Passes data to an encoding or, after the last encoding, to the body.
-    async fn pass_on(&mut self, at: usize, data: Bytes) -> Result<(), BodyError> {
-        match self.layers.get_mut(at) {
+    async fn pass_on(&mut self, layer_index: usize, data: Bytes) -> Result<(), BodyError> {
+        match self.layers.get_mut(layer_index) {
             Some((_, waiting)) if waiting.is_empty() => *waiting = data,
             Some((_, waiting)) => *waiting = [&waiting[..], &data[..]].concat().into(),
             None => self.write(&data).await?,
@@ -221,48 +225,48 @@ impl Decoding {
         Ok(())
     }
 
-    fn count(&mut self, at: usize, decoded: &[u8]) -> Result<(), BodyError> {
-        let Some(sum) = self.decoded.get_mut(at) else { return Ok(()) };
+    fn count_decoded(&mut self, layer_index: usize, decoded: &[u8]) -> Result<(), BodyError> {
+        let Some(sum) = self.decoded_bytes.get_mut(layer_index) else { return Ok(()) };
         *sum += decoded.len() as u64;
         if *sum > self.limit { Err(BodyError::TooLargeDecoded(self.limit)) } else { Ok(()) }
     }
 
     /// Writes to the body, without a byte order mark at the beginning of a text.
     async fn write(&mut self, data: &[u8]) -> Result<(), BodyError> {
-        let Some(mut begun) = self.bom_prefix.take() else {
+        let Some(mut beginning) = self.bom_prefix.take() else {
             return Ok(self.writer.write(data).await?);
         };
-        begun.extend_from_slice(data);
-        if begun.len() < BYTE_ORDER_MARK.len() && BYTE_ORDER_MARK.starts_with(&begun) {
-            self.bom_prefix = Some(begun);
+        beginning.extend_from_slice(data);
+        if beginning.len() < BYTE_ORDER_MARK.len() && BYTE_ORDER_MARK.starts_with(&beginning) {
+            self.bom_prefix = Some(beginning);
             return Ok(());
         }
-        Ok(self.writer.write(begun.strip_prefix(BYTE_ORDER_MARK).unwrap_or(&begun)).await?)
+        Ok(self.writer.write(beginning.strip_prefix(BYTE_ORDER_MARK).unwrap_or(&beginning)).await?)
     }
 
     async fn finish(mut self) -> Result<Body, BodyError> {
-        for at in 0..self.layers.len() {
-            let Some((layer, _)) = self.layers.get_mut(at) else { break };
+        for layer_index in 0..self.layers.len() {
+            let Some((layer, _)) = self.layers.get_mut(layer_index) else { break };
             let rest = layer.finish()?;
-            self.count(at, &rest)?;
-            self.pass_on(at + 1, rest.into()).await?;
+            self.count_decoded(layer_index, &rest)?;
+            self.pass_on(layer_index + 1, rest.into()).await?;
             self.decode_waiting().await?;
         }
-        if let Some(begun) = self.bom_prefix.take() {
-            self.writer.write(&begun).await?;
+        if let Some(beginning) = self.bom_prefix.take() {
+            self.writer.write(&beginning).await?;
         }
         Ok(self.writer.finish().await?)
     }
 }
 
-/// Whether the body is or may be text. In other data, a byte order mark belongs to the data.
-fn is_text(headers: &HeaderMap) -> bool {
-    let Some(kind) = headers.get(CONTENT_TYPE) else { return true };
-    let kind = String::from_utf8_lossy(kind.as_bytes()).to_ascii_lowercase();
-    ["json", "xml", "text", "javascript"].iter().any(|word| kind.contains(word))
+/// Whether the body may be a text. In other data, a byte order mark is part of the data.
+fn may_be_text(headers: &HeaderMap) -> bool {
+    let Some(content_type) = headers.get(CONTENT_TYPE) else { return true };
+    let content_type = String::from_utf8_lossy(content_type.as_bytes()).to_ascii_lowercase();
+    ["json", "xml", "text", "javascript"].iter().any(|word| content_type.contains(word))
 }
 
-/// Headers of a response that concern its connection only; the guest does not get them.
+/// Headers of a response that apply only to its HTTP connection. The guest does not get them.
 const HOP_BY_HOP: [&str; 7] = [
     "connection",
     "keep-alive",
@@ -275,16 +279,16 @@ const HOP_BY_HOP: [&str; 7] = [
 
 impl OutboundResponse {
     /// Converts the answer into the form that the guest gets: without secrets and without
-    /// hop-by-hop headers. A body in a file was already redacted before it was written.
+    /// hop-by-hop headers. A body in a file was redacted before it was written.
     pub(super) fn redacted(answer: Answer, url: String, redactor: &Redactor) -> Self {
         let body = match answer.body {
-            Body::Memory(bytes) => Body::Memory(redactor.bytes(bytes)),
+            Body::Memory(bytes) => Body::Memory(redactor.redact_bytes(bytes)),
             spooled @ Body::Spooled(_) => spooled,
         };
         let mut headers = Vec::with_capacity(answer.headers.len());
         for (name, value) in &answer.headers {
             let name = name.as_str();
-            let is_secret = redactor.finds(TextKind::Name, name.as_bytes());
+            let is_secret = redactor.contains_secret(TextKind::Name, name.as_bytes());
             if is_secret || HOP_BY_HOP.contains(&name) {
                 continue;
             }
@@ -305,19 +309,20 @@ impl HttpError {
     pub(super) fn redacted(self, redactor: &Redactor) -> Self {
         match self {
             Self::NotGranted(origin)
-                if !redactor.finds(TextKind::ForPeople, origin.to_string().as_bytes()) =>
+                if !redactor
+                    .contains_secret(TextKind::ForPeople, origin.to_string().as_bytes()) =>
             {
                 Self::NotGranted(origin)
             }
             error => {
                 let (case, text) = error.into_parts();
-                Self::of(case, redactor.redact(TextKind::ForPeople, text))
+                Self::from_case(case, redactor.redact(TextKind::ForPeople, text))
             }
         }
     }
 }
 
-/// A header's value; old servers write it in Latin-1.
+/// Decodes the value of a header as UTF-8 or, for old servers, as Latin-1.
 pub(super) fn header_text(value: &[u8]) -> String {
     match std::str::from_utf8(value) {
         Ok(text) => text.to_owned(),

@@ -27,17 +27,17 @@ const HEADER_BYTES_MAX: usize = 32 * 1024;
 /// tracker stored in pieces, and redaction would not recognise the pieces.
 const RANGE_HEADERS: [&str; 2] = ["range", "if-range"];
 
-/// Headers by which reverse proxies name their clients. A service that trusts the address of this
-/// machine would believe them.
+/// Headers in which reverse proxies state the address of their client. A service that trusts the
+/// address of this machine would believe them.
 const FORWARDING_HEADERS: [&str; 3] = ["forwarded", "x-real-ip", "x-client-ip"];
 const FORWARDING_PREFIX: &str = "x-forwarded-";
 
-/// Headers by which a trace goes on in the tracker, if the connection says so. The second one
-/// describes the span that the first one names.
+/// Headers that continue a trace in the tracker. If the connection has `trace_context`, only the
+/// host sets them. `tracestate` describes the span that `traceparent` names.
 const TRACE_HEADERS: [&str; 2] = [TraceParent::HEADER, "tracestate"];
 
-/// Headers that decide where a request goes and how it is framed. The host sets them itself. If a
-/// guest's HTTP library sets one of them, or a header `proxy-…`, the host drops it.
+/// Headers that decide where a request is sent and how it is framed. The host sets them itself. If
+/// a guest's HTTP library sets one of them, or a header `proxy-…`, the host removes it.
 const FRAMING_HEADERS: [&str; 11] = [
     "accept-encoding",
     "connection",
@@ -55,21 +55,22 @@ const FRAMING_HEADERS: [&str; 11] = [
 /// Headers that are kept when a redirect leads to another origin.
 const CROSS_ORIGIN_HEADERS: [&str; 4] = ["accept", "accept-language", "content-type", "user-agent"];
 
-/// An authorized request. It later carries secrets, so it has no `Debug`.
+/// A guest's request that passed all checks. Secrets are inserted into it later, so it has no
+/// `Debug`.
 #[derive(Clone)]
-pub(crate) struct Outbound {
+pub(crate) struct CheckedRequest {
     pub(crate) method: Method,
     pub(crate) effect: Effect,
     pub(crate) origin: Origin,
     pub(crate) url: Url,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,
-    /// The header `traceparent`, which the host sets.
-    pub(super) trace: Option<HeaderValue>,
+    /// The value of the header `traceparent`, which the host sets.
+    pub(super) traceparent: Option<HeaderValue>,
 }
 
-/// Checks everything about a request that can be checked before its host name is resolved, and
-/// records its target.
+/// Checks everything that can be checked before the host name of a request is resolved, and records
+/// the target of the request.
 ///
 /// # Errors
 /// `Denied`, `Invalid` or `Limit` with the reason.
@@ -77,18 +78,18 @@ pub(super) fn authorize(
     session: &RunRequests,
     request: OutboundRequest,
     call: &mut Call,
-) -> Result<Outbound, HttpError> {
+) -> Result<CheckedRequest, HttpError> {
     let RunRequests { active, egress, permission, limits, .. } = session;
-    let target = target(&request.url, &active.connection)?;
+    let target = parse_target(&request.url, &active.connection)?;
     call.record_target(&target.0, &target.1, request.body.len());
-    let own_headers = &egress.own.headers;
-    let outbound = Outbound::check(request, target, &active.connection, limits, own_headers)?;
+    let own_headers = &egress.own_server.headers;
+    let outbound = CheckedRequest::check(request, target, &active.connection, limits, own_headers)?;
     check_permission(permission, outbound.effect)?;
     check_placeholders(&outbound, active)?;
     Ok(outbound)
 }
 
-impl Outbound {
+impl CheckedRequest {
     /// Checks method, headers and body.
     ///
     /// # Errors
@@ -100,24 +101,24 @@ impl Outbound {
         limits: &Limits,
         own_headers: &[String],
     ) -> Result<Self, HttpError> {
-        let effect = effect(&request.method, request.effect);
+        let effect = effect_of(&request.method, request.effect);
         check_method(&request.method)?;
         let headers = check_headers(&request.headers, connection, own_headers)?;
         if request.body.len() as u64 > limits.request_body_bytes {
             return Err(body_too_large(limits));
         }
-        let (method, body, trace) = (request.method, request.body, None);
-        Ok(Self { method, effect, origin, url, headers, body, trace })
+        let (method, body, traceparent) = (request.method, request.body, None);
+        Ok(Self { method, effect, origin, url, headers, body, traceparent })
     }
 
     /// Whether the URL, a header value or the body contains a text.
     pub(super) fn contains(&self, text: &str) -> bool {
         self.url.as_str().contains(text)
-            || self.headers.values().any(|value| occurs(text, value.as_bytes()))
-            || occurs(text, &self.body)
+            || self.headers.values().any(|value| occurs_in(text, value.as_bytes()))
+            || occurs_in(text, &self.body)
     }
 
-    /// The request that follows a redirect, checked like the first.
+    /// Builds the request that follows a redirect. It is checked like the first request.
     pub(crate) fn redirected(
         &self,
         status: u16,
@@ -142,16 +143,20 @@ impl Outbound {
     }
 }
 
-/// The effect of a request: as the guest marked it, otherwise by its method.
-pub(super) fn effect(method: &Method, marked: Option<Effect>) -> Effect {
-    marked.unwrap_or(match *method {
+/// Returns the effect that the guest stated for a request; if it stated none, the usual effect of
+/// the method.
+pub(super) fn effect_of(method: &Method, marked_effect: Option<Effect>) -> Effect {
+    marked_effect.unwrap_or(match *method {
         Method::GET | Method::HEAD | Method::OPTIONS => Effect::Read,
         _ => Effect::Write,
     })
 }
 
 /// Parses a URL and returns it with its granted origin.
-pub(crate) fn target(text: &str, connection: &Connection) -> Result<(Origin, Url), HttpError> {
+pub(crate) fn parse_target(
+    text: &str,
+    connection: &Connection,
+) -> Result<(Origin, Url), HttpError> {
     check_url_text(text)?;
     let url = Url::parse(text).map_err(|error| invalid_url(text, &error))?;
     if host_ends_in_dot(text) {
@@ -160,7 +165,8 @@ pub(crate) fn target(text: &str, connection: &Connection) -> Result<(Origin, Url
     Ok((granted_origin(&url, connection)?, url))
 }
 
-/// The URL parser drops a dot after an IP address; after a name, `Origin` refuses it.
+/// Returns whether the host name of a URL ends in a dot. The URL parser removes a dot after an IP
+/// address, so the text itself is checked. After a name, `Origin` refuses the dot.
 fn host_ends_in_dot(text: &str) -> bool {
     let authority = text.split_once("://").map_or("", |(_, rest)| rest);
     let authority = authority.split(['/', '\\', '?', '#']).next().unwrap_or_default();
@@ -169,8 +175,8 @@ fn host_ends_in_dot(text: &str) -> bool {
     name.ends_with('.')
 }
 
-/// Whether only the host may set this header. `own_headers` are those by which this server
-/// recognises a proxy.
+/// Returns whether only the host may set this header. By `own_headers`, this server recognises a
+/// proxy in front of it.
 pub(super) fn is_reserved_header(
     name: &str,
     connection: &Connection,
@@ -189,7 +195,7 @@ pub(super) fn is_reserved_header(
         })
 }
 
-/// The error for a request body that exceeds its limit.
+/// Returns the error for a request body that exceeds its limit.
 pub(crate) fn body_too_large(limits: &Limits) -> HttpError {
     let max = limits.request_body_bytes;
     HttpError::Limit(format!("`limits.request_body_bytes` = {max}: the request body is larger"))
@@ -224,12 +230,12 @@ fn check_permission(permission: &Permission, effect: Effect) -> Result<(), HttpE
     }
 }
 
-/// Whether bytes contain a text.
-pub(super) fn occurs(text: &str, bytes: &[u8]) -> bool {
+/// Returns whether `bytes` contain `text`.
+pub(super) fn occurs_in(text: &str, bytes: &[u8]) -> bool {
     AhoCorasick::new([text]).is_ok_and(|search| search.is_match(bytes))
 }
 
-/// The origin of a URL, if the connection grants it.
+/// Returns the origin of a URL if the connection grants it.
 fn granted_origin(url: &Url, connection: &Connection) -> Result<Origin, HttpError> {
     let origin = Origin::of(url)
         .map_err(|error| HttpError::Invalid(format!("the URL is not allowed: {}", error.why)))?;
@@ -240,7 +246,8 @@ fn granted_origin(url: &Url, connection: &Connection) -> Result<Origin, HttpErro
     }
 }
 
-/// The URL parser drops tabs and line ends and trims spaces; a URL with them is refused instead.
+/// Refuses a URL that is too long or contains whitespace or a control character. The URL parser
+/// would remove some of these characters without an error.
 fn check_url_text(text: &str) -> Result<(), HttpError> {
     if text.len() > URL_BYTES_MAX {
         return Err(HttpError::Invalid(format!(
@@ -261,20 +268,20 @@ fn invalid_url(text: &str, error: &url::ParseError) -> HttpError {
 }
 
 fn check_headers(
-    given: &[(String, String)],
+    guest_headers: &[(String, String)],
     connection: &Connection,
     own_headers: &[String],
 ) -> Result<HeaderMap, HttpError> {
-    let bytes: usize = given.iter().map(|(name, value)| name.len() + value.len()).sum();
-    if given.len() > HEADERS_MAX || bytes > HEADER_BYTES_MAX {
+    let bytes: usize = guest_headers.iter().map(|(name, value)| name.len() + value.len()).sum();
+    if guest_headers.len() > HEADERS_MAX || bytes > HEADER_BYTES_MAX {
         return Err(HttpError::Invalid(format!(
             "the request has {} headers with {bytes} bytes; at most {HEADERS_MAX} headers with \
              {HEADER_BYTES_MAX} bytes are allowed",
-            given.len()
+            guest_headers.len()
         )));
     }
-    let mut headers = HeaderMap::with_capacity(given.len());
-    for (name, value) in given {
+    let mut headers = HeaderMap::with_capacity(guest_headers.len());
+    for (name, value) in guest_headers {
         let name = HeaderName::from_bytes(name.as_bytes())
             .map_err(|_| HttpError::Invalid(format!("{name:?} is not a valid header name")))?;
         if is_reserved_header(name.as_str(), connection, own_headers) {
@@ -282,8 +289,10 @@ fn check_headers(
                 "only the host may set the header `{name}`; remove it from the request"
             )));
         }
-        // `jackfield-…` is for the host (the effect of a wasi:http request) and is not sent.
-        let is_dropped = ["jackfield-", "proxy-"].iter().any(|it| name.as_str().starts_with(it));
+        // A header `jackfield-…` tells the host something (the effect of a wasi:http request), so
+        // it is not sent.
+        let is_dropped =
+            ["jackfield-", "proxy-"].iter().any(|prefix| name.as_str().starts_with(prefix));
         if is_dropped || FRAMING_HEADERS.contains(&name.as_str()) {
             continue;
         }

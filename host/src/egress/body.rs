@@ -19,18 +19,18 @@ use super::spool::{Block, RunSpool, SpoolError};
 /// Maximum size of a body in memory, bytes.
 pub(super) const MEMORY_BYTES_MAX: usize = 1 << 20;
 /// How many bytes are read from the file at once.
-const PART_BYTES: usize = 64 << 10;
+const PART_BYTES_MAX: usize = 64 << 10;
 
 /// A complete body.
 #[derive(Debug, Clone)]
 pub(crate) enum Body {
     /// The body is in memory and not redacted yet.
     Memory(Bytes),
-    /// The body is in the file of its run, and is redacted.
+    /// The body is in the file of its run and is redacted.
     Spooled(SpooledBody),
 }
 
-/// A body in the file of its run, redacted.
+/// A redacted body in the file of its run.
 #[derive(Debug, Clone)]
 pub(crate) struct SpooledBody {
     run: Arc<RunSpool>,
@@ -42,32 +42,32 @@ pub(crate) struct SpooledBody {
 pub(super) struct BodyWriter {
     run: Arc<RunSpool>,
     redactor: Arc<Redactor>,
-    /// Context bytes, which are already in the file, then bytes that are not redacted and written
-    /// yet.
-    rest: Vec<u8>,
-    /// How many bytes at the start of `rest` are context.
+    /// First the context bytes, which are already in the file. Then the new bytes, which are not
+    /// yet redacted and written.
+    buffer: Vec<u8>,
+    /// How many bytes at the start of `buffer` are context.
     context_bytes: usize,
     blocks: Vec<Block>,
-    /// Whether the whole body counts as a secret.
+    /// Whether the whole body counts as a secret, so that only the mask is kept.
     is_secret: bool,
 }
 
 impl BodyWriter {
     pub(super) fn new(run: Arc<RunSpool>, redactor: Arc<Redactor>) -> Self {
-        let (rest, blocks) = (Vec::new(), Vec::new());
-        Self { run, redactor, rest, context_bytes: 0, blocks, is_secret: false }
+        let (buffer, blocks) = (Vec::new(), Vec::new());
+        Self { run, redactor, buffer, context_bytes: 0, blocks, is_secret: false }
     }
 
-    /// Adds data that arrived; writes to the file once the data is too large for memory.
+    /// Adds received data. Writes to the file when the data is too large for memory.
     pub(super) async fn write(&mut self, mut data: &[u8]) -> Result<(), SpoolError> {
         while !data.is_empty() && !self.is_secret {
-            if self.rest.len() >= MEMORY_BYTES_MAX {
+            if self.buffer.len() >= MEMORY_BYTES_MAX {
                 self.spool(false).await?;
             }
-            let room = MEMORY_BYTES_MAX.saturating_sub(self.rest.len()).min(data.len());
-            let (now, later) = data.split_at(room);
-            self.rest.extend_from_slice(now);
-            data = later;
+            let room = MEMORY_BYTES_MAX.saturating_sub(self.buffer.len()).min(data.len());
+            let (fitting, remaining) = data.split_at(room);
+            self.buffer.extend_from_slice(fitting);
+            data = remaining;
         }
         Ok(())
     }
@@ -81,8 +81,8 @@ impl BodyWriter {
             return Ok(Body::Memory(Bytes::from_static(MASK.as_bytes())));
         }
         if self.blocks.is_empty() {
-            self.rest.shrink_to_fit();
-            return Ok(Body::Memory(self.rest.into()));
+            self.buffer.shrink_to_fit();
+            return Ok(Body::Memory(self.buffer.into()));
         }
         let bytes = self.blocks.iter().map(|block| block.bytes as u64).sum();
         Ok(Body::Spooled(SpooledBody { run: self.run, blocks: self.blocks, bytes }))
@@ -91,28 +91,30 @@ impl BodyWriter {
     /// Redacts the bytes in memory and moves them into the file. Bytes at the end that may be the
     /// beginning of a secret stay in memory.
     async fn spool(&mut self, is_last: bool) -> Result<(), SpoolError> {
-        let mut redacted = Vec::with_capacity(self.rest.len());
+        let mut redacted = Vec::with_capacity(self.buffer.len());
         let from = self.context_bytes;
-        match self.redactor.part(&self.rest, from, is_last, &mut redacted) {
-            // No secret has so many bytes in any form, so the text is designed to look like a
-            // secret.
-            Some(done) if done == from && self.rest.len() > from => self.is_secret = true,
+        match self.redactor.redact_part(&self.buffer, from, is_last, &mut redacted) {
+            // The buffer is full, and no byte of it could be decided. No form of a secret is so
+            // long, so the text was designed to look like a secret.
+            Some(decided_bytes) if decided_bytes == from && self.buffer.len() > from => {
+                self.is_secret = true;
+            }
             None => self.is_secret = true,
-            Some(done) => {
-                self.context_bytes = self.redactor.context_bytes().min(done);
-                self.rest.drain(..done - self.context_bytes);
+            Some(decided_bytes) => {
+                self.context_bytes = self.redactor.context_bytes().min(decided_bytes);
+                self.buffer.drain(..decided_bytes - self.context_bytes);
                 self.blocks.push(self.run.append(redacted).await?);
             }
         }
         if self.is_secret {
-            self.rest = Vec::new();
+            self.buffer = Vec::new();
         }
         Ok(())
     }
 }
 
 impl Body {
-    /// The length of the body, bytes.
+    /// Returns the length of the body, bytes.
     pub(crate) fn len(&self) -> u64 {
         match self {
             Self::Memory(bytes) => bytes.len() as u64,
@@ -120,7 +122,7 @@ impl Body {
         }
     }
 
-    /// The whole body in memory, and its charge to the run.
+    /// Returns the whole body in memory, with its charge to the run.
     ///
     /// # Errors
     /// The run does not have enough memory left, or the file cannot be read.
@@ -142,7 +144,8 @@ impl Body {
         Ok((body, charge))
     }
 
-    /// The bytes of a body that is in memory because its limit is small; empty if it is in a file.
+    /// Returns the bytes of a body that is in memory because its limit is small. Empty if the body
+    /// is in a file.
     pub(super) fn in_memory(&self) -> &[u8] {
         match self {
             Self::Memory(bytes) => bytes,
@@ -152,7 +155,7 @@ impl Body {
 }
 
 impl SpooledBody {
-    /// The body, read from the file as it is taken.
+    /// Returns the body as a stream. Each part is read from the file when the stream is polled.
     pub(crate) fn into_stream(self) -> impl HttpBody<Data = Bytes, Error = io::Error> + Send {
         StreamBody::new(stream::try_unfold(self, |mut body| async move {
             let part = body.next_part().await?;
@@ -163,8 +166,8 @@ impl SpooledBody {
     /// Reads the next part and removes it from this body.
     async fn next_part(&mut self) -> io::Result<Option<Vec<u8>>> {
         let Some(block) = self.blocks.first_mut() else { return Ok(None) };
-        let part = self.run.read(*block, PART_BYTES).await?;
-        block.at += part.len() as u64;
+        let part = self.run.read(*block, PART_BYTES_MAX).await?;
+        block.offset += part.len() as u64;
         block.bytes = block.bytes.saturating_sub(part.len());
         if block.bytes == 0 {
             self.blocks.remove(0);

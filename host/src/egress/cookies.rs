@@ -1,8 +1,9 @@
-//! The cookies of one run: a cookie that an origin sets is sent with later requests of the run to
-//! that origin, so that a login works.
+//! Keeps the cookies of one run: a cookie that an origin sets is sent with later requests of the
+//! run to the same origin, so that a login works.
 //!
-//! Never sends a cookie to another origin, whatever its `Domain` says, and keeps none after the
-//! run. A cookie may be a credential: the redaction of logs and of the record knows its value.
+//! Never sends a cookie to another origin, even if its attribute `Domain` names one. Keeps no
+//! cookie after the run. A cookie may be a credential, so its value is redacted from logs and from
+//! the record.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -18,7 +19,7 @@ use crate::domain::Origin;
 use crate::redact::{Redactor, TextKind};
 use crate::secret::{SHORT_SECRET_CHARS, Secret};
 
-use super::authorize::Outbound;
+use super::authorize::CheckedRequest;
 
 /// Maximum number of cookies of one origin.
 const COOKIES_MAX: usize = 50;
@@ -39,48 +40,50 @@ impl Cookies {
 
     /// Stores the cookies that an answer sets. A cookie beyond the limits is ignored.
     pub(super) fn store(&self, origin: &Origin, url: &Url, headers: &HeaderMap) {
-        let mut set = headers.get_all(SET_COOKIE).iter().peekable();
-        if set.peek().is_none() {
+        let mut set_cookies = headers.get_all(SET_COOKIE).iter().peekable();
+        if set_cookies.peek().is_none() {
             return;
         }
         let mut jars = self.jars.lock();
         let jar = jars.entry(origin.clone()).or_default();
-        for cookie in set.filter_map(|value| std::str::from_utf8(value.as_bytes()).ok()) {
+        for cookie in set_cookies.filter_map(|value| std::str::from_utf8(value.as_bytes()).ok()) {
             let Ok(mut cookie) = RawCookie::parse(cookie) else { continue };
-            // A tracker behind a proxy may set another domain, and `Secure` although it is reached
-            // by http.
+            // A tracker behind a reverse proxy may name another domain. It may also set `Secure`
+            // although its address is an http URL.
             cookie.unset_domain();
             cookie.set_secure(false);
             let new_bytes = cookie.name().len() + cookie.value().len();
-            let kept = jar.iter_any().map(|kept| kept.name().len() + kept.value().len());
+            let kept_bytes = jar.iter_any().map(|kept| kept.name().len() + kept.value().len());
             if jar.iter_any().count() < COOKIES_MAX
-                && kept.sum::<usize>() + new_bytes <= COOKIE_BYTES_MAX
+                && kept_bytes.sum::<usize>() + new_bytes <= COOKIE_BYTES_MAX
             {
-                // An error means that the cookie does not fit this address.
+                // An error means that the cookie is not valid for this URL. Such a cookie is
+                // ignored.
                 let _ = jar.insert_raw(&cookie, url);
             }
         }
-        self.redactor.store(Arc::new(Redactor::new(&secrets(&jars), &[])));
+        self.redactor.store(Arc::new(Redactor::new(&credential_values(&jars), &[])));
     }
 
-    /// Adds the cookies of its origin to a request. Does not replace a cookie that the request has.
-    pub(super) fn add_to(&self, outbound: &mut Outbound) {
+    /// Adds the stored cookies of the request's origin to a request. A cookie that the guest set is
+    /// kept.
+    pub(super) fn add_to(&self, outbound: &mut CheckedRequest) {
         let jars = self.jars.lock();
         let Some(jar) = jars.get(&outbound.origin) else { return };
-        let given: Vec<_> =
+        let guest_cookies: Vec<_> =
             outbound.headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes).collect();
-        let mut line = String::from_utf8_lossy(&given.join(&b"; "[..])).into_owned();
-        let has = |line: &str, name: &str| {
-            line.split(';').any(|pair| pair.split('=').next().is_some_and(|it| it.trim() == name))
+        let mut cookies = String::from_utf8_lossy(&guest_cookies.join(&b"; "[..])).into_owned();
+        let has_name = |pair: &str, name: &str| {
+            pair.split('=').next().is_some_and(|pair_name| pair_name.trim() == name)
         };
         for (name, value) in jar.get_request_values(&outbound.url) {
-            if !has(&line, name) {
-                let separator = if line.is_empty() { "" } else { "; " };
-                line = format!("{line}{separator}{name}={value}");
+            if !cookies.split(';').any(|pair| has_name(pair, name)) {
+                let separator = if cookies.is_empty() { "" } else { "; " };
+                cookies = format!("{cookies}{separator}{name}={value}");
             }
         }
-        if let Ok(mut value) = HeaderValue::from_str(&line)
-            && !line.is_empty()
+        if let Ok(mut value) = HeaderValue::from_str(&cookies)
+            && !cookies.is_empty()
         {
             value.set_sensitive(true);
             outbound.headers.insert(COOKIE, value);
@@ -89,7 +92,7 @@ impl Cookies {
 
     /// Removes the values of cookies from a body.
     pub(super) fn redact_bytes(&self, body: Bytes) -> Bytes {
-        self.redactor.load().bytes(body)
+        self.redactor.load().redact_bytes(body)
     }
 
     /// Removes the values of cookies from a text for people.
@@ -98,9 +101,10 @@ impl Cookies {
     }
 }
 
-/// The cookie values that may be credentials. Short values are languages, themes and flags.
-fn secrets(jars: &BTreeMap<Origin, CookieStore>) -> Vec<Secret> {
+/// Returns the cookie values that may be credentials. Short values are left out, because they are
+/// usually languages, themes or flags.
+fn credential_values(jars: &BTreeMap<Origin, CookieStore>) -> Vec<Secret> {
     let values = jars.values().flat_map(CookieStore::iter_any).map(|cookie| cookie.value());
-    let long = values.filter(|value| value.chars().count() >= SHORT_SECRET_CHARS);
-    long.filter_map(|value| Secret::new(value.to_owned()).checked().ok()).collect()
+    let long_values = values.filter(|value| value.chars().count() >= SHORT_SECRET_CHARS);
+    long_values.filter_map(|value| Secret::new(value.to_owned()).checked().ok()).collect()
 }

@@ -1,8 +1,9 @@
-//! The secrets of one connection: values, placeholders, fetched tokens, and the search for their
-//! echoes.
+//! The secrets of one connection: values, placeholders, fetched tokens, and the redactor that finds
+//! them in texts.
 //!
-//! Secrets cannot be printed. In this room, [`Secret::reveal`] is called where a request is built
-//! (`secrets.rs`, `token.rs`), and where the search for echoes is prepared (here, `active.rs`).
+//! Secrets cannot be printed. In egress, [`Secret::reveal`] is called only where a request is built
+//! (`secrets.rs`, `token.rs`), where secrets are compared (`active.rs`), and where their echoes are
+//! searched for (here).
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -15,7 +16,7 @@ use uuid::Uuid;
 use crate::domain::{Connection, SecretPlace, shown_secret_name};
 use crate::redact::Redactor;
 use crate::secret::{SHORT_SECRET_CHARS, Secret};
-use crate::transport::basic_pair;
+use crate::transport::basic_credentials;
 
 use super::token::Tokens;
 
@@ -23,15 +24,15 @@ use super::token::Tokens;
 pub(super) struct Credentials {
     /// The values of the secrets, by name.
     pub(super) secrets: BTreeMap<String, Secret>,
-    /// User and password as `Authorization: Basic` joins them, so that an echo is found as a
-    /// whole.
+    /// User name and password as `Authorization: Basic` joins them. They are one more secret, so
+    /// that an echo of the pair is redacted as a whole.
     basic_pairs: Vec<Secret>,
     /// The text that the guest gets instead of each secret whose place is in a body, by name.
     pub(super) placeholders: BTreeMap<String, String>,
-    /// Origins and settings: short secrets are not redacted in them.
+    /// The connection's origins and settings. A short secret in one of these texts is not redacted.
     own_texts: Vec<String>,
     pub(super) tokens: Tokens,
-    /// The current search; replaced when a token is fetched.
+    /// Finds the secrets in texts. It is replaced when a token is fetched.
     pub(super) redactor: ArcSwap<Redactor>,
 }
 
@@ -47,7 +48,8 @@ impl Credentials {
                     placeholders.insert(name.clone(), text);
                 }
                 SecretPlace::Basic { user } => {
-                    basic_pairs.push(Secret::new(basic_pair(user.as_deref(), secret.reveal())));
+                    basic_pairs
+                        .push(Secret::new(basic_credentials(user.as_deref(), secret.reveal())));
                 }
                 _ => {}
             }
@@ -64,24 +66,25 @@ impl Credentials {
         }
     }
 
-    /// Warnings about the secrets, with their names, for an operator.
+    /// Returns warnings about the secrets, with their names, for an operator.
     pub(super) fn warnings(&self) -> Vec<String> {
-        let short = |secret: &Secret| secret.reveal().chars().count() < SHORT_SECRET_CHARS;
-        let short = self.secrets.iter().filter(|(_, secret)| short(secret));
+        let is_short = |secret: &Secret| secret.reveal().chars().count() < SHORT_SECRET_CHARS;
+        let short_secrets = self.secrets.iter().filter(|(_, secret)| is_short(secret));
         let warning = |(name, secret): (&String, &Secret)| {
-            let own = self.own_texts.iter().any(|text| text.contains(secret.reveal()));
-            let own = if own { ", which contain it" } else { "" };
+            let is_in_own_text = self.own_texts.iter().any(|text| text.contains(secret.reveal()));
+            let own_text_note = if is_in_own_text { ", which contain it" } else { "" };
             let name = shown_secret_name(name);
             format!(
                 "the secret `{name}` has fewer than {SHORT_SECRET_CHARS} characters: in \
                  the tracker's answers it is redacted only as a whole value or word, and never in the \
-                 connection's origin and settings{own}; set a longer one if the tracker allows it"
+                 connection's origin and settings{own_text_note}; set a longer one if the tracker \
+                 allows it"
             )
         };
-        short.map(warning).collect()
+        short_secrets.map(warning).collect()
     }
 
-    /// Searches for these fetched tokens too, from now on.
+    /// Makes the redactor find these fetched tokens too.
     pub(super) fn redact_tokens<'a>(&'a self, tokens: impl Iterator<Item = &'a Secret>) {
         let secrets = self.secrets.values().chain(&self.basic_pairs).chain(tokens);
         let redactor = Redactor::new(secrets, &self.own_texts);
@@ -89,7 +92,7 @@ impl Credentials {
     }
 }
 
-/// The texts of the connection's own addresses and settings.
+/// Returns the connection's own origins and the texts in its settings.
 fn own_texts(connection: &Connection) -> Vec<String> {
     let mut texts = Vec::new();
     for origin in connection.grants.origins.iter().map(ToString::to_string) {

@@ -1,8 +1,8 @@
-//! One request on one connection and its complete response: sent, read within the limits,
+//! Sends one request on one HTTP connection and reads its complete response, within the limits and
 //! decoded.
 //!
-//! An error says what is known: nothing was sent, the request was not processed, no response began,
-//! or the response is incomplete. Never retries, never follows a redirect.
+//! An error states what is certain: nothing was sent, the request was not processed, no response
+//! began, or the response is incomplete. Never sends a request again, never follows a redirect.
 
 use bytes::Bytes;
 use h2::Reason;
@@ -18,19 +18,19 @@ use url::{Position, Url};
 use crate::domain::Origin;
 
 use super::answer::{Answer, AnswerMemory, BodyError, read_response};
-use super::authorize::Outbound;
+use super::authorize::CheckedRequest;
 use super::spool::SpoolError;
 use super::{HttpError, RunRequests};
 use crate::telemetry::TraceParent;
 use crate::transport::{HttpConnection, RESPONSE_HEAD_BYTES_MAX, RESPONSE_HEADERS_MAX, Sender};
 
-/// Brotli is not offered: its decoder lets a stream of a few bytes allocate a window of one
-/// gigabyte.
-const ENCODINGS: HeaderValue = HeaderValue::from_static("gzip, deflate");
-const AGENT: HeaderValue =
+/// Brotli is not offered, because a stream of a few bytes can make its decoder allocate a window of
+/// one gigabyte.
+const ACCEPTED_ENCODINGS: HeaderValue = HeaderValue::from_static("gzip, deflate");
+const DEFAULT_USER_AGENT: HeaderValue =
     HeaderValue::from_static(concat!("jackfield/", env!("CARGO_PKG_VERSION")));
 /// Why a request that is answered from a recording is not sent.
-const NO_CONNECTION: &str = "answers come from a recording, so nothing is sent";
+const REPLAY_SENDS_NOTHING: &str = "answers come from a recording, so nothing is sent";
 
 /// The reason why an exchange failed.
 #[derive(Debug, thiserror::Error)]
@@ -38,16 +38,17 @@ pub(super) enum ExchangeError {
     /// The exchange did not begin.
     #[error(transparent)]
     NotStarted(HttpError),
-    /// The HTTP client returned the request, or the tracker refused its HTTP/2 stream unprocessed.
+    /// The HTTP client returned the request unsent, or the tracker refused its HTTP/2 stream
+    /// without processing the request.
     #[error("the server did not process the request: {}", with_causes(.0))]
     NotSent(#[source] hyper::Error),
     /// The tracker refused its HTTP/2 stream: it processes this request in HTTP/1.1 only.
     #[error("the server answers this request in HTTP/1.1 only: {}", with_causes(.0))]
     Http1Required(#[source] hyper::Error),
-    /// Answers come from a recording, and this request has no answer in it.
+    /// A recording answers the requests of the run, and it has no answer to this request.
     #[error(transparent)]
     Replayed(HttpError),
-    /// The proxy answered, and not the tracker.
+    /// The proxy answered instead of the tracker.
     #[error("{0}")]
     RefusedByProxy(String),
     /// The connection ended before a response began; the request may have arrived.
@@ -62,13 +63,15 @@ pub(super) enum ExchangeError {
          have more than {RESPONSE_HEAD_BYTES_MAX} bytes"
     )]
     HeadTooLarge,
-    /// The deadline of requests passed, or the server ended, before the response was complete.
+    /// The deadline of the run's requests passed, or the server shut down, before the response was
+    /// complete.
     #[error(
-        "no complete response in the time of the run (`limits.run_ms`) or before the server ended"
+        "no complete response before the deadline of the run (`limits.run_ms`) or the shutdown of \
+         this server"
     )]
     DeadlineExceeded,
-    /// A response began, with this status, and its body is incomplete or cannot be used.
-    #[error("answered {status}, then: {source}")]
+    /// A response with this status began, and its body is incomplete or cannot be used.
+    #[error("the server answered {status}, but the body cannot be used: {source}")]
     Body {
         /// The status of the response.
         status: u16,
@@ -78,8 +81,8 @@ pub(super) enum ExchangeError {
 }
 
 impl ExchangeError {
-    /// Whether the request, or a part of it, may have reached the tracker or its proxy. For an
-    /// answer of a recording: whether it may have when it was recorded.
+    /// Whether the request, or a part of it, may have reached the tracker or its proxy. If a
+    /// recording answers the request: whether this was so when it was recorded.
     pub(super) fn was_sent(&self) -> bool {
         match self {
             Self::NotStarted(_) | Self::NotSent(_) | Self::Http1Required(_) => false,
@@ -122,22 +125,23 @@ impl From<ExchangeError> for HttpError {
 
 /// Builds the request in the form that its connection needs.
 pub(super) fn build_request(
-    outbound: &Outbound,
+    outbound: &CheckedRequest,
     connection: &HttpConnection,
 ) -> Result<Request<Full<Bytes>>, HttpError> {
-    let invalid = |error: http::Error| HttpError::Invalid(format!("cannot be sent: {error}"));
+    let invalid =
+        |error: http::Error| HttpError::Invalid(format!("the request cannot be sent: {error}"));
     let path = path_and_query(&outbound.url)?;
     let (scheme, authority) = scheme_and_authority(&outbound.origin);
     let mut headers = outbound.headers.clone();
-    headers.insert(ACCEPT_ENCODING, ENCODINGS);
-    headers.entry(USER_AGENT).or_insert(AGENT);
-    if let Some(trace) = &outbound.trace {
-        headers.insert(TraceParent::HEADER, trace.clone());
+    headers.insert(ACCEPT_ENCODING, ACCEPTED_ENCODINGS);
+    headers.entry(USER_AGENT).or_insert(DEFAULT_USER_AGENT);
+    if let Some(traceparent) = &outbound.traceparent {
+        headers.insert(TraceParent::HEADER, traceparent.clone());
     }
     if outbound.body.is_empty()
         && !matches!(outbound.method, Method::GET | Method::HEAD | Method::OPTIONS)
     {
-        // Without this header, some servers answer 411.
+        // Some servers answer 411 if this header is missing.
         headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
     }
     if let Sender::Http1(_) = &connection.sender {
@@ -165,11 +169,11 @@ pub(super) fn build_request(
     Ok(request)
 }
 
-/// Path and query of a URL as they are sent.
+/// Returns path and query of a URL in the form in which they are sent.
 pub(crate) fn path_and_query(url: &Url) -> Result<Uri, HttpError> {
     let text = &url[Position::BeforePath..Position::AfterQuery];
     text.parse().map_err(|error| {
-        HttpError::Invalid(format!("the path and query of the address cannot be sent: {error}"))
+        HttpError::Invalid(format!("the path and query of the URL cannot be sent: {error}"))
     })
 }
 
@@ -179,10 +183,10 @@ fn scheme_and_authority(origin: &Origin) -> (&'static str, String) {
     (if origin.is_https() { "https" } else { "http" }, authority.to_owned())
 }
 
-/// One exchange: with the tracker, or with a tape.
+/// Makes one exchange, with the tracker or with a tape.
 pub(super) async fn exchange(
     session: &RunRequests,
-    outbound: &Outbound,
+    outbound: &CheckedRequest,
     connection: &mut HttpConnection,
     request: Request<Full<Bytes>>,
     memory: AnswerMemory,
@@ -193,8 +197,9 @@ pub(super) async fn exchange(
     }
 }
 
-/// Sends a request and reads its complete response, until the deadline of the run's requests or the
-/// end of the server. Only if this succeeds may the connection be used for another request.
+/// Sends a request and reads its complete response. Stops at the deadline of the run's requests and
+/// when the server shuts down. Only if this succeeds may the connection be used for another
+/// request.
 pub(super) async fn exchange_with_tracker(
     session: &RunRequests,
     connection: &mut HttpConnection,
@@ -207,7 +212,7 @@ pub(super) async fn exchange_with_tracker(
             Sender::Http1(sender) => sender.try_send_request(request).await,
             Sender::Http2(sender) => sender.try_send_request(request).await,
             Sender::Recorded => {
-                let why = HttpError::Unreachable(NO_CONNECTION.to_owned());
+                let why = HttpError::Unreachable(REPLAY_SENDS_NOTHING.to_owned());
                 return Err(ExchangeError::NotStarted(why));
             }
         };
@@ -220,12 +225,12 @@ pub(super) async fn exchange_with_tracker(
 
 /// Decides what a failed send proves: whether the tracker may have processed the request.
 fn classify_send_error(mut failed: TrySendError<Request<Full<Bytes>>>) -> ExchangeError {
-    let returned = failed.take_message().is_some();
+    let is_returned = failed.take_message().is_some();
     let error = failed.into_error();
-    let refused = refusal_reason(&error);
-    if refused == Some(Reason::HTTP_1_1_REQUIRED) {
+    let refusal = refusal_reason(&error);
+    if refusal == Some(Reason::HTTP_1_1_REQUIRED) {
         ExchangeError::Http1Required(error)
-    } else if returned || refused.is_some() {
+    } else if is_returned || refusal.is_some() {
         ExchangeError::NotSent(error)
     } else if error.is_parse_too_large() {
         ExchangeError::HeadTooLarge
@@ -236,10 +241,10 @@ fn classify_send_error(mut failed: TrySendError<Request<Full<Bytes>>>) -> Exchan
     }
 }
 
-/// The reason why the tracker refused an HTTP/2 request without processing it (RFC 9113, section
-/// 8.7): it reset the stream with one of these reasons, or sent `GOAWAY` with an earlier stream as
-/// the last one. The HTTP client reports `GOAWAY` only for streams that the tracker did not
-/// process.
+/// Returns the reason why the tracker refused an HTTP/2 request without processing it (RFC 9113,
+/// section 8.7): it reset the stream with one of these reasons, or sent `GOAWAY` with an earlier
+/// stream as the last one. The HTTP client reports `GOAWAY` only for streams that the tracker did
+/// not process.
 fn refusal_reason(error: &hyper::Error) -> Option<Reason> {
     let error = error.source()?.downcast_ref::<h2::Error>()?;
     let reason = error.reason().filter(|_| error.is_remote())?;
@@ -247,7 +252,7 @@ fn refusal_reason(error: &hyper::Error) -> Option<Reason> {
     (is_refusal || error.is_go_away()).then_some(reason)
 }
 
-/// The text of an error with its causes, which hyper leaves out of its own text.
+/// Returns the text of an error and of its causes, because hyper's own text has no causes.
 pub(super) fn with_causes(error: &hyper::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();

@@ -1,38 +1,40 @@
-//! Inflates gzip and deflate piece by piece. Ignores bytes after the end of the compressed data.
+//! Decompresses gzip and deflate piece by piece. Ignores bytes after the end of the compressed
+//! data.
 
 use std::io::{self, Write};
 
 use flate2::write::GzDecoder;
 use flate2::{Decompress, FlushDecompress, Status};
 
-/// The format around compressed data.
+/// The container format of deflate data.
 #[derive(Clone, Copy)]
-pub(super) enum Kind {
+pub(super) enum CompressionFormat {
     Gzip,
     Zlib,
-    /// Some servers send `deflate` without the zlib header that the standard demands.
-    Raw,
+    /// Deflate data without a container. Some servers send it as `deflate`, although the standard
+    /// demands the zlib container.
+    RawDeflate,
 }
 
-/// Compressed data while it arrives.
-pub(super) enum Inflate {
+/// Decompresses data while it arrives.
+pub(super) enum Inflater {
     Gzip(Box<GzDecoder<Vec<u8>>>),
-    /// A member of gzip has ended; another may begin with these bytes.
+    /// A gzip member has ended. These bytes may be the first of the next member.
     BetweenMembers(Vec<u8>),
     Deflate(Box<Decompress>),
     Ended,
 }
 
 const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
-/// How many bytes the output buffer grows at once.
-const OUTPUT_BYTES: usize = 32 << 10;
+/// By how many bytes the output buffer grows at a time.
+const OUTPUT_GROWTH_BYTES: usize = 32 << 10;
 
-impl Inflate {
-    pub(super) fn new(kind: Kind) -> Self {
-        match kind {
-            Kind::Gzip => Self::Gzip(Box::new(GzDecoder::new(Vec::new()))),
-            Kind::Zlib => Self::Deflate(Box::new(Decompress::new(true))),
-            Kind::Raw => Self::Deflate(Box::new(Decompress::new(false))),
+impl Inflater {
+    pub(super) fn new(format: CompressionFormat) -> Self {
+        match format {
+            CompressionFormat::Gzip => Self::Gzip(Box::new(GzDecoder::new(Vec::new()))),
+            CompressionFormat::Zlib => Self::Deflate(Box::new(Decompress::new(true))),
+            CompressionFormat::RawDeflate => Self::Deflate(Box::new(Decompress::new(false))),
         }
     }
 
@@ -40,44 +42,44 @@ impl Inflate {
     pub(super) fn decode(&mut self, mut piece: &[u8]) -> io::Result<Vec<u8>> {
         let mut decoded = Vec::new();
         while !piece.is_empty() {
-            let taken = match self {
+            let used_bytes = match self {
                 Self::Gzip(decoder) => {
-                    let in_header = decoder.header().is_none();
-                    let taken = decoder.write(piece)?;
+                    let is_in_header = decoder.header().is_none();
+                    let used_bytes = decoder.write(piece)?;
                     decoded.append(decoder.get_mut());
-                    if taken == 0 && !in_header {
+                    if used_bytes == 0 && !is_in_header {
                         decoder.try_finish()?;
                         decoded.append(decoder.get_mut());
                         *self = Self::BetweenMembers(Vec::new());
                     }
-                    taken
+                    used_bytes
                 }
-                Self::BetweenMembers(begun) => {
-                    begun.extend(piece.first());
-                    if *begun == GZIP_MAGIC {
+                Self::BetweenMembers(magic) => {
+                    magic.extend(piece.first());
+                    if *magic == GZIP_MAGIC {
                         let mut next = GzDecoder::new(Vec::new());
                         next.write_all(&GZIP_MAGIC)?;
                         *self = Self::Gzip(Box::new(next));
-                    } else if !GZIP_MAGIC.starts_with(begun) {
+                    } else if !GZIP_MAGIC.starts_with(magic) {
                         *self = Self::Ended;
                     }
                     1
                 }
                 Self::Deflate(state) => {
-                    let (taken, has_ended) = inflate(state, piece, &mut decoded)?;
+                    let (used_bytes, has_ended) = inflate(state, piece, &mut decoded)?;
                     if has_ended {
                         *self = Self::Ended;
                     }
-                    taken
+                    used_bytes
                 }
                 Self::Ended => return Ok(decoded),
             };
-            piece = piece.get(taken..).unwrap_or_default();
+            piece = piece.get(used_bytes..).unwrap_or_default();
         }
         Ok(decoded)
     }
 
-    /// Ends the data, and returns the rest.
+    /// Ends the data and returns the remaining decompressed bytes.
     ///
     /// # Errors
     /// The data is cut off, or its checksum is wrong.
@@ -93,12 +95,12 @@ impl Inflate {
     }
 }
 
-/// Whether data that begins with `head` has this format.
-pub(super) fn inflates(kind: Kind, head: &[u8], is_whole: bool) -> bool {
-    let has_zlib_header = match kind {
-        Kind::Gzip => return head.starts_with(&GZIP_MAGIC),
-        Kind::Zlib => true,
-        Kind::Raw => false,
+/// Whether data that begins with `head` has this format. `is_whole`: there is no more data.
+pub(super) fn has_format(format: CompressionFormat, head: &[u8], is_whole: bool) -> bool {
+    let has_zlib_header = match format {
+        CompressionFormat::Gzip => return head.starts_with(&GZIP_MAGIC),
+        CompressionFormat::Zlib => true,
+        CompressionFormat::RawDeflate => false,
     };
     let mut state = Decompress::new(has_zlib_header);
     match inflate(&mut state, head, &mut Vec::new()) {
@@ -107,25 +109,25 @@ pub(super) fn inflates(kind: Kind, head: &[u8], is_whole: bool) -> bool {
     }
 }
 
-/// Inflates the piece. Returns how many of its bytes were used, and whether the data ended.
+/// Decompresses the piece. Returns how many of its bytes were used, and whether the data ended.
 fn inflate(
     state: &mut Decompress,
     piece: &[u8],
     decoded: &mut Vec<u8>,
 ) -> io::Result<(usize, bool)> {
-    let mut taken = 0;
+    let mut used_bytes = 0;
     loop {
         let (in_before, out_before) = (state.total_in(), state.total_out());
-        decoded.reserve(OUTPUT_BYTES);
-        let rest = piece.get(taken..).unwrap_or_default();
+        decoded.reserve(OUTPUT_GROWTH_BYTES);
+        let rest = piece.get(used_bytes..).unwrap_or_default();
         let status = state.decompress_vec(rest, decoded, FlushDecompress::None)?;
         let progress = state.total_in() - in_before;
-        taken += usize::try_from(progress).unwrap_or(usize::MAX);
+        used_bytes += usize::try_from(progress).unwrap_or(usize::MAX);
         if status == Status::StreamEnd {
-            return Ok((taken, true));
+            return Ok((used_bytes, true));
         }
         if progress == 0 && state.total_out() == out_before {
-            return Ok((taken, false));
+            return Ok((used_bytes, false));
         }
     }
 }

@@ -1,7 +1,8 @@
 //! Idle HTTP connections of one [`ActiveConnection`](super::ActiveConnection), by origin.
 //!
-//! Never shares an HTTP connection between two connections of Jackfield. A read uses an HTTP
-//! connection that was idle for less than 30 seconds, any other request one of less than a second.
+//! Never shares an HTTP connection between two connections of Jackfield. A read may use an HTTP
+//! connection that was idle for less than 30 seconds. Any other request may use only one that was
+//! idle for less than a second.
 
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
@@ -16,32 +17,32 @@ use crate::domain::{Effect, Origin};
 use crate::transport::{HttpConnection, Sender};
 
 /// Maximum number of idle connections of one origin.
-const IDLE_MAX: usize = 8;
+const IDLE_CONNECTIONS_MAX: usize = 8;
 /// How long a connection may be idle for a read.
-const IDLE_READ_MAX: Duration = Duration::from_secs(30);
+const IDLE_FOR_READ_MAX: Duration = Duration::from_secs(30);
 /// How long a connection may be idle for any other request. The longer a connection is idle, the
-/// likelier it is that the tracker closes it while the request is on its way.
-pub(super) const IDLE_WRITE_MAX: Duration = Duration::from_secs(1);
-/// How long a connection may take to be ready again after its answer was read.
-const READY_MAX: Duration = Duration::from_millis(50);
+/// more probable it is that the tracker closes it while a request is being sent.
+pub(super) const IDLE_FOR_WRITE_MAX: Duration = Duration::from_secs(1);
+/// How long the host waits until a connection is ready again after its answer was read.
+const READY_WAIT_MAX: Duration = Duration::from_millis(50);
 
-/// Idle connections, by origin.
+/// The idle connections, by origin.
 #[derive(Default)]
 pub(super) struct Pool {
-    idle: Arc<Mutex<Idle>>,
+    idle: Arc<Mutex<IdleConnections>>,
     /// Origins that refused HTTP/2.
     http1_only: Mutex<BTreeSet<Origin>>,
 }
 
 #[derive(Default)]
-struct Idle {
+struct IdleConnections {
     connections: HashMap<Origin, Vec<HttpConnection>>,
     /// Whether the task that closes old connections is running.
-    reaper_runs: bool,
+    is_reaper_running: bool,
 }
 
 impl Pool {
-    /// Uses only HTTP/1.1 for this origin from now on.
+    /// Makes new connections to this origin use only HTTP/1.1, and closes the idle ones.
     pub(super) fn require_http1(&self, origin: &Origin) {
         self.http1_only.lock().insert(origin.clone());
         self.idle.lock().connections.remove(origin);
@@ -52,15 +53,15 @@ impl Pool {
         self.http1_only.lock().contains(origin)
     }
 
-    /// Takes the most recently used connection to this origin, if a request with this effect may
-    /// use it.
+    /// Returns the most recently used connection to this origin, if a request with this effect may
+    /// use it. An HTTP/1.1 connection is removed from the pool.
     pub(super) fn take(
         &self,
         origin: &Origin,
         effect: Effect,
         now: Instant,
     ) -> Option<HttpConnection> {
-        let idle_max = if effect == Effect::Read { IDLE_READ_MAX } else { IDLE_WRITE_MAX };
+        let idle_max = if effect == Effect::Read { IDLE_FOR_READ_MAX } else { IDLE_FOR_WRITE_MAX };
         let mut idle = self.idle.lock();
         let connections = idle.connections.get_mut(origin)?;
         while let Some(connection) = connections.pop() {
@@ -82,48 +83,48 @@ impl Pool {
         None
     }
 
-    /// Keeps a connection after its answer was read completely.
+    /// Stores a connection for later requests after its answer was read completely.
     pub(super) async fn put_back(&self, origin: &Origin, mut connection: HttpConnection) {
-        let ready = match &mut connection.sender {
+        let is_ready = match &mut connection.sender {
             Sender::Http1(sender) => {
-                matches!(tokio::time::timeout(READY_MAX, sender.ready()).await, Ok(Ok(())))
+                matches!(tokio::time::timeout(READY_WAIT_MAX, sender.ready()).await, Ok(Ok(())))
             }
             Sender::Http2(sender) => sender.is_ready(),
             Sender::Recorded => false,
         };
-        if !ready {
+        if !is_ready {
             return;
         }
         connection.idle_since = Instant::now();
         let mut idle = self.idle.lock();
         let connections = idle.connections.entry(origin.clone()).or_default();
         if matches!(connection.sender, Sender::Http2(_)) {
-            // Clones share one HTTP/2 connection: one of them is enough.
+            // Clones share one HTTP/2 connection, so one clone is enough.
             connections.retain(|kept| matches!(kept.sender, Sender::Http1(_)));
         }
-        if connections.len() >= IDLE_MAX {
+        if connections.len() >= IDLE_CONNECTIONS_MAX {
             connections.remove(0);
         }
         connections.push(connection);
-        if !idle.reaper_runs {
-            idle.reaper_runs = true;
-            tokio::spawn(reap(Arc::downgrade(&self.idle)));
+        if !idle.is_reaper_running {
+            idle.is_reaper_running = true;
+            tokio::spawn(close_expired(Arc::downgrade(&self.idle)));
         }
     }
 }
 
 /// Closes connections that were idle for too long; ends when no connection is left.
-async fn reap(idle: Weak<Mutex<Idle>>) {
+async fn close_expired(idle: Weak<Mutex<IdleConnections>>) {
     loop {
-        tokio::time::sleep(IDLE_READ_MAX).await;
+        tokio::time::sleep(IDLE_FOR_READ_MAX).await;
         let Some(idle) = idle.upgrade() else { return };
         let mut idle = idle.lock();
         for connections in idle.connections.values_mut() {
-            connections.retain(|kept| kept.idle_since.elapsed() < IDLE_READ_MAX);
+            connections.retain(|kept| kept.idle_since.elapsed() < IDLE_FOR_READ_MAX);
         }
         idle.connections.retain(|_, connections| !connections.is_empty());
         if idle.connections.is_empty() {
-            idle.reaper_runs = false;
+            idle.is_reaper_running = false;
             return;
         }
     }

@@ -1,4 +1,4 @@
-//! Tests how far a connection to an origin gets, step by step, for `connections try`.
+//! Tests, for `connections try`, each step of making a network connection to an origin.
 //!
 //! Sends no request.
 
@@ -12,11 +12,11 @@ use super::{ActiveConnection, Egress};
 use crate::transport::{ConnectError, Route};
 
 /// Maximum time of all steps together.
-const PROBE_MAX: Duration = Duration::from_secs(10);
+const PROBE_TIME_MAX: Duration = Duration::from_secs(10);
 
 impl Egress {
-    /// Resolves, connects and, for https, does the TLS handshake, as a run of this connection
-    /// would. Returns the steps in their order and stops after the first failed step.
+    /// Resolves the name, connects and, for https, makes the TLS handshake, as a run of this
+    /// connection would. Returns the steps in their order and stops after the first failed step.
     pub async fn probe(&self, active: &ActiveConnection, origin: &Origin) -> Vec<TryStepResult> {
         let mut steps = Vec::new();
         if let Err(error) = self.probe_steps(active, origin, &mut steps).await {
@@ -33,34 +33,36 @@ impl Egress {
         origin: &Origin,
         steps: &mut Vec<TryStepResult>,
     ) -> Result<(), ConnectError> {
-        let until = Instant::now() + PROBE_MAX;
-        let mut succeeded = |step, note| {
+        let until = Instant::now() + PROBE_TIME_MAX;
+        let mut add_success = |step, note| {
             let origin = Some(origin.clone());
             steps.push(TryStepResult { origin, note, ..TryStepResult::of(step) });
         };
-        let caller = active.calling(origin);
+        let caller = active.caller_for(origin);
         let route = self.dialer.route(caller, origin, until).await?;
         let proxy = match &route {
             Route::Direct(_) => None,
             Route::Proxy(proxy) => Some(proxy),
         };
-        succeeded(TryStep::Dns, proxy.map(|_| "left to the proxy".to_owned()));
+        add_success(TryStep::Dns, proxy.map(|_| "the proxy resolves the name".to_owned()));
         let stream = self.dialer.open_stream(caller, origin, &route, until).await?;
-        succeeded(TryStep::Connect, proxy.map(|proxy| format!("through the proxy {proxy}")));
+        add_success(TryStep::Connect, proxy.map(|proxy| format!("through the proxy {proxy}")));
         if origin.is_https() {
             let negotiated = self.dialer.negotiate(caller, origin, stream, until).await?;
-            let has_one = caller.identity.map_err(Clone::clone)?.is_some();
-            let note = match (negotiated.asked_for_certificate, has_one) {
+            let has_certificate = caller.identity.map_err(Clone::clone)?.is_some();
+            let note = match (negotiated.is_certificate_requested, has_certificate) {
                 (true, true) => Some("with the client certificate"),
                 (true, false) => Some(
-                    "the server asks for a client certificate, and continues without one; if it then \
-                     refuses requests, set one with `jackfield connections edit NAME --client-cert \
-                     FILE --client-key FILE`",
+                    "the server requests a client certificate, and continues without one; if it \
+                     then refuses requests, set one with `jackfield connections edit NAME \
+                     --client-cert FILE --client-key FILE`",
                 ),
-                (false, true) => Some("the server did not ask for the client certificate"),
+                (false, true) => {
+                    Some("the server requests no client certificate, so none was sent")
+                }
                 (false, false) => None,
             };
-            succeeded(TryStep::Tls, note.map(str::to_owned));
+            add_success(TryStep::Tls, note.map(str::to_owned));
         }
         Ok(())
     }

@@ -1,7 +1,8 @@
-//! The query of an outbound call as events show it: without the values of credentials.
+//! Masks credentials in the query of an outbound call, which events show.
 //!
-//! Secrets of the connection are redacted apart from this. The names are for credentials that the
-//! host does not know, such as the signature in a link to a stored file.
+//! A query may also contain credentials that are not secrets of the connection, such as the
+//! signature in a link to a stored file. This file finds them by the name of their parameter. The
+//! secrets of the connection are redacted elsewhere.
 
 use crate::redact::MASK;
 
@@ -11,8 +12,8 @@ const CREDENTIAL_WORDS: [&str; 8] =
 /// A parameter with one of these names is a credential.
 const CREDENTIAL_NAMES: [&str; 6] = ["sig", "key", "auth", "authorization", "code", "jwt"];
 
-/// The query with each credential masked.
-pub(super) fn masked(query: &str) -> String {
+/// Returns the query with each credential masked.
+pub(super) fn mask_credentials(query: &str) -> String {
     let pairs = query.split('&').map(|pair| match pair.split_once('=') {
         Some((name, value)) if !value.is_empty() && is_credential(name) => {
             format!("{name}={MASK}")
@@ -36,19 +37,19 @@ mod tests {
 
     #[test]
     fn the_value_of_a_credential_is_masked_by_its_name() {
-        for (query, shown) in [
+        for (query, masked_query) in [
             ("subject=~JF-1&limit=2&flag", "subject=~JF-1&limit=2&flag"),
             ("X-Amz-Signature=ab%2F&sig=c&sv=1", "X-Amz-Signature=[secret]&sig=[secret]&sv=1"),
             ("api_key=a&Access_Token=b=c&key=", "api_key=[secret]&Access_Token=[secret]&key="),
             ("author=a&tokens", "author=a&tokens"),
             ("", ""),
         ] {
-            assert_eq!(masked(query), shown);
+            assert_eq!(mask_credentials(query), masked_query);
         }
     }
 
     #[test]
-    fn a_credential_is_known_by_its_name_or_by_a_word_in_it() {
+    fn a_credential_is_recognised_by_its_name_or_by_a_word_in_it() {
         for name in ["X-Amz-Signature", "api_key", "Api.Key", "accessToken", "client-secret"] {
             assert!(is_credential(name), "{name}");
         }

@@ -1,5 +1,5 @@
 //! Sends the requests that create no defect: reads and preparations. Only a read follows redirects,
-//! or is sent again after its connection was dropped.
+//! and only a read is sent again after its connection was dropped.
 
 use http::header::LOCATION;
 use tokio::time::Instant;
@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use crate::domain::Effect;
 
 use super::answer::{Answer, AnswerMemory};
-use super::authorize::Outbound;
+use super::authorize::CheckedRequest;
 use super::exchange::{ExchangeError, build_request, exchange};
 use super::record::Call;
 use super::secrets::check_placeholders;
@@ -15,22 +15,23 @@ use super::{HttpError, OutboundResponse, RunRequests, tape, token};
 use crate::redact::TextKind;
 use crate::transport::HttpConnection;
 
-/// Redirects that one read follows.
+/// Maximum number of redirects that one read follows.
 const REDIRECTS_MAX: u32 = 5;
-/// Maximum number of attempts of one request: on a kept connection, on a new one, and in HTTP/1.1.
+/// Maximum number of attempts for one request: on an idle connection, on a new one, and on a new
+/// one with HTTP/1.1.
 const ATTEMPTS_MAX: u32 = 3;
 
-/// Sends a read or a preparation. Each redirect is a call of its own: it is checked and gets the
-/// secrets of its origin like the first request.
+/// Sends a read or a preparation. The request to which a redirect leads is a separate call in the
+/// record: it is checked and gets the secrets of its origin like the first request.
 pub(super) async fn send_read(
     session: &RunRequests,
-    mut outbound: Outbound,
+    mut outbound: CheckedRequest,
     mut call: Call,
 ) -> Result<OutboundResponse, HttpError> {
     let mut redirects = 0;
     loop {
-        let result = send_once(session, &outbound).await;
-        let redirect = result.as_ref().ok().and_then(|answer| redirect(&outbound, answer));
+        let result = send_with_retries(session, &outbound).await;
+        let redirect = result.as_ref().ok().and_then(|answer| redirect_target(&outbound, answer));
         let Some((status, location)) = redirect else { return call.finish(result) };
         call.record_result(&result);
         call = session.record.open(&outbound.method, outbound.effect)?;
@@ -39,7 +40,7 @@ pub(super) async fn send_read(
             let why = format!("the server sent more than {REDIRECTS_MAX} redirects");
             return call.finish(Err(HttpError::Denied(why)));
         }
-        outbound = match follow(session, &outbound, status, &location) {
+        outbound = match follow_redirect(session, &outbound, status, &location) {
             Ok(next) => next,
             Err(error) => return call.finish(Err(error)),
         };
@@ -48,8 +49,8 @@ pub(super) async fn send_read(
     }
 }
 
-/// Status and location of a redirect that the host follows; `None` for any other answer.
-fn redirect(outbound: &Outbound, answer: &Answer) -> Option<(u16, String)> {
+/// Returns status and location of a redirect that the host follows; `None` for any other answer.
+fn redirect_target(outbound: &CheckedRequest, answer: &Answer) -> Option<(u16, String)> {
     if outbound.effect != Effect::Read || !matches!(answer.status, 301 | 302 | 303 | 307 | 308) {
         return None;
     }
@@ -57,18 +58,18 @@ fn redirect(outbound: &Outbound, answer: &Answer) -> Option<(u16, String)> {
     Some((answer.status, String::from_utf8_lossy(location.as_bytes()).into_owned()))
 }
 
-/// The request that follows a redirect. If the location contains a secret that the tracker echoed,
-/// the redirect must stay on the same origin.
-fn follow(
+/// Builds the request that follows a redirect. If the location contains a secret that the tracker
+/// echoed, the redirect must stay on the same origin.
+fn follow_redirect(
     session: &RunRequests,
-    outbound: &Outbound,
+    outbound: &CheckedRequest,
     status: u16,
     location: &str,
-) -> Result<Outbound, HttpError> {
+) -> Result<CheckedRequest, HttpError> {
     let next = outbound.redirected(status, location, &session.active.connection)?;
     check_placeholders(&next, &session.active)?;
     let redactor = session.active.credentials.redactor.load();
-    let echoes_secret = redactor.finds(TextKind::Answer, location.as_bytes());
+    let echoes_secret = redactor.contains_secret(TextKind::Answer, location.as_bytes());
     if echoes_secret && next.origin != outbound.origin {
         return Err(HttpError::Denied(format!(
             "the server redirects to {} with a secret in the URL",
@@ -78,52 +79,56 @@ fn follow(
     Ok(next)
 }
 
-/// Sends a request on a kept connection or on a new one. Sends it again if the tracker certainly
-/// did not process it. Sends a read again also if its kept connection was already closed.
-async fn send_once(session: &RunRequests, outbound: &Outbound) -> Result<Answer, HttpError> {
+/// Sends a request on an idle connection or on a new one. Sends it again if the tracker certainly
+/// did not process it. Sends a read again also if its idle connection was already closed.
+async fn send_with_retries(
+    session: &RunRequests,
+    outbound: &CheckedRequest,
+) -> Result<Answer, HttpError> {
     let token = token::for_origin(session, &outbound.origin).await?;
     let prepared_at = Instant::now();
     let outbound = session.insert_secrets(outbound.clone(), token.as_ref())?;
     let (origin, effect) = (&outbound.origin, outbound.effect);
-    let mut kept = session.active.pool.take(origin, effect, Instant::now());
+    let mut idle_connection = session.active.pool.take(origin, effect, Instant::now());
     let mut attempts = 1;
     loop {
-        let is_kept = kept.is_some();
-        let result = exchange_once(session, kept.take(), &outbound, prepared_at).await;
+        let is_reused = idle_connection.is_some();
+        let result = exchange_once(session, idle_connection.take(), &outbound, prepared_at).await;
         let may_repeat = match &result {
             Err(ExchangeError::NotSent(_)) => true,
             Err(ExchangeError::Http1Required(_)) => {
                 session.active.pool.require_http1(origin);
                 true
             }
-            Err(ExchangeError::Dropped(_)) => is_kept && effect == Effect::Read,
+            Err(ExchangeError::Dropped(_)) => is_reused && effect == Effect::Read,
             _ => false,
         };
         if !may_repeat || attempts == ATTEMPTS_MAX {
-            return result.map_err(|error| tape::tape_failed_exchange(session, &outbound, error));
+            return result.map_err(|error| tape::record_failed_exchange(session, &outbound, error));
         }
         attempts += 1;
     }
 }
 
-/// One exchange, on this connection or on a new one, which is kept if the answer was complete.
+/// Makes one exchange, on the given connection or on a new one. Keeps the connection if the answer
+/// was complete.
 async fn exchange_once(
     session: &RunRequests,
-    kept: Option<HttpConnection>,
-    outbound: &Outbound,
+    idle_connection: Option<HttpConnection>,
+    outbound: &CheckedRequest,
     prepared_at: Instant,
 ) -> Result<Answer, ExchangeError> {
-    let mut connection = match kept {
-        Some(kept) => kept,
+    let mut connection = match idle_connection {
+        Some(connection) => connection,
         None => session.connect(&outbound.origin).await.map_err(ExchangeError::NotStarted)?,
     };
     let request = build_request(outbound, &connection).map_err(ExchangeError::NotStarted)?;
     let memory = AnswerMemory::reserve(session, session.limits.response_body_bytes)
         .map_err(ExchangeError::NotStarted)?;
     let answer = exchange(session, outbound, &mut connection, request, memory).await?;
-    let of_proxy = connection.refused_by_proxy(answer.status);
+    let proxy_refusal = connection.refused_by_proxy(answer.status);
     session.cookies.store(&outbound.origin, &outbound.url, &answer.headers);
     session.active.pool.put_back(&outbound.origin, connection).await;
     token::expire_if_refused(session, &outbound.origin, answer.status, prepared_at).await;
-    of_proxy.map_or(Ok(answer), |why| Err(ExchangeError::RefusedByProxy(why)))
+    proxy_refusal.map_or(Ok(answer), |why| Err(ExchangeError::RefusedByProxy(why)))
 }

@@ -1,7 +1,8 @@
-//! The record of one run: every call and every write, kept while they happen, so that nothing is
-//! missing when a run is cut short.
+//! The record of one run: every call and every write. Each is recorded when it begins, so that the
+//! record is complete even if the run is stopped.
 //!
-//! Redacts every text that it stores. Counts the calls and enforces `limits.outbound_calls`.
+//! Every text is redacted before it is stored. The record also counts the calls and enforces
+//! `limits.outbound_calls`.
 
 use std::sync::Arc;
 
@@ -18,17 +19,18 @@ use crate::domain::{
 use crate::redact::{MASK, TextKind};
 
 use super::answer::Answer;
-use super::authorize::Outbound;
+use super::authorize::CheckedRequest;
 use super::cookies::Cookies;
-use super::query::masked;
+use super::query::mask_credentials;
 use super::{ActiveConnection, HttpError, OutboundResponse};
 
-/// Maximum length of a path, query or error in the record, characters: a guest chooses them.
-const TEXT_MAX: usize = 500;
+/// Maximum length of a path, query or error in the record, characters. There is a limit because a
+/// guest chooses these texts.
+const TEXT_CHARS_MAX: usize = 500;
 
-/// The error of a call, and the answer of a write, that has not ended.
+/// What the record states as the error of a call, and as the answer of a write, that has not ended.
 const UNDER_WAY: &str = "still under way when the run ended";
-/// The error of a call whose future was dropped.
+/// What the record states as the error of a call whose future was dropped.
 const CANCELLED: &str = "cancelled before the response was complete: the guest or its run ended";
 
 /// The calls and writes of one run.
@@ -36,37 +38,38 @@ pub(super) struct Record {
     active: Arc<ActiveConnection>,
     cookies: Arc<Cookies>,
     clock: Arc<dyn Clock>,
-    started: Instant,
+    started_at: Instant,
     calls_max: u64,
-    /// The end of the run's requests.
+    /// All requests of the run end at this time.
     request_deadline: Instant,
-    state: Mutex<State>,
+    state: Mutex<RecordState>,
 }
 
 #[derive(Default)]
-struct State {
+struct RecordState {
     calls: Vec<OutboundCall>,
     writes: Vec<WriteRecord>,
-    /// Calls that the guest requested, including calls beyond the limit.
-    requested: u64,
+    /// How many calls the guest requested, including refused calls beyond the limit.
+    requested_calls: u64,
     request_body_bytes: u64,
     response_body_bytes: u64,
-    /// A request began before the deadline and was not complete then.
+    /// Whether a request began before the deadline and was not complete then.
     missed_deadline: bool,
-    closed: bool,
+    /// Whether the run has ended, so that all further writes are refused.
+    is_closed: bool,
 }
 
-/// One call of a run. A call that is dropped without a result is recorded as cancelled.
+/// One call of a run. If the call is dropped without a result, it is recorded as cancelled.
 pub(super) struct Call {
     record: Arc<Record>,
     /// The index of the call in the record.
     index: usize,
     /// The index of the write in the record, if the call is a write.
-    write: Option<usize>,
+    write_index: Option<usize>,
     /// The address of the request, without secrets.
     url: String,
-    started: Instant,
-    ended: bool,
+    started_at: Instant,
+    is_ended: bool,
 }
 
 impl Record {
@@ -77,25 +80,34 @@ impl Record {
         request_deadline: Instant,
     ) -> Self {
         let state = Mutex::default();
-        Self { active, cookies, clock, started: Instant::now(), calls_max, request_deadline, state }
+        Self {
+            active,
+            cookies,
+            clock,
+            started_at: Instant::now(),
+            calls_max,
+            request_deadline,
+            state,
+        }
     }
 
-    /// Opens a call. Refused calls count too, so that a loop of refused calls ends.
+    /// Adds a call that begins now. Refused calls count too, so a guest that repeats a refused call
+    /// reaches the limit.
     pub(super) fn open(
         self: &Arc<Self>,
         method: &Method,
         effect: Effect,
     ) -> Result<Call, HttpError> {
         let mut state = self.state();
-        state.requested = state.requested.saturating_add(1);
-        if state.requested > self.calls_max {
+        state.requested_calls = state.requested_calls.saturating_add(1);
+        if state.requested_calls > self.calls_max {
             let max = self.calls_max;
             return Err(HttpError::Limit(format!(
                 "the run sent more requests than `limits.outbound_calls` = {max} allows"
             )));
         }
         state.calls.push(OutboundCall {
-            at_ms: ms_between(self.started, Instant::now()),
+            at_ms: ms_between(self.started_at, Instant::now()),
             method: method.to_string(),
             origin: String::new(),
             path: String::new(),
@@ -111,16 +123,17 @@ impl Record {
         drop(state);
         let record = Arc::clone(self);
         let url = String::new();
-        Ok(Call { record, index, write: None, url, started: Instant::now(), ended: false })
+        let started_at = Instant::now();
+        Ok(Call { record, index, write_index: None, url, started_at, is_ended: false })
     }
 
     /// Whether a write of this run may have been sent.
-    pub(super) fn any_write_sent(&self) -> bool {
+    pub(super) fn may_have_sent_write(&self) -> bool {
         self.state().writes.iter().any(WriteRecord::was_sent)
     }
 
-    /// After a write that the tracker did not answer with success, no other write of this run may
-    /// be sent, because that write could create a second defect.
+    /// Refuses a further write if the tracker did not answer an earlier write of this run with
+    /// success, because the further write could create a second defect.
     pub(super) fn check_earlier_writes(&self) -> Result<(), HttpError> {
         let state = self.state();
         let failed =
@@ -139,51 +152,53 @@ impl Record {
 
     /// Refuses all further writes.
     pub(super) fn close(&self) {
-        self.state().closed = true;
+        self.state().is_closed = true;
     }
 
-    /// The time of the wall clock.
+    /// Returns the time of the wall clock.
     pub(super) fn now(&self) -> Timestamp {
         self.clock.now()
     }
 
-    /// Whether the run has ended, so that the host is evaluating its writes.
+    /// Whether the run has ended. The host then evaluates its writes.
     pub(super) fn is_closed(&self) -> bool {
-        self.state().closed
+        self.state().is_closed
     }
 
-    /// The calls and writes so far.
-    pub(super) fn copy(&self) -> (Vec<OutboundCall>, Vec<WriteRecord>) {
+    /// Returns the calls and writes so far.
+    pub(super) fn snapshot(&self) -> (Vec<OutboundCall>, Vec<WriteRecord>) {
         let state = self.state();
         (state.calls.clone(), state.writes.clone())
     }
 
-    /// The calls so far, with their times measured from this instant.
+    /// Returns the calls so far, with their times measured from this instant.
     pub(super) fn calls_measured_from(&self, instant: Instant) -> Vec<OutboundCall> {
-        let ahead = ms_between(instant, self.started);
-        let later = |call: &OutboundCall| {
-            let at_ms = call.at_ms.saturating_add(ahead);
+        let offset_ms = ms_between(instant, self.started_at);
+        let with_offset = |call: &OutboundCall| {
+            let at_ms = call.at_ms.saturating_add(offset_ms);
             OutboundCall { at_ms, ..call.clone() }
         };
-        self.state().calls.iter().map(later).collect()
+        self.state().calls.iter().map(with_offset).collect()
     }
 
-    /// Fills in how much of the limits that egress enforces was used.
-    pub(super) fn fill(&self, usage: &mut Usage) {
+    /// Sets in `usage` how much of the limits that egress enforces was used.
+    pub(super) fn fill_usage(&self, usage: &mut Usage) {
         let state = self.state();
-        usage.outbound_calls = state.requested.min(self.calls_max);
+        usage.outbound_calls = state.requested_calls.min(self.calls_max);
         usage.request_body_bytes = state.request_body_bytes;
         usage.response_body_bytes = state.response_body_bytes;
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, RecordState> {
         self.state.lock()
     }
 
-    /// A text of the guest without secrets, and without their placeholders in a body.
+    /// Removes secrets and the placeholders of secrets from a text that the guest chose, and
+    /// shortens it.
     fn redact_target(&self, text: String) -> String {
         let placeholders = self.active.credentials.placeholders.values();
-        let text = placeholders.fold(text, |text, it| text.replace(it.as_str(), MASK));
+        let text =
+            placeholders.fold(text, |text, placeholder| text.replace(placeholder.as_str(), MASK));
         shorten(self.redact(text))
     }
 
@@ -198,7 +213,7 @@ impl Call {
     pub(super) fn record_target(&mut self, origin: &Origin, url: &Url, body_bytes: usize) {
         url.as_str().clone_into(&mut self.url);
         let path = self.record.redact_target(url.path().to_owned());
-        let query = url.query().map(|query| self.record.redact_target(masked(query)));
+        let query = url.query().map(|query| self.record.redact_target(mask_credentials(query)));
         let bytes = u64::try_from(body_bytes).unwrap_or(u64::MAX);
         let mut state = self.record.state();
         state.request_body_bytes = state.request_body_bytes.max(bytes);
@@ -207,7 +222,7 @@ impl Call {
         }
     }
 
-    /// Records the span that the request names.
+    /// Records the span that the header `traceparent` of the request names.
     pub(super) fn record_span(&self, span: u64) {
         if let Some(call) = self.record.state().calls.get_mut(self.index) {
             call.span = Some(span);
@@ -218,17 +233,17 @@ impl Call {
     ///
     /// # Errors
     /// The run has ended, so the evaluation of its writes would miss this write.
-    pub(super) fn open_write(&mut self, outbound: &Outbound) -> Result<(), HttpError> {
-        let Outbound { method, origin, url, .. } = outbound;
+    pub(super) fn open_write(&mut self, outbound: &CheckedRequest) -> Result<(), HttpError> {
+        let CheckedRequest { method, origin, url, .. } = outbound;
         let request_line = self.record.redact(format!("{method} {origin}{}", url.path()));
         let (answer, ended_at) = (WriteAnswer::NotSent, self.record.clock.now());
         let write = WriteRecord { request_line, answer, ended_at };
         let mut state = self.record.state();
-        if state.closed {
+        if state.is_closed {
             return Err(HttpError::Denied("the run has ended; the write was not sent".to_owned()));
         }
         state.writes.push(write);
-        self.write = Some(state.writes.len() - 1);
+        self.write_index = Some(state.writes.len() - 1);
         Ok(())
     }
 
@@ -245,7 +260,7 @@ impl Call {
         };
         let ended_at = self.record.clock.now();
         let mut state = self.record.state();
-        if let Some(write) = self.write.and_then(|index| state.writes.get_mut(index)) {
+        if let Some(write) = self.write_index.and_then(|index| state.writes.get_mut(index)) {
             (write.answer, write.ended_at) = (answer, ended_at);
         }
     }
@@ -255,7 +270,7 @@ impl Call {
         match result {
             Ok(answer) => {
                 let bytes = answer.body.len();
-                self.end(|call| {
+                self.record_end(|call| {
                     (call.status, call.bytes, call.error) = (Some(answer.status), bytes, None)
                 });
                 let mut state = self.record.state();
@@ -263,7 +278,7 @@ impl Call {
             }
             Err(error) => {
                 let error = shorten(self.record.redact(error.to_string()));
-                self.end(|call| call.error = Some(error));
+                self.record_end(|call| call.error = Some(error));
             }
         }
     }
@@ -282,13 +297,13 @@ impl Call {
         }
     }
 
-    fn end(&mut self, change: impl FnOnce(&mut OutboundCall)) {
-        self.ended = true;
+    fn record_end(&mut self, change: impl FnOnce(&mut OutboundCall)) {
+        self.is_ended = true;
         let deadline = self.record.request_deadline;
         let mut state = self.record.state();
-        state.missed_deadline |= self.started < deadline && Instant::now() >= deadline;
+        state.missed_deadline |= self.started_at < deadline && Instant::now() >= deadline;
         if let Some(call) = state.calls.get_mut(self.index) {
-            call.ms = milliseconds(self.started.elapsed());
+            call.ms = milliseconds(self.started_at.elapsed());
             change(call);
         }
     }
@@ -296,20 +311,20 @@ impl Call {
 
 impl Drop for Call {
     fn drop(&mut self) {
-        if !self.ended {
-            self.end(|call| call.error = Some(CANCELLED.to_owned()));
+        if !self.is_ended {
+            self.record_end(|call| call.error = Some(CANCELLED.to_owned()));
         }
     }
 }
 
-/// Milliseconds from an instant to another one; negative if that one is earlier.
+/// Returns the milliseconds from `from` to `to`; negative if `to` is earlier.
 fn ms_between(from: Instant, to: Instant) -> i64 {
     let ms = |duration| i64::try_from(milliseconds(duration)).unwrap_or(i64::MAX);
     ms(to.saturating_duration_since(from)) - ms(from.saturating_duration_since(to))
 }
 
 fn shorten(text: String) -> String {
-    match text.char_indices().nth(TEXT_MAX) {
+    match text.char_indices().nth(TEXT_CHARS_MAX) {
         Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
         None => text,
     }

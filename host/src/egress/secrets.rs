@@ -1,9 +1,9 @@
 //! Inserts a connection's secrets into a request, each at its place and on its origin only.
 //!
-//! In a body, a secret takes the place of a placeholder: one text of JSON, or one field of a form.
-//! The host replaces a placeholder only if it is that whole text and occurs nowhere else in the
-//! body. So a connector cannot make the host put the secret into a description, an attachment or
-//! another place that the tracker shows again.
+//! In a body, a secret replaces a placeholder, which is one string of JSON or one field of a form.
+//! The host replaces a placeholder only if it is that whole string or field and occurs nowhere else
+//! in the body. So a connector cannot make the host put the secret into a description, an
+//! attachment or another place that the tracker displays.
 //!
 //! Only this file and `token.rs` put a secret's value into a request. Never logs a secret.
 
@@ -18,26 +18,26 @@ use url::Url;
 
 use crate::domain::{Limits, SecretPlace};
 use crate::secret::Secret;
-use crate::transport::basic;
+use crate::transport::basic_authorization;
 
-use super::authorize::{Outbound, body_too_large, occurs};
+use super::authorize::{CheckedRequest, body_too_large, occurs_in};
 use super::{ActiveConnection, HttpError};
 
-/// Maximum size of a body with a placeholder, bytes. It is small because the host parses the body
-/// several times.
-const BODY_BYTES_MAX: usize = 64 * 1024;
+/// Maximum size of a body with a placeholder, bytes. The limit is small because the host parses the
+/// body several times.
+const PLACEHOLDER_BODY_BYTES_MAX: usize = 64 * 1024;
 
-/// Inserts every secret that the request's origin is granted. `token` is a fetched OAuth token.
+/// Inserts every secret that is granted to the request's origin. `token` is a fetched OAuth token.
 ///
 /// # Errors
 /// A secret has characters that a header cannot contain, or the body exceeds its limit after the
 /// placeholders are replaced.
 pub(crate) fn with_secrets(
-    mut outbound: Outbound,
+    mut outbound: CheckedRequest,
     active: &ActiveConnection,
     token: Option<&Secret>,
     limits: &Limits,
-) -> Result<Outbound, HttpError> {
+) -> Result<CheckedRequest, HttpError> {
     replace_placeholders(&mut outbound, active, limits)?;
     for (name, grant) in &active.connection.grants.secrets {
         let Some(secret) = active.credentials.secrets.get(name) else { continue };
@@ -59,7 +59,12 @@ pub(crate) fn with_secrets(
                 set_header(headers, name, header, &format!("{prefix}{secret}"))?;
             }
             SecretPlace::Basic { user } => {
-                set_header(headers, name, AUTHORIZATION, &basic(user.as_deref(), secret))?;
+                set_header(
+                    headers,
+                    name,
+                    AUTHORIZATION,
+                    &basic_authorization(user.as_deref(), secret),
+                )?;
             }
             SecretPlace::Query { name } => set_query(&mut outbound.url, name, secret),
             SecretPlace::Json { .. } | SecretPlace::Form { .. } => {}
@@ -79,36 +84,36 @@ fn set_header(
     value: &str,
 ) -> Result<(), HttpError> {
     let mut value =
-        HeaderValue::from_bytes(value.as_bytes()).map_err(|_| not_a_header_value(secret))?;
+        HeaderValue::from_bytes(value.as_bytes()).map_err(|_| header_value_error(secret))?;
     value.set_sensitive(true);
     headers.insert(header, value);
     Ok(())
 }
 
-fn not_a_header_value(secret: &str) -> HttpError {
+fn header_value_error(secret: &str) -> HttpError {
     HttpError::Invalid(format!(
-        "the secret `{secret}` contains a control character and cannot be sent in a header; set it \
-         again without it"
+        "the secret `{secret}` contains a control character and cannot be sent in a header; set the \
+         secret again without this character"
     ))
 }
 
-/// Sets one query parameter; replaces a parameter of the same name that the guest set.
+/// Sets one query parameter. Replaces a parameter of the same name that the guest set.
 fn set_query(url: &mut Url, name: &str, secret: &str) {
     if url.query_pairs().any(|(key, _)| key == name) {
         let others: Vec<(String, String)> = url
             .query_pairs()
             .filter(|(key, _)| key != name)
-            .map(|(k, v)| (k.into(), v.into()))
+            .map(|(key, value)| (key.into(), value.into()))
             .collect();
         url.query_pairs_mut().clear().extend_pairs(others);
     }
     url.query_pairs_mut().append_pair(name, secret);
 }
 
-/// Replaces the placeholders in the body. [`check_placeholders`] has checked that each
+/// Replaces the placeholders in the body with secrets. [`check_placeholders`] has checked that each
 /// placeholder is at its granted place.
 fn replace_placeholders(
-    outbound: &mut Outbound,
+    outbound: &mut CheckedRequest,
     active: &ActiveConnection,
     limits: &Limits,
 ) -> Result<(), HttpError> {
@@ -117,9 +122,9 @@ fn replace_placeholders(
         let secret = active.credentials.secrets.get(name);
         if let (Some(grant), Some(secret)) = (grant, secret)
             && grant.origin == outbound.origin
-            && let Some(at) = find_placeholder(outbound, &grant.place, placeholder)
+            && let Some(range) = find_placeholder(outbound, &grant.place, placeholder)
         {
-            outbound.body = body_with_secret(&outbound.body, at, &grant.place, secret.reveal());
+            outbound.body = body_with_secret(&outbound.body, range, &grant.place, secret.reveal());
             if outbound.body.len() as u64 > limits.request_body_bytes {
                 return Err(body_too_large(limits));
             }
@@ -128,9 +133,9 @@ fn replace_placeholders(
     Ok(())
 }
 
-/// Refuses a request that carries a placeholder where the host would not replace it.
+/// Refuses a request that contains a placeholder at a place where the host would not replace it.
 pub(crate) fn check_placeholders(
-    outbound: &Outbound,
+    outbound: &CheckedRequest,
     active: &ActiveConnection,
 ) -> Result<(), HttpError> {
     for (name, placeholder) in &active.credentials.placeholders {
@@ -145,12 +150,12 @@ pub(crate) fn check_placeholders(
             )));
         }
         let in_head = outbound.url.as_str().contains(placeholder)
-            || outbound.headers.values().any(|value| occurs(placeholder, value.as_bytes()));
+            || outbound.headers.values().any(|value| occurs_in(placeholder, value.as_bytes()));
         if in_head || find_placeholder(outbound, &grant.place, placeholder).is_none() {
             return Err(HttpError::Denied(format!(
                 "the placeholder of the secret `{name}` may be only {}, once and as the whole text; \
-                 it was not sent",
-                describe(&grant.place)
+                 the request was not sent",
+                describe_place(&grant.place)
             )));
         }
     }
@@ -158,50 +163,56 @@ pub(crate) fn check_placeholders(
 }
 
 /// The place as a phrase for an error message.
-fn describe(place: &SecretPlace) -> String {
-    let (at, of) = match place {
+fn describe_place(place: &SecretPlace) -> String {
+    let (position, content_type) = match place {
         SecretPlace::Json { pointer } => (format!("at {pointer:?}"), "application/json"),
         SecretPlace::Form { name } => {
             (format!("in the field {name:?}"), "application/x-www-form-urlencoded")
         }
         _ => return "in no request".to_owned(),
     };
-    format!("{at} of a body of type {of} with at most {BODY_BYTES_MAX} bytes")
+    let bytes_max = PLACEHOLDER_BODY_BYTES_MAX;
+    format!("{position} of a body of type {content_type} with at most {bytes_max} bytes")
 }
 
-/// The position of the placeholder in the body; `None` if it is not exactly at its granted place.
+/// Returns the position of the placeholder in the body; `None` if it is not exactly at its granted
+/// place.
 fn find_placeholder(
-    outbound: &Outbound,
+    outbound: &CheckedRequest,
     place: &SecretPlace,
     placeholder: &str,
 ) -> Option<Range<usize>> {
     let body = &outbound.body;
-    if body.len() > BODY_BYTES_MAX {
+    if body.len() > PLACEHOLDER_BODY_BYTES_MAX {
         return None;
     }
     let search = AhoCorasick::new([placeholder]).ok()?;
     let mut found = search.find_iter(body.as_ref());
-    let at = found.next()?.range();
+    let range = found.next()?.range();
     let content_type = outbound.headers.get(CONTENT_TYPE)?.to_str().ok()?;
-    let essence = content_type.split(';').next()?.trim().to_ascii_lowercase();
-    let is_of_type = match place {
-        SecretPlace::Json { .. } => essence == "application/json" || essence.ends_with("+json"),
-        SecretPlace::Form { .. } => essence == "application/x-www-form-urlencoded",
+    let media_type = content_type.split(';').next()?.trim().to_ascii_lowercase();
+    let has_granted_type = match place {
+        SecretPlace::Json { .. } => {
+            media_type == "application/json" || media_type.ends_with("+json")
+        }
+        SecretPlace::Form { .. } => media_type == "application/x-www-form-urlencoded",
         _ => false,
     };
-    // The bytes that were found may be elsewhere, while the granted place contains the placeholder
-    // in another spelling (an escape). So change the found bytes: the text at the place must
-    // change.
-    let other = format!("other{placeholder}");
+    // The found bytes may be elsewhere, while the granted place contains the placeholder in another
+    // spelling (an escape). So the host changes the found bytes in a copy: this must change the
+    // text at the granted place.
+    let changed_text = format!("other{placeholder}");
     let is_at_place = || {
         text_at(body, place).as_deref() == Some(placeholder)
-            && text_at(&replace_range(body, at.clone(), &other), place) == Some(other.clone())
+            && text_at(&replace_range(body, range.clone(), &changed_text), place)
+                == Some(changed_text.clone())
     };
-    (is_of_type && found.next().is_none() && is_at_place()).then_some(at)
+    (has_granted_type && found.next().is_none() && is_at_place()).then_some(range)
 }
 
-/// The body with the secret, escaped for the format of the body.
-fn body_with_secret(body: &Bytes, at: Range<usize>, place: &SecretPlace, secret: &str) -> Bytes {
+/// Returns the body with the secret, escaped for the format of the body, instead of the bytes in
+/// `range`.
+fn body_with_secret(body: &Bytes, range: Range<usize>, place: &SecretPlace, secret: &str) -> Bytes {
     let text = match place {
         SecretPlace::Form { .. } => utf8_percent_encode(secret, NON_ALPHANUMERIC).to_string(),
         _ => {
@@ -210,16 +221,16 @@ fn body_with_secret(body: &Bytes, at: Range<usize>, place: &SecretPlace, secret:
             inside.unwrap_or_default().to_owned()
         }
     };
-    replace_range(body, at, &text)
+    replace_range(body, range, &text)
 }
 
-/// The body with these bytes replaced by a text.
-fn replace_range(body: &Bytes, at: Range<usize>, text: &str) -> Bytes {
-    let (before, after) = (body.get(..at.start), body.get(at.end..));
+/// Returns the body with the bytes in `range` replaced by a text.
+fn replace_range(body: &Bytes, range: Range<usize>, text: &str) -> Bytes {
+    let (before, after) = (body.get(..range.start), body.get(range.end..));
     [before.unwrap_or_default(), text.as_bytes(), after.unwrap_or_default()].concat().into()
 }
 
-/// The text at a place of a body; `None` if there is none, or more than one.
+/// Returns the text at a place of a body; `None` if there is none, or more than one.
 fn text_at(body: &[u8], place: &SecretPlace) -> Option<String> {
     match place {
         SecretPlace::Json { pointer } => {

@@ -1,9 +1,10 @@
 //! Sends one request of a guest.
 //!
-//! A write is sent once: the connection is made, the journal commits durably, then bytes are
-//! sent. After the journal commit, the write runs to its end, to the deadline of requests or to the
-//! end of the server, in its own task, even if the guest ends. Never follows a redirect of a write
-//! and never retries a write. Other requests go to `read.rs`.
+//! A write is sent once: the connection is made, the journal commits durably, then bytes are sent.
+//! After the journal commit, the write runs in its own task, even if the guest ends. It runs until
+//! the exchange ends, the deadline of requests passes or the server shuts down. Never follows a
+//! redirect of a write, and never sends a write again that the tracker may have processed.
+//! `read.rs` sends the other requests.
 
 use std::sync::Arc;
 
@@ -18,32 +19,35 @@ use crate::domain::{Effect, Journal, Origin, WriteAnswer};
 use crate::secret::Secret;
 
 use super::answer::{Answer, AnswerMemory};
-use super::authorize::{self, Outbound};
+use super::authorize::{self, CheckedRequest};
 use super::exchange::{ExchangeError, build_request, exchange};
-use super::pool::IDLE_WRITE_MAX;
+use super::pool::IDLE_FOR_WRITE_MAX;
 use super::record::Call;
 use super::secrets::with_secrets;
 use super::{HttpError, OutboundRequest, OutboundResponse, Permission, RunRequests};
 use super::{read, tape, token};
 use crate::transport::{HttpConnection, Sender};
 
-/// How many bytes the replacement of placeholders may add to a body before more memory is charged.
-const REPLACED_BYTES: u64 = 256 << 10;
+/// How many bytes the replacement of placeholders may add to a body before more memory must be
+/// charged.
+const REPLACEMENT_BYTES: u64 = 256 << 10;
 
-/// A write that is ready to be journaled: everything that can fail without harm has succeeded.
+/// A write that is ready to be journaled: all steps that can fail before something is sent have
+/// succeeded.
 struct PreparedWrite {
     /// The request with its secrets.
-    outbound: Outbound,
+    outbound: CheckedRequest,
     connection: HttpConnection,
-    /// When the request got its token.
+    /// The time at which the request got its token.
     prepared_at: Instant,
-    /// Held until the write ends.
-    lock: OwnedMutexGuard<()>,
+    /// The guard of `RunRequests::write_lock`. It is kept until the write ends, so that no other
+    /// write begins.
+    write_guard: OwnedMutexGuard<()>,
 }
 
-/// A write in the task that journals and sends it.
-struct OpenWrite<'a> {
-    outbound: &'a Outbound,
+/// A prepared write, in the task that journals and sends it.
+struct PendingWrite<'a> {
+    outbound: &'a CheckedRequest,
     prepared_at: Instant,
     call: &'a Call,
     journal: &'a dyn Journal,
@@ -62,7 +66,7 @@ impl RunRequests {
     ) -> Result<OutboundResponse, HttpError> {
         let mut call = self
             .record
-            .open(&request.method, authorize::effect(&request.method, request.effect))?;
+            .open(&request.method, authorize::effect_of(&request.method, request.effect))?;
         let mut outbound = match authorize::authorize(self, request, &mut call) {
             Ok(outbound) => outbound,
             Err(error) => return call.finish(Err(error)),
@@ -76,7 +80,7 @@ impl RunRequests {
         }
     }
 
-    /// Records a request that cannot be built, as a call that was refused.
+    /// Records a request that cannot be built, as a refused call.
     ///
     /// # Errors
     /// Always: the reason why the request cannot be built, or that the run sent too many requests.
@@ -86,32 +90,32 @@ impl RunRequests {
         effect: Option<Effect>,
         why: HttpError,
     ) -> Result<OutboundResponse, HttpError> {
-        let call = self.record.open(method, authorize::effect(method, effect))?;
+        let call = self.record.open(method, authorize::effect_of(method, effect))?;
         call.finish(Err(why))
     }
 
-    /// Prepares a write, then journals and sends it in a task of its own.
+    /// Prepares a write, then journals and sends it in its own task.
     async fn send_write(
         self: &Arc<Self>,
-        outbound: Outbound,
+        outbound: CheckedRequest,
         mut call: Call,
         journal: Arc<dyn Journal>,
     ) -> Result<OutboundResponse, HttpError> {
-        // Taken before the write is opened: `finish` waits for this token, so that no write
-        // begins after it.
-        let under_way = self.writes.token();
+        // `finish` waits for this token. It is taken before the write is added to the record, so
+        // that no write begins after `finish`.
+        let running_write = self.writes.token();
         let prepared = match self.prepare_write(outbound, &mut call).await {
             Ok(prepared) => prepared,
             Err(error) => return call.finish(Err(error)),
         };
         let session = Arc::clone(self);
         let sending = async move {
-            let PreparedWrite { outbound, connection, prepared_at, lock } = prepared;
+            let PreparedWrite { outbound, connection, prepared_at, write_guard } = prepared;
             let (outbound, journal) = (&outbound, &*journal);
-            let write = OpenWrite { outbound, prepared_at, call: &call, journal };
+            let write = PendingWrite { outbound, prepared_at, call: &call, journal };
             let result = session.send_journaled(&write, connection).await;
             let response = call.finish(result);
-            drop((lock, under_way));
+            drop((write_guard, running_write));
             response
         };
         let task = tokio::spawn(cpu_time::run_to_completion(sending, Arc::clone(&self.meter)));
@@ -120,56 +124,57 @@ impl RunRequests {
         })
     }
 
-    /// Opens the write in the record, waits for the write before it, inserts the secrets and
-    /// connects. Until this has succeeded nothing is journaled and nothing is sent.
+    /// Adds the write to the record, waits for the write before it, inserts the secrets and
+    /// connects. Nothing is journaled or sent before all of this has succeeded.
     async fn prepare_write(
         &self,
-        outbound: Outbound,
+        outbound: CheckedRequest,
         call: &mut Call,
     ) -> Result<PreparedWrite, HttpError> {
         call.open_write(&outbound)?;
-        let lock = Arc::clone(&self.write_lock).lock_owned().await;
+        let write_guard = Arc::clone(&self.write_lock).lock_owned().await;
         self.record.check_earlier_writes()?;
         let token = token::for_origin(self, &outbound.origin).await?;
         let prepared_at = Instant::now();
         let outbound = self.insert_secrets(outbound, token.as_ref())?;
-        let kept = self.active.pool.take(&outbound.origin, outbound.effect, Instant::now());
-        let connection = match kept {
+        let idle_connection =
+            self.active.pool.take(&outbound.origin, outbound.effect, Instant::now());
+        let connection = match idle_connection {
             Some(connection) => connection,
             None => {
                 let connected = self.connect(&outbound.origin).await;
-                connected.inspect_err(|error| tape::tape_failure(self, &outbound, error))?
+                connected.inspect_err(|error| tape::record_failure(self, &outbound, error))?
             }
         };
-        Ok(PreparedWrite { outbound, connection, prepared_at, lock })
+        Ok(PreparedWrite { outbound, connection, prepared_at, write_guard })
     }
 
-    /// Adds cookies and secrets to the request. A body in which a placeholder is replaced is a
-    /// second copy, which is charged before it is made.
+    /// Adds cookies and secrets to the request. If a placeholder in the body is replaced, the body
+    /// is copied, and the copy is charged before it is made.
     pub(super) fn insert_secrets(
         &self,
-        mut outbound: Outbound,
+        mut outbound: CheckedRequest,
         token: Option<&Secret>,
-    ) -> Result<Outbound, HttpError> {
+    ) -> Result<CheckedRequest, HttpError> {
         self.cookies.add_to(&mut outbound);
         if outbound.body.is_empty() || self.active.credentials.placeholders.is_empty() {
             return with_secrets(outbound, &self.active, token, &self.limits);
         }
-        let mut charge = self.memory.charge(outbound.body.len() as u64 + REPLACED_BYTES)?;
+        let mut charge = self.memory.charge(outbound.body.len() as u64 + REPLACEMENT_BYTES)?;
         let mut outbound = with_secrets(outbound, &self.active, token, &self.limits)?;
         charge.set(outbound.body.len() as u64)?;
-        outbound.body = charge.hold(outbound.body);
+        outbound.body = charge.bind_to_body(outbound.body);
         Ok(outbound)
     }
 
-    /// Commits the write to the journal and sends it. From the commit on, the record always has the
-    /// current knowledge about the write.
+    /// Commits the write to the journal and sends it. After the commit, the record always states
+    /// what is known about the write.
     async fn send_journaled(
         &self,
-        write: &OpenWrite<'_>,
+        write: &PendingWrite<'_>,
         connection: HttpConnection,
     ) -> Result<Answer, HttpError> {
-        let OpenWrite { outbound, journal, .. } = *write;
+        let PendingWrite { outbound, journal, .. } = *write;
         let request = build_request(outbound, &connection)?;
         let memory = AnswerMemory::reserve(self, self.limits.response_body_bytes)?;
         if self.record.is_closed() {
@@ -181,8 +186,8 @@ impl RunRequests {
             Some(Err(refused)) => return Err(HttpError::Denied(refused.to_string())),
             None => {
                 self.undo_journal(journal).await;
-                let why = "the time of the run (`limits.run_ms`) passed, or the server ended, before \
-                           the write was journaled";
+                let why = "the deadline of the run (`limits.run_ms`) passed, or this server shut \
+                           down, before the write was journaled; the write was not sent";
                 return Err(HttpError::Unreachable(why.to_owned()));
             }
         }
@@ -192,23 +197,24 @@ impl RunRequests {
                 if !error.was_sent() {
                     self.undo_journal(journal).await;
                 }
-                Err(tape::tape_failed_exchange(self, outbound, error))
+                Err(tape::record_failed_exchange(self, outbound, error))
             }
         }
     }
 
-    /// Sends a write that is in the journal, on a connection that was idle for less than a second.
+    /// Sends a write that is in the journal. The connection must have been idle for less than a
+    /// second; otherwise the host makes a new one.
     async fn exchange_marked(
         &self,
-        write: &OpenWrite<'_>,
+        write: &PendingWrite<'_>,
         mut connection: HttpConnection,
         mut request: Request<Full<Bytes>>,
         memory: AnswerMemory,
     ) -> Result<Answer, ExchangeError> {
         let origin = &write.outbound.origin;
-        if connection.idle_since.elapsed() >= IDLE_WRITE_MAX {
-            // The journal took a while: the tracker may be closing the connection that was idle
-            // before and meanwhile.
+        if connection.idle_since.elapsed() >= IDLE_FOR_WRITE_MAX {
+            // The commit took long. The tracker may already be closing the connection, which was
+            // idle before the commit and during it.
             (connection, request) = self.reconnect(write.outbound).await?;
         }
         let mut result = self.exchange_write(write, &mut connection, request, memory).await;
@@ -231,10 +237,11 @@ impl RunRequests {
         Ok(answer)
     }
 
-    /// Sends a write if its lease is still valid, and records what is then known about the write.
+    /// Sends a write if the lease on its defect is still valid, and records what is then known
+    /// about the write.
     async fn exchange_write(
         &self,
-        OpenWrite { outbound, call, journal, .. }: &OpenWrite<'_>,
+        PendingWrite { outbound, call, journal, .. }: &PendingWrite<'_>,
         connection: &mut HttpConnection,
         request: Request<Full<Bytes>>,
         memory: AnswerMemory,
@@ -249,26 +256,27 @@ impl RunRequests {
         result
     }
 
-    /// Connects to an origin. If answers come from a recording, the connection sends nothing.
+    /// Connects to an origin. If a recording answers the requests, no connection is made, and the
+    /// returned value sends nothing.
     pub(super) async fn connect(&self, origin: &Origin) -> Result<HttpConnection, HttpError> {
-        if self.replays() {
+        if self.is_replay() {
             let idle_since = Instant::now();
             return Ok(HttpConnection { sender: Sender::Recorded, proxy: None, idle_since });
         }
-        let caller = self.active.calling(origin);
+        let caller = self.active.caller_for(origin);
         let connecting = self.egress.dialer.connect(origin, caller, self.request_deadline);
-        let ended = || {
-            let why = "no connection in the time of the run (`limits.run_ms`) or before the server \
-                       ended";
+        let no_connection = || {
+            let why = "no connection before the deadline of the run (`limits.run_ms`) or the \
+                       shutdown of this server";
             HttpError::Unreachable(why.to_owned())
         };
-        Ok(self.until_deadline(connecting).await.ok_or_else(ended)??)
+        Ok(self.until_deadline(connecting).await.ok_or_else(no_connection)??)
     }
 
-    /// A new connection, and the request in the form that this connection needs.
+    /// Makes a new connection, and builds the request in the form that this connection needs.
     async fn reconnect(
         &self,
-        outbound: &Outbound,
+        outbound: &CheckedRequest,
     ) -> Result<(HttpConnection, Request<Full<Bytes>>), ExchangeError> {
         let connection = self.connect(&outbound.origin).await;
         let connection = connection.map_err(ExchangeError::NotStarted)?;
@@ -276,16 +284,16 @@ impl RunRequests {
         Ok((connection, request))
     }
 
-    /// Removes the mark of a write that was not sent from the journal, unless an earlier write of
-    /// this run may have been sent: the mark then belongs to that write.
+    /// Removes the mark of a write that was not sent from the journal. Does nothing if an earlier
+    /// write of this run may have been sent, because the mark then belongs to that write.
     async fn undo_journal(&self, journal: &dyn Journal) {
-        if !self.record.any_write_sent() {
+        if !self.record.may_have_sent_write() {
             journal.unmark().await;
         }
     }
 }
 
-/// Classifies what the end of an exchange proves about a write. Only a complete answer, or the head
+/// Returns what the end of an exchange proves about a write. Only a complete answer, or the status
 /// of a refusal, proves anything.
 fn classify_write(result: &Result<Answer, ExchangeError>) -> WriteAnswer {
     match result {

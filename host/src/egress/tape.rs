@@ -1,8 +1,9 @@
-//! Keeps the exchanges of a run without credentials, or answers requests from exchanges that were
-//! kept: tests of a connector need no tracker.
+//! Records the exchanges of a run without credentials, or answers requests from a recording. With a
+//! recording, tests of a connector need no tracker.
 //!
-//! It works below authorization, secrets, redirects and the journal, so these behave as with a real
-//! tracker. What is kept and what is compared has no secret in it: both are redacted here.
+//! A tape replaces only the exchange with the tracker, so authorization, secrets, redirects and the
+//! journal work as with a real tracker. Secrets are redacted here, both from what is recorded and
+//! from the requests that are compared with a recording.
 
 mod folder;
 mod recorder;
@@ -25,15 +26,15 @@ use crate::transport::HttpConnection;
 use super::HttpError;
 use super::RunRequests;
 use super::answer::{Answer, AnswerMemory, header_text};
-use super::authorize::Outbound;
+use super::authorize::CheckedRequest;
 use super::exchange::{ExchangeError, exchange_with_tracker};
 
-pub use folder::{InvalidExchange, NotUsable, write_recording};
+pub use folder::{InvalidExchange, RecordingError, write_recording};
 pub use recorder::Recorder;
-use replay::Answered;
+use replay::ReplayResult;
 pub use replay::{Comparison, Recording, Replay, Reply, SentRequest};
 
-/// Headers that are never kept: credentials, and the length, which follows from the body.
+/// Headers that are never recorded: credentials, and the length, which follows from the body.
 const OMITTED_HEADERS: [HeaderName; 5] =
     [AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION, SET_COOKIE, CONTENT_LENGTH];
 
@@ -44,7 +45,7 @@ pub struct TapedRequest {
     pub method: String,
     /// The complete address.
     pub url: String,
-    /// Without credentials and without the length.
+    /// The headers, without credentials and without the length.
     pub headers: Vec<(String, String)>,
     /// The body, as the connector wrote it.
     pub body: Bytes,
@@ -55,14 +56,14 @@ pub struct TapedRequest {
 pub struct TapedAnswer {
     /// The HTTP status.
     pub status: u16,
-    /// Without credentials and without the length.
+    /// The headers, without credentials and without the length.
     pub headers: Vec<(String, String)>,
     /// The body, decompressed.
     pub body: Bytes,
 }
 
 string_enum! {
-    /// Why a replayed request gets no answer: the cases of the contract's `http-error`.
+    /// The reason why a replayed request gets no answer: the cases of `http-error` in the contract.
     pub enum NoAnswer {
         /// The connection does not allow the request.
         Denied = "denied",
@@ -81,16 +82,16 @@ string_enum! {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum TapedEnd {
     Answer(TapedAnswer),
-    /// There was no complete answer; the text has no secret.
+    /// There was no complete answer. The text of the error contains no secret.
     Failure(HttpError),
 }
 
-/// Keeps the exchanges of a run, or answers its requests. Cheap to clone.
+/// Records the exchanges of a run, or answers its requests. It is cheap to clone.
 #[derive(Clone)]
 pub enum Tape {
-    /// Keeps each exchange with the tracker.
+    /// Records each exchange with the tracker.
     Record(Arc<Recorder>),
-    /// Answers each request from a recording. Then no connection is made.
+    /// Answers each request from a recording. No connection to the tracker is made.
     Replay(Arc<Replay>),
 }
 
@@ -109,11 +110,11 @@ impl fmt::Debug for Tape {
 pub struct TapeError(pub(super) String);
 
 impl Tape {
-    /// One exchange: with the tracker, which is recorded, or with the recording.
+    /// Makes one exchange: with the tracker, and records it, or with the recording.
     pub(super) async fn exchange(
         &self,
         session: &RunRequests,
-        outbound: &Outbound,
+        outbound: &CheckedRequest,
         connection: &mut HttpConnection,
         request: http::Request<Full<Bytes>>,
         memory: AnswerMemory,
@@ -121,9 +122,10 @@ impl Tape {
         match self {
             Self::Record(recorder) => {
                 let answer = exchange_with_tracker(session, connection, request, memory).await?;
-                let of_proxy = connection.refused_by_proxy(answer.status);
-                if of_proxy.is_none() && recorder.is_on(session.record.now()) {
-                    // Before it is redacted: an answer may repeat the cookie that it sets.
+                let proxy_refusal = connection.refused_by_proxy(answer.status);
+                if proxy_refusal.is_none() && recorder.records_at(session.record.now()) {
+                    // The cookies are stored before the answer is redacted: the answer may repeat a
+                    // cookie that it sets, and the redaction must find it.
                     session.cookies.store(&outbound.origin, &outbound.url, &answer.headers);
                     record_answer(session, recorder, outbound, &answer).await;
                 }
@@ -133,50 +135,53 @@ impl Tape {
                 let replayed = replay.answer(&taped_request(session, outbound), outbound.effect);
                 let TapedAnswer { status, headers, body } =
                     replayed_answer(replayed).map_err(ExchangeError::Replayed)?;
-                let answer = Answer::recorded(status, header_map(&headers), &body, memory).await;
+                let headers = header_map(&headers);
+                let answer = Answer::from_recording(status, headers, &body, memory).await;
                 answer.map_err(|source| ExchangeError::Body { status, source })
             }
         }
     }
 }
 
-/// The answer that a recording has for a request, or that a test of the connector puts there.
-fn replayed_answer(replayed: Result<Answered, TapeError>) -> Result<TapedAnswer, HttpError> {
+/// Returns the answer that a recording, or a test of the connector, has for a request.
+fn replayed_answer(replayed: Result<ReplayResult, TapeError>) -> Result<TapedAnswer, HttpError> {
     match replayed {
-        Ok(Answered::Reply(Reply::Answer(answer))) => Ok(answer),
-        Ok(Answered::Reply(Reply::NoAnswer(case))) => {
-            Err(HttpError::of(case, "simulated by the test of the connector".to_owned()))
+        Ok(ReplayResult::Reply(Reply::Answer(answer))) => Ok(answer),
+        Ok(ReplayResult::Reply(Reply::NoAnswer(case))) => {
+            let text = "this failure is simulated by the test of the connector";
+            Err(HttpError::from_case(case, text.to_owned()))
         }
-        Ok(Answered::Failed(error)) => Err(error),
+        Ok(ReplayResult::Failed(error)) => Err(error),
         Err(not_recorded) => Err(HttpError::Unreachable(not_recorded.to_string())),
     }
 }
 
-/// Records that a request has no answer; for the last attempt at the request.
-pub(super) fn tape_failure(session: &RunRequests, outbound: &Outbound, error: &HttpError) {
+/// Records that a request has no answer. Called only after the last attempt to send the request.
+pub(super) fn record_failure(session: &RunRequests, outbound: &CheckedRequest, error: &HttpError) {
     let Some(Tape::Record(recorder)) = &session.tape else { return };
-    if !recorder.is_on(session.record.now()) {
+    if !recorder.records_at(session.record.now()) {
         return;
     }
     if let Some(bytes) = recorder.over_limit(outbound.body.len() as u64) {
-        return recorder.leave_out(&what(session, outbound), &body_too_large(bytes));
+        return recorder.skip(&request_line(session, outbound), &body_too_large(bytes));
     }
     let (case, text) = error.clone().into_parts();
-    let end = TapedEnd::Failure(HttpError::of(case, session.redact(text)));
-    recorder.keep(session, taped_request(session, outbound), end);
+    let end = TapedEnd::Failure(HttpError::from_case(case, session.redact(text)));
+    recorder.record(session, taped_request(session, outbound), end);
 }
 
-/// As [`tape_failure`], for the end of an exchange. Does not record a limit that refused the
-/// request before it was sent: a replay checks the same limit before it reads the recording.
-pub(super) fn tape_failed_exchange(
+/// Like [`record_failure`], for an exchange that failed. Does not record an error of a limit that
+/// refused the request before it was sent: a replay checks the same limit before it reads the
+/// recording.
+pub(super) fn record_failed_exchange(
     session: &RunRequests,
-    outbound: &Outbound,
+    outbound: &CheckedRequest,
     error: ExchangeError,
 ) -> HttpError {
     let is_limit = matches!(error, ExchangeError::NotStarted(HttpError::Limit(_)));
     let error = HttpError::from(error);
     if !is_limit {
-        tape_failure(session, outbound, &error);
+        record_failure(session, outbound, &error);
     }
     error
 }
@@ -184,36 +189,38 @@ pub(super) fn tape_failed_exchange(
 async fn record_answer(
     session: &RunRequests,
     recorder: &Recorder,
-    outbound: &Outbound,
+    outbound: &CheckedRequest,
     answer: &Answer,
 ) {
-    let longest = answer.body.len().max(outbound.body.len() as u64);
-    let taped = match recorder.over_limit(longest) {
+    let larger_body_bytes = answer.body.len().max(outbound.body.len() as u64);
+    let taped = match recorder.over_limit(larger_body_bytes) {
         Some(bytes) => Err(body_too_large(bytes)),
         None => taped_answer(session, answer).await,
     };
     match taped {
         Ok(taped) => {
-            recorder.keep(session, taped_request(session, outbound), TapedEnd::Answer(taped));
+            recorder.record(session, taped_request(session, outbound), TapedEnd::Answer(taped));
         }
-        Err(why) => recorder.leave_out(&what(session, outbound), &why),
+        Err(why) => recorder.skip(&request_line(session, outbound), &why),
     }
 }
 
 fn body_too_large(bytes: u64) -> TapeError {
-    TapeError(format!("a body has {bytes} bytes, more than {RECORDED_BODY_BYTES_MAX}"))
+    TapeError(format!(
+        "a body has {bytes} bytes; a recorded body may have at most {RECORDED_BODY_BYTES_MAX}"
+    ))
 }
 
-/// Method and URL of a request, without secrets.
-fn what(session: &RunRequests, outbound: &Outbound) -> String {
+/// Returns method and URL of a request, without secrets.
+fn request_line(session: &RunRequests, outbound: &CheckedRequest) -> String {
     format!("{} {}", outbound.method, session.redact(outbound.url.to_string()))
 }
 
-fn taped_request(session: &RunRequests, outbound: &Outbound) -> TapedRequest {
+fn taped_request(session: &RunRequests, outbound: &CheckedRequest) -> TapedRequest {
     TapedRequest {
         method: outbound.method.to_string(),
         url: session.redact(outbound.url.to_string()),
-        headers: kept_headers(session, &outbound.headers),
+        headers: recorded_headers(session, &outbound.headers),
         body: redacted_body(session, outbound.body.clone()),
     }
 }
@@ -223,29 +230,30 @@ async fn taped_answer(session: &RunRequests, answer: &Answer) -> Result<TapedAns
     let (body, _charge) = body.map_err(|error| TapeError(error.to_string()))?;
     Ok(TapedAnswer {
         status: answer.status,
-        headers: kept_headers(session, &answer.headers),
+        headers: recorded_headers(session, &answer.headers),
         body: redacted_body(session, body.into()),
     })
 }
 
-/// The headers without those that are credentials, and without secrets in the others.
-fn kept_headers(session: &RunRequests, headers: &HeaderMap) -> Vec<(String, String)> {
+/// Returns the headers without credentials, and without secrets in the other headers.
+fn recorded_headers(session: &RunRequests, headers: &HeaderMap) -> Vec<(String, String)> {
     let redactor = session.active.credentials.redactor.load();
-    let is_kept = |name: &HeaderName, value: &HeaderValue| {
+    let is_recorded = |name: &HeaderName, value: &HeaderValue| {
         let is_credential = value.is_sensitive() || OMITTED_HEADERS.contains(name);
-        !is_credential && !redactor.finds(TextKind::Name, name.as_str().as_bytes())
+        !is_credential && !redactor.contains_secret(TextKind::Name, name.as_str().as_bytes())
     };
-    let kept = headers.iter().filter(|(name, value)| is_kept(name, value));
+    let recorded = headers.iter().filter(|(name, value)| is_recorded(name, value));
     let text = |value: &HeaderValue| session.redact(header_text(value.as_bytes()));
-    kept.map(|(name, value)| (name.to_string(), text(value))).collect()
+    recorded.map(|(name, value)| (name.to_string(), text(value))).collect()
 }
 
-/// A body as a connector would read it: without secrets, and without the cookies of the run.
+/// Returns a body as a connector would get it: without secrets, and without the cookies of the run.
 fn redacted_body(session: &RunRequests, body: Bytes) -> Bytes {
-    session.cookies.redact_bytes(session.active.credentials.redactor.load().bytes(body))
+    let redactor = session.active.credentials.redactor.load();
+    session.cookies.redact_bytes(redactor.redact_bytes(body))
 }
 
-/// The headers of a recording; one that is not valid HTTP is left out.
+/// Returns the headers of a recording. A header that is not valid HTTP is left out.
 fn header_map(headers: &[(String, String)]) -> HeaderMap {
     let valid = |(name, value): &(String, String)| {
         let name = HeaderName::from_bytes(name.as_bytes()).ok()?;

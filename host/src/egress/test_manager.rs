@@ -1,8 +1,9 @@
-//! The host's own requests to Test Manager for a connection: the origins that they may reach, and
-//! the use of the client secret.
+//! Defines how the host itself sends requests to Test Manager for a connection: the origins that
+//! these requests may reach, and the use of the client secret.
 //!
-//! The requests use a separate connection, which no run of a guest gets. So they pass through the
-//! same rules, limits and redaction as a guest's requests, and share no pool with them.
+//! The requests use a separate `ActiveConnection`, which no run of a guest gets. So the same rules,
+//! limits and redaction apply as to a guest's requests, and guests share no HTTP connection with
+//! them.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -19,7 +20,8 @@ use crate::secret::Secret;
 use super::token::{self, TokenError};
 use super::{ActiveConnection, RunRequests};
 
-/// The connection for requests to Test Manager. `None` if the connection has no settings for it.
+/// Builds the connection for requests to Test Manager. `None` if the connection has no settings for
+/// it.
 pub(super) fn activate(
     connection: &Connection,
     secret: Option<Secret>,
@@ -37,7 +39,8 @@ pub(super) fn activate(
     Some(Arc::new(ActiveConnection::new(connection, secrets)))
 }
 
-/// The origins of Test Manager and of its downloads; only the first one gets a token.
+/// Returns the grants: the origin of Test Manager, which gets a token, and the origins of its
+/// downloads, which get none.
 fn grants(settings: &TestManagerSettings) -> Option<Grants> {
     let origin = Origin::of(&settings.base_url).ok()?;
     let place = SecretPlace::ClientCredentials {
@@ -47,9 +50,9 @@ fn grants(settings: &TestManagerSettings) -> Option<Grants> {
     };
     let secret = SecretGrant { origin: origin.clone(), place };
     let mut origins = vec![origin];
-    for other in &settings.asset_origins {
-        if !origins.contains(other) {
-            origins.push(other.clone());
+    for asset_origin in &settings.asset_origins {
+        if !origins.contains(asset_origin) {
+            origins.push(asset_origin.clone());
         }
     }
     let secrets = BTreeMap::from([(TEST_MANAGER_SECRET.to_owned(), secret)]);
@@ -57,20 +60,21 @@ fn grants(settings: &TestManagerSettings) -> Option<Grants> {
 }
 
 impl ActiveConnection {
-    /// The connection that the host's requests to Test Manager use.
+    /// Returns the connection that the host's requests to Test Manager use.
     pub(crate) fn test_manager(&self) -> Option<&Arc<Self>> {
         self.test_manager.as_ref()
     }
 
-    /// A copy of the connection without pooled HTTP connections and fetched tokens, for a `try`.
+    /// Returns a copy of the connection without idle HTTP connections and fetched tokens, for a
+    /// `try`.
     pub(crate) fn without_tokens(&self) -> Self {
-        Self::new(self.connection.clone(), (*self.given).clone())
+        Self::new(self.connection.clone(), (*self.all_secrets).clone())
     }
 }
 
 impl RunRequests {
-    /// Fetches the token of this origin, unless a valid one is kept. Requests also fetch it; a
-    /// separate call shows whether the token or the request failed.
+    /// Fetches the token for this origin, unless a valid one is stored. A request would also fetch
+    /// the token. This separate call shows whether the token or the request failed.
     ///
     /// # Errors
     /// The token request failed; the text contains no secret.
@@ -85,7 +89,7 @@ impl RunRequests {
         })
     }
 
-    /// The requests of this session so far, with their times measured from `since`.
+    /// Returns the calls of this run so far, with their times measured from `measured_from`.
     pub(crate) fn calls(&self, measured_from: Instant) -> Vec<OutboundCall> {
         self.record.calls_measured_from(measured_from)
     }

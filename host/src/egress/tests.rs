@@ -1,4 +1,5 @@
-//! Tests of egress, and their helpers: a builder of sessions, and requests.
+//! Tests of egress, and their helpers: the builder of a run's `RunRequests`, and functions that
+//! make requests.
 
 mod certificates;
 mod client_certificates;
@@ -38,8 +39,8 @@ use uuid::Uuid;
 
 use super::spool::Spool;
 use super::{
-    ActiveConnection, Body, Charged, Egress, HttpError, OutboundRequest, OutboundResponse,
-    OwnServer, Permission, RunRequests,
+    ActiveConnection, Body, Egress, HttpError, OutboundRequest, OutboundResponse, OwnServer,
+    Permission, RunAccounts, RunRequests,
 };
 use crate::domain::{
     Connection, ConnectionId, Effect, FailedTest, Grants, Journal, Limits, Marker, NotJournaled,
@@ -50,7 +51,7 @@ use crate::secret::Secret;
 use crate::telemetry::TraceParent;
 use crate::transport::{Dialer, OwnAddresses, Proxies, Resolver, client_config};
 
-/// Builds the session of a run.
+/// Builds the `RunRequests` of a run.
 pub(crate) struct SessionBuilder {
     pub(crate) grants: Grants,
     pub(crate) secrets: BTreeMap<String, Secret>,
@@ -59,9 +60,9 @@ pub(crate) struct SessionBuilder {
     /// The trace that the requests of the connection continue.
     pub(crate) trace: Option<TraceParent>,
     pub(crate) limits: Limits,
-    /// Lists of addresses by name; see [`SessionBuilder::name`].
+    /// For each name, the lists of addresses that its lookups return; see [`SessionBuilder::name`].
     pub(crate) names: HashMap<String, Vec<Vec<IpAddr>>>,
-    /// The address of the proxy; empty: no proxy.
+    /// The URL of the proxy; if it is empty, there is no proxy.
     pub(crate) proxy: String,
     pub(crate) extra_ca: Option<PathBuf>,
     pub(crate) run_time: Duration,
@@ -70,7 +71,7 @@ pub(crate) struct SessionBuilder {
 }
 
 impl SessionBuilder {
-    /// The connection grants these origins.
+    /// Makes a builder for a connection that grants these origins.
     pub(crate) fn granting(origins: &[&str]) -> Self {
         let origins = origins.iter().map(|origin| origin.parse().unwrap()).collect();
         Self {
@@ -103,7 +104,8 @@ impl SessionBuilder {
         self
     }
 
-    /// Adds a name. Each lookup returns the next list of addresses; the last list stays.
+    /// Adds a name that can be resolved. Each lookup returns the next list of addresses. After the
+    /// last list, every lookup returns the last list.
     pub(crate) fn name(mut self, name: &str, answers: &[&[&str]]) -> Self {
         let parse = |list: &&[&str]| list.iter().map(|ip| ip.parse().unwrap()).collect();
         self.names.insert(name.to_owned(), answers.iter().map(parse).collect());
@@ -127,17 +129,17 @@ impl SessionBuilder {
             tls: client_config(self.extra_ca.as_deref()).unwrap(),
             resolver: Box::new(FakeResolver(Mutex::new(self.names.clone()))),
             proxies: Proxies::new(&self.proxy, &self.proxy, ""),
-            own: OwnAddresses::default(),
+            own_addresses: OwnAddresses::default(),
         };
         let spool = Spool::new(self.spool.clone(), self.spool_bytes_max);
-        Arc::new(Egress::with(dialer, spool, OwnServer::default()))
+        Arc::new(Egress::with_dialer(dialer, spool, OwnServer::default()))
     }
 
     pub(crate) fn session(&self, permission: Permission) -> Arc<RunRequests> {
         self.session_for(&self.active(), permission)
     }
 
-    /// The session of another run of the same connection.
+    /// Returns the `RunRequests` of another run of the same connection.
     pub(crate) fn session_for(
         &self,
         active: &Arc<ActiveConnection>,
@@ -147,28 +149,28 @@ impl SessionBuilder {
         let clock = Arc::new(SystemClock);
         let (egress, active) = (self.egress(), Arc::clone(active));
         let memory = Account::for_test(self.limits.memory_bytes);
-        let charged = Charged { meter: Arc::default(), memory };
+        let accounts = RunAccounts { meter: Arc::default(), memory };
         let session =
-            RunRequests::new(egress, active, permission, self.limits, clock, deadline, charged);
+            RunRequests::new(egress, active, permission, self.limits, clock, deadline, accounts);
         if let Some(trace) = self.trace {
             session.continue_trace(trace);
         }
         session
     }
 
-    /// The URL of a path on the first origin that the connection grants.
+    /// Returns the URL of a path on the first origin that the connection grants.
     pub(crate) fn at(&self, path: &str) -> String {
         format!("{}{path}", self.grants.origins[0])
     }
 
-    /// The session of a run that may read.
+    /// Returns the `RunRequests` of a run that may only read.
     pub(crate) fn read_session(&self) -> Arc<RunRequests> {
         self.session(Permission::Reads)
     }
 }
 
 impl RunRequests {
-    /// The URL of a path on the first origin that the connection grants.
+    /// Returns the URL of a path on the first origin that the connection grants.
     pub(crate) fn at(&self, path: &str) -> String {
         format!("{}{path}", self.active.connection.grants.origins[0])
     }
@@ -188,17 +190,21 @@ pub(crate) fn post(url: impl Into<String>, body: impl Into<Bytes>) -> OutboundRe
     OutboundRequest { method: Method::POST, body: body.into(), ..get(url) }
 }
 
-pub(crate) fn with(mut request: OutboundRequest, name: &str, value: &str) -> OutboundRequest {
+pub(crate) fn with_header(
+    mut request: OutboundRequest,
+    name: &str,
+    value: &str,
+) -> OutboundRequest {
     request.headers.push((name.to_owned(), value.to_owned()));
     request
 }
 
-pub(crate) fn marked(request: OutboundRequest, effect: Effect) -> OutboundRequest {
+pub(crate) fn with_effect(request: OutboundRequest, effect: Effect) -> OutboundRequest {
     OutboundRequest { effect: Some(effect), ..request }
 }
 
-pub(crate) fn header<'a>(answer: &'a OutboundResponse, name: &str) -> Option<&'a str> {
-    answer.headers.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_str())
+pub(crate) fn header_value<'a>(answer: &'a OutboundResponse, name: &str) -> Option<&'a str> {
+    answer.headers.iter().find(|(header, _)| header == name).map(|(_, value)| value.as_str())
 }
 
 impl<T: AsRef<[u8]>> PartialEq<T> for Body {

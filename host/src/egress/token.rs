@@ -1,9 +1,9 @@
-//! OAuth 2.0 client credentials: fetches a connection's access tokens and keeps them until they
-//! expire.
+//! OAuth 2.0 client credentials: fetches a connection's access tokens and stores them in memory
+//! until they expire.
 //!
-//! The guest never sees the token endpoint. It is granted together with the secret, and only the
-//! host sends requests to it. Fetching a token is a request of its own, with its own call in the
-//! record.
+//! The guest never gets access to the token endpoint. A person grants the endpoint together with
+//! the secret, and only the host sends requests to it. Fetching a token is a separate request, with
+//! its own call in the record.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -21,42 +21,42 @@ use url::form_urlencoded::{self, byte_serialize};
 
 use crate::domain::{Effect, Origin, SecretPlace, TEST_MANAGER_SECRET, printable, shortened};
 use crate::secret::Secret;
-use crate::transport::basic;
+use crate::transport::basic_authorization;
 
 use super::answer::{Answer, AnswerMemory};
-use super::authorize::Outbound;
+use super::authorize::CheckedRequest;
 use super::exchange::{ExchangeError, build_request, exchange_with_tracker};
 use super::{ActiveConnection, HttpError, RunRequests};
 
-/// How long a token is kept if the response does not say when it expires.
+/// How long a token is used if the response does not state when it expires.
 const DEFAULT_LIFETIME_S: u64 = 300;
-/// Maximum time that a token is kept, whatever the response says.
+/// Maximum time that a token is used, even if the response states a longer time.
 const LIFETIME_MAX_S: u64 = 24 * 3600;
-/// A token is fetched again this long before it expires.
-const MARGIN: Duration = Duration::from_secs(30);
+/// A new token is fetched this long before the old one expires.
+const EXPIRY_MARGIN: Duration = Duration::from_secs(30);
 /// Maximum size of a response of a token endpoint, bytes.
 const RESPONSE_BYTES_MAX: u64 = 64 * 1024;
-/// How much of each text of a token endpoint's error is shown, bytes.
-const REFUSAL_BYTES_MAX: usize = 200;
-/// How many tokens of one secret are searched for in responses: a tracker may still accept, and
-/// echo, an older one.
-const TOKENS_KEPT: usize = 3;
+/// Maximum length of each text from the error of a token endpoint that is shown, bytes.
+const REFUSAL_TEXT_BYTES_MAX: usize = 200;
+/// How many fetched tokens of one secret are kept and redacted from responses. A tracker may still
+/// accept an older token, and may echo it.
+const TOKENS_KEPT_MAX: usize = 3;
 
-/// Fetched tokens by the name of their client secret, the newest last. Locked while one is
-/// fetched, so that it is fetched once.
+/// Fetched tokens by the name of their client secret, the newest last. Locked while a token is
+/// fetched, so that parallel requests fetch only one.
 pub(super) type Tokens = Mutex<BTreeMap<String, Vec<Token>>>;
 
 /// An OAuth access token, with the time at which it is replaced.
 pub(super) struct Token {
     value: Secret,
     fetched_at: Instant,
-    /// The time at which the next token must be fetched: a margin before this one expires.
+    /// The time from which a new token must be fetched: a margin before this one expires.
     use_until: Instant,
 }
 
 impl Token {
-    /// The token of requests that are answered from a recording, which has no token.
-    fn of_recording() -> Self {
+    /// A fixed token for requests that a recording answers. A recording has no token.
+    fn for_replay() -> Self {
         let now = Instant::now();
         let value = Secret::new("token-of-a-recording".to_owned());
         Self { value, fetched_at: now, use_until: now + Duration::from_secs(DEFAULT_LIFETIME_S) }
@@ -83,8 +83,8 @@ impl From<TokenError> for HttpError {
     }
 }
 
-/// The client secret that is granted to an origin.
-struct Client<'a> {
+/// An OAuth client whose secret is granted to an origin.
+struct OAuthClient<'a> {
     secret_name: &'a str,
     secret: &'a Secret,
     token_url: &'a Url,
@@ -96,7 +96,7 @@ struct Client<'a> {
 #[derive(Deserialize)]
 struct TokenResponse {
     access_token: String,
-    /// Number of seconds; some endpoints write the number as a string.
+    /// The lifetime in seconds. Some endpoints write the number as a string.
     expires_in: Option<Value>,
 }
 
@@ -110,7 +110,7 @@ impl TokenResponse {
     }
 }
 
-/// The error of a token endpoint (RFC 6749, section 5.2). Its texts are not trusted.
+/// The error of a token endpoint (RFC 6749, section 5.2). Its texts are untrusted input.
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct TokenRefusal {
@@ -128,12 +128,13 @@ impl TokenRefusal {
         serde_json::from_slice(body).unwrap_or(Self { is_page, ..Self::default() })
     }
 
-    /// The error if a scope is the reason. If one scope is not granted, the server refuses all.
-    fn scope_error(&self, client: &Client<'_>, origin: &Origin) -> Option<String> {
+    /// Returns the error text if a scope is the reason of the refusal. If one scope is not granted,
+    /// the endpoint refuses all of them.
+    fn scope_error(&self, client: &OAuthClient<'_>, origin: &Origin) -> Option<String> {
         let scope = client.scope.filter(|_| self.error.as_deref() == Some("invalid_scope"))?;
         Some(format!(
             "{origin} refused the token for the client {}: it does not grant one of these scopes \
-             (invalid_scope): {scope}; grant all of them to the client, or ask for fewer",
+             (invalid_scope): {scope}; grant all of them to the client, or request fewer scopes",
             client.client_id
         ))
     }
@@ -146,13 +147,14 @@ impl fmt::Display for TokenRefusal {
         }
         let texts = self.error.iter().chain(&self.error_description);
         for text in texts {
-            write!(f, ", {}", printable(&shortened(text, REFUSAL_BYTES_MAX)))?;
+            write!(f, ", {}", printable(&shortened(text, REFUSAL_TEXT_BYTES_MAX)))?;
         }
         Ok(())
     }
 }
 
-/// The token for requests to this origin, if a client secret is granted to it.
+/// Returns the token for requests to this origin, if a client secret is granted to it. Fetches the
+/// token if no valid one is stored.
 pub(super) async fn for_origin(
     session: &RunRequests,
     origin: &Origin,
@@ -166,19 +168,19 @@ pub(super) async fn for_origin(
     if let Some(token) = newest.filter(|token| token.use_until > Instant::now()) {
         return Ok(Some(token.value.clone()));
     }
-    let token = fetch(session, &client).await?;
+    let token = fetch_token(session, &client).await?;
     let value = token.value.clone();
-    let kept = tokens.entry(client.secret_name.to_owned()).or_default();
-    kept.push(token);
-    if kept.len() > TOKENS_KEPT {
-        kept.remove(0);
+    let stored_tokens = tokens.entry(client.secret_name.to_owned()).or_default();
+    stored_tokens.push(token);
+    if stored_tokens.len() > TOKENS_KEPT_MAX {
+        stored_tokens.remove(0);
     }
     credentials.redact_tokens(tokens.values().flatten().map(|token| &token.value));
     Ok(Some(value))
 }
 
-/// After a 401, the next request gets a new token, unless one was fetched since `prepared_at`, when
-/// the refused request got its token.
+/// After status 401, makes the next request fetch a new token. Does nothing if a token was fetched
+/// after `prepared_at`, the time at which the refused request got its token.
 pub(super) async fn expire_if_refused(
     session: &RunRequests,
     origin: &Origin,
@@ -197,8 +199,8 @@ pub(super) async fn expire_if_refused(
     }
 }
 
-/// The client secret that is granted to an origin; `None` if there is none.
-fn client_for<'a>(active: &'a ActiveConnection, origin: &Origin) -> Option<Client<'a>> {
+/// Returns the OAuth client whose secret is granted to an origin; `None` if there is none.
+fn client_for<'a>(active: &'a ActiveConnection, origin: &Origin) -> Option<OAuthClient<'a>> {
     active.connection.grants.secrets.iter().find_map(|(name, grant)| {
         let SecretPlace::ClientCredentials { token_url, client_id, scope } = &grant.place else {
             return None;
@@ -207,22 +209,28 @@ fn client_for<'a>(active: &'a ActiveConnection, origin: &Origin) -> Option<Clien
             return None;
         }
         let secret = active.credentials.secrets.get(name)?;
-        Some(Client { secret_name: name, secret, token_url, client_id, scope: scope.as_deref() })
+        Some(OAuthClient {
+            secret_name: name,
+            secret,
+            token_url,
+            client_id,
+            scope: scope.as_deref(),
+        })
     })
 }
 
 /// Requests a new token from the token endpoint.
-async fn fetch(session: &RunRequests, client: &Client<'_>) -> Result<Token, TokenError> {
+async fn fetch_token(session: &RunRequests, client: &OAuthClient<'_>) -> Result<Token, TokenError> {
     let outbound = token_request(client)?;
-    if session.replays() {
-        return Ok(Token::of_recording());
+    if session.is_replay() {
+        return Ok(Token::for_replay());
     }
     let mut call = session.record.open(&outbound.method, outbound.effect)?;
     call.record_target(&outbound.origin, &outbound.url, outbound.body.len());
-    let result = send(session, &outbound).await;
+    let result = send_token_request(session, &outbound).await;
     call.record_result(&result);
     let answer = result?;
-    let refused = |why: String| {
+    let refusal = |why: String| {
         HttpError::Denied(format!(
             "no OAuth token from {} for the client {}: {why}; check the token URL, the \
              client id and its secret",
@@ -233,22 +241,25 @@ async fn fetch(session: &RunRequests, client: &Client<'_>) -> Result<Token, Toke
         let error = TokenRefusal::read(&answer);
         return Err(match error.scope_error(client, &outbound.origin) {
             Some(text) => TokenError::Scope(text),
-            None => refused(format!("it answered {}{error}", answer.status)).into(),
+            None => refusal(format!("it answered {}{error}", answer.status)).into(),
         });
     }
     let response: TokenResponse = serde_json::from_slice(answer.body.in_memory())
-        .map_err(|_| refused("the response has no `access_token`".to_owned()))?;
+        .map_err(|_| refusal("the response has no `access_token`".to_owned()))?;
     let lifetime = response.lifetime();
     let value = Secret::new(response.access_token).checked();
-    let value = value.map_err(|error| refused(format!("the token cannot be used: {error}")))?;
+    let value = value.map_err(|error| refusal(format!("the token cannot be used: {error}")))?;
     let fetched_at = Instant::now();
-    let use_until = fetched_at + lifetime.saturating_sub(MARGIN).max(lifetime / 2);
+    let use_until = fetched_at + lifetime.saturating_sub(EXPIRY_MARGIN).max(lifetime / 2);
     Ok(Token { value, fetched_at, use_until })
 }
 
-/// One exchange on a connection of its own, which is not kept: a token is fetched once in many
-/// minutes.
-async fn send(session: &RunRequests, outbound: &Outbound) -> Result<Answer, HttpError> {
+/// Makes one exchange on a new connection. The connection is not kept, because a token is fetched
+/// only once in many minutes.
+async fn send_token_request(
+    session: &RunRequests,
+    outbound: &CheckedRequest,
+) -> Result<Answer, HttpError> {
     loop {
         let memory = AnswerMemory::reserve(session, RESPONSE_BYTES_MAX)?;
         let mut connection = session.connect(&outbound.origin).await?;
@@ -257,7 +268,8 @@ async fn send(session: &RunRequests, outbound: &Outbound) -> Result<Answer, Http
             Err(ExchangeError::DeadlineExceeded) => {
                 return Err(token_deadline_error(&outbound.url));
             }
-            // The next connection is HTTP/1.1, on which this error cannot occur.
+            // The next connection uses HTTP/1.1, on which this error cannot occur, so the loop
+            // ends.
             Err(ExchangeError::Http1Required(_)) => {
                 session.active.pool.require_http1(&outbound.origin);
             }
@@ -267,17 +279,17 @@ async fn send(session: &RunRequests, outbound: &Outbound) -> Result<Answer, Http
 }
 
 fn token_deadline_error(token_url: &Url) -> HttpError {
-    let from = token_url.origin().ascii_serialization();
+    let endpoint = token_url.origin().ascii_serialization();
     let why = format!(
-        "{from} gave no OAuth token in the time of the run (`limits.run_ms`) or before the server \
-         ended; the request was not sent"
+        "{endpoint} returned no OAuth token before the deadline of the run (`limits.run_ms`) or \
+         the shutdown of this server; the request was not sent"
     );
     HttpError::Unreachable(why)
 }
 
-/// The request of RFC 6749, section 4.4.2; client id and secret are encoded as section 2.3.1
-/// says.
-fn token_request(client: &Client<'_>) -> Result<Outbound, HttpError> {
+/// Builds the request of RFC 6749, section 4.4.2. Client id and secret are encoded as section 2.3.1
+/// demands.
+fn token_request(client: &OAuthClient<'_>) -> Result<CheckedRequest, HttpError> {
     let invalid = |why: String| {
         HttpError::Invalid(format!("the OAuth token URL or client id cannot be used: {why}"))
     };
@@ -286,12 +298,14 @@ fn token_request(client: &Client<'_>) -> Result<Outbound, HttpError> {
     let mut body = form_urlencoded::Serializer::new(String::new());
     body.append_pair("grant_type", "client_credentials");
     if client.secret_name == TEST_MANAGER_SECRET {
-        // Test Manager's identity server documents the form. The RFC prefers the header.
+        // Test Manager's identity server documents the parameters in the form. The RFC prefers the
+        // header.
         body.append_pair("client_id", client.client_id);
         body.append_pair("client_secret", client.secret.reveal());
     } else {
         let encode = |text: &str| byte_serialize(text.as_bytes()).collect::<String>();
-        let authorization = basic(Some(&encode(client.client_id)), &encode(client.secret.reveal()));
+        let authorization =
+            basic_authorization(Some(&encode(client.client_id)), &encode(client.secret.reveal()));
         let mut authorization =
             HeaderValue::from_str(&authorization).map_err(|error| invalid(error.to_string()))?;
         authorization.set_sensitive(true);
@@ -303,13 +317,13 @@ fn token_request(client: &Client<'_>) -> Result<Outbound, HttpError> {
     if let Some(scope) = client.scope {
         body.append_pair("scope", scope);
     }
-    Ok(Outbound {
+    Ok(CheckedRequest {
         method: Method::POST,
         effect: Effect::Prepare,
         origin,
         url: client.token_url.clone(),
         headers,
         body: Bytes::from(body.finish()),
-        trace: None,
+        traceparent: None,
     })
 }

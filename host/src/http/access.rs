@@ -1,8 +1,8 @@
-//! Routes that need an account: each one states the least role that may use it, and cannot be
-//! declared without it.
+//! Routes that need an account. No route can be declared without the lowest role that may use it.
 //!
-//! Also refuses changes that another site may have sent with a session's cookie, and has every
-//! change and every refusal recorded. `auth` identifies the account.
+//! This module also refuses changes that another site may have sent with a session's cookie (CSRF),
+//! and records every change and every refusal in the audit log. It does not identify the account:
+//! `auth` does that.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,21 +30,21 @@ use super::problem::Problem;
 use super::session::{self, Session};
 use super::{AppState, audit, same_site};
 
-/// The part of a multipart form that has its first field.
-const FIRST_FIELD_BYTES: usize = 1_024;
-/// How long a part of it may take to arrive.
+/// How many bytes at the beginning of a multipart form are read to find its first field.
+const FIRST_FIELD_BYTES_MAX: usize = 1_024;
+/// Maximum time until the next part of these bytes arrives.
 const FIRST_FIELD_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// What an account needs for a route.
+/// The rights that an account needs to use a route.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Access {
     role: Role,
     /// Whether the route concerns more than one connection, so that an account that is limited to
     /// some connections may not use it.
-    whole_server: bool,
+    is_whole_server: bool,
 }
 
-// What each role may do: `Role::summary`.
+// `Role::summary` describes what each role may do.
 pub(crate) const VIEWER: Access = Access::of(Role::Viewer);
 pub(crate) const OPERATOR: Access = Access::of(Role::Operator);
 pub(crate) const AUTHOR: Access = Access::of(Role::Author);
@@ -52,24 +52,26 @@ pub(crate) const ADMIN: Access = Access::of(Role::Admin);
 
 impl Access {
     const fn of(role: Role) -> Self {
-        Self { role, whole_server: false }
+        Self { role, is_whole_server: false }
     }
 
     /// Refuses accounts that are limited to some connections.
-    pub(crate) const fn of_whole_server(self) -> Self {
-        Self { whole_server: true, ..self }
+    pub(crate) const fn for_all_connections(self) -> Self {
+        Self { is_whole_server: true, ..self }
     }
 
     fn check(self, account: &Account) -> Result<(), Problem> {
-        let Self { role, whole_server } = self;
+        let Self { role, is_whole_server } = self;
         if !account.may(role) {
-            let own = account.role;
-            let why = format!("this needs the role {role} or a higher one; the account has {own}");
+            let own_role = account.role;
+            let why = format!(
+                "the request needs at least the role {role}; the account has the role {own_role}"
+            );
             return Err(Problem::role_too_low(why));
         }
-        if whole_server && account.connections.is_some() {
+        if is_whole_server && account.connections.is_some() {
             let why = format!(
-                "this needs the role {role} for all connections; the account is limited to some"
+                "the request needs the role {role} for all connections; the account is limited to some"
             );
             return Err(Problem::role_too_low(why));
         }
@@ -77,19 +79,19 @@ impl Access {
     }
 }
 
-/// What an account that is not signed in gets.
+/// The answer to a request that has no account.
 #[derive(Debug, Clone, Copy)]
-enum SignedOut {
-    /// A problem. The outer layer has answered it already.
+enum WithoutAccount {
+    /// A problem with the status 401. `auth::require_account` normally sends it first.
     Problem,
-    /// The page to sign in.
-    SignInPage,
+    /// A redirect to the sign-in page.
+    RedirectToSignIn,
 }
 
-/// Routes with their least roles.
+/// A list of routes, each with the lowest role that may use it.
 pub(crate) struct Routes {
     app: Arc<AppState>,
-    signed_out: SignedOut,
+    without_account: WithoutAccount,
     router: Router<Arc<AppState>>,
 }
 
@@ -97,14 +99,14 @@ pub(crate) struct Routes {
 #[derive(Clone)]
 struct Route {
     app: Arc<AppState>,
-    signed_out: SignedOut,
+    without_account: WithoutAccount,
     access: Access,
     path: &'static str,
-    /// What the audit log calls it; absent: it changes nothing.
+    /// The name of the change in the audit log; `None` if the route changes nothing.
     action: Option<&'static str>,
 }
 
-/// A request that may pass, and the name or id in its path.
+/// A request that the account may send, and the name or id in its path.
 struct Admitted {
     request: Request,
     object: Option<String>,
@@ -112,7 +114,7 @@ struct Admitted {
 
 macro_rules! changing_methods {
     ($($name:ident)+) => {$(
-        /// Adds a route for this method. `action` is what the audit log calls it.
+        /// Adds a route for this method. `action` is the name of the change in the audit log.
         pub(crate) fn $name<H, T>(
             self,
             path: &'static str,
@@ -130,14 +132,23 @@ macro_rules! changing_methods {
 }
 
 impl Routes {
-    /// Routes of the admin API.
-    pub(crate) fn of_api(app: &Arc<AppState>) -> Self {
-        Self { app: Arc::clone(app), signed_out: SignedOut::Problem, router: Router::new() }
+    /// Begins a list of routes of the admin API.
+    pub(crate) fn for_api(app: &Arc<AppState>) -> Self {
+        Self {
+            app: Arc::clone(app),
+            without_account: WithoutAccount::Problem,
+            router: Router::new(),
+        }
     }
 
-    /// Routes of pages. Who is not signed in is sent to the page that does it.
-    pub(crate) fn of_pages(app: &Arc<AppState>) -> Self {
-        Self { app: Arc::clone(app), signed_out: SignedOut::SignInPage, router: Router::new() }
+    /// Begins a list of routes of pages. Browsers that are not signed in are redirected to the
+    /// sign-in page.
+    pub(crate) fn for_pages(app: &Arc<AppState>) -> Self {
+        Self {
+            app: Arc::clone(app),
+            without_account: WithoutAccount::RedirectToSignIn,
+            router: Router::new(),
+        }
     }
 
     /// Adds a route for GET.
@@ -149,8 +160,9 @@ impl Routes {
         self.add(path, access, None, get(handler))
     }
 
-    /// Adds a route for POST that changes nothing: the request has too much for a query.
-    pub(crate) fn ask<H, T>(self, path: &'static str, access: Access, handler: H) -> Self
+    /// Adds a route for POST that changes nothing. It uses POST because its parameters are too long
+    /// for a query.
+    pub(crate) fn post_read<H, T>(self, path: &'static str, access: Access, handler: H) -> Self
     where
         H: Handler<T, Arc<AppState>>,
         T: 'static,
@@ -160,7 +172,7 @@ impl Routes {
 
     changing_methods!(post put patch delete);
 
-    /// Adds a route for every method. `action` is what the audit log calls a change.
+    /// Adds a route for every method. `action` is the name of a change in the audit log.
     pub(crate) fn any<H, T>(
         mut self,
         path: &'static str,
@@ -172,8 +184,9 @@ impl Routes {
         H: Handler<T, Arc<AppState>>,
         T: 'static,
     {
-        let route = self.guarded(path, access, Some(action));
-        self.router = self.router.route(path, any(handler).layer(from_fn_with_state(route, guard)));
+        let route = self.new_route(path, access, Some(action));
+        self.router =
+            self.router.route(path, any(handler).layer(from_fn_with_state(route, check_and_run)));
         self
     }
 
@@ -184,15 +197,15 @@ impl Routes {
         action: Option<&'static str>,
         methods: MethodRouter<Arc<AppState>>,
     ) -> Self {
-        let route = self.guarded(path, access, action);
-        let methods = methods.route_layer(from_fn_with_state(route, guard));
+        let route = self.new_route(path, access, action);
+        let methods = methods.route_layer(from_fn_with_state(route, check_and_run));
         self.router = self.router.route(path, methods);
         self
     }
 
-    fn guarded(&self, path: &'static str, access: Access, action: Option<&'static str>) -> Route {
-        let (app, signed_out) = (Arc::clone(&self.app), self.signed_out);
-        Route { app, signed_out, access, path, action }
+    fn new_route(&self, path: &'static str, access: Access, action: Option<&'static str>) -> Route {
+        let (app, without_account) = (Arc::clone(&self.app), self.without_account);
+        Route { app, without_account, access, path, action }
     }
 
     /// The routes for the server's router.
@@ -201,21 +214,21 @@ impl Routes {
     }
 }
 
-/// Lets a request pass if its account may use the route and sees its connection, and if no other
-/// site can have sent it. Records a change in the audit log.
-async fn guard(State(route): State<Route>, request: Request, next: Next) -> Response {
+/// Runs a request if its account may use the route and may see its connection, and if no other site
+/// can have sent it. Records changes and refusals in the audit log.
+async fn check_and_run(State(route): State<Route>, request: Request, next: Next) -> Response {
     let Some(account) = request.extensions().get::<Account>().cloned() else {
-        return match route.signed_out {
-            SignedOut::Problem => Problem::unauthorized().into_response(),
-            SignedOut::SignInPage => session::to_sign_in(&request),
+        return match route.without_account {
+            WithoutAccount::Problem => Problem::unauthorized().into_response(),
+            WithoutAccount::RedirectToSignIn => session::redirect_to_sign_in(&request),
         };
     };
-    let (caller, path) = (Caller::of(&account, &request), request.uri().path().to_owned());
+    let (caller, path) = (Caller::signed_in(&account, &request), request.uri().path().to_owned());
     let Admitted { mut request, object } = match route.admit(&account, request).await {
         Ok(admitted) => admitted,
         Err(problem) => {
-            let attempt = (route.action.unwrap_or(audit::READ), Some(path));
-            audit::refused(&route.app, caller, attempt, problem.code()).await;
+            let attempt = (route.action.unwrap_or(audit::READ_ACTION), Some(path));
+            audit::record_refusal(&route.app, caller, attempt, problem.code()).await;
             return problem.into_response();
         }
     };
@@ -237,26 +250,26 @@ impl Route {
     async fn admit(&self, account: &Account, request: Request) -> Result<Admitted, Problem> {
         self.access.check(account)?;
         let (mut parts, body) = request.into_parts();
-        let object = self.object(account, &mut parts).await?;
+        let object = self.visible_object(account, &mut parts).await?;
         let session = parts.extensions.get::<Session>().cloned();
         let Some(session) = session.filter(|_| is_change(&parts.method)) else {
             return Ok(Admitted { request: Request::from_parts(parts, body), object });
         };
         same_site::check_origin(&self.app.services.config.now(), &parts.headers, &parts.uri)?;
-        let given = parts.headers.get("x-csrf-token").and_then(|value| value.to_str().ok());
-        if given.is_some_and(|given| session.is_csrf(given)) {
+        let token = parts.headers.get("x-csrf-token").and_then(|value| value.to_str().ok());
+        if token.is_some_and(|token| session.is_csrf_token(token)) {
             return Ok(Admitted { request: Request::from_parts(parts, body), object });
         }
-        let (given, body) = csrf_field(&parts.headers, body).await;
-        if !given.is_some_and(|given| session.is_csrf(&given)) {
+        let (token, body) = read_csrf_field(&parts.headers, body).await;
+        if !token.is_some_and(|token| session.is_csrf_token(&token)) {
             return Err(Problem::cross_site_request());
         }
         Ok(Admitted { request: Request::from_parts(parts, body), object })
     }
 
-    /// The name or id in the path. A connection, event or defect that the account does not see is
-    /// refused as one that does not exist.
-    async fn object(
+    /// Returns the name or id in the path. If the account may not see that connection, event or
+    /// defect, the refusal is the same as if it did not exist.
+    async fn visible_object(
         &self,
         account: &Account,
         parts: &mut Parts,
@@ -271,8 +284,9 @@ impl Route {
         }
         match self.app.services.connections.find(&id) {
             Some(found) if account.sees(found.connection.id) => Ok(Some(found.connection.name)),
-            // The handler answers 404. A limited account is refused here already: a connection of
-            // this name may be created before the handler runs.
+            // The handler will answer 404. An account that is limited to some connections is
+            // refused here, because a connection with this name may be created before the handler
+            // runs.
             None if account.connections.is_none() => Ok(Some(id)),
             Some(_) | None => Err(Problem::no_such("connection", &id)),
         }
@@ -280,15 +294,17 @@ impl Route {
 }
 
 impl Route {
-    /// Refuses an event or a defect of a connection that a limited account does not see, before the
-    /// body is read.
+    /// Refuses a request for an event or a defect if the account may not see its connection. This
+    /// check runs before the body is read.
     async fn check_visible(&self, account: &Account, id: &str) -> Result<(), Problem> {
         if account.connections.is_none() {
             return Ok(());
         }
         if self.path.starts_with("/defects/{id}") {
             defects::record(&self.app, account, id).await?;
-        } else if ["/events/{id}", "/unrecognised/{id}"].iter().any(|it| self.path.starts_with(it))
+        } else if ["/events/{id}", "/unrecognised/{id}"]
+            .iter()
+            .any(|route| self.path.starts_with(route))
         {
             events::read(&self.app, account, id).await?;
         }
@@ -296,14 +312,14 @@ impl Route {
     }
 }
 
-/// The field `csrf` of a form, and the form as it was: a URL-encoded one, or a multipart one, whose
-/// first field it is. A multipart form may have a large file, so only its beginning is read.
-async fn csrf_field(headers: &header::HeaderMap, body: Body) -> (Option<String>, Body) {
-    let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
-    if kind.is_some_and(|kind| kind.starts_with("multipart/form-data")) {
-        let (first, body) = beginning(body).await;
-        let first = String::from_utf8_lossy(&first);
-        let value = first
+/// Reads the field `csrf` of a form; also returns the complete body. In a multipart form, `csrf`
+/// must be the first field: such a form may contain a large file, so only its first bytes are read.
+async fn read_csrf_field(headers: &header::HeaderMap, body: Body) -> (Option<String>, Body) {
+    let media_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    if media_type.is_some_and(|media_type| media_type.starts_with("multipart/form-data")) {
+        let (first_bytes, body) = read_first_bytes(body).await;
+        let first_bytes = String::from_utf8_lossy(&first_bytes);
+        let value = first_bytes
             .split_once("name=\"csrf\"\r\n\r\n")
             .and_then(|(_, value)| value.split_once("\r\n").map(|(value, _)| value.to_owned()));
         return (value, body);
@@ -314,10 +330,10 @@ async fn csrf_field(headers: &header::HeaderMap, body: Body) -> (Option<String>,
     (value, Body::from(bytes))
 }
 
-/// The beginning of a body, and the whole body.
-async fn beginning(mut body: Body) -> (Bytes, Body) {
+/// Reads the first bytes of a body; also returns the complete body.
+async fn read_first_bytes(mut body: Body) -> (Bytes, Body) {
     let mut first = BytesMut::new();
-    while first.len() < FIRST_FIELD_BYTES {
+    while first.len() < FIRST_FIELD_BYTES_MAX {
         match timeout(FIRST_FIELD_TIMEOUT, body.frame()).await {
             Ok(Some(Ok(frame))) => first.extend_from_slice(&frame.into_data().unwrap_or_default()),
             _ => break,

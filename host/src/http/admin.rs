@@ -1,8 +1,8 @@
-//! The admin API, `/api/v1`: reads requests, calls the room that handles them, and answers with the
-//! types of `api`.
+//! The admin API, `/api/v1`: reads requests, calls the module that handles them, and answers with
+//! the types of `api`.
 //!
-//! Every request needs an account. No answer contains a secret, except a webhook URL or a token in
-//! the answer that issues it.
+//! Every request needs an account. An answer never contains a secret, except for the answer that
+//! issues a webhook URL or a token.
 
 pub(crate) mod apply;
 pub(crate) mod audit;
@@ -34,7 +34,9 @@ use tokio::runtime::Handle;
 use tokio::time::timeout;
 use uuid::Uuid;
 
-use crate::api::{ConnectorDifference, PAGE_ROWS, PAGE_ROWS_MAX, ServerVersion, Status};
+use crate::api::{
+    ConnectorDifference, PAGE_ROWS, PAGE_ROWS_MAX, ServerVersion, Status, describe_without_values,
+};
 use crate::domain::{Account, ConnectionId, ConnectionRecord, ConnectorName};
 use crate::plugins;
 
@@ -46,33 +48,33 @@ pub(crate) const BODY_BYTES_MAX: usize = 1024 * 1024;
 /// How long the body of an admin request may take to arrive.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Answers `GET /status`: the version and the number of tasks for monitoring, the folders for
-/// commands on the same machine.
+/// Answers `GET /status`. The version and the number of tasks are for monitoring; the folders are
+/// for CLI commands on the same machine.
 pub(crate) async fn status(
     State(app): State<Arc<AppState>>,
     Extension(account): Extension<Account>,
 ) -> Json<Status> {
     let config = app.services.config.now();
-    let waiting = app.services.config.needs_restart();
-    // An account that is limited to some connections does not see the other servers.
+    let changed_keys = app.services.config.needs_restart();
+    // An account that is limited to some connections may not see the other servers.
     let differences = match account.connections {
-        None => health::in_time(app.services.plugins.differences()).await.unwrap_or_default(),
+        None => health::with_timeout(app.services.plugins.differences()).await.unwrap_or_default(),
         Some(_) => Vec::new(),
     };
     Json(Status {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         tasks: Handle::current().metrics().num_alive_tasks(),
-        needs_restart: waiting.into_iter().map(str::to_owned).collect(),
+        needs_restart: changed_keys.into_iter().map(str::to_owned).collect(),
         plugins: app.plugins_folder(),
         data: std::path::absolute(&config.data).unwrap_or_else(|_| config.data.clone()),
-        connector_differences: differences.into_iter().map(difference).collect(),
+        connector_differences: differences.into_iter().map(api_difference).collect(),
     })
 }
 
-fn difference(it: plugins::ConnectorDifference) -> ConnectorDifference {
-    let of_server = |(server, sha256)| ServerVersion { server, sha256 };
-    let servers = it.servers.into_iter().map(of_server).collect();
-    ConnectorDifference { name: it.name, servers }
+fn api_difference(difference: plugins::ConnectorDifference) -> ConnectorDifference {
+    let server_version = |(server, sha256)| ServerVersion { server, sha256 };
+    let servers = difference.servers.into_iter().map(server_version).collect();
+    ConnectorDifference { name: difference.name, servers }
 }
 
 /// Runs the handler in its own task once the request is read, so that a disconnect cannot cancel a
@@ -93,11 +95,11 @@ pub(crate) async fn run_to_completion(
         }
     };
     let request = Request::from_parts(head, body.into());
-    let answered = complete_in_task(&app, async move { next.run(request).await }).await;
-    answered.unwrap_or_else(IntoResponse::into_response)
+    let response = complete_in_task(&app, async move { next.run(request).await }).await;
+    response.unwrap_or_else(IntoResponse::into_response)
 }
 
-/// Runs the rest of a handler in its own task.
+/// Runs the rest of a handler in its own task, so that a disconnect cannot cancel it.
 async fn complete_in_task<T: Send + 'static>(
     app: &AppState,
     work: impl Future<Output = T> + Send + 'static,
@@ -108,7 +110,7 @@ async fn complete_in_task<T: Send + 'static>(
     })
 }
 
-/// A JSON body of any content type; an empty body counts as `{}`.
+/// A JSON body, whatever its content type is. An empty body counts as `{}`.
 pub(crate) struct Body<T>(pub(crate) T);
 
 impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
@@ -119,7 +121,10 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
         let bytes = bytes.map_err(|_| Problem::incomplete_body())?;
         let text = if bytes.trim_ascii().is_empty() { b"{}" } else { &bytes[..] };
         serde_json::from_slice(text).map(Self).map_err(|error| {
-            Problem::bad_request(format!("the body cannot be read: {}", without_values(&error)))
+            Problem::bad_request(format!(
+                "the body cannot be read: {}",
+                describe_without_values(&error.to_string())
+            ))
         })
     }
 }
@@ -128,20 +133,7 @@ fn is_too_large(error: &axum::Error) -> bool {
     error.source().is_some_and(|cause| cause.is::<LengthLimitError>())
 }
 
-/// A parse error without the values of the body, which may be secrets.
-fn without_values(error: &serde_json::Error) -> String {
-    let why = error.to_string();
-    let repeats_a_value = why.starts_with("invalid type") || why.starts_with("invalid value");
-    match why.rsplit_once(", expected ") {
-        Some((_, wanted)) if repeats_a_value => {
-            format!("a value has the wrong type; expected {wanted}")
-        }
-        None if repeats_a_value => "a value has the wrong type".to_owned(),
-        _ => why,
-    }
-}
-
-/// The first parameter of a path: an id or a name. If it is not UTF-8, the request is refused.
+/// The first parameter of a path: an id or a name. A parameter that is not UTF-8 is refused.
 pub(crate) struct Id(pub(crate) String);
 
 impl<S: Send + Sync> FromRequestParts<S> for Id {
@@ -171,7 +163,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Params<T> {
     }
 }
 
-/// The id of the connection that a path or a query names.
+/// Finds the connection that a path or a query names; returns its id.
 fn connection_id(app: &AppState, id_or_name: &str) -> Result<ConnectionId, Problem> {
     Ok(stored_connection(app, id_or_name)?.connection.id)
 }
@@ -181,8 +173,8 @@ fn stored_connection(app: &AppState, id_or_name: &str) -> Result<ConnectionRecor
     found.ok_or_else(|| Problem::no_such("connection", id_or_name))
 }
 
-/// The id of the connection that a query names, if the account sees it.
-fn visible_connection(
+/// Like [`connection_id`], but refuses a connection that the account may not see.
+fn visible_connection_id(
     app: &AppState,
     account: &Account,
     id_or_name: &str,
@@ -191,7 +183,7 @@ fn visible_connection(
     if account.sees(id) { Ok(id) } else { Err(Problem::no_such("connection", id_or_name)) }
 }
 
-/// The connector that a path names, if the plugins folder has it.
+/// Finds the connector that a path names, if the plugins folder contains it.
 fn connector_name(app: &AppState, name: &str) -> Result<ConnectorName, Problem> {
     let is_known = app.services.plugins.list().iter().any(|info| info.name == name);
     let parsed = name.parse().ok().filter(|_| is_known);
@@ -200,28 +192,32 @@ fn connector_name(app: &AppState, name: &str) -> Result<ConnectorName, Problem> 
 
 /// The names of all connections, by id.
 fn connection_names(app: &AppState) -> HashMap<ConnectionId, String> {
-    let all = app.services.connections.list().into_iter();
-    all.map(|it| (it.connection.id, it.connection.name)).collect()
+    let records = app.services.connections.list().into_iter();
+    records.map(|record| (record.connection.id, record.connection.name)).collect()
 }
 
-/// The number of rows in a page; checks the `limit` of the query.
+/// Checks the `limit` of a query; returns the number of rows in a page.
 fn page_size(limit: Option<u32>) -> Result<u32, Problem> {
     match limit {
         None => Ok(PAGE_ROWS),
         Some(limit) if (1..=PAGE_ROWS_MAX).contains(&limit) => Ok(limit),
-        Some(limit) => {
-            Err(Problem::bad_request(format!("`limit` is 1 to {PAGE_ROWS_MAX}, found {limit}")))
-        }
+        Some(limit) => Err(Problem::bad_request(format!(
+            "`limit` must be 1 to {PAGE_ROWS_MAX}, found {limit}"
+        ))),
     }
 }
 
-/// Truncates a list that was read with one extra row. If that row exists, also returns the cursor
-/// of the next page.
-fn page<T>(mut rows: Vec<T>, size: u32, id: impl Fn(&T) -> Uuid) -> (Vec<T>, Option<Uuid>) {
+/// Truncates a list that was read with one extra row to the size of a page. If the extra row
+/// exists, also returns the cursor of the next page.
+fn truncate_to_page<T>(
+    mut rows: Vec<T>,
+    size: u32,
+    id: impl Fn(&T) -> Uuid,
+) -> (Vec<T>, Option<Uuid>) {
     let size = usize::try_from(size).unwrap_or(usize::MAX);
-    let more = rows.len() > size;
+    let has_next_page = rows.len() > size;
     rows.truncate(size);
-    let next = if more { rows.last().map(id) } else { None };
+    let next = if has_next_page { rows.last().map(id) } else { None };
     (rows, next)
 }
 
@@ -235,9 +231,9 @@ mod tests {
     #[test]
     fn a_page_has_a_cursor_only_if_more_rows_follow() {
         let id = |n: &u32| Uuid::from_u128(u128::from(*n));
-        assert_eq!(page(vec![3, 2, 1], 2, id), (vec![3, 2], Some(Uuid::from_u128(2))));
-        assert_eq!(page(vec![2, 1], 2, id), (vec![2, 1], None));
-        assert_eq!(page(Vec::new(), 2, id), (Vec::new(), None));
+        assert_eq!(truncate_to_page(vec![3, 2, 1], 2, id), (vec![3, 2], Some(Uuid::from_u128(2))));
+        assert_eq!(truncate_to_page(vec![2, 1], 2, id), (vec![2, 1], None));
+        assert_eq!(truncate_to_page(Vec::new(), 2, id), (Vec::new(), None));
     }
 
     #[test]
@@ -256,10 +252,8 @@ mod tests {
         assert_eq!(read("").await.unwrap(), serde_json::json!({}));
         assert_eq!(read("{\"a\":1}").await.unwrap()["a"], 1);
         assert_eq!(read("{").await.unwrap_err().status(), StatusCode::BAD_REQUEST);
-        let error = serde_json::from_str::<Vec<u8>>("\"hunter2\"").unwrap_err();
-        assert!(
-            error.to_string().contains("hunter2") && !without_values(&error).contains("hunter2")
-        );
-        assert!(without_values(&error).contains("line 1"), "{}", without_values(&error));
+        let text = Request::new("\"hunter2\"".into());
+        let refused = Body::<Vec<u8>>::from_request(text, &()).await.err().unwrap();
+        assert!(!format!("{refused:?}").contains("hunter2"), "{refused:?}");
     }
 }

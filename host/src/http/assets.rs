@@ -1,6 +1,8 @@
-//! The files that the console sends to browsers. They are part of the program.
+//! Serves the static files of the console. They are compiled into the program, so nothing is read
+//! from the disk.
 //!
-//! An address contains a hash of the file, so a browser keeps a file until the file changes.
+//! The address of a file contains a hash of its content, so browsers may cache it: a changed file
+//! has another address.
 
 use std::sync::LazyLock;
 
@@ -13,12 +15,12 @@ use sha2::{Digest as _, Sha256};
 
 use crate::http::problem::Problem;
 
-/// A file with the address at which browsers ask for it.
+/// A static file, and the address from which browsers load it.
 struct Asset {
     name: &'static str,
     media_type: &'static str,
     bytes: &'static [u8],
-    /// The beginning of the SHA-256 of the bytes, in quotes.
+    /// The first 16 hexadecimal digits of the SHA-256 of `bytes`, in quotes.
     etag: String,
     address: String,
 }
@@ -41,25 +43,26 @@ fn asset(name: &'static str, media_type: &'static str, bytes: &'static [u8]) -> 
     Asset { name, media_type, bytes, etag, address }
 }
 
-/// The address of a file. A name that does not exist gives an address that is not found.
+/// Returns the address of a file. For an unknown name, the address is one that is answered with
+/// 404.
 pub(crate) fn address(name: &str) -> &'static str {
-    ASSETS.iter().find(|it| it.name == name).map_or("/static/missing", |it| &it.address)
+    ASSETS.iter().find(|asset| asset.name == name).map_or("/static/missing", |asset| &asset.address)
 }
 
 /// Answers `GET /static/{name}`.
 pub(crate) async fn serve(Path(name): Path<String>, headers: HeaderMap) -> Response {
-    let Some(asset) = ASSETS.iter().find(|it| it.name == name) else {
+    let Some(asset) = ASSETS.iter().find(|asset| asset.name == name) else {
         return Problem::not_found("file").into_response();
     };
-    let about = [
+    let response_headers = [
         (CONTENT_TYPE, asset.media_type),
         (CACHE_CONTROL, "public, max-age=31536000, immutable"),
         (ETAG, asset.etag.as_str()),
     ];
-    if headers.get(IF_NONE_MATCH).is_some_and(|it| it.as_bytes() == asset.etag.as_bytes()) {
-        return (StatusCode::NOT_MODIFIED, about).into_response();
+    if headers.get(IF_NONE_MATCH).is_some_and(|etag| etag.as_bytes() == asset.etag.as_bytes()) {
+        return (StatusCode::NOT_MODIFIED, response_headers).into_response();
     }
-    (about, asset.bytes).into_response()
+    (response_headers, asset.bytes).into_response()
 }
 
 #[cfg(test)]
@@ -67,15 +70,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn htmx_is_the_file_that_was_published() {
+    fn htmx_has_the_published_hash() {
         let readme = include_str!("../../static/console/README.md");
         let htmx = include_bytes!("../../static/console/htmx-2.0.11.min.js");
         assert!(readme.contains(&HEXLOWER.encode(&Sha256::digest(htmx))));
     }
 
     #[test]
-    fn all_files_together_leave_room_for_a_page_of_150_kilobytes() {
-        let bytes: usize = ASSETS.iter().map(|it| it.bytes.len()).sum();
+    fn all_files_together_have_less_than_90_kilobytes() {
+        let bytes: usize = ASSETS.iter().map(|asset| asset.bytes.len()).sum();
         assert!(bytes < 90_000, "{bytes}");
     }
 }

@@ -1,7 +1,7 @@
-//! Records a change in the audit log before it is made, and its outcome before the answer is sent.
-//! Records what was refused, too.
+//! Records each change in the audit log before it is made, and its outcome before the answer is
+//! sent. Also records requests that were refused.
 //!
-//! Never reads the body of a request, which may have secrets.
+//! Never reads the body of a request, which may contain secrets.
 
 use std::net::IpAddr;
 
@@ -11,7 +11,7 @@ use axum::http::header::USER_AGENT;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
-use crate::accounts::{Done, Intent, RefusedAttempt};
+use crate::accounts::{Completion, Intent, RefusedAttempt};
 use crate::api::CLI_USER_AGENT;
 use crate::domain::{Account, EventId, OutcomeCode, Role, Via, shortened};
 
@@ -20,20 +20,22 @@ use super::client_address::client_of;
 use super::problem::Problem;
 use super::session::Session;
 
-/// What uses a token for one request of the API, in the audit log.
-pub(super) const USE_TOKEN: &str = "token.use";
-/// What begins a session, in the audit log.
-pub(super) const BEGIN_SESSION: &str = "session.begin";
-/// What changes nothing, in the audit log.
-pub(super) const READ: &str = "read";
-/// Maximum length of an object, bytes: it may be any text that was in a path.
+/// The action of an API request that was refused because of its token, in the audit log.
+pub(super) const USE_TOKEN_ACTION: &str = "token.use";
+/// The action of a sign-in, in the audit log.
+pub(super) const BEGIN_SESSION_ACTION: &str = "session.begin";
+/// The action of a request that changes nothing, in the audit log.
+pub(super) const READ_ACTION: &str = "read";
+/// Maximum length of the object of an entry, bytes. The object is a part of the request's path, so
+/// it may be any text.
 const OBJECT_BYTES_MAX: usize = 200;
 
-/// An extension of an answer: the name of what a request created.
+/// A response extension: the name of the object that a request created.
 #[derive(Debug, Clone)]
 pub(crate) struct CreatedObject(pub(crate) String);
 
-/// Runs a request that changes something. Without its entry in the audit log, it does not run.
+/// Runs a request that changes something. If its entry in the audit log cannot be stored, the
+/// request does not run.
 pub(super) async fn run(
     app: &AppState,
     account: &Account,
@@ -43,12 +45,12 @@ pub(super) async fn run(
     next: Next,
 ) -> Response {
     let work = async { Ok(next.run(request).await) };
-    let answered = run_part(app, account, caller, change, work).await;
-    answered.unwrap_or_else(IntoResponse::into_response)
+    let response = run_part(app, account, caller, change, work).await;
+    response.unwrap_or_else(IntoResponse::into_response)
 }
 
-/// Runs one kind of work of a handler, with an entry in the audit log. Without that entry, it does
-/// not run.
+/// Runs a part of a handler, and records it in the audit log. If the entry cannot be stored, that
+/// part does not run.
 pub(crate) async fn run_part(
     app: &AppState,
     account: &Account,
@@ -61,21 +63,21 @@ pub(crate) async fn run_part(
         client: caller.client,
         via: caller.via,
         action: action.to_owned(),
-        object: object.map(|it| shortened(it, OBJECT_BYTES_MAX)),
+        object: object.map(|name| shortened(name, OBJECT_BYTES_MAX)),
     };
     let entry = app.services.audit.begin(intent).await?;
-    let answered = work.await;
-    let done = match &answered {
-        Ok(response) => done(response),
-        Err(problem) => Done { object: None, outcome: problem.code(), event: None },
+    let result = work.await;
+    let completion = match &result {
+        Ok(response) => completion_of(response),
+        Err(problem) => Completion { object: None, outcome: problem.code(), event: None },
     };
-    if let Err(error) = app.services.audit.complete(entry, done).await {
-        tracing::error!(%error, action, "the audit log has this change without its outcome");
+    if let Err(error) = app.services.audit.complete(entry, completion).await {
+        tracing::error!(%error, action, "cannot store the outcome of a change in the audit log");
     }
-    answered
+    result
 }
 
-/// Who sent a request, with which program, from where. An extension of the request.
+/// A request extension: the account, the program and the client address that sent the request.
 #[derive(Debug, Clone)]
 pub(crate) struct Caller {
     account: Option<(String, Role)>,
@@ -84,21 +86,21 @@ pub(crate) struct Caller {
 }
 
 impl Caller {
-    /// The account that sent a request.
-    pub(super) fn of(account: &Account, request: &Request) -> Self {
-        let named = (account.name.clone(), account.role);
-        Self { account: Some(named), client: client_of(request), via: via(request) }
+    /// An account that sent a request.
+    pub(super) fn signed_in(account: &Account, request: &Request) -> Self {
+        let name_and_role = (account.name.clone(), account.role);
+        Self { account: Some(name_and_role), client: client_of(request), via: via_of(request) }
     }
 
-    /// Somebody who is not signed in.
-    pub(super) fn unknown(client: IpAddr, via: Via) -> Self {
+    /// A client that is not signed in.
+    pub(super) fn not_signed_in(client: IpAddr, via: Via) -> Self {
         Self { account: None, client, via }
     }
 }
 
-/// Records one of the changes of a request that changes several things. The entry of the request is
-/// stored already, so a failure is only logged.
-pub(super) async fn part(
+/// Records one of several changes that a request makes. The entry of the request itself is already
+/// stored, so a failure is only logged.
+pub(super) async fn record_part(
     app: &AppState,
     account: &Account,
     caller: &Caller,
@@ -112,12 +114,12 @@ pub(super) async fn part(
         object: Some(object.to_owned()),
     };
     if let Err(error) = app.services.audit.record(intent, OutcomeCode::Ok).await {
-        tracing::error!(%error, action, object, "the audit log lacks a part of a change");
+        tracing::error!(%error, action, object, "cannot store one of several changes in the audit log");
     }
 }
 
 /// Records an attempt that was refused.
-pub(super) async fn refused(
+pub(super) async fn record_refusal(
     app: &AppState,
     caller: Caller,
     (action, object): (&str, Option<String>),
@@ -125,15 +127,15 @@ pub(super) async fn refused(
 ) {
     let Caller { account, client, via } = caller;
     let action = action.to_owned();
-    let object = object.map(|it| shortened(&it, OBJECT_BYTES_MAX));
+    let object = object.map(|name| shortened(&name, OBJECT_BYTES_MAX));
     app.services
         .audit
-        .refused(RefusedAttempt { account, client, via, action, object, outcome })
+        .record_refusal(RefusedAttempt { account, client, via, action, object, outcome })
         .await;
 }
 
-/// Records a sign-in, or the use of a token, that was refused.
-pub(super) async fn login_refused<T>(
+/// Records a sign-in, or the use of a token, if it was refused.
+pub(super) async fn record_refused_login<T>(
     app: &AppState,
     (client, via): (IpAddr, Via),
     action: &str,
@@ -144,11 +146,12 @@ pub(super) async fn login_refused<T>(
         Ok(None) => OutcomeCode::Unauthorized,
         Err(problem) => problem.code(),
     };
-    refused(app, Caller::unknown(client, via), (action, None), outcome).await;
+    let caller = Caller::not_signed_in(client, via);
+    record_refusal(app, caller, (action, None), outcome).await;
 }
 
-/// The program that sent a request.
-pub(super) fn via(request: &Request) -> Via {
+/// The kind of program that sent a request.
+pub(super) fn via_of(request: &Request) -> Via {
     let is_cli = |headers: &HeaderMap| {
         let agent = headers.get(USER_AGENT).and_then(|value| value.to_str().ok());
         agent.is_some_and(|agent| agent.starts_with(CLI_USER_AGENT))
@@ -160,16 +163,17 @@ pub(super) fn via(request: &Request) -> Via {
     }
 }
 
-fn done(response: &Response) -> Done {
+/// What the audit log stores about a change that was answered with this response.
+fn completion_of(response: &Response) -> Completion {
     let extensions = response.extensions();
     let problem = extensions.get::<Problem>().map(Problem::code);
-    let refused = problem.or_else(|| extensions.get::<OutcomeCode>().copied());
-    let failed = response.status().is_client_error() || response.status().is_server_error();
-    let unknown = if failed { OutcomeCode::InternalError } else { OutcomeCode::Ok };
+    let code = problem.or_else(|| extensions.get::<OutcomeCode>().copied());
+    let is_error = response.status().is_client_error() || response.status().is_server_error();
+    let default_code = if is_error { OutcomeCode::InternalError } else { OutcomeCode::Ok };
     let event = response.headers().get("jackfield-event").and_then(|value| value.to_str().ok());
-    Done {
+    Completion {
         object: extensions.get::<CreatedObject>().map(|created| created.0.clone()),
-        outcome: refused.unwrap_or(unknown),
+        outcome: code.unwrap_or(default_code),
         event: event.and_then(|id| id.parse().ok()).map(EventId),
     }
 }

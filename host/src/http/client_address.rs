@@ -1,8 +1,9 @@
-//! The address of the client that sent a request: the peer's address, or the address that a trusted
-//! proxy names.
+//! Determines the address of the client that sent a request: the peer's address, or the address
+//! that a trusted proxy names.
 //!
-//! Ignores the headers of proxies if a trusted proxy did not write them. Never counts a client as
-//! its proxy: one whose address is not known has the unspecified address.
+//! Never uses the headers of a proxy that is not trusted. If a trusted proxy names its client by
+//! something that is not an address, the client has the unspecified address, not the proxy's
+//! address.
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
@@ -15,7 +16,7 @@ static X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
 static X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
-/// A request extension: where a request comes from.
+/// A request extension: the client of a request, and who wrote its headers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct ClientOrigin {
     /// The address of the client.
@@ -25,21 +26,21 @@ pub(super) struct ClientOrigin {
     /// Whether a trusted proxy named the client, by the PROXY protocol or in a header.
     pub(super) is_forwarded: bool,
     /// Who wrote the headers of the request.
-    pub(super) headers_by: HeadersBy,
+    pub(super) header_writer: HeaderWriter,
 }
 
 /// Who wrote the headers of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum HeadersBy {
-    /// The client, or a proxy that does not say for whom.
+pub(super) enum HeaderWriter {
+    /// The client, or a proxy that does not name its client.
     Client,
-    /// A trusted proxy, for the client that it names in a header.
+    /// A trusted proxy, which names the client in a header.
     Proxy,
-    /// The same, through a Unix socket.
+    /// A trusted proxy that is connected through a Unix socket, and names the client in a header.
     LocalProxy,
 }
 
-/// The proxy's two headers name different clients: it did not check one of them.
+/// The two headers of a proxy name different clients, so the proxy did not check one of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
     "X-Forwarded-For and Forwarded name different clients: the reverse proxy must set one of them \
@@ -47,20 +48,20 @@ pub(super) enum HeadersBy {
 )]
 pub(super) struct ContradictoryHeaders;
 
-/// The address of a client whose address is not known. It is in no list of allowed addresses.
+/// Replaces the address of a client if it is not known. It is not the address of any client.
 pub(super) const UNKNOWN_CLIENT: IpAddr = IpAddr::V6(Ipv6Addr::UNSPECIFIED);
 
 impl ClientOrigin {
-    /// Of a request about which nothing is known.
+    /// The origin of a request about which nothing is known.
     pub(super) const UNKNOWN: Self = Self {
         address: UNKNOWN_CLIENT,
         is_https: false,
         is_forwarded: false,
-        headers_by: HeadersBy::Client,
+        header_writer: HeaderWriter::Client,
     };
 }
 
-/// Where a request comes from; unknown if the request did not come from a listener.
+/// The origin of a request; [`ClientOrigin::UNKNOWN`] if the request did not come from a listener.
 pub(super) fn origin_of(request: &Request) -> ClientOrigin {
     request.extensions().get().copied().unwrap_or(ClientOrigin::UNKNOWN)
 }
@@ -70,21 +71,21 @@ pub(super) fn client_of(request: &Request) -> IpAddr {
     origin_of(request).address
 }
 
-/// Whether the client of a trusted proxy used TLS, as the proxy says in the same entry as the
-/// client's address, or in `X-Forwarded-Proto`. `None`: the proxy does not say so.
+/// Whether the client of a trusted proxy used TLS. The proxy reports it in the entry of `Forwarded`
+/// that names the client, or in `X-Forwarded-Proto`. `None` if the proxy does not report it.
 pub(super) fn forwarded_https(headers: &HeaderMap, trusted: &[Network]) -> Option<bool> {
-    let entry = client_entry(&texts(headers, &header::FORWARDED), trusted, for_address);
-    let named = entry.as_deref().and_then(|entry| pair(entry, "proto")).map(str::to_owned);
-    let listed = || {
-        let list = texts(headers, &X_FORWARDED_PROTO);
-        list.rsplit(',').map(str::trim).find(|it| !it.is_empty()).map(str::to_owned)
+    let entry = client_entry(&joined_values(headers, &header::FORWARDED), trusted, for_parameter);
+    let from_entry = entry.as_deref().and_then(|entry| parameter(entry, "proto"));
+    let from_proto_header = || {
+        let list = joined_values(headers, &X_FORWARDED_PROTO);
+        list.rsplit(',').map(str::trim).find(|scheme| !scheme.is_empty()).map(str::to_owned)
     };
-    let scheme = named.or_else(listed)?;
+    let scheme = from_entry.map(str::to_owned).or_else(from_proto_header)?;
     Some(scheme.trim_matches('"').eq_ignore_ascii_case("https"))
 }
 
-/// The address under which limits count a client: an IPv4 address, or the /64 network of an IPv6
-/// address, because one subscriber has a whole /64.
+/// The address by which limits count a client: an IPv4 address, or the /64 network of an IPv6
+/// address, because one subscriber usually has a whole /64 network.
 pub(super) fn limit_key(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() >> 64 << 64)),
@@ -92,38 +93,38 @@ pub(super) fn limit_key(address: IpAddr) -> IpAddr {
     }
 }
 
-/// The client for which a trusted proxy forwards: the right-most address that is not a trusted
+/// The client whose request a trusted proxy forwards: the right-most address that is not a trusted
 /// proxy; [`UNKNOWN_CLIENT`] if that entry is not an address. `None` if there is no such header.
 ///
 /// # Errors
-/// Both headers exist and differ.
+/// Both headers exist, and they name different clients.
 pub(super) fn forwarded_client(
     headers: &HeaderMap,
     trusted: &[Network],
 ) -> Result<Option<IpAddr>, ContradictoryHeaders> {
     let client = |name, address_of: fn(&str) -> &str| {
-        let entry = client_entry(&texts(headers, name), trusted, address_of)?;
-        Some(parse(address_of(&entry)))
+        let entry = client_entry(&joined_values(headers, name), trusted, address_of)?;
+        Some(parse_address(address_of(&entry)))
     };
-    let by_list = client(&X_FORWARDED_FOR, |entry| entry);
-    let by_pairs = client(&header::FORWARDED, for_address);
-    match (by_list, by_pairs) {
+    let in_x_forwarded_for = client(&X_FORWARDED_FOR, |entry| entry);
+    let in_forwarded = client(&header::FORWARDED, for_parameter);
+    match (in_x_forwarded_for, in_forwarded) {
         (None, None) => Ok(None),
         (Some(one), Some(other)) if one != other => Err(ContradictoryHeaders),
         (Some(one), _) | (None, Some(one)) => Ok(Some(one.unwrap_or(UNKNOWN_CLIENT))),
     }
 }
 
-/// All values of a header, joined to one list.
-fn texts(headers: &HeaderMap, name: &HeaderName) -> String {
-    // The proxy appends its entry at the end, so a value with bytes that are not UTF-8 is still
-    // useful.
+/// All values of a header, joined to one comma-separated list.
+fn joined_values(headers: &HeaderMap, name: &HeaderName) -> String {
+    // The proxy appends its entry at the end. That entry can be used even if the client sent bytes
+    // before it that are not UTF-8.
     let lines = headers.get_all(name).iter().map(|value| String::from_utf8_lossy(value.as_bytes()));
     lines.collect::<Vec<_>>().join(",")
 }
 
-/// The right-most entry of a list whose address is not a trusted proxy. `None` if the list is
-/// empty.
+/// The right-most entry of a list whose address is not a trusted proxy; the left-most entry if all
+/// are trusted proxies. `None` if the list is empty.
 fn client_entry(
     list: &str,
     trusted: &[Network],
@@ -132,31 +133,32 @@ fn client_entry(
     let mut last = None;
     for entry in list.rsplit(',').map(str::trim).filter(|entry| !entry.is_empty()) {
         last = Some(entry);
-        let address = parse(address_of(entry));
-        if !address.is_some_and(|it| trusted.iter().any(|network| network.contains(it))) {
+        let address = parse_address(address_of(entry));
+        if !address.is_some_and(|address| trusted.iter().any(|network| network.contains(address))) {
             break;
         }
     }
     last.map(str::to_owned)
 }
 
-/// The value of a pair in an entry of the header `Forwarded` (RFC 7239).
-fn pair<'e>(entry: &'e str, name: &str) -> Option<&'e str> {
+/// The value of a parameter in an entry of the header `Forwarded` (RFC 7239).
+fn parameter<'e>(entry: &'e str, name: &str) -> Option<&'e str> {
     let pairs = entry.split(';').filter_map(|pair| pair.trim().split_once('='));
-    let mut named = pairs.filter(|(given, _)| given.trim().eq_ignore_ascii_case(name));
-    named.next().map(|(_, value)| value.trim())
+    let mut matching = pairs.filter(|(key, _)| key.trim().eq_ignore_ascii_case(name));
+    matching.next().map(|(_, value)| value.trim())
 }
 
-fn for_address(entry: &str) -> &str {
-    pair(entry, "for").unwrap_or_default()
+fn for_parameter(entry: &str) -> &str {
+    parameter(entry, "for").unwrap_or_default()
 }
 
-/// An address as proxies write it: with or without a port, quotes and brackets.
-fn parse(text: &str) -> Option<IpAddr> {
+/// Parses an address in any form that proxies write: with or without a port, quotes and brackets.
+fn parse_address(text: &str) -> Option<IpAddr> {
     let text = text.trim().trim_matches('"');
     let with_port = || text.parse::<SocketAddr>().ok().map(|address| address.ip());
-    let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);
-    bare.parse().ok().or_else(with_port).map(|address: IpAddr| address.to_canonical())
+    let without_brackets =
+        text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);
+    without_brackets.parse().ok().or_else(with_port).map(|address: IpAddr| address.to_canonical())
 }
 
 #[cfg(test)]
@@ -165,7 +167,7 @@ mod tests {
 
     use super::*;
 
-    fn client_of(headers: &[(&'static str, &'static str)]) -> Option<String> {
+    fn client_text(headers: &[(&'static str, &'static str)]) -> Option<String> {
         let trusted: Vec<Network> =
             ["10.0.0.0/8", "fd00::/8"].map(|text| text.parse().unwrap()).into();
         let mut map = HeaderMap::new();
@@ -173,7 +175,7 @@ mod tests {
             map.append(*name, value.parse().unwrap());
         }
         let client = forwarded_client(&map, &trusted);
-        client.map_or(Some("contradiction".to_owned()), |it| it.map(|it| it.to_string()))
+        client.map_or(Some("contradiction".to_owned()), |client| client.map(|ip| ip.to_string()))
     }
 
     #[test]
@@ -198,12 +200,12 @@ mod tests {
             (vec![(list, "1.1.1.1"), ("forwarded", "proto=https")], Some("contradiction")),
             (vec![(list, "1.1.1.1"), ("forwarded", "for=1.1.1.1")], Some("1.1.1.1")),
         ] {
-            assert_eq!(client_of(&headers).as_deref(), client, "{headers:?}");
+            assert_eq!(client_text(&headers).as_deref(), client, "{headers:?}");
         }
     }
 
     #[test]
-    fn the_proxy_that_names_the_client_also_says_whether_it_used_tls() {
+    fn the_proxy_that_names_the_client_also_reports_whether_the_client_used_tls() {
         let (forwarded, proto) = ("forwarded", "x-forwarded-proto");
         for (headers, expected) in [
             (vec![], None),

@@ -1,9 +1,10 @@
-//! The open client connections: limits their number, and chooses which one to close for a new one.
+//! Limits the number of open client connections, and chooses an idle one to close when a new one
+//! arrives.
 //!
 //! A connection is busy from the last byte of a request to the last byte of its answer. Otherwise
-//! it is idle, also while a request arrives. Only idle connections are closed: first those of
-//! clients that are not known, and of them those of the address that has most open. A client is
-//! known after it has shown a credential on the connection.
+//! it is idle, even while a request is arriving. Only idle connections are closed: first
+//! connections of unknown clients, and among them a connection of the address with the most open
+//! connections. A client is known after it has sent a valid credential on the connection.
 
 mod limits;
 mod state;
@@ -18,16 +19,16 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::client_address::{
-    ClientOrigin, ContradictoryHeaders, HeadersBy, UNKNOWN_CLIENT, forwarded_client,
+    ClientOrigin, ContradictoryHeaders, HeaderWriter, UNKNOWN_CLIENT, forwarded_client,
     forwarded_https, limit_key,
 };
 use super::listener::{Opened, Peer, Preface};
 use super::timing::Timing;
-use state::{Idle, Room, State, decrement};
+use state::{Displaced, IdleConnection, State, decrement};
 
 pub use limits::{ClientLimits, SharedLimits};
 
-/// The open connections of a listener, each counted until it ends.
+/// Counts the open connections of a listener.
 pub(super) struct Clients {
     limits: SharedLimits,
     state: Mutex<State>,
@@ -38,10 +39,10 @@ pub(super) struct Clients {
 /// An open client connection. It counts against the limits until it is dropped.
 pub(super) struct Client {
     clients: Arc<Clients>,
-    /// The limits when the connection began.
+    /// The limits at the time when the connection began.
     limits: Arc<ClientLimits>,
     peer: Peer,
-    /// `None` if the peer is a trusted proxy.
+    /// The address by which limits count this connection; `None` if the peer is a trusted proxy.
     limit_key: Option<IpAddr>,
     is_known: AtomicBool,
     requests: Mutex<Requests>,
@@ -51,14 +52,14 @@ pub(super) struct Client {
     pub(super) timing: Timing,
 }
 
-/// The requests of a connection.
+/// Counts the requests of a connection.
 struct Requests {
-    /// Requests that are not answered yet.
+    /// Number of requests that are not answered yet.
     unanswered: usize,
-    /// Those of them that have arrived completely.
+    /// Number of unanswered requests that have arrived completely.
     arrived: usize,
     /// The key of the connection in the list of idle ones; `None` while the connection is busy.
-    place: Option<u64>,
+    idle_key: Option<u64>,
 }
 
 /// What preceded HTTP on a connection.
@@ -72,8 +73,8 @@ struct Opening {
 #[derive(Clone)]
 pub(super) struct ClientHandle(pub(super) Weak<Client>);
 
-/// Marks the client of a request as known: it has shown a credential. Every handler that accepts
-/// one calls this.
+/// Marks the client of a request as known, because it has sent a valid credential. Every handler
+/// that accepts a credential calls this function.
 pub(super) fn mark_known(extensions: &Extensions) {
     let client = extensions.get().and_then(|ClientHandle(client)| client.upgrade());
     if let Some(client) = client {
@@ -81,18 +82,19 @@ pub(super) fn mark_known(extensions: &Extensions) {
     }
 }
 
-/// A forwarded request whose body still arrives. It is counted until it is dropped.
-pub(super) struct Arriving {
+/// Counts a forwarded or HTTP/2 request whose body is still arriving, until this value is dropped.
+pub(super) struct ArrivingRequest {
     clients: Arc<Clients>,
     limit_key: IpAddr,
 }
 
-/// The result of a new connection.
+/// The decision about a new connection.
 enum Admission {
-    /// It is the idle connection at this place.
+    /// The connection is accepted; this is its key in the list of idle connections.
     Admitted(u64),
-    /// It must wait until another one changes.
+    /// The connection must wait until another one ends or becomes idle.
     Waits,
+    /// The connection is closed without an answer.
     Refused,
 }
 
@@ -101,8 +103,9 @@ impl Clients {
         Self { limits, state: Mutex::default(), changed: Notify::new() }
     }
 
-    /// Counts a new connection. If there are too many, first asks an idle one to close, and waits.
-    /// `None` if its address has too many clients.
+    /// Counts a new connection. If too many connections are open, first asks an idle one to close,
+    /// and waits until it has ended. Returns `None` if the peer's address has at least as many open
+    /// connections as the address of each idle connection.
     pub(super) async fn admit(self: &Arc<Self>, peer: Peer) -> Option<Client> {
         let limits = self.limits.load_full();
         let is_proxy = peer.is_local || limits.trusts(peer.address);
@@ -110,8 +113,8 @@ impl Clients {
         let close = CancellationToken::new();
         loop {
             match self.try_admit(&limits, limit_key, &close) {
-                Admission::Admitted(place) => {
-                    let requests = Requests { unanswered: 0, arrived: 0, place: Some(place) };
+                Admission::Admitted(key) => {
+                    let requests = Requests { unanswered: 0, arrived: 0, idle_key: Some(key) };
                     let timing = Timing::new(limits.head, limits.keep_alive);
                     return Some(Client {
                         clients: Arc::clone(self),
@@ -139,24 +142,27 @@ impl Clients {
         close: &CancellationToken,
     ) -> Admission {
         let mut state = self.state.lock();
-        if state.open >= limits.connections_max {
-            match state.make_room(limit_key) {
+        if state.open_total >= limits.connections_max {
+            match state.choose_displaced(limit_key) {
                 _ if state.closing > 0 => {}
-                Room::Close(place) => state.close(place),
-                Room::Later => {}
-                Room::None => return Admission::Refused,
+                Displaced::Idle(key) => state.close(key),
+                Displaced::NoneYet => {}
+                Displaced::Never => return Admission::Refused,
             }
             return Admission::Waits;
         }
-        if limit_key.is_some_and(|it| state.idle_count(it) >= limits.idle_per_address_max) {
-            let mut own = state.idle.iter().filter(|(_, idle)| idle.limit_key == limit_key);
-            if let Some(oldest) = own.next().map(|(place, _)| *place) {
+        if limit_key
+            .is_some_and(|address| state.idle_count_of(address) >= limits.idle_per_address_max)
+        {
+            let mut of_address =
+                state.unknown_idle.iter().filter(|(_, idle)| idle.limit_key == limit_key);
+            if let Some(oldest) = of_address.next().map(|(key, _)| *key) {
                 state.close(oldest);
             }
         }
-        state.open += 1;
-        limit_key.into_iter().for_each(|it| state.add_open(it));
-        Admission::Admitted(state.add_idle(Idle { limit_key, close: close.clone() }))
+        state.open_total += 1;
+        limit_key.into_iter().for_each(|address| state.add_open(address));
+        Admission::Admitted(state.add_idle(IdleConnection { limit_key, close: close.clone() }))
     }
 }
 
@@ -170,30 +176,31 @@ impl Client {
         self.limit_key.is_none()
     }
 
-    /// The client has shown a credential: from now on its connection is closed only if there is no
-    /// idle connection of clients that are not known.
+    /// Marks the client as known, because it has sent a valid credential. From now on, its
+    /// connection is closed for a new one only if no unknown client has an open connection.
     pub(super) fn mark_known(&self) {
         if self.is_known.swap(true, Ordering::Relaxed) {
             return;
         }
         let requests = self.requests.lock();
         let mut state = self.clients.state.lock();
-        self.limit_key.into_iter().for_each(|it| state.remove_open(it));
-        if let Some((place, idle)) =
-            requests.place.and_then(|it| Some((it, state.remove_idle(it)?)))
+        self.limit_key.into_iter().for_each(|address| state.remove_open(address));
+        if let Some((key, idle)) =
+            requests.idle_key.and_then(|key| Some((key, state.remove_idle(key)?)))
         {
-            state.insert_idle(place, Idle { limit_key: None, ..idle });
+            state.insert_idle(key, IdleConnection { limit_key: None, ..idle });
         }
     }
 
-    /// Remembers what preceded HTTP.
+    /// Stores what preceded HTTP on the connection.
     pub(super) fn set_opened(&self, opened: &Opened) {
         let _ = self.opened.set(Opening { preface: opened.preface, is_tls: opened.is_tls });
     }
 
-    /// Where a request with these headers comes from: the peer, or the client that a trusted proxy
-    /// names, by the PROXY protocol or in a header. The header of the PROXY protocol says who sends
-    /// the HTTP requests, so the proxy that sent it is not trusted for their headers.
+    /// The origin of a request with these headers: the peer, or the client that a trusted proxy
+    /// names, by the PROXY protocol or in an HTTP header. After a header of the PROXY protocol, the
+    /// named client writes the HTTP headers. They are trusted only if this client is a trusted
+    /// proxy.
     ///
     /// # Errors
     /// The headers of a trusted proxy contradict each other.
@@ -213,7 +220,7 @@ impl Client {
             address,
             is_https,
             is_forwarded: !is_direct,
-            headers_by: HeadersBy::Client,
+            header_writer: HeaderWriter::Client,
         };
         if !is_proxy {
             return Ok(direct);
@@ -222,12 +229,13 @@ impl Client {
         let Some(address) = forwarded_client(headers, trusted)? else { return Ok(direct) };
         let is_https = forwarded_https(headers, trusted).unwrap_or(is_https);
         let is_local = is_direct && self.peer.is_local;
-        let headers_by = if is_local { HeadersBy::LocalProxy } else { HeadersBy::Proxy };
-        Ok(ClientOrigin { address, is_https, is_forwarded: true, headers_by })
+        let header_writer = if is_local { HeaderWriter::LocalProxy } else { HeaderWriter::Proxy };
+        Ok(ClientOrigin { address, is_https, is_forwarded: true, header_writer })
     }
 
-    /// Counts a request that begins to arrive; `None` if its client has too many of them.
-    pub(super) fn count_arriving(&self, client: IpAddr) -> Option<Arriving> {
+    /// Counts a request that begins to arrive. Returns `None` if its client already has too many of
+    /// them.
+    pub(super) fn count_arriving(&self, client: IpAddr) -> Option<ArrivingRequest> {
         let limit_key = limit_key(client);
         let mut state = self.clients.state.lock();
         let count = state.arriving_counts.entry(limit_key).or_default();
@@ -235,24 +243,24 @@ impl Client {
             return None;
         }
         *count += 1;
-        Some(Arriving { clients: Arc::clone(&self.clients), limit_key })
+        Some(ArrivingRequest { clients: Arc::clone(&self.clients), limit_key })
     }
 
-    /// The head of a request has arrived.
+    /// Records that the head of a request has arrived.
     pub(super) fn begin_request(&self) {
         self.requests.lock().unanswered += 1;
         self.timing.head_complete();
     }
 
-    /// A request has arrived completely: the connection is busy now.
+    /// Records that a request has arrived completely: the connection is busy now.
     pub(super) fn mark_busy(&self) {
         let mut requests = self.requests.lock();
         requests.arrived += 1;
-        let place = requests.place.take();
+        let idle_key = requests.idle_key.take();
         drop(requests);
-        if let Some(place) = place {
+        if let Some(key) = idle_key {
             let mut state = self.clients.state.lock();
-            if state.remove_idle(place).is_none() {
+            if state.remove_idle(key).is_none() {
                 state.closing = state.closing.saturating_sub(1);
                 drop(state);
                 self.clients.changed.notify_one();
@@ -260,7 +268,8 @@ impl Client {
         }
     }
 
-    /// The answer to a request was sent. The connection is idle if no other request has arrived.
+    /// Records that the answer to a request was sent. The connection becomes idle unless another
+    /// request has arrived completely.
     pub(super) fn end_request(&self, had_arrived: bool) {
         let mut requests = self.requests.lock();
         requests.unanswered -= 1;
@@ -268,19 +277,19 @@ impl Client {
         if requests.unanswered == 0 {
             self.timing.await_request();
         }
-        if requests.arrived > 0 || requests.place.is_some() {
+        if requests.arrived > 0 || requests.idle_key.is_some() {
             return;
         }
         let close = self.close.clone();
         // A connection that was asked to close gets a key that is never in the list of idle
         // connections.
-        requests.place = Some(if close.is_cancelled() {
+        requests.idle_key = Some(if close.is_cancelled() {
             self.clients.state.lock().closing += 1;
             u64::MAX
         } else {
             let is_known = self.is_known.load(Ordering::Relaxed);
             let limit_key = self.limit_key.filter(|_| !is_known);
-            self.clients.state.lock().add_idle(Idle { limit_key, close })
+            self.clients.state.lock().add_idle(IdleConnection { limit_key, close })
         });
         drop(requests);
         self.became_idle.notify_one();
@@ -290,7 +299,7 @@ impl Client {
     /// Returns when the connection was asked to close and is idle.
     pub(super) async fn close_requested(&self) {
         self.close.cancelled().await;
-        while self.requests.lock().place.is_none() {
+        while self.requests.lock().idle_key.is_none() {
             self.became_idle.notified().await;
         }
     }
@@ -298,24 +307,24 @@ impl Client {
 
 impl Drop for Client {
     fn drop(&mut self) {
-        let place = self.requests.get_mut().place.take();
+        let idle_key = self.requests.get_mut().idle_key.take();
         let mut state = self.clients.state.lock();
-        if let Some(place) = place {
-            state.remove_idle(place);
+        if let Some(key) = idle_key {
+            state.remove_idle(key);
         }
-        if place.is_some() && self.close.is_cancelled() {
+        if idle_key.is_some() && self.close.is_cancelled() {
             state.closing = state.closing.saturating_sub(1);
         }
-        state.open = state.open.saturating_sub(1);
+        state.open_total = state.open_total.saturating_sub(1);
         if !*self.is_known.get_mut() {
-            self.limit_key.into_iter().for_each(|it| state.remove_open(it));
+            self.limit_key.into_iter().for_each(|address| state.remove_open(address));
         }
         drop(state);
         self.clients.changed.notify_one();
     }
 }
 
-impl Drop for Arriving {
+impl Drop for ArrivingRequest {
     fn drop(&mut self) {
         decrement(&mut self.clients.state.lock().arriving_counts, self.limit_key);
     }
@@ -329,7 +338,7 @@ mod tests {
 
     use super::*;
     use crate::domain::Network;
-    use crate::http::proxy_protocol::Proxied;
+    use crate::http::proxy_protocol::ProxiedClient;
 
     #[tokio::test]
     async fn only_the_writer_of_a_request_is_trusted_for_its_headers() {
@@ -338,20 +347,20 @@ mod tests {
             "x-forwarded-for".parse::<axum::http::HeaderName>().unwrap(),
             "192.0.2.7".parse().unwrap(),
         )]);
-        let by = |address: &str| {
+        let proxied = |address: &str| {
             let address = address.parse().unwrap();
-            Preface::ProxyHeader(Some(Proxied { address, is_https: false }))
+            Preface::ProxyHeader(Some(ProxiedClient { address, is_https: false }))
         };
-        for (peer, is_local, preface, client, headers_by) in [
-            ("203.0.113.9", false, Preface::Absent, "203.0.113.9", HeadersBy::Client),
-            ("10.0.0.1", false, Preface::Absent, "192.0.2.7", HeadersBy::Proxy),
-            ("127.0.0.1", true, Preface::Absent, "192.0.2.7", HeadersBy::LocalProxy),
-            ("10.0.0.1", false, by("203.0.113.9"), "203.0.113.9", HeadersBy::Client),
-            ("10.0.0.1", false, Preface::ProxyHeader(None), "::", HeadersBy::Client),
-            ("10.0.0.1", false, by("10.0.0.2"), "192.0.2.7", HeadersBy::Proxy),
-            ("127.0.0.1", true, by("203.0.113.9"), "203.0.113.9", HeadersBy::Client),
-            ("127.0.0.1", true, Preface::ProxyHeader(None), "::", HeadersBy::Client),
-            ("127.0.0.1", true, by("10.0.0.2"), "192.0.2.7", HeadersBy::Proxy),
+        for (peer, is_local, preface, client, header_writer) in [
+            ("203.0.113.9", false, Preface::Absent, "203.0.113.9", HeaderWriter::Client),
+            ("10.0.0.1", false, Preface::Absent, "192.0.2.7", HeaderWriter::Proxy),
+            ("127.0.0.1", true, Preface::Absent, "192.0.2.7", HeaderWriter::LocalProxy),
+            ("10.0.0.1", false, proxied("203.0.113.9"), "203.0.113.9", HeaderWriter::Client),
+            ("10.0.0.1", false, Preface::ProxyHeader(None), "::", HeaderWriter::Client),
+            ("10.0.0.1", false, proxied("10.0.0.2"), "192.0.2.7", HeaderWriter::Proxy),
+            ("127.0.0.1", true, proxied("203.0.113.9"), "203.0.113.9", HeaderWriter::Client),
+            ("127.0.0.1", true, Preface::ProxyHeader(None), "::", HeaderWriter::Client),
+            ("127.0.0.1", true, proxied("10.0.0.2"), "192.0.2.7", HeaderWriter::Proxy),
         ] {
             let limits = ClientLimits::new(3, Duration::from_secs(9), proxies.to_vec());
             let clients = Arc::new(Clients::new(Arc::new(ArcSwap::from_pointee(limits))));
@@ -360,8 +369,8 @@ mod tests {
             let stream = Box::new(tokio::io::empty());
             admitted.set_opened(&Opened { stream, preface, is_tls: false });
             let origin = admitted.origin(&headers).expect("one header");
-            let expected = (client.parse::<IpAddr>().unwrap(), headers_by);
-            assert_eq!((origin.address, origin.headers_by), expected, "{peer:?} {preface:?}");
+            let expected = (client.parse::<IpAddr>().unwrap(), header_writer);
+            assert_eq!((origin.address, origin.header_writer), expected, "{peer:?} {preface:?}");
         }
     }
 
@@ -370,18 +379,18 @@ mod tests {
         let local = Peer { address: IpAddr::from([127, 0, 0, 1]), is_local: false };
         let limits = ClientLimits::new(3, Duration::from_secs(9), Vec::new());
         let clients = Arc::new(Clients::new(Arc::new(ArcSwap::from_pointee(limits))));
-        let working = clients.admit(local).await.expect("room");
+        let busy = clients.admit(local).await.expect("room");
         for _ in 0..2 {
             let idle = clients.admit(local).await.expect("room");
             tokio::spawn(async move { idle.close_requested().await });
         }
         let admitting = Arc::clone(&clients);
         let new = tokio::spawn(async move { admitting.admit(local).await.is_some() });
-        // The oldest connection is asked to close, and at that moment its request is complete.
-        working.close_requested().await;
-        working.begin_request();
-        working.mark_busy();
+        // The oldest connection is asked to close, and its request is complete just then.
+        busy.close_requested().await;
+        busy.begin_request();
+        busy.mark_busy();
         let admitted = tokio::time::timeout(Duration::from_secs(10), new).await;
-        assert!(admitted.is_ok(), "two others are idle");
+        assert!(admitted.is_ok(), "the new connection must replace one of the two idle ones");
     }
 }

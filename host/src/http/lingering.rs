@@ -1,8 +1,8 @@
-//! The end of a connection whose client may still be sending a body that no handler reads.
+//! Closes a connection whose client may still be sending a body that no handler reads.
 //!
-//! If the server closed such a connection, the client would often lose the answer: the kernel
-//! resets a connection with unread bytes. So the server says that it sends nothing more, and goes
-//! on reading for a while.
+//! If the server closed such a connection at once, the client would often lose the answer, because
+//! the kernel resets a connection with unread bytes. So the server first closes only its own
+//! direction of the connection, and then reads and discards bytes for a limited time.
 
 use std::io;
 use std::pin::Pin;
@@ -14,23 +14,24 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
-/// How many bytes are read and thrown away, and for how long.
-const BYTES_MAX: usize = 64 * 1024 * 1024;
-const TIME_MAX: Duration = Duration::from_secs(5);
-/// The bytes that one read takes.
-const READ_BYTES: usize = 16 * 1024;
+/// Maximum number of bytes that are read and discarded.
+const DISCARDED_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Maximum time for which bytes are read and discarded.
+const LINGER_TIME_MAX: Duration = Duration::from_secs(5);
+/// Maximum number of bytes of one read.
+const READ_BYTES_MAX: usize = 16 * 1024;
 
-/// A stream that lingers at its end if `wanted` is set by then.
+/// A stream that continues to read after its end was sent, if `must_linger` is true by then.
 pub(super) struct Lingering<S> {
     stream: S,
-    wanted: Arc<AtomicBool>,
-    /// The rest that may be read, and until when; absent before the end.
-    rest: Option<(usize, Pin<Box<Sleep>>)>,
+    must_linger: Arc<AtomicBool>,
+    /// How many bytes may still be discarded, and until when; `None` before the end was sent.
+    remaining: Option<(usize, Pin<Box<Sleep>>)>,
 }
 
 impl<S> Lingering<S> {
-    pub(super) fn new(stream: S, wanted: Arc<AtomicBool>) -> Self {
-        Self { stream, wanted, rest: None }
+    pub(super) fn new(stream: S, must_linger: Arc<AtomicBool>) -> Self {
+        Self { stream, must_linger, remaining: None }
     }
 }
 
@@ -71,20 +72,22 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Lingering<S> {
 
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        if this.rest.is_none() {
+        if this.remaining.is_none() {
             ready!(Pin::new(&mut this.stream).poll_shutdown(context))?;
-            if !this.wanted.load(Ordering::Relaxed) {
+            if !this.must_linger.load(Ordering::Relaxed) {
                 return Poll::Ready(Ok(()));
             }
         }
-        let (left, until) = this.rest.get_or_insert_with(|| (BYTES_MAX, Box::pin(sleep(TIME_MAX))));
-        let mut bytes = [0; READ_BYTES];
-        while *left > 0 && until.as_mut().poll(context).is_pending() {
+        let (bytes_left, deadline) = this
+            .remaining
+            .get_or_insert_with(|| (DISCARDED_BYTES_MAX, Box::pin(sleep(LINGER_TIME_MAX))));
+        let mut bytes = [0; READ_BYTES_MAX];
+        while *bytes_left > 0 && deadline.as_mut().poll(context).is_pending() {
             let mut buffer = ReadBuf::new(&mut bytes);
             ready!(Pin::new(&mut this.stream).poll_read(context, &mut buffer))?;
             match buffer.filled().len() {
                 0 => break,
-                read => *left = left.saturating_sub(read),
+                read => *bytes_left = bytes_left.saturating_sub(read),
             }
         }
         Poll::Ready(Ok(()))

@@ -13,7 +13,7 @@ use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 
 use crate::transport::ServerTls;
 
-use super::proxy_protocol::{self, Proxied};
+use super::proxy_protocol::{self, ProxiedClient};
 
 /// A bidirectional stream of bytes.
 pub(super) trait ByteStream: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -70,7 +70,7 @@ pub(super) enum Preface {
     Absent,
     /// A header of the PROXY protocol: the client for which the proxy made the connection sends the
     /// HTTP requests. `None`: the proxy does not name it.
-    ProxyHeader(Option<Proxied>),
+    ProxyHeader(Option<ProxiedClient>),
 }
 
 impl Socket {

@@ -1,8 +1,8 @@
 //! Answers `GET /metrics` for Prometheus: the counts since the start, and the state of the server
 //! now.
 //!
-//! Names connections and connectors, so it needs an account. One that is limited to some
-//! connections sees only these.
+//! The page contains the names of connections and connectors, so a request needs an account. An
+//! account that is limited to some connections never gets the names of others.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -21,19 +21,21 @@ use crate::telemetry::{self, ConnectionState, ServerState};
 use super::problem::Problem;
 use super::{AppState, health};
 
-/// For each connection, the numbers of its defects in doubt, and of those that need a person.
-type InDoubt = HashMap<ConnectionId, (u64, u64)>;
+/// For each connection: the number of its defects in doubt, and how many of them only a person can
+/// resolve.
+type DoubtsByConnection = HashMap<ConnectionId, (u64, u64)>;
 
 /// Answers `GET /metrics`.
 pub(super) async fn show(
     State(app): State<Arc<AppState>>,
     Extension(account): Extension<Account>,
 ) -> Response {
-    let (in_doubt, server) = tokio::join!(in_doubt(&app), server(&app));
+    let (in_doubt, server) = tokio::join!(count_doubts(&app), server_state(&app));
     let services = &app.services;
-    let all = services.connections.list().into_iter();
-    let seen = all.filter(|it| account.sees(it.connection.id));
-    let connections: Vec<_> = seen.map(|it| connection(&app, it, in_doubt.as_ref())).collect();
+    let records = services.connections.list().into_iter();
+    let visible = records.filter(|record| account.sees(record.connection.id));
+    let connections: Vec<_> =
+        visible.map(|record| connection_state(&app, record, in_doubt.as_ref())).collect();
     let shows_unmatched = account.connections.is_none();
     let state = telemetry::State { connections, shows_unmatched, server };
     let metrics = Arc::clone(&services.metrics);
@@ -43,39 +45,43 @@ pub(super) async fn show(
     }
 }
 
-/// `None`: the store cannot be read, or does not answer in time.
-async fn in_doubt(app: &AppState) -> Option<InDoubt> {
-    let counts = health::in_time(app.services.store.count_doubts()).await;
+/// Counts the defects in doubt of each connection. Returns `None` if the store cannot be read, or
+/// does not answer in time.
+async fn count_doubts(app: &AppState) -> Option<DoubtsByConnection> {
+    let counts = health::with_timeout(app.services.store.count_doubts()).await;
     let counts = counts.inspect_err(|error| {
         tracing::warn!(%error, "cannot count the defects in doubt for the metrics");
     });
-    let of_connection = |it: DoubtCounts| (it.connection, (it.in_doubt, it.need_person));
-    Some(counts.ok()?.into_iter().map(of_connection).collect())
+    let by_connection =
+        |counts: DoubtCounts| (counts.connection, (counts.in_doubt, counts.need_person));
+    Some(counts.ok()?.into_iter().map(by_connection).collect())
 }
 
-fn connection(
+fn connection_state(
     app: &AppState,
     record: ConnectionRecord,
-    in_doubt: Option<&InDoubt>,
+    in_doubt: Option<&DoubtsByConnection>,
 ) -> ConnectionState {
     let connection = record.connection;
-    let open = app.services.connections.open_breakers(connection.id).len();
+    let open_breakers = app.services.connections.open_breakers(connection.id).len();
     ConnectionState {
         id: connection.id,
         name: connection.name,
         connector: connection.connector.to_string(),
-        paused: connection.paused,
-        open_breakers: u64::try_from(open).unwrap_or(u64::MAX),
+        is_paused: connection.paused,
+        open_breakers: u64::try_from(open_breakers).unwrap_or(u64::MAX),
         in_doubt: in_doubt.map(|all| all.get(&connection.id).copied().unwrap_or_default()),
     }
 }
 
-async fn server(app: &AppState) -> ServerState {
+async fn server_state(app: &AppState) -> ServerState {
     let services = &app.services;
     let connectors = services.plugins.list().into_iter();
-    let connectors = connectors.map(|it| (it.name, word(it.status))).collect();
-    let (differences, ready) =
-        tokio::join!(health::in_time(services.plugins.differences()), health::readiness(app));
+    let connectors = connectors.map(|info| (info.name, status_label(info.status))).collect();
+    let (differences, ready) = tokio::join!(
+        health::with_timeout(services.plugins.differences()),
+        health::check_readiness(app)
+    );
     let differences = differences.ok();
     let connector_differences = differences.map(|all| u64::try_from(all.len()).unwrap_or(u64::MAX));
     let connector_changes = *services.plugins.changes().borrow();
@@ -85,14 +91,14 @@ async fn server(app: &AppState) -> ServerState {
         store_writable: ready.is_ok(),
         store_writes_waiting: queued.operations,
         store_history_waiting: queued.history,
-        pool: services.sandbox.in_use(),
+        pool: services.sandbox.pool_state(),
         connectors,
         connector_changes,
         connector_differences,
     }
 }
 
-fn word(status: ConnectorStatus) -> &'static str {
+fn status_label(status: ConnectorStatus) -> &'static str {
     match status {
         ConnectorStatus::Ready => "ready",
         ConnectorStatus::Compiling => "compiling",

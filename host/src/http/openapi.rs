@@ -1,5 +1,7 @@
-//! The admin API in OpenAPI 3.1, made of its types, and a page that shows it without anything from
-//! outside.
+//! Describes the admin API in OpenAPI 3.1, generated from its types, and renders the description as
+//! a page.
+//!
+//! The page loads nothing from other servers.
 
 #![expect(clippy::indexing_slicing, reason = "a missing member of a JSON value reads as null")]
 
@@ -18,37 +20,37 @@ use crate::api::Problem as ProblemBody;
 use super::problem::Problem;
 use operation::Schemas;
 
-static DOCUMENT: LazyLock<Value> = LazyLock::new(document);
-static TEXT: LazyLock<String> = LazyLock::new(|| DOCUMENT.to_string());
+static DOCUMENT: LazyLock<Value> = LazyLock::new(build_document);
+static DOCUMENT_TEXT: LazyLock<String> = LazyLock::new(|| DOCUMENT.to_string());
 
-/// `GET /api/v1/openapi.json`.
+/// Answers `GET /api/v1/openapi.json`.
 pub(super) async fn json() -> Response {
-    ([(CONTENT_TYPE, "application/json")], TEXT.as_str()).into_response()
+    ([(CONTENT_TYPE, "application/json")], DOCUMENT_TEXT.as_str()).into_response()
 }
 
-/// `GET /api/v1/docs`: the document as a page.
+/// Answers `GET /api/v1/docs` with the document as a page.
 pub(super) async fn page() -> Result<Html<String>, Problem> {
-    let page = Page { groups: groups(&DOCUMENT), schemas: schemas(&DOCUMENT) };
+    let page = Page { groups: group_operations(&DOCUMENT), schemas: shown_schemas(&DOCUMENT) };
     page.render().map(Html).map_err(|_| Problem::internal())
 }
 
-fn document() -> Value {
-    let mut made = Schemas::new();
+fn build_document() -> Value {
+    let mut schemas = Schemas::new();
     let mut paths = Map::new();
     for operation in operations::all() {
         let path = paths.entry(operation.documented_path()).or_insert_with(|| json!({}));
-        path[operation.method] = operation.describe(&mut made);
+        path[operation.method] = operation.describe(&mut schemas);
     }
-    let problem = made.answer::<ProblemBody>();
+    let problem = schemas.answer_schema::<ProblemBody>();
     json!({
         "openapi": "3.1.0",
         "info": {
             "title": "Jackfield admin API",
             "version": env!("CARGO_PKG_VERSION"),
-            "description": "Everything that the console and the command line do. A request with an \
-                unknown member or parameter is refused. Answers may get further members.",
+            "description": "The API that the console and the command line use. A request with an unknown \
+                member or parameter is refused. Later versions may add members to answers.",
         },
-        // Relative to the document, so that it is right below a path of a proxy too.
+        // A relative URL, so that it is also correct if a proxy serves this API below a path.
         "servers": [{"url": "../v1"}],
         "security": [{"token": []}],
         "paths": paths,
@@ -58,7 +60,7 @@ fn document() -> Value {
                 "description": "Why the request was refused (RFC 9457)",
                 "content": {"application/problem+json": {"schema": problem}},
             }},
-            "schemas": made.into_named(),
+            "schemas": schemas.into_named(),
         },
     })
 }
@@ -67,34 +69,37 @@ fn document() -> Value {
 #[template(path = "api_docs.html")]
 struct Page {
     groups: Vec<Group>,
-    schemas: Vec<Shape>,
+    schemas: Vec<ShownSchema>,
 }
 
-/// The operations below one part of the path.
+/// The operations whose paths begin with the same segment.
 struct Group {
     name: String,
-    operations: Vec<Shown>,
+    operations: Vec<ShownOperation>,
 }
 
-struct Shown {
+/// An operation, as the page shows it.
+struct ShownOperation {
     method: String,
     path: String,
     summary: String,
     parameters: Vec<Member>,
-    /// The name of the schema of the body, or what it is.
+    /// The name of the body's schema, or the media type if there is no named schema.
     body: Option<String>,
-    /// Statuses, each with the name of a schema if it has one.
+    /// The statuses of successful answers, each with the name of its schema if it has one.
     answers: Vec<(String, Option<String>)>,
+    /// The statuses of problems, separated by commas.
     problems: String,
 }
 
-/// An object with its members.
-struct Shape {
+/// The schema of an object, as the page shows it.
+struct ShownSchema {
     name: String,
     description: String,
     members: Vec<Member>,
 }
 
+/// A member of an object, or a parameter of an operation.
 struct Member {
     name: String,
     kind: String,
@@ -102,12 +107,12 @@ struct Member {
     description: String,
 }
 
-fn groups(document: &Value) -> Vec<Group> {
+fn group_operations(document: &Value) -> Vec<Group> {
     let mut groups: Vec<Group> = Vec::new();
     for (path, methods) in document["paths"].as_object().into_iter().flatten() {
         for (method, operation) in methods.as_object().into_iter().flatten() {
             let name = text(&operation["tags"][0]);
-            let shown = shown(method, path, operation);
+            let shown = shown_operation(method, path, operation);
             match groups.iter_mut().find(|group| group.name == name) {
                 Some(group) => group.operations.push(shown),
                 None => groups.push(Group { name, operations: vec![shown] }),
@@ -117,10 +122,11 @@ fn groups(document: &Value) -> Vec<Group> {
     groups
 }
 
-fn shown(method: &str, path: &str, operation: &Value) -> Shown {
-    let body = operation["requestBody"]["content"].as_object().and_then(|it| it.iter().next());
-    let body =
-        body.map(|(kind, content)| name_of(&content["schema"]).unwrap_or_else(|| kind.clone()));
+fn shown_operation(method: &str, path: &str, operation: &Value) -> ShownOperation {
+    let contents = operation["requestBody"]["content"].as_object();
+    let body = contents.and_then(|contents| contents.iter().next()).map(|(media_type, content)| {
+        schema_name(&content["schema"]).unwrap_or_else(|| media_type.clone())
+    });
     let (mut answers, mut problems) = (Vec::new(), Vec::new());
     for (status, response) in operation["responses"].as_object().into_iter().flatten() {
         if response.get("$ref").is_some() {
@@ -128,67 +134,74 @@ fn shown(method: &str, path: &str, operation: &Value) -> Shown {
         } else {
             answers.push((
                 status.clone(),
-                name_of(&response["content"]["application/json"]["schema"]),
+                schema_name(&response["content"]["application/json"]["schema"]),
             ));
         }
     }
     let parameters = operation["parameters"].as_array().into_iter().flatten();
-    let parameter = |it: &Value| Member {
-        name: text(&it["name"]),
-        kind: format!("{}, {}", text(&it["in"]), kind_of(&it["schema"])),
-        required: it["required"] == true,
-        description: text(&it["description"]),
+    let shown_parameter = |parameter: &Value| Member {
+        name: text(&parameter["name"]),
+        kind: format!("{}, {}", text(&parameter["in"]), describe_type(&parameter["schema"])),
+        required: parameter["required"] == true,
+        description: text(&parameter["description"]),
     };
-    Shown {
+    ShownOperation {
         method: method.to_uppercase(),
         path: path.to_owned(),
         summary: text(&operation["summary"]),
-        parameters: parameters.map(parameter).collect(),
+        parameters: parameters.map(shown_parameter).collect(),
         body,
         answers,
         problems: problems.join(", "),
     }
 }
 
-fn schemas(document: &Value) -> Vec<Shape> {
-    let all = document["components"]["schemas"].as_object().into_iter().flatten();
-    all.map(|(name, schema)| {
-        let required: Vec<_> =
-            schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
-        let members = schema["properties"].as_object().into_iter().flatten();
-        let members = members.map(|(name, member)| Member {
-            name: name.clone(),
-            kind: kind_of(member),
-            required: required.contains(&name.as_str()),
-            description: text(&member["description"]),
-        });
-        Shape {
-            name: name.clone(),
-            description: text(&schema["description"]),
-            members: members.collect(),
-        }
-    })
-    .collect()
+fn shown_schemas(document: &Value) -> Vec<ShownSchema> {
+    let schemas = document["components"]["schemas"].as_object().into_iter().flatten();
+    schemas
+        .map(|(name, schema)| {
+            let required: Vec<_> = schema["required"]
+                .as_array()
+                .into_iter()
+                .flatten()
+                .filter_map(Value::as_str)
+                .collect();
+            let members = schema["properties"].as_object().into_iter().flatten();
+            let members = members.map(|(name, member)| Member {
+                name: name.clone(),
+                kind: describe_type(member),
+                required: required.contains(&name.as_str()),
+                description: text(&member["description"]),
+            });
+            ShownSchema {
+                name: name.clone(),
+                description: text(&schema["description"]),
+                members: members.collect(),
+            }
+        })
+        .collect()
 }
 
-/// The name of the schema to which a reference leads.
-fn name_of(schema: &Value) -> Option<String> {
-    schema["$ref"].as_str().and_then(|it| it.rsplit('/').next()).map(str::to_owned)
+/// The name of the schema to which a reference refers; `None` if the schema is not a reference.
+fn schema_name(schema: &Value) -> Option<String> {
+    schema["$ref"].as_str().and_then(|pointer| pointer.rsplit('/').next()).map(str::to_owned)
 }
 
-/// What a value is, in a few words.
-fn kind_of(schema: &Value) -> String {
-    if let Some(name) = name_of(schema) {
+/// Describes the type of a value in a few words.
+fn describe_type(schema: &Value) -> String {
+    if let Some(name) = schema_name(schema) {
         return name;
     }
     if let Some(words) = schema["enum"].as_array() {
         return words.iter().map(text).collect::<Vec<_>>().join(" | ");
     }
     if let Some(choices) = schema["anyOf"].as_array() {
-        return choices.iter().map(kind_of).collect::<Vec<_>>().join(" or ");
+        return choices.iter().map(describe_type).collect::<Vec<_>>().join(" or ");
     }
     match &schema["type"] {
-        Value::String(kind) if kind == "array" => format!("list of {}", kind_of(&schema["items"])),
+        Value::String(kind) if kind == "array" => {
+            format!("list of {}", describe_type(&schema["items"]))
+        }
         Value::String(kind) => kind.clone(),
         Value::Array(kinds) => kinds.iter().map(text).collect::<Vec<_>>().join(" or "),
         _ => "any JSON".to_owned(),
@@ -205,23 +218,24 @@ mod tests {
 
     use super::*;
 
-    /// The methods and paths that the server has, from the source of the routes.
-    fn routes() -> BTreeSet<(String, String)> {
+    /// Reads the methods and paths of the routes from the source code that declares them.
+    fn declared_routes() -> BTreeSet<(String, String)> {
         let source = include_str!("routes.rs").split_whitespace().collect::<Vec<_>>().join(" ");
         let source = source.replace("( ", "(");
         let mut routes = BTreeSet::new();
         for function in ["fn admin_api(", "fn uploads("] {
             let (_, text) = source.split_once(function).expect("the function");
             let text = text.split(" fn ").next().expect("its text");
-            for declared in ["get", "post", "ask", "put", "patch", "delete", "any"] {
+            for declared in ["get", "post", "post_read", "put", "patch", "delete", "any"] {
                 for call in text.split(&format!(".{declared}(\"")).skip(1) {
                     let path = call.split('"').next().expect("a path").replace("{*", "{");
                     let methods: &[&str] = match declared {
                         "any" => &["get", "post"],
-                        "ask" => &["post"],
-                        method => &[method],
+                        "post_read" => &["post"],
+                        other => &[other],
                     };
-                    routes.extend(methods.iter().map(|it| ((*it).to_owned(), path.clone())));
+                    routes
+                        .extend(methods.iter().map(|method| ((*method).to_owned(), path.clone())));
                 }
             }
         }
@@ -229,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn the_document_has_each_route_and_no_other() {
+    fn the_document_describes_each_route_and_no_other() {
         let mut documented = BTreeSet::new();
         for (path, methods) in DOCUMENT["paths"].as_object().expect("paths") {
             for method in methods.as_object().expect("methods").keys() {
@@ -237,15 +251,15 @@ mod tests {
             }
         }
         assert!(documented.len() > 30);
-        assert_eq!(documented, routes());
+        assert_eq!(documented, declared_routes());
     }
 
     #[test]
-    fn each_reference_leads_somewhere_and_each_type_of_the_api_is_there() {
-        let text = TEXT.as_str();
+    fn each_reference_is_valid_and_each_type_of_the_api_has_a_schema() {
+        let text = DOCUMENT_TEXT.as_str();
         for reference in text.split("\"$ref\":\"#").skip(1) {
             let pointer = reference.split('"').next().expect("a pointer");
-            assert!(DOCUMENT.pointer(pointer).is_some(), "{pointer} leads nowhere");
+            assert!(DOCUMENT.pointer(pointer).is_some(), "{pointer} does not exist");
         }
         let schemas = &DOCUMENT["components"]["schemas"];
         for name in
@@ -254,12 +268,12 @@ mod tests {
             assert!(schemas[name]["properties"].is_object(), "{name}: {}", schemas[name]);
         }
         let ids: Vec<_> = text.split("\"operationId\":\"").skip(1).collect();
-        let unique: BTreeSet<_> = ids.iter().filter_map(|it| it.split('"').next()).collect();
+        let unique: BTreeSet<_> = ids.iter().filter_map(|id| id.split('"').next()).collect();
         assert_eq!(unique.len(), ids.len());
     }
 
     #[test]
-    fn a_request_may_lack_what_an_answer_has() {
+    fn a_member_with_a_default_is_optional_in_a_request_and_required_in_an_answer() {
         let schemas = &DOCUMENT["components"]["schemas"];
         let required = |name: &str| schemas[name]["required"].to_string();
         assert_eq!(required("CreateConnection"), "[\"name\",\"connector\"]");

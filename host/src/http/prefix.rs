@@ -1,8 +1,9 @@
-//! The path of `public_url`, below which a proxy offers the server.
+//! Adds and removes the prefix of all paths: the path of `public_url`, below which a proxy serves
+//! this server.
 //!
-//! Handlers and templates know only paths without it. A request may have it or not, because a proxy
-//! may keep or remove it; here it is removed. An answer gets it here: the links of a page, where a
-//! redirect leads, the paths of cookies, and the references of a problem.
+//! Handlers and templates never use the prefix. A request may have it or not, because a proxy may
+//! keep or remove it; this module removes it. In answers, this module adds it to the links of
+//! pages, the targets of redirects, the paths of cookies and the references in problems.
 
 use std::sync::{Arc, LazyLock};
 
@@ -17,16 +18,16 @@ use axum::response::Response;
 use regex::{Captures, Regex};
 use serde_json::Value;
 
-/// A path of this server in an attribute of a page. Only templates can write it: texts of others
-/// have no quotes, because templates escape them.
+/// Matches a path of this server in an attribute of a page. The match is always part of a template:
+/// in all other texts, the template has escaped the quotes.
 #[expect(clippy::expect_used, reason = "a constant pattern, covered by the tests below")]
 static LINK: LazyLock<Regex> = LazyLock::new(|| {
     let pattern = r#"(\s(?:href|src|action|formaction|hx-get|hx-post)="|\scontent="0; url=)/"#;
     Regex::new(pattern).expect("a valid pattern")
 });
 
-/// The router for requests with and without the prefix.
-pub(super) fn below(prefix: &str, router: Router) -> Router {
+/// Wraps a router, so that it accepts requests with and without the prefix.
+pub(super) fn with_prefix(prefix: &str, router: Router) -> Router {
     if prefix.is_empty() {
         return router;
     }
@@ -35,19 +36,19 @@ pub(super) fn below(prefix: &str, router: Router) -> Router {
 }
 
 async fn translate(State(prefix): State<Arc<str>>, mut request: Request, next: Next) -> Response {
-    if let Some(uri) = without(&prefix, request.uri()) {
+    if let Some(uri) = strip_prefix(&prefix, request.uri()) {
         *request.uri_mut() = uri;
     }
     let mut response = next.run(request).await;
     translate_headers(&prefix, response.headers_mut());
-    let kind = response.headers().get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
-    let translate_body: fn(&str, &str) -> Option<String> = match kind.unwrap_or_default() {
-        kind if kind.starts_with("text/html") => |prefix, page| Some(translate_page(prefix, page)),
-        kind if kind.starts_with("application/problem+json") => translate_problem,
+    let media_type = response.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let translate_body: fn(&str, &str) -> Option<String> = match media_type.unwrap_or_default() {
+        html if html.starts_with("text/html") => |prefix, page| Some(translate_page(prefix, page)),
+        json if json.starts_with("application/problem+json") => translate_problem,
         _ => return response,
     };
     let (mut head, body) = response.into_parts();
-    // Pages and problems are made in memory.
+    // Pages and problems are already in memory, so their size needs no limit here.
     let bytes = to_bytes(body, usize::MAX).await.unwrap_or_default();
     let text = std::str::from_utf8(&bytes).ok();
     let body = match text.and_then(|text| translate_body(&prefix, text)) {
@@ -60,46 +61,54 @@ async fn translate(State(prefix): State<Arc<str>>, mut request: Request, next: N
     Response::from_parts(head, body)
 }
 
-/// The address without the prefix; `None` if it does not have it.
-fn without(prefix: &str, uri: &Uri) -> Option<Uri> {
+/// Removes the prefix from an address; `None` if the address does not have the prefix.
+fn strip_prefix(prefix: &str, uri: &Uri) -> Option<Uri> {
     let rest = uri.path().strip_prefix(prefix)?;
     if !rest.is_empty() && !rest.starts_with('/') {
         return None;
     }
     let path = if rest.is_empty() { "/" } else { rest };
     let query = uri.query().map(|query| format!("?{query}")).unwrap_or_default();
-    let mut parts = uri.clone().into_parts();
-    parts.path_and_query = Some(format!("{path}{query}").parse::<PathAndQuery>().ok()?);
-    Uri::from_parts(parts).ok()
+    let mut uri_parts = uri.clone().into_parts();
+    uri_parts.path_and_query = Some(format!("{path}{query}").parse::<PathAndQuery>().ok()?);
+    Uri::from_parts(uri_parts).ok()
 }
 
 fn translate_headers(prefix: &str, headers: &mut HeaderMap) {
-    let location = headers.get(LOCATION).and_then(|it| it.to_str().ok());
-    if let Some(local) = location.filter(|it| it.starts_with('/'))
+    let location = headers.get(LOCATION).and_then(|value| value.to_str().ok());
+    if let Some(local) = location.filter(|target| target.starts_with('/'))
         && let Ok(location) = HeaderValue::from_str(&format!("{prefix}{local}"))
     {
         headers.insert(LOCATION, location);
     }
     let cookies: Vec<_> = headers.get_all(SET_COOKIE).iter().cloned().collect();
-    replace(headers, SET_COOKIE, cookies.iter().map(|cookie| with_path(prefix, cookie)));
+    replace_header(
+        headers,
+        SET_COOKIE,
+        cookies.iter().map(|cookie| cookie_with_path(prefix, cookie)),
+    );
 }
 
-fn replace(headers: &mut HeaderMap, name: HeaderName, values: impl Iterator<Item = HeaderValue>) {
+fn replace_header(
+    headers: &mut HeaderMap,
+    name: HeaderName,
+    values: impl Iterator<Item = HeaderValue>,
+) {
     headers.remove(&name);
     for value in values {
         headers.append(&name, value);
     }
 }
 
-/// A cookie for the paths below the prefix only: other programs use the same host.
-fn with_path(prefix: &str, cookie: &HeaderValue) -> HeaderValue {
+/// Limits a cookie to the paths below the prefix, because other programs may use the same host.
+fn cookie_with_path(prefix: &str, cookie: &HeaderValue) -> HeaderValue {
     let text = cookie.to_str().map(|text| text.replace("; Path=/;", &format!("; Path={prefix};")));
     text.ok().and_then(|text| text.parse().ok()).unwrap_or_else(|| cookie.clone())
 }
 
 fn translate_page(prefix: &str, page: &str) -> String {
     let translated = LINK.replace_all(page, |found: &Captures<'_>| {
-        let before = found.get(1).map_or("", |it| it.as_str());
+        let before = found.get(1).map_or("", |attribute| attribute.as_str());
         format!("{before}{prefix}/")
     });
     translated.into_owned()
@@ -122,18 +131,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_whole_segments_are_the_prefix() {
-        let without = |uri: &str| without("/hub", &uri.parse().unwrap()).map(|it| it.to_string());
-        assert_eq!(without("/hub").as_deref(), Some("/"));
-        assert_eq!(without("/hub/").as_deref(), Some("/"));
-        assert_eq!(without("/hub/events?kind=kpis").as_deref(), Some("/events?kind=kpis"));
-        assert_eq!(without("/hub/hub/x").as_deref(), Some("/hub/x"));
-        assert_eq!(without("/hubs"), None);
-        assert_eq!(without("/events"), None);
+    fn the_prefix_matches_only_whole_segments() {
+        let strip_prefix =
+            |uri: &str| strip_prefix("/hub", &uri.parse().unwrap()).map(|uri| uri.to_string());
+        assert_eq!(strip_prefix("/hub").as_deref(), Some("/"));
+        assert_eq!(strip_prefix("/hub/").as_deref(), Some("/"));
+        assert_eq!(strip_prefix("/hub/events?kind=kpis").as_deref(), Some("/events?kind=kpis"));
+        assert_eq!(strip_prefix("/hub/hub/x").as_deref(), Some("/hub/x"));
+        assert_eq!(strip_prefix("/hubs"), None);
+        assert_eq!(strip_prefix("/events"), None);
     }
 
     #[test]
-    fn links_of_a_page_get_the_prefix_and_texts_stay() {
+    fn links_of_a_page_get_the_prefix_and_texts_do_not_change() {
         let page = r##"<a href="/events">x</a> <form action="/x"><button formaction="/y" hx-post="/z">
             <meta content="0; url=/"> <a href="https://other.example/">o</a> <a href="#main">m</a>
             <input value="/events"> &#34; href=&#34;/events"##;
@@ -148,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn redirects_cookies_and_problems_stay_below_the_prefix() {
+    fn redirects_cookies_and_problems_get_the_prefix() {
         let mut headers = HeaderMap::new();
         headers.insert(LOCATION, HeaderValue::from_static("/sign-in?next=%2F"));
         for cookie in ["a=1; Path=/; HttpOnly", "b=2; Path=/; HttpOnly"] {

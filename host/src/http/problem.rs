@@ -1,7 +1,8 @@
-//! Problem details (RFC 9457): the only place where a reason becomes a status, a title and a
-//! `Retry-After`.
+//! Writes problem details (RFC 9457). Only this module chooses the status, the title and the
+//! `Retry-After` for the reason of a problem.
 //!
-//! `instance` names the event or the request's path. A problem never contains a token or a secret.
+//! `instance` is the path of the event or of the request. A problem never contains a token or a
+//! secret.
 
 mod for_testers;
 mod kinds;
@@ -29,41 +30,45 @@ use crate::store::StoreError;
 use super::admin::Id;
 use kinds::Kind;
 
-/// The error answer to a request (RFC 9457).
+/// An answer that reports an error (RFC 9457).
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Problem {
     kind: &'static Kind,
     detail: String,
     retry_after_s: Option<u32>,
     errors: Vec<SettingError>,
-    /// The authentication that a 401 asks for.
+    /// The value of `WWW-Authenticate` in an answer with 401.
     challenge: Option<&'static str>,
 }
 
 impl Problem {
     fn new(code: OutcomeCode, detail: impl Into<String>) -> Self {
-        let kind = kinds::of(code);
+        let kind = kinds::kind_of(code);
         // The text may come from a tracker, a connector or an unknown sender.
         let detail = printable(&detail.into());
         Self { kind, detail, retry_after_s: None, errors: Vec::new(), challenge: None }
     }
 
-    /// The request is not valid; `why` says what is wrong.
+    /// The request is not valid; `why` describes the error.
     pub(crate) fn bad_request(why: impl Into<String>) -> Self {
         Self::new(OutcomeCode::BadRequest, why)
     }
 
-    /// The body ended before its announced end, or its time was over.
+    /// The body ended early, or did not arrive in time.
     pub(crate) fn incomplete_body() -> Self {
-        Self::bad_request("the body ended early or was too slow; send it again")
+        Self::bad_request("the body ended early or arrived too slowly: send the request again")
     }
 
     /// The body is larger than the limit.
     pub(crate) fn payload_too_large(limit_kib: usize) -> Self {
-        Self::new(OutcomeCode::PayloadTooLarge, format!("a body has at most {limit_kib} KiB"))
+        Self::new(
+            OutcomeCode::PayloadTooLarge,
+            format!("the body is too large: at most {limit_kib} KiB are allowed"),
+        )
     }
 
-    /// The content type or content encoding of the body is not supported; `why` says what to send.
+    /// The content type or content encoding of the body is not supported; `why` describes what to
+    /// send.
     pub(crate) fn unsupported_media_type(why: String) -> Self {
         Self::new(OutcomeCode::UnsupportedMediaType, why)
     }
@@ -74,10 +79,10 @@ impl Problem {
         Self { challenge, ..Self::with_remedy(OutcomeCode::Unauthorized) }
     }
 
-    /// The sender of a webhook lacks the credential of this scheme; `why` says what is missing or
-    /// wrong.
+    /// The sender of a webhook did not send a valid credential of this scheme; `why` describes what
+    /// is missing or wrong.
     pub(crate) fn sender_refused(scheme: WebhookScheme, why: impl Into<String>) -> Self {
-        // RFC 9110 asks for a challenge; the last two schemes have no registered name.
+        // RFC 9110 requires a challenge. The last two schemes have no registered name.
         let challenge = Some(match scheme {
             WebhookScheme::Bearer => "Bearer realm=\"jackfield webhook\"",
             WebhookScheme::Basic => "Basic realm=\"jackfield webhook\", charset=\"UTF-8\"",
@@ -93,14 +98,14 @@ impl Problem {
         Self::new(OutcomeCode::AddressRefused, why)
     }
 
-    /// The account may not do this; `why` names what is needed.
+    /// The role of the account does not permit the request; `why` names the role that is needed.
     pub(crate) fn role_too_low(why: String) -> Self {
         Self::new(OutcomeCode::RoleTooLow, why)
     }
 
-    /// The server does not answer for this host name.
+    /// The server does not answer requests for this host name.
     pub(crate) fn host_not_allowed(authority: &str) -> Self {
-        let remedy = kinds::of(OutcomeCode::HostNotAllowed).remedy;
+        let remedy = kinds::kind_of(OutcomeCode::HostNotAllowed).remedy;
         let why = format!("the request is for the host {:?}. {remedy}", shortened(authority, 100));
         Self::new(OutcomeCode::HostNotAllowed, why)
     }
@@ -111,18 +116,19 @@ impl Problem {
         Self::with_remedy(OutcomeCode::CrossSiteRequest)
     }
 
-    /// There is no such page, path or record.
+    /// The page, path or record does not exist.
     pub(crate) fn not_found(what: &str) -> Self {
         Self::new(OutcomeCode::NotFound, format!("there is no such {what}"))
     }
 
-    /// No record of this kind has this name or id.
+    /// No record of this kind has the given name or id.
     pub(crate) fn no_such(kind: &str, name: &str) -> Self {
         let why = format!("there is no {kind} {:?}", shortened(name, 100));
         Self::new(OutcomeCode::NotFound, why)
     }
 
-    /// The webhook's token or path is unknown. The answer is the same for both.
+    /// The webhook's token or path is unknown. The answer is the same in both cases, so that it
+    /// does not reveal whether a token is valid.
     pub(crate) fn no_webhook() -> Self {
         let why = "no webhook has this address: check its token and its path";
         Self::new(OutcomeCode::NotFound, why)
@@ -144,26 +150,26 @@ impl Problem {
         (&Refusal::StoreUnavailable(why.to_owned())).into()
     }
 
-    /// The change conflicts with what exists; `why` says what to do.
+    /// The change conflicts with the current state; `why` describes the conflict and what to do.
     pub(crate) fn conflict(why: impl Into<String>) -> Self {
         Self::new(OutcomeCode::Conflict, why)
     }
 
-    /// One value is not valid.
+    /// One value of the request is not valid.
     pub(crate) fn invalid_value(name: &str, why: impl Into<String>) -> Self {
         let error = SettingError { name: name.to_owned(), why: why.into() };
         ConnectionError::Invalid(vec![error]).into()
     }
 
-    /// The host itself failed.
+    /// The server itself failed.
     pub(crate) fn internal() -> Self {
-        let why = "the host failed while it answered; its log says more";
+        let why = "an internal error of the server; its log contains the details";
         Self::new(OutcomeCode::InternalError, why)
     }
 
     /// A problem whose detail is the remedy of its kind.
     fn with_remedy(code: OutcomeCode) -> Self {
-        Self::new(code, kinds::of(code).remedy)
+        Self::new(code, kinds::kind_of(code).remedy)
     }
 
     /// The HTTP status of the answer.
@@ -186,18 +192,18 @@ impl Problem {
         self.kind.remedy
     }
 
-    /// The problem for a tester, who sees it in Test Manager: its first sentence needs no knowledge
-    /// of Jackfield.
+    /// Converts the problem for a tester, who sees it in Test Manager: the first sentence of its
+    /// detail needs no knowledge of Jackfield.
     pub(crate) fn for_testers(&self) -> Self {
-        let first = for_testers::first_sentence(self.kind.code);
-        let detail = first.map_or_else(
+        let sentence = for_testers::first_sentence(self.kind.code);
+        let detail = sentence.map_or_else(
             || self.detail.clone(),
-            |first| format!("{first} Details: {}", self.detail),
+            |sentence| format!("{sentence} Details: {}", self.detail),
         );
         Self { detail, ..self.clone() }
     }
 
-    /// The problem as the API shows it; `instance` names the event or the request.
+    /// The JSON body of the problem; `instance` is the path of the event or of the request.
     pub(crate) fn body(&self, instance: &str) -> api::Problem {
         let errors = self.errors.iter();
         api::Problem {
@@ -207,12 +213,15 @@ impl Problem {
             detail: self.detail.clone(),
             instance: instance.to_owned(),
             errors: errors
-                .map(|it| api::SettingError { name: printable(&it.name), why: printable(&it.why) })
+                .map(|error| api::SettingError {
+                    name: printable(&error.name),
+                    why: printable(&error.why),
+                })
                 .collect(),
         }
     }
 
-    /// The response with this problem; `instance` names the event or the request.
+    /// The complete response; `instance` is the path of the event or of the request.
     pub(crate) fn respond(&self, instance: &str) -> Response {
         let mut response = (self.kind.status, Json(self.body(instance))).into_response();
         response.extensions_mut().insert(self.kind.code);
@@ -306,7 +315,7 @@ impl From<UploadError> for Problem {
             UploadError::NotUsable(PluginError::Read(_) | PluginError::Store(_))
             | UploadError::NotShared { .. } => Self::store_unavailable(&error.to_string()),
             UploadError::NotUsable(_) => Self::invalid_value("file", error.to_string()),
-            UploadError::NotWritten { .. } | UploadError::NotServing { .. } => {
+            UploadError::NotWritten { .. } | UploadError::NotInUse { .. } => {
                 Self::conflict(error.to_string())
             }
         }
@@ -323,7 +332,8 @@ impl From<RemoveError> for Problem {
     }
 }
 
-/// The response is incomplete: [`add_instance`] adds the body, because it knows the request.
+/// The response has no body yet: [`add_instance`] adds it, because the body contains the path of
+/// the request.
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let mut response = self.status().into_response();
@@ -332,17 +342,18 @@ impl IntoResponse for Problem {
     }
 }
 
-/// Completes problems that handlers returned, with the request's path as `instance`.
+/// A layer that adds the bodies of problems, with the path of the request as `instance`.
 pub(crate) async fn add_instance(request: Request, next: Next) -> Response {
     let path = request.uri().path().to_owned();
-    complete(next.run(request).await, &path)
+    add_body(next.run(request).await, &path)
 }
 
-/// Completes a response that carries a problem; `path` is the path of the request.
-pub(crate) fn complete(mut response: Response, path: &str) -> Response {
+/// Adds the body to a response that a [`Problem`] was converted to; `path` is the path of the
+/// request.
+pub(crate) fn add_body(mut response: Response, path: &str) -> Response {
     let problem = response.extensions_mut().remove::<Problem>();
     let Some(problem) = problem else { return response };
-    let mut completed = problem.respond(&without_hook(path));
+    let mut completed = problem.respond(&without_token(path));
     for name in [ALLOW, SET_COOKIE] {
         if let Some(value) = response.headers_mut().remove(&name) {
             completed.headers_mut().insert(name, value);
@@ -351,15 +362,16 @@ pub(crate) fn complete(mut response: Response, path: &str) -> Response {
     completed
 }
 
-/// A path without the part after `/hooks/`, which may be a token that was sent to a wrong address.
-fn without_hook(path: &str) -> String {
+/// Removes the part of a path after `/hooks/`, which may be a token that was sent to a wrong
+/// address.
+fn without_token(path: &str) -> String {
     match path.split_once("/hooks/") {
         Some((before, _)) => format!("{before}/hooks/…"),
         None => path.to_owned(),
     }
 }
 
-/// `GET /problems/{code}`: the page to which a problem's `type` refers.
+/// Answers `GET /problems/{code}`, to which the `type` of a problem refers.
 pub(crate) async fn explain(Id(code): Id) -> Result<String, Problem> {
     let kind = kinds::ALL.iter().find(|kind| kind.code.as_str() == code);
     let kind = kind.ok_or_else(|| Problem::no_such("problem", &code))?;
@@ -412,9 +424,13 @@ mod tests {
 
     #[test]
     fn a_tester_first_reads_a_sentence_that_needs_no_knowledge_of_jackfield() {
-        for (refusal, status, _) in every_refusal().into_iter().filter(|it| it.1 != 404) {
-            let (problem, shown) = (Problem::from(&refusal), Problem::from(&refusal).for_testers());
-            assert!(shown.detail.ends_with(&format!(" Details: {}", problem.detail)), "{status}");
+        for (refusal, status, _) in every_refusal().into_iter().filter(|case| case.1 != 404) {
+            let problem = Problem::from(&refusal);
+            let for_tester = problem.for_testers();
+            assert!(
+                for_tester.detail.ends_with(&format!(" Details: {}", problem.detail)),
+                "{status}"
+            );
         }
     }
 
@@ -430,7 +446,7 @@ mod tests {
     }
 
     #[test]
-    fn each_kind_has_its_own_code_and_says_what_to_do() {
+    fn each_kind_has_its_own_code_and_a_remedy() {
         for (n, kind) in kinds::ALL.iter().enumerate() {
             assert!(!kind.remedy.is_empty() && !kind.title.is_empty());
             assert!(kinds::ALL.iter().skip(n + 1).all(|other| other.code != kind.code));
@@ -439,8 +455,8 @@ mod tests {
 
     #[test]
     fn a_token_at_a_wrong_address_is_not_repeated() {
-        assert_eq!(without_hook("/elsewhere/hooks/t0ken/defects"), "/elsewhere/hooks/…");
-        assert_eq!(without_hook("/api/v1/events"), "/api/v1/events");
+        assert_eq!(without_token("/elsewhere/hooks/t0ken/defects"), "/elsewhere/hooks/…");
+        assert_eq!(without_token("/api/v1/events"), "/api/v1/events");
     }
 
     #[test]

@@ -1,13 +1,13 @@
-//! The progress of one request of a client connection: its head has arrived, the whole request has
-//! arrived, its answer was sent.
+//! Tracks one request of a client connection: its head has arrived, the whole request has arrived,
+//! its answer was sent.
 //!
-//! HTTP/2 has several requests at a time, so the connection counts them.
+//! An HTTP/2 connection may have several requests at the same time, so [`Client`] counts them.
 
 use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use super::clients::{Arriving, Client};
+use super::clients::{ArrivingRequest, Client};
 
 /// One request, from its head to the end of its answer.
 pub(super) struct Progress {
@@ -22,20 +22,21 @@ enum Step {
     Answered,
 }
 
-/// When this guard is dropped, the request has arrived completely, or the rest is not read.
+/// A guard that is dropped when the request has arrived completely, or when nothing reads the rest.
 pub(super) struct ArrivedOnDrop {
     progress: Arc<Progress>,
-    _arriving: Option<Arriving>,
+    _arriving: Option<ArrivingRequest>,
 }
 
-/// Dropped when the HTTP library has taken the whole answer, or the client disconnected.
+/// A guard that is dropped when the HTTP library has the whole answer, or the client disconnected.
 pub(super) struct AnsweredOnDrop(Arc<Progress>);
 
 impl Progress {
-    /// The head of a request has arrived. `arriving` is counted until the rest has.
+    /// Begins to track a request whose head has arrived. `arriving` counts the request until its
+    /// rest has arrived.
     pub(super) fn begin(
         client: &Arc<Client>,
-        arriving: Option<Arriving>,
+        arriving: Option<ArrivingRequest>,
     ) -> (ArrivedOnDrop, AnsweredOnDrop) {
         client.begin_request();
         let (client, step) = (Arc::clone(client), Mutex::new(Step::Arriving));

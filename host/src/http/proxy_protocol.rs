@@ -1,4 +1,4 @@
-//! The header of the PROXY protocol, version 1 or 2, with which a proxy names the client of a
+//! Reads the header of the PROXY protocol, version 1 or 2, with which a proxy names the client of a
 //! connection.
 //!
 //! Source: <https://www.haproxy.org/download/2.9/doc/proxy-protocol.txt>. Never reads a byte after
@@ -12,63 +12,69 @@ use tokio::io::{AsyncRead, AsyncReadExt as _};
 
 /// The client that a proxy names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Proxied {
+pub(super) struct ProxiedClient {
     pub(super) address: IpAddr,
-    /// Whether the client connected to the proxy by TLS; only version 2 says so.
+    /// Whether the client connected to the proxy by TLS; a header of version 1 does not contain
+    /// this.
     pub(super) is_https: bool,
 }
 
-/// The first bytes of version 2.
-const SIGNATURE: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
-/// The bytes of version 2 before its addresses.
-const FIXED_BYTES: usize = 16;
-/// Maximum length of version 2. A certificate of the client may be in it.
+/// The first bytes of a header of version 2.
+const V2_SIGNATURE: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
+/// Number of bytes of a header of version 2 before its addresses.
+const V2_FIXED_BYTES: usize = 16;
+/// Maximum number of bytes after the fixed part of version 2, which may contain a client
+/// certificate.
 const V2_BYTES_MAX: usize = 16 * 1024;
-/// Maximum length of version 1.
+/// Maximum length of a header of version 1, bytes.
 const V1_BYTES_MAX: usize = 107;
 /// The first bit of the field `client` of the TLV for TLS: the client connected by TLS.
-const CLIENT_SSL: u8 = 1;
+const CLIENT_SSL_BIT: u8 = 1;
 
-/// Reads the header. `None`: the proxy connects for itself, such as for a health check, or does not
-/// name its client.
-pub(super) async fn read(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Option<Proxied>> {
-    let mut bytes = vec![0; SIGNATURE.len()];
+/// Reads the header. Returns `None` if the proxy does not name a client, for example because it
+/// sends a health check of its own.
+pub(super) async fn read(
+    stream: &mut (impl AsyncRead + Unpin),
+) -> io::Result<Option<ProxiedClient>> {
+    let mut bytes = vec![0; V2_SIGNATURE.len()];
     stream.read_exact(&mut bytes).await?;
-    if bytes == SIGNATURE {
-        bytes.resize(FIXED_BYTES, 0);
-        stream.read_exact(bytes.get_mut(SIGNATURE.len()..).unwrap_or_default()).await?;
+    if bytes == V2_SIGNATURE {
+        bytes.resize(V2_FIXED_BYTES, 0);
+        stream.read_exact(bytes.get_mut(V2_SIGNATURE.len()..).unwrap_or_default()).await?;
         let length = match bytes.last_chunk() {
             Some(length) => usize::from(u16::from_be_bytes(*length)),
             None => 0,
         };
         if length > V2_BYTES_MAX {
-            return Err(invalid("its header of the PROXY protocol is too long"));
+            return Err(invalid_data("the header of the PROXY protocol is too long"));
         }
-        bytes.resize(FIXED_BYTES + length, 0);
-        stream.read_exact(bytes.get_mut(FIXED_BYTES..).unwrap_or_default()).await?;
-        return version_2(&bytes);
+        bytes.resize(V2_FIXED_BYTES + length, 0);
+        stream.read_exact(bytes.get_mut(V2_FIXED_BYTES..).unwrap_or_default()).await?;
+        return parse_version_2(&bytes);
     }
     while !bytes.ends_with(b"\n") {
         if bytes.len() >= V1_BYTES_MAX || !bytes.starts_with(b"PROXY ") {
-            return Err(invalid("it does not begin with a header of the PROXY protocol"));
+            return Err(invalid_data(
+                "the connection does not begin with a header of the PROXY protocol",
+            ));
         }
         bytes.push(stream.read_u8().await?);
     }
-    version_1(&bytes)
+    parse_version_1(&bytes)
 }
 
-fn version_1(bytes: &[u8]) -> io::Result<Option<Proxied>> {
-    let header = v1::Header::try_from(bytes).map_err(invalid)?;
+fn parse_version_1(bytes: &[u8]) -> io::Result<Option<ProxiedClient>> {
+    let header = v1::Header::try_from(bytes).map_err(invalid_data)?;
     let address = match header.addresses {
         v1::Addresses::Tcp4(ip) => IpAddr::V4(ip.source_address),
         v1::Addresses::Tcp6(ip) => IpAddr::V6(ip.source_address),
         v1::Addresses::Unknown => return Ok(None),
     };
-    Ok(Some(Proxied { address: address.to_canonical(), is_https: false }))
+    Ok(Some(ProxiedClient { address: address.to_canonical(), is_https: false }))
 }
 
-fn version_2(bytes: &[u8]) -> io::Result<Option<Proxied>> {
-    let header = v2::Header::try_from(bytes).map_err(invalid)?;
+fn parse_version_2(bytes: &[u8]) -> io::Result<Option<ProxiedClient>> {
+    let header = v2::Header::try_from(bytes).map_err(invalid_data)?;
     if header.command == v2::Command::Local {
         return Ok(None);
     }
@@ -80,12 +86,12 @@ fn version_2(bytes: &[u8]) -> io::Result<Option<Proxied>> {
     let mut values = header.tlvs().filter_map(Result::ok);
     let is_https = values.any(|value| {
         value.kind == u8::from(v2::Type::SSL)
-            && value.value.first().is_some_and(|client| client & CLIENT_SSL != 0)
+            && value.value.first().is_some_and(|client| client & CLIENT_SSL_BIT != 0)
     });
-    Ok(Some(Proxied { address: address.to_canonical(), is_https }))
+    Ok(Some(ProxiedClient { address: address.to_canonical(), is_https }))
 }
 
-fn invalid(why: impl ToString) -> io::Error {
+fn invalid_data(why: impl ToString) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, why.to_string())
 }
 
@@ -93,16 +99,17 @@ fn invalid(why: impl ToString) -> io::Error {
 mod tests {
     use super::*;
 
-    /// What is read, and how many bytes are left.
-    async fn outcome(mut bytes: &[u8]) -> (Result<Option<(String, bool)>, ()>, usize) {
+    /// The result of `read`, and how many bytes it left unread.
+    async fn read_all(mut bytes: &[u8]) -> (Result<Option<(String, bool)>, ()>, usize) {
         let read = read(&mut bytes).await.map_err(|_| ());
-        let shown = read.map(|it| it.map(|it| (it.address.to_string(), it.is_https)));
-        (shown, bytes.len())
+        let client =
+            read.map(|proxied| proxied.map(|client| (client.address.to_string(), client.is_https)));
+        (client, bytes.len())
     }
 
     fn version_2(command: u8, family: u8, payload: &[u8]) -> Vec<u8> {
         let length = u16::try_from(payload.len()).unwrap().to_be_bytes();
-        [SIGNATURE, &[0x20 | command, family], &length, payload, b"GET"].concat()
+        [V2_SIGNATURE, &[0x20 | command, family], &length, payload, b"GET"].concat()
     }
 
     #[tokio::test]
@@ -123,12 +130,12 @@ mod tests {
             (version_2(1, 0x11, &not_by_tls), client("203.0.113.9", false)),
             (version_2(0, 0, &[]), Ok(None)),
         ] {
-            assert_eq!(outcome(&bytes).await, (expected, 3), "{bytes:?}");
+            assert_eq!(read_all(&bytes).await, (expected, 3), "{bytes:?}");
         }
     }
 
     #[tokio::test]
-    async fn other_beginnings_are_refused_soon() {
+    async fn a_connection_without_a_valid_header_is_refused() {
         for bytes in [
             &b"GET / HTTP/1.1\r\nhost: x\r\n\r\n"[..],
             b"PROXY TCP4 203.0.113.9\r\n",
@@ -136,10 +143,10 @@ mod tests {
             b"PROXY",
             &[b"PROXY ".as_slice(), &[b'x'; 9_999]].concat(),
             &version_2(1, 0x11, &[1, 2])[..],
-            &[SIGNATURE, &[0x21, 0x11, 0xff, 0xff]].concat(),
-            &[SIGNATURE, &[0x11, 0x11, 0, 0]].concat(),
+            &[V2_SIGNATURE, &[0x21, 0x11, 0xff, 0xff]].concat(),
+            &[V2_SIGNATURE, &[0x11, 0x11, 0, 0]].concat(),
         ] {
-            assert!(outcome(bytes).await.0.is_err(), "{bytes:?}");
+            assert!(read_all(bytes).await.0.is_err(), "{bytes:?}");
         }
     }
 }

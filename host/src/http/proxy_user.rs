@@ -1,7 +1,7 @@
-//! The person whom a trusted proxy has signed in, by its headers.
+//! Identifies the person whom a trusted proxy has signed in and names in its headers.
 //!
-//! Read only if a trusted proxy wrote the headers and, unless it uses a Unix socket, sent its
-//! secret: any program on the proxy's machine can send these headers.
+//! The headers are never used unless a trusted proxy wrote them. A proxy that does not use a Unix
+//! socket must also send its secret, because any program on its machine can send the same headers.
 
 use axum::extract::Request;
 
@@ -9,39 +9,41 @@ use crate::config::{Config, PROXY_SECRET_HEADER};
 use crate::domain::{Account, Role, StringEnum as _};
 use crate::secret::Secret;
 
-use super::client_address::{HeadersBy, origin_of};
+use super::client_address::{HeaderWriter, origin_of};
 use super::problem::Problem;
 
-/// What a request shows of the proxy's secret.
+/// Whether a request proves that the proxy wrote its headers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ProxyProof {
-    /// The proxy wrote the headers.
+    /// The request proves that the proxy wrote the headers.
     Valid,
-    /// No proxy claims to have signed anybody in.
+    /// The request does not name a person whom a proxy signed in.
     Absent,
-    /// The secret is wrong: an attempt to sign in that failed.
+    /// The secret is missing or wrong. The request counts as a failed login.
     Wrong,
 }
 
-/// Whether the proxy that signs people in wrote the headers of this request.
+/// Checks whether the proxy that signs people in wrote the headers of this request.
 ///
 /// # Errors
-/// The header of the secret cannot be used; the problem says why.
-pub(super) fn proof(
+/// The header with the secret cannot be used; the problem describes why.
+pub(super) fn check_proof(
     config: &Config,
     secret: Option<&Secret>,
     request: &Request,
 ) -> Result<ProxyProof, Problem> {
-    let Some(header) = config.proxy_user_header.as_deref() else { return Ok(ProxyProof::Absent) };
-    match origin_of(request).headers_by {
-        HeadersBy::Client => return Ok(ProxyProof::Absent),
-        HeadersBy::LocalProxy if secret.is_none() => return Ok(ProxyProof::Valid),
-        HeadersBy::LocalProxy | HeadersBy::Proxy => {}
+    let Some(user_header) = config.proxy_user_header.as_deref() else {
+        return Ok(ProxyProof::Absent);
+    };
+    match origin_of(request).header_writer {
+        HeaderWriter::Client => return Ok(ProxyProof::Absent),
+        HeaderWriter::LocalProxy if secret.is_none() => return Ok(ProxyProof::Valid),
+        HeaderWriter::LocalProxy | HeaderWriter::Proxy => {}
     }
-    let given = only(request, PROXY_SECRET_HEADER)?;
-    Ok(match (secret, given) {
-        (Some(secret), Some(given)) if secret.matches(given) => ProxyProof::Valid,
-        (_, None) if !request.headers().contains_key(header) => ProxyProof::Absent,
+    let sent = single_value(request, PROXY_SECRET_HEADER)?;
+    Ok(match (secret, sent) {
+        (Some(secret), Some(sent)) if secret.matches(sent) => ProxyProof::Valid,
+        (_, None) if !request.headers().contains_key(user_header) => ProxyProof::Absent,
         _ => ProxyProof::Wrong,
     })
 }
@@ -49,23 +51,27 @@ pub(super) fn proof(
 /// The account that the proxy names, if it names one.
 ///
 /// # Errors
-/// The headers cannot be used; the problem says why.
-pub(super) fn account(config: &Config, request: &Request) -> Result<Option<Account>, Problem> {
-    let Some(header) = config.proxy_user_header.as_deref() else { return Ok(None) };
-    let Some(name) = only(request, header)? else { return Ok(None) };
+/// The headers cannot be used; the problem describes why.
+pub(super) fn named_account(
+    config: &Config,
+    request: &Request,
+) -> Result<Option<Account>, Problem> {
+    let Some(user_header) = config.proxy_user_header.as_deref() else { return Ok(None) };
+    let Some(name) = single_value(request, user_header)? else { return Ok(None) };
     let full_name = format!("{}{name}", Account::PROXY_PREFIX);
     if !Account::is_name(&full_name) {
-        let why = format!("the proxy's header {header} has no name that can be used");
+        let why =
+            format!("the proxy's header {user_header} does not contain a name that can be used");
         return Err(Problem::bad_request(why));
     }
     let role = match config.proxy_role_header.as_deref() {
-        Some(header) => only(request, header)?,
+        Some(role_header) => single_value(request, role_header)?,
         None => None,
     };
     let Some(role) = role.and_then(Role::parse) else {
         let roles: Vec<_> = Role::ALL.iter().map(|role| role.as_str()).collect();
         let why = format!(
-            "the proxy signed {name} in without a role: its header proxy_role_header must be one of {}",
+            "the proxy signed {name} in without a role: the header of `proxy_role_header` must be one of {}",
             roles.join(", ")
         );
         return Err(Problem::role_too_low(why));
@@ -73,12 +79,15 @@ pub(super) fn account(config: &Config, request: &Request) -> Result<Option<Accou
     Ok(Some(Account { name: full_name, role, connections: None }))
 }
 
-/// The only value of a header. Two values: the proxy did not remove what its client sent.
-fn only<'r>(request: &'r Request, name: &str) -> Result<Option<&'r str>, Problem> {
+/// The value of a header. If it occurs twice, the proxy did not remove the header that its client
+/// sent, so the request is refused.
+fn single_value<'r>(request: &'r Request, name: &str) -> Result<Option<&'r str>, Problem> {
     let mut values = request.headers().get_all(name).iter();
     let Some(value) = values.next() else { return Ok(None) };
     if values.next().is_some() {
-        let why = format!("the header {name} is there twice: the proxy must remove its client's");
+        let why = format!(
+            "the header {name} occurs twice: the proxy must remove it from what clients send"
+        );
         return Err(Problem::bad_request(why));
     }
     let text = std::str::from_utf8(value.as_bytes());

@@ -1,8 +1,8 @@
-//! The body of a request, which its handler may leave unread.
+//! Wraps the body of a request, which its handler may not read completely.
 //!
-//! An HTTP/1.1 connection can answer another request only after the whole body was read. If it
-//! cannot, the answer says so: a client that is not told sends its next request into a closed
-//! connection.
+//! An HTTP/1.1 connection can be used for another request only after the whole body was read. If it
+//! cannot be used, the answer must have the header `Connection: close`. Otherwise the client would
+//! send its next request on a closed connection.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -17,32 +17,32 @@ use tokio::time::timeout;
 
 use super::progress::ArrivedOnDrop;
 
-/// A body of which more is missing is not read for the sake of the connection.
+/// If more bytes than this are unread, they are not read, and the connection is closed.
 const UNREAD_BYTES_MAX: u64 = 64 * 1024;
-/// How long the rest of a small body may take: it is usually in the next packet.
+/// Maximum time until the rest of a small body arrives. Usually it is in the next packet.
 const UNREAD_TIMEOUT: Duration = Duration::from_millis(200);
 
-/// A body that is not empty, as its handler gets it.
+/// The body that a handler receives, if the body is not empty.
 pub(super) struct RequestBody {
     body: Option<Incoming>,
     unread: Arc<Unread>,
     _arrived: ArrivedOnDrop,
 }
 
-/// What the handler left of a body.
+/// The part of a body that the handler did not read.
 pub(super) struct Unread(Mutex<Rest>);
 
 enum Rest {
     /// The rest cannot be read: the handler still has the body, or reading it failed.
     Unavailable,
-    /// The handler has read it to its end.
+    /// The handler has read the body to its end.
     Nothing,
-    /// The handler did not read it to its end.
+    /// The handler has dropped the body before its end.
     Body(Incoming),
 }
 
 impl RequestBody {
-    /// Wraps a body; the other value knows what is left of it.
+    /// Wraps a body. The second value gives access to the part that the handler did not read.
     pub(super) fn new(body: Incoming, arrived: ArrivedOnDrop) -> (Self, Arc<Unread>) {
         let unread = Arc::new(Unread(Mutex::new(Rest::Unavailable)));
         (Self { body: Some(body), unread: Arc::clone(&unread), _arrived: arrived }, unread)
@@ -50,29 +50,31 @@ impl RequestBody {
 }
 
 impl Unread {
-    /// Reads the rest of a small body, unless the client `waits` for leave to send it. False: the
-    /// connection cannot answer another request.
-    pub(super) async fn read(&self, waits: bool) -> bool {
+    /// Reads and discards the rest of a small body, unless the client waits for `100 Continue`
+    /// before it sends the body. Returns false if the connection cannot be used for another
+    /// request.
+    pub(super) async fn discard_rest(&self, client_waits: bool) -> bool {
         let rest = std::mem::replace(&mut *self.0.lock(), Rest::Unavailable);
         match rest {
             Rest::Nothing => true,
             Rest::Unavailable => false,
-            Rest::Body(_) if waits => false,
-            Rest::Body(body) => timeout(UNREAD_TIMEOUT, read_rest(body)).await.unwrap_or(false),
+            Rest::Body(_) if client_waits => false,
+            Rest::Body(body) => timeout(UNREAD_TIMEOUT, discard(body)).await.unwrap_or(false),
         }
     }
 }
 
-async fn read_rest(mut body: Incoming) -> bool {
-    let mut left = UNREAD_BYTES_MAX;
-    if body.size_hint().lower() > left {
+/// Reads a body to its end. Returns false if it has too many bytes, or cannot be read.
+async fn discard(mut body: Incoming) -> bool {
+    let mut bytes_left = UNREAD_BYTES_MAX;
+    if body.size_hint().lower() > bytes_left {
         return false;
     }
     while let Some(frame) = body.frame().await {
         let Ok(frame) = frame else { return false };
         let length = frame.data_ref().map_or(0, Bytes::len);
-        match left.checked_sub(u64::try_from(length).unwrap_or(u64::MAX)) {
-            Some(rest) => left = rest,
+        match bytes_left.checked_sub(u64::try_from(length).unwrap_or(u64::MAX)) {
+            Some(rest) => bytes_left = rest,
             None => return false,
         }
     }

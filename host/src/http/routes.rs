@@ -1,4 +1,5 @@
-//! Every route and method of the server, except for those of the console, which it is given.
+//! Declares every route and method of the server, except the routes of the console, which the
+//! caller passes.
 
 use std::sync::Arc;
 
@@ -15,11 +16,12 @@ use super::admin::{
 use super::problem::{self, Problem};
 use super::{AppState, auth, health, metrics, openapi, prefix, same_site, sign_in_oidc, webhook};
 
-/// The routes of the main listener, and of the admin listener if there is one.
+/// The router of the main listener, and the router of the admin listener if there is one.
 pub type Routers = (Router, Option<Router>);
 
-/// The routes of the main listener, and the routes of the admin listener if one is configured. With
-/// an admin listener, the main listener has only `/hooks`. `pages` makes the routes for browsers.
+/// Creates the router of the main listener, and the router of the admin listener if one is
+/// configured. With an admin listener, the main listener has only `/hooks`. `pages` creates the
+/// routes of the console.
 pub fn routers(
     state: AppState,
     pages: impl FnOnce(&Arc<AppState>) -> Router<Arc<AppState>>,
@@ -27,19 +29,19 @@ pub fn routers(
     let config = state.services.config.now();
     let prefix = config.path_prefix();
     let state = Arc::new(state);
-    let hooks = hooks(&state);
+    let hooks = hook_routes(&state);
     let others = other_routes(&state).merge(pages(&state)).with_state(Arc::clone(&state));
     let others = others.layer(from_fn_with_state(Arc::clone(&state), same_site::check_host));
     match config.admin_listen {
         Some(_) => (
-            prefix::below(prefix, with_problems(Router::new()).merge(hooks)),
-            Some(prefix::below(prefix, with_problems(others))),
+            prefix::with_prefix(prefix, with_problems(Router::new()).merge(hooks)),
+            Some(prefix::with_prefix(prefix, with_problems(others))),
         ),
-        None => (prefix::below(prefix, with_problems(others).merge(hooks)), None),
+        None => (prefix::with_prefix(prefix, with_problems(others).merge(hooks)), None),
     }
 }
 
-fn hooks(state: &Arc<AppState>) -> Router {
+fn hook_routes(state: &Arc<AppState>) -> Router {
     Router::new()
         .route("/hooks", any(webhook::receive))
         .route("/hooks/", any(webhook::receive))
@@ -54,14 +56,14 @@ fn other_routes(state: &Arc<AppState>) -> Router<Arc<AppState>> {
         .route("/problems/{code}", get(problem::explain))
         .route("/sign-in/oidc", get(sign_in_oidc::begin))
         .route("/sign-in/oidc/callback", get(sign_in_oidc::finish))
-        .merge(metrics_page(state))
+        .merge(metrics_route(state))
         .nest("/api/v1", admin_api(state))
 }
 
-/// The admin API. Each route states what an account needs for it.
+/// The routes of the admin API, each with the rights that an account needs.
 fn admin_api(state: &Arc<AppState>) -> Router<Arc<AppState>> {
-    let (author, server) = (AUTHOR.of_whole_server(), ADMIN.of_whole_server());
-    Routes::of_api(state)
+    let (author, server) = (AUTHOR.for_all_connections(), ADMIN.for_all_connections());
+    Routes::for_api(state)
         .get("/status", VIEWER, admin::status)
         .get("/openapi.json", VIEWER, openapi::json)
         .get("/docs", VIEWER, openapi::page)
@@ -88,16 +90,22 @@ fn admin_api(state: &Arc<AppState>) -> Router<Arc<AppState>> {
             connections::stop_recording,
         )
         .post("/connections/{id}/try", OPERATOR, "connection.try", connections::try_connection)
-        .ask("/connections/{id}/choices", OPERATOR, choices::of_connection)
+        .post_read("/connections/{id}/choices", OPERATOR, choices::list_for_connection)
         .post("/connections/{id}/paths", ADMIN, "connection.map-path", connections::map_path)
-        .ask("/connections/{id}/preview", OPERATOR, report::preview)
+        .post_read("/connections/{id}/preview", OPERATOR, report::preview)
         .post("/connections/{id}/accept", ADMIN, "connection.accept", connections::accept)
         .any("/connections/{id}/hook/{*path}", OPERATOR, "connection.trigger", connections::hook)
         .get("/connectors", VIEWER, connectors::list)
         .get("/connectors/{name}", VIEWER, connectors::show)
         .delete("/connectors/{name}", author, "connector.remove", connectors::remove)
-        // It sends secrets that are not stored, and reads those that are references.
-        .post("/connectors/{name}/choices", server, "connector.look-up", choices::of_connector)
+        // This look-up is recorded in the audit log, because it uses secrets that are not stored,
+        // and reads the files and environment variables to which secrets refer.
+        .post(
+            "/connectors/{name}/choices",
+            server,
+            "connector.look-up",
+            choices::list_for_connector,
+        )
         .post("/connectors/{name}/rollback", author, "connector.rollback", connectors::rollback)
         .get("/events", VIEWER, events::list)
         .get("/events/{id}", VIEWER, events::show)
@@ -115,15 +123,15 @@ fn admin_api(state: &Arc<AppState>) -> Router<Arc<AppState>> {
         .into_router()
         .fallback(async || Problem::not_found("path in the admin API"))
         .layer(from_fn_with_state(Arc::clone(state), admin::run_to_completion))
-        // Not in the layer above, which reads a whole body into memory.
+        // Uploads are not in the layer above, because it reads the whole body into memory.
         .merge(uploads(state))
         .method_not_allowed_fallback(async || Problem::method_not_allowed())
         .layer(from_fn_with_state(Arc::clone(state), auth::require_account))
 }
 
-/// The page for Prometheus, which sends a token.
-fn metrics_page(state: &Arc<AppState>) -> Router<Arc<AppState>> {
-    Routes::of_api(state)
+/// The route of the metrics, which Prometheus requests with a token.
+fn metrics_route(state: &Arc<AppState>) -> Router<Arc<AppState>> {
+    Routes::for_api(state)
         .get("/metrics", VIEWER, metrics::show)
         .into_router()
         .layer(from_fn_with_state(Arc::clone(state), auth::require_account))
@@ -131,13 +139,14 @@ fn metrics_page(state: &Arc<AppState>) -> Router<Arc<AppState>> {
 
 /// Routes whose handlers read the body themselves.
 fn uploads(state: &Arc<AppState>) -> Router<Arc<AppState>> {
-    Routes::of_api(state)
-        .put("/connectors/{name}", AUTHOR.of_whole_server(), "connector.upload", upload::upload)
+    Routes::for_api(state)
+        .put("/connectors/{name}", AUTHOR.for_all_connections(), "connector.upload", upload::upload)
         .into_router()
 }
 
-/// Turns the framework's own refusals into problems too, and completes every problem. Not for
-/// `/hooks`: it accepts any method, completes its problems itself, and a layer costs each request.
+/// Converts the refusals of axum into problems, and adds the body to every problem. `/hooks` does
+/// not use this layer: it accepts any method and completes its problems itself, and a layer costs
+/// time for each request.
 fn with_problems(routes: Router) -> Router {
     routes
         .fallback(async |_: Request| Problem::not_found("page"))

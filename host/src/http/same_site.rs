@@ -1,7 +1,7 @@
 //! Refuses what another site makes a browser send: requests for another host name (DNS rebinding),
 //! and changes from pages of another origin.
 //!
-//! Not for `/hooks`: webhooks need no browser and no cookie.
+//! Never checks requests to `/hooks`, because webhooks need no browser and no cookie.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -18,17 +18,19 @@ use crate::config::{Config, ListenAddress};
 use super::AppState;
 use super::problem::Problem;
 
-/// The host names for which a server on a loopback address answers. A page of another site can make
-/// its own name lead to this address, and would then be of the same origin.
+/// The host names for which a server on a loopback address answers. Without this list, another site
+/// could make its own host name resolve to the loopback address; its pages would then have the same
+/// origin as this server.
 #[derive(Debug)]
 pub(super) struct AllowedHosts {
-    /// Absent: all, because the server is not on a loopback address.
+    /// `None` if all names are allowed, because the server does not listen on a loopback address.
     names: Option<Vec<String>>,
 }
 
 impl AllowedHosts {
-    /// `address` is the one on which the server listens: it may be that of a socket of systemd.
-    pub(super) fn of(config: &Config, address: &ListenAddress) -> Self {
+    /// `address` is the address on which the server listens. It may differ from the configuration,
+    /// because systemd can pass a socket.
+    pub(super) fn new(config: &Config, address: &ListenAddress) -> Self {
         if !matches!(address, ListenAddress::Tcp(address) if address.ip().is_loopback()) {
             return Self { names: None };
         }
@@ -42,7 +44,7 @@ impl AllowedHosts {
         let host =
             match Url::parse(&format!("http://{authority}")).ok().as_ref().and_then(Url::host) {
                 Some(Host::Domain(name)) => name.trim_end_matches('.').to_owned(),
-                // A name is needed to lead a browser to another address.
+                // DNS rebinding needs a host name, so a loopback address is always safe.
                 Some(Host::Ipv4(address)) if IpAddr::V4(address).is_loopback() => return true,
                 Some(Host::Ipv6(address)) if IpAddr::V6(address).is_loopback() => return true,
                 Some(other) => other.to_string(),
@@ -52,8 +54,8 @@ impl AllowedHosts {
     }
 }
 
-/// Refuses a request for a host name that is not allowed. A request without one is not from a
-/// browser.
+/// Refuses a request for a host name that is not allowed. A request without a host name is
+/// accepted, because browsers always send one.
 pub(super) async fn check_host(
     State(app): State<Arc<AppState>>,
     request: Request,
@@ -67,28 +69,29 @@ pub(super) async fn check_host(
     }
 }
 
-/// The host and port that the request is for.
+/// The host and port to which the client sent the request.
 pub(super) fn authority<'r>(headers: &'r HeaderMap, uri: &'r Uri) -> Option<&'r str> {
-    // HTTP/2 has it in the address.
+    // HTTP/2 sends the authority in the URI, HTTP/1.1 in the header `Host`.
     let in_uri = uri.authority().map(|authority| authority.as_str());
     in_uri.or_else(|| headers.get(HOST).and_then(|value| value.to_str().ok()))
 }
 
 /// Refuses a change that a page of another origin made a browser send.
 pub(super) fn check_origin(config: &Config, headers: &HeaderMap, uri: &Uri) -> Result<(), Problem> {
-    let text = |name: &str| headers.get(name).map(|value| value.to_str().unwrap_or_default());
-    let is_same = match (text("sec-fetch-site"), text(ORIGIN.as_str())) {
+    let value = |name: &str| headers.get(name).map(|text| text.to_str().unwrap_or_default());
+    let is_same_origin = match (value("sec-fetch-site"), value(ORIGIN.as_str())) {
         (Some(site), _) => matches!(site, "same-origin" | "none"),
         (None, Some(origin)) => {
             let public = config.public_url.as_ref().map(|url| url.origin().ascii_serialization());
             let host = authority(headers, uri);
-            let of_origin = origin.split_once("://").map(|(_, authority)| authority);
-            public.as_deref() == Some(origin) || host.is_some() && of_origin == host
+            let origin_authority = origin.split_once("://").map(|(_, authority)| authority);
+            public.as_deref() == Some(origin) || host.is_some() && origin_authority == host
         }
-        // Not from a browser that says where it comes from: the CSRF token decides.
+        // The client sent neither header, so only the CSRF token can show where the change comes
+        // from.
         (None, None) => true,
     };
-    if is_same { Ok(()) } else { Err(Problem::cross_site_request()) }
+    if is_same_origin { Ok(()) } else { Err(Problem::cross_site_request()) }
 }
 
 #[cfg(test)]
@@ -96,7 +99,7 @@ mod tests {
     use super::*;
 
     fn allowed(config: &Config, listening: &str, authority: &str) -> bool {
-        AllowedHosts::of(config, &listening.parse().unwrap()).allows(authority)
+        AllowedHosts::new(config, &listening.parse().unwrap()).allows(authority)
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! Headers that tell browsers to do nothing dangerous with an answer. They are on every answer.
+//! Adds security headers to every answer: they forbid browsers to load, run or frame anything that
+//! a handler does not allow.
 //!
 //! Never replaces a header that a handler has set.
 
@@ -8,7 +9,8 @@ use axum::http::header::{
 };
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 
-/// For answers that are no pages: nothing is loaded, run, framed or sent.
+/// The content security policy of answers that are not pages: browsers load, run, frame and send
+/// nothing.
 const POLICY: &str =
     "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
@@ -18,16 +20,17 @@ static HEADERS: [(HeaderName, HeaderValue); 4] = [
     (X_FRAME_OPTIONS, HeaderValue::from_static("DENY")),
     (REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
 ];
-/// Half a year. Without subdomains, which may belong to other services.
-static TRANSPORT: HeaderValue = HeaderValue::from_static("max-age=15768000");
+/// Browsers use only https for half a year. Subdomains are not included, because they may belong to
+/// other services.
+static HSTS: HeaderValue = HeaderValue::from_static("max-age=15768000");
 
-/// Adds the headers that are missing. `is_https`: the client's request came by TLS.
+/// Adds the headers that are missing. `is_https`: the client used TLS.
 pub(super) fn add(headers: &mut HeaderMap, is_https: bool) {
     for (name, value) in &HEADERS {
         headers.entry(name).or_insert_with(|| value.clone());
     }
     if is_https {
-        headers.entry(STRICT_TRANSPORT_SECURITY).or_insert_with(|| TRANSPORT.clone());
+        headers.entry(STRICT_TRANSPORT_SECURITY).or_insert_with(|| HSTS.clone());
     }
 }
 
@@ -36,11 +39,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_handler_set_stays_and_plain_http_promises_no_tls() {
-        let own = HeaderValue::from_static("default-src 'self'");
-        let mut headers = HeaderMap::from_iter([(CONTENT_SECURITY_POLICY, own.clone())]);
+    fn headers_of_a_handler_are_kept_and_hsts_is_sent_only_over_tls() {
+        let handler_policy = HeaderValue::from_static("default-src 'self'");
+        let mut headers = HeaderMap::from_iter([(CONTENT_SECURITY_POLICY, handler_policy.clone())]);
         add(&mut headers, false);
-        assert_eq!(headers[CONTENT_SECURITY_POLICY], own);
+        assert_eq!(headers[CONTENT_SECURITY_POLICY], handler_policy);
         assert_eq!(headers[X_CONTENT_TYPE_OPTIONS], "nosniff");
         assert!(!headers.contains_key(STRICT_TRANSPORT_SECURITY));
         add(&mut headers, true);

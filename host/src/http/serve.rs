@@ -51,10 +51,10 @@ const CLOSE: HeaderValue = HeaderValue::from_static("close");
 /// How long requests are accepted on open connections of HTTP/1.1 after the shutdown began: their
 /// clients do not know yet that the server ends, and a proxy must not repeat a POST that it has
 /// sent. HTTP/2 tells its clients at once.
-pub const LAST_REQUESTS: Duration = Duration::from_secs(1);
+pub const LAST_REQUESTS_TIME: Duration = Duration::from_secs(1);
 
 /// Answers requests until `shutdown`. Then accepts only the connections that are queued, answers
-/// what arrives on open ones for [`LAST_REQUESTS`], and waits at most `drain` for answers in
+/// what arrives on open ones for [`LAST_REQUESTS_TIME`], and waits at most `drain` for answers in
 /// progress.
 ///
 /// # Errors
@@ -78,7 +78,7 @@ pub async fn serve(
     let (begun, over) = (shutdown.clone(), server.over.clone());
     tokio::spawn(async move {
         begun.cancelled().await;
-        sleep(LAST_REQUESTS).await;
+        sleep(LAST_REQUESTS_TIME).await;
         over.cancel();
     });
     loop {
@@ -112,7 +112,7 @@ struct Server {
     clients: Arc<Clients>,
     options: Options,
     shutdown: CancellationToken,
-    /// Cancelled [`LAST_REQUESTS`] after the shutdown: then connections without a request are
+    /// Cancelled [`LAST_REQUESTS_TIME`] after the shutdown: then connections without a request are
     /// closed.
     over: CancellationToken,
     /// A task for each connection.
@@ -271,7 +271,7 @@ async fn answer(
     let mut response = if let Some(refused) = refused {
         let path = request.uri().path().to_owned();
         drop(request);
-        problem::complete(refused.into_response(), &path)
+        problem::add_body(refused.into_response(), &path)
     } else {
         request.extensions_mut().insert(origin);
         request.extensions_mut().insert(ClientHandle(Arc::downgrade(&client)));
@@ -282,7 +282,7 @@ async fn answer(
         }
     };
     if let Some(unread) = unread.filter(|_| !is_http2)
-        && !unread.read(waits).await
+        && !unread.discard_rest(waits).await
     {
         response.headers_mut().insert(CONNECTION, CLOSE);
         leaves_unread.store(true, Ordering::Relaxed);

@@ -1,7 +1,7 @@
 //! Signing in with a browser: the page, the cookie, and the session that pages use.
 //!
-//! The cookie cannot be read by scripts, and no other site can make a browser send it. A session's
-//! CSRF token is made of the cookie, so it is not stored.
+//! Scripts cannot read the cookie, and another site can never make a browser send it. A session's
+//! CSRF token is derived from the cookie, so it is not stored.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -28,44 +28,47 @@ use crate::secret::{Secret, TokenHash};
 
 use super::audit::{self, Caller};
 use super::client_address::client_of;
-use super::cookies::{CookieAttributes, SESSION};
+use super::cookies::{RequestCookies, SESSION_COOKIE};
 use super::problem::Problem;
 use super::{AppState, auth, same_site};
 
-/// Nothing is loaded; forms go to this server.
+/// The content security policy of these pages: browsers load nothing, and send forms only to this
+/// server.
 const POLICY: &str =
     "default-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
-/// Maximum size of the form to sign in, and the time for it to arrive: anybody may send it.
+/// Maximum size of the sign-in form, bytes. Anybody may send this form.
 const FORM_BYTES_MAX: usize = 8 * 1024;
+/// Maximum time until the sign-in form has arrived.
 const FORM_TIMEOUT: Duration = Duration::from_secs(10);
-/// A path that is only used to read other paths.
-const NOWHERE: &str = "http://host.invalid/";
+/// The base URL for parsing a path. No request is sent to it.
+const PARSE_BASE: &str = "http://host.invalid/";
 
-/// A request of a browser that is signed in. As an extractor, it sends other browsers to the page
-/// that signs them in.
+/// The session of a browser that is signed in. As an extractor, it redirects other browsers to the
+/// sign-in page.
 #[derive(Debug, Clone)]
 pub(crate) struct Session {
-    /// Who signed in.
+    /// The account that signed in.
     pub(crate) account: Account,
-    /// The text that each form must contain as its field `csrf`.
+    /// The CSRF token, which each form must contain in its field `csrf`.
     pub(crate) csrf: String,
 }
 
 impl Session {
     pub(super) fn new(session: domain::Session, cookie: &Secret) -> Self {
-        let of_cookie = Secret::new(format!("csrf {}", cookie.reveal()));
-        let csrf = BASE64URL_NOPAD.encode(&TokenHash::of(of_cookie.reveal()).0);
+        let csrf_input = Secret::new(format!("csrf {}", cookie.reveal()));
+        let csrf = BASE64URL_NOPAD.encode(&TokenHash::of(csrf_input.reveal()).0);
         Self { account: session.account, csrf }
     }
 
-    /// The session of a person whom a proxy signed in: it lasts as long as the proxy says.
+    /// The session of a person whom a proxy signed in. It is valid for one request only, because
+    /// the proxy names the person in each request.
     pub(super) fn of_proxy(account: Account, accounts: &Accounts) -> Self {
         let csrf = accounts.csrf_of_person(&account.name);
         Self { account, csrf }
     }
 
-    pub(super) fn is_csrf(&self, given: &str) -> bool {
-        Secret::new(self.csrf.clone()).matches(given)
+    pub(super) fn is_csrf_token(&self, text: &str) -> bool {
+        Secret::new(self.csrf.clone()).matches(text)
     }
 }
 
@@ -73,39 +76,37 @@ impl<S: Send + Sync> FromRequestParts<S> for Session {
     type Rejection = Response;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Response> {
-        let known = parts.extensions.get::<Self>().cloned();
-        known.ok_or_else(|| redirect(&sign_in_path(&parts.uri)))
+        let session = parts.extensions.get::<Self>().cloned();
+        session.ok_or_else(|| redirect(&sign_in_path(&parts.uri)))
     }
 }
 
 /// The value of the session's cookie.
 pub(super) fn cookie_of(app: &AppState, request: &Request) -> Option<Secret> {
-    CookieAttributes::of(&app.services.config.now(), request).get(request.headers(), SESSION)
+    RequestCookies::new(&app.services.config.now(), request).get(request.headers(), SESSION_COOKIE)
 }
 
-/// Makes the browser forget a cookie that is not valid, so that it does not send it again.
-pub(super) fn without_cookie(
-    app: &AppState,
-    request: &Request,
-    mut response: Response,
-) -> Response {
-    let cookies = CookieAttributes::of(&app.services.config.now(), request);
-    if cookies.get(request.headers(), SESSION).is_some() {
-        response.headers_mut().append(SET_COOKIE, cookies.remove(SESSION));
+/// Makes the browser delete its session cookie, if it has one, so that it does not send the cookie
+/// again.
+pub(super) fn remove_cookie(app: &AppState, request: &Request, mut response: Response) -> Response {
+    let cookies = RequestCookies::new(&app.services.config.now(), request);
+    if cookies.get(request.headers(), SESSION_COOKIE).is_some() {
+        response.headers_mut().append(SET_COOKIE, cookies.remove(SESSION_COOKIE));
     }
     response
 }
 
-/// Sends a browser to the page that signs it in, and back afterwards.
-pub(super) fn to_sign_in(request: &Request) -> Response {
+/// Redirects a browser to the sign-in page, which redirects it back afterwards.
+pub(super) fn redirect_to_sign_in(request: &Request) -> Response {
     redirect(&sign_in_path(request.uri()))
 }
 
 fn sign_in_path(from: &Uri) -> String {
-    with_next("/sign-in", from.path_and_query().map_or("/", |it| it.as_str()))
+    with_next("/sign-in", from.path_and_query().map_or("/", |path| path.as_str()))
 }
 
-fn provider(app: &AppState, next: &str) -> Option<String> {
+/// The path that begins a sign-in with the identity provider, if one is configured.
+fn provider_path(app: &AppState, next: &str) -> Option<String> {
     app.services.oidc.as_ref().map(|_| with_next("/sign-in/oidc", next))
 }
 
@@ -123,14 +124,15 @@ fn no_store() -> HeaderValue {
     HeaderValue::from_static("no-store")
 }
 
-/// The path to go to after a sign-in: one of this server, whatever was asked for.
-pub(super) fn local_path(asked: &str) -> String {
-    let base = Url::parse(NOWHERE).ok();
-    let joined = base.as_ref().and_then(|base| base.join(asked).ok());
+/// The path to which a browser is redirected after a sign-in. It is always a path of this server:
+/// `/` replaces a requested path that leads to another host.
+pub(super) fn local_path(requested: &str) -> String {
+    let base = Url::parse(PARSE_BASE).ok();
+    let joined = base.as_ref().and_then(|base| base.join(requested).ok());
     match (base, joined) {
-        // A browser reads a path that begins with two slashes as another host.
+        // Browsers read a path that begins with two slashes as the address of another host.
         (Some(base), Some(url))
-            if asked.starts_with('/')
+            if requested.starts_with('/')
                 && url.origin() == base.origin()
                 && !url.path().starts_with("//") =>
         {
@@ -141,23 +143,28 @@ pub(super) fn local_path(asked: &str) -> String {
     }
 }
 
-/// The page to sign in.
+/// The sign-in page.
 #[derive(Template)]
 #[template(path = "sign_in.html")]
 struct SignInPage<'a> {
     next: &'a str,
     error: Option<&'a str>,
-    /// Where to sign in with the identity provider, if one is configured.
+    /// The path that begins a sign-in with the identity provider, if one is configured.
     provider: Option<String>,
 }
 
-/// The page to sign in, after a sign-in that failed.
-pub(super) fn refused(app: &AppState, next: &str, status: StatusCode, why: &str) -> Response {
-    html(status, &SignInPage { next, error: Some(why), provider: provider(app, next) })
+/// The sign-in page after a failed sign-in. The person sees `why`.
+pub(super) fn sign_in_failed(
+    app: &AppState,
+    next: &str,
+    status: StatusCode,
+    why: &str,
+) -> Response {
+    render_page(status, &SignInPage { next, error: Some(why), provider: provider_path(app, next) })
 }
 
-/// A page that no cache keeps.
-pub(super) fn html(status: StatusCode, page: &impl Template) -> Response {
+/// Renders a page that no cache stores.
+pub(super) fn render_page(status: StatusCode, page: &impl Template) -> Response {
     let headers = [
         (CACHE_CONTROL, no_store()),
         (CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY)),
@@ -173,7 +180,7 @@ pub(super) fn html(status: StatusCode, page: &impl Template) -> Response {
     }
 }
 
-/// The query of the page to sign in.
+/// The query of the sign-in page.
 #[derive(Deserialize)]
 pub(crate) struct SignInQuery {
     #[serde(default)]
@@ -186,11 +193,11 @@ pub(crate) async fn page(
     Query(SignInQuery { next }): Query<SignInQuery>,
 ) -> Response {
     let next = local_path(&next);
-    let page = SignInPage { next: &next, error: None, provider: provider(&app, &next) };
-    html(StatusCode::OK, &page)
+    let page = SignInPage { next: &next, error: None, provider: provider_path(&app, &next) };
+    render_page(StatusCode::OK, &page)
 }
 
-/// The form of the page to sign in.
+/// The form of the sign-in page.
 #[derive(Deserialize)]
 pub(crate) struct SignInForm {
     token: String,
@@ -204,10 +211,11 @@ pub(crate) async fn sign_in(
     request: Request,
 ) -> Result<Response, Problem> {
     let config = app.services.config.now();
-    let (cookies, client) = (CookieAttributes::of(&config, &request), client_of(&request));
+    let (cookies, client) = (RequestCookies::new(&config, &request), client_of(&request));
     if let Err(problem) = same_site::check_origin(&config, request.headers(), request.uri()) {
-        let caller = Caller::unknown(client, Via::Console);
-        audit::refused(&app, caller, (audit::BEGIN_SESSION, None), problem.code()).await;
+        let caller = Caller::not_signed_in(client, Via::Console);
+        audit::record_refusal(&app, caller, (audit::BEGIN_SESSION_ACTION, None), problem.code())
+            .await;
         return Err(problem);
     }
     let (head, body) = request.into_parts();
@@ -223,15 +231,16 @@ pub(crate) async fn sign_in(
     let Form(SignInForm { token, next }) =
         form.map_err(|rejection| Problem::bad_request(rejection.body_text()))?;
     let (token, next) = (Secret::new(token).trimmed(), local_path(&next));
-    let login = auth::by_token(&app, client, token.reveal()).await;
-    audit::login_refused(&app, (client, Via::Console), audit::BEGIN_SESSION, &login).await;
+    let login = auth::log_in_by_token(&app, client, token.reveal()).await;
+    audit::record_refused_login(&app, (client, Via::Console), audit::BEGIN_SESSION_ACTION, &login)
+        .await;
     let Some(login) = login? else {
-        let wrong = "This token is not valid.";
-        return Ok(refused(&app, &next, StatusCode::UNAUTHORIZED, wrong));
+        let why = "This token is not valid.";
+        return Ok(sign_in_failed(&app, &next, StatusCode::UNAUTHORIZED, why));
     };
     let cookie = begin(&app, login, client).await?;
     let mut response = redirect(&next);
-    response.headers_mut().append(SET_COOKIE, cookies.set(SESSION, &cookie, SESSION_S));
+    response.headers_mut().append(SET_COOKIE, cookies.set(SESSION_COOKIE, &cookie, SESSION_S));
     Ok(response)
 }
 
@@ -243,7 +252,7 @@ pub(super) async fn begin(
 ) -> Result<Secret, Problem> {
     let account = login.account.clone();
     let (_, cookie) = app.services.accounts.sign_in(login).await?;
-    let action = audit::BEGIN_SESSION.to_owned();
+    let action = audit::BEGIN_SESSION_ACTION.to_owned();
     let intent = Intent { account: &account, client, via: Via::Console, action, object: None };
     app.services.audit.record(intent, OutcomeCode::Ok).await?;
     Ok(cookie)
@@ -259,5 +268,5 @@ pub(crate) async fn sign_out(
         app.services.accounts.sign_out(cookie.reveal()).await?;
         tracing::info!(account = session.account.name, "signed out");
     }
-    Ok(without_cookie(&app, &request, redirect("/sign-in")))
+    Ok(remove_cookie(&app, &request, redirect("/sign-in")))
 }

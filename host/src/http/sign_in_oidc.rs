@@ -1,5 +1,7 @@
-//! Signing in with an identity provider: sends the browser there, and begins a session when it
-//! comes back.
+//! Signs browsers in with an identity provider: redirects a browser to the provider, and begins a
+//! session when the provider redirects it back.
+//!
+//! Never receives a password.
 
 use std::sync::Arc;
 
@@ -17,105 +19,114 @@ use crate::oidc::{Callback, Login, Oidc, OidcError};
 use crate::secret::Secret;
 
 use super::client_address::client_of;
-use super::cookies::{CookieAttributes, LOGIN, SESSION};
+use super::cookies::{LOGIN_COOKIE, RequestCookies, SESSION_COOKIE};
 use super::problem::Problem;
 use super::same_site::authority;
 use super::session::{self, SignInQuery, local_path, redirect};
 use super::{AppState, audit, auth};
 
-/// How long a sign-in may take, seconds.
-const LOGIN_S: u64 = 10 * 60;
+/// Maximum time for a sign-in, seconds.
+const LOGIN_S_MAX: u64 = 10 * 60;
 
 type App = State<Arc<AppState>>;
 
-/// The page that leads on after a sign-in. A redirect would not do: browsers send no `Strict`
-/// cookie when another site began the navigation.
+/// The page after a sign-in, which opens the next page. A redirect would not work: browsers do not
+/// send a cookie with `SameSite=Strict` if another site began the navigation.
 #[derive(Template)]
 #[template(path = "signed_in.html")]
 struct SignedInPage<'a> {
     next: &'a str,
 }
 
-/// Answers `GET /sign-in/oidc`: sends the browser to the provider.
+/// Answers `GET /sign-in/oidc`: redirects the browser to the provider.
 pub(super) async fn begin(
     State(app): App,
     Query(SignInQuery { next }): Query<SignInQuery>,
     request: Request,
 ) -> Result<Response, Problem> {
-    let (oidc, login, next) = (provider(&app)?, Login::fresh(), local_path(&next));
+    let (oidc, login, next) = (configured_provider(&app)?, Login::fresh(), local_path(&next));
     let address = match oidc.begin(&login, &redirect_uri(&app, &request)).await {
         Ok(address) => address,
-        Err(error) => return Ok(failed(&app, &next, &error)),
+        Err(error) => return Ok(failed_response(&app, &next, &error)),
     };
     let value = format!("{}.{}", login.cookie().reveal(), BASE64URL_NOPAD.encode(next.as_bytes()));
-    let cookies = CookieAttributes::of(&app.services.config.now(), &request);
+    let cookies = RequestCookies::new(&app.services.config.now(), &request);
     let mut response = redirect(address.as_str());
-    let cookie = cookies.set(LOGIN, &Secret::new(value), LOGIN_S);
+    let cookie = cookies.set(LOGIN_COOKIE, &Secret::new(value), LOGIN_S_MAX);
     response.headers_mut().append(SET_COOKIE, cookie);
     Ok(response)
 }
 
-/// Answers `GET /sign-in/oidc/callback`: the browser comes back.
+/// Answers `GET /sign-in/oidc/callback`, to which the provider redirects the browser back.
 pub(super) async fn finish(
     State(app): App,
     Query(callback): Query<Callback>,
     request: Request,
 ) -> Result<Response, Problem> {
-    let oidc = provider(&app)?;
-    let cookies = CookieAttributes::of(&app.services.config.now(), &request);
-    let Some((login, next)) = cookies.get(request.headers(), LOGIN).and_then(read) else {
-        return Ok(failed(&app, "/", &OidcError::State));
+    let oidc = configured_provider(&app)?;
+    let cookies = RequestCookies::new(&app.services.config.now(), &request);
+    let Some((login, next)) = cookies.get(request.headers(), LOGIN_COOKIE).and_then(parse_cookie)
+    else {
+        return Ok(failed_response(&app, "/", &OidcError::State));
     };
     let (client, redirect_uri) = (client_of(&request), redirect_uri(&app, &request));
-    let mut why = None;
+    let mut failure = None;
     let attempt = async || match oidc.finish(&login, callback, &redirect_uri).await {
         Ok(account) => Ok(Some(account)),
         Err(error) => {
-            why = Some(error);
+            failure = Some(error);
             Ok(None)
         }
     };
-    let account = auth::limited(&app, client, attempt).await;
-    audit::login_refused(&app, (client, Via::Console), audit::BEGIN_SESSION, &account).await;
+    let account = auth::try_login(&app, client, attempt).await;
+    audit::record_refused_login(
+        &app,
+        (client, Via::Console),
+        audit::BEGIN_SESSION_ACTION,
+        &account,
+    )
+    .await;
     let Some(account) = account? else {
-        let mut response = failed(&app, &next, &why.unwrap_or(OidcError::State));
-        response.headers_mut().append(SET_COOKIE, cookies.remove(LOGIN));
+        let error = failure.unwrap_or(OidcError::State);
+        let mut response = failed_response(&app, &next, &error);
+        response.headers_mut().append(SET_COOKIE, cookies.remove(LOGIN_COOKIE));
         return Ok(response);
     };
     let cookie = session::begin(&app, TokenLogin::of_person(account), client).await?;
-    let mut response = session::html(StatusCode::OK, &SignedInPage { next: &next });
+    let mut response = session::render_page(StatusCode::OK, &SignedInPage { next: &next });
     let headers = response.headers_mut();
-    headers.append(SET_COOKIE, cookies.set(SESSION, &cookie, SESSION_S));
-    headers.append(SET_COOKIE, cookies.remove(LOGIN));
+    headers.append(SET_COOKIE, cookies.set(SESSION_COOKIE, &cookie, SESSION_S));
+    headers.append(SET_COOKIE, cookies.remove(LOGIN_COOKIE));
     Ok(response)
 }
 
-fn provider(app: &AppState) -> Result<&Oidc, Problem> {
+/// The identity provider of the configuration; 404 if none is configured.
+fn configured_provider(app: &AppState) -> Result<&Oidc, Problem> {
     app.services.oidc.as_ref().ok_or_else(|| Problem::not_found("page"))
 }
 
-/// The address to which the provider sends the browser back: that of this server, as the browser
-/// knows it. The provider accepts only addresses that are registered there.
+/// The address of this server to which the provider redirects the browser back. It has the host
+/// name that the browser uses. The provider accepts only addresses that are registered there.
 fn redirect_uri(app: &AppState, request: &Request) -> String {
     const PATH: &str = "/sign-in/oidc/callback";
     match authority(request.headers(), request.uri()) {
         Some(authority) => {
             let config = app.services.config.now();
-            let scheme = CookieAttributes::of(&config, request).scheme();
+            let scheme = RequestCookies::new(&config, request).scheme();
             format!("{scheme}://{authority}{}{PATH}", config.path_prefix())
         }
         None => format!("{}{PATH}", app.base_url),
     }
 }
 
-/// The sign-in of a cookie, and the path that follows it.
-fn read(cookie: Secret) -> Option<(Login, String)> {
+/// Parses the cookie of a sign-in; also returns the path to open after the sign-in.
+fn parse_cookie(cookie: Secret) -> Option<(Login, String)> {
     let (random, next) = cookie.reveal().split_once('.')?;
     let next = String::from_utf8(BASE64URL_NOPAD.decode(next.as_bytes()).ok()?).ok()?;
-    Some((Login::of_cookie(Secret::new(random.to_owned())), local_path(&next)))
+    Some((Login::from_cookie(Secret::new(random.to_owned())), local_path(&next)))
 }
 
-fn failed(app: &AppState, next: &str, error: &OidcError) -> Response {
+fn failed_response(app: &AppState, next: &str, error: &OidcError) -> Response {
     let status = match error {
         OidcError::Provider(_) => StatusCode::BAD_GATEWAY,
         OidcError::NoRole { .. } => StatusCode::FORBIDDEN,
@@ -123,9 +134,9 @@ fn failed(app: &AppState, next: &str, error: &OidcError) -> Response {
             StatusCode::UNAUTHORIZED
         }
     };
-    // Anybody can make a sign-in fail as often as they like.
-    if app.rate_limits.login_lines.take(&(), Instant::now()).is_ok() {
+    // Anybody can cause any number of failed sign-ins, so the number of log lines is limited.
+    if app.rate_limits.login_log_lines.count(&(), Instant::now()).is_ok() {
         tracing::warn!(%error, "a sign-in with the identity provider failed");
     }
-    session::refused(app, next, status, &error.shown())
+    session::sign_in_failed(app, next, status, &error.public_message())
 }

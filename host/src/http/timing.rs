@@ -1,9 +1,9 @@
 //! The time-outs of one client connection: for the head of a request, and for the pause before the
 //! request.
 //!
-//! The body of a request and its answer have no time-out here: the handlers limit them. A request
-//! only stores until when it must go on. Nothing is woken, because [`Timing::overdue`] looks often
-//! enough.
+//! The body of a request and its answer never have a time-out here, because the handlers limit
+//! them. Each step only stores the next deadline. No task is woken for it: [`Timing::overdue`]
+//! compares the deadline with the clock often enough.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -27,6 +27,7 @@ pub(super) struct Timing {
     head: Duration,
     keep_alive: Duration,
     awaited: Mutex<Awaited>,
+    /// Whether received bytes start no time-out.
     ignores_received: AtomicBool,
 }
 
@@ -55,33 +56,34 @@ impl Timing {
         *self.awaited.lock() = Awaited::Request(Instant::now() + self.keep_alive);
     }
 
-    /// From now on, bytes that arrive start no time for a head: HTTP/2 also sends frames that do
-    /// not belong to a request.
+    /// From now on, received bytes start no time-out for a head, because HTTP/2 also sends frames
+    /// that do not belong to a request.
     pub(super) fn ignore_received(&self) {
         self.ignores_received.store(true, Ordering::Relaxed);
     }
 
-    /// Bytes have arrived. Only the first bytes of a request start the time for its head.
+    /// Records that bytes have arrived. Only the first bytes of a request start the time-out for
+    /// its head.
     pub(super) fn received(&self) {
         if self.ignores_received.load(Ordering::Relaxed) {
             return;
         }
-        let begins = matches!(*self.awaited.lock(), Awaited::Request(_));
-        if begins {
+        let begins_request = matches!(*self.awaited.lock(), Awaited::Request(_));
+        if begins_request {
             self.await_head();
         }
     }
 
-    /// Returns when the client has exceeded a time-out.
+    /// Waits until the client has exceeded a time-out.
     pub(super) async fn overdue(&self) {
         loop {
             let now = Instant::now();
-            // A time that is set later ends no sooner than this.
-            let look_again = now + self.head.min(self.keep_alive);
+            // A deadline that is set after this line is not before `next_check`.
+            let next_check = now + self.head.min(self.keep_alive);
             let until = match *self.awaited.lock() {
                 Awaited::Request(until) | Awaited::Head(until) if until <= now => return,
-                Awaited::Request(until) | Awaited::Head(until) => until.min(look_again),
-                Awaited::Nothing => look_again,
+                Awaited::Request(until) | Awaited::Head(until) => until.min(next_check),
+                Awaited::Nothing => next_check,
             };
             sleep_until(until).await;
         }

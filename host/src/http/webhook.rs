@@ -1,9 +1,9 @@
-//! Webhooks: passes each request of Test Manager to the room that handles it, and answers in Test
+//! Webhooks: passes each request of Test Manager to the module that handles it, and answers in Test
 //! Manager's format.
 //!
 //! Every request becomes an event, with one exception: if a request matches no connection, is not
-//! recognised, is of a refused sender or is over its rate, its event is stored only within a rate
-//! limit. Every answer names its event.
+//! recognised, comes from a refused sender or exceeds its rate, its event is stored only within a
+//! rate limit. Every answer names its event.
 
 mod admission;
 mod answer;
@@ -36,23 +36,22 @@ use super::client_address::client_of;
 use super::problem::Problem;
 use admission::UnreadRequest;
 use answer::{Answer, instance};
-use request::token_and_path as split_path;
 
-pub(crate) use classify::template_of as kpi_template;
+pub(crate) use classify::kpi_template;
 pub(crate) use {classify::WebhookKind, parse::failed_test, request::WebhookRequest};
 
 #[cfg(fuzzing)]
 pub(crate) use self::{body::read, classify::classify, request::token_and_path};
 
-/// The header that names the event in every answer.
-static EVENT: HeaderName = HeaderName::from_static("jackfield-event");
+/// The header of every answer that contains the id of the event.
+static EVENT_HEADER: HeaderName = HeaderName::from_static("jackfield-event");
 
 /// Handles any request below `/hooks`.
 pub(super) async fn receive(State(app): State<Arc<AppState>>, request: Request) -> Response {
-    let (token, path) = split_path(request.uri().path());
+    let (token, path) = request::token_and_path(request.uri().path());
     let active = app.services.connections.by_token(&TokenHash::of(&token));
-    let kind = kind_of(&app, active.as_deref(), &request, &path);
-    let target = Target { active, token, path, kind, by_admin: false };
+    let kind = classify_request(&app, active.as_deref(), &request, &path);
+    let target = Target { active, token, path, kind, is_by_admin: false };
     handle(app, target, request).await
 }
 
@@ -63,13 +62,14 @@ pub(super) async fn receive_for(
     path: String,
     request: Request,
 ) -> Response {
-    let kind = kind_of(&app, Some(&active), &request, &path);
-    let target = Target { active: Some(active), token: String::new(), path, kind, by_admin: true };
+    let kind = classify_request(&app, Some(&active), &request, &path);
+    let target =
+        Target { active: Some(active), token: String::new(), path, kind, is_by_admin: true };
     handle(app, target, request).await
 }
 
-/// The kind of a request; its connection may have paths of its own.
-fn kind_of(
+/// Determines the kind of a request. Its connection may have additional webhook paths.
+fn classify_request(
     app: &AppState,
     active: Option<&ActiveConnection>,
     request: &Request,
@@ -78,34 +78,36 @@ fn kind_of(
     let (method, config) = (request.method(), app.services.config.now());
     let config = &config.webhook;
     match active {
-        Some(it) => classify::classify_for(&it.connection.webhook_paths, method, path, config),
+        Some(active) => {
+            classify::classify_for(&active.connection.webhook_paths, method, path, config)
+        }
         None => classify::classify(method, path, config),
     }
 }
 
-/// Whether a request of this connection is recognised now.
+/// Whether requests with this method and path are recognised now for this connection.
 pub(crate) fn is_recognised(
     app: &AppState,
     active: &ActiveConnection,
     method: &Method,
     path: &str,
 ) -> bool {
-    let (own, config) = (&active.connection.webhook_paths, app.services.config.now());
-    classify::classify_for(own, method, path, &config.webhook) != WebhookKind::Unrecognised
+    let (paths, config) = (&active.connection.webhook_paths, app.services.config.now());
+    classify::classify_for(paths, method, path, &config.webhook) != WebhookKind::Unrecognised
 }
 
-/// The properties of a request that its method and path decide: connection, token, path, kind.
+/// What the method and the path of a request determine: its connection, token, path and kind.
 struct Target {
     active: Option<Arc<ActiveConnection>>,
     token: String,
     path: String,
     kind: WebhookKind,
-    /// Whether an admin sent it: then neither a credential nor a rate is checked.
-    by_admin: bool,
+    /// Whether an admin sent the request. Then neither a credential nor a rate is checked.
+    is_by_admin: bool,
 }
 
-/// Reads the request, then answers it to the end, so that the event is stored even if the client
-/// disconnects.
+/// Reads and answers a request. If the client disconnects after the request was read, the work
+/// continues, so that the event is still stored.
 async fn handle(app: Arc<AppState>, target: Target, request: Request) -> Response {
     let (id, started) = (EventId::fresh(), Instant::now());
     let received_at = app.services.clock.now();
@@ -113,7 +115,7 @@ async fn handle(app: Arc<AppState>, target: Target, request: Request) -> Respons
     let (parts, body) = request.into_parts();
     let (headers, extensions, kind) = (&parts.headers, &parts.extensions, &target.kind);
     let (body, refused) = match &target.active {
-        Some(active) if !target.by_admin => {
+        Some(active) if !target.is_by_admin => {
             let unread = UnreadRequest { active, kind, client, headers, extensions, received_at };
             unread.admit(&app, body).await
         }
@@ -129,17 +131,18 @@ async fn handle(app: Arc<AppState>, target: Target, request: Request) -> Respons
         received_at,
         started,
     );
-    let sender = request.headers.get(TraceParent::HEADER);
-    let sender = sender.and_then(|value| TraceParent::parse(value.to_str().ok()?));
-    // A refused sender does not decide about sampling.
-    let sender = sender.filter(|_| active.is_some() && refused.is_none());
-    app.services.history.receive(id, sender);
+    let trace_parent = request.headers.get(TraceParent::HEADER);
+    let trace_parent = trace_parent.and_then(|value| TraceParent::parse(value.to_str().ok()?));
+    // The header `traceparent` decides whether a trace is sampled. It is ignored if the sender is
+    // refused.
+    let trace_parent = trace_parent.filter(|_| active.is_some() && refused.is_none());
+    app.services.history.receive(id, trace_parent);
     let tasks = app.services.tasks.clone();
     let answered = Completing::new(&tasks, async move {
         let is_refused = refused.is_some();
         let (kind, answer) = match (&active, refused) {
             (Some(_), Some(problem)) => (event_kind(&kind), Answer::problem(id, &problem)),
-            (Some(active), None) => answer(&app, active, kind, &request).await,
+            (Some(active), None) => answer_request(&app, active, kind, &request).await,
             (None, _) => (EventKind::NoConnection, Answer::problem(id, &Problem::no_webhook())),
         };
         let answered = Answered { kind, is_refused, answer };
@@ -150,21 +153,21 @@ async fn handle(app: Arc<AppState>, target: Target, request: Request) -> Respons
         Problem::internal().respond(&instance(id))
     });
     if let Ok(id) = HeaderValue::from_str(&id.to_string()) {
-        response.headers_mut().insert(EVENT.clone(), id);
+        response.headers_mut().insert(EVENT_HEADER.clone(), id);
     }
     response
 }
 
-/// The answer to a request, and the kind of its event.
+/// The answer to a request, and what decides whether its event is stored.
 struct Answered {
     kind: EventKind,
-    /// Whether the request was refused because of its sender or its rate.
+    /// Whether the request was refused because of its sender or because it exceeds its rate.
     is_refused: bool,
     answer: Answer,
 }
 
-/// Stores the event of an answer, unless clients without a credential, or a client over its rate,
-/// have used up the rate at which such events are stored.
+/// Stores the event of an answer. The event of a request without a credential, of a request that
+/// exceeds its rate and of an unrecognised request is stored only within a rate limit.
 fn record_within_rates(
     app: &AppState,
     active: Option<&ActiveConnection>,
@@ -175,23 +178,26 @@ fn record_within_rates(
     let started = request.started;
     let connection = active.map(|active| active.connection.id);
     let is_unrecognised = kind == EventKind::Unrecognised;
-    let asks = active.is_some_and(|it| it.connection.webhook_auth.credential.is_some());
-    let is_unauthenticated = answer.refuses_sender() || asks && kind == EventKind::Probe;
-    let counted = connection.filter(|_| !is_unauthenticated);
+    let needs_credential =
+        active.is_some_and(|active| active.connection.webhook_auth.credential.is_some());
+    let is_unauthenticated =
+        answer.refuses_sender() || needs_credential && kind == EventKind::Probe;
+    let counted_connection = connection.filter(|_| !is_unauthenticated);
     let is_unexpected = is_refused || is_unrecognised;
-    if !app.rate_limits.stores_event(counted, client, is_unexpected, started) {
+    if !app.rate_limits.may_store_event(counted_connection, client, is_unexpected, started) {
         let (code, ms) = (answer.outcome.code, milliseconds(started.elapsed()));
         app.services.history.end_unstored(connection, kind, code, ms);
         return answer.response;
     }
-    let keeps_request = is_unauthenticated
+    let stores_request = is_unauthenticated
         || is_unrecognised
-        || answer.refuses_create(kind) && app.rate_limits.keeps_request(connection, started);
-    let kept = keeps_request.then(|| active.and_then(credential_header));
-    record(app, request, (kind, connection), kept, answer)
+        || answer.refuses_create(kind) && app.rate_limits.may_store_request(connection, started);
+    let stored_request = stores_request.then(|| active.and_then(credential_header));
+    record(app, request, (kind, connection), stored_request, answer)
 }
 
-/// The header in which senders of the connection send a secret, if its name does not say so.
+/// The header in which senders of the connection send an API key. The name of this header is
+/// configured, so it may not look like that of a credential.
 fn credential_header(active: &ActiveConnection) -> Option<&str> {
     match &active.connection.webhook_auth.credential {
         Some(WebhookCredential::ApiKey { header }) => Some(header),
@@ -199,13 +205,14 @@ fn credential_header(active: &ActiveConnection) -> Option<&str> {
     }
 }
 
-/// Stores the event of an answer. `kept` adds the headers and the body of the request; the header
-/// that it names is a credential.
+/// Stores the event of an answer. If `stored_request` is present, the event also contains the
+/// headers and the body of the request; the header that `stored_request` names is masked as a
+/// credential.
 fn record(
     app: &AppState,
     request: &WebhookRequest,
     (kind, connection): (EventKind, Option<ConnectionId>),
-    kept: Option<Option<&str>>,
+    stored_request: Option<Option<&str>>,
     answer: Answer,
 ) -> Response {
     let Answer { response, outcome, defect } = answer;
@@ -215,11 +222,11 @@ fn record(
         span.in_scope(|| tracing::warn!(why = outcome.detail, "a connector failed"));
     }
     let event = request.event(kind, connection, status, outcome, defect);
-    let event = match kept {
+    let event = match stored_request {
         Some(credential) => request.with_headers_and_body(event, credential),
         None => event,
     };
-    app.services.history.end(event);
+    app.services.history.record_end(event);
     response
 }
 
@@ -234,7 +241,7 @@ fn event_kind(kind: &WebhookKind) -> EventKind {
 }
 
 /// Answers a request that matched a connection; also returns the kind of its event.
-async fn answer(
+async fn answer_request(
     app: &AppState,
     active: &Arc<ActiveConnection>,
     kind: WebhookKind,
@@ -250,8 +257,9 @@ async fn answer(
         }
         WebhookKind::Unrecognised => {
             let answer = Answer::problem(request.id, &Problem::no_webhook());
-            let how = classify::how_to_map(&active.connection.name, &request.method, &request.path);
-            (EventKind::Unrecognised, answer.explained_by(how))
+            let advice =
+                classify::describe_mapping(&active.connection.name, &request.method, &request.path);
+            (EventKind::Unrecognised, answer.with_detail(advice))
         }
     }
 }
@@ -266,10 +274,10 @@ async fn create_defect(
         Err(problem) => return Answer::problem(request.id, &problem),
     };
     let connection = Some(active.connection.id);
-    let running = OutcomeCode::Running.into();
-    let running = request.event(EventKind::CreateDefect, connection, None, running, None);
+    let outcome = OutcomeCode::Running.into();
+    let running_event = request.event(EventKind::CreateDefect, connection, None, outcome, None);
     let start = request.event_start();
-    match app.services.defects.create(active, test, running, start).await {
+    match app.services.defects.create(active, test, running_event, start).await {
         Ok(created) => Answer::created(&created, app.services.config.now().webhook.defect_id),
         Err(refusal) => Answer::refusal(request.id, &refusal),
     }
@@ -281,16 +289,19 @@ async fn count_defects(
     project: &str,
     event: EventStart,
 ) -> Answer {
-    let length = project.chars().count();
-    if !(1..=PROJECT_CHARS_MAX).contains(&length) {
-        let why =
-            format!("the project id has {length} characters; 1 to {PROJECT_CHARS_MAX} are allowed");
+    let char_count = project.chars().count();
+    if !(1..=PROJECT_CHARS_MAX).contains(&char_count) {
+        let why = format!(
+            "the project id has {char_count} characters; 1 to {PROJECT_CHARS_MAX} are allowed"
+        );
         return Answer::problem(event.id, &Problem::bad_request(why));
     }
     let services = &app.services;
-    let place = services.connections.counted_in(&active.connection);
+    let counted_in = services.connections.counted_in(&active.connection);
     let counted = services.kpis.count(active, project, event).await;
-    match counted.and_then(|it| Answer::counted(&it, &services.config.now().webhook, place)) {
+    let counted = counted
+        .and_then(|counts| Answer::counted(&counts, &services.config.now().webhook, counted_in));
+    match counted {
         Ok(answer) => answer,
         Err(refusal) => Answer::refusal(event.id, &refusal),
     }

@@ -1,6 +1,5 @@
-//! Caches in memory the last counts of each project, and the refresh that is in progress.
-//! Counts belong to the active connection that they were counted for, so an edit of the connection
-//! removes them.
+//! Caches in memory the last counts of each project, and the refresh that is in progress. Counts
+//! belong to one version of the connection, so an edit of the connection removes them.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
@@ -17,9 +16,9 @@ use crate::store::{CLOCKS_DIFFER_MS, CachedCounts};
 const PROJECTS_MAX: usize = 100;
 
 /// The result of a refresh.
-pub(super) type Counted = Result<Refreshed, Refusal>;
+pub(super) type RefreshResult = Result<Refreshed, Refusal>;
 
-/// The counts with which a refresh ended; another server may have counted them lately.
+/// The counts that a refresh returned. Another server may have counted them recently.
 #[derive(Debug, Clone)]
 pub(super) struct Refreshed {
     pub(super) cached: CachedCounts,
@@ -30,11 +29,11 @@ pub(super) struct Refreshed {
 /// The counts of all connections.
 #[derive(Default)]
 pub(super) struct Cache {
-    by_connection: Mutex<HashMap<ConnectionId, Connection>>,
+    by_connection: Mutex<HashMap<ConnectionId, ConnectionEntry>>,
 }
 
 /// The cached projects of one connection.
-struct Connection {
+struct ConnectionEntry {
     active: Weak<ActiveConnection>,
     projects: HashMap<String, ProjectEntry>,
 }
@@ -44,29 +43,31 @@ struct Connection {
 pub(super) struct ProjectEntry {
     pub(super) cached: Option<CachedCounts>,
     /// Whether the last refresh failed.
-    pub(super) failing: bool,
+    pub(super) last_refresh_failed: bool,
     /// The refresh in progress.
-    pub(super) refresh: Option<InFlight<Counted>>,
+    pub(super) refresh: Option<InFlight<RefreshResult>>,
     used_at: Timestamp,
 }
 
 impl ProjectEntry {
-    /// Takes over what another server has counted, unless newer counts are known. Counts from the
-    /// future are not newer: the clock was set back.
+    /// Replaces the counts by those that another server has stored, unless the entry already has
+    /// newer counts. Cached counts from the future do not count as newer, because the clock was set
+    /// back.
     pub(super) fn take_over(&mut self, counted: CachedCounts, now: Timestamp) {
-        let newest = after(now, CLOCKS_DIFFER_MS);
-        let is_known = |it: &CachedCounts| (counted.counted_at..=newest).contains(&it.counted_at);
-        if !self.cached.as_ref().is_some_and(is_known) {
-            self.failing = false;
+        let newest_valid = after(now, CLOCKS_DIFFER_MS);
+        let is_newer =
+            |old: &CachedCounts| (counted.counted_at..=newest_valid).contains(&old.counted_at);
+        if !self.cached.as_ref().is_some_and(is_newer) {
+            self.last_refresh_failed = false;
             self.cached = Some(counted);
         }
     }
 }
 
 impl Cache {
-    /// Calls `work` on the entry of one project, and creates the entry if it is missing. If there
-    /// are too many, first removes the least recently used one.
-    pub(super) fn with<T>(
+    /// Calls `work` on the entry of one project, and creates the entry if it is missing. If the
+    /// connection has too many entries, first removes the least recently used entry.
+    pub(super) fn with_entry<T>(
         &self,
         active: &Arc<ActiveConnection>,
         project: &str,
@@ -74,15 +75,14 @@ impl Cache {
         work: impl FnOnce(&mut ProjectEntry) -> T,
     ) -> T {
         let mut by_connection = self.by_connection.lock();
-        let is_same = |it: &Connection| Weak::as_ptr(&it.active) == Arc::as_ptr(active);
+        let is_same = |entry: &ConnectionEntry| Weak::as_ptr(&entry.active) == Arc::as_ptr(active);
         if !by_connection.get(&active.connection.id).is_some_and(is_same) {
             // Also remove the entries of connections that were edited or deleted.
-            by_connection.retain(|_, it| it.active.strong_count() > 0);
+            by_connection.retain(|_, entry| entry.active.strong_count() > 0);
             by_connection.remove(&active.connection.id);
         }
-        let connection = by_connection.entry(active.connection.id).or_insert_with(|| Connection {
-            active: Arc::downgrade(active),
-            projects: HashMap::new(),
+        let connection = by_connection.entry(active.connection.id).or_insert_with(|| {
+            ConnectionEntry { active: Arc::downgrade(active), projects: HashMap::new() }
         });
         let projects = &mut connection.projects;
         if projects.len() >= PROJECTS_MAX && !projects.contains_key(project) {
@@ -97,11 +97,11 @@ impl Cache {
     }
 
     /// Whether the project of a connection is in the cache.
-    pub(super) fn has(&self, active: &Arc<ActiveConnection>, project: &str) -> bool {
+    pub(super) fn has_project(&self, active: &Arc<ActiveConnection>, project: &str) -> bool {
         let by_connection = self.by_connection.lock();
         let connection = by_connection.get(&active.connection.id);
-        let is_same = |it: &&Connection| Weak::as_ptr(&it.active) == Arc::as_ptr(active);
-        connection.filter(is_same).is_some_and(|it| it.projects.contains_key(project))
+        let is_same = |entry: &&ConnectionEntry| Weak::as_ptr(&entry.active) == Arc::as_ptr(active);
+        connection.filter(is_same).is_some_and(|entry| entry.projects.contains_key(project))
     }
 }
 
@@ -130,16 +130,21 @@ mod tests {
     fn a_connection_has_a_bounded_number_of_projects() {
         let (cache, active) = (Cache::default(), active());
         for second in 0..150 {
-            cache.with(&active, &format!("p{second}"), at(second), |entry| entry.failing = true);
+            cache.with_entry(&active, &format!("p{second}"), at(second), |entry| {
+                entry.last_refresh_failed = true
+            });
         }
         let projects = cache.by_connection.lock()[&active.connection.id].projects.len();
         assert_eq!(projects, PROJECTS_MAX);
-        assert!(cache.with(&active, "p149", at(150), |entry| entry.failing));
-        assert!(!cache.with(&active, "p0", at(151), |entry| entry.failing), "the oldest is gone");
+        assert!(cache.with_entry(&active, "p149", at(150), |entry| entry.last_refresh_failed));
+        assert!(
+            !cache.with_entry(&active, "p0", at(151), |entry| entry.last_refresh_failed),
+            "the oldest entry was removed"
+        );
     }
 
     #[test]
-    fn newer_counts_are_taken_over_also_from_a_clock_that_was_set_back() {
+    fn newer_counts_replace_the_cached_ones_even_after_the_clock_was_set_back() {
         let counted = |second| {
             let counts =
                 Counts { open: 1, closed: 0, critical: 0, moderate: 0, critical_link: None };
@@ -156,7 +161,7 @@ mod tests {
     fn an_edited_connection_starts_without_counts() {
         let cache = Cache::default();
         let (before, after) = (active(), active());
-        cache.with(&before, "p", at(1), |entry| entry.failing = true);
-        assert!(!cache.with(&after, "p", at(2), |entry| entry.failing));
+        cache.with_entry(&before, "p", at(1), |entry| entry.last_refresh_failed = true);
+        assert!(!cache.with_entry(&after, "p", at(2), |entry| entry.last_refresh_failed));
     }
 }

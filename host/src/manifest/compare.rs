@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 use serde_json::{Number, Value};
 
 /// Returns whether two values are equal.
-pub(super) fn is_equal(one: &Value, other: &Value) -> bool {
-    compare(one, other).is_eq()
+pub(super) fn is_equal(left: &Value, right: &Value) -> bool {
+    compare(left, right).is_eq()
 }
 
 /// Returns a sorted copy, for [`contains`].
@@ -23,58 +23,61 @@ pub(super) fn contains(sorted: &[Value], value: &Value) -> bool {
     sorted.binary_search_by(|candidate| compare(candidate, value)).is_ok()
 }
 
-/// Returns whether an array contains a value twice. Sorts, since comparing each pair is quadratic.
+/// Returns whether an array contains a value twice. Sorts the items, because comparing each pair
+/// would take quadratic time.
 pub(super) fn has_duplicate(items: &[Value]) -> bool {
     let mut sorted: Vec<&Value> = items.iter().collect();
-    sorted.sort_unstable_by(|one, other| compare(one, other));
-    sorted.windows(2).any(|pair| matches!(pair, [one, other] if is_equal(one, other)))
+    sorted.sort_unstable_by(|left, right| compare(left, right));
+    sorted.windows(2).any(|pair| matches!(pair, [left, right] if is_equal(left, right)))
 }
 
 /// Returns the order of two numbers. It is exact even if a float cannot represent the integer.
-pub(super) fn compare_numbers(one: &Number, other: &Number) -> Ordering {
-    // JSON has no NaN, so there is always an order.
-    parts(one).partial_cmp(&parts(other)).unwrap_or(Ordering::Equal)
+pub(super) fn compare_numbers(left: &Number, right: &Number) -> Ordering {
+    // JSON has no NaN, so two numbers always have an order.
+    whole_and_remainder(left).partial_cmp(&whole_and_remainder(right)).unwrap_or(Ordering::Equal)
 }
 
-/// Returns the number as an integer, if it is one: 2 and also 2.0.
-pub(super) fn integer(number: &Number) -> Option<i128> {
-    let (whole, rest) = parts(number);
-    (rest == 0.0).then_some(whole)
+/// Returns the number as an integer, if it is an integer. 2.0 is an integer, too.
+pub(super) fn as_integer(number: &Number) -> Option<i128> {
+    let (whole, remainder) = whole_and_remainder(number);
+    (remainder == 0.0).then_some(whole)
 }
 
-/// Splits a number into whole part and remainder. These pairs have the same order as the numbers.
-fn parts(number: &Number) -> (i128, f64) {
+/// Splits a number into its whole part and the remainder. The pairs have the same order as the
+/// numbers.
+fn whole_and_remainder(number: &Number) -> (i128, f64) {
     if let Some(integer) = number.as_i128() {
         return (integer, 0.0);
     }
     let float = number.as_f64().unwrap_or_default();
-    // This conversion is exact up to 2^127. It returns MIN or MAX for numbers that are larger, and
-    // then the float itself decides.
+    // This conversion is exact up to 2^127. For larger numbers it returns MIN or MAX; then the
+    // remainder is the float itself, and decides the order.
     let whole = float as i128;
     let is_exact = whole != i128::MIN && whole != i128::MAX;
     (whole, if is_exact { float.fract() } else { float })
 }
 
-/// A total order in which equal values are neighbours; the order of types has no meaning.
-fn compare(one: &Value, other: &Value) -> Ordering {
-    match (one, other) {
-        (Value::Bool(one), Value::Bool(other)) => one.cmp(other),
-        (Value::Number(one), Value::Number(other)) => compare_numbers(one, other),
-        (Value::String(one), Value::String(other)) => one.cmp(other),
-        (Value::Array(one), Value::Array(other)) => first_difference(
-            one.len().cmp(&other.len()),
-            one.iter().zip(other).map(|(one, other)| compare(one, other)),
+/// Compares two values in a total order. Sorting puts equal values side by side. The order of the
+/// types is arbitrary.
+fn compare(left: &Value, right: &Value) -> Ordering {
+    match (left, right) {
+        (Value::Bool(left), Value::Bool(right)) => left.cmp(right),
+        (Value::Number(left), Value::Number(right)) => compare_numbers(left, right),
+        (Value::String(left), Value::String(right)) => left.cmp(right),
+        (Value::Array(left), Value::Array(right)) => first_difference(
+            left.len().cmp(&right.len()),
+            left.iter().zip(right).map(|(left, right)| compare(left, right)),
         ),
-        (Value::Object(one), Value::Object(other)) => {
-            let (one, other): (BTreeMap<_, _>, BTreeMap<_, _>) =
-                (one.iter().collect(), other.iter().collect());
-            let members = one.iter().zip(&other);
+        (Value::Object(left), Value::Object(right)) => {
+            let (left, right): (BTreeMap<_, _>, BTreeMap<_, _>) =
+                (left.iter().collect(), right.iter().collect());
+            let members = left.iter().zip(&right);
             first_difference(
-                one.len().cmp(&other.len()),
-                members.map(|(one, other)| one.0.cmp(other.0).then(compare(one.1, other.1))),
+                left.len().cmp(&right.len()),
+                members.map(|(left, right)| left.0.cmp(right.0).then(compare(left.1, right.1))),
             )
         }
-        _ => type_order(one).cmp(&type_order(other)),
+        _ => type_order(left).cmp(&type_order(right)),
     }
 }
 
@@ -102,8 +105,8 @@ mod tests {
     }
 
     #[test]
-    fn equal_values_may_be_written_differently() {
-        for (one, other) in [
+    fn equal_values_may_have_different_texts() {
+        for (left, right) in [
             ("1", "1.0"),
             ("0", "-0.0"),
             ("100", "1e2"),
@@ -113,9 +116,9 @@ mod tests {
             (r#"{"a":1,"b":[2]}"#, r#"{"b":[2.0],"a":1.0}"#),
             (r#""\u00fc""#, r#""ü""#),
         ] {
-            assert!(is_equal(&value(one), &value(other)), "{one} {other}");
+            assert!(is_equal(&value(left), &value(right)), "{left} {right}");
         }
-        for (one, other) in [
+        for (left, right) in [
             ("1", r#""1""#),
             ("1", "true"),
             ("0", "false"),
@@ -128,12 +131,12 @@ mod tests {
             ("9007199254740993", "9007199254740992.0"),
             ("1e300", "1e301"),
         ] {
-            assert!(!is_equal(&value(one), &value(other)), "{one} {other}");
+            assert!(!is_equal(&value(left), &value(right)), "{left} {right}");
         }
     }
 
     #[test]
-    fn numbers_have_one_order() {
+    fn numbers_have_an_exact_order() {
         let ascending = [
             "-1e300",
             "-1e200",
@@ -154,9 +157,9 @@ mod tests {
             "1e300",
         ]
         .map(|text| serde_json::from_str::<Number>(text).unwrap());
-        for (i, one) in ascending.iter().enumerate() {
-            for (j, other) in ascending.iter().enumerate() {
-                assert_eq!(compare_numbers(one, other), i.cmp(&j), "{one} {other}");
+        for (i, left) in ascending.iter().enumerate() {
+            for (j, right) in ascending.iter().enumerate() {
+                assert_eq!(compare_numbers(left, right), i.cmp(&j), "{left} {right}");
             }
         }
     }

@@ -1,4 +1,5 @@
-//! What a connector asks for, in words, before a person has entered a setting.
+//! Describes in words which origins and secrets a connector asks for, before a person has entered a
+//! setting. Never contains an entered value.
 
 use serde_json::Value;
 
@@ -6,36 +7,37 @@ use super::Manifest;
 use super::grants::describe_place;
 use super::place::PlaceKind;
 
-/// What a connector asks for.
+/// The origins and secrets that a connector asks for, described in words.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Demands {
-    /// Where it sends requests, as phrases such as `the address of the setting url`.
+    /// The origins to which the connector sends requests, as phrases such as `the address of the
+    /// setting url`.
     pub origins: Vec<String>,
-    /// Each secret, and where it goes.
+    /// The name of each secret, and a phrase that describes where the host sends the secret.
     pub secrets: Vec<(String, String)>,
 }
 
 /// A setting or a secret, for a person who enters it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeclaredValue {
-    /// Its name.
+    /// The name of the setting or secret.
     pub name: String,
-    /// Its title and description.
+    /// Its title, or else its description.
     pub label: String,
-    /// Whether a connection needs it.
+    /// Whether every connection must have a value for it.
     pub is_required: bool,
-    /// Whether only the host reads it.
+    /// Whether it is a secret: only the host reads its value.
     pub is_secret: bool,
-    /// Whether the connector lists its values.
+    /// Whether the connector can list the values that the tracker has for it.
     pub has_choices: bool,
 }
 
 impl Manifest {
-    /// Where the connector sends requests, and where each secret goes.
+    /// Returns the origins to which the connector sends requests, and the place of each secret.
     #[must_use]
     pub fn demands(&self) -> Demands {
         let origins = self.schema.settings.iter().filter(|(_, setting)| setting.is_origin);
-        let mut origins: Vec<_> = origins.map(|(name, _)| self.address(name)).collect();
+        let mut origins: Vec<_> = origins.map(|(name, _)| self.describe_address(name)).collect();
         let mut secrets = Vec::new();
         for (name, secret) in &self.schema.secrets {
             let place = match &secret.place.kind {
@@ -44,7 +46,7 @@ impl Manifest {
                     format!("as the password of the user `{user_setting}` (basic authentication)")
                 }
                 PlaceKind::ClientCredentials { token_url_setting, client_id_setting, scope } => {
-                    let issuer = self.address(token_url_setting);
+                    let issuer = self.describe_address(token_url_setting);
                     let scope = scope.as_deref().map(|scope| format!(" and scope {scope:?}"));
                     origins.push(format!("{issuer}, for tokens"));
                     format!(
@@ -53,22 +55,23 @@ impl Manifest {
                     )
                 }
             };
-            let to = self.address(&secret.place.origin_setting);
-            secrets.push((name.clone(), format!("to {to} {place}")));
+            let target = self.describe_address(&secret.place.origin_setting);
+            secrets.push((name.clone(), format!("to {target} {place}")));
         }
         Demands { origins, secrets }
     }
 
-    /// The settings and secrets, the required ones first.
+    /// Returns the settings and the secrets. Required ones come first.
     #[must_use]
     pub fn declared_values(&self) -> Vec<DeclaredValue> {
         let text = |name: &str, keyword: &str| {
             let property = self.settings_schema.get("properties")?.get(name)?;
             property.get(keyword)?.as_str().map(str::to_owned)
         };
-        let value = |name: &String, is_required: bool, is_secret: bool| {
-            let property = self.settings_schema.get("properties").and_then(|it| it.get(name));
-            let lookup = property.and_then(|it| it.get("jackfield:lookup"));
+        let declared_value = |name: &String, is_required: bool, is_secret: bool| {
+            let property =
+                self.settings_schema.get("properties").and_then(|properties| properties.get(name));
+            let lookup = property.and_then(|property| property.get("jackfield:lookup"));
             DeclaredValue {
                 label: text(name, "title")
                     .or_else(|| text(name, "description"))
@@ -80,35 +83,39 @@ impl Manifest {
             }
         };
         let settings = self.schema.settings.iter();
-        let settings = settings.map(|(name, setting)| value(name, setting.is_required, false));
+        let settings =
+            settings.map(|(name, setting)| declared_value(name, setting.is_required, false));
         let secrets = self.schema.secrets.iter();
-        let secrets = secrets.map(|(name, secret)| value(name, secret.is_required, true));
-        let mut all: Vec<_> = settings.chain(secrets).collect();
-        all.sort_by_key(|it| !it.is_required);
-        all
+        let secrets = secrets.map(|(name, secret)| declared_value(name, secret.is_required, true));
+        let mut values: Vec<_> = settings.chain(secrets).collect();
+        values.sort_by_key(|value| !value.is_required);
+        values
     }
 
-    /// Whether the connector lists values of this setting.
+    /// Whether the connector can list the values that the tracker has for this setting.
     #[must_use]
-    pub fn looks_up(&self, setting: &str) -> bool {
-        self.declared_values().iter().any(|it| it.name == setting && it.has_choices)
+    pub fn has_choices_for(&self, setting: &str) -> bool {
+        self.declared_values().iter().any(|value| value.name == setting && value.has_choices)
     }
 
-    /// The address of a setting: its only value, its values, or the name of the setting.
-    fn address(&self, name: &str) -> String {
-        let property = self.settings_schema.get("properties").and_then(|it| it.get(name));
-        let member = |keyword: &str| property.and_then(|it| it.get(keyword));
-        if let Some(only) = member("const").and_then(Value::as_str) {
-            return only.to_owned();
+    /// Describes the address in a setting: by its only allowed value, or by the name of the setting
+    /// and its allowed or default values.
+    fn describe_address(&self, name: &str) -> String {
+        let property =
+            self.settings_schema.get("properties").and_then(|properties| properties.get(name));
+        let member = |keyword: &str| property.and_then(|property| property.get(keyword));
+        if let Some(only_value) = member("const").and_then(Value::as_str) {
+            return only_value.to_owned();
         }
-        let listed = member("enum").and_then(Value::as_array);
-        let listed: Option<Vec<_>> = listed.map(|it| it.iter().filter_map(Value::as_str).collect());
-        let or = match (listed, member("default").and_then(Value::as_str)) {
+        let allowed = member("enum").and_then(Value::as_array);
+        let allowed: Option<Vec<_>> =
+            allowed.map(|values| values.iter().filter_map(Value::as_str).collect());
+        let details = match (allowed, member("default").and_then(Value::as_str)) {
             (Some(values), _) => format!(" (one of {})", values.join(", ")),
             (None, Some(default)) => format!(" ({default} if it is not set)"),
             (None, None) => String::new(),
         };
-        format!("the address of the setting `{name}`{or}")
+        format!("the address of the setting `{name}`{details}")
     }
 }
 
@@ -132,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn each_origin_and_the_place_of_each_secret_is_said_without_a_value() {
+    fn demands_describe_each_origin_and_the_place_of_each_secret() {
         let manifest = manifest(
             &json!({"type": "object", "required": ["url", "key"], "properties": {
                 "url": {"type": "string", "jackfield:origin": true, "title": "Address"},
@@ -159,26 +166,26 @@ mod tests {
                 &format!("{sites}, for tokens")
             ]
         );
-        let of = |wanted: &str| {
-            let found = demands.secrets.iter().find(|(name, _)| name == wanted);
+        let place_of = |secret: &str| {
+            let found = demands.secrets.iter().find(|(name, _)| name == secret);
             found.map(|(_, place)| place.as_str()).unwrap_or_default()
         };
-        assert_eq!(of("key"), "to the address of the setting `url` in the header x-key");
+        assert_eq!(place_of("key"), "to the address of the setting `url` in the header x-key");
         assert_eq!(
-            of("password"),
+            place_of("password"),
             "to https://api.example.com as the password of the user `user` (basic authentication)"
         );
         assert_eq!(
-            of("token"),
+            place_of("token"),
             format!(
                 "to the address of the setting `url` as a token from {sites} for the client id `client`"
             )
         );
         let values = manifest.declared_values();
-        let required: Vec<_> = values.iter().filter(|it| it.is_required).collect();
+        let required: Vec<_> = values.iter().filter(|value| value.is_required).collect();
         assert_eq!(required.len(), 2, "{required:?}");
         assert!(required[0].label == "Address" && required[1].is_secret, "{required:?}");
-        let choices: Vec<_> = values.iter().filter(|it| it.has_choices).collect();
+        let choices: Vec<_> = values.iter().filter(|value| value.has_choices).collect();
         assert!(choices.len() == 1 && choices[0].name == "client", "{choices:?}");
     }
 }

@@ -1,8 +1,9 @@
-//! The values of the JSON Schema keyword `format`, each with its check. No check contacts a server.
+//! The supported values of the JSON Schema keyword `format`, each with its check. No check contacts
+//! a server.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-/// One value of `format`.
+/// One supported value of the keyword `format`.
 #[derive(Debug)]
 pub(super) struct Format {
     pub(super) name: &'static str,
@@ -11,7 +12,8 @@ pub(super) struct Format {
     pub(super) is_valid: fn(&str) -> bool,
 }
 
-/// All supported formats. A schema with another one is refused, because it would not be checked.
+/// All supported formats. A schema with another format is refused, because the host could not check
+/// it.
 pub(super) const FORMATS: &[Format] = &[
     Format { name: "date", description: "a date such as 2026-01-31", is_valid: is_date },
     Format {
@@ -72,7 +74,7 @@ fn is_hostname(text: &str) -> bool {
     text.len() <= 253 && text.split('.').all(is_label)
 }
 
-/// Accepts only the form with hyphens.
+/// Accepts only a UUID with hyphens.
 fn is_uuid(text: &str) -> bool {
     text.len() == 36 && uuid::Uuid::try_parse(text).is_ok()
 }
@@ -85,7 +87,7 @@ fn is_date_time(text: &str) -> bool {
     text.split_once(['T', 't']).is_some_and(|(date, time)| is_date(date) && is_time(time))
 }
 
-/// Accepts a time of RFC 3339. Checks the shape first, because jiff accepts more than that.
+/// Accepts a time of RFC 3339. Checks the shape first, because jiff also accepts other times.
 fn is_time(text: &str) -> bool {
     let Some((clock, rest)) = text.split_at_checked("00:00:00".len()) else { return false };
     let zone = match rest.strip_prefix('.') {
@@ -98,18 +100,19 @@ fn is_time(text: &str) -> bool {
         && format!("2026-01-31T{text}").parse::<jiff::Timestamp>().is_ok()
 }
 
-/// Returns whether the text has a digit where the shape has `0`, and otherwise the shape's
-/// characters.
+/// Returns whether the text has a digit at each position where the shape has `0`, and the character
+/// of the shape at each other position.
 fn has_shape(text: &str, shape: &str) -> bool {
-    let fits = |(b, shape): (u8, u8)| if shape == b'0' { b.is_ascii_digit() } else { b == shape };
-    text.len() == shape.len() && text.bytes().zip(shape.bytes()).all(fits)
+    let matches =
+        |(b, shape): (u8, u8)| if shape == b'0' { b.is_ascii_digit() } else { b == shape };
+    text.len() == shape.len() && text.bytes().zip(shape.bytes()).all(matches)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// A format, texts that are valid, and texts that are not.
+    /// Each format with valid texts and invalid texts.
     const CASES: [(&str, &[&str], &[&str]); 9] = [
         (
             "date",
@@ -172,7 +175,7 @@ mod tests {
 
     #[test]
     fn each_format_accepts_and_refuses_texts() {
-        assert_eq!(CASES.map(|(name, ..)| name).as_slice(), names());
+        assert_eq!(CASES.map(|(name, ..)| name).as_slice(), format_names());
         for (format, (name, valid, invalid)) in FORMATS.iter().zip(CASES) {
             for text in valid {
                 assert!((format.is_valid)(text), "{name}: {text:?}");
@@ -191,7 +194,7 @@ mod tests {
         }
     }
 
-    fn names() -> Vec<&'static str> {
+    fn format_names() -> Vec<&'static str> {
         FORMATS.iter().map(|format| format.name).collect()
     }
 

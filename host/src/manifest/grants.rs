@@ -1,5 +1,5 @@
 //! Derives the grants that a connector needs for the settings of one connection: origins, and a
-//! place for each secret. Never grants anything: a person does.
+//! place for each secret. This module never grants anything; only a person does.
 
 use std::collections::BTreeMap;
 
@@ -15,19 +15,19 @@ impl Manifest {
     /// Returns the grants that the connector needs for these settings.
     ///
     /// # Errors
-    /// Settings that must be a URL or an origin, and are not.
+    /// The settings that must be a URL or an origin, but are not.
     pub fn required_grants(&self, settings: &Settings) -> Result<Grants, Vec<SettingError>> {
         let mut grants = Grants { test_data: self.asks_for_test_data, ..Grants::default() };
         let mut errors = Vec::new();
         let mut origins = BTreeMap::new();
         for (name, _) in self.schema.settings.iter().filter(|(_, setting)| setting.is_origin) {
-            let Some(url) = self.schema.text(name, settings) else { continue };
+            let Some(url) = self.schema.effective_text(name, settings) else { continue };
             match url.text.parse::<Origin>() {
                 Ok(origin) => {
                     if url.is_from_connector {
-                        add(&mut grants.fixed, origin.clone());
+                        add_once(&mut grants.fixed, origin.clone());
                     }
-                    add(&mut grants.origins, origin.clone());
+                    add_once(&mut grants.origins, origin.clone());
                     origins.insert(name.as_str(), origin);
                 }
                 Err(error) => errors.push(SettingError::new(name, error.why)),
@@ -35,7 +35,7 @@ impl Manifest {
         }
         for (name, secret) in &self.schema.secrets {
             let Some(origin) = origins.get(secret.place.origin_setting.as_str()) else { continue };
-            match self.schema.place(&secret.place, settings, &mut grants.fixed) {
+            match self.schema.resolve_place(&secret.place, settings, &mut grants.fixed) {
                 Ok(Some(place)) => {
                     let grant = SecretGrant { origin: origin.clone(), place };
                     grants.secrets.insert(name.clone(), grant);
@@ -49,27 +49,27 @@ impl Manifest {
 }
 
 /// Returns the needed grants that are missing, as phrases such as `reach https://tracker.example`.
-pub(crate) fn missing_grants(granted: &Grants, demanded: &Grants) -> Vec<String> {
-    let origins = demanded
+pub(crate) fn missing_grants(granted: &Grants, required: &Grants) -> Vec<String> {
+    let origins = required
         .origins
         .iter()
         .filter(|origin| !granted.origins.contains(origin))
         .map(|origin| format!("reach {origin}"));
-    let secrets = demanded
+    let secrets = required
         .secrets
         .iter()
         .filter(|(name, grant)| granted.secrets.get(*name) != Some(grant))
         .map(|(name, grant)| {
             format!("send the secret `{name}` to {} {}", grant.origin, describe_place(&grant.place))
         });
-    let test_data = (demanded.test_data && !granted.test_data)
+    let test_data = (required.test_data && !granted.test_data)
         .then(|| "read what Test Manager knows of failed tests".to_owned());
     origins.chain(secrets).chain(test_data).collect()
 }
 
-/// Describes a place as a phrase with all its parts, so that different places read differently.
-/// Quotes parts that the connector chose freely, so that they cannot look like a part of the
-/// phrase.
+/// Describes a place as a phrase with all its parts, so that two different places never have the
+/// same description. Parts that the connector chose freely are quoted, because they must not look
+/// like a part of the phrase.
 #[must_use]
 pub fn describe_place(place: &SecretPlace) -> String {
     match place {
@@ -94,9 +94,9 @@ pub fn describe_place(place: &SecretPlace) -> String {
 }
 
 impl Schema {
-    /// Fills in the settings that a place names; `None` while one of them has no value. If the
-    /// connector chose the origin that issues tokens, adds it to `fixed`.
-    fn place(
+    /// Replaces the names of settings in a place by their values; `None` if one of the settings has
+    /// no value. If the connector chose the origin that issues tokens, adds this origin to `fixed`.
+    fn resolve_place(
         &self,
         template: &PlaceTemplate,
         settings: &Settings,
@@ -105,12 +105,14 @@ impl Schema {
         match &template.kind {
             PlaceKind::Fixed(place) => Ok(Some(place.clone())),
             PlaceKind::BasicPassword { user_setting } => {
-                let user = self.text(user_setting, settings).map(|user| user.text.to_owned());
+                let user =
+                    self.effective_text(user_setting, settings).map(|user| user.text.to_owned());
                 Ok(user.map(|user| SecretPlace::Basic { user: Some(user) }))
             }
             PlaceKind::ClientCredentials { token_url_setting, client_id_setting, scope } => {
-                let url = self.text(token_url_setting, settings);
-                let Some((url, client)) = url.zip(self.text(client_id_setting, settings)) else {
+                let url = self.effective_text(token_url_setting, settings);
+                let Some((url, client)) = url.zip(self.effective_text(client_id_setting, settings))
+                else {
                     return Ok(None);
                 };
                 let error = |why: String| SettingError::new(token_url_setting, why);
@@ -119,7 +121,7 @@ impl Schema {
                 let origin =
                     Origin::of(&token_url).map_err(|invalid| error(invalid.why.to_owned()))?;
                 if url.is_from_connector {
-                    add(fixed, origin);
+                    add_once(fixed, origin);
                 }
                 let client_id = client.text.to_owned();
                 let scope = scope.clone();
@@ -129,7 +131,7 @@ impl Schema {
     }
 }
 
-fn add(origins: &mut Vec<Origin>, origin: Origin) {
+fn add_once(origins: &mut Vec<Origin>, origin: Origin) {
     if !origins.contains(&origin) {
         origins.push(origin);
     }

@@ -1,14 +1,18 @@
-//! Reads keywords of one object of a settings schema. Each error names the keyword.
+//! Reads the keywords of one object in a settings schema. Each error contains the name of the
+//! keyword.
 
 use serde_json::{Map, Value};
 
 use super::SchemaError;
 
-/// Maximum length of a connector's text that an error repeats, characters.
+/// Maximum length of a name from the connector that an error message quotes, characters.
 const QUOTED_CHARS_MAX: usize = 64;
 
 /// Refuses every keyword that is not supported.
-pub(super) fn only(object: &Map<String, Value>, supported: &[&str]) -> Result<(), SchemaError> {
+pub(super) fn refuse_unsupported(
+    object: &Map<String, Value>,
+    supported: &[&str],
+) -> Result<(), SchemaError> {
     match object.keys().find(|keyword| !supported.contains(&keyword.as_str())) {
         None => Ok(()),
         Some(keyword) => Err(SchemaError::new(format!(
@@ -20,7 +24,10 @@ pub(super) fn only(object: &Map<String, Value>, supported: &[&str]) -> Result<()
 }
 
 /// Reads a keyword that is true or false; false if it is absent.
-pub(super) fn boolean(object: &Map<String, Value>, keyword: &str) -> Result<bool, SchemaError> {
+pub(super) fn read_boolean(
+    object: &Map<String, Value>,
+    keyword: &str,
+) -> Result<bool, SchemaError> {
     match object.get(keyword) {
         None => Ok(false),
         Some(Value::Bool(value)) => Ok(*value),
@@ -29,7 +36,7 @@ pub(super) fn boolean(object: &Map<String, Value>, keyword: &str) -> Result<bool
 }
 
 /// Reads a keyword that is a string.
-pub(super) fn string<'o>(
+pub(super) fn read_string<'o>(
     object: &'o Map<String, Value>,
     keyword: &str,
 ) -> Result<Option<&'o str>, SchemaError> {
@@ -41,16 +48,16 @@ pub(super) fn string<'o>(
 }
 
 /// Reads a keyword that must be a string of at least one character.
-pub(super) fn required_string<'o>(
+pub(super) fn read_required_string<'o>(
     object: &'o Map<String, Value>,
     keyword: &str,
 ) -> Result<&'o str, SchemaError> {
-    string(object, keyword)?
+    read_string(object, keyword)?
         .filter(|text| !text.is_empty())
         .ok_or_else(|| SchemaError::at(keyword, "is required"))
 }
 
-/// Quotes a name; if it is long, only its beginning.
+/// Quotes a name. Of a long name, quotes only the beginning.
 pub(super) fn quoted(name: &str) -> String {
     let shown: String = name.chars().take(QUOTED_CHARS_MAX).collect();
     if shown.len() < name.len() { format!("{shown:?}…") } else { format!("{shown:?}") }

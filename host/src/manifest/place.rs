@@ -1,4 +1,5 @@
-//! Reads `jackfield:place`: where the host puts a secret in a request to its origin.
+//! Reads the keyword `jackfield:place`: where the host puts a secret in a request to its origin.
+//! Never reads a secret.
 
 use std::collections::BTreeMap;
 
@@ -7,15 +8,15 @@ use serde_json::{Map, Value};
 use crate::domain::SecretPlace;
 
 use super::SchemaError;
-use super::keywords::{only, quoted, required_string, string};
+use super::keywords::{quoted, read_required_string, read_string, refuse_unsupported};
 use super::schema::DeclaredSetting;
 
-/// Headers that control the HTTP exchange itself; a secret never replaces them.
+/// Headers that control the HTTP exchange itself. A secret may not replace them.
 const EXCHANGE_HEADERS: &[&str] =
     &["host", "content-length", "transfer-encoding", "connection", "te", "trailer", "upgrade"];
 
-/// A place of which some parts may be names of settings. With the values of these settings it
-/// becomes a [`SecretPlace`].
+/// A place in which some parts may be names of settings. If these names are replaced by the values
+/// of the settings, the result is a [`SecretPlace`].
 #[derive(Debug)]
 pub(super) struct PlaceTemplate {
     /// The setting whose origin receives the secret.
@@ -25,7 +26,7 @@ pub(super) struct PlaceTemplate {
 
 #[derive(Debug)]
 pub(super) enum PlaceKind {
-    /// A place without parts that settings fill in.
+    /// A place that contains no names of settings.
     Fixed(SecretPlace),
     /// Basic authentication: the secret is the password, and a setting contains the user.
     BasicPassword { user_setting: String },
@@ -47,7 +48,7 @@ impl PlaceTemplate {
         };
         Ok(Self {
             kind: PlaceKind::read(place, settings)?,
-            origin_setting: origin_setting(place, settings)?,
+            origin_setting: read_origin_setting(place, settings)?,
         })
     }
 }
@@ -57,49 +58,49 @@ impl PlaceKind {
         place: &Map<String, Value>,
         settings: &BTreeMap<String, DeclaredSetting>,
     ) -> Result<Self, SchemaError> {
-        let setting = |keyword: &str| match required_string(place, keyword)? {
+        let setting_name = |keyword: &str| match read_required_string(place, keyword)? {
             name if settings.contains_key(name) => Ok(name.to_owned()),
             name => Err(SchemaError::at(
                 keyword,
                 format!("names {}, which must be a setting that is not a secret", quoted(name)),
             )),
         };
-        Ok(match string(place, "in")? {
+        Ok(match read_string(place, "in")? {
             Some("bearer") => {
-                only(place, &["in", "origin"])?;
+                refuse_unsupported(place, &["in", "origin"])?;
                 Self::Fixed(SecretPlace::Bearer)
             }
             Some("header") => {
-                only(place, &["in", "origin", "name", "prefix"])?;
-                Self::Fixed(header(place)?)
+                refuse_unsupported(place, &["in", "origin", "name", "prefix"])?;
+                Self::Fixed(read_header(place)?)
             }
             Some("basic") => {
-                only(place, &["in", "origin", "user"])?;
-                match string(place, "user")? {
+                refuse_unsupported(place, &["in", "origin", "user"])?;
+                match read_string(place, "user")? {
                     None => Self::Fixed(SecretPlace::Basic { user: None }),
-                    Some(_) => Self::BasicPassword { user_setting: setting("user")? },
+                    Some(_) => Self::BasicPassword { user_setting: setting_name("user")? },
                 }
             }
             Some("query") => {
-                only(place, &["in", "origin", "name"])?;
-                let name = required_string(place, "name")?.to_owned();
+                refuse_unsupported(place, &["in", "origin", "name"])?;
+                let name = read_required_string(place, "name")?.to_owned();
                 Self::Fixed(SecretPlace::Query { name })
             }
             Some("json") => {
-                only(place, &["in", "origin", "pointer"])?;
-                Self::Fixed(SecretPlace::Json { pointer: pointer(place)? })
+                refuse_unsupported(place, &["in", "origin", "pointer"])?;
+                Self::Fixed(SecretPlace::Json { pointer: read_pointer(place)? })
             }
             Some("form") => {
-                only(place, &["in", "origin", "name"])?;
-                let name = required_string(place, "name")?.to_owned();
+                refuse_unsupported(place, &["in", "origin", "name"])?;
+                let name = read_required_string(place, "name")?.to_owned();
                 Self::Fixed(SecretPlace::Form { name })
             }
             Some("client-credentials") => {
-                only(place, &["in", "origin", "tokenUrl", "clientId", "scope"])?;
+                refuse_unsupported(place, &["in", "origin", "tokenUrl", "clientId", "scope"])?;
                 Self::ClientCredentials {
-                    token_url_setting: setting("tokenUrl")?,
-                    client_id_setting: setting("clientId")?,
-                    scope: string(place, "scope")?.map(str::to_owned),
+                    token_url_setting: setting_name("tokenUrl")?,
+                    client_id_setting: setting_name("clientId")?,
+                    scope: read_string(place, "scope")?.map(str::to_owned),
                 }
             }
             _ => {
@@ -113,8 +114,8 @@ impl PlaceKind {
 }
 
 /// Reads a JSON pointer to a member of the body, such as `/user/password`.
-fn pointer(place: &Map<String, Value>) -> Result<String, SchemaError> {
-    let pointer = required_string(place, "pointer")?;
+fn read_pointer(place: &Map<String, Value>) -> Result<String, SchemaError> {
+    let pointer = read_required_string(place, "pointer")?;
     let is_escaped = pointer.split('~').skip(1).all(|after| after.starts_with(['0', '1']));
     if !pointer.starts_with('/') || !is_escaped {
         return Err(SchemaError::at("pointer", "must be a JSON pointer such as \"/password\""));
@@ -122,8 +123,8 @@ fn pointer(place: &Map<String, Value>) -> Result<String, SchemaError> {
     Ok(pointer.to_owned())
 }
 
-fn header(place: &Map<String, Value>) -> Result<SecretPlace, SchemaError> {
-    let name = required_string(place, "name")?;
+fn read_header(place: &Map<String, Value>) -> Result<SecretPlace, SchemaError> {
+    let name = read_required_string(place, "name")?;
     let Ok(name) = http::HeaderName::from_bytes(name.as_bytes()) else {
         return Err(SchemaError::at("name", "is not a valid header name"));
     };
@@ -132,20 +133,21 @@ fn header(place: &Map<String, Value>) -> Result<SecretPlace, SchemaError> {
         let problem = format!("must not be {name:?}: only the host sets this header");
         return Err(SchemaError::at("name", problem));
     }
-    let prefix = string(place, "prefix")?.unwrap_or_default().to_owned();
+    let prefix = read_string(place, "prefix")?.unwrap_or_default().to_owned();
     if http::HeaderValue::from_str(&prefix).is_err() {
         return Err(SchemaError::at("prefix", "has characters that a header must not contain"));
     }
     Ok(SecretPlace::Header { name, prefix })
 }
 
-/// Returns the setting whose origin receives the secret: the one that is named, or the only origin.
-fn origin_setting(
+/// Returns the setting whose origin receives the secret: the setting that `origin` names, or else
+/// the only setting that is an origin.
+fn read_origin_setting(
     place: &Map<String, Value>,
     settings: &BTreeMap<String, DeclaredSetting>,
 ) -> Result<String, SchemaError> {
     let mut origins = settings.iter().filter(|(_, setting)| setting.is_origin);
-    if let Some(named) = string(place, "origin")? {
+    if let Some(named) = read_string(place, "origin")? {
         return match origins.find(|(name, _)| *name == named) {
             Some((name, _)) => Ok(name.clone()),
             None => Err(SchemaError::at(

@@ -1,25 +1,26 @@
-//! The validation keywords of one setting: compiled once, then applied to entered values.
+//! The validation keywords of one setting. They are compiled once, and then applied to entered
+//! values.
 //!
-//! As in JSON Schema, a keyword applies only to values of its own type. An error says what is
-//! allowed and never repeats the value, which may be confidential.
+//! As in JSON Schema, a keyword applies only to values of its own type. An error describes what is
+//! allowed. It never contains the value, which may be confidential.
 
 use regex::{Regex, RegexBuilder};
 use serde_json::{Map, Number, Value};
 
 use super::SchemaError;
-use super::compare::{compare_numbers, contains, has_duplicate, integer, is_equal, sorted};
+use super::compare::{as_integer, compare_numbers, contains, has_duplicate, is_equal, sorted};
 use super::formats::{FORMATS, Format};
 use super::keywords;
 
 /// Maximum memory of one compiled `pattern`, bytes.
 const PATTERN_BYTES_MAX: usize = 256 * 1024;
 
-const TYPES: &[JsonType] = &[
-    JsonType { name: "string", includes: Value::is_string },
-    JsonType { name: "number", includes: Value::is_number },
-    JsonType { name: "integer", includes: is_integer },
-    JsonType { name: "boolean", includes: Value::is_boolean },
-    JsonType { name: "array", includes: Value::is_array },
+const JSON_TYPES: &[JsonType] = &[
+    JsonType { name: "string", is_type: Value::is_string },
+    JsonType { name: "number", is_type: Value::is_number },
+    JsonType { name: "integer", is_type: is_integer },
+    JsonType { name: "boolean", is_type: Value::is_boolean },
+    JsonType { name: "array", is_type: Value::is_array },
 ];
 
 /// The requirements of one setting's schema.
@@ -32,7 +33,7 @@ enum Rule {
     Type(Vec<&'static JsonType>),
     Enum {
         /// The allowed values, in the order of the schema, for error messages.
-        shown: String,
+        allowed_values: String,
         sorted: Vec<Value>,
     },
     Const(Value),
@@ -48,11 +49,11 @@ enum Rule {
     UniqueItems,
 }
 
-/// A JSON type that the keyword `type` may name.
+/// A JSON type that the keyword `type` may contain.
 #[derive(Debug)]
 struct JsonType {
     name: &'static str,
-    includes: fn(&Value) -> bool,
+    is_type: fn(&Value) -> bool,
 }
 
 impl Rules {
@@ -75,46 +76,46 @@ impl Rules {
         self.0.iter().filter(|rule| !rule.allows(value)).map(|rule| rule.requirement("it"))
     }
 
-    fn allow(&self, value: &Value) -> bool {
+    fn allows(&self, value: &Value) -> bool {
         self.0.iter().all(|rule| rule.allows(value))
     }
 }
 
 impl Rule {
-    /// Returns `None` for a keyword that does not restrict the value.
+    /// Compiles one keyword. Returns `None` for a keyword that does not restrict the value.
     fn compile(keyword: &str, value: &Value) -> Result<Option<Self>, SchemaError> {
         Ok(Some(match keyword {
-            "type" => Self::Type(types(value)?),
-            "enum" => Self::compile_enum(array(value)?),
+            "type" => Self::Type(read_types(value)?),
+            "enum" => Self::compile_enum(read_array(value)?),
             "const" => Self::Const(value.clone()),
-            "format" => Self::Format(format(value)?),
-            "pattern" => Self::Pattern(pattern(value)?),
-            "minLength" => Self::MinLength(count(value)?),
-            "maxLength" => Self::MaxLength(count(value)?),
-            "minimum" => Self::Minimum(number(value)?),
-            "maximum" => Self::Maximum(number(value)?),
-            "items" => Self::Items(items(value)?),
-            "minItems" => Self::MinItems(count(value)?),
-            "maxItems" => Self::MaxItems(count(value)?),
+            "format" => Self::Format(read_format(value)?),
+            "pattern" => Self::Pattern(compile_pattern(value)?),
+            "minLength" => Self::MinLength(read_count(value)?),
+            "maxLength" => Self::MaxLength(read_count(value)?),
+            "minimum" => Self::Minimum(read_number(value)?),
+            "maximum" => Self::Maximum(read_number(value)?),
+            "items" => Self::Items(compile_items(value)?),
+            "minItems" => Self::MinItems(read_count(value)?),
+            "maxItems" => Self::MaxItems(read_count(value)?),
             "uniqueItems" if *value == Value::Bool(true) => Self::UniqueItems,
-            "examples" => return array(value).map(|_| None),
-            "title" | "description" => return string(value).map(|_| None),
+            "examples" => return read_array(value).map(|_| None),
+            "title" | "description" => return read_string(value).map(|_| None),
             _ => return Ok(None),
         }))
     }
 
     fn compile_enum(values: &[Value]) -> Self {
-        let shown: Vec<_> = values.iter().map(Value::to_string).collect();
-        Self::Enum { shown: shown.join(", "), sorted: sorted(values) }
+        let allowed_values: Vec<_> = values.iter().map(Value::to_string).collect();
+        Self::Enum { allowed_values: allowed_values.join(", "), sorted: sorted(values) }
     }
 
     fn allows_arrays(&self) -> bool {
-        matches!(self, Self::Type(types) if types.iter().any(|known| known.name == "array"))
+        matches!(self, Self::Type(types) if types.iter().any(|json_type| json_type.name == "array"))
     }
 
     fn allows(&self, value: &Value) -> bool {
         match (self, value) {
-            (Self::Type(types), _) => types.iter().any(|known| (known.includes)(value)),
+            (Self::Type(types), _) => types.iter().any(|json_type| (json_type.is_type)(value)),
             (Self::Enum { sorted, .. }, _) => contains(sorted, value),
             (Self::Const(expected), _) => is_equal(expected, value),
             (Self::Format(format), Value::String(text)) => (format.is_valid)(text),
@@ -123,7 +124,9 @@ impl Rule {
             (Self::MaxLength(max), Value::String(text)) => text.chars().count() <= *max,
             (Self::Minimum(min), Value::Number(number)) => compare_numbers(number, min).is_ge(),
             (Self::Maximum(max), Value::Number(number)) => compare_numbers(number, max).is_le(),
-            (Self::Items(rules), Value::Array(items)) => items.iter().all(|it| rules.allow(it)),
+            (Self::Items(rules), Value::Array(items)) => {
+                items.iter().all(|item| rules.allows(item))
+            }
             (Self::MinItems(min), Value::Array(items)) => items.len() >= *min,
             (Self::MaxItems(max), Value::Array(items)) => items.len() <= *max,
             (Self::UniqueItems, Value::Array(items)) => !has_duplicate(items),
@@ -131,15 +134,17 @@ impl Rule {
         }
     }
 
-    /// Describes the requirement of the keyword, as a sentence about `subject`.
+    /// Describes the requirement of the keyword, as a sentence whose subject is `subject`.
     fn requirement(&self, subject: &str) -> String {
         let requirement = match self {
             Self::Type(types) => {
-                let names: Vec<_> = types.iter().map(|known| known.name).collect();
+                let names: Vec<_> = types.iter().map(|json_type| json_type.name).collect();
                 format!("be of type {}", names.join(" or "))
             }
-            Self::Enum { shown, .. } => format!("be one of {shown}"),
-            Self::Const(expected) => format!("be {expected}, which the connector fixes"),
+            Self::Enum { allowed_values, .. } => format!("be one of {allowed_values}"),
+            Self::Const(expected) => {
+                format!("be {expected}, the only value that the connector allows")
+            }
             Self::Format(format) => format!("be {}", format.description),
             Self::Pattern(regex) => format!("match the pattern {regex}"),
             Self::MinLength(min) => format!("have at least {min} characters"),
@@ -148,7 +153,7 @@ impl Rule {
             Self::Maximum(max) => format!("be at most {max}"),
             Self::Items(Rules(rules)) => {
                 let requirements: Vec<_> =
-                    rules.iter().map(|it| it.requirement("each item")).collect();
+                    rules.iter().map(|rule| rule.requirement("each item")).collect();
                 return requirements.join("; ");
             }
             Self::MinItems(min) => format!("have at least {min} items"),
@@ -159,26 +164,26 @@ impl Rule {
     }
 }
 
-fn types(value: &Value) -> Result<Vec<&'static JsonType>, SchemaError> {
+fn read_types(value: &Value) -> Result<Vec<&'static JsonType>, SchemaError> {
     let names = match value {
         Value::Array(names) if !names.is_empty() => names.as_slice(),
         name => std::slice::from_ref(name),
     };
-    let find = |name: &Value| TYPES.iter().find(|known| name == known.name);
+    let find = |name: &Value| JSON_TYPES.iter().find(|json_type| name == json_type.name);
     names.iter().map(find).collect::<Option<_>>().ok_or_else(|| {
-        let names: Vec<_> = TYPES.iter().map(|known| known.name).collect();
+        let names: Vec<_> = JSON_TYPES.iter().map(|json_type| json_type.name).collect();
         SchemaError::new(format!("must be one or more of {}", names.join(", ")))
     })
 }
 
-/// Returns whether a value is an integer. JSON Schema counts 2.0 among the integers.
+/// Returns whether a value is an integer. In JSON Schema, 2.0 is an integer, too.
 fn is_integer(value: &Value) -> bool {
     value.as_f64().is_some_and(|number| number.fract() == 0.0)
 }
 
-fn items(value: &Value) -> Result<Rules, SchemaError> {
+fn compile_items(value: &Value) -> Result<Rules, SchemaError> {
     let Value::Object(schema) = value else { return Err(SchemaError::new("must be an object")) };
-    keywords::only(schema, &["type", "enum"])?;
+    keywords::refuse_unsupported(schema, &["type", "enum"])?;
     let rules = Rules::compile(schema)?;
     if rules.0.iter().any(Rule::allows_arrays) {
         return Err(SchemaError::at(
@@ -189,24 +194,25 @@ fn items(value: &Value) -> Result<Rules, SchemaError> {
     Ok(rules)
 }
 
-fn array(value: &Value) -> Result<&Vec<Value>, SchemaError> {
+fn read_array(value: &Value) -> Result<&Vec<Value>, SchemaError> {
     value.as_array().ok_or_else(|| SchemaError::new("must be an array"))
 }
 
-fn string(value: &Value) -> Result<&str, SchemaError> {
+fn read_string(value: &Value) -> Result<&str, SchemaError> {
     value.as_str().ok_or_else(|| SchemaError::new("must be a string"))
 }
 
-fn number(value: &Value) -> Result<Number, SchemaError> {
+fn read_number(value: &Value) -> Result<Number, SchemaError> {
     value.as_number().cloned().ok_or_else(|| SchemaError::new("must be a number"))
 }
 
-fn count(value: &Value) -> Result<usize, SchemaError> {
-    let count = value.as_number().and_then(integer).and_then(|count| usize::try_from(count).ok());
+fn read_count(value: &Value) -> Result<usize, SchemaError> {
+    let count =
+        value.as_number().and_then(as_integer).and_then(|count| usize::try_from(count).ok());
     count.ok_or_else(|| SchemaError::new("must be an integer, 0 or greater"))
 }
 
-fn format(value: &Value) -> Result<&'static Format, SchemaError> {
+fn read_format(value: &Value) -> Result<&'static Format, SchemaError> {
     FORMATS.iter().find(|format| value == format.name).ok_or_else(|| {
         let names: Vec<_> = FORMATS.iter().map(|format| format.name).collect();
         SchemaError::new(format!("must be one of {}", names.join(", ")))
@@ -214,8 +220,8 @@ fn format(value: &Value) -> Result<&'static Format, SchemaError> {
 }
 
 /// Compiles a pattern. The regex crate searches in linear time, and its memory is limited.
-fn pattern(value: &Value) -> Result<Regex, SchemaError> {
-    let regex = RegexBuilder::new(&from_ecma(string(value)?))
+fn compile_pattern(value: &Value) -> Result<Regex, SchemaError> {
+    let regex = RegexBuilder::new(&from_ecma(read_string(value)?))
         .size_limit(PATTERN_BYTES_MAX)
         .dfa_size_limit(PATTERN_BYTES_MAX)
         .build();
@@ -229,12 +235,13 @@ fn pattern(value: &Value) -> Result<Regex, SchemaError> {
     })
 }
 
-/// JSON Schema uses the dialect of ECMA-262. Rewrites what the regex crate reads differently: `\d`
-/// and `\w` are ASCII; `[`, `&` and `~` in a character class are plain characters.
+/// Rewrites a pattern from the dialect of ECMA-262, which JSON Schema uses, to the dialect of the
+/// regex crate. In ECMA-262, `\d` and `\w` match only ASCII, and `[`, `&` and `~` in a character
+/// class are plain characters.
 fn from_ecma(pattern: &str) -> String {
     let mut rewritten = String::with_capacity(pattern.len());
     let mut characters = pattern.chars();
-    let mut in_class = false;
+    let mut is_in_class = false;
     while let Some(character) = characters.next() {
         match character {
             '\\' => match characters.next() {
@@ -247,12 +254,12 @@ fn from_ecma(pattern: &str) -> String {
                     rewritten.extend(escaped);
                 }
             },
-            '[' | '&' | '~' if in_class => {
+            '[' | '&' | '~' if is_in_class => {
                 rewritten.push('\\');
                 rewritten.push(character);
             }
             _ => {
-                in_class = character == '[' || in_class && character != ']';
+                is_in_class = character == '[' || is_in_class && character != ']';
                 rewritten.push(character);
             }
         }

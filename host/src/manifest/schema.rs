@@ -1,7 +1,7 @@
 //! Reads a settings schema: the settings and secrets that it declares, with their keywords.
 //!
-//! Never follows a reference and never combines schemas, so that a short schema cannot make the
-//! check of a value slow.
+//! This module never follows a reference and never combines schemas, because with them a short
+//! schema could make the check of a value slow.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -52,8 +52,9 @@ const SETTING_KEYWORDS: &[&str] = &[
     "jackfield:origin",
     "jackfield:lookup",
 ];
-/// Keywords that a secret may not have: they would show its value or list values to choose from.
-const NOT_FOR_SECRETS: &[&str] =
+/// Keywords that a secret may not have, because they would show its value or a list of possible
+/// values.
+const KEYWORDS_REFUSED_FOR_SECRETS: &[&str] =
     &["default", "const", "enum", "items", "examples", "jackfield:origin", "jackfield:lookup"];
 
 /// The settings and secrets that a settings schema declares.
@@ -75,8 +76,8 @@ pub(super) struct DeclaredSetting {
     pub(super) rules: Rules,
     /// Whether the value is a base address (`jackfield:origin`).
     pub(super) is_origin: bool,
-    /// Whether the connector lists the allowed values (`const`, `enum`), so a person does not
-    /// choose freely.
+    /// Whether the connector lists the allowed values (`const`, `enum`), so that a person cannot
+    /// choose other values.
     pub(super) is_listed: bool,
     /// The text that the connector uses if no value is entered: its `const` or `default`.
     pub(super) fallback: Option<String>,
@@ -92,24 +93,27 @@ pub(super) struct DeclaredSecret {
 /// The text of a setting, and whether the connector chose it.
 pub(super) struct SettingText<'a> {
     pub(super) text: &'a str,
-    /// Whether the connector listed the text or fell back to it. Such an address must be public.
+    /// Whether the connector chose the text, by listing it in the schema or as the fallback. If
+    /// such a text is an address, the address must be public.
     pub(super) is_from_connector: bool,
 }
 
 impl Manifest {
-    /// Returns the settings that are origins and have a value, with their addresses.
+    /// Returns the addresses of the settings that are origins and have a value, by the name of the
+    /// setting.
     #[must_use]
     pub(crate) fn addresses(&self, settings: &Settings) -> BTreeMap<String, String> {
         let origins = self.schema.settings.iter().filter(|(_, setting)| setting.is_origin);
-        let address =
-            |name: &String| Some((name.clone(), self.schema.text(name, settings)?.text.to_owned()));
+        let address = |name: &String| {
+            Some((name.clone(), self.schema.effective_text(name, settings)?.text.to_owned()))
+        };
         origins.filter_map(|(name, _)| address(name)).collect()
     }
 }
 
 impl Schema {
-    /// Returns the text that the connector uses for a setting; `None` if it has none.
-    pub(super) fn text<'a>(
+    /// Returns the text that the connector uses for a setting; `None` if the setting has no text.
+    pub(super) fn effective_text<'a>(
         &'a self,
         name: &str,
         settings: &'a Settings,
@@ -123,22 +127,22 @@ impl Schema {
     /// Reads and checks a settings schema.
     ///
     /// # Errors
-    /// The first keyword that is unknown, or whose value is not allowed.
+    /// The first keyword that is unknown or has a value that is not allowed.
     pub(super) fn read(schema: &Value) -> Result<Self, SchemaError> {
         let Value::Object(schema) = schema else {
             return Err(SchemaError::new("must be an object with \"type\": \"object\""));
         };
-        keywords::only(schema, SCHEMA_KEYWORDS)?;
+        keywords::refuse_unsupported(schema, SCHEMA_KEYWORDS)?;
         if schema.get("type").and_then(Value::as_str) != Some("object") {
             return Err(SchemaError::at("type", "must be \"object\""));
         }
         if schema.get("additionalProperties").is_some_and(|value| *value != Value::Bool(false)) {
             return Err(SchemaError::at("additionalProperties", "must be false"));
         }
-        let none = Map::new();
+        let no_properties = Map::new();
         let properties = match schema.get("properties") {
             Some(Value::Object(properties)) => properties,
-            None => &none,
+            None => &no_properties,
             Some(_) => return Err(SchemaError::at("properties", "must be an object")),
         };
         let required = required_names(schema, properties)?;
@@ -169,9 +173,10 @@ impl Schema {
                 schema.settings.insert(name.clone(), setting);
             }
         }
-        // After all settings, because the place of a secret names settings.
+        // Secrets are read after all settings, because the place of a secret may contain names of
+        // settings.
         for (name, property) in secrets {
-            let place = secret_place(property, &schema.settings);
+            let place = read_secret_place(property, &schema.settings);
             let place = place.map_err(|error| error.within(name))?;
             let is_required = required.contains(name.as_str());
             schema.secrets.insert(name.clone(), DeclaredSecret { is_required, place });
@@ -188,7 +193,7 @@ impl DeclaredSetting {
         let rules = Rules::compile(property)?;
         let fallback = property.get("const").or_else(|| property.get("default"));
         let fallback = fallback.and_then(Value::as_str).map(str::to_owned);
-        let is_origin = keywords::boolean(property, "jackfield:origin")?;
+        let is_origin = keywords::read_boolean(property, "jackfield:origin")?;
         if is_origin {
             require_string_type(property, "because it has \"jackfield:origin\"")?;
             if let Some(Err(error)) = fallback.as_deref().map(str::parse::<Origin>) {
@@ -197,7 +202,14 @@ impl DeclaredSetting {
             }
         }
         let is_listed = property.contains_key("const") || property.contains_key("enum");
-        Ok(Self { is_required, label: label(property), rules, is_origin, is_listed, fallback })
+        Ok(Self {
+            is_required,
+            label: title_and_description(property),
+            rules,
+            is_origin,
+            is_listed,
+            fallback,
+        })
     }
 }
 
@@ -223,30 +235,34 @@ fn check_name(name: &str) -> Result<(), SchemaError> {
         return Ok(());
     }
     Err(SchemaError::new(format!(
-        "has the name {}; a name has 1 to {SETTING_NAME_BYTES_MAX} of the characters a-z, 0-9 and -",
+        "has the name {}; a name must have 1 to {SETTING_NAME_BYTES_MAX} of the characters \
+         a-z, 0-9 and -",
         quoted(name)
     )))
 }
 
-/// Checks the keywords that settings and secrets have in common. Returns whether it is a secret.
+/// Checks the keywords that settings and secrets have in common. Returns whether the property is a
+/// secret.
 fn check_keywords(property: &Map<String, Value>) -> Result<bool, SchemaError> {
-    keywords::only(property, SETTING_KEYWORDS)?;
+    keywords::refuse_unsupported(property, SETTING_KEYWORDS)?;
     for keyword in ["jackfield:origin", "jackfield:lookup", "uniqueItems"] {
-        keywords::boolean(property, keyword)?;
+        keywords::read_boolean(property, keyword)?;
     }
-    keywords::boolean(property, "writeOnly")
+    keywords::read_boolean(property, "writeOnly")
 }
 
-fn secret_place(
+fn read_secret_place(
     property: &Map<String, Value>,
     settings: &BTreeMap<String, DeclaredSetting>,
 ) -> Result<PlaceTemplate, SchemaError> {
     require_string_type(property, "because it is a secret (\"writeOnly\")")?;
-    if let Some(keyword) = NOT_FOR_SECRETS.iter().find(|keyword| property.contains_key(**keyword)) {
+    if let Some(keyword) =
+        KEYWORDS_REFUSED_FOR_SECRETS.iter().find(|keyword| property.contains_key(**keyword))
+    {
         return Err(SchemaError::at(keyword, "is not allowed for a secret (\"writeOnly\")"));
     }
     let place = property.get("jackfield:place").ok_or_else(|| {
-        SchemaError::at("jackfield:place", "is required: where the host puts the secret")
+        SchemaError::at("jackfield:place", "is required: it defines where the host puts the secret")
     })?;
     PlaceTemplate::read(place, settings).map_err(|error| error.within("jackfield:place"))
 }
@@ -258,7 +274,7 @@ fn require_string_type(property: &Map<String, Value>, why: &str) -> Result<(), S
     }
 }
 
-fn label(property: &Map<String, Value>) -> String {
+fn title_and_description(property: &Map<String, Value>) -> String {
     let text = |keyword| property.get(keyword).and_then(Value::as_str);
     match (text("title"), text("description")) {
         (Some(title), Some(description)) => format!("{title} ({description})"),

@@ -1,5 +1,5 @@
-//! Checks the settings and secrets of a connection against the manifest, and names each one that
-//! is wrong, missing or unknown. Never sees the value of a secret.
+//! Checks the settings and secrets of a connection against the manifest, and reports each setting
+//! or secret that is wrong, missing or unknown. This module never reads the value of a secret.
 
 use std::collections::BTreeSet;
 
@@ -10,9 +10,11 @@ use super::schema::{SETTING_NAME_BYTES_MAX, SETTINGS_MAX};
 
 /// Maximum number of errors that are reported at once.
 const ERRORS_MAX: usize = SETTINGS_MAX;
-/// Maximum length of one error's reason, characters. A schema may contain long lists and patterns.
+/// Maximum length of the reason in one error, characters. The reason may contain long lists and
+/// patterns of the schema.
 const WHY_CHARS_MAX: usize = 1_000;
-/// Minimum similarity (0 to 1) of a known name that an error suggests.
+/// Minimum similarity (0 to 1) between an unknown name and the declared name that an error
+/// suggests.
 const SIMILARITY_MIN: f64 = 0.7;
 
 /// A setting or secret that does not meet the manifest's requirements.
@@ -21,7 +23,7 @@ const SIMILARITY_MIN: f64 = 0.7;
 pub struct SettingError {
     /// The name of the setting or secret.
     pub name: String,
-    /// Says what is wrong with the value, and what is allowed.
+    /// Describes what is wrong with the value, and what is allowed.
     pub why: String,
 }
 
@@ -38,32 +40,32 @@ impl SettingError {
 
 impl Manifest {
     /// Checks the entered settings, and the names of the secrets that have a value. Reports only
-    /// errors of names for which `concerns` returns true.
+    /// errors of names for which `is_relevant` returns true.
     ///
     /// # Errors
-    /// The settings and secrets that are wrong, missing or unknown; each error says what is
-    /// allowed.
+    /// One error for each setting or secret that is wrong, missing or unknown. Each error describes
+    /// what is allowed.
     pub fn validate(
         &self,
         settings: &Settings,
-        secrets_set: &[String],
-        concerns: impl Fn(&str) -> bool,
+        entered_secrets: &[String],
+        is_relevant: impl Fn(&str) -> bool,
     ) -> Result<(), Vec<SettingError>> {
         let mut errors: Vec<_> = self
             .wrong_settings(settings)
             .chain(self.missing_settings(settings))
-            .chain(self.wrong_secrets(secrets_set))
-            .chain(self.missing_secrets(secrets_set))
-            .filter(|error| concerns(&error.name))
+            .chain(self.wrong_secrets(entered_secrets))
+            .chain(self.missing_secrets(entered_secrets))
+            .filter(|error| is_relevant(&error.name))
             .take(ERRORS_MAX)
             .collect();
         let grant_errors = match self.required_grants(settings) {
-            Ok(grants) => self.secrets_without_place(secrets_set, &grants),
+            Ok(grants) => self.secrets_without_place(entered_secrets, &grants),
             Err(errors) => errors,
         };
         let reported: BTreeSet<_> = errors.iter().map(|error| error.name.clone()).collect();
         let is_new =
-            |error: &SettingError| !reported.contains(&error.name) && concerns(&error.name);
+            |error: &SettingError| !reported.contains(&error.name) && is_relevant(&error.name);
         errors.extend(grant_errors.into_iter().filter(is_new));
         errors.truncate(ERRORS_MAX);
         if errors.is_empty() { Ok(()) } else { Err(errors) }
@@ -71,7 +73,7 @@ impl Manifest {
 
     /// Returns whether the manifest declares a setting or a secret of that name.
     #[must_use]
-    pub fn knows(&self, name: &str) -> bool {
+    pub fn declares(&self, name: &str) -> bool {
         self.schema.settings.contains_key(name) || self.schema.secrets.contains_key(name)
     }
 
@@ -82,9 +84,9 @@ impl Manifest {
                 return errors.map(|why| SettingError::new(name, why)).collect();
             }
             let why = if self.schema.secrets.contains_key(name) {
-                format!("it is a secret; {}", give_secret(name))
+                format!("this is a secret; {}", how_to_set_secret(name))
             } else {
-                let unknown = unknown("setting", name, self.schema.settings.keys());
+                let unknown = unknown_name("setting", name, self.schema.settings.keys());
                 let secrets: Vec<_> = self.schema.secrets.keys().map(String::as_str).collect();
                 match secrets.is_empty() {
                     true => unknown,
@@ -101,61 +103,66 @@ impl Manifest {
             .filter(|(name, setting)| setting.is_required && !settings.contains_key(name.as_str()));
         missing.map(|(name, setting)| {
             let separator = if setting.label.is_empty() { "" } else { ": " };
-            let missing = format!("it is missing{separator}{}", setting.label);
-            SettingError::new(name, format!("{missing}; {}", give_setting(name)))
+            let missing = format!("this setting is missing{separator}{}", setting.label);
+            SettingError::new(name, format!("{missing}; {}", how_to_set(name)))
         })
     }
 
-    fn wrong_secrets(&self, secrets_set: &[String]) -> impl Iterator<Item = SettingError> {
-        let known = &self.schema.secrets;
-        secrets_set.iter().filter(|name| !known.contains_key(*name)).map(|name| {
+    fn wrong_secrets(&self, entered_secrets: &[String]) -> impl Iterator<Item = SettingError> {
+        let declared = &self.schema.secrets;
+        entered_secrets.iter().filter(|name| !declared.contains_key(*name)).map(|name| {
             let why = if self.schema.settings.contains_key(name) {
-                format!("it is not a secret; {}", give_setting(name))
+                format!("this is not a secret; {}", how_to_set(name))
             } else {
-                unknown("secret", name, known.keys())
+                unknown_name("secret", name, declared.keys())
             };
             SettingError::new(name, why)
         })
     }
 
-    fn missing_secrets(&self, secrets_set: &[String]) -> impl Iterator<Item = SettingError> {
+    fn missing_secrets(&self, entered_secrets: &[String]) -> impl Iterator<Item = SettingError> {
         let declared = self.schema.secrets.iter();
         let missing =
-            declared.filter(|(name, secret)| secret.is_required && !secrets_set.contains(name));
+            declared.filter(|(name, secret)| secret.is_required && !entered_secrets.contains(name));
         missing.map(|(name, _)| {
-            SettingError::new(name, format!("this secret is missing; {}", give_secret(name)))
+            SettingError::new(name, format!("this secret is missing; {}", how_to_set_secret(name)))
         })
     }
 
-    /// Finds secrets that have a value but no place, because settings that the place names are
-    /// missing.
-    fn secrets_without_place(&self, secrets_set: &[String], grants: &Grants) -> Vec<SettingError> {
+    /// Returns an error for each secret that has a value but no place, because settings that the
+    /// place needs are missing.
+    fn secrets_without_place(
+        &self,
+        entered_secrets: &[String],
+        grants: &Grants,
+    ) -> Vec<SettingError> {
         let is_unplaced = |name: &&String| {
             self.schema.secrets.contains_key(*name) && !grants.secrets.contains_key(*name)
         };
-        let why = "the settings that say where it goes (its origin, its user) are missing";
-        let unplaced = secrets_set.iter().filter(is_unplaced);
+        let why =
+            "the settings that define where this secret is sent (its origin, its user) are missing";
+        let unplaced = entered_secrets.iter().filter(is_unplaced);
         unplaced.map(|name| SettingError::new(name, why)).collect()
     }
 }
 
-/// Says how a setting is given: most people use the command line.
-fn give_setting(name: &str) -> String {
-    format!("give it with `--set {name}=VALUE`, in the API under `settings`")
+/// Describes how to set a value. Starts with the command line, which most people use.
+fn how_to_set(name: &str) -> String {
+    format!("set it with `--set {name}=VALUE`, or in the API under `settings`")
 }
 
-fn give_secret(name: &str) -> String {
-    format!("give it with `--secret {name}`, in the API under `secrets`")
+fn how_to_set_secret(name: &str) -> String {
+    format!("set it with `--secret {name}`, or in the API under `secrets`")
 }
 
 /// Explains why a name that the schema does not declare is refused. `kind` is `setting` or
 /// `secret`.
-fn unknown<'s>(kind: &str, name: &str, declared: impl Iterator<Item = &'s String>) -> String {
+fn unknown_name<'s>(kind: &str, name: &str, declared: impl Iterator<Item = &'s String>) -> String {
     let names: Vec<&str> = declared.map(String::as_str).collect();
     if names.is_empty() {
         return format!("there is no such {kind}; the connector has no {kind}s");
     }
-    // Comparing a name of any length would take too long.
+    // Only short names are compared, because comparing a very long name would take too long.
     let nearest = nearest(name, names.iter().copied().filter(|_| is_short(name)));
     let suggestion = nearest
         .filter(|(_, similarity)| *similarity >= SIMILARITY_MIN)

@@ -6,7 +6,7 @@ use serde_json::json;
 use super::*;
 use crate::domain::{SecretPlace, Settings};
 
-fn raw(settings: &Value) -> RawManifest {
+fn raw_manifest(settings: &Value) -> RawManifest {
     RawManifest {
         name: "Redmine".to_owned(),
         version: "1.0.0".to_owned(),
@@ -17,7 +17,7 @@ fn raw(settings: &Value) -> RawManifest {
     }
 }
 
-fn redmine() -> Value {
+fn redmine_schema() -> Value {
     json!({
         "type": "object",
         "properties": {
@@ -37,11 +37,11 @@ fn settings(value: Value) -> Settings {
 }
 
 #[test]
-fn valid_settings_are_accepted_and_say_what_they_demand() {
-    let manifest = Manifest::read(&raw(&redmine())).unwrap();
-    let given = settings(json!({ "url": "https://r.example/x", "project": "web" }));
-    assert_eq!(manifest.validate(&given, &["api-key".to_owned()], |_| true), Ok(()));
-    let grants = manifest.required_grants(&given).unwrap();
+fn valid_settings_are_accepted_and_determine_the_grants() {
+    let manifest = Manifest::read(&raw_manifest(&redmine_schema())).unwrap();
+    let entered = settings(json!({ "url": "https://r.example/x", "project": "web" }));
+    assert_eq!(manifest.validate(&entered, &["api-key".to_owned()], |_| true), Ok(()));
+    let grants = manifest.required_grants(&entered).unwrap();
     assert_eq!(grants.origins, ["https://r.example".parse().unwrap()]);
     assert!(grants.fixed.is_empty());
     let place = &grants.secrets["api-key"].place;
@@ -51,14 +51,19 @@ fn valid_settings_are_accepted_and_say_what_they_demand() {
 }
 
 #[test]
-fn each_wrong_setting_is_named() {
-    let manifest = Manifest::read(&raw(&redmine())).unwrap();
-    let given = settings(json!({
+fn each_wrong_setting_is_reported() {
+    let manifest = Manifest::read(&raw_manifest(&redmine_schema())).unwrap();
+    let entered = settings(json!({
         "url": "ftp://r.example", "projct": "web", "mode": "three", "api-key": "x"
     }));
-    let errors = manifest.validate(&given, &["token".to_owned()], |_| true).unwrap_err();
+    let errors = manifest.validate(&entered, &["token".to_owned()], |_| true).unwrap_err();
     let why = |name: &str| {
-        errors.iter().find(|it| it.name == name).unwrap_or_else(|| panic!("{name}")).why.clone()
+        errors
+            .iter()
+            .find(|error| error.name == name)
+            .unwrap_or_else(|| panic!("{name}"))
+            .why
+            .clone()
     };
     assert!(why("url").contains("http or https"), "{errors:?}");
     assert!(why("projct").contains("did you mean `project`"), "{errors:?}");
@@ -74,14 +79,16 @@ fn each_wrong_setting_is_named() {
 fn an_origin_with_a_const_is_fixed() {
     let schema = json!({ "type": "object", "properties": {
         "api": { "type": "string", "const": "https://api.example", "jackfield:origin": true } } });
-    let grants = Manifest::read(&raw(&schema)).unwrap().required_grants(&Settings::new()).unwrap();
+    let grants =
+        Manifest::read(&raw_manifest(&schema)).unwrap().required_grants(&Settings::new()).unwrap();
     assert_eq!(grants.fixed, grants.origins);
     assert_eq!(grants.fixed.len(), 1);
 }
 
-/// If the schema allows only one value, the connector chose it, even if a person entered it.
+/// If the schema lists the allowed values, the connector chose the value, even if a person entered
+/// it.
 #[test]
-fn an_origin_that_the_connector_lists_is_fixed_also_if_a_person_enters_it() {
+fn a_listed_origin_is_fixed_even_if_a_person_enters_it() {
     let address = json!("http://127.0.0.1:9");
     for (keyword, value) in [("const", address.clone()), ("enum", json!([address]))] {
         let mut schema = json!({ "type": "object", "properties": {
@@ -90,11 +97,12 @@ fn an_origin_that_the_connector_lists_is_fixed_also_if_a_person_enters_it() {
             "token": { "type": "string" }, "id": { "type": "string" },
             "key": { "type": "string", "writeOnly": true, "jackfield:place": {
                 "in": "client-credentials", "origin": "url", "tokenUrl": "token", "clientId": "id" } } } });
-        let given = |name: &str| (name.to_owned(), address.clone());
-        let mut settings: Settings = ["api", "token", "id"].map(given).into_iter().collect();
+        let entered = |name: &str| (name.to_owned(), address.clone());
+        let mut settings: Settings = ["api", "token", "id"].map(entered).into_iter().collect();
         settings.insert("url".to_owned(), "https://t.example".into());
         let fixed = |schema: &Value| {
-            let grants = Manifest::read(&raw(schema)).unwrap().required_grants(&settings).unwrap();
+            let grants =
+                Manifest::read(&raw_manifest(schema)).unwrap().required_grants(&settings).unwrap();
             grants.fixed.iter().map(ToString::to_string).collect::<Vec<_>>()
         };
         assert!(fixed(&schema).is_empty(), "a person chose this address");
@@ -109,11 +117,13 @@ fn an_origin_that_the_connector_lists_is_fixed_also_if_a_person_enters_it() {
 #[test]
 fn a_place_in_a_body_is_read_and_a_wrong_pointer_is_refused() {
     let place_of = |place: Value| {
-        let mut schema = redmine();
+        let mut schema = redmine_schema();
         schema["properties"]["api-key"]["jackfield:place"] = place;
-        let manifest = Manifest::read(&raw(&schema)).map_err(|error| error.to_string())?;
-        let given = settings(json!({ "url": "https://r.example", "project": "web" }));
-        Ok::<_, String>(manifest.required_grants(&given).unwrap().secrets["api-key"].place.clone())
+        let manifest = Manifest::read(&raw_manifest(&schema)).map_err(|error| error.to_string())?;
+        let entered = settings(json!({ "url": "https://r.example", "project": "web" }));
+        Ok::<_, String>(
+            manifest.required_grants(&entered).unwrap().secrets["api-key"].place.clone(),
+        )
     };
     let json = |pointer: &str| place_of(json!({ "in": "json", "pointer": pointer }));
     assert_eq!(json("/a~1b/c"), Ok(SecretPlace::Json { pointer: "/a~1b/c".to_owned() }));
@@ -167,14 +177,14 @@ fn a_schema_with_an_unsupported_keyword_is_refused() {
         (property(json!({ "title": "A" })), "\"type\""),
     ];
     for (schema, word) in refused {
-        let error = Manifest::read(&raw(&schema)).expect_err(&schema.to_string());
+        let error = Manifest::read(&raw_manifest(&schema)).expect_err(&schema.to_string());
         assert!(error.to_string().contains(word), "{schema}: {error}");
     }
 }
 
 #[test]
 fn fields_that_are_too_long_or_malformed_are_refused() {
-    let schema = redmine();
+    let schema = redmine_schema();
     for change in [
         (|raw| raw.name = "a".repeat(101)) as fn(&mut RawManifest),
         |raw| raw.name = " ".to_owned(),
@@ -185,32 +195,32 @@ fn fields_that_are_too_long_or_malformed_are_refused() {
         |raw| raw.settings = "[".repeat(10_000),
         |raw| raw.index_delay_seconds = Some(u32::MAX),
     ] {
-        let mut manifest = raw(&schema);
+        let mut manifest = raw_manifest(&schema);
         change(&mut manifest);
         assert!(Manifest::read(&manifest).is_err(), "{manifest:?}");
     }
 }
 
 #[test]
-fn the_message_names_the_place_in_the_schema() {
+fn an_error_contains_the_position_in_the_schema() {
     let schema = json!({ "type": "object", "properties": { "a": { "type": "text" } } });
-    let error = Manifest::read(&raw(&schema)).unwrap_err();
+    let error = Manifest::read(&raw_manifest(&schema)).unwrap_err();
     assert_eq!(
         error.to_string(),
         "the manifest's `settings` are not a supported JSON Schema: /properties/a/type must be one \
          or more of string, number, integer, boolean, array"
     );
-    let error = Manifest::read(&raw(&json!(7))).unwrap_err();
+    let error = Manifest::read(&raw_manifest(&json!(7))).unwrap_err();
     assert!(error.to_string().contains("JSON Schema: the schema must be an object"), "{error}");
 }
 
 #[test]
 fn an_invalid_origin_is_reported_once_and_without_its_password() {
-    let manifest = Manifest::read(&raw(&redmine())).unwrap();
-    let given = settings(json!({ "url": "https://user:hidden@r.example", "project": "web" }));
-    let errors = manifest.validate(&given, &["api-key".to_owned()], |_| true).unwrap_err();
-    let of_url = errors.iter().filter(|error| error.name == "url");
-    assert_eq!(of_url.count(), 1, "{errors:?}");
+    let manifest = Manifest::read(&raw_manifest(&redmine_schema())).unwrap();
+    let entered = settings(json!({ "url": "https://user:hidden@r.example", "project": "web" }));
+    let errors = manifest.validate(&entered, &["api-key".to_owned()], |_| true).unwrap_err();
+    let url_errors = errors.iter().filter(|error| error.name == "url");
+    assert_eq!(url_errors.count(), 1, "{errors:?}");
     assert!(!format!("{errors:?}").contains("hidden"), "{errors:?}");
 }
 
@@ -226,13 +236,13 @@ fn the_number_and_length_of_errors_are_limited() {
     let first = properties.keys().next().unwrap().clone();
     let required: Vec<_> = properties.keys().cloned().collect();
     let schema = json!({ "type": "object", "properties": properties, "required": required });
-    let manifest = Manifest::read(&raw(&schema)).unwrap();
+    let manifest = Manifest::read(&raw_manifest(&schema)).unwrap();
     let unknown = |n| format!("unknown-{n}");
-    let mut given: Settings = (0..5_000).map(|n| (unknown(n), json!(1))).collect();
-    given.insert("y".repeat(1_000_000), json!(1));
-    given.insert(first, json!("neither"));
+    let mut entered: Settings = (0..5_000).map(|n| (unknown(n), json!(1))).collect();
+    entered.insert("y".repeat(1_000_000), json!(1));
+    entered.insert(first, json!("neither"));
     let secrets: Vec<_> = (0..5_000).map(unknown).collect();
-    for entered in [Settings::new(), given] {
+    for entered in [Settings::new(), entered] {
         let errors = manifest.validate(&entered, &secrets, |_| true).unwrap_err();
         assert_eq!(errors.len(), 100);
         for error in errors {
@@ -250,7 +260,7 @@ fn a_refusal_of_a_schema_is_short() {
         json!({ "type": "object", "properties": { "a": { "type": "string", &long: 1 } } }),
         json!({ "type": "object", "required": [long] }),
     ] {
-        let raw = RawManifest { settings: schema.to_string(), ..raw(&json!({})) };
+        let raw = RawManifest { settings: schema.to_string(), ..raw_manifest(&json!({})) };
         let text = Manifest::read(&raw).unwrap_err().to_string();
         assert!(text.len() < 1_500 && !text.contains('\u{1b}'), "{} bytes", text.len());
     }

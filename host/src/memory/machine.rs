@@ -1,36 +1,38 @@
-//! Finds out how much memory the machine and the control groups of the process allow.
+//! Finds out how much memory the machine has, and how much the control groups of the process allow.
 
 use std::path::{Path, PathBuf};
 
 /// The percentage of the allowed memory that runs may use. The rest is for the server itself, its
 /// database, the compiler process and the system.
 const RUNS_PERCENT: u64 = 60;
-/// The assumed memory if neither the machine's memory nor a limit of a control group is known.
-const UNKNOWN_BYTES: u64 = 2 << 30;
+/// The memory that is assumed if neither the machine's memory nor a limit of a control group is
+/// known, bytes.
+const ASSUMED_BYTES: u64 = 2 << 30;
 
-/// Returns how much memory all runs together may use, if this is not configured.
+/// Returns how much memory all runs together may use if no limit is configured, bytes.
 pub(crate) fn default_bytes_max() -> u64 {
     allowed_bytes().0 / 100 * RUNS_PERCENT
 }
 
-/// Returns [`default_bytes_max`], and a text that says how it was derived.
+/// Returns [`default_bytes_max`], and a text that explains how it was computed.
 pub(crate) fn describe_default() -> (u64, String) {
     let (bytes, source) = allowed_bytes();
     (default_bytes_max(), format!("{RUNS_PERCENT} % of {} MiB ({source})", bytes >> 20))
 }
 
-/// Returns the memory that the machine or the control groups allow, and the name of the lower
-/// limit.
+/// Returns the lower of the machine's memory and the limit of the control groups, in bytes, and the
+/// name of the lower value.
 fn allowed_bytes() -> (u64, &'static str) {
     let group = Groups::of_this_process().limit();
     let group = group.map(|bytes| (bytes, "the limit of the control group"));
     let total = meminfo("MemTotal:").map(|bytes| (bytes, "the machine's memory"));
-    let known = group.into_iter().chain(total).min_by_key(|(bytes, _)| *bytes);
-    known.unwrap_or((UNKNOWN_BYTES, "a guess: neither a limit nor the memory is known"))
+    let lowest = group.into_iter().chain(total).min_by_key(|(bytes, _)| *bytes);
+    let assumed = "assumed, because neither the machine's memory nor a limit is known";
+    lowest.unwrap_or((ASSUMED_BYTES, assumed))
 }
 
-/// Returns the memory that is free now in the machine and in the control groups: the lower value;
-/// `None` if neither is known.
+/// Returns the lower of the memory that is free now in the machine and in the control groups, in
+/// bytes; `None` if neither is known.
 pub(crate) fn free_bytes() -> Option<u64> {
     Groups::of_this_process().free().into_iter().chain(meminfo("MemAvailable:")).min()
 }
@@ -40,7 +42,8 @@ pub(crate) fn group_limit_bytes() -> Option<u64> {
     Groups::of_this_process().limit()
 }
 
-/// The control groups of the process for memory (version 1 and 2), and their parent groups.
+/// The control groups that limit the memory of the process (version 1 or 2), with their parent
+/// groups.
 struct Groups(Vec<Group>);
 
 struct Group {
@@ -48,41 +51,41 @@ struct Group {
     files: &'static Files,
 }
 
-/// The names of a group's files, and of one line of its statistics.
+/// The names of the files of a control group, and of one line of its statistics.
 struct Files {
     limits: &'static [&'static str],
     used: &'static str,
-    /// The line with the inactive file pages of the group and the groups below it. The kernel drops
-    /// these pages before it kills a process.
-    reclaimable: &'static str,
+    /// The name of the line with the inactive file pages of the group and its child groups. The
+    /// kernel drops these pages before it kills a process.
+    inactive_file_line: &'static str,
 }
 
-/// The files of version 1 of control groups.
+/// The names of the files in version 1 of control groups.
 const CGROUP_V1: Files = Files {
     limits: &["memory.limit_in_bytes"],
     used: "memory.usage_in_bytes",
-    reclaimable: "total_inactive_file",
+    inactive_file_line: "total_inactive_file",
 };
-/// The files of version 2 of control groups. `memory.high` counts as a limit, because above it the
-/// kernel slows processes down until they hardly run.
+/// The names of the files in version 2 of control groups. `memory.high` counts as a limit, because
+/// above it the kernel slows processes down until they hardly run.
 const CGROUP_V2: Files = Files {
     limits: &["memory.max", "memory.high"],
     used: "memory.current",
-    reclaimable: "inactive_file",
+    inactive_file_line: "inactive_file",
 };
 
 impl Groups {
     fn of_this_process() -> Self {
         let list = std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
-        Self::listed(&list, Path::new("/sys/fs/cgroup"))
+        Self::from_list(&list, Path::new("/sys/fs/cgroup"))
     }
 
-    /// Reads `list`, the content of `/proc/self/cgroup`. The parent groups are included, because in
-    /// a container only the topmost folder may be visible.
-    fn listed(list: &str, root: &Path) -> Self {
+    /// Parses `list`, the content of `/proc/self/cgroup`. The parent groups are included, because
+    /// in a container only the topmost folder may be visible.
+    fn from_list(list: &str, root: &Path) -> Self {
         let groups = list.lines().filter_map(|line| {
-            let mut parts = line.splitn(3, ':').skip(1);
-            let (controllers, path) = (parts.next()?, parts.next()?);
+            let mut fields = line.splitn(3, ':').skip(1);
+            let (controllers, path) = (fields.next()?, fields.next()?);
             let (base, files) = match controllers {
                 "" => (root.to_owned(), &CGROUP_V2),
                 _ if controllers.split(',').any(|name| name == "memory") => {
@@ -92,13 +95,13 @@ impl Groups {
             };
             let group = base.join(path.trim_start_matches('/'));
             let folders = group.ancestors().take_while(|folder| folder.starts_with(&base));
-            let at = |folder: &Path| Group { folder: folder.to_owned(), files };
-            Some(folders.map(at).collect::<Vec<_>>())
+            let group_at = |folder: &Path| Group { folder: folder.to_owned(), files };
+            Some(folders.map(group_at).collect::<Vec<_>>())
         });
         Self(groups.flatten().collect())
     }
 
-    /// Returns the lowest limit of any group.
+    /// Returns the lowest limit of all groups.
     fn limit(&self) -> Option<u64> {
         self.0.iter().filter_map(Group::limit).min()
     }
@@ -120,7 +123,7 @@ impl Group {
         let statistics = std::fs::read_to_string(self.folder.join("memory.stat"));
         let statistics = statistics.unwrap_or_default();
         let mut lines = statistics.lines().filter_map(|line| line.split_once(' '));
-        let reclaimable = lines.find(|(name, _)| *name == self.files.reclaimable);
+        let reclaimable = lines.find(|(name, _)| *name == self.files.inactive_file_line);
         let reclaimable = reclaimable.and_then(|(_, bytes)| bytes.trim().parse().ok());
         let used = used.saturating_sub(reclaimable.unwrap_or(0));
         Some(self.limit()?.saturating_sub(used))
@@ -154,20 +157,20 @@ mod tests {
     }
 
     #[test]
-    fn the_lowest_limit_of_the_groups_above_the_process_counts() {
+    fn the_lowest_limit_of_the_group_and_its_parent_groups_counts() {
         let folder = tempfile::tempdir().unwrap();
         let root = folder.path();
         write(root, "a/b/memory.max", "max\n");
         write(root, "a/memory.max", "3000\n");
         write(root, "memory.max", "4000\n");
-        let group_bytes = |list: &str, root: &Path| Groups::listed(list, root).limit();
+        let group_bytes = |list: &str, root: &Path| Groups::from_list(list, root).limit();
         assert_eq!(group_bytes("0::/a/b\n", root), Some(3_000));
         assert_eq!(group_bytes("0::/\n", root), Some(4_000));
         assert_eq!(group_bytes("0::/not/visible/here\n", root), Some(4_000));
         write(root, "memory/memory.limit_in_bytes", "2000\n");
         write(root, "memory/c/memory.limit_in_bytes", "9223372036854771712\n");
-        let old = "5:cpu,cpuacct:/c\n4:memory:/c\n1:name=systemd:/c\n";
-        assert_eq!(group_bytes(old, root), Some(2_000));
+        let version_1 = "5:cpu,cpuacct:/c\n4:memory:/c\n1:name=systemd:/c\n";
+        assert_eq!(group_bytes(version_1, root), Some(2_000));
         assert_eq!(group_bytes("1:name=systemd:/c\n", root), None);
         assert_eq!(group_bytes("nonsense", root), None);
     }
@@ -177,7 +180,7 @@ mod tests {
     fn file_pages_that_can_be_dropped_count_as_free() {
         let folder = tempfile::tempdir().unwrap();
         let root = folder.path();
-        let free = |list: &str| Groups::listed(list, root).free();
+        let free = |list: &str| Groups::from_list(list, root).free();
         write(root, "pod/memory.max", "536870912\n");
         write(root, "pod/memory.current", "436870912\n");
         write(root, "pod/memory.stat", "anon 90000000\nfile 330000000\ninactive_file 300000000\n");
@@ -197,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn the_total_is_read_in_kib() {
+    fn the_memory_of_the_machine_is_read_in_kib() {
         let total = |text| kib_after("MemTotal:", text);
         assert_eq!(total("MemTotal:       16 kB\nMemFree: 1 kB\n"), Some(16_384));
         assert_eq!(total("MemTotal: much"), None);

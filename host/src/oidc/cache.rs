@@ -1,8 +1,8 @@
-//! What the provider publishes: fetched once for all who wait, and used longer while the provider
-//! cannot be asked.
+//! Caches what the provider publishes. Callers that wait at the same time share one fetch, and an
+//! old value is used while the provider cannot be reached.
 //!
-//! Anybody can begin a sign-in, so a slow or broken provider is asked by one request at a time,
-//! and not again for a while after a failure.
+//! Anybody can begin a sign-in. So never more than one fetch runs at a time, and after a failure
+//! nothing is fetched for some seconds.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,16 +15,16 @@ use crate::completion::{Flight, InFlight};
 
 use super::OidcError;
 
-/// How long a value is used without another fetch.
-pub(super) const FRESH: Duration = Duration::from_secs(60 * 60);
+/// How long a value is used before it is fetched again.
+pub(super) const FRESH_TIME: Duration = Duration::from_secs(60 * 60);
 /// How long a value is used if it cannot be fetched again.
-pub(super) const STALE_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+pub(super) const STALE_TIME_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 /// How long nothing is fetched after a failure.
-const FAILURE_KEPT: Duration = Duration::from_secs(10);
+const PAUSE_AFTER_FAILURE: Duration = Duration::from_secs(10);
 
 pub(super) type Fetched<T> = Result<Arc<T>, OidcError>;
 
-/// A value that is fetched when it is needed.
+/// A value that is fetched when a caller needs it.
 pub(super) struct Cache<T: Send + Sync + 'static> {
     state: Arc<Mutex<State<T>>>,
     tasks: TaskTracker,
@@ -36,7 +36,7 @@ struct State<T> {
     in_flight: Option<InFlight<Fetched<T>>>,
 }
 
-/// What is known of the value, or the fetch that will tell.
+/// The result that is already known, or the fetch that will return it.
 enum Lookup<T: Send + Sync + 'static> {
     Known(Fetched<T>),
     Fetching(Flight<Fetched<T>>),
@@ -46,7 +46,7 @@ impl<T: Send + Sync + 'static> Lookup<T> {
     async fn result(self) -> Fetched<T> {
         let panicked = || Err(OidcError::Provider("its answer cannot be read".to_owned()));
         match self {
-            Self::Known(known) => known,
+            Self::Known(result) => result,
             Self::Fetching(flight) => flight.result().await.unwrap_or_else(panicked),
         }
     }
@@ -58,22 +58,23 @@ impl<T: Send + Sync + 'static> Cache<T> {
         Self { state: Arc::new(Mutex::new(state)), tasks }
     }
 
-    /// The value. One that is not fresh is returned at once, and fetched again in the background.
+    /// Returns the value. An old value is also returned at once, and fetched again in the
+    /// background.
     pub(super) async fn get<F>(&self, now: Instant, fetch: impl FnOnce() -> F) -> Fetched<T>
     where
         F: Future<Output = Result<T, OidcError>> + Send + 'static,
     {
-        let kept = self.kept(now, STALE_MAX);
-        // Dropping the look-up moves its fetch to a task of its own.
-        let lookup = self.look_up(now, FRESH, fetch);
-        match (lookup, kept) {
+        let cached = self.cached(now, STALE_TIME_MAX);
+        // If `lookup` is dropped, its fetch continues in a separate task.
+        let lookup = self.look_up(now, FRESH_TIME, fetch);
+        match (lookup, cached) {
             (Lookup::Known(Ok(value)), _) | (_, Some(value)) => Ok(value),
             (lookup, None) => lookup.result().await,
         }
     }
 
-    /// The value, fetched again if it is not newer than this.
-    pub(super) async fn newer<F>(
+    /// Returns the value. If the cached value is older than `max_age`, a new one is fetched first.
+    pub(super) async fn get_newer_than<F>(
         &self,
         now: Instant,
         max_age: Duration,
@@ -86,9 +87,9 @@ impl<T: Send + Sync + 'static> Cache<T> {
         lookup.result().await
     }
 
-    /// The value that was fetched last, if it is not older than this.
-    pub(super) fn kept(&self, now: Instant, max_age: Duration) -> Option<Arc<T>> {
-        self.state.lock().kept(now, max_age)
+    /// The cached value, if it is not older than `max_age`.
+    pub(super) fn cached(&self, now: Instant, max_age: Duration) -> Option<Arc<T>> {
+        self.state.lock().cached(now, max_age)
     }
 
     fn look_up<F>(&self, now: Instant, max_age: Duration, fetch: impl FnOnce() -> F) -> Lookup<T>
@@ -96,10 +97,10 @@ impl<T: Send + Sync + 'static> Cache<T> {
         F: Future<Output = Result<T, OidcError>> + Send + 'static,
     {
         let mut state = self.state.lock();
-        if let Some(value) = state.kept(now, max_age) {
+        if let Some(value) = state.cached(now, max_age) {
             return Lookup::Known(Ok(value));
         }
-        let is_recent = |at: Instant| now.saturating_duration_since(at) < FAILURE_KEPT;
+        let is_recent = |at: Instant| now.saturating_duration_since(at) < PAUSE_AFTER_FAILURE;
         let failure = state.failure.as_ref().filter(|(at, _)| is_recent(*at));
         if let Some((_, error)) = failure {
             return Lookup::Known(Err(error.clone()));
@@ -109,7 +110,7 @@ impl<T: Send + Sync + 'static> Cache<T> {
             let fetching = fetch();
             async move {
                 let fetched = fetching.await.map(Arc::new);
-                shared.lock().keep(&fetched);
+                shared.lock().store(&fetched);
                 fetched
             }
         });
@@ -118,13 +119,13 @@ impl<T: Send + Sync + 'static> Cache<T> {
 }
 
 impl<T> State<T> {
-    fn kept(&self, now: Instant, max_age: Duration) -> Option<Arc<T>> {
+    fn cached(&self, now: Instant, max_age: Duration) -> Option<Arc<T>> {
         let is_recent = |at: Instant| now.saturating_duration_since(at) < max_age;
-        let kept = self.value.as_ref().filter(|(at, _)| is_recent(*at));
-        kept.map(|(_, value)| Arc::clone(value))
+        let recent = self.value.as_ref().filter(|(at, _)| is_recent(*at));
+        recent.map(|(_, value)| Arc::clone(value))
     }
 
-    fn keep(&mut self, fetched: &Fetched<T>) {
+    fn store(&mut self, fetched: &Fetched<T>) {
         let now = Instant::now();
         match fetched {
             Ok(value) => {
@@ -164,7 +165,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn all_who_wait_share_one_fetch_that_goes_on_without_them() {
+    async fn concurrent_callers_share_one_fetch_that_continues_without_them() {
         let (cache, now) = cache();
         let (count, gate) = (Arc::new(AtomicU32::new(0)), Arc::new(Semaphore::new(0)));
         let fetch = || {
@@ -187,28 +188,35 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_failure_is_kept_for_a_while_and_then_tried_again() {
+    async fn after_a_failure_nothing_is_fetched_for_a_while() {
         let (cache, now) = cache();
         assert!(cache.get(now, fails).await.is_err());
-        assert!(cache.get(now, || returns(1)).await.is_err(), "the failure is kept");
-        let later = now + FAILURE_KEPT + SECOND;
+        assert!(
+            cache.get(now, || returns(1)).await.is_err(),
+            "the failure is returned without another fetch"
+        );
+        let later = now + PAUSE_AFTER_FAILURE + SECOND;
         assert_eq!(*cache.get(later, || returns(1)).await.unwrap(), 1);
     }
 
     #[tokio::test]
     async fn an_old_value_is_used_until_there_is_a_new_one() {
         let (cache, now) = cache();
-        let later = now + FRESH + SECOND;
+        let later = now + FRESH_TIME + SECOND;
         assert_eq!(*cache.get(now, || returns(1)).await.unwrap(), 1);
-        assert_eq!(*cache.get(now, || returns(2)).await.unwrap(), 1, "it is fresh");
-        assert_eq!(*cache.newer(now, FRESH, || returns(2)).await.unwrap(), 1);
+        assert_eq!(*cache.get(now, || returns(2)).await.unwrap(), 1, "the first value is fresh");
+        assert_eq!(*cache.get_newer_than(now, FRESH_TIME, || returns(2)).await.unwrap(), 1);
         let never = std::future::pending::<Result<u32, OidcError>>;
-        assert_eq!(*cache.get(later, never).await.unwrap(), 1, "nothing waits for a fetch");
+        assert_eq!(
+            *cache.get(later, never).await.unwrap(),
+            1,
+            "the old value is returned before the fetch ends"
+        );
 
         let (cache, _) = self::cache();
         assert_eq!(*cache.get(now, || returns(1)).await.unwrap(), 1);
-        assert!(cache.newer(later, FRESH, fails).await.is_err());
-        assert_eq!(cache.kept(later, STALE_MAX).as_deref(), Some(&1));
-        assert_eq!(cache.kept(now + STALE_MAX + SECOND, STALE_MAX), None);
+        assert!(cache.get_newer_than(later, FRESH_TIME, fails).await.is_err());
+        assert_eq!(cache.cached(later, STALE_TIME_MAX).as_deref(), Some(&1));
+        assert_eq!(cache.cached(now + STALE_TIME_MAX + SECOND, STALE_TIME_MAX), None);
     }
 }

@@ -1,4 +1,6 @@
-//! Who a person is, and what they may do, by the claims of an ID token.
+//! Determines the name and the role of a person from the claims of an ID token.
+//!
+//! Never checks the token: `id_token` does that.
 
 use serde_json::{Map, Value};
 
@@ -10,14 +12,16 @@ use super::OidcError;
 /// The claims of an ID token.
 pub(super) type Claims = Map<String, Value>;
 
-/// The account of a person.
-pub(super) fn account(settings: &config::Oidc, claims: &Claims) -> Result<Account, OidcError> {
-    let text = |name: &str| find(claims, name).and_then(Value::as_str);
+/// Creates the account of a person. The highest role of all values of the role claim counts.
+pub(super) fn account_of(settings: &config::Oidc, claims: &Claims) -> Result<Account, OidcError> {
+    let text = |name: &str| claim_value(claims, name).and_then(Value::as_str);
     let name = text(&settings.name_claim).or_else(|| text("sub")).unwrap_or_default();
     let name = shortened(&printable(name), Account::NAME_CHARS_MAX - Account::OIDC_PREFIX.len());
-    let has = values(find(claims, &settings.role_claim));
-    let given = |(_, values): &&(Role, Vec<String>)| values.iter().any(|it| has.contains(&&**it));
-    match settings.roles.iter().filter(given).map(|(role, _)| *role).max() {
+    let person_values = text_values(claim_value(claims, &settings.role_claim));
+    let has_role = |(_, role_values): &&(Role, Vec<String>)| {
+        role_values.iter().any(|value| person_values.contains(&&**value))
+    };
+    match settings.roles.iter().filter(has_role).map(|(role, _)| *role).max() {
         Some(role) => {
             let name = format!("{}{name}", Account::OIDC_PREFIX);
             Ok(Account { name, role, connections: None })
@@ -26,18 +30,18 @@ pub(super) fn account(settings: &config::Oidc, claims: &Claims) -> Result<Accoun
     }
 }
 
-/// The value of a claim; a name with dots may also be a path, such as `realm_access.roles`.
-fn find<'c>(claims: &'c Claims, name: &str) -> Option<&'c Value> {
+/// The value of a claim. A name with dots may also be a path, such as `realm_access.roles`.
+fn claim_value<'c>(claims: &'c Claims, name: &str) -> Option<&'c Value> {
     let by_path = || {
-        let mut parts = name.split('.');
-        let first = claims.get(parts.next()?)?;
-        parts.try_fold(first, |value, part| value.get(part))
+        let mut members = name.split('.');
+        let first = claims.get(members.next()?)?;
+        members.try_fold(first, |value, member| value.get(member))
     };
     claims.get(name).or_else(by_path)
 }
 
-/// The texts of a claim, which is a text or a list.
-fn values(claim: Option<&Value>) -> Vec<&str> {
+/// The texts of a claim that is a text or a list of texts; empty for another type.
+fn text_values(claim: Option<&Value>) -> Vec<&str> {
     match claim {
         Some(Value::String(text)) => vec![text],
         Some(Value::Array(items)) => items.iter().filter_map(Value::as_str).collect(),
@@ -65,7 +69,7 @@ mod tests {
             ],
         };
         let Value::Object(claims) = claims else { return None };
-        account(&settings, &claims).ok().map(|account| account.role)
+        account_of(&settings, &claims).ok().map(|account| account.role)
     }
 
     #[test]

@@ -1,5 +1,7 @@
-//! Requests to the identity provider, over the server's own egress: with its proxies, trust anchors
-//! and limits.
+//! Sends requests to the identity provider through the server's egress, with its proxies, trust
+//! anchors and limits.
+//!
+//! A request never reaches another origin than that of its address.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -18,23 +20,25 @@ use crate::domain::{
     SecretPlace, printable, shortened,
 };
 use crate::egress::{
-    ActiveConnection, Charged, HttpError, OutboundRequest, Permission, RunRequests,
+    ActiveConnection, HttpError, OutboundRequest, Permission, RunAccounts, RunRequests,
 };
 use crate::memory::{Account, MemoryOwner};
 use crate::secret::Secret;
 
 use super::{Dependencies, OidcError};
 
-/// How long a request may take.
+/// Maximum time of a request.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
 /// Maximum size of an answer, bytes.
 const ANSWER_BYTES_MAX: u64 = 1 << 20;
-/// The redirects of a request, and the request itself.
+/// Maximum number of HTTP requests for one address: the first request and its redirects.
 const CALLS_MAX: u64 = 5;
-/// How much of an unexpected answer is shown, bytes.
+/// Maximum number of bytes of an unexpected answer that an error message contains.
 const SHOWN_BYTES_MAX: usize = 200;
-const CLIENT_SECRET: &str = "client-secret";
+/// The name of the client secret in the grants of a request.
+const CLIENT_SECRET_NAME: &str = "client-secret";
 
+/// Sends requests to the identity provider.
 pub(super) struct Client(Dependencies);
 
 impl Client {
@@ -47,7 +51,8 @@ impl Client {
         self.send(url, Method::GET, Bytes::new(), None).await
     }
 
-    /// Posts a form and returns the JSON of the answer. `basic`: the user and the password.
+    /// Sends a form by POST and returns the JSON of the answer. `basic` contains the user and the
+    /// password for HTTP Basic authentication.
     pub(super) async fn post<T: DeserializeOwned>(
         &self,
         url: &Url,
@@ -65,11 +70,11 @@ impl Client {
         body: Bytes,
         basic: Option<(&str, &Secret)>,
     ) -> Result<T, OidcError> {
-        let failed = |error: HttpError| OidcError::Provider(format!("{url}: {error}"));
+        let provider_error = |error: HttpError| OidcError::Provider(format!("{url}: {error}"));
         let form = ("content-type".to_owned(), "application/x-www-form-urlencoded".to_owned());
         let is_post = method == Method::POST;
         let request = OutboundRequest {
-            // A code is used up, but nothing of a person changes.
+            // A POST uses up an authorization code, but changes nothing that belongs to a person.
             effect: is_post.then_some(Effect::Prepare),
             method,
             url: url.as_str().to_owned(),
@@ -79,21 +84,21 @@ impl Client {
                 .collect(),
             body,
         };
-        let (session, account) = self.session(url, basic)?;
-        let answer = session.send(request).await.map_err(failed)?;
+        let (requests, account) = self.open_requests(url, basic)?;
+        let answer = requests.send(request).await.map_err(provider_error)?;
         let status = answer.status;
-        let (body, _charge) = answer.body.into_memory(&account).await.map_err(failed)?;
+        let (body, _charge) = answer.body.into_memory(&account).await.map_err(provider_error)?;
         let body: Bytes = body.into();
-        let read = serde_json::from_slice(&body).ok().filter(|_| (200..300).contains(&status));
-        read.ok_or_else(|| {
+        let parsed = serde_json::from_slice(&body).ok().filter(|_| (200..300).contains(&status));
+        parsed.ok_or_else(|| {
             let text = printable(&String::from_utf8_lossy(&body));
             let text = shortened(&text, SHOWN_BYTES_MAX);
             OidcError::Provider(format!("{url} answered {status}: {text}"))
         })
     }
 
-    /// A session that reaches only the origin of this address.
-    fn session(
+    /// Permits requests to the origin of this address, and to no other origin.
+    fn open_requests(
         &self,
         url: &Url,
         basic: Option<(&str, &Secret)>,
@@ -102,15 +107,15 @@ impl Client {
         let (id, connector) = (ConnectionId(Uuid::nil()), ConnectorName::unnamed());
         let name = "sign-in".to_owned();
         let mut connection = Connection::new(id, name, connector.clone(), Timestamp::UNIX_EPOCH);
-        // Companies run their identity providers in their own networks.
+        // Many companies run their identity provider at a private address.
         connection.allow_private = true;
         let mut secrets = BTreeMap::new();
         connection.grants = Grants { origins: vec![origin.clone()], ..Grants::default() };
         if let Some((user, secret)) = basic {
             let place = SecretPlace::Basic { user: Some(user.to_owned()) };
             let grant = SecretGrant { origin, place };
-            connection.grants.secrets.insert(CLIENT_SECRET.to_owned(), grant);
-            secrets.insert(CLIENT_SECRET.to_owned(), secret.clone());
+            connection.grants.secrets.insert(CLIENT_SECRET_NAME.to_owned(), grant);
+            secrets.insert(CLIENT_SECRET_NAME.to_owned(), secret.clone());
         }
         let limits = Limits {
             outbound_calls: CALLS_MAX,
@@ -120,16 +125,16 @@ impl Client {
         let owner = MemoryOwner { connector, connection: id };
         let account = Account::open(&self.0.memory, owner, limits.memory_bytes)
             .map_err(|full| OidcError::Provider(full.to_string()))?;
-        let charged = Charged { meter: Arc::default(), memory: Arc::clone(&account) };
-        let session = RunRequests::new(
+        let accounts = RunAccounts { meter: Arc::default(), memory: Arc::clone(&account) };
+        let requests = RunRequests::new(
             Arc::clone(&self.0.egress),
             Arc::new(ActiveConnection::new(connection, secrets)),
             Permission::Reads,
             limits,
             Arc::clone(&self.0.clock),
             Instant::now() + REQUEST_TIMEOUT,
-            charged,
+            accounts,
         );
-        Ok((session, account))
+        Ok((requests, account))
     }
 }

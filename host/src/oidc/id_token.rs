@@ -1,5 +1,5 @@
-//! Exchanges the code for an ID token, and checks the token: signature, issuer, audience, time,
-//! nonce.
+//! Exchanges the authorization code for an ID token, and checks the token: signature, issuer,
+//! audience, time and nonce. Nothing uses the claims of a token that was not checked.
 
 use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, decode_header};
 use serde::Deserialize;
@@ -12,8 +12,9 @@ use super::login::Login;
 use super::provider::Provider;
 use super::{Oidc, OidcError};
 
-/// The algorithms with a public key. With a shared key, everybody who has it could make tokens.
-const ALGORITHMS: [Algorithm; 9] = [
+/// The accepted signature algorithms, which all use a public key. An algorithm with a shared key is
+/// not accepted, because everybody who has the key could create tokens.
+const ACCEPTED_ALGORITHMS: [Algorithm; 9] = [
     Algorithm::RS256,
     Algorithm::RS384,
     Algorithm::RS512,
@@ -31,7 +32,7 @@ struct TokenAnswer {
 }
 
 impl Oidc {
-    /// Exchanges a code for the ID token.
+    /// Exchanges an authorization code for the ID token.
     pub(super) async fn id_token(
         &self,
         provider: &Provider,
@@ -47,13 +48,13 @@ impl Oidc {
             ("code_verifier", verifier.reveal()),
             ("client_id", client_id),
         ];
-        // RFC 6749, section 2.3.1: both are form-encoded first.
-        let encoded = |text: &str| byte_serialize(text.as_bytes()).collect::<String>();
+        // RFC 6749, section 2.3.1: user and password are form-encoded before they are sent.
+        let form_encoded = |text: &str| byte_serialize(text.as_bytes()).collect::<String>();
         let (user, password) = (
-            encoded(client_id),
-            self.client_secret.as_ref().map(|secret| Secret::new(encoded(secret.reveal()))),
+            form_encoded(client_id),
+            self.client_secret.as_ref().map(|secret| Secret::new(form_encoded(secret.reveal()))),
         );
-        let basic = password.as_ref().filter(|_| provider.takes_basic);
+        let basic = password.as_ref().filter(|_| provider.supports_basic);
         if let (Some(secret), None) = (&self.client_secret, basic) {
             form.push(("client_secret", secret.reveal()));
         }
@@ -62,8 +63,8 @@ impl Oidc {
         Ok(Secret::new(answer.id_token))
     }
 
-    /// The claims of an ID token that can be trusted.
-    pub(super) async fn verified(
+    /// Checks an ID token; returns its claims.
+    pub(super) async fn verified_claims(
         &self,
         provider: &Provider,
         token: &Secret,
@@ -71,8 +72,11 @@ impl Oidc {
     ) -> Result<Claims, OidcError> {
         let invalid = |error: jsonwebtoken::errors::Error| OidcError::IdToken(error.to_string());
         let header = decode_header(token.reveal()).map_err(invalid)?;
-        if !ALGORITHMS.contains(&header.alg) {
-            return Err(OidcError::IdToken(format!("{:?} is not allowed", header.alg)));
+        if !ACCEPTED_ALGORITHMS.contains(&header.alg) {
+            return Err(OidcError::IdToken(format!(
+                "its algorithm {:?} is not allowed",
+                header.alg
+            )));
         }
         let key = self.key(provider, header.kid.as_deref()).await?;
         let key = DecodingKey::from_jwk(&key).map_err(invalid)?;
@@ -83,12 +87,12 @@ impl Oidc {
         validation.set_required_spec_claims(&["exp", "iss", "aud", "sub"]);
         validation.validate_nbf = true;
         let claims = decode::<Claims>(token.reveal(), &key, &validation).map_err(invalid)?.claims;
-        let text = |name: &str| claims.get(name).and_then(|value| value.as_str());
-        if !text("nonce").is_some_and(|nonce| login.is_nonce(nonce)) {
-            return Err(OidcError::IdToken("its nonce is of another sign-in".to_owned()));
+        let text_claim = |name: &str| claims.get(name).and_then(|value| value.as_str());
+        if !text_claim("nonce").is_some_and(|nonce| login.is_nonce(nonce)) {
+            return Err(OidcError::IdToken("its nonce is that of another sign-in".to_owned()));
         }
-        if text("azp").is_some_and(|party| party != client_id) {
-            return Err(OidcError::IdToken("it is for another client".to_owned()));
+        if text_claim("azp").is_some_and(|party| party != client_id) {
+            return Err(OidcError::IdToken("it was issued for another client".to_owned()));
         }
         Ok(claims)
     }

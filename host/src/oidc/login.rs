@@ -1,11 +1,13 @@
-//! One sign-in, from its beginning to its end, in one browser.
+//! One sign-in in one browser, and the random values that tie its steps together.
+//!
+//! The server never stores a sign-in: the browser has all of it in a cookie.
 
 use data_encoding::BASE64URL_NOPAD;
 
 use crate::secret::{Secret, TokenHash};
 
-/// The random value that only the browser has, as a cookie. State, nonce and PKCE verifier are made
-/// of it, so nothing is stored, and none of them shows another.
+/// The random value of a sign-in, which only the browser has, in a cookie. State, nonce and PKCE
+/// verifier are derived from it, so the server stores none of them, and none reveals another.
 #[derive(Debug, Clone)]
 pub struct Login(Secret);
 
@@ -16,9 +18,9 @@ impl Login {
         Self(Secret::fresh_token())
     }
 
-    /// Continues the sign-in of a cookie.
+    /// Continues a sign-in with the value of its cookie.
     #[must_use]
-    pub fn of_cookie(value: Secret) -> Self {
+    pub fn from_cookie(value: Secret) -> Self {
         Self(value)
     }
 
@@ -28,29 +30,31 @@ impl Login {
         &self.0
     }
 
-    /// Ties the answer to this browser.
+    /// The parameter `state`, which ties the provider's answer to this browser.
     pub(super) fn state(&self) -> String {
         self.derive("state")
     }
 
-    pub(super) fn is_state(&self, given: &str) -> bool {
-        Secret::new(self.state()).matches(given)
+    pub(super) fn is_state(&self, text: &str) -> bool {
+        Secret::new(self.state()).matches(text)
     }
 
-    /// Ties the ID token to this sign-in.
+    /// The parameter `nonce`, which ties the ID token to this sign-in.
     pub(super) fn nonce(&self) -> String {
         self.derive("nonce")
     }
 
-    pub(super) fn is_nonce(&self, given: &str) -> bool {
-        Secret::new(self.nonce()).matches(given)
+    pub(super) fn is_nonce(&self, text: &str) -> bool {
+        Secret::new(self.nonce()).matches(text)
     }
 
-    /// Proves at the token endpoint that the code is for this sign-in (RFC 7636).
+    /// The PKCE verifier, which proves to the token endpoint that the authorization code belongs to
+    /// this sign-in (RFC 7636).
     pub(super) fn verifier(&self) -> Secret {
         Secret::new(self.derive("verifier"))
     }
 
+    /// The PKCE challenge: the hash of the verifier.
     pub(super) fn challenge(&self) -> String {
         BASE64URL_NOPAD.encode(&TokenHash::of(self.verifier().reveal()).0)
     }
@@ -66,10 +70,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_sign_in_has_values_of_its_own_that_fit_the_standard() {
+    fn each_sign_in_has_different_values_that_meet_the_standard() {
         let (one, other) = (Login::fresh(), Login::fresh());
-        let again = Login::of_cookie(one.cookie().clone());
-        assert!(one.is_state(&again.state()) && one.is_nonce(&again.nonce()));
+        let continued = Login::from_cookie(one.cookie().clone());
+        assert!(one.is_state(&continued.state()) && one.is_nonce(&continued.nonce()));
         assert!(!one.is_state(&other.state()) && !one.is_nonce(&other.nonce()));
         assert!(!one.is_state(&one.nonce()) && !one.is_state(""));
         assert!((43..=128).contains(&one.verifier().reveal().len()));

@@ -1,4 +1,5 @@
-//! The provider's metadata and keys (OpenID Connect Discovery), kept for a limited time.
+//! Fetches the provider's metadata and keys (OpenID Connect Discovery). They are never used for
+//! longer than a day without being fetched again.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,12 +9,12 @@ use serde::Deserialize;
 use tokio::time::Instant;
 use url::Url;
 
-use super::cache::{FRESH, STALE_MAX};
+use super::cache::{FRESH_TIME, STALE_TIME_MAX};
 use super::client::Client;
 use super::{Oidc, OidcError};
 
-/// How often the keys are fetched again for a token with an unknown key, at most.
-const REFETCHED_AFTER: Duration = Duration::from_secs(60);
+/// Minimum time between two fetches of the keys because of a token with an unknown key.
+const REFETCH_INTERVAL: Duration = Duration::from_secs(60);
 
 /// The metadata as the provider sends it.
 #[derive(Deserialize)]
@@ -31,11 +32,12 @@ pub(super) struct Provider {
     pub(super) issuer: String,
     pub(super) authorization_endpoint: Url,
     pub(super) token_endpoint: Url,
-    /// Whether the client's secret is sent as HTTP Basic authentication, which is the default.
-    pub(super) takes_basic: bool,
+    /// Whether the client secret is sent by HTTP Basic authentication, which is the default.
+    pub(super) supports_basic: bool,
     jwks_uri: Url,
 }
 
+/// The public keys with which the provider signs ID tokens.
 pub(super) type Keys = JwkSet;
 
 impl TryFrom<Metadata> for Provider {
@@ -46,27 +48,28 @@ impl TryFrom<Metadata> for Provider {
         let is_basic = |method: &String| method == "client_secret_basic";
         Ok(Self {
             issuer: metadata.issuer,
-            authorization_endpoint: address(&metadata.authorization_endpoint)?,
-            token_endpoint: address(&metadata.token_endpoint)?,
-            takes_basic: methods.is_none_or(|all| all.iter().any(is_basic)),
-            jwks_uri: address(&metadata.jwks_uri)?,
+            authorization_endpoint: parse_address(&metadata.authorization_endpoint)?,
+            token_endpoint: parse_address(&metadata.token_endpoint)?,
+            supports_basic: methods.is_none_or(|all| all.iter().any(is_basic)),
+            jwks_uri: parse_address(&metadata.jwks_uri)?,
         })
     }
 }
 
-fn address(text: &str) -> Result<Url, OidcError> {
-    Url::parse(text).map_err(|error| OidcError::Provider(format!("the address {text:?}: {error}")))
+fn parse_address(text: &str) -> Result<Url, OidcError> {
+    Url::parse(text)
+        .map_err(|error| OidcError::Provider(format!("the address {text:?} is not valid: {error}")))
 }
 
 impl Oidc {
-    /// The metadata.
+    /// The metadata of the provider, from the cache or fetched.
     pub(super) async fn provider(&self) -> Result<Arc<Provider>, OidcError> {
         let (client, issuer) = (Arc::clone(&self.client), self.settings.issuer.clone());
         self.provider.get(Instant::now(), || async move { discover(&client, &issuer).await }).await
     }
 
-    /// The key with this id; without an id, the only key. Unknown keys may be new: then the keys
-    /// are fetched again.
+    /// The key with this id; without an id, the only key. If the id is unknown, the keys are
+    /// fetched again, because the provider may have published a new key.
     pub(super) async fn key(
         &self,
         provider: &Provider,
@@ -77,22 +80,22 @@ impl Oidc {
             let (client, url) = (Arc::clone(&self.client), provider.jwks_uri.clone());
             async move { client.get::<Keys>(&url).await }
         };
-        let keys = match self.keys.newer(now, FRESH, fetch).await {
+        let keys = match self.keys.get_newer_than(now, FRESH_TIME, fetch).await {
             Ok(keys) => keys,
-            Err(error) => self.keys.kept(now, STALE_MAX).ok_or(error)?,
+            Err(error) => self.keys.cached(now, STALE_TIME_MAX).ok_or(error)?,
         };
-        if let Some(found) = find(&keys, id) {
-            return Ok(found);
+        if let Some(key) = find_key(&keys, id) {
+            return Ok(key);
         }
-        let keys = self.keys.newer(now, REFETCHED_AFTER, fetch).await?;
-        find(&keys, id).ok_or_else(|| no_key(&keys, id))
+        let keys = self.keys.get_newer_than(now, REFETCH_INTERVAL, fetch).await?;
+        find_key(&keys, id).ok_or_else(|| missing_key_error(&keys, id))
     }
 }
 
 /// Fetches the metadata of an issuer.
 async fn discover(client: &Client, issuer: &Url) -> Result<Provider, OidcError> {
     let issuer = issuer.as_str().trim_end_matches('/');
-    let url = address(&format!("{issuer}/.well-known/openid-configuration"))?;
+    let url = parse_address(&format!("{issuer}/.well-known/openid-configuration"))?;
     let provider = Provider::try_from(client.get::<Metadata>(&url).await?)?;
     if provider.issuer.trim_end_matches('/') != issuer {
         let why = format!("{url} names another issuer: {:?}", provider.issuer);
@@ -101,7 +104,7 @@ async fn discover(client: &Client, issuer: &Url) -> Result<Provider, OidcError> 
     Ok(provider)
 }
 
-fn find(keys: &Keys, id: Option<&str>) -> Option<Jwk> {
+fn find_key(keys: &Keys, id: Option<&str>) -> Option<Jwk> {
     match (id, keys.keys.as_slice()) {
         (Some(id), _) => keys.find(id).cloned(),
         (None, [only]) => Some(only.clone()),
@@ -109,9 +112,9 @@ fn find(keys: &Keys, id: Option<&str>) -> Option<Jwk> {
     }
 }
 
-/// The error if no key of the provider can have signed the token. `id` is the key that the token
-/// names.
-fn no_key(keys: &Keys, id: Option<&str>) -> OidcError {
+/// The error for a token that no key of the provider can have signed. `id` is the id of the key
+/// that the token names.
+fn missing_key_error(keys: &Keys, id: Option<&str>) -> OidcError {
     OidcError::IdToken(match id {
         Some(_) => "it is signed with a key that the provider does not publish".to_owned(),
         None => {
@@ -132,18 +135,19 @@ mod tests {
     }
 
     #[test]
-    fn a_token_without_a_key_is_signed_with_the_only_one() {
+    fn a_token_that_names_no_key_is_signed_with_the_only_key() {
         assert!(
-            find(&keys(&["a"]), None).is_some() && find(&keys(&["a", "b"]), Some("b")).is_some()
+            find_key(&keys(&["a"]), None).is_some()
+                && find_key(&keys(&["a", "b"]), Some("b")).is_some()
         );
-        for (published, named, says) in [
+        for (published, id, message) in [
             (&["a", "b"][..], None, "it names no key, and the provider publishes several"),
             (&[], None, "it names no key, and the provider publishes none"),
             (&["a"], Some("b"), "it is signed with a key that the provider does not publish"),
         ] {
             let keys = keys(published);
-            assert!(find(&keys, named).is_none());
-            assert!(no_key(&keys, named).to_string().ends_with(says), "{says}");
+            assert!(find_key(&keys, id).is_none());
+            assert!(missing_key_error(&keys, id).to_string().ends_with(message), "{message}");
         }
     }
 }

@@ -1,8 +1,8 @@
-//! Records which files made the compiler process die, by content and engine. Such a file is not
-//! compiled again at each scan and at each start.
+//! Records which files made the compiler process die, by content and engine. Therefore such a file
+//! is not compiled again at each scan and at each start.
 //!
-//! An attempt is recorded before it begins. If the kernel kills the server together with its
-//! compiler, as happens when a container runs out of memory, the next start finds the record.
+//! Each attempt is recorded before it begins. If a container runs out of memory, the kernel may
+//! kill the server together with its compiler; the server then finds the record at its next start.
 
 use std::fs;
 use std::io::{self, Write};
@@ -17,13 +17,14 @@ use super::error::PluginError;
 
 /// The file name extension of a record.
 const EXTENSION: &str = "attempt";
-/// A file is blocked after the server was killed during this many attempts to compile it. One
-/// attempt proves nothing: a power cut or `kill -9` may have been the cause.
+/// A file is blocked after the server was killed in this many attempts to compile it. After one
+/// such attempt, the file need not be the cause: a power cut or `kill -9` may have ended the
+/// server.
 const UNFINISHED_MAX: u32 = 2;
 /// A file whose compiler died is compiled again if the memory limit is now at least this percentage
-/// of the limit of the last attempt.
+/// of the limit in the last attempt.
 const RETRY_MEMORY_PERCENT: u64 = 150;
-/// Maximum number of records that are kept.
+/// Maximum number of stored records.
 const RECORDS_MAX: usize = 200;
 
 /// The records of attempts, in the folder of compiled code.
@@ -31,25 +32,26 @@ pub(super) struct Attempts {
     folder: PathBuf,
 }
 
-/// The stored facts about the attempts to compile a file.
+/// The stored record of the attempts to compile a file.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 struct Record {
-    /// Number of attempts without a result, because the server ended while the compiler ran.
+    /// The number of attempts without a result, because the server was killed while the compiler
+    /// ran.
     unfinished: u32,
-    /// The reason why the compiler died; absent if it did not.
+    /// The reason why the compiler died; `None` if it did not die.
     died: Option<String>,
     /// The memory limit and the time limit of the last attempt.
     memory_bytes: u64,
     time_ms: u64,
 }
 
-/// An attempt in progress. If it is dropped without [`Attempt::end`], the server has cancelled it,
-/// for example at its shutdown; such an attempt does not count.
+/// An attempt in progress. If the attempt is dropped without [`Attempt::end`], the server has
+/// cancelled it, for example at a shutdown. A cancelled attempt does not count.
 pub(super) struct Attempt {
     file: PathBuf,
-    before: Record,
-    now: Record,
-    ended: bool,
+    record_before: Record,
+    record: Record,
+    has_ended: bool,
 }
 
 impl Attempts {
@@ -69,22 +71,22 @@ impl Attempts {
         limits: &CompileLimits,
     ) -> Result<Attempt, PluginError> {
         let file = self.folder.join(format!("{sha256}-{fingerprint}.{EXTENSION}"));
-        // A record that cannot be read does not prevent an attempt.
-        let before = Record::read(&file).unwrap_or_default();
-        if !before.had_smaller_limits(limits)
-            && let Some(reason) = before.block_reason(&file)
-        {
+        // A record that cannot be read does not block the file.
+        let record_before = Record::read(&file).unwrap_or_default();
+        let has_larger_limits = record_before.had_smaller_limits(limits);
+        if !has_larger_limits && let Some(reason) = record_before.block_reason(&file) {
             return Err(reason);
         }
-        let unfinished = if before.had_smaller_limits(limits) { 1 } else { before.unfinished + 1 };
+        let unfinished = if has_larger_limits { 1 } else { record_before.unfinished + 1 };
         let CompileLimits { memory_bytes, time_ms, .. } = *limits;
-        let now = Record { unfinished, died: None, memory_bytes, time_ms };
-        self.prune().and_then(|()| write(&file, &now)).map_err(PluginError::Store)?;
-        Ok(Attempt { file, before, now, ended: false })
+        let record = Record { unfinished, died: None, memory_bytes, time_ms };
+        let written = self.delete_oldest_records().and_then(|()| write_record(&file, &record));
+        written.map_err(PluginError::Store)?;
+        Ok(Attempt { file, record_before, record, has_ended: false })
     }
 
-    /// Deletes the oldest records above [`RECORDS_MAX`].
-    fn prune(&self) -> io::Result<()> {
+    /// Deletes the oldest records if there are more than [`RECORDS_MAX`].
+    fn delete_oldest_records(&self) -> io::Result<()> {
         let mut records = Vec::new();
         for entry in fs::read_dir(&self.folder)? {
             let path = entry?.path();
@@ -99,8 +101,8 @@ impl Attempts {
     }
 }
 
-/// Returns one reason for each blocked file, from the records in the folder of compiled code. A
-/// blocked file is not compiled again.
+/// Reads the records in the folder of compiled code, and returns the reason for each blocked file.
+/// A blocked file is not compiled again.
 pub(crate) fn blocked_files(folder: &Path) -> Vec<String> {
     let entries = fs::read_dir(folder).into_iter().flatten().filter_map(Result::ok);
     let records = entries.map(|entry| entry.path()).filter(|path| is_record(path));
@@ -117,8 +119,8 @@ impl Record {
         serde_json::from_slice(&fs::read(file).ok()?).ok()
     }
 
-    /// Returns why the file is not compiled again with the limits of the last attempt; `None` if it
-    /// is.
+    /// Returns the reason why the file is not compiled again with the limits of the last attempt;
+    /// `None` if the file is compiled again.
     fn block_reason(&self, file: &Path) -> Option<PluginError> {
         let (times, file) = (self.unfinished, file.to_owned());
         match self.died.clone() {
@@ -128,7 +130,7 @@ impl Record {
         }
     }
 
-    /// Returns whether these limits are clearly larger than those of the last attempt.
+    /// Whether the limits of the last attempt were clearly smaller than these limits.
     fn had_smaller_limits(&self, limits: &CompileLimits) -> bool {
         limits.time_ms > self.time_ms
             || limits.memory_bytes / 100
@@ -137,13 +139,13 @@ impl Record {
 }
 
 impl Attempt {
-    /// Records how the attempt ended. The record is kept only if the compiler died.
+    /// Records how the attempt ended. If the compiler did not die, the record is deleted.
     pub(super) fn end<T>(mut self, result: &Result<T, CompileError>) {
-        self.ended = true;
+        self.has_ended = true;
         let recorded = match result {
             Err(error) if error.compiler_died() => {
                 let died = Some(error.to_string());
-                write(&self.file, &Record { unfinished: 0, died, ..self.now.clone() })
+                write_record(&self.file, &Record { unfinished: 0, died, ..self.record.clone() })
             }
             _ => fs::remove_file(&self.file),
         };
@@ -160,10 +162,10 @@ impl Attempt {
 
 impl Drop for Attempt {
     fn drop(&mut self) {
-        if !self.ended {
-            let recorded = match self.before.unfinished {
+        if !self.has_ended {
+            let recorded = match self.record_before.unfinished {
                 0 => fs::remove_file(&self.file),
-                _ => write(&self.file, &self.before),
+                _ => write_record(&self.file, &self.record_before),
             };
             self.warn_if_not_recorded(recorded);
         }
@@ -171,7 +173,7 @@ impl Drop for Attempt {
 }
 
 /// Replaces a record, and syncs it to the disk.
-fn write(file: &Path, record: &Record) -> io::Result<()> {
+fn write_record(file: &Path, record: &Record) -> io::Result<()> {
     let folder = file.parent().ok_or(io::ErrorKind::NotFound)?;
     let mut new = super::cache::temporary_file(folder)?;
     new.write_all(&serde_json::to_vec(record)?)?;
@@ -208,14 +210,14 @@ mod tests {
         assert!(begin("b", &LIMITS).is_ok(), "another file");
         let other = Attempts::in_folder(folder.path()).begin("a", "other engine", &LIMITS);
         assert!(other.is_ok());
-        let little_more = CompileLimits { memory_bytes: 14_000, ..LIMITS };
-        assert!(begin("a", &little_more).is_err());
-        let more = CompileLimits { memory_bytes: 15_000, ..LIMITS };
-        begin("a", &more).unwrap().end(&Ok(()));
+        let slightly_more_memory = CompileLimits { memory_bytes: 14_000, ..LIMITS };
+        assert!(begin("a", &slightly_more_memory).is_err());
+        let more_memory = CompileLimits { memory_bytes: 15_000, ..LIMITS };
+        begin("a", &more_memory).unwrap().end(&Ok(()));
         assert!(begin("a", &LIMITS).is_ok(), "the last attempt succeeded");
-        let longer = CompileLimits { time_ms: 2_000, ..LIMITS };
+        let more_time = CompileLimits { time_ms: 2_000, ..LIMITS };
         begin("c", &LIMITS).unwrap().end::<()>(&Err(CompileError::OverTime(1_000)));
-        assert!(begin("c", &LIMITS).is_err() && begin("c", &longer).is_ok());
+        assert!(begin("c", &LIMITS).is_err() && begin("c", &more_time).is_ok());
     }
 
     #[test]
@@ -234,9 +236,9 @@ mod tests {
         );
     }
 
-    /// Simulates a killed server: `forget` leaves the record as it is.
+    /// Simulates a killed server: after `forget`, the record of the attempt is not changed.
     #[test]
-    fn a_file_is_blocked_after_the_server_was_killed_at_two_attempts() {
+    fn a_file_is_blocked_after_the_server_was_killed_in_two_attempts() {
         let folder = tempfile::tempdir().unwrap();
         let attempts = Attempts::in_folder(folder.path());
         for _ in 0..UNFINISHED_MAX {

@@ -1,12 +1,14 @@
-//! The folder of compiled code. For each version it contains the code and the manifest, by
-//! content hash and engine fingerprint. With them, the version starts without the compiler and
-//! without a call of `describe`. The code of a component is machine code; that of a script is what
-//! the runner of scripts made of it. The folder also contains the connector's file, to compile it
-//! again for another engine, and the runner, which has no manifest.
+//! The folder of compiled code. For each version, the folder contains the code and the manifest;
+//! the file names contain the content hash and the engine fingerprint. With code and manifest, the
+//! server loads a version without the compiler and without a call of `describe`. The code of a
+//! component is machine code; the code of a script is the program that the runner of scripts made
+//! from it. The folder also contains the connector's file, so that it can be compiled again for
+//! another engine, and the compiled runner, which has no manifest.
 //!
-//! The server runs this code without checking it. Therefore no other user may write to the folder,
-//! and a version is used only if its code and manifest are, byte for byte, those that this server
-//! stored: a power cut may leave zeros in a file, and a backup may restore files of another server.
+//! The server runs this code without validating it. Therefore no other user may write to the
+//! folder, and a version is used only if its code and its manifest are, byte for byte, those that
+//! this server stored. They may differ because a power cut may leave zeros in a file, and a backup
+//! may restore files of another server.
 
 use std::collections::BTreeSet;
 use std::fs::{self, DirBuilder};
@@ -29,15 +31,16 @@ use super::kind::FileKind;
 
 /// The prefix of the names of temporary files and folders.
 const TEMPORARY_PREFIX: &str = ".temporary-";
-/// The age of a temporary file of another process that was surely killed.
-const UNFINISHED_AGE: Duration = Duration::from_secs(24 * 60 * 60);
-/// Number of bytes of a file that are read at once for its digest.
-const DIGEST_PART_BYTES: usize = 64 * 1024;
+/// A temporary file that is older than this belongs to a process that was killed.
+const ABANDONED_AGE: Duration = Duration::from_secs(24 * 60 * 60);
+/// The number of bytes that are read at once to compute the digest of a file.
+const DIGEST_BUFFER_BYTES: usize = 64 * 1024;
 
 /// The folder of compiled code. The same users may have access to it as to the data folder.
 pub(super) struct Cache {
     folder: PathBuf,
-    /// Seals the digests, so that only a process with the folder's key can make a valid digest.
+    /// Seals the digests, so that only a process that has the folder's key can create a valid
+    /// digest.
     sealer: Sealer,
 }
 
@@ -60,29 +63,29 @@ struct ManifestJson {
 }
 
 impl Cache {
-    /// Opens the folder; creates it with access for this user only.
+    /// Opens the folder. A new folder is created with access for this user only.
     ///
     /// # Errors
-    /// The folder cannot be created or read, or is not safe to use.
+    /// The folder cannot be created or read, or other users may write to it.
     pub(super) fn open(folder: PathBuf, sealer: Sealer) -> Result<Self, StartError> {
         Self::open_after(folder, Duration::ZERO, || Ok(sealer))
     }
 
-    /// The same for a folder that other processes may use now; the key is read after the folder
-    /// exists.
+    /// Opens a folder that other processes may use at the same time. The key is read after the
+    /// folder was created.
     ///
     /// # Errors
-    /// As [`Self::open`], or the key cannot be used.
+    /// The errors of [`Self::open`], or the key cannot be used.
     pub(super) fn open_shared(
         folder: PathBuf,
         sealer: impl FnOnce() -> Result<Sealer, StartError>,
     ) -> Result<Self, StartError> {
-        Self::open_after(folder, UNFINISHED_AGE, sealer)
+        Self::open_after(folder, ABANDONED_AGE, sealer)
     }
 
     fn open_after(
         folder: PathBuf,
-        unfinished_age: Duration,
+        abandoned_age: Duration,
         sealer: impl FnOnce() -> Result<Sealer, StartError>,
     ) -> Result<Self, StartError> {
         let mut builder = DirBuilder::new();
@@ -90,7 +93,7 @@ impl Cache {
             return Err(StartError::CreateFolder { folder, source });
         }
         check_folder(&folder)?;
-        if let Err(source) = delete_temporary(&folder, unfinished_age) {
+        if let Err(source) = delete_temporary(&folder, abandoned_age) {
             return Err(StartError::ReadFolder { folder, source });
         }
         Ok(Self { folder, sealer: sealer()? })
@@ -101,7 +104,8 @@ impl Cache {
         &self.folder
     }
 
-    /// Creates a folder to compile in; dropping the value deletes it.
+    /// Creates a temporary folder for a compilation. Dropping the returned value deletes the
+    /// folder.
     pub(super) fn temporary_folder(&self) -> io::Result<tempfile::TempDir> {
         tempfile::Builder::new().prefix(TEMPORARY_PREFIX).tempdir_in(&self.folder)
     }
@@ -111,7 +115,7 @@ impl Cache {
         self.folder.join(format!("{sha256}-{fingerprint}.{}", kind.code_extension()))
     }
 
-    /// Returns the path of the file that a version was compiled from.
+    /// Returns the path of the connector's file from which a version was compiled.
     pub(super) fn source_path(&self, kind: FileKind, sha256: &str) -> PathBuf {
         self.folder.join(format!("{sha256}.{}", kind.extension()))
     }
@@ -120,44 +124,50 @@ impl Cache {
         self.folder.join(format!("{sha256}-{fingerprint}.json"))
     }
 
-    /// Returns the manifest of a version that was compiled and described before. `None` if its code
-    /// or its manifest has changed since.
+    /// Returns the manifest of a version that was compiled and described before. Returns `None` if
+    /// the code or the manifest has changed since.
     pub(super) fn manifest(
         &self,
         kind: FileKind,
         sha256: &str,
         fingerprint: &str,
     ) -> Option<RawManifest> {
-        let it = self.intact(kind, sha256, fingerprint)?.manifest?;
+        let manifest = self.read_if_unchanged(kind, sha256, fingerprint)?.manifest?;
         Some(RawManifest {
-            name: it.name,
-            version: it.version,
-            summary: it.summary,
-            homepage: it.homepage,
-            settings: it.settings,
-            index_delay_seconds: it.index_delay_seconds,
+            name: manifest.name,
+            version: manifest.version,
+            summary: manifest.summary,
+            homepage: manifest.homepage,
+            settings: manifest.settings,
+            index_delay_seconds: manifest.index_delay_seconds,
         })
     }
 
-    /// Whether a version was compiled before, and its code has not changed since.
+    /// Whether a version was compiled before and its code has not changed since.
     pub(super) fn has_code(&self, kind: FileKind, sha256: &str, fingerprint: &str) -> bool {
-        self.intact(kind, sha256, fingerprint).is_some()
+        self.read_if_unchanged(kind, sha256, fingerprint).is_some()
     }
 
-    /// Reads the manifest file of a version, and checks that it and the code are those that were
-    /// stored.
-    fn intact(&self, kind: FileKind, sha256: &str, fingerprint: &str) -> Option<ManifestFile> {
+    /// Returns the manifest file of a version if this file and the code have not changed since they
+    /// were stored.
+    fn read_if_unchanged(
+        &self,
+        kind: FileKind,
+        sha256: &str,
+        fingerprint: &str,
+    ) -> Option<ManifestFile> {
         let text = fs::read(self.manifest_path(sha256, fingerprint)).ok()?;
         let file: ManifestFile = serde_json::from_slice(&text).ok()?;
         let code = self.code_path(kind, sha256, fingerprint);
         let digest = digest(&code, file.manifest.as_ref()).ok()?;
         let sealed = Sealed(BASE64.decode(file.digest.as_bytes()).ok()?);
-        let place = seal_place(sha256, fingerprint);
-        self.sealer.open_sealed(&place, &sealed).ok().filter(|it| it.matches(&digest))?;
+        let context = seal_context(sha256, fingerprint);
+        let stored_digest = self.sealer.open_sealed(&context, &sealed).ok();
+        stored_digest.filter(|stored| stored.matches(&digest))?;
         Some(file)
     }
 
-    /// Moves a connector's file and its compiled code into the folder, durably.
+    /// Moves a connector's file and its compiled code into the folder, and syncs them to the disk.
     pub(super) async fn store(
         &self,
         kind: FileKind,
@@ -175,8 +185,8 @@ impl Cache {
         tokio::fs::File::open(&self.folder).await?.sync_all().await
     }
 
-    /// Writes a version's manifest, durably. Call it last: a version that has a manifest is
-    /// complete.
+    /// Writes the manifest of a version, and syncs it to the disk. This must be the last step,
+    /// because a version that has a manifest counts as complete.
     pub(super) fn write_manifest(
         &self,
         kind: FileKind,
@@ -194,7 +204,7 @@ impl Cache {
         });
         let code = self.code_path(kind, sha256, fingerprint);
         let digest = Secret::new(digest(&code, manifest.as_ref())?);
-        let sealed = self.sealer.seal(&seal_place(sha256, fingerprint), &digest);
+        let sealed = self.sealer.seal(&seal_context(sha256, fingerprint), &digest);
         let digest = BASE64.encode(&sealed.map_err(io::Error::other)?.0);
         let mut file = temporary_file(&self.folder)?;
         serde_json::to_writer(&mut file, &ManifestFile { digest, manifest })?;
@@ -203,9 +213,9 @@ impl Cache {
         fs::File::open(&self.folder)?.sync_all()
     }
 
-    /// Deletes the oldest files until at most `bytes_max` bytes remain. Never deletes a file that a
-    /// version in `kept` (by SHA-256) needs with this fingerprint, nor a file that was written
-    /// after `before`, because it may be needed soon.
+    /// Deletes the oldest files until at most `bytes_max` bytes remain. Two kinds of files are
+    /// never deleted: those that a version in `kept` (by SHA-256) needs with this fingerprint, and
+    /// those that were written after `before`, because they may be needed soon.
     pub(super) fn prune(
         &self,
         bytes_max: u64,
@@ -221,8 +231,9 @@ impl Cache {
             let metadata = fs::metadata(&entry)?;
             bytes += metadata.len();
             let compiled_at = metadata.modified()?;
-            let needed = kept.contains(sha256) && compiled_for.is_none_or(|it| it == fingerprint);
-            if compiled_at < before && !needed {
+            let is_needed =
+                kept.contains(sha256) && compiled_for.is_none_or(|engine| engine == fingerprint);
+            if compiled_at < before && !is_needed {
                 unused.push((compiled_at, metadata.len(), entry));
             }
         }
@@ -238,7 +249,7 @@ impl Cache {
         Ok(())
     }
 
-    /// Deletes the files of a version, which are unusable.
+    /// Deletes the code and the manifest of a version, because they are not usable.
     pub(super) fn delete(&self, kind: FileKind, sha256: &str, fingerprint: &str) {
         let code = self.code_path(kind, sha256, fingerprint);
         for path in [self.manifest_path(sha256, fingerprint), code] {
@@ -249,27 +260,28 @@ impl Cache {
     }
 }
 
-/// Computes the SHA-256 of a version's code and manifest.
+/// Computes the SHA-256 of a version's code and of its manifest.
 fn digest(code: &Path, manifest: Option<&ManifestJson>) -> io::Result<String> {
     let mut code = fs::File::open(code)?;
-    let (mut hash, mut part) = (Sha256::new(), vec![0; DIGEST_PART_BYTES]);
+    let (mut hash, mut buffer) = (Sha256::new(), vec![0; DIGEST_BUFFER_BYTES]);
     loop {
-        match code.read(&mut part)? {
+        match code.read(&mut buffer)? {
             0 => break,
-            length => hash.update(part.get(..length).unwrap_or_default()),
+            length => hash.update(buffer.get(..length).unwrap_or_default()),
         }
     }
     let manifest = Sha256::digest(serde_json::to_vec(&manifest)?);
     Ok(HEXLOWER.encode(&hash.finalize()) + &HEXLOWER.encode(&manifest))
 }
 
-/// Creates a file that the next start deletes, unless it is renamed before.
+/// Creates a temporary file. If the file is not renamed, the next start of the server deletes it.
 pub(super) fn temporary_file(folder: &Path) -> io::Result<tempfile::NamedTempFile> {
     tempfile::Builder::new().prefix(TEMPORARY_PREFIX).tempfile_in(folder)
 }
 
-/// Returns the place that a digest is sealed for, so that it is not valid for another version.
-fn seal_place(sha256: &str, fingerprint: &str) -> String {
+/// Returns the context with which a digest is sealed, so that the digest is not valid for another
+/// version.
+fn seal_context(sha256: &str, fingerprint: &str) -> String {
     format!("compiled/{sha256}-{fingerprint}")
 }
 
@@ -279,7 +291,7 @@ fn delete_temporary(folder: &Path, age: Duration) -> io::Result<()> {
         let entry = entry?;
         let is_old = || {
             let modified = entry.metadata().and_then(|metadata| metadata.modified()).ok();
-            modified.is_some_and(|at| at.elapsed().is_ok_and(|since| since >= age))
+            modified.is_some_and(|at| at.elapsed().is_ok_and(|file_age| file_age >= age))
         };
         let is_temporary = entry.file_name().to_string_lossy().starts_with(TEMPORARY_PREFIX);
         if is_temporary && (age.is_zero() || is_old()) {
@@ -292,8 +304,8 @@ fn delete_temporary(folder: &Path, age: Duration) -> io::Result<()> {
     Ok(())
 }
 
-/// Returns the SHA-256 of the version that a file belongs to, and for compiled code the
-/// fingerprint.
+/// Returns the SHA-256 of the version to which a file belongs. For compiled code, also returns the
+/// fingerprint of its engine.
 fn version_of(file: &str) -> Option<(&str, Option<&str>)> {
     let (stem, extension) = file.rsplit_once('.')?;
     if FileKind::ALL.iter().any(|kind| extension == kind.extension()) {

@@ -1,6 +1,6 @@
 //! The latest snapshot of the plugins folder: each connector's status and the version in use.
 //!
-//! Only the scanner publishes a snapshot. Readers never wait.
+//! Only the scanner publishes a snapshot. Readers never wait for a lock.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use crate::domain::{Connection, ConnectorName};
 use crate::manifest::{Manifest, missing_grants};
 use crate::runtime::{Connector, Interfaces};
 
-/// Says whether a connector can be used.
+/// Whether a connector can be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ConnectorStatus {
     /// A version of the connector is in use, and no newer file has failed.
@@ -29,19 +29,19 @@ pub enum ConnectorStatus {
 pub struct ConnectorInfo {
     /// The stem of the file's name; not always a [`ConnectorName`], as the name may be invalid.
     pub name: String,
-    /// Says whether the connector is in use, is being compiled, or is broken.
+    /// Whether the connector is in use, is being compiled, or is broken.
     pub status: ConnectorStatus,
-    /// SHA-256 of the version in use, hex; absent if there is none.
+    /// SHA-256 of the version in use, hex; `None` if no version is in use.
     pub sha256: Option<String>,
     /// The manifest of the version in use.
     pub manifest: Option<Manifest>,
     /// The interfaces that the version in use exports.
     pub interfaces: Interfaces,
-    /// The reason why the newest file cannot be used; absent if it can.
+    /// The reason why the newest file cannot be used; `None` if it can be used.
     pub error: Option<String>,
     /// SHA-256 of the file that cannot be used, hex, if it could be read.
     pub broken_sha256: Option<String>,
-    /// A warning about the version in use: all its runs failed.
+    /// A warning if all runs of the version in use have failed.
     pub warning: Option<String>,
     /// The time when the version in use was loaded.
     pub loaded_at: Option<Timestamp>,
@@ -87,17 +87,17 @@ pub enum ConnectorUnavailable {
     },
 }
 
-/// The entries of all files in the folder, by stem.
+/// The entries of all connectors in the folder, by the stem of the file name.
 pub(super) type Snapshot = BTreeMap<String, Entry>;
 
-/// The state of one file in the folder.
+/// The state of one connector in the folder.
 #[derive(Clone, Default)]
 pub(super) struct Entry {
     /// The last version that could be loaded.
     pub(super) newest_loaded: Option<Arc<Connector>>,
-    /// The reason why the newest file cannot be used; absent if it can.
+    /// The reason why the newest file cannot be used; `None` if it can be used.
     pub(super) error: Option<String>,
-    /// SHA-256 of that file, hex.
+    /// SHA-256 of the file that cannot be used, hex.
     pub(super) broken_sha256: Option<String>,
 }
 
@@ -138,9 +138,10 @@ impl Catalog {
         self.changes.subscribe()
     }
 
-    /// The latest snapshot, and a number that changes with each one.
-    pub(super) fn numbered(&self) -> (u64, Arc<Snapshot>) {
-        // A snapshot that is published meanwhile has another number.
+    /// Returns the latest snapshot and its number. Each snapshot has another number.
+    pub(super) fn numbered_snapshot(&self) -> (u64, Arc<Snapshot>) {
+        // The number is read first: if a newer snapshot is published meanwhile, the next call
+        // returns a higher number, and the caller finds the change.
         let number = *self.changes.borrow();
         (number, self.snapshot.load_full())
     }
@@ -172,18 +173,19 @@ impl Entry {
     }
 }
 
-/// Returns why a version may not serve a connection: invalid settings and missing grants. Empty if
-/// it may.
+/// Returns the reasons why a connection may not use a version without a person's consent: invalid
+/// settings and missing grants. Returns an empty list if the connection may use the version.
 #[must_use]
 pub fn unapproved(connector: &Connector, connection: &Connection) -> Vec<String> {
     if connection.accepted_sha256.as_deref() == Some(connector.sha256()) {
         return Vec::new();
     }
     let manifest = connector.manifest();
-    // The connection may have settings of an older version; this version does not read them.
-    let concerns = |name: &str| manifest.knows(name);
-    let valid = manifest.validate(&connection.settings, &connection.secrets_set, concerns);
-    let invalid = valid.err().into_iter().flatten().map(|error| error.to_string());
-    let demanded = manifest.required_grants(&connection.settings).unwrap_or_default();
-    invalid.chain(missing_grants(&connection.grants, &demanded)).collect()
+    // The connection may have settings of an older version. This version does not read them, so
+    // they are not validated.
+    let is_read = |name: &str| manifest.declares(name);
+    let validation = manifest.validate(&connection.settings, &connection.secrets_set, is_read);
+    let invalid = validation.err().into_iter().flatten().map(|error| error.to_string());
+    let required = manifest.required_grants(&connection.settings).unwrap_or_default();
+    invalid.chain(missing_grants(&connection.grants, &required)).collect()
 }

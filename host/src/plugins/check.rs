@@ -1,6 +1,8 @@
-//! Loads one connector file as the server would, for `jackfield check` and `jackfield invoke`.
+//! Loads one connector file in the same way as the server, for `jackfield check` and `jackfield
+//! invoke`.
 //!
-//! Never uses the plugins folder; uses the compiled code of a server only if a person says so.
+//! This file never uses the plugins folder. It uses the compiled code of a server only if a person
+//! selects this.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -18,36 +20,37 @@ use super::error::{PluginError, StartError};
 use super::kind::FileKind;
 use super::loader::VersionLoader;
 
-/// Compiled code in a user's cache, bytes.
+/// Maximum size of the compiled code in the cache folder of a user, bytes.
 const USER_CODE_BYTES_MAX: u64 = 1 << 30;
 
-/// Where compiled code is kept.
+/// The place where compiled code is stored.
 #[derive(Debug, Clone)]
 pub enum CodeCache {
-    /// Nowhere: each file is compiled.
+    /// Compiled code is not stored, so each file is compiled.
     Temporary,
-    /// In this cache folder of a user; nowhere if it cannot be used.
+    /// Compiled code is stored in this cache folder of a user. If the folder cannot be used,
+    /// compiled code is not stored.
     User(PathBuf),
-    /// In the folder of a server, which may be running.
+    /// Compiled code is stored in the folder of a server, which may be running.
     Server {
         /// The folder of compiled code.
         folder: PathBuf,
-        /// The file with the key of the folder.
+        /// The file with the key that seals the digests in the folder.
         key: PathBuf,
     },
 }
 
-/// The parts that load a file.
-pub(crate) type Parts = (Arc<LiveConfig>, Arc<Engine>, Arc<Sandbox>, Arc<dyn Clock>);
+/// The parts of the server that load a file.
+pub(crate) type LoaderParts = (Arc<LiveConfig>, Arc<Engine>, Arc<Sandbox>, Arc<dyn Clock>);
 
-/// The properties of a file that the server would load.
+/// The properties of a file that the server can load.
 #[derive(Debug, Clone)]
 pub struct CheckReport {
     /// SHA-256 of the file, hex.
     pub sha256: String,
     /// Size of the file, in bytes.
     pub bytes: u64,
-    /// Time to compile, link and describe the component, milliseconds.
+    /// The time to compile, link and describe the component, milliseconds.
     pub compile_ms: u64,
     /// The manifest that `describe` returned.
     pub manifest: Manifest,
@@ -59,23 +62,23 @@ pub struct CheckReport {
     pub exports: Vec<String>,
 }
 
-/// Compiles, links and describes a file.
+/// Compiles a file, links it and calls its `describe`.
 ///
 /// # Errors
-/// The server would not load the file; the error says why.
+/// The server cannot load the file. The error contains the reason.
 pub(crate) async fn load_file(
     file: &Path,
-    place: &CodeCache,
-    (config, engine, sandbox, clock): Parts,
+    code_cache: &CodeCache,
+    (config, engine, sandbox, clock): LoaderParts,
 ) -> Result<(Arc<Connector>, CheckReport), PluginError> {
-    let kind = FileKind::of(file).ok_or(PluginError::Extension)?;
+    let kind = FileKind::of_path(file).ok_or(PluginError::Extension)?;
     let name: ConnectorName = file.file_stem().unwrap_or_default().to_string_lossy().parse()?;
     let limits = config.now().limits_of(&name);
     let bytes = tokio::fs::metadata(file).await.map_err(PluginError::Read)?.len();
     kind.check_size(bytes, &limits)?;
     let content = tokio::fs::read(file).await.map_err(PluginError::Read)?;
     let folder = tempfile::tempdir().map_err(PluginError::Store)?;
-    let cache = match place.open()? {
+    let cache = match code_cache.open()? {
         Some(cache) => cache,
         None => Cache::open(folder.path().join("compiled"), Sealer::fresh())?,
     };
@@ -83,9 +86,9 @@ pub(crate) async fn load_file(
     let loader = loader.with_attempts_in(folder.path());
     let started = Instant::now();
     let version = loader.build(&name, kind, content, &limits).await?;
-    if let CodeCache::User(_) = place {
-        let used = BTreeSet::from([version.sha256.clone()]);
-        if let Err(error) = loader.limit_code(USER_CODE_BYTES_MAX, used) {
+    if let CodeCache::User(_) = code_cache {
+        let used_versions = BTreeSet::from([version.sha256.clone()]);
+        if let Err(error) = loader.delete_code_above(USER_CODE_BYTES_MAX, used_versions) {
             tracing::debug!(%error, "cannot delete unused compiled code");
         }
     }
@@ -103,7 +106,7 @@ pub(crate) async fn load_file(
 }
 
 impl CodeCache {
-    /// Opens the folder; `None` if code is kept nowhere.
+    /// Opens the folder; `None` if compiled code is not stored.
     fn open(&self) -> Result<Option<Cache>, PluginError> {
         match self {
             Self::Temporary => Ok(None),

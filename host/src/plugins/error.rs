@@ -1,7 +1,7 @@
 //! The reasons why the server cannot run connectors, or cannot use one connector's file.
 //!
-//! The log, the admin API and `jackfield check` show these texts. A text that a connector wrote is
-//! shortened.
+//! The log, the admin API and `jackfield check` show these errors. Texts that come from a connector
+//! are shortened, because a connector is untrusted.
 
 use std::io;
 use std::path::PathBuf;
@@ -37,9 +37,10 @@ pub enum StartError {
     /// The key that seals the digests of compiled code cannot be used.
     #[error("cannot use the key of the compiled code, remove it if it is damaged: {0}")]
     Key(#[from] SecretError),
-    /// The path of this program, which is also the compiler, is unknown.
+    /// The path of this program is not known. The program also is the compiler.
     #[error(
-        "cannot open /proc/self/exe: {0}. Jackfield starts itself from there to compile; mount /proc"
+        "cannot open /proc/self/exe: {0}. Jackfield starts this file again to compile connectors: mount \
+         /proc"
     )]
     Compiler(#[source] io::Error),
     /// The system does not run compiled code.
@@ -56,7 +57,7 @@ pub enum PluginError {
     /// The file's name ends in neither `.wasm` nor `.js`.
     #[error("the name of a connector's file must end in .wasm, or .js if it is a script")]
     Extension,
-    /// There is a component and a script with this name.
+    /// The folder has a component and a script with this name.
     #[error(
         "there is both a .wasm file and a .js file with this name: remove one; until then, neither \
          is loaded"
@@ -76,10 +77,10 @@ pub enum PluginError {
         /// The value of `limits.component_bytes`.
         bytes_max: u64,
     },
-    /// The script is larger than a script may be.
+    /// The script is larger than the maximum size of a script.
     #[error(
-        "the script has {bytes} bytes, over the {bytes_max} that a script may have: leave out what it \
-         does not use, or build it into a component"
+        "the script has {bytes} bytes; the maximum is {bytes_max}: leave out code that it does not \
+         use, or build it into a component"
     )]
     ScriptTooLarge {
         /// The size of the file.
@@ -93,13 +94,13 @@ pub enum PluginError {
     /// The script cannot be used, at this place and for this reason.
     #[error("{}", shortened(.0))]
     Script(String),
-    /// Parsing the script, or running its top level, hit a limit or failed.
+    /// Parsing the script, or running its top-level code, exceeded a limit or failed.
     #[error("loading the script failed: {}", shortened(&.0.to_string()))]
     Prepare(#[source] Refusal),
     /// The component cannot be compiled.
     #[error(transparent)]
     Compile(#[from] CompileError),
-    /// The compiler died at an earlier attempt.
+    /// The compiler died in an earlier attempt to compile the file.
     #[error(
         "{reason}; the file is compiled again only with more time, with 1.5 times the memory, or after {} \
          is deleted", .file.display()
@@ -117,7 +118,7 @@ pub enum PluginError {
         .file.display()
     )]
     EndedBefore {
-        /// The number of such attempts.
+        /// The number of attempts in which the server was killed.
         times: u32,
         /// The record of the attempts. Deleting it allows another attempt.
         file: PathBuf,
@@ -125,8 +126,8 @@ pub enum PluginError {
     /// The content of the file keeps changing.
     #[error("the file keeps changing: copy it under another name, then rename it")]
     KeepsChanging,
-    /// The task that loads the file panicked, or takes too long.
-    #[error("loading it {0}; the server tries again")]
+    /// The task that loads the file panicked or took too long.
+    #[error("loading the file {0}; the server tries again")]
     Unfinished(&'static str),
     /// The compiled component cannot be loaded.
     #[error(transparent)]
@@ -140,16 +141,16 @@ pub enum PluginError {
     /// The compiled code cannot be stored.
     #[error("cannot store the compiled code: {0}")]
     Store(#[source] io::Error),
-    /// The stored file of an accepted version is not the one that was accepted.
+    /// The stored file of an accepted version was changed after a person accepted the version.
     #[error("{} was changed after it was stored: its SHA-256 differs", .0.display())]
     SourceChanged(PathBuf),
     /// The plugins folder cannot be written.
     #[error("cannot write into the plugins folder: {0}")]
     Folder(#[source] io::Error),
-    /// The store does not have the file that the servers share.
-    #[error("the store does not have the file {0}, or has another content for it")]
+    /// The store does not have the file that the servers share, or has it with another content.
+    #[error("the store does not have the file with the SHA-256 {0}, or its content is damaged")]
     NotStored(String),
-    /// The loader cannot start.
+    /// The loader of versions cannot start.
     #[error(transparent)]
     Start(#[from] StartError),
 }
@@ -164,8 +165,8 @@ impl From<PrepareError> for PluginError {
 }
 
 impl PluginError {
-    /// Returns whether the state of the machine may be the cause. It may change although the file
-    /// does not.
+    /// Whether the cause may be the state of the machine, which may change although the file does
+    /// not.
     pub(super) fn may_be_temporary(&self) -> bool {
         match self {
             Self::Read(_)

@@ -1,7 +1,7 @@
-//! Reads the plugins folder: its files, whether they changed, and their content. Blocking work runs
-//! outside the async threads.
+//! Reads the plugins folder: which files it has, whether the files changed, and their content.
+//! Blocking calls run outside the threads of the async runtime.
 //!
-//! Knows nothing about connectors except the file name extension.
+//! The file name extension is the only property of connectors that this file uses.
 
 use std::collections::BTreeMap;
 use std::fs::{self, Metadata};
@@ -21,15 +21,15 @@ use super::kind::FileKind;
 
 /// Maximum number of files that are read from the folder.
 const FILES_MAX: usize = 1_000;
-/// Maximum time that a file system may take to answer. A network file system may wait for its
-/// server forever.
-const ANSWER_MAX: Duration = Duration::from_secs(60);
-/// Limits the threads that read the folder. A thread that waits forever counts, too.
-static READERS: Semaphore = Semaphore::const_new(4);
+/// Maximum time for a call to the file system. A network file system may wait for its server
+/// forever.
+const FILE_SYSTEM_CALL_MAX: Duration = Duration::from_secs(60);
+/// Limits the number of threads that read the folder. A thread that waits forever counts too.
+static READER_PERMITS: Semaphore = Semaphore::const_new(4);
 
-/// The properties that show whether a file may have changed. A difference is only a hint: some file
-/// systems change the device, the inode or a time of the same file, and some store times in whole
-/// seconds. The content decides.
+/// The properties that show whether a file may have changed. A difference is only a hint, because
+/// some file systems change the device, the inode or a time of an unchanged file. Equal stamps are
+/// only a hint too, because some file systems store times in whole seconds. The content decides.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct FileStamp {
     len: u64,
@@ -38,7 +38,8 @@ pub(super) struct FileStamp {
     device: u64,
     inode: u64,
     unreadable: Option<io::ErrorKind>,
-    is_one_of_two: bool,
+    /// Whether another file has the same stem.
+    has_twin: bool,
 }
 
 /// A `*.wasm` or `*.js` file in the folder, not yet read.
@@ -68,12 +69,12 @@ impl FoundFile {
         self.stamp.clone()
     }
 
-    /// Checks the type and size of the file, before it is read.
+    /// Checks the type and the size of the file before it is read.
     ///
     /// # Errors
-    /// The file cannot be used; the error says why.
+    /// The file cannot be used. The error contains the reason.
     pub(super) fn check(self, limits: &Limits) -> Result<(), PluginError> {
-        if self.stamp.is_one_of_two {
+        if self.stamp.has_twin {
             return Err(PluginError::TwoFiles);
         }
         if let Some(error) = self.error {
@@ -100,50 +101,50 @@ impl FileStamp {
             device: metadata.dev(),
             inode: metadata.ino(),
             unreadable: None,
-            is_one_of_two: false,
+            has_twin: false,
         }
     }
 }
 
-/// Returns all `*.wasm` and `*.js` files of a folder, by stem. Symbolic links are followed. Of two
-/// files with the same stem, neither can be used.
-pub(super) async fn list(folder: PathBuf) -> io::Result<BTreeMap<String, FoundFile>> {
-    blocking(move || {
-        let mut found = BTreeMap::new();
+/// Returns all `*.wasm` and `*.js` files of a folder, by stem. Symbolic links are followed. If two
+/// files have the same stem, neither of them can be used.
+pub(super) async fn list_files(folder: PathBuf) -> io::Result<BTreeMap<String, FoundFile>> {
+    run_blocking(move || {
+        let mut files = BTreeMap::new();
         for entry in fs::read_dir(&folder)? {
             let entry = entry?;
             let name = entry.file_name().to_string_lossy().into_owned();
-            let Some((stem, kind)) = stem(&name) else { continue };
-            if found.len() == FILES_MAX {
+            let Some((stem, kind)) = stem_and_kind(&name) else { continue };
+            if files.len() == FILES_MAX {
                 tracing::warn!(
                     FILES_MAX,
-                    "the plugins folder has too many files; ignoring the rest"
+                    "the plugins folder has too many files; the other files are ignored"
                 );
                 break;
             }
             let mut file = FoundFile::at(&entry.path(), kind);
-            file.stamp.is_one_of_two = found.contains_key(stem);
-            found.insert(stem.to_owned(), file);
+            file.stamp.has_twin = files.contains_key(stem);
+            files.insert(stem.to_owned(), file);
         }
-        Ok(found)
+        Ok(files)
     })
     .await
 }
 
-/// Reads a whole file; `None` if the file does not exist any more. A symbolic link to nothing
-/// exists.
-pub(super) async fn read(
+/// Reads a whole file. Returns `None` if the file does not exist any more. For a symbolic link
+/// whose target does not exist, returns an error.
+pub(super) async fn read_file(
     path: PathBuf,
     kind: FileKind,
     limits: &Limits,
 ) -> Result<Option<Vec<u8>>, PluginError> {
     let bytes_max = kind.bytes_max(limits);
-    let reading = blocking(move || match fs::File::open(&path) {
+    let reading = run_blocking(move || match fs::File::open(&path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound && !path.is_symlink() => Ok(None),
         Err(error) => Err(error),
         Ok(file) => {
             let mut bytes = Vec::new();
-            // The size that the file system reports may be wrong.
+            // Limit the read, because the size that the file system reports may be wrong.
             file.take(bytes_max.saturating_add(1)).read_to_end(&mut bytes)?;
             Ok(Some(bytes))
         }
@@ -154,25 +155,26 @@ pub(super) async fn read(
     }
 }
 
-async fn blocking<T: Send + 'static>(
+/// Runs a blocking call to the file system in a thread of its own.
+async fn run_blocking<T: Send + 'static>(
     work: impl FnOnce() -> io::Result<T> + Send + 'static,
 ) -> io::Result<T> {
     let reading = async {
-        let reader = READERS.acquire().await.map_err(io::Error::other)?;
+        let permit = READER_PERMITS.acquire().await.map_err(io::Error::other)?;
         let work = move || {
-            let _reader = reader;
+            let _permit = permit;
             work()
         };
         spawn_blocking(work).await.map_err(io::Error::other)?
     };
     let no_answer = || Err(io::Error::other("the file system does not answer"));
-    timeout(ANSWER_MAX, reading).await.unwrap_or_else(|_| no_answer())
+    timeout(FILE_SYSTEM_CALL_MAX, reading).await.unwrap_or_else(|_| no_answer())
 }
 
-/// Returns the stem and the kind of a file that may be a connector; `None` for other files. For
-/// `NAME.WASM` returns the whole name, which is not a valid connector name, so that the file is
-/// reported and not ignored.
-fn stem(file: &str) -> Option<(&str, FileKind)> {
+/// Returns the stem and the kind of a file that may be a connector; `None` for other files. For a
+/// file such as `NAME.WASM`, returns the whole name. This is not a valid connector name, so the
+/// file is reported and not ignored.
+fn stem_and_kind(file: &str) -> Option<(&str, FileKind)> {
     if file.starts_with('.') {
         return None;
     }
@@ -187,20 +189,24 @@ mod tests {
     use super::*;
 
     async fn found(folder: &Path) -> FoundFile {
-        list(folder.to_owned()).await.unwrap().remove("a").unwrap()
+        list_files(folder.to_owned()).await.unwrap().remove("a").unwrap()
     }
 
     #[test]
-    fn only_components_and_scripts_count() {
+    fn only_components_and_scripts_are_found() {
         use FileKind::{Component, Script};
-        assert_eq!(stem("redmine.wasm"), Some(("redmine", Component)));
-        assert_eq!(stem("Red Mine.wasm"), Some(("Red Mine", Component)));
-        assert_eq!(stem("redmine.js"), Some(("redmine", Script)));
-        assert_eq!(stem("a.wasm.js"), Some(("a.wasm", Script)));
-        assert_eq!(stem("REDMINE.WASM"), Some(("REDMINE.WASM", Component)), "reported");
-        assert_eq!(stem("redmine.Js"), Some(("redmine.Js", Script)), "reported, not ignored");
+        assert_eq!(stem_and_kind("redmine.wasm"), Some(("redmine", Component)));
+        assert_eq!(stem_and_kind("Red Mine.wasm"), Some(("Red Mine", Component)));
+        assert_eq!(stem_and_kind("redmine.js"), Some(("redmine", Script)));
+        assert_eq!(stem_and_kind("a.wasm.js"), Some(("a.wasm", Script)));
+        assert_eq!(stem_and_kind("REDMINE.WASM"), Some(("REDMINE.WASM", Component)), "reported");
+        assert_eq!(
+            stem_and_kind("redmine.Js"),
+            Some(("redmine.Js", Script)),
+            "reported, not ignored"
+        );
         for other in [".redmine.wasm", "redmine.wasm.unfinished", "a.mjs", "wasm", "js"] {
-            assert_eq!(stem(other), None);
+            assert_eq!(stem_and_kind(other), None);
         }
     }
 
@@ -225,7 +231,7 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let path = home.path().join("a.wasm");
         let limits = |component_bytes| Limits { component_bytes, ..Limits::default() };
-        let read = async |path, bytes| read(path, FileKind::Component, &limits(bytes)).await;
+        let read = async |path, bytes| read_file(path, FileKind::Component, &limits(bytes)).await;
         fs::write(&path, "one").unwrap();
         assert_eq!(read(path.clone(), 3).await.unwrap(), Some(b"one".to_vec()));
         for too_large in
@@ -236,10 +242,10 @@ mod tests {
         }
         fs::remove_file(&path).unwrap();
         assert_eq!(read(path.clone(), 3).await.unwrap(), None);
-        std::os::unix::fs::symlink(home.path().join("away"), &path).unwrap();
+        std::os::unix::fs::symlink(home.path().join("missing"), &path).unwrap();
         assert!(
             matches!(read(path.clone(), 3).await, Err(PluginError::Read(_))),
-            "a link to nothing"
+            "a link whose target does not exist"
         );
         fs::remove_file(&path).unwrap();
         fs::create_dir(&path).unwrap();

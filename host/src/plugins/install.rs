@@ -1,7 +1,7 @@
 //! Writes connectors' files into the plugins folder, and removes them from it.
 //!
-//! A file is written completely or not at all. Never decides which version serves: the scanner
-//! does.
+//! A file is written completely or not at all. This module never decides which version is in use:
+//! the scanner decides.
 
 use std::fs::{self, File, Permissions};
 use std::io::{self, Write as _};
@@ -12,48 +12,49 @@ use crate::domain::ConnectorName;
 
 use super::kind::FileKind;
 
-/// The mode of a new file.
-const PLUGIN_MODE: u32 = 0o644;
+/// The permissions of a new connector file.
+const NEW_FILE_MODE: u32 = 0o644;
 
-/// The path of a connector's file.
-pub(super) fn path(plugins: &Path, name: &ConnectorName, kind: FileKind) -> PathBuf {
+/// Returns the path of a connector's file in the plugins folder.
+pub(super) fn connector_file_path(plugins: &Path, name: &ConnectorName, kind: FileKind) -> PathBuf {
     plugins.join(name.as_str()).with_extension(kind.extension())
 }
 
-/// Puts a file into the plugins folder, in place of the one that the connector has, and removes the
-/// connector's file of another kind. Returns the path.
+/// Writes a connector's file into the plugins folder: replaces the file of the same kind, and
+/// removes the file of the other kind. Returns the path of the new file.
 ///
 /// # Errors
 /// The plugins folder cannot be written.
-pub(super) fn put(
+pub(super) fn write_connector_file(
     plugins: &Path,
     name: &ConnectorName,
     kind: FileKind,
     content: &[u8],
 ) -> io::Result<PathBuf> {
-    let target = path(plugins, name, kind);
-    let mode = fs::metadata(&target).map_or(PLUGIN_MODE, |it| it.permissions().mode());
-    write(&target, content, mode)?;
+    let target = connector_file_path(plugins, name, kind);
+    let mode =
+        fs::metadata(&target).map_or(NEW_FILE_MODE, |metadata| metadata.permissions().mode());
+    write_atomically(&target, content, mode)?;
     for other in FileKind::ALL.into_iter().filter(|other| *other != kind) {
-        remove_file(&path(plugins, name, other))?;
+        remove_file(&connector_file_path(plugins, name, other))?;
     }
     Ok(target)
 }
 
-/// Removes a connector's files. Returns whether there was one.
+/// Removes a connector's files of both kinds. Returns whether there was a file.
 ///
 /// # Errors
 /// The plugins folder cannot be written.
-pub(super) fn remove(plugins: &Path, name: &ConnectorName) -> io::Result<bool> {
+pub(super) fn remove_connector_files(plugins: &Path, name: &ConnectorName) -> io::Result<bool> {
     let mut removed = false;
     for kind in FileKind::ALL {
-        removed |= remove_file(&path(plugins, name, kind))?;
+        removed |= remove_file(&connector_file_path(plugins, name, kind))?;
     }
     Ok(removed)
 }
 
-/// Writes a file completely, or not at all.
-pub(super) fn write(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
+/// Writes a file completely or not at all, and syncs it to the disk.
+pub(super) fn write_atomically(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
     let folder = path.parent().unwrap_or_else(|| Path::new("."));
     let mut builder = tempfile::Builder::new();
     let builder = builder.prefix(".version-").permissions(Permissions::from_mode(mode));
@@ -65,6 +66,7 @@ pub(super) fn write(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }
 
+/// Removes a file. Returns whether there was a file.
 fn remove_file(path: &Path) -> io::Result<bool> {
     match fs::remove_file(path) {
         Ok(()) => Ok(true),
@@ -82,14 +84,17 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let (folder, name) = (home.path(), "c".parse().unwrap());
         fs::write(folder.join("other.js"), "").unwrap();
-        let script = put(folder, &name, FileKind::Script, b"one").unwrap();
-        assert_eq!(fs::metadata(&script).unwrap().permissions().mode() & 0o777, PLUGIN_MODE);
+        let script = write_connector_file(folder, &name, FileKind::Script, b"one").unwrap();
+        assert_eq!(fs::metadata(&script).unwrap().permissions().mode() & 0o777, NEW_FILE_MODE);
         fs::set_permissions(&script, Permissions::from_mode(0o640)).unwrap();
-        put(folder, &name, FileKind::Script, b"two").unwrap();
+        write_connector_file(folder, &name, FileKind::Script, b"two").unwrap();
         assert_eq!(fs::metadata(&script).unwrap().permissions().mode() & 0o777, 0o640);
-        let component = put(folder, &name, FileKind::Component, b"three").unwrap();
+        let component = write_connector_file(folder, &name, FileKind::Component, b"three").unwrap();
         assert!(!script.exists() && fs::read(&component).unwrap() == b"three");
-        assert!(remove(folder, &name).unwrap() && !remove(folder, &name).unwrap());
+        assert!(
+            remove_connector_files(folder, &name).unwrap()
+                && !remove_connector_files(folder, &name).unwrap()
+        );
         assert!(folder.join("other.js").exists(), "another connector was removed");
     }
 }

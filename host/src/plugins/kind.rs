@@ -1,4 +1,4 @@
-//! The two kinds of a connector's file: a component and a script.
+//! The two kinds of connector files: components and scripts.
 
 use std::path::Path;
 
@@ -6,10 +6,10 @@ use crate::domain::Limits;
 
 use super::error::PluginError;
 
-/// Maximum size of a script. A larger one would take much time to parse in each run.
+/// Maximum size of a script, bytes. Parsing a larger script in each run would need much time.
 const SCRIPT_BYTES_MAX: u64 = 512 << 10;
 
-/// Says what a connector's file contains.
+/// The kind of a connector's file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum FileKind {
     /// A WebAssembly component: `NAME.wasm`.
@@ -21,19 +21,20 @@ pub enum FileKind {
 impl FileKind {
     pub(super) const ALL: [Self; 2] = [Self::Component, Self::Script];
 
-    /// The kind by a file's content: text is a script.
+    /// Returns the kind of a file with this content. A text is a script; other content is a
+    /// component.
     pub(super) fn of_content(content: &[u8]) -> Self {
         let is_text = !content.contains(&0) && std::str::from_utf8(content).is_ok();
         if is_text && !content.is_empty() { Self::Script } else { Self::Component }
     }
 
-    /// The kind by the extension of a file's name.
-    pub(super) fn of(file: &Path) -> Option<Self> {
+    /// Returns the kind of a file with this name, by the extension; `None` for other extensions.
+    pub(super) fn of_path(file: &Path) -> Option<Self> {
         let extension = file.extension()?;
         Self::ALL.into_iter().find(|kind| extension == kind.extension())
     }
 
-    /// The extension of a connector's file, and of its copy beside the compiled code.
+    /// The extension of a connector's file, and of its copy in the folder of compiled code.
     pub(super) fn extension(self) -> &'static str {
         match self {
             Self::Component => "wasm",
@@ -41,7 +42,8 @@ impl FileKind {
         }
     }
 
-    /// The extension of what is loaded: machine code, or what the runner made of the script.
+    /// The extension of the compiled file: machine code, or the program that the runner made from
+    /// the script.
     pub(super) fn code_extension(self) -> &'static str {
         match self {
             Self::Component => "cwasm",
@@ -52,7 +54,7 @@ impl FileKind {
     /// Checks the size of a file.
     ///
     /// # Errors
-    /// It is too large.
+    /// The file is too large.
     pub(super) fn check_size(self, bytes: u64, limits: &Limits) -> Result<(), PluginError> {
         let bytes_max = self.bytes_max(limits);
         match self {
@@ -78,7 +80,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_content_says_what_a_file_is() {
+    fn the_kind_of_a_file_is_found_from_its_content() {
         assert_eq!(FileKind::of_content("const ä = 1;".as_bytes()), FileKind::Script);
         for other in [&b"\0asm\x0d\0\x01\0"[..], b"", b"\xff\xfe", b"PK\x03\x04\0"] {
             assert_eq!(FileKind::of_content(other), FileKind::Component);
@@ -86,16 +88,16 @@ mod tests {
     }
 
     #[test]
-    fn a_script_has_a_limit_of_its_own_and_that_of_a_component() {
-        let why = |kind: FileKind, bytes, component_bytes| {
+    fn the_limits_of_scripts_and_of_components_both_apply_to_a_script() {
+        let error = |kind: FileKind, bytes, component_bytes| {
             let limits = Limits { component_bytes, ..Limits::default() };
             kind.check_size(bytes, &limits).err().map(|error| error.to_string())
         };
-        assert_eq!(why(FileKind::Script, SCRIPT_BYTES_MAX, 1 << 30), None);
-        assert_eq!(why(FileKind::Component, SCRIPT_BYTES_MAX + 1, 1 << 30), None);
-        let large = why(FileKind::Script, SCRIPT_BYTES_MAX + 1, 1 << 30).unwrap();
+        assert_eq!(error(FileKind::Script, SCRIPT_BYTES_MAX, 1 << 30), None);
+        assert_eq!(error(FileKind::Component, SCRIPT_BYTES_MAX + 1, 1 << 30), None);
+        let large = error(FileKind::Script, SCRIPT_BYTES_MAX + 1, 1 << 30).unwrap();
         assert!(large.contains("524289") && large.contains("524288"), "{large}");
-        let lower = why(FileKind::Script, 11, 10).unwrap();
+        let lower = error(FileKind::Script, 11, 10).unwrap();
         assert!(lower.contains("limits.component_bytes"), "{lower}");
     }
 }

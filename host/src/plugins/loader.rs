@@ -1,7 +1,7 @@
 //! Loads versions of connectors: from the folder of compiled code, or by compiling them.
 //!
-//! Each content is loaded once, even if several files have it. This module does not decide which
-//! version a connection uses.
+//! Files with the same content are loaded only once. This module never decides which version a
+//! connection uses.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -27,14 +27,14 @@ use super::attempts::Attempts;
 use super::cache::Cache;
 use super::error::{PluginError, StartError};
 use super::kind::FileKind;
-use super::scripts::{self, RUNNER_SHA256, text_of};
+use super::scripts::{self, RUNNER_SHA256, script_text};
 
-/// Maximum number of superseded versions that stay loaded, for connections that have not accepted
-/// the newest one.
+/// Maximum number of superseded versions that stay loaded for connections that have not accepted
+/// the newest version.
 const SUPERSEDED_MAX: usize = 100;
-/// Maximum number of compiler processes at a time.
+/// Maximum number of compiler processes at the same time.
 const COMPILERS_MAX: u32 = 2;
-/// Compiled code is not deleted before this age, because a connection may need it soon.
+/// Compiled code that is younger than this is not deleted, because a connection may need it soon.
 const UNUSED_MIN_AGE: Duration = Duration::from_secs(600);
 
 /// Loads versions of connectors, and caches the loaded ones.
@@ -47,7 +47,7 @@ pub(super) struct VersionLoader {
     compiler: Compiler,
     attempts: Attempts,
     compile_permits: Semaphore,
-    /// One script is parsed at a time; components do not wait for it.
+    /// Only one script is parsed at the same time. Components do not wait for this permit.
     script_permit: Semaphore,
     /// The runner of scripts, loaded with the first script.
     runner: OnceCell<ScriptRunner>,
@@ -57,10 +57,10 @@ pub(super) struct VersionLoader {
 }
 
 impl VersionLoader {
-    /// Opens the loader with an empty set of loaded versions.
+    /// Creates a loader without loaded versions.
     ///
     /// # Errors
-    /// The compiler cannot be found, or the system does not run what it compiles.
+    /// The compiler cannot be found, or the system does not run compiled code.
     pub(super) fn open(
         config: Arc<LiveConfig>,
         engine: Arc<Engine>,
@@ -87,18 +87,22 @@ impl VersionLoader {
         })
     }
 
-    /// Keeps the records of attempts to compile in another folder.
+    /// Stores the records of attempts to compile in another folder.
     pub(super) fn with_attempts_in(self, folder: &Path) -> Self {
         Self { attempts: Attempts::in_folder(folder), ..self }
     }
 
-    /// The time of the wall clock.
+    /// Returns the time of the wall clock.
     pub(super) fn now(&self) -> SystemTime {
         SystemTime::from(self.clock.now())
     }
 
-    /// Deletes compiled code that is not used, if there is more than `bytes_max`.
-    pub(super) fn limit_code(&self, bytes_max: u64, mut used: BTreeSet<String>) -> io::Result<()> {
+    /// Deletes unused compiled code if there is more code than `bytes_max`.
+    pub(super) fn delete_code_above(
+        &self,
+        bytes_max: u64,
+        mut used: BTreeSet<String>,
+    ) -> io::Result<()> {
         if self.runner.initialized() {
             used.insert(RUNNER_SHA256.clone());
         }
@@ -106,7 +110,7 @@ impl VersionLoader {
         self.cache.prune(bytes_max, self.engine.fingerprint(), &used, before)
     }
 
-    /// Returns a version that is loaded, or that was compiled before and only needs to be mapped.
+    /// Returns a version that is loaded already, or whose compiled code is in the cache.
     pub(super) fn cached(&self, kind: FileKind, sha256: &str) -> Option<Arc<Version>> {
         let mut versions = self.versions.lock();
         let key = (kind, sha256.to_owned());
@@ -114,13 +118,13 @@ impl VersionLoader {
             return Some(version);
         }
         let fingerprint = self.engine.fingerprint();
-        let raw = self.cache.manifest(kind, sha256, fingerprint)?;
+        let raw_manifest = self.cache.manifest(kind, sha256, fingerprint)?;
         let code = self.cache.code_path(kind, sha256, fingerprint);
         let loaded = match kind {
             FileKind::Component => self.engine.load(&code).ok(),
             FileKind::Script => self.cached_script(&code),
         };
-        let (Some(loaded), Ok(manifest)) = (loaded, Manifest::read(&raw)) else {
+        let (Some(loaded), Ok(manifest)) = (loaded, Manifest::read(&raw_manifest)) else {
             self.cache.delete(kind, sha256, fingerprint);
             return None;
         };
@@ -130,15 +134,15 @@ impl VersionLoader {
         Some(version)
     }
 
-    /// Loads what the runner made of a script. `None` if the runner must be compiled first, or it
-    /// is another one.
+    /// Loads a script that the runner has parsed before. Returns `None` if the runner must be
+    /// compiled first, or if another runner parsed the script.
     fn cached_script(&self, code: &Path) -> Option<LoadedComponent> {
-        let script = scripts::read(code)?;
+        let script = scripts::read_program(code)?;
         let runner = match self.runner.get() {
             Some(runner) => runner.clone(),
             None => {
                 let runner = self.cached_runner()?;
-                // Fails if a job has loaded it meanwhile.
+                // This fails if another job has loaded the runner meanwhile, which is no problem.
                 let _ = self.runner.set(runner.clone());
                 runner
             }
@@ -154,9 +158,10 @@ impl VersionLoader {
         self.engine.load_runner(&self.cache.code_path(kind, &RUNNER_SHA256, fingerprint)).ok()
     }
 
-    /// Waits for a permit to compile a component, or to parse a script. Take it before the file is
-    /// read, so that few files are in memory at a time, and hold it during
-    /// [`VersionLoader::build`]. If memory is short, only one compiler runs at a time.
+    /// Waits for a permit to compile a component or to parse a script. A caller must wait for the
+    /// permit before it reads the file, so that few files are in memory at the same time, and must
+    /// keep the permit during [`VersionLoader::build`]. If the machine has little free memory, only
+    /// one compiler runs at the same time.
     pub(super) async fn build_permit(
         &self,
         kind: FileKind,
@@ -165,14 +170,15 @@ impl VersionLoader {
         if kind == FileKind::Script {
             return self.script_permit.acquire().await.ok();
         }
-        let is_short = CompileLimits::now(limits).memory_bytes < limits.compile_memory_bytes;
-        self.compile_permits.acquire_many(if is_short { COMPILERS_MAX } else { 1 }).await.ok()
+        let is_memory_low = CompileLimits::now(limits).memory_bytes < limits.compile_memory_bytes;
+        let permits = if is_memory_low { COMPILERS_MAX } else { 1 };
+        self.compile_permits.acquire_many(permits).await.ok()
     }
 
-    /// Compiles a file's content, loads it and calls its `describe`.
+    /// Compiles the content of a file, loads the compiled code and calls its `describe`.
     ///
     /// # Errors
-    /// The host cannot use the file; the error says why.
+    /// The host cannot use the file. The error contains the reason.
     pub(super) async fn build(
         &self,
         name: &ConnectorName,
@@ -193,9 +199,10 @@ impl VersionLoader {
             FileKind::Script => self.prepare(name, &content, &sha256, limits).await?,
         };
         let described = self.sandbox.describe(&loaded, name, limits).await;
-        let raw = described.map_err(PluginError::Describe)?;
-        let manifest = Manifest::read(&raw)?;
-        if let Err(error) = self.cache.write_manifest(kind, &sha256, fingerprint, Some(&raw)) {
+        let raw_manifest = described.map_err(PluginError::Describe)?;
+        let manifest = Manifest::read(&raw_manifest)?;
+        let written = self.cache.write_manifest(kind, &sha256, fingerprint, Some(&raw_manifest));
+        if let Err(error) = written {
             tracing::warn!(%error, "cannot store a manifest: the next start compiles the connector again");
         }
         let version = Version::new(sha256.clone(), manifest, loaded);
@@ -215,7 +222,7 @@ impl VersionLoader {
         stored.map_err(PluginError::Store)
     }
 
-    /// Has the runner parse a script, and moves the result into the cache.
+    /// Calls the runner to parse a script, and moves the result into the cache.
     async fn prepare(
         &self,
         name: &ConnectorName,
@@ -223,12 +230,13 @@ impl VersionLoader {
         sha256: &str,
         limits: &Limits,
     ) -> Result<LoadedComponent, PluginError> {
-        let text = text_of(content)?.to_owned();
+        let text = script_text(content)?.to_owned();
         let runner = self.runner.get_or_try_init(|| self.load_runner(limits)).await?;
         let prepared = self.sandbox.prepare(runner, name, text, limits).await;
         let script = prepared?;
         let folder = self.cache.temporary_folder().map_err(PluginError::Store)?;
-        let files = scripts::write(folder.path(), content, &script).map_err(PluginError::Store)?;
+        let files =
+            scripts::write_program(folder.path(), content, &script).map_err(PluginError::Store)?;
         let loaded = runner.with_script(script)?;
         let fingerprint = self.engine.fingerprint();
         let stored = self.cache.store(FileKind::Script, sha256, fingerprint, &files).await;
@@ -236,7 +244,7 @@ impl VersionLoader {
         Ok(loaded)
     }
 
-    /// Loads the runner of scripts; compiles it if this engine has not done so before.
+    /// Loads the runner of scripts. Compiles the runner if it is not in the cache for this engine.
     async fn load_runner(&self, limits: &Limits) -> Result<ScriptRunner, PluginError> {
         if let Some(runner) = self.cached_runner() {
             return Ok(runner);
@@ -250,10 +258,10 @@ impl VersionLoader {
         Ok(runner)
     }
 
-    /// Compiles a superseded version again, if its code was compiled for another engine.
+    /// Compiles a superseded version again if its code was compiled for another engine.
     ///
     /// # Errors
-    /// The file of the version is not stored, or this engine refuses it.
+    /// The file of the version is not stored, or this engine refuses the file.
     pub(super) async fn recompile(
         &self,
         name: &ConnectorName,
@@ -278,13 +286,13 @@ impl VersionLoader {
         FileKind::ALL.into_iter().find_map(|kind| self.cached(kind, sha256))
     }
 
-    /// Combines a connector's name with the version that it runs.
+    /// Creates a connector with this name, which runs this version.
     pub(super) fn connector(&self, name: &ConnectorName, version: Arc<Version>) -> Arc<Connector> {
         let limits = self.config.now().limits_of(name);
         Arc::new(Connector::new(name.clone(), version, limits, self.clock.now()))
     }
 
-    /// Returns a superseded version, if its compiled code is cached.
+    /// Returns a superseded version if its compiled code is in the cache.
     pub(super) fn superseded(&self, name: &ConnectorName, sha256: &str) -> Option<Arc<Connector>> {
         let key = (name.clone(), sha256.to_owned());
         let mut superseded = self.superseded.lock();
@@ -299,9 +307,9 @@ impl VersionLoader {
         Some(connector)
     }
 
-    /// Deletes unused compiled code, if there is more than `compiled_bytes_max`.
+    /// Deletes unused compiled code if there is more code than `compiled_bytes_max`.
     pub(super) fn delete_unused(&self, used: BTreeSet<String>) -> io::Result<()> {
-        self.limit_code(self.config.now().compiled_bytes_max, used)
+        self.delete_code_above(self.config.now().compiled_bytes_max, used)
     }
 }
 

@@ -1,8 +1,9 @@
-//! Keeps the plugins folder equal to the connectors that the servers of one database share: writes
-//! decisions of other servers into the folder, and shares files that the scanner accepted.
+//! Keeps the plugins folder equal to the connectors that the servers of one database share. The
+//! mirror writes the decisions of other servers into the folder, and shares files that the scanner
+//! accepted.
 //!
-//! Never decides which version serves: the scanner does, as for any file. A file is shared only
-//! after it was loaded here, so a broken one stays where it is.
+//! The mirror never decides which version is in use: the scanner decides, as for any file. A file
+//! is shared only after this server has loaded it, so a broken file never reaches other servers.
 
 mod actions;
 mod files;
@@ -28,23 +29,27 @@ use super::catalog::Catalog;
 use super::error::PluginError;
 use super::versions::Versions;
 
-use local::{FolderId, LocalFile, Scanned, id_of, set_mark};
-use rules::{Action, Agreed, decide};
+use local::{FolderId, LocalFile, ScannerState, folder_id, set_mark};
+use rules::{Action, LastAgreement, choose_action};
 
 pub(super) use actions::RemoveSharedError;
-pub(super) use local::has_other;
+pub(super) use local::has_other_file;
 
-/// How often the store is asked for decisions of other servers, besides at each notification.
-const POLL: Duration = Duration::from_secs(2);
-/// The same while a file of the folder was not decided about.
-const POLL_UNDECIDED: Duration = Duration::from_millis(500);
-/// The pause after a file could not be read, written or fetched.
-const RETRY: Duration = Duration::from_secs(30);
-/// The pause after the store failed for a name. It doubles at each further failure.
+/// The time after which the store is read again for decisions of other servers, if no notification
+/// arrives.
+const POLL_PERIOD: Duration = Duration::from_secs(2);
+/// The time after which folder and store are compared again while a file of the folder waits for a
+/// decision.
+const POLL_PERIOD_UNDECIDED: Duration = Duration::from_millis(500);
+/// The pause before the next attempt after a file could not be read, written or fetched.
+const FILE_RETRY: Duration = Duration::from_secs(30);
+/// The pause before the next attempt after the store failed for a connector. The pause doubles at
+/// each further failure.
 const STORE_RETRY: Duration = Duration::from_secs(1);
-/// The longest such pause.
+/// The longest pause after failures of the store.
 const STORE_RETRY_MAX: Duration = Duration::from_secs(60);
-/// How often all names are compared again because something was changed.
+/// Maximum number of comparisons in a row. All connectors are compared again after a change of the
+/// store.
 const COMPARISONS_MAX: u32 = 3;
 
 /// Keeps a plugins folder equal to the store.
@@ -55,58 +60,61 @@ pub(super) struct Mirror {
     config: Arc<LiveConfig>,
     clock: Arc<dyn Clock>,
     folder: PathBuf,
-    /// The connectors of the store when it was last read.
+    /// The connectors that the store had when it was last read.
     shared: ArcSwap<BTreeMap<ConnectorName, SharedConnector>>,
-    /// Held while folder and store are compared.
+    /// Locked while folder and store are compared.
     state: Mutex<State>,
 }
 
-/// Keeps the mirror from reading and writing the folder.
+/// While this lock exists, the mirror neither reads nor writes the folder.
 pub(super) struct MirrorLock<'m> {
     _state: MutexGuard<'m, State>,
 }
 
 #[derive(Default)]
 struct State {
-    /// The last decision when the store was read; `None`: read it again.
+    /// The revision of the store when it was last read; `None` if it must be read again.
     revision: Option<i64>,
-    /// The number of the snapshot when the folder was compared.
+    /// The number of the scanner's snapshot when the folder was last compared.
     snapshot: Option<u64>,
-    /// The folder that is compared.
+    /// The identity of the folder that is compared.
     folder: Option<FolderId>,
-    /// Whether the scanner has seen the folder.
+    /// Whether the scanner has scanned the folder.
     is_scanned: bool,
-    /// Whether all files that the folder had at first were compared: a later file is a change.
+    /// Whether all files that the folder had at the start were compared. A file that appears later
+    /// is a change.
     is_compared: bool,
     names: BTreeMap<ConnectorName, NameState>,
 }
 
 #[derive(Default)]
 struct NameState {
-    agreed: Option<Agreed>,
-    /// What the last comparison saw; `None`: compare again.
-    seen: Option<Seen>,
-    /// Since when the file is missing although it should not be.
+    agreed: Option<LastAgreement>,
+    /// The input of the last comparison; `None` if the connector must be compared again.
+    compared_input: Option<ComparisonInput>,
+    /// The instant since which the file is missing although the connector was not removed.
     missing_since: Option<Instant>,
-    /// What was seen when an action failed, and when that was.
-    failed: Option<(Seen, Instant)>,
-    /// What was seen when the scanner had not loaded the file, and when that was.
-    pending: Option<(Seen, Instant)>,
-    /// The failures of the store for this name.
+    /// The input of the comparison whose action failed, and the instant of the failure.
+    failed: Option<(ComparisonInput, Instant)>,
+    /// The input of the comparison in which the scanner had not loaded the file, and its instant.
+    pending: Option<(ComparisonInput, Instant)>,
+    /// The pause after failures of the store for this connector.
     store_failures: Option<Backoff>,
 }
 
-/// What a comparison depends on. A change of the folder counts once the scanner has seen it.
+/// The input of a comparison. A change of the folder is part of it when the scanner has found the
+/// change.
 #[derive(PartialEq, Eq)]
-struct Seen {
+struct ComparisonInput {
     revision: Option<i64>,
-    scanned: Option<Scanned>,
+    scanned: Option<ScannerState>,
 }
 
-/// Why an action was not completed.
+/// The reason why an action was not completed.
 enum ActionError {
+    /// The store failed.
     Store(StoreError),
-    /// Concerns this file only.
+    /// This file could not be read, written or fetched. Other connectors are not affected.
     File(PluginError),
 }
 
@@ -122,92 +130,103 @@ impl From<PluginError> for ActionError {
     }
 }
 
-/// What the mirror reads from and writes to, its settings and its clock.
-pub(super) type Parts =
+/// The parts of the server that the mirror uses: the store, the catalog of loaded versions, the
+/// kept versions, the configuration and the clock.
+pub(super) type MirrorParts =
     (Arc<dyn ConnectorStore>, Arc<Catalog>, Arc<Versions>, Arc<LiveConfig>, Arc<dyn Clock>);
 
 impl Mirror {
-    pub(super) fn new((store, catalog, versions, config, clock): Parts, folder: PathBuf) -> Self {
+    pub(super) fn new(
+        (store, catalog, versions, config, clock): MirrorParts,
+        folder: PathBuf,
+    ) -> Self {
         let (shared, state) = (ArcSwap::default(), Mutex::default());
         Self { store, catalog, versions, config, clock, folder, shared, state }
     }
 
-    /// Marks the folder, so that it is recognised, and writes what the servers share into it. Call
-    /// it before the folder is scanned.
+    /// Writes the mark file and the connectors that the servers share into the folder. This must be
+    /// called before the folder is scanned.
     pub(super) async fn prepare_folder(&self) {
-        self.mark().await;
+        self.mark_folder().await;
         self.state.lock().await.folder = self.folder_id().await;
         if let Err(error) = self.sync().await {
             tracing::warn!(%error, "cannot read the connectors of the store");
         }
     }
 
-    async fn mark(&self) {
+    /// Writes the mark file into the folder.
+    async fn mark_folder(&self) {
         let folder = self.folder.clone();
-        if let Err(error) = blocking(move || set_mark(&folder)).await {
+        if let Err(error) = run_blocking(move || set_mark(&folder)).await {
             let reason = error.to_string();
             tracing::warn!(folder = %self.folder.display(), reason, "cannot write into the plugins \
-                folder: it does not get what the other servers share. Give the server's user the \
-                right to write into it, or set `plugins_source = \"folder\"`");
+                folder, so it does not get the connectors that the other servers share. Give the \
+                server's user the right to write into it, or set `plugins_source = \"folder\"`");
         }
     }
 
-    /// Compares folder and store whenever one of them may have changed. Never returns.
+    /// Compares folder and store each time one of them may have changed. Never returns.
     pub(super) async fn run(self: Arc<Self>) {
         let (mut snapshots, mut changes) = (self.catalog.changes(), self.store.connector_changes());
-        let mut failed = false;
+        let mut has_failed = false;
         self.state.lock().await.is_scanned = true;
         loop {
-            let pause = self.pause().await;
+            let pause = self.time_until_next_poll().await;
             tokio::select! {
                 Ok(()) = snapshots.changed() => {}
                 () = connectors_changed(&mut changes) => {}
                 () = sleep(pause) => {}
             }
             match self.sync().await {
-                Ok(()) => failed = false,
-                Err(error) if failed => tracing::debug!(%error, "the connectors are not compared"),
+                Ok(()) => has_failed = false,
+                Err(error) if has_failed => {
+                    tracing::debug!(%error, "cannot compare the plugins folder with the store")
+                }
                 Err(error) => {
                     tracing::warn!(%error, "cannot compare the plugins folder with the store; the \
-                        connectors stay as they are, and this is repeated");
-                    failed = true;
+                        loaded connectors stay in use, and the server tries again");
+                    has_failed = true;
                 }
             }
         }
     }
 
-    async fn pause(&self) -> Duration {
-        let is_undecided = |it: &NameState| it.seen.is_none() && it.failed.is_none();
-        let undecided = self.state.lock().await.names.values().any(is_undecided);
-        if undecided { POLL_UNDECIDED } else { POLL }
+    async fn time_until_next_poll(&self) -> Duration {
+        let is_undecided = |name_state: &NameState| {
+            name_state.compared_input.is_none() && name_state.failed.is_none()
+        };
+        let has_undecided = self.state.lock().await.names.values().any(is_undecided);
+        if has_undecided { POLL_PERIOD_UNDECIDED } else { POLL_PERIOD }
     }
 
-    /// The same as [`Self::sync`], for a person who waits: compares this name in any case. Its file
-    /// may have changed twice before the scanner looked.
+    /// Does the same as [`Self::sync`] for a person who waits. This connector is compared even if
+    /// the scanner reports no change, because its file may have changed twice between two scans.
     pub(super) async fn sync_now(&self, name: &ConnectorName) -> Result<(), StoreError> {
         let mut state = self.state.lock().await;
-        if let Some(known) = state.names.get_mut(name) {
-            (known.seen, known.failed, known.pending) = (None, None, None);
-            known.store_failures = None;
+        if let Some(name_state) = state.names.get_mut(name) {
+            (name_state.compared_input, name_state.failed) = (None, None);
+            (name_state.pending, name_state.store_failures) = (None, None);
         }
         self.compare_until_unchanged(&mut state).await
     }
 
-    /// Compares folder and store, and takes the actions that follow.
+    /// Compares folder and store, and executes the actions that the rules choose.
     ///
     /// # Errors
-    /// The store failed. A file that cannot be read or written is logged, and tried again later.
+    /// The store failed. If a file cannot be read or written, this is only logged, and the file is
+    /// tried again later.
     pub(super) async fn sync(&self) -> Result<(), StoreError> {
         let mut state = self.state.lock().await;
         self.compare_until_unchanged(&mut state).await
     }
 
-    /// Held while a person's file is written: meanwhile, no decision of another server is written.
+    /// Locks the mirror while a person's file is written. Meanwhile, no decision of another server
+    /// is written into the folder.
     pub(super) async fn lock(&self) -> MirrorLock<'_> {
         MirrorLock { _state: self.state.lock().await }
     }
 
-    /// The version of a connector that the servers use.
+    /// Returns the SHA-256 of the version that the servers use, if they use one.
     pub(super) fn current(&self, name: &ConnectorName) -> Option<String> {
         Some(self.shared.load().get(name)?.current()?.sha256.clone())
     }
@@ -221,43 +240,49 @@ impl Mirror {
         Ok(())
     }
 
-    /// Compares once. Returns whether the store was changed.
+    /// Compares all connectors once. Returns whether this has changed the store.
     async fn compare_all(&self, state: &mut State) -> Result<bool, StoreError> {
         let revision = self.store.connectors_revision().await?;
         if state.revision != Some(revision) {
             self.read_store().await?;
         }
-        self.follow_folder(state).await;
-        let (snapshot, scanned) = self.catalog.numbered();
-        let is_compared_now = state.names.values().all(|name| name.seen.is_some());
-        if is_compared_now && state.revision == Some(revision) && state.snapshot == Some(snapshot) {
+        self.check_folder_identity(state).await;
+        let (snapshot, scanned) = self.catalog.numbered_snapshot();
+        let are_all_compared = state.names.values().all(|name| name.compared_input.is_some());
+        if are_all_compared && state.revision == Some(revision) && state.snapshot == Some(snapshot)
+        {
             state.is_compared |= state.is_scanned;
             return Ok(false);
         }
         let shared = self.shared.load_full();
-        let valid = scanned.keys().filter_map(|name| name.parse().ok());
-        let names: BTreeSet<ConnectorName> =
-            shared.keys().cloned().chain(valid).chain(state.names.keys().cloned()).collect();
+        let scanned_names = scanned.keys().filter_map(|name| name.parse().ok());
+        let names: BTreeSet<ConnectorName> = shared
+            .keys()
+            .cloned()
+            .chain(scanned_names)
+            .chain(state.names.keys().cloned())
+            .collect();
         let (mut changed, mut failure) = (false, None);
         let (folder, is_compared) = (state.folder, state.is_compared);
         for name in names {
             let new = || NameState {
-                agreed: is_compared.then(Agreed::on_nothing),
+                agreed: is_compared.then(LastAgreement::without_connector),
                 ..NameState::default()
             };
-            let known = state.names.entry(name.clone()).or_insert_with(new);
-            let seen = Seen {
-                revision: shared.get(&name).map(|it| it.revision),
-                scanned: scanned.get(name.as_str()).map(Scanned::of),
+            let name_state = state.names.entry(name.clone()).or_insert_with(new);
+            let input = ComparisonInput {
+                revision: shared.get(&name).map(|connector| connector.revision),
+                scanned: scanned.get(name.as_str()).map(ScannerState::of),
             };
-            if known.seen.as_ref() == Some(&seen) || known.has_to_wait(&seen) {
+            if name_state.compared_input.as_ref() == Some(&input) || name_state.has_to_wait(&input)
+            {
                 continue;
             }
-            known.seen = None;
-            let both = (shared.get(&name), seen.scanned.as_ref());
-            let result = self.compare(&name, known, both, folder).await;
-            match known.note(&name, seen, result) {
-                Ok(has_decided) => changed |= has_decided,
+            name_state.compared_input = None;
+            let store_and_scanner = (shared.get(&name), input.scanned.as_ref());
+            let result = self.compare(&name, name_state, store_and_scanner, folder).await;
+            match name_state.record_result(&name, input, result) {
+                Ok(has_changed_store) => changed |= has_changed_store,
                 Err(error) => failure = failure.or(Some(error)),
             }
         }
@@ -267,151 +292,159 @@ impl Mirror {
         state.revision = (!changed).then_some(revision);
         state.snapshot = Some(snapshot);
         state.is_compared |= state.is_scanned;
-        let is_needed = |it: &NameState| {
-            it.agreed.as_ref().is_some_and(|it| it.revision > 0)
-                || !it.seen.as_ref().is_some_and(Seen::is_empty)
+        let is_needed = |name_state: &NameState| {
+            name_state.agreed.as_ref().is_some_and(|agreed| agreed.revision > 0)
+                || !name_state.compared_input.as_ref().is_some_and(ComparisonInput::is_empty)
         };
-        state.names.retain(|_, known| is_needed(known));
+        state.names.retain(|_, name_state| is_needed(name_state));
         Ok(changed)
     }
 
     async fn read_store(&self) -> Result<(), StoreError> {
-        let all = self.store.shared_connectors().await?;
-        // A name that this version does not allow is of no use here.
-        let named = all.into_iter().filter_map(|it| Some((it.name.parse().ok()?, it)));
-        self.shared.store(Arc::new(named.collect()));
+        let stored = self.store.shared_connectors().await?;
+        // Connectors whose name is not valid in this version of Jackfield are ignored.
+        let valid = stored
+            .into_iter()
+            .filter_map(|connector| Some((connector.name.parse().ok()?, connector)));
+        self.shared.store(Arc::new(valid.collect()));
         Ok(())
     }
 
     async fn folder_id(&self) -> Option<FolderId> {
         let folder = self.folder.clone();
-        blocking(move || id_of(&folder)).await.ok()
+        run_blocking(move || folder_id(&folder)).await.ok()
     }
 
-    /// Forgets what was agreed if the path leads to another folder now.
-    async fn follow_folder(&self, state: &mut State) {
+    /// Drops the state of all connectors if the path of the plugins folder leads to another folder
+    /// now.
+    async fn check_folder_identity(&self, state: &mut State) {
         let Some(found) = self.folder_id().await else { return };
         if state.folder.is_some_and(|before| before != found) {
             tracing::warn!(
-                "the plugins folder is another one now; it gets the connectors of the store"
+                "the plugins folder was replaced by another folder; the connectors of the store are \
+                 written into it"
             );
             state.names.clear();
             state.snapshot = None;
             state.is_compared = false;
-            self.mark().await;
+            self.mark_folder().await;
         }
         state.folder = Some(found);
     }
 
-    /// Decides about one name, and acts. `expected` is the folder that was compared before.
+    /// Compares one connector, and executes the action that the rules choose. `expected` is the
+    /// identity of the folder that was compared before.
     async fn compare(
         &self,
         name: &ConnectorName,
-        known: &mut NameState,
-        (shared, scanned): (Option<&SharedConnector>, Option<&Scanned>),
+        name_state: &mut NameState,
+        (shared, scanned): (Option<&SharedConnector>, Option<&ScannerState>),
         expected: Option<FolderId>,
     ) -> Result<Action, ActionError> {
         let limits = self.config.now().limits_of(name);
-        let file = local::read(&self.folder, name, &limits).await;
-        let decided = decide(known.agreed.as_ref(), &file.found(scanned), shared);
-        if decided != Action::Remove {
-            known.missing_since = None;
+        let file = local::read_local_file(&self.folder, name, &limits).await;
+        let action =
+            choose_action(name_state.agreed.as_ref(), &file.to_folder_file(scanned), shared);
+        if action != Action::Remove {
+            name_state.missing_since = None;
         }
-        // What all servers get is decided only if the folder is still the one that was compared,
-        // and if the scanner misses a missing file, too.
-        let is_seen = decided == Action::Remove && scanned.is_some();
-        if matches!(decided, Action::Remove | Action::Share)
-            && (is_seen || self.folder_id().await != expected)
+        // An action for all servers is executed only if the folder is still the one that was
+        // compared. A connector is removed only if the scanner does not find its file either.
+        let is_found_by_scanner = action == Action::Remove && scanned.is_some();
+        if matches!(action, Action::Remove | Action::Share)
+            && (is_found_by_scanner || self.folder_id().await != expected)
         {
-            return Ok(Action::Again);
+            return Ok(Action::CompareAgain);
         }
-        let agreed = |shared: &SharedConnector| Agreed {
+        let agreed = |shared: &SharedConnector| LastAgreement {
             revision: shared.revision,
             sha256: shared.current().map(|version| version.sha256.clone()),
         };
-        match (decided, shared, file) {
-            (Action::Agree, Some(shared), _) => known.agreed = Some(agreed(shared)),
+        match (action, shared, file) {
+            (Action::Agree, Some(shared), _) => name_state.agreed = Some(agreed(shared)),
             (Action::Install | Action::Uninstall, Some(shared), file) => {
-                let is_stored = file.is_in(shared);
-                // Its content is dropped, so that one file is in memory at a time.
+                let is_stored = file.is_stored(shared);
+                // The content is dropped here, so that only one file is in memory at the same time.
                 let compared = (file.without_content(), is_stored);
                 if !self.apply_decision(name, shared, compared).await? {
-                    return Ok(Action::Again);
+                    return Ok(Action::CompareAgain);
                 }
-                known.agreed = Some(agreed(shared));
+                name_state.agreed = Some(agreed(shared));
             }
             (Action::Share, _, LocalFile::One { kind, sha256, content }) => {
                 let revision = self.share(name, kind, sha256.clone(), content).await?;
-                known.agreed = Some(Agreed { revision, sha256: Some(sha256) });
+                name_state.agreed = Some(LastAgreement { revision, sha256: Some(sha256) });
             }
-            (Action::Remove, ..) => return self.remove_missing(name, known).await,
+            (Action::Remove, ..) => return self.remove_missing(name, name_state).await,
             _ => {}
         }
-        Ok(decided)
+        Ok(action)
     }
 }
 
 impl NameState {
-    /// Notes the result of a comparison. Returns whether the store was changed.
-    fn note(
+    /// Records the result of a comparison. Returns whether the comparison has changed the store.
+    fn record_result(
         &mut self,
         name: &ConnectorName,
-        seen: Seen,
+        input: ComparisonInput,
         result: Result<Action, ActionError>,
     ) -> Result<bool, StoreError> {
         let action = match result {
             Ok(action) => action,
             Err(ActionError::Store(error)) => {
-                let first = Backoff::new(STORE_RETRY, STORE_RETRY_MAX);
-                self.store_failures.get_or_insert(first).fail(Instant::now().into_std());
+                let first_failure = Backoff::new(STORE_RETRY, STORE_RETRY_MAX);
+                self.store_failures.get_or_insert(first_failure).fail(Instant::now().into_std());
                 return Err(error);
             }
             Err(ActionError::File(error)) => {
-                self.log_failure(name, &error, &seen);
-                self.failed = Some((seen, Instant::now()));
+                self.log_failure(name, &error, &input);
+                self.failed = Some((input, Instant::now()));
                 return Ok(false);
             }
         };
         (self.failed, self.pending, self.store_failures) = (None, None, None);
         match action {
-            Action::Wait => self.pending = Some((seen, Instant::now())),
-            Action::Again => {}
-            _ => self.seen = Some(seen),
+            Action::Wait => self.pending = Some((input, Instant::now())),
+            Action::CompareAgain => {}
+            _ => self.compared_input = Some(input),
         }
         Ok(matches!(action, Action::Share | Action::Remove))
     }
 
-    /// Logs a failure, unless it is repeated.
-    fn log_failure(&self, name: &ConnectorName, error: &PluginError, seen: &Seen) {
-        if self.failed.as_ref().is_none_or(|(then, _)| then != seen) {
+    /// Logs a failure, unless the same comparison has failed before.
+    fn log_failure(&self, name: &ConnectorName, error: &PluginError, input: &ComparisonInput) {
+        if self.failed.as_ref().is_none_or(|(failed_input, _)| failed_input != input) {
             let reason = error.to_string();
             tracing::warn!(connector = %name, reason, "the plugins folder differs from the store");
         }
     }
 
-    /// Whether the name has to wait: the store failed and its pause lasts, or nothing has changed
-    /// since an action failed, or began to wait for the scanner, less than [`RETRY`] ago.
-    fn has_to_wait(&self, seen: &Seen) -> bool {
+    /// Whether the next comparison of this connector has to wait. It waits during the pause after a
+    /// failure of the store. It also waits for [`FILE_RETRY`] after an action failed or the scanner
+    /// had not loaded the file, unless the input changes.
+    fn has_to_wait(&self, input: &ComparisonInput) -> bool {
         let mut waiting = [&self.failed, &self.pending].into_iter().flatten();
-        self.store_failures.is_some_and(|it| it.is_pausing(Instant::now().into_std()))
-            || waiting.any(|(then, at)| then == seen && at.elapsed() < RETRY)
+        self.store_failures.is_some_and(|backoff| backoff.is_pausing(Instant::now().into_std()))
+            || waiting.any(|(before, at)| before == input && at.elapsed() < FILE_RETRY)
     }
 }
 
-impl Seen {
+impl ComparisonInput {
     fn is_empty(&self) -> bool {
         self.revision.is_none() && self.scanned.is_none()
     }
 }
 
-/// Waits until another server has decided something.
+/// Waits until another server has changed the connectors in the store.
 async fn connectors_changed(changes: &mut Changes) {
     while !matches!(changes.next().await, Change::Connectors | Change::Missed) {}
 }
 
-async fn blocking<T: Send + 'static>(
+/// Runs a blocking call to the file system in a thread of its own.
+async fn run_blocking<T: Send + 'static>(
     work: impl FnOnce() -> io::Result<T> + Send + 'static,
 ) -> Result<T, PluginError> {
-    let done = spawn_blocking(work).await.unwrap_or_else(|error| Err(io::Error::other(error)));
-    done.map_err(PluginError::Folder)
+    let result = spawn_blocking(work).await.unwrap_or_else(|error| Err(io::Error::other(error)));
+    result.map_err(PluginError::Folder)
 }

@@ -1,6 +1,7 @@
-//! Compares what the servers of one database have loaded, and reports differences.
+//! Compares the connectors that the servers of one database have loaded, and reports differences.
 //!
-//! Never changes a connector: with `plugins_source = "folder"`, a person does.
+//! This file never changes a connector. With `plugins_source = "folder"`, a person must remove the
+//! differences.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -16,26 +17,27 @@ use crate::transport::host_name;
 
 use super::catalog::Catalog;
 
-/// How often a server reports what it has loaded, besides at each change.
+/// The time between two reports of a server's loaded connectors, if no connector changes.
 const REPORT_PERIOD: Duration = Duration::from_secs(10);
-/// The shortest time between two reports.
+/// Minimum time between two reports.
 const REPORT_GAP: Duration = Duration::from_millis(200);
-/// A server without a report for this long counts as ended.
-const SILENT_MAX: SignedDuration = SignedDuration::from_secs(25);
-/// A difference is logged once it has lasted longer than this: files are not replaced everywhere at
-/// the same time, and a server that was killed is compared until its last report is too old.
-const LOGGED_AFTER: Duration = Duration::from_secs(26);
+/// If a server has not reported for this time, it counts as shut down.
+const REPORT_AGE_MAX: SignedDuration = SignedDuration::from_secs(25);
+/// A difference is logged only if it lasts longer than this. Shorter differences are normal: files
+/// are not replaced on all servers at the same time, and the last report of a killed server counts
+/// until it is too old.
+const LOG_DELAY: Duration = Duration::from_secs(26);
 
-/// A connector of which the servers of one database do not all use the same version.
+/// A connector of which the servers of one database use different versions.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConnectorDifference {
     /// The name of the connector.
     pub name: String,
-    /// For each server its name, and the SHA-256 of the version that it uses, if any.
+    /// The name of each server, and the SHA-256 of the version that it uses, if it has one.
     pub servers: Vec<(String, Option<String>)>,
 }
 
-/// The reports of this server and of the others.
+/// Stores the reports of this server, and reads the reports of all servers.
 pub(super) struct Peers {
     store: Arc<dyn ConnectorStore>,
     catalog: Arc<Catalog>,
@@ -54,20 +56,20 @@ impl Peers {
         Self { store, catalog, clock, server: Uuid::new_v4(), label }
     }
 
-    /// Reports what is loaded, and logs differences. Never returns.
+    /// Reports the loaded connectors, and logs differences between the servers. Never returns.
     pub(super) async fn run(self: Arc<Self>) {
         let mut snapshots = self.catalog.changes();
-        let mut seen = BTreeMap::new();
+        let mut known_differences = BTreeMap::new();
         loop {
             snapshots.mark_unchanged();
-            match self.report().await {
+            match self.store_report().await {
                 Ok(()) => {}
                 Err(error) => {
                     tracing::debug!(%error, "cannot store the report of this server's connectors")
                 }
             }
             match self.differences().await {
-                Ok(differences) => log_lasting_differences(differences, &mut seen),
+                Ok(differences) => log_lasting_differences(differences, &mut known_differences),
                 Err(error) => {
                     tracing::debug!(%error, "cannot read the reports of the servers' connectors")
                 }
@@ -80,8 +82,8 @@ impl Peers {
         }
     }
 
-    async fn report(&self) -> Result<(), StoreError> {
-        let (_, snapshot) = self.catalog.numbered();
+    async fn store_report(&self) -> Result<(), StoreError> {
+        let (_, snapshot) = self.catalog.numbered_snapshot();
         let loaded = snapshot.iter().filter_map(|(name, entry)| {
             Some((name.clone(), entry.newest_loaded.as_ref()?.sha256().to_owned()))
         });
@@ -91,48 +93,52 @@ impl Peers {
     }
 
     /// Deletes the report of this server.
-    pub(super) async fn leave(&self) {
-        if let Err(error) = self.store.forget_server(self.server).await {
+    pub(super) async fn delete_own_report(&self) {
+        if let Err(error) = self.store.delete_server_report(self.server).await {
             tracing::debug!(%error, "cannot delete the report of this server's connectors");
         }
     }
 
-    /// The connectors that differ now.
+    /// Returns the connectors of which the servers use different versions now.
     pub(super) async fn differences(&self) -> Result<Vec<ConnectorDifference>, StoreError> {
-        let since = self.clock.now().checked_sub(SILENT_MAX).unwrap_or(Timestamp::MIN);
-        Ok(differences(&self.store.loaded_connectors(since).await?))
+        let since = self.clock.now().checked_sub(REPORT_AGE_MAX).unwrap_or(Timestamp::MIN);
+        Ok(find_differences(&self.store.loaded_connectors(since).await?))
     }
 }
 
-fn differences(servers: &[LoadedConnectors]) -> Vec<ConnectorDifference> {
-    let names: BTreeSet<&String> = servers.iter().flat_map(|it| it.connectors.keys()).collect();
-    let mut found = Vec::new();
+fn find_differences(servers: &[LoadedConnectors]) -> Vec<ConnectorDifference> {
+    let names: BTreeSet<&String> =
+        servers.iter().flat_map(|server| server.connectors.keys()).collect();
+    let mut differences = Vec::new();
     for name in names {
-        let used = |it: &LoadedConnectors| (it.label.clone(), it.connectors.get(name).cloned());
-        let servers: Vec<_> = servers.iter().map(used).collect();
+        let version_at = |server: &LoadedConnectors| {
+            (server.label.clone(), server.connectors.get(name).cloned())
+        };
+        let servers: Vec<_> = servers.iter().map(version_at).collect();
         let versions: BTreeSet<_> = servers.iter().map(|(_, sha256)| sha256).collect();
         if versions.len() > 1 {
-            found.push(ConnectorDifference { name: name.clone(), servers });
+            differences.push(ConnectorDifference { name: name.clone(), servers });
         }
     }
-    found
+    differences
 }
 
-/// A difference, since when it is seen, and whether it was logged.
-type SeenDifference = (ConnectorDifference, Instant, bool);
+/// A difference, the instant at which it was found first, and whether it was logged.
+type KnownDifference = (ConnectorDifference, Instant, bool);
 
-/// Logs each difference once it has lasted. `seen` has those of the last time.
+/// Logs each difference once, when it has lasted for [`LOG_DELAY`]. `known` contains the
+/// differences that the last call found.
 fn log_lasting_differences(
     differences: Vec<ConnectorDifference>,
-    seen: &mut BTreeMap<String, SeenDifference>,
+    known: &mut BTreeMap<String, KnownDifference>,
 ) {
-    let mut now = BTreeMap::new();
+    let mut current = BTreeMap::new();
     for difference in differences {
-        let before = seen.get(&difference.name).filter(|(before, ..)| *before == difference);
+        let before = known.get(&difference.name).filter(|(before, ..)| *before == difference);
         let (since, is_logged) =
             before.map_or((Instant::now(), false), |(_, since, is_logged)| (*since, *is_logged));
-        let lasts = since.elapsed() > LOGGED_AFTER;
-        if lasts && !is_logged {
+        let has_lasted = since.elapsed() > LOG_DELAY;
+        if has_lasted && !is_logged {
             let servers = difference.describe();
             tracing::warn!(
                 connector = difference.name,
@@ -140,20 +146,20 @@ fn log_lasting_differences(
                 "the servers use different versions of a connector"
             );
         }
-        now.insert(difference.name.clone(), (difference, since, lasts));
+        current.insert(difference.name.clone(), (difference, since, has_lasted));
     }
-    *seen = now;
+    *known = current;
 }
 
 impl ConnectorDifference {
-    /// Which server uses which version, for people.
+    /// Returns a text that names the version of each server.
     #[must_use]
     pub fn describe(&self) -> String {
-        let one = |(server, sha256): &(String, Option<String>)| match sha256 {
+        let describe_server = |(server, sha256): &(String, Option<String>)| match sha256 {
             Some(sha256) => format!("{server}: {}", sha256.get(..12).unwrap_or(sha256)),
             None => format!("{server}: none"),
         };
-        self.servers.iter().map(one).collect::<Vec<_>>().join(", ")
+        self.servers.iter().map(describe_server).collect::<Vec<_>>().join(", ")
     }
 }
 
@@ -164,7 +170,7 @@ mod tests {
 
     use super::*;
 
-    /// The lines that were logged.
+    /// Stores the text that was logged.
     #[derive(Clone, Default)]
     struct Log(Arc<Mutex<Vec<u8>>>);
 
@@ -179,7 +185,7 @@ mod tests {
     }
 
     impl Log {
-        fn lines(&self) -> usize {
+        fn line_count(&self) -> usize {
             self.0.lock().expect("no test panicked").split(|byte| *byte == b'\n').count() - 1
         }
     }
@@ -197,33 +203,33 @@ mod tests {
     #[test]
     fn another_version_and_a_missing_connector_are_differences() {
         let same = [("a", "1"), ("b", "2")];
-        assert_eq!(differences(&[server("x", &same), server("y", &same)]), []);
-        assert_eq!(differences(&[server("x", &same)]), []);
-        let found = differences(&[server("x", &same), server("y", &[("a", "3")])]);
+        assert_eq!(find_differences(&[server("x", &same), server("y", &same)]), []);
+        assert_eq!(find_differences(&[server("x", &same)]), []);
+        let found = find_differences(&[server("x", &same), server("y", &[("a", "3")])]);
         assert_eq!(found.iter().map(|it| it.name.as_str()).collect::<Vec<_>>(), ["a", "b"]);
         assert_eq!(found[0].describe(), "x: 1, y: 3");
         assert_eq!(found[1].describe(), "x: 2, y: none");
     }
 
     #[test]
-    fn a_difference_is_logged_once_it_has_lasted() {
-        let found = || differences(&[server("x", &[("a", "1")]), server("y", &[("a", "2")])]);
-        let (log, mut seen) = (Log::default(), BTreeMap::new());
+    fn a_difference_is_logged_once_when_it_has_lasted_for_the_delay() {
+        let found = || find_differences(&[server("x", &[("a", "1")]), server("y", &[("a", "2")])]);
+        let (log, mut known) = (Log::default(), BTreeMap::new());
         let writer = log.clone();
         let subscriber = tracing_subscriber::fmt().with_writer(move || writer.clone()).finish();
         tracing::subscriber::with_default(subscriber, || {
             for _ in 0..2 {
-                log_lasting_differences(found(), &mut seen);
+                log_lasting_differences(found(), &mut known);
             }
-            assert_eq!(log.lines(), 0, "it may be a replacement in progress");
-            seen.get_mut("a").expect("the difference").1 -= LOGGED_AFTER;
+            assert_eq!(log.line_count(), 0, "the servers may be replacing the file now");
+            known.get_mut("a").expect("the difference").1 -= LOG_DELAY;
             for _ in 0..2 {
-                log_lasting_differences(found(), &mut seen);
+                log_lasting_differences(found(), &mut known);
             }
-            assert_eq!(log.lines(), 1);
-            log_lasting_differences(Vec::new(), &mut seen);
-            log_lasting_differences(found(), &mut seen);
-            assert_eq!(log.lines(), 1, "it has not lasted");
+            assert_eq!(log.line_count(), 1);
+            log_lasting_differences(Vec::new(), &mut known);
+            log_lasting_differences(found(), &mut known);
+            assert_eq!(log.line_count(), 1, "the difference has not lasted");
         });
     }
 }

@@ -1,4 +1,6 @@
-//! Rolls a connector back to an earlier version.
+//! Rolls a connector back to an earlier version, and waits until this version is in use.
+//!
+//! This file never deletes a kept version.
 
 use std::io;
 use std::path::PathBuf;
@@ -12,98 +14,99 @@ use crate::domain::ConnectorName;
 use crate::store::StoreError;
 
 use super::catalog::ConnectorStatus;
-use super::versions::{KeptVersion, NoVersion, choose};
+use super::versions::{KeptVersion, NoVersion, choose_version};
 use super::{ConnectorInfo, Plugins, mirror};
 
-/// How long an error must stay before it counts: of two files, the other is deleted last.
+/// An error counts only if it lasts for this time. While a file of the other kind is not yet
+/// deleted, the connector has two files, which is an error for a moment.
 const ERROR_AGE_MIN: Duration = Duration::from_secs(1);
-/// When to look again even if no change was published.
-const POLL_PERIOD: Duration = Duration::from_secs(1);
-/// How long a version may take to serve, besides its compiler.
-const SERVING_MAX: Duration = Duration::from_secs(60);
+/// The time after which the state is checked again although no change was published.
+const CHECK_PERIOD: Duration = Duration::from_secs(1);
+/// Maximum time until a restored version is in use, in addition to the maximum compile time.
+const ACTIVATION_MAX: Duration = Duration::from_secs(60);
 
-/// The versions before and after.
+/// The result of a rollback: the versions before and after it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RolledBack {
-    /// SHA-256 of the version that served before; absent if there was none.
+    /// SHA-256 of the version that was in use before; `None` if there was none.
     pub from: Option<String>,
-    /// SHA-256 of the version that serves now.
+    /// SHA-256 of the version that is in use now.
     pub to: String,
-    /// The file in the plugins folder that has that version.
+    /// The path of this version's file in the plugins folder.
     pub file: PathBuf,
 }
 
-/// The reason why the version did not change.
+/// The reason why a connector was not rolled back.
 #[derive(Debug, thiserror::Error)]
 pub enum RollbackError {
-    /// There is no version to go back to.
+    /// There is no version to which the connector can be rolled back.
     #[error("cannot roll back `{name}`: {source}")]
     NoVersion {
-        /// The connector.
+        /// The name of the connector.
         name: ConnectorName,
-        /// Why.
+        /// The reason.
         source: NoVersion,
     },
     /// The store failed, so the other servers may use another version.
     #[error("cannot roll back `{name}` at all servers: {source}")]
     NotShared {
-        /// The connector.
+        /// The name of the connector.
         name: ConnectorName,
-        /// Why.
+        /// The error of the store.
         source: StoreError,
     },
     /// The kept version cannot be read, or was changed.
     #[error("cannot use the kept version {}: {source}; choose another one with --to", .from.display())]
     NotUsable {
-        /// The kept version.
+        /// The path of the kept version.
         from: PathBuf,
-        /// Why.
+        /// The error of the operating system.
         source: std::io::Error,
     },
     /// The plugins folder cannot be written.
     #[error(
-        "cannot write {to} ({source}): copy the version yourself, with the rights for that folder: \
+        "cannot write {to} ({source}): copy the version as a user who may write into that folder: \
          cp {from} {to}", to = .to.display(), from = .from.display()
     )]
     NotWritten {
-        /// The kept version.
+        /// The path of the kept version.
         from: PathBuf,
-        /// The connector's file.
+        /// The path of the connector's file.
         to: PathBuf,
-        /// Why.
+        /// The error of the operating system.
         source: std::io::Error,
     },
-    /// The file was written, but does not serve.
-    #[error("the version {sha256} of `{name}` is in the plugins folder, but does not serve: {why}")]
-    NotServing {
-        /// The connector.
+    /// The file was written, but is not in use.
+    #[error("the version {sha256} of `{name}` is in the plugins folder, but is not in use: {why}")]
+    NotInUse {
+        /// The name of the connector.
         name: ConnectorName,
-        /// The version.
+        /// SHA-256 of the version.
         sha256: String,
-        /// Why.
-        why: NotServing,
+        /// The reason why the file is not in use.
+        why: NotInUse,
     },
 }
 
-/// The reason why a file that was written into the plugins folder does not serve.
+/// The reason why a file that was written into the plugins folder is not in use.
 #[derive(Debug, thiserror::Error)]
-pub enum NotServing {
+pub enum NotInUse {
     /// The file cannot be used.
     #[error("{0}")]
     Broken(String),
-    /// The folder has another file now.
+    /// The file was replaced by another file, or was removed.
     #[error("another file has replaced it, or it was removed")]
     Replaced,
-    /// It was not ready in time.
-    #[error("it was not ready in time; `jackfield connectors show` says what happens")]
+    /// The file was not loaded in time.
+    #[error("it was not ready in time; `jackfield connectors show` shows its state")]
     Late,
-    /// The server ends.
+    /// The server is shutting down.
     #[error("the server is shutting down")]
     ShuttingDown,
 }
 
 impl Plugins {
-    /// The versions of a connector that served, the last one first.
+    /// Returns the kept versions of a connector, the last one that came into use first.
     #[must_use]
     pub fn versions(&self, name: &ConnectorName) -> Vec<KeptVersion> {
         let own = self.versions.list(name);
@@ -113,8 +116,9 @@ impl Plugins {
         }
     }
 
-    /// Makes sure that this server has the file of a version.
-    pub(super) async fn fetch(
+    /// Makes sure that this server has the file of a version: fetches it from the store if
+    /// necessary.
+    pub(super) async fn fetch_version_file(
         &self,
         name: &ConnectorName,
         version: &KeptVersion,
@@ -125,63 +129,70 @@ impl Plugins {
         }
     }
 
-    /// Compares the folder with what the servers share, if they do. Afterwards, they share what is
-    /// served here.
-    pub(super) async fn synchronize(&self, name: &ConnectorName) -> Result<(), StoreError> {
+    /// Compares the plugins folder with the store if the servers share their connectors.
+    /// Afterwards, the store has the version that this server uses.
+    pub(super) async fn sync_with_store(&self, name: &ConnectorName) -> Result<(), StoreError> {
         match &self.mirror {
             Some(mirror) => mirror.sync_now(name).await,
             None => Ok(()),
         }
     }
 
-    /// Puts a version that served before into the plugins folder, and waits until it serves. `to`
-    /// is the beginning of its SHA-256; absent: the version before the current one. A file that
-    /// cannot be used counts as the current one.
+    /// Writes an earlier version into the plugins folder, and waits until it is in use. `to` is the
+    /// beginning of the SHA-256 of this version. If `to` is `None`, this is the version before the
+    /// current one. A file that cannot be used counts as the current version.
     ///
     /// # Errors
-    /// There is no such version, or the folder cannot be written, or the version does not serve.
+    /// There is no such version, or the folder cannot be written, or the version does not come into
+    /// use.
     pub async fn rollback(
         &self,
         name: &ConnectorName,
         to: Option<&str>,
     ) -> Result<RolledBack, RollbackError> {
-        let _one_at_a_time = self.changing_files.lock().await;
+        let _one_at_a_time = self.file_changes.lock().await;
         let not_shared = |source| RollbackError::NotShared { name: name.clone(), source };
-        self.synchronize(name).await.map_err(not_shared)?;
+        self.sync_with_store(name).await.map_err(not_shared)?;
         let before = self.info(name);
         let from = before.as_ref().and_then(|info| info.sha256.clone());
         let versions = self.versions(name);
-        let current = self.current(name, before.as_ref());
-        let chosen = choose(&versions, current.as_deref(), to)
+        let current = self.current_version(name, before.as_ref());
+        let chosen = choose_version(&versions, current.as_deref(), to)
             .map_err(|source| RollbackError::NoVersion { name: name.clone(), source })?
             .clone();
         let file = self.restore(name, chosen.clone()).await?;
         let sha256 = chosen.sha256;
         let error_before = before.and_then(|info| info.error);
-        let served = self.await_serving(name, &sha256, error_before.as_deref()).await;
-        served.map_err(|why| {
+        let in_use = self.wait_until_in_use(name, &sha256, error_before.as_deref()).await;
+        in_use.map_err(|why| {
             let (name, sha256) = (name.clone(), sha256.clone());
-            RollbackError::NotServing { name, sha256, why }
+            RollbackError::NotInUse { name, sha256, why }
         })?;
-        self.synchronize(name).await.map_err(not_shared)?;
+        self.sync_with_store(name).await.map_err(not_shared)?;
         tracing::info!(connector = %name, ?from, to = sha256, "a connector was rolled back");
         Ok(RolledBack { from, to: sha256, file })
     }
 
-    /// The version that is the current one for a roll back; absent: a file that cannot be used is.
-    fn current(&self, name: &ConnectorName, info: Option<&ConnectorInfo>) -> Option<String> {
-        let broken = info.filter(|it| it.status == ConnectorStatus::Broken);
+    /// Returns the SHA-256 of the version that a rollback replaces; `None` if it replaces a file
+    /// that cannot be used.
+    fn current_version(
+        &self,
+        name: &ConnectorName,
+        info: Option<&ConnectorInfo>,
+    ) -> Option<String> {
+        let broken = info.filter(|info| info.status == ConnectorStatus::Broken);
         let shared = self.mirror.as_ref().and_then(|mirror| mirror.current(name));
         match (broken, shared) {
             (None, Some(shared)) => Some(shared),
             (None, None) => info?.sha256.clone(),
-            // The one that the servers use may be broken at this server only.
+            // The version that the servers use may be broken at this server only.
             (Some(broken), shared) if broken.broken_sha256 == shared => shared,
             (Some(_), _) => None,
         }
     }
 
-    /// Held while a file is written, so that no decision of another server is written meanwhile.
+    /// Locks the mirror while a file is written, so that the mirror does not write a decision of
+    /// another server meanwhile.
     pub(super) async fn lock_mirror(&self) -> Option<mirror::MirrorLock<'_>> {
         match &self.mirror {
             Some(mirror) => Some(mirror.lock().await),
@@ -189,12 +200,13 @@ impl Plugins {
         }
     }
 
-    /// Whether the folder has another file of the connector than this one.
+    /// Whether the file of the connector in the folder is not the file with this SHA-256.
     async fn is_replaced(&self, name: &ConnectorName, sha256: &str) -> bool {
         let limits = self.loader.config.now().limits_of(name);
-        mirror::has_other(&self.folder, name, sha256, &limits).await
+        mirror::has_other_file(&self.folder, name, sha256, &limits).await
     }
 
+    /// Writes a kept version into the plugins folder.
     async fn restore(
         &self,
         name: &ConnectorName,
@@ -202,12 +214,12 @@ impl Plugins {
     ) -> Result<PathBuf, RollbackError> {
         let (versions, folder) = (Arc::clone(&self.versions), self.folder.clone());
         let from = version.file.clone();
-        let fetched = self.fetch(name, &version).await;
+        let fetched = self.fetch_version_file(name, &version).await;
         fetched.map_err(|source| RollbackError::NotUsable { from: from.clone(), source })?;
         let extension = from.extension().unwrap_or_default();
         let to = folder.join(name.as_str()).with_extension(extension);
         let owned = name.clone();
-        let _held = self.lock_mirror().await;
+        let _mirror_lock = self.lock_mirror().await;
         let restoring = spawn_blocking(move || versions.restore(&owned, &version, &folder));
         let restored = restoring.await.unwrap_or_else(|error| Err(std::io::Error::other(error)));
         restored.map_err(|source| match source.kind() {
@@ -216,48 +228,48 @@ impl Plugins {
         })
     }
 
-    /// Waits until this version serves, or the file turns out to be broken. `error_before` is the
-    /// error that the connector had before its file was written.
+    /// Waits until this version is in use, or until its file has failed to load. `error_before` is
+    /// the error that the connector had before the file was written.
     ///
     /// # Errors
-    /// Why the version does not serve.
-    pub(super) async fn await_serving(
+    /// The reason why the version is not in use.
+    pub(super) async fn wait_until_in_use(
         &self,
         name: &ConnectorName,
         sha256: &str,
         error_before: Option<&str>,
-    ) -> Result<(), NotServing> {
+    ) -> Result<(), NotInUse> {
         let mut changes = self.changes();
         let waiting = async {
             loop {
                 let info = self.info(name);
                 if let Some(info) = &info {
-                    let serves = info.sha256.as_deref() == Some(sha256);
-                    if serves && info.status == ConnectorStatus::Ready {
+                    let is_newest = info.sha256.as_deref() == Some(sha256);
+                    if is_newest && info.status == ConnectorStatus::Ready {
                         return Ok(());
                     }
                     let error = info.error.as_deref();
-                    let is_new =
+                    let is_new_error =
                         error != error_before || info.broken_sha256.as_deref() == Some(sha256);
-                    if let Some(error) = error.filter(|_| is_new)
+                    if let Some(error) = error.filter(|_| is_new_error)
                         && timeout(ERROR_AGE_MIN, changes.changed()).await.is_err()
                     {
-                        return Err(NotServing::Broken(error.to_owned()));
+                        return Err(NotInUse::Broken(error.to_owned()));
                     }
                 }
-                match timeout(POLL_PERIOD, changes.changed()).await {
+                match timeout(CHECK_PERIOD, changes.changed()).await {
                     Ok(Ok(())) => {}
-                    Ok(Err(_)) => return Err(NotServing::ShuttingDown),
+                    Ok(Err(_)) => return Err(NotInUse::ShuttingDown),
                     Err(_) if self.is_replaced(name, sha256).await => {
-                        return Err(NotServing::Replaced);
+                        return Err(NotInUse::Replaced);
                     }
                     Err(_) => {}
                 }
             }
         };
         let limits = self.loader.config.now().limits_of(name);
-        let longest = Duration::from_millis(limits.compile_ms) + SERVING_MAX;
-        timeout(longest, waiting).await.unwrap_or(Err(NotServing::Late))
+        let time_max = Duration::from_millis(limits.compile_ms) + ACTIVATION_MAX;
+        timeout(time_max, waiting).await.unwrap_or(Err(NotInUse::Late))
     }
 
     pub(super) fn info(&self, name: &ConnectorName) -> Option<ConnectorInfo> {

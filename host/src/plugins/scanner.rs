@@ -1,7 +1,7 @@
-//! The task that scans the plugins folder: finds changed files, waits until they are complete, has
-//! them compiled, and publishes the snapshot.
+//! The task that scans the plugins folder. It finds changed files, waits until they are complete,
+//! starts their compilation, and publishes the snapshot.
 //!
-//! Only this task changes the snapshot.
+//! No other task changes the snapshot.
 
 use std::collections::{BTreeMap, HashMap};
 use std::future::pending;
@@ -19,17 +19,19 @@ use crate::runtime::{Connector, Version};
 
 use super::catalog::{Catalog, Entry, Snapshot};
 use super::error::PluginError;
-use super::folder::{FoundFile, list, read};
+use super::folder::{FoundFile, list_files, read_file};
 use super::kind::FileKind;
 use super::loader::{VersionLoader, sha256_of};
-use super::tracked::{Due, TrackedFile};
+use super::tracked::{NextAction, TrackedFile};
 use super::versions::Versions;
 use super::watch::watch;
 
-/// The shortest time between two scans after notifications.
-const SCAN_GAP: Duration = Duration::from_millis(10);
-/// Maximum time of a job, besides that of its compiler: reading, `describe`, storing.
-const JOB_MAX: Duration = Duration::from_secs(120);
+/// The pause between a notification and the scan that it triggers. All notifications during this
+/// pause trigger only one further scan.
+const NOTIFICATION_PAUSE: Duration = Duration::from_millis(10);
+/// Maximum time of a job without its compilation: reading the file, `describe`, and storing the
+/// code.
+const JOB_TIME_MAX: Duration = Duration::from_secs(120);
 
 /// The state of the task that scans the folder.
 pub(super) struct Scanner {
@@ -41,24 +43,24 @@ pub(super) struct Scanner {
     snapshot: Snapshot,
     snapshot_changed: bool,
     jobs: JoinSet<JobResult>,
-    /// The file name and content hash that each job loads.
-    job_files: HashMap<Id, Content>,
+    /// The name and the content hash of the file that each job loads.
+    job_files: HashMap<Id, JobFile>,
 }
 
-/// Where the versions are published, loaded and kept.
-type Parts = (Arc<Catalog>, Arc<VersionLoader>, Arc<Versions>);
+/// The parts of the server that publish, load and keep versions.
+type ScannerParts = (Arc<Catalog>, Arc<VersionLoader>, Arc<Versions>);
 
-/// A file's name and the SHA-256 of its content.
-struct Content {
+/// The name of a file and the SHA-256 of its content.
+struct JobFile {
     name: String,
     sha256: String,
 }
 
-/// The result of loading a file. `None`: the file changed before it was read.
+/// The result of loading a file; `None` if the file changed before it was read.
 type JobResult = Result<Option<Arc<Version>>, PluginError>;
 
 impl Scanner {
-    pub(super) fn new((catalog, loader, versions): Parts, folder: PathBuf) -> Self {
+    pub(super) fn new((catalog, loader, versions): ScannerParts, folder: PathBuf) -> Self {
         Self {
             catalog,
             loader,
@@ -78,23 +80,23 @@ impl Scanner {
         let _watcher = watch(&self.folder, Arc::clone(&changed));
         let interval = Duration::from_millis(self.loader.config.now().rescan_ms);
         loop {
-            let next = Instant::now() + interval;
-            let next = self.next_due().map_or(next, |due| due.min(next));
+            let timer_scan = Instant::now() + interval;
+            let next_scan = self.next_action_at().map_or(timer_scan, |at| at.min(timer_scan));
             tokio::select! {
-                () = changed.notified() => tokio::time::sleep(SCAN_GAP).await,
-                () = sleep_until(next) => {}
-                (job, result) = next_ended(&mut self.jobs) => self.apply(job, result),
+                () = changed.notified() => tokio::time::sleep(NOTIFICATION_PAUSE).await,
+                () = sleep_until(next_scan) => {}
+                (job, result) = next_ended_job(&mut self.jobs) => self.apply_result(job, result),
             }
             if let Err(error) = self.scan().await {
                 let folder = self.folder.display();
-                tracing::warn!(%error, %folder, "cannot read the plugins folder; the connectors stay as they are");
+                tracing::warn!(%error, %folder, "cannot read the plugins folder; the loaded connectors stay in use");
             }
         }
     }
 
-    /// Reads the folder once and publishes the changes.
+    /// Reads the folder once, and publishes a snapshot if something changed.
     pub(super) async fn scan(&mut self) -> io::Result<()> {
-        let found = list(self.folder.clone()).await?;
+        let found = list_files(self.folder.clone()).await?;
         self.files.retain(|name, _| found.contains_key(name));
         for (name, _) in self.snapshot.extract_if(.., |name, _| !found.contains_key(name)) {
             tracing::warn!(connector = name, "a connector's file was removed");
@@ -109,26 +111,29 @@ impl Scanner {
         Ok(())
     }
 
-    /// Returns when the next file must be read or loaded, even if no notification arrives.
-    fn next_due(&self) -> Option<Instant> {
-        self.files.values().filter_map(TrackedFile::due_at).min()
+    /// Returns the instant at which the next file must be read or loaded, even if no notification
+    /// arrives.
+    fn next_action_at(&self) -> Option<Instant> {
+        self.files.values().filter_map(TrackedFile::next_action_at).min()
     }
 
-    /// Reads a file if it may have changed, and starts a job once its content is complete.
+    /// Reads a file if it may have changed, and starts a job when its content is complete.
     async fn update_file(&mut self, name: String, found: FoundFile) {
-        let due = self.files.get(&name).map(|file| file.due(&found.stamp(), Instant::now()));
-        match due {
-            Some(Due::Nothing) => {}
-            Some(Due::Load) => self.start_job(&name, found.kind),
-            Some(Due::Read) | None => self.read_file(&name, found).await,
+        let tracked = self.files.get(&name);
+        let action = tracked.map(|file| file.next_action(&found.stamp(), Instant::now()));
+        match action {
+            Some(NextAction::Nothing) => {}
+            Some(NextAction::Load) => self.start_job(&name, found.kind),
+            Some(NextAction::Read) | None => self.read_file(&name, found).await,
         }
     }
 
+    /// Reads a file, and starts a job if its content is complete.
     async fn read_file(&mut self, name: &str, found: FoundFile) {
         let (stamp, kind) = (found.stamp(), found.kind);
-        let (sha256, failed) = match self.content(name, found).await {
+        let (sha256, failure) = match self.content_hash(name, found).await {
             Ok(Some(sha256)) => (Some(sha256), None),
-            Ok(None) => return, // The file is gone; the next scan handles that.
+            Ok(None) => return, // The file was removed; the next scan handles this.
             Err(error) => (None, Some(error)),
         };
         let now = Instant::now();
@@ -140,8 +145,8 @@ impl Scanner {
                 true
             }
         };
-        match (failed, sha256) {
-            (Some(error), _) => self.fail(name, &error),
+        match (failure, sha256) {
+            (Some(error), _) => self.record_failure(name, &error),
             (None, Some(sha256)) if is_new => self.handle_new_content(name, kind, sha256).await,
             _ if self.files.get(name).is_some_and(|file| file.is_complete(now)) => {
                 self.start_job(name, kind);
@@ -151,26 +156,30 @@ impl Scanner {
     }
 
     /// Returns the SHA-256 of a file's content; `None` if the file does not exist any more.
-    async fn content(&self, name: &str, found: FoundFile) -> Result<Option<String>, PluginError> {
+    async fn content_hash(
+        &self,
+        name: &str,
+        found: FoundFile,
+    ) -> Result<Option<String>, PluginError> {
         let limits = self.loader.config.now().limits_of(&name.parse()?);
         let kind = found.kind;
         found.check(&limits)?;
-        let Some(content) = read(self.path(name, kind), kind, &limits).await? else {
+        let Some(content) = read_file(self.path(name, kind), kind, &limits).await? else {
             return Ok(None);
         };
         let hashing = spawn_blocking(move || sha256_of(&content));
         hashing.await.map(Some).map_err(|error| PluginError::Read(io::Error::other(error)))
     }
 
-    /// Uses new content at once if it was compiled before. Otherwise waits until the content is
-    /// complete.
+    /// Uses new content at once if it was compiled before. Otherwise, a later scan loads the
+    /// content when it is complete.
     async fn handle_new_content(&mut self, name: &str, kind: FileKind, sha256: String) {
         let loader = Arc::clone(&self.loader);
         let cached = spawn_blocking(move || loader.cached(kind, &sha256)).await;
         let Some(file) = self.files.get_mut(name) else { return };
         if let Ok(Some(version)) = cached {
             file.set_processed();
-            self.serve(name, version);
+            self.use_version(name, version);
         } else if file.keeps_changing(Instant::now()) {
             self.mark_broken(name, &PluginError::KeepsChanging);
         } else if !self.snapshot.contains_key(name) {
@@ -179,6 +188,7 @@ impl Scanner {
         }
     }
 
+    /// Starts a job that loads the content of a file.
     fn start_job(&mut self, name: &str, kind: FileKind) {
         let (Ok(connector), Some(file)) = (name.parse::<ConnectorName>(), self.files.get_mut(name))
         else {
@@ -187,27 +197,27 @@ impl Scanner {
         let Some(sha256) = file.sha256().map(str::to_owned) else { return };
         file.set_loading();
         let (loader, path) = (Arc::clone(&self.loader), self.path(name, kind));
-        let content = Content { name: name.to_owned(), sha256: sha256.clone() };
+        let job_file = JobFile { name: name.to_owned(), sha256: sha256.clone() };
         let job = self.jobs.spawn(async move {
             let limits = loader.config.now().limits_of(&connector);
             let _permit = loader.build_permit(kind, &limits).await;
             let load = async {
-                match read(path, kind, &limits).await? {
+                match read_file(path, kind, &limits).await? {
                     Some(content) if sha256_of(&content) == sha256 => {
                         loader.build(&connector, kind, content, &limits).await.map(Some)
                     }
                     _ => Ok(None),
                 }
             };
-            let longest = Duration::from_millis(limits.compile_ms) + JOB_MAX;
-            timeout(longest, load).await.unwrap_or(Err(PluginError::Unfinished("takes too long")))
+            let time_max = Duration::from_millis(limits.compile_ms) + JOB_TIME_MAX;
+            timeout(time_max, load).await.unwrap_or(Err(PluginError::Unfinished("takes too long")))
         });
-        self.job_files.insert(job.id(), content);
+        self.job_files.insert(job.id(), job_file);
     }
 
-    /// Applies the result of a job, unless the file's content changed since.
-    fn apply(&mut self, job: Id, result: JobResult) {
-        let Some(Content { name, sha256 }) = self.job_files.remove(&job) else { return };
+    /// Applies the result of a job, unless the content of the file has changed since.
+    fn apply_result(&mut self, job: Id, result: JobResult) {
+        let Some(JobFile { name, sha256 }) = self.job_files.remove(&job) else { return };
         let Some(file) = self.files.get_mut(&name) else { return };
         if !file.is_loading(&sha256) {
             return;
@@ -215,15 +225,15 @@ impl Scanner {
         match result {
             Ok(Some(version)) => {
                 file.set_processed();
-                self.serve(&name, version);
+                self.use_version(&name, version);
             }
             Ok(None) => file.set_changed(Instant::now()),
-            Err(error) => self.fail(&name, &error),
+            Err(error) => self.record_failure(&name, &error),
         }
     }
 
-    /// Reports a failure. If the cause may be temporary, the file is tried again later.
-    fn fail(&mut self, name: &str, error: &PluginError) {
+    /// Records a failure. If the cause may be temporary, the file is loaded again later.
+    fn record_failure(&mut self, name: &str, error: &PluginError) {
         self.mark_broken(name, error);
         match self.files.get_mut(name) {
             Some(file) if error.may_be_temporary() => file.set_failed(Instant::now()),
@@ -232,14 +242,16 @@ impl Scanner {
         }
     }
 
-    fn serve(&mut self, name: &str, version: Arc<Version>) {
+    /// Uses a loaded version from now on, and keeps a copy of its file.
+    fn use_version(&mut self, name: &str, version: Arc<Version>) {
         let Ok(connector) = name.parse::<ConnectorName>() else { return };
         let entry = self.snapshot.entry(name.to_owned()).or_default();
-        let same = entry.newest_loaded.as_ref().is_some_and(|now| now.sha256() == version.sha256);
-        if same && entry.error.is_none() {
+        let in_use = entry.newest_loaded.as_ref();
+        let is_in_use = in_use.is_some_and(|connector| connector.sha256() == version.sha256);
+        if is_in_use && entry.error.is_none() {
             return;
         }
-        if !same {
+        if !is_in_use {
             tracing::info!(connector = name, sha256 = version.sha256, "a connector is ready");
             let (versions, sha256) = (Arc::clone(&self.versions), version.sha256.clone());
             let (folder, now) = (self.folder.clone(), self.loader.now());
@@ -255,9 +267,10 @@ impl Scanner {
         self.snapshot_changed = true;
     }
 
+    /// Records that the file of a connector cannot be used. The version in use stays in use.
     fn mark_broken(&mut self, name: &str, error: &PluginError) {
-        // Logged as a string, so that the log escapes control characters: the text may come from
-        // the connector.
+        // The error is logged as a string, because the log then escapes control characters. Its
+        // text may come from the connector.
         let reason = error.to_string();
         let sha256 = self.files.get(name).and_then(|file| file.sha256().map(str::to_owned));
         let entry = self.snapshot.entry(name.to_owned()).or_default();
@@ -268,7 +281,7 @@ impl Scanner {
                 "cannot use the file of a connector; replace it"
             );
             if entry.newest_loaded.is_none() {
-                entry.newest_loaded = last_served(&self.versions, &self.loader, name);
+                entry.newest_loaded = last_used_version(&self.versions, &self.loader, name);
             }
             entry.error = Some(reason);
             entry.broken_sha256 = sha256;
@@ -281,18 +294,23 @@ impl Scanner {
     }
 }
 
-/// The version of a connector that served last before the start, if its compiled code is cached. It
-/// stays in use while the file in the folder cannot be used, as it does without a restart.
-fn last_served(versions: &Versions, loader: &VersionLoader, name: &str) -> Option<Arc<Connector>> {
+/// Returns the version of a connector that was in use before the server started, if its compiled
+/// code is in the cache. While the file in the folder cannot be used, this version stays in use; a
+/// restart does not change that.
+fn last_used_version(
+    versions: &Versions,
+    loader: &VersionLoader,
+    name: &str,
+) -> Option<Arc<Connector>> {
     let name = name.parse::<ConnectorName>().ok()?;
     let last = versions.list(&name).into_iter().next()?;
     let connector = loader.superseded(&name, &last.sha256)?;
-    tracing::info!(connector = %name, sha256 = last.sha256, "the version that served last stays in use");
+    tracing::info!(connector = %name, sha256 = last.sha256, "the version that was in use before the start stays in use");
     Some(connector)
 }
 
-/// Waits for the next job that ends, and returns its result; waits forever if no job runs.
-async fn next_ended(jobs: &mut JoinSet<JobResult>) -> (Id, JobResult) {
+/// Waits until a job ends, and returns its result. Waits forever if no job runs.
+async fn next_ended_job(jobs: &mut JoinSet<JobResult>) -> (Id, JobResult) {
     match jobs.join_next_with_id().await {
         Some(Ok(ended)) => ended,
         Some(Err(error)) => {

@@ -1,8 +1,8 @@
-//! The state of one file of the plugins folder. It determines when the file is read again, when its
-//! content is complete, and when a failure is tried again.
+//! The state of one file in the plugins folder. It determines when the file is read again, when its
+//! content is complete, and when loading is tried again after a failure.
 //!
-//! Size, times and inode of a file are only hints that it changed; its content decides. This module
-//! knows only the hash of the content, and neither reads nor loads a file.
+//! A changed size, time or inode is only a hint that the file has changed; the content decides.
+//! This module stores only the hash of the content, and neither reads nor loads a file.
 
 use std::time::Duration;
 
@@ -10,27 +10,28 @@ use tokio::time::Instant;
 
 use super::folder::FileStamp;
 
-/// A file with new content is complete when it has not changed for this time.
-const UNCHANGED_FOR: Duration = Duration::from_millis(100);
-/// A file whose content has changed for longer and more often than these limits is reported.
-const CHANGING_MAX: Duration = Duration::from_secs(30);
+/// A file with new content is complete if it has not changed for this time.
+const COMPLETE_AFTER: Duration = Duration::from_millis(100);
+/// A file is reported if its content has kept changing for longer than [`CHANGING_TIME_MAX`] and at
+/// least [`CHANGES_MAX`] times.
+const CHANGING_TIME_MAX: Duration = Duration::from_secs(30);
 const CHANGES_MAX: u32 = 10;
 /// A file is read again after this time even without a hint, because some file systems store times
-/// in whole seconds. Each further wait is ten times as long, up to the maximum.
-const READ_AGAIN: Duration = Duration::from_secs(3);
-const READ_AGAIN_MAX: Duration = Duration::from_secs(300);
+/// in whole seconds. Each further wait is ten times as long, up to [`REREAD_WAIT_MAX`].
+const REREAD_WAIT: Duration = Duration::from_secs(3);
+const REREAD_WAIT_MAX: Duration = Duration::from_secs(300);
 /// After this many false hints, hints are ignored, and the longest wait is
-/// [`READ_AGAIN_UNSTABLE_MAX`].
+/// [`REREAD_WAIT_UNRELIABLE_MAX`].
 const FALSE_HINTS_MAX: u32 = 10;
-const READ_AGAIN_UNSTABLE_MAX: Duration = Duration::from_secs(30);
-/// A failure whose cause may be temporary is tried again after this time, which doubles up to the
-/// maximum.
-const RETRY: Duration = Duration::from_secs(15);
-const RETRY_MAX: Duration = Duration::from_secs(600);
+const REREAD_WAIT_UNRELIABLE_MAX: Duration = Duration::from_secs(30);
+/// Loading is tried again after this time if the cause of the failure may be temporary. The time
+/// doubles at each further failure, up to [`RETRY_WAIT_MAX`].
+const RETRY_WAIT: Duration = Duration::from_secs(15);
+const RETRY_WAIT_MAX: Duration = Duration::from_secs(600);
 
-/// The action of the scanner that a file needs now.
+/// The next action of the scanner for a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Due {
+pub(super) enum NextAction {
     Nothing,
     Read,
     Load,
@@ -42,25 +43,25 @@ enum State {
     New(Instant),
     /// A job is loading the content.
     Loading,
-    /// The content is in use or broken, until it changes.
+    /// The content is in use or broken. No action is needed until it changes.
     Processed,
-    /// The content could not be loaded, and is tried again at this instant.
+    /// The content could not be loaded. Loading is tried again at this instant.
     Failed(Instant),
 }
 
-/// A file of the plugins folder, with the results of earlier reads.
+/// A file in the plugins folder, with the results of earlier reads.
 #[derive(Debug, Clone)]
 pub(super) struct TrackedFile {
     stamp: FileStamp,
     /// SHA-256 of the content; `None` if the content cannot be read.
     sha256: Option<String>,
     state: State,
-    /// The time when the file is read again without a hint, and the length of that wait.
-    read_at: Instant,
-    read_wait: Duration,
-    /// Number of changes of the stamp since the content last changed.
+    /// The instant at which the file is read again without a hint, and the length of that wait.
+    reread_at: Instant,
+    reread_wait: Duration,
+    /// The number of changes of the stamp since the content last changed.
     false_hints: u32,
-    /// Since when and how often the content changed without being loaded.
+    /// The instant since which the content changes without being loaded, and the number of changes.
     changing_since: Instant,
     changes: u32,
     retry_wait: Duration,
@@ -73,12 +74,12 @@ impl TrackedFile {
             stamp,
             sha256,
             state: State::New(now),
-            read_at: now + READ_AGAIN,
-            read_wait: READ_AGAIN,
+            reread_at: now + REREAD_WAIT,
+            reread_wait: REREAD_WAIT,
             false_hints: 0,
             changing_since: now,
             changes: 0,
-            retry_wait: RETRY,
+            retry_wait: RETRY_WAIT,
         }
     }
 
@@ -93,10 +94,13 @@ impl TrackedFile {
             if self.stamp != stamp {
                 self.false_hints = self.false_hints.saturating_add(1);
             }
-            if now >= self.read_at {
-                let max = if self.is_unstable() { READ_AGAIN_UNSTABLE_MAX } else { READ_AGAIN_MAX };
-                self.read_wait = (self.read_wait * 10).min(max);
-                self.read_at = now + self.read_wait;
+            if now >= self.reread_at {
+                let wait_max = match self.is_unreliable() {
+                    true => REREAD_WAIT_UNRELIABLE_MAX,
+                    false => REREAD_WAIT_MAX,
+                };
+                self.reread_wait = (self.reread_wait * 10).min(wait_max);
+                self.reread_at = now + self.reread_wait;
             }
             self.stamp = stamp;
             return false;
@@ -112,33 +116,35 @@ impl TrackedFile {
     }
 
     /// Returns the next action for the file, whose stamp is now `stamp`.
-    pub(super) fn due(&self, stamp: &FileStamp, now: Instant) -> Due {
-        let is_hinted = self.stamp != *stamp && !self.is_unstable();
+    pub(super) fn next_action(&self, stamp: &FileStamp, now: Instant) -> NextAction {
+        let has_hint = self.stamp != *stamp && !self.is_unreliable();
         match self.state {
-            _ if is_hinted || now >= self.read_at => Due::Read,
-            // Read it once more before it is loaded: some file systems show a change late.
-            State::New(at) if now >= at + UNCHANGED_FOR => Due::Read,
-            State::Failed(at) if now >= at && self.sha256.is_some() => Due::Load,
-            State::Failed(at) if now >= at => Due::Read,
-            _ => Due::Nothing,
+            _ if has_hint || now >= self.reread_at => NextAction::Read,
+            // Read the file once more before it is loaded, because some file systems show a change
+            // late.
+            State::New(at) if now >= at + COMPLETE_AFTER => NextAction::Read,
+            State::Failed(at) if now >= at && self.sha256.is_some() => NextAction::Load,
+            State::Failed(at) if now >= at => NextAction::Read,
+            _ => NextAction::Nothing,
         }
     }
 
-    /// Returns whether the content is complete and was not loaded yet.
+    /// Whether the content is complete and was not loaded yet.
     pub(super) fn is_complete(&self, now: Instant) -> bool {
-        matches!(self.state, State::New(at) if now >= at + UNCHANGED_FOR) && self.sha256.is_some()
+        matches!(self.state, State::New(at) if now >= at + COMPLETE_AFTER) && self.sha256.is_some()
     }
 
-    /// Returns whether the content has kept changing for so long that a person should know.
+    /// Whether the content has kept changing for so long that this is reported to a person.
     pub(super) fn keeps_changing(&self, now: Instant) -> bool {
-        now > self.changing_since + CHANGING_MAX && self.changes >= CHANGES_MAX
+        now > self.changing_since + CHANGING_TIME_MAX && self.changes >= CHANGES_MAX
     }
 
-    /// Returns when the file must be read or loaded even if no notification arrives. Reads without
-    /// a hint are not included: the next scan on the timer does them.
-    pub(super) fn due_at(&self) -> Option<Instant> {
+    /// Returns the instant at which the file must be read or loaded, even if no notification
+    /// arrives. Reads without a hint are not included, because the next scan on the timer does
+    /// them.
+    pub(super) fn next_action_at(&self) -> Option<Instant> {
         match self.state {
-            State::New(at) => Some(at + UNCHANGED_FOR),
+            State::New(at) => Some(at + COMPLETE_AFTER),
             State::Failed(at) => Some(at),
             State::Loading | State::Processed => None,
         }
@@ -169,10 +175,11 @@ impl TrackedFile {
     /// Records that the content could not be loaded, and that the cause may be temporary.
     pub(super) fn set_failed(&mut self, now: Instant) {
         self.state = State::Failed(now + self.retry_wait);
-        self.retry_wait = (self.retry_wait * 2).min(RETRY_MAX);
+        self.retry_wait = (self.retry_wait * 2).min(RETRY_WAIT_MAX);
     }
 
-    fn is_unstable(&self) -> bool {
+    /// Whether the stamp changes so often without a change of the content that it is no hint.
+    fn is_unreliable(&self) -> bool {
         self.false_hints >= FALSE_HINTS_MAX
     }
 }
@@ -197,27 +204,27 @@ mod tests {
     fn a_file_is_loaded_when_its_content_has_not_changed_for_a_while() {
         let start = Instant::now();
         let mut file = TrackedFile::new(stamp(1), hash("a"), start);
-        assert_eq!(file.due(&stamp(1), start), Due::Nothing);
-        let soon = start + UNCHANGED_FOR;
-        assert_eq!(file.due(&stamp(1), soon), Due::Read);
+        assert_eq!(file.next_action(&stamp(1), start), NextAction::Nothing);
+        let soon = start + COMPLETE_AFTER;
+        assert_eq!(file.next_action(&stamp(1), soon), NextAction::Read);
         assert!(file.record_read(stamp(1), hash("ab"), soon) && !file.is_complete(soon));
-        let later = soon + UNCHANGED_FOR;
+        let later = soon + COMPLETE_AFTER;
         assert!(!file.record_read(stamp(1), hash("ab"), later) && file.is_complete(later));
         file.set_loading();
         assert!(file.is_loading("ab") && !file.is_loading("a"));
-        assert_eq!(file.due(&stamp(1), later), Due::Nothing);
-        assert_eq!(file.due(&stamp(2), later), Due::Read);
+        assert_eq!(file.next_action(&stamp(1), later), NextAction::Nothing);
+        assert_eq!(file.next_action(&stamp(2), later), NextAction::Read);
     }
 
-    /// Simulates a file system that gives a file another inode or device each time.
+    /// Simulates a file system that reports another inode or device for a file each time.
     #[test]
-    fn a_file_whose_identity_changes_all_the_time_is_loaded_and_then_rarely_read() {
+    fn a_file_whose_inode_changes_all_the_time_is_loaded_and_then_rarely_read() {
         let start = Instant::now();
         let mut file = TrackedFile::new(stamp(0), hash("a"), start);
         let mut reads = 0;
         for n in 1..3_000 {
             let now = start + Duration::from_millis(100) * n;
-            if file.due(&stamp(n.into()), now) == Due::Read {
+            if file.next_action(&stamp(n.into()), now) == NextAction::Read {
                 reads += 1;
                 file.record_read(stamp(n.into()), hash("a"), now);
             }
@@ -228,8 +235,8 @@ mod tests {
         assert_eq!(file.state, State::Processed);
         assert!((15..40).contains(&reads), "{reads} reads in five minutes");
         let now = start + seconds(400);
-        assert_eq!(file.due(&stamp(9_999), now), Due::Read);
-        assert!(file.record_read(stamp(9_999), hash("b"), now), "its content decides");
+        assert_eq!(file.next_action(&stamp(9_999), now), NextAction::Read);
+        assert!(file.record_read(stamp(9_999), hash("b"), now), "the content decides");
     }
 
     #[test]
@@ -237,16 +244,16 @@ mod tests {
         let start = Instant::now();
         let mut file = TrackedFile::new(stamp(1), hash("a"), start);
         file.set_processed();
-        assert_eq!(file.due(&stamp(1), start + seconds(2)), Due::Nothing);
-        assert_eq!(file.due(&stamp(1), start + seconds(3)), Due::Read);
+        assert_eq!(file.next_action(&stamp(1), start + seconds(2)), NextAction::Nothing);
+        assert_eq!(file.next_action(&stamp(1), start + seconds(3)), NextAction::Read);
         assert!(!file.record_read(stamp(1), hash("a"), start + seconds(3)));
-        assert_eq!(file.due(&stamp(1), start + seconds(32)), Due::Nothing);
-        assert_eq!(file.due(&stamp(1), start + seconds(33)), Due::Read);
+        assert_eq!(file.next_action(&stamp(1), start + seconds(32)), NextAction::Nothing);
+        assert_eq!(file.next_action(&stamp(1), start + seconds(33)), NextAction::Read);
         assert!(file.record_read(stamp(1), hash("b"), start + seconds(33)));
     }
 
     #[test]
-    fn a_file_that_keeps_changing_is_reported() {
+    fn a_file_that_keeps_changing_for_30_seconds_is_reported() {
         let start = Instant::now();
         let mut file = TrackedFile::new(stamp(0), hash("0"), start);
         for n in 1..40 {
@@ -257,22 +264,25 @@ mod tests {
         }
         file.set_processed();
         assert!(file.record_read(stamp(99), hash("99"), start + seconds(99)));
-        assert!(!file.keeps_changing(start + seconds(99)), "it was loaded meanwhile");
+        assert!(!file.keeps_changing(start + seconds(99)), "the file was loaded meanwhile");
     }
 
     #[test]
-    fn a_temporary_failure_is_tried_again_less_and_less_often() {
+    fn the_wait_doubles_after_each_temporary_failure() {
         let start = Instant::now();
-        for (sha256, due) in [(hash("a"), Due::Load), (None, Due::Read)] {
+        for (sha256, action) in [(hash("a"), NextAction::Load), (None, NextAction::Read)] {
             let mut file = TrackedFile::new(stamp(1), sha256, start);
-            file.read_at = start + seconds(9_999);
+            file.reread_at = start + seconds(9_999);
             let mut now = start;
             for wait in [15, 30, 60, 120, 240, 480, 600, 600] {
                 file.set_failed(now);
-                assert_eq!(file.due_at(), Some(now + seconds(wait)));
-                assert_eq!(file.due(&stamp(1), now + seconds(wait - 1)), Due::Nothing);
+                assert_eq!(file.next_action_at(), Some(now + seconds(wait)));
+                assert_eq!(
+                    file.next_action(&stamp(1), now + seconds(wait - 1)),
+                    NextAction::Nothing
+                );
                 now += seconds(wait);
-                assert_eq!(file.due(&stamp(1), now), due);
+                assert_eq!(file.next_action(&stamp(1), now), action);
                 file.set_loading();
             }
         }

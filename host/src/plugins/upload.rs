@@ -1,6 +1,8 @@
-//! Takes a connector's file from a person into the plugins folder, and removes one from it.
+//! Puts a connector's file that a person uploaded into the plugins folder, and removes a
+//! connector's file from the folder.
 //!
-//! An uploaded file passes the checks of the folder first; one that cannot be used changes nothing.
+//! An uploaded file is first checked like a file in the folder. A file that cannot be used changes
+//! nothing.
 
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _};
@@ -17,25 +19,25 @@ use super::error::PluginError;
 use super::kind::FileKind;
 use super::loader::sha256_of;
 use super::mirror::RemoveSharedError;
-use super::rollback::NotServing;
+use super::rollback::NotInUse;
 use super::{Plugins, install};
 
-/// How long a scan may take to see that a file was removed.
+/// Maximum time until a scan has found that a file was removed.
 const REMOVAL_MAX: Duration = Duration::from_secs(30);
 
-/// A file that was uploaded and serves.
+/// The result of an upload: the uploaded version is in use.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Uploaded {
-    /// SHA-256 of the version that served before; absent if there was none.
+    /// SHA-256 of the version that was in use before; `None` if there was none.
     pub from: Option<String>,
-    /// The file in the plugins folder.
+    /// The path of the file in the plugins folder.
     pub file: PathBuf,
 }
 
-/// The reason why an uploaded file does not serve.
+/// The reason why an uploaded file is not in use.
 #[derive(Debug, thiserror::Error)]
 pub enum UploadError {
-    /// The folder would not load it. Nothing was changed.
+    /// The file cannot be used. Nothing was changed.
     #[error("{0}; nothing was changed")]
     NotUsable(#[from] PluginError),
     /// The plugins folder cannot be written.
@@ -44,29 +46,29 @@ pub enum UploadError {
          copy the file there yourself", .file.display()
     )]
     NotWritten {
-        /// The connector's file.
+        /// The path of the connector's file.
         file: PathBuf,
-        /// Why.
+        /// The error of the operating system.
         source: io::Error,
     },
-    /// It serves at this server only.
+    /// Only this server uses the file.
     #[error(
-        "`{name}` serves at this server, but the others do not know it yet ({source}): this is repeated \
-         until they do"
+        "this server uses the new version of `{name}`, but could not share it with the other servers \
+         ({source}): the server tries again until it succeeds"
     )]
     NotShared {
-        /// The connector.
+        /// The name of the connector.
         name: ConnectorName,
-        /// Why.
+        /// The error of the store.
         source: StoreError,
     },
-    /// The file was written, but does not serve.
-    #[error("the file of `{name}` is in the plugins folder, but does not serve: {why}")]
-    NotServing {
-        /// The connector.
+    /// The file was written, but is not in use.
+    #[error("the file of `{name}` is in the plugins folder, but is not in use: {why}")]
+    NotInUse {
+        /// The name of the connector.
         name: ConnectorName,
-        /// Why.
-        why: NotServing,
+        /// The reason why the file is not in use.
+        why: NotInUse,
     },
 }
 
@@ -76,12 +78,12 @@ pub enum RemoveError {
     /// The plugins folder has no file of this name.
     #[error("the plugins folder has no file of `{0}`")]
     Missing(ConnectorName),
-    /// The store failed. It is not known whether the other servers still use it.
+    /// The store failed. It is not known whether the other servers still use the connector.
     #[error("cannot remove `{name}` at all servers: {source}")]
     NotShared {
-        /// The connector.
+        /// The name of the connector.
         name: ConnectorName,
-        /// Why.
+        /// The error of the store.
         source: StoreError,
     },
     /// The plugins folder cannot be written.
@@ -90,73 +92,76 @@ pub enum RemoveError {
          into the plugins folder, or remove the file yourself"
     )]
     NotRemoved {
-        /// The connector.
+        /// The name of the connector.
         name: ConnectorName,
-        /// Why.
+        /// The error of the operating system.
         source: io::Error,
     },
 }
 
 impl Plugins {
-    /// The largest file that a connector of this name may have, bytes.
+    /// Returns the maximum size of the file of the connector with this name, bytes.
     #[must_use]
     pub fn upload_bytes_max(&self, name: &ConnectorName) -> u64 {
         self.loader.config.now().limits_of(name).component_bytes
     }
 
-    /// Checks an uploaded file as the folder does, puts it into the plugins folder, and waits until
-    /// it serves. Without `kind`, its content says whether it is a script.
+    /// Checks an uploaded file like a file in the plugins folder, writes it into that folder, and
+    /// waits until it is in use. Without `kind`, the content decides whether the file is a script.
     ///
     /// # Errors
-    /// The file cannot be used, or the plugins folder cannot be written, or the file does
-    /// not serve.
+    /// The file cannot be used, or the plugins folder cannot be written, or the file does not come
+    /// into use.
     pub async fn upload(
         &self,
         name: &ConnectorName,
         kind: Option<FileKind>,
         upload: File,
     ) -> Result<Uploaded, UploadError> {
-        // Also keeps the memory low: one uploaded file is in memory at a time.
-        let _one_at_a_time = self.changing_files.lock().await;
+        // This lock also limits the memory: only one uploaded file is in memory at the same time.
+        let _one_at_a_time = self.file_changes.lock().await;
         let limits = self.loader.config.now().limits_of(name);
-        let content = spawn_blocking(move || content(upload)).await.map_err(io::Error::other);
-        let content = content.and_then(|read| read).map_err(PluginError::Read)?;
+        let content = spawn_blocking(move || read_upload(upload)).await.map_err(io::Error::other);
+        let content = content.and_then(|result| result).map_err(PluginError::Read)?;
         let kind = kind.unwrap_or_else(|| FileKind::of_content(&content));
         let (before, sha256) = (self.info(name), sha256_of(&content));
-        // Held until the version serves, so that it stays loaded.
+        // The version stays loaded until it is in use, because this variable keeps it.
         let _version = self.build(name, kind, content.clone(), &limits).await?;
         let (plugins, owned) = (self.folder.clone(), name.clone());
-        let held = self.lock_mirror().await;
-        let writing = spawn_blocking(move || install::put(&plugins, &owned, kind, &content));
+        let mirror_lock = self.lock_mirror().await;
+        let writing =
+            spawn_blocking(move || install::write_connector_file(&plugins, &owned, kind, &content));
         let written = writing.await.unwrap_or_else(|error| Err(io::Error::other(error)));
-        drop(held);
+        drop(mirror_lock);
         let file = written.map_err(|source| {
-            let file = install::path(&self.folder, name, kind);
+            let file = install::connector_file_path(&self.folder, name, kind);
             UploadError::NotWritten { file, source }
         })?;
         let from = before.as_ref().and_then(|info| info.sha256.clone());
         let error_before = before.and_then(|info| info.error);
-        let served = self.await_serving(name, &sha256, error_before.as_deref()).await;
-        served.map_err(|why| UploadError::NotServing { name: name.clone(), why })?;
-        let shared = self.synchronize(name).await;
+        let in_use = self.wait_until_in_use(name, &sha256, error_before.as_deref()).await;
+        in_use.map_err(|why| UploadError::NotInUse { name: name.clone(), why })?;
+        let shared = self.sync_with_store(name).await;
         shared.map_err(|source| UploadError::NotShared { name: name.clone(), source })?;
         tracing::info!(connector = %name, ?from, to = sha256, "a connector was uploaded");
         Ok(Uploaded { from, file })
     }
 
-    /// The text of a connector's file, if that is a script: also of one that cannot be used.
+    /// Returns the text of a connector's file if the connector is a script, even if the script
+    /// cannot be used.
     pub async fn script_source(&self, name: &ConnectorName) -> Option<String> {
-        let file = install::path(&self.folder, name, FileKind::Script);
+        let file = install::connector_file_path(&self.folder, name, FileKind::Script);
         let limits = self.loader.config.now().limits_of(name);
         let bytes_max = FileKind::Script.bytes_max(&limits);
-        let read = move || {
+        let read_text = move || {
             let mut text = Vec::new();
             File::open(file)?.take(bytes_max).read_to_end(&mut text)?;
             Ok::<_, io::Error>(String::from_utf8_lossy(&text).into_owned())
         };
-        spawn_blocking(read).await.ok()?.ok()
+        spawn_blocking(read_text).await.ok()?.ok()
     }
 
+    /// Compiles and loads an uploaded file.
     async fn build(
         &self,
         name: &ConnectorName,
@@ -170,30 +175,33 @@ impl Plugins {
     }
 
     /// Removes a connector's file from the plugins folder, and waits until no connection can use
-    /// it. The versions that are kept stay: a rollback brings the connector back.
+    /// the connector. The kept versions are not deleted, so a rollback can restore the connector.
     ///
     /// # Errors
-    /// There is no such file, or the plugins folder cannot be written.
+    /// The connector has no file, or the plugins folder cannot be written.
     pub async fn remove(&self, name: &ConnectorName) -> Result<(), RemoveError> {
-        let _one_at_a_time = self.changing_files.lock().await;
+        let _one_at_a_time = self.file_changes.lock().await;
         if !self.remove_file(name).await? {
             return Err(RemoveError::Missing(name.clone()));
         }
         let mut changes = self.changes();
-        let gone = async { while self.info(name).is_some() && changes.changed().await.is_ok() {} };
-        // The file is removed; a folder that cannot be scanned does not change that.
-        let _ = timeout(REMOVAL_MAX, gone).await;
+        let removed =
+            async { while self.info(name).is_some() && changes.changed().await.is_ok() {} };
+        // A time-out is not an error: the file is removed, even if the folder cannot be scanned
+        // now.
+        let _ = timeout(REMOVAL_MAX, removed).await;
         tracing::info!(connector = %name, "a connector was removed");
         Ok(())
     }
 
-    /// Removes the file, at all servers if they share the connectors. Returns whether there was
-    /// one.
+    /// Removes the file of a connector. If the servers share their connectors, removes it at all
+    /// servers. Returns whether there was a file.
     async fn remove_file(&self, name: &ConnectorName) -> Result<bool, RemoveError> {
         let name = name.clone();
         let Some(mirror) = &self.mirror else {
             let (plugins, owned) = (self.folder.clone(), name.clone());
-            let removing = spawn_blocking(move || install::remove(&plugins, &owned));
+            let removing =
+                spawn_blocking(move || install::remove_connector_files(&plugins, &owned));
             let removed = removing.await.unwrap_or_else(|error| Err(io::Error::other(error)));
             return removed.map_err(|source| RemoveError::NotRemoved { name, source });
         };
@@ -206,7 +214,7 @@ impl Plugins {
     }
 }
 
-fn content(mut upload: File) -> io::Result<Vec<u8>> {
+fn read_upload(mut upload: File) -> io::Result<Vec<u8>> {
     upload.rewind()?;
     let mut content = Vec::new();
     upload.read_to_end(&mut content)?;

@@ -8,11 +8,12 @@ use std::sync::Arc;
 use notify::{RecommendedWatcher, RecursiveMode, Watcher};
 use tokio::sync::Notify;
 
-/// Watches a folder until the returned watcher is dropped. All notifications before the next scan
-/// count as one. `None` if the folder cannot be watched; then only the timer triggers scans.
+/// Watches a folder until the returned watcher is dropped. Several notifications before the next
+/// scan trigger only one scan. Returns `None` if the folder cannot be watched; then only the timer
+/// triggers scans.
 pub(super) fn watch(folder: &Path, changed: Arc<Notify>) -> Option<RecommendedWatcher> {
     let on_event = move |event: notify::Result<notify::Event>| {
-        // Ignore read access: a scan reads the files, so each scan would trigger the next one.
+        // Read access is ignored: a scan reads the files, so each scan would trigger the next scan.
         if !event.is_ok_and(|event| event.kind.is_access()) {
             changed.notify_one();
         }
@@ -24,7 +25,7 @@ pub(super) fn watch(folder: &Path, changed: Arc<Notify>) -> Option<RecommendedWa
     watcher
         .inspect_err(|error| {
             tracing::warn!(%error, folder = %folder.display(),
-                "cannot watch the plugins folder; it is scanned every `rescan_ms` only");
+                "cannot watch the plugins folder; it is scanned only once every `rescan_ms`");
         })
         .ok()
 }

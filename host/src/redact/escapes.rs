@@ -1,58 +1,61 @@
-//! Escaped forms of a secret: each byte raw, or escaped as percent, JSON or HTML, in every mixture.
+//! Compares escaped forms of a secret with a text: each byte is raw, or escaped as percent, JSON or
+//! HTML, in every mixture.
 
 use super::forms::{FormMatch, Window, hex_digit};
 
-/// Maximum number of backslashes in a row, of leading zeros of a number, and of bytes of an entity.
-const RUN_MAX: usize = 64;
-/// Maximum number of interpretations of the text that are followed at once; ordinary texts have
-/// one or two.
+/// Maximum number of backslashes in a row, of leading zeros of a number, and of bytes of an HTML
+/// entity that are read.
+const RUN_LENGTH_MAX: usize = 64;
+/// Maximum number of interpretations of the text that are followed at the same time. Ordinary texts
+/// have one or two.
 const READINGS_MAX: usize = 64;
 
-/// Compares a secret with a text from `at` on, in every interpretation of the text's escapes.
-pub(super) fn escaped(
+/// Compares a secret with a text from `at` on. Follows every interpretation of the text's escapes.
+pub(super) fn compare_escaped(
     secret: &[u8],
     window: Window<'_>,
     at: usize,
-    steps: &mut usize,
+    steps_left: &mut usize,
 ) -> FormMatch {
-    // Positions in the text, each with the number of the secret's bytes before it.
+    // The positions in the text that are still to be read, each with the number of bytes of the
+    // secret that were found before it.
     let mut readings = vec![(at, 0)];
-    let mut unknown = false;
+    let mut is_too_short = false;
     while let Some(first) = (0..readings.len()).min_by_key(|index| readings.get(*index).copied()) {
         let (at, matched) = readings.swap_remove(first);
         if matched >= secret.len() {
             return FormMatch::To(at);
         }
-        if *steps == 0 || readings.len() > READINGS_MAX {
+        if *steps_left == 0 || readings.len() > READINGS_MAX {
             return FormMatch::TooMuch;
         }
-        *steps -= usize::from(matched > 0);
+        *steps_left -= usize::from(matched > 0);
         let rest = secret.get(matched..).unwrap_or_default();
-        let mut read = |to: usize, bytes: usize| {
+        let mut add_reading = |to: usize, bytes: usize| {
             if !readings.contains(&(to, matched + bytes)) {
                 readings.push((to, matched + bytes));
             }
         };
-        unknown |= !read_one(rest, window, at, steps, &mut read);
+        is_too_short |= !read_one(rest, window, at, steps_left, &mut add_reading);
     }
-    if unknown && !window.is_last { FormMatch::Unknown } else { FormMatch::No }
+    if is_too_short && !window.is_last { FormMatch::Unknown } else { FormMatch::No }
 }
 
-/// Reads the next byte of the secret in each way that the text allows. Returns whether the text was
-/// long enough to decide.
+/// Reads the next byte of the secret in each way that the text allows, and passes each result to
+/// `add_reading`. Returns whether the text was long enough to decide.
 fn read_one(
     rest: &[u8],
     window: Window<'_>,
     at: usize,
-    steps: &mut usize,
-    read: &mut impl FnMut(usize, usize),
+    steps_left: &mut usize,
+    add_reading: &mut impl FnMut(usize, usize),
 ) -> bool {
     let Some(byte) = window.byte(at) else { return false };
-    let wanted = rest.first().copied().unwrap_or_default();
+    let expected = rest.first().copied().unwrap_or_default();
     match byte {
-        b'\\' => return read_backslashes(rest, window, at, steps, read),
-        _ if byte == wanted => read(at + 1, 1),
-        b'+' if wanted == b' ' => read(at + 1, 1),
+        b'\\' => return read_backslashes(rest, window, at, steps_left, add_reading),
+        _ if byte == expected => add_reading(at + 1, 1),
+        b'+' if expected == b' ' => add_reading(at + 1, 1),
         _ => {}
     }
     match byte {
@@ -60,20 +63,20 @@ fn read_one(
             let digits = [window.byte(at + 1), window.byte(at + 2)];
             let [Some(high), Some(low)] = digits else { return false };
             let value = hex_digit(high).zip(hex_digit(low)).map(|(high, low)| high << 4 | low);
-            if value == Some(wanted) {
-                read(at + 3, 1);
+            if value == Some(expected) {
+                add_reading(at + 3, 1);
             }
             true
         }
         b'&' => {
             let text = window.text.get(at + 1..).unwrap_or_default();
-            let text = text.get(..text.len().min(RUN_MAX)).unwrap_or_default();
+            let text = text.get(..text.len().min(RUN_LENGTH_MAX)).unwrap_or_default();
             let Some(end) = text.iter().position(|byte| *byte == b';') else {
-                return text.len() == RUN_MAX;
+                return text.len() == RUN_LENGTH_MAX;
             };
-            *steps = steps.saturating_sub(end);
+            *steps_left = steps_left.saturating_sub(end);
             if let Some(c) = entity(text.get(..end).unwrap_or_default()) {
-                read_char(c, rest, at + end + 2, read);
+                read_char(c, rest, at + end + 2, add_reading);
             }
             true
         }
@@ -81,50 +84,50 @@ fn read_one(
     }
 }
 
-/// Reads backslashes: they are literal (escaped any number of times), or they begin an escape.
+/// Reads backslashes. They are literal (escaped any number of times), or they begin an escape.
 fn read_backslashes(
     rest: &[u8],
     window: Window<'_>,
     at: usize,
-    steps: &mut usize,
-    read: &mut impl FnMut(usize, usize),
+    steps_left: &mut usize,
+    add_reading: &mut impl FnMut(usize, usize),
 ) -> bool {
-    let run = backslashes(window, at);
-    *steps = steps.saturating_sub(run);
-    let wanted = rest.iter().take_while(|byte| **byte == b'\\').count();
+    let run = count_backslashes(window, at);
+    *steps_left = steps_left.saturating_sub(run);
+    let secret_backslashes = rest.iter().take_while(|byte| **byte == b'\\').count();
     // The last backslash of the run may begin the escape that follows.
     for run in [run, run - 1] {
-        if wanted > 0 && run > 0 {
-            read(at + run, wanted.min(run));
+        if secret_backslashes > 0 && run > 0 {
+            add_reading(at + run, secret_backslashes.min(run));
         }
     }
     let Some(escape) = window.byte(at + run) else { return false };
     let end = at + run + 1;
     let c = match escape {
         b'u' => match utf16_unit(window, end) {
-            Unit::None => return true,
-            Unit::Unknown => return false,
-            Unit::Is(high @ 0xd800..=0xdbff) => {
-                let run = backslashes(window, end + 4);
+            Utf16Unit::None => return true,
+            Utf16Unit::Unknown => return false,
+            Utf16Unit::Is(high @ 0xd800..=0xdbff) => {
+                let run = count_backslashes(window, end + 4);
                 if run == 0 {
                     return window.byte(end + 4).is_some();
                 }
                 let low = end + 4 + run;
                 match (window.byte(low), utf16_unit(window, low + 1)) {
-                    (Some(b'u'), Unit::Is(unit)) => {
+                    (Some(b'u'), Utf16Unit::Is(unit)) => {
                         let pair = char::decode_utf16([high, unit]).next();
                         if let Some(Ok(c)) = pair {
-                            read_char(c, rest, low + 5, read);
+                            read_char(c, rest, low + 5, add_reading);
                         }
                         return true;
                     }
-                    (None, _) | (_, Unit::Unknown) => return false,
+                    (None, _) | (_, Utf16Unit::Unknown) => return false,
                     _ => return true,
                 }
             }
-            Unit::Is(unit) => {
+            Utf16Unit::Is(unit) => {
                 if let Some(c) = char::from_u32(u32::from(unit)) {
-                    read_char(c, rest, end + 4, read);
+                    read_char(c, rest, end + 4, add_reading);
                 }
                 return true;
             }
@@ -137,24 +140,29 @@ fn read_backslashes(
         b'f' => '\u{c}',
         _ => return true,
     };
-    read_char(c, rest, end, read);
+    read_char(c, rest, end, add_reading);
     true
 }
 
-enum Unit {
+/// The result of reading four hex digits as a UTF-16 code unit.
+enum Utf16Unit {
+    /// The text has other characters.
     None,
+    /// The text is too short to decide.
     Unknown,
     Is(u16),
 }
 
-/// Reads four hex digits.
-fn utf16_unit(window: Window<'_>, at: usize) -> Unit {
-    let Some(digits) = window.text.get(at..at + 4) else { return Unit::Unknown };
+/// Reads four hex digits as a UTF-16 code unit.
+fn utf16_unit(window: Window<'_>, at: usize) -> Utf16Unit {
+    let Some(digits) = window.text.get(at..at + 4) else { return Utf16Unit::Unknown };
     let digits = std::str::from_utf8(digits).ok().filter(|text| !text.starts_with('+'));
-    digits.and_then(|text| u16::from_str_radix(text, 16).ok()).map_or(Unit::None, Unit::Is)
+    digits
+        .and_then(|text| u16::from_str_radix(text, 16).ok())
+        .map_or(Utf16Unit::None, Utf16Unit::Is)
 }
 
-/// Returns the character of an HTML entity, whose name has neither `&` nor `;`.
+/// Returns the character of an HTML entity. The name of the entity is given without `&` and `;`.
 pub(super) fn entity(name: &[u8]) -> Option<char> {
     let name = std::str::from_utf8(name).ok()?;
     let Some(number) = name.strip_prefix('#') else {
@@ -174,16 +182,16 @@ pub(super) fn entity(name: &[u8]) -> Option<char> {
     code.ok().and_then(char::from_u32)
 }
 
-fn read_char(c: char, rest: &[u8], to: usize, read: &mut impl FnMut(usize, usize)) {
+fn read_char(c: char, rest: &[u8], to: usize, add_reading: &mut impl FnMut(usize, usize)) {
     let mut buffer = [0; 4];
     let bytes = c.encode_utf8(&mut buffer).as_bytes();
     if rest.starts_with(bytes) {
-        read(to, bytes.len());
+        add_reading(to, bytes.len());
     }
 }
 
-/// Returns the number of backslashes that follow.
-fn backslashes(window: Window<'_>, at: usize) -> usize {
+/// Returns the number of backslashes from `at` on.
+fn count_backslashes(window: Window<'_>, at: usize) -> usize {
     let rest = window.text.get(at..).unwrap_or_default();
-    rest.iter().take(RUN_MAX).take_while(|byte| **byte == b'\\').count()
+    rest.iter().take(RUN_LENGTH_MAX).take_while(|byte| **byte == b'\\').count()
 }

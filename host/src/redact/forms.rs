@@ -1,13 +1,13 @@
 //! The forms in which a tracker may echo a secret. Each form is compared with the text in place, so
 //! even a long secret needs no additional memory.
 
-use super::escapes::escaped;
+use super::escapes::compare_escaped;
 
 /// The result of comparing a secret with a text at one position.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum FormMatch {
     No,
-    /// The text is too short to decide; more of it is needed.
+    /// The text is too short to decide: more of it is needed.
     Unknown,
     /// The secret ends before this position.
     To(usize),
@@ -21,11 +21,12 @@ pub(super) enum Form {
     /// Each byte of the secret is raw, or escaped as percent, JSON or HTML, in every mixture.
     Escaped,
     Hex,
-    /// The secret is part of a text in base64, and begins this many bytes into a group of three.
+    /// The secret is a part of a text in base64. It begins this many bytes after the start of a
+    /// group of three bytes.
     Base64(usize),
 }
 
-/// A text in which secrets are searched. More text may follow, unless it is the last part.
+/// A text that is searched for secrets. More text may follow, unless it is the last part.
 #[derive(Clone, Copy)]
 pub(super) struct Window<'t> {
     pub(super) text: &'t [u8],
@@ -36,10 +37,10 @@ impl Form {
     pub(super) const ALL: [Self; 5] =
         [Self::Escaped, Self::Hex, Self::Base64(0), Self::Base64(1), Self::Base64(2)];
 
-    /// The forms of a secret that is a whole text, not part of a longer one.
+    /// The forms of a secret that is a whole text, and not a part of a longer text.
     pub(super) const WHOLE: [Self; 3] = [Self::Escaped, Self::Hex, Self::Base64(0)];
 
-    /// Whether a text with this form can begin with this byte.
+    /// Whether a text that contains the secret in this form can begin with this byte.
     pub(super) fn may_begin_with(self, secret: &[u8], byte: u8) -> bool {
         let first = secret.first().copied().unwrap_or_default();
         match self {
@@ -56,21 +57,21 @@ impl Form {
     }
 
     /// Compares the secret with the text from `at` on. Subtracts the number of comparisons from
-    /// `steps`.
+    /// `steps_left`.
     pub(super) fn compare(
         self,
         secret: &[u8],
         window: Window<'_>,
         at: usize,
-        steps: &mut usize,
+        steps_left: &mut usize,
     ) -> FormMatch {
         match self {
-            Self::Escaped => escaped(secret, window, at, steps),
+            Self::Escaped => compare_escaped(secret, window, at, steps_left),
             Self::Hex => {
                 let digits = secret.iter().flat_map(|byte| [byte >> 4, byte & 15]);
-                digits_at(digits, hex_digit, window, at, steps)
+                compare_digits(digits, hex_digit, window, at, steps_left)
             }
-            Self::Base64(offset) => base64(secret, offset, window, at, steps),
+            Self::Base64(offset) => compare_base64(secret, offset, window, at, steps_left),
         }
     }
 }
@@ -86,23 +87,23 @@ impl Window<'_> {
     }
 }
 
-/// Compares the values of digits with the text, one digit after another.
-fn digits_at(
+/// Compares the values of digits with the text from `at` on, one digit after another.
+fn compare_digits(
     digits: impl Iterator<Item = u8>,
     value: fn(u8) -> Option<u8>,
     window: Window<'_>,
     mut at: usize,
-    steps: &mut usize,
+    steps_left: &mut usize,
 ) -> FormMatch {
     for digit in digits {
         let Some(byte) = window.byte(at) else { return window.at_end() };
         if value(byte) != Some(digit) {
             return FormMatch::No;
         }
-        if *steps == 0 {
+        if *steps_left == 0 {
             return FormMatch::TooMuch;
         }
-        *steps -= 1;
+        *steps_left -= 1;
         at += 1;
     }
     FormMatch::To(at)
@@ -129,7 +130,8 @@ fn base64_start(offset: usize) -> usize {
     (offset * 8).div_ceil(6)
 }
 
-/// Returns six bits of a secret that begins `offset` bytes into the encoded text; zeros follow it.
+/// Returns the six bits of a base64 digit. The secret begins `offset` bytes after the start of the
+/// encoded text; zeros follow the secret.
 fn sextet(secret: &[u8], offset: usize, digit: usize) -> u8 {
     let bit = (digit * 6).saturating_sub(offset * 8);
     let byte = |at: usize| u16::from(secret.get(at).copied().unwrap_or_default());
@@ -137,18 +139,18 @@ fn sextet(secret: &[u8], offset: usize, digit: usize) -> u8 {
     u8::try_from((pair >> (10 - bit % 8)) & 63).unwrap_or_default()
 }
 
-/// Compares the digits that do not depend on the text around the secret. If the encoded text ends
-/// with the secret, the match includes the last digit and the padding.
-fn base64(
+/// Compares the base64 digits that do not depend on the text around the secret. If the encoded text
+/// ends with the secret, the match includes the last digit and the padding.
+fn compare_base64(
     secret: &[u8],
     offset: usize,
     window: Window<'_>,
     at: usize,
-    steps: &mut usize,
+    steps_left: &mut usize,
 ) -> FormMatch {
     let (start, bits) = (base64_start(offset), (offset + secret.len()) * 8);
     let digits = (start..bits / 6).map(|digit| sextet(secret, offset, digit));
-    let mut end = match digits_at(digits, base64_digit, window, at, steps) {
+    let mut end = match compare_digits(digits, base64_digit, window, at, steps_left) {
         FormMatch::To(end) => end,
         other => return other,
     };

@@ -1,6 +1,6 @@
-//! Decides where a short secret in a text counts as that secret. Short secrets are often common
-//! words, which a tracker uses for other things: as names of members, in addresses, in longer
-//! words.
+//! Decides where the characters of a short secret in a text count as the secret. Short secrets are
+//! often common words, which a tracker also uses for other things: as names of members, in
+//! addresses, in longer words.
 
 use super::TextKind;
 use super::escapes::entity;
@@ -9,23 +9,23 @@ use crate::secret::{SHORT_SECRET_CHARS, Secret};
 
 /// Number of bytes before and after a secret that are examined.
 const CONTEXT_BYTES: usize = 256;
-/// The secret counts as part of a JSON member's name if the name ends at most this many bytes after
-/// it.
+/// If the name of a JSON member ends at most this many bytes after the secret, the secret counts as
+/// a part of the name.
 const NAME_DISTANCE_BYTES_MAX: usize = 128;
 
-/// Maximum length of the connection's own texts that are searched for a short secret, bytes.
+/// Maximum length of the connection's own texts in which a short secret is searched, bytes.
 const OWN_TEXT_BYTES_MAX: usize = 1024;
 
 /// A secret of fewer than [`SHORT_SECRET_CHARS`] characters.
 pub(super) struct ShortSecret {
-    /// The connection's own texts that contain the secret, and its positions in them. There, the
-    /// secret is not redacted.
+    /// The connection's own texts that contain the secret, each with the position of the secret in
+    /// it. Where an answer repeats such a text, the secret in it is not redacted.
     in_own_texts: Vec<(String, usize)>,
 }
 
 impl ShortSecret {
-    /// Returns `None` for a long secret.
-    pub(super) fn of(secret: &Secret, own_texts: &[String]) -> Option<Self> {
+    /// Finds a short secret in the connection's own texts. Returns `None` for a long secret.
+    pub(super) fn find(secret: &Secret, own_texts: &[String]) -> Option<Self> {
         if secret.reveal().chars().count() >= SHORT_SECRET_CHARS {
             return None;
         }
@@ -37,7 +37,8 @@ impl ShortSecret {
         Some(Self { in_own_texts: own_texts.flat_map(places).collect() })
     }
 
-    /// Returns whether this occurrence is part of one of the connection's own texts.
+    /// Returns whether the text repeats one of the connection's own texts here, with the secret
+    /// from `start` to `end` as a part of it.
     fn is_in_own_text(&self, text: &[u8], start: usize, end: usize) -> bool {
         self.in_own_texts.iter().any(|(own, at)| {
             let from = start.checked_sub(*at);
@@ -53,16 +54,17 @@ impl ShortSecret {
     }
 }
 
-/// Says whether an occurrence of a short secret's characters counts as the secret.
+/// Whether an occurrence of a short secret's characters counts as the secret.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ShortMatch {
     No,
     Yes,
-    /// The text is too short to decide; more of it is needed.
+    /// The text is too short to decide: more of it is needed.
     Unknown,
 }
 
-/// Decides whether the short secret from `start` to `end` counts, in a text of this kind.
+/// Decides whether the characters from `start` to `end` count as the short secret, in a text of
+/// this kind.
 pub(super) fn match_short(
     secret: &str,
     short: &ShortSecret,
@@ -95,7 +97,8 @@ pub(super) fn match_short(
     }
 }
 
-/// Reads the character next to a position. Returns the character and the position of its other end.
+/// A function that reads the character before or after a position. It returns the character and the
+/// position of its other end.
 type ReadNeighbour = fn(&[u8], usize) -> (u8, usize);
 
 /// Whether the occurrence is a whole word: the word continues neither before nor after it.
@@ -108,9 +111,9 @@ fn is_word(
 ) -> bool {
     let begins_a_word = secret.bytes().next().is_none_or(is_letter);
     let ends_a_word = secret.bytes().last().is_none_or(is_letter);
-    let goes_on = (begins_a_word && continues(text, start, before))
-        || (ends_a_word && continues(text, end, after));
-    !goes_on
+    let is_continued = (begins_a_word && continues(text, start, char_before))
+        || (ends_a_word && continues(text, end, char_after));
+    !is_continued
 }
 
 fn is_letter_at(text: &[u8], at: usize, next: ReadNeighbour) -> bool {
@@ -129,28 +132,29 @@ fn continues(text: &[u8], at: usize, next: ReadNeighbour) -> bool {
 
 /// Whether the occurrence is in the name of a JSON member, an element, an attribute or a parameter.
 fn is_name(text: &[u8], start: usize, end: usize) -> bool {
-    let is_tag = before(text, start).0 == b'<' || is_in_tag(text, start);
-    if is_tag || after(text, end).0 == b'=' {
+    let is_tag = char_before(text, start).0 == b'<' || is_in_tag(text, start);
+    if is_tag || char_after(text, end).0 == b'=' {
         return true;
     }
     let rest = text.get(end..).unwrap_or_default();
-    let near = rest.get(..rest.len().min(NAME_DISTANCE_BYTES_MAX)).unwrap_or_default();
-    let Some(quote) = near.iter().position(|byte| *byte == b'"') else { return false };
-    let behind = rest.get(quote + 1..).unwrap_or_default();
-    let behind = behind.get(..behind.len().min(CONTEXT_BYTES - NAME_DISTANCE_BYTES_MAX));
-    behind.unwrap_or_default().trim_ascii_start().first() == Some(&b':')
+    let nearby = rest.get(..rest.len().min(NAME_DISTANCE_BYTES_MAX)).unwrap_or_default();
+    let Some(quote) = nearby.iter().position(|byte| *byte == b'"') else { return false };
+    let after_quote = rest.get(quote + 1..).unwrap_or_default();
+    let after_quote =
+        after_quote.get(..after_quote.len().min(CONTEXT_BYTES - NAME_DISTANCE_BYTES_MAX));
+    after_quote.unwrap_or_default().trim_ascii_start().first() == Some(&b':')
 }
 
 /// Whether the occurrence is the name of an element, perhaps with a prefix: `<issue>`,
 /// `</x:issue>`.
 fn is_in_tag(text: &[u8], start: usize) -> bool {
-    let near = text.get(start.saturating_sub(CONTEXT_BYTES)..start).unwrap_or_default();
-    let before_prefix = near.strip_suffix(b":").map(|near| {
-        let letters = near.iter().rev().take_while(|byte| is_letter(**byte)).count();
-        near.get(..near.len() - letters).unwrap_or_default()
+    let nearby = text.get(start.saturating_sub(CONTEXT_BYTES)..start).unwrap_or_default();
+    let before_prefix = nearby.strip_suffix(b":").map(|nearby| {
+        let letters = nearby.iter().rev().take_while(|byte| is_letter(**byte)).count();
+        nearby.get(..nearby.len() - letters).unwrap_or_default()
     });
-    let near = before_prefix.unwrap_or(near);
-    near.ends_with(b"<") || near.ends_with(b"</")
+    let nearby = before_prefix.unwrap_or(nearby);
+    nearby.ends_with(b"<") || nearby.ends_with(b"</")
 }
 
 /// Whether the secret is a JSON value without quotes, such as a number or a flag. If it were
@@ -160,53 +164,54 @@ fn is_json_literal(secret: &str) -> bool {
 }
 
 fn is_quoted(text: &[u8], start: usize, end: usize) -> bool {
-    before(text, start).0 == b'"' && after(text, end).0 == b'"'
+    char_before(text, start).0 == b'"' && char_after(text, end).0 == b'"'
 }
 
-/// Returns whether a byte belongs to a letter or digit; each byte beyond ASCII does.
+/// Returns whether a byte is a part of a letter, a digit or an underscore. Each byte beyond ASCII
+/// counts as a letter.
 fn is_letter(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || byte == b'_' || !byte.is_ascii()
 }
 
-/// Returns the unescaped character before a position, and where the character begins. At the
-/// beginning of the text: a space.
-fn before(text: &[u8], at: usize) -> (u8, usize) {
+/// Returns the unescaped character before a position, and where this character begins. At the
+/// beginning of the text, returns a space.
+fn char_before(text: &[u8], at: usize) -> (u8, usize) {
     let head = text.get(..at).unwrap_or_default();
     match head {
-        [.., b'%', high, low] if percent(*high, *low).is_some() => {
-            (percent(*high, *low).unwrap_or_default(), at - 3)
+        [.., b'%', high, low] if decode_percent(*high, *low).is_some() => {
+            (decode_percent(*high, *low).unwrap_or_default(), at - 3)
         }
-        [.., b'\\', b'u', a, b, c, d] if utf16(&[*a, *b, *c, *d]).is_some() => {
-            (utf16(&[*a, *b, *c, *d]).unwrap_or_default(), at - 6)
+        [.., b'\\', b'u', a, b, c, d] if decode_utf16(&[*a, *b, *c, *d]).is_some() => {
+            (decode_utf16(&[*a, *b, *c, *d]).unwrap_or_default(), at - 6)
         }
         [.., b'\\', b'n' | b'r' | b't' | b'b' | b'f'] => (b' ', at - 2),
         [.., b';'] => {
-            let near = head.len().saturating_sub(10);
-            let named = head.get(near..).unwrap_or_default();
-            let start = named.iter().rposition(|byte| *byte == b'&');
-            let name = start.and_then(|start| named.get(start + 1..named.len() - 1));
-            let c = name.and_then(entity).map(ascii);
-            c.zip(start).map_or((b';', at - 1), |(c, start)| (c, near + start))
+            let search_start = head.len().saturating_sub(10);
+            let entity_text = head.get(search_start..).unwrap_or_default();
+            let start = entity_text.iter().rposition(|byte| *byte == b'&');
+            let name = start.and_then(|start| entity_text.get(start + 1..entity_text.len() - 1));
+            let c = name.and_then(entity).map(ascii_or_letter);
+            c.zip(start).map_or((b';', at - 1), |(c, start)| (c, search_start + start))
         }
         [.., byte] => (*byte, at - 1),
         [] => (b' ', 0),
     }
 }
 
-/// Returns the unescaped character at a position, and where the character ends. At the end of the
-/// text: a space.
-fn after(text: &[u8], at: usize) -> (u8, usize) {
+/// Returns the unescaped character at a position, and where this character ends. At the end of the
+/// text, returns a space.
+fn char_after(text: &[u8], at: usize) -> (u8, usize) {
     let rest = text.get(at..).unwrap_or_default();
     match rest {
-        [b'%', high, low, ..] if percent(*high, *low).is_some() => {
-            (percent(*high, *low).unwrap_or_default(), at + 3)
+        [b'%', high, low, ..] if decode_percent(*high, *low).is_some() => {
+            (decode_percent(*high, *low).unwrap_or_default(), at + 3)
         }
         [b'\\', ..] => {
             let run = rest.iter().take(CONTEXT_BYTES).take_while(|byte| **byte == b'\\').count();
             let end = at + run + 1;
             match rest.get(run..).unwrap_or_default() {
                 [b'u', digits @ ..] => {
-                    let digits = digits.get(..4).and_then(utf16);
+                    let digits = digits.get(..4).and_then(decode_utf16);
                     digits.map_or((b'\\', at + 1), |c| (c, end + 4))
                 }
                 [b'n' | b'r' | b't' | b'b' | b'f', ..] => (b' ', end),
@@ -214,9 +219,10 @@ fn after(text: &[u8], at: usize) -> (u8, usize) {
                 [] => (b'\\', at + 1),
             }
         }
-        [b'&', named @ ..] => {
-            let end = named.iter().take(10).position(|byte| *byte == b';');
-            let c = end.and_then(|end| named.get(..end)).and_then(entity).map(ascii);
+        [b'&', entity_text @ ..] => {
+            let end = entity_text.iter().take(10).position(|byte| *byte == b';');
+            let c =
+                end.and_then(|end| entity_text.get(..end)).and_then(entity).map(ascii_or_letter);
             c.zip(end).map_or((b'&', at + 1), |(c, end)| (c, at + end + 2))
         }
         [byte, ..] => (*byte, at + 1),
@@ -224,19 +230,20 @@ fn after(text: &[u8], at: usize) -> (u8, usize) {
     }
 }
 
-fn percent(high: u8, low: u8) -> Option<u8> {
+fn decode_percent(high: u8, low: u8) -> Option<u8> {
     Some(hex_digit(high)? << 4 | hex_digit(low)?)
 }
 
-fn utf16(digits: &[u8]) -> Option<u8> {
+fn decode_utf16(digits: &[u8]) -> Option<u8> {
     let mut unit = 0;
     for digit in digits {
         unit = unit << 4 | u32::from(hex_digit(*digit)?);
     }
-    Some(char::from_u32(unit).map_or(u8::MAX, ascii))
+    Some(char::from_u32(unit).map_or(u8::MAX, ascii_or_letter))
 }
 
-/// Returns an ASCII character as it is; for any other, a byte that counts as a letter.
-fn ascii(c: char) -> u8 {
+/// Returns an ASCII character unchanged. For any other character, returns a byte that counts as a
+/// letter.
+fn ascii_or_letter(c: char) -> u8 {
     u8::try_from(c).ok().filter(u8::is_ascii).unwrap_or(u8::MAX)
 }

@@ -1,4 +1,5 @@
-//! Tests that each form of an echo is found, quickly, and that nothing else is.
+//! Tests that each form of an echo is found, that the search is fast, and that no other text is
+//! redacted.
 
 use super::*;
 use data_encoding::HEXLOWER;
@@ -15,7 +16,7 @@ fn lower_escapes(percent: &str) -> String {
     })
 }
 
-fn searching(secrets: &[&str]) -> Redactor {
+fn redactor_of(secrets: &[&str]) -> Redactor {
     let secrets: Vec<_> = secrets.iter().map(|text| Secret::new((*text).to_owned())).collect();
     Redactor::new(&secrets, &[])
 }
@@ -24,7 +25,7 @@ const SECRET: &str = "p/ä\"s+s w&rd~1";
 
 #[test]
 fn an_echo_is_found_in_every_form() {
-    let redactor = searching(&[SECRET]);
+    let redactor = redactor_of(&[SECRET]);
     let standard = data_encoding::BASE64.encode(SECRET.as_bytes());
     let percent = utf8_percent_encode(SECRET, NON_ALPHANUMERIC).to_string();
     for echo in [
@@ -45,19 +46,20 @@ fn an_echo_is_found_in_every_form() {
         HEXLOWER.encode(SECRET.as_bytes()).to_uppercase(),
     ] {
         let redacted = redactor.redact(TextKind::ForPeople, format!("before {echo} after"));
-        assert!(redacted.contains(MASK), "{echo} stayed in {redacted}");
+        assert!(redacted.contains(MASK), "{echo} is still in {redacted}");
         assert!(redacted.starts_with("before ") && redacted.ends_with(" after"), "{redacted}");
         assert_eq!(
-            redactor.bytes(Bytes::from(echo.clone())),
+            redactor.redact_bytes(Bytes::from(echo.clone())),
             redactor.redact(TextKind::ForPeople, echo)
         );
     }
 }
 
-/// Each escape that JSON and HTML have, and each place at which a text may be cut in two.
+/// Tests each escape of JSON and HTML, and each position at which a text may be divided into two
+/// parts.
 #[test]
 fn every_escape_is_found_wherever_the_text_is_cut() {
-    let redactor = searching(&["a<b>\u{8}\u{c}\n\r\t/'é😀\\z-and-more"]);
+    let redactor = redactor_of(&["a<b>\u{8}\u{c}\n\r\t/'é😀\\z-and-more"]);
     for echo in [
         r#"a<b>\b\f\n\r\t\/'\u00e9\ud83d\ude00\\z-and-more"#,
         r#"a\u003cb\u003e\u0008\u000C\u000a\u000d\u0009/\'é\uD83D\uDE00\\z-and-more"#,
@@ -72,18 +74,21 @@ fn every_escape_is_found_wherever_the_text_is_cut() {
         );
         for cut in 0..=text.len() {
             let (first, mut out) = (&text.as_bytes()[..cut], Vec::new());
-            let done = redactor.part(first, 0, false, &mut out).unwrap();
-            redactor.part(text.as_bytes(), done, true, &mut out).unwrap();
+            let done = redactor.redact_part(first, 0, false, &mut out).unwrap();
+            redactor.redact_part(text.as_bytes(), done, true, &mut out).unwrap();
             assert_eq!(String::from_utf8_lossy(&out), "before [secret] after", "{cut}: {echo}");
         }
     }
-    let half = r"a<b>\b\f\n\r\t/'\u00e9\ud83d and";
-    assert_eq!(redactor.redact(TextKind::ForPeople, half.to_owned()), half);
+    let incomplete_secret = r"a<b>\b\f\n\r\t/'\u00e9\ud83d and";
+    assert_eq!(
+        redactor.redact(TextKind::ForPeople, incomplete_secret.to_owned()),
+        incomplete_secret
+    );
 }
 
 #[test]
 fn base64_is_found_inside_longer_texts_at_any_offset() {
-    let redactor = searching(&["s3cr3t-t0ken"]);
+    let redactor = redactor_of(&["s3cr3t-t0ken"]);
     for user in ["", "u", "us", "usr", "user"] {
         let text = data_encoding::BASE64.encode(format!("{user}:s3cr3t-t0ken:x").as_bytes());
         let redacted = redactor.redact(TextKind::ForPeople, text.clone());
@@ -93,15 +98,15 @@ fn base64_is_found_inside_longer_texts_at_any_offset() {
 
 #[test]
 fn a_text_without_a_secret_is_not_changed() {
-    let redactor = searching(&["s3cr3t-t0ken"]);
+    let redactor = redactor_of(&["s3cr3t-t0ken"]);
     assert_eq!(redactor.redact(TextKind::ForPeople, "abc s3cr3t".to_owned()), "abc s3cr3t");
-    assert!(!redactor.finds(TextKind::Answer, b"abc"));
-    assert_eq!(searching(&[]).bytes(Bytes::from_static(b"x")), "x");
+    assert!(!redactor.contains_secret(TextKind::Answer, b"abc"));
+    assert_eq!(redactor_of(&[]).redact_bytes(Bytes::from_static(b"x")), "x");
 }
 
 #[test]
 fn a_token_is_found_as_a_whole_in_each_form() {
-    let redactor = searching(&[SECRET, "AbC+dEf/GhI==-x.Y_z~Q"]);
+    let redactor = redactor_of(&[SECRET, "AbC+dEf/GhI==-x.Y_z~Q"]);
     for form in [
         "AbC+dEf/GhI==-x.Y_z~Q",
         "AbC%2BdEf%2FGhI%3D%3D-x.Y_z%7EQ",
@@ -122,44 +127,45 @@ fn a_token_is_found_as_a_whole_in_each_form() {
     }
     let pair = data_encoding::BASE64.encode(b"user:AbC+dEf/GhI==-x.Y_z~Q:x");
     assert!(
-        redactor.finds(TextKind::Answer, pair.as_bytes())
-            && redactor.finds(TextKind::Answer, SECRET.as_bytes())
+        redactor.contains_secret(TextKind::Answer, pair.as_bytes())
+            && redactor.contains_secret(TextKind::Answer, SECRET.as_bytes())
     );
 }
 
-/// A tracker chooses the token and the text. Here the token nearly matches at each letter of the
-/// text: a search without a limit would take half a minute. With the limit, the text counts as a
-/// secret.
+/// A tracker may choose both the token and the text. Here the token almost matches at each letter
+/// of the text. A search without a limit would take half a minute. With the limit, the text counts
+/// as a secret.
 #[test]
 fn a_text_designed_to_slow_the_search_does_not_slow_it() {
     let (token, pair) = ("a".repeat(4_000), "a".repeat(4_000) + ":s3cr3t/+");
-    let near = ("a".repeat(3_999) + "b").repeat(100);
-    let began = std::time::Instant::now();
+    let almost_matching = ("a".repeat(3_999) + "b").repeat(100);
+    let started = std::time::Instant::now();
     let is_masked = |secret: &str, text: &str| {
-        searching(&[secret]).redact(TextKind::ForPeople, text.to_owned()) == MASK
+        redactor_of(&[secret]).redact(TextKind::ForPeople, text.to_owned()) == MASK
     };
-    assert!(is_masked(&token, &near) && is_masked(&pair, &near));
-    // Each escape has two readings, so there are as many paths as there are texts of two letters.
-    let (two, readings) = ("%41A".repeat(1_000) + "!", "%41".repeat(100_000));
-    assert!(is_masked(&two, &readings));
+    assert!(is_masked(&token, &almost_matching) && is_masked(&pair, &almost_matching));
+    // The text can be read with or without each of its escapes, so the number of interpretations
+    // doubles with each escape.
+    let (secret, text) = ("%41A".repeat(1_000) + "!", "%41".repeat(100_000));
+    assert!(is_masked(&secret, &text));
     // The text consists of long runs of characters that may begin an escape.
     for run in ["\\", "%", "&", "&#0", "+", "\\u00"] {
         let text = run.repeat(100_000);
         let redacted =
-            searching(&[SECRET, "\\\\ s", "%%25"]).redact(TextKind::ForPeople, text.clone());
+            redactor_of(&[SECRET, "\\\\ s", "%%25"]).redact(TextKind::ForPeople, text.clone());
         assert!(redacted == text || redacted == MASK, "a run of {run}");
     }
-    assert!(began.elapsed() < std::time::Duration::from_secs(20), "{:?}", began.elapsed());
+    assert!(started.elapsed() < std::time::Duration::from_secs(20), "{:?}", started.elapsed());
 }
 
-/// A search holds the secrets, and nothing that grows with the number of their forms.
+/// The memory of a redactor does not grow with the number of forms of its secrets.
 #[test]
-fn a_long_secret_is_found_in_every_form_and_costs_its_own_length() {
+fn a_long_secret_is_found_in_every_form_without_additional_memory() {
     let long: String = (0..4_096).map(|n| format!("{n:03x}/")).collect();
     let secrets: Vec<_> = (0..100).map(|n| Secret::new(format!("{n}{long}"))).collect();
     let redactor = Redactor::new(&secrets, &[]);
-    let lists: usize = redactor.begins.iter().map(Vec::len).sum();
-    assert!(lists < 10_000, "{lists} entries");
+    let candidates: usize = redactor.candidates_by_byte.iter().map(Vec::len).sum();
+    assert!(candidates < 10_000, "{candidates} entries");
     let json = long.replace('/', "\\u002f");
     let html = long.replace('0', "&#x30;");
     let percent = utf8_percent_encode(&long, NON_ALPHANUMERIC).to_string();
@@ -170,12 +176,12 @@ fn a_long_secret_is_found_in_every_form_and_costs_its_own_length() {
         );
     }
     let pair = data_encoding::BASE64.encode(format!("user:7{long}").as_bytes());
-    assert!(redactor.finds(TextKind::Answer, pair.as_bytes()));
+    assert!(redactor.contains_secret(TextKind::Answer, pair.as_bytes()));
 }
 
 #[test]
 fn a_secret_is_found_wherever_a_text_is_divided() {
-    let redactor = searching(&[SECRET, "w&rd~1, longer than that"]);
+    let redactor = redactor_of(&[SECRET, "w&rd~1, longer than that"]);
     let json = serde_json::to_string(SECRET).unwrap();
     let base64 = data_encoding::BASE64.encode(SECRET.as_bytes());
     let pair = data_encoding::BASE64.encode(format!("u:{SECRET}").as_bytes());
@@ -185,9 +191,10 @@ fn a_secret_is_found_wherever_a_text_is_divided() {
         let whole = redactor.redact(TextKind::ForPeople, text.clone());
         for cut in 0..text.len() {
             let mut redacted = Vec::new();
-            let done = redactor.part(&text.as_bytes()[..cut], 0, false, &mut redacted).unwrap();
+            let done =
+                redactor.redact_part(&text.as_bytes()[..cut], 0, false, &mut redacted).unwrap();
             assert!(done <= cut && cut - done < 200, "{done} of {cut}");
-            let last = redactor.part(&text.as_bytes()[done..], 0, true, &mut redacted);
+            let last = redactor.redact_part(&text.as_bytes()[done..], 0, true, &mut redacted);
             assert_eq!(last, Some(text.len() - done));
             assert_eq!(String::from_utf8_lossy(&redacted), whole, "cut at {cut}");
         }
@@ -236,19 +243,19 @@ const ECHOED: [(&str, &str); 15] = [
 
 #[test]
 fn a_short_secret_is_redacted_only_as_a_whole_value_or_word() {
-    let redactor = searching(&["issue"]);
+    let redactor = redactor_of(&["issue"]);
     for text in NOT_ECHOED {
-        assert_eq!(redactor.bytes(Bytes::from(text)), text);
+        assert_eq!(redactor.redact_bytes(Bytes::from(text)), text);
     }
     for (echo, redacted) in ECHOED {
-        assert_eq!(redactor.bytes(Bytes::from(echo)), redacted, "{echo}");
+        assert_eq!(redactor.redact_bytes(Bytes::from(echo)), redacted, "{echo}");
     }
-    let long = searching(&["issue-tracker"]);
+    let long = redactor_of(&["issue-tracker"]);
     assert_eq!(long.redact(TextKind::ForPeople, "/x-issue-trackers/".to_owned()), "/x-[secret]s/");
 }
 
 #[test]
-fn a_short_secret_that_json_may_contain_without_quotes_leaves_it_valid() {
+fn redacting_a_short_secret_that_is_a_json_literal_leaves_the_json_valid() {
     for (secret, body, redacted) in [
         (
             "1234",
@@ -257,12 +264,12 @@ fn a_short_secret_that_json_may_contain_without_quotes_leaves_it_valid() {
         ),
         ("true", r#"{"ok":true,"key":"true"}"#, r#"{"ok":true,"key":"[secret]"}"#),
     ] {
-        assert_eq!(searching(&[secret]).bytes(Bytes::from(body)), redacted);
+        assert_eq!(redactor_of(&[secret]).redact_bytes(Bytes::from(body)), redacted);
     }
 }
 
 #[test]
-fn a_short_secret_stays_in_links_keys_and_the_connections_own_texts() {
+fn a_short_secret_is_not_redacted_in_links_keys_and_the_connections_own_texts() {
     let own = ["http://redmine:3000", "redmine:3000", "redmine", "our redmine board"];
     let own: Vec<_> = own.map(str::to_owned).to_vec();
     let secrets = ["redmine", "board"].map(|text| Secret::new(text.to_owned()));
@@ -271,8 +278,8 @@ fn a_short_secret_stays_in_links_keys_and_the_connections_own_texts() {
         let text = |text: &str| redactor.redact(kind, text.to_owned());
         assert_eq!(text("see our redmine board, key board"), "see our redmine board, key [secret]");
     }
-    let named = redactor.redact(TextKind::Name, "http://t.example/a?x=board".to_owned());
-    assert_eq!(named, "http://t.example/a?x=board");
+    let name = redactor.redact(TextKind::Name, "http://t.example/a?x=board".to_owned());
+    assert_eq!(name, "http://t.example/a?x=board");
     assert_eq!(redactor.redact(TextKind::Value, "the board".to_owned()), "the board");
     assert_eq!(redactor.redact(TextKind::Value, "board".to_owned()), MASK);
     let own_word = Redactor::new(&secrets[..1], &own);
@@ -283,7 +290,7 @@ fn a_short_secret_stays_in_links_keys_and_the_connections_own_texts() {
 }
 
 #[test]
-fn a_short_secret_is_judged_in_the_same_way_wherever_a_text_is_divided() {
+fn a_short_secret_is_redacted_in_the_same_places_wherever_a_text_is_divided() {
     let own = ["our issue board".to_owned()];
     let redactor = Redactor::new(&[Secret::new("issue".to_owned())], &own);
     let filler = "x ".repeat(400);
@@ -291,14 +298,14 @@ fn a_short_secret_is_judged_in_the_same_way_wherever_a_text_is_divided() {
         NOT_ECHOED.into_iter().chain(ECHOED.map(|(echo, _)| echo)).chain(["our issue board"])
     {
         let text = format!("{filler}{text}{filler}");
-        let whole = redactor.bytes(Bytes::from(text.clone()));
+        let whole = redactor.redact_bytes(Bytes::from(text.clone()));
         for cut in filler.len() - 20..text.len() - filler.len() + 20 {
             let (mut redacted, mut rest) = (Vec::new(), text.as_bytes()[..cut].to_vec());
-            let done = redactor.part(&rest, 0, false, &mut redacted).unwrap();
+            let done = redactor.redact_part(&rest, 0, false, &mut redacted).unwrap();
             let context = redactor.context_bytes().min(done);
             rest.drain(..done - context);
             rest.extend_from_slice(&text.as_bytes()[cut..]);
-            redactor.part(&rest, context, true, &mut redacted).unwrap();
+            redactor.redact_part(&rest, context, true, &mut redacted).unwrap();
             assert_eq!(redacted, whole, "{text} cut at {cut}");
         }
     }
@@ -311,7 +318,7 @@ proptest! {
         before in "|[a-z]{0,5} |\"",
         after in "| [a-z]{0,5}|\"",
     ) {
-        let redactor = searching(&[secret.as_str()]);
+        let redactor = redactor_of(&[secret.as_str()]);
         let form: String = url::form_urlencoded::byte_serialize(secret.as_bytes()).collect();
         for echo in [secret.clone(), form] {
             let redacted = redactor.redact(TextKind::ForPeople, format!("{before}{echo}{after}"));
@@ -325,7 +332,7 @@ proptest! {
         before in "[a-z:]{0,5}",
         after in "[a-z:]{0,5}",
     ) {
-        let redactor = searching(&[secret.as_str()]);
+        let redactor = redactor_of(&[secret.as_str()]);
         let json = serde_json::to_string(&secret).unwrap();
         let json = json[1..json.len() - 1].to_owned();
         let form: String = url::form_urlencoded::byte_serialize(secret.as_bytes()).collect();
@@ -335,6 +342,6 @@ proptest! {
             prop_assert!(redacted.contains(MASK), "{} in {}", echo, redacted);
         }
         let pair = data_encoding::BASE64.encode(format!("{before}{secret}{after}").as_bytes());
-        prop_assert!(redactor.finds(TextKind::Answer, pair.as_bytes()), "{}", pair);
+        prop_assert!(redactor.contains_secret(TextKind::Answer, pair.as_bytes()), "{}", pair);
     }
 }

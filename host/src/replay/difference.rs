@@ -1,4 +1,4 @@
-//! What a replay asked of the tracker, beside what the recorded run asked.
+//! Compares the requests of a replay with the requests of the recorded run. Sends nothing.
 
 use bytes::Bytes;
 use data_encoding::BASE64;
@@ -9,15 +9,15 @@ use crate::egress::{Comparison, Replay, TapedRequest};
 /// A request of the recorded run, of the replay, or of both.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReplayedRequest {
-    /// How the two differ.
+    /// How the recorded request and the request of the replay differ.
     pub difference: Difference,
     /// The parts that differ: `url`, `headers`, `body`.
     pub changed: Vec<&'static str>,
-    /// The recorded request; absent if it was added.
+    /// The recorded request; `None` if only the replay sent the request.
     pub recorded: Option<RequestText>,
-    /// The request of the replay; absent if it is missing.
+    /// The request of the replay; `None` if the replay did not send it.
     pub replayed: Option<RequestText>,
-    /// The status with which the recording answers; absent if it has no answer.
+    /// The status of the recorded answer; `None` if the recording has no answer.
     pub status: Option<u16>,
 }
 
@@ -28,7 +28,7 @@ pub struct RequestText {
     pub method: String,
     /// The complete address.
     pub url: String,
-    /// The headers, without those that are credentials.
+    /// The headers, without headers that contain credentials.
     pub headers: Vec<(String, String)>,
     /// The body, if it is text and not too large.
     pub body: Option<String>,
@@ -38,12 +38,12 @@ pub struct RequestText {
     pub body_bytes: u64,
 }
 
-/// The requests of a replay in their order, then those that it did not send.
-pub(super) fn requests(replay: &Replay) -> Vec<ReplayedRequest> {
-    replay.compare().into_iter().map(request).collect()
+/// The requests of a replay in their order, then the recorded requests that it did not send.
+pub(super) fn compare_requests(replay: &Replay) -> Vec<ReplayedRequest> {
+    replay.compare().into_iter().map(compared_request).collect()
 }
 
-fn request(Comparison { sent, recorded, status }: Comparison) -> ReplayedRequest {
+fn compared_request(Comparison { sent, recorded, status }: Comparison) -> ReplayedRequest {
     let changed = match (&recorded, &sent) {
         (Some(recorded), Some(sent)) => changed_parts(recorded, sent),
         _ => Vec::new(),
@@ -54,12 +54,12 @@ fn request(Comparison { sent, recorded, status }: Comparison) -> ReplayedRequest
         (Some(_), Some(_)) if changed.is_empty() => Difference::Same,
         (Some(_), Some(_)) => Difference::Changed,
     };
-    let (recorded, replayed) = (recorded.map(text), sent.map(text));
+    let (recorded, replayed) = (recorded.map(request_text), sent.map(request_text));
     ReplayedRequest { difference, changed, recorded, replayed, status }
 }
 
-/// The parts of two requests that differ. The method of a request that was answered is never
-/// another.
+/// The parts in which two requests differ. Their methods are equal, because a recorded request only
+/// answers a request with the same method.
 fn changed_parts(one: &TapedRequest, other: &TapedRequest) -> Vec<&'static str> {
     let parts = [
         ("url", one.url != other.url),
@@ -69,15 +69,15 @@ fn changed_parts(one: &TapedRequest, other: &TapedRequest) -> Vec<&'static str> 
     parts.into_iter().filter_map(|(part, differs)| differs.then_some(part)).collect()
 }
 
-fn text(request: TapedRequest) -> RequestText {
+fn request_text(request: TapedRequest) -> RequestText {
     let TapedRequest { method, url, headers, body } = request;
     let body_bytes = body.len() as u64;
-    let shown = Some(body).filter(|it| !it.is_empty() && body_bytes <= RECORDED_BODY_BYTES_MAX);
+    let body = Some(body).filter(|it| !it.is_empty() && body_bytes <= RECORDED_BODY_BYTES_MAX);
     let is_text = |it: &Bytes| std::str::from_utf8(it).is_ok();
-    let (text, other) = match shown {
+    let (text, base64) = match body {
         Some(body) if is_text(&body) => (Some(String::from_utf8_lossy(&body).into_owned()), None),
         Some(body) => (None, Some(BASE64.encode(&body))),
         None => (None, None),
     };
-    RequestText { method, url, headers, body: text, body_base64: other, body_bytes }
+    RequestText { method, url, headers, body: text, body_base64: base64, body_bytes }
 }

@@ -1,4 +1,5 @@
-//! Chooses the files of a failed test that a tracker gets, and gives them safe names.
+//! Selects the files of a failed test that are sent to the tracker, and changes their names to safe
+//! names. It never reads the content of a file.
 
 use std::collections::BTreeSet;
 
@@ -8,11 +9,11 @@ use crate::domain::{StringEnum as _, is_printable, printable};
 
 use super::{Attachment, AttachmentKind, Gap, Subject, TestData};
 
-const FILES_CEILING: usize = 50;
-const BYTES_CEILING: u64 = 256 * 1024 * 1024;
-const NAME_CHARS_MAX: usize = 100;
+const FILES_MAX_CEILING: usize = 50;
+const BYTES_MAX_CEILING: u64 = 256 * 1024 * 1024;
+const FILE_NAME_CHARS_MAX: usize = 100;
 /// Characters that file systems or trackers refuse in a file name.
-const RESERVED: &str = "/\\<>:\"|?*";
+const RESERVED_CHARACTERS: &str = "/\\<>:\"|?*";
 
 /// The attachment policy: which files are sent to the tracker.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,59 +41,67 @@ impl Default for AttachmentPolicy {
 }
 
 impl AttachmentPolicy {
-    /// Checks the policy; returns what is wrong with it.
+    /// Returns what is wrong with the policy; `None` if it is valid.
     pub(super) fn problem(&self) -> Option<String> {
-        let known = AttachmentKind::ALL.iter().map(|kind| kind.as_str());
+        let kind_names = AttachmentKind::ALL.iter().map(|kind| kind.as_str());
         let unknown = self.kinds.iter().find(|kind| AttachmentKind::parse(kind).is_none());
         if let Some(unknown) = unknown {
-            let known = known.collect::<Vec<_>>().join(", ");
-            return Some(format!("unknown kind {unknown:?}; the kinds are {known}"));
+            let kind_names = kind_names.collect::<Vec<_>>().join(", ");
+            return Some(format!("unknown kind {unknown:?}; the kinds are {kind_names}"));
         }
-        if self.files_max > FILES_CEILING {
-            return Some(format!("`files_max` is at most {FILES_CEILING}"));
+        if self.files_max > FILES_MAX_CEILING {
+            return Some(format!("`files_max` is at most {FILES_MAX_CEILING}"));
         }
         let largest = self.file_bytes_max.max(self.total_bytes_max);
-        (largest > BYTES_CEILING)
-            .then(|| format!("`file_bytes_max` and `total_bytes_max` are at most {BYTES_CEILING}"))
+        (largest > BYTES_MAX_CEILING).then(|| {
+            format!("`file_bytes_max` and `total_bytes_max` are at most {BYTES_MAX_CEILING}")
+        })
     }
 
-    /// Whether the policy allows any file at all.
+    /// Whether the policy allows at least one file.
     #[must_use]
-    pub fn takes_files(&self) -> bool {
+    pub fn allows_files(&self) -> bool {
         !self.kinds.is_empty() && self.files_max > 0
     }
 
-    /// The parts of the data that list files of the chosen kinds.
+    /// The parts of the data that are needed to list the files of the chosen kinds.
     pub(super) fn subjects(&self) -> BTreeSet<Subject> {
         let subject = |kind: AttachmentKind| match kind {
             AttachmentKind::Screenshot => Subject::Assertions,
             AttachmentKind::RobotLog => Subject::RobotLogs,
             AttachmentKind::File => Subject::Attachments,
         };
-        self.kinds().into_iter().map(subject).collect()
+        self.allowed_kinds().into_iter().map(subject).collect()
     }
 
-    fn kinds(&self) -> Vec<AttachmentKind> {
+    fn allowed_kinds(&self) -> Vec<AttachmentKind> {
         let kinds = self.kinds.iter().filter_map(|kind| AttachmentKind::parse(kind));
         kinds.filter(|_| self.files_max > 0).collect()
     }
 
-    /// The files that a tracker gets, and a gap for each other file of the chosen kinds. The size
-    /// of a file may be unknown: the download must then keep to `file_bytes_max`.
-    pub(super) fn select(&self, data: &TestData, log_bytes: u64) -> (Vec<Attachment>, Vec<Gap>) {
-        let (mut selected, mut gaps, mut total) = (Vec::new(), Vec::new(), 0_u64);
-        let all = available_files(data, log_bytes);
-        for kind in self.kinds() {
-            for file in all.iter().filter(|file| file.kind == kind) {
+    /// Selects the files for the tracker, and returns a gap for each other file of the chosen
+    /// kinds. If the size of a file is unknown, the download must enforce `file_bytes_max`.
+    pub(super) fn select(
+        &self,
+        data: &TestData,
+        robot_log_bytes: u64,
+    ) -> (Vec<Attachment>, Vec<Gap>) {
+        let (mut selected, mut gaps, mut selected_bytes) = (Vec::new(), Vec::new(), 0_u64);
+        let files = available_files(data, robot_log_bytes);
+        for kind in self.allowed_kinds() {
+            for file in files.iter().filter(|file| file.kind == kind) {
                 let size = file.size.unwrap_or(0);
                 let why = if selected.len() >= self.files_max {
-                    format!("a defect gets at most {} files", self.files_max)
+                    format!("at most {} files are sent for a defect", self.files_max)
                 } else if size > self.file_bytes_max {
-                    format!("it has {size} bytes, and at most {} are sent", self.file_bytes_max)
-                } else if total.saturating_add(size) > self.total_bytes_max {
-                    format!("all files together have at most {} bytes", self.total_bytes_max)
+                    format!(
+                        "the file has {size} bytes, and at most {} are sent",
+                        self.file_bytes_max
+                    )
+                } else if selected_bytes.saturating_add(size) > self.total_bytes_max {
+                    format!("all files together may have at most {} bytes", self.total_bytes_max)
                 } else {
-                    total = total.saturating_add(size);
+                    selected_bytes = selected_bytes.saturating_add(size);
                     selected.push(file.clone());
                     continue;
                 };
@@ -104,14 +113,16 @@ impl AttachmentPolicy {
     }
 }
 
-/// All files: the fetched ones, a screenshot for each assertion that has one, and the robot's log.
-fn available_files(data: &TestData, log_bytes: u64) -> Vec<Attachment> {
-    let is_log = |file: &&Attachment| file.kind == AttachmentKind::RobotLog;
-    let mut all: Vec<_> = data.attachments.iter().filter(|it| !is_log(it)).cloned().collect();
-    let with_screenshot = data.assertions.iter().filter(|it| it.has_screenshot);
+/// Returns all files: the fetched attachments, a screenshot for each assertion that has one, and
+/// the robot's log.
+fn available_files(data: &TestData, robot_log_bytes: u64) -> Vec<Attachment> {
+    let is_robot_log = |file: &&Attachment| file.kind == AttachmentKind::RobotLog;
+    let mut files: Vec<_> =
+        data.attachments.iter().filter(|file| !is_robot_log(file)).cloned().collect();
+    let with_screenshot = data.assertions.iter().filter(|assertion| assertion.has_screenshot);
     for (index, assertion) in with_screenshot.enumerate() {
-        if !all.iter().any(|file| file.source_id == assertion.id) {
-            all.push(Attachment {
+        if !files.iter().any(|file| file.source_id == assertion.id) {
+            files.push(Attachment {
                 kind: AttachmentKind::Screenshot,
                 source_id: assertion.id.clone(),
                 name: format!("screenshot-{}.png", index + 1),
@@ -120,33 +131,35 @@ fn available_files(data: &TestData, log_bytes: u64) -> Vec<Attachment> {
             });
         }
     }
-    // Screenshots of failed assertions come first: a person needs them more.
-    let succeeded = |id: &str| data.assertions.iter().any(|it| it.id == id && it.succeeded);
-    all.sort_by_key(|file| succeeded(&file.source_id));
-    if log_bytes > 0 {
-        all.push(Attachment {
+    // Screenshots of failed assertions come first, because people need them most.
+    let has_succeeded = |id: &str| {
+        data.assertions.iter().any(|assertion| assertion.id == id && assertion.succeeded)
+    };
+    files.sort_by_key(|file| has_succeeded(&file.source_id));
+    if robot_log_bytes > 0 {
+        files.push(Attachment {
             kind: AttachmentKind::RobotLog,
             source_id: String::new(),
             name: "robot-log.txt".to_owned(),
             media_type: "text/plain; charset=utf-8".to_owned(),
-            size: Some(log_bytes),
+            size: Some(robot_log_bytes),
         });
     }
-    all
+    files
 }
 
-/// Gives each file a unique name that is not a path and has no special characters.
+/// Changes the name of each file to a unique name that is not a path and has no special characters.
 pub fn safe_file_names(files: &mut [Attachment]) {
-    let mut taken = BTreeSet::new();
+    let mut used_names = BTreeSet::new();
     for file in files {
-        let name = safe_name(&file.name);
+        let name = safe_file_name(&file.name);
         let (stem, extension) = match name.rsplit_once('.') {
             Some((stem, extension)) => (stem.to_owned(), format!(".{extension}")),
             None => (name.clone(), String::new()),
         };
         let mut unique = name;
         for number in 2.. {
-            if taken.insert(unique.to_lowercase()) {
+            if used_names.insert(unique.to_lowercase()) {
                 break;
             }
             unique = format!("{stem}-{number}{extension}");
@@ -155,17 +168,17 @@ pub fn safe_file_names(files: &mut [Attachment]) {
     }
 }
 
-fn safe_name(name: &str) -> String {
+fn safe_file_name(name: &str) -> String {
     let last = name.rsplit(['/', '\\']).next().unwrap_or_default();
     let safe: String = last
         .chars()
         .filter(|c| is_printable(*c))
-        .map(|c| if RESERVED.contains(c) { '_' } else { c })
+        .map(|c| if RESERVED_CHARACTERS.contains(c) { '_' } else { c })
         .collect();
     let safe = safe.trim().trim_matches('.').trim();
     let length = safe.chars().count();
-    // Cut the beginning, so that the name keeps its extension.
-    let safe: String = safe.chars().skip(length.saturating_sub(NAME_CHARS_MAX)).collect();
+    // Cut the beginning of the name, because its end is the extension.
+    let safe: String = safe.chars().skip(length.saturating_sub(FILE_NAME_CHARS_MAX)).collect();
     let safe = safe.trim_start_matches(['.', ' ']);
     if safe.is_empty() { "file".to_owned() } else { safe.to_owned() }
 }
@@ -230,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_is_attached_is_fetched() {
+    fn only_subjects_of_the_allowed_kinds_are_needed() {
         let subjects = AttachmentPolicy::default().subjects();
         assert_eq!(subjects, BTreeSet::from([Subject::Assertions, Subject::RobotLogs]));
         let none = AttachmentPolicy { files_max: 0, ..AttachmentPolicy::default() };
@@ -238,28 +251,29 @@ mod tests {
     }
 
     #[test]
-    fn names_of_files_are_safe_and_unique() {
-        let given =
+    fn file_names_become_safe_and_unique() {
+        let old_names =
             ["../../etc/passwd", "C:\\a\\b.png", "b.PNG", "b.png", "..", "a\u{202e}gnp.x\n"];
         let mut files: Vec<_> =
-            given.iter().map(|name| file(AttachmentKind::File, name, 1)).collect();
+            old_names.iter().map(|name| file(AttachmentKind::File, name, 1)).collect();
         safe_file_names(&mut files);
-        let expected = ["passwd", "b.png", "b-2.PNG", "b-3.png", "file", "agnp.x"];
-        assert_eq!(names(&files), expected);
+        let new_names = ["passwd", "b.png", "b-2.PNG", "b-3.png", "file", "agnp.x"];
+        assert_eq!(names(&files), new_names);
     }
 
     proptest! {
         #[test]
-        fn any_name_becomes_a_safe_one(given in proptest::collection::vec(any::<String>(), 0..8)) {
+        fn any_name_becomes_safe(old_names in proptest::collection::vec(any::<String>(), 0..8)) {
             let mut files: Vec<_> =
-                given.iter().map(|name| file(AttachmentKind::File, name, 1)).collect();
+                old_names.iter().map(|name| file(AttachmentKind::File, name, 1)).collect();
             safe_file_names(&mut files);
             let unique: BTreeSet<_> = files.iter().map(|file| file.name.to_lowercase()).collect();
             prop_assert_eq!(unique.len(), files.len());
             for file in &files {
                 let name = &file.name;
-                prop_assert!(!name.is_empty() && name.chars().count() <= NAME_CHARS_MAX + 4);
-                prop_assert!(name.chars().all(|c| is_printable(c) && !RESERVED.contains(c)));
+                prop_assert!(!name.is_empty() && name.chars().count() <= FILE_NAME_CHARS_MAX + 4);
+                let is_safe = |c: char| is_printable(c) && !RESERVED_CHARACTERS.contains(c);
+                prop_assert!(name.chars().all(is_safe));
                 prop_assert!(!name.starts_with('.'));
             }
         }

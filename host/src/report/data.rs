@@ -1,8 +1,8 @@
-//! The data of a failed test, as templates see it. Names are in snake_case; a value that Test
-//! Manager does not give is absent.
+//! The data of a failed test, as templates read it. Names are in snake_case. A value that Test
+//! Manager does not return is absent.
 //!
-//! Source: the data types that Test Manager's clients declare, as public code shows them. All texts
-//! are untrusted: people and tests wrote them.
+//! Source: public code of Test Manager's clients declares these data types. All texts are
+//! untrusted: people and tests wrote them.
 
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -84,9 +84,9 @@ pub struct TestData {
 }
 
 impl TestData {
-    /// The ids and link of a failed test, as the webhook names them.
+    /// Creates data that contains only the ids and the link from the webhook.
     #[must_use]
-    pub fn of(test: &FailedTest) -> Self {
+    pub fn from_webhook_ids(test: &FailedTest) -> Self {
         Self {
             test_execution_id: test.test_execution_id.to_string(),
             test_case_id: test.test_case_id.to_string(),
@@ -105,7 +105,7 @@ pub struct Project {
     pub id: String,
     /// The short name in keys and links: "SHOP".
     pub prefix: Option<String>,
-    /// The full name, as people read it.
+    /// The full name, as Test Manager shows it.
     pub name: Option<String>,
 }
 
@@ -121,7 +121,7 @@ pub struct TestCase {
     pub name: Option<String>,
     /// Text that a person wrote; it may have markup.
     pub description: Option<String>,
-    /// The version of the test case that Test Manager names.
+    /// The version of the test case in Test Manager.
     pub version: Option<String>,
     /// The conditions that must be true before the test case runs.
     pub pre_condition: Option<String>,
@@ -171,13 +171,13 @@ pub struct TestCaseLog {
     pub id: String,
     /// The result, such as "Failed".
     pub result: Option<String>,
-    /// The robot's or tester's remark, such as the exception.
+    /// The remark of the robot or the tester, such as the text of an exception.
     pub info: Option<String>,
     /// The start of the test, RFC 3339.
     pub started_at: Option<String>,
     /// The end of the test, RFC 3339.
     pub finished_at: Option<String>,
-    /// The person or robot account that ran it.
+    /// The person or robot account that ran the test.
     pub executed_by: Option<String>,
     /// The name of the robot that ran the test; absent for a manual test.
     pub robot: Option<String>,
@@ -197,7 +197,7 @@ pub struct TestCaseLog {
     pub post_condition: Option<String>,
 }
 
-/// One check that the test made, as the log has it.
+/// One check that the test made, from the test case log.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Assertion {
@@ -219,7 +219,7 @@ pub struct Assertion {
 pub struct RobotLog {
     /// The time of the line, RFC 3339.
     pub at: Option<String>,
-    /// "Error", "Warn" and the like.
+    /// The log level, such as "Error" or "Warn".
     pub level: Option<String>,
     /// The text of the line, masked before a template sees it.
     pub message: String,
@@ -235,7 +235,7 @@ pub struct Step {
     pub expected: Option<String>,
     /// The actual result of the step.
     pub actual: Option<String>,
-    /// "Failed", "Passed" and the like.
+    /// The result, such as "Failed" or "Passed".
     pub result: Option<String>,
 }
 
@@ -255,7 +255,7 @@ pub struct Requirement {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct CustomField {
-    /// The name of the field, as people see it.
+    /// The name of the field, as Test Manager shows it.
     pub name: String,
     /// The value of the field as text, whatever type the field has.
     pub value: String,
@@ -274,7 +274,7 @@ pub struct PastResult {
 }
 
 string_enum! {
-    /// The kinds of files that a tracker can get.
+    /// The kinds of files that can be sent to a tracker.
     pub enum AttachmentKind {
         /// The screenshot of an assertion.
         Screenshot = "screenshot",
@@ -289,8 +289,8 @@ string_enum! {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Attachment {
-    /// The kind, which the attachment policy selects by.
-    #[serde(serialize_with = "as_word", deserialize_with = "from_word")]
+    /// The kind of file. The attachment policy chooses files by their kind.
+    #[serde(serialize_with = "serialize_kind", deserialize_with = "deserialize_kind")]
     pub kind: AttachmentKind,
     /// UUID of the file, or of the screenshot's assertion; empty for a robot log.
     #[serde(default)]
@@ -303,7 +303,7 @@ pub struct Attachment {
     pub size: Option<u64>,
 }
 
-/// A part of the data that could not be fetched.
+/// A part of the data that could not be fetched, and the reason.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Gap {
@@ -313,12 +313,14 @@ pub struct Gap {
     pub why: String,
 }
 
-fn as_word<S: Serializer>(kind: &AttachmentKind, serializer: S) -> Result<S::Ok, S::Error> {
+fn serialize_kind<S: Serializer>(kind: &AttachmentKind, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(kind.as_str())
 }
 
-fn from_word<'de, D: Deserializer<'de>>(deserializer: D) -> Result<AttachmentKind, D::Error> {
-    let word = String::deserialize(deserializer)?;
-    AttachmentKind::parse(&word)
-        .ok_or_else(|| D::Error::custom("`kind` is `screenshot`, `robot-log` or `file`"))
+fn deserialize_kind<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<AttachmentKind, D::Error> {
+    let kind = String::deserialize(deserializer)?;
+    AttachmentKind::parse(&kind)
+        .ok_or_else(|| D::Error::custom("`kind` must be `screenshot`, `robot-log` or `file`"))
 }

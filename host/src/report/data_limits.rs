@@ -1,5 +1,5 @@
-//! Limits the data before templates see it: removes most control characters, shortens long texts
-//! and lists. Of a long log, the newest lines are kept.
+//! Limits the data before templates read it: removes most control characters, and shortens long
+//! texts and lists. A log that is too long keeps its newest lines.
 
 use serde_json::Value;
 
@@ -10,7 +10,7 @@ const TEXT_BYTES_MAX: usize = 8 * 1024;
 const ITEMS_MAX: usize = 200;
 const LOG_LINES_MAX: usize = 500;
 
-/// Shortens the lists of the data.
+/// Shortens the lists of the data to their maximum lengths.
 pub(super) fn limit_lists(data: &mut TestData) {
     let lines = data.robot_logs.len();
     data.robot_logs.drain(..lines.saturating_sub(LOG_LINES_MAX));
@@ -25,7 +25,7 @@ pub(super) fn limit_lists(data: &mut TestData) {
 }
 
 /// Converts the data to JSON with shortened texts.
-pub(super) fn limited(data: &TestData) -> Value {
+pub(super) fn to_limited_json(data: &TestData) -> Value {
     let mut value = serde_json::to_value(data).unwrap_or_default();
     limit_texts(&mut value);
     value
@@ -33,30 +33,31 @@ pub(super) fn limited(data: &TestData) -> Value {
 
 fn limit_texts(value: &mut Value) {
     match value {
-        Value::String(text) => *text = clean(text),
+        Value::String(text) => *text = clean_text(text),
         Value::Array(items) => items.iter_mut().for_each(limit_texts),
         Value::Object(members) => members.values_mut().for_each(limit_texts),
         Value::Null | Value::Bool(_) | Value::Number(_) => {}
     }
 }
 
-/// Removes characters that trackers refuse, or that make a text look like another.
-pub(super) fn clean(text: &str) -> String {
+/// Cuts a text to its maximum size. Removes characters that trackers refuse, and characters that
+/// make a text look like another text.
+pub(super) fn clean_text(text: &str) -> String {
     let end = text.floor_char_boundary(TEXT_BYTES_MAX);
     let (kept, cut) = text.split_at_checked(end).unwrap_or((text, ""));
     let kept = kept.replace("\r\n", "\n").replace(['\r', '\u{2028}', '\u{2029}'], "\n");
-    let mut clean: String = kept.chars().filter(|c| is_kept(*c)).collect();
+    let mut clean: String = kept.chars().filter(|c| is_allowed(*c)).collect();
     if !cut.is_empty() {
         clean.push('…');
     }
     clean
 }
 
-fn is_kept(c: char) -> bool {
+fn is_allowed(c: char) -> bool {
     let is_bidi = matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
     let is_noncharacter = matches!(c, '\u{fffe}' | '\u{ffff}');
     let is_control = c.is_control() && !matches!(c, '\n' | '\t');
-    let is_placeholder = placeholder::is_in(c.encode_utf8(&mut [0; 4]));
+    let is_placeholder = placeholder::occurs_in(c.encode_utf8(&mut [0; 4]));
     !(is_bidi || is_noncharacter || is_control || is_placeholder)
 }
 
@@ -66,8 +67,8 @@ mod tests {
 
     #[test]
     fn texts_are_cut_and_have_no_control_characters() {
-        assert_eq!(clean("a\r\nb\u{1b}[31m\u{202e}\u{e000}c\td"), "a\nb[31mc\td");
-        let long = clean(&"ä".repeat(TEXT_BYTES_MAX));
+        assert_eq!(clean_text("a\r\nb\u{1b}[31m\u{202e}\u{e000}c\td"), "a\nb[31mc\td");
+        let long = clean_text(&"ä".repeat(TEXT_BYTES_MAX));
         assert_eq!(long.chars().count(), TEXT_BYTES_MAX / 2 + 1);
         assert!(long.ends_with('…'));
     }

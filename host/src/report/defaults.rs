@@ -1,7 +1,8 @@
-//! The templates for a connection that has none, or whose own template fails. They work with only
-//! the ids of the failed test, and use only data that they show.
+//! The default templates, which are used if a connection has no template or if its template fails.
+//! They can be rendered with only the ids of the failed test. They read only data that they print,
+//! because each part that a template reads is fetched.
 
-/// The default title, one line.
+/// The default title, which is one line.
 pub(super) const TITLE: &str = "\
 {% if test_case.name %}{{ test_case.name }}{% else %}Test case {{ test_case_id }}{% endif %}\
 {% if test_case.key %} ({{ test_case.key }}){% endif %} \

@@ -1,8 +1,8 @@
-//! The template engine: minijinja with limits. A template can read only the data of the failed
-//! test.
+//! The template engine: minijinja with limits. It never lets a template read anything but the data
+//! of the failed test.
 //!
-//! Fuel limits time and memory: minijinja charges instructions, and each byte that a template
-//! makes it produce or copy.
+//! Fuel limits the time and the memory of a template: minijinja consumes fuel for each instruction,
+//! and for each byte that the template outputs or copies.
 
 use std::fmt;
 use std::sync::Arc;
@@ -18,17 +18,17 @@ use super::markup::placeholder;
 
 /// Maximum size of a template, bytes.
 pub(super) const TEMPLATE_BYTES_MAX: usize = 32 * 1024;
-/// The fuel of one template: an instruction costs 1, and so do 64 bytes of text.
-const FUEL: u64 = 100_000;
-/// Maximum depth of nested lists that an expression writes; deeper ones are left out.
-const DEPTH_MAX: usize = 8;
+/// The fuel of one template. An instruction costs 1, and 64 bytes of text cost 1.
+const TEMPLATE_FUEL: u64 = 100_000;
+/// Maximum depth of nested lists in the output of an expression; deeper lists are left out.
+const LIST_DEPTH_MAX: usize = 8;
 
 /// How a template inserts values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Mode {
+pub(super) enum OutputMode {
     /// Inserts each value unchanged.
     Text,
-    /// Inserts placeholders, so that no value is read as Markdown.
+    /// Inserts a placeholder for each value, because a value must not be read as Markdown.
     Markdown,
     /// Inserts each value as JSON, with text in quotes.
     Json,
@@ -37,34 +37,34 @@ pub(super) enum Mode {
 /// The result of expanding a template.
 #[derive(Debug)]
 pub(super) struct Expanded {
-    /// The text; in the mode `Markdown`, with placeholders instead of values.
+    /// The text. In the mode `Markdown`, it contains placeholders instead of values.
     pub(super) text: String,
     /// The values of the placeholders, in the order of their numbers.
     pub(super) values: Vec<String>,
 }
 
-/// The reason why a template cannot be used, and the place of the error.
+/// The reason why a template cannot be used, and the position of the error.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct TemplateError {
-    /// Line and column, from 1; absent if minijinja does not say them.
-    pub(super) at: Option<(usize, usize)>,
+    /// Line and column, both from 1; absent if minijinja does not report them.
+    pub(super) position: Option<(usize, usize)>,
     pub(super) reason: String,
 }
 
 impl fmt::Display for TemplateError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.at {
+        match self.position {
             Some((line, column)) => write!(f, "line {line}, column {column}: {}", self.reason),
             None => f.write_str(&self.reason),
         }
     }
 }
 
-/// The data in the form that templates read.
-pub(super) type Context = Value;
+/// The data in the form that minijinja reads.
+pub(super) type TemplateContext = Value;
 
 /// Converts data into the form that [`expand`] reads.
-pub(super) fn context<T: Serialize>(data: &T) -> Context {
+pub(super) fn template_context<T: Serialize>(data: &T) -> TemplateContext {
     Value::from(Serde(data))
 }
 
@@ -72,25 +72,29 @@ pub(super) fn context<T: Serialize>(data: &T) -> Context {
 ///
 /// # Errors
 /// The template is not valid, fails, or needs more than its fuel.
-pub(super) fn expand(source: &str, mode: Mode, data: &Value) -> Result<Expanded, TemplateError> {
+pub(super) fn expand(
+    source: &str,
+    mode: OutputMode,
+    data: &Value,
+) -> Result<Expanded, TemplateError> {
     let values = Arc::new(Mutex::new(Vec::new()));
-    let environment = environment(mode, &values);
+    let environment = new_environment(mode, &values);
     let template = environment.template_from_str(source);
     let text = template.and_then(|template| template.render(data.clone()));
-    let text = text.map_err(|error| explain(source, &error))?;
+    let text = text.map_err(|error| template_error(source, &error))?;
     drop(environment);
     let values = std::mem::take(&mut *values.lock());
     Ok(Expanded { text, values })
 }
 
-/// The names that a template reads, such as `test_case.name`.
+/// Returns the names that a template reads, such as `test_case.name`.
 ///
 /// # Errors
 /// The template is not valid.
-pub(super) fn names(source: &str) -> Result<Vec<String>, TemplateError> {
-    let environment = environment(Mode::Text, &Arc::default());
+pub(super) fn used_names(source: &str) -> Result<Vec<String>, TemplateError> {
+    let environment = new_environment(OutputMode::Text, &Arc::default());
     let template = environment.template_from_str(source);
-    let template = template.map_err(|error| explain(source, &error))?;
+    let template = template.map_err(|error| template_error(source, &error))?;
     let globals: Vec<_> = environment.globals().map(|(name, _)| name.to_owned()).collect();
     let mut names: Vec<_> = template.undeclared_variables(true).into_iter().collect();
     names.retain(|name| !globals.contains(name));
@@ -98,17 +102,17 @@ pub(super) fn names(source: &str) -> Result<Vec<String>, TemplateError> {
     Ok(names)
 }
 
-/// The line and column of a byte, from 1.
-pub(super) fn position(source: &str, byte: usize) -> (usize, usize) {
+/// Returns the line and the column of a byte, both from 1.
+pub(super) fn line_and_column(source: &str, byte: usize) -> (usize, usize) {
     let before = source.get(..byte).unwrap_or(source);
     let line = before.rsplit('\n').next().unwrap_or_default();
     (before.matches('\n').count() + 1, line.chars().count() + 1)
 }
 
-fn environment<'s>(mode: Mode, values: &Arc<Mutex<Vec<String>>>) -> Environment<'s> {
+fn new_environment<'s>(mode: OutputMode, values: &Arc<Mutex<Vec<String>>>) -> Environment<'s> {
     let mut environment = Environment::new();
     environment.set_debug(false);
-    environment.set_fuel(Some(FUEL));
+    environment.set_fuel(Some(TEMPLATE_FUEL));
     environment.set_undefined_behavior(UndefinedBehavior::Chainable);
     environment.set_auto_escape_callback(|_| AutoEscape::None);
     environment.remove_global("debug");
@@ -116,39 +120,40 @@ fn environment<'s>(mode: Mode, values: &Arc<Mutex<Vec<String>>>) -> Environment<
     for filter in ["safe", "escape", "e", "pprint"] {
         environment.remove_filter(filter);
     }
-    filters::add(&mut environment);
-    // A line that has only a statement, such as `{% if %}`, adds no line to the text.
+    filters::add_filters(&mut environment);
+    // A line that contains only a statement, such as `{% if %}`, adds no line to the text.
     let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build();
     if let Ok(syntax) = syntax {
         environment.set_syntax(syntax);
     }
     let values = Arc::clone(values);
-    environment.set_formatter(move |out, state, value| write(mode, &values, out, state, value));
+    environment
+        .set_formatter(move |out, state, value| write_value(mode, &values, out, state, value));
     environment
 }
 
-/// Writes the value of an expression.
-fn write(
-    mode: Mode,
+/// Writes the value of an expression to the output.
+fn write_value(
+    mode: OutputMode,
     values: &Mutex<Vec<String>>,
     out: &mut Output<'_>,
     state: &State<'_, '_>,
     value: &Value,
 ) -> Result<(), minijinja::Error> {
     let text = match mode {
-        Mode::Text | Mode::Markdown => format_value(value, DEPTH_MAX),
-        Mode::Json => serde_json::to_string(value).map_err(|error| {
+        OutputMode::Text | OutputMode::Markdown => format_value(value, LIST_DEPTH_MAX),
+        OutputMode::Json => serde_json::to_string(value).map_err(|error| {
             minijinja::Error::new(ErrorKind::BadSerialization, error.to_string())
         })?,
     };
-    if mode != Mode::Markdown {
+    if mode != OutputMode::Markdown {
         return Ok(out.write_str(&text)?);
     }
     state.consume_fuel(text.len() as u64 / 64)?;
     let mut values = values.lock();
-    // A `{% set %}` block may have captured placeholders.
+    // A `{% set %}` block may have captured placeholders: replace them by their values.
     let text = placeholder::resolve(&text, &values);
-    out.write_str(&placeholder::of(values.len()))?;
+    out.write_str(&placeholder::for_value(values.len()))?;
     values.push(text);
     Ok(())
 }
@@ -167,16 +172,17 @@ fn format_value(value: &Value, depth: usize) -> String {
     }
 }
 
-fn explain(source: &str, error: &minijinja::Error) -> TemplateError {
-    let at = error.range().map(|range| position(source, range.start));
-    let at = at.or_else(|| error.line().map(|line| (line, 1)));
+fn template_error(source: &str, error: &minijinja::Error) -> TemplateError {
+    let position = error.range().map(|range| line_and_column(source, range.start));
+    let position = position.or_else(|| error.line().map(|line| (line, 1)));
     let reason = match (error.kind(), error.detail()) {
         (ErrorKind::OutOfFuel, _) => {
-            "it computes too much; use fewer or shorter loops and texts".to_owned()
+            "the template needs too much computing time; use fewer or shorter loops and texts"
+                .to_owned()
         }
         (ErrorKind::SyntaxError, Some(detail)) => detail.to_owned(),
         (kind, Some(detail)) => format!("{kind}: {detail}"),
         (kind, None) => kind.to_string(),
     };
-    TemplateError { at, reason }
+    TemplateError { position, reason }
 }

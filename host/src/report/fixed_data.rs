@@ -1,4 +1,5 @@
-//! Fixed data of a failed test: for calls of connectors that file a report, without Test Manager.
+//! Fixed data of a failed test, for calling a connector without Test Manager. This module never
+//! sends a request.
 
 use std::collections::BTreeSet;
 
@@ -10,20 +11,20 @@ use super::{Attachment, Gap, Source, Subject, TestData};
 use crate::domain::{FailedTest, OutboundCall};
 
 /// The content of each attachment.
-const CONTENT: &[u8] = b"the content of a sample file";
+const ATTACHMENT_CONTENT: &[u8] = b"the content of a sample file";
 
-/// Data with the ids of a failed test.
+/// A [`Source`] that always returns the same data.
 pub struct FixedData(TestData);
 
 impl FixedData {
-    /// The given data, with the ids of this failed test.
+    /// Creates a source that returns `data` with the ids and the link of `test`.
     #[must_use]
-    pub fn of(test: &FailedTest, data: TestData) -> Self {
+    pub fn with_ids_of(test: &FailedTest, data: TestData) -> Self {
         let TestData { test_execution_id, test_case_id, variation_id, link, .. } =
-            TestData::of(test);
+            TestData::from_webhook_ids(test);
         let mut data = TestData { test_execution_id, test_case_id, variation_id, link, ..data };
         for attachment in &mut data.attachments {
-            attachment.size = Some(CONTENT.len() as u64);
+            attachment.size = Some(ATTACHMENT_CONTENT.len() as u64);
         }
         Self(data)
     }
@@ -37,13 +38,15 @@ impl Source for FixedData {
 
     async fn subject_json(&self, subject: Subject, _read_until: Instant) -> Result<String, Gap> {
         let gap = |why: String| Gap { what: format!("the subject `{subject}`"), why };
-        let members = serde_json::to_value(&self.0).map_err(|error| gap(error.to_string()))?;
-        let name = match subject {
+        let data_json = serde_json::to_value(&self.0).map_err(|error| gap(error.to_string()))?;
+        let member = match subject {
             Subject::TestExecution => "execution".to_owned(),
             Subject::TestCaseLog => "log".to_owned(),
             other => other.to_string().replace('-', "_"),
         };
-        let part = members.get(&name).ok_or_else(|| gap("the test data has none".to_owned()))?;
+        let part = data_json
+            .get(&member)
+            .ok_or_else(|| gap("the test data does not contain it".to_owned()))?;
         Ok(part.to_string())
     }
 
@@ -53,7 +56,7 @@ impl Source for FixedData {
         _bytes_max: u64,
         _read_until: Instant,
     ) -> Result<Bytes, Gap> {
-        Ok(Bytes::from_static(CONTENT))
+        Ok(Bytes::from_static(ATTACHMENT_CONTENT))
     }
 
     fn calls(&self, _measured_from: Instant) -> Vec<OutboundCall> {

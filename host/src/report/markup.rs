@@ -1,8 +1,10 @@
-//! The text of a report in the markup of a tracker.
+//! Writes the text of a report in the markup of a tracker. No value of a test is ever read as
+//! markup.
 //!
-//! The canonical text is CommonMark without HTML and images. Values of tests are never in it: they
-//! are inserted into the parsed text, and each renderer escapes what its tracker would read as
-//! markup. A web address in a value may become a link, as trackers make them of any text.
+//! The canonical text is CommonMark without HTML and images. It never contains values of tests:
+//! they are inserted after the text was parsed, and each renderer escapes characters that its
+//! tracker would read as markup. A tracker may still show a web address in a value as a link, as it
+//! does in any text.
 
 mod adf;
 mod cut;
@@ -27,7 +29,7 @@ use super::engine::Expanded;
 pub(super) use document::Document;
 
 string_enum! {
-    /// The markups that trackers read.
+    /// The markup languages that trackers read.
     pub enum Markup {
         /// Text without markup.
         Plain = "plain",
@@ -46,7 +48,7 @@ string_enum! {
     }
 }
 
-/// The error of a text whose maximum length has no room for the marker.
+/// The maximum length of the text is too small for the marker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("max-characters = {characters_max} is too small for the marker and the markup around it")]
 pub struct TooSmall {
@@ -54,26 +56,26 @@ pub struct TooSmall {
     pub characters_max: u32,
 }
 
-/// The HTML of a CommonMark text. HTML and images in it are left out, and links lead to web
-/// addresses only.
+/// Renders a CommonMark text as HTML. HTML in the text is shown as text, and images become links.
+/// All links are http, https or mailto addresses.
 #[must_use]
 pub fn markdown_as_html(text: &str) -> String {
     let canonical = Expanded { text: text.to_owned(), values: Vec::new() };
     html::render(&Document::parse(&canonical))
 }
 
-/// The document in a markup, with the marker in its first line, cut to a number of characters
-/// (Unicode scalar values).
+/// Renders the document in a markup, with the marker in its first line, cut to a number of
+/// characters (Unicode scalar values).
 pub(super) fn render(
     document: &Document,
     markup: Markup,
     characters_max: u32,
     marker: Option<&str>,
 ) -> Result<String, TooSmall> {
-    let first = marker.map(Document::marker);
+    let marker_line = marker.map(Document::marker_line);
     let max = usize::try_from(characters_max).unwrap_or(usize::MAX);
     let render = |part: Document| {
-        let whole = Document::join(first.clone(), part);
+        let whole = Document::join(marker_line.clone(), part);
         let text = match markup {
             Markup::Plain => plain::render(&whole),
             Markup::Markdown => markdown::render(&whole),
@@ -85,5 +87,5 @@ pub(super) fn render(
         };
         (text.chars().count() <= max).then_some(text)
     };
-    cut::longest(document, render).ok_or(TooSmall { characters_max })
+    cut::longest_accepted(document, render).ok_or(TooSmall { characters_max })
 }

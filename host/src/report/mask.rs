@@ -10,14 +10,14 @@ use serde_json::Value;
 use super::TestData;
 
 /// The text in place of a masked value.
-const MASKED: &str = "***";
+const MASK_TEXT: &str = "***";
 const PATTERNS_MAX: usize = 50;
 const PATTERN_CHARS_MAX: usize = 500;
 /// Maximum memory of a compiled pattern, bytes.
 const PATTERN_BYTES_MAX: usize = 1024 * 1024;
-/// The values of arguments and JSON members with these names are masked. Names are compared without
-/// separators, in upper or lower case.
-const NAMES: [&str; 16] = [
+/// The values of arguments and JSON members whose name contains one of these words are masked.
+/// Names are compared in lower case and without separators.
+const SECRET_NAMES: [&str; 16] = [
     "password",
     "passwd",
     "passphrase",
@@ -35,9 +35,9 @@ const NAMES: [&str; 16] = [
     "authorization",
     "cookie",
 ];
-/// The patterns that are masked in texts by default. If a pattern has a group `value`, only this
-/// group is masked.
-static DEFAULTS: LazyLock<Vec<Regex>> = LazyLock::new(|| {
+/// The patterns whose matches are masked in texts by default. If a pattern has a group `value`,
+/// only this group is masked.
+static DEFAULT_PATTERNS: LazyLock<Vec<Regex>> = LazyLock::new(|| {
     let name = r"[\w.-]*(?:pass[_-]?word|passwd|passphrase|pwd|token|secret|credential|(?:api|access|private|auth|signing|encryption)[ _-]?key|connection[ _-]?string|cookie)[\w.-]*";
     [
         // name=value, name: value, "name": "value"
@@ -52,15 +52,15 @@ static DEFAULTS: LazyLock<Vec<Regex>> = LazyLock::new(|| {
         r"://[^/\s:@]*:(?<value>[^/\s@]+)@".to_owned(),
     ]
     .iter()
-    .filter_map(|pattern| compile(pattern).ok())
+    .filter_map(|pattern| compile_pattern(pattern).ok())
     .collect()
 });
 
-/// The settings of a connection's mask.
+/// The mask settings of a connection: which values are replaced by `***`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct MaskSettings {
-    /// Whether passwords, tokens, secrets and keys are masked where they are recognised.
+    /// Whether values that look like passwords, tokens, secrets or keys are masked.
     pub defaults: bool,
     /// Further names of arguments whose values are masked.
     pub names: Vec<String>,
@@ -76,18 +76,20 @@ impl Default for MaskSettings {
 }
 
 impl MaskSettings {
-    /// Adds what other settings mask.
+    /// Adds the names and patterns of other settings, so that at least the same values are masked.
     pub fn include(&mut self, other: Self) {
         self.defaults |= other.defaults;
-        for (own, others) in [(&mut self.names, other.names), (&mut self.patterns, other.patterns)]
+        for (list, additions) in
+            [(&mut self.names, other.names), (&mut self.patterns, other.patterns)]
         {
-            let missing: Vec<_> = others.into_iter().filter(|it| !own.contains(it)).collect();
-            own.extend(missing);
+            let missing: Vec<_> =
+                additions.into_iter().filter(|item| !list.contains(item)).collect();
+            list.extend(missing);
         }
     }
 }
 
-/// The compiled patterns and the names, ready for use.
+/// Masks secrets, with compiled patterns and normalized names.
 #[derive(Debug)]
 pub struct Mask {
     defaults: bool,
@@ -107,15 +109,15 @@ impl Mask {
     /// The settings have too many patterns or names, or one of them cannot be used.
     pub fn new(settings: &MaskSettings) -> Result<Self, InvalidMask> {
         if settings.patterns.len() > PATTERNS_MAX || settings.names.len() > PATTERNS_MAX {
-            return invalid(format!(
+            return invalid_mask(format!(
                 "give at most {PATTERNS_MAX} patterns and {PATTERNS_MAX} names"
             ));
         }
-        let names: Vec<_> = settings.names.iter().map(|name| normal(name)).collect();
+        let names: Vec<_> = settings.names.iter().map(|name| normalize(name)).collect();
         if names.iter().any(|name| name.is_empty() || name.len() > PATTERN_CHARS_MAX) {
-            return invalid("a name has no letter or digit, or is too long");
+            return invalid_mask("a name has no letter or digit, or is too long");
         }
-        let patterns = settings.patterns.iter().map(|pattern| compile(pattern));
+        let patterns = settings.patterns.iter().map(|pattern| compile_pattern(pattern));
         let patterns = patterns.collect::<Result<_, _>>()?;
         Ok(Self { defaults: settings.defaults, names, patterns })
     }
@@ -124,67 +126,69 @@ impl Mask {
     pub(super) fn apply(&self, data: &mut TestData) {
         if let Some(log) = &mut data.log {
             for arguments in [&mut log.input_arguments, &mut log.output_arguments] {
-                *arguments = arguments.take().map(|it| self.arguments(&it));
+                *arguments = arguments.take().map(|text| self.mask_arguments(&text));
             }
-            self.optional(&mut log.info);
-            self.optional(&mut log.post_condition);
+            self.mask_optional(&mut log.info);
+            self.mask_optional(&mut log.post_condition);
         }
         for assertion in &mut data.assertions {
-            self.optional(&mut assertion.message);
-            self.optional(&mut assertion.payload);
+            self.mask_optional(&mut assertion.message);
+            self.mask_optional(&mut assertion.payload);
         }
         for line in &mut data.robot_logs {
-            line.message = self.text(&line.message);
+            line.message = self.mask_text(&line.message);
         }
         for step in &mut data.steps {
-            self.optional(&mut step.description);
-            self.optional(&mut step.expected);
-            self.optional(&mut step.actual);
+            self.mask_optional(&mut step.description);
+            self.mask_optional(&mut step.expected);
+            self.mask_optional(&mut step.actual);
         }
-        for field in data.custom_fields.iter_mut().filter(|field| self.is_secret(&field.name)) {
-            field.value = MASKED.to_owned();
+        for field in data.custom_fields.iter_mut().filter(|field| self.is_secret_name(&field.name))
+        {
+            field.value = MASK_TEXT.to_owned();
         }
     }
 
-    /// Masks the secrets in a text by the patterns.
+    /// Masks the matches of the patterns in a text.
     #[must_use]
-    pub fn text(&self, text: &str) -> String {
+    pub fn mask_text(&self, text: &str) -> String {
         let mut text = text.to_owned();
-        let defaults = DEFAULTS.iter().filter(|_| self.defaults);
+        let defaults = DEFAULT_PATTERNS.iter().filter(|_| self.defaults);
         for pattern in defaults.chain(&self.patterns) {
             text = pattern.replace_all(&text, mask_value).into_owned();
         }
         text
     }
 
-    fn optional(&self, text: &mut Option<String>) {
-        *text = text.take().map(|it| self.text(&it));
+    fn mask_optional(&self, text: &mut Option<String>) {
+        *text = text.take().map(|text| self.mask_text(&text));
     }
 
-    /// Masks the members of a JSON text by their names. A text that is not JSON is masked as a
-    /// text.
+    /// Masks values in a JSON text: by the name of their member, and by the patterns. A text that
+    /// is not JSON is masked only by the patterns.
     #[must_use]
-    pub fn arguments(&self, text: &str) -> String {
-        let Ok(mut json) = serde_json::from_str::<Value>(text) else { return self.text(text) };
-        self.json(&mut json);
+    pub fn mask_arguments(&self, text: &str) -> String {
+        let Ok(mut json) = serde_json::from_str::<Value>(text) else { return self.mask_text(text) };
+        self.mask_json(&mut json);
         json.to_string()
     }
 
-    /// Recursion is safe: serde_json limits how deep a text may be nested.
-    fn json(&self, value: &mut Value) {
+    /// The recursion is limited, because serde_json limits how deeply a text may be nested.
+    fn mask_json(&self, value: &mut Value) {
         match value {
-            Value::String(text) => *text = self.text(text),
-            Value::Array(items) => items.iter_mut().for_each(|item| self.json(item)),
+            Value::String(text) => *text = self.mask_text(text),
+            Value::Array(items) => items.iter_mut().for_each(|item| self.mask_json(item)),
             Value::Object(members) => {
-                // {"name": "in_Password", "value": "x"}
-                let name = ["name", "Name", "key", "Key"].iter().find_map(|it| members.get(*it));
-                let named = name.and_then(Value::as_str).is_some_and(|name| self.is_secret(name));
+                // An argument may be an object: {"name": "in_Password", "value": "x"}
+                let name = ["name", "Name", "key", "Key"].iter().find_map(|key| members.get(*key));
+                let has_secret_name =
+                    name.and_then(Value::as_str).is_some_and(|name| self.is_secret_name(name));
                 for (name, value) in members {
-                    let is_value = named && name.eq_ignore_ascii_case("value");
-                    if (is_value || self.is_secret(name)) && !value.is_null() {
-                        *value = Value::String(MASKED.to_owned());
+                    let is_value = has_secret_name && name.eq_ignore_ascii_case("value");
+                    if (is_value || self.is_secret_name(name)) && !value.is_null() {
+                        *value = Value::String(MASK_TEXT.to_owned());
                     } else {
-                        self.json(value);
+                        self.mask_json(value);
                     }
                 }
             }
@@ -192,45 +196,46 @@ impl Mask {
         }
     }
 
-    /// Whether this name says that the value is a secret.
-    fn is_secret(&self, name: &str) -> bool {
-        let name = normal(name);
-        let by_default = self.defaults && NAMES.iter().any(|it| name.contains(it));
-        by_default || self.names.iter().any(|it| name.contains(it))
+    /// Whether a value with this name is a secret.
+    fn is_secret_name(&self, name: &str) -> bool {
+        let name = normalize(name);
+        let by_default = self.defaults && SECRET_NAMES.iter().any(|word| name.contains(word));
+        by_default || self.names.iter().any(|word| name.contains(word))
     }
 }
 
-/// A name in lower case, without separators.
-fn normal(name: &str) -> String {
+/// Returns a name in lower case and without separators.
+fn normalize(name: &str) -> String {
     name.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect()
 }
 
-fn mask_value(found: &Captures<'_>) -> String {
-    let (Some(whole), Some(value)) = (found.get(0), found.name("value")) else {
-        return MASKED.to_owned();
+fn mask_value(captures: &Captures<'_>) -> String {
+    let (Some(whole), Some(value)) = (captures.get(0), captures.name("value")) else {
+        return MASK_TEXT.to_owned();
     };
     let text = whole.as_str();
     let before = text.get(..value.start() - whole.start()).unwrap_or_default();
     let after = text.get(value.end() - whole.start()..).unwrap_or_default();
-    format!("{before}{MASKED}{after}")
+    format!("{before}{MASK_TEXT}{after}")
 }
 
-fn compile(pattern: &str) -> Result<Regex, InvalidMask> {
+fn compile_pattern(pattern: &str) -> Result<Regex, InvalidMask> {
     if pattern.is_empty() || pattern.chars().count() > PATTERN_CHARS_MAX {
-        return invalid(format!("a pattern has 1 to {PATTERN_CHARS_MAX} characters"));
+        return invalid_mask(format!("a pattern must have 1 to {PATTERN_CHARS_MAX} characters"));
     }
     let mut builder = RegexBuilder::new(pattern);
     let regex = builder.size_limit(PATTERN_BYTES_MAX).dfa_size_limit(PATTERN_BYTES_MAX).build();
     match regex {
-        Err(error) => invalid(format!("the pattern `{pattern}` cannot be used: {error}")),
+        Err(error) => invalid_mask(format!("the pattern `{pattern}` cannot be used: {error}")),
         Ok(regex) if regex.is_match("") => {
-            invalid(format!("the pattern `{pattern}` fits an empty text, and so everything"))
+            let why = "matches an empty text, so it would match everywhere";
+            invalid_mask(format!("the pattern `{pattern}` {why}"))
         }
         Ok(regex) => Ok(regex),
     }
 }
 
-fn invalid<T>(why: impl Into<String>) -> Result<T, InvalidMask> {
+fn invalid_mask<T>(why: impl Into<String>) -> Result<T, InvalidMask> {
     Err(InvalidMask(why.into()))
 }
 

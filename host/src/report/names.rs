@@ -8,10 +8,10 @@ use crate::domain::nearest;
 
 use super::Subject;
 use super::engine::TemplateError;
-use super::engine::position;
+use super::engine::line_and_column;
 
 /// The names that a template may use, and the part of the data to fetch for each.
-const MEMBERS: [(&str, Option<Subject>); 17] = [
+const SUBJECT_OF_NAME: [(&str, Option<Subject>); 17] = [
     ("test_execution_id", None),
     ("test_case_id", None),
     ("variation_id", None),
@@ -31,40 +31,48 @@ const MEMBERS: [(&str, Option<Subject>); 17] = [
     ("history", Some(Subject::History)),
 ];
 
-/// Another name: the files may include screenshots, so it also needs the assertions.
-const ATTACHMENTS: (&str, [Subject; 2]) =
+/// The name `attachments` needs two parts of the data: screenshots are found through the
+/// assertions.
+const SUBJECTS_OF_ATTACHMENTS: (&str, [Subject; 2]) =
     ("attachments", [Subject::Assertions, Subject::Attachments]);
 
-/// The parts of the data that these names need.
+/// Returns the parts of the data that contain these names.
 pub(super) fn subjects(names: &[String]) -> BTreeSet<Subject> {
     let mut subjects = BTreeSet::new();
     for name in names {
         let member = name.split('.').next().unwrap_or_default();
-        subjects.extend(MEMBERS.iter().filter(|(it, _)| *it == member).filter_map(|it| it.1));
-        if member == ATTACHMENTS.0 {
-            subjects.extend(ATTACHMENTS.1);
+        subjects.extend(
+            SUBJECT_OF_NAME.iter().filter(|(name, _)| *name == member).filter_map(|entry| entry.1),
+        );
+        if member == SUBJECTS_OF_ATTACHMENTS.0 {
+            subjects.extend(SUBJECTS_OF_ATTACHMENTS.1);
         }
     }
     subjects
 }
 
-/// Finds the first name that the data never has. `example` contains every name that is allowed.
-pub(super) fn unknown(source: &str, names: &[String], example: &Value) -> Option<TemplateError> {
+/// Finds the first name that the data never contains. `example` contains every allowed name.
+pub(super) fn find_unknown_name(
+    source: &str,
+    names: &[String],
+    example: &Value,
+) -> Option<TemplateError> {
     names.iter().find_map(|name| {
-        let (mut known, mut path) = (example, String::new());
+        let (mut value, mut path) = (example, String::new());
         for member in name.split('.') {
             // Lists and texts have no members with names, so the rest of the name is not checked.
-            let members = known.as_object()?;
+            let members = value.as_object()?;
             let Some(next) = members.get(member) else {
                 let hint = nearest(member, members.keys().map(String::as_str))
                     .map(|(near, _)| format!("; did you mean `{path}{near}`?"));
-                let reason = format!("there is no `{path}{member}`{}", hint.unwrap_or_default());
-                let at = source.find(member).map(|byte| position(source, byte));
-                return Some(TemplateError { at, reason });
+                let reason =
+                    format!("the data has no `{path}{member}`{}", hint.unwrap_or_default());
+                let position = source.find(member).map(|byte| line_and_column(source, byte));
+                return Some(TemplateError { position, reason });
             };
             path.push_str(member);
             path.push('.');
-            known = next;
+            value = next;
         }
         None
     })
@@ -73,47 +81,49 @@ pub(super) fn unknown(source: &str, names: &[String], example: &Value) -> Option
 #[cfg(test)]
 mod tests {
     use crate::report::engine;
-    use crate::report::sample;
+    use crate::report::sample_test_data;
 
     use super::*;
 
-    fn unknown_in(source: &str) -> Option<String> {
-        let example = serde_json::to_value(sample()).expect("JSON");
-        let names = engine::names(source).expect("a template");
-        unknown(source, &names, &example).map(|error| error.to_string())
+    fn unknown_name_in(source: &str) -> Option<String> {
+        let example = serde_json::to_value(sample_test_data()).expect("JSON");
+        let names = engine::used_names(source).expect("a template");
+        find_unknown_name(source, &names, &example).map(|error| error.to_string())
     }
 
     #[test]
-    fn every_member_of_the_data_has_its_subject() {
-        let example = serde_json::to_value(sample()).expect("JSON");
-        let known = MEMBERS.iter().map(|(name, _)| *name).chain([ATTACHMENTS.0]);
-        let known: BTreeSet<_> = known.collect();
+    fn every_member_of_the_data_is_mapped_to_a_subject() {
+        let example = serde_json::to_value(sample_test_data()).expect("JSON");
+        let mapped =
+            SUBJECT_OF_NAME.iter().map(|(name, _)| *name).chain([SUBJECTS_OF_ATTACHMENTS.0]);
+        let mapped: BTreeSet<_> = mapped.collect();
         let members: BTreeSet<_> =
             example.as_object().expect("an object").keys().map(String::as_str).collect();
-        assert_eq!(members, known);
+        assert_eq!(members, mapped);
     }
 
     #[test]
-    fn a_name_that_the_data_never_has_is_reported_where_it_is() {
+    fn an_unknown_name_is_reported_with_its_position() {
         for (source, expected) in [
-            ("{{ test_case.name }}{% for it in steps %}{{ it.x }}{% endfor %}", None),
+            ("{{ test_case.name }}{% for step in steps %}{{ step.x }}{% endfor %}", None),
             ("{% for n in range(3) %}{{ n }}{{ loop.index }}{% endfor %}", None),
             (
                 "a\n {{ test_cas.name }}",
-                Some("line 2, column 5: there is no `test_cas`; did you mean `test_case`?"),
+                Some("line 2, column 5: the data has no `test_cas`; did you mean `test_case`?"),
             ),
             (
                 "{{ log.reslt }}",
-                Some("line 1, column 8: there is no `log.reslt`; did you mean `log.result`?"),
+                Some("line 1, column 8: the data has no `log.reslt`; did you mean `log.result`?"),
             ),
         ] {
-            assert_eq!(unknown_in(source).as_deref(), expected, "{source}");
+            assert_eq!(unknown_name_in(source).as_deref(), expected, "{source}");
         }
     }
 
     #[test]
-    fn what_is_not_used_is_not_fetched() {
-        let names = engine::names("{{ log.info or link }} {{ labels|join }}").expect("a template");
+    fn only_the_subjects_of_used_names_are_needed() {
+        let names =
+            engine::used_names("{{ log.info or link }} {{ labels|join }}").expect("a template");
         assert_eq!(subjects(&names), BTreeSet::from([Subject::TestCaseLog, Subject::Labels]));
     }
 }

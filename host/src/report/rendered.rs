@@ -1,7 +1,7 @@
-//! Renders a report: the texts, fields and files of the defect for one failed test.
+//! Renders a report: the texts, fields and files of the defect for one failed test. Never does I/O.
 
-use super::data_limits::{clean, limit_lists, limited};
-use super::engine::{self, Expanded, Mode};
+use super::data_limits::{clean_text, limit_lists, to_limited_json};
+use super::engine::{self, Expanded, OutputMode};
 use super::markup::{self, Document, Markup, TooSmall};
 use super::{Attachment, Gap, Mask, ReportSettings, TestData, defaults};
 
@@ -12,13 +12,13 @@ const GAPS_MAX: usize = 20;
 const GAP_CHARS_MAX: usize = 400;
 
 /// Maximum size of the robot's log as a file, bytes.
-const LOG_BYTES_MAX: usize = 1024 * 1024;
+const ROBOT_LOG_BYTES_MAX: usize = 1024 * 1024;
 
 /// A field of the tracker with its value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Field {
-    /// The name under which the person configured the field; the connector finds the tracker's
-    /// field.
+    /// The name that the person configured. The connector finds the field of the tracker by this
+    /// name.
     pub name: String,
     /// The rendered value, which is never empty or null.
     pub value: FieldValue,
@@ -46,35 +46,40 @@ pub struct Report {
 }
 
 impl Report {
-    /// Masks the data and renders the templates. A template that fails is replaced by the default,
-    /// and a note in the texts says so.
+    /// Masks the data and renders the templates. If a template fails, the default template replaces
+    /// it, and a note in the texts reports the failure.
     #[must_use]
     pub fn new(settings: &ReportSettings, data: TestData) -> Self {
         Self::with_notes(settings, data, &[])
     }
 
-    /// As [`Self::new`]; description and comment also end with these notes for people.
+    /// Does the same as [`Self::new`], and adds these notes for people at the end of the
+    /// description and of the comment.
     #[must_use]
     pub fn with_notes(settings: &ReportSettings, mut data: TestData, notes: &[String]) -> Self {
         let mut notes = notes.to_vec();
-        mask(settings, &mut data, &mut notes);
-        let robot_log = robot_log(&data);
+        mask_data(settings, &mut data, &mut notes);
+        let robot_log = robot_log_text(&data);
         let (attachments, gaps) = settings.attachments.select(&data, robot_log.len() as u64);
         data.gaps.extend(gaps);
         limit_lists(&mut data);
         data.attachments.clone_from(&attachments);
         let gaps = gap_lines(&data.gaps);
-        let mut writer =
-            TemplateRenderer { context: engine::context(&limited(&data)), notes, gaps };
-        let title = writer.text("title", settings.title_template.as_deref(), defaults::TITLE);
-        let fields = writer.fields(settings);
-        let mut write = |what, template: &Option<String>, default| {
-            writer.document(what, template.as_deref(), default)
+        let mut renderer = TemplateRenderer {
+            context: engine::template_context(&to_limited_json(&data)),
+            notes,
+            gaps,
+        };
+        let title =
+            renderer.render_line("title", settings.title_template.as_deref(), defaults::TITLE);
+        let fields = renderer.render_fields(settings);
+        let mut render_document = |text_name, template: &Option<String>, default| {
+            renderer.render_document(text_name, template.as_deref(), default)
         };
         let mut description =
-            write("description", &settings.description_template, defaults::DESCRIPTION);
-        let mut comment = write("comment", &settings.comment_template, defaults::COMMENT);
-        for note in &writer.notes {
+            render_document("description", &settings.description_template, defaults::DESCRIPTION);
+        let mut comment = render_document("comment", &settings.comment_template, defaults::COMMENT);
+        for note in &renderer.notes {
             description.add_note(note);
             comment.add_note(note);
         }
@@ -118,25 +123,27 @@ impl Report {
         markup::render(&self.comment, markup, characters_max, marker)
     }
 
-    /// The connection's fields, in its order, without those that are empty or null.
+    /// The fields that the connection configures, in the configured order. Fields with an empty or
+    /// null value are left out.
     #[must_use]
     pub fn fields(&self) -> &[Field] {
         &self.fields
     }
 
-    /// The files for the tracker. The content of a robot log is [`Self::robot_log`].
+    /// The files for the tracker. The content of the file of kind `RobotLog` is
+    /// [`Self::robot_log`].
     #[must_use]
     pub fn attachments(&self) -> &[Attachment] {
         &self.attachments
     }
 
-    /// The robot's log as a text file, masked.
+    /// The robot's log, masked, as the content of a text file.
     #[must_use]
     pub fn robot_log(&self) -> &str {
         &self.robot_log
     }
 
-    /// The data, masked.
+    /// The masked data of the failed test.
     #[must_use]
     pub fn data(&self) -> &TestData {
         &self.data
@@ -144,7 +151,7 @@ impl Report {
 }
 
 /// Masks the data. If a pattern is not valid, all data that may contain secrets is removed.
-fn mask(settings: &ReportSettings, data: &mut TestData, notes: &mut Vec<String>) {
+fn mask_data(settings: &ReportSettings, data: &mut TestData, notes: &mut Vec<String>) {
     match Mask::new(&settings.mask) {
         Ok(mask) => mask.apply(data),
         Err(why) => {
@@ -159,7 +166,7 @@ fn mask(settings: &ReportSettings, data: &mut TestData, notes: &mut Vec<String>)
 /// Describes the gaps for people, one line for each.
 fn gap_lines(gaps: &[Gap]) -> Vec<String> {
     let line = |gap: &Gap| {
-        let text = clean(&format!("{}: {}", gap.what, gap.why));
+        let text = clean_text(&format!("{}: {}", gap.what, gap.why));
         match text.char_indices().nth(GAP_CHARS_MAX) {
             Some((end, _)) => text.get(..end).unwrap_or_default().to_owned() + "…",
             None => text,
@@ -172,15 +179,15 @@ fn gap_lines(gaps: &[Gap]) -> Vec<String> {
     lines
 }
 
-/// The newest lines of the robot's log.
-fn robot_log(data: &TestData) -> String {
+/// Returns the newest lines of the robot's log as the content of a text file.
+fn robot_log_text(data: &TestData) -> String {
     let (mut lines, mut bytes) = (Vec::new(), 0);
     for line in data.robot_logs.iter().rev() {
         let (at, level) = (line.at.as_deref(), line.level.as_deref());
         let parts = [at, level, Some(line.message.as_str())].into_iter().flatten();
         let text = parts.collect::<Vec<_>>().join(" ") + "\n";
         bytes += text.len();
-        if bytes > LOG_BYTES_MAX {
+        if bytes > ROBOT_LOG_BYTES_MAX {
             lines.push("… older lines are left out\n".to_owned());
             break;
         }
@@ -191,53 +198,72 @@ fn robot_log(data: &TestData) -> String {
 
 /// Renders templates with the data of one test.
 struct TemplateRenderer {
-    context: engine::Context,
+    context: engine::TemplateContext,
     /// A note for people about each template that failed.
     notes: Vec<String>,
-    /// The gaps, for texts whose template does not show them.
+    /// The gaps as lines. They are added to each text whose template does not show them.
     gaps: Vec<String>,
 }
 
 impl TemplateRenderer {
-    /// Renders a template to a text of one line.
-    fn text(&mut self, what: &str, template: Option<&str>, default: &str) -> String {
-        let expanded = self.expand(what, template, default, Mode::Text).text;
+    /// Renders a template as a single line.
+    fn render_line(&mut self, text_name: &str, template: Option<&str>, default: &str) -> String {
+        let expanded = self.expand_or_default(text_name, template, default, OutputMode::Text).text;
         expanded.split_whitespace().collect::<Vec<_>>().join(" ")
     }
 
-    /// Renders a text in blocks. If the template does not show the gaps, they are added at the end.
-    fn document(&mut self, what: &str, template: Option<&str>, default: &str) -> Document {
-        let failed = self.notes.len();
-        let mut document = Document::parse(&self.expand(what, template, default, Mode::Markdown));
-        let own = template.filter(|_| self.notes.len() == failed);
-        if !self.gaps.is_empty() && !own.is_some_and(shows_gaps) {
+    /// Renders a template as a document. If the template does not show the gaps, they are added at
+    /// the end.
+    fn render_document(
+        &mut self,
+        text_name: &str,
+        template: Option<&str>,
+        default: &str,
+    ) -> Document {
+        let notes_before = self.notes.len();
+        let mut document = Document::parse(&self.expand_or_default(
+            text_name,
+            template,
+            default,
+            OutputMode::Markdown,
+        ));
+        let rendered = template.filter(|_| self.notes.len() == notes_before);
+        if !self.gaps.is_empty() && !rendered.is_some_and(shows_gaps) {
             document.add_list(GAPS_HEADING, &self.gaps);
         }
         document
     }
 
     /// Renders the template, or the default if the template fails.
-    fn expand(&mut self, what: &str, own: Option<&str>, default: &str, mode: Mode) -> Expanded {
-        if let Some(own) = own {
-            match engine::expand(own, mode, &self.context) {
+    fn expand_or_default(
+        &mut self,
+        text_name: &str,
+        template: Option<&str>,
+        default: &str,
+        mode: OutputMode,
+    ) -> Expanded {
+        if let Some(template) = template {
+            match engine::expand(template, mode, &self.context) {
                 Ok(expanded) => return expanded,
                 Err(error) => self.notes.push(format!(
-                    "The template of the {what} failed, and the default was used: {error}."
+                    "The template of the {text_name} failed, and the default was used: {error}."
                 )),
             }
         }
         engine::expand(default, mode, &self.context).unwrap_or_else(|error| Expanded {
-            text: format!("The default {what} failed: {error}"),
+            text: format!("The default {text_name} failed: {error}"),
             values: Vec::new(),
         })
     }
 
-    fn fields(&mut self, settings: &ReportSettings) -> Vec<Field> {
+    fn render_fields(&mut self, settings: &ReportSettings) -> Vec<Field> {
         let mut fields = Vec::new();
         for field in &settings.fields {
             let (template, mode) = field.template();
             let value = match engine::expand(template, mode, &self.context) {
-                Ok(expanded) => value(&expanded.text, mode).map_err(|error| error.to_string()),
+                Ok(expanded) => {
+                    field_value(&expanded.text, mode).map_err(|error| error.to_string())
+                }
                 Err(error) => Err(error.to_string()),
             };
             let name = field.field.clone();
@@ -253,15 +279,15 @@ impl TemplateRenderer {
     }
 }
 
-/// Whether a template shows the gaps itself.
+/// Whether a template uses the name `gaps`.
 fn shows_gaps(template: &str) -> bool {
     let is_gaps = |name: &String| name.split('.').next() == Some("gaps");
-    engine::names(template).is_ok_and(|names| names.iter().any(is_gaps))
+    engine::used_names(template).is_ok_and(|names| names.iter().any(is_gaps))
 }
 
-/// The value of a field; `None` if the value is empty or null.
-fn value(text: &str, mode: Mode) -> serde_json::Result<Option<FieldValue>> {
-    if mode != Mode::Json {
+/// Reads the value of a field from the expanded template; `None` if the value is empty or null.
+fn field_value(text: &str, mode: OutputMode) -> serde_json::Result<Option<FieldValue>> {
+    if mode != OutputMode::Json {
         let text = text.trim();
         return Ok((!text.is_empty()).then(|| FieldValue::Text(text.to_owned())));
     }

@@ -10,8 +10,7 @@ use super::{Subject, TestData};
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct RoutingRule {
-    /// The prefix of the test's project, such as "SHOP". As for all conditions, case does not
-    /// matter.
+    /// The prefix of the test's project, such as "SHOP". Like all conditions, it ignores case.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub project: Option<String>,
     /// Key or name of the test set that was executed.
@@ -23,7 +22,7 @@ pub struct RoutingRule {
     /// Key of one requirement that the test case must be assigned to.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub requirement: Option<String>,
-    /// Values by the name of the setting; other settings of the connection stay unchanged.
+    /// The new values, by the name of the setting. Other settings of the connection stay unchanged.
     pub settings: Settings,
 }
 
@@ -37,47 +36,52 @@ impl RoutingRule {
             (&self.label, Subject::Labels),
             (&self.requirement, Subject::Requirements),
         ];
-        conditions.into_iter().filter_map(|(condition, it)| condition.is_some().then_some(it))
+        conditions
+            .into_iter()
+            .filter_map(|(condition, subject)| condition.is_some().then_some(subject))
     }
 
     /// A copy of `settings` in which this rule's settings replace those of the same name.
     #[must_use]
     pub fn applied_to(&self, settings: &Settings) -> Settings {
-        let mut all = settings.clone();
-        all.extend(self.settings.clone());
-        all
+        let mut replaced = settings.clone();
+        replaced.extend(self.settings.clone());
+        replaced
     }
 
-    /// Whether all conditions are met. A condition on missing data is never met.
+    /// Whether the data meets all conditions. A condition on missing data is never met.
     #[must_use]
-    pub fn fits(&self, data: &TestData) -> bool {
-        let project = data.project.as_ref().and_then(|it| it.prefix.as_deref());
+    pub fn matches(&self, data: &TestData) -> bool {
+        let project = data.project.as_ref().and_then(|project| project.prefix.as_deref());
         let test_set = data.test_set.as_ref();
-        let test_set = test_set.map(|it| [it.key.as_deref(), it.name.as_deref()]);
-        let requirements = data.requirements.iter().filter_map(|it| it.key.as_deref());
-        is_among(self.project.as_deref(), project.into_iter())
-            && is_among(self.test_set.as_deref(), test_set.into_iter().flatten().flatten())
-            && is_among(self.label.as_deref(), data.labels.iter().map(String::as_str))
-            && is_among(self.requirement.as_deref(), requirements)
+        let test_set = test_set.map(|set| [set.key.as_deref(), set.name.as_deref()]);
+        let requirements =
+            data.requirements.iter().filter_map(|requirement| requirement.key.as_deref());
+        is_met(self.project.as_deref(), project.into_iter())
+            && is_met(self.test_set.as_deref(), test_set.into_iter().flatten().flatten())
+            && is_met(self.label.as_deref(), data.labels.iter().map(String::as_str))
+            && is_met(self.requirement.as_deref(), requirements)
     }
 }
 
-/// Whether one of the values equals `wanted`, in upper or lower case. True if nothing is wanted.
-fn is_among<'v>(wanted: Option<&str>, mut values: impl Iterator<Item = &'v str>) -> bool {
-    wanted.is_none_or(|wanted| values.any(|it| it.to_lowercase() == wanted.to_lowercase()))
+/// Whether one of the values equals the condition, ignoring case. True if there is no condition.
+fn is_met<'v>(condition: Option<&str>, mut values: impl Iterator<Item = &'v str>) -> bool {
+    condition.is_none_or(|condition| {
+        values.any(|value| value.to_lowercase() == condition.to_lowercase())
+    })
 }
 
 #[cfg(test)]
 mod tests {
-    use crate::report::sample;
+    use crate::report::sample_test_data;
 
     use super::*;
 
     #[test]
-    fn a_rule_fits_if_everything_that_it_names_fits() {
+    fn a_rule_matches_if_all_its_conditions_are_met() {
         let some = |text: &str| Some(text.to_owned());
         let rule = RoutingRule::default;
-        for (rule, fits) in [
+        for (rule, matches) in [
             (rule(), true),
             (RoutingRule { project: some("shop"), ..rule() }, true),
             (RoutingRule { test_set: some("SHOP:40"), ..rule() }, true),
@@ -86,9 +90,9 @@ mod tests {
             (RoutingRule { requirement: some("SHOP:7"), ..rule() }, true),
             (RoutingRule { requirement: some("SHOP:8"), ..rule() }, false),
         ] {
-            assert_eq!(rule.fits(&sample()), fits, "{rule:?}");
+            assert_eq!(rule.matches(&sample_test_data()), matches, "{rule:?}");
         }
-        let unknown = RoutingRule { project: some("SHOP"), ..rule() };
-        assert!(!unknown.fits(&TestData::default()));
+        let on_missing_data = RoutingRule { project: some("SHOP"), ..rule() };
+        assert!(!on_missing_data.matches(&TestData::default()));
     }
 }

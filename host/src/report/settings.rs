@@ -1,4 +1,5 @@
-//! The report settings of a connection, as the JSON object `report`.
+//! The report settings of a connection: reads and checks the JSON object `report`. Never renders a
+//! report of a real test.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -9,19 +10,20 @@ use serde_json::Value;
 
 use crate::domain::{Settings, nearest};
 
-use super::engine::{self, Mode, TEMPLATE_BYTES_MAX, TemplateError};
+use super::engine::{self, OutputMode, TEMPLATE_BYTES_MAX, TemplateError};
 use super::markup::placeholder;
 use super::{
-    AttachmentPolicy, Mask, MaskSettings, RoutingRule, Subject, TestData, defaults, names, sample,
+    AttachmentPolicy, Mask, MaskSettings, RoutingRule, Subject, TestData, defaults, names,
+    sample_test_data,
 };
 
 const FIELDS_MAX: usize = 100;
 const FIELD_NAME_CHARS_MAX: usize = 200;
-const RULES_MAX: usize = 100;
+const ROUTING_RULES_MAX: usize = 100;
 /// Maximum size of all settings together as JSON, bytes.
-const BYTES_MAX: usize = 256 * 1024;
-/// The names that the settings of a report may have.
-const MEMBERS: [&str; 7] = [
+const SETTINGS_BYTES_MAX: usize = 256 * 1024;
+/// The names of all report settings.
+const SETTING_NAMES: [&str; 7] = [
     "title_template",
     "description_template",
     "comment_template",
@@ -31,7 +33,8 @@ const MEMBERS: [&str; 7] = [
     "routing",
 ];
 
-/// The report settings of a connection. An absent member has its default.
+/// The report settings of a connection. A setting that is absent in the JSON object has its
+/// default.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct ReportSettings {
     /// The template of a defect's title.
@@ -44,7 +47,7 @@ pub struct ReportSettings {
     pub fields: Vec<FieldTemplate>,
     /// The values to mask in everything that comes from tests.
     pub mask: MaskSettings,
-    /// The files that a tracker gets.
+    /// The files that are sent to the tracker.
     pub attachments: AttachmentPolicy,
     /// Rules that replace settings of the connection for some tests. Only the first rule whose
     /// conditions are all met is used.
@@ -55,22 +58,23 @@ pub struct ReportSettings {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FieldTemplate {
-    /// The field's name, as the tracker or the connector knows it.
+    /// The name by which the tracker or the connector finds the field.
     pub field: String,
     /// The template of a text value.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub text: Option<String>,
-    /// The value is JSON: each expression in it becomes a JSON value, text in quotes.
+    /// The template of a JSON value: each expression in it becomes a JSON value, with text in
+    /// quotes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub json: Option<String>,
 }
 
 impl FieldTemplate {
     /// The template, and how it inserts values.
-    pub(super) fn template(&self) -> (&str, Mode) {
+    pub(super) fn template(&self) -> (&str, OutputMode) {
         match (&self.text, &self.json) {
-            (_, Some(json)) => (json, Mode::Json),
-            (text, None) => (text.as_deref().unwrap_or_default(), Mode::Text),
+            (_, Some(json)) => (json, OutputMode::Json),
+            (text, None) => (text.as_deref().unwrap_or_default(), OutputMode::Text),
         }
     }
 }
@@ -80,7 +84,7 @@ impl FieldTemplate {
 pub struct SettingsProblem {
     /// The member, such as `title_template`.
     pub member: String,
-    /// The error of the member, for the admin.
+    /// What is wrong with the member, for the admin.
     pub why: String,
 }
 
@@ -99,13 +103,13 @@ impl ReportSettings {
         let (mut settings, mut problems) = (Self::default(), Vec::new());
         for (member, value) in object {
             let read = match member.as_str() {
-                "title_template" => set(&mut settings.title_template, value),
-                "description_template" => set(&mut settings.description_template, value),
-                "comment_template" => set(&mut settings.comment_template, value),
-                "fields" => set(&mut settings.fields, value),
-                "mask" => set(&mut settings.mask, value),
-                "attachments" => set(&mut settings.attachments, value),
-                "routing" => set(&mut settings.routing, value),
+                "title_template" => read_member(&mut settings.title_template, value),
+                "description_template" => read_member(&mut settings.description_template, value),
+                "comment_template" => read_member(&mut settings.comment_template, value),
+                "fields" => read_member(&mut settings.fields, value),
+                "mask" => read_member(&mut settings.mask, value),
+                "attachments" => read_member(&mut settings.attachments, value),
+                "routing" => read_member(&mut settings.routing, value),
                 unknown => Err(InvalidMember::unknown(unknown)),
             };
             problems.extend(
@@ -121,18 +125,19 @@ impl ReportSettings {
     /// Reads and checks the object before it is saved.
     ///
     /// # Errors
-    /// Every problem of every member; for a template, with line and column.
+    /// Returns every problem of every member. Problems of a template have a line and a column.
     pub fn check(object: &Settings) -> Result<Self, Vec<SettingsProblem>> {
         let settings = Self::read(object)?;
-        let mut problems = settings.problems();
-        if serde_json::to_string(object).is_ok_and(|text| text.len() > BYTES_MAX) {
-            let why = format!("all settings together have more than {BYTES_MAX} bytes");
+        let mut problems = settings.find_problems();
+        if serde_json::to_string(object).is_ok_and(|text| text.len() > SETTINGS_BYTES_MAX) {
+            let why = format!("all settings together have more than {SETTINGS_BYTES_MAX} bytes");
             problems.push(SettingsProblem { member: "report".to_owned(), why });
         }
         if problems.is_empty() { Ok(settings) } else { Err(problems) }
     }
 
-    /// The same policy for attachments, with texts that need no data.
+    /// Settings with the same attachment policy and the same mask, and with fixed texts that need
+    /// no data of the test.
     #[must_use]
     pub fn only_attachments(&self) -> Self {
         let text = || Some("-".to_owned());
@@ -147,7 +152,7 @@ impl ReportSettings {
     }
 
     /// The parts of the data that the templates and the attachment policy use. A routing rule may
-    /// need others: [`RoutingRule::subjects`].
+    /// need other parts: [`RoutingRule::subjects`].
     #[must_use]
     pub fn subjects(&self) -> BTreeSet<Subject> {
         let texts = [
@@ -160,36 +165,36 @@ impl ReportSettings {
         let mut subjects = self.attachments.subjects();
         subjects.extend(
             templates
-                .filter_map(|template| engine::names(template).ok())
+                .filter_map(|template| engine::used_names(template).ok())
                 .flat_map(|names| names::subjects(&names)),
         );
         subjects
     }
 
-    fn problems(&self) -> Vec<SettingsProblem> {
+    fn find_problems(&self) -> Vec<SettingsProblem> {
         let mut problems = Vec::new();
-        let mut note = |member: String, why: Option<String>| {
+        let mut add_problem = |member: String, why: Option<String>| {
             problems.extend(why.map(|why| SettingsProblem { member, why }));
         };
         let texts = [
-            ("title_template", &self.title_template, Mode::Text),
-            ("description_template", &self.description_template, Mode::Markdown),
-            ("comment_template", &self.comment_template, Mode::Markdown),
+            ("title_template", &self.title_template, OutputMode::Text),
+            ("description_template", &self.description_template, OutputMode::Markdown),
+            ("comment_template", &self.comment_template, OutputMode::Markdown),
         ];
         for (member, template, mode) in texts {
             let template = template.as_deref().unwrap_or_default();
-            note(member.to_owned(), template_problem(template, mode));
+            add_problem(member.to_owned(), template_problem(template, mode));
         }
         let mut names = BTreeSet::new();
         for (index, field) in self.fields.iter().enumerate() {
             let is_new = names.insert(&field.field);
-            note(format!("fields[{index}]"), field_problem(field, is_new));
+            add_problem(format!("fields[{index}]"), field_problem(field, is_new));
         }
-        let too_many = |length, max| (length > max).then(|| format!("give at most {max}"));
-        note("fields".to_owned(), too_many(self.fields.len(), FIELDS_MAX));
-        note("routing".to_owned(), too_many(self.routing.len(), RULES_MAX));
-        note("mask".to_owned(), Mask::new(&self.mask).err().map(|error| error.to_string()));
-        note("attachments".to_owned(), self.attachments.problem());
+        let too_many = |length, max| (length > max).then(|| format!("at most {max} are allowed"));
+        add_problem("fields".to_owned(), too_many(self.fields.len(), FIELDS_MAX));
+        add_problem("routing".to_owned(), too_many(self.routing.len(), ROUTING_RULES_MAX));
+        add_problem("mask".to_owned(), Mask::new(&self.mask).err().map(|error| error.to_string()));
+        add_problem("attachments".to_owned(), self.attachments.problem());
         problems
     }
 }
@@ -205,22 +210,22 @@ enum InvalidMember {
 
 impl InvalidMember {
     fn unknown(name: &str) -> Self {
-        Self::Unknown(nearest(name, MEMBERS).map_or("", |(near, _)| near))
+        Self::Unknown(nearest(name, SETTING_NAMES).map_or("", |(near, _)| near))
     }
 }
 
-fn set<T: DeserializeOwned>(place: &mut T, value: &Value) -> Result<(), InvalidMember> {
-    *place = T::deserialize(value)?;
+fn read_member<T: DeserializeOwned>(target: &mut T, value: &Value) -> Result<(), InvalidMember> {
+    *target = T::deserialize(value)?;
     Ok(())
 }
 
 fn field_problem(field: &FieldTemplate, is_new: bool) -> Option<String> {
     let length = field.field.chars().count();
     if !(1..=FIELD_NAME_CHARS_MAX).contains(&length) {
-        return Some(format!("`field` has 1 to {FIELD_NAME_CHARS_MAX} characters"));
+        return Some(format!("`field` must have 1 to {FIELD_NAME_CHARS_MAX} characters"));
     }
     if !is_new {
-        return Some(format!("the field {:?} is there twice", field.field));
+        return Some(format!("the field {:?} is configured twice", field.field));
     }
     if field.text.is_some() == field.json.is_some() {
         return Some("give either `text` or `json`".to_owned());
@@ -229,23 +234,24 @@ fn field_problem(field: &FieldTemplate, is_new: bool) -> Option<String> {
     template_problem(template, mode)
 }
 
-/// Finds problems of a template by rendering it twice: with an example, and with only the ids.
-fn template_problem(template: &str, mode: Mode) -> Option<String> {
-    try_template(template, mode).err().map(|error| error.to_string())
+/// Returns the first problem of a template. Renders the template twice: with example data, and with
+/// only the ids.
+fn template_problem(template: &str, mode: OutputMode) -> Option<String> {
+    check_template(template, mode).err().map(|error| error.to_string())
 }
 
-fn try_template(template: &str, mode: Mode) -> Result<(), TemplateError> {
-    let refuse = |reason: String| Err(TemplateError { at: None, reason });
+fn check_template(template: &str, mode: OutputMode) -> Result<(), TemplateError> {
+    let refused = |reason: String| Err(TemplateError { position: None, reason });
     if template.len() > TEMPLATE_BYTES_MAX {
-        return refuse(format!("a template has at most {TEMPLATE_BYTES_MAX} bytes"));
+        return refused(format!("a template may have at most {TEMPLATE_BYTES_MAX} bytes"));
     }
-    if placeholder::is_in(template) {
-        return refuse("a template has no character U+E000 or U+E001".to_owned());
+    if placeholder::occurs_in(template) {
+        return refused("a template may not contain the characters U+E000 and U+E001".to_owned());
     }
-    let example = sample();
-    let names = engine::names(template)?;
+    let example = sample_test_data();
+    let names = engine::used_names(template)?;
     let members = serde_json::to_value(&example).unwrap_or_default();
-    if let Some(error) = names::unknown(template, &names, &members) {
+    if let Some(error) = names::find_unknown_name(template, &names, &members) {
         return Err(error);
     }
     let only_ids = TestData {
@@ -253,11 +259,12 @@ fn try_template(template: &str, mode: Mode) -> Result<(), TemplateError> {
         test_case_id: example.test_case_id.clone(),
         ..TestData::default()
     };
-    for (data, what) in [(example, "the example"), (only_ids, "only the ids of a test")] {
-        let expanded = engine::expand(template, mode, &engine::context(&data))?;
-        let json = (mode == Mode::Json).then(|| serde_json::from_str::<Value>(&expanded.text));
+    for (data, data_name) in [(example, "the example"), (only_ids, "only the ids of a test")] {
+        let expanded = engine::expand(template, mode, &engine::template_context(&data))?;
+        let json =
+            (mode == OutputMode::Json).then(|| serde_json::from_str::<Value>(&expanded.text));
         if let Some(Err(error)) = json {
-            return refuse(format!("with {what}, the result is not JSON: {error}"));
+            return refused(format!("with {data_name}, the result is not JSON: {error}"));
         }
     }
     Ok(())

@@ -1,4 +1,5 @@
-//! The trait by which other rooms read the data of a failed test, without knowing where it is from.
+//! The trait through which other rooms read the data of a failed test. It hides where the data
+//! comes from.
 
 use std::collections::BTreeSet;
 
@@ -19,11 +20,11 @@ pub trait Source: Send + Sync {
     /// requested.
     async fn fetch(&self, subjects: &BTreeSet<Subject>, read_until: Instant) -> TestData;
 
-    /// Fetches one part as JSON, as Test Manager answers it. A list has the items that
-    /// [`Self::fetch`] reads.
+    /// Fetches one part and returns it as the JSON that Test Manager sent. A list contains the same
+    /// items that [`Self::fetch`] reads.
     ///
     /// # Errors
-    /// The part could not be fetched, for the reason in the gap.
+    /// The part could not be fetched; the gap contains the reason.
     async fn subject_json(&self, subject: Subject, read_until: Instant) -> Result<String, Gap>;
 
     /// Downloads a screenshot or a file that [`Self::fetch`] listed.
@@ -37,7 +38,7 @@ pub trait Source: Send + Sync {
         read_until: Instant,
     ) -> Result<Bytes, Gap>;
 
-    /// The requests to Test Manager so far, for the event, with their times measured from
-    /// `measured_from`.
+    /// Returns the requests sent to Test Manager so far, for storing in the event. Their times are
+    /// measured from `measured_from`.
     fn calls(&self, measured_from: Instant) -> Vec<OutboundCall>;
 }

@@ -1,20 +1,22 @@
-//! What an export returned, as JSON: for recordings, and to compare a replay with them.
+//! Converts the values that exports return into JSON, for recordings and for the comparison of a
+//! replay with its recording.
 
 use serde_json::{Value, json};
 
-use crate::domain::{ChoicesPage, Counts, CurrentDefect, Defect, Refusal};
+use crate::domain::{Choice, ChoicesPage, Counts, CurrentDefect, Defect, Refusal};
 use crate::manifest::RawManifest;
 
 use super::sandbox::ExportAnswer;
 
 /// A value that an export returns.
 pub trait AnswerJson {
-    /// The value as JSON. It has no secret: it was redacted when it was checked.
+    /// Returns the value as JSON. The JSON contains no secret, because the value was redacted when
+    /// it was checked.
     fn json(&self) -> Value;
 }
 
-/// The outcome of a run: `{"ok": …}` with what the export returned, or `{"error": …}` with the code
-/// and the text of the refusal.
+/// Returns the outcome of a run as JSON: `{"ok": …}` with the value that the export returned, or
+/// `{"error": …}` with the code and the text of the refusal.
 pub fn outcome_json<T: AnswerJson>(outcome: &Result<T, Refusal>) -> Value {
     match outcome {
         Ok(answer) => json!({"ok": answer.json()}),
@@ -42,14 +44,15 @@ impl AnswerJson for Counts {
 
 impl AnswerJson for CurrentDefect {
     fn json(&self) -> Value {
-        json!({"defect": self.defect.json(), "open": self.open})
+        json!({"defect": self.defect.json(), "open": self.is_open})
     }
 }
 
 impl AnswerJson for ChoicesPage {
     fn json(&self) -> Value {
-        let choices = self.choices.iter().map(|it| json!({"value": it.value, "label": it.label}));
-        json!({"choices": choices.collect::<Vec<_>>(), "more": self.more})
+        let choice = |choice: &Choice| json!({"value": choice.value, "label": choice.label});
+        let choices: Vec<_> = self.choices.iter().map(choice).collect();
+        json!({"choices": choices, "more": self.has_more})
     }
 }
 

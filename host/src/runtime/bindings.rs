@@ -1,7 +1,8 @@
-//! The WIT as Rust: generated bindings, and conversions of the values that exports take and return.
+//! Rust types for the WIT contract: generated bindings, and conversions of the arguments and the
+//! return values of exports.
 //!
-//! What a guest returned is checked here; no other file sees it unchecked. Each exported interface
-//! is bound separately, so a connector may export any of them.
+//! This file checks every value that a guest returns, so no other file gets an unchecked value.
+//! Each exported interface is bound separately, so a connector may export any of them.
 
 use crate::domain::{
     Choice, ChoicesPage, ConnectorFault, Counts, CurrentDefect, Defect, FailedTest, Reason,
@@ -12,7 +13,7 @@ use crate::redact::TextKind;
 
 use super::error::shortened;
 
-/// A function that removes secrets from a text of the guest.
+/// A function that removes secrets from a text that the guest returned.
 pub(super) type Redact<'a> = &'a dyn Fn(TextKind, String) -> String;
 
 pub(super) use generated::exports::jackfield::connector::{defects, follow_up, kpis, plugin};
@@ -76,50 +77,52 @@ impl From<&FailedTest> for model::FailedTest {
     }
 }
 
-/// Maximum length of a title, status, priority or link of a defect, bytes.
-const LINE_BYTES_MAX: usize = 4_096;
+/// Maximum length of a short text that the guest returns, such as a title, a link or a name, bytes.
+const SHORT_TEXT_BYTES_MAX: usize = 4_096;
 /// Maximum number of names that `attached` may return.
-const NAMES_MAX: usize = 10_000;
-/// Most choices of a setting.
+const ATTACHMENT_NAMES_MAX: usize = 10_000;
+/// Maximum number of choices that `choices` may return at once.
 const CHOICES_MAX: usize = 10_000;
 /// Maximum length of a description of a defect, bytes.
-const TEXT_BYTES_MAX: usize = 65_536;
+const DESCRIPTION_BYTES_MAX: usize = 65_536;
 /// Maximum length of the name of a setting in an error, bytes.
-const SETTING_BYTES_MAX: usize = 64;
-/// The wait after `rate-limited` if the connector does not say how long.
-const RETRY_AFTER_S: u32 = 60;
+const SETTING_NAME_BYTES_MAX: usize = 64;
+/// The wait after the error `rate-limited` if the connector returns no wait, seconds.
+const DEFAULT_RETRY_AFTER_S: u32 = 60;
 
 /// Redacts a defect that the guest returned, and checks it against the contract.
-pub(super) fn defect(given: model::Defect, redact: Redact<'_>) -> Result<Defect, Refusal> {
+pub(super) fn check_defect(returned: model::Defect, redact: Redact<'_>) -> Result<Defect, Refusal> {
     let value = |text| redact(TextKind::Value, text);
     let defect = Defect {
-        key: redact(TextKind::Name, given.key),
-        title: value(given.title),
-        link: redact(TextKind::Name, given.link),
-        status: given.status.map(value),
-        priority: given.priority.map(value),
-        description: given.description.map(value),
+        key: redact(TextKind::Name, returned.key),
+        title: value(returned.title),
+        link: redact(TextKind::Name, returned.link),
+        status: returned.status.map(value),
+        priority: returned.priority.map(value),
+        description: returned.description.map(value),
     };
     if defect.key.is_empty() || defect.key.len() > Defect::KEY_BYTES_MAX {
         let bytes = defect.key.len();
-        return contract(format!(
+        return contract_violation(format!(
             "a defect's key has {bytes} bytes; allowed are 1 to {}",
             Defect::KEY_BYTES_MAX
         ));
     }
-    let lines =
+    let short_texts =
         [Some(&defect.title), Some(&defect.link), defect.status.as_ref(), defect.priority.as_ref()];
-    if lines.into_iter().flatten().any(|line| line.len() > LINE_BYTES_MAX) {
-        return contract(format!(
-            "a defect's title, link, status or priority is longer than {LINE_BYTES_MAX} bytes"
+    if short_texts.into_iter().flatten().any(|text| text.len() > SHORT_TEXT_BYTES_MAX) {
+        return contract_violation(format!(
+            "a defect's title, link, status or priority is longer than {SHORT_TEXT_BYTES_MAX} bytes"
         ));
     }
-    if defect.description.as_ref().is_some_and(|text| text.len() > TEXT_BYTES_MAX) {
-        return contract(format!("a defect's description is longer than {TEXT_BYTES_MAX} bytes"));
+    if defect.description.as_ref().is_some_and(|text| text.len() > DESCRIPTION_BYTES_MAX) {
+        return contract_violation(format!(
+            "a defect's description is longer than {DESCRIPTION_BYTES_MAX} bytes"
+        ));
     }
     if !is_link(&defect.link) {
         let link = defect.link;
-        return contract(format!(
+        return contract_violation(format!(
             "a defect's link must be an absolute http(s) address, not {link:?}"
         ));
     }
@@ -127,85 +130,89 @@ pub(super) fn defect(given: model::Defect, redact: Redact<'_>) -> Result<Defect,
 }
 
 /// Redacts and checks the value that `state` returned.
-pub(super) fn current(
-    given: Option<follow_up::Current>,
+pub(super) fn check_current_defect(
+    returned: Option<follow_up::Current>,
     redact: Redact<'_>,
 ) -> Result<Option<CurrentDefect>, Refusal> {
-    let Some(follow_up::Current { defect: given, open }) = given else { return Ok(None) };
-    Ok(Some(CurrentDefect { defect: defect(given, redact)?, open }))
+    let Some(follow_up::Current { defect, open }) = returned else { return Ok(None) };
+    Ok(Some(CurrentDefect { defect: check_defect(defect, redact)?, is_open: open }))
 }
 
 /// Redacts and checks the names that `attached` returned.
-pub(super) fn names(given: Vec<String>, redact: Redact<'_>) -> Result<Vec<String>, Refusal> {
-    if given.len() > NAMES_MAX || given.iter().any(|name| name.len() > LINE_BYTES_MAX) {
-        return contract(format!(
-            "`attached` returned more than {NAMES_MAX} names, or one of more than \
-             {LINE_BYTES_MAX} bytes"
+pub(super) fn check_attachment_names(
+    names: Vec<String>,
+    redact: Redact<'_>,
+) -> Result<Vec<String>, Refusal> {
+    let is_long = |name: &String| name.len() > SHORT_TEXT_BYTES_MAX;
+    if names.len() > ATTACHMENT_NAMES_MAX || names.iter().any(is_long) {
+        return contract_violation(format!(
+            "`attached` returned more than {ATTACHMENT_NAMES_MAX} names, or a name of more than \
+             {SHORT_TEXT_BYTES_MAX} bytes"
         ));
     }
-    Ok(given.into_iter().map(|name| redact(TextKind::Value, name)).collect())
+    Ok(names.into_iter().map(|name| redact(TextKind::Value, name)).collect())
 }
 
 /// Redacts and checks the page that `choices` returned.
-pub(super) fn choices(
-    given: plugin::ChoicesPage,
+pub(super) fn check_choices(
+    page: plugin::ChoicesPage,
     redact: Redact<'_>,
 ) -> Result<ChoicesPage, Refusal> {
     let is_long = |choice: &plugin::Choice| {
-        choice.value.len() > LINE_BYTES_MAX || choice.label.len() > LINE_BYTES_MAX
+        choice.value.len() > SHORT_TEXT_BYTES_MAX || choice.label.len() > SHORT_TEXT_BYTES_MAX
     };
-    if given.choices.len() > CHOICES_MAX || given.choices.iter().any(is_long) {
-        return contract(format!(
+    if page.choices.len() > CHOICES_MAX || page.choices.iter().any(is_long) {
+        return contract_violation(format!(
             "`choices` returned more than {CHOICES_MAX} choices, or a text of more than \
-             {LINE_BYTES_MAX} bytes"
+             {SHORT_TEXT_BYTES_MAX} bytes"
         ));
     }
     let value = |text| redact(TextKind::Value, text);
     let choice =
         |choice: plugin::Choice| Choice { value: value(choice.value), label: value(choice.label) };
-    let choices = given.choices.into_iter().map(choice).collect();
-    Ok(ChoicesPage { choices, more: given.more })
+    let choices = page.choices.into_iter().map(choice).collect();
+    Ok(ChoicesPage { choices, has_more: page.more })
 }
 
-/// Checks counts that the guest returned against the contract, and redacts the link.
-pub(super) fn counts(given: model::Counts, redact: Redact<'_>) -> Result<Counts, Refusal> {
-    let critical_link = given.critical_link.map(|link| redact(TextKind::Name, link));
+/// Redacts the link of the counts that the guest returned, and checks it against the contract.
+pub(super) fn check_counts(counts: model::Counts, redact: Redact<'_>) -> Result<Counts, Refusal> {
+    let critical_link = counts.critical_link.map(|link| redact(TextKind::Name, link));
     if let Some(link) = critical_link.as_ref().filter(|link| !is_link(link)) {
         let link = shortened(link);
-        return contract(format!(
+        return contract_violation(format!(
             "`critical-link` must be an absolute http(s) address, not {link:?}"
         ));
     }
     Ok(Counts {
-        open: given.open.into(),
-        closed: given.closed.into(),
-        critical: given.critical.into(),
-        moderate: given.moderate.into(),
+        open: counts.open.into(),
+        closed: counts.closed.into(),
+        critical: counts.critical.into(),
+        moderate: counts.moderate.into(),
         critical_link,
     })
 }
 
-fn contract<T>(why: String) -> Result<T, Refusal> {
+fn contract_violation<T>(why: String) -> Result<T, Refusal> {
     Err(Refusal::ConnectorFault(ConnectorFault::Contract(why)))
 }
 
 /// Whether a text is an absolute http or https address that is not too long.
 fn is_link(text: &str) -> bool {
-    text.len() <= LINE_BYTES_MAX && is_web_address(text)
+    text.len() <= SHORT_TEXT_BYTES_MAX && is_web_address(text)
 }
 
-/// An error that an import returns to the guest.
-pub(super) fn connector_error(code: model::ErrorCode, message: String) -> model::Error {
+/// An error that an imported function returns to the guest.
+pub(super) fn import_error(code: model::ErrorCode, message: String) -> model::Error {
     model::Error { code, message, setting: None, retry_after_seconds: None }
 }
 
-/// Converts an error that the connector returned. Its text is redacted and limited in length, and
-/// names the setting to change.
-pub(super) fn refusal(error: model::Error, redact: Redact<'_>) -> Refusal {
+/// Converts an error that the connector returned. The text of the refusal is redacted and limited
+/// in length, and names the setting that a person must change.
+pub(super) fn refusal_from(error: model::Error, redact: Redact<'_>) -> Refusal {
     let mut why = redact(TextKind::ForPeople, error.message);
-    why.truncate(why.floor_char_boundary(LINE_BYTES_MAX));
+    why.truncate(why.floor_char_boundary(SHORT_TEXT_BYTES_MAX));
     let setting = error.setting.map(|name| redact(TextKind::Name, name));
-    let setting = setting.filter(|name| (1..=SETTING_BYTES_MAX).contains(&name.len()));
+    let setting = setting.filter(|name| (1..=SETTING_NAME_BYTES_MAX).contains(&name.len()));
     if let Some(name) = &setting
         && !why.contains(&format!("`{name}`"))
     {
@@ -217,7 +224,7 @@ pub(super) fn refusal(error: model::Error, redact: Redact<'_>) -> Refusal {
         model::ErrorCode::Unauthorized => Refusal::CredentialsRefused(reason),
         model::ErrorCode::Unavailable => Refusal::TrackerUnavailable(reason),
         model::ErrorCode::RateLimited => {
-            let retry_after_s = error.retry_after_seconds.unwrap_or(RETRY_AFTER_S);
+            let retry_after_s = error.retry_after_seconds.unwrap_or(DEFAULT_RETRY_AFTER_S);
             Refusal::TrackerRateLimited { why: reason.text, retry_after_s }
         }
         model::ErrorCode::Unsupported => Refusal::Unsupported(reason),
@@ -226,14 +233,14 @@ pub(super) fn refusal(error: model::Error, redact: Redact<'_>) -> Refusal {
 }
 
 impl From<plugin::Manifest> for RawManifest {
-    fn from(given: plugin::Manifest) -> Self {
+    fn from(manifest: plugin::Manifest) -> Self {
         Self {
-            name: given.name,
-            version: given.version,
-            summary: given.summary,
-            homepage: given.homepage,
-            settings: given.settings,
-            index_delay_seconds: given.index_delay_seconds,
+            name: manifest.name,
+            version: manifest.version,
+            summary: manifest.summary,
+            homepage: manifest.homepage,
+            settings: manifest.settings,
+            index_delay_seconds: manifest.index_delay_seconds,
         }
     }
 }
@@ -249,20 +256,20 @@ mod tests {
             setting: setting.map(str::to_owned),
             retry_after_seconds: None,
         };
-        refusal(error, &|_, text| text.replace("s3cr3t", "[secret]"))
+        refusal_from(error, &|_, text| text.replace("s3cr3t", "[secret]"))
     }
 
     #[test]
-    fn an_error_names_the_setting_to_change() {
+    fn a_refusal_names_the_setting_that_a_person_must_change() {
         let rejected =
             |message, setting| refusal_of(model::ErrorCode::Rejected, message, setting).to_string();
         assert_eq!(rejected("no s3cr3t", None), "rejected: no [secret]");
-        let named = "a setting does not fit: no [secret] (setting `project`)";
-        assert_eq!(rejected("no s3cr3t", Some("project")), named);
-        let once = rejected("the setting `project` is wrong", Some("project"));
-        assert_eq!(once.matches("`project`").count(), 1, "{once}");
-        let long = rejected("no", Some(&"x".repeat(100)));
-        assert!(long.ends_with("no"), "{long}");
+        let with_setting = "a setting does not fit: no [secret] (setting `project`)";
+        assert_eq!(rejected("no s3cr3t", Some("project")), with_setting);
+        let already_named = rejected("the setting `project` is wrong", Some("project"));
+        assert_eq!(already_named.matches("`project`").count(), 1, "{already_named}");
+        let long_name = rejected("no", Some(&"x".repeat(100)));
+        assert!(long_name.ends_with("no"), "{long_name}");
         for code in [
             model::ErrorCode::Rejected,
             model::ErrorCode::Unauthorized,
@@ -277,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rate_limit_keeps_its_words_and_has_a_wait() {
+    fn a_rate_limit_keeps_its_message_and_has_a_default_wait() {
         let limited = refusal_of(model::ErrorCode::RateLimited, "locked: s3cr3t", None);
         let why = "locked: [secret]".to_owned();
         assert_eq!(limited, Refusal::TrackerRateLimited { why, retry_after_s: 60 });

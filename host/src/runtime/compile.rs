@@ -1,7 +1,7 @@
-//! Compiles a component in a child process with its own limits: the compiler is large and its input
-//! is untrusted, so it must not use up the server's time or memory.
+//! Compiles a component in a child process. The child process has its own limits, because the input
+//! of the compiler is untrusted and must not use up the server's time or memory.
 //!
-//! The child reads one file and writes one file. It never runs a guest.
+//! The child process reads one file and writes one file. It never runs a guest.
 
 mod exit;
 mod limits;
@@ -34,20 +34,20 @@ pub const SUBCOMMAND: &str = "compile-component";
 /// example by a package upgrade.
 const THIS_PROGRAM: &str = "/proc/self/exe";
 
-/// The child's allocator settings (a variable of jemalloc): one arena that returns memory at once,
-/// so that the limit on the address space is a limit on the memory in use.
+/// The environment variable that configures jemalloc in the child process. With one arena that
+/// returns memory at once, the limit on the address space is a limit on the memory in use.
 const ALLOCATOR: (&str, &str) =
     ("_RJEM_MALLOC_CONF", "narenas:1,retain:false,background_thread:false");
 
-/// The files of one compilation.
+/// The input file and the output file of one compilation.
 pub(crate) struct CompiledFiles {
-    /// The file of the component.
+    /// The path of the component.
     pub(crate) source: PathBuf,
-    /// The file of the machine code.
+    /// The path of the machine code.
     pub(crate) code: PathBuf,
 }
 
-/// Starts the child processes.
+/// Starts the child processes that compile.
 pub(crate) struct Compiler {
     /// The Jackfield executable that the child process runs.
     program: PathBuf,
@@ -55,10 +55,11 @@ pub(crate) struct Compiler {
 }
 
 impl Compiler {
-    /// Compiles for an engine, with `program` or else with this program.
+    /// Creates a compiler that produces code for this engine. The child processes run `program`, or
+    /// the executable of this process if `program` is `None`.
     ///
     /// # Errors
-    /// This program's file cannot be found.
+    /// The executable of this process cannot be found.
     pub(crate) fn for_engine(engine: &Engine, program: Option<&Path>) -> io::Result<Self> {
         let program = match program {
             Some(path) => path.to_owned(),
@@ -80,8 +81,8 @@ impl Compiler {
         let files =
             CompiledFiles { source: folder.join("in.wasm"), code: folder.join("out.cwasm") };
         tokio::fs::write(&files.source, wasm).await.map_err(CompileError::Input)?;
-        // A fuzzer sees only the branches of its own process, and must not start a child for each
-        // input.
+        // A fuzzer observes only the branches of its own process, and would be slow if it started a
+        // child process for each input.
         if cfg!(fuzzing) {
             let compiled = compile_file(&files.source, &files.code, self.settings);
             compiled.map_err(|error| CompileError::Refused(error.to_string()))?;
@@ -95,8 +96,8 @@ impl Compiler {
         match timeout(Duration::from_millis(limits.time_ms), child.wait_with_output()).await {
             Err(_) => Err(CompileError::OverTime(limits.time_ms)),
             Ok(Err(error)) => Err(CompileError::Wait(error)),
-            Ok(Ok(done)) => {
-                classify(done.status, &String::from_utf8_lossy(&done.stderr), limits)?;
+            Ok(Ok(output)) => {
+                classify(output.status, &String::from_utf8_lossy(&output.stderr), limits)?;
                 Ok(files)
             }
         }
@@ -121,11 +122,10 @@ impl Compiler {
     }
 }
 
-/// Recognises by its first bytes whether a file is a component. The compiler is not needed for
-/// that.
+/// Checks by its first bytes that a file is a component. The check does not need the compiler.
 ///
 /// # Errors
-/// The file is not a component. Common mistakes have an error of their own.
+/// The file is not a component. Each common mistake has its own error.
 pub(crate) fn check_magic_bytes(wasm: &[u8]) -> Result<(), WrongFile> {
     match wasm.get(..8) {
         _ if wasm.is_empty() => Err(WrongFile::Empty),
@@ -135,8 +135,8 @@ pub(crate) fn check_magic_bytes(wasm: &[u8]) -> Result<(), WrongFile> {
     }
 }
 
-/// The whole work of the child process: sets its own limits, compiles, and reports by exit code and
-/// stderr. `args` are the arguments after the subcommand: input, output, address space in bytes,
+/// Runs the child process: sets its limits, compiles, and reports the result by its exit code and
+/// on stderr. `args` are the arguments after the subcommand: input, output, address space in bytes,
 /// time in milliseconds, layout of memories, processors.
 #[must_use]
 pub fn compile_component_child(args: impl IntoIterator<Item = OsString>) -> ExitCode {
@@ -150,7 +150,7 @@ pub fn compile_component_child(args: impl IntoIterator<Item = OsString>) -> Exit
     }
 }
 
-/// The reason why the child process cannot compile. The parent reads only the text.
+/// The reason why the child process cannot compile. The parent process gets only its text.
 #[derive(Debug, thiserror::Error)]
 enum ChildError {
     #[error("{SUBCOMMAND} is internal and takes the arguments IN OUT BYTES MS LAYOUT CPU")]
@@ -198,7 +198,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn files_that_are_not_components_are_distinguished() {
+    fn each_kind_of_file_that_is_not_a_component_has_its_own_error() {
         assert_eq!(check_magic_bytes(b""), Err(WrongFile::Empty));
         assert_eq!(check_magic_bytes(b"\0asm\x01\0\0\0"), Err(WrongFile::CoreModule));
         assert_eq!(check_magic_bytes(b"hello world"), Err(WrongFile::NotWasm));

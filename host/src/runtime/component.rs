@@ -1,7 +1,7 @@
-//! Loaded connectors: a linked component, a version of a connector, and a version under the name of
-//! its file.
+//! The types of loaded connectors: a linked component, a version of a connector, and a connector,
+//! which is a version under the name of its file.
 //!
-//! These values neither load nor run anything.
+//! These types neither load nor run a component.
 
 use std::fmt;
 use std::sync::Arc;
@@ -21,28 +21,30 @@ use super::pool;
 use super::script::{RunScript, Script};
 
 /// The imports by which a connector reads test data from Test Manager.
-const TEST_DATA: [&str; 2] = ["jackfield:connector/report@", "jackfield:connector/test-manager@"];
+const TEST_DATA_IMPORTS: [&str; 2] =
+    ["jackfield:connector/report@", "jackfield:connector/test-manager@"];
 
 /// The interfaces that a connector exports.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Interfaces {
-    /// Exports `defects`.
+    /// Whether the connector exports `defects`.
     pub defects: bool,
-    /// Exports `kpis`.
+    /// Whether the connector exports `kpis`.
     pub kpis: bool,
-    /// Exports `follow-up`: it can work on a defect after the create.
+    /// Whether the connector exports `follow-up`, whose calls change a defect after it was created.
     pub follow_up: bool,
 }
 
 impl Interfaces {
     /// The names of the exported interfaces.
     pub(crate) fn names(self) -> impl Iterator<Item = &'static str> {
-        let all = [("defects", self.defects), ("kpis", self.kpis), ("follow-up", self.follow_up)];
-        all.into_iter().filter(|(_, is_exported)| *is_exported).map(|(name, _)| name)
+        let interfaces =
+            [("defects", self.defects), ("kpis", self.kpis), ("follow-up", self.follow_up)];
+        interfaces.into_iter().filter(|(_, is_exported)| *is_exported).map(|(name, _)| name)
     }
 }
 
-/// A linked component, and the indices of its exports.
+/// A linked component, with the indices of its exports.
 #[derive(Clone)]
 pub(crate) struct LoadedComponent {
     pub(super) pre: InstancePre<Guest>,
@@ -52,11 +54,11 @@ pub(crate) struct LoadedComponent {
     pub(super) follow_up: Option<follow_up::GuestIndices>,
     /// The script that each run evaluates, if the component is the runner of scripts.
     pub(super) script: Option<Arc<Script>>,
-    /// Slots of the engine's pool that one instance needs.
+    /// The number of slots of the engine's pool that one instance needs.
     pub(super) slots: u32,
 }
 
-/// The loaded content of a connector's file. Files with the same bytes share one.
+/// The loaded content of a connector's file. Files with the same content share one version.
 pub(crate) struct Version {
     /// SHA-256 of the file, hex.
     pub(crate) sha256: String,
@@ -64,20 +66,20 @@ pub(crate) struct Version {
     pub(crate) loaded: LoadedComponent,
 }
 
-/// A connector: the name of its file, the version that runs, and the limits for this name.
+/// A connector: its name, the version that runs, and the limits that are configured for this name.
 pub struct Connector {
     name: ConnectorName,
     version: Arc<Version>,
     limits: Limits,
     loaded_at: Timestamp,
-    /// The runs since then that ended.
+    /// The number of runs that have ended since the version was loaded.
     runs: AtomicU64,
-    /// Those of them that trapped, hit a limit, or violated the contract.
+    /// The number of these runs that trapped, exceeded a limit, or violated the contract.
     faults: AtomicU64,
 }
 
-/// After this many runs that all failed, the log says so again.
-const REPORTED_FAULTS: [u64; 3] = [1, 3, 10];
+/// The log reports that all runs failed after each of these numbers of failed runs.
+const REPORTED_FAULT_COUNTS: [u64; 3] = [1, 3, 10];
 
 impl LoadedComponent {
     /// Looks up the exported interfaces, and counts the slots that an instance needs.
@@ -85,7 +87,7 @@ impl LoadedComponent {
     /// # Errors
     /// An export is missing, or the component needs too many memories or tables.
     pub(super) fn new(pre: InstancePre<Guest>) -> Result<Self, LoadError> {
-        let exports = || exports(&pre);
+        let exports = || export_names(&pre);
         let plugin = plugin::GuestIndices::new(&pre).map_err(|_| LoadError::NoPlugin(exports()))?;
         let defects = defects::GuestIndices::new(&pre).ok();
         let kpis = kpis::GuestIndices::new(&pre).ok();
@@ -93,7 +95,7 @@ impl LoadedComponent {
             return Err(LoadError::NoEventInterface(exports()));
         }
         let follow_up = follow_up::GuestIndices::new(&pre).ok();
-        let slots = pool::slots(pre.component())?;
+        let slots = pool::slots_needed(pre.component())?;
         Ok(Self { pre, plugin, defects, kpis, follow_up, script: None, slots })
     }
 
@@ -106,24 +108,24 @@ impl LoadedComponent {
         }
     }
 
-    /// The names of the imports and of the exports of the component, or of its script.
+    /// Returns the names of the imports and of the exports of the component, or of its script.
     pub(crate) fn imports_and_exports(&self) -> (Vec<String>, Vec<String>) {
         if let Some(script) = &self.script {
             return (script.imports.clone(), script.exports.clone());
         }
         let (engine, kind) = (self.pre.engine(), self.pre.component().component_type());
         let imports = kind.imports(engine).map(|(name, _)| name.to_owned()).collect();
-        (imports, exports(&self.pre))
+        (imports, export_names(&self.pre))
     }
 
-    /// The script of a run of the connector of this name.
+    /// Returns the script for a run of the connector with this name, if the connector is a script.
     pub(super) fn run_script(&self, connector: &ConnectorName) -> Option<RunScript> {
         let script = Arc::clone(self.script.as_ref()?);
         Some(RunScript { file: format!("{connector}.js"), script })
     }
 
-    /// The functions that the component imports from the interface of this name. Of an interface
-    /// that a script imports, all that its runner imports.
+    /// Returns the functions that the component imports from the interface with this name. For a
+    /// script that imports the interface, returns all functions that the runner of scripts imports.
     pub(crate) fn imported_functions(&self, interface: &str) -> Vec<String> {
         let is_imported = |name: &String| name.starts_with(interface);
         if self.script.as_ref().is_some_and(|script| !script.imports.iter().any(is_imported)) {
@@ -131,36 +133,38 @@ impl LoadedComponent {
         }
         let (engine, kind) = (self.pre.engine(), self.pre.component().component_type());
         let mut imports = kind.imports(engine);
-        let found = imports.find(|(name, _)| name.starts_with(interface)).map(|(_, item)| item.ty);
-        let Some(ComponentItem::ComponentInstance(instance)) = found else { return Vec::new() };
+        let imported =
+            imports.find(|(name, _)| name.starts_with(interface)).map(|(_, item)| item.ty);
+        let Some(ComponentItem::ComponentInstance(instance)) = imported else { return Vec::new() };
         let functions = instance.exports(engine);
         let functions =
-            functions.filter(|(_, it)| matches!(it.ty, ComponentItem::ComponentFunc(_)));
+            functions.filter(|(_, item)| matches!(item.ty, ComponentItem::ComponentFunc(_)));
         functions.map(|(name, _)| name.to_owned()).collect()
     }
 }
 
-fn exports(pre: &InstancePre<Guest>) -> Vec<String> {
+fn export_names(pre: &InstancePre<Guest>) -> Vec<String> {
     let kind = pre.component().component_type();
     kind.exports(pre.engine()).map(|(name, _)| name.to_owned()).collect()
 }
 
 impl Version {
-    /// Creates a version. The component's imports decide whether it asks for test data.
+    /// Creates a version. The imports of the component show whether it reads test data.
     pub(crate) fn new(
         sha256: String,
         mut manifest: Manifest,
         loaded: LoadedComponent,
     ) -> Arc<Self> {
         let (imports, _) = loaded.imports_and_exports();
-        manifest.asks_for_test_data =
-            imports.iter().any(|import| TEST_DATA.iter().any(|name| import.starts_with(name)));
+        manifest.asks_for_test_data = imports
+            .iter()
+            .any(|import| TEST_DATA_IMPORTS.iter().any(|name| import.starts_with(name)));
         Arc::new(Self { sha256, manifest, loaded })
     }
 }
 
 impl Connector {
-    /// The connector of this name that runs this version.
+    /// Creates a connector with this name that runs this version.
     pub(crate) fn new(
         name: ConnectorName,
         version: Arc<Version>,
@@ -171,23 +175,23 @@ impl Connector {
         Self { name, version, limits, loaded_at, runs, faults }
     }
 
-    /// The same version with other limits.
+    /// Returns a connector with the same version and other limits.
     #[must_use]
     pub fn with_limits(&self, limits: Limits) -> Self {
         Self::new(self.name.clone(), Arc::clone(&self.version), limits, self.loaded_at)
     }
 
-    /// What the connector asks Test Manager for: the functions of `report` and `test-manager` that
-    /// it imports.
+    /// Returns the functions by which the connector reads test data: those that it imports from
+    /// `report` and `test-manager`.
     #[must_use]
-    pub fn test_data_functions(&self) -> Vec<(&'static str, Vec<String>)> {
+    pub fn imported_test_data_functions(&self) -> Vec<(&'static str, Vec<String>)> {
         let loaded = &self.version.loaded;
-        let interfaces = ["report", "test-manager"].into_iter().zip(TEST_DATA);
+        let interfaces = ["report", "test-manager"].into_iter().zip(TEST_DATA_IMPORTS);
         let functions = interfaces.map(|(name, import)| (name, loaded.imported_functions(import)));
         functions.filter(|(_, functions)| !functions.is_empty()).collect()
     }
 
-    /// The name: the stem of the connector's file.
+    /// The connector's name, which is the stem of its file name.
     #[must_use]
     pub fn name(&self) -> &ConnectorName {
         &self.name
@@ -217,7 +221,7 @@ impl Connector {
         self.loaded_at
     }
 
-    /// A warning if every run since the version was loaded failed because of the connector.
+    /// Returns a warning if every run since the version was loaded failed because of the connector.
     #[must_use]
     pub fn warning(&self) -> Option<String> {
         let (runs, faults) =
@@ -231,12 +235,12 @@ impl Connector {
         })
     }
 
-    /// Counts a run that ended, and logs the first ones if all of them failed.
+    /// Counts a run that has ended. Logs a warning if all runs so far have failed.
     pub(super) fn count_run<T>(&self, outcome: &Result<T, Refusal>) {
         self.runs.fetch_add(1, Ordering::Relaxed);
         let Err(Refusal::ConnectorFault(fault)) = outcome else { return };
         let faults = self.faults.fetch_add(1, Ordering::Relaxed).saturating_add(1);
-        if let Some(warning) = self.warning().filter(|_| REPORTED_FAULTS.contains(&faults)) {
+        if let Some(warning) = self.warning().filter(|_| REPORTED_FAULT_COUNTS.contains(&faults)) {
             let (sha256, last) = (self.sha256(), fault.to_string());
             tracing::warn!(connector = %self.name, sha256, last, "{warning}");
         }
@@ -253,7 +257,7 @@ impl Connector {
 
 impl fmt::Debug for Connector {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut shown = f.debug_struct("Connector");
-        shown.field("name", &self.name).field("sha256", &self.sha256()).finish_non_exhaustive()
+        let mut debug = f.debug_struct("Connector");
+        debug.field("name", &self.name).field("sha256", &self.sha256()).finish_non_exhaustive()
     }
 }

@@ -1,7 +1,7 @@
 //! The wasmtime engine: one per process, with its settings, its ticker thread and its linker.
 //!
-//! It maps code that the child process compiled. It never compiles in the server and never runs a
-//! guest.
+//! The engine maps code that the child process compiled. This module never compiles in the server
+//! and never runs a guest.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::Path;
@@ -21,38 +21,38 @@ use super::guest::Guest;
 use super::imports;
 use super::pool;
 use super::script::ScriptRunner;
-use super::unsupported::of_import;
+use super::unsupported::unsupported_import;
 
 /// The version of wasmtime in this program, from Cargo.lock.
 pub const WASMTIME_VERSION: &str = env!("WASMTIME_VERSION");
 
-/// The target for which this program is compiled. An engine that has it as a setting uses no
-/// instruction beyond the base set of the architecture.
+/// The target for which this program is compiled. Code that is compiled for this target uses only
+/// the base instruction set of the architecture.
 const TARGET: &str = env!("TARGET");
 
-/// How often a guest that computes yields to others.
-const TICK: Duration = Duration::from_millis(10);
+/// The time between two ticks of the engine. A guest that computes yields to others at each tick.
+const TICK_PERIOD: Duration = Duration::from_millis(10);
 
 /// The size of a guest's stack.
 pub(super) const STACK_BYTES: usize = 512 << 10;
 /// The size of the stack on which guest and host functions run.
 const ASYNC_STACK_BYTES: usize = 2 << 20;
 
-/// What the machine code of a component depends on, besides the version of wasmtime. The server and
-/// the compiler process have the same.
+/// The settings that the machine code of a component depends on, in addition to the version of
+/// wasmtime. The server and the compiler process use the same settings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct CodeSettings {
     pub(super) layout: MemoryLayout,
     pub(super) compile_for: CompileFor,
 }
 
-/// One engine, its linker, and the fingerprint of its compiled code.
+/// A wasmtime engine, its linkers, and the fingerprint of the code that it can run.
 pub(crate) struct Engine {
     engine: wasmtime::Engine,
-    space: AddressSpace,
+    address_space: AddressSpace,
     compile_for: CompileFor,
     linker: Linker<Guest>,
-    linker_of_scripts: Linker<Guest>,
+    script_linker: Linker<Guest>,
     fingerprint: String,
     ticks: Arc<Ticks>,
 }
@@ -63,16 +63,17 @@ impl Engine {
     /// # Errors
     /// The machine does not support a setting.
     pub(crate) fn start(compile_for: CompileFor) -> Result<Self, EngineError> {
-        let (engine, space) = start_with_largest_pool(compile_for)?;
+        let (engine, address_space) = start_with_largest_pool(compile_for)?;
         let linker = imports::linker(&engine).map_err(EngineError)?;
-        let linker_of_scripts = imports::linker_of_scripts(&linker).map_err(EngineError)?;
+        let script_linker = imports::script_linker(&linker).map_err(EngineError)?;
         let ticks = Arc::<Ticks>::default();
         start_ticker(&engine, Arc::clone(&ticks));
         let fingerprint = fingerprint(&engine);
-        Ok(Self { engine, space, compile_for, linker, linker_of_scripts, fingerprint, ticks })
+        Ok(Self { engine, address_space, compile_for, linker, script_linker, fingerprint, ticks })
     }
 
-    /// An engine for the compiler process. It produces the same code, and has no pool.
+    /// Creates an engine for the compiler process, without a pool. The server's engine can run the
+    /// code that this engine compiles.
     ///
     /// # Errors
     /// The machine does not support a setting.
@@ -80,28 +81,28 @@ impl Engine {
         wasmtime::Engine::new(&config(settings)?).map_err(EngineError)
     }
 
-    /// The memory layout that the address space allows.
+    /// Returns how many guest memories the address space allows, and their layout.
     pub(crate) fn address_space(&self) -> AddressSpace {
-        self.space
+        self.address_space
     }
 
     /// The settings of the code that this engine runs.
     pub(super) fn code_settings(&self) -> CodeSettings {
-        CodeSettings { layout: self.space.layout, compile_for: self.compile_for }
+        CodeSettings { layout: self.address_space.layout, compile_for: self.compile_for }
     }
 
-    /// Identifies the engine's version and settings: compiled code with another fingerprint is
-    /// never loaded.
+    /// Returns the fingerprint of the engine's version and settings. Compiled code with another
+    /// fingerprint is never loaded.
     pub(crate) fn fingerprint(&self) -> &str {
         &self.fingerprint
     }
 
-    /// The count of ticks so far.
+    /// Returns the counter of the engine's ticks.
     pub(super) fn ticks(&self) -> Arc<Ticks> {
         Arc::clone(&self.ticks)
     }
 
-    pub(super) fn inner(&self) -> &wasmtime::Engine {
+    pub(super) fn wasmtime_engine(&self) -> &wasmtime::Engine {
         &self.engine
     }
 
@@ -110,7 +111,7 @@ impl Engine {
     /// # Errors
     /// The code cannot be mapped, or the component is not a connector.
     pub(crate) fn load(&self, compiled: &Path) -> Result<LoadedComponent, LoadError> {
-        let component = self.map(compiled)?;
+        let component = self.map_code(compiled)?;
         match self.linker.instantiate_pre(&component) {
             Ok(pre) => LoadedComponent::new(pre),
             Err(error) => Err(self.link_error(&component, error)),
@@ -120,14 +121,14 @@ impl Engine {
     /// Maps and links the compiled code of the runner of scripts.
     ///
     /// # Errors
-    /// The code cannot be mapped, or it is not this host's runner.
+    /// The code cannot be mapped, or it is not the runner that this host was built with.
     pub(crate) fn load_runner(&self, compiled: &Path) -> Result<ScriptRunner, LoadError> {
-        let component = self.map(compiled)?;
-        let pre = self.linker_of_scripts.instantiate_pre(&component);
+        let component = self.map_code(compiled)?;
+        let pre = self.script_linker.instantiate_pre(&component);
         ScriptRunner::new(pre.map_err(LoadError::Link)?)
     }
 
-    fn map(&self, compiled: &Path) -> Result<Component, LoadError> {
+    fn map_code(&self, compiled: &Path) -> Result<Component, LoadError> {
         #[expect(
             unsafe_code,
             reason = "maps code that our own child process compiled; see the cache folder"
@@ -139,7 +140,8 @@ impl Engine {
         unsafe { Component::deserialize_file(&self.engine, compiled) }.map_err(LoadError::Map)
     }
 
-    /// Names the import that cannot be linked, if the engine's error is about one.
+    /// Converts an error of the linker. If the error is about an import, the result names that
+    /// import.
     fn link_error(&self, component: &Component, source: wasmtime::Error) -> LoadError {
         let (kind, text) = (component.component_type(), format!("{source:#}"));
         let mut imports = kind.imports(&self.engine).map(|(name, _)| name);
@@ -151,21 +153,21 @@ impl Engine {
         LoadError::UnknownImport {
             name: name.to_owned(),
             function: export.map(|(function, _)| function.to_owned()),
-            advice: of_import(name).advice(),
+            advice: unsupported_import(name).advice(),
         }
     }
 }
 
-/// Starts the engine with the largest pool that fits into the address space; if none fits, without
-/// a pool.
+/// Starts the engine with the largest pool that fits into the address space, or without a pool if
+/// no pool fits.
 fn start_with_largest_pool(
     compile_for: CompileFor,
 ) -> Result<(wasmtime::Engine, AddressSpace), EngineError> {
-    for slots in pool::SIZES {
+    for slots in pool::SLOT_COUNTS {
         let mut config = config(CodeSettings { layout: MemoryLayout::Reserved, compile_for })?;
         config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool::config(slots)));
-        // It fails only if the address space is too small: all other settings are the same for each
-        // size, and for the engine without a pool.
+        // The engine fails to start only if the address space is too small, because its other
+        // settings are the same for every pool and for the engine without a pool.
         if let Ok(engine) = wasmtime::Engine::new(&config)
             && address_space::has_room(0)
         {
@@ -174,7 +176,7 @@ fn start_with_largest_pool(
     }
     let settings = CodeSettings { layout: MemoryLayout::OnDemand, compile_for };
     let engine = Engine::for_compiling(settings)?;
-    Ok((engine, AddressSpace::on_demand(pool::SIZES[0])))
+    Ok((engine, AddressSpace::on_demand(pool::SLOT_COUNTS[0])))
 }
 
 /// The configuration of an engine that compiles or runs code with these settings.
@@ -192,7 +194,7 @@ fn config(settings: CodeSettings) -> Result<Config, EngineError> {
         config.target(TARGET).map_err(EngineError)?;
     }
     if settings.layout == MemoryLayout::OnDemand {
-        // A memory that grows beyond this is moved.
+        // A memory that grows beyond its reservation is moved.
         config.memory_reservation(address_space::ON_DEMAND_BYTES).memory_guard_size(0);
         config
             .memory_reservation_for_growth(address_space::GROWTH_BYTES)
@@ -204,14 +206,15 @@ fn config(settings: CodeSettings) -> Result<Config, EngineError> {
 /// Starts a thread that advances the epoch and counts the ticks until the engine is dropped.
 fn start_ticker(engine: &wasmtime::Engine, ticks: Arc<Ticks>) {
     let weak = engine.weak();
-    // A thread, not a task: it must run while every worker is busy with a guest.
+    // The ticker is a thread and not a task, because it must run even while every worker thread of
+    // the async runtime polls a guest.
     let ticker = std::thread::Builder::new().name("ticker".to_owned());
     let spawned = ticker.spawn(move || {
         while let Some(engine) = weak.upgrade() {
             engine.increment_epoch();
-            ticks.note();
+            ticks.count_tick();
             drop(engine);
-            std::thread::sleep(TICK);
+            std::thread::sleep(TICK_PERIOD);
         }
     });
     if let Err(error) = spawned {
@@ -229,8 +232,8 @@ fn fingerprint(engine: &wasmtime::Engine) -> String {
 mod tests {
     use super::*;
 
-    /// A component that imports one function `f` from an instance of this name.
-    fn importing(name: &str) -> Vec<u8> {
+    /// Returns a component that imports one function `f` from an instance of this name.
+    fn component_that_imports(name: &str) -> Vec<u8> {
         let mut component = b"\0asm\x0d\0\x01\0".to_vec();
         let instance_type = [1, 0x42, 2, 1, 0x40, 0, 1, 0, 4, 0, 1, b'f', 1, 0];
         let length = |bytes: &[u8]| u8::try_from(bytes.len()).unwrap();
@@ -249,7 +252,7 @@ mod tests {
         let engine = Engine::start(CompileFor::ThisCpu).unwrap();
         let compiler = Engine::for_compiling(engine.code_settings()).unwrap();
         for name in ["wasi:sockets/tcp@0.3.0", "acme:tools/files@1.0.0"] {
-            let code = compiler.precompile_component(&importing(name)).unwrap();
+            let code = compiler.precompile_component(&component_that_imports(name)).unwrap();
             std::fs::write(&compiled, code).unwrap();
             let error = engine.load(&compiled).err().unwrap().to_string();
             let text = format!("imports an interface that the host does not provide: {name}");

@@ -1,20 +1,21 @@
 //! The reasons why a file is not compiled or loaded, and why the engine does not start.
 //!
-//! A text that comes from a connector's file is shortened.
+//! Texts that come from a connector's file are shortened, because the file is untrusted.
 
 use std::io;
 use std::path::PathBuf;
 use std::process::ExitStatus;
 
-/// The longest text that is repeated from a connector's file or from the compiler, in characters.
-const REPEATED_CHARS_MAX: usize = 1_500;
+/// Maximum length of a text from a connector's file or from the compiler in a message, in
+/// characters.
+const QUOTED_CHARS_MAX: usize = 1_500;
 
-/// The error of an engine that does not start.
+/// The reason why the engine does not start.
 #[derive(Debug, thiserror::Error)]
 #[error("{0:#}")]
 pub struct EngineError(#[source] pub(super) wasmtime::Error);
 
-/// The reason why a file is not a component, as far as its first bytes show.
+/// The reason, found in its first bytes, why a file is not a component.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum WrongFile {
     /// The file has no bytes.
@@ -37,7 +38,7 @@ pub enum CompileError {
     /// The file is not a component.
     #[error(transparent)]
     WrongFile(#[from] WrongFile),
-    /// The folder in which it is compiled cannot be written.
+    /// The input file of the compiler cannot be written.
     #[error("cannot write the compiler's input: {0}")]
     Input(#[source] io::Error),
     /// The compiler process does not start.
@@ -48,13 +49,13 @@ pub enum CompileError {
         /// The error of the system.
         source: io::Error,
     },
-    /// The compiler process cannot be waited for.
+    /// The server cannot wait for the compiler process.
     #[error("cannot read the compiler's result: {0}")]
     Wait(#[source] io::Error),
-    /// The compiler needs more time than its limit.
+    /// The compiler needed more time than its limit.
     #[error("the compile time is over `limits.compile_ms` = {0}")]
     OverTime(u64),
-    /// The compiler needs more memory than its limit.
+    /// The compiler needed more memory than its limit.
     #[error("the compile memory is over {}", .by.describe(*.bytes))]
     OverMemory {
         /// The limit, bytes.
@@ -62,7 +63,7 @@ pub enum CompileError {
         /// The setting or system limit that `bytes` comes from.
         by: MemoryBound,
     },
-    /// The kernel killed the compiler, as it does when memory runs out.
+    /// The kernel killed the compiler. It usually does this when memory runs out.
     #[error(
         "the compiler was killed, as the kernel does when memory runs out; its limit was {bytes} bytes: \
          give the machine or the container more memory, or lower `limits.compile_memory_bytes`"
@@ -76,16 +77,16 @@ pub enum CompileError {
         "the compiler is over the CPU time that a process of this service may have (`ulimit -t`)"
     )]
     OverCpuTime,
-    /// The compiled code is larger than a file may be.
+    /// The compiled code is larger than the maximum size of a file.
     #[error(
-        "the compiled code is larger than {bytes_max} bytes, the most for a file (2 GiB, or \
+        "the compiled code is larger than {bytes_max} bytes, the maximum size of a file (2 GiB, or \
          `ulimit -f` of the service)"
     )]
     OverFileSize {
         /// The maximum size of the file, bytes.
         bytes_max: u64,
     },
-    /// The system starts no process or thread for the compiler.
+    /// The system refused to start a process or a thread for the compiler.
     #[error(
         "no process or thread could be started for the compiler: raise the limit on processes (`ulimit -u`, \
          `TasksMax=`, pids.max), or `limits.compile_memory_bytes`"
@@ -100,7 +101,7 @@ pub enum CompileError {
     /// The compiler refused the component, with this reason.
     #[error("{}", shortened(.0))]
     Refused(String),
-    /// The compiler process failed and said nothing.
+    /// The compiler process failed and printed no reason.
     #[error("the compiler failed without a message: {0}")]
     Failed(ExitStatus),
 }
@@ -110,7 +111,7 @@ pub enum CompileError {
 pub enum MemoryBound {
     /// The key `limits.compile_memory_bytes`.
     ConfigKey,
-    /// The memory that the machine and its control group have free.
+    /// The free memory of the machine or of its control group.
     FreeMemory,
     /// The limit on the address space of the server's processes.
     ProcessLimit,
@@ -121,8 +122,8 @@ impl MemoryBound {
         match self {
             Self::ConfigKey => format!("`limits.compile_memory_bytes` = {bytes}"),
             Self::FreeMemory => format!(
-                "{bytes} bytes, three quarters of what the machine or its control group has left: give \
-                 the container more memory"
+                "{bytes} bytes, three quarters of the free memory of the machine or its control \
+                 group: give the container more memory"
             ),
             Self::ProcessLimit => {
                 format!(
@@ -134,8 +135,8 @@ impl MemoryBound {
 }
 
 impl CompileError {
-    /// Whether the compiler hit a limit or died because of the file: another attempt would end in
-    /// the same way.
+    /// Whether the compiler exceeded a limit or died because of the file. Another attempt would
+    /// fail in the same way.
     #[must_use]
     pub fn compiler_died(&self) -> bool {
         match self {
@@ -156,8 +157,8 @@ impl CompileError {
         }
     }
 
-    /// Whether the cause may be temporary: the state of the machine, which may change although the
-    /// file does not.
+    /// Whether the cause may be temporary: the cause may be the state of the machine, which may
+    /// change although the file does not.
     #[must_use]
     pub fn may_be_temporary(&self) -> bool {
         match self {
@@ -176,7 +177,7 @@ impl CompileError {
 /// The reason why compiled code is not a connector that this host can run.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
-    /// The file of compiled code is unusable.
+    /// The file of compiled code cannot be mapped.
     #[error("cannot map the compiled code: {}", shortened(&format!("{:#}", .0)))]
     Map(#[source] wasmtime::Error),
     /// The component imports an interface that the host does not provide.
@@ -187,9 +188,9 @@ pub enum LoadError {
     UnknownImport {
         /// The name of the import.
         name: String,
-        /// The function of it that the engine named.
+        /// The function of this import that the engine's error names.
         function: Option<String>,
-        /// What it is, where it usually comes from, and what to change.
+        /// What the import is, where it usually comes from, and what to change.
         advice: String,
     },
     /// The engine cannot prepare an instance of the component.
@@ -201,7 +202,7 @@ pub enum LoadError {
          wit/connector.wit; {}", describe_exports(.0)
     )]
     NoPlugin(Vec<String>),
-    /// One run of the component would take too much of the engine's pool.
+    /// One run of the component would need too much of the engine's pool.
     #[error("has {count} {what}; a component may have at most {max}")]
     TooMany {
         /// `memories` or `tables`.
@@ -211,27 +212,28 @@ pub enum LoadError {
         /// The maximum for one run.
         max: u32,
     },
-    /// The component imports a core module, so the host cannot know how much of the pool it needs.
+    /// The component imports a core module, so the host cannot compute how much of the pool it
+    /// needs.
     #[error("imports a core module, which the host does not provide")]
     ImportsModule,
     /// The component exports no interface that answers events.
     #[error(
-        "exports neither `defects` nor `kpis` of `jackfield:connector@0.1.0`, so it could answer no \
-         event: build it for a world of wit/connector.wit that has one of them; {}",
+        "exports neither `defects` nor `kpis` of `jackfield:connector@0.1.0`, so no event can call \
+         it: build it for a world of wit/connector.wit that has one of them; {}",
         describe_exports(.0)
     )]
     NoEventInterface(Vec<String>),
 }
 
-/// What a component exports instead, and how it usually became that.
+/// Describes what a component exports instead, and what kind of program usually exports that.
 fn describe_exports(exports: &[String]) -> String {
     let has = |name: &str| exports.iter().any(|export| export.starts_with(name));
     let hint = if exports.is_empty() {
-        " (in Rust: is `export!` there, and the crate a `cdylib`?)"
+        " (in Rust: call `export!`, and make the crate a `cdylib`)"
     } else if has("wasi:cli/run") {
-        " (a program of the command line; in Rust: make the crate a `cdylib` with `export!`)"
+        " (it is a command-line program; in Rust: call `export!`, and make the crate a `cdylib`)"
     } else if has("wasi:http/incoming-handler") {
-        " (a web server of the world wasi:http/proxy)"
+        " (it is a web server of the world wasi:http/proxy)"
     } else {
         ""
     };
@@ -239,7 +241,7 @@ fn describe_exports(exports: &[String]) -> String {
     format!("it exports {}{hint}", shortened(&names))
 }
 
-/// The beginning of a text that may have any length.
+/// Returns the beginning of a text whose length is not limited.
 pub(crate) fn shortened(text: &str) -> String {
-    text.chars().take(REPEATED_CHARS_MAX).collect()
+    text.chars().take(QUOTED_CHARS_MAX).collect()
 }

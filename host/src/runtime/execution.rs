@@ -1,6 +1,6 @@
-//! The host's side of one run, in three steps: `start` creates its session, log and counters;
-//! `race` runs the call until it ends, is stopped or takes too long; `finish` collects what
-//! happened.
+//! The host's side of one run, in three steps: `start` creates the session, the log and the
+//! counters; `run_until_stopped` runs the call until it returns, is stopped or takes too long;
+//! `finish` collects the log, the requests and the usage.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -16,30 +16,30 @@ use crate::domain::{
     Clock, ConnectorFault, Limits, LogLine, OutboundCall, Refusal, RunTimes, Usage, WriteAnswer,
     WriteRecord, microseconds, milliseconds,
 };
-use crate::egress::{ActiveConnection, Charged, Egress, Permission, RunRequests};
+use crate::egress::{ActiveConnection, Egress, Permission, RunAccounts, RunRequests};
 use crate::memory::{Account, MemoryFull};
 use crate::telemetry::TraceParent;
 
 use super::bindings::model;
 use super::engine::STACK_BYTES;
-use super::exception::without_panic;
+use super::exception::replace_panic_by_exception;
 use super::guest::{Guest, GuestInput};
 use super::instance::CallResult;
 use super::last_words::LastWords;
-use super::limiter::{LimitHit, Limiter};
+use super::limiter::{ExceededLimit, Limiter};
 use super::run_log::RunLog;
 use super::test_report::TestReport;
 
-/// How much of a run's time is left for the guest after the deadline of its requests: a tenth of
-/// the run, but at most this.
-const AFTER_TRACKER_MAX: Duration = Duration::from_secs(5);
+/// The time that a guest has between the deadline of its requests and the deadline of its run: a
+/// tenth of the run's time, but at most this.
+const TIME_AFTER_REQUESTS_MAX: Duration = Duration::from_secs(5);
 
-/// The host's side of a run that has started. (`sandbox::Run` is the input of a run.)
+/// The host's side of a run that has started. The input of a run is `sandbox::Run`.
 pub(super) struct Execution {
     started: Instant,
-    /// When the instance was complete.
+    /// The instant at which the export was called, after the instance was created.
     called: OnceLock<Instant>,
-    /// The end of the run. Its requests end earlier.
+    /// The instant at which the run is stopped. Its requests are stopped earlier.
     run_deadline: Instant,
     limits: Limits,
     meter: Arc<Meter>,
@@ -52,14 +52,14 @@ pub(super) struct Execution {
 /// The signals that end a run early.
 #[derive(Clone, Copy)]
 pub(super) struct StopSignals<'a> {
-    /// Only this run ends.
+    /// Stops only this run.
     pub(super) run: &'a CancellationToken,
-    /// The server ends, and all runs with it.
+    /// Stops all runs, because the server shuts down.
     pub(super) server: &'a CancellationToken,
 }
 
 impl StopSignals<'_> {
-    /// The reason why the run must not start, if there is one.
+    /// Checks that no signal was sent before the run starts.
     pub(super) fn check(self) -> Result<(), Refusal> {
         if self.server.is_cancelled() {
             return Err(Refusal::ShuttingDown);
@@ -77,25 +77,25 @@ impl StopSignals<'_> {
     }
 }
 
-/// The log, requests, usage and writes of a run that ended: all but its result.
-pub(super) struct Finished {
+/// The log, requests, usage and writes of a run that has ended. The result of the run is separate.
+pub(super) struct FinishedRun {
     started: Instant,
     called: Option<Instant>,
     ended: Instant,
-    /// The run's session; it redacts what the guest returned.
+    /// The run's session. It redacts the value that the guest returned.
     pub(super) session: Arc<RunRequests>,
     pub(super) log: Vec<LogLine>,
     pub(super) calls: Vec<OutboundCall>,
     pub(super) usage: Usage,
     pub(super) writes: Vec<WriteRecord>,
-    /// The limit of the host's memory, if the run was refused memory because of it.
-    pub(super) host_memory: Option<u64>,
-    /// The cause that the guest printed last on stderr.
+    /// The limit of the host's memory, if memory was refused to the run because of this limit.
+    pub(super) exceeded_host_memory: Option<u64>,
+    /// The cause of the failure that the guest printed last on stderr.
     last_words: Option<LastWords>,
 }
 
 impl Execution {
-    /// Step 1: the session, the log and the counters. The time begins.
+    /// Step 1: creates the session, the log and the counters. The time of the run begins.
     pub(super) fn start(
         egress: Arc<Egress>,
         active: Arc<ActiveConnection>,
@@ -108,13 +108,13 @@ impl Execution {
         let started = Instant::now();
         let run_time = Duration::from_millis(limits.run_ms);
         let run_deadline = started + run_time;
-        // Requests end before the run does, so that the connector can report that its tracker is
-        // late.
-        let request_deadline = run_deadline - (run_time / 10).min(AFTER_TRACKER_MAX);
+        // Requests are stopped before the run, so that the connector can still report that the
+        // tracker did not answer in time.
+        let request_deadline = run_deadline - (run_time / 10).min(TIME_AFTER_REQUESTS_MAX);
         let meter = Arc::<Meter>::default();
-        let charged = Charged { meter: Arc::clone(&meter), memory: Arc::clone(&memory) };
+        let accounts = RunAccounts { meter: Arc::clone(&meter), memory: Arc::clone(&memory) };
         let session =
-            RunRequests::new(egress, active, permission, limits, clock, request_deadline, charged);
+            RunRequests::new(egress, active, permission, limits, clock, request_deadline, accounts);
         if let Some(trace) = trace {
             session.continue_trace(trace);
         }
@@ -131,7 +131,7 @@ impl Execution {
         }
     }
 
-    /// The data of the run's wasmtime store.
+    /// Creates the data of the run's wasmtime store.
     pub(super) fn guest(&self, input: GuestInput) -> Guest {
         let limiter = Limiter::new(self.limits, self.memory.empty_charge());
         let (session, log) = (Arc::clone(&self.session), Arc::clone(&self.log));
@@ -143,45 +143,47 @@ impl Execution {
         Arc::clone(&self.meter)
     }
 
-    /// Records that the instance is complete, and that its export is called now.
+    /// Records that the instance is complete and that the export is called now.
     pub(super) fn mark_called(&self) {
         let _ = self.called.set(Instant::now());
     }
 
-    /// Step 2: runs the call to its end, to the deadline, or until it is stopped. The guest is
-    /// dropped when this returns.
-    pub(super) async fn race<A>(
+    /// Step 2: runs the call until it returns, until the deadline, or until a signal stops it. The
+    /// guest is dropped when this function returns.
+    pub(super) async fn run_until_stopped<A>(
         &self,
         call: impl Future<Output = CallResult<A>>,
         stop: StopSignals<'_>,
     ) -> Result<Result<A, model::Error>, Refusal> {
         tokio::select! {
-            // The guest first: most calls end in their first poll, and wait for nothing else.
+            // The guest is polled first, because most calls end in their first poll and need no
+            // timer.
             biased;
             result = call => result.map_err(|error| classify_error(&error, &self.limits)),
             () = sleep_until(self.run_deadline) => {
-                let hit = LimitHit { name: "run_ms", value: self.limits.run_ms };
-                Err(Refusal::ConnectorFault(hit.into()))
+                let exceeded = ExceededLimit { name: "run_ms", value: self.limits.run_ms };
+                Err(Refusal::ConnectorFault(exceeded.into()))
             }
             refusal = stop.stopped() => Err(refusal),
         }
     }
 
-    /// Step 3: waits for the writes in progress, and collects log, calls and usage; if the run has
-    /// `failed`, also the cause in the guest's own words. Call it after the guest is dropped: then
-    /// no further write can begin.
-    pub(super) async fn finish(self, failed: bool) -> Finished {
+    /// Step 3: waits for the writes in progress, and collects the log, the requests and the usage.
+    /// If the run `has_failed`, also collects the cause that the guest printed. This function must
+    /// be called after the guest is dropped, because then no further write can begin.
+    pub(super) async fn finish(self, has_failed: bool) -> FinishedRun {
         let (calls, writes) = self.session.finish().await;
         let (mut log, log_bytes) = self.log.take();
-        if failed {
-            // Before it is redacted, because the panic has the text of the exception with escapes.
-            log = without_panic(log);
+        if has_failed {
+            // The log is redacted after this step, because the panic contains the exception's text
+            // with escapes, in which a secret is not found.
+            log = replace_panic_by_exception(log);
         }
         for line in &mut log {
             line.message = self.session.redact(std::mem::take(&mut line.message));
         }
-        let cause = || self.log.take_tail().cause(|text| self.session.redact(text));
-        let last_words = failed.then(cause).flatten();
+        let cause = || self.log.take_stderr_tail().cause(|text| self.session.redact(text));
+        let last_words = has_failed.then(cause).flatten();
         let (started, called, ended) = (self.started, self.called.get().copied(), Instant::now());
         let mut usage = Usage {
             memory_bytes: self.memory.peak(),
@@ -194,10 +196,10 @@ impl Execution {
             waited_ticks: self.meter.waited_ticks(),
             ..Usage::default()
         };
-        self.session.fill(&mut usage);
-        let host_memory = self.memory.refused_by_host();
+        self.session.fill_usage(&mut usage);
+        let exceeded_host_memory = self.memory.refused_by_host();
         let session = self.session;
-        Finished {
+        FinishedRun {
             started,
             called,
             ended,
@@ -206,35 +208,37 @@ impl Execution {
             calls,
             usage,
             writes,
-            host_memory,
+            exceeded_host_memory,
             last_words,
         }
     }
 }
 
-impl Finished {
-    /// How far the run came, in microseconds from `since`. It asked for its permit at `asked`.
-    pub(super) fn times(&self, since: Instant, asked: Instant) -> RunTimes {
-        let us = |at: Instant| microseconds(at.saturating_duration_since(since));
+impl FinishedRun {
+    /// Returns the times of the run's steps, in microseconds from `times_from`. The run requested
+    /// its permit at `requested_at`.
+    pub(super) fn times(&self, times_from: Instant, requested_at: Instant) -> RunTimes {
+        let us = |at: Instant| microseconds(at.saturating_duration_since(times_from));
         RunTimes {
-            asked_us: us(asked),
+            asked_us: us(requested_at),
             started_us: Some(us(self.started)),
             called_us: self.called.map(us),
             ended_us: us(self.ended),
         }
     }
 
-    /// Adds the requests to Test Manager that a report of the failed test has sent, and the data
-    /// that is missing in it.
+    /// Adds the requests that were sent to Test Manager for the report of the failed test, and adds
+    /// the gaps of this report to the log.
     pub(super) fn add_requests_of(&mut self, test_report: &TestReport) {
-        let of_guest = std::mem::replace(&mut self.calls, test_report.take_calls(self.started));
-        self.calls.extend(of_guest);
+        let calls_of_guest =
+            std::mem::replace(&mut self.calls, test_report.take_calls(self.started));
+        self.calls.extend(calls_of_guest);
         let redact = |text| self.session.redact(text);
         self.log.extend(test_report.take_gaps(self.usage.run_ms, redact));
     }
 
-    /// Adds to a trap, or to a limit that was hit, what the guest printed last. An exception takes
-    /// the place of the trap.
+    /// Adds the text that the guest printed last to a trap or to an exceeded limit. An exception
+    /// replaces the trap.
     pub(super) fn add_last_words(&self, refusal: Refusal) -> Refusal {
         match (refusal, &self.last_words) {
             (
@@ -249,19 +253,20 @@ impl Finished {
         }
     }
 
-    /// Replaces the refusal if the connector is not its cause: the run failed after its tracker was
-    /// late, or after the host had no memory for it. If a write was answered, the refusal stays,
-    /// because the way in which the guest ended decides how the row changes.
-    pub(super) fn find_cause(&self, refusal: Refusal, limits: &Limits) -> Refusal {
-        let answered = |write: &WriteRecord| matches!(write.answer, WriteAnswer::Status(_));
-        if self.writes.iter().any(answered) {
+    /// Replaces the refusal if the connector did not cause it: the run failed after the tracker did
+    /// not answer in time, or after the host had no memory left for the run. If a write was
+    /// answered, the refusal is not replaced, because the outcome of the defect depends on how the
+    /// guest ended.
+    pub(super) fn replace_by_cause(&self, refusal: Refusal, limits: &Limits) -> Refusal {
+        let is_answered = |write: &WriteRecord| matches!(write.answer, WriteAnswer::Status(_));
+        if self.writes.iter().any(is_answered) {
             return refusal;
         }
         if let (
             Some(bytes_max),
             Refusal::ConnectorError(_)
             | Refusal::ConnectorFault(ConnectorFault::Trap(_) | ConnectorFault::Threw(_)),
-        ) = (self.host_memory, &refusal)
+        ) = (self.exceeded_host_memory, &refusal)
         {
             return Refusal::HostMemoryFull { bytes_max };
         }
@@ -277,7 +282,8 @@ impl Finished {
             ) => {
                 let run_ms = limits.run_ms;
                 let why = format!(
-                    "it did not answer in the time of the run (`limits.run_ms` = {run_ms}), then {refusal}"
+                    "no answer within the time of the run (`limits.run_ms` = {run_ms}); then the \
+                     run failed: {refusal}"
                 );
                 Refusal::TrackerUnavailable(why.into())
             }
@@ -286,10 +292,11 @@ impl Finished {
     }
 }
 
-/// The refusal for an error of the engine, which a limit or a fault of the connector caused.
+/// Converts an error of the engine into a refusal. The cause is a limit or a fault of the
+/// connector.
 fn classify_error(error: &wasmtime::Error, limits: &Limits) -> Refusal {
-    if let Some(hit) = error.downcast_ref::<LimitHit>() {
-        return Refusal::ConnectorFault((*hit).into());
+    if let Some(exceeded) = error.downcast_ref::<ExceededLimit>() {
+        return Refusal::ConnectorFault((*exceeded).into());
     }
     if let Some(MemoryFull::Host(bytes_max)) = error.downcast_ref::<MemoryFull>() {
         return Refusal::HostMemoryFull { bytes_max: *bytes_max };
@@ -298,12 +305,15 @@ fn classify_error(error: &wasmtime::Error, limits: &Limits) -> Refusal {
         return Refusal::Overloaded;
     }
     if matches!(error.downcast_ref(), Some(ResourceTableError::Full)) {
-        let hit = LimitHit { name: "handles", value: limits.handles };
-        return Refusal::ConnectorFault(hit.into());
+        let exceeded = ExceededLimit { name: "handles", value: limits.handles };
+        return Refusal::ConnectorFault(exceeded.into());
     }
     let why = match error.downcast_ref::<Trap>() {
         Some(Trap::StackOverflow) => {
-            format!("stack overflow: its stack has {} KiB, which is fixed", STACK_BYTES / 1024)
+            format!(
+                "stack overflow: the guest's stack has {} KiB, which cannot be changed",
+                STACK_BYTES / 1024
+            )
         }
         Some(trap) => trap.to_string(),
         None => error.root_cause().to_string(),

@@ -1,7 +1,7 @@
-//! The state that the host keeps for one run, on which the guest's imports work.
+//! The state of one run that the functions imported by the guest read and change.
 //!
-//! It is stored in the run's wasmtime store and dropped with it. The files in `imports/` implement
-//! the imported interfaces for it.
+//! The run's wasmtime store owns this state, and drops it at the end of the run. The files in
+//! `imports/` implement the imported interfaces for [`Guest`].
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -23,22 +23,26 @@ use super::stdio::LogStream;
 use super::test_report::TestReport;
 use super::wasi_http::WasiHttp;
 
-/// Maximum number of random bytes that a guest may ask for at once.
+/// Maximum number of random bytes that a guest may request at once.
 const RANDOM_BYTES_MAX: u64 = 1 << 20;
 
-/// Maximum number of bytes that one call copies out of the guest, without a request's body.
-const CALL_BYTES: u64 = 4 << 20;
-/// Maximum size of all header lists of `wasi:http` that a guest holds, bytes.
-const FIELDS_BYTES: u64 = 16 << 20;
+/// Maximum number of bytes that one call of a host function copies out of the guest, in addition to
+/// the body of a request.
+const CALL_BYTES_MAX: u64 = 4 << 20;
+/// Maximum size of all `wasi:http` header lists of a guest together, bytes.
+const HEADER_LISTS_BYTES_MAX: u64 = 16 << 20;
 
-/// The largest size of one header list: even if all handles are header lists, they stay below
-/// [`FIELDS_BYTES`] together.
-fn field_bytes_max(handles: u64) -> usize {
-    usize::try_from(FIELDS_BYTES / handles.max(1)).unwrap_or(usize::MAX).clamp(1 << 10, 32 << 10)
+/// Returns the maximum size of one header list. Even if all handles are header lists, their sum
+/// does not exceed [`HEADER_LISTS_BYTES_MAX`].
+fn header_list_bytes_max(handles: u64) -> usize {
+    usize::try_from(HEADER_LISTS_BYTES_MAX / handles.max(1))
+        .unwrap_or(usize::MAX)
+        .clamp(1 << 10, 32 << 10)
 }
 
-/// The size of the texts of a request that the guest prepares. Its headers have their own limit.
-fn request_bytes(request: &HostOutgoingRequest) -> u64 {
+/// Returns the size of the texts in a request that the guest prepares, without its headers. Headers
+/// have their own limit.
+fn request_text_bytes(request: &HostOutgoingRequest) -> u64 {
     let method = match &request.method {
         Method::Other(method) => method.len(),
         _ => 0,
@@ -47,12 +51,12 @@ fn request_bytes(request: &HostOutgoingRequest) -> u64 {
     (method + texts.map(String::len).sum::<usize>()) as u64
 }
 
-/// The input that the guest's imports read.
+/// The input that the functions imported by the guest read.
 #[derive(Default)]
 pub(super) struct GuestInput {
-    /// The connection's settings that are origins, with their addresses.
-    pub(super) bases: BTreeMap<String, String>,
-    /// The report of the failed test; only in `create`, `comment` and `attach`.
+    /// The addresses in the connection's settings, by the name of the setting.
+    pub(super) base_addresses: BTreeMap<String, String>,
+    /// The report of the failed test; `None` except in `create`, `comment` and `attach`.
     pub(super) report: Option<Arc<TestReport>>,
     /// The script that the guest evaluates, if the guest is the runner of scripts.
     pub(super) script: Option<RunScript>,
@@ -63,18 +67,19 @@ pub(super) struct Guest {
     pub(super) session: Arc<RunRequests>,
     pub(super) log: Arc<RunLog>,
     pub(super) limiter: Limiter,
-    /// The highest number of handles seen by [`Guest::record_handles`].
+    /// The highest number of handles that [`Guest::record_handles`] has counted.
     handles_peak: Arc<AtomicU64>,
     pub(super) table: ResourceTable,
-    /// Made when the guest first uses WASI: many never do, and its random numbers cost system
-    /// calls.
+    /// Created when the guest first uses WASI. Many guests never do, and creating the random number
+    /// generators needs system calls.
     wasi: Option<WasiCtx>,
     pub(super) wasi_http: WasiHttpCtx,
     pub(super) wasi_http_hooks: WasiHttp,
-    /// Charges the texts of the guest's unsent `wasi:http` requests.
-    requests: Charge,
-    /// Charges the body that the current call of `http` returns, until it is in the guest's memory.
-    pub(super) returned: Option<Charge>,
+    /// The charge for the texts of `wasi:http` requests that the guest has not sent yet.
+    unsent_requests_charge: Charge,
+    /// The charge for the data that the current call of a host function returns. It ends when the
+    /// data is in the guest's memory.
+    pub(super) returned_charge: Option<Charge>,
     pub(super) input: GuestInput,
 }
 
@@ -83,14 +88,14 @@ impl Guest {
         session: Arc<RunRequests>,
         log: Arc<RunLog>,
         limiter: Limiter,
-        requests: Charge,
+        unsent_requests_charge: Charge,
         handles_peak: Arc<AtomicU64>,
         input: GuestInput,
     ) -> Self {
         let mut table = ResourceTable::new();
         table.set_max_capacity(usize::try_from(limiter.handles_max()).unwrap_or(usize::MAX));
         let mut wasi_http = WasiHttpCtx::new();
-        wasi_http.set_field_size_limit(field_bytes_max(limiter.handles_max()));
+        wasi_http.set_field_size_limit(header_list_bytes_max(limiter.handles_max()));
         Self {
             wasi_http_hooks: WasiHttp::new(Arc::clone(&session)),
             session,
@@ -100,14 +105,14 @@ impl Guest {
             table,
             wasi: None,
             wasi_http,
-            requests,
-            returned: None,
+            unsent_requests_charge,
+            returned_charge: None,
             input,
         }
     }
 
-    /// WASI and the handles of the guest. It gets no folder, environment, arguments or sockets;
-    /// stdout and stderr go to the log.
+    /// Returns the state for WASI, and the handles of the guest. The guest gets no folder,
+    /// environment, arguments or sockets; its stdout and stderr are added to the log.
     pub(super) fn wasi(&mut self) -> WasiCtxView<'_> {
         let log = &self.log;
         let ctx = self.wasi.get_or_insert_with(|| {
@@ -123,27 +128,29 @@ impl Guest {
         WasiCtxView { ctx, table: &mut self.table }
     }
 
-    /// How many bytes the host may copy from the guest in one call: a request's body, as far as the
-    /// run's memory allows, and the other arguments.
+    /// Returns how many bytes the host may copy from the guest in one call: the body of a request,
+    /// if the run has enough memory left, and the other arguments.
     pub(super) fn call_bytes_max(&self) -> usize {
-        let request = self.session.limits().request_body_bytes;
-        let room = request.min(self.session.memory().room());
-        usize::try_from(room.saturating_add(CALL_BYTES)).unwrap_or(usize::MAX)
+        let body_bytes = self.session.limits().request_body_bytes;
+        let body_bytes = body_bytes.min(self.session.memory().room());
+        usize::try_from(body_bytes.saturating_add(CALL_BYTES_MAX)).unwrap_or(usize::MAX)
     }
 
-    /// Call it after each call of a host function. What the function returned is now in the guest's
-    /// memory, so its charge ends. What the host keeps for the guest is charged.
+    /// Updates the charges after each call of a host function. The data that the function returned
+    /// is now in the guest's memory, so its charge ends. Unsent requests, which the host stores for
+    /// the guest, are charged.
     ///
     /// # Errors
     /// The run does not have enough memory left.
     pub(super) fn update_charges(&mut self) -> wasmtime::Result<()> {
-        self.returned = None;
+        self.returned_charge = None;
         let requests = self.table.iter_mut().filter_map(|entry| entry.downcast_ref());
-        let kept = requests.map(request_bytes).sum();
-        self.requests.set(kept).map_err(memory_error)
+        let bytes = requests.map(request_text_bytes).sum();
+        self.unsent_requests_charge.set(bytes).map_err(memory_error)
     }
 
-    /// Records how many handles the guest has now.
+    /// Counts the handles that the guest has now, and records the count if it is the highest so
+    /// far.
     pub(super) fn record_handles(&mut self) {
         self.handles_peak.fetch_max(self.table.iter_mut().count() as u64, Ordering::Relaxed);
     }

@@ -1,8 +1,7 @@
-//! Everything that a guest may import: one file per interface of the contract, and WASI.
+//! Links everything that a guest may import: one file for each interface of the contract, and WASI.
 //!
-//! An import that is not linked here does not exist for a guest: its component is refused when it
-//! is loaded. No import reaches the tracker except through the run's
-//! [`crate::egress::RunRequests`].
+//! A component with any other import is refused when it is loaded. Imports send requests to the
+//! tracker only through the run's [`crate::egress::RunRequests`].
 
 mod http;
 mod log;
@@ -21,27 +20,27 @@ use super::bindings;
 use super::guest::Guest;
 
 /// Tells the generated bindings that [`Guest`] implements the imports.
-struct ImportsOfGuest;
+struct GuestImports;
 
-impl HasData for ImportsOfGuest {
+impl HasData for GuestImports {
     type Data<'a> = &'a mut Guest;
 }
 
-/// Links the contract's interfaces, and the interfaces of WASI 0.2 that language runtimes need.
+/// Links the interfaces of the contract, and those of WASI 0.2 that language runtimes need.
 pub(super) fn linker(engine: &wasmtime::Engine) -> Result<Linker<Guest>, wasmtime::Error> {
     let mut linker = Linker::new(engine);
-    bindings::settings::add_to_linker::<_, ImportsOfGuest>(&mut linker, |guest| guest)?;
-    bindings::http::add_to_linker::<_, ImportsOfGuest>(&mut linker, |guest| guest)?;
-    bindings::log::add_to_linker::<_, ImportsOfGuest>(&mut linker, |guest| guest)?;
-    bindings::report::add_to_linker::<_, ImportsOfGuest>(&mut linker, |guest| guest)?;
-    bindings::test_manager::add_to_linker::<_, ImportsOfGuest>(&mut linker, |guest| guest)?;
+    bindings::settings::add_to_linker::<_, GuestImports>(&mut linker, |guest| guest)?;
+    bindings::http::add_to_linker::<_, GuestImports>(&mut linker, |guest| guest)?;
+    bindings::log::add_to_linker::<_, GuestImports>(&mut linker, |guest| guest)?;
+    bindings::report::add_to_linker::<_, GuestImports>(&mut linker, |guest| guest)?;
+    bindings::test_manager::add_to_linker::<_, GuestImports>(&mut linker, |guest| guest)?;
     wasi::add_to_linker(&mut linker)?;
     Ok(linker)
 }
 
-/// Adds what only the runner of scripts may import.
-pub(super) fn linker_of_scripts(linker: &Linker<Guest>) -> Result<Linker<Guest>, wasmtime::Error> {
+/// Copies the linker, and links the interface that only the runner of scripts may import.
+pub(super) fn script_linker(linker: &Linker<Guest>) -> Result<Linker<Guest>, wasmtime::Error> {
     let mut linker = linker.clone();
-    bindings::source::add_to_linker::<_, ImportsOfGuest>(&mut linker, |guest| guest)?;
+    bindings::source::add_to_linker::<_, GuestImports>(&mut linker, |guest| guest)?;
     Ok(linker)
 }

@@ -1,8 +1,8 @@
 //! One instance of a component in its own wasmtime store, and one function for each export that the
 //! host calls.
 //!
-//! An instance is used for one call: each function consumes it, so that the guest's memory is freed
-//! when the call ends or is cancelled.
+//! An instance is used for one call only: each function consumes the instance, so that the guest's
+//! memory is freed when the call returns or is cancelled.
 
 use std::sync::Arc;
 
@@ -17,20 +17,20 @@ use super::bindings::{defects, follow_up, kpis, model, plugin, preparation};
 use super::component::LoadedComponent;
 use super::engine::Engine;
 use super::guest::Guest;
-use super::limiter::LimitHit;
+use super::limiter::ExceededLimit;
 use super::script::PrepareError;
 
-/// The result of a call: a trap, an error that the connector returned, or what it returned.
+/// The result of a call: a trap, or the error or the value that the connector returned.
 pub(super) type CallResult<T> = wasmtime::Result<Result<T, model::Error>>;
 
-/// A component that is instantiated and has not been called yet.
+/// An instance of a component that has not been called yet.
 pub(super) struct GuestInstance {
     store: Store<Guest>,
     instance: Instance,
 }
 
 impl GuestInstance {
-    /// Instantiates a component in a new store, which runs the start functions of its modules.
+    /// Instantiates a component in a new store. This also runs the start functions of its modules.
     pub(super) async fn new(
         mut store: Store<Guest>,
         loaded: &LoadedComponent,
@@ -181,18 +181,18 @@ impl Drop for GuestInstance {
     }
 }
 
-/// A wasmtime store with its limits: the guest yields at each tick, and traps when it has spent its
-/// CPU time.
+/// Creates a wasmtime store with the limits of a run. The guest yields at each tick, and traps when
+/// it has used up its CPU time.
 pub(super) fn new_store(
     engine: &Engine,
     guest: Guest,
     limits: &Limits,
     meter: Arc<Meter>,
 ) -> Store<Guest> {
-    let mut store = Store::new(engine.inner(), guest);
+    let mut store = Store::new(engine.wasmtime_engine(), guest);
     store.limiter(|guest| &mut guest.limiter);
-    // Limits how much each call of a host function may copy from the guest, and updates the charges
-    // after the call.
+    // The hook limits how much each call of a host function may copy from the guest, and updates
+    // the charges after the call.
     store.call_hook(|mut store, hook| match hook {
         CallHook::CallingHost | CallHook::ReturningFromWasm => {
             let bytes = store.data().call_bytes_max();
@@ -207,9 +207,9 @@ pub(super) fn new_store(
     store.epoch_deadline_callback(move |mut store| {
         store.data_mut().record_handles();
         if meter.spent_ms() >= cpu_ms {
-            return Err(wasmtime::Error::new(LimitHit { name: "cpu_ms", value: cpu_ms }));
+            return Err(wasmtime::Error::new(ExceededLimit { name: "cpu_ms", value: cpu_ms }));
         }
-        meter.note_yield();
+        meter.count_yield();
         Ok(UpdateDeadline::YieldCustom(1, Box::pin(tokio::task::yield_now())))
     });
     store

@@ -1,30 +1,31 @@
-//! Why a guest failed, in its own words: the cause that it printed last on stderr.
+//! Finds the cause of a failed run in the text that the guest printed last on stderr.
 //!
-//! Languages print it there: a panic in Rust, an exception with its stack in JavaScript and Python.
-//! Kept apart from the log, which may be full when the run fails.
+//! Languages print the cause there: Rust a panic, JavaScript and Python an exception with its
+//! stack. The end of stderr is stored separately from the log, because the log may be full when the
+//! run fails.
 
 use crate::domain::printable;
 
 use super::exception::Exception;
 
-/// How much of the end of stderr is kept, in bytes.
+/// How many bytes of the end of stderr are stored.
 const TAIL_BYTES: usize = 16 << 10;
-/// Maximum length of the cause of a failure in the guest's own words, in characters.
+/// Maximum length of the cause of a failure, in characters.
 const CAUSE_CHARS_MAX: usize = 300;
 
-/// What the Python runtime says when it panics because of an exception.
+/// The panic message of the Python runtime after an exception.
 const PYTHON_PANIC: &str = "Python function threw an unexpected exception";
 
-/// The cause of a failure in the guest's own words, in one line.
+/// The cause of a failure as the guest printed it, in one line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum LastWords {
-    /// An exception, and where it was thrown.
+    /// The guest threw this exception. The text contains the place where it was thrown.
     Threw(String),
-    /// What was printed last.
+    /// The guest printed this text last.
     Printed(String),
 }
 
-/// The end of what a guest printed on stderr.
+/// The end of the text that a guest printed on stderr.
 #[derive(Default)]
 pub(super) struct Tail {
     bytes: Vec<u8>,
@@ -34,15 +35,15 @@ pub(super) struct Tail {
 impl Tail {
     pub(super) fn add(&mut self, bytes: &[u8]) {
         self.bytes.extend_from_slice(bytes);
-        // Moved only once for many small writes.
+        // The bytes are moved only once for many small writes.
         if self.bytes.len() > 2 * TAIL_BYTES {
             self.bytes.drain(..self.bytes.len() - TAIL_BYTES);
             self.is_cut = true;
         }
     }
 
-    /// The cause in one line, redacted. If the text is cut, its first half serves only to find a
-    /// secret that begins there.
+    /// Returns the redacted cause in one line. If the beginning of the text was dropped, its first
+    /// half is used only to find a secret that begins there.
     pub(super) fn cause(&self, redact: impl Fn(String) -> String) -> Option<LastWords> {
         let text = redact(String::from_utf8_lossy(&self.bytes).into_owned());
         let text = match self.is_cut {
@@ -52,31 +53,33 @@ impl Tail {
             }
             false => &text,
         };
-        cause(text, redact)
+        last_cause(text, redact)
     }
 }
 
-/// The last cause in a text. An exception is redacted again, because the engine escapes its text.
-fn cause(text: &str, redact: impl Fn(String) -> String) -> Option<LastWords> {
+/// Returns the last cause in a text. An exception is redacted again, because the JavaScript engine
+/// escapes the exception's text.
+fn last_cause(text: &str, redact: impl Fn(String) -> String) -> Option<LastWords> {
     let lines = text.lines().map(str::trim_end);
     let mut lines: Vec<_> =
         lines.filter(|line| !line.is_empty() && !line.starts_with("note: ")).collect();
-    // The runtime panics after it has printed the exception.
+    // The Python runtime panics after it has printed the exception.
     let python_panic = lines.iter().rposition(|line| line.contains(PYTHON_PANIC));
     if let Some(panic) = python_panic {
         lines.truncate(panic);
         lines.pop_if(|line| line.contains("panicked at "));
     }
-    let last = |is_first: fn(&str) -> bool| lines.iter().rposition(|line| is_first(line));
-    let panic = last(|line| line.contains("panicked at "));
-    // What belongs to a cause is indented: a stack.
-    let begin = panic.or_else(|| last(|line| !line.starts_with([' ', '\t']))).unwrap_or_default();
-    let (before, said) = lines.split_at_checked(begin)?;
-    let mut words: Vec<_> = said.iter().map(|line| line.trim()).collect();
+    let last_line = |is_match: fn(&str) -> bool| lines.iter().rposition(|line| is_match(line));
+    let panic = last_line(|line| line.contains("panicked at "));
+    // The lines after the first line of a cause are its stack, which is indented.
+    let begin =
+        panic.or_else(|| last_line(|line| !line.starts_with([' ', '\t']))).unwrap_or_default();
+    let (before, cause) = lines.split_at_checked(begin)?;
+    let mut words: Vec<_> = cause.iter().map(|line| line.trim()).collect();
     if let Some(first) = words.first_mut().filter(|_| panic.is_some()) {
         *first = first.find("panicked at ").and_then(|at| first.get(at..)).unwrap_or(first);
     }
-    // Python prints the place before the cause.
+    // Python prints the place of an exception before the exception.
     let place = before.iter().rev().take_while(|line| line.starts_with(' '));
     let place = place.map(|line| line.trim()).find(|line| line.starts_with("File \""));
     let place = place.map(|place| place.strip_suffix(',').unwrap_or(place));
@@ -84,14 +87,14 @@ fn cause(text: &str, redact: impl Fn(String) -> String) -> Option<LastWords> {
         Some(place) => format!("{} ({place})", words.join(" ")),
         None => words.join(" "),
     };
-    let exception = Exception::in_panic(&words).filter(|_| panic.is_some());
-    let threw = exception.is_some() || python_panic.is_some();
-    let line = printable(&exception.map_or(words, |thrown| redact(thrown.in_one_line())));
+    let exception = Exception::from_panic(&words).filter(|_| panic.is_some());
+    let is_exception = exception.is_some() || python_panic.is_some();
+    let line = printable(&exception.map_or(words, |thrown| redact(thrown.to_one_line())));
     let line = match line.char_indices().nth(CAUSE_CHARS_MAX) {
         Some((end, _)) => format!("{}…", line.get(..end).unwrap_or_default()),
         None => line,
     };
-    let kind = if threw { LastWords::Threw } else { LastWords::Printed };
+    let kind = if is_exception { LastWords::Threw } else { LastWords::Printed };
     (!line.is_empty()).then(|| kind(line))
 }
 
@@ -144,8 +147,8 @@ mod tests {
         ] {
             assert_eq!(cause_of(text).as_deref(), Some(expected));
         }
-        for nothing in ["", "\n \n", "note: nothing"] {
-            assert_eq!(cause_of(nothing), None, "{nothing:?}");
+        for without_cause in ["", "\n \n", "note: nothing"] {
+            assert_eq!(cause_of(without_cause), None, "{without_cause:?}");
         }
     }
 
@@ -157,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_end_is_kept_and_no_rest_of_a_secret_is_shown() {
+    fn only_the_end_is_stored_and_no_part_of_a_cut_secret_is_shown() {
         let mut tail = Tail::default();
         for _ in 0..1_000 {
             tail.add(&[b'x'; 100]);

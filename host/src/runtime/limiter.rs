@@ -1,4 +1,5 @@
-//! The limits of one run's instance. Its memories and tables are charged to the run's account.
+//! Limits the memories and tables of one run's instance, and charges them to the run's memory
+//! account.
 
 use wasmtime::ResourceLimiter;
 
@@ -20,50 +21,53 @@ pub(super) const TABLES_MAX: u32 = 64;
 pub(super) struct Limiter {
     limits: Limits,
     charge: Charge,
-    /// The bytes that the current growth added; subtracted again if the growth fails.
-    growing: u64,
+    /// The bytes that were charged for the growth in progress. They are subtracted again if the
+    /// growth fails.
+    growing_bytes: u64,
 }
 
-/// A limit that ended a run; it is the cause of the trap.
+/// The limit that a run exceeded. It is the cause of the guest's trap.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("over `limits.{name}` = {value}")]
-pub(super) struct LimitHit {
+pub(super) struct ExceededLimit {
     pub(super) name: &'static str,
     pub(super) value: u64,
 }
 
-impl From<LimitHit> for ConnectorFault {
-    fn from(hit: LimitHit) -> Self {
-        Self::Limit { name: hit.name, value: hit.value, printed: None }
+impl From<ExceededLimit> for ConnectorFault {
+    fn from(limit: ExceededLimit) -> Self {
+        Self::Limit { name: limit.name, value: limit.value, printed: None }
     }
 }
 
 impl Limiter {
-    /// `charge` is for the run's memories and tables, and is empty at first.
+    /// Creates a limiter. `charge` is empty at first, and grows with the run's memories and tables.
     pub(super) fn new(limits: Limits, charge: Charge) -> Self {
-        Self { limits, charge, growing: 0 }
+        Self { limits, charge, growing_bytes: 0 }
     }
 
     pub(super) fn handles_max(&self) -> u64 {
         self.limits.handles
     }
 
-    fn grow(&mut self, added: usize) -> wasmtime::Result<bool> {
-        self.growing = 0;
+    fn charge_growth(&mut self, added: usize) -> wasmtime::Result<bool> {
+        self.growing_bytes = 0;
         self.charge.grow(added as u64).map_err(memory_error)?;
-        self.growing = added as u64;
+        self.growing_bytes = added as u64;
         Ok(true)
     }
 
     fn undo_growth(&mut self) {
-        self.charge.shrink(std::mem::take(&mut self.growing));
+        self.charge.shrink(std::mem::take(&mut self.growing_bytes));
     }
 }
 
-/// The error that traps the guest when memory is refused.
+/// The error that traps the guest when a charge for memory is refused.
 pub(super) fn memory_error(full: MemoryFull) -> wasmtime::Error {
     match full {
-        MemoryFull::Run(value) => wasmtime::Error::new(LimitHit { name: "memory_bytes", value }),
+        MemoryFull::Run(value) => {
+            wasmtime::Error::new(ExceededLimit { name: "memory_bytes", value })
+        }
         MemoryFull::Host(_) => wasmtime::Error::new(full),
     }
 }
@@ -75,7 +79,7 @@ impl ResourceLimiter for Limiter {
         desired: usize,
         _: Option<usize>,
     ) -> wasmtime::Result<bool> {
-        self.grow(desired.saturating_sub(current))
+        self.charge_growth(desired.saturating_sub(current))
     }
 
     fn memory_grow_failed(&mut self, _: wasmtime::Error) -> wasmtime::Result<()> {
@@ -93,7 +97,7 @@ impl ResourceLimiter for Limiter {
             let why = format!("a table has at most {TABLE_ELEMENTS_MAX} elements, not {desired}");
             return Err(wasmtime::Error::msg(why));
         }
-        self.grow(desired.saturating_sub(current).saturating_mul(TABLE_ELEMENT_BYTES))
+        self.charge_growth(desired.saturating_sub(current).saturating_mul(TABLE_ELEMENT_BYTES))
     }
 
     fn table_grow_failed(&mut self, _: wasmtime::Error) -> wasmtime::Result<()> {
@@ -131,8 +135,8 @@ mod tests {
         assert!(limiter.table_growing(0, 50, None).is_ok());
         let refused = limiter.table_growing(50, 51, None).unwrap_err();
         assert_eq!(
-            refused.downcast_ref::<LimitHit>(),
-            Some(&LimitHit { name: "memory_bytes", value: 1_000 })
+            refused.downcast_ref::<ExceededLimit>(),
+            Some(&ExceededLimit { name: "memory_bytes", value: 1_000 })
         );
         assert_eq!((account.peak(), account.room()), (1_000, 0));
     }

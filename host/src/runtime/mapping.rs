@@ -1,5 +1,5 @@
-//! Checks whether compiled code can be run from a folder. Some systems do not run code that was
-//! written by the running process.
+//! Checks whether the system runs compiled code from a folder. Some systems do not let a process
+//! run code that the process itself has written.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -8,8 +8,9 @@ use std::ptr;
 
 use rustix::mm::{MapFlags, MprotectFlags, ProtFlags, mmap, mmap_anonymous, mprotect, munmap};
 
-/// At least as large as a memory page of every supported system.
-const LENGTH: usize = 64 << 10;
+/// The size of the mapping that the check creates, bytes. It is at least one memory page on every
+/// supported system.
+const MAPPING_BYTES: usize = 64 << 10;
 
 /// The reason why compiled code cannot be run.
 #[derive(Debug, thiserror::Error)]
@@ -21,13 +22,14 @@ pub enum CannotRun {
         .0.display()
     )]
     NoExec(PathBuf),
-    /// The system lets the process run no new code.
+    /// The system does not let the process run new code.
     #[error(
-        "the system lets this process run no code that was compiled at run time: remove \
-         `MemoryDenyWriteExecute=` from its service, or what else forbids it (PR_SET_MDWE, SELinux execmem)"
+        "the system does not let this process run code that was compiled at run time: remove \
+         `MemoryDenyWriteExecute=` from its service, or another rule that forbids it (PR_SET_MDWE, \
+         SELinux execmem)"
     )]
     Denied,
-    /// The check itself failed, so the answer is not known.
+    /// The check itself failed, so it is not known whether the system runs compiled code.
     #[error("cannot check whether compiled code runs from {}: {source}", .folder.display())]
     Io {
         /// The folder that was checked.
@@ -37,15 +39,15 @@ pub enum CannotRun {
     },
 }
 
-/// Maps a file of the folder as the engine maps compiled code.
+/// Maps a file in the folder in the way in which the engine maps compiled code.
 ///
 /// # Errors
-/// A rule of the system forbids it; the text says which one, and what to do.
+/// A rule of the system forbids this. The error names the rule and the fix.
 pub(crate) fn check_executable(folder: &Path) -> Result<(), CannotRun> {
     let failed = |source| CannotRun::Io { folder: folder.to_owned(), source };
     let mut file = tempfile::tempfile_in(folder).map_err(failed)?;
-    file.write_all(&vec![0; LENGTH]).map_err(failed)?;
-    match (becomes_executable(Some(&file)), becomes_executable(None)) {
+    file.write_all(&vec![0; MAPPING_BYTES]).map_err(failed)?;
+    match (try_to_make_executable(Some(&file)), try_to_make_executable(None)) {
         (Ok(()), _) => Ok(()),
         (Err(rustix::io::Errno::ACCESS | rustix::io::Errno::PERM), Ok(())) => {
             Err(CannotRun::NoExec(folder.to_owned()))
@@ -57,19 +59,19 @@ pub(crate) fn check_executable(folder: &Path) -> Result<(), CannotRun> {
     }
 }
 
-/// Whether writable memory, of a file or not, can be made executable.
-fn becomes_executable(file: Option<&File>) -> rustix::io::Result<()> {
+/// Maps memory writable, from this file or anonymously, and makes it executable.
+fn try_to_make_executable(file: Option<&File>) -> rustix::io::Result<()> {
     let access = ProtFlags::READ | ProtFlags::WRITE;
     #[expect(unsafe_code, reason = "only the system call shows what the system allows")]
-    // SAFETY: a new mapping at an address that the system chooses. Nothing refers to it, nothing
-    // jumps to it, and it is removed at once.
+    // SAFETY: the mapping is new, at an address that the system chooses. No reference points into
+    // it, no code jumps to it, and it is removed at once.
     unsafe {
         let mapped = match file {
-            Some(file) => mmap(ptr::null_mut(), LENGTH, access, MapFlags::PRIVATE, file, 0)?,
-            None => mmap_anonymous(ptr::null_mut(), LENGTH, access, MapFlags::PRIVATE)?,
+            Some(file) => mmap(ptr::null_mut(), MAPPING_BYTES, access, MapFlags::PRIVATE, file, 0)?,
+            None => mmap_anonymous(ptr::null_mut(), MAPPING_BYTES, access, MapFlags::PRIVATE)?,
         };
-        let changed = mprotect(mapped, LENGTH, MprotectFlags::READ | MprotectFlags::EXEC);
-        munmap(mapped, LENGTH)?;
+        let changed = mprotect(mapped, MAPPING_BYTES, MprotectFlags::READ | MprotectFlags::EXEC);
+        munmap(mapped, MAPPING_BYTES)?;
         changed
     }
 }
@@ -84,7 +86,7 @@ mod tests {
         check_executable(folder.path()).unwrap();
         let error = check_executable(&folder.path().join("none")).unwrap_err().to_string();
         assert!(error.contains("none"), "{error}");
-        // In /proc, no file can be created.
+        // No file can be created in /proc.
         assert!(check_executable(Path::new("/proc")).is_err());
     }
 }

@@ -1,7 +1,8 @@
-//! One call into a guest, taken apart, for the benchmark `guest_call`: the same engine, sandbox and
-//! instance as in the server, without permits and deadlines.
+//! Measures each step of one call into a guest, for the benchmark `guest_call`. The engine and the
+//! instance are the same as in the server, but there are no permits and no deadlines.
 //!
-//! The server never uses it. It compiles in its own process, which the server never does.
+//! The server never uses this module. This module compiles in its own process, which the server
+//! never does.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -27,9 +28,9 @@ pub struct CallTimes {
     pub prepare: Duration,
     /// The time to instantiate the component, with the start functions of its modules.
     pub instantiate: Duration,
-    /// The time of the exported function, with the work of the host for it.
+    /// The time of the exported function, including the host functions that it calls.
     pub call: Duration,
-    /// The part of `call` that functions of the host took; zero unless they were watched.
+    /// The part of `call` that was spent in host functions; zero unless they were measured.
     pub host_calls: Duration,
     /// The time to free the instance and to make the report of the run.
     pub drop: Duration,
@@ -48,10 +49,10 @@ pub struct MeasuredGuest {
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 impl MeasuredGuest {
-    /// Compiles a component into the file `code` of this folder, and loads it.
+    /// Compiles a component into the file `code` of this folder, and loads the component.
     ///
     /// # Errors
-    /// It is not a connector.
+    /// The component is not a connector, or a file cannot be written.
     pub fn compile(component: &[u8], folder: &Path) -> Result<Self, Failure> {
         let engine = Engine::start(CompileFor::ThisCpu)?;
         let code =
@@ -64,23 +65,24 @@ impl MeasuredGuest {
         Ok(Self { engine, egress, memory: HostMemory::new(1 << 30), active, loaded })
     }
 
-    /// Maps the compiled code of this folder once more, as a reload of a known file does.
+    /// Maps the compiled code in this folder again, as the server does when it loads a file that
+    /// was compiled before.
     ///
     /// # Errors
-    /// It cannot be mapped.
+    /// The code cannot be mapped.
     pub fn load_again(&mut self, folder: &Path) -> Result<(), Failure> {
         self.loaded = self.engine.load(&folder.join("code"))?;
         Ok(())
     }
 
-    /// Calls `kpis.count` once in a new instance; every request of the guest is refused. Watching
-    /// the host's functions makes the call slower.
+    /// Calls `kpis.count` once in a new instance. Every request of the guest is refused. Measuring
+    /// the host functions makes the call slower.
     ///
     /// # Errors
-    /// The component does not export it, or the call failed.
-    pub async fn call(&self, watch_host_calls: bool) -> Result<CallTimes, Failure> {
-        let export = self.loaded.kpis.as_ref().ok_or("it does not export `kpis`")?;
-        let begun = Instant::now();
+    /// The component does not export `kpis`, or the call failed.
+    pub async fn call(&self, measure_host_calls: bool) -> Result<CallTimes, Failure> {
+        let export = self.loaded.kpis.as_ref().ok_or("the component does not export `kpis`")?;
+        let start = Instant::now();
         let limits = Limits::default();
         let connection = &self.active.connection;
         let owner =
@@ -91,9 +93,9 @@ impl MeasuredGuest {
         let (permission, input) = (Permission::Nothing, GuestInput::default());
         let execution = Execution::start(egress, active, permission, None, limits, clock, account);
         let mut store = new_store(&self.engine, execution.guest(input), &limits, execution.meter());
-        let watch = HostWatch::default();
-        if watch_host_calls {
-            store.call_hook(watch.hook());
+        let host_timer = HostTimer::default();
+        if measure_host_calls {
+            store.call_hook(host_timer.hook());
         }
         let prepared = Instant::now();
         let instance = self.loaded.pre.instantiate_async(&mut store).await?;
@@ -104,32 +106,32 @@ impl MeasuredGuest {
         drop(store);
         execution.finish(false).await;
         Ok(CallTimes {
-            prepare: prepared - begun,
+            prepare: prepared - start,
             instantiate: instantiated - prepared,
             call: called - instantiated,
-            host_calls: watch.spent(),
+            host_calls: host_timer.total(),
             drop: called.elapsed(),
         })
     }
 }
 
-/// Adds up the time between the beginnings and the ends of the host's functions.
+/// Adds up the time that is spent in host functions, in nanoseconds.
 #[derive(Default)]
-struct HostWatch(Arc<AtomicU64>);
+struct HostTimer(Arc<AtomicU64>);
 
-impl HostWatch {
+impl HostTimer {
     fn hook<T>(
         &self,
     ) -> impl FnMut(wasmtime::StoreContextMut<'_, T>, CallHook) -> wasmtime::Result<()> + 'static
     {
-        let spent = Arc::clone(&self.0);
-        let mut begun = Instant::now();
+        let total_ns = Arc::clone(&self.0);
+        let mut called_at = Instant::now();
         move |_, hook| {
             match hook {
-                CallHook::CallingHost => begun = Instant::now(),
+                CallHook::CallingHost => called_at = Instant::now(),
                 CallHook::ReturningFromHost => {
-                    let nanoseconds = begun.elapsed().as_nanos();
-                    spent.fetch_add(u64::try_from(nanoseconds).unwrap_or(0), Ordering::Relaxed);
+                    let nanoseconds = called_at.elapsed().as_nanos();
+                    total_ns.fetch_add(u64::try_from(nanoseconds).unwrap_or(0), Ordering::Relaxed);
                 }
                 CallHook::CallingWasm | CallHook::ReturningFromWasm => {}
             }
@@ -137,7 +139,7 @@ impl HostWatch {
         }
     }
 
-    fn spent(&self) -> Duration {
+    fn total(&self) -> Duration {
         Duration::from_nanos(self.0.load(Ordering::Relaxed))
     }
 }

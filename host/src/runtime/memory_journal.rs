@@ -1,5 +1,5 @@
-//! A journal in memory: it accepts each write, because no row waits for it. The order of the writes
-//! of a run is checked by egress, as in the server.
+//! A journal in memory, for runs without a stored defect. It accepts each write; as in the server,
+//! egress checks the order of the writes of a run.
 
 use std::sync::Arc;
 
@@ -11,20 +11,20 @@ use crate::domain::{FirstWrite, Journal, Marker, NotJournaled};
 /// The journal of one call.
 pub struct MemoryJournal {
     marker: Marker,
-    first: Mutex<FirstWrite>,
+    first_write: Mutex<FirstWrite>,
 }
 
 impl MemoryJournal {
-    /// Starts without a write.
+    /// Creates a journal without writes.
     #[must_use]
     pub fn new(marker: Marker) -> Arc<Self> {
-        Arc::new(Self { marker, first: Mutex::default() })
+        Arc::new(Self { marker, first_write: Mutex::default() })
     }
 
-    /// A warning if the first write does not have the marker.
+    /// Returns a warning if the first write did not contain the marker.
     #[must_use]
     pub fn warning(&self) -> Option<String> {
-        self.first.lock().warning()
+        self.first_write.lock().warning()
     }
 }
 
@@ -35,7 +35,7 @@ impl Journal for MemoryJournal {
     }
 
     async fn mark_sending(&self, has_marker: bool) -> Result<(), NotJournaled> {
-        self.first.lock().mark(has_marker);
+        self.first_write.lock().mark(has_marker);
         Ok(())
     }
 
@@ -44,6 +44,6 @@ impl Journal for MemoryJournal {
     }
 
     async fn unmark(&self) {
-        self.first.lock().unmark();
+        self.first_write.lock().unmark();
     }
 }

@@ -1,11 +1,12 @@
-//! Permits to run, shared fairly, so that no connector, connection or kind of call keeps the others
-//! waiting. Used twice: for the runs of the host, and for the guests that compute.
+//! Shares permits to run fairly, so that no connector, connection or kind of call blocks the
+//! others. This module is used twice: for the runs of the host, and for the polls of guests.
 //!
-//! A permit takes as many slots of the engine's pool as its component needs, so the pool never runs
-//! out. A group (a connector, a connection, or one kind of its calls) may hold only so much that a
-//! part stays free for others. But each kind of call of each connection may always have one run.
-//! When a permit becomes free, the group that holds least gets it; of several, the one that was
-//! served longest ago. Reads no clock: a caller that gives up drops its receiver.
+//! A permit reserves as many slots of the engine's pool as its component needs, so the pool never
+//! runs out of slots. The permits of a group (a connector, a connection, or one kind of its calls)
+//! are limited, so that some permits stay free for other groups. But each kind of call of each
+//! connection may always have one run. A free permit goes to the group that uses the fewest slots;
+//! among equal groups, to the one whose last permit was granted longest ago. This module reads no
+//! clock: a caller that gives up drops its receiver.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -15,13 +16,14 @@ use tokio::sync::oneshot;
 
 use crate::domain::{Call, ConnectionId, ConnectorName};
 
-/// A connection may hold this many times what is still free for the other connections of its
-/// connector. A connector may hold as much as is still free for other connectors.
+/// A connection may have this many times the number of runs that are still free for the other
+/// connections of its connector. A connector may use as many slots and runs as are still free for
+/// other connectors.
 const CONNECTION_SHARE: u32 = 3;
-/// As [`CONNECTION_SHARE`], for one kind of call of a connection.
+/// The same factor as [`CONNECTION_SHARE`], but for one kind of call of a connection.
 const CALL_SHARE: u32 = 2;
 
-/// One kind of call of one connection: its runs wait in one queue.
+/// One kind of call of one connection. The runs of a lane wait in one queue.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Lane {
     pub(super) connector: ConnectorName,
@@ -33,26 +35,27 @@ pub(super) struct Lane {
 #[derive(Debug, Clone)]
 pub(super) struct Request {
     pub(super) lane: Lane,
-    /// Slots of the pool that the run needs; never more than the pool has.
+    /// The number of slots that the run needs; never more than the pool has.
     pub(super) slots: u32,
-    /// Maximum number of runs of the connector at a time. A lane without a run may exceed it.
+    /// Maximum number of runs of the connector at the same time. If a lane has no run, its first
+    /// run may exceed this maximum.
     pub(super) runs_max: u32,
 }
 
-/// The maximum that all permits together may take.
+/// The maximum of all permits together, and of the requests that wait.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Capacity {
     pub(super) slots: u32,
     pub(super) runs: u32,
     /// Maximum number of requests of one lane that wait; further ones are refused.
     pub(super) waiting: usize,
-    /// Whether a part is kept free for groups that hold nothing yet.
-    pub(super) keep_free: bool,
+    /// Whether some permits stay free for groups that have no permit yet.
+    pub(super) has_reserve: bool,
 }
 
-/// The permits that are in use, and the requests that wait.
+/// The slots and runs of all permits in use, and the number of requests that wait.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct InUseNow {
+pub(super) struct PermitUsage {
     pub(super) slots: u32,
     pub(super) runs: u32,
     pub(super) waiting: usize,
@@ -61,18 +64,19 @@ pub(super) struct InUseNow {
 /// The answer to a request for a permit.
 pub(super) enum Admission {
     Granted(Permit),
-    /// The request waits: the receiver gets the permit. Drop the receiver to give up.
+    /// The request waits, and the receiver gets the permit later. A caller that gives up drops the
+    /// receiver.
     Waiting(oneshot::Receiver<Permit>),
-    /// Too many requests of this lane wait.
-    Full,
+    /// The request is refused, because too many requests of this lane wait.
+    QueueFull,
 }
 
-/// The right to run. Dropping it gives it back.
+/// The right to run. Dropping the permit returns it.
 pub(super) struct Permit {
     permits: Arc<Permits>,
     lane: Lane,
     slots: u32,
-    /// Permits that were given to other requests while this one waited.
+    /// The number of permits that were granted to other requests while this request waited.
     pub(super) permits_before: u64,
 }
 
@@ -84,15 +88,15 @@ pub(super) struct Permits {
 
 #[derive(Default)]
 struct State {
-    in_use: InUse,
-    groups: HashMap<Group, InUse>,
+    in_use: GroupUsage,
+    groups: HashMap<Group, GroupUsage>,
     waiting: HashMap<Lane, VecDeque<Waiter>>,
-    /// Number of permits given so far; the clock of [`InUse::served_at`].
-    given: u64,
-    /// Number of permits given to requests that had waited.
-    handed_over: u64,
-    /// Number of requests so far.
-    asked: u64,
+    /// The number of permits granted so far. [`GroupUsage::last_grant`] is a value of this counter.
+    grants: u64,
+    /// The number of permits granted to requests that had waited.
+    grants_after_wait: u64,
+    /// The number of requests that had to wait so far.
+    waits: u64,
 }
 
 /// A group whose permits are counted together: a connector, a connection, or one kind of call of a
@@ -104,50 +108,53 @@ enum Group {
     Call(ConnectionId, Call),
 }
 
-/// The permits that a group holds.
+/// The slots and runs of the permits that a group has.
 #[derive(Debug, Clone, Copy, Default)]
-struct InUse {
+struct GroupUsage {
     slots: u32,
     runs: u32,
-    served_at: u64,
+    /// The value of [`State::grants`] when the group's last permit was granted.
+    last_grant: u64,
 }
 
 struct Waiter {
     request: Request,
     sender: oneshot::Sender<Permit>,
-    asked_at: u64,
-    /// The value of [`State::handed_over`] when the request began to wait.
-    handed_over_at_start: u64,
+    /// The value of [`State::waits`] when the request began to wait.
+    arrival: u64,
+    /// The value of [`State::grants_after_wait`] when the request began to wait.
+    grants_at_arrival: u64,
 }
 
-/// The order in which waiting lanes are served: connector, connection, call, each by what it holds
-/// and when it was served; then by arrival.
-type Rank = ([(u32, u64); 3], u64);
+/// The order in which waiting requests get permits, the lowest first. The connectors are compared
+/// first, then the connections, then the kinds of call: each by its slots in use and its last
+/// grant. The arrival decides between requests that are equal in all these.
+type WaiterRank = ([(u32, u64); 3], u64);
 
 impl Permits {
     pub(super) fn new(capacity: Capacity) -> Arc<Self> {
         Arc::new(Self { capacity, state: Mutex::default() })
     }
 
-    /// Requests a permit. It is granted at once, or the request waits, or is refused.
-    pub(super) fn ask(self: &Arc<Self>, request: Request) -> Admission {
+    /// Requests a permit. The permit is granted at once, or the request waits or is refused.
+    pub(super) fn request_permit(self: &Arc<Self>, request: Request) -> Admission {
         let mut state = self.state.lock();
         let waiting = state.waiting.get_mut(&request.lane).map_or(0, |waiters| {
             waiters.retain(|waiter| !waiter.sender.is_closed());
             waiters.len()
         });
         if waiting >= self.capacity.waiting {
-            return Admission::Full;
+            return Admission::QueueFull;
         }
-        if waiting == 0 && state.fits(&request, self.capacity) {
-            state.forget_idle_groups();
-            state.record_permit(&request);
-            return Admission::Granted(self.permit(request, 0));
+        if waiting == 0 && state.can_grant(&request, self.capacity) {
+            state.remove_idle_groups();
+            state.record_grant(&request);
+            return Admission::Granted(self.new_permit(request, 0));
         }
         let (sender, receiver) = oneshot::channel();
-        state.asked += 1;
-        let (asked_at, handed_over_at_start) = (state.asked, state.handed_over);
-        let waiter = Waiter { request, sender, asked_at, handed_over_at_start };
+        state.waits += 1;
+        let (arrival, grants_at_arrival) = (state.waits, state.grants_after_wait);
+        let waiter = Waiter { request, sender, arrival, grants_at_arrival };
         state.waiting.entry(waiter.request.lane.clone()).or_default().push_back(waiter);
         Admission::Waiting(receiver)
     }
@@ -156,47 +163,47 @@ impl Permits {
         self.capacity
     }
 
-    /// What is in use now. Requests that gave up are not counted.
-    pub(super) fn in_use(&self) -> InUseNow {
+    /// Returns what is in use now. Requests whose callers gave up are not counted.
+    pub(super) fn in_use(&self) -> PermitUsage {
         let state = self.state.lock();
         let waiters = state.waiting.values().flatten();
         let waiting = waiters.filter(|waiter| !waiter.sender.is_closed()).count();
-        InUseNow { slots: state.in_use.slots, runs: state.in_use.runs, waiting }
+        PermitUsage { slots: state.in_use.slots, runs: state.in_use.runs, waiting }
     }
 
-    fn permit(self: &Arc<Self>, request: Request, permits_before: u64) -> Permit {
+    fn new_permit(self: &Arc<Self>, request: Request, permits_before: u64) -> Permit {
         let Request { lane, slots, .. } = request;
         Permit { permits: Arc::clone(self), lane, slots, permits_before }
     }
 
-    /// Gives a permit back, so that a waiting request may get it.
-    fn give_back(self: &Arc<Self>, lane: &Lane, slots: u32) {
+    /// Returns a permit, so that a waiting request may get it.
+    fn release(self: &Arc<Self>, lane: &Lane, slots: u32) {
         let mut state = self.state.lock();
-        state.record_returned(lane, slots);
-        let somebody_waits = !state.waiting.is_empty();
+        state.record_release(lane, slots);
+        let has_waiters = !state.waiting.is_empty();
         drop(state);
-        if somebody_waits {
-            self.hand_over();
+        if has_waiters {
+            self.grant_to_waiting();
         }
     }
 
-    /// Gives free permits to waiting requests. Also called when a request gives up: the requests
-    /// behind it may need fewer slots.
-    pub(super) fn hand_over(self: &Arc<Self>) {
+    /// Grants free permits to waiting requests. This function is also called when a caller gives
+    /// up, because the requests behind its request may need fewer slots.
+    pub(super) fn grant_to_waiting(self: &Arc<Self>) {
         let mut state = self.state.lock();
         let mut granted = Vec::new();
-        while let Some(Waiter { request, sender, handed_over_at_start, .. }) =
-            state.next(self.capacity)
+        while let Some(Waiter { request, sender, grants_at_arrival, .. }) =
+            state.take_next_waiter(self.capacity)
         {
-            state.record_permit(&request);
-            let permits_before = state.handed_over - handed_over_at_start;
-            state.handed_over += 1;
-            granted.push((sender, self.permit(request, permits_before)));
+            state.record_grant(&request);
+            let permits_before = state.grants_after_wait - grants_at_arrival;
+            state.grants_after_wait += 1;
+            granted.push((sender, self.new_permit(request, permits_before)));
         }
         drop(state);
         for (sender, permit) in granted {
-            // If the receiver was dropped meanwhile, `send` returns the permit, and its drop gives
-            // it back.
+            // If the receiver was dropped meanwhile, `send` returns the permit as an error.
+            // Dropping the permit then releases it.
             let _ = sender.send(permit);
         }
     }
@@ -205,7 +212,7 @@ impl Permits {
 impl Drop for Permit {
     fn drop(&mut self) {
         let permits = Arc::clone(&self.permits);
-        permits.give_back(&self.lane, self.slots);
+        permits.release(&self.lane, self.slots);
     }
 }
 
@@ -221,40 +228,41 @@ impl Lane {
 }
 
 impl State {
-    fn in_use_by(&self, lane: &Lane) -> [InUse; 3] {
+    /// The usage of the lane's connector, of its connection, and of its kind of call.
+    fn usage_of(&self, lane: &Lane) -> [GroupUsage; 3] {
         lane.groups().map(|group| self.groups.get(&group).copied().unwrap_or_default())
     }
 
-    /// Whether the request can get its permit now.
-    fn fits(&self, request: &Request, capacity: Capacity) -> bool {
+    /// Whether a permit can be granted to this request now.
+    fn can_grant(&self, request: &Request, capacity: Capacity) -> bool {
         let free_slots = capacity.slots.saturating_sub(self.in_use.slots);
         let free_runs = capacity.runs.saturating_sub(self.in_use.runs);
         if request.slots > free_slots || free_runs == 0 {
             return false;
         }
-        if !capacity.keep_free {
+        if !capacity.has_reserve {
             return true;
         }
-        let [connector, connection, call] = self.in_use_by(&request.lane);
-        let leaves_room = connector.slots.saturating_add(request.slots)
+        let [connector, connection, call] = self.usage_of(&request.lane);
+        let leaves_enough_free = connector.slots.saturating_add(request.slots)
             <= free_slots.saturating_sub(request.slots)
             && connector.runs < free_runs;
-        if connector.runs > 0 && !leaves_room {
+        if connector.runs > 0 && !leaves_enough_free {
             return false;
         }
-        let free = request.runs_max.saturating_sub(connector.runs);
+        let free_of_connector = request.runs_max.saturating_sub(connector.runs);
         call.runs == 0
-            || (connection.runs < free.saturating_mul(CONNECTION_SHARE)
-                && call.runs < free.saturating_mul(CALL_SHARE))
+            || (connection.runs < free_of_connector.saturating_mul(CONNECTION_SHARE)
+                && call.runs < free_of_connector.saturating_mul(CALL_SHARE))
     }
 
-    fn record_permit(&mut self, request: &Request) {
-        self.given += 1;
-        let now = self.given;
-        let add = |in_use: &mut InUse| {
+    fn record_grant(&mut self, request: &Request) {
+        self.grants += 1;
+        let this_grant = self.grants;
+        let add = |in_use: &mut GroupUsage| {
             in_use.slots = in_use.slots.saturating_add(request.slots);
             in_use.runs = in_use.runs.saturating_add(1);
-            in_use.served_at = now;
+            in_use.last_grant = this_grant;
         };
         add(&mut self.in_use);
         for group in request.lane.groups() {
@@ -262,8 +270,8 @@ impl State {
         }
     }
 
-    fn record_returned(&mut self, lane: &Lane, slots: u32) {
-        let subtract = |in_use: &mut InUse| {
+    fn record_release(&mut self, lane: &Lane, slots: u32) {
+        let subtract = |in_use: &mut GroupUsage| {
             in_use.slots = in_use.slots.saturating_sub(slots);
             in_use.runs = in_use.runs.saturating_sub(1);
         };
@@ -273,30 +281,31 @@ impl State {
                 subtract(in_use);
             }
         }
-        self.forget_idle_groups();
+        self.remove_idle_groups();
     }
 
-    /// Removes and returns the next waiter whose request fits. Also removes the waiters that gave
-    /// up.
-    fn next(&mut self, capacity: Capacity) -> Option<Waiter> {
+    /// Removes and returns the waiter that is next in order and can get its permit now. Also
+    /// removes the waiters whose callers gave up.
+    fn take_next_waiter(&mut self, capacity: Capacity) -> Option<Waiter> {
         for waiters in self.waiting.values_mut() {
             waiters.retain(|waiter| !waiter.sender.is_closed());
         }
         self.waiting.retain(|_, waiters| !waiters.is_empty());
-        let fronts = self.waiting.values().filter_map(VecDeque::front);
-        let fitting = fronts.filter(|waiter| self.fits(&waiter.request, capacity));
-        let lane = fitting.min_by_key(|waiter| self.rank(waiter))?.request.lane.clone();
+        let first_of_each_lane = self.waiting.values().filter_map(VecDeque::front);
+        let grantable =
+            first_of_each_lane.filter(|waiter| self.can_grant(&waiter.request, capacity));
+        let lane = grantable.min_by_key(|waiter| self.rank(waiter))?.request.lane.clone();
         self.waiting.get_mut(&lane)?.pop_front()
     }
 
-    fn rank(&self, waiter: &Waiter) -> Rank {
-        let in_use = self.in_use_by(&waiter.request.lane);
-        (in_use.map(|it| (it.slots, it.served_at)), waiter.asked_at)
+    fn rank(&self, waiter: &Waiter) -> WaiterRank {
+        let in_use = self.usage_of(&waiter.request.lane);
+        (in_use.map(|group| (group.slots, group.last_grant)), waiter.arrival)
     }
 
-    /// Forgets groups that hold no permit, unless a request waits: then their last service still
-    /// counts for the order.
-    fn forget_idle_groups(&mut self) {
+    /// Removes groups without a permit. While a request waits, they are kept, because their last
+    /// grant decides who is next.
+    fn remove_idle_groups(&mut self) {
         self.waiting.retain(|_, waiters| !waiters.is_empty());
         if self.waiting.is_empty() {
             self.groups.retain(|_, in_use| in_use.runs > 0);

@@ -1,8 +1,7 @@
-//! Shares the CPU among guests. At most as many guests are polled at once as there are cores, and
-//! the next guest is chosen fairly. Otherwise each task of the host would wait behind hundreds of
-//! guests that compute.
+//! Shares the CPU fairly among guests. At most one guest for each core is polled at the same time.
+//! Without this limit, each task of the host would wait behind hundreds of guests that compute.
 //!
-//! A poll ends after one epoch slice, because a guest that computes yields then.
+//! A poll of a guest ends after at most one tick of the engine, because the guest yields then.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -12,43 +11,46 @@ use tokio::sync::oneshot;
 
 use super::permits::{Admission, Capacity, Lane, Permit, Permits, Request};
 
-/// Maximum number of guests of one lane that wait for the CPU: more than there are runs.
-const WAITING_MAX: usize = 2_000;
+/// Maximum number of guests of one lane that wait for the CPU. The host has fewer runs than this.
+const WAITING_GUESTS_MAX: usize = 2_000;
 
-/// The permits to be polled, which all guests share.
+/// Creates the permits to poll a guest, one for each core. All guests share them.
 pub(super) fn poll_permits() -> Arc<Permits> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let cores = u32::try_from(cores).unwrap_or(u32::MAX);
-    let capacity = Capacity { slots: cores, runs: cores, waiting: WAITING_MAX, keep_free: false };
+    let capacity =
+        Capacity { slots: cores, runs: cores, waiting: WAITING_GUESTS_MAX, has_reserve: false };
     Permits::new(capacity)
 }
 
-/// A future that waits for its turn before each poll.
+/// A future that waits for a permit before each poll.
 pub(super) struct PermittedPolls<F> {
     future: F,
     poll_permits: Arc<Permits>,
     request: Request,
-    waiting: Option<oneshot::Receiver<Permit>>,
+    /// The receiver of the permit that the future waits for.
+    permit_receiver: Option<oneshot::Receiver<Permit>>,
 }
 
 impl<F: Future + Unpin> PermittedPolls<F> {
     pub(super) fn new(future: F, poll_permits: Arc<Permits>, lane: Lane) -> Self {
         let request = Request { lane, slots: 1, runs_max: u32::MAX };
-        Self { future, poll_permits, request, waiting: None }
+        Self { future, poll_permits, request, permit_receiver: None }
     }
 
-    /// Waits for a permit. `None` if too many guests wait; then the guest is polled without one.
+    /// Waits for a permit. Returns `None` if too many guests wait; the guest is then polled without
+    /// a permit.
     fn poll_permit(&mut self, cx: &mut Context<'_>) -> Poll<Option<Permit>> {
-        if self.waiting.is_none() {
-            match self.poll_permits.ask(self.request.clone()) {
+        if self.permit_receiver.is_none() {
+            match self.poll_permits.request_permit(self.request.clone()) {
                 Admission::Granted(permit) => return Poll::Ready(Some(permit)),
-                Admission::Full => return Poll::Ready(None),
-                Admission::Waiting(receiver) => self.waiting = Some(receiver),
+                Admission::QueueFull => return Poll::Ready(None),
+                Admission::Waiting(receiver) => self.permit_receiver = Some(receiver),
             }
         }
-        let Some(waiting) = &mut self.waiting else { return Poll::Ready(None) };
-        let permit = ready!(Pin::new(waiting).poll(cx)).ok();
-        self.waiting = None;
+        let Some(receiver) = &mut self.permit_receiver else { return Poll::Ready(None) };
+        let permit = ready!(Pin::new(receiver).poll(cx)).ok();
+        self.permit_receiver = None;
         Poll::Ready(permit)
     }
 }

@@ -1,7 +1,8 @@
 //! The engine's pool of memories, tables and stacks, and how many of its slots one instance needs.
 //!
-//! The permits of the runs never take more slots than the pool has, so an instance never finds the
-//! pool empty. If the address space is too small for any pool, memories are mapped on demand.
+//! All runs together never get permits for more slots than the pool has, so the pool always has
+//! slots for a new instance. If the address space is too small for any pool, memories are mapped on
+//! demand.
 
 use wasmtime::component::Component;
 use wasmtime::{Enabled, PoolingAllocationConfig};
@@ -9,18 +10,19 @@ use wasmtime::{Enabled, PoolingAllocationConfig};
 use super::error::LoadError;
 use super::limiter::{INSTANCES_MAX, MEMORIES_MAX, TABLE_ELEMENTS_MAX, TABLES_MAX};
 
-/// Numbers of slots of the pools that are tried, the largest first. A slot takes 4 GiB of address
-/// space, and has one linear memory and [`TABLES_PER_SLOT`] tables. The smallest pool has room for
-/// one run of any component.
-pub(super) const SIZES: [u32; 4] = [1_000, 250, 60, MEMORIES_MAX];
+/// The numbers of slots with which a pool is tried, the largest first. A slot needs 4 GiB of
+/// address space, and contains one linear memory and [`TABLES_PER_SLOT`] tables. The smallest pool
+/// has room for one run of any component.
+pub(super) const SLOT_COUNTS: [u32; 4] = [1_000, 250, 60, MEMORIES_MAX];
 const TABLES_PER_SLOT: u32 = 4;
-/// How many slots keep their pages for the component that used them last, so that its next run is
-/// cheap. A higher number would keep the memory of versions that were replaced long ago.
-const WARM_SLOTS: u32 = 32;
+/// Maximum number of unused slots that keep their memory pages for the component that used them
+/// last, so that its next run starts faster. A higher number would keep the memory of versions that
+/// were replaced long ago.
+const WARM_SLOTS_MAX: u32 = 32;
 /// Maximum size of one linear memory, even if a run's limit is higher.
-const MEMORY_BYTES: usize = 1 << 30;
-/// How many bytes of a memory or table stay mapped between runs: to clear them is cheaper than to
-/// map them again.
+const MEMORY_BYTES_MAX: usize = 1 << 30;
+/// How many bytes of a memory or table stay mapped between runs, because clearing them is cheaper
+/// than mapping them again.
 const KEEP_RESIDENT_BYTES: usize = 2 << 20;
 
 /// The settings of a pool with this many slots.
@@ -28,14 +30,14 @@ pub(super) fn config(slots: u32) -> PoolingAllocationConfig {
     let mut pool = PoolingAllocationConfig::new();
     pool.total_memories(slots)
         .total_tables(slots * TABLES_PER_SLOT)
-        // A run has at least one slot, one stack and one component instance.
+        // A run needs at least one slot, one stack and one component instance.
         .total_stacks(slots)
         .total_component_instances(slots)
-        // This is only a counter, so the highest possible number costs nothing: each run may have
-        // the maximum of one component.
+        // This limit is only a counter and reserves nothing, so it allows each run the maximum for
+        // one component.
         .total_core_instances(slots * INSTANCES_MAX)
-        .max_unused_warm_slots(WARM_SLOTS)
-        .max_memory_size(MEMORY_BYTES)
+        .max_unused_warm_slots(WARM_SLOTS_MAX)
+        .max_memory_size(MEMORY_BYTES_MAX)
         .max_memories_per_module(8)
         .max_tables_per_module(8)
         .max_core_instances_per_component(INSTANCES_MAX)
@@ -49,8 +51,8 @@ pub(super) fn config(slots: u32) -> PoolingAllocationConfig {
 /// The slots that one instance of a component needs.
 ///
 /// # Errors
-/// It has more memories or tables than a run may have.
-pub(super) fn slots(component: &Component) -> Result<u32, LoadError> {
+/// The component has more memories or tables than a run may have, or it imports a core module.
+pub(super) fn slots_needed(component: &Component) -> Result<u32, LoadError> {
     let too_many = |what, count, max| Err(LoadError::TooMany { what, count, max });
     let Some(needed) = component.resources_required() else {
         return Err(LoadError::ImportsModule);

@@ -1,8 +1,9 @@
 //! The log of one run: the guest's log lines, stdout and stderr, limited in size.
 //!
-//! The end of stderr is also kept apart, because it says why a guest failed.
+//! The end of stderr is also stored separately, because it shows why a guest failed.
 //!
-//! Never contains a control character, so that a guest cannot send escape sequences to a terminal.
+//! The log never contains a control character, so that a guest cannot send escape sequences to a
+//! terminal.
 
 use parking_lot::Mutex;
 use tokio::time::Instant;
@@ -15,11 +16,12 @@ use super::last_words::Tail;
 pub(super) const STDOUT: LogLevel = LogLevel::Info;
 /// The level of lines on stderr.
 pub(super) const STDERR: LogLevel = LogLevel::Warn;
-/// The size that each line counts in addition to its text, bytes, so that the number of lines is
-/// limited too.
-const LINE_BYTES: u64 = 16;
+/// The bytes that are counted for each line in addition to its text. They limit the number of lines
+/// too, because a line may be empty.
+const BYTES_PER_LINE: u64 = 16;
 
-/// Collects lines up to a number of bytes. Drops further lines, and adds one line that says so.
+/// Collects lines up to a number of bytes. Further lines are dropped, and one last line reports
+/// this.
 pub(super) struct RunLog {
     started: Instant,
     bytes_max: u64,
@@ -30,11 +32,11 @@ pub(super) struct RunLog {
 struct Content {
     lines: Vec<LogLine>,
     bytes: u64,
-    full: bool,
-    /// The last lines of stdout and stderr, while they have no line end.
+    is_full: bool,
+    /// The last lines of stdout and stderr, whose line ends have not been written yet.
     incomplete: [Vec<u8>; 2],
-    /// The end of stderr, also beyond the limit.
-    tail: Tail,
+    /// The end of stderr. It is also stored after the log is full.
+    stderr_tail: Tail,
 }
 
 impl RunLog {
@@ -49,24 +51,25 @@ impl RunLog {
         content.push(at_ms, level, message, self.bytes_max);
     }
 
-    /// Adds what was written to stdout or stderr, line by line. Each byte is examined once, however
-    /// small the writes are.
+    /// Adds bytes that were written to stdout or stderr, line by line. Each byte is examined only
+    /// once, even if the guest writes single bytes.
     pub(super) fn add_output(&self, level: LogLevel, bytes: &[u8]) {
         let at_ms = milliseconds(self.started.elapsed());
         let mut content = self.content.lock();
         if level == STDERR {
-            content.tail.add(bytes);
+            content.stderr_tail.add(bytes);
         }
         for part in bytes.split_inclusive(|byte| *byte == b'\n') {
-            if content.full {
+            if content.is_full {
                 return;
             }
             let room = content.room(self.bytes_max);
             let line = content.incomplete_line(level);
-            // Keep one byte more than there is room for: it shows that the line is longer.
-            let room = room.saturating_add(1).saturating_sub(line.len());
-            line.extend_from_slice(part.get(..part.len().min(room)).unwrap_or_default());
-            if part.len() < room && !part.ends_with(b"\n") {
+            // Store one byte more than the log has room for. This byte shows later that the line is
+            // too long.
+            let bytes_left = room.saturating_add(1).saturating_sub(line.len());
+            line.extend_from_slice(part.get(..part.len().min(bytes_left)).unwrap_or_default());
+            if part.len() < bytes_left && !part.ends_with(b"\n") {
                 continue;
             }
             let line = std::mem::take(line);
@@ -77,12 +80,12 @@ impl RunLog {
         }
     }
 
-    /// What the guest printed last on stderr.
-    pub(super) fn take_tail(&self) -> Tail {
-        std::mem::take(&mut self.content.lock().tail)
+    /// Takes the end of what the guest printed on stderr.
+    pub(super) fn take_stderr_tail(&self) -> Tail {
+        std::mem::take(&mut self.content.lock().stderr_tail)
     }
 
-    /// Ends the log: its lines and their size in bytes.
+    /// Ends the log, and returns its lines and their size in bytes.
     pub(super) fn take(&self) -> (Vec<LogLine>, u64) {
         let at_ms = milliseconds(self.started.elapsed());
         let mut content = self.content.lock();
@@ -97,10 +100,10 @@ impl RunLog {
 }
 
 impl Content {
-    /// The bytes that the text of one more line may have.
+    /// Returns how many bytes the text of one more line may have.
     fn room(&self, bytes_max: u64) -> usize {
-        let left = bytes_max.saturating_sub(self.bytes).saturating_sub(LINE_BYTES);
-        usize::try_from(left).unwrap_or(usize::MAX)
+        let bytes_left = bytes_max.saturating_sub(self.bytes).saturating_sub(BYTES_PER_LINE);
+        usize::try_from(bytes_left).unwrap_or(usize::MAX)
     }
 
     fn incomplete_line(&mut self, level: LogLevel) -> &mut Vec<u8> {
@@ -108,24 +111,26 @@ impl Content {
         if level == STDOUT { stdout } else { stderr }
     }
 
-    /// Adds a line as it will be shown. A line that is longer than the room left is cut.
+    /// Adds a line, and escapes its control characters. A line that is too long is cut.
     fn push(&mut self, at_ms: u64, level: LogLevel, message: &str, bytes_max: u64) {
-        if self.full {
+        if self.is_full {
             return;
         }
         let room = self.room(bytes_max);
-        // Cut before escaping, so that text that is dropped anyway is not escaped.
-        let begin = message.get(..message.floor_char_boundary(room)).unwrap_or_default();
-        let mut line = printable(begin);
-        let fits = self.bytes + LINE_BYTES <= bytes_max;
-        self.full = !fits || begin.len() < message.len() || line.len() > room;
+        // Cut the line before its control characters are escaped, because escaping a long text
+        // costs time.
+        let beginning = message.get(..message.floor_char_boundary(room)).unwrap_or_default();
+        let mut line = printable(beginning);
+        let fits = self.bytes + BYTES_PER_LINE <= bytes_max;
+        self.is_full = !fits || beginning.len() < message.len() || line.len() > room;
         line.truncate(line.floor_char_boundary(room));
-        if !self.full || !line.is_empty() {
-            self.bytes += line.len() as u64 + LINE_BYTES;
+        if !self.is_full || !line.is_empty() {
+            self.bytes += line.len() as u64 + BYTES_PER_LINE;
             self.lines.push(LogLine { at_ms, level, message: line });
         }
-        if self.full {
-            let message = format!("the rest is dropped: over `limits.log_bytes` = {bytes_max}");
+        if self.is_full {
+            let message =
+                format!("the rest of the log is dropped: over `limits.log_bytes` = {bytes_max}");
             self.lines.push(LogLine { at_ms, level: LogLevel::Warn, message });
         }
     }
@@ -136,7 +141,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_flood_ends_in_one_line_that_names_the_limit() {
+    async fn a_flood_of_lines_ends_with_one_line_that_names_the_limit() {
         let log = RunLog::new(Instant::now(), 1_000);
         for _ in 0..10_000 {
             log.add_line(LogLevel::Info, "spam\u{1b}[2J");
@@ -150,7 +155,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_line_that_is_longer_than_the_room_left_is_cut() {
+    async fn a_line_that_is_too_long_for_the_log_is_cut() {
         for write in [
             |log: &RunLog, text: &str| log.add_line(STDOUT, text),
             |log: &RunLog, text: &str| log.add_output(STDOUT, format!("{text}\n").as_bytes()),
@@ -169,7 +174,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn output_in_single_bytes_gives_the_same_lines_and_takes_linear_time() {
+    async fn output_in_single_bytes_becomes_the_same_lines_in_linear_time() {
         let log = RunLog::new(Instant::now(), 4 << 20);
         let text = format!("one\r\n\n{}\ntwo", "x".repeat(1 << 20));
         for byte in text.as_bytes().chunks(1) {

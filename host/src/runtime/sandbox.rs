@@ -1,8 +1,8 @@
-//! Runs connectors: one function for each call into a guest, each in a new instance with its own
-//! limits.
+//! Runs connectors: one function for each export of a guest. Each call gets a new instance with its
+//! own limits.
 //!
-//! Keeps no state between runs and never uses the store: what must be durable before a write is
-//! sent goes through the [`Journal`] that `create` receives.
+//! This module keeps no state between runs and never uses the store. The [`Journal`] that `create`
+//! receives records each write durably before the write is sent.
 
 mod any_call;
 mod follow_up;
@@ -27,11 +27,11 @@ use crate::redact::TextKind;
 use crate::telemetry::{PoolState, TraceParent};
 
 use super::answer_json::AnswerJson;
-use super::asked::Asked;
 use super::bindings::{self, Redact, model};
+use super::call_input::CallInput;
 use super::component::LoadedComponent;
 use super::engine::Engine;
-use super::execution::{Execution, Finished, StopSignals};
+use super::execution::{Execution, FinishedRun, StopSignals};
 use super::guest::GuestInput;
 use super::instance::{CallResult, GuestInstance, new_store};
 use super::permits::{Admission, Capacity, Lane, Permit, Permits, Request};
@@ -41,12 +41,12 @@ use super::test_report::TestReport;
 pub use any_call::{CallArguments, ExportAnswer};
 pub use run::{Run, RunEnd};
 
-use run::{empty_report, not_run, unsupported};
+use run::{refused_run, report_without_details, unsupported};
 
-/// How long a call of the interface `plugin` waits for its permit.
-const PERMIT_WAIT: Duration = Duration::from_secs(5);
-/// Maximum number of runs of one lane that wait for a permit.
-const WAITING_MAX: usize = 256;
+/// Maximum time that a call of the interface `plugin` waits for its permit.
+const PLUGIN_PERMIT_WAIT: Duration = Duration::from_secs(5);
+/// Maximum number of runs of one [`Lane`] that wait for a permit at the same time.
+const WAITING_RUNS_MAX: usize = 256;
 
 /// Runs connectors, each call in a new instance.
 pub struct Sandbox {
@@ -54,31 +54,31 @@ pub struct Sandbox {
     egress: Arc<Egress>,
     clock: Arc<dyn Clock>,
     permits: Arc<Permits>,
-    /// The permits to be polled; they decide whose guest is polled next.
+    /// The permits to poll a guest. They decide which guest is polled next.
     poll_permits: Arc<Permits>,
-    /// Cancelled when the server ends: stops every run.
+    /// Is cancelled when the server shuts down, and then stops every run.
     server_stop: CancellationToken,
     memory: Arc<HostMemory>,
 }
 
-/// A call of an export, and what the connector may do in it.
+/// A call of an export, and the requests that the connector may send during the call.
 struct ExportCall<'a> {
-    asked: Asked<'a>,
+    call_input: CallInput<'a>,
     permission: Permission,
-    /// The report of the failed test; only in `create`, `comment` and `attach`.
+    /// The report of the failed test; `None` except in `create`, `comment` and `attach`.
     test_report: Option<Arc<TestReport>>,
 }
 
 impl<'a> ExportCall<'a> {
-    /// A call that may not write, and that gets no report of a failed test.
-    fn reading(asked: Asked<'a>) -> Self {
-        Self { asked, permission: Permission::Reads, test_report: None }
+    /// A call that may not send writes and that gets no report of a failed test.
+    fn read_only(call_input: CallInput<'a>) -> Self {
+        Self { call_input, permission: Permission::Reads, test_report: None }
     }
 }
 
-/// What a run was given before it started.
-struct Admitted {
-    /// Held until the end of the run.
+/// The permit and the memory account that a run receives before it starts.
+struct AdmittedRun {
+    /// The run keeps this permit until it ends.
     permit: Permit,
     memory: Arc<Account>,
 }
@@ -97,8 +97,8 @@ struct ExecutionInput<'a> {
 }
 
 impl Sandbox {
-    /// At most `runs_max` runs at a time in the whole host, and at most `memory_bytes` of memory
-    /// for all of them.
+    /// Creates a sandbox in which at most `runs_max` runs execute at the same time and use at most
+    /// `memory_bytes` of memory together.
     #[must_use]
     pub(crate) fn new(
         engine: Arc<Engine>,
@@ -110,8 +110,8 @@ impl Sandbox {
         let permits = Permits::new(Capacity {
             slots: engine.address_space().slots,
             runs: runs_max,
-            waiting: WAITING_MAX,
-            keep_free: true,
+            waiting: WAITING_RUNS_MAX,
+            has_reserve: true,
         });
         let server_stop = CancellationToken::new();
         let memory = HostMemory::new(memory_bytes);
@@ -123,9 +123,9 @@ impl Sandbox {
         &self.memory
     }
 
-    /// What all runs use now, and its limits.
+    /// Returns the permits, slots and memory that all runs use now, and their limits.
     #[must_use]
-    pub fn in_use(&self) -> PoolState {
+    pub fn pool_state(&self) -> PoolState {
         let (now, capacity) = (self.permits.in_use(), self.permits.capacity());
         PoolState {
             runs: now.runs.into(),
@@ -138,15 +138,15 @@ impl Sandbox {
         }
     }
 
-    /// Stops every guest, and every run that is started later. Writes in progress get a short time
-    /// to end.
+    /// Stops every running guest, and refuses every later run. Writes in progress get a short time
+    /// to complete.
     pub fn stop(&self) {
         self.server_stop.cancel();
         self.egress.close();
     }
 
-    /// Calls `defects.create`. Each write passes the journal before its first byte is sent. The
-    /// report has the data about the failed test that the connector may read.
+    /// Calls `defects.create`. The journal records each write before its first byte is sent.
+    /// `test_report` contains the data about the failed test that the connector may read.
     pub async fn create(
         &self,
         run: Run,
@@ -158,26 +158,32 @@ impl Sandbox {
         let Some(export) = run.connector.loaded().defects.clone() else {
             return unsupported(&run, Call::Create, "defects");
         };
-        let asked = Asked { test: Some(test), marker: Some(marker), ..Asked::of(Call::Create) };
+        let call_input = CallInput {
+            test: Some(test),
+            marker: Some(marker),
+            ..CallInput::without_arguments(Call::Create)
+        };
         let (test, marker) = (test.into(), marker.to_string());
         let call = |guest: GuestInstance| guest.create(export, test, marker);
         let (permission, test_report) = (Permission::Writes(journal), Some(test_report));
-        let export_call = ExportCall { asked, permission, test_report };
-        self.run(run, export_call, call, bindings::defect).await
+        let export_call = ExportCall { call_input, permission, test_report };
+        self.run(run, export_call, call, bindings::check_defect).await
     }
 
-    /// Calls `defects.find`, which returns the oldest first. Writes are refused.
+    /// Calls `defects.find`: returns the defects with this marker, the oldest first. Writes are
+    /// refused.
     pub async fn find(&self, run: Run, marker: &Marker) -> RunEnd<Vec<Defect>> {
         let Some(export) = run.connector.loaded().defects.clone() else {
             return unsupported(&run, Call::Find, "defects");
         };
-        let asked = Asked { marker: Some(marker), ..Asked::of(Call::Find) };
+        let call_input =
+            CallInput { marker: Some(marker), ..CallInput::without_arguments(Call::Find) };
         let marker = marker.to_string();
         let call = |guest: GuestInstance| guest.find(export, marker);
-        let convert = |found: Vec<model::Defect>, redact: Redact<'_>| {
-            found.into_iter().map(|given| bindings::defect(given, redact)).collect()
+        let convert = |defects: Vec<model::Defect>, redact: Redact<'_>| {
+            defects.into_iter().map(|defect| bindings::check_defect(defect, redact)).collect()
         };
-        self.run(run, ExportCall::reading(asked), call, convert).await
+        self.run(run, ExportCall::read_only(call_input), call, convert).await
     }
 
     /// Calls `kpis.count`. Writes are refused.
@@ -185,10 +191,11 @@ impl Sandbox {
         let Some(export) = run.connector.loaded().kpis.clone() else {
             return unsupported(&run, Call::Count, "kpis");
         };
-        let asked = Asked { project: Some(project), ..Asked::of(Call::Count) };
+        let call_input =
+            CallInput { project: Some(project), ..CallInput::without_arguments(Call::Count) };
         let project = project.to_owned();
         let call = |guest: GuestInstance| guest.count(export, project);
-        self.run(run, ExportCall::reading(asked), call, bindings::counts).await
+        self.run(run, ExportCall::read_only(call_input), call, bindings::check_counts).await
     }
 
     /// Calls `plugin.check`. Writes are refused.
@@ -196,11 +203,12 @@ impl Sandbox {
         let export = run.connector.loaded().plugin.clone();
         let call = |guest: GuestInstance| guest.check(export);
         let convert = |line: String, redact: Redact<'_>| Ok(redact(TextKind::ForPeople, line));
-        self.run(run, ExportCall::reading(Asked::of(Call::Check)), call, convert).await
+        let call_input = CallInput::without_arguments(Call::Check);
+        self.run(run, ExportCall::read_only(call_input), call, convert).await
     }
 
-    /// Runs a call of a component that is not a connector yet: without a connection. Every request
-    /// is refused.
+    /// Calls a component while it is loaded. It has no connection yet, so every request that it
+    /// sends is refused.
     async fn run_unconnected<A, F: Future<Output = CallResult<A>>>(
         &self,
         loaded: &LoadedComponent,
@@ -209,12 +217,12 @@ impl Sandbox {
         call_guest: impl FnOnce(GuestInstance) -> F,
     ) -> Result<Result<A, model::Error>, Refusal> {
         let active = Arc::new(ActiveConnection::without_grants());
-        let lane = lane(&active, Call::Describe);
-        let never = CancellationToken::new();
-        let stop = self.stop_signals(&never);
-        let slots = self.slots(loaded);
+        let lane = lane_of(&active, Call::Describe);
+        let never_cancelled = CancellationToken::new();
+        let stop = self.stop_signals(&never_cancelled);
+        let slots = self.slots_needed(loaded);
         let permit_request = Request { lane: lane.clone(), slots, runs_max: u32::MAX };
-        let _permit = self.acquire_permit(permit_request, PERMIT_WAIT, stop).await?;
+        let _permit = self.acquire_permit(permit_request, PLUGIN_PERMIT_WAIT, stop).await?;
         let (permission, trace) = (Permission::Nothing, None);
         let memory = self.open_account(&active, &limits)?;
         let execution =
@@ -223,8 +231,8 @@ impl Sandbox {
         result.map_err(|refusal| finished.add_last_words(refusal))
     }
 
-    /// Runs a connector: waits for a permit, calls the guest, converts what it returned, and
-    /// reports the run.
+    /// Runs a connector: waits for a permit, calls the guest, converts the returned value, and
+    /// makes the report of the run.
     async fn run<A, T: AnswerJson, F: Future<Output = CallResult<A>>>(
         &self,
         run: Run,
@@ -232,13 +240,13 @@ impl Sandbox {
         call_guest: impl FnOnce(GuestInstance) -> F,
         convert: impl FnOnce(A, Redact<'_>) -> Result<T, Refusal>,
     ) -> RunEnd<T> {
-        let ExportCall { asked, permission, test_report } = export_call;
-        let (connector, asked_at) = (&run.connector, Instant::now());
-        let admitted = match self.admit(&run, asked.call).await {
+        let ExportCall { call_input, permission, test_report } = export_call;
+        let (connector, requested_at) = (&run.connector, Instant::now());
+        let admitted = match self.admit(&run, call_input.call).await {
             Ok(admitted) => admitted,
-            Err(refusal) => return not_run(&run, asked.call, asked_at, refusal),
+            Err(refusal) => return refused_run(&run, call_input.call, requested_at, refusal),
         };
-        let bases = connector.manifest().addresses(&run.active.connection.settings);
+        let base_addresses = connector.manifest().addresses(&run.active.connection.settings);
         let script = connector.loaded().run_script(connector.name());
         let execution = ExecutionInput {
             loaded: connector.loaded(),
@@ -247,49 +255,49 @@ impl Sandbox {
             permission,
             trace: run.trace,
             stop: self.stop_signals(&run.stop),
-            lane: lane(&run.active, asked.call),
+            lane: lane_of(&run.active, call_input.call),
             memory: admitted.memory,
-            input: GuestInput { bases, report: test_report.clone(), script },
+            input: GuestInput { base_addresses, report: test_report.clone(), script },
         };
-        // In a box: the future is large, and each caller would move it.
+        // The future is boxed because it is large, and each caller would otherwise move it.
         let (result, mut finished) = Box::pin(self.execute(execution, call_guest)).await;
         let outcome = checked_outcome(result, &finished, connector.limits(), convert);
         connector.count_run(&outcome);
         let test_report = test_report.as_deref();
-        let recording = asked.recording(&finished.session, connector, test_report, &outcome);
-        let times = finished.times(run.times_from, asked_at);
+        let recording = call_input.recording(&finished.session, connector, test_report, &outcome);
+        let times = finished.times(run.times_from, requested_at);
         if let Some(test_report) = test_report {
             finished.add_requests_of(test_report);
         }
-        let Finished { log, calls, usage, writes, .. } = finished;
+        let FinishedRun { log, calls, usage, writes, .. } = finished;
         let permits_before = admitted.permit.permits_before;
         let usage = Usage { permit_ms: times.permit_ms(), permits_before, ..usage };
-        let empty = empty_report(connector, asked.call, times, &outcome);
-        let run_report = RunReport { log, calls, usage, recording, ..empty };
+        let without_details = report_without_details(connector, call_input.call, times, &outcome);
+        let run_report = RunReport { log, calls, usage, recording, ..without_details };
         RunEnd { outcome, report: run_report, writes }
     }
 
     /// Waits for the permit of a run, and opens its memory account.
-    async fn admit(&self, run: &Run, call: Call) -> Result<Admitted, Refusal> {
+    async fn admit(&self, run: &Run, call: Call) -> Result<AdmittedRun, Refusal> {
         let limits = run.connector.limits();
         let permit_request = Request {
-            lane: lane(&run.active, call),
-            slots: self.slots(run.connector.loaded()),
+            lane: lane_of(&run.active, call),
+            slots: self.slots_needed(run.connector.loaded()),
             runs_max: u32::try_from(limits.concurrent_runs).unwrap_or(u32::MAX),
         };
         let (wait, stop) = (permit_wait(call, limits), self.stop_signals(&run.stop));
         let permit = self.acquire_permit(permit_request, wait, stop).await?;
         let memory = self.open_account(&run.active, limits)?;
-        Ok(Admitted { permit, memory })
+        Ok(AdmittedRun { permit, memory })
     }
 
     fn stop_signals<'a>(&'a self, run: &'a CancellationToken) -> StopSignals<'a> {
         StopSignals { run, server: &self.server_stop }
     }
 
-    /// How many slots of the engine a run of a component takes. If the engine has fewer slots, the
-    /// run takes all of them.
-    fn slots(&self, loaded: &LoadedComponent) -> u32 {
+    /// The number of engine slots that a run of this component occupies. If the engine has fewer
+    /// slots, the run occupies all of them.
+    fn slots_needed(&self, loaded: &LoadedComponent) -> u32 {
         loaded.slots.min(self.engine.address_space().slots)
     }
 
@@ -306,7 +314,7 @@ impl Sandbox {
         })
     }
 
-    /// Waits for a permit: a host that is full now usually has a permit again after a moment.
+    /// Waits for a permit, because a permit usually becomes free within a short time.
     async fn acquire_permit(
         &self,
         request: Request,
@@ -314,18 +322,19 @@ impl Sandbox {
         stop: StopSignals<'_>,
     ) -> Result<Permit, Refusal> {
         stop.check()?;
-        let receiver = match self.permits.ask(request) {
+        let receiver = match self.permits.request_permit(request) {
             Admission::Granted(permit) => return Ok(permit),
             Admission::Waiting(receiver) => receiver,
-            Admission::Full => return Err(Refusal::Overloaded),
+            Admission::QueueFull => return Err(Refusal::Overloaded),
         };
         tokio::select! {
             biased;
             refusal = stop.stopped() => Err(refusal),
             permit = timeout(wait, receiver) => {
-                // After the wait, the next request in the queue may need fewer slots.
-                let given_up = permit.inspect_err(|_| self.permits.hand_over());
-                given_up.ok().and_then(Result::ok).ok_or(Refusal::Overloaded)
+                // This request gives up at the time-out. The next one in the queue may need fewer
+                // slots, so it may get its permit now.
+                let received = permit.inspect_err(|_| self.permits.grant_to_waiting());
+                received.ok().and_then(Result::ok).ok_or(Refusal::Overloaded)
             }
         }
     }
@@ -335,7 +344,7 @@ impl Sandbox {
         &self,
         execution: ExecutionInput<'_>,
         call_guest: impl FnOnce(GuestInstance) -> F,
-    ) -> (Result<Result<A, model::Error>, Refusal>, Finished) {
+    ) -> (Result<Result<A, model::Error>, Refusal>, FinishedRun) {
         let ExecutionInput { loaded, limits, active, permission, trace, stop, lane, memory, input } =
             execution;
         let (egress, clock) = (Arc::clone(&self.egress), Arc::clone(&self.clock));
@@ -348,22 +357,22 @@ impl Sandbox {
         };
         let call = Metered::new(call, execution.meter(), self.engine.ticks());
         let call = PermittedPolls::new(call, Arc::clone(&self.poll_permits), lane);
-        let result = execution.race(call, stop).await;
-        let failed = !matches!(result, Ok(Ok(_)));
-        (result, execution.finish(failed).await)
+        let result = execution.run_until_stopped(call, stop).await;
+        let has_failed = !matches!(result, Ok(Ok(_)));
+        (result, execution.finish(has_failed).await)
     }
 }
 
-fn lane(active: &ActiveConnection, call: Call) -> Lane {
+fn lane_of(active: &ActiveConnection, call: Call) -> Lane {
     let connection = &active.connection;
     Lane { connector: connection.connector.clone(), connection: connection.id, call }
 }
 
-/// The outcome of a run: what the guest returned, checked and without secrets, or the reason why
-/// there is nothing.
+/// The outcome of a run: the value that the guest returned, checked and redacted, or the reason why
+/// there is no value.
 fn checked_outcome<A, T>(
     result: Result<Result<A, model::Error>, Refusal>,
-    finished: &Finished,
+    finished: &FinishedRun,
     limits: &Limits,
     convert: impl FnOnce(A, Redact<'_>) -> Result<T, Refusal>,
 ) -> Result<T, Refusal> {
@@ -372,16 +381,17 @@ fn checked_outcome<A, T>(
         _ => finished.session.redact_as(kind, text),
     };
     let outcome = match result {
-        Ok(Ok(answer)) => convert(answer, &redact),
-        Ok(Err(error)) => Err(bindings::refusal(error, &redact)),
+        Ok(Ok(returned)) => convert(returned, &redact),
+        Ok(Err(error)) => Err(bindings::refusal_from(error, &redact)),
         Err(refusal) => Err(finished.add_last_words(refusal)),
     };
-    outcome.map_err(|refusal| finished.find_cause(refusal, limits))
+    outcome.map_err(|refusal| finished.replace_by_cause(refusal, limits))
 }
 
-/// How long a call waits for its permit. A call for an event waits half of the time in which the
-/// event is answered, so that the other half is left to run or to answer that the host is busy. No
-/// event waits for the other calls: those of `follow-up` wait as long, those of `plugin` less.
+/// The maximum time that a call waits for its permit. A call for an event waits at most half of the
+/// event's answer time: the other half is left for the run, or for the answer that the host is
+/// busy. No event waits for a call of `follow-up` or `plugin`. A call of `follow-up` waits as long
+/// as `create`, and a call of `plugin` waits at most [`PLUGIN_PERMIT_WAIT`].
 fn permit_wait(call: Call, limits: &Limits) -> Duration {
     match call {
         Call::Create | Call::Find => Duration::from_millis(limits.create_answer_ms / 2),
@@ -392,6 +402,6 @@ fn permit_wait(call: Call, limits: &Limits) -> Duration {
         | Call::Reopen
         | Call::Attach
         | Call::Attached => Duration::from_millis(limits.create_answer_ms / 2),
-        Call::Check | Call::Choices | Call::Describe => PERMIT_WAIT,
+        Call::Check | Call::Choices | Call::Describe => PLUGIN_PERMIT_WAIT,
     }
 }

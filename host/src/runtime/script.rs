@@ -1,8 +1,10 @@
-//! Scripts: a connector that is the text of an ES module. A component of this project, the runner,
-//! parses it once and evaluates it in each run, in the same sandbox as any other component.
+//! A script is a connector that is the text of an ES module. A component of this project, the
+//! runner, parses the script once and evaluates it in each run, in the same sandbox as any other
+//! component.
 //!
-//! What a script imports and exports is what the runner read in its text. A script that deceives
-//! the runner gains nothing: no import reaches more than the run's session and report give.
+//! The imports and exports of a script are those that the runner found in its text. A script that
+//! deceives the runner gains nothing, because no import has access to more than the session and the
+//! report of the run.
 
 use std::sync::Arc;
 
@@ -16,15 +18,15 @@ use super::component::LoadedComponent;
 use super::error::LoadError;
 use super::guest::Guest;
 
-/// The runner, built from `guest-examples/script-runner/` by `cargo xtask script-runner`. Not a
-/// constant, of which the program could have several copies.
+/// The runner, built from `guest-examples/script-runner/` by `cargo xtask script-runner`. It is a
+/// static and not a constant, because the program could contain several copies of a constant.
 pub(crate) static RUNNER: &[u8] =
     include_bytes!("../../../guest-examples/script-runner/script-runner.wasm");
 
-/// What the runner made of a script's text.
+/// A script that the runner has parsed.
 #[derive(Clone, Serialize, Deserialize)]
 pub(crate) struct Script {
-    /// What the runner evaluates in each run.
+    /// The program that the runner made from the script's text, and evaluates in each run.
     pub(super) program: String,
     /// The names of the interfaces that the script imports.
     pub(super) imports: Vec<String>,
@@ -32,20 +34,20 @@ pub(crate) struct Script {
     pub(super) exports: Vec<String>,
 }
 
-/// Why a script cannot be used.
+/// The reason why a script cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum PrepareError {
-    /// Parsing it, or running its top level, hit a limit or failed.
+    /// Parsing the script, or running its top-level code, exceeded a limit or failed.
     #[error(transparent)]
     Run(#[from] Refusal),
-    /// The runner's reason, with the place in the script.
+    /// The runner refused the script, for this reason and at this place in the script.
     #[error("{0}")]
     Script(String),
 }
 
 /// The script of one run.
 pub(super) struct RunScript {
-    /// The name of its file, for stack traces.
+    /// The name of the script's file, for stack traces.
     pub(super) file: String,
     pub(super) script: Arc<Script>,
 }
@@ -58,34 +60,35 @@ pub(crate) struct ScriptRunner {
 }
 
 impl From<preparation::Prepared> for Script {
-    fn from(given: preparation::Prepared) -> Self {
-        Self { program: given.program, imports: given.imports, exports: given.exports }
+    fn from(prepared: preparation::Prepared) -> Self {
+        let preparation::Prepared { program, imports, exports } = prepared;
+        Self { program, imports, exports }
     }
 }
 
 impl ScriptRunner {
-    /// Looks up what the runner exports.
+    /// Looks up the exports of the runner.
     ///
     /// # Errors
-    /// It is not the component that this host was built for.
+    /// The component is not the runner that this host was built with.
     pub(super) fn new(pre: InstancePre<Guest>) -> Result<Self, LoadError> {
         let preparation = preparation::GuestIndices::new(&pre).map_err(LoadError::Link)?;
         Ok(Self { loaded: LoadedComponent::new(pre)?, preparation })
     }
 
-    /// The component of a script: the runner, with the exports that the script has.
+    /// Returns the component for a script: the runner, limited to the exports that the script has.
     ///
     /// # Errors
     /// The script exports no interface that answers events.
     pub(crate) fn with_script(&self, script: Script) -> Result<LoadedComponent, LoadError> {
-        let exports = |name: &str| {
+        let has_export = |name: &str| {
             let name = format!("jackfield:connector/{name}@");
             script.exports.iter().any(|export| export.starts_with(&name))
         };
         let mut loaded = self.loaded.clone();
-        loaded.defects = loaded.defects.filter(|_| exports("defects"));
-        loaded.kpis = loaded.kpis.filter(|_| exports("kpis"));
-        loaded.follow_up = loaded.follow_up.filter(|_| exports("follow-up"));
+        loaded.defects = loaded.defects.filter(|_| has_export("defects"));
+        loaded.kpis = loaded.kpis.filter(|_| has_export("kpis"));
+        loaded.follow_up = loaded.follow_up.filter(|_| has_export("follow-up"));
         if loaded.defects.is_none() && loaded.kpis.is_none() {
             return Err(LoadError::NoEventInterface(script.exports));
         }

@@ -1,6 +1,6 @@
-//! A guest's stdout and stderr, which go into the log of its run line by line.
+//! Writes a guest's stdout and stderr into the log of its run, line by line.
 //!
-//! The text is added in the guest's own call, so that the work is charged to its run.
+//! A text is added while the guest writes it, so that the CPU time is charged to the guest's run.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use crate::domain::LogLevel;
 
 use super::run_log::RunLog;
 
-/// Maximum number of bytes of one write.
+/// Maximum number of bytes that a guest can write at once.
 const WRITE_BYTES_MAX: usize = 64 << 10;
 
 /// The guest's stdout or stderr.
@@ -36,7 +36,7 @@ impl StdoutStream for LogStream {
     }
 
     fn async_stream(&self) -> Box<dyn AsyncWrite + Send + Sync> {
-        // Only WASI 0.3 uses this stream, and guests do not get WASI 0.3.
+        // Only WASI 0.3 uses this stream, and the host does not provide WASI 0.3.
         Box::new(tokio::io::sink())
     }
 }

@@ -1,5 +1,5 @@
-//! The report of a run's failed test. The data is fetched from Test Manager and rendered once, when
-//! the guest first uses the report.
+//! The report of the failed test of a run. Its data is fetched from Test Manager and rendered once,
+//! when the guest first uses the report.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -17,31 +17,36 @@ use crate::report::{
     Attachment, AttachmentKind, Gap, Mask, Report, ReportSettings, Source, Subject, TestData,
 };
 
-/// The failed test of a run, and everything that fetching and rendering its data needs.
+/// The failed test of a run, and everything that is needed to fetch and render its data.
 pub struct TestReport {
     test: FailedTest,
     settings: ReportSettings,
-    /// Reads from Test Manager; `None` if the connection has no settings for it, or may not read.
+    /// Reads data from Test Manager; `None` if the connection has no settings for Test Manager, or
+    /// if it may not read from there.
     source: Option<Arc<dyn Source>>,
-    /// Until when data may be fetched from Test Manager.
+    /// The instant until which data may be fetched from Test Manager.
     read_until: Instant,
-    /// Notes for people, at the end of the texts.
+    /// Notes for people, which are added at the end of the texts.
     notes: Vec<String>,
     rendered: OnceCell<Report>,
+    /// The number of requests that [`Self::take_calls`] has returned.
     calls_taken: AtomicUsize,
-    sent: Mutex<BTreeSet<u32>>,
-    /// The gaps of requests after the report was rendered.
+    /// The ids of the attachments that the tracker has accepted.
+    sent_attachments: Mutex<BTreeSet<u32>>,
+    /// Gaps that were found after the report was rendered.
     later_gaps: Mutex<Vec<Gap>>,
+    /// The number of gaps that [`Self::take_gaps`] has returned.
     gaps_taken: AtomicUsize,
-    /// The first gap of the data as it was fetched, without what the attachment policy leaves out.
+    /// The first gap in the fetched data. Files that the attachment policy leaves out do not count.
     first_gap: Mutex<Option<Gap>>,
 }
 
-/// Maximum number of gaps that the event shows.
+/// Maximum number of gaps that an event shows.
 const GAPS_MAX: usize = 50;
 
 impl TestReport {
-    /// Fetches nothing yet. Without a source, the report contains only the ids of the webhook.
+    /// Creates a report, and fetches no data yet. Without a source, the report contains only the
+    /// ids that the webhook request has.
     #[must_use]
     pub fn new(
         test: FailedTest,
@@ -49,7 +54,7 @@ impl TestReport {
         source: Option<Arc<dyn Source>>,
         read_until: Instant,
     ) -> Self {
-        let (notes, rendered, calls_taken, sent) = Default::default();
+        let (notes, rendered, calls_taken, sent_attachments) = Default::default();
         let (later_gaps, gaps_taken, first_gap) = Default::default();
         Self {
             test,
@@ -59,7 +64,7 @@ impl TestReport {
             notes,
             rendered,
             calls_taken,
-            sent,
+            sent_attachments,
             later_gaps,
             gaps_taken,
             first_gap,
@@ -77,37 +82,40 @@ impl TestReport {
         &self.notes
     }
 
-    /// The masked data of Test Manager that was rendered, as JSON; `None` if there is none.
+    /// Returns the masked data of Test Manager that was rendered, as JSON; `None` if no data was
+    /// rendered.
     pub(super) fn data_json(&self) -> Option<Value> {
         self.source.as_ref()?;
         let mut data = self.rendered.get()?.data().clone();
-        // The host writes this file itself.
+        // The host makes this file from the data, so it is not data of Test Manager.
         data.attachments.retain(|attachment| attachment.kind != AttachmentKind::RobotLog);
         serde_json::to_value(data).ok()
     }
 
-    /// The rendered report. The first call fetches the data and renders it.
+    /// Returns the rendered report. The first call fetches the data and renders it.
     pub(super) async fn rendered(&self) -> &Report {
         let render = async { Report::with_notes(&self.settings, self.fetch().await, &self.notes) };
         self.rendered.get_or_init(|| render).await
     }
 
-    /// Fetches the data in a separate task: reading thousands of logs must not use up the CPU time
-    /// of the run.
+    /// Fetches the data in a separate task, because reading thousands of logs must not use up the
+    /// CPU time of the run.
     async fn fetch(&self) -> TestData {
-        let Some(source) = self.source.clone() else { return TestData::of(&self.test) };
+        let Some(source) = self.source.clone() else {
+            return TestData::from_webhook_ids(&self.test);
+        };
         let (subjects, read_until) = (self.settings.subjects(), self.read_until);
         let fetching = async move { source.fetch(&subjects, read_until).await };
         let fetched = AbortOnDropHandle::new(tokio::spawn(fetching)).await;
         let data = fetched.unwrap_or_else(|error| {
-            let (what, why) = ("everything of Test Manager".to_owned(), error.to_string());
-            TestData { gaps: vec![Gap { what, why }], ..TestData::of(&self.test) }
+            let (what, why) = ("all data of Test Manager".to_owned(), error.to_string());
+            TestData { gaps: vec![Gap { what, why }], ..TestData::from_webhook_ids(&self.test) }
         });
         *self.first_gap.lock() = data.gaps.first().cloned();
         data
     }
 
-    /// The names of the attachments, in the order of their ids.
+    /// Returns the names of the attachments, in the order of their ids.
     ///
     /// # Errors
     /// Some data could not be fetched, so the list may be incomplete.
@@ -119,40 +127,41 @@ impl TestReport {
         }
     }
 
-    /// Remembers that the tracker took these attachments.
+    /// Records that the tracker has accepted these attachments.
     pub(super) fn mark_sent(&self, ids: impl IntoIterator<Item = u32>) {
-        self.sent.lock().extend(ids);
+        self.sent_attachments.lock().extend(ids);
     }
 
-    /// Whether the tracker took every attachment. False if the guest did not use the report, or if
-    /// some data could not be fetched, so that the list may be incomplete.
+    /// Whether the tracker has accepted every attachment. Returns false if the guest did not use
+    /// the report, or if some data could not be fetched and the list of attachments may be
+    /// incomplete.
     #[must_use]
-    pub fn is_sent(&self) -> bool {
+    pub fn has_sent_all_attachments(&self) -> bool {
         if self.first_gap.lock().is_some() {
             return false;
         }
-        let sent = self.sent.lock();
+        let sent = self.sent_attachments.lock();
         let attachments = self.rendered.get().map(|report| report.attachments().len());
         attachments.is_some_and(|count| (0..count).zip(0_u32..).all(|(_, id)| sent.contains(&id)))
     }
 
-    /// The attachment with this id, which is its number in the list.
+    /// Returns the attachment with this id. The id is its index in the list.
     pub(super) async fn attachment(&self, id: u32) -> Option<&Attachment> {
         let index = usize::try_from(id).ok()?;
         self.rendered().await.attachments().get(index)
     }
 
-    /// The content of an attachment, of at most `bytes_max` bytes.
+    /// Returns the content of an attachment, of at most `bytes_max` bytes.
     ///
     /// # Errors
-    /// The content is larger, or could not be fetched.
+    /// The content is larger than `bytes_max`, or it could not be fetched.
     pub(super) async fn content(
         &self,
         attachment: &Attachment,
         bytes_max: u64,
     ) -> Result<Bytes, Gap> {
         let content = self.fetch_content(attachment, bytes_max).await;
-        content.inspect_err(|gap| self.note(gap))
+        content.inspect_err(|gap| self.record_gap(gap))
     }
 
     async fn fetch_content(&self, attachment: &Attachment, bytes_max: u64) -> Result<Bytes, Gap> {
@@ -171,16 +180,17 @@ impl TestReport {
         }
     }
 
-    /// One subject as JSON, masked; `None` if the connection reads nothing from Test Manager.
+    /// Returns one subject as masked JSON; `None` if the connection reads nothing from Test
+    /// Manager.
     ///
     /// # Errors
     /// The subject could not be fetched or masked.
     pub(super) async fn subject_json(&self, subject: Subject) -> Result<Option<String>, Gap> {
         let Some(source) = &self.source else { return Ok(None) };
         let json = source.subject_json(subject, self.read_until).await;
-        let json = json.inspect_err(|gap| self.note(gap))?;
+        let json = json.inspect_err(|gap| self.record_gap(gap))?;
         match Mask::new(&self.settings.mask) {
-            Ok(mask) => Ok(Some(mask.arguments(&json))),
+            Ok(mask) => Ok(Some(mask.mask_arguments(&json))),
             Err(error) => {
                 let what = "the mask of the connection".to_owned();
                 Err(Gap { what, why: error.to_string() })
@@ -188,34 +198,35 @@ impl TestReport {
         }
     }
 
-    /// The requests to Test Manager since the last call of this function, with their times measured
-    /// from the start of a run: several runs may use one report.
+    /// Returns the requests that were sent to Test Manager since the last call of this function.
+    /// Their times are measured from `measured_from`, because several runs may use one report.
     pub(super) fn take_calls(&self, measured_from: Instant) -> Vec<OutboundCall> {
         let mut calls =
             self.source.as_ref().map(|source| source.calls(measured_from)).unwrap_or_default();
-        let before = self.calls_taken.swap(calls.len(), Ordering::Relaxed);
-        calls.drain(..before.min(calls.len()));
+        let taken_before = self.calls_taken.swap(calls.len(), Ordering::Relaxed);
+        calls.drain(..taken_before.min(calls.len()));
         calls
     }
 
-    fn note(&self, gap: &Gap) {
+    fn record_gap(&self, gap: &Gap) {
         let mut later = self.later_gaps.lock();
         if later.len() < GAPS_MAX && !later.contains(gap) {
             later.push(gap.clone());
         }
     }
 
-    /// Returns the gaps since the last call as lines of the run's log. These lines are the host's,
-    /// so the guest's limit for its log does not apply.
+    /// Returns the gaps that were found since the last call of this function, as lines of the run's
+    /// log. The guest's limit for its log does not apply to them, because the host writes these
+    /// lines.
     pub(super) fn take_gaps(&self, at_ms: u64, redact: impl Fn(String) -> String) -> Vec<LogLine> {
-        let of_report = self.rendered.get().map(|report| report.data().gaps.as_slice());
+        let report_gaps = self.rendered.get().map(|report| report.data().gaps.as_slice());
         let later = self.later_gaps.lock();
-        let all: Vec<_> = of_report.unwrap_or_default().iter().chain(later.iter()).collect();
-        let before = self.gaps_taken.swap(all.len(), Ordering::Relaxed);
+        let all_gaps: Vec<_> = report_gaps.unwrap_or_default().iter().chain(later.iter()).collect();
+        let taken_before = self.gaps_taken.swap(all_gaps.len(), Ordering::Relaxed);
         let line = |gap: &Gap| {
             let text = format!("not in the report: {}: {}", gap.what, gap.why);
             LogLine { at_ms, level: LogLevel::Warn, message: printable(&redact(text)) }
         };
-        all.into_iter().skip(before).take(GAPS_MAX).map(line).collect()
+        all_gaps.into_iter().skip(taken_before).take(GAPS_MAX).map(line).collect()
     }
 }

@@ -1,31 +1,32 @@
-//! What a component may use that this host does not give: how it usually gets into a component, and
-//! what its author changes.
+//! Explains features and imports that a component may use but this host does not support: where
+//! they usually come from, and how the component's author can avoid them.
 //!
-//! Reads the engine's message and the names of imports. Decides nothing: the engine has refused the
-//! component already.
+//! This file reads the engine's message and the names of imports. It never decides whether a
+//! component is refused: the engine has refused the component before.
 
 use wasmparser::{Parser, Payload};
 
-/// What the engine says of asynchronous components.
-const ASYNC: &str = "async";
-/// How many imports of a refused component are read.
+/// The part of the engine's message that shows that a component is asynchronous.
+const ASYNC_SIGN: &str = "async";
+/// Maximum number of imports that are read from a refused component.
 const IMPORTS_MAX: usize = 1_000;
 
-/// Something that the host does not give.
+/// A feature or an import that the host does not support.
 #[derive(Debug)]
 pub(super) struct Unsupported {
-    /// Parts of the engine's message, or beginnings of the import's name, that show its use.
+    /// Parts of the engine's message, or beginnings of the import's name, that show that a
+    /// component uses the feature.
     signs: &'static [&'static str],
-    /// Its name.
+    /// The name of the feature.
     what: &'static str,
-    /// What usually brings it into a component.
+    /// The usual source of the feature in a component.
     source: &'static str,
-    /// What an author changes.
+    /// The change by which an author avoids the feature.
     fix: &'static str,
 }
 
-/// What code may use, by the engine's message.
-const IN_CODE: [Unsupported; 10] = [
+/// The unsupported features of code. The engine's message shows which feature a component uses.
+const CODE_FEATURES: [Unsupported; 10] = [
     Unsupported {
         signs: &["exceptions proposal", "exceptions support is not enabled", "exception handling"],
         what: "WebAssembly exceptions",
@@ -69,7 +70,7 @@ const IN_CODE: [Unsupported; 10] = [
         fix: "switch that option of the compiler off",
     },
     Unsupported {
-        signs: &[ASYNC],
+        signs: &[ASYNC_SIGN],
         what: "asynchronous functions, streams and futures of the component model",
         source: "`componentize-qjs` without `--sync`, `async` functions in the WIT, and WASI 0.3",
         fix: "add `--sync`, use wit/connector.wit unchanged, and build for WASI 0.2",
@@ -94,18 +95,19 @@ const IN_CODE: [Unsupported; 10] = [
     },
 ];
 
-/// What a component may import, by the beginning of the import's name; the longest one counts.
+/// The unsupported imports, by the beginning of the import's name. If several beginnings match, the
+/// longest one counts.
 const IMPORTS: [Unsupported; 11] = [
     Unsupported {
         signs: &["wasi:"],
-        what: "an interface of WASI that connectors do not have",
+        what: "an interface of WASI that connectors cannot use",
         source: "a library, or a world that includes it",
-        fix: "leave it out: of WASI 0.2, there are cli, clocks, io, random, outgoing http, a file system \
-              without files and sockets that refuse",
+        fix: "leave it out: of WASI 0.2, the host provides cli, clocks, io, random, outgoing http, \
+              a file system without files, and sockets that refuse to connect",
     },
     Unsupported {
         signs: &["wasi:sockets/"],
-        what: "sockets that this host does not have, also not of another version of WASI",
+        what: "sockets, which this host does not provide in any version of WASI",
         source: "an HTTP client or a database driver that opens its own connections",
         fix: "send requests with `jackfield:connector/http`",
     },
@@ -131,13 +133,13 @@ const IMPORTS: [Unsupported; 11] = [
         signs: &["wasi:keyvalue/", "wasi:blobstore/", "wasi:messaging/", "wasi:sql/"],
         what: "a store or a queue of another kind of host",
         source: "a world that includes it",
-        fix: "keep nothing between calls; what must last is stored in the tracker",
+        fix: "store nothing between calls; store data that must last in the tracker",
     },
     Unsupported {
         signs: &["wasi:tls/"],
         what: "a TLS client",
         source: "an HTTP client that makes its own connections",
-        fix: "send requests with `jackfield:connector/http`, which has TLS",
+        fix: "send requests with `jackfield:connector/http`, which uses TLS",
     },
     Unsupported {
         signs: &["wasi:nn/", "wasi:webgpu/", "wasi:graphics-context/", "wasi:surface/"],
@@ -165,8 +167,8 @@ const IMPORTS: [Unsupported; 11] = [
     },
 ];
 
-/// Any other import.
-const OTHER: Unsupported = Unsupported {
+/// Any import that is not in [`IMPORTS`].
+const OTHER_IMPORT: Unsupported = Unsupported {
     signs: &[],
     what: "an interface of another host",
     source: "the world that the component was built for",
@@ -176,29 +178,29 @@ const OTHER: Unsupported = Unsupported {
 /// Any interface of WASI 0.3.
 const WASI_03: Unsupported = Unsupported {
     signs: &[],
-    what: "WASI 0.3, which this host does not offer yet",
+    what: "WASI 0.3, which this host does not support yet",
     source: "the target wasm32-wasip3, or a WIT file with `@0.3`",
     fix: "build for WASI 0.2: the target wasm32-wasip2 and packages `@0.2`",
 };
 
-/// A draft of WASI.
+/// Any interface of a draft of WASI.
 const WASI_DRAFT: Unsupported = Unsupported {
     signs: &[],
-    what: "an unfinished version of WASI, which is not supported any more or not yet",
+    what: "an unfinished version of WASI, which this host does not support",
     source: "an old toolchain, or a draft of a WIT file",
     fix: "update the toolchain, and use released packages `@0.2`",
 };
 
-/// A function of WASI 0.2 that the host does not have, in an interface that it has.
+/// A function that the host does not provide, in an interface of WASI 0.2 that it provides.
 const WASI_FUNCTION: Unsupported = Unsupported {
     signs: &[],
-    what: "a function that this version of WASI 0.2 does not have, or has only as unstable",
+    what: "a function that the host's version of WASI 0.2 does not have, or only as unstable",
     source: "a newer toolchain, or an `@unstable` function",
     fix: "use a toolchain for WASI 0.2 without unstable functions",
 };
 
-/// The interfaces of WASI 0.2 that the host has.
-const WASI_GIVEN: [&str; 8] = [
+/// The beginnings of the names of the WASI 0.2 interfaces that the host provides.
+const PROVIDED_WASI: [&str; 8] = [
     "wasi:cli/",
     "wasi:clocks/",
     "wasi:filesystem/",
@@ -210,58 +212,61 @@ const WASI_GIVEN: [&str; 8] = [
 ];
 
 impl Unsupported {
-    /// One sentence for the author.
+    /// Returns a short text for the author: the feature, its source and the fix.
     pub(super) fn advice(&self) -> String {
         format!("It uses {}. Usual source: {}. Fix: {}", self.what, self.source, self.fix)
     }
 }
 
-/// What an import asks for that the host does not give.
-pub(super) fn of_import(name: &str) -> &'static Unsupported {
+/// Returns the unsupported feature to which this import belongs.
+pub(super) fn unsupported_import(name: &str) -> &'static Unsupported {
     let version = name.split_once('@').map(|(_, version)| version).unwrap_or_default();
     if name.starts_with("wasi:") {
         let is_draft = version.contains("-rc") || version.contains("-draft");
-        if is_draft && !has_own_row(name) {
+        if is_draft && !has_specific_advice(name) {
             return &WASI_DRAFT;
         }
         if version.starts_with("0.3.") && !name.starts_with("wasi:sockets/") {
             return &WASI_03;
         }
-        if version.starts_with("0.2.") && WASI_GIVEN.iter().any(|given| name.starts_with(given)) {
+        if version.starts_with("0.2.")
+            && PROVIDED_WASI.iter().any(|provided| name.starts_with(provided))
+        {
             return &WASI_FUNCTION;
         }
     }
-    let rows = IMPORTS.iter().filter(|it| it.sign_in_name(name).is_some());
-    rows.max_by_key(|it| it.sign_in_name(name)).unwrap_or(&OTHER)
+    let matching = IMPORTS.iter().filter(|import| import.matching_length(name).is_some());
+    matching.max_by_key(|import| import.matching_length(name)).unwrap_or(&OTHER_IMPORT)
 }
 
-/// Whether a row says what to use instead of this interface of WASI.
-fn has_own_row(name: &str) -> bool {
-    IMPORTS.iter().any(|it| it.sign_in_name(name) > Some("wasi:".len()))
+/// Whether [`IMPORTS`] names a replacement for this interface of WASI.
+fn has_specific_advice(name: &str) -> bool {
+    IMPORTS.iter().any(|import| import.matching_length(name) > Some("wasi:".len()))
 }
 
 impl Unsupported {
-    /// The length of the sign that a name begins with.
-    fn sign_in_name(&self, name: &str) -> Option<usize> {
+    /// Returns the length of the longest sign with which a name begins; `None` if it begins with
+    /// none.
+    fn matching_length(&self, name: &str) -> Option<usize> {
         let signs = self.signs.iter().filter(|sign| name.starts_with(**sign));
         signs.map(|sign| sign.len()).max()
     }
 }
 
-/// The engine's message about a component that it does not compile, with the cause and the fix if
-/// it is known.
+/// Returns the engine's message about a component that it does not compile. If the cause is known,
+/// the text also contains the cause and the fix.
 pub(super) fn explain_refusal(message: &str, wasm: &[u8]) -> String {
-    let known = IN_CODE.iter().find(|it| it.signs.iter().any(|sign| message.contains(sign)));
-    let Some(known) = known else { return message.to_owned() };
-    // An asynchronous import is refused before the names of imports are compared.
-    match wasi_03(wasm).filter(|_| message.contains(ASYNC)) {
+    let is_used = |feature: &&Unsupported| feature.signs.iter().any(|sign| message.contains(sign));
+    let Some(feature) = CODE_FEATURES.iter().find(is_used) else { return message.to_owned() };
+    // The engine refuses an asynchronous import before it compares the names of imports.
+    match first_wasi_03_import(wasm).filter(|_| message.contains(ASYNC_SIGN)) {
         Some(import) => format!("{message}. It imports {import}. {}", WASI_03.advice()),
-        None => format!("{message}. {}", known.advice()),
+        None => format!("{message}. {}", feature.advice()),
     }
 }
 
-/// The first import of WASI 0.3, as far as the component can be read.
-fn wasi_03(wasm: &[u8]) -> Option<String> {
+/// Returns the first import of WASI 0.3 in the part of the component that can be parsed.
+fn first_wasi_03_import(wasm: &[u8]) -> Option<String> {
     let payloads = Parser::new(0).parse_all(wasm).map_while(Result::ok);
     let sections = payloads.filter_map(|payload| match payload {
         Payload::ComponentImportSection(section) => Some(section),
@@ -277,7 +282,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_name_of_an_import_says_what_it_is_and_what_to_use_instead() {
+    fn the_advice_about_an_import_names_the_feature_and_the_replacement() {
         for (name, what, fix) in [
             ("wasi:http/client@0.3.0", "WASI 0.3", "wasm32-wasip2"),
             ("wasi:sockets/types@0.3.0", "sockets", "jackfield:connector/http"),
@@ -293,7 +298,7 @@ mod tests {
             ("fermyon:spin/llm@2.0.0", "product", "leave it out"),
             ("acme:tools/files@1.0.0", "another host", "wit/connector.wit"),
         ] {
-            let advice = of_import(name).advice();
+            let advice = unsupported_import(name).advice();
             assert!(advice.contains(what) && advice.contains(fix), "{name}: {advice}");
         }
     }

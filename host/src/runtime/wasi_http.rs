@@ -1,9 +1,9 @@
-//! `wasi:http` for guests whose language uses it: requests are converted and sent by the same
-//! [`RunRequests`] as those of `jackfield:connector/http`, under the same rules.
+//! `wasi:http`, for guests whose language uses it. This module converts requests and passes them to
+//! [`RunRequests`], which sends them under the same rules as those of `jackfield:connector/http`.
 //!
-//! Requests that the guest still writes, and responses that it has not read, are charged to the
-//! run's memory. The effect of a request is in a `jackfield-effect` header. Timeouts that a guest
-//! sets are ignored: the run's own limits apply.
+//! Requests that the guest is still writing, and responses that it has not read, are charged to the
+//! run's memory. The guest declares the effect of a request in the header `jackfield-effect`.
+//! Timeouts that a guest sets are ignored, because the limits of the run apply.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -20,18 +20,19 @@ use crate::egress::{Body, HttpError, OutboundRequest, OutboundResponse, RunReque
 use crate::memory::{Charge, MemoryFull};
 
 /// The header in which a guest declares the effect of a request.
-const EFFECT: HeaderName = HeaderName::from_static("jackfield-effect");
+const EFFECT_HEADER: HeaderName = HeaderName::from_static("jackfield-effect");
 
-/// Maximum size of one write to a request's body, bytes. Each unfinished body holds one write in
+/// Maximum size of one write to a request's body, bytes. Each unfinished body keeps one write in
 /// memory.
-const CHUNK_BYTES: usize = 16 << 10;
+const BODY_WRITE_BYTES_MAX: usize = 16 << 10;
 
-/// Passes a run's `wasi:http` requests to its session.
+/// Passes the `wasi:http` requests of a run to the run's session.
 pub(super) struct WasiHttp {
     session: Arc<RunRequests>,
 }
 
-type Exchanged = (Response<WasiBody>, Box<dyn Future<Output = Result<(), Error>> + Send>);
+/// A response, and a future for the I/O that continues after the response has arrived.
+type ResponseAndIo = (Response<WasiBody>, Box<dyn Future<Output = Result<(), Error>> + Send>);
 
 impl WasiHttp {
     pub(super) fn new(session: Arc<RunRequests>) -> Self {
@@ -46,7 +47,7 @@ impl WasiHttpHooks for WasiHttp {
     }
 
     fn is_supported_scheme(&mut self, _: &Scheme) -> bool {
-        // The session refuses other schemes itself, so that the event shows the refusal.
+        // The session refuses unsupported schemes itself, so that the event shows the refusal.
         true
     }
 
@@ -55,7 +56,7 @@ impl WasiHttpHooks for WasiHttp {
     }
 
     fn p2_outgoing_body_chunk_size(&mut self) -> usize {
-        CHUNK_BYTES
+        BODY_WRITE_BYTES_MAX
     }
 
     fn send_request(
@@ -63,19 +64,19 @@ impl WasiHttpHooks for WasiHttp {
         request: Request<WasiBody>,
         _: Option<RequestOptions>,
         _: Box<dyn Future<Output = Result<(), Error>> + Send>,
-    ) -> Box<dyn Future<Output = Result<Exchanged, Error>> + Send> {
+    ) -> Box<dyn Future<Output = Result<ResponseAndIo, Error>> + Send> {
         let session = Arc::clone(&self.session);
         let head_charge = session.memory().charge(head_bytes(&request));
         let sending = async move {
             let head_charge = head_charge.map_err(memory_error)?;
             let (head, body) = request.into_parts();
             let headers = header_pairs(&head.headers)?;
-            let effect = effect(&head.headers)?;
-            let body = collect(body, &session).await?;
+            let effect = declared_effect(&head.headers)?;
+            let body = read_body(body, &session).await?;
             let (method, url) = (head.method, head.uri.to_string());
             let request = OutboundRequest { method, effect, url, headers, body };
-            let answer = session.send(request).await.map_err(wasi_error)?;
-            Ok((response(answer, head_charge)?, no_further_io()))
+            let response = session.send(request).await.map_err(wasi_error)?;
+            Ok((wasi_response(response, head_charge)?, no_further_io()))
         };
         let cpu_ms = self.session.limits().cpu_ms;
         let charged = CpuCharged::within(sending, Arc::clone(self.session.meter()), cpu_ms);
@@ -87,8 +88,8 @@ impl WasiHttpHooks for WasiHttp {
     }
 }
 
-/// The size of a request's head. It is charged, because the guest may start many requests and
-/// finish none.
+/// The size of a request's head, bytes. The head is charged to the run, because a guest may start
+/// many requests and finish none of them.
 fn head_bytes(request: &Request<WasiBody>) -> u64 {
     let headers = request.headers().iter().map(|(name, value)| name.as_str().len() + value.len());
     let uri = request.uri();
@@ -97,30 +98,31 @@ fn head_bytes(request: &Request<WasiBody>) -> u64 {
     (request.method().as_str().len() + authority + path + headers.sum::<usize>()) as u64
 }
 
-/// Reads the whole body and charges it as it grows; while the buffer is moved, both the old and the
-/// new one are charged. Stops above the limit of a body; the session then refuses the body because
-/// of its length.
-async fn collect(mut body: WasiBody, session: &RunRequests) -> Result<Bytes, Error> {
+/// Reads the whole body, and charges its buffer as the buffer grows. While the buffer is moved, the
+/// old and the new buffer are both charged. Reading stops when the body exceeds
+/// `request_body_bytes`; the session then refuses the body because of its length.
+async fn read_body(mut body: WasiBody, session: &RunRequests) -> Result<Bytes, Error> {
     let bytes_max = session.limits().request_body_bytes;
-    let (mut whole, mut charge) = (Vec::new(), session.memory().empty_charge());
-    while whole.len() as u64 <= bytes_max {
+    let (mut buffer, mut charge) = (Vec::new(), session.memory().empty_charge());
+    while buffer.len() as u64 <= bytes_max {
         let Some(frame) = body.frame().await else { break };
         let Ok(data) = frame?.into_data() else { continue };
-        if whole.capacity() - whole.len() < data.len() {
-            let capacity = (whole.len() + data.len()).max(2 * whole.capacity());
+        if buffer.capacity() - buffer.len() < data.len() {
+            let capacity = (buffer.len() + data.len()).max(2 * buffer.capacity());
             let larger_charge = session.memory().charge(capacity as u64).map_err(memory_error)?;
             let mut larger = Vec::with_capacity(capacity);
-            larger.extend_from_slice(&whole);
-            (whole, charge) = (larger, larger_charge);
+            larger.extend_from_slice(&buffer);
+            (buffer, charge) = (larger, larger_charge);
         }
-        whole.extend_from_slice(&data);
+        buffer.extend_from_slice(&data);
     }
-    Ok(charge.hold(whole.into()))
+    Ok(charge.bind_to_body(buffer.into()))
 }
 
-fn effect(headers: &HeaderMap) -> Result<Option<Effect>, Error> {
-    let Some(word) = headers.get(EFFECT) else { return Ok(None) };
-    std::str::from_utf8(word.as_bytes()).ok().and_then(Effect::parse).map(Some).ok_or_else(|| {
+/// Returns the effect that the guest declares in the header `jackfield-effect`, if there is one.
+fn declared_effect(headers: &HeaderMap) -> Result<Option<Effect>, Error> {
+    let Some(value) = headers.get(EFFECT_HEADER) else { return Ok(None) };
+    std::str::from_utf8(value.as_bytes()).ok().and_then(Effect::parse).map(Some).ok_or_else(|| {
         internal_error("`jackfield-effect` must be read, prepare or write".to_owned())
     })
 }
@@ -134,14 +136,17 @@ fn header_pairs(headers: &HeaderMap) -> Result<Vec<(String, String)>, Error> {
     headers.iter().map(pair).collect()
 }
 
-/// The response. Its body and headers are charged until the guest has read or dropped the body.
-fn response(answer: OutboundResponse, head: Charge) -> Result<Response<WasiBody>, Error> {
-    let mut charge = head;
+/// Converts a response. Its body and headers are charged until the guest has read or dropped the
+/// body. `charge` is the charge for the head of the request, and becomes the one for the headers.
+fn wasi_response(
+    answer: OutboundResponse,
+    mut charge: Charge,
+) -> Result<Response<WasiBody>, Error> {
     let headers = answer.headers.iter().map(|(name, value)| name.len() + value.len());
     charge.set(headers.sum::<usize>() as u64).map_err(memory_error)?;
     let body = match answer.body {
         Body::Memory(bytes) => {
-            Full::new(answer.charge.hold(bytes)).map_err(Error::from).boxed_unsync()
+            Full::new(answer.charge.bind_to_body(bytes)).map_err(Error::from).boxed_unsync()
         }
         Body::Spooled(body) => body.into_stream().map_err(spool_error).boxed_unsync(),
     };
@@ -162,7 +167,8 @@ fn response(answer: OutboundResponse, head: Charge) -> Result<Response<WasiBody>
     Ok(response)
 }
 
-/// The most similar error of `wasi:http`, with the reason if that error has a text.
+/// Converts an error into the most similar error of `wasi:http`. Only `InternalError` contains the
+/// reason.
 fn wasi_error(error: HttpError) -> Error {
     match error {
         HttpError::Denied(_) | HttpError::NotGranted(_) => Error::HttpRequestDenied,

@@ -1,7 +1,7 @@
-//! Values that are derived from a random key (HMAC-SHA256), so that a person who sees one cannot
-//! try out what else went into it.
+//! Derives values from a random key (HMAC-SHA256). A person who sees such a value cannot find its
+//! other inputs by trying.
 //!
-//! Never takes a key that a person chose: such a key can be guessed with any of its values.
+//! Never uses a key that a person chose: such a key could be guessed by means of any derived value.
 
 use data_encoding::BASE64URL_NOPAD;
 use hmac::{Hmac, KeyInit as _, Mac as _};
@@ -15,35 +15,37 @@ use super::{Secret, TokenHash};
 pub struct DerivationKey(Zeroizing<[u8; 32]>);
 
 impl DerivationKey {
-    /// Derives it from random bytes that have another use too.
-    pub(super) fn of(random: &[u8; 32]) -> Self {
+    /// Derives the key from random bytes that are also used for another purpose.
+    pub(super) fn from_random(random: &[u8; 32]) -> Self {
         Self(Zeroizing::new(mac(random, &["jackfield derivation key"])))
     }
 
-    /// A text of 43 characters for a purpose and what it is for. Equal parts give an equal text.
+    /// Derives a text of 43 characters from a purpose and the parts that identify what the text is
+    /// for. Equal inputs give equal texts.
     #[must_use]
     pub fn text(&self, purpose: &str, parts: &[&str]) -> String {
         BASE64URL_NOPAD.encode(&self.hash(purpose, parts).0)
     }
 
-    /// The same as a hash, under which the store keeps a token.
+    /// Derives the value of [`Self::text`] as a hash. The store finds a token by such a hash.
     #[must_use]
     pub fn hash(&self, purpose: &str, parts: &[&str]) -> TokenHash {
-        let all: Vec<&str> = [purpose].into_iter().chain(parts.iter().copied()).collect();
-        TokenHash(mac(&self.0, &all))
+        let inputs: Vec<&str> = [purpose].into_iter().chain(parts.iter().copied()).collect();
+        TokenHash(mac(&self.0, &inputs))
     }
 
-    /// A key that also depends on this secret.
+    /// Derives a key that also depends on this secret.
     #[must_use]
     pub fn with(&self, purpose: &str, secret: &Secret) -> Self {
         Self(Zeroizing::new(self.hash(purpose, &[secret.reveal()]).0))
     }
 }
 
-/// Each part is preceded by its length, so that no two lists of parts are the same bytes.
+/// Computes the HMAC of a list of parts. Each part is preceded by its length, so that two different
+/// lists never have the same bytes.
 fn mac(key: &[u8; 32], parts: &[&str]) -> [u8; 32] {
     let mut block = Zeroizing::new([0; 64]);
-    block.iter_mut().zip(key).for_each(|(byte, of_key)| *byte = *of_key);
+    block.iter_mut().zip(key).for_each(|(byte, key_byte)| *byte = *key_byte);
     let mut mac = Hmac::<Sha256>::new((&*block).into());
     for part in parts {
         mac.update(&(part.len() as u64).to_be_bytes());
@@ -57,8 +59,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_key_purpose_and_list_of_parts_has_a_text_of_its_own() {
-        let (key, other) = (DerivationKey::of(&[1; 32]), DerivationKey::of(&[2; 32]));
+    fn different_keys_purposes_and_lists_of_parts_have_different_texts() {
+        let (key, other) =
+            (DerivationKey::from_random(&[1; 32]), DerivationKey::from_random(&[2; 32]));
         let secret = Secret::new("admin-token".to_owned());
         let texts = [
             key.text("csrf", &["ann"]),
@@ -71,6 +74,6 @@ mod tests {
         ];
         let distinct: std::collections::BTreeSet<_> = texts.iter().collect();
         assert_eq!(distinct.len(), texts.len(), "{texts:?}");
-        assert_eq!(texts[0], DerivationKey::of(&[1; 32]).text("csrf", &["ann"]));
+        assert_eq!(texts[0], DerivationKey::from_random(&[1; 32]).text("csrf", &["ann"]));
     }
 }

@@ -1,6 +1,6 @@
-//! The encryption of stored secrets with the host's key.
+//! Encrypts stored secrets with the host's key.
 //!
-//! Never decides which secret is stored, and never stores one.
+//! Never decides which secret is stored, and never stores a secret itself.
 
 use std::fmt;
 use std::io::ErrorKind;
@@ -15,8 +15,8 @@ use crate::config::{AccessError, read_private};
 
 use super::{DerivationKey, KEY_VARIABLE, Secret, SecretError, write_private};
 
-/// Seals (encrypts) secrets with the host's key. A secret that is sealed for one place cannot be
-/// opened for another.
+/// Seals (encrypts) secrets with the host's key. A secret is sealed for one place and cannot be
+/// opened for another place.
 #[derive(Clone)]
 pub struct Sealer {
     cipher: XChaCha20Poly1305,
@@ -27,7 +27,7 @@ pub struct Sealer {
 const NONCE_BYTES: usize = 24;
 
 impl Sealer {
-    /// Takes the key from `variable` if it is given, else from the file. If the file is missing,
+    /// Reads the key from `variable` if it is given, else from the file. If the file is missing,
     /// creates it with a new key and mode 0600.
     ///
     /// # Errors
@@ -52,10 +52,10 @@ impl Sealer {
     /// Makes a sealer with a new key, which is not stored.
     #[must_use]
     pub fn fresh() -> Self {
-        Self::of(&Key::<XChaCha20Poly1305>::generate())
+        Self::with_key(&Key::<XChaCha20Poly1305>::generate())
     }
 
-    /// Takes the key from a text; `from` names it in the error.
+    /// Reads the key from a text. `from` is the origin of the text, for the error.
     ///
     /// # Errors
     /// The text is not a key.
@@ -65,21 +65,21 @@ impl Sealer {
         let bytes = Zeroizing::new(bytes.map_err(|_| SecretError::NotAKey(from.to_owned()))?);
         let key = Key::<XChaCha20Poly1305>::try_from(bytes.as_slice())
             .map_err(|_| SecretError::NotAKey(from.to_owned()))?;
-        Ok(Self::of(&key))
+        Ok(Self::with_key(&key))
     }
 
-    fn of(key: &Key<XChaCha20Poly1305>) -> Self {
-        let derivation_key = DerivationKey::of(&key.0);
+    fn with_key(key: &Key<XChaCha20Poly1305>) -> Self {
+        let derivation_key = DerivationKey::from_random(&key.0);
         Self { cipher: XChaCha20Poly1305::new(key), derivation_key }
     }
 
-    /// Returns the key from which values are derived that are shown or stored.
+    /// Returns the key from which the host derives values that are shown or stored.
     #[must_use]
     pub fn derivation_key(&self) -> &DerivationKey {
         &self.derivation_key
     }
 
-    /// Returns the place of a connection's secret, for sealing.
+    /// Returns the place for which a connection's secret is sealed.
     #[must_use]
     pub fn place(connection: &str, name: &str) -> String {
         format!("{connection}/{name}")
@@ -88,7 +88,7 @@ impl Sealer {
     /// Seals a secret for one place, such as `{connection}/{name of the secret}`.
     ///
     /// # Errors
-    /// The text is longer than the cipher can take (gigabytes).
+    /// The text is longer than the cipher supports (gigabytes).
     pub fn seal(&self, place: &str, secret: &Secret) -> Result<Sealed, SecretError> {
         let nonce = XNonce::generate();
         let payload = Payload { msg: secret.reveal().as_bytes(), aad: place.as_bytes() };
@@ -96,7 +96,7 @@ impl Sealer {
         Ok(Sealed([nonce.as_slice(), &sealed].concat()))
     }
 
-    /// Opens a secret that was sealed for this place.
+    /// Opens (decrypts) a secret that was sealed for this place.
     ///
     /// # Errors
     /// The secret was sealed with another key or for another place, or is damaged.
@@ -138,12 +138,12 @@ mod tests {
         let sealer = Sealer::open(None, &file).unwrap();
         let secret = Secret::new("hunter2".to_owned());
         let sealed = sealer.seal("a/b", &secret).unwrap();
-        let again = Sealer::open(None, &file).unwrap();
-        assert_eq!(again.open_sealed("a/b", &sealed).unwrap().reveal(), "hunter2");
-        assert!(again.open_sealed("a/c", &sealed).is_err());
+        let reopened = Sealer::open(None, &file).unwrap();
+        assert_eq!(reopened.open_sealed("a/b", &sealed).unwrap().reveal(), "hunter2");
+        assert!(reopened.open_sealed("a/c", &sealed).is_err());
         let other = Sealer::open(Some(&"ab".repeat(32)), &file).unwrap();
         assert!(other.open_sealed("a/b", &sealed).is_err());
-        assert!(again.open_sealed("a/b", &Sealed(vec![1, 2])).is_err());
+        assert!(reopened.open_sealed("a/b", &Sealed(vec![1, 2])).is_err());
         assert_eq!(format!("{secret:?}"), "Secret(…)");
     }
 

@@ -1,7 +1,8 @@
-//! Signatures of webhook requests, as Standard Webhooks 1.0 defines them: HMAC-SHA256 over the id,
-//! the time and the body of a request, with a key that sender and receiver share.
+//! Creates and verifies signatures of webhook requests, as Standard Webhooks 1.0 defines them:
+//! HMAC-SHA256 over the id, the time and the body of a request, with a key that sender and receiver
+//! share.
 //!
-//! Source: <https://www.standardwebhooks.com>. Never says by how much a signature differs.
+//! Source: <https://www.standardwebhooks.com>. Never reveals in which bytes a signature differs.
 
 use data_encoding::BASE64;
 use hmac::{Hmac, KeyInit as _, Mac as _};
@@ -10,17 +11,18 @@ use zeroize::Zeroizing;
 
 use super::Secret;
 
-/// The prefix of a key, which the specification recommends and generators write.
-const PREFIX: &str = "whsec_";
-/// The version of a signature with a shared key.
-const VERSION: &str = "v1";
-/// The specification asks for 24 to 64 bytes; longer keys are not less secure.
+/// The prefix of a key. The specification recommends it, and generators of keys write it.
+const KEY_PREFIX: &str = "whsec_";
+/// The version of signatures that use a shared key.
+const SIGNATURE_VERSION: &str = "v1";
+/// The specification requires 24 to 64 bytes. Longer keys are accepted, because they are not less
+/// secure.
 const KEY_BYTES_MIN: usize = 24;
 
 /// A key for signatures.
 pub struct SigningKey(Zeroizing<Vec<u8>>);
 
-/// A secret that is not a key for signatures.
+/// The reason why a secret is not a key for signatures.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum SigningKeyError {
     /// The secret is not Base64.
@@ -33,7 +35,7 @@ pub enum SigningKeyError {
 
 /// The parts of a request that its signature covers.
 #[derive(Debug, Clone, Copy)]
-pub struct Signed<'a> {
+pub struct SignedParts<'a> {
     /// The header `webhook-id`.
     pub id: &'a str,
     /// The header `webhook-timestamp`.
@@ -49,34 +51,36 @@ impl SigningKey {
     /// The text is not Base64, or the key is too short.
     pub fn read(secret: &Secret) -> Result<Self, SigningKeyError> {
         let text = secret.reveal().trim();
-        let text = text.strip_prefix(PREFIX).unwrap_or(text);
+        let text = text.strip_prefix(KEY_PREFIX).unwrap_or(text);
         let key = BASE64.decode(text.as_bytes()).map_err(|_| SigningKeyError::NotBase64)?;
         let key = Zeroizing::new(key);
         if key.len() < KEY_BYTES_MIN { Err(SigningKeyError::TooShort) } else { Ok(Self(key)) }
     }
 
-    /// Whether one of the signatures in the header `webhook-signature` is of this key. The time
-    /// does not depend on where a signature differs.
+    /// Whether one of the signatures in the header `webhook-signature` was made with this key. The
+    /// time does not depend on where a signature differs.
     #[must_use]
-    pub fn verifies(&self, signed: Signed<'_>, signatures: &str) -> bool {
-        let given = signatures.split_ascii_whitespace().filter_map(|one| one.split_once(','));
-        let given = given.filter(|(version, _)| *version == VERSION);
-        given.fold(false, |found, (_, signature)| {
+    pub fn verifies(&self, signed: SignedParts<'_>, signatures: &str) -> bool {
+        let candidates =
+            signatures.split_ascii_whitespace().filter_map(|signature| signature.split_once(','));
+        let candidates = candidates.filter(|(version, _)| *version == SIGNATURE_VERSION);
+        candidates.fold(false, |found, (_, signature)| {
             let bytes = BASE64.decode(signature.as_bytes()).unwrap_or_default();
             let mac = self.mac(signed);
             mac.is_some_and(|mac| mac.verify_slice(&bytes).is_ok()) | found
         })
     }
 
-    /// The value of the header `webhook-signature` for a request.
+    /// Returns the value of the header `webhook-signature` for a request.
     #[must_use]
-    pub fn sign(&self, signed: Signed<'_>) -> String {
+    pub fn sign(&self, signed: SignedParts<'_>) -> String {
         let bytes = self.mac(signed).map(|mac| mac.finalize().into_bytes()).unwrap_or_default();
-        format!("{VERSION},{}", BASE64.encode(&bytes))
+        format!("{SIGNATURE_VERSION},{}", BASE64.encode(&bytes))
     }
 
-    /// `None` never happens: HMAC takes keys of any length.
-    fn mac(&self, signed: Signed<'_>) -> Option<Hmac<Sha256>> {
+    /// Starts the HMAC of a request. Never returns `None`, because HMAC supports keys of any
+    /// length.
+    fn mac(&self, signed: SignedParts<'_>) -> Option<Hmac<Sha256>> {
         let mut mac = Hmac::<Sha256>::new_from_slice(&self.0).ok()?;
         for part in [signed.id.as_bytes(), b".", signed.timestamp.as_bytes(), b".", signed.body] {
             mac.update(part);
@@ -96,24 +100,24 @@ mod tests {
 
     fn verifies(key: &str, body: &str, timestamp: &str, signatures: &str) -> bool {
         let key = SigningKey::read(&Secret::new(key.to_owned())).unwrap();
-        let signed = Signed { id: ID, timestamp, body: body.as_bytes() };
+        let signed = SignedParts { id: ID, timestamp, body: body.as_bytes() };
         key.verifies(signed, signatures)
     }
 
     #[test]
-    fn the_example_of_the_reference_libraries_verifies_and_no_other() {
-        let (body, at) = (r#"{"test": 2432232314}"#, "1614265330");
-        assert!(verifies(KEY, body, at, SIGNATURE));
+    fn only_the_signature_of_the_reference_libraries_is_valid() {
+        let (body, timestamp) = (r#"{"test": 2432232314}"#, "1614265330");
+        assert!(verifies(KEY, body, timestamp, SIGNATURE));
         let key = SigningKey::read(&Secret::new(KEY.to_owned())).unwrap();
-        let signed = Signed { id: ID, timestamp: at, body: body.as_bytes() };
+        let signed = SignedParts { id: ID, timestamp, body: body.as_bytes() };
         assert_eq!(key.sign(signed), SIGNATURE);
         let several = format!("v1,b3RoZXI= v2,x {SIGNATURE} v1a,y");
-        assert!(verifies(KEY.trim_start_matches(PREFIX), body, at, &several));
-        assert!(!verifies(KEY, r#"{"test": 2432232315}"#, at, SIGNATURE));
+        assert!(verifies(KEY.trim_start_matches(KEY_PREFIX), body, timestamp, &several));
+        assert!(!verifies(KEY, r#"{"test": 2432232315}"#, timestamp, SIGNATURE));
         assert!(!verifies(KEY, body, "1614265331", SIGNATURE));
-        assert!(!verifies("whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA", body, at, SIGNATURE));
-        for odd in ["", "v1", "v1,", "v1,%%", SIGNATURE.trim_start_matches("v1,")] {
-            assert!(!verifies(KEY, body, at, odd), "{odd}");
+        assert!(!verifies("whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA", body, timestamp, SIGNATURE));
+        for invalid in ["", "v1", "v1,", "v1,%%", SIGNATURE.trim_start_matches("v1,")] {
+            assert!(!verifies(KEY, body, timestamp, invalid), "{invalid}");
         }
     }
 

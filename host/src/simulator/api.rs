@@ -1,6 +1,6 @@
-//! The paths of Test Manager's REST API that the stand-in answers. All of them only read.
+//! The paths of Test Manager's REST API that the stand-in answers. None of them changes anything.
 //!
-//! The test `the_stand_in_serves_only_what_public_clients_show` compares this table, and the
+//! The test `the_stand_in_serves_only_the_known_api` compares this table, and the
 //! members of the answers, with the known API.
 
 mod artifacts;
@@ -15,12 +15,13 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::data::{CaseData, File, ProjectData, World};
+use super::data::{CaseData, DataSet, File, ProjectData};
 use super::dto::Page;
 use super::faults::Faults;
 
-/// Number of items in one answer if the request has no limit, and the maximum.
-const PAGE_ITEMS: usize = 50;
+/// Number of items in one answer, if the request has no parameter `top`.
+const DEFAULT_PAGE_ITEMS: usize = 50;
+/// Maximum number of items in one answer.
 const PAGE_ITEMS_MAX: usize = 1000;
 
 /// One path of the API, and the function that answers it.
@@ -29,14 +30,14 @@ pub(super) struct Route {
     pub(super) path: &'static str,
     /// The parameters of the query that have an effect; other parameters are ignored.
     pub(super) parameters: &'static [&'static str],
-    /// The family of scopes that a token needs; empty: any token will do.
+    /// The family of scopes that the token must have; if empty, any token is accepted.
     pub(super) scope: &'static str,
-    /// Answers a request; `None` if a record that the path names does not exist.
+    /// Answers a request. Returns `None` if a record that the path names does not exist.
     pub(super) serve: fn(&ApiRequest<'_>) -> Option<Reply>,
 }
 
-const LIST: &[&str] = &["search", "top", "skip", "orderBy"];
-const PAGED: &[&str] = &["top", "skip", "orderBy"];
+const LIST_PARAMETERS: &[&str] = &["search", "top", "skip", "orderBy"];
+const PAGE_PARAMETERS: &[&str] = &["top", "skip", "orderBy"];
 
 const fn route(
     path: &'static str,
@@ -47,138 +48,159 @@ const fn route(
     Route { path, parameters, scope, serve }
 }
 
-const PROJECTS: &str = "TM.Projects";
-const EXECUTIONS: &str = "TM.TestExecutions";
-const CASES: &str = "TM.TestCases";
-const SETS: &str = "TM.TestSets";
-const REQUIREMENTS: &str = "TM.Requirements";
-const FILES: &str = "TM.Attachments";
-const FIELDS: &str = "TM.CustomFieldValues";
-const DEFECTS: &str = "TM.Defects";
+const PROJECT_SCOPE: &str = "TM.Projects";
+const EXECUTION_SCOPE: &str = "TM.TestExecutions";
+const TEST_CASE_SCOPE: &str = "TM.TestCases";
+const TEST_SET_SCOPE: &str = "TM.TestSets";
+const REQUIREMENT_SCOPE: &str = "TM.Requirements";
+const FILE_SCOPE: &str = "TM.Attachments";
+const CUSTOM_FIELD_SCOPE: &str = "TM.CustomFieldValues";
+const DEFECT_SCOPE: &str = "TM.Defects";
 
-/// All paths; the method is GET.
+/// All paths. The only method is GET.
 pub(super) const ROUTES: [Route; 37] = [
     route("/api/serverinfo", &[], "", projects::server_info),
-    route("/api/v2/projects", LIST, PROJECTS, projects::list),
-    route("/api/v2/projects/{id}", &[], PROJECTS, projects::by_id),
-    route("/api/v2/projects/prefix/{projectPrefix}", &[], PROJECTS, projects::by_prefix),
-    route("/api/v2/{projectId}/testexecutions", LIST, EXECUTIONS, executions::list),
-    route("/api/v2/{projectId}/testexecutions/{id}", &[], EXECUTIONS, executions::by_id),
-    route("/api/v2/{projectId}/testexecutions/{id}/withstats", &[], EXECUTIONS, executions::stats),
-    route("/api/v2/{projectId}/testsets", LIST, SETS, executions::sets),
-    route("/api/v2/{projectId}/testsets/{id}", &[], SETS, executions::set),
+    route("/api/v2/projects", LIST_PARAMETERS, PROJECT_SCOPE, projects::list),
+    route("/api/v2/projects/{id}", &[], PROJECT_SCOPE, projects::by_id),
+    route("/api/v2/projects/prefix/{projectPrefix}", &[], PROJECT_SCOPE, projects::by_prefix),
+    route("/api/v2/{projectId}/testexecutions", LIST_PARAMETERS, EXECUTION_SCOPE, executions::list),
+    route("/api/v2/{projectId}/testexecutions/{id}", &[], EXECUTION_SCOPE, executions::by_id),
+    route(
+        "/api/v2/{projectId}/testexecutions/{id}/withstats",
+        &[],
+        EXECUTION_SCOPE,
+        executions::by_id_with_statistics,
+    ),
+    route("/api/v2/{projectId}/testsets", LIST_PARAMETERS, TEST_SET_SCOPE, executions::test_sets),
+    route("/api/v2/{projectId}/testsets/{id}", &[], TEST_SET_SCOPE, executions::test_set),
     route(
         "/api/v2/{projectId}/testcaselogs/testexecution/{testExecutionId}/paged",
         &["search", "top", "skip", "orderBy", "onlyFailed"],
-        EXECUTIONS,
-        logs::of_execution,
+        EXECUTION_SCOPE,
+        logs::list_of_execution,
     ),
-    route("/api/v2/{projectId}/testcaselogs/{id}", &[], EXECUTIONS, logs::by_id),
+    route("/api/v2/{projectId}/testcaselogs/{id}", &[], EXECUTION_SCOPE, logs::by_id),
     route(
         "/api/v2/{projectId}/testcaselogs/testcase/{testCaseId}/history",
-        PAGED,
-        EXECUTIONS,
-        logs::of_case,
+        PAGE_PARAMETERS,
+        EXECUTION_SCOPE,
+        logs::list_of_case,
     ),
     route(
         "/api/v2/{projectId}/testcaselogs/testcase/{testCaseId}/paged",
-        PAGED,
-        EXECUTIONS,
-        logs::of_case,
+        PAGE_PARAMETERS,
+        EXECUTION_SCOPE,
+        logs::list_of_case,
     ),
     route(
         "/api/v2/{projectId}/testcaselogs/{id}/assertions",
         &[],
-        EXECUTIONS,
+        EXECUTION_SCOPE,
         artifacts::assertions,
     ),
     route(
         "/api/v2/{projectId}/testcaselogs/{id}/assertions/markdown",
         &[],
-        EXECUTIONS,
+        EXECUTION_SCOPE,
         artifacts::assertions_as_markdown,
     ),
-    route("/api/v2/{projectId}/testcaselogs/{id}/logs", &[], EXECUTIONS, artifacts::robot_log_file),
+    route(
+        "/api/v2/{projectId}/testcaselogs/{id}/logs",
+        &[],
+        EXECUTION_SCOPE,
+        artifacts::robot_log_file,
+    ),
     route(
         "/api/v2/{projectId}/testcaselogartifacts/{id}/assertions",
         &[],
-        EXECUTIONS,
+        EXECUTION_SCOPE,
         artifacts::assertions,
     ),
     route(
         "/api/v2/{projectId}/testcaselogartifacts/{id}/assertions/{assertionId}/downloadscreenshot",
         &[],
-        EXECUTIONS,
+        EXECUTION_SCOPE,
         artifacts::screenshot,
     ),
     route(
         "/api/v2/{projectId}/orchestrator/testexecution/{id}/robotlogs/paged",
         &["top", "skip", "orderBy", "testcaseid"],
-        EXECUTIONS,
+        EXECUTION_SCOPE,
         artifacts::robot_logs,
     ),
-    route("/api/v2/{projectId}/teststeplogs", &["testCaseLogId"], EXECUTIONS, artifacts::step_logs),
-    route("/api/v2/{projectId}/teststeps/testcase/{id}", &[], CASES, cases::steps),
+    route(
+        "/api/v2/{projectId}/teststeplogs",
+        &["testCaseLogId"],
+        EXECUTION_SCOPE,
+        artifacts::step_logs,
+    ),
+    route("/api/v2/{projectId}/teststeps/testcase/{id}", &[], TEST_CASE_SCOPE, cases::steps),
     route(
         "/api/v2/{projectId}/attachments/{objectType}/{id}/all",
         &[],
-        FILES,
+        FILE_SCOPE,
         artifacts::attachments,
     ),
     route(
         "/api/v2/{projectId}/attachments/{objectType}/{id}/download",
         &[],
-        FILES,
+        FILE_SCOPE,
         artifacts::file,
     ),
-    route("/api/v2/{projectId}/attachments/{id}/download", &[], FILES, artifacts::file),
-    route("/api/v2/{projectId}/testcases", LIST, CASES, cases::list),
-    route("/api/v2/{projectId}/testcases/{id}", &[], CASES, cases::by_id),
-    route("/api/v2/{projectId}/testcases/objkey/{objKey}", &[], CASES, cases::by_key),
+    route("/api/v2/{projectId}/attachments/{id}/download", &[], FILE_SCOPE, artifacts::file),
+    route("/api/v2/{projectId}/testcases", LIST_PARAMETERS, TEST_CASE_SCOPE, cases::list),
+    route("/api/v2/{projectId}/testcases/{id}", &[], TEST_CASE_SCOPE, cases::by_id),
+    route("/api/v2/{projectId}/testcases/objkey/{objKey}", &[], TEST_CASE_SCOPE, cases::by_key),
     route(
         "/api/v2/{projectId}/testcases/{id}/assignedrequirements",
         &[],
-        REQUIREMENTS,
-        cases::assigned,
+        REQUIREMENT_SCOPE,
+        cases::assigned_requirements,
     ),
-    route("/api/v2/{projectId}/requirements", LIST, REQUIREMENTS, cases::requirements),
-    route("/api/v2/{projectId}/requirements/{id}", &[], REQUIREMENTS, cases::requirement),
+    route(
+        "/api/v2/{projectId}/requirements",
+        LIST_PARAMETERS,
+        REQUIREMENT_SCOPE,
+        cases::requirements,
+    ),
+    route("/api/v2/{projectId}/requirements/{id}", &[], REQUIREMENT_SCOPE, cases::requirement),
     route(
         "/api/v2/{projectId}/customfieldvalues/{objectType}/all",
         &["top", "skip"],
-        FIELDS,
+        CUSTOM_FIELD_SCOPE,
         cases::custom_fields,
     ),
     route(
         "/api/v2/{projectId}/objectlabels/{objectType}/{objectId}/all",
         &[],
-        CASES,
+        TEST_CASE_SCOPE,
         cases::labels,
     ),
-    route("/api/v2/{projectId}/defects", LIST, DEFECTS, projects::defects),
-    route("/api/v2/{projectId}/defects/{id}", &[], DEFECTS, projects::defect),
-    route("/api/v2/{projectId}/defects/{id}/testcase", &[], DEFECTS, projects::defect_case),
-    route("/api/v2/{projectId}/defects/{id}/testcaselog", &[], DEFECTS, projects::defect_log),
+    route("/api/v2/{projectId}/defects", LIST_PARAMETERS, DEFECT_SCOPE, projects::defects),
+    route("/api/v2/{projectId}/defects/{id}", &[], DEFECT_SCOPE, projects::defect),
+    route("/api/v2/{projectId}/defects/{id}/testcase", &[], DEFECT_SCOPE, projects::defect_case),
+    route("/api/v2/{projectId}/defects/{id}/testcaselog", &[], DEFECT_SCOPE, projects::defect_log),
     route(
         "/api/v2/{projectId}/defects/{id}/testexecution",
         &[],
-        DEFECTS,
+        DEFECT_SCOPE,
         projects::test_execution_of_defect,
     ),
 ];
 
-/// The answer to a request that is permitted.
+/// The content of an answer.
 pub(super) enum Reply {
     Json(Value),
     File(File),
-    /// A file of this number of bytes. It is sent piece by piece and is never completely in memory.
+    /// A file with this name and number of bytes. It is sent in chunks, because it may be larger
+    /// than the memory.
     LargeFile(String, u64),
     Redirect(String),
 }
 
-/// A request that its token permits.
+/// A request whose token permits it.
 pub(super) struct ApiRequest<'a> {
-    pub(super) world: &'a World,
+    pub(super) data_set: &'a DataSet,
     pub(super) faults: &'a Faults,
     pub(super) defects: &'a BTreeMap<Uuid, super::dto::Defect>,
     /// The origin of the files, for redirects.
@@ -189,28 +211,28 @@ pub(super) struct ApiRequest<'a> {
 }
 
 impl<'a> ApiRequest<'a> {
-    /// Reads the parameters. `None` if a parameter has a value that is not valid.
+    /// Reads the parameters of the query. `None` if a value is not valid.
     pub(super) fn new(
         route: &Route,
-        (world, faults): (&'a World, &'a Faults),
+        (data_set, faults): (&'a DataSet, &'a Faults),
         (defects, files_url): (&'a BTreeMap<Uuid, super::dto::Defect>, &'a str),
         path: HashMap<String, String>,
         query: &str,
     ) -> Option<Self> {
-        let parse = url::form_urlencoded::parse(query.as_bytes());
-        let known = parse.filter_map(|(name, value)| {
+        let parameters = url::form_urlencoded::parse(query.as_bytes());
+        let known_parameters = parameters.filter_map(|(name, value)| {
             let is_known = |parameter: &&str| parameter.eq_ignore_ascii_case(&name);
             route.parameters.iter().any(is_known).then(|| (name.to_lowercase(), value.into_owned()))
         });
-        let query: HashMap<_, _> = known.collect();
+        let query: HashMap<_, _> = known_parameters.collect();
         let is_number = |name: &str| query.get(name).is_none_or(|text| text.parse::<u32>().is_ok());
         let is_id = |name: &str| query.get(name).is_none_or(|text| text.parse::<Uuid>().is_ok());
-        let fits = is_number("top") && is_number("skip") && is_id("testcaseid");
-        fits.then_some(Self { world, faults, defects, files_url, path, query })
+        let is_valid = is_number("top") && is_number("skip") && is_id("testcaseid");
+        is_valid.then_some(Self { data_set, faults, defects, files_url, path, query })
     }
 
     fn project(&self) -> Option<&'a ProjectData> {
-        self.world.project(self.id("projectId")?)
+        self.data_set.project(self.id("projectId")?)
     }
 
     fn case(&self, id: Uuid) -> Option<&'a CaseData> {
@@ -219,10 +241,11 @@ impl<'a> ApiRequest<'a> {
 
     /// The segment of the path with this name, parsed as an id.
     fn id(&self, name: &str) -> Option<Uuid> {
-        self.text(name)?.parse().ok()
+        self.segment(name)?.parse().ok()
     }
 
-    fn text(&self, name: &str) -> Option<&str> {
+    /// The segment of the path with this name.
+    fn segment(&self, name: &str) -> Option<&str> {
         self.path.get(name).map(String::as_str)
     }
 
@@ -232,12 +255,11 @@ impl<'a> ApiRequest<'a> {
 
     fn page(&self) -> Page {
         let number = |name| self.parameter(name).and_then(|text| text.parse().ok());
-        let top = number("top").unwrap_or(PAGE_ITEMS).clamp(1, PAGE_ITEMS_MAX);
+        let top = number("top").unwrap_or(DEFAULT_PAGE_ITEMS).clamp(1, PAGE_ITEMS_MAX);
         Page { skip: number("skip").unwrap_or(0), top }
     }
 
-    /// The items that the query selects, in the order that it names, and the number of items in
-    /// total.
+    /// The number of items that the query's search finds, and of them the sorted items of its page.
     fn select<T: Serialize>(&self, items: impl IntoIterator<Item = T>) -> (usize, Vec<Value>) {
         let mut values: Vec<_> = items.into_iter().map(|item| json!(item)).collect();
         if let Some(search) = self.parameter("search").filter(|search| !search.is_empty()) {
@@ -253,7 +275,7 @@ impl<'a> ApiRequest<'a> {
 
     fn list<T: Serialize>(&self, items: impl IntoIterator<Item = T>) -> Option<Reply> {
         let (total, values) = self.select(items);
-        Some(Reply::Json(self.page().of(total, values)))
+        Some(Reply::Json(self.page().answer(total, values)))
     }
 }
 
@@ -269,8 +291,8 @@ fn searched_text(value: &Value) -> String {
     texts.collect::<Vec<_>>().join("\n").to_lowercase()
 }
 
-/// Sorts by `member` or `member desc`; the member's name is case-insensitive. Unknown members do
-/// not sort.
+/// Sorts by `member` or `member desc`. The case of the member's name is ignored. A member that no
+/// value has does not change the order, except that `desc` reverses it.
 fn sort(values: &mut [Value], order: &str) {
     let mut words = order.split_whitespace();
     let member = words.next().unwrap_or_default();

@@ -1,5 +1,6 @@
-//! Paths below `/simulator` for tests and for authors of connectors. Test Manager does not have
-//! them: faults, the received requests, and the answered paths.
+//! Paths below `/simulator` for tests and for authors of connectors: the active faults, the
+//! received requests, and the paths that the stand-in answers. The real Test Manager has none of
+//! them.
 
 use std::sync::Arc;
 
@@ -12,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::api::{ROUTES, Route};
-use super::data::{ProjectData, World};
+use super::data::{DataSet, ProjectData};
 use super::dto::TestCaseLog;
 use super::faults::{Fault, Faults};
 use super::{Simulator, TENANT, pages};
@@ -20,7 +21,7 @@ use super::{Simulator, TENANT, pages};
 /// Maximum number of faults in a request.
 const FAULTS_MAX: usize = 100;
 
-/// The faults that are set, each written as on the command line.
+/// The active faults, each written as on the command line.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct FaultList {
@@ -29,17 +30,17 @@ struct FaultList {
 
 pub(super) fn routes() -> Router<Arc<Simulator>> {
     Router::new()
-        .route("/simulator/faults", get(faults).post(set_faults))
-        .route("/simulator/requests", get(requests).delete(forget_requests))
-        .route("/simulator/api", get(api))
-        .layer(axum::middleware::from_fn(pages::same_origin))
+        .route("/simulator/faults", get(list_faults).post(set_faults))
+        .route("/simulator/requests", get(list_requests).delete(clear_requests))
+        .route("/simulator/api", get(list_paths))
+        .layer(axum::middleware::from_fn(pages::require_same_origin))
 }
 
-async fn faults(State(simulator): State<Arc<Simulator>>) -> Json<FaultList> {
+async fn list_faults(State(simulator): State<Arc<Simulator>>) -> Json<FaultList> {
     Json(FaultList { faults: simulator.state().faults.to_strings() })
 }
 
-/// Replaces all faults by the faults in the request.
+/// Replaces the active faults with the faults in the request.
 async fn set_faults(
     State(simulator): State<Arc<Simulator>>,
     Json(list): Json<FaultList>,
@@ -52,7 +53,7 @@ async fn set_faults(
     match parsed {
         Ok(parsed) => {
             simulator.state().faults = Faults::new(&parsed);
-            faults(State(simulator)).await.into_response()
+            list_faults(State(simulator)).await.into_response()
         }
         Err(error) => {
             let error = error.to_string();
@@ -62,18 +63,18 @@ async fn set_faults(
 }
 
 /// The last requests to the API and the token endpoint, oldest first.
-async fn requests(State(simulator): State<Arc<Simulator>>) -> Json<Value> {
+async fn list_requests(State(simulator): State<Arc<Simulator>>) -> Json<Value> {
     Json(json!({ "requests": simulator.state().requests }))
 }
 
-async fn forget_requests(State(simulator): State<Arc<Simulator>>) -> StatusCode {
+async fn clear_requests(State(simulator): State<Arc<Simulator>>) -> StatusCode {
     simulator.state().requests.clear();
     StatusCode::NO_CONTENT
 }
 
-/// The answered paths, and the ids of all failed logs, newest first, with which the paths can be
-/// tried.
-async fn api(State(simulator): State<Arc<Simulator>>) -> Json<Value> {
+/// The paths that the stand-in answers, and the ids of all failed logs, newest first, for requests
+/// to these paths.
+async fn list_paths(State(simulator): State<Arc<Simulator>>) -> Json<Value> {
     let path = |route: &Route| {
         let Route { path, parameters, scope, .. } = route;
         json!({ "method": "GET", "path": path, "parameters": parameters, "scope": scope })
@@ -81,15 +82,15 @@ async fn api(State(simulator): State<Arc<Simulator>>) -> Json<Value> {
     let paths: Vec<_> = ROUTES.iter().map(path).collect();
     let state = simulator.state();
     let failed_logs: Vec<_> = state
-        .world
+        .data_set
         .projects
         .iter()
-        .flat_map(|project| failed_logs(&state.world, project))
+        .flat_map(|project| failed_logs(&state.data_set, project))
         .collect();
     Json(json!({ "tenant": TENANT, "paths": paths, "failed_logs": failed_logs }))
 }
 
-fn failed_logs(world: &World, project: &ProjectData) -> Vec<Value> {
+fn failed_logs(data_set: &DataSet, project: &ProjectData) -> Vec<Value> {
     let failed = project.logs.iter().rev().filter(|log| log.has_error);
     let log = |log: &TestCaseLog| {
         json!({
@@ -99,7 +100,7 @@ fn failed_logs(world: &World, project: &ProjectData) -> Vec<Value> {
             "case": log.test_case_id,
             "variation": log.variation_id,
             "log": log.id,
-            "link": world.link(project, log),
+            "link": data_set.log_url(project, log),
         })
     };
     failed.map(log).collect()

@@ -1,5 +1,6 @@
-//! The data set: projects, test cases, executions and their logs. It is made from a seed, and grows
-//! when a person runs an execution again. The parts of a log are made at each request.
+//! The data set: projects, test cases, executions and their logs. It is generated from a seed, and
+//! grows when a person runs an execution again. The parts of a log are generated at each request,
+//! and are not stored.
 
 mod artifacts;
 mod build;
@@ -18,20 +19,22 @@ use super::seed::{FIRST_START_S, Seed, instant};
 pub(super) use artifacts::File;
 pub(super) use build::audit;
 
-/// How many times each test set was executed at the start.
-const EXECUTIONS: usize = 3;
-/// Maximum number of executions of a project. Then no execution can be run again.
+/// How many executions each test set has at the start.
+const INITIAL_EXECUTIONS: usize = 3;
+/// Maximum number of executions of a project. A project that has them cannot run an execution
+/// again.
 const EXECUTIONS_MAX: usize = 200;
-/// Seconds between the starts of two executions of a project, and of two tests of an execution.
+/// Seconds between the starts of two executions of a project.
 const EXECUTION_PERIOD_S: i64 = 6 * 3600;
+/// Seconds between the starts of two tests of an execution.
 const TEST_PERIOD_S: i64 = 90;
 const TEST_DURATION_S: i64 = 61;
 
 /// The whole data set.
-pub(super) struct World {
+pub(super) struct DataSet {
     pub(super) seed: Seed,
     pub(super) projects: Vec<ProjectData>,
-    /// The base URL, which the links of logs begin with.
+    /// The base URL of Test Manager, with which the links of logs begin.
     base_url: String,
 }
 
@@ -46,28 +49,28 @@ pub(super) struct ProjectData {
     pub(super) logs: Vec<TestCaseLog>,
 }
 
-/// A test case, and the script from which its logs are made.
+/// A test case, and the content from which its logs are generated.
 pub(super) struct CaseData {
     pub(super) dto: TestCase,
     pub(super) requirement: Uuid,
-    script: CaseContent,
+    content: CaseContent,
 }
 
-impl World {
-    /// Makes the data set of a seed.
+impl DataSet {
+    /// Generates the data set of a seed.
     pub(super) fn new(seed: u64, base_url: &str) -> Self {
         let seed = Seed(seed);
-        let mut world = Self { seed, projects: Vec::new(), base_url: base_url.to_owned() };
-        for script in contents::projects() {
-            let mut project = build::empty_project(seed, script);
-            for _ in 0..EXECUTIONS {
+        let mut data_set = Self { seed, projects: Vec::new(), base_url: base_url.to_owned() };
+        for content in contents::projects() {
+            let mut project = build::empty_project(seed, content);
+            for _ in 0..INITIAL_EXECUTIONS {
                 for set in project.test_sets.clone() {
-                    world.execute(&mut project, &set);
+                    data_set.execute(&mut project, &set);
                 }
             }
-            world.projects.push(project);
+            data_set.projects.push(project);
         }
-        world
+        data_set
     }
 
     pub(super) fn project(&self, id: Uuid) -> Option<&ProjectData> {
@@ -79,52 +82,54 @@ impl World {
         self.projects.iter().find_map(|project| Some((project, project.log(id)?)))
     }
 
-    /// Marks a log as having this defect.
+    /// Sets the defect of a log.
     pub(super) fn set_defect(&mut self, log: Uuid, defect: Uuid) {
         let logs = self.projects.iter_mut().flat_map(|project| &mut project.logs);
-        logs.filter(|known| known.id == log).for_each(|log| log.defect_id = Some(defect));
+        logs.filter(|it| it.id == log).for_each(|log| log.defect_id = Some(defect));
     }
 
-    /// Executes the test set of an execution again, with the same results. `None` if the execution
-    /// does not exist, or the project has too many.
+    /// Executes the test set of an execution again, with the same results, and returns the id of
+    /// the new execution. `None` if the execution does not exist, or if its project has the maximum
+    /// number.
     pub(super) fn run_again(&mut self, execution: Uuid) -> Option<Uuid> {
-        let has_it = |project: &ProjectData| project.execution(execution).is_some();
-        let at = self.projects.iter().position(has_it)?;
-        let mut project = self.projects.remove(at);
-        let set = project.execution(execution).map(|execution| execution.test_set_id);
-        let set = project.test_sets.iter().find(|known| Some(known.id) == set).cloned();
+        let has_execution = |project: &ProjectData| project.execution(execution).is_some();
+        let index = self.projects.iter().position(has_execution)?;
+        let mut project = self.projects.remove(index);
+        let set_id = project.execution(execution).map(|execution| execution.test_set_id);
+        let set = project.test_sets.iter().find(|set| Some(set.id) == set_id).cloned();
         let is_full = project.executions.len() >= EXECUTIONS_MAX;
-        let made = set.filter(|_| !is_full).map(|set| self.execute(&mut project, &set));
-        self.projects.insert(at, project);
-        made
+        let new_execution = set.filter(|_| !is_full).map(|set| self.execute(&mut project, &set));
+        self.projects.insert(index, project);
+        new_execution
     }
 
     /// The address of the page with a test case's result in an execution.
-    pub(super) fn link(&self, project: &ProjectData, log: &TestCaseLog) -> String {
+    pub(super) fn log_url(&self, project: &ProjectData, log: &TestCaseLog) -> String {
         let (base, prefix) = (&self.base_url, &project.dto.project_prefix);
         let (execution, case) = (log.test_execution_id, log.test_case_id);
         format!("{base}/{prefix}/testexecution-results/{execution}/{case}")
     }
 
-    /// Adds the next execution of a test set, with its logs, one after the other.
+    /// Adds the next execution of a test set and its logs, and returns its id. The tests run one
+    /// after the other.
     fn execute(&self, project: &mut ProjectData, set: &TestSet) -> Uuid {
         let number = project.executions.len();
         let key = format!("{}/{number}", project.dto.project_prefix);
         let start = FIRST_START_S + EXECUTION_PERIOD_S * i64::try_from(number).unwrap_or_default();
         let id = self.seed.id("execution", &key);
         let mut logs = Vec::new();
-        let mut next = start;
+        let mut next_start = start;
         for case in &project.cases {
-            let variations = case.script.variations.iter().map(Some);
-            let variations: Vec<_> = match case.script.variations.is_empty() {
+            let variations = case.content.variations.iter().map(Some);
+            let variations: Vec<_> = match case.content.variations.is_empty() {
                 true => vec![None],
                 false => variations.collect(),
             };
             for variation in variations {
-                let mut log = self.log_of(case, id, variation, next);
-                next += TEST_PERIOD_S;
+                let mut log = self.new_log(case, id, variation, next_start);
+                next_start += TEST_PERIOD_S;
                 log.run_id = number + 1;
-                log.detail_link = Some(self.link(project, &log));
+                log.detail_link = Some(self.log_url(project, &log));
                 logs.push(log);
             }
         }
@@ -136,7 +141,7 @@ impl World {
             test_set_id: set.id,
             test_set_obj_key: set.obj_key.clone(),
             execution_start: instant(start),
-            execution_finished: instant(next),
+            execution_finished: instant(next_start),
             reporting_date: None,
             source: "Orchestrator".to_owned(),
             source_details: Some("Simulated schedule".to_owned()),
@@ -146,7 +151,7 @@ impl World {
             has_tests_from_multiple_automation_projects: false,
             execution_type: "Automated".to_owned(),
             run_id: number + 1,
-            duration: u64::try_from(next - start).unwrap_or_default(),
+            duration: u64::try_from(next_start - start).unwrap_or_default(),
             test_set_schedule_id: None,
             audit: audit(start),
         });
@@ -154,26 +159,26 @@ impl World {
         id
     }
 
-    fn log_of(
+    fn new_log(
         &self,
         case: &CaseData,
         execution: Uuid,
         variation: Option<&String>,
         start: i64,
     ) -> TestCaseLog {
-        let (script, dto) = (&case.script, &case.dto);
+        let (content, dto) = (&case.content, &case.dto);
         let key = format!("{execution}/{}/{}", dto.id, variation.map_or("-", String::as_str));
         let id = self.seed.id("log", &key);
-        let is_last = variation == script.variations.last();
-        let failure = script.failure.as_ref().filter(|_| is_last || script.all_fail);
+        let is_last = variation == content.variations.last();
+        let failure = content.failure.as_ref().filter(|_| is_last || content.all_variations_fail);
         let failure = failure.map(|failure| match variation {
             Some(variation) => format!("{failure} (row {variation:?})"),
             None => failure.clone(),
         });
-        let fails = failure.is_some();
-        let is_manual = !script.steps.is_empty();
-        let result = if fails { "Failed" } else { "Passed" }.to_owned();
-        let robot = |text: String| Some(text).filter(|_| !is_manual);
+        let has_failed = failure.is_some();
+        let is_manual = !content.steps.is_empty();
+        let result = if has_failed { "Failed" } else { "Passed" }.to_owned();
+        let if_automated = |text: String| Some(text).filter(|_| !is_manual);
         TestCaseLog {
             id,
             project_id: dto.project_id,
@@ -184,17 +189,21 @@ impl World {
             original_result: None,
             business_result: result.clone(),
             result,
-            has_error: fails,
+            has_error: has_failed,
             info: failure,
             execution_type: if is_manual { "Manual" } else { "Automated" }.to_owned(),
             execution_start: instant(start),
             execution_end: instant(start + TEST_DURATION_S),
             executed_by: if is_manual { "tester@test.example" } else { "robot\\runner" }.to_owned(),
-            robot_name: robot(self.seed.choose("robot", &key, &["Robot-01", "Robot-02"])),
-            host_machine_name: robot(self.seed.choose("host", &key, &["WIN-RUN-7", "WIN-RUN-8"])),
-            runtime_type: robot("Testing".to_owned()),
-            input_arguments: robot(artifacts::input_arguments(variation)),
-            output_arguments: robot(artifacts::output_arguments(self.seed, &key)),
+            robot_name: if_automated(self.seed.choose("robot", &key, &["Robot-01", "Robot-02"])),
+            host_machine_name: if_automated(self.seed.choose(
+                "host",
+                &key,
+                &["WIN-RUN-7", "WIN-RUN-8"],
+            )),
+            runtime_type: if_automated("Testing".to_owned()),
+            input_arguments: if_automated(artifacts::input_arguments(variation)),
+            output_arguments: if_automated(artifacts::output_arguments(self.seed, &key)),
             job_key: Some(self.seed.id("job", &key)).filter(|_| !is_manual),
             automation_project_name: dto.automation_project_name.clone(),
             automation_test_case_name: dto.automation_test_case_name.clone(),
@@ -202,7 +211,7 @@ impl World {
             detail_link: None,
             defect_id: None,
             run_id: 0,
-            pre_condition: script.pre_condition.clone(),
+            pre_condition: content.pre_condition.clone(),
             post_condition: None,
             is_post_condition_met: None,
             due_date: None,
@@ -229,9 +238,9 @@ impl ProjectData {
 
     /// The labels of an object. Only test cases have labels.
     pub(super) fn labels(&self, seed: Seed, object: Uuid) -> Vec<Label> {
-        let labels = self.case(object).map(|case| case.script.labels.as_slice());
-        let label = |(name, at): (&String, usize)| Label {
-            id: seed.id("label", format!("{object}/{at}")),
+        let labels = self.case(object).map(|case| case.content.labels.as_slice());
+        let label = |(name, index): (&String, usize)| Label {
+            id: seed.id("label", format!("{object}/{index}")),
             object_id: object,
             object_type: "TestCase".to_owned(),
             name: name.clone(),
@@ -241,18 +250,19 @@ impl ProjectData {
 
     /// The values of the custom fields of all test cases.
     pub(super) fn custom_fields(&self, seed: Seed) -> Vec<CustomFieldValue> {
-        let of_case = |case: &CaseData| {
+        let fields_of = |case: &CaseData| {
             let id = case.dto.id;
-            let field = move |((name, value), at): (&(String, String), usize)| CustomFieldValue {
-                id: seed.id("field", format!("{id}/{at}")),
-                object_id: id,
-                object_type: "TestCase".to_owned(),
-                name: name.clone(),
-                value: value.clone(),
-            };
-            case.script.fields.iter().zip(0..).map(field).collect::<Vec<_>>()
+            let field =
+                move |((name, value), index): (&(String, String), usize)| CustomFieldValue {
+                    id: seed.id("field", format!("{id}/{index}")),
+                    object_id: id,
+                    object_type: "TestCase".to_owned(),
+                    name: name.clone(),
+                    value: value.clone(),
+                };
+            case.content.custom_fields.iter().zip(0..).map(field).collect::<Vec<_>>()
         };
-        self.cases.iter().flat_map(of_case).collect()
+        self.cases.iter().flat_map(fields_of).collect()
     }
 }
 
@@ -264,19 +274,19 @@ mod tests {
 
     #[test]
     fn ids_are_unique_and_only_failed_tests_have_files_and_a_failure() {
-        let world = World::new(1, "http://localhost/tm");
+        let data_set = DataSet::new(1, "http://localhost/tm");
         let mut ids = BTreeSet::new();
-        for project in &world.projects {
+        for project in &data_set.projects {
             for log in &project.logs {
                 let case = project.case(log.test_case_id).expect("a test case");
                 assert!(ids.insert(log.id), "{} is not unique", log.id);
-                let files = world.attachments(case, log);
+                let files = data_set.attachments(case, log);
                 assert!(files.iter().all(|file| ids.insert(file.id)));
                 assert_eq!(log.info.is_some(), log.has_error);
                 assert!(files.is_empty() || log.has_error);
-                let failed = world.assertions(log).iter().filter(|it| !it.succeeded).count();
+                let failed = data_set.assertions(log).iter().filter(|it| !it.succeeded).count();
                 let failed_steps =
-                    world.step_logs(case, log).iter().filter(|it| it.has_error).count();
+                    data_set.step_logs(case, log).iter().filter(|it| it.has_error).count();
                 assert_eq!(failed + failed_steps, usize::from(log.has_error), "{}", case.dto.name);
             }
         }
@@ -285,14 +295,14 @@ mod tests {
 
     #[test]
     fn an_execution_can_be_run_again_until_there_are_too_many() {
-        let mut world = World::new(1, "http://localhost/tm");
-        let first = world.projects[0].executions[0].id;
-        let count = |world: &World| world.projects[0].executions.len();
-        while count(&world) < EXECUTIONS_MAX {
-            assert!(world.run_again(first).is_some());
+        let mut data_set = DataSet::new(1, "http://localhost/tm");
+        let first = data_set.projects[0].executions[0].id;
+        let count = |data_set: &DataSet| data_set.projects[0].executions.len();
+        while count(&data_set) < EXECUTIONS_MAX {
+            assert!(data_set.run_again(first).is_some());
         }
-        assert_eq!(world.run_again(first), None);
-        assert_eq!((count(&world), world.projects.len()), (EXECUTIONS_MAX, 3));
-        assert_eq!(world.run_again(Uuid::nil()), None);
+        assert_eq!(data_set.run_again(first), None);
+        assert_eq!((count(&data_set), data_set.projects.len()), (EXECUTIONS_MAX, 3));
+        assert_eq!(data_set.run_again(Uuid::nil()), None);
     }
 }

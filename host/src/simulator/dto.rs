@@ -1,13 +1,13 @@
 //! The records of the API, with the members that public clients of Test Manager declare, in
-//! camelCase. An unknown value is null, as .NET writes it.
+//! camelCase. As in .NET, a missing value is written as null.
 //!
-//! The test `the_stand_in_serves_only_what_public_clients_show` compares the members with its list.
+//! The test `the_stand_in_serves_only_the_known_api` compares the members with its list.
 
 use serde::Serialize;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-/// The persons who created and changed a record, and the times.
+/// Who created and changed a record, and when.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Audit {
@@ -40,7 +40,7 @@ pub(super) struct Requirement {
     pub(super) name: String,
     pub(super) description: String,
     pub(super) container_id: Option<Uuid>,
-    /// The id of the test case in another system; always null here.
+    /// The id of the requirement in another system; always null here.
     pub(super) foreign_reference: Option<String>,
     pub(super) connector_requirement_id: Option<String>,
     #[serde(flatten)]
@@ -249,21 +249,21 @@ pub(super) struct Page {
 }
 
 impl Page {
-    fn number(self) -> usize {
+    fn page_number(self) -> usize {
         self.skip / self.top.max(1) + 1
     }
 
-    fn count(self, total: usize) -> usize {
+    fn page_count(self, total: usize) -> usize {
         total.div_ceil(self.top.max(1))
     }
 
-    /// The page as most lists of Test Manager are answered: `paging`, `data`.
-    pub(super) fn of(self, total: usize, data: Vec<Value>) -> Value {
+    /// The answer with this page, in the format of most lists of Test Manager: `paging`, `data`.
+    pub(super) fn answer(self, total: usize, data: Vec<Value>) -> Value {
         json!({
             "paging": {
                 "total": total,
-                "page": self.number(),
-                "pages": self.count(total),
+                "page": self.page_number(),
+                "pages": self.page_count(total),
                 "pageSize": self.top,
                 "returned": data.len(),
                 "previousPage": self.skip > 0,
@@ -273,12 +273,12 @@ impl Page {
         })
     }
 
-    /// A page in the form of the list of requirements.
-    pub(super) fn of_requirements(self, total: usize, data: Vec<Value>) -> Value {
+    /// The answer with this page, in the format of the list of requirements.
+    pub(super) fn requirements_answer(self, total: usize, data: Vec<Value>) -> Value {
         json!({
-            "totalPages": self.count(total),
+            "totalPages": self.page_count(total),
             "totalItems": total,
-            "currentPage": self.number(),
+            "currentPage": self.page_number(),
             "maxPageSize": self.top,
             "hasPreviousPage": self.skip > 0,
             "hasNextPage": self.skip + data.len() < total,

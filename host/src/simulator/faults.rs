@@ -1,5 +1,5 @@
-//! Faults that the stand-in simulates. They are set when it starts, or later by `POST
-//! /simulator/faults`.
+//! The faults that the stand-in can simulate. Options set them at the start, and `POST
+//! /simulator/faults` sets them later. Without a fault, nothing fails.
 
 use std::collections::BTreeMap;
 use std::str::FromStr;
@@ -9,8 +9,8 @@ use crate::domain::{StringEnum as _, nearest, string_enum};
 string_enum! {
     /// The name of a fault.
     pub enum FaultName {
-        /// The next token that is used counts as expired and is answered 401. A new token is
-        /// accepted.
+        /// The token of the next request counts as expired: the request is answered 401. A new
+        /// token is accepted.
         ExpiredToken = "expired-token",
         /// The token endpoint answers `invalid_client`.
         WrongCredentials = "wrong-credentials",
@@ -18,11 +18,12 @@ string_enum! {
         UngrantedScope = "ungranted-scope",
         /// The token endpoint does not answer.
         TokenHangs = "token-hangs",
-        /// A token expires after this number of seconds, although its answer says an hour.
+        /// A token expires after this number of seconds, although the answer with the token states
+        /// an hour.
         ClockSkew = "clock-skew",
-        /// The API answers 403 with a page, as a firewall does.
+        /// The API answers 403 with an HTML page, as a firewall does.
         Html403 = "html-403",
-        /// The token endpoint answers 403 with a page, as a firewall does.
+        /// The token endpoint answers 403 with an HTML page, as a firewall does.
         TokenHtml403 = "token-html-403",
         /// No test execution exists.
         UnknownExecution = "unknown-execution",
@@ -32,15 +33,15 @@ string_enum! {
         TwoLogs = "two-logs",
         /// A list of logs begins with this number of other logs.
         ManyLogs = "many-logs",
-        /// Each log has one more attachment of this number of bytes.
+        /// Each log has an additional attachment with this number of bytes.
         LargeAttachment = "large-attachment",
-        /// Screenshots are listed, but do not exist.
+        /// Screenshots are listed, but their download is answered 404.
         ScreenshotGone = "screenshot-gone",
-        /// Screenshots are on another origin, which refuses the token.
+        /// A download of a screenshot is redirected to another origin, which refuses the token.
         ScreenshotRedirect = "screenshot-redirect",
-        /// Each answer takes this number of milliseconds.
+        /// Each answer is delayed by this number of milliseconds.
         Slow = "slow",
-        /// The next requests, as many as the value says, are answered 503.
+        /// This number of requests is answered 503.
         ServerErrors = "server-errors",
         /// The number of requests of each method that are allowed in a window.
         RateLimit = "rate-limit",
@@ -50,8 +51,8 @@ string_enum! {
 }
 
 impl FaultName {
-    /// The value of a fault without one, and its maximum; `None` for a fault that has no value.
-    fn default_and_max(self) -> Option<(u64, u64)> {
+    /// The default and the maximum of a fault's value; `None` for a fault that has no value.
+    fn default_and_max_value(self) -> Option<(u64, u64)> {
         match self {
             Self::ClockSkew => Some((2, 3600)),
             Self::ManyLogs => Some((10_000, 100_000)),
@@ -78,11 +79,11 @@ pub enum InvalidFault {
     /// No fault has this name.
     #[error("there is no fault {name:?}; did you mean {nearest}? All faults: {all}")]
     Unknown {
-        /// The name in the text.
+        /// The unknown name.
         name: String,
-        /// The known name that is most like it.
+        /// The fault name that is most similar to it.
         nearest: &'static str,
-        /// All known names.
+        /// The names of all faults.
         all: String,
     },
     /// The text gives a value to a fault that has none.
@@ -106,8 +107,8 @@ impl FromStr for Fault {
             Some((name, value)) => (name, Some(value)),
             None => (text, None),
         };
-        let Some(name) = FaultName::parse(name) else { return Err(unknown(name)) };
-        let value = match (name.default_and_max(), value) {
+        let Some(name) = FaultName::parse(name) else { return Err(unknown_fault(name)) };
+        let value = match (name.default_and_max_value(), value) {
             (None, None) => 1,
             (None, Some(_)) => return Err(InvalidFault::HasNoValue(name)),
             (Some((default, _)), None) => default,
@@ -120,24 +121,24 @@ impl FromStr for Fault {
     }
 }
 
-fn unknown(name: &str) -> InvalidFault {
-    let known = FaultName::ALL.iter().map(|fault| fault.as_str());
-    let nearest = nearest(name, known.clone()).map_or("", |(nearest, _)| nearest);
-    let all = known.collect::<Vec<_>>().join(", ");
+fn unknown_fault(name: &str) -> InvalidFault {
+    let all_names = FaultName::ALL.iter().map(|fault| fault.as_str());
+    let nearest = nearest(name, all_names.clone()).map_or("", |(nearest, _)| nearest);
+    let all = all_names.collect::<Vec<_>>().join(", ");
     InvalidFault::Unknown { name: name.to_owned(), nearest, all }
 }
 
-/// The faults that are set, with their values.
+/// The active faults, with their values.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Faults(BTreeMap<FaultName, u64>);
 
 impl Faults {
-    /// Sets the faults. If a name occurs twice, the later value counts.
+    /// Creates the set of faults. If a name occurs twice, the later value is used.
     pub(super) fn new(faults: &[Fault]) -> Self {
         Self(faults.iter().map(|fault| (fault.name, fault.value)).collect())
     }
 
-    pub(super) fn has(&self, name: FaultName) -> bool {
+    pub(super) fn is_set(&self, name: FaultName) -> bool {
         self.0.contains_key(&name)
     }
 
@@ -146,11 +147,11 @@ impl Faults {
     }
 
     /// Uses a fault once: decreases its value, and removes it at zero. Returns whether it was set.
-    pub(super) fn take(&mut self, name: FaultName) -> bool {
-        let Some(left) = self.0.get_mut(&name) else { return false };
-        let was_set = *left > 0;
-        *left = left.saturating_sub(1);
-        if *left == 0 {
+    pub(super) fn use_once(&mut self, name: FaultName) -> bool {
+        let Some(uses_left) = self.0.get_mut(&name) else { return false };
+        let was_set = *uses_left > 0;
+        *uses_left = uses_left.saturating_sub(1);
+        if *uses_left == 0 {
             self.0.remove(&name);
         }
         was_set
@@ -158,7 +159,7 @@ impl Faults {
 
     /// The faults, each written as on the command line.
     pub(super) fn to_strings(&self) -> Vec<String> {
-        let write = |(name, value): (&FaultName, &u64)| match name.default_and_max() {
+        let write = |(name, value): (&FaultName, &u64)| match name.default_and_max_value() {
             Some(_) => format!("{name}={value}"),
             None => name.to_string(),
         };
@@ -184,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_fault_is_refused_with_what_to_write() {
+    fn an_invalid_fault_is_refused_with_the_correction() {
         for (text, expected) in [
             ("token-hang", "did you mean token-hangs?"),
             ("", "All faults: expired-token, "),
@@ -201,8 +202,8 @@ mod tests {
     #[test]
     fn a_fault_that_counts_down_ends() {
         let mut faults = Faults::new(&["server-errors=2".parse().expect("a fault")]);
-        let taken = [1, 2, 3].map(|_| faults.take(FaultName::ServerErrors));
-        assert_eq!(taken, [true, true, false]);
-        assert!(!faults.has(FaultName::ServerErrors));
+        let was_set = [1, 2, 3].map(|_| faults.use_once(FaultName::ServerErrors));
+        assert_eq!(was_set, [true, true, false]);
+        assert!(!faults.is_set(FaultName::ServerErrors));
     }
 }

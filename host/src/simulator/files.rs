@@ -1,5 +1,5 @@
-//! Another origin, to which the fault `screenshot-redirect` redirects downloads of screenshots.
-//! Like a cloud storage, it accepts the signature in the URL, and refuses a request that also has a
+//! A second origin, to which the fault `screenshot-redirect` redirects downloads of screenshots. As
+//! a cloud storage does, it requires a signature in the URL, and refuses a request that also has a
 //! token.
 
 use std::collections::HashMap;

@@ -1,5 +1,5 @@
-//! Checks each request of the API and the token endpoint: faults, rate limits, token and scopes.
-//! Then `api` answers.
+//! Checks each request to the API and the token endpoint: faults, rate limits, token and scopes. A
+//! permitted request is answered by `api`.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -28,17 +28,17 @@ use super::faults::FaultName;
 use super::tokens::Access;
 use super::{ORGANIZATION, Simulator, TENANT};
 
-/// How long a token endpoint with the fault `token-hangs` keeps a request.
-const HANG: Duration = Duration::from_secs(600);
-/// How many requests are remembered for `GET /simulator/requests`.
-const SEEN_MAX: usize = 1000;
-const SEEN_PATH_BYTES_MAX: usize = 500;
-/// The size of one piece of a large file, bytes.
-const PIECE_BYTES: usize = 64 << 10;
+/// How long the token endpoint does not answer with the fault `token-hangs`.
+const HANG_TIME: Duration = Duration::from_secs(600);
+/// Maximum number of requests that are stored for `GET /simulator/requests`.
+const RECEIVED_REQUESTS_MAX: usize = 1000;
+const RECEIVED_PATH_BYTES_MAX: usize = 500;
+/// The size of one chunk of a large file, bytes.
+const CHUNK_BYTES: usize = 64 << 10;
 
-/// A received request, which tests read.
+/// A received request, for tests.
 #[derive(Debug, Clone, Serialize)]
-pub(super) struct SeenRequest {
+pub(super) struct ReceivedRequest {
     pub(super) method: String,
     pub(super) path: String,
     pub(super) status: u16,
@@ -52,16 +52,17 @@ pub(super) fn routes(simulator: &Arc<Simulator>) -> Router<Arc<Simulator>> {
                           Path(path): Path<HashMap<String, String>>,
                           RawQuery(query): RawQuery,
                           headers: HeaderMap| async move {
-            answer(route, &simulator, path, &query.unwrap_or_default(), &headers)
+            answer_api_request(route, &simulator, path, &query.unwrap_or_default(), &headers)
         };
         routes = routes.route(&format!("{TENANT}/testmanager_{}", route.path), get(serve));
     }
-    routes = routes.route(&format!("{ORGANIZATION}/identity_/connect/token"), post(token));
-    routes.layer(middleware::from_fn_with_state(Arc::clone(simulator), receive))
+    routes = routes
+        .route(&format!("{ORGANIZATION}/identity_/connect/token"), post(answer_token_request));
+    routes.layer(middleware::from_fn_with_state(Arc::clone(simulator), check_and_record))
 }
 
 /// Applies the rate limits and the faults that concern every request, and records the request.
-async fn receive(
+async fn check_and_record(
     State(simulator): State<Arc<Simulator>>,
     request: Request,
     next: Next,
@@ -70,23 +71,29 @@ async fn receive(
     let delay = simulator.state().faults.value(FaultName::Slow);
     tokio::time::sleep(Duration::from_millis(delay.unwrap_or(0))).await;
     let is_api = path.starts_with(TENANT);
-    let response = match early_refusal(&simulator, &method, is_api) {
+    let response = match refusal_without_token_check(&simulator, &method, is_api) {
         Some(response) => response,
         None => next.run(request).await,
     };
-    let path = shortened(&path, SEEN_PATH_BYTES_MAX);
+    let path = shortened(&path, RECEIVED_PATH_BYTES_MAX);
     let mut state = simulator.state();
-    if state.requests.len() >= SEEN_MAX {
+    if state.requests.len() >= RECEIVED_REQUESTS_MAX {
         state.requests.pop_front();
     }
-    state.requests.push_back(SeenRequest { method, path, status: response.status().as_u16() });
+    state.requests.push_back(ReceivedRequest { method, path, status: response.status().as_u16() });
     response
 }
 
-fn early_refusal(simulator: &Simulator, method: &str, is_api: bool) -> Option<Response> {
+/// The refusal by a fault or a rate limit that does not depend on the token; `None` if there is
+/// none.
+fn refusal_without_token_check(
+    simulator: &Simulator,
+    method: &str,
+    is_api: bool,
+) -> Option<Response> {
     let mut state = simulator.state();
     let page = if is_api { FaultName::Html403 } else { FaultName::TokenHtml403 };
-    if state.faults.has(page) {
+    if state.faults.is_set(page) {
         return Some(firewall_page());
     }
     if !is_api {
@@ -94,7 +101,7 @@ fn early_refusal(simulator: &Simulator, method: &str, is_api: bool) -> Option<Re
     }
     let limit = state.faults.value(FaultName::RateLimit);
     let window_s = state.faults.value(FaultName::RateWindow);
-    if let Err(exceeded) = state.rates.count(method, Instant::now(), limit, window_s) {
+    if let Err(exceeded) = state.rates.count_request(method, Instant::now(), limit, window_s) {
         let policy = format!("{};w={}", exceeded.limit, exceeded.window_s);
         let headers = [
             ("ratelimit-limit", exceeded.limit.to_string()),
@@ -104,7 +111,7 @@ fn early_refusal(simulator: &Simulator, method: &str, is_api: bool) -> Option<Re
         ];
         return Some((StatusCode::TOO_MANY_REQUESTS, headers).into_response());
     }
-    state.faults.take(FaultName::ServerErrors).then(|| {
+    state.faults.use_once(FaultName::ServerErrors).then(|| {
         let page = "<html><head><title>503 Service Temporarily Unavailable</title></head></html>";
         (StatusCode::SERVICE_UNAVAILABLE, [(CONTENT_TYPE, "text/html")], page).into_response()
     })
@@ -118,9 +125,9 @@ fn firewall_page() -> Response {
 }
 
 /// Answers a request to the token endpoint.
-async fn token(State(simulator): State<Arc<Simulator>>, form: String) -> Response {
-    if simulator.state().faults.has(FaultName::TokenHangs) {
-        tokio::time::sleep(HANG).await;
+async fn answer_token_request(State(simulator): State<Arc<Simulator>>, form: String) -> Response {
+    if simulator.state().faults.is_set(FaultName::TokenHangs) {
+        tokio::time::sleep(HANG_TIME).await;
         return StatusCode::GATEWAY_TIMEOUT.into_response();
     }
     let state = &mut *simulator.state();
@@ -131,7 +138,7 @@ async fn token(State(simulator): State<Arc<Simulator>>, form: String) -> Respons
 }
 
 /// Answers a request to the API, if its token permits the request.
-fn answer(
+fn answer_api_request(
     route: &Route,
     simulator: &Simulator,
     path: HashMap<String, String>,
@@ -140,7 +147,7 @@ fn answer(
 ) -> Response {
     let state = &mut *simulator.state();
     let header = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
-    match state.tokens.access(header, route.scope, Instant::now(), &mut state.faults) {
+    match state.tokens.check_access(header, route.scope, Instant::now(), &mut state.faults) {
         Access::Unauthorized => {
             let challenge = [(WWW_AUTHENTICATE, "Bearer error=\"invalid_token\"")];
             return (StatusCode::UNAUTHORIZED, challenge).into_response();
@@ -148,49 +155,51 @@ fn answer(
         Access::Forbidden => return StatusCode::FORBIDDEN.into_response(),
         Access::Permitted => {}
     }
-    let data = (&state.world, &state.faults);
+    let data = (&state.data_set, &state.faults);
     let files = (&state.defects, simulator.addresses.files_url.as_str());
     let Some(request) = ApiRequest::new(route, data, files, path, query) else {
         return StatusCode::BAD_REQUEST.into_response();
     };
     match (route.serve)(&request) {
-        Some(reply) => respond(reply),
+        Some(reply) => to_response(reply),
         None => StatusCode::NOT_FOUND.into_response(),
     }
 }
 
-fn respond(reply: Reply) -> Response {
+fn to_response(reply: Reply) -> Response {
     match reply {
         Reply::Json(value) => Json(value).into_response(),
         Reply::Redirect(to) => (StatusCode::FOUND, [(LOCATION, to)]).into_response(),
         Reply::File(file) => {
-            let headers =
-                [(CONTENT_TYPE, file.content_type), (CONTENT_DISPOSITION, disposition(&file.name))];
+            let headers = [
+                (CONTENT_TYPE, file.content_type),
+                (CONTENT_DISPOSITION, content_disposition(&file.name)),
+            ];
             (headers, file.bytes).into_response()
         }
         Reply::LargeFile(name, bytes) => {
             let headers = [
                 (CONTENT_TYPE, "application/octet-stream".to_owned()),
                 (CONTENT_LENGTH, bytes.to_string()),
-                (CONTENT_DISPOSITION, disposition(&name)),
+                (CONTENT_DISPOSITION, content_disposition(&name)),
             ];
             (headers, large_body(bytes)).into_response()
         }
     }
 }
 
-fn disposition(name: &str) -> String {
+fn content_disposition(name: &str) -> String {
     format!("attachment; filename*=UTF-8''{}", utf8_percent_encode(name, NON_ALPHANUMERIC))
 }
 
-/// A body of this number of bytes, made piece by piece.
+/// A body with this number of bytes, generated chunk by chunk.
 fn large_body(bytes: u64) -> Body {
-    let piece = Bytes::from_static(&[b'x'; PIECE_BYTES]);
-    let pieces = stream::unfold((bytes, piece), async |(left, piece)| {
-        let length = usize::try_from(left).unwrap_or(usize::MAX).min(PIECE_BYTES);
-        let next = piece.slice(..length);
+    let chunk = Bytes::from_static(&[b'x'; CHUNK_BYTES]);
+    let chunks = stream::unfold((bytes, chunk), async |(left, chunk)| {
+        let length = usize::try_from(left).unwrap_or(usize::MAX).min(CHUNK_BYTES);
+        let next = chunk.slice(..length);
         let left = left - length as u64;
-        (length > 0).then_some((Ok::<_, std::convert::Infallible>(next), (left, piece)))
+        (length > 0).then_some((Ok::<_, std::convert::Infallible>(next), (left, chunk)))
     });
-    Body::from_stream(pieces)
+    Body::from_stream(chunks)
 }

@@ -1,4 +1,4 @@
-//! Screenshots: small PNG images, a different one for each assertion.
+//! Generates screenshots: small PNG images, a different one for each assertion.
 
 use std::io::Write;
 
@@ -7,32 +7,34 @@ use flate2::{Compression, Crc};
 
 const WIDTH: u32 = 320;
 const HEIGHT: u32 = 200;
-/// Eight bits per sample, RGB, the only compression and filter methods, and no interlacing.
-const FORMAT: [u8; 5] = [8, 2, 0, 0, 0];
+/// The end of the chunk IHDR: eight bits per sample, RGB, the only compression and filter methods
+/// that PNG defines, and no interlacing.
+const IHDR_FORMAT: [u8; 5] = [8, 2, 0, 0, 0];
 const SIGNATURE: &[u8] = b"\x89PNG\r\n\x1a\n";
 
-/// A picture of a window with a red frame around the failed part. The number selects colours and
-/// place.
+/// An image of a window with a red frame around the failed part. `number` selects the colours and
+/// the frame's position.
 pub(super) fn screenshot(number: u128) -> Vec<u8> {
     let mut png = SIGNATURE.to_vec();
     let size = [WIDTH.to_be_bytes(), HEIGHT.to_be_bytes()].concat();
-    chunk(&mut png, *b"IHDR", &[size.as_slice(), &FORMAT].concat());
-    chunk(&mut png, *b"IDAT", &compressed(&pixels(number)));
-    chunk(&mut png, *b"IEND", &[]);
+    add_chunk(&mut png, *b"IHDR", &[size.as_slice(), &IHDR_FORMAT].concat());
+    add_chunk(&mut png, *b"IDAT", &compressed(&pixel_rows(number)));
+    add_chunk(&mut png, *b"IEND", &[]);
     png
 }
 
-/// The rows of the picture, each after its filter byte.
-fn pixels(number: u128) -> Vec<u8> {
+/// The rows of the image, each after its filter byte.
+fn pixel_rows(number: u128) -> Vec<u8> {
     let [red, green, blue, left, top, ..] = number.to_le_bytes();
     let (left, top) = (u32::from(left) / 2 + 20, u32::from(top) / 4 + 50);
     let mut pixels = Vec::new();
     for y in 0..HEIGHT {
         pixels.push(0);
         for x in 0..WIDTH {
-            let in_frame = (left..left + 120).contains(&x) && (top..top + 40).contains(&y);
-            let inside = (left + 3..left + 117).contains(&x) && (top + 3..top + 37).contains(&y);
-            pixels.extend(match (y, in_frame, inside) {
+            let is_in_frame = (left..left + 120).contains(&x) && (top..top + 40).contains(&y);
+            let is_inside_frame =
+                (left + 3..left + 117).contains(&x) && (top + 3..top + 37).contains(&y);
+            pixels.extend(match (y, is_in_frame, is_inside_frame) {
                 (0..24, ..) => [red / 2, green / 2, blue / 2],
                 (_, true, false) => [220, 20, 30],
                 _ => [235, 240, 245],
@@ -49,8 +51,8 @@ fn compressed(bytes: &[u8]) -> Vec<u8> {
     encoder.finish().unwrap_or_default()
 }
 
-/// Adds a chunk: length, name, data, and the CRC of name and data.
-fn chunk(png: &mut Vec<u8>, name: [u8; 4], data: &[u8]) {
+/// Appends a chunk: length, name, data, and the CRC of name and data.
+fn add_chunk(png: &mut Vec<u8>, name: [u8; 4], data: &[u8]) {
     let mut crc = Crc::new();
     crc.update(&name);
     crc.update(data);
@@ -74,14 +76,14 @@ mod tests {
         assert!(png.starts_with(b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\x01\x40\0\0\0\xc8\x08\x02"));
         // The CRC of an empty IEND is a constant of the format.
         assert!(png.ends_with(b"\0\0\0\0IEND\xae\x42\x60\x82"));
-        let start = png.windows(4).position(|four| four == b"IDAT").expect("pixels") + 4;
+        let start = png.windows(4).position(|bytes| bytes == b"IDAT").expect("pixels") + 4;
         let mut pixels = Vec::new();
         ZlibDecoder::new(&png[start..]).read_to_end(&mut pixels).expect("zlib");
         assert_eq!(pixels.len(), 200 * (1 + 320 * 3));
     }
 
     #[test]
-    fn screenshots_differ() {
+    fn screenshots_of_different_numbers_differ() {
         assert_ne!(screenshot(1), screenshot(2));
     }
 }

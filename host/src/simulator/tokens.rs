@@ -1,4 +1,5 @@
-//! Decides for the token endpoint (OAuth 2.0 client credentials), and what each token permits.
+//! Issues tokens for the token endpoint (OAuth 2.0 client credentials), and checks what a token
+//! permits.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -10,18 +11,19 @@ use uuid::Uuid;
 
 use super::faults::{FaultName, Faults};
 
-/// The only client. It is the same in every stand-in, so that examples can show it.
+/// The id of the only client. It is the same in every stand-in, because examples show it.
 pub const CLIENT_ID: &str = "jackfield-stand-in";
 /// The client's secret. It protects nothing: the data is invented.
 pub const CLIENT_SECRET: &str = "stand-in-secret-that-protects-nothing";
 
-/// How long a token lasts, seconds.
-const LIFETIME_S: u64 = 3600;
-/// Maximum number of tokens that are remembered; older tokens are not accepted.
+/// How long a token is valid, seconds.
+const TOKEN_LIFETIME_S: u64 = 3600;
+/// Maximum number of tokens that are stored; older tokens are refused.
 const TOKENS_MAX: usize = 1000;
 
-/// The families of scopes. `TM.X` permits everything in a family, `TM.X.Read` only reads.
-const FAMILIES: [&str; 8] = [
+/// The families of scopes. The scope `TM.X` permits every request of the family `TM.X`, and the
+/// scope `TM.X.Read` only its reading requests.
+const SCOPE_FAMILIES: [&str; 8] = [
     "TM.Projects",
     "TM.TestExecutions",
     "TM.TestCases",
@@ -32,8 +34,8 @@ const FAMILIES: [&str; 8] = [
     "TM.Defects",
 ];
 
-/// The reason why the token endpoint refuses: the value of the member `error`.
-pub(super) type Refusal = &'static str;
+/// The reason why the token endpoint refuses a request: an error code of OAuth 2.0.
+pub(super) type ErrorCode = &'static str;
 
 /// The tokens that were issued, the newest last.
 #[derive(Default)]
@@ -42,7 +44,7 @@ pub(super) struct Tokens(VecDeque<Token>);
 struct Token {
     text: String,
     scopes: Vec<String>,
-    ends_at: Instant,
+    expires_at: Instant,
 }
 
 /// Whether the token of a request permits the request.
@@ -57,20 +59,20 @@ pub(super) enum Access {
 }
 
 impl Tokens {
-    /// Answers the form that a client posted.
+    /// Issues a token for the form that a client posted.
     pub(super) fn issue(
         &mut self,
         form: &str,
         now: Instant,
         faults: &Faults,
-    ) -> Result<Value, Refusal> {
+    ) -> Result<Value, ErrorCode> {
         let field = |name: &str| {
             let mut fields = form_urlencoded::parse(form.as_bytes());
-            fields.find(|(known, _)| known == name).map(|(_, value)| value.into_owned())
+            fields.find(|(field, _)| field == name).map(|(_, value)| value.into_owned())
         };
-        let is_known = field("client_id").as_deref() == Some(CLIENT_ID)
+        let is_valid_client = field("client_id").as_deref() == Some(CLIENT_ID)
             && field("client_secret").as_deref() == Some(CLIENT_SECRET);
-        if !is_known || faults.has(FaultName::WrongCredentials) {
+        if !is_valid_client || faults.is_set(FaultName::WrongCredentials) {
             return Err("invalid_client");
         }
         match field("grant_type").as_deref() {
@@ -78,24 +80,24 @@ impl Tokens {
             Some(_) => return Err("unsupported_grant_type"),
             None => return Err("invalid_request"),
         }
-        let scopes = granted(field("scope").as_deref().unwrap_or_default(), faults)?;
-        let lifetime_s = faults.value(FaultName::ClockSkew).unwrap_or(LIFETIME_S);
-        let ends_at = now + Duration::from_secs(lifetime_s);
+        let scopes = grant_scopes(field("scope").as_deref().unwrap_or_default(), faults)?;
+        let lifetime_s = faults.value(FaultName::ClockSkew).unwrap_or(TOKEN_LIFETIME_S);
+        let expires_at = now + Duration::from_secs(lifetime_s);
         let (text, scope) = (token_text(&scopes), scopes.join(" "));
         if self.0.len() >= TOKENS_MAX {
             self.0.pop_front();
         }
-        self.0.push_back(Token { text: text.clone(), scopes, ends_at });
+        self.0.push_back(Token { text: text.clone(), scopes, expires_at });
         Ok(json!({
             "access_token": text,
-            "expires_in": LIFETIME_S,
+            "expires_in": TOKEN_LIFETIME_S,
             "token_type": "Bearer",
             "scope": scope,
         }))
     }
 
     /// Checks the header `Authorization` of a request that needs a scope of this family.
-    pub(super) fn access(
+    pub(super) fn check_access(
         &mut self,
         authorization: Option<&str>,
         family: &str,
@@ -107,10 +109,10 @@ impl Tokens {
         let Some((at, token)) = found.and_then(|at| Some((at, self.0.get(at)?))) else {
             return Access::Unauthorized;
         };
-        if token.ends_at <= now {
+        if token.expires_at <= now {
             return Access::Unauthorized;
         }
-        if faults.take(FaultName::ExpiredToken) {
+        if faults.use_once(FaultName::ExpiredToken) {
             self.0.remove(at);
             return Access::Unauthorized;
         }
@@ -123,28 +125,28 @@ impl Tokens {
     }
 }
 
-/// The granted scopes of a token request. If one requested scope is not granted, the request is
-/// refused. A request without scopes gets all that are granted.
-fn granted(requested: &str, faults: &Faults) -> Result<Vec<String>, Refusal> {
-    let all = match faults.has(FaultName::UngrantedScope) {
+/// The scopes that a token request gets. If it requests a scope that the client does not have, it
+/// is refused. A request without scopes gets all scopes that the client has.
+fn grant_scopes(requested: &str, faults: &Faults) -> Result<Vec<String>, ErrorCode> {
+    let scopes_of_client = match faults.is_set(FaultName::UngrantedScope) {
         true => vec!["TM.Projects.Read".to_owned()],
-        false => FAMILIES
+        false => SCOPE_FAMILIES
             .iter()
             .flat_map(|family| [format!("{family}.Read"), (*family).to_owned()])
             .collect(),
     };
     let requested: Vec<_> = requested.split_whitespace().map(str::to_owned).collect();
     if requested.is_empty() {
-        return Ok(all);
+        return Ok(scopes_of_client);
     }
-    match requested.iter().all(|scope| all.contains(scope)) {
+    match requested.iter().all(|scope| scopes_of_client.contains(scope)) {
         true => Ok(requested),
         false => Err("invalid_scope"),
     }
 }
 
-/// A text that looks like a signed JSON Web Token, as Test Manager's tokens do. Clients must not
-/// read its content.
+/// A text in the format of a signed JSON Web Token, which Test Manager's tokens have. Clients must
+/// not read its content.
 fn token_text(scopes: &[String]) -> String {
     let encode = |text: &str| BASE64URL_NOPAD.encode(text.as_bytes());
     let head = encode(r#"{"alg":"RS256","typ":"at+jwt"}"#);
@@ -168,12 +170,12 @@ mod tests {
         form_urlencoded::Serializer::new(String::new()).extend_pairs(all).finish()
     }
 
-    fn with(fault: &str) -> Faults {
+    fn with_fault(fault: &str) -> Faults {
         Faults::new(&[fault.parse().expect("a fault")])
     }
 
     #[test]
-    fn a_request_for_a_token_is_refused_as_oauth_says() {
+    fn a_request_for_a_token_is_refused_with_the_error_code_of_oauth() {
         let now = Instant::now();
         let no_grant_type = form(&[]).replace("grant_type=client_credentials&", "");
         for (form, faults, expected) in [
@@ -182,11 +184,11 @@ mod tests {
             (form(&[("scope", "TM.Projects TM.Users")]), Faults::default(), Err("invalid_scope")),
             (
                 form(&[("scope", "TM.TestCases.Read")]),
-                with("ungranted-scope"),
+                with_fault("ungranted-scope"),
                 Err("invalid_scope"),
             ),
             (form(&[("client_secret", "x")]), Faults::default(), Err("invalid_client")),
-            (form(&[]), with("wrong-credentials"), Err("invalid_client")),
+            (form(&[]), with_fault("wrong-credentials"), Err("invalid_client")),
             (form(&[("grant_type", "password")]), Faults::default(), Err("unsupported_grant_type")),
             (no_grant_type, Faults::default(), Err("invalid_request")),
             (String::new(), Faults::default(), Err("invalid_client")),
@@ -197,16 +199,16 @@ mod tests {
     }
 
     #[test]
-    fn a_token_permits_its_scopes_until_it_ends() {
+    fn a_token_permits_its_scopes_until_it_expires() {
         let (mut tokens, now) = (Tokens::default(), Instant::now());
-        let mut none = Faults::default();
+        let mut no_faults = Faults::default();
         let form = form(&[("scope", "TM.Projects.Read")]);
         let mut issue = |faults: &Faults| {
             let answer = tokens.issue(&form, now, faults).expect("a token");
             assert_eq!(answer["expires_in"], 3600);
             format!("Bearer {}", answer["access_token"].as_str().expect("a text"))
         };
-        let (token, skewed) = (issue(&none), issue(&with("clock-skew=5")));
+        let (token, skewed) = (issue(&no_faults), issue(&with_fault("clock-skew=5")));
         let later = |seconds| now + Duration::from_secs(seconds);
         for (header, family, at, expected) in [
             (None, "TM.Projects", now, Access::Unauthorized),
@@ -218,21 +220,25 @@ mod tests {
             (Some(skewed.as_str()), "TM.Projects", later(4), Access::Permitted),
             (Some(skewed.as_str()), "TM.Projects", later(5), Access::Unauthorized),
         ] {
-            assert_eq!(tokens.access(header, family, at, &mut none), expected, "{family}");
+            assert_eq!(
+                tokens.check_access(header, family, at, &mut no_faults),
+                expected,
+                "{family}"
+            );
         }
     }
 
     #[test]
     fn an_expired_token_is_refused_and_a_new_one_accepted() {
         let (mut tokens, now, mut faults) =
-            (Tokens::default(), Instant::now(), with("expired-token"));
+            (Tokens::default(), Instant::now(), with_fault("expired-token"));
         let issue = |tokens: &mut Tokens| {
             let answer = tokens.issue(&form(&[]), now, &Faults::default()).expect("a token");
             format!("Bearer {}", answer["access_token"].as_str().expect("a text"))
         };
         let old = issue(&mut tokens);
         let mut access = |tokens: &mut Tokens, token: &str| {
-            tokens.access(Some(token), "TM.Projects", now, &mut faults)
+            tokens.check_access(Some(token), "TM.Projects", now, &mut faults)
         };
         assert_eq!(access(&mut tokens, &old), Access::Unauthorized);
         assert_eq!(access(&mut tokens, &old), Access::Unauthorized);

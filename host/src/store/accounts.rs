@@ -1,4 +1,4 @@
-//! The parts of the store that know accounts: their tokens, their sessions, and what they changed.
+//! The operations on accounts: their tokens, their sessions, and the audit log of their changes.
 
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -9,9 +9,10 @@ use crate::secret::TokenHash;
 
 /// Maximum number of named tokens.
 pub const ACCOUNT_TOKENS_MAX: usize = 1_000;
-/// Maximum number of sessions. Another sign-in ends the session that would end first.
+/// Maximum number of sessions. If there are more, the session with the earliest expiry is ended.
 pub const SESSIONS_MAX: usize = 1_000;
-/// Maximum number of sessions of one account, so that one account cannot sign the others out.
+/// Maximum number of sessions of one account, so that the sessions of one account cannot displace
+/// those of others.
 pub const ACCOUNT_SESSIONS_MAX: usize = 20;
 
 /// The operations on accounts, the same for every implementation of the store.
@@ -25,21 +26,21 @@ pub trait AccountStore: Send + Sync {
     ) -> Result<(), StoreError>;
     /// Returns all tokens, by name.
     async fn account_tokens(&self) -> Result<Vec<AccountToken>, StoreError>;
-    /// Returns the token with this hash, also if it has expired.
+    /// Returns the token with this hash, even if it has expired.
     async fn account_token(&self, hash: TokenHash) -> Result<Option<AccountToken>, StoreError>;
     /// Deletes a token and ends its sessions. Durable. `NotFound` if there is no such token.
     async fn revoke_account_token(&self, id: TokenId) -> Result<(), StoreError>;
     /// Records when a token was used. Lazy.
     async fn record_use(&self, id: TokenId, at: Timestamp) -> Result<(), StoreError>;
 
-    /// Adds a session. Durable. `NotFound` if its token was revoked meanwhile.
+    /// Adds a session. Durable. `NotFound` if its token has been revoked.
     async fn create_session(&self, session: &Session, hash: TokenHash) -> Result<(), StoreError>;
-    /// Returns the session with this hash, also if it has ended by time.
+    /// Returns the session with this hash, even if it has expired.
     async fn session(&self, hash: TokenHash) -> Result<Option<Session>, StoreError>;
     /// Ends a session. Durable.
     async fn end_session(&self, hash: TokenHash) -> Result<(), StoreError>;
 
-    /// Deletes sessions that ended before this instant. Lazy.
+    /// Deletes sessions that expired before this instant. Lazy.
     async fn delete_ended_sessions(&self, now: Timestamp) -> Result<(), StoreError>;
 }
 
@@ -51,9 +52,9 @@ pub struct AuditFilter {
     pub since: Option<Timestamp>,
     /// Only entries before this instant.
     pub until: Option<Timestamp>,
-    /// Only what this account did.
+    /// Only actions of this account.
     pub account: Option<String>,
-    /// Only what concerned this object.
+    /// Only actions on this object.
     pub object: Option<String>,
     /// Only this action.
     pub action: Option<String>,
@@ -85,10 +86,10 @@ pub trait AuditStore: Send + Sync {
         outcome: OutcomeCode,
         event: Option<EventId>,
     ) -> Result<(), StoreError>;
-    /// Counts that the attempt of an entry was repeated so often again. Lazy.
+    /// Adds a number of repeated attempts to an entry. Lazy.
     async fn count_audit_repeats(&self, id: AuditId, repeats: u64) -> Result<(), StoreError>;
     /// Returns the entries that meet the conditions, newest first.
     async fn audit(&self, filter: &AuditFilter) -> Result<Vec<AuditEntry>, StoreError>;
-    /// Deletes the entries that exceed the retention, in small steps. Lazy.
+    /// Deletes the entries that exceed the retention, in several operations. Lazy.
     async fn prune_audit(&self, retention: AuditRetention) -> Result<(), StoreError>;
 }

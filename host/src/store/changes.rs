@@ -1,7 +1,8 @@
-//! Notifications of changes of the store, mostly by other servers that share its database.
+//! Notifications about changes of the store, mostly changes by other servers that share its
+//! database.
 //!
-//! A notification only says what has changed: read it from the store. Notifications may be lost,
-//! but then [`Change::Missed`] arrives.
+//! A notification only names the changed object; its receiver reads the object from the store. If
+//! notifications are lost, [`Change::Missed`] arrives.
 
 use std::future;
 
@@ -11,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::domain::{ConnectionId, DefectId};
 
-/// Maximum number of notifications that a subscriber has not read yet.
+/// Maximum number of unread notifications of a subscriber. If there are more, the oldest are lost.
 const UNREAD_MAX: usize = 1_024;
 
 /// A change of the store, mostly by another server.
@@ -21,18 +22,18 @@ pub enum Change {
     Connection(ConnectionId),
     /// The connectors of the store were changed.
     Connectors,
-    /// A server has ended its request for the counts of this project, with or without new counts.
-    /// Also published if it is this server.
+    /// A server has finished counting this project, with or without new counts. This is also
+    /// published if this server did so.
     Counts(ConnectionId, String),
-    /// The lease of this defect was given back. Another server notifies of it only if a claim waits
-    /// for it. Also published if this server gave it back.
+    /// The lease of this defect was given back, at another server or this one. Another server sends
+    /// this notification only if a claim waits for it.
     Defect(DefectId),
-    /// Notifications were lost: everything may have changed.
+    /// Notifications were lost, so any object may have changed.
     Missed,
 }
 
 impl Change {
-    /// The payload of the notification; `None`: other servers get none.
+    /// The payload of the notification; `None` if this change is not sent to other servers.
     pub(super) fn to_text(&self) -> Option<String> {
         match self {
             Self::Connection(id) => Some(format!("connection {id}")),
@@ -43,7 +44,8 @@ impl Change {
         }
     }
 
-    /// Reads a payload; `None`: not known here, for example from a newer version.
+    /// Parses a payload. `None` if it is unknown, for example because a newer version of Jackfield
+    /// sent it.
     pub(super) fn from_text(text: &str) -> Option<Self> {
         let (kind, rest) = text.split_once(' ').unwrap_or((text, ""));
         match kind {
@@ -77,18 +79,18 @@ impl Changes {
 #[derive(Clone)]
 pub(super) struct Publisher {
     subscribers: broadcast::Sender<Change>,
-    /// Whether the database notifies all its servers.
+    /// Whether several servers share the database. The database then sends the notifications.
     is_shared: bool,
     pub(super) closed: CancellationToken,
 }
 
 impl Publisher {
-    /// For a store that no other process uses.
+    /// Makes a publisher for a store that no other process uses.
     pub(super) fn of_one_server() -> Self {
         Self::new(false)
     }
 
-    /// For a store whose database notifies of changes.
+    /// Makes a publisher for a shared database, which sends the notifications itself.
     pub(super) fn of_several_servers() -> Self {
         Self::new(true)
     }
@@ -111,7 +113,8 @@ impl Publisher {
         let _ = self.subscribers.send(change);
     }
 
-    /// Wakes the claims that wait for the end of a row's lease. A shared database does it itself.
+    /// Wakes the claims that wait for the end of a row's lease. In a shared database, a trigger
+    /// does this.
     pub(super) fn lease_ended(&self, id: DefectId) {
         if !self.is_shared {
             self.publish(Change::Defect(id));
@@ -126,7 +129,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_change_survives_its_text() {
+    fn a_change_is_the_same_after_it_was_written_and_parsed() {
         let (id, defect) = (ConnectionId(Uuid::from_u128(1)), DefectId(Uuid::from_u128(2)));
         for change in [
             Change::Connection(id),
@@ -144,7 +147,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_subscriber_that_was_too_slow_hears_that_it_missed_something() {
+    async fn a_subscriber_that_is_too_slow_is_told_that_notifications_were_lost() {
         let publisher = Publisher::of_one_server();
         let mut changes = publisher.subscribe();
         for _ in 0..=UNREAD_MAX {

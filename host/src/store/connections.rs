@@ -1,4 +1,4 @@
-//! The operations on connections, and a connection as the store has it: with its sealed secrets and
+//! The operations on connections, and the stored form of a connection, with its sealed secrets and
 //! the hashes of its tokens.
 
 use std::collections::BTreeMap;
@@ -11,7 +11,7 @@ use crate::secret::{Sealed, TokenHash};
 
 use super::StoreError;
 
-/// A connection with its sealed secrets and its tokens, which only the host sees.
+/// A connection with its sealed secrets and its tokens. It is never shown to people.
 #[derive(Debug, Clone)]
 pub struct StoredConnection {
     /// The part of the connection that people may see.
@@ -22,7 +22,7 @@ pub struct StoredConnection {
     pub tokens: Vec<StoredToken>,
 }
 
-/// A webhook token; the store keeps only a hash of it.
+/// A webhook token. Only its hash is stored.
 #[derive(Debug, Clone)]
 pub struct StoredToken {
     /// The hash by which the token of a request is recognised.
@@ -36,8 +36,8 @@ pub struct StoredToken {
 pub struct TokenExpiry {
     /// The instant of the expiry, by the wall clock.
     pub at: Timestamp,
-    /// The grace period that began when it was replaced, milliseconds. The token is never valid for
-    /// longer, whatever the wall clock shows.
+    /// The grace period, milliseconds, which began when the token was replaced. The token is never
+    /// valid for longer, even if the wall clock is wrong.
     pub grace_ms: u64,
 }
 
@@ -48,11 +48,11 @@ pub trait ConnectionStore {
     async fn connections(&self) -> Result<Vec<StoredConnection>, StoreError>;
     /// Returns one connection; `None` if there is none with this id.
     async fn connection(&self, id: ConnectionId) -> Result<Option<StoredConnection>, StoreError>;
-    /// Adds a connection. Durable. `Conflict` if the name is taken.
+    /// Adds a connection. Durable. `Conflict` if another connection has this name.
     async fn create_connection(&self, new: &StoredConnection) -> Result<(), StoreError>;
-    /// Replaces the columns that people edit and the secrets, and counts the revision; but not the
-    /// tokens, the last success and the last error. Durable. `Conflict` if an origin is removed
-    /// while creates run or are in doubt, unless forced.
+    /// Replaces the columns that people edit and the secrets, and increases the revision by 1. Does
+    /// not change the tokens, the last success and the last error. Durable. `Conflict` if an origin
+    /// is removed while creates are running or in doubt, unless forced.
     async fn update_connection(
         &self,
         edited: &StoredConnection,
@@ -60,13 +60,15 @@ pub trait ConnectionStore {
     ) -> Result<(), StoreError>;
     /// Records the connector version that a connection uses from now on. Lazy.
     async fn accept_version(&self, id: ConnectionId, sha256: &str) -> Result<(), StoreError>;
-    /// Records how late a search found a new record; the longest is kept. Durable.
+    /// Stores how late a search found a new record, if this is later than the stored value.
+    /// Durable.
     async fn record_index_lag(&self, id: ConnectionId, lag_ms: u64) -> Result<(), StoreError>;
-    /// Hides a connection and deletes its tokens, secrets and counts; `prune` deletes its events
-    /// and defects later. Durable. `Conflict` if creates run or are in doubt, unless forced.
+    /// Hides a connection and deletes its tokens, secrets and counts. Its events and defects are
+    /// deleted later by `prune`. Durable. `Conflict` if creates are running or in doubt, unless
+    /// forced.
     async fn delete_connection(&self, id: ConnectionId, force: bool) -> Result<(), StoreError>;
-    /// Adds a token and stores its tail; older tokens expire as given, or are deleted if their
-    /// grace is zero. Durable.
+    /// Adds a token and stores its last characters. The older tokens get this expiry, or are
+    /// deleted if the grace period is zero. Durable.
     async fn rotate_token(
         &self,
         id: ConnectionId,

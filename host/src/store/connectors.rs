@@ -1,7 +1,7 @@
-//! The part of the store that knows the connectors of the servers that share a database: their
-//! files by SHA-256, which version each of them uses, and what each server has loaded.
+//! The operations on connectors that several servers share: their files by SHA-256, the version of
+//! each connector that is in use, and the versions that each server has loaded.
 //!
-//! Only PostgreSQL has it: a file of SQLite has one server.
+//! Only PostgreSQL has these operations, because a SQLite file is used by only one server.
 
 use std::collections::BTreeMap;
 
@@ -13,22 +13,22 @@ use super::{Changes, StoreError};
 
 /// Maximum number of versions that are kept of each connector.
 pub const SHARED_VERSIONS_MAX: usize = 5;
-/// Maximum size of all versions that are not in use, also those of removed connectors, bytes.
+/// Maximum size of all versions that are not in use, including those of removed connectors, bytes.
 pub const SHARED_BYTES_MAX: u64 = 2 << 30;
-/// Maximum number of removed connectors that are remembered.
+/// Maximum number of removed connectors whose versions are still stored.
 pub const REMOVED_MAX: usize = 1_000;
 
-/// A connector as the servers decided.
+/// A connector that the servers of a database share.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SharedConnector {
-    /// The name; the store does not know which names are valid.
+    /// The name of the connector. The store does not check that it is valid.
     pub name: String,
-    /// The number of the last decision about it. A later decision about any connector has a larger
-    /// one.
+    /// The number of the last decision about this connector. Each later decision about any
+    /// connector has a larger number.
     pub revision: i64,
-    /// Whether this decision removed it.
+    /// Whether the last decision removed the connector.
     pub removed: bool,
-    /// Its versions, the last one that was chosen first.
+    /// The stored versions; the version that was chosen last is first.
     pub versions: Vec<SharedVersion>,
 }
 
@@ -41,21 +41,21 @@ pub struct SharedVersion {
     pub is_script: bool,
     /// The size of the file, bytes.
     pub bytes: u64,
-    /// The number of the last decision that chose it.
+    /// The number of the last decision that chose this version.
     pub revision: i64,
-    /// When it was chosen. A later decision about the same connector has a later time.
+    /// When this version was chosen. Each later decision about the same connector has a later time.
     pub at: Timestamp,
 }
 
 impl SharedConnector {
-    /// The version that all servers use; `None`: the connector was removed.
+    /// The version that all servers use; `None` if the connector was removed.
     #[must_use]
     pub fn current(&self) -> Option<&SharedVersion> {
         self.versions.first().filter(|_| !self.removed)
     }
 }
 
-/// A file that all servers use from now on.
+/// The file of a connector that all servers use from now on.
 #[derive(Debug, Clone)]
 pub struct SharedFile {
     /// The name of the connector.
@@ -68,7 +68,7 @@ pub struct SharedFile {
     pub content: Vec<u8>,
 }
 
-/// The report of a server: what it has loaded.
+/// A server's report of the connectors that it has loaded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LoadedConnectors {
     /// The id of the server's process.
@@ -84,30 +84,31 @@ pub struct LoadedConnectors {
 /// The operations on the connectors of several servers.
 #[async_trait]
 pub trait ConnectorStore: Send + Sync {
-    /// Subscribes to what other servers change; a decision is
+    /// Subscribes to the changes of other servers. A decision about a connector arrives as
     /// [`Change::Connectors`](super::Change).
     fn connector_changes(&self) -> Changes;
     /// Returns the number of the last decision about any connector; 0 if there was none.
     async fn connectors_revision(&self) -> Result<i64, StoreError>;
-    /// Returns all connectors that are known, also removed ones, by name.
+    /// Returns all stored connectors, including removed ones, by name.
     async fn shared_connectors(&self) -> Result<Vec<SharedConnector>, StoreError>;
-    /// Returns the content of a file, unchecked; `None` if it is not stored, or is larger than
-    /// this.
+    /// Returns the content of a file; the caller must check its SHA-256. `None` if the file is not
+    /// stored or is larger than `bytes_max`.
     async fn connector_file(
         &self,
         sha256: &str,
         bytes_max: u64,
     ) -> Result<Option<Vec<u8>>, StoreError>;
-    /// Stores a file in parts, each in a transaction of its own, and then makes it the version in
-    /// use. Returns the number of this decision. If it is in use already, nothing changes. Durable.
+    /// Stores a file in parts, each in a transaction of its own, and then makes the file the
+    /// version in use. Returns the number of this decision. Nothing changes if the file is already
+    /// in use. Durable.
     async fn share_connector(&self, file: SharedFile, now: Timestamp) -> Result<i64, StoreError>;
-    /// Removes a connector. Returns the number of this decision. Its versions are kept. Durable.
+    /// Removes a connector, but keeps its versions. Returns the number of this decision. Durable.
     async fn remove_connector(&self, name: &str, now: Timestamp) -> Result<i64, StoreError>;
-    /// Stores the report of a server in place of its last one. Lazy.
+    /// Replaces the report of a server. Lazy.
     async fn report_connectors(&self, loaded: LoadedConnectors) -> Result<(), StoreError>;
-    /// Deletes the report of a server that ends. Lazy.
-    async fn forget_server(&self, server: Uuid) -> Result<(), StoreError>;
-    /// Returns the reports since this instant, by the name of the server.
+    /// Deletes the report of a server that shuts down. Lazy.
+    async fn delete_server_report(&self, server: Uuid) -> Result<(), StoreError>;
+    /// Returns the reports that are not older than this instant, by the name of the server.
     async fn loaded_connectors(
         &self,
         since: Timestamp,

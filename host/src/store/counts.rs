@@ -1,5 +1,5 @@
-//! The operations on the counts of a project, and which one of the servers that share a store asks
-//! a tracker for them.
+//! The operations on the counts of a project, and on the lease that decides which of several
+//! servers asks the tracker for them.
 
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -12,31 +12,32 @@ use super::StoreError;
 /// The last counts of a project that the tracker returned.
 #[derive(Debug, Clone, PartialEq)]
 pub struct CachedCounts {
-    /// The numbers that the tracker returned.
+    /// The counts that the tracker returned.
     pub counts: Counts,
     /// The time when the tracker returned the counts.
     pub counted_at: Timestamp,
 }
 
-/// By how much the clocks of two servers that share a store may differ, milliseconds. What is later
-/// than that is from a clock that was set back since.
+/// Maximum difference between the clocks of two servers that share a store, milliseconds. If a
+/// stored time is further in the future, the clock was set back since.
 pub const CLOCKS_DIFFER_MS: u64 = 500;
 
-/// A request for the lease to count a project.
+/// A request for the lease on counting a project.
 #[derive(Debug, Clone, Copy)]
 pub struct CountsClaim {
-    /// The number of the last edit of the connection that this server knows. Under older settings,
-    /// it gets no lease: the counts may be those of another tracker.
+    /// The number of the last edit of the connection that this server has read. If the connection
+    /// was edited since, no lease is granted, because the earlier settings may name another
+    /// tracker.
     pub revision: u64,
     /// The time of the claim.
     pub now: Timestamp,
-    /// Counts that are at least this new are the answer.
+    /// Counts from this instant or later are fresh. If there are such counts, they are returned.
     pub fresh_since: Timestamp,
-    /// Until when the others wait, if the lease is granted.
+    /// The end of the lease, if it is granted.
     pub lease_until: Timestamp,
 }
 
-/// The lease to ask a tracker for the counts of a project, which one server has at a time.
+/// The lease on asking a tracker for the counts of a project. Only one server has it at a time.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CountsLease {
     /// The connection to the tracker.
@@ -47,7 +48,7 @@ pub struct CountsLease {
 }
 
 impl CountsLease {
-    /// A lease that is not claimed yet.
+    /// Makes a lease that is not claimed yet.
     #[must_use]
     pub fn new(connection: ConnectionId, project: &str) -> Self {
         Self { connection, project: project.to_owned(), holder: Uuid::new_v4() }
@@ -57,35 +58,35 @@ impl CountsLease {
 /// The result of a [`CountsClaim`].
 #[derive(Debug, Clone, PartialEq)]
 pub enum CountsClaimed {
-    /// Ask the tracker and renew the lease meanwhile, then call
+    /// The lease is granted. Ask the tracker and renew the lease until it answers, then call
     /// [`CountsStore::end_counts`].
     Count,
     /// No other server uses the store: ask the tracker, then call
     /// [`CountsStore::record_counts`].
     Alone,
-    /// Another server has asked it lately.
+    /// Another server has asked the tracker recently, and got these counts.
     Fresh(CachedCounts),
-    /// Another server is asking it.
+    /// Another server is asking the tracker now.
     Busy,
 }
 
-/// The counts of projects, and the lease to count one.
+/// The operations on counts of projects, and on the lease on counting.
 #[async_trait]
 pub trait CountsStore {
-    /// Stores the counts of a project. Lazy, as `record_event`.
+    /// Stores the counts of a project. Lazy, like `record_event`.
     fn record_counts(&self, id: ConnectionId, project: &str, counts: CachedCounts);
-    /// Asks for the lease to count a project, so that of the servers that share the store one asks
-    /// the tracker at a time. Lazy. A claim that the caller no longer waits for may still be
-    /// granted: give it back.
+    /// Requests the lease on counting a project, so that only one of the servers that share the
+    /// store asks the tracker at a time. Lazy. If the caller stops waiting, the lease may still be
+    /// granted later, so the caller must give it back.
     async fn claim_counts(
         &self,
         lease: &CountsLease,
         claim: CountsClaim,
     ) -> Result<CountsClaimed, StoreError>;
-    /// Extends the lease, unless it was lost. Lazy.
+    /// Extends the lease; does nothing if it was lost. Lazy.
     async fn renew_counts(&self, lease: &CountsLease, until: Timestamp) -> Result<(), StoreError>;
-    /// Gives the lease back, and stores what was counted. Does nothing and returns false if it was
-    /// lost or never granted: an edit of the connection ends it too. Lazy.
+    /// Gives the lease back, and stores the counts. Does nothing and returns false if the lease was
+    /// lost or never granted. An edit of the connection also ends the lease. Lazy.
     async fn end_counts(
         &self,
         lease: &CountsLease,

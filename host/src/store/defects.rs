@@ -1,4 +1,4 @@
-//! The operations on the rows of failed tests, and what they take and return.
+//! The operations on the rows of failed tests, with the types of their arguments and results.
 
 use std::collections::BTreeSet;
 
@@ -19,22 +19,23 @@ use super::StoreError;
 pub struct Claim<'a> {
     /// The connection that received the event.
     pub connection: ConnectionId,
-    /// The failed test whose defect is wanted.
+    /// The failed test whose defect is requested.
     pub test: &'a FailedTest,
-    /// The event whose request asks for the defect.
+    /// The event that requests the defect.
     pub event: EventId,
     /// The time of the claim.
     pub now: Timestamp,
     /// The end of the lease, if one is granted.
     pub lease_until: Timestamp,
-    /// The run maximum, milliseconds: after a crash, a write counts as ended at `sent` plus this.
+    /// The maximum duration of a run, milliseconds. After a crash, a write counts as ended this
+    /// long after it was marked as sent.
     pub run_ms: u64,
-    /// The fence of the run that the event waited for, if any: the result of that run is the
-    /// answer.
-    pub waited_for: Option<i64>,
-    /// The rows that this process has open, if a failed test without a defect may be a recurrence:
-    /// the claim then looks at the other failures of its test case.
-    pub recurs: Option<&'a [DefectId]>,
+    /// The fence of the run that the event waited for, if it did. If that run ended without a
+    /// defect, its result is the result of the claim.
+    pub awaited_fence: Option<i64>,
+    /// If this is set, the failed test may be a recurrence, and the claim reads the other failures
+    /// of its test case. The value contains the rows that this process works on.
+    pub open_rows_if_recurrence: Option<&'a [DefectId]>,
 }
 
 /// A write that is about to be sent.
@@ -48,7 +49,7 @@ pub struct JournaledWrite {
     pub lease_until: Timestamp,
 }
 
-/// A row whose next search or step is due.
+/// A row whose next search or follow-up step is due.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DueDefect {
     /// The defect's row.
@@ -58,13 +59,13 @@ pub struct DueDefect {
 }
 
 impl DueDefect {
-    /// From the ids of the row and of its connection.
+    /// Makes the value from the ids of the row and of its connection.
     pub(super) fn from_ids((id, connection): (Uuid, Uuid)) -> Self {
         Self { id: DefectId(id), connection: ConnectionId(connection) }
     }
 }
 
-/// Maximum number of rows that one look for due rows returns.
+/// Maximum number of due rows that one query returns.
 #[derive(Debug, Clone, Copy)]
 pub struct DueLimits {
     /// Of all connections together.
@@ -99,7 +100,7 @@ pub struct DefectFilter {
     pub limit: u32,
 }
 
-/// How many defects of a connection are not known for certain.
+/// The number of a connection's defects that are in doubt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DoubtCounts {
     /// The connection.
@@ -110,11 +111,11 @@ pub struct DoubtCounts {
     pub need_person: u64,
 }
 
-/// The rows of failed tests and their defects. Each change of a leased row names its lease.
+/// The operations on rows of failed tests. Each change of a leased row passes its lease.
 #[async_trait]
 pub trait DefectStore {
-    /// Returns the created defect of a failed test if it is in memory. Most repeats are answered by
-    /// it.
+    /// Returns the created defect of a failed test if it is in memory. Most repeats are answered
+    /// this way.
     fn known_defect(
         &self,
         connection: ConnectionId,
@@ -126,12 +127,13 @@ pub trait DefectStore {
         connection: ConnectionId,
         test: &FailedTest,
     ) -> Result<Option<(DefectId, Defect)>, StoreError>;
-    /// Claims a failed test in one transaction: inserts its row in `intent`, takes over a row
-    /// whose lease ended, or returns the state of the row. Lazy: a power cut that loses it loses a
-    /// run that had sent nothing, since the next durable change makes it durable, too.
+    /// Claims a failed test in one transaction: inserts its row in `intent`, takes over a row whose
+    /// lease ended, or returns the state of the row. Lazy: if a power cut loses the claim, the run
+    /// has not sent a write yet, because marking a write is durable and makes the claim durable
+    /// too.
     async fn claim(&self, claim: Claim<'_>) -> Result<Claimed, StoreError>;
-    /// Takes a lease on a row that is due for a search, for the sweep. `None` if it is not due any
-    /// more or another holder holds it. Durable.
+    /// Leases a row that is due for a background search. `None` if the row is no longer due or is
+    /// already leased. Durable.
     async fn claim_search(
         &self,
         id: DefectId,
@@ -140,8 +142,8 @@ pub trait DefectStore {
     ) -> Result<Option<DoubtfulDefect>, StoreError>;
     /// Returns rows without a lease whose next search is due, the longest overdue first: rows in
     /// doubt, and created rows that are searched for a second record. First moves rows in `sent`
-    /// whose lease ended to `in-doubt`. Leaves out rows that this process has open, whatever the
-    /// clock says about their leases. Durable.
+    /// whose lease ended to `in-doubt`. Leaves out rows that this process works on, even if their
+    /// leases seem to have ended. Durable.
     async fn due_searches(
         &self,
         now: Timestamp,
@@ -149,21 +151,21 @@ pub trait DefectStore {
         open: Vec<DefectId>,
         limits: DueLimits,
     ) -> Result<Vec<DueDefect>, StoreError>;
-    /// Returns the newest defects, at most three, that the same connector created with the same
-    /// settings and with the marker in its write, and that were stored by this instant.
+    /// Returns at most three of the newest defects that the same connector created with the same
+    /// settings and with the marker in its write, and that were stored at `stored_by` or earlier.
     async fn controls(
         &self,
         connection: ConnectionId,
         snapshot: &ConnectionSnapshot,
         stored_by: Timestamp,
     ) -> Result<Vec<ControlDefect>, StoreError>;
-    /// Moves a row whose doubt has ended back to `intent`, and returns the next step, as a claim
-    /// with this `recurs` would: `Create`, `Recurs` or `WaitsForFirst`. With `WaitsForFirst`, the
-    /// row is not moved. Durable. `Fenced` if the lease was lost.
+    /// Moves a row whose doubt has ended back to `intent`. Returns what a claim with this
+    /// `open_rows_if_recurrence` would return: `Create`, `Recurs` or `WaitsForFirst`. If it is
+    /// `WaitsForFirst`, the row is not changed. Durable. `Fenced` if the lease was lost.
     async fn back_to_intent(
         &self,
         lease: &Lease,
-        recurs: Option<&[DefectId]>,
+        open_rows_if_recurrence: Option<&[DefectId]>,
         now: Timestamp,
     ) -> Result<Claimed, StoreError>;
     /// Extends a lease. Lazy. `Fenced` if it was lost.
@@ -178,9 +180,9 @@ pub trait DefectStore {
     ) -> Result<(), StoreError>;
     /// Undoes the last `mark_sending`. Call it only if no byte of that write was sent. Lazy.
     async fn unmark(&self, lease: &Lease, now: Timestamp) -> Result<(), StoreError>;
-    /// Ends a run: moves the row as the verdict says, adds the steps that follow, and releases the
-    /// lease. A known defect is stored even if the lease was lost, unless another run holds the
-    /// row. Durable.
+    /// Ends a run: changes the row according to the verdict, adds the follow-up steps, and releases
+    /// the lease. A known defect is stored even if the lease was lost, unless another run has
+    /// leased the row. Durable.
     async fn store_outcome(
         &self,
         lease: &Lease,
@@ -189,8 +191,8 @@ pub trait DefectStore {
         event: EventId,
         now: Timestamp,
     ) -> Result<(), StoreError>;
-    /// Ends a search that did not find the defect, and releases the lease. Durable. `Fenced` if it
-    /// was lost.
+    /// Ends a search that did not find the defect, and releases the lease. Durable. `Fenced` if the
+    /// lease was lost.
     async fn end_search(
         &self,
         lease: &Lease,
@@ -199,18 +201,19 @@ pub trait DefectStore {
     ) -> Result<(), StoreError>;
     /// Releases a lease without changing the row's state. Durable. `Fenced` if it was lost.
     async fn give_back(&self, lease: &Lease) -> Result<(), StoreError>;
-    /// Lets a leased row create another defect, because the defect of the row `asked` is closed or
-    /// gone. False: the test case has a later defect, or another of its failures is creating one;
-    /// claim again. Durable. `Fenced` if the lease was lost.
+    /// Allows a leased row to create another defect, because the defect of the row `closed_row` is
+    /// closed or deleted. Returns false if the test case already has a later defect, or if another
+    /// of its failures is creating one; the caller must then claim again. Durable. `Fenced` if the
+    /// lease was lost.
     async fn create_anew(
         &self,
         lease: &Lease,
-        asked: DefectId,
+        closed_row: DefectId,
         open: &[DefectId],
         now: Timestamp,
     ) -> Result<bool, StoreError>;
-    /// Carries out a person's decision, adds the steps that follow, and records who decided and
-    /// when. Durable. `Conflict` if the row's state does not allow the decision.
+    /// Carries out a person's decision, adds the follow-up steps, and records who decided and when.
+    /// Durable. `Conflict` if the row's state does not allow the decision.
     async fn decide(
         &self,
         id: DefectId,

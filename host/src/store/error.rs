@@ -1,4 +1,4 @@
-//! Why the store refuses or fails an operation. Callers decide what it means for their request.
+//! The errors of the store. Callers decide what an error means for their request.
 
 use std::error::Error;
 use std::fmt;
@@ -10,13 +10,15 @@ pub enum StoreError {
     /// No row has this id.
     #[error("there is no such {0}")]
     NotFound(&'static str),
-    /// The change conflicts with stored data; the text names it, and says what to do.
+    /// The change conflicts with stored data. The text names the data and the next step for the
+    /// user.
     #[error("{0}")]
     Conflict(String),
     /// The lease was lost: another holder claimed the row, or the row was deleted.
     #[error("the lease on this defect was lost; repeat the request to see its current state")]
     Fenced,
-    /// The database cannot be used in its current state; the text says why, and what to do.
+    /// The database cannot be used in its current state. The text contains the reason and the next
+    /// step for the user.
     #[error("{0}")]
     Unusable(String),
     /// The database engine, its file or a stored value failed.
@@ -24,11 +26,11 @@ pub enum StoreError {
     Database(#[from] DatabaseError),
 }
 
-/// A failure of the database engine, of its file or of a stored value. The text says what failed,
-/// why, and what to do.
+/// A failure of the database engine, of its file or of a stored value. The text contains the
+/// failure, its cause and the next step for the user.
 ///
-/// The text contains the cause. `source` therefore continues with the cause's own source, and a
-/// printed chain of errors does not repeat the cause.
+/// The text already contains the cause. So `source` returns the source of the cause, and a printed
+/// chain of errors does not repeat the cause.
 #[derive(Debug, Clone)]
 pub struct DatabaseError {
     failure: String,

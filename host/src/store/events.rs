@@ -1,4 +1,4 @@
-//! The operations on events and recordings, and what they take and return.
+//! The operations on events and recordings, with the types of their arguments and results.
 
 use std::collections::BTreeSet;
 
@@ -17,9 +17,9 @@ use super::StoreError;
 pub struct WholeEvent {
     /// The event itself.
     pub event: Event,
-    /// Its claims and stores, in the order of time.
+    /// The times of the event's claims and stores, in their order.
     pub steps: TimedSteps,
-    /// Its runs, in the order in which they ran.
+    /// The runs of the event, in the order in which they ran.
     pub runs: Vec<RunReport>,
 }
 
@@ -32,7 +32,7 @@ pub struct EventFilter {
     pub until: Option<Timestamp>,
     /// Only events of this connection.
     pub connection: Option<ConnectionId>,
-    /// Only events of these connections, and none that has no connection.
+    /// Only events of these connections. Events without a connection are left out.
     pub connections: Option<BTreeSet<ConnectionId>>,
     /// Only events of this kind.
     pub kind: Option<EventKind>,
@@ -69,9 +69,9 @@ pub trait EventStore {
     /// Stores an event, and its connection's last success or error. Lazy: returns at once. If the
     /// queue is full, the event is dropped.
     fn record_event(&self, event: Event);
-    /// Stores steps of an event, which may be recorded later. Lazy, as `record_event`.
+    /// Stores steps of an event. The event itself may be recorded later. Lazy, like `record_event`.
     fn record_timed_steps(&self, event: EventId, steps: TimedSteps);
-    /// Stores a run of an event, which may be recorded later. Lazy, as `record_event`.
+    /// Stores a run of an event. The event itself may be recorded later. Lazy, like `record_event`.
     fn record_run(&self, event: EventId, run: RunReport);
     /// Drops the runs and steps of an event that will not be recorded.
     fn discard_event(&self, event: EventId);
@@ -80,16 +80,16 @@ pub trait EventStore {
     async fn events(&self, filter: &EventFilter) -> Result<Vec<Event>, StoreError>;
     /// Counts the events of the last hour and day.
     async fn recent_events(&self, now: Timestamp) -> Result<RecentEvents, StoreError>;
-    /// Returns what the newest runs of these connections used of their limits: of at most 2,000
-    /// events, or 20 of each connection. `None` if none of them has a run.
+    /// Returns how much of their limits the newest runs of these connections used. At most 2,000
+    /// events are read, or 20 of each connection. `None` if there are no runs.
     async fn recent_usage(
         &self,
         connections: Vec<ConnectionId>,
     ) -> Result<Option<RecentUsage>, StoreError>;
     /// Returns one event with everything that it caused.
     async fn event(&self, id: EventId) -> Result<Option<WholeEvent>, StoreError>;
-    /// Sets until when the bodies of a connection are recorded; `None`: they are not recorded. With
-    /// `erase`, deletes the recordings of the connection. Durable.
+    /// Sets the end of the recording of a connection's bodies; `None`: bodies are not recorded.
+    /// With `erase`, deletes the recordings of the connection. Durable.
     async fn record_until(
         &self,
         id: ConnectionId,
@@ -99,6 +99,6 @@ pub trait EventStore {
     /// Returns the recorded runs of an event, in the order in which they ran.
     async fn recording(&self, event: EventId) -> Result<Vec<RecordedRun>, StoreError>;
     /// Deletes the events that exceed the retention, and the remaining rows of deleted connections,
-    /// in small steps. Lazy.
+    /// in several transactions. Lazy.
     async fn prune(&self, retention: Retention) -> Result<(), StoreError>;
 }

@@ -1,4 +1,4 @@
-//! The operations on the steps that follow a create.
+//! The operations on follow-up steps.
 
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -7,19 +7,19 @@ use crate::domain::{ConnectionId, DefectId, DueFollowUps, FollowUp, FollowUpEnd,
 
 use super::{ControlDefect, DueDefect, DueLimits, StoreError};
 
-/// The steps that follow a create: comments, attachments, a defect that opens again.
+/// The operations on follow-up steps: comments, attachments and opening a closed defect again.
 #[async_trait]
 pub trait FollowUpStore {
     /// Returns defects with steps that are due, the longest overdue first. Leaves out defects that
-    /// this process has open.
+    /// this process works on.
     async fn due_follow_ups(
         &self,
         now: Timestamp,
         open: Vec<DefectId>,
         limits: DueLimits,
     ) -> Result<Vec<DueDefect>, StoreError>;
-    /// Takes a lease on a defect and returns its steps that are due, in their order. `None` if none
-    /// is due or another holder has the lease. Durable.
+    /// Leases a defect and returns its steps that are due, in their order. `None` if no step is due
+    /// or the defect is already leased. Durable.
     async fn claim_follow_ups(
         &self,
         id: DefectId,
@@ -39,8 +39,8 @@ pub trait FollowUpStore {
     ) -> Result<(), StoreError>;
     /// Undoes the last `mark_follow_up`. Call it only if no byte of that write was sent. Lazy.
     async fn unmark_follow_up(&self, lease: &Lease, step: &FollowUp) -> Result<(), StoreError>;
-    /// Stores the result of one attempt at a step; the lease stays. Durable. `Fenced` if it was
-    /// lost.
+    /// Stores the result of one attempt at a step, and does not release the lease. Durable.
+    /// `Fenced` if the lease was lost.
     async fn end_follow_up(
         &self,
         lease: &Lease,
@@ -48,7 +48,7 @@ pub trait FollowUpStore {
         end: FollowUpEnd,
         now: Timestamp,
     ) -> Result<(), StoreError>;
-    /// Returns the newest comments of a connection, at most three. A search for a comment must find
-    /// them to prove that it works.
+    /// Returns at most three of the newest comments of a connection. A search for comments that
+    /// works must find them.
     async fn comment_controls(&self, id: ConnectionId) -> Result<Vec<ControlDefect>, StoreError>;
 }

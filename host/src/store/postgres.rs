@@ -1,7 +1,7 @@
 //! The store in a PostgreSQL database, which several servers may share. The rules are in
 //! [`sql`](super::sql).
 //!
-//! Never shows the password: addresses are named without it.
+//! The password is never shown: messages contain the address without it.
 
 mod clock;
 mod database;
@@ -36,21 +36,21 @@ use super::sql::starts::StartCounter;
 use super::{DatabaseError, SqliteStore, StoreError, TableRows, transfer};
 use crate::secret::{Sealer, Secret};
 
-/// Maximum time of a statement that changes the schema or copies rows.
+/// The time limit of a statement that changes the schema or copies rows.
 const LONG_STATEMENT: Duration = Duration::from_secs(3_600);
 
-/// How to reach a database, and how long to wait for it.
+/// The address of a database, and the time limits for it.
 #[derive(Debug, Clone)]
 pub struct PostgresSettings {
     /// The address, `postgres://user@host/database`.
     pub url: Url,
     /// The password, if the server asks for one.
     pub password: Option<Secret>,
-    /// Maximum number of connections of this server.
+    /// Maximum number of database connections of this server.
     pub connections_max: u32,
-    /// Maximum time of a statement.
+    /// The time limit of a statement.
     pub statement: Duration,
-    /// Maximum time of an attempt to connect.
+    /// The time limit of an attempt to connect.
     pub connect: Duration,
 }
 
@@ -59,10 +59,11 @@ pub struct PostgresStore;
 
 impl PostgresStore {
     /// Connects, brings the schema up to date, and checks the key. `starts` is a file of this
-    /// server that shows whether the database fell behind. The clock is that of the database.
+    /// server that shows whether the database fell behind. The returned clock follows the clock of
+    /// the database.
     ///
     /// # Errors
-    /// The database cannot be used; the error says why, and what to do.
+    /// The database cannot be used; the error contains the reason and the next step.
     pub async fn open(
         settings: PostgresSettings,
         sealer: Sealer,
@@ -73,25 +74,26 @@ impl PostgresStore {
         opened.map_err(|error| DatabaseError::new("the store cannot start", error, None))?
     }
 
-    /// Says what is known of a database, and changes nothing.
+    /// Inspects a database for `doctor`. Changes nothing.
     ///
     /// # Errors
-    /// It cannot be reached, or refuses the user.
+    /// The database cannot be reached, or refuses the user.
     pub async fn inspect(settings: PostgresSettings) -> Result<PostgresFindings, StoreError> {
-        let asked = tokio::task::spawn_blocking(move || {
+        let inspected = tokio::task::spawn_blocking(move || {
             let address = address(&settings)?;
             let session = |address| Session::new(address, Arc::default());
             let (first, second) = (session(address.clone())?, session(address)?);
             Ok(inspect::inspect(&first, &second)?)
         });
-        asked.await.map_err(|error| DatabaseError::new("the database failed", error, None))?
+        inspected.await.map_err(|error| DatabaseError::new("the database failed", error, None))?
     }
 
     /// Copies the rows of a SQLite file that no server uses into an empty database, and marks the
     /// file. Returns the number of rows of each table.
     ///
     /// # Errors
-    /// One of the databases cannot be used, or the target has rows. The file stays usable then.
+    /// One of the databases cannot be used, or the target has rows. The file can then still be
+    /// used.
     pub async fn copy_from(
         database: PathBuf,
         to: PostgresSettings,
@@ -126,9 +128,9 @@ fn open(
 ) -> Result<(SqlStore, Arc<DatabaseClock>), StoreError> {
     let address = address(settings)?;
     let clock = Arc::new(DatabaseClock::default());
-    // A change of the schema may take longer than a statement of the rules.
-    let patient = Address { statement: LONG_STATEMENT, ..address.clone() };
-    let preparing = Session::new(patient, Arc::clone(&clock))?;
+    // A statement that changes the schema may take longer than other statements.
+    let long_address = Address { statement: LONG_STATEMENT, ..address.clone() };
+    let preparing = Session::new(long_address, Arc::clone(&clock))?;
     preparing.connect()?;
     refuse_pool(&preparing)?;
     schema::prepare(&preparing, sealer)?;
@@ -136,7 +138,7 @@ fn open(
     let writer = Session::new(address.clone(), Arc::clone(&clock))?.for_rules();
     writer.connect()?;
     let mut readers: Vec<Box<dyn ReadLink>> = Vec::new();
-    // One more connection writes, and one receives notifications.
+    // Two more connections are used: one writes, and one receives notifications.
     for _ in 0..settings.connections_max.saturating_sub(2).max(1) {
         let reader = Session::new(address.clone(), Arc::clone(&clock))?.for_rules();
         readers.push(Box::new(links::Reading(reader)));
@@ -167,10 +169,10 @@ fn address(settings: &PostgresSettings) -> Result<Address, StoreError> {
     for name in ["sslrootcert", "sslcert", "sslkey"] {
         check_file(&settings.url, name)?;
     }
-    let has = |given: &str| settings.url.query_pairs().any(|(name, _)| name == given);
+    let has = |wanted: &str| settings.url.query_pairs().any(|(name, _)| name == wanted);
     let options =
         if has("application_name") { options } else { options.application_name("jackfield") };
-    // Whatever PGSSLMODE is.
+    // The environment variable PGSSLMODE is ignored.
     let options = if has("sslmode") { options } else { options.ssl_mode(PgSslMode::Prefer) };
     let options = options.extra_float_digits(None).disable_statement_logging();
     let options = match &settings.password {
@@ -182,8 +184,8 @@ fn address(settings: &PostgresSettings) -> Result<Address, StoreError> {
     Ok(Address { options, place: place.as_str().into(), server, connect, statement })
 }
 
-/// Checks that a file that the address names can be read. The error of a connection would not name
-/// it.
+/// Checks that a file that the address names can be read, because the error of a failed connection
+/// would not name the file.
 fn check_file(url: &Url, parameter: &str) -> Result<(), DatabaseError> {
     let named = url.query_pairs().find(|(name, _)| name == parameter);
     let Some(file) = named.map(|(_, value)| value) else { return Ok(()) };

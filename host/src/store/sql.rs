@@ -1,8 +1,8 @@
-//! The rules of the store, once for all engines: SQL that each of them understands, and what is
-//! done with its rows.
+//! The rules of the store, which are the same for all database engines: SQL that each engine can
+//! run, and the code that uses its rows.
 //!
-//! Every write goes through [`writer`]; [`claims`], [`moves`] and [`doubts`] move a defect's row.
-//! Never knows which engine runs the SQL.
+//! Every change goes through [`writer`]. [`claims`], [`moves`] and [`doubts`] change the row of a
+//! defect. The rules do not depend on the engine that runs the SQL.
 
 mod account_tokens;
 mod accounts;
@@ -62,10 +62,10 @@ use super::changes::Publisher;
 pub struct SqlStore {
     writer: Writer,
     readers: Readers,
-    /// Absent if other servers change the database too.
+    /// `None` if other servers may also change the database.
     cache: Option<DefectCache>,
     starts: StartCounter,
-    /// Since when failed tests without a row count as in doubt. Set by `recover`.
+    /// The instant since which failed tests without a row count as in doubt. `recover` sets it.
     restored_at: OnceLock<Option<Timestamp>>,
     publisher: Publisher,
 }
@@ -77,8 +77,8 @@ impl Drop for SqlStore {
 }
 
 impl SqlStore {
-    /// Starts the threads: one writes, and one reads for each of these connections. `publisher`
-    /// gets the changes of other servers, if there are any.
+    /// Starts one writing thread for `write`, and one reading thread for each link in `read`.
+    /// Changes of other servers are published to `publisher`.
     pub(super) fn start(
         write: Box<dyn WriteLink>,
         read: Vec<Box<dyn ReadLink>>,
@@ -91,7 +91,7 @@ impl SqlStore {
         Ok(Self { writer, readers, cache, starts, restored_at: OnceLock::new(), publisher })
     }
 
-    fn forget_defects(&self) {
+    fn clear_defect_cache(&self) {
         if let Some(cache) = &self.cache {
             cache.clear();
         }

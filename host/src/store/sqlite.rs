@@ -1,4 +1,4 @@
-//! The store in one SQLite file: one thread writes, a few read. The rules are in
+//! The store in one SQLite file. One thread writes, and a few threads read. The rules are in
 //! [`sql`](super::sql).
 
 mod backup;
@@ -24,8 +24,8 @@ use super::{StoreError, TableRows};
 use crate::domain::AuditEntry;
 use crate::secret::Sealer;
 
-/// Number of threads that read.
-const READERS: usize = 4;
+/// Number of reading threads.
+const READER_THREADS: usize = 4;
 
 /// The store in one SQLite file.
 pub struct SqliteStore;
@@ -34,11 +34,11 @@ impl SqliteStore {
     /// Opens the file, or creates it (mode 0600), and brings its schema up to date.
     ///
     /// # Errors
-    /// The file cannot be used; the error says why, and what to do.
+    /// The file cannot be used; the error contains the reason and the next step.
     pub fn open(path: &Path, sealer: &Sealer) -> Result<SqlStore, StoreError> {
         let connection = file::open(path, sealer)?;
         let mut readers: Vec<Box<dyn ReadLink>> = Vec::new();
-        for _ in 0..READERS {
+        for _ in 0..READER_THREADS {
             readers.push(Box::new(links::Reading(file::connect_for_reading(path)?)));
         }
         let writer = links::Writing::new(connection, path.to_owned());
@@ -46,12 +46,12 @@ impl SqliteStore {
         SqlStore::start(Box::new(writer), readers, StartCounter::beside(path), publisher)
     }
 
-    /// Seals every secret of a file that no server uses with another key, and adds this entry to
-    /// the audit log; returns the number of secrets. The secrets that the old key sealed are
-    /// overwritten, also in the write-ahead log.
+    /// Seals every secret of a file with another key, and adds this entry to the audit log. No
+    /// server may use the file meanwhile. Returns the number of secrets. The secrets that the old
+    /// key sealed are overwritten, also in the write-ahead log.
     ///
     /// # Errors
-    /// As [`Self::open`], or a secret cannot be opened. Nothing is changed then.
+    /// As [`Self::open`], or a secret cannot be opened. In both cases nothing is changed.
     pub fn reseal(
         path: &Path,
         old: &Sealer,
@@ -69,8 +69,8 @@ impl SqliteStore {
         Ok(count)
     }
 
-    /// Runs a copy of a file that no server uses, and marks the file as moved to a place
-    /// afterwards.
+    /// Calls `copy` with a file that no server uses. If it succeeds, marks the file as moved to
+    /// `place`.
     pub(super) fn move_rows<T>(
         path: &Path,
         sealer: &Sealer,
@@ -80,8 +80,8 @@ impl SqliteStore {
         let connection = file::open(path, sealer)?;
         if StartCounter::beside(path).read()? > starts::stored(&connection)? {
             return Err(StoreError::Unusable(
-                "the database was restored, or lost what it had stored: start the server with it once, \
-                 so that it is marked, and move it then"
+                "the database was restored, or lost changes that it had stored: start the server with it once, \
+                 which marks the affected defects, and then move the database"
                     .to_owned(),
             ));
         }
@@ -100,7 +100,8 @@ impl SqliteStore {
         file::opens_with(path, sealer)
     }
 
-    /// Writes the present content of a file to a new one, while a server may write to it.
+    /// Writes the current content of a file to a new file. A server may write to the first file
+    /// meanwhile.
     ///
     /// # Errors
     /// The file cannot be read, or the copy cannot be written.
@@ -108,11 +109,12 @@ impl SqliteStore {
         backup::copy(database, copy)
     }
 
-    /// Prepares a copy that will replace the database at `place`: checks it, and makes the next
-    /// start there search the tracker for defects that the copy does not know.
+    /// Prepares a copy that will replace the database at `place`: checks the copy, and ensures that
+    /// after the next start the tracker is searched for defects that the copy does not contain.
     ///
     /// # Errors
-    /// The copy is damaged, newer than this program, or sealed with another key.
+    /// The copy is damaged, a newer version of Jackfield wrote it, or its secrets were sealed with
+    /// another key.
     pub fn prepare_restored(
         copy: &Path,
         place: &Path,

@@ -1,7 +1,8 @@
-//! Copies a SQLite file into an empty PostgreSQL database, once.
+//! Copies the rows of a SQLite file into an empty PostgreSQL database.
 //!
-//! Never copies half of it: one transaction adds all rows, and the file is marked after it. A copy
-//! that was interrupted begins again, or only sets the mark.
+//! The rows are never copied partly: one transaction adds all rows, and then the file is marked. If
+//! the copy is interrupted, the next call copies all rows again, or only sets the mark if it alone
+//! is missing.
 
 use std::collections::HashMap;
 use std::ops::ControlFlow;
@@ -13,13 +14,15 @@ use super::sql::meta::{self, KEY_CHECK};
 use super::sql::values::{Kind, Value};
 use super::{StoreError, TableRows};
 
-/// The name of the value that tells the copies of a file apart: in the file its own, in a database
-/// that of the file that was copied.
+/// The name of a random id in the table `meta` of the file. The copy gets the same id, so that a
+/// later call recognises the copy of this file.
 const COPY_ID: &str = "copy-id";
-/// The name of the value in a file that was copied: where its rows are now.
+/// The name of the value in the table `meta` of a copied file that contains the address of the
+/// copy.
 pub(super) const MOVED_TO: &str = "moved-to";
 
-/// The tables, each after those that it refers to, and the column that counts its rows.
+/// The tables, each after the tables that it refers to, with the column that PostgreSQL numbers by
+/// a sequence.
 const TABLES: [(&str, Option<&str>); 13] = [
     ("connections", None),
     ("tokens", Some("rowid")),
@@ -35,32 +38,37 @@ const TABLES: [(&str, Option<&str>); 13] = [
     ("sessions", None),
     ("audit", None),
 ];
-/// Number of rows that one statement inserts.
-const ROWS: usize = 100;
+/// Maximum number of rows that one statement inserts.
+const INSERT_ROWS_MAX: usize = 100;
 
-/// Copies all rows. Call it in a transaction of `to`. Returns the number of rows of each table, and
-/// fails if a table of `to` has another number.
+/// Copies all rows. Call this in a transaction of `to`. Returns the number of rows of each table,
+/// and fails if a table of `to` has another number of rows.
 pub(super) fn copy(from: &dyn Database, to: &dyn Database) -> Result<Vec<TableRows>, StoreError> {
     let id = copy_id(from)?;
     let earlier = meta::read(to, COPY_ID)?;
     if earlier.as_deref() == Some(id.as_slice()) {
-        // The copy was complete, and only the mark was missing. A server may have used it since.
-        return TABLES.iter().map(|(table, _)| Ok(rows(table, count(to, table)?))).collect();
+        // An earlier call copied all rows, but the file was not marked. A server may have changed
+        // the copy since.
+        return TABLES
+            .iter()
+            .map(|(table, _)| Ok(table_rows(table, count_rows(to, table)?)))
+            .collect();
     }
     let mut is_empty = earlier.is_none();
     for (table, _) in TABLES {
-        is_empty &= count(to, table)? == 0;
+        is_empty &= count_rows(to, table)? == 0;
     }
     if !is_empty {
-        let why = "the target has rows already: copy into a database that no server has used";
+        let why =
+            "the target database already has rows: copy into a database that no server has used";
         return Err(StoreError::Conflict(why.to_owned()));
     }
-    for (table, counted) in TABLES {
-        copy_table(from, to, table, counted)?;
+    for (table, sequence_column) in TABLES {
+        copy_table(from, to, table, sequence_column)?;
     }
     copy_meta(from, to)?;
     meta::write(to, COPY_ID, id)?;
-    TABLES.iter().map(|(table, _)| compare(from, to, table)).collect()
+    TABLES.iter().map(|(table, _)| compare_row_counts(from, to, table)).collect()
 }
 
 fn copy_id(from: &dyn Database) -> Result<Vec<u8>, StoreError> {
@@ -72,24 +80,30 @@ fn copy_id(from: &dyn Database) -> Result<Vec<u8>, StoreError> {
     Ok(id)
 }
 
-fn count(db: &dyn Database, table: &str) -> Result<i64, StoreError> {
+fn count_rows(db: &dyn Database, table: &str) -> Result<i64, StoreError> {
     Ok(db.only(&format!("SELECT COUNT(*) FROM {table}"), params![])?)
 }
 
-fn compare(from: &dyn Database, to: &dyn Database, table: &str) -> Result<TableRows, StoreError> {
-    let (had, has) = (count(from, table)?, count(to, table)?);
-    if had != has {
-        let why = format!("{has} of {had} rows of the table `{table}` were copied: try it again");
+fn compare_row_counts(
+    from: &dyn Database,
+    to: &dyn Database,
+    table: &str,
+) -> Result<TableRows, StoreError> {
+    let (rows, copied) = (count_rows(from, table)?, count_rows(to, table)?);
+    if rows != copied {
+        let why = format!(
+            "{copied} of {rows} rows of the table `{table}` were copied: repeat the command"
+        );
         return Err(StoreError::Unusable(why));
     }
-    Ok(rows(table, has))
+    Ok(table_rows(table, copied))
 }
 
-fn rows(table: &str, count: i64) -> TableRows {
+fn table_rows(table: &str, count: i64) -> TableRows {
     TableRows { table: table.to_owned(), rows: count.unsigned_abs() }
 }
 
-/// Copies the named values, except those that belong to a database.
+/// Copies the values of the table `meta`, except those that each database sets itself.
 fn copy_meta(from: &dyn Database, to: &dyn Database) -> Result<(), StoreError> {
     let values: Vec<(String, Vec<u8>)> = from.all("SELECT name, value FROM meta", params![])?;
     for (name, value) in values {
@@ -100,8 +114,8 @@ fn copy_meta(from: &dyn Database, to: &dyn Database) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// A value that outlives its row.
-enum Owned {
+/// An owned copy of a value, for use after its row was read.
+enum OwnedValue {
     Null(Kind),
     Bool(bool),
     Int(i64),
@@ -110,9 +124,9 @@ enum Owned {
     Id(Uuid),
 }
 
-impl Owned {
-    /// Converts a value of SQLite, which has fewer types; `None`: it is not an id where one is
-    /// wanted.
+impl OwnedValue {
+    /// Converts a value of SQLite to the kind of the PostgreSQL column. `None` if the column has
+    /// ids and the value is not an id.
     fn new(value: Value<'_>, kind: Kind) -> Option<Self> {
         Some(match (value, kind) {
             (Value::Int(value), Kind::Bool) => Self::Bool(value != 0),
@@ -142,28 +156,28 @@ fn copy_table(
     from: &dyn Database,
     to: &dyn Database,
     table: &str,
-    counted: Option<&str>,
+    sequence_column: Option<&str>,
 ) -> Result<(), StoreError> {
     let columns = columns(to, table)?;
     let names: Vec<&str> = columns.iter().map(|(name, _)| name.as_str()).collect();
-    let mut rows: Vec<Owned> = Vec::new();
+    let mut rows: Vec<OwnedValue> = Vec::new();
     let select = format!("SELECT {} FROM {table}", names.join(", "));
     from.query(&select, params![], &mut |row| {
         for (position, (name, kind)) in columns.iter().enumerate() {
-            let value = Owned::new(row.value(position)?, *kind);
-            rows.push(value.ok_or_else(|| Failure::of_value(name, "it is not an id"))?);
+            let value = OwnedValue::new(row.value(position)?, *kind);
+            rows.push(value.ok_or_else(|| Failure::of_value(name, "the value is not an id"))?);
         }
-        if rows.len() == ROWS * columns.len() {
+        if rows.len() == INSERT_ROWS_MAX * columns.len() {
             insert(to, table, &names, &rows)?;
             rows.clear();
         }
         Ok(ControlFlow::Continue(()))
     })?;
     insert(to, table, &names, &rows)?;
-    if let Some(counted) = counted {
+    if let Some(column) = sequence_column {
         let next = format!(
-            "SELECT setval(pg_get_serial_sequence('{table}', '{counted}'), \
-             COALESCE(MAX({counted}), 0) + 1, FALSE) FROM {table}"
+            "SELECT setval(pg_get_serial_sequence('{table}', '{column}'), \
+             COALESCE(MAX({column}), 0) + 1, FALSE) FROM {table}"
         );
         to.query(&next, params![], &mut |_| Ok(ControlFlow::Continue(())))?;
     }
@@ -199,7 +213,7 @@ fn insert(
     to: &dyn Database,
     table: &str,
     names: &[&str],
-    rows: &[Owned],
+    rows: &[OwnedValue],
 ) -> Result<(), super::sql::database::Failure> {
     if rows.is_empty() {
         return Ok(());
@@ -207,6 +221,6 @@ fn insert(
     let row = format!("({})", vec!["?"; names.len()].join(", "));
     let all = vec![row; rows.len() / names.len()].join(", ");
     let sql = format!("INSERT INTO {table} ({}) VALUES {all}", names.join(", "));
-    let values: Vec<Value<'_>> = rows.iter().map(Owned::value).collect();
+    let values: Vec<Value<'_>> = rows.iter().map(OwnedValue::value).collect();
     to.change(&sql, &values).map(drop)
 }

@@ -1,6 +1,6 @@
-//! The counts of one connection since the start.
+//! The counts of one connection since the start of the server.
 //!
-//! Never removes a count while the connection exists, so that every counter only grows.
+//! A count is never removed while the connection exists, because a counter must never decrease.
 
 use std::array;
 use std::sync::OnceLock;
@@ -15,55 +15,59 @@ use crate::domain::{
 
 use super::histogram::Histogram;
 
-const KINDS: usize = EventKind::ALL.len();
-const CALLS: usize = Call::ALL.len();
-const CODES: usize = OutcomeCode::ALL.len();
-/// The limits that end a run. The others refuse a request or a line of the log.
-const LIMITS: [&str; 4] = ["cpu_ms", "handles", "memory_bytes", "run_ms"];
+const KIND_COUNT: usize = EventKind::ALL.len();
+const CALL_COUNT: usize = Call::ALL.len();
+const CODE_COUNT: usize = OutcomeCode::ALL.len();
+/// The limits that end a run. All other limits only refuse a request or a line of the log.
+const RUN_LIMITS: [&str; 4] = ["cpu_ms", "handles", "memory_bytes", "run_ms"];
 /// Maximum number of origins of one connection that are counted by name.
 const ORIGINS_MAX: usize = 64;
-/// The label of requests to an origin that is not granted, or of which there are too many; and of a
-/// status that has no class of its own.
-const OTHER: &str = "other";
-/// The classes of an answer's status; the first: no answer came; the last: a status from 600 on.
-const CLASSES: [&str; 7] = ["none", "1xx", "2xx", "3xx", "4xx", "5xx", OTHER];
+/// The label of origins that are not granted, of origins beyond [`ORIGINS_MAX`], and of statuses
+/// that have no class.
+const OTHER_LABEL: &str = "other";
+/// The classes of an answer's status. The first class is for requests without an answer, the last
+/// for statuses of 600 or more.
+const STATUS_CLASSES: [&str; 7] = ["none", "1xx", "2xx", "3xx", "4xx", "5xx", OTHER_LABEL];
 
-/// What happened to one connection.
+/// The events, runs and requests of one connection.
 #[derive(Debug, Default)]
 pub(super) struct Counts {
-    events: [OnceLock<Box<Ends>>; KINDS],
-    runs: [OnceLock<Box<Ends>>; CALLS],
+    events: [OnceLock<Box<OutcomeCounts>>; KIND_COUNT],
+    runs: [OnceLock<Box<OutcomeCounts>>; CALL_COUNT],
     cpu_ms: AtomicU64,
     memory_peak: AtomicU64,
     traps: AtomicU64,
-    limits: [AtomicU64; LIMITS.len()],
-    outbound: RwLock<Vec<Outbound>>,
+    limits: [AtomicU64; RUN_LIMITS.len()],
+    outbound: RwLock<Vec<OriginCounts>>,
 }
 
-/// How the events of one kind, or the runs of one call, ended, and how long they took.
+/// The outcomes and durations of the events of one kind, or of the runs of one call.
 #[derive(Debug)]
-pub(super) struct Ends {
-    by_code: [AtomicU64; CODES],
+pub(super) struct OutcomeCounts {
+    by_code: [AtomicU64; CODE_COUNT],
     pub(super) durations: Histogram,
 }
 
-/// The requests to one origin.
+/// The statuses and durations of the requests to one origin.
 #[derive(Debug)]
-pub(super) struct Outbound {
+pub(super) struct OriginCounts {
     pub(super) origin: String,
-    by_class: [AtomicU64; CLASSES.len()],
+    by_class: [AtomicU64; STATUS_CLASSES.len()],
     pub(super) durations: Histogram,
 }
 
-impl Default for Ends {
+impl Default for OutcomeCounts {
     fn default() -> Self {
         Self { by_code: array::from_fn(|_| AtomicU64::new(0)), durations: Histogram::default() }
     }
 }
 
-impl Ends {
-    fn of<const N: usize>(all: &[OnceLock<Box<Self>>; N], index: usize) -> Option<&Self> {
-        Some(all.get(index)?.get_or_init(Box::default))
+impl OutcomeCounts {
+    fn get_or_create<const N: usize>(
+        counts: &[OnceLock<Box<Self>>; N],
+        index: usize,
+    ) -> Option<&Self> {
+        Some(counts.get(index)?.get_or_init(Box::default))
     }
 
     fn count(&self, code: OutcomeCode) {
@@ -72,14 +76,14 @@ impl Ends {
         }
     }
 
-    /// Each outcome that has happened, and how often.
+    /// Returns each outcome that has occurred, with its number.
     pub(super) fn by_code(&self) -> impl Iterator<Item = (OutcomeCode, u64)> {
         let counts = self.by_code.iter().map(|count| count.load(Ordering::Relaxed));
         OutcomeCode::ALL.iter().copied().zip(counts).filter(|(_, count)| *count > 0)
     }
 }
 
-impl Outbound {
+impl OriginCounts {
     fn new(origin: &str) -> Self {
         let (by_class, durations) = Default::default();
         Self { origin: origin.to_owned(), by_class, durations }
@@ -93,33 +97,33 @@ impl Outbound {
         self.durations.observe(call.ms);
     }
 
-    /// Each class of status that has happened, and how often.
+    /// Returns each class of status that has occurred, with its number.
     pub(super) fn by_class(&self) -> impl Iterator<Item = (&'static str, u64)> {
         let counts = self.by_class.iter().map(|count| count.load(Ordering::Relaxed));
-        CLASSES.into_iter().zip(counts).filter(|(_, count)| *count > 0)
+        STATUS_CLASSES.into_iter().zip(counts).filter(|(_, count)| *count > 0)
     }
 }
 
 impl Counts {
-    pub(super) fn event(&self, kind: EventKind, code: OutcomeCode, ms: u64) {
-        if let Some(ends) = Ends::of(&self.events, kind as usize) {
-            ends.count(code);
-            ends.durations.observe(ms);
+    pub(super) fn count_event(&self, kind: EventKind, code: OutcomeCode, ms: u64) {
+        if let Some(outcomes) = OutcomeCounts::get_or_create(&self.events, kind as usize) {
+            outcomes.count(code);
+            outcomes.durations.observe(ms);
         }
     }
 
-    pub(super) fn run(
+    pub(super) fn count_run(
         &self,
         connection: &Connection,
         report: &RunReport,
         refusal: Option<&Refusal>,
     ) {
         let RunReport { call, outcome, calls, usage, .. } = report;
-        if let Some(ends) = Ends::of(&self.runs, *call as usize) {
-            ends.count(*outcome);
-            // A run that got no permit has no duration.
+        if let Some(outcomes) = OutcomeCounts::get_or_create(&self.runs, *call as usize) {
+            outcomes.count(*outcome);
+            // A run that did not get a permit has no duration.
             if usage.polls > 0 {
-                ends.durations.observe(usage.run_ms);
+                outcomes.durations.observe(usage.run_ms);
             }
         }
         self.cpu_ms.fetch_add(usage.cpu_ms, Ordering::Relaxed);
@@ -129,55 +133,59 @@ impl Counts {
                 self.traps.fetch_add(1, Ordering::Relaxed);
             }
             Some(Refusal::ConnectorFault(ConnectorFault::Limit { name, .. })) => {
-                self.limit(name);
+                self.count_limit(name);
             }
             _ => {}
         }
-        calls.iter().for_each(|call| self.outbound(connection, call));
+        calls.iter().for_each(|call| self.count_outbound(connection, call));
     }
 
-    fn limit(&self, name: &str) {
-        let index = LIMITS.iter().position(|limit| *limit == name);
+    fn count_limit(&self, name: &str) {
+        let index = RUN_LIMITS.iter().position(|limit| *limit == name);
         if let Some(count) = index.and_then(|index| self.limits.get(index)) {
             count.fetch_add(1, Ordering::Relaxed);
         }
     }
 
-    fn outbound(&self, connection: &Connection, call: &OutboundCall) {
-        if let Some(known) = self.outbound.read().iter().find(|it| it.origin == call.origin) {
-            return known.count(call);
+    fn count_outbound(&self, connection: &Connection, call: &OutboundCall) {
+        if let Some(counts) =
+            self.outbound.read().iter().find(|counts| counts.origin == call.origin)
+        {
+            return counts.count(call);
         }
-        let is_granted = origins(connection).any(|origin| origin.to_string() == call.origin);
+        let is_granted =
+            granted_origins(connection).any(|origin| origin.to_string() == call.origin);
         let mut outbound = self.outbound.write();
         let has_room = outbound.len() < ORIGINS_MAX;
-        let label = if is_granted && has_room { call.origin.as_str() } else { OTHER };
-        let index = outbound.iter().position(|it| it.origin == label).unwrap_or_else(|| {
-            outbound.push(Outbound::new(label));
-            outbound.len() - 1
-        });
-        if let Some(counted) = outbound.get(index) {
-            counted.count(call);
+        let label = if is_granted && has_room { call.origin.as_str() } else { OTHER_LABEL };
+        let index =
+            outbound.iter().position(|counts| counts.origin == label).unwrap_or_else(|| {
+                outbound.push(OriginCounts::new(label));
+                outbound.len() - 1
+            });
+        if let Some(counts) = outbound.get(index) {
+            counts.count(call);
         }
     }
 
-    /// The kinds of events that have happened, and how they ended.
-    pub(super) fn events(&self) -> impl Iterator<Item = (EventKind, &Ends)> {
+    /// Returns the kinds of events that have occurred, with their outcomes.
+    pub(super) fn events(&self) -> impl Iterator<Item = (EventKind, &OutcomeCounts)> {
         let kinds = EventKind::ALL.iter().copied().zip(&self.events);
-        kinds.filter_map(|(kind, ends)| Some((kind, &**ends.get()?)))
+        kinds.filter_map(|(kind, outcomes)| Some((kind, &**outcomes.get()?)))
     }
 
-    /// The calls of runs that have happened, and how they ended.
-    pub(super) fn runs(&self) -> impl Iterator<Item = (Call, &Ends)> {
+    /// Returns the calls of runs that have occurred, with their outcomes.
+    pub(super) fn runs(&self) -> impl Iterator<Item = (Call, &OutcomeCounts)> {
         let calls = Call::ALL.iter().copied().zip(&self.runs);
-        calls.filter_map(|(call, ends)| Some((call, &**ends.get()?)))
+        calls.filter_map(|(call, outcomes)| Some((call, &**outcomes.get()?)))
     }
 
-    /// The CPU time of all runs.
+    /// Returns the CPU time of all runs, milliseconds.
     pub(super) fn cpu_ms(&self) -> u64 {
         self.cpu_ms.load(Ordering::Relaxed)
     }
 
-    /// The most memory that a run used.
+    /// Returns the maximum memory that a run used, bytes.
     pub(super) fn memory_peak(&self) -> u64 {
         self.memory_peak.load(Ordering::Relaxed)
     }
@@ -186,29 +194,30 @@ impl Counts {
         self.traps.load(Ordering::Relaxed)
     }
 
-    /// The limits that end a run, and how often they did.
+    /// Returns each limit that can end a run, with the number of runs that it ended.
     pub(super) fn limits(&self) -> impl Iterator<Item = (&'static str, u64)> {
-        LIMITS.into_iter().zip(self.limits.iter().map(|count| count.load(Ordering::Relaxed)))
+        RUN_LIMITS.into_iter().zip(self.limits.iter().map(|count| count.load(Ordering::Relaxed)))
     }
 
     /// Calls `show` with each origin.
     pub(super) fn each_origin<E>(
         &self,
-        show: impl FnMut(&Outbound) -> Result<(), E>,
+        show: impl FnMut(&OriginCounts) -> Result<(), E>,
     ) -> Result<(), E> {
         self.outbound.read().iter().try_for_each(show)
     }
 }
 
-/// The origins that a person granted to a connection, for its connector and for the host.
-fn origins(connection: &Connection) -> impl Iterator<Item = Origin> {
+/// Returns the origins that a person granted to a connection: for its connector, and for requests
+/// of the host.
+fn granted_origins(connection: &Connection) -> impl Iterator<Item = Origin> {
     let grants = &connection.grants;
-    let of_secrets = grants.secrets.values().map(|grant| &grant.origin);
-    let granted = grants.origins.iter().chain(&grants.fixed).chain(of_secrets).cloned();
+    let secret_origins = grants.secrets.values().map(|grant| &grant.origin);
+    let granted = grants.origins.iter().chain(&grants.fixed).chain(secret_origins).cloned();
     let manager = connection.test_manager.iter().flat_map(|manager| {
-        let own = [&manager.base_url, &manager.token_url];
-        let own = own.into_iter().filter_map(|url| Origin::of(url).ok());
-        own.chain(manager.asset_origins.iter().cloned())
+        let api_origins = [&manager.base_url, &manager.token_url];
+        let api_origins = api_origins.into_iter().filter_map(|url| Origin::of(url).ok());
+        api_origins.chain(manager.asset_origins.iter().cloned())
     });
     granted.chain(manager)
 }

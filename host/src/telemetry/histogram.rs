@@ -1,13 +1,14 @@
-//! A classic histogram of durations, with the same buckets for all.
+//! A classic histogram of durations. All histograms have the same buckets. A recorded duration is
+//! never removed.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// The upper bounds of the buckets, milliseconds; one more bucket has no bound. A repeat is in the
-/// first, the longest run in the last.
+/// The upper bounds of the buckets, milliseconds. One more bucket has no bound. The bounds are
+/// chosen so that a repeated create is in the first bucket, and the longest run in the last.
 pub(super) const BOUNDS_MS: [u64; 14] =
     [5, 10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 60_000, 120_000];
 
-/// How often durations were in each bucket, and their sum.
+/// The number of durations in each bucket, and the sum of all durations.
 #[derive(Debug, Default)]
 pub(super) struct Histogram {
     sum_ms: AtomicU64,
@@ -24,17 +25,17 @@ impl Histogram {
     }
 
     pub(super) fn sum_s(&self) -> f64 {
-        seconds(self.sum_ms.load(Ordering::Relaxed))
+        to_seconds(self.sum_ms.load(Ordering::Relaxed))
     }
 
-    /// The bound of each bucket in seconds, and how many durations are in it.
+    /// Returns the bound of each bucket in seconds, with the number of durations in the bucket.
     pub(super) fn buckets(&self) -> Vec<(f64, u64)> {
-        let bounds = BOUNDS_MS.into_iter().map(seconds).chain([f64::INFINITY]);
+        let bounds = BOUNDS_MS.into_iter().map(to_seconds).chain([f64::INFINITY]);
         bounds.zip(self.buckets.iter().map(|count| count.load(Ordering::Relaxed))).collect()
     }
 }
 
-/// Milliseconds in seconds. Exact up to 2⁵³ milliseconds.
-pub(super) fn seconds(ms: u64) -> f64 {
+/// Converts milliseconds to seconds. The result is exact up to 2⁵³ milliseconds.
+pub(super) fn to_seconds(ms: u64) -> f64 {
     ms as f64 / 1_000.0
 }

@@ -1,4 +1,4 @@
-//! What is counted, and how the page shows it.
+//! Tests what is counted, and how the page shows the counts.
 
 use jiff::Timestamp;
 use uuid::Uuid;
@@ -50,14 +50,14 @@ fn report(calls: Vec<OutboundCall>, usage: Usage) -> RunReport {
     }
 }
 
-/// The lines of the page that begin with this text.
-fn lines(metrics: &Arc<Metrics>, begin: &str) -> Vec<String> {
+/// Returns the lines of the page that begin with this text.
+fn page_lines(metrics: &Arc<Metrics>, begin: &str) -> Vec<String> {
     let Connection { id, name, connector, .. } = connection();
     let connection = ConnectionState {
         id,
         name,
         connector: connector.to_string(),
-        paused: false,
+        is_paused: false,
         open_breakers: 0,
         in_doubt: None,
     };
@@ -77,24 +77,24 @@ fn lines(metrics: &Arc<Metrics>, begin: &str) -> Vec<String> {
 }
 
 #[test]
-fn durations_are_in_classic_buckets_that_add_up() {
+fn each_bucket_includes_the_smaller_buckets() {
     let metrics = Arc::<Metrics>::default();
     for ms in [0, 5, 6, 130_000] {
         metrics.count_event(Some(connection().id), EventKind::Kpis, OutcomeCode::Counted, ms);
     }
-    let of = |le: &str| {
+    let bucket = |le: &str| {
         let name = "jackfield_event_duration_seconds_bucket";
         let labels = r#"connection="qa",connector="redmine",kind="kpis""#;
         let begin = format!("{name}{{");
-        let lines = lines(&metrics, &begin);
-        let line = lines.iter().find(|it| it.contains(labels) && it.contains(le));
+        let lines = page_lines(&metrics, &begin);
+        let line = lines.iter().find(|line| line.contains(labels) && line.contains(le));
         line.unwrap_or_else(|| panic!("{le} in {lines:?}")).rsplit(' ').next().unwrap().to_owned()
     };
-    assert_eq!(of("le=\"0.005\""), "2");
-    assert_eq!(of("le=\"0.01\""), "3");
-    assert_eq!(of("le=\"120.0\""), "3");
-    assert_eq!(of("le=\"+Inf\""), "4");
-    let sum = lines(&metrics, "jackfield_event_duration_seconds_sum");
+    assert_eq!(bucket("le=\"0.005\""), "2");
+    assert_eq!(bucket("le=\"0.01\""), "3");
+    assert_eq!(bucket("le=\"120.0\""), "3");
+    assert_eq!(bucket("le=\"+Inf\""), "4");
+    let sum = page_lines(&metrics, "jackfield_event_duration_seconds_sum");
     assert!(sum.iter().any(|line| line.ends_with(" 130.011")), "{sum:?}");
 }
 
@@ -102,11 +102,14 @@ fn durations_are_in_classic_buckets_that_add_up() {
 fn only_granted_origins_are_labels_and_their_number_is_limited() {
     let metrics = Arc::<Metrics>::default();
     let mut connection = connection();
-    let own = "https://tracker.example";
-    let calls =
-        vec![call(own, Some(201)), call(own, Some(600)), call("https://chosen.example", None)];
+    let granted = "https://tracker.example";
+    let calls = vec![
+        call(granted, Some(201)),
+        call(granted, Some(600)),
+        call("https://chosen.example", None),
+    ];
     metrics.count_run(&connection, &report(calls, Usage::default()), None);
-    let page = lines(&metrics, "jackfield_outbound_requests_total").join("\n");
+    let page = page_lines(&metrics, "jackfield_outbound_requests_total").join("\n");
     assert!(page.contains(r#"origin="https://tracker.example",status="2xx"} 1"#), "{page}");
     assert!(page.contains(r#"origin="https://tracker.example",status="other"} 1"#), "{page}");
     assert!(page.contains(r#"origin="other",status="none"} 1"#), "{page}");
@@ -116,12 +119,12 @@ fn only_granted_origins_are_labels_and_their_number_is_limited() {
     connection.grants.origins = (0..500).map(urls).collect();
     let calls = (0..500).map(|n| call(&format!("https://t{n}.example"), Some(500))).collect();
     metrics.count_run(&connection, &report(calls, Usage::default()), None);
-    let page = lines(&metrics, "jackfield_outbound_requests_total");
+    let page = page_lines(&metrics, "jackfield_outbound_requests_total");
     assert!(page.len() < 80, "{} series", page.len());
 }
 
 #[test]
-fn requests_to_test_manager_are_counted_by_name() {
+fn requests_to_test_manager_are_counted_by_origin() {
     let metrics = Arc::<Metrics>::default();
     let mut connection = connection();
     connection.test_manager = Some(TestManagerSettings {
@@ -134,12 +137,12 @@ fn requests_to_test_manager_are_counted_by_name() {
     });
     let calls = vec![call("https://tm.example", Some(200)), call("https://id.example", Some(200))];
     metrics.count_run(&connection, &report(calls, Usage::default()), None);
-    let page = lines(&metrics, "jackfield_outbound_requests_total").join("\n");
+    let page = page_lines(&metrics, "jackfield_outbound_requests_total").join("\n");
     assert!(page.contains("https://tm.example") && page.contains("https://id.example"), "{page}");
 }
 
 #[test]
-fn a_run_that_did_not_start_has_no_duration_and_faults_are_counted_by_kind() {
+fn only_started_runs_have_a_duration_and_faults_are_counted_by_kind() {
     let metrics = Arc::<Metrics>::default();
     let connection = connection();
     metrics.count_run(&connection, &report(Vec::new(), Usage::default()), None);
@@ -155,31 +158,31 @@ fn a_run_that_did_not_start_has_no_duration_and_faults_are_counted_by_kind() {
         ("jackfield_run_cpu_seconds_total", " 3.0"),
         ("jackfield_run_memory_peak_bytes", " 7"),
     ] {
-        let found = lines(&metrics, begin);
+        let found = page_lines(&metrics, begin);
         assert!(found.len() == 1 && found[0].ends_with(end), "{begin}: {found:?}");
     }
-    let limits = lines(&metrics, "jackfield_limit_hits_total").join("\n");
+    let limits = page_lines(&metrics, "jackfield_limit_hits_total").join("\n");
     assert!(limits.contains(r#"limit="cpu_ms"} 1"#), "{limits}");
     assert!(limits.contains(r#"limit="run_ms"} 0"#), "{limits}");
 }
 
 #[test]
-fn a_deleted_connection_is_forgotten() {
+fn the_counts_of_a_deleted_connection_are_removed() {
     let metrics = Arc::<Metrics>::default();
     let id = connection().id;
     metrics.count_event(Some(id), EventKind::Probe, OutcomeCode::Alive, 1);
-    assert_eq!(lines(&metrics, "jackfield_events_total").len(), 1);
+    assert_eq!(page_lines(&metrics, "jackfield_events_total").len(), 1);
     metrics.forget(id);
-    assert_eq!(lines(&metrics, "jackfield_events_total").len(), 0);
+    assert_eq!(page_lines(&metrics, "jackfield_events_total").len(), 0);
 }
 
 #[test]
-fn a_late_event_of_a_deleted_connection_is_forgotten() {
+fn a_late_event_of_a_deleted_connection_is_removed() {
     let metrics = Arc::<Metrics>::default();
     let (id, other) = (connection().id, ConnectionId(Uuid::from_u128(2)));
     for id in [id, other] {
         metrics.count_event(Some(id), EventKind::Probe, OutcomeCode::Alive, 1);
     }
-    metrics.retain(|it| it == id);
+    metrics.retain(|existing| existing == id);
     assert_eq!(metrics.connections.read().keys().collect::<Vec<_>>(), [&id]);
 }

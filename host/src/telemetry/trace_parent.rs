@@ -1,10 +1,11 @@
-//! The header `traceparent` (W3C Trace Context): the trace to which a request belongs.
+//! The header `traceparent` (W3C Trace Context), which contains the trace to which a request
+//! belongs. Sends nothing.
 
 use std::fmt;
 
 use uuid::Uuid;
 
-/// The part of a trace that sent a request.
+/// The trace and the span that sent a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TraceParent {
     /// The id of the trace.
@@ -19,28 +20,28 @@ impl TraceParent {
     /// The name of the header.
     pub const HEADER: &str = "traceparent";
 
-    /// Reads the value of the header. A value that is not valid counts as absent, as the standard
-    /// says.
+    /// Reads the value of the header. A value that is not valid is treated as absent, as the
+    /// standard requires.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let mut fields = text.trim().split('-');
-        let mut field = |digits| hex(fields.next()?, digits);
+        let mut field = |digits| parse_hex(fields.next()?, digits);
         let (version, trace, span, flags) = (field(2)?, field(32)?, field(16)?, field(2)?);
-        // Later versions may add fields.
+        // Later versions of the header may have more fields.
         if version == 0xff || version == 0 && fields.next().is_some() || trace == 0 || span == 0 {
             return None;
         }
         Some(Self { trace, span: u64::try_from(span).ok()?, is_sampled: flags & 1 == 1 })
     }
 
-    /// A new span of the same trace.
+    /// Returns a new span of the same trace.
     #[must_use]
     pub fn child(&self) -> Self {
         Self { span: fresh_span(), ..*self }
     }
 }
 
-/// The id of a new span; never zero.
+/// Returns the id of a new span, which is never zero.
 pub(super) fn fresh_span() -> u64 {
     Uuid::new_v4().as_u64_pair().1
 }
@@ -52,8 +53,8 @@ impl fmt::Display for TraceParent {
     }
 }
 
-/// A number of exactly this many lower-case hexadecimal digits.
-fn hex(text: &str, digits: usize) -> Option<u128> {
+/// Parses a number that has exactly `digits` lower-case hexadecimal digits.
+fn parse_hex(text: &str, digits: usize) -> Option<u128> {
     let is_digit = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
     let is_valid = text.len() == digits && text.bytes().all(is_digit);
     is_valid.then(|| u128::from_str_radix(text, 16).ok()).flatten()

@@ -1,12 +1,14 @@
-//! The addresses of Test Manager's API, and the scope that each needs.
+//! Builds the URLs of Test Manager's API, and selects the OAuth scope that each request needs.
+//! Never sends a request.
 
 use url::Url;
 
-/// The address of a request: below Test Manager's own address, whose path is kept.
+/// Builds the URL of a request. The path of the base URL is kept, and the path of the API follows
+/// it.
 pub(super) fn api_url(base_url: &Url, path: &[&str], query: &[(&str, &str)]) -> Url {
     let mut url = base_url.clone();
-    if let Ok(mut parts) = url.path_segments_mut() {
-        parts.pop_if_empty().extend(["api", "v2"]).extend(path);
+    if let Ok(mut segments) = url.path_segments_mut() {
+        segments.pop_if_empty().extend(["api", "v2"]).extend(path);
     }
     if !query.is_empty() {
         url.query_pairs_mut().extend_pairs(query);
@@ -14,8 +16,8 @@ pub(super) fn api_url(base_url: &Url, path: &[&str], query: &[(&str, &str)]) -> 
     url
 }
 
-/// The scope that a request probably needs, chosen by the collection in the path.
-pub(super) fn scope_of(path: &[&str]) -> &'static str {
+/// Returns the scope that a request probably needs, by the collection in its path.
+pub(super) fn required_scope(path: &[&str]) -> &'static str {
     let collection = if path.first() == Some(&"projects") {
         "projects"
     } else {
@@ -37,7 +39,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_base_url_keeps_its_path_and_segments_are_percent_encoded() {
+    fn a_url_keeps_the_base_path_and_encodes_its_segments() {
         for (base, url) in [
             ("https://tm.example", "https://tm.example/api/v2/p/x%2F..%3F?top=1&q=a+b"),
             ("https://tm.example/", "https://tm.example/api/v2/p/x%2F..%3F?top=1&q=a+b"),
@@ -50,14 +52,14 @@ mod tests {
     }
 
     #[test]
-    fn a_request_that_is_refused_names_its_scope() {
+    fn the_path_determines_the_required_scope() {
         for (path, scope) in [
             (&["projects", "prefix", "SHOP"][..], "TM.Projects.Read"),
             (&["1", "testcases", "2", "assignedrequirements"], "TM.Requirements.Read"),
             (&["1", "customfieldvalues", "TestCase", "all"], "TM.CustomFieldValues.Read"),
             (&["1", "testcaselogs", "2"], "TM.TestExecutions.Read"),
         ] {
-            assert_eq!(scope_of(path), scope);
+            assert_eq!(required_scope(path), scope);
         }
     }
 }

@@ -1,5 +1,6 @@
-//! Sends reads to Test Manager and returns their JSON. Waits for the rate limit, repeats a request
-//! after a temporary error, and describes a permanent one. No request lasts beyond the deadline.
+//! Sends read requests to Test Manager and returns their JSON. Waits for the rate limit, repeats a
+//! request after a temporary error, and describes a permanent error. No request continues after the
+//! deadline.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,24 +15,25 @@ use crate::domain::Origin;
 use crate::egress::{HttpError, OutboundRequest, OutboundResponse, RunRequests, TokenError};
 use crate::memory::Charge;
 
-use super::address::{api_url, scope_of};
+use super::address::{api_url, required_scope};
 use super::failure::Failure;
-use super::shared::ReportFetch;
+use super::shared::FetchContext;
 
 /// Maximum number of attempts of one request.
 const ATTEMPTS_MAX: u32 = 3;
-/// The wait before the second attempt; it doubles.
+/// The wait before the second attempt. Each further wait is twice as long.
 const RETRY_WAIT: Duration = Duration::from_millis(200);
-/// How much memory parsed JSON may use for each byte of its text. It is charged before the text is
-/// parsed.
-const PARSED_FACTOR: u64 = 8;
+/// The memory that parsed JSON may use for each byte of its text, bytes. This memory is charged
+/// before the text is parsed.
+const PARSED_JSON_FACTOR: u64 = 8;
 
-/// Longer JSON texts are parsed on a separate thread, bytes.
-const PARSED_HERE_BYTES_MAX: usize = 64 << 10;
+/// Maximum size of a JSON text that is parsed on the current thread, bytes. Longer texts are parsed
+/// on a separate thread.
+const PARSED_INLINE_BYTES_MAX: usize = 64 << 10;
 
-/// Sends requests that end by one deadline.
+/// Sends requests to Test Manager. All requests of one client have the same deadline.
 pub(super) struct Client {
-    pub(super) shared: Arc<ReportFetch>,
+    pub(super) shared: Arc<FetchContext>,
     session: Arc<RunRequests>,
     deadline: Instant,
     bytes_max: u64,
@@ -39,7 +41,7 @@ pub(super) struct Client {
 
 impl Client {
     pub(super) fn new(
-        shared: Arc<ReportFetch>,
+        shared: Arc<FetchContext>,
         session: Arc<RunRequests>,
         deadline: Instant,
         bytes_max: u64,
@@ -47,14 +49,14 @@ impl Client {
         Self { shared, session, deadline, bytes_max }
     }
 
-    /// A client for a long search. It leaves a quarter of the time to requests that do not need the
-    /// result of the search.
+    /// Returns a client for a long search. The search leaves a quarter of the remaining time for
+    /// requests that do not need its result.
     pub(super) fn for_search(&self) -> Result<Self, Failure> {
-        let left = self.deadline.saturating_duration_since(Instant::now());
-        self.shared.client(self.deadline - left / 4)
+        let remaining = self.deadline.saturating_duration_since(Instant::now());
+        self.shared.client(self.deadline - remaining / 4)
     }
 
-    /// Requests the JSON at this path, relative to the API's base URL. The segments of the path are
+    /// Returns the JSON at this path, relative to the API's base URL. The segments of the path are
     /// percent-encoded.
     pub(super) async fn get(
         &self,
@@ -62,42 +64,42 @@ impl Client {
         query: &[(&str, &str)],
     ) -> Result<Value, Failure> {
         let (value, charge) = self.get_charged(path, query).await?;
-        self.shared.keep(charge);
+        self.shared.keep_charge(charge);
         Ok(value)
     }
 
-    /// As [`Self::get`], for JSON that may be dropped soon: the memory is charged until the second
-    /// value is dropped.
+    /// Does the same as [`Self::get`], for JSON that may be dropped soon: its memory is charged
+    /// until the returned `Charge` is dropped.
     pub(super) async fn get_charged(
         &self,
         path: &[&str],
         query: &[(&str, &str)],
     ) -> Result<(Value, Charge), Failure> {
         let url = api_url(&self.shared.settings.base_url, path, query);
-        let answer = self.send(url, "application/json", scope_of(path)).await?;
+        let answer = self.send(url, "application/json", required_scope(path)).await?;
         let status = answer.status;
-        let body = self.content(answer).await?;
-        let charged = self.shared.account()?.charge(body.len() as u64 * PARSED_FACTOR);
-        let charge = charged.map_err(|full| Failure::Other(full.to_string()))?;
-        let value = parse(&body).await;
-        let value = value.ok_or_else(|| Failure::instead_of("JSON", status, &body))?;
+        let body = self.read_body(answer).await?;
+        let charged = self.shared.account()?.charge(body.len() as u64 * PARSED_JSON_FACTOR);
+        let charge = charged.map_err(|error| Failure::Other(error.to_string()))?;
+        let value = parse_json(&body).await;
+        let value = value.ok_or_else(|| Failure::unexpected_body("JSON", status, &body))?;
         Ok((value, charge))
     }
 
     /// Downloads the resource at this path, relative to the API's base URL.
     pub(super) async fn get_bytes(&self, path: &[&str]) -> Result<Bytes, Failure> {
         let url = api_url(&self.shared.settings.base_url, path, &[]);
-        let answer = self.send(url, "*/*", scope_of(path)).await?;
-        self.content(answer).await
+        let answer = self.send(url, "*/*", required_scope(path)).await?;
+        self.read_body(answer).await
     }
 
-    /// Fetches a token, unless a valid one is kept. Runs once for each failed test.
+    /// Fetches a token, unless a valid token is stored. Runs once for each failed test.
     pub(super) async fn ensure_token(&self) -> Result<(), Failure> {
         let origin = Origin::of(&self.shared.settings.base_url);
         let origin = origin.map_err(|error| Failure::Token(error.to_string()))?;
         let fetching = async || {
             let mut result = self.session.fetch_token(&origin).await;
-            if matches!(&result, Err(error) if is_short_token_error(error))
+            if matches!(&result, Err(error) if is_temporary_token_error(error))
                 && self.wait_for_retry(1).await
             {
                 result = self.session.fetch_token(&origin).await;
@@ -117,15 +119,15 @@ impl Client {
         ))
     }
 
-    /// Sends a read; repeats it after an error that is probably temporary.
+    /// Sends a read request, and repeats it after an error that is probably temporary.
     async fn send(&self, url: Url, accept: &str, scope: &str) -> Result<OutboundResponse, Failure> {
         self.ensure_token().await?;
         let mut attempt = 1;
         loop {
             self.wait_for_rate_limit().await?;
-            let sent = self.session.send(request(&url, accept)).await;
-            let last = attempt == ATTEMPTS_MAX;
-            let failure = match sent {
+            let result = self.session.send(get_request(&url, accept)).await;
+            let is_last_attempt = attempt == ATTEMPTS_MAX;
+            let failure = match result {
                 Ok(answer) => {
                     self.shared.state.rate_limit.update(
                         answer.status,
@@ -134,27 +136,29 @@ impl Client {
                     );
                     match answer.status {
                         200..=299 => return Ok(answer),
-                        // After a 401, the next request gets a new token.
+                        // After a 401, egress fetches a new token for the next request.
                         401 if attempt == 1 => {
                             attempt += 1;
                             continue;
                         }
-                        429 if !last => {
+                        429 if !is_last_attempt => {
                             attempt += 1;
                             continue;
                         }
                         status => {
-                            let body = self.content(answer).await.unwrap_or_default();
+                            let body = self.read_body(answer).await.unwrap_or_default();
                             let failure = Failure::of_status(status, &body, scope);
-                            if last || status < 500 {
+                            if is_last_attempt || status < 500 {
                                 return Err(failure);
                             }
                             failure
                         }
                     }
                 }
-                Err(error) if last || !is_short_error(&error) => return Err(self.failure(&error)),
-                Err(error) => self.failure(&error),
+                Err(error) if is_last_attempt || !is_temporary_error(&error) => {
+                    return Err(self.failure_of(&error));
+                }
+                Err(error) => self.failure_of(&error),
             };
             if !self.wait_for_retry(attempt).await {
                 return Err(failure);
@@ -167,11 +171,12 @@ impl Client {
     async fn wait_for_rate_limit(&self) -> Result<(), Failure> {
         while let Some(until) = self.shared.state.rate_limit.wait_until(Instant::now()) {
             if until >= self.deadline {
-                // Rounded up to 10 s, so that all parts of one failed test show the same reason.
+                // The seconds are rounded up to 10 s: then all parts of one failed test have the
+                // same reason, and the parts are merged into one gap.
                 let seconds = ((until - Instant::now()).as_secs() + 1).next_multiple_of(10);
                 return Err(Failure::Other(format!(
-                    "Test Manager's rate limit is used up for another {seconds} s, longer than this \
-                     event may wait"
+                    "Test Manager's rate limit allows no request for {seconds} s, which is longer \
+                     than this event may wait"
                 )));
             }
             sleep_until(until).await;
@@ -179,7 +184,8 @@ impl Client {
         Ok(())
     }
 
-    /// Waits before the next attempt. Returns false without a wait if the deadline is too near.
+    /// Waits before the next attempt. Returns false at once if the deadline is before the end of
+    /// the wait.
     async fn wait_for_retry(&self, attempt: u32) -> bool {
         let wait = RETRY_WAIT * 2_u32.saturating_pow(attempt.saturating_sub(1));
         if Instant::now() + wait >= self.deadline {
@@ -189,19 +195,19 @@ impl Client {
         true
     }
 
-    /// The body in memory; its memory stays charged until the body is dropped.
-    async fn content(&self, answer: OutboundResponse) -> Result<Bytes, Failure> {
+    /// Reads the body into memory. The memory stays charged until the body is dropped.
+    async fn read_body(&self, answer: OutboundResponse) -> Result<Bytes, Failure> {
         let account = self.shared.account()?;
         let (body, charge) =
-            answer.body.into_memory(&account).await.map_err(|e| self.failure(&e))?;
-        Ok(charge.hold(body.into()))
+            answer.body.into_memory(&account).await.map_err(|e| self.failure_of(&e))?;
+        Ok(charge.bind_to_body(body.into()))
     }
 
-    fn failure(&self, error: &HttpError) -> Failure {
+    fn failure_of(&self, error: &HttpError) -> Failure {
         if let HttpError::NotGranted(origin) = error {
             return Failure::Other(format!(
-                "Test Manager redirects to {origin}, which is not listed; if downloads come from \
-                 there, add it with `jackfield connections edit NAME --test-manager-asset-origin \
+                "Test Manager redirects to {origin}, which is not an allowed origin; if downloads come \
+                 from there, add it with `jackfield connections edit NAME --test-manager-asset-origin \
                  {origin}`"
             ));
         }
@@ -220,26 +226,26 @@ impl Client {
     }
 }
 
-/// Parses JSON. Parses a long text on a thread where it delays no other task.
-async fn parse(body: &Bytes) -> Option<Value> {
-    if body.len() <= PARSED_HERE_BYTES_MAX {
+/// Parses JSON. A long text is parsed on a blocking thread, where it cannot delay other tasks.
+async fn parse_json(body: &Bytes) -> Option<Value> {
+    if body.len() <= PARSED_INLINE_BYTES_MAX {
         return serde_json::from_slice(body).ok();
     }
     let body = body.clone();
-    let parsing = tokio::task::spawn_blocking(move || serde_json::from_slice(&body).ok());
-    parsing.await.ok().flatten()
+    let parsed = tokio::task::spawn_blocking(move || serde_json::from_slice(&body).ok());
+    parsed.await.ok().flatten()
 }
 
 /// Whether an error is probably temporary, so that another attempt may succeed.
-fn is_short_error(error: &HttpError) -> bool {
+fn is_temporary_error(error: &HttpError) -> bool {
     matches!(error, HttpError::Unreachable(_) | HttpError::Interrupted(_))
 }
 
-fn is_short_token_error(error: &TokenError) -> bool {
-    matches!(error, TokenError::Other(error) if is_short_error(error))
+fn is_temporary_token_error(error: &TokenError) -> bool {
+    matches!(error, TokenError::Other(error) if is_temporary_error(error))
 }
 
-fn request(url: &Url, accept: &str) -> OutboundRequest {
+fn get_request(url: &Url, accept: &str) -> OutboundRequest {
     OutboundRequest {
         method: Method::GET,
         effect: None,

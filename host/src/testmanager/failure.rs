@@ -1,14 +1,14 @@
 //! The reasons why a part could not be fetched, each as the second half of a sentence.
 //!
-//! Texts of Test Manager are shortened and printable here. They are not escaped for any markup.
+//! Texts from Test Manager are shortened and made printable. They are not escaped for any markup.
 
 use crate::domain::{printable, shortened};
 use crate::egress::{HttpError, TokenError};
 
 use super::json;
 
-/// How much of a text of Test Manager is shown, bytes.
-const TEXT_BYTES_MAX: usize = 200;
+/// Maximum size of a text from Test Manager that is shown, bytes.
+const SHOWN_TEXT_BYTES_MAX: usize = 200;
 
 /// The reason why a part could not be fetched.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,7 +17,7 @@ pub(super) enum Failure {
     Token(String),
     /// A scope is not granted, so there is no token.
     Scope(String),
-    /// The project is not known, so nothing that belongs to a project can be fetched.
+    /// The project could not be identified, so nothing that belongs to a project can be fetched.
     Project(String),
     /// The requested resource does not exist.
     NotFound(String),
@@ -40,30 +40,30 @@ impl Failure {
         }
     }
 
-    /// The failure for an answer without success. `scope` is the scope that the request probably
-    /// needs.
+    /// Returns the failure for an answer whose status is not a success. `scope` is the scope that
+    /// the request probably needs.
     pub(super) fn of_status(status: u16, body: &[u8], scope: &str) -> Self {
-        let said = describe_body(body);
+        let description = describe_body(body);
         match status {
             401 => Self::Other(format!(
-                "Test Manager answered 401{said}: it does not accept the token; check the client id, \
-                 its secret and the token URL"
+                "Test Manager answered 401{description}: it does not accept the token; check the client \
+                 id, its secret and the token URL"
             )),
             403 => Self::Other(format!(
-                "Test Manager answered 403{said}: the client may not read this; it needs the scope \
-                 {scope} and a role in the project"
+                "Test Manager answered 403{description}: the client may not read this; it needs the \
+                 scope {scope} and a role in the project"
             )),
-            404 => Self::NotFound(format!("Test Manager answered 404{said}")),
-            _ => Self::Other(format!("Test Manager answered {status}{said}")),
+            404 => Self::NotFound(format!("Test Manager answered 404{description}")),
+            _ => Self::Other(format!("Test Manager answered {status}{description}")),
         }
     }
 
-    /// The failure for a successful answer whose body is not of the kind `wanted`.
-    pub(super) fn instead_of(wanted: &str, status: u16, body: &[u8]) -> Self {
-        let said = describe_body(body);
+    /// Returns the failure for a successful answer whose body is not of the kind `expected`.
+    pub(super) fn unexpected_body(expected: &str, status: u16, body: &[u8]) -> Self {
+        let description = describe_body(body);
         Self::Other(format!(
-            "Test Manager answered {status}{said} instead of {wanted}; check the address of Test \
-             Manager"
+            "Test Manager answered {status}{description} instead of {expected}; check the address of \
+             Test Manager"
         ))
     }
 }
@@ -80,7 +80,7 @@ impl From<TokenError> for Failure {
     }
 }
 
-/// The essence of an answer: the title of a web page, or the message of a JSON error.
+/// Describes the body of an answer: by the title of a web page, or by the message of a JSON error.
 fn describe_body(body: &[u8]) -> String {
     if body.iter().all(u8::is_ascii_whitespace) {
         return String::new();
@@ -88,30 +88,31 @@ fn describe_body(body: &[u8]) -> String {
     let text = String::from_utf8_lossy(body);
     if let Ok(value) = serde_json::from_str(&text) {
         let names = ["message", "detail", "title", "errorMessage", "error"];
-        return json::text(&value, &names)
-            .map_or_else(String::new, |said| format!(" ({})", short(&said)));
+        return json::text_member(&value, &names).map_or_else(String::new, |description| {
+            format!(" ({})", short_printable(&description))
+        });
     }
     if !text.trim_start().starts_with('<') {
         return " with a text".to_owned();
     }
     match page_title(&text) {
-        Some(title) => format!(" with a web page ({:?})", short(&title)),
+        Some(title) => format!(" with a web page ({:?})", short_printable(&title)),
         None => " with a web page".to_owned(),
     }
 }
 
-/// The title of an HTML page.
+/// Returns the title of an HTML page.
 fn page_title(page: &str) -> Option<String> {
-    let lower = page.to_ascii_lowercase();
-    let from = lower.find("<title")?;
-    let from = from + lower.get(from..)?.find('>')? + 1;
-    let to = from + lower.get(from..)?.find("</title")?;
-    let words: Vec<_> = page.get(from..to)?.split_whitespace().collect();
+    let lower_case_page = page.to_ascii_lowercase();
+    let start = lower_case_page.find("<title")?;
+    let start = start + lower_case_page.get(start..)?.find('>')? + 1;
+    let end = start + lower_case_page.get(start..)?.find("</title")?;
+    let words: Vec<_> = page.get(start..end)?.split_whitespace().collect();
     (!words.is_empty()).then(|| words.join(" "))
 }
 
-fn short(text: &str) -> String {
-    printable(&shortened(text.trim(), TEXT_BYTES_MAX))
+fn short_printable(text: &str) -> String {
+    printable(&shortened(text.trim(), SHOWN_TEXT_BYTES_MAX))
 }
 
 #[cfg(test)]
@@ -138,7 +139,7 @@ mod tests {
         }
         let long = format!(r#"{{"message":"{}"}}"#, "x".repeat(1_000));
         assert!(Failure::of_status(500, long.as_bytes(), "").why().len() < 300);
-        let page = Failure::instead_of("JSON", 200, page);
+        let page = Failure::unexpected_body("JSON", 200, page);
         assert!(page.why().contains("200 with a web page"), "{page:?}");
     }
 }

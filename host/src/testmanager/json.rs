@@ -1,10 +1,11 @@
-//! Reads JSON whose schema is known only in part: any case of a name, several names of a member,
-//! missing members, nulls, numbers as text.
+//! Reads JSON whose schema is only partly known. Accepts any case of a name, several names for one
+//! member, missing members, nulls, and numbers as text. A value that cannot be read is `None`,
+//! never an error.
 
 use serde_json::Value;
 
-/// The first member with one of these names that is not null.
-pub(super) fn member<'a>(value: &'a Value, names: &[&str]) -> Option<&'a Value> {
+/// Returns the first member that has one of these names and is not null.
+pub(super) fn find_member<'a>(value: &'a Value, names: &[&str]) -> Option<&'a Value> {
     let members = value.as_object()?;
     names.iter().find_map(|name| {
         let found = members.get(*name).or_else(|| {
@@ -14,44 +15,46 @@ pub(super) fn member<'a>(value: &'a Value, names: &[&str]) -> Option<&'a Value> 
     })
 }
 
-/// A member as text that is not empty. Lists and objects are not text.
-pub(super) fn text(value: &Value, names: &[&str]) -> Option<String> {
-    let text = match member(value, names)? {
+/// Returns a member as text that is not empty. Lists and objects are not text.
+pub(super) fn text_member(value: &Value, names: &[&str]) -> Option<String> {
+    let text = match find_member(value, names)? {
         Value::String(text) => text.clone(),
         Value::Number(number) => number.to_string(),
-        Value::Bool(word) => word.to_string(),
+        Value::Bool(boolean) => boolean.to_string(),
         _ => return None,
     };
     (!text.trim().is_empty()).then_some(text)
 }
 
-/// A member as JSON text; the answer may contain it as text or as JSON.
-pub(super) fn json_text(value: &Value, names: &[&str]) -> Option<String> {
-    text(value, names).or_else(|| member(value, names).map(Value::to_string))
+/// Returns a member as JSON text. The answer may contain the member as text or as JSON.
+pub(super) fn json_text_member(value: &Value, names: &[&str]) -> Option<String> {
+    text_member(value, names).or_else(|| find_member(value, names).map(Value::to_string))
 }
 
-/// A member as a number that is not negative.
-pub(super) fn number(value: &Value, names: &[&str]) -> Option<u64> {
-    match member(value, names)? {
+/// Returns a member as a number that is not negative.
+pub(super) fn number_member(value: &Value, names: &[&str]) -> Option<u64> {
+    match find_member(value, names)? {
         Value::Number(number) => number.as_u64(),
         Value::String(text) => text.trim().parse().ok(),
         _ => None,
     }
 }
 
-/// A member as a truth value.
-pub(super) fn flag(value: &Value, names: &[&str]) -> Option<bool> {
-    match member(value, names)? {
-        Value::Bool(flag) => Some(*flag),
+/// Returns a member as a boolean.
+pub(super) fn boolean_member(value: &Value, names: &[&str]) -> Option<bool> {
+    match find_member(value, names)? {
+        Value::Bool(boolean) => Some(*boolean),
         Value::String(text) if text.eq_ignore_ascii_case("true") => Some(true),
         Value::String(text) if text.eq_ignore_ascii_case("false") => Some(false),
         _ => None,
     }
 }
 
-/// The items of a list, with or without a page around it.
-pub(super) fn items(value: &Value) -> Option<&Vec<Value>> {
-    value.as_array().or_else(|| member(value, &["data", "items", "value", "results"])?.as_array())
+/// Returns the items of a list. The list may be a member of a page object.
+pub(super) fn list_items(value: &Value) -> Option<&Vec<Value>> {
+    value
+        .as_array()
+        .or_else(|| find_member(value, &["data", "items", "value", "results"])?.as_array())
 }
 
 #[cfg(test)]
@@ -63,23 +66,29 @@ mod tests {
     #[test]
     fn members_are_found_by_any_name_in_any_case() {
         let value = json!({"Name": "a", "b": null, "c": " ", "n": 7, "t": "True", "o": {"x": 1}});
-        assert_eq!(text(&value, &["b", "name"]), Some("a".to_owned()));
-        assert_eq!(text(&value, &["b"]), None);
-        assert_eq!(text(&value, &["c"]), None);
-        assert_eq!(text(&value, &["n"]), Some("7".to_owned()));
-        assert_eq!(text(&value, &["o"]), None);
-        assert_eq!(json_text(&value, &["o"]), Some(r#"{"x":1}"#.to_owned()));
-        assert_eq!((number(&value, &["n"]), number(&value, &["Name"])), (Some(7), None));
-        assert_eq!((flag(&value, &["T"]), flag(&value, &["n"])), (Some(true), None));
-        assert_eq!(text(&json!([1]), &["n"]), None);
+        assert_eq!(text_member(&value, &["b", "name"]), Some("a".to_owned()));
+        assert_eq!(text_member(&value, &["b"]), None);
+        assert_eq!(text_member(&value, &["c"]), None);
+        assert_eq!(text_member(&value, &["n"]), Some("7".to_owned()));
+        assert_eq!(text_member(&value, &["o"]), None);
+        assert_eq!(json_text_member(&value, &["o"]), Some(r#"{"x":1}"#.to_owned()));
+        assert_eq!(
+            (number_member(&value, &["n"]), number_member(&value, &["Name"])),
+            (Some(7), None)
+        );
+        assert_eq!(
+            (boolean_member(&value, &["T"]), boolean_member(&value, &["n"])),
+            (Some(true), None)
+        );
+        assert_eq!(text_member(&json!([1]), &["n"]), None);
     }
 
     #[test]
-    fn a_list_may_be_a_page() {
-        assert_eq!(items(&json!([1, 2])).map(Vec::len), Some(2));
-        assert_eq!(items(&json!({"data": [1]})).map(Vec::len), Some(1));
-        assert_eq!(items(&json!({"Items": []})).map(Vec::len), Some(0));
-        assert_eq!(items(&json!({"data": null})), None);
-        assert_eq!(items(&json!("x")), None);
+    fn a_list_may_be_inside_a_page() {
+        assert_eq!(list_items(&json!([1, 2])).map(Vec::len), Some(2));
+        assert_eq!(list_items(&json!({"data": [1]})).map(Vec::len), Some(1));
+        assert_eq!(list_items(&json!({"Items": []})).map(Vec::len), Some(0));
+        assert_eq!(list_items(&json!({"data": null})), None);
+        assert_eq!(list_items(&json!("x")), None);
     }
 }

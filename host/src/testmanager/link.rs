@@ -1,50 +1,52 @@
 //! Reads the project's prefix from the link to a test case log.
 //!
-//! Links that were seen: `{address}/{prefix}/testexecution-results/{execution}/{case}`, where the
-//! address may have a path. Which links the webhook sends is not documented.
+//! Observed links have the form `{address}/{prefix}/testexecution-results/{execution}/{case}`,
+//! where the address may have a path. The form of the links in webhooks is not documented.
 
 use url::Url;
 
 /// Maximum length of a prefix, characters.
 const PREFIX_CHARS_MAX: usize = 50;
 
-/// The prefix in a link: the part before the page, or else the first part below Test Manager's
-/// address.
+/// Returns the project's prefix in a link: the path segment before the results page, or else the
+/// first segment below Test Manager's address.
 pub(super) fn project_prefix(link: &str, base_url: &Url) -> Option<String> {
     let link = Url::parse(link).ok()?;
     // A single-page application may have its path after the number sign.
     let fragment = link.fragment().unwrap_or_default().trim_start_matches('!');
-    before_page(fragment).or_else(|| before_page(link.path())).or_else(|| below(&link, base_url))
+    prefix_before_page(fragment)
+        .or_else(|| prefix_before_page(link.path()))
+        .or_else(|| prefix_below_address(&link, base_url))
 }
 
-/// The part before a page of results.
-fn before_page(path: &str) -> Option<String> {
-    let parts: Vec<_> = path.split(['/', '?']).filter(|part| !part.is_empty()).collect();
-    let page = parts.iter().position(|part| is_page(part))?;
-    prefix(parts.get(page.checked_sub(1)?)?)
+/// Returns the path segment before the results page.
+fn prefix_before_page(path: &str) -> Option<String> {
+    let segments: Vec<_> = path.split(['/', '?']).filter(|segment| !segment.is_empty()).collect();
+    let page = segments.iter().position(|segment| is_results_page(segment))?;
+    valid_prefix(segments.get(page.checked_sub(1)?)?)
 }
 
-fn is_page(part: &str) -> bool {
-    let part = part.to_ascii_lowercase();
+fn is_results_page(segment: &str) -> bool {
+    let segment = segment.to_ascii_lowercase();
     ["testexecution", "test-execution", "testcaselog", "test-case-log"]
         .iter()
-        .any(|page| part.starts_with(page))
+        .any(|page| segment.starts_with(page))
 }
 
-/// The first segment below Test Manager's address, if more segments follow.
-fn below(link: &Url, base_url: &Url) -> Option<String> {
+/// Returns the first segment below Test Manager's address, if more segments follow it.
+fn prefix_below_address(link: &Url, base_url: &Url) -> Option<String> {
     let rest = link.path().strip_prefix(base_url.path().trim_end_matches('/'))?;
-    let mut parts = rest.split('/').filter(|part| !part.is_empty());
-    let first = parts.next()?;
-    parts.next().and_then(|_| prefix(first))
+    let mut segments = rest.split('/').filter(|segment| !segment.is_empty());
+    let first = segments.next()?;
+    segments.next().and_then(|_| valid_prefix(first))
 }
 
-fn prefix(part: &str) -> Option<String> {
-    let fits = (1..=PREFIX_CHARS_MAX).contains(&part.len())
-        && part.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-');
-    // Neither a page nor Test Manager's own path is a prefix.
-    let is_own = is_page(part) || part.eq_ignore_ascii_case("testmanager_");
-    (fits && !is_own).then(|| part.to_owned())
+fn valid_prefix(segment: &str) -> Option<String> {
+    let is_valid = (1..=PREFIX_CHARS_MAX).contains(&segment.len())
+        && segment.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-');
+    // The name of a page and Test Manager's own path are not prefixes.
+    let is_reserved = is_results_page(segment) || segment.eq_ignore_ascii_case("testmanager_");
+    (is_valid && !is_reserved).then(|| segment.to_owned())
 }
 
 #[cfg(test)]
@@ -52,7 +54,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_link_names_the_prefix_of_its_project() {
+    fn the_prefix_is_read_from_the_link() {
         let base = Url::parse("https://tm.example/org/tenant/testmanager_").unwrap();
         for (link, found) in [
             ("https://tm.example/org/tenant/testmanager_/SHOP/testexecution-results/1/2", "SHOP"),

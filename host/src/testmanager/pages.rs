@@ -1,7 +1,8 @@
-//! Reads lists that Test Manager answers in pages, with the parameters `top` and `skip`.
+//! Reads lists that Test Manager returns in pages, with the query parameters `top` and `skip`.
 //!
-//! Both known forms of a page are read: with `paging` (`total`, `nextPage`), and with `totalItems`
-//! and `hasNextPage`. Reading stops after a number of pages, or when a page repeats the one before.
+//! Both known formats of a page are supported: with `paging` (`total`, `nextPage`), and with
+//! `totalItems` and `hasNextPage`. Reading stops after a maximum number of pages, or when a page
+//! repeats the page before it.
 
 use futures_util::stream::{self, StreamExt as _};
 use serde_json::Value;
@@ -10,14 +11,14 @@ use crate::memory::Charge;
 
 use super::client::Client;
 use super::failure::Failure;
-use super::json::{flag, items, member, number};
+use super::json::{boolean_member, find_member, list_items, number_member};
 
 /// Maximum number of pages that are requested at the same time.
-const PAGES_AT_ONCE: usize = 4;
+const PARALLEL_PAGES_MAX: usize = 4;
 /// If a page is too large, it is requested again with fewer items, down to this number.
-const TOP_MIN: usize = 10;
+const PAGE_ITEMS_MIN: usize = 10;
 
-/// The items that were read, and a note if the list has more.
+/// The items that were read, and a note if the list has more items.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct ListItems {
     pub(super) items: Vec<Value>,
@@ -28,22 +29,22 @@ pub(super) struct ListItems {
 /// Settings for reading one list.
 pub(super) struct Paging<K, E> {
     /// Number of items that one request asks for.
-    pub(super) top: usize,
+    pub(super) page_items: usize,
     /// Maximum number of pages.
     pub(super) pages_max: usize,
     /// Returns whether an item is kept.
-    pub(super) keep: K,
-    /// Returns whether the kept items are enough, so that no further page is read.
-    pub(super) enough: E,
+    pub(super) is_kept: K,
+    /// Returns whether the kept items are enough. If they are, no further page is read.
+    pub(super) is_enough: E,
 }
 
 /// Reads pages until the list ends, the kept items are enough, or `pages_max` pages were read. If
-/// Test Manager says how long the list is, several pages are requested at the same time.
+/// Test Manager reports the length of the list, several pages are requested at the same time.
 ///
 /// # Errors
-/// A page could not be read. The items before it are not returned, because the rest may contain the
-/// item that is searched for.
-pub(super) async fn read<K, E>(
+/// A page could not be read. The items of earlier pages are not returned, because the missing pages
+/// may contain the item that the caller searches for.
+pub(super) async fn read_pages<K, E>(
     client: &Client,
     path: &[&str],
     query: &[(&str, &str)],
@@ -53,46 +54,51 @@ where
     K: Fn(&Value) -> bool,
     E: Fn(&[Value]) -> bool,
 {
-    let mut progress =
-        ListProgress { top: paging.top, listed: ListItems::default(), ..ListProgress::default() };
-    let mut left = paging.pages_max;
+    let mut progress = ListProgress {
+        page_items: paging.page_items,
+        list: ListItems::default(),
+        ..ListProgress::default()
+    };
+    let mut pages_left = paging.pages_max;
     // Each round begins after the items that were read, with the page size that Test Manager uses.
-    while left > 0 {
-        let (from, top, size) = (progress.seen, progress.top, progress.page_items());
-        let (pages, at_once) = progress.ahead(left);
-        let skips = (0..pages).map(|page| from + page * size);
-        let requests = skips.map(|skip| page(client, path, query, top, skip));
-        let mut answers = stream::iter(requests).buffered(at_once);
+    while pages_left > 0 {
+        let (first_skip, top) = (progress.read_count, progress.page_items);
+        let page_size = progress.expected_page_items();
+        let (pages, parallel) = progress.plan_round(pages_left);
+        let skips = (0..pages).map(|page| first_skip + page * page_size);
+        let requests = skips.map(|skip| request_page(client, path, query, top, skip));
+        let mut answers = stream::iter(requests).buffered(parallel);
         while let Some(answer) = answers.next().await {
-            left -= 1;
+            pages_left -= 1;
             let (answer, charge) = match answer {
                 Ok(answer) => answer,
-                Err(Failure::TooLarge(_)) if top > TOP_MIN => {
+                Err(Failure::TooLarge(_)) if top > PAGE_ITEMS_MIN => {
                     progress.use_smaller_pages();
                     break;
                 }
-                Err(failure) => return Err(progress.stopped(&failure)),
+                Err(failure) => return Err(progress.stopped_by(&failure)),
             };
-            let kept = progress.listed.items.len();
-            let next = progress.add(&answer, &paging)?;
-            if progress.listed.items.len() > kept {
-                client.shared.keep(charge);
+            let kept_before = progress.list.items.len();
+            let next = progress.add_page(&answer, &paging)?;
+            if progress.list.items.len() > kept_before {
+                client.shared.keep_charge(charge);
             }
             match next {
-                Next::End => return Ok(progress.listed),
-                Next::Round => break,
-                Next::Page => {}
+                NextStep::End => return Ok(progress.list),
+                NextStep::Round => break,
+                NextStep::Page => {}
             }
         }
     }
-    let seen = progress.seen;
+    let read_count = progress.read_count;
     let all = progress.total.map_or_else(|| "more".to_owned(), |total| total.to_string());
-    progress.listed.note = Some(format!("Test Manager has {all} entries, and {seen} were read"));
-    Ok(progress.listed)
+    progress.list.note =
+        Some(format!("Test Manager has {all} entries, and {read_count} were read"));
+    Ok(progress.list)
 }
 
 /// Requests one page.
-async fn page(
+async fn request_page(
     client: &Client,
     path: &[&str],
     query: &[(&str, &str)],
@@ -105,7 +111,7 @@ async fn page(
 }
 
 /// The step that follows a page.
-enum Next {
+enum NextStep {
     /// Read the next page of this round.
     Page,
     /// Begin another round, because the pages have another size than expected.
@@ -117,98 +123,100 @@ enum Next {
 /// The progress of reading a list.
 #[derive(Default)]
 struct ListProgress {
-    listed: ListItems,
-    top: usize,
+    list: ListItems,
+    /// Number of items that one request asks for.
+    page_items: usize,
     /// Number of items that were read.
-    seen: usize,
-    /// Number of items in the last page: a server may answer fewer items than requested.
-    size: Option<usize>,
-    /// Number of items in the whole list, if Test Manager says it.
+    read_count: usize,
+    /// Number of items in the last page: a server may return fewer items than requested.
+    last_page_items: Option<usize>,
+    /// Number of items in the whole list, if Test Manager reports it.
     total: Option<u64>,
-    /// The first item of the last page, by which a repeated page is recognised.
-    first: Option<Value>,
+    /// The first item of the last page. A page that begins with the same item is a repeated page.
+    first_item: Option<Value>,
 }
 
 impl ListProgress {
-    fn page_items(&self) -> usize {
-        self.size.unwrap_or(self.top).max(1)
+    fn expected_page_items(&self) -> usize {
+        self.last_page_items.unwrap_or(self.page_items).max(1)
     }
 
-    /// The number of pages of the next round, and how many of them are requested at the same time.
-    fn ahead(&self, left: usize) -> (usize, usize) {
-        let Some((total, _)) = self.total.zip(self.size) else { return (1, 1) };
-        let items = usize::try_from(total).unwrap_or(usize::MAX).saturating_sub(self.seen);
-        (items.div_ceil(self.page_items()).clamp(1, left), PAGES_AT_ONCE)
+    /// Returns the number of pages of the next round, and how many of them are requested at the
+    /// same time.
+    fn plan_round(&self, pages_left: usize) -> (usize, usize) {
+        let Some((total, _)) = self.total.zip(self.last_page_items) else { return (1, 1) };
+        let items = usize::try_from(total).unwrap_or(usize::MAX).saturating_sub(self.read_count);
+        (items.div_ceil(self.expected_page_items()).clamp(1, pages_left), PARALLEL_PAGES_MAX)
     }
 
     fn use_smaller_pages(&mut self) {
-        (self.top, self.size) = ((self.top / 10).max(TOP_MIN), None);
+        (self.page_items, self.last_page_items) =
+            ((self.page_items / 10).max(PAGE_ITEMS_MIN), None);
     }
 
-    /// Adds the items of a page that are kept.
-    fn add<K, E>(&mut self, answer: &Value, paging: &Paging<K, E>) -> Result<Next, Failure>
+    /// Adds those items of a page that `is_kept` accepts.
+    fn add_page<K, E>(&mut self, answer: &Value, paging: &Paging<K, E>) -> Result<NextStep, Failure>
     where
         K: Fn(&Value) -> bool,
         E: Fn(&[Value]) -> bool,
     {
-        let Some(found) = items(answer) else { return Err(no_list()) };
-        if self.first.is_some() && self.first.as_ref() == found.first() {
-            self.listed.note =
-                Some("Test Manager answers the same page again and again".to_owned());
-            return Ok(Next::End);
+        let Some(found) = list_items(answer) else { return Err(not_a_list()) };
+        if self.first_item.is_some() && self.first_item.as_ref() == found.first() {
+            self.list.note = Some("Test Manager returns the same page repeatedly".to_owned());
+            return Ok(NextStep::End);
         }
-        self.first = found.first().cloned();
-        self.seen += found.len();
-        self.total = total(answer);
-        self.listed.items.extend(found.iter().filter(|item| (paging.keep)(item)).cloned());
-        if (paging.enough)(&self.listed.items)
-            || !has_more(answer, found.len(), self.seen, self.top)
+        self.first_item = found.first().cloned();
+        self.read_count += found.len();
+        self.total = total_items(answer);
+        self.list.items.extend(found.iter().filter(|item| (paging.is_kept)(item)).cloned());
+        if (paging.is_enough)(&self.list.items)
+            || !has_more(answer, found.len(), self.read_count, self.page_items)
         {
-            return Ok(Next::End);
+            return Ok(NextStep::End);
         }
-        let is_as_before = self.size == Some(found.len());
-        self.size = Some(found.len());
-        Ok(if is_as_before { Next::Page } else { Next::Round })
+        let has_same_size = self.last_page_items == Some(found.len());
+        self.last_page_items = Some(found.len());
+        Ok(if has_same_size { NextStep::Page } else { NextStep::Round })
     }
 
-    /// The failure of a page, which also says how many items were read before it.
-    fn stopped(&self, failure: &Failure) -> Failure {
-        if self.seen == 0 {
+    /// Returns the failure of a page, with the number of items that were read before this page.
+    fn stopped_by(&self, failure: &Failure) -> Failure {
+        if self.read_count == 0 {
             return failure.clone();
         }
         let all = self.total.map_or_else(String::new, |total| format!(" of {total}"));
-        let (why, seen) = (failure.why(), self.seen);
-        Failure::Other(format!("{why}; the search stopped after {seen}{all} entries"))
+        let (why, read_count) = (failure.why(), self.read_count);
+        Failure::Other(format!("{why}; the search stopped after {read_count}{all} entries"))
     }
 }
 
-/// The failure for an answer that is not a list.
-pub(super) fn no_list() -> Failure {
+/// Returns the failure for an answer that is not a list.
+pub(super) fn not_a_list() -> Failure {
     Failure::Other("Test Manager's answer contains no list".to_owned())
 }
 
-/// The number of items in the whole list; `None` if the answer does not say it.
-fn total(answer: &Value) -> Option<u64> {
-    let paging = member(answer, &["paging"]).unwrap_or(answer);
-    number(paging, &["total", "totalItems", "totalCount"])
+/// Returns the number of items in the whole list; `None` if the answer does not contain it.
+fn total_items(answer: &Value) -> Option<u64> {
+    let paging = find_member(answer, &["paging"]).unwrap_or(answer);
+    number_member(paging, &["total", "totalItems", "totalCount"])
 }
 
-/// Whether the list continues after a page of `count` items, with `sum` items so far.
+/// Whether the list continues after a page of `count` items, if `sum` items were read so far.
 pub(super) fn has_more(answer: &Value, count: usize, sum: usize, top: usize) -> bool {
     if count == 0 {
         return false;
     }
-    let paging = member(answer, &["paging"]).unwrap_or(answer);
-    if let Some(total) = total(answer) {
+    let paging = find_member(answer, &["paging"]).unwrap_or(answer);
+    if let Some(total) = total_items(answer) {
         return (sum as u64) < total;
     }
-    if let Some(has_next) = flag(paging, &["hasNextPage"]) {
+    if let Some(has_next) = boolean_member(paging, &["hasNextPage"]) {
         return has_next;
     }
-    match member(paging, &["nextPage"]) {
+    match find_member(paging, &["nextPage"]) {
         Some(Value::Bool(has_next)) => *has_next,
         Some(_) => true,
-        None => member(answer, &["paging"]).is_none() && count >= top,
+        None => find_member(answer, &["paging"]).is_none() && count >= top,
     }
 }
 
@@ -219,7 +227,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_page_says_whether_the_list_goes_on() {
+    fn a_page_shows_whether_more_pages_follow() {
         for (answer, count, sum, more) in [
             (json!({"data": [], "paging": {"total": 9}}), 0, 4, false),
             (json!({"paging": {"total": 9, "returned": 4}}), 4, 4, true),

@@ -1,5 +1,5 @@
-//! The parts of a failed test's data as Test Manager answers them. Each is requested once, when it
-//! is first needed.
+//! The parts of a failed test's data, as Test Manager returns them. Each part is requested once,
+//! when it is first needed.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,23 +13,23 @@ use crate::report::Subject;
 
 use super::client::Client;
 use super::failure::Failure;
-use super::json::{items, member, text};
+use super::json::{find_member, list_items, text_member};
 use super::pages::{self, ListItems, Paging, has_more};
 use super::{find_log, project, robot_logs};
 
 /// Maximum number of earlier results of the test case; the newest are kept.
 const HISTORY_MAX: usize = 20;
-/// Number of items of any other list that one request asks for.
-const TOP: usize = 100;
-/// Maximum number of pages of any other list.
+/// Number of items that one request for a page of a list asks for.
+const PAGE_ITEMS: usize = 100;
+/// Maximum number of pages that are read of a list.
 const PAGES_MAX: usize = 5;
 
-/// A part as it was fetched, with a remark for people.
+/// A part that was fetched, and a remark for people.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct FetchedPart {
     /// An object or a list.
     pub(super) value: Value,
-    /// A remark for people, such as which items are missing or why this log was chosen.
+    /// A remark for people: which items are missing, or why this log was chosen.
     pub(super) note: Option<String>,
 }
 
@@ -40,8 +40,8 @@ impl From<Value> for FetchedPart {
 }
 
 impl From<ListItems> for FetchedPart {
-    fn from(listed: ListItems) -> Self {
-        Self { value: Value::Array(listed.items), note: listed.note }
+    fn from(list: ListItems) -> Self {
+        Self { value: Value::Array(list.items), note: list.note }
     }
 }
 
@@ -54,15 +54,15 @@ pub(super) struct Parts {
     parts: BTreeMap<Subject, OnceCell<Part>>,
     /// The project as JSON, with at least its id.
     project: OnceCell<Result<Value, Failure>>,
-    /// Whether the log will be needed. The log usually contains the test case, so that the test
-    /// case then needs no request of its own.
-    log_is_wanted: AtomicBool,
+    /// Whether the log will be needed. The log usually contains the test case; then the test case
+    /// is not requested separately.
+    is_log_needed: AtomicBool,
 }
 
 impl Parts {
     pub(super) fn new(test: FailedTest) -> Self {
         let parts = Subject::ALL.iter().map(|subject| (*subject, OnceCell::new())).collect();
-        Self { test, parts, project: OnceCell::new(), log_is_wanted: AtomicBool::new(false) }
+        Self { test, parts, project: OnceCell::new(), is_log_needed: AtomicBool::new(false) }
     }
 
     pub(super) fn test(&self) -> &FailedTest {
@@ -70,8 +70,8 @@ impl Parts {
     }
 
     /// Records that the log will be needed.
-    pub(super) fn want_log(&self) {
-        self.log_is_wanted.store(true, Ordering::Relaxed);
+    pub(super) fn mark_log_needed(&self) {
+        self.is_log_needed.store(true, Ordering::Relaxed);
     }
 
     /// Returns one part, and fetches it if this is the first call for it.
@@ -83,18 +83,20 @@ impl Parts {
         }
     }
 
-    /// The id of the test's project, which the paths of other requests need.
+    /// Returns the id of the test's project. The paths of other requests contain it.
     pub(super) async fn project_id(&self, client: &Client) -> Result<String, Failure> {
         let project = self.project(client).await?;
         let id = project::id(&project);
         id.ok_or_else(|| Failure::Project("Test Manager's project has no id".to_owned()))
     }
 
-    /// The id of the test's log, which the paths of its parts need.
+    /// Returns the id of the test's log. The paths of the parts of the log contain it.
     pub(super) async fn log_id(&self, client: &Client) -> Result<String, Failure> {
         let log = self.part(client, Subject::TestCaseLog).await?;
-        let id = text(&log.value, &["id", "testCaseLogId"]);
-        id.ok_or_else(|| Failure::Other("the log has no id".to_owned()))
+        let id = text_member(&log.value, &["id", "testCaseLogId"]);
+        id.ok_or_else(|| {
+            Failure::Other("Test Manager's log of the failed test has no id".to_owned())
+        })
     }
 
     async fn project(&self, client: &Client) -> Result<Value, Failure> {
@@ -102,7 +104,7 @@ impl Parts {
         self.project.get_or_init(identify).await.clone()
     }
 
-    /// Boxed, because a part may need another part.
+    /// Fetches one part. The future is boxed, because fetching a part may fetch another part first.
     fn fetch<'a>(&'a self, client: &'a Client, subject: Subject) -> BoxFuture<'a, Part> {
         Box::pin(async move {
             if subject == Subject::Project {
@@ -110,12 +112,15 @@ impl Parts {
                 return Ok(project::details(client, project).await?.into());
             }
             let project = self.project_id(client).await?;
-            let (case, execution) =
+            let (test_case, execution) =
                 (self.test.test_case_id.to_string(), self.test.test_execution_id.to_string());
-            let (project, case, execution) = (project.as_str(), case.as_str(), execution.as_str());
+            let (project, test_case, execution) =
+                (project.as_str(), test_case.as_str(), execution.as_str());
             match subject {
-                Subject::Project => Err(Failure::Other("it was fetched above".to_owned())),
-                Subject::TestCase => self.test_case(client, project, case).await,
+                Subject::Project => {
+                    Err(Failure::Other("the project was fetched before".to_owned()))
+                }
+                Subject::TestCase => self.test_case(client, project, test_case).await,
                 Subject::TestExecution => {
                     Ok(client.get(&[project, "testexecutions", execution], &[]).await?.into())
                 }
@@ -123,52 +128,58 @@ impl Parts {
                 Subject::TestSet => self.test_set(client, project).await,
                 Subject::Assertions => {
                     let log = self.log_id(client).await?;
-                    get_list(client, &[project, "testcaselogartifacts", &log, "assertions"], &[])
+                    fetch_list(client, &[project, "testcaselogartifacts", &log, "assertions"], &[])
                         .await
                 }
                 Subject::Attachments => {
                     let log = self.log_id(client).await?;
-                    get_list(client, &[project, "attachments", "testCaseLog", &log, "all"], &[])
+                    fetch_list(client, &[project, "attachments", "testCaseLog", &log, "all"], &[])
                         .await
                 }
                 Subject::Steps => {
                     let log = self.log_id(client).await?;
-                    get_list(client, &[project, "teststeplogs"], &[("testCaseLogId", &log)]).await
+                    fetch_list(client, &[project, "teststeplogs"], &[("testCaseLogId", &log)]).await
                 }
                 Subject::RobotLogs => {
                     let log = self.part(client, Subject::TestCaseLog);
-                    robot_logs::read(client, project, &self.test, log).await
+                    robot_logs::read_robot_logs(client, project, &self.test, log).await
                 }
                 Subject::History => {
-                    let path = [project, "testcaselogs", "testcase", case, "history"];
-                    newest(client, &path, &[], HISTORY_MAX).await
+                    let path = [project, "testcaselogs", "testcase", test_case, "history"];
+                    fetch_newest(client, &path, &[], HISTORY_MAX).await
                 }
                 Subject::Requirements => {
-                    get_all_pages(
+                    fetch_all_pages(
                         client,
-                        &[project, "testcases", case, "assignedrequirements"],
+                        &[project, "testcases", test_case, "assignedrequirements"],
                         |_| true,
                     )
                     .await
                 }
                 Subject::Labels => {
-                    get_list(client, &[project, "objectlabels", "testCase", case, "all"], &[]).await
+                    fetch_list(
+                        client,
+                        &[project, "objectlabels", "testCase", test_case, "all"],
+                        &[],
+                    )
+                    .await
                 }
                 Subject::CustomFields => {
                     let path = [project, "customfieldvalues", "testCase", "all"];
-                    get_all_pages(client, &path, |value| belongs_to(value, case)).await
+                    fetch_all_pages(client, &path, |value| belongs_to_test_case(value, test_case))
+                        .await
                 }
             }
         })
     }
 
-    /// Takes the test case from the log, if the log will be needed and its copy is complete.
-    /// Otherwise requests the test case.
+    /// Reads the test case from the log, if the log will be needed and contains the complete test
+    /// case. Otherwise requests the test case.
     async fn test_case(&self, client: &Client, project: &str, case: &str) -> Part {
-        if self.log_is_wanted.load(Ordering::Relaxed)
+        if self.is_log_needed.load(Ordering::Relaxed)
             && let Ok(log) = self.part(client, Subject::TestCaseLog).await
-            && let Some(test_case) = member(&log.value, &["testCase"])
-            && text(test_case, &["name"]).is_some()
+            && let Some(test_case) = find_member(&log.value, &["testCase"])
+            && text_member(test_case, &["name"]).is_some()
             && test_case.get("description").is_some()
         {
             return Ok(test_case.clone().into());
@@ -176,18 +187,18 @@ impl Parts {
         Ok(client.get(&[project, "testcases", case], &[]).await?.into())
     }
 
-    /// Requests the test set; the part is null if the execution has none.
+    /// Requests the test set. The part is null if the execution has no test set.
     async fn test_set(&self, client: &Client, project: &str) -> Part {
         let execution = self.part(client, Subject::TestExecution).await?;
-        match text(&execution.value, &["testSetId"]) {
+        match text_member(&execution.value, &["testSetId"]) {
             Some(id) => Ok(client.get(&[project, "testsets", &id], &[]).await?.into()),
             None => Ok(Value::Null.into()),
         }
     }
 }
 
-/// The newest items of a list that Test Manager answers newest first.
-pub(super) async fn newest(
+/// Fetches the newest items of a list that Test Manager returns newest first.
+pub(super) async fn fetch_newest(
     client: &Client,
     path: &[&str],
     query: &[(&str, &str)],
@@ -196,32 +207,33 @@ pub(super) async fn newest(
     let top = items_max.to_string();
     let page = [("top", top.as_str()), ("skip", "0")];
     let answer = client.get(path, &[query, &page].concat()).await?;
-    list(&answer, items_max, "only the newest")
+    list_with_note(&answer, items_max, "only the newest")
 }
 
-/// Requests a list that Test Manager answers without pages.
-async fn get_list(client: &Client, path: &[&str], query: &[(&str, &str)]) -> Part {
+/// Fetches a list that Test Manager returns without pages.
+async fn fetch_list(client: &Client, path: &[&str], query: &[(&str, &str)]) -> Part {
     let answer = client.get(path, query).await?;
-    list(&answer, usize::MAX, "only the first")
+    list_with_note(&answer, usize::MAX, "only the first")
 }
 
-/// Reads all pages of a list, and keeps the items for which `keep` returns true.
-async fn get_all_pages(client: &Client, path: &[&str], keep: impl Fn(&Value) -> bool) -> Part {
-    let enough = |_: &[Value]| false;
-    let paging = Paging { top: TOP, pages_max: PAGES_MAX, keep, enough };
-    Ok(pages::read(client, path, &[], paging).await?.into())
+/// Fetches all pages of a list, and keeps the items for which `is_kept` returns true.
+async fn fetch_all_pages(client: &Client, path: &[&str], is_kept: impl Fn(&Value) -> bool) -> Part {
+    let is_enough = |_: &[Value]| false;
+    let paging = Paging { page_items: PAGE_ITEMS, pages_max: PAGES_MAX, is_kept, is_enough };
+    Ok(pages::read_pages(client, path, &[], paging).await?.into())
 }
 
-/// A list, with a note if Test Manager has more items.
-fn list(answer: &Value, top: usize, which: &str) -> Part {
-    let found = items(answer).ok_or_else(pages::no_list)?;
+/// Returns the list in an answer, with a note if Test Manager has more items.
+fn list_with_note(answer: &Value, top: usize, shown_items: &str) -> Part {
+    let found = list_items(answer).ok_or_else(pages::not_a_list)?;
     let count = found.len();
-    let note = has_more(answer, count, count, top).then(|| format!("{which} {count} are here"));
+    let note =
+        has_more(answer, count, count, top).then(|| format!("{shown_items} {count} are listed"));
     Ok(FetchedPart { value: Value::Array(found.clone()), note })
 }
 
 /// Whether the value of a custom field belongs to the test case.
-fn belongs_to(value: &Value, case: &str) -> bool {
-    let owner = text(value, &["objectId", "testCaseId", "entityId", "ownerId"]);
+fn belongs_to_test_case(value: &Value, case: &str) -> bool {
+    let owner = text_member(value, &["objectId", "testCaseId", "entityId", "ownerId"]);
     owner.is_some_and(|owner| owner.eq_ignore_ascii_case(case))
 }

@@ -1,7 +1,7 @@
 //! Tests step by step what a connection can read from Test Manager, for `connections try`.
 //!
-//! Uses new HTTP connections and a new token, and reads the project again, so that earlier results
-//! hide no error. Only the rate limit of the connection is still respected.
+//! Uses new HTTP connections and a new token, and reads the project again, because earlier results
+//! could hide an error. Only the rate limit is shared with other requests of the connection.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -20,18 +20,18 @@ use crate::report::{AttachmentKind, Source as _, Subject, TestData};
 use super::TestManager;
 use super::client::Client;
 use super::failure::Failure;
-use super::json::{items, member, number, text};
+use super::json::{find_member, list_items, number_member, text_member};
 use super::project;
-use super::shared::ReportFetch;
+use super::shared::FetchContext;
 use super::source::TestSource;
 
 /// Maximum time of all requests together.
-const TRY_MAX: Duration = Duration::from_secs(20);
-/// Maximum size of a screenshot that is read, bytes.
+const TRY_TIME_MAX: Duration = Duration::from_secs(20);
+/// Maximum size of the screenshot that is downloaded, bytes.
 const SCREENSHOT_BYTES_MAX: u64 = 8 << 20;
 
-/// The result of a step. A step that succeeds may return a remark for people.
-type Step = Result<Option<String>, Failure>;
+/// The result of a step. A successful step may return a remark for people.
+type StepResult = Result<Option<String>, Failure>;
 
 impl TestManager {
     /// Runs the steps in order, up to the first that fails. Returns no steps if the connection has
@@ -42,13 +42,13 @@ impl TestManager {
         test: Option<&FailedTest>,
         limits: &Limits,
     ) -> Vec<TryStepResult> {
-        let Some(shared) = self.fresh(active, limits) else { return Vec::new() };
+        let Some(shared) = self.new_fetch_context(active, limits) else { return Vec::new() };
         let mut steps = self.probe(&shared).await;
         if steps.iter().any(|step| step.error.is_some()) {
             return steps;
         }
-        let deadline = Instant::now() + TRY_MAX;
-        let mut add = |step, result: Step| {
+        let deadline = Instant::now() + TRY_TIME_MAX;
+        let mut add_step = |step, result: StepResult| {
             let is_ok = result.is_ok();
             let (error, note) = match result {
                 Ok(note) => (None, note),
@@ -60,46 +60,59 @@ impl TestManager {
         let client = match shared.client(deadline) {
             Ok(client) => client,
             Err(failure) => {
-                add(TryStep::Token, Err(failure));
+                add_step(TryStep::Token, Err(failure));
                 return steps;
             }
         };
         match client.ensure_token().await {
             Err(failure @ Failure::Scope(_)) => {
-                add(TryStep::Token, Ok(None));
-                add(TryStep::Scope, Err(failure));
+                add_step(TryStep::Token, Ok(None));
+                add_step(TryStep::Scope, Err(failure));
                 return steps;
             }
             token => {
-                if !add(TryStep::Token, token.map(|()| None)) {
+                if !add_step(TryStep::Token, token.map(|()| None)) {
                     return steps;
                 }
             }
         }
-        add(TryStep::Scope, Ok(Some(shared.settings.scopes.join(" "))));
-        if add(TryStep::TestManagerProject, try_project(&client, test).await)
+        add_step(TryStep::Scope, Ok(Some(shared.settings.scopes.join(" "))));
+        if add_step(TryStep::TestManagerProject, try_project(&client, test).await)
             && let Some(test) = test
         {
-            add(TryStep::TestManagerLog, try_log(&shared, test, deadline).await);
+            add_step(TryStep::TestManagerLog, try_log(&shared, test, deadline).await);
         }
         steps
     }
 
-    /// A new shared state that keeps only the rate limit of the connection.
-    fn fresh(&self, active: &Arc<ActiveConnection>, limits: &Limits) -> Option<Arc<ReportFetch>> {
-        let own = active.test_manager()?;
+    /// Creates a context without stored tokens and projects. Only the rate limit of the connection
+    /// is shared.
+    fn new_fetch_context(
+        &self,
+        active: &Arc<ActiveConnection>,
+        limits: &Limits,
+    ) -> Option<Arc<FetchContext>> {
+        let test_manager = active.test_manager()?;
         let settings = active.connection.test_manager.clone()?;
-        let (fresh, state) = (Arc::new(own.without_tokens()), self.state(own));
+        let without_tokens = Arc::new(test_manager.without_tokens());
+        let state = self.state(test_manager);
         state.forget_projects();
-        let pinned = active.connection.project.clone();
+        let pinned_project = active.connection.project.clone();
         let deps = Arc::clone(&self.deps);
-        Some(Arc::new(ReportFetch::new(deps, fresh, settings, pinned, state, *limits)))
+        Some(Arc::new(FetchContext::new(
+            deps,
+            without_tokens,
+            settings,
+            pinned_project,
+            state,
+            *limits,
+        )))
     }
 
     /// Connects to Test Manager and to its identity server.
-    async fn probe(&self, shared: &ReportFetch) -> Vec<TryStepResult> {
+    async fn probe(&self, shared: &FetchContext) -> Vec<TryStepResult> {
         let mut steps = Vec::new();
-        for origin in origins(&shared.settings) {
+        for origin in origins_of(&shared.settings) {
             steps.extend(self.deps.egress.probe(shared.active(), &origin).await);
             if steps.last().is_some_and(|step: &TryStepResult| step.error.is_some()) {
                 break;
@@ -109,59 +122,61 @@ impl TestManager {
     }
 }
 
-fn origins(settings: &TestManagerSettings) -> Vec<Origin> {
+fn origins_of(settings: &TestManagerSettings) -> Vec<Origin> {
     let urls = [&settings.base_url, &settings.token_url];
     let mut origins: Vec<_> = urls.into_iter().filter_map(|url| Origin::of(url).ok()).collect();
     origins.dedup();
     origins
 }
 
-/// Reads the project. If it is not known because no failed test is given, reads any project.
-async fn try_project(client: &Client, test: Option<&FailedTest>) -> Step {
+/// Reads the project. If the project is not known, because no failed test is given, reads any
+/// project.
+async fn try_project(client: &Client, test: Option<&FailedTest>) -> StepResult {
     let found = match project::identify(client, test).await {
         Err(Failure::Project(_)) if test.is_none() => return try_any_project(client).await,
         found => project::details(client, found?).await?,
     };
-    let names = [text(&found, &["projectPrefix", "prefix"]), text(&found, &["name"])];
+    let names = [text_member(&found, &["projectPrefix", "prefix"]), text_member(&found, &["name"])];
     let names: Vec<_> = names.into_iter().flatten().collect();
     Ok(Some(printable(&names.join(", "))).filter(|names| !names.is_empty()))
 }
 
-async fn try_any_project(client: &Client) -> Step {
+async fn try_any_project(client: &Client) -> StepResult {
     let answer = client.get(&["projects"], &[("top", "1"), ("skip", "0")]).await?;
-    let paging = member(&answer, &["paging"]).unwrap_or(&answer);
-    let count = number(paging, &["total", "totalItems"]);
-    let count = count.or_else(|| items(&answer).map(|items| items.len() as u64));
+    let paging = find_member(&answer, &["paging"]).unwrap_or(&answer);
+    let count = number_member(paging, &["total", "totalItems"]);
+    let count = count.or_else(|| list_items(&answer).map(|items| items.len() as u64));
     match count {
         Some(0) | None => Err(Failure::Other(
             "Test Manager shows no project to this client; give it a role in the project"
                 .to_owned(),
         )),
         Some(count) => Ok(Some(format!(
-            "projects that can be read: {count}; which one a failed test belongs to is found by the link to its log, \
-             or set it with --test-manager-project"
+            "projects that can be read: {count}; the project of a failed test is found by the link \
+             to its log; if the link does not contain it, set --test-manager-project"
         ))),
     }
 }
 
 /// Reads all parts of a failed test, and downloads one screenshot.
-async fn try_log(shared: &Arc<ReportFetch>, test: &FailedTest, deadline: Instant) -> Step {
+async fn try_log(shared: &Arc<FetchContext>, test: &FailedTest, deadline: Instant) -> StepResult {
     let source = TestSource::new(Arc::clone(shared), test.clone());
     let subjects: BTreeSet<_> = Subject::ALL.iter().copied().collect();
     let mut data = source.fetch(&subjects, deadline).await;
-    let screenshot = data.attachments.iter().find(|it| it.kind == AttachmentKind::Screenshot);
+    let screenshot = data.attachments.iter().find(|file| file.kind == AttachmentKind::Screenshot);
     if let Some(screenshot) = screenshot {
-        // Screenshots may be on another origin: this shows whether the connection permits it.
+        // Screenshots may be on another origin. This download shows whether the connection permits
+        // that origin.
         let downloaded = source.download(screenshot, SCREENSHOT_BYTES_MAX, deadline).await;
         data.gaps.extend(downloaded.err());
     }
     let log = source.parts().part(&shared.client(deadline)?, Subject::TestCaseLog).await?;
-    Ok(Some(summary(&data, &log.value)))
+    Ok(Some(describe_data(&data, &log.value)))
 }
 
-/// Describes the parts that were found, and those that were not.
-fn summary(data: &TestData, log: &Value) -> String {
-    let result = text(log, &["result"]).unwrap_or_else(|| "no result".to_owned());
+/// Describes the parts that were found, and the parts that are missing.
+fn describe_data(data: &TestData, log: &Value) -> String {
+    let result = text_member(log, &["result"]).unwrap_or_else(|| "no result".to_owned());
     let counts = format!(
         "{}, with {} assertions, {} robot log lines and {} files",
         printable(&result),

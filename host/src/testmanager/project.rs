@@ -1,4 +1,5 @@
-//! Finds the project of a failed test. The webhook does not name it, but every request needs it.
+//! Finds the project of a failed test. Every request needs the project, but the webhook does not
+//! contain it.
 
 use serde_json::{Value, json};
 
@@ -6,63 +7,70 @@ use crate::domain::FailedTest;
 
 use super::client::Client;
 use super::failure::Failure;
-use super::json::text;
+use super::json::text_member;
 use super::link;
 
-/// How to fix an unknown project, for the admin.
-const FIX: &str = "set it with `jackfield connections edit NAME --test-manager-project ID` (its id in Test Manager)";
+/// Tells the admin how to set the project.
+const SET_PROJECT_HINT: &str = "set it with `jackfield connections edit NAME --test-manager-project ID` (its id in Test Manager)";
 
-/// The id in a project's JSON.
+/// Returns the id in a project's JSON.
 pub(super) fn id(project: &Value) -> Option<String> {
-    text(project, &["id", "projectId"])
+    text_member(project, &["id", "projectId"])
 }
 
-/// Identifies the project: first by the settings, then by the prefix in the link, then by the
-/// connection's pinned project, or else by the project whose defects were counted last. The result
-/// has at least the project's id.
+/// Identifies the project, in this order: by the settings, by the prefix in the link, by the
+/// connection's pinned project, by the project whose defects were counted last. The result has at
+/// least the project's id.
 pub(super) async fn identify(client: &Client, test: Option<&FailedTest>) -> Result<Value, Failure> {
     let settings = &client.shared.settings;
     if let Some(id) = &settings.project_id {
         return Ok(json!({"id": id}));
     }
     let link = test.and_then(|test| test.link.as_deref());
-    let mut failure = unknown(match link {
-        Some(_) => "the link to the test case log names no project",
+    let mut failure = unknown_project(match link {
+        Some(_) => "the link to the test case log contains no project",
         None => "there is no link to the test case log",
     });
     if let Some(prefix) = link.and_then(|link| link::project_prefix(link, &settings.base_url)) {
-        match read(client, &["projects", "prefix", &prefix]).await {
+        match read_project(client, &["projects", "prefix", &prefix]).await {
             Ok(project) => return Ok(project),
-            Err(no_token @ (Failure::Token(_) | Failure::Scope(_))) => return Err(no_token),
+            Err(token_failure @ (Failure::Token(_) | Failure::Scope(_))) => {
+                return Err(token_failure);
+            }
             Err(Failure::NotFound(why)) => {
-                failure = unknown(&format!("none has the link's prefix {prefix} ({why})"));
+                failure = unknown_project(&format!(
+                    "no project has the prefix {prefix} of the link ({why})"
+                ));
             }
             Err(other) => failure = other,
         }
     }
-    match counted(client).await {
+    match pinned_or_last_counted(client).await {
         Some(id) => Ok(json!({"id": id})),
         None => Err(failure),
     }
 }
 
-fn unknown(why: &str) -> Failure {
-    Failure::Project(format!("the project is not known, because {why}; {FIX}"))
+fn unknown_project(why: &str) -> Failure {
+    Failure::Project(format!("the project is not known, because {why}; {SET_PROJECT_HINT}"))
 }
 
-/// Requests the project's details, unless `project` already has them.
+/// Requests the project's details, unless `project` already contains them.
 pub(super) async fn details(client: &Client, project: Value) -> Result<Value, Failure> {
     match id(&project) {
-        Some(id) if text(&project, &["name"]).is_none() => read(client, &["projects", &id]).await,
+        Some(id) if text_member(&project, &["name"]).is_none() => {
+            read_project(client, &["projects", &id]).await
+        }
         _ => Ok(project),
     }
 }
 
-/// The pinned project of the connection, or else the project whose defects were counted last.
-async fn counted(client: &Client) -> Option<String> {
+/// Returns the pinned project of the connection, or else the project whose defects were counted
+/// last.
+async fn pinned_or_last_counted(client: &Client) -> Option<String> {
     let shared = &client.shared;
-    if shared.pinned.is_some() {
-        return shared.pinned.clone();
+    if shared.pinned_project.is_some() {
+        return shared.pinned_project.clone();
     }
     let last = shared.deps.store.last_counted_project(shared.active().connection.id).await;
     last.unwrap_or_else(|error| {
@@ -71,16 +79,16 @@ async fn counted(client: &Client) -> Option<String> {
     })
 }
 
-/// Requests a project, unless the same request found one within the last hour.
-async fn read(client: &Client, path: &[&str]) -> Result<Value, Failure> {
+/// Requests a project, unless the same request found a project within the last hour.
+async fn read_project(client: &Client, path: &[&str]) -> Result<Value, Failure> {
     let key = path.join("/");
-    if let Some(project) = client.shared.state.project(&key) {
+    if let Some(project) = client.shared.state.recent_project(&key) {
         return Ok(project);
     }
     let project = client.get(path, &[]).await?;
     if id(&project).is_none() {
         return Err(Failure::Other("Test Manager's answer contains no project".to_owned()));
     }
-    client.shared.state.keep_project(key, project.clone());
+    client.shared.state.remember_project(key, project.clone());
     Ok(project)
 }

@@ -9,10 +9,10 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-/// Longer waits that an answer asks for are shortened to this.
-const RESET_MAX: Duration = Duration::from_secs(900);
-/// The wait after a 429 that does not say how long.
-const DEFAULT_RESET: Duration = Duration::from_secs(5);
+/// Maximum wait. If an answer requests a longer wait, it is shortened to this.
+const WAIT_MAX: Duration = Duration::from_secs(900);
+/// The wait after an answer 429 that contains no wait time.
+const DEFAULT_WAIT: Duration = Duration::from_secs(5);
 
 /// The rate limit of one connection.
 #[derive(Default)]
@@ -21,7 +21,7 @@ pub(super) struct RateLimit {
 }
 
 impl RateLimit {
-    /// The time at which the next request may be sent; `None` if it may be sent now.
+    /// Returns the time at which the next request may be sent; `None` if it may be sent now.
     pub(super) fn wait_until(&self, now: Instant) -> Option<Instant> {
         let closed_until = *self.closed_until.lock();
         closed_until.filter(|until| *until > now)
@@ -29,24 +29,24 @@ impl RateLimit {
 
     /// Updates the limit from the status and the headers of an answer.
     pub(super) fn update(&self, status: u16, headers: &[(String, String)], now: Instant) {
-        let seconds = |name: &str| number(headers, name).map(Duration::from_secs);
+        let seconds = |name: &str| header_number(headers, name).map(Duration::from_secs);
         let wait = if status == 429 {
             let wait = seconds("retry-after").or_else(|| seconds("ratelimit-reset"));
-            wait.unwrap_or(DEFAULT_RESET)
-        } else if number(headers, "ratelimit-remaining") == Some(0) {
+            wait.unwrap_or(DEFAULT_WAIT)
+        } else if header_number(headers, "ratelimit-remaining") == Some(0) {
             seconds("ratelimit-reset").unwrap_or_default()
         } else {
             return;
         };
-        let until = now + wait.min(RESET_MAX);
+        let until = now + wait.min(WAIT_MAX);
         let mut closed_until = self.closed_until.lock();
-        // Answers may arrive out of order, so the longest wait counts.
+        // Answers may arrive out of order, so the latest end of a wait is kept.
         *closed_until = (*closed_until).max(Some(until));
     }
 }
 
-/// A header's whole number; servers also write `0;w=300`.
-fn number(headers: &[(String, String)], name: &str) -> Option<u64> {
+/// Reads the number at the beginning of a header; some servers write `0;w=300`.
+fn header_number(headers: &[(String, String)], name: &str) -> Option<u64> {
     let (_, value) = headers.iter().find(|(header, _)| header.eq_ignore_ascii_case(name))?;
     let digits = value.trim();
     let end = digits.find(|c: char| !c.is_ascii_digit()).unwrap_or(digits.len());
@@ -57,7 +57,7 @@ fn number(headers: &[(String, String)], name: &str) -> Option<u64> {
 mod tests {
     use super::*;
 
-    fn wait_s(status: u16, headers: &[(&str, &str)]) -> Option<u64> {
+    fn wait_seconds(status: u16, headers: &[(&str, &str)]) -> Option<u64> {
         let (limit, now) = (RateLimit::default(), Instant::now());
         let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
         let headers: Vec<_> = headers.iter().map(owned).collect();
@@ -66,7 +66,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_says_how_long_to_wait() {
+    fn an_answer_sets_the_wait() {
         let reset = ("ratelimit-reset", "12");
         for (status, headers, wait) in [
             (200, vec![], None),
@@ -81,12 +81,12 @@ mod tests {
             (429, vec![("ratelimit-reset", "99999999999999999999")], Some(5)),
             (429, vec![("ratelimit-reset", "99999999999")], Some(900)),
         ] {
-            assert_eq!(wait_s(status, &headers), wait, "{status} {headers:?}");
+            assert_eq!(wait_seconds(status, &headers), wait, "{status} {headers:?}");
         }
     }
 
     #[test]
-    fn the_longest_wait_counts() {
+    fn the_longest_wait_is_kept() {
         let (limit, now) = (RateLimit::default(), Instant::now());
         limit.update(429, &[("retry-after".to_owned(), "9".to_owned())], now);
         limit.update(429, &[("retry-after".to_owned(), "2".to_owned())], now);

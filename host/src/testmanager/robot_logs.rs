@@ -1,5 +1,5 @@
-//! Reads the lines of the robot that ran one failed test. Test Manager selects lines by execution
-//! and test case only, so the lines of other variations are recognised by their job or their time.
+//! Reads the log lines of the robot that ran one failed test. Test Manager selects lines only by
+//! execution and test case, so lines of other variations are recognised by their job or their time.
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
@@ -7,20 +7,20 @@ use serde_json::Value;
 use crate::domain::FailedTest;
 
 use super::client::Client;
-use super::json::text;
+use super::json::text_member;
 use super::pages::{self, Paging};
-use super::parts::{FetchedPart, Part, newest};
+use super::parts::{FetchedPart, Part, fetch_newest};
 
 /// Maximum number of lines; the newest are kept.
 const LINES_MAX: usize = 200;
-/// Maximum number of pages that are searched for lines of one variation.
+/// Maximum number of pages in which lines of one variation are searched.
 const PAGES_MAX: usize = 10;
 /// Maximum difference between the clock of a robot and the clock of Test Manager.
 const CLOCK_TOLERANCE: SignedDuration = SignedDuration::from_secs(2);
 
-/// Reads the newest lines. `log` fetches the log of the failed test; only a test with a variation
-/// needs it.
-pub(super) async fn read(
+/// Reads the newest lines. `log` fetches the log of the failed test; it is awaited only for a test
+/// with a variation.
+pub(super) async fn read_robot_logs(
     client: &Client,
     project: &str,
     test: &FailedTest,
@@ -30,17 +30,18 @@ pub(super) async fn read(
     let path = [project, "orchestrator", "testexecution", &execution, "robotlogs", "paged"];
     let query = [("orderBy", "Timestamp desc"), ("testcaseid", case.as_str())];
     if test.variation_id().is_none() {
-        return newest(client, &path, &query, LINES_MAX).await;
+        return fetch_newest(client, &path, &query, LINES_MAX).await;
     }
-    if let Some(own) = log.await.ok().and_then(|log| LogWindow::of(&log.value)) {
-        let found = read_lines_of_log(client, &path, &query, &own).await?;
-        // If no line is found, the clocks of robot and Test Manager probably differ too much.
+    if let Some(window) = log.await.ok().and_then(|log| LogWindow::of(&log.value)) {
+        let found = read_lines_of_log(client, &path, &query, &window).await?;
+        // If no line is found, the clocks of the robot and of Test Manager probably differ too
+        // much: read all lines.
         if found.value.as_array().is_some_and(|lines| !lines.is_empty()) {
             return Ok(found);
         }
     }
-    let mut found = newest(client, &path, &query, LINES_MAX).await?;
-    found.note = Some("it has lines of all variations of the test case".to_owned());
+    let mut found = fetch_newest(client, &path, &query, LINES_MAX).await?;
+    found.note = Some("it contains lines of all variations of the test case".to_owned());
     Ok(found)
 }
 
@@ -49,27 +50,27 @@ async fn read_lines_of_log(
     client: &Client,
     path: &[&str],
     query: &[(&str, &str)],
-    own: &LogWindow,
+    window: &LogWindow,
 ) -> Part {
     let paging = Paging {
-        top: LINES_MAX,
+        page_items: LINES_MAX,
         pages_max: PAGES_MAX,
-        keep: |line: &Value| own.has(line),
-        enough: |lines: &[Value]| lines.len() > LINES_MAX,
+        is_kept: |line: &Value| window.contains(line),
+        is_enough: |lines: &[Value]| lines.len() > LINES_MAX,
     };
-    let mut found = FetchedPart::from(pages::read(client, path, query, paging).await?);
+    let mut found = FetchedPart::from(pages::read_pages(client, path, query, paging).await?);
     let lines = found.value.as_array_mut().map_or(0, |lines| {
         let count = lines.len();
         lines.truncate(LINES_MAX);
         count
     });
     if lines > LINES_MAX {
-        found.note = Some(format!("only the newest {LINES_MAX} are here"));
+        found.note = Some(format!("only the newest {LINES_MAX} are listed"));
     }
     Ok(found)
 }
 
-/// The job and the time by which the lines of one log are recognised.
+/// The job and the time window of one test case log. They show which lines belong to the log.
 struct LogWindow {
     job: Option<String>,
     from: Timestamp,
@@ -79,25 +80,26 @@ struct LogWindow {
 
 impl LogWindow {
     fn of(log: &Value) -> Option<Self> {
-        let job = text(log, &["jobKey"]);
-        let from = time_of(log, &["executionStart"])?.checked_sub(CLOCK_TOLERANCE).ok()?;
-        let to = time_of(log, &["executionEnd", "executionFinished"]);
+        let job = text_member(log, &["jobKey"]);
+        let from = time_member(log, &["executionStart"])?.checked_sub(CLOCK_TOLERANCE).ok()?;
+        let to = time_member(log, &["executionEnd", "executionFinished"]);
         let to = to.and_then(|to| to.checked_add(CLOCK_TOLERANCE).ok());
         Some(Self { job, from, to })
     }
 
-    /// Whether the line belongs to this log. A line without job and time counts as belonging to it.
-    fn has(&self, line: &Value) -> bool {
-        if let (Some(own), Some(job)) = (&self.job, text(line, &["jobKey"])) {
-            return own.eq_ignore_ascii_case(&job);
+    /// Whether the line belongs to this log. A line without a job and a time is assumed to belong
+    /// to it.
+    fn contains(&self, line: &Value) -> bool {
+        if let (Some(own_job), Some(job)) = (&self.job, text_member(line, &["jobKey"])) {
+            return own_job.eq_ignore_ascii_case(&job);
         }
-        time_of(line, &["timeStamp", "time", "created"])
+        time_member(line, &["timeStamp", "time", "created"])
             .is_none_or(|at| self.from <= at && self.to.is_none_or(|to| at <= to))
     }
 }
 
-fn time_of(value: &Value, names: &[&str]) -> Option<Timestamp> {
-    text(value, names)?.parse().ok()
+fn time_member(value: &Value, names: &[&str]) -> Option<Timestamp> {
+    text_member(value, names)?.parse().ok()
 }
 
 #[cfg(test)]
@@ -107,11 +109,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lines_of_other_jobs_and_times_are_of_other_variations() {
-        let own = LogWindow::of(&json!({"jobKey": "A", "executionStart": "2026-01-01T10:00:00Z",
+    fn lines_of_other_jobs_or_times_are_not_in_the_window() {
+        let window =
+            LogWindow::of(&json!({"jobKey": "A", "executionStart": "2026-01-01T10:00:00Z",
             "executionEnd": "2026-01-01T10:01:00Z"}))
-        .unwrap();
-        for (line, is_own) in [
+            .unwrap();
+        for (line, is_in_window) in [
             (json!({"timeStamp": "2026-01-01T10:00:30.5Z"}), true),
             (json!({"timeStamp": "2026-01-01T11:00:30+01:00"}), true),
             (json!({"timeStamp": "2026-01-01T10:01:01Z"}), true),
@@ -121,10 +124,10 @@ mod tests {
             (json!({"timeStamp": "2026-01-01T12:00:00Z", "jobKey": "a"}), true),
             (json!({"message": "no time"}), true),
         ] {
-            assert_eq!(own.has(&line), is_own, "{line}");
+            assert_eq!(window.contains(&line), is_in_window, "{line}");
         }
         let running = LogWindow::of(&json!({"executionStart": "2026-01-01T10:00:00Z"})).unwrap();
-        assert!(running.has(&json!({"timeStamp": "2026-01-02T10:00:00Z"})));
+        assert!(running.contains(&json!({"timeStamp": "2026-01-02T10:00:00Z"})));
         assert!(LogWindow::of(&json!({"executionEnd": "2026-01-01T10:00:00Z"})).is_none());
     }
 }

@@ -1,5 +1,5 @@
-//! The state that all requests for one failed test share: settings, memory account, token, and the
-//! record of the requests.
+//! The context that all requests for one failed test share: settings, memory account, token, and
+//! the record of the requests. It never sends a request itself.
 
 use std::sync::{Arc, OnceLock};
 
@@ -8,51 +8,52 @@ use tokio::sync::OnceCell;
 use tokio::time::Instant;
 
 use crate::domain::{Limits, OutboundCall, TestManagerSettings};
-use crate::egress::{ActiveConnection, Charged, Permission, RunRequests};
+use crate::egress::{ActiveConnection, Permission, RunAccounts, RunRequests};
 use crate::memory::{Account, Charge, MemoryOwner};
 
 use super::Dependencies;
 use super::client::Client;
 use super::failure::Failure;
-use super::state::State;
+use super::state::ApiState;
 
-/// Maximum number of requests of one session, with tokens, redirects and repetitions.
+/// Maximum number of requests of one session, including requests for tokens, redirects and
+/// repetitions.
 const REQUESTS_MAX: u64 = 250;
 /// Maximum size of a JSON answer, bytes.
 const JSON_BYTES_MAX: u64 = 4 << 20;
 
-/// Fetches the report of one failed test: the state that all its requests share.
-pub(super) struct ReportFetch {
+/// The context of all requests for the data of one failed test.
+pub(super) struct FetchContext {
     pub(super) deps: Arc<Dependencies>,
     /// The origins, client secret and token that the requests may use.
     active: Arc<ActiveConnection>,
     pub(super) settings: TestManagerSettings,
     /// The project to which the connection is pinned.
-    pub(super) pinned: Option<String>,
-    pub(super) state: Arc<State>,
+    pub(super) pinned_project: Option<String>,
+    pub(super) state: Arc<ApiState>,
     limits: Limits,
     /// The memory account of the requests, opened at the first request.
     account: OnceLock<Arc<Account>>,
-    /// The memory that is charged for JSON, as long as this state exists.
+    /// The memory charges for JSON. They are released when this context is dropped.
     charges: Mutex<Vec<Charge>>,
     sessions: Mutex<Vec<Arc<RunRequests>>>,
     pub(super) token: OnceCell<Result<(), Failure>>,
 }
 
-impl ReportFetch {
+impl FetchContext {
     pub(super) fn new(
         deps: Arc<Dependencies>,
         active: Arc<ActiveConnection>,
         settings: TestManagerSettings,
-        pinned: Option<String>,
-        state: Arc<State>,
+        pinned_project: Option<String>,
+        state: Arc<ApiState>,
         limits: Limits,
     ) -> Self {
         Self {
             deps,
             active,
             settings,
-            pinned,
+            pinned_project,
             state,
             limits,
             account: OnceLock::new(),
@@ -66,18 +67,18 @@ impl ReportFetch {
         &self.active
     }
 
-    /// The requests so far, with their times from `measured_from`.
+    /// Returns the requests sent so far. Their times are measured from `measured_from`.
     pub(super) fn calls(&self, measured_from: Instant) -> Vec<OutboundCall> {
         self.sessions.lock().iter().flat_map(|session| session.calls(measured_from)).collect()
     }
 
-    /// A client whose requests end by the deadline.
+    /// Returns a client whose requests end at the deadline or before.
     pub(super) fn client(self: &Arc<Self>, deadline: Instant) -> Result<Client, Failure> {
-        self.client_with(deadline, JSON_BYTES_MAX.min(self.limits.response_body_bytes))
+        self.client_with_bytes_max(deadline, JSON_BYTES_MAX.min(self.limits.response_body_bytes))
     }
 
-    /// As [`Self::client`], with a maximum size for each answer.
-    pub(super) fn client_with(
+    /// Returns a client like [`Self::client`], with another maximum size for each answer.
+    pub(super) fn client_with_bytes_max(
         self: &Arc<Self>,
         deadline: Instant,
         bytes_max: u64,
@@ -85,7 +86,7 @@ impl ReportFetch {
         let limits =
             Limits { outbound_calls: REQUESTS_MAX, response_body_bytes: bytes_max, ..self.limits };
         let memory = self.account()?;
-        let charged = Charged { meter: Arc::default(), memory };
+        let accounts = RunAccounts { meter: Arc::default(), memory };
         let session = RunRequests::new(
             Arc::clone(&self.deps.egress),
             Arc::clone(&self.active),
@@ -93,19 +94,19 @@ impl ReportFetch {
             limits,
             Arc::clone(&self.deps.clock),
             deadline,
-            charged,
+            accounts,
         );
         self.sessions.lock().push(Arc::clone(&session));
         let shared = Arc::clone(self);
         Ok(Client::new(shared, session, deadline, bytes_max))
     }
 
-    /// Keeps a charge for as long as this state exists.
-    pub(super) fn keep(&self, charge: Charge) {
+    /// Keeps a charge until this context is dropped.
+    pub(super) fn keep_charge(&self, charge: Charge) {
         self.charges.lock().push(charge);
     }
 
-    /// The memory account that the requests of this failed test are charged to.
+    /// Returns the memory account to which the requests of this failed test are charged.
     pub(super) fn account(&self) -> Result<Arc<Account>, Failure> {
         if let Some(account) = self.account.get() {
             return Ok(Arc::clone(account));
@@ -114,7 +115,7 @@ impl ReportFetch {
         let owner =
             MemoryOwner { connector: connection.connector.clone(), connection: connection.id };
         let account = Account::open(&self.deps.memory, owner, self.limits.memory_bytes);
-        let account = account.map_err(|full| Failure::Token(full.to_string()))?;
+        let account = account.map_err(|error| Failure::Token(error.to_string()))?;
         Ok(Arc::clone(self.account.get_or_init(|| account)))
     }
 }

@@ -1,4 +1,5 @@
-//! Reads one failed test from Test Manager, for a report or a connector: as data, JSON or files.
+//! Reads one failed test from Test Manager for a report or a connector: as data, as JSON or as
+//! files. Never fails as a whole: a part that cannot be read becomes a gap.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -13,21 +14,21 @@ use crate::report::{Attachment, Gap, Source, Subject, TestData};
 
 use super::failure::Failure;
 use super::parts::Parts;
-use super::shared::ReportFetch;
+use super::shared::FetchContext;
 use super::{download, parse};
 
 /// The data of one failed test.
 pub(super) struct TestSource {
-    shared: Arc<ReportFetch>,
+    shared: Arc<FetchContext>,
     parts: Parts,
 }
 
-/// The log, and the parts that are requested with the log's id.
-const OF_LOG: [Subject; 4] =
+/// The log, and the parts whose requests contain the log's id.
+const LOG_SUBJECTS: [Subject; 4] =
     [Subject::TestCaseLog, Subject::Assertions, Subject::Attachments, Subject::Steps];
 
 impl TestSource {
-    pub(super) fn new(shared: Arc<ReportFetch>, test: FailedTest) -> Self {
+    pub(super) fn new(shared: Arc<FetchContext>, test: FailedTest) -> Self {
         Self { shared, parts: Parts::new(test) }
     }
 
@@ -39,7 +40,7 @@ impl TestSource {
 #[async_trait]
 impl Source for TestSource {
     async fn fetch(&self, subjects: &BTreeSet<Subject>, read_until: Instant) -> TestData {
-        let mut data = TestData::of(self.parts.test());
+        let mut data = TestData::from_webhook_ids(self.parts.test());
         if subjects.is_empty() {
             return data;
         }
@@ -48,13 +49,14 @@ impl Source for TestSource {
             // Also fetch the assertions, because their screenshots count as attachments.
             subjects.insert(Subject::Assertions);
         }
-        if OF_LOG.iter().any(|subject| subjects.contains(subject)) {
-            self.parts.want_log();
+        if LOG_SUBJECTS.iter().any(|subject| subjects.contains(subject)) {
+            self.parts.mark_log_needed();
         }
         let client = match self.shared.client(read_until) {
             Ok(client) => client,
             Err(failure) => {
-                data.gaps = gaps(subjects.into_iter().map(|it| (it, failure.clone())));
+                data.gaps =
+                    merge_gaps(subjects.into_iter().map(|subject| (subject, failure.clone())));
                 return data;
             }
         };
@@ -65,13 +67,16 @@ impl Source for TestSource {
             match part {
                 Ok(found) => {
                     parse::fill(&mut data, *subject, &found.value);
-                    notes
-                        .extend(found.note.map(|why| Gap { what: name(*subject).to_owned(), why }));
+                    notes.extend(
+                        found
+                            .note
+                            .map(|why| Gap { what: name_in_sentence(*subject).to_owned(), why }),
+                    );
                 }
                 Err(failure) => missing.push((*subject, failure)),
             }
         }
-        data.gaps = gaps(missing);
+        data.gaps = merge_gaps(missing);
         data.gaps.append(&mut notes);
         data
     }
@@ -83,7 +88,7 @@ impl Source for TestSource {
         };
         match fetching.await {
             Ok(found) => Ok(found.value.to_string()),
-            Err(failure) => Err(gap(name(subject), &failure)),
+            Err(failure) => Err(gap(name_in_sentence(subject), &failure)),
         }
     }
 
@@ -93,7 +98,13 @@ impl Source for TestSource {
         bytes_max: u64,
         read_until: Instant,
     ) -> Result<Bytes, Gap> {
-        let content = download::read(&self.shared, &self.parts, attachment, bytes_max, read_until);
+        let content = download::download_content(
+            &self.shared,
+            &self.parts,
+            attachment,
+            bytes_max,
+            read_until,
+        );
         content.await.map_err(|failure| gap(&format!("the file {:?}", attachment.name), &failure))
     }
 
@@ -102,8 +113,8 @@ impl Source for TestSource {
     }
 }
 
-/// The name of a part, as it is used in a sentence.
-fn name(subject: Subject) -> &'static str {
+/// Returns the name of a part for use in a sentence.
+fn name_in_sentence(subject: Subject) -> &'static str {
     match subject {
         Subject::Project => "the project",
         Subject::TestCase => "the test case",
@@ -125,21 +136,21 @@ fn gap(what: &str, failure: &Failure) -> Gap {
     Gap { what: what.to_owned(), why: failure.why().to_owned() }
 }
 
-/// One gap for all parts that have the same reason to be missing.
-fn gaps(missing: impl IntoIterator<Item = (Subject, Failure)>) -> Vec<Gap> {
+/// Merges missing parts: all parts with the same reason become one gap.
+fn merge_gaps(missing: impl IntoIterator<Item = (Subject, Failure)>) -> Vec<Gap> {
     let mut reasons: Vec<(Failure, Vec<&str>)> = Vec::new();
     for (subject, failure) in missing {
         match reasons.iter_mut().find(|(other, _)| *other == failure) {
-            Some((_, names)) => names.push(name(subject)),
-            None => reasons.push((failure, vec![name(subject)])),
+            Some((_, names)) => names.push(name_in_sentence(subject)),
+            None => reasons.push((failure, vec![name_in_sentence(subject)])),
         }
     }
-    let gap = |(failure, names): (Failure, Vec<&str>)| gap(&joined(&names), &failure);
-    reasons.into_iter().map(gap).collect()
+    let to_gap = |(failure, names): (Failure, Vec<&str>)| gap(&join_names(&names), &failure);
+    reasons.into_iter().map(to_gap).collect()
 }
 
-/// Joins names in a sentence: "a, b and c".
-fn joined(names: &[&str]) -> String {
+/// Joins names for a sentence: "a, b and c".
+fn join_names(names: &[&str]) -> String {
     match names {
         [before @ .., last] if !before.is_empty() => format!("{} and {last}", before.join(", ")),
         names => names.concat(),
@@ -151,7 +162,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn parts_that_are_missing_for_one_reason_are_one_gap() {
+    fn missing_parts_with_the_same_reason_become_one_gap() {
         let token = Failure::Token("no token".to_owned());
         let other = Failure::Other("Test Manager answered 500".to_owned());
         let missing = [
@@ -160,7 +171,7 @@ mod tests {
             (Subject::TestCase, token.clone()),
             (Subject::RobotLogs, token),
         ];
-        let gaps = gaps(missing);
+        let gaps = merge_gaps(missing);
         let what: Vec<_> = gaps.iter().map(|gap| gap.what.as_str()).collect();
         let all = "the project, the test case and the robot's log";
         assert_eq!(what, [all, "the earlier results"]);

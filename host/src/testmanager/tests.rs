@@ -27,14 +27,14 @@ use crate::secret::{Sealer, Secret};
 use crate::store::{SqliteStore, Store};
 
 const CLIENT_SECRET: &str = "the-client-secret-of-a-test";
-const TOKEN: &str = "a-token-that-the-server-gave";
-const EXECUTION: u128 = 0xE;
-const CASE: u128 = 0xC;
+const TOKEN: &str = "a-token-that-the-server-issued";
+const EXECUTION_ID: u128 = 0xE;
+const TEST_CASE_ID: u128 = 0xC;
 
-/// The connection of a test, with settings for Test Manager that a test may change.
+/// A connection with settings for Test Manager, which a test may change.
 struct Setup {
     settings: TestManagerSettings,
-    pinned: Option<String>,
+    pinned_project: Option<String>,
     limits: Limits,
     manager: TestManager,
     store: Arc<dyn Store>,
@@ -42,7 +42,7 @@ struct Setup {
 }
 
 impl Setup {
-    /// A connection whose settings name the project "p1".
+    /// Creates a connection whose settings contain the project "p1".
     fn new(server: &FakeTracker) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let store = SqliteStore::open(&folder.path().join("jackfield.db"), &Sealer::fresh());
@@ -61,7 +61,14 @@ impl Setup {
             project_id: Some("p1".to_owned()),
             asset_origins: Vec::new(),
         };
-        Self { settings, pinned: None, limits: Limits::default(), manager, store, _folder: folder }
+        Self {
+            settings,
+            pinned_project: None,
+            limits: Limits::default(),
+            manager,
+            store,
+            _folder: folder,
+        }
     }
 
     fn active(&self) -> Arc<ActiveConnection> {
@@ -74,7 +81,7 @@ impl Setup {
         );
         let connection = Connection {
             test_manager: Some(self.settings.clone()),
-            project: self.pinned.clone(),
+            project: self.pinned_project.clone(),
             ..connection
         };
         let secret = Secret::new(CLIENT_SECRET.to_owned());
@@ -83,113 +90,117 @@ impl Setup {
     }
 
     fn source(&self, active: &Arc<ActiveConnection>) -> Arc<dyn Source> {
-        self.source_of(active, &failed_test(None, None))
+        self.source_for(active, &failed_test(None, None))
     }
 
-    fn source_of(&self, active: &Arc<ActiveConnection>, test: &FailedTest) -> Arc<dyn Source> {
+    fn source_for(&self, active: &Arc<ActiveConnection>, test: &FailedTest) -> Arc<dyn Source> {
         self.manager.source(active, test, &self.limits).unwrap()
     }
 
     /// Fetches these parts of one failed test.
     async fn fetch(&self, subjects: &[Subject]) -> TestData {
-        self.source(&self.active()).fetch(&set(subjects), soon()).await
+        self.source(&self.active()).fetch(&subject_set(subjects), test_deadline()).await
     }
 }
 
-fn set(subjects: &[Subject]) -> BTreeSet<Subject> {
+fn subject_set(subjects: &[Subject]) -> BTreeSet<Subject> {
     subjects.iter().copied().collect()
 }
 
-fn soon() -> Instant {
+fn test_deadline() -> Instant {
     Instant::now() + Duration::from_secs(20)
 }
 
 fn failed_test(variation: Option<&str>, link: Option<&str>) -> FailedTest {
-    let (execution, case) = (Uuid::from_u128(EXECUTION), Uuid::from_u128(CASE));
+    let (execution, case) = (Uuid::from_u128(EXECUTION_ID), Uuid::from_u128(TEST_CASE_ID));
     FailedTest::new(execution, case, variation.map(str::to_owned), link.map(str::to_owned))
 }
 
-/// The target of a request without the path of Test Manager and without the query.
-fn path(request: &str) -> &str {
+/// Returns the path of a request, below the path of the API and without the query.
+fn api_path(request: &str) -> &str {
     let target = request.split(' ').nth(1).unwrap_or_default();
     let path = target.split('?').next().unwrap_or_default();
     path.strip_prefix("/org/tm_/api/v2").unwrap_or(path)
 }
 
-/// The paths that the server received, without requests for tokens.
-fn paths(server: &FakeTracker) -> Vec<String> {
-    let requests = server.requests().into_iter().map(|request| path(&request).to_owned());
+/// Returns the paths of the requests that the server received, except requests for tokens.
+fn api_paths(server: &FakeTracker) -> Vec<String> {
+    let requests = server.requests().into_iter().map(|request| api_path(&request).to_owned());
     requests.filter(|path| path != "/identity/token").collect()
 }
 
-fn token() -> Vec<u8> {
-    ok(&json!({"access_token": TOKEN, "expires_in": 3600, "token_type": "Bearer"}))
+fn token_answer() -> Vec<u8> {
+    json_answer(&json!({"access_token": TOKEN, "expires_in": 3600, "token_type": "Bearer"}))
 }
 
-fn ok(body: &Value) -> Vec<u8> {
+fn json_answer(body: &Value) -> Vec<u8> {
     answer("200 OK", &[("content-type", "application/json")], body.to_string().as_bytes())
 }
 
-fn not_found() -> Vec<u8> {
+fn not_found_answer() -> Vec<u8> {
     answer("404 Not Found", &[], b"")
 }
 
-fn log(id: &str, variation: Option<&str>) -> Value {
+fn log_json(id: &str, variation: Option<&str>) -> Value {
     json!({
         "id": id,
-        "testCaseId": Uuid::from_u128(CASE),
+        "testCaseId": Uuid::from_u128(TEST_CASE_ID),
         "variationId": variation,
         "result": "Failed",
         "info": "it broke",
-        "testCase": {"id": Uuid::from_u128(CASE), "objKey": "SHOP:1", "name": "Pay", "description": null},
+        "testCase": {"id": Uuid::from_u128(TEST_CASE_ID), "objKey": "SHOP:1", "name": "Pay", "description": null},
     })
 }
 
-/// Answers like a Test Manager without faults, with one log, one assertion and its screenshot.
-fn answer_well(request: &str) -> Vec<u8> {
-    let execution = Uuid::from_u128(EXECUTION);
-    let case = Uuid::from_u128(CASE);
-    match path(request) {
-        "/identity/token" => token(),
+/// Answers like a Test Manager that has no fault. It has one log, one assertion and its screenshot.
+fn answer_without_fault(request: &str) -> Vec<u8> {
+    let execution = Uuid::from_u128(EXECUTION_ID);
+    let case = Uuid::from_u128(TEST_CASE_ID);
+    match api_path(request) {
+        "/identity/token" => token_answer(),
         "/projects/p1" | "/projects/prefix/SHOP" => {
-            ok(&json!({"id": "p1", "projectPrefix": "SHOP", "name": "Shop"}))
+            json_answer(&json!({"id": "p1", "projectPrefix": "SHOP", "name": "Shop"}))
         }
         path if path == format!("/p1/testcaselogs/testexecution/{execution}/paged") => {
-            ok(&json!({"data": [log("l1", None)], "paging": {"total": 1}}))
+            json_answer(&json!({"data": [log_json("l1", None)], "paging": {"total": 1}}))
         }
         path if path == format!("/p1/testexecutions/{execution}") => {
-            ok(&json!({"id": execution, "name": "Nightly", "testSetId": "s1"}))
+            json_answer(&json!({"id": execution, "name": "Nightly", "testSetId": "s1"}))
         }
         path if path == format!("/p1/testcases/{case}") => {
-            ok(&json!({"id": case, "name": "Pay", "description": "All of it"}))
+            json_answer(&json!({"id": case, "name": "Pay", "description": "All of it"}))
         }
-        "/p1/testsets/s1" => ok(&json!({"id": "s1", "name": "Smoke"})),
-        "/p1/testcaselogartifacts/l1/assertions" => ok(&json!({"data": [
+        "/p1/testsets/s1" => json_answer(&json!({"id": "s1", "name": "Smoke"})),
+        "/p1/testcaselogartifacts/l1/assertions" => json_answer(&json!({"data": [
             {"id": "a1", "message": "1 = 2", "succeeded": false, "hasScreenshot": true}
         ]})),
         "/p1/testcaselogartifacts/l1/assertions/a1/downloadscreenshot" => {
             answer("200 OK", &[("content-type", "image/png")], b"\x89PNG...")
         }
         path if path == format!("/p1/orchestrator/testexecution/{execution}/robotlogs/paged") => {
-            ok(&json!({"data": [{"level": "Error", "message": "second"}, {"message": "first"}],
-                "paging": {"total": 2}}))
+            json_answer(
+                &json!({"data": [{"level": "Error", "message": "second"}, {"message": "first"}],
+                "paging": {"total": 2}}),
+            )
         }
-        "/p1/attachments/testCaseLog/l1/all" => ok(&json!([{"id": "f1", "fileName": "run.har"}])),
+        "/p1/attachments/testCaseLog/l1/all" => {
+            json_answer(&json!([{"id": "f1", "fileName": "run.har"}]))
+        }
         path if path == format!("/p1/testcases/{case}/assignedrequirements") => {
-            ok(&json!({"data": [{"id": "r1", "objKey": "SHOP:9", "name": "Pays"}],
+            json_answer(&json!({"data": [{"id": "r1", "objKey": "SHOP:9", "name": "Pays"}],
                 "totalItems": 1, "hasNextPage": false}))
         }
         path if path == format!("/p1/objectlabels/testCase/{case}/all") => {
-            ok(&json!([{"name": "smoke"}]))
+            json_answer(&json!([{"name": "smoke"}]))
         }
-        "/p1/customfieldvalues/testCase/all" => ok(&json!({"data": [
+        "/p1/customfieldvalues/testCase/all" => json_answer(&json!({"data": [
             {"objectId": Uuid::from_u128(7), "name": "team", "value": "other"},
             {"objectId": case, "name": "team", "value": "blue"},
         ]})),
-        "/p1/teststeplogs" => ok(&json!([{"description": "Click", "result": "Failed"}])),
+        "/p1/teststeplogs" => json_answer(&json!([{"description": "Click", "result": "Failed"}])),
         path if path == format!("/p1/testcaselogs/testcase/{case}/history") => {
-            ok(&json!({"data": [{"testExecutionId": "e0", "result": "Passed"}]}))
+            json_answer(&json!({"data": [{"testExecutionId": "e0", "result": "Passed"}]}))
         }
-        _ => not_found(),
+        _ => not_found_answer(),
     }
 }

@@ -1,6 +1,6 @@
 //! Decides to which addresses a request may go: resolves the name and checks every address.
 //!
-//! Checks addresses as values; an IPv6 form that embeds an IPv4 address is checked as that
+//! Checks addresses as values. An IPv6 address that embeds an IPv4 address is checked as the IPv4
 //! address. Never connects.
 
 use std::io;
@@ -13,13 +13,14 @@ use crate::domain::{ConnectionId, Origin};
 use super::own::OwnAddresses;
 use super::resolver::Resolver;
 
-/// Why no request may go to the server's own listeners.
-const IS_SELF: &str = "it is this server itself, which no connection may call";
+/// The reason why no request may go to an address of this server.
+const OWN_SERVER_REASON: &str =
+    "it is an address of this Jackfield server, which no connection may call";
 
 /// Maximum number of addresses of one name; a name with more is refused.
 const ADDRESSES_MAX: usize = 32;
 
-/// Says which addresses a request may be sent to.
+/// The rules for the addresses to which a request may be sent.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct AddressRules {
     /// Whether names may resolve to RFC 1918, ULA, shared (100.64/10) and loopback addresses.
@@ -63,18 +64,19 @@ pub(crate) enum ResolveError {
 /// addresses, so that a later change of the name's addresses has no effect.
 ///
 /// # Errors
-/// One forbidden address refuses the whole name, because any of the addresses may be used.
+/// The name cannot be resolved, or one of its addresses is forbidden. One forbidden address is
+/// enough, because the host may connect to any of them.
 pub(crate) async fn resolve(
     resolver: &dyn Resolver,
     connection: ConnectionId,
     origin: &Origin,
     rules: AddressRules,
-    own: &OwnAddresses,
+    own_addresses: &OwnAddresses,
 ) -> Result<Vec<SocketAddr>, ResolveError> {
     let addresses = socket_addresses(resolver, connection, origin).await?;
     for address in &addresses {
-        let checked = match is_own(*address, own) {
-            true => Err(IS_SELF),
+        let checked = match is_own_address(*address, own_addresses) {
+            true => Err(OWN_SERVER_REASON),
             false => check_address(origin, address.ip(), rules),
         };
         checked.map_err(|reason| ResolveError::Forbidden {
@@ -86,34 +88,38 @@ pub(crate) async fn resolve(
     Ok(addresses)
 }
 
-/// Refuses an origin that a proxy on this machine would find to be this server. The proxy resolves
-/// other names.
+/// Refuses an origin that a proxy would resolve to this server, if the proxy is on this machine.
+/// The proxy resolves all other names.
 pub(crate) fn refuse_own_server_via_proxy(
     origin: &Origin,
-    own: &OwnAddresses,
+    own_addresses: &OwnAddresses,
 ) -> Result<(), ResolveError> {
     let Host::Domain(name) = origin.host() else { return Ok(()) };
     let is_local = name == "localhost" || name.ends_with(".localhost");
-    if is_local && own.has_port(origin.port()) {
+    if is_local && own_addresses.has_port(origin.port()) {
         let (origin, ip) = (origin.clone(), IpAddr::V4(Ipv4Addr::LOCALHOST));
-        return Err(ResolveError::Forbidden { origin, ip, reason: IS_SELF });
+        return Err(ResolveError::Forbidden { origin, ip, reason: OWN_SERVER_REASON });
     }
     Ok(())
 }
 
-fn is_own(address: SocketAddr, own: &OwnAddresses) -> bool {
+fn is_own_address(address: SocketAddr, own_addresses: &OwnAddresses) -> bool {
     let embedded = match address.ip() {
         IpAddr::V6(ip) => embedded_v4(ip).map(IpAddr::V4),
         IpAddr::V4(_) => None,
     };
     let addresses = [Some(address.ip()), embedded];
-    addresses.into_iter().flatten().any(|ip| own.contains(SocketAddr::new(ip, address.port())))
+    addresses
+        .into_iter()
+        .flatten()
+        .any(|ip| own_addresses.may_lead_here(SocketAddr::new(ip, address.port())))
 }
 
-/// Resolves the name of a proxy. No address rules apply, because the operator chose the proxy.
+/// Resolves the name of an origin without checking its addresses. Used directly for a proxy,
+/// because the operator chose the proxy.
 ///
 /// # Errors
-/// The name has no address or too many.
+/// The name cannot be resolved, or has no address, or has too many.
 pub(crate) async fn socket_addresses(
     resolver: &dyn Resolver,
     connection: ConnectionId,
@@ -144,27 +150,28 @@ fn check_address(origin: &Origin, ip: IpAddr, rules: AddressRules) -> Result<(),
         AddressClass::Loopback | AddressClass::Private if rules.public_only => {
             Err("the connector fixes this origin itself, so its address must be public")
         }
-        // If a person grants an IP address, the person chose that address.
+        // A person who granted an IP address chose this address.
         AddressClass::Loopback | AddressClass::Private if !is_name => Ok(()),
         AddressClass::Loopback if *origin.host() == Host::Domain("localhost".to_owned()) => Ok(()),
         AddressClass::Loopback | AddressClass::Private if rules.allow_private => Ok(()),
         AddressClass::Loopback => Err(
-            "it is this machine itself; allow it with `jackfield connections edit NAME --allow-private true`, \
-             or use `localhost` in the settings",
+            "it is a loopback address of this machine; allow it with `jackfield connections edit NAME \
+             --allow-private true`, or use `localhost` in the settings",
         ),
         AddressClass::Private => Err(
-            "it is a private address; allow it with `jackfield connections edit NAME --allow-private true`",
+            "it is a private address; allow it with `jackfield connections edit NAME --allow-private \
+             true`",
         ),
     }
 }
 
-/// The kind of an address.
+/// The class of an address, which decides who may allow it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum AddressClass {
     Public,
     Private,
     Loopback,
-    /// An address that a person cannot grant, for this reason.
+    /// An address that no person can allow, for this reason.
     Forbidden(&'static str),
 }
 
@@ -246,19 +253,20 @@ mod tests {
     use super::*;
 
     const PRIVATE_ALLOWED: AddressRules = AddressRules { allow_private: true, public_only: false };
-    const PUBLIC_NAMES_ONLY: AddressRules =
+    const PRIVATE_NOT_ALLOWED: AddressRules =
         AddressRules { allow_private: false, public_only: false };
 
-    fn allowed(origin: &str, ip: &str, rules: AddressRules) -> bool {
+    fn is_allowed(origin: &str, ip: &str, rules: AddressRules) -> bool {
         check_address(&origin.parse().unwrap(), ip.parse().unwrap(), rules).is_ok()
     }
 
-    struct Addresses(u8);
+    /// Resolves every name to this many public addresses.
+    struct ManyAddresses(u8);
 
     #[async_trait::async_trait]
-    impl Resolver for Addresses {
+    impl Resolver for ManyAddresses {
         async fn resolve(&self, _: ConnectionId, _: &str) -> std::io::Result<Vec<IpAddr>> {
-            Ok((0..self.0).map(|last| IpAddr::from([93, 184, 216, last])).collect())
+            Ok((0..self.0).map(|last_byte| IpAddr::from([93, 184, 216, last_byte])).collect())
         }
     }
 
@@ -266,18 +274,18 @@ mod tests {
     async fn a_name_has_at_most_32_addresses() {
         let origin = "http://tracker.example".parse().unwrap();
         for (count, is_allowed) in [(0, false), (1, true), (32, true), (33, false)] {
-            let resolver = Addresses(count);
+            let resolver = ManyAddresses(count);
             let connection = ConnectionId(uuid::Uuid::nil());
             let resolved = {
-                let own = OwnAddresses::default();
-                resolve(&resolver, connection, &origin, PUBLIC_NAMES_ONLY, &own).await
+                let own_addresses = OwnAddresses::default();
+                resolve(&resolver, connection, &origin, PRIVATE_NOT_ALLOWED, &own_addresses).await
             };
             assert_eq!(resolved.is_ok(), is_allowed, "{count} addresses");
         }
     }
 
     #[test]
-    fn some_addresses_are_refused_whatever_is_granted() {
+    fn some_addresses_are_refused_even_if_they_are_granted() {
         for ip in [
             "0.0.0.0",
             "0.1.2.3",
@@ -302,10 +310,10 @@ mod tests {
             "2001::1",
             "::ffff:0:169.254.169.254",
         ] {
-            assert!(!allowed("http://tracker.example", ip, PRIVATE_ALLOWED), "{ip}");
+            assert!(!is_allowed("http://tracker.example", ip, PRIVATE_ALLOWED), "{ip}");
             let literal =
                 if ip.contains(':') { format!("http://[{ip}]") } else { format!("http://{ip}") };
-            assert!(!allowed(&literal, ip, PRIVATE_ALLOWED), "{literal}");
+            assert!(!is_allowed(&literal, ip, PRIVATE_ALLOWED), "{literal}");
         }
     }
 
@@ -323,10 +331,10 @@ mod tests {
             "64:ff9b::10.0.0.1",
             "2002:0a00:0001::",
         ] {
-            assert!(!allowed("http://tracker.example", ip, PUBLIC_NAMES_ONLY), "{ip}");
-            assert!(allowed("http://tracker.example", ip, PRIVATE_ALLOWED), "{ip}");
+            assert!(!is_allowed("http://tracker.example", ip, PRIVATE_NOT_ALLOWED), "{ip}");
+            assert!(is_allowed("http://tracker.example", ip, PRIVATE_ALLOWED), "{ip}");
             assert!(
-                !allowed(
+                !is_allowed(
                     "http://tracker.example",
                     ip,
                     AddressRules { public_only: true, ..PRIVATE_ALLOWED }
@@ -334,18 +342,18 @@ mod tests {
                 "{ip}"
             );
         }
-        assert!(allowed("http://10.0.0.1", "10.0.0.1", PUBLIC_NAMES_ONLY));
+        assert!(is_allowed("http://10.0.0.1", "10.0.0.1", PRIVATE_NOT_ALLOWED));
     }
 
     #[test]
-    fn loopback_is_reached_by_its_address_as_localhost_or_with_allow_private() {
+    fn loopback_is_allowed_as_an_ip_address_as_localhost_or_with_allow_private() {
         for ip in ["127.0.0.1", "127.9.9.9", "::1", "::ffff:127.0.0.1"] {
-            assert!(!allowed("http://tracker.example", ip, PUBLIC_NAMES_ONLY), "{ip}");
-            assert!(allowed("http://tracker.example", ip, PRIVATE_ALLOWED), "{ip}");
-            assert!(!allowed("http://x.localhost", ip, PUBLIC_NAMES_ONLY), "{ip}");
-            assert!(allowed("http://localhost", ip, PUBLIC_NAMES_ONLY), "{ip}");
+            assert!(!is_allowed("http://tracker.example", ip, PRIVATE_NOT_ALLOWED), "{ip}");
+            assert!(is_allowed("http://tracker.example", ip, PRIVATE_ALLOWED), "{ip}");
+            assert!(!is_allowed("http://x.localhost", ip, PRIVATE_NOT_ALLOWED), "{ip}");
+            assert!(is_allowed("http://localhost", ip, PRIVATE_NOT_ALLOWED), "{ip}");
             assert!(
-                !allowed(
+                !is_allowed(
                     "http://localhost",
                     ip,
                     AddressRules { public_only: true, ..PRIVATE_ALLOWED }
@@ -353,14 +361,14 @@ mod tests {
                 "{ip}"
             );
         }
-        assert!(allowed("http://127.0.0.1:3000", "127.0.0.1", PUBLIC_NAMES_ONLY));
-        assert!(allowed("http://tracker.example", "93.184.216.34", PUBLIC_NAMES_ONLY));
-        assert!(allowed("http://tracker.example", "2606:2800:220:1::1", PUBLIC_NAMES_ONLY));
+        assert!(is_allowed("http://127.0.0.1:3000", "127.0.0.1", PRIVATE_NOT_ALLOWED));
+        assert!(is_allowed("http://tracker.example", "93.184.216.34", PRIVATE_NOT_ALLOWED));
+        assert!(is_allowed("http://tracker.example", "2606:2800:220:1::1", PRIVATE_NOT_ALLOWED));
     }
 
     #[tokio::test]
-    async fn the_server_itself_is_not_reached_whatever_is_granted() {
-        let own = OwnAddresses::new(vec!["127.0.0.1:8080".parse().unwrap()]);
+    async fn the_server_itself_is_refused_even_if_its_address_is_granted() {
+        let own_addresses = OwnAddresses::new(vec!["127.0.0.1:8080".parse().unwrap()]);
         let connection = ConnectionId(uuid::Uuid::nil());
         for (origin, is_allowed) in [
             ("http://127.0.0.1:8080", false),
@@ -370,8 +378,9 @@ mod tests {
             ("http://127.0.0.1:8081", true),
         ] {
             let origin: Origin = origin.parse().unwrap();
-            let resolver = Addresses(1);
-            let resolved = resolve(&resolver, connection, &origin, PRIVATE_ALLOWED, &own).await;
+            let resolver = ManyAddresses(1);
+            let resolved =
+                resolve(&resolver, connection, &origin, PRIVATE_ALLOWED, &own_addresses).await;
             assert_eq!(resolved.is_ok(), is_allowed, "{origin}");
         }
         for (origin, is_allowed) in [
@@ -381,7 +390,11 @@ mod tests {
             ("http://tracker.example:8080", true),
         ] {
             let origin: Origin = origin.parse().unwrap();
-            assert_eq!(refuse_own_server_via_proxy(&origin, &own).is_ok(), is_allowed, "{origin}");
+            assert_eq!(
+                refuse_own_server_via_proxy(&origin, &own_addresses).is_ok(),
+                is_allowed,
+                "{origin}"
+            );
         }
     }
 }

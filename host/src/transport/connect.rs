@@ -1,4 +1,5 @@
-//! Makes connections to trackers: resolved addresses or a proxy, TLS, then HTTP/2 or HTTP/1.1.
+//! Makes network connections to trackers: connects to a resolved address or through a proxy, then
+//! starts TLS and HTTP/2 or HTTP/1.1.
 //!
 //! Sends no byte of a request. If a proxy is configured, the proxy resolves names, and the address
 //! rules apply only to IP addresses.
@@ -31,21 +32,21 @@ use super::proxies::{InvalidProxy, Proxies, Proxy};
 use super::resolver::{Resolver, SystemResolver};
 
 use proxy::ProxyError;
-use race::NotReached;
+use race::NoAddressReached;
 use tls::TlsError;
-use tolerant_end::TolerantEnd;
+use tolerant_end::TolerantTlsStream;
 
 pub(crate) use race::LastAddresses;
 
 /// Maximum time to make a connection, including name resolution and TLS.
-const CONNECT_MAX: Duration = Duration::from_secs(10);
+const CONNECT_TIME_MAX: Duration = Duration::from_secs(10);
 /// Maximum number of headers of a response.
 pub(crate) const RESPONSE_HEADERS_MAX: usize = 128;
 /// Maximum size of the status line and headers of a response together, bytes.
 pub(crate) const RESPONSE_HEAD_BYTES_MAX: u32 = 64 * 1024;
 
-/// Size of the read buffer and of the write buffer of an HTTP/1.1 connection, bytes. An exchange is
-/// charged for it.
+/// Maximum size of the read buffer and of the write buffer of an HTTP/1.1 connection, bytes. The
+/// memory that is charged for an exchange includes both.
 const BUFFER_BYTES_MAX: usize = 128 * 1024;
 /// The HTTP/2 flow-control window: how many bytes a server may send before the host reads them.
 const WINDOW_BYTES: u32 = 256 * 1024;
@@ -55,16 +56,17 @@ pub(crate) struct Dialer {
     pub(crate) tls: Arc<ClientConfig>,
     pub(crate) resolver: Box<dyn Resolver>,
     pub(crate) proxies: Proxies,
-    /// Where this server listens: never connected to.
-    pub(crate) own: OwnAddresses,
+    /// The addresses on which this server listens. The dialer never connects to them.
+    pub(crate) own_addresses: OwnAddresses,
 }
 
 /// A connection that is ready for a request.
 pub(crate) struct HttpConnection {
     pub(crate) sender: Sender,
-    /// The proxy to which requests go with absolute URLs; absent: requests go to the tracker.
+    /// The proxy to which requests are sent with absolute URLs. If it is absent, requests are sent
+    /// to the tracker.
     pub(crate) proxy: Option<ProxyAuth>,
-    /// Since when no request has used it.
+    /// The time since which no request has used this connection.
     pub(crate) idle_since: Instant,
 }
 
@@ -73,7 +75,8 @@ pub(crate) struct HttpConnection {
 pub(crate) struct ProxyAuth(pub(crate) Option<HeaderValue>);
 
 impl HttpConnection {
-    /// Explains an answer of the proxy itself: it refused to forward the request.
+    /// Explains an answer that the proxy itself sent because it refused to forward the request;
+    /// `None` if the status is not of this kind.
     pub(crate) fn refused_by_proxy(&self, status: u16) -> Option<String> {
         let proxy = self.proxy.as_ref().filter(|_| status == 407)?;
         let why = ProxyError::authentication(proxy.0.as_ref());
@@ -85,7 +88,7 @@ impl HttpConnection {
 pub(crate) enum Sender {
     Http1(http1::SendRequest<Full<Bytes>>),
     Http2(http2::SendRequest<Full<Bytes>>),
-    /// There is no connection: answers come from a recording.
+    /// There is no connection, because a recording answers the requests.
     Recorded,
 }
 
@@ -97,7 +100,7 @@ pub(crate) enum ConnectError {
     Resolve(#[from] ResolveError),
     /// No address of the tracker accepted a TCP connection.
     #[error("{0}")]
-    Tcp(#[from] NotReached),
+    Tcp(#[from] NoAddressReached),
     /// The value of the proxy's environment variable cannot be used.
     #[error(transparent)]
     ProxyVariable(#[from] InvalidProxy),
@@ -118,7 +121,7 @@ pub(crate) enum ConnectError {
     /// HTTP could not be started on the connection.
     #[error("{0}")]
     Http(#[source] hyper::Error),
-    /// A step took longer than [`CONNECT_MAX`], or the run's deadline passed.
+    /// The connection was not made within [`CONNECT_TIME_MAX`] or before the deadline of the run.
     #[error("timed out")]
     TimedOut(TryStep),
 }
@@ -144,7 +147,7 @@ impl ConnectError {
 pub(crate) trait ByteStream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> ByteStream for T {}
 
-/// The way to the server of an origin.
+/// How the server of an origin is reached.
 pub(crate) enum Route {
     /// Connect to one of these checked addresses of the tracker.
     Direct(Vec<SocketAddr>),
@@ -154,26 +157,27 @@ pub(crate) enum Route {
 /// A connection on which HTTP was negotiated.
 pub(crate) struct Negotiated {
     pub(crate) sender: Sender,
-    /// Whether the server asked for a client certificate.
-    pub(crate) asked_for_certificate: bool,
+    /// Whether the server requested a client certificate.
+    pub(crate) is_certificate_requested: bool,
 }
 
 impl Dialer {
-    /// Makes a dialer with the resolver of the operating system and the proxies of the environment.
-    pub(crate) fn from_env(tls: Arc<ClientConfig>, own: OwnAddresses) -> Self {
+    /// Makes a dialer that uses the resolver of the operating system and the proxies of the
+    /// environment.
+    pub(crate) fn from_env(tls: Arc<ClientConfig>, own_addresses: OwnAddresses) -> Self {
         let resolver = Box::new(SystemResolver::new());
-        Self { tls, resolver, proxies: Proxies::from_env(), own }
+        Self { tls, resolver, proxies: Proxies::from_env(), own_addresses }
     }
 
-    /// Connects to an origin for a connection of Jackfield and under its rules. Fails after
-    /// `until`, or after ten seconds.
+    /// Connects to an origin, for a connection of Jackfield and under its rules. Fails if the
+    /// connection is not made before `until` or within ten seconds.
     pub(crate) async fn connect(
         &self,
         origin: &Origin,
         caller: Caller<'_>,
         until: Instant,
     ) -> Result<HttpConnection, ConnectError> {
-        let until = until.min(Instant::now() + CONNECT_MAX);
+        let until = until.min(Instant::now() + CONNECT_TIME_MAX);
         let route = self.route(caller, origin, until).await?;
         let stream = self.open_stream(caller, origin, &route, until).await?;
         let proxy = match route {
@@ -186,19 +190,19 @@ impl Dialer {
         Ok(HttpConnection { sender, proxy, idle_since: Instant::now() })
     }
 
-    /// Chooses the proxy for an origin; without one, resolves the origin's name.
+    /// Chooses the proxy for an origin. If there is none, resolves the name of the origin.
     pub(crate) async fn route(
         &self,
         caller: Caller<'_>,
         origin: &Origin,
         until: Instant,
     ) -> Result<Route, ConnectError> {
-        let (resolver, own) = (self.resolver.as_ref(), &self.own);
-        let resolving = resolve(resolver, caller.connection, origin, caller.rules, own);
+        let (resolver, own_addresses) = (self.resolver.as_ref(), &self.own_addresses);
+        let resolving = resolve(resolver, caller.connection, origin, caller.rules, own_addresses);
         let resolving = timeout_at(until, resolving);
-        let proxy = self.proxies.to(origin).transpose()?;
+        let proxy = self.proxies.proxy_for(origin).transpose()?;
         if let Some(proxy) = proxy {
-            refuse_own_server_via_proxy(origin, own)?;
+            refuse_own_server_via_proxy(origin, own_addresses)?;
             if origin.ip().is_some() {
                 resolving.await.map_err(|_| ConnectError::TimedOut(TryStep::Dns))??;
             }
@@ -243,21 +247,21 @@ impl Dialer {
         let negotiating = async {
             if !origin.is_https() {
                 let sender = start_http1(stream).await.map_err(ConnectError::Http)?;
-                return Ok(Negotiated { sender, asked_for_certificate: false });
+                return Ok(Negotiated { sender, is_certificate_requested: false });
             }
             let identity = caller.identity.map_err(Clone::clone)?;
             let mut config = (*self.tls).clone();
             if caller.http1_only {
                 config.alpn_protocols = vec![b"http/1.1".to_vec()];
             }
-            let tls::Encrypted { stream, asked } =
+            let tls::Encrypted { stream, is_certificate_requested } =
                 tls::handshake(&config, origin.host(), identity, stream).await?;
             let is_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
-            let stream = TolerantEnd(stream);
+            let stream = TolerantTlsStream(stream);
             let started =
                 if is_http2 { start_http2(stream).await } else { start_http1(stream).await };
             let sender = started.map_err(ConnectError::Http)?;
-            Ok(Negotiated { sender, asked_for_certificate: asked })
+            Ok(Negotiated { sender, is_certificate_requested })
         };
         timeout_at(until, negotiating).await.unwrap_or(Err(ConnectError::TimedOut(TryStep::Tls)))
     }
@@ -268,7 +272,8 @@ async fn start_http1(stream: impl ByteStream + 'static) -> hyper::Result<Sender>
         .max_headers(RESPONSE_HEADERS_MAX)
         .max_header_size(RESPONSE_HEAD_BYTES_MAX as usize)
         .max_buf_size(BUFFER_BYTES_MAX)
-        // Accept invalid but readable headers: the tracker has answered the write.
+        // Accept headers that are invalid but readable: the tracker has already processed the
+        // write, so the answer must not be lost.
         .allow_obsolete_multiline_headers_in_responses(true)
         .allow_spaces_after_header_name_in_responses(true)
         .ignore_invalid_headers_in_responses(true)

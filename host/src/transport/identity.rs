@@ -1,5 +1,5 @@
-//! The client certificate of a connection: the two secrets that hold it, and its use in a TLS
-//! handshake if the tracker asks for it.
+//! The client certificate of a connection: reads it from two secrets, and presents it in a TLS
+//! handshake if the tracker requests it.
 //!
 //! The key is never sent, so answers are not searched for it.
 
@@ -28,14 +28,14 @@ pub struct ClientIdentity(Arc<CertifiedKey>);
 pub enum IdentityError {
     /// Only one of the two secrets has a value.
     #[error("a client certificate needs both `client_cert` and `client_key`")]
-    Half,
+    Incomplete,
     /// The first secret contains no certificate.
     #[error("`client_cert` contains no certificate; give it as PEM (-----BEGIN CERTIFICATE-----)")]
     NoCertificate,
     /// The key is protected by a password.
     #[error(
-        "`client_key` is encrypted; remove its password with `openssl pkey -in FILE -out NEW_FILE`, \
-         it is sealed here"
+        "`client_key` is encrypted; remove its password with `openssl pkey -in FILE -out NEW_FILE`; \
+         Jackfield itself stores the key encrypted"
     )]
     Encrypted,
     /// The second secret contains no key.
@@ -53,19 +53,19 @@ pub enum IdentityError {
 }
 
 impl ClientIdentity {
-    /// Takes the client certificate out of a connection's secrets, if it has one.
+    /// Removes the client certificate from a connection's secrets and returns it, if there is one.
     ///
     /// # Errors
-    /// The certificate or the key is missing, cannot be read, or does not belong to the other.
+    /// The certificate or the key is missing or cannot be read, or they do not belong together.
     pub fn take(secrets: &mut BTreeMap<String, Secret>) -> Result<Option<Self>, IdentityError> {
         match (secrets.remove(CLIENT_CERT), secrets.remove(CLIENT_KEY)) {
             (None, None) => Ok(None),
-            (Some(certificate), Some(key)) => Self::read(&certificate, &key).map(Some),
-            _ => Err(IdentityError::Half),
+            (Some(certificate), Some(key)) => Self::from_pem(&certificate, &key).map(Some),
+            _ => Err(IdentityError::Incomplete),
         }
     }
 
-    fn read(certificate: &Secret, key: &Secret) -> Result<Self, IdentityError> {
+    fn from_pem(certificate: &Secret, key: &Secret) -> Result<Self, IdentityError> {
         let chain: Vec<CertificateDer<'static>> =
             CertificateDer::pem_slice_iter(certificate.reveal().as_bytes())
                 .collect::<Result<_, _>>()
@@ -94,32 +94,32 @@ impl fmt::Debug for ClientIdentity {
     }
 }
 
-/// The certificate that one handshake presents, and whether the server asked for one.
+/// The certificate that one handshake presents, and whether the server requested one.
 #[derive(Debug, Default)]
 pub(crate) struct PresentedIdentity {
     identity: Option<ClientIdentity>,
-    asked: AtomicBool,
+    is_requested: AtomicBool,
 }
 
 impl PresentedIdentity {
     pub(crate) fn new(identity: Option<&ClientIdentity>) -> Self {
-        Self { identity: identity.cloned(), asked: AtomicBool::new(false) }
+        Self { identity: identity.cloned(), is_requested: AtomicBool::new(false) }
     }
 
-    /// Returns whether the server asked for a client certificate.
-    pub(crate) fn was_asked(&self) -> bool {
-        self.asked.load(Ordering::Relaxed)
+    /// Returns whether the server requested a client certificate.
+    pub(crate) fn is_requested(&self) -> bool {
+        self.is_requested.load(Ordering::Relaxed)
     }
 
     /// Returns whether there is a client certificate to present.
-    pub(crate) fn has_one(&self) -> bool {
+    pub(crate) fn has_certificate(&self) -> bool {
         self.identity.is_some()
     }
 }
 
 impl ResolvesClientCert for PresentedIdentity {
     fn resolve(&self, _: &[&[u8]], _: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
-        self.asked.store(true, Ordering::Relaxed);
+        self.is_requested.store(true, Ordering::Relaxed);
         self.identity.as_ref().map(|identity| Arc::clone(&identity.0))
     }
 

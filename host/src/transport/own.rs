@@ -1,6 +1,6 @@
 //! This server itself: the name of its machine, and the addresses on which it listens. No request
-//! of a connection may go there: the server would see it come from its own machine, where trusted
-//! proxies are.
+//! of a connection may be sent there: it would arrive from this machine, where trusted proxies may
+//! be, so the server could trust its headers.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
@@ -9,15 +9,16 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 pub struct OwnAddresses(Vec<SocketAddr>);
 
 impl OwnAddresses {
-    /// Takes the addresses of the listening sockets.
+    /// Stores the addresses of the listening sockets.
     #[must_use]
     pub fn new(listening: Vec<SocketAddr>) -> Self {
         Self(listening)
     }
 
-    /// Whether an address may lead to this server: its port, on this machine. The listening address
-    /// alone does not decide, because rules of the machine may redirect the port.
-    pub(crate) fn contains(&self, address: SocketAddr) -> bool {
+    /// Whether a connection to an address may reach this server: the port is one of the server's,
+    /// and the address belongs to this machine. The listening address alone does not decide,
+    /// because the machine may redirect ports.
+    pub(crate) fn may_lead_here(&self, address: SocketAddr) -> bool {
         let ip = address.ip().to_canonical();
         self.has_port(address.port())
             && (ip.is_loopback()
@@ -32,25 +33,26 @@ impl OwnAddresses {
     }
 }
 
-/// The name of the machine or the container; empty if the system does not say it.
+/// The name of the machine or the container; empty if the system does not report it.
 #[must_use]
 pub fn host_name() -> String {
     let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     name.trim().to_owned()
 }
 
-/// Whether one of the machine's interfaces has this address: the kernel then sends from the address
-/// itself. Nothing is sent: this only chooses a route.
+/// Whether one of the machine's interfaces has this address. If it has, the kernel chooses the
+/// address itself as the local address of a connection to it. `connect` on a UDP socket only
+/// chooses a route and sends nothing.
 fn is_of_this_machine(ip: IpAddr) -> bool {
     let any = match ip {
         IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
         IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
     };
-    let chosen = UdpSocket::bind((any, 0)).and_then(|socket| {
+    let local_address = UdpSocket::bind((any, 0)).and_then(|socket| {
         socket.connect((ip, 9))?;
         socket.local_addr()
     });
-    chosen.is_ok_and(|from| from.ip() == ip)
+    local_address.is_ok_and(|local| local.ip() == ip)
 }
 
 #[cfg(test)]
@@ -58,7 +60,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_ports_of_the_server_are_its_own_on_each_address_of_the_machine() {
+    fn a_port_of_the_server_leads_to_it_on_each_address_of_the_machine() {
         let parse = |text: &str| text.parse::<SocketAddr>().unwrap();
         let own = OwnAddresses::new(vec![parse("192.0.2.7:8080"), parse("[::]:8081")]);
         for address in [
@@ -71,12 +73,12 @@ mod tests {
             "192.0.2.7:8080",
             "192.0.2.7:8081",
         ] {
-            assert!(own.contains(parse(address)), "{address}");
+            assert!(own.may_lead_here(parse(address)), "{address}");
         }
         for address in ["127.0.0.1:8082", "192.0.2.7:80", "192.0.2.8:8080", "203.0.113.1:8081"] {
-            assert!(!own.contains(parse(address)), "{address}");
+            assert!(!own.may_lead_here(parse(address)), "{address}");
         }
-        assert!(!OwnAddresses::default().contains(parse("127.0.0.1:8080")));
+        assert!(!OwnAddresses::default().may_lead_here(parse("127.0.0.1:8080")));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Chooses the proxy for a tracker by `HTTP_PROXY`, `HTTPS_PROXY` and `NO_PROXY`, as curl does.
 //!
-//! Beyond curl, an entry of `NO_PROXY` may begin with `*.` and may have a port.
+//! In addition to curl's syntax, an entry of `NO_PROXY` may begin with `*.` and may have a port.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -13,7 +13,7 @@ use url::{Host, Url};
 
 use crate::domain::Origin;
 
-use super::basic;
+use super::basic_authorization;
 
 /// A proxy that an environment variable names.
 pub(crate) struct Proxy {
@@ -42,19 +42,21 @@ pub(crate) struct InvalidProxy {
     why: &'static str,
 }
 
-type Chosen = Option<Result<Arc<Proxy>, InvalidProxy>>;
+/// The proxy for an origin, or the reason why it cannot be used; `None` if no proxy is used.
+type ProxyChoice = Option<Result<Arc<Proxy>, InvalidProxy>>;
 
-/// The proxies of the environment, and the origins that need none.
+/// The proxies that the environment names, and the origins that are reached without a proxy.
 #[derive(Default)]
 pub(crate) struct Proxies {
-    http: Chosen,
-    https: Chosen,
+    http: ProxyChoice,
+    https: ProxyChoice,
     exceptions: Vec<NoProxyEntry>,
 }
 
 impl Proxies {
-    /// Reads the variables; lower case wins, as with curl, and an empty one is unset. `ALL_PROXY`
-    /// is ignored: many shells set it, and with a proxy the host can no longer check addresses.
+    /// Reads the environment variables. As with curl, the name in lower case has priority, and an
+    /// empty variable counts as not set. `ALL_PROXY` is ignored, because many shells set it, and
+    /// because the host can no longer check addresses if it uses a proxy.
     pub(crate) fn from_env() -> Self {
         let read = |names: [&str; 2]| {
             let values = names.iter().filter_map(|name| std::env::var(name).ok());
@@ -70,20 +72,23 @@ impl Proxies {
             &read(["https_proxy", "HTTPS_PROXY"]).unwrap_or_default(),
             &read(["no_proxy", "NO_PROXY"]).unwrap_or_default(),
         );
-        for error in
-            [&proxies.http, &proxies.https].into_iter().flatten().filter_map(|it| it.as_ref().err())
+        for error in [&proxies.http, &proxies.https]
+            .into_iter()
+            .flatten()
+            .filter_map(|proxy| proxy.as_ref().err())
         {
-            tracing::warn!("no tracker can be reached this way: {error}");
+            tracing::warn!("requests to trackers through this proxy will fail: {error}");
         }
         proxies
     }
 
-    pub(crate) fn new(http: &str, https: &str, no: &str) -> Self {
-        let entries = no.split(|c: char| c == ',' || c.is_whitespace()).filter(|it| !it.is_empty());
+    pub(crate) fn new(http: &str, https: &str, no_proxy: &str) -> Self {
+        let entries = no_proxy.split(|c: char| c == ',' || c.is_whitespace());
+        let entries = entries.filter(|entry| !entry.is_empty());
         let exceptions = entries.filter_map(|entry| {
             let exception = NoProxyEntry::parse(entry);
             if exception.is_none() {
-                tracing::warn!(entry, "NO_PROXY has an entry that is not understood");
+                tracing::warn!(entry, "NO_PROXY has an invalid entry, which is ignored");
             }
             exception
         });
@@ -95,8 +100,8 @@ impl Proxies {
     }
 
     /// Returns the proxy for requests to an origin. A loopback address is never reached through a
-    /// proxy, because it would mean the proxy's own machine.
-    pub(crate) fn to(&self, origin: &Origin) -> Chosen {
+    /// proxy, because for the proxy it would be the address of the proxy's own machine.
+    pub(crate) fn proxy_for(&self, origin: &Origin) -> ProxyChoice {
         let is_loopback = match origin.host() {
             Host::Domain(name) => name == "localhost",
             Host::Ipv4(ip) => ip.is_loopback(),
@@ -109,24 +114,29 @@ impl Proxies {
     }
 }
 
-fn parse_proxy(variable: &'static str, text: &str) -> Chosen {
+fn parse_proxy(variable: &'static str, text: &str) -> ProxyChoice {
     if text.is_empty() {
         return None;
     }
     let invalid = |why| InvalidProxy { variable, why };
     let with_scheme = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
     let parse = || {
-        let mut url = Url::parse(&with_scheme).map_err(|_| invalid("it cannot be read"))?;
+        let mut url = Url::parse(&with_scheme).map_err(|_| invalid("it is not a valid URL"))?;
         let decoded = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
         let (user, password) = (decoded(url.username()), url.password().map(decoded));
         let has_user = !user.is_empty() || password.is_some();
-        // Only a URL without a host refuses this change.
+        // These changes fail only for a URL without a host.
         let _ = (url.set_username(""), url.set_password(None));
         let origin = Origin::of(&url).map_err(|error| invalid(error.why))?;
         let authorization = has_user
-            .then(|| HeaderValue::from_str(&basic(Some(&user), &password.unwrap_or_default())))
+            .then(|| {
+                HeaderValue::from_str(&basic_authorization(
+                    Some(&user),
+                    &password.unwrap_or_default(),
+                ))
+            })
             .transpose()
-            .map_err(|_| invalid("its user and password cannot be sent"))?;
+            .map_err(|_| invalid("its user or password has a character that cannot be sent"))?;
         let authorization = authorization.map(|mut value| {
             value.set_sensitive(true);
             value
@@ -140,7 +150,7 @@ fn parse_proxy(variable: &'static str, text: &str) -> Chosen {
 #[derive(Debug, PartialEq, Eq)]
 struct NoProxyEntry {
     hosts: NoProxyHosts,
-    /// The only port that the entry applies to; `None` means every port.
+    /// The port to which the entry applies; `None` means every port.
     port: Option<u16>,
 }
 
@@ -148,7 +158,7 @@ struct NoProxyEntry {
 enum NoProxyHosts {
     All,
     Network(IpNet),
-    /// The name itself and every name below it.
+    /// The name itself and all its subdomains.
     Name(String),
 }
 
@@ -184,11 +194,12 @@ impl NoProxyHosts {
         if text == "*" {
             return Some(Self::All);
         }
-        let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);
-        if let Ok(network) = bare.parse::<IpNet>() {
+        let without_brackets =
+            text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);
+        if let Ok(network) = without_brackets.parse::<IpNet>() {
             return Some(Self::Network(network));
         }
-        if let Ok(ip) = bare.parse::<IpAddr>() {
+        if let Ok(ip) = without_brackets.parse::<IpAddr>() {
             return Some(Self::Network(IpNet::from(ip)));
         }
         let name = text.strip_prefix("*.").or_else(|| text.strip_prefix('.')).unwrap_or(text);
@@ -210,8 +221,8 @@ mod tests {
     }
 
     #[test]
-    fn no_proxy_is_read_as_curl_does_and_knows_stars_ports_and_networks() {
-        for (no, origin, is_excepted) in [
+    fn no_proxy_is_parsed_as_by_curl_and_may_have_wildcards_ports_and_networks() {
+        for (no_proxy, origin, is_excepted) in [
             ("tracker.example", "https://tracker.example", true),
             ("tracker.example", "https://a.tracker.example", true),
             ("tracker.example", "https://atracker.example", false),
@@ -241,15 +252,15 @@ mod tests {
             ("*x.example", "http://ax.example", false),
             ("", "http://any.example", false),
         ] {
-            let proxies = Proxies::new("http://p:1", "http://p:1", no);
-            let chosen = proxies.to(&origin.parse().unwrap());
-            assert_eq!(chosen.is_none(), is_excepted, "NO_PROXY={no}: {origin}");
+            let proxies = Proxies::new("http://p:1", "http://p:1", no_proxy);
+            let chosen = proxies.proxy_for(&origin.parse().unwrap());
+            assert_eq!(chosen.is_none(), is_excepted, "NO_PROXY={no_proxy}: {origin}");
         }
     }
 
     #[test]
     fn a_proxy_may_have_a_user_and_a_password_with_any_character() {
-        for (text, origin, pair) in [
+        for (text, origin, credentials) in [
             ("http://proxy:3128", "http://proxy:3128", None),
             ("proxy:3128/", "http://proxy:3128", None),
             ("http://u:p@proxy:3128", "http://proxy:3128", Some("u:p")),
@@ -259,8 +270,8 @@ mod tests {
         ] {
             let proxy = proxy(text).unwrap();
             assert_eq!(proxy.origin, origin.parse().unwrap(), "{text}");
-            let expected =
-                pair.map(|it| format!("Basic {}", data_encoding::BASE64.encode(it.as_bytes())));
+            let expected = credentials
+                .map(|text| format!("Basic {}", data_encoding::BASE64.encode(text.as_bytes())));
             let sent = proxy.authorization.as_ref().map(|value| value.to_str().unwrap().to_owned());
             assert_eq!(sent, expected, "{text}");
             assert!(!proxy.to_string().contains('@'));
@@ -268,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_that_names_no_proxy_is_an_error_and_never_ignored() {
+    fn an_invalid_proxy_url_is_an_error_and_is_never_ignored() {
         for text in [
             "socks5://u:s3cret@proxy",
             "http://u:s3#cret@proxy:1",
@@ -284,12 +295,12 @@ mod tests {
     }
 
     #[test]
-    fn loopback_and_the_other_scheme_need_no_proxy() {
+    fn loopback_and_a_scheme_without_a_proxy_are_reached_directly() {
         let proxies = Proxies::new("", "http://p:1", "");
         for origin in
             ["https://localhost", "https://127.0.0.2", "https://[::1]", "http://a.example"]
         {
-            assert!(proxies.to(&origin.parse().unwrap()).is_none(), "{origin}");
+            assert!(proxies.proxy_for(&origin.parse().unwrap()).is_none(), "{origin}");
         }
     }
 }

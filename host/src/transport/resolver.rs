@@ -1,9 +1,10 @@
 //! Resolves names with the operating system. A name server that does not answer delays only the
-//! connections that use it.
+//! connections of Jackfield that use it.
 //!
-//! The system's call blocks a thread and cannot be cancelled. Each look-up has a thread of its own,
-//! and there are few: one for each name of a connection, a few for each connection, a limit for
-//! all. A second request for a name that is being looked up waits for the same answer.
+//! The system's call blocks a thread and cannot be cancelled, so each look-up has its own thread.
+//! The number of threads is limited: one for each name of a connection, a few for each connection,
+//! and a maximum for all. A second request for a name that is being looked up waits for the same
+//! result.
 
 use std::collections::HashMap;
 use std::io;
@@ -17,73 +18,79 @@ use tokio::sync::watch;
 use crate::domain::ConnectionId;
 
 /// Maximum number of look-ups of one connection at a time.
-const OF_CONNECTION_MAX: usize = 4;
-/// Maximum number of look-ups, and so of their threads, of all connections at a time.
+const LOOKUPS_OF_CONNECTION_MAX: usize = 4;
+/// Maximum number of look-ups of all connections at a time. Each of them has a thread.
 const LOOKUPS_MAX: usize = 256;
 
-/// The source of a name's addresses; tests replace it.
+/// Finds the addresses of a name. Tests replace the implementation.
 #[async_trait]
 pub(crate) trait Resolver: Send + Sync {
     /// Returns all addresses of a name that a connection needs.
     async fn resolve(&self, connection: ConnectionId, name: &str) -> io::Result<Vec<IpAddr>>;
 }
 
-/// The blocking call of the operating system.
+/// The blocking call of the operating system that looks up a name.
 type Lookup = fn(&str) -> io::Result<Vec<IpAddr>>;
 
-/// The addresses, or the kind and text of an error; `None` until the look-up ends.
-type Answer = Option<Result<Vec<IpAddr>, (io::ErrorKind, String)>>;
+/// The addresses of a name, or the kind and text of an error; `None` until the look-up ends.
+type LookupResult = Option<Result<Vec<IpAddr>, (io::ErrorKind, String)>>;
 
 /// Resolves names with the operating system.
 pub(crate) struct SystemResolver {
     lookup: Lookup,
-    in_progress: Arc<InProgress>,
+    in_progress: Arc<LookupsInProgress>,
 }
 
-struct InProgress {
-    by_name: Mutex<HashMap<(ConnectionId, String), watch::Receiver<Answer>>>,
+/// The look-ups that have not ended.
+struct LookupsInProgress {
+    by_name: Mutex<HashMap<(ConnectionId, String), watch::Receiver<LookupResult>>>,
     /// Changes whenever a look-up ends.
     ended: watch::Sender<()>,
 }
 
 impl SystemResolver {
     pub(crate) fn new() -> Self {
-        Self::with(|name| Ok((name, 0).to_socket_addrs()?.map(|address| address.ip()).collect()))
+        Self::with_lookup(|name| {
+            Ok((name, 0).to_socket_addrs()?.map(|address| address.ip()).collect())
+        })
     }
 
-    fn with(lookup: Lookup) -> Self {
-        let in_progress = InProgress { by_name: Mutex::default(), ended: watch::Sender::new(()) };
+    fn with_lookup(lookup: Lookup) -> Self {
+        let in_progress =
+            LookupsInProgress { by_name: Mutex::default(), ended: watch::Sender::new(()) };
         Self { lookup, in_progress: Arc::new(in_progress) }
     }
 
-    /// Joins the look-up of this name, or starts it. `None`: too many look-ups are in progress.
+    /// Returns the result of the running look-up of this name, or starts one. `None`: too many
+    /// look-ups are in progress.
     fn join_or_start(
         &self,
         connection: ConnectionId,
         name: &str,
-    ) -> io::Result<Option<watch::Receiver<Answer>>> {
+    ) -> io::Result<Option<watch::Receiver<LookupResult>>> {
         let key = (connection, name.to_owned());
         let mut by_name = self.in_progress.by_name.lock();
-        if let Some(answer) = by_name.get(&key) {
-            return Ok(Some(answer.clone()));
+        if let Some(result) = by_name.get(&key) {
+            return Ok(Some(result.clone()));
         }
-        let own = by_name.keys().filter(|(whose, _)| *whose == connection).count();
-        // Half of the places are kept for connections that have no look-up in progress.
-        let own_max = if by_name.len() < LOOKUPS_MAX / 2 { OF_CONNECTION_MAX } else { 1 };
-        if own >= own_max || by_name.len() >= LOOKUPS_MAX {
+        let of_connection = by_name.keys().filter(|(caller, _)| *caller == connection).count();
+        // Half of the look-ups are reserved for connections that have no look-up in progress.
+        let of_connection_max =
+            if by_name.len() < LOOKUPS_MAX / 2 { LOOKUPS_OF_CONNECTION_MAX } else { 1 };
+        if of_connection >= of_connection_max || by_name.len() >= LOOKUPS_MAX {
             return Ok(None);
         }
-        let (sender, answer) = watch::channel(None);
+        let (sender, result) = watch::channel(None);
         let (lookup, in_progress) = (self.lookup, Arc::clone(&self.in_progress));
-        let ended = key.clone();
+        let thread_key = key.clone();
         std::thread::Builder::new().name("resolve".to_owned()).spawn(move || {
-            let found = lookup(&ended.1).map_err(|error| (error.kind(), error.to_string()));
-            in_progress.by_name.lock().remove(&ended);
+            let found = lookup(&thread_key.1).map_err(|error| (error.kind(), error.to_string()));
+            in_progress.by_name.lock().remove(&thread_key);
             sender.send_replace(Some(found));
             in_progress.ended.send_replace(());
         })?;
-        by_name.insert(key, answer.clone());
-        Ok(Some(answer))
+        by_name.insert(key, result.clone());
+        Ok(Some(result))
     }
 }
 
@@ -92,13 +99,14 @@ impl Resolver for SystemResolver {
     async fn resolve(&self, connection: ConnectionId, name: &str) -> io::Result<Vec<IpAddr>> {
         loop {
             let mut ended = self.in_progress.ended.subscribe();
-            let Some(mut answer) = self.join_or_start(connection, name)? else {
+            let Some(mut result) = self.join_or_start(connection, name)? else {
                 // This wait needs no limit, because the caller has a deadline.
                 let _ = ended.changed().await;
                 continue;
             };
-            let found = answer.wait_for(Option::is_some).await.ok().and_then(|it| it.clone());
-            let stopped = || Err((io::ErrorKind::Other, "the look-up ended early".to_owned()));
+            let found = result.wait_for(Option::is_some).await.ok().and_then(|found| found.clone());
+            let stopped =
+                || Err((io::ErrorKind::Other, "the look-up ended without a result".to_owned()));
             return found
                 .unwrap_or_else(stopped)
                 .map_err(|(kind, text)| io::Error::new(kind, text));
@@ -118,37 +126,39 @@ mod tests {
 
     use super::*;
 
-    static ANSWERS: Mutex<bool> = Mutex::new(false);
-    static ANSWERED: Condvar = Condvar::new();
+    static MAY_ANSWER: Mutex<bool> = Mutex::new(false);
+    static MAY_ANSWER_CHANGED: Condvar = Condvar::new();
     static STARTED: AtomicUsize = AtomicUsize::new(0);
 
-    /// A look-up of a name that begins with `silent` lasts until the test lets it end.
+    /// Looks up a name. If the name begins with `silent`, the look-up lasts until the test lets it
+    /// end.
     fn lookup(name: &str) -> io::Result<Vec<IpAddr>> {
         if name.starts_with("silent") {
             STARTED.fetch_add(1, Ordering::SeqCst);
-            ANSWERED.wait_while(&mut ANSWERS.lock(), |answers| !*answers);
+            MAY_ANSWER_CHANGED.wait_while(&mut MAY_ANSWER.lock(), |may_answer| !*may_answer);
         }
         Ok(vec![IpAddr::from([5, 5, 5, 5])])
     }
 
     #[tokio::test]
-    async fn a_silent_name_server_holds_up_a_few_threads_and_no_other_connection() {
-        let resolver = Arc::new(SystemResolver::with(lookup));
-        let [hung, good] = [1, 2].map(|number| ConnectionId(Uuid::from_u128(number)));
-        let asked: Vec<_> = (0..660)
+    async fn a_silent_name_server_blocks_only_a_few_threads_and_no_other_connection() {
+        let resolver = Arc::new(SystemResolver::with_lookup(lookup));
+        let [silent_connection, other_connection] =
+            [1, 2].map(|number| ConnectionId(Uuid::from_u128(number)));
+        let silent_lookups: Vec<_> = (0..660)
             .map(|number| {
                 let resolver = Arc::clone(&resolver);
                 let name = format!("silent{}", number % 10);
-                tokio::spawn(async move { resolver.resolve(hung, &name).await })
+                tokio::spawn(async move { resolver.resolve(silent_connection, &name).await })
             })
             .collect();
-        let found = resolver.resolve(good, "tracker").await.unwrap();
+        let found = resolver.resolve(other_connection, "tracker").await.unwrap();
         assert_eq!(found, [IpAddr::from([5, 5, 5, 5])]);
-        assert!(STARTED.load(Ordering::SeqCst) <= OF_CONNECTION_MAX);
-        *ANSWERS.lock() = true;
-        ANSWERED.notify_all();
-        let all = timeout(Duration::from_secs(10), join_all(asked)).await.unwrap();
-        assert!(all.into_iter().all(|found| found.unwrap().is_ok()));
+        assert!(STARTED.load(Ordering::SeqCst) <= LOOKUPS_OF_CONNECTION_MAX);
+        *MAY_ANSWER.lock() = true;
+        MAY_ANSWER_CHANGED.notify_all();
+        let results = timeout(Duration::from_secs(10), join_all(silent_lookups)).await.unwrap();
+        assert!(results.into_iter().all(|found| found.unwrap().is_ok()));
         assert!(resolver.in_progress.by_name.lock().is_empty());
     }
 }

@@ -1,7 +1,7 @@
-//! TLS of the server's own listeners: its certificate and key, which are read again when their
+//! TLS of this server's own listeners: its certificate and key. They are read again when their
 //! files change.
 //!
-//! Never replaces a working certificate by files that cannot be used.
+//! If changed files cannot be used, the working certificate is never replaced.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -17,22 +17,22 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsAcceptor;
 use zeroize::Zeroizing;
 
-use super::trust::{Certificate, crypto, date};
+use super::trust::{Certificate, crypto, format_time};
 
 /// The certificate and the key of the server.
 pub struct ServerTls {
     files: TlsFiles,
     config: ArcSwap<ServerConfig>,
-    /// The hash of the files that were read last, usable or not.
-    read: Mutex<[u8; 32]>,
+    /// The hash of the files that were read last, also if they could not be used.
+    last_hash: Mutex<[u8; 32]>,
 }
 
 /// The files of a certificate and its key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TlsFiles {
-    /// PEM: the certificate, then those of the authorities that issued it.
+    /// The PEM file with the certificate, then the certificates of the authorities that issued it.
     pub certificate: PathBuf,
-    /// PEM: the key, without a password.
+    /// The PEM file with the key, without a password.
     pub key: PathBuf,
 }
 
@@ -64,8 +64,8 @@ pub enum ServerTlsError {
     Unusable(rustls::Error),
 }
 
-/// The files as they were read.
-struct Pem {
+/// The content of the files.
+struct PemFiles {
     certificate: Vec<u8>,
     key: Zeroizing<Vec<u8>>,
 }
@@ -74,29 +74,30 @@ impl ServerTls {
     /// Reads the files.
     ///
     /// # Errors
-    /// The files cannot be read, or not used together.
+    /// The files cannot be read or cannot be used together.
     pub fn load(files: TlsFiles) -> Result<Self, ServerTlsError> {
-        let pem = Pem::read(&files)?;
+        let pem = PemFiles::read(&files)?;
         let config = pem.config(&files)?;
-        let read = Mutex::new(pem.hash());
-        Ok(Self { files, config: ArcSwap::from_pointee(config), read })
+        let last_hash = Mutex::new(pem.hash());
+        Ok(Self { files, config: ArcSwap::from_pointee(config), last_hash })
     }
 
-    /// Reads the files again. Returns whether they have changed since the last time.
+    /// Reads the files again. Returns whether they have changed since the last reading.
     ///
     /// # Errors
-    /// As [`Self::load`], once for each change; the earlier certificate remains in use.
+    /// As for [`Self::load`]. Each change of the files is reported only once. The earlier
+    /// certificate remains in use.
     pub fn reload(&self) -> Result<bool, ServerTlsError> {
-        let pem = Pem::read(&self.files)?;
+        let pem = PemFiles::read(&self.files)?;
         let hash = pem.hash();
-        if std::mem::replace(&mut *self.read.lock(), hash) == hash {
+        if std::mem::replace(&mut *self.last_hash.lock(), hash) == hash {
             return Ok(false);
         }
         self.config.store(Arc::new(pem.config(&self.files)?));
         Ok(true)
     }
 
-    /// Makes the handshake with a client.
+    /// Makes the TLS handshake with a client.
     pub(crate) async fn accept<S>(
         &self,
         stream: S,
@@ -109,12 +110,13 @@ impl ServerTls {
 }
 
 impl TlsFiles {
-    /// Returns until when the certificate is valid, in words, and how many days that is from `now`.
+    /// Returns the time until which the certificate is valid, as a text, and the number of days
+    /// from now until then.
     ///
     /// # Errors
-    /// The files cannot be read, or not used together.
+    /// The files cannot be read or cannot be used together.
     pub fn validity(&self) -> Result<(String, i64), ServerTlsError> {
-        let pem = Pem::read(self)?;
+        let pem = PemFiles::read(self)?;
         pem.config(self)?;
         let first = pem.chain(self)?.into_iter().next();
         let parsed = first.and_then(|der| Certificate::parse(&der));
@@ -122,11 +124,11 @@ impl TlsFiles {
         let end = end.ok_or_else(|| ServerTlsError::NoCertificate(self.certificate.clone()))?;
         let seconds = |time: UnixTime| i64::try_from(time.as_secs()).unwrap_or(i64::MAX);
         let days = (seconds(end) - seconds(UnixTime::now())).div_euclid(24 * 3_600);
-        Ok((date(end), days))
+        Ok((format_time(end), days))
     }
 }
 
-impl Pem {
+impl PemFiles {
     fn read(files: &TlsFiles) -> Result<Self, ServerTlsError> {
         let read = |key, path: &Path| {
             let failed = |source| ServerTlsError::Io { key, path: path.to_owned(), source };
@@ -141,10 +143,10 @@ impl Pem {
     }
 
     fn chain(&self, files: &TlsFiles) -> Result<Vec<CertificateDer<'static>>, ServerTlsError> {
-        let none = || ServerTlsError::NoCertificate(files.certificate.clone());
+        let no_certificate = || ServerTlsError::NoCertificate(files.certificate.clone());
         let chain =
             CertificateDer::pem_slice_iter(&self.certificate).collect::<Result<Vec<_>, _>>();
-        chain.ok().filter(|chain| !chain.is_empty()).ok_or_else(none)
+        chain.ok().filter(|chain| !chain.is_empty()).ok_or_else(no_certificate)
     }
 
     fn config(&self, files: &TlsFiles) -> Result<ServerConfig, ServerTlsError> {
@@ -166,26 +168,26 @@ mod tests {
 
     use super::*;
 
-    type Certified = rcgen::CertifiedKey<rcgen::KeyPair>;
+    type CertificateWithKey = rcgen::CertifiedKey<rcgen::KeyPair>;
 
     fn pem(label: &str, der: &[u8]) -> String {
         let text = BASE64.encode(der);
         format!("-----BEGIN {label}-----\n{text}\n-----END {label}-----\n")
     }
 
-    fn write_certificate(files: &TlsFiles, certified: &Certified) {
+    fn write_certificate(files: &TlsFiles, certified: &CertificateWithKey) {
         let pem = pem("CERTIFICATE", certified.cert.der());
         std::fs::write(&files.certificate, pem).unwrap();
     }
 
-    fn write(files: &TlsFiles, certified: &Certified) {
+    fn write(files: &TlsFiles, certified: &CertificateWithKey) {
         write_certificate(files, certified);
         let pem = pem("PRIVATE KEY", &certified.signing_key.serialize_der());
         std::fs::write(&files.key, pem).unwrap();
     }
 
     #[test]
-    fn changed_files_are_read_again_and_unusable_ones_replace_nothing() {
+    fn changed_files_are_read_again_and_unusable_files_do_not_replace_the_certificate() {
         let folder = tempfile::tempdir().unwrap();
         let [certificate, key] = ["cert", "key"].map(|name| folder.path().join(name));
         let files = TlsFiles { certificate, key };
@@ -197,7 +199,7 @@ mod tests {
         assert!(!tls.reload().unwrap(), "nothing has changed");
         write_certificate(&files, &new());
         assert!(matches!(tls.reload(), Err(ServerTlsError::Unusable(_))));
-        assert!(!tls.reload().unwrap(), "said once");
+        assert!(!tls.reload().unwrap(), "the error is reported only once");
         assert!(Arc::ptr_eq(&first, &tls.config.load_full()));
         write(&files, &new());
         assert!(tls.reload().unwrap());

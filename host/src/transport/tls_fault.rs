@@ -1,4 +1,4 @@
-//! What is wrong with the TLS of a server, from the error of a connection that another crate made.
+//! Classifies the TLS error of a connection that another crate made.
 
 use std::io;
 
@@ -16,27 +16,27 @@ pub enum TlsFault {
     /// The certificate is for other hosts.
     OtherName,
     /// The certificate has expired, or is not valid yet.
-    NotValidNow,
-    /// The certificate says that it is an authority.
+    OutsideValidity,
+    /// The certificate is the certificate of an authority, not of a server.
     Authority,
     /// The certificate cannot be used for another reason.
     Certificate,
-    /// The two sides do not agree.
+    /// The handshake failed for a reason other than the certificate.
     Handshake,
 }
 
 impl TlsFault {
-    /// The fault of a connection's error; `None` if TLS is not the reason.
+    /// Returns the TLS fault that caused an I/O error; `None` if TLS is not the cause.
     #[must_use]
     pub fn of(error: &io::Error) -> Option<Self> {
         let cause = error.get_ref()?.downcast_ref::<Error>()?;
         let Error::InvalidCertificate(refused) = cause else { return Some(Self::Handshake) };
         Some(match refused {
-            // The second: an authority of the same name with another key.
+            // `BadSignature`: a trusted authority has the same name, but another key.
             UnknownIssuer | BadSignature => Self::UnknownAuthority,
             NotValidForName | NotValidForNameContext { .. } => Self::OtherName,
             Expired | ExpiredContext { .. } | NotValidYet | NotValidYetContext { .. } => {
-                Self::NotValidNow
+                Self::OutsideValidity
             }
             other if other.to_string().contains("CaUsedAsEndEntity") => Self::Authority,
             _ => Self::Certificate,

@@ -1,5 +1,5 @@
 //! Decides which servers are trusted: those with a certificate of an authority in the system's
-//! store or in `extra_ca_file`, and those whose own certificate is in that file.
+//! store or in `extra_ca_file`, and those whose own certificate is in `extra_ca_file`.
 //!
 //! Never disables a check of certificates.
 
@@ -17,8 +17,8 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::{ClientConfig, RootCertStore};
 
-pub(super) use certificate::{Certificate, date};
-use verifier::Verifier;
+pub(super) use certificate::{Certificate, format_time};
+use verifier::CertificateVerifier;
 
 pub(crate) use explain::explain;
 
@@ -47,14 +47,14 @@ pub enum TrustError {
     Verifier(#[from] rustls::client::VerifierBuilderError),
 }
 
-/// The cryptography of TLS towards trackers: aws-lc-rs, because ring cannot check signatures of
+/// Returns the cryptography for TLS: aws-lc-rs. The alternative, ring, cannot check signatures of
 /// P-521 keys and of ECDSA with SHA-512, which the authorities of companies use.
 pub(crate) fn crypto() -> Arc<CryptoProvider> {
     Arc::new(rustls::crypto::aws_lc_rs::default_provider())
 }
 
-/// Returns the certificates of the system's trust store. Those that cannot be read are left out;
-/// the log says so.
+/// Returns the certificates of the system's trust store. A certificate that cannot be read is left
+/// out and reported in the log.
 pub(crate) fn system_certificates() -> Vec<CertificateDer<'static>> {
     let system = rustls_native_certs::load_native_certs();
     for error in &system.errors {
@@ -69,48 +69,57 @@ pub(crate) fn file_certificates(path: &Path) -> Result<Vec<CertificateDer<'stati
     CertificateDer::pem_file_iter(path).and_then(Iterator::collect).map_err(unusable)
 }
 
-/// Configures TLS for trackers: HTTP/2 or HTTP/1.1, the system's authorities and the extra ones.
-/// Without a system store, only the extra file is trusted.
-pub(crate) fn client_config(extra: Option<&Path>) -> Result<Arc<ClientConfig>, TrustError> {
+/// Configures TLS for trackers: HTTP/2 or HTTP/1.1, the system's authorities and the extra ones. If
+/// the system has no trust store, only the extra file is trusted.
+pub(crate) fn client_config(extra_ca_file: Option<&Path>) -> Result<Arc<ClientConfig>, TrustError> {
     let mut roots = RootCertStore::empty();
     roots.add_parsable_certificates(system_certificates());
-    let listed = extra.map(|path| add_file(&mut roots, path)).transpose()?.unwrap_or_default();
+    let listed_certificates = extra_ca_file
+        .map(|path| add_anchors_of_file(&mut roots, path))
+        .transpose()?
+        .unwrap_or_default();
     let provider = crypto();
-    let chains = (!roots.is_empty())
+    let chain_verifier = (!roots.is_empty())
         .then(|| {
             WebPkiServerVerifier::builder_with_provider(roots.into(), provider.clone()).build()
         })
         .transpose()?;
-    let verifier =
-        Verifier::new(chains, listed, provider.signature_verification_algorithms, extra.is_some());
+    let verifier = CertificateVerifier::new(
+        chain_verifier,
+        listed_certificates,
+        provider.signature_verification_algorithms,
+        extra_ca_file.is_some(),
+    );
     let mut config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(verifier))
         .with_no_client_auth();
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    // A resumed session would use the client certificate of the connection that started the
-    // session.
+    // TLS sessions are not resumed, because a resumed session would use the client certificate of
+    // the connection that started it.
     config.resumption = Resumption::disabled();
     Ok(Arc::new(config))
 }
 
-/// Adds the authorities of a file to the anchors; returns all its certificates. A server
-/// certificate does not become an anchor, because webpki would then let it issue other
-/// certificates.
-fn add_file(
+/// Adds the authorities of a file to the trust anchors. Returns all certificates of the file. A
+/// server certificate does not become an anchor, because webpki would then trust other certificates
+/// that it issued.
+fn add_anchors_of_file(
     roots: &mut RootCertStore,
     path: &Path,
 ) -> Result<Vec<CertificateDer<'static>>, TrustError> {
-    let mut listed = file_certificates(path)?;
-    let is_authority =
-        |der: &CertificateDer<'_>| Certificate::parse(der).is_none_or(|it| it.may_issue());
-    let authorities: Vec<_> = listed.iter().filter(|der| is_authority(der)).cloned().collect();
+    let mut listed_certificates = file_certificates(path)?;
+    let is_authority = |der: &CertificateDer<'_>| {
+        Certificate::parse(der).is_none_or(|certificate| certificate.may_issue())
+    };
+    let authorities: Vec<_> =
+        listed_certificates.iter().filter(|der| is_authority(der)).cloned().collect();
     let (added, _) = roots.add_parsable_certificates(authorities);
-    listed.retain(|der| Certificate::parse(der).is_some());
-    if added == 0 && listed.is_empty() {
+    listed_certificates.retain(|der| Certificate::parse(der).is_some());
+    if added == 0 && listed_certificates.is_empty() {
         Err(TrustError::NoAnchor(path.to_owned()))
     } else {
-        Ok(listed)
+        Ok(listed_certificates)
     }
 }

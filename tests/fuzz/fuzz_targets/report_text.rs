@@ -2,7 +2,7 @@
 #![no_main]
 
 use jackfield::domain::{Settings, StringEnum as _};
-use jackfield::report::{FieldValue, Markup, Report, ReportSettings, TestData, sample};
+use jackfield::report::{FieldValue, Markup, Report, ReportSettings, TestData, sample_test_data};
 use libfuzzer_sys::fuzz_target;
 use serde_json::{Value, json};
 
@@ -68,7 +68,7 @@ fn settings(template: &str) -> Settings {
 
 /// The example, in which a test says this wherever it can.
 fn data(said: &str) -> TestData {
-    let mut data = sample();
+    let mut data = sample_test_data();
     let said = || said.to_owned();
     (data.variation_id, data.link) = (Some(said()), Some(said()));
     data.labels = vec![said()];

@@ -10,7 +10,7 @@ impl Behaviour for AfterWrite {
 
     fn create(_test: FailedTest, marker: String) -> Result<Defect, Error> {
         let body = format!(r#"{{"issue":{{"description":"{marker}"}}}}"#);
-        send(Method::Post, "/issues.json", Some(&body)).map_err(failed)?;
+        send(Method::Post, "/issues.json", Some(&body)).map_err(connector_error)?;
         match setting("then").as_str() {
             "trap" => std::process::abort(),
             "spin" => loop {
@@ -22,7 +22,7 @@ impl Behaviour for AfterWrite {
 
     fn find(marker: String) -> Result<Vec<Defect>, Error> {
         let url = format!("/issues.json?description=~{marker}");
-        let answer = send(Method::Get, &url, None).map_err(failed)?;
+        let answer = send(Method::Get, &url, None).map_err(connector_error)?;
         Ok(id_in(&answer).map(|id| defect(&id, "found")).into_iter().collect())
     }
 }

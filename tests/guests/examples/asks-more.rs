@@ -13,11 +13,11 @@ const TEAM: &str = r#","team":{"type":"string","minLength":1}"#;
 
 impl Behaviour for AsksMore {
     fn describe() -> Manifest {
-        let place = if build() == 3 { r#""bearer""# } else { r#""header","name":"X-Key""# };
+        let place = if build_number() == 3 { r#""bearer""# } else { r#""header","name":"X-Key""# };
         let key = format!(
             r#","key":{{"type":"string","writeOnly":true,"jackfield:place":{{"in":{place},"origin":"url"}}}}"#
         );
-        let (more, required) = match build() {
+        let (more, required) = match build_number() {
             2 => (key + MIRROR, r#""url""#),
             4 => (key + TEAM, r#""url","team""#),
             5 => (String::new(), r#""url""#),
@@ -31,8 +31,8 @@ impl Behaviour for AsksMore {
 
     fn create(_test: FailedTest, _marker: String) -> Result<Defect, Error> {
         let answer = send(Method::Post, &(setting("url") + "/issues.json"), Some("{}"));
-        let id = id_in(&answer.map_err(failed)?).unwrap_or_default();
-        Ok(defect(&id, &format!("build {}", build())))
+        let id = id_in(&answer.map_err(connector_error)?).unwrap_or_default();
+        Ok(defect(&id, &format!("build {}", build_number())))
     }
 }
 

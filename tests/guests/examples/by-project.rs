@@ -9,7 +9,7 @@ impl Behaviour for ByProject {
 
     fn create(_test: FailedTest, marker: String) -> Result<Defect, Error> {
         let url = format!("/{}/issues", setting("project"));
-        let answer = send(Method::Post, &url, Some(&marker)).map_err(failed)?;
+        let answer = send(Method::Post, &url, Some(&marker)).map_err(connector_error)?;
         let id = id_in(&answer);
         let id = id.ok_or(error(ErrorCode::Unavailable, format!("answered {}", answer.status)))?;
         Ok(defect(&id, "created"))
@@ -17,7 +17,7 @@ impl Behaviour for ByProject {
 
     fn find(marker: String) -> Result<Vec<Defect>, Error> {
         let url = format!("/{}/search?{marker}", setting("project"));
-        let answer = send(Method::Get, &url, None).map_err(failed)?;
+        let answer = send(Method::Get, &url, None).map_err(connector_error)?;
         Ok(id_in(&answer).map(|id| defect(&id, "found")).into_iter().collect())
     }
 }

@@ -1,6 +1,6 @@
-//! Sends one request, which the settings describe, then logs and returns the result. The key of the
-//! defect is the status or the kind of error. The description contains the headers and the body.
-//! The settings `base`, `query` and `body-kind` concern the interface `http` only.
+//! Sends one request that the settings describe. Then logs the result and returns it: the key of
+//! the defect is the status or the kind of error, and the description contains the headers and the
+//! body. Only the interface `http` uses the settings `base`, `query` and `body-kind`.
 
 #[path = "calls/request.rs"]
 mod request;
@@ -8,7 +8,10 @@ mod request;
 mod wasi;
 
 use jackfield_test_guests::*;
-use request::{body, effect, empty_test, headers, method, outcome, query, with_placeholder};
+use request::{
+    describe_result, empty_test, make_body, parse_effect, parse_headers, parse_method, parse_pairs,
+    with_placeholder,
+};
 
 struct Calls;
 
@@ -21,17 +24,17 @@ impl Behaviour for Calls {
 
     fn create(_test: FailedTest, _marker: String) -> Result<Defect, Error> {
         let request = Request {
-            method: method(&setting("method")),
-            effect: effect(&setting("effect")),
+            method: parse_method(&setting("method")),
+            effect: parse_effect(&setting("effect")),
             base: settings::get("base"),
             url: with_placeholder(&setting("target")),
-            query: query(&setting("query")),
-            headers: headers(&setting("headers")),
-            body: settings::get("body").map(|text| body(&setting("body-kind"), &text)),
+            query: parse_pairs(&setting("query")),
+            headers: parse_headers(&setting("headers")),
+            body: settings::get("body").map(|text| make_body(&setting("body-kind"), &text)),
         };
         let via_wasi = setting("via") == "wasi:http";
         let result = if via_wasi { wasi::send(&request) } else { http::send(&request) };
-        let (key, text) = outcome(result);
+        let (key, text) = describe_result(result);
         log::log(log::Level::Info, &text);
         println!("{text}");
         Ok(Defect { description: Some(text), ..defect(&key, "what the guest received") })

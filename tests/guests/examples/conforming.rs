@@ -1,3 +1,3 @@
-//! A connector that keeps to the manual: `jackfield test` finds nothing.
+//! A connector that follows the manual, so that `jackfield test` finds no mistake.
 
 jackfield_test_guests::conforming!(Nothing);

@@ -1,20 +1,20 @@
-//! Recurses without end. The frames are small, so that the guest reaches the host's stack limit
-//! before the end of its own stack.
+//! Recurses without end. The stack frames are small, so that the guest reaches the host's stack
+//! limit before the end of its own stack.
 
 use jackfield_test_guests::*;
 
 struct DeepRecursion;
 
 #[inline(never)]
-fn down(n: u64) -> u64 {
-    if std::hint::black_box(n) == u64::MAX { 0 } else { down(n + 1) ^ std::hint::black_box(n) }
+fn recurse(n: u64) -> u64 {
+    if std::hint::black_box(n) == u64::MAX { 0 } else { recurse(n + 1) ^ std::hint::black_box(n) }
 }
 
 impl Behaviour for DeepRecursion {
     const SETTINGS: &'static str = NO_SETTINGS;
 
     fn create(_test: FailedTest, marker: String) -> Result<Defect, Error> {
-        Ok(defect(&marker, &down(0).to_string()))
+        Ok(defect(&marker, &recurse(0).to_string()))
     }
 }
 

@@ -1,3 +1,3 @@
-//! `conforming`, with one defect: a closed critical issue counts as critical.
+//! `conforming`, with one mistake: `count` counts closed critical issues as critical.
 
 jackfield_test_guests::conforming!(Counts);

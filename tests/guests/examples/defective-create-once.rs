@@ -1,3 +1,3 @@
-//! `conforming`, with one defect: the write is sent again after 503.
+//! `conforming`, with one mistake: `create` sends the write again after the status 503.
 
 jackfield_test_guests::conforming!(CreateOnce);

@@ -1,3 +1,3 @@
-//! `conforming`, with one defect: the write is marked `read`.
+//! `conforming`, with one mistake: the write is declared as a `read`.
 
 jackfield_test_guests::conforming!(Effects);

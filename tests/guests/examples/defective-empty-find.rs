@@ -1,3 +1,3 @@
-//! `conforming`, with one defect: `find` returns an empty list if the credentials are wrong.
+//! `conforming`, with one mistake: `find` returns an empty list if the credentials are wrong.
 
 jackfield_test_guests::conforming!(EmptyFind);

@@ -1,3 +1,4 @@
-//! `conforming`, with one defect: `find` returns what the tracker answers, whatever it is.
+//! `conforming`, with one mistake: `find` returns each issue that the tracker answers, even without
+//! the marker.
 
 jackfield_test_guests::conforming!(ForeignResult);

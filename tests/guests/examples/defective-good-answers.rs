@@ -1,3 +1,3 @@
-//! `conforming`, with one defect: `check` is not written yet.
+//! `conforming`, with one mistake: `check` always returns an error.
 
 jackfield_test_guests::conforming!(GoodAnswers);

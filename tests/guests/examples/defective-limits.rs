@@ -1,3 +1,3 @@
-//! `conforming`, with one defect: almost the whole log is used.
+//! `conforming`, with one mistake: `count` uses almost all of the log's limit.
 
 jackfield_test_guests::conforming!(Limits);

@@ -1,3 +1,3 @@
-//! `conforming`, with one defect: `find` reads the newest issues and never sends the marker.
+//! `conforming`, with one mistake: `find` reads the newest issues and never sends the marker.
 
 jackfield_test_guests::conforming!(MarkerFound);

@@ -1,3 +1,3 @@
-//! `conforming`, with one defect: the write does not have the marker.
+//! `conforming`, with one mistake: the write does not contain the marker.
 
 jackfield_test_guests::conforming!(MarkerWritten);

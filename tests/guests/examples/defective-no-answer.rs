@@ -1,3 +1,3 @@
-//! `conforming`, with one defect: a lost connection is `internal`.
+//! `conforming`, with one mistake: if the TCP connection is lost, it returns the error `internal`.
 
 jackfield_test_guests::conforming!(NoAnswer);

@@ -1,3 +1,4 @@
-//! `conforming`, with one defect: an issue that cannot be read after the write is an error.
+//! `conforming`, with one mistake: `create` returns an error if it cannot read the issue after the
+//! write.
 
 jackfield_test_guests::conforming!(OkAfterWrite);

@@ -1,3 +1,3 @@
-//! `conforming`, with one defect: a second write follows.
+//! `conforming`, with one mistake: `create` sends a second write.
 
 jackfield_test_guests::conforming!(OneWrite);

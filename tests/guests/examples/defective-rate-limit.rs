@@ -1,3 +1,3 @@
-//! `conforming`, with one defect: a date in Retry-After is ignored.
+//! `conforming`, with one mistake: it ignores a date in `Retry-After`.
 
 jackfield_test_guests::conforming!(RateLimit);

@@ -1,3 +1,3 @@
-//! `conforming`, with one defect: a random number is in each address.
+//! `conforming`, with one mistake: each address contains a random number.
 
 jackfield_test_guests::conforming!(SameRequests);

@@ -1,3 +1,3 @@
-//! `conforming`, with one defect: 503 is `rejected`.
+//! `conforming`, with one mistake: it returns the error `rejected` for the status 503.
 
 jackfield_test_guests::conforming!(TrackerDown);

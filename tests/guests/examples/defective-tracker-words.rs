@@ -1,3 +1,3 @@
-//! `conforming`, with one defect: the tracker's explanation is not in the error.
+//! `conforming`, with one mistake: the error does not contain the tracker's explanation.
 
 jackfield_test_guests::conforming!(TrackerWords);

@@ -1,3 +1,3 @@
-//! `conforming`, with one defect: counts that are missing are zero.
+//! `conforming`, with one mistake: `count` returns zero for a missing count.
 
 jackfield_test_guests::conforming!(UnexpectedAnswer);

@@ -1,3 +1,3 @@
-//! `conforming`, with one defect: `find` returns an error if there is no issue.
+//! `conforming`, with one mistake: `find` returns an error if no issue contains the marker.
 
 jackfield_test_guests::conforming!(UnknownMarker);

@@ -8,14 +8,14 @@ struct Good;
 fn issue(id: &str) -> Defect {
     Defect {
         link: format!("{}/issues/{id}", setting("url")),
-        ..defect(id, &format!("build {}", build()))
+        ..defect(id, &format!("build {}", build_number()))
     }
 }
 
 impl Behaviour for Good {
     fn create(_test: FailedTest, marker: String) -> Result<Defect, Error> {
         let issue_json = format!(r#"{{"issue":{{"description":"{marker}"}}}}"#);
-        let answer = send(Method::Post, "/issues.json", Some(&issue_json)).map_err(failed)?;
+        let answer = send(Method::Post, "/issues.json", Some(&issue_json)).map_err(connector_error)?;
         match (answer.status, id_in(&answer)) {
             (200..300, Some(id)) => Ok(issue(&id)),
             (401 | 403, _) => Err(error(
@@ -33,7 +33,7 @@ impl Behaviour for Good {
 
     fn find(marker: String) -> Result<Vec<Defect>, Error> {
         let url = format!("/issues.json?description=~{marker}");
-        let answer = send(Method::Get, &url, None).map_err(failed)?;
+        let answer = send(Method::Get, &url, None).map_err(connector_error)?;
         match answer.status {
             200 => Ok(id_in(&answer).map(|id| issue(&id)).into_iter().collect()),
             status => Err(error(ErrorCode::Unavailable, format!("the tracker answered {status}"))),
@@ -41,7 +41,7 @@ impl Behaviour for Good {
     }
 
     fn count(_project: String) -> Result<Counts, Error> {
-        let answer = send(Method::Get, "/counts", None).map_err(failed)?;
+        let answer = send(Method::Get, "/counts", None).map_err(connector_error)?;
         let open = String::from_utf8_lossy(body(&answer)).trim().parse();
         let open = open.map_err(|_| {
             error(ErrorCode::Unavailable, "the tracker returned no number".to_owned())

@@ -9,9 +9,9 @@ impl Behaviour for HandleFlood {
     const SETTINGS: &'static str = NO_SETTINGS;
 
     fn create(_test: FailedTest, marker: String) -> Result<Defect, Error> {
-        let hoard: Vec<_> =
+        let handles: Vec<_> =
             (0..100_000).map(|n| subscribe_duration(3_600_000_000_000 + n)).collect();
-        Ok(defect(&marker, &format!("{} handles", hoard.len())))
+        Ok(defect(&marker, &format!("{} handles", handles.len())))
     }
 }
 

@@ -1,5 +1,5 @@
-//! Fills its memory up to a size. Then makes the host store as much as possible, in the way that
-//! the setting `what` names, and releases nothing.
+//! Fills as much of its own memory as the setting `fill` says. Then makes the host store as much as
+//! possible, in the way that the setting `what` names, and releases nothing.
 
 use jackfield_test_guests::*;
 use wasip2::http::outgoing_handler::handle;
@@ -15,27 +15,27 @@ impl Behaviour for Hoard {
     fn create(_test: FailedTest, marker: String) -> Result<Defect, Error> {
         let bytes: usize = setting("fill").parse().unwrap_or(0);
         let filled = std::hint::black_box(vec![1_u8; bytes]);
-        let done = match setting("what").as_str() {
-            "answers" => answers(),
-            "request" => request(&filled),
-            "log" => log(&filled),
-            "unsent bodies" => unsent_bodies(),
-            "fields" => fields(),
-            "methods" => methods(),
-            "prints" => prints(),
+        let result = match setting("what").as_str() {
+            "answers" => request_many_answers(),
+            "request" => send_large_request(&filled),
+            "log" => log_long_lines(&filled),
+            "unsent bodies" => fill_unsent_bodies(),
+            "fields" => make_header_lists(),
+            "methods" => make_long_methods(),
+            "prints" => print_single_bytes(),
             other => format!("{other}?"),
         };
         std::hint::black_box(filled);
-        Ok(Defect { description: Some(done), ..defect(&marker, "hoarded") })
+        Ok(Defect { description: Some(result), ..defect(&marker, "hoarded") })
     }
 }
 
 /// Requests thirty answers at once, and reads them only after all have arrived.
-fn answers() -> String {
+fn request_many_answers() -> String {
     let url = setting("url");
     let pending: Vec<_> = (0..30)
         .map(|n| {
-            let request = outgoing(&url);
+            let request = make_outgoing(&url);
             request.set_path_with_query(Some(&format!("/{n}"))).unwrap();
             OutgoingBody::finish(request.body().unwrap(), None).unwrap();
             handle(request, None).unwrap()
@@ -60,7 +60,7 @@ fn answers() -> String {
     format!("{} answers, {read} bytes", arrived.len())
 }
 
-fn outgoing(url: &str) -> OutgoingRequest {
+fn make_outgoing(url: &str) -> OutgoingRequest {
     let request = OutgoingRequest::new(Fields::new());
     request.set_scheme(Some(&Scheme::Http)).unwrap();
     request.set_authority(Some(url.trim_start_matches("http://").trim_end_matches('/'))).unwrap();
@@ -68,7 +68,7 @@ fn outgoing(url: &str) -> OutgoingRequest {
 }
 
 /// Sends one request whose body is the filled memory, at most 32 MiB.
-fn request(filled: &[u8]) -> String {
+fn send_large_request(filled: &[u8]) -> String {
     let text = &filled[..filled.len().min(32 << 20)];
     let post = jackfield_test_guests::request(Method::Post, "/");
     let sent = Some(Body::Bytes(text.to_vec()));
@@ -79,7 +79,7 @@ fn request(filled: &[u8]) -> String {
 }
 
 /// Logs lines of increasing length.
-fn log(filled: &[u8]) -> String {
+fn log_long_lines(filled: &[u8]) -> String {
     for mib in [4, 20, 36] {
         log::log(log::Level::Info, std::str::from_utf8(&filled[..mib << 20]).unwrap());
     }
@@ -87,10 +87,10 @@ fn log(filled: &[u8]) -> String {
 }
 
 /// Fills the bodies of requests that are never sent.
-fn unsent_bodies() -> String {
+fn fill_unsent_bodies() -> String {
     let mut kept = Vec::new();
     for _ in 0..300 {
-        let request = outgoing("http://127.0.0.1:1");
+        let request = make_outgoing("http://127.0.0.1:1");
         let body = request.body().unwrap();
         let stream = body.write().unwrap();
         while let Ok(bytes @ 1..) = stream.check_write() {
@@ -104,7 +104,7 @@ fn unsent_bodies() -> String {
 }
 
 /// Makes lists of headers, each of nearly the maximum size.
-fn fields() -> String {
+fn make_header_lists() -> String {
     let (mut kept, value) = (Vec::new(), vec![b'x'; 1_000]);
     for _ in 0..950 {
         let fields = Fields::new();
@@ -115,10 +115,10 @@ fn fields() -> String {
 }
 
 /// Makes requests with a very long method.
-fn methods() -> String {
+fn make_long_methods() -> String {
     let (mut kept, name) = (Vec::new(), "X".repeat(3 << 20));
     for _ in 0..400 {
-        let request = outgoing("http://127.0.0.1:1");
+        let request = make_outgoing("http://127.0.0.1:1");
         request.set_method(&WasiMethod::Other(name.clone())).unwrap();
         kept.push(request);
     }
@@ -126,7 +126,7 @@ fn methods() -> String {
 }
 
 /// Writes a megabyte to stdout, byte by byte, in one line.
-fn prints() -> String {
+fn print_single_bytes() -> String {
     let stdout = wasip2::cli::stdout::get_stdout();
     let mut written = 0;
     for _ in 0..1 << 20 {

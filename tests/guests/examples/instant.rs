@@ -8,7 +8,7 @@ impl Behaviour for Instant {
     const SETTINGS: &'static str = NO_SETTINGS;
 
     fn create(_test: FailedTest, marker: String) -> Result<Defect, Error> {
-        Ok(defect(&marker, &format!("build {}", build())))
+        Ok(defect(&marker, &format!("build {}", build_number())))
     }
 }
 

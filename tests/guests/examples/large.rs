@@ -16,7 +16,7 @@ impl Behaviour for Large {
         },"required":["url","project","api-key"],"additionalProperties":false}"#;
 
     fn create(test: FailedTest, marker: String) -> Result<Defect, Error> {
-        send(Method::Get, "/users/current.json", None).map_err(failed)?;
+        send(Method::Get, "/users/current.json", None).map_err(connector_error)?;
         let (project, id) = (setting("project"), test.test_execution_id);
         let text = "x".repeat(TEXT_BYTES);
         let body = format!(
@@ -24,7 +24,7 @@ impl Behaviour for Large {
         );
         let request =
             Request { body: Some(Body::Json(body)), ..request(Method::Post, "/issues.json") };
-        let answer = http::send(&request).map_err(failed)?;
+        let answer = http::send(&request).map_err(connector_error)?;
         let id =
             id_in(&answer).ok_or(error(ErrorCode::Unavailable, format!("{}", answer.status)))?;
         Ok(defect(&id, "large"))
@@ -33,7 +33,7 @@ impl Behaviour for Large {
     fn find(marker: String) -> Result<Vec<Defect>, Error> {
         let project = setting("project");
         let url = format!("/issues.json?project_id={project}&status_id=*&description=~{marker}");
-        let answer = send(Method::Get, &url, None).map_err(failed)?;
+        let answer = send(Method::Get, &url, None).map_err(connector_error)?;
         Ok(id_in(&answer).map(|id| defect(&id, "large")).into_iter().collect())
     }
 }

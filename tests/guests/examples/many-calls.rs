@@ -1,4 +1,5 @@
-//! Sends 1,000 reads. The title of the defect says how many succeeded, and which error came then.
+//! Sends up to 1,000 reads. The title of the defect contains the number of reads that succeeded,
+//! and the error that followed.
 
 use jackfield_test_guests::*;
 

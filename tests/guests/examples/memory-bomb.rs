@@ -8,9 +8,9 @@ impl Behaviour for MemoryBomb {
     const SETTINGS: &'static str = NO_SETTINGS;
 
     fn create(_test: FailedTest, _marker: String) -> Result<Defect, Error> {
-        let mut hoard = Vec::new();
+        let mut allocated = Vec::new();
         loop {
-            hoard.push(std::hint::black_box(vec![1u8; 1 << 20]));
+            allocated.push(std::hint::black_box(vec![1u8; 1 << 20]));
         }
     }
 }

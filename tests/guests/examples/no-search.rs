@@ -10,7 +10,7 @@ impl Behaviour for NoSearch {
     }
 
     fn create(_test: FailedTest, marker: String) -> Result<Defect, Error> {
-        let answer = send(Method::Post, "/issues.json", Some(&marker)).map_err(failed)?;
+        let answer = send(Method::Post, "/issues.json", Some(&marker)).map_err(connector_error)?;
         let id = id_in(&answer).ok_or(error(ErrorCode::Unavailable, "no id".to_owned()))?;
         Ok(defect(&id, "created"))
     }

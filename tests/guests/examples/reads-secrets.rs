@@ -25,7 +25,7 @@ impl Behaviour for ReadsSecrets {
             .into_iter()
             .filter(|path| std::fs::write(path, "x").is_ok() || std::fs::create_dir(path).is_ok())
             .collect();
-        let sockets = sockets();
+        let sockets = usable_sockets();
         let found = format!(
             "header={:?} hidden={} all={} environment={environment:?} arguments={arguments:?} \
              files={files:?} written={written:?} sockets={sockets:?}",
@@ -37,19 +37,20 @@ impl Behaviour for ReadsSecrets {
     }
 }
 
-/// Returns the uses of sockets that succeed, with the server that the setting `url` names.
-fn sockets() -> Vec<&'static str> {
+/// Tries to use sockets, with the server that the setting `url` names. Returns the uses that
+/// succeeded.
+fn usable_sockets() -> Vec<&'static str> {
     let url = setting("url");
     let server = url.trim_start_matches("http://").trim_end_matches('/');
     let udp = UdpSocket::bind("0.0.0.0:0");
-    let can = [
+    let attempts = [
         ("connect", TcpStream::connect(server).is_ok()),
         ("listen", TcpListener::bind("127.0.0.1:0").is_ok()),
         ("bind UDP", udp.is_ok()),
         ("send UDP", udp.is_ok_and(|socket| socket.send_to(b"x", server).is_ok())),
         ("resolve", ("localhost", 80).to_socket_addrs().is_ok()),
     ];
-    can.into_iter().filter(|(_, can)| *can).map(|(what, _)| what).collect()
+    attempts.into_iter().filter(|(_, succeeded)| *succeeded).map(|(name, _)| name).collect()
 }
 
 guest!(ReadsSecrets);

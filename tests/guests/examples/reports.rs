@@ -28,7 +28,7 @@ impl Behaviour for Reports {
         }
         for attachment in report::attachments() {
             let what = format!("{} {} {}", attachment.kind, attachment.name, attachment.media_type);
-            lines.push(format!("{what}: {}", uploads(attachment.id)));
+            lines.push(format!("{what}: {}", upload_and_read(attachment.id)));
         }
         lines.push(match test_manager::get("test-case-log") {
             Ok(json) => json,
@@ -36,14 +36,14 @@ impl Behaviour for Reports {
         });
         let unknown = (report::description("rtf", 1, None), report::read(99));
         lines.push(format!("{unknown:?}"));
-        let answer = send(Method::Post, "/issues.json", Some(&lines.join("\n"))).map_err(failed)?;
+        let answer = send(Method::Post, "/issues.json", Some(&lines.join("\n"))).map_err(connector_error)?;
         let id = id_in(&answer).ok_or(error(ErrorCode::Unavailable, "no id"))?;
         Ok(Defect { description: Some(lines.join("\n")), ..defect(&id, &title) })
     }
 }
 
 /// Sends an attachment as a body and as a part, and reads it. Returns the results.
-fn uploads(id: u32) -> String {
+fn upload_and_read(id: u32) -> String {
     let prepare = |url: &str, body| {
         let post = request(Method::Post, url);
         let sent = http::send(&Request { effect: Some(Effect::Prepare), body: Some(body), ..post });

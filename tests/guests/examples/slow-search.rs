@@ -11,13 +11,13 @@ impl Behaviour for SlowSearch {
     }
 
     fn create(_test: FailedTest, marker: String) -> Result<Defect, Error> {
-        let answer = send(Method::Post, "/issues.json", Some(&marker)).map_err(failed)?;
+        let answer = send(Method::Post, "/issues.json", Some(&marker)).map_err(connector_error)?;
         let id = id_in(&answer).ok_or(error(ErrorCode::Unavailable, "no id".to_owned()))?;
         Ok(defect(&id, "created"))
     }
 
     fn find(marker: String) -> Result<Vec<Defect>, Error> {
-        let answer = send(Method::Get, &format!("/search?{marker}"), None).map_err(failed)?;
+        let answer = send(Method::Get, &format!("/search?{marker}"), None).map_err(connector_error)?;
         Ok(id_in(&answer).map(|id| defect(&id, "found")).into_iter().collect())
     }
 }

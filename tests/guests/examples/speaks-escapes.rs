@@ -12,7 +12,7 @@ const ESCAPES: &str =
 
 impl Behaviour for SpeaksEscapes {
     fn describe() -> Manifest {
-        let name = if build() == 2 { r"x\u001b[1A\u009b2K" } else { "key" };
+        let name = if build_number() == 2 { r"x\u001b[1A\u009b2K" } else { "key" };
         manifest(format!(
             r#"{{"type":"object","properties":{{
             "url":{{"type":"string","format":"uri","jackfield:origin":true}},
@@ -25,8 +25,8 @@ impl Behaviour for SpeaksEscapes {
     }
 
     fn check() -> Result<String, Error> {
-        let said = format!("reached {ESCAPES}");
-        if setting("succeeds") == "true" { Ok(said) } else { Err(error(ErrorCode::Rejected, said)) }
+        let result = format!("reached {ESCAPES}");
+        if setting("succeeds") == "true" { Ok(result) } else { Err(error(ErrorCode::Rejected, result)) }
     }
 
     fn create(_test: FailedTest, _marker: String) -> Result<Defect, Error> {

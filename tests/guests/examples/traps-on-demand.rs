@@ -1,5 +1,5 @@
-//! Reads `/health` from the tracker. Panics if the answer begins with `bad`, and repeats it then
-//! without its bars. Build 2 panics in `describe`.
+//! Reads `/health` from the tracker. If the answer begins with `bad`, panics with a message that
+//! contains the answer without the characters `|`. Build 2 panics in `describe`.
 
 use jackfield_test_guests::*;
 
@@ -12,12 +12,12 @@ impl Behaviour for TrapsOnDemand {
         "required":["url"],"additionalProperties":false}"#;
 
     fn describe() -> Manifest {
-        assert_ne!(build(), 2, "build 2 does not describe itself");
+        assert_ne!(build_number(), 2, "build 2 does not describe itself");
         manifest(Self::SETTINGS.to_owned())
     }
 
     fn create(_test: FailedTest, marker: String) -> Result<Defect, Error> {
-        let answer = send(Method::Get, "/health?subject=a%20b&sig=0123", None).map_err(failed)?;
+        let answer = send(Method::Get, "/health?subject=a%20b&sig=0123", None).map_err(connector_error)?;
         let text = String::from_utf8_lossy(body(&answer));
         assert!(!text.starts_with("bad"), "the tracker said {}", text.replace('|', ""));
         Ok(defect(&marker, "did not trap"))

@@ -1,7 +1,8 @@
-//! A small connector that keeps to the manual, for the tests of `jackfield test`, and one defect
-//! for each check of that suite.
+//! A small connector that follows the manual, for the tests of `jackfield test`. For each check of
+//! that suite, it can be built with a mistake that this check finds.
 //!
-//! [`conforming!`] exports it, with at most one defect, so that each defect is a component.
+//! The macro [`conforming!`] exports the connector with at most one mistake, so that each mistake
+//! has its own component.
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 
@@ -9,54 +10,54 @@ use serde_json::{Value, json};
 
 use crate::{
     Body, Counts, Defect, Effect, Error, ErrorCode, FailedTest, HttpError, Manifest, Method,
-    Request, Response, error, failed, http, log, manifest, request, setting,
+    Request, Response, connector_error, error, http, log, manifest, request, setting,
 };
 
-/// What the connector does wrong.
+/// The mistake of the connector. Each mistake has the name of the check that finds it.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Wrong {
+pub enum Mistake {
     Nothing,
     /// A setting has no description.
     DescribesItself,
-    /// `check` is not written yet.
+    /// `check` always returns an error.
     GoodAnswers,
-    /// 403 is `rejected`.
+    /// For the status 403, the connector returns the error `rejected`.
     RefusedCredentials,
-    /// 422 is `internal`.
+    /// For the status 422, the connector returns the error `internal`.
     RefusedData,
-    /// A date in Retry-After is ignored.
+    /// The connector ignores a date in `Retry-After`.
     RateLimit,
-    /// 503 is `rejected`.
+    /// For the status 503, the connector returns the error `rejected`.
     TrackerDown,
-    /// A lost connection is `internal`.
+    /// If the TCP connection is lost, the connector returns the error `internal`.
     NoAnswer,
-    /// Counts that are missing are zero.
+    /// `count` returns zero for a count that is missing in the answer.
     UnexpectedAnswer,
-    /// The tracker's explanation is not in the error.
+    /// The error does not contain the tracker's explanation.
     TrackerWords,
-    /// The write does not have the marker.
+    /// The write does not contain the marker.
     MarkerWritten,
     /// `find` reads the newest issues and never sends the marker.
     MarkerFound,
-    /// `find` returns what the tracker answers, whatever it is.
+    /// `find` returns each issue that the tracker answers, even without the marker.
     ForeignResult,
-    /// `find` returns an error if there is no issue.
+    /// `find` returns an error if no issue contains the marker.
     UnknownMarker,
     /// `find` returns an empty list if the credentials are wrong.
     EmptyFind,
-    /// A second write follows.
+    /// `create` sends a second write.
     OneWrite,
-    /// The write is sent again after 503.
+    /// `create` sends the write again after the status 503.
     CreateOnce,
-    /// An issue that cannot be read after the write is an error.
+    /// `create` returns an error if it cannot read the issue after the write.
     OkAfterWrite,
-    /// The write is marked `read`.
+    /// The write is declared as a `read`.
     Effects,
-    /// A closed critical issue counts as critical.
+    /// `count` counts closed critical issues as critical.
     Counts,
-    /// A random number is in each address.
+    /// Each address contains a random number.
     SameRequests,
-    /// Almost the whole log is used.
+    /// `count` uses almost all of the log's limit.
     Limits,
 }
 
@@ -65,7 +66,7 @@ const SETTINGS: &str = r#"{"type":"object","properties":{"url":{"type":"string",
 "writeOnly":true,"title":"Token","description":"A token of the tracker","jackfield:place":{"in":"bearer"}}},
 "required":["url","token"],"additionalProperties":false}"#;
 
-impl Wrong {
+impl Mistake {
     pub fn describe(self) -> Manifest {
         let title = r#","description":"Address of the tracker""#;
         let settings = match self {
@@ -79,11 +80,11 @@ impl Wrong {
         if self == Self::GoodAnswers {
             return Err(error(ErrorCode::Unsupported, "check"));
         }
-        Ok(format!("{} as {}", setting("url"), self.user()?))
+        Ok(format!("{} as {}", setting("url"), self.get_user()?))
     }
 
     pub fn create(self, _test: FailedTest, marker: &str) -> Result<Defect, Error> {
-        let user = self.user()?;
+        let user = self.get_user()?;
         let marker = if self == Self::MarkerWritten { "" } else { marker };
         let issue = json!({"title": "A test failed", "text": marker, "author": user});
         let post = Request {
@@ -120,19 +121,19 @@ impl Wrong {
             }
             found => found?,
         };
-        let issues = found.as_array().ok_or_else(not_expected)?;
-        let mine = |issue: &&Value| {
+        let issues = found.as_array().ok_or_else(unexpected_answer)?;
+        let is_match = |issue: &&Value| {
             issue["text"].as_str().is_some_and(|text| text.contains(marker))
                 || self == Self::ForeignResult
         };
-        let mine: Vec<_> = issues.iter().filter(mine).collect();
-        if mine.is_empty() && self != Self::EmptyFind {
-            self.user()?;
+        let matches: Vec<_> = issues.iter().filter(is_match).collect();
+        if matches.is_empty() && self != Self::EmptyFind {
+            self.get_user()?;
         }
-        if self == Self::UnknownMarker && mine.is_empty() {
+        if self == Self::UnknownMarker && matches.is_empty() {
             return Err(error(ErrorCode::Rejected, "there is no such issue"));
         }
-        mine.into_iter().map(defect).collect()
+        matches.into_iter().map(defect).collect()
     }
 
     pub fn count(self) -> Result<Counts, Error> {
@@ -140,13 +141,13 @@ impl Wrong {
             (0..1_000).for_each(|_| log::log(log::Level::Info, &"x".repeat(50)));
         }
         let counts = match self.get("/counts", "counts") {
-            Err(why) if self == Self::UnexpectedAnswer && why.message == NOT_EXPECTED => json!({}),
+            Err(why) if self == Self::UnexpectedAnswer && why.message == UNEXPECTED_ANSWER => json!({}),
             counts => counts?,
         };
         let number = |name: &str| match counts[name].as_u64() {
             Some(number) => Ok(number as u32),
             None if self == Self::UnexpectedAnswer => Ok(0),
-            None => Err(not_expected()),
+            None => Err(unexpected_answer()),
         };
         let critical =
             number("critical")? + if self == Self::Counts { number("closed")? } else { 0 };
@@ -159,9 +160,9 @@ impl Wrong {
         })
     }
 
-    fn user(self) -> Result<String, Error> {
+    fn get_user(self) -> Result<String, Error> {
         let user = self.get("/me", "user")?;
-        user.as_str().map(str::to_owned).ok_or_else(not_expected)
+        user.as_str().map(str::to_owned).ok_or_else(unexpected_answer)
     }
 
     fn get(self, path: &str, member: &str) -> Result<Value, Error> {
@@ -170,7 +171,7 @@ impl Wrong {
 
     /// Sends a request, and reads one member of its JSON answer.
     fn fetch(self, request: &Request, member: &str) -> Result<Value, Error> {
-        let mut request = Request { url: request.url.clone(), ..copy(request) };
+        let mut request = Request { url: request.url.clone(), ..copy_request(request) };
         if self == Self::SameRequests {
             let random = RandomState::new().build_hasher().finish();
             request.query.push(("random".to_owned(), random.to_string()));
@@ -179,18 +180,18 @@ impl Wrong {
             HttpError::Interrupted(why) if self == Self::NoAnswer => {
                 error(ErrorCode::Internal, why)
             }
-            other => failed(other),
+            other => connector_error(other),
         })?;
         if !(200..300).contains(&answer.status) {
-            return Err(self.refused(&answer));
+            return Err(self.refusal_error(&answer));
         }
         let mut json: Value = serde_json::from_str(answer.text.as_deref().unwrap_or_default())
-            .map_err(|_| not_expected())?;
-        json.get_mut(member).map(Value::take).ok_or_else(not_expected)
+            .map_err(|_| unexpected_answer())?;
+        json.get_mut(member).map(Value::take).ok_or_else(unexpected_answer)
     }
 
-    /// The error for a refusal, with the tracker's words.
-    fn refused(self, answer: &Response) -> Error {
+    /// Returns the error for a refused request, with the tracker's explanation.
+    fn refusal_error(self, answer: &Response) -> Error {
         let code = match answer.status {
             403 if self == Self::RefusedCredentials => ErrorCode::Rejected,
             422 if self == Self::RefusedData => ErrorCode::Internal,
@@ -200,17 +201,17 @@ impl Wrong {
             400..500 => ErrorCode::Rejected,
             _ => ErrorCode::Unavailable,
         };
-        let words = match self {
+        let explanation = match self {
             Self::TrackerWords => "",
             _ => answer.text.as_deref().unwrap_or_default(),
         };
-        let message = format!("the tracker answered {}: {words}", answer.status);
-        Error { retry_after_seconds: self.wait(answer), ..error(code, message) }
+        let message = format!("the tracker answered {}: {explanation}", answer.status);
+        Error { retry_after_seconds: self.retry_after(answer), ..error(code, message) }
     }
 
-    /// The wait of Retry-After, in seconds: a number or a date.
-    fn wait(self, answer: &Response) -> Option<u32> {
-        let header = |wanted: &str| answer.headers.iter().find(|(name, _)| name == wanted);
+    /// Returns the wait that `Retry-After` requests, in seconds. The header is a number or a date.
+    fn retry_after(self, answer: &Response) -> Option<u32> {
+        let header = |key: &str| answer.headers.iter().find(|(name, _)| name == key);
         let (_, value) = header("retry-after")?;
         if let Ok(seconds) = value.parse() {
             return Some(seconds);
@@ -221,23 +222,23 @@ impl Wrong {
     }
 }
 
-const NOT_EXPECTED: &str = "the tracker's answer is not the expected JSON";
+const UNEXPECTED_ANSWER: &str = "the tracker's answer is not the expected JSON";
 
-fn not_expected() -> Error {
-    error(ErrorCode::Unavailable, NOT_EXPECTED)
+fn unexpected_answer() -> Error {
+    error(ErrorCode::Unavailable, UNEXPECTED_ANSWER)
 }
 
 fn defect(issue: &Value) -> Result<Defect, Error> {
-    let id = issue["id"].as_u64().ok_or_else(not_expected)?;
-    let title = issue["title"].as_str().ok_or_else(not_expected)?;
+    let id = issue["id"].as_u64().ok_or_else(unexpected_answer)?;
+    let title = issue["title"].as_str().ok_or_else(unexpected_answer)?;
     Ok(Defect {
         link: format!("{}/issues/{id}", setting("url")),
         ..crate::defect(&id.to_string(), title)
     })
 }
 
-/// Requests of the bindings cannot be cloned.
-fn copy(request: &Request) -> Request {
+/// Copies a request, because the types of the bindings do not implement `Clone`.
+fn copy_request(request: &Request) -> Request {
     let body = match &request.body {
         Some(Body::Json(text)) => Some(Body::Json(text.clone())),
         _ => None,
@@ -253,30 +254,30 @@ fn copy(request: &Request) -> Request {
     }
 }
 
-/// Exports the connector, with this [`Wrong`].
+/// Exports the connector with this [`Mistake`].
 #[macro_export]
 macro_rules! conforming {
-    ($wrong:ident) => {
-        use $crate::conforming::Wrong;
+    ($mistake:ident) => {
+        use $crate::conforming::Mistake;
         use $crate::*;
 
         struct Conforming;
 
         impl Behaviour for Conforming {
             fn describe() -> Manifest {
-                Wrong::$wrong.describe()
+                Mistake::$mistake.describe()
             }
             fn check() -> Result<String, Error> {
-                Wrong::$wrong.check()
+                Mistake::$mistake.check()
             }
             fn create(test: FailedTest, marker: String) -> Result<Defect, Error> {
-                Wrong::$wrong.create(test, &marker)
+                Mistake::$mistake.create(test, &marker)
             }
             fn find(marker: String) -> Result<Vec<Defect>, Error> {
-                Wrong::$wrong.find(&marker)
+                Mistake::$mistake.find(&marker)
             }
             fn count(_project: String) -> Result<Counts, Error> {
-                Wrong::$wrong.count()
+                Mistake::$mistake.count()
             }
         }
 

@@ -33,17 +33,17 @@ pub const ONE_ORIGIN: &str = r#"{"type":"object","properties":{"url":{"type":"st
 /// A settings schema without settings.
 pub const NO_SETTINGS: &str = r#"{"type":"object","properties":{},"additionalProperties":false}"#;
 
-/// A mark in the built file. `Guest::with_build` replaces its six digits, to make many versions of
-/// one build.
-static STAMP: &[u8; 22] = b"jackfield-build-000000";
+/// A text in the built file. `Guest::with_build` replaces its six digits, so that one build gives
+/// many versions.
+static BUILD_MARK: &[u8; 22] = b"jackfield-build-000000";
 
-/// Returns the build number: the digits of [`STAMP`].
-pub fn build() -> u32 {
-    let stamp = std::hint::black_box(STAMP);
-    stamp[16..].iter().fold(0, |n, digit| n * 10 + u32::from(digit - b'0'))
+/// Returns the build number: the digits of [`BUILD_MARK`].
+pub fn build_number() -> u32 {
+    let mark = std::hint::black_box(BUILD_MARK);
+    mark[16..].iter().fold(0, |n, digit| n * 10 + u32::from(digit - b'0'))
 }
 
-/// The exports of a connector. The defaults are not hostile: a test guest overrides only some.
+/// The exports of a connector. The defaults are not hostile. A test guest overrides some of them.
 pub trait Behaviour {
     /// The settings schema.
     const SETTINGS: &'static str = ONE_ORIGIN;
@@ -64,7 +64,7 @@ pub trait Behaviour {
         Ok(Vec::new())
     }
     fn count(_project: String) -> Result<Counts, Error> {
-        Ok(Counts { open: build(), closed: 0, critical: 0, moderate: 0, critical_link: None })
+        Ok(Counts { open: build_number(), closed: 0, critical: 0, moderate: 0, critical_link: None })
     }
 }
 
@@ -108,7 +108,7 @@ macro_rules! guest {
 pub fn manifest(settings: String) -> Manifest {
     Manifest {
         name: "test guest".to_owned(),
-        version: format!("1.0.{}", build()),
+        version: format!("1.0.{}", build_number()),
         summary: "a connector for the tests".to_owned(),
         homepage: None,
         settings,
@@ -167,13 +167,13 @@ pub fn id_in(answer: &Response) -> Option<String> {
     Some(digits.chars().take_while(char::is_ascii_digit).collect())
 }
 
-/// Makes an error of the connector that names no setting.
+/// Makes an error that the connector returns, without the name of a setting.
 pub fn error(code: ErrorCode, message: impl Into<String>) -> Error {
     Error { code, message: message.into(), setting: None, retry_after_seconds: None }
 }
 
-/// Converts an `http-error` into an error of the connector.
-pub fn failed(error: HttpError) -> Error {
+/// Converts an `http-error` of the host into an error that the connector returns.
+pub fn connector_error(error: HttpError) -> Error {
     match error {
         HttpError::Unreachable(why) | HttpError::Interrupted(why) => {
             self::error(ErrorCode::Unavailable, why)

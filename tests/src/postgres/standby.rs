@@ -1,4 +1,4 @@
-//! Standbys of a PostgreSQL server, and what a test changes in a running server.
+//! Starts standbys of a PostgreSQL server, and changes the settings of a running server.
 
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::PathBuf;
@@ -10,7 +10,7 @@ impl Postgres {
     /// Starts an asynchronous standby of this server, and waits until it is connected.
     ///
     /// # Panics
-    /// If it does not start.
+    /// If the standby does not start.
     #[must_use]
     #[track_caller]
     pub fn standby(&self) -> Self {
@@ -21,25 +21,25 @@ impl Postgres {
         let standby = Self { folder, address: Ipv4Addr::LOCALHOST, port };
         let mut command = standby.command("standby");
         command.arg(self.folder.path()).arg(self.port.to_string());
-        let ended = command.status().expect("the script runs");
-        assert!(ended.success(), "postgres.sh standby ended with {ended}");
+        let status = command.status().expect("the script runs");
+        assert!(status.success(), "postgres.sh standby ended with {status}");
         self.await_row("the standby", "SELECT state FROM pg_stat_replication", "streaming");
         standby
     }
 
-    /// Makes this standby a primary, and waits until it is.
+    /// Promotes this standby to a primary server, and waits until it is one.
     ///
     /// # Panics
-    /// If it is none.
+    /// If the server is not a standby.
     #[track_caller]
     pub fn promote(&self) {
         self.run("promote");
     }
 
-    /// Kills the server, and starts it at the port of another one, which does not run any more.
+    /// Kills the server, and starts it at the port of another server, which must have ended.
     ///
     /// # Panics
-    /// If it does not start.
+    /// If the server does not start.
     #[track_caller]
     pub fn move_to_port_of(&mut self, other: &Self) {
         self.kill();
@@ -47,10 +47,10 @@ impl Postgres {
         self.start_again();
     }
 
-    /// Changes a setting of the running server, and waits until new sessions have it.
+    /// Changes a setting of the running server, and waits until new sessions use it.
     ///
     /// # Panics
-    /// If the server refuses it.
+    /// If the server refuses the value.
     #[track_caller]
     pub fn set(&self, name: &str, value: &str) {
         self.query(&format!("ALTER SYSTEM SET {name} = '{value}'"));
@@ -58,31 +58,32 @@ impl Postgres {
         self.await_row("the setting", &format!("SHOW {name}"), value);
     }
 
-    /// Replaces pg_hba.conf, and waits until the server has read it. Sockets stay open to the
-    /// tests.
+    /// Replaces pg_hba.conf, and waits until the server has read it. Connections by Unix sockets
+    /// stay allowed, because the tests use them.
     ///
     /// # Panics
-    /// If a line is wrong.
+    /// If a line is not valid.
     #[track_caller]
     pub fn set_hba(&self, lines: &str) {
         let file = self.data_folder().join("pg_hba.conf");
-        std::fs::write(file, format!("local all all trust\n{lines}\n")).expect("it is written");
+        std::fs::write(file, format!("local all all trust\n{lines}\n"))
+            .expect("the file is written");
         let errors = "SELECT count(error) FROM pg_hba_file_rules";
-        assert_eq!(self.query(errors), ["0"], "pg_hba.conf has a wrong line");
+        assert_eq!(self.query(errors), ["0"], "a line of pg_hba.conf is not valid");
         let before = self.query("SELECT pg_conf_load_time()");
         self.query("SELECT pg_reload_conf()");
-        wait_for("the server to read it", 10, || {
+        wait_for("the server to read pg_hba.conf", 10, || {
             (self.query("SELECT pg_conf_load_time()") != before).then_some(())
         });
     }
 
-    /// The folder of the server's files.
+    /// Returns the folder with the server's files.
     #[must_use]
     pub fn data_folder(&self) -> PathBuf {
         self.folder.path().join("data")
     }
 
-    /// Waits until a query has this one row.
+    /// Waits until the result of a query is only this row. `what` is a text for the error.
     ///
     /// # Panics
     /// If this takes more than 30 seconds.

@@ -1,19 +1,20 @@
-//! Accounts: named tokens are shown once and stored as hashes; a browser signs in with a token and
-//! gets a session that no script reads and no other site uses; an account sees only what is its
-//! own.
+//! Accounts. A named token is shown once and stored as a hash. A browser signs in with a token and
+//! gets a session cookie that scripts cannot read and other sites cannot use. An account that is
+//! limited to some connections sees only these connections.
 
 use std::io::{Read as _, Write as _};
 
 use jackfield_tests::{Answer, Client, Setup, TestHost, failed_test, wait_for, with_database};
 use serde_json::{Value, json};
 
-fn create(host: &TestHost, body: &Value) -> (Value, String) {
+/// Creates a named token. Returns the answer of the API, and the token.
+fn create_token(host: &TestHost, body: &Value) -> (Value, String) {
     let created = host.admin().json("POST", "/tokens", body).expect(201);
     let token = created["token"].as_str().expect("a token").to_owned();
     (created, token)
 }
 
-/// A browser: the cookie of its session.
+/// A browser that has signed in. It sends the cookie of its session.
 pub(crate) struct Browser {
     host_url: String,
     cookie: String,
@@ -21,14 +22,14 @@ pub(crate) struct Browser {
 
 impl Browser {
     pub(crate) fn sign_in(host: &TestHost, token: &str) -> Self {
-        let signed = post_token(host, token, "/", &[]);
-        assert_eq!(signed.status, 303, "{signed:?}");
-        let cookie = signed.header("set-cookie").expect("a cookie");
+        let signed_in = post_token(host, token, "/", &[]);
+        assert_eq!(signed_in.status, 303, "{signed_in:?}");
+        let cookie = signed_in.header("set-cookie").expect("a cookie");
         let cookie = cookie.split(';').next().expect("a value").to_owned();
         Self { host_url: host.url().to_owned(), cookie }
     }
 
-    /// The same browser, which sends its cookie to another server.
+    /// Returns the same browser, which sends its cookie to this server.
     pub(crate) fn at(&self, host: &TestHost) -> Self {
         Self { host_url: host.url().to_owned(), cookie: self.cookie.clone() }
     }
@@ -51,15 +52,15 @@ impl Browser {
 
 fn post_token(host: &TestHost, token: &str, next: &str, headers: &[(&str, &str)]) -> Answer {
     let form = format!("token={token}&next={next}");
-    let kind = [("content-type", "application/x-www-form-urlencoded")];
-    let headers = [&kind, headers].concat();
+    let content_type = [("content-type", "application/x-www-form-urlencoded")];
+    let headers = [&content_type, headers].concat();
     host.anonymous().send("POST", "/sign-in", &headers, form.as_bytes())
 }
 
 #[test]
 fn a_named_token_is_shown_once_and_stored_as_a_hash() {
     let host = Setup::new().start();
-    let (created, token) = create(&host, &json!({"name": "ci", "role": "viewer"}));
+    let (created, token) = create_token(&host, &json!({"name": "ci", "role": "viewer"}));
     assert!(token.starts_with("jackfield_") && token.len() >= 43 + 10, "{token}");
     assert_eq!(created["created_by"], "admin");
     assert_eq!(host.api_as(&token).get("/connections").status, 200);
@@ -100,7 +101,7 @@ fn a_named_token_is_shown_once_and_stored_as_a_hash() {
 fn an_expired_token_is_refused_and_the_first_admin_token_stays() {
     let host = Setup::new().start();
     let body = json!({"name": "short", "role": "admin", "expires_in_s": 3600});
-    let (_, token) = create(&host, &body);
+    let (_, token) = create_token(&host, &body);
     assert_eq!(host.api_as(&token).get("/tokens").status, 200);
     with_database(&host.data_folder(), |database| {
         database.execute("UPDATE account_tokens SET expires_at = 1", [])
@@ -112,7 +113,7 @@ fn an_expired_token_is_refused_and_the_first_admin_token_stays() {
 #[test]
 fn a_browser_signs_in_and_out_and_its_cookie_is_protected() {
     let host = Setup::new().config("trusted_proxies = [\"127.0.0.1\"]").start();
-    let (_, token) = create(&host, &json!({"name": "ann", "role": "admin"}));
+    let (_, token) = create_token(&host, &json!({"name": "ann", "role": "admin"}));
     let page = host.anonymous().get("/sign-in?next=/api/v1/status");
     assert!(page.status == 200 && page.body.contains("value=\"/api/v1/status\""), "{page:?}");
 
@@ -120,9 +121,9 @@ fn a_browser_signs_in_and_out_and_its_cookie_is_protected() {
     assert!(wrong.status == 401 && wrong.body.contains("not valid"), "{wrong:?}");
     assert!(wrong.header("set-cookie").is_none() && !wrong.body.contains("jackfield_wrong"));
 
-    let signed = post_token(&host, &token, "/api/v1/status", &[]);
-    assert_eq!((signed.status, signed.header("location")), (303, Some("/api/v1/status")));
-    let cookie = signed.header("set-cookie").expect("a cookie");
+    let signed_in = post_token(&host, &token, "/api/v1/status", &[]);
+    assert_eq!((signed_in.status, signed_in.header("location")), (303, Some("/api/v1/status")));
+    let cookie = signed_in.header("set-cookie").expect("a cookie");
     for part in ["jackfield=", "; HttpOnly", "; SameSite=Strict", "; Path=/", "; Max-Age=43200"] {
         assert!(cookie.contains(part), "{part} is not in {cookie}");
     }
@@ -149,16 +150,18 @@ fn a_browser_signs_in_and_out_and_its_cookie_is_protected() {
     assert_eq!((&account["name"], &account["role"]), (&json!("ann"), &json!("admin")));
     let csrf = account["csrf"].as_str().expect("a CSRF token");
     let form = [("content-type", "application/x-www-form-urlencoded")];
-    let out = browser.send("POST", "/sign-out", &form, &format!("csrf={csrf}"));
-    assert_eq!((out.status, out.header("location")), (303, Some("/sign-in")));
-    assert!(out.header("set-cookie").is_some_and(|cookie| cookie.contains("Max-Age=0")), "{out:?}");
+    let signed_out = browser.send("POST", "/sign-out", &form, &format!("csrf={csrf}"));
+    assert_eq!((signed_out.status, signed_out.header("location")), (303, Some("/sign-in")));
+    let clears_cookie =
+        signed_out.header("set-cookie").is_some_and(|cookie| cookie.contains("Max-Age=0"));
+    assert!(clears_cookie, "{signed_out:?}");
     browser.get("/api/v1/tokens").assert_problem(401, "unauthorized");
 }
 
 #[test]
-fn only_a_path_of_this_server_follows_a_sign_in() {
+fn a_sign_in_redirects_only_to_a_path_of_this_server() {
     let host = Setup::new().start();
-    let (_, token) = create(&host, &json!({"name": "ann", "role": "viewer"}));
+    let (_, token) = create_token(&host, &json!({"name": "ann", "role": "viewer"}));
     for next in [
         "https://evil.example/",
         "//evil.example/",
@@ -170,16 +173,17 @@ fn only_a_path_of_this_server_follows_a_sign_in() {
         "javascript:alert(1)",
         "",
     ] {
-        let signed = post_token(&host, &token, next, &[]);
-        let to = signed.header("location").expect("a location").to_owned();
-        assert!(to == "/" || !to.contains("evil") && !to.starts_with("//"), "{next} led to {to}");
+        let signed_in = post_token(&host, &token, next, &[]);
+        let location = signed_in.header("location").expect("a location").to_owned();
+        let is_own_path = !location.contains("evil") && !location.starts_with("//");
+        assert!(location == "/" || is_own_path, "{next} led to {location}");
     }
 }
 
 #[test]
-fn a_session_ends_with_its_token_and_with_its_time() {
+fn a_session_ends_when_its_token_is_revoked_or_its_time_is_over() {
     let host = Setup::new().start();
-    let (_, token) = create(&host, &json!({"name": "ann", "role": "admin"}));
+    let (_, token) = create_token(&host, &json!({"name": "ann", "role": "admin"}));
     let (first, second) = (Browser::sign_in(&host, &token), Browser::sign_in(&host, &token));
     let by_admin = Browser::sign_in(&host, host.admin_token());
     assert_eq!(first.get("/api/v1/status").status, 200);
@@ -189,8 +193,9 @@ fn a_session_ends_with_its_token_and_with_its_time() {
     });
     let refused = by_admin.get("/api/v1/status");
     refused.assert_problem(401, "unauthorized");
-    let forgets = refused.header("set-cookie").is_some_and(|it| it.contains("Max-Age=0"));
-    assert!(forgets, "the browser would send the cookie again: {refused:?}");
+    let clears_cookie =
+        refused.header("set-cookie").is_some_and(|cookie| cookie.contains("Max-Age=0"));
+    assert!(clears_cookie, "the browser would send the cookie again: {refused:?}");
     host.admin().send("DELETE", "/tokens/ann", &[], b"").assert_status(204);
     for browser in [first, second] {
         browser.get("/api/v1/status").assert_problem(401, "unauthorized");
@@ -198,30 +203,30 @@ fn a_session_ends_with_its_token_and_with_its_time() {
 }
 
 #[test]
-fn another_admin_token_ends_every_session() {
+fn a_changed_admin_token_ends_every_session() {
     let mut host = Setup::new().start();
     let browser = Browser::sign_in(&host, host.admin_token());
     host.restart();
-    let again = Browser { host_url: host.url().to_owned(), cookie: browser.cookie.clone() };
-    assert_eq!(again.get("/api/v1/status").status, 200, "a restart ended the session");
+    let after_restart = Browser { host_url: host.url().to_owned(), cookie: browser.cookie.clone() };
+    assert_eq!(after_restart.get("/api/v1/status").status, 200, "a restart ended the session");
     host.set_env("JACKFIELD_ADMIN_TOKEN", "another-admin-token-0123456789");
     host.restart();
-    let again = Browser { host_url: host.url().to_owned(), cookie: browser.cookie };
-    again.get("/api/v1/status").assert_problem(401, "unauthorized");
+    let after_restart = Browser { host_url: host.url().to_owned(), cookie: browser.cookie };
+    after_restart.get("/api/v1/status").assert_problem(401, "unauthorized");
 }
 
 #[test]
 fn wrong_tokens_and_cookies_are_rate_limited_as_logins() {
     let host = Setup::new().config("trusted_proxies = [\"127.0.0.1\"]").start();
     let from = |client: &'static str| [("x-forwarded-for", client)];
-    let at_page = |_| post_token(&host, "jackfield_guess", "/", &from("203.0.113.1")).status;
-    assert_eq!((0..30).map(at_page).collect::<Vec<_>>()[29], 429);
-    let with_cookie = |number: u32| {
+    let sign_in_status = |_| post_token(&host, "jackfield_guess", "/", &from("203.0.113.1")).status;
+    assert_eq!((0..30).map(sign_in_status).collect::<Vec<_>>()[29], 429);
+    let cookie_status = |number: u32| {
         let cookie = format!("jackfield=guess-{number}");
         let headers = [("cookie", cookie.as_str()), ("x-forwarded-for", "203.0.113.2")];
         host.anonymous().send("GET", "/api/v1/status", &headers, b"").status
     };
-    assert_eq!((0..30).map(with_cookie).collect::<Vec<_>>()[29], 429);
+    assert_eq!((0..30).map(cookie_status).collect::<Vec<_>>()[29], 429);
     assert_eq!(post_token(&host, host.admin_token(), "/", &from("203.0.113.3")).status, 303);
 }
 
@@ -231,24 +236,26 @@ fn a_limited_account_sees_only_its_connections() {
     let own = host.connect("own", "instant", json!({}), json!({}));
     let other = host.connect("other", "instant", json!({}), json!({}));
     let body = json!({"name": "team", "role": "viewer", "connections": ["own"]});
-    let (created, token) = create(&host, &body);
+    let (created, token) = create_token(&host, &body);
     assert_eq!(created["connections"], json!(["own"]));
     let api = host.api_as(&token);
-    let seen = host.create(&own, &failed_test()).event();
-    let unseen = host.create(&other, &failed_test()).event();
-    let strange = host.anonymous().get("/hooks/no-such-token/defects").event();
-    let _ = (host.event(&seen), host.event(&unseen), host.event(&strange));
+    let own_event = host.create(&own, &failed_test()).event();
+    let other_event = host.create(&other, &failed_test()).event();
+    let event_without_connection = host.anonymous().get("/hooks/no-such-token/defects").event();
+    for id in [&own_event, &other_event, &event_without_connection] {
+        let _ = host.event(id);
+    }
 
-    let names = |path: &str, member: &str, name: &str| -> Vec<String> {
-        let list = api.get(path).expect(200)[member].as_array().expect("a list").clone();
-        list.iter().map(|it| it[name].to_string()).collect()
+    let listed_values = |path: &str, list: &str, member: &str| -> Vec<String> {
+        let items = api.get(path).expect(200)[list].as_array().expect("a list").clone();
+        items.iter().map(|item| item[member].to_string()).collect()
     };
-    assert_eq!(names("/connections", "connections", "name"), ["\"own\""]);
-    assert_eq!(names("/events", "events", "id"), [format!("\"{seen}\"")]);
-    assert_eq!(names("/defects", "defects", "connection_name"), ["\"own\""]);
+    assert_eq!(listed_values("/connections", "connections", "name"), ["\"own\""]);
+    assert_eq!(listed_values("/events", "events", "id"), [format!("\"{own_event}\"")]);
+    assert_eq!(listed_values("/defects", "defects", "connection_name"), ["\"own\""]);
     for path in [
-        format!("/events/{unseen}"),
-        format!("/events/{strange}"),
+        format!("/events/{other_event}"),
+        format!("/events/{event_without_connection}"),
         "/events?connection=other".to_owned(),
         "/defects?connection=other".to_owned(),
         format!("/connections/{}", other.id),
@@ -265,12 +272,12 @@ fn a_viewer_sees_no_bodies_and_an_operator_does() {
     let path = format!("{}/unknown", connection.webhook_path);
     let id = host.anonymous().send("PUT", &path, &[], b"words of the body").event();
     let _ = host.event(&id);
-    let seen = |role: &str| {
-        let api = host.api_as(&create(&host, &json!({"name": role, "role": role})).1);
-        let one = api.get(&format!("/events/{id}")).body.contains("words of the body");
-        (one, api.get("/events").body.contains("words of the body"))
+    let shows_bodies = |role: &str| {
+        let api = host.api_as(&create_token(&host, &json!({"name": role, "role": role})).1);
+        let in_event = api.get(&format!("/events/{id}")).body.contains("words of the body");
+        (in_event, api.get("/events").body.contains("words of the body"))
     };
-    assert_eq!((seen("viewer"), seen("operator")), ((false, false), (true, true)));
+    assert_eq!((shows_bodies("viewer"), shows_bodies("operator")), ((false, false), (true, true)));
 }
 
 #[test]
@@ -281,9 +288,9 @@ fn tokens_are_created_listed_and_revoked_by_the_cli() {
     let created = host.cli(&arguments).output().expect("the binary starts");
     let token = String::from_utf8_lossy(&created.stdout).trim().to_owned();
     assert!(token.starts_with("jackfield_") && !token.contains(' '), "only the token: {token}");
-    let (listed, said) = host.run_cli(&["tokens", "list"]);
-    assert!(listed && said.contains("ann") && said.contains("operator"), "{said}");
-    assert!(said.contains("qa") && !said.contains(&token), "{said}");
+    let (succeeded, printed) = host.run_cli(&["tokens", "list"]);
+    assert!(succeeded && printed.contains("ann") && printed.contains("operator"), "{printed}");
+    assert!(printed.contains("qa") && !printed.contains(&token), "{printed}");
 
     let with_token = |arguments: &[&str]| {
         let output = host.cli(arguments).env("JACKFIELD_ADMIN_TOKEN", &token).output();
@@ -291,11 +298,11 @@ fn tokens_are_created_listed_and_revoked_by_the_cli() {
         (output.status.success(), String::from_utf8_lossy(&output.stderr).into_owned())
     };
     assert!(with_token(&["connections", "pause", "qa"]).0);
-    let (done, said) = with_token(&["connections", "rotate-token", "qa"]);
-    assert!(!done && said.contains("admin") && said.contains("operator"), "{said}");
+    let (succeeded, printed) = with_token(&["connections", "rotate-token", "qa"]);
+    assert!(!succeeded && printed.contains("admin") && printed.contains("operator"), "{printed}");
     assert!(host.run_cli(&["tokens", "revoke", "ann"]).0);
-    let (done, said) = with_token(&["connections", "list"]);
-    assert!(!done && said.contains("refused the token"), "{said}");
+    let (succeeded, printed) = with_token(&["connections", "list"]);
+    assert!(!succeeded && printed.contains("refused the token"), "{printed}");
 }
 
 const PROXY_SIGN_IN: &str = "proxy_user_header = \"X-Remote-User\"
@@ -305,10 +312,10 @@ const PROXY_SECRET: &str = "the-secret-of-the-reverse-proxy";
 const SECRET_HEADER: &str = "x-jackfield-proxy-secret";
 
 #[test]
-fn a_trusted_proxy_names_who_signed_in_and_nobody_else_can() {
-    let trusting = format!("trusted_proxies = [\"127.0.0.1\"]\n{PROXY_SIGN_IN}");
+fn only_a_trusted_proxy_can_name_the_account() {
+    let trusting_config = format!("trusted_proxies = [\"127.0.0.1\"]\n{PROXY_SIGN_IN}");
     let setup = Setup::new().env("JACKFIELD_SECRET_PROXY", PROXY_SECRET);
-    let host = setup.clone().config(&trusting).guests(["instant"]).start();
+    let host = setup.clone().config(&trusting_config).guests(["instant"]).start();
     let _ = host.connect("qa", "instant", json!({}), json!({}));
     let (proxied, secret) = (("x-forwarded-for", "203.0.113.5"), (SECRET_HEADER, PROXY_SECRET));
     let (user, role) = (("x-remote-user", "ann"), ("x-remote-role", "operator"));
@@ -324,11 +331,11 @@ fn a_trusted_proxy_names_who_signed_in_and_nobody_else_can() {
     let twice = get(&[proxied, secret, user, ("x-remote-user", "eve"), role]);
     twice.assert_problem(400, "bad-request");
 
-    // Any program of this machine could send the other headers.
+    // Without the secret, any program on this machine could send the other headers.
     get(&[proxied, user, role]).assert_problem(401, "unauthorized");
-    let half = (SECRET_HEADER, &PROXY_SECRET[..20]);
-    get(&[proxied, half, user, role]).assert_problem(401, "unauthorized");
-    get(&[proxied, half, secret, user, role]).assert_problem(400, "bad-request");
+    let wrong_secret = (SECRET_HEADER, &PROXY_SECRET[..20]);
+    get(&[proxied, wrong_secret, user, role]).assert_problem(401, "unauthorized");
+    get(&[proxied, wrong_secret, secret, user, role]).assert_problem(400, "bad-request");
     wait_for("the line in the log", 10, || {
         host.output().contains("x-jackfield-proxy-secret is missing").then_some(())
     });
@@ -340,12 +347,13 @@ fn a_trusted_proxy_names_who_signed_in_and_nobody_else_can() {
     pause(&[]).assert_problem(403, "cross-site-request");
     let csrf = account["csrf"].as_str().expect("a CSRF token");
     pause(&[("x-csrf-token", csrf)]).assert_status(200);
-    let other = [proxied, secret, ("x-remote-user", "otto"), role, ("x-csrf-token", csrf)];
-    let other = host.anonymous().send("POST", "/api/v1/connections/qa/resume", &other, b"");
-    other.assert_problem(403, "cross-site-request");
+    let of_other_user = [proxied, secret, ("x-remote-user", "otto"), role, ("x-csrf-token", csrf)];
+    let resume = "/api/v1/connections/qa/resume";
+    let refused = host.anonymous().send("POST", resume, &of_other_user, b"");
+    refused.assert_problem(403, "cross-site-request");
 
-    let distrusting = format!("trusted_proxies = [\"192.0.2.1\"]\n{PROXY_SIGN_IN}");
-    let mut host = setup.config(&distrusting).start();
+    let distrusting_config = format!("trusted_proxies = [\"192.0.2.1\"]\n{PROXY_SIGN_IN}");
+    let mut host = setup.config(&distrusting_config).start();
     let headers = [proxied, secret, user, role];
     let refused = host.anonymous().send("GET", "/api/v1/account", &headers, b"");
     refused.assert_problem(401, "unauthorized");
@@ -356,7 +364,7 @@ fn a_trusted_proxy_names_who_signed_in_and_nobody_else_can() {
 }
 
 #[test]
-fn nothing_that_is_shown_or_stored_tells_whether_a_guess_of_the_admin_token_is_right() {
+fn no_csrf_token_or_stored_hash_confirms_a_guess_of_the_admin_token() {
     use data_encoding::BASE64URL_NOPAD;
     use sha2::{Digest as _, Sha256};
     let config = format!("trusted_proxies = [\"127.0.0.1\"]\n{PROXY_SIGN_IN}");
@@ -369,9 +377,9 @@ fn nothing_that_is_shown_or_stored_tells_whether_a_guess_of_the_admin_token_is_r
     ];
     let account = host.anonymous().send("GET", "/api/v1/account", &headers, b"").expect(200);
     let csrf = account["csrf"].as_str().expect("a CSRF token");
-    let guess = |text: String| Sha256::digest(text);
-    let shown = BASE64URL_NOPAD.encode(&guess(format!("csrf proxy:eve {}", host.admin_token())));
-    assert_ne!(csrf, shown);
+    let sha256 = |text: String| Sha256::digest(text);
+    let guessed = sha256(format!("csrf proxy:eve {}", host.admin_token()));
+    assert_ne!(csrf, BASE64URL_NOPAD.encode(&guessed));
 
     let browser = Browser::sign_in(&host, host.admin_token());
     let cookie = browser.cookie.split_once('=').expect("a value").1;
@@ -380,28 +388,33 @@ fn nothing_that_is_shown_or_stored_tells_whether_a_guess_of_the_admin_token_is_r
         select.query_map([], |row| row.get::<_, Vec<u8>>(0))?.collect::<Result<Vec<_>, _>>()
     });
     assert_eq!(hashes.len(), 1);
-    assert_ne!(hashes[0], guess(format!("{cookie} {}", host.admin_token())).to_vec());
+    assert_ne!(hashes[0], sha256(format!("{cookie} {}", host.admin_token())).to_vec());
 }
 
 #[test]
 fn an_account_that_signs_in_often_ends_only_its_own_sessions() {
     let host = Setup::new().start();
-    let (_, token) = create(&host, &json!({"name": "viewer", "role": "viewer"}));
+    let (_, token) = create_token(&host, &json!({"name": "viewer", "role": "viewer"}));
     let admin = Browser::sign_in(&host, host.admin_token());
     let first = Browser::sign_in(&host, &token);
     let others: Vec<_> = (0..20).map(|_| Browser::sign_in(&host, &token)).collect();
-    assert_eq!(first.get("/connections").status, 303, "the first session of twenty-one goes on");
+    assert_eq!(
+        first.get("/connections").status,
+        303,
+        "the first of twenty-one sessions still works"
+    );
     assert_eq!(others.last().expect("a session").get("/connections").status, 200);
     assert_eq!(admin.get("/connections").status, 200);
 }
 
-/// A stranger's body takes no memory: it is refused before it arrives, or at a few kilobytes.
+/// The server refuses a request without an account before its body arrives, or after a few
+/// kilobytes, so that such a body uses little memory.
 #[test]
 fn the_body_of_a_stranger_is_not_read() {
     let host = Setup::new().start();
     let form = format!("token={}", "x".repeat(9_000));
-    let kind = ("content-type", "application/x-www-form-urlencoded");
-    let large = host.anonymous().send("POST", "/sign-in", &[kind], form.as_bytes());
+    let content_type = ("content-type", "application/x-www-form-urlencoded");
+    let large = host.anonymous().send("POST", "/sign-in", &[content_type], form.as_bytes());
     assert_eq!(large.status, 400, "{large:?}");
     for path in ["/connections/new", "/accounts", "/theme", "/api/v1/connections"] {
         let address = host.url().trim_start_matches("http://");
@@ -412,14 +425,15 @@ fn the_body_of_a_stranger_is_not_read() {
         );
         stream.write_all(head.as_bytes()).expect("the head is sent");
         stream.set_read_timeout(Some(std::time::Duration::from_secs(10))).expect("a time-out");
-        let mut start = [0; 12];
-        stream.read_exact(&mut start).unwrap_or_else(|error| panic!("{path}: {error}"));
-        let status = &start[9..];
-        assert!(status == b"303" || status == b"401", "{path}: {start:?}");
+        let mut first_bytes = [0; 12];
+        stream.read_exact(&mut first_bytes).unwrap_or_else(|error| panic!("{path}: {error}"));
+        let status = &first_bytes[9..];
+        assert!(status == b"303" || status == b"401", "{path}: {first_bytes:?}");
     }
 }
 
-/// Files, variables and private addresses belong to the whole server.
+/// Only an admin of the whole server may name files and environment variables as secrets, and allow
+/// private addresses.
 #[test]
 fn a_limited_admin_reaches_nothing_beyond_its_connections() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -430,13 +444,13 @@ fn a_limited_admin_reaches_nothing_beyond_its_connections() {
     let url = "https://tracker.example";
     host.connect("own", "calls", json!({"url": url, "target": url}), secrets);
     let body = json!({"name": "team", "role": "admin", "connections": ["own"]});
-    let (_, token) = create(&host, &body);
+    let (_, token) = create_token(&host, &body);
     let api = host.api_as(&token);
-    let file = format!("file:{}", folder.path().join("other").display());
+    let file_reference = format!("file:{}", folder.path().join("other").display());
     for edit in [
-        json!({"secrets": {"key-header": file}}),
+        json!({"secrets": {"key-header": file_reference}}),
         json!({"secrets": {"key-header": "env:JACKFIELD_SECRET_OTHER"}}),
-        json!({"webhook_secret": file, "webhook_auth": {"scheme": "bearer"}}),
+        json!({"webhook_secret": file_reference, "webhook_auth": {"scheme": "bearer"}}),
         json!({"allow_private": true}),
     ] {
         api.json("PATCH", "/connections/own", &edit).assert_problem(403, "role-too-low");

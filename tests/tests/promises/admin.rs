@@ -8,7 +8,7 @@ use jackfield_tests::{
 };
 use serde_json::{Value, json};
 
-fn host() -> TestHost {
+fn start_host() -> TestHost {
     Setup::new().guests(["instant"]).plugin("redmine", &Guest::example("redmine")).start()
 }
 
@@ -20,11 +20,11 @@ fn redmine_settings() -> Value {
 fn no_route_of_the_admin_api_is_served_without_the_admin_token() {
     let host = Setup::new().config("trusted_proxies = [\"127.0.0.1\"]").guests(["instant"]).start();
     let connection = host.connect("qa", "instant", json!({}), json!({}));
-    let mut routes = crate::role_matrix::routes();
+    let mut routes = crate::role_matrix::routes_with_account();
     routes.retain(|(_, path)| path.starts_with("/api/"));
     assert!(routes.len() > 18 && routes.iter().any(|(method, _)| method == "DELETE"), "{routes:?}");
-    let nowhere = [("GET".to_owned(), "/api/v1/nothing".to_owned())];
-    for (number, (method, path)) in routes.iter().chain(&nowhere).enumerate() {
+    let unknown_route = [("GET".to_owned(), "/api/v1/nothing".to_owned())];
+    for (number, (method, path)) in routes.iter().chain(&unknown_route).enumerate() {
         let method = if method == "ANY" { "POST" } else { method };
         let path = path.replace("{id}", &connection.id).replace(['{', '}', '*'], "");
         for token in ["", "Bearer ", "Bearer wrong", "Basic dGVzdA=="] {
@@ -52,9 +52,9 @@ fn failed_logins_are_logged_and_rate_limited_by_address() {
         let headers = [("authorization", bearer.as_str()), ("x-forwarded-for", client)];
         host.anonymous().send("GET", "/api/v1/connections", &headers, b"")
     };
-    let guesses: Vec<_> = (0..40).map(|n| login("203.0.113.9", &format!("guess-{n}"))).collect();
-    assert!(guesses[..20].iter().all(|answer| answer.status == 401), "{guesses:?}");
-    let refused = guesses.last().expect("an answer");
+    let answers: Vec<_> = (0..40).map(|n| login("203.0.113.9", &format!("guess-{n}"))).collect();
+    assert!(answers[..20].iter().all(|answer| answer.status == 401), "{answers:?}");
+    let refused = answers.last().expect("an answer");
     refused.assert_problem(429, "rate-limited");
     assert!(refused.header("retry-after").is_some(), "{refused:?}");
     assert_eq!(
@@ -69,7 +69,7 @@ fn failed_logins_are_logged_and_rate_limited_by_address() {
 
 #[test]
 fn a_connection_is_created_shown_edited_and_deleted() {
-    let host = host();
+    let host = start_host();
     let admin = host.admin();
     let body = json!({"name": "qa", "connector": "redmine", "settings": redmine_settings(),
         "secrets": {"api-key": "k3y-of-the-tracker"}});
@@ -109,45 +109,45 @@ fn a_connection_is_created_shown_edited_and_deleted() {
         "the value null did not remove the setting"
     );
 
-    let taken = admin.json("POST", "/connections", &body);
+    let name_in_use = admin.json("POST", "/connections", &body);
     assert!(
-        [409, 422].contains(&taken.status),
-        "a second connection with the same name was not refused: {taken:?}"
+        [409, 422].contains(&name_in_use.status),
+        "a second connection with the same name was not refused: {name_in_use:?}"
     );
     assert_eq!(
         admin.get("/connections").expect(200)["connections"].as_array().map(Vec::len),
         Some(1)
     );
-    let gone = admin.send("DELETE", &format!("/connections/{id}"), &[], b"");
-    assert!([200, 204].contains(&gone.status), "{gone:?}");
+    let deleted = admin.send("DELETE", &format!("/connections/{id}"), &[], b"");
+    assert!([200, 204].contains(&deleted.status), "{deleted:?}");
     admin.get(&format!("/connections/{id}")).assert_problem(404, "not-found");
     host.create(&connection, &failed_test()).assert_problem(404, "not-found");
 }
 
 #[test]
 fn a_refusal_names_each_wrong_missing_and_unknown_setting_and_what_is_allowed() {
-    let host = host();
-    let refused = |settings: Value, secrets: Value| {
+    let host = start_host();
+    let refusal_of = |settings: Value, secrets: Value| {
         let body =
             json!({"name": "x", "connector": "redmine", "settings": settings, "secrets": secrets});
         let answer = host.admin().json("POST", "/connections", &body);
         answer.assert_problem(422, "invalid-values");
         answer.body
     };
-    let body = refused(
+    let body = refusal_of(
         json!({"url": 7, "colour": "blue", "critical-priorities": {"a": 1}}),
         json!({"password": "x"}),
     );
-    for named in ["url", "project", "colour", "critical-priorities", "password", "api-key"] {
-        assert!(body.contains(named), "`{named}` is not named: {body}");
+    for name in ["url", "project", "colour", "critical-priorities", "password", "api-key"] {
+        assert!(body.contains(name), "the refusal does not contain `{name}`: {body}");
     }
     for (url, why) in [("ftp://a", "http"), ("http://u:p@a", "password"), ("nonsense", "http")] {
         let mut settings = redmine_settings();
         settings["url"] = json!(url);
-        let body = refused(settings, json!({"api-key": "any-k3y"}));
+        let body = refusal_of(settings, json!({"api-key": "any-k3y"}));
         assert!(body.contains("url") && body.contains(why), "{url}: {body}");
     }
-    let body = refused(
+    let body = refusal_of(
         json!({"url": "http://127.0.0.1:9", "project": "NO SPACES"}),
         json!({"api-key": "any-k3y"}),
     );
@@ -157,14 +157,14 @@ fn a_refusal_names_each_wrong_missing_and_unknown_setting_and_what_is_allowed() 
     );
     let mut settings = redmine_settings();
     settings["api-key"] = json!("k3y-in-the-wrong-place");
-    let body = refused(settings, json!({}));
+    let body = refusal_of(settings, json!({}));
     assert!(body.contains("api-key") && !body.contains("k3y-in"), "{body}");
     assert_eq!(host.admin().get("/connections").expect(200)["connections"], json!([]));
 }
 
 #[test]
 fn each_invalid_request_to_the_admin_api_is_answered_with_its_problem_code() {
-    let host = host();
+    let host = start_host();
     let admin = host.admin();
     for body in ["", "{", "[]", "null", "{\"name\":7}", "{\"name\":\"x\"}", &"[".repeat(20_000)] {
         let answer = admin.send(
@@ -200,7 +200,7 @@ fn each_invalid_request_to_the_admin_api_is_answered_with_its_problem_code() {
 
 #[test]
 fn a_token_is_rotated_with_a_grace_period() {
-    let host = host();
+    let host = start_host();
     let connection = host.connect("qa", "instant", json!({}), json!({}));
     let rotate = |grace_s: u32| {
         let path = format!("/connections/{}/rotate-token", connection.id);
@@ -226,9 +226,9 @@ fn a_token_is_rotated_with_a_grace_period() {
 
 #[test]
 fn connections_try_names_the_step_that_failed() {
-    let (host, redmine) = (host(), Redmine::shared());
+    let (host, redmine) = (start_host(), Redmine::shared());
     let project = redmine.project();
-    let tried = |name: &str, settings: Value, key: &str| {
+    let try_connection = |name: &str, settings: Value, key: &str| {
         let connection = host.connect(name, "redmine", settings, json!({"api-key": key}));
         let path = format!("/connections/{}/try", connection.id);
         host.admin().send("POST", &path, &[], b"").expect(200)
@@ -238,23 +238,29 @@ fn connections_try_names_the_step_that_failed() {
         let failed = steps.into_iter().find(|step| !step["error"].is_null());
         failed.map(|step| step["name"].as_str().expect("a name").to_owned())
     };
-    let good = tried("good", project.settings(&redmine.url), &redmine.key);
+    let good = try_connection("good", project.settings(&redmine.url), &redmine.key);
     assert_eq!(failed_step(&good), None, "{good}");
     assert!(
         good["reached"].as_str().is_some_and(|line| line.contains("admin")),
         "the report does not name the tracker's user: {good}"
     );
 
-    let closed = tried("closed", project.settings(&unreachable_url()), "any-k3y");
-    assert_eq!(failed_step(&closed).as_deref(), Some("connect"), "{closed}");
-    let name = tried("name", project.settings("http://no-such-host.invalid"), "any-k3y");
-    assert_eq!(failed_step(&name).as_deref(), Some("dns"), "{name}");
-    let plain = ScriptedServer::start(|_| Reply::new(200, ""));
-    let tls = tried("tls", project.settings(&plain.url().replace("http:", "https:")), "any-k3y");
+    let refused = try_connection("closed", project.settings(&unreachable_url()), "any-k3y");
+    assert_eq!(failed_step(&refused).as_deref(), Some("connect"), "{refused}");
+    let unknown_name =
+        try_connection("name", project.settings("http://no-such-host.invalid"), "any-k3y");
+    assert_eq!(failed_step(&unknown_name).as_deref(), Some("dns"), "{unknown_name}");
+    let without_tls = ScriptedServer::start(|_| Reply::new(200, ""));
+    let tls = try_connection(
+        "tls",
+        project.settings(&without_tls.url().replace("http:", "https:")),
+        "any-k3y",
+    );
     assert_eq!(failed_step(&tls).as_deref(), Some("tls"), "{tls}");
-    let key = tried("key", project.settings(&redmine.url), "wrong");
-    assert_eq!(failed_step(&key).as_deref(), Some("credentials"), "{key}");
-    let project = tried("project", json!({"url": redmine.url, "project": "nowhere"}), &redmine.key);
+    let wrong_key = try_connection("key", project.settings(&redmine.url), "wrong");
+    assert_eq!(failed_step(&wrong_key).as_deref(), Some("credentials"), "{wrong_key}");
+    let project =
+        try_connection("project", json!({"url": redmine.url, "project": "nowhere"}), &redmine.key);
     assert_eq!(failed_step(&project).as_deref(), Some("check"), "{project}");
 }
 
@@ -262,24 +268,23 @@ fn connections_try_names_the_step_that_failed() {
 fn a_connection_shows_its_last_success_and_its_last_error() {
     let tracker = ScriptedServer::start(|_| Reply::created(1));
     let (host, connection) = Setup::new().start_with("good", json!({"url": tracker.url()}));
-    let shown = || host.connection(&connection.id);
+    let show = || host.connection(&connection.id);
     host.create(&connection, &failed_test()).assert_status(200);
-    wait_for("the success to be shown", 10, || {
-        shown()["last_success_at"].is_string().then_some(())
-    });
+    wait_for("the success to be shown", 10, || show()["last_success_at"].is_string().then_some(()));
     tracker.set_script(|_| Reply::json(422, "no such field"));
     host.create(&connection, &failed_test()).assert_problem(422, "rejected");
     wait_for("the error to be shown", 10, || {
-        shown()["last_error"].to_string().contains("no such field").then_some(())
+        show()["last_error"].to_string().contains("no such field").then_some(())
     });
 }
 
-/// A connector names the setting to change; a form can show the error beside it.
+/// A connector's error names the setting that is wrong, so that a form can show the error beside
+/// its field.
 #[test]
-fn an_error_about_a_setting_names_it_everywhere() {
+fn an_error_about_a_setting_names_the_setting_in_problem_run_and_try() {
     let redmine = Redmine::shared();
     let project = redmine.project();
-    let host = host();
+    let host = start_host();
     let settings = merge(project.settings(&redmine.url), json!({"priority": "Nope"}));
     let connection = host.connect("qa", "redmine", settings, redmine.secrets());
     let answer = host.create(&connection, &failed_test());
@@ -292,8 +297,8 @@ fn an_error_about_a_setting_names_it_everywhere() {
     assert_eq!(run["setting"], "priority", "{run}");
 
     let try_step = || {
-        let tried = host.admin().json("POST", "/connections/qa/try", &json!({})).expect(200);
-        tried["steps"].as_array().expect("steps").last().expect("a step").clone()
+        let report = host.admin().json("POST", "/connections/qa/try", &json!({})).expect(200);
+        report["steps"].as_array().expect("steps").last().expect("a step").clone()
     };
     let step = try_step();
     assert_eq!((&step["name"], &step["setting"]), (&json!("check"), &json!("priority")));

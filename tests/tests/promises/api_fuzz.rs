@@ -1,6 +1,6 @@
-//! Requests that are made from the OpenAPI document, valid and invalid ones, to each operation of
-//! the admin API: each answer is one that the document describes, none is an internal error, none
-//! contains a secret, and the server goes on. The seed is printed; `TEST_SEED` repeats a run.
+//! Fuzzes the admin API with valid and invalid requests that are made from the OpenAPI document.
+//! The document describes every answer, no answer is an internal error or contains a secret, and
+//! the server continues to run. The seed is printed; with `TEST_SEED`, a run is repeated.
 
 mod request;
 
@@ -16,29 +16,29 @@ use serde_json::{Value, json};
 
 use request::{Operation, Pools, SECRET};
 
-/// After so many requests, what was deleted is made again.
-const ROUND: u64 = 100;
+/// After this number of requests, deleted connections and connectors are created again.
+const REQUESTS_PER_ROUND: u64 = 100;
 
-/// The document, with a validator for each schema that an answer may have.
+/// The OpenAPI document, with a validator for each schema that an answer may have.
 struct Document {
     json: Value,
     validators: BTreeMap<String, Validator>,
 }
 
 impl Document {
-    fn of(host: &TestHost) -> Self {
+    fn read(host: &TestHost) -> Self {
         let json = host.admin().get("/openapi.json").expect(200);
         let mut document = Self { json, validators: BTreeMap::new() };
         for operation in document.operations() {
             for schema in operation.answer_schemas() {
-                document.add(&schema);
+                document.add_validator(&schema);
             }
         }
-        document.add(&json!({"$ref": "#/components/schemas/Problem"}));
+        document.add_validator(&json!({"$ref": "#/components/schemas/Problem"}));
         document
     }
 
-    fn add(&mut self, schema: &Value) {
+    fn add_validator(&mut self, schema: &Value) {
         let mut root = json!({"components": self.json["components"]});
         root["allOf"] = json!([schema]);
         let validator = jsonschema::draft202012::new(&root);
@@ -48,14 +48,14 @@ impl Document {
 
     fn operations(&self) -> Vec<Operation> {
         let paths = self.json["paths"].as_object().expect("paths");
-        let each = paths.iter().flat_map(|(path, methods)| {
+        let operations = paths.iter().flat_map(|(path, methods)| {
             let methods = methods.as_object().expect("methods");
-            methods.iter().map(|(method, described)| Operation::new(method, path, described))
+            methods.iter().map(|(method, description)| Operation::new(method, path, description))
         });
-        each.collect()
+        operations.collect()
     }
 
-    /// Why a value is not what a schema says.
+    /// Returns how a value violates a schema; `None` if it is valid.
     fn violation(&self, schema: &Value, value: &Value) -> Option<String> {
         let validator = &self.validators[&schema.to_string()];
         let error = validator.iter_errors(value).next()?;
@@ -63,14 +63,15 @@ impl Document {
     }
 }
 
-struct World {
+/// The server that is fuzzed, and its tracker.
+struct FuzzedServer {
     host: TestHost,
     tracker: ScriptedServer,
-    /// Webhook tokens and named tokens, which no later answer may contain.
-    issued: BTreeSet<String>,
+    /// The webhook tokens and named tokens that answers showed. No later answer may contain them.
+    issued_tokens: BTreeSet<String>,
 }
 
-impl World {
+impl FuzzedServer {
     fn start() -> Self {
         let tracker = ScriptedServer::start(|exchange| match exchange.request.is_post() {
             true => Reply::created(1),
@@ -78,10 +79,11 @@ impl World {
         });
         let config = "[webhook]\nrequests_per_s = 1000\nrequests_burst = 10000";
         let host = Setup::new().config(config).guests(["good", "instant"]).start();
-        Self { host, tracker, issued: BTreeSet::new() }
+        Self { host, tracker, issued_tokens: BTreeSet::new() }
     }
 
-    /// Makes again what a request has deleted or broken, and lists what requests may name.
+    /// Creates again what requests have deleted or broken. Returns the objects that requests may
+    /// name.
     fn repair(&mut self, round: u64) -> Pools {
         let admin = self.host.admin();
         for name in ["good", "instant"] {
@@ -102,7 +104,7 @@ impl World {
             let settings = json!({"url": self.tracker.url()});
             let body = json!({"name": name, "connector": "good", "settings": settings});
             let created = admin.json("POST", "/connections", &body).expect(201);
-            self.note_issued("createConnection", &created);
+            self.record_issued_tokens("createConnection", &created);
             let id = created["id"].as_str().expect("an id").to_owned();
             admin
                 .json("POST", &format!("/connections/{id}/record"), &json!({"for_s": 600}))
@@ -116,42 +118,43 @@ impl World {
             events: self.ids("/events?limit=50", "events", "id"),
             defects: self.ids("/defects?limit=50", "defects", "id"),
             tokens: self.ids("/tokens", "tokens", "id"),
-            tracker: self.tracker.url(),
-            guest: Guest::named("good").bytes,
+            tracker_url: self.tracker.url(),
+            connector_file: Guest::named("good").bytes,
         }
     }
 
     fn ids(&self, path: &str, list: &str, member: &str) -> Vec<String> {
         let listed = self.host.admin().get(path).expect(200);
         let items = listed[list].as_array().expect("a list").iter();
-        items.filter_map(|it| it[member].as_str().map(str::to_owned)).collect()
+        items.filter_map(|item| item[member].as_str().map(str::to_owned)).collect()
     }
 
-    fn note_issued(&mut self, id: &str, answer: &Value) {
-        let members = match id {
+    fn record_issued_tokens(&mut self, operation_id: &str, answer: &Value) {
+        let members = match operation_id {
             "createConnection" | "rotateToken" => vec![&answer["webhook_url"]],
             "createToken" => vec![&answer["token"]],
             "applyConnections" => {
                 let connections = answer["connections"].as_array().expect("a list").iter();
-                connections.map(|it| &it["webhook_url"]).collect()
+                connections.map(|connection| &connection["webhook_url"]).collect()
             }
             _ => Vec::new(),
         };
-        let tokens = members.into_iter().filter_map(|it| it.as_str()?.rsplit('/').next());
-        self.issued.extend(tokens.map(str::to_owned));
+        let tokens = members.into_iter().filter_map(|text| text.as_str()?.rsplit('/').next());
+        self.issued_tokens.extend(tokens.map(str::to_owned));
     }
 }
 
-/// Checks one answer. `is_odd`: the path was not that of the operation any more.
-fn check(document: &Document, operation: &Operation, answer: &Answer, is_odd: bool) {
+/// Checks one answer. With `has_odd_path`, another route or none may have answered: then 404 and
+/// 405 are allowed, too.
+fn check(document: &Document, operation: &Operation, answer: &Answer, has_odd_path: bool) {
     let status = answer.status;
     assert_ne!(status, 500, "{}: an internal error: {answer:?}", operation.id);
     let is_documented =
-        operation.statuses().contains(&status) || is_odd && [404, 405].contains(&status);
+        operation.statuses().contains(&status) || has_odd_path && [404, 405].contains(&status);
     assert!(is_documented, "{}: {status} is not documented: {answer:?}", operation.id);
     if status >= 400 {
-        let kind = answer.header("content-type").unwrap_or_default();
-        assert!(kind.starts_with("application/problem+json"), "{}: {answer:?}", operation.id);
+        let media_type = answer.header("content-type").unwrap_or_default();
+        assert!(media_type.starts_with("application/problem+json"), "{}: {answer:?}", operation.id);
         let problem = json!({"$ref": "#/components/schemas/Problem"});
         let violation = document.violation(&problem, &answer.json());
         assert_eq!(violation, None, "{}: {answer:?}", operation.id);
@@ -165,54 +168,52 @@ fn check(document: &Document, operation: &Operation, answer: &Answer, is_odd: bo
 #[test]
 fn each_answer_of_the_admin_api_is_one_that_its_document_describes() {
     let mut random = Random::new(seed());
-    let mut world = World::start();
-    let document = Document::of(&world.host);
+    let mut server = FuzzedServer::start();
+    let document = Document::read(&server.host);
     let operations = document.operations();
     assert!(operations.len() > 30, "{}", operations.len());
-    let nobody = Client::new(&format!("{}/api/v1", world.host.url()), &[]);
+    let anonymous = Client::new(&format!("{}/api/v1", server.host.url()), &[]);
     let (mut requests, mut succeeded) = (0_u64, BTreeSet::new());
-    let mut pools = world.repair(0);
-    let (begin, longest) = (Instant::now(), api_fuzz_time());
-    while begin.elapsed() < longest {
+    let mut pools = server.repair(0);
+    let (start, duration) = (Instant::now(), api_fuzz_time());
+    while start.elapsed() < duration {
         let operation = random.pick(&operations);
         let request = operation.request(&mut random, &pools);
         let is_signed_in = random.below(20) > 0;
-        let client = if is_signed_in { world.host.admin() } else { nobody.clone() };
+        let client = if is_signed_in { server.host.admin() } else { anonymous.clone() };
         let headers: Vec<_> =
             request.headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
         let answer = client.send(&request.method, &request.path, &headers, &request.body);
-        check(&document, operation, &answer, request.is_odd);
+        check(&document, operation, &answer, request.has_odd_path);
         assert!(
-            is_signed_in || answer.status == 401 || request.is_odd,
+            is_signed_in || answer.status == 401 || request.has_odd_path,
             "{}: {answer:?}",
             operation.id
         );
-        for secret in [SECRET, world.host.admin_token()] {
+        for secret in [SECRET, server.host.admin_token()] {
             assert!(!answer.body.contains(secret), "{}: a secret in {answer:?}", operation.id);
         }
-        let leaked = world.issued.iter().find(|it| answer.body.contains(it.as_str()));
+        let leaked = server.issued_tokens.iter().find(|token| answer.body.contains(token.as_str()));
         assert_eq!(leaked, None, "{}: a token in {answer:?}", operation.id);
         if answer.status < 300 {
             succeeded.insert(operation.id.clone());
             if answer.body.starts_with('{') {
-                world.note_issued(&operation.id, &answer.json());
+                server.record_issued_tokens(&operation.id, &answer.json());
             }
         }
         requests += 1;
-        if requests % ROUND == 0 {
-            assert_eq!(world.host.anonymous().get("/healthz").status, 200);
-            pools = world.repair(requests);
+        if requests % REQUESTS_PER_ROUND == 0 {
+            assert_eq!(server.host.anonymous().get("/healthz").status, 200);
+            pools = server.repair(requests);
         }
     }
     println!("{requests} requests to {} operations", operations.len());
-    // A change needs values that fit together, which chance rarely finds; other tests send them.
-    let reads = operations.iter().filter(|it| it.method == "GET");
-    let never: Vec<_> = reads.filter(|it| !succeeded.contains(&it.id)).collect();
-    assert!(
-        never.is_empty(),
-        "no request succeeded: {:?}",
-        never.iter().map(|it| &it.id).collect::<Vec<_>>()
-    );
-    let output = world.host.output();
+    // Only reads must succeed here. A change needs values that fit together, which random requests
+    // rarely have. Other tests make each change successfully.
+    let reads = operations.iter().filter(|operation| operation.method == "GET");
+    let failed: Vec<_> =
+        reads.map(|operation| &operation.id).filter(|id| !succeeded.contains(*id)).collect();
+    assert!(failed.is_empty(), "no request to these operations succeeded: {failed:?}");
+    let output = server.host.output();
     assert!(!output.contains("panicked") && !output.contains(SECRET), "{output}");
 }

@@ -1,5 +1,6 @@
-//! Connections as a file: what differs is shown first, a second run changes nothing, a run that
-//! failed halfway goes on, and no file has the value of a secret.
+//! `jackfield apply` with a file of connections. The command shows the differences before it
+//! changes anything. A second run changes nothing, a run completes what an interrupted run began,
+//! and an exported file contains no value of a secret.
 
 use std::fs;
 
@@ -8,7 +9,7 @@ use serde_json::{Value, json};
 
 const SECRET: &str = "k3y-that-is-in-no-file";
 
-fn host() -> TestHost {
+fn start_host() -> TestHost {
     Setup::new()
         .env("JACKFIELD_SECRET_QA", "k3y-of-the-environment")
         .guests(["instant"])
@@ -37,34 +38,37 @@ connector = "instant"
 "#;
 
 #[track_caller]
-fn apply(host: &TestHost, text: &str, words: &[&str]) -> (bool, String) {
+fn apply(host: &TestHost, text: &str, options: &[&str]) -> (bool, String) {
     fs::write(host.folder().join("c.toml"), text).expect("the file is written");
-    host.run_cli(&[&["apply", "-f", "c.toml"], words].concat())
+    host.run_cli(&[&["apply", "-f", "c.toml"], options].concat())
 }
 
-fn names(host: &TestHost) -> Vec<String> {
-    let all = host.admin().get("/connections").expect(200);
-    let all = all["connections"].as_array().expect("a list").iter();
-    all.filter_map(|it| it["name"].as_str().map(str::to_owned)).collect()
+fn connection_names(host: &TestHost) -> Vec<String> {
+    let answer = host.admin().get("/connections").expect(200);
+    let connections = answer["connections"].as_array().expect("a list").iter();
+    connections.filter_map(|connection| connection["name"].as_str().map(str::to_owned)).collect()
 }
 
 #[test]
-fn a_file_is_shown_then_applied_and_changes_nothing_a_second_time() {
-    let host = host();
+fn a_file_is_compared_then_applied_and_changes_nothing_a_second_time() {
+    let host = start_host();
     host.connect("other", "instant", json!({}), json!({}));
-    let (done, printed) = apply(&host, FILE, &["--dry-run"]);
+    let (succeeded, printed) = apply(&host, FILE, &["--dry-run"]);
     assert!(
-        done && printed.contains("qa: new") && printed.contains("+ settings.project = \"qa\""),
+        succeeded && printed.contains("qa: new") && printed.contains("+ settings.project = \"qa\""),
         "{printed}"
     );
     assert!(!printed.contains("/hooks/"), "{printed}");
-    let (done, printed) = apply(&host, FILE, &[]);
-    assert!(!done && printed.contains("nothing is changed: answer y, or give --yes"), "{printed}");
-    assert_eq!(names(&host), ["other"]);
+    let (succeeded, printed) = apply(&host, FILE, &[]);
+    assert!(
+        !succeeded && printed.contains("nothing is changed: answer y, or give --yes"),
+        "{printed}"
+    );
+    assert_eq!(connection_names(&host), ["other"]);
 
-    let (done, printed) = apply(&host, FILE, &["--yes"]);
-    assert!(done && printed.matches("/hooks/").count() == 2, "{printed}");
-    assert_eq!(names(&host), ["other", "plain", "qa"]);
+    let (succeeded, printed) = apply(&host, FILE, &["--yes"]);
+    assert!(succeeded && printed.matches("/hooks/").count() == 2, "{printed}");
+    assert_eq!(connection_names(&host), ["other", "plain", "qa"]);
     let created = host.connection("qa");
     assert_eq!(
         (&created["index_delay_s"], &created["secrets_set"]),
@@ -72,9 +76,9 @@ fn a_file_is_shown_then_applied_and_changes_nothing_a_second_time() {
     );
     assert_eq!(created["webhook_paths"]["create_defect"], json!(["/new"]));
     assert_eq!(created["trace_context"], true);
-    let (done, printed) = apply(&host, FILE, &["--yes"]);
+    let (succeeded, printed) = apply(&host, FILE, &["--yes"]);
     assert!(
-        done && printed.contains("qa: as in the file") && !printed.contains("/hooks/"),
+        succeeded && printed.contains("qa: as in the file") && !printed.contains("/hooks/"),
         "{printed}"
     );
     assert_eq!(host.connection("qa")["revision"], created["revision"]);
@@ -83,19 +87,19 @@ fn a_file_is_shown_then_applied_and_changes_nothing_a_second_time() {
         .replace("index_delay_s = 7\n", "")
         .replace("\"qa\"\n", "\"qa2\"\n")
         .replace("api-key = \"env:JACKFIELD_SECRET_QA\"\n", "");
-    let (done, printed) = apply(&host, &changed, &["--dry-run"]);
+    let (succeeded, printed) = apply(&host, &changed, &["--dry-run"]);
     let expected =
         ["~ settings.project = \"qa\" -> \"qa2\"", "- index_delay_s = 7", "plain: as in"];
     for part in expected {
-        assert!(done && printed.contains(part), "{part}: {printed}");
+        assert!(succeeded && printed.contains(part), "{part}: {printed}");
     }
     assert!(
         !printed.contains("api-key"),
-        "a secret that the file does not have is kept: {printed}"
+        "a secret that is missing in the file is shown as a difference: {printed}"
     );
-    let (done, printed) = apply(&host, &changed, &["--yes", "--json"]);
+    let (succeeded, printed) = apply(&host, &changed, &["--yes", "--json"]);
     let applied: Value = serde_json::from_str(&printed).unwrap_or_default();
-    assert!(done && applied["connections"][1]["action"] == "change", "{printed}");
+    assert!(succeeded && applied["connections"][1]["action"] == "change", "{printed}");
     let edited = host.connection("qa");
     assert_eq!(
         (&edited["settings"]["project"], &edited["index_delay_s"]),
@@ -105,33 +109,39 @@ fn a_file_is_shown_then_applied_and_changes_nothing_a_second_time() {
 }
 
 #[test]
-fn an_exported_file_is_the_same_state_without_values_of_secrets() {
-    let host = host();
-    let (done, printed) = apply(&host, FILE, &["--yes"]);
-    assert!(done, "{printed}");
+fn an_exported_file_applies_without_a_difference_and_has_no_value_of_a_secret() {
+    let host = start_host();
+    let (succeeded, printed) = apply(&host, FILE, &["--yes"]);
+    assert!(succeeded, "{printed}");
     let settings = json!({"url": "http://127.0.0.1:9", "project": "qa"});
     host.connect("typed", "redmine", settings, json!({"api-key": SECRET}));
     let output = host.cli(&["export"]).output().expect("the binary starts");
-    let (exported, warned) =
+    let (exported, warnings) =
         (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(
         exported.contains("env:JACKFIELD_SECRET_QA") && !exported.contains(SECRET),
         "{exported}"
     );
-    assert!(warned.contains("typed: not in the file") && warned.contains("api-key"), "{warned}");
-    let (done, printed) = apply(&host, &exported, &["--dry-run"]);
-    assert!(done && printed.matches("as in the file").count() == 3, "{printed}{exported}");
+    assert!(
+        warnings.contains("connection typed are not in the file") && warnings.contains("api-key"),
+        "{warnings}"
+    );
+    let (succeeded, printed) = apply(&host, &exported, &["--dry-run"]);
+    assert!(succeeded && printed.matches("as in the file").count() == 3, "{printed}{exported}");
     let json = host.admin().get("/export");
     assert!(!json.body.contains(SECRET), "{json:?}");
     let again = host.admin().send("POST", "/apply?dry_run=true", &[], json.body.as_bytes());
     let again = again.expect(200)["connections"].clone();
     let again = again.as_array().expect("a list");
-    assert!(again.len() == 3 && again.iter().all(|it| it["action"] == "nothing"), "{again:?}");
+    assert!(
+        again.len() == 3 && again.iter().all(|connection| connection["action"] == "nothing"),
+        "{again:?}"
+    );
 }
 
 #[test]
 fn a_file_with_a_mistake_changes_nothing_and_each_mistake_is_named() {
-    let host = host();
+    let host = start_host();
     for (text, words) in [
         (
             FILE.replace("env:JACKFIELD_SECRET_QA", SECRET),
@@ -145,29 +155,36 @@ fn a_file_with_a_mistake_changes_nothing_and_each_mistake_is_named() {
         (FILE.replace("index_delay_s = 7", "index_dely_s = 7"), &["index_dely_s", "line 4"]),
         ("[connections.\"\"]\nconnector = \"instant\"".to_owned(), &["name"]),
         ("[connections.x]".to_owned(), &["connector"]),
+        (format!("[connections.x]\nsecrets = \"{SECRET}\""), &["line 2", "wrong type"]),
         ("= 1".to_owned(), &["line 1"]),
     ] {
-        let (done, printed) = apply(&host, &text, &["--yes"]);
-        assert!(!done && !printed.contains(SECRET), "{printed}");
+        let (succeeded, printed) = apply(&host, &text, &["--yes"]);
+        assert!(!succeeded && !printed.contains(SECRET), "{printed}");
         for word in words {
             assert!(printed.contains(word), "{word}: {printed}");
         }
     }
-    assert!(names(&host).is_empty(), "half of a file was applied");
-    let (done, printed) = host.run_cli(&["apply", "-f", "none.toml"]);
-    assert!(!done && printed.contains("cannot read none.toml"), "{printed}");
+    assert!(connection_names(&host).is_empty(), "a file with a mistake was applied in part");
+    let (succeeded, printed) = host.run_cli(&["apply", "-f", "none.toml"]);
+    assert!(!succeeded && printed.contains("cannot read none.toml"), "{printed}");
 }
 
 #[test]
-fn a_run_that_ended_halfway_goes_on() {
-    let host = host();
+fn a_run_completes_what_an_interrupted_run_began() {
+    let host = start_host();
     let settings = json!({"url": "http://127.0.0.1:9", "project": "qa"});
     let secret = json!({"api-key": "env:JACKFIELD_SECRET_QA"});
     host.connect("qa", "redmine", settings, secret);
-    let (done, printed) = apply(&host, FILE, &["--yes"]);
-    assert!(done && printed.contains("qa: differs") && printed.contains("plain: new"), "{printed}");
-    assert!(!printed.contains("api-key"), "the same reference is no change: {printed}");
+    let (succeeded, printed) = apply(&host, FILE, &["--yes"]);
+    assert!(
+        succeeded && printed.contains("qa: differs") && printed.contains("plain: new"),
+        "{printed}"
+    );
+    assert!(
+        !printed.contains("api-key"),
+        "an unchanged reference to a secret is shown as a difference: {printed}"
+    );
     let other = FILE.replace("connector = \"redmine\"", "connector = \"instant\"");
-    let (done, printed) = apply(&host, &other, &["--yes"]);
-    assert!(!done && printed.contains("cannot be changed"), "{printed}");
+    let (succeeded, printed) = apply(&host, &other, &["--yes"]);
+    assert!(!succeeded && printed.contains("cannot be changed"), "{printed}");
 }

@@ -1,5 +1,5 @@
-//! The audit log: every change by API, CLI or console has an entry with who, what and what came of
-//! it, without secrets; no change is made without its entry.
+//! The audit log. Every change by API, CLI or console has an entry with the account, the object and
+//! the outcome, but without secrets. No change is made without its entry.
 
 use jackfield_tests::{Client, Setup, TestHost, failed_test, with_database};
 use serde_json::{Value, json};
@@ -9,18 +9,18 @@ fn entries(host: &TestHost) -> Vec<Value> {
     list["entries"].as_array().expect("entries").clone()
 }
 
-/// The newest entry with this action.
-fn entry(host: &TestHost, action: &str) -> Value {
-    let all = entries(host);
-    let found = all.iter().find(|entry| entry["action"] == action);
-    found.unwrap_or_else(|| panic!("no entry {action} in {all:?}")).clone()
+/// Returns the newest entry with this action.
+fn newest_entry(host: &TestHost, action: &str) -> Value {
+    let entries = entries(host);
+    let found = entries.iter().find(|entry| entry["action"] == action);
+    found.unwrap_or_else(|| panic!("no entry {action} in {entries:?}")).clone()
 }
 
 #[test]
-fn each_change_is_recorded_with_who_and_what_and_without_secrets() {
+fn each_change_is_recorded_with_account_and_object_and_without_secrets() {
     let host = Setup::new().config("trusted_proxies = [\"127.0.0.1\"]").guests(["instant"]).start();
     let connection = host.connect("qa", "instant", json!({}), json!({}));
-    let created = entry(&host, "connection.create");
+    let created = newest_entry(&host, "connection.create");
     assert_eq!(created["account"], "admin");
     assert_eq!((&created["object"], &created["outcome"]), (&json!("qa"), &json!("ok")));
 
@@ -33,7 +33,7 @@ fn each_change_is_recorded_with_who_and_what_and_without_secrets() {
     );
     let pause = format!("/connections/{}/pause", connection.id);
     ann.send("POST", &pause, &[], b"").assert_status(200);
-    let paused = entry(&host, "connection.pause");
+    let paused = newest_entry(&host, "connection.pause");
     for (member, expected) in [
         ("account", "ann"),
         ("role", "operator"),
@@ -48,10 +48,10 @@ fn each_change_is_recorded_with_who_and_what_and_without_secrets() {
 
     let test = failed_test();
     let triggered = ann.json("POST", "/connections/qa/hook/defects", &test);
-    assert_eq!(entry(&host, "connection.trigger")["event"], triggered.event());
+    assert_eq!(newest_entry(&host, "connection.trigger")["event"], triggered.event());
     let edit = json!({"no-such-member": "s3cret-value"});
     host.admin().json("PATCH", "/connections/qa", &edit).assert_status(400);
-    assert_eq!(entry(&host, "connection.edit")["outcome"], "bad-request");
+    assert_eq!(newest_entry(&host, "connection.edit")["outcome"], "bad-request");
 
     let before = entries(&host).len();
     ann.get("/connections").assert_status(200);
@@ -67,7 +67,7 @@ fn each_change_is_recorded_with_who_and_what_and_without_secrets() {
 }
 
 #[test]
-fn a_refused_attempt_is_recorded_once_with_how_often_it_was_repeated() {
+fn repeated_refusals_are_recorded_in_one_entry_with_their_number() {
     let host = Setup::new().config("trusted_proxies = [\"127.0.0.1\"]").guests(["instant"]).start();
     let _ = host.connect("qa", "instant", json!({}), json!({}));
     let body = json!({"name": "ann", "role": "viewer"});
@@ -77,55 +77,61 @@ fn a_refused_attempt_is_recorded_once_with_how_often_it_was_repeated() {
         ann.json("PATCH", "/connections/qa", &json!({})).assert_problem(403, "role-too-low");
     }
     ann.get("/audit").assert_problem(403, "role-too-low");
-    let edit = entry(&host, "connection.edit");
-    let told = ["account", "outcome", "repeats"].map(|member| edit[member].clone());
-    assert_eq!(told, [json!("ann"), json!("role-too-low"), json!(4)], "{edit}");
+    let edit = newest_entry(&host, "connection.edit");
+    let recorded = ["account", "outcome", "repeats"].map(|member| edit[member].clone());
+    assert_eq!(recorded, [json!("ann"), json!("role-too-low"), json!(4)], "{edit}");
     assert!(edit["object"].as_str().is_some_and(|path| path.contains("qa")), "{edit}");
-    assert_eq!(entry(&host, "read")["account"], "ann");
+    assert_eq!(newest_entry(&host, "read")["account"], "ann");
     assert_eq!(host.connection("qa")["revision"], 1, "a refused edit was made");
 
     // A page of another site sends a form with the cookie of a session.
     let form = format!("token={}", host.admin_token());
-    let kind = ("content-type", "application/x-www-form-urlencoded");
-    let signed = host.anonymous().send("POST", "/sign-in", &[kind], form.as_bytes());
-    let cookie = signed.header("set-cookie").and_then(|it| it.split(';').next()).expect("a cookie");
-    let site = [kind, ("cookie", cookie), ("sec-fetch-site", "cross-site")];
-    let sent = host.anonymous().send("POST", "/connections/qa/pause", &site, b"csrf=x");
-    assert_eq!(sent.status, 403, "{sent:?}");
-    assert_eq!(entry(&host, "connection.pause")["outcome"], "cross-site-request");
+    let form_type = ("content-type", "application/x-www-form-urlencoded");
+    let signed_in = host.anonymous().send("POST", "/sign-in", &[form_type], form.as_bytes());
+    let cookie =
+        signed_in.header("set-cookie").and_then(|value| value.split(';').next()).expect("a cookie");
+    let cross_site_headers = [form_type, ("cookie", cookie), ("sec-fetch-site", "cross-site")];
+    let refused =
+        host.anonymous().send("POST", "/connections/qa/pause", &cross_site_headers, b"csrf=x");
+    assert_eq!(refused.status, 403, "{refused:?}");
+    assert_eq!(newest_entry(&host, "connection.pause")["outcome"], "cross-site-request");
 
-    let wrong = |address: &str| {
+    let status_of_wrong_token = |address: &str| {
         let headers = [("authorization", "Bearer wrong"), ("x-forwarded-for", address)];
         host.anonymous().send("GET", "/api/v1/status", &headers, b"").status
     };
     let before = entries(&host).len();
     let addresses: Vec<_> = (0..300).map(|n| format!("203.0.{}.{}", n / 250, n % 250)).collect();
-    assert!(addresses.iter().all(|address| wrong(address) == 401));
+    assert!(addresses.iter().all(|address| status_of_wrong_token(address) == 401));
     let all = entries(&host);
     assert!((50..=101).contains(&(all.len() - before)), "{} entries", all.len() - before);
-    let of_many = all.iter().find(|it| it["client"] == "0.0.0.0").expect("the entry of the rest");
-    let counted = all.len() as u64 - before as u64 + of_many["repeats"].as_u64().expect("a number");
-    assert_eq!(counted, 300, "an attempt is not counted");
-    assert!(all.iter().all(|it| it["action"] != "token.use" || it["account"].is_null()));
-    let wrong = host.anonymous().send("POST", "/sign-in", &[kind], b"token=wrong");
-    assert_eq!(wrong.status, 401);
+    // At the limit of entries, further attempts share one entry without an address.
+    let shared = all.iter().find(|entry| entry["client"] == "0.0.0.0").expect("the shared entry");
+    let attempts = all.len() as u64 - before as u64 + shared["repeats"].as_u64().expect("a number");
+    assert_eq!(attempts, 300, "an attempt is not counted");
+    assert!(all.iter().all(|entry| entry["action"] != "token.use" || entry["account"].is_null()));
+    let refused = host.anonymous().send("POST", "/sign-in", &[form_type], b"token=wrong");
+    assert_eq!(refused.status, 401);
     assert!(!host.admin().get("/audit?limit=200").body.contains("wrong"));
 }
 
 #[test]
-fn the_cli_and_the_console_are_told_apart() {
+fn an_entry_names_the_cli_or_the_console() {
     let host = Setup::new().guests(["instant"]).start();
     let _ = host.connect("qa", "instant", json!({}), json!({}));
-    let (done, said) = host.run_cli(&["connections", "pause", "qa"]);
-    assert!(done, "{said}");
-    assert_eq!(entry(&host, "connection.pause")["via"], "cli");
+    let (succeeded, printed) = host.run_cli(&["connections", "pause", "qa"]);
+    assert!(succeeded, "{printed}");
+    assert_eq!(newest_entry(&host, "connection.pause")["via"], "cli");
     let form = format!("token={}", host.admin_token());
-    let kind = [("content-type", "application/x-www-form-urlencoded")];
-    let signed = host.anonymous().send("POST", "/sign-in", &kind, form.as_bytes());
-    assert_eq!(signed.status, 303, "{signed:?}");
-    assert_eq!(entry(&host, "session.begin")["via"], "console");
-    let (done, said) = host.run_cli(&["audit", "--object", "qa"]);
-    assert!(done && said.contains("connection.pause") && said.contains("(cli)"), "{said}");
+    let form_type = [("content-type", "application/x-www-form-urlencoded")];
+    let signed_in = host.anonymous().send("POST", "/sign-in", &form_type, form.as_bytes());
+    assert_eq!(signed_in.status, 303, "{signed_in:?}");
+    assert_eq!(newest_entry(&host, "session.begin")["via"], "console");
+    let (succeeded, printed) = host.run_cli(&["audit", "--object", "qa"]);
+    assert!(
+        succeeded && printed.contains("connection.pause") && printed.contains("(cli)"),
+        "{printed}"
+    );
 }
 
 #[test]
@@ -147,7 +153,7 @@ fn no_change_is_made_without_its_entry() {
 fn old_entries_are_deleted_after_audit_days() {
     let host = Setup::new().config("audit_days = 30\nsweep_ms = 50").guests(["instant"]).start();
     let _ = host.connect("qa", "instant", json!({}), json!({}));
-    let _ = entry(&host, "connection.create");
+    let _ = newest_entry(&host, "connection.create");
     with_database(&host.data_folder(), |database| {
         let age = "UPDATE audit SET at = at - 31 * 86400000 WHERE action = 'connection.create'";
         database.execute(age, [])
@@ -158,7 +164,7 @@ fn old_entries_are_deleted_after_audit_days() {
         let is_old = |entry: &&Value| entry["action"] == "connection.create";
         (all.iter().filter(is_old).count() == 0).then_some(())
     });
-    assert_eq!(entry(&host, "connection.pause")["outcome"], "ok");
+    assert_eq!(newest_entry(&host, "connection.pause")["outcome"], "ok");
 }
 
 #[test]
@@ -173,16 +179,16 @@ fn each_connection_that_a_file_changes_has_its_own_entry() {
     let before = entries(&host);
     assert!(!before.iter().any(|entry| entry["object"] == "new"), "{before:?}");
     host.admin().json("POST", "/apply", &file).assert_status(200);
-    assert_eq!(entry(&host, "connection.create")["object"], "new");
-    assert_eq!(entry(&host, "connection.edit")["object"], "old");
+    assert_eq!(newest_entry(&host, "connection.create")["object"], "new");
+    assert_eq!(newest_entry(&host, "connection.edit")["object"], "old");
     let before = entries(&host).len();
     host.admin().json("POST", "/apply", &file).assert_status(200);
     assert_eq!(entries(&host).len(), before + 1, "nothing differed");
 }
 
-/// A path may have any text: a stranger's or an account's.
+/// Anyone can send a request with a long path, with or without an account.
 #[test]
-fn an_entry_is_small_whatever_the_path_has() {
+fn an_entry_is_small_even_if_the_path_is_long() {
     let host = Setup::new().start();
     let long = "a".repeat(20_000);
     for path in [format!("/connections/{long}/pause"), format!("/defects/{long}/release")] {

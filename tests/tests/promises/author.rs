@@ -1,7 +1,7 @@
-//! The author's way in each language, outside the repository: `new`, `build`, `check`, `invoke`
-//! with the recording, and then a defect and counts of a real Redmine through `trigger`. A mistake
-//! in the source is shown in the words of the language's own tool, and leaves the last build as it
-//! is.
+//! The steps of a connector's author in each language, outside the repository: `new`, `build`,
+//! `check`, `invoke` with the recording, `test`, and `trigger`, which creates and counts defects in
+//! a real Redmine. If the source has a mistake, `build` prints the error of the language's own tool
+//! and keeps the component of the last build.
 
 mod bad_input;
 mod collections;
@@ -16,109 +16,136 @@ use serde_json::{Value, json};
 
 use project::Project;
 
-const CONNECTION: [&str; 4] = ["--settings", "settings.json", "--secret", "api-key=@api-key.txt"];
+const CONNECTION_OPTIONS: [&str; 4] =
+    ["--settings", "settings.json", "--secret", "api-key=@api-key.txt"];
 
 #[test]
-fn rust() {
+fn a_project_in_rust_works() {
     let project = Project::new("rust", &[]);
-    is_at_most(200_000, &project.build());
-    works(&project, "my-tracker.wasm");
-    project.breaks("src/lib.rs", "fn find(", "fn fnd(", &["E0407", "cargo build --release failed"]);
+    assert_size_at_most(200_000, &project.build());
+    assert_works(&project, "my-tracker.wasm");
+    project.assert_build_fails(
+        "src/lib.rs",
+        "fn find(",
+        "fn fnd(",
+        &["E0407", "cargo build --release failed"],
+    );
 }
 
 #[test]
-fn javascript() {
+fn a_project_in_javascript_works() {
     let project = Project::new("javascript", &[]);
-    is_at_most(2_000_000, &project.build());
-    works(&project, "my-tracker.wasm");
-    project.breaks(
+    assert_size_at_most(2_000_000, &project.build());
+    assert_works(&project, "my-tracker.wasm");
+    project.assert_build_fails(
         "connector.js",
         "find(marker) {",
         "find(marker) {{",
         &["connector.js:", "esbuild failed"],
     );
-    let forgotten =
-        ["connector.js: it does not export `defects`", "`export const defects = { … }`"];
-    project.breaks("connector.js", "export const defects", "const defects", &forgotten);
-    let refused = ["the server would not load", "the manifest's `settings` must be JSON"];
-    project.breaks("connector.js", "JSON.stringify(schema)", "'{'", &refused);
+    let missing_export =
+        ["connector.js: the connector does not export `defects`", "`export const defects = { … }`"];
+    project.assert_build_fails(
+        "connector.js",
+        "export const defects",
+        "const defects",
+        &missing_export,
+    );
+    let bad_manifest = ["the server would not load", "the manifest's `settings` must be JSON"];
+    project.assert_build_fails("connector.js", "JSON.stringify(schema)", "'{'", &bad_manifest);
 }
 
 #[test]
-fn typescript() {
+fn a_project_in_typescript_works() {
     let project = Project::new("typescript", &[]);
-    is_at_most(2_000_000, &project.build());
-    works(&project, "my-tracker.wasm");
+    assert_size_at_most(2_000_000, &project.build());
+    assert_works(&project, "my-tracker.wasm");
     let wrong_type = ["connector.ts(", "TS2322", "tsc failed"];
-    project.breaks("connector.ts", "closed: count", "closed: '' + count", &wrong_type);
+    project.assert_build_fails("connector.ts", "closed: count", "closed: '' + count", &wrong_type);
 }
 
 #[test]
-fn python() {
+fn a_project_in_python_works() {
     let project = Project::new("python", &[]);
-    is_at_most(20_000_000, &project.build());
+    assert_size_at_most(20_000_000, &project.build());
     let types = project.path(".build/types/wit_world/exports/__init__.py");
     let types = fs::read_to_string(types).expect("the types for an editor");
     assert!(types.contains("Creates the defect of a failed test."), "{types}");
-    works(&project, "my-tracker.wasm");
-    project.breaks(
+    assert_works(&project, "my-tracker.wasm");
+    project.assert_build_fails(
         "connector.py",
         "def user()",
         "def user(",
         &["connector.py\", line", "SyntaxError"],
     );
-    let forgotten = ["does not export `kpis`", "`class Kpis(exports.Kpis)`"];
-    project.breaks("connector.py", "class Kpis(", "class Counts(", &forgotten);
+    let missing_export = ["does not export `kpis`", "`class Kpis(exports.Kpis)`"];
+    project.assert_build_fails("connector.py", "class Kpis(", "class Counts(", &missing_export);
 }
 
 #[test]
-fn c() {
+fn a_project_in_c_works() {
     let project = Project::new("c", &[]);
-    is_at_most(200_000, &project.build());
-    works(&project, "my-tracker.wasm");
+    assert_size_at_most(200_000, &project.build());
+    assert_works(&project, "my-tracker.wasm");
     let wrong_type = ["connector.c:", "incompatible", "zig cc failed"];
-    project.breaks("connector.c", "setting_text(\"url\")", "setting(\"url\")", &wrong_type);
-    let no_function = ["exports_jackfield_connector_defects_find", "zig cc failed"];
-    project.breaks("connector.c", "defects_find(", "defects_fnd(", &no_function);
-    let forgotten = ["does not export `follow-up`", "`exports_jackfield_connector_follow_up_…`"];
-    project.breaks("connector.toml", "\"connector\"", "\"follow-up-connector\"", &forgotten);
+    project.assert_build_fails(
+        "connector.c",
+        "setting_text(\"url\")",
+        "setting(\"url\")",
+        &wrong_type,
+    );
+    let missing_function = ["exports_jackfield_connector_defects_find", "zig cc failed"];
+    project.assert_build_fails("connector.c", "defects_find(", "defects_fnd(", &missing_function);
+    let missing_export =
+        ["does not export `follow-up`", "`exports_jackfield_connector_follow_up_…`"];
+    project.assert_build_fails(
+        "connector.toml",
+        "\"connector\"",
+        "\"follow-up-connector\"",
+        &missing_export,
+    );
 }
 
 #[test]
-fn cpp() {
+fn a_project_in_cpp_works() {
     let project = Project::new("cpp", &[]);
-    is_at_most(200_000, &project.build());
+    assert_size_at_most(200_000, &project.build());
     let bindings = project.path(".build/bindings/connector_cpp.h");
     let bindings = fs::read_to_string(bindings).expect("the bindings");
     assert!(bindings.contains("Creates the defect of a failed test."), "{bindings}");
-    works(&project, "my-tracker.wasm");
+    assert_works(&project, "my-tracker.wasm");
     let wrong_type = ["connector.cpp:", "no viable conversion", "zig c++ failed"];
-    project.breaks("connector.cpp", "return list(", "return (", &wrong_type);
-    let forgotten = ["does not export `kpis`", "`exports::jackfield::connector::kpis`"];
+    project.assert_build_fails("connector.cpp", "return list(", "return (", &wrong_type);
+    let missing_export = ["does not export `kpis`", "`exports::jackfield::connector::kpis`"];
     let kpis = "exports::jackfield::connector::kpis::Count(";
-    project.breaks("connector.cpp", kpis, "count(", &forgotten);
-    project.breaks("sources.txt", "sha256:5f61", "sha256:0000", &["HASHES", "pip download failed"]);
+    project.assert_build_fails("connector.cpp", kpis, "count(", &missing_export);
+    project.assert_build_fails(
+        "sources.txt",
+        "sha256:5f61",
+        "sha256:0000",
+        &["HASHES", "pip download failed"],
+    );
 }
 
 #[test]
-fn go() {
+fn a_project_in_go_works() {
     let project = Project::new("go", &[]);
-    is_at_most(6_000_000, &project.build());
-    works(&project, "my-tracker.wasm");
+    assert_size_at_most(6_000_000, &project.build());
+    assert_works(&project, "my-tracker.wasm");
     let wrong_type = ["connector.go:", "cannot use", "go build failed"];
-    project.breaks("connector.go", "fmt.Sprint(it.ID)", "it.ID", &wrong_type);
-    let no_function = ["undefined: connector.Find", "go build failed"];
-    project.breaks("connector.go", "func Find(", "func find(", &no_function);
-    let forgotten = ["does not export `kpis`", "`func Count`"];
-    project.breaks("connector.go", "func Count(", "func tally(", &forgotten);
+    project.assert_build_fails("connector.go", "fmt.Sprint(it.ID)", "it.ID", &wrong_type);
+    let missing_function = ["undefined: connector.Find", "go build failed"];
+    project.assert_build_fails("connector.go", "func Find(", "func find(", &missing_function);
+    let missing_export = ["does not export `kpis`", "`func Count`"];
+    project.assert_build_fails("connector.go", "func Count(", "func tally(", &missing_export);
 }
 
 #[test]
-fn script() {
+fn a_project_of_a_script_works() {
     let project = Project::new("script", &[]);
-    let printed = project.run("build", &["."]).succeeds();
+    let printed = project.run("build", &["."]).assert_success();
     assert!(printed.contains("my-tracker.js is a script"), "{printed}");
-    works(&project, "my-tracker.js");
+    assert_works(&project, "my-tracker.js");
 }
 
 #[test]
@@ -130,24 +157,27 @@ fn the_redmine_example_is_built_outside_the_repository() {
     }
 }
 
-/// Checks the size of a component that was built.
-fn is_at_most(most: u64, built: &Value) {
-    assert!(built["bytes"].as_u64().is_some_and(|bytes| bytes <= most), "{built}");
+/// Checks the size of a component that `build` reported.
+fn assert_size_at_most(bytes_max: u64, built: &Value) {
+    assert!(built["bytes"].as_u64().is_some_and(|bytes| bytes <= bytes_max), "{built}");
 }
 
-/// The conformance suite, answers from the recording, those of a real Redmine, then errors.
-fn works(project: &Project, file: &str) {
+/// Checks the connector with the recording, the conformance suite and a real Redmine, and then with
+/// a tracker that answers with errors.
+fn assert_works(project: &Project, file: &str) {
     let checked = project.json("check", &[file]);
     assert_eq!(checked["interfaces"], json!(["defects", "kpis"]), "{checked}");
-    answers_from_the_recording(project, file);
+    assert_answers_from_recording(project, file);
     let tested = project.json("test", &[file, "--secret", "api-key=@api-key.txt"]);
     assert_eq!((&tested["findings"], &tested["not_run"]), (&json!(0), &json!(0)), "{tested}");
     let host = serve(project, file);
     let redmine = host.connect_to_redmine("qa", "my-tracker", json!({}));
     let trigger = |event: &str| {
-        let (done, printed) = host.run_cli(&["trigger", event, "--connection", "qa", "--json"]);
-        assert!(done, "{printed}");
-        let json = printed.find('{').map(|at| serde_json::Deserializer::from_str(&printed[at..]));
+        let arguments = ["trigger", event, "--connection", "qa", "--json"];
+        let (succeeded, printed) = host.run_cli(&arguments);
+        assert!(succeeded, "{printed}");
+        let json =
+            printed.find('{').map(|start| serde_json::Deserializer::from_str(&printed[start..]));
         let answer = json.and_then(|json| json.into_iter::<Value>().next());
         answer.and_then(Result::ok).unwrap_or_else(|| panic!("no JSON: {printed}"))
     };
@@ -164,10 +194,10 @@ fn works(project: &Project, file: &str) {
     {
         assert_eq!(counts[name], count, "{name} in {counts}");
     }
-    errors::say_what_to_do(&host);
+    errors::assert_errors_say_what_to_do(&host);
 }
 
-/// A server with the project's connector.
+/// Starts a server that has loaded the project's connector.
 fn serve(project: &Project, file: &str) -> TestHost {
     let host = Setup::new().start();
     let plugins = host.folder().join("plugins");
@@ -177,12 +207,12 @@ fn serve(project: &Project, file: &str) -> TestHost {
     host
 }
 
-fn answers_from_the_recording(project: &Project, file: &str) {
-    let answer = |call: &str, words: &[&str]| {
+fn assert_answers_from_recording(project: &Project, file: &str) {
+    let answer = |call: &str, options: &[&str]| {
         let recording = format!("recording/{call}");
         let replay = ["--replay", recording.as_str()];
-        let words = [&[file, call], &CONNECTION[..], &replay, words].concat();
-        project.json("invoke", &words)["answer"].take()
+        let arguments = [&[file, call], &CONNECTION_OPTIONS[..], &replay, options].concat();
+        project.json("invoke", &arguments)["answer"].take()
     };
     let created = answer("create-defect", &["--event", "event.json"]);
     assert_eq!(created["key"], "8", "{created}");

@@ -1,6 +1,6 @@
-//! Backup and restoration on a real Redmine: a backup that is taken while failed tests arrive has
-//! every row of its moment, a restored server creates no second defect, and a restoration that is
-//! refused changes nothing.
+//! Backup and restoration, with a real Redmine. A backup that is taken while failed tests arrive
+//! contains every row that is stored at that moment. A restored server creates no second defect. A
+//! refused restoration changes nothing.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -11,8 +11,8 @@ use std::thread;
 use jackfield_tests::{Guest, RedmineFixture, Setup, TestHost, failed_test};
 use serde_json::{Value, json};
 
-/// Runs a command of the program with `--json`; returns what it prints, or its error.
-fn run(host: &TestHost, arguments: &[&str]) -> Result<Value, String> {
+/// Runs a command of `jackfield` with `--json`. Returns the JSON that it prints, or its error.
+fn run_json(host: &TestHost, arguments: &[&str]) -> Result<Value, String> {
     let output = host.cli(&[arguments, &["--json"]].concat()).output().expect("the binary starts");
     let printed = String::from_utf8_lossy(&output.stdout);
     if !output.status.success() {
@@ -21,7 +21,7 @@ fn run(host: &TestHost, arguments: &[&str]) -> Result<Value, String> {
     Ok(serde_json::from_str(&printed).expect("JSON"))
 }
 
-/// The mode of a file, without its kind.
+/// Returns the permission bits of a file.
 fn mode(file: &Path) -> u32 {
     fs::metadata(file).expect("a file").permissions().mode() & 0o777
 }
@@ -38,9 +38,10 @@ fn make_read_only(folder: &Path) {
     }
 }
 
-fn rows(report: &Value, table: &str) -> u64 {
+/// Returns the number of rows of a table in the report of a backup or a restoration.
+fn row_count(report: &Value, table: &str) -> u64 {
     let tables = report["tables"].as_array().expect("a list");
-    let found = tables.iter().find(|it| it["table"] == table).expect("the table");
+    let found = tables.iter().find(|entry| entry["table"] == table).expect("the table");
     found["rows"].as_u64().expect("a number")
 }
 
@@ -53,45 +54,50 @@ fn a_restored_backup_has_every_row_and_leads_to_no_second_defect() {
     for test in &tests {
         defects.push(host.create(&connection, test).expect(200)["id"].clone());
     }
-    let is_over = AtomicBool::new(false);
+    let is_backup_done = AtomicBool::new(false);
     let (backup, created) = thread::scope(|scope| {
-        let load = scope.spawn(|| {
+        let clicks = scope.spawn(|| {
             let mut created = Vec::new();
-            while !is_over.load(Ordering::Relaxed) || created.is_empty() {
+            while !is_backup_done.load(Ordering::Relaxed) || created.is_empty() {
                 let test = failed_test();
                 let defect = host.create(&connection, &test).expect(200)["id"].clone();
                 created.push((test, defect));
             }
             created
         });
-        let backup = run(&host, &["backup", "saved", "--with-key"]).expect("a backup");
-        is_over.store(true, Ordering::Relaxed);
-        (backup, load.join().expect("no click failed"))
+        let backup = run_json(&host, &["backup", "saved", "--with-key"]).expect("a backup");
+        is_backup_done.store(true, Ordering::Relaxed);
+        (backup, clicks.join().expect("no click failed"))
     });
     for (test, defect) in created {
         tests.push(test);
         defects.push(defect);
     }
-    assert!(rows(&backup, "defects") >= 3 && rows(&backup, "connections") == 1, "{backup}");
+    assert!(
+        row_count(&backup, "defects") >= 3 && row_count(&backup, "connections") == 1,
+        "{backup}"
+    );
     assert_eq!(backup["versions"], 1);
-    let saved = host.folder().join("saved");
-    assert!(["jackfield.db", "secret-key"].map(|file| mode(&saved.join(file))) == [0o600; 2]);
-    make_read_only(&saved);
+    let backup_folder = host.folder().join("saved");
+    assert!(
+        ["jackfield.db", "secret-key"].map(|file| mode(&backup_folder.join(file))) == [0o600; 2]
+    );
+    make_read_only(&backup_folder);
 
-    // The machine is lost: a new data folder, without the count of starts.
+    // The machine is lost. The new data folder does not contain the count of starts.
     host.kill();
     fs::rename(host.data_folder(), host.folder().join("lost")).expect("another name");
-    let restored = run(&host, &["restore", "saved"]).expect("the backup is restored");
+    let restored = run_json(&host, &["restore", "saved"]).expect("the backup is restored");
     let data = host.data_folder();
     assert!(["jackfield.db", "secret-key"].map(|file| mode(&data.join(file))) == [0o600; 2]);
     for table in backup["tables"].as_array().expect("a list") {
         let name = table["table"].as_str().expect("a name");
-        assert_eq!(rows(&restored, name), rows(&backup, name), "{name}");
+        assert_eq!(row_count(&restored, name), row_count(&backup, name), "{name}");
     }
     host.restart();
     for (test, defect) in tests.iter().zip(&defects) {
-        let again = host.create_until_final(&connection, test).expect("a defect");
-        assert_eq!(again["id"], *defect);
+        let repeated = host.create_until_final(&connection, test).expect("a defect");
+        assert_eq!(repeated["id"], *defect);
         assert_eq!(project.issues_of(test).len(), 1, "{test}");
     }
     let audit = host.admin().get("/audit?action=backup.restore").expect(200);
@@ -99,50 +105,52 @@ fn a_restored_backup_has_every_row_and_leads_to_no_second_defect() {
 }
 
 #[test]
-fn a_restoration_that_is_refused_changes_nothing() {
+fn a_refused_restoration_changes_nothing() {
     let (mut host, _) = Setup::new().start_with("instant", json!({}));
-    run(&host, &["backup", "saved"]).expect("a backup");
-    run(&host, &["backup", "keyed", "--with-key"]).expect("a backup");
-    let full = run(&host, &["backup", "saved"]).expect_err("the folder is full");
-    assert!(full.contains("is not empty"), "{full}");
-    let running = run(&host, &["restore", "saved", "--replace"]).expect_err("a server runs");
-    assert!(running.contains("another jackfield uses"), "{running}");
+    run_json(&host, &["backup", "saved"]).expect("a backup");
+    run_json(&host, &["backup", "keyed", "--with-key"]).expect("a backup");
+    let error = run_json(&host, &["backup", "saved"]).expect_err("the folder is not empty");
+    assert!(error.contains("is not empty"), "{error}");
+    let error = run_json(&host, &["restore", "saved", "--replace"]).expect_err("a server runs");
+    assert!(error.contains("another jackfield uses"), "{error}");
     assert!(host.stop().success());
 
-    // Each command writes its process into the lock file.
+    // Each command writes the id of its process into the file `lock`.
     let files = || {
         let mut files = host.files_in_data_folder();
         files.retain(|(name, _)| !name.ends_with("/lock"));
         files
     };
     let before = files();
-    let refused = |arguments: &[&str], why: &str| {
-        let error = run(&host, &[&["restore"], arguments].concat()).expect_err(why);
+    let assert_refused = |arguments: &[&str], why: &str| {
+        let error = run_json(&host, &[&["restore"], arguments].concat()).expect_err(why);
         assert!(error.contains(why), "{error}");
     };
-    refused(&["saved"], "use --replace");
-    refused(&["plugins"], "not a complete backup");
+    assert_refused(&["saved"], "use --replace");
+    assert_refused(&["plugins"], "not a complete backup");
     let damaged = host.folder().join("damaged");
     fs::create_dir(&damaged).expect("a folder");
     let content = fs::read(host.folder().join("saved/jackfield.db")).expect("a database");
     fs::write(damaged.join("jackfield.db"), b"no database").expect("a file");
-    refused(&["damaged", "--replace"], "not a database");
+    assert_refused(&["damaged", "--replace"], "not a database");
     fs::write(damaged.join("jackfield.db"), &content[..content.len() / 2]).expect("a file");
-    refused(&["damaged", "--replace"], "malformed");
+    assert_refused(&["damaged", "--replace"], "malformed");
     assert!(files() == before, "a refused restoration changed a file");
 
-    // Without its key, and with another one.
-    refused(&["saved", "--data", "new"], "has the key");
+    // First the new data folder has no key, and then it has another key.
+    assert_refused(&["saved", "--data", "new"], "has the key");
     fs::write(host.folder().join("new/secret-key"), "0".repeat(64)).expect("a key");
     let private = fs::Permissions::from_mode(0o600);
     fs::set_permissions(host.folder().join("new/secret-key"), private).expect("a mode");
-    refused(&["saved", "--data", "new"], "another key");
-    refused(&["keyed", "--data", "new"], "is not the key of the backup");
-    run(&host, &["restore", "keyed", "--data", "new", "--replace"]).expect("the key is replaced");
+    assert_refused(&["saved", "--data", "new"], "another key");
+    assert_refused(&["keyed", "--data", "new"], "is not the key of the backup");
+    run_json(&host, &["restore", "keyed", "--data", "new", "--replace"])
+        .expect("the key is replaced");
 
-    let replaced = run(&host, &["restore", "saved", "--replace"]).expect("the backup is restored");
-    let kept = replaced["replaced"].as_str().expect("the database before");
-    assert!(host.folder().join(kept).exists(), "{kept}");
+    let replaced =
+        run_json(&host, &["restore", "saved", "--replace"]).expect("the backup is restored");
+    let old_database = replaced["replaced"].as_str().expect("the replaced database");
+    assert!(host.folder().join(old_database).exists(), "{old_database}");
     host.restart();
     assert_eq!(host.admin().get("/connections").expect(200)["connections"][0]["name"], "qa");
 }

@@ -6,50 +6,56 @@ use jackfield_tests::{
 };
 use serde_json::{Value, json};
 
-fn host() -> (TestHost, Connection) {
+fn start_host() -> (TestHost, Connection) {
     Setup::new().start_with("instant", json!({}))
 }
 
 /// Sends a Create Defect with this content type and body.
-fn post(host: &TestHost, connection: &Connection, kind: Option<&str>, body: &[u8]) -> Answer {
-    let headers: Vec<_> = kind.map(|kind| ("content-type", kind)).into_iter().collect();
+fn send_create(
+    host: &TestHost,
+    connection: &Connection,
+    content_type: Option<&str>,
+    body: &[u8],
+) -> Answer {
+    let headers: Vec<_> =
+        content_type.map(|content_type| ("content-type", content_type)).into_iter().collect();
     host.anonymous().send("POST", &connection.create_path(), &headers, body)
 }
 
-/// Checks that the event of the answer has the same status.
+/// Checks that the event of this answer has the status of the answer.
 fn assert_recorded(host: &TestHost, answer: &Answer) {
     let event = host.event_of(answer);
     assert_eq!(event["status"], answer.status, "{event}");
 }
 
 #[test]
-fn a_body_that_is_not_the_documented_json_is_a_400() {
-    let (host, connection) = host();
-    let with = |name: &str, value: Value| {
+fn a_body_that_is_not_the_documented_json_is_answered_with_400() {
+    let (host, connection) = start_host();
+    let with_member = |name: &str, value: Value| {
         let mut test = failed_test();
         test[name] = value;
         test.to_string()
     };
-    let without = |name: &str| {
+    let without_member = |name: &str| {
         let mut test = failed_test();
         test.as_object_mut().expect("an object").remove(name);
         test.to_string()
     };
-    let whole = failed_test().to_string();
+    let valid = failed_test().to_string();
     let mut bodies = vec![
-        whole[..whole.len() - 3].to_owned(),
+        valid[..valid.len() - 3].to_owned(),
         "[]".to_owned(),
         "\"text\"".to_owned(),
         "null".to_owned(),
         "\u{feff}nonsense".to_owned(),
-        format!("{whole}{whole}"),
-        with("variationId", json!(7)),
-        with("variationId", json!(["a"])),
-        with("linkToTestCaseLog", json!({"a": 1})),
+        format!("{valid}{valid}"),
+        with_member("variationId", json!(7)),
+        with_member("variationId", json!(["a"])),
+        with_member("linkToTestCaseLog", json!({"a": 1})),
         "[".repeat(20_000),
     ];
     for id in ["testExecutionId", "testCaseId"] {
-        bodies.push(without(id));
+        bodies.push(without_member(id));
         for value in [
             Value::Null,
             json!(7),
@@ -57,23 +63,23 @@ fn a_body_that_is_not_the_documented_json_is_a_400() {
             json!("no uuid"),
             json!("zz0e8400-e29b-41d4-a716-446655440000"),
         ] {
-            bodies.push(with(id, value));
+            bodies.push(with_member(id, value));
         }
     }
     for body in bodies {
-        let answer = post(&host, &connection, Some("application/json"), body.as_bytes());
+        let answer = send_create(&host, &connection, Some("application/json"), body.as_bytes());
         assert_eq!(answer.status, 400, "{body}: {answer:?}");
         answer.assert_problem(400, "bad-request");
         assert_recorded(&host, &answer);
     }
-    let answer = post(&host, &connection, Some("application/json"), b"{\"a\":\"\xff\xfe\"}");
+    let answer = send_create(&host, &connection, Some("application/json"), b"{\"a\":\"\xff\xfe\"}");
     answer.assert_problem(400, "bad-request");
     host.create(&connection, &failed_test()).assert_status(200);
 }
 
 #[test]
 fn optional_and_unusual_parts_of_a_request_are_accepted() {
-    let (host, connection) = host();
+    let (host, connection) = start_host();
     let mut test = failed_test();
     test.as_object_mut().expect("an object").remove("linkToTestCaseLog");
     test["somethingNew"] = json!({"from": "a later Test Manager"});
@@ -82,21 +88,21 @@ fn optional_and_unusual_parts_of_a_request_are_accepted() {
     test["variationId"] = json!("");
     assert_eq!(host.create(&connection, &test).expect(200), first);
     test.as_object_mut().expect("an object").remove("variationId");
-    let upper = test["testCaseId"].as_str().expect("a uuid").to_uppercase();
-    test["testCaseId"] = json!(upper);
+    let upper_case_id = test["testCaseId"].as_str().expect("a uuid").to_uppercase();
+    test["testCaseId"] = json!(upper_case_id);
     assert_eq!(
         host.create(&connection, &test).expect(200),
         first,
         "a missing, a null and an empty variation id are not the same failed test"
     );
-    for kind in [
+    for content_type in [
         None,
         Some("application/json; charset=utf-8"),
         Some("text/json"),
         Some("application/problem+json"),
     ] {
-        let answer = post(&host, &connection, kind, test.to_string().as_bytes());
-        assert_eq!(answer.status, 200, "{kind:?}: {answer:?}");
+        let answer = send_create(&host, &connection, content_type, test.to_string().as_bytes());
+        assert_eq!(answer.status, 200, "{content_type:?}: {answer:?}");
     }
     for path in ["", "/", "/defects/", "/api/defects", "/api/defects/", "/defects?a=b"] {
         let path = format!("{}{path}", connection.webhook_path);
@@ -105,8 +111,8 @@ fn optional_and_unusual_parts_of_a_request_are_accepted() {
 }
 
 #[test]
-fn a_body_over_64_kib_is_a_413_and_another_media_type_a_415() {
-    let (host, connection) = host();
+fn a_body_over_64_kib_is_answered_with_413_and_another_media_type_with_415() {
+    let (host, connection) = start_host();
     let mut test = failed_test();
     let padded = |test: &mut Value, size: usize| {
         test["padding"] = json!("");
@@ -114,15 +120,23 @@ fn a_body_over_64_kib_is_a_413_and_another_media_type_a_415() {
         test["padding"] = json!("x".repeat(missing));
         test.to_string()
     };
-    let fits = padded(&mut test, 64 * 1024);
-    assert_eq!(fits.len(), 65_536);
-    assert_eq!(post(&host, &connection, Some("application/json"), fits.as_bytes()).status, 200);
-    let over = padded(&mut test, 64 * 1024 + 1);
-    let answer = post(&host, &connection, Some("application/json"), over.as_bytes());
+    let largest = padded(&mut test, 64 * 1024);
+    assert_eq!(largest.len(), 65_536);
+    assert_eq!(
+        send_create(&host, &connection, Some("application/json"), largest.as_bytes()).status,
+        200
+    );
+    let too_large = padded(&mut test, 64 * 1024 + 1);
+    let answer = send_create(&host, &connection, Some("application/json"), too_large.as_bytes());
     assert!(answer.problem(413, "payload-too-large").contains("64"), "{answer:?}");
     assert_recorded(&host, &answer);
-    for kind in ["text/html", "application/xml", "multipart/form-data; boundary=x"] {
-        let answer = post(&host, &connection, Some(kind), failed_test().to_string().as_bytes());
+    for content_type in ["text/html", "application/xml", "multipart/form-data; boundary=x"] {
+        let answer = send_create(
+            &host,
+            &connection,
+            Some(content_type),
+            failed_test().to_string().as_bytes(),
+        );
         answer.assert_problem(415, "unsupported-media-type");
         assert_recorded(&host, &answer);
     }
@@ -130,43 +144,46 @@ fn a_body_over_64_kib_is_a_413_and_another_media_type_a_415() {
 
 #[test]
 fn an_unknown_token_is_answered_like_an_unknown_path() {
-    let (host, connection) = host();
-    let wrong = format!("{}0", &connection.webhook_path[..connection.webhook_path.len() - 1]);
-    let wrong = if wrong == connection.webhook_path {
-        format!("{}1", &wrong[..wrong.len() - 1])
+    let (host, connection) = start_host();
+    let wrong_path = format!("{}0", &connection.webhook_path[..connection.webhook_path.len() - 1]);
+    let wrong_path = if wrong_path == connection.webhook_path {
+        format!("{}1", &wrong_path[..wrong_path.len() - 1])
     } else {
-        wrong
+        wrong_path
     };
-    let mut seen = Vec::new();
-    for path in
-        [wrong.as_str(), "/hooks/", "/hooks/x", &format!("{wrong}/api/kpis/project/1/defectstatus")]
-    {
+    let mut bodies = Vec::new();
+    for path in [
+        wrong_path.as_str(),
+        "/hooks/",
+        "/hooks/x",
+        &format!("{wrong_path}/api/kpis/project/1/defectstatus"),
+    ] {
         let answer = host.anonymous().json("POST", path, &failed_test());
         answer.assert_problem(404, "not-found");
         let mut body = answer.json();
         body["instance"] = Value::Null;
-        seen.push(body);
+        bodies.push(body);
         assert_recorded(&host, &answer);
     }
-    // A valid token at an unknown path, with the same request.
+    // The same request with a valid token, to an unknown path.
     let path = format!("{}/no/such/path", connection.webhook_path);
     let answer = host.anonymous().json("POST", &path, &failed_test());
     answer.assert_problem(404, "not-found");
     assert_eq!(host.event_of(&answer)["kind"], "unrecognised");
     let mut body = answer.json();
     body["instance"] = Value::Null;
-    seen.push(body);
-    assert!(seen.windows(2).all(|pair| pair[0] == pair[1]), "{seen:?}");
+    bodies.push(body);
+    assert!(bodies.windows(2).all(|pair| pair[0] == pair[1]), "{bodies:?}");
     let listed = host.admin().get("/events?kind=no-connection").expect(200).to_string();
     assert!(
-        !listed.contains(wrong.trim_start_matches("/hooks/")),
+        !listed.contains(wrong_path.trim_start_matches("/hooks/")),
         "the event shows the wrong token, which may be a mistyped valid token"
     );
 }
 
 #[test]
 fn an_unrecognised_request_is_recorded_with_masked_credentials() {
-    let (host, connection) = host();
+    let (host, connection) = start_host();
     let path = format!("{}/something/new?x=1", connection.webhook_path);
     let headers = [
         ("content-type", "text/weird"),
@@ -178,10 +195,10 @@ fn an_unrecognised_request_is_recorded_with_masked_credentials() {
     let event = host.event_of(&answer);
     assert_eq!(event["kind"], "unrecognised");
     let text = event.to_string();
-    for recorded in
+    for part in
         ["PUT", "/something/new?x=(1 characters)", "what is this?", "text/weird", "x-tm", "Bearer"]
     {
-        assert!(text.contains(recorded), "{recorded} is missing in: {text}");
+        assert!(text.contains(part), "{part} is missing in: {text}");
     }
     assert!(!text.contains("very-secret-token"), "{text}");
     assert!(!text.contains(connection.webhook_path.trim_start_matches("/hooks/")), "{text}");
@@ -189,7 +206,7 @@ fn an_unrecognised_request_is_recorded_with_masked_credentials() {
 
 #[test]
 fn probes_are_answered_with_the_status_alive() {
-    let (host, connection) = host();
+    let (host, connection) = start_host();
     let hook = &connection.webhook_path;
     for (method, path, body) in [
         ("GET", String::new(), ""),
@@ -206,8 +223,8 @@ fn probes_are_answered_with_the_status_alive() {
 }
 
 #[test]
-fn a_paused_connection_is_a_503_and_another_project_a_404() {
-    let (host, connection) = host();
+fn a_paused_connection_is_answered_with_503_and_another_project_with_404() {
+    let (host, connection) = start_host();
     let admin = host.admin();
     let id = &connection.id;
     admin
@@ -238,27 +255,27 @@ fn the_problem_of_a_count_over_int32_names_the_field() {
 
 #[test]
 fn files_that_are_not_connectors_are_broken_and_other_connectors_still_serve() {
-    let (host, connection) = host();
+    let (host, connection) = start_host();
     let good = Guest::named("instant").bytes;
-    let wat = |name: &str| {
+    let compile_wat = |name: &str| {
         let path = jackfield_tests::root().join("tests/guests/wat").join(name);
         wat::parse_file(path).expect("a valid text file")
     };
-    let broken = [
-        ("core-module", wat("core-module.wat")),
-        ("other-world", wat("other-world.wat")),
+    let broken_files = [
+        ("core-module", compile_wat("core-module.wat")),
+        ("other-world", compile_wat("other-world.wat")),
         ("empty", Vec::new()),
         ("text", b"#!/bin/sh\necho connector\n".to_vec()),
         ("truncated", good[..good.len() / 2].to_vec()),
         ("not-a-schema", Guest::named("not-a-schema").bytes),
     ];
-    for (name, bytes) in &broken {
+    for (name, bytes) in &broken_files {
         host.install(name, &Guest { bytes: bytes.clone() });
     }
     std::fs::create_dir(host.plugin("folder")).expect("a new folder");
     let sparse = std::fs::File::create(host.plugin("giant")).expect("a new file");
     sparse.set_len(200 << 20).expect("a sparse file");
-    let names = broken.iter().map(|(name, _)| *name).chain(["folder", "giant"]);
+    let names = broken_files.iter().map(|(name, _)| *name).chain(["folder", "giant"]);
     for name in names {
         let connector = host.await_connector(name, "broken", None);
         let reason = connector["error"].as_str().unwrap_or_default();

@@ -21,30 +21,30 @@ pub(crate) fn connect(
     settings: Value,
     secrets: Value,
 ) -> Connection {
-    static NEXT: AtomicU32 = AtomicU32::new(0);
-    let name = format!("calls-{}", NEXT.fetch_add(1, Ordering::Relaxed));
+    static NEXT_NUMBER: AtomicU32 = AtomicU32::new(0);
+    let name = format!("calls-{}", NEXT_NUMBER.fetch_add(1, Ordering::Relaxed));
     let origin = json!({"url": server.url(), "target": format!("{}/x", server.url())});
     host.connect(&name, "calls", merge(origin, settings), secrets)
 }
 
-/// What the guest received.
+/// The result of the request that the guest sent.
 pub(crate) struct Received {
     /// The status of the answer, or the kind of error.
     pub(crate) key: String,
     /// The headers and the body of the answer, or the reason of the error.
     pub(crate) text: String,
-    /// The event.
+    /// The event of the Create Defect.
     pub(crate) event: Value,
 }
 
 impl Received {
-    /// What the guest received, as the answer to a Create Defect reports it.
+    /// Reads the result from the answer to a Create Defect.
     #[track_caller]
     pub(crate) fn from_answer(host: &TestHost, answer: &Answer) -> Self {
         let event = host.event_of(answer);
         let defect = answer.expect(200);
-        let text = |name: &str| defect[name].as_str().unwrap_or_default().to_owned();
-        Self { key: text("id"), text: text("description"), event }
+        let member = |name: &str| defect[name].as_str().unwrap_or_default().to_owned();
+        Self { key: member("id"), text: member("description"), event }
     }
 
     /// Whether the host refused to send the request.
@@ -74,11 +74,11 @@ pub(crate) struct TwoOrigins {
 
 impl TwoOrigins {
     pub(crate) fn start(setup: Setup) -> Self {
-        let reached = |_: &Exchange<'_>| Reply::new(200, "reached");
+        let answer = |_: &Exchange<'_>| Reply::new(200, "reached");
         Self {
             host: setup.guests(["calls"]).start(),
-            granted: ScriptedServer::start(reached),
-            other: ScriptedServer::start(reached),
+            granted: ScriptedServer::start(answer),
+            other: ScriptedServer::start(answer),
         }
     }
 

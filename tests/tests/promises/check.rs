@@ -1,5 +1,5 @@
-//! `jackfield check` says in words what a connector may do, and why a file is not a connector: what
-//! it uses that the host does not give, where that usually comes from, and what to change.
+//! `jackfield check` describes what a connector may do. If a file is not a connector, it names the
+//! feature that the host does not support, the usual source of this feature, and the fix.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -8,10 +8,10 @@ use jackfield_tests::{Guest, Setup, binary, root};
 use serde_json::Value;
 use tempfile::TempDir;
 
-/// A folder with files to check; no server runs.
-struct Author(TempDir);
+/// A temporary folder with files to check. No server runs.
+struct CheckFolder(TempDir);
 
-impl Author {
+impl CheckFolder {
     fn new() -> Self {
         Self(tempfile::tempdir().expect("a temporary folder"))
     }
@@ -22,35 +22,37 @@ impl Author {
         file
     }
 
-    /// Runs `check` of a file. Returns its exit code, and what it printed on stdout and stderr.
-    fn check(&self, name: &str, bytes: &[u8], words: &[&str]) -> (Option<i32>, String, String) {
+    /// Writes a file and runs `jackfield check` for it. Returns the exit code, stdout and stderr.
+    fn check(&self, name: &str, bytes: &[u8], options: &[&str]) -> (Option<i32>, String, String) {
         let file = self.write(name, bytes);
         let mut command = Command::new(binary());
-        let output = command.arg("check").arg(file).args(words).current_dir(self.0.path()).output();
+        let output =
+            command.arg("check").arg(file).args(options).current_dir(self.0.path()).output();
         let output = output.expect("the binary starts");
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         (output.status.code(), text(&output.stdout), text(&output.stderr))
     }
 
-    /// A file that is refused with these words, in one line.
+    /// Checks that the file is refused with one line that contains these words.
     #[track_caller]
-    fn refuses(&self, name: &str, bytes: &[u8], words: &[&str]) {
-        let (code, out, err) = self.check(name, bytes, &[]);
-        assert_eq!((code, out.as_str()), (Some(1), ""), "{name}: {err}");
-        assert_eq!(err.trim_end().lines().count(), 1, "{name}: not one line: {err}");
+    fn assert_refused(&self, name: &str, bytes: &[u8], words: &[&str]) {
+        let (code, stdout, stderr) = self.check(name, bytes, &[]);
+        assert_eq!((code, stdout.as_str()), (Some(1), ""), "{name}: {stderr}");
+        assert_eq!(stderr.trim_end().lines().count(), 1, "{name}: not one line: {stderr}");
         for word in words {
-            assert!(err.contains(word), "{name}: {word:?} is missing in: {err}");
+            assert!(stderr.contains(word), "{name}: {word:?} is missing in: {stderr}");
         }
     }
 }
 
-fn wat(name: &str) -> Vec<u8> {
+fn compile_wat(name: &str) -> Vec<u8> {
     let path = root().join("tests/guests/wat").join(format!("{name}.wat"));
     wat::parse_file(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// Each file, and what its message must have: the feature or the import, its usual source, the fix.
-const REFUSED: [(&str, [&str; 3]); 18] = [
+/// Each refused file, and words of its message: the feature or the import, its usual source, and
+/// the fix.
+const REFUSED_FILES: [(&str, [&str; 3]); 18] = [
     ("exceptions", ["WebAssembly exceptions", "C++", "-fno-exceptions"]),
     ("gc", ["GC types", "Kotlin", "language"]),
     ("threads", ["threads", "-pthread", "one thread"]),
@@ -72,24 +74,24 @@ const REFUSED: [(&str, [&str; 3]); 18] = [
 ];
 
 #[test]
-fn a_file_that_uses_what_the_host_does_not_give_is_refused_with_its_source_and_the_fix() {
-    let author = Author::new();
-    for (name, words) in REFUSED {
-        author.refuses(name, &wat(name), &words);
+fn an_unsupported_feature_is_refused_with_its_usual_source_and_the_fix() {
+    let folder = CheckFolder::new();
+    for (name, words) in REFUSED_FILES {
+        folder.assert_refused(name, &compile_wat(name), &words);
     }
-    author.refuses(
+    folder.assert_refused(
         "without-plugin",
-        &wat("without-plugin"),
+        &compile_wat("without-plugin"),
         &["jackfield:connector/defects@0.1.0"],
     );
 }
 
 #[test]
-fn the_words_of_a_failed_describe_are_in_check_the_lists_and_the_log() {
-    let author = Author::new();
+fn the_error_of_a_failed_describe_is_in_check_the_lists_and_the_log() {
+    let folder = CheckFolder::new();
     let guest = Guest::named("traps-on-demand").with_build(2);
     let words = ["its `describe` failed", "panicked at", "build 2 does not describe itself"];
-    author.refuses("panics", &guest.bytes, &words);
+    folder.assert_refused("panics", &guest.bytes, &words);
     let host = Setup::new().start();
     host.install("panics", &guest);
     let listed = host.await_connector("panics", "broken", None);
@@ -102,10 +104,10 @@ fn the_words_of_a_failed_describe_are_in_check_the_lists_and_the_log() {
 }
 
 #[test]
-fn check_says_in_words_what_a_connector_may_do_and_what_it_can_do() {
-    let author = Author::new();
-    let (code, text, err) = author.check("redmine", &Guest::example("redmine").bytes, &[]);
-    assert_eq!((code, err.as_str()), (Some(0), ""), "{text}");
+fn check_describes_the_permissions_and_the_functions_of_a_connector() {
+    let folder = CheckFolder::new();
+    let (code, text, stderr) = folder.check("redmine", &Guest::example("redmine").bytes, &[]);
+    assert_eq!((code, stderr.as_str()), (Some(0), ""), "{text}");
     for line in [
         "  send requests to the address of the setting `url`",
         "  use the secret `api-key`, which goes to the address of the setting `url` in the header \
@@ -115,37 +117,40 @@ fn check_says_in_words_what_a_connector_may_do_and_what_it_can_do() {
         "  --set url=…  (Redmine address)",
         "  --secret api-key  (API key)",
     ] {
-        assert!(text.lines().any(|it| it == line), "{line:?} is missing in:\n{text}");
+        assert!(text.lines().any(|printed| printed == line), "{line:?} is missing in:\n{text}");
     }
     for words in
         ["read of a failed test", "screenshots, logs and files", "search for a defect", "reopen"]
     {
         assert!(text.contains(words), "{words:?} is missing in:\n{text}");
     }
-    assert!(!text.contains("everything that Test Manager knows"), "it uses only `report`:\n{text}");
+    assert!(
+        !text.contains("everything that Test Manager knows"),
+        "the connector uses only `report`:\n{text}"
+    );
 
-    let (_, text, _) = author.check("no-search", &Guest::named("no-search").bytes, &[]);
-    let (_, cannot) = text.split_once("It cannot").expect("what it cannot do");
+    let (_, text, _) = folder.check("no-search", &Guest::named("no-search").bytes, &[]);
+    let (_, missing) = text.split_once("It cannot").expect("the section of missing functions");
     for words in ["`index-delay-seconds` is absent", "no `follow-up`"] {
-        assert!(cannot.contains(words), "{words:?} is missing in:\n{text}");
+        assert!(missing.contains(words), "{words:?} is missing in:\n{text}");
     }
-    assert!(!text.contains("read of a failed test"), "it asks for no test data:\n{text}");
+    assert!(!text.contains("read of a failed test"), "the connector reads no test data:\n{text}");
 
-    let (_, json, _) = author.check("redmine", &Guest::example("redmine").bytes, &["--json"]);
+    let (_, json, _) = folder.check("redmine", &Guest::example("redmine").bytes, &["--json"]);
     let json: Value = serde_json::from_str(&json).expect("JSON");
     assert!(json["may"].as_array().is_some_and(|may| may.len() == 3), "{json}");
     assert_eq!(json["missing"], serde_json::json!([]), "{json}");
 }
 
-/// QuickJS exports each interface of the world, also if the script does not have its object.
+/// QuickJS exports each interface of the world, even if the script does not export its object.
 #[test]
 fn an_object_or_a_function_that_a_script_does_not_export_is_missing() {
-    let author = Author::new();
+    let folder = CheckFolder::new();
     const DEFECTS: &str = "export const defects = { create, find };";
-    let change = |to: &'static str| {
+    let with_exports = |to: &'static str| {
         Guest::javascript(
             move |source| {
-                assert!(source.contains(DEFECTS), "the example is another one");
+                assert!(source.contains(DEFECTS), "the example has no line {DEFECTS:?}");
                 source.replace(DEFECTS, to)
             },
             true,
@@ -155,12 +160,12 @@ fn an_object_or_a_function_that_a_script_does_not_export_is_missing() {
         ("no-object", "const defects = { create, find };", "`export const defects = { … }`"),
         ("no-function", "export const defects = { create };", "`defects` has no function `find`"),
     ] {
-        let (code, _, err) = author.check(name, &change(to).bytes, &[]);
-        assert_eq!(code, Some(1), "{name}: {err}");
-        assert!(err.contains(missing) && err.contains("first event"), "{name}: {err}");
+        let (code, _, stderr) = folder.check(name, &with_exports(to).bytes, &[]);
+        assert_eq!(code, Some(1), "{name}: {stderr}");
+        assert!(stderr.contains(missing) && stderr.contains("first event"), "{name}: {stderr}");
     }
-    let (code, text, err) = author.check("whole", &Guest::example("javascript").bytes, &[]);
-    assert_eq!((code, err.as_str()), (Some(0), ""), "{text}");
+    let (code, text, stderr) = folder.check("whole", &Guest::example("javascript").bytes, &[]);
+    assert_eq!((code, stderr.as_str()), (Some(0), ""), "{text}");
     let without_sync = Guest::javascript(|source| source, false);
-    author.refuses("without-sync", &without_sync.bytes, &["asynchronous", "add `--sync`"]);
+    folder.assert_refused("without-sync", &without_sync.bytes, &["asynchronous", "add `--sync`"]);
 }

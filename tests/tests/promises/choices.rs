@@ -1,12 +1,12 @@
-//! A person who sets up a connection chooses from what the tracker has: for a stored connection,
-//! and before anything is stored. Secrets go where the connector says, and nowhere else.
+//! The values that a tracker offers for a setting, for a stored connection and for a connection
+//! that is not stored yet. Secrets are sent only to the places that the connector declares.
 
 use jackfield_tests::{Guest, Reply, ScriptedServer, Setup, TestHost};
 use serde_json::{Value, json};
 
 const KEY: &str = "k3y-of-the-tracker";
 
-fn tracker() -> ScriptedServer {
+fn start_tracker() -> ScriptedServer {
     ScriptedServer::start(|exchange| {
         let request = exchange.request;
         if request.header("x-redmine-api-key") != Some(KEY) {
@@ -22,48 +22,55 @@ fn tracker() -> ScriptedServer {
     })
 }
 
-fn host() -> TestHost {
+fn start_host() -> TestHost {
     Setup::new().guests(["instant"]).plugin("redmine", &Guest::example("redmine")).start()
 }
 
-fn of_new(tracker: &ScriptedServer, setting: &str, key: &str) -> Value {
+/// The body of a request for the choices of a connection that is not stored yet.
+fn choices_body(tracker: &ScriptedServer, setting: &str, key: &str) -> Value {
     let settings = json!({"url": tracker.url()});
     json!({"setting": setting, "settings": settings, "secrets": {"api-key": key}})
 }
 
 #[test]
-fn a_new_connection_is_offered_what_the_tracker_has_before_it_is_stored() {
-    let (host, tracker) = (host(), tracker());
+fn a_connection_that_is_not_stored_yet_lists_choices_with_the_entered_secret() {
+    let (host, tracker) = (start_host(), start_tracker());
     let admin = host.admin();
-    let ask = |body: &Value| admin.json("POST", "/connectors/redmine/choices", body);
-    let listed = ask(&of_new(&tracker, "tracker", KEY)).expect(200);
-    let labels: Vec<_> =
-        listed["choices"].as_array().expect("a list").iter().map(|it| &it["label"]).collect();
+    let list_choices = |body: &Value| admin.json("POST", "/connectors/redmine/choices", body);
+    let listed = list_choices(&choices_body(&tracker, "tracker", KEY)).expect(200);
+    let choices = listed["choices"].as_array().expect("a list").iter();
+    let labels: Vec<_> = choices.map(|choice| &choice["label"]).collect();
     assert_eq!(labels, ["Bug", "Feature"], "{listed}");
     assert_eq!(listed["more"], false);
     assert_eq!(tracker.requests().len(), 1);
 
-    let refused = ask(&of_new(&tracker, "tracker", "wrong-key-of-the-tracker"));
+    let refused = list_choices(&choices_body(&tracker, "tracker", "wrong-key-of-the-tracker"));
     refused.assert_problem(502, "credentials-refused");
     assert!(!refused.body.contains("wrong-key"), "{refused:?}");
-    assert!(ask(&of_new(&tracker, "url", KEY)).problem(422, "invalid-values").contains("url"));
+    assert!(
+        list_choices(&choices_body(&tracker, "url", KEY))
+            .problem(422, "invalid-values")
+            .contains("url")
+    );
     let before = tracker.requests().len();
     let body = json!({"setting": "tracker", "settings": {"url": "http://127.0.0.1:9", "pro": 1}});
-    assert!(ask(&body).problem(422, "invalid-values").contains("pro"));
-    ask(&json!({"setting": "tracker", "nothing": 1})).assert_problem(400, "bad-request");
+    assert!(list_choices(&body).problem(422, "invalid-values").contains("pro"));
+    list_choices(&json!({"setting": "tracker", "nothing": 1})).assert_problem(400, "bad-request");
     let missing = admin.json("POST", "/connectors/none/choices", &json!({"setting": "tracker"}));
     missing.assert_problem(404, "not-found");
     assert_eq!(tracker.requests().len(), before, "a refused request reached the tracker");
     assert_eq!(host.admin().get("/connections").expect(200)["connections"], json!([]));
 
-    // It sends secrets that no connection stores, so the audit log says who looked up what.
+    // A look-up sends secrets that no connection stores, so the audit log records who looked up
+    // what.
     let audit = host.admin().get("/audit").expect(200);
     let entries = audit["entries"].as_array().expect("a list").iter();
-    let look_ups = entries.filter(|it| it["action"] == "connector.look-up");
-    let mut outcomes: Vec<_> = look_ups.map(|it| (&it["object"], &it["outcome"])).collect();
+    let look_ups = entries.filter(|entry| entry["action"] == "connector.look-up");
+    let mut outcomes: Vec<_> =
+        look_ups.map(|entry| (&entry["object"], &entry["outcome"])).collect();
     outcomes.reverse();
-    let of_redmine = |code: &str| (json!("redmine"), json!(code));
-    let (ok, refused) = (of_redmine("ok"), of_redmine("credentials-refused"));
+    let expected = |code: &str| (json!("redmine"), json!(code));
+    let (ok, refused) = (expected("ok"), expected("credentials-refused"));
     assert_eq!(outcomes[..2], [(&ok.0, &ok.1), (&refused.0, &refused.1)], "{audit}");
     assert_eq!(outcomes.len(), 6, "{audit}");
     assert!(!audit.to_string().contains(KEY), "{audit}");
@@ -71,14 +78,14 @@ fn a_new_connection_is_offered_what_the_tracker_has_before_it_is_stored() {
 
 #[test]
 fn a_stored_connection_lists_choices_with_its_own_secret() {
-    let (host, tracker) = (host(), tracker());
+    let (host, tracker) = (start_host(), start_tracker());
     let settings = json!({"url": tracker.url(), "project": "qa"});
     host.connect("qa", "redmine", settings, json!({"api-key": KEY}));
     host.connect("plain", "instant", json!({}), json!({}));
-    let (done, printed) = host.run_cli(&["connections", "choices", "qa", "tracker"]);
-    assert!(done && printed.contains("Feature") && !printed.contains(KEY), "{printed}");
-    let (done, printed) = host.run_cli(&["connections", "choices", "plain", "tracker"]);
-    assert!(!done && printed.contains("does not list values"), "{printed}");
+    let (succeeded, printed) = host.run_cli(&["connections", "choices", "qa", "tracker"]);
+    assert!(succeeded && printed.contains("Feature") && !printed.contains(KEY), "{printed}");
+    let (succeeded, printed) = host.run_cli(&["connections", "choices", "plain", "tracker"]);
+    assert!(!succeeded && printed.contains("does not list values"), "{printed}");
     let events = host.admin().get("/events").expect(200);
-    assert_eq!(events["events"], json!([]), "a look-up is not an event");
+    assert_eq!(events["events"], json!([]), "a look-up was recorded as an event");
 }

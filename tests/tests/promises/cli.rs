@@ -1,5 +1,5 @@
-//! The command line: the output as a table and as JSON. Each failure has an exit code and one line
-//! that says what to do.
+//! The output of the command line, as a table and as JSON. Each command that fails has an exit code
+//! and prints one line that says what to do.
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::{Command, Output, Stdio};
@@ -7,98 +7,107 @@ use std::process::{Command, Output, Stdio};
 use jackfield_tests::{Guest, Setup, TestHost, binary, unreachable_url};
 use serde_json::{Value, json};
 
-fn host() -> TestHost {
+fn start_host() -> TestHost {
     Setup::new().guests(["instant"]).start()
 }
 
-/// Runs a command. Returns its result, and its standard output and error as text.
+/// Runs a command. Returns its result, and its stdout and stderr as text.
 #[track_caller]
-fn output(command: &mut Command) -> (Output, String, String) {
+fn run(command: &mut Command) -> (Output, String, String) {
     let output = command.stdin(Stdio::null()).output().expect("the binary starts");
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    let (out, err) = (text(&output.stdout), text(&output.stderr));
-    (output, out, err)
+    let (stdout, stderr) = (text(&output.stdout), text(&output.stderr));
+    (output, stdout, stderr)
 }
 
 /// Runs a command that must succeed, and returns what it printed.
 #[track_caller]
-fn ok(host: &TestHost, words: &[&str]) -> String {
-    let (done, out, err) = output(&mut host.cli(words));
-    assert!(done.status.success(), "{words:?}: {}\n{out}\n{err}", done.status);
-    out
+fn run_ok(host: &TestHost, arguments: &[&str]) -> String {
+    let (output, stdout, stderr) = run(&mut host.cli(arguments));
+    assert!(output.status.success(), "{arguments:?}: {}\n{stdout}\n{stderr}", output.status);
+    stdout
 }
 
-/// The same with `--json`. Returns the output as JSON.
+/// Runs a command with `--json`, which must succeed, and returns the JSON that it printed.
 #[track_caller]
-fn ok_json(host: &TestHost, words: &[&str]) -> Value {
-    let out = ok(host, &[words, &["--json"]].concat());
-    serde_json::from_str(&out).unwrap_or_else(|error| panic!("{words:?}: {error} in {out}"))
+fn run_ok_json(host: &TestHost, arguments: &[&str]) -> Value {
+    let stdout = run_ok(host, &[arguments, &["--json"]].concat());
+    let parsed = serde_json::from_str(&stdout);
+    parsed.unwrap_or_else(|error| panic!("{arguments:?}: {error} in {stdout}"))
 }
 
 /// Checks that the command fails with exit code 1 and one line on stderr that contains these words.
 #[track_caller]
 fn assert_refused(command: &mut Command, words: &[&str]) {
-    let (done, out, err) = output(command);
-    assert_eq!(done.status.code(), Some(1), "{command:?}\n{out}\n{err}");
-    assert_eq!(err.trim_end().lines().count(), 1, "stderr does not have exactly one line: {err}");
+    let (output, stdout, stderr) = run(command);
+    assert_eq!(output.status.code(), Some(1), "{command:?}\n{stdout}\n{stderr}");
+    assert_eq!(
+        stderr.trim_end().lines().count(),
+        1,
+        "stderr does not have exactly one line: {stderr}"
+    );
     for word in words {
-        assert!(err.contains(word), "{word:?} is missing in: {err}");
+        assert!(stderr.contains(word), "{word:?} is missing in: {stderr}");
     }
 }
 
 #[test]
 fn a_connection_is_created_used_and_deleted_by_commands() {
-    let host = host();
-    let created = ok_json(&host, &["connections", "create", "qa", "--connector", "instant"]);
+    let host = start_host();
+    let created = run_ok_json(&host, &["connections", "create", "qa", "--connector", "instant"]);
     let url = created["webhook_url"].as_str().expect("a webhook_url").to_owned();
-    assert!(ok(&host, &["connections", "list"]).contains("qa"));
-    assert_eq!(ok_json(&host, &["connections", "show", "qa"])["name"], "qa");
+    assert!(run_ok(&host, &["connections", "list"]).contains("qa"));
+    assert_eq!(run_ok_json(&host, &["connections", "show", "qa"])["name"], "qa");
     for (switch, value) in [("--http1-only", true), ("--http1-only=false", false)] {
-        ok(&host, &["connections", "edit", "qa", switch]);
-        assert_eq!(ok_json(&host, &["connections", "show", "qa"])["http1_only"], value, "{switch}");
+        run_ok(&host, &["connections", "edit", "qa", switch]);
+        assert_eq!(
+            run_ok_json(&host, &["connections", "show", "qa"])["http1_only"],
+            value,
+            "{switch}"
+        );
     }
 
-    let answer = ok_json(&host, &["trigger", "create-defect", "--url", &url]);
+    let answer = run_ok_json(&host, &["trigger", "create-defect", "--url", &url]);
     assert!(answer["name"].as_str().is_some_and(|name| name.starts_with("build")), "{answer}");
-    let answer = ok_json(&host, &["trigger", "kpis", "--url", &url]);
+    let answer = run_ok_json(&host, &["trigger", "kpis", "--url", &url]);
     assert_eq!(answer["totalDefects"], 0);
 
-    assert!(ok(&host, &["events", "list"]).contains("create-defect"));
-    let events = ok_json(&host, &["events", "list"]);
+    assert!(run_ok(&host, &["events", "list"]).contains("create-defect"));
+    let events = run_ok_json(&host, &["events", "list"]);
     let id = events["events"][0]["id"].as_str().expect("an id").to_owned();
-    assert_eq!(ok_json(&host, &["events", "show", &id])["id"], id);
-    let shown = ok(&host, &["connectors", "show", "instant"]);
+    assert_eq!(run_ok_json(&host, &["events", "show", &id])["id"], id);
+    let shown = run_ok(&host, &["connectors", "show", "instant"]);
     assert!(shown.contains(&Guest::named("instant").sha256()), "{shown}");
-    assert!(ok(&host, &["connectors", "list"]).contains("ready"));
+    assert!(run_ok(&host, &["connectors", "list"]).contains("ready"));
 
-    ok(&host, &["connections", "pause", "qa"]);
-    assert_eq!(ok_json(&host, &["connections", "show", "qa"])["paused"], true);
-    let (done, _, err) = output(&mut host.cli(&["trigger", "create-defect", "--url", &url]));
-    assert!(done.status.code() == Some(1) && err.contains("paused"), "{err}");
-    ok(&host, &["connections", "resume", "qa"]);
-    let rotated = ok_json(&host, &["connections", "rotate-token", "qa"]);
+    run_ok(&host, &["connections", "pause", "qa"]);
+    assert_eq!(run_ok_json(&host, &["connections", "show", "qa"])["paused"], true);
+    let (output, _, stderr) = run(&mut host.cli(&["trigger", "create-defect", "--url", &url]));
+    assert!(output.status.code() == Some(1) && stderr.contains("paused"), "{stderr}");
+    run_ok(&host, &["connections", "resume", "qa"]);
+    let rotated = run_ok_json(&host, &["connections", "rotate-token", "qa"]);
     assert_ne!(rotated["webhook_url"], url);
-    ok(&host, &["connections", "try", "qa"]);
-    ok(&host, &["connections", "delete", "qa"]);
-    assert!(!ok(&host, &["connections", "list"]).contains("qa"));
+    run_ok(&host, &["connections", "try", "qa"]);
+    run_ok(&host, &["connections", "delete", "qa"]);
+    assert!(!run_ok(&host, &["connections", "list"]).contains("qa"));
     assert_refused(&mut host.cli(&["connections", "show", "qa"]), &["qa"]);
 }
 
-/// The first column of a table, without indented lines.
-fn names(table: &str) -> Vec<&str> {
+/// Returns the first column of a table. Indented lines are left out.
+fn first_column(table: &str) -> Vec<&str> {
     let lines = table.lines().filter(|line| !line.starts_with(' '));
     lines.filter_map(|line| line.split_whitespace().next()).collect()
 }
 
 #[test]
 fn show_prints_members_in_the_order_of_the_api_and_times_in_one_format() {
-    let host = host();
-    let created = ok_json(&host, &["connections", "create", "qa", "--connector", "instant"]);
+    let host = start_host();
+    let created = run_ok_json(&host, &["connections", "create", "qa", "--connector", "instant"]);
     let url = created["webhook_url"].as_str().expect("a webhook_url").to_owned();
-    ok(&host, &["trigger", "create-defect", "--url", &url]);
-    let defects = ok_json(&host, &["defects", "list"]);
+    run_ok(&host, &["trigger", "create-defect", "--url", &url]);
+    let defects = run_ok_json(&host, &["defects", "list"]);
     let defect = defects["defects"][0]["id"].as_str().expect("an id").to_owned();
-    for (words, first) in [
+    for (arguments, first_names) in [
         (["connections", "show", "qa"], ["id", "name", "connector", "status"]),
         (["connectors", "show", "instant"], ["name", "status", "sha256", "version"]),
         (
@@ -106,14 +115,14 @@ fn show_prints_members_in_the_order_of_the_api_and_times_in_one_format() {
             ["id", "connection", "connection_name", "test_execution_id"],
         ),
     ] {
-        let shown = ok(&host, &words);
-        assert_eq!(names(&shown)[..4], first, "{shown}");
-        let json = ok(&host, &[&words[..], &["--json"]].concat());
-        let places: Vec<_> = first
+        let shown = run_ok(&host, &arguments);
+        assert_eq!(first_column(&shown)[..4], first_names, "{shown}");
+        let json = run_ok(&host, &[&arguments[..], &["--json"]].concat());
+        let positions: Vec<_> = first_names
             .iter()
             .map(|name| json.find(&format!("\"{name}\":")).expect("a member"))
             .collect();
-        assert!(places.is_sorted(), "{json}");
+        assert!(positions.is_sorted(), "{json}");
         let times =
             shown.split_whitespace().filter(|word| word.contains("T") && word.ends_with('Z'));
         let times: Vec<_> = times.collect();
@@ -122,9 +131,9 @@ fn show_prints_members_in_the_order_of_the_api_and_times_in_one_format() {
             assert_eq!(time.len(), "2026-01-31T08:00:00.000Z".len(), "{time}");
         }
     }
-    let checked = ok(&host, &["check", &host.plugin("instant").display().to_string()]);
-    let words = "test guest 1.0.0\na connector for the tests\n\nIt may\n";
-    assert!(checked.starts_with(words), "{checked}");
+    let checked = run_ok(&host, &["check", &host.plugin("instant").display().to_string()]);
+    let first_lines = "test guest 1.0.0\na connector for the tests\n\nIt may\n";
+    assert!(checked.starts_with(first_lines), "{checked}");
     let unknown = "0198c0de-0000-7000-8000-000000000000";
     for (what, name) in [
         ("connections", "no-such"),
@@ -139,65 +148,65 @@ fn show_prints_members_in_the_order_of_the_api_and_times_in_one_format() {
     }
 }
 
-/// An id can be given by its beginning, and lists print ids that are short but tell their rows
-/// apart.
+/// A command accepts the first characters of an id. Lists print ids that are short, but different
+/// for each row.
 #[test]
-fn an_event_is_named_by_the_beginning_of_its_id_or_as_the_last_one() {
-    let host = host();
+fn an_event_can_be_named_by_the_start_of_its_id_or_as_the_last_one() {
+    let host = start_host();
     for name in ["qa", "other"] {
-        ok(&host, &["connections", "create", name, "--connector", "instant"]);
+        run_ok(&host, &["connections", "create", name, "--connector", "instant"]);
     }
     let mut command = host.cli(&["trigger", "create-defect", "--connection", "qa"]);
-    let (_, _, err) = output(&mut command);
-    let words: Vec<_> = err.split_whitespace().collect();
-    let ["event", id, "jackfield", "events", "show", short] = words[..] else { panic!("{err}") };
+    let (_, _, stderr) = run(&mut command);
+    let words: Vec<_> = stderr.split_whitespace().collect();
+    let ["event", id, "jackfield", "events", "show", short] = words[..] else { panic!("{stderr}") };
     let id = id.trim_end_matches(':');
-    assert!(id.starts_with(short) && short.len() < id.len(), "{err}");
-    ok(&host, &["trigger", "create-defect", "--connection", "other"]);
+    assert!(id.starts_with(short) && short.len() < id.len(), "{stderr}");
+    run_ok(&host, &["trigger", "create-defect", "--connection", "other"]);
 
-    let shown = ok(&host, &["events", "show", short]);
+    let shown = run_ok(&host, &["events", "show", short]);
     assert!(shown.contains(id) && shown.contains("create-defect"), "{shown}");
     assert!(shown.contains(" UTC") && shown.contains("HTTP 200 after"), "{shown}");
     assert!(shown.contains("memory_bytes"), "{shown}");
     assert!(!shown.contains('{'), "JSON in a table: {shown}");
-    let last = ok_json(&host, &["events", "show", "--last", "--connection", "qa"]);
+    let last = run_ok_json(&host, &["events", "show", "--last", "--connection", "qa"]);
     assert_eq!(last["id"], id);
-    assert_ne!(ok_json(&host, &["events", "show", "--last"])["id"], id);
+    assert_ne!(run_ok_json(&host, &["events", "show", "--last"])["id"], id);
     assert_refused(&mut host.cli(&["events", "show", "--last", "--connection", "x"]), &["x"]);
 
-    let listed = ok(&host, &["events", "list"]);
+    let listed = run_ok(&host, &["events", "list"]);
     let ids: Vec<_> =
         listed.lines().skip(1).filter_map(|line| line.split_whitespace().last()).collect();
     assert!(ids.len() == 2 && ids[0] != ids[1] && ids[0].len() == ids[1].len(), "{listed}");
     assert!(id.starts_with(ids[1]) && ids[1].len() < id.len(), "{listed}");
 
-    // Both events begin with the same hour.
+    // An id begins with its time, so the ids of both events begin with the same characters.
     let ambiguous = host.cli(&["events", "show", &id[..6]]);
     assert_refused(&mut { ambiguous }, &["more than one event", &id[..6], id]);
-    let (done, _, err) = output(&mut host.cli(&["events", "show", "01a"]));
-    assert!(done.status.code() == Some(2) && err.contains("too short"), "{err}");
-    let defects = ok_json(&host, &["defects", "list", "--connection", "qa"]);
+    let (output, _, stderr) = run(&mut host.cli(&["events", "show", "01a"]));
+    assert!(output.status.code() == Some(2) && stderr.contains("too short"), "{stderr}");
+    let defects = run_ok_json(&host, &["defects", "list", "--connection", "qa"]);
     let defect = defects["defects"][0]["id"].as_str().expect("an id").to_owned();
-    let beginning = defect[..24].replace('-', "");
-    assert_eq!(ok_json(&host, &["defects", "show", &beginning])["id"], defect);
-    assert!(ok(&host, &["defects", "release", &beginning]).contains(&defect));
+    let id_start = defect[..24].replace('-', "");
+    assert_eq!(run_ok_json(&host, &["defects", "show", &id_start])["id"], defect);
+    assert!(run_ok(&host, &["defects", "release", &id_start]).contains(&defect));
     let unknown = "0198c0de0000";
     assert_refused(&mut host.cli(&["defects", "show", unknown]), &[unknown, "defects list"]);
 }
 
-/// A running server says where its folders are. Without its token, doctor cannot know.
+/// A running server tells `doctor` the paths of its folders if `doctor` has the admin token.
 #[test]
 fn doctor_checks_the_folders_of_the_running_server() {
-    let host = host();
+    let host = start_host();
     let elsewhere = tempfile::tempdir().expect("a temporary folder");
     let findings = |command: &mut Command| {
-        let (_, out, _) = output(command.current_dir(elsewhere.path()));
-        let report: Value = serde_json::from_str(&out).unwrap_or_else(|_| panic!("{out}"));
-        let of = |check: &str| {
-            let all = report["findings"].as_array().expect("findings").iter();
-            all.clone().find(|it| it["check"] == check).cloned().expect("a finding")
+        let (_, stdout, _) = run(command.current_dir(elsewhere.path()));
+        let report: Value = serde_json::from_str(&stdout).unwrap_or_else(|_| panic!("{stdout}"));
+        let finding = |check: &str| {
+            let mut all = report["findings"].as_array().expect("findings").iter();
+            all.find(|finding| finding["check"] == check).cloned().expect("a finding")
         };
-        [of("server"), of("data folder"), of("plugins folder")]
+        [finding("server"), finding("data folder"), finding("plugins folder")]
     };
     let [server, data, plugins] = findings(&mut host.cli(&["doctor", "--json"]));
     let found = |finding: &Value| finding["found"].as_str().unwrap_or_default().to_owned();
@@ -205,12 +214,13 @@ fn doctor_checks_the_folders_of_the_running_server() {
     assert_eq!(found(&data), host.data_folder().display().to_string());
     let folder = host.folder().join("plugins").display().to_string();
     assert!(found(&plugins).starts_with(&folder), "{plugins}");
-    let mut without = host.cli(&["doctor", "--json"]);
-    let [server, ..] = findings(without.env_remove("JACKFIELD_ADMIN_TOKEN"));
+    let mut without_token = host.cli(&["doctor", "--json"]);
+    let [server, ..] = findings(without_token.env_remove("JACKFIELD_ADMIN_TOKEN"));
     assert!(server["status"] == "warn" && server["fix"].to_string().contains("--data"), "{server}");
 }
 
-/// A text setting may look like a number, and an error is in the words of the command line.
+/// The value of a text setting may look like a number. An error names the option of the command
+/// line.
 #[test]
 fn a_setting_is_converted_to_the_type_of_the_schema() {
     let host = Setup::new().guests(["speaks-escapes"]).start();
@@ -228,7 +238,7 @@ fn a_setting_is_converted_to_the_type_of_the_schema() {
     let file = host.folder().join("secret");
     std::fs::write(&file, "k3y-of-the-test").expect("the file is created");
     let [key, password] = ["key", "password"].map(|name| format!("{name}=@{}", file.display()));
-    let given = [
+    let arguments = [
         "--set",
         &url,
         "--set",
@@ -240,23 +250,23 @@ fn a_setting_is_converted_to_the_type_of_the_schema() {
         "--secret",
         &password,
     ];
-    let (done, _, err) = output(&mut create("qa", &given));
-    assert!(done.status.success(), "{err}");
-    let settings = ok_json(&host, &["connections", "show", "qa"])["settings"].clone();
+    let (output, _, stderr) = run(&mut create("qa", &arguments));
+    assert!(output.status.success(), "{stderr}");
+    let settings = run_ok_json(&host, &["connections", "show", "qa"])["settings"].clone();
     assert_eq!((&settings["user"], &settings["succeeds"]), (&json!("3.10"), &json!(true)));
-    ok(&host, &["connections", "edit", "qa", "--set", "user=[7]"]);
-    assert_eq!(ok_json(&host, &["connections", "show", "qa"])["settings"]["user"], "[7]");
+    run_ok(&host, &["connections", "edit", "qa", "--set", "user=[7]"]);
+    assert_eq!(run_ok_json(&host, &["connections", "show", "qa"])["settings"]["user"], "[7]");
 }
 
 #[test]
 fn with_json_an_error_is_json_too_and_names_the_event() {
-    let host = host();
-    ok(&host, &["connections", "create", "qa", "--connector", "instant"]);
-    ok(&host, &["connections", "pause", "qa"]);
+    let host = start_host();
+    run_ok(&host, &["connections", "create", "qa", "--connector", "instant"]);
+    run_ok(&host, &["connections", "pause", "qa"]);
     let failure = |words: &[&str]| {
-        let (done, out, err) = output(&mut host.cli(&[words, &["--json"]].concat()));
-        assert_eq!((done.status.code(), &*out), (Some(1), ""), "{err}");
-        serde_json::from_str::<Value>(&err).unwrap_or_else(|error| panic!("{error} in {err}"))
+        let (output, stdout, stderr) = run(&mut host.cli(&[words, &["--json"]].concat()));
+        assert_eq!((output.status.code(), &*stdout), (Some(1), ""), "{stderr}");
+        serde_json::from_str::<Value>(&stderr).unwrap_or_else(|error| panic!("{error} in {stderr}"))
     };
     let paused = failure(&["trigger", "create-defect", "--connection", "qa"]);
     assert_eq!(
@@ -265,7 +275,7 @@ fn with_json_an_error_is_json_too_and_names_the_event() {
     );
     assert!(paused["error"].as_str().is_some_and(|error| error.contains("paused")), "{paused}");
     let id = paused["event"].as_str().expect("an event");
-    assert_eq!(ok_json(&host, &["events", "show", id])["outcome"], "paused");
+    assert_eq!(run_ok_json(&host, &["events", "show", id])["outcome"], "paused");
     let unknown = failure(&["connections", "show", "no-such"]);
     assert!(unknown["error"].as_str().is_some_and(|error| error.contains("no-such")), "{unknown}");
     let unreadable = failure(&["check", "nowhere.wasm"]);
@@ -274,13 +284,13 @@ fn with_json_an_error_is_json_too_and_names_the_event() {
 
 #[test]
 fn check_prints_the_manifest_of_a_file_or_why_it_is_refused() {
-    let host = host();
+    let host = start_host();
     let path = host.plugin("instant").display().to_string();
-    let shown = ok(&host, &["check", &path]);
+    let shown = run_ok(&host, &["check", &path]);
     for word in ["test guest", "1.0.0", "defects", "kpis", "jackfield:connector"] {
         assert!(shown.contains(word), "{word} is missing in: {shown}");
     }
-    let manifest = ok_json(&host, &["check", &path]);
+    let manifest = run_ok_json(&host, &["check", &path]);
     assert!(manifest.to_string().contains("test guest"), "{manifest}");
     for name in ["not-a-schema", "describe-spins"] {
         let path = host.folder().join(format!("{name}.wasm"));
@@ -293,7 +303,7 @@ fn check_prints_the_manifest_of_a_file_or_why_it_is_refused() {
 
 #[test]
 fn each_reason_for_a_refused_start_is_printed_on_one_line() {
-    let host = host();
+    let host = start_host();
     let folder = tempfile::tempdir().expect("a temporary folder");
     let serve = |words: &[&str]| {
         let mut command = Command::new(binary());
@@ -315,10 +325,12 @@ fn each_reason_for_a_refused_start_is_printed_on_one_line() {
     assert_refused(&mut serve(&["--config", "d.toml"]), &["d.toml"]);
     assert_refused(&mut serve(&["--config", "nowhere.toml"]), &["nowhere.toml"]);
 
-    let taken = host.url().trim_start_matches("http://");
+    let address_in_use = host.url().trim_start_matches("http://");
     assert_refused(
-        Command::new(binary()).args(["serve", "--listen", taken]).current_dir(folder.path()),
-        &[taken, "listen"],
+        Command::new(binary())
+            .args(["serve", "--listen", address_in_use])
+            .current_dir(folder.path()),
+        &[address_in_use, "listen"],
     );
     std::fs::write(folder.path().join("file"), "").expect("the file is created");
     assert_refused(&mut serve(&["--data", "file/below"]), &["file/below"]);
@@ -330,38 +342,37 @@ fn each_reason_for_a_refused_start_is_printed_on_one_line() {
 
 #[test]
 fn a_command_names_an_unreachable_server_and_a_wrong_token() {
-    let host = host();
+    let host = start_host();
     let url = unreachable_url();
     assert_refused(host.cli(&["connections", "list"]).env("JACKFIELD_URL", &url), &[&url, "serve"]);
     assert_refused(
         host.cli(&["connections", "list"]).env("JACKFIELD_ADMIN_TOKEN", "wrong"),
         &["token"],
     );
-    let (done, _, err) = output(&mut host.cli(&["conections", "list"]));
-    assert_eq!(done.status.code(), Some(2), "an unknown command must have exit code 2: {err}");
+    let (output, _, stderr) = run(&mut host.cli(&["conections", "list"]));
+    assert_eq!(output.status.code(), Some(2), "an unknown command must have exit code 2: {stderr}");
 }
 
 #[test]
 fn doctor_reports_each_problem_and_its_fix() {
-    let host = host();
+    let host = start_host();
     let words = ["doctor", "--config", "jackfield.toml", "--data", "data"];
     let findings = |status: &str| {
-        let (done, out, err) = output(host.cli(&words).arg("--json"));
-        let report: Value = serde_json::from_str(&out).unwrap_or_else(|_| panic!("{out}{err}"));
+        let (output, stdout, stderr) = run(host.cli(&words).arg("--json"));
+        let report: Value =
+            serde_json::from_str(&stdout).unwrap_or_else(|_| panic!("{stdout}{stderr}"));
         let all = report["findings"].as_array().expect("findings").clone();
-        let those = all.into_iter().filter(|finding| finding["status"] == status);
-        (
-            done.status.code(),
-            those.map(|it| it["check"].to_string() + &it["fix"].to_string()).collect(),
-        )
+        let found = all.into_iter().filter(|finding| finding["status"] == status);
+        let text = |finding: Value| finding["check"].to_string() + &finding["fix"].to_string();
+        (output.status.code(), found.map(text).collect())
     };
     let (code, failed): (_, Vec<String>) = findings("fail");
     assert_eq!(
         (code, failed),
         (Some(0), Vec::new()),
-        "doctor reports a problem of a good installation"
+        "doctor reports a problem, but the installation is correct"
     );
-    let memory = ok(&host, &words);
+    let memory = run_ok(&host, &words);
     let memory = memory.lines().find(|line| line.contains("memory for runs")).expect("a line");
     assert!(memory.contains("MiB, 60 % of ") && memory.contains('('), "{memory}");
     let key = host.data("secret-key");
@@ -397,15 +408,18 @@ fn a_secret_comes_from_a_file_and_not_from_the_command_line() {
         "--secret",
         "api-key=@key",
     ];
-    let printed = ok(&host, &words);
+    let printed = run_ok(&host, &words);
     for word in ["api-key", "http://127.0.0.1:9", "header"] {
         assert!(printed.contains(word), "{word} is missing in: {printed}");
     }
-    assert_eq!(ok_json(&host, &["connections", "show", "qa"])["secrets_set"], json!(["api-key"]));
-    let mut plain = words;
-    plain[2] = "other";
-    plain[10] = "api-key=k3y-of-qa";
-    let (done, _, err) = output(&mut host.cli(&plain));
-    assert!(!done.status.success() && err.contains('@'), "{err}");
-    assert!(!err.contains("k3y-of-qa"), "{err}");
+    assert_eq!(
+        run_ok_json(&host, &["connections", "show", "qa"])["secrets_set"],
+        json!(["api-key"])
+    );
+    let mut with_plain_secret = words;
+    with_plain_secret[2] = "other";
+    with_plain_secret[10] = "api-key=k3y-of-qa";
+    let (output, _, stderr) = run(&mut host.cli(&with_plain_secret));
+    assert!(!output.status.success() && stderr.contains('@'), "{stderr}");
+    assert!(!stderr.contains("k3y-of-qa"), "{stderr}");
 }

@@ -12,7 +12,7 @@ const HOUR_S: i64 = 3_600;
 const DAY_S: i64 = 24 * HOUR_S;
 
 /// A tracker that answers each POST with the issue 42 and whose search finds nothing.
-fn tracker() -> ScriptedServer {
+fn start_tracker() -> ScriptedServer {
     ScriptedServer::start(|exchange| {
         if exchange.request.is_post() { Reply::created(42) } else { Reply::json(200, "[]") }
     })
@@ -20,7 +20,7 @@ fn tracker() -> ScriptedServer {
 
 #[test]
 fn a_clock_step_past_the_lease_does_not_interrupt_a_write_in_progress() {
-    let (clock, tracker) = (WallClock::new(), tracker());
+    let (clock, tracker) = (WallClock::new(), start_tracker());
     let setup = clock.of(Setup::new().config("sweep_ms = 100"));
     let (host, connection) = setup.start_with("good", json!({"url": tracker.url()}));
     let gate = tracker.hold_requests(Request::is_post);
@@ -28,12 +28,12 @@ fn a_clock_step_past_the_lease_does_not_interrupt_a_write_in_progress() {
     let click = host.create_in_background(&connection, &test);
     gate.await_held(1);
     clock.set_ahead(HOUR_S);
-    let row = || host.admin().get("/defects").expect(200)["defects"][0].clone();
-    let id = row()["id"].as_str().expect("a defect").to_owned();
-    let decided = host.resolve(&id, &json!({"give_up": true}));
-    decided.assert_problem(409, "conflict");
+    let first_defect = || host.admin().get("/defects").expect(200)["defects"][0].clone();
+    let id = first_defect()["id"].as_str().expect("a defect").to_owned();
+    let refused = host.resolve(&id, &json!({"give_up": true}));
+    refused.assert_problem(409, "conflict");
     std::thread::sleep(Duration::from_millis(700)); // several rounds of the sweep
-    assert_eq!(row()["state"], "sent", "the sweep changed the state");
+    assert_eq!(first_defect()["state"], "sent", "the sweep changed the state");
     gate.open();
     assert_eq!(click.answer().expect(200)["id"], "42");
     assert_eq!(host.create(&connection, &test).expect(200)["id"], "42");
@@ -42,7 +42,7 @@ fn a_clock_step_past_the_lease_does_not_interrupt_a_write_in_progress() {
 
 #[test]
 fn a_clock_step_does_not_end_the_wait_after_a_lost_write() {
-    let (clock, tracker) = (WallClock::new(), tracker());
+    let (clock, tracker) = (WallClock::new(), start_tracker());
     let setup =
         Setup::new().config("[create]\nin_doubt_s = 600\n[limits]\ncreate_answer_ms = 1000");
     let (host, connection) = clock.of(setup).start_with("good", json!({"url": tracker.url()}));
@@ -51,37 +51,37 @@ fn a_clock_step_does_not_end_the_wait_after_a_lost_write() {
     });
     let test = failed_test();
     host.create(&connection, &test).assert_problem(503, "tracker-unavailable");
-    for ahead in [HOUR_S, -HOUR_S, DAY_S] {
-        clock.set_ahead(ahead);
+    for seconds_ahead in [HOUR_S, -HOUR_S, DAY_S] {
+        clock.set_ahead(seconds_ahead);
         let waiting = host.create(&connection, &test);
         waiting.assert_problem(503, "outcome-pending");
         let seconds = waiting.header("retry-after").and_then(|text| text.parse::<u32>().ok());
-        assert!(seconds.is_some_and(|seconds| seconds > 550), "{ahead}: {waiting:?}");
+        assert!(seconds.is_some_and(|seconds| seconds > 550), "{seconds_ahead}: {waiting:?}");
     }
     assert_eq!(tracker.posts(), 1);
 }
 
 #[test]
 fn a_replaced_token_stays_invalid_when_the_clock_goes_back() {
-    let (clock, tracker) = (WallClock::new(), tracker());
+    let (clock, tracker) = (WallClock::new(), start_tracker());
     let setup = clock.of(Setup::new());
     let (mut host, connection) = setup.start_with("good", json!({"url": tracker.url()}));
-    let probe =
+    let probe_status =
         |host: &jackfield_tests::TestHost| host.anonymous().get(&connection.webhook_path).status;
-    assert_eq!(probe(&host), 200);
+    assert_eq!(probe_status(&host), 200);
     let rotate = format!("/connections/{}/rotate-token", connection.id);
     host.admin().json("POST", &rotate, &json!({"grace_s": 2})).assert_status(200);
-    wait_for("the token to expire", 20, || (probe(&host) == 404).then_some(()));
+    wait_for("the token to expire", 20, || (probe_status(&host) == 404).then_some(()));
     clock.set_ahead(-DAY_S);
-    assert_eq!(probe(&host), 404);
+    assert_eq!(probe_status(&host), 404);
     assert!(host.stop().success());
     host.restart();
-    assert_eq!(probe(&host), 404, "the token is valid again after a restart");
+    assert_eq!(probe_status(&host), 404, "the token is valid again after a restart");
 }
 
 #[test]
 fn a_clock_step_forward_deletes_no_events() {
-    let (clock, tracker) = (WallClock::new(), tracker());
+    let (clock, tracker) = (WallClock::new(), start_tracker());
     let setup = clock.of(Setup::new().config("sweep_ms = 100\nevents_days = 1"));
     let (mut host, connection) = setup.start_with("good", json!({"url": tracker.url()}));
     let first = host.create(&connection, &failed_test());
@@ -99,7 +99,7 @@ fn a_clock_step_forward_deletes_no_events() {
 /// The disk is so slow that the lease ends before the row is stored as `sent`.
 #[test]
 fn no_write_is_sent_after_its_lease_has_ended() {
-    let tracker = tracker();
+    let tracker = start_tracker();
     let (host, connection) = Setup::new()
         .config("lease_ms = 1000\n[limits]\ncreate_answer_ms = 20000")
         .start_with("good", json!({"url": tracker.url()}));

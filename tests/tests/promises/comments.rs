@@ -1,5 +1,5 @@
-//! Comments have at most 100 columns in all Rust sources. rustfmt keeps code within this width, and
-//! wraps no comment.
+//! Checks that comments have at most 100 columns in all Rust sources. rustfmt keeps code within
+//! this width, but does not wrap comments.
 
 use std::fs;
 
@@ -8,9 +8,11 @@ use jackfield_tests::root;
 use crate::layers::source_files;
 
 const COLUMNS_MAX: usize = 100;
-/// The folders with sources.
-const FOLDERS: [&str; 5] = ["author", "guest-examples", "host", "tests", "xtask"];
-/// One message for each comment line of a file that is too long.
+
+/// The folders of the repository that contain Rust sources.
+const SOURCE_FOLDERS: [&str; 5] = ["author", "guest-examples", "host", "tests", "xtask"];
+
+/// Returns one message for each comment line that is too long.
 fn long_comments(file: &str, text: &str) -> Vec<String> {
     let comments = (1..).zip(text.lines()).filter(|(_, line)| line.trim_start().starts_with("//"));
     let long = comments.filter(|(_, line)| line.chars().count() > COLUMNS_MAX);
@@ -21,25 +23,26 @@ fn long_comments(file: &str, text: &str) -> Vec<String> {
 #[test]
 fn comments_have_at_most_100_columns() {
     let root = root();
-    let files: Vec<_> = FOLDERS.iter().flat_map(|it| source_files(&root.join(it))).collect();
+    let files: Vec<_> =
+        SOURCE_FOLDERS.iter().flat_map(|name| source_files(&root.join(name))).collect();
     assert!(files.len() > 900, "only {} files were read", files.len());
-    let found = files.iter().flat_map(|path| {
+    let messages = files.iter().flat_map(|path| {
         let file = path.strip_prefix(&root).expect("a file of the repository").display();
         long_comments(&file.to_string(), &fs::read_to_string(path).expect("a source"))
     });
-    let found: Vec<_> = found.collect();
-    assert!(found.is_empty(), "{} comments to wrap:\n{}", found.len(), found.join("\n"));
+    let messages: Vec<_> = messages.collect();
+    assert!(messages.is_empty(), "{} comments to wrap:\n{}", messages.len(), messages.join("\n"));
 }
 
 #[test]
-fn the_check_finds_comments_and_counts_characters() {
-    let line = |begin: &str, columns: usize| {
-        let rest = "ü".repeat(columns - begin.len());
-        format!("{begin}{rest}\n")
+fn the_comment_check_counts_characters_of_comment_lines() {
+    let line = |prefix: &str, columns: usize| {
+        let rest = "ü".repeat(columns - prefix.len());
+        format!("{prefix}{rest}\n")
     };
-    for begin in ["//! ", "/// ", "    // "] {
-        assert_eq!(long_comments("a.rs", &line(begin, 100)), [""; 0]);
-        let text = format!("\n{}", line(begin, 101));
+    for prefix in ["//! ", "/// ", "    // "] {
+        assert_eq!(long_comments("a.rs", &line(prefix, 100)), [""; 0]);
+        let text = format!("\n{}", line(prefix, 101));
         assert_eq!(long_comments("a.rs", &text), ["a.rs:2: 101 columns"]);
     }
     assert_eq!(long_comments("a.rs", &line("let a = ", 101)), [""; 0]);

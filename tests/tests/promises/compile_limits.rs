@@ -24,7 +24,8 @@ fn a_file_that_takes_too_much_memory_to_compile_is_broken() {
 }
 
 /// Sets this limit for two bombs, and checks that each becomes `broken` with the name of the limit.
-/// Memory is compared after the first one: what a first compilation maps stays mapped.
+/// Memory is compared only for the second bomb, because memory that a first compilation maps stays
+/// mapped.
 fn assert_broken_by(limit: &str, name: &str) {
     let limits = format!("[connectors.first.limits]\n{limit}\n[connectors.bomb.limits]\n{limit}");
     let host = with_good(Setup::new().config(&limits)).start();

@@ -1,5 +1,5 @@
-//! SIGHUP: the server reads its configuration again. It uses what it can, names what needs a
-//! restart, and keeps everything if the file is not valid.
+//! On SIGHUP, the server reads its configuration again. It applies the settings that need no
+//! restart, names the others, and keeps the earlier settings if the file is not valid.
 
 use std::fs;
 
@@ -7,48 +7,48 @@ use jackfield_tests::{Answer, Connection, Setup, TestHost, failed_test, wait_for
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 
-fn write(host: &TestHost, config: &str) {
+fn write_config(host: &TestHost, config: &str) {
     fs::write(host.folder().join("jackfield.toml"), config).expect("the configuration is written");
 }
 
 /// Sends SIGHUP, and waits until the log has this line.
 #[track_caller]
 fn reload(host: &TestHost, line: &str) {
-    let seen = host.output().matches(line).count();
+    let before = host.output().matches(line).count();
     let id = i32::try_from(host.process_id()).ok().and_then(Pid::from_raw).expect("a process");
     kill_process(id, Signal::HUP).expect("the server gets the signal");
-    wait_for(line, 20, || (host.output().matches(line).count() > seen).then_some(()));
+    wait_for(line, 20, || (host.output().matches(line).count() > before).then_some(()));
 }
 
-fn create_at(host: &TestHost, connection: &Connection, path: &str) -> Answer {
+fn create_at_path(host: &TestHost, connection: &Connection, path: &str) -> Answer {
     let path = format!("{}{path}", connection.webhook_path);
     host.anonymous().json("POST", &path, &failed_test())
 }
 
 #[test]
-fn a_reload_uses_what_it_can_and_names_what_needs_a_restart() {
+fn a_reload_applies_what_it_can_and_names_settings_that_need_a_restart() {
     let (mut host, connection) = Setup::new().start_with("instant", json!({}));
-    create_at(&host, &connection, "/tm/new").assert_problem(404, "not-found");
-    write(&host, "lease_ms = 5000\n[webhook]\ncreate_defect_paths = [\"/tm/new\"]");
+    create_at_path(&host, &connection, "/tm/new").assert_problem(404, "not-found");
+    write_config(&host, "lease_ms = 5000\n[webhook]\ncreate_defect_paths = [\"/tm/new\"]");
     reload(&host, "the configuration was read again");
-    create_at(&host, &connection, "/tm/new").assert_status(200);
+    create_at_path(&host, &connection, "/tm/new").assert_status(200);
     let output = host.output();
     assert!(output.contains("changed=\"webhook\""), "{output}");
     assert!(output.contains("need a restart") && output.contains("keys=\"lease_ms\""), "{output}");
     let (_, doctor) = host.run_cli(&["doctor"]);
     assert!(doctor.contains("lease_ms") && doctor.contains("restart the server"), "{doctor}");
 
-    write(&host, "keep_alive_s = \"long\"");
-    reload(&host, "the earlier one remains in use");
+    write_config(&host, "keep_alive_s = \"long\"");
+    reload(&host, "the earlier configuration remains in use");
     let output = host.output();
     assert!(output.contains("`keep_alive_s` must be a whole number"), "{output}");
-    create_at(&host, &connection, "/tm/new").assert_status(200);
+    create_at_path(&host, &connection, "/tm/new").assert_status(200);
     let (_, doctor) = host.run_cli(&["doctor", "--config", "jackfield.toml"]);
     assert!(doctor.contains("`keep_alive_s` must be a whole number"), "{doctor}");
 
-    write(&host, "");
+    write_config(&host, "");
     reload(&host, "the configuration was read again");
-    create_at(&host, &connection, "/tm/new").assert_problem(404, "not-found");
+    create_at_path(&host, &connection, "/tm/new").assert_problem(404, "not-found");
     let (_, doctor) = host.run_cli(&["doctor"]);
     assert!(!doctor.contains("restart the server"), "{doctor}");
     assert!(host.stop().success());
@@ -66,7 +66,7 @@ fn a_reload_changes_the_trusted_proxies() {
         host.anonymous().send("GET", &connection.webhook_path, &headers, b"")
     };
     probe().assert_problem(403, "address-refused");
-    write(&host, "trusted_proxies = [\"127.0.0.1\"]");
+    write_config(&host, "trusted_proxies = [\"127.0.0.1\"]");
     reload(&host, "the configuration was read again");
     assert_eq!(probe().expect(200), json!({"status": "alive"}));
 }

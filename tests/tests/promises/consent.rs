@@ -10,16 +10,18 @@ use jackfield_tests::{
 };
 use serde_json::{Value, json};
 
-/// A build of `asks-more`, and its additional request as it is shown to a person.
+/// The build of `asks-more` that requests another origin, and this origin.
 const ANOTHER_ORIGIN: (u32, &str) = (2, "http://mirror.test:8080");
+/// The build that requests another place for its secret, and the name of this place.
 const ANOTHER_PLACE: (u32, &str) = (3, "bearer");
+/// The build that requires another setting, and the name of this setting.
 const ANOTHER_SETTING: (u32, &str) = (4, "team");
-/// A build without a secret.
-const NO_SECRET: u32 = 5;
-/// A build that requests another origin and another setting.
-const BOTH: (u32, [&str; 2]) = (8, ["http://mirror.test:8080", "team"]);
+/// The build that requests no secret.
+const WITHOUT_SECRET: u32 = 5;
+/// The build that requests another origin and another setting.
+const ORIGIN_AND_SETTING: (u32, [&str; 2]) = (8, ["http://mirror.test:8080", "team"]);
 /// These builds request what build 1 requests.
-const THE_SAME: [u32; 2] = [6, 7];
+const SAME_REQUESTS: [u32; 2] = [6, 7];
 
 /// A server with the connector `asks-more` as `c`, and a connection created with build 1.
 struct Upgrade {
@@ -61,7 +63,7 @@ impl Upgrade {
         build
     }
 
-    /// What the API asks a person to accept for the old connection.
+    /// Returns what a person must accept for the old connection, as the API lists it.
     fn needs_consent(&self) -> Value {
         self.host.connection("old")["needs_consent"].clone()
     }
@@ -75,11 +77,11 @@ impl Upgrade {
 
     /// Accepts the newest version, as a script does after a person saw it. Returns whether the
     /// command succeeded, and what it printed.
-    fn try_accept(&self, more: &[&str]) -> (bool, String) {
+    fn try_accept(&self, options: &[&str]) -> (bool, String) {
         let sha256 = self.host.connection("old")["newest_sha256"].clone();
         let sha256 = sha256.as_str().expect("a hash");
         let words = ["connections", "accept", "old", "--yes", "--sha256", sha256];
-        self.host.run_cli(&[&words, more].concat())
+        self.host.run_cli(&[&words, options].concat())
     }
 }
 
@@ -115,20 +117,20 @@ fn a_new_origin_or_a_new_place_of_a_secret_waits_for_consent() {
     }
 }
 
-/// The tracker receives the secret and shows its place.
+/// The request that the tracker receives shows the place of the secret.
 #[test]
 fn a_secret_stays_in_its_place_until_another_place_is_accepted() {
     let upgrade = Upgrade::start();
-    let sent = |name: &str| {
+    let sent_header = |name: &str| {
         upgrade.host.create(&upgrade.old, &failed_test()).assert_status(200);
         upgrade.tracker.last_request().header(name).map(str::to_owned)
     };
     upgrade.install(ANOTHER_PLACE.0);
-    assert_eq!(sent("authorization"), None);
-    assert_eq!(sent("x-key").as_deref(), Some("k3y-of-qa"));
+    assert_eq!(sent_header("authorization"), None);
+    assert_eq!(sent_header("x-key").as_deref(), Some("k3y-of-qa"));
     upgrade.accept();
-    assert_eq!(sent("authorization").as_deref(), Some("Bearer k3y-of-qa"));
-    assert_eq!(sent("x-key"), None);
+    assert_eq!(sent_header("authorization").as_deref(), Some("Bearer k3y-of-qa"));
+    assert_eq!(sent_header("x-key"), None);
 }
 
 #[test]
@@ -154,7 +156,7 @@ fn a_new_required_setting_must_be_set_before_the_version_serves() {
 /// Setting a value is not consent to an origin. One command can set the value and consent.
 #[test]
 fn setting_a_value_is_not_consent_to_another_origin() {
-    let (build, [origin, setting]) = BOTH;
+    let (build, [origin, setting]) = ORIGIN_AND_SETTING;
     let upgrade = Upgrade::start();
     upgrade.install(build);
     let (edited, printed) =
@@ -169,8 +171,8 @@ fn setting_a_value_is_not_consent_to_another_origin() {
     let needs = upgrade.needs_consent().to_string();
     assert!(needs.contains("--set team=VALUE"), "{needs}");
     let (_, found) = upgrade.host.run_cli(&["doctor"]);
-    let waits = found.lines().find(|line| line.contains("consent")).unwrap_or_default();
-    assert!(waits.contains("warn") && waits.contains("old"), "{found}");
+    let warning = found.lines().find(|line| line.contains("consent")).unwrap_or_default();
+    assert!(warning.contains("warn") && warning.contains("old"), "{found}");
     let (accepted, printed) = upgrade.try_accept(&["--set", "team=blue"]);
     assert!(accepted, "{printed}");
     assert_eq!(upgrade.build_used(&upgrade.old), build);
@@ -204,37 +206,37 @@ fn consent_applies_only_to_the_version_that_the_command_showed() {
     upgrade.install(ANOTHER_PLACE.0);
     let sha256 = upgrade.host.connection("old")["newest_sha256"].clone();
     let sha256 = sha256.as_str().expect("a hash");
-    let ask = |meanwhile: &dyn Fn(), answer: &str| {
+    let answer_question = |meanwhile: &dyn Fn(), answer: &str| {
         let mut command = upgrade.host.cli(&["connections", "accept", "old"]);
         let command = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut asking = command.spawn().expect("the binary starts");
+        let mut accept_process = command.spawn().expect("the binary starts");
         let (mut shown, mut byte) = (Vec::new(), [0]);
-        let stderr = asking.stderr.as_mut().expect("stderr");
+        let stderr = accept_process.stderr.as_mut().expect("stderr");
         while !shown.ends_with(b"[y/N]") && stderr.read(&mut byte).expect("the command asks") > 0 {
             shown.push(byte[0]);
         }
         let shown = String::from_utf8_lossy(&shown).into_owned();
         assert!(shown.contains(ANOTHER_PLACE.1) && shown.contains(sha256), "{shown}");
         meanwhile();
-        asking
+        accept_process
             .stdin
             .take()
             .expect("stdin")
             .write_all(answer.as_bytes())
             .expect("the answer is written");
-        let done = asking.wait_with_output().expect("the command ends");
-        (done.status.success(), String::from_utf8_lossy(&done.stderr).into_owned())
+        let output = accept_process.wait_with_output().expect("the command ends");
+        (output.status.success(), String::from_utf8_lossy(&output.stderr).into_owned())
     };
     for answer in ["", "\n", "n\n", "nothing else matters\n"] {
-        let (accepted, error) = ask(&|| (), answer);
+        let (accepted, error) = answer_question(&|| (), answer);
         assert!(!accepted && error.contains("--yes --sha256"), "{answer:?}: {error}");
     }
     assert_eq!(upgrade.build_used(&upgrade.old), 1);
-    let (accepted, error) = ask(&|| upgrade.install(ANOTHER_ORIGIN.0), "y\n");
+    let (accepted, error) = answer_question(&|| upgrade.install(ANOTHER_ORIGIN.0), "y\n");
     assert!(!accepted && error.contains("has changed"), "{error}");
     assert_eq!(upgrade.build_used(&upgrade.old), 1, "a version was accepted that was not shown");
     upgrade.install(ANOTHER_PLACE.0);
-    assert!(ask(&|| (), "y\n").0);
+    assert!(answer_question(&|| (), "y\n").0);
     assert_eq!(upgrade.build_used(&upgrade.old), ANOTHER_PLACE.0);
 
     let answer = upgrade.host.admin().json("POST", "/connections/old/accept", &json!({}));
@@ -247,7 +249,7 @@ fn an_edit_prints_where_secrets_are_sent_from_now_on() {
     let edit = |set: &str| upgrade.host.run_cli(&["connections", "edit", "old", "--set", set]);
     let (edited, printed) = edit("url=http://127.0.0.1:9");
     assert!(edited, "{printed}");
-    for word in ["From now on", "key goes to http://127.0.0.1:9", "x-key"] {
+    for word in ["From now on", "key is sent to http://127.0.0.1:9", "x-key"] {
         assert!(printed.contains(word), "{word} is missing in: {printed}");
     }
     let (_, printed) = edit("url=http://127.0.0.1:9/");
@@ -261,8 +263,8 @@ fn an_edit_prints_where_secrets_are_sent_from_now_on() {
 #[test]
 fn a_connection_can_be_edited_after_a_version_dropped_a_setting() {
     let upgrade = Upgrade::start();
-    upgrade.install(NO_SECRET);
-    assert_eq!(upgrade.build_used(&upgrade.old), NO_SECRET);
+    upgrade.install(WITHOUT_SECRET);
+    assert_eq!(upgrade.build_used(&upgrade.old), WITHOUT_SECRET);
     let (edited, printed) =
         upgrade.host.run_cli(&["connections", "edit", "old", "--rename", "renamed"]);
     assert!(edited, "{printed}");
@@ -312,10 +314,10 @@ fn a_pending_consent_is_listed_with_what_is_new_until_it_is_accepted() {
             let (_, listed) = upgrade.host.run_cli(&["connections", "list"]);
             assert!(listed.contains("needs-consent"), "{what}: {listed}");
             upgrade.host.restart();
-            let waits = "waits for consent to the newest version";
+            let message = "waits for consent to the newest version";
             wait_for("the log to name the connection", 20, || {
                 let log = upgrade.host.output();
-                let line = log.lines().find(|line| line.contains(waits))?.to_owned();
+                let line = log.lines().find(|line| line.contains(message))?.to_owned();
                 (line.contains("old") && line.contains(what)).then_some(())
             });
         }
@@ -333,15 +335,15 @@ fn a_pending_consent_is_listed_with_what_is_new_until_it_is_accepted() {
 #[test]
 fn a_version_that_requests_the_same_or_less_serves_without_consent() {
     let upgrade = Upgrade::start();
-    upgrade.install(THE_SAME[0]);
-    assert_eq!(upgrade.build_used(&upgrade.old), THE_SAME[0]);
+    upgrade.install(SAME_REQUESTS[0]);
+    assert_eq!(upgrade.build_used(&upgrade.old), SAME_REQUESTS[0]);
     upgrade.install(ANOTHER_ORIGIN.0);
     upgrade.accept();
     assert_eq!(upgrade.build_used(&upgrade.old), ANOTHER_ORIGIN.0);
-    upgrade.install(THE_SAME[1]);
+    upgrade.install(SAME_REQUESTS[1]);
     assert_eq!(
         upgrade.build_used(&upgrade.old),
-        THE_SAME[1],
+        SAME_REQUESTS[1],
         "a version with fewer origins does not serve"
     );
 }
@@ -349,8 +351,8 @@ fn a_version_that_requests_the_same_or_less_serves_without_consent() {
 #[test]
 fn a_version_that_no_longer_has_a_secret_serves_without_consent() {
     let upgrade = Upgrade::start();
-    upgrade.install(NO_SECRET);
-    assert_eq!(upgrade.build_used(&upgrade.old), NO_SECRET);
+    upgrade.install(WITHOUT_SECRET);
+    assert_eq!(upgrade.build_used(&upgrade.old), WITHOUT_SECRET);
 }
 
 /// The connection was last served by a version that needed no consent, and it stays on this
@@ -358,14 +360,14 @@ fn a_version_that_no_longer_has_a_secret_serves_without_consent() {
 #[test]
 fn a_pending_consent_never_brings_an_older_version_back() {
     let mut upgrade = Upgrade::start();
-    upgrade.install(THE_SAME[0]);
-    assert_eq!(upgrade.build_used(&upgrade.old), THE_SAME[0]);
+    upgrade.install(SAME_REQUESTS[0]);
+    assert_eq!(upgrade.build_used(&upgrade.old), SAME_REQUESTS[0]);
     upgrade.install(ANOTHER_ORIGIN.0);
-    assert_eq!(upgrade.build_used(&upgrade.old), THE_SAME[0]);
+    assert_eq!(upgrade.build_used(&upgrade.old), SAME_REQUESTS[0]);
     upgrade.host.restart();
     assert_eq!(
         upgrade.build_used(&upgrade.old),
-        THE_SAME[0],
+        SAME_REQUESTS[0],
         "the version changed after a restart"
     );
 }

@@ -1,36 +1,40 @@
-//! The costs of events, as counts that do not depend on the speed of the machine. If a change needs
-//! a higher count, the commit of this change raises the count here.
+//! The costs of events, measured as counts that do not depend on the speed of the machine. A change
+//! that needs a higher limit raises the limit here in the same commit.
 
 use std::fs;
 
 use jackfield_tests::{Answer, Connection, Setup, TestHost, failed_test};
 use serde_json::json;
 
-/// The number of requests whose cost is measured.
+/// The number of requests of one measurement.
 const REQUESTS: usize = 50;
-/// Allocations of a create without a write, with its event. A tenth more than were counted.
-const ALLOCATIONS_OF_A_CREATE: usize = 234;
-/// The same for a repeat.
-const ALLOCATIONS_OF_A_REPEAT: usize = 86;
-/// Instructions of a create without a write, in the debug build. A tenth more than were counted.
-const INSTRUCTIONS_OF_A_CREATE: u64 = 2_615_000;
-/// The same for a repeat.
-const INSTRUCTIONS_OF_A_REPEAT: u64 = 685_000;
-/// The same for a count of a project for which the guest runs.
-const INSTRUCTIONS_OF_A_COUNT: u64 = 1_455_000;
-/// Bytes that `memcpy` and its relatives copy for a create without a write, in the debug build. A
-/// tenth more than were counted.
-const BYTES_COPIED_BY_A_CREATE: u64 = 812_000;
-/// The same for a repeat.
-const BYTES_COPIED_BY_A_REPEAT: u64 = 243_000;
-/// How often threads wait for each other, or for the next request, in 100 creates that follow each
-/// other on one connection. A third more than the most on a busy machine.
-const WAITS_OF_100_CREATES: usize = 1_600;
-/// The same for repeats.
-const WAITS_OF_100_REPEATS: usize = 430;
+// The limits of allocations, instructions and copied bytes are 10 % above the measured numbers.
+// Instructions and copied bytes are measured in the debug build. The measured creates write nothing
+// to a tracker, and include the storage of their events.
 
-/// Records these system calls of a server while it answers these requests and stops: one line for
-/// each, with the file that it uses.
+/// The most allocations for a create.
+const CREATE_ALLOCATIONS_MAX: usize = 234;
+/// The most allocations for a repeat.
+const REPEAT_ALLOCATIONS_MAX: usize = 86;
+/// The most CPU instructions for a create.
+const CREATE_INSTRUCTIONS_MAX: u64 = 2_615_000;
+/// The most CPU instructions for a repeat.
+const REPEAT_INSTRUCTIONS_MAX: u64 = 685_000;
+/// The most CPU instructions for a request for counts for which the guest runs.
+const COUNT_INSTRUCTIONS_MAX: u64 = 1_455_000;
+/// The most bytes that `memcpy` and similar functions copy for a create.
+const CREATE_BYTES_COPIED_MAX: u64 = 812_000;
+/// The most bytes that `memcpy` and similar functions copy for a repeat.
+const REPEAT_BYTES_COPIED_MAX: u64 = 243_000;
+/// The most waits of threads, for each other or for the next request, in 100 creates that follow
+/// each other on one TCP connection. The limit is a third above the highest number on a busy
+/// machine.
+const CREATE_WAITS_PER_100_MAX: usize = 1_600;
+/// The most waits of threads in 100 repeats on one TCP connection, with the same margin.
+const REPEAT_WAITS_PER_100_MAX: usize = 430;
+
+/// Records these system calls of a server while it answers the requests and stops. Returns one line
+/// of strace for each call, with the path of the file that the call uses.
 fn system_calls(calls: &str, requests: impl Fn(&TestHost, &Connection)) -> Vec<String> {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let trace = folder.path().join("trace").display().to_string();
@@ -46,35 +50,36 @@ fn system_calls(calls: &str, requests: impl Fn(&TestHost, &Connection)) -> Vec<S
 
 /// Counts how often a server syncs the write-ahead log of its database while it answers these
 /// requests and stops.
-fn syncs(requests: impl Fn(&TestHost, &Connection)) -> usize {
+fn count_syncs(requests: impl Fn(&TestHost, &Connection)) -> usize {
     let calls = system_calls("fdatasync,fsync", requests);
     calls.iter().filter(|call| call.contains("-wal>")).count()
 }
 
 /// Counts the allocations of a server while it answers these requests and stops, as its allocator
 /// reports them.
-fn allocations(requests: impl Fn(&TestHost, &Connection)) -> usize {
+fn count_allocations(requests: impl Fn(&TestHost, &Connection)) -> usize {
     let report = "stats_print:true,stats_print_opts:gdablx";
     let setup = Setup::new().env("_RJEM_MALLOC_CONF", report);
     let (mut host, connection) = setup.start_with("instant", json!({}));
     requests(&host, &connection);
     assert!(host.stop().success());
     let output = host.output();
-    // The columns: bytes, fills of the caches, frees of these, and then the requests, with rates.
+    // The columns of jemalloc: bytes, `nmalloc` and its rate, `ndalloc` and its rate, `nrequests`.
     let total = output.lines().find_map(|line| line.trim_start().strip_prefix("total:"));
     let total = total.unwrap_or_else(|| panic!("no report of the allocator:\n{output}"));
     let count = total.split_whitespace().nth(5).expect("a sixth column");
     count.parse().expect("a number")
 }
 
-/// Runs a server with a tool of valgrind from its start to its end, with these requests, and
-/// returns what the tool printed. Valgrind cannot run the server with its pool, and does not know
-/// each instruction of new processors.
+/// Runs a server under a tool of valgrind while it answers the requests and stops. Returns what the
+/// tool printed. The limit on the address space disables the server's pool, which valgrind cannot
+/// run. `compile_for` is `any-cpu`, because valgrind does not support all instructions of new
+/// processors.
 fn under_valgrind(tool: &[&str], requests: impl Fn(&TestHost, &Connection)) -> String {
     let limited = ["prlimit", "--as=25769803776"];
     let setup = Setup::new().config("compile_for = \"any-cpu\"").run_under(&limited);
-    // The compiler is a child process with limits in which valgrind does not start, so the
-    // connector is compiled before.
+    // Valgrind does not start within the limits of the compiler's process, so this first start
+    // compiles the connector without valgrind.
     let (mut host, connection) = setup.start_with("instant", json!({}));
     assert!(host.stop().success());
     host.restart_under(&[&limited[..], &["valgrind"], tool].concat());
@@ -84,8 +89,8 @@ fn under_valgrind(tool: &[&str], requests: impl Fn(&TestHost, &Connection)) -> S
     host.output()
 }
 
-/// Counts the instructions of a server.
-fn instructions(requests: impl Fn(&TestHost, &Connection)) -> u64 {
+/// Counts the CPU instructions of a server while it answers the requests and stops.
+fn count_instructions(requests: impl Fn(&TestHost, &Connection)) -> u64 {
     let tool = ["--tool=callgrind", "--callgrind-out-file=/dev/null"];
     let output = under_valgrind(&tool, requests);
     let count = output.lines().find_map(|line| line.split_once("Collected : "));
@@ -93,8 +98,8 @@ fn instructions(requests: impl Fn(&TestHost, &Connection)) -> u64 {
     count.trim().parse().expect("a number")
 }
 
-/// Counts the bytes that a server copies with `memcpy`, `memmove` and their relatives.
-fn copied_bytes(requests: impl Fn(&TestHost, &Connection)) -> u64 {
+/// Counts the bytes that a server copies with `memcpy`, `memmove` and similar functions.
+fn count_copied_bytes(requests: impl Fn(&TestHost, &Connection)) -> u64 {
     let tool = ["--tool=dhat", "--mode=copy", "--dhat-out-file=/dev/null"];
     let output = under_valgrind(&tool, requests);
     let total = output.lines().find_map(|line| line.split_once("Total: "));
@@ -111,52 +116,56 @@ fn create(host: &TestHost, connection: &Connection) -> Answer {
 
 #[test]
 fn a_create_without_a_write_syncs_the_database_once_and_a_repeat_never() {
-    let one = syncs(|host, connection| drop(create(host, connection)));
-    let creates = syncs(|host, connection| {
+    let syncs_of_one_create = count_syncs(|host, connection| drop(create(host, connection)));
+    let creates = count_syncs(|host, connection| {
         for _ in 0..=REQUESTS {
             create(host, connection);
         }
     });
     assert_eq!(
-        creates - one,
+        creates - syncs_of_one_create,
         REQUESTS,
         "a create must sync only its outcome, not its claim or its event"
     );
-    let repeats = syncs(|host, connection| {
+    let repeats = count_syncs(|host, connection| {
         let test = failed_test();
         for _ in 0..=REQUESTS {
             host.create(connection, &test).assert_status(200);
         }
     });
-    assert_eq!(repeats, one);
+    assert_eq!(repeats, syncs_of_one_create);
 }
 
 #[test]
-fn a_create_and_a_repeat_allocate_no_more_than_they_did() {
+fn a_create_and_a_repeat_stay_within_their_limits_of_allocations() {
     let requests = |count: usize, is_repeat: bool| {
-        allocations(|host, connection| {
-            let same = failed_test();
+        count_allocations(|host, connection| {
+            let repeated_test = failed_test();
             for _ in 0..count {
-                let test = if is_repeat { &same } else { &failed_test() };
+                let test = if is_repeat { &repeated_test } else { &failed_test() };
                 host.create(connection, test).assert_status(200);
             }
         })
     };
-    // The first requests fill caches.
-    for (is_repeat, most) in [(false, ALLOCATIONS_OF_A_CREATE), (true, ALLOCATIONS_OF_A_REPEAT)] {
-        let each =
+    // The first requests fill caches, so their allocations are subtracted.
+    for (is_repeat, limit) in [(false, CREATE_ALLOCATIONS_MAX), (true, REPEAT_ALLOCATIONS_MAX)] {
+        let per_request =
             (requests(6 * REQUESTS, is_repeat) - requests(REQUESTS, is_repeat)) / (5 * REQUESTS);
-        assert!(each <= most, "{each} allocations instead of {most}; repeat: {is_repeat}");
+        assert!(
+            per_request <= limit,
+            "{per_request} allocations instead of {limit}; repeat: {is_repeat}"
+        );
     }
 }
 
 #[test]
-fn an_event_takes_no_more_instructions_than_it_did() {
+fn an_event_stays_within_its_limit_of_instructions() {
     let run = |creates: usize, repeats: usize, counts: usize| {
-        instructions(|host, connection| {
-            let (client, same, path) = (host.anonymous(), failed_test(), connection.create_path());
+        count_instructions(|host, connection| {
+            let (client, repeated_test, path) =
+                (host.anonymous(), failed_test(), connection.create_path());
             for _ in 0..=repeats {
-                client.json("POST", &path, &same).assert_status(200);
+                client.json("POST", &path, &repeated_test).assert_status(200);
             }
             for _ in 0..creates {
                 client.json("POST", &path, &failed_test()).assert_status(200);
@@ -170,24 +179,28 @@ fn an_event_takes_no_more_instructions_than_it_did() {
         })
     };
     let few = run(10, 10, 10);
-    for (event, more, most) in [
-        ("create", run(10 + REQUESTS * 2, 10, 10), INSTRUCTIONS_OF_A_CREATE),
-        ("repeat", run(10, 10 + REQUESTS * 2, 10), INSTRUCTIONS_OF_A_REPEAT),
-        ("count", run(10, 10, 10 + REQUESTS * 2), INSTRUCTIONS_OF_A_COUNT),
+    for (event, more, limit) in [
+        ("create", run(10 + REQUESTS * 2, 10, 10), CREATE_INSTRUCTIONS_MAX),
+        ("repeat", run(10, 10 + REQUESTS * 2, 10), REPEAT_INSTRUCTIONS_MAX),
+        ("count", run(10, 10, 10 + REQUESTS * 2), COUNT_INSTRUCTIONS_MAX),
     ] {
-        let each = (more - few) / (2 * REQUESTS as u64);
-        println!("{each} instructions for a {event}");
-        assert!(each <= most, "{each} instructions for a {event} instead of {most}");
+        let per_request = (more - few) / (2 * REQUESTS as u64);
+        println!("{per_request} instructions for a {event}");
+        assert!(
+            per_request <= limit,
+            "{per_request} instructions for a {event} instead of {limit}"
+        );
     }
 }
 
 #[test]
-fn a_create_and_a_repeat_copy_no_more_bytes_than_they_did() {
+fn a_create_and_a_repeat_stay_within_their_limits_of_copied_bytes() {
     let run = |creates: usize, repeats: usize| {
-        copied_bytes(|host, connection| {
-            let (client, same, path) = (host.anonymous(), failed_test(), connection.create_path());
+        count_copied_bytes(|host, connection| {
+            let (client, repeated_test, path) =
+                (host.anonymous(), failed_test(), connection.create_path());
             for _ in 0..=repeats {
-                client.json("POST", &path, &same).assert_status(200);
+                client.json("POST", &path, &repeated_test).assert_status(200);
             }
             for _ in 0..creates {
                 client.json("POST", &path, &failed_test()).assert_status(200);
@@ -195,13 +208,16 @@ fn a_create_and_a_repeat_copy_no_more_bytes_than_they_did() {
         })
     };
     let few = run(10, 10);
-    for (event, more, most) in [
-        ("create", run(10 + REQUESTS * 2, 10), BYTES_COPIED_BY_A_CREATE),
-        ("repeat", run(10, 10 + REQUESTS * 2), BYTES_COPIED_BY_A_REPEAT),
+    for (event, more, limit) in [
+        ("create", run(10 + REQUESTS * 2, 10), CREATE_BYTES_COPIED_MAX),
+        ("repeat", run(10, 10 + REQUESTS * 2), REPEAT_BYTES_COPIED_MAX),
     ] {
-        let each = (more - few) / (2 * REQUESTS as u64);
-        println!("{each} bytes copied for a {event}");
-        assert!(each <= most, "{each} bytes copied for a {event} instead of {most}");
+        let per_request = (more - few) / (2 * REQUESTS as u64);
+        println!("{per_request} bytes copied for a {event}");
+        assert!(
+            per_request <= limit,
+            "{per_request} bytes copied for a {event} instead of {limit}"
+        );
     }
 }
 
@@ -215,28 +231,29 @@ fn a_create_asks_the_system_for_no_random_numbers() {
         });
         calls.len()
     };
-    // The generator of each thread is seeded now and then.
+    // The random number generator of each thread is seeded from time to time.
     let more = count(6 * REQUESTS).saturating_sub(count(REQUESTS));
     assert!(more < REQUESTS, "{more} more for {} creates", 5 * REQUESTS);
 }
 
 #[test]
-fn the_threads_wait_no_more_often_for_an_event_than_they_did() {
+fn an_event_stays_within_its_limit_of_waits_of_threads() {
     let (host, connection) = Setup::new().start_with("instant", json!({}));
-    let (client, path, same) = (host.anonymous(), connection.create_path(), failed_test());
-    client.json("POST", &path, &same).assert_status(200);
+    let (client, path, repeated_test) = (host.anonymous(), connection.create_path(), failed_test());
+    client.json("POST", &path, &repeated_test).assert_status(200);
     let waits = |is_repeat: bool| {
         let before = host.waits();
         for _ in 0..REQUESTS {
-            let test = if is_repeat { &same } else { &failed_test() };
+            let test = if is_repeat { &repeated_test } else { &failed_test() };
             client.json("POST", &path, test).assert_status(200);
         }
         let waits = usize::try_from(host.waits() - before).expect("a count");
         waits * 100 / REQUESTS
     };
-    for (is_repeat, most) in [(false, WAITS_OF_100_CREATES), (true, WAITS_OF_100_REPEATS)] {
-        // Other work on the machine only adds to the count.
+    for (is_repeat, limit) in [(false, CREATE_WAITS_PER_100_MAX), (true, REPEAT_WAITS_PER_100_MAX)]
+    {
+        // Other work on the machine only adds waits, so the lowest count is compared.
         let least = (0..10).map(|_| waits(is_repeat)).min().unwrap_or_default();
-        assert!(least <= most, "{least} waits instead of {most}; repeat: {is_repeat}");
+        assert!(least <= limit, "{least} waits instead of {limit}; repeat: {is_repeat}");
     }
 }

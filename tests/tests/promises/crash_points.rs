@@ -37,9 +37,9 @@ struct Step {
     held: Held,
     /// The system call at which the server is killed. `None`: the test kills the server while the
     /// write is held.
-    at: fn(&TestHost) -> Option<KillPoint>,
+    kill_point: fn(&TestHost) -> Option<KillPoint>,
     /// The state of the row after the kill.
-    row: Option<&'static str>,
+    row_state: Option<&'static str>,
     repeat: Repeat,
 }
 
@@ -47,56 +47,56 @@ const STEPS: [Step; 7] = [
     Step {
         name: "before `intent` is committed",
         held: Held::Nothing,
-        at: commit,
-        row: None,
+        kill_point: next_commit,
+        row_state: None,
         repeat: Repeat::Runs,
     },
     Step {
         name: "after `intent` is committed",
         held: Held::Nothing,
-        at: |_| Some(KillPoint::connect()),
-        row: Some("intent"),
+        kill_point: |_| Some(KillPoint::connect()),
+        row_state: Some("intent"),
         repeat: Repeat::Runs,
     },
     Step {
         name: "connected, before `sent` is committed",
         held: Held::Read,
-        at: commit,
-        row: Some("intent"),
+        kill_point: next_commit,
+        row_state: Some("intent"),
         repeat: Repeat::Runs,
     },
     Step {
         name: "after `sent` is committed, before the first byte",
         held: Held::Read,
-        at: |_| Some(KillPoint::send(1)),
-        row: Some("sent"),
+        kill_point: |_| Some(KillPoint::send(1)),
+        row_state: Some("sent"),
         repeat: Repeat::Waits,
     },
     Step {
         name: "after the last byte",
         held: Held::Write,
-        at: |_| None,
-        row: Some("sent"),
+        kill_point: |_| None,
+        row_state: Some("sent"),
         repeat: Repeat::Waits,
     },
     Step {
         name: "answered, before `created` is committed",
         held: Held::Answer,
-        at: commit,
-        row: Some("sent"),
+        kill_point: next_commit,
+        row_state: Some("sent"),
         repeat: Repeat::Finds,
     },
     Step {
         name: "after `created` is committed, before the answer",
         held: Held::Answer,
-        at: |_| Some(KillPoint::send(1)),
-        row: Some("created"),
+        kill_point: |_| Some(KillPoint::send(1)),
+        row_state: Some("created"),
         repeat: Repeat::Finds,
     },
 ];
 
-/// A kill at the next write to the database's log.
-fn commit(host: &TestHost) -> Option<KillPoint> {
+/// Returns the kill point at the next write to the write-ahead log of the database.
+fn next_commit(host: &TestHost) -> Option<KillPoint> {
     Some(KillPoint::write_to(host.data("jackfield.db-wal")))
 }
 
@@ -110,13 +110,13 @@ fn fixture(connector: &str, guest: &Guest, settings: Value) -> RedmineFixture {
         .start_with_redmine(connector, guest, settings)
 }
 
-/// Clicks, and kills the server at the point. Then starts the server again. Returns the state of
+/// Clicks, kills the server at the kill point, and starts the server again. Returns the state of
 /// the row after the kill.
 fn crash(
     fixture: &mut RedmineFixture,
     test: &Value,
     held: Held,
-    at: Option<&KillPoint>,
+    kill_point: Option<&KillPoint>,
 ) -> Option<String> {
     let RedmineFixture { host, proxy, connection, .. } = fixture;
     let is_read = |request: &Request| !request.is_post();
@@ -133,26 +133,26 @@ fn crash(
         Held::Answer => Some(proxy.hold_answers(Request::is_post)),
     };
     if gate.is_none() {
-        host.kill_at(at.expect("a kill point"));
+        host.kill_at(kill_point.expect("a kill point"));
     }
     let click = host.create_in_background(connection, test);
     if let Some(gate) = gate {
         gate.await_held(1);
-        match at {
+        match kill_point {
             Some(point) => host.kill_at(point),
             None => host.kill(),
         }
         gate.open();
     }
-    if at.is_some() {
+    if kill_point.is_some() {
         host.await_kill();
     }
     click.assert_unanswered();
     let id = test["testExecutionId"].as_str().expect("a uuid");
-    let row = defect_states(&host.data_folder()).remove(id);
+    let row_state = defect_states(&host.data_folder()).remove(id);
     proxy.forward_all();
     host.restart();
-    row
+    row_state
 }
 
 /// Repeats the click until the answer is the defect, and checks that Redmine has one issue.
@@ -160,10 +160,10 @@ fn assert_one_issue(fixture: &RedmineFixture, test: &Value, repeat: Repeat) {
     let issues = || fixture.project.issues_of(test).into_iter().map(|issue| issue.id);
     let writes = fixture.proxy.posts();
     if repeat == Repeat::Waits {
-        let early = fixture.create(test);
+        let first_repeat = fixture.create(test);
         assert!(
-            [503, 504].contains(&early.status),
-            "the click did not wait for the write, which may still arrive: {early:?}"
+            [503, 504].contains(&first_repeat.status),
+            "the click did not wait for the write, which may still arrive: {first_repeat:?}"
         );
         assert_eq!(issues().count(), 0, "a second write was sent before the wait was over");
     }
@@ -182,12 +182,12 @@ fn assert_one_issue(fixture: &RedmineFixture, test: &Value, repeat: Repeat) {
 fn a_crash_at_any_step_makes_no_second_issue() {
     let settings = json!({"priority": "High"}); // makes the connector read before it writes
     let mut fixture = fixture("redmine", &Guest::example("redmine"), settings);
-    for Step { name, held, at, row, repeat } in STEPS {
+    for Step { name, held, kill_point, row_state, repeat } in STEPS {
         let test = failed_test();
-        let at = at(&fixture.host);
-        let state = crash(&mut fixture, &test, held, at.as_ref());
+        let kill_point = kill_point(&fixture.host);
+        let state = crash(&mut fixture, &test, held, kill_point.as_ref());
         println!("{name}: the row is {state:?}");
-        assert_eq!(state.as_deref(), row, "{name}");
+        assert_eq!(state.as_deref(), row_state, "{name}");
         assert_one_issue(&fixture, &test, repeat);
     }
 }
@@ -197,8 +197,8 @@ fn a_crash_in_the_middle_of_a_write_makes_no_second_issue() {
     let mut fixture = fixture("large", &Guest::named("large"), json!({}));
     let test = failed_test();
     let before = fixture.proxy.posts();
-    let row = crash(&mut fixture, &test, Held::Read, Some(&KillPoint::send(2)));
-    assert_eq!(row.as_deref(), Some("sent"));
+    let row_state = crash(&mut fixture, &test, Held::Read, Some(&KillPoint::send(2)));
+    assert_eq!(row_state.as_deref(), Some("sent"));
     assert_eq!(fixture.proxy.posts(), before, "the write arrived completely");
     assert_eq!(fixture.proxy.truncated_requests(), 1, "the write was not begun");
     assert_one_issue(&fixture, &test, Repeat::Waits);

@@ -14,15 +14,16 @@ use serde_json::{Value, json};
 #[test]
 fn random_crashes_make_no_second_issue() {
     let rounds = rounds();
-    let mut load = Load::start();
-    // The first success. Later searches look for this defect: finding it proves that they work.
+    let mut crash_test = CrashTest::start();
+    // The first defect. The host uses it as the control of later searches: a search that finds it
+    // works.
     let first = failed_test();
-    load.finish(&first);
+    crash_test.finish(&first);
     let mut tests = vec![first];
     let mut crashes: BTreeMap<(Moment, String), u32> = BTreeMap::new();
     for (round, moment) in (0..rounds).zip(Moment::ALL.into_iter().cycle()) {
         let new: Vec<_> = (0..3).map(|_| failed_test()).collect();
-        for state in load.crash(moment, &new, round) {
+        for state in crash_test.crash(moment, &new, round) {
             *crashes.entry((moment, state)).or_default() += 1;
         }
         tests.extend(new);
@@ -37,22 +38,23 @@ fn random_crashes_make_no_second_issue() {
         assert!(count >= rounds / 10, "only {count} crashes at {moment:?} with a row in {state}");
     }
     for test in &tests {
-        load.finish(test);
+        crash_test.finish(test);
     }
-    let issues = load.fixture.project.issues();
+    let issues = crash_test.fixture.project.issues();
     assert_eq!(issues.len(), tests.len(), "there is not exactly one issue per failed test");
     for test in &tests {
         assert_eq!(issues.iter().filter(|issue| issue.is_of(test)).count(), 1, "{test}");
     }
 }
 
-struct Load {
+/// A server with a Redmine whose answers fail, and the defects that it has returned.
+struct CrashTest {
     fixture: RedmineFixture,
     /// The first answer to each failed test.
     answers: HashMap<String, Value>,
 }
 
-impl Load {
+impl CrashTest {
     fn start() -> Self {
         let settings = json!({"priority": "High"}); // makes the connector read before it writes
         let fixture = Setup::new()
@@ -68,7 +70,7 @@ impl Load {
     /// tests' rows after the kill.
     fn crash(&mut self, moment: Moment, tests: &[Value], round: u32) -> BTreeSet<String> {
         let RedmineFixture { host, proxy, connection, .. } = &mut self.fixture;
-        let gate = hold(proxy, moment);
+        let gate = hold_at(proxy, moment);
         let clicks: Vec<_> = tests
             .iter()
             .chain(tests)
@@ -118,7 +120,7 @@ impl Load {
 }
 
 /// Sets the proxy's script so that requests are held at this moment.
-fn hold(proxy: &ScriptedServer, moment: Moment) -> Option<Gate> {
+fn hold_at(proxy: &ScriptedServer, moment: Moment) -> Option<Gate> {
     proxy.forward_all();
     match moment {
         Moment::BeforeWrite => {
@@ -158,11 +160,11 @@ const ODD_ANSWERS: [(u16, bool); 9] = [
 /// random.
 fn answer_oddly(exchange: &Exchange<'_>) -> Reply {
     let bytes = exchange.request.body.iter().map(|byte| usize::from(*byte)).sum::<usize>();
-    let odd = ODD_ANSWERS.get(bytes % (2 * ODD_ANSWERS.len()));
-    let Some((status, created)) = odd.filter(|_| exchange.request.is_post()) else {
+    let odd_answer = ODD_ANSWERS.get(bytes % (2 * ODD_ANSWERS.len()));
+    let Some((status, is_created)) = odd_answer.filter(|_| exchange.request.is_post()) else {
         return exchange.pass();
     };
-    if *created {
+    if *is_created {
         let _ = exchange.forward();
     }
     Reply::Answer(Response::new(*status, "<html>odd</html>").with_header("Location", "/sign-in"))

@@ -9,7 +9,7 @@ use jackfield_tests::{Setup, TestHost, failed_test, with_database};
 use serde_json::json;
 
 /// A stopped server whose database has twenty defects, all in one file.
-fn stopped() -> TestHost {
+fn stopped_host() -> TestHost {
     let (mut host, connection) = Setup::new().start_with("instant", json!({}));
     for _ in 0..20 {
         host.create(&connection, &failed_test()).assert_status(200);
@@ -34,8 +34,8 @@ fn a_clean_stop_leaves_the_whole_database_in_one_file() {
     );
 }
 
-/// The files of the data folder, without compiled code.
-fn files(host: &TestHost) -> BTreeMap<String, Vec<u8>> {
+/// Reads the files of the data folder, without compiled code.
+fn read_files(host: &TestHost) -> BTreeMap<String, Vec<u8>> {
     let entries = fs::read_dir(host.data_folder()).expect("the data folder");
     let paths = entries.map(|entry| entry.expect("an entry").path()).filter(|path| path.is_file());
     paths
@@ -49,12 +49,12 @@ fn files(host: &TestHost) -> BTreeMap<String, Vec<u8>> {
 /// Checks that the server does not start, prints one line with these words, and changes no file.
 #[track_caller]
 fn assert_refuses_to_start(host: &mut TestHost, words: &[&str]) {
-    let before = files(host);
+    let before = read_files(host);
     let line = host.refuses_to_start();
     for word in words {
         assert!(line.contains(word), "{word:?} is missing in: {line}");
     }
-    let after = files(host);
+    let after = read_files(host);
     // SQLite may leave an empty log beside a file that it cannot read completely.
     let new = after.keys().filter(|name| !before.contains_key(*name));
     let new: Vec<_> =
@@ -76,7 +76,7 @@ fn overwrite(path: &Path, from: usize, bytes: usize) {
 
 #[test]
 fn a_database_whose_first_pages_are_overwritten_is_refused() {
-    let mut host = stopped();
+    let mut host = stopped_host();
     overwrite(&host.data("jackfield.db"), 0, 8_192);
     assert_refuses_to_start(&mut host, &["jackfield.db", "damaged", "backup"]);
 }
@@ -84,7 +84,7 @@ fn a_database_whose_first_pages_are_overwritten_is_refused() {
 /// The damaged page contains the defects. SQLite opens such a file without an error.
 #[test]
 fn a_database_with_a_damaged_page_in_the_middle_is_refused() {
-    let mut host = stopped();
+    let mut host = stopped_host();
     let root = "SELECT rootpage FROM sqlite_master WHERE name = 'defects'";
     let page: i64 = with_database(&host.data_folder(), |database| {
         database.query_row(root, [], |row| row.get(0))
@@ -96,7 +96,7 @@ fn a_database_with_a_damaged_page_in_the_middle_is_refused() {
 
 #[test]
 fn a_truncated_database_is_refused() {
-    let mut host = stopped();
+    let mut host = stopped_host();
     let file = File::options().write(true).open(host.data("jackfield.db")).expect("the database");
     let half = file.metadata().expect("its size").len() / 2;
     file.set_len(half).expect("the file is truncated");
@@ -105,14 +105,14 @@ fn a_truncated_database_is_refused() {
 
 #[test]
 fn a_database_of_a_newer_version_is_refused() {
-    let mut host = stopped();
+    let mut host = stopped_host();
     with_database(&host.data_folder(), |db| db.pragma_update(None, "user_version", 9999));
     assert_refuses_to_start(&mut host, &["jackfield.db", "9999", "backup"]);
 }
 
 #[test]
 fn a_database_without_its_key_is_refused_and_no_new_key_is_created() {
-    let mut host = stopped();
+    let mut host = stopped_host();
     fs::remove_file(host.data("secret-key")).expect("the key is removed");
     assert_refuses_to_start(&mut host, &["secret-key", "missing"]);
     assert!(
@@ -123,14 +123,14 @@ fn a_database_without_its_key_is_refused_and_no_new_key_is_created() {
 
 #[test]
 fn a_database_with_another_key_is_refused() {
-    let mut host = stopped();
+    let mut host = stopped_host();
     fs::write(host.data("secret-key"), "17".repeat(32)).expect("the key is replaced");
     assert_refuses_to_start(&mut host, &["jackfield.db", "key"]);
 }
 
 #[test]
 fn a_refused_database_is_used_again_once_its_key_is_back() {
-    let mut host = stopped();
+    let mut host = stopped_host();
     let (key, moved) = (host.data("secret-key"), host.folder().join("moved-key"));
     fs::rename(&key, &moved).expect("the key is moved away");
     assert_refuses_to_start(&mut host, &["secret-key"]);

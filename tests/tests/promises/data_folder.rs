@@ -22,7 +22,7 @@ fn mode(path: &Path) -> u32 {
 /// Starts a server in this folder, which contains `data` and `plugins`. The start must fail.
 /// Returns the last line on stderr.
 #[track_caller]
-fn refusal(folder: &Path, admin_token: Option<&str>) -> String {
+fn error_of_refused_start(folder: &Path, admin_token: Option<&str>) -> String {
     let mut command = Command::new(binary());
     command.args(["serve", "--listen", "127.0.0.1:0"]).current_dir(folder).stdin(Stdio::null());
     command.env_remove("JACKFIELD_ADMIN_TOKEN");
@@ -47,11 +47,11 @@ fn refusal(folder: &Path, admin_token: Option<&str>) -> String {
 fn a_data_folder_that_others_can_enter_is_refused_and_the_fix_is_named() {
     let home = empty_home();
     let data = home.path().join("data");
-    for open in [0o755, 0o701, 0o1777] {
-        set_mode(&data, open);
-        let error = refusal(home.path(), None);
-        assert!(error.contains("chmod o-rwx"), "{open:o}: {error}");
-        assert_eq!(mode(&data), open, "the server changed the mode of the folder");
+    for open_mode in [0o755, 0o701, 0o1777] {
+        set_mode(&data, open_mode);
+        let error = error_of_refused_start(home.path(), None);
+        assert!(error.contains("chmod o-rwx"), "{open_mode:o}: {error}");
+        assert_eq!(mode(&data), open_mode, "the server changed the mode of the folder");
         assert_eq!(
             fs::read_dir(&data).expect("the folder").count(),
             0,
@@ -65,17 +65,17 @@ fn a_data_folder_that_others_can_enter_is_refused_and_the_fix_is_named() {
         let file = data.join(name);
         fs::write(&file, content).expect("the file is written");
         set_mode(&file, 0o644);
-        let error = refusal(home.path(), None);
+        let error = error_of_refused_start(home.path(), None);
         assert!(error.contains(name) && error.contains("chmod 600"), "{error}");
         set_mode(&file, 0o600);
         if chown(&file, Some(OTHER_USER), None).is_ok() {
-            let error = refusal(home.path(), None);
+            let error = error_of_refused_start(home.path(), None);
             assert!(error.contains(name) && error.contains("belongs to user 65534"), "{error}");
         }
         fs::remove_file(&file).expect("the file is removed");
     }
     if chown(&data, Some(OTHER_USER), None).is_ok() {
-        let error = refusal(home.path(), None);
+        let error = error_of_refused_start(home.path(), None);
         assert!(error.contains("belongs to user 65534"), "{error}");
     }
 }
@@ -110,12 +110,12 @@ fn a_short_admin_token_is_refused() {
             .expect("the folder is created");
     }
     for token in ["!", "fifteen-letters"] {
-        let error = refusal(home.path(), Some(token));
+        let error = error_of_refused_start(home.path(), Some(token));
         assert!(error.contains("admin token") && error.contains("16"), "{error}");
         assert!(!error.contains(token), "{error}");
     }
     fs::write(home.path().join("data/admin-token"), "x\n").expect("the file is written");
     set_mode(&home.path().join("data/admin-token"), 0o600);
-    let error = refusal(home.path(), None);
+    let error = error_of_refused_start(home.path(), None);
     assert!(error.contains("admin-token") && error.contains("16"), "{error}");
 }

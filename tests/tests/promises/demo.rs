@@ -53,14 +53,14 @@ fn the_demo_shows_a_defect_and_counts_and_keeps_serving() {
         let picture = picture.map(|(path, _)| tracker.download(path));
         (page, picture.unwrap_or_default())
     });
-    let serves = base.is_some_and(|base| {
+    let is_serving = base.is_some_and(|base| {
         Client::new(&base, &[])
             .attempt("GET", "/healthz", &[], b"")
-            .is_some_and(|a| a.status == 200)
+            .is_some_and(|answer| answer.status == 200)
     });
     let _ = kill_process(Pid::from_child(&demo), Signal::TERM);
-    let end = wait_for("the demo to end", 20, || demo.try_wait().expect("a child"));
-    assert!(serves, "the server of the demo does not answer:\n{printed}");
+    let status = wait_for("the demo to end", 20, || demo.try_wait().expect("a child"));
+    assert!(is_serving, "the server of the demo does not answer:\n{printed}");
     for word in ["totalDefects", "/issues/", "trigger"] {
         assert!(printed.contains(word), "{word} is missing in:\n{printed}");
     }
@@ -82,5 +82,5 @@ fn the_demo_shows_a_defect_and_counts_and_keeps_serving() {
     assert!(!issue.contains("What is missing"), "{issue}");
     assert!(!issue.contains("<h2>Comment 2</h2>"), "{issue}");
     assert!(picture.starts_with(b"\x89PNG"), "{} bytes", picture.len());
-    assert_eq!(end.code(), Some(0));
+    assert_eq!(status.code(), Some(0));
 }

@@ -1,5 +1,5 @@
-//! `jackfield dev` puts each new build of a connector into use on a running server, shows its
-//! events, and never replaces a version that works by a file that does not.
+//! `jackfield dev` puts each new build of a connector into use on a running server and shows its
+//! events. It never replaces a working version by a file that does not work.
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -14,7 +14,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-const WAIT: Duration = Duration::from_secs(90);
+const LINE_TIMEOUT: Duration = Duration::from_secs(90);
 
 /// A running `jackfield dev --json`. It is killed when dropped.
 struct Dev {
@@ -31,7 +31,8 @@ impl Dev {
         let (sender, lines) = channel();
         std::thread::spawn(move || {
             for line in out.lines().map_while(Result::ok) {
-                let value = serde_json::from_str(&line).unwrap_or_else(|e| panic!("{e} in {line}"));
+                let value =
+                    serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error} in {line}"));
                 println!("dev: {line}");
                 let _ = sender.send(value);
             }
@@ -39,24 +40,25 @@ impl Dev {
         Self { child, lines }
     }
 
-    /// The next line that fits.
+    /// Waits for the next line that fulfils a condition, and returns it.
     #[track_caller]
-    fn next(&self, what: &str, fits: impl Fn(&Value) -> bool) -> Value {
+    fn next_line(&self, what: &str, is_wanted: impl Fn(&Value) -> bool) -> Value {
         loop {
-            let line = self.lines.recv_timeout(WAIT);
-            let line = line.unwrap_or_else(|error| panic!("{what} does not come: {error}"));
-            if fits(&line) {
+            let line = self.lines.recv_timeout(LINE_TIMEOUT);
+            let line = line.unwrap_or_else(|error| panic!("no line for {what}: {error}"));
+            if is_wanted(&line) {
                 return line;
             }
         }
     }
 
+    /// Waits for the next line with this state, and returns it.
     #[track_caller]
     fn next_state(&self, state: &str) -> Value {
-        self.next(state, |line| line["state"] == state)
+        self.next_line(state, |line| line["state"] == state)
     }
 
-    /// Ctrl-C. Returns the exit code.
+    /// Sends the signal of Ctrl-C. Returns the exit code.
     fn interrupt(mut self) -> Option<i32> {
         kill_process(Pid::from_child(&self.child), Signal::INT).expect("the process runs");
         self.child.wait().expect("the process ends").code()
@@ -70,12 +72,12 @@ impl Drop for Dev {
     }
 }
 
-fn build(number: u32) -> Guest {
+fn guest_build(number: u32) -> Guest {
     Guest::named("traps-on-demand").with_build(number)
 }
 
-/// A folder of an author with the file of a build.
-fn author(guest: &Guest) -> (TempDir, PathBuf) {
+/// Writes the guest into a new folder as `tracker.wasm`. Returns the folder and the file.
+fn write_connector(guest: &Guest) -> (TempDir, PathBuf) {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let file = folder.path().join("tracker.wasm");
     std::fs::write(&file, &guest.bytes).expect("the file is written");
@@ -85,7 +87,7 @@ fn author(guest: &Guest) -> (TempDir, PathBuf) {
 #[test]
 fn each_new_build_is_in_use_after_a_moment_and_its_events_are_shown() {
     let host = Setup::new().start();
-    let (_folder, file) = author(&build(1));
+    let (_folder, file) = write_connector(&guest_build(1));
     let dev = Dev::start(&host, &file, &[]);
     let first = dev.next_state("serving");
     assert_eq!((&first["connector"], &first["version"]), (&json!("tracker"), &json!("1.0.1")));
@@ -95,13 +97,13 @@ fn each_new_build_is_in_use_after_a_moment_and_its_events_are_shown() {
     let tracker = ScriptedServer::start(|_| Reply::new(200, "good"));
     let connection = host.connect("qa", "tracker", json!({"url": tracker.url()}), json!({}));
     host.create(&connection, &failed_test()).assert_status(200);
-    let event = dev.next("the event", |line| line["kind"] == "create-defect");
+    let event = dev.next_line("the event", |line| line["kind"] == "create-defect");
     assert_eq!(event["outcome"], "created", "{event}");
     assert_eq!(event["runs"][0]["calls"][0]["path"], "/health", "{event}");
 
-    std::fs::write(&file, &build(3).bytes).expect("the file is written");
+    std::fs::write(&file, &guest_build(3).bytes).expect("the file is written");
     let second = dev.next_state("serving");
-    assert_eq!(second["sha256"], build(3).sha256(), "{second}");
+    assert_eq!(second["sha256"], guest_build(3).sha256(), "{second}");
     let after_ms = second["after_ms"].as_u64().expect("a time");
     println!("in use after {after_ms} ms");
     assert!(
@@ -109,14 +111,15 @@ fn each_new_build_is_in_use_after_a_moment_and_its_events_are_shown() {
         "{second}"
     );
 
-    // The server refuses the next one: its `describe` panics. The last one stays.
-    std::fs::write(&file, &build(2).bytes).expect("the file is written");
+    // The server refuses the next build, because its `describe` panics. The last build stays in
+    // use.
+    std::fs::write(&file, &guest_build(2).bytes).expect("the file is written");
     let failed = dev.next_state("failed");
     assert!(failed["text"].to_string().contains("build 2 does not describe itself"), "{failed}");
     std::fs::write(&file, "half a file").expect("the file is written");
     let failed = dev.next_state("failed");
     assert!(failed["text"].to_string().contains("not a WebAssembly file"), "{failed}");
-    host.await_connector("tracker", "broken", Some(&build(3).sha256()));
+    host.await_connector("tracker", "broken", Some(&guest_build(3).sha256()));
     host.create(&connection, &failed_test()).assert_status(200);
 
     assert_eq!(dev.interrupt(), Some(0));
@@ -147,10 +150,10 @@ fn a_project_is_built_at_each_change_and_a_build_that_fails_changes_nothing() {
     assert!(failed.contains("my-tracker.js:1"), "{failed}");
     host.await_connector("my-tracker", "broken", second["sha256"].as_str());
 
-    // With this file it is a project in Rust, which does not build.
+    // With this file, the folder is a Rust project that does not build.
     std::fs::write(project.join("Cargo.toml"), "[package").expect("the file is written");
     let failed = dev.next_state("failed")["text"].to_string();
-    assert!(failed.contains("cargo") && failed.contains("stays as it was"), "{failed}");
+    assert!(failed.contains("cargo") && failed.contains("in use is unchanged"), "{failed}");
     std::fs::remove_file(project.join("Cargo.toml")).expect("the file is removed");
     std::fs::write(&script, source).expect("the script is written");
     assert_eq!(dev.next_state("serving")["sha256"], first["sha256"]);
@@ -158,27 +161,27 @@ fn a_project_is_built_at_each_change_and_a_build_that_fails_changes_nothing() {
 }
 
 #[test]
-fn a_version_that_waits_for_consent_is_named() {
-    let asks = |build| Guest::named("asks-more").with_build(build);
-    let host = Setup::new().plugin("tracker", &asks(1)).start();
+fn dev_names_a_version_that_waits_for_consent() {
+    let asks_more = |build| Guest::named("asks-more").with_build(build);
+    let host = Setup::new().plugin("tracker", &asks_more(1)).start();
     let secrets = json!({"key": "k3y-of-qa"});
     host.connect("qa", "tracker", json!({"url": unreachable_url()}), secrets);
-    let (_folder, file) = author(&asks(2));
+    let (_folder, file) = write_connector(&asks_more(2));
     let plugins = host.folder().join("plugins").display().to_string();
     let dev = Dev::start(&host, &file, &["--plugins", &plugins]);
-    let loaded = dev.next("the version", |line| !line["sha256"].is_null());
+    let loaded = dev.next_line("the version", |line| !line["sha256"].is_null());
     assert_eq!(
         (&loaded["state"], &loaded["sha256"]),
-        (&json!("waiting"), &json!(asks(2).sha256()))
+        (&json!("waiting"), &json!(asks_more(2).sha256()))
     );
-    let waits = dev.next_state("needs-consent")["text"].to_string();
-    assert!(waits.contains("http://mirror.test:8080"), "{waits}");
-    assert!(waits.contains("connections accept qa"), "{waits}");
+    let reason = dev.next_state("needs-consent")["text"].to_string();
+    assert!(reason.contains("http://mirror.test:8080"), "{reason}");
+    assert!(reason.contains("connections accept qa"), "{reason}");
 }
 
 #[test]
-fn dev_says_what_it_needs() {
-    let (folder, file) = author(&build(1));
+fn dev_refuses_a_missing_server_folder_or_file_with_the_fix() {
+    let (folder, file) = write_connector(&guest_build(1));
     let refused = |command: &mut Command, words: &[&str]| {
         let output = command.output().expect("the binary starts");
         let err = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -189,18 +192,18 @@ fn dev_says_what_it_needs() {
     without_server.arg("dev").arg(&file).args(["--server", &unreachable_url()]);
     refused(&mut without_server, &["no server answers", "jackfield serve"]);
     let host = Setup::new().start();
-    let nowhere = folder.path().join("nowhere").display().to_string();
+    let missing = folder.path().join("nowhere").display().to_string();
     let dev = |target: &Path, words: &[&str]| {
         let mut command = host.cli(&["dev"]);
         command.arg(target).args(words);
         command
     };
-    refused(&mut dev(&file, &["--plugins", &nowhere]), &["no plugins folder", "--plugins"]);
-    refused(&mut dev(Path::new(&nowhere), &[]), &["cannot open", "nowhere"]);
-    let wrong = folder.path().join("My_Tracker.wasm");
-    std::fs::copy(&file, &wrong).expect("the file is copied");
-    refused(&mut dev(&wrong, &[]), &["rename", "My_Tracker.wasm"]);
-    let text = folder.path().join("notes.txt");
-    std::fs::write(&text, "x").expect("the file is written");
-    refused(&mut dev(&text, &[]), &["not a connector's file", "NAME.js"]);
+    refused(&mut dev(&file, &["--plugins", &missing]), &["no plugins folder", "--plugins"]);
+    refused(&mut dev(Path::new(&missing), &[]), &["cannot open", "nowhere"]);
+    let wrongly_named = folder.path().join("My_Tracker.wasm");
+    std::fs::copy(&file, &wrongly_named).expect("the file is copied");
+    refused(&mut dev(&wrongly_named, &[]), &["rename", "My_Tracker.wasm"]);
+    let text_file = folder.path().join("notes.txt");
+    std::fs::write(&text_file, "x").expect("the file is written");
+    refused(&mut dev(&text_file, &[]), &["not a connector's file", "NAME.js"]);
 }

@@ -46,7 +46,7 @@ impl SmallDisk {
 }
 
 /// A tracker that answers each POST with the issue 42 and whose search finds this issue.
-fn tracker() -> ScriptedServer {
+fn start_tracker() -> ScriptedServer {
     ScriptedServer::start(|exchange| {
         if exchange.request.is_post() {
             Reply::created(42)
@@ -79,7 +79,7 @@ fn await_created(host: &TestHost, connection: &Connection, test: &Value) -> Valu
 /// `/readyz` names the reason, and the process continues to run. Returns the failed test of the
 /// refused create.
 #[track_caller]
-fn assert_refuses(
+fn assert_refuses_creates(
     host: &TestHost,
     connection: &Connection,
     tracker: &ScriptedServer,
@@ -91,7 +91,7 @@ fn assert_refuses(
     let detail = answer.problem(503, "store-unavailable");
     assert!(detail.contains(reason), "{detail}");
     assert!(answer.header("retry-after").is_some(), "{answer:?}");
-    assert_eq!(tracker.posts(), before, "a write left without a journal entry");
+    assert_eq!(tracker.posts(), before, "a write was sent without a journal entry");
     let readiness = await_not_ready(host);
     assert!(readiness.contains(reason), "{readiness}");
     assert_eq!(
@@ -105,13 +105,13 @@ fn assert_refuses(
 #[test]
 fn while_the_disk_is_full_creates_are_refused_and_repeats_are_answered() {
     let disk = SmallDisk::start("good");
-    let (host, tracker) = (&disk.host, tracker());
+    let (host, tracker) = (&disk.host, start_tracker());
     let connection = host.connect("qa", "good", json!({"url": tracker.url()}), json!({}));
     let created = failed_test();
     let defect = host.create(&connection, &created).expect(200);
 
     disk.fill();
-    let refused = assert_refuses(host, &connection, &tracker, "full");
+    let refused = assert_refuses_creates(host, &connection, &tracker, "full");
     assert_eq!(
         host.create(&connection, &created).expect(200),
         defect,
@@ -141,7 +141,7 @@ fn the_problem_of_a_full_disk_says_what_to_do() {
 #[test]
 fn a_write_is_not_sent_if_the_disk_is_full_when_it_is_journaled() {
     let disk = SmallDisk::start("large");
-    let (host, tracker) = (&disk.host, tracker());
+    let (host, tracker) = (&disk.host, start_tracker());
     let gate = tracker.hold_requests(|request| request.target.starts_with("/users/"));
     let settings = json!({"url": tracker.url(), "project": "qa"});
     let connection = host.connect("qa", "large", settings, json!({"api-key": "any-k3y"}));
@@ -152,7 +152,7 @@ fn a_write_is_not_sent_if_the_disk_is_full_when_it_is_journaled() {
     gate.open();
     let detail = click.answer().problem(503, "store-unavailable");
     assert!(detail.contains("full"), "{detail}");
-    assert_eq!(tracker.posts(), 0, "a write left without a journal entry");
+    assert_eq!(tracker.posts(), 0, "a write was sent without a journal entry");
 
     disk.clear();
     host.await_readiness(200);
@@ -165,7 +165,7 @@ fn a_write_is_not_sent_if_the_disk_is_full_when_it_is_journaled() {
 #[test]
 fn no_defect_is_lost_if_the_disk_is_full_when_the_tracker_answers() {
     let disk = SmallDisk::start("good");
-    let (host, tracker) = (&disk.host, tracker());
+    let (host, tracker) = (&disk.host, start_tracker());
     let gate = tracker.hold_requests(Request::is_post);
     let connection = host.connect("qa", "good", json!({"url": tracker.url()}), json!({}));
     let test = failed_test();
@@ -189,14 +189,14 @@ fn no_defect_is_lost_if_the_disk_is_full_when_the_tracker_answers() {
 
 #[test]
 fn while_the_disk_is_read_only_creates_are_refused_and_repeats_are_answered() {
-    let tracker = tracker();
+    let tracker = start_tracker();
     let (host, connection) = Setup::new().start_with("good", json!({"url": tracker.url()}));
     let created = failed_test();
     let defect = host.create(&connection, &created).expect(200);
 
     let files = ["jackfield.db", "jackfield.db-wal"].map(|name| host.data(name));
     let read_only = Strace::make_read_only(host.process_id(), &files);
-    let refused = assert_refuses(&host, &connection, &tracker, "disk I/O error");
+    let refused = assert_refuses_creates(&host, &connection, &tracker, "disk I/O error");
     assert_eq!(
         host.create(&connection, &created).expect(200),
         defect,

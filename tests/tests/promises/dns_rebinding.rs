@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::calls::INTERFACES;
 
-/// An address that stands for any public address. All addresses of the test's own network are
+/// An address that represents any public address. All addresses of the test's own network are
 /// routed to this machine.
 const PUBLIC: Ipv4Addr = Ipv4Addr::new(5, 5, 5, 5);
 /// Addresses that a granted name may not lead to.
@@ -83,9 +83,9 @@ fn a_name_of_this_machine_is_reached_only_with_allow_private() {
         assert_eq!(received["id"], "denied", "{via}: {received}");
         let (_, printed) = host.run_cli(&["connections", "try", via, "--json"]);
         assert!(printed.contains("--allow-private true"), "{printed}");
-        let (done, printed) =
+        let (succeeded, printed) =
             host.run_cli(&["connections", "edit", via, "--allow-private", "true"]);
-        assert!(done, "{printed}");
+        assert!(succeeded, "{printed}");
         let received = host.create(&connection, &failed_test()).expect(200);
         assert_eq!(received["id"], "200", "{via}: {received}");
     }

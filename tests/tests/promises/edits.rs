@@ -1,47 +1,48 @@
-//! Two admins do not overwrite each other's edits, and a path that Test Manager really uses is
-//! mapped for one connection.
+//! Edits of connections. An edit of an outdated state is refused, so that two admins do not
+//! overwrite each other's edits. A path that Test Manager really uses can be mapped for one
+//! connection.
 
 use jackfield_tests::{Answer, Setup, TestHost, failed_test};
 use serde_json::{Value, json};
 
 fn patch(host: &TestHost, if_match: &[&str], body: &Value) -> Answer {
-    let headers: Vec<_> = if_match.iter().map(|tag| ("if-match", *tag)).collect();
+    let headers: Vec<_> = if_match.iter().map(|etag| ("if-match", *etag)).collect();
     host.admin().send("PATCH", "/connections/qa", &headers, body.to_string().as_bytes())
 }
 
-fn tag(answer: &Answer) -> String {
+fn etag(answer: &Answer) -> String {
     answer.header("etag").expect("an entity tag").to_owned()
 }
 
 #[test]
-fn an_edit_of_an_older_state_is_refused_and_changes_nothing() {
+fn an_edit_of_an_outdated_state_is_refused_and_changes_nothing() {
     let (host, _) = Setup::new().start_with("instant", json!({}));
     let read = host.admin().get("/connections/qa");
-    let first = tag(&read);
+    let first = etag(&read);
     assert_eq!(first, format!("\"{}\"", read.json()["revision"]));
 
     let edited = patch(&host, &[&first], &json!({"index_delay_s": 7}));
     assert_eq!(edited.expect(200)["index_delay_s"], 7);
-    let second = tag(&edited);
+    let second = etag(&edited);
     assert_ne!(first, second);
-    let late = patch(&host, &[&first], &json!({"index_delay_s": 9, "name": "other"}));
-    let why = late.problem(412, "precondition-failed");
+    let refused = patch(&host, &[&first], &json!({"index_delay_s": 9, "name": "other"}));
+    let why = refused.problem(412, "precondition-failed");
     assert!(why.contains("read it again"), "{why}");
     let shown = host.admin().get("/connections/qa");
-    assert_eq!((shown.json()["index_delay_s"].clone(), tag(&shown)), (json!(7), second.clone()));
+    assert_eq!((shown.json()["index_delay_s"].clone(), etag(&shown)), (json!(7), second.clone()));
 
-    // Other changes of a person count, too; events and recordings do not.
+    // Other changes by a person also change the entity tag. Events and recordings do not.
     host.admin().json("POST", "/connections/qa/pause", &json!({})).assert_status(200);
     patch(&host, &[&second], &json!({"index_delay_s": 9}))
         .assert_problem(412, "precondition-failed");
-    let third = tag(&host.admin().get("/connections/qa"));
+    let third = etag(&host.admin().get("/connections/qa"));
     host.admin().json("POST", "/connections/qa/record", &json!({"for_s": 60})).assert_status(200);
     for if_match in [&["\"1\"", &third][..], &["*"], &[]] {
         let name = format!("{if_match:?}");
         let edited = patch(&host, if_match, &json!({"index_delay_s": 1}));
         assert_eq!(edited.status, 200, "{name}: {edited:?}");
         if if_match.len() == 2 {
-            let weak = format!("W/{}", tag(&edited));
+            let weak = format!("W/{}", etag(&edited));
             patch(&host, &[&weak], &json!({})).assert_problem(412, "precondition-failed");
         }
     }
@@ -49,11 +50,11 @@ fn an_edit_of_an_older_state_is_refused_and_changes_nothing() {
 }
 
 #[test]
-fn the_command_line_edits_the_state_that_it_has_read() {
+fn an_edit_by_the_command_line_raises_the_revision_by_one() {
     let (host, _) = Setup::new().start_with("instant", json!({}));
     let before = host.connection("qa")["revision"].as_u64().expect("a number");
-    let (done, printed) = host.run_cli(&["connections", "edit", "qa", "--index-delay-s", "5"]);
-    assert!(done, "{printed}");
+    let (succeeded, printed) = host.run_cli(&["connections", "edit", "qa", "--index-delay-s", "5"]);
+    assert!(succeeded, "{printed}");
     assert_eq!(host.connection("qa")["revision"], before + 1);
 }
 
@@ -66,14 +67,14 @@ fn an_unrecognised_request_names_the_command_that_maps_it() {
         host.anonymous().send(method, &format!("{hook}{path}"), &[], body.as_bytes())
     };
     let refused = send(&connection.webhook_path, "PUT", "/tm/new-defect");
-    let told = refused.problem(404, "not-found");
-    assert!(!told.contains("map-path"), "a stranger is told how: {told}");
+    let problem = refused.problem(404, "not-found");
+    assert!(!problem.contains("map-path"), "the sender learns the command: {problem}");
     let event = host.event_of(&refused);
     let detail = event["detail"].as_str().expect("a text");
-    let command = detail.split("run `jackfield ").nth(1).and_then(|it| it.split('`').next());
+    let command = detail.split("run `jackfield ").nth(1).and_then(|rest| rest.split('`').next());
     let command = command.unwrap_or_else(|| panic!("no command in {detail}"));
-    let (done, printed) = host.run_cli(&command.split(' ').collect::<Vec<_>>());
-    assert!(done, "{command}: {printed}");
+    let (succeeded, printed) = host.run_cli(&command.split(' ').collect::<Vec<_>>());
+    assert!(succeeded, "{command}: {printed}");
     send(&connection.webhook_path, "PUT", "/tm/new-defect/?a=1").assert_status(200);
     send(&other.webhook_path, "PUT", "/tm/new-defect").assert_problem(404, "not-found");
 

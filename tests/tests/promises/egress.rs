@@ -62,9 +62,14 @@ fn an_origin_without_a_grant_is_refused_through_both_interfaces_and_recorded() {
             let target = origins.target(target);
             let received = origins.call(json!({"target": target, "via": via}));
             // A fragment is never sent, so this request may reach the granted origin.
-            let harmless = target.contains('#') && received.key == "200";
-            let refused = received.is_refused();
-            assert!(refused || harmless, "{via} {target}: {} {}", received.key, received.text);
+            let is_harmless = target.contains('#') && received.key == "200";
+            let is_refused = received.is_refused();
+            assert!(
+                is_refused || is_harmless,
+                "{via} {target}: {} {}",
+                received.key,
+                received.text
+            );
         }
     }
     assert_eq!(origins.other.requests().len(), 0, "{:?}", origins.other.requests());
@@ -79,10 +84,11 @@ fn an_origin_without_a_grant_is_refused_through_both_interfaces_and_recorded() {
 /// addresses with `PORT` would reach a server of this machine.
 #[test]
 fn a_granted_origin_at_a_forbidden_address_is_refused() {
-    let everywhere = ScriptedServer::start_at(SocketAddr::from(([0, 0, 0, 0], 0)), |_| {
-        Reply::new(200, "reached")
-    });
-    let port = everywhere.address().port().to_string();
+    let server_on_all_addresses =
+        ScriptedServer::start_at(SocketAddr::from(([0, 0, 0, 0], 0)), |_| {
+            Reply::new(200, "reached")
+        });
+    let port = server_on_all_addresses.address().port().to_string();
     let host = Setup::new().guests(["calls"]).start();
     for (n, origin) in [
         "http://0.0.0.0:PORT",
@@ -109,13 +115,13 @@ fn a_granted_origin_at_a_forbidden_address_is_refused() {
             assert!(why.contains("which is not allowed"), "{via} {origin}: {why}");
         }
     }
-    assert_eq!(everywhere.connections(), 0);
+    assert_eq!(server_on_all_addresses.connections(), 0);
 }
 
-/// A person granted these origins, and private addresses too. The server would see the requests
-/// come from its own machine, where trusted proxies are.
+/// A person granted these origins, and private addresses, too. The host refuses them, because the
+/// server would see requests from its own machine and might trust them as requests of a proxy.
 #[test]
-fn the_server_itself_is_never_reached() {
+fn a_guest_never_reaches_the_server_itself() {
     let host = Setup::new().guests(["calls"]).start();
     let port = host.url().rsplit(':').next().expect("a port").to_owned();
     for (n, origin) in [
@@ -138,7 +144,10 @@ fn the_server_itself_is_never_reached() {
             let received = call(&host, &Connection::from_json(&created));
             assert_eq!(received.key, "denied", "{via} {origin}: {}", received.text);
             let why = received.event["runs"][0]["calls"][0]["error"].to_string();
-            assert!(why.contains("it is this server itself"), "{via} {origin}: {why}");
+            assert!(
+                why.contains("it is an address of this Jackfield server"),
+                "{via} {origin}: {why}"
+            );
         }
     }
 }
@@ -162,14 +171,15 @@ fn other_schemes_and_paths_that_look_like_hosts_reach_no_other_server() {
         // The target is a path of the granted origin that looks like a host. A backslash counts as
         // a slash.
         let is_path = target.starts_with('/') || target.contains("PORT\\@");
-        let harmless = is_path && received.key == "200";
-        let refused = received.is_refused();
-        assert!(refused || harmless, "{target}: {} {}", received.key, received.text);
+        let is_harmless = is_path && received.key == "200";
+        let is_refused = received.is_refused();
+        assert!(is_refused || is_harmless, "{target}: {} {}", received.key, received.text);
     }
     assert_eq!(origins.other.requests().len(), 0, "{:?}", origins.other.requests());
 }
 
-/// Headers that only the host may set, and line breaks that would start another header.
+/// A guest cannot set headers that only the host may set, and cannot insert line breaks that would
+/// start another header.
 #[test]
 fn a_request_cannot_be_split_or_forged() {
     let setup = Setup::new().env("JACKFIELD_SECRET_PROXY", "the-secret-of-the-reverse-proxy");
@@ -193,8 +203,8 @@ fn a_request_cannot_be_split_or_forged() {
         ] {
             let target = origins.target("http://127.0.0.1:PORT/");
             let received = origins.call(json!({"target": target, "via": via, "headers": header}));
-            let refused = received.is_refused();
-            assert!(refused, "{via} {header}: {} {}", received.key, received.text);
+            let is_refused = received.is_refused();
+            assert!(is_refused, "{via} {header}: {} {}", received.key, received.text);
         }
         // HTTP libraries set these headers themselves. The host drops them and sends its own, which
         // the end of this test checks.
@@ -223,8 +233,8 @@ fn a_request_cannot_be_split_or_forged() {
             "http://127.0.0.1:PORT/ HTTP/1.1\r\nX-Smuggled: yes",
         ] {
             let received = origins.call(json!({"target": origins.target(target), "via": via}));
-            let refused = received.is_refused();
-            assert!(refused, "{via} {target:?}: {} {}", received.key, received.text);
+            let is_refused = received.is_refused();
+            assert!(is_refused, "{via} {target:?}: {} {}", received.key, received.text);
         }
     }
     // The interface `http` has no CONNECT.
@@ -237,9 +247,9 @@ fn a_request_cannot_be_split_or_forged() {
     let target = origins.target("http://127.0.0.1:PORT/");
     origins.call(json!({"target": target, "via": "http"}));
     assert!(!origins.granted.requests().is_empty());
-    let own = origins.granted.address().to_string();
+    let granted_address = origins.granted.address().to_string();
     for request in origins.granted.requests() {
-        assert_eq!(request.header("host"), Some(own.as_str()), "{request:?}");
+        assert_eq!(request.header("host"), Some(granted_address.as_str()), "{request:?}");
         for forbidden in [
             "x-smuggled",
             "proxy-authorization",
@@ -269,10 +279,10 @@ fn a_request_cannot_be_split_or_forged() {
 #[test]
 fn a_redirect_is_followed_only_to_a_granted_origin_and_never_for_a_write() {
     let origins = TwoOrigins::start(Setup::new());
-    let away = origins.target("http://127.0.0.1:OTHER/away");
+    let other_origin_url = origins.target("http://127.0.0.1:OTHER/away");
     origins.granted.set_script(move |exchange| {
         let to = match exchange.request.target.as_str() {
-            "/away" => away.clone(),
+            "/away" => other_origin_url.clone(),
             "/home" => "/reached".to_owned(),
             "/loop" => "/loop".to_owned(),
             _ => return Reply::new(200, "reached"),
@@ -280,19 +290,21 @@ fn a_redirect_is_followed_only_to_a_granted_origin_and_never_for_a_write() {
         Reply::Answer(Response::new(302, "").with_header("location", &to))
     });
     for via in INTERFACES {
-        let at = |path: &str| origins.target(&format!("http://127.0.0.1:PORT{path}"));
-        let received = origins.call(json!({"target": at("/away"), "via": via}));
-        let stopped = received.key == "denied" || received.key == "302";
-        assert!(stopped, "{via}: {} {}", received.key, received.text);
-        let received = origins.call(json!({"target": at("/home"), "via": via}));
+        let granted_url = |path: &str| origins.target(&format!("http://127.0.0.1:PORT{path}"));
+        let received = origins.call(json!({"target": granted_url("/away"), "via": via}));
+        let is_stopped = received.key == "denied" || received.key == "302";
+        assert!(is_stopped, "{via}: {} {}", received.key, received.text);
+        let received = origins.call(json!({"target": granted_url("/home"), "via": via}));
         assert_eq!(received.key, "200", "{via}: {}", received.text);
         assert!(received.text.contains("reached"), "{via}: {}", received.text);
         let before = origins.granted.requests().len();
-        origins.call(json!({"target": at("/loop"), "via": via}));
+        origins.call(json!({"target": granted_url("/loop"), "via": via}));
         let requests = origins.granted.requests().len() - before;
         assert!(requests <= 11, "{via}: the loop of redirects did not end");
         let before = origins.granted.requests().len();
-        origins.call(json!({"target": at("/home"), "via": via, "method": "POST", "body": "x"}));
+        origins.call(
+            json!({"target": granted_url("/home"), "via": via, "method": "POST", "body": "x"}),
+        );
         let requests = origins.granted.requests().len() - before;
         assert_eq!(requests, 1, "{via}: a write followed a redirect");
     }

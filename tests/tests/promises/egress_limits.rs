@@ -17,26 +17,26 @@ fn an_endless_answer_and_a_decompression_bomb_hit_the_limit() {
     let good = Good::connect(&origins.host);
     let attack = || endless_answers(&origins, &bomb);
     for _ in 0..3 {
-        attack(); // the first large bodies of each thread map memory that stays mapped
+        attack(); // the memory that the first large bodies of each thread map stays mapped
     }
     assert_harmless(&origins.host, &good, "endless answers and bombs", attack);
 }
 
 /// Sends an endless body, an endless header and a decompression bomb through both interfaces.
 fn endless_answers(origins: &TwoOrigins, bomb: &[u8]) {
-    let endless = |head: &'static str| {
+    let answer_endlessly = |head: &'static str| {
         origins.granted.set_script(|_| Reply::Endless(head.as_bytes().to_vec()));
     };
     for via in INTERFACES {
-        endless("HTTP/1.1 200 OK\r\ncontent-length: 99999999999\r\n\r\n");
+        answer_endlessly("HTTP/1.1 200 OK\r\ncontent-length: 99999999999\r\n\r\n");
         assert_answer_limited(origins, via, "an endless answer");
-        endless("HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n");
+        answer_endlessly("HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n");
         assert_answer_limited(origins, via, "an answer without a length");
-        endless("HTTP/1.1 200 OK\r\nx-long: ");
+        answer_endlessly("HTTP/1.1 200 OK\r\nx-long: ");
         let received = origins.call(json!({"via": via}));
         assert!(!received.is_answered(), "{via}, an endless header: {}", received.key);
-        let packed = Response::new(200, bomb).with_header("content-encoding", "gzip");
-        origins.granted.set_script(move |_| Reply::Answer(packed.clone()));
+        let compressed_answer = Response::new(200, bomb).with_header("content-encoding", "gzip");
+        origins.granted.set_script(move |_| Reply::Answer(compressed_answer.clone()));
         assert_answer_limited(origins, via, "a bomb");
     }
 }
@@ -50,12 +50,12 @@ fn assert_answer_limited(origins: &TwoOrigins, via: &str, what: &str) {
 }
 
 fn gzip_of_zeros(length: usize) -> Vec<u8> {
-    let mut packer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
     let block = vec![0; 1 << 20];
     for _ in 0..length / block.len() {
-        packer.write_all(&block).expect("writing to memory does not fail");
+        encoder.write_all(&block).expect("writing to memory does not fail");
     }
-    packer.finish().expect("writing to memory does not fail")
+    encoder.finish().expect("writing to memory does not fail")
 }
 
 /// The limits are small here, so that a request of a usual size exceeds each of them.
@@ -66,10 +66,10 @@ fn the_limits_of_a_request_hold_through_both_interfaces() {
     origins
         .granted
         .set_script(|_| Reply::Answer(Response::new(302, "").with_header("location", "/on")));
-    let many: String = (0..100).map(|n| format!("X-Flood-{n}=x\n")).collect();
+    let many_headers: String = (0..100).map(|n| format!("X-Flood-{n}=x\n")).collect();
     let attacks = [
         (json!({"method": "POST", "body": "x".repeat(1_001)}), "limits.request_body_bytes", 0),
-        (json!({"headers": many}), "header", 0),
+        (json!({"headers": many_headers}), "header", 0),
         (json!({}), "limits.outbound_calls", 1),
     ];
     for via in INTERFACES {
@@ -114,6 +114,6 @@ fn host_work_ends_at_the_cpu_limit_through_both_interfaces() {
 
 fn answer_with_empty_gzip_streams(origins: &TwoOrigins, count: usize) {
     let body = gzip_of_zeros(0).repeat(count);
-    let packed = Response::new(200, body).with_header("content-encoding", "gzip");
-    origins.granted.set_script(move |_| Reply::Answer(packed.clone()));
+    let compressed_answer = Response::new(200, body).with_header("content-encoding", "gzip");
+    origins.granted.set_script(move |_| Reply::Answer(compressed_answer.clone()));
 }

@@ -1,5 +1,5 @@
-//! Environment variables as shells, files and platforms set them: with a line break at the end,
-//! empty, or for another purpose.
+//! Environment variables with unusual values: a line break at the end, an empty value, or a name
+//! that a platform uses for another purpose.
 
 use std::ffi::OsStr;
 use std::io::{BufRead as _, BufReader};
@@ -13,9 +13,9 @@ use crate::calls::{call, connect};
 
 /// Runs a command of this server with additional variables. Returns whether it succeeded, and its
 /// standard output and error.
-fn cli(host: &TestHost, env: &[(&str, &str)], arguments: &[&str]) -> (bool, String) {
+fn run_cli(host: &TestHost, variables: &[(&str, &str)], arguments: &[&str]) -> (bool, String) {
     let mut command = host.cli(arguments);
-    let output = command.envs(env.iter().copied()).stdin(Stdio::null()).output();
+    let output = command.envs(variables.iter().copied()).stdin(Stdio::null()).output();
     let output = output.expect("the binary starts");
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     (output.status.success(), text(&output.stdout) + &text(&output.stderr))
@@ -30,11 +30,12 @@ fn a_line_break_at_the_end_is_not_part_of_a_token_or_a_secret() {
         .guests(["calls"])
         .start();
     host.admin().get("/connections").assert_status(200);
-    let right = [("JACKFIELD_ADMIN_TOKEN", "test-admin-token-0123456789abcdef\n")];
-    let (done, printed) = cli(&host, &right, &["connections", "list"]);
-    assert!(done, "{printed}");
-    let (done, printed) = cli(&host, &[("JACKFIELD_ADMIN_TOKEN", token)], &["connections", "list"]);
-    assert!(!done && printed.contains("token"), "{printed}");
+    let right_token = [("JACKFIELD_ADMIN_TOKEN", "test-admin-token-0123456789abcdef\n")];
+    let (succeeded, printed) = run_cli(&host, &right_token, &["connections", "list"]);
+    assert!(succeeded, "{printed}");
+    let (succeeded, printed) =
+        run_cli(&host, &[("JACKFIELD_ADMIN_TOKEN", token)], &["connections", "list"]);
+    assert!(!succeeded && printed.contains("token"), "{printed}");
 
     let tracker = ScriptedServer::start(|_| Reply::new(200, "reached"));
     for secret in ["env:JACKFIELD_SECRET_OF_QA", "s3cr3t-of-qa\r\n", "env:JACKFIELD_SECRET_OF_QA\n"]
@@ -63,19 +64,19 @@ fn an_empty_variable_counts_as_not_set() {
     assert!(url.starts_with("http://files.example/"), "{url}");
     assert!(host.data("secret-key").exists(), "the server did not create a key in the data folder");
     let empty = [("JACKFIELD_URL", "")];
-    let (_, printed) = cli(&host, &empty, &["connections", "show", "no-such-connection"]);
+    let (_, printed) = run_cli(&host, &empty, &["connections", "show", "no-such-connection"]);
     assert!(!printed.contains("no server answers at  ("), "{printed}");
     let empty = [("JACKFIELD_ADMIN_TOKEN", "\r\n")];
-    let (done, printed) = cli(&host, &empty, &["connections", "list"]);
+    let (succeeded, printed) = run_cli(&host, &empty, &["connections", "list"]);
     assert!(
-        !done && printed.contains("admin-token"),
+        !succeeded && printed.contains("admin-token"),
         "the command did not try to read the token from the folder: {printed}"
     );
 }
 
 #[test]
 fn kubernetes_service_variables_are_ignored_and_other_unknown_variables_are_reported() {
-    let service = [
+    let kubernetes_variables = [
         ("JACKFIELD_SERVICE_HOST", "10.0.0.1"),
         ("JACKFIELD_SERVICE_PORT_HTTP", "8080"),
         ("JACKFIELD_PORT", "tcp://10.0.0.1:8080"),
@@ -88,33 +89,40 @@ fn kubernetes_service_variables_are_ignored_and_other_unknown_variables_are_repo
         ("JACKFIELD_LIMITS_PORT_80_TCP_PORT", "80"),
         ("JACKFIELD_CREATE_PORT", "tcp://10.0.0.3:80"),
     ];
-    let odd = [
+    let misspelled_variables = [
         ("JACKFIELD_STORAGE", "postgres://a", "JACKFIELD_STORE"),
         ("JACKFIELD_LIMITS_CPU", "7", "JACKFIELD_LIMITS_CPU_MS"),
         ("JACKFIELD_LISTENS", "x", "JACKFIELD_LISTEN"),
     ];
     let mut setup = Setup::new();
-    for (name, value) in service.into_iter().chain(odd.map(|(name, value, _)| (name, value))) {
+    for (name, value) in kubernetes_variables
+        .into_iter()
+        .chain(misspelled_variables.map(|(name, value, _)| (name, value)))
+    {
         setup = setup.env(name, value);
     }
     let host = setup.start();
-    let env: Vec<_> = odd.iter().map(|(name, value, _)| (*name, *value)).chain(service).collect();
-    let (_, report) = cli(&host, &env, &["doctor", "--data", "data", "--json"]);
+    let env: Vec<_> = misspelled_variables
+        .iter()
+        .map(|(name, value, _)| (*name, *value))
+        .chain(kubernetes_variables)
+        .collect();
+    let (_, report) = run_cli(&host, &env, &["doctor", "--data", "data", "--json"]);
     let report: Value = serde_json::from_str(&report).expect("the report is JSON");
     let findings = report["findings"].as_array().expect("findings").iter();
     let finding = findings
         .into_iter()
-        .find(|it| it["check"] == "configuration")
+        .find(|finding| finding["check"] == "configuration")
         .expect("a finding about the configuration");
     assert_eq!(finding["status"], "warn", "{finding}");
     let (logged, found) = (host.output(), finding["found"].as_str().expect("a text").to_owned());
     for text in [logged, found] {
-        for (name, _, nearest) in odd {
-            let report =
+        for (name, _, nearest) in misspelled_variables {
+            let warning =
                 format!("{name} is not a setting and is ignored; the nearest is {nearest}");
-            assert!(text.contains(&report), "{report:?} is missing in: {text}");
+            assert!(text.contains(&warning), "{warning:?} is missing in: {text}");
         }
-        for (name, _) in service {
+        for (name, _) in kubernetes_variables {
             assert!(!text.contains(&format!("{name} ")), "{name}: {text}");
         }
     }
@@ -128,7 +136,8 @@ fn the_server_does_not_start_with_a_key_that_is_not_utf8() {
     command.env("JACKFIELD_SECRET_KEY", OsStr::from_bytes(b"\xff\xfe"));
     let mut server =
         command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the binary starts");
-    // Reads the first line: the end of the output, or the address of a server that runs.
+    // Reads the first line. It is empty if the server ends, and otherwise the address of the
+    // server.
     let mut printed = String::new();
     let stdout = BufReader::new(server.stdout.take().expect("a pipe")).read_line(&mut printed);
     stdout.expect("text on stdout");

@@ -1,13 +1,13 @@
-//! The operator's manual says how to erase the texts of a defect. Its commands do that, and the
-//! failed test still has only one defect.
+//! The commands of the operator's manual erase the texts of a defect. Afterwards, the failed test
+//! still has only one defect.
 
 use std::fs;
 
 use jackfield_tests::{Guest, Setup, failed_test, root, with_database};
 use serde_json::json;
 
-/// The SQL of the manual for this defect.
-fn statements(key: &str) -> String {
+/// Reads the SQL statements of the manual, and inserts the key of this defect.
+fn manual_statements(key: &str) -> String {
     let page = fs::read_to_string(root().join("docs/operator.md")).expect("docs/operator.md");
     let begin = "sqlite3 /var/lib/jackfield/jackfield.db \"\n";
     let sql = page.split(begin).nth(1).and_then(|rest| rest.split("\"\n```").next());
@@ -27,11 +27,11 @@ fn the_texts_of_a_defect_are_erased_and_the_defect_is_still_known() {
     let (key, title) = (created["id"].as_str().expect("a key"), created["name"].as_str());
     let title = title.expect("a title").to_owned();
     host.stop();
-    let statements = statements(key);
+    let statements = manual_statements(key);
     with_database(&host.data_folder(), |database| database.execute_batch(&statements));
     let bytes = fs::read(host.data("jackfield.db")).expect("the database");
-    let is_there = bytes.windows(title.len()).any(|part| part == title.as_bytes());
-    assert!(!is_there, "{title} is still in the file");
+    let is_found = bytes.windows(title.len()).any(|part| part == title.as_bytes());
+    assert!(!is_found, "{title} is still in the file");
     host.restart();
     let repeated = host.create(&connection, &test).expect(200);
     assert_eq!(repeated["id"], created["id"]);

@@ -1,11 +1,11 @@
-//! Events: one id connects the webhook, the log of the guest, the outbound calls, the defect and
-//! the answer. Requests that matched no connection are listed, too. Lists can be filtered and have
-//! pages.
+//! Events. The id of an event connects the webhook request, the log of the guest, the outbound
+//! calls, the defect and the answer. Requests that matched no connection are listed, too. Lists can
+//! be filtered and have pages.
 
 use jackfield_tests::{Guest, Reply, ScriptedServer, Setup, TestHost, failed_test, wait_for};
 use serde_json::{Value, json};
 
-use crate::recurrence::again;
+use crate::recurrence::failed_again;
 
 #[test]
 fn events_are_listed_filtered_and_paged() {
@@ -91,9 +91,10 @@ fn the_oldest_events_are_deleted_when_there_are_too_many() {
     assert_eq!(host.admin().get(&format!("/events/{}", created[19])).status, 404);
 }
 
-/// Claim, instance, guest, requests and store follow each other, and fit into the event.
+/// Claim, instantiation, guest, requests and store follow each other, and are within the time of
+/// the event.
 #[test]
-fn an_event_says_how_long_each_of_its_parts_took() {
+fn an_event_shows_when_each_of_its_steps_began_and_ended() {
     let mut host = Setup::new().guests(["good"]).start();
     let tracker = ScriptedServer::start(|_| Reply::created(1));
     let connection = host.connect("qa", "good", json!({"url": tracker.url()}), json!({}));
@@ -110,30 +111,32 @@ fn an_event_says_how_long_each_of_its_parts_took() {
     let moments =
         [&[claim.0, claim.0 + claim.1][..], &times, &[store.0, store.0 + store.1]].concat();
     assert!(moments.is_sorted(), "{moments:?}: {event}");
-    // The event has whole milliseconds.
-    let whole = (number(&event["ms"]) + 1) * 1_000;
+    // The duration of the event is rounded down to whole milliseconds.
+    let event_us_max = (number(&event["ms"]) + 1) * 1_000;
     assert!(claim.1 > 0 && store.1 > 0 && times[2] > times[1], "{moments:?}: {event}");
-    assert!(store.0 + store.1 <= whole, "{moments:?} in {whole}: {event}");
+    assert!(store.0 + store.1 <= event_us_max, "{moments:?} in {event_us_max}: {event}");
     let request = &run["calls"][0];
     let request_us = (number(&request["at_ms"]) + number(&request["ms"])) * 1_000;
     assert!(times[1] + request_us <= times[3], "{event}");
     assert_eq!(number(&run["usage"]["run_ms"]), (times[3] - times[1]) / 1_000, "{event}");
 
     let id = event["id"].as_str().expect("an id");
-    let (shown, text) = host.run_cli(&["events", "show", id]);
+    let (succeeded, text) = host.run_cli(&["events", "show", id]);
     let parts =
         ["timeline", " claim", " instantiate for create", " guest create", " POST http", " store"];
-    let places: Vec<_> = parts.iter().map(|part| text.find(part)).collect();
-    assert!(shown && places.is_sorted() && places[0].is_some(), "{places:?}: {text}");
+    let positions: Vec<_> = parts.iter().map(|part| text.find(part)).collect();
+    assert!(succeeded && positions.is_sorted() && positions[0].is_some(), "{positions:?}: {text}");
 
-    // A server that does not know the defect from memory claims the row, and runs nothing.
+    // After a restart, the defect is not in the cache. The server claims the row, and runs no
+    // guest.
     host.restart();
     let repeat = host.event_of(&host.create(&connection, &test));
     assert_eq!(repeat["outcome"], "repeated");
     assert_eq!((&repeat["steps"][0]["step"], &repeat["runs"]), (&json!("claim"), &json!([])));
 }
 
-/// The names of the steps of each event of this kind with this outcome, once there are `count`.
+/// Waits until there are `count` events of this kind with this outcome. Returns the names of the
+/// steps of each event.
 fn steps_of(host: &TestHost, kind: &str, outcome: &str, count: usize) -> Vec<Vec<Value>> {
     let path = format!("/events?kind={kind}&outcome={outcome}");
     let events = wait_for("the events", 60, || {
@@ -149,7 +152,7 @@ fn steps_of(host: &TestHost, kind: &str, outcome: &str, count: usize) -> Vec<Vec
     events.iter().map(names).collect()
 }
 
-/// Number of comments.
+/// The number of comments that the test causes.
 const COMMENTS: usize = 6;
 const SHORT_WAITS: &str = "lease_ms = 1500\nsweep_ms = 200\n[create]\nin_doubt_s = 1\n[limits]\n\
                            run_ms = 2000\ncreate_answer_ms = 1000";
@@ -176,26 +179,26 @@ fn the_event_of_a_comment_has_its_claim_and_its_store() {
     let tests: Vec<_> = (0..COMMENTS).map(|_| failed_test()).collect();
     for test in &tests {
         fixture.create(test).assert_status(200);
-        fixture.create(&again(test)).assert_status(200);
+        fixture.create(&failed_again(test)).assert_status(200);
     }
     let steps = steps_of(&fixture.host, "follow-up", "followed-up", COMMENTS);
     assert!(steps.iter().all(|steps| *steps == ["claim", "store"]), "{steps:?}");
 }
 
-/// A connector that declares its write as a read hides it from the journal. The host cannot prevent
-/// a second defect for it, and reports this.
+/// A connector that declares its write as a read hides the write from the journal. Then the host
+/// cannot prevent a second defect, and reports this in the log of the run.
 #[test]
 fn a_defect_without_a_journaled_write_is_reported() {
     let host = Setup::new().guests(["instant", "good"]).start();
     let tracker = ScriptedServer::start(|_| Reply::created(1));
-    let hides = host.connect("hides", "instant", json!({}), json!({}));
-    let writes = host.connect("writes", "good", json!({"url": tracker.url()}), json!({}));
-    let reported = |connection| {
+    let hidden_write = host.connect("hides", "instant", json!({}), json!({}));
+    let journaled_write = host.connect("writes", "good", json!({"url": tracker.url()}), json!({}));
+    let is_reported = |connection| {
         let answer = host.create(connection, &failed_test());
         answer.assert_status(200);
         let log = host.run_of(&answer)["log"].to_string();
         log.contains("journal")
     };
-    assert!(reported(&hides), "a hidden write is not reported");
-    assert!(!reported(&writes), "an honest connector is reported");
+    assert!(is_reported(&hidden_write), "a hidden write is not reported");
+    assert!(!is_reported(&journaled_write), "an honest connector is reported");
 }

@@ -1,6 +1,6 @@
-//! Each operation of the admin API is used with success in one story, from an empty server to an
-//! empty server. The operations are read from the OpenAPI document, so a new one fails here until
-//! the story has a step for it.
+//! One test uses each operation of the admin API successfully. It begins with an empty server, and
+//! removes everything at the end. The operations are read from the OpenAPI document, so this test
+//! fails for a new operation until a step uses it.
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 const KEY: &str = "k3y-of-the-tracker";
 
-struct Story {
+struct Scenario {
     host: TestHost,
     tracker: ScriptedServer,
     /// The operations that succeeded.
@@ -19,28 +19,29 @@ struct Story {
     operations: Vec<(String, String, String)>,
 }
 
-/// Whether a path is one of a template; a last `{path}` stands for several segments.
-fn is_of(template: &str, path: &str) -> bool {
+/// Whether a path matches a template of the OpenAPI document. A `{path}` at the end matches several
+/// segments.
+fn matches_template(template: &str, path: &str) -> bool {
     let path = path.split('?').next().unwrap_or_default();
-    let (mut wanted, mut found) = (template.split('/').peekable(), path.split('/'));
-    while let Some(segment) = wanted.next() {
-        let Some(given) = found.next() else { return false };
-        if segment == "{path}" && wanted.peek().is_none() {
+    let (mut expected, mut segments) = (template.split('/').peekable(), path.split('/'));
+    while let Some(part) = expected.next() {
+        let Some(segment) = segments.next() else { return false };
+        if part == "{path}" && expected.peek().is_none() {
             return true;
         }
-        if segment != given && !segment.starts_with('{') {
+        if part != segment && !part.starts_with('{') {
             return false;
         }
     }
-    found.next().is_none()
+    segments.next().is_none()
 }
 
-fn build(name: &str, number: u32) -> Guest {
+fn guest_build(name: &str, number: u32) -> Guest {
     Guest::named(name).with_build(number)
 }
 
-impl Story {
-    fn begin() -> Self {
+impl Scenario {
+    fn start() -> Self {
         let tracker = ScriptedServer::start(|exchange| {
             let request = exchange.request;
             match request.target.as_str() {
@@ -54,25 +55,26 @@ impl Story {
             .config("[create]\nin_doubt_s = \"never\"")
             .guests(["good"])
             .plugin("redmine", &Guest::example("redmine"))
-            .plugin("asks", &build("asks-more", 1))
+            .plugin("asks", &guest_build("asks-more", 1))
             .start();
-        let mut story = Self { host, tracker, used: RefCell::default(), operations: Vec::new() };
-        let document = story.host.admin().get("/openapi.json").expect(200);
+        let mut scenario = Self { host, tracker, used: RefCell::default(), operations: Vec::new() };
+        let document = scenario.host.admin().get("/openapi.json").expect(200);
         for (path, methods) in document["paths"].as_object().expect("paths") {
-            for (method, described) in methods.as_object().expect("methods") {
-                let id = described["operationId"].as_str().expect("an id").to_owned();
-                story.operations.push((method.to_uppercase(), path.clone(), id));
+            for (method, description) in methods.as_object().expect("methods") {
+                let id = description["operationId"].as_str().expect("an id").to_owned();
+                scenario.operations.push((method.to_uppercase(), path.clone(), id));
             }
         }
-        story
+        scenario
     }
 
-    /// Sends a request that must succeed, and notes its operation.
+    /// Sends a request that must succeed, and records that its operation was used.
     #[track_caller]
     fn send(&self, method: &str, path: &str, body: &[u8]) -> Value {
         let answer = self.host.admin().send(method, path, &[], body);
         assert!((200..300).contains(&answer.status), "{method} {path}: {answer:?}");
-        let found = self.operations.iter().find(|(m, p, _)| m == method && is_of(p, path));
+        let found =
+            self.operations.iter().find(|(m, p, _)| m == method && matches_template(p, path));
         let (_, _, id) = found.unwrap_or_else(|| panic!("no operation is {method} {path}"));
         self.used.borrow_mut().insert(id.clone());
         serde_json::from_str(&answer.body).unwrap_or_default()
@@ -93,7 +95,7 @@ impl Story {
         self.send("DELETE", path, b"");
     }
 
-    fn looks_around(&self) {
+    fn read_server_state(&self) {
         assert!(self.get("/status")["version"].is_string());
         assert_eq!(self.get("/account")["role"], "admin");
         assert_eq!(self.get("/openapi.json")["openapi"], "3.1.0");
@@ -101,24 +103,24 @@ impl Story {
         assert_eq!(self.get("/connections")["connections"], json!([]));
     }
 
-    fn brings_connectors(&self) {
+    fn manage_connectors(&self) {
         for number in [1, 2] {
-            let put = self.send("PUT", "/connectors/c", &build("instant", number).bytes);
-            assert_eq!(put["sha256"], build("instant", number).sha256());
+            let put = self.send("PUT", "/connectors/c", &guest_build("instant", number).bytes);
+            assert_eq!(put["sha256"], guest_build("instant", number).sha256());
         }
-        let back = self.post("/connectors/c/rollback", &json!({}));
-        assert_eq!(back["sha256"], build("instant", 1).sha256());
-        assert_eq!(self.get("/connectors/c")["sha256"], build("instant", 1).sha256());
+        let rolled_back = self.post("/connectors/c/rollback", &json!({}));
+        assert_eq!(rolled_back["sha256"], guest_build("instant", 1).sha256());
+        assert_eq!(self.get("/connectors/c")["sha256"], guest_build("instant", 1).sha256());
         self.delete("/connectors/c");
-        let left = self.get("/connectors")["connectors"].clone();
-        assert_eq!(left.as_array().map(Vec::len), Some(3), "{left}");
+        let remaining = self.get("/connectors")["connectors"].clone();
+        assert_eq!(remaining.as_array().map(Vec::len), Some(3), "{remaining}");
     }
 
-    fn connects(&self) {
+    fn manage_connections(&self) {
         let url = self.tracker.url();
-        let of_new =
+        let choices_body =
             json!({"setting": "tracker", "settings": {"url": url}, "secrets": {"api-key": KEY}});
-        let listed = self.post("/connectors/redmine/choices", &of_new);
+        let listed = self.post("/connectors/redmine/choices", &choices_body);
         assert_eq!(listed["choices"][0]["label"], "Bug");
         let body = json!({"name": "issues", "connector": "redmine", "secrets": {"api-key": KEY},
             "settings": {"url": url, "project": "qa", "tracker": "Bug"}});
@@ -144,19 +146,19 @@ impl Story {
         assert_eq!(self.post("/connections/qa/resume", &json!({}))["paused"], false);
     }
 
-    fn moves_connections_as_a_file(&self) {
+    fn export_and_apply_connections(&self) {
         let mut file = self.get("/export");
         file["connections"]["qa"]["index_delay_s"] = json!(2);
         let applied = self.post("/apply", &file);
         assert_eq!(self.get("/connections/qa")["index_delay_s"], 2, "{applied}");
     }
 
-    fn consents(&self) {
+    fn accept_new_version(&self) {
         let body = json!({"name": "old", "connector": "asks", "secrets": {"key": KEY},
             "settings": {"url": self.tracker.url()}});
         self.post("/connections", &body);
-        self.host.replace("asks", &build("asks-more", 2));
-        let sha256 = build("asks-more", 2).sha256();
+        self.host.replace("asks", &guest_build("asks-more", 2));
+        let sha256 = guest_build("asks-more", 2).sha256();
         wait_for("the connection to wait for consent", 20, || {
             self.get("/connections/old")["needs_consent"].is_array().then_some(())
         });
@@ -164,7 +166,7 @@ impl Story {
         assert_eq!(accepted["accepted_sha256"], json!(sha256));
     }
 
-    fn handles_events(&self) {
+    fn handle_and_replay_events(&self) {
         self.post("/connections/qa/record", &json!({"for_s": 600}));
         let created = self.post("/connections/qa/hook/defects", &failed_test());
         assert_eq!(created["id"], "1");
@@ -181,7 +183,7 @@ impl Story {
         self.delete("/connections/qa/record");
     }
 
-    fn decides_about_defects(&self) {
+    fn release_and_resolve_defects(&self) {
         let defects = self.get("/defects")["defects"].clone();
         let id = defects[0]["id"].as_str().expect("a defect").to_owned();
         assert_eq!(self.get(&format!("/defects/{id}"))["state"], "created");
@@ -199,7 +201,7 @@ impl Story {
         assert_eq!(self.post(&path, &json!({"adopt": "QA-17"}))["state"], "created");
     }
 
-    fn lets_others_in(&self) {
+    fn manage_tokens(&self) {
         let created = self.post("/tokens", &json!({"name": "ann", "role": "viewer"}));
         let listed = self.get("/tokens")["tokens"].clone();
         assert_eq!(listed[0]["name"], "ann", "{listed}");
@@ -208,7 +210,7 @@ impl Story {
         assert_eq!(log[0]["action"], "token.revoke", "{log}");
     }
 
-    fn ends(&self) {
+    fn delete_connections(&self) {
         for name in ["issues", "old", "qa"] {
             self.delete(&format!("/connections/{name}?force=true"));
         }
@@ -217,28 +219,32 @@ impl Story {
 }
 
 #[test]
-fn a_story_uses_every_operation_of_the_admin_api() {
-    let story = Story::begin();
-    story.looks_around();
-    story.brings_connectors();
-    story.connects();
-    story.moves_connections_as_a_file();
-    story.consents();
-    story.handles_events();
-    story.decides_about_defects();
-    story.lets_others_in();
-    story.ends();
-    let used = story.used.borrow();
-    let missing: Vec<_> = story.operations.iter().filter(|it| !used.contains(&it.2)).collect();
-    assert!(missing.is_empty(), "no step of the story uses {missing:?}");
+fn one_scenario_uses_every_operation_of_the_admin_api() {
+    let scenario = Scenario::start();
+    scenario.read_server_state();
+    scenario.manage_connectors();
+    scenario.manage_connections();
+    scenario.export_and_apply_connections();
+    scenario.accept_new_version();
+    scenario.handle_and_replay_events();
+    scenario.release_and_resolve_defects();
+    scenario.manage_tokens();
+    scenario.delete_connections();
+    let used = scenario.used.borrow();
+    let unused: Vec<_> =
+        scenario.operations.iter().filter(|(_, _, id)| !used.contains(id)).collect();
+    assert!(unused.is_empty(), "no step of the scenario uses {unused:?}");
 }
 
 #[test]
-fn a_path_belongs_to_one_template() {
-    assert!(is_of("/connections/{id}", "/connections/qa"));
-    assert!(is_of("/connections/{id}/hook/{path}", "/connections/qa/hook/kpis/project/7"));
-    assert!(is_of("/events", "/events?kind=kpis"));
-    assert!(!is_of("/connections/{id}", "/connections"));
-    assert!(!is_of("/connections/{id}", "/connections/qa/try"));
-    assert!(!is_of("/connections/{id}/try", "/connections/qa/pause"));
+fn a_path_matches_only_its_own_template() {
+    assert!(matches_template("/connections/{id}", "/connections/qa"));
+    assert!(matches_template(
+        "/connections/{id}/hook/{path}",
+        "/connections/qa/hook/kpis/project/7"
+    ));
+    assert!(matches_template("/events", "/events?kind=kpis"));
+    assert!(!matches_template("/connections/{id}", "/connections"));
+    assert!(!matches_template("/connections/{id}", "/connections/qa/try"));
+    assert!(!matches_template("/connections/{id}/try", "/connections/qa/pause"));
 }

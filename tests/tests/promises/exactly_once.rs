@@ -1,5 +1,5 @@
-//! One failed test, one defect: with a hundred simultaneous clicks, and when the server is killed
-//! while a request is held before or after the tracker. The issues are counted in Redmine.
+//! One failed test leads to one defect: with a hundred simultaneous clicks, and when the server is
+//! killed while its request or the tracker's answer is held. The issues are counted in Redmine.
 
 use std::sync::{Arc, Barrier};
 use std::time::Duration;
@@ -22,15 +22,16 @@ fn fixture(settings: Value) -> RedmineFixture {
 #[test]
 fn a_hundred_simultaneous_clicks_lead_to_one_run_one_issue_and_equal_answers() {
     let fixture = fixture(json!({}));
-    let mut missing = failed_test();
-    missing.as_object_mut().expect("an object").remove("variationId");
-    let (mut null, mut empty, mut upper) = (missing.clone(), missing.clone(), missing.clone());
+    let mut without_variation = failed_test();
+    without_variation.as_object_mut().expect("an object").remove("variationId");
+    let (mut null, mut empty, mut upper) =
+        (without_variation.clone(), without_variation.clone(), without_variation.clone());
     null["variationId"] = Value::Null;
     empty["variationId"] = json!("");
     for id in ["testExecutionId", "testCaseId"] {
         upper[id] = json!(upper[id].as_str().expect("a uuid").to_uppercase());
     }
-    let spellings = [missing, null, empty, upper];
+    let spellings = [without_variation, null, empty, upper];
     let start = Arc::new(Barrier::new(100));
     let path = fixture.connection.create_path();
     let clicks: Vec<_> = (0..100)
@@ -70,10 +71,10 @@ fn after_a_kill_before_the_tracker_receives_the_write_a_repeat_creates_after_the
     let gate = fixture.proxy.hold_requests(Request::is_post);
     let test = failed_test();
     kill_while_held(&mut fixture, &gate, &test);
-    let early = fixture.create(&test);
+    let first_repeat = fixture.create(&test);
     assert!(
-        [503, 504].contains(&early.status),
-        "the click did not wait for the write, which may still arrive: {early:?}"
+        [503, 504].contains(&first_repeat.status),
+        "the click did not wait for the write, which may still arrive: {first_repeat:?}"
     );
     assert_eq!(
         fixture.project.issues().len(),

@@ -20,26 +20,26 @@ const GOOD_MAX: Duration = Duration::from_secs(2);
 
 /// Sends one good event, which must be answered in time. Returns its usage.
 #[track_caller]
-fn good_event(host: &TestHost, good: &Connection) -> Value {
+fn send_good_event(host: &TestHost, good: &Connection) -> Value {
     let started = Instant::now();
     let answer = host.create(good, &failed_test());
-    let took = started.elapsed();
+    let duration = started.elapsed();
     answer.assert_status(200);
-    assert!(took <= GOOD_MAX, "a good event took {took:?}");
+    assert!(duration <= GOOD_MAX, "a good event took {duration:?}");
     let usage = host.run_of(&answer)["usage"].clone();
     assert!(usage["permits_before"].as_u64() <= Some(1), "{usage}");
     usage
 }
 
 /// A tracker that answers no request until the gate opens.
-fn hanging() -> (ScriptedServer, jackfield_tests::Gate) {
+fn hanging_tracker() -> (ScriptedServer, jackfield_tests::Gate) {
     let tracker = ScriptedServer::start(|_| Reply::created(1));
     let gate = tracker.hold_requests(|_| true);
     (tracker, gate)
 }
 
 /// Sends this many creates in the background, each for another failed test.
-fn clicks(host: &TestHost, connection: &Connection, count: usize) -> Vec<Click> {
+fn start_clicks(host: &TestHost, connection: &Connection, count: usize) -> Vec<Click> {
     (0..count).map(|_| host.create_in_background(connection, &failed_test())).collect()
 }
 
@@ -47,25 +47,25 @@ fn clicks(host: &TestHost, connection: &Connection, count: usize) -> Vec<Click> 
 /// connectors. Runs that find no slot wait for one.
 #[test]
 fn heavy_components_with_a_hung_tracker_leave_pool_slots_to_others() {
-    let (tracker, gate) = hanging();
+    let (tracker, gate) = hanging_tracker();
     let healthy = ScriptedServer::start(|_| Reply::created(2));
-    let heavy = [("many-tables", 48), ("many-memories", 20)];
+    let core_modules = [("many-tables", 48), ("many-memories", 20)];
     let setup = Setup::new().guests(["good"]);
-    let host = heavy.iter().fold(setup, |setup, (module, times)| {
+    let host = core_modules.iter().fold(setup, |setup, (module, times)| {
         setup.plugin(module, &Guest::named("good").with_core_module(module, *times))
     });
     let host = host.start();
     let good = host.connect("good", "good", json!({"url": healthy.url()}), json!({}));
     let mut hung = Vec::new();
-    for (name, _) in heavy {
-        let one = host.connect(name, name, json!({"url": tracker.url()}), json!({}));
-        hung.extend(clicks(&host, &one, 30));
+    for (name, _) in core_modules {
+        let connection = host.connect(name, name, json!({"url": tracker.url()}), json!({}));
+        hung.extend(start_clicks(&host, &connection, 30));
     }
     // 20 runs of the first component fit into its share of the slots, and 11 runs of the second
     // component into the remaining slots.
     gate.await_held(25);
     for _ in 0..5 {
-        good_event(&host, &good);
+        send_good_event(&host, &good);
     }
     gate.open();
     for click in hung {
@@ -85,11 +85,11 @@ fn a_hung_connection_takes_no_runs_from_others_and_its_counts_are_answered() {
     let connect = |name, url: String| host.connect(name, "good", json!({"url": url}), json!({}));
     let (hung, good) = (connect("hung", tracker.url()), connect("good", healthy.url()));
     let other = host.connect("other", "instant", json!({}), json!({}));
-    let waiting = clicks(&host, &hung, 8);
+    let waiting = start_clicks(&host, &hung, 8);
     gate.await_held(3);
     for _ in 0..3 {
-        good_event(&host, &good);
-        good_event(&host, &other);
+        send_good_event(&host, &good);
+        send_good_event(&host, &other);
         let started = Instant::now();
         host.kpis(&hung, &failed_test()["testCaseId"].to_string()[1..9]).assert_status(200);
         assert!(started.elapsed() <= GOOD_MAX);
@@ -104,14 +104,14 @@ fn a_hung_connection_takes_no_runs_from_others_and_its_counts_are_answered() {
 /// A connector gets at most half of the host's runs, so another connector always finds a free run.
 #[test]
 fn a_connector_takes_no_more_than_its_share_of_the_host() {
-    let (tracker, gate) = hanging();
+    let (tracker, gate) = hanging_tracker();
     let host = Setup::new().config("concurrent_runs_host = 4").guests(["good", "instant"]).start();
     let slow = host.connect("slow", "good", json!({"url": tracker.url()}), json!({}));
     let other = host.connect("other", "instant", json!({}), json!({}));
-    let waiting = clicks(&host, &slow, 6);
+    let waiting = start_clicks(&host, &slow, 6);
     gate.await_held(2);
     for _ in 0..5 {
-        good_event(&host, &other);
+        send_good_event(&host, &other);
     }
     assert_eq!(
         tracker.requests().len(),
@@ -124,13 +124,13 @@ fn a_connector_takes_no_more_than_its_share_of_the_host() {
     }
 }
 
-/// Hung, trapping, computing and flooding connections of the same connector and of other
-/// connectors, all at once.
+/// Other connections of the same connector and of other connectors hang, trap, compute without end
+/// and send floods, all at the same time.
 #[test]
 fn a_good_event_is_answered_while_hostile_connections_are_busy() {
-    const BUSY: u64 = 40;
-    let (tracker, gate) = hanging();
-    let bad = ScriptedServer::start(|_| Reply::new(200, "bad"));
+    const BUSY_CONNECTIONS: u64 = 40;
+    let (tracker, gate) = hanging_tracker();
+    let trap_tracker = ScriptedServer::start(|_| Reply::new(200, "bad"));
     let healthy = ScriptedServer::start(|_| Reply::created(2));
     let host = Setup::new()
         .config("[connectors.spin.limits]\ncpu_ms = 60000\ncreate_answer_ms = 60000")
@@ -143,12 +143,12 @@ fn a_good_event_is_answered_while_hostile_connections_are_busy() {
     let mut hostile = Vec::new();
     for number in 0..4 {
         let hung = connect(&format!("hung-{number}"), "good", tracker.url());
-        hostile.extend(clicks(&host, &hung, 10));
+        hostile.extend(start_clicks(&host, &hung, 10));
         let spin = host.connect(&format!("spin-{number}"), "spin", json!({}), json!({}));
-        hostile.extend(clicks(&host, &spin, 10));
+        hostile.extend(start_clicks(&host, &spin, 10));
     }
-    let traps = connect("traps", "traps-on-demand", bad.url());
-    hostile.extend(clicks(&host, &traps, 10));
+    let traps = connect("traps", "traps-on-demand", trap_tracker.url());
+    hostile.extend(start_clicks(&host, &traps, 10));
     let flood = host.connect("flood", "instant", json!({}), json!({}));
     gate.await_held(20);
     let stop = Arc::new(AtomicBool::new(false));
@@ -163,11 +163,13 @@ fn a_good_event_is_answered_while_hostile_connections_are_busy() {
         })
         .collect();
     for _ in 0..10 {
-        let usage = good_event(&host, &good);
+        let usage = send_good_event(&host, &good);
         let number = |name: &str| usage[name].as_u64().expect("a number");
         let (waited, polls) = (number("waited_ticks"), number("polls"));
-        println!("waited {waited} ticks in {polls} polls, beside {BUSY}");
-        assert!(waited <= polls * BUSY, "{usage}");
+        println!(
+            "waited {waited} ticks in {polls} polls, beside {BUSY_CONNECTIONS} busy connections"
+        );
+        assert!(waited <= polls * BUSY_CONNECTIONS, "{usage}");
     }
     stop.store(true, Ordering::SeqCst);
     for flood in floods {
@@ -263,18 +265,18 @@ fn a_silent_name_server_delays_only_one_connection() {
     let good = host.connect("good", "good", json!({"url": tracker.url()}), json!({}));
     let silent = json!({"url": "http://tracker.test"});
     let silent = host.connect("silent", "many-calls", silent, json!({}));
-    good_event(&host, &good);
+    send_good_event(&host, &good);
     let before = host.threads();
-    let hung = clicks(&host, &silent, 22);
+    let hung = start_clicks(&host, &silent, 22);
     wait_for("a look-up to begin", 20, || (host.threads() > before).then_some(()));
-    let mut most = 0;
+    let mut threads_max = 0;
     for _ in 0..10 {
-        good_event(&host, &good);
-        most = most.max(host.threads());
+        send_good_event(&host, &good);
+        threads_max = threads_max.max(host.threads());
     }
     assert!(
-        most <= before + 6,
-        "there are {most} threads; before the look-ups, there were {before}"
+        threads_max <= before + 6,
+        "there are {threads_max} threads; before the look-ups, there were {before}"
     );
     drop(host);
     for click in hung {

@@ -1,5 +1,5 @@
-//! The front door: TLS, HTTP/2, a Unix socket, sockets and notifications of systemd, the PROXY
-//! protocol, security headers. curl and openssl are the clients.
+//! The listeners of the server: TLS, HTTP/2, a Unix socket, sockets and notifications of systemd,
+//! the PROXY protocol, and security headers. curl and openssl are the clients.
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
@@ -17,35 +17,37 @@ use crate::tls::Authority;
 
 const ADMIN_TOKEN: &str = "test-admin-token-0123456789abcdef";
 
-/// A server that a test starts by itself, because its address is not a plain URL.
-struct Served {
+/// A server that is started without `Setup`, because it listens on a Unix socket or uses TLS or the
+/// PROXY protocol.
+struct ServerProcess {
     process: Child,
     home: tempfile::TempDir,
-    /// What it said after `listening on `.
+    /// The address that the server printed after `listening on `.
     address: String,
 }
 
-impl Served {
+impl ServerProcess {
     #[track_caller]
     fn start(listen: &str, config: &str) -> Self {
         let home = empty_home();
         fs::write(home.path().join("jackfield.toml"), config)
             .expect("the configuration is written");
-        let (process, address) = spawn(home.path(), listen);
+        let (process, address) = spawn_server(home.path(), listen);
         Self { process, home, address }
     }
 
-    /// Kills the server, and starts it again.
+    /// Kills the server, and starts it again with this listen address.
     fn restart(&mut self, listen: &str) {
         let _ = self.process.kill();
         let _ = self.process.wait();
-        (self.process, self.address) = spawn(self.home.path(), listen);
+        (self.process, self.address) = spawn_server(self.home.path(), listen);
     }
 
-    /// Runs the CLI against an address, with more trusted authorities.
-    fn cli(&self, url: &str, authorities: &str, arguments: &[&str]) -> (bool, String) {
+    /// Runs a command for the server at this URL. The command trusts the certificate authority in
+    /// this file.
+    fn run_cli(&self, url: &str, authority: &str, arguments: &[&str]) -> (bool, String) {
         let mut command = Command::new(binary());
-        command.args(arguments).env("JACKFIELD_URL", url).env("SSL_CERT_FILE", authorities);
+        command.args(arguments).env("JACKFIELD_URL", url).env("SSL_CERT_FILE", authority);
         command.env("JACKFIELD_ADMIN_TOKEN", ADMIN_TOKEN).current_dir(self.home.path());
         let output = command.output().expect("the binary starts");
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
@@ -53,15 +55,16 @@ impl Served {
     }
 }
 
-impl Drop for Served {
+impl Drop for ServerProcess {
     fn drop(&mut self) {
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
 }
 
+/// Starts a server. Returns its process and the address that it printed.
 #[track_caller]
-fn spawn(home: &Path, listen: &str) -> (Child, String) {
+fn spawn_server(home: &Path, listen: &str) -> (Child, String) {
     let mut command = Command::new(binary());
     command.args(["serve", "--listen", listen]).current_dir(home);
     command.env("JACKFIELD_ADMIN_TOKEN", ADMIN_TOKEN).stdout(Stdio::piped());
@@ -72,8 +75,8 @@ fn spawn(home: &Path, listen: &str) -> (Child, String) {
     (process, address)
 }
 
-/// Runs curl; returns whether it succeeded, and what it printed.
-fn curl(arguments: &[&str]) -> (bool, String) {
+/// Runs curl. Returns whether it succeeded, and what it printed.
+fn run_curl(arguments: &[&str]) -> (bool, String) {
     let mut command = Command::new("curl");
     command.args(["--silent", "--show-error", "--include", "--max-time", "20"]).args(arguments);
     let output = command.output().expect("curl runs");
@@ -81,8 +84,8 @@ fn curl(arguments: &[&str]) -> (bool, String) {
     (output.status.success(), text(&output.stdout) + &text(&output.stderr))
 }
 
-/// The serial number of the certificate that a server presents.
-fn serial(address: &str) -> String {
+/// Returns the serial number of the certificate that a server presents.
+fn certificate_serial(address: &str) -> String {
     let script = format!(
         "openssl s_client -connect {address} </dev/null 2>/dev/null | openssl x509 -noout -serial"
     );
@@ -91,45 +94,48 @@ fn serial(address: &str) -> String {
 }
 
 #[test]
-fn a_listener_speaks_https_and_follows_its_certificate() {
+fn a_listener_serves_https_and_loads_a_changed_certificate() {
     let authority = Authority::new();
     let name = "subjectAltName = DNS:localhost, IP:127.0.0.1";
     authority.issue("one", name);
     authority.issue("two", name);
-    let home = |file: &str| authority.file(file);
+    let path = |file: &str| authority.file(file);
     for (from, to) in [("one.pem", "live.pem"), ("one.key", "live.key")] {
-        fs::copy(home(from), home(to)).expect("a copy");
+        fs::copy(path(from), path(to)).expect("a copy");
     }
     let config =
-        format!("tls_certificate = {:?}\ntls_key = {:?}", home("live.pem"), home("live.key"));
-    let served = Served::start("127.0.0.1:0", &config);
-    let address = served.address.strip_prefix("https://").expect("https").to_owned();
+        format!("tls_certificate = {:?}\ntls_key = {:?}", path("live.pem"), path("live.key"));
+    let server = ServerProcess::start("127.0.0.1:0", &config);
+    let address = server.address.strip_prefix("https://").expect("https").to_owned();
     let url = format!("https://{address}/healthz");
-    let trust = home("ca.pem");
+    let authority_file = path("ca.pem");
     for (version, first) in [("--http2", "HTTP/2 200"), ("--http1.1", "HTTP/1.1 200")] {
-        let (done, printed) = curl(&[version, "--cacert", &trust, &url]);
-        assert!(done && printed.starts_with(first), "{printed}");
+        let (succeeded, printed) = run_curl(&[version, "--cacert", &authority_file, &url]);
+        assert!(succeeded && printed.starts_with(first), "{printed}");
         assert!(
             printed.to_lowercase().contains("strict-transport-security: max-age="),
             "{printed}"
         );
     }
-    assert!(!curl(&[&url]).0, "an authority that is not trusted");
-    assert!(!curl(&[&format!("http://{address}/healthz")]).0, "plain HTTP");
-    let (done, printed) =
-        served.cli(&format!("https://{address}"), &trust, &["connections", "list"]);
-    assert!(done, "{printed}");
+    assert!(!run_curl(&[&url]).0, "curl accepted the certificate of an unknown authority");
+    assert!(
+        !run_curl(&[&format!("http://{address}/healthz")]).0,
+        "the listener answered plain HTTP"
+    );
+    let (succeeded, printed) =
+        server.run_cli(&format!("https://{address}"), &authority_file, &["connections", "list"]);
+    assert!(succeeded, "{printed}");
 
-    let first = serial(&address);
+    let first = certificate_serial(&address);
     assert!(first.starts_with("serial="), "{first}");
-    // A certificate without its key replaces nothing.
-    fs::copy(home("two.pem"), home("live.pem")).expect("a copy");
+    // The server does not use the new certificate before its key is there, too.
+    fs::copy(path("two.pem"), path("live.pem")).expect("a copy");
     std::thread::sleep(Duration::from_secs(6));
-    assert_eq!(serial(&address), first);
-    fs::copy(home("two.key"), home("live.key")).expect("a copy");
-    wait_for("the new certificate", 30, || (serial(&address) != first).then_some(()));
-    let (done, printed) = curl(&["--cacert", &trust, &url]);
-    assert!(done, "{printed}");
+    assert_eq!(certificate_serial(&address), first);
+    fs::copy(path("two.key"), path("live.key")).expect("a copy");
+    wait_for("the new certificate", 30, || (certificate_serial(&address) != first).then_some(()));
+    let (succeeded, printed) = run_curl(&["--cacert", &authority_file, &url]);
+    assert!(succeeded, "{printed}");
 }
 
 #[test]
@@ -138,44 +144,45 @@ fn many_requests_of_one_http2_connection_are_answered() {
     authority.issue("one", "subjectAltName = IP:127.0.0.1");
     let (certificate, key) = (authority.file("one.pem"), authority.file("one.key"));
     let config = format!("tls_certificate = {certificate:?}\ntls_key = {key:?}");
-    let served = Served::start("127.0.0.1:0", &config);
-    let body = served.home.path().join("body");
+    let server = ServerProcess::start("127.0.0.1:0", &config);
+    let body = server.home.path().join("body");
     fs::write(&body, failed_test().to_string()).expect("the body is written");
     let one = format!(
         "url = \"{}/hooks/unknown/defects\"\ndata = \"@{}\"\ncacert = {:?}\ninclude\n",
-        served.address,
+        server.address,
         body.display(),
         authority.file("ca.pem")
     );
-    let requests = served.home.path().join("requests");
+    let requests = server.home.path().join("requests");
     fs::write(&requests, [one.as_str(); 60].join("next\n")).expect("the requests are written");
     let requests = requests.display().to_string();
-    let (done, printed) = curl(&["--verbose", "--parallel", "--config", &requests]);
-    assert!(done, "{printed}");
-    // The log of curl, which is printed too, has a mark before each line.
+    let (succeeded, printed) = run_curl(&["--verbose", "--parallel", "--config", &requests]);
+    assert!(succeeded, "{printed}");
+    // The verbose log of curl is printed, too. In it, lines of an answer begin with `< `.
     let answers = printed.matches("HTTP/2 404").count() - printed.matches("< HTTP/2 404").count();
     assert_eq!(answers, 60, "{printed}");
     assert_eq!(printed.matches("Re-using existing").count(), 59, "{printed}");
 }
 
 #[test]
-fn a_unix_socket_is_for_its_group_and_is_replaced_after_a_crash() {
+fn a_unix_socket_is_open_to_its_group_and_is_replaced_after_a_crash() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("http.sock");
     let listen = format!("unix:{}", path.display());
-    let mut served = Served::start(&listen, "");
-    assert_eq!(served.address, listen);
+    let mut server = ServerProcess::start(&listen, "");
+    assert_eq!(server.address, listen);
     let mode = fs::metadata(&path).expect("a socket").permissions().mode();
     assert_eq!(mode & 0o777, 0o660);
     let socket = path.display().to_string();
-    let get = || curl(&["--unix-socket", &socket, "http://localhost/healthz"]);
+    let get = || run_curl(&["--unix-socket", &socket, "http://localhost/healthz"]);
     assert!(get().1.contains("HTTP/1.1 200"), "{:?}", get());
-    served.restart(&listen);
+    server.restart(&listen);
     assert!(get().1.contains("HTTP/1.1 200"), "{:?}", get());
 }
 
-/// Starts the server as systemd does: with a socket of 127.0.0.77 as descriptor 3.
-const ACTIVATE: &str = "\
+/// Python code that starts the server as systemd does: file descriptor 3 is a socket that listens
+/// on 127.0.0.77.
+const SOCKET_ACTIVATION: &str = "\
 import os, socket, sys
 s = socket.socket()
 s.bind(('127.0.0.77', 0))
@@ -187,13 +194,13 @@ os.execv(sys.argv[1], [a.replace('127.0.0.1:0', '0.0.0.0:9') for a in sys.argv[1
 ";
 
 #[test]
-fn systemd_passes_a_socket_and_hears_about_the_start_and_the_end() {
+fn systemd_passes_a_socket_and_is_notified_of_start_and_stop() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("notify");
     let notified = UnixDatagram::bind(&path).expect("a socket");
     notified.set_read_timeout(Some(Duration::from_secs(20))).expect("a time-out");
     let mut host = Setup::new()
-        .run_under(&["python3", "-c", ACTIVATE])
+        .run_under(&["python3", "-c", SOCKET_ACTIVATION])
         .env("NOTIFY_SOCKET", &path.display().to_string())
         .start();
     assert!(host.url().starts_with("http://127.0.0.77:"), "{}", host.url());
@@ -203,7 +210,8 @@ fn systemd_passes_a_socket_and_hears_about_the_start_and_the_end() {
         String::from_utf8_lossy(&bytes[..count]).trim().to_owned()
     };
     assert_eq!(receive(), "READY=1");
-    // The socket is of a loopback address, whatever `listen` says.
+    // The socket has a loopback address, although `listen` is 0.0.0.0. So other host names are
+    // refused.
     let headers = [("host", "evil.example")];
     let refused = host.anonymous().send("GET", "/healthz", &headers, b"");
     refused.assert_problem(421, "host-not-allowed");
@@ -211,8 +219,8 @@ fn systemd_passes_a_socket_and_hears_about_the_start_and_the_end() {
     assert_eq!(receive(), "STOPPING=1");
 }
 
-/// A server whose connection `qa` accepts no client address, so that each refusal names the
-/// address.
+/// A server whose connection `qa` refuses every client, so that each answer contains the address
+/// that the server uses for the client.
 fn host_that_names_clients(config: &str) -> (TestHost, Connection) {
     let host = Setup::new().config(config).guests(["instant"]).start();
     let body = json!({"name": "qa", "connector": "instant",
@@ -221,11 +229,12 @@ fn host_that_names_clients(config: &str) -> (TestHost, Connection) {
     (host, Connection::from_json(&created))
 }
 
-/// Sends bytes, and returns all that is answered.
+/// Sends bytes to the server, and returns everything that it answers.
 fn exchange(host: &TestHost, bytes: &[u8]) -> String {
     exchange_with(host.url().trim_start_matches("http://"), bytes)
 }
 
+/// Sends bytes to an address, and returns everything that is answered.
 fn exchange_with(address: &str, bytes: &[u8]) -> String {
     let mut stream = TcpStream::connect(address).expect("a connection");
     stream.set_read_timeout(Some(Duration::from_secs(20))).expect("a time-out");
@@ -244,8 +253,8 @@ fn a_trusted_proxy_names_the_client_by_the_proxy_protocol() {
             "proxy_protocol = true\ntrusted_proxies = [{trusted:?}]\nadmin_listen = \"unix:{socket}\""
         )
     };
-    let served = Served::start("127.0.0.1:0", &config("127.0.0.1"));
-    let address = served.address.strip_prefix("http://").expect("http").to_owned();
+    let server = ServerProcess::start("127.0.0.1:0", &config("127.0.0.1"));
+    let address = server.address.strip_prefix("http://").expect("http").to_owned();
     let send = |bytes: &[u8]| exchange_with(&address, bytes);
     let get = |path: &str| {
         format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").into_bytes()
@@ -259,24 +268,27 @@ fn a_trusted_proxy_names_the_client_by_the_proxy_protocol() {
     let answer = send(&[v2, &unknown[..]].concat());
     assert!(answer.starts_with("HTTP/1.1 404"), "{answer}");
     assert!(answer.contains("strict-transport-security"), "the client used TLS: {answer}");
-    assert_eq!(send(&unknown), "", "a connection without the header is closed");
-    // The admin's listener has its own setting, and a Unix socket needs no header.
+    assert_eq!(send(&unknown), "", "a connection without the header was answered");
+    // `admin_listen` is a Unix socket, which needs no header of the PROXY protocol.
     let bearer = format!("authorization: Bearer {ADMIN_TOKEN}");
     let url = "http://localhost/api/v1/events";
-    let admin = || curl(&["--unix-socket", &socket, "--header", &bearer, url]).1;
+    let admin = || run_curl(&["--unix-socket", &socket, "--header", &bearer, url]).1;
     assert!(admin().starts_with("HTTP/1.1 200"), "{}", admin());
-    drop(served);
+    drop(server);
 
-    let served = Served::start("127.0.0.1:0", &config("192.0.2.1"));
-    let address = served.address.strip_prefix("http://").expect("http").to_owned();
+    let server = ServerProcess::start("127.0.0.1:0", &config("192.0.2.1"));
+    let address = server.address.strip_prefix("http://").expect("http").to_owned();
     let answer = exchange_with(&address, &[v1, &unknown[..]].concat());
-    assert!(answer.starts_with("HTTP/1.1 400"), "a stranger's header is no HTTP: {answer}");
+    assert!(
+        answer.starts_with("HTTP/1.1 400"),
+        "a header of an untrusted client was accepted: {answer}"
+    );
     assert!(exchange_with(&address, &unknown).starts_with("HTTP/1.1 404"));
 }
 
-/// Behind a proxy that passes bytes on, the client itself writes the headers.
+/// A proxy that forwards bytes unchanged writes no HTTP headers, so they come from the client.
 #[test]
-fn the_proxy_protocol_makes_no_header_of_the_client_trusted() {
+fn http_headers_of_a_client_are_not_trusted_with_the_proxy_protocol() {
     let home = empty_home();
     let secret = home.path().join("proxy-secret");
     fs::write(&secret, "the-secret-of-the-reverse-proxy\n").expect("the secret is written");
@@ -287,8 +299,8 @@ fn the_proxy_protocol_makes_no_header_of_the_client_trusted() {
         home.path().display().to_string(),
         secret.display(),
     );
-    let served = Served::start("127.0.0.1:0", &config);
-    let address = served.address.strip_prefix("http://").expect("http").to_owned();
+    let server = ServerProcess::start("127.0.0.1:0", &config);
+    let address = server.address.strip_prefix("http://").expect("http").to_owned();
     let request = "GET /api/v1/account HTTP/1.1\r\nhost: 127.0.0.1\r\nconnection: close\r\n\
                    x-forwarded-for: 10.0.0.9\r\nx-remote-user: eve\r\nx-remote-role: admin\r\n\
                    x-jackfield-proxy-secret: the-secret-of-the-reverse-proxy\r\n\r\n";
@@ -299,7 +311,8 @@ fn the_proxy_protocol_makes_no_header_of_the_client_trusted() {
         (b"PROXY UNKNOWN\r\n", 401),
         (local, 401),
         (unspecified, 401),
-        // A reverse proxy, behind another one that passes bytes on.
+        // The client is a trusted reverse proxy, behind another proxy that forwards bytes
+        // unchanged.
         (b"PROXY TCP4 10.0.0.1 192.0.2.1 1000 80\r\n", 200),
     ] {
         let answer = exchange_with(&address, &[header, request.as_bytes()].concat());
@@ -312,12 +325,15 @@ fn a_person_whom_a_proxy_names_through_a_unix_socket_needs_no_secret() {
     let folder = tempfile::tempdir().expect("a folder");
     let socket = folder.path().join("http.sock").display().to_string();
     let config = "proxy_user_header = \"x-remote-user\"\nproxy_role_header = \"x-remote-role\"";
-    let _served =
-        Served::start(&format!("unix:{socket}"), &format!("listen = \"unix:{socket}\"\n{config}"));
+    let _served = ServerProcess::start(
+        &format!("unix:{socket}"),
+        &format!("listen = \"unix:{socket}\"\n{config}"),
+    );
     let headers = ["--header", "x-remote-user: ann", "--header", "x-remote-role: viewer"];
     let url = "http://localhost/api/v1/account";
-    let get =
-        |more: &[&str]| curl(&[&["--unix-socket", &socket, url][..], &headers, more].concat()).1;
+    let get = |more: &[&str]| {
+        run_curl(&[&["--unix-socket", &socket, url][..], &headers, more].concat()).1
+    };
     let signed_in = get(&["--header", "x-forwarded-for: 203.0.113.9"]);
     assert!(signed_in.contains("HTTP/1.1 200") && signed_in.contains("proxy:ann"), "{signed_in}");
     assert!(get(&[]).contains("HTTP/1.1 401"), "no proxy named the client");
@@ -342,7 +358,8 @@ fn only_a_trusted_proxy_names_the_client_and_its_scheme() {
         assert!(answer.contains(&format!("from the address {client}\"")), "{headers}: {answer}");
         assert_eq!(answer.contains("strict-transport-security"), is_https, "{headers}: {answer}");
     }
-    // The proxy let one of the headers through. Its own address may be an allowed one.
+    // The proxy forwarded one of these headers from the client. Such a request is refused: the
+    // address of the proxy, which the server could use instead, may be an allowed one.
     for headers in [
         "x-forwarded-for: 127.0.0.1\r\nforwarded: for=192.0.2.1\r\n",
         "x-forwarded-for: 203.0.113.9\r\nforwarded: for=unknown\r\n",
@@ -361,7 +378,7 @@ fn only_a_trusted_proxy_names_the_client_and_its_scheme() {
 }
 
 #[test]
-fn strangers_learn_no_version_and_browsers_are_told_to_do_nothing() {
+fn no_answer_shows_the_version_and_each_has_the_security_headers() {
     let (host, connection) = Setup::new().start_with("instant", json!({}));
     let unknown = format!("{}/unknown", connection.webhook_path);
     for path in [
@@ -391,7 +408,7 @@ fn strangers_learn_no_version_and_browsers_are_told_to_do_nothing() {
 }
 
 #[test]
-fn systemd_accepts_the_units_of_the_document() {
+fn systemd_accepts_the_units_of_the_operators_manual() {
     let page =
         fs::read_to_string(jackfield_tests::root().join("docs/operator.md")).expect("the page");
     let folder = tempfile::tempdir().expect("a folder");
@@ -408,7 +425,7 @@ fn systemd_accepts_the_units_of_the_document() {
     let units = ["verify", "./jackfield.service", "./jackfield.socket"];
     let output =
         verify.args(units).current_dir(folder.path()).output().expect("systemd-analyze runs");
-    // It also reads the units of this machine, and says what is wrong with them.
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success() && !said.contains("jackfield"), "{said}");
+    // systemd-analyze also reads the units of this machine, and reports their problems.
+    let reported = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && !reported.contains("jackfield"), "{reported}");
 }

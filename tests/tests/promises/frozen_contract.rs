@@ -1,6 +1,6 @@
-//! Version 0.1.0 of the contract is frozen: its types, names and order never change, and every
-//! later host runs the connectors that were built with it. `tests/components/` has one of each
-//! language.
+//! Version 0.1.0 of the contract is frozen. Its types and names and their order never change, and
+//! every later host runs the connectors that were built with it. `tests/components/` contains one
+//! such connector for each language.
 
 use std::fs::{self, File};
 use std::io::Read as _;
@@ -15,23 +15,23 @@ use serde_json::{Value, json};
 use wit_bindgen_core::wit_parser::Resolve;
 use wit_component::WitPrinter;
 
-use crate::recurrence::{again, await_step};
+use crate::recurrence::{await_step, failed_again};
 
 /// The SHA-256 of the resolved contract without comments.
-const FROZEN: &str = "2398875b564286523c172ccaee8b47731bdda428e5e878a089977b7a1cb1886b";
-const ADVICE: &str = "\
+const FROZEN_SHA256: &str = "2398875b564286523c172ccaee8b47731bdda428e5e878a089977b7a1cb1886b";
+const FROZEN_ADVICE: &str = "\
 version 0.1.0 of wit/connector.wit is frozen, because connectors that were built with it are in use. \
-Take the change back. A change of a type, a name or an order needs a new version beside this one; \
-wit/next.md says how, and collects what it would change.";
-/// The connectors of the template, one of each language.
+Undo the change. A change of a type, a name or an order needs a new version beside this one; \
+wit/next.md explains how, and lists the changes for it.";
+/// The kept connectors that were made from the templates, one for each language.
 const LANGUAGES: [&str; 7] = ["rust", "javascript", "typescript", "python", "go", "c", "cpp"];
 
-fn contract() -> String {
+fn read_contract() -> String {
     fs::read_to_string(root().join("wit/connector.wit")).expect("the contract")
 }
 
-/// The contract as a toolchain reads it: resolved, without comments.
-fn resolved(wit: &str) -> String {
+/// Returns the contract as a toolchain reads it: with resolved names and without comments.
+fn resolve_contract(wit: &str) -> String {
     let mut resolve = Resolve::default();
     let package = resolve.push_str("connector.wit", wit).expect("valid WIT");
     let mut printer = WitPrinter::default();
@@ -40,27 +40,31 @@ fn resolved(wit: &str) -> String {
 }
 
 #[test]
-fn the_contract_is_the_frozen_one() {
-    let present = resolved(&contract());
-    assert!(sha256(present.as_bytes()) == FROZEN, "{ADVICE}\n{}", sha256(present.as_bytes()));
+fn the_contract_equals_the_frozen_contract() {
+    let current = resolve_contract(&read_contract());
+    assert!(
+        sha256(current.as_bytes()) == FROZEN_SHA256,
+        "{FROZEN_ADVICE}\n{}",
+        sha256(current.as_bytes())
+    );
 }
 
 #[test]
-fn a_type_a_name_and_an_order_count_and_a_comment_does_not() {
-    let (contract, present) = (contract(), resolved(&contract()));
+fn a_changed_type_name_or_order_is_detected_and_a_changed_comment_is_not() {
+    let (contract, current) = (read_contract(), resolve_contract(&read_contract()));
     let with = |from: &str, to: &str| {
         assert!(contract.contains(from), "{from:?} is not in the contract");
-        resolved(&contract.replacen(from, to, 1))
+        resolve_contract(&contract.replacen(from, to, 1))
     };
-    assert_eq!(with("/// The contract between", "/// It is between"), present);
-    assert_ne!(with("status: u16,", "status: u32,"), present);
-    assert_ne!(with("critical: u32,", "urgent: u32,"), present);
-    assert_ne!(with("get, head,", "head, get,"), present);
-    assert_ne!(with("  import log;\n", ""), present);
+    assert_eq!(with("/// The contract between", "/// It is between"), current);
+    assert_ne!(with("status: u16,", "status: u32,"), current);
+    assert_ne!(with("critical: u32,", "urgent: u32,"), current);
+    assert_ne!(with("get, head,", "head, get,"), current);
+    assert_ne!(with("  import log;\n", ""), current);
 }
 
-/// A connector that was built with version 0.1.0.
-fn kept(name: &str) -> Vec<u8> {
+/// Reads the file of a connector that was built with version 0.1.0.
+fn kept_file(name: &str) -> Vec<u8> {
     let path = root().join(format!("tests/components/0.1.0/{name}.gz"));
     let file = File::open(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
     let mut bytes = Vec::new();
@@ -68,39 +72,41 @@ fn kept(name: &str) -> Vec<u8> {
     bytes
 }
 
-fn component(name: &str) -> Guest {
-    Guest { bytes: kept(&format!("{name}.wasm")) }
+fn kept_component(name: &str) -> Guest {
+    Guest { bytes: kept_file(&format!("{name}.wasm")) }
 }
 
 #[test]
 fn a_kept_connector_of_each_language_creates_finds_and_counts() {
-    let script = String::from_utf8(kept("script.js")).expect("a script");
+    let script = String::from_utf8(kept_file("script.js")).expect("a script");
     let setup = LANGUAGES
         .iter()
-        .fold(Setup::new(), |setup, name| setup.plugin(name, &component(name)))
+        .fold(Setup::new(), |setup, name| setup.plugin(name, &kept_component(name)))
         .script("script", &script);
-    // A host that has no more than 0.1.0, and a connector of a later version that uses no more.
-    let host = setup.plugin("later", &later_version(component("c"))).start();
+    // The connector `later` was built with a later version, but uses only what version 0.1.0 has.
+    let host = setup.plugin("later", &later_version(kept_component("c"))).start();
     for connector in LANGUAGES.into_iter().chain(["script", "later"]) {
         println!("--- {connector}");
-        creates_finds_and_counts(&host, connector);
+        assert_creates_finds_and_counts(&host, connector);
     }
 }
 
-/// The same component with the version 0.1.7 in the names of its interfaces.
+/// Returns the same component with version 0.1.7 in the names of its interfaces.
 fn later_version(guest: Guest) -> Guest {
     let (from, to) = (b"@0.1.0", b"@0.1.7");
     let mut bytes = guest.bytes;
-    while let Some(at) = bytes.windows(from.len()).position(|it| it == from) {
-        bytes[at..at + to.len()].copy_from_slice(to);
+    while let Some(start) = bytes.windows(from.len()).position(|window| window == from) {
+        bytes[start..start + to.len()].copy_from_slice(to);
     }
     Guest { bytes }
 }
 
-/// The answer to the second create is lost: the connector must find what it created.
-fn creates_finds_and_counts(host: &TestHost, connector: &str) {
+/// The answer to the second create is lost, so the connector must find the issue that it created.
+fn assert_creates_finds_and_counts(host: &TestHost, connector: &str) {
     let issues = Mutex::new(Vec::new());
-    let tracker = ScriptedServer::start(move |it| answer(it, &mut issues.lock().expect("issues")));
+    let tracker = ScriptedServer::start(move |exchange| {
+        answer(exchange, &mut issues.lock().expect("issues"))
+    });
     let settings = json!({"url": tracker.url(), "project": "qa"});
     let secrets = json!({"api-key": "k3y-of-the-test"});
     let connection = host.connect(connector, connector, settings, secrets);
@@ -121,11 +127,11 @@ fn creates_finds_and_counts(host: &TestHost, connector: &str) {
     }
 }
 
-/// A tracker with as much of Redmine's API as the connectors use.
+/// Answers a request like Redmine. It supports only the part of the API that the connectors use.
 fn answer(exchange: &Exchange<'_>, issues: &mut Vec<Value>) -> Reply {
     let request = exchange.request;
     let (path, query) = request.target.split_once('?').unwrap_or((&request.target, ""));
-    let parameter = |name: &str| query.split('&').find_map(|it| it.strip_prefix(name));
+    let parameter = |name: &str| query.split('&').find_map(|pair| pair.strip_prefix(name));
     let (status, body) = match (request.method.as_str(), path) {
         ("GET", "/users/current.json") => (200, json!({"user": {"login": "bot"}})),
         ("GET", "/enumerations/issue_priorities.json") => {
@@ -148,9 +154,10 @@ fn answer(exchange: &Exchange<'_>, issues: &mut Vec<Value>) -> Reply {
         ("GET", "/issues.json") => {
             let word = parameter("description=").expect("a search");
             let word = word.trim_start_matches('~').trim_start_matches("%7E");
-            let contains =
-                |it: &&Value| it["description"].as_str().is_some_and(|it| it.contains(word));
-            (200, json!({"issues": issues.iter().filter(contains).collect::<Vec<_>>()}))
+            let contains_word = |issue: &&Value| {
+                issue["description"].as_str().is_some_and(|text| text.contains(word))
+            };
+            (200, json!({"issues": issues.iter().filter(contains_word).collect::<Vec<_>>()}))
         }
         ("GET", "/projects/qa/issues.json") => {
             let is_closed = parameter("status_id=") == Some("closed");
@@ -169,13 +176,13 @@ fn answer(exchange: &Exchange<'_>, issues: &mut Vec<Value>) -> Reply {
     Reply::json(status, &body.to_string())
 }
 
-/// Every interface that a connector may export or import, on a real Redmine.
+/// The connector exports and imports every interface of the contract, and uses a real Redmine.
 #[test]
 fn a_kept_connector_attaches_files_and_comments_when_a_test_fails_again() {
     let simulator = SimulatedTestManager::start(&[]);
     let fixture = Setup::new().config("sweep_ms = 200").start_with_redmine(
         "redmine",
-        &component("redmine"),
+        &kept_component("redmine"),
         json!({}),
     );
     let edit = json!({"on_recurrence": "comment",
@@ -189,7 +196,7 @@ fn a_kept_connector_attaches_files_and_comments_when_a_test_fails_again() {
     let id = answer.json()["id"].as_str().expect("an id").to_owned();
     assert_eq!(fixture.project.files(&id).len(), 4);
 
-    let second = again(&first);
+    let second = failed_again(&first);
     let answer = fixture.create(&second);
     assert_eq!(fixture.host.event_of(&answer)["outcome"], "recurred");
     await_step(&fixture.host, &second, "comment", "done");

@@ -19,7 +19,7 @@ const ANSWER_MAX: Duration = Duration::from_secs(2);
 /// The name of the good connector.
 const GOOD: &str = "good";
 
-/// Adds the good connector.
+/// Adds the good connector to a setup.
 pub(crate) fn with_good(setup: Setup) -> Setup {
     setup.guests([GOOD])
 }
@@ -59,8 +59,8 @@ impl Load {
                 let started = Instant::now();
                 let answer = client.json("POST", &path, &failed_test());
                 answer.assert_status(200);
-                let took = started.elapsed();
-                assert!(took <= ANSWER_MAX, "an event of the good connector took {took:?}");
+                let duration = started.elapsed();
+                assert!(duration <= ANSWER_MAX, "an event of the good connector took {duration:?}");
                 events.push_back(answer.event());
                 if events.len() > CHECKED_EVENTS {
                     events.pop_front();
@@ -127,11 +127,12 @@ pub(crate) fn waited<'e>(
     host: &TestHost,
     events: impl IntoIterator<Item = &'e String>,
 ) -> (u64, u64) {
-    let of = |event: &String| {
+    let usage_of = |event: &String| {
         let usage = host.event(event)["runs"][0]["usage"].clone();
         let number = |name: &str| usage[name].as_u64().expect("a number");
         (number("waited_ticks"), number("polls"))
     };
-    let add = |(waited, polls), (w, p)| (waited + w, polls + p);
-    events.into_iter().map(of).fold((0, 0), add)
+    let add =
+        |(waited, polls), (more_waited, more_polls)| (waited + more_waited, polls + more_polls);
+    events.into_iter().map(usage_of).fold((0, 0), add)
 }

@@ -12,19 +12,19 @@ use wit_bindgen_core::wit_parser::Resolve;
 
 /// The world that has every interface.
 const WORLD: &str = "follow-up-connector";
-/// The page, from the repository's root.
-const PAGE: &str = "docs/connectors/contract.md";
+/// The path of the generated page below the repository's root.
+const PAGE_PATH: &str = "docs/connectors/contract.md";
 
-/// With `UPDATE_DOCS=1`, writes the page instead.
+/// With `UPDATE_DOCS=1`, the test writes the page before it compares it.
 #[test]
-fn the_page_of_the_contract_is_the_present_contract() {
-    let (page, path) = (contract_page(), root().join(PAGE));
+fn the_page_of_the_contract_is_up_to_date() {
+    let (page, path) = (contract_page(), root().join(PAGE_PATH));
     if std::env::var_os("UPDATE_DOCS").is_some() {
         fs::write(&path, &page).expect("the page is written");
     }
-    let stored = fs::read_to_string(&path).expect(PAGE);
-    let fix = "`UPDATE_DOCS=1 cargo xtask test the_page_of_the_contract` writes it";
-    assert!(stored == page, "{PAGE} is not what wit/connector.wit says: {fix}");
+    let stored = fs::read_to_string(&path).expect(PAGE_PATH);
+    let fix = "run `UPDATE_DOCS=1 cargo xtask test the_page_of_the_contract`";
+    assert!(stored == page, "{PAGE_PATH} differs from wit/connector.wit: {fix}");
 }
 
 fn contract_page() -> String {
@@ -51,28 +51,28 @@ fn contract_page() -> String {
 }
 
 #[test]
-fn the_links_between_the_pages_lead_somewhere() {
+fn each_link_between_pages_leads_to_an_existing_page_and_heading() {
     let mut pages = vec![root().join("README.md"), root().join("guest-examples/README.md")];
-    pages.extend(markdown_below(&root().join("docs")));
+    pages.extend(markdown_files_below(&root().join("docs")));
     assert!(pages.len() >= 7, "{pages:?}");
     let broken: Vec<_> = pages.iter().flat_map(|page| broken_links(page)).collect();
     assert_eq!(broken, Vec::<String>::new());
 }
 
-fn markdown_below(folder: &Path) -> Vec<PathBuf> {
+fn markdown_files_below(folder: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry"));
     let found = entries.flat_map(|entry| match entry.path() {
-        path if path.is_dir() => markdown_below(&path),
+        path if path.is_dir() => markdown_files_below(&path),
         path => vec![path],
     });
-    found.filter(|path| path.extension().is_some_and(|it| it == "md")).collect()
+    found.filter(|path| path.extension().is_some_and(|extension| extension == "md")).collect()
 }
 
 /// Returns the links of a page to files that do not exist, and to headings that it does not have.
 fn broken_links(page: &Path) -> Vec<String> {
     let text = fs::read_to_string(page).expect("a page");
-    // Templates and code have brackets, too.
-    let prose: String = text.split("```").flat_map(|it| it.split("~~~")).step_by(2).collect();
+    // Code blocks are left out, because code and templates contain brackets, too.
+    let prose: String = text.split("```").flat_map(|part| part.split("~~~")).step_by(2).collect();
     let folder = page.parent().expect("a folder");
     let targets = prose.split("](").skip(1).filter_map(|rest| rest.split(')').next());
     let broken = targets.filter(|target| !target.contains("://")).filter(|target| {
@@ -85,14 +85,14 @@ fn broken_links(page: &Path) -> Vec<String> {
                     && !text.contains(&format!("<a id=\"{heading}\">"))
             }
             Ok(_) => false,
-            // A picture or a folder.
+            // The target is a picture or a folder, which cannot be read as text.
             Err(_) => !path.exists(),
         }
     });
     broken.map(|target| format!("{}: {target}", page.display())).collect()
 }
 
-/// Returns the name by which a heading is linked.
+/// Returns the anchor that links use for a heading.
 fn anchor(heading: &str) -> String {
     let text = heading.trim_start_matches('#').trim().to_lowercase();
     let kept = text.chars().filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'));

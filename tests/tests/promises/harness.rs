@@ -1,6 +1,6 @@
-//! Tests of the harness itself: Redmine is real, a scripted server fails as its script says, and
-//! builds differ by their number. Another test checks that the tests in the tables of SECURITY.md
-//! exist.
+//! Tests of the code that the other tests share: projects of Redmine are separate, a scripted
+//! server does what its script says, and guests with different build numbers differ. Another test
+//! checks that every test that SECURITY.md names exists.
 
 use std::path::Path;
 
@@ -8,14 +8,14 @@ use jackfield_tests::{Client, Gate, Guest, Redmine, Reply, ScriptedServer, root}
 use proc_macro2::{TokenStream, TokenTree};
 
 #[test]
-fn redmine_is_real_and_its_projects_are_separate() {
+fn projects_of_redmine_are_separate() {
     let redmine = Redmine::shared();
-    let (one, other) = (redmine.project(), redmine.project());
-    let created = one.add(5);
-    one.add(1);
-    one.close(created);
-    assert_eq!(one.issues().len(), 2);
-    assert_eq!(other.issues().len(), 0);
+    let (project, other_project) = (redmine.project(), redmine.project());
+    let issue = project.add(5);
+    project.add(1);
+    project.close(issue);
+    assert_eq!(project.issues().len(), 2);
+    assert_eq!(other_project.issues().len(), 0);
     assert_eq!(redmine.client().get("/users/current.json").expect(200)["user"]["login"], "admin");
 }
 
@@ -32,19 +32,19 @@ fn a_scripted_server_forwards_fails_and_holds_requests() {
     assert!(client.attempt("POST", "/b", &[], b"").is_none());
     assert_eq!((proxy.forwarded(), server.requests().len()), (2, 2));
 
-    let received_while_held = |gate: &Gate| {
+    let count_requests_while_held = |gate: &Gate| {
         let (client, before) = (client.clone(), server.requests().len());
         let request = std::thread::spawn(move || client.get("/c"));
         gate.await_held(1);
-        let received = server.requests().len() - before;
+        let count = server.requests().len() - before;
         gate.open();
         assert_eq!(request.join().expect("an answer").status, 201);
-        received
+        count
     };
     proxy.forward_all();
-    assert_eq!(received_while_held(&proxy.hold_requests(|_| true)), 0);
+    assert_eq!(count_requests_while_held(&proxy.hold_requests(|_| true)), 0);
     proxy.forward_all();
-    assert_eq!(received_while_held(&proxy.hold_answers(|_| true)), 1);
+    assert_eq!(count_requests_while_held(&proxy.hold_answers(|_| true)), 1);
 }
 
 #[test]
@@ -54,36 +54,37 @@ fn guests_with_different_build_numbers_differ() {
     assert!(guest.clone().with_core_module("many-memories", 3).bytes.len() > guest.bytes.len());
 }
 
-/// Paths start at `tests/tests/promises` or at `host/src`.
+/// SECURITY.md names each file by its path below `tests/tests/promises` or `host/src`.
 #[test]
-fn each_test_in_the_table_of_attacks_exists() {
+fn each_test_that_security_md_names_exists() {
     let root = root();
     let text = std::fs::read_to_string(root.join("SECURITY.md")).expect("SECURITY.md");
     let mut count = 0;
     for row in text.lines().filter(|line| line.starts_with("| ")) {
-        let tests = row.trim_end_matches(" |").rsplit(" | ").next().unwrap_or_default();
-        let mut words = tests.split('`').skip(1).step_by(2).peekable();
-        while let Some(file) = words.next_if(|word| word.ends_with(".rs")) {
-            let source = source(&root, file).unwrap_or_else(|| panic!("no file {file}: {row}"));
+        let last_column = row.trim_end_matches(" |").rsplit(" | ").next().unwrap_or_default();
+        let mut names = last_column.split('`').skip(1).step_by(2).peekable();
+        while let Some(file) = names.next_if(|name| name.ends_with(".rs")) {
+            let source =
+                read_source(&root, file).unwrap_or_else(|| panic!("no file {file}: {row}"));
             let tests = tests_in(&source);
-            while let Some(test) = words.next_if(|word| !word.ends_with(".rs")) {
-                let is_named = |name: &String| match test.strip_suffix('…') {
-                    Some(begin) => name.starts_with(begin),
-                    None => name == test,
+            while let Some(name) = names.next_if(|name| !name.ends_with(".rs")) {
+                let has_name = |test: &String| match name.strip_suffix('…') {
+                    Some(prefix) => test.starts_with(prefix),
+                    None => test == name,
                 };
-                assert!(tests.iter().any(is_named), "no test {test} in {file}: {row}");
+                assert!(tests.iter().any(has_name), "no test {name} in {file}: {row}");
                 count += 1;
             }
         }
     }
-    assert!(count > 20, "the table names only {count} tests");
+    assert!(count > 20, "SECURITY.md names only {count} tests");
 }
 
-/// The names of the functions that run as tests: they have the attribute `test`, and are neither
-/// ignored nor in a comment.
+/// Returns the names of the functions that run as tests: they have the attribute `test`, and are
+/// neither ignored nor in a comment.
 fn tests_in(source: &str) -> Vec<String> {
-    fn add(tokens: TokenStream, tests: &mut Vec<String>) {
-        let (mut is_test, mut is_off) = (false, false);
+    fn collect_tests(tokens: TokenStream, tests: &mut Vec<String>) {
+        let (mut is_test, mut is_ignored) = (false, false);
         let mut tokens = tokens.into_iter().peekable();
         while let Some(token) = tokens.next() {
             match token {
@@ -91,25 +92,25 @@ fn tests_in(source: &str) -> Vec<String> {
                     let Some(TokenTree::Group(attribute)) = tokens.next() else { continue };
                     let text = attribute.stream().to_string();
                     let name = text.split(['(', '=']).next().unwrap_or_default().trim().to_owned();
-                    is_off |= name == "ignore" || (name == "cfg" && !text.contains("test"));
+                    is_ignored |= name == "ignore" || (name == "cfg" && !text.contains("test"));
                     is_test |= name == "test" || name.ends_with(":: test");
                 }
                 TokenTree::Ident(word) if word == "fn" => {
                     if let Some(TokenTree::Ident(name)) = tokens.peek()
                         && is_test
-                        && !is_off
+                        && !is_ignored
                     {
                         tests.push(name.to_string());
                     }
-                    (is_test, is_off) = (false, false);
+                    (is_test, is_ignored) = (false, false);
                 }
-                TokenTree::Group(group) => add(group.stream(), tests),
+                TokenTree::Group(group) => collect_tests(group.stream(), tests),
                 _ => {}
             }
         }
     }
     let mut tests = Vec::new();
-    add(source.parse().expect("Rust"), &mut tests);
+    collect_tests(source.parse().expect("Rust"), &mut tests);
     tests
 }
 
@@ -134,8 +135,8 @@ fn only_functions_that_run_as_tests_are_counted() {
     assert_eq!(tests_in(source), ["runs", "runs_too"]);
 }
 
-/// The source of a file that SECURITY.md names.
-fn source(root: &Path, file: &str) -> Option<String> {
+/// Reads a source file that SECURITY.md names. Returns `None` if it does not exist.
+fn read_source(root: &Path, file: &str) -> Option<String> {
     let folders = ["tests/tests/promises", "host/src"];
     let mut paths = folders.into_iter().map(|folder| root.join(folder).join(file));
     paths.find_map(|path| std::fs::read_to_string(path).ok())

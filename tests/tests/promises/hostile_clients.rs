@@ -1,6 +1,6 @@
-//! 2,000 slow or hostile clients beside 100 known senders: every request of a known sender is
-//! answered at its first attempt, no connection of a known sender is closed for a stranger, and no
-//! stranger gets a permit for a run.
+//! 2,000 slow or hostile clients connect at the same time as 100 known senders. The server answers
+//! every request of a known sender at its first attempt, closes no connection of a known sender,
+//! and runs no guest for a hostile client.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -14,17 +14,18 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::task::JoinSet;
 
-const HOSTILE: usize = 2_000;
-const KNOWN: usize = 100;
-/// Requests of each known sender while the hostile clients are there.
-const REQUESTS: usize = 8;
+const HOSTILE_CLIENTS: usize = 2_000;
+const KNOWN_SENDERS: usize = 100;
+/// The number of requests of each known sender while the hostile clients are connected.
+const REQUESTS_PER_SENDER: usize = 8;
 /// How long a hostile client keeps a connection that the server does not close.
-const HOLD: Duration = Duration::from_secs(5);
-/// The pause of a hostile client between two connections: the test must not be about the speed of
-/// this machine.
+const KEEP_OPEN: Duration = Duration::from_secs(5);
+/// The pause of a hostile client between two connections. Without it, the result of the test would
+/// depend on the speed of the machine.
 const PAUSE: Duration = Duration::from_secs(3);
 
-/// Connects from an address of this machine, 127.0.`network`.`number`.
+/// Connects from the address 127.0.`network`.`number` of this machine. `number` is reduced to a
+/// valid last byte.
 async fn connect(server: SocketAddr, network: u8, number: usize) -> Option<TcpStream> {
     let socket = TcpSocket::new_v4().expect("a socket");
     let last = u8::try_from(number % 250 + 1).expect("below 251");
@@ -37,8 +38,8 @@ fn request(path: &str, headers: &str, body: &str) -> String {
     format!("POST {path} HTTP/1.1\r\nhost: x\r\ncontent-length: {length}\r\n{headers}\r\n{body}")
 }
 
-/// Reads one answer; `None` if the connection ends before.
-async fn answer(stream: &mut TcpStream) -> Option<(u16, String)> {
+/// Reads one answer. Returns `None` if the connection ends before the answer is complete.
+async fn read_answer(stream: &mut TcpStream) -> Option<(u16, String)> {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         head.push(stream.read_u8().await.ok()?);
@@ -51,7 +52,7 @@ async fn answer(stream: &mut TcpStream) -> Option<(u16, String)> {
     Some((status, String::from_utf8_lossy(&body).into_owned()))
 }
 
-/// One connection of a hostile client, of one of ten kinds.
+/// Uses one connection in one of ten hostile ways.
 async fn misbehave(mut stream: TcpStream, kind: usize) -> std::io::Result<()> {
     let unknown = request("/hooks/unknown/defects", "", "{}");
     let login = request("/api/v1/connections", "authorization: Bearer guessed-guessed\r\n", "{}");
@@ -62,15 +63,15 @@ async fn misbehave(mut stream: TcpStream, kind: usize) -> std::io::Result<()> {
         3 => {
             for _ in 0..10 {
                 stream.write_all(unknown.as_bytes()).await?;
-                if answer(&mut stream).await.is_none() {
+                if read_answer(&mut stream).await.is_none() {
                     return Ok(());
                 }
             }
         }
-        // Many answers that the client never reads.
+        // The client requests many answers, and never reads them.
         4 => stream.write_all(unknown.repeat(50).as_bytes()).await?,
         5 => stream.write_all(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03").await?,
-        // HTTP/2: the preface, its settings, then nothing.
+        // The client sends the preface and the settings of HTTP/2, and then nothing.
         6 => stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await?,
         7 => {
             for byte in unknown.as_bytes() {
@@ -81,30 +82,30 @@ async fn misbehave(mut stream: TcpStream, kind: usize) -> std::io::Result<()> {
         8 => {
             for _ in 0..5 {
                 stream.write_all(login.as_bytes()).await?;
-                let _ = answer(&mut stream).await;
+                let _ = read_answer(&mut stream).await;
             }
         }
         _ => return Ok(()),
     }
-    // Until the server closes the connection.
-    let _ = tokio::time::timeout(HOLD, stream.read_to_end(&mut Vec::new())).await;
+    // Waits until the server closes the connection, but not longer than the limit.
+    let _ = tokio::time::timeout(KEEP_OPEN, stream.read_to_end(&mut Vec::new())).await;
     Ok(())
 }
 
-/// Sends a create. `None` if it was answered with the defect; otherwise what happened instead.
-async fn create(stream: &mut TcpStream, path: &str) -> Option<String> {
+/// Sends a create. Returns `None` if the answer is the defect, and otherwise the failure.
+async fn send_create(stream: &mut TcpStream, path: &str) -> Option<String> {
     let text = request(path, "content-type: application/json\r\n", &failed_test().to_string());
     if let Err(error) = stream.write_all(text.as_bytes()).await {
         return Some(format!("it was not sent: {error}"));
     }
-    match answer(stream).await {
+    match read_answer(stream).await {
         Some((200, _)) => None,
         Some((status, body)) => Some(format!("{status} {body}")),
         None => Some("the connection ended".to_owned()),
     }
 }
 
-/// While the server is too busy to accept, the kernel keeps the connections, and drops none.
+/// While the server is too busy to accept connections, the kernel queues them, and drops none.
 #[test]
 fn a_busy_server_loses_no_connection() {
     let host = Setup::new().start();
@@ -118,13 +119,15 @@ fn a_busy_server_loses_no_connection() {
 }
 
 #[test]
-fn hostile_clients_take_nothing_from_known_senders() {
+fn hostile_clients_do_not_affect_known_senders() {
     let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
-    let raised = Rlimit { current: maximum.map_or(Some(8_192), |it| Some(it.min(8_192))), maximum };
-    setrlimit(Resource::Nofile, raised).expect("descriptors for the test's own connections");
-    let few = "ulimit -n 512; exec \"$0\" \"$@\"";
+    let raised_limit =
+        Rlimit { current: maximum.map_or(Some(8_192), |limit| Some(limit.min(8_192))), maximum };
+    setrlimit(Resource::Nofile, raised_limit).expect("descriptors for the test's own connections");
+    let with_few_files = "ulimit -n 512; exec \"$0\" \"$@\"";
     let setup = Setup::new().config("[limits]\ncreate_answer_ms = 110000");
-    let (host, connection) = setup.run_under(&["sh", "-c", few]).start_with("instant", json!({}));
+    let (host, connection) =
+        setup.run_under(&["sh", "-c", with_few_files]).start_with("instant", json!({}));
     let server: SocketAddr = host.url().trim_start_matches("http://").parse().expect("an address");
     let path: Arc<str> = connection.create_path().into();
     let runtime =
@@ -132,15 +135,20 @@ fn hostile_clients_take_nothing_from_known_senders() {
     let runtime = runtime.expect("a runtime");
     let hostile_connections = Arc::new(AtomicUsize::new(0));
     runtime.block_on(async {
-        // Half of the known senders keep their connection, the others make one for each request.
-        let mut kept = Vec::new();
-        for number in 0..KNOWN / 2 {
+        // Half of the known senders keep their connection. The others open a connection for each
+        // request.
+        let mut kept_connections = Vec::new();
+        for number in 0..KNOWN_SENDERS / 2 {
             let mut stream = connect(server, 3, number).await.expect("a connection");
-            assert_eq!(create(&mut stream, &path).await, None, "without hostile clients");
-            kept.push(stream);
+            assert_eq!(
+                send_create(&mut stream, &path).await,
+                None,
+                "a create failed before the hostile clients connected"
+            );
+            kept_connections.push(stream);
         }
         let mut hostile = JoinSet::new();
-        for kind in 0..HOSTILE {
+        for kind in 0..HOSTILE_CLIENTS {
             let count = Arc::clone(&hostile_connections);
             hostile.spawn(async move {
                 loop {
@@ -152,27 +160,27 @@ fn hostile_clients_take_nothing_from_known_senders() {
                 }
             });
         }
-        while hostile_connections.load(Ordering::Relaxed) < HOSTILE {
+        while hostile_connections.load(Ordering::Relaxed) < HOSTILE_CLIENTS {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
         let mut known: JoinSet<Vec<String>> = JoinSet::new();
-        for mut stream in kept {
+        for mut stream in kept_connections {
             let path = Arc::clone(&path);
             known.spawn(async move {
                 let mut failures = Vec::new();
-                for _ in 0..REQUESTS {
-                    failures.extend(create(&mut stream, &path).await);
+                for _ in 0..REQUESTS_PER_SENDER {
+                    failures.extend(send_create(&mut stream, &path).await);
                 }
                 failures
             });
         }
-        for number in KNOWN / 2..KNOWN {
+        for number in KNOWN_SENDERS / 2..KNOWN_SENDERS {
             let path = Arc::clone(&path);
             known.spawn(async move {
                 let mut failures = Vec::new();
-                for _ in 0..REQUESTS {
+                for _ in 0..REQUESTS_PER_SENDER {
                     match connect(server, 3, number).await {
-                        Some(mut stream) => failures.extend(create(&mut stream, &path).await),
+                        Some(mut stream) => failures.extend(send_create(&mut stream, &path).await),
                         None => failures.push("no connection".to_owned()),
                     }
                 }
@@ -183,18 +191,18 @@ fn hostile_clients_take_nothing_from_known_senders() {
         assert!(failures.is_empty(), "{failures:?}");
         hostile.abort_all();
     });
-    let expected = KNOWN * REQUESTS + KNOWN / 2;
+    let expected = KNOWN_SENDERS * REQUESTS_PER_SENDER + KNOWN_SENDERS / 2;
     let (mut runs, mut cursor) = (0, String::new());
     loop {
         let page = host.admin().get(&format!("/events?limit=200{cursor}")).expect(200);
         let events = page["events"].as_array().expect("events");
-        let created = |event: &&Value| event["outcome"] == "created";
-        runs += events.iter().filter(created).count();
+        let is_created = |event: &&Value| event["outcome"] == "created";
+        runs += events.iter().filter(is_created).count();
         match page["next"].as_str() {
             Some(next) => cursor = format!("&cursor={next}"),
             None => break,
         }
     }
-    assert_eq!(runs, expected, "each request of a known sender made one run");
+    assert_eq!(runs, expected, "the number of runs is not the number of requests of known senders");
     assert!(host.open_files() < 512, "{} files are open", host.open_files());
 }

@@ -1,5 +1,5 @@
-//! `jackfield invoke`: one call of a connector file without a server, with a tracker or with a
-//! recording of its exchanges.
+//! `jackfield invoke` makes one call of a connector file without a server. A tracker or a recording
+//! answers the requests of the connector.
 
 use std::fs;
 use std::path::PathBuf;
@@ -10,34 +10,35 @@ use jackfield_tests::{
 };
 use serde_json::{Value, json};
 
-/// Runs `invoke` in the folder.
+/// Runs `jackfield invoke` for a call, with these options.
 #[track_caller]
-fn run(author: &ConnectorFolder, call: &str, words: &[&str]) -> EndedCommand {
+fn invoke(author: &ConnectorFolder, call: &str, options: &[&str]) -> EndedCommand {
     let command = ["invoke", "connector.wasm", call, "--settings", "settings.json"];
-    author.run(&[&command[..], words].concat())
+    author.run(&[&command[..], options].concat())
 }
 
-/// Runs a call that must succeed, and returns its report.
+/// Invokes a call that must succeed, and returns its report.
 #[track_caller]
-fn ok(author: &ConnectorFolder, call: &str, words: &[&str]) -> Value {
-    let ended = run(author, call, &[words, &["--json"]].concat());
-    assert_eq!(ended.code, Some(0), "{call} {words:?}: {}\n{}", ended.out, ended.err);
+fn invoke_ok(author: &ConnectorFolder, call: &str, options: &[&str]) -> Value {
+    let ended = invoke(author, call, &[options, &["--json"]].concat());
+    assert_eq!(ended.code, Some(0), "{call} {options:?}: {}\n{}", ended.out, ended.err);
     serde_json::from_str(&ended.out).unwrap_or_else(|error| panic!("{error} in {}", ended.out))
 }
 
-/// Runs a call that must fail with these words on stderr, and returns what it printed.
+/// Invokes a call that must fail with one line on stderr that contains these words. Returns what it
+/// printed on stdout.
 #[track_caller]
-fn fails(author: &ConnectorFolder, call: &str, words: &[&str], why: &[&str]) -> String {
-    let EndedCommand { code, out, err } = run(author, call, words);
-    assert_eq!(code, Some(1), "{call} {words:?}: {out}\n{err}");
+fn assert_fails(author: &ConnectorFolder, call: &str, options: &[&str], words: &[&str]) -> String {
+    let EndedCommand { code, out, err } = invoke(author, call, options);
+    assert_eq!(code, Some(1), "{call} {options:?}: {out}\n{err}");
     assert_eq!(err.trim_end().lines().count(), 1, "not one line: {err}");
-    for word in why {
+    for word in words {
         assert!(err.contains(word), "{word:?} is missing in: {err}");
     }
     out
 }
 
-/// The texts of the files of a recording, in order.
+/// Returns the contents of the files of a recording, in order.
 fn recorded_texts(author: &ConnectorFolder, folder: &str) -> Vec<String> {
     let entries = fs::read_dir(author.path(folder)).expect("the recording");
     let mut paths: Vec<_> = entries.map(|entry| entry.expect("an entry").path()).collect();
@@ -45,10 +46,11 @@ fn recorded_texts(author: &ConnectorFolder, folder: &str) -> Vec<String> {
     paths.iter().map(|path| fs::read_to_string(path).expect("a text")).collect()
 }
 
-const KEY: [&str; 2] = ["--secret", "api-key=@secret"];
+const KEY_OPTION: [&str; 2] = ["--secret", "api-key=@secret"];
 
-/// The Redmine connector, called for a new project of the real Redmine through a proxy.
-fn author_of_redmine() -> (ConnectorFolder, Project, ScriptedServer) {
+/// A folder with the Redmine connector and its settings, a new project of the real Redmine, and the
+/// proxy between them.
+fn folder_for_redmine() -> (ConnectorFolder, Project, ScriptedServer) {
     let redmine = Redmine::shared();
     let (project, proxy) = (redmine.project(), ScriptedServer::proxy_to(redmine.address()));
     let secrets = redmine.secrets();
@@ -60,9 +62,9 @@ fn author_of_redmine() -> (ConnectorFolder, Project, ScriptedServer) {
 
 #[test]
 fn an_author_calls_each_export_without_a_server() {
-    let (author, project, _proxy) = author_of_redmine();
+    let (author, project, _proxy) = folder_for_redmine();
     let words = ["--event", "event.json", "--sample-data"];
-    let created = ok(&author, "create-defect", &[&KEY[..], &words].concat());
+    let created = invoke_ok(&author, "create-defect", &[&KEY_OPTION[..], &words].concat());
     let issue = project.only_issue();
     assert_eq!(created["answer"]["key"], json!(issue.id), "{created}");
     assert!(issue.description.contains("16.00"), "{}", issue.description);
@@ -76,15 +78,15 @@ fn an_author_calls_each_export_without_a_server() {
     let calls = created["calls"].as_array().expect("calls");
     let is_create = |call: &&Value| call["path"] == "/issues.json" && call["status"] == 201;
     assert_eq!(calls.iter().filter(is_create).count(), 1, "{created}");
-    let of_limit = |name: &str| {
+    let limit = |name: &str| {
         let limits = created["limits"].as_array().expect("limits").iter();
-        limits.clone().find(|it| it["limit"] == name).cloned().unwrap_or_default()
+        limits.clone().find(|entry| entry["limit"] == name).cloned().unwrap_or_default()
     };
-    assert_eq!(of_limit("outbound_calls")["max"], 30);
-    assert_eq!(of_limit("outbound_calls")["used"], calls.len());
+    assert_eq!(limit("outbound_calls")["max"], 30);
+    assert_eq!(limit("outbound_calls")["used"], calls.len());
 
     let call = |name: &str, words: &[&str]| {
-        ok(&author, name, &[&KEY[..], words].concat())["answer"].clone()
+        invoke_ok(&author, name, &[&KEY_OPTION[..], words].concat())["answer"].clone()
     };
     assert_eq!(call("find", &["--marker", marker])[0]["key"], json!(issue.id));
     assert_eq!(call("find", &["--event", "event.json"])[0]["key"], json!(issue.id));
@@ -103,7 +105,7 @@ fn an_author_calls_each_export_without_a_server() {
     assert_eq!(call("attached", &[&key[..]].concat()).as_array().map(Vec::is_empty), Some(false));
     call("reopen", &key);
 
-    let shown = run(&author, "kpis", &KEY);
+    let shown = invoke(&author, "kpis", &KEY_OPTION);
     for word in ["outcome", "ok", "memory_bytes", "GET", "/issues.json", "granted"] {
         assert!(shown.out.contains(word), "{word} is missing in: {}", shown.out);
     }
@@ -111,15 +113,16 @@ fn an_author_calls_each_export_without_a_server() {
 
 #[test]
 fn a_recording_answers_like_the_tracker_and_a_changed_request_fails_with_the_nearest() {
-    let (author, project, proxy) = author_of_redmine();
-    let words = [&KEY[..], &["--event", "event.json"]].concat();
-    let create = |more: &[&str]| ok(&author, "create-defect", &[&words, more].concat());
+    let (author, project, proxy) = folder_for_redmine();
+    let words = [&KEY_OPTION[..], &["--event", "event.json"]].concat();
+    let create =
+        |options: &[&str]| invoke_ok(&author, "create-defect", &[&words, options].concat());
     let recorded = create(&["--record", "create"]);
     assert_eq!(
         recorded["recording"]["exchanges_written"].as_u64(),
         recorded["calls"].as_array().map(|calls| calls.len() as u64)
     );
-    fails(
+    assert_fails(
         &author,
         "create-defect",
         &[&words[..], &["--record", "create"]].concat(),
@@ -128,7 +131,7 @@ fn a_recording_answers_like_the_tracker_and_a_changed_request_fails_with_the_nea
     let before = proxy.requests().len();
     drop(proxy);
 
-    // Any key of the right form will do: credentials are neither recorded nor compared.
+    // The replay works with another key, because credentials are neither recorded nor compared.
     author.write("secret", "another-key-of-the-tests");
     let replayed = create(&["--replay", "create"]);
     for member in ["answer", "marker", "outcome"] {
@@ -141,17 +144,17 @@ fn a_recording_answers_like_the_tracker_and_a_changed_request_fails_with_the_nea
     author.write("event.json", failed_test().to_string());
     let replay = [&words[..], &["--replay", "create"]].concat();
     let last = format!("{before:04}.json");
-    fails(
+    assert_fails(
         &author,
         "create-defect",
         &replay,
         &["cannot be replayed", &last, "body differs at byte"],
     );
-    // An error that a connector handles fails the call too.
-    fails(
+    // The call fails even if the connector handles the error of the missing exchange.
+    assert_fails(
         &author,
         "find",
-        &[&KEY[..], &["--event", "event.json", "--replay", "create"]].concat(),
+        &[&KEY_OPTION[..], &["--event", "event.json", "--replay", "create"]].concat(),
         &["cannot be replayed", "no recorded exchange answers GET"],
     );
 }
@@ -191,7 +194,8 @@ fn a_recording_has_no_secret_and_no_cookie() {
         let author = ConnectorFolder::new(&Guest::named("calls"), &settings, SECRET);
         let secret = format!("{place}=@secret");
         let words = ["--secret", &secret, "--event", "event.json"];
-        let recorded = ok(&author, "create-defect", &[&words[..], &["--record", "r"]].concat());
+        let recorded =
+            invoke_ok(&author, "create-defect", &[&words[..], &["--record", "r"]].concat());
         let files = recorded_texts(&author, "r");
         assert_eq!(files.len(), 1, "{place}");
         assert!(files[0].contains("[secret]"), "{place}: {}", files[0]);
@@ -199,80 +203,97 @@ fn a_recording_has_no_secret_and_no_cookie() {
         for hidden in [SECRET, COOKIE, &basic, "authorization", "set-cookie", "x-api-key"] {
             assert!(!files[0].contains(hidden), "{place}: {hidden} in {}", files[0]);
         }
-        let replayed = ok(&author, "create-defect", &[&words[..], &["--replay", "r"]].concat());
+        let replayed =
+            invoke_ok(&author, "create-defect", &[&words[..], &["--replay", "r"]].concat());
         assert_eq!(replayed["answer"]["key"], recorded["answer"]["key"], "{place}");
     }
     assert_eq!(tracker.requests().len(), 5, "a replay sent a request");
 }
 
 #[test]
-fn a_report_is_made_of_the_given_test_data() {
-    let (author, project, _proxy) = author_of_redmine();
+fn a_report_is_rendered_from_the_given_test_data() {
+    let (author, project, _proxy) = folder_for_redmine();
     let data = json!({"test_case": {"name": "Check the total"}, "labels": ["checkout"],
         "assertions": [{"message": "Expected 7, found 8", "succeeded": false}]});
     author.write("data.json", data.to_string());
-    let words = [&KEY[..], &["--event", "event.json", "--test-data", "data.json"]].concat();
-    ok(&author, "create-defect", &words);
+    let words = [&KEY_OPTION[..], &["--event", "event.json", "--test-data", "data.json"]].concat();
+    invoke_ok(&author, "create-defect", &words);
     let issue = project.only_issue();
     assert!(issue.description.contains("Expected 7, found 8"), "{}", issue.description);
     author.write("data.json", json!({"lables": []}).to_string());
-    fails(&author, "create-defect", &words, &["data.json is not test data", "lables"]);
-    fails(&author, "kpis", &[&KEY[..], &["--test-data", "data.json"]].concat(), &["--test-data"]);
+    assert_fails(&author, "create-defect", &words, &["data.json is not test data", "lables"]);
+    assert_fails(
+        &author,
+        "kpis",
+        &[&KEY_OPTION[..], &["--test-data", "data.json"]].concat(),
+        &["--test-data"],
+    );
 }
 
-/// The time that only a compiler needs is far above that of the second call.
+/// The second call uses the compiled code that the first call stored.
 #[test]
 fn the_second_call_of_a_file_does_not_compile_it() {
     let author = ConnectorFolder::new(&Guest::named("instant"), &json!({}), "");
-    let code = |folder: &str| {
-        let entries = fs::read_dir(author.path(folder)).map(|it| it.collect::<Vec<_>>());
-        let names = entries.unwrap_or_default().into_iter().map(|it| it.expect("an entry").path());
-        let is_code = |path: &PathBuf| path.extension().is_some_and(|it| it == "cwasm");
-        let written = |path: PathBuf| {
-            let modified = fs::metadata(&path).and_then(|it| it.modified());
+    let compiled_files = |folder: &str| {
+        let entries = fs::read_dir(author.path(folder)).map(|entries| entries.collect::<Vec<_>>());
+        let entries = entries.unwrap_or_default().into_iter();
+        let paths = entries.map(|entry| entry.expect("an entry").path());
+        let is_code = |path: &PathBuf| path.extension().is_some_and(|name| name == "cwasm");
+        let with_time = |path: PathBuf| {
+            let modified = fs::metadata(&path).and_then(|metadata| metadata.modified());
             (path, modified.expect("a time"))
         };
-        names.filter(is_code).map(written).collect::<Vec<_>>()
+        paths.filter(is_code).map(with_time).collect::<Vec<_>>()
     };
-    ok(&author, "describe", &[]);
-    let compiled = code("cache/jackfield/compiled");
+    invoke_ok(&author, "describe", &[]);
+    let compiled = compiled_files("cache/jackfield/compiled");
     assert_eq!(compiled.len(), 1);
-    ok(&author, "describe", &[]);
-    assert_eq!(code("cache/jackfield/compiled"), compiled, "it was compiled again");
+    invoke_ok(&author, "describe", &[]);
+    assert_eq!(
+        compiled_files("cache/jackfield/compiled"),
+        compiled,
+        "the second call compiled the file again"
+    );
 
-    // Changed code is not run: it is compiled again.
+    // Compiled code that was changed is not run. The file is compiled again.
     fs::write(&compiled[0].0, "no code").expect("the code is damaged");
-    ok(&author, "describe", &[]);
-    assert_ne!(code("cache/jackfield/compiled"), compiled);
+    invoke_ok(&author, "describe", &[]);
+    assert_ne!(compiled_files("cache/jackfield/compiled"), compiled);
 
     fs::create_dir(author.path("data")).expect("a data folder");
-    ok(&author, "describe", &["--data", "data"]);
-    assert_eq!(code("data/compiled").len(), 1);
-    fails(&author, "describe", &["--data", "none"], &["there is no data folder none"]);
+    invoke_ok(&author, "describe", &["--data", "data"]);
+    assert_eq!(compiled_files("data/compiled").len(), 1);
+    assert_fails(&author, "describe", &["--data", "none"], &["there is no data folder none"]);
     // A cache that cannot be used does not prevent a call.
     fs::remove_dir_all(author.path("cache")).expect("the cache is removed");
     author.write("cache", "a file");
-    ok(&author, "describe", &[]);
+    invoke_ok(&author, "describe", &[]);
 }
 
 #[test]
-fn a_call_that_fails_says_why_and_ends_with_1() {
+fn a_call_that_fails_prints_the_reason_and_ends_with_exit_code_1() {
     let tracker = ScriptedServer::start(|_| Reply::new(200, "bad"));
     let settings = json!({"url": tracker.url()});
     let author = ConnectorFolder::new(&Guest::named("traps-on-demand"), &settings, "");
-    let shown = fails(&author, "create-defect", &[], &["create-defect failed", "connector-fault"]);
+    let shown =
+        assert_fails(&author, "create-defect", &[], &["create-defect failed", "connector-fault"]);
     assert!(shown.contains("panicked at"), "{shown}");
     assert!(shown.contains("/health"), "{shown}");
 
     author.write("settings.json", json!({"url": unreachable_url()}).to_string());
-    fails(&author, "create-defect", &[], &["create-defect failed"]);
+    assert_fails(&author, "create-defect", &[], &["create-defect failed"]);
     author.write("settings.json", "{}");
-    fails(&author, "create-defect", &[], &["would not create this connection", "url"]);
+    assert_fails(&author, "create-defect", &[], &["would not create this connection", "url"]);
     author.write("settings.json", "[]");
-    fails(&author, "create-defect", &[], &["settings.json is not a JSON object"]);
+    assert_fails(&author, "create-defect", &[], &["settings.json is not a JSON object"]);
     author.write("settings.json", settings.to_string());
     author.write("bad.json", "{\"testCaseId\":7}");
-    fails(&author, "create-defect", &["--event", "bad.json"], &["bad.json", "testExecutionId"]);
+    assert_fails(
+        &author,
+        "create-defect",
+        &["--event", "bad.json"],
+        &["bad.json", "testExecutionId"],
+    );
     for (call, words, why) in [
         ("find", &[][..], "--marker"),
         ("state", &[], "--key"),
@@ -283,13 +304,13 @@ fn a_call_that_fails_says_why_and_ends_with_1() {
         ("create-defect", &["--event", "event.json", "--replay", "none"], "none"),
         ("create-defect", &["--secret", "key=topsecret"], "must not be on the command line"),
     ] {
-        let shown = fails(&author, call, words, &[why]);
+        let shown = assert_fails(&author, call, words, &[why]);
         assert!(!shown.contains("topsecret"), "{shown}");
     }
     author.write("settings.json", "{}");
-    assert_eq!(ok(&author, "describe", &[])["answer"]["name"], "test guest");
+    assert_eq!(invoke_ok(&author, "describe", &[])["answer"]["name"], "test guest");
     author.write("connector.wasm", "no component");
-    fails(&author, "check", &[], &["the server would not load connector.wasm"]);
+    assert_fails(&author, "check", &[], &["the server would not load connector.wasm"]);
 }
 
 #[test]
@@ -300,21 +321,21 @@ fn a_defect_without_a_confirmed_write_is_a_failure_and_a_write_without_marker_a_
     });
     let settings = |target: &str| json!({"url": tracker.url(), "target": target, "method": "POST", "body": "text"});
     let author = ConnectorFolder::new(&Guest::named("calls"), &settings("/refused"), "");
-    fails(&author, "create-defect", &[], &["the tracker confirmed no write"]);
+    assert_fails(&author, "create-defect", &[], &["the tracker confirmed no write"]);
     author.write("settings.json", settings("/taken").to_string());
-    let warnings = ok(&author, "create-defect", &[])["warnings"].to_string();
+    let warnings = invoke_ok(&author, "create-defect", &[])["warnings"].to_string();
     assert!(warnings.contains("does not contain the marker"), "{warnings}");
-    // A call that only reads has the permission of the server's: none to write.
-    fails(&author, "kpis", &[], &["kpis failed"]);
+    // As on the server, `kpis` may not write.
+    assert_fails(&author, "kpis", &[], &["kpis failed"]);
     assert_eq!(tracker.posts(), 2);
 
-    // The log of a run on the server has the same line.
+    // The log of a run on the server contains the same warning.
     let host = Setup::new().guests(["calls"]).start();
     let connection = host.connect("qa", "calls", settings("/taken"), json!({}));
     let answer = host.create(&connection, &failed_test());
     let log = host.run_of(&answer)["log"].clone();
-    let warned = |line: &Value| {
+    let is_warning = |line: &Value| {
         line["level"] == "warn" && warnings.contains(line["message"].as_str().expect("a message"))
     };
-    assert!(log.as_array().expect("a log").iter().any(warned), "{log} lacks {warnings}");
+    assert!(log.as_array().expect("a log").iter().any(is_warning), "{log} lacks {warnings}");
 }

@@ -12,13 +12,13 @@ use serde_json::json;
 const SECRET: &str = "s3cr3t-of-the-tracker";
 
 /// A server with a connection whose secret is sent to the tracker.
-struct Keyed {
+struct ServerWithSecret {
     host: TestHost,
     tracker: ScriptedServer,
     connection: Connection,
 }
 
-impl Keyed {
+impl ServerWithSecret {
     fn start(setup: Setup) -> Self {
         let tracker = ScriptedServer::start(|_| Reply::new(200, "reached"));
         let host = setup.guests(["calls"]).start();
@@ -31,7 +31,7 @@ impl Keyed {
         self.host.data(name)
     }
 
-    fn key(&self) -> String {
+    fn read_key(&self) -> String {
         fs::read_to_string(self.file("secret-key")).expect("a key")
     }
 
@@ -58,7 +58,7 @@ impl Keyed {
 
     /// Starts the server, and checks that the tracker receives the secret.
     #[track_caller]
-    fn assert_works(&mut self) {
+    fn assert_secret_is_sent(&mut self) {
         self.host.restart();
         self.host.create(&self.connection, &failed_test()).assert_status(200);
         let request = self.tracker.last_request();
@@ -76,71 +76,71 @@ impl Keyed {
 
 #[test]
 fn the_key_is_not_rotated_while_a_server_runs() {
-    let keyed = Keyed::start(Setup::new());
-    let before = keyed.key();
-    let (rotated, printed) = keyed.rotate(&[]);
+    let server = ServerWithSecret::start(Setup::new());
+    let before = server.read_key();
+    let (rotated, printed) = server.rotate(&[]);
     assert!(!rotated && printed.contains("stop"), "{printed}");
     assert_eq!(printed.trim_end().lines().count(), 1, "more than one line was printed: {printed}");
-    assert_eq!(keyed.key(), before);
-    assert!(!keyed.file("secret-key.next").exists());
+    assert_eq!(server.read_key(), before);
+    assert!(!server.file("secret-key.next").exists());
 }
 
 #[test]
 fn after_a_rotation_only_the_new_key_opens_the_secrets() {
-    let mut keyed = Keyed::start(Setup::new());
-    let old = keyed.key();
-    keyed.stop_and_rotate(&[]);
-    let new = keyed.key();
+    let mut server = ServerWithSecret::start(Setup::new());
+    let old = server.read_key();
+    server.stop_and_rotate(&[]);
+    let new = server.read_key();
     assert_ne!(new, old);
-    let mode = fs::metadata(keyed.file("secret-key")).expect("a key").permissions().mode();
+    let mode = fs::metadata(server.file("secret-key")).expect("a key").permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
-    keyed.assert_works();
-    let audit = keyed.host.admin().get("/audit?action=secrets.rotate").expect(200);
+    server.assert_secret_is_sent();
+    let audit = server.host.admin().get("/audit?action=secrets.rotate").expect(200);
     assert_eq!(audit["entries"].as_array().map(Vec::len), Some(1), "{audit}");
-    assert!(keyed.host.stop().success());
-    fs::write(keyed.file("secret-key"), old).expect("the old key");
-    keyed.assert_refuses_key();
-    fs::write(keyed.file("secret-key"), new).expect("the new key");
-    keyed.assert_works();
+    assert!(server.host.stop().success());
+    fs::write(server.file("secret-key"), old).expect("the old key");
+    server.assert_refuses_key();
+    fs::write(server.file("secret-key"), new).expect("the new key");
+    server.assert_secret_is_sent();
 }
 
 /// The database is still encrypted with the old key.
 #[test]
 fn a_rotation_interrupted_before_the_database_changed_is_undone() {
     for next in ["17".repeat(32), "17".repeat(5), String::new()] {
-        let mut keyed = Keyed::start(Setup::new());
-        let old = keyed.key();
-        assert!(keyed.host.stop().success());
-        write_private(&keyed.file("secret-key.next"), &next);
-        keyed.assert_works();
-        assert_eq!(keyed.key(), old, "the old key is not in use");
-        keyed.stop_and_rotate(&[]);
-        keyed.assert_works();
+        let mut server = ServerWithSecret::start(Setup::new());
+        let old = server.read_key();
+        assert!(server.host.stop().success());
+        write_private(&server.file("secret-key.next"), &next);
+        server.assert_secret_is_sent();
+        assert_eq!(server.read_key(), old, "the old key is not in use");
+        server.stop_and_rotate(&[]);
+        server.assert_secret_is_sent();
     }
 }
 
 /// The database is encrypted with the new key, and the key file still has the old one.
 #[test]
 fn a_rotation_interrupted_after_the_database_changed_is_finished() {
-    let mut keyed = Keyed::start(Setup::new());
-    let old = keyed.key();
-    keyed.stop_and_rotate(&[]);
-    let new = keyed.key();
-    fs::rename(keyed.file("secret-key"), keyed.file("secret-key.next"))
+    let mut server = ServerWithSecret::start(Setup::new());
+    let old = server.read_key();
+    server.stop_and_rotate(&[]);
+    let new = server.read_key();
+    fs::rename(server.file("secret-key"), server.file("secret-key.next"))
         .expect("the key is moved back");
-    write_private(&keyed.file("secret-key"), &old);
-    keyed.assert_works();
-    assert_eq!(keyed.key(), new, "the new key is not in use");
+    write_private(&server.file("secret-key"), &old);
+    server.assert_secret_is_sent();
+    assert_eq!(server.read_key(), new, "the new key is not in use");
 }
 
 #[test]
 fn a_key_in_the_environment_is_rotated_to_another_in_the_environment() {
     let (old, new) = ("17".repeat(32), "42".repeat(32));
-    let mut keyed = Keyed::start(Setup::new().env("JACKFIELD_SECRET_KEY", &old));
-    assert!(keyed.host.stop().success());
-    let (rotated, printed) = keyed.rotate(&[("JACKFIELD_SECRET_KEY", &old)]);
+    let mut server = ServerWithSecret::start(Setup::new().env("JACKFIELD_SECRET_KEY", &old));
+    assert!(server.host.stop().success());
+    let (rotated, printed) = server.rotate(&[("JACKFIELD_SECRET_KEY", &old)]);
     assert!(!rotated && printed.contains("JACKFIELD_NEW_SECRET_KEY"), "{printed}");
-    let (rotated, printed) = keyed.rotate(&[
+    let (rotated, printed) = server.rotate(&[
         ("JACKFIELD_SECRET_KEY", new.as_str()),
         ("JACKFIELD_NEW_SECRET_KEY", old.as_str()),
     ]);
@@ -148,25 +148,25 @@ fn a_key_in_the_environment_is_rotated_to_another_in_the_environment() {
         !rotated && printed.contains("key"),
         "a rotation with the wrong key succeeded: {printed}"
     );
-    keyed.assert_works();
-    keyed.stop_and_rotate(&[
+    server.assert_secret_is_sent();
+    server.stop_and_rotate(&[
         ("JACKFIELD_SECRET_KEY", old.as_str()),
         ("JACKFIELD_NEW_SECRET_KEY", new.as_str()),
     ]);
-    keyed.assert_refuses_key();
-    keyed.host.set_env("JACKFIELD_SECRET_KEY", &new);
-    keyed.assert_works();
-    assert!(!keyed.file("secret-key").exists(), "the key is stored on the disk");
+    server.assert_refuses_key();
+    server.host.set_env("JACKFIELD_SECRET_KEY", &new);
+    server.assert_secret_is_sent();
+    assert!(!server.file("secret-key").exists(), "the key is stored on the disk");
 }
 
 #[test]
 fn a_rotation_moves_a_key_from_its_file_to_the_environment() {
     let new = "42".repeat(32);
-    let mut keyed = Keyed::start(Setup::new());
-    keyed.stop_and_rotate(&[("JACKFIELD_NEW_SECRET_KEY", &new)]);
-    assert!(!keyed.file("secret-key").exists(), "the old key was not deleted");
-    keyed.host.set_env("JACKFIELD_SECRET_KEY", &new);
-    keyed.assert_works();
+    let mut server = ServerWithSecret::start(Setup::new());
+    server.stop_and_rotate(&[("JACKFIELD_NEW_SECRET_KEY", &new)]);
+    assert!(!server.file("secret-key").exists(), "the old key was not deleted");
+    server.host.set_env("JACKFIELD_SECRET_KEY", &new);
+    server.assert_secret_is_sent();
 }
 
 /// Writes a file that only its owner can read.

@@ -1,7 +1,7 @@
-//! The main use on a real Redmine, with connectors in three languages, and with the JavaScript one
-//! once more as a script, unchanged: a failed test becomes one issue with what Test Manager knows
-//! of it, a repeated click has the same answer, an issue whose answer was lost is found again, and
-//! the counts equal those of Redmine.
+//! The main features on a real Redmine, for connectors in three languages and for the JavaScript
+//! source as a script. A failed test becomes one issue with the data of Test Manager. A repeated
+//! click has the same answer. An issue whose answer was lost is found again. The counts equal those
+//! of Redmine.
 
 use jackfield_tests::{
     Client, Evidence, EvidenceFile, Guest, IssueFile, Redmine, RedmineConnection, Reply,
@@ -11,8 +11,8 @@ use jackfield_tests::{
 use serde_json::{Value, json};
 
 const LANGUAGES: [&str; 3] = ["redmine", "javascript", "python"];
-/// The name of the script.
-const SCRIPT: &str = "redmine-script";
+/// The name of the connector that is the JavaScript source as a script.
+const SCRIPT_NAME: &str = "redmine-script";
 
 /// One server for all three connectors, because compiling the larger ones takes most of the time.
 #[test]
@@ -22,27 +22,25 @@ fn connectors_in_every_language_create_find_and_count_defects() {
         .fold(Setup::new(), |setup, name| setup.plugin(name, &Guest::example(name)));
     let source = root().join("guest-examples/javascript/connector.js");
     let source = std::fs::read_to_string(source).expect("the source of the connector");
-    let host = setup.script(SCRIPT, &source).start();
+    let host = setup.script(SCRIPT_NAME, &source).start();
     let simulator = SimulatedTestManager::start(&[]);
-    for connector in LANGUAGES.into_iter().chain([SCRIPT]) {
+    for connector in LANGUAGES.into_iter().chain([SCRIPT_NAME]) {
         println!("--- {connector}");
         let settings = json!({"priority": "High", "critical-priorities": ["Urgent", "Immediate"],
             "moderate-priorities": ["High"]});
         let redmine = host.connect_to_redmine(connector, connector, settings);
-        one_failed_test_is_one_issue(&host, &redmine);
+        assert_one_issue_per_failed_test(&host, &redmine);
         redmine.find_defect_whose_answer_was_lost(&host);
-        the_counts_are_those_of_redmine(&host, &redmine);
-        an_issue_has_the_text_fields_files_and_link_of_the_report(
-            &host, &simulator, &redmine, connector,
-        );
-        an_exception_is_named_in_the_detail(&host, connector);
-        a_404_is_an_error_and_not_an_exception(&host, connector);
+        assert_counts_equal_redmine(&host, &redmine);
+        assert_issue_contains_the_report(&host, &simulator, &redmine, connector);
+        assert_detail_names_the_exception(&host, connector);
+        assert_404_is_no_exception(&host, connector);
     }
 }
 
-/// The report of a failed checkout, in both markups that a Redmine may have. A field that the
-/// project does not have prevents neither the issue nor the other fields.
-fn an_issue_has_the_text_fields_files_and_link_of_the_report(
+/// Checks the issue with the report of a failed checkout, in both markups that Redmine supports. If
+/// the project lacks a field of the report, the issue is created with the other fields.
+fn assert_issue_contains_the_report(
     host: &TestHost,
     simulator: &SimulatedTestManager,
     redmine: &RedmineConnection,
@@ -72,7 +70,7 @@ fn an_issue_has_the_text_fields_files_and_link_of_the_report(
 
         let evidence = simulator.evidence(failed);
         assert!(
-            issue["subject"].as_str().is_some_and(|it| it.starts_with(&evidence.name)),
+            issue["subject"].as_str().is_some_and(|text| text.starts_with(&evidence.name)),
             "{issue}"
         );
         let description =
@@ -86,18 +84,20 @@ fn an_issue_has_the_text_fields_files_and_link_of_the_report(
         assert!(!description.contains("What is missing"), "{description}");
         assert_eq!(issue["due_date"], "2031-02-03", "{issue}");
         let fields = issue["custom_fields"].as_array().expect("custom fields");
-        let field = |name: &str| fields.iter().find(|it| it["name"] == name).expect("a field");
+        let field =
+            |name: &str| fields.iter().find(|field| field["name"] == name).expect("a field");
         assert!(
-            field("Robot")["value"].as_str().is_some_and(|it| it.starts_with("Robot-")),
+            field("Robot")["value"].as_str().is_some_and(|text| text.starts_with("Robot-")),
             "{issue}"
         );
         assert_eq!(field("Severity")["value"], "Major", "{issue}");
-        the_files_are_those_of_test_manager(&redmine.project.files(id), &evidence);
+        assert_files_equal_test_manager(&redmine.project.files(id), &evidence);
     }
 }
 
-/// Each file byte for byte; the robot's log as far as it is not masked.
-fn the_files_are_those_of_test_manager(attached: &[IssueFile], evidence: &Evidence) {
+/// Checks that each attached file equals the file of Test Manager, and that the robot's log equals
+/// the log of Test Manager with masked passwords.
+fn assert_files_equal_test_manager(attached: &[IssueFile], evidence: &Evidence) {
     let names: Vec<_> = attached.iter().map(|file| file.name.as_str()).collect();
     assert_eq!(attached.len(), evidence.files.len() + 1, "{names:?}");
     assert_eq!(evidence.files.len(), 3, "a screenshot and two files");
@@ -119,8 +119,8 @@ fn the_files_are_those_of_test_manager(attached: &[IssueFile], evidence: &Eviden
     assert_eq!(log.lines().collect::<Vec<_>>(), masked(&evidence.robot_log));
 }
 
-/// A tracker without what was requested is no mistake of the connector.
-fn a_404_is_an_error_and_not_an_exception(host: &TestHost, name: &str) {
+/// Checks that a 404 of the tracker is an error that the connector returns, not an exception.
+fn assert_404_is_no_exception(host: &TestHost, name: &str) {
     let tracker = ScriptedServer::start(|_| Reply::new(404, ""));
     let settings = json!({"url": tracker.url(), "project": "qa"});
     let secrets = json!({"api-key": "k3y-of-the-test"});
@@ -129,15 +129,16 @@ fn a_404_is_an_error_and_not_an_exception(host: &TestHost, name: &str) {
     assert!(detail.contains("404"), "{name}: {detail}");
 }
 
-/// An exception ends a run; the detail has its words and its place.
-fn an_exception_is_named_in_the_detail(host: &TestHost, name: &str) {
+/// Checks that the detail of a problem contains the message and the place of an exception, which
+/// ended the run.
+fn assert_detail_names_the_exception(host: &TestHost, name: &str) {
     let place = match name {
         "javascript" => "connector.js:",
         "python" => "connector.py\", line ",
-        SCRIPT => "redmine-script.js:",
+        SCRIPT_NAME => "redmine-script.js:",
         _ => return,
     };
-    // A number in place of a list: no connector checks the types of each member.
+    // The tracker sends a number instead of a list. The connectors do not check this type.
     let tracker = ScriptedServer::start(|_| Reply::new(200, "{\"issue_priorities\": 1}"));
     let settings = json!({"url": tracker.url(), "project": "qa", "priority": "High"});
     let secrets = json!({"api-key": "k3y-of-the-test"});
@@ -148,7 +149,7 @@ fn an_exception_is_named_in_the_detail(host: &TestHost, name: &str) {
     println!("{thrown}");
 }
 
-fn one_failed_test_is_one_issue(host: &TestHost, redmine: &RedmineConnection) {
+fn assert_one_issue_per_failed_test(host: &TestHost, redmine: &RedmineConnection) {
     let mut test = failed_test();
     test["variationId"] = json!("Zeile \"ä\" & <1>");
     let answer = host.create(&redmine.connection, &test);
@@ -184,7 +185,7 @@ fn one_failed_test_is_one_issue(host: &TestHost, redmine: &RedmineConnection) {
     assert_eq!(write["origin"], redmine.proxy.url());
 }
 
-fn the_counts_are_those_of_redmine(host: &TestHost, redmine: &RedmineConnection) {
+fn assert_counts_equal_redmine(host: &TestHost, redmine: &RedmineConnection) {
     let created = redmine.project.issues().len() as u64;
     for priority in [5, 4, 1] {
         redmine.project.add(priority);

@@ -1,7 +1,7 @@
 //! The layer rule of `host/src`: a room (a top-level file or folder) imports only rooms of lower
 //! layers, no two rooms import each other, and some foreign crates are allowed in one room only.
 //!
-//! Reads the tokens of every source file, without tests. Never compiles the host.
+//! It reads the tokens of every source file except tests, and never compiles the host.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -45,11 +45,11 @@ const RESTRICTED: [(&str, &[&str]); 10] = [
     ),
 ];
 
-/// The room of the fuzz targets' code, to which the rules do not apply.
-const FREE: &str = "fuzz";
+/// The room with the code for the fuzz targets. The rules do not apply to it.
+const EXEMPT_ROOM: &str = "fuzz";
 
 /// Foreign crates, and the rooms that may use them.
-const CRATES: [(&[&str], &[&str]); 15] = [
+const RESTRICTED_CRATES: [(&[&str], &[&str]); 15] = [
     (&["askama"], &["console", "http"]),
     (&["jsonwebtoken"], &["oidc"]),
     (&["axum"], &["console", "http", "demo", "simulator"]),
@@ -70,8 +70,9 @@ const CRATES: [(&[&str], &[&str]); 15] = [
     (&["jackfield_author"], &["cli"]),
 ];
 
-/// The only files of the HTTP server that may use these crates; they must not use their clients.
-const SERVER: ([&str; 2], [&str; 2]) =
+/// The only files of the room `http` that may use these crates. They must not use the HTTP clients
+/// in the crates.
+const SERVER_FILES_AND_CRATES: ([&str; 2], [&str; 2]) =
     (["http/serve.rs", "http/request_body.rs"], ["hyper", "hyper_util"]);
 
 /// A path in a source file, such as `crate::domain::Clock`.
@@ -98,27 +99,27 @@ impl Import {
         }
     }
 
-    /// The message for an import that violates this rule.
-    fn violates(&self, rule: &str) -> String {
+    /// Returns the message that this import violates a rule.
+    fn violation(&self, rule: &str) -> String {
         format!("host/src/{}:{}: `{}`: {rule}", self.file, self.line, self.path.join("::"))
     }
 }
 
-/// The index of the room's layer.
+/// Returns the index of the room's layer.
 fn layer(room: &str) -> Option<usize> {
     LAYERS.iter().position(|rooms| rooms.contains(&room))
 }
 
-/// The violations of all rules by these imports.
+/// Returns the violations of all rules by these imports.
 fn violations(imports: &[Import]) -> Vec<String> {
-    let own = imports.iter().filter(|import| import.room() != FREE);
-    let mut found: Vec<_> = own.clone().filter_map(room_violation).collect();
-    found.extend(own.clone().filter_map(crate_violation));
-    found.extend(circles(own));
-    found
+    let checked = imports.iter().filter(|import| import.room() != EXEMPT_ROOM);
+    let mut violations: Vec<_> = checked.clone().filter_map(room_violation).collect();
+    violations.extend(checked.clone().filter_map(crate_violation));
+    violations.extend(circle_violations(checked));
+    violations
 }
 
-/// The violation of the layer rule by this import, if any.
+/// Returns the violation of the layer rule by this import, if any.
 fn room_violation(import: &Import) -> Option<String> {
     let (from, to) = (import.room(), import.imported_room()?);
     if from == to || from == "lib" {
@@ -126,31 +127,31 @@ fn room_violation(import: &Import) -> Option<String> {
     }
     let (Some(own), Some(imported)) = (layer(from), layer(to)) else {
         let rule = format!("`{from}` or `{to}` has no layer; add it to LAYERS in layers.rs");
-        return Some(import.violates(&rule));
+        return Some(import.violation(&rule));
     };
     if imported > own {
-        return Some(import.violates(&format!("`{to}` is in a layer above `{from}`")));
+        return Some(import.violation(&format!("`{to}` is in a layer above `{from}`")));
     }
     let (_, allowed) = RESTRICTED.iter().find(|(room, _)| *room == from)?;
     let rule = format!("`{from}` imports only {}", allowed.join(", "));
-    (!allowed.contains(&to)).then(|| import.violates(&rule))
+    (!allowed.contains(&to)).then(|| import.violation(&rule))
 }
 
-/// The violation of the rule for foreign crates by this import, if any.
+/// Returns the violation of the rule for foreign crates by this import, if any.
 fn crate_violation(import: &Import) -> Option<String> {
     let name = import.path.first()?.as_str();
-    let (_, places) = CRATES.iter().find(|(crates, _)| crates.contains(&name))?;
+    let (_, rooms) = RESTRICTED_CRATES.iter().find(|(crates, _)| crates.contains(&name))?;
     let is_client = import.path.iter().any(|part| part.to_lowercase().contains("client"));
-    let (server, crates) = SERVER;
-    if server.contains(&import.file.as_str()) && crates.contains(&name) && !is_client {
+    let (files, crates) = SERVER_FILES_AND_CRATES;
+    if files.contains(&import.file.as_str()) && crates.contains(&name) && !is_client {
         return None;
     }
-    let rule = format!("`{name}` is used in {} only", places.join(" and "));
-    (!places.contains(&import.room())).then(|| import.violates(&rule))
+    let rule = format!("`{name}` is used in {} only", rooms.join(" and "));
+    (!rooms.contains(&import.room())).then(|| import.violation(&rule))
 }
 
-/// One line for each room that imports itself through other rooms.
-fn circles<'i>(imports: impl Iterator<Item = &'i Import>) -> Vec<String> {
+/// Returns one message for each import that belongs to a circle of rooms.
+fn circle_violations<'i>(imports: impl Iterator<Item = &'i Import>) -> Vec<String> {
     let mut graph: BTreeMap<&str, BTreeMap<&str, &Import>> = BTreeMap::new();
     for import in imports {
         if let Some(to) = import.imported_room().filter(|to| *to != import.room()) {
@@ -158,25 +159,27 @@ fn circles<'i>(imports: impl Iterator<Item = &'i Import>) -> Vec<String> {
         }
     }
     let reaches = |from: &str, to: &str| {
-        let (mut seen, mut open) = (BTreeSet::new(), vec![from.to_owned()]);
-        while let Some(room) = open.pop() {
+        let (mut visited, mut to_visit) = (BTreeSet::new(), vec![from.to_owned()]);
+        while let Some(room) = to_visit.pop() {
             if room == to {
                 return true;
             }
-            let next = graph.get(room.as_str()).into_iter().flat_map(BTreeMap::keys);
-            open.extend(next.filter(|room| seen.insert(**room)).map(|room| (*room).to_owned()));
+            let imported = graph.get(room.as_str()).into_iter().flat_map(BTreeMap::keys);
+            let new = imported.filter(|room| visited.insert(**room));
+            to_visit.extend(new.map(|room| (*room).to_owned()));
         }
         false
     };
-    let edges =
-        graph.iter().flat_map(|(from, to)| to.iter().map(move |(to, one)| (*from, *to, one)));
+    let edges = graph
+        .iter()
+        .flat_map(|(from, imports)| imports.iter().map(move |(to, import)| (*from, *to, import)));
     let circular = edges.filter(|(from, to, _)| reaches(to, from));
     circular
-        .map(|(from, to, one)| one.violates(&format!("`{from}` and `{to}` are in a circle")))
+        .map(|(from, to, import)| import.violation(&format!("`{from}` and `{to}` are in a circle")))
         .collect()
 }
 
-/// The imports of all source files below `host/src`, without tests.
+/// Returns the imports of all source files below `host/src`, without tests.
 fn imports_of_the_host(source: &Path) -> Vec<Import> {
     let mut imports = Vec::new();
     for path in source_files(source) {
@@ -191,7 +194,7 @@ fn imports_of_the_host(source: &Path) -> Vec<Import> {
     imports
 }
 
-/// The Rust sources below a folder, without what was built or downloaded.
+/// Returns the Rust sources below a folder, without folders of built or downloaded files.
 pub(crate) fn source_files(folder: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(folder).expect("a folder");
     let mut paths: Vec<_> = entries.map(|entry| entry.expect("an entry").path()).collect();
@@ -204,96 +207,102 @@ pub(crate) fn source_files(folder: &Path) -> Vec<PathBuf> {
     files.filter(|path| path.extension().is_some_and(|extension| extension == "rs")).collect()
 }
 
-/// The imports of one source file.
+/// Returns the imports of one source file.
 fn imports_in(file: &str, text: &str) -> Vec<Import> {
     let tokens: TokenStream = text.parse().unwrap_or_else(|e| panic!("host/src/{file}: {e}"));
     let module = file.trim_end_matches(".rs").split('/').map(str::to_owned).collect();
-    let mut reader = Reader { file, imports: Vec::new() };
-    reader.read(&tokens.into_iter().collect::<Vec<_>>(), &module);
+    let mut reader = ImportReader { file, imports: Vec::new() };
+    reader.read_module(&tokens.into_iter().collect::<Vec<_>>(), &module);
     reader.imports
 }
 
-struct Reader<'f> {
+/// Collects the imports of a source file from its tokens.
+struct ImportReader<'f> {
     file: &'f str,
     imports: Vec<Import>,
 }
 
-impl Reader<'_> {
-    /// Reads the tokens of a module: its paths, its inner modules, but nothing after
+impl ImportReader<'_> {
+    /// Reads the paths in the tokens of a module and of its inner modules. Skips items with
     /// `#[cfg(test)]`.
-    fn read(&mut self, tokens: &[TokenTree], module: &Vec<String>) {
-        let mut at = 0;
-        while let Some(token) = tokens.get(at) {
-            if is_cfg_test(&tokens[at..]) {
-                at += end_of_item(&tokens[at..]);
+    fn read_module(&mut self, tokens: &[TokenTree], module: &Vec<String>) {
+        let mut index = 0;
+        while let Some(token) = tokens.get(index) {
+            if is_cfg_test(&tokens[index..]) {
+                index += end_of_item(&tokens[index..]);
                 continue;
             }
-            match (token, tokens.get(at + 1), tokens.get(at + 2)) {
+            match (token, tokens.get(index + 1), tokens.get(index + 2)) {
                 (
                     TokenTree::Ident(keyword),
                     Some(TokenTree::Ident(name)),
                     Some(TokenTree::Group(body)),
                 ) if keyword == "mod" => {
                     let inner = [module.as_slice(), &[name.to_string()]].concat();
-                    self.read(&body.stream().into_iter().collect::<Vec<_>>(), &inner);
-                    at += 3;
+                    self.read_module(&body.stream().into_iter().collect::<Vec<_>>(), &inner);
+                    index += 3;
                 }
-                (TokenTree::Ident(_), ..) => at += self.path(&tokens[at..], module, &[]),
+                (TokenTree::Ident(_), ..) => index += self.read_path(&tokens[index..], module, &[]),
                 (TokenTree::Group(group), ..) => {
-                    self.read(&group.stream().into_iter().collect::<Vec<_>>(), module);
-                    at += 1;
+                    self.read_module(&group.stream().into_iter().collect::<Vec<_>>(), module);
+                    index += 1;
                 }
-                _ => at += 1,
+                _ => index += 1,
             }
         }
     }
 
-    /// Reads one path, with the braces of a `use`. Returns the number of its tokens.
-    fn path(&mut self, tokens: &[TokenTree], module: &Vec<String>, prefix: &[String]) -> usize {
-        let (mut path, mut at, mut line) = (prefix.to_vec(), 0, 0);
+    /// Reads one path, including the braces of a `use`. Returns the number of its tokens.
+    fn read_path(
+        &mut self,
+        tokens: &[TokenTree],
+        module: &Vec<String>,
+        prefix: &[String],
+    ) -> usize {
+        let (mut path, mut index, mut line) = (prefix.to_vec(), 0, 0);
         loop {
-            match tokens.get(at) {
+            match tokens.get(index) {
                 Some(TokenTree::Ident(name)) => {
                     line = name.span().start().line;
                     path.push(name.to_string());
-                    at += 1;
+                    index += 1;
                 }
                 Some(TokenTree::Group(group))
-                    if group.delimiter() == Delimiter::Brace && at > 0 =>
+                    if group.delimiter() == Delimiter::Brace && index > 0 =>
                 {
                     let items = group.stream().into_iter().collect::<Vec<_>>();
                     for item in items.split(|token| is_punct(Some(token), ',')) {
-                        self.path(item, module, &path);
+                        self.read_path(item, module, &path);
                     }
-                    return at + 1;
+                    return index + 1;
                 }
                 _ => break,
             }
-            let (colon, second) = (tokens.get(at), tokens.get(at + 1));
+            let (colon, second) = (tokens.get(index), tokens.get(index + 1));
             if !(is_punct(colon, ':') && is_joint(colon) && is_punct(second, ':')) {
                 break;
             }
-            at += 2;
+            index += 2;
         }
         if path.len() > 1 {
             let path = resolve(path, module);
             self.imports.push(Import { file: self.file.to_owned(), line, path });
         }
-        at.max(1)
+        index.max(1)
     }
 }
 
-/// The path with `self`, `super` and, in `main.rs`, the name of the library replaced by the path
-/// from `crate`.
+/// Returns the path from `crate`: replaces `self`, `super` and the name of the library, which
+/// `main.rs` uses.
 fn resolve(path: Vec<String>, module: &[String]) -> Vec<String> {
-    let supers = path.iter().take_while(|part| *part == "super").count();
+    let super_count = path.iter().take_while(|part| *part == "super").count();
     let base = match path[0].as_str() {
-        "super" => module.get(..module.len().saturating_sub(supers)).unwrap_or_default(),
+        "super" => module.get(..module.len().saturating_sub(super_count)).unwrap_or_default(),
         "self" => module,
         "jackfield" => &[],
         _ => return path,
     };
-    let rest = path.into_iter().skip(supers.max(1));
+    let rest = path.into_iter().skip(super_count.max(1));
     ["crate".to_owned()].into_iter().chain(base.iter().cloned()).chain(rest).collect()
 }
 
@@ -315,7 +324,8 @@ fn is_cfg_test(tokens: &[TokenTree]) -> bool {
     }
 }
 
-/// The number of tokens to the end of an item with its attributes: its braces or its semicolon.
+/// Returns the number of tokens of an item with its attributes. The item ends after its braces or
+/// its semicolon.
 fn end_of_item(tokens: &[TokenTree]) -> usize {
     let end = tokens.iter().position(|token| match token {
         TokenTree::Group(group) => group.delimiter() == Delimiter::Brace,
@@ -364,8 +374,9 @@ fn the_layer_check_finds_each_kind_of_violation() {
         ("fuzz.rs", "use crate::cli::run; use axum::Router;", ""),
     ] {
         let found = violations(&imports_in(file, source)).join("\n");
-        let fits = if expected.is_empty() { found.is_empty() } else { found.contains(expected) };
-        assert!(fits, "{source:?} in {file}: {found:?}");
+        let is_expected =
+            if expected.is_empty() { found.is_empty() } else { found.contains(expected) };
+        assert!(is_expected, "{source:?} in {file}: {found:?}");
     }
     let mut circle = imports_in("defects.rs", "use crate::kpis::A;");
     assert_eq!(violations(&circle).len(), 0);

@@ -1,4 +1,4 @@
-//! The tests of the promises, on the built binary. Each promise has its own file.
+//! The tests of the promises. They run the built binary. Each promise has its own file.
 
 mod accounts;
 mod admin;

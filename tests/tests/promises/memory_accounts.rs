@@ -30,45 +30,46 @@ const HOARDS: [(&str, u64); 10] = [
     ("prints", 120),
 ];
 
-/// Creates a connection to the guest `hoard`. The guest fills `fill` MiB of its own memory and then
-/// makes the host store `what`.
-fn hoard(
+/// Creates a connection that uses the guest `hoard`. The guest fills `fill` MiB of its own memory,
+/// and then makes the host store `what`.
+fn connect_hoard(
     host: &TestHost,
     tracker: &ScriptedServer,
     what: &str,
     fill: u64,
     secrets: Value,
 ) -> Connection {
-    let name = format!("{what} {fill} {}", secrets.as_object().map_or(0, |all| all.len()));
+    let name = format!("{what} {fill} {}", secrets.as_object().map_or(0, |secrets| secrets.len()));
     let fill = (fill * MIB).to_string();
     host.connect(&name, "hoard", json!({"url": tracker.url(), "what": what, "fill": fill}), secrets)
 }
 
 /// A body of this length that repeats the pattern.
-fn large(bytes: u64, pattern: &str) -> Vec<u8> {
+fn repeat_pattern(bytes: u64, pattern: &str) -> Vec<u8> {
     pattern.bytes().cycle().take(bytes as usize).collect()
 }
 
 #[test]
 fn a_run_stays_within_its_memory_limit_whatever_it_makes_the_host_store() {
     let host = Setup::new().config(HIGH_CPU_LIMIT).guests(["hoard"]).start();
-    let tracker = ScriptedServer::start(|_| Reply::new(200, large(8 * MIB - 10, "some text, ")));
-    host.create(&hoard(&host, &tracker, "nothing", 0, json!({})), &failed_test());
+    let tracker =
+        ScriptedServer::start(|_| Reply::new(200, repeat_pattern(8 * MIB - 10, "some text, ")));
+    host.create(&connect_hoard(&host, &tracker, "nothing", 0, json!({})), &failed_test());
     for (what, fill) in HOARDS {
-        let connection = hoard(&host, &tracker, what, fill, json!({}));
+        let connection = connect_hoard(&host, &tracker, what, fill, json!({}));
         let attack = || host.create(&connection, &failed_test());
-        let (answer, rise) = host.rise_of_peak(attack);
+        let (answer, memory_rise) = host.rise_of_peak(attack);
         println!(
             "{what}, {fill} MiB filled: {} MiB, {} {}",
-            rise / MIB,
+            memory_rise / MIB,
             answer.status,
             answer.body
         );
         assert!([200, 502].contains(&answer.status), "{what}: {answer:?}");
         assert!(
-            rise <= LIMIT + OVERHEAD_MAX,
+            memory_rise <= LIMIT + OVERHEAD_MAX,
             "{what}, {fill} MiB filled: memory rose by {} MiB",
-            rise / MIB
+            memory_rise / MIB
         );
         wait_for("the memory to be released", 30, || (host.resident_bytes() < LIMIT).then_some(()));
     }
@@ -80,20 +81,20 @@ fn thirty_large_answers_are_complete_and_redacted_within_the_memory_limit() {
     let host = Setup::new().config(HIGH_CPU_LIMIT).guests(["hoard"]).start();
     let secret: String = (0..1_000).map(|n| format!("{n:04}")).collect();
     let echo = format!("{} {secret} ", "x".repeat(100_000));
-    let body = large(8 * MIB - 10, &echo);
-    let mut packer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-    std::io::Write::write_all(&mut packer, &body).expect("writing to memory does not fail");
-    let packed = packer.finish().expect("writing to memory does not fail");
-    let packed = Response::new(200, packed).with_header("content-encoding", "gzip");
-    let tracker = ScriptedServer::start(move |_| Reply::Answer(packed.clone()));
-    host.create(&hoard(&host, &tracker, "nothing", 0, json!({})), &failed_test());
-    let connection = hoard(&host, &tracker, "answers", 0, json!({"key": secret}));
-    let (answer, rise) = host.rise_of_peak(|| host.create(&connection, &failed_test()));
-    println!("{} MiB, {}", rise / MIB, answer.body);
+    let body = repeat_pattern(8 * MIB - 10, &echo);
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    std::io::Write::write_all(&mut encoder, &body).expect("writing to memory does not fail");
+    let compressed = encoder.finish().expect("writing to memory does not fail");
+    let answer = Response::new(200, compressed).with_header("content-encoding", "gzip");
+    let tracker = ScriptedServer::start(move |_| Reply::Answer(answer.clone()));
+    host.create(&connect_hoard(&host, &tracker, "nothing", 0, json!({})), &failed_test());
+    let connection = connect_hoard(&host, &tracker, "answers", 0, json!({"key": secret}));
+    let (answer, memory_rise) = host.rise_of_peak(|| host.create(&connection, &failed_test()));
+    println!("{} MiB, {}", memory_rise / MIB, answer.body);
     let redacted = String::from_utf8_lossy(&body).replace(&secret, "[secret]");
     let expected = format!("30 answers, {} bytes", 30 * redacted.len());
     assert!(answer.expect(200)["description"] == expected.as_str(), "{}", answer.body);
-    assert!(rise <= LIMIT + OVERHEAD_MAX, "memory rose by {} MiB", rise / MIB);
+    assert!(memory_rise <= LIMIT + OVERHEAD_MAX, "memory rose by {} MiB", memory_rise / MIB);
     let files =
         std::fs::read_dir(host.data("spool")).expect("the folder of spooled bodies").count();
     assert_eq!(files, 0, "spooled bodies are visible as files in the folder");
@@ -108,41 +109,47 @@ fn a_full_spool_refuses_further_bodies_and_names_its_limit() {
     host.restart();
     assert!(!host.data("spool/left-by-a-crash").exists(), "the start did not delete the old file");
     host.await_connector("hoard", "ready", None);
-    let tracker = ScriptedServer::start(|_| Reply::new(200, large(8 * MIB - 10, "some text, ")));
-    let connection = hoard(&host, &tracker, "answers", 0, json!({}));
-    let done = |answer: &Answer| answer.expect(200)["description"].to_string();
+    let tracker =
+        ScriptedServer::start(|_| Reply::new(200, repeat_pattern(8 * MIB - 10, "some text, ")));
+    let connection = connect_hoard(&host, &tracker, "answers", 0, json!({}));
+    let description = |answer: &Answer| answer.expect(200)["description"].to_string();
     for _ in 0..2 {
         // A run may use a quarter of the limit. That is enough for two answers if they arrive one
         // after the other.
         let answer = host.create(&connection, &failed_test());
-        assert!(["\"0 a", "\"1 a", "\"2 a"].contains(&&done(&answer)[..4]), "{}", done(&answer));
+        assert!(
+            ["\"0 a", "\"1 a", "\"2 a"].contains(&&description(&answer)[..4]),
+            "{}",
+            description(&answer)
+        );
         let log = host.run_of(&answer)["log"].to_string();
         assert!(log.contains("`spool_bytes_max` = 67108864"), "{log}");
     }
-    tracker.set_script(|_| Reply::new(200, large(MIB, "in memory, ")));
+    tracker.set_script(|_| Reply::new(200, repeat_pattern(MIB, "in memory, ")));
     let answer = host.create(&connection, &failed_test());
-    assert!(done(&answer).starts_with("\"30 answers"), "{}", done(&answer));
+    assert!(description(&answer).starts_with("\"30 answers"), "{}", description(&answer));
 }
 
-/// Many runs at once, each within its own limit. Together they would need far more memory than
-/// `memory_bytes_host` allows.
+/// Many runs start at once, and each one stays within its own limit. Together they would need far
+/// more memory than `memory_bytes_host` allows.
 #[test]
 fn all_runs_together_stay_within_memory_bytes_host_and_further_runs_get_503() {
-    const HOST: u64 = 256 * MIB;
-    let setup = Setup::new().config(&format!("memory_bytes_host = {HOST}")).config(HIGH_CPU_LIMIT);
+    const HOST_LIMIT: u64 = 256 * MIB;
+    let setup =
+        Setup::new().config(&format!("memory_bytes_host = {HOST_LIMIT}")).config(HIGH_CPU_LIMIT);
     let host = setup.guests(["hoard", "good"]).start();
     let tracker = ScriptedServer::start(|_| Reply::created(1));
     let good = host.connect("good", "good", json!({"url": tracker.url()}), json!({}));
     let hoards: Vec<_> =
-        (0..3).map(|n| hoard(&host, &tracker, "request", 100 + n, json!({}))).collect();
+        (0..3).map(|n| connect_hoard(&host, &tracker, "request", 100 + n, json!({}))).collect();
     host.create(&good, &failed_test()).assert_status(200);
     host.create(&hoards[0], &failed_test());
     let gate = tracker.hold_requests(|request| request.body.len() > 1_000);
-    let (answers, rise) = host.rise_of_peak(|| {
+    let (answers, memory_rise) = host.rise_of_peak(|| {
         let clicks: Vec<_> = hoards
             .iter()
-            .flat_map(|one| (0..3).map(move |_| one))
-            .map(|one| host.create_in_background(one, &failed_test()))
+            .flat_map(|connection| (0..3).map(move |_| connection))
+            .map(|connection| host.create_in_background(connection, &failed_test()))
             .collect();
         wait_for("the first run to be refused", 60, || {
             clicks.iter().any(jackfield_tests::Click::is_finished).then_some(())
@@ -151,14 +158,14 @@ fn all_runs_together_stay_within_memory_bytes_host_and_further_runs_get_503() {
         clicks.into_iter().map(jackfield_tests::Click::answer).collect::<Vec<Answer>>()
     });
     let refused: Vec<_> = answers.iter().filter(|answer| answer.status == 503).collect();
-    println!("{} MiB, {} of {} refused", rise / MIB, refused.len(), answers.len());
+    println!("{} MiB, {} of {} refused", memory_rise / MIB, refused.len(), answers.len());
     for answer in &refused {
         let detail = answer.problem(503, "overloaded");
         assert!(detail.contains("memory_bytes_host"), "{detail}");
         assert!(answer.header("retry-after").is_some());
     }
     assert!(!refused.is_empty() && refused.len() < answers.len());
-    assert!(rise <= HOST + OVERHEAD_MAX, "memory rose by {} MiB", rise / MIB);
+    assert!(memory_rise <= HOST_LIMIT + OVERHEAD_MAX, "memory rose by {} MiB", memory_rise / MIB);
     host.create(&good, &failed_test()).assert_status(200);
 }
 
@@ -168,17 +175,17 @@ fn long_secrets_need_little_memory() {
     let host = Setup::new().config(HIGH_CPU_LIMIT).guests(["hoard"]).start();
     let tracker = ScriptedServer::start(|_| Reply::new(200, "ok"));
     let secret = |n: u32| (n * 10_000..n * 10_000 + 900).map(|n| format!("{n:04}")).collect();
-    host.create(&hoard(&host, &tracker, "request", 1, json!({})), &failed_test());
-    let ((), rise) = host.rise_of_peak(|| {
+    host.create(&connect_hoard(&host, &tracker, "request", 1, json!({})), &failed_test());
+    let ((), memory_rise) = host.rise_of_peak(|| {
         for n in 1..6 {
             let secret: String = secret(n);
             let connection =
-                hoard(&host, &tracker, "request", u64::from(n), json!({"key": secret}));
+                connect_hoard(&host, &tracker, "request", u64::from(n), json!({"key": secret}));
             host.create(&connection, &failed_test()).assert_status(200);
         }
     });
-    println!("{} MiB for 5 long secrets", rise / MIB);
-    assert!(rise <= OVERHEAD_MAX, "5 long secrets used {} MiB", rise / MIB);
+    println!("{} MiB for 5 long secrets", memory_rise / MIB);
+    assert!(memory_rise <= OVERHEAD_MAX, "5 long secrets used {} MiB", memory_rise / MIB);
 }
 
 /// The guest writes its output byte by byte. This work is charged to its run, and the line is
@@ -187,7 +194,7 @@ fn long_secrets_need_little_memory() {
 fn output_in_single_bytes_is_charged_to_its_run_and_truncated() {
     let host = Setup::new().config(HIGH_CPU_LIMIT).guests(["hoard"]).start();
     let tracker = ScriptedServer::start(|_| Reply::created(1));
-    let connection = hoard(&host, &tracker, "prints", 0, json!({}));
+    let connection = connect_hoard(&host, &tracker, "prints", 0, json!({}));
     let (before, answer) = (host.cpu_ms(), host.create(&connection, &failed_test()));
     let spent = host.cpu_ms() - before;
     answer.assert_status(200);

@@ -1,5 +1,5 @@
-//! `/metrics` counts what happens, without a text of a sender, a guest or a tracker as a label; the
-//! operator's page explains each metric; and an account sees only its connections.
+//! `/metrics` counts events, runs and requests. No label contains a text of a sender, a guest or a
+//! tracker. The operator's manual explains each metric. An account sees only its connections.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -11,18 +11,18 @@ use jackfield_tests::{
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 
-/// A server to which most things happened that are counted, and its tracker.
+/// A server on which most kinds of counted events have happened, and its trackers.
 pub(crate) struct Busy {
     pub(crate) host: TestHost,
     pub(crate) qa: Connection,
-    /// Its counts fail.
+    /// A connection whose counts fail.
     pub(crate) calls: Connection,
-    /// Its creates fail.
+    /// A connection whose creates fail.
     pub(crate) traps: Connection,
     tracker: ScriptedServer,
-    lost: ScriptedServer,
-    /// The address that a connector chose, and that was not granted.
-    chosen: String,
+    failing_tracker: ScriptedServer,
+    /// An origin that a connector requested, and that the connection does not grant.
+    ungranted_origin: String,
 }
 
 /// The project whose defects are counted.
@@ -39,24 +39,24 @@ impl Busy {
             true => Reply::created(1),
             false => Reply::new(200, "7"),
         });
-        let lost = ScriptedServer::start(|_| Reply::reset());
+        let failing_tracker = ScriptedServer::start(|_| Reply::reset());
         let guests = ["good", "instant", "spin", "deep-recursion", "calls", "no-search"];
         let setup = setup.config("[limits]\ncpu_ms = 200");
         let setup = setup.env("JACKFIELD_WEBHOOK_REQUESTS_BURST", "20");
         let host = setup.guests(guests).start();
         let qa = host.connect("qa", "good", json!({"url": tracker.url()}), json!({}));
-        let chosen = unreachable_url();
-        let target = json!({"url": tracker.url(), "target": format!("{chosen}/x")});
+        let ungranted_origin = unreachable_url();
+        let target = json!({"url": tracker.url(), "target": format!("{ungranted_origin}/x")});
         let calls = host.connect("calls", "calls", target, json!({}));
         let traps = host.connect("deep-recursion", "deep-recursion", json!({}), json!({}));
-        let busy = Self { host, qa, calls, traps, tracker, lost, chosen };
-        busy.works();
-        busy.fails();
+        let busy = Self { host, qa, calls, traps, tracker, failing_tracker, ungranted_origin };
+        busy.send_successful_events();
+        busy.send_failing_events();
         busy
     }
 
-    /// Three creates of two failed tests, and three counts.
-    fn works(&self) {
+    /// Sends three creates for two failed tests, and three requests for counts.
+    fn send_successful_events(&self) {
         let test = failed_test();
         for test in [&test, &test, &failed_test()] {
             self.host.create(&self.qa, test).assert_status(200);
@@ -66,14 +66,15 @@ impl Busy {
         }
     }
 
-    fn fails(&self) {
+    /// Causes one event for each kind of failure that is counted.
+    fn send_failing_events(&self) {
         let host = &self.host;
         let spins = host.connect("spin", "spin", json!({}), json!({}));
         for connection in [&spins, &self.traps] {
             host.create(connection, &failed_test()).assert_problem(502, "connector-fault");
         }
         host.create(&self.calls, &failed_test()).assert_status(200);
-        let settings = json!({"url": self.lost.url()});
+        let settings = json!({"url": self.failing_tracker.url()});
         let lost = host.connect("lost", "no-search", settings, json!({}));
         let test = failed_test();
         host.create(&lost, &test).assert_problem(503, "tracker-unavailable");
@@ -81,9 +82,9 @@ impl Busy {
         fs::write(host.folder().join("secret"), "a-secret-of-senders").expect("a file");
         let closed = host.connect("closed", "instant", json!({}), json!({}));
         let edit = ["--webhook-auth", "bearer", "--webhook-secret=@secret"];
-        let (edited, said) =
+        let (edited, printed) =
             host.run_cli(&[&["connections", "edit", "closed"], &edit[..]].concat());
-        assert!(edited, "{said}");
+        assert!(edited, "{printed}");
         host.create(&closed, &failed_test()).assert_problem(401, "sender-refused");
         host.anonymous().get("/hooks/unknown-token/defects").assert_status(404);
         host.install("broken", &Guest::named("not-a-schema"));
@@ -98,33 +99,33 @@ impl Busy {
         wait_for(line, 20, || self.host.output().contains(line).then_some(()));
     }
 
-    /// The page, as an account with the least role sees it.
-    fn page(&self) -> MetricsPage {
+    /// Returns the page that an account with the lowest role sees.
+    fn fetch_page(&self) -> MetricsPage {
         let token = token(&self.host, &json!({"name": "prometheus", "role": "viewer"}));
         self.host.metrics(&token)
     }
 }
 
-/// Issues a token for scrapes.
+/// Creates a named token, with which Prometheus scrapes the page.
 pub(crate) fn token(host: &TestHost, of: &serde_json::Value) -> String {
     let created = host.admin().json("POST", "/tokens", of).expect(201);
     created["token"].as_str().expect("a token").to_owned()
 }
 
-/// The name of a metric, labels of a series, and its value.
+/// The name of a metric, labels of its series, and the sum of their values.
 type Series<'t> = (&'t str, &'t [(&'t str, &'t str)], f64);
 
 #[test]
 fn events_runs_and_requests_are_counted_by_connection() {
     let busy = Busy::start();
     busy.reload();
-    let page = busy.page();
+    let page = busy.fetch_page();
     let origin = busy.tracker.url();
     let qa = ("connection", "qa");
     let events = "jackfield_events_total";
     let requests = "jackfield_outbound_requests_total";
-    let doubts = ("connection", "lost");
-    let counted: &[Series<'_>] = &[
+    let lost = ("connection", "lost");
+    let expected: &[Series<'_>] = &[
         (events, &[qa, ("connector", "good"), ("outcome", "created")], 2.0),
         (events, &[qa, ("kind", "create-defect"), ("outcome", "repeated")], 1.0),
         (events, &[qa, ("kind", "kpis"), ("outcome", "counted")], 1.0),
@@ -144,10 +145,10 @@ fn events_runs_and_requests_are_counted_by_connection() {
         ("jackfield_limit_hits_total", &[("connection", "spin"), ("limit", "cpu_ms")], 1.0),
         (requests, &[qa, ("origin", &origin), ("status", "2xx")], 3.0),
         (requests, &[("connection", "calls"), ("origin", "other"), ("status", "none")], 1.0),
-        (requests, &[doubts, ("status", "none")], 1.0),
+        (requests, &[lost, ("status", "none")], 1.0),
         ("jackfield_outbound_duration_seconds_count", &[qa, ("origin", &origin)], 3.0),
-        ("jackfield_defects_in_doubt", &[doubts], 1.0),
-        ("jackfield_defects_need_person", &[doubts], 1.0),
+        ("jackfield_defects_in_doubt", &[lost], 1.0),
+        ("jackfield_defects_need_person", &[lost], 1.0),
         ("jackfield_defects_in_doubt", &[qa], 0.0),
         ("jackfield_configuration_reloads_total", &[("result", "applied")], 1.0),
         ("jackfield_connector_status", &[("connector", "good"), ("status", "ready")], 1.0),
@@ -158,8 +159,8 @@ fn events_runs_and_requests_are_counted_by_connection() {
         ("jackfield_store_writable", &[], 1.0),
         ("jackfield_store_writes_waiting", &[], 0.0),
     ];
-    for (name, labels, expected) in counted {
-        assert_eq!(page.sum(name, labels), Some(*expected), "{name} {labels:?}");
+    for (name, labels, sum) in expected {
+        assert_eq!(page.sum(name, labels), Some(*sum), "{name} {labels:?}");
     }
     let at_least = |name: &str, connection: &str, least: f64| {
         let value = page.sum(name, &[("connection", connection)]);
@@ -168,7 +169,10 @@ fn events_runs_and_requests_are_counted_by_connection() {
     at_least("jackfield_run_cpu_seconds_total", "spin", 0.2);
     at_least("jackfield_run_memory_peak_bytes", "qa", 65_536.0);
     let text = format!("{page:?}");
-    assert!(!text.contains(&busy.chosen.replace("http://", "")), "an origin without a grant");
+    assert!(
+        !text.contains(&busy.ungranted_origin.replace("http://", "")),
+        "the page shows an origin that is not granted"
+    );
 }
 
 #[test]
@@ -185,9 +189,9 @@ fn an_account_sees_only_its_connections_and_a_deleted_one_is_gone() {
     let all = token(&host, &json!({"name": "prometheus", "role": "viewer"}));
     let events =
         |page: &MetricsPage, of: &str| page.sum("jackfield_events_total", &[("connection", of)]);
-    let seen =
+    let visible =
         ["own", "other", ""].map(|of| (events(&limited, of), events(&host.metrics(&all), of)));
-    assert_eq!(seen, [(Some(1.0), Some(1.0)), (None, Some(1.0)), (None, Some(1.0))]);
+    assert_eq!(visible, [(Some(1.0), Some(1.0)), (None, Some(1.0)), (None, Some(1.0))]);
     assert_eq!(host.admin().send("DELETE", "/connections/other", &[], b"").status, 204);
     let other = host.connect("other", "instant", json!({}), json!({}));
     let page = host.metrics(&all);
@@ -197,12 +201,13 @@ fn an_account_sees_only_its_connections_and_a_deleted_one_is_gone() {
         host.create(&other, &failed_test()).assert_status(200);
         host.anonymous().get("/hooks/unknown-token/either").assert_status(404);
     }
-    // One outcome, two histograms with 15 buckets, their sums and counts, and one outcome of runs.
+    // New series are allowed only for one outcome of events, for two histograms with 15 buckets, a
+    // sum and a count each, and for one outcome of runs.
     assert!(host.metrics(&all).len() <= series + 36, "the number of series depends on requests");
 }
 
-/// The rows of the table: the type and the labels of each metric.
-fn documented() -> BTreeMap<String, (String, BTreeSet<String>)> {
+/// Reads the table of metrics in the operator's manual: the type and the labels of each metric.
+fn documented_metrics() -> BTreeMap<String, (String, BTreeSet<String>)> {
     let page = fs::read_to_string(root().join("docs/operator.md")).expect("docs/operator.md");
     let (_, section) = page.split_once("\n## Watch it\n").expect("the section");
     let (section, _) = section.split_once("\n## ").expect("its end");
@@ -217,9 +222,9 @@ fn documented() -> BTreeMap<String, (String, BTreeSet<String>)> {
 }
 
 #[test]
-fn the_operators_page_explains_each_metric() {
-    let page = Busy::start().page();
+fn the_operators_manual_explains_each_metric() {
+    let page = Busy::start().fetch_page();
     let types = page.types.iter();
     let found = types.map(|(name, kind)| (name.clone(), (kind.clone(), page.labels(name))));
-    assert_eq!(documented(), found.collect::<BTreeMap<_, _>>());
+    assert_eq!(documented_metrics(), found.collect::<BTreeMap<_, _>>());
 }

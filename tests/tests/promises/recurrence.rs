@@ -1,5 +1,5 @@
-//! A test case fails again while its defect is open: each execution adds one comment to the one
-//! defect, in a real Redmine, even if server or tracker fail in between.
+//! A test case fails again while its defect is open: each execution adds exactly one comment to the
+//! same defect, in a real Redmine, also if the server or the tracker fails in between.
 
 mod attachments;
 
@@ -9,8 +9,8 @@ use jackfield_tests::{
 };
 use serde_json::{Value, json};
 
-/// A server whose connection "qa" to Redmine has this policy, with short waits.
-fn fixture(policy: &str) -> RedmineFixture {
+/// Starts a server with short waits, whose connection "qa" to Redmine has this `on_recurrence`.
+fn start_with_policy(policy: &str) -> RedmineFixture {
     let fixture = Setup::new()
         .config(
             "lease_ms = 1500\nsweep_ms = 200\n[create]\nin_doubt_s = 1\n[limits]\nrun_ms = 2000\n\
@@ -26,39 +26,39 @@ fn set_policy(host: &TestHost, policy: &str) {
     host.admin().json("PATCH", "/connections/qa", &edit).assert_status(200);
 }
 
-/// The same test case fails in another execution.
-pub(crate) fn again(test: &Value) -> Value {
-    let mut again = failed_test();
-    again["testCaseId"] = test["testCaseId"].clone();
-    again
+/// Returns a failed test of the same test case in another execution.
+pub(crate) fn failed_again(test: &Value) -> Value {
+    let mut failed_again = failed_test();
+    failed_again["testCaseId"] = test["testCaseId"].clone();
+    failed_again
 }
 
-/// The defect of a failed test, as the admin API shows it.
-fn record(host: &TestHost, test: &Value) -> Value {
+/// Returns the defect of a failed test, as the admin API shows it.
+fn shown_defect(host: &TestHost, test: &Value) -> Value {
     let mut cursor = String::new();
     loop {
-        let list = host.admin().get(&format!("/defects?limit=200{cursor}")).expect(200);
-        let mut defects = list["defects"].as_array().expect("defects").iter();
-        let found = defects.find(|it| it["test_execution_id"] == test["testExecutionId"]);
-        if let Some(found) = found {
-            return found.clone();
+        let page = host.admin().get(&format!("/defects?limit=200{cursor}")).expect(200);
+        let mut defects = page["defects"].as_array().expect("defects").iter();
+        let defect = defects.find(|it| it["test_execution_id"] == test["testExecutionId"]);
+        if let Some(defect) = defect {
+            return defect.clone();
         }
-        let next = list["next"].as_str().expect("a defect of the failed test");
+        let next = page["next"].as_str().expect("a defect of the failed test");
         cursor = format!("&cursor={next}");
     }
 }
 
-/// Waits until the step of the test's defect has this state.
+/// Waits until this follow-up step of a failed test's defect has this state. Returns the step.
 pub(crate) fn await_step(host: &TestHost, test: &Value, step: &str, state: &str) -> Value {
     wait_for(&format!("`{step}` to be {state}"), 90, || {
-        let steps = record(host, test)["follow_ups"].as_array().expect("steps").clone();
+        let steps = shown_defect(host, test)["follow_ups"].as_array().expect("steps").clone();
         let mut steps = steps.into_iter();
         steps.find(|it| it["step"] == step && it["state"] == state)
     })
 }
 
-/// The comments of an issue.
-fn comments(id: &str) -> Vec<String> {
+/// Returns the comments on an issue.
+fn comments_on(id: &str) -> Vec<String> {
     let path = format!("/issues/{id}.json?include=journals");
     let issue = Redmine::shared().client().get(&path).expect(200);
     let journals = issue["issue"]["journals"].as_array().expect("journals").clone();
@@ -68,7 +68,7 @@ fn comments(id: &str) -> Vec<String> {
 
 /// Checks that an issue has exactly one comment for each of these failed tests.
 fn assert_one_comment_each(id: &str, tests: &[Value]) {
-    let comments = comments(id);
+    let comments = comments_on(id);
     for test in tests {
         let execution = test["testExecutionId"].as_str().expect("an id");
         let of_test = comments.iter().filter(|comment| comment.contains(execution)).count();
@@ -81,41 +81,42 @@ fn is_put(request: &Request) -> bool {
     request.method == "PUT"
 }
 
-/// A script that lets the tracker add the comment and loses its answer.
+/// A proxy script: the tracker adds each comment, but its answer is lost.
 fn lose_answers_to_comments(exchange: &Exchange<'_>) -> Reply {
     let answer = exchange.pass();
     if is_put(exchange.request) { Reply::reset() } else { answer }
 }
 
-/// A script that loses each comment before the tracker gets it.
+/// A proxy script: each request for a comment is lost before it reaches the tracker.
 fn lose_comments(exchange: &Exchange<'_>) -> Reply {
     if is_put(exchange.request) { Reply::reset() } else { exchange.pass() }
 }
 
 #[test]
-fn the_same_test_case_failing_again_is_a_comment_on_the_open_defect() {
-    let fixture = fixture("comment");
+fn a_test_case_that_fails_again_adds_a_comment_to_its_open_defect() {
+    let fixture = start_with_policy("comment");
     let first = failed_test();
     let created = fixture.create(&first).expect(200);
-    let second = again(&first);
+    let second = failed_again(&first);
     let answer = fixture.create(&second);
     assert_eq!(answer.json()["url"], created["url"]);
     assert_eq!(fixture.host.event_of(&answer)["outcome"], "recurred");
     await_step(&fixture.host, &second, "comment", "done");
     let issue = fixture.project.only_issue();
     assert_one_comment_each(&issue.id, std::slice::from_ref(&second));
-    let marker = record(&fixture.host, &second)["marker"].as_str().expect("a marker").to_owned();
-    assert!(comments(&issue.id)[0].contains(&marker));
+    let marker =
+        shown_defect(&fixture.host, &second)["marker"].as_str().expect("a marker").to_owned();
+    assert!(comments_on(&issue.id)[0].contains(&marker));
     assert_eq!(
-        record(&fixture.host, &second)["recurrence_of"],
-        record(&fixture.host, &first)["id"]
+        shown_defect(&fixture.host, &second)["recurrence_of"],
+        shown_defect(&fixture.host, &first)["id"]
     );
 
     // A repeat of either click adds neither a comment nor an issue.
     for test in [&first, &second] {
         assert_eq!(fixture.create(test).json()["url"], created["url"]);
     }
-    let third = again(&first);
+    let third = failed_again(&first);
     fixture.create(&third).assert_status(200);
     await_step(&fixture.host, &third, "comment", "done");
     assert_one_comment_each(&issue.id, &[second, third]);
@@ -123,15 +124,15 @@ fn the_same_test_case_failing_again_is_a_comment_on_the_open_defect() {
 }
 
 #[test]
-fn another_test_case_variation_or_policy_is_another_defect() {
-    let fixture = fixture("new");
+fn another_test_case_variation_or_policy_creates_another_defect() {
+    let fixture = start_with_policy("new");
     let first = failed_test();
     fixture.create(&first).assert_status(200);
-    fixture.create(&again(&first)).assert_status(200);
+    fixture.create(&failed_again(&first)).assert_status(200);
     assert_eq!(fixture.project.issues().len(), 2, "the policy is `new`");
     set_policy(&fixture.host, "comment");
     fixture.create(&failed_test()).assert_status(200);
-    let mut variation = again(&first);
+    let mut variation = failed_again(&first);
     variation["variationId"] = json!("row 2");
     fixture.create(&variation).assert_status(200);
     assert_eq!(fixture.project.issues().len(), 4);
@@ -139,19 +140,19 @@ fn another_test_case_variation_or_policy_is_another_defect() {
 
 #[test]
 fn a_closed_defect_is_opened_again_or_another_one_is_created() {
-    let fixture = fixture("comment");
+    let fixture = start_with_policy("comment");
     let first = failed_test();
     fixture.create(&first).assert_status(200);
     let closed = fixture.project.only_issue().id;
     fixture.project.close(closed.parse().expect("a number"));
-    fixture.create(&again(&first)).assert_status(200);
+    fixture.create(&failed_again(&first)).assert_status(200);
     assert_eq!(fixture.project.issues().len(), 2, "a closed defect got a comment");
-    assert_eq!(comments(&closed), Vec::<String>::new());
+    assert_eq!(comments_on(&closed), Vec::<String>::new());
 
     set_policy(&fixture.host, "reopen");
     let opened = fixture.project.issues().pop().expect("an issue").id;
     fixture.project.close(opened.parse().expect("a number"));
-    let third = again(&first);
+    let third = failed_again(&first);
     fixture.create(&third).assert_status(200);
     await_step(&fixture.host, &third, "reopen", "done");
     await_step(&fixture.host, &third, "comment", "done");
@@ -162,7 +163,7 @@ fn a_closed_defect_is_opened_again_or_another_one_is_created() {
 }
 
 #[test]
-fn connectors_in_each_language_comment_open_again_and_see_what_is_gone() {
+fn connectors_in_each_language_comment_reopen_and_replace_deleted_issues() {
     let languages = ["redmine", "javascript", "python"];
     let setup = languages
         .iter()
@@ -178,7 +179,7 @@ fn connectors_in_each_language_comment_open_again_and_see_what_is_gone() {
         host.create(&connection, &first).assert_status(200);
         let issue = project.only_issue();
         project.close(issue.id.parse().expect("a number"));
-        let second = again(&first);
+        let second = failed_again(&first);
         let answer = host.create(&connection, &second).expect(200);
         assert_eq!(answer["id"], issue.id, "{language}");
         await_step(&host, &second, "comment", "done");
@@ -186,21 +187,20 @@ fn connectors_in_each_language_comment_open_again_and_see_what_is_gone() {
         assert_eq!(project.only_issue().json["status"]["is_closed"], false, "{language}");
 
         project.delete(&issue.id);
-        host.create(&connection, &again(&first)).assert_status(200);
-        // One issue keeps the number of the deleted one unused.
+        host.create(&connection, &failed_again(&first)).assert_status(200);
         assert_eq!(project.issues().len(), 2, "{language}: the issue is gone");
     }
 }
 
 #[test]
 fn of_concurrent_failures_after_a_closed_defect_one_creates_and_the_others_comment() {
-    let fixture = fixture("comment");
+    let fixture = start_with_policy("comment");
     let first = failed_test();
     fixture.create(&first).assert_status(200);
     fixture.project.close(fixture.project.only_issue().id.parse().expect("a number"));
-    // All of them look up the closed defect before one of them creates another one.
+    // All four clicks read the closed issue before one of them creates another issue.
     let gate = fixture.proxy.hold_answers(|request| request.target.starts_with("/issues/"));
-    let tests: Vec<_> = (0..4).map(|_| again(&first)).collect();
+    let tests: Vec<_> = (0..4).map(|_| failed_again(&first)).collect();
     let clicks: Vec<_> = tests
         .iter()
         .map(|test| fixture.host.create_in_background(&fixture.connection, test))
@@ -213,8 +213,8 @@ fn of_concurrent_failures_after_a_closed_defect_one_creates_and_the_others_comme
     for answer in &answers {
         assert_eq!(answer.expect(200)["url"], answers[0].json()["url"]);
     }
-    let commented = |test: &&Value| !record(&fixture.host, test)["recurrence_of"].is_null();
-    let others: Vec<_> = tests.iter().filter(commented).cloned().collect();
+    let is_comment = |test: &&Value| !shown_defect(&fixture.host, test)["recurrence_of"].is_null();
+    let others: Vec<_> = tests.iter().filter(is_comment).cloned().collect();
     assert_eq!(others.len(), 3);
     for test in &others {
         await_step(&fixture.host, test, "comment", "done");
@@ -223,21 +223,21 @@ fn of_concurrent_failures_after_a_closed_defect_one_creates_and_the_others_comme
 }
 
 #[test]
-fn a_defect_that_is_gone_or_released_is_not_commented_on() {
-    let fixture = fixture("comment");
+fn a_deleted_or_released_defect_gets_no_comment() {
+    let fixture = start_with_policy("comment");
     let first = failed_test();
     fixture.create(&first).assert_status(200);
-    let gone = fixture.project.only_issue().id;
-    fixture.project.delete(&gone);
-    let kept = fixture.project.only_issue().id;
-    let second = again(&first);
+    let deleted_id = fixture.project.only_issue().id;
+    fixture.project.delete(&deleted_id);
+    let other_id = fixture.project.only_issue().id;
+    let second = failed_again(&first);
     fixture.create(&second).assert_status(200);
     let ids: Vec<_> = fixture.project.issues().into_iter().map(|issue| issue.id).collect();
-    assert!(ids.len() == 2 && ids[0] == kept && ids[1] != gone, "{ids:?}");
+    assert!(ids.len() == 2 && ids[0] == other_id && ids[1] != deleted_id, "{ids:?}");
 
-    // A person wants another defect.
+    // A person releases both defects, to get another one.
     for test in [&first, &second] {
-        let id = record(&fixture.host, test)["id"].as_str().expect("an id").to_owned();
+        let id = shown_defect(&fixture.host, test)["id"].as_str().expect("an id").to_owned();
         let path = format!("/defects/{id}/release");
         fixture.host.admin().json("POST", &path, &json!({})).assert_status(200);
     }
@@ -247,10 +247,10 @@ fn a_defect_that_is_gone_or_released_is_not_commented_on() {
 
 #[test]
 fn of_concurrent_first_failures_one_creates_and_the_others_comment() {
-    let fixture = fixture("comment");
+    let fixture = start_with_policy("comment");
     let first = failed_test();
     let tests: Vec<_> =
-        std::iter::once(first.clone()).chain((0..5).map(|_| again(&first))).collect();
+        std::iter::once(first.clone()).chain((0..5).map(|_| failed_again(&first))).collect();
     let clicks: Vec<_> = tests
         .iter()
         .map(|test| fixture.host.create_in_background(&fixture.connection, test))
@@ -260,7 +260,7 @@ fn of_concurrent_first_failures_one_creates_and_the_others_comment() {
         assert_eq!(answer.expect(200)["url"], answers[0].json()["url"]);
     }
     let issue = fixture.project.only_issue();
-    let is_first = |test: &&Value| record(&fixture.host, test)["recurrence_of"].is_null();
+    let is_first = |test: &&Value| shown_defect(&fixture.host, test)["recurrence_of"].is_null();
     let (creators, others): (Vec<_>, Vec<_>) = tests.iter().partition(is_first);
     assert_eq!(creators.len(), 1);
     let others: Vec<_> = others.into_iter().cloned().collect();
@@ -272,7 +272,7 @@ fn of_concurrent_first_failures_one_creates_and_the_others_comment() {
 
 #[test]
 fn a_recurrence_waits_for_a_create_in_doubt() {
-    let fixture = fixture("comment");
+    let fixture = start_with_policy("comment");
     let first = failed_test();
     fixture.proxy.set_script(|exchange| {
         let answer = exchange.pass();
@@ -285,9 +285,9 @@ fn a_recurrence_waits_for_a_create_in_doubt() {
         Reply::reset()
     });
     assert_ne!(fixture.create(&first).status, 200);
-    let second = again(&first);
-    let waits = fixture.create(&second).problem(503, "outcome-pending");
-    assert!(waits.contains("an earlier failure of the same test case"), "{waits}");
+    let second = failed_again(&first);
+    let detail = fixture.create(&second).problem(503, "outcome-pending");
+    assert!(detail.contains("an earlier failure of the same test case"), "{detail}");
     fixture.proxy.forward_all();
     wait_for("the recurrence", 30, || (fixture.create(&second).status == 200).then_some(()));
     await_step(&fixture.host, &second, "comment", "done");
@@ -297,8 +297,8 @@ fn a_recurrence_waits_for_a_create_in_doubt() {
 }
 
 #[test]
-fn a_comment_whose_answer_was_lost_is_found_and_one_that_was_lost_is_added_again() {
-    let fixture = fixture("comment");
+fn a_comment_with_a_lost_answer_is_found_and_a_lost_comment_is_added_again() {
+    let fixture = start_with_policy("comment");
     let first = failed_test();
     fixture.create(&first).assert_status(200);
     let issue = fixture.project.only_issue();
@@ -306,11 +306,11 @@ fn a_comment_whose_answer_was_lost_is_found_and_one_that_was_lost_is_added_again
     type Script = fn(&Exchange<'_>) -> Reply;
     for script in [lose_answers_to_comments as Script, lose_comments] {
         fixture.proxy.set_script(script);
-        let test = again(&first);
-        // The answer does not wait for the comment.
+        let test = failed_again(&first);
+        // The answer to the click does not wait for the comment.
         fixture.create(&test).assert_status(200);
         wait_for("a comment in doubt", 30, || {
-            let steps = record(&fixture.host, &test)["follow_ups"].clone();
+            let steps = shown_defect(&fixture.host, &test)["follow_ups"].clone();
             (steps[0]["class"] == "open").then_some(())
         });
         fixture.proxy.forward_all();
@@ -322,15 +322,15 @@ fn a_comment_whose_answer_was_lost_is_found_and_one_that_was_lost_is_added_again
 }
 
 #[test]
-fn a_refused_comment_is_given_up_and_says_why() {
-    let fixture = fixture("comment");
+fn a_refused_comment_is_given_up_with_the_reason() {
+    let fixture = start_with_policy("comment");
     let first = failed_test();
     fixture.create(&first).assert_status(200);
     fixture.proxy.set_script(|exchange| match is_put(exchange.request) {
         true => Reply::json(422, r#"{"errors": ["Notes is too long"]}"#),
         false => exchange.pass(),
     });
-    let second = again(&first);
+    let second = failed_again(&first);
     fixture.create(&second).assert_status(200);
     let comment = await_step(&fixture.host, &second, "comment", "given-up");
     assert!(comment["reason"].to_string().contains("Notes is too long"), "{comment}");
@@ -344,37 +344,39 @@ fn a_connector_without_follow_up_has_only_the_policy_new() {
     let edit = json!({"on_recurrence": "comment"});
     let refused = host.admin().json("PATCH", "/connections/qa", &edit);
     assert!(refused.problem(422, "invalid-values").contains("on_recurrence"));
-    let (ok, text) = host.run_cli(&["connections", "edit", "qa", "--on-recurrence", "sometimes"]);
-    assert!(!ok && text.contains("[possible values: new, comment, reopen]"), "{text}");
+    let (succeeded, printed) =
+        host.run_cli(&["connections", "edit", "qa", "--on-recurrence", "sometimes"]);
+    assert!(!succeeded && printed.contains("[possible values: new, comment, reopen]"), "{printed}");
 }
 
 #[test]
-fn after_the_address_of_the_tracker_changed_the_same_key_is_another_defect() {
-    let fixture = fixture("comment");
+fn after_a_change_of_the_tracker_url_the_same_test_case_gets_a_new_defect() {
+    let fixture = start_with_policy("comment");
     let first = failed_test();
     fixture.create(&first).assert_status(200);
-    let issue = fixture.project.only_issue().id;
-    let other = ScriptedServer::proxy_to(Redmine::shared().address());
-    let edit = json!({"settings": {"url": other.url()}});
+    let first_id = fixture.project.only_issue().id;
+    let other_proxy = ScriptedServer::proxy_to(Redmine::shared().address());
+    let edit = json!({"settings": {"url": other_proxy.url()}});
     fixture.host.admin().json("PATCH", "/connections/qa", &edit).assert_status(200);
-    let second = again(&first);
+    let second = failed_again(&first);
     let answer = fixture.create(&second).expect(200);
-    assert_ne!(answer["id"], issue);
-    assert!(record(&fixture.host, &second)["recurrence_of"].is_null());
-    assert_eq!(comments(&issue), Vec::<String>::new());
+    assert_ne!(answer["id"], first_id);
+    assert!(shown_defect(&fixture.host, &second)["recurrence_of"].is_null());
+    assert_eq!(comments_on(&first_id), Vec::<String>::new());
 }
 
-/// Kills the server while comments are added, at each moment of a comment.
+/// Kills the server while it adds comments: before the request, before the answer, or at a random
+/// moment.
 #[test]
 fn random_crashes_make_no_second_comment() {
     let rounds = rounds();
-    let mut fixture = fixture("comment");
+    let mut fixture = start_with_policy("comment");
     let first = failed_test();
     fixture.create(&first).assert_status(200);
     let issue = fixture.project.only_issue();
     let mut tests = Vec::new();
     for round in 0..rounds {
-        let new: Vec<_> = (0..2).map(|_| again(&first)).collect();
+        let new_tests: Vec<_> = (0..2).map(|_| failed_again(&first)).collect();
         let RedmineFixture { host, proxy, connection, .. } = &mut fixture;
         proxy.forward_all();
         let gate = match round % 3 {
@@ -386,7 +388,7 @@ fn random_crashes_make_no_second_comment() {
             _ => None,
         };
         let clicks: Vec<_> =
-            new.iter().map(|test| host.create_in_background(connection, test)).collect();
+            new_tests.iter().map(|test| host.create_in_background(connection, test)).collect();
         match &gate {
             Some(gate) => gate.await_held(1),
             // The moment is arbitrary, so there is no event to wait for.
@@ -399,7 +401,7 @@ fn random_crashes_make_no_second_comment() {
         clicks.into_iter().for_each(|click| drop(click.finish()));
         host.restart();
         proxy.forward_all();
-        tests.extend(new);
+        tests.extend(new_tests);
     }
     for test in &tests {
         wait_for("the defect of the failed test", 90, || {

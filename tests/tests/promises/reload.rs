@@ -1,5 +1,5 @@
-//! A connector is replaced while it serves. Every request is answered by one complete version,
-//! which is never older than the version that was ready when the request was sent.
+//! A connector is replaced while requests arrive. One complete version answers each request, never
+//! a version older than the one that was ready when the request was sent.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -18,22 +18,25 @@ fn build(number: u32) -> Guest {
     Guest::named("instant").with_build(number)
 }
 
-fn host() -> (TestHost, Connection) {
+/// Starts a server with build 1 of the connector `c`, and a connection that uses it.
+fn start_host() -> (TestHost, Connection) {
     let host = Setup::new().config("rescan_ms = 300").plugin("c", &build(1)).start();
     let connection = host.connect("qa", "c", json!({}), json!({}));
     (host, connection)
 }
 
-/// The number of the build that created this defect.
-fn number_in(defect: &Value) -> u32 {
+/// Returns the number of the build that created this defect.
+fn build_number(defect: &Value) -> u32 {
     let name = defect["name"].as_str().expect("a name");
     name.strip_prefix("build ").and_then(|n| n.parse().ok()).unwrap_or_else(|| panic!("{defect}"))
 }
 
-/// Requests at a steady rate from eight threads, until the load is stopped. Each answer must be a
+/// Eight threads that send requests at a steady rate until they are stopped. Each answer must be a
 /// defect of a build that is at least as new as `ready` was when the request was sent.
 struct Load {
-    served: Arc<Mutex<BTreeMap<u32, u32>>>,
+    /// The number of answers by build.
+    answers: Arc<Mutex<BTreeMap<u32, u32>>>,
+    /// The newest build that is ready.
     ready: Arc<AtomicU32>,
     stop: Arc<AtomicBool>,
     threads: Vec<std::thread::JoinHandle<()>>,
@@ -43,33 +46,33 @@ const THREADS: u32 = 8;
 
 impl Load {
     fn start(host: &TestHost, connection: &Connection, per_second: u32, ready: u32) -> Self {
-        let (served, ready) =
+        let (answers, ready) =
             (Arc::<Mutex<BTreeMap<_, _>>>::default(), Arc::new(AtomicU32::new(ready)));
         let stop = Arc::new(AtomicBool::new(false));
         let pause = Duration::from_secs(1) * THREADS / per_second;
         let path = connection.create_path();
-        let threads = (0..THREADS).map(|n| {
-            let (served, ready, stop) =
-                (Arc::clone(&served), Arc::clone(&ready), Arc::clone(&stop));
+        let threads = (0..THREADS).map(|thread| {
+            let (answers, ready, stop) =
+                (Arc::clone(&answers), Arc::clone(&ready), Arc::clone(&stop));
             let (client, path) = (host.anonymous(), path.clone());
-            let mut due = Instant::now() + pause * n / THREADS;
+            let mut next_send = Instant::now() + pause * thread / THREADS;
             std::thread::spawn(move || {
                 while !stop.load(Ordering::SeqCst) {
-                    std::thread::sleep(due.saturating_duration_since(Instant::now()));
-                    due += pause;
-                    one_request(&client, &path, &ready, &served);
+                    std::thread::sleep(next_send.saturating_duration_since(Instant::now()));
+                    next_send += pause;
+                    send_request(&client, &path, &ready, &answers);
                 }
             })
         });
         let threads = threads.collect();
-        Self { served, ready, stop, threads }
+        Self { answers, ready, stop, threads }
     }
 
     /// Waits until this build has served a request.
     fn await_served(&self, number: u32) {
         wait_for(&format!("build {number} to serve"), 30, || {
             self.assert_no_failure();
-            self.served.lock().expect("no thread failed").contains_key(&number).then_some(())
+            self.answers.lock().expect("no thread failed").contains_key(&number).then_some(())
         });
     }
 
@@ -83,43 +86,51 @@ impl Load {
         for thread in self.threads {
             thread.join().expect("every request was answered by a build that is new enough");
         }
-        let served = self.served.lock().expect("no thread failed");
-        served.clone()
+        let answers = self.answers.lock().expect("no thread failed");
+        answers.clone()
     }
 }
 
 /// Sends one request and counts the build that answered it.
-fn one_request(client: &Client, path: &str, ready: &AtomicU32, served: &Mutex<BTreeMap<u32, u32>>) {
-    let at_least = ready.load(Ordering::SeqCst);
-    let number = number_in(&client.json("POST", path, &failed_test()).expect(200));
-    assert!(number >= at_least, "build {number} served after build {at_least} was ready");
-    *served.lock().expect("no thread failed").entry(number).or_default() += 1;
+fn send_request(
+    client: &Client,
+    path: &str,
+    ready: &AtomicU32,
+    answers: &Mutex<BTreeMap<u32, u32>>,
+) {
+    let oldest_allowed = ready.load(Ordering::SeqCst);
+    let number = build_number(&client.json("POST", path, &failed_test()).expect(200));
+    assert!(
+        number >= oldest_allowed,
+        "build {number} served after build {oldest_allowed} was ready"
+    );
+    *answers.lock().expect("no thread failed").entry(number).or_default() += 1;
 }
 
 #[test]
 fn each_new_build_serves_under_a_load_of_two_hundred_requests_a_second() {
-    let (host, connection) = host();
+    let (host, connection) = start_host();
     let load = Load::start(&host, &connection, 200, 1);
     load.await_served(1);
     let start = Instant::now();
-    let last = 1 + rounds();
-    for number in 2..=last {
+    let last_build = 1 + rounds();
+    for number in 2..=last_build {
         host.replace("c", &build(number));
         load.ready.store(number, Ordering::SeqCst);
         load.await_served(number);
     }
     let seconds = start.elapsed().as_secs_f64();
-    let served = load.stop();
-    let answers = served.values().sum::<u32>();
-    println!("{answers} answers in {seconds:.1} s, of {} builds", served.len());
-    assert_eq!(served.len(), last as usize, "not every build served a request");
-    assert!(f64::from(answers) / seconds > 150.0, "the rate was not reached");
+    let answers_by_build = load.stop();
+    let count = answers_by_build.values().sum::<u32>();
+    println!("{count} answers in {seconds:.1} s, of {} builds", answers_by_build.len());
+    assert_eq!(answers_by_build.len(), last_build as usize, "not every build served a request");
+    assert!(f64::from(count) / seconds > 150.0, "the load sent too few requests");
 }
 
 #[test]
 fn a_file_can_be_replaced_in_pieces_by_rename_or_by_symlink() {
     use std::io::Write;
-    let (host, connection) = host();
+    let (host, connection) = start_host();
     let load = Load::start(&host, &connection, 100, 1);
     load.await_served(1);
     let await_serving = |number: u32, guest: &Guest| {
@@ -128,15 +139,15 @@ fn a_file_can_be_replaced_in_pieces_by_rename_or_by_symlink() {
         load.await_served(number);
     };
 
-    let pieces = build(2);
+    let written_in_pieces = build(2);
     let mut file = fs::File::create(host.plugin("c")).expect("the file is truncated");
-    for piece in pieces.bytes.chunks(8_192) {
+    for piece in written_in_pieces.bytes.chunks(8_192) {
         file.write_all(piece).expect("a piece is written");
         file.sync_all().expect("the piece is synced");
-        std::thread::sleep(Duration::from_millis(60)); // the copy of the file must be slow
+        std::thread::sleep(Duration::from_millis(60)); // the file must be written slowly
     }
     drop(file);
-    await_serving(2, &pieces);
+    await_serving(2, &written_in_pieces);
 
     let renamed = build(3);
     host.install("c", &renamed);
@@ -151,7 +162,8 @@ fn a_file_can_be_replaced_in_pieces_by_rename_or_by_symlink() {
         await_serving(number, guest);
     }
 
-    // The target of the link changes, so the plugins folder sends no notification.
+    // Only the target of the link changes, outside the plugins folder, so no notification arrives
+    // and the periodic scan must find the change.
     let rescanned = build(6);
     fs::write(host.folder().join("six"), &rescanned.bytes).expect("a new file");
     fs::rename(host.folder().join("six"), host.folder().join("five"))
@@ -170,64 +182,67 @@ fn a_run_in_progress_finishes_on_the_version_that_it_started_with() {
     gate.await_held(1);
     host.replace("c", &Guest::named("good").with_build(2));
     gate.open();
-    assert_eq!(number_in(&click.answer().expect(200)), 1);
-    assert_eq!(number_in(&host.create(&connection, &failed_test()).expect(200)), 2);
+    assert_eq!(build_number(&click.answer().expect(200)), 1);
+    assert_eq!(build_number(&host.create(&connection, &failed_test()).expect(200)), 2);
 }
 
 #[test]
 fn a_corrupt_file_never_replaces_the_last_good_one() {
-    let (host, connection) = host();
-    let good = build(1).sha256();
+    let (host, connection) = start_host();
+    let good_sha256 = build(1).sha256();
     for bytes in [Vec::new(), b"not a component".to_vec(), build(9).bytes[..20_000].to_vec()] {
         host.install("c", &Guest { bytes });
-        let connector = host.await_connector("c", "broken", Some(&good));
+        let connector = host.await_connector("c", "broken", Some(&good_sha256));
         let error = connector["error"].as_str().unwrap_or_default();
         assert!(!error.is_empty(), "{connector}");
-        assert_eq!(number_in(&host.create(&connection, &failed_test()).expect(200)), 1);
+        assert_eq!(build_number(&host.create(&connection, &failed_test()).expect(200)), 1);
         host.replace("c", &build(1));
     }
 }
 
-/// The version in use and the reason are both shown, after a restart too, in a row that is not as
-/// long as the reason.
+/// The CLI shows both the version in use and the reason why the newest file cannot be used, also
+/// after a restart.
 #[test]
-fn a_corrupt_file_and_the_version_in_use_are_both_shown_after_a_restart() {
-    let (mut host, connection) = host();
-    let good = build(1).sha256();
+fn a_corrupt_file_and_the_version_in_use_are_both_shown() {
+    let (mut host, connection) = start_host();
+    let good_sha256 = build(1).sha256();
     wait_for("the version to be kept", 30, || {
-        let shown = host.admin().get("/connectors/c").expect(200);
-        shown["versions"].as_array().is_some_and(|it| !it.is_empty()).then_some(())
+        let connector = host.admin().get("/connectors/c").expect(200);
+        connector["versions"].as_array().is_some_and(|it| !it.is_empty()).then_some(())
     });
-    let (_, found) = host.run_cli(&["doctor"]);
-    let line = |found: &str| {
-        let line = found.lines().find(|line| line.contains(" connectors "));
+    let (_, report) = host.run_cli(&["doctor"]);
+    let connectors_line = |report: &str| {
+        let line = report.lines().find(|line| line.contains(" connectors "));
         line.unwrap_or_default().to_owned()
     };
-    assert!(line(&found).starts_with("ok"), "{found}");
-    assert!(found.contains("the server runs the installed version"), "{found}");
+    assert!(connectors_line(&report).starts_with("ok"), "{report}");
+    assert!(report.contains("the server runs the installed version"), "{report}");
     host.install("c", &Guest { bytes: b"not a component".to_vec() });
-    host.await_connector("c", "broken", Some(&good));
+    host.await_connector("c", "broken", Some(&good_sha256));
     for restarts in 0..2 {
         if restarts > 0 {
             host.restart();
-            host.await_connector("c", "broken", Some(&good));
+            host.await_connector("c", "broken", Some(&good_sha256));
         }
-        for words in [&["connectors", "list"][..], &["connectors", "show", "c"]] {
-            let (_, printed) = host.run_cli(words);
-            let expected = ["1.0.1 is in use; the newest file is not used", &good];
+        for arguments in [&["connectors", "list"][..], &["connectors", "show", "c"]] {
+            let (_, printed) = host.run_cli(arguments);
+            let expected = ["1.0.1 is in use; the newest file cannot be used", &good_sha256];
             assert!(expected.iter().all(|text| printed.contains(text)), "{restarts}: {printed}");
         }
-        let (_, found) = host.run_cli(&["doctor"]);
+        let (_, report) = host.run_cli(&["doctor"]);
         let expected = ["warn", "c: 1.0.1 stays in use", "connectors rollback"];
-        assert!(expected.iter().all(|text| line(&found).contains(text)), "{restarts}: {found}");
-        assert_eq!(number_in(&host.create(&connection, &failed_test()).expect(200)), 1);
-        let new = host.connect(&format!("new-{restarts}"), "c", json!({}), json!({}));
-        assert_eq!(number_in(&host.create(&new, &failed_test()).expect(200)), 1);
+        assert!(
+            expected.iter().all(|text| connectors_line(&report).contains(text)),
+            "{restarts}: {report}"
+        );
+        assert_eq!(build_number(&host.create(&connection, &failed_test()).expect(200)), 1);
+        let new_connection = host.connect(&format!("new-{restarts}"), "c", json!({}), json!({}));
+        assert_eq!(build_number(&host.create(&new_connection, &failed_test()).expect(200)), 1);
     }
 }
 
-/// A version that asks for nothing new serves at once. If it fails in each run, a person is told,
-/// and how to return to the version before it.
+/// A new version that needs no consent serves at once. If each of its runs fails, the CLI and the
+/// log report this, and how to roll back to the version before it.
 #[test]
 fn a_version_that_fails_in_each_run_is_reported_until_a_run_succeeds() {
     let guest = |build| Guest::named("traps-on-demand").with_build(build);
@@ -235,18 +250,22 @@ fn a_version_that_fails_in_each_run_is_reported_until_a_run_succeeds() {
     let host = Setup::new().plugin("c", &guest(1)).start();
     let connection = host.connect("qa", "c", json!({"url": tracker.url()}), json!({}));
     host.create(&connection, &failed_test()).assert_status(200);
-    let shown = || host.run_cli(&["connectors", "show", "c"]).1;
-    assert!(!shown().contains("has failed"), "{}", shown());
+    let printed_details = || host.run_cli(&["connectors", "show", "c"]).1;
+    assert!(!printed_details().contains("has failed"), "{}", printed_details());
     tracker.set_script(|_| Reply::new(200, "bad"));
     host.create(&connection, &failed_test()).assert_problem(502, "connector-fault");
-    assert!(!shown().contains("has failed"), "one of two runs succeeded: {}", shown());
+    assert!(
+        !printed_details().contains("has failed"),
+        "one of two runs succeeded: {}",
+        printed_details()
+    );
 
     host.replace("c", &guest(3));
     for _ in 0..2 {
         host.create(&connection, &failed_test()).assert_problem(502, "connector-fault");
     }
-    let (_, list) = host.run_cli(&["connectors", "list"]);
-    for text in [shown(), list] {
+    let (_, printed_list) = host.run_cli(&["connectors", "list"]);
+    for text in [printed_details(), printed_list] {
         let expected = "this version has failed 2 of 2 runs since it was loaded";
         assert!(text.contains(expected) && text.contains("connectors rollback c"), "{text}");
     }
@@ -255,12 +274,12 @@ fn a_version_that_fails_in_each_run_is_reported_until_a_run_succeeds() {
     assert!(line.is_some_and(|line| line.contains("the tracker said bad")), "{log}");
     tracker.set_script(|_| Reply::new(200, "good"));
     host.create(&connection, &failed_test()).assert_status(200);
-    assert!(!shown().contains("has failed"), "{}", shown());
+    assert!(!printed_details().contains("has failed"), "{}", printed_details());
 }
 
 #[test]
 fn a_removed_connector_is_reported_and_serves_again_when_it_is_back() {
-    let (host, connection) = host();
+    let (host, connection) = start_host();
     fs::remove_file(host.plugin("c")).expect("the file is removed");
     let answer = wait_for("the removal to take effect", 20, || {
         let answer = host.create(&connection, &failed_test());
@@ -271,13 +290,13 @@ fn a_removed_connector_is_reported_and_serves_again_when_it_is_back() {
     assert!(answer.header("retry-after").is_some());
     assert_eq!(host.connection("qa")["status"], "connector-unavailable");
     host.replace("c", &build(2));
-    assert_eq!(number_in(&host.create(&connection, &failed_test()).expect(200)), 2);
+    assert_eq!(build_number(&host.create(&connection, &failed_test()).expect(200)), 2);
 }
 
 #[test]
 fn a_restart_compiles_nothing_again() {
-    let (mut host, connection) = host();
-    let compiled = |host: &TestHost| -> BTreeMap<_, _> {
+    let (mut host, connection) = start_host();
+    let compiled_files = |host: &TestHost| -> BTreeMap<_, _> {
         let folder = fs::read_dir(host.data("compiled")).expect("compiled code");
         let identity = |entry: fs::DirEntry| {
             let metadata = entry.metadata().expect("a file");
@@ -285,39 +304,43 @@ fn a_restart_compiles_nothing_again() {
         };
         folder.map(|entry| identity(entry.expect("an entry"))).collect()
     };
-    assert_eq!(number_in(&host.create(&connection, &failed_test()).expect(200)), 1);
-    let before = compiled(&host);
-    assert!(before.keys().any(|path| path.extension().is_some_and(|kind| kind == "cwasm")));
+    assert_eq!(build_number(&host.create(&connection, &failed_test()).expect(200)), 1);
+    let files_before = compiled_files(&host);
+    assert!(files_before.keys().any(|path| path.extension().is_some_and(|kind| kind == "cwasm")));
     host.restart();
     host.await_connector("c", "ready", Some(&build(1).sha256()));
-    assert_eq!(number_in(&host.create(&connection, &failed_test()).expect(200)), 1);
-    assert_eq!(compiled(&host), before, "a file in the folder of compiled code was written again");
+    assert_eq!(build_number(&host.create(&connection, &failed_test()).expect(200)), 1);
+    assert_eq!(
+        compiled_files(&host),
+        files_before,
+        "a file in the folder of compiled code was written again"
+    );
 }
 
-/// A power cut may leave zeros in a file that was renamed into place. After a restart, such code
-/// must not run.
+/// After a power cut, a file of compiled code may contain zeros although it was renamed into place.
+/// After a restart, such code must not run.
 #[test]
 fn compiled_code_that_was_changed_is_compiled_again() {
-    let (mut host, connection) = host();
+    let (mut host, connection) = start_host();
     let damages: [fn(&mut Vec<u8>); 3] =
         [|code| zero_the_middle(code), |code| flip_one_bit(code), Vec::clear];
     for damage in damages {
         assert!(host.stop().success());
-        let mut damaged = 0;
+        let mut damaged_files = 0;
         for entry in fs::read_dir(host.data("compiled")).expect("the folder of compiled code") {
             let path = entry.expect("an entry").path();
             if path.extension().is_some_and(|kind| kind == "cwasm") {
                 let mut code = fs::read(&path).expect("compiled code");
                 damage(&mut code);
                 fs::write(&path, code).expect("the code is damaged");
-                damaged += 1;
+                damaged_files += 1;
             }
         }
-        assert_eq!(damaged, 1);
+        assert_eq!(damaged_files, 1);
         host.restart();
         host.await_connector("c", "ready", Some(&build(1).sha256()));
         let defect = host.create(&connection, &failed_test()).expect(200);
-        assert_eq!(number_in(&defect), 1);
+        assert_eq!(build_number(&defect), 1);
     }
 }
 

@@ -1,6 +1,6 @@
-//! A recorded event is made again without its tracker, by the same or another version of its
-//! connector: nothing leaves, and the answer says how requests and answer differ. Handled for real,
-//! it follows the rules of every webhook request.
+//! A recorded event is replayed without its tracker, by the same or another version of its
+//! connector: no request is sent, and the report shows how requests and answer differ. An event
+//! that is handled for real follows the same rules as a webhook request.
 
 use std::fs;
 use std::sync::Arc;
@@ -13,8 +13,9 @@ use serde_json::{Value, json};
 
 const SECRET: &str = "k3y-of-the-replayed-tracker";
 
-/// A connector that searches for a user and creates a record whose text has these words.
-pub(crate) fn script(version: &str, query: &str, words: &str, more: &str) -> String {
+/// Returns a script that searches for a user with this query, creates a record whose text begins
+/// with `title`, and then executes the statements in `more`.
+pub(crate) fn script(version: &str, query: &str, title: &str, more: &str) -> String {
     format!(
         "import {{ send }} from 'jackfield:connector/http@0.1.0';
 import {{ all }} from 'jackfield:connector/settings@0.1.0';
@@ -31,9 +32,9 @@ export const defects = {{
     const team = JSON.parse(all()).team ?? 'none';
     console.log(`for ${{team}}`);
     const user = JSON.parse(ask('get', '/users{query}').text);
-    const made = JSON.parse(ask('post', '/records', {{ text: `{words} ${{team}} ${{marker}}` }}).text);
+    const made = JSON.parse(ask('post', '/records', {{ text: `{title} ${{team}} ${{marker}}` }}).text);
     {more}
-    return {{ key: `${{made.key}}-${{user.name}}`, title: '{words}', link: 'https://t.example/1' }};
+    return {{ key: `${{made.key}}-${{user.name}}`, title: '{title}', link: 'https://t.example/1' }};
   }},
   find: () => [],
 }};
@@ -41,16 +42,18 @@ export const defects = {{
     )
 }
 
+/// A server with the script `r`, its connection "qa", and its tracker.
 pub(crate) struct Fixture {
     pub(crate) host: TestHost,
     tracker: ScriptedServer,
     connection: Connection,
-    first: String,
+    /// The text of the first version of the script.
+    first_script: String,
 }
 
 pub(crate) fn fixture() -> Fixture {
-    let first = script("1.0.0", "", "Fails", "");
-    let host = Setup::new().script("r", &first).start();
+    let first_script = script("1.0.0", "", "Fails", "");
+    let host = Setup::new().script("r", &first_script).start();
     let records = Arc::new(AtomicU32::new(0));
     let tracker = ScriptedServer::start(move |exchange| {
         let request = exchange.request;
@@ -65,23 +68,26 @@ pub(crate) fn fixture() -> Fixture {
     });
     let settings = json!({"url": tracker.url(), "team": "blue"});
     let connection = host.connect("qa", "r", settings, json!({"key": SECRET}));
-    Fixture { host, tracker, connection, first }
+    Fixture { host, tracker, connection, first_script }
 }
 
 impl Fixture {
+    /// Switches recording on for the connection.
     pub(crate) fn record(&self) {
-        let (done, printed) = self.host.run_cli(&["connections", "record", "qa", "--for", "1h"]);
-        assert!(done, "{printed}");
+        let (succeeded, printed) =
+            self.host.run_cli(&["connections", "record", "qa", "--for", "1h"]);
+        assert!(succeeded, "{printed}");
     }
 
+    /// Creates a defect. Returns the id of the event.
     pub(crate) fn create(&self) -> String {
         let created = self.host.create(&self.connection, &failed_test());
         created.assert_status(200);
         created.event()
     }
 
-    /// The number of requests that the tracker received.
-    pub(crate) fn requests(&self) -> usize {
+    /// Returns how many requests the tracker has received.
+    pub(crate) fn request_count(&self) -> usize {
         self.tracker.requests().len()
     }
 
@@ -89,7 +95,7 @@ impl Fixture {
         self.host.admin().json("POST", &format!("/events/{event}/replay"), &body)
     }
 
-    /// Installs another version, and waits until it serves.
+    /// Installs another version of the script and waits until it serves. Returns its hash.
     pub(crate) fn install(&self, text: &str) -> String {
         let hash = sha256(text.as_bytes());
         fs::write(self.host.folder().join("plugins/r.js"), text).expect("the script is written");
@@ -98,7 +104,7 @@ impl Fixture {
     }
 }
 
-/// The differences of a run's requests, in order.
+/// Describes the difference of each request of a run, in order.
 fn differences(run: &Value) -> Vec<String> {
     let requests = run["requests"].as_array().expect("a list");
     requests
@@ -116,7 +122,7 @@ fn a_replay_sends_nothing_and_compares_requests_and_answer() {
     let fixture = fixture();
     fixture.record();
     let event = fixture.create();
-    let (requests, defects) =
+    let (requests_before, defects_before) =
         (fixture.tracker.requests().len(), fixture.host.admin().get("/defects").body);
 
     let same = fixture.replay(&event, json!({}));
@@ -130,49 +136,56 @@ fn a_replay_sends_nothing_and_compares_requests_and_answer() {
     assert!(run["run"]["usage"]["cpu_ms"].is_u64() && run["limits"]["cpu_ms"].is_u64(), "{run}");
 
     let newest = fixture.install(&script("2.0.0", "?all=1", "Broken", "ask('get', '/more');"));
-    let changed = fixture.replay(&event, json!({"version": "newest"})).expect(200);
-    let run = &changed["runs"][0];
+    let by_new_version = fixture.replay(&event, json!({"version": "newest"})).expect(200);
+    let run = &by_new_version["runs"][0];
     assert_eq!(run["is_same"], false, "{run}");
     assert_eq!(
         differences(run),
         ["changed users?all=1 [\"url\"]", "changed records [\"body\"]", "added more []"]
     );
     assert_eq!(run["run"]["connector_sha256"], newest.as_str());
-    assert_eq!(run["recorded_sha256"], sha256(fixture.first.as_bytes()));
+    assert_eq!(run["recorded_sha256"], sha256(fixture.first_script.as_bytes()));
     assert!(run["answer"]["error"]["detail"].as_str().is_some_and(|it| it.contains("trapped")));
     let body = run["requests"][1]["replayed"]["body"].as_str().expect("a body");
     assert!(body.contains("Broken blue"), "{body}");
 
-    // The version that ran is not the newest any more, and is replayed still.
-    let old = fixture.replay(&event, json!({"settings": {"team": "red"}})).expect(200);
-    assert_eq!(old["runs"][0]["run"]["connector_version"], "1.0.0");
-    assert_eq!(differences(&old["runs"][0])[1], "changed records [\"body\"]");
+    // By default, a replay uses the version that ran, although it is no longer the newest one.
+    let by_old_version = fixture.replay(&event, json!({"settings": {"team": "red"}})).expect(200);
+    assert_eq!(by_old_version["runs"][0]["run"]["connector_version"], "1.0.0");
+    assert_eq!(differences(&by_old_version["runs"][0])[1], "changed records [\"body\"]");
     fixture.install(
         &script("3.0.0", "", "Fails", "")
             .replace("ask('get', '/users').text", "'{\"name\":\"ada\"}'"),
     );
-    let fewer = fixture.replay(&event, json!({"version": "newest"})).expect(200);
-    assert_eq!(differences(&fewer["runs"][0]), ["same records []", "missing users []"]);
+    let with_fewer_requests = fixture.replay(&event, json!({"version": "newest"})).expect(200);
+    assert_eq!(
+        differences(&with_fewer_requests["runs"][0]),
+        ["same records []", "missing users []"]
+    );
 
-    assert_eq!(fixture.tracker.requests().len(), requests, "a replay sent a request");
-    assert_eq!(fixture.host.admin().get("/defects").body, defects, "a replay changed a defect");
+    assert_eq!(fixture.tracker.requests().len(), requests_before, "a replay sent a request");
+    assert_eq!(
+        fixture.host.admin().get("/defects").body,
+        defects_before,
+        "a replay changed a defect"
+    );
     let connector = fixture.host.admin().get("/connectors/r").expect(200);
     assert_eq!(connector["warning"], Value::Null, "a replay counts as a run of the version");
 }
 
 #[test]
-fn a_replay_without_a_recording_says_how_recording_is_switched_on() {
+fn a_replay_without_a_recording_is_refused_with_the_command_that_records() {
     let fixture = fixture();
     let event = fixture.create();
     let refused = fixture.replay(&event, json!({}));
-    let why = refused.problem(409, "conflict");
-    assert!(why.contains("jackfield connections record qa --for 1h"), "{why}");
+    let detail = refused.problem(409, "conflict");
+    assert!(detail.contains("jackfield connections record qa --for 1h"), "{detail}");
     fixture.record();
-    let why = fixture.replay(&event, json!({})).problem(409, "conflict");
-    assert!(why.contains("records now"), "{why}");
-    let nowhere = fixture.host.anonymous().get("/hooks/none").event();
-    let why = fixture.replay(&nowhere, json!({})).problem(409, "conflict");
-    assert!(why.contains("belongs to no connection"), "{why}");
+    let detail = fixture.replay(&event, json!({})).problem(409, "conflict");
+    assert!(detail.contains("records now"), "{detail}");
+    let unknown_event = fixture.host.anonymous().get("/hooks/none").event();
+    let detail = fixture.replay(&unknown_event, json!({})).problem(409, "conflict");
+    assert!(detail.contains("belongs to no connection"), "{detail}");
     fixture
         .replay("00000000-0000-7000-8000-000000000000", json!({}))
         .assert_problem(404, "not-found");
@@ -180,55 +193,59 @@ fn a_replay_without_a_recording_says_how_recording_is_switched_on() {
     fixture.replay(&event, json!({"versoin": "x"})).assert_problem(400, "bad-request");
 
     let recorded = fixture.create();
-    let why = fixture.replay(&recorded, json!({"version": "abc"})).problem(409, "conflict");
-    assert!(why.contains("no version that is kept begins with"), "{why}");
-    let why = fixture.replay(&recorded, json!({"call": "count"})).problem(409, "conflict");
-    assert!(why.contains("`count`; it has create"), "{why}");
-    let why = fixture.replay(&recorded, json!({"settings": {"url": null}}));
-    assert!(why.problem(422, "invalid-values").contains("url"));
+    let detail = fixture.replay(&recorded, json!({"version": "abc"})).problem(409, "conflict");
+    assert!(detail.contains("no version that is kept begins with"), "{detail}");
+    let detail = fixture.replay(&recorded, json!({"call": "count"})).problem(409, "conflict");
+    assert!(detail.contains("`count`; it has create"), "{detail}");
+    let refused = fixture.replay(&recorded, json!({"settings": {"url": null}}));
+    assert!(refused.problem(422, "invalid-values").contains("url"));
 }
 
 #[test]
-fn for_real_a_repeat_follows_the_rules_of_the_claim() {
+fn an_event_that_is_handled_for_real_creates_no_second_record() {
     let fixture = fixture();
     let event = fixture.create();
-    let written = || fixture.tracker.requests().iter().filter(|it| it.is_post()).count();
-    assert_eq!(written(), 1);
+    let post_count = || fixture.tracker.requests().iter().filter(|it| it.is_post()).count();
+    assert_eq!(post_count(), 1);
     let repeated = fixture.replay(&event, json!({"for_real": true})).expect(200);
     let answer = &repeated["for_real"];
     assert_eq!((&answer["status"], &answer["answer"]["id"]), (&json!(200), &json!("1-ada")));
-    let new = fixture.host.event(answer["event"].as_str().expect("an event"));
-    assert_eq!((&new["outcome"], &new["kind"]), (&json!("repeated"), &json!("create-defect")));
-    assert_eq!(written(), 1, "a second record was created");
-    let both = fixture.replay(&event, json!({"for_real": true, "version": "newest"}));
-    assert!(both.problem(400, "bad-request").contains("for_real"));
+    let new_event = fixture.host.event(answer["event"].as_str().expect("an event"));
+    assert_eq!(
+        (&new_event["outcome"], &new_event["kind"]),
+        (&json!("repeated"), &json!("create-defect"))
+    );
+    assert_eq!(post_count(), 1, "a second record was created");
+    let refused = fixture.replay(&event, json!({"for_real": true, "version": "newest"}));
+    assert!(refused.problem(400, "bad-request").contains("for_real"));
     let probe = fixture.host.anonymous().get(&fixture.connection.webhook_path).event();
-    let why = fixture.replay(&probe, json!({"for_real": true})).problem(409, "conflict");
-    assert!(why.contains("only Create Defect"), "{why}");
+    let detail = fixture.replay(&probe, json!({"for_real": true})).problem(409, "conflict");
+    assert!(detail.contains("only Create Defect"), "{detail}");
 
-    // After a release, it creates once more, as a click does.
+    // After the defect is released, the event creates another record, as a click would.
     let defect = fixture.host.event(&event)["defect"].as_str().expect("a defect").to_owned();
     let admin = fixture.host.admin();
     admin.json("POST", &format!("/defects/{defect}/release"), &json!({})).assert_status(200);
-    let (done, printed) = fixture.host.run_cli(&["events", "replay", &event, "--for-real"]);
-    assert!(done && printed.contains("2-ada"), "{printed}");
-    assert_eq!(written(), 2);
+    let (succeeded, printed) = fixture.host.run_cli(&["events", "replay", &event, "--for-real"]);
+    assert!(succeeded && printed.contains("2-ada"), "{printed}");
+    assert_eq!(post_count(), 2);
 }
 
 #[test]
-fn the_command_line_shows_what_differs() {
+fn events_replay_shows_the_differences() {
     let fixture = fixture();
     fixture.record();
     let event = fixture.create();
-    let (done, printed) = fixture.host.run_cli(&["events", "replay", &event]);
-    assert!(done && printed.contains("the same as recorded"), "{printed}");
+    let (succeeded, printed) = fixture.host.run_cli(&["events", "replay", &event]);
+    assert!(succeeded && printed.contains("the same as recorded"), "{printed}");
     fixture.install(&script("2.0.0", "", "Broken", ""));
-    let words = ["events", "replay", &event, "--version", "newest"];
-    let (done, printed) = fixture.host.run_cli(&words);
-    for part in ["not the same", "changed: body", "Fails", "Broken", "recorded answer", "for blue"]
+    let arguments = ["events", "replay", &event, "--version", "newest"];
+    let (succeeded, printed) = fixture.host.run_cli(&arguments);
+    for expected in
+        ["not the same", "changed: body", "Fails", "Broken", "recorded answer", "for blue"]
     {
-        assert!(done && printed.contains(part), "{part}: {printed}");
+        assert!(succeeded && printed.contains(expected), "{expected}: {printed}");
     }
-    let (_, json) = fixture.host.run_cli(&[&words[..], &["--json"]].concat());
+    let (_, json) = fixture.host.run_cli(&[&arguments[..], &["--json"]].concat());
     assert!(json.contains("\"difference\": \"changed\""), "{json}");
 }

@@ -1,5 +1,6 @@
-//! Several servers on one PostgreSQL: what one changes holds at the others, a failed test has one
-//! defect and each of them answers with it, also after one was killed, suspended or cut off.
+//! Several servers share one PostgreSQL. A change at one server takes effect at the others. A
+//! failed test has one defect, which each server answers, also after a server was killed, suspended
+//! or cut off from the database.
 
 mod counts;
 mod lost_claim;
@@ -14,27 +15,31 @@ use serde_json::{Value, json};
 
 use crate::accounts::Browser;
 
-/// How long a change needs at most until it holds at the other servers, seconds.
-const CHANGED_S: u64 = 10;
-/// Connections are read again at each sweep. With this period, only a notification is in time.
+/// The longest time until a change takes effect at the other servers, in seconds.
+const CHANGE_MAX_S: u64 = 10;
+/// A period of sweeps that is longer than a test. Servers read connections again at each sweep, so
+/// with this period only a notification can tell them of a change in time.
 const RARE_SWEEPS_MS: u64 = 600_000;
-/// How long a claim waits for the end of another server's run before it asks again.
-const ASKS_AGAIN: Duration = Duration::from_secs(2);
+/// How long a claim waits for a notification about another server's run before it reads the row
+/// again.
+const POLL_INTERVAL: Duration = Duration::from_secs(2);
 
-/// Short times, and an answer deadline that is longer than the rest together.
-fn short(sweep_ms: u64) -> String {
+/// Returns a configuration with short times, and with an answer deadline that is longer than all of
+/// them together.
+fn short_times(sweep_ms: u64) -> String {
     format!(
         "lease_ms = 3000\nsweep_ms = {sweep_ms}\nstore_statement_s = 2\nstore_connect_s = 2\n[create]\n\
          in_doubt_s = 2\n[limits]\nrun_ms = 20000\ncreate_answer_ms = 60000"
     )
 }
 
-fn replica(postgres: &Postgres) -> Setup {
-    postgres.replica().config(&short(RARE_SWEEPS_MS)).guests(["good", "calls"])
+/// Returns the setup of a server with short times and rare sweeps.
+fn replica_setup(postgres: &Postgres) -> Setup {
+    postgres.replica().config(&short_times(RARE_SWEEPS_MS)).guests(["good", "calls"])
 }
 
-/// A tracker that creates the issue 42, and finds it once it has created it.
-fn tracker() -> ScriptedServer {
+/// Starts a tracker that creates the issue 42, and whose search finds it after that.
+fn start_tracker() -> ScriptedServer {
     let created = std::sync::atomic::AtomicBool::new(false);
     ScriptedServer::start(move |exchange| {
         let order = std::sync::atomic::Ordering::SeqCst;
@@ -45,9 +50,9 @@ fn tracker() -> ScriptedServer {
         if exchange.request.target.starts_with("/counts") {
             return Reply::new(200, "5");
         }
-        let found =
+        let issues =
             if created.load(order) { r#"{"issues":[{"id":42}]}"# } else { r#"{"issues":[]}"# };
-        Reply::json(200, found)
+        Reply::json(200, issues)
     })
 }
 
@@ -65,12 +70,12 @@ fn post(host: &TestHost, path: &str, body: &Value) -> Answer {
 /// Waits until a click at a server has this status.
 #[track_caller]
 fn await_status(host: &TestHost, connection: &Connection, test: &Value, status: u16) {
-    wait_for(&format!("a click to be answered {status}"), CHANGED_S, || {
+    wait_for(&format!("a click to be answered {status}"), CHANGE_MAX_S, || {
         (host.create(connection, test).status == status).then_some(())
     });
 }
 
-/// Waits until a server works on a create.
+/// Waits until this many events are in progress.
 #[track_caller]
 fn await_running(host: &TestHost, events: usize) {
     wait_for("the events of the clicks", 30, || {
@@ -80,7 +85,7 @@ fn await_running(host: &TestHost, events: usize) {
     });
 }
 
-/// The only value that a query returns, a number.
+/// Returns the only value of a query's result, which must be a number.
 #[track_caller]
 fn only_number(postgres: &Postgres, sql: &str) -> u64 {
     let rows = postgres.query(sql);
@@ -88,9 +93,9 @@ fn only_number(postgres: &Postgres, sql: &str) -> u64 {
     only.parse().unwrap_or_else(|_| panic!("{sql}: {only}"))
 }
 
-/// Clicks at a server until it has created the defect; opens the gate when its request reaches it
-/// after that of another server. The other one may hold the database's lock for some seconds, which
-/// is a 503.
+/// Clicks at a server until it has created the defect. Opens the gate once it holds two requests:
+/// one of another server and one of this server. Clicks may be answered 503 at first, because the
+/// other server may keep a lock in the database for some seconds.
 #[track_caller]
 fn create_while_held(host: &TestHost, connection: &Connection, test: &Value, gate: &Gate) -> Value {
     std::thread::scope(|scope| {
@@ -102,25 +107,25 @@ fn create_while_held(host: &TestHost, connection: &Connection, test: &Value, gat
 }
 
 #[test]
-fn a_change_of_a_connection_at_one_server_holds_at_the_other() {
+fn a_change_of_a_connection_at_one_server_takes_effect_at_the_other() {
     let postgres = Postgres::start();
-    let (a, b) = (replica(&postgres).start(), replica(&postgres).start());
-    let tracker = tracker();
+    let (a, b) = (replica_setup(&postgres).start(), replica_setup(&postgres).start());
+    let tracker = start_tracker();
     let settings = json!({"url": tracker.url(), "target": "/"});
     let connection =
         a.connect("qa", "calls", settings, json!({"key-bearer": "the first key 1234"}));
     let test = failed_test();
     b.await_connection("qa");
     await_status(&b, &connection, &test, 200);
-    let sent = || tracker.last_request().header("authorization").map(str::to_owned);
-    assert_eq!(sent().as_deref(), Some("Bearer the first key 1234"));
+    let sent_credential = || tracker.last_request().header("authorization").map(str::to_owned);
+    assert_eq!(sent_credential().as_deref(), Some("Bearer the first key 1234"));
 
     let path = format!("/connections/{}", connection.id);
     let edit = json!({"secrets": {"key-bearer": "the second key 5678"}});
     assert_eq!(a.admin().json("PATCH", &path, &edit).status, 200);
-    wait_for("the new secret at the other server", CHANGED_S, || {
+    wait_for("the new secret at the other server", CHANGE_MAX_S, || {
         b.create(&connection, &failed_test()).assert_status(200);
-        (sent().as_deref() == Some("Bearer the second key 5678")).then_some(())
+        (sent_credential().as_deref() == Some("Bearer the second key 5678")).then_some(())
     });
     post(&a, &format!("{path}/pause"), &json!({}));
     await_status(&b, &connection, &test, 503);
@@ -144,15 +149,15 @@ fn a_token_and_a_session_of_one_server_are_valid_and_end_at_the_other() {
     let (a, b) = (postgres.replica().start(), postgres.replica().start());
     let created = post(&a, "/tokens", &json!({"name": "ci", "role": "viewer"})).json();
     let token = created["token"].as_str().expect("a token");
-    let ask = |host: &TestHost| host.api_as(token).get("/connections").status;
-    assert_eq!((ask(&a), ask(&b)), (200, 200));
+    let status_at = |host: &TestHost| host.api_as(token).get("/connections").status;
+    assert_eq!((status_at(&a), status_at(&b)), (200, 200));
     let browser = Browser::sign_in(&a, token);
-    let elsewhere = browser.at(&b);
-    assert_eq!((browser.get("/events").status, elsewhere.get("/events").status), (200, 200));
+    let browser_at_b = browser.at(&b);
+    assert_eq!((browser.get("/events").status, browser_at_b.get("/events").status), (200, 200));
 
     b.admin().send("DELETE", "/tokens/ci", &[], b"").assert_status(204);
-    assert_eq!((ask(&a), ask(&b)), (401, 401));
-    assert_eq!((browser.get("/events").status, elsewhere.get("/events").status), (303, 303));
+    assert_eq!((status_at(&a), status_at(&b)), (401, 401));
+    assert_eq!((browser.get("/events").status, browser_at_b.get("/events").status), (303, 303));
     let audit = a.admin().get("/audit").expect(200).to_string();
     assert!(audit.contains("token.create") && audit.contains("token.revoke"), "{audit}");
 }
@@ -160,8 +165,8 @@ fn a_token_and_a_session_of_one_server_are_valid_and_end_at_the_other() {
 #[test]
 fn a_repeat_at_another_server_waits_for_the_run_and_gets_its_answer() {
     let postgres = Postgres::start();
-    let (a, b) = (replica(&postgres).start(), replica(&postgres).start());
-    let tracker = tracker();
+    let (a, b) = (replica_setup(&postgres).start(), replica_setup(&postgres).start());
+    let tracker = start_tracker();
     let connection = connect(&a, "good", json!({"url": tracker.url()}));
     b.await_connection("qa");
     let repeat_once = || {
@@ -178,23 +183,27 @@ fn a_repeat_at_another_server_waits_for_the_run_and_gets_its_answer() {
         let waited = clicked.elapsed();
         assert_eq!(first.expect(200), repeat.expect(200));
         assert_eq!(b.event_of(&repeat)["outcome"], "repeated");
-        assert_eq!(a.event_of(&repeat)["outcome"], "repeated", "an event is seen by all servers");
+        assert_eq!(a.event_of(&repeat)["outcome"], "repeated", "not all servers show the event");
         assert_eq!(b.event_of(&first)["outcome"], "created");
         assert_eq!(tracker.posts(), posts + 1);
         waited
     };
-    // A claim that is not told of the end of the run asks again two seconds after the click. On a
-    // busy machine, a repeat may need as long in spite of being told, but not each time.
-    let waits: Vec<_> = (0..5).map(|_| repeat_once()).collect();
-    assert!(waits.iter().any(|it| *it < ASKS_AGAIN), "the repeats only asked again: {waits:?}");
+    // Without a notification about the end of the run, a claim reads the row again two seconds
+    // after the click. On a busy machine, a repeat may take that long although it was notified, but
+    // not each of five repeats.
+    let times: Vec<_> = (0..5).map(|_| repeat_once()).collect();
+    assert!(
+        times.iter().any(|it| *it < POLL_INTERVAL),
+        "the repeats got no notification: {times:?}"
+    );
 }
 
 #[test]
 fn after_a_kill_another_server_finds_the_defect_by_itself() {
     let postgres = Postgres::start();
-    let start = || postgres.replica().config(&short(500)).guests(["good"]).start();
+    let start = || postgres.replica().config(&short_times(500)).guests(["good"]).start();
     let (mut a, b) = (start(), start());
-    let tracker = tracker();
+    let tracker = start_tracker();
     let connection = connect(&a, "good", json!({"url": tracker.url()}));
     let test = failed_test();
     let gate = tracker.hold_answers(Request::is_post);
@@ -203,7 +212,7 @@ fn after_a_kill_another_server_finds_the_defect_by_itself() {
     a.kill();
     gate.open();
     click.assert_unanswered();
-    wait_for("the other server to find it", 30, || {
+    wait_for("the other server to find the defect", 30, || {
         let defects = b.admin().get("/defects").expect(200);
         (defects["defects"][0]["state"] == "created").then_some(())
     });
@@ -216,10 +225,10 @@ fn after_a_kill_another_server_finds_the_defect_by_itself() {
 fn a_server_that_is_cut_off_stops_its_guests_and_another_one_goes_on() {
     let postgres = Postgres::start();
     let cable = Cable::to(postgres.port());
-    let cut_off =
-        postgres.replica_at(cable.port()).config(&short(RARE_SWEEPS_MS)).guests(["calls"]);
-    let (a, b) = (cut_off.start(), replica(&postgres).start());
-    let tracker = tracker();
+    let cut_off_setup =
+        postgres.replica_at(cable.port()).config(&short_times(RARE_SWEEPS_MS)).guests(["calls"]);
+    let (a, b) = (cut_off_setup.start(), replica_setup(&postgres).start());
+    let tracker = start_tracker();
     let settings = json!({"url": tracker.url(), "target": "/", "method": "GET", "effect": "read"});
     let connection = connect(&a, "calls", settings);
     let test = failed_test();
@@ -228,15 +237,15 @@ fn a_server_that_is_cut_off_stops_its_guests_and_another_one_goes_on() {
     let stopped = a.create_in_background(&connection, &test);
     gate.await_held(1);
     cable.cut();
-    let why = a.await_readiness(503).problem(503, "store-unavailable");
-    assert!(why.contains("database") || why.contains("store"), "{why}");
+    let detail = a.await_readiness(503).problem(503, "store-unavailable");
+    assert!(detail.contains("database") || detail.contains("store"), "{detail}");
     assert_eq!(a.anonymous().get("/healthz").status, 200);
     let lease_until_ms = only_number(&postgres, "SELECT lease_until FROM defects");
 
     // The other server waits for the end of the lease, and then creates.
     let defect = create_while_held(&b, &connection, &test, &gate);
     let stopped = stopped.answer();
-    assert!([503, 504].contains(&stopped.status), "its run was stopped: {stopped:?}");
+    assert!([503, 504].contains(&stopped.status), "the run was not stopped: {stopped:?}");
     let stopped_event = stopped.event();
 
     cable.restore();
@@ -245,7 +254,7 @@ fn a_server_that_is_cut_off_stops_its_guests_and_another_one_goes_on() {
         let answer = a.create(&connection, &test);
         (answer.status == 200).then(|| assert_eq!(answer.json()["id"], defect["id"]))
     });
-    // It hears the others again.
+    // After that, notifications of the other server arrive again.
     post(&b, &format!("/connections/{}/pause", connection.id), &json!({}));
     await_status(&a, &connection, &test, 503);
     let labels = [("call", "create"), ("outcome", "run-stopped")];
@@ -260,7 +269,7 @@ fn a_server_that_is_cut_off_stops_its_guests_and_another_one_goes_on() {
     let ended_ms = only_number(&postgres, &sql) + ended_us / 1_000;
     assert!(
         ended_ms < lease_until_ms,
-        "its run ended at {ended_ms}, its lease at {lease_until_ms}"
+        "the run ended at {ended_ms}, after its lease at {lease_until_ms}"
     );
 }
 
@@ -268,11 +277,11 @@ fn a_server_that_is_cut_off_stops_its_guests_and_another_one_goes_on() {
 fn a_server_that_is_suspended_for_longer_than_its_lease_writes_nothing_afterwards() {
     let postgres = Postgres::start();
     let start = || {
-        let setup = postgres.replica().config(&short(RARE_SWEEPS_MS));
+        let setup = postgres.replica().config(&short_times(RARE_SWEEPS_MS));
         setup.plugin("redmine", &Guest::example("redmine")).start()
     };
     let (a, b) = (start(), start());
-    // This setting makes the connector read before it writes.
+    // With a priority in the settings, the connector sends a read before its write.
     let redmine = a.connect_to_redmine("qa", "redmine", json!({"priority": "High"}));
     let RedmineConnection { project, proxy, connection } = redmine;
     b.await_connection("qa");
@@ -285,10 +294,10 @@ fn a_server_that_is_suspended_for_longer_than_its_lease_writes_nothing_afterward
     a.resume();
     let answer = click.answer();
     assert!([200, 503].contains(&answer.status), "{answer:?}");
-    let again = wait_for("the defect at the server that was suspended", 30, || {
+    let repeated = wait_for("the defect at the server that was suspended", 30, || {
         let answer = a.create(&connection, &test);
         (answer.status == 200).then(|| answer.json())
     });
-    assert_eq!(again["id"], defect["id"]);
+    assert_eq!(repeated["id"], defect["id"]);
     assert_eq!((proxy.posts(), project.issues_of(&test).len()), (1, 1));
 }

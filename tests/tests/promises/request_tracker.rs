@@ -1,6 +1,6 @@
-//! The connector for Request Tracker on a real one: a failed test is one ticket, also after an
-//! answer that was lost and after kill -9; the counts are those of Request Tracker; `follow-up`
-//! comments and opens again.
+//! The connector for Request Tracker, with a real Request Tracker: a failed test has one ticket,
+//! also after an answer was lost and after the server was killed; the counts are those of Request
+//! Tracker; a test that fails again adds a comment and reopens the ticket.
 
 use jackfield_tests::{
     Connection, Guest, Reply, Request, RequestTracker, ScriptedServer, Setup, TestHost,
@@ -8,9 +8,9 @@ use jackfield_tests::{
 };
 use serde_json::{Value, json};
 
-use crate::recurrence::{again, await_step};
+use crate::recurrence::{await_step, failed_again};
 
-/// A server with a connection `qa` to a queue of its own, through a proxy.
+/// A server with a connection `qa` to a queue of its own in Request Tracker, through a proxy.
 struct Fixture {
     host: TestHost,
     proxy: ScriptedServer,
@@ -18,7 +18,7 @@ struct Fixture {
     connection: Connection,
 }
 
-fn fixture() -> Fixture {
+fn start_with_queue() -> Fixture {
     let tracker = RequestTracker::shared();
     let (queue, proxy) = (tracker.queue(), ScriptedServer::proxy_to(tracker.address()));
     let host = Setup::new()
@@ -52,8 +52,8 @@ impl Fixture {
 }
 
 #[test]
-fn a_failed_test_is_one_ticket_with_its_fields_and_counts() {
-    let (fixture, tracker) = (fixture(), RequestTracker::shared());
+fn a_failed_test_has_one_ticket_which_is_counted() {
+    let (fixture, tracker) = (start_with_queue(), RequestTracker::shared());
     let fields = json!([{"field": "Robot", "text": "R2"}, {"field": "Nope", "text": "x"}]);
     fixture.edit(&json!({"report": {"fields": fields}}));
     let test = failed_test();
@@ -64,19 +64,19 @@ fn a_failed_test_is_one_ticket_with_its_fields_and_counts() {
     assert_eq!((&ticket["Priority"], &ticket["Status"]), (&json!("50"), &json!("new")));
     assert_eq!(ticket["CustomFields"][0]["values"], json!(["R2"]), "{ticket}");
     assert_eq!(defect["link"], format!("{}/Ticket/Display.html?id={id}", fixture.proxy.url()));
-    assert_eq!(fixture.create(&test), defect, "a repeat has another answer");
+    assert_eq!(fixture.create(&test), defect, "a repeat got another defect");
 
-    // An answer that was lost.
+    // The answer to the write is lost.
     fixture.proxy.set_script(|exchange| {
         let answer = exchange.pass();
         if exchange.request.is_post() { Reply::reset() } else { answer }
     });
-    let lost = failed_test();
-    let _ = fixture.host.create(&fixture.connection, &lost);
+    let test_with_lost_answer = failed_test();
+    let _ = fixture.host.create(&fixture.connection, &test_with_lost_answer);
     fixture.proxy.forward_all();
-    let found = fixture.create(&lost);
+    let adopted = fixture.create(&test_with_lost_answer);
     let tickets = fixture.tickets();
-    assert_eq!((tickets.len(), &found["id"]), (2, &tickets[1]["id"]), "{tickets:?}");
+    assert_eq!((tickets.len(), &adopted["id"]), (2, &tickets[1]["id"]), "{tickets:?}");
 
     for priority in [90, 80, 10] {
         tracker.add(&fixture.queue, priority);
@@ -96,7 +96,7 @@ fn a_failed_test_is_one_ticket_with_its_fields_and_counts() {
 
 #[test]
 fn a_queue_that_does_not_exist_is_refused_by_name() {
-    let (fixture, tracker) = (fixture(), RequestTracker::shared());
+    let (fixture, tracker) = (start_with_queue(), RequestTracker::shared());
     let settings = json!({"url": fixture.proxy.url(), "queue": "nope"});
     let connection = fixture.host.connect("nope", "request-tracker", settings, tracker.secrets());
     let detail = fixture.host.kpis(&connection, "any").problem(422, "rejected");
@@ -107,31 +107,32 @@ fn a_queue_that_does_not_exist_is_refused_by_name() {
 }
 
 #[test]
-fn a_test_that_fails_again_is_a_comment_and_opens_the_ticket_again() {
-    let (fixture, tracker) = (fixture(), RequestTracker::shared());
+fn a_test_that_fails_again_adds_a_comment_and_reopens_the_ticket() {
+    let (fixture, tracker) = (start_with_queue(), RequestTracker::shared());
     fixture.edit(&json!({"on_recurrence": "reopen"}));
     let first = failed_test();
     let id = fixture.create(&first)["id"].as_str().expect("a number").to_owned();
     tracker.set_status(&id, "resolved");
-    let second = again(&first);
+    let second = failed_again(&first);
     assert_eq!(fixture.create(&second)["id"], id);
     await_step(&fixture.host, &second, "comment", "done");
     await_step(&fixture.host, &second, "reopen", "done");
     assert_eq!(tracker.ticket(&id)["Status"], "open");
-    let texts = tracker.attachments(&id);
+    let attachments = tracker.attachments(&id);
     let is_comment =
         |it: &&Value| it["Subject"].as_str().is_some_and(|it| it.starts_with("Jackfield "));
-    assert_eq!(texts.iter().filter(is_comment).count(), 1, "{texts:?}");
+    assert_eq!(attachments.iter().filter(is_comment).count(), 1, "{attachments:?}");
     assert_eq!(fixture.tickets().len(), 1);
 }
 
-/// The server is killed before Request Tracker gets the write, and before its answer arrives.
+/// Kills the server in one round before Request Tracker gets the write, and in the other round
+/// before the answer arrives.
 #[test]
 fn a_kill_during_a_write_makes_no_second_ticket() {
-    let mut fixture = fixture();
-    for arrives in [false, true] {
-        let (test, before) = (failed_test(), fixture.tickets().len());
-        let gate = if arrives {
+    let mut fixture = start_with_queue();
+    for write_arrives in [false, true] {
+        let (test, tickets_before) = (failed_test(), fixture.tickets().len());
+        let gate = if write_arrives {
             fixture.proxy.hold_answers(Request::is_post)
         } else {
             fixture.proxy.set_script(lose_writes);
@@ -146,8 +147,12 @@ fn a_kill_during_a_write_makes_no_second_ticket() {
         fixture.host.restart();
         let defect = fixture.create(&test);
         let tickets = fixture.tickets();
-        assert_eq!(tickets.len(), before + 1, "the write arrived: {arrives}; {tickets:?}");
-        assert_eq!(tickets[before]["id"], defect["id"]);
-        assert_eq!(fixture.create(&test), defect, "a repeat has another answer");
+        assert_eq!(
+            tickets.len(),
+            tickets_before + 1,
+            "the write arrived: {write_arrives}; {tickets:?}"
+        );
+        assert_eq!(tickets[tickets_before]["id"], defect["id"]);
+        assert_eq!(fixture.create(&test), defect, "a repeat got another defect");
     }
 }

@@ -1,5 +1,5 @@
-//! A person decides about a defect in doubt, by API or by command line. The decision is executed
-//! and recorded, with the person and the time.
+//! A person decides about a defect in doubt, through the admin API or the CLI. The server executes
+//! the decision and records it with the person and the time.
 
 use jackfield_tests::{Guest, Reply, ScriptedServer, Setup, failed_test, lose_writes, wait_for};
 use serde_json::{Value, json};
@@ -47,32 +47,32 @@ fn a_person_can_adopt_give_up_and_release_a_defect() {
     let (host, connection) = Setup::new()
         .config("[create]\nin_doubt_s = \"never\"")
         .start_with("good", json!({"url": tracker.url()}));
-    let in_doubt = |test: &Value| {
+    let create_in_doubt = |test: &Value| {
         wait_for("the defect to be in doubt", 30, || {
             (host.create(&connection, test).status == 409).then_some(())
         });
         host.defect_in_doubt().expect("a defect in doubt")
     };
     let decide = |id: &str, arguments: &[&str], decision: &str| {
-        let (done, printed) = host.run_cli(&[&["defects"], arguments].concat());
-        assert!(done, "{arguments:?}: {printed}");
+        let (succeeded, printed) = host.run_cli(&[&["defects"], arguments].concat());
+        assert!(succeeded, "{arguments:?}: {printed}");
         let defect = host.admin().get(&format!("/defects/{id}")).expect(200);
-        let last = defect["decisions"].as_array().expect("decisions").last().cloned();
-        let last = last.expect("a decision");
-        assert_eq!(last["decision"], decision, "{defect}");
+        let last_decision = defect["decisions"].as_array().expect("decisions").last().cloned();
+        let last_decision = last_decision.expect("a decision");
+        assert_eq!(last_decision["decision"], decision, "{defect}");
         assert!(
-            last["by"].is_string() && last["at"].is_string(),
-            "the decision lacks the person or the time: {last}"
+            last_decision["by"].is_string() && last_decision["at"].is_string(),
+            "the decision lacks the person or the time: {last_decision}"
         );
     };
 
     let adopted = failed_test();
-    let id = in_doubt(&adopted);
+    let id = create_in_doubt(&adopted);
     decide(&id, &["resolve", &id, "--adopt", "QA-17"], "adopt");
     assert_eq!(host.create(&connection, &adopted).expect(200)["id"], "QA-17");
 
     let given_up = failed_test();
-    let id = in_doubt(&given_up);
+    let id = create_in_doubt(&given_up);
     decide(&id, &["resolve", &id, "--give-up"], "give-up");
     tracker.set_script(|exchange| {
         if exchange.request.is_post() { Reply::created(9) } else { Reply::json(200, "[]") }
@@ -83,9 +83,13 @@ fn a_person_can_adopt_give_up_and_release_a_defect() {
         "the click after the decision did not create the defect"
     );
 
-    let before = tracker.posts();
+    let posts_before = tracker.posts();
     decide(&id, &["release", &id], "release");
     host.create(&connection, &given_up).assert_status(200);
     host.create(&connection, &given_up).assert_status(200);
-    assert_eq!(tracker.posts() - before, 1, "the release did not allow exactly one more create");
+    assert_eq!(
+        tracker.posts() - posts_before,
+        1,
+        "the release did not allow exactly one more create"
+    );
 }

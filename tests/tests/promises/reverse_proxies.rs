@@ -1,5 +1,5 @@
-//! The configurations of reverse proxies in docs/operator.md, cut out of it and run by the real
-//! proxies: the client's address, the scheme, the path prefix, slow and large answers.
+//! The configurations of reverse proxies in docs/operator.md, run by the real proxies. The tests
+//! check the client's address, the scheme, the path prefix, and slow and large answers.
 
 use std::fs;
 use std::net::TcpListener;
@@ -14,22 +14,25 @@ use serde_json::{Value, json};
 use crate::console::run_script;
 use crate::tls::Authority;
 
-/// The address of the client. It is not a trusted proxy.
-const CLIENT: &str = "127.0.0.9";
+/// The client's address. It is not the address of a trusted proxy.
+const CLIENT_ADDRESS: &str = "127.0.0.9";
 
-/// The code block of docs/operator.md in this language that contains a text.
+/// Returns the code block of docs/operator.md in this language that contains this text.
 #[track_caller]
-fn block(language: &str, containing: &str) -> String {
+fn code_block(language: &str, containing: &str) -> String {
     let text = fs::read_to_string(root().join("docs/operator.md")).expect("docs/operator.md");
     let fence = format!("```{language}\n");
     let blocks = text.split(&fence).skip(1).filter_map(|rest| rest.split("```").next());
-    let mut found = blocks.filter(|block| block.contains(containing));
-    found.next().unwrap_or_else(|| panic!("no {language} with {containing}")).to_owned()
+    let mut matching_blocks = blocks.filter(|code_block| code_block.contains(containing));
+    matching_blocks
+        .next()
+        .unwrap_or_else(|| panic!("no {language} block contains {containing}"))
+        .to_owned()
 }
 
-/// Replaces what a test must: each text must be there.
+/// Replaces the values of a configuration that differ in the test. Each value must occur.
 #[track_caller]
-fn with(mut text: String, replacements: &[(&str, &str)]) -> String {
+fn replace_all(mut text: String, replacements: &[(&str, &str)]) -> String {
     for (from, to) in replacements {
         assert!(text.contains(from), "{from} is not in:\n{text}");
         text = text.replace(from, to);
@@ -42,21 +45,21 @@ fn free_port() -> u16 {
     listener.local_addr().expect("an address").port()
 }
 
-/// A program that is ended by SIGTERM when it is dropped, so that nginx ends its workers.
-struct Running(Child);
+/// A process that gets SIGTERM when it is dropped. After SIGKILL, nginx would not end its workers.
+struct RunningProcess(Child);
 
-/// A running proxy in front of a server.
+/// A reverse proxy that runs in front of a server.
 struct Proxy {
-    _process: Running,
+    _process: RunningProcess,
     port: u16,
     authority: Authority,
     folder: tempfile::TempDir,
 }
 
-/// A folder and a certificate for a proxy, and its port.
-type Parts = (tempfile::TempDir, Authority, u16);
+/// What a proxy needs before it starts: a folder, a certificate and a port.
+type ProxyParts = (tempfile::TempDir, Authority, u16);
 
-fn prepare() -> Parts {
+fn prepare_proxy() -> ProxyParts {
     let authority = Authority::new();
     authority.issue("proxy", "subjectAltName = DNS:localhost, DNS:jackfield.example.com");
     let pem = ["proxy.pem", "proxy.key"]
@@ -67,10 +70,10 @@ fn prepare() -> Parts {
 
 impl Proxy {
     #[track_caller]
-    fn start((folder, authority, port): Parts, command: &mut Command) -> Self {
+    fn start((folder, authority, port): ProxyParts, command: &mut Command) -> Self {
         let log = fs::File::create(folder.path().join("log")).expect("a log");
         command.current_dir(folder.path()).stdin(Stdio::null()).stdout(Stdio::null());
-        let process = Running(command.stderr(log).spawn().expect("the proxy starts"));
+        let process = RunningProcess(command.stderr(log).spawn().expect("the proxy starts"));
         let proxy = Self { _process: process, port, authority, folder };
         wait_for("the proxy to listen", 20, || {
             std::net::TcpStream::connect(("127.0.0.1", port)).ok()
@@ -78,15 +81,16 @@ impl Proxy {
         proxy
     }
 
-    /// Sends a request as the client does; returns the status, the headers and the body.
+    /// Sends a request through the proxy from the client's address. Returns the status, and the
+    /// whole answer as a text.
     #[track_caller]
     fn send(&self, path: &str, arguments: &[&str]) -> (u16, String) {
         let mut command = Command::new("curl");
         let target = format!("jackfield.example.com:{}:127.0.0.1", self.port);
         let url = format!("https://jackfield.example.com:{}{path}", self.port);
         command.args(["--silent", "--show-error", "--include", "--max-time", "60"]);
-        command.args(["--cacert", &self.authority.file("ca.pem"), "--interface", CLIENT]);
-        // What an attacker would send.
+        command.args(["--cacert", &self.authority.file("ca.pem"), "--interface", CLIENT_ADDRESS]);
+        // An attacker would send these headers to forge the address and the scheme.
         command.args(["-H", "X-Forwarded-For: 198.51.100.1", "-H", "Forwarded: for=198.51.100.1"]);
         command.args(["-H", "X-Forwarded-Proto: http"]);
         command.args(["--resolve", &target, &url]).args(arguments);
@@ -99,7 +103,7 @@ impl Proxy {
     }
 }
 
-impl Drop for Running {
+impl Drop for RunningProcess {
     fn drop(&mut self) {
         let id = rustix::process::Pid::from_child(&self.0);
         let _ = rustix::process::kill_process(id, rustix::process::Signal::TERM);
@@ -108,41 +112,44 @@ impl Drop for Running {
 }
 
 /// A server as the document configures it, below a path of the proxy.
-struct Front {
+struct ServerBehindProxy {
     host: TestHost,
     tracker: ScriptedServer,
+    /// A connection that accepts every client.
     open: Connection,
+    /// A connection that refuses the client's address.
     closed: Connection,
 }
 
-fn front(config: &str) -> Front {
-    let shared = block("toml", "public_url = \"https://jackfield.example.com/jackfield\"");
-    // The test's own port is given by an argument.
-    let shared = with(shared, &[("listen = \"127.0.0.1:8080\"\n", "")]);
-    let shared = if config.is_empty() { shared } else { config.to_owned() };
-    let host = Setup::new().config(&shared).guests(["instant", "good"]).start();
+/// Starts a server with this configuration. If it is empty, the document's configuration is used.
+fn start_server(config: &str) -> ServerBehindProxy {
+    let documented = code_block("toml", "public_url = \"https://jackfield.example.com/jackfield\"");
+    // An argument of the command line sets the test's own port.
+    let documented = replace_all(documented, &[("listen = \"127.0.0.1:8080\"\n", "")]);
+    let config = if config.is_empty() { documented } else { config.to_owned() };
+    let host = Setup::new().config(&config).guests(["instant", "good"]).start();
     let tracker = ScriptedServer::start(|_| Reply::created(1));
     let open = host.connect("qa", "good", json!({"url": tracker.url()}), json!({}));
     let body = json!({"name": "closed", "connector": "instant",
         "webhook_auth": {"allowed_clients": ["192.0.2.1"]}});
     let created = host.admin().json("POST", "/connections", &body).expect(201);
-    Front { host, tracker, open, closed: Connection::from_json(&created) }
+    ServerBehindProxy { host, tracker, open, closed: Connection::from_json(&created) }
 }
 
-/// What must work through each proxy, with this path prefix.
+/// Checks that the server sees the client's address and https, and that a slow create is answered.
 #[track_caller]
-fn check(front: &Front, proxy: &Proxy, prefix: &str) {
+fn check_webhooks(server: &ServerBehindProxy, proxy: &Proxy, prefix: &str) {
     let at = |path: &str| format!("{prefix}{path}");
-    // The client's address, and that it used https.
-    let (status, printed) = proxy.send(&at(&front.closed.webhook_path), &[]);
+    // The refusal names the client's address, and the header shows that the client used https.
+    let (status, printed) = proxy.send(&at(&server.closed.webhook_path), &[]);
     assert_eq!(status, 403, "{printed}");
-    assert!(printed.contains(&format!("from the address {CLIENT}\"")), "{printed}");
+    assert!(printed.contains(&format!("from the address {CLIENT_ADDRESS}\"")), "{printed}");
     assert!(printed.to_lowercase().contains("strict-transport-security"), "{printed}");
-    // A create whose tracker takes its time.
-    let gate = front.tracker.hold_requests(|_| true);
+    // The tracker answers the create only after six seconds.
+    let gate = server.tracker.hold_requests(|_| true);
     let body = failed_test().to_string();
     let create = ["-H", "content-type: application/json", "-d", &body];
-    let path = at(&front.open.create_path());
+    let path = at(&server.open.create_path());
     std::thread::scope(|scope| {
         let click = scope.spawn(|| proxy.send(&path, &create));
         gate.await_held(1);
@@ -154,17 +161,17 @@ fn check(front: &Front, proxy: &Proxy, prefix: &str) {
     });
 }
 
-/// A large answer of the admin API arrives completely.
+/// Checks that a large answer of the admin API arrives completely.
 #[track_caller]
-fn check_large(front: &Front, proxy: &Proxy, prefix: &str) {
-    let client = front.host.anonymous();
-    let long = format!("{}/{}", front.open.webhook_path, "p".repeat(900));
+fn check_large_answer(server: &ServerBehindProxy, proxy: &Proxy, prefix: &str) {
+    let client = server.host.anonymous();
+    let long = format!("{}/{}", server.open.webhook_path, "p".repeat(900));
     for _ in 0..100 {
         client.send("PUT", &long, &[], b"x").assert_problem(404, "not-found");
     }
-    let _ = front.host.event_of(&client.send("GET", &front.open.webhook_path, &[], b""));
-    let direct = front.host.admin().get("/events?limit=200").body;
-    let bearer = format!("authorization: Bearer {}", front.host.admin_token());
+    let _ = server.host.event_of(&client.send("GET", &server.open.webhook_path, &[], b""));
+    let direct = server.host.admin().get("/events?limit=200").body;
+    let bearer = format!("authorization: Bearer {}", server.host.admin_token());
     let path = format!("{prefix}/api/v1/events?limit=200");
     let (status, printed) = proxy.send(&path, &["-H", &bearer]);
     assert_eq!(status, 200, "{printed}");
@@ -174,41 +181,47 @@ fn check_large(front: &Front, proxy: &Proxy, prefix: &str) {
     assert_eq!(events(body), events(&direct));
 }
 
-/// Starts nginx as the document configures it, with further replacements in its configuration.
+/// Starts nginx as the document configures it. `more` has further replacements in its
+/// configuration.
 #[track_caller]
-fn nginx(front: &Front, parts: Parts, more: &[(&str, &str)]) -> Proxy {
-    let (folder, authority, port) = &parts;
-    let server = with(
-        block("nginx", "proxy_pass http"),
+fn start_nginx(
+    server: &ServerBehindProxy,
+    proxy_parts: ProxyParts,
+    more: &[(&str, &str)],
+) -> Proxy {
+    let (folder, authority, port) = &proxy_parts;
+    let server_block = replace_all(
+        code_block("nginx", "proxy_pass http"),
         &[
             ("listen 443", &format!("listen 127.0.0.1:{port}")),
             ("/etc/nginx/jackfield.pem", &authority.file("proxy.pem")),
             ("/etc/nginx/jackfield.key", &authority.file("proxy.key")),
-            ("http://127.0.0.1:8080", front.host.url()),
+            ("http://127.0.0.1:8080", server.host.url()),
         ],
     );
-    let server = with(server, more);
+    let server_block = replace_all(server_block, more);
     let own = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
         .map(|name| format!("{name}_temp_path {};\n", folder.path().join(name).display()));
     let config = format!(
-        "daemon off;\npid {pid};\nevents {{}}\nhttp {{\naccess_log off;\n{own}{server}}}\n",
+        "daemon off;\npid {pid};\nevents {{}}\nhttp {{\naccess_log off;\n{own}{server_block}}}\n",
         pid = folder.path().join("pid").display(),
         own = own.concat(),
     );
     let path = write(folder.path(), "nginx.conf", &config);
     let mut command = Command::new("nginx");
     command.args(["-e", "stderr", "-c", &path]);
-    Proxy::start(parts, &mut command)
+    Proxy::start(proxy_parts, &mut command)
 }
 
-/// The console works below the path of the proxy, and a proxy may keep the path.
+/// Checks that the console works below the path of the proxy, also if the proxy does not remove the
+/// path from requests.
 #[track_caller]
-fn check_console(front: &Front, proxy: &Proxy) {
+fn check_console(server: &ServerBehindProxy, proxy: &Proxy) {
     let url = format!("https://localhost:{}/jackfield", proxy.port);
     let variables = [("JACKFIELD_URL", url.as_str()), ("OWN_AUTHORITY", "1")];
-    let token = front.host.admin_token();
-    run_script("administration.py", &front.host, "below_a_path", token, &variables);
-    let direct = front.host.anonymous();
+    let token = server.host.admin_token();
+    run_script("administration.py", &server.host, "below_a_path", token, &variables);
+    let direct = server.host.anonymous();
     let kept = direct.get("/jackfield/sign-in");
     kept.assert_status(200);
     assert!(kept.body.contains("action=\"/jackfield/sign-in\""), "{kept:?}");
@@ -219,12 +232,17 @@ fn check_console(front: &Front, proxy: &Proxy) {
     assert_eq!(direct.get("/jackfieldx/sign-in").status, 404);
 }
 
-/// The same with Caddy.
+/// Starts Caddy as the document configures it. `more` has further replacements in its
+/// configuration.
 #[track_caller]
-fn caddy(front: &Front, parts: Parts, more: &[(&str, &str)]) -> Proxy {
-    let (folder, authority, port) = &parts;
-    let site = with(
-        block("caddyfile", "reverse_proxy 127"),
+fn start_caddy(
+    server: &ServerBehindProxy,
+    proxy_parts: ProxyParts,
+    more: &[(&str, &str)],
+) -> Proxy {
+    let (folder, authority, port) = &proxy_parts;
+    let site = replace_all(
+        code_block("caddyfile", "reverse_proxy 127"),
         &[
             (
                 "jackfield.example.com {",
@@ -232,66 +250,71 @@ fn caddy(front: &Front, parts: Parts, more: &[(&str, &str)]) -> Proxy {
             ),
             ("/etc/caddy/jackfield.pem", &authority.file("proxy.pem")),
             ("/etc/caddy/jackfield.key", &authority.file("proxy.key")),
-            ("127.0.0.1:8080", front.host.url().trim_start_matches("http://")),
+            ("127.0.0.1:8080", server.host.url().trim_start_matches("http://")),
         ],
     );
-    let site = with(site, more);
+    let site = replace_all(site, more);
     let config = format!("{{\nadmin off\nauto_https disable_redirects\n}}\n{site}");
     let path = write(folder.path(), "Caddyfile", &config);
     let mut command = Command::new("caddy");
     let home = folder.path();
     command.args(["run", "--adapter", "caddyfile", "--config", &path]);
     command.env("HOME", home).env("XDG_DATA_HOME", home).env("XDG_CONFIG_HOME", home);
-    Proxy::start(parts, &mut command)
+    Proxy::start(proxy_parts, &mut command)
 }
 
-/// The same with HAProxy.
+/// Starts HAProxy as the document configures it. `more` has further replacements in its
+/// configuration.
 #[track_caller]
-fn haproxy(front: &Front, parts: Parts, more: &[(&str, &str)]) -> Proxy {
-    let (folder, authority, port) = &parts;
-    let config = with(
-        block("haproxy", "mode http"),
+fn start_haproxy(
+    server: &ServerBehindProxy,
+    proxy_parts: ProxyParts,
+    more: &[(&str, &str)],
+) -> Proxy {
+    let (folder, authority, port) = &proxy_parts;
+    let config = replace_all(
+        code_block("haproxy", "mode http"),
         &[
             ("bind :443", &format!("bind 127.0.0.1:{port}")),
             ("/etc/haproxy/jackfield.pem", &authority.file("both.pem")),
-            ("127.0.0.1:8080", front.host.url().trim_start_matches("http://")),
+            ("127.0.0.1:8080", server.host.url().trim_start_matches("http://")),
         ],
     );
-    let config = with(config, more);
+    let config = replace_all(config, more);
     let path = write(folder.path(), "haproxy.cfg", &config);
     let mut command = Command::new("haproxy");
     command.args(["-db", "-f", &path]);
-    Proxy::start(parts, &mut command)
+    Proxy::start(proxy_parts, &mut command)
 }
 
 #[test]
-fn nginx_as_the_document_configures_it() {
-    let front = front("");
-    let proxy = nginx(&front, prepare(), &[]);
-    check(&front, &proxy, "/jackfield");
-    check_large(&front, &proxy, "/jackfield");
-    check_console(&front, &proxy);
+fn nginx_works_as_the_document_configures_it() {
+    let server = start_server("");
+    let proxy = start_nginx(&server, prepare_proxy(), &[]);
+    check_webhooks(&server, &proxy, "/jackfield");
+    check_large_answer(&server, &proxy, "/jackfield");
+    check_console(&server, &proxy);
 }
 
 #[test]
-fn caddy_as_the_document_configures_it() {
-    let front = front("");
-    let proxy = caddy(&front, prepare(), &[]);
-    check(&front, &proxy, "/jackfield");
-    check_large(&front, &proxy, "/jackfield");
+fn caddy_works_as_the_document_configures_it() {
+    let server = start_server("");
+    let proxy = start_caddy(&server, prepare_proxy(), &[]);
+    check_webhooks(&server, &proxy, "/jackfield");
+    check_large_answer(&server, &proxy, "/jackfield");
 }
 
 #[test]
-fn haproxy_as_the_document_configures_it() {
-    let front = front("");
-    let proxy = haproxy(&front, prepare(), &[]);
-    check(&front, &proxy, "/jackfield");
-    check_large(&front, &proxy, "/jackfield");
+fn haproxy_works_as_the_document_configures_it() {
+    let server = start_server("");
+    let proxy = start_haproxy(&server, prepare_proxy(), &[]);
+    check_webhooks(&server, &proxy, "/jackfield");
+    check_large_answer(&server, &proxy, "/jackfield");
 }
 
-/// Signs in by password at the proxy, and sends what an attacker would send.
+/// Checks that a person signs in at the proxy by password, and that forged headers have no effect.
 #[track_caller]
-fn check_sign_in(front: &Front, proxy: &Proxy) {
+fn check_sign_in(server: &ServerBehindProxy, proxy: &Proxy) {
     let forged = ["X-Remote-User: eve", "X-Remote-Role: admin", "X-Jackfield-Proxy-Secret: guess"];
     let forged = forged.into_iter().flat_map(|header| ["-H", header]);
     let arguments: Vec<&str> = ["-u", "ann:pass-of-ann"].into_iter().chain(forged).collect();
@@ -299,7 +322,7 @@ fn check_sign_in(front: &Front, proxy: &Proxy) {
     assert_eq!(status, 200, "{printed}");
     assert!(printed.contains("proxy:ann") && printed.contains("operator"), "{printed}");
     let without_proxy = [("x-forwarded-for", "203.0.113.5"), ("x-remote-user", "eve")];
-    let refused = front.host.anonymous().send("GET", "/api/v1/account", &without_proxy, b"");
+    let refused = server.host.anonymous().send("GET", "/api/v1/account", &without_proxy, b"");
     refused.assert_problem(401, "unauthorized");
 }
 
@@ -308,44 +331,48 @@ fn the_proxies_sign_people_in_as_the_document_configures_them() {
     const SECRET: &str = "0123456789abcdef-secret-of-the-proxy";
     let secrets = tempfile::tempdir().expect("a folder");
     fs::write(secrets.path().join("proxy"), SECRET).expect("the secret is written");
-    let own = with(
-        block("toml", "proxy_user_header"),
+    let sign_in_config = replace_all(
+        code_block("toml", "proxy_user_header"),
         &[("/etc/jackfield/secrets", &secrets.path().display().to_string())],
     );
-    let front = front(&format!("public_url = \"https://jackfield.example.com/jackfield\"\n{own}"));
-    let lines = |language| {
-        let lines = block(language, "X-Jackfield-Proxy-Secret");
-        with(lines, &[("the-content-of-the-file-of-proxy_secret", SECRET)])
+    let server = start_server(&format!(
+        "public_url = \"https://jackfield.example.com/jackfield\"\n{sign_in_config}"
+    ));
+    let secret_lines = |language| {
+        let secret_lines = code_block(language, "X-Jackfield-Proxy-Secret");
+        replace_all(secret_lines, &[("the-content-of-the-file-of-proxy_secret", SECRET)])
     };
 
-    let parts = prepare();
-    let home = parts.0.path().to_owned();
+    let proxy_parts = prepare_proxy();
+    let home = proxy_parts.0.path().to_owned();
     let users = write(&home, "users", "ann:{PLAIN}pass-of-ann\n");
-    let sign_in = format!("auth_basic x;\nauth_basic_user_file {users};\n{}", lines("nginx"));
-    let proxy = nginx(&front, parts, &[("proxy_read_timeout 120s;", &sign_in)]);
-    check_sign_in(&front, &proxy);
+    let sign_in =
+        format!("auth_basic x;\nauth_basic_user_file {users};\n{}", secret_lines("nginx"));
+    let proxy = start_nginx(&server, proxy_parts, &[("proxy_read_timeout 120s;", &sign_in)]);
+    check_sign_in(&server, &proxy);
 
     let output =
         Command::new("caddy").args(["hash-password", "--plaintext", "pass-of-ann"]).output();
     let hash = String::from_utf8(output.expect("caddy runs").stdout).expect("a hash");
-    let before = format!("basicauth {{\nann {}\n}}\nreverse_proxy ", hash.trim());
-    let within = format!("header_up -Forwarded\n{}", lines("caddyfile"));
-    let more = [("reverse_proxy ", before.as_str()), ("header_up -Forwarded", &within)];
-    check_sign_in(&front, &caddy(&front, prepare(), &more));
+    let login_block = format!("basicauth {{\nann {}\n}}\nreverse_proxy ", hash.trim());
+    let header_lines = format!("header_up -Forwarded\n{}", secret_lines("caddyfile"));
+    let replacements =
+        [("reverse_proxy ", login_block.as_str()), ("header_up -Forwarded", &header_lines)];
+    check_sign_in(&server, &start_caddy(&server, prepare_proxy(), &replacements));
 
     let sign_in = format!(
         "    http-request auth unless {{ http_auth(people) }}\n{}    server jackfield ",
-        lines("haproxy")
+        secret_lines("haproxy")
     );
     let users = "userlist people\n    user ann insecure-password pass-of-ann\n\nfrontend https\n";
-    let more = [("frontend https\n", users), ("    server jackfield ", &sign_in)];
-    check_sign_in(&front, &haproxy(&front, prepare(), &more));
+    let replacements = [("frontend https\n", users), ("    server jackfield ", &sign_in)];
+    check_sign_in(&server, &start_haproxy(&server, prepare_proxy(), &replacements));
 }
 
 #[test]
-fn haproxy_passes_bytes_on_and_names_the_client_by_the_proxy_protocol() {
-    let parts = prepare();
-    let (folder, authority, port) = &parts;
+fn haproxy_forwards_bytes_and_names_the_client_by_the_proxy_protocol() {
+    let proxy_parts = prepare_proxy();
+    let (folder, authority, port) = &proxy_parts;
     let home = jackfield_tests::empty_home();
     let config = format!(
         "public_url = \"https://jackfield.example.com\"\ntrusted_proxies = [\"127.0.0.1\"]\n\
@@ -358,22 +385,22 @@ fn haproxy_passes_bytes_on_and_names_the_client_by_the_proxy_protocol() {
     let address = format!("127.0.0.1:{own_port}");
     let mut serve = Command::new(binary());
     serve.args(["serve", "--listen", &address]).current_dir(home.path());
-    let server = Running(serve.stdout(Stdio::null()).spawn().expect("the server starts"));
-    let config = with(
-        block("haproxy", "send-proxy-v2"),
+    let server = RunningProcess(serve.stdout(Stdio::null()).spawn().expect("the server starts"));
+    let config = replace_all(
+        code_block("haproxy", "send-proxy-v2"),
         &[("bind :443", &format!("bind 127.0.0.1:{port}")), ("127.0.0.1:8080", &address)],
     );
     let path = write(folder.path(), "haproxy.cfg", &config);
     let mut command = Command::new("haproxy");
     command.args(["-db", "-f", &path]);
-    let proxy = Proxy::start(parts, &mut command);
+    let proxy = Proxy::start(proxy_parts, &mut command);
     wait_for("the server to listen", 60, || std::net::TcpStream::connect(&address).ok());
-    // Twenty failed logins use up the ration of one client; another client still has its own.
+    // Twenty failed logins use up the limit of one client. Another client has a limit of its own.
     let login = |client: &str| {
         let guess = ["-H", "authorization: Bearer wrong", "--interface", client];
         proxy.send("/api/v1/status", &guess).0
     };
-    let statuses: Vec<_> = (0..22).map(|_| login(CLIENT)).collect();
+    let statuses: Vec<_> = (0..22).map(|_| login(CLIENT_ADDRESS)).collect();
     assert!(statuses.contains(&429), "{statuses:?}");
     assert_eq!(login("127.0.0.10"), 401);
     drop((proxy, server));

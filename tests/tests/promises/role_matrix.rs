@@ -1,5 +1,5 @@
-//! Each route of the server answers each role as the table below says. The routes are read from the
-//! source of the server, so a new route fails until it has a row here.
+//! Each route of the server accepts or refuses each role as the table in this file states. The test
+//! reads the routes from the source of the server, so it fails for a new route without a row.
 
 use std::collections::BTreeMap;
 
@@ -8,14 +8,15 @@ use jackfield_tests::{
 };
 use serde_json::{Value, json};
 
-/// The accounts, in the order of the columns: no account, then each role.
+/// The roles, in the order of the table's columns after the first, which is for no account.
 const ROLES: [&str; 4] = ["viewer", "operator", "author", "admin"];
 
-/// For each route of the admin API and of pages: whether no account, viewer, operator, author and
-/// admin may use it; and what an admin sees who is limited to one connection.
+/// For each route of the admin API and of pages: who may use it, in the order no account, viewer,
+/// operator, author and admin; then what the route answers to an admin who is limited to one
+/// connection.
 ///
-/// `own`: the own connection and what belongs to it; any other is not found. `list`: the list has
-/// only what is its own. `yes`: the same as everybody. `no`: refused.
+/// `own`: only the own connection and its records are found. `list`: the list contains only records
+/// of the own connection. `yes`: the same answer as to every admin. `no`: the request is refused.
 const TABLE: &str = "
 GET    /api/v1/status                        | no yes yes yes yes | yes
 GET    /api/v1/openapi.json                  | no yes yes yes yes | yes
@@ -128,39 +129,40 @@ const PUBLIC: [&str; 10] = [
     "/static/{name}",
 ];
 
-/// A route: its method and path.
+/// The method and the path of a route.
 type Route = (String, String);
 
-fn source() -> String {
+/// Returns the source of the routes, with single spaces.
+fn route_source() -> String {
     let read = |file| std::fs::read_to_string(jackfield_tests::root().join(file));
     let files = ["host/src/http/routes.rs", "host/src/console/routes.rs"];
     let source = files.map(|file| read(file).expect("the routes")).concat();
     source.split_whitespace().collect::<Vec<_>>().join(" ").replace("( ", "(")
 }
 
-/// The text of one function.
-fn function(source: &str, name: &str) -> String {
+/// Returns the source of one function.
+fn function_source(source: &str, name: &str) -> String {
     let (_, rest) = source.split_once(&format!("fn {name}(")).expect("the function");
-    rest.split(" fn ").next().expect("its text").to_owned()
+    rest.split(" fn ").next().expect("the source of the function").to_owned()
 }
 
-/// The routes that need an account, as the server declares them.
-pub(crate) fn routes() -> Vec<Route> {
-    let source = source();
+/// Returns the routes that need an account, as the server declares them.
+pub(crate) fn routes_with_account() -> Vec<Route> {
+    let source = route_source();
     let mut routes = Vec::new();
     for (name, prefix) in [
-        ("metrics_page", ""),
+        ("metrics_route", ""),
         ("admin_api", "/api/v1"),
         ("uploads", "/api/v1"),
         ("pages", ""),
-        ("page_uploads", ""),
+        ("upload_routes", ""),
         ("connection_pages", ""),
     ] {
-        let text = function(&source, name);
-        for declared in ["get", "post", "ask", "put", "patch", "delete", "any"] {
-            for call in text.split(&format!(".{declared}(\"")).skip(1) {
+        let text = function_source(&source, name);
+        for verb in ["get", "post", "post_read", "put", "patch", "delete", "any"] {
+            for call in text.split(&format!(".{verb}(\"")).skip(1) {
                 let path = call.split('"').next().expect("a path");
-                let method = if declared == "ask" { "post" } else { declared };
+                let method = if verb == "post_read" { "post" } else { verb };
                 routes.push((method.to_uppercase(), format!("{prefix}{path}")));
             }
         }
@@ -168,7 +170,8 @@ pub(crate) fn routes() -> Vec<Route> {
     routes
 }
 
-/// The rows of the table, by route.
+/// Returns the rows of the table by route: the entries for each role, and the entry for a limited
+/// admin.
 fn table() -> BTreeMap<Route, (Vec<&'static str>, &'static str)> {
     let rows = TABLE.trim().lines().map(|line| {
         let columns: Vec<_> = line.split('|').map(str::trim).collect();
@@ -181,7 +184,7 @@ fn table() -> BTreeMap<Route, (Vec<&'static str>, &'static str)> {
 
 #[test]
 fn each_route_has_a_row_in_the_table_of_roles() {
-    let (declared, table) = (routes(), table());
+    let (declared, table) = (routes_with_account(), table());
     for route in &declared {
         assert!(table.contains_key(route), "{route:?} has no row in TABLE");
     }
@@ -189,26 +192,26 @@ fn each_route_has_a_row_in_the_table_of_roles() {
         assert!(declared.contains(route), "{route:?} of TABLE is not a route");
     }
     let mut public: Vec<String> = Vec::new();
-    for call in source().split(".route(\"").skip(1) {
+    for call in route_source().split(".route(\"").skip(1) {
         public.push(call.split('"').next().expect("a path").to_owned());
     }
     for path in &public {
-        assert!(PUBLIC.contains(&path.as_str()), "{path:?} needs no account; is that right?");
+        assert!(PUBLIC.contains(&path.as_str()), "{path:?} needs no account and is not in PUBLIC");
     }
 }
 
-/// Two connections with an event and a defect each, and a client for each account.
-struct World {
+/// A server with two connections, and a client for each account.
+struct ServerWithAccounts {
     host: TestHost,
     own: Connection,
     other: Connection,
     clients: BTreeMap<&'static str, Client>,
-    /// An event of a request that was not recognised, by the id of its connection.
+    /// The id of an event whose request was not recognised, by the id of its connection.
     unrecognised: BTreeMap<String, String>,
     _tracker: ScriptedServer,
 }
 
-impl World {
+impl ServerWithAccounts {
     fn start() -> Self {
         let tracker = ScriptedServer::start(|_| Reply::created(1));
         let host = Setup::new().guests(["good"]).start();
@@ -218,37 +221,37 @@ impl World {
         let mut clients = BTreeMap::new();
         clients.insert("none", host.anonymous());
         for role in ROLES {
-            let token = token(&host, &json!({"name": format!("the {role}"), "role": role}));
+            let token = create_token(&host, &json!({"name": format!("the {role}"), "role": role}));
             clients.insert(role, host.client_as(&token));
         }
         let limited = json!({"name": "limited", "role": "admin", "connections": ["own"]});
-        clients.insert("limited", host.client_as(&token(&host, &limited)));
-        let event = |of: &Connection| {
-            let sent = format!("{}/unknown", of.webhook_path);
+        clients.insert("limited", host.client_as(&create_token(&host, &limited)));
+        let unrecognised_event = |connection: &Connection| {
+            let sent = format!("{}/unknown", connection.webhook_path);
             let answer = host.anonymous().send("PUT", &sent, &[], b"");
             let id = host.event_of(&answer)["id"].as_str().expect("an id").to_owned();
-            (of.id.clone(), id)
+            (connection.id.clone(), id)
         };
-        let unrecognised = BTreeMap::from([event(&own), event(&other)]);
+        let unrecognised = BTreeMap::from([unrecognised_event(&own), unrecognised_event(&other)]);
         Self { host, own, other, clients, unrecognised, _tracker: tracker }
     }
 
-    /// The path of a route for this connection, or for an event or a defect of it.
-    fn target(&self, path: &str, of: &Connection) -> String {
+    /// Fills in a route's path, for this connection or for an event or a defect of it.
+    fn fill_path(&self, path: &str, connection: &Connection) -> String {
         let id = if path.contains("/events/") || path.contains("/defects/") {
-            let answer = self.host.create(of, &failed_test());
+            let answer = self.host.create(connection, &failed_test());
             let event = self.host.event_of(&answer);
             let kind = if path.contains("/events/") { "id" } else { "defect" };
             event[kind].as_str().expect("an id").to_owned()
         } else if path.contains("/unrecognised/") {
-            self.unrecognised[&of.id].clone()
+            self.unrecognised[&connection.id].clone()
         } else if path.contains("/accounts/") {
             let tokens = self.host.admin().get("/tokens").expect(200);
             tokens["tokens"][0]["id"].as_str().expect("an id").to_owned()
         } else if path.contains("/tokens/") {
             "nobody".to_owned()
         } else {
-            of.id.clone()
+            connection.id.clone()
         };
         path.replace("{id}", &id)
             .replace("{decision}", "retry")
@@ -258,20 +261,22 @@ impl World {
             .replace("{*path}", "nothing")
     }
 
-    fn send(&self, who: &str, method: &str, path: &str) -> Answer {
+    /// Sends a request as this account, with a body that no route accepts.
+    fn send(&self, account: &str, method: &str, path: &str) -> Answer {
         let method = if method == "ANY" { "POST" } else { method };
-        // The body is not valid for any route, so that nothing is changed.
+        // No route accepts the body, so no request but a deletion changes anything.
         let headers = [("content-type", "application/json")];
-        self.clients[who].send(method, path, &headers, b"{\"no-such-member\":1}")
+        self.clients[account].send(method, path, &headers, b"{\"no-such-member\":1}")
     }
 }
 
-fn token(host: &TestHost, body: &Value) -> String {
+/// Creates a token and returns it.
+fn create_token(host: &TestHost, body: &Value) -> String {
     let created = host.admin().json("POST", "/tokens", body).expect(201);
     created["token"].as_str().expect("a token").to_owned()
 }
 
-/// Whether an answer is one to an account that may use the route.
+/// Whether an answer shows that the account may use the route.
 fn is_allowed(answer: &Answer) -> bool {
     if answer.status == 403 {
         answer.assert_problem(403, "role-too-low");
@@ -281,57 +286,60 @@ fn is_allowed(answer: &Answer) -> bool {
 
 #[test]
 fn each_role_may_use_exactly_its_routes() {
-    let world = World::start();
+    let server = ServerWithAccounts::start();
     for ((method, path), (roles, limited)) in table() {
-        // A deletion cannot be sent without deleting.
+        // A DELETE of a record and a sign-out always take effect, so other tests check them.
         let is_deletion = method == "DELETE" && path.ends_with("{id}");
         if is_deletion || path == "/sign-out" {
             continue;
         }
-        for (who, expected) in ["none"].iter().chain(&ROLES).zip(&roles) {
-            let target = world.target(&path, &world.own);
-            let answer = world.send(who, &method, &target);
-            // A browser is sent to the page that signs it in.
+        for (account, expected) in ["none"].iter().chain(&ROLES).zip(&roles) {
+            let target = server.fill_path(&path, &server.own);
+            let answer = server.send(account, &method, &target);
+            // Without an account, a page redirects to the page that signs in.
             let is_page = !path.starts_with("/api/") && path != "/metrics";
-            let signed_out = if is_page { 303 } else { 401 };
-            let refused = if *who == "none" { signed_out } else { 403 };
-            let fits = match *expected {
+            let status_without_account = if is_page { 303 } else { 401 };
+            let refusal = if *account == "none" { status_without_account } else { 403 };
+            let is_expected = match *expected {
                 "yes" => is_allowed(&answer),
-                _ => answer.status == refused,
+                _ => answer.status == refusal,
             };
-            assert!(fits, "{who} {method} {path}: expected {expected}, got {answer:?}");
+            assert!(is_expected, "{account} {method} {path}: expected {expected}, got {answer:?}");
         }
-        let own = world.send("limited", &method, &world.target(&path, &world.own));
-        let other = world.send("limited", &method, &world.target(&path, &world.other));
-        let fits = match limited {
+        let own = server.send("limited", &method, &server.fill_path(&path, &server.own));
+        let other = server.send("limited", &method, &server.fill_path(&path, &server.other));
+        let is_expected = match limited {
             "own" => is_allowed(&own) && other.status == 404,
-            "list" => is_allowed(&own) && !own.body.contains(&world.other.id),
+            "list" => is_allowed(&own) && !own.body.contains(&server.other.id),
             "yes" => is_allowed(&own),
             _ => own.status == 403,
         };
-        assert!(fits, "limited {method} {path}: expected {limited}, got {own:?} and {other:?}");
+        assert!(
+            is_expected,
+            "limited {method} {path}: expected {limited}, got {own:?} and {other:?}"
+        );
     }
 }
 
 #[test]
-fn deletions_need_their_role_and_their_connection() {
-    let world = World::start();
-    let delete = |who: &str, path: &str| world.send(who, "DELETE", path).status;
+fn deletions_need_a_role_and_access_to_the_connection() {
+    let server = ServerWithAccounts::start();
+    let delete = |account: &str, path: &str| server.send(account, "DELETE", path).status;
     let (own, other) = (
-        format!("/api/v1/connections/{}", world.own.id),
-        format!("/api/v1/connections/{}", world.other.id),
+        format!("/api/v1/connections/{}", server.own.id),
+        format!("/api/v1/connections/{}", server.other.id),
     );
     assert_eq!(delete("none", &own), 401);
-    for who in ["viewer", "operator", "author"] {
+    for account in ["viewer", "operator", "author"] {
         assert_eq!(
-            (delete(who, &own), delete(who, "/api/v1/tokens/the%20viewer")),
+            (delete(account, &own), delete(account, "/api/v1/tokens/the%20viewer")),
             (403, 403),
-            "{who}"
+            "{account}"
         );
     }
     assert_eq!((delete("limited", &other), delete("limited", &own)), (404, 204));
     assert_eq!(delete("limited", "/api/v1/tokens/the%20viewer"), 403);
     assert_eq!(delete("admin", &other), 204);
     assert_eq!(delete("admin", "/api/v1/tokens/the%20viewer"), 204);
-    assert_eq!(world.send("viewer", "GET", "/api/v1/status").status, 401, "the token was revoked");
+    assert_eq!(server.send("viewer", "GET", "/api/v1/status").status, 401, "the token was revoked");
 }

@@ -1,4 +1,5 @@
-//! A person goes back to an earlier version of a connector, and consent holds for that version too.
+//! A person rolls a connector back to an earlier version. A version that needs consent needs it
+//! after a rollback, too.
 
 use std::fs;
 
@@ -11,74 +12,81 @@ fn build(number: u32) -> Guest {
     Guest::named("instant").with_build(number)
 }
 
-/// Runs `connectors rollback c` with these words, which must succeed.
+/// Runs `connectors rollback c` with these arguments, which must succeed.
 #[track_caller]
-fn rollback(host: &TestHost, words: &[&str]) -> Value {
-    let (done, printed) =
-        host.run_cli(&[&["connectors", "rollback", "c"], words, &["--json"]].concat());
-    assert!(done, "{words:?}: {printed}");
+fn roll_back(host: &TestHost, arguments: &[&str]) -> Value {
+    let (succeeded, printed) =
+        host.run_cli(&[&["connectors", "rollback", "c"], arguments, &["--json"]].concat());
+    assert!(succeeded, "{arguments:?}: {printed}");
     serde_json::from_str(&printed).unwrap_or_else(|error| panic!("{error} in {printed}"))
 }
 
+/// Runs `connectors rollback` with these arguments, which must fail with this reason.
 #[track_caller]
-fn refused(host: &TestHost, words: &[&str], why: &str) {
-    let (done, printed) = host.run_cli(&[&["connectors", "rollback"], words].concat());
-    assert!(!done && printed.contains(why), "{words:?}: {printed}");
-    assert_eq!(printed.trim_end().lines().count(), 1, "not one line: {printed}");
+fn assert_refused(host: &TestHost, arguments: &[&str], expected: &str) {
+    let (succeeded, printed) = host.run_cli(&[&["connectors", "rollback"], arguments].concat());
+    assert!(!succeeded && printed.contains(expected), "{arguments:?}: {printed}");
+    assert_eq!(printed.trim_end().lines().count(), 1, "the error is not one line: {printed}");
 }
 
+/// Returns the name of the build that answers a create.
 #[track_caller]
-fn served(host: &TestHost, connection: &Connection) -> String {
+fn serving_build(host: &TestHost, connection: &Connection) -> String {
     let defect = host.create(connection, &failed_test()).expect(200);
     defect["name"].as_str().expect("a name").to_owned()
 }
 
-/// The hashes of the kept versions, the last one that served first.
-fn versions(host: &TestHost, count: usize) -> Vec<String> {
+/// Waits until this many versions are kept. Returns their hashes; the version that served last is
+/// first.
+fn await_versions(host: &TestHost, count: usize) -> Vec<String> {
     wait_for(&format!("{count} kept versions"), 30, || {
-        let shown = host.admin().get("/connectors/c").expect(200);
-        let versions = shown["versions"].as_array().cloned().unwrap_or_default();
+        let connector = host.admin().get("/connectors/c").expect(200);
+        let versions = connector["versions"].as_array().cloned().unwrap_or_default();
         let sha256 = |it: &Value| it["sha256"].as_str().unwrap_or_default().to_owned();
         (versions.len() == count).then(|| versions.iter().map(sha256).collect())
     })
 }
 
 #[test]
-fn an_earlier_version_serves_again_at_once_and_after_a_restart() {
+fn an_earlier_version_serves_again_after_a_rollback_and_a_restart() {
     let mut host = Setup::new().config("rescan_ms = 300").plugin("c", &build(1)).start();
     let connection = host.connect("qa", "c", json!({}), json!({}));
-    versions(&host, 1);
-    refused(&host, &["c"], "no other version of it is kept");
-    refused(&host, &["none"], "none");
+    await_versions(&host, 1);
+    assert_refused(&host, &["c"], "no other version of it is kept");
+    assert_refused(&host, &["none"], "none");
     for number in 2..=3 {
         host.replace("c", &build(number));
-        versions(&host, usize::try_from(number).expect("small"));
+        await_versions(&host, usize::try_from(number).expect("small"));
     }
-    let kept = versions(&host, 3);
+    let kept = await_versions(&host, 3);
     assert_eq!(kept, [3, 2, 1].map(|number| build(number).sha256()));
     let (_, shown) = host.run_cli(&["connectors", "show", "c"]);
     assert!(kept.iter().all(|sha256| shown.contains(sha256)), "{shown}");
 
-    let back = rollback(&host, &[]);
-    assert_eq!((&back["from"], &back["sha256"]), (&json!(kept[0]), &json!(kept[1])), "{back}");
-    assert_eq!(served(&host, &connection), "build 2");
+    let rolled_back = roll_back(&host, &[]);
+    assert_eq!(
+        (&rolled_back["from"], &rolled_back["sha256"]),
+        (&json!(kept[0]), &json!(kept[1])),
+        "{rolled_back}"
+    );
+    assert_eq!(serving_build(&host, &connection), "build 2");
     assert_eq!(fs::read(host.plugin("c")).expect("the file"), build(2).bytes);
-    rollback(&host, &["--to", &kept[2][..12]]);
-    assert_eq!(served(&host, &connection), "build 1");
+    roll_back(&host, &["--to", &kept[2][..12]]);
+    assert_eq!(serving_build(&host, &connection), "build 1");
     wait_for("the log line", 10, || {
         host.output().contains("a connector was rolled back").then_some(())
     });
     host.restart();
-    assert_eq!(served(&host, &connection), "build 1");
+    assert_eq!(serving_build(&host, &connection), "build 1");
     let (_, printed) = host.run_cli(&["connectors", "rollback", "c", "--to", &kept[2]]);
     assert!(printed.contains(&host.plugin("c").display().to_string()), "{printed}");
-    refused(&host, &["c", "--to", "zz"], "no version that is kept begins with");
+    assert_refused(&host, &["c", "--to", "zz"], "no version that is kept begins with");
 
-    // A file that cannot be used counts as the current version.
+    // If the newest file cannot be used, a rollback restores the version that is in use.
     fs::write(host.plugin("c"), "no component").expect("the file is written");
     host.await_connector("c", "broken", None);
-    let back = rollback(&host, &[]);
-    assert_eq!(back["sha256"], json!(kept[2]), "{back}");
+    let rolled_back = roll_back(&host, &[]);
+    assert_eq!(rolled_back["sha256"], json!(kept[2]), "{rolled_back}");
     assert_eq!(host.await_connector("c", "ready", None)["error"], Value::Null);
     let body = json!({"too": "5"});
     let refused = host.admin().json("POST", "/connectors/c/rollback", &body);
@@ -86,20 +94,20 @@ fn an_earlier_version_serves_again_at_once_and_after_a_restart() {
 }
 
 #[test]
-fn a_version_that_asks_for_more_than_was_granted_needs_consent_after_a_rollback_too() {
-    let more = Guest::named("asks-more").with_build(2);
-    let host = Setup::new().plugin("c", &more).start();
-    versions(&host, 1);
+fn a_version_that_needs_more_grants_needs_consent_after_a_rollback_too() {
+    let with_more_grants = Guest::named("asks-more").with_build(2);
+    let host = Setup::new().plugin("c", &with_more_grants).start();
+    await_versions(&host, 1);
     host.replace("c", &Guest::named("asks-more").with_build(1));
-    versions(&host, 2);
+    await_versions(&host, 2);
     let tracker = ScriptedServer::start(|_| Reply::created(7));
     let settings = json!({"url": tracker.url()});
     let connection = host.connect("old", "c", settings, json!({"key": "k3y-of-qa"}));
-    let (done, printed) = host.run_cli(&["connectors", "rollback", "c"]);
-    assert!(done && printed.contains(&more.sha256()), "{printed}");
+    let (succeeded, printed) = host.run_cli(&["connectors", "rollback", "c"]);
+    assert!(succeeded && printed.contains(&with_more_grants.sha256()), "{printed}");
     assert!(printed.contains("jackfield connections accept old"), "{printed}");
     assert_eq!(host.connection("old")["status"], "needs-consent");
-    assert_eq!(served(&host, &connection), "build 1", "the version that was accepted");
+    assert_eq!(serving_build(&host, &connection), "build 1", "a version without consent serves");
 }
 
 #[test]
@@ -113,15 +121,15 @@ export const kpis = { count: () => ({ open: 7, closed: 0, critical: 0, moderate:
 ";
     let host = Setup::new().script("c", SCRIPT).start();
     let script = host.folder().join("plugins/c.js");
-    versions(&host, 1);
+    await_versions(&host, 1);
     fs::remove_file(&script).expect("the script is removed");
     host.replace("c", &build(1));
-    versions(&host, 2);
-    let back = rollback(&host, &[]);
-    assert_eq!(back["title"], "Counts", "{back}");
+    await_versions(&host, 2);
+    let rolled_back = roll_back(&host, &[]);
+    assert_eq!(rolled_back["title"], "Counts", "{rolled_back}");
     assert_eq!(fs::read_to_string(&script).expect("the script"), SCRIPT);
-    assert!(!host.plugin("c").exists(), "two files of one connector");
-    let forward = rollback(&host, &[]);
-    assert_eq!(forward["sha256"], build(1).sha256(), "{forward}");
-    assert!(!script.exists(), "two files of one connector");
+    assert!(!host.plugin("c").exists(), "the connector has two files");
+    let rolled_forward = roll_back(&host, &[]);
+    assert_eq!(rolled_forward["sha256"], build(1).sha256(), "{rolled_forward}");
+    assert!(!script.exists(), "the connector has two files");
 }

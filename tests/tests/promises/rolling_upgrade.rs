@@ -1,8 +1,8 @@
 //! Servers that share a PostgreSQL are replaced one after another while clicks go on. Each click is
 //! answered, and each failed test has one issue.
 //!
-//! The next version is this one and one more change of the schema, which the test makes as a server
-//! does.
+//! The test has no binary of a next version. It makes the schema change of a next version itself,
+//! in the same way as a server does.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -11,12 +11,13 @@ use std::thread;
 use jackfield_tests::{Client, Guest, Postgres, Setup, TestHost, failed_test, wait_for};
 use serde_json::{Value, json};
 
-/// Number of threads that click, and of clicks before and after each step of the upgrade.
-const CLICKERS: usize = 3;
-const CLICKS: usize = 20;
-/// A change that only adds, as the next version could make it: with the lock of the store, and with
-/// a limit on the time that the others may have to wait.
-const CHANGE: &str = "
+/// Number of threads that click.
+const CLICK_THREADS: usize = 3;
+/// Number of clicks before and after each step of the upgrade.
+const CLICKS_PER_STEP: usize = 20;
+/// A schema change that a next version could make, which only adds columns and tables. It takes the
+/// lock of the store, and waits for locks of other servers for at most two seconds.
+const SCHEMA_CHANGE: &str = "
 BEGIN;
 SELECT pg_advisory_xact_lock(hashtext('jackfield'), hashtext(current_schema()));
 SET LOCAL lock_timeout = '2s';
@@ -27,33 +28,34 @@ CREATE TABLE of_next_version (id uuid PRIMARY KEY);
 UPDATE schema_version SET version = version + 1;
 COMMIT";
 
-/// Reads a table, as `pg_dump` does, until the statement is cancelled.
+/// Keeps the lock that `pg_dump` takes on a table, until the statement is cancelled.
 const DUMP: &str = "
 SET application_name = 'dump';
 BEGIN;
 LOCK TABLE defects IN ACCESS SHARE MODE;
 DO 'BEGIN PERFORM pg_sleep(300); EXCEPTION WHEN query_canceled THEN NULL; END';
 COMMIT";
-const DUMP_WAITS: &str = "
+/// Finds the process of `DUMP`, once it has the lock.
+const DUMP_PROCESS: &str = "
 SELECT pid FROM pg_stat_activity WHERE application_name = 'dump' AND wait_event = 'PgSleep'";
 
-fn server(postgres: &Postgres) -> Setup {
+fn server_setup(postgres: &Postgres) -> Setup {
     postgres.replica().plugin("redmine", &Guest::example("redmine"))
 }
 
-/// The clicks that go on during the upgrade.
+/// The clicks that go on during the upgrade, and the servers that they use.
 struct Clicks {
     path: String,
-    /// The base URLs of the servers, those to try first in front.
+    /// The base URLs of the servers, in the order in which a click tries them.
     urls: Mutex<Vec<String>>,
     answered: AtomicUsize,
     is_over: AtomicBool,
 }
 
 impl Clicks {
-    /// Clicks new failed tests until all is over. A click is repeated at another server only if the
-    /// first refuses the connection. Returns the tests and their answers.
-    fn click(&self) -> Vec<(Value, Value)> {
+    /// Clicks new failed tests until the upgrade is over. A click is repeated at the next server
+    /// only if a server refuses the connection. Returns the tests and their answers.
+    fn click_until_over(&self) -> Vec<(Value, Value)> {
         let mut clicked = Vec::new();
         while !self.is_over.load(Ordering::Relaxed) {
             let test = failed_test();
@@ -69,42 +71,42 @@ impl Clicks {
         clicked
     }
 
-    /// Waits for more clicks, at the servers that are there now.
-    fn go_on(&self) {
-        let until = self.answered.load(Ordering::Relaxed) + CLICKS;
+    /// Waits until more clicks were answered by the servers that run now.
+    fn await_more(&self) {
+        let expected = self.answered.load(Ordering::Relaxed) + CLICKS_PER_STEP;
         wait_for("more clicks", 120, || {
-            (self.answered.load(Ordering::Relaxed) >= until).then_some(())
+            (self.answered.load(Ordering::Relaxed) >= expected).then_some(())
         });
     }
 
-    /// Lets the clicks try this server last.
-    fn avoid(&self, host: &TestHost) {
+    /// Makes the clicks try this server last.
+    fn try_last(&self, host: &TestHost) {
         let mut urls = self.urls.lock().expect("no click panicked");
         urls.rotate_left(1);
         assert_eq!(urls.last().map(String::as_str), Some(host.url()));
     }
 }
 
-/// Changes the schema. At the first attempt, a transaction holds a table.
-fn change_the_schema(postgres: &Postgres, clicks: &Clicks) {
+/// Changes the schema. The first attempt fails, because another transaction has a lock on a table.
+fn change_schema(postgres: &Postgres, clicks: &Clicks) {
     thread::scope(|scope| {
         let dump = scope.spawn(|| postgres.query(DUMP));
-        let process = wait_for("the lock of the dump", 30, || postgres.query(DUMP_WAITS).pop());
-        let refused = postgres.refuses(CHANGE);
+        let process = wait_for("the lock of the dump", 30, || postgres.query(DUMP_PROCESS).pop());
+        let refused = postgres.refuses(SCHEMA_CHANGE);
         assert!(refused.contains("lock timeout"), "{refused}");
-        clicks.go_on();
+        clicks.await_more();
         postgres.query(&format!("SELECT pg_cancel_backend({process})"));
         dump.join().expect("the dump ends");
     });
-    postgres.query(CHANGE);
+    postgres.query(SCHEMA_CHANGE);
 }
 
 #[test]
 fn servers_are_replaced_one_after_another_without_a_lost_click() {
     let postgres = Postgres::start();
-    let mut first = server(&postgres).start();
+    let mut first = server_setup(&postgres).start();
     let redmine = first.connect_to_redmine("qa", "redmine", json!({}));
-    let mut second = server(&postgres).start();
+    let mut second = server_setup(&postgres).start();
     let clicks = Clicks {
         path: redmine.connection.create_path(),
         urls: Mutex::new(vec![first.url().to_owned(), second.url().to_owned()]),
@@ -112,21 +114,22 @@ fn servers_are_replaced_one_after_another_without_a_lost_click() {
         is_over: AtomicBool::new(false),
     };
     let clicked: Vec<_> = thread::scope(|scope| {
-        let clickers: Vec<_> = (0..CLICKERS).map(|_| scope.spawn(|| clicks.click())).collect();
-        clicks.go_on();
-        change_the_schema(&postgres, &clicks);
-        clicks.go_on();
-        // A server of this version that starts on the newer schema.
-        let third = server(&postgres).start();
+        let threads: Vec<_> =
+            (0..CLICK_THREADS).map(|_| scope.spawn(|| clicks.click_until_over())).collect();
+        clicks.await_more();
+        change_schema(&postgres, &clicks);
+        clicks.await_more();
+        // A server of this version can start with the newer schema.
+        let third = server_setup(&postgres).start();
         clicks.urls.lock().expect("no click panicked").push(third.url().to_owned());
-        clicks.go_on();
+        clicks.await_more();
         assert!(first.stop().success());
-        clicks.go_on();
-        clicks.avoid(&first);
+        clicks.await_more();
+        clicks.try_last(&first);
         assert!(second.stop().success());
-        clicks.go_on();
+        clicks.await_more();
         clicks.is_over.store(true, Ordering::Relaxed);
-        clickers.into_iter().flat_map(|it| it.join().expect("no click was lost")).collect()
+        threads.into_iter().flat_map(|it| it.join().expect("no click was lost")).collect()
     });
     let issues = redmine.project.issues();
     assert_eq!(issues.len(), clicked.len());
@@ -135,7 +138,7 @@ fn servers_are_replaced_one_after_another_without_a_lost_click() {
         assert!(matches!(of_test[..], [only] if answer["id"] == only.id), "{test}: {of_test:?}");
     }
 
-    // A server of this version may start again, as long as the change only adds.
+    // A server of this version can start again, because the schema change only adds.
     first.restart();
     let (test, answer) = &clicked[0];
     assert_eq!(first.create(&redmine.connection, test).expect(200)["id"], answer["id"]);

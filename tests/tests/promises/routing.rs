@@ -1,5 +1,6 @@
-//! Routing rules: the first rule whose conditions are met decides which settings a create uses, and
-//! every search for its defect uses the same settings. Missing data never prevents a defect.
+//! Routing rules: the first rule whose conditions are met decides which settings a create uses.
+//! Every search for the defect uses the same settings. Missing data for a rule never prevents a
+//! defect.
 
 use std::collections::BTreeSet;
 use std::sync::Mutex;
@@ -11,12 +12,12 @@ use jackfield_tests::{
 };
 use serde_json::{Value, json};
 
-use crate::test_manager::{CASE, EXECUTION, answer_without_faults, connection};
+use crate::test_manager::{CASE, EXECUTION, answer_without_faults, connection_body};
 
-/// A Test Manager whose test cases all have these labels.
-fn labelled(labels: &'static [&'static str]) -> ScriptedServer {
+/// Starts a Test Manager whose test cases all have these labels.
+fn test_manager_with_labels(labels: &'static [&'static str]) -> ScriptedServer {
     ScriptedServer::start(move |exchange| {
-        if is_about(exchange, "/objectlabels/") {
+        if path_contains(exchange, "/objectlabels/") {
             let labels: Vec<_> = labels.iter().map(|name| json!({"name": name})).collect();
             return Reply::json(200, &json!(labels).to_string());
         }
@@ -24,12 +25,12 @@ fn labelled(labels: &'static [&'static str]) -> ScriptedServer {
     })
 }
 
-fn is_about(exchange: &Exchange<'_>, part: &str) -> bool {
+fn path_contains(exchange: &Exchange<'_>, part: &str) -> bool {
     exchange.request.target.contains(part)
 }
 
-/// A failed test that Test Manager knows.
-fn known_test() -> Value {
+/// Returns the failed test that is stored in Test Manager.
+fn stored_test() -> Value {
     let link = "https://tm.example/SHOP/testexecution-results/1/2";
     merge(
         failed_test(),
@@ -37,9 +38,9 @@ fn known_test() -> Value {
     )
 }
 
-/// A new failed test of the project that Test Manager knows.
+/// Returns a new failed test of the project that is stored in Test Manager.
 fn new_test() -> Value {
-    merge(failed_test(), json!({"linkToTestCaseLog": known_test()["linkToTestCaseLog"]}))
+    merge(failed_test(), json!({"linkToTestCaseLog": stored_test()["linkToTestCaseLog"]}))
 }
 
 /// Creates the connection "qa" of the connector `by-project`, with the project "own" and these
@@ -50,7 +51,7 @@ fn connect(
     test_manager: &ScriptedServer,
     rules: &Value,
 ) -> Connection {
-    let mut body = connection(tracker, test_manager);
+    let mut body = connection_body(tracker, test_manager);
     body["connector"] = json!("by-project");
     body["settings"] = json!({"url": tracker.url(), "project": "own"});
     body["report"] = json!({"routing": rules});
@@ -61,13 +62,14 @@ fn host() -> TestHost {
     Setup::new().guests(["by-project"]).start()
 }
 
+/// Returns the targets of all requests with this method.
 fn targets(server: &ScriptedServer, method: &str) -> Vec<String> {
     let requests = server.requests().into_iter();
     requests.filter(|it| it.method == method).map(|it| it.target).collect()
 }
 
-/// The log of the first run of an event, as one text.
-fn log(run: &Value) -> String {
+/// Returns the log of a run, as one text.
+fn run_log(run: &Value) -> String {
     run["log"].to_string()
 }
 
@@ -75,10 +77,10 @@ fn log(run: &Value) -> String {
 fn a_rule_sends_a_defect_to_another_project_of_the_tracker() {
     let redmine = Redmine::shared();
     let (own, pay) = (redmine.project(), redmine.project());
-    let test_manager = labelled(&["Checkout"]);
+    let test_manager = test_manager_with_labels(&["Checkout"]);
     let host = Setup::new().plugin("redmine", &Guest::example("redmine")).start();
     let tracker = ScriptedServer::proxy_to(redmine.address());
-    let mut body = connection(&tracker, &test_manager);
+    let mut body = connection_body(&tracker, &test_manager);
     body["connector"] = json!("redmine");
     body["settings"] = own.settings(&tracker.url());
     body["secrets"] = redmine.secrets();
@@ -86,27 +88,35 @@ fn a_rule_sends_a_defect_to_another_project_of_the_tracker() {
         {"label": "checkout", "settings": {"project": pay.id}},
     ]});
     let created = host.admin().json("POST", "/connections", &body).expect(201);
-    let answer = host.create(&Connection::from_json(&created), &known_test());
+    let answer = host.create(&Connection::from_json(&created), &stored_test());
     let run = host.run_of(&answer);
     answer.assert_status(200);
     let issue = pay.only_issue();
     assert_eq!(own.issues().len(), 0);
     assert!(issue.subject.contains("Pay"), "{issue:?}");
-    assert!(log(&run).contains(&format!("routing rule 1 fits: project = \\\"{}", pay.id)), "{run}");
+    assert!(
+        run_log(&run).contains(&format!("routing rule 1 fits: project = \\\"{}", pay.id)),
+        "{run}"
+    );
 
-    // The steps after the create send requests of their own, in the background.
+    // Only the calls of this run are counted, because follow-up steps in the background send
+    // requests to Test Manager, too.
     let calls = run["calls"].as_array().expect("calls").iter();
     let calls = calls.filter(|call| call["origin"] == test_manager.url());
-    let asked: Vec<_> = calls.map(|call| call["path"].to_string()).collect();
-    let once: BTreeSet<_> = asked.iter().collect();
-    assert_eq!(once.len(), asked.len(), "a part was requested twice: {asked:#?}");
-    let labels = asked.iter().filter(|path| path.contains("/objectlabels/"));
-    assert_eq!(labels.count(), 1, "{asked:#?}");
+    let paths: Vec<_> = calls.map(|call| call["path"].to_string()).collect();
+    let unique_paths: BTreeSet<_> = paths.iter().collect();
+    assert_eq!(
+        unique_paths.len(),
+        paths.len(),
+        "data of Test Manager was requested twice: {paths:#?}"
+    );
+    let labels = paths.iter().filter(|path| path.contains("/objectlabels/"));
+    assert_eq!(labels.count(), 1, "{paths:#?}");
 }
 
 #[test]
-fn the_first_rule_that_fits_wins_and_later_ones_cost_no_request() {
-    let test_manager = labelled(&["smoke", "checkout"]);
+fn the_first_matching_rule_is_used_and_later_rules_send_no_request() {
+    let test_manager = test_manager_with_labels(&["smoke", "checkout"]);
     let tracker = ScriptedServer::start(|_| Reply::created(7));
     let host = host();
     let rules = json!([
@@ -120,60 +130,73 @@ fn the_first_rule_that_fits_wins_and_later_ones_cost_no_request() {
     let run = host.run_of(&answer);
     answer.assert_status(200);
     assert_eq!(targets(&tracker, "POST"), ["/pay/issues"]);
-    assert!(log(&run).contains("routing rule 2 fits"), "{run}");
-    let asked = targets(&test_manager, "GET");
-    let part = |target: &String| target.split("/api/v2").nth(1).unwrap_or_default().to_owned();
-    let asked: Vec<_> = asked.iter().map(part).collect();
-    assert_eq!(asked.len(), 2, "only the project and the labels: {asked:#?}");
-    assert!(asked[1].contains("/objectlabels/"), "{asked:#?}");
+    assert!(run_log(&run).contains("routing rule 2 fits"), "{run}");
+    let requested = targets(&test_manager, "GET");
+    let api_path = |target: &String| target.split("/api/v2").nth(1).unwrap_or_default().to_owned();
+    let requested: Vec<_> = requested.iter().map(api_path).collect();
+    assert_eq!(
+        requested.len(),
+        2,
+        "more than the project and the labels was requested: {requested:#?}"
+    );
+    assert!(requested[1].contains("/objectlabels/"), "{requested:#?}");
     let calls = run["calls"].as_array().expect("calls").iter();
-    let shown = calls.filter(|call| call["origin"] == test_manager.url());
-    assert_eq!(shown.count(), 3, "the event shows them, with the token: {run}");
-    // A repeat reads no rule.
+    let requests_in_event = calls.filter(|call| call["origin"] == test_manager.url());
+    assert_eq!(
+        requests_in_event.count(),
+        3,
+        "the event must show the three requests, one of them for the token: {run}"
+    );
+    // The second click for the same failed test is a repeat, which does not evaluate the rules.
     host.create(&connection, &new_test()).assert_status(200);
     let before = test_manager.requests().len();
-    host.create(&connection, &known_test()).assert_status(200);
-    host.create(&connection, &known_test()).assert_status(200);
-    let project_is_kept = 1;
-    assert_eq!(test_manager.requests().len(), before + project_is_kept);
+    host.create(&connection, &stored_test()).assert_status(200);
+    host.create(&connection, &stored_test()).assert_status(200);
+    // The first click requests only the labels, because the project is cached.
+    assert_eq!(test_manager.requests().len(), before + 1);
 }
 
-/// The write went to the project of a rule. So do the search, the control search and the second
-/// write, also after a restart; the rules are read once for each write.
+/// The write went to the project of a rule, and its answer was lost. The search uses the same
+/// project, also after a restart, and does not evaluate the rules again.
 #[test]
 fn after_a_lost_answer_the_search_uses_the_routed_settings() {
-    let test_manager = labelled(&["checkout"]);
+    let test_manager = test_manager_with_labels(&["checkout"]);
     let tracker = ScriptedServer::start(|_| Reply::created(1));
     let mut host =
         Setup::new().config("[limits]\ncreate_answer_ms = 2000").guests(["by-project"]).start();
     let rules = json!([{"label": "checkout", "settings": {"project": "pay"}}]);
     let connection = connect(&host, &tracker, &test_manager, &rules);
-    let before = new_test();
-    host.create(&connection, &before).assert_status(200);
+    let earlier_test = new_test();
+    host.create(&connection, &earlier_test).assert_status(200);
 
-    let lost = new_test();
+    let test_with_lost_answer = new_test();
     tracker.set_script(|exchange| match exchange.request.is_post() {
         true => Reply::reset(),
         false => Reply::json(200, "[]"),
     });
-    host.create(&connection, &lost).assert_problem(503, "tracker-unavailable");
+    host.create(&connection, &test_with_lost_answer).assert_problem(503, "tracker-unavailable");
     host.restart();
-    let asked = test_manager.requests().len();
+    let requests_before = test_manager.requests().len();
     tracker.set_script(|exchange| {
-        let found = exchange.request.target.starts_with("/pay/search?");
-        Reply::json(200, if found { r#"[{"id":42}]"# } else { "[]" })
+        let is_found = exchange.request.target.starts_with("/pay/search?");
+        Reply::json(200, if is_found { r#"[{"id":42}]"# } else { "[]" })
     });
-    let adopted = host.create_until_final(&connection, &lost).expect("the defect is found");
+    let adopted =
+        host.create_until_final(&connection, &test_with_lost_answer).expect("the defect is found");
     assert_eq!((adopted["id"].as_str(), tracker.posts()), (Some("42"), 2));
-    assert_eq!(test_manager.requests().len(), asked, "a search asks Test Manager nothing");
+    assert_eq!(
+        test_manager.requests().len(),
+        requests_before,
+        "the search sent a request to Test Manager"
+    );
     assert!(targets(&tracker, "GET").iter().all(|target| target.starts_with("/pay/search?")));
 }
 
-/// A control search uses defects of the same routed settings, and a search that counts leads to a
-/// second write in the same project.
+/// The control search looks for a defect with the same routed settings. After the positive control,
+/// the second write goes to the same project.
 #[test]
 fn a_control_search_of_a_routed_defect_runs_in_its_project() {
-    let test_manager = labelled(&["checkout"]);
+    let test_manager = test_manager_with_labels(&["checkout"]);
     let tracker = ScriptedServer::start(|_| Reply::created(1));
     let host =
         Setup::new().config("[limits]\ncreate_answer_ms = 2000").guests(["by-project"]).start();
@@ -182,19 +205,20 @@ fn a_control_search_of_a_routed_defect_runs_in_its_project() {
     host.create(&connection, &new_test()).assert_status(200);
     let marker = tracker.last_request().text();
 
-    let lost = new_test();
+    let test_with_lost_write = new_test();
     tracker.set_script(|exchange| match exchange.request.is_post() {
         true => Reply::new(404, ""),
         false => Reply::json(200, "[]"),
     });
-    host.create(&connection, &lost).assert_problem(503, "tracker-unavailable");
+    host.create(&connection, &test_with_lost_write).assert_problem(503, "tracker-unavailable");
     let control = format!("/pay/search?{marker}");
     tracker.set_script(move |exchange| match exchange.request.is_post() {
         true => Reply::created(2),
         false if exchange.request.target == control => Reply::json(200, r#"[{"id":1}]"#),
         false => Reply::json(200, "[]"),
     });
-    let created = host.create_until_final(&connection, &lost).expect("it is created again");
+    let created =
+        host.create_until_final(&connection, &test_with_lost_write).expect("the defect is created");
     assert_eq!(created["id"], "2");
     assert_eq!(targets(&tracker, "POST"), vec!["/pay/issues"; 3]);
     assert!(targets(&tracker, "GET").iter().all(|target| target.starts_with("/pay/search?")));
@@ -203,7 +227,7 @@ fn a_control_search_of_a_routed_defect_runs_in_its_project() {
 /// The search that measures the index delay runs in the project of the rule, too.
 #[test]
 fn the_index_delay_of_a_routed_defect_is_measured_in_its_project() {
-    let test_manager = labelled(&["checkout"]);
+    let test_manager = test_manager_with_labels(&["checkout"]);
     let created_at = Mutex::new(None::<Instant>);
     let tracker = ScriptedServer::start(move |exchange| {
         let mut created_at = created_at.lock().expect("no script panicked");
@@ -212,31 +236,31 @@ fn the_index_delay_of_a_routed_defect_is_measured_in_its_project() {
             return Reply::created(42);
         }
         let is_indexed = created_at.is_some_and(|at| at.elapsed() > Duration::from_secs(1));
-        let found = is_indexed && is_about(exchange, "/pay/search?");
-        Reply::json(200, if found { r#"[{"id":42}]"# } else { "[]" })
+        let is_found = is_indexed && path_contains(exchange, "/pay/search?");
+        Reply::json(200, if is_found { r#"[{"id":42}]"# } else { "[]" })
     });
     let host = Setup::new().config("sweep_ms = 300").guests(["by-project"]).start();
     let rules = json!([{"label": "checkout", "settings": {"project": "pay"}}]);
     let connection = connect(&host, &tracker, &test_manager, &rules);
     host.create(&connection, &new_test()).assert_status(200);
-    wait_for("the lag to be measured", 20, || {
-        host.connection("qa")["index_lag_ms"].as_u64().filter(|lag| *lag > 0)
+    wait_for("the index delay to be measured", 20, || {
+        host.connection("qa")["index_lag_ms"].as_u64().filter(|delay| *delay > 0)
     });
 }
 
 #[test]
-fn a_rule_without_its_data_does_not_fit_and_the_defect_says_so() {
+fn a_rule_without_its_data_does_not_match_and_the_defect_reports_it() {
     let redmine = Redmine::shared();
     let (own, pay) = (redmine.project(), redmine.project());
     let test_manager = ScriptedServer::start(|exchange| {
-        if is_about(exchange, "/objectlabels/") {
+        if path_contains(exchange, "/objectlabels/") {
             return Reply::new(403, "");
         }
         answer_without_faults(exchange, "http://127.0.0.1:9/end.png")
     });
     let host = Setup::new().plugin("redmine", &Guest::example("redmine")).start();
     let tracker = ScriptedServer::proxy_to(redmine.address());
-    let mut body = connection(&tracker, &test_manager);
+    let mut body = connection_body(&tracker, &test_manager);
     body["connector"] = json!("redmine");
     body["settings"] = own.settings(&tracker.url());
     body["secrets"] = redmine.secrets();
@@ -245,28 +269,29 @@ fn a_rule_without_its_data_does_not_fit_and_the_defect_says_so() {
         "routing": [{"label": "checkout", "settings": {"project": pay.id}}],
     });
     let created = host.admin().json("POST", "/connections", &body).expect(201);
-    let answer = host.create(&Connection::from_json(&created), &known_test());
+    let answer = host.create(&Connection::from_json(&created), &stored_test());
     let run = host.run_of(&answer);
     answer.assert_status(200);
     assert_eq!(pay.issues().len(), 0);
     let text = own.only_issue().description;
-    for part in ["Some routing rules could not be checked", "the labels: Test Manager answered 403"]
+    for expected in
+        ["Some routing rules could not be checked", "the labels: Test Manager answered 403"]
     {
-        assert!(text.contains(part), "{part} in {text}");
-        assert!(log(&run).contains(part), "{part} in {run}");
+        assert!(text.contains(expected), "{expected} in {text}");
+        assert!(run_log(&run).contains(expected), "{expected} in {run}");
     }
     let preview = json!({"failed_test": {"test_execution_id": EXECUTION, "test_case_id": CASE,
-        "link": known_test()["linkToTestCaseLog"]}});
-    let shown = host.admin().json("POST", "/connections/qa/preview", &preview).expect(200);
-    assert_eq!(shown["settings"], json!({}));
-    assert!(shown["description"].to_string().contains("could not be checked"), "{shown}");
+        "link": stored_test()["linkToTestCaseLog"]}});
+    let previewed = host.admin().json("POST", "/connections/qa/preview", &preview).expect(200);
+    assert_eq!(previewed["settings"], json!({}));
+    assert!(previewed["description"].to_string().contains("could not be checked"), "{previewed}");
 }
 
-/// Test Manager hangs: the defect is created with the connection's own settings after half of the
-/// time.
+/// If Test Manager does not answer, the rule gets half of the create's time. Then the defect is
+/// created with the connection's own settings.
 #[test]
 fn a_test_manager_that_hangs_delays_a_rule_and_prevents_no_defect() {
-    let test_manager = labelled(&["checkout"]);
+    let test_manager = test_manager_with_labels(&["checkout"]);
     let tracker = ScriptedServer::start(|_| Reply::created(7));
     let host = Setup::new()
         .config("lease_ms = 5000\n[limits]\ncreate_answer_ms = 14000")
@@ -280,19 +305,20 @@ fn a_test_manager_that_hangs_delays_a_rule_and_prevents_no_defect() {
     let run = host.run_of(&answer);
     answer.assert_status(200);
     assert_eq!(targets(&tracker, "POST"), ["/own/issues"]);
-    assert!(log(&run).contains("Test Manager did not answer in time"), "{run}");
+    assert!(run_log(&run).contains("Test Manager did not answer in time"), "{run}");
 }
 
-/// Settings that another version of Jackfield stored, or that a person changed in the database.
+/// Another version of Jackfield, or a person who changed the database, may have stored report
+/// settings that this version cannot use.
 #[test]
-fn stored_settings_of_a_report_that_cannot_be_used_prevent_no_defect() {
+fn unusable_stored_report_settings_prevent_no_defect() {
     let redmine = Redmine::shared();
     let own = redmine.project();
-    let test_manager = labelled(&["checkout"]);
+    let test_manager = test_manager_with_labels(&["checkout"]);
     let mut host = Setup::new().plugin("redmine", &Guest::example("redmine")).start();
     let tracker = ScriptedServer::proxy_to(redmine.address());
     let other = ScriptedServer::start(|_| Reply::created(7));
-    let mut body = connection(&tracker, &test_manager);
+    let mut body = connection_body(&tracker, &test_manager);
     body["connector"] = json!("redmine");
     body["settings"] = own.settings(&tracker.url());
     body["secrets"] = redmine.secrets();
@@ -301,7 +327,7 @@ fn stored_settings_of_a_report_that_cannot_be_used_prevent_no_defect() {
     let connection = Connection::from_json(&created);
 
     let to_other = json!({"routing": [{"settings": {"url": other.url()}}]});
-    for (stored, note, is_asked) in [
+    for (stored_report, note, sends_requests) in [
         (
             json!({"mask": {"hide": ["user"]}}),
             "report settings of the connection cannot be read",
@@ -311,50 +337,54 @@ fn stored_settings_of_a_report_that_cannot_be_used_prevent_no_defect() {
     ] {
         assert!(host.stop().success());
         with_database(&host.data_folder(), |database| {
-            database.execute("UPDATE connections SET report = ?", [stored.to_string()])
+            database.execute("UPDATE connections SET report = ?", [stored_report.to_string()])
         });
         host.restart();
-        let (asked, before) = (test_manager.requests().len(), own.issues().len());
+        let (requests_before, issues_before) = (test_manager.requests().len(), own.issues().len());
         let answer = host.create(&connection, &new_test());
         let run = host.run_of(&answer);
         answer.assert_status(200);
-        assert_eq!(test_manager.requests().len() > asked, is_asked, "{stored}");
+        assert_eq!(
+            test_manager.requests().len() > requests_before,
+            sends_requests,
+            "{stored_report}"
+        );
         let issues = own.issues();
-        assert_eq!(issues.len(), before + 1, "{stored}");
-        assert!(issues[before].description.contains(note), "{:?}", issues[before]);
-        assert!(log(&run).contains(note), "{run}");
+        assert_eq!(issues.len(), issues_before + 1, "{stored_report}");
+        assert!(issues[issues_before].description.contains(note), "{:?}", issues[issues_before]);
+        assert!(run_log(&run).contains(note), "{run}");
     }
     assert_eq!(other.requests().len(), 0);
 }
 
-/// The counts name their project, and the projects to which rules send defects that are not
-/// counted.
+/// The event of a count names the project that was counted, and the projects of routing rules,
+/// whose defects are not counted.
 #[test]
-fn counts_name_the_project_that_they_are_about() {
+fn counts_name_the_counted_project() {
     let redmine = Redmine::shared();
     let (own, pay) = (redmine.project(), redmine.project());
     let host = Setup::new().plugin("redmine", &Guest::example("redmine")).start();
     let connection = host.connect("qa", "redmine", own.settings(&redmine.url), redmine.secrets());
     own.add(1);
-    let counted = |project: &str| {
+    let detail_of_count = |project: &str| {
         let answer = host.kpis(&connection, project);
         let event = host.event_of(&answer);
         assert_eq!(answer.expect(200)["openDefects"], 1);
         event["detail"].as_str().expect("a text").to_owned()
     };
     let in_own = format!("project = \"{}\"", own.id);
-    assert_eq!(counted("p"), format!("counted in {in_own}"));
+    assert_eq!(detail_of_count("p"), format!("counted in {in_own}"));
     let rules = json!([{"label": "checkout", "settings": {"project": pay.id}}]);
     let edit = json!({"report": {"routing": rules}});
     host.admin().json("PATCH", "/connections/qa", &edit).assert_status(200);
-    let elsewhere =
+    let not_counted =
         format!("not counted: defects that routing rules create with project = \"{}\"", pay.id);
-    let place = format!("{in_own}; {elsewhere}");
+    let expected = format!("{in_own}; {not_counted}");
     for _ in 0..2 {
-        assert_eq!(counted("p"), format!("counted in {place}"), "new and cached counts");
+        assert_eq!(detail_of_count("p"), format!("counted in {expected}"), "new and cached counts");
     }
     let tried = host.admin().json("POST", "/connections/qa/try", &json!({})).expect(200);
     let steps = tried["steps"].as_array().expect("steps").clone();
     let step = steps.into_iter().find(|step| step["name"] == "check").expect("the step");
-    assert_eq!((&step["note"], &step["error"]), (&json!(place), &Value::Null));
+    assert_eq!((&step["note"], &step["error"]), (&json!(expected), &Value::Null));
 }

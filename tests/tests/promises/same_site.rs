@@ -1,5 +1,5 @@
-//! What a page of another site can make a browser send: a request under a name that leads to this
-//! machine, and a change with the cookie of a session.
+//! Requests that a page of another site can make a browser send: a request with a host name that
+//! resolves to this machine, and a change with the cookie of a session. The server refuses both.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -7,7 +7,7 @@ use std::net::TcpStream;
 use jackfield_tests::{Setup, TestHost, failed_test};
 use serde_json::json;
 
-/// The status of a request for this host name.
+/// Sends a request with this host name. Returns the status.
 fn status_for(host: &TestHost, name: &str, path: &str) -> String {
     let address = host.url().trim_start_matches("http://");
     let mut stream = TcpStream::connect(address).expect("a connection");
@@ -22,7 +22,7 @@ fn status_for(host: &TestHost, name: &str, path: &str) -> String {
 }
 
 #[test]
-fn another_name_for_this_machine_is_refused_except_for_webhooks() {
+fn an_unknown_host_name_is_refused_except_for_webhooks() {
     let host = Setup::new()
         .config("allowed_hosts = [\"jackfield.intern\"]\npublic_url = \"https://hooks.example\"")
         .guests(["instant"])
@@ -44,17 +44,17 @@ fn another_name_for_this_machine_is_refused_except_for_webhooks() {
 fn a_change_from_a_page_of_another_origin_is_refused() {
     let host = Setup::new().start();
     let form = format!("token={}", host.admin_token());
-    let kind = ("content-type", "application/x-www-form-urlencoded");
+    let content_type = ("content-type", "application/x-www-form-urlencoded");
     let sign_in = |headers: &[(&str, &str)]| {
-        let headers = [&[kind], headers].concat();
+        let headers = [&[content_type], headers].concat();
         host.anonymous().send("POST", "/sign-in", &headers, form.as_bytes())
     };
-    for foreign in [("origin", "https://evil.example"), ("sec-fetch-site", "cross-site")] {
-        sign_in(&[foreign]).assert_problem(403, "cross-site-request");
+    for foreign_header in [("origin", "https://evil.example"), ("sec-fetch-site", "cross-site")] {
+        sign_in(&[foreign_header]).assert_problem(403, "cross-site-request");
     }
-    let own = [("origin", host.url()), ("sec-fetch-site", "same-origin")];
-    let signed = sign_in(&own);
-    let cookie = signed.header("set-cookie").expect("a cookie");
+    let own_headers = [("origin", host.url()), ("sec-fetch-site", "same-origin")];
+    let signed_in = sign_in(&own_headers);
+    let cookie = signed_in.header("set-cookie").expect("a cookie");
     let cookie = cookie.split(';').next().expect("a value");
     for headers in [
         vec![("cookie", cookie), ("sec-fetch-site", "same-site")],
@@ -65,7 +65,7 @@ fn a_change_from_a_page_of_another_origin_is_refused() {
         assert_eq!(refused.status, 403, "{refused:?}");
         assert!(refused.body.contains("may come from another site"), "{refused:?}");
     }
-    // The session goes on: only its own page may end it.
+    // The session is still valid: the forged requests to sign out had no effect.
     let page = host.anonymous().send("GET", "/connections", &[("cookie", cookie)], b"");
     assert_eq!(page.status, 200, "{page:?}");
 }

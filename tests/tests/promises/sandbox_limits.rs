@@ -1,6 +1,6 @@
-//! The limits of a sandbox. A limit ends a hostile run, and the answer names this limit. The next
-//! run is served, a good connector that runs at the same time is not affected, and the host's
-//! memory is released.
+//! The limits of a sandbox. A limit ends a hostile run, and the answer names this limit. The host
+//! serves the next run, a good connector that runs at the same time is not affected, and the host
+//! releases the memory.
 
 use jackfield_tests::{
     Answer, Click, Connection, Guest, Reply, ScriptedServer, Setup, TestHost, failed_test, wait_for,
@@ -9,7 +9,7 @@ use serde_json::json;
 
 use crate::good_neighbour::{Good, assert_harmless, waited, with_good};
 
-/// A guest, and the limit that the detail of the problem names.
+/// Guests that exceed a limit while they run, and the limit that the problem's detail names.
 const HOSTILE_RUNS: [(&str, &str); 5] = [
     ("spin", "limits.cpu_ms"),
     ("spin-host-call", "limits.cpu_ms"),
@@ -18,7 +18,7 @@ const HOSTILE_RUNS: [(&str, &str); 5] = [
     ("handle-flood", "limits.handles"),
 ];
 
-/// A guest that becomes `broken` when it is loaded, and a part of the reason.
+/// Guests that become `broken` when they are loaded, and a part of the reason.
 const HOSTILE_AT_LOAD: [(&str, &str); 4] = [
     ("describe-spins", "cpu_ms"),
     ("describe-huge", "manifest"),
@@ -26,8 +26,8 @@ const HOSTILE_AT_LOAD: [(&str, &str); 4] = [
     ("not-a-schema", "schema"),
 ];
 
-/// A core module that a good guest instantiates, how many times, and a part of the reason why the
-/// component becomes `broken`.
+/// Core modules that a good guest instantiates, how many times it does so, and a part of the reason
+/// why the component becomes `broken`.
 const HOSTILE_MODULES: [(&str, u32, &str); 4] = [
     ("many-memories", 200, "memories; a component may have at most"),
     ("table-bomb", 1, "table"),
@@ -64,33 +64,36 @@ fn a_hostile_run_ends_by_a_named_limit_and_harms_no_other_connector() {
 fn a_file_that_is_hostile_at_load_is_broken_with_the_reason() {
     let host = with_good(Setup::new()).start();
     let good = Good::connect(&host);
-    let starts = HOSTILE_MODULES.iter().map(|(module, times, why)| {
-        (*module, Guest::named("instant").with_core_module(module, *times), *why)
+    let hostile_modules = HOSTILE_MODULES.iter().map(|(module, count, expected_reason)| {
+        (*module, Guest::named("instant").with_core_module(module, *count), *expected_reason)
     });
-    let loads = HOSTILE_AT_LOAD.iter().map(|(name, why)| (*name, Guest::named(name), *why));
-    // The memory that the first load of a broken file maps stays mapped.
+    let hostile_guests = HOSTILE_AT_LOAD
+        .iter()
+        .map(|(name, expected_reason)| (*name, Guest::named(name), *expected_reason));
+    // The first load of a broken file maps memory that stays mapped, so it happens before the
+    // measurement.
     host.install("warm-up", &Guest::named(HOSTILE_AT_LOAD[0].0));
     host.await_connector("warm-up", "broken", None);
-    for (name, guest, why) in loads.chain(starts) {
+    for (name, guest, expected_reason) in hostile_guests.chain(hostile_modules) {
         assert_harmless(&host, &good, name, || {
             host.install(name, &guest);
             let connector = host.await_connector(name, "broken", None);
             let reason = connector["error"].as_str().unwrap_or_default().to_lowercase();
-            assert!(reason.contains(why), "{name}: {reason}");
+            assert!(reason.contains(expected_reason), "{name}: {reason}");
             assert!(reason.len() < 2_000, "{name}: the reason is too long");
         });
     }
     assert_eq!(host.children(), 0, "a compiler process still runs");
 }
 
-/// The counterpart of the test above. A component with 20 memories is allowed. More runs than fit
-/// into the pool at once are allowed, too: they wait for each other.
+/// A component with 20 memories is allowed. More of its runs than fit into the pool at once are
+/// allowed, too: they wait for each other.
 #[test]
 fn many_runs_at_once_of_a_component_with_twenty_memories_succeed() {
     let tracker = ScriptedServer::start(|_| Reply::created(1));
     let gate = tracker.hold_requests(|_| true);
-    let few = Guest::named("good").with_core_module("many-memories", 20);
-    let host = Setup::new().config("[limits]\nconcurrent_runs = 100").plugin("few", &few).start();
+    let guest = Guest::named("good").with_core_module("many-memories", 20);
+    let host = Setup::new().config("[limits]\nconcurrent_runs = 100").plugin("few", &guest).start();
     let connection = host.connect("few", "few", json!({"url": tracker.url()}), json!({}));
     let clicks: Vec<_> =
         (0..60).map(|_| host.create_in_background(&connection, &failed_test())).collect();
@@ -117,7 +120,7 @@ fn log_and_stdout_floods_are_truncated_and_escaped() {
         assert!(text.len() > 10_000, "{name}: only {} bytes are stored", text.len());
         assert!(text.len() <= 80_000, "{name}: {} bytes are stored", text.len());
         assert!(
-            !text.chars().any(|c| c.is_control() && c != '\t'),
+            !text.chars().any(|character| character.is_control() && character != '\t'),
             "{name}: the log contains control characters"
         );
         assert!(text.contains("limits.log_bytes"), "{name}: the log does not name the limit");
@@ -133,8 +136,8 @@ fn log_and_stdout_floods_are_truncated_and_escaped() {
     );
 }
 
-/// A guest, a part of the reason why its request is refused, and how many of its requests reach the
-/// tracker.
+/// Guests that send hostile requests, a part of the reason of the refusal, and how many of the
+/// requests reach the tracker.
 const HOSTILE_REQUESTS: [(&str, &str, usize); 4] = [
     ("endless-body", "limits.request_body_bytes", 0),
     ("many-bodies", "limits.memory_bytes", 0),
@@ -145,25 +148,25 @@ const HOSTILE_REQUESTS: [(&str, &str, usize); 4] = [
 #[test]
 fn endless_and_oversized_requests_are_stopped() {
     let names = HOSTILE_REQUESTS.map(|(name, ..)| name);
-    // A quarter of the default, so that the bodies reach the memory limit long before the run
-    // reaches its CPU limit.
+    // The limit is a quarter of the default. With the default, the run could reach its CPU limit
+    // before its bodies reach the memory limit.
     let limits = "[connectors.many-bodies.limits]\nmemory_bytes = 33554432";
     let setup = with_good(Setup::new().config(limits));
     let host = setup.guests(names).guests(["giant-random"]).start();
     let good = Good::connect(&host);
-    for (name, reason, requests) in HOSTILE_REQUESTS {
+    for (name, reason, expected_requests) in HOSTILE_REQUESTS {
         let tracker = ScriptedServer::start(|_| Reply::new(200, "ok"));
         let connection = host.connect(name, name, json!({"url": tracker.url()}), json!({}));
         host.create(&connection, &failed_test());
-        let before = tracker.requests().len();
+        let requests_before = tracker.requests().len();
         let answer =
             assert_harmless(&host, &good, name, || host.create(&connection, &failed_test()));
         let run = host.run_of(&answer);
         let calls = run["calls"].as_array().expect("calls");
         let mut errors = calls.iter().filter_map(|call| call["error"].as_str());
-        let named = answer.body.contains(reason) || errors.any(|error| error.contains(reason));
-        assert!(named, "{name}: {answer:?} {run}");
-        assert_eq!(tracker.requests().len() - before, requests, "{name}");
+        let is_named = answer.body.contains(reason) || errors.any(|error| error.contains(reason));
+        assert!(is_named, "{name}: {answer:?} {run}");
+        assert_eq!(tracker.requests().len() - requests_before, expected_requests, "{name}");
     }
     let connection = connect(&host, "giant-random");
     let attack = || host.create(&connection, &failed_test());
@@ -173,8 +176,8 @@ fn endless_and_oversized_requests_are_stopped() {
     assert!(detail.contains("1048576"), "{detail}");
 }
 
-/// The tracker takes three times the CPU limit to answer. The wait is not charged, so the run
-/// succeeds.
+/// The tracker answers after three times the CPU limit. Waiting is not charged as CPU time, so the
+/// run succeeds.
 #[test]
 fn a_run_that_waits_is_charged_no_cpu_time() {
     let tracker = ScriptedServer::start(|_| Reply::created(1));
@@ -194,12 +197,12 @@ fn a_run_that_waits_is_charged_no_cpu_time() {
     assert!(usage["cpu_ms"].as_u64() < Some(200), "{usage}");
 }
 
-/// Busy guests share the CPU. The wait is counted in ticks, not in time. Each time the good guest
-/// is ready, it waits at most one tick for each busy guest.
+/// Busy guests share the CPU with a good guest. Each time the good guest is ready, it waits at most
+/// one tick for each busy guest. The wait is counted in ticks, because their length varies.
 #[test]
 fn a_good_event_waits_at_most_one_tick_for_each_busy_connector() {
-    const BUSY: u64 = 6;
-    let names: Vec<_> = (0..BUSY).map(|n| format!("busy{n}")).collect();
+    const BUSY_GUESTS: u64 = 6;
+    let names: Vec<_> = (0..BUSY_GUESTS).map(|n| format!("busy{n}")).collect();
     let setup = Setup::new()
         .config("[connectors.good.limits]\ncpu_ms = 1000\n[limits]\ncpu_ms = 3000")
         .guests(["good"]);
@@ -208,8 +211,10 @@ fn a_good_event_waits_at_most_one_tick_for_each_busy_connector() {
     let tracker = ScriptedServer::start(|_| Reply::created(1));
     let good = host.connect("good", "good", json!({"url": tracker.url()}), json!({}));
     let busy: Vec<_> = names.iter().map(|name| connect(&host, name)).collect();
-    let busy: Vec<_> =
-        busy.iter().map(|one| host.create_in_background(one, &failed_test())).collect();
+    let busy: Vec<_> = busy
+        .iter()
+        .map(|connection| host.create_in_background(connection, &failed_test()))
+        .collect();
     let mut events = Vec::new();
     while !busy.iter().any(Click::is_finished) {
         let answer = host.create(&good, &failed_test());
@@ -219,17 +224,18 @@ fn a_good_event_waits_at_most_one_tick_for_each_busy_connector() {
     for click in busy {
         click.answer().assert_problem(502, "connector-fault");
     }
-    assert!(events.len() > 10, "only {} events beside {BUSY} busy connectors", events.len());
+    assert!(events.len() > 10, "only {} events beside {BUSY_GUESTS} busy connectors", events.len());
     let (waited, polls) = waited(&host, &events);
-    println!("{} events waited {waited} ticks in {polls} polls beside {BUSY}", events.len());
+    println!("{} events waited {waited} ticks in {polls} polls beside {BUSY_GUESTS}", events.len());
     assert!(waited > 0, "no guest waited, so the cores were not busy");
     assert!(
-        waited <= BUSY * polls,
-        "waited {waited} ticks in {polls} polls beside {BUSY} busy connectors"
+        waited <= BUSY_GUESTS * polls,
+        "waited {waited} ticks in {polls} polls beside {BUSY_GUESTS} busy connectors"
     );
 }
 
-/// The engine names only the instruction at which a guest trapped; the guest prints the cause.
+/// The engine names only the instruction at which a guest trapped, so the problem also quotes what
+/// the guest printed last.
 #[test]
 fn a_trap_is_explained_by_what_the_guest_printed_last() {
     let tracker =
@@ -240,16 +246,16 @@ fn a_trap_is_explained_by_what_the_guest_printed_last() {
     let connection = host.connect("qa", "traps-on-demand", settings, secrets);
     let answer = host.create(&connection, &failed_test());
     let detail = answer.problem(502, "connector-fault");
-    for part in ["unreachable", "panicked at ", "traps-on-demand.rs:", "the tracker said bad"] {
-        assert!(detail.contains(part), "{part}: {detail}");
+    for expected in ["unreachable", "panicked at ", "traps-on-demand.rs:", "the tracker said bad"] {
+        assert!(detail.contains(expected), "{expected}: {detail}");
     }
     assert!(detail.contains("[secret]") && detail.contains("\\u{1b}"), "{detail}");
     let event = host.event_of(&answer);
     let shown = host.admin().get("/connections/qa").expect(200);
-    for place in
+    for shown_detail in
         [event["detail"].clone(), event["runs"][0]["detail"].clone(), shown["last_error"].clone()]
     {
-        assert!(place.to_string().contains("panicked at "), "{place}");
+        assert!(shown_detail.to_string().contains("panicked at "), "{shown_detail}");
     }
     let (_, listed) = host.run_cli(&["events", "list"]);
     for text in [&listed, &event.to_string(), &host.output()] {
@@ -258,8 +264,8 @@ fn a_trap_is_explained_by_what_the_guest_printed_last() {
     assert!(listed.contains("panicked at "), "{listed}");
     assert!(host.output().contains("the tracker said bad"), "{}", host.output());
 
-    let silent = Guest::named("traps-on-demand").with_build(2);
-    host.install("silent", &silent);
+    let broken_guest = Guest::named("traps-on-demand").with_build(2);
+    host.install("silent", &broken_guest);
     let error = host.await_connector("silent", "broken", None)["error"].to_string();
     let (checked, printed) = host.run_cli(&["check", &host.plugin("silent").display().to_string()]);
     assert!(!checked);
@@ -267,7 +273,7 @@ fn a_trap_is_explained_by_what_the_guest_printed_last() {
         assert!(text.contains("build 2 does not describe itself"), "{text}");
     }
 
-    // Events show the query of a call, and no credential in it.
+    // Events show the query of a call, but not the credentials in it.
     let call = &event["runs"][0]["calls"][0];
     assert!(tracker.requests()[0].target.contains("key=top-s3cret-of-the-test"));
     assert_eq!(
@@ -276,8 +282,8 @@ fn a_trap_is_explained_by_what_the_guest_printed_last() {
     );
     let (_, shown) = host.run_cli(&["events", "show", &answer.event()]);
     let line = shown.lines().rfind(|line| line.contains("/health")).expect("the call");
-    for part in ["GET", "read", "200", "?subject=a%20b&sig=[secret]"] {
-        assert!(line.contains(part), "{part}: {line}");
+    for expected in ["GET", "read", "200", "?subject=a%20b&sig=[secret]"] {
+        assert!(line.contains(expected), "{expected}: {line}");
     }
 }
 
@@ -287,25 +293,25 @@ fn a_connection_that_fails_repeatedly_opens_its_circuit_breaker() {
     let (host, connection) =
         Setup::new().start_with("traps-on-demand", json!({"url": tracker.url()}));
     let mut faults = 0;
-    let open: Answer = wait_for("the circuit breaker to open", 60, || {
+    let refused: Answer = wait_for("the circuit breaker to open", 60, || {
         let answer = host.create(&connection, &failed_test());
         assert!([502, 503].contains(&answer.status), "{answer:?}");
         faults += u32::from(answer.status == 502);
         (answer.status == 503).then_some(answer)
     });
     assert_eq!(faults, 5, "the circuit breaker did not open after exactly 5 faults");
-    let detail = open.problem(503, "circuit-open");
+    let detail = refused.problem(503, "circuit-open");
     assert!(
         detail.contains("unreachable"),
         "the detail does not name the last fault, a trap: {detail}"
     );
-    let seconds = open.header("retry-after").and_then(|text| text.parse::<u64>().ok());
-    assert!(seconds.is_some_and(|seconds| (1..=11).contains(&seconds)), "{open:?}");
-    let requests = tracker.requests().len();
+    let seconds = refused.header("retry-after").and_then(|text| text.parse::<u64>().ok());
+    assert!(seconds.is_some_and(|seconds| (1..=11).contains(&seconds)), "{refused:?}");
+    let requests_before = tracker.requests().len();
     host.create(&connection, &failed_test()).assert_problem(503, "circuit-open");
     assert_eq!(
         tracker.requests().len(),
-        requests,
+        requests_before,
         "a run reached the tracker while the circuit was open"
     );
     tracker.set_script(|_| Reply::new(200, "good"));
@@ -330,8 +336,7 @@ fn a_connector_never_has_more_than_its_concurrent_runs() {
     let gate = tracker.hold_requests(|_| true);
     let slow = host.connect("slow", "good", json!({"url": tracker.url()}), json!({}));
     let other = connect(&host, "instant");
-    let waiting: Vec<_> =
-        (0..2).map(|_| host.create_in_background(&slow, &failed_test())).collect();
+    let clicks: Vec<_> = (0..2).map(|_| host.create_in_background(&slow, &failed_test())).collect();
     gate.await_held(2);
     let answer = host.create(&slow, &failed_test());
     answer.assert_problem(503, "overloaded");
@@ -339,7 +344,7 @@ fn a_connector_never_has_more_than_its_concurrent_runs() {
     assert_eq!(tracker.requests().len(), 2, "a third run reached the tracker");
     host.create(&other, &failed_test()).assert_status(200);
     gate.open();
-    for click in waiting {
+    for click in clicks {
         let _ = click.answer();
     }
     host.create(&slow, &failed_test()).assert_status(200);

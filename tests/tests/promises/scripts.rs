@@ -1,6 +1,6 @@
-//! A script is a connector: `plugins/NAME.js` goes live, is replaced, refused and limited as a
-//! component is, and its errors name its own lines. The test `languages` runs one on a real
-//! Redmine.
+//! A script is a connector: `plugins/NAME.js` is loaded, replaced, refused and limited as a
+//! component is, and its errors name lines of the script. The test `languages` runs a script with a
+//! real Redmine.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,8 +13,9 @@ use jackfield_tests::{
 };
 use serde_json::{Value, json};
 
-/// A script that only counts, with this version. What it counts is an expression of JavaScript.
-fn counting(version: &str, open: &str) -> String {
+/// Returns a script that only counts, with this version. `open` is a JavaScript expression for the
+/// number of open defects.
+fn counting_script(version: &str, open: &str) -> String {
     format!(
         "const SCHEMA = {{ type: 'object', properties: {{}}, additionalProperties: false }};
 export const plugin = {{
@@ -30,67 +31,71 @@ export const kpis = {{
     )
 }
 
-fn path(host: &TestHost, name: &str) -> PathBuf {
+fn script_path(host: &TestHost, name: &str) -> PathBuf {
     host.folder().join("plugins").join(format!("{name}.js"))
 }
 
-/// Writes a script as an editor does, and waits until this version serves.
+/// Writes a script, and waits until this version serves.
 #[track_caller]
-fn edit(host: &TestHost, name: &str, text: &str) {
-    fs::write(path(host, name), text).expect("the script is written");
+fn edit_script(host: &TestHost, name: &str, text: &str) {
+    fs::write(script_path(host, name), text).expect("the script is written");
     host.await_connector(name, "ready", Some(&sha256(text.as_bytes())));
 }
 
-/// Writes a script that cannot be used, and returns why.
+/// Writes a script that cannot be used. Returns the reason.
 #[track_caller]
-fn refused(host: &TestHost, name: &str, content: impl AsRef<[u8]>) -> String {
-    fs::write(path(host, name), content).expect("the script is written");
+fn write_broken_script(host: &TestHost, name: &str, content: impl AsRef<[u8]>) -> String {
+    fs::write(script_path(host, name), content).expect("the script is written");
     let broken = host.await_connector(name, "broken", None);
     broken["error"].as_str().expect("a reason").to_owned()
 }
 
+/// Returns the number of open defects that a connection counts.
 #[track_caller]
-fn open_of(host: &TestHost, connection: &Connection, project: &str) -> u64 {
+fn open_count(host: &TestHost, connection: &Connection, project: &str) -> u64 {
     let counts = host.kpis(connection, project).expect(200);
     counts["openDefects"].as_u64().unwrap_or_else(|| panic!("{counts}"))
 }
 
 #[test]
 fn an_edited_script_serves_and_a_mistake_keeps_the_version_in_use() {
-    let mut host = Setup::new().script("s", &counting("1.0.0", "1")).start();
+    let mut host = Setup::new().script("s", &counting_script("1.0.0", "1")).start();
     let connection = host.connect("qa", "s", json!({}), json!({}));
-    assert_eq!(open_of(&host, &connection, "a"), 1);
-    // With a byte order mark and the line ends of Windows.
-    let edited = format!("\u{feff}{}", counting("1.1.0", "2").replace('\n', "\r\n"));
-    edit(&host, "s", &edited);
-    assert_eq!(open_of(&host, &connection, "b"), 2);
+    assert_eq!(open_count(&host, &connection, "a"), 1);
+    // The edited file has a byte order mark and the line ends of Windows.
+    let edited = format!("\u{feff}{}", counting_script("1.1.0", "2").replace('\n', "\r\n"));
+    edit_script(&host, "s", &edited);
+    assert_eq!(open_count(&host, &connection, "b"), 2);
 
-    let why = refused(&host, "s", counting("1.2.0", "3 +"));
-    assert!(why.starts_with("s.js:7:30: "), "{why}");
-    assert_eq!(open_of(&host, &connection, "c"), 2);
+    let reason = write_broken_script(&host, "s", counting_script("1.2.0", "3 +"));
+    assert!(reason.starts_with("s.js:7:30: "), "{reason}");
+    assert_eq!(open_count(&host, &connection, "c"), 2);
     let (_, shown) = host.run_cli(&["connectors", "show", "s"]);
     assert!(shown.contains("s.js:7:30") && shown.contains("1.1.0"), "{shown}");
     let (_, listed) = host.run_cli(&["connectors", "list"]);
     assert!(listed.contains("broken"), "{listed}");
-    edit(&host, "s", &counting("1.2.0", "4"));
-    assert_eq!(open_of(&host, &connection, "d"), 4);
+    edit_script(&host, "s", &counting_script("1.2.0", "4"));
+    assert_eq!(open_count(&host, &connection, "d"), 4);
 
     host.restart();
-    host.await_connector("s", "ready", Some(&sha256(counting("1.2.0", "4").as_bytes())));
-    assert_eq!(open_of(&host, &connection, "e"), 4);
+    host.await_connector("s", "ready", Some(&sha256(counting_script("1.2.0", "4").as_bytes())));
+    assert_eq!(open_count(&host, &connection, "e"), 4);
 }
 
 #[test]
 fn a_component_and_a_script_of_one_name_do_not_replace_each_other() {
-    let host = Setup::new().script("s", &counting("1.0.0", "1")).start();
+    let host = Setup::new().script("s", &counting_script("1.0.0", "1")).start();
     let connection = host.connect("qa", "s", json!({}), json!({}));
     let component = Guest::named("instant");
     host.install("s", &component);
     let broken = host.await_connector("s", "broken", None);
-    let why = broken["error"].as_str().expect("a reason");
-    assert!(why.contains(".wasm") && why.contains(".js") && why.contains("remove one"), "{why}");
-    assert_eq!(open_of(&host, &connection, "a"), 1, "the version in use stays");
-    fs::remove_file(path(&host, "s")).expect("the script is removed");
+    let reason = broken["error"].as_str().expect("a reason");
+    assert!(
+        reason.contains(".wasm") && reason.contains(".js") && reason.contains("remove one"),
+        "{reason}"
+    );
+    assert_eq!(open_count(&host, &connection, "a"), 1, "the version in use must stay");
+    fs::remove_file(script_path(&host, "s")).expect("the script is removed");
     host.await_connector("s", "ready", Some(&component.sha256()));
     let other = host.connect("other", "s", json!({}), json!({}));
     host.create(&other, &failed_test()).assert_status(200);
@@ -98,85 +103,93 @@ fn a_component_and_a_script_of_one_name_do_not_replace_each_other() {
 
 #[test]
 fn a_script_that_cannot_be_used_is_broken_with_the_reason() {
-    let good = counting("1.0.0", "typeof leaked === 'undefined' && [1].map((it) => it)[0]");
-    let host = Setup::new().script("good", &good).start();
+    let good_script =
+        counting_script("1.0.0", "typeof leaked === 'undefined' && [1].map((it) => it)[0]");
+    let host = Setup::new().script("good", &good_script).start();
     let connection = host.connect("qa", "good", json!({}), json!({}));
-    let valid = counting("1.0.0", "1");
-    for (name, text, why) in [
+    let valid_script = counting_script("1.0.0", "1");
+    for (name, script, expected) in [
         ("empty", String::new(), "it does not export `plugin`"),
         (
             "throws",
-            format!("{valid}\n  throw new Error('no');"),
+            format!("{valid_script}\n  throw new Error('no');"),
             "throws.js: Error: no at throws.js:12:",
         ),
-        ("recurs", format!("{valid}(function f() {{ f(); }})();"), "stack overflow"),
+        ("recurs", format!("{valid_script}(function f() {{ f(); }})();"), "stack overflow"),
         (
             "allocates",
-            format!("{valid}for (const all = [];;) all.push(new Array(1e4).fill(1));"),
+            format!("{valid_script}for (const all = [];;) all.push(new Array(1e4).fill(1));"),
             "memory_bytes",
         ),
-        ("computes", format!("{valid}for (;;);"), "cpu_ms"),
+        ("computes", format!("{valid_script}for (;;);"), "cpu_ms"),
         (
             "constant",
-            format!("{valid}export const defects = 5;"),
+            format!("{valid_script}export const defects = 5;"),
             "the export `defects` must be an object",
         ),
         (
             "lacks",
-            format!("{valid}export const defects = {{ create() {{}} }};"),
+            format!("{valid_script}export const defects = {{ create() {{}} }};"),
             "`defects.find` is not a function",
         ),
-        ("asynchronous", valid.replace("count: (", "count: async ("), "`kpis.count` is async"),
-        ("ends", format!("{valid}send(\n\n"), "ends.js:11:6: Unexpected token"),
-        ("awaits", format!("{valid}await 1;"), "awaits.js:11:1: await cannot be used"),
+        (
+            "asynchronous",
+            valid_script.replace("count: (", "count: async ("),
+            "`kpis.count` is async",
+        ),
+        ("ends", format!("{valid_script}send(\n\n"), "ends.js:11:6: Unexpected token"),
+        ("awaits", format!("{valid_script}await 1;"), "awaits.js:11:1: await cannot be used"),
         (
             "reads",
-            format!("import fs from 'fs';{valid}"),
+            format!("import fs from 'fs';{valid_script}"),
             "reads.js:1:1: there is no \"fs\" to import",
         ),
         (
             "typo",
-            format!("import {{ sent }} from 'jackfield:connector/http@0.1.0';{valid}"),
+            format!("import {{ sent }} from 'jackfield:connector/http@0.1.0';{valid_script}"),
             "has no `sent`",
         ),
         (
             "dynamic",
-            format!("{valid}import('jackfield:connector/http@0.1.0');"),
+            format!("{valid_script}import('jackfield:connector/http@0.1.0');"),
             "import() and import.meta",
         ),
         (
             "mute",
-            valid.replace("export const kpis", "const kpis"),
+            valid_script.replace("export const kpis", "const kpis"),
             "exports neither `defects` nor `kpis`",
         ),
         (
             "deletes",
             format!(
-                "{valid}for (const it of Object.getOwnPropertyNames(globalThis)) delete globalThis[it];"
+                "{valid_script}for (const it of Object.getOwnPropertyNames(globalThis)) delete globalThis[it];"
             ),
             "loading the script failed",
         ),
-        ("large", valid.clone() + &" ".repeat(2 << 20), "has 2097"),
+        ("large", valid_script.clone() + &" ".repeat(2 << 20), "has 2097"),
     ] {
-        let found = refused(&host, name, text);
-        assert!(found.contains(why), "{name}: {found}");
+        let reason = write_broken_script(&host, name, script);
+        assert!(reason.contains(expected), "{name}: {reason}");
     }
-    let found = refused(&host, "binary", [valid.as_bytes(), b"// \xff"].concat());
-    assert!(found.contains("not UTF-8"), "{found}");
-    // Each script has an instance of its own: what one changes, another does not see.
-    edit(
+    let reason =
+        write_broken_script(&host, "binary", [valid_script.as_bytes(), b"// \xff"].concat());
+    assert!(reason.contains("not UTF-8"), "{reason}");
+    // Each script runs in an instance of its own: changes of global objects do not affect other
+    // scripts.
+    edit_script(
         &host,
         "pollutes",
-        &format!("{valid}globalThis.leaked = 1; Array.prototype.map = () => [9];"),
+        &format!("{valid_script}globalThis.leaked = 1; Array.prototype.map = () => [9];"),
     );
-    edit(&host, "good", &format!("{good}// loaded after it"));
-    assert_eq!(open_of(&host, &connection, "a"), 1);
+    edit_script(&host, "good", &format!("{good_script}// loaded later"));
+    assert_eq!(open_count(&host, &connection, "a"), 1);
 }
 
-/// Each call has a connection of its own, whose circuit breaker the other failures do not open.
+/// Each call uses a connection of its own. Otherwise the failures of other calls would open the
+/// circuit breaker of the connection.
 #[test]
 fn a_run_of_a_script_is_limited_and_its_errors_name_its_lines() {
-    let text = counting("1.0.0", "calls[project]()")
+    let text = counting_script("1.0.0", "calls[project]()")
         + "const calls = {
   throws: () => [].missing.member,
   computes: () => { for (;;); },
@@ -203,7 +216,7 @@ fn a_run_of_a_script_is_limited_and_its_errors_name_its_lines() {
         let connection = host.connect(project, "s", json!({}), json!({}));
         host.kpis(&connection, project)
     };
-    for (project, code, why) in [
+    for (project, code, expected) in [
         (
             "throws",
             "connector-fault",
@@ -223,7 +236,7 @@ fn a_run_of_a_script_is_limited_and_its_errors_name_its_lines() {
         ("code", "connector-fault", "`code` must be one of rejected, "),
     ] {
         let detail = count(project).problem(502, code);
-        assert!(detail.contains(why), "{project}: {detail}");
+        assert!(detail.contains(expected), "{project}: {detail}");
     }
     let detail = count("error").problem(422, "rejected");
     assert!(detail.contains("no such project") && detail.contains("`url`"), "{detail}");
@@ -235,24 +248,32 @@ fn a_run_of_a_script_is_limited_and_its_errors_name_its_lines() {
     assert!(logged.contains("seen {\"a\":1}") || logged.contains("seen {"), "{logged}");
     let random = host.connect("random", "s", json!({}), json!({}));
     let first = host.kpis(&random, "random").expect(200)["openDefects"].clone();
-    let again = host.connect("again", "s", json!({}), json!({}));
-    assert_ne!(host.kpis(&again, "random").expect(200)["openDefects"], first, "frozen numbers");
+    let other_run = host.connect("again", "s", json!({}), json!({}));
+    assert_ne!(
+        host.kpis(&other_run, "random").expect(200)["openDefects"],
+        first,
+        "two runs have the same random number"
+    );
 
     let (_, triggered) =
         host.run_cli(&["trigger", "kpis", "--connection", "throws", "--project", "throws"]);
     assert!(triggered.contains("s.js:12:"), "{triggered}");
     let (_, event) = host.run_cli(&["events", "show", "--last", "--connection", "throws"]);
-    assert_eq!(event.matches("    at throws (s.js:12:").count(), 1, "the stack, once: {event}");
+    assert_eq!(
+        event.matches("    at throws (s.js:12:").count(),
+        1,
+        "the event must show the stack once: {event}"
+    );
     for noise in ["panicked", "RUST_BACKTRACE", "Exception {", "unreachable"] {
         assert!(!event.contains(noise), "{noise}: {event}");
     }
 }
 
-/// The script catches each error but the last one, and logs its words and its stack.
+/// The script catches each error but the last one, and logs its message and its stack.
 #[test]
 fn a_wrong_argument_is_an_error_that_names_the_line_the_member_and_the_value() {
     const URL: &str = "url: { type: 'string', title: 'Address', 'jackfield:origin': true }";
-    let wrong = [
+    let wrong_calls = [
         (
             "send({ method: 'GET', url })",
             "`send`: `method` must be one of get, head, options, post",
@@ -295,11 +316,11 @@ fn a_wrong_argument_is_an_error_that_names_the_line_the_member_and_the_value() {
         + &import("* as settings", "settings")
         + &import("* as testManager", "test-manager");
     let mut text = imports
-        + &counting("1.0.0", "called()")
+        + &counting_script("1.0.0", "called()")
             .replace("properties: {}", &format!("properties: {{ {URL} }}"));
     text += "const url = '/', all = [\n";
-    let first = text.lines().count() + 1;
-    for (expression, _) in wrong {
+    let first_line = text.lines().count() + 1;
+    for (expression, _) in wrong_calls {
         text += &format!("() => {expression},\n");
     }
     text += "];
@@ -317,40 +338,57 @@ function called() {
     let connection = host.connect("qa", "s", json!({"url": tracker.url()}), json!({}));
     let answer = host.kpis(&connection, "any");
     let detail = answer.problem(502, "connector-fault");
-    let expected = "the connector threw: `send`: `method` must be one of get, head, options, post, \
+    let expected_detail = "the connector threw: `send`: `method` must be one of get, head, options, post, \
                     put, patch, delete, but is \"GET\" at ";
-    assert!(detail.contains(expected) && detail.contains(&format!("s.js:{first}:")), "{detail}");
-    assert_eq!(tracker.requests().len(), 3, "what may be absent is absent");
+    assert!(
+        detail.contains(expected_detail) && detail.contains(&format!("s.js:{first_line}:")),
+        "{detail}"
+    );
+    assert_eq!(tracker.requests().len(), 3, "an optional member may not be absent");
     let event = host.event_of(&answer);
     let log = event["runs"][0]["log"].as_array().expect("the log");
-    for (i, (expression, why)) in wrong.iter().enumerate() {
+    for (i, (expression, expected_error)) in wrong_calls.iter().enumerate() {
         let begin = format!("{i} TypeError: ");
         let line = log.iter().filter_map(|line| line["message"].as_str());
         let line = line.filter(|line| line.starts_with(&begin)).collect::<String>();
-        let place = format!("s.js:{}:", first + i);
-        assert!(line.contains(why) && line.contains(&place), "{expression}: {line:?} in {event}");
+        let place = format!("s.js:{}:", first_line + i);
+        assert!(
+            line.contains(expected_error) && line.contains(&place),
+            "{expression}: {line:?} in {event}"
+        );
     }
 }
 
 #[test]
-fn a_script_asks_for_test_data_if_it_imports_it() {
-    let host = Setup::new().script("s", &counting("1.0.0", "1")).start();
+fn a_script_that_imports_test_data_needs_consent() {
+    let host = Setup::new().script("s", &counting_script("1.0.0", "1")).start();
     let connection = host.connect("qa", "s", json!({}), json!({}));
     assert_eq!(host.connection("qa")["grants"]["test_data"], false);
-    let asks = "import { title } from 'jackfield:connector/report@0.1.0';\n".to_owned()
-        + &counting("2.0.0", "2 + title(9).length");
-    edit(&host, "s", &asks);
-    assert_eq!(open_of(&host, &connection, "a"), 1, "the accepted version serves");
-    let needed = host.connection("qa")["needs_consent"].to_string();
-    assert!(needed.contains("read what Test Manager knows of failed tests"), "{needed}");
-    let words = ["connections", "accept", "qa", "--yes", "--sha256", &sha256(asks.as_bytes())];
-    assert!(host.run_cli(&words).0);
-    assert_eq!(open_of(&host, &connection, "b"), 2);
+    let script_with_test_data = "import { title } from 'jackfield:connector/report@0.1.0';\n"
+        .to_owned()
+        + &counting_script("2.0.0", "2 + title(9).length");
+    edit_script(&host, "s", &script_with_test_data);
+    assert_eq!(open_count(&host, &connection, "a"), 1, "a version without consent serves");
+    let needs_consent = host.connection("qa")["needs_consent"].to_string();
+    assert!(
+        needs_consent.contains("read what Test Manager knows of failed tests"),
+        "{needs_consent}"
+    );
+    let arguments = [
+        "connections",
+        "accept",
+        "qa",
+        "--yes",
+        "--sha256",
+        &sha256(script_with_test_data.as_bytes()),
+    ];
+    assert!(host.run_cli(&arguments).0);
+    assert_eq!(open_count(&host, &connection, "b"), 2);
 }
 
-/// Runs the program in a folder, and returns whether it succeeded and what it printed.
-fn run_in(folder: &Path, program: &Path, words: &[&str]) -> (bool, String) {
-    let output = Command::new(program).args(words).current_dir(folder).output();
+/// Runs a program in a folder. Returns whether it succeeded and what it printed.
+fn run_in(folder: &Path, program: &Path, arguments: &[&str]) -> (bool, String) {
+    let output = Command::new(program).args(arguments).current_dir(folder).output();
     let output = output.expect("the program starts");
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     (output.status.success(), text(&output.stdout) + &text(&output.stderr))
@@ -371,75 +409,81 @@ fn an_author_checks_calls_and_replays_a_script() {
     write("settings.json", &project.settings(&proxy.url()).to_string());
     write("event.json", &failed_test().to_string());
     write("key", redmine.secrets()["api-key"].as_str().expect("a key"));
-    let run = |words: &[&str]| run_in(folder.path(), binary(), words);
-    let (ok, checked) = run(&["check", "redmine.js", "--json"]);
+    let run = |arguments: &[&str]| run_in(folder.path(), binary(), arguments);
+    let (succeeded, checked) = run(&["check", "redmine.js", "--json"]);
     let checked: Value =
         serde_json::from_str(&checked).unwrap_or_else(|e| panic!("{e}: {checked}"));
-    assert!(ok && checked["sha256"] == sha256(redmine_script().as_bytes()), "{checked}");
+    assert!(succeeded && checked["sha256"] == sha256(redmine_script().as_bytes()), "{checked}");
     assert_eq!(checked["interfaces"], json!(["defects", "kpis", "follow-up"]));
     let imports: Vec<_> = checked["imports"].as_array().expect("imports").iter().collect();
-    assert_eq!(imports.len(), 3, "only what the script itself imports: {imports:?}");
+    assert_eq!(imports.len(), 3, "not only the imports of the script itself: {imports:?}");
 
     let call = |more: &[&str]| {
-        let given =
+        let common_arguments =
             ["--settings", "settings.json", "--secret", "api-key=@key", "--event", "event.json"];
-        run(&[&["invoke", "redmine.js", "create-defect"], &given[..], more].concat())
+        run(&[&["invoke", "redmine.js", "create-defect"], &common_arguments[..], more].concat())
     };
-    let (ok, created) = call(&["--record", "recording", "--marker", "abcdefghijkmnpqrstuvwxyz23"]);
-    assert!(ok, "{created}");
+    let (succeeded, created) =
+        call(&["--record", "recording", "--marker", "abcdefghijkmnpqrstuvwxyz23"]);
+    assert!(succeeded, "{created}");
     assert_eq!(project.issues().len(), 1);
-    let (ok, replayed) = call(&["--replay", "recording", "--marker", "abcdefghijkmnpqrstuvwxyz23"]);
-    assert!(ok && replayed.contains(&project.only_issue().id.to_string()), "{replayed}");
+    let (succeeded, replayed) =
+        call(&["--replay", "recording", "--marker", "abcdefghijkmnpqrstuvwxyz23"]);
+    assert!(succeeded && replayed.contains(&project.only_issue().id.to_string()), "{replayed}");
     assert_eq!(project.issues().len(), 1, "a replay reached the tracker");
-    let (ok, wrong) = run(&["check", "settings.json"]);
-    assert!(!ok && wrong.contains(".js"), "{wrong}");
+    let (succeeded, printed) = run(&["check", "settings.json"]);
+    assert!(!succeeded && printed.contains(".js"), "{printed}");
 }
 
 #[test]
-fn the_runner_is_as_new_as_its_sources() {
+fn the_runner_in_the_repository_is_as_new_as_its_sources() {
     xtask(&["script-runner", "--check"]);
 }
 
-/// Rebuilds differ in some bytes, so their behaviour is compared: a copy of the program gets the
-/// rebuilt runner in the place of its own.
+/// Two builds of the runner differ in some bytes, so the test compares their behaviour. It replaces
+/// the runner in a copy of the program with the rebuilt runner.
 #[test]
 fn a_rebuilt_runner_behaves_as_the_one_in_the_repository() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let rebuilt = folder.path().join("rebuilt.wasm");
     xtask(&["script-runner", "--output", &rebuilt.display().to_string()]);
     let mut rebuilt = fs::read(rebuilt).expect("the rebuilt runner");
-    let kept = root().join("guest-examples/script-runner/script-runner.wasm");
-    let kept = fs::read(kept).expect("the runner");
-    // A custom section makes it as long as the other, whose last section is there for that.
-    let missing = kept.len().checked_sub(rebuilt.len()).expect("the rebuilt runner is longer");
+    let stored = root().join("guest-examples/script-runner/script-runner.wasm");
+    let stored = fs::read(stored).expect("the runner");
+    // A custom section makes the rebuilt runner as long as the stored one, which contains such a
+    // section as a reserve.
+    let missing = stored.len().checked_sub(rebuilt.len()).expect("the rebuilt runner is longer");
     let content = vec![0; missing.checked_sub(3).expect("room for a section")];
     push_section(&mut rebuilt, 0, &content);
-    assert_eq!(rebuilt.len(), kept.len(), "the rebuilt runner does not fit into the program");
+    assert_eq!(rebuilt.len(), stored.len(), "the rebuilt runner does not fit into the program");
     let mut bytes = fs::read(binary()).expect("the program");
-    let begins = |at: &usize| bytes[*at..].starts_with(&kept);
-    let found: Vec<_> = (0..bytes.len()).filter(begins).collect();
-    let [at] = found[..] else { panic!("the program has the runner {} times", found.len()) };
-    bytes[at..at + kept.len()].copy_from_slice(&rebuilt);
-    let other = folder.path().join("jackfield");
-    fs::copy(binary(), &other).expect("a copy with its permissions");
-    fs::write(&other, bytes).expect("the changed copy");
+    let starts_with_runner = |at: &usize| bytes[*at..].starts_with(&stored);
+    let positions: Vec<_> = (0..bytes.len()).filter(starts_with_runner).collect();
+    let [at] = positions[..] else {
+        panic!("the program has the runner {} times", positions.len())
+    };
+    bytes[at..at + stored.len()].copy_from_slice(&rebuilt);
+    let changed_program = folder.path().join("jackfield");
+    fs::copy(binary(), &changed_program).expect("a copy with its permissions");
+    fs::write(&changed_program, bytes).expect("the changed copy");
 
-    let said = "JSON.stringify([...new TextEncoder().encode('\u{e4}')], null, 1) + Math.sign(Math.random())";
-    let used = counting("1.0.0", "1").replace("summary: ''", &format!("summary: {said}"));
+    let summary = "JSON.stringify([...new TextEncoder().encode('\u{e4}')], null, 1) + Math.sign(Math.random())";
+    let script =
+        counting_script("1.0.0", "1").replace("summary: ''", &format!("summary: {summary}"));
     for (name, text) in [
         ("redmine.js", redmine_script()),
-        ("used.js", used),
-        ("wrong.js", counting("1.0.0", "1 +")),
-        ("throws.js", counting("1.0.0", "1") + "null.x"),
+        ("used.js", script),
+        ("wrong.js", counting_script("1.0.0", "1 +")),
+        ("throws.js", counting_script("1.0.0", "1") + "null.x"),
     ] {
         fs::write(folder.path().join(name), text).expect("a script");
         let report = |program: &Path| {
-            let (ok, printed) = run_in(folder.path(), program, &["check", name, "--json"]);
+            let (succeeded, printed) = run_in(folder.path(), program, &["check", name, "--json"]);
             let lines = printed.lines().filter(|line| !line.contains("\"compile_ms\""));
-            (ok, lines.map(str::to_owned).collect::<Vec<_>>())
+            (succeeded, lines.map(str::to_owned).collect::<Vec<_>>())
         };
-        let (before, after) = (report(binary()), report(&other));
-        println!("{name}: {}", after.1.first().cloned().unwrap_or_default());
-        assert_eq!(before, after, "{name}");
+        let (expected, found) = (report(binary()), report(&changed_program));
+        println!("{name}: {}", found.1.first().cloned().unwrap_or_default());
+        assert_eq!(expected, found, "{name}");
     }
 }

@@ -1,6 +1,6 @@
-//! When the outcome of a write is unknown, only the tracker's search or a person decides. The host
-//! waits for the index delay of the search, a tracker without a search needs a person, and the
-//! sweep searches, too.
+//! When the outcome of a write is unknown, only the tracker's search or a person decides about the
+//! defect. The host waits for the index delay of the search. A tracker without a search needs a
+//! person. The sweep searches, too.
 
 use std::sync::Arc;
 use std::sync::Mutex;
@@ -12,8 +12,8 @@ use jackfield_tests::{
 };
 use serde_json::json;
 
-/// A tracker that creates the issue without an answer. Its search finds the issue three seconds
-/// later.
+/// Starts a tracker that creates the issue and does not answer. Its search finds the issue three
+/// seconds later.
 fn tracker_with_index_delay() -> ScriptedServer {
     let created_at = Mutex::new(None::<Instant>);
     ScriptedServer::start(move |exchange| {
@@ -22,8 +22,8 @@ fn tracker_with_index_delay() -> ScriptedServer {
             *created_at = Some(Instant::now());
             return Reply::reset();
         }
-        let found = created_at.is_some_and(|at| at.elapsed() > Duration::from_secs(3));
-        Reply::json(200, if found { r#"[{"id":42}]"# } else { "[]" })
+        let is_found = created_at.is_some_and(|at| at.elapsed() > Duration::from_secs(3));
+        Reply::json(200, if is_found { r#"[{"id":42}]"# } else { "[]" })
     })
 }
 
@@ -71,8 +71,8 @@ fn without_a_search_a_person_decides_and_a_retry_creates_the_defect() {
     edit().assert_status(200);
 }
 
-/// The write went to the project of the old setting. Its search uses the old setting, too, although
-/// the setting was edited.
+/// The setting is edited after the write. The search still uses the setting of the write, because
+/// the issue is in the old project.
 #[test]
 fn a_search_uses_the_settings_of_the_write() {
     let tracker = ScriptedServer::start(|exchange| match exchange.request.is_post() {
@@ -87,8 +87,8 @@ fn a_search_uses_the_settings_of_the_write() {
     let edit = json!({"settings": {"project": "new"}});
     host.admin().json("PATCH", "/connections/qa", &edit).assert_status(200);
     tracker.set_script(|exchange| {
-        let found = exchange.request.target.starts_with("/old/search?");
-        Reply::json(200, if found { r#"[{"id":7}]"# } else { "[]" })
+        let is_found = exchange.request.target.starts_with("/old/search?");
+        Reply::json(200, if is_found { r#"[{"id":7}]"# } else { "[]" })
     });
     assert_eq!(host.create(&connection, &test).expect(200)["id"], "7");
     let searched = tracker.requests().into_iter().filter(|request| !request.is_post());
@@ -97,9 +97,9 @@ fn a_search_uses_the_settings_of_the_write() {
     assert!(tracker.requests().iter().any(|request| request.target == "/new/issues"));
 }
 
-/// A tracker whose search finds an issue only after `lag`. The test sets the status of its answers
-/// to writes.
-fn lagging_tracker(lag: Duration) -> (ScriptedServer, Arc<Mutex<u16>>) {
+/// Starts a tracker whose search finds an issue only after this delay. The returned value sets the
+/// status of its answers to writes.
+fn tracker_with_delay(delay: Duration) -> (ScriptedServer, Arc<Mutex<u16>>) {
     let status = Arc::new(Mutex::new(201));
     let (answer, created_at) = (Arc::clone(&status), Mutex::new(None::<Instant>));
     let tracker = ScriptedServer::start(move |exchange| {
@@ -108,23 +108,25 @@ fn lagging_tracker(lag: Duration) -> (ScriptedServer, Arc<Mutex<u16>>) {
             *created_at = Some(Instant::now());
             return Reply::json(*answer.lock().expect("a status"), r#"{"issue":{"id":42}}"#);
         }
-        let found = created_at.is_some_and(|at| at.elapsed() >= lag);
-        Reply::json(200, if found { r#"[{"id":42}]"# } else { "[]" })
+        let is_found = created_at.is_some_and(|at| at.elapsed() >= delay);
+        Reply::json(200, if is_found { r#"[{"id":42}]"# } else { "[]" })
     });
     (tracker, status)
 }
 
-/// The connector declares no index delay, but the host has measured a delay after its own create.
+/// The connector declares no index delay, but the host has measured a delay after an earlier
+/// create.
 #[test]
 fn the_host_measures_an_understated_index_delay_and_waits_for_it() {
-    let (tracker, status) = lagging_tracker(Duration::from_secs(3));
+    let (tracker, status) = tracker_with_delay(Duration::from_secs(3));
     let (host, connection) = Setup::new()
         .config("sweep_ms = 300\n[limits]\ncreate_answer_ms = 1000")
         .start_with("good", json!({"url": tracker.url()}));
     host.create(&connection, &failed_test()).assert_status(200);
-    let lag = || host.admin().get("/connections/qa").expect(200)["index_lag_ms"].as_u64();
-    let lag = wait_for("the lag to be measured", 20, || lag().filter(|lag| *lag > 0));
-    assert!((3_000..6_000).contains(&lag), "{lag}");
+    let delay = || host.admin().get("/connections/qa").expect(200)["index_lag_ms"].as_u64();
+    let delay =
+        wait_for("the index delay to be measured", 20, || delay().filter(|delay| *delay > 0));
+    assert!((3_000..6_000).contains(&delay), "{delay}");
 
     *status.lock().expect("a status") = 404;
     let test = failed_test();
@@ -136,7 +138,7 @@ fn the_host_measures_an_understated_index_delay_and_waits_for_it() {
 
 #[test]
 fn the_host_waits_for_the_index_delay_of_the_connection() {
-    let (tracker, status) = lagging_tracker(Duration::from_secs(3));
+    let (tracker, status) = tracker_with_delay(Duration::from_secs(3));
     let (host, connection) = Setup::new()
         .config("[limits]\ncreate_answer_ms = 1000")
         .start_with("good", json!({"url": tracker.url()}));
@@ -149,7 +151,8 @@ fn the_host_waits_for_the_index_delay_of_the_connection() {
     assert_eq!((defect["id"].as_str(), tracker.posts()), (Some("42"), 1));
 }
 
-/// The first write has its effect only after its wait is over.
+/// The tracker creates the record of the first write only after the host has stopped waiting for
+/// it.
 #[test]
 fn a_second_record_in_the_tracker_is_reported() {
     let tracker = ScriptedServer::start(|exchange| match exchange.request.is_post() {
@@ -176,19 +179,19 @@ fn a_second_record_in_the_tracker_is_reported() {
     assert!(detail.contains("2 and 1"), "{event}");
 }
 
-/// No person clicks again, not even after a crash. The sweep finds the issue, and an event reports
-/// this.
+/// Nobody clicks again, in one round after a crash. The sweep finds the issue, and an event reports
+/// it.
 #[test]
 fn the_sweep_adopts_an_issue_without_another_click() {
-    for killed in [false, true] {
-        let found = Arc::new(AtomicBool::new(false));
-        let search = Arc::clone(&found);
+    for with_crash in [false, true] {
+        let is_indexed = Arc::new(AtomicBool::new(false));
+        let search = Arc::clone(&is_indexed);
         let tracker = ScriptedServer::start(move |exchange| {
-            let found = search.load(Ordering::SeqCst);
+            let is_indexed = search.load(Ordering::SeqCst);
             if exchange.request.is_post() {
                 return Reply::reset();
             }
-            Reply::json(200, if found { r#"[{"id":7}]"# } else { "[]" })
+            Reply::json(200, if is_indexed { r#"[{"id":7}]"# } else { "[]" })
         });
         let gate = tracker.hold_requests(Request::is_post);
         let (mut host, connection) = Setup::new()
@@ -197,19 +200,19 @@ fn the_sweep_adopts_an_issue_without_another_click() {
         let test = failed_test();
         let click = host.create_in_background(&connection, &test);
         gate.await_held(1);
-        if killed {
+        if with_crash {
             host.kill();
         }
         gate.open();
-        assert_eq!(click.finish().map(|answer| answer.status), (!killed).then_some(503));
-        if killed {
+        assert_eq!(click.finish().map(|answer| answer.status), (!with_crash).then_some(503));
+        if with_crash {
             host.restart();
             let events = host.admin().get("/events?kind=create-defect").expect(200);
             let event = &events["events"][0];
             assert_eq!(event["outcome"], "interrupted", "{event}");
             assert!(event["defect"].is_string(), "{event}");
         }
-        found.store(true, Ordering::SeqCst);
+        is_indexed.store(true, Ordering::SeqCst);
         wait_for("the sweep to adopt the issue", 60, || {
             let defects = host.admin().get("/defects").expect(200);
             (defects["defects"][0]["state"] == "created").then_some(())

@@ -1,4 +1,4 @@
-//! Requests of senders that differ from the documented ones: ids that are not set, compressed
+//! Webhook requests that differ from Test Manager's documentation: ids that are not set, compressed
 //! bodies, other content types and character sets, damaged texts. The event of a refused create
 //! shows the request.
 
@@ -11,12 +11,12 @@ use flate2::write::{DeflateEncoder, GzEncoder, ZlibEncoder};
 use jackfield_tests::{Answer, Connection, Setup, TestHost, failed_test};
 use serde_json::{Value, json};
 
-fn host() -> (TestHost, Connection) {
+fn start_host() -> (TestHost, Connection) {
     Setup::new().start_with("instant", json!({}))
 }
 
-/// Sends a Create Defect with these headers and this body.
-fn post(
+/// Sends a Create Defect request with these headers and this body.
+fn send_create(
     host: &TestHost,
     connection: &Connection,
     headers: &[(&str, &str)],
@@ -33,7 +33,7 @@ fn gzip(text: &[u8]) -> Vec<u8> {
 
 #[test]
 fn an_all_zero_id_is_refused() {
-    let (host, connection) = host();
+    let (host, connection) = start_host();
     for name in ["testExecutionId", "testCaseId"] {
         for zero in [
             "00000000-0000-0000-0000-000000000000",
@@ -61,40 +61,48 @@ fn an_all_zero_id_is_refused() {
 
 #[test]
 fn a_compressed_body_is_read_like_a_plain_one() {
-    let (host, connection) = host();
+    let (host, connection) = start_host();
     let text = failed_test().to_string();
-    let first = post(&host, &connection, &[], &text).expect(200);
+    let expected = send_create(&host, &connection, &[], &text).expect(200);
     let mut zlib = ZlibEncoder::new(Vec::new(), Compression::fast());
     zlib.write_all(text.as_bytes()).expect("writing to memory does not fail");
-    let mut raw = DeflateEncoder::new(Vec::new(), Compression::fast());
-    raw.write_all(text.as_bytes()).expect("writing to memory does not fail");
-    let (zlib, raw) = (
+    let mut deflate = DeflateEncoder::new(Vec::new(), Compression::fast());
+    deflate.write_all(text.as_bytes()).expect("writing to memory does not fail");
+    let (zlib, deflate) = (
         zlib.finish().expect("writing to memory does not fail"),
-        raw.finish().expect("writing to memory does not fail"),
+        deflate.finish().expect("writing to memory does not fail"),
     );
     let (begin, end) = text.as_bytes().split_at(20);
-    for (coding, body) in [
+    for (encoding, body) in [
         ("gzip", gzip(text.as_bytes())),
         ("gzip", [gzip(begin), gzip(end)].concat()),
         ("X-GZIP", gzip(format!("\u{feff}{text}").as_bytes())),
         ("deflate", zlib),
-        ("deflate", raw),
+        ("deflate", deflate),
         ("identity", text.clone().into_bytes()),
     ] {
-        let headers = [("content-encoding", coding), ("content-type", "application/json")];
-        assert_eq!(post(&host, &connection, &headers, body).expect(200), first, "{coding}");
+        let headers = [("content-encoding", encoding), ("content-type", "application/json")];
+        assert_eq!(
+            send_create(&host, &connection, &headers, body).expect(200),
+            expected,
+            "{encoding}"
+        );
     }
-    let base = host.anonymous();
-    let probe =
-        base.send("POST", &connection.webhook_path, &[("content-encoding", "gzip")], &gzip(b"{}"));
+    let client = host.anonymous();
+    let probe = client.send(
+        "POST",
+        &connection.webhook_path,
+        &[("content-encoding", "gzip")],
+        &gzip(b"{}"),
+    );
     assert_eq!(probe.expect(200), json!({"status": "alive"}));
 }
 
 #[test]
 fn a_decompression_bomb_and_an_unknown_encoding_are_refused() {
-    let (host, connection) = host();
-    let coded = |coding: &str, body: &[u8]| {
-        let answer = post(&host, &connection, &[("content-encoding", coding)], body);
+    let (host, connection) = start_host();
+    let send_encoded = |encoding: &str, body: &[u8]| {
+        let answer = send_create(&host, &connection, &[("content-encoding", encoding)], body);
         assert_eq!(host.event_of(&answer)["status"], answer.status);
         answer
     };
@@ -102,17 +110,17 @@ fn a_decompression_bomb_and_an_unknown_encoding_are_refused() {
     large["padding"] = json!(" ".repeat(60 << 20));
     let bomb = gzip(large.to_string().as_bytes());
     assert!(bomb.len() < 64 * 1024, "{}", bomb.len());
-    let (answer, rise) = host.rise_of_peak(|| coded("gzip", &bomb));
+    let (answer, rise) = host.rise_of_peak(|| send_encoded("gzip", &bomb));
     answer.assert_problem(413, "payload-too-large");
     assert!(rise < 16 << 20, "the peak of memory rose by {rise} bytes");
     let text = failed_test().to_string();
-    let whole = gzip(text.as_bytes());
-    for broken in [&whole[..whole.len() - 4], text.as_bytes()] {
-        let detail = coded("gzip", broken).problem(400, "bad-request");
+    let gzipped = gzip(text.as_bytes());
+    for broken in [&gzipped[..gzipped.len() - 4], text.as_bytes()] {
+        let detail = send_encoded("gzip", broken).problem(400, "bad-request");
         assert!(detail.contains("gzip"), "{detail}");
     }
     for unknown in ["br", "zstd", "gzip, gzip"] {
-        let detail = coded(unknown, text.as_bytes()).problem(415, "unsupported-media-type");
+        let detail = send_encoded(unknown, text.as_bytes()).problem(415, "unsupported-media-type");
         assert!(detail.contains(unknown) && detail.contains("deflate"), "{detail}");
     }
     host.create(&connection, &failed_test()).assert_status(200);
@@ -120,33 +128,34 @@ fn a_decompression_bomb_and_an_unknown_encoding_are_refused() {
 
 #[test]
 fn json_is_accepted_with_other_content_types_and_character_sets() {
-    let (host, connection) = host();
+    let (host, connection) = start_host();
     let mut test = failed_test();
     test["variationId"] = json!("Zeile ä");
     let text = test.to_string();
-    let first = post(&host, &connection, &[], &text).expect(200);
+    let expected = send_create(&host, &connection, &[], &text).expect(200);
     let utf_16: Vec<u8> = text.encode_utf16().flat_map(u16::to_le_bytes).collect();
-    let latin: Vec<u8> = text.chars().map(|c| u8::try_from(c).expect("Latin-1")).collect();
-    for (kind, body) in [
+    let latin_1: Vec<u8> = text.chars().map(|c| u8::try_from(c).expect("Latin-1")).collect();
+    for (content_type, body) in [
         ("text/plain", text.as_bytes()),
         ("text/plain; charset=utf-8", text.as_bytes()),
         ("application/octet-stream", text.as_bytes()),
         ("application/json; charset=\"UTF-8\"", text.as_bytes()),
         ("application/json; charset=utf-16", &utf_16),
         ("application/json", &utf_16),
-        ("text/plain; charset=ISO-8859-1", &latin),
+        ("text/plain; charset=ISO-8859-1", &latin_1),
     ] {
-        let answer = post(&host, &connection, &[("content-type", kind)], body);
-        assert_eq!(answer.expect(200), first, "{kind}");
+        let answer = send_create(&host, &connection, &[("content-type", content_type)], body);
+        assert_eq!(answer.expect(200), expected, "{content_type}");
     }
     let form = [("content-type", "application/x-www-form-urlencoded")];
-    let detail = post(&host, &connection, &form, &text).problem(415, "unsupported-media-type");
+    let detail =
+        send_create(&host, &connection, &form, &text).problem(415, "unsupported-media-type");
     assert!(detail.contains("application/json") && detail.contains("curl"), "{detail}");
 }
 
 #[test]
 fn a_create_with_half_a_surrogate_pair_or_control_characters_is_accepted() {
-    let (host, connection) = host();
+    let (host, connection) = start_host();
     let test = failed_test();
     let body = |variation: &str| {
         let (execution, case) = (&test["testExecutionId"], &test["testCaseId"]);
@@ -163,7 +172,7 @@ fn a_create_with_half_a_surrogate_pair_or_control_characters_is_accepted() {
         (r"row \\ud83d", "row \\ud83d"),
         (r"row \u0000\u001b", "row \u{fffd}\u{fffd}"),
     ] {
-        let answer = post(&host, &connection, &[], body(sent));
+        let answer = send_create(&host, &connection, &[], body(sent));
         answers.push(answer.expect(200)["id"].clone());
         let newest = &host.admin().get("/defects").expect(200)["defects"];
         let variations = newest.as_array().expect("defects").iter().map(|it| &it["variation_id"]);
@@ -175,7 +184,7 @@ fn a_create_with_half_a_surrogate_pair_or_control_characters_is_accepted() {
 
 #[test]
 fn the_event_of_a_refused_create_shows_the_request() {
-    let (host, connection) = host();
+    let (host, connection) = start_host();
     let headers = [
         ("authorization", "Bearer very-secret-token"),
         ("x-api-key", "very-secret-key"),
@@ -183,7 +192,7 @@ fn the_event_of_a_refused_create_shows_the_request() {
         ("content-encoding", "gzip"),
     ];
     let body = r#"{"TestExecutionID": "what is this?"}"#;
-    let answer = post(&host, &connection, &headers, gzip(body.as_bytes()));
+    let answer = send_create(&host, &connection, &headers, gzip(body.as_bytes()));
     answer.assert_problem(400, "bad-request");
     let event = host.event_of(&answer);
     assert_eq!(
@@ -191,8 +200,8 @@ fn the_event_of_a_refused_create_shows_the_request() {
         (&json!("create-defect"), &json!(body))
     );
     let text = event["request"].to_string();
-    for recorded in ["x-sender", "4711", "Bearer (17 characters)", "(15 characters)"] {
-        assert!(text.contains(recorded), "{recorded} is missing in: {text}");
+    for expected in ["x-sender", "4711", "Bearer (17 characters)", "(15 characters)"] {
+        assert!(text.contains(expected), "{expected} is missing in: {text}");
     }
     assert!(!text.contains("very-secret"), "{text}");
     assert!(!text.contains(connection.webhook_path.trim_start_matches("/hooks/")), "{text}");
@@ -205,14 +214,14 @@ fn the_event_of_a_refused_create_shows_the_request() {
     );
 
     let long = "x".repeat(60_000);
-    let answers: Vec<_> = (0..99).map(|_| post(&host, &connection, &[], &long)).collect();
+    let answers: Vec<_> = (0..99).map(|_| send_create(&host, &connection, &[], &long)).collect();
     let events: Vec<_> = answers.iter().map(|answer| host.event_of(answer)).collect();
-    assert_eq!(events.len(), 99, "a refusal has no event");
-    let shown = |event: &&Value| event["request"]["body"].is_string();
-    let count = events.iter().filter(shown).count();
-    assert!((1..60).contains(&count), "{count} of 99 keep the request");
-    let body =
-        events.iter().find(shown).expect("an event with the body")["request"]["body"].to_string();
+    assert_eq!(events.len(), 99, "not each refused request has an event");
+    let has_body = |event: &&Value| event["request"]["body"].is_string();
+    let count = events.iter().filter(has_body).count();
+    assert!((1..60).contains(&count), "{count} of 99 events contain the request");
+    let body = events.iter().find(has_body).expect("an event with the body")["request"]["body"]
+        .to_string();
     assert!(body.len() < 5_000 && body.contains("60000 bytes"), "{}", body.len());
 }
 
@@ -231,8 +240,11 @@ fn a_client_connection_stays_open_for_keep_alive_s_between_requests() {
         let length = stream.read(&mut answer).expect("an answer");
         assert!(answer[..length].starts_with(b"HTTP/1.1 200"), "{length} bytes");
     }
-    let began = Instant::now();
+    let last_answer_at = Instant::now();
     stream.read_to_end(&mut Vec::new()).expect("the end of the connection");
-    let passed = began.elapsed();
-    assert!(passed >= Duration::from_secs(1) && passed < Duration::from_secs(15), "{passed:?}");
+    let open_for = last_answer_at.elapsed();
+    assert!(
+        open_for >= Duration::from_secs(1) && open_for < Duration::from_secs(15),
+        "{open_for:?}"
+    );
 }

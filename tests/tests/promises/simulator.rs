@@ -1,6 +1,6 @@
-//! `jackfield simulate test-manager`, the stand-in for Test Manager: it has only parts of Test
-//! Manager's API that are known, refuses what Test Manager refuses, has faults on request, and
-//! sends the two webhooks from its page.
+//! `jackfield simulate test-manager`, the stand-in for Test Manager. It has only the known parts of
+//! Test Manager's API, refuses what Test Manager refuses, has faults on request, and sends the two
+//! webhooks from its page.
 
 mod client;
 mod faults;
@@ -14,29 +14,30 @@ use jackfield_tests::{Client, SimulatedTestManager, binary, wait_for};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-/// A failed test of the sample shop: automated, with a screenshot and files.
-fn failed_test(simulator: &SimulatedTestManager) -> Value {
+/// Returns a failed test of the sample project SHOP, which has a screenshot and files.
+fn failed_checkout(simulator: &SimulatedTestManager) -> Value {
     let mut failed = simulator.failed_tests("SHOP").into_iter();
     let api = simulator.api("TM.TestExecutions.Read");
-    let is_fit = |log: &Value| {
+    let is_checkout = |log: &Value| {
         let path = log_path(log, "");
         let log = api.get(&path).expect(200);
         log["testCase"]["name"] == "Checkout with a valid card"
     };
-    failed.find(is_fit).expect("a failed checkout")
+    failed.find(is_checkout).expect("a failed checkout")
 }
 
-/// A path below a failed test's log.
+/// Returns the API path of a failed test's log, followed by `below`.
 fn log_path(failed: &Value, below: &str) -> String {
     format!("/api/v2/{}/testcaselogs/{}{below}", id(failed, "project"), id(failed, "log"))
 }
 
+/// Returns a member that is an id.
 fn id<'a>(failed: &'a Value, member: &str) -> &'a str {
     failed[member].as_str().expect("an id")
 }
 
 #[test]
-fn a_wrong_token_request_is_refused_as_oauth_says() {
+fn a_wrong_token_request_is_refused_with_the_error_of_oauth() {
     let simulator = SimulatedTestManager::start(&[]);
     let token = simulator.request_token(&[("scope", "TM.Projects.Read TM.Defects")]).expect(200);
     assert_eq!(token["expires_in"], 3600);
@@ -54,16 +55,16 @@ fn a_wrong_token_request_is_refused_as_oauth_says() {
 }
 
 #[test]
-fn a_request_needs_a_token_a_scope_and_something_that_exists() {
+fn a_request_needs_a_token_a_scope_and_an_existing_path() {
     let simulator = SimulatedTestManager::start(&[]);
-    let failed = failed_test(&simulator);
+    let failed = failed_checkout(&simulator);
     let page = simulator.page();
-    let base = simulator.printed("base_url").replace(simulator.printed("page_url"), "/");
+    let base_path = simulator.printed("base_url").replace(simulator.printed("page_url"), "/");
     let log = log_path(&failed, "");
     let project = id(&failed, "project");
-    page.get(&format!("{base}{log}")).assert_status(401);
-    let junk = [("authorization", "Bearer junk")];
-    let answer = page.send("GET", &format!("{base}{log}"), &junk, b"");
+    page.get(&format!("{base_path}{log}")).assert_status(401);
+    let wrong_token = [("authorization", "Bearer junk")];
+    let answer = page.send("GET", &format!("{base_path}{log}"), &wrong_token, b"");
     assert_eq!((answer.status, answer.body.as_str()), (401, ""));
     assert!(answer.header("www-authenticate").is_some_and(|value| value.starts_with("Bearer")));
 
@@ -95,15 +96,15 @@ fn a_request_needs_a_token_a_scope_and_something_that_exists() {
     for query in ["top=x", "skip=-1", "top=1&TOP=x"] {
         assert_eq!(api.get(&format!("/api/v2/projects?{query}")).status, 400, "{query}");
     }
-    let writes = ["POST", "PUT", "PATCH", "DELETE"];
-    let statuses = writes.map(|method| api.send(method, &log, &[], b"{}").status);
-    assert_eq!(statuses, [405; 4], "it only reads");
+    let write_methods = ["POST", "PUT", "PATCH", "DELETE"];
+    let statuses = write_methods.map(|method| api.send(method, &log, &[], b"{}").status);
+    assert_eq!(statuses, [405; 4], "the stand-in accepts a write");
 }
 
 #[test]
-fn lists_have_pages_filters_and_an_order() {
+fn lists_can_be_paged_filtered_and_sorted() {
     let simulator = SimulatedTestManager::start(&[]);
-    let failed = failed_test(&simulator);
+    let failed = failed_checkout(&simulator);
     let api = simulator.api("");
     let project = format!("/api/v2/{}", id(&failed, "project"));
     let logs = format!("{project}/testcaselogs/testexecution/{}/paged", id(&failed, "execution"));
@@ -124,15 +125,18 @@ fn lists_have_pages_filters_and_an_order() {
     let rows = failed_only["data"].as_array().expect("a list");
     assert!(rows.iter().all(|log| log["result"] == "Failed"), "{failed_only}");
     assert!(!rows.is_empty() && (rows.len() as u64) < total, "{} of {total}", rows.len());
-    let ends: Vec<_> = rows.iter().map(|log| log["executionEnd"].as_str()).collect();
-    assert!(ends.is_sorted_by(|one, next| one >= next), "{ends:?}");
+    let end_times: Vec<_> = rows.iter().map(|log| log["executionEnd"].as_str()).collect();
+    assert!(end_times.is_sorted_by(|one, next| one >= next), "{end_times:?}");
 
-    let found = api.get(&format!("{logs}?search=CHECKOUT")).expect(200);
-    assert_eq!(found["paging"]["total"], 2, "{found}");
+    let search_result = api.get(&format!("{logs}?search=CHECKOUT")).expect(200);
+    assert_eq!(search_result["paging"]["total"], 2, "{search_result}");
 
     let requirements = api.get(&format!("{project}/requirements?top=1")).expect(200);
-    let names = ["totalPages", "totalItems", "currentPage", "maxPageSize"];
-    assert_eq!(names.map(|name| requirements[name].as_u64()), [Some(3), Some(3), Some(1), Some(1)]);
+    let paging_members = ["totalPages", "totalItems", "currentPage", "maxPageSize"];
+    assert_eq!(
+        paging_members.map(|name| requirements[name].as_u64()),
+        [Some(3), Some(3), Some(1), Some(1)]
+    );
     assert_eq!(requirements["hasNextPage"], true);
 }
 
@@ -140,7 +144,7 @@ fn lists_have_pages_filters_and_an_order() {
 fn the_seed_decides_the_data() {
     let failed = |seed: &str| {
         let mut failed = SimulatedTestManager::start(&["--seed", seed]).failed_tests("SHOP");
-        // The port is in the link.
+        // The link contains the port, which differs in each run.
         failed.iter_mut().for_each(|log| log["link"] = Value::Null);
         failed
     };
@@ -149,7 +153,7 @@ fn the_seed_decides_the_data() {
 }
 
 #[test]
-fn it_prints_what_a_connection_needs_and_ends_with_ctrl_c() {
+fn the_stand_in_prints_the_settings_of_a_connection_and_ends_with_ctrl_c() {
     let mut child = Command::new(binary())
         .args(["simulate", "test-manager", "--listen", "127.0.0.1:0"])
         .stdout(Stdio::piped())
@@ -161,18 +165,19 @@ fn it_prints_what_a_connection_needs_and_ends_with_ctrl_c() {
         printed += &lines.next().expect("another line").expect("text");
         printed += "\n";
     }
-    for word in ["base URL", "/testmanager_", "/connect/token", "client id", "protects nothing"] {
-        assert!(printed.contains(word), "{word} is missing in:\n{printed}");
+    for expected in ["base URL", "/testmanager_", "/connect/token", "client id", "protects nothing"]
+    {
+        assert!(printed.contains(expected), "{expected} is missing in:\n{printed}");
     }
     let _ = kill_process(Pid::from_child(&child), Signal::INT);
-    let end = wait_for("the stand-in to end", 20, || child.try_wait().expect("a child"));
-    assert_eq!(end.code(), Some(0));
+    let status = wait_for("the stand-in to end", 20, || child.try_wait().expect("a child"));
+    assert_eq!(status.code(), Some(0));
 }
 
 #[test]
-fn what_cannot_work_is_refused_at_the_start() {
+fn wrong_arguments_are_refused_at_the_start() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
-    let taken = listener.local_addr().expect("an address").to_string();
+    let used_address = listener.local_addr().expect("an address").to_string();
     let run = |arguments: &[&str]| {
         let output = Command::new(binary())
             .args(["simulate", "test-manager"])
@@ -185,37 +190,38 @@ fn what_cannot_work_is_refused_at_the_start() {
         (&["--fault", "token-hang"][..], 2, "did you mean token-hangs?"),
         (&["--fault", "slow=soon"], 2, "a number from 0 to 600000"),
         (&["--webhook-url", "ftp://x"], 1, "--webhook-url must begin with http"),
-        (&["--listen", &taken], 1, "give another address with --listen"),
+        (&["--listen", &used_address], 1, "give another address with --listen"),
     ] {
-        let (ended, error) = run(arguments);
-        assert_eq!(ended, Some(code), "{arguments:?}: {error}");
+        let (exit_code, error) = run(arguments);
+        assert_eq!(exit_code, Some(code), "{arguments:?}: {error}");
         assert!(error.contains(expected), "{arguments:?}: {error}");
     }
 }
 
 #[test]
-fn a_link_leads_to_a_page_on_which_every_text_is_escaped() {
+fn the_page_of_a_failed_tests_link_escapes_every_text() {
     let simulator = SimulatedTestManager::start(&[]);
-    let base = simulator.printed("page_url").trim_end_matches('/');
-    let mut seen = 0;
+    let base_url = simulator.printed("page_url").trim_end_matches('/');
+    let mut pages_with_script_text = 0;
     for failed in simulator.failed_tests("ODD").iter().take(20) {
         let link = failed["link"].as_str().expect("a link");
-        let end = format!(
+        let expected_end = format!(
             "/testmanager_/ODD/testexecution-results/{}/{}",
             id(failed, "execution"),
             id(failed, "case")
         );
-        assert!(link.ends_with(&end), "{link}");
-        let page = Client::new(base, &[]).get(link.strip_prefix(base).expect("its own link"));
+        assert!(link.ends_with(&expected_end), "{link}");
+        let page =
+            Client::new(base_url, &[]).get(link.strip_prefix(base_url).expect("its own link"));
         assert_eq!(page.status, 200, "{link}");
         let policy = page.header("content-security-policy").unwrap_or_default();
         assert!(policy.starts_with("default-src 'none'"), "{policy}");
         for markup in ["<script", "<img", "<b>", "<i>", "<pre> #1", "javascript:alert(1)\""] {
             assert!(!page.body.contains(markup), "{markup} on {link}");
         }
-        seen += usize::from(page.body.contains("&lt;script&gt;"));
+        pages_with_script_text += usize::from(page.body.contains("&lt;script&gt;"));
     }
-    assert!(seen > 0, "no page had the text");
+    assert!(pages_with_script_text > 0, "no page contained the escaped text");
     let overview = simulator.page().get("/").body;
     assert!(!overview.contains("<script") && overview.contains("&lt;script&gt;"));
     let missing = simulator.page().get(
@@ -242,8 +248,11 @@ fn the_page_is_not_shown_to_another_name_and_never_shows_a_webhook_token() {
     let url = "http://127.0.0.1:9/hooks/the-token";
     let simulator = SimulatedTestManager::start(&["--webhook-url", url]);
     let page = simulator.page();
-    let shown = page.get("/").body;
-    assert!(shown.contains("http://127.0.0.1:9/…") && !shown.contains("the-token"), "{shown}");
+    let page_html = page.get("/").body;
+    assert!(
+        page_html.contains("http://127.0.0.1:9/…") && !page_html.contains("the-token"),
+        "{page_html}"
+    );
     for (host, status) in [("evil.example:8090", 403), ("localhost:8090", 200), ("[::1]", 200)] {
         for path in ["/", "/simulator/api", "/simulator/requests"] {
             assert_eq!(page.send("GET", path, &[("host", host)], b"").status, status, "{host}");

@@ -1,5 +1,6 @@
-//! Small containers. Neither runs nor a compiler make the kernel kill the server, and a file that
-//! killed its compiler is not compiled again and again.
+//! The server in a container with little memory, few threads or a small disk. Neither runs nor a
+//! compiler process make the kernel kill the server, and a file whose compiler was killed is not
+//! compiled again at each start.
 
 use std::os::unix::process::ExitStatusExt;
 use std::process::Command;
@@ -14,20 +15,19 @@ use crate::compile_limits::giant_functions;
 
 const MIB: u64 = 1 << 20;
 
-/// A server that runs in this control group.
-fn in_group(group: &MemoryGroup) -> Setup {
+/// Returns the setup of a server that runs in this control group.
+fn setup_in_group(group: &MemoryGroup) -> Setup {
     let enter = group.enter();
     let enter: Vec<_> = enter.iter().map(String::as_str).collect();
     Setup::new().run_under(&enter)
 }
 
-/// A connector that needs much memory and time to compile.
-fn bomb() -> Guest {
+/// Returns a component that needs much memory and time to compile.
+fn compile_bomb() -> Guest {
     Guest::named("instant").with_module(&giant_functions(), 0)
 }
 
-/// Many runs that use memory, in small control groups, with the default share of the memory for
-/// runs.
+/// Many runs use memory in small control groups. The share of the memory for runs is the default.
 #[test]
 fn the_server_refuses_runs_before_the_kernel_kills_it() {
     for limit in [512, 256] {
@@ -35,13 +35,14 @@ fn the_server_refuses_runs_before_the_kernel_kills_it() {
     }
 }
 
-/// Runs fill the memory of this group; the server must refuse further runs and survive.
+/// Starts runs until they fill the memory of this group. The server must refuse further runs, and
+/// the kernel must not kill it.
 fn fill_memory(group: &MemoryGroup) {
     let config = "[limits]\ncpu_ms = 60000\n";
-    let host = in_group(group).config(config).guests(["hoard", "good"]).start();
+    let host = setup_in_group(group).config(config).guests(["hoard", "good"]).start();
     let tracker = ScriptedServer::start(|_| Reply::created(1));
     let good = host.connect("good", "good", json!({"url": tracker.url()}), json!({}));
-    let hoards = [16, 20, 24, 28].map(|fill| {
+    let connections = [16, 20, 24, 28].map(|fill| {
         let settings =
             json!({"url": tracker.url(), "what": "request", "fill": (fill * MIB).to_string()});
         host.connect(&format!("hoard {fill}"), "hoard", settings, json!({}))
@@ -50,8 +51,8 @@ fn fill_memory(group: &MemoryGroup) {
     for _ in 0..3 {
         let gate = tracker.hold_requests(|request| request.body.len() > 1_000);
         let clicks: Vec<_> = (0..8)
-            .flat_map(|_| &hoards)
-            .map(|one| host.create_in_background(one, &failed_test()))
+            .flat_map(|_| &connections)
+            .map(|connection| host.create_in_background(connection, &failed_test()))
             .collect();
         wait_for("the first run to be refused", 60, || {
             clicks.iter().any(Click::is_finished).then_some(())
@@ -70,8 +71,8 @@ fn fill_memory(group: &MemoryGroup) {
 #[test]
 fn a_compiler_that_needs_too_much_memory_does_not_kill_the_container() {
     let group = MemoryGroup::with_limit(300 * MIB);
-    let (host, connection) = in_group(&group).start_with("instant", json!({}));
-    host.install("bomb", &bomb());
+    let (host, connection) = setup_in_group(&group).start_with("instant", json!({}));
+    host.install("bomb", &compile_bomb());
     let connector = host.await_connector("bomb", "broken", None);
     let error = connector["error"].as_str().unwrap_or_default();
     assert!(error.contains("more memory") && error.contains("container"), "{error}");
@@ -93,9 +94,9 @@ fn a_compiler_that_needs_too_much_memory_does_not_kill_the_container() {
 
 #[test]
 fn a_file_that_killed_its_compiler_is_not_compiled_again_at_each_start() {
-    let limited = "[connectors.bomb.limits]\ncompile_memory_bytes = 200_000_000\n";
-    let mut host = Setup::new().config(limited).start();
-    host.install("bomb", &bomb());
+    let config = "[connectors.bomb.limits]\ncompile_memory_bytes = 200_000_000\n";
+    let mut host = Setup::new().config(config).start();
+    host.install("bomb", &compile_bomb());
     host.await_connector("bomb", "broken", None);
     host.restart();
     let connector = host.await_connector("bomb", "broken", None);
@@ -107,19 +108,21 @@ fn a_file_that_killed_its_compiler_is_not_compiled_again_at_each_start() {
     );
     std::fs::write(host.folder().join("jackfield.toml"), "").expect("the file is written");
     host.restart();
-    host.await_connector("bomb", "ready", Some(&bomb().sha256()));
-    assert_eq!(attempts(&host), 0, "the record of the attempt was not deleted");
+    host.await_connector("bomb", "ready", Some(&compile_bomb().sha256()));
+    assert_eq!(recorded_attempts(&host), 0, "the record of the attempt was not deleted");
 }
 
-/// Kubernetes kills a pod as a whole. At the next start, the server finds out that it was killed
-/// while it compiled this file.
+/// If a container exceeds its memory, Kubernetes kills the server together with its compiler. At
+/// the next start, a record shows that the server was killed while it compiled this file.
 #[test]
 fn a_file_that_killed_the_server_twice_is_not_compiled_again() {
     let mut host = Setup::new().start();
-    host.install("bomb", &bomb());
+    host.install("bomb", &compile_bomb());
     for _ in 0..2 {
         wait_for("the compiler to run", 60, || (host.children() > 0).then_some(()));
-        wait_for("the attempt to be recorded", 60, || (attempts(&host) == 1).then_some(()));
+        wait_for("the attempt to be recorded", 60, || {
+            (recorded_attempts(&host) == 1).then_some(())
+        });
         host.kill();
         host.restart();
     }
@@ -127,20 +130,20 @@ fn a_file_that_killed_the_server_twice_is_not_compiled_again() {
     let error = connector["error"].as_str().unwrap_or_default();
     assert!(error.contains("killed 2 times") && error.contains(".attempt"), "{error}");
     assert_eq!(host.children(), 0);
-    // An orderly end does not count as a failed attempt: the record is deleted.
-    host.install("bomb", &bomb().with_custom_section(2));
+    // If the server stops in order, the attempt does not count as failed, so its record is deleted.
+    host.install("bomb", &compile_bomb().with_custom_section(2));
     wait_for("the compiler to run", 60, || (host.children() > 0).then_some(()));
     assert!(host.stop().success());
-    assert_eq!(attempts(&host), 1, "not exactly the attempt of the first file is recorded");
+    assert_eq!(recorded_attempts(&host), 1, "not only the attempt of the first file is recorded");
 }
 
-/// The number of compile attempts that are recorded.
-fn attempts(host: &TestHost) -> usize {
+/// Returns the number of compile attempts that are recorded.
+fn recorded_attempts(host: &TestHost) -> usize {
     let entries = std::fs::read_dir(host.data("compiled")).expect("the folder").flatten();
     entries.filter(|entry| entry.path().extension().is_some_and(|it| it == "attempt")).count()
 }
 
-/// A full disk is a temporary problem, so the server tries the file again without a person.
+/// A full disk is a temporary problem, so the server tries to load the file again by itself.
 #[test]
 fn a_full_disk_is_named_and_the_file_is_loaded_once_there_is_room() {
     let mount = "mount -t tmpfs -o mode=700,size=24m tmpfs data && exec \"$@\"";
@@ -158,51 +161,52 @@ fn a_full_disk_is_named_and_the_file_is_loaded_once_there_is_room() {
     let host = setup.start();
     // The path of the data folder inside the server's mount namespace.
     let data = std::path::PathBuf::from(format!("/proc/{}/cwd/data", host.process_id()));
-    let ballast = data.join("ballast");
-    let full = std::fs::write(&ballast, vec![1; 24 << 20]).expect_err("the disk is full");
+    let large_file = data.join("ballast");
+    let full = std::fs::write(&large_file, vec![1; 24 << 20]).expect_err("the disk is full");
     assert_eq!(full.kind(), std::io::ErrorKind::StorageFull);
     host.install("instant", &Guest::named("instant"));
     let connector = host.await_connector("instant", "broken", None);
     let error = connector["error"].as_str().unwrap_or_default();
     assert!(error.contains("No space left on device"), "{error}");
-    std::fs::remove_file(&ballast).expect("the file is removed");
+    std::fs::remove_file(&large_file).expect("the file is removed");
     host.await_connector("instant", "ready", None);
 }
 
-/// As in a container with a low `pids.max`. The limit does not apply to root, and it counts the
-/// other processes of a user, so the test runs as a user without processes.
+/// Simulates a container with a low `pids.max` by a limit of processes for a user. The limit does
+/// not apply to root and counts all processes of the user, so the server runs as a user without
+/// other processes.
 #[test]
 fn a_thread_limit_that_prevents_the_start_is_named() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let program = folder.path().join("jackfield");
     std::fs::copy(binary(), &program).expect("the binary is copied");
-    let limited = "chmod a+rwx . && exec prlimit --nproc=5";
+    let wrapper = "chmod a+rwx . && exec prlimit --nproc=5";
     let is_root = rustix::process::geteuid().is_root();
-    let user = if is_root { "setpriv --reuid 54321 --clear-groups" } else { "" };
-    let prepare = &format!("{limited} {user} \"$@\"");
-    let serve = |words: &[&str]| {
+    let as_user = if is_root { "setpriv --reuid 54321 --clear-groups" } else { "" };
+    let prepare = &format!("{wrapper} {as_user} \"$@\"");
+    let run_limited = |arguments: &[&str]| {
         let mut command = Command::new("timeout");
-        command.args(["60", "sh", "-euc", prepare, "sh", "./jackfield"]).args(words);
+        command.args(["60", "sh", "-euc", prepare, "sh", "./jackfield"]).args(arguments);
         command.current_dir(folder.path()).output().expect("the binary starts")
     };
-    let output = serve(&["serve", "--listen", "127.0.0.1:0"]);
+    let output = run_limited(&["serve", "--listen", "127.0.0.1:0"]);
     let error = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{error}");
-    // The allocator may report once that it has no thread of its own.
+    // The allocator may print one line more: that it could not start a thread of its own.
     assert!(error.trim_end().lines().count() <= 2, "{error}");
     let error = error.lines().last().expect("a line");
     assert!(error.contains("threads") && error.contains("TasksMax"), "{error}");
-    let doctor = serve(&["doctor"]);
+    let doctor = run_limited(&["doctor"]);
     let report = String::from_utf8_lossy(&doctor.stdout);
     assert!(report.contains("TasksMax"), "{report}");
 }
 
-/// The child process itself, under limits that a service may have. The server distinguishes them by
-/// the signal or the exit code.
+/// Runs the compiler process itself under limits that a service may have. The signal or the exit
+/// code tells the server which limit ended it.
 #[test]
 fn a_compiler_shows_which_limit_ended_it() {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let run = |limit: &str, guest: &Guest| {
+    let compile = |limit: &str, guest: &Guest| {
         std::fs::write(folder.path().join("in"), &guest.bytes).expect("the file is written");
         let mut command = Command::new("prlimit");
         command.arg(limit).arg(binary());
@@ -212,12 +216,15 @@ fn a_compiler_shows_which_limit_ended_it() {
     };
     const SIGXCPU: i32 = 24;
     const SIGXFSZ: i32 = 25;
-    assert_eq!(run("--cpu=2", &bomb()).status.signal(), Some(SIGXCPU));
-    assert_eq!(run("--fsize=1000", &Guest::named("instant")).status.signal(), Some(SIGXFSZ));
-    assert!(run("--nofile=64", &Guest::named("instant")).status.success());
+    assert_eq!(compile("--cpu=2", &compile_bomb()).status.signal(), Some(SIGXCPU));
+    assert_eq!(compile("--fsize=1000", &Guest::named("instant")).status.signal(), Some(SIGXFSZ));
+    assert!(compile("--nofile=64", &Guest::named("instant")).status.success());
     std::fs::remove_file(folder.path().join("out")).expect("the compiled code is removed");
     std::os::unix::fs::symlink("/dev/full", folder.path().join("out")).expect("a link");
-    let full = run("--nofile=64", &Guest::named("instant"));
-    assert_eq!(full.status.code(), Some(3), "{full:?}");
-    assert!(String::from_utf8_lossy(&full.stderr).contains("No space left"), "{full:?}");
+    let on_full_disk = compile("--nofile=64", &Guest::named("instant"));
+    assert_eq!(on_full_disk.status.code(), Some(3), "{on_full_disk:?}");
+    assert!(
+        String::from_utf8_lossy(&on_full_disk.stderr).contains("No space left"),
+        "{on_full_disk:?}"
+    );
 }

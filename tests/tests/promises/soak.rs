@@ -1,6 +1,6 @@
-//! Good and hostile guests run under load, and a connector is reloaded every other second. At the
-//! end, memory, descriptors, threads, tasks and child processes are as before, and the good
-//! connector has answered every event.
+//! Good and hostile guests run under load, and a connector is reloaded every two seconds. At the
+//! end, the server uses no more memory, file descriptors, threads, tasks and child processes than
+//! before, and the good connector has answered every event.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,7 +12,8 @@ use jackfield_tests::{
 };
 use serde_json::json;
 
-const HOSTILE: [&str; 9] = [
+/// The hostile guests.
+const HOSTILE_GUESTS: [&str; 9] = [
     "spin",
     "memory-bomb",
     "deep-recursion",
@@ -35,7 +36,8 @@ struct Resources {
 }
 
 impl Resources {
-    fn of(host: &TestHost) -> Self {
+    /// Reads what the server uses now.
+    fn read(host: &TestHost) -> Self {
         Self {
             resident_bytes: host.resident_bytes(),
             files: host.open_files(),
@@ -45,16 +47,16 @@ impl Resources {
         }
     }
 
-    /// The resources, once no child process compiles a connector any more.
-    fn without_children(host: &TestHost) -> Self {
+    /// Waits until no child process compiles a connector. Returns what the server uses then.
+    fn read_without_children(host: &TestHost) -> Self {
         wait_for("the child processes to end", 30, || {
-            let now = Self::of(host);
+            let now = Self::read(host);
             (now.children == 0).then_some(now)
         })
     }
 
     /// Whether no resource clearly exceeds its earlier amount.
-    fn are_not_above(&self, before: &Self) -> bool {
+    fn have_not_grown_since(&self, before: &Self) -> bool {
         self.resident_bytes <= before.resident_bytes + before.resident_bytes / 10
             && self.files <= before.files + 2
             && self.threads <= before.threads + 2
@@ -65,14 +67,14 @@ impl Resources {
 
 #[test]
 fn a_long_mixed_load_leaks_no_resources() {
-    let (warm_up, measured) = soak_times();
+    let (warm_up_time, measured_time) = soak_times();
     let setup =
         Setup::new().config("[limits]\ncpu_ms = 200").plugin("good", &Guest::named("instant"));
-    let host = setup.guests(HOSTILE).start();
+    let host = setup.guests(HOSTILE_GUESTS).start();
     let good = host.connect("good", "good", json!({}), json!({}));
     let head = b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n";
     let endless = ScriptedServer::start(|_| Reply::Endless(head.to_vec()));
-    let hostile = HOSTILE.map(|name| {
+    let hostile = HOSTILE_GUESTS.map(|name| {
         let settings = match name {
             "calls" => {
                 let target = endless.url() + "/x";
@@ -84,39 +86,39 @@ fn a_long_mixed_load_leaks_no_resources() {
         host.connect(name, name, settings, json!({}))
     });
 
-    // The first load fills every cache.
-    mixed_load(&host, &good, &hostile, warm_up, 0);
-    let before = Resources::without_children(&host);
-    mixed_load(&host, &good, &hostile, measured, 1_000);
+    // The first load fills all caches, so it is not measured.
+    run_mixed_load(&host, &good, &hostile, warm_up_time, 0);
+    let before = Resources::read_without_children(&host);
+    run_mixed_load(&host, &good, &hostile, measured_time, 1_000);
     let mut after = before;
     let deadline = Instant::now() + Duration::from_secs(30);
     wait_for("the resources to be released", 60, || {
-        after = Resources::of(&host);
-        (after.are_not_above(&before) || Instant::now() > deadline).then_some(())
+        after = Resources::read(&host);
+        (after.have_not_grown_since(&before) || Instant::now() > deadline).then_some(())
     });
-    println!("{} s: before {before:?}, after {after:?}", measured.as_secs());
-    assert!(after.are_not_above(&before), "before {before:?}, after {after:?}");
+    println!("{} s: before {before:?}, after {after:?}", measured_time.as_secs());
+    assert!(after.have_not_grown_since(&before), "before {before:?}, after {after:?}");
 }
 
-/// Runs the load for this time. The build numbers of the good connector begin with `first`.
-fn mixed_load(
+/// Runs the load for this time. The build numbers of the good connector begin with `first_build`.
+fn run_mixed_load(
     host: &TestHost,
     good: &Connection,
     hostile: &[Connection],
     time: Duration,
-    first: u32,
+    first_build: u32,
 ) {
     let stop = Arc::new(AtomicBool::new(false));
-    let honest = load(&stop, host.anonymous(), good, &[200]);
-    let attacks: Vec<_> = hostile
+    let good_load = start_load(&stop, host.anonymous(), good, &[200]);
+    let hostile_loads: Vec<_> = hostile
         .iter()
-        .map(|connection| load(&stop, host.anonymous(), connection, &[200, 502, 503]))
+        .map(|connection| start_load(&stop, host.anonymous(), connection, &[200, 502, 503]))
         .collect();
     let end = Instant::now() + time;
-    for number in first.. {
+    for number in first_build.. {
         host.replace("good", &Guest::named("instant").with_build(number));
         host.install("broken", &Guest { bytes: format!("no component {number}").into_bytes() });
-        // An edit closes an open circuit breaker, so the attack goes on.
+        // An edit closes an open circuit breaker, so the hostile guests run again.
         for connection in hostile {
             let path = format!("/connections/{}", connection.id);
             host.admin().json("PATCH", &path, &json!({})).assert_status(200);
@@ -127,28 +129,30 @@ fn mixed_load(
         std::thread::sleep(Duration::from_secs(2)); // the pace of the reloads
     }
     stop.store(true, Ordering::SeqCst);
-    let answered = honest.join().expect("every good event was answered 200");
+    let answered = good_load.join().expect("every good event was answered 200");
     assert!(u64::from(answered) > time.as_secs(), "{answered} good events in {time:?}");
-    for (attack, name) in attacks.into_iter().zip(HOSTILE) {
+    for (attack, name) in hostile_loads.into_iter().zip(HOSTILE_GUESTS) {
         let ran = attack.join().expect("every hostile event was answered with its problem");
-        // Runs that compute up to their limit share the cores with all other runs.
+        // The limit is low, because runs that compute up to their CPU limit share the cores with
+        // all other runs.
         assert!(u64::from(ran) > time.as_secs() / 10, "{name}: only {ran} runs in {time:?}");
     }
 }
 
-/// Sends one event after another. Returns the number of runs.
-fn load(
+/// Starts a thread that sends one event after another until `stop` is set. The thread returns the
+/// number of runs.
+fn start_load(
     stop: &Arc<AtomicBool>,
     client: Client,
     connection: &Connection,
-    allowed: &'static [u16],
+    allowed_statuses: &'static [u16],
 ) -> std::thread::JoinHandle<u32> {
     let (stop, path) = (Arc::clone(stop), connection.create_path());
     std::thread::spawn(move || {
         let mut runs = 0;
         while !stop.load(Ordering::SeqCst) {
             let answer = client.json("POST", &path, &failed_test());
-            assert!(allowed.contains(&answer.status), "{answer:?}");
+            assert!(allowed_statuses.contains(&answer.status), "{answer:?}");
             // While the circuit breaker is open, no connector runs.
             runs += u32::from(answer.status != 503);
         }

@@ -1,6 +1,6 @@
-//! What people without a token, or with only one webhook token, can use up: file descriptors,
-//! client connections, the rate of a connection, the disk. The clicks of other people are answered
-//! all the same.
+//! People without a token, or with a single webhook token, try to exhaust file descriptors, client
+//! connections, the rate of a connection or the disk. The clicks of other people must still be
+//! answered.
 
 use std::net::SocketAddr;
 
@@ -8,13 +8,13 @@ use jackfield_tests::{Guest, Setup, TestHost, failed_test, wait_for, with_databa
 use serde_json::json;
 use tokio::net::{TcpSocket, TcpStream};
 
-/// Opens idle connections, 50 from each of several loopback addresses.
-async fn idle_connections(server: SocketAddr, count: usize) -> Vec<TcpStream> {
+/// Opens idle client connections, 50 from each of several loopback addresses.
+async fn open_idle_connections(server: SocketAddr, count: usize) -> Vec<TcpStream> {
     let mut open = Vec::new();
     for number in 0..count {
         let socket = TcpSocket::new_v4().expect("a socket");
-        let last = u8::try_from(number / 50 + 2).expect("a few addresses");
-        socket.bind(SocketAddr::from(([127, 0, 0, last], 0))).expect("a loopback address");
+        let last_byte = u8::try_from(number / 50 + 2).expect("a few addresses");
+        socket.bind(SocketAddr::from(([127, 0, 0, last_byte], 0))).expect("a loopback address");
         open.push(socket.connect(server).await.expect("a connection"));
     }
     open
@@ -22,13 +22,13 @@ async fn idle_connections(server: SocketAddr, count: usize) -> Vec<TcpStream> {
 
 #[test]
 fn idle_connections_of_strangers_block_neither_clicks_nor_logins_nor_reloads() {
-    let few = "ulimit -n 256; exec \"$0\" \"$@\"";
+    let few_files = "ulimit -n 256; exec \"$0\" \"$@\"";
     let (host, connection) =
-        Setup::new().run_under(&["sh", "-c", few]).start_with("instant", json!({}));
+        Setup::new().run_under(&["sh", "-c", few_files]).start_with("instant", json!({}));
     let address = host.url().trim_start_matches("http://").parse().expect("an address");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.expect("a runtime");
-    let open = runtime.block_on(idle_connections(address, 600));
+    let open = runtime.block_on(open_idle_connections(address, 600));
     host.create(&connection, &failed_test()).assert_status(200);
     host.admin().get("/connections").assert_status(200);
     host.replace("instant", &Guest::named("instant").with_build(1));
@@ -62,11 +62,11 @@ fn requests_over_the_rate_are_refused_and_clicks_have_a_rate_of_their_own() {
 #[test]
 fn many_long_requests_use_little_disk_space() {
     let (host, connection) = Setup::new().start_with("instant", json!({}));
-    let database = || {
+    let stored_bytes = || {
         let size = |name| std::fs::metadata(host.data(name)).map_or(0, |file| file.len());
         size("jackfield.db") + size("jackfield.db-wal")
     };
-    let before = database();
+    let bytes_before = stored_bytes();
     let long = "p".repeat(50_000);
     let body = vec![0; 60_000];
     let client = host.anonymous();
@@ -78,8 +78,8 @@ fn many_long_requests_use_little_disk_space() {
     }
     // Events are stored in order: when this one is readable, the earlier ones are stored.
     let _ = host.event_of(&host.create(&connection, &failed_test()));
-    let used = database() - before;
-    assert!(used < 4 << 20, "60 MB were sent, and {used} bytes stored");
+    let bytes_added = stored_bytes() - bytes_before;
+    assert!(bytes_added < 4 << 20, "of 60 MB that were sent, {bytes_added} bytes were stored");
 }
 
 #[test]
@@ -87,14 +87,15 @@ fn events_are_deleted_by_total_size_and_by_age() {
     let (mut host, connection) = Setup::new()
         .config("events_bytes_max = 1048576\nevents_days = 5\nsweep_ms = 200")
         .start_with("log-flood", json!({}));
-    let clicks: Vec<_> =
+    let events: Vec<_> =
         (0..40).map(|_| host.create(&connection, &failed_test()).event()).collect();
-    let _ = host.event(&clicks[39]);
-    let gone = |host: &TestHost, id: &str| host.admin().get(&format!("/events/{id}")).status == 404;
-    wait_for("the oldest event to be deleted by bytes", 20, || {
-        gone(&host, &clicks[0]).then_some(())
+    let _ = host.event(&events[39]);
+    let is_deleted =
+        |host: &TestHost, id: &str| host.admin().get(&format!("/events/{id}")).status == 404;
+    wait_for("the oldest event to be deleted because of the total size", 20, || {
+        is_deleted(&host, &events[0]).then_some(())
     });
-    assert!(!gone(&host, &clicks[39]), "the newest event was deleted");
+    assert!(!is_deleted(&host, &events[39]), "the newest event was deleted");
     host.kill();
     with_database(&host.data_folder(), |database| {
         // The second event is two days old. Without an event that is more than a day old, the
@@ -102,9 +103,11 @@ fn events_are_deleted_by_total_size_and_by_age() {
         let days = "UPDATE events SET received_at = received_at - 86400000 *
              CASE WHEN id = unhex(?, '-') THEN 6
                  WHEN id = unhex(?, '-') THEN 2 ELSE 0 END";
-        database.execute(days, [&clicks[39], &clicks[38]])
+        database.execute(days, [&events[39], &events[38]])
     });
     host.restart();
-    wait_for("the event to be deleted by age", 20, || gone(&host, &clicks[39]).then_some(()));
-    assert!(!gone(&host, &clicks[38]), "an event that is only two days old was deleted");
+    wait_for("the event to be deleted because of its age", 20, || {
+        is_deleted(&host, &events[39]).then_some(())
+    });
+    assert!(!is_deleted(&host, &events[38]), "an event that is only two days old was deleted");
 }

@@ -1,23 +1,23 @@
-//! The server syncs before it sends a write, and before it answers. The test checks the order of
-//! the real binary's system calls.
+//! The server syncs its database to disk before it sends a write to the tracker, and before it
+//! answers. The test checks the order of the real binary's system calls.
 
 use std::collections::HashSet;
 
 use jackfield_tests::{Reply, ScriptedServer, Setup, failed_test};
 use serde_json::json;
 
-/// A finished system call. Syncs count when they return, writes when they begin.
+/// A system call that the order depends on. A sync counts when it returns, a write when it begins.
 #[derive(Debug, PartialEq, Eq)]
 enum Step {
-    /// A write to the database's log.
-    Log,
-    /// A write to the database's log that contains the created defect.
-    Outcome,
-    /// The log was synced to disk.
-    Synced,
-    /// The write to the tracker.
-    Sent,
-    /// The answer to the webhook.
+    /// The server wrote to the write-ahead log.
+    LogWritten,
+    /// The server wrote the created defect to the write-ahead log.
+    OutcomeWritten,
+    /// The write-ahead log was synced to disk.
+    LogSynced,
+    /// The server sent the write to the tracker.
+    WriteSent,
+    /// The server answered the webhook request.
     Answered,
 }
 
@@ -34,45 +34,46 @@ fn the_database_is_synced_before_a_write_is_sent_and_before_the_answer() {
     assert!(host.stop().success());
 
     let trace = std::fs::read_to_string(&trace).expect("the file of strace");
-    let steps = steps(&trace);
-    let sent = steps.iter().position(|step| *step == Step::Sent).expect("the write to the tracker");
+    let steps = parse_trace(&trace);
+    let sent =
+        steps.iter().position(|step| *step == Step::WriteSent).expect("the write to the tracker");
     let answered = steps[sent..].iter().position(|step| *step == Step::Answered);
     let answered = sent + answered.expect("the answer");
     // Before the write, everything must be on disk. Before the answer, the outcome must be on disk.
-    // The event may be written to the database's log meanwhile, and is synced later.
-    for (what, stored, end) in
-        [("the write", Step::Log, sent), ("the answer", Step::Outcome, answered)]
+    // Meanwhile, the event may be written to the write-ahead log; it is synced later.
+    for (message, stored, end) in
+        [("the write", Step::LogWritten, sent), ("the answer", Step::OutcomeWritten, answered)]
     {
         let last = steps[..end].iter().rposition(|step| *step == stored).expect("a log record");
-        let synced = steps[last..end].contains(&Step::Synced);
-        assert!(synced, "{what} was sent before the log was on disk: {:?}", &steps[..=end]);
+        let synced = steps[last..end].contains(&Step::LogSynced);
+        assert!(synced, "{message} was sent before the log was on disk: {:?}", &steps[..=end]);
     }
 }
 
-/// The steps in a trace. Each line begins with the number of its thread.
-fn steps(trace: &str) -> Vec<Step> {
+/// Returns the steps in a trace. Each line of the trace begins with the number of a thread.
+fn parse_trace(trace: &str) -> Vec<Step> {
     let mut syncing = HashSet::new();
-    trace.lines().filter_map(|line| step(line, &mut syncing)).collect()
+    trace.lines().filter_map(|line| parse_line(line, &mut syncing)).collect()
 }
 
-/// The step in a line of the trace, or `None` if the line is not a step. `syncing` contains the
-/// threads whose sync of the log has begun but not ended: the trace may have lines of other threads
-/// in between.
-fn step<'t>(line: &'t str, syncing: &mut HashSet<&'t str>) -> Option<Step> {
+/// Returns the step in a line of the trace, or `None` if the line is not a step. `syncing` contains
+/// the threads whose sync of the write-ahead log has begun but not ended, because the trace may
+/// have lines of other threads in between.
+fn parse_line<'t>(line: &'t str, syncing: &mut HashSet<&'t str>) -> Option<Step> {
     let thread = line.split(' ').next().unwrap_or_default();
     let is_sync = line.contains("fdatasync") || line.contains("fsync");
     if line.contains("pwrite64(") && line.contains("-wal>") {
-        Some(if line.contains(r#"{\"key\":\"#) { Step::Outcome } else { Step::Log })
+        Some(if line.contains(r#"{\"key\":\"#) { Step::OutcomeWritten } else { Step::LogWritten })
     } else if is_sync && line.contains("<unfinished") {
         if line.contains("-wal>") {
             syncing.insert(thread);
         }
         None
     } else if is_sync && line.trim_end().ends_with("= 0") {
-        let of_the_log = line.contains("-wal>") || syncing.remove(thread);
-        of_the_log.then_some(Step::Synced)
+        let is_log_sync = line.contains("-wal>") || syncing.remove(thread);
+        is_log_sync.then_some(Step::LogSynced)
     } else if line.contains("\"POST /issues.json") {
-        Some(Step::Sent)
+        Some(Step::WriteSent)
     } else if line.contains("\"HTTP/1.1 200 OK") {
         Some(Step::Answered)
     } else {

@@ -1,5 +1,5 @@
-//! Text from a connector, a tracker or a stranger cannot control the operator's terminal: no
-//! command, no problem and no log line contains control or format characters.
+//! Text from a connector, a tracker or a stranger cannot control the operator's terminal: no output
+//! of a command, no problem and no log line contains control or format characters.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -7,26 +7,27 @@ use std::net::TcpStream;
 use jackfield_tests::{Guest, ScriptedServer, Setup, TestHost, failed_test};
 use serde_json::{Value, json};
 
-/// The escaped last character of the texts of the guest `speaks-escapes`.
+/// The last character of each text of the guest `speaks-escapes`, as the server escapes it.
 const ESCAPED_END: &str = "\\u{2028}";
 
-/// The first control or format character that is not a line break.
-fn control_character(text: &str) -> Option<char> {
+/// Returns the first control or format character of a text, except for line breaks.
+fn find_control_character(text: &str) -> Option<char> {
     text.chars().find(|c| {
         (c.is_control() && *c != '\n')
             || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}')
     })
 }
 
-/// Runs a command with a table and with JSON as output, and checks both outputs. Returns the table.
+/// Runs a command once with a table and once with JSON as its output, and checks both outputs.
+/// Returns the table.
 #[track_caller]
-fn shown(host: &TestHost, words: &[&str]) -> String {
-    let (_, json) = host.run_cli(&[words, &["--json"]].concat());
-    let (_, table) = host.run_cli(words);
+fn checked_output(host: &TestHost, arguments: &[&str]) -> String {
+    let (_, json) = host.run_cli(&[arguments, &["--json"]].concat());
+    let (_, table) = host.run_cli(arguments);
     for text in [&table, &json] {
-        assert_eq!(control_character(text), None, "{words:?}: {text:?}");
+        assert_eq!(find_control_character(text), None, "{arguments:?}: {text:?}");
         let forged = text.lines().any(|line| line.starts_with("forged line"));
-        assert!(!forged, "{words:?}: {text}");
+        assert!(!forged, "{arguments:?}: {text}");
     }
     table
 }
@@ -46,29 +47,29 @@ fn no_command_problem_or_log_line_contains_an_escape_sequence() {
         if !succeeds {
             let problem: Value = serde_json::from_str(&answer.body).expect("a problem");
             let detail = problem["detail"].as_str().expect("a detail");
-            assert_eq!(control_character(detail), None, "{detail:?}");
+            assert_eq!(find_control_character(detail), None, "{detail:?}");
             assert!(detail.contains(ESCAPED_END), "{detail}");
         }
-        let tried = shown(&host, &["connections", "try", name]);
-        assert!(tried.contains(ESCAPED_END), "{tried}");
-        let connection = shown(&host, &["connections", "show", name]);
+        let output = checked_output(&host, &["connections", "try", name]);
+        assert!(output.contains(ESCAPED_END), "{output}");
+        let connection = checked_output(&host, &["connections", "show", name]);
         assert!(
             connection.contains("\\u{1b}[1A"),
             "the place of the password is not shown escaped: {connection}"
         );
     }
-    ids.push(event_without_token(&host));
+    ids.push(send_escapes_without_token(&host));
     for id in &ids {
-        let event = shown(&host, &["events", "show", id]);
+        let event = checked_output(&host, &["events", "show", id]);
         assert!(event.contains("\\u{"), "{event}");
     }
     for list in ["connections", "events", "defects", "connectors"] {
-        shown(&host, &[list, "list"]);
+        checked_output(&host, &[list, "list"]);
     }
-    shown(&host, &["connectors", "show", "speaks-escapes"]);
-    shown(&host, &["connections", "show", "\u{1b}[2J\u{9b}"]);
+    checked_output(&host, &["connectors", "show", "speaks-escapes"]);
+    checked_output(&host, &["connections", "show", "\u{1b}[2J\u{9b}"]);
     assert_eq!(
-        control_character(&host.output()),
+        find_control_character(&host.output()),
         None,
         "the log has a control character: {:?}",
         host.output()
@@ -77,7 +78,7 @@ fn no_command_problem_or_log_line_contains_an_escape_sequence() {
 
 /// Sends a request without a token, with escape sequences in its path and its headers. Returns the
 /// id of its event.
-fn event_without_token(host: &TestHost) -> String {
+fn send_escapes_without_token(host: &TestHost) -> String {
     let mut stream =
         TcpStream::connect(host.url().trim_start_matches("http://")).expect("a connection");
     let request = "POST /hooks/unknown/\u{9b}2J\u{202e}x HTTP/1.1\r\nhost: x\r\nuser-agent: \u{9b}2J\u{202e}\r\n\

@@ -1,5 +1,5 @@
-//! The host reads from Test Manager for a connection. A person sets this up by API and CLI, and
-//! `connections try` shows whether it works.
+//! The host reads data of a failed test from Test Manager. A person configures this for a
+//! connection through the API or the CLI, and `connections try` shows whether it works.
 
 use std::fs;
 use std::sync::Arc;
@@ -13,14 +13,14 @@ pub(crate) const TOKEN: &str = "t0ken-of-test-manager";
 pub(crate) const EXECUTION: &str = "0e000000-0000-0000-0000-00000000000e";
 pub(crate) const CASE: &str = "0c000000-0000-0000-0000-00000000000c";
 
-/// A server with the connector `calls`, and its tracker.
-fn host() -> (TestHost, ScriptedServer) {
+/// Starts a server with the connector `calls`, and its tracker.
+fn start_host() -> (TestHost, ScriptedServer) {
     let tracker = ScriptedServer::start(|_| Reply::new(200, "reached"));
     (Setup::new().guests(["calls"]).start(), tracker)
 }
 
-/// The body that creates the connection "qa".
-pub(crate) fn connection(tracker: &ScriptedServer, test_manager: &ScriptedServer) -> Value {
+/// Returns the body of the request that creates the connection "qa".
+pub(crate) fn connection_body(tracker: &ScriptedServer, test_manager: &ScriptedServer) -> Value {
     json!({
         "name": "qa",
         "connector": "calls",
@@ -34,28 +34,28 @@ pub(crate) fn connection(tracker: &ScriptedServer, test_manager: &ScriptedServer
     })
 }
 
-fn create(host: &TestHost, body: &Value) -> Value {
+fn create_connection(host: &TestHost, body: &Value) -> Value {
     host.admin().json("POST", "/connections", body).expect(201)
 }
 
-/// Tries "qa" with a failed test; returns the steps to Test Manager.
+/// Tries the connection "qa" with a failed test. Returns the steps that concern Test Manager.
 fn try_qa(host: &TestHost) -> Vec<Value> {
     let link = "https://tm.example/SHOP/testexecution-results/1/2";
     let test = json!({"test_execution_id": EXECUTION, "test_case_id": CASE, "link": link});
     let tried = host.admin().json("POST", "/connections/qa/try", &json!({"failed_test": test}));
     let steps = tried.expect(200)["steps"].as_array().cloned().expect("steps");
-    let to_tracker = steps.iter().position(|step| step["name"] == "check").expect("a check");
-    steps[to_tracker + 1..].to_vec()
+    let last_tracker_step = steps.iter().position(|step| step["name"] == "check").expect("a check");
+    steps[last_tracker_step + 1..].to_vec()
 }
 
-/// The name of the last step, its error and its note.
-fn last(steps: &[Value]) -> (String, String, String) {
+/// Returns the name of the last step, its error and its note.
+fn last_step(steps: &[Value]) -> (String, String, String) {
     let text = |name: &str| steps.last().expect("a step")[name].as_str().unwrap_or_default();
     (text("name").to_owned(), text("error").to_owned(), text("note").to_owned())
 }
 
-/// The path of a request below the address of Test Manager, without its query.
-fn path(target: &str) -> &str {
+/// Returns the path of a request below the base URL of Test Manager, without its query.
+fn api_path(target: &str) -> &str {
     let path = target.split('?').next().unwrap_or_default();
     path.strip_prefix("/org/tenant/tm_/api/v2").unwrap_or(path)
 }
@@ -64,9 +64,10 @@ fn json_reply(value: &Value) -> Reply {
     Reply::json(200, &value.to_string())
 }
 
-/// A Test Manager without faults. Screenshots are at `files`.
+/// Answers a request as a Test Manager without faults. A request for a screenshot is redirected to
+/// `files`.
 pub(crate) fn answer_without_faults(exchange: &Exchange<'_>, files: &str) -> Reply {
-    let path = path(&exchange.request.target);
+    let path = api_path(&exchange.request.target);
     let is_authorized =
         exchange.request.header("authorization") == Some(&format!("Bearer {TOKEN}"));
     if path == "/identity/token" {
@@ -102,45 +103,50 @@ pub(crate) fn answer_without_faults(exchange: &Exchange<'_>, files: &str) -> Rep
     }
 }
 
-/// A Test Manager without faults, whose screenshots are at `files`.
-pub(crate) fn test_manager(files: &ScriptedServer) -> ScriptedServer {
+/// Starts a Test Manager without faults. It redirects requests for screenshots to `files`.
+pub(crate) fn start_test_manager(files: &ScriptedServer) -> ScriptedServer {
     let files = files.url() + "/end.png?sig=1";
     ScriptedServer::start(move |exchange| answer_without_faults(exchange, &files))
 }
 
-/// A server for screenshots.
-pub(crate) fn files() -> ScriptedServer {
+/// Starts a server that has the screenshots.
+pub(crate) fn start_file_server() -> ScriptedServer {
     ScriptedServer::start(|_| Reply::new(200, b"\x89PNG"))
 }
 
 #[test]
 fn a_try_shows_each_step_to_test_manager_and_what_was_found() {
-    let (host, tracker) = host();
-    let (files, limited) = (files(), Arc::<AtomicUsize>::default());
+    let (host, tracker) = start_host();
+    let (files, limited_requests) = (start_file_server(), Arc::<AtomicUsize>::default());
     let files_url = files.url() + "/end.png";
     let test_manager = ScriptedServer::start(move |exchange| {
         let is_log = exchange.request.target.contains("/testcaselogs/testexecution/");
-        if is_log && limited.fetch_add(1, Ordering::SeqCst) == 0 {
-            let limited = Response::new(429, "").with_header("RateLimit-Reset", "1");
-            return Reply::Answer(limited);
+        if is_log && limited_requests.fetch_add(1, Ordering::SeqCst) == 0 {
+            let answer = Response::new(429, "").with_header("RateLimit-Reset", "1");
+            return Reply::Answer(answer);
         }
         answer_without_faults(exchange, &files_url)
     });
-    let mut body = connection(&tracker, &test_manager);
+    let mut body = connection_body(&tracker, &test_manager);
     body["test_manager"]["asset_origins"] = json!([files.url()]);
-    create(&host, &body);
+    create_connection(&host, &body);
     let steps = try_qa(&host);
     let names: Vec<_> = steps.iter().map(|step| step["name"].as_str().unwrap()).collect();
-    let own = ["token", "scope", "project", "log"].map(|step| format!("test-manager-{step}"));
-    assert_eq!(names, [&["dns", "connect"].map(str::to_owned), &own[..]].concat(), "{steps:?}");
+    let test_manager_steps =
+        ["token", "scope", "project", "log"].map(|step| format!("test-manager-{step}"));
+    assert_eq!(
+        names,
+        [&["dns", "connect"].map(str::to_owned), &test_manager_steps[..]].concat(),
+        "{steps:?}"
+    );
     assert!(steps.iter().all(|step| step["error"].is_null()), "{steps:?}");
     assert_eq!(steps[0]["origin"], test_manager.url());
     assert_eq!(steps[4]["note"], "SHOP, Shop");
-    let (_, _, note) = last(&steps);
-    let found = "Failed, with 1 assertions, 1 robot log lines and 1 files";
-    assert!(note.starts_with(found), "{note}");
-    for part in ["the custom fields: ", "403", "TM.CustomFieldValues.Read"] {
-        assert!(note.contains(part), "{part} in {note}");
+    let (_, _, note) = last_step(&steps);
+    let expected_note = "Failed, with 1 assertions, 1 robot log lines and 1 files";
+    assert!(note.starts_with(expected_note), "{note}");
+    for expected in ["the custom fields: ", "403", "TM.CustomFieldValues.Read"] {
+        assert!(note.contains(expected), "{expected} in {note}");
     }
     assert!(!note.contains("end.png"), "{note}");
 
@@ -161,25 +167,32 @@ fn a_try_shows_each_step_to_test_manager_and_what_was_found() {
 
     let arguments = ["connections", "try", "qa", "--execution", EXECUTION, "--case", CASE];
     let link = ["--link", "https://tm.example/SHOP/testexecution-results/1/2"];
-    let (done, printed) = host.run_cli(&[&arguments[..], &link].concat());
-    assert!(done && printed.contains(found) && printed.contains("SHOP, Shop"), "{printed}");
-    let (done, printed) = host.run_cli(&["connections", "try", "qa"]);
-    let why = "test-manager-project";
-    assert!(!done && printed.contains(why), "a server without the list of projects: {printed}");
+    let (succeeded, printed) = host.run_cli(&[&arguments[..], &link].concat());
+    assert!(
+        succeeded && printed.contains(expected_note) && printed.contains("SHOP, Shop"),
+        "{printed}"
+    );
+    let (succeeded, printed) = host.run_cli(&["connections", "try", "qa"]);
+    let failed_step = "test-manager-project";
+    assert!(
+        !succeeded && printed.contains(failed_step),
+        "the simulated server has no list of projects: {printed}"
+    );
 }
 
 #[test]
 fn a_try_names_the_step_to_test_manager_that_failed_and_the_fix() {
-    let (host, tracker) = host();
-    let files = files();
-    let test_manager = test_manager(&files);
-    create(&host, &connection(&tracker, &test_manager));
-    let page = "<html><head><title>Attention required</title></head></html>";
-    let no_log = format!("/org/tenant/tm_/api/v2/p1/testcaselogs/testexecution/{EXECUTION}/paged");
-    let prefix = "/org/tenant/tm_/api/v2/projects/prefix/SHOP";
+    let (host, tracker) = start_host();
+    let files = start_file_server();
+    let test_manager = start_test_manager(&files);
+    create_connection(&host, &connection_body(&tracker, &test_manager));
+    let error_page = "<html><head><title>Attention required</title></head></html>";
+    let log_path =
+        format!("/org/tenant/tm_/api/v2/p1/testcaselogs/testexecution/{EXECUTION}/paged");
+    let project_path = "/org/tenant/tm_/api/v2/projects/prefix/SHOP";
     let cases: [(&str, Reply, &str, &[&str]); 9] = [
         (
-            prefix,
+            project_path,
             Reply::new(404, ""),
             "test-manager-project",
             &["the link's prefix SHOP", "--test-manager-project ID"],
@@ -192,7 +205,7 @@ fn a_try_names_the_step_to_test_manager_that_failed_and_the_fix() {
         ),
         (
             "/identity/token",
-            Reply::new(403, page),
+            Reply::new(403, error_page),
             "test-manager-token",
             &["no OAuth token", "403 with a web page"],
         ),
@@ -200,43 +213,43 @@ fn a_try_names_the_step_to_test_manager_that_failed_and_the_fix() {
             "/identity/token",
             Reply::json(400, r#"{"error":"invalid_scope"}"#),
             "test-manager-scope",
-            &["invalid_scope", "TM.Projects.Read TM.TestExecutions.Read", "ask for fewer"],
+            &["invalid_scope", "TM.Projects.Read TM.TestExecutions.Read", "request fewer scopes"],
         ),
         (
-            prefix,
-            Reply::new(403, page),
+            project_path,
+            Reply::new(403, error_page),
             "test-manager-project",
             &["403 with a web page (\"Attention required\")", "the scope TM.Projects.Read"],
         ),
         (
-            prefix,
-            Reply::new(200, page),
+            project_path,
+            Reply::new(200, error_page),
             "test-manager-project",
             &["instead of JSON", "check the address"],
         ),
         (
-            prefix,
+            project_path,
             Reply::Answer(Response::new(429, "").with_header("RateLimit-Reset", "600")),
             "test-manager-project",
             &["rate limit", "600 s"],
         ),
-        (&no_log, Reply::json(404, "{}"), "test-manager-log", &["404"]),
-        (&no_log, Reply::json(200, "[]"), "test-manager-log", &["no log of the test case"]),
+        (&log_path, Reply::json(404, "{}"), "test-manager-log", &["404"]),
+        (&log_path, Reply::json(200, "[]"), "test-manager-log", &["no log of the test case"]),
     ];
-    for (target, reply, step, parts) in cases {
-        let (at, files) = (target.to_owned(), files.url());
+    for (target, reply, step, expected_texts) in cases {
+        let (faulty_path, files) = (target.to_owned(), files.url());
         test_manager.set_script(move |exchange| {
-            let is_it = exchange.request.target.split('?').next() == Some(at.as_str());
-            if is_it { reply.clone() } else { answer_without_faults(exchange, &files) }
+            let is_faulty = exchange.request.target.split('?').next() == Some(faulty_path.as_str());
+            if is_faulty { reply.clone() } else { answer_without_faults(exchange, &files) }
         });
-        // A new secret makes the connection forget the rate limit that it has learnt.
+        // After a change of the secret, the connection no longer waits for the end of a rate limit.
         let edit = json!({"test_manager_client_secret": format!("{CLIENT_SECRET}-{step}")});
         host.admin().json("PATCH", "/connections/qa", &edit).assert_status(200);
         let steps = try_qa(&host);
-        let (name, error, _) = last(&steps);
+        let (name, error, _) = last_step(&steps);
         assert_eq!(name, step, "{steps:?}");
-        for part in parts {
-            assert!(error.contains(part), "{part} in {error}");
+        for expected in expected_texts {
+            assert!(error.contains(expected), "{expected} in {error}");
         }
         assert!(steps[..steps.len() - 1].iter().all(|step| step["error"].is_null()), "{steps:?}");
     }
@@ -244,36 +257,36 @@ fn a_try_names_the_step_to_test_manager_that_failed_and_the_fix() {
     for (url, step) in [(jackfield_tests::unreachable_url(), "connect"), (metadata, "dns")] {
         let edit = json!({"test_manager": {"base_url": url}});
         host.admin().json("PATCH", "/connections/qa", &edit).assert_status(200);
-        let (name, error, _) = last(&try_qa(&host));
+        let (name, error, _) = last_step(&try_qa(&host));
         assert_eq!(name, step, "{error}");
     }
 }
 
-/// A project that Test Manager no longer shows is not taken from memory.
+/// A try must notice that Test Manager no longer shows the project, so it does not use the cache.
 #[test]
-fn a_second_try_asks_for_the_project_again() {
-    let (host, tracker) = host();
-    let files = files();
-    let test_manager = test_manager(&files);
-    create(&host, &connection(&tracker, &test_manager));
-    let (name, error, _) = last(&try_qa(&host));
+fn a_second_try_requests_the_project_again() {
+    let (host, tracker) = start_host();
+    let files = start_file_server();
+    let test_manager = start_test_manager(&files);
+    create_connection(&host, &connection_body(&tracker, &test_manager));
+    let (name, error, _) = last_step(&try_qa(&host));
     assert_eq!((name.as_str(), error.as_str()), ("test-manager-log", ""));
-    test_manager.set_script(move |exchange| match path(&exchange.request.target) {
+    test_manager.set_script(move |exchange| match api_path(&exchange.request.target) {
         "/projects/prefix/SHOP" => Reply::new(403, ""),
         _ => answer_without_faults(exchange, ""),
     });
-    let (name, error, _) = last(&try_qa(&host));
+    let (name, error, _) = last_step(&try_qa(&host));
     assert_eq!(name, "test-manager-project");
     assert!(error.contains("403") && error.contains("TM.Projects.Read"), "{error}");
 }
 
 #[test]
 fn no_credential_for_test_manager_goes_to_another_origin() {
-    let (host, tracker) = host();
-    let files = files();
-    let test_manager = test_manager(&files);
-    create(&host, &connection(&tracker, &test_manager));
-    let (_, error, note) = last(&try_qa(&host));
+    let (host, tracker) = start_host();
+    let files = start_file_server();
+    let test_manager = start_test_manager(&files);
+    create_connection(&host, &connection_body(&tracker, &test_manager));
+    let (_, error, note) = last_step(&try_qa(&host));
     let refused = format!("the file \"end.png\": Test Manager redirects to {}", files.url());
     assert!(error.is_empty() && note.contains(&refused), "{note}");
     assert!(note.contains("--test-manager-asset-origin"), "{note}");
@@ -281,27 +294,27 @@ fn no_credential_for_test_manager_goes_to_another_origin() {
 
     let edit = json!({"test_manager": {"asset_origins": [files.url()]}});
     host.admin().json("PATCH", "/connections/qa", &edit).assert_status(200);
-    let (_, _, note) = last(&try_qa(&host));
+    let (_, _, note) = last_step(&try_qa(&host));
     assert!(!note.contains("end.png"), "{note}");
     let request = files.last_request();
     assert_eq!(request.target, "/end.png?sig=1");
     for name in ["authorization", "cookie", "proxy-authorization"] {
         assert_eq!(request.header(name), None, "{request:?}");
     }
-    let all = format!("{request:?}");
-    assert!(!all.contains(TOKEN) && !all.contains(CLIENT_SECRET), "{all}");
+    let sent = format!("{request:?}");
+    assert!(!sent.contains(TOKEN) && !sent.contains(CLIENT_SECRET), "{sent}");
     for request in tracker.requests() {
-        let all = format!("{request:?}{}", request.text());
-        assert!(!all.contains(TOKEN) && !all.contains(CLIENT_SECRET), "{all}");
+        let sent = format!("{request:?}{}", request.text());
+        assert!(!sent.contains(TOKEN) && !sent.contains(CLIENT_SECRET), "{sent}");
     }
 }
 
 #[test]
 fn the_client_secret_and_tokens_of_test_manager_are_shown_nowhere() {
-    let (mut host, tracker) = host();
+    let (mut host, tracker) = start_host();
     let test_manager = ScriptedServer::start(|exchange| {
         let echo = format!("{CLIENT_SECRET} {TOKEN}");
-        match path(&exchange.request.target) {
+        match api_path(&exchange.request.target) {
             path if path.ends_with("/paged") => Reply::new(500, echo),
             path if path.ends_with("/assertions") => {
                 Reply::Answer(Response::new(302, "").with_header("Location", &format!("/{TOKEN}")))
@@ -309,43 +322,43 @@ fn the_client_secret_and_tokens_of_test_manager_are_shown_nowhere() {
             _ => answer_without_faults(exchange, &echo),
         }
     });
-    create(&host, &connection(&tracker, &test_manager));
+    create_connection(&host, &connection_body(&tracker, &test_manager));
     let steps = try_qa(&host);
     test_manager.set_script(|_| {
-        let said = json!({"error": "x", "error_description": format!("not {CLIENT_SECRET}")});
-        Reply::json(400, &said.to_string())
+        let error = json!({"error": "x", "error_description": format!("not {CLIENT_SECRET}")});
+        Reply::json(400, &error.to_string())
     });
     let refused = try_qa(&host);
-    assert!(last(&refused).1.contains("not [secret]"), "{refused:?}");
-    let mut shown = format!("{steps:?}{refused:?}");
+    assert!(last_step(&refused).1.contains("not [secret]"), "{refused:?}");
+    let mut all_output = format!("{steps:?}{refused:?}");
     for path in ["/connections", "/connections/qa", "/events", "/defects"] {
-        shown += &host.admin().get(path).body;
+        all_output += &host.admin().get(path).body;
     }
-    shown += &host.run_cli(&["connections", "show", "qa"]).1;
-    shown += &host.output();
+    all_output += &host.run_cli(&["connections", "show", "qa"]).1;
+    all_output += &host.output();
     assert!(host.stop().success());
     let files = host.files_in_data_folder();
     for secret in [CLIENT_SECRET, TOKEN] {
-        assert!(!shown.contains(secret), "{secret} is shown");
+        assert!(!all_output.contains(secret), "{secret} is shown");
         for (path, bytes) in &files {
-            let found = bytes.windows(secret.len()).any(|window| window == secret.as_bytes());
-            assert!(!found, "{secret} is in {path}");
+            let is_in_file = bytes.windows(secret.len()).any(|window| window == secret.as_bytes());
+            assert!(!is_in_file, "{secret} is in {path}");
         }
     }
 }
 
 #[test]
 fn the_settings_for_test_manager_are_checked_merged_and_removed() {
-    let (mut host, tracker) = host();
-    let files = files();
-    let test_manager = test_manager(&files);
-    let good = connection(&tracker, &test_manager);
+    let (mut host, tracker) = start_host();
+    let files = start_file_server();
+    let test_manager = start_test_manager(&files);
+    let valid_body = connection_body(&tracker, &test_manager);
 
-    let mut body = good.clone();
+    let mut body = valid_body.clone();
     body["test_manager"]["base_uri"] = json!("x");
     let refused = host.admin().json("POST", "/connections", &body).problem(400, "bad-request");
     assert!(refused.contains("base_uri"), "{refused}");
-    let mut body = good.clone();
+    let mut body = valid_body.clone();
     body["test_manager"] = json!({"base_url": "https://tm.example/api/v2", "client_id": "a b"});
     body.as_object_mut().unwrap().remove("test_manager_client_secret");
     let answer = host.admin().json("POST", "/connections", &body);
@@ -353,14 +366,14 @@ fn the_settings_for_test_manager_are_checked_merged_and_removed() {
     for name in ["base_url", "token_url", "client_id"] {
         assert!(answer.body.contains(&format!("test_manager.{name}")), "{name}: {answer:?}");
     }
-    body["test_manager"] = good["test_manager"].clone();
+    body["test_manager"] = valid_body["test_manager"].clone();
     let answer = host.admin().json("POST", "/connections", &body);
     assert!(
         answer.status == 422 && answer.body.contains("test_manager_client_secret"),
         "{answer:?}"
     );
 
-    let created = create(&host, &good);
+    let created = create_connection(&host, &valid_body);
     assert_eq!(created["test_manager"]["base_url"], test_manager.url() + "/org/tenant/tm_");
     assert_eq!(created["secrets_set"], json!([]));
     let scopes = created["test_manager"]["scopes"].as_array().expect("the default scopes");
@@ -377,29 +390,32 @@ fn the_settings_for_test_manager_are_checked_merged_and_removed() {
         "TM.Projects.Read",
         "--test-manager-client-secret=@secret",
     ];
-    let (done, printed) = host.run_cli(&edit);
-    assert!(done, "{printed}");
+    let (succeeded, printed) = host.run_cli(&edit);
+    assert!(succeeded, "{printed}");
     host.restart();
-    let shown = host.connection("qa");
-    assert_eq!(shown["test_manager"]["project_id"], "p7", "{shown}");
-    assert_eq!(shown["test_manager"]["scopes"], json!(["TM.Projects.Read"]));
-    assert_eq!(shown["test_manager"]["client_id"], "jackfield", "an edit keeps the rest");
-    assert_eq!(shown["has_test_manager_client_secret"], true);
+    let connection = host.connection("qa");
+    assert_eq!(connection["test_manager"]["project_id"], "p7", "{connection}");
+    assert_eq!(connection["test_manager"]["scopes"], json!(["TM.Projects.Read"]));
+    assert_eq!(
+        connection["test_manager"]["client_id"], "jackfield",
+        "the edit changed another setting"
+    );
+    assert_eq!(connection["has_test_manager_client_secret"], true);
     try_qa(&host);
     let token = test_manager.requests().into_iter().find(|it| it.is_post()).expect("a token");
     assert!(token.text().contains("client_secret=another-s3cr3t&"), "{}", token.text());
 
-    let (done, printed) = host.run_cli(&["connections", "edit", "qa", "--no-test-manager"]);
-    assert!(done, "{printed}");
-    let shown = host.connection("qa");
-    assert_eq!(shown["test_manager"], Value::Null, "{shown}");
-    assert_eq!(shown["has_test_manager_client_secret"], false);
+    let (succeeded, printed) = host.run_cli(&["connections", "edit", "qa", "--no-test-manager"]);
+    assert!(succeeded, "{printed}");
+    let connection = host.connection("qa");
+    assert_eq!(connection["test_manager"], Value::Null, "{connection}");
+    assert_eq!(connection["has_test_manager_client_secret"], false);
     assert_eq!(try_qa(&host), Vec::<Value>::new());
-    let alone = json!({"test_manager_client_secret": CLIENT_SECRET});
-    let answer = host.admin().json("PATCH", "/connections/qa", &alone);
+    let secret_only = json!({"test_manager_client_secret": CLIENT_SECRET});
+    let answer = host.admin().json("PATCH", "/connections/qa", &secret_only);
     assert!(answer.status == 422 && answer.body.contains("test_manager"), "{answer:?}");
-    let on_the_line = "--test-manager-client-secret=plain-s3cr3t";
-    let (done, printed) = host.run_cli(&["connections", "edit", "qa", on_the_line]);
-    assert!(!done && printed.contains("must not be on the command line"), "{printed}");
+    let plain_secret_argument = "--test-manager-client-secret=plain-s3cr3t";
+    let (succeeded, printed) = host.run_cli(&["connections", "edit", "qa", plain_secret_argument]);
+    assert!(!succeeded && printed.contains("must not be on the command line"), "{printed}");
     assert!(!printed.contains("plain-s3cr3t"), "{printed}");
 }

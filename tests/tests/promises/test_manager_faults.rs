@@ -1,5 +1,5 @@
-//! A create in Redmine, whatever goes wrong with Test Manager or with the report's settings: the
-//! issue is created, says what is missing, and the event says it too.
+//! A create in Redmine while Test Manager or the report's settings have a fault: the issue is
+//! created, and the issue and the event name what is missing.
 
 mod any_fault;
 
@@ -8,28 +8,31 @@ use jackfield_tests::{
 };
 use serde_json::{Value, json};
 
-/// What goes wrong, as a fault of the stand-in or as a member of the connection's report; and what
-/// issue and event then say.
-enum Wrong {
+/// What is wrong when the defect is created.
+enum Cause {
+    /// A fault of the stand-in for Test Manager.
     Fault(&'static str),
+    /// Wrong report settings of the connection.
     Report(Value),
 }
 
-/// Loops for this test case only: a template that always loops is refused when it is saved.
-const LOOPS: &str = "{% if project.prefix == 'SHOP' and test_case.key != 'SHOP:12' %}\
+/// A template that loops too long for the test case of the test only. A template that always loops
+/// too long would be refused when it is saved.
+const LOOPING_TEMPLATE: &str = "{% if project.prefix == 'SHOP' and test_case.key != 'SHOP:12' %}\
                      {% for n in range(99999) %}{{ n }}{% endfor %}{% endif %}";
 
-/// The connector twice: `quick` asks Test Manager for 3 seconds only, so that what hangs ends soon;
-/// `redmine` for longer than usual, as a build for tests needs seconds to read 10,000 logs.
-fn host() -> TestHost {
+/// Starts a server that has the connector for Redmine twice. With `quick`, the host waits for Test
+/// Manager for 3 seconds only, so that faults without an answer end soon. With `redmine`, it waits
+/// longer than by default, because a test build needs seconds to read 10,000 logs.
+fn start_host() -> TestHost {
     let redmine = Guest::example("redmine");
     let limits = "[connectors.quick.limits]\ncreate_answer_ms = 6000\n\
                   [connectors.redmine.limits]\ncreate_answer_ms = 60000";
     Setup::new().config(limits).plugin("redmine", &redmine).plugin("quick", &redmine).start()
 }
 
-/// A connection to a new project of Redmine with credentials for the stand-in, which attaches all
-/// files.
+/// Creates a connection to a new project of Redmine, with credentials for the stand-in. It attaches
+/// all files.
 fn connect(
     host: &TestHost,
     simulator: &SimulatedTestManager,
@@ -47,11 +50,11 @@ fn connect(
 
 #[test]
 fn each_fault_leaves_an_issue_that_names_what_is_missing() {
-    use Wrong::{Fault, Report};
-    let (host, simulator) = (host(), SimulatedTestManager::start(&[]));
+    use Cause::{Fault, Report};
+    let (host, simulator) = (start_host(), SimulatedTestManager::start(&[]));
     let failed = simulator.failed_tests_named("Checkout with a valid card").remove(0);
-    // Nothing is said where nothing is missing in the end.
-    let rows: [(Wrong, &str); 21] = [
+    // An empty text means that the host overcomes the fault, so nothing is missing.
+    let rows: [(Cause, &str); 21] = [
         (Fault("wrong-credentials"), "invalid_client"),
         (Fault("expired-token"), ""),
         (Fault("ungranted-scope"), "TM.TestExecutions.Read"),
@@ -71,17 +74,20 @@ fn each_fault_leaves_an_issue_that_names_what_is_missing() {
         (Fault("slow=1200"), "in time"),
         (Fault("rate-limit=0"), "rate limit"),
         (Fault("server-errors=2"), ""),
-        (Report(json!({"description_template": LOOPS})), "description failed, and the default was"),
+        (
+            Report(json!({"description_template": LOOPING_TEMPLATE})),
+            "description failed, and the default was",
+        ),
         (Report(json!({"fields": [{"field": "no such field", "text": "x"}]})), "there is no field"),
     ];
-    for (number, (wrong, said)) in (1..).zip(rows) {
-        let (name, faults, report) = match &wrong {
+    for (number, (cause, expected)) in (1..).zip(rows) {
+        let (name, faults, report) = match &cause {
             Fault(fault) => ((*fault).to_owned(), vec![*fault], json!({})),
             Report(report) => (report.to_string(), Vec::new(), report.clone()),
         };
         println!("--- {name}");
-        let slow = ["token-hangs", "slow=1200", "many-logs=100000"];
-        let is_slow = faults.iter().any(|fault| slow.contains(fault));
+        let slow_faults = ["token-hangs", "slow=1200", "many-logs=100000"];
+        let is_slow = faults.iter().any(|fault| slow_faults.contains(fault));
         let connector = if is_slow { "quick" } else { "redmine" };
         let redmine = connect(&host, &simulator, &format!("c{number}"), connector, report);
         simulator.set_faults(&faults);
@@ -90,17 +96,16 @@ fn each_fault_leaves_an_issue_that_names_what_is_missing() {
         let issue = redmine.project.only_issue();
         assert_eq!(defect["id"], issue.id, "{name}");
         let text = as_shown(&issue.description);
-        let is_said = |text: &str| text.contains(said);
         let is_complete = !["What is missing", "Not attached", "Not set", "the default was used"]
             .iter()
             .any(|it| text.contains(it));
-        assert!(is_said(&text), "{name}: {said} in {text}");
-        assert_eq!(said.is_empty(), is_complete, "{name}: {text}");
-        // What a person set up wrong in the connection is in the issue only.
-        if !said.is_empty() && !faults.is_empty() {
+        assert!(text.contains(expected), "{name}: {expected} in {text}");
+        assert_eq!(expected.is_empty(), is_complete, "{name}: {text}");
+        // Wrong report settings are named in the issue only, not in the event.
+        if !expected.is_empty() && !faults.is_empty() {
             let log = host.run_of(&answer)["log"].to_string();
-            let said = said.replace('"', "\\\"");
-            assert!(log.contains(&said), "{name}: {said} in {log}");
+            let expected = expected.replace('"', "\\\"");
+            assert!(log.contains(&expected), "{name}: {expected} in {log}");
         }
     }
 }

@@ -1,5 +1,6 @@
-//! A tracker that refuses, fails or is slow. A proxy between a real connector and a real Redmine
-//! causes the faults. Each fault has its own problem, and no fault creates a second issue.
+//! A tracker that refuses requests, fails or is slow. A proxy between a real connector and a real
+//! Redmine causes the faults. The server answers each fault with its own problem, and no fault
+//! leads to a second issue.
 
 use jackfield_tests::{
     Connection, Exchange, Guest, Redmine, RedmineConnection, Reply, Response, ScriptedServer,
@@ -7,13 +8,13 @@ use jackfield_tests::{
 };
 use serde_json::{Value, json};
 
-fn host() -> TestHost {
+fn start_host() -> TestHost {
     Setup::new().plugin("redmine", &Guest::example("redmine")).start()
 }
 
 type Script = fn(&Exchange<'_>) -> Reply;
 
-/// A faulty answer of the tracker, and the problem that follows from it.
+/// A faulty answer of the tracker, and the problem with which the server answers then.
 struct Fault {
     name: &'static str,
     script: Script,
@@ -31,7 +32,7 @@ const fn fault(
     Fault { name, script, status, code, detail }
 }
 
-/// Refusals, named by the status of the tracker.
+/// Refusals of the tracker. The name of each is the tracker's status.
 const REFUSALS: [Fault; 5] = [
     fault("401", |_| Reply::json(401, "{}"), (502, "credentials-refused", "credentials")),
     fault("403", |_| Reply::json(403, "{}"), (502, "credentials-refused", "credentials")),
@@ -64,7 +65,7 @@ const FAILURES: [Fault; 3] = [
 
 #[test]
 fn a_count_is_answered_with_the_problem_of_the_trackers_fault() {
-    let host = host();
+    let host = start_host();
     for Fault { name, script, status, code, detail } in REFUSALS.into_iter().chain(FAILURES) {
         let redmine = host.connect_to_redmine(name, "redmine", json!({}));
         redmine.proxy.set_script(script);
@@ -107,11 +108,11 @@ fn a_tracker_that_is_down_or_slow_is_named_in_the_problem() {
 
 #[test]
 fn a_refused_create_makes_no_issue_and_a_repeat_runs_again() {
-    let host = host();
+    let host = start_host();
     for Fault { name, script, status, code, detail } in REFUSALS {
         let redmine = host.connect_to_redmine(name, "redmine", json!({}));
-        // The first success. After a 403, a search must find this defect to prove that it can find
-        // defects of the connection.
+        // This first defect is the positive control: after a 403, a search must find it to prove
+        // that it can find defects of the connection.
         host.create(&redmine.connection, &failed_test()).assert_status(200);
         redmine.proxy.set_script(script);
         let test = failed_test();
@@ -124,7 +125,8 @@ fn a_refused_create_makes_no_issue_and_a_repeat_runs_again() {
     }
 }
 
-/// The tracker, or a proxy in front of it, answers a write with this status and creates nothing.
+/// Statuses with which the tracker, or a proxy in front of it, answers a write that creates
+/// nothing.
 const NOTHING_CREATED: [(&str, u16); 9] = [
     ("moved permanently", 308),
     ("moved", 307),
@@ -158,14 +160,14 @@ fn a_write_that_created_nothing_needs_no_person() {
         assert!([422, 502, 503].contains(&refused.status), "{name}: {refused:?}");
         assert_eq!(proxy.posts(), 1, "{name}: the click did not send exactly one create");
         proxy.forward_all();
-        let defect = click_until_known(&host, &connection, &test, name);
+        let defect = click_until_created(&host, &connection, &test, name);
         assert_eq!(defect["id"], project.only_issue().id, "{name}");
         assert_eq!(proxy.posts(), 2, "{name}");
     }
 }
 
-/// The API user may create issues but not read them. The search finds nothing, not even another
-/// defect of the connection, which proves that the search cannot see defects.
+/// The API user may create issues but not read them. The search does not even find another defect
+/// of the connection. This proves that the search cannot find defects.
 #[test]
 fn a_search_without_the_permission_to_read_needs_a_person() {
     let tracker = ScriptedServer::start(|exchange| {
@@ -191,7 +193,7 @@ fn a_search_without_the_permission_to_read_needs_a_person() {
     assert_eq!(tracker.posts(), 3, "a second create was sent");
 }
 
-/// The tracker created the issue, but its answer is lost or replaced in this way.
+/// Ways in which the tracker's answer is lost or replaced, although the tracker created the issue.
 const DAMAGED_ANSWERS: [(&str, Script); 13] = [
     ("reset", |_| Reply::reset()),
     ("closed", |_| Reply::Raw(Vec::new())),
@@ -212,7 +214,7 @@ const DAMAGED_ANSWERS: [(&str, Script); 13] = [
 
 #[test]
 fn an_issue_whose_answer_was_damaged_is_adopted_and_never_created_twice() {
-    let host = host();
+    let host = start_host();
     for (name, damaged) in DAMAGED_ANSWERS {
         let RedmineConnection { project, proxy, connection } =
             host.connect_to_redmine(name, "redmine", json!({}));
@@ -221,15 +223,20 @@ fn an_issue_whose_answer_was_damaged_is_adopted_and_never_created_twice() {
             if exchange.request.is_post() { damaged(exchange) } else { answer }
         });
         let test = failed_test();
-        let defect = click_until_known(&host, &connection, &test, name);
+        let defect = click_until_created(&host, &connection, &test, name);
         assert_eq!(defect["id"], project.only_issue().id, "{name}");
         assert_eq!(proxy.posts(), 1, "{name}: not exactly one write was sent");
     }
 }
 
-/// Clicks until the answer has the defect. The first answer that only a person could change ends
-/// the test.
-fn click_until_known(host: &TestHost, connection: &Connection, test: &Value, name: &str) -> Value {
+/// Clicks until the answer is the defect. Panics at an answer other than 503 or 504, after which
+/// only a person could help.
+fn click_until_created(
+    host: &TestHost,
+    connection: &Connection,
+    test: &Value,
+    name: &str,
+) -> Value {
     wait_for(&format!("{name}: the defect"), 30, || {
         let answer = host.create(connection, test);
         if answer.status == 200 {
@@ -251,15 +258,15 @@ fn old_counts_are_answered_with_their_age_and_refreshed_in_the_background() {
     fixture.project.add(5);
     let counts = kpis().expect(200);
     fixture.proxy.set_script(|_| Reply::reset());
-    let old = kpis();
-    assert_eq!(old.expect(200), counts);
-    assert!(old.header("age").is_some(), "{old:?}");
+    let old_counts = kpis();
+    assert_eq!(old_counts.expect(200), counts);
+    assert!(old_counts.header("age").is_some(), "{old_counts:?}");
     fixture.proxy.forward_all();
     fixture.project.add(5);
     wait_for("fresh counts", 20, || (kpis().json()["criticalDefects"] == 2).then_some(()));
 }
 
-/// While the server is stopped, the test makes the stored counts older.
+/// The test stops the server and makes the stored counts older.
 #[test]
 fn the_last_counts_are_answered_as_stale_while_the_tracker_is_down_for_a_day() {
     let tracker = ScriptedServer::start(|_| Reply::new(200, "7"));

@@ -1,7 +1,7 @@
-//! The connectors for trackers that cannot run here. Each is a project of `jackfield new --like`,
-//! passes the conformance suite, and works on a defect later. The answers in its `recording/` are
-//! written from the vendor's public reference; where the vendor publishes an OpenAPI file, the
-//! requests are checked against it.
+//! The connectors for trackers that the tests cannot run. Each connector is a project of `jackfield
+//! new --like`. It passes the conformance suite, and comments on defects, reopens them and attaches
+//! files. The answers in its `recording/` are written after the vendor's public reference. If the
+//! vendor publishes an OpenAPI file, the tests compare the requests with it.
 
 mod openapi;
 mod refusals;
@@ -16,93 +16,98 @@ use serde_json::{Value, json};
 
 use crate::author::project::{NAME, Project};
 
-/// A connector and what its recording has.
+/// A connector, and the values in its recording.
 struct Connector {
     name: &'static str,
-    /// The files of its settings and the folder of its recording.
-    test: [&'static str; 2],
+    /// The file of its settings, and the folder of its recording.
+    settings_and_recording: [&'static str; 2],
+    /// The name of its secret.
     secret: &'static str,
-    /// The defect that `recording/create-defect` made, and a closed one.
+    /// The key of the defect that `recording/create-defect` created, and the key of a closed
+    /// defect.
     keys: [&'static str; 2],
-    page: &'static str,
-    /// Whether the tracker takes files.
+    /// The link to the first defect.
+    link: &'static str,
+    /// Whether the tracker accepts attachments.
     attaches: bool,
 }
 
-const TEST: [&str; 2] = ["settings.json", "recording"];
+/// The files that most connectors use.
+const SETTINGS_AND_RECORDING: [&str; 2] = ["settings.json", "recording"];
 
 const CONNECTORS: [Connector; 8] = [
     Connector {
         name: "rest",
-        test: TEST,
+        settings_and_recording: SETTINGS_AND_RECORDING,
         secret: "bearer-token",
         keys: ["6", "4"],
-        page: "https://tracker.example.com/tickets/6",
+        link: "https://tracker.example.com/tickets/6",
         attaches: true,
     },
     Connector {
         name: "github",
-        test: TEST,
+        settings_and_recording: SETTINGS_AND_RECORDING,
         secret: "token",
         keys: ["octo-org/shop#6", "octo-org/shop#4"],
-        page: "https://github.com/octo-org/shop/issues/6",
+        link: "https://github.com/octo-org/shop/issues/6",
         attaches: false,
     },
     Connector {
         name: "jira",
-        test: TEST,
+        settings_and_recording: SETTINGS_AND_RECORDING,
         secret: "api-token",
         keys: ["SHOP-6", "SHOP-4"],
-        page: "https://example.atlassian.net/browse/SHOP-6",
+        link: "https://example.atlassian.net/browse/SHOP-6",
         attaches: true,
     },
     Connector {
         name: "jira",
-        test: ["settings.data-center.json", "recording-data-center"],
+        settings_and_recording: ["settings.data-center.json", "recording-data-center"],
         secret: "personal-access-token",
         keys: ["SHOP-6", "SHOP-4"],
-        page: "https://jira.example.com/browse/SHOP-6",
+        link: "https://jira.example.com/browse/SHOP-6",
         attaches: true,
     },
     Connector {
         name: "azure-devops",
-        test: TEST,
+        settings_and_recording: SETTINGS_AND_RECORDING,
         secret: "token",
         keys: ["6", "4"],
-        page: "https://dev.azure.com/fabrikam/Web%20Shop/_workitems/edit/6",
+        link: "https://dev.azure.com/fabrikam/Web%20Shop/_workitems/edit/6",
         attaches: true,
     },
     Connector {
         name: "request-tracker",
-        test: TEST,
+        settings_and_recording: SETTINGS_AND_RECORDING,
         secret: "token",
         keys: ["10", "8"],
-        page: "https://rt.example.com/Ticket/Display.html?id=10",
+        link: "https://rt.example.com/Ticket/Display.html?id=10",
         attaches: true,
     },
     Connector {
         name: "servicenow",
-        test: TEST,
+        settings_and_recording: SETTINGS_AND_RECORDING,
         secret: "password",
         keys: ["INC0010006", "INC0010004"],
-        page: "https://example.service-now.com/nav_to.do?uri=incident.do%3Fsys_id%3D1679091c5a880faf6fb5e6087eb1b2dc",
+        link: "https://example.service-now.com/nav_to.do?uri=incident.do%3Fsys_id%3D1679091c5a880faf6fb5e6087eb1b2dc",
         attaches: true,
     },
     Connector {
         name: "gitlab",
-        test: TEST,
+        settings_and_recording: SETTINGS_AND_RECORDING,
         secret: "token",
         keys: ["shop/web#6", "shop/web#4"],
-        page: "https://gitlab.com/shop/web/-/issues/6",
+        link: "https://gitlab.com/shop/web/-/issues/6",
         attaches: true,
     },
 ];
 
-const FILE: &str = "my-tracker.wasm";
+/// The component in the project.
+const COMPONENT_FILE: &str = "my-tracker.wasm";
 
 impl Connector {
-    /// Creates the project and puts the built component into it.
-    fn project(&self) -> Project {
+    /// Creates a project from the connector and copies the built component into it.
+    fn create_project(&self) -> Project {
         let project = Project::like(self.name);
         let component = project.path(&format!("{NAME}.wasm"));
         fs::write(component, &Guest::example(self.name).bytes).expect("the component");
@@ -111,14 +116,15 @@ impl Connector {
         project
     }
 
-    /// Calls an export with the answers of a folder of the recording.
-    fn replay(&self, project: &Project, call: &str, folder: &str, words: &[&str]) -> Value {
-        let [settings, recording] = self.test;
+    /// Calls an export; a folder of the recording has the answers of the tracker.
+    fn replay(&self, project: &Project, call: &str, folder: &str, arguments: &[&str]) -> Value {
+        let [settings, recording] = self.settings_and_recording;
         let (folder, secret) =
             (format!("{recording}/{folder}"), format!("{}=@api-key.txt", self.secret));
-        let common = ["--settings", settings, "--secret", &secret, "--replay", &folder];
-        let words = [&[FILE, call], &common[..], words, &["--json"]].concat();
-        project.run("invoke", &words).json()
+        let common_arguments = ["--settings", settings, "--secret", &secret, "--replay", &folder];
+        let arguments =
+            [&[COMPONENT_FILE, call], &common_arguments[..], arguments, &["--json"]].concat();
+        project.run("invoke", &arguments).json()
     }
 }
 
@@ -126,51 +132,55 @@ impl Connector {
 fn each_connector_passes_the_conformance_suite() {
     for connector in &CONNECTORS {
         println!("--- {}", connector.name);
-        let project = connector.project();
+        let project = connector.create_project();
         let secret = format!("{}=@api-key.txt", connector.secret);
-        let [settings, recording] = connector.test;
-        let words = [FILE, "--secret", &secret, "--settings", settings, "--replay", recording];
-        let tested = project.json("test", &words);
-        let open = ["findings", "not_run"].map(|count| &tested[count]);
-        assert_eq!(open, [&json!(0), &json!(0)], "{}: {tested:#}", connector.name);
+        let [settings, recording] = connector.settings_and_recording;
+        let arguments =
+            [COMPONENT_FILE, "--secret", &secret, "--settings", settings, "--replay", recording];
+        let tested = project.json("test", &arguments);
+        let counts = ["findings", "not_run"].map(|name| &tested[name]);
+        assert_eq!(counts, [&json!(0), &json!(0)], "{}: {tested:#}", connector.name);
     }
 }
 
 #[test]
-fn each_connector_works_on_a_defect_later() {
+fn each_connector_reads_comments_reopens_and_attaches() {
     for connector in &CONNECTORS {
         println!("--- {}", connector.name);
-        let (project, [key, closed]) = (connector.project(), connector.keys);
-        let call = |call: &str, folder: &str, words: &[&str]| {
-            let answer = connector.replay(&project, call, folder, words);
+        let (project, [key, closed]) = (connector.create_project(), connector.keys);
+        let call = |call: &str, folder: &str, arguments: &[&str]| {
+            let answer = connector.replay(&project, call, folder, arguments);
             assert_eq!(answer["outcome"], "ok", "{}, {folder}: {answer:#}", connector.name);
             answer
         };
         let state = call("state", "state", &["--key", key])["answer"].take();
         assert_eq!((&state["exists"], &state["open"]), (&json!(true), &json!(true)), "{state}");
-        assert_eq!(state["defect"]["link"], connector.page, "{state}");
+        assert_eq!(state["defect"]["link"], connector.link, "{state}");
         let state = call("state", "closed", &["--key", closed])["answer"].take();
         assert_eq!((&state["exists"], &state["open"]), (&json!(true), &json!(false)), "{state}");
 
         let commented = call("comment", "comment", &["--key", key, "--event", "event.json"]);
         assert_eq!(commented["warnings"], json!([]), "the write has no marker: {commented:#}");
         let marker = commented["marker"].as_str().expect("a marker").to_owned();
-        let found = |marker: &str| {
+        let find_comment = |marker: &str| {
             call("find-comment", "find-comment", &["--key", key, "--marker", marker])["answer"]
                 .take()
         };
-        assert_eq!([found(&marker), found(&"z".repeat(26))], [json!(true), json!(false)]);
+        assert_eq!(
+            [find_comment(&marker), find_comment(&"z".repeat(26))],
+            [json!(true), json!(false)]
+        );
         let reopened = call("reopen", "reopen", &["--key", closed]);
         let calls = reopened["calls"].as_array().expect("calls");
         assert!(calls.iter().any(|call| call["effect"] == "write"), "{reopened:#}");
-        files_are_attached(connector, &project);
+        check_attachments(connector, &project);
     }
 }
 
-/// The last request has the file. A body in several parts has another boundary each time, so the
-/// requests are sent, and a server answers them as recorded. Where the tracker takes no files, the
-/// error says where they are.
-fn files_are_attached(connector: &Connector, project: &Project) {
+/// Checks that the connector attaches a file. A multipart body has another boundary each time, so a
+/// replay would not match: a server answers the requests with the recorded answers. If the tracker
+/// accepts no attachments, the error must name where the files are.
+fn check_attachments(connector: &Connector, project: &Project) {
     let key = ["--key", connector.keys[0]];
     let folder = if connector.attaches { "attached" } else { "state" };
     let listed = connector.replay(project, "attached", folder, &key);
@@ -181,7 +191,7 @@ fn files_are_attached(connector: &Connector, project: &Project) {
     }
     let names = listed["answer"].as_array().expect("names");
     assert_eq!(names.len(), 1, "{listed:#}");
-    let [settings, recording] = connector.test;
+    let [settings, recording] = connector.settings_and_recording;
     let mut answers: Vec<_> = exchanges(&project.path(recording).join("attach"));
     answers.sort_by_key(|(file, _)| std::cmp::Reverse(file.clone()));
     let answers = Mutex::new(answers);
@@ -191,15 +201,17 @@ fn files_are_attached(connector: &Connector, project: &Project) {
         let body = exchange["response"]["body"].as_str().unwrap_or_default();
         Reply::json(status.try_into().expect("a status"), body)
     });
-    let given = fs::read_to_string(project.path(settings)).expect("the settings");
-    let given: Value = serde_json::from_str(&given).expect("JSON");
-    let path = given["url"].as_str().and_then(|url| url.splitn(4, '/').nth(3)).unwrap_or_default();
+    let settings_json = fs::read_to_string(project.path(settings)).expect("the settings");
+    let settings_json: Value = serde_json::from_str(&settings_json).expect("JSON");
+    let path =
+        settings_json["url"].as_str().and_then(|url| url.splitn(4, '/').nth(3)).unwrap_or_default();
     let url = format!("url={}/{path}", server.url());
     let secret = format!("{}=@api-key.txt", connector.secret);
-    let common = ["--settings", settings, "--set", &url, "--secret", &secret, "--json"];
-    let words = [FILE, "attach", "--sample-data", "--report", "report.json"];
-    let done = project.run("invoke", &[&words[..], &common, &key].concat()).json();
-    assert_eq!(done["outcome"], "ok", "{done:#}");
+    let common_arguments = ["--settings", settings, "--set", &url, "--secret", &secret, "--json"];
+    let arguments = [COMPONENT_FILE, "attach", "--sample-data", "--report", "report.json"];
+    let attached =
+        project.run("invoke", &[&arguments[..], &common_arguments, &key].concat()).json();
+    assert_eq!(attached["outcome"], "ok", "{attached:#}");
     let requests = server.requests();
     let has_name = |request: &Request| {
         let sent = request.target.clone() + &String::from_utf8_lossy(&request.body);
@@ -208,7 +220,7 @@ fn files_are_attached(connector: &Connector, project: &Project) {
     assert!(requests.iter().any(has_name), "{}: no request has the name", connector.name);
 }
 
-/// The exchanges of a folder, with the names of their files.
+/// Returns the exchanges of a folder, with the names of their files.
 fn exchanges(folder: &Path) -> Vec<(OsString, Value)> {
     let files = fs::read_dir(folder).unwrap_or_else(|e| panic!("{}: {e}", folder.display()));
     let files = files.map(|file| file.expect("a file"));
@@ -219,8 +231,8 @@ fn exchanges(folder: &Path) -> Vec<(OsString, Value)> {
     files.map(read).collect()
 }
 
-/// The requests that the recordings of a connector have.
-fn recorded(name: &str) -> Vec<Value> {
+/// Returns all exchanges in the recording of a connector.
+fn recorded_exchanges(name: &str) -> Vec<Value> {
     let folder = root().join("guest-examples").join(name).join("recording");
     let calls = fs::read_dir(&folder).unwrap_or_else(|e| panic!("{}: {e}", folder.display()));
     let calls = calls.map(|call| exchanges(&call.expect("a call").path()));

@@ -1,5 +1,5 @@
-//! A connector is uploaded and removed without access to the plugins folder. The checks are those
-//! of the folder, and a file that cannot be used changes nothing.
+//! A connector is uploaded and removed without access to the plugins folder. An uploaded file is
+//! checked as a file in the folder is, and a file that cannot be used changes nothing.
 
 use std::fs;
 use std::io::Write as _;
@@ -17,8 +17,8 @@ fn upload(host: &TestHost, name: &str, content: &[u8]) -> Answer {
     host.admin().send("PUT", &format!("/connectors/{name}"), &[], content)
 }
 
-/// The names of the files in the plugins folder.
-fn files(host: &TestHost) -> Vec<String> {
+/// Returns the sorted names of the files in the plugins folder.
+fn plugin_files(host: &TestHost) -> Vec<String> {
     let entries = fs::read_dir(host.folder().join("plugins")).expect("the folder");
     let name = |entry: std::io::Result<fs::DirEntry>| {
         entry.expect("an entry").file_name().to_string_lossy().into_owned()
@@ -29,7 +29,7 @@ fn files(host: &TestHost) -> Vec<String> {
 }
 
 #[test]
-fn an_uploaded_version_serves_when_the_answer_comes() {
+fn an_uploaded_version_serves_at_the_time_of_the_answer() {
     let host = Setup::new().plugin("c", &build(1)).start();
     let connection = host.connect("qa", "c", json!({}), json!({}));
     let answer = upload(&host, "c", &build(2).bytes).expect(200);
@@ -38,11 +38,11 @@ fn an_uploaded_version_serves_when_the_answer_comes() {
     assert!(answer["file"].as_str().is_some_and(|it| it.ends_with("plugins/c.wasm")), "{answer}");
     let created = host.create(&connection, &failed_test()).expect(200);
     assert_eq!(created["name"], "build 2");
-    let new = upload(&host, "other", &build(3).bytes).expect(201);
-    assert_eq!((&new["status"], &new["from"]), (&json!("ready"), &json!(null)));
-    assert_eq!(files(&host), ["c.wasm", "other.wasm"]);
-    let back = host.admin().json("POST", "/connectors/c/rollback", &json!({})).expect(200);
-    assert_eq!(back["sha256"], build(1).sha256());
+    let new_connector = upload(&host, "other", &build(3).bytes).expect(201);
+    assert_eq!((&new_connector["status"], &new_connector["from"]), (&json!("ready"), &json!(null)));
+    assert_eq!(plugin_files(&host), ["c.wasm", "other.wasm"]);
+    let rolled_back = host.admin().json("POST", "/connectors/c/rollback", &json!({})).expect(200);
+    assert_eq!(rolled_back["sha256"], build(1).sha256());
 }
 
 #[test]
@@ -56,28 +56,31 @@ fn a_file_that_cannot_be_used_changes_nothing_and_the_answer_says_why() {
         .start();
     let refused = |name: &str, content: &[u8]| {
         let answer = upload(&host, name, content);
-        let why = answer.problem(422, "invalid-values");
-        let named = answer.json()["errors"][0]["name"].clone();
-        (why, named)
+        let detail = answer.problem(422, "invalid-values");
+        let error_name = answer.json()["errors"][0]["name"].clone();
+        (detail, error_name)
     };
-    for (content, word) in [
+    for (content, expected) in [
         (&b"\0asm\x01\0\0\0"[..], "core module"),
         (b"", "empty"),
         (b"\xff\xfe\0", "magic bytes"),
         (b"export const plugin = {;", "c.js:1:"),
     ] {
-        let (why, named) = refused("c", content);
-        assert!(why.contains(word) && named == "file", "{word}: {why} {named}");
+        let (detail, error_name) = refused("c", content);
+        assert!(
+            detail.contains(expected) && error_name == "file",
+            "{expected}: {detail} {error_name}"
+        );
     }
-    let kind = host.admin().send("PUT", "/connectors/c?kind=component", &[], b"text");
-    assert!(kind.problem(422, "invalid-values").contains("magic bytes"));
+    let with_kind = host.admin().send("PUT", "/connectors/c?kind=component", &[], b"text");
+    assert!(with_kind.problem(422, "invalid-values").contains("magic bytes"));
     assert_eq!(refused("No%20Name", &build(2).bytes).1, "name");
     let large = upload(&host, "small", &build(2).bytes);
     assert!(large.problem(413, "payload-too-large").contains("2 KiB"));
     host.admin().send("PUT", "/connectors/c?king=x", &[], b"").assert_problem(400, "bad-request");
-    assert_eq!(files(&host), ["c.wasm"]);
-    let shown = host.admin().get("/connectors/c").expect(200);
-    assert_eq!((&shown["status"], &shown["error"]), (&json!("ready"), &json!(null)));
+    assert_eq!(plugin_files(&host), ["c.wasm"]);
+    let connector = host.admin().get("/connectors/c").expect(200);
+    assert_eq!((&connector["status"], &connector["error"]), (&json!("ready"), &json!(null)));
 }
 
 #[test]
@@ -97,7 +100,7 @@ fn an_upload_that_breaks_off_leaves_nothing_behind() {
     drop(client);
     // The next upload of the same name is not affected.
     upload(&host, "c", &build(3).bytes).assert_status(200);
-    assert_eq!(files(&host), ["c.wasm"]);
+    assert_eq!(plugin_files(&host), ["c.wasm"]);
     let spool = || fs::read_dir(host.data("spool")).expect("the folder").count();
     wait_for("an empty spool", 10, || (spool() == 0).then_some(()));
 }
@@ -111,41 +114,42 @@ fn a_connector_is_uploaded_and_removed_by_the_command_line() {
         check: () => 'ready', choices: () => ({ choices: [], more: false }) };\n\
         export const kpis = { count: () => ({ open: 7, closed: 0, critical: 0, moderate: 0 }) };\n";
     fs::write(host.folder().join("mine.js"), script).expect("the script is written");
-    let (done, printed) = host.run_cli(&["connectors", "upload", "mine.js", "--name", "c"]);
-    assert!(done && printed.contains("c 1.0.0"), "{printed}");
-    assert_eq!(files(&host), ["c.js"], "the component was not replaced");
+    let (succeeded, printed) = host.run_cli(&["connectors", "upload", "mine.js", "--name", "c"]);
+    assert!(succeeded && printed.contains("c 1.0.0"), "{printed}");
+    assert_eq!(plugin_files(&host), ["c.js"], "the component was not replaced");
     assert_eq!(host.kpis(&connection, "a").expect(200)["openDefects"], 7);
-    for (file, why) in [("jackfield.toml", ".wasm, or .js"), ("none.wasm", "cannot read")] {
-        let (done, printed) = host.run_cli(&["connectors", "upload", file]);
-        assert!(!done && printed.contains(why), "{printed}");
+    for (file, expected) in [("jackfield.toml", ".wasm, or .js"), ("none.wasm", "cannot read")] {
+        let (succeeded, printed) = host.run_cli(&["connectors", "upload", file]);
+        assert!(!succeeded && printed.contains(expected), "{printed}");
     }
 
-    let (done, printed) = host.run_cli(&["connectors", "remove", "c"]);
-    assert!(!done && printed.contains("`c` is used by qa"), "{printed}");
-    let (done, printed) = host.run_cli(&["connectors", "remove", "c", "--force"]);
-    assert!(done && printed.contains("brings it back"), "{printed}");
+    let (succeeded, printed) = host.run_cli(&["connectors", "remove", "c"]);
+    assert!(!succeeded && printed.contains("`c` is used by qa"), "{printed}");
+    let (succeeded, printed) = host.run_cli(&["connectors", "remove", "c", "--force"]);
+    assert!(succeeded && printed.contains("brings it back"), "{printed}");
     host.admin().get("/connectors/c").assert_problem(404, "not-found");
     host.create(&connection, &failed_test()).assert_problem(503, "connector-unavailable");
-    let (done, printed) = host.run_cli(&["connectors", "remove", "c"]);
-    assert!(!done && printed.contains("there is no connector"), "{printed}");
-    let (done, printed) = host.run_cli(&["connectors", "rollback", "c"]);
-    assert!(done, "{printed}");
-    assert_eq!(files(&host).len(), 1);
+    let (succeeded, printed) = host.run_cli(&["connectors", "remove", "c"]);
+    assert!(!succeeded && printed.contains("there is no connector"), "{printed}");
+    let (succeeded, printed) = host.run_cli(&["connectors", "rollback", "c"]);
+    assert!(succeeded, "{printed}");
+    assert_eq!(plugin_files(&host).len(), 1);
 }
 
 #[test]
 fn a_folder_that_cannot_be_written_is_named_with_the_fix() {
     let host = Setup::new().plugin("c", &build(1)).start();
     let plugins = host.folder().join("plugins");
-    let set = |mode| fs::set_permissions(&plugins, fs::Permissions::from_mode(mode)).expect("set");
-    set(0o500);
-    // The superuser may write everywhere.
+    let set_mode =
+        |mode| fs::set_permissions(&plugins, fs::Permissions::from_mode(mode)).expect("set");
+    set_mode(0o500);
+    // Root may write in spite of the mode, so the test expects a success then.
     let may_write = fs::write(plugins.join("probe"), "").is_ok();
     let answers = (
         upload(&host, "c", &build(2).bytes),
         host.admin().send("DELETE", "/connectors/c", &[], b""),
     );
-    set(0o700);
+    set_mode(0o700);
     if may_write {
         answers.0.assert_status(200);
         return;

@@ -1,6 +1,6 @@
-//! A connection may ask the senders of its webhooks for more than the URL: a credential, and an
-//! allowed client address. A refused request is listed with what was missing or wrong, never with a
-//! value, and costs the connection none of its rate.
+//! A connection may require more of the senders of its webhooks than the URL: a credential, and an
+//! allowed client address. The event of a refused request names what was missing or wrong, but no
+//! value. A refused request does not use up the connection's rate.
 
 use std::fs;
 use std::process::Command;
@@ -11,21 +11,25 @@ use jackfield_tests::{Answer, Connection, Setup, TestHost, failed_test, wait_for
 use serde_json::{Value, json};
 use sha2::Sha256;
 
-const NEW: &str = "the-new-secret-of-senders";
-const OLD: &str = "the-old-secret-of-senders";
-/// The user `tm` with each secret, as `Authorization: Basic` sends them.
+/// The current secret of the senders.
+const NEW_SECRET: &str = "the-new-secret-of-senders";
+/// The previous secret of the senders.
+const OLD_SECRET: &str = "the-old-secret-of-senders";
+/// The header `Authorization` with the user `tm` and each secret.
 const BASIC_NEW: &str = "Basic dG06dGhlLW5ldy1zZWNyZXQtb2Ytc2VuZGVycw==";
 const BASIC_OLD: &str = "Basic dG06dGhlLW9sZC1zZWNyZXQtb2Ytc2VuZGVycw==";
 
-fn host() -> (TestHost, Connection) {
+/// Starts a server with a connection. The files `new` and `old` in its folder contain the secrets.
+fn start_host() -> (TestHost, Connection) {
     let (host, connection) = Setup::new().start_with("instant", json!({}));
-    for (name, secret) in [("new", NEW), ("old", OLD)] {
+    for (name, secret) in [("new", NEW_SECRET), ("old", OLD_SECRET)] {
         fs::write(host.folder().join(name), secret).expect("the secret is written");
     }
     (host, connection)
 }
 
-fn create(host: &TestHost, connection: &Connection, headers: &[(&str, &str)]) -> Answer {
+/// Sends a Create Defect request with these headers.
+fn send_create(host: &TestHost, connection: &Connection, headers: &[(&str, &str)]) -> Answer {
     let body = failed_test().to_string();
     host.anonymous().send("POST", &connection.create_path(), headers, body.as_bytes())
 }
@@ -35,15 +39,15 @@ fn create(host: &TestHost, connection: &Connection, headers: &[(&str, &str)]) ->
 fn edit(host: &TestHost, arguments: &[&str]) {
     let (succeeded, printed) = host.run_cli(&[&["connections", "edit", "qa"], arguments].concat());
     assert!(succeeded, "{printed}");
-    assert!(!printed.contains(NEW) && !printed.contains(OLD), "{printed}");
+    assert!(!printed.contains(NEW_SECRET) && !printed.contains(OLD_SECRET), "{printed}");
 }
 
 #[test]
 fn a_sender_must_show_the_credential_of_its_scheme() {
-    let (host, connection) = host();
+    let (host, connection) = start_host();
     let bearer = |secret| format!("Bearer {secret}");
     let cases: [(&[&str], &str, String, String); 3] = [
-        (&["--webhook-auth", "bearer"], "authorization", bearer(NEW), bearer(OLD)),
+        (&["--webhook-auth", "bearer"], "authorization", bearer(NEW_SECRET), bearer(OLD_SECRET)),
         (
             &["--webhook-auth", "basic", "--webhook-user", "tm"],
             "authorization",
@@ -53,22 +57,22 @@ fn a_sender_must_show_the_credential_of_its_scheme() {
         (
             &["--webhook-auth", "api-key", "--webhook-header", "X-Tm-Pass"],
             "x-tm-pass",
-            NEW.to_owned(),
-            OLD.to_owned(),
+            NEW_SECRET.to_owned(),
+            OLD_SECRET.to_owned(),
         ),
     ];
     for (scheme, header, new, old) in &cases {
         let secrets = ["--webhook-secret=@new", "--webhook-secret-previous=@old"];
         edit(&host, &[scheme, &secrets[..]].concat());
-        for given in [new, old] {
-            create(&host, &connection, &[(header, given)]).assert_status(200);
+        for value in [new, old] {
+            send_create(&host, &connection, &[(header, value)]).assert_status(200);
         }
-        let missing = create(&host, &connection, &[]);
+        let missing = send_create(&host, &connection, &[]);
         let detail = missing.problem(401, "sender-refused");
         assert!(detail.contains(header) && detail.contains("missing"), "{detail}");
         let challenge = missing.header("www-authenticate").unwrap_or_default();
         assert!(challenge.contains("jackfield webhook"), "{missing:?}");
-        let wrong = create(&host, &connection, &[(header, &format!("{old}x"))]);
+        let wrong = send_create(&host, &connection, &[(header, &format!("{old}x"))]);
         let detail = wrong.problem(401, "sender-refused");
         let event = host.event_of(&wrong);
         assert_eq!(
@@ -77,36 +81,41 @@ fn a_sender_must_show_the_credential_of_its_scheme() {
         );
         let text = event["request"].to_string();
         assert!(text.contains(header) && text.contains("characters)"), "{text}");
-        assert!(!text.contains(OLD) && !text.contains("dG06"), "{text}");
+        assert!(!text.contains(OLD_SECRET) && !text.contains("dG06"), "{text}");
 
         edit(&host, &["--no-webhook-secret-previous"]);
-        create(&host, &connection, &[(header, old)]).assert_problem(401, "sender-refused");
-        create(&host, &connection, &[(header, new)]).assert_status(200);
+        send_create(&host, &connection, &[(header, old)]).assert_problem(401, "sender-refused");
+        send_create(&host, &connection, &[(header, new)]).assert_status(200);
     }
-    let shown = host.connection("qa");
-    assert_eq!(shown["webhook_auth"]["header"], "x-tm-pass");
-    assert_eq!(shown["has_webhook_secret"], true);
-    assert_eq!(shown["secrets_set"], json!([]), "they are not secrets of the connector");
-    for text in [shown.to_string(), host.output()] {
-        assert!(!text.contains(NEW) && !text.contains(OLD), "{text}");
+    let connection_details = host.connection("qa");
+    assert_eq!(connection_details["webhook_auth"]["header"], "x-tm-pass");
+    assert_eq!(connection_details["has_webhook_secret"], true);
+    assert_eq!(
+        connection_details["secrets_set"],
+        json!([]),
+        "the secrets of senders count as secrets of the connector"
+    );
+    for text in [connection_details.to_string(), host.output()] {
+        assert!(!text.contains(NEW_SECRET) && !text.contains(OLD_SECRET), "{text}");
     }
     edit(&host, &["--no-webhook-credential", "--webhook-client", "127.0.0.0/8"]);
-    create(&host, &connection, &[]).assert_status(200);
-    let shown = host.connection("qa");
-    assert_eq!(shown["webhook_auth"]["allowed_clients"], json!(["127.0.0.0/8"]));
-    assert_eq!(shown["has_webhook_secret"], false);
+    send_create(&host, &connection, &[]).assert_status(200);
+    let connection_details = host.connection("qa");
+    assert_eq!(connection_details["webhook_auth"]["allowed_clients"], json!(["127.0.0.0/8"]));
+    assert_eq!(connection_details["has_webhook_secret"], false);
     edit(&host, &["--no-webhook-auth"]);
-    create(&host, &connection, &[]).assert_status(200);
+    send_create(&host, &connection, &[]).assert_status(200);
     assert_eq!(host.connection("qa")["webhook_auth"]["allowed_clients"], json!([]));
 }
 
+/// Returns the time of the clock in seconds since 1970.
 fn now_s() -> u64 {
     let now = Command::new("date").arg("+%s").output().expect("date runs").stdout;
     String::from_utf8_lossy(&now).trim().parse().expect("a number")
 }
 
-/// Signs a body as a sender of Standard Webhooks does.
-fn signed(key: &[u8], at_s: u64, body: &str) -> [(String, String); 3] {
+/// Returns the headers with which a sender of Standard Webhooks signs this body at this time.
+fn signature_headers(key: &[u8], at_s: u64, body: &str) -> [(String, String); 3] {
     let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("a key of any length");
     mac.update(format!("msg_1.{at_s}.{body}").as_bytes());
     let signature = format!("v1,{}", BASE64.encode(&mac.finalize().into_bytes()));
@@ -116,7 +125,7 @@ fn signed(key: &[u8], at_s: u64, body: &str) -> [(String, String); 3] {
 
 #[test]
 fn a_signed_request_is_accepted_within_its_time_and_with_either_key() {
-    let (host, connection) = host();
+    let (host, connection) = start_host();
     let (new, old) = ([7; 24], [8; 32]);
     for (name, key) in [("new", &new[..]), ("old", &old)] {
         let text = format!("whsec_{}", BASE64.encode(key));
@@ -139,95 +148,110 @@ fn a_signed_request_is_accepted_within_its_time_and_with_either_key() {
         host.anonymous().send("POST", &connection.webhook_path, &headers, body.as_bytes())
     };
     for key in [&new[..], &old] {
-        send(&signed(key, now, &body), &body).assert_status(200);
+        send(&signature_headers(key, now, &body), &body).assert_status(200);
     }
-    for (headers, why) in [
-        (signed(&[9; 24], now, &body), "no signature"),
-        (signed(&new, now, &failed_test().to_string()), "no signature"),
-        (signed(&new, now - 120, &body), "check both clocks"),
-        (signed(&new, now + 120, &body), "check both clocks"),
+    for (headers, expected) in [
+        (signature_headers(&[9; 24], now, &body), "no signature"),
+        (signature_headers(&new, now, &failed_test().to_string()), "no signature"),
+        (signature_headers(&new, now - 120, &body), "check both clocks"),
+        (signature_headers(&new, now + 120, &body), "check both clocks"),
     ] {
         let detail = send(&headers, &body).problem(401, "sender-refused");
-        assert!(detail.contains(why), "{detail}");
+        assert!(detail.contains(expected), "{detail}");
     }
-    let detail = send(&signed(&new, now, &body)[..2], &body).problem(401, "sender-refused");
+    let detail =
+        send(&signature_headers(&new, now, &body)[..2], &body).problem(401, "sender-refused");
     assert!(detail.contains("webhook-signature is missing"), "{detail}");
-    assert_eq!(send(&[], "{}").expect(200), json!({"status": "alive"}), "a probe");
+    assert_eq!(
+        send(&[], "{}").expect(200),
+        json!({"status": "alive"}),
+        "a probe needs no signature"
+    );
 }
 
 #[test]
-fn a_new_key_for_signatures_keeps_the_one_that_it_replaces() {
-    let (host, connection) = host();
+fn a_new_key_for_signatures_keeps_the_previous_key() {
+    let (host, connection) = start_host();
     let keys: [&[u8]; 3] = [&[1; 24], &[2; 24], &[3; 24]];
-    let text = |key: &[u8]| format!("whsec_{}", BASE64.encode(key));
-    let accepted = || {
+    let encoded_key = |key: &[u8]| format!("whsec_{}", BASE64.encode(key));
+    let accepted_keys = || {
         let (now, body) = (now_s(), failed_test().to_string());
         let statuses = keys.map(|key| {
-            let headers = signed(key, now, &body);
+            let headers = signature_headers(key, now, &body);
             let headers: Vec<_> = headers.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
             let path = &connection.webhook_path;
             host.anonymous().send("POST", path, &headers, body.as_bytes()).status
         });
         statuses.map(|status| status == 200)
     };
-    fs::write(host.folder().join("new"), text(keys[0])).expect("the key is written");
+    fs::write(host.folder().join("new"), encoded_key(keys[0])).expect("the key is written");
     edit(&host, &["--webhook-auth", "signature", "--webhook-secret=@new"]);
-    assert_eq!(accepted(), [true, false, false]);
-    // The same key again replaces nothing.
+    assert_eq!(accepted_keys(), [true, false, false]);
+    // Setting the same key again does not replace a key.
     edit(&host, &["--webhook-secret=@new"]);
     assert_eq!(host.connection("qa")["has_webhook_secret_previous"], false);
-    fs::write(host.folder().join("new"), text(keys[1])).expect("the key is written");
+    fs::write(host.folder().join("new"), encoded_key(keys[1])).expect("the key is written");
     edit(&host, &["--webhook-secret=@new"]);
-    assert_eq!(accepted(), [true, true, false]);
+    assert_eq!(accepted_keys(), [true, true, false]);
     let patch = |body: Value| host.admin().json("PATCH", "/connections/qa", &body).expect(200);
-    let edited = patch(json!({"webhook_secret": text(keys[2])}));
+    let edited = patch(json!({"webhook_secret": encoded_key(keys[2])}));
     assert_eq!(edited["has_webhook_secret_previous"], true);
-    assert_eq!(accepted(), [false, true, true], "two keys at most");
-    let edited = patch(json!({"webhook_secret": text(keys[0]), "webhook_secret_previous": null}));
+    assert_eq!(
+        accepted_keys(),
+        [false, true, true],
+        "not exactly the two newest keys are accepted"
+    );
+    let edited =
+        patch(json!({"webhook_secret": encoded_key(keys[0]), "webhook_secret_previous": null}));
     assert_eq!(edited["has_webhook_secret_previous"], false);
-    assert_eq!(accepted(), [true, false, false], "a key that leaked is not kept");
-    // The keys of another scheme are not keys for signatures.
-    patch(json!({"webhook_auth": {"scheme": "bearer"}, "webhook_secret": NEW}));
+    assert_eq!(
+        accepted_keys(),
+        [true, false, false],
+        "a previous key is accepted although it was removed"
+    );
+    // A change of the scheme keeps no key, because a key for signatures is not a bearer token.
+    patch(json!({"webhook_auth": {"scheme": "bearer"}, "webhook_secret": NEW_SECRET}));
     assert_eq!(host.connection("qa")["has_webhook_secret_previous"], false);
 }
 
 #[test]
-fn trigger_shows_the_credential_of_each_scheme() {
-    let (host, connection) = host();
+fn trigger_sends_the_credential_of_each_scheme() {
+    let (host, connection) = start_host();
     let key = format!("whsec_{}", BASE64.encode(&[7; 24]));
     fs::write(host.folder().join("key"), &key).expect("the key is written");
     let url = format!("{}{}", host.url(), connection.webhook_path);
     let basic = ["--webhook-auth", "basic", "--webhook-user", "tm"];
     let api_key = ["--webhook-auth", "api-key", "--webhook-header", "x-tm"];
     let schemes: [(&[&str], &str, &str); 4] = [
-        (&["--webhook-auth", "bearer"], "new", NEW),
-        (&basic, "new", NEW),
-        (&api_key, "new", NEW),
+        (&["--webhook-auth", "bearer"], "new", NEW_SECRET),
+        (&basic, "new", NEW_SECRET),
+        (&api_key, "new", NEW_SECRET),
         (&["--webhook-auth", "signature"], "key", &key),
     ];
     for (scheme, file, secret) in schemes {
         edit(&host, &[scheme, &[&format!("--webhook-secret=@{file}")]].concat());
-        for what in ["create-defect", "kpis"] {
+        for webhook in ["create-defect", "kpis"] {
             let trigger = |more: &[&str]| {
-                let mut command = host.cli(&[&["trigger", what, "--url", &url], more].concat());
+                let mut command = host.cli(&[&["trigger", webhook, "--url", &url], more].concat());
                 let output = command.env("SENDER", secret).output().expect("the command runs");
                 let printed = [output.stdout, output.stderr].concat();
                 (output.status.success(), String::from_utf8_lossy(&printed).into_owned())
             };
             let path = format!("--webhook-secret=file:{}", host.folder().join(file).display());
             for source in ["--webhook-secret=env:SENDER", &path] {
-                let (done, printed) = trigger(&[scheme, &[source]].concat());
-                assert!(done && !printed.contains(secret), "{scheme:?} {source}: {printed}");
+                let (succeeded, printed) = trigger(&[scheme, &[source]].concat());
+                assert!(succeeded && !printed.contains(secret), "{scheme:?} {source}: {printed}");
             }
-            let (done, printed) = trigger(&[]);
-            assert!(!done && printed.contains("HTTP 401"), "{printed}");
-            let on_the_line = format!("--webhook-secret={secret}");
-            let (done, printed) = trigger(&[scheme, &[on_the_line.as_str()]].concat());
-            assert!(!done && printed.contains("command line") && !printed.contains(secret));
+            let (succeeded, printed) = trigger(&[]);
+            assert!(!succeeded && printed.contains("HTTP 401"), "{printed}");
+            let plain_secret_argument = format!("--webhook-secret={secret}");
+            let (succeeded, printed) =
+                trigger(&[scheme, &[plain_secret_argument.as_str()]].concat());
+            assert!(!succeeded && printed.contains("command line") && !printed.contains(secret));
         }
-        // Beside the server, the admin token is enough.
-        let (done, printed) = host.run_cli(&["trigger", "kpis", "--connection", "qa"]);
-        assert!(done, "{printed}");
+        // With the admin token and the name of the connection, `trigger` needs no secret.
+        let (succeeded, printed) = host.run_cli(&["trigger", "kpis", "--connection", "qa"]);
+        assert!(succeeded, "{printed}");
     }
 }
 
@@ -237,7 +261,7 @@ fn probes_need_only_an_allowed_address() {
     let body = json!({
         "name": "qa", "connector": "instant",
         "webhook_auth": {"scheme": "bearer", "allowed_clients": ["203.0.113.0/24", "2001:db8::7"]},
-        "webhook_secret": NEW,
+        "webhook_secret": NEW_SECRET,
     });
     let connection =
         Connection::from_json(&host.admin().json("POST", "/connections", &body).expect(201));
@@ -262,33 +286,33 @@ fn probes_need_only_an_allowed_address() {
     }
     let refused = send("GET", base, "203.0.114.9");
     assert_eq!(host.event_of(&refused)["outcome"], "address-refused");
-    let all = ["--any-webhook-client"];
-    edit(&host, &all);
+    edit(&host, &["--any-webhook-client"]);
     send("GET", base, "203.0.114.9").assert_status(200);
 }
 
-/// A server with a low rate, and a connection whose senders show a bearer token.
-fn host_with_low_rate() -> (TestHost, Connection) {
+/// Starts a server with a low rate, and a connection whose senders must send a bearer token.
+fn start_host_with_low_rate() -> (TestHost, Connection) {
     let host = Setup::new()
         .env("JACKFIELD_WEBHOOK_REQUESTS_PER_S", "1")
         .env("JACKFIELD_WEBHOOK_REQUESTS_BURST", "3")
         .guests(["instant"])
         .start();
-    let body = json!({"name": "qa", "connector": "instant", "webhook_secret": NEW,
+    let body = json!({"name": "qa", "connector": "instant", "webhook_secret": NEW_SECRET,
         "webhook_auth": {"scheme": "bearer"}});
     let created = host.admin().json("POST", "/connections", &body).expect(201);
     (host, Connection::from_json(&created))
 }
 
-/// A probe needs no credential, so it must not change what a connection shows of its creates.
+/// Anyone can send a probe, because it needs no credential. So a probe must not change the
+/// `last_error` of a connection.
 #[test]
 fn a_probe_over_its_rate_is_stored_as_a_probe() {
-    let (host, connection) = host_with_low_rate();
+    let (host, connection) = start_host_with_low_rate();
     let probe = || host.anonymous().send("POST", &connection.webhook_path, &[], b"").status;
     let answers: Vec<_> = (0..20).map(|_| probe()).collect();
     assert!(answers.contains(&429), "{answers:?}");
     let limited = || host.admin().get("/events?outcome=rate-limited").expect(200);
-    let limited = wait_for("its event", 20, || {
+    let limited = wait_for("the events of the refused probes", 20, || {
         limited()["events"].as_array().cloned().filter(|events| !events.is_empty())
     });
     assert!(limited.iter().all(|event| event["kind"] == "probe"), "{limited:?}");
@@ -297,7 +321,7 @@ fn a_probe_over_its_rate_is_stored_as_a_probe() {
 
 #[test]
 fn refused_requests_use_up_neither_the_rate_nor_the_disk() {
-    let (host, connection) = host_with_low_rate();
+    let (host, connection) = start_host_with_low_rate();
     for path in ["", "/defects", "/kpis/project/1/defectstatus", "/unknown"] {
         for _ in 0..20 {
             let path = format!("{}{path}", connection.webhook_path);
@@ -313,13 +337,13 @@ fn refused_requests_use_up_neither_the_rate_nor_the_disk() {
         let path = format!("{path}/isalive");
         host.anonymous().attempt("GET", &path, &[], b"").expect("an answer");
     }
-    let bearer = format!("Bearer {NEW}");
-    let last = create(&host, &connection, &[("authorization", &bearer)]);
+    let bearer = format!("Bearer {NEW_SECRET}");
+    let last = send_create(&host, &connection, &[("authorization", &bearer)]);
     last.assert_status(200);
     let _ = host.event_of(&last);
     let events = host.admin().get("/events?limit=200").expect(200);
-    let refused = |event: &&Value| event["outcome"] == "sender-refused";
-    let stored = events["events"].as_array().expect("events").iter().filter(refused).count();
+    let is_refused = |event: &&Value| event["outcome"] == "sender-refused";
+    let stored = events["events"].as_array().expect("events").iter().filter(is_refused).count();
     assert!((1..=25).contains(&stored), "{stored} events of 80 refused requests");
     let probes = events["events"].as_array().expect("events").iter();
     let probes = probes.filter(|event| event["kind"] == "probe").count();
@@ -330,35 +354,35 @@ fn refused_requests_use_up_neither_the_rate_nor_the_disk() {
 fn a_secret_in_a_file_is_read_again_and_an_unusable_one_refuses_every_sender() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("secret");
-    fs::write(&file, format!("{NEW}\n")).expect("the secret is written");
+    fs::write(&file, format!("{NEW_SECRET}\n")).expect("the secret is written");
     let roots = format!("secret_file_roots = [{:?}]\nsweep_ms = 100", folder.path());
     let (host, connection) = Setup::new().config(&roots).start_with("instant", json!({}));
     let reference = format!("--webhook-secret=file:{}", file.display());
     edit(&host, &["--webhook-auth", "bearer", &reference]);
     let status = |secret: &str| {
         let bearer = format!("Bearer {secret}");
-        create(&host, &connection, &[("authorization", &bearer)]).status
+        send_create(&host, &connection, &[("authorization", &bearer)]).status
     };
-    assert_eq!(status(NEW), 200);
-    fs::write(&file, OLD).expect("the secret is written");
-    wait_for("the new value to be accepted", 10, || (status(OLD) == 200).then_some(()));
-    assert_eq!(status(NEW), 401);
-    // A file that is written again is empty for a moment.
+    assert_eq!(status(NEW_SECRET), 200);
+    fs::write(&file, OLD_SECRET).expect("the secret is written");
+    wait_for("the new value to be accepted", 10, || (status(OLD_SECRET) == 200).then_some(()));
+    assert_eq!(status(NEW_SECRET), 401);
+    // While a program overwrites the file, it is empty for a moment.
     fs::write(&file, "").expect("the file is empty");
-    wait_for("the empty value to be refused", 10, || (status(OLD) == 401).then_some(()));
+    wait_for("the empty value to be refused", 10, || (status(OLD_SECRET) == 401).then_some(()));
     for bearer in ["Bearer", "Bearer ", "bearer  "] {
-        assert_eq!(create(&host, &connection, &[("authorization", bearer)]).status, 401);
+        assert_eq!(send_create(&host, &connection, &[("authorization", bearer)]).status, 401);
     }
     fs::remove_file(&file).expect("the secret is removed");
-    wait_for("the removed value to be refused", 10, || (status(OLD) == 401).then_some(()));
-    let shown = host.connection("qa")["last_error"]["detail"].to_string();
-    assert!(shown.contains("webhook_secret"), "{shown}");
+    wait_for("the removed value to be refused", 10, || (status(OLD_SECRET) == 401).then_some(()));
+    let last_error = host.connection("qa")["last_error"]["detail"].to_string();
+    assert!(last_error.contains("webhook_secret"), "{last_error}");
 }
 
 #[test]
-fn requirements_that_do_not_fit_are_refused_by_name() {
-    let (host, _) = host();
-    let refused = |body: Value| {
+fn unusable_webhook_requirements_are_refused_by_name() {
+    let (host, _) = start_host();
+    let refused_names = |body: Value| {
         let answer = host.admin().json("PATCH", "/connections/qa", &body);
         answer.assert_problem(422, "invalid-values");
         let errors = answer.json()["errors"].clone();
@@ -366,17 +390,17 @@ fn requirements_that_do_not_fit_are_refused_by_name() {
         names.map(|name| name.as_str().unwrap_or_default().to_owned()).collect::<Vec<_>>()
     };
     let scheme = |scheme: &str| json!({"scheme": scheme});
-    assert_eq!(refused(json!({"webhook_auth": scheme("bearer")})), ["webhook_secret"]);
-    assert_eq!(refused(json!({"webhook_secret": NEW})), ["webhook_secret"]);
+    assert_eq!(refused_names(json!({"webhook_auth": scheme("bearer")})), ["webhook_secret"]);
+    assert_eq!(refused_names(json!({"webhook_secret": NEW_SECRET})), ["webhook_secret"]);
     let body = json!({"webhook_auth": scheme("bearer"), "webhook_secret": "short"});
-    assert_eq!(refused(body), ["webhook_secret"]);
+    assert_eq!(refused_names(body), ["webhook_secret"]);
     let body = json!({"webhook_auth": scheme("signature"), "webhook_secret": "not a key, really"});
-    assert_eq!(refused(body), ["webhook_secret"]);
-    let body = json!({"webhook_auth": scheme("basic"), "webhook_secret": NEW});
-    assert_eq!(refused(body), ["webhook_auth.user"]);
+    assert_eq!(refused_names(body), ["webhook_secret"]);
+    let body = json!({"webhook_auth": scheme("basic"), "webhook_secret": NEW_SECRET});
+    assert_eq!(refused_names(body), ["webhook_auth.user"]);
     let body = json!({"webhook_auth": {"allowed_clients": ["nowhere"]}});
-    assert_eq!(refused(body), ["webhook_auth.allowed_clients"]);
-    let odd =
+    assert_eq!(refused_names(body), ["webhook_auth.allowed_clients"]);
+    let unknown_scheme =
         host.admin().json("PATCH", "/connections/qa", &json!({"webhook_auth": scheme("mtls")}));
-    assert!(odd.problem(400, "bad-request").contains("bearer"), "{odd:?}");
+    assert!(unknown_scheme.problem(400, "bad-request").contains("bearer"), "{unknown_scheme:?}");
 }

@@ -2,21 +2,21 @@
 import fastify from 'fastify';
 
 const text = { type: 'string' };
-const maybe = { type: ['string', 'null'] };
+const nullableText = { type: ['string', 'null'] };
 const number = { type: 'integer' };
 const body = {
   type: 'object', required: ['testExecutionId', 'testCaseId'],
-  properties: { testExecutionId: text, testCaseId: text, variationId: maybe, linkToTestCaseLog: maybe },
+  properties: { testExecutionId: text, testCaseId: text, variationId: nullableText, linkToTestCaseLog: nullableText },
 };
 const defect = {
   type: 'object',
-  properties: { id: text, name: text, description: maybe, status: maybe, priority: maybe, link: text,
+  properties: { id: text, name: text, description: nullableText, status: nullableText, priority: nullableText, link: text,
     linkLabel: text },
 };
 const counts = {
   type: 'object',
   properties: { totalDefects: number, criticalDefects: number, moderateDefects: number,
-    openDefects: number, closedDefects: number, criticalDefectsLink: maybe },
+    openDefects: number, closedDefects: number, criticalDefectsLink: nullableText },
 };
 
 const app = fastify();

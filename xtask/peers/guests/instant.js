@@ -1,4 +1,4 @@
-// Answers at once, without a tracker.
+// A connector that answers at once, without a request to a tracker.
 const SCHEMA = { type: 'object', properties: {}, additionalProperties: false };
 const defect = (marker) => ({ key: marker, title: 'created without a tracker',
   link: `http://tracker.test/${marker}` });

@@ -1,4 +1,4 @@
-"""Answers at once, without a tracker."""
+"""A connector that answers at once, without a request to a tracker."""
 from wit_world import exports
 from wit_world.imports import model
 

@@ -1,5 +1,5 @@
-// Builds a connector in JavaScript with StarlingMonkey: `node build.js SOURCE WIT OUTPUT`. It is run
-// where the packages are installed.
+// Builds a connector in JavaScript with StarlingMonkey: `node build.js SOURCE WIT OUTPUT`. This
+// script is run in the folder in which the packages are installed.
 import { readFile, writeFile } from 'node:fs/promises';
 import { componentize } from '@bytecodealliance/componentize-js';
 

@@ -1,53 +1,57 @@
-//! Builds the connectors under load into `target/bench/guests`: one that answers at once in each
-//! language, and a realistic one.
+//! Builds the connectors for the benchmarks into `target/bench/guests`: in each language one that
+//! answers at once, and a realistic one.
 
 use std::fs;
 use std::path::Path;
 
 use jackfield_author::{Engine, Language};
 
-use crate::connectors::{PLAIN_WORLD, build_project, componentize_py, quickjs};
+use crate::connectors::{
+    PLAIN_WORLD, build_project, build_with_componentize_py, build_with_quickjs,
+};
 use crate::step::{program, run, step};
 use crate::tools;
 use crate::workspace::Workspace;
 
-use super::{build, sources};
+use super::{build_crate, peers_folder};
 
-/// The connectors in Rust.
-pub(super) fn rust(workspace: &Workspace, folder: &Path) -> anyhow::Result<()> {
-    tools::wasm_target(workspace)?;
-    build(workspace, "guests", folder, &["--examples", "--target", tools::WASM_TARGET])?;
+/// Builds the connectors in Rust.
+pub(super) fn build_rust(workspace: &Workspace, folder: &Path) -> anyhow::Result<()> {
+    tools::install_wasm_target(workspace)?;
+    build_crate(workspace, "guests", folder, &["--examples", "--target", tools::WASM_TARGET])?;
     for name in ["instant.wasm", "realistic.wasm"] {
-        let built = folder.join("guests").join(tools::WASM_TARGET).join("release/examples");
-        fs::copy(built.join(name), folder.join("guests").join(name))?;
+        let examples = folder.join("guests").join(tools::WASM_TARGET).join("release/examples");
+        fs::copy(examples.join(name), folder.join("guests").join(name))?;
     }
     Ok(())
 }
 
-/// The connectors in other languages, unless they are there.
-pub(super) fn scripts(workspace: &Workspace, folder: &Path) -> anyhow::Result<()> {
-    let (from, to) = (sources(workspace).join("guests"), folder.join("guests"));
-    let missing = |name: &str| !to.join(name).exists();
-    if missing("quickjs.wasm") {
+/// Builds the connectors in JavaScript and Python, unless they are already built.
+pub(super) fn build_scripts(workspace: &Workspace, folder: &Path) -> anyhow::Result<()> {
+    let (sources, guests) = (peers_folder(workspace).join("guests"), folder.join("guests"));
+    let is_missing = |name: &str| !guests.join(name).exists();
+    if is_missing("quickjs.wasm") {
         step("connector for QuickJS", || {
-            quickjs(workspace, PLAIN_WORLD, &from.join("instant.js"), &to.join("quickjs.wasm"))
+            let (source, target) = (sources.join("instant.js"), guests.join("quickjs.wasm"));
+            build_with_quickjs(workspace, PLAIN_WORLD, &source, &target)
         })?;
     }
-    if missing("python.wasm") {
+    if is_missing("python.wasm") {
         step("connector for Python", || {
-            componentize_py(workspace, PLAIN_WORLD, &from, "instant", &to.join("python.wasm"))
+            let target = guests.join("python.wasm");
+            build_with_componentize_py(workspace, PLAIN_WORLD, &sources, "instant", &target)
         })?;
     }
-    if missing("starlingmonkey.wasm") {
-        step("connector for StarlingMonkey", || starlingmonkey(workspace, folder))?;
+    if is_missing("starlingmonkey.wasm") {
+        step("connector for StarlingMonkey", || build_with_starlingmonkey(workspace, folder))?;
     }
     Ok(())
 }
 
-/// The connector of the template in each language, as its author builds it.
-pub(super) fn languages(workspace: &Workspace, folder: &Path) -> anyhow::Result<()> {
-    let to = folder.join("guests/languages");
-    fs::create_dir_all(&to)?;
+/// Builds the connector of the template in each language, with the author's tool.
+pub(super) fn build_languages(workspace: &Workspace, folder: &Path) -> anyhow::Result<()> {
+    let target = folder.join("guests/languages");
+    fs::create_dir_all(&target)?;
     for language in Language::ALL {
         let name = language.name();
         step(&format!("connector of the template: {name}"), || {
@@ -56,19 +60,20 @@ pub(super) fn languages(workspace: &Workspace, folder: &Path) -> anyhow::Result<
                 jackfield_author::new(name, parent, language, None, Engine::Quickjs)
             })?;
             let extension = built.extension().unwrap_or_default();
-            Ok(fs::copy(&built, to.join(name).with_extension(extension))?)
+            Ok(fs::copy(&built, target.join(name).with_extension(extension))?)
         })?;
     }
     Ok(())
 }
 
-fn starlingmonkey(workspace: &Workspace, folder: &Path) -> anyhow::Result<()> {
-    let (source, home) = (sources(workspace).join("starlingmonkey"), folder.join("starlingmonkey"));
-    tools::node_modules(&source, &home)?;
-    // Node looks for packages beside the script.
-    fs::copy(source.join("build.js"), home.join("build.js"))?;
-    let mut make = program("node", &home);
-    make.arg("build.js").arg(sources(workspace).join("guests/instant.js"));
-    make.arg(workspace.root.join("wit")).arg(folder.join("guests/starlingmonkey.wasm"));
-    run(&mut make, tools::NODE_FIX)
+fn build_with_starlingmonkey(workspace: &Workspace, folder: &Path) -> anyhow::Result<()> {
+    let source = peers_folder(workspace).join("starlingmonkey");
+    let install_folder = folder.join("starlingmonkey");
+    tools::install_node_modules(&source, &install_folder)?;
+    // Node.js searches packages in the folder of the script.
+    fs::copy(source.join("build.js"), install_folder.join("build.js"))?;
+    let mut node = program("node", &install_folder);
+    node.arg("build.js").arg(peers_folder(workspace).join("guests/instant.js"));
+    node.arg(workspace.root.join("wit")).arg(folder.join("guests/starlingmonkey.wasm"));
+    run(&mut node, tools::NODE_FIX)
 }

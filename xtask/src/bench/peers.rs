@@ -1,4 +1,5 @@
-//! Builds what the server is compared with into `target/bench`, each with pinned versions.
+//! Builds the programs with which the server is compared into `target/bench`. Their versions are
+//! pinned.
 
 use std::fs;
 use std::path::Path;
@@ -8,36 +9,39 @@ use crate::step::{cargo, run, step};
 use crate::tools;
 use crate::workspace::Workspace;
 
-use super::{build, sources};
+use super::{build_crate, peers_folder};
 
 /// The version of wasmtime that the server uses.
 const WASMTIME_VERSION: &str = "48.0.8";
 
-/// The default ones, without commands and interfaces that `serve` does not use.
+/// The default features of wasmtime, without commands and interfaces that `wasmtime serve` does not
+/// use.
 const WASMTIME_FEATURES: &str = "run,compile,serve,backtrace,parallel-compilation,\
     pooling-allocator,logging,component-model,component-model-async,threads,gc,gc-copying,gc-drc,\
     gc-null,stack-switching,debug-builtins,addr2line,demangle,coredump,profiling,cache";
 
-/// The handler without a sandbox and a store: the limit.
-pub(super) fn native(workspace: &Workspace, folder: &Path) -> anyhow::Result<()> {
-    build(workspace, "native", folder, &[])
+/// Builds the handler without a sandbox and without a store. Its throughput is the upper limit for
+/// the server.
+pub(super) fn build_native(workspace: &Workspace, folder: &Path) -> anyhow::Result<()> {
+    build_crate(workspace, "native", folder, &[])
 }
 
-pub(super) fn all(workspace: &Workspace, folder: &Path) -> anyhow::Result<()> {
-    let source = |name: &str| sources(workspace).join(name);
-    tools::node_modules(&source("fastify"), &folder.join("fastify"))?;
-    // Node looks for packages beside the script.
+/// Builds all other programs.
+pub(super) fn build_all(workspace: &Workspace, folder: &Path) -> anyhow::Result<()> {
+    let source = |name: &str| peers_folder(workspace).join(name);
+    tools::install_node_modules(&source("fastify"), &folder.join("fastify"))?;
+    // Node.js searches packages in the folder of the script.
     fs::copy(source("fastify").join("server.js"), folder.join("fastify/server.js"))?;
-    tools::python_venv(&source("fastapi"), &folder.join("fastapi"))?;
-    tools::wasm_target(workspace)?;
-    build(workspace, "serve-guest", folder, &["--target", tools::WASM_TARGET])?;
-    build(workspace, "extism-plugin", folder, &["--target", tools::WASM_TARGET])?;
-    build(workspace, "extism", folder, &[])?;
-    wasmtime(workspace, &folder.join("wasmtime"))
+    tools::install_python_venv(&source("fastapi"), &folder.join("fastapi"))?;
+    tools::install_wasm_target(workspace)?;
+    build_crate(workspace, "serve-guest", folder, &["--target", tools::WASM_TARGET])?;
+    build_crate(workspace, "extism-plugin", folder, &["--target", tools::WASM_TARGET])?;
+    build_crate(workspace, "extism", folder, &[])?;
+    install_wasmtime(workspace, &folder.join("wasmtime"))
 }
 
-/// Installs wasmtime's own program, unless this version is there.
-fn wasmtime(workspace: &Workspace, folder: &Path) -> anyhow::Result<()> {
+/// Installs the command-line program of wasmtime, unless this version is already installed.
+fn install_wasmtime(workspace: &Workspace, folder: &Path) -> anyhow::Result<()> {
     let installed = Command::new(folder.join("bin/wasmtime")).arg("--version").output();
     let wanted = format!("wasmtime {WASMTIME_VERSION}");
     if installed.is_ok_and(|it| String::from_utf8_lossy(&it.stdout).starts_with(&wanted)) {

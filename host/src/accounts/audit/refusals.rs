@@ -1,8 +1,9 @@
-//! Which refused attempts get an entry of their own in the audit log. A repeated attempt is counted
-//! in the entry of the first one, and an hour has a limited number of entries, so that no client
-//! can fill the log or push the entries of others out of it.
+//! Decides which refused attempts get their own entry in the audit log. A repeated attempt is
+//! counted in the entry of the first one, and the number of entries in an hour is limited, so that
+//! no client can fill the log or displace the entries of others.
 //!
-//! The counts are in memory until somebody reads the log, or the next cleaning up.
+//! The counts are never stored here: they are in memory until somebody reads the log, or until old
+//! entries are deleted.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr};
@@ -11,9 +12,10 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::domain::{AuditId, OutcomeCode, Role, Via};
 
-/// For how long a repeated attempt is counted in the same entry.
+/// How long a repeated attempt is counted in the same entry.
 const PERIOD: SignedDuration = SignedDuration::from_hours(1);
-/// Entries of one period with all their details. Later ones are counted without client and object.
+/// Maximum number of different attempts in one period that are stored with all details. Further
+/// ones are stored without client and object.
 const ENTRIES_MAX: usize = 100;
 
 /// An attempt that was refused.
@@ -21,44 +23,46 @@ const ENTRIES_MAX: usize = 100;
 pub struct RefusedAttempt {
     /// The account and its role; absent: the client is not signed in.
     pub account: Option<(String, Role)>,
-    /// The address of the client; `0.0.0.0`: several.
+    /// The address of the client; `0.0.0.0` stands for several clients.
     pub client: IpAddr,
-    /// Its program.
+    /// The kind of program that sent the request.
     pub via: Via,
-    /// What was asked for.
+    /// The name of the change that was requested.
     pub action: String,
-    /// What it concerned.
+    /// The name or id of the object that the request names.
     pub object: Option<String>,
-    /// The reason.
+    /// The reason of the refusal.
     pub outcome: OutcomeCode,
 }
 
-/// The attempts of the current period.
+/// Counts the attempts of the current period.
 #[derive(Debug, Default)]
-pub(super) struct Recent {
-    began: Timestamp,
-    counts: HashMap<RefusedAttempt, Count>,
+pub(super) struct RefusalCounts {
+    period_start: Timestamp,
+    counts: HashMap<RefusedAttempt, RepeatCount>,
     /// Counts of earlier periods that are not stored yet.
-    left: Vec<(AuditId, u64)>,
+    earlier_counts: Vec<(AuditId, u64)>,
 }
 
+/// The entry of an attempt, and the number of its repeats that are not stored yet.
 #[derive(Debug)]
-struct Count {
+struct RepeatCount {
     id: AuditId,
     unstored: u64,
 }
 
-impl Recent {
-    /// Counts an attempt. Returns what to store as a new entry with this id, if it is the first.
-    pub(super) fn count(
+impl RefusalCounts {
+    /// Counts an attempt. If it is the first of its kind in the period, returns it, to be stored as
+    /// a new entry with this id.
+    pub(super) fn count_attempt(
         &mut self,
         refusal: RefusedAttempt,
         id: AuditId,
         now: Timestamp,
     ) -> Option<RefusedAttempt> {
-        if now.duration_since(self.began) >= PERIOD || now < self.began {
-            let left = self.take_unstored();
-            *self = Self { began: now, counts: HashMap::new(), left };
+        if now.duration_since(self.period_start) >= PERIOD || now < self.period_start {
+            let earlier_counts = self.take_unstored();
+            *self = Self { period_start: now, counts: HashMap::new(), earlier_counts };
         }
         let is_new = !self.counts.contains_key(&refusal);
         let refusal = if is_new && self.counts.len() >= ENTRIES_MAX {
@@ -70,16 +74,17 @@ impl Recent {
             count.unstored += 1;
             return None;
         }
-        self.counts.insert(refusal.clone(), Count { id, unstored: 0 });
+        self.counts.insert(refusal.clone(), RepeatCount { id, unstored: 0 });
         Some(refusal)
     }
 
-    /// The entries that were repeated, each with how often since the last call.
+    /// Returns the entries whose attempts were repeated since the last call, each with the number
+    /// of repeats.
     pub(super) fn take_unstored(&mut self) -> Vec<(AuditId, u64)> {
-        let counts = self.counts.values_mut().filter(|it| it.unstored > 0);
-        let counts = counts.map(|it| (it.id, std::mem::take(&mut it.unstored)));
+        let counts = self.counts.values_mut().filter(|count| count.unstored > 0);
+        let counts = counts.map(|count| (count.id, std::mem::take(&mut count.unstored)));
         let counts: Vec<_> = counts.collect();
-        std::mem::take(&mut self.left).into_iter().chain(counts).collect()
+        std::mem::take(&mut self.earlier_counts).into_iter().chain(counts).collect()
     }
 }
 
@@ -106,29 +111,31 @@ mod tests {
 
     #[test]
     fn repeated_attempts_are_counted_in_the_first_entry_of_the_hour() {
-        let (mut recent, start) = (Recent::default(), Timestamp::from_second(1_000_000).unwrap());
-        assert_eq!(recent.count(attempt_from(1), id(1), start), Some(attempt_from(1)));
-        assert_eq!(recent.count(attempt_from(1), id(2), start), None);
-        assert_eq!(recent.count(attempt_from(1), id(3), start), None);
-        assert_eq!(recent.count(attempt_from(2), id(4), start), Some(attempt_from(2)));
-        assert_eq!(recent.take_unstored(), [(id(1), 2)]);
-        assert_eq!(recent.take_unstored(), []);
-        assert_eq!(recent.count(attempt_from(1), id(5), start), None);
+        let (mut refusals, start) =
+            (RefusalCounts::default(), Timestamp::from_second(1_000_000).unwrap());
+        assert_eq!(refusals.count_attempt(attempt_from(1), id(1), start), Some(attempt_from(1)));
+        assert_eq!(refusals.count_attempt(attempt_from(1), id(2), start), None);
+        assert_eq!(refusals.count_attempt(attempt_from(1), id(3), start), None);
+        assert_eq!(refusals.count_attempt(attempt_from(2), id(4), start), Some(attempt_from(2)));
+        assert_eq!(refusals.take_unstored(), [(id(1), 2)]);
+        assert_eq!(refusals.take_unstored(), []);
+        assert_eq!(refusals.count_attempt(attempt_from(1), id(5), start), None);
         let later = start + PERIOD;
-        assert_eq!(recent.count(attempt_from(1), id(6), later), Some(attempt_from(1)));
-        assert_eq!(recent.take_unstored(), [(id(1), 1)], "no count of the last hour is lost");
+        assert_eq!(refusals.count_attempt(attempt_from(1), id(6), later), Some(attempt_from(1)));
+        assert_eq!(refusals.take_unstored(), [(id(1), 1)], "no count of the last hour is lost");
     }
 
     #[test]
     fn an_hour_has_a_limited_number_of_entries() {
-        let (mut recent, start) = (Recent::default(), Timestamp::from_second(1_000_000).unwrap());
+        let (mut refusals, start) =
+            (RefusalCounts::default(), Timestamp::from_second(1_000_000).unwrap());
         let stored = (0..1_000_u128).filter_map(|number| {
             let client = IpAddr::from([10, 0, (number >> 8) as u8, number as u8]);
-            recent.count(RefusedAttempt { client, ..attempt_from(0) }, id(number), start)
+            refusals.count_attempt(RefusedAttempt { client, ..attempt_from(0) }, id(number), start)
         });
         let stored: Vec<_> = stored.collect();
         assert_eq!(stored.len(), ENTRIES_MAX + 1);
         assert_eq!(stored.last().unwrap().client, IpAddr::from(Ipv4Addr::UNSPECIFIED));
-        assert_eq!(recent.take_unstored(), [(id(100), 899)]);
+        assert_eq!(refusals.take_unstored(), [(id(100), 899)]);
     }
 }

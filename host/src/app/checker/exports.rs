@@ -1,8 +1,9 @@
-//! Calls each function that a component exports, for a connection without any grant: a component
-//! made of a script exports what its world says, also if the script does not have it.
+//! Finds functions that a component exports but its script does not contain. A component that was
+//! built from a script exports all functions of its world, even if the script does not contain
+//! them. So each exported function is called, for a connection without any grant.
 //!
-//! No call can send a request. What a call returns does not matter; only a runtime that says that
-//! the script has no such object or function does.
+//! No call can send a request. The result of a call is ignored, unless the script runtime reports
+//! that the script has no such object or function.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,12 +16,12 @@ use crate::egress::ActiveConnection;
 use crate::report::ReportSettings;
 use crate::runtime::{CallArguments, Connector, MemoryJournal, Run, Sandbox, TestReport};
 
-/// The longest call; a guest that waits for something is not asked any more.
+/// Maximum time of one call. After a call that reached it, no other function is called.
 const RUN_MS_MAX: u64 = 3_000;
-/// What a defect and a project are called.
-const KEY: &str = "1";
+/// The key of the defect and of the project in all calls.
+const PLACEHOLDER_KEY: &str = "1";
 
-/// Calls what a component exports.
+/// Calls the functions that a component exports.
 pub(super) struct ExportCalls<'a> {
     sandbox: &'a Sandbox,
     connector: Arc<Connector>,
@@ -39,23 +40,26 @@ impl<'a> ExportCalls<'a> {
         }
     }
 
-    /// What the component says it exports and its script does not have, as sentences.
-    pub(super) async fn missing(&self) -> Vec<String> {
+    /// Returns the objects and functions that the component exports but its script does not
+    /// contain, as sentences.
+    pub(super) async fn find_missing(&self) -> Vec<String> {
         let mut missing: Vec<String> = Vec::new();
-        for (interface, calls) in self.exported() {
+        for (interface, calls) in self.exported_calls() {
             for call in calls {
-                let end = self.call(*call).await;
-                let Err(Refusal::ConnectorFault(fault)) = &end else { continue };
-                // Another call would need as long.
+                let outcome = self.call(*call).await;
+                let Err(Refusal::ConnectorFault(fault)) = &outcome else { continue };
+                // Another call would probably also reach the limit.
                 if matches!(fault, ConnectorFault::Limit { .. }) {
                     return missing;
                 }
-                match not_found(&fault.to_string()) {
-                    Some(NotFound::Object) => {
-                        missing.push(no_object(interface));
+                match parse_missing_export(&fault.to_string()) {
+                    Some(MissingExport::Object) => {
+                        missing.push(describe_missing_object(interface));
                         break;
                     }
-                    Some(NotFound::Function(name)) => missing.push(no_function(interface, &name)),
+                    Some(MissingExport::Function(name)) => {
+                        missing.push(describe_missing_function(interface, &name))
+                    }
                     None => {}
                 }
             }
@@ -63,7 +67,7 @@ impl<'a> ExportCalls<'a> {
         missing
     }
 
-    fn exported(&self) -> impl Iterator<Item = (&'static str, &'static [Call])> {
+    fn exported_calls(&self) -> impl Iterator<Item = (&'static str, &'static [Call])> {
         let interfaces = self.connector.interfaces();
         let follow_up: &[Call] = &[
             Call::State,
@@ -89,15 +93,15 @@ impl<'a> ExportCalls<'a> {
     async fn call(&self, call: Call) -> Result<(), Refusal> {
         let marker = Marker::derive(ConnectionId(Uuid::nil()), &self.test, 1);
         let run = Run::new(Arc::clone(&self.connector), Arc::clone(&self.active));
-        let until = Instant::now() + Duration::from_millis(RUN_MS_MAX);
-        let report = TestReport::new(self.test.clone(), ReportSettings::default(), None, until);
+        let deadline = Instant::now() + Duration::from_millis(RUN_MS_MAX);
+        let report = TestReport::new(self.test.clone(), ReportSettings::default(), None, deadline);
         let arguments = CallArguments {
             test: &self.test,
             marker: &marker,
-            key: KEY,
+            key: PLACEHOLDER_KEY,
             attachment: 0,
-            project: KEY,
-            choices_of: (KEY, ""),
+            project: PLACEHOLDER_KEY,
+            choices_query: (PLACEHOLDER_KEY, ""),
             journal: MemoryJournal::new(marker.clone()),
             report: Arc::new(report),
         };
@@ -105,43 +109,43 @@ impl<'a> ExportCalls<'a> {
     }
 }
 
-/// What a JavaScript runtime does not find in a script.
+/// An export that a JavaScript runtime does not find in a script.
 #[derive(Debug, PartialEq, Eq)]
-enum NotFound {
+enum MissingExport {
     /// The exported object of an interface.
     Object,
     /// A function of the exported object.
     Function(String),
 }
 
-/// Reads the words of the JavaScript runtime (QuickJS) in the detail of a run.
-fn not_found(detail: &str) -> Option<NotFound> {
+/// Finds the error message of the JavaScript runtime (QuickJS) in the detail of a run.
+fn parse_missing_export(detail: &str) -> Option<MissingExport> {
     if detail.contains("interface 'jackfield:connector/") && detail.contains("' not found") {
-        return Some(NotFound::Object);
+        return Some(MissingExport::Object);
     }
     let (_, after) = detail.split_once("function '")?;
     let (name, _) = after.split_once("' not found")?;
-    Some(NotFound::Function(name.to_owned()))
+    Some(MissingExport::Function(name.to_owned()))
 }
 
-/// The name of an interface's object in JavaScript.
-fn object(interface: &str) -> String {
+/// Returns the JavaScript name of the object for an interface.
+fn object_name(interface: &str) -> String {
     match interface {
         "follow-up" => "followUp".to_owned(),
         other => other.to_owned(),
     }
 }
 
-fn no_object(interface: &str) -> String {
-    let object = object(interface);
+fn describe_missing_object(interface: &str) -> String {
+    let object = object_name(interface);
     format!(
         "the world has `{interface}`, but the script does not export that object: add `export const \
          {object} = {{ … }}`, or build for a world without `{interface}`"
     )
 }
 
-fn no_function(interface: &str, name: &str) -> String {
-    let object = object(interface);
+fn describe_missing_function(interface: &str, name: &str) -> String {
+    let object = object_name(interface);
     format!("the exported object `{object}` has no function `{name}`: add it")
 }
 
@@ -150,15 +154,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_runtime_says_which_object_or_function_a_script_lacks() {
+    fn the_missing_object_or_function_is_read_from_the_error() {
         let object = "panicked at crates/runtime/src/interpreter.rs:35:35: interface \
                       'jackfield:connector/defects@0.1.0' not found: FromJs { from: \"undefined\" }";
         let function =
             "it printed: panicked at x: function 'find' not found: FromJs { from: \"int\" }";
-        assert_eq!(not_found(object), Some(NotFound::Object));
-        assert_eq!(not_found(function), Some(NotFound::Function("find".to_owned())));
+        assert_eq!(parse_missing_export(object), Some(MissingExport::Object));
+        assert_eq!(
+            parse_missing_export(function),
+            Some(MissingExport::Function("find".to_owned()))
+        );
         for other in ["page not found", "cannot read property 'foo' of undefined", "function 'x"] {
-            assert_eq!(not_found(other), None, "{other}");
+            assert_eq!(parse_missing_export(other), None, "{other}");
         }
     }
 }

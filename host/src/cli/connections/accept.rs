@@ -1,4 +1,5 @@
-//! `jackfield connections accept`: shows what a newer version asks for, and asks a person.
+//! `jackfield connections accept`: shows what a newer connector version requests, and
+//! asks the user to confirm it.
 
 use anyhow::bail;
 use clap::Args;
@@ -22,18 +23,18 @@ pub(in crate::cli) struct Accept {
     #[arg(long, requires = "sha256")]
     yes: bool,
     #[command(flatten)]
-    given: SetValues,
+    set_values: SetValues,
     #[command(flatten)]
     removed: UnsetValues,
 }
 
 impl Accept {
     pub(super) fn run(self, admin: &Client, output: Output) -> anyhow::Result<()> {
-        let shown = admin.connection(&self.name)?.decode()?;
-        let settings = self.given.settings(admin, &shown.connector)?;
-        let body = self.given.edit(settings, &self.removed)?;
-        let Some(newest) = shown.newest_sha256.clone() else {
-            let name = &shown.connector;
+        let connection = admin.get_connection(&self.name)?.decode()?;
+        let settings = self.set_values.settings(admin, &connection.connector)?;
+        let body = self.set_values.edit(settings, &self.removed)?;
+        let Some(newest) = connection.newest_sha256.clone() else {
+            let name = &connection.connector;
             bail!(
                 "no version of the connector {name} can be used: run `jackfield connectors show {name}` \
                  for the reason"
@@ -43,19 +44,20 @@ impl Accept {
         if !self.yes {
             if sha256 != newest {
                 bail!(
-                    "the newest version is {newest}: run `jackfield connections show {}`",
+                    "--sha256 is not the newest version, {newest}: run `jackfield connections show \
+                     {}`",
                     self.name
                 );
             }
-            ask(&shown, &newest)?;
+            confirm(&connection, &newest)?;
         }
         // The server accepts only this version, even if a newer file was installed meanwhile.
         let query = AcceptQuery { force: self.removed.force, sha256 };
-        let path = with_query(&format!("/connections/{}/accept", shown.id), &query)?;
+        let path = with_query(&format!("/connections/{}/accept", connection.id), &query)?;
         let answer: Answer<Connection> = admin.post(&path, &body)?;
         let accepted = answer.decode()?;
         let sentence = format!(
-            "{} accepts version {}. {}",
+            "the connection {} accepts version {}. {}",
             accepted.name,
             accepted.accepted_sha256.unwrap_or_default(),
             describe_grants(&accepted.grants)
@@ -66,13 +68,13 @@ impl Accept {
     }
 }
 
-/// Shows what a version asks for, and fails unless a person agrees.
-fn ask(connection: &Connection, newest: &str) -> anyhow::Result<()> {
+/// Prints what a version requests, and fails unless the user confirms it.
+fn confirm(connection: &Connection, newest: &str) -> anyhow::Result<()> {
     let name = &connection.name;
     let unapproved = connection.needs_consent.iter().flatten();
     let unapproved: String = unapproved.map(|new| format!("\n  {}", printable(new))).collect();
     eprint(&format!(
-        "The newest version of {} for {name} is {newest}. New in it:{}\nAccept it? [y/N]",
+        "The newest version of {} for {name} is {newest}. New in this version:{}\nAccept it? [y/N]",
         connection.connector,
         if unapproved.is_empty() { " nothing" } else { &unapproved }
     ));
@@ -82,7 +84,7 @@ fn ask(connection: &Connection, newest: &str) -> anyhow::Result<()> {
         return Ok(());
     }
     bail!(
-        "nothing is accepted: answer y, or give --yes --sha256 {newest} once you have seen what this \
-         version asks for"
+        "nothing is accepted: answer y, or give --yes --sha256 {newest} after you have read what \
+         this version requests"
     )
 }

@@ -13,8 +13,9 @@ use crate::domain::RECORD_S_MAX;
 pub(in crate::cli) struct Record {
     /// The name or id of the connection
     name: String,
-    /// How long bodies are recorded from now on, such as 30m or 1h; at most 24h
-    #[arg(long = "for", value_name = "TIME", value_parser = seconds, required_unless_present = "off")]
+    /// How long to record bodies from now on, such as 30m or 1h; at most 24h
+    #[arg(long = "for", value_name = "TIME", value_parser = parse_seconds)]
+    #[arg(required_unless_present = "off")]
     for_s: Option<u32>,
     /// Stop recording now
     #[arg(long, conflicts_with = "for_s")]
@@ -33,34 +34,34 @@ impl Record {
         };
         let sentence = match answer.decode()?.recording_until {
             Some(until) => format!(
-                "the bodies of {name} are recorded until {}; they may contain personal data, and \
-                 are deleted with their events",
-                units::time(until.0)
+                "the connection {name} records bodies until {}; they may contain personal data, \
+                 and are deleted with their events",
+                units::format_time(until.0)
             ),
             None if self.erase => {
-                format!("the bodies of {name} are not recorded, and what was recorded is deleted")
+                format!("the connection {name} records no bodies, and its recordings are deleted")
             }
-            None => format!("the bodies of {name} are not recorded"),
+            None => format!("the connection {name} records no bodies"),
         };
         output.print_result(&sentence, answer.json());
         Ok(())
     }
 }
 
-/// Why a text is not a time for which bodies can be recorded.
+/// The reason why a text is not a duration for which bodies can be recorded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-enum InvalidTime {
+enum InvalidDuration {
     #[error("give a time such as 30m or 1h")]
-    NotATime,
+    NotADuration,
     #[error("give at least 1s and at most 24h")]
     OutOfRange,
 }
 
-fn seconds(text: &str) -> Result<u32, InvalidTime> {
-    let time: SignedDuration = text.parse().map_err(|_| InvalidTime::NotATime)?;
+fn parse_seconds(text: &str) -> Result<u32, InvalidDuration> {
+    let time: SignedDuration = text.parse().map_err(|_| InvalidDuration::NotADuration)?;
     let seconds = u32::try_from(time.as_secs()).ok();
     let seconds = seconds.filter(|seconds| (1..=RECORD_S_MAX).contains(seconds));
-    seconds.ok_or(InvalidTime::OutOfRange)
+    seconds.ok_or(InvalidDuration::OutOfRange)
 }
 
 #[cfg(test)]
@@ -68,12 +69,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_time_is_at_least_a_second_and_at_most_a_day() {
+    fn a_recording_lasts_at_least_a_second_and_at_most_a_day() {
         for (text, expected) in [("1h", 3_600), ("30m", 1_800), ("1h30m", 5_400), ("24h", 86_400)] {
-            assert_eq!(seconds(text), Ok(expected), "{text}");
+            assert_eq!(parse_seconds(text), Ok(expected), "{text}");
         }
         for wrong in ["", "1", "0s", "-1h", "25h", "24h1s", "1y", "soon"] {
-            assert!(seconds(wrong).is_err(), "{wrong}");
+            assert!(parse_seconds(wrong).is_err(), "{wrong}");
         }
     }
 }

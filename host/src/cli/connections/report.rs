@@ -1,4 +1,4 @@
-//! The report of a connection: the arguments that set its templates, and
+//! The report settings of a connection: the arguments that set them, and
 //! `jackfield connections preview`.
 
 use std::collections::BTreeMap;
@@ -15,7 +15,7 @@ use crate::cli::output::{Output, print};
 use crate::domain::printable;
 
 #[derive(Args, Default)]
-pub(super) struct ReportValues {
+pub(super) struct ReportArguments {
     /// Set the report from a TOML or JSON file: title_template, description_template,
     /// comment_template, fields, mask, attachments, routing
     #[arg(long, value_name = "FILE")]
@@ -26,27 +26,27 @@ pub(super) struct ReportValues {
     /// Set the template of a defect's text, or @FILE
     #[arg(long, value_name = "TEMPLATE|@FILE")]
     description_template: Option<String>,
-    /// Set the template of a comment on a test that fails again, or @FILE
+    /// Set the template of the comment that is added if a test fails again, or @FILE
     #[arg(long, value_name = "TEMPLATE|@FILE")]
     comment_template: Option<String>,
 }
 
-impl ReportValues {
-    /// The members to set; `None` removes one.
+impl ReportArguments {
+    /// The report settings of an edit; the value `None` removes a setting.
     pub(super) fn edit(&self) -> anyhow::Result<BTreeMap<String, Option<Value>>> {
         let mut edit = match &self.report {
             Some(path) => {
-                read(path)?.into_iter().map(|(name, value)| (name, Some(value))).collect()
+                read_settings(path)?.into_iter().map(|(name, value)| (name, Some(value))).collect()
             }
             None => BTreeMap::new(),
         };
-        for (member, given) in [
+        for (member, option) in [
             ("title_template", &self.title_template),
             ("description_template", &self.description_template),
             ("comment_template", &self.comment_template),
         ] {
-            if let Some(given) = given {
-                let template = template(given)?;
+            if let Some(text) = option {
+                let template = read_template(text)?;
                 let value = (!template.is_empty()).then_some(Value::String(template));
                 edit.insert(member.to_owned(), value);
             }
@@ -54,57 +54,59 @@ impl ReportValues {
         Ok(edit)
     }
 
-    /// The members of a new connection.
-    pub(super) fn set(&self) -> anyhow::Result<serde_json::Map<String, Value>> {
+    /// The report settings of a new connection.
+    pub(super) fn members(&self) -> anyhow::Result<serde_json::Map<String, Value>> {
         let edit = self.edit()?.into_iter();
         Ok(edit.filter_map(|(name, value)| Some((name, value?))).collect())
     }
 }
 
-fn template(given: &str) -> anyhow::Result<String> {
-    match given.strip_prefix('@') {
+/// Reads a template: from the file if the text is `@FILE`, otherwise the text itself.
+fn read_template(text: &str) -> anyhow::Result<String> {
+    match text.strip_prefix('@') {
         Some(path) => std::fs::read_to_string(path).with_context(|| format!("cannot read {path}")),
-        None => Ok(given.to_owned()),
+        None => Ok(text.to_owned()),
     }
 }
 
-/// Reads a file of settings: JSON if its name says so, else TOML.
-fn read(path: &Path) -> anyhow::Result<serde_json::Map<String, Value>> {
+/// Reads a file of settings: JSON if its name ends in `.json`, otherwise TOML.
+fn read_settings(path: &Path) -> anyhow::Result<serde_json::Map<String, Value>> {
     let text = std::fs::read_to_string(path);
     let text = text.with_context(|| format!("cannot read {}", path.display()))?;
     let is_json = path.extension().is_some_and(|extension| extension == "json");
-    let read = if is_json {
+    let settings = if is_json {
         serde_json::from_str(&text).map_err(anyhow::Error::from)
     } else {
         toml::from_str(&text).map_err(anyhow::Error::from)
     };
-    read.with_context(|| format!("cannot read the settings in {}", path.display()))
+    settings.with_context(|| format!("cannot read the settings in {}", path.display()))
 }
 
 #[derive(Args)]
 pub(in crate::cli) struct Preview {
     /// The name or id of the connection
     name: String,
-    /// The test execution
+    /// testExecutionId of the failed test
     #[arg(long, value_name = "UUID")]
     execution: Uuid,
-    /// The test case
+    /// testCaseId of the failed test
     #[arg(long, value_name = "UUID")]
     case: Uuid,
-    /// The variation
+    /// variationId of the failed test
     #[arg(long, value_name = "TEXT")]
     variation: Option<String>,
-    /// The page of the test case log in Test Manager
+    /// linkToTestCaseLog of the failed test
     #[arg(long, value_name = "URL")]
     link: Option<String>,
-    /// plain, markdown, html, textile, jira-wiki, adf or tracwiki [default: markdown]
+    /// The markup of the description: plain, markdown, html, textile, jira-wiki, adf or tracwiki
+    /// [default: markdown]
     #[arg(long, value_name = "MARKUP")]
     markup: Option<String>,
-    /// Cut the description after so many characters
+    /// Cut the description after this number of characters
     #[arg(long, value_name = "CHARACTERS")]
     characters_max: Option<u32>,
     #[command(flatten)]
-    values: ReportValues,
+    values: ReportArguments,
 }
 
 impl Preview {
@@ -131,7 +133,7 @@ impl Preview {
     }
 }
 
-/// The preview for people; the description comes last, as it is.
+/// Formats the preview for people. The description comes last, because it can be long.
 fn describe(preview: &ReportPreview) -> String {
     let mut lines = vec![format!("Title: {}", printable(&preview.title))];
     for (name, value) in &preview.settings {
@@ -143,8 +145,8 @@ fn describe(preview: &ReportPreview) -> String {
     }
     for file in &preview.attachments {
         let size = file.size.map(|size| format!(", {size} bytes")).unwrap_or_default();
-        let about = format!("{} ({}{size})", file.name, file.kind);
-        lines.push(format!("Attachment: {}", printable(&about)));
+        let attachment = format!("{} ({}{size})", file.name, file.kind);
+        lines.push(format!("Attachment: {}", printable(&attachment)));
     }
     lines.push(format!("Description ({}):\n", printable(&preview.markup)));
     lines.extend(preview.description.lines().map(printable));

@@ -7,11 +7,11 @@ use serde_json::Value;
 
 use crate::api::{Connector, EditConnection, SecretText};
 use crate::cli::client::{Answer, Client};
-use crate::cli::filter::enum_value;
+use crate::cli::filter::enum_value_parser;
 use crate::cli::key_value;
 use crate::domain::{OnRecurrence, Settings};
 
-use super::report::ReportValues;
+use super::report::ReportArguments;
 use super::test_manager::{SetTestManager, UnsetTestManager};
 use super::webhook_auth::{SetWebhookAuth, UnsetWebhookAuth};
 
@@ -36,9 +36,9 @@ pub(super) struct UnsetValues {
 }
 
 #[derive(Args)]
-pub(super) struct Values {
+pub(super) struct ConnectionValues {
     #[command(flatten)]
-    pub(super) given: SetValues,
+    pub(super) set_values: SetValues,
     /// Answer KPI requests only for this Test Manager project
     #[arg(long, value_name = "ID")]
     pub(super) project: Option<String>,
@@ -57,10 +57,10 @@ pub(super) struct Values {
     pub(super) index_delay_s: Option<u32>,
     /// What happens if a test case fails again while its defect is open: `new` creates another
     /// defect, `comment` adds a comment, `reopen` also opens a closed defect again
-    #[arg(long, value_name = "POLICY", value_parser = enum_value::<OnRecurrence>())]
+    #[arg(long, value_name = "POLICY", value_parser = enum_value_parser::<OnRecurrence>())]
     pub(super) on_recurrence: Option<OnRecurrence>,
     #[command(flatten)]
-    pub(super) report: ReportValues,
+    pub(super) report: ReportArguments,
 }
 
 #[derive(Args)]
@@ -73,7 +73,7 @@ pub(super) struct SetValues {
     /// that the server reads, KEY=file:/PATH or KEY=env:NAME
     #[arg(long, value_name = "KEY[=@FILE]")]
     pub(super) secret: Vec<String>,
-    /// The client certificate that the tracker asks for: a PEM file with the certificate and its
+    /// The client certificate that the tracker requires: a PEM file with the certificate and its
     /// chain, or a reference that the server reads, file:/PATH or env:NAME
     #[arg(long, value_name = "FILE")]
     client_cert: Option<String>,
@@ -89,42 +89,43 @@ pub(super) struct SetValues {
 impl SetValues {
     pub(super) fn client_cert(&self) -> anyhow::Result<Option<SecretText>> {
         let source = self.client_cert.as_deref();
-        source.map(|source| key_value::file("client-cert", source)).transpose()
+        source.map(|source| key_value::read_file_or_reference("client-cert", source)).transpose()
     }
 
     pub(super) fn client_key(&self) -> anyhow::Result<Option<SecretText>> {
         let source = self.client_key.as_deref();
-        source.map(|source| key_value::file("client-key", source)).transpose()
+        source.map(|source| key_value::read_file_or_reference("client-key", source)).transpose()
     }
 
-    /// The settings, with the types of this connector's schema.
+    /// Parses the settings, with the types of the connector's schema.
     pub(super) fn settings(&self, admin: &Client, connector: &str) -> anyhow::Result<Settings> {
-        key_value::settings(&self.set, || {
-            let shown: Answer<Connector> = admin.get(&format!("/connectors/{connector}")).ok()?;
-            shown.decode().ok()?.settings_schema
+        key_value::parse_settings(&self.set, || {
+            let answer: Answer<Connector> = admin.get(&format!("/connectors/{connector}")).ok()?;
+            answer.decode().ok()?.settings_schema
         })
     }
 
-    /// The edit that sets these values and removes the others: a removed name has the value `None`.
+    /// Builds the edit that sets these values and removes those in `removed`: a removed name has
+    /// the value `None`.
     pub(super) fn edit(
         &self,
         settings: Settings,
         removed: &UnsetValues,
     ) -> anyhow::Result<EditConnection> {
         let settings = settings.into_iter();
-        let secrets = key_value::secrets(&self.secret)?.into_iter();
+        let secrets = key_value::read_secrets(&self.secret)?.into_iter();
         let mut settings: BTreeMap<String, Option<Value>> =
             settings.map(|(name, value)| (name, Some(value))).collect();
         let mut secrets: BTreeMap<String, Option<SecretText>> =
             secrets.map(|(name, value)| (name, Some(value))).collect();
         settings.extend(removed.unset.iter().map(|name| (name.clone(), None)));
         secrets.extend(removed.unset_secret.iter().map(|name| (name.clone(), None)));
-        let identity = if removed.no_client_cert {
+        let certificate_and_key = if removed.no_client_cert {
             [Some(None), Some(None)]
         } else {
             [self.client_cert()?.map(Some), self.client_key()?.map(Some)]
         };
-        let [client_cert, client_key] = identity;
+        let [client_cert, client_key] = certificate_and_key;
         Ok(EditConnection {
             settings,
             secrets,
@@ -151,8 +152,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_edit_sends_null_for_what_is_removed() {
-        let given = SetValues {
+    fn an_edit_sends_null_for_removed_values() {
+        let set_values = SetValues {
             set: Vec::new(),
             secret: vec!["k=env:JACKFIELD_SECRET_K".to_owned()],
             client_cert: None,
@@ -169,7 +170,7 @@ mod tests {
             force: false,
         };
         let settings = [("a".to_owned(), json!(1))].into_iter().collect();
-        let edit = given.edit(settings, &removed).expect("an edit");
+        let edit = set_values.edit(settings, &removed).expect("an edit");
         assert_eq!(
             serde_json::to_value(edit).expect("JSON"),
             json!({

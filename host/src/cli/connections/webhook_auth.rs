@@ -1,9 +1,9 @@
-//! The arguments that say what senders of webhooks must send.
+//! The arguments that set the credential and the addresses that senders of webhooks must have.
 
 use clap::Args;
 
 use crate::api::{EditWebhookAuth, EnumString, SecretText};
-use crate::cli::filter::enum_value;
+use crate::cli::filter::enum_value_parser;
 use crate::cli::key_value;
 use crate::domain::WebhookScheme;
 
@@ -11,7 +11,7 @@ use crate::domain::WebhookScheme;
 pub(super) struct SetWebhookAuth {
     /// The credential that a webhook must have in addition to its URL: `bearer`, `basic` (with
     /// --webhook-user), `api-key` (with --webhook-header), or `signature` (Standard Webhooks)
-    #[arg(long, value_name = "SCHEME", value_parser = enum_value::<WebhookScheme>())]
+    #[arg(long, value_name = "SCHEME", value_parser = enum_value_parser::<WebhookScheme>())]
     webhook_auth: Option<WebhookScheme>,
     /// The user name of `basic`
     #[arg(long, value_name = "NAME")]
@@ -19,7 +19,7 @@ pub(super) struct SetWebhookAuth {
     /// The header of `api-key`
     #[arg(long, value_name = "HEADER")]
     webhook_header: Option<String>,
-    /// How far the time of a signed webhook may be from the server's clock [default: 300]
+    /// How many seconds a signed webhook's time may differ from the server's clock [default: 300]
     #[arg(long, value_name = "SECONDS")]
     webhook_tolerance_s: Option<u32>,
     /// The secret that senders must know: =@FILE from a file, =- from stdin, no value for a prompt;
@@ -27,21 +27,20 @@ pub(super) struct SetWebhookAuth {
     /// keeps accepting the secret that it replaces, until --no-webhook-secret-previous
     #[arg(long, value_name = "@FILE", num_args = 0..=1, require_equals = true)]
     webhook_secret: Option<Option<String>>,
-    /// Another secret that is accepted too, while senders change from one to the other
+    /// The earlier secret, which is accepted too while senders change to the new one
     #[arg(long, value_name = "@FILE", num_args = 0..=1, require_equals = true)]
     webhook_secret_previous: Option<Option<String>>,
-    /// Accept webhooks only from this address or network, such as 203.0.113.0/24; give it once for
-    /// each
+    /// Accept webhooks only from this address or network, such as 203.0.113.0/24; can be repeated
     #[arg(long, value_name = "NETWORK")]
     webhook_client: Vec<String>,
 }
 
 #[derive(Default, Args)]
 pub(super) struct UnsetWebhookAuth {
-    /// Ask for nothing in addition to the webhook URL, and remove the secrets of senders
+    /// Require nothing in addition to the webhook URL, and remove the secrets of senders
     #[arg(long, conflicts_with_all = ["webhook_auth", "webhook_client"])]
     pub(super) no_webhook_auth: bool,
-    /// Ask for no credential, and remove the secrets of senders; the allowed addresses stay
+    /// Require no credential, and remove the secrets of senders; the allowed addresses stay
     #[arg(long, conflicts_with_all = ["webhook_auth", "no_webhook_auth"])]
     pub(super) no_webhook_credential: bool,
     /// Accept webhooks from every address
@@ -53,7 +52,7 @@ pub(super) struct UnsetWebhookAuth {
 }
 
 impl SetWebhookAuth {
-    /// The member of a request; absent if no argument says anything about it.
+    /// The member `webhook_auth` of a request; `None` if no argument sets a part of it.
     pub(super) fn settings(&self) -> Option<EditWebhookAuth> {
         let edit = EditWebhookAuth {
             scheme: self.webhook_auth.map(|scheme| Some(EnumString(scheme))),
@@ -66,19 +65,19 @@ impl SetWebhookAuth {
     }
 
     pub(super) fn secret(&self) -> anyhow::Result<Option<SecretText>> {
-        let given = self.webhook_secret.as_ref();
-        given.map(|source| key_value::option("webhook-secret", source.as_deref())).transpose()
+        let source = self.webhook_secret.as_ref();
+        source.map(|source| key_value::read_option("webhook-secret", source.as_deref())).transpose()
     }
 
     pub(super) fn secret_previous(&self) -> anyhow::Result<Option<SecretText>> {
-        let given = self.webhook_secret_previous.as_ref();
+        let source = self.webhook_secret_previous.as_ref();
         let read = |source: &Option<String>| {
-            key_value::option("webhook-secret-previous", source.as_deref())
+            key_value::read_option("webhook-secret-previous", source.as_deref())
         };
-        given.map(read).transpose()
+        source.map(read).transpose()
     }
 
-    /// The member of an edit: `None` inside removes the requirements.
+    /// The member `webhook_auth` of an edit; `Some(None)` removes all requirements.
     pub(super) fn edit(&self, removed: &UnsetWebhookAuth) -> Option<Option<EditWebhookAuth>> {
         if removed.no_webhook_auth {
             return Some(None);

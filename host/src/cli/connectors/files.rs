@@ -1,4 +1,4 @@
-//! `jackfield connectors upload` and `remove`: the files of the plugins folder, from another
+//! `jackfield connectors upload` and `remove`: change the server's plugins folder from another
 //! machine.
 
 use std::fs::File;
@@ -12,11 +12,11 @@ use crate::cli::client::{Answer, Client, with_query};
 use crate::cli::output::Output;
 use crate::domain::{ConnectorName, printable};
 
-use super::warn_of_waiting;
+use super::warn_of_missing_consent;
 
 #[derive(Args)]
 pub(in crate::cli) struct Upload {
-    /// The file: NAME.wasm, or NAME.js if it is a script
+    /// The connector's file: NAME.wasm, or NAME.js if it is a script
     file: PathBuf,
     /// The name of the connector [default: the file's name without its extension]
     #[arg(long)]
@@ -27,33 +27,34 @@ pub(in crate::cli) struct Upload {
 pub(in crate::cli) struct Remove {
     /// The name of the connector
     name: ConnectorName,
-    /// Remove it even if connections use it; they then answer 503
+    /// Remove the connector even if connections use it; they then answer 503
     #[arg(long)]
     force: bool,
 }
 
 impl Upload {
     pub(super) fn run(self, admin: &Client, output: Output) -> anyhow::Result<()> {
-        let kind = kind_of(&self.file)?;
+        let kind = file_kind(&self.file)?;
         let name = match self.name {
             Some(name) => name,
             None => self.file.file_stem().unwrap_or_default().to_string_lossy().parse()?,
         };
-        let shown = self.file.display();
-        let file = File::open(&self.file).with_context(|| format!("cannot read {shown}"))?;
+        let path = self.file.display();
+        let file = File::open(&self.file).with_context(|| format!("cannot read {path}"))?;
         let query = UploadQuery { kind: Some(EnumString(kind)) };
         let path = with_query(&format!("/connectors/{name}"), &query)?;
         let answer: Answer<ReplacedConnector> = admin.put_file(&path, file)?;
         let ReplacedConnector { from, file, connector } = answer.decode()?;
-        let before = from.map(|from| format!("; before, it was {from}")).unwrap_or_default();
+        let before =
+            from.map(|from| format!("; the previous version was {from}")).unwrap_or_default();
         let sentence = format!(
-            "{name} {}, {}, is ready{before}. Its file is {}",
+            "{name} {} ({}) is ready{before}. Its file is {}",
             connector.version.unwrap_or_default(),
             connector.sha256.unwrap_or_default(),
             printable(&file.display().to_string())
         );
         output.print_result(&sentence, answer.json());
-        warn_of_waiting(admin, &name)
+        warn_of_missing_consent(admin, &name)
     }
 }
 
@@ -63,15 +64,15 @@ impl Remove {
         let path = with_query(&format!("/connectors/{name}"), &ForceQuery { force })?;
         let answer: Answer<()> = admin.delete(&path)?;
         let sentence = format!(
-            "{name} is removed; `jackfield connectors rollback {name}` brings it back while the server \
-             keeps its versions"
+            "the connector {name} is removed; `jackfield connectors rollback {name}` brings it back \
+             while the server keeps its versions"
         );
         output.print_result(&sentence, answer.json());
         Ok(())
     }
 }
 
-fn kind_of(file: &Path) -> anyhow::Result<ConnectorFile> {
+fn file_kind(file: &Path) -> anyhow::Result<ConnectorFile> {
     match file.extension().and_then(|it| it.to_str()) {
         Some("wasm") => Ok(ConnectorFile::Component),
         Some("js") => Ok(ConnectorFile::Script),

@@ -1,5 +1,5 @@
-//! Puts a connector's file into the plugins folder in one step, and waits until the server uses it
-//! or refuses it.
+//! Installs a connector's file in the plugins folder atomically, and waits until the server uses or
+//! refuses it.
 
 use std::fs::{self, Permissions};
 use std::io::Write;
@@ -16,33 +16,37 @@ use crate::api::Connector;
 use crate::cli::client::Client;
 use crate::domain::ConnectorName;
 
-/// How long the server may take: as long as its longest compilation, and the rest of the loading.
-const LOAD_MAX: Duration = Duration::from_secs(300);
+/// How long the server may take to load a version. This covers the longest compilation that the
+/// server permits, and the other steps.
+const LOAD_TIMEOUT: Duration = Duration::from_secs(300);
 const POLL_PERIOD: Duration = Duration::from_millis(30);
 /// The permissions of an installed file: the server may run as another user.
-const MODE: u32 = 0o644;
+const FILE_MODE: u32 = 0o644;
 
-/// The plugins folder of a server, for one connector.
-pub(super) struct Plugins {
+/// The plugins folder of a server, and the name of the connector that is installed in it.
+pub(super) struct PluginsFolder {
     folder: PathBuf,
     name: ConnectorName,
 }
 
-/// What the server made of a version.
+/// How the installation of a version ended.
 pub(super) enum InstallResult {
-    /// It is in use.
-    Serves(Box<Connector>),
-    /// The server does not load it, for this reason.
+    /// The server uses the version.
+    InUse(Box<Connector>),
+    /// The server refused the version, for this reason.
     Refused(String),
-    /// The command ended before.
+    /// The command was stopped before the server had decided.
     Stopped,
 }
 
-impl Plugins {
-    /// Checks that the folder exists.
+impl PluginsFolder {
+    /// Fails if the folder does not exist.
     pub(super) fn open(folder: PathBuf, name: ConnectorName) -> anyhow::Result<Self> {
         if !folder.is_dir() {
-            bail!("there is no plugins folder {}: give it with --plugins", super::shown(&folder));
+            bail!(
+                "there is no plugins folder {}: name the folder of the server with --plugins",
+                super::display_path(&folder)
+            );
         }
         Ok(Self { folder, name })
     }
@@ -55,48 +59,49 @@ impl Plugins {
         &self.name
     }
 
-    /// Copies the file into the folder; a reader sees the old file or the whole new one. Returns
-    /// the SHA-256 of its content.
+    /// Copies the file into the folder atomically: a reader sees the complete old file or the
+    /// complete new one. Returns the SHA-256 of the new content.
     pub(super) fn install(&self, file: &Path) -> anyhow::Result<String> {
         let content =
-            fs::read(file).with_context(|| format!("cannot read {}", super::shown(file)))?;
+            fs::read(file).with_context(|| format!("cannot read {}", super::display_path(file)))?;
         let extension = file.extension().unwrap_or_default().to_string_lossy();
         let installed = self.folder.join(format!("{}.{extension}", self.name));
-        self.replace(&installed, &content)
-            .with_context(|| format!("cannot write {}", super::shown(&installed)))?;
+        self.write_atomically(&installed, &content)
+            .with_context(|| format!("cannot write {}", super::display_path(&installed)))?;
         Ok(HEXLOWER.encode(&Sha256::digest(&content)))
     }
 
-    fn replace(&self, file: &Path, content: &[u8]) -> std::io::Result<()> {
-        let mut temporary = tempfile::Builder::new();
-        let mut new = temporary.prefix(".dev-").suffix(".part").tempfile_in(&self.folder)?;
-        new.write_all(content)?;
-        new.as_file().set_permissions(Permissions::from_mode(MODE))?;
-        new.persist(file).map(|_| ()).map_err(|error| error.error)
+    fn write_atomically(&self, file: &Path, content: &[u8]) -> std::io::Result<()> {
+        let mut builder = tempfile::Builder::new();
+        let mut temporary = builder.prefix(".dev-").suffix(".part").tempfile_in(&self.folder)?;
+        temporary.write_all(content)?;
+        temporary.as_file().set_permissions(Permissions::from_mode(FILE_MODE))?;
+        temporary.persist(file).map(|_| ()).map_err(|error| error.error)
     }
 }
 
-/// The error of the connector's file that is installed now, if any.
-pub(super) fn error_now(admin: &Client, name: &ConnectorName) -> Option<String> {
+/// Returns the error that the server now reports for the connector, if any.
+pub(super) fn current_error(admin: &Client, name: &ConnectorName) -> Option<String> {
     admin.get_by_name::<Connector>("connector", name.as_str()).ok()?.decode().ok()?.error
 }
 
-/// Waits until the version is in use or refused. `before` is the error before it was installed: a
-/// file that the server cannot read has no SHA-256, only another error.
-pub(super) fn await_version(
+/// Waits until the server uses or refuses the version. `error_before` is the connector's error
+/// before the installation. For a file that the server cannot read it reports no SHA-256, so only a
+/// different error shows that it refused the new file.
+pub(super) fn wait_for_version(
     admin: &Client,
     name: &ConnectorName,
     sha256: &str,
-    before: Option<&str>,
+    error_before: Option<&str>,
     stop: &CancellationToken,
 ) -> anyhow::Result<InstallResult> {
-    let deadline = Instant::now() + LOAD_MAX;
+    let deadline = Instant::now() + LOAD_TIMEOUT;
     while !stop.is_cancelled() {
         let connector = admin.get_by_name::<Connector>("connector", name.as_str());
         match connector.and_then(|answer| answer.decode()) {
             Ok(connector) => {
                 let is_new_error =
-                    connector.error.is_some() && connector.error.as_deref() != before;
+                    connector.error.is_some() && connector.error.as_deref() != error_before;
                 let is_refused = match connector.broken_sha256.as_deref() {
                     Some(broken) => broken == sha256,
                     None => is_new_error,
@@ -105,18 +110,18 @@ pub(super) fn await_version(
                     return Ok(InstallResult::Refused(connector.error.unwrap_or_default()));
                 }
                 if connector.sha256.as_deref() == Some(sha256) && connector.error.is_none() {
-                    return Ok(InstallResult::Serves(Box::new(connector)));
+                    return Ok(InstallResult::InUse(Box::new(connector)));
                 }
             }
-            // The server does not know the connector yet, or restarts.
+            // The server has not found the connector yet, or is restarting: try again.
             Err(error) if Instant::now() > deadline => return Err(error),
             Err(_) => {}
         }
         if Instant::now() > deadline {
             bail!(
-                "the server has not loaded the new version within {} s: does it read this plugins \
-                 folder? Its log says more",
-                LOAD_MAX.as_secs()
+                "the server did not load the new version within {} s: check that it reads this \
+                 plugins folder, and read its log",
+                LOAD_TIMEOUT.as_secs()
             );
         }
         std::thread::sleep(POLL_PERIOD);
@@ -129,24 +134,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_installed_file_is_complete_and_nothing_else_is_left() {
+    fn install_replaces_the_file_and_leaves_no_temporary_file() {
         let folder = tempfile::tempdir().unwrap();
         let source = folder.path().join("built.wasm");
         fs::write(&source, b"new").unwrap();
         let plugins = folder.path().join("plugins");
         let name: ConnectorName = "qa".parse().unwrap();
-        let missing = Plugins::open(plugins.clone(), name.clone()).err().unwrap().to_string();
+        let missing = PluginsFolder::open(plugins.clone(), name.clone()).err().unwrap().to_string();
         assert!(missing.contains("--plugins"), "{missing}");
         fs::create_dir(&plugins).unwrap();
         fs::write(plugins.join("qa.wasm"), b"old").unwrap();
-        let it = Plugins::open(plugins.clone(), name).unwrap();
-        let sha256 = it.install(&source).unwrap();
+        let plugins_folder = PluginsFolder::open(plugins.clone(), name).unwrap();
+        let sha256 = plugins_folder.install(&source).unwrap();
         assert_eq!(sha256, HEXLOWER.encode(&Sha256::digest(b"new")));
         let names: Vec<_> =
             fs::read_dir(&plugins).unwrap().map(|it| it.unwrap().file_name()).collect();
         assert_eq!(names, ["qa.wasm"]);
         assert_eq!(fs::read(plugins.join("qa.wasm")).unwrap(), b"new");
         let mode = fs::metadata(plugins.join("qa.wasm")).unwrap().permissions().mode();
-        assert_eq!(mode & 0o777, MODE);
+        assert_eq!(mode & 0o777, FILE_MODE);
     }
 }

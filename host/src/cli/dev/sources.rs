@@ -1,7 +1,7 @@
-//! The sources of a connector: what they are now, and when they change.
+//! Watches the sources of a connector, and detects changes of their content.
 //!
-//! Notifications only say that something may have changed. The content decides, so that a build
-//! that writes into its own folder is not built again and again.
+//! A notification of the file system only triggers a comparison of the content. Otherwise a build
+//! that writes into its own project folder would trigger the next build.
 
 use std::fs::{self, File};
 use std::io::Read;
@@ -15,71 +15,81 @@ use tokio_util::sync::CancellationToken;
 
 use crate::cli::output::eprint;
 
-/// Folders that builds and tools write.
-const IGNORED: [&str; 5] = ["target", "node_modules", "__pycache__", "dist", "venv"];
+/// Folders that are written by builds and tools, and are not watched.
+const IGNORED_FOLDERS: [&str; 5] = ["target", "node_modules", "__pycache__", "dist", "venv"];
 const FILES_MAX: usize = 2_000;
 const FOLDERS_MAX: usize = 500;
-/// How much of a file is compared; of the rest, only its length.
+/// Maximum number of bytes of a file that are compared. Of a longer file, the beginning and the
+/// length are compared.
 const FILE_BYTES_MAX: u64 = 4 << 20;
 
-/// The writes to a file follow each other within this time.
-const QUIET: Duration = Duration::from_millis(40);
-const QUIET_MAX: Duration = Duration::from_secs(1);
-/// Sources are also looked at without a notification.
+/// The sources count as complete if they do not change for this time. A program that writes a file
+/// in several steps needs less time between two steps.
+const QUIET_PERIOD: Duration = Duration::from_millis(40);
+/// Maximum time to wait until the sources do not change.
+const QUIET_WAIT_MAX: Duration = Duration::from_secs(1);
+/// How often the sources are compared without a notification.
 const POLL_PERIOD: Duration = Duration::from_secs(2);
-const STOP_PERIOD: Duration = Duration::from_millis(100);
+/// How often a wait checks whether it was stopped.
+const STOP_CHECK_PERIOD: Duration = Duration::from_millis(100);
 
-/// The content of all sources.
+/// A hash of the content of all sources.
 #[derive(Clone, Debug)]
 pub(super) struct Fingerprint {
     digest: [u8; 32],
-    /// The time of the newest change.
-    pub(super) newest: SystemTime,
+    /// The newest modification time of the sources.
+    pub(super) newest_change: SystemTime,
 }
 
-/// Equal content is equal, whenever it was written.
+/// Compares only the content. Fingerprints of the same content are equal, even if the files were
+/// written again.
 impl PartialEq for Fingerprint {
     fn eq(&self, other: &Self) -> bool {
         self.digest == other.digest
     }
 }
 
-/// The sources below a folder, or one file.
+/// The sources: all files below a project folder, or one file.
 pub(super) struct Sources {
     path: PathBuf,
     watcher: Option<RecommendedWatcher>,
-    changes: Receiver<()>,
+    notifications: Receiver<()>,
 }
 
 impl Sources {
-    /// Watches a file or a folder. If the system cannot, they are looked at every few seconds.
+    /// Watches a file or a folder. If the system cannot send notifications, the sources are
+    /// compared every few seconds.
     pub(super) fn watch(path: &Path) -> Self {
-        let (sender, changes) = channel();
+        let (sender, notifications) = channel();
         let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
             if !event.is_ok_and(|event| event.kind.is_access()) {
                 let _ = sender.send(());
             }
         });
         let watcher = watcher.inspect_err(|error| {
-            eprint(&format!("warning: changes are seen only every 2 s: {error}"));
+            eprint(&format!(
+                "warning: the system sends no file notifications, so changes are noticed only \
+                 every 2 s: {error}"
+            ));
         });
-        Self { path: path.to_owned(), watcher: watcher.ok(), changes }
+        Self { path: path.to_owned(), watcher: watcher.ok(), notifications }
     }
 
-    /// Reads the sources. New folders are watched from now on.
+    /// Reads the sources and returns their fingerprint. Also begins to watch new folders.
     pub(super) fn fingerprint(&mut self) -> Fingerprint {
-        let found = ProjectFiles::below(&self.path);
+        let project = ProjectFiles::list(&self.path);
         if let Some(watcher) = &mut self.watcher {
-            for folder in &found.folders {
-                // A folder that is watched already, or that is gone, needs nothing.
+            for folder in &project.folders {
+                // Ignore errors: a folder that is watched already or was deleted needs no watch.
                 let _ = watcher.watch(folder, RecursiveMode::NonRecursive);
             }
         }
-        let (mut digest, mut newest) = (Sha256::new(), SystemTime::UNIX_EPOCH);
-        for file in &found.files {
+        let (mut digest, mut newest_change) = (Sha256::new(), SystemTime::UNIX_EPOCH);
+        for file in &project.files {
             let Ok(mut open) = File::open(file) else { continue };
             let Ok(metadata) = open.metadata() else { continue };
-            newest = newest.max(metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH));
+            newest_change =
+                newest_change.max(metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH));
             digest.update(file.as_os_str().as_encoded_bytes());
             digest.update([0]);
             digest.update(metadata.len().to_le_bytes());
@@ -87,44 +97,44 @@ impl Sources {
             let _ = open.by_ref().take(FILE_BYTES_MAX).read_to_end(&mut content);
             digest.update(content);
         }
-        Fingerprint { digest: digest.finalize().into(), newest }
+        Fingerprint { digest: digest.finalize().into(), newest_change }
     }
 
-    /// The sources once they do not change any more: a file may be half-written. Not longer than
-    /// a second, because something may write all the time.
-    pub(super) fn wait_until_quiet(&mut self, mut found: Fingerprint) -> Fingerprint {
+    /// Waits until the sources stop changing, because a file may be half-written, and returns their
+    /// fingerprint. Waits at most a second, because a program may write continuously.
+    pub(super) fn wait_until_quiet(&mut self, mut last: Fingerprint) -> Fingerprint {
         let start = Instant::now();
-        while start.elapsed() < QUIET_MAX {
-            std::thread::sleep(QUIET);
-            let again = self.fingerprint();
-            if again == found {
+        while start.elapsed() < QUIET_WAIT_MAX {
+            std::thread::sleep(QUIET_PERIOD);
+            let current = self.fingerprint();
+            if current == last {
                 break;
             }
-            found = again;
+            last = current;
         }
-        found
+        last
     }
 
-    /// Waits until something may have changed; false if it was stopped.
+    /// Waits until the sources may have changed. Returns false if `stop` was cancelled first.
     pub(super) fn wait_for_change(&self, stop: &CancellationToken) -> bool {
         let start = Instant::now();
         while !stop.is_cancelled() {
-            match self.changes.recv_timeout(STOP_PERIOD) {
+            match self.notifications.recv_timeout(STOP_CHECK_PERIOD) {
                 Ok(()) => {
-                    // One change has several notifications.
-                    while self.changes.try_recv().is_ok() {}
+                    // Discard the other notifications of the same change.
+                    while self.notifications.try_recv().is_ok() {}
                     return true;
                 }
                 Err(RecvTimeoutError::Timeout) if start.elapsed() >= POLL_PERIOD => return true,
                 Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => std::thread::sleep(STOP_PERIOD),
+                Err(RecvTimeoutError::Disconnected) => std::thread::sleep(STOP_CHECK_PERIOD),
             }
         }
         false
     }
 }
 
-/// The files and folders of a project, without what builds make.
+/// The files and folders of a project, without the output of builds.
 #[derive(Default)]
 struct ProjectFiles {
     files: Vec<PathBuf>,
@@ -132,22 +142,23 @@ struct ProjectFiles {
 }
 
 impl ProjectFiles {
-    fn below(path: &Path) -> Self {
-        let mut found = Self::default();
+    /// Lists the files below a folder, or the one file.
+    fn list(path: &Path) -> Self {
+        let mut listed = Self::default();
         if path.is_dir() {
-            found.add(path);
+            listed.add_folder(path);
         } else {
-            found.files.push(path.to_owned());
-            found.folders.extend(path.parent().map(Path::to_owned));
+            listed.files.push(path.to_owned());
+            listed.folders.extend(path.parent().map(Path::to_owned));
         }
-        // File systems list entries in different orders.
-        found.files.sort();
-        found
+        // Sort the files, because each file system returns entries in another order.
+        listed.files.sort();
+        listed
     }
 
-    fn add(&mut self, folder: &Path) {
-        let mut waiting = vec![folder.to_owned()];
-        while let Some(folder) = waiting.pop() {
+    fn add_folder(&mut self, folder: &Path) {
+        let mut pending = vec![folder.to_owned()];
+        while let Some(folder) = pending.pop() {
             if self.folders.len() >= FOLDERS_MAX {
                 return;
             }
@@ -155,13 +166,13 @@ impl ProjectFiles {
             self.folders.push(folder);
             for entry in entries {
                 let (name, path) = (entry.file_name().to_string_lossy().into_owned(), entry.path());
-                // The connector that a build makes is in the project's folder.
+                // Skip components, because a build writes its component into the project's folder.
                 if name.starts_with('.') || name.ends_with(".wasm") {
                     continue;
                 }
                 match entry.file_type() {
-                    Ok(kind) if kind.is_dir() && !IGNORED.contains(&name.as_str()) => {
-                        waiting.push(path);
+                    Ok(kind) if kind.is_dir() && !IGNORED_FOLDERS.contains(&name.as_str()) => {
+                        pending.push(path);
                     }
                     Ok(kind) if !kind.is_dir() && self.files.len() < FILES_MAX => {
                         self.files.push(path);
@@ -178,7 +189,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_a_changed_content_of_a_source_is_a_change() {
+    fn only_changed_content_of_a_source_changes_the_fingerprint() {
         let folder = tempfile::tempdir().unwrap();
         let write = |name: &str, text: &str| {
             let path = folder.path().join(name);
@@ -188,20 +199,22 @@ mod tests {
         write("src/lib.rs", "one");
         let mut sources = Sources::watch(folder.path());
         let first = sources.fingerprint();
-        for made in ["target/x", ".build/x", "qa.wasm", "node_modules/a/b.js", "src/.lib.rs.swp"] {
-            write(made, "made by a build");
+        for generated in
+            ["target/x", ".build/x", "qa.wasm", "node_modules/a/b.js", "src/.lib.rs.swp"]
+        {
+            write(generated, "made by a build");
         }
         write("src/lib.rs", "one");
         assert!(sources.fingerprint() == first);
         write("src/lib.rs", "two");
         let second = sources.fingerprint();
-        assert!(second != first && second.newest > SystemTime::UNIX_EPOCH);
+        assert!(second != first && second.newest_change > SystemTime::UNIX_EPOCH);
         write("src/deep/er/mod.rs", "");
         assert!(sources.fingerprint() != second, "a new file is a change");
     }
 
     #[test]
-    fn a_change_of_the_one_file_is_noticed_and_waiting_ends_when_it_is_stopped() {
+    fn waiting_ends_when_the_file_changes_or_when_it_is_stopped() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("qa.wasm");
         fs::write(&file, "one").unwrap();

@@ -1,4 +1,4 @@
-//! What `jackfield dev` installs: a file, or what the build of a project makes.
+//! The target of `jackfield dev`: a connector's file, or a project whose build makes this file.
 
 use std::path::{Path, PathBuf};
 
@@ -13,10 +13,10 @@ pub(super) enum Target {
 }
 
 impl Target {
-    /// Looks whether the path is a file or a folder.
+    /// Determines whether the path is a connector's file or a project's folder.
     pub(super) fn open(path: &Path) -> anyhow::Result<Self> {
         let path = std::fs::canonicalize(path)
-            .with_context(|| format!("cannot open {}", super::shown(path)))?;
+            .with_context(|| format!("cannot open {}", super::display_path(path)))?;
         if path.is_dir() {
             return Ok(Self::Project(path));
         }
@@ -24,7 +24,7 @@ impl Target {
             Some(extension) if extension == "wasm" || extension == "js" => Ok(Self::File(path)),
             _ => bail!(
                 "{} is not a connector's file: give NAME.wasm, NAME.js, or the folder of a project",
-                super::shown(&path)
+                super::display_path(&path)
             ),
         }
     }
@@ -35,28 +35,33 @@ impl Target {
         }
     }
 
-    /// The connector's name: that of the file or of the project's folder.
+    /// The connector's name: the file's name without its extension, or the name of the project's
+    /// folder.
     pub(super) fn name(&self) -> anyhow::Result<ConnectorName> {
         let name = match self {
             Self::File(path) => path.file_stem(),
             Self::Project(path) => path.file_name(),
         };
         let name = name.unwrap_or_default().to_string_lossy().parse::<ConnectorName>();
-        name.with_context(|| format!("rename {}", super::shown(self.path())))
+        name.with_context(|| {
+            let path = super::display_path(self.path());
+            format!("rename {path}, because its name becomes the connector's name")
+        })
     }
 
-    /// Builds the project; its tools print to stderr.
-    pub(super) fn make(&self) -> anyhow::Result<PathBuf> {
+    /// Returns the connector's file; builds it first if the target is a project. The project's
+    /// build tools print to stderr.
+    pub(super) fn build_file(&self) -> anyhow::Result<PathBuf> {
         match self {
             Self::File(path) => Ok(path.clone()),
-            Self::Project(path) => build(path),
+            Self::Project(path) => build_project(path),
         }
     }
 }
 
 /// Builds and checks a project, and returns its connector's file.
 #[cfg(feature = "author")]
-fn build(folder: &Path) -> anyhow::Result<PathBuf> {
+fn build_project(folder: &Path) -> anyhow::Result<PathBuf> {
     use jackfield_author::Built;
 
     match crate::cli::author::build(folder)? {
@@ -66,9 +71,10 @@ fn build(folder: &Path) -> anyhow::Result<PathBuf> {
 }
 
 #[cfg(not(feature = "author"))]
-fn build(folder: &Path) -> anyhow::Result<PathBuf> {
+fn build_project(folder: &Path) -> anyhow::Result<PathBuf> {
     bail!(
-        "this program was built without `author`, so it cannot build {}: give the connector's file",
-        super::shown(folder)
+        "this program was built without the feature `author`, so it cannot build the project {}: \
+         give the connector's file",
+        super::display_path(folder)
     )
 }

@@ -15,7 +15,7 @@ use super::{Finding, fail, ok, warn};
 
 /// The running server, if it accepts our token and its folders are on this machine.
 pub(super) fn running(server: &ServerArgs) -> Option<Status> {
-    let admin = server.admin().ok().filter(Client::is_healthy)?;
+    let admin = server.admin_client().ok().filter(Client::is_healthy)?;
     let status: Status = admin.get("/status").ok()?.decode().ok()?;
     (status.data.is_dir() && status.plugins.is_dir()).then_some(status)
 }
@@ -45,15 +45,15 @@ pub(super) fn differences(running: &Status) -> Option<Finding> {
 
 pub(super) fn port(server: &ServerArgs, config: &Config, is_known: bool) -> Finding {
     const CHECK: &str = "server";
-    if is_healthy(server.base()) {
-        let found = format!("a server answers at {}", server.base());
+    if is_healthy(server.base_url()) {
+        let found = format!("a server answers at {}", server.base_url());
         if is_known {
             return ok(CHECK, format!("{found}; its folders are checked"));
         }
         let fix = "give its data folder with --data, or its admin token with --token-file";
         return warn(CHECK, format!("{found}, but its folders are not known"), fix);
     }
-    let none = format!("no server answers at {}", server.base());
+    let none = format!("no server answers at {}", server.base_url());
     let ListenAddress::Tcp(address) = &config.listen else {
         return ok(CHECK, format!("{none}; it would listen on {}", config.listen));
     };
@@ -70,7 +70,9 @@ pub(super) fn port(server: &ServerArgs, config: &Config, is_known: bool) -> Find
 /// Connectors and connections for which a person has to do something. Only a server that can be
 /// asked says so.
 pub(super) fn pending_actions(server: &ServerArgs) -> Vec<Finding> {
-    let Some(admin) = server.admin().ok().filter(Client::is_healthy) else { return Vec::new() };
+    let Some(admin) = server.admin_client().ok().filter(Client::is_healthy) else {
+        return Vec::new();
+    };
     vec![connectors(&admin), consent(&admin)]
 }
 

@@ -1,4 +1,4 @@
-//! What an export is called with.
+//! The options of `jackfield invoke` with the arguments of the call.
 
 use std::path::{Path, PathBuf};
 
@@ -6,29 +6,29 @@ use anyhow::{Context, bail};
 use clap::Args;
 use uuid::Uuid;
 
-use crate::app::{Exchanges, Invocation};
+use crate::app::{AnswerSource, Invocation};
 use crate::domain::{Call, FailedTest, Marker};
 use crate::http::failed_test;
-use crate::report::{TestData, sample};
+use crate::report::{TestData, sample_test_data};
 
-use super::text;
+use super::read_text;
 
-/// What the export is called with.
+/// The arguments of the call.
 #[derive(Args)]
 pub(super) struct CallOptions {
     /// A file with the body of a Create Defect request [default: random ids]
     #[arg(long, value_name = "FILE")]
     pub(super) event: Option<PathBuf>,
-    /// Fill the report with sample data instead of the ids of the failed test alone
+    /// Fill the report with sample data; without it, the report has only the ids of the failed test
     #[arg(long, conflicts_with = "test_data")]
     pub(super) sample_data: bool,
     /// Fill the report with the data of this JSON file
     #[arg(long, value_name = "FILE")]
     pub(super) test_data: Option<PathBuf>,
-    /// Notes for people at the end of the texts of the report
+    /// Notes for people, which the report's texts end with. Only a recording can set them.
     #[arg(skip)]
     pub(super) notes: Vec<String>,
-    /// The marker [default: that of the failed test]
+    /// The marker [default: the one of the failed test]
     #[arg(long)]
     pub(super) marker: Option<Marker>,
     /// The key of a defect in the tracker, for state, comment, find-comment, reopen, attach,
@@ -44,25 +44,25 @@ pub(super) struct CallOptions {
     /// The setting whose values are listed, for choices
     #[arg(long, value_name = "KEY")]
     pub(super) setting: Option<String>,
-    /// What a person typed so far, for choices
+    /// The search text that a person has typed, for choices
     #[arg(long, value_name = "TEXT")]
     pub(super) search: Option<String>,
 }
 
 impl CallOptions {
-    /// Refuses what is missing, and what the call does not use.
+    /// Refuses options that the call does not use, and missing options that it needs.
     pub(super) fn check(
         &self,
         call: Call,
         name: &str,
-        exchanges: &Exchanges,
+        answer_source: &AnswerSource,
     ) -> anyhow::Result<()> {
-        let has_test = matches!(call, Call::Create | Call::Comment | Call::Attach);
-        let has_marker = matches!(
+        let uses_test = matches!(call, Call::Create | Call::Comment | Call::Attach);
+        let uses_marker = matches!(
             call,
             Call::Create | Call::Find | Call::Comment | Call::FindComment | Call::Attach
         );
-        let has_key = matches!(
+        let uses_key = matches!(
             call,
             Call::State
                 | Call::Comment
@@ -72,38 +72,38 @@ impl CallOptions {
                 | Call::Attached
         );
         for (option, is_given, is_used) in [
-            ("event", self.event.is_some(), has_marker),
-            ("sample-data", self.sample_data, has_test),
-            ("test-data", self.test_data.is_some(), has_test),
-            ("marker", self.marker.is_some(), has_marker || call == Call::Reopen),
-            ("key", self.key.is_some(), has_key),
+            ("event", self.event.is_some(), uses_marker),
+            ("sample-data", self.sample_data, uses_test),
+            ("test-data", self.test_data.is_some(), uses_test),
+            ("marker", self.marker.is_some(), uses_marker || call == Call::Reopen),
+            ("key", self.key.is_some(), uses_key),
             ("attachment", self.attachment.is_some(), call == Call::Attach),
             ("project", self.project.is_some(), call == Call::Count),
             ("setting", self.setting.is_some(), call == Call::Choices),
             ("search", self.search.is_some(), call == Call::Choices),
         ] {
             if is_given && !is_used {
-                bail!("{name} does not use --{option}: leave it out");
+                bail!("{name} does not use --{option}: omit this option");
             }
         }
-        let no_test = self.event.is_none() && self.marker.is_none();
-        if matches!(call, Call::Find | Call::FindComment) && no_test {
+        let is_marker_unknown = self.event.is_none() && self.marker.is_none();
+        if matches!(call, Call::Find | Call::FindComment) && is_marker_unknown {
             bail!("{name} needs --marker MARKER, or --event FILE of the failed test");
         }
-        if has_key && self.key.is_none() {
+        if uses_key && self.key.is_none() {
             bail!("{name} needs --key KEY, the key of a defect in the tracker");
         }
         if call == Call::Choices && self.setting.is_none() {
             bail!("{name} needs --setting KEY, a setting that is marked `jackfield:lookup`");
         }
-        let is_tape = !matches!(exchanges, Exchanges::Tracker);
-        if is_tape && matches!(call, Call::Create | Call::Comment) && self.event.is_none() {
+        let uses_recording = !matches!(answer_source, AnswerSource::Tracker);
+        if uses_recording && matches!(call, Call::Create | Call::Comment) && self.event.is_none() {
             bail!(
                 "{name} with --record or --replay needs --event FILE: requests are compared, and \
                  random ids would differ each time"
             );
         }
-        if is_tape && call == Call::Count && self.project.is_none() {
+        if uses_recording && call == Call::Count && self.project.is_none() {
             bail!(
                 "{name} with --record or --replay needs --project ID: requests are compared, and \
                  a random id would differ each time"
@@ -117,29 +117,29 @@ impl CallOptions {
         Ok(Invocation {
             file,
             call,
-            test: self.event.as_deref().map_or_else(random, event)?,
+            test: self.event.as_deref().map_or_else(random, read_failed_test)?,
             marker: self.marker,
             key: self.key.unwrap_or_default(),
             attachment: self.attachment.unwrap_or(0),
             project: self.project.unwrap_or_else(|| Uuid::new_v4().to_string()),
-            choices_of: (self.setting.unwrap_or_default(), self.search.unwrap_or_default()),
+            choices_query: (self.setting.unwrap_or_default(), self.search.unwrap_or_default()),
             test_data: match (self.sample_data, self.test_data.as_deref()) {
-                (true, _) => Some(sample()),
-                (false, file) => file.map(test_data).transpose()?,
+                (true, _) => Some(sample_test_data()),
+                (false, file) => file.map(read_test_data).transpose()?,
             },
             notes: self.notes,
         })
     }
 }
 
-/// The failed test of a file, read as the server reads the body of Create Defect.
-pub(in crate::cli) fn event(file: &Path) -> anyhow::Result<FailedTest> {
-    let test = failed_test(&text(file)?);
-    test.with_context(|| format!("{} is not the body of Create Defect", file.display()))
+/// Reads a failed test from a file that contains the body of a Create Defect request.
+pub(in crate::cli) fn read_failed_test(file: &Path) -> anyhow::Result<FailedTest> {
+    let test = failed_test(&read_text(file)?);
+    test.with_context(|| format!("{} is not the body of a Create Defect request", file.display()))
 }
 
-/// The data of a file for `report` and `test-manager`.
-fn test_data(file: &Path) -> anyhow::Result<TestData> {
-    let data = serde_json::from_str(&text(file)?);
+/// Reads from a file the data that the connector gets through `report` and `test-manager`.
+fn read_test_data(file: &Path) -> anyhow::Result<TestData> {
+    let data = serde_json::from_str(&read_text(file)?);
     data.with_context(|| format!("{} is not test data: see --help", file.display()))
 }

@@ -1,24 +1,24 @@
-//! Where `jackfield invoke` keeps compiled code.
+//! Chooses the folder in which `jackfield invoke` caches compiled code.
 
 use std::path::PathBuf;
 
 use anyhow::bail;
 
-use crate::cli::user_cache::user_cache;
+use crate::cli::user_cache::user_cache_folder;
 use crate::config::DataFolder;
 use crate::plugins::CodeCache;
 
-/// Where compiled code is kept: in the data folder that was given, else in the user's cache.
+/// The cache of compiled code: in the folder of `--data`, or else in the user's cache folder.
 pub(super) fn code_cache(data: Option<PathBuf>) -> anyhow::Result<CodeCache> {
     if let Some(data) = data {
         if !data.is_dir() {
             bail!(
-                "there is no data folder {}: leave --data out, or give that of a server",
+                "there is no data folder {}: omit --data, or name the data folder of a server",
                 data.display()
             );
         }
         let data = DataFolder::at(&data);
         return Ok(CodeCache::Server { folder: data.compiled(), key: data.compiled_key() });
     }
-    Ok(user_cache().map_or(CodeCache::Temporary, CodeCache::User))
+    Ok(user_cache_folder().map_or(CodeCache::Temporary, CodeCache::User))
 }

@@ -1,10 +1,11 @@
-//! What `invoke` prints: the answer, the log, the requests and the use of each limit.
+//! The report that `invoke` prints: the return value, the log, the requests and the use of each
+//! limit.
 
 use serde::Serialize;
 use serde_json::Value;
 
 use crate::api::{Defect, LogLine, OutboundCall};
-use crate::app::{Invocation, Invoked, TapeEnd};
+use crate::app::{Invocation, InvocationResult, TapeResult};
 use crate::domain::{self, Call, Limits, StringEnum, Usage, printable};
 use crate::runtime::ExportAnswer;
 
@@ -15,7 +16,7 @@ pub(super) struct Report {
     detail: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     setting: Option<String>,
-    answer: Option<AnswerPart>,
+    answer: Option<ReturnValue>,
     #[serde(skip_serializing_if = "Option::is_none")]
     marker: Option<String>,
     granted: Vec<String>,
@@ -24,15 +25,15 @@ pub(super) struct Report {
     calls: Vec<OutboundCall>,
     limits: Vec<LimitUse>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    recording: Option<TapeResult>,
+    recording: Option<RecordingResult>,
     connector_version: String,
     connector_sha256: String,
 }
 
-/// What an export returned.
+/// The return value of an export.
 #[derive(Serialize)]
 #[serde(untagged)]
-enum AnswerPart {
+enum ReturnValue {
     Manifest {
         name: String,
         version: String,
@@ -81,38 +82,40 @@ struct LimitUse {
 
 #[derive(Serialize)]
 #[serde(untagged)]
-enum TapeResult {
+enum RecordingResult {
     Written { exchanges_written: usize },
     Replayed { files_not_used: Vec<String> },
     Failed { error: String },
 }
 
 impl Report {
-    pub(super) fn of(name: &str, asked: &Invocation, ended: Invoked) -> Self {
-        let Invoked { answer, report, limits, marker, granted, warnings, tape } = ended;
-        let has_marker =
-            matches!(asked.call, Call::Create | Call::Find | Call::Comment | Call::FindComment);
+    pub(super) fn new(call_name: &str, invocation: &Invocation, result: InvocationResult) -> Self {
+        let InvocationResult { answer, report, limits, marker, granted, warnings, tape } = result;
+        let has_marker = matches!(
+            invocation.call,
+            Call::Create | Call::Find | Call::Comment | Call::FindComment
+        );
         Self {
-            call: name.to_owned(),
+            call: call_name.to_owned(),
             outcome: report.outcome.as_str(),
             detail: printable(&report.detail),
             setting: report.setting,
-            answer: answer.ok().map(AnswerPart::of),
+            answer: answer.ok().map(ReturnValue::new),
             marker: has_marker.then(|| marker.to_string()),
             granted,
             warnings,
             log: report.log.into_iter().map(LogLine::from).collect(),
             calls: report.calls.into_iter().map(OutboundCall::from).collect(),
             limits: limit_uses(&report.usage, &limits),
-            recording: TapeResult::of(tape),
+            recording: RecordingResult::new(tape),
             connector_version: report.connector_version,
             connector_sha256: report.connector_sha256,
         }
     }
 }
 
-impl AnswerPart {
-    fn of(answer: ExportAnswer) -> Self {
+impl ReturnValue {
+    fn new(answer: ExportAnswer) -> Self {
         let defect = |defect: &domain::Defect| Defect::from(defect);
         match answer {
             ExportAnswer::Manifest(manifest) => Self::Manifest {
@@ -127,7 +130,7 @@ impl AnswerPart {
             ExportAnswer::Choices(page) => {
                 let choice = |it: domain::Choice| Choice { value: it.value, label: it.label };
                 let choices = page.choices.into_iter().map(choice).collect();
-                Self::Choices { choices, more: page.more }
+                Self::Choices { choices, more: page.has_more }
             }
             ExportAnswer::Defect(created) => Self::Defect(defect(&created)),
             ExportAnswer::Found(found) => Self::Found(found.iter().map(defect).collect()),
@@ -140,7 +143,7 @@ impl AnswerPart {
             },
             ExportAnswer::State(state) => Self::State {
                 exists: state.is_some(),
-                open: state.as_ref().map(|state| state.open),
+                open: state.as_ref().map(|state| state.is_open),
                 defect: state.as_ref().map(|state| defect(&state.defect)),
             },
             ExportAnswer::HasComment(has_comment) => Self::HasComment(has_comment),
@@ -150,13 +153,13 @@ impl AnswerPart {
     }
 }
 
-impl TapeResult {
-    fn of(tape: TapeEnd) -> Option<Self> {
+impl RecordingResult {
+    fn new(tape: TapeResult) -> Option<Self> {
         Some(match tape {
-            TapeEnd::None => return None,
-            TapeEnd::Recorded(Ok(exchanges_written)) => Self::Written { exchanges_written },
-            TapeEnd::Replayed(Ok(files_not_used)) => Self::Replayed { files_not_used },
-            TapeEnd::Recorded(Err(error)) | TapeEnd::Replayed(Err(error)) => {
+            TapeResult::None => return None,
+            TapeResult::Recorded(Ok(exchanges_written)) => Self::Written { exchanges_written },
+            TapeResult::Replayed(Ok(files_not_used)) => Self::Replayed { files_not_used },
+            TapeResult::Recorded(Err(error)) | TapeResult::Replayed(Err(error)) => {
                 Self::Failed { error: error.to_string() }
             }
         })

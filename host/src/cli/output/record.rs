@@ -1,6 +1,7 @@
-//! The tables that show one record: a row for each member, and a table for each list of records.
+//! Formats one record as a table: a row for each member, and a nested table for each list of
+//! records.
 //!
-//! Makes texts without control characters; never prints.
+//! The texts contain no control characters. Nothing is printed here.
 
 use serde_json::Value;
 
@@ -61,12 +62,12 @@ fn records_table(items: &[Json]) -> Option<String> {
             headings.push(name);
         }
     }
-    let value = |record: &[(String, Json)], heading: &String| {
+    let member_cell = |record: &[(String, Json)], heading: &String| {
         let member = record.iter().find(|(name, _)| name == heading);
         member.map(|(_, value)| cell(value)).unwrap_or_default()
     };
     let row = |record: &&Vec<(String, Json)>| {
-        headings.iter().map(|heading| value(record, heading)).collect()
+        headings.iter().map(|heading| member_cell(record, heading)).collect()
     };
     let rows = records.iter().map(row).collect();
     Some(table(headings.iter().map(|name| printable(name)).collect(), rows))
@@ -88,7 +89,7 @@ pub(super) fn cell(value: &Json) -> String {
     match value {
         Json::Scalar(Value::Null) => String::new(),
         Json::Scalar(Value::String(text)) => printable(text),
-        Json::Scalar(Value::Bool(yes)) => if *yes { "yes" } else { "no" }.to_owned(),
+        Json::Scalar(Value::Bool(value)) => if *value { "yes" } else { "no" }.to_owned(),
         Json::Scalar(other) => other.to_string(),
         Json::List(items) => list_cell(items),
         Json::Members(members) if members.is_empty() => String::new(),
@@ -105,11 +106,11 @@ mod tests {
     use super::*;
 
     fn cell(value: &Value) -> String {
-        super::cell(&Json::of(value))
+        super::cell(&Json::from_value(value))
     }
 
-    fn members_table(thing: &str) -> String {
-        let Json::Members(members) = Json::read(thing) else { panic!("members") };
+    fn members_table(json: &str) -> String {
+        let Json::Members(members) = Json::parse(json) else { panic!("members") };
         super::members_table(&members)
     }
 
@@ -121,13 +122,13 @@ mod tests {
         assert_eq!(cell(&json!("\u{1b}[2J\nx")), "\\u{1b}[2J x");
         assert_eq!(cell(&json!([{"\u{9b}": "\u{202e}"}])), "{\"\\u{9b}\":\"\\u{202e}\"}");
         assert_eq!(cell(&json!(null)), "");
-        let odd = json!({"\u{1b}[A": [{"\u{9b}": 1}]}).to_string();
-        assert_eq!(members_table(&odd), "\\u{1b}[A  \\u{9b}\n          1");
+        let escaped = json!({"\u{1b}[A": [{"\u{9b}": 1}]}).to_string();
+        assert_eq!(members_table(&escaped), "\\u{1b}[A  \\u{9b}\n          1");
     }
 
     #[test]
     fn every_member_of_a_record_is_printed_in_order() {
-        let thing = r#"{
+        let json = r#"{
             "id": 7,
             "request": {"path": "/defects", "headers": []},
             "runs": [
@@ -135,7 +136,7 @@ mod tests {
                 {"call": "create", "log": [], "usage": {"cpu_ms": 3}}
             ]
         }"#;
-        let text = members_table(thing);
+        let text = members_table(json);
         let lines: Vec<_> = text.lines().map(one_line).collect();
         assert_eq!(
             lines,

@@ -1,6 +1,7 @@
-//! What a triggered webhook shows beside its URL, if its connection asks senders for a credential.
+//! The credential of a triggered webhook request, for connections that require one in addition to
+//! the URL.
 //!
-//! The secret is never on the command line.
+//! The secret itself is never on the command line.
 
 use anyhow::Context;
 use clap::Args;
@@ -8,16 +9,16 @@ use data_encoding::BASE64;
 use uuid::Uuid;
 
 use crate::cli::client::Header;
-use crate::cli::filter::enum_value;
+use crate::cli::filter::enum_value_parser;
 use crate::cli::key_value;
 use crate::domain::{Clock as _, SystemClock, WebhookScheme};
-use crate::secret::{Secret, Signed, SigningKey};
+use crate::secret::{Secret, SignedParts, SigningKey};
 
 #[derive(Default, Args)]
 pub(super) struct Credential {
-    /// What the connection asks for in addition to the URL: `bearer`, `basic` (with
+    /// The credential that the connection requires in addition to the URL: `bearer`, `basic` (with
     /// --webhook-user), `api-key` (with --webhook-header), or `signature`
-    #[arg(long, value_name = "SCHEME", value_parser = enum_value::<WebhookScheme>())]
+    #[arg(long, value_name = "SCHEME", value_parser = enum_value_parser::<WebhookScheme>())]
     #[arg(conflicts_with = "connection", requires = "webhook_secret")]
     webhook_auth: Option<WebhookScheme>,
     /// The user name of `basic`
@@ -49,26 +50,26 @@ impl Credential {
                 let name = self.webhook_header.clone().context("give --webhook-header HEADER")?;
                 vec![(name, secret)]
             }
-            WebhookScheme::Signature => signature(&secret, body)?,
+            WebhookScheme::Signature => signature_headers(&secret, body)?,
         })
     }
 
-    /// The secret itself; a reference is read here, not by the server.
+    /// Reads the secret. A reference is resolved on this machine, not by the server.
     fn secret(&self) -> anyhow::Result<Secret> {
         let source = self.webhook_secret.as_ref().and_then(Option::as_deref);
-        let given = key_value::option("webhook-secret", source)?.0;
-        given
+        let secret = key_value::read_option("webhook-secret", source)?.0;
+        secret
             .resolve_unredacted(&["/".into()], &[String::new()])
             .context("cannot read --webhook-secret")
     }
 }
 
-/// The headers of Standard Webhooks.
-fn signature(secret: &Secret, body: &[u8]) -> anyhow::Result<Vec<Header>> {
+/// The headers with which Standard Webhooks signs a request.
+fn signature_headers(secret: &Secret, body: &[u8]) -> anyhow::Result<Vec<Header>> {
     let key = SigningKey::read(secret).context("--webhook-secret is not a key for signatures")?;
     let id = format!("msg_{}", Uuid::new_v4().simple());
     let timestamp = SystemClock.now().as_second().to_string();
-    let signature = key.sign(Signed { id: &id, timestamp: &timestamp, body });
+    let signature = key.sign(SignedParts { id: &id, timestamp: &timestamp, body });
     let headers = [("id", id), ("timestamp", timestamp), ("signature", signature)];
     Ok(headers.map(|(name, value)| (format!("webhook-{name}"), Secret::new(value))).to_vec())
 }

@@ -1,11 +1,11 @@
-//! Tests which files and variables are read, and which errors are reported.
+//! Tests that files and variables are read, and that errors are reported.
 
 use std::path::PathBuf;
 
 use super::*;
 use crate::config::DefectIdKind;
 
-const SHIPPED: &str = include_str!("../../../../jackfield.toml");
+const SHIPPED_FILE: &str = include_str!("../../../../jackfield.toml");
 
 fn read(text: &str, env: &[(&str, &str)]) -> Result<Config, String> {
     let folder = tempfile::tempdir().expect("a temporary folder");
@@ -17,25 +17,26 @@ fn read(text: &str, env: &[(&str, &str)]) -> Result<Config, String> {
 
 #[test]
 fn the_shipped_file_shows_every_key_with_its_default() {
-    assert_eq!(read(SHIPPED, &[]), Ok(Config::default()));
+    assert_eq!(read(SHIPPED_FILE, &[]), Ok(Config::default()));
     let limits = Limits::TABLE.iter().map(|limit| limit.name);
     let tables = WEBHOOK_KEYS.into_iter().chain(CREATE_KEYS).chain(oidc::KEYS).chain(traces::KEYS);
-    for key in KEYS.into_iter().chain(tables).chain(limits) {
-        let shown = |line: &str| {
+    for key in TOP_LEVEL_KEYS.into_iter().chain(tables).chain(limits) {
+        let has_key = |line: &str| {
             line.trim_start_matches("# ").split(" = ").next().is_some_and(|word| word == key)
         };
-        assert!(SHIPPED.lines().any(shown), "`{key}` is not in jackfield.toml");
+        assert!(SHIPPED_FILE.lines().any(has_key), "`{key}` is not in jackfield.toml");
     }
 }
 
 #[test]
-fn settings_that_are_commented_out_are_valid_too() {
-    let opened: Vec<&str> = SHIPPED
+fn settings_that_are_commented_out_are_valid() {
+    let uncommented: Vec<&str> = SHIPPED_FILE
         .lines()
         .map(|line| line.strip_prefix("# ").filter(|rest| is_setting(rest)).unwrap_or(line))
         .collect();
-    let opened = opened.join("\n").replace("trusted_proxies = []", "trusted_proxies = [\"::1\"]");
-    let config = read(&opened, &[]).expect("a valid file");
+    let uncommented =
+        uncommented.join("\n").replace("trusted_proxies = []", "trusted_proxies = [\"::1\"]");
+    let config = read(&uncommented, &[]).expect("a valid file");
     assert!(config.public_url.is_some() && config.webhook.kpi_status.is_some());
     assert!(config.oidc.is_some() && config.traces.is_some());
     assert!(config.proxy_user_header.is_some());
@@ -63,12 +64,12 @@ fn the_store_is_the_source_of_connectors_only_if_servers_can_share_it() {
         assert!(refused.contains("set `store` to a PostgreSQL address"), "{refused}");
     }
     let env = [("JACKFIELD_STORE", "postgres://u@db/x"), ("JACKFIELD_PLUGINS_SOURCE", "store")];
-    assert_eq!(read("", &env).map(|it| it.plugins_source()), Ok(PluginsSource::Store));
+    assert_eq!(read("", &env).map(|config| config.plugins_source()), Ok(PluginsSource::Store));
     assert!(source("plugins_source = \"git\"").unwrap_err().contains("\"folder\" or \"store\""));
 }
 
 #[test]
-fn the_environment_overrides_and_other_variables_are_ignored() {
+fn the_environment_overrides_the_file_and_other_variables_are_ignored() {
     let env = [
         ("JACKFIELD_LISTEN", "127.0.0.1:1"),
         ("JACKFIELD_LIMITS_CPU_MS", "7"),
@@ -85,12 +86,16 @@ fn the_environment_overrides_and_other_variables_are_ignored() {
     assert_eq!(config.webhook.defect_id, DefectIdKind::Uuid);
     assert_eq!(config.webhook.create_defect_paths, ["/a", "/b"]);
     assert_eq!(config.secret_file_roots, [PathBuf::from("/a"), PathBuf::from("/b")]);
-    let one = config.limits_of(&"a".parse().expect("a name"));
-    assert_eq!((one.cpu_ms, one.handles), (7, 3), "a connector's limits begin at the host's");
+    let limits = config.limits_of(&"a".parse().expect("a name"));
+    assert_eq!(
+        (limits.cpu_ms, limits.handles),
+        (7, 3),
+        "limits of the host apply if the connector has none"
+    );
 }
 
 #[test]
-fn an_empty_variable_is_not_set_and_a_line_end_is_not_part_of_a_value() {
+fn empty_variables_and_line_ends_are_ignored() {
     let env = [
         ("JACKFIELD_PUBLIC_URL", ""),
         ("JACKFIELD_LIMITS_CPU_MS", " "),
@@ -113,7 +118,7 @@ fn an_empty_variable_is_not_set_and_a_line_end_is_not_part_of_a_value() {
 }
 
 #[test]
-fn a_proxy_that_signs_people_in_through_a_unix_socket_needs_no_secret() {
+fn a_proxy_needs_no_secret_if_it_uses_a_unix_socket() {
     for (listen, is_local) in [
         ("listen = \"unix:/run/x.sock\"", true),
         ("admin_listen = \"unix:/run/x.sock\"", true),
@@ -125,7 +130,7 @@ fn a_proxy_that_signs_people_in_through_a_unix_socket_needs_no_secret() {
 }
 
 #[test]
-fn an_error_is_one_line_that_names_the_key() {
+fn an_error_is_one_line_with_the_key() {
     for (text, words) in [
         ("publik_url = 1", ["publik_url", "public_url"]),
         ("[limits]\ncpu = 5", ["limits.cpu", "cpu_ms"]),

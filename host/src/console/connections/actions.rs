@@ -1,5 +1,5 @@
-//! The changes of a connection that are one button each: pause, rotate the token, record, delete.
-//! Each dangerous one is a page that says what will happen.
+//! The changes of a connection that need only a button: pause, resume, rotate the token, record,
+//! delete. A confirmation page says what will happen, except before a harmless change.
 
 use std::sync::Arc;
 
@@ -20,26 +20,26 @@ use crate::http::admin::Id;
 use crate::http::admin::connections::webhook_url;
 use crate::http::problem::Problem;
 
-use super::found;
+use super::find_connection;
 
 type App = State<Arc<AppState>>;
 type Answer = Result<Response, Problem>;
 
-/// A page that asks before a change of a connection.
-fn confirm(
+/// The confirmation page for a change of a connection, still without effects and fields.
+fn confirm_page(
     app: &AppState,
     visitor: &Visitor,
     id: &str,
-    (title, path, button): (&str, &str, &'static str),
+    (title, subpage, button): (&str, &str, &'static str),
 ) -> Result<Confirm, Problem> {
-    let connection = found(app, visitor, id)?.connection;
+    let connection = find_connection(app, visitor, id)?.connection;
     let back = format!("/connections/{}", connection.id);
     Ok(Confirm {
         page: visitor.page(Section::Connections, format!("{title} {}", connection.name)),
         effects: Vec::new(),
         fields: Vec::new(),
         hidden: Vec::new(),
-        action: format!("{back}/{path}"),
+        action: format!("{back}/{subpage}"),
         button,
         tone: "primary",
         back,
@@ -52,12 +52,12 @@ pub(in crate::console) async fn ask_to_pause(
     visitor: Visitor,
     Id(id): Id,
 ) -> Answer {
-    let page = confirm(&app, &visitor, &id, ("Pause", "pause", "Pause"))?;
+    let page = confirm_page(&app, &visitor, &id, ("Pause", "pause", "Pause"))?;
     let effects = vec![
-        "Webhooks of this connection are answered with 503 until you resume it; people in Test \
+        "Webhooks of this connection are answered with 503 until you resume it. People in Test \
          Manager see that it is paused."
             .to_owned(),
-        "Runs in progress finish. Nothing is lost.".to_owned(),
+        "Runs in progress continue to their end, and their results are stored.".to_owned(),
     ];
     render(&Confirm { effects, ..page })
 }
@@ -80,11 +80,12 @@ pub(in crate::console) async fn resume(
     set_paused(&app, &visitor, &id, false).await
 }
 
-async fn set_paused(app: &AppState, visitor: &Visitor, id: &str, paused: bool) -> Answer {
-    let id = found(app, visitor, id)?.connection.id;
-    app.services.connections.set_paused(id, paused).await?;
-    let text = if paused { "The connection is paused." } else { "The connection is active again." };
-    Ok(flash::done(&format!("/connections/{id}"), text))
+async fn set_paused(app: &AppState, visitor: &Visitor, id: &str, is_paused: bool) -> Answer {
+    let id = find_connection(app, visitor, id)?.connection.id;
+    app.services.connections.set_paused(id, is_paused).await?;
+    let text =
+        if is_paused { "The connection is paused." } else { "The connection is active again." };
+    Ok(flash::redirect_done(&format!("/connections/{id}"), text))
 }
 
 pub(in crate::console) async fn ask_to_rotate(
@@ -92,10 +93,11 @@ pub(in crate::console) async fn ask_to_rotate(
     visitor: Visitor,
     Id(id): Id,
 ) -> Answer {
-    let page = confirm(&app, &visitor, &id, ("Rotate the token of", "rotate-token", "Rotate"))?;
-    let choices =
+    let page =
+        confirm_page(&app, &visitor, &id, ("Rotate the token of", "rotate-token", "Rotate"))?;
+    let periods =
         [("0", "not at all"), ("3600", "1 hour"), ("86400", "1 day"), ("604800", "7 days")];
-    let options = choices.map(|(value, text)| (value.to_owned(), text.to_owned())).to_vec();
+    let options = periods.map(|(value, text)| (value.to_owned(), text.to_owned())).to_vec();
     let grace = Control::Select { value: RotateToken::GRACE_S_DEFAULT.to_string(), options };
     let effects = vec![
         "The connection gets a new webhook URL. It is shown once, on the next page.".to_owned(),
@@ -107,7 +109,7 @@ pub(in crate::console) async fn ask_to_rotate(
 
 #[derive(Template)]
 #[template(path = "console/connections/issued.html")]
-pub(super) struct Issued {
+pub(super) struct IssuedPage {
     pub(super) page: Page,
     pub(super) back: String,
     pub(super) url: String,
@@ -121,12 +123,12 @@ pub(in crate::console) async fn rotate(
     Id(id): Id,
     form: Form,
 ) -> Answer {
-    let id = found(&app, &visitor, &id)?.connection.id;
+    let id = find_connection(&app, &visitor, &id)?.connection.id;
     let grace_s = form.get("grace_s").parse();
     let grace_s =
-        grace_s.map_err(|_| Problem::invalid_value("grace_s", "give a number of seconds"))?;
+        grace_s.map_err(|_| Problem::invalid_value("grace_s", "enter a number of seconds"))?;
     let issued = app.services.connections.rotate_token(id, grace_s).await?;
-    render(&Issued {
+    render(&IssuedPage {
         page: visitor.page(
             Section::Connections,
             format!("New webhook URL of {}", issued.record.connection.name),
@@ -142,19 +144,19 @@ pub(in crate::console) async fn ask_to_record(
     visitor: Visitor,
     Id(id): Id,
 ) -> Answer {
-    let page = confirm(&app, &visitor, &id, ("Record bodies of", "record", "Record"))?;
-    let choices =
+    let page = confirm_page(&app, &visitor, &id, ("Record bodies of", "record", "Record"))?;
+    let periods =
         [("900", "15 minutes"), ("3600", "1 hour"), ("28800", "8 hours"), ("86400", "1 day")];
-    let options = choices.map(|(value, text)| (value.to_owned(), text.to_owned())).to_vec();
+    let options = periods.map(|(value, text)| (value.to_owned(), text.to_owned())).to_vec();
     let effects = vec![
         "The bodies of requests and answers are stored with each event, so that it can be replayed \
          or downloaded as a test."
             .to_owned(),
-        "Secrets are redacted; everything else that testers wrote is stored.".to_owned(),
+        "Secrets are redacted. Everything else is stored, also texts of testers.".to_owned(),
         "Recordings are deleted with their events.".to_owned(),
     ];
-    let length = Control::Select { value: "3600".to_owned(), options };
-    let fields = vec![Field::new("for_s", "For how long", length)];
+    let duration = Control::Select { value: "3600".to_owned(), options };
+    let fields = vec![Field::new("for_s", "For how long", duration)];
     render(&Confirm { effects, fields, ..page })
 }
 
@@ -164,11 +166,12 @@ pub(in crate::console) async fn record(
     Id(id): Id,
     form: Form,
 ) -> Answer {
-    let id = found(&app, &visitor, &id)?.connection.id;
+    let id = find_connection(&app, &visitor, &id)?.connection.id;
     let for_s = form.get("for_s").parse().ok().filter(|for_s| (1..=RECORD_S_MAX).contains(for_s));
-    let why = || Problem::invalid_value("for_s", format!("give 1 to {RECORD_S_MAX} seconds"));
-    app.services.connections.record(id, Some(for_s.ok_or_else(why)?), false).await?;
-    Ok(flash::done(&format!("/connections/{id}"), "Bodies are recorded from now on."))
+    let out_of_range =
+        || Problem::invalid_value("for_s", format!("enter 1 to {RECORD_S_MAX} seconds"));
+    app.services.connections.record(id, Some(for_s.ok_or_else(out_of_range)?), false).await?;
+    Ok(flash::redirect_done(&format!("/connections/{id}"), "Bodies are recorded from now on."))
 }
 
 pub(in crate::console) async fn stop_recording(
@@ -177,9 +180,9 @@ pub(in crate::console) async fn stop_recording(
     Id(id): Id,
     _: Form,
 ) -> Answer {
-    let id = found(&app, &visitor, &id)?.connection.id;
+    let id = find_connection(&app, &visitor, &id)?.connection.id;
     app.services.connections.record(id, None, false).await?;
-    Ok(flash::done(&format!("/connections/{id}"), "Bodies are not recorded any more."))
+    Ok(flash::redirect_done(&format!("/connections/{id}"), "Bodies are not recorded any more."))
 }
 
 pub(in crate::console) async fn ask_to_delete(
@@ -187,19 +190,19 @@ pub(in crate::console) async fn ask_to_delete(
     visitor: Visitor,
     Id(id): Id,
 ) -> Answer {
-    let page = confirm(&app, &visitor, &id, ("Delete", "delete", "Delete permanently"))?;
+    let page = confirm_page(&app, &visitor, &id, ("Delete", "delete", "Delete permanently"))?;
     let effects = vec![
         "The connection is deleted with its events, recordings, defects and cached counts. This \
          cannot be undone."
             .to_owned(),
         "Its webhook URL stops working at once.".to_owned(),
         "Nothing is deleted in the tracker. If a test fails again and another connection handles \
-         it, a second defect may be created."
+         the event, a second defect may be created."
             .to_owned(),
     ];
     let force = Field::new(
         "force",
-        "Delete also while creates run or are in doubt",
+        "Delete the connection even if creates are running or in doubt",
         Control::Check { checked: false },
     );
     render(&Confirm { effects, fields: vec![force], tone: "danger", ..page })
@@ -211,7 +214,10 @@ pub(in crate::console) async fn delete(
     Id(id): Id,
     form: Form,
 ) -> Answer {
-    let connection = found(&app, &visitor, &id)?.connection;
+    let connection = find_connection(&app, &visitor, &id)?.connection;
     app.services.connections.delete(connection.id, form.is_checked("force")).await?;
-    Ok(flash::done("/connections", &format!("The connection {} is deleted.", connection.name)))
+    Ok(flash::redirect_done(
+        "/connections",
+        &format!("The connection {} is deleted.", connection.name),
+    ))
 }

@@ -1,6 +1,6 @@
-//! `/connections/{id}/choices` and `/connections/new/choices`: the values that the tracker has for
-//! a setting. With scripts, they appear below the field; without, the whole form comes again with
-//! them.
+//! `/connections/{id}/choices` and `/connections/new/choices`: looks up the values that the tracker
+//! has for a setting. With JavaScript, they appear below the field. Without JavaScript, the whole
+//! form is rendered again with them.
 
 use std::sync::Arc;
 
@@ -10,10 +10,10 @@ use axum::http::HeaderMap;
 use axum::response::Response;
 use serde::Deserialize;
 
-use crate::connections::{ConnectionError, Unstored};
+use crate::connections::{ConnectionError, UnstoredConnection};
 use crate::console::form::Form;
-use crate::console::frame::{Visitor, is_part};
-use crate::console::page::{render, render_again};
+use crate::console::frame::{Visitor, is_partial_request};
+use crate::console::page::{render, render_invalid};
 use crate::console::parts::Listed;
 use crate::domain::{CLIENT_CERT, CLIENT_KEY, ChoicesPage, ConnectorName, Refusal, Settings};
 use crate::http::AppState;
@@ -25,55 +25,56 @@ use crate::manifest::SettingError;
 
 use super::form::{FormPage, Texts};
 use super::schema::SETTING;
-use super::{create, edit, found, input};
+use super::{create, edit, find_connection, input};
 
 type App = State<Arc<AppState>>;
 type Answer = Result<Response, Problem>;
-type Found = Result<Result<ChoicesPage, Refusal>, ConnectionError>;
+type LookupResult = Result<Result<ChoicesPage, Refusal>, ConnectionError>;
 
-/// The field of a value that a person took from the list, without scripts.
-const TAKE: &str = "take";
+/// The name of the button that enters a listed value in the form, if the browser has no JavaScript.
+const CHOOSE_BUTTON: &str = "take";
 
-/// The setting that is looked up, and for a new connection its connector.
+/// The query: the setting whose values are looked up and, for a new connection, the connector.
 #[derive(Debug, Deserialize)]
-pub(in crate::console) struct Asked {
+pub(in crate::console) struct LookupQuery {
     setting: String,
     #[serde(default)]
     connector: String,
 }
 
-/// What a person searches for in the field of a setting.
+/// The name of the search field of a setting.
 fn search_field(setting: &str) -> String {
     format!("q.{SETTING}{setting}")
 }
 
 /// Looks up values with the stored settings and secrets of a connection.
-pub(in crate::console) async fn of_stored(
+pub(in crate::console) async fn look_up_for_stored(
     State(app): App,
     visitor: Visitor,
     Id(id): Id,
-    Query(Asked { setting, .. }): Query<Asked>,
+    Query(LookupQuery { setting, .. }): Query<LookupQuery>,
     headers: HeaderMap,
     form: Form,
 ) -> Answer {
-    let record = found(&app, &visitor, &id)?;
+    let record = find_connection(&app, &visitor, &id)?;
     let page = |form: &Form| edit::form_page(&app, &visitor, &record, Some(form));
-    if let Some(taken) = taken(&form, &setting, page)? {
-        return render(&taken);
+    if let Some(page) = page_with_choice(&form, &setting, page)? {
+        return render(&page);
     }
     let search = form.get(&search_field(&setting)).trim().to_owned();
-    let listed = app.services.connections.choices(record.connection.id, &setting, &search).await;
+    let found = app.services.connections.choices(record.connection.id, &setting, &search).await;
     let address = format!("/connections/{}/choices?setting={setting}", record.connection.id);
-    let looked_up = LookedUp { setting, search, address };
-    looked_up.answer(listed, is_part(&headers), || page(&form))
+    let lookup = Lookup { setting, search, address };
+    lookup.answer(found, is_partial_request(&headers), || page(&form))
 }
 
-/// Looks up values with what a person has entered so far for a new connection.
-pub(in crate::console) async fn of_new(
+/// Looks up values with the settings and secrets that a person has entered for a new connection so
+/// far.
+pub(in crate::console) async fn look_up_for_new(
     State(app): App,
     visitor: Visitor,
     Extension(caller): Extension<Caller>,
-    Query(Asked { setting, connector }): Query<Asked>,
+    Query(LookupQuery { setting, connector }): Query<LookupQuery>,
     headers: HeaderMap,
     form: Form,
 ) -> Answer {
@@ -81,41 +82,41 @@ pub(in crate::console) async fn of_new(
         let texts = Texts { form: Some(form), stored: None };
         create::form_page(&app, &visitor, &connector, texts)
     };
-    if let Some(taken) = taken(&form, &setting, page)? {
-        return render(&taken);
+    if let Some(page) = page_with_choice(&form, &setting, page)? {
+        return render(&page);
     }
     let search = form.get(&search_field(&setting)).trim().to_owned();
     let look_up = async {
-        let listed = look_up_new(&app, &connector, &setting, &search, &form).await;
+        let found = look_up_unstored(&app, &connector, &setting, &search, &form).await;
         let address = format!("/connections/new/choices?connector={connector}&setting={setting}");
-        let looked_up = LookedUp { setting, search, address };
-        looked_up.answer(listed, is_part(&headers), || page(&form))
+        let lookup = Lookup { setting, search, address };
+        lookup.answer(found, is_partial_request(&headers), || page(&form))
     };
-    let recorded = ("connector.look-up", Some(connector.as_str()));
-    audit::run_part(&app, &visitor.account, &caller, recorded, look_up).await
+    let audit_entry = ("connector.look-up", Some(connector.as_str()));
+    audit::run_part(&app, &visitor.account, &caller, audit_entry, look_up).await
 }
 
-async fn look_up_new(
+async fn look_up_unstored(
     app: &AppState,
     connector: &str,
     setting: &str,
     search: &str,
     form: &Form,
-) -> Found {
+) -> LookupResult {
     let manifest = create::manifest(app, connector);
     let name = connector.parse::<ConnectorName>();
     let (Ok(manifest), Ok(name)) = (manifest, name) else {
-        let why = "it is not the name of a usable connector".to_owned();
+        let why = "this is not the name of a connector that can be used".to_owned();
         let error = SettingError { name: "connector".to_owned(), why };
         return Err(ConnectionError::Invalid(vec![error]));
     };
     let mut new = input::new_connection(form, connector, &manifest.settings_schema)
         .map_err(ConnectionError::Invalid)?;
-    // It is looked up because it is not known yet.
+    // This value is still to be chosen, so the connector must not get it.
     new.settings.remove(setting);
-    let of_host = host_secrets([(CLIENT_CERT, new.client_cert), (CLIENT_KEY, new.client_key)]);
-    let secrets = new.secrets.into_iter().chain(of_host);
-    let values = Unstored {
+    let host_secrets = host_secrets([(CLIENT_CERT, new.client_cert), (CLIENT_KEY, new.client_key)]);
+    let secrets = new.secrets.into_iter().chain(host_secrets);
+    let values = UnstoredConnection {
         settings: new.settings,
         secrets: secrets.map(|(name, secret)| (name, secret.0)).collect(),
         allow_private: new.allow_private,
@@ -126,50 +127,52 @@ async fn look_up_new(
     app.services.connections.choices_of_new(&name, values, setting, search).await
 }
 
-/// The form with the value that a person took, if they took one.
-fn taken(
+/// The form with the listed value that a person chose; `None` if the request is not such a choice.
+fn page_with_choice(
     form: &Form,
     setting: &str,
     page: impl FnOnce(&Form) -> Result<FormPage, Problem>,
 ) -> Result<Option<FormPage>, Problem> {
-    let Some(value) = form.find(TAKE) else { return Ok(None) };
-    let mut shown = page(form)?;
-    let control = shown.setting_mut(setting).ok_or_else(|| Problem::not_found("setting"))?;
-    control.take(value);
-    Ok(Some(shown))
+    let Some(value) = form.find(CHOOSE_BUTTON) else { return Ok(None) };
+    let mut page = page(form)?;
+    let control = page.setting_mut(setting).ok_or_else(|| Problem::not_found("setting"))?;
+    control.enter_choice(value);
+    Ok(Some(page))
 }
 
-/// What was looked up, and where.
-struct LookedUp {
+/// A search for values of a setting.
+struct Lookup {
     setting: String,
     search: String,
+    /// The address to which the browser sends a search.
     address: String,
 }
 
-impl LookedUp {
+impl Lookup {
+    /// Answers with the found values, or with the form and its errors.
     fn answer(
         self,
-        found: Found,
-        is_part: bool,
+        found: LookupResult,
+        is_partial: bool,
         page: impl FnOnce() -> Result<FormPage, Problem>,
     ) -> Answer {
         let Self { setting, search, address } = self;
         let errors = match found {
-            Ok(Ok(ChoicesPage { choices, more })) => {
+            Ok(Ok(ChoicesPage { choices, has_more })) => {
                 let choices = choices.into_iter().map(|it| (it.value, it.label)).collect();
-                let listed = Listed { address, search, choices: Some(choices), more };
-                return if is_part {
+                let listed = Listed { address, search, choices: Some(choices), has_more };
+                return if is_partial {
                     render(&listed)
                 } else {
                     render(&page()?.with_listed(&setting, listed))
                 };
             }
-            Ok(Err(refusal)) if is_part => return Err((&refusal).into()),
-            Err(error) if is_part => return Err(error.into()),
+            Ok(Err(refusal)) if is_partial => return Err((&refusal).into()),
+            Err(error) if is_partial => return Err(error.into()),
             Ok(Err(refusal)) => vec![SettingError { name: setting, why: refusal.to_string() }],
             Err(ConnectionError::Invalid(errors)) => errors,
             Err(error) => vec![SettingError { name: setting, why: error.to_string() }],
         };
-        render_again(&page()?.with_errors(errors))
+        render_invalid(&page()?.with_errors(errors))
     }
 }

@@ -1,5 +1,5 @@
-//! `/connections/{id}/consent`: what the newest version of a connector wants beyond what was
-//! granted, and the consent of a person.
+//! `/connections/{id}/consent`: shows what the newest version of a connector asks for in addition
+//! to the present grants, and lets a person consent.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use crate::connections::ConnectionError;
 use crate::console::flash;
 use crate::console::form::Form;
 use crate::console::frame::Visitor;
-use crate::console::page::{Page, Section, render, render_again};
+use crate::console::page::{Page, Section, render, render_invalid};
 use crate::console::parts::Field;
 use crate::domain::{ConnectionRecord, Settings};
 use crate::http::admin::Id;
@@ -23,68 +23,69 @@ use crate::http::{AppState, admin};
 use crate::manifest::SettingError;
 
 use super::create::manifest;
-use super::schema::declared;
-use super::{found, input};
+use super::schema::value_declarations;
+use super::{find_connection, input};
 
 type App = State<Arc<AppState>>;
 type Answer = Result<Response, Problem>;
 
 #[derive(Template)]
 #[template(path = "console/connections/consent.html")]
-struct Consent {
+struct ConsentPage {
     page: Page,
-    it: Connection,
-    /// What the newest version wants more.
-    more: Vec<String>,
-    newest: String,
-    sha256: String,
-    /// Settings that only the newest version has.
+    connection: Connection,
+    /// What the newest version asks for in addition to the present grants.
+    new_demands: Vec<String>,
+    newest_version: String,
+    newest_sha256: String,
+    /// Required settings and secrets that the connection does not have yet.
     fields: Vec<Field>,
     errors: Vec<SettingError>,
 }
 
 pub(in crate::console) async fn show(State(app): App, visitor: Visitor, Id(id): Id) -> Answer {
-    let record = found(&app, &visitor, &id)?;
-    render(&page(&app, &visitor, &record, Vec::new())?)
+    let record = find_connection(&app, &visitor, &id)?;
+    render(&consent_page(&app, &visitor, &record, Vec::new())?)
 }
 
-fn page(
+fn consent_page(
     app: &AppState,
     visitor: &Visitor,
     record: &ConnectionRecord,
     errors: Vec<SettingError>,
-) -> Result<Consent, Problem> {
-    let it = admin::connections::connection(app, record);
-    let newest = manifest(app, &it.connector)?;
+) -> Result<ConsentPage, Problem> {
+    let connection = admin::connections::connection(app, record);
+    let newest = manifest(app, &connection.connector)?;
     let is_missing = |name: &str| {
-        !it.settings.contains_key(name) && !it.secrets_set.iter().any(|set| set == name)
+        !connection.settings.contains_key(name)
+            && !connection.secrets_set.iter().any(|set| set == name)
     };
-    let missing = declared(&newest.settings_schema);
+    let declarations = value_declarations(&newest.settings_schema);
     let missing =
-        missing.iter().filter(|it| it.is_required && !it.is_fixed() && is_missing(it.name));
-    Ok(Consent {
-        page: visitor.page(Section::Connections, format!("Consent for {}", it.name)),
-        more: it.needs_consent.clone().unwrap_or_default(),
-        newest: newest.version.to_string(),
-        sha256: it.newest_sha256.clone().unwrap_or_default(),
+        declarations.iter().filter(|it| it.is_required && !it.is_fixed() && is_missing(it.name));
+    Ok(ConsentPage {
+        page: visitor.page(Section::Connections, format!("Consent for {}", connection.name)),
+        new_demands: connection.needs_consent.clone().unwrap_or_default(),
+        newest_version: newest.version.to_string(),
+        newest_sha256: connection.newest_sha256.clone().unwrap_or_default(),
         fields: missing.map(|it| it.field(None, false, "")).collect(),
         errors,
-        it,
+        connection,
     })
 }
 
-/// Grants what the version that the person looked at asks for.
+/// Grants what the newest version asks for, if it is still the version that the page showed.
 pub(in crate::console) async fn accept(
     State(app): App,
     visitor: Visitor,
     Id(id): Id,
     form: Form,
 ) -> Answer {
-    let record = found(&app, &visitor, &id)?;
+    let record = find_connection(&app, &visitor, &id)?;
     let schema = manifest(&app, record.connection.connector.as_str())?.settings_schema;
-    let all = declared(&schema);
-    let is_shown = |name: &str| form.find(name).is_some();
-    let settings = all.into_iter().filter(|it| is_shown(&it.field_name())).collect::<Vec<_>>();
+    let all = value_declarations(&schema);
+    let is_in_form = |name: &str| form.find(name).is_some();
+    let settings = all.into_iter().filter(|it| is_in_form(&it.field_name())).collect::<Vec<_>>();
     let secrets = input::secrets(&form, &settings).into_iter();
     let edit = EditConnection {
         settings: input::changed_settings(&form, &settings, &Settings::new()),
@@ -96,10 +97,10 @@ pub(in crate::console) async fn accept(
     match app.services.connections.accept(id, edit, form.get("sha256")).await {
         Ok(_) => {
             let text = "The connection uses the newest version of its connector now.";
-            Ok(flash::done(&format!("/connections/{id}"), text))
+            Ok(flash::redirect_done(&format!("/connections/{id}"), text))
         }
         Err(ConnectionError::Invalid(errors)) => {
-            render_again(&page(&app, &visitor, &record, errors)?)
+            render_invalid(&consent_page(&app, &visitor, &record, errors)?)
         }
         Err(error) => Err(error.into()),
     }

@@ -1,4 +1,5 @@
-//! `/connections/new`: choose a connector, then fill in what it needs.
+//! `/connections/new`: creates a connection. A person first chooses a connector, and then enters
+//! the values that it needs.
 
 use std::sync::Arc;
 
@@ -11,7 +12,7 @@ use serde::Deserialize;
 use crate::connections::ConnectionError;
 use crate::console::form::Form;
 use crate::console::frame::Visitor;
-use crate::console::page::{Page, Section, render, render_again};
+use crate::console::page::{Page, Section, render, render_invalid};
 use crate::domain::ConnectorName;
 use crate::http::AppState;
 use crate::http::admin::connections::{new_connection, webhook_url};
@@ -20,7 +21,7 @@ use crate::http::problem::Problem;
 use crate::manifest::Manifest;
 use crate::plugins::ConnectorStatus;
 
-use super::actions::Issued;
+use super::actions::IssuedPage;
 use super::form::{FormPage, Texts, fields};
 use super::input;
 
@@ -28,48 +29,49 @@ type App = State<Arc<AppState>>;
 type Answer = Result<Response, Problem>;
 
 #[derive(Debug, Deserialize)]
-pub(in crate::console) struct Chosen {
+pub(in crate::console) struct CreateQuery {
     connector: Option<String>,
 }
 
 #[derive(Template)]
 #[template(path = "console/connections/choose.html")]
-struct Choose {
+struct ChoosePage {
     page: Page,
-    connectors: Vec<Manifested>,
+    connectors: Vec<ReadyConnector>,
     folder: String,
 }
 
-/// A connector that can be chosen.
-struct Manifested {
+/// A connector that a person can choose.
+struct ReadyConnector {
     name: String,
     manifest: Manifest,
 }
 
-/// Answers with the connectors to choose from, or with the form of the chosen one.
+/// Shows the list of connectors or, if one is chosen, its form.
 pub(in crate::console) async fn show(
     State(app): App,
     visitor: Visitor,
-    Query(Chosen { connector }): Query<Chosen>,
+    Query(CreateQuery { connector }): Query<CreateQuery>,
 ) -> Answer {
-    let Some(connector) = connector else { return choose(&app, &visitor) };
+    let Some(connector) = connector else { return choose_page(&app, &visitor) };
     let texts = Texts { form: None, stored: None };
     render(&form_page(&app, &visitor, &connector, texts)?)
 }
 
-fn choose(app: &AppState, visitor: &Visitor) -> Answer {
+fn choose_page(app: &AppState, visitor: &Visitor) -> Answer {
     let all = app.services.plugins.list().into_iter();
     let ready = all.filter(|it| it.status == ConnectorStatus::Ready);
     let connectors =
-        ready.filter_map(|it| Some(Manifested { name: it.name, manifest: it.manifest? }));
+        ready.filter_map(|it| Some(ReadyConnector { name: it.name, manifest: it.manifest? }));
     let folder = app.plugins_folder();
-    render(&Choose {
+    render(&ChoosePage {
         page: visitor.page(Section::Connections, "New connection"),
         connectors: connectors.collect(),
         folder: folder.display().to_string(),
     })
 }
 
+/// The page with the form for a new connection.
 pub(super) fn form_page(
     app: &AppState,
     visitor: &Visitor,
@@ -109,7 +111,7 @@ pub(super) fn manifest(app: &AppState, connector: &str) -> Result<Manifest, Prob
 pub(in crate::console) async fn create(
     State(app): App,
     visitor: Visitor,
-    Query(Chosen { connector }): Query<Chosen>,
+    Query(CreateQuery { connector }): Query<CreateQuery>,
     form: Form,
 ) -> Answer {
     let connector = connector.unwrap_or_default();
@@ -122,7 +124,7 @@ pub(in crate::console) async fn create(
         Ok(issued) => {
             let id = issued.record.connection.id;
             let object = CreatedObject(issued.record.connection.name.clone());
-            let page = render(&Issued {
+            let page = render(&IssuedPage {
                 page: visitor.page(Section::Connections, "The connection was created"),
                 back: format!("/connections/{id}"),
                 url: webhook_url(&app, &issued),
@@ -133,7 +135,7 @@ pub(in crate::console) async fn create(
         Err(ConnectionError::Invalid(errors)) => {
             let texts = Texts { form: Some(&form), stored: None };
             let page = form_page(&app, &visitor, &connector, texts)?.with_errors(errors);
-            render_again(&page)
+            render_invalid(&page)
         }
         Err(error) => Err(error.into()),
     }

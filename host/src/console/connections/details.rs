@@ -1,4 +1,5 @@
-//! One connection: its health, its settings, and what may be done with it.
+//! `/connections/{id}`: shows the health and the settings of one connection, with buttons for its
+//! changes.
 
 use std::sync::Arc;
 
@@ -16,13 +17,13 @@ use crate::http::admin::Id;
 use crate::http::problem::Problem;
 use crate::http::{AppState, admin};
 
-use super::{found, list, schema};
+use super::{find_connection, list, schema};
 
 #[derive(Template)]
 #[template(path = "console/connections/details.html")]
-struct Details {
+struct DetailsPage {
     page: Page,
-    it: Connection,
+    connection: Connection,
     status: Badge,
     actions: Vec<Action>,
     delete: Action,
@@ -30,7 +31,8 @@ struct Details {
     last_success: Option<When>,
     last_error: Option<(When, String)>,
     breakers: Vec<OpenBreaker>,
-    recording: Option<When>,
+    recording_until: Option<When>,
+    /// Starts or stops the recording of bodies.
     record: Action,
     settings: Vec<(String, String)>,
 }
@@ -40,43 +42,50 @@ pub(in crate::console) async fn show(
     visitor: Visitor,
     Id(id): Id,
 ) -> Result<Response, Problem> {
-    let record = found(&app, &visitor, &id)?;
-    let it = admin::connections::connection(&app, &record);
+    let record = find_connection(&app, &visitor, &id)?;
+    let connection = admin::connections::connection(&app, &record);
     let when = |at| When::new(at, visitor.now);
-    let path = format!("/connections/{}", it.id);
-    let to = |part: &str| format!("{path}/{part}");
-    let recording = it.recording_until.map(|until| when(until.0));
-    let page = Details {
-        page: visitor.page(Section::Connections, it.name.clone()),
-        status: list::status(&it),
-        actions: actions(&visitor, &it, to),
-        delete: Action::link(&visitor, Role::Admin, "Delete", to("delete")).danger(),
-        created: when(it.created_at.0),
-        last_success: it.last_success_at.map(|at| when(at.0)),
-        last_error: it.last_error.clone().map(|error| (when(error.at.0), error.detail)),
+    let path = format!("/connections/{}", connection.id);
+    let subpage = |name: &str| format!("{path}/{name}");
+    let recording_until = connection.recording_until.map(|until| when(until.0));
+    let page = DetailsPage {
+        page: visitor.page(Section::Connections, connection.name.clone()),
+        status: list::status_badge(&connection),
+        actions: actions(&visitor, &connection, subpage),
+        delete: Action::link(&visitor, Role::Admin, "Delete", subpage("delete")).danger(),
+        created: when(connection.created_at.0),
+        last_success: connection.last_success_at.map(|at| when(at.0)),
+        last_error: connection.last_error.clone().map(|error| (when(error.at.0), error.detail)),
         breakers: app.services.connections.open_breakers(record.connection.id),
-        record: match recording {
-            Some(_) => Action::post(&visitor, Role::Author, "Stop recording", to("stop-recording")),
-            None => Action::link(&visitor, Role::Author, "Record bodies", to("record")),
+        record: match recording_until {
+            Some(_) => {
+                let stop = subpage("stop-recording");
+                Action::post(&visitor, Role::Author, "Stop recording", stop)
+            }
+            None => Action::link(&visitor, Role::Author, "Record bodies", subpage("record")),
         },
-        recording,
-        settings: it
+        recording_until,
+        settings: connection
             .settings
             .iter()
-            .map(|(name, value)| (name.clone(), schema::shown(value)))
+            .map(|(name, value)| (name.clone(), schema::form_text(value)))
             .collect(),
-        it,
+        connection,
     };
     render(&page)
 }
 
-fn actions(visitor: &Visitor, it: &Connection, to: impl Fn(&str) -> String) -> Vec<Action> {
-    let pause = if it.paused {
-        Action::post(visitor, Role::Operator, "Resume", to("resume"))
+fn actions(
+    visitor: &Visitor,
+    connection: &Connection,
+    subpage: impl Fn(&str) -> String,
+) -> Vec<Action> {
+    let pause = if connection.paused {
+        Action::post(visitor, Role::Operator, "Resume", subpage("resume"))
     } else {
-        Action::link(visitor, Role::Operator, "Pause", to("pause"))
+        Action::link(visitor, Role::Operator, "Pause", subpage("pause"))
     };
-    let link = |role, label, part: &str| Action::link(visitor, role, label, to(part));
+    let link = |role, label, name: &str| Action::link(visitor, role, label, subpage(name));
     vec![
         link(Role::Operator, "Try", "try").primary(),
         link(Role::Admin, "Edit", "edit"),

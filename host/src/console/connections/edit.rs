@@ -1,4 +1,4 @@
-//! `/connections/{id}/edit`: the form of a connection with its present values.
+//! `/connections/{id}/edit`: the form that edits a connection.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use crate::connections::ConnectionError;
 use crate::console::flash;
 use crate::console::form::Form;
 use crate::console::frame::Visitor;
-use crate::console::page::{Section, render, render_again, render_refused};
+use crate::console::page::{Section, render, render_invalid, render_refused};
 use crate::domain::{ConnectionRecord, OutcomeCode};
 use crate::http::admin::Id;
 use crate::http::admin::connections::connection_edit;
@@ -19,20 +19,21 @@ use crate::http::problem::Problem;
 use crate::http::{AppState, admin};
 use crate::manifest::{Manifest, SettingError};
 
-use super::conflict::{Seen, merge};
+use super::conflict::{SeenState, merge};
 use super::form::{FormPage, Texts, fields};
 use super::report::ReportForm;
-use super::{found, input};
+use super::{find_connection, input};
 
 type App = State<Arc<AppState>>;
 type Answer = Result<Response, Problem>;
 
 pub(in crate::console) async fn show(State(app): App, visitor: Visitor, Id(id): Id) -> Answer {
-    let record = found(&app, &visitor, &id)?;
+    let record = find_connection(&app, &visitor, &id)?;
     render(&form_page(&app, &visitor, &record, None)?)
 }
 
-/// The form with what a person entered, or with what is stored.
+/// The page with the form. It contains the texts of `form`, or if that is `None`, the stored
+/// values.
 pub(super) fn form_page(
     app: &AppState,
     visitor: &Visitor,
@@ -56,39 +57,40 @@ pub(super) fn form_page(
         report: Some(ReportForm::new(texts, format!("{path}/preview"))),
         back: (path, stored.name.clone()),
     };
-    // While a person corrects a form, it stays one of the state that they saw first.
-    let seen = form.and_then(Seen::read);
-    let seen = seen.unwrap_or_else(|| Seen::of(record.revision, page.all_fields()));
-    page.hidden = seen.hidden().to_vec();
+    // While a person corrects a form, its hidden fields keep the state that the person saw first.
+    let seen = form.and_then(SeenState::from_form);
+    let seen = seen.unwrap_or_else(|| SeenState::new(record.revision, page.all_fields()));
+    page.hidden = seen.hidden_fields().to_vec();
     Ok(page)
 }
 
-/// The manifest of the version that the connection uses; if it can use none, of the newest.
+/// The manifest of the version that the connection uses. If the connection cannot use any version,
+/// the manifest of the newest version.
 fn manifest(app: &AppState, record: &ConnectionRecord) -> Result<Manifest, Problem> {
     let plugins = &app.services.plugins;
-    let used = plugins.connector_for(&record.connection);
-    let used = used.or_else(|_| plugins.newest(&record.connection.connector));
-    let used = used.map_err(|error| Problem::from(ConnectionError::from(error)))?;
-    Ok(used.manifest().clone())
+    let version = plugins.connector_for(&record.connection);
+    let version = version.or_else(|_| plugins.newest(&record.connection.connector));
+    let version = version.map_err(|error| Problem::from(ConnectionError::from(error)))?;
+    Ok(version.manifest().clone())
 }
 
-/// Stores what the form changes, unless another person was faster.
+/// Stores the changes of the form, unless another person changed the connection meanwhile.
 pub(in crate::console) async fn save(
     State(app): App,
     visitor: Visitor,
     Id(id): Id,
     form: Form,
 ) -> Answer {
-    let record = found(&app, &visitor, &id)?;
-    let seen = Seen::read(&form).ok_or_else(|| {
-        Problem::bad_request("the form does not say which state it edits: load its page again")
+    let record = find_connection(&app, &visitor, &id)?;
+    let seen = SeenState::from_form(&form).ok_or_else(|| {
+        Problem::bad_request("the form has no revision of the connection: reload the page")
     })?;
     if seen.revision != record.revision {
-        return conflict(&app, &visitor, &record, &seen, form);
+        return conflict_page(&app, &visitor, &record, &seen, form);
     }
-    let again = |errors: Vec<SettingError>| {
+    let invalid_page = |errors: Vec<SettingError>| {
         let page = form_page(&app, &visitor, &record, Some(&form))?.with_errors(errors);
-        render_again(&page)
+        render_invalid(&page)
     };
     let (id, stored) = (record.connection.id, &record.connection);
     let schema = manifest(&app, &record)?.settings_schema;
@@ -97,30 +99,30 @@ pub(in crate::console) async fn save(
             let revision = IfMatch::revision(seen.revision);
             connection_edit(&visitor.account, stored, edit, false, revision)?
         }
-        Err(errors) => return again(errors),
+        Err(errors) => return invalid_page(errors),
     };
     match app.services.connections.edit(id, edit).await {
-        Ok(_) => Ok(flash::done(&format!("/connections/{id}"), "The changes are saved.")),
-        Err(ConnectionError::Invalid(errors)) => again(errors),
+        Ok(_) => Ok(flash::redirect_done(&format!("/connections/{id}"), "The changes are saved.")),
+        Err(ConnectionError::Invalid(errors)) => invalid_page(errors),
         Err(ConnectionError::Changed(_)) => {
-            let latest = found(&app, &visitor, &id.to_string())?;
-            conflict(&app, &visitor, &latest, &seen, form)
+            let latest = find_connection(&app, &visitor, &id.to_string())?;
+            conflict_page(&app, &visitor, &latest, &seen, form)
         }
         Err(error) => Err(error.into()),
     }
 }
 
-/// The form again, with what another person has changed since it was loaded.
-fn conflict(
+/// Shows the form again, with the changes that another person has made since it was loaded.
+fn conflict_page(
     app: &AppState,
     visitor: &Visitor,
     latest: &ConnectionRecord,
-    seen: &Seen,
+    seen: &SeenState,
     mut form: Form,
 ) -> Answer {
-    let now = form_page(app, visitor, latest, None)?;
-    let changes = merge(&mut form, seen, now.all_fields());
-    for (name, value) in &now.hidden {
+    let latest_page = form_page(app, visitor, latest, None)?;
+    let changes = merge(&mut form, seen, latest_page.all_fields());
+    for (name, value) in &latest_page.hidden {
         form.set(name, value);
     }
     let page = form_page(app, visitor, latest, Some(&form))?.with_conflict(changes);

@@ -1,4 +1,5 @@
-//! `/connections/{id}/first-event`: waits for the first request of Test Manager, and shows it.
+//! `/connections/{id}/first-event`: waits for the first request of Test Manager, and shows its
+//! event.
 
 use std::sync::Arc;
 
@@ -16,17 +17,18 @@ use crate::http::admin::Id;
 use crate::http::problem::Problem;
 use crate::store::EventFilter;
 
-use super::found;
+use super::find_connection;
 
 #[derive(Template)]
 #[template(path = "console/connections/first_event.html")]
-struct FirstEvent {
+struct FirstEventPage {
     page: Page,
     path: String,
     name: String,
-    /// The newest event that Test Manager caused; absent while none has come.
+    /// The newest event that Test Manager caused; `None` before the first one.
     event: Option<(Event, When)>,
-    is_defect: bool,
+    /// Whether the event created a defect, so that the page need not wait any longer.
+    has_defect: bool,
 }
 
 pub(in crate::console) async fn show(
@@ -34,22 +36,22 @@ pub(in crate::console) async fn show(
     visitor: Visitor,
     Id(id): Id,
 ) -> Result<Response, Problem> {
-    let connection = found(&app, &visitor, &id)?.connection;
+    let connection = find_connection(&app, &visitor, &id)?.connection;
     app.services.store.flush().await?;
     let filter =
         EventFilter { connection: Some(connection.id), limit: 20, ..EventFilter::default() };
     let events = app.services.store.events(&filter).await?;
     let event = events.into_iter().find(is_from_test_manager);
-    let shown = event.as_ref().map(|it| {
+    let event_and_time = event.as_ref().map(|it| {
         (Event::new(it, Some(connection.name.clone())), When::new(it.received_at, visitor.now))
     });
-    let is_defect = event.is_some_and(|it| it.defect.is_some() && it.outcome.code.is_success());
-    render(&FirstEvent {
+    let has_defect = event.is_some_and(|it| it.defect.is_some() && it.outcome.code.is_success());
+    render(&FirstEventPage {
         page: visitor.page(Section::Connections, "First event"),
         path: format!("/connections/{}", connection.id),
         name: connection.name,
-        event: shown,
-        is_defect,
+        event: event_and_time,
+        has_defect,
     })
 }
 

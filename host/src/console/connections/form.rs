@@ -1,5 +1,5 @@
-//! The page with the form of a connection, to create or to edit one. Its fields come from the
-//! manifest; each error is at its field.
+//! The page with the form that creates or edits a connection. The fields for settings and secrets
+//! come from the connector's manifest. Each error is shown at its field.
 
 use askama::Template;
 use serde_json::Value;
@@ -13,7 +13,7 @@ use crate::manifest::SettingError;
 
 use super::conflict::OtherChange;
 use super::report::ReportForm;
-use super::schema::{SECRET, SETTING, declared, shown};
+use super::schema::{SECRET, SETTING, form_text, value_declarations};
 use super::senders;
 
 /// The page with the form.
@@ -22,15 +22,16 @@ use super::senders;
 pub(super) struct FormPage {
     pub(super) page: Page,
     pub(super) action: String,
+    /// The address and the text of the link that leaves the form.
     pub(super) back: (String, String),
     pub(super) summary: String,
     pub(super) button: &'static str,
-    /// Errors that belong to no field.
+    /// Errors that do not belong to a field.
     pub(super) errors: Vec<String>,
     pub(super) has_errors: bool,
-    /// What another person changed meanwhile, if somebody did.
+    /// The changes of another person while the form was edited; `None` if nobody changed anything.
     pub(super) conflict: Option<Vec<OtherChange>>,
-    /// Names and values of fields that are not shown.
+    /// Names and values of the hidden fields.
     pub(super) hidden: Vec<(&'static str, String)>,
     pub(super) fields: Fields,
     pub(super) report: Option<ReportForm>,
@@ -47,11 +48,11 @@ pub(super) struct Fields {
 }
 
 /// Maximum length of a value in the table of changes, bytes.
-const TEXT_BYTES_MAX: usize = 300;
+const CHANGE_BYTES_MAX: usize = 300;
 const BOTH_CHANGED: &str =
-    "Another person changed this too. Your value is shown; it is what will be saved.";
+    "Another person changed this value, too. The form shows your value and will save it.";
 
-/// Where the form's texts come from: what was just entered, else what is stored.
+/// The source of the form's texts: the form that a person sent, otherwise the stored connection.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Texts<'a> {
     pub(super) form: Option<&'a Form>,
@@ -59,6 +60,7 @@ pub(super) struct Texts<'a> {
 }
 
 impl<'a> Texts<'a> {
+    /// The text of a field. `stored` reads it from the stored connection.
     pub(super) fn text(&self, field: &str, stored: impl FnOnce(&Connection) -> String) -> String {
         match self.form {
             Some(form) => form.get(field).to_owned(),
@@ -66,7 +68,7 @@ impl<'a> Texts<'a> {
         }
     }
 
-    fn checked(&self, field: &str, stored: impl FnOnce(&Connection) -> bool) -> bool {
+    fn is_checked(&self, field: &str, stored: impl FnOnce(&Connection) -> bool) -> bool {
         match self.form {
             Some(form) => form.is_checked(field),
             None => self.stored.is_some_and(stored),
@@ -75,54 +77,59 @@ impl<'a> Texts<'a> {
 
     fn test_manager_field(&self, name: &str, stored: impl FnOnce(&TestManager) -> String) -> Field {
         let field = format!("test_manager.{name}");
-        let of = |it: &Connection| it.test_manager.as_ref().map(stored).unwrap_or_default();
-        let text = self.text(&field, of);
+        let read = |connection: &Connection| {
+            connection.test_manager.as_ref().map(stored).unwrap_or_default()
+        };
+        let text = self.text(&field, read);
         Field::text(field, "", text)
     }
 }
 
-/// The fields for a connection of a connector with this schema. `search` is the address where the
-/// connector lists values, up to the name of the setting.
+/// The fields for a connection whose connector has this settings schema. `search` is the address
+/// that looks up values, up to the name of the setting.
 pub(super) fn fields(schema: &Value, texts: Texts<'_>, search: &str) -> Fields {
-    let all = declared(schema);
+    let all = value_declarations(schema);
     let mut settings = Vec::new();
-    for it in all.iter().filter(|it| !it.is_fixed()) {
-        let entered = texts.form.and_then(|form| form.find(&it.field_name())).map(str::to_owned);
-        let of_stored = texts.stored.and_then(|stored| stored.settings.get(it.name)).map(shown);
-        let text = if texts.form.is_some() { entered.or(Some(String::new())) } else { of_stored };
-        let is_set = texts.stored.is_some_and(|it_| it_.secrets_set.iter().any(|n| n == it.name));
-        settings.push(it.field(text, is_set, search));
-        if is_set && !it.is_required {
-            let (name, label) =
-                (format!("remove.{}", it.name), format!("Remove the stored {}", it.name));
+    for value in all.iter().filter(|it| !it.is_fixed()) {
+        let entered = texts.form.and_then(|form| form.find(&value.field_name())).map(str::to_owned);
+        let stored = texts.stored.and_then(|it| it.settings.get(value.name)).map(form_text);
+        let text = if texts.form.is_some() { entered.or(Some(String::new())) } else { stored };
+        let is_set =
+            texts.stored.is_some_and(|it| it.secrets_set.iter().any(|set| set == value.name));
+        settings.push(value.field(text, is_set, search));
+        if is_set && !value.is_required {
+            let name = format!("remove.{}", value.name);
+            let label = format!("Remove the stored {}", value.name);
             settings.push(Field::new(name, label, Control::Check { checked: false }));
         }
     }
     let name = Field::text("name", "Name", texts.text("name", |it| it.name.clone()));
-    let name = name.help("How you call it, for example the Test Manager project and the tracker.");
+    let name =
+        name.help("Any name, for example that of the Test Manager project and of the tracker.");
     Fields {
         name: vec![name.required(true)],
         settings,
-        network: network(texts),
+        network: network_fields(texts),
         senders: senders::fields(texts),
-        test_manager: test_manager(texts),
+        test_manager: test_manager_fields(texts),
     }
 }
 
-fn network(texts: Texts<'_>) -> Vec<Field> {
+/// The fields below "More options".
+fn network_fields(texts: Texts<'_>) -> Vec<Field> {
     let check = |field: &str, label: &str, stored: fn(&Connection) -> bool| {
-        Field::new(field, label, Control::Check { checked: texts.checked(field, stored) })
+        Field::new(field, label, Control::Check { checked: texts.is_checked(field, stored) })
     };
     let project = texts.text("project", |it| it.project.clone().unwrap_or_default());
     let delay = texts.text("index_delay_s", |it| it.index_delay_s.to_string());
     let secret = |is_set| Control::Secret { is_set };
     let recurrence = texts.text("on_recurrence", |it| it.on_recurrence.to_string());
-    let words = [
+    let reactions = [
         (OnRecurrence::New, "create a new defect"),
         (OnRecurrence::Comment, "comment on the open defect"),
         (OnRecurrence::Reopen, "comment, and open a closed defect again"),
     ];
-    let options = words.map(|(it, text)| (it.as_str().to_owned(), text.to_owned())).to_vec();
+    let options = reactions.map(|(it, text)| (it.as_str().to_owned(), text.to_owned())).to_vec();
     let has_certificate = texts.stored.is_some_and(|it| it.has_client_cert);
     vec![
         Field::new(
@@ -134,35 +141,39 @@ fn network(texts: Texts<'_>) -> Vec<Field> {
             .help("Allows host names that resolve to private networks such as 10.0.0.0/8."),
         check("http1_only", "Use only HTTP/1.1 with the tracker", |it| it.http1_only),
         check("trace_context", "Pass traces on to the tracker", |it| it.trace_context)
-            .help("Each request has the header traceparent, for trackers that record traces."),
+            .help("Adds the header traceparent to each request, for trackers that record traces."),
         Field::text("project", "Only this Test Manager project", project)
-            .help("The id of the project whose defect counts are answered. Empty: every project."),
+            .help("Defect counts are answered only for this project id. Empty: for all projects."),
         Field::text("index_delay_s", "Index delay, seconds", delay).help(
-            "How long the tracker's search may not find a new record. 0: what the connector says.",
+            "How long the tracker's search may not find a new record. 0 means the time that the connector \
+             declares.",
         ),
         Field::new("client_cert", "Client certificate", secret(has_certificate))
-            .help("PEM, file:/path or env:NAME, if the tracker asks for one."),
+            .help("Only if the tracker requires one: PEM text, file:/path or env:NAME."),
         Field::new("client_key", "Key of the client certificate", secret(has_certificate)),
     ]
 }
 
-fn test_manager(texts: Texts<'_>) -> Vec<Field> {
+fn test_manager_fields(texts: Texts<'_>) -> Vec<Field> {
     let has_secret = texts.stored.is_some_and(|it| it.has_test_manager_client_secret);
     let field = |name: &str, label: &str, help: &str, stored: fn(&TestManager) -> String| {
         let field = texts.test_manager_field(name, stored);
         Field { label: label.to_owned(), help: help.to_owned(), ..field }
     };
     vec![
-        field("base_url", "Address", "As in your browser, up to and with testmanager_.", |it| {
-            it.base_url.clone()
-        }),
+        field(
+            "base_url",
+            "Address",
+            "The address that your browser shows, up to and including testmanager_.",
+            |it| it.base_url.clone(),
+        ),
         field(
             "token_url",
             "Token address",
             "For example https://…/identity_/connect/token.",
             |it| it.token_url.clone(),
         ),
-        field("client_id", "Client id", "Of the external application in UiPath.", |it| {
+        field("client_id", "Client id", "The id of the external application in UiPath.", |it| {
             it.client_id.clone()
         }),
         Field::new(
@@ -170,12 +181,18 @@ fn test_manager(texts: Texts<'_>) -> Vec<Field> {
             "Client secret",
             Control::Secret { is_set: has_secret },
         ),
-        field("scopes", "Scopes", "Separated by spaces. Empty: what a report needs.", |it| {
-            it.scopes.join(" ")
-        }),
-        field("project_id", "Project id", "Empty: from the link of each failed test.", |it| {
-            it.project_id.clone().unwrap_or_default()
-        }),
+        field(
+            "scopes",
+            "Scopes",
+            "Separated by spaces. Leave it empty for the scopes that a report needs.",
+            |it| it.scopes.join(" "),
+        ),
+        field(
+            "project_id",
+            "Project id",
+            "Leave it empty to read the id from the link of each failed test.",
+            |it| it.project_id.clone().unwrap_or_default(),
+        ),
         field(
             "asset_origins",
             "Other origins of downloads",
@@ -199,13 +216,14 @@ impl FormPage {
         groups.into_iter().flatten().chain(self.report.iter().flat_map(ReportForm::fields))
     }
 
-    /// Shows what another person changed, at its field too if both changed it.
+    /// Shows the changes of another person. If both people changed a value, its field shows that,
+    /// too.
     pub(super) fn with_conflict(mut self, changes: Vec<OtherChange>) -> Self {
-        let both = changes.iter().filter(|it| it.own.is_some());
+        let changed_by_both = changes.iter().filter(|it| it.own_value.is_some());
         let report = self.report.iter_mut().flat_map(ReportForm::fields_mut);
         let mut all: Vec<_> =
             self.fields.groups_mut().into_iter().flatten().chain(report).collect();
-        for change in both {
+        for change in changed_by_both {
             if let Some(field) = all.iter_mut().find(|it| it.name == change.name) {
                 field.error = Some(BOTH_CHANGED.to_owned());
             }
@@ -214,32 +232,32 @@ impl FormPage {
     }
 
     /// Shows the values that a connector listed for a setting.
-    pub(super) fn with_listed(mut self, setting: &str, shown: Listed) -> Self {
+    pub(super) fn with_listed(mut self, setting: &str, found: Listed) -> Self {
         if let Some(Control::Lookup { listed, .. }) = self.setting_mut(setting) {
-            *listed = shown;
+            *listed = found;
         }
         self
     }
 
-    /// How the value of a setting is entered.
+    /// The control that contains the value of a setting.
     pub(super) fn setting_mut(&mut self, setting: &str) -> Option<&mut Control> {
         let name = format!("{SETTING}{setting}");
         let field = self.fields.settings.iter_mut().find(|it| it.name == name);
         field.map(|it| &mut it.control)
     }
 
-    /// Whether all groups of fields are open, because something in them may be marked.
-    fn is_open(&self) -> bool {
+    /// Whether all groups of fields are expanded, because a field in them may be marked.
+    fn has_open_groups(&self) -> bool {
         self.has_errors || self.conflict.is_some()
     }
 
-    /// Shows each error at its field; the others at the top.
+    /// Shows each error at its field. Errors without a field are shown at the top of the page.
     pub(super) fn with_errors(mut self, errors: Vec<SettingError>) -> Self {
         self.has_errors = !errors.is_empty();
         for SettingError { name, why } in errors {
             let report = self.report.iter_mut().flat_map(ReportForm::fields_mut);
             let mut all = self.fields.groups_mut().into_iter().flatten().chain(report);
-            match all.find(|field| is_named_by(&name, &field.name)) {
+            match all.find(|field| is_error_of(&name, &field.name)) {
                 Some(field) => field.error = Some(why),
                 None => self.errors.push(format!("{name}: {why}")),
             }
@@ -248,13 +266,14 @@ impl FormPage {
     }
 }
 
-/// A value in the table of changes.
-fn shown_text(text: &str) -> String {
-    if text.is_empty() { "empty".to_owned() } else { shortened(text, TEXT_BYTES_MAX) }
+/// The text of a value in the table of changes.
+fn change_text(text: &str) -> String {
+    if text.is_empty() { "empty".to_owned() } else { shortened(text, CHANGE_BYTES_MAX) }
 }
 
-/// Whether an error names a field, or an element of its list.
-fn is_named_by(error: &str, field: &str) -> bool {
-    let own = field.strip_prefix(SETTING).or_else(|| field.strip_prefix(SECRET)).unwrap_or(field);
-    own == error || error.strip_prefix(own).is_some_and(|rest| rest.starts_with('['))
+/// Whether the error with the name `error` belongs to the field `field`, or to an element of its
+/// list.
+fn is_error_of(error: &str, field: &str) -> bool {
+    let name = field.strip_prefix(SETTING).or_else(|| field.strip_prefix(SECRET)).unwrap_or(field);
+    name == error || error.strip_prefix(name).is_some_and(|rest| rest.starts_with('['))
 }

@@ -1,4 +1,5 @@
-//! Reads the form of a connection as the admin API's request, so that both are handled alike.
+//! Converts the form of a connection to the admin API's request, so that both are handled by the
+//! same code.
 
 use std::collections::BTreeMap;
 
@@ -12,27 +13,27 @@ use crate::domain::{OnRecurrence, Settings, StringEnum as _};
 use crate::manifest::SettingError;
 use crate::secret::Secret;
 
-use super::schema::{Declared, SECRET, declared};
+use super::schema::{SECRET, ValueDeclaration, value_declarations};
 use super::senders;
 
-/// Members of the report's settings that are templates.
+/// The members of the report settings that are templates.
 pub(super) const TEMPLATES: [&str; 3] =
     ["title_template", "description_template", "comment_template"];
-/// Members of the report's settings that are entered as JSON.
+/// The members of the report settings that a person enters as JSON.
 pub(super) const JSON_MEMBERS: [&str; 3] = ["mask", "attachments", "routing"];
-/// Maximum number of rows of the field map.
-const FIELDS_MAX: usize = 100;
+/// Maximum number of rows of the field map, which maps report data to the tracker's fields.
+const FIELD_ROWS_MAX: usize = 100;
 
-/// A form that is to create a connection.
+/// Converts a form that creates a connection.
 ///
 /// # Errors
-/// What is not a number where a number is wanted.
+/// A field that must contain a number contains another text.
 pub(super) fn new_connection(
     form: &Form,
     connector: &str,
     schema: &Value,
 ) -> Result<CreateConnection, Vec<SettingError>> {
-    let all = declared(schema);
+    let all = value_declarations(schema);
     let index_delay_s = index_delay_s(form).map_err(|error| vec![error])?;
     let webhook_auth = senders::webhook_auth(form).map_err(|error| vec![error])?;
     let settings = entered_settings(form, &all).filter(|(it, value)| !it.is_default(value));
@@ -48,7 +49,7 @@ pub(super) fn new_connection(
         webhook_auth,
         webhook_secret: secret(form, senders::SECRET),
         webhook_secret_previous: secret(form, senders::SECRET_PREVIOUS),
-        project: line(form, "project"),
+        project: non_empty(form, "project"),
         allow_private: form.is_checked("allow_private"),
         http1_only: form.is_checked("http1_only"),
         trace_context: form.is_checked("trace_context"),
@@ -59,27 +60,30 @@ pub(super) fn new_connection(
     })
 }
 
-/// A form that edits a connection with these settings. Only what differs is set.
+/// Converts a form that edits a connection. `stored` and `report` are its stored settings; the
+/// request contains only settings that differ from them.
 ///
 /// # Errors
-/// What is not JSON or not a number where that is wanted.
+/// A field that must contain a number or JSON contains another text.
 pub(super) fn edit(
     form: &Form,
     schema: &Value,
     stored: &Settings,
     report: &Settings,
 ) -> Result<EditConnection, Vec<SettingError>> {
-    let all = declared(schema);
+    let all = value_declarations(schema);
     let removed = all.iter().filter(|it| it.is_secret());
     let removed = removed.filter(|it| form.is_checked(&format!("remove.{}", it.name)));
-    let mut edited: BTreeMap<_, _> = removed.map(|it| (it.name.to_owned(), None)).collect();
-    edited.extend(secrets(form, &all).into_iter().map(|(name, value)| (name, Some(value))));
+    let mut changed_secrets: BTreeMap<_, _> =
+        removed.map(|it| (it.name.to_owned(), None)).collect();
+    changed_secrets
+        .extend(secrets(form, &all).into_iter().map(|(name, value)| (name, Some(value))));
     let webhook_auth = senders::webhook_auth(form).map_err(|error| vec![error])?;
     let removes_previous = form.is_checked(senders::REMOVE_PREVIOUS);
     Ok(EditConnection {
         name: Some(form.get("name").trim().to_owned()),
         settings: changed_settings(form, &all, stored),
-        secrets: edited,
+        secrets: changed_secrets,
         client_cert: secret(form, "client_cert").map(Some),
         client_key: secret(form, "client_key").map(Some),
         test_manager: test_manager_change(form),
@@ -89,25 +93,25 @@ pub(super) fn edit(
         webhook_secret_previous: secret(form, senders::SECRET_PREVIOUS)
             .map(Some)
             .or(removes_previous.then_some(None)),
-        project: Some(line(form, "project")),
+        project: Some(non_empty(form, "project")),
         allow_private: Some(form.is_checked("allow_private")),
         http1_only: Some(form.is_checked("http1_only")),
         trace_context: Some(form.is_checked("trace_context")),
         index_delay_s: index_delay_s(form).map_err(|error| vec![error])?,
-        report: changed_report(report_of(form)?, report),
+        report: changed_report(report_settings(form)?, report),
         on_recurrence: on_recurrence(form),
         webhook_paths: None,
     })
 }
 
-/// The settings that the form changes: a value, or `None` if its field is empty now.
+/// The settings that the form changes: the new value, or `None` if the field was emptied.
 pub(super) fn changed_settings(
     form: &Form,
-    all: &[Declared<'_>],
+    all: &[ValueDeclaration<'_>],
     stored: &Settings,
 ) -> BTreeMap<String, Option<Value>> {
     let settings = all.iter().filter(|it| !it.is_secret() && !it.is_fixed());
-    let change = |it: &Declared<'_>| match (it.entered(form), stored.get(it.name)) {
+    let change = |it: &ValueDeclaration<'_>| match (it.entered(form), stored.get(it.name)) {
         (Some(value), None) if it.is_default(&value) => None,
         (Some(value), old) if old != Some(&value) => Some((it.name.to_owned(), Some(value))),
         (None, Some(_)) => Some((it.name.to_owned(), None)),
@@ -116,16 +120,17 @@ pub(super) fn changed_settings(
     settings.filter_map(change).collect()
 }
 
+/// The settings whose fields are not empty, with the entered values.
 pub(super) fn entered_settings<'f, 'm>(
     form: &'f Form,
-    all: &'f [Declared<'m>],
-) -> impl Iterator<Item = (&'f Declared<'m>, Value)> {
+    all: &'f [ValueDeclaration<'m>],
+) -> impl Iterator<Item = (&'f ValueDeclaration<'m>, Value)> {
     let settings = all.iter().filter(|it| !it.is_secret() && !it.is_fixed());
     settings.filter_map(|it| Some((it, it.entered(form)?)))
 }
 
-/// The secrets that were entered.
-pub(super) fn secrets(form: &Form, all: &[Declared<'_>]) -> BTreeMap<String, SecretText> {
+/// The secrets whose fields are not empty.
+pub(super) fn secrets(form: &Form, all: &[ValueDeclaration<'_>]) -> BTreeMap<String, SecretText> {
     let secrets = all.iter().filter(|it| it.is_secret());
     secrets
         .filter_map(|it| Some((it.name.to_owned(), secret(form, &format!("{SECRET}{}", it.name))?)))
@@ -137,17 +142,18 @@ fn secret(form: &Form, field: &str) -> Option<SecretText> {
     Some(SecretText(Secret::new(text.to_owned())))
 }
 
-fn line(form: &Form, field: &str) -> Option<String> {
+/// The text of a field; `None` if it is empty.
+fn non_empty(form: &Form, field: &str) -> Option<String> {
     Some(form.get(field).trim().to_owned()).filter(|text| !text.is_empty())
 }
 
 fn index_delay_s(form: &Form) -> Result<Option<u32>, SettingError> {
     let text = form.get("index_delay_s").trim();
-    let error = |_| SettingError {
+    let not_a_number = |_| SettingError {
         name: "index_delay_s".to_owned(),
-        why: "give a number of seconds, such as 60".to_owned(),
+        why: "enter a number of seconds, such as 60".to_owned(),
     };
-    if text.is_empty() { Ok(None) } else { text.parse().map(Some).map_err(error) }
+    if text.is_empty() { Ok(None) } else { text.parse().map(Some).map_err(not_a_number) }
 }
 
 fn on_recurrence(form: &Form) -> Option<EnumString<OnRecurrence>> {
@@ -155,22 +161,22 @@ fn on_recurrence(form: &Form) -> Option<EnumString<OnRecurrence>> {
 }
 
 fn test_manager(form: &Form) -> Option<EditTestManager> {
-    let filled = |field| line(form, field).is_some();
+    let is_filled = |field| non_empty(form, field).is_some();
     let is_used = ["test_manager.base_url", "test_manager.token_url", "test_manager.client_id"]
         .into_iter()
-        .any(filled);
+        .any(is_filled);
     is_used.then(|| EditTestManager {
-        base_url: line(form, "test_manager.base_url"),
-        token_url: line(form, "test_manager.token_url"),
-        client_id: line(form, "test_manager.client_id"),
+        base_url: non_empty(form, "test_manager.base_url"),
+        token_url: non_empty(form, "test_manager.token_url"),
+        client_id: non_empty(form, "test_manager.client_id"),
         scopes: words(form, "test_manager.scopes"),
-        project_id: Some(line(form, "test_manager.project_id")),
+        project_id: Some(non_empty(form, "test_manager.project_id")),
         asset_origins: Some(words(form, "test_manager.asset_origins").unwrap_or_default()),
     })
 }
 
-/// What a form changes in these settings. `None`: it does not have their fields. `Some(None)`: all
-/// are empty, so the settings are removed.
+/// The changes of the Test Manager settings. `None`: the form does not have their fields.
+/// `Some(None)`: all fields are empty, so the settings are removed.
 fn test_manager_change(form: &Form) -> Option<Option<EditTestManager>> {
     form.find("test_manager.base_url")?;
     Some(test_manager(form))
@@ -181,11 +187,11 @@ fn words(form: &Form, field: &str) -> Option<Vec<String>> {
     (!words.is_empty()).then_some(words)
 }
 
-/// The report's settings in a form.
+/// Reads the report settings from a form.
 ///
 /// # Errors
-/// What is not JSON where JSON is wanted.
-pub(super) fn report_of(form: &Form) -> Result<Settings, Vec<SettingError>> {
+/// A field that must contain JSON contains another text.
+pub(super) fn report_settings(form: &Form) -> Result<Settings, Vec<SettingError>> {
     let mut report = Settings::new();
     let mut errors = Vec::new();
     for member in TEMPLATES {
@@ -213,21 +219,21 @@ pub(super) fn report_of(form: &Form) -> Result<Settings, Vec<SettingError>> {
     if errors.is_empty() { Ok(report) } else { Err(errors) }
 }
 
-/// The rows of the field map that have a field.
+/// The rows of the field map in which a field of the tracker is entered.
 pub(super) fn field_rows(form: &Form) -> Vec<Value> {
-    (0..FIELDS_MAX).filter_map(|row| field(form, row)).collect()
+    (0..FIELD_ROWS_MAX).filter_map(|row| field_row(form, row)).collect()
 }
 
-/// A row of the field map: the tracker's field and the template of its value.
-fn field(form: &Form, row: usize) -> Option<Value> {
-    let part = |part: &str| form.get(&format!("field.{row}.{part}"));
-    let name = part("name").trim();
-    let kind = if part("kind") == "json" { "json" } else { "text" };
-    let template = part("template").replace("\r\n", "\n");
+/// A row of the field map: the name of the tracker's field, and the template of its value.
+fn field_row(form: &Form, row: usize) -> Option<Value> {
+    let cell = |column: &str| form.get(&format!("field.{row}.{column}"));
+    let name = cell("name").trim();
+    let kind = if cell("kind") == "json" { "json" } else { "text" };
+    let template = cell("template").replace("\r\n", "\n");
     (!name.is_empty()).then(|| json!({"field": name, kind: template}))
 }
 
-/// The members that differ; `None` removes a member.
+/// The members of the report settings that differ from the stored ones. `None` removes a member.
 pub(super) fn changed_report(
     entered: Settings,
     stored: &Settings,
@@ -257,16 +263,17 @@ mod tests {
     }
 
     #[test]
-    fn an_edit_sets_only_what_differs() {
+    fn an_edit_contains_only_values_that_differ() {
         let stored = json!({"url": "https://a.example", "markup": "html"});
         let stored = stored.as_object().unwrap();
         let edited = |body: &str| edit(&form(body), &schema(), stored, &Settings::new()).unwrap();
-        let same = edited("name=qa&s.url=https://a.example&s.markup=html&x.key=");
-        assert_eq!((same.settings.len(), same.secrets.len(), same.report.len()), (0, 0, 0));
-        let other = edited("name=qa&s.url=https://b.example&s.markup=&x.key=s3cret");
-        assert_eq!(other.settings["url"], Some(json!("https://b.example")));
-        assert_eq!(other.settings["markup"], None, "an empty field removes the setting");
-        assert!(other.secrets["key"].is_some());
+        let unchanged = edited("name=qa&s.url=https://a.example&s.markup=html&x.key=");
+        let lengths = (unchanged.settings.len(), unchanged.secrets.len(), unchanged.report.len());
+        assert_eq!(lengths, (0, 0, 0));
+        let changed = edited("name=qa&s.url=https://b.example&s.markup=&x.key=s3cret");
+        assert_eq!(changed.settings["url"], Some(json!("https://b.example")));
+        assert_eq!(changed.settings["markup"], None, "an empty field removes the setting");
+        assert!(changed.secrets["key"].is_some());
         let removed = edited("name=qa&s.url=https://a.example&s.markup=html&remove.key=true");
         assert!(removed.secrets["key"].is_none());
     }
@@ -281,14 +288,14 @@ mod tests {
     }
 
     #[test]
-    fn the_report_is_read_from_its_fields_and_json() {
+    fn report_settings_are_read_from_text_fields_and_json_fields() {
         let body = "report.title_template=T&field.0.name=severity&field.0.kind=json&\
                     field.0.template=%7B%7D&field.1.name=&report.mask=%7B%22a%22%3A1%7D";
-        let report = report_of(&form(body)).unwrap();
+        let report = report_settings(&form(body)).unwrap();
         assert_eq!(report["title_template"], "T");
         assert_eq!(report["fields"], json!([{"field": "severity", "json": "{}"}]));
         assert_eq!(report["mask"], json!({"a": 1}));
-        let errors = report_of(&form("report.routing=oops")).unwrap_err();
+        let errors = report_settings(&form("report.routing=oops")).unwrap_err();
         assert_eq!(errors[0].name, "report.routing");
         let stored = json!({"title_template": "T", "mask": {}});
         let changed = changed_report(report, stored.as_object().unwrap());

@@ -1,4 +1,4 @@
-//! The table of all connections with their health.
+//! `/connections`: the table of all connections with their health. The overview page shows it, too.
 
 use std::sync::Arc;
 
@@ -29,7 +29,7 @@ pub(in crate::console) struct ConnectionRow {
 
 #[derive(Template)]
 #[template(path = "console/connections/list.html")]
-struct List {
+struct ListPage {
     page: Page,
     rows: Vec<ConnectionRow>,
     create: Action,
@@ -40,43 +40,45 @@ pub(in crate::console) async fn show(
     visitor: Visitor,
 ) -> Result<Response, Problem> {
     let create = Action::link(&visitor, Role::Admin, "New connection", "/connections/new".into());
-    render(&List {
+    render(&ListPage {
         page: visitor.page(Section::Connections, "Connections"),
-        rows: rows(&app, &visitor),
-        create: create.primary().of_whole_server(&visitor),
+        rows: connection_rows(&app, &visitor),
+        create: create.primary().for_all_connections(&visitor),
     })
 }
 
-/// The connections that the visitor sees, by name.
-pub(in crate::console) fn rows(app: &AppState, visitor: &Visitor) -> Vec<ConnectionRow> {
-    let seen = app.services.connections.list().into_iter();
-    let seen = seen.filter(|it| visitor.account.sees(it.connection.id));
+/// A row for each connection that the visitor may see, sorted by name.
+pub(in crate::console) fn connection_rows(app: &AppState, visitor: &Visitor) -> Vec<ConnectionRow> {
+    let all = app.services.connections.list().into_iter();
+    let visible = all.filter(|it| visitor.account.sees(it.connection.id));
     let row = |record| {
-        let shown = admin::connections::connection(app, &record);
-        let open = app.services.connections.open_breakers(record.connection.id);
-        let calls: Vec<_> = open.iter().map(|it| it.call.to_string()).collect();
+        let connection = admin::connections::connection(app, &record);
+        let breakers = app.services.connections.open_breakers(record.connection.id);
+        let calls: Vec<_> = breakers.iter().map(|it| it.call.to_string()).collect();
         ConnectionRow {
-            id: shown.id.to_string(),
-            name: shown.name.clone(),
-            connector: shown.connector.clone(),
-            status: status(&shown),
+            id: connection.id.to_string(),
+            name: connection.name.clone(),
+            connector: connection.connector.clone(),
+            status: status_badge(&connection),
             breaker: (!calls.is_empty())
                 .then(|| Badge::new(Tone::Bad, format!("breaker open: {}", calls.join(", ")))),
-            recording: shown.recording_until.map(|_| Badge::new(Tone::Info, "recording")),
-            last_success: shown.last_success_at.map(|it| When::new(it.0, visitor.now)),
-            last_error: shown.last_error.map(|it| (When::new(it.at.0, visitor.now), it.detail)),
+            recording: connection.recording_until.map(|_| Badge::new(Tone::Info, "recording")),
+            last_success: connection.last_success_at.map(|at| When::new(at.0, visitor.now)),
+            last_error: connection
+                .last_error
+                .map(|error| (When::new(error.at.0, visitor.now), error.detail)),
         }
     };
-    seen.map(row).collect()
+    visible.map(row).collect()
 }
 
-/// Whether the webhooks of a connection are answered.
-pub(super) fn status(connection: &Connection) -> Badge {
-    let (tone, word) = match connection.status.0 {
+/// A badge that says whether the webhooks of a connection are answered.
+pub(super) fn status_badge(connection: &Connection) -> Badge {
+    let (tone, text) = match connection.status.0 {
         ConnectionStatus::Active => (Tone::Ok, "active"),
         ConnectionStatus::Paused => (Tone::Muted, "paused"),
         ConnectionStatus::NeedsConsent => (Tone::Warn, "needs consent"),
         ConnectionStatus::ConnectorUnavailable => (Tone::Bad, "connector unavailable"),
     };
-    Badge::new(tone, word)
+    Badge::new(tone, text)
 }

@@ -1,4 +1,5 @@
-//! The part of the form about the report: templates, field map, and their preview.
+//! The part of a connection's form about the report: templates, field map, and a preview of the
+//! rendered report.
 
 use std::sync::Arc;
 
@@ -22,62 +23,73 @@ use crate::report::Markup;
 use crate::store::DefectFilter;
 
 use super::form::Texts;
-use super::input::{JSON_MEMBERS, TEMPLATES, changed_report, field_rows, report_of};
-use super::{found, schema};
+use super::input::{JSON_MEMBERS, TEMPLATES, changed_report, field_rows, report_settings};
+use super::{find_connection, schema};
 
-/// Number of empty rows below the field map.
+/// Number of empty rows at the end of the field map, for new fields.
 const EMPTY_ROWS: usize = 2;
 
 /// The fields of the report.
 #[derive(Debug)]
 pub(super) struct ReportForm {
     pub(super) templates: Vec<Field>,
-    pub(super) map: Vec<[Field; 3]>,
-    pub(super) others: Vec<Field>,
-    /// Where a preview is rendered.
-    pub(super) preview: String,
+    /// The rows of the field map: name of the tracker's field, kind, template.
+    pub(super) field_map: Vec<[Field; 3]>,
+    pub(super) json_fields: Vec<Field>,
+    /// The address that renders the preview.
+    pub(super) preview_href: String,
 }
 
 impl ReportForm {
-    pub(super) fn new(texts: Texts<'_>, preview: String) -> Self {
+    pub(super) fn new(texts: Texts<'_>, preview_href: String) -> Self {
         let template = |(member, label, help): (&str, &str, &str)| {
             let name = format!("report.{member}");
             let value = texts
-                .text(&name, |it| it.report.get(member).map(schema::shown).unwrap_or_default());
+                .text(&name, |it| it.report.get(member).map(schema::form_text).unwrap_or_default());
             let rows = if member == "title_template" { 2 } else { 6 };
             Field::new(name, label, Control::Lines { value, rows }).help(help)
         };
-        let json = |member: &str| {
+        let json_field = |member: &str| {
             let name = format!("report.{member}");
             let pretty = |value: &Value| serde_json::to_string_pretty(value).unwrap_or_default();
             let value =
                 texts.text(&name, |it| it.report.get(member).map(pretty).unwrap_or_default());
-            Field::new(name, title(member), Control::Lines { value, rows: 4 })
+            Field::new(name, json_label(member), Control::Lines { value, rows: 4 })
         };
         Self {
-            templates: LABELS.map(template).to_vec(),
-            map: map(texts),
-            others: JSON_MEMBERS.map(json).to_vec(),
-            preview,
+            templates: TEMPLATE_TEXTS.map(template).to_vec(),
+            field_map: field_map(texts),
+            json_fields: JSON_MEMBERS.map(json_field).to_vec(),
+            preview_href,
         }
     }
 
     pub(super) fn fields(&self) -> impl Iterator<Item = &Field> {
-        self.templates.iter().chain(&self.others).chain(self.map.iter().flatten())
+        self.templates.iter().chain(&self.json_fields).chain(self.field_map.iter().flatten())
     }
 
     pub(super) fn fields_mut(&mut self) -> impl Iterator<Item = &mut Field> {
-        self.templates.iter_mut().chain(&mut self.others).chain(self.map.iter_mut().flatten())
+        let map = self.field_map.iter_mut().flatten();
+        self.templates.iter_mut().chain(&mut self.json_fields).chain(map)
     }
 }
 
-const LABELS: [(&str, &str, &str); 3] = [
-    (TEMPLATES[0], "Title", "A template. Empty: name, key and result of the test case."),
-    (TEMPLATES[1], "Description", "A template in Markdown. Empty: what is known of the failure."),
-    (TEMPLATES[2], "Comment", "For a test case that fails again, in Markdown."),
+/// The member, label and help text of each template.
+const TEMPLATE_TEXTS: [(&str, &str, &str); 3] = [
+    (
+        TEMPLATES[0],
+        "Title",
+        "A template. If it is empty, the title is the name, key and result of the test case.",
+    ),
+    (
+        TEMPLATES[1],
+        "Description",
+        "A template in Markdown. If it is empty, all known data of the failure is shown.",
+    ),
+    (TEMPLATES[2], "Comment", "A template in Markdown for the comment if a test case fails again."),
 ];
 
-fn title(member: &str) -> &'static str {
+fn json_label(member: &str) -> &'static str {
     match member {
         "mask" => "Masking, JSON",
         "attachments" => "Attachments, JSON",
@@ -85,18 +97,19 @@ fn title(member: &str) -> &'static str {
     }
 }
 
-/// The rows of the field map: name, kind and template.
-fn map(texts: Texts<'_>) -> Vec<[Field; 3]> {
+/// The rows of the field map, and empty rows for new fields.
+fn field_map(texts: Texts<'_>) -> Vec<[Field; 3]> {
     let stored = texts.stored.and_then(|it| it.report.get("fields")?.as_array());
     let rows: Vec<[String; 3]> = match texts.form {
-        Some(form) => field_rows(form).iter().map(stored_row).collect(),
-        None => stored.into_iter().flatten().map(stored_row).collect(),
+        Some(form) => field_rows(form).iter().map(row_texts).collect(),
+        None => stored.into_iter().flatten().map(row_texts).collect(),
     };
     let empty = (0..EMPTY_ROWS).map(|_| [const { String::new() }; 3]);
     rows.into_iter().chain(empty).enumerate().map(|(row, texts)| row_fields(row, texts)).collect()
 }
 
-fn stored_row(field: &Value) -> [String; 3] {
+/// The name, kind and template of a field of the map.
+fn row_texts(field: &Value) -> [String; 3] {
     let text = |name: &str| field.get(name).and_then(Value::as_str).map(str::to_owned);
     let kind = if field.get("json").is_some() { "json" } else { "text" };
     let template = text(kind).unwrap_or_default();
@@ -106,7 +119,7 @@ fn stored_row(field: &Value) -> [String; 3] {
 fn row_fields(row: usize, [name, kind, template]: [String; 3]) -> [Field; 3] {
     let options = [("text", "text"), ("json", "JSON")];
     let options = options.map(|(value, text)| (value.to_owned(), text.to_owned())).to_vec();
-    let label = |part: &str| format!("{part} {}", row + 1);
+    let label = |text: &str| format!("{text} {}", row + 1);
     [
         Field::text(format!("field.{row}.name"), label("Field"), name),
         Field::new(
@@ -126,29 +139,32 @@ fn row_fields(row: usize, [name, kind, template]: [String; 3]) -> [Field; 3] {
 #[template(path = "console/connections/preview.html")]
 struct PreviewPart {
     preview: ReportPreview,
-    of: &'static str,
+    /// A phrase for the failed test that the preview shows.
+    test: &'static str,
 }
 
-/// Answers with the rendered report, as it would be for the last failed test of the connection.
+/// Renders the report with the templates of the form, for the last failed test of the connection.
+/// If the connection has none, the report is about an invented test.
 pub(in crate::console) async fn preview(
     State(app): State<Arc<AppState>>,
     visitor: Visitor,
     Id(id): Id,
     form: Form,
 ) -> Result<Response, Problem> {
-    let record = found(&app, &visitor, &id)?;
-    let report = report_of(&form).map_err(crate::connections::ConnectionError::Invalid)?;
+    let record = find_connection(&app, &visitor, &id)?;
+    let report = report_settings(&form).map_err(crate::connections::ConnectionError::Invalid)?;
     let filter = DefectFilter {
         connection: Some(record.connection.id),
         limit: 1,
         ..DefectFilter::default()
     };
-    let last = app.services.store.defects(&filter).await?.into_iter().next();
-    let of = if last.is_some() { "the last failed test" } else { "a test that does not exist" };
-    let none = || FailedTest::new(Uuid::nil(), Uuid::nil(), None, None);
-    let test = last.map_or_else(none, |it| it.test);
+    let last_defect = app.services.store.defects(&filter).await?.into_iter().next();
+    let phrase =
+        if last_defect.is_some() { "the last failed test" } else { "an invented failed test" };
+    let invented = || FailedTest::new(Uuid::nil(), Uuid::nil(), None, None);
+    let test = last_defect.map_or_else(invented, |it| it.test);
     let report = changed_report(report, &record.connection.report);
     let preview = app.services.connections.preview(record.connection.id, &test, report).await?;
     let preview = shown_preview(preview, Markup::Markdown, u32::MAX)?;
-    render(&PreviewPart { preview, of })
+    render(&PreviewPart { preview, test: phrase })
 }

@@ -1,116 +1,119 @@
-//! The fields of a form for what a connector's manifest declares: settings and secrets.
+//! Makes the fields of a form from the settings and secrets that a connector's manifest declares,
+//! and reads the entered values back.
 
 use serde_json::{Map, Value};
 
 use crate::console::form::Form;
 use crate::console::parts::{Control, Field, Listed};
 
-/// The prefix of a setting's field, so that it differs from fields of the host.
+/// The prefix of the name of a setting's field. It prevents a conflict with the host's own fields.
 pub(super) const SETTING: &str = "s.";
-/// The prefix of a secret's field.
+/// The prefix of the name of a secret's field.
 pub(super) const SECRET: &str = "x.";
 
-/// A text longer than this gets several lines.
-const LINE_CHARS: usize = 120;
+/// Maximum length of a text in a one-line field, bytes. A longer text gets several lines.
+const LINE_BYTES_MAX: usize = 120;
 
 /// A setting or secret that a manifest declares.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Declared<'m> {
+pub(super) struct ValueDeclaration<'m> {
     pub(super) name: &'m str,
-    property: &'m Map<String, Value>,
+    /// The JSON Schema of the value.
+    schema: &'m Map<String, Value>,
     pub(super) is_required: bool,
 }
 
-/// How a value is entered and read back.
+/// The type of a value, which decides how it is entered and read back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
+enum ValueKind {
     Text,
-    Whole,
+    Integer,
     Number,
-    YesNo,
+    Boolean,
     List,
 }
 
-/// What the manifest declares; addresses and other required values first.
-pub(super) fn declared(schema: &Value) -> Vec<Declared<'_>> {
+/// The settings and secrets that a settings schema declares: required values first, and of them
+/// addresses first.
+pub(super) fn value_declarations(schema: &Value) -> Vec<ValueDeclaration<'_>> {
     let properties = schema.get("properties").and_then(Value::as_object);
     let required = schema.get("required").and_then(Value::as_array);
     let is_required = |name: &str| required.is_some_and(|all| all.iter().any(|it| it == name));
     let all = properties.into_iter().flatten().filter_map(|(name, property)| {
-        let property = property.as_object()?;
-        Some(Declared { name, property, is_required: is_required(name) })
+        let schema = property.as_object()?;
+        Some(ValueDeclaration { name, schema, is_required: is_required(name) })
     });
     let mut all: Vec<_> = all.collect();
-    all.sort_by_key(|it| (!it.is_required, !it.flag("jackfield:origin"), it.is_secret()));
+    all.sort_by_key(|it| (!it.is_required, !it.has_flag("jackfield:origin"), it.is_secret()));
     all
 }
 
-impl<'m> Declared<'m> {
+impl<'m> ValueDeclaration<'m> {
     pub(super) fn is_secret(&self) -> bool {
-        self.flag("writeOnly")
+        self.has_flag("writeOnly")
     }
 
     /// Whether the manifest fixes the value, so that a person cannot enter one.
     pub(super) fn is_fixed(&self) -> bool {
-        self.property.contains_key("const")
+        self.schema.contains_key("const")
     }
 
-    fn flag(&self, keyword: &str) -> bool {
-        self.property.get(keyword).and_then(Value::as_bool).unwrap_or(false)
+    fn has_flag(&self, keyword: &str) -> bool {
+        self.schema.get(keyword).and_then(Value::as_bool).unwrap_or(false)
     }
 
     fn text(&self, keyword: &str) -> &'m str {
-        self.property.get(keyword).and_then(Value::as_str).unwrap_or_default()
+        self.schema.get(keyword).and_then(Value::as_str).unwrap_or_default()
     }
 
     fn default(&self) -> Option<&'m Value> {
-        self.property.get("default")
+        self.schema.get("default")
     }
 
-    fn kind(&self) -> Kind {
-        let kind = match self.property.get("type") {
+    fn kind(&self) -> ValueKind {
+        let kind = match self.schema.get("type") {
             Some(Value::Array(kinds)) => kinds.first().and_then(Value::as_str),
             kind => kind.and_then(Value::as_str),
         };
         match kind {
-            Some("boolean") => Kind::YesNo,
-            Some("integer") => Kind::Whole,
-            Some("number") => Kind::Number,
-            Some("array") => Kind::List,
-            _ => Kind::Text,
+            Some("boolean") => ValueKind::Boolean,
+            Some("integer") => ValueKind::Integer,
+            Some("number") => ValueKind::Number,
+            Some("array") => ValueKind::List,
+            _ => ValueKind::Text,
         }
     }
 
-    /// The field's name in the form.
+    /// The name of the field in the form.
     pub(super) fn field_name(&self) -> String {
         format!("{}{}", if self.is_secret() { SECRET } else { SETTING }, self.name)
     }
 
-    /// The field with this text; `is_set` says whether a secret has a value, `search` is the
-    /// address where the connector lists values, up to the name of the setting.
+    /// The field with this text. `is_set`: whether a secret has a value. `search`: the address that
+    /// looks up values, up to the name of the setting.
     pub(super) fn field(&self, text: Option<String>, is_set: bool, search: &str) -> Field {
         let label = Some(self.text("title")).filter(|it| !it.is_empty()).unwrap_or(self.name);
         let control = if self.is_secret() {
             Control::Secret { is_set }
         } else {
-            let entered = text.or_else(|| self.default().map(shown));
-            self.control(entered.unwrap_or_default(), search)
+            let text = text.or_else(|| self.default().map(form_text));
+            self.control(text.unwrap_or_default(), search)
         };
-        let unset = if self.is_secret() { SECRET_HELP } else { "" };
-        let help = [self.text("description"), unset, self.list_help()].join(" ");
+        let secret_help = if self.is_secret() { SECRET_HELP } else { "" };
+        let help = [self.text("description"), secret_help, self.list_help()].join(" ");
         Field::new(self.field_name(), label, control).help(help.trim()).required(self.is_required)
     }
 
     fn control(&self, value: String, search: &str) -> Control {
-        if let Some(Value::Array(values)) = self.property.get("enum") {
-            let option = |value: &Value| (shown(value), shown(value));
+        if let Some(Value::Array(values)) = self.schema.get("enum") {
+            let option = |value: &Value| (form_text(value), form_text(value));
             let none = (String::new(), "not set".to_owned());
             let none = (!self.is_required && self.default().is_none()).then_some(none);
             let options = none.into_iter().chain(values.iter().map(option)).collect();
             return Control::Select { value, options };
         }
-        if self.flag("jackfield:lookup") && !search.is_empty() {
-            let is_list = self.kind() == Kind::List;
+        if self.has_flag("jackfield:lookup") && !search.is_empty() {
+            let is_list = self.kind() == ValueKind::List;
             let address = format!("{search}setting={}", self.name);
             return Control::Lookup {
                 value,
@@ -119,9 +122,9 @@ impl<'m> Declared<'m> {
             };
         }
         match self.kind() {
-            Kind::YesNo => Control::Check { checked: value == "true" },
-            Kind::List => Control::Lines { value, rows: 3 },
-            _ if value.contains('\n') || value.len() > LINE_CHARS => {
+            ValueKind::Boolean => Control::Check { checked: value == "true" },
+            ValueKind::List => Control::Lines { value, rows: 3 },
+            _ if value.contains('\n') || value.len() > LINE_BYTES_MAX => {
                 Control::Lines { value, rows: 5 }
             }
             _ => Control::Input { kind: "text", value },
@@ -129,19 +132,19 @@ impl<'m> Declared<'m> {
     }
 
     fn list_help(&self) -> &'static str {
-        if self.kind() == Kind::List { "One value in each line." } else { "" }
+        if self.kind() == ValueKind::List { "Enter one value in each line." } else { "" }
     }
 
-    /// The value that a person entered; `None` if the field is empty.
+    /// Reads the value that a person entered; `None` if the field is empty.
     pub(super) fn entered(&self, form: &Form) -> Option<Value> {
         let field = self.field_name();
-        if self.kind() == Kind::YesNo {
-            let checked = form.is_checked(&field);
-            return (checked || self.default().is_some()).then_some(Value::Bool(checked));
+        if self.kind() == ValueKind::Boolean {
+            let is_checked = form.is_checked(&field);
+            return (is_checked || self.default().is_some()).then_some(Value::Bool(is_checked));
         }
         let text = form.find(&field)?.replace("\r\n", "\n");
         let text = text.trim();
-        if self.kind() == Kind::List {
+        if self.kind() == ValueKind::List {
             let lines = text.lines().map(str::trim).filter(|it| !it.is_empty());
             let items: Vec<_> = lines.map(|line| self.item(line)).collect();
             return (!items.is_empty() || self.default().is_some()).then_some(Value::Array(items));
@@ -149,40 +152,42 @@ impl<'m> Declared<'m> {
         if text.is_empty() {
             return None;
         }
-        let listed = self.property.get("enum").and_then(Value::as_array);
-        let listed = listed.and_then(|all| all.iter().find(|it| shown(it) == text));
-        Some(listed.cloned().unwrap_or_else(|| self.scalar(text)))
+        let allowed = self.schema.get("enum").and_then(Value::as_array);
+        let allowed = allowed.and_then(|all| all.iter().find(|it| form_text(it) == text));
+        Some(allowed.cloned().unwrap_or_else(|| self.scalar(text)))
     }
 
-    /// A text as a number, if the manifest wants one. Otherwise the check says what is allowed.
+    /// Parses a number, if the manifest requires one. Any other text stays a text, and the later
+    /// check against the manifest refuses it with a reason.
     fn scalar(&self, text: &str) -> Value {
         match self.kind() {
-            Kind::Whole | Kind::Number => number(text),
+            ValueKind::Integer | ValueKind::Number => number(text),
             _ => Value::from(text),
         }
     }
 
+    /// Parses one line of a list.
     fn item(&self, line: &str) -> Value {
-        let kind = self.property.get("items").and_then(|it| it.get("type")).and_then(Value::as_str);
+        let kind = self.schema.get("items").and_then(|it| it.get("type")).and_then(Value::as_str);
         match kind {
             Some("integer" | "number") => number(line),
             _ => Value::from(line),
         }
     }
 
-    /// Whether the connector uses this value also if it is not set.
+    /// Whether this value is the default, so that it need not be stored.
     pub(super) fn is_default(&self, value: &Value) -> bool {
         self.default() == Some(value)
     }
 }
 
-const SECRET_HELP: &str = "A value, or file:/path or env:NAME of the server.";
+const SECRET_HELP: &str = "The secret itself, or file:/path or env:NAME of the server.";
 
-/// A value as a person enters it; a list has a line for each item.
-pub(super) fn shown(value: &Value) -> String {
+/// A value as a person enters it in a form. A list has one line for each item.
+pub(super) fn form_text(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
-        Value::Array(items) => items.iter().map(shown).collect::<Vec<_>>().join("\n"),
+        Value::Array(items) => items.iter().map(form_text).collect::<Vec<_>>().join("\n"),
         other => other.to_string(),
     }
 }
@@ -212,14 +217,14 @@ mod tests {
 
     fn entered(body: &str, name: &str) -> Option<Value> {
         let schema = schema();
-        let all = declared(&schema);
+        let all = value_declarations(&schema);
         all.iter().find(|it| it.name == name).unwrap().entered(&Form::parse(body.as_bytes()))
     }
 
     #[test]
-    fn what_a_connection_needs_comes_first() {
+    fn required_values_come_first() {
         let schema = schema();
-        let names: Vec<_> = declared(&schema).iter().map(|it| it.name).collect();
+        let names: Vec<_> = value_declarations(&schema).iter().map(|it| it.name).collect();
         assert_eq!(names, ["url", "key", "a", "both", "flag", "list", "size"]);
     }
 
@@ -230,7 +235,7 @@ mod tests {
         assert_eq!(entered("s.a=+", "a"), None);
         assert_eq!(entered("s.both=x", "both"), Some(json!("x")));
         assert_eq!(entered("s.list=a%0D%0A+b+%0A%0A", "list"), Some(json!(["a", "b"])));
-        assert_eq!(entered("s.list=", "list"), Some(json!([])), "not the default");
+        assert_eq!(entered("s.list=", "list"), Some(json!([])), "an empty list is not the default");
         assert_eq!(entered("s.size=2", "size"), Some(json!(2)));
         assert_eq!(entered("", "flag"), Some(json!(false)), "an unchecked box is not the default");
         assert_eq!(entered("s.flag=true", "flag"), Some(json!(true)));

@@ -1,5 +1,5 @@
-//! The part of the form about the senders of webhooks: the credential that they must send in
-//! addition to the URL, and the addresses from which they may send.
+//! The part of a connection's form about the senders of webhooks: the credential that they must
+//! send in addition to the URL, and the addresses from which they may send.
 
 use crate::api::{Connection, EditWebhookAuth, EnumString, WebhookAuth};
 use crate::console::form::Form;
@@ -11,65 +11,71 @@ use super::form::Texts;
 
 pub(super) const SECRET: &str = "webhook_secret";
 pub(super) const SECRET_PREVIOUS: &str = "webhook_secret_previous";
-/// The box that removes the second secret.
+/// The check box that removes the previous secret.
 pub(super) const REMOVE_PREVIOUS: &str = "remove.webhook_secret_previous";
 
 pub(super) fn fields(texts: Texts<'_>) -> Vec<Field> {
-    let clients = text(texts, "allowed_clients", |it| {
-        it.allowed_clients.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+    let addresses = member_text(texts, "allowed_clients", |auth| {
+        auth.allowed_clients.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
     });
-    let clients = Control::Lines { value: clients, rows: 3 };
-    let clients = field("allowed_clients", "Only from these addresses", clients).help(
-        "An address or network such as 203.0.113.0/24 in each line. Empty: from every address.",
+    let control = Control::Lines { value: addresses, rows: 3 };
+    let clients = member_field("allowed_clients", "Only from these addresses", control).help(
+        "Enter an address, or a network such as 203.0.113.0/24, in each line. Leave it empty to allow \
+         every address.",
     );
-    credential(texts).into_iter().chain(secrets(texts)).chain([clients]).collect()
+    credential_fields(texts).into_iter().chain(secret_fields(texts)).chain([clients]).collect()
 }
 
-fn field(member: &str, label: &str, control: Control) -> Field {
+/// The field of a member of `webhook_auth`.
+fn member_field(member: &str, label: &str, control: Control) -> Field {
     Field::new(format!("webhook_auth.{member}"), label, control)
 }
 
-fn text(texts: Texts<'_>, member: &str, stored: fn(&WebhookAuth) -> String) -> String {
+/// The text for the field of a member of `webhook_auth`.
+fn member_text(texts: Texts<'_>, member: &str, stored: fn(&WebhookAuth) -> String) -> String {
     texts.text(&format!("webhook_auth.{member}"), |it| stored(&it.webhook_auth))
 }
 
-fn credential(texts: Texts<'_>) -> [Field; 4] {
+fn credential_fields(texts: Texts<'_>) -> [Field; 4] {
     let line = |member, label, stored: fn(&WebhookAuth) -> String| {
-        let value = text(texts, member, stored);
-        field(member, label, Control::Input { kind: "text", value })
+        let value = member_text(texts, member, stored);
+        member_field(member, label, Control::Input { kind: "text", value })
     };
-    let scheme = text(texts, "scheme", |it| it.scheme.map(|it| it.to_string()).unwrap_or_default());
+    let scheme = member_text(texts, "scheme", |auth| {
+        auth.scheme.map(|scheme| scheme.to_string()).unwrap_or_default()
+    });
     [
-        field(
+        member_field(
             "scheme",
             "What senders must send in addition to the URL",
-            Control::Select { value: scheme, options: schemes() },
+            Control::Select { value: scheme, options: scheme_options() },
         ),
         line("user", "User", |it| it.user.clone().unwrap_or_default())
-            .help("Only for a user and a password."),
+            .help("Only if senders must send a user and a password."),
         line("header", "Header of the API key", |it| it.header.clone().unwrap_or_default())
-            .help("Only for an API key, such as X-API-Key."),
-        line("tolerance_s", "Difference of clocks, seconds", |it| {
+            .help("Only if senders must send an API key, for example X-API-Key."),
+        line("tolerance_s", "Maximum difference of clocks, seconds", |it| {
             it.tolerance_s.map(|it| it.to_string()).unwrap_or_default()
         })
         .help(
-            "Only for a signature: how far its time may be from the server's clock. At first, 300.",
+            "Only if senders must sign: how much the time in the signature may differ from the server's \
+             clock. The default is 300.",
         ),
     ]
 }
 
-fn secrets(texts: Texts<'_>) -> Vec<Field> {
-    let is_set = |of: fn(&Connection) -> bool| texts.stored.is_some_and(of);
+fn secret_fields(texts: Texts<'_>) -> Vec<Field> {
+    let is_set = |has: fn(&Connection) -> bool| texts.stored.is_some_and(has);
     let has_previous = is_set(|it| it.has_webhook_secret_previous);
     let secret = |name, label, is_set| Field::new(name, label, Control::Secret { is_set });
     let mut fields = vec![
         secret(SECRET, "Secret of senders", is_set(|it| it.has_webhook_secret)).help(
-            "At least 8 characters; for a signature, whsec_ and 24 to 64 random bytes in Base64; or \
-             file:/path or env:NAME of the server. A new key for signatures keeps the old one \
-             accepted.",
+            "At least 8 characters. For a signature: whsec_ and 24 to 64 random bytes in Base64. You can \
+             also enter file:/path or env:NAME of the server. If you replace a key for signatures, \
+             the old key is still accepted.",
         ),
         secret(SECRET_PREVIOUS, "Another secret that is accepted too", has_previous)
-            .help("While senders change from one to the other."),
+            .help("Only needed while senders change from an old secret to a new one."),
     ];
     if has_previous {
         let control = Control::Check { checked: false };
@@ -78,39 +84,41 @@ fn secrets(texts: Texts<'_>) -> Vec<Field> {
     fields
 }
 
-fn schemes() -> Vec<(String, String)> {
-    let words = [
+fn scheme_options() -> Vec<(String, String)> {
+    let schemes = [
         (WebhookScheme::Bearer, "a bearer token"),
         (WebhookScheme::Basic, "a user and a password"),
         (WebhookScheme::ApiKey, "an API key in a header"),
         (WebhookScheme::Signature, "a signature (Standard Webhooks)"),
     ];
-    let words = words.map(|(it, text)| (it.as_str().to_owned(), text.to_owned()));
-    let none = (String::new(), "nothing".to_owned());
-    std::iter::once(none).chain(words).collect()
+    let options = schemes.map(|(scheme, text)| (scheme.as_str().to_owned(), text.to_owned()));
+    let no_scheme = (String::new(), "nothing".to_owned());
+    std::iter::once(no_scheme).chain(options).collect()
 }
 
-/// What a form asks of senders; absent if the form does not have these fields.
+/// Reads from a form what senders must send. `None` if the form does not have these fields.
 ///
 /// # Errors
-/// The tolerance is not a number.
+/// The maximum difference of clocks is not a number.
 pub(super) fn webhook_auth(form: &Form) -> Result<Option<EditWebhookAuth>, SettingError> {
     let Some(scheme) = form.find("webhook_auth.scheme") else { return Ok(None) };
     let scheme = WebhookScheme::parse(scheme);
-    let of = |wanted, member: &str| {
-        (scheme == Some(wanted))
+    // Only the members that belong to the chosen scheme are read.
+    let member_of = |owner, member: &str| {
+        (scheme == Some(owner))
             .then(|| form.get(&format!("webhook_auth.{member}")).trim().to_owned())
     };
-    let tolerance = of(WebhookScheme::Signature, "tolerance_s").filter(|text| !text.is_empty());
+    let tolerance =
+        member_of(WebhookScheme::Signature, "tolerance_s").filter(|text| !text.is_empty());
     let tolerance_s = tolerance.map(|text| text.parse()).transpose().map_err(|_| SettingError {
         name: "webhook_auth.tolerance_s".to_owned(),
-        why: "give a number of seconds, such as 300".to_owned(),
+        why: "enter a number of seconds, such as 300".to_owned(),
     })?;
     let clients = form.get("webhook_auth.allowed_clients").split_whitespace().map(str::to_owned);
     Ok(Some(EditWebhookAuth {
         scheme: Some(scheme.map(EnumString)),
-        user: of(WebhookScheme::Basic, "user"),
-        header: of(WebhookScheme::ApiKey, "header"),
+        user: member_of(WebhookScheme::Basic, "user"),
+        header: member_of(WebhookScheme::ApiKey, "header"),
         tolerance_s,
         allowed_clients: Some(clients.collect()),
     }))
@@ -125,21 +133,21 @@ mod tests {
     }
 
     #[test]
-    fn only_what_belongs_to_the_scheme_is_sent() {
+    fn only_members_of_the_chosen_scheme_are_read() {
         let all = "webhook_auth.user=tm&webhook_auth.header=X-Key&webhook_auth.tolerance_s=60&\
                    webhook_auth.allowed_clients=10.0.0.1%0D%0A+10.1.0.0/16";
-        let of =
+        let read_scheme =
             |scheme: &str| read(&format!("webhook_auth.scheme={scheme}&{all}")).unwrap().unwrap();
-        let basic = of("basic");
+        let basic = read_scheme("basic");
         assert_eq!(
             (basic.user.as_deref(), basic.header, basic.tolerance_s),
             (Some("tm"), None, None)
         );
         assert_eq!(basic.allowed_clients.unwrap(), ["10.0.0.1", "10.1.0.0/16"]);
-        assert_eq!(of("signature").tolerance_s, Some(60));
-        assert_eq!(of("").scheme, Some(None), "senders need not show anything");
+        assert_eq!(read_scheme("signature").tolerance_s, Some(60));
+        assert_eq!(read_scheme("").scheme, Some(None), "senders need no credential");
         assert_eq!(read("name=qa"), Ok(None));
-        let odd = "webhook_auth.scheme=signature&webhook_auth.tolerance_s=soon";
-        assert_eq!(read(odd), Err("webhook_auth.tolerance_s".to_owned()));
+        let not_a_number = "webhook_auth.scheme=signature&webhook_auth.tolerance_s=soon";
+        assert_eq!(read(not_a_number), Err("webhook_auth.tolerance_s".to_owned()));
     }
 }

@@ -1,4 +1,5 @@
-//! `/connections/{id}/try`: tests a connection step by step, with the reason and the fix.
+//! `/connections/{id}/try`: tests a connection step by step. If a step fails, the page shows the
+//! reason and the fix.
 
 use std::sync::Arc;
 
@@ -15,40 +16,41 @@ use crate::http::AppState;
 use crate::http::admin::Id;
 use crate::http::problem::Problem;
 
-use super::found;
+use super::find_connection;
 
 type App = State<Arc<AppState>>;
 type Answer = Result<Response, Problem>;
 
 #[derive(Template)]
 #[template(path = "console/connections/try.html")]
-struct Try {
+struct TryPage {
     page: Page,
     path: String,
     name: String,
-    /// Absent before the test runs.
-    result: Option<Tried>,
+    /// The result; `None` before the test runs.
+    result: Option<TryResult>,
     may_edit: bool,
 }
 
 /// The result of a test.
-struct Tried {
-    steps: Vec<Step>,
-    reached: Option<String>,
+struct TryResult {
+    steps: Vec<StepRow>,
+    /// A sentence about what the test reached; `None` if a step failed.
+    success: Option<String>,
 }
 
-/// A step as people read it.
-struct Step {
+/// A step of the test.
+struct StepRow {
     title: String,
     note: Option<String>,
     error: Option<String>,
-    /// The field of the setting to change.
-    field: Option<String>,
+    /// The setting to change, if the failure names one.
+    setting: Option<String>,
     fix: &'static str,
 }
 
 pub(in crate::console) async fn show(State(app): App, visitor: Visitor, Id(id): Id) -> Answer {
-    page(&app, &visitor, &id, None)
+    try_page(&app, &visitor, &id, None)
 }
 
 pub(in crate::console) async fn run(
@@ -57,17 +59,17 @@ pub(in crate::console) async fn run(
     Id(id): Id,
     _: Form,
 ) -> Answer {
-    let connection = found(&app, &visitor, &id)?.connection.id;
+    let connection = find_connection(&app, &visitor, &id)?.connection.id;
     let TryReport { steps, reached } =
         app.services.connections.try_connection(connection, None).await?;
-    let reached = reached.as_deref().map(printable);
-    let tried = Tried { steps: steps.into_iter().map(step).collect(), reached };
-    page(&app, &visitor, &id, Some(tried))
+    let success = reached.as_deref().map(printable);
+    let result = TryResult { steps: steps.into_iter().map(step_row).collect(), success };
+    try_page(&app, &visitor, &id, Some(result))
 }
 
-fn page(app: &AppState, visitor: &Visitor, id: &str, result: Option<Tried>) -> Answer {
-    let connection = found(app, visitor, id)?.connection;
-    render(&Try {
+fn try_page(app: &AppState, visitor: &Visitor, id: &str, result: Option<TryResult>) -> Answer {
+    let connection = find_connection(app, visitor, id)?.connection;
+    render(&TryPage {
         page: visitor.page(Section::Connections, format!("Try {}", connection.name)),
         path: format!("/connections/{}", connection.id),
         name: connection.name,
@@ -76,40 +78,41 @@ fn page(app: &AppState, visitor: &Visitor, id: &str, result: Option<Tried>) -> A
     })
 }
 
-fn step(result: TryStepResult) -> Step {
-    let (title, fix) = words(result.step);
+fn step_row(result: TryStepResult) -> StepRow {
+    let (title, fix) = title_and_fix(result.step);
     let origin = result.origin.map(|it| format!(": {it}")).unwrap_or_default();
-    Step {
+    StepRow {
         title: format!("{title}{origin}"),
         note: result.note.as_deref().map(printable),
         error: result.error.as_deref().map(printable),
-        field: result.setting,
+        setting: result.setting,
         fix,
     }
 }
 
-/// The name of a step, and what to do if it fails.
-fn words(step: TryStep) -> (&'static str, &'static str) {
+/// The title of a step, and what to do if it fails.
+fn title_and_fix(step: TryStep) -> (&'static str, &'static str) {
     match step {
         TryStep::Dns => (
             "Find the address of the host",
-            "Check the address in the settings, and that the server's DNS knows the host.",
+            "Check the address in the settings, and whether the server's DNS can resolve the host name.",
         ),
         TryStep::Connect => (
             "Connect",
             "Check the port, firewalls and the proxy between this server and the tracker.",
         ),
         TryStep::Tls => (
-            "Agree on encryption",
-            "If a company authority signed the certificate, add it to `extra_ca_file`.",
+            "Set up TLS encryption",
+            "If your company's own certificate authority signed the certificate, add its root certificate to \
+             `extra_ca_file`.",
         ),
         TryStep::Credentials => (
             "Use the credentials",
-            "Enter the secret again, or give its user the rights in the tracker.",
+            "Enter the secret again, or give the user of the secret the necessary rights in the tracker.",
         ),
         TryStep::Check => (
-            "Find what the settings name",
-            "Change the setting that the reason names, or create it in the tracker.",
+            "Check the names in the settings",
+            "Change the setting that the reason names, or create the missing object in the tracker.",
         ),
         TryStep::Token => (
             "Get a token for Test Manager",

@@ -1,4 +1,5 @@
-//! Removes a connector's file, after a page that says what happens to the connections that use it.
+//! Removes a connector's file. A confirmation page first says what happens to the connections that
+//! use it.
 
 use std::sync::Arc;
 
@@ -17,18 +18,18 @@ use crate::http::AppState;
 use crate::http::admin::{Id, Params, connectors};
 use crate::http::problem::Problem;
 
-use super::{Answer, App, users};
+use super::{Answer, App, connections_of};
 
 pub(in crate::console) async fn ask_to_remove(
     State(app): App,
     visitor: Visitor,
     Id(name): Id,
 ) -> Answer {
-    render(&question(&app, &visitor, name, None)?)
+    render(&confirm_page(&app, &visitor, name, None)?)
 }
 
-/// Removes the file. If connections use the connector and the box that confirms this is not ticked,
-/// asks again.
+/// Removes the file. If connections use the connector, the person must also tick a box; otherwise
+/// the confirmation page is shown again.
 pub(in crate::console) async fn remove(
     State(app): App,
     visitor: Visitor,
@@ -36,38 +37,40 @@ pub(in crate::console) async fn remove(
     form: Form,
 ) -> Answer {
     let force = form.is_checked("force");
-    let users = users(&app, &visitor, &name);
-    if !force && !users.is_empty() {
-        let names: Vec<_> = users.into_iter().map(|(_, name)| name).collect();
+    let connections = connections_of(&app, &visitor, &name);
+    if !force && !connections.is_empty() {
+        let names: Vec<_> = connections.into_iter().map(|(_, name)| name).collect();
         let error = format!(
-            "It is not removed, because it is used by {}. Delete these connections first, or tick \
-             this box to remove it anyway.",
+            "The connector was not removed, because it is used by {}. Delete these connections \
+             first, or tick this box to remove it anyway.",
             names.join(", ")
         );
-        let asked_again = question(&app, &visitor, name, Some(error))?;
-        return render_refused(&asked_again, StatusCode::CONFLICT, OutcomeCode::Conflict);
+        let page = confirm_page(&app, &visitor, name, Some(error))?;
+        return render_refused(&page, StatusCode::CONFLICT, OutcomeCode::Conflict);
     }
     let query = Params(ForceQuery { force });
     let _ = connectors::remove(State(Arc::clone(&app)), Id(name.clone()), query).await?;
-    Ok(flash::done("/connectors", &format!("The connector {name} is removed.")))
+    Ok(flash::redirect_done("/connectors", &format!("The connector {name} is removed.")))
 }
 
-/// The page that says what will happen. `error` says why the file was not removed.
-fn question(
+/// The confirmation page. `error` is the reason why the file was not removed.
+fn confirm_page(
     app: &AppState,
     visitor: &Visitor,
     name: String,
     error: Option<String>,
 ) -> Result<Confirm, Problem> {
-    let is_known = name.parse().is_ok_and(|name| app.services.plugins.has(&name));
-    if !is_known {
+    let exists = name.parse().is_ok_and(|name| app.services.plugins.has(&name));
+    if !exists {
         return Err(Problem::no_such("connector", &name));
     }
-    let names: Vec<_> = users(app, visitor, &name).into_iter().map(|(_, name)| name).collect();
+    let connections = connections_of(app, visitor, &name);
+    let names: Vec<_> = connections.into_iter().map(|(_, name)| name).collect();
     let mut effects = vec![
-        "The file is removed from the plugins folder. Runs in progress finish.".to_owned(),
+        "The file is removed from the plugins folder. Runs in progress continue to their end."
+            .to_owned(),
         format!(
-            "The versions that served are kept. To bring the last one back, run: jackfield connectors \
+            "Earlier versions are kept. To restore the last one, run: jackfield connectors \
              rollback {name}"
         ),
     ];
@@ -76,8 +79,8 @@ fn question(
         effects.insert(
             0,
             format!(
-                "Webhooks of {} are answered 503 until the connector is back. These connections \
-                 keep their settings and their defects.",
+                "Webhooks of {} are answered 503 until the connector is in the folder again. These \
+                 connections keep their settings and their defects.",
                 names.join(", ")
             ),
         );

@@ -1,4 +1,4 @@
-//! Puts an earlier version of a connector back, after a page that says what will happen.
+//! Rolls a connector back to an earlier version. A confirmation page first says what will happen.
 
 use axum::extract::{Path, State};
 
@@ -23,10 +23,10 @@ pub(in crate::console) async fn ask_to_roll_back(
         page: visitor.page(Section::Connectors, format!("Roll {name} back")),
         effects: vec![
             format!("The file in the plugins folder is replaced by the version {sha256}."),
-            "Connections that granted what it asks for use it for their next event; runs in progress \
-             finish on the current version."
+            "Connections that granted what this version asks for use it from their next event on. \
+             Runs in progress finish with the current version."
                 .to_owned(),
-            "The current version is kept, so that you can go back to it.".to_owned(),
+            "The current version is kept, so you can roll back to it later.".to_owned(),
         ],
         fields: Vec::new(),
         hidden: Vec::new(),
@@ -45,5 +45,5 @@ pub(in crate::console) async fn roll_back(
 ) -> Answer {
     let body = Body(RollbackConnector { to: Some(sha256) });
     let _ = connectors::rollback(State(app), Id(name.clone()), body).await?;
-    Ok(flash::done(&format!("/connectors/{name}"), "The earlier version serves now."))
+    Ok(flash::redirect_done(&format!("/connectors/{name}"), "The earlier version serves now."))
 }

@@ -1,5 +1,6 @@
-//! The form that uploads a connector's file. The file passes the checks of the folder; a refused
-//! one changes nothing, and the form says why.
+//! Handles the form that uploads a connector's file. The file must pass the same checks as a file
+//! that is copied into the plugins folder. If the file is refused, nothing changes, and the page
+//! shows the reason.
 
 use std::path::Path;
 
@@ -12,60 +13,61 @@ use axum::{Extension, Json};
 use crate::console::flash;
 use crate::console::frame::Visitor;
 use crate::domain::ConnectorName;
-use crate::http::admin::upload::{Incoming, connector_name, install};
+use crate::http::admin::upload::{IncomingFile, connector_name, install};
 use crate::http::audit::CreatedObject;
 use crate::http::problem::Problem;
 
 use super::{Answer, App, list_page};
 
-/// Maximum length of the name in the form, bytes.
+/// Maximum length of the connector's name in the form, bytes.
 const NAME_BYTES_MAX: usize = 256;
 
 type Form = Result<Multipart, MultipartRejection>;
 
 pub(in crate::console) async fn upload(State(app): App, visitor: Visitor, form: Form) -> Answer {
-    let uploaded = match read(&app, form).await {
+    let installed = match read_form(&app, form).await {
         Ok((name, file)) => install(&app, name.clone(), None, file).await.map(|it| (name, it)),
         Err(problem) => Err(problem),
     };
-    match uploaded {
+    match installed {
         Ok((name, (status, Json(replaced)))) => {
             let version = replaced.connector.version.unwrap_or_default();
             let text = if status == StatusCode::CREATED {
                 format!("The connector {name} was uploaded. Its version {version} serves now.")
             } else {
-                format!("Version {version} of {name} serves now. The one before is kept.")
+                format!("Version {version} of {name} serves now. The earlier version is kept.")
             };
-            let done = flash::done(&format!("/connectors/{name}"), &text);
+            let done = flash::redirect_done(&format!("/connectors/{name}"), &text);
             Ok((Extension(CreatedObject(name.to_string())), done).into_response())
         }
-        Err(problem) => refused(&app, &visitor, &problem),
+        Err(problem) => refused_page(&app, &visitor, &problem),
     }
 }
 
-/// The list with the reason in the place of the form.
-fn refused(app: &crate::http::AppState, visitor: &Visitor, problem: &Problem) -> Answer {
-    let shown = problem.body("");
-    // The detail repeats the reason of the field.
-    let why = shown.errors.first().map_or(shown.detail, |error| error.why.clone());
-    let page: Response = list_page(app, visitor, Some(why))?;
+/// The list of connectors again, with the reason why the file was refused.
+fn refused_page(app: &crate::http::AppState, visitor: &Visitor, problem: &Problem) -> Answer {
+    let body = problem.body("");
+    // If a field has an error, the detail of the problem only repeats it.
+    let reason = body.errors.first().map_or(body.detail, |error| error.why.clone());
+    let page: Response = list_page(app, visitor, Some(reason))?;
     Ok((problem.status(), Extension(problem.code()), page).into_response())
 }
 
-/// Reads the name and the file, in this order.
-async fn read(
+/// Reads the fields `name` and `file`. The form must send them in this order, because the file is
+/// stored under the name while it arrives.
+async fn read_form(
     app: &crate::http::AppState,
     form: Form,
-) -> Result<(ConnectorName, Incoming), Problem> {
-    let not_a_form = |_| Problem::bad_request("this page takes the form of the console only");
-    let mut form = form.map_err(not_a_form)?;
-    let mut given = String::new();
-    while let Some(field) = form.next_field().await.map_err(|error| not_read(&error))? {
+) -> Result<(ConnectorName, IncomingFile), Problem> {
+    let not_multipart = |_| Problem::bad_request("this page accepts only the form of the console");
+    let mut form = form.map_err(not_multipart)?;
+    let mut entered_name = String::new();
+    while let Some(field) = form.next_field().await.map_err(|error| incomplete_form(&error))? {
         match field.name() {
-            Some("name") => given = text(field).await?,
+            Some("name") => entered_name = read_name(field).await?,
             Some("file") => {
-                let name = name(&given, field.file_name().unwrap_or_default())?;
-                let file = file(app, &name, field).await?;
+                let name = choose_name(&entered_name, field.file_name().unwrap_or_default())?;
+                let file = receive_file(app, &name, field).await?;
                 return Ok((name, file));
             }
             _ => {}
@@ -74,40 +76,43 @@ async fn read(
     Err(Problem::invalid_value("file", "choose a file"))
 }
 
-/// The name in the form, or else that of the file without its ending.
-fn name(given: &str, file: &str) -> Result<ConnectorName, Problem> {
-    match (given.trim(), Path::new(file).file_stem().and_then(|it| it.to_str())) {
+/// The connector's name: the entered name, or if it is empty, the file's name without its
+/// extension.
+fn choose_name(entered_name: &str, file_name: &str) -> Result<ConnectorName, Problem> {
+    match (entered_name.trim(), Path::new(file_name).file_stem().and_then(|it| it.to_str())) {
         ("", Some(stem)) => connector_name(stem),
         ("", None) => Err(Problem::invalid_value("file", "choose a file")),
-        (given, _) => connector_name(given),
+        (entered_name, _) => connector_name(entered_name),
     }
 }
 
-async fn text(mut field: Field<'_>) -> Result<String, Problem> {
+async fn read_name(mut field: Field<'_>) -> Result<String, Problem> {
     let mut bytes = Vec::new();
-    while let Some(part) = field.chunk().await.map_err(|error| not_read(&error))? {
+    while let Some(part) = field.chunk().await.map_err(|error| incomplete_form(&error))? {
         bytes.extend(part);
         if bytes.len() > NAME_BYTES_MAX {
-            return Err(Problem::invalid_value("name", "it is too long"));
+            return Err(Problem::invalid_value("name", "the name is too long"));
         }
     }
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-async fn file(
+async fn receive_file(
     app: &crate::http::AppState,
     name: &ConnectorName,
     mut field: Field<'_>,
-) -> Result<Incoming, Problem> {
-    let mut incoming = Incoming::begin(app, name)?;
-    while let Some(part) = incoming.next(field.chunk()).await?.map_err(|error| not_read(&error))? {
-        incoming.add(&part)?;
+) -> Result<IncomingFile, Problem> {
+    let mut incoming = IncomingFile::create(app, name)?;
+    while let Some(part) =
+        incoming.next(field.chunk()).await?.map_err(|error| incomplete_form(&error))?
+    {
+        incoming.append(&part)?;
     }
     Ok(incoming)
 }
 
-fn not_read(error: &MultipartError) -> Problem {
-    tracing::debug!(%error, "an uploaded form cannot be read");
+fn incomplete_form(error: &MultipartError) -> Problem {
+    tracing::debug!(%error, "cannot read an uploaded form");
     Problem::incomplete_body()
 }
 
@@ -116,9 +121,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_name_is_that_of_the_file_unless_the_form_has_another() {
-        assert_eq!(name(" mine ", "redmine.wasm").unwrap().as_str(), "mine");
-        assert_eq!(name("", "redmine.wasm").unwrap().as_str(), "redmine");
-        assert!(name("", "").is_err() && name("", "No Name.js").is_err());
+    fn an_entered_name_takes_precedence_over_the_name_of_the_file() {
+        assert_eq!(choose_name(" mine ", "redmine.wasm").unwrap().as_str(), "mine");
+        assert_eq!(choose_name("", "redmine.wasm").unwrap().as_str(), "redmine");
+        assert!(choose_name("", "").is_err() && choose_name("", "No Name.js").is_err());
     }
 }

@@ -1,15 +1,16 @@
-//! The timeline of an event: a table whose rows are its parts, each with a bar that shows when the
-//! part began and how long it took. The bars say nothing that the table does not say in figures.
+//! Renders the timeline of an event: a table with a row for each part, with a bar that shows when
+//! the part began and how long it took. The table contains the same times as numbers, so that
+//! nobody needs to see the bars.
 
 use askama::Template;
 
 use crate::api::{EventWithRuns, OutboundCall, TimelinePart, TimelineWork, fine_duration};
 use crate::domain::{OutcomeCode, TimedStepKind};
 
-/// Width of the drawing.
+/// Width of the drawing, SVG units.
 const WIDTH: u64 = 1_000;
-/// Width of the shortest bar.
-const BAR_MIN: u64 = 8;
+/// Width of the shortest bar, SVG units.
+const BAR_WIDTH_MIN: u64 = 8;
 
 /// The timeline of one event.
 #[derive(Debug, Template)]
@@ -17,23 +18,23 @@ const BAR_MIN: u64 = 8;
 pub(super) struct Timeline {
     rows: Vec<Row>,
     total: String,
-    /// A sentence about what is not shown.
+    /// A sentence that explains why parts are missing or have no exact times.
     note: Option<&'static str>,
 }
 
-/// One part as people read it.
+/// The row of one part.
 #[derive(Debug, PartialEq, Eq)]
 struct Row {
     name: String,
-    about: String,
+    description: String,
     is_request: bool,
     error: Option<String>,
-    at: String,
-    took: String,
+    start: String,
+    duration: String,
     bar: Bar,
 }
 
-/// The place of a bar in the drawing, and what its colour says.
+/// The position and width of a bar in SVG units, and the CSS class for its colour.
 #[derive(Debug, PartialEq, Eq)]
 struct Bar {
     x: u64,
@@ -46,76 +47,77 @@ impl Timeline {
         let duration_us = event.duration_us();
         let total_us = duration_us.max(1);
         let rows: Vec<_> = event.timeline().iter().map(|it| row(it, total_us)).collect();
-        let earlier = "An earlier version of Jackfield stored this event without the times of its \
-                       steps, so the runs are drawn one after the other.";
+        let no_times = "An earlier version of Jackfield stored this event without the times of its \
+                        steps, so the runs are drawn one after the other.";
         let note = match event.event.outcome.0 {
-            _ if !event.has_times() => Some(earlier),
+            _ if !event.has_times() => Some(no_times),
             _ if !event.runs.is_empty() => None,
             OutcomeCode::Repeated => Some(
-                "No connector ran for this event: the defect was known already, or an earlier \
-                 request for the same failed test created it meanwhile.",
+                "No connector ran for this event: the defect existed already, or another request for \
+                 the same failed test created it at the same time.",
             ),
             OutcomeCode::Counted => Some(
-                "No connector ran for this event: the counts were known already, or another \
-                 request counted them meanwhile.",
+                "No connector ran for this event: the stored counts were recent, or another request \
+                 counted the defects at the same time.",
             ),
             OutcomeCode::Running => Some("The event is still in progress."),
             _ => Some("No connector ran for this event."),
         };
-        Self { rows, total: time(duration_us), note }
+        Self { rows, total: format_us(duration_us), note }
     }
 }
 
 fn row(part: &TimelinePart<'_>, total_us: u64) -> Row {
-    let (name, about, class) = match part.work {
+    let (name, description, class) = match part.work {
         TimelineWork::Step(step) => match step.step.0 {
             TimedStepKind::Claim => ("Claim", "the failed test".to_owned(), "host"),
             TimedStepKind::Store => ("Store", "the outcome".to_owned(), "host"),
         },
         TimelineWork::WaitForPermit(run) => {
-            ("Queue", format!("{} waits: too many runs are in progress", run.call), "wait")
+            ("Queue", format!("{} waits, because too many runs are in progress", run.call), "wait")
         }
         TimelineWork::Instantiate(run) => {
-            ("Instantiate", format!("a fresh sandbox for {}", run.call), "host")
+            ("Instantiate", format!("a new sandbox for {}", run.call), "host")
         }
         TimelineWork::Guest(run) => ("Guest", format!("{}: {}", run.call, run.outcome), "guest"),
-        TimelineWork::Request(call) => return request(part, call, total_us),
+        TimelineWork::Request(call) => return request_row(part, call, total_us),
     };
     Row {
         name: name.to_owned(),
-        about,
+        description,
         is_request: false,
         error: None,
-        at: time(part.at_us),
-        took: time(part.us),
+        start: format_us(part.at_us),
+        duration: format_us(part.us),
         bar: bar(part, total_us, class),
     }
 }
 
-/// The row of an outbound call, whose times have whole milliseconds.
-fn request(part: &TimelinePart<'_>, call: &OutboundCall, total_us: u64) -> Row {
-    let is_bad = call.error.is_some() || call.status.is_some_and(|status| status >= 400);
-    let answer = call.status.map(|status| format!(": {status}, {}", super::size(call.bytes)));
+/// The row of an outbound call. Its duration is stored in whole milliseconds.
+fn request_row(part: &TimelinePart<'_>, call: &OutboundCall, total_us: u64) -> Row {
+    let has_failed = call.error.is_some() || call.status.is_some_and(|status| status >= 400);
+    let answer =
+        call.status.map(|status| format!(": {status}, {}", super::format_bytes(call.bytes)));
     Row {
         name: format!("{} {}", call.method, call.path),
-        about: format!("{}, {}{}", call.origin, call.effect, answer.unwrap_or_default()),
+        description: format!("{}, {}{}", call.origin, call.effect, answer.unwrap_or_default()),
         is_request: true,
         error: call.error.clone(),
-        at: time(part.at_us),
-        took: if call.ms == 0 { "under 1 ms".to_owned() } else { super::time(call.ms) },
-        bar: bar(part, total_us, if is_bad { "bad" } else { "ok" }),
+        start: format_us(part.at_us),
+        duration: if call.ms == 0 { "under 1 ms".to_owned() } else { super::format_ms(call.ms) },
+        bar: bar(part, total_us, if has_failed { "bad" } else { "ok" }),
     }
 }
 
 fn bar(part: &TimelinePart<'_>, total_us: u64, class: &'static str) -> Bar {
     let scaled = |us: u64| us.saturating_mul(WIDTH) / total_us;
-    let x = scaled(part.at_us).min(WIDTH - BAR_MIN);
-    Bar { x, width: scaled(part.us).clamp(BAR_MIN, WIDTH - x), class }
+    let x = scaled(part.at_us).min(WIDTH - BAR_WIDTH_MIN);
+    Bar { x, width: scaled(part.us).clamp(BAR_WIDTH_MIN, WIDTH - x), class }
 }
 
-/// A time with the unit that fits.
-fn time(us: u64) -> String {
-    fine_duration(us, " ms", super::time)
+/// A time in a suitable unit.
+fn format_us(us: u64) -> String {
+    fine_duration(us, " ms", super::format_ms)
 }
 
 #[cfg(test)]
@@ -136,7 +138,7 @@ mod tests {
         .expect("an event")
     }
 
-    fn created() -> EventWithRuns {
+    fn created_event() -> EventWithRuns {
         let usage = json!({"memory_bytes": 0, "cpu_ms": 0, "run_ms": 20, "outbound_calls": 0,
             "response_body_bytes": 0, "request_body_bytes": 0, "log_bytes": 0, "handles": 0,
             "polls": 0, "yields": 0, "waited_ticks": 0, "permit_ms": 0, "permits_before": 0});
@@ -154,10 +156,12 @@ mod tests {
 
     #[test]
     fn each_part_is_a_row_with_its_figures_and_a_bar() {
-        let Timeline { rows, total, note } = Timeline::new(&created());
+        let Timeline { rows, total, note } = Timeline::new(&created_event());
         let shown: Vec<_> = rows
             .iter()
-            .map(|row| (row.name.as_str(), row.at.as_str(), row.took.as_str(), row.bar.class))
+            .map(|row| {
+                (row.name.as_str(), row.start.as_str(), row.duration.as_str(), row.bar.class)
+            })
             .collect();
         assert_eq!(
             shown,
@@ -171,36 +175,36 @@ mod tests {
             ]
         );
         assert_eq!((total.as_str(), note), ("40 ms", None));
-        assert_eq!(rows[3].about, "create: ok");
-        assert_eq!(rows[4].about, "https://tracker, write: 422, 512 B");
+        assert_eq!(rows[3].description, "create: ok");
+        assert_eq!(rows[4].description, "https://tracker, write: 422, 512 B");
         let bars: Vec<_> = rows.iter().map(|row| (row.bar.x, row.bar.width)).collect();
         let expected = [(10, 13), (25, 50), (75, 25), (100, 650), (175, 250), (900, 100)];
         assert_eq!(bars, expected);
     }
 
     #[test]
-    fn a_bar_is_never_invisible_and_never_leaves_the_drawing() {
+    fn each_bar_is_visible_and_inside_the_drawing() {
         let step = |at_us, us| json!({"step": "claim", "at_us": at_us, "us": us});
         let steps = json!([step(0, 1), step(40_000, 0), step(39_999, 1)]);
         for Row { bar, .. } in Timeline::new(&event("created", &steps, &json!([]))).rows {
-            assert!(bar.width >= BAR_MIN && bar.x + bar.width <= WIDTH, "{bar:?}");
+            assert!(bar.width >= BAR_WIDTH_MIN && bar.x + bar.width <= WIDTH, "{bar:?}");
         }
     }
 
     #[test]
-    fn an_event_without_a_run_says_why() {
-        let said = |outcome| {
-            let of = Timeline::new(&event(outcome, &json!([]), &json!([])));
-            of.note.unwrap_or_default()
+    fn a_note_explains_why_an_event_has_no_run() {
+        let note = |outcome| {
+            let timeline = Timeline::new(&event(outcome, &json!([]), &json!([])));
+            timeline.note.unwrap_or_default()
         };
-        assert!(said("repeated").contains("known already"), "{}", said("repeated"));
-        assert!(said("counted").contains("counts"), "{}", said("counted"));
-        assert_eq!(said("paused"), "No connector ran for this event.");
+        assert!(note("repeated").contains("existed already"), "{}", note("repeated"));
+        assert!(note("counted").contains("counts"), "{}", note("counted"));
+        assert_eq!(note("paused"), "No connector ran for this event.");
     }
 
     #[test]
-    fn what_a_tracker_is_asked_for_never_becomes_markup() {
-        let page = Timeline::new(&created()).to_string();
+    fn the_path_of_an_outbound_call_is_escaped() {
+        let page = Timeline::new(&created_event()).to_string();
         assert!(page.contains("/&#60;issues&#62;") && !page.contains("<issues>"), "{page}");
     }
 }

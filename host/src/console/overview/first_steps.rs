@@ -1,4 +1,4 @@
-//! The way from an empty server to the first defect, as steps with the one that is next.
+//! Guides a person from an empty server to the first defect, as a list of steps.
 
 use crate::api::{Connection, ConnectionStatus};
 use crate::console::frame::Visitor;
@@ -10,12 +10,12 @@ use crate::plugins::ConnectorStatus;
 pub(super) struct FirstStep {
     pub(super) title: &'static str,
     pub(super) text: String,
-    /// The address and the text of the link, if the step is next.
+    /// The address and the text of the link; `None` if the step cannot be done yet.
     pub(super) link: Option<(String, &'static str)>,
     pub(super) is_done: bool,
 }
 
-/// The steps, until a connection has answered an event. Empty afterwards.
+/// The steps. The list is empty as soon as a connection has answered an event successfully.
 pub(super) fn list(app: &AppState, visitor: &Visitor) -> Vec<FirstStep> {
     let all = app.services.connections.list();
     if all.iter().any(|it| it.last_success_at.is_some()) {
@@ -23,15 +23,15 @@ pub(super) fn list(app: &AppState, visitor: &Visitor) -> Vec<FirstStep> {
     }
     let is_ready = |it: &crate::plugins::ConnectorInfo| it.status == ConnectorStatus::Ready;
     let has_connector = app.services.plugins.list().iter().any(is_ready);
-    let seen = all.iter().find(|it| visitor.account.sees(it.connection.id));
-    let connection = seen.map(|it| admin::connections::connection(app, it));
+    let visible = all.iter().find(|it| visitor.account.sees(it.connection.id));
+    let connection = visible.map(|it| admin::connections::connection(app, it));
     let folder = app.services.config.now().plugins.display().to_string();
     steps(has_connector, connection.as_ref(), &folder)
 }
 
 fn steps(has_connector: bool, connection: Option<&Connection>, folder: &str) -> Vec<FirstStep> {
     let path = connection.map(|it| format!("/connections/{}", it.id));
-    let at = |part: &str| path.as_ref().map(|path| format!("{path}{part}"));
+    let subpage = |name: &str| path.as_ref().map(|path| format!("{path}{name}"));
     let is_active = connection.is_some_and(|it| it.status.0 == ConnectionStatus::Active);
     let step = |title, text: &str, href: Option<String>, button, is_done| FirstStep {
         title,
@@ -39,34 +39,35 @@ fn steps(has_connector: bool, connection: Option<&Connection>, folder: &str) -> 
         link: href.map(|href| (href, button)),
         is_done,
     };
-    let folder = format!("Upload the connector for your tracker, or copy it into {folder}.");
+    let upload = format!("Upload the connector for your tracker, or copy it into {folder}.");
     let mut steps = vec![
-        step("Add a connector", &folder, Some("/connectors".to_owned()), "Upload", has_connector),
+        step("Add a connector", &upload, Some("/connectors".to_owned()), "Upload", has_connector),
         step(
             "Create a connection",
-            "It joins the connector with your tracker: its address, a project, credentials.",
+            "A connection stores what the connector needs for your tracker: the address, a project and \
+             credentials.",
             Some("/connections/new".to_owned()),
             "Create",
             connection.is_some(),
         ),
         step(
             "Try it, and enter its webhook URL in Test Manager",
-            "The try says step by step what works. The URL was shown when the connection was \
-             created; rotate the token to see another.",
-            at("/try"),
+            "The test shows step by step what works. The webhook URL was shown when the connection was \
+             created; to get a new URL, rotate the token.",
+            subpage("/try"),
             "Try",
             false,
         ),
         step(
             "Create the first defect",
-            "Open a failed test in Test Manager and choose Create Defect. The event appears by itself.",
-            at("/first-event").filter(|_| is_active),
+            "Open a failed test in Test Manager and choose Create Defect. The event then appears here.",
+            subpage("/first-event").filter(|_| is_active),
             "Wait for it",
             false,
         ),
     ];
     if !has_connector {
-        // Nothing can be done before the first step.
+        // The other steps need a connector.
         steps.iter_mut().skip(1).for_each(|it| it.link = None);
     }
     steps
@@ -77,7 +78,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn without_a_connector_only_the_first_step_leads_anywhere() {
+    fn without_a_connector_only_the_first_step_has_a_link() {
         let steps = steps(false, None, "plugins");
         assert!(steps.iter().all(|it| !it.is_done));
         assert_eq!(steps[0].link, Some(("/connectors".to_owned(), "Upload")));

@@ -1,4 +1,4 @@
-//! A field of a form, with its label, its help and its error.
+//! Renders a field of a form with its label, its help text and its error.
 
 use askama::Template;
 
@@ -14,25 +14,27 @@ pub(in crate::console) struct Field {
     pub(in crate::console) control: Control,
 }
 
-/// How a value is entered.
+/// The kind of an input element, with its value.
 #[derive(Debug, Clone)]
 pub(in crate::console) enum Control {
-    /// One line; `kind` is the type of the input.
+    /// One line of text; `kind` is the type of the HTML input.
     Input { kind: &'static str, value: String },
-    /// Several lines.
+    /// Several lines of text.
     Lines { value: String, rows: u8 },
-    /// One of some values, with their texts.
+    /// A choice from `options`: pairs of a value and its text.
     Select { value: String, options: Vec<(String, String)> },
-    /// Yes or no.
+    /// A check box.
     Check { checked: bool },
     /// A secret. Its value is never shown.
     Secret { is_set: bool },
-    /// A value that the connector can list, or several in lines.
+    /// A value that the connector can look up in the tracker. With `is_list`, several values, one
+    /// in each line.
     Lookup { value: String, is_list: bool, listed: Listed },
 }
 
 impl Control {
-    /// What it shows; `None` for a secret. A box that is not checked shows an empty text.
+    /// The value that the control shows; `None` for a secret, which is never shown. A check box has
+    /// the value `true` or an empty one.
     pub(in crate::console) fn text(&self) -> Option<String> {
         match self {
             Self::Input { value, .. }
@@ -44,8 +46,9 @@ impl Control {
         }
     }
 
-    /// Takes a listed value over: as the value, or as another line of a list.
-    pub(in crate::console) fn take(&mut self, choice: &str) {
+    /// Enters a value that a person chose from the listed ones: as the only value, or as another
+    /// line of a list.
+    pub(in crate::console) fn enter_choice(&mut self, choice: &str) {
         let Self::Lookup { value, is_list, .. } = self else { return };
         let others = value.lines().map(str::trim).filter(|it| !it.is_empty() && *it != choice);
         let lines: Vec<_> = others.filter(|_| *is_list).chain([choice]).collect();
@@ -53,22 +56,23 @@ impl Control {
     }
 }
 
-/// What a connector listed for a field. Each value is a button, which takes it over into the form.
+/// The values that a connector listed for a field. Each value is a button that enters it in the
+/// field.
 #[derive(Debug, Clone, Default, Template)]
 #[template(path = "console/parts/listed.html")]
 pub(in crate::console) struct Listed {
-    /// Where the connector lists values.
+    /// The address to which the browser sends a search.
     pub(in crate::console) address: String,
-    /// What the person searched for.
+    /// The text for which the person searched.
     pub(in crate::console) search: String,
-    /// The values with their labels; absent: nothing was looked up yet.
+    /// The found values with their labels; `None` before the first search.
     pub(in crate::console) choices: Option<Vec<(String, String)>>,
-    /// Whether a longer search shows others.
-    pub(in crate::console) more: bool,
+    /// Whether the tracker has more values, which only a longer search text can find.
+    pub(in crate::console) has_more: bool,
 }
 
 impl Field {
-    /// A field without help that may be empty.
+    /// A field without help text, which may be left empty.
     pub(in crate::console) fn new(
         name: impl Into<String>,
         label: impl Into<String>,
@@ -78,7 +82,7 @@ impl Field {
         Self { name, label, help: String::new(), error: None, is_required: false, control }
     }
 
-    /// A line of text.
+    /// A field for one line of text.
     pub(in crate::console) fn text(
         name: impl Into<String>,
         label: impl Into<String>,
@@ -95,14 +99,15 @@ impl Field {
         Self { is_required, ..self }
     }
 
-    /// The id of the input. Names have only letters, digits, dots, colons and dashes.
+    /// The id of the input. Two names cannot get the same id: they contain only letters, digits,
+    /// dots, colons and dashes.
     fn id(&self) -> String {
-        let clean = |c: char| if c.is_ascii_alphanumeric() { c } else { '-' };
-        format!("f-{}", self.name.chars().map(clean).collect::<String>())
+        let id_char = |c: char| if c.is_ascii_alphanumeric() { c } else { '-' };
+        format!("f-{}", self.name.chars().map(id_char).collect::<String>())
     }
 
-    /// The attributes that connect the input with its help and its error.
-    fn described(&self) -> String {
+    /// The ARIA attributes that connect the input with its help text and its error.
+    fn aria_attributes(&self) -> String {
         let id = self.id();
         let help = (!self.help.is_empty()).then(|| format!("{id}-help"));
         let error = self.error.as_ref().map(|_| format!("{id}-error"));

@@ -1,18 +1,19 @@
-//! Two texts side by side, line by line, with what was removed and what was added.
+//! Compares two texts line by line and shows them side by side, with the removed and the added
+//! words marked.
 
 use std::time::Duration;
 
 use askama::Template;
 use similar::{ChangeTag, DiffOp, TextDiff};
 
-/// Equal lines that are shown around each difference.
-const CONTEXT: usize = 3;
-/// Maximum number of rows; a longer comparison is cut.
+/// Number of equal lines that are shown before and after each difference.
+const CONTEXT_LINES: usize = 3;
+/// Maximum number of rows; a longer comparison is truncated.
 const ROWS_MAX: usize = 400;
-/// Maximum length of a line that is shown.
+/// Maximum length of a line that is shown, characters.
 const LINE_CHARS_MAX: usize = 4_000;
-/// After this time, what was not compared yet counts as replaced.
-const TIMEOUT: Duration = Duration::from_millis(100);
+/// Maximum duration of a comparison. The lines that are not compared by then count as replaced.
+const DIFF_TIMEOUT: Duration = Duration::from_millis(100);
 
 /// A comparison of two texts.
 #[derive(Debug, Clone, Template)]
@@ -20,20 +21,20 @@ const TIMEOUT: Duration = Duration::from_millis(100);
 pub(in crate::console) struct Sides {
     title: String,
     rows: Vec<Row>,
-    is_cut: bool,
+    is_truncated: bool,
 }
 
 /// A row of the comparison.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Row {
-    /// This many equal lines.
+    /// The number of equal lines that are left out here.
     Skipped(usize),
     Equal(String),
-    /// A line of each text; one that has none is absent.
+    /// A line of the left and a line of the right text; `None` if that text has no such line.
     Different(Option<Line>, Option<Line>),
 }
 
-/// A line in pieces, with whether the other line lacks the piece.
+/// A line as a list of pieces. The bool is true for a piece that the other line does not have.
 type Line = Vec<(bool, String)>;
 
 impl Sides {
@@ -43,49 +44,51 @@ impl Sides {
         recorded: &str,
         replayed: &str,
     ) -> Self {
-        let (recorded, replayed) = (complete(recorded), complete(replayed));
-        let mut configured = TextDiff::configure();
-        let diff = configured.timeout(TIMEOUT).diff_lines(recorded.as_str(), replayed.as_str());
-        let lines = |slices: Vec<&str>| slices.into_iter().map(shown).collect::<Vec<_>>();
+        let (recorded, replayed) = (with_final_newline(recorded), with_final_newline(replayed));
+        let mut config = TextDiff::configure();
+        let diff = config.timeout(DIFF_TIMEOUT).diff_lines(recorded.as_str(), replayed.as_str());
+        let lines = |slices: Vec<&str>| slices.into_iter().map(shown_line).collect::<Vec<_>>();
         let old = lines(diff.iter_old_slices().collect());
         let new = lines(diff.iter_new_slices().collect());
         let mut rows = Vec::new();
         let last = diff.ops().len().saturating_sub(1);
         for (index, op) in diff.ops().iter().enumerate() {
-            let (left, right) = (part(&old, op.old_range()), part(&new, op.new_range()));
+            let (left, right) = (slice(&old, op.old_range()), slice(&new, op.new_range()));
             match op {
-                DiffOp::Equal { .. } => rows.extend(equal(left, index == 0, index == last)),
-                _ => rows.extend(different(left, right)),
+                DiffOp::Equal { .. } => rows.extend(equal_rows(left, index == 0, index == last)),
+                _ => rows.extend(different_rows(left, right)),
             }
         }
-        let is_cut = rows.len() > ROWS_MAX;
+        let is_truncated = rows.len() > ROWS_MAX;
         rows.truncate(ROWS_MAX);
-        Self { title: title.into(), rows, is_cut }
+        Self { title: title.into(), rows, is_truncated }
     }
 }
 
-/// The text with the end of its last line, without which that line would differ from an equal one.
-fn complete(text: &str) -> String {
+/// The text with a newline at its end. Otherwise its last line would differ from an equal line that
+/// has one.
+fn with_final_newline(text: &str) -> String {
     let end = if text.is_empty() || text.ends_with('\n') { "" } else { "\n" };
     format!("{text}{end}")
 }
 
-/// A line without its end, and not longer than a page can show.
-fn shown(line: &str) -> String {
+/// The line without its newline, shortened to [`LINE_CHARS_MAX`].
+fn shown_line(line: &str) -> String {
     line.trim_end_matches(['\r', '\n']).chars().take(LINE_CHARS_MAX).collect()
 }
 
-fn part(lines: &[String], range: std::ops::Range<usize>) -> &[String] {
+fn slice(lines: &[String], range: std::ops::Range<usize>) -> &[String] {
     lines.get(range).unwrap_or_default()
 }
 
-/// Equal lines, without those that are far from each difference.
-fn equal(lines: &[String], is_first: bool, is_last: bool) -> Vec<Row> {
-    let before = if is_first { 0 } else { CONTEXT };
-    let after = if is_last { 0 } else { CONTEXT };
+/// The rows of equal lines between two differences. The lines that are not near a difference are
+/// left out.
+fn equal_rows(lines: &[String], is_first: bool, is_last: bool) -> Vec<Row> {
+    let before = if is_first { 0 } else { CONTEXT_LINES };
+    let after = if is_last { 0 } else { CONTEXT_LINES };
     let row = |line: &String| Row::Equal(line.clone());
     let hidden = lines.len().saturating_sub(before + after);
-    // A row that says that one line is hidden takes as much room as the line.
+    // A row that says "1 equal line" would be as high as the line itself.
     if hidden < 2 {
         return lines.iter().map(row).collect();
     }
@@ -93,10 +96,10 @@ fn equal(lines: &[String], is_first: bool, is_last: bool) -> Vec<Row> {
     head.map(row).chain([Row::Skipped(hidden)]).chain(tail.map(row)).collect()
 }
 
-fn different(left: &[String], right: &[String]) -> Vec<Row> {
+fn different_rows(left: &[String], right: &[String]) -> Vec<Row> {
     let row = |index: usize| match (left.get(index), right.get(index)) {
         (Some(left), Some(right)) => {
-            let (left, right) = pieces(left, right);
+            let (left, right) = mark_words(left, right);
             Row::Different(Some(left), Some(right))
         }
         (left, right) => {
@@ -107,25 +110,25 @@ fn different(left: &[String], right: &[String]) -> Vec<Row> {
     (0..left.len().max(right.len())).map(row).collect()
 }
 
-/// Two lines with the words that differ.
-fn pieces(left: &str, right: &str) -> (Line, Line) {
-    let diff = TextDiff::configure().timeout(TIMEOUT).diff_words(left, right);
+/// Marks the words that differ between two lines.
+fn mark_words(left: &str, right: &str) -> (Line, Line) {
+    let diff = TextDiff::configure().timeout(DIFF_TIMEOUT).diff_words(left, right);
     let (mut old, mut new) = (Line::new(), Line::new());
     for change in diff.iter_all_changes() {
         let text = change.value();
         match change.tag() {
             ChangeTag::Equal => {
-                add(&mut old, false, text);
-                add(&mut new, false, text);
+                add_piece(&mut old, false, text);
+                add_piece(&mut new, false, text);
             }
-            ChangeTag::Delete => add(&mut old, true, text),
-            ChangeTag::Insert => add(&mut new, true, text),
+            ChangeTag::Delete => add_piece(&mut old, true, text),
+            ChangeTag::Insert => add_piece(&mut new, true, text),
         }
     }
     (old, new)
 }
 
-fn add(line: &mut Line, differs: bool, text: &str) {
+fn add_piece(line: &mut Line, differs: bool, text: &str) {
     match line.last_mut() {
         Some((last, piece)) if *last == differs => piece.push_str(text),
         _ => line.push((differs, text.to_owned())),
@@ -157,8 +160,8 @@ mod tests {
 
     #[test]
     fn equal_lines_far_from_a_difference_are_counted() {
-        let before: String = (0..50).map(|n| format!("{n}\n")).collect();
-        let sides = Sides::new("Body", &format!("{before}old"), &format!("{before}old\nmore"));
+        let equal: String = (0..50).map(|n| format!("{n}\n")).collect();
+        let sides = Sides::new("Body", &format!("{equal}old"), &format!("{equal}old\nmore"));
         assert_eq!(sides.rows.first(), Some(&Row::Skipped(48)));
         assert_eq!(
             sides.rows.last(),
@@ -167,10 +170,10 @@ mod tests {
     }
 
     #[test]
-    fn a_long_comparison_is_cut_and_a_text_never_becomes_markup() {
-        let many: String = (0..1_000).map(|n| format!("<b>{n}\n")).collect();
-        let sides = Sides::new("Body", "", &many);
-        assert!(sides.is_cut && sides.rows.len() == ROWS_MAX);
+    fn a_long_comparison_is_truncated_and_its_texts_are_escaped() {
+        let long_text: String = (0..1_000).map(|n| format!("<b>{n}\n")).collect();
+        let sides = Sides::new("Body", "", &long_text);
+        assert!(sides.is_truncated && sides.rows.len() == ROWS_MAX);
         let html = sides.render().unwrap();
         assert!(!html.contains("<b>") && html.contains("&#60;b&#62;0"), "{html}");
     }

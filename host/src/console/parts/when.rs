@@ -1,10 +1,10 @@
-//! An instant: how long ago it was, and its date and time.
+//! Renders a point in time: how long ago it was, and its date and time.
 
 use std::fmt;
 
 use jiff::Timestamp;
 
-/// An instant as people read it.
+/// A point in time, and the time of the request, from which the distance is counted.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::console) struct When {
     at: Timestamp,
@@ -16,7 +16,7 @@ impl When {
         Self { at, now }
     }
 
-    /// Date and time with how long ago it was.
+    /// The date and time, and how long ago it was.
     pub(in crate::console) fn full(&self) -> String {
         let at = self.at.strftime("%Y-%m-%d %H:%M:%S UTC");
         format!(
@@ -26,7 +26,7 @@ impl When {
         )
     }
 
-    /// The distance in the largest unit that fits, such as `3 min ago` or `in 2 h`.
+    /// The distance from now in the largest suitable unit, such as `3 min ago` or `in 2 h`.
     fn relative(&self) -> String {
         let seconds = self.now.as_second() - self.at.as_second();
         let distance = match seconds.unsigned_abs() {
@@ -40,7 +40,7 @@ impl When {
     }
 }
 
-/// How long ago it was, with the date and time as a title.
+/// Shows how long ago it was. The tooltip shows the date and time.
 impl fmt::Display for When {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let title = self.at.strftime("%Y-%m-%d %H:%M:%S UTC");
@@ -58,7 +58,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_distance_has_one_unit() {
+    fn a_relative_time_has_one_unit() {
         let now = Timestamp::from_second(1_000_000).unwrap();
         for (ago, text) in [
             (0, "now"),

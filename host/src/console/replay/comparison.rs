@@ -1,13 +1,14 @@
-//! The result of a replay as people read it: each request and the answer, recorded and replayed.
+//! Prepares the result of a replay for the page: compares each request and the answer of the
+//! connector, recorded and replayed.
 
 use crate::api::{ReplayedRequest, ReplayedRun, RequestText, Run};
-use crate::console::event::{Used, used};
+use crate::console::event::{UsedLimit, used_limits};
 use crate::console::parts::{Badge, Sides, Tone};
 use crate::domain::{Difference, Limits};
 
 use serde_json::Value;
 
-/// A recorded run beside its replay.
+/// The part of the page that compares a recorded run with its replay.
 pub(super) struct ReplayPart {
     pub(super) run: Run,
     pub(super) verdict: Badge,
@@ -15,118 +16,124 @@ pub(super) struct ReplayPart {
     pub(super) versions: String,
     pub(super) requests: Vec<RequestPart>,
     pub(super) answer: AnswerPart,
-    pub(super) used: Vec<Used>,
-    /// Why exchanges are missing in the recording.
-    pub(super) missing: Option<String>,
+    pub(super) used_limits: Vec<UsedLimit>,
+    /// The reason why exchanges are missing in the recording.
+    pub(super) missing_reason: Option<String>,
 }
 
-/// A request of one run or of both.
+/// A request that one of the runs or both runs sent.
 pub(super) struct RequestPart {
     pub(super) difference: Badge,
-    /// What the difference means.
-    pub(super) why: String,
+    /// A sentence about the difference.
+    pub(super) note: String,
     pub(super) title: String,
-    /// The parts that differ, or all parts of a request that one run did not send.
+    /// The parts of the request that differ. If only one run sent it, these are all parts.
     pub(super) sides: Vec<Sides>,
-    /// The request, if both runs sent the same.
+    /// The request, if both runs sent the same request.
     pub(super) text: Option<String>,
 }
 
-/// What the export returned.
+/// The answer of the connector: what its export returned.
 pub(super) enum AnswerPart {
     Same(String),
     Different(Sides),
-    /// The recording has no answer to compare with.
-    Alone(String),
+    /// Only the replayed answer, because the recording has no answer.
+    NotRecorded(String),
 }
 
 impl ReplayPart {
-    pub(super) fn new(it: ReplayedRun) -> Self {
+    pub(super) fn new(replayed: ReplayedRun) -> Self {
         let short = |sha256: &str| sha256.chars().take(8).collect::<String>();
         let versions = format!(
             "recorded with {} ({}), replayed with {} ({})",
-            it.recorded_version,
-            short(&it.recorded_sha256),
-            it.run.connector_version,
-            short(&it.run.connector_sha256),
+            replayed.recorded_version,
+            short(&replayed.recorded_sha256),
+            replayed.run.connector_version,
+            short(&replayed.run.connector_sha256),
         );
-        let verdict = if it.is_same {
+        let verdict = if replayed.is_same {
             Badge::new(Tone::Ok, "the same as recorded")
         } else {
             Badge::new(Tone::Warn, "different")
         };
         let mut limits = Limits::default();
-        for (name, value) in &it.limits {
-            // A name that no limit has is left out.
+        for (name, value) in &replayed.limits {
+            // Ignore the names of limits that this version does not have.
             let _ = limits.set(name, *value);
         }
-        let now = pretty(&it.answer);
-        let answer = match &it.recorded_answer {
-            None => AnswerPart::Alone(now),
-            Some(recorded) if *recorded == it.answer => AnswerPart::Same(now),
-            Some(recorded) => AnswerPart::Different(Sides::new("Answer", &pretty(recorded), &now)),
+        let new_text = pretty(&replayed.answer);
+        let answer = match &replayed.recorded_answer {
+            None => AnswerPart::NotRecorded(new_text),
+            Some(recorded) if *recorded == replayed.answer => AnswerPart::Same(new_text),
+            Some(recorded) => {
+                AnswerPart::Different(Sides::new("Answer", &pretty(recorded), &new_text))
+            }
         };
         Self {
-            used: used(&it.run.usage, &limits),
-            run: it.run,
+            used_limits: used_limits(&replayed.run.usage, &limits),
+            run: replayed.run,
             verdict,
             versions,
-            requests: it.requests.into_iter().map(request).collect(),
+            requests: replayed.requests.into_iter().map(request_part).collect(),
             answer,
-            missing: it.missing,
+            missing_reason: replayed.missing,
         }
     }
 }
 
-fn request(it: ReplayedRequest) -> RequestPart {
-    let shown = it.replayed.as_ref().or(it.recorded.as_ref());
-    let title = shown.map(|text| format!("{} {}", text.method, text.url)).unwrap_or_default();
-    let answered = match it.status {
+fn request_part(request: ReplayedRequest) -> RequestPart {
+    let either = request.replayed.as_ref().or(request.recorded.as_ref());
+    let title = either.map(|text| format!("{} {}", text.method, text.url)).unwrap_or_default();
+    let answered = match request.status {
         Some(status) => format!("the recording answered {status}"),
-        None => "the recording has no answer to it".to_owned(),
+        None => "the recording has no answer to this request".to_owned(),
     };
-    let (tone, word, why) = match it.difference.0 {
+    let (tone, word, note) = match request.difference.0 {
         Difference::Same => (Tone::Ok, "same", answered),
         Difference::Changed => (Tone::Warn, "changed", answered),
         Difference::Added => (
             Tone::Info,
             "added",
-            "only the replay sent it; the recording has no answer to it".to_owned(),
+            "only the replay sent this request; the recording has no answer to it".to_owned(),
         ),
-        Difference::Missing => (Tone::Bad, "removed", "the replay did not send it".to_owned()),
+        Difference::Missing => {
+            (Tone::Bad, "removed", "the replay did not send this request".to_owned())
+        }
     };
-    let is_same = it.difference.0 == Difference::Same;
-    let text = shown.filter(|_| is_same).map(whole);
-    let sides = if is_same { Vec::new() } else { differences(&it) };
-    RequestPart { difference: Badge::new(tone, word), why, title, sides, text }
+    let is_same = request.difference.0 == Difference::Same;
+    let text = either.filter(|_| is_same).map(request_text);
+    let sides = if is_same { Vec::new() } else { differences(&request) };
+    RequestPart { difference: Badge::new(tone, word), note, title, sides, text }
 }
 
-/// The parts of the requests that differ.
-fn differences(it: &ReplayedRequest) -> Vec<Sides> {
+/// Compares the parts of a recorded and a replayed request that differ.
+fn differences(request: &ReplayedRequest) -> Vec<Sides> {
     type Part = (&'static str, &'static str, fn(&RequestText) -> String);
     let parts: [Part; 3] = [
         ("url", "Address", |text| format!("{} {}", text.method, text.url)),
         ("headers", "Headers", headers),
         ("body", "Body", body),
     ];
-    let of = |text: &Option<RequestText>, part: fn(&RequestText) -> String| {
-        text.as_ref().map(part).unwrap_or_default()
+    let part_text = |request: &Option<RequestText>, part: fn(&RequestText) -> String| {
+        request.as_ref().map(part).unwrap_or_default()
     };
-    let both = it.recorded.is_some() && it.replayed.is_some();
+    let both_sent = request.recorded.is_some() && request.replayed.is_some();
     let parts = parts
         .into_iter()
-        .filter(|(name, ..)| !both || it.changed.iter().any(|changed| changed == name));
-    let compared =
-        parts.map(|(_, title, part)| (title, of(&it.recorded, part), of(&it.replayed, part)));
-    let compared = compared.filter(|(_, one, other)| !one.is_empty() || !other.is_empty());
-    compared.map(|(title, one, other)| Sides::new(title, &one, &other)).collect()
+        .filter(|(name, ..)| !both_sent || request.changed.iter().any(|changed| changed == name));
+    let compared = parts.map(|(_, title, part)| {
+        let recorded = part_text(&request.recorded, part);
+        (title, recorded, part_text(&request.replayed, part))
+    });
+    let compared = compared.filter(|(_, old, new)| !old.is_empty() || !new.is_empty());
+    compared.map(|(title, old, new)| Sides::new(title, &old, &new)).collect()
 }
 
 fn headers(text: &RequestText) -> String {
     text.headers.iter().map(|it| format!("{}: {}\n", it.name, it.value)).collect()
 }
 
-/// The body as lines: JSON is indented.
+/// The body as text. JSON is indented, so that it can be compared line by line.
 fn body(text: &RequestText) -> String {
     match (&text.body, &text.body_base64) {
         (Some(body), _) => {
@@ -140,7 +147,8 @@ fn body(text: &RequestText) -> String {
     }
 }
 
-fn whole(text: &RequestText) -> String {
+/// The request as text: method and address, headers, body.
+fn request_text(text: &RequestText) -> String {
     let (headers, body) = (headers(text), body(text));
     let separator = if headers.is_empty() || body.is_empty() { "" } else { "\n" };
     format!("{} {}\n{headers}{separator}{body}", text.method, text.url)

@@ -1,5 +1,5 @@
-//! `/events/{id}/repeat`: handles the webhook request of an event again, after a page that says
-//! what will happen.
+//! `/events/{id}/repeat`: handles the webhook request of an event again. A confirmation page first
+//! says what will happen.
 
 use std::sync::Arc;
 
@@ -16,15 +16,15 @@ use crate::domain::{DecidedDoubt, DefectRecord, DefectState, EventKind};
 use crate::http::admin::{Body, Id, defects, events, replay};
 use crate::http::problem::Problem;
 
-use super::{Answer, App, is_request};
+use super::{Answer, App, can_repeat};
 
-pub(in crate::console) async fn ask(app: App, visitor: Visitor, Id(id): Id) -> Answer {
+pub(in crate::console) async fn ask_to_repeat(app: App, visitor: Visitor, Id(id): Id) -> Answer {
     let account = Extension(visitor.account.clone());
-    let found = events::show(State(Arc::clone(&app.0)), account, Id(id)).await?;
-    let Json(EventWithRuns { event, .. }) = found;
-    if !is_request(&event) {
-        let why = "only Create Defect and Defect KPIs of a connection can be handled again";
-        return Err(Problem::conflict(why));
+    let Json(EventWithRuns { event, .. }) =
+        events::show(State(Arc::clone(&app.0)), account, Id(id)).await?;
+    if !can_repeat(&event) {
+        let reason = "only Create Defect and Defect KPIs of a connection can be handled again";
+        return Err(Problem::conflict(reason));
     }
     let defect = match event.defect {
         Some(id) => Some(defects::record(&app, &visitor.account, &id.to_string()).await?),
@@ -44,12 +44,12 @@ pub(in crate::console) async fn ask(app: App, visitor: Visitor, Id(id): Id) -> A
     })
 }
 
-/// What will happen.
+/// The sentences that tell the person what will happen.
 fn effects(event: &Event, defect: Option<&DefectRecord>) -> Vec<String> {
     let first = match event.kind.0 {
-        EventKind::CreateDefect => of_create(defect),
+        EventKind::CreateDefect => create_effect(defect),
         _ => "The connector counts the defects in the tracker, unless the last counts are recent. \
-              Nothing is written."
+              Nothing is written to the tracker."
             .to_owned(),
     };
     vec![
@@ -61,31 +61,33 @@ fn effects(event: &Event, defect: Option<&DefectRecord>) -> Vec<String> {
     ]
 }
 
-fn of_create(defect: Option<&DefectRecord>) -> String {
-    let Some(it) = defect else {
+/// What happens if the request is Create Defect.
+fn create_effect(defect: Option<&DefectRecord>) -> String {
+    let Some(record) = defect else {
         return "If the failed test has no defect, the tracker gets a new one. If it has one, the \
-                request is answered with it."
+                request is answered with this defect."
             .to_owned();
     };
-    match (it.state, &it.defect, it.decided) {
+    match (record.state, &record.defect, record.decided) {
         (DefectState::Created, Some(defect), _) => format!(
-            "The failed test has the defect {}. The request is answered with it, and no other one \
-             is created.",
+            "The failed test has the defect {}. The request is answered with this defect, and no \
+             other one is created.",
             defect.key
         ),
         (DefectState::InDoubt, _, None) => {
-            "The defect is in doubt: the tracker may have it already. The tracker is searched; \
-             nothing is created before that is decided."
+            "The defect is in doubt: the tracker may already have it. The tracker is searched; \
+             nothing is created while the defect is in doubt."
                 .to_owned()
         }
         (DefectState::Sent, ..) => {
-            "The defect is being created. The request waits for that, and is answered with it."
+            "The defect is being created. The request waits, and is answered with this defect."
                 .to_owned()
         }
         (_, _, Some(DecidedDoubt::Retry | DecidedDoubt::GiveUp)) | (DefectState::Failed, ..)
-            if it.writes > 0 =>
+            if record.writes > 0 =>
         {
-            "The tracker is searched for the defect. If it does not have it, it gets a new one."
+            "The tracker is searched for the defect. If the search does not find it, a new defect is \
+             created."
                 .to_owned()
         }
         _ => "The failed test has no defect yet: the tracker gets a new one.".to_owned(),
@@ -98,10 +100,13 @@ pub(in crate::console) async fn repeat(app: App, visitor: Visitor, Id(id): Id, _
     let Json(EventReplay { for_real, .. }) =
         replay::replay(app, account, Id(id.clone()), Body(body)).await?;
     let repeated = for_real.ok_or_else(Problem::internal)?;
-    let to = format!("/events/{}", repeated.event.map_or(id, |new| new.to_string()));
+    let location = format!("/events/{}", repeated.event.map_or(id, |new| new.to_string()));
     if repeated.status < 400 {
-        return Ok(flash::done(&to, "This is the new event. The request succeeded."));
+        return Ok(flash::redirect_done(
+            &location,
+            "This is the new event. The request succeeded.",
+        ));
     }
     let text = format!("This is the new event. The request was answered {}.", repeated.status);
-    Ok(flash::warned(&to, &text))
+    Ok(flash::redirect_warning(&location, &text))
 }

@@ -1,8 +1,8 @@
-//! The attempts of one Create Defect event: each claims the failed test, and does what its row
-//! requires.
+//! Runs the attempts of one Create Defect event. Each attempt claims the row of the failed test and
+//! does what the state of the row requires.
 //!
-//! The guest's answer alone never decides how the row changes: the host's own record of the writes
-//! decides, too.
+//! The guest's answer alone never decides the next state of the row. The host's own record of the
+//! sent writes also decides.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,28 +24,29 @@ use crate::egress::ActiveConnection;
 use crate::runtime::{Connector, RunEnd};
 use crate::store::{Change, Changes, Claim, StoreError};
 
-/// The first wait before a row is claimed again; doubles.
-const WAIT_MIN: Duration = Duration::from_millis(200);
+/// The first wait before a row is claimed again. Each further wait is twice as long.
+const CLAIM_WAIT_MIN: Duration = Duration::from_millis(200);
 /// Maximum wait before a row is claimed again.
-const WAIT_MAX: Duration = Duration::from_secs(3);
-/// How long a claim waits for the end of another run before it looks again by itself: the run's
-/// server may be dead.
+const CLAIM_WAIT_MAX: Duration = Duration::from_secs(3);
+/// Maximum time to wait for the notification that another run has ended. After that the row is
+/// claimed again, because the server of that run may have crashed.
 const RUN_WAIT_MAX: Duration = Duration::from_secs(2);
-/// The `Retry-After` of the refusal when an earlier failure of the test case is not resolved,
-/// seconds.
-const FIRST_RETRY_AFTER_S: u32 = 5;
+/// The header `Retry-After` of the refusal while an earlier failure of the test case is in progress
+/// or in doubt, seconds.
+const EARLIER_FAILURE_RETRY_AFTER_S: u32 = 5;
 
 /// The result of one attempt.
 enum Attempt {
     /// The answer is known, so no further attempt is made.
     Done(Answer),
-    /// Try again at this instant, or after a growing pause. If no time is left, `refusal` is the
-    /// answer.
+    /// Try again at the instant `at`. `None`: try again after a pause that doubles each time. If
+    /// the answer deadline comes first, `refusal` is the answer.
     Again { refusal: Refusal, at: Option<Timestamp> },
-    /// Try again when the run of this row has ended, here or at another server.
-    AfterRun { refusal: Refusal, of: DefectId },
-    /// This event's own run sent a write and returned no defect, for this reason. From now on this
-    /// event only searches for the defect; this is its answer unless a search finds one.
+    /// Try again when the run of the row `defect` has ended, at this server or another one.
+    AfterRun { refusal: Refusal, defect: DefectId },
+    /// This event's own run sent a write and returned no defect; the refusal contains the reason.
+    /// From now on this event only searches for the defect. The refusal is its answer unless a
+    /// search finds the defect.
     SearchAfterWrite(Refusal),
 }
 
@@ -57,10 +58,10 @@ pub(super) struct CreateEvent<'a> {
     test: &'a FailedTest,
     event: EventStart,
     deadline: AnswerDeadline,
-    /// The fence of another event's run that this event waits for.
-    waited_for: Option<i64>,
-    /// When the claims were made. Recorded when the event ends, because each record may cost a
-    /// statement.
+    /// The fence of the run that this event waits for. Another event started that run.
+    awaited_fence: Option<i64>,
+    /// The times of the claims. They are recorded once, when the event ends, because each recording
+    /// may need an SQL statement.
     pub(super) claim_times: TimedSteps,
 }
 
@@ -73,28 +74,28 @@ impl<'a> CreateEvent<'a> {
         event: EventStart,
         deadline: AnswerDeadline,
     ) -> Self {
-        let (waited_for, claim_times) = Default::default();
-        Self { deps, active, connector, test, event, deadline, waited_for, claim_times }
+        let (awaited_fence, claim_times) = Default::default();
+        Self { deps, active, connector, test, event, deadline, awaited_fence, claim_times }
     }
 }
 
 impl CreateEvent<'_> {
-    /// Claims the failed test and does what its row requires. Repeats this until there is an answer
-    /// or no time is left.
+    /// Claims the row of the failed test and does what its state requires. Repeats this until there
+    /// is an answer or no time is left.
     pub(super) async fn attempt_until_answered(&mut self) -> Answer {
         // The refusal of this event's own run, if that run sent a write.
         let mut own_refusal = None;
-        let (mut pause, mut changes) = (WAIT_MIN, None);
+        let (mut pause, mut changes) = (CLAIM_WAIT_MIN, None);
         loop {
             let (refusal, at) = match self.attempt(own_refusal.as_ref()).await {
                 Attempt::Done(Ok(answer)) => return Ok(answer),
                 Attempt::Done(Err(refusal)) => return Err(own_refusal.unwrap_or(refusal)),
                 Attempt::Again { refusal, at } => (refusal, at),
-                Attempt::AfterRun { refusal, of } => {
-                    let last = self.deadline.wait_until();
-                    let until = last.min(Instant::now() + RUN_WAIT_MAX);
-                    wait_for_run(self.deps, &mut changes, of, until).await;
-                    if Instant::now() >= last {
+                Attempt::AfterRun { refusal, defect } => {
+                    let latest = self.deadline.wait_until();
+                    let until = latest.min(Instant::now() + RUN_WAIT_MAX);
+                    wait_for_run(self.deps, &mut changes, defect, until).await;
+                    if Instant::now() >= latest {
                         return Err(own_refusal.unwrap_or(refusal));
                     }
                     continue;
@@ -106,12 +107,12 @@ impl CreateEvent<'_> {
                 return Err(own_refusal.unwrap_or(refusal));
             }
             sleep(wait).await;
-            pause = (pause * 2).min(WAIT_MAX);
+            pause = (pause * 2).min(CLAIM_WAIT_MAX);
         }
     }
 
-    /// Claims the row once and does what it requires. If `own_refusal` is set, this event's own run
-    /// has sent a write.
+    /// Claims the row once and does what its state requires. If `own_refusal` is set, this event's
+    /// own run has sent a write.
     async fn attempt(&mut self, own_refusal: Option<&Refusal>) -> Attempt {
         if let Err(error) = self.deps.restart_waits_if_clock_stepped().await {
             return Attempt::Done(Err(Refusal::StoreUnavailable(error.to_string())));
@@ -124,8 +125,8 @@ impl CreateEvent<'_> {
             now,
             lease_until: after(now, self.deps.config.now().lease_ms),
             run_ms: self.deps.connections.limits(&self.active.connection).run_ms,
-            waited_for: self.waited_for,
-            recurs: self.recurs().then_some(open.as_slice()),
+            awaited_fence: self.awaited_fence,
+            open_rows_if_recurrence: self.allows_recurrence().then_some(open.as_slice()),
         };
         let began = Instant::now();
         let claimed = self.deps.store.claim(claim).await;
@@ -143,39 +144,39 @@ impl CreateEvent<'_> {
                 Attempt::Done(Err(Refusal::Ended { code, detail }))
             }
             Ok(Claimed::Busy { defect, fence }) => {
-                self.waited_for = Some(fence);
-                Attempt::AfterRun { refusal: self.deadline.refusal(), of: defect }
+                self.awaited_fence = Some(fence);
+                Attempt::AfterRun { refusal: self.deadline.refusal(), defect }
             }
             Ok(Claimed::Create { lease, marker, .. }) => {
                 self.create_and_store(self.leased(lease), &marker).await
             }
-            // In boxes: these are rare, and their futures are large.
+            // The next branches are rare and their futures are large, so they are boxed.
             Ok(Claimed::Recurs(recurrence)) => {
                 let leased = self.leased(recurrence.lease.clone());
                 Box::pin(self.recur(leased, *recurrence)).await
             }
-            Ok(Claimed::WaitsForFirst(first)) => waits_for_first(Some(first)),
+            Ok(Claimed::WaitsForFirst(first)) => wait_for_earlier_failure(Some(first)),
             Ok(Claimed::Search(doubtful)) => Box::pin(self.search(&doubtful, own_refusal)).await,
         }
     }
 
     /// Whether the open defect of an earlier failure can be the answer: the policy must not be
     /// `new`, and the connector must export `follow-up`.
-    fn recurs(&self) -> bool {
+    fn allows_recurrence(&self) -> bool {
         self.active.connection.on_recurrence != OnRecurrence::New
             && self.connector.interfaces().follow_up
     }
 
-    /// The rows that this process works on, for a claim that looks at other failures. A step of the
-    /// clock may make their leases look ended.
+    /// The rows that this process works on, if the claim reads other failures. After a step of the
+    /// clock, the leases of these rows may seem to have ended.
     fn open_rows(&self) -> Vec<DefectId> {
-        if self.recurs() { self.deps.process.open_rows() } else { Vec::new() }
+        if self.allows_recurrence() { self.deps.process.open_rows() } else { Vec::new() }
     }
 
     /// Answers with the defect of an earlier failure, if that defect is open or may be opened
     /// again. Otherwise creates another defect. The comment is added later, in the background.
     async fn recur(&self, leased: LeasedDefect<'_>, recurrence: Recurrence) -> Attempt {
-        match leased.still_open(&recurrence).await {
+        match leased.earlier_defect_if_open(&recurrence).await {
             Ok(Some(defect)) => {
                 let original = recurrence.original;
                 let verdict = Verdict::Recurs { defect: defect.clone(), original };
@@ -184,7 +185,8 @@ impl CreateEvent<'_> {
                     Ok(()) => {
                         Attempt::Done(Ok(CreateAnswer::new(id, defect, OutcomeCode::Recurred)))
                     }
-                    // Nothing was written yet, and the comment must not be lost.
+                    // The event may still fail, because nothing was written yet. If it succeeded,
+                    // the comment would be lost.
                     Err(error) => self.not_stored(&error),
                 }
             }
@@ -197,8 +199,9 @@ impl CreateEvent<'_> {
         }
     }
 
-    /// Creates another defect, because the defect of the earlier failure is closed or gone. If
-    /// another failure of the test case has a new one or is creating one, this one waits.
+    /// Creates another defect, because the defect of the earlier failure is closed or deleted. If
+    /// another failure of the test case already has a newer defect or is creating one, this event
+    /// waits for that failure.
     async fn create_instead_of_closed(
         &self,
         leased: LeasedDefect<'_>,
@@ -210,25 +213,26 @@ impl CreateEvent<'_> {
             Ok(true) => self.create_and_store(leased, &marker).await,
             Ok(false) => {
                 leased.give_back().await;
-                waits_for_first(None)
+                wait_for_earlier_failure(None)
             }
             Err(error) => self.not_stored(&error),
         }
     }
 
-    /// Runs `create`, then moves the row according to the host's own record of the run's writes.
+    /// Runs `create`, then changes the state of the row according to the host's own record of the
+    /// run's writes.
     async fn create_and_store(&self, mut leased: LeasedDefect<'_>, marker: &Marker) -> Attempt {
         let run = leased.route_and_create(self.test, marker, self.deadline.read_until()).await;
         let RunEnd { outcome, mut report, writes } = match run {
             Ok(end) => end,
-            // No run was started.
+            // `Err` means that no run was started.
             Err(refusal) => return self.fail(&leased, NotCreated::nothing_sent(refusal)).await,
         };
         let was_sent = writes.iter().any(WriteRecord::was_sent);
         if outcome.is_ok() && !was_sent {
-            report.log.push(write_not_journaled(report.usage.run_ms));
+            report.log.push(write_not_journaled_warning(report.usage.run_ms));
         }
-        self.deps.history.run(&leased.active.connection, self.event, report, &outcome);
+        self.deps.history.record_run(&leased.active.connection, self.event, report, &outcome);
         match verdict(outcome, &writes) {
             Ok(defect) => {
                 if was_sent {
@@ -243,8 +247,9 @@ impl CreateEvent<'_> {
         }
     }
 
-    /// Stores that the run returned no defect. From now on this event only searches if the run sent
-    /// a write that the tracker did not refuse, or any write if another run has taken over the row.
+    /// Stores that the run returned no defect. In two cases this event only searches from now on:
+    /// the run sent a write that the tracker did not refuse, or the run sent any write and another
+    /// run has taken over the row.
     async fn fail(&self, leased: &LeasedDefect<'_>, not_created: NotCreated) -> Attempt {
         let stored = leased.store_outcome(&Verdict::NotCreated(not_created.clone())).await;
         let (was_sent, may_exist) = (not_created.sent.is_some(), not_created.may_exist());
@@ -257,8 +262,8 @@ impl CreateEvent<'_> {
         }
     }
 
-    /// Searches for a defect in doubt, and creates it if the rules allow it. Creates nothing after
-    /// a write of this event's own run.
+    /// Searches for a defect in doubt, and creates it if the rules allow it. Never creates it if
+    /// this event's own run has sent a write.
     async fn search(&self, doubtful: &DoubtfulDefect, own_refusal: Option<&Refusal>) -> Attempt {
         let leased = self.leased(doubtful.lease.clone());
         let (next, refusal) = match leased.search(doubtful).await {
@@ -298,22 +303,23 @@ impl CreateEvent<'_> {
         }
     }
 
-    /// Creates the defect after a search that counts found none. If the test is a recurrence by
-    /// now, continues with the earlier failure's defect.
+    /// Creates the defect, because a search that can be trusted did not find it. If the failed test
+    /// has become a recurrence in the meantime, continues with the defect of the earlier failure.
     async fn create_after_search(&self, leased: LeasedDefect<'_>) -> Attempt {
         let (store, now) = (&self.deps.store, self.deps.clock.now());
         let open = self.open_rows();
-        let recurs = self.recurs().then_some(open.as_slice());
-        match store.back_to_intent(&leased.lease, recurs, now).await {
+        let open_rows = self.allows_recurrence().then_some(open.as_slice());
+        match store.back_to_intent(&leased.lease, open_rows, now).await {
             Ok(Claimed::Create { marker, .. }) => self.create_and_store(leased, &marker).await,
             Ok(Claimed::Recurs(recurrence)) => self.recur(leased, *recurrence).await,
             Ok(Claimed::WaitsForFirst(first)) => {
-                // Give the lease back, so that other failures of the test case do not wait for this
-                // one.
+                // Give the lease back, so that other failures of the test case do not have to wait
+                // for this one.
                 leased.end_search(SearchEnd::DoubtEnded).await;
-                waits_for_first(Some(first))
+                wait_for_earlier_failure(Some(first))
             }
-            // No answer of `back_to_intent`, which keeps this lease. The next attempt claims again.
+            // `back_to_intent` never returns these results, because this event still has the lease.
+            // The next attempt claims the row again.
             Ok(
                 Claimed::Search(_)
                 | Claimed::Created { .. }
@@ -327,8 +333,9 @@ impl CreateEvent<'_> {
         }
     }
 
-    /// Says when this event attempts again. Until the index delay has passed, any search may find
-    /// the defect. After that, only a search that begins at `at` or later can decide.
+    /// Decides when this event tries again. Before the index delay has passed, each search may find
+    /// the defect, so the event does not wait until `at`. After that, only a search that begins at
+    /// `at` or later can show that there is no defect.
     fn search_again(
         &self,
         leased: &LeasedDefect<'_>,
@@ -336,7 +343,7 @@ impl CreateEvent<'_> {
         at: Timestamp,
     ) -> Attempt {
         let now = self.deps.clock.now();
-        let index_delay_ms = leased.waits().map_or(0, |waits| waits.index_delay_ms);
+        let index_delay_ms = leased.search_waits().map_or(0, |waits| waits.index_delay_ms);
         let is_indexed = now >= after(doubtful.doubt.wait_from, index_delay_ms);
         let retry_after_s = seconds_until(at, now).unwrap_or(1);
         let reason = doubtful.reason.clone();
@@ -344,8 +351,8 @@ impl CreateEvent<'_> {
         Attempt::Again { refusal, at: is_indexed.then_some(at) }
     }
 
-    /// The result of a run or a search could not be stored. If the lease was lost, another run has
-    /// taken over, and the next attempt reads its result.
+    /// The next step if the result of a run or a search could not be stored. If the lease was lost,
+    /// another run has taken over the row, and the next attempt reads the result of that run.
     fn not_stored(&self, error: &StoreError) -> Attempt {
         match error {
             StoreError::Fenced => Attempt::Again { refusal: self.deadline.refusal(), at: None },
@@ -356,14 +363,15 @@ impl CreateEvent<'_> {
     /// The leased row, with everything that the runs of this event need.
     fn leased(&self, lease: Lease) -> LeasedDefect<'_> {
         let Self { deps, active, connector, event, .. } = self;
-        let open = Arc::new(deps.process.open(lease.defect));
-        let (active, event, asker, attached) = (Arc::clone(active), *event, Asker::Event, false);
-        LeasedDefect { deps, active, connector, lease, event, asker, open, attached }
+        let open_row = Arc::new(deps.process.open(lease.defect));
+        let (active, event, asker) = (Arc::clone(active), *event, Asker::Event);
+        let all_attached = false;
+        LeasedDefect { deps, active, connector, lease, event, asker, open_row, all_attached }
     }
 }
 
-/// Answers a repeat with the stored defect, because no defect can be created now. If no defect is
-/// stored, the answer is `refusal`.
+/// Answers with the stored defect of the failed test, because no defect can be created now. If no
+/// defect is stored, the answer is `refusal`.
 pub(super) async fn stored_defect(
     deps: &Dependencies,
     active: &ActiveConnection,
@@ -376,12 +384,13 @@ pub(super) async fn stored_defect(
     }
 }
 
-/// Waits until the run of this row has ended, here or at another server, or until this instant. The
-/// first call only subscribes: what changed before is in the store.
+/// Waits until the run of the row `defect` has ended, at this server or another one, but not longer
+/// than `until`. The first call only subscribes to changes and returns: earlier changes are already
+/// in the store.
 async fn wait_for_run(
     deps: &Dependencies,
     changes: &mut Option<Box<Changes>>,
-    of: DefectId,
+    defect: DefectId,
     until: Instant,
 ) {
     let Some(changes) = changes else {
@@ -391,7 +400,7 @@ async fn wait_for_run(
     let ended = async {
         loop {
             match changes.next().await {
-                Change::Defect(id) if id == of => return,
+                Change::Defect(id) if id == defect => return,
                 Change::Missed => return,
                 _ => {}
             }
@@ -400,13 +409,14 @@ async fn wait_for_run(
     let _ = timeout_at(until, ended).await;
 }
 
-/// Another failure of the test case is being created or is in doubt: try again when that has ended.
-fn waits_for_first(first: Option<DefectId>) -> Attempt {
+/// The result if the defect of an earlier failure of the test case is being created or is in doubt:
+/// try again when this has ended.
+fn wait_for_earlier_failure(first: Option<DefectId>) -> Attempt {
     let named = first.map(|id| format!(", defect {id}")).unwrap_or_default();
-    let reason = format!("that of an earlier failure of the same test case{named}");
-    let refusal = Refusal::OutcomePending { retry_after_s: FIRST_RETRY_AFTER_S, reason };
+    let reason = format!("it was for an earlier failure of the same test case{named}");
+    let refusal = Refusal::OutcomePending { retry_after_s: EARLIER_FAILURE_RETRY_AFTER_S, reason };
     match first {
-        Some(of) => Attempt::AfterRun { refusal, of },
+        Some(defect) => Attempt::AfterRun { refusal, defect },
         None => Attempt::Again { refusal, at: None },
     }
 }
@@ -418,13 +428,13 @@ fn duration_until(then: Timestamp, now: Timestamp) -> Duration {
 
 /// Whole seconds until `then`; `None` if it has passed.
 fn seconds_until(then: Timestamp, now: Timestamp) -> Option<u32> {
-    let left = then.duration_since(now);
-    left.is_positive().then(|| {
-        u32::try_from(left.as_millis().saturating_add(999) / 1_000).unwrap_or(u32::MAX).max(1)
+    let remaining = then.duration_since(now);
+    remaining.is_positive().then(|| {
+        u32::try_from(remaining.as_millis().saturating_add(999) / 1_000).unwrap_or(u32::MAX).max(1)
     })
 }
 
-fn write_not_journaled(at_ms: u64) -> LogLine {
+fn write_not_journaled_warning(at_ms: u64) -> LogLine {
     let message = "the defect was created without a journaled write. Is its request marked `read` or \
                    `prepare`? Mark it `write`: otherwise a crash may lead to a second defect";
     LogLine { at_ms, level: LogLevel::Warn, message: message.to_owned() }

@@ -1,4 +1,4 @@
-//! The part of Redmine's REST API that the Redmine connector uses.
+//! Answers the part of Redmine's REST API that the Redmine connector uses. It has no other routes.
 
 use axum::Json;
 use axum::extract::{Path, Query, State};
@@ -8,12 +8,13 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::issues::{
-    Content, Filters, ISSUES_MAX, Issue, PRIORITIES, PRIORITY_NORMAL, STATUSES, TRACKERS, status,
+    Filters, ISSUES_MAX, Issue, PRIORITIES, PRIORITY_NORMAL, STATUSES, TRACKERS, TrackerData,
+    status_by_id,
 };
-use super::{CUSTOM_FIELDS, PROJECT, Shared, pages};
+use super::{CUSTOM_FIELDS, PROJECT, TrackerState, pages};
 
 /// Number of issues in one answer, if the request has no `limit`.
-const PAGE_ISSUES: usize = 25;
+const DEFAULT_LIMIT: usize = 25;
 /// Maximum number of comments of an issue.
 const COMMENTS_MAX: usize = 1_000;
 
@@ -37,21 +38,24 @@ pub(super) async fn priorities() -> Json<Value> {
     Json(json!({ "issue_priorities": list_json(&PRIORITIES) }))
 }
 
-pub(super) async fn list(State(tracker): Shared, Query(filters): Query<Filters>) -> Json<Value> {
-    let content = tracker.content();
-    let mut found: Vec<_> = content.issues.iter().filter(|it| it.matches(&filters)).collect();
+pub(super) async fn list_issues(
+    State(tracker): TrackerState,
+    Query(filters): Query<Filters>,
+) -> Json<Value> {
+    let data = tracker.data();
+    let mut found: Vec<_> = data.issues.iter().filter(|it| it.matches(&filters)).collect();
     if filters.get("sort").is_some_and(|sort| sort == "id:desc") {
         found.reverse();
     }
-    let limit = filters.get("limit").and_then(|text| text.parse().ok()).unwrap_or(PAGE_ISSUES);
+    let limit = filters.get("limit").and_then(|text| text.parse().ok()).unwrap_or(DEFAULT_LIMIT);
     let page: Vec<_> = found.iter().take(limit).map(|issue| issue.json()).collect();
     Json(json!({ "issues": page, "total_count": found.len(), "offset": 0, "limit": limit }))
 }
 
-/// The members that a request may set.
+/// The members of an issue that a request sets.
 #[derive(Default, Deserialize)]
 #[serde(default)]
-pub(super) struct Members {
+pub(super) struct IssueChanges {
     project_id: Option<String>,
     tracker_id: Option<u64>,
     priority_id: Option<u64>,
@@ -74,26 +78,30 @@ struct Upload {
     token: String,
 }
 
+/// The body of a request that creates or changes an issue.
 #[derive(Deserialize)]
-pub(super) struct Body {
-    issue: Members,
+pub(super) struct IssueBody {
+    issue: IssueChanges,
 }
 
-pub(super) async fn create(State(tracker): Shared, Json(body): Json<Body>) -> Response {
-    let (new, content) = (body.issue, &mut *tracker.content());
+pub(super) async fn create_issue(
+    State(tracker): TrackerState,
+    Json(body): Json<IssueBody>,
+) -> Response {
+    let (new, data) = (body.issue, &mut *tracker.data());
     let errors: Vec<_> = [
         (new.project_id.as_deref() != Some(PROJECT), "Project cannot be blank"),
         (new.subject.trim().is_empty(), "Subject cannot be blank"),
-        (content.issues.len() >= ISSUES_MAX, "This sample tracker is full; start the demo again"),
+        (data.issues.len() >= ISSUES_MAX, "This sample tracker is full; start the demo again"),
     ]
     .into_iter()
-    .filter_map(|(is_wrong, why)| is_wrong.then_some(why))
+    .filter_map(|(is_invalid, error)| is_invalid.then_some(error))
     .collect();
     if !errors.is_empty() {
-        return refused(&errors);
+        return refusal(&errors);
     }
     let mut issue = Issue {
-        id: content.issues.last().map_or(1, |last| last.id + 1),
+        id: data.issues.last().map_or(1, |last| last.id + 1),
         tracker: new.tracker_id.unwrap_or(1),
         priority: new.priority_id.unwrap_or(PRIORITY_NORMAL),
         status: 1,
@@ -101,40 +109,40 @@ pub(super) async fn create(State(tracker): Shared, Json(body): Json<Body>) -> Re
         description: new.description.clone(),
         ..Issue::default()
     };
-    change(content, &mut issue, &new);
+    set_fields_and_files(data, &mut issue, &new);
     let answer = json!({ "issue": issue.json() });
-    content.issues.push(issue);
+    data.issues.push(issue);
     (StatusCode::CREATED, Json(answer)).into_response()
 }
 
-/// Answers `ID.json` with the issue, and `ID` with the page of the issue.
-pub(super) async fn show(
-    State(tracker): Shared,
+/// Answers `ID.json` with the issue as JSON, and `ID` with the issue's page.
+pub(super) async fn show_issue(
+    State(tracker): TrackerState,
     Path(file): Path<String>,
     Query(filters): Query<Filters>,
 ) -> Response {
-    let content = tracker.content();
+    let data = tracker.data();
     let (id, is_json) = match file.strip_suffix(".json") {
         Some(id) => (id, true),
         None => (file.as_str(), false),
     };
-    let issue = id.parse().ok().and_then(|id| content.issue(id));
+    let issue = id.parse().ok().and_then(|id| data.issue(id));
     match issue {
-        _ if !is_json => pages::issue(&content, issue),
+        _ if !is_json => pages::issue_page(&data, issue),
         None => StatusCode::NOT_FOUND.into_response(),
         Some(issue) => {
             let include = filters.get("include").map_or("", String::as_str);
-            Json(json!({ "issue": with_parts(&content, issue, include) })).into_response()
+            Json(json!({ "issue": issue_with_parts(&data, issue, include) })).into_response()
         }
     }
 }
 
-/// An issue with the parts that `include` names.
-fn with_parts(content: &Content, issue: &Issue, include: &str) -> Value {
+/// An issue as JSON, with the parts that `include` names.
+fn issue_with_parts(data: &TrackerData, issue: &Issue, include: &str) -> Value {
     let status = |(id, name, is_closed): &(u64, &str, bool)| json!({ "id": id, "name": name, "is_closed": is_closed });
     let part = |name: &str| match name {
         "journals" => Some(issue.journals()),
-        "attachments" => Some(content.files_of(issue).map(|file| file.json()).collect()),
+        "attachments" => Some(data.files_of(issue).map(|file| file.json()).collect()),
         "allowed_statuses" => Some(STATUSES.iter().map(status).collect()),
         _ => None,
     };
@@ -146,48 +154,48 @@ fn with_parts(content: &Content, issue: &Issue, include: &str) -> Value {
     json
 }
 
-pub(super) async fn update(
-    State(tracker): Shared,
+pub(super) async fn update_issue(
+    State(tracker): TrackerState,
     Path(file): Path<String>,
-    Json(body): Json<Body>,
+    Json(body): Json<IssueBody>,
 ) -> Response {
-    let content = &mut *tracker.content();
+    let data = &mut *tracker.data();
     let id = file.strip_suffix(".json").and_then(|id| id.parse().ok());
-    let Some(mut issue) = id.and_then(|id| content.issue(id)).cloned() else {
+    let Some(mut issue) = id.and_then(|id| data.issue(id)).cloned() else {
         return StatusCode::NOT_FOUND.into_response();
     };
     if issue.comments.len() >= COMMENTS_MAX {
-        return refused(&["This issue is full; start the demo again"]);
+        return refusal(&["This issue has too many comments; start the demo again"]);
     }
     if !body.issue.notes.is_empty() {
         issue.comments.push(body.issue.notes.clone());
     }
     // Redmine ignores a status that the workflow does not allow.
-    if let Some((id, ..)) = body.issue.status_id.and_then(status) {
+    if let Some((id, ..)) = body.issue.status_id.and_then(status_by_id) {
         issue.status = id;
     }
-    change(content, &mut issue, &body.issue);
-    if let Some(stored) = content.issue_mut(issue.id) {
+    set_fields_and_files(data, &mut issue, &body.issue);
+    if let Some(stored) = data.issue_mut(issue.id) {
         *stored = issue;
     }
     StatusCode::NO_CONTENT.into_response()
 }
 
-/// Sets custom fields and attaches files. Redmine ignores fields and tokens that it does not know.
-fn change(content: &Content, issue: &mut Issue, members: &Members) {
-    for FieldValue { id, value } in &members.custom_fields {
-        if CUSTOM_FIELDS.iter().any(|(known, _)| known == id) {
+/// Sets custom fields and attaches files. As Redmine does, ignores unknown fields and tokens.
+fn set_fields_and_files(data: &TrackerData, issue: &mut Issue, changes: &IssueChanges) {
+    for FieldValue { id, value } in &changes.custom_fields {
+        if CUSTOM_FIELDS.iter().any(|(field, _)| field == id) {
             let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-            issue.fields.insert(*id, text);
+            issue.custom_fields.insert(*id, text);
         }
     }
-    for Upload { token } in &members.uploads {
-        let file = content.files.iter().find(|file| file.token == *token);
+    for Upload { token } in &changes.uploads {
+        let file = data.files.iter().find(|file| file.token == *token);
         issue.files.extend(file.map(|file| file.id));
     }
 }
 
-fn refused(errors: &[&str]) -> Response {
+fn refusal(errors: &[&str]) -> Response {
     (StatusCode::UNPROCESSABLE_ENTITY, Json(json!({ "errors": errors }))).into_response()
 }
 
@@ -216,52 +224,54 @@ mod tests {
         if body.is_empty() { Value::Null } else { serde_json::from_slice(&body).expect("JSON") }
     }
 
-    fn body(issue: Value) -> Json<Body> {
+    fn body(issue: Value) -> Json<IssueBody> {
         Json(serde_json::from_value(json!({ "issue": issue })).expect("members"))
     }
 
     #[tokio::test]
-    async fn an_issue_has_what_the_connector_sent_then_and_later() {
-        let content = Mutex::new(Content::sample());
-        let tracker = State(Arc::new(Tracker { api_key: "key".to_owned(), content }));
-        let named =
+    async fn an_issue_has_the_values_of_its_creation_and_of_later_changes() {
+        let data = Mutex::new(TrackerData::sample());
+        let tracker = State(Arc::new(Tracker { api_key: "key".to_owned(), data }));
+        let query =
             |name: &str, value: &str| Query(Filters::from([(name.to_owned(), value.to_owned())]));
         let uploaded =
-            files::upload(tracker.clone(), named("filename", "a.png"), Bytes::from("\u{89}x"))
+            files::upload(tracker.clone(), query("filename", "a.png"), Bytes::from("\u{89}x"))
                 .await;
         let upload = json_of(uploaded, StatusCode::CREATED).await["upload"].take();
         let new = json!({ "project_id": "qa", "subject": "s", "uploads": [upload],
             "custom_fields": [{ "id": 2, "value": "Robot-01" }, { "id": 9, "value": "x" }] });
-        let created = json_of(create(tracker.clone(), body(new)).await, StatusCode::CREATED).await;
+        let created =
+            json_of(create_issue(tracker.clone(), body(new)).await, StatusCode::CREATED).await;
         let file = format!("{}.json", created["issue"]["id"]);
         assert_eq!(created["issue"]["custom_fields"][1]["value"], "Robot-01");
 
         let changes =
             [json!({ "notes": "again" }), json!({ "status_id": 5 }), json!({ "status_id": 9 })];
         for change in changes {
-            let updated = update(tracker.clone(), Path(file.clone()), body(change)).await;
+            let updated = update_issue(tracker.clone(), Path(file.clone()), body(change)).await;
             json_of(updated, StatusCode::NO_CONTENT).await;
         }
-        let all = named("include", "journals,attachments,allowed_statuses");
-        let shown = show(tracker.clone(), Path(file), all).await;
-        let issue = json_of(shown, StatusCode::OK).await["issue"].take();
+        let all_parts = query("include", "journals,attachments,allowed_statuses");
+        let answer = show_issue(tracker.clone(), Path(file), all_parts).await;
+        let issue = json_of(answer, StatusCode::OK).await["issue"].take();
         assert_eq!(issue["journals"][0]["notes"], "again");
         assert_eq!(issue["attachments"][0]["filename"], "a.png");
         assert_eq!(issue["status"]["is_closed"], true);
         assert_eq!(issue["allowed_statuses"][0]["is_closed"], false);
 
         let id = Path(issue["id"].to_string());
-        let page = show(tracker.clone(), id, named("include", "")).await;
+        let page = show_issue(tracker.clone(), id, query("include", "")).await;
         let page = to_bytes(page.into_body(), 1 << 20).await.expect("a page");
         let page = String::from_utf8_lossy(&page);
         assert!(page.contains("<h2>Comment 1</h2><p>again</p>"), "{page}");
         assert!(page.contains("<dt>Robot<dd>Robot-01") && page.contains(">a.png</a>"), "{page}");
 
         for file in ["99.json", "99", "x.json"] {
-            let gone = show(tracker.clone(), Path(file.to_owned()), named("include", "")).await;
-            assert_eq!(gone.status(), StatusCode::NOT_FOUND);
+            let missing =
+                show_issue(tracker.clone(), Path(file.to_owned()), query("include", "")).await;
+            assert_eq!(missing.status(), StatusCode::NOT_FOUND);
         }
-        let blank = create(tracker, body(json!({ "project_id": "qa" }))).await;
+        let blank = create_issue(tracker, body(json!({ "project_id": "qa" }))).await;
         json_of(blank, StatusCode::UNPROCESSABLE_ENTITY).await;
     }
 }

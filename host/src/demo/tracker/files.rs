@@ -1,4 +1,4 @@
-//! Stores uploaded files in memory, and answers downloads.
+//! Stores uploaded files in memory, and answers downloads. Nothing is written to disk.
 
 use std::collections::HashMap;
 
@@ -12,7 +12,7 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::Shared;
+use super::TrackerState;
 
 /// Maximum size of a file, bytes.
 pub(super) const FILE_BYTES_MAX: usize = 16 << 20;
@@ -23,7 +23,7 @@ const FILES_MAX: usize = 10_000;
 
 pub(super) struct File {
     pub(super) id: u64,
-    /// The text by which a later request attaches the file.
+    /// The text with which a later request attaches the file to an issue.
     pub(super) token: String,
     pub(super) name: String,
     bytes: Bytes,
@@ -57,34 +57,34 @@ impl File {
     }
 }
 
-/// Stores a file. A later request attaches it by the token.
+/// Stores a file, and answers with the token with which a later request attaches it to an issue.
 pub(super) async fn upload(
-    State(tracker): Shared,
+    State(tracker): TrackerState,
     Query(query): Query<HashMap<String, String>>,
     bytes: Bytes,
 ) -> Response {
-    let content = &mut *tracker.content();
-    let all: usize = content.files.iter().map(File::size).sum();
-    if content.files.len() >= FILES_MAX || all + bytes.len() > FILES_BYTES_MAX {
+    let data = &mut *tracker.data();
+    let stored_bytes: usize = data.files.iter().map(File::size).sum();
+    if data.files.len() >= FILES_MAX || stored_bytes + bytes.len() > FILES_BYTES_MAX {
         let errors = json!({ "errors": ["This sample tracker is full; start the demo again"] });
         return (StatusCode::UNPROCESSABLE_ENTITY, Json(errors)).into_response();
     }
-    let id = content.files.len() as u64 + 1;
+    let id = data.files.len() as u64 + 1;
     let token = format!("{id}.{}", Uuid::new_v4().simple());
     let name = query.get("filename").filter(|name| !name.is_empty()).cloned();
     let answer = json!({ "upload": { "id": id, "token": token } });
-    content.files.push(File { id, token, name: name.unwrap_or_else(|| id.to_string()), bytes });
+    data.files.push(File { id, token, name: name.unwrap_or_else(|| id.to_string()), bytes });
     (StatusCode::CREATED, Json(answer)).into_response()
 }
 
-/// Answers a download. An image is shown; any other file is saved, so a file is never a page of
-/// this origin.
+/// Answers a download. The browser shows an image and saves any other file. So an uploaded HTML
+/// file is never a page of this origin.
 pub(super) async fn download(
-    State(tracker): Shared,
+    State(tracker): TrackerState,
     Path((id, _)): Path<(u64, String)>,
 ) -> Response {
-    let content = tracker.content();
-    let Some(file) = content.files.iter().find(|file| file.id == id) else {
+    let data = tracker.data();
+    let Some(file) = data.files.iter().find(|file| file.id == id) else {
         return StatusCode::NOT_FOUND.into_response();
     };
     match file.image_type() {

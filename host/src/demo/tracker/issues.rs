@@ -1,4 +1,5 @@
-//! The records of the tracker: issues with comments, files and custom fields.
+//! The records of the sample tracker: issues with comments, files and custom fields. They exist
+//! only in memory.
 
 use std::collections::HashMap;
 
@@ -17,22 +18,22 @@ pub(super) const PRIORITIES: [(u64, &str); 5] =
 pub(super) const STATUSES: [(u64, &str, bool); 3] =
     [(1, "New", false), (2, "In Progress", false), (5, "Closed", true)];
 pub(super) const PRIORITY_NORMAL: u64 = 2;
-const NEW: u64 = 1;
-const CLOSED: u64 = 5;
+const STATUS_NEW: u64 = 1;
+const STATUS_CLOSED: u64 = 5;
 
 /// The issues that exist at the start: subject, priority, status.
 const SAMPLE_ISSUES: [(&str, u64, u64); 6] = [
-    ("Checkout accepts an expired card", 5, NEW),
-    ("Search finds nothing for names with an umlaut", 3, NEW),
-    ("Invoice shows the net amount twice", 3, NEW),
-    ("Footer overlaps the cookie banner", 1, NEW),
-    ("Password reset mail comes twice", 4, CLOSED),
-    ("Export stops after 1,000 rows", 2, CLOSED),
+    ("Checkout accepts an expired card", 5, STATUS_NEW),
+    ("Search finds nothing for names with an umlaut", 3, STATUS_NEW),
+    ("Invoice shows the net amount twice", 3, STATUS_NEW),
+    ("Footer overlaps the cookie banner", 1, STATUS_NEW),
+    ("Password reset mail comes twice", 4, STATUS_CLOSED),
+    ("Export stops after 1,000 rows", 2, STATUS_CLOSED),
 ];
 
 /// Everything that the tracker stores.
 #[derive(Default)]
-pub(super) struct Content {
+pub(super) struct TrackerData {
     pub(super) issues: Vec<Issue>,
     /// All files, including files that no issue has yet.
     pub(super) files: Vec<File>,
@@ -46,18 +47,18 @@ pub(super) struct Issue {
     pub(super) status: u64,
     pub(super) subject: String,
     pub(super) description: String,
-    /// The text of each custom field that is set, by its id.
-    pub(super) fields: HashMap<u64, String>,
+    /// The values of the custom fields that are set, by the field's id.
+    pub(super) custom_fields: HashMap<u64, String>,
     /// The ids of the issue's files.
     pub(super) files: Vec<u64>,
     pub(super) comments: Vec<String>,
 }
 
-/// The filters of a list, as Redmine names them.
+/// The parameters of a query, by Redmine's names.
 pub(super) type Filters = HashMap<String, String>;
 
-impl Content {
-    /// The content at the start: some issues, so that the counts are not zero.
+impl TrackerData {
+    /// The data at the start: some issues, because the demo should not show counts of zero.
     pub(super) fn sample() -> Self {
         let issue = |(&(subject, priority, status), id)| Issue {
             id,
@@ -79,23 +80,22 @@ impl Content {
         self.issues.iter_mut().find(|issue| issue.id == id)
     }
 
-    /// The files of an issue.
+    /// The files that are attached to an issue.
     pub(super) fn files_of<'a>(&'a self, issue: &'a Issue) -> impl Iterator<Item = &'a File> {
         self.files.iter().filter(|file| issue.files.contains(&file.id))
     }
 }
 
 impl Issue {
-    /// Whether Redmine's filters match this issue, as far as the connector uses them. As in
-    /// Redmine, an unknown filter matches every issue, and without `status_id` closed issues do
-    /// not match.
+    /// Whether the issue matches the filters that the Redmine connector uses. As in Redmine, an
+    /// unknown filter matches every issue, and without `status_id` closed issues do not match.
     pub(super) fn matches(&self, filters: &Filters) -> bool {
         filters.iter().all(|(filter, value)| match filter.as_str() {
             "tracker_id" => is_one_of(self.tracker, value),
             "priority_id" => is_one_of(self.priority, value),
             "description" => self.description.contains(value.trim_start_matches('~')),
-            filter => match custom_field(filter) {
-                Some(id) => self.fields.get(&id) == Some(value),
+            filter => match custom_field_id(filter) {
+                Some(id) => self.custom_fields.get(&id) == Some(value),
                 None => true,
             },
         }) && match filters.get("status_id").map(String::as_str) {
@@ -106,25 +106,25 @@ impl Issue {
     }
 
     pub(super) fn status_name(&self) -> &'static str {
-        status(self.status).map_or("?", |(_, name, _)| name)
+        status_by_id(self.status).map_or("?", |(_, name, _)| name)
     }
 
     pub(super) fn is_closed(&self) -> bool {
-        status(self.status).is_some_and(|(_, _, is_closed)| is_closed)
+        status_by_id(self.status).is_some_and(|(_, _, is_closed)| is_closed)
     }
 
     pub(super) fn json(&self) -> Value {
         let field = |(id, field): &(u64, &str)| {
-            let value = self.fields.get(id).map_or("", String::as_str);
+            let value = self.custom_fields.get(id).map_or("", String::as_str);
             json!({ "id": id, "name": field, "value": value })
         };
         json!({
             "id": self.id,
             "project": { "id": 1, "name": "QA" },
-            "tracker": { "id": self.tracker, "name": name(&TRACKERS, self.tracker) },
+            "tracker": { "id": self.tracker, "name": name_by_id(&TRACKERS, self.tracker) },
             "status":
                 { "id": self.status, "name": self.status_name(), "is_closed": self.is_closed() },
-            "priority": { "id": self.priority, "name": name(&PRIORITIES, self.priority) },
+            "priority": { "id": self.priority, "name": name_by_id(&PRIORITIES, self.priority) },
             "subject": self.subject,
             "description": self.description,
             "custom_fields": CUSTOM_FIELDS.iter().map(field).collect::<Vec<_>>(),
@@ -138,21 +138,21 @@ impl Issue {
     }
 }
 
-pub(super) fn status(id: u64) -> Option<(u64, &'static str, bool)> {
-    STATUSES.into_iter().find(|(known, ..)| *known == id)
+pub(super) fn status_by_id(id: u64) -> Option<(u64, &'static str, bool)> {
+    STATUSES.into_iter().find(|(status, ..)| *status == id)
 }
 
 /// The id in a filter such as `cf_2`.
-fn custom_field(filter: &str) -> Option<u64> {
+fn custom_field_id(filter: &str) -> Option<u64> {
     let id = filter.strip_prefix("cf_")?.parse().ok()?;
-    CUSTOM_FIELDS.iter().any(|(known, _)| *known == id).then_some(id)
+    CUSTOM_FIELDS.iter().any(|(field, _)| *field == id).then_some(id)
 }
 
-pub(super) fn name(list: &[(u64, &'static str)], id: u64) -> &'static str {
-    list.iter().find(|(known, _)| *known == id).map_or("?", |(_, name)| name)
+pub(super) fn name_by_id(list: &[(u64, &'static str)], id: u64) -> &'static str {
+    list.iter().find(|(entry, _)| *entry == id).map_or("?", |(_, name)| name)
 }
 
-/// Whether a filter like "4|5" contains the number.
+/// Whether a filter such as "4|5" contains the id.
 fn is_one_of(id: u64, filter: &str) -> bool {
     filter.split('|').any(|text| text == id.to_string())
 }
@@ -166,9 +166,9 @@ mod tests {
         let issue = Issue {
             tracker: 1,
             priority: 5,
-            status: NEW,
+            status: STATUS_NEW,
             description: "marker: abc".to_owned(),
-            fields: HashMap::from([(2, "Robot-01".to_owned())]),
+            custom_fields: HashMap::from([(2, "Robot-01".to_owned())]),
             ..Issue::default()
         };
         let matches = |query: &[(&str, &str)]| {

@@ -1,4 +1,5 @@
-//! The pages for a person. Texts of issues are Markdown without HTML; everything is escaped.
+//! The HTML pages of the sample tracker. Texts of issues are rendered as Markdown, and HTML in them
+//! is escaped.
 
 use std::fmt::Write;
 
@@ -8,44 +9,45 @@ use axum::response::{Html, IntoResponse, Response};
 
 use crate::report::markdown_as_html;
 
-use super::issues::{Content, Filters, Issue, PRIORITIES, TRACKERS, name};
-use super::{CUSTOM_FIELDS, Shared};
+use super::issues::{Filters, Issue, PRIORITIES, TRACKERS, TrackerData, name_by_id};
+use super::{CUSTOM_FIELDS, TrackerState};
 
-pub(super) async fn list(
-    State(tracker): Shared,
+pub(super) async fn list_issues(
+    State(tracker): TrackerState,
     Query(mut filters): Query<Filters>,
 ) -> Html<String> {
     if filters.is_empty() {
         filters.insert("status_id".to_owned(), "*".to_owned());
     }
     let mut rows = String::new();
-    for issue in tracker.content().issues.iter().filter(|issue| issue.matches(&filters)) {
+    for issue in tracker.data().issues.iter().filter(|issue| issue.matches(&filters)) {
         let Issue { id, subject, .. } = issue;
-        let (priority, status) = (name(&PRIORITIES, issue.priority), issue.status_name());
+        let (priority, status) = (name_by_id(&PRIORITIES, issue.priority), issue.status_name());
         let _ = write!(
             rows,
             "<tr><td><a href=\"/issues/{id}\">#{id}</a><td>{priority}<td>{status}<td>{}",
             escape(subject)
         );
     }
-    page("Issues", &format!("<table><tr><th>#<th>Priority<th>Status<th>Subject{rows}</table>"))
+    html_page("Issues", &format!("<table><tr><th>#<th>Priority<th>Status<th>Subject{rows}</table>"))
 }
 
-/// The page of an issue; a page that says so if the issue does not exist.
-pub(super) fn issue(content: &Content, issue: Option<&Issue>) -> Response {
+/// The page of an issue; without an issue, a page with the status 404.
+pub(super) fn issue_page(data: &TrackerData, issue: Option<&Issue>) -> Response {
     let Some(issue) = issue else {
-        return (StatusCode::NOT_FOUND, page("Issue not found", "")).into_response();
+        return (StatusCode::NOT_FOUND, html_page("Issue not found", "")).into_response();
     };
-    let (tracker, priority) = (name(&TRACKERS, issue.tracker), name(&PRIORITIES, issue.priority));
+    let tracker = name_by_id(&TRACKERS, issue.tracker);
+    let priority = name_by_id(&PRIORITIES, issue.priority);
     let mut body = format!("<p>{tracker} · {priority} · {}</p><dl>", issue.status_name());
     for (id, field) in CUSTOM_FIELDS {
-        if let Some(value) = issue.fields.get(&id) {
+        if let Some(value) = issue.custom_fields.get(&id) {
             let _ = write!(body, "<dt>{field}<dd>{}", escape(value));
         }
     }
     body += &format!("</dl>{}", markdown_as_html(&issue.description));
     body += "<h2>Files</h2><ul>";
-    for file in content.files_of(issue) {
+    for file in data.files_of(issue) {
         let (path, name) = (file.path(), escape(&file.name));
         let _ = write!(body, "<li><a href=\"{path}\">{name}</a> ({} bytes)", file.size());
         if file.image_type().is_some() {
@@ -57,10 +59,10 @@ pub(super) fn issue(content: &Content, issue: Option<&Issue>) -> Response {
         let _ = write!(body, "<h2>Comment {number}</h2>{}", markdown_as_html(comment));
     }
     body += "<p><a href=\"/\">All issues</a></p>";
-    page(&format!("#{}: {}", issue.id, issue.subject), &body).into_response()
+    html_page(&format!("#{}: {}", issue.id, issue.subject), &body).into_response()
 }
 
-fn page(title: &str, body: &str) -> Html<String> {
+fn html_page(title: &str, body: &str) -> Html<String> {
     let title = escape(title);
     Html(format!(
         "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>{title}</title>\

@@ -1,5 +1,5 @@
-//! The format of a recording: one JSON text for each exchange. In a folder, the files are
-//! `0001.json` and so on; people read and edit them.
+//! The file format of a recording: one JSON text for each exchange. In a folder, the files are
+//! named `0001.json` and so on. People read and edit these files.
 
 use std::fs;
 use std::io;
@@ -17,31 +17,32 @@ use super::{HttpError, NoAnswer, TapedAnswer, TapedEnd, TapedRequest};
 
 /// Maximum number of exchanges in a recording.
 pub(super) const EXCHANGES_MAX: usize = 1_000;
-/// The file that says what was recorded, in a folder of `jackfield fixture`.
+/// The file that describes the recorded call, in a folder that `jackfield fixture` wrote.
 const CALL_FILE: &str = "call.json";
-/// Files beside the exchanges that say how an export was called.
-const BESIDE: [&str; 5] =
+/// JSON files in the folder of a recording that are not exchanges: they describe how an export was
+/// called.
+const CALL_FILES: [&str; 5] =
     [CALL_FILE, "event.json", "report.json", "settings.json", "test-data.json"];
-/// Largest recording, bytes of its files.
+/// Maximum size of the files of a recording together, bytes.
 const RECORDING_BYTES_MAX: u64 = 512 << 20;
 
-/// Why a folder cannot be used for a recording.
+/// The reason why a folder cannot be used for a recording.
 #[derive(Debug, thiserror::Error)]
-pub enum NotUsable {
-    /// It cannot be read or written.
+pub enum RecordingError {
+    /// A file or the folder cannot be read or written.
     #[error("cannot use {}: {source}", .path.display())]
     Disk {
         /// The file or folder.
         path: PathBuf,
-        /// Why.
+        /// The reason.
         source: io::Error,
     },
-    /// A recording begins in an empty folder.
+    /// The folder already has recorded exchanges, so a new recording cannot be written to it.
     #[error(
         "{} has recorded exchanges already: delete them or give another folder", .0.display()
     )]
     NotEmpty(PathBuf),
-    /// There is nothing to answer from.
+    /// The folder has no recorded exchange, so no request can be answered.
     #[error(
         "{} has no recorded exchange (a file that ends in .json): record one with --record, or \
          give the folder of one call, such as recording/check",
@@ -53,7 +54,7 @@ pub enum NotUsable {
     NotAnExchange {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The reason.
         source: InvalidExchange,
     },
     /// The recording is too large.
@@ -63,22 +64,22 @@ pub enum NotUsable {
     TooLarge(PathBuf),
 }
 
-/// Why a text is not a recorded exchange.
+/// The reason why a text is not a recorded exchange.
 #[derive(Debug, thiserror::Error)]
 pub enum InvalidExchange {
-    /// It is not JSON, or has other members.
+    /// The text is not JSON, or has missing or unknown members.
     #[error(transparent)]
     Json(#[from] serde_json::Error),
-    /// It has both ends of an exchange, or none.
-    #[error("give `response` or `error`, one of them")]
+    /// The text has both a response and an error, or neither.
+    #[error("give exactly one of `response` or `error`")]
     ResponseOrError,
-    /// The error is not one that a guest can get.
+    /// The error is not a case that a guest can get.
     #[error("`error.case` = {0:?} is not a case of `http-error`")]
     UnknownCase(String),
-    /// The status is not that of an answer.
-    #[error("`status` = {0}: give 200 to 999")]
+    /// The status is not the status of a final answer.
+    #[error("`status` = {0} is not the status of an answer: give 200 to 999")]
     Status(u16),
-    /// The body is written twice.
+    /// The body is given both as text and as base64.
     #[error("give `body` or `body_base64`, not both")]
     TwoBodies,
     /// The body cannot be decoded.
@@ -86,7 +87,7 @@ pub enum InvalidExchange {
     Base64(#[from] DecodeError),
 }
 
-/// One file.
+/// The content of one file of a recording.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct ExchangeFile {
@@ -131,38 +132,49 @@ struct ResponsePart {
     body_base64: Option<String>,
 }
 
-/// Creates the folder, if it is missing, for its owner only.
-pub(super) fn create(folder: &Path) -> Result<(), NotUsable> {
+/// Creates the folder, if it is missing, with access only for its owner. Refuses a folder that
+/// already has exchanges.
+pub(super) fn create_folder(folder: &Path) -> Result<(), RecordingError> {
     let created = fs::DirBuilder::new().recursive(true).mode(0o700).create(folder);
-    created.map_err(|source| NotUsable::Disk { path: folder.to_owned(), source })?;
-    if files(folder)?.is_empty() { Ok(()) } else { Err(NotUsable::NotEmpty(folder.to_owned())) }
+    created.map_err(|source| RecordingError::Disk { path: folder.to_owned(), source })?;
+    if exchange_files(folder)?.is_empty() {
+        Ok(())
+    } else {
+        Err(RecordingError::NotEmpty(folder.to_owned()))
+    }
 }
 
-/// Writes an exchange as the file with this number.
-pub(super) fn write(folder: &Path, number: usize, text: &str) -> Result<(), NotUsable> {
+/// Writes an exchange to the file with this number.
+pub(super) fn write_exchange(
+    folder: &Path,
+    number: usize,
+    text: &str,
+) -> Result<(), RecordingError> {
     if number > EXCHANGES_MAX {
-        return Err(NotUsable::TooLarge(folder.to_owned()));
+        return Err(RecordingError::TooLarge(folder.to_owned()));
     }
     let path = folder.join(format!("{number:04}.json"));
     let pretty = |text| serde_json::to_string_pretty(&serde_json::from_str::<ExchangeFile>(text)?);
-    let json = pretty(text)
-        .map_err(|error| NotUsable::NotAnExchange { path: path.clone(), source: error.into() })?;
+    let json = pretty(text).map_err(|error| RecordingError::NotAnExchange {
+        path: path.clone(),
+        source: error.into(),
+    })?;
     let written = write_private(&path, format!("{json}\n").as_bytes());
-    written.map_err(|source| NotUsable::Disk { path: path.clone(), source })
+    written.map_err(|source| RecordingError::Disk { path: path.clone(), source })
 }
 
-/// Writes exchanges, each a text in the format of a tape, as the recording of a new folder.
+/// Writes exchanges, each a text in the format of a tape, to a new folder as a recording.
 ///
 /// # Errors
 /// The folder cannot be used, or it has a recording already, or a text is not an exchange.
-pub fn write_recording(folder: &Path, exchanges: &[String]) -> Result<(), NotUsable> {
-    create(folder)?;
+pub fn write_recording(folder: &Path, exchanges: &[String]) -> Result<(), RecordingError> {
+    create_folder(folder)?;
     let mut numbered = exchanges.iter().zip(1..);
-    numbered.try_for_each(|(text, number)| write(folder, number, text))
+    numbered.try_for_each(|(text, number)| write_exchange(folder, number, text))
 }
 
-/// The text of an exchange.
-pub(super) fn text_of(request: TapedRequest, end: TapedEnd) -> String {
+/// Returns the text of an exchange.
+pub(super) fn exchange_text(request: TapedRequest, end: TapedEnd) -> String {
     let (body, body_base64) = body_members(&request.body);
     let TapedRequest { method, url, headers, .. } = request;
     let request = RequestPart { method, url, headers, body, body_base64 };
@@ -176,79 +188,84 @@ pub(super) fn text_of(request: TapedRequest, end: TapedEnd) -> String {
             (None, Some(ErrorPart { case: case.as_str().to_owned(), text }))
         }
     };
-    // It has only texts, numbers and lists, which can always be written.
+    // Serialization cannot fail, because the value has only texts, numbers and lists.
     serde_json::to_string(&ExchangeFile { request, response, error }).unwrap_or_default()
 }
 
 /// Reads all exchanges in the order of their files, each with the name of its file.
-pub(super) fn read(folder: &Path) -> Result<Vec<(String, TapedRequest, TapedEnd)>, NotUsable> {
-    let files = files(folder)?;
+pub(super) fn read_exchanges(
+    folder: &Path,
+) -> Result<Vec<(String, TapedRequest, TapedEnd)>, RecordingError> {
+    let files = exchange_files(folder)?;
     // A recorded call that sent nothing has no exchange.
     if files.is_empty() && !folder.join(CALL_FILE).exists() {
-        return Err(NotUsable::Empty(folder.to_owned()));
+        return Err(RecordingError::Empty(folder.to_owned()));
     }
-    let mut room = RECORDING_BYTES_MAX;
+    let mut bytes_left = RECORDING_BYTES_MAX;
     let mut exchanges = Vec::new();
     for path in files {
-        let disk = |source| NotUsable::Disk { path: path.clone(), source };
-        let bytes = fs::metadata(&path).map_err(disk)?.len();
-        let Some(left) = room.checked_sub(bytes) else {
-            return Err(NotUsable::TooLarge(folder.to_owned()));
+        let disk_error = |source| RecordingError::Disk { path: path.clone(), source };
+        let bytes = fs::metadata(&path).map_err(disk_error)?.len();
+        let Some(left) = bytes_left.checked_sub(bytes) else {
+            return Err(RecordingError::TooLarge(folder.to_owned()));
         };
-        room = left;
-        let text = fs::read_to_string(&path).map_err(disk)?;
+        bytes_left = left;
+        let text = fs::read_to_string(&path).map_err(disk_error)?;
         let (request, answer) = parse_exchange(&text)
-            .map_err(|source| NotUsable::NotAnExchange { path: path.clone(), source })?;
+            .map_err(|source| RecordingError::NotAnExchange { path: path.clone(), source })?;
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         exchanges.push((name, request, answer));
     }
     Ok(exchanges)
 }
 
-/// The files of a recording, sorted.
-fn files(folder: &Path) -> Result<Vec<PathBuf>, NotUsable> {
-    let disk = |source| NotUsable::Disk { path: folder.to_owned(), source };
+/// Returns the paths of the exchanges of a recording, sorted.
+fn exchange_files(folder: &Path) -> Result<Vec<PathBuf>, RecordingError> {
+    let disk_error = |source| RecordingError::Disk { path: folder.to_owned(), source };
     let mut files = Vec::new();
-    for entry in fs::read_dir(folder).map_err(disk)? {
-        let path = entry.map_err(disk)?.path();
-        let is_beside = path.file_name().is_some_and(|name| BESIDE.iter().any(|it| name == *it));
-        if !is_beside && path.extension().is_some_and(|extension| extension == "json") {
+    for entry in fs::read_dir(folder).map_err(disk_error)? {
+        let path = entry.map_err(disk_error)?.path();
+        let is_call_file = path
+            .file_name()
+            .is_some_and(|name| CALL_FILES.iter().any(|call_file| name == *call_file));
+        if !is_call_file && path.extension().is_some_and(|extension| extension == "json") {
             files.push(path);
         }
         if files.len() > EXCHANGES_MAX {
-            return Err(NotUsable::TooLarge(folder.to_owned()));
+            return Err(RecordingError::TooLarge(folder.to_owned()));
         }
     }
     files.sort();
     Ok(files)
 }
 
-/// Reads the text of an exchange.
+/// Parses the text of an exchange.
 pub(super) fn parse_exchange(text: &str) -> Result<(TapedRequest, TapedEnd), InvalidExchange> {
     let ExchangeFile { request, response, error } = serde_json::from_str(text)?;
-    let body = body_of(request.body, request.body_base64)?;
+    let body = parse_body(request.body, request.body_base64)?;
     let RequestPart { method, url, headers, .. } = request;
     let request = TapedRequest { method, url, headers, body };
     match (response, error) {
-        (Some(response), None) => Ok((request, TapedEnd::Answer(answer(response)?))),
+        (Some(response), None) => Ok((request, TapedEnd::Answer(parse_answer(response)?))),
         (None, Some(ErrorPart { case, text })) => match NoAnswer::parse(&case) {
-            Some(case) => Ok((request, TapedEnd::Failure(HttpError::of(case, text)))),
+            Some(case) => Ok((request, TapedEnd::Failure(HttpError::from_case(case, text)))),
             None => Err(InvalidExchange::UnknownCase(case)),
         },
         _ => Err(InvalidExchange::ResponseOrError),
     }
 }
 
-fn answer(response: ResponsePart) -> Result<TapedAnswer, InvalidExchange> {
+fn parse_answer(response: ResponsePart) -> Result<TapedAnswer, InvalidExchange> {
     if !(200..=999).contains(&response.status) {
         return Err(InvalidExchange::Status(response.status));
     }
-    let body = body_of(response.body, response.body_base64)?;
+    let body = parse_body(response.body, response.body_base64)?;
     let ResponsePart { status, headers, .. } = response;
     Ok(TapedAnswer { status, headers, body })
 }
 
-/// The members for a body: as text, or in base64 if it is not UTF-8. An empty body has none.
+/// Returns the members of a body in JSON: as text, or in base64 if it is not UTF-8. An empty body
+/// has no member.
 fn body_members(body: &[u8]) -> (Option<String>, Option<String>) {
     match std::str::from_utf8(body) {
         Ok("") => (None, None),
@@ -257,7 +274,7 @@ fn body_members(body: &[u8]) -> (Option<String>, Option<String>) {
     }
 }
 
-fn body_of(text: Option<String>, base64: Option<String>) -> Result<Bytes, InvalidExchange> {
+fn parse_body(text: Option<String>, base64: Option<String>) -> Result<Bytes, InvalidExchange> {
     match (text, base64) {
         (Some(_), Some(_)) => Err(InvalidExchange::TwoBodies),
         (Some(text), None) => Ok(text.into()),
@@ -271,10 +288,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_written_is_read_again() {
+    fn written_exchanges_are_read_again() {
         let folder = tempfile::tempdir().unwrap();
         let folder = folder.path().join("new");
-        create(&folder).unwrap();
+        create_folder(&folder).unwrap();
         let request = |body: &'static [u8]| TapedRequest {
             method: "POST".to_owned(),
             url: "https://t.example/a?b=c".to_owned(),
@@ -286,25 +303,28 @@ mod tests {
             TapedEnd::Answer(TapedAnswer { status: 201, headers: Vec::new(), body })
         };
         let failure = || TapedEnd::Failure(HttpError::Interrupted("reset".to_owned()));
-        write(&folder, 2, &text_of(request(b"\xff\0"), answer(b""))).unwrap();
-        write(&folder, 1, &text_of(request(b"text"), answer(b"\xfe"))).unwrap();
-        write(&folder, 3, &text_of(request(b""), failure())).unwrap();
+        write_exchange(&folder, 2, &exchange_text(request(b"\xff\0"), answer(b""))).unwrap();
+        write_exchange(&folder, 1, &exchange_text(request(b"text"), answer(b"\xfe"))).unwrap();
+        write_exchange(&folder, 3, &exchange_text(request(b""), failure())).unwrap();
         fs::write(folder.join("settings.json"), "{}").unwrap();
-        let read = read(&folder).unwrap();
-        assert_eq!(read[0], ("0001.json".to_owned(), request(b"text"), answer(b"\xfe")));
-        assert_eq!(read[1], ("0002.json".to_owned(), request(b"\xff\0"), answer(b"")));
-        assert_eq!(read[2], ("0003.json".to_owned(), request(b""), failure()));
-        assert_eq!(read.len(), 3);
-        assert!(matches!(create(&folder), Err(NotUsable::NotEmpty(_))));
-        let text = text_of(request(b""), failure());
-        assert!(write(&folder, EXCHANGES_MAX + 1, &text).is_err());
+        let exchanges = read_exchanges(&folder).unwrap();
+        assert_eq!(exchanges[0], ("0001.json".to_owned(), request(b"text"), answer(b"\xfe")));
+        assert_eq!(exchanges[1], ("0002.json".to_owned(), request(b"\xff\0"), answer(b"")));
+        assert_eq!(exchanges[2], ("0003.json".to_owned(), request(b""), failure()));
+        assert_eq!(exchanges.len(), 3);
+        assert!(matches!(create_folder(&folder), Err(RecordingError::NotEmpty(_))));
+        let text = exchange_text(request(b""), failure());
+        assert!(write_exchange(&folder, EXCHANGES_MAX + 1, &text).is_err());
     }
 
     #[test]
-    fn a_file_that_is_not_an_exchange_is_refused_by_name() {
+    fn the_error_about_an_invalid_exchange_names_the_file() {
         let folder = tempfile::tempdir().unwrap();
-        assert!(matches!(read(folder.path()), Err(NotUsable::Empty(_))));
-        assert!(matches!(read(&folder.path().join("no")), Err(NotUsable::Disk { .. })));
+        assert!(matches!(read_exchanges(folder.path()), Err(RecordingError::Empty(_))));
+        assert!(matches!(
+            read_exchanges(&folder.path().join("no")),
+            Err(RecordingError::Disk { .. })
+        ));
         for (text, why) in [
             ("{", "EOF"),
             ("{\"request\":{\"method\":\"GET\",\"url\":\"/\",\"boby\":\"\"}}", "boby"),
@@ -320,7 +340,7 @@ mod tests {
             ),
         ] {
             fs::write(folder.path().join("7.json"), text).unwrap();
-            let error = read(folder.path()).unwrap_err().to_string();
+            let error = read_exchanges(folder.path()).unwrap_err().to_string();
             assert!(error.contains("7.json") && error.contains(why), "{error}");
         }
     }

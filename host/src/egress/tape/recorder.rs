@@ -1,36 +1,37 @@
-//! Keeps each exchange of a run: in the files of a folder, or in memory for the event of the run.
+//! Records each exchange of a run: in the files of a folder, or in memory for the event of the run.
 
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use parking_lot::Mutex;
 
-use crate::domain::{RECORDED_BODY_BYTES_MAX, RECORDED_EVENT_BYTES_MAX, records};
+use crate::domain::{RECORDED_BODY_BYTES_MAX, RECORDED_EVENT_BYTES_MAX, is_recording};
 use crate::memory::Charge;
 
 use super::super::RunRequests;
 use super::folder::{self, EXCHANGES_MAX};
-use super::{NotUsable, TapeError, TapedEnd, TapedRequest};
+use super::{RecordingError, TapeError, TapedEnd, TapedRequest};
 
-/// Keeps exchanges.
+/// Records exchanges.
 pub struct Recorder {
-    state: Mutex<State>,
+    state: Mutex<RecorderState>,
 }
 
-enum Place {
+enum Destination {
     Folder(PathBuf),
-    /// Until this instant, within the limits of a stored recording.
+    /// Exchanges are recorded until this instant, within the limits of a stored recording.
     Memory(Timestamp),
 }
 
-struct State {
-    place: Place,
-    kept: usize,
-    /// The texts of the exchanges; only in memory.
+struct RecorderState {
+    destination: Destination,
+    exchange_count: usize,
+    /// The texts of the exchanges, if they are recorded in memory.
     texts: Vec<String>,
+    /// The size of `texts`.
     bytes: u64,
     charges: Vec<Charge>,
-    /// Why the first exchange was not kept that is missing.
+    /// The reason why the first missing exchange was not recorded.
     failure: Option<TapeError>,
 }
 
@@ -39,44 +40,45 @@ impl Recorder {
     ///
     /// # Errors
     /// The folder cannot be used.
-    pub fn create(folder: &Path) -> Result<Self, NotUsable> {
-        folder::create(folder)?;
-        Ok(Self::at(Place::Folder(folder.to_owned())))
+    pub fn create(folder: &Path) -> Result<Self, RecordingError> {
+        folder::create_folder(folder)?;
+        Ok(Self::with_destination(Destination::Folder(folder.to_owned())))
     }
 
-    /// Writes what follows to another folder, which must not have recorded exchanges.
+    /// Writes all following exchanges to another folder, which must not have recorded exchanges.
     ///
     /// # Errors
     /// The folder cannot be used.
-    pub fn begin(&self, folder: &Path) -> Result<(), NotUsable> {
-        folder::create(folder)?;
-        *self.state.lock() = State::at(Place::Folder(folder.to_owned()));
+    pub fn change_folder(&self, folder: &Path) -> Result<(), RecordingError> {
+        folder::create_folder(folder)?;
+        *self.state.lock() =
+            RecorderState::with_destination(Destination::Folder(folder.to_owned()));
         Ok(())
     }
 
-    fn at(place: Place) -> Self {
-        Self { state: Mutex::new(State::at(place)) }
+    fn with_destination(destination: Destination) -> Self {
+        Self { state: Mutex::new(RecorderState::with_destination(destination)) }
     }
 
-    /// A recorder in memory, for one run of a connection that records until then.
-    pub(in super::super) fn until(until: Timestamp) -> Self {
-        Self::at(Place::Memory(until))
+    /// Makes a recorder in memory for one run. It records exchanges until this instant.
+    pub(in super::super) fn in_memory_until(until: Timestamp) -> Self {
+        Self::with_destination(Destination::Memory(until))
     }
 
-    /// How many exchanges were written.
+    /// Returns how many exchanges were recorded.
     ///
     /// # Errors
-    /// Why the recording is not complete.
-    pub fn end(&self) -> Result<usize, TapeError> {
+    /// The recording is not complete. The error states why.
+    pub fn exchange_count(&self) -> Result<usize, TapeError> {
         let state = self.state.lock();
-        state.failure.clone().map_or(Ok(state.kept), Err)
+        state.failure.clone().map_or(Ok(state.exchange_count), Err)
     }
 
-    /// Takes the exchanges out of memory, with the reason why some are missing; `None` if they are
-    /// kept in a folder.
+    /// Removes the exchanges from memory and returns them, with the reason why some are missing.
+    /// `None` if they are recorded in a folder.
     pub(in super::super) fn take(&self) -> Option<(Vec<String>, Option<String>)> {
         let mut state = self.state.lock();
-        if matches!(state.place, Place::Folder(_)) {
+        if matches!(state.destination, Destination::Folder(_)) {
             return None;
         }
         state.charges.clear();
@@ -84,52 +86,55 @@ impl Recorder {
         Some((std::mem::take(&mut state.texts), missing))
     }
 
-    /// Whether exchanges are kept at this time.
-    pub(super) fn is_on(&self, now: Timestamp) -> bool {
-        match &self.state.lock().place {
-            Place::Folder(_) => true,
-            Place::Memory(until) => records(Some(*until), now),
+    /// Whether exchanges are recorded at this time.
+    pub(super) fn records_at(&self, now: Timestamp) -> bool {
+        match &self.state.lock().destination {
+            Destination::Folder(_) => true,
+            Destination::Memory(until) => is_recording(Some(*until), now),
         }
     }
 
-    /// The size of a body, if it is too large to be kept.
+    /// Returns the size of a body if the body is too large to be recorded.
     pub(super) fn over_limit(&self, bytes: u64) -> Option<u64> {
-        let in_memory = matches!(self.state.lock().place, Place::Memory(_));
+        let in_memory = matches!(self.state.lock().destination, Destination::Memory(_));
         let is_over = in_memory && bytes > RECORDED_BODY_BYTES_MAX;
         is_over.then_some(bytes)
     }
 
-    /// Keeps an exchange. A failure does not change the run, because the tracker has answered.
-    pub(super) fn keep(&self, session: &RunRequests, request: TapedRequest, end: TapedEnd) {
+    /// Records an exchange. If this fails, the run goes on, because the tracker has already
+    /// answered.
+    pub(super) fn record(&self, session: &RunRequests, request: TapedRequest, end: TapedEnd) {
         let mut state = self.state.lock();
-        let what = format!("{} {}", request.method, request.url);
-        let text = folder::text_of(request, end);
-        let kept = match &state.place {
-            Place::Folder(folder) => folder::write(folder, state.kept + 1, &text)
-                .map_err(|error| TapeError(error.to_string())),
-            Place::Memory(_) => state.hold(session, text),
+        let request_line = format!("{} {}", request.method, request.url);
+        let text = folder::exchange_text(request, end);
+        let result = match &state.destination {
+            Destination::Folder(folder) => {
+                folder::write_exchange(folder, state.exchange_count + 1, &text)
+                    .map_err(|error| TapeError(error.to_string()))
+            }
+            Destination::Memory(_) => state.record_in_memory(session, text),
         };
-        match kept {
-            Ok(()) => state.kept += 1,
-            Err(why) => state.fail(&what, &why),
+        match result {
+            Ok(()) => state.exchange_count += 1,
+            Err(why) => state.add_failure(&request_line, &why),
         }
     }
 
-    /// Notes that an exchange is missing.
-    pub(super) fn leave_out(&self, what: &str, why: &TapeError) {
-        self.state.lock().fail(what, why);
+    /// Remembers that an exchange is missing in the recording.
+    pub(super) fn skip(&self, request_line: &str, why: &TapeError) {
+        self.state.lock().add_failure(request_line, why);
     }
 }
 
-impl State {
-    fn at(place: Place) -> Self {
-        let (kept, texts, bytes, charges, failure) = Default::default();
-        Self { place, kept, texts, bytes, charges, failure }
+impl RecorderState {
+    fn with_destination(destination: Destination) -> Self {
+        let (exchange_count, texts, bytes, charges, failure) = Default::default();
+        Self { destination, exchange_count, texts, bytes, charges, failure }
     }
 
-    fn hold(&mut self, session: &RunRequests, text: String) -> Result<(), TapeError> {
+    fn record_in_memory(&mut self, session: &RunRequests, text: String) -> Result<(), TapeError> {
         let bytes = self.bytes + text.len() as u64;
-        if bytes > RECORDED_EVENT_BYTES_MAX || self.kept >= EXCHANGES_MAX {
+        if bytes > RECORDED_EVENT_BYTES_MAX || self.exchange_count >= EXCHANGES_MAX {
             let why = format!(
                 "the recording has more than {RECORDED_EVENT_BYTES_MAX} bytes or {EXCHANGES_MAX} \
                  exchanges"
@@ -143,8 +148,8 @@ impl State {
         Ok(())
     }
 
-    fn fail(&mut self, what: &str, why: &TapeError) {
-        let why = format!("{what} could not be recorded: {why}");
+    fn add_failure(&mut self, request_line: &str, why: &TapeError) {
+        let why = format!("{request_line} could not be recorded: {why}");
         self.failure.get_or_insert(TapeError(why));
     }
 }

@@ -1,6 +1,6 @@
-//! Answers requests from the exchanges of a folder or of an event. A request is answered by the
-//! first exchange of the same method, URL and body that was not used yet. Some answers may be
-//! replaced, to see what a connector makes of a tracker that fails.
+//! Answers requests from the exchanges of a folder or of an event. The first unused exchange with
+//! the same method, URL and body answers a request. A test may replace some answers, to find out
+//! how a connector reacts to a tracker that fails.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -12,29 +12,29 @@ use parking_lot::Mutex;
 use crate::domain::Effect;
 
 use super::{
-    HttpError, NoAnswer, NotUsable, TapeError, TapedAnswer, TapedEnd, TapedRequest, folder,
+    HttpError, NoAnswer, RecordingError, TapeError, TapedAnswer, TapedEnd, TapedRequest, folder,
 };
 
-/// How many bytes are shown on each side of a difference.
-const AROUND_BYTES: usize = 30;
+/// How many bytes before and after a difference are shown.
+const CONTEXT_BYTES: usize = 30;
 
-/// The exchanges of a folder. Cheap to clone.
+/// The exchanges of a folder. It is cheap to clone.
 #[derive(Clone, Default)]
-pub struct Recording(Arc<[Recorded]>);
+pub struct Recording(Arc<[RecordedExchange]>);
 
-/// Answers from a recording.
+/// Answers requests from a recording.
 #[derive(Default)]
 pub struct Replay {
-    state: Mutex<State>,
+    state: Mutex<ReplayState>,
 }
 
-struct Recorded {
+struct RecordedExchange {
     file: String,
     request: TapedRequest,
     end: TapedEnd,
 }
 
-/// What a request gets.
+/// What a replayed request gets.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reply {
     /// A complete answer.
@@ -43,9 +43,9 @@ pub enum Reply {
     NoAnswer(NoAnswer),
 }
 
-/// What a recording has for a request.
+/// The result of a replayed request.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Answered {
+pub(super) enum ReplayResult {
     Reply(Reply),
     /// The recorded exchange failed.
     Failed(HttpError),
@@ -78,19 +78,21 @@ pub struct Comparison {
 }
 
 #[derive(Default)]
-struct State {
+struct ReplayState {
     recording: Recording,
-    /// What requests get instead of the recorded answer, by the number of the request, from 0.
+    /// The replies that requests get instead of the recorded answer, by the number of the request,
+    /// from 0.
     replaced: BTreeMap<usize, Reply>,
-    /// Whether a request is also answered by an exchange that only has the same method and path.
-    takes_similar: bool,
+    /// Whether an exchange that has only the same method and path may also answer a request.
+    accepts_similar: bool,
+    /// The requests since the run began.
     sent: Vec<SentRequest>,
     /// Each request with the index of the exchange that answered it.
     answered: Vec<(TapedRequest, Option<usize>)>,
     /// The indices of the exchanges that were used.
-    used: Vec<usize>,
-    /// Why the first request without an exchange had none.
-    missing: Option<TapeError>,
+    used_indices: Vec<usize>,
+    /// The reason why no exchange answered the first unanswered request.
+    first_unanswered: Option<TapeError>,
 }
 
 impl Recording {
@@ -98,39 +100,39 @@ impl Recording {
     ///
     /// # Errors
     /// The folder has no exchange, or one of its files is not an exchange.
-    pub fn read(folder: &Path) -> Result<Self, NotUsable> {
-        let exchanges = folder::read(folder)?.into_iter();
-        let recorded = |(file, request, end)| Recorded { file, request, end };
-        Ok(Self(exchanges.map(recorded).collect()))
+    pub fn read(folder: &Path) -> Result<Self, RecordingError> {
+        let exchanges = folder::read_exchanges(folder)?.into_iter();
+        let exchange = |(file, request, end)| RecordedExchange { file, request, end };
+        Ok(Self(exchanges.map(exchange).collect()))
     }
 }
 
 impl Replay {
-    /// Answers from the exchanges of a recorded run, each a text in the format of a tape. A request
-    /// that has changed gets the answer of the most similar one, so that the run goes on.
+    /// Makes a replay of the exchanges of a recorded run, each a text in the format of a tape. A
+    /// request that has changed gets the answer of the most similar one, so that the run goes on.
     ///
     /// # Errors
     /// A text is not an exchange.
-    pub fn of_event(exchanges: &[String]) -> Result<Arc<Self>, NotUsable> {
+    pub fn of_event(exchanges: &[String]) -> Result<Arc<Self>, RecordingError> {
         let recorded = exchanges.iter().zip(1..).map(|(text, number)| {
             let file = format!("{number:04}.json");
             let path = PathBuf::from(&file);
             let exchange = folder::parse_exchange(text);
             let (request, end) =
-                exchange.map_err(|source| NotUsable::NotAnExchange { path, source })?;
-            Ok(Recorded { file, request, end })
+                exchange.map_err(|source| RecordingError::NotAnExchange { path, source })?;
+            Ok(RecordedExchange { file, request, end })
         });
-        let recording = Recording(recorded.collect::<Result<_, NotUsable>>()?);
-        let state = State { recording, takes_similar: true, ..State::default() };
+        let recording = Recording(recorded.collect::<Result<_, RecordingError>>()?);
+        let state = ReplayState { recording, accepts_similar: true, ..ReplayState::default() };
         Ok(Arc::new(Self { state: Mutex::new(state) }))
     }
 
-    /// The requests since the run began, each beside the recorded one; then the recorded requests
-    /// that were not sent.
+    /// Returns the requests since the run began, each with the recorded one. After them, returns
+    /// the recorded requests that were not sent.
     #[must_use]
     pub fn compare(&self) -> Vec<Comparison> {
         let state = self.state.lock();
-        let status = |exchange: &Recorded| match &exchange.end {
+        let status = |exchange: &RecordedExchange| match &exchange.end {
             TapedEnd::Answer(answer) => Some(answer.status),
             TapedEnd::Failure(_) => None,
         };
@@ -138,12 +140,12 @@ impl Replay {
             let exchange = index.and_then(|index| state.recording.0.get(index));
             Comparison {
                 sent: Some(request.clone()),
-                recorded: exchange.map(|it| it.request.clone()),
+                recorded: exchange.map(|exchange| exchange.request.clone()),
                 status: exchange.and_then(status),
             }
         });
         let exchanges = state.recording.0.iter().enumerate();
-        let missing = exchanges.filter(|(index, _)| !state.used.contains(index));
+        let missing = exchanges.filter(|(index, _)| !state.used_indices.contains(index));
         let missing = missing.map(|(_, exchange)| Comparison {
             sent: None,
             recorded: Some(exchange.request.clone()),
@@ -152,126 +154,135 @@ impl Replay {
         sent.chain(missing).collect()
     }
 
-    /// Answers from the exchanges of a folder.
+    /// Makes a replay of the exchanges of a folder.
     ///
     /// # Errors
     /// As [`Recording::read`].
-    pub fn read(folder: &Path) -> Result<Self, NotUsable> {
+    pub fn read(folder: &Path) -> Result<Self, RecordingError> {
         let replay = Self::default();
         replay.start(&Recording::read(folder)?, BTreeMap::new());
         Ok(replay)
     }
 
-    /// Begins a run: no exchange of the recording is used yet. `replaced` has what requests get
-    /// instead of the recorded answer, by the number of the request, from 0.
+    /// Begins a run: no exchange of the recording is used yet. `replaced` has the replies that
+    /// requests get instead of the recorded answer, by the number of the request, from 0.
     pub fn start(&self, recording: &Recording, replaced: BTreeMap<usize, Reply>) {
-        *self.state.lock() = State { recording: recording.clone(), replaced, ..State::default() };
+        *self.state.lock() =
+            ReplayState { recording: recording.clone(), replaced, ..ReplayState::default() };
     }
 
-    /// The requests since the run began, in order.
+    /// Returns the requests since the run began, in order.
     #[must_use]
     pub fn sent(&self) -> Vec<SentRequest> {
         self.state.lock().sent.clone()
     }
 
-    /// The files of the exchanges that were not used.
+    /// Returns the names of the files whose exchanges were not used.
     ///
     /// # Errors
-    /// Why a request had no exchange.
-    pub fn end(&self) -> Result<Vec<String>, TapeError> {
+    /// No exchange answered a request.
+    pub fn unused_files(&self) -> Result<Vec<String>, TapeError> {
         let state = self.state.lock();
-        if let Some(missing) = &state.missing {
-            return Err(missing.clone());
+        if let Some(error) = &state.first_unanswered {
+            return Err(error.clone());
         }
         let exchanges = state.recording.0.iter().enumerate();
-        let unused = exchanges.filter(|(index, _)| !state.used.contains(index));
+        let unused = exchanges.filter(|(index, _)| !state.used_indices.contains(index));
         Ok(unused.map(|(_, exchange)| exchange.file.clone()).collect())
     }
 
-    /// What a request gets: its recorded answer, or what replaces it.
+    /// Returns what a request gets: its recorded answer, or the reply that replaces it.
     ///
     /// # Errors
-    /// No exchange answers this request; names the nearest one, and how it differs.
+    /// No exchange answers this request. The error names the most similar exchange and the
+    /// difference.
     pub(super) fn answer(
         &self,
         request: &TapedRequest,
         effect: Effect,
-    ) -> Result<Answered, TapeError> {
+    ) -> Result<ReplayResult, TapeError> {
         let mut state = self.state.lock();
-        let found = state.find(request);
-        let recorded = found.and_then(|index| state.recording.0.get(index));
+        let found_index = state.find(request);
+        let recorded = found_index.and_then(|index| state.recording.0.get(index));
         let end = recorded.map(|exchange| exchange.end.clone());
         let recorded = match &end {
             Some(TapedEnd::Answer(answer)) => Some(answer.clone()),
             Some(TapedEnd::Failure(_)) | None => None,
         };
         let number = state.sent.len();
-        state.answered.push((request.clone(), found));
+        state.answered.push((request.clone(), found_index));
         let TapedRequest { method, url, body, .. } = request.clone();
         state.sent.push(SentRequest { method, url, body, effect, recorded });
-        let (Some(index), Some(end)) = (found, end) else {
-            let why = TapeError(state.explain(request));
-            state.missing.get_or_insert_with(|| why.clone());
+        let (Some(index), Some(end)) = (found_index, end) else {
+            let why = TapeError(state.explain_unanswered(request));
+            state.first_unanswered.get_or_insert_with(|| why.clone());
             return Err(why);
         };
-        state.used.push(index);
+        state.used_indices.push(index);
         Ok(match (state.replaced.remove(&number), end) {
-            (Some(reply), _) => Answered::Reply(reply),
-            (None, TapedEnd::Answer(answer)) => Answered::Reply(Reply::Answer(answer)),
-            (None, TapedEnd::Failure(error)) => Answered::Failed(error),
+            (Some(reply), _) => ReplayResult::Reply(reply),
+            (None, TapedEnd::Answer(answer)) => ReplayResult::Reply(Reply::Answer(answer)),
+            (None, TapedEnd::Failure(error)) => ReplayResult::Failed(error),
         })
     }
 }
 
-impl State {
-    /// The index of the first exchange for a request that was not used yet.
+impl ReplayState {
+    /// Returns the index of the exchange that answers a request, among those that are not used yet.
     fn find(&self, request: &TapedRequest) -> Option<usize> {
         self.find_equal(request).or_else(|| self.find_similar(request))
     }
 
-    /// The most similar exchange with the same method and path, if such a one may answer.
+    /// Returns the most similar exchange with the same method and path, if similar exchanges may
+    /// answer.
     fn find_similar(&self, request: &TapedRequest) -> Option<usize> {
-        if !self.takes_similar {
+        if !self.accepts_similar {
             return None;
         }
         let exchanges = self.recording.0.iter().enumerate();
         let similar = exchanges.filter(|(index, exchange)| {
-            let it = &exchange.request;
-            !self.used.contains(index)
-                && it.method == request.method
-                && path_of(it) == path_of(request)
+            let recorded = &exchange.request;
+            !self.used_indices.contains(index)
+                && recorded.method == request.method
+                && path_of(recorded) == path_of(request)
         });
         let nearest = similar.max_by_key(|(index, exchange)| {
-            (likeness(&exchange.request, request), usize::MAX - index)
+            (similarity(&exchange.request, request), usize::MAX - index)
         });
         nearest.map(|(index, _)| index)
     }
 
     fn find_equal(&self, request: &TapedRequest) -> Option<usize> {
         let mut exchanges = self.recording.0.iter().enumerate();
-        let fits = |(index, exchange): &(usize, &Recorded)| {
-            let it = &exchange.request;
-            !self.used.contains(index)
-                && (&it.method, &it.url, &it.body) == (&request.method, &request.url, &request.body)
+        let is_equal = |(index, exchange): &(usize, &RecordedExchange)| {
+            let recorded = &exchange.request;
+            !self.used_indices.contains(index)
+                && (&recorded.method, &recorded.url, &recorded.body)
+                    == (&request.method, &request.url, &request.body)
         };
-        exchanges.find(fits).map(|(index, _)| index)
+        exchanges.find(is_equal).map(|(index, _)| index)
     }
 
-    /// Why no exchange answers this request: the nearest one, and how it differs.
-    fn explain(&self, request: &TapedRequest) -> String {
-        let what = format!("no recorded exchange answers {} {}", request.method, request.url);
+    /// Explains why no exchange answers this request. Names the most similar exchange and the
+    /// difference.
+    fn explain_unanswered(&self, request: &TapedRequest) -> String {
+        let problem = format!("no recorded exchange answers {} {}", request.method, request.url);
         let exchanges = self.recording.0.iter().enumerate();
         let nearest = exchanges.max_by_key(|(index, exchange)| {
-            // The first of those that are equally like it.
-            (!self.used.contains(index), likeness(&exchange.request, request), usize::MAX - index)
+            // Of equally similar exchanges, choose the first.
+            (
+                !self.used_indices.contains(index),
+                similarity(&exchange.request, request),
+                usize::MAX - index,
+            )
         });
         match nearest {
-            Some((index, exchange)) if !self.used.contains(&index) => {
-                let difference = difference(&exchange.request, request);
-                format!("{what}; the nearest is {}, {difference}", exchange.file)
+            Some((index, exchange)) if !self.used_indices.contains(&index) => {
+                let difference = describe_difference(&exchange.request, request);
+                format!("{problem}; the nearest is {}, {difference}", exchange.file)
             }
             _ => format!(
-                "{what}: all {} recorded exchanges were used; the call sends more requests than \
+                "{problem}: all {} recorded exchanges were used; the call sends more requests than \
                  were recorded",
                 self.recording.0.len()
             ),
@@ -279,40 +290,44 @@ impl State {
     }
 }
 
-/// How much two requests have in common: a larger value is nearer.
-fn likeness(one: &TapedRequest, other: &TapedRequest) -> (bool, bool, bool, usize) {
-    let common = common_prefix(one.url.as_bytes(), other.url.as_bytes())
-        + common_prefix(&one.body, &other.body);
+/// Returns how much two requests have in common. A larger value means that they are more similar.
+fn similarity(one: &TapedRequest, other: &TapedRequest) -> (bool, bool, bool, usize) {
+    let common = common_prefix_len(one.url.as_bytes(), other.url.as_bytes())
+        + common_prefix_len(&one.body, &other.body);
     (one.method == other.method, path_of(one) == path_of(other), one.url == other.url, common)
 }
 
-/// The address of a request without its query.
+/// Returns the URL of a request without its query.
 fn path_of(request: &TapedRequest) -> Option<&str> {
     request.url.split('?').next()
 }
 
-/// The first difference of a recorded request and the one that was sent.
-fn difference(recorded: &TapedRequest, sent: &TapedRequest) -> String {
-    let (what, recorded, sent) = if recorded.method != sent.method {
+/// Describes the first difference between a recorded request and the one that was sent.
+fn describe_difference(recorded: &TapedRequest, sent: &TapedRequest) -> String {
+    let (part, recorded, sent) = if recorded.method != sent.method {
         ("method", recorded.method.as_bytes(), sent.method.as_bytes())
     } else if recorded.url != sent.url {
         ("URL", recorded.url.as_bytes(), sent.url.as_bytes())
     } else {
         ("body", &recorded.body[..], &sent.body[..])
     };
-    let at = common_prefix(recorded, sent);
-    let shown = |bytes: &[u8]| {
-        let from = at.saturating_sub(AROUND_BYTES);
-        let to = bytes.len().min(at + AROUND_BYTES);
-        let part = String::from_utf8_lossy(bytes.get(from..to).unwrap_or_default()).into_owned();
+    let first_difference = common_prefix_len(recorded, sent);
+    let excerpt_of = |bytes: &[u8]| {
+        let from = first_difference.saturating_sub(CONTEXT_BYTES);
+        let to = bytes.len().min(first_difference + CONTEXT_BYTES);
+        let excerpt = String::from_utf8_lossy(bytes.get(from..to).unwrap_or_default()).into_owned();
         let (before, after) =
             (if from > 0 { "…" } else { "" }, if to < bytes.len() { "…" } else { "" });
-        format!("`{before}{part}{after}`")
+        format!("`{before}{excerpt}{after}`")
     };
-    format!("whose {what} differs at byte {at}: recorded {}, sent {}", shown(recorded), shown(sent))
+    format!(
+        "whose {part} differs at byte {first_difference}: recorded {}, sent {}",
+        excerpt_of(recorded),
+        excerpt_of(sent)
+    )
 }
 
-fn common_prefix(one: &[u8], other: &[u8]) -> usize {
+fn common_prefix_len(one: &[u8], other: &[u8]) -> usize {
     one.iter().zip(other).take_while(|(one, other)| one == other).count()
 }
 
@@ -326,7 +341,7 @@ mod tests {
     }
 
     fn replay_of(requests: &[TapedRequest]) -> Replay {
-        let exchanges = requests.iter().zip(200..).map(|(request, status)| Recorded {
+        let exchanges = requests.iter().zip(200..).map(|(request, status)| RecordedExchange {
             file: format!("{status}.json"),
             request: request.clone(),
             end: TapedEnd::Answer(TapedAnswer { status, headers: Vec::new(), body: "".into() }),
@@ -338,9 +353,9 @@ mod tests {
 
     fn status(replay: &Replay, request: &TapedRequest) -> Result<u16, TapeError> {
         replay.answer(request, Effect::Read).map(|end| match end {
-            Answered::Reply(Reply::Answer(answer)) => answer.status,
-            Answered::Reply(Reply::NoAnswer(why)) => panic!("{why}"),
-            Answered::Failed(error) => panic!("{error}"),
+            ReplayResult::Reply(Reply::Answer(answer)) => answer.status,
+            ReplayResult::Reply(Reply::NoAnswer(why)) => panic!("{why}"),
+            ReplayResult::Failed(error) => panic!("{error}"),
         })
     }
 
@@ -350,13 +365,13 @@ mod tests {
         let replay = replay_of(&[poll.clone(), other, poll.clone()]);
         let status = |request| status(&replay, request);
         assert_eq!((status(&poll), status(&poll)), (Ok(200), Ok(202)));
-        assert_eq!(replay.end(), Ok(vec!["201.json".to_owned()]));
+        assert_eq!(replay.unused_files(), Ok(vec!["201.json".to_owned()]));
         assert!(status(&poll).is_err_and(|why| why.0.contains("201.json")));
-        assert!(replay.end().is_err());
+        assert!(replay.unused_files().is_err());
     }
 
     #[test]
-    fn a_request_without_an_exchange_names_the_nearest_and_the_difference() {
+    fn the_error_of_an_unanswered_request_names_the_nearest_exchange_and_the_difference() {
         let replay = replay_of(&[
             request("GET", "/issues", ""),
             request("POST", "/users", "{}"),
@@ -374,7 +389,7 @@ mod tests {
     }
 
     #[test]
-    fn a_changed_request_gets_the_answer_of_the_most_similar_and_each_is_compared() {
+    fn a_changed_request_gets_the_answer_of_the_most_similar_one_and_all_are_compared() {
         let recorded = [
             request("GET", "/issues?page=1", ""),
             request("POST", "/issues", "{\"a\":1}"),
@@ -384,9 +399,9 @@ mod tests {
         let texts: Vec<_> = recorded
             .iter()
             .zip(200..)
-            .map(|(it, status)| {
+            .map(|(request, status)| {
                 let answer = TapedAnswer { status, headers: Vec::new(), body: "".into() };
-                folder::text_of(it.clone(), TapedEnd::Answer(answer))
+                folder::exchange_text(request.clone(), TapedEnd::Answer(answer))
             })
             .collect();
         let replay = Replay::of_event(&texts).unwrap();
@@ -398,14 +413,17 @@ mod tests {
         assert_eq!(status(&replay, &sent[0]), Ok(202));
         assert_eq!(status(&replay, &sent[1]), Ok(200));
         assert!(status(&replay, &sent[2]).is_err());
-        let seen: Vec<_> = replay
+        let compared: Vec<_> = replay
             .compare()
             .into_iter()
-            .map(|it| (it.sent.is_some(), it.recorded.map(|it| it.body), it.status))
+            .map(|compared| {
+                let recorded_body = compared.recorded.map(|request| request.body);
+                (compared.sent.is_some(), recorded_body, compared.status)
+            })
             .collect();
         let body = |text: &'static str| Some(Bytes::from_static(text.as_bytes()));
         assert_eq!(
-            seen,
+            compared,
             [
                 (true, body("{\"b\":1}"), Some(202)),
                 (true, body(""), Some(200)),
@@ -424,12 +442,14 @@ mod tests {
         let recording = replay.state.lock().recording.clone();
         let cut = Reply::NoAnswer(NoAnswer::Interrupted);
         replay.start(&recording, BTreeMap::from([(0, cut.clone())]));
-        assert_eq!(replay.answer(&poll, Effect::Read), Ok(Answered::Reply(cut)));
+        assert_eq!(replay.answer(&poll, Effect::Read), Ok(ReplayResult::Reply(cut)));
         assert_eq!(status(&replay, &poll), Ok(201));
         assert!(replay.answer(&other, Effect::Write).is_err());
         let sent = replay.sent();
-        let answered: Vec<_> =
-            sent.iter().map(|it| it.recorded.as_ref().map(|answer| answer.status)).collect();
+        let answered: Vec<_> = sent
+            .iter()
+            .map(|request| request.recorded.as_ref().map(|answer| answer.status))
+            .collect();
         assert_eq!(answered, [Some(200), Some(201), None]);
         assert_eq!((sent[2].effect, sent[2].url.as_str()), (Effect::Write, other.url.as_str()));
         replay.start(&recording, BTreeMap::new());

@@ -1,4 +1,4 @@
-//! Certificates that tests make, and servers that present them.
+//! Makes certificates for tests, and servers that present them.
 
 use std::io::Write as _;
 
@@ -14,7 +14,7 @@ use tokio_rustls::TlsAcceptor;
 use super::*;
 use crate::transport::crypto;
 
-/// A certificate with its key.
+/// A certificate with its key. It can issue other certificates.
 pub(super) struct Issuer {
     parameters: CertificateParams,
     key: KeyPair,
@@ -43,7 +43,7 @@ impl Issuer {
         Self { parameters, key, der }
     }
 
-    /// A certificate that this one signs, with a key of the same kind.
+    /// Issues a certificate that this one signs, with a key of the same kind.
     pub(super) fn issue(&self, parameters: CertificateParams) -> Self {
         let key = KeyPair::generate_for(self.key.algorithm()).unwrap();
         let issuer = rcgen::Issuer::from_params(&self.parameters, &self.key);
@@ -59,26 +59,27 @@ impl Issuer {
         PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(self.key.serialize_der()))
     }
 
-    /// A server that presents this certificate, followed by `intermediates`.
+    /// Returns the TLS of a server that presents this certificate, followed by `intermediates`.
     pub(super) fn acceptor(&self, intermediates: &[&Self], protocols: &[&[u8]]) -> TlsAcceptor {
         let config = ServerConfig::builder_with_provider(crypto());
         let config = config.with_safe_default_protocol_versions().unwrap().with_no_client_auth();
         let mut chain = vec![self.der.clone()];
-        chain.extend(intermediates.iter().map(|it| it.der.clone()));
+        chain.extend(intermediates.iter().map(|issuer| issuer.der.clone()));
         let mut config = config.with_single_cert(chain, self.private_key()).unwrap();
         config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
         TlsAcceptor::from(Arc::new(config))
     }
 
-    /// A server that presents this certificate, and demands a certificate that `clients` issued.
-    pub(super) fn demanding(
+    /// Returns the TLS of a server that presents this certificate and requires a client certificate
+    /// that `client_issuer` issued.
+    pub(super) fn acceptor_with_client_certificates(
         &self,
-        clients: &Self,
+        client_issuer: &Self,
         version: &'static SupportedProtocolVersion,
         protocols: &[&[u8]],
     ) -> TlsAcceptor {
         let mut roots = RootCertStore::empty();
-        roots.add(clients.der.clone()).unwrap();
+        roots.add(client_issuer.der.clone()).unwrap();
         let verifier =
             WebPkiClientVerifier::builder_with_provider(Arc::new(roots), crypto()).build().unwrap();
         let config = ServerConfig::builder_with_provider(crypto());
@@ -91,7 +92,7 @@ impl Issuer {
     }
 }
 
-/// A certificate for these hosts, which is also its common name.
+/// The parameters of a certificate for this host, which is also its common name.
 pub(super) fn named(host: &str) -> CertificateParams {
     let mut parameters = CertificateParams::new(vec![host.to_owned()]).unwrap();
     parameters.distinguished_name = common_name(host);
@@ -123,7 +124,7 @@ fn encode(label: &str, der: &[u8]) -> String {
     format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", lines.join("\n"))
 }
 
-/// A file for the setting `extra_ca_file`.
+/// Writes a file for the setting `extra_ca_file`.
 pub(super) fn pem_file(certificates: &[&CertificateDer<'_>]) -> tempfile::NamedTempFile {
     let mut file = tempfile::NamedTempFile::new().unwrap();
     for der in certificates {

@@ -1,4 +1,5 @@
-//! Client certificates: which connection presents which certificate, and what a refusal proves.
+//! Tests client certificates: which connection presents which certificate, and what a refusal
+//! proves.
 
 use rustls::version::{TLS12, TLS13};
 
@@ -7,7 +8,7 @@ use super::tls::tracker;
 use super::*;
 use crate::domain::{CLIENT_CERT, CLIENT_KEY, TryStep, TryStepResult};
 
-fn present(builder: &mut SessionBuilder, certificate: &Issuer) {
+fn add_client_certificate(builder: &mut SessionBuilder, certificate: &Issuer) {
     for (name, text) in [(CLIENT_CERT, pem(&certificate.der)), (CLIENT_KEY, certificate.key_pem())]
     {
         builder.secrets.insert(name.to_owned(), Secret::new(text));
@@ -15,42 +16,44 @@ fn present(builder: &mut SessionBuilder, certificate: &Issuer) {
 }
 
 #[tokio::test]
-async fn a_server_that_demands_a_client_certificate_is_reached_or_the_step_is_named() {
-    let (root, clients, others) = (Issuer::root("a"), Issuer::root("b"), Issuer::root("c"));
+async fn a_server_that_requires_a_client_certificate_is_reached_or_the_failed_step_is_named() {
+    let (root, clients, other_clients) = (Issuer::root("a"), Issuer::root("b"), Issuer::root("c"));
     let server = root.issue(named("localhost"));
     let file = pem_file(&[&root.der]);
     for version in [&TLS12, &TLS13] {
         for protocols in [&[][..], &[&b"h2"[..]]] {
-            let tracker = tracker(server.demanding(&clients, version, protocols)).await;
+            let tracker =
+                tracker(server.acceptor_with_client_certificates(&clients, version, protocols))
+                    .await;
             let origin = format!("https://localhost:{}", tracker.address.port());
             let mut builder = SessionBuilder::granting(&[&origin]);
             builder.extra_ca = Some(file.path().to_owned());
-            let steps = async |builder: &SessionBuilder| {
+            let probe = async |builder: &SessionBuilder| {
                 builder.egress().probe(&builder.active(), &origin.parse().unwrap()).await
             };
-            for (presented, says) in [
+            for (presented, expected) in [
                 (None, "requires a client certificate, and this connection has none"),
-                (Some(&others), "refused this connection's client certificate"),
+                (Some(&other_clients), "refused this connection's client certificate"),
             ] {
                 if let Some(issuer) = presented {
-                    present(&mut builder, &issuer.issue(named("client")));
+                    add_client_certificate(&mut builder, &issuer.issue(named("client")));
                 }
-                let found = steps(&builder).await;
-                let failed = found.last().unwrap();
-                assert_eq!((found.len(), failed.step), (3, TryStep::Tls), "{found:?}");
+                let results = probe(&builder).await;
+                let failed = results.last().unwrap();
+                assert_eq!((results.len(), failed.step), (3, TryStep::Tls), "{results:?}");
                 let error = failed.error.as_ref().unwrap();
-                assert!(error.contains(says) && error.contains("--client-cert"), "{error}");
-                // Nothing was sent, so nothing is in doubt.
+                assert!(error.contains(expected) && error.contains("--client-cert"), "{error}");
+                // Nothing was sent, so the write is not in doubt.
                 let journal = TestJournal::allowing();
                 let session = builder.session(journal.permission());
                 let error = session.send(post(session.at("/"), "{}")).await.unwrap_err();
                 assert!(matches!(error, HttpError::Unreachable(_)), "{error}");
                 assert!(journal.marks().is_empty() && tracker.requests().is_empty());
             }
-            present(&mut builder, &clients.issue(named("client")));
-            let found: Vec<TryStepResult> = steps(&builder).await;
-            assert!(found.iter().all(|step| step.error.is_none()), "{found:?}");
-            assert_eq!(found[2].note.as_deref(), Some("with the client certificate"));
+            add_client_certificate(&mut builder, &clients.issue(named("client")));
+            let results: Vec<TryStepResult> = probe(&builder).await;
+            assert!(results.iter().all(|step| step.error.is_none()), "{results:?}");
+            assert_eq!(results[2].note.as_deref(), Some("with the client certificate"));
             let session = builder.read_session();
             for _ in 0..2 {
                 assert_eq!(session.send(get(session.at("/a"))).await.unwrap().status, 200);
@@ -60,31 +63,32 @@ async fn a_server_that_demands_a_client_certificate_is_reached_or_the_step_is_na
 }
 
 #[tokio::test]
-async fn a_client_certificate_is_neither_a_secret_of_the_guest_nor_for_origins_of_the_connector() {
+async fn a_client_certificate_is_not_given_to_the_guest_or_to_origins_that_the_connector_chose() {
     let (root, clients) = (Issuer::root("a"), Issuer::root("b"));
     let server = root.issue(named("localhost"));
     let file = pem_file(&[&root.der]);
-    let tracker = tracker(server.demanding(&clients, &TLS13, &[])).await;
+    let tracker = tracker(server.acceptor_with_client_certificates(&clients, &TLS13, &[])).await;
     let origin = format!("https://localhost:{}", tracker.address.port());
     let mut builder = SessionBuilder::granting(&[&origin]);
     builder.extra_ca = Some(file.path().to_owned());
-    present(&mut builder, &clients.issue(named("client")));
+    add_client_certificate(&mut builder, &clients.issue(named("client")));
     assert_eq!(builder.active().placeholder(CLIENT_KEY), None);
     let active = builder.active();
     assert!(active.has_secrets(&builder.secrets) && !active.has_secrets(&BTreeMap::new()));
     builder.grants.fixed = builder.grants.origins.clone();
-    let identity = builder.active().calling(&origin.parse().unwrap()).identity.unwrap().is_some();
-    assert!(!identity);
+    let has_identity =
+        builder.active().caller_for(&origin.parse().unwrap()).identity.unwrap().is_some();
+    assert!(!has_identity);
 }
 
 #[tokio::test]
-async fn a_client_certificate_that_cannot_be_used_is_named_and_never_left_out() {
+async fn a_client_certificate_that_cannot_be_used_is_an_error_and_is_never_ignored() {
     let root = Issuer::root("a");
     let (client, other) = (root.issue(named("client")), root.issue(named("other")));
     let (certificate, key) = (pem(&client.der), client.key_pem());
     let encrypted = key.replace("BEGIN PRIVATE", "BEGIN ENCRYPTED PRIVATE");
     let tracker = tracker(root.issue(named("localhost")).acceptor(&[], &[])).await;
-    for (certificate, key, says) in [
+    for (certificate, key, expected) in [
         (Some("no PEM"), Some(key.as_str()), "`client_cert` contains no certificate"),
         (Some(&certificate), Some("no PEM"), "`client_key` contains no private key"),
         (Some(&certificate), Some(&encrypted), "`client_key` is encrypted"),
@@ -99,7 +103,7 @@ async fn a_client_certificate_that_cannot_be_used_is_named_and_never_left_out() 
             builder.secrets.extend(text.map(|text| (name.to_owned(), text)));
         }
         let problem = builder.active().identity_problem().unwrap().to_string();
-        assert!(problem.contains(says), "{problem}");
+        assert!(problem.contains(expected), "{problem}");
         let steps = builder.egress().probe(&builder.active(), &origin.parse().unwrap()).await;
         let failed = steps.last().unwrap();
         assert_eq!((failed.step, failed.error.as_deref()), (TryStep::Tls, Some(problem.as_str())));

@@ -1,18 +1,19 @@
-//! A login of a run: its cookies are sent on later requests of the run to the same origin.
+//! Tests the login of a run: its cookies are sent with later requests of the run to the same
+//! origin.
 
 use super::*;
 
-/// The header `Cookie` of each request.
-fn cookies(tracker: &FakeTracker) -> Vec<Option<String>> {
-    let line = |request: &String| {
+/// Returns the header `Cookie` of each request.
+fn sent_cookies(tracker: &FakeTracker) -> Vec<Option<String>> {
+    let cookie_header = |request: &String| {
         let line = request.lines().find_map(|line| line.strip_prefix("cookie: "));
         line.map(str::to_owned)
     };
-    tracker.requests().iter().map(line).collect()
+    tracker.requests().iter().map(cookie_header).collect()
 }
 
-fn prepare(url: String) -> OutboundRequest {
-    marked(post(url, ""), Effect::Prepare)
+fn preparation(url: String) -> OutboundRequest {
+    with_effect(post(url, ""), Effect::Prepare)
 }
 
 #[tokio::test]
@@ -34,15 +35,15 @@ async fn a_login_lasts_for_the_run() {
     let builder = SessionBuilder::granting(&[&tracker.origin()]);
     let active = builder.active();
     let session = builder.session_for(&active, TestJournal::allowing().permission());
-    session.send(prepare(tracker.url("/login"))).await.unwrap();
+    session.send(preparation(tracker.url("/login"))).await.unwrap();
     session.send(post(tracker.url("/issues"), "{}")).await.unwrap();
-    session.send(with(get(tracker.url("/a")), "cookie", "id=mine; x=1")).await.unwrap();
+    session.send(with_header(get(tracker.url("/a")), "cookie", "id=mine; x=1")).await.unwrap();
     session.send(get(tracker.url("/logout"))).await.unwrap();
     session.send(get(tracker.url("/b"))).await.unwrap();
     let other_run = builder.session_for(&active, Permission::Reads);
     other_run.send(get(tracker.url("/c"))).await.unwrap();
     let id = "id=0123456789abcdef";
-    let sent = cookies(&tracker);
+    let sent = sent_cookies(&tracker);
     let sent: Vec<_> = sent.iter().map(Option::as_deref).collect();
     let mut both: Vec<_> = sent[1].unwrap().split("; ").collect();
     both.sort_unstable();
@@ -52,24 +53,25 @@ async fn a_login_lasts_for_the_run() {
 }
 
 #[tokio::test]
-async fn a_cookie_goes_to_no_other_origin_and_cookies_are_limited() {
+async fn a_cookie_is_not_sent_to_another_origin_and_cookies_are_limited() {
     let other = FakeTracker::answering(|_| answer("200 OK", &[], b"")).await;
     let tracker = FakeTracker::answering(|_| {
-        let many: Vec<_> = (0..60).map(|n| format!("c{n}={}", "x".repeat(900))).collect();
-        let many: Vec<_> = many.iter().map(|it| ("set-cookie", it.as_str())).collect();
-        answer("200 OK", &many, b"")
+        let set_cookies: Vec<_> = (0..60).map(|n| format!("c{n}={}", "x".repeat(900))).collect();
+        let set_cookies: Vec<_> =
+            set_cookies.iter().map(|cookie| ("set-cookie", cookie.as_str())).collect();
+        answer("200 OK", &set_cookies, b"")
     })
     .await;
     let session = SessionBuilder::granting(&[&tracker.origin(), &other.origin()]).read_session();
     session.send(get(tracker.url("/"))).await.unwrap();
     session.send(get(tracker.url("/"))).await.unwrap();
     session.send(get(other.url("/"))).await.unwrap();
-    let sent = cookies(&tracker)[1].clone().unwrap();
+    let sent = sent_cookies(&tracker)[1].clone().unwrap();
     assert!((10_000..17_000).contains(&sent.len()), "{}", sent.len());
-    assert_eq!(cookies(&other), [None]);
+    assert_eq!(sent_cookies(&other), [None]);
 }
 
-/// The record shows no cookie, whatever the guest does with one that it saw.
+/// The record contains no cookie, even if the guest uses the value of a cookie in a path.
 #[tokio::test]
 async fn a_cookie_is_not_recorded() {
     let tracker = FakeTracker::answering(|_| {

@@ -21,7 +21,7 @@ impl Resolver for FakeResolver {
     }
 }
 
-/// A tracker on loopback, scripted by the test.
+/// A tracker on loopback. A script of the test answers its connections.
 pub(crate) struct FakeTracker {
     pub(crate) address: SocketAddr,
     /// Number of accepted connections.
@@ -31,7 +31,7 @@ pub(crate) struct FakeTracker {
 }
 
 impl FakeTracker {
-    /// Runs a script for each connection; connections are numbered from 0.
+    /// Starts a tracker that runs a script for each connection. Connections are numbered from 0.
     pub(crate) async fn scripted<F, Fut>(script: F) -> Self
     where
         F: Fn(usize, TcpStream, RequestLog) -> Fut + Send + 'static,
@@ -40,7 +40,7 @@ impl FakeTracker {
         Self::scripted_at(SocketAddr::from(([127, 0, 0, 1], 0)), script).await
     }
 
-    /// As [`Self::scripted`], at this address.
+    /// Like [`Self::scripted`], at this address.
     pub(crate) async fn scripted_at<F, Fut>(address: SocketAddr, script: F) -> Self
     where
         F: Fn(usize, TcpStream, RequestLog) -> Fut + Send + 'static,
@@ -49,11 +49,11 @@ impl FakeTracker {
         let listener = TcpListener::bind(address).await.unwrap();
         let address = listener.local_addr().unwrap();
         let (connections, requests) = (Arc::<AtomicUsize>::default(), RequestLog::default());
-        let (counted, kept) = (Arc::clone(&connections), requests.clone());
+        let (accepted, log) = (Arc::clone(&connections), requests.clone());
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                let number = counted.fetch_add(1, Ordering::SeqCst);
-                tokio::spawn(script(number, stream, kept.clone()));
+                let number = accepted.fetch_add(1, Ordering::SeqCst);
+                tokio::spawn(script(number, stream, log.clone()));
             }
         });
         Self { address, connections, requests: requests.0 }
@@ -154,21 +154,21 @@ pub(crate) struct TestJournal {
     pub(crate) requested: Semaphore,
     /// Whether commits are refused.
     pub(crate) refuses: AtomicBool,
-    /// Whether the lease ends before the first byte is sent.
+    /// Whether the lease on the defect ends before the first byte is sent.
     pub(crate) expires: AtomicBool,
     marker: Marker,
     marks: Mutex<Vec<&'static str>>,
 }
 
 impl TestJournal {
-    /// Commits without delay.
+    /// Makes a journal that commits without delay.
     pub(crate) fn allowing() -> Arc<Self> {
         let journal = Self::blocking();
         journal.allowed.add_permits(100);
         journal
     }
 
-    /// Commits only when `allowed` gets a permit.
+    /// Makes a journal that commits only when `allowed` gets a permit.
     pub(crate) fn blocking() -> Arc<Self> {
         Arc::new(Self {
             allowed: Semaphore::new(0),
@@ -180,7 +180,7 @@ impl TestJournal {
         })
     }
 
-    /// The committed marks: `marked` or `unmarked`.
+    /// Returns the committed marks: `marked`, `marked with marker` or `unmarked`.
     pub(crate) fn marks(&self) -> Vec<&'static str> {
         self.marks.lock().unwrap().clone()
     }

@@ -1,5 +1,5 @@
-//! HTTP/2: what a refusal proves about a write, the return to HTTP/1.1, and the end of a TLS
-//! stream.
+//! Tests HTTP/2: what a refusal proves about a write, the fallback to HTTP/1.1, and the end of a
+//! TLS stream.
 
 use super::tls::{Authority, authority};
 use super::*;
@@ -11,22 +11,22 @@ const REFUSED_STREAM: u32 = 7;
 const CANCEL: u32 = 8;
 const HTTP_1_1_REQUIRED: u32 = 13;
 
-/// A frame of HTTP/2 of less than 256 bytes.
-fn frame(kind: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+/// Returns an HTTP/2 frame with a payload of less than 256 bytes.
+fn frame(frame_type: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     let length = u8::try_from(payload.len()).unwrap();
-    [&[0, 0, length, kind, 0][..], &stream.to_be_bytes(), payload].concat()
+    [&[0, 0, length, frame_type, 0][..], &stream.to_be_bytes(), payload].concat()
 }
 
-fn reset(code: u32) -> Vec<u8> {
+fn reset_frame(code: u32) -> Vec<u8> {
     frame(3, 1, &code.to_be_bytes())
 }
 
-fn go_away(last_stream: u32, code: u32) -> Vec<u8> {
+fn go_away_frame(last_stream: u32, code: u32) -> Vec<u8> {
     frame(7, 0, &[last_stream.to_be_bytes(), code.to_be_bytes()].concat())
 }
 
 /// Answers the first request of an HTTP/2 connection with these frames and closes it.
-async fn refuse(stream: &mut TlsStream<TcpStream>, frames: &[u8]) -> Option<()> {
+async fn answer_with_frames(stream: &mut TlsStream<TcpStream>, frames: &[u8]) -> Option<()> {
     stream.write_all(&frame(4, 0, &[])).await.ok()?;
     stream.read_exact(&mut [0; 24]).await.ok()?;
     loop {
@@ -41,8 +41,9 @@ async fn refuse(stream: &mut TlsStream<TcpStream>, frames: &[u8]) -> Option<()> 
     }
 }
 
-/// A tracker that refuses each HTTP/2 request with these frames, and answers those in HTTP/1.1.
-async fn refusing(authority: &Authority, frames: Vec<u8>) -> FakeTracker {
+/// Starts a tracker that refuses each HTTP/2 request with these frames and answers each HTTP/1.1
+/// request.
+async fn tracker_refusing_http2(authority: &Authority, frames: Vec<u8>) -> FakeTracker {
     let acceptor = authority.acceptor.clone();
     FakeTracker::scripted(move |_, stream, requests| {
         let (acceptor, frames) = (acceptor.clone(), frames.clone());
@@ -50,7 +51,7 @@ async fn refusing(authority: &Authority, frames: Vec<u8>) -> FakeTracker {
             let Ok(mut stream) = acceptor.accept(stream).await else { return };
             if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
                 requests.0.lock().unwrap().push("HTTP/2".to_owned());
-                refuse(&mut stream, &frames).await;
+                answer_with_frames(&mut stream, &frames).await;
                 return;
             }
             while requests.read(&mut stream).await.is_some() {
@@ -71,15 +72,15 @@ fn builder(authority: &Authority, tracker: &FakeTracker) -> SessionBuilder {
 #[tokio::test]
 async fn a_refusal_that_proves_that_nothing_was_processed_counts_as_not_sent() {
     for (frames, is_unprocessed) in [
-        (reset(REFUSED_STREAM), true),
-        (go_away(0, 0), true),
-        (go_away(0, CANCEL), true),
-        (go_away(1, 0), false),
-        (go_away(1, REFUSED_STREAM), false),
-        (reset(CANCEL), false),
+        (reset_frame(REFUSED_STREAM), true),
+        (go_away_frame(0, 0), true),
+        (go_away_frame(0, CANCEL), true),
+        (go_away_frame(1, 0), false),
+        (go_away_frame(1, REFUSED_STREAM), false),
+        (reset_frame(CANCEL), false),
     ] {
         let authority = authority(&[b"h2"]);
-        let tracker = refusing(&authority, frames.clone()).await;
+        let tracker = tracker_refusing_http2(&authority, frames.clone()).await;
         let journal = TestJournal::allowing();
         let session = builder(&authority, &tracker).session(journal.permission());
         assert!(session.send(post(session.at("/issues"), "{}")).await.is_err());
@@ -94,17 +95,17 @@ async fn a_refusal_that_proves_that_nothing_was_processed_counts_as_not_sent() {
 #[tokio::test]
 async fn a_read_that_was_not_processed_is_sent_again() {
     let authority = authority(&[b"h2"]);
-    let tracker = refusing(&authority, reset(REFUSED_STREAM)).await;
+    let tracker = tracker_refusing_http2(&authority, reset_frame(REFUSED_STREAM)).await;
     let session = builder(&authority, &tracker).read_session();
     assert!(matches!(session.send(get(session.at("/"))).await, Err(HttpError::Unreachable(_))));
     assert_eq!(tracker.requests(), ["HTTP/2"; 3]);
 }
 
 #[tokio::test]
-async fn a_tracker_that_requires_http1_gets_it() {
-    for frames in [reset(HTTP_1_1_REQUIRED), go_away(0, HTTP_1_1_REQUIRED)] {
+async fn a_tracker_that_requires_http1_gets_http1_requests() {
+    for frames in [reset_frame(HTTP_1_1_REQUIRED), go_away_frame(0, HTTP_1_1_REQUIRED)] {
         let authority = authority(&[b"h2", b"http/1.1"]);
-        let tracker = refusing(&authority, frames).await;
+        let tracker = tracker_refusing_http2(&authority, frames).await;
         let (builder, journal) = (builder(&authority, &tracker), TestJournal::allowing());
         let active = builder.active();
         let session = builder.session_for(&active, journal.permission());
@@ -114,16 +115,16 @@ async fn a_tracker_that_requires_http1_gets_it() {
         assert_eq!(journal.marks(), ["marked"]);
         // Other runs of the connection use HTTP/1.1 too.
         builder.session_for(&active, Permission::Reads).send(get(builder.at("/"))).await.unwrap();
-        let versions: Vec<_> =
-            tracker.requests().iter().map(|it| it.contains("HTTP/1.1")).collect();
-        assert_eq!(versions, [false, true, true]);
+        let is_http1: Vec<_> =
+            tracker.requests().iter().map(|request| request.contains("HTTP/1.1")).collect();
+        assert_eq!(is_http1, [false, true, true]);
     }
 }
 
 #[tokio::test]
-async fn a_connection_may_speak_http1_only() {
+async fn a_connection_can_be_limited_to_http1() {
     let authority = authority(&[b"h2", b"http/1.1"]);
-    let tracker = refusing(&authority, reset(CANCEL)).await;
+    let tracker = tracker_refusing_http2(&authority, reset_frame(CANCEL)).await;
     let mut builder = builder(&authority, &tracker);
     builder.http1_only = true;
     let session = builder.session(TestJournal::allowing().permission());
@@ -133,7 +134,7 @@ async fn a_connection_may_speak_http1_only() {
 
 /// The server closes the TCP connection without `close_notify`.
 #[tokio::test]
-async fn a_tls_stream_may_end_without_close_notify_unless_a_length_says_more() {
+async fn a_tls_stream_may_end_without_close_notify_if_the_body_is_complete() {
     let authority = authority(&[]);
     for (answer, is_complete) in [
         ("HTTP/1.1 200 OK\r\n\r\n{}", true),

@@ -1,11 +1,11 @@
-//! Bodies above 1 MiB: stored in a file, redacted before that, and returned unchanged otherwise.
+//! Tests bodies above 1 MiB: they are redacted, stored in a file, and otherwise returned unchanged.
 
 use super::*;
 
 const SECRET: &str = "s3cr3t/k\"y-long";
 
-/// A body in which a secret is at every place where a part may end.
-fn echoing(bytes: usize) -> String {
+/// Returns a body that echoes the secret so often that a part may end at each position in it.
+fn echoing_body(bytes: usize) -> String {
     let unit = format!("{}{SECRET}-{}", "x".repeat(997), SECRET.replace('/', "\\/"));
     unit.repeat(bytes / unit.len())
 }
@@ -26,12 +26,12 @@ async fn exchange(
 
 #[tokio::test]
 async fn a_large_body_is_redacted_in_its_file_and_charged_only_in_memory() {
-    let body = echoing(5 << 20);
+    let body = echoing_body(5 << 20);
     let (answer, session) = exchange(&body, 64 << 20).await;
     let answer = answer.unwrap();
     assert!(matches!(answer.body, Body::Spooled(_)));
     let limit = Limits::default().memory_bytes;
-    assert_eq!(session.memory().room(), limit, "nothing is held in memory");
+    assert_eq!(session.memory().room(), limit, "the body is not charged to the memory");
     let OutboundResponse { body: redacted, .. } = answer;
     let (redacted, charge) = redacted.into_memory(session.memory()).await.unwrap();
     let expected =
@@ -42,7 +42,7 @@ async fn a_large_body_is_redacted_in_its_file_and_charged_only_in_memory() {
     assert_eq!(session.memory().room(), limit);
 }
 
-/// The word is a value and a name, at every place where a part may end.
+/// The short secret is a value and a name in the body, at each position where a part may end.
 #[tokio::test]
 async fn a_short_secret_in_a_large_body_is_redacted_as_a_value_only() {
     let units = ["/issue/7,", r#"{"issue":"issue"},"#, "a/issue "];
@@ -63,8 +63,8 @@ async fn a_short_secret_in_a_large_body_is_redacted_as_a_value_only() {
 
 #[tokio::test]
 async fn a_body_over_the_spool_limit_is_refused_and_the_limit_is_named() {
-    let (answer, _) = exchange(&echoing(5 << 20), 16 << 20).await;
-    let Err(HttpError::Limit(why)) = answer else { panic!("it must be refused") };
+    let (answer, _) = exchange(&echoing_body(5 << 20), 16 << 20).await;
+    let Err(HttpError::Limit(why)) = answer else { panic!("the body must be refused") };
     assert!(why.contains("`spool_bytes_max` = 16777216"), "{why}");
 }
 

@@ -1,37 +1,37 @@
-//! Networks in which an address does not answer, and proxies that are reached through names.
+//! Tests networks in which an address does not answer, and proxies whose host is a name.
 
 use super::*;
 use crate::domain::TryStep;
 
-/// A loopback address that does not answer, and a tracker at another address with the same port.
-/// Keep the returned values: dropping them closes the sockets.
-async fn dead_and_good() -> (IpAddr, FakeTracker, impl Sized) {
+/// Returns a loopback address that does not answer, and a tracker at another address with the same
+/// port. Keep the returned values: dropping them closes the sockets.
+async fn silent_address_and_tracker() -> (IpAddr, FakeTracker, impl Sized) {
     let socket = tokio::net::TcpSocket::new_v4().unwrap();
     socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
-    let full = socket.listen(1).unwrap();
-    let dead = full.local_addr().unwrap();
+    let full_listener = socket.listen(1).unwrap();
+    let silent = full_listener.local_addr().unwrap();
     let mut queued = Vec::new();
-    let connect = || tokio::time::timeout(Duration::from_millis(200), TcpStream::connect(dead));
+    let connect = || tokio::time::timeout(Duration::from_millis(200), TcpStream::connect(silent));
     while let Ok(stream) = connect().await {
         queued.push(stream.unwrap());
     }
-    let good = SocketAddr::from(([127, 0, 0, 2], dead.port()));
-    let good = FakeTracker::scripted_at(good, |_, mut stream, requests| async move {
+    let address = SocketAddr::from(([127, 0, 0, 2], silent.port()));
+    let tracker = FakeTracker::scripted_at(address, |_, mut stream, requests| async move {
         while requests.read(&mut stream).await.is_some() {
             let reply = answer("200 OK", &[("connection", "close")], b"");
             stream.write_all(&reply).await.unwrap();
         }
     })
     .await;
-    (dead.ip(), good, (full, queued))
+    (silent.ip(), tracker, (full_listener, queued))
 }
 
 #[tokio::test]
 async fn a_silent_first_address_of_tracker_or_proxy_delays_only_the_first_request() {
     for through_proxy in [false, true] {
-        let (dead, good, _queue) = dead_and_good().await;
-        let port = good.address.port();
-        let addresses = [dead.to_string(), good.address.ip().to_string()];
+        let (silent, tracker, _queue) = silent_address_and_tracker().await;
+        let port = tracker.address.port();
+        let addresses = [silent.to_string(), tracker.address.ip().to_string()];
         let addresses: Vec<&str> = addresses.iter().map(String::as_str).collect();
         let origin = format!("http://tracker.example:{port}");
         let mut builder = SessionBuilder::granting(&[&origin]);
@@ -44,26 +44,26 @@ async fn a_silent_first_address_of_tracker_or_proxy_delays_only_the_first_reques
         }
         let session = builder.read_session();
         let started = Instant::now();
-        // If the working address were not remembered, each request would take a quarter of a
-        // second.
+        // If the working address were not remembered, each request would be delayed by a quarter of
+        // a second.
         for _ in 0..25 {
             assert_eq!(session.send(get(session.at("/"))).await.unwrap().status, 200);
         }
-        let took = started.elapsed();
-        assert!(took < Duration::from_secs(6), "through proxy: {through_proxy}: {took:?}");
-        assert_eq!(good.connections(), 25);
+        let elapsed = started.elapsed();
+        assert!(elapsed < Duration::from_secs(6), "through proxy: {through_proxy}: {elapsed:?}");
+        assert_eq!(tracker.connections(), 25);
     }
 }
 
 #[tokio::test]
-async fn the_probe_says_that_a_proxy_was_used_and_what_is_wrong_with_it() {
+async fn the_probe_reports_that_a_proxy_was_used_and_why_it_failed() {
     let proxy = FakeTracker::answering(|request| {
         let authorized = request.to_lowercase().contains("proxy-authorization: basic dtpw\r\n");
         answer(if authorized { "403 Forbidden" } else { "407 Who" }, &[], b"")
     })
     .await;
     let origin = "https://tracker.example";
-    for (user, says) in [
+    for (user, expected) in [
         ("", "requires a user and password (407)"),
         ("u:q@", "refused the user and password of its variable (407)"),
         ("u:p@", "CONNECT was answered with 403"),
@@ -71,11 +71,11 @@ async fn the_probe_says_that_a_proxy_was_used_and_what_is_wrong_with_it() {
         let mut builder = SessionBuilder::granting(&[origin]);
         builder.proxy = format!("http://{user}{}", proxy.address);
         let steps = builder.egress().probe(&builder.active(), &origin.parse().unwrap()).await;
-        assert_eq!(steps[0].note.as_deref(), Some("left to the proxy"));
+        assert_eq!(steps[0].note.as_deref(), Some("the proxy resolves the name"));
         let error = steps[1].error.as_deref().unwrap();
         assert_eq!(steps[1].step, TryStep::Connect);
-        let begin = format!("the proxy http://{} (HTTPS_PROXY): ", proxy.address);
-        assert!(error.starts_with(&begin) && error.contains(says), "{error}");
+        let prefix = format!("the proxy http://{} (HTTPS_PROXY): ", proxy.address);
+        assert!(error.starts_with(&prefix) && error.contains(expected), "{error}");
         // For plain HTTP, the proxy itself answers.
         let mut builder = SessionBuilder::granting(&["http://tracker.example"]);
         builder.proxy = format!("http://{user}{}", proxy.address);
@@ -83,7 +83,7 @@ async fn the_probe_says_that_a_proxy_was_used_and_what_is_wrong_with_it() {
         let sent = builder.session(journal.permission()).send(post(builder.at("/"), "{}")).await;
         match sent {
             Ok(answer) => assert_eq!((answer.status, user), (403, "u:p@")),
-            Err(error) => assert!(error.to_string().contains(says), "{error}"),
+            Err(error) => assert!(error.to_string().contains(expected), "{error}"),
         }
     }
     let mut builder = SessionBuilder::granting(&[origin]);

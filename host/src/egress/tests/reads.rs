@@ -1,4 +1,4 @@
-//! Reads: redirects, reused connections, responses over the limits.
+//! Tests reads: redirects, reused connections, responses over the limits.
 
 use super::*;
 use flate2::Compression;
@@ -11,16 +11,16 @@ fn redirect(status: &str, location: &str) -> Vec<u8> {
 
 #[tokio::test]
 async fn each_redirect_is_checked_like_a_request() {
-    let other = FakeTracker::answering(|_| answer("200 OK", &[], b"there")).await;
-    let there = other.url("/there");
+    let other = FakeTracker::answering(|_| answer("200 OK", &[], b"other")).await;
+    let other_url = other.url("/other");
     let tracker = FakeTracker::answering(move |request| match request.split(' ').nth(1).unwrap() {
         "/same" => redirect("302 Found", "/here?a"),
-        "/other" => redirect("307 Moved", &there),
+        "/other" => redirect("307 Moved", &other_url),
         "/away" => redirect("301 Moved", "http://elsewhere.example/"),
         "/metadata" => redirect("301 Moved", "http://169.254.169.254/"),
         "/file" => redirect("301 Moved", "file:///etc/passwd"),
         "/loop" => redirect("302 Found", "/loop"),
-        "/echo" => redirect("302 Found", &format!("{there}?s3cr3t-key")),
+        "/echo" => redirect("302 Found", &format!("{other_url}?s3cr3t-key")),
         _ => answer("200 OK", &[], b"here"),
     })
     .await;
@@ -32,15 +32,16 @@ async fn each_redirect_is_checked_like_a_request() {
         place,
     );
     let session = builder.read_session();
-    let travels = |path| with(with(get(tracker.url(path)), "cookie", "a=b"), "accept", "x/y");
-    assert_eq!(session.send(travels("/same")).await.unwrap().body, "here");
-    let seen = tracker.requests().pop().unwrap();
-    assert!(seen.starts_with("GET /here?a ") && seen.contains("x-api-key: s3cr3t-key\r\n"));
-    assert!(seen.contains("cookie: a=b\r\n"));
-    assert_eq!(session.send(travels("/other")).await.unwrap().body, "there");
-    let seen = other.requests().pop().unwrap();
-    assert!(!seen.contains("s3cr3t") && !seen.contains("cookie"), "{seen}");
-    assert!(seen.contains("accept: x/y\r\n"), "{seen}");
+    let request_with_headers =
+        |path| with_header(with_header(get(tracker.url(path)), "cookie", "a=b"), "accept", "x/y");
+    assert_eq!(session.send(request_with_headers("/same")).await.unwrap().body, "here");
+    let received = tracker.requests().pop().unwrap();
+    assert!(received.starts_with("GET /here?a ") && received.contains("x-api-key: s3cr3t-key\r\n"));
+    assert!(received.contains("cookie: a=b\r\n"));
+    assert_eq!(session.send(request_with_headers("/other")).await.unwrap().body, "other");
+    let received = other.requests().pop().unwrap();
+    assert!(!received.contains("s3cr3t") && !received.contains("cookie"), "{received}");
+    assert!(received.contains("accept: x/y\r\n"), "{received}");
     for path in ["/away", "/metadata", "/loop", "/echo"] {
         assert!(is_denied(&session.send(get(tracker.url(path))).await), "{path}");
     }
@@ -59,23 +60,23 @@ async fn a_search_by_post_is_redirected_according_to_its_status() {
     .await;
     let session = SessionBuilder::granting(&[&tracker.origin()]).read_session();
     for path in ["/302", "/303"] {
-        session.send(marked(post(tracker.url(path), "q"), Effect::Read)).await.unwrap();
+        session.send(with_effect(post(tracker.url(path), "q"), Effect::Read)).await.unwrap();
         assert!(tracker.requests().pop().unwrap().starts_with("GET /done "), "{path}");
     }
     let put = OutboundRequest { method: http::Method::PUT, ..post(tracker.url("/302"), "q") };
-    session.send(marked(put, Effect::Read)).await.unwrap();
+    session.send(with_effect(put, Effect::Read)).await.unwrap();
     assert!(tracker.requests().pop().unwrap().starts_with("PUT /done "), "only POST becomes GET");
-    session.send(marked(post(tracker.url("/307"), "q"), Effect::Read)).await.unwrap();
-    let seen = tracker.requests().pop().unwrap();
-    assert!(seen.starts_with("POST /done ") && seen.ends_with("\r\n\r\nq"), "{seen}");
-    // The guest follows the redirect of a login itself: the response carries the cookie.
-    let login = marked(post(tracker.url("/303"), "q"), Effect::Prepare);
+    session.send(with_effect(post(tracker.url("/307"), "q"), Effect::Read)).await.unwrap();
+    let received = tracker.requests().pop().unwrap();
+    assert!(received.starts_with("POST /done ") && received.ends_with("\r\n\r\nq"), "{received}");
+    // The guest must follow the redirect of a login itself, because this response has the cookie.
+    let login = with_effect(post(tracker.url("/303"), "q"), Effect::Prepare);
     let answer = session.send(login).await.unwrap();
     assert_eq!(answer.status, 303);
 }
 
 #[tokio::test]
-async fn an_http_connection_is_reused_within_one_connection_of_the_host_only() {
+async fn an_http_connection_is_reused_within_one_connection_of_jackfield_only() {
     let tracker = FakeTracker::answering(|_| answer("200 OK", &[], b"x")).await;
     let builder = SessionBuilder::granting(&[&tracker.origin()]);
     let active = builder.active();
@@ -84,7 +85,7 @@ async fn an_http_connection_is_reused_within_one_connection_of_the_host_only() {
     }
     assert_eq!(tracker.connections(), 1);
     builder.read_session().send(get(builder.at("/"))).await.unwrap();
-    assert_eq!(tracker.connections(), 2, "another connection of the host has its own");
+    assert_eq!(tracker.connections(), 2, "another connection of Jackfield has its own");
 }
 
 #[tokio::test]
@@ -122,7 +123,7 @@ async fn only_a_read_uses_a_connection_that_was_idle_for_a_second() {
     let tracker = FakeTracker::answering(|_| answer("200 OK", &[], b"x")).await;
     let builder = SessionBuilder::granting(&[&tracker.origin()]);
     let origin = tracker.origin().parse().unwrap();
-    for (effect, idle_ms, fit) in [
+    for (effect, idle_ms, may_use) in [
         (Effect::Write, 500, true),
         (Effect::Write, 1000, false),
         (Effect::Prepare, 1000, false),
@@ -132,8 +133,8 @@ async fn only_a_read_uses_a_connection_that_was_idle_for_a_second() {
         let active = builder.active();
         builder.session_for(&active, Permission::Reads).send(get(builder.at("/"))).await.unwrap();
         let later = Instant::now() + Duration::from_millis(idle_ms);
-        let taken = active.pool.take(&origin, effect, later);
-        assert_eq!(taken.is_some(), fit, "{effect:?} after {idle_ms} ms");
+        let connection = active.pool.take(&origin, effect, later);
+        assert_eq!(connection.is_some(), may_use, "{effect:?} after {idle_ms} ms");
     }
 }
 
@@ -189,7 +190,10 @@ fn deflate(bytes: &[u8]) -> Vec<u8> {
     encoder.finish().unwrap()
 }
 
-async fn encoded(encoding: &'static str, body: Vec<u8>) -> Result<OutboundResponse, HttpError> {
+async fn read_encoded(
+    encoding: &'static str,
+    body: Vec<u8>,
+) -> Result<OutboundResponse, HttpError> {
     let tracker =
         FakeTracker::answering(move |_| answer("200 OK", &[("Content-Encoding", encoding)], &body))
             .await;
@@ -208,21 +212,21 @@ async fn compressed_responses_are_decoded() {
         ("Deflate", deflate(&body)),
         ("identity", body.clone()),
     ] {
-        let answer = encoded(encoding, bytes).await.unwrap();
+        let answer = read_encoded(encoding, bytes).await.unwrap();
         assert_eq!(answer.body, body, "{encoding}");
-        assert_eq!(header(&answer, "content-encoding"), None);
-        assert_eq!(header(&answer, "content-length"), Some("70000"));
+        assert_eq!(header_value(&answer, "content-encoding"), None);
+        assert_eq!(header_value(&answer, "content-length"), Some("70000"));
     }
 }
 
-/// The outer encoding expands to many bytes; the inner encoding reduces them to a few.
+/// The outer encoding expands to many bytes, and the inner encoding reduces them to a few.
 #[tokio::test]
-async fn layers_of_encodings_have_a_limit_each() {
+async fn each_content_encoding_of_a_response_has_a_limit() {
     let inner = [gzip(b"{}"), vec![0; 50_000_000]].concat();
-    assert!(matches!(encoded("gzip, gzip", gzip(&inner)).await, Err(HttpError::Limit(_))));
+    assert!(matches!(read_encoded("gzip, gzip", gzip(&inner)).await, Err(HttpError::Limit(_))));
     let three = gzip(&gzip(&gzip(b"{}")));
-    assert_eq!(encoded("gzip, gzip, gzip", three.clone()).await.unwrap().body, b"{}");
-    let four = encoded("gzip, gzip, gzip, gzip", three).await;
+    assert_eq!(read_encoded("gzip, gzip, gzip", three.clone()).await.unwrap().body, b"{}");
+    let four = read_encoded("gzip, gzip, gzip, gzip", three).await;
     assert!(matches!(four, Err(HttpError::Interrupted(_))));
 }
 
@@ -230,11 +234,11 @@ async fn layers_of_encodings_have_a_limit_each() {
 async fn a_decompression_bomb_truncated_data_and_an_unknown_encoding_are_refused() {
     let bomb = gzip(&vec![0; 50_000_000]);
     assert!(bomb.len() < 100_000);
-    assert!(matches!(encoded("gzip", bomb).await, Err(HttpError::Limit(_))));
-    let half = gzip(&b"abc".repeat(1000));
-    let cut = half[..half.len() / 2].to_vec();
-    assert!(matches!(encoded("gzip", cut).await, Err(HttpError::Interrupted(_))));
-    assert!(matches!(encoded("br", vec![1, 2, 3]).await, Err(HttpError::Interrupted(_))));
+    assert!(matches!(read_encoded("gzip", bomb).await, Err(HttpError::Limit(_))));
+    let compressed = gzip(&b"abc".repeat(1000));
+    let truncated = compressed[..compressed.len() / 2].to_vec();
+    assert!(matches!(read_encoded("gzip", truncated).await, Err(HttpError::Interrupted(_))));
+    assert!(matches!(read_encoded("br", vec![1, 2, 3]).await, Err(HttpError::Interrupted(_))));
 }
 
 #[tokio::test]
@@ -252,12 +256,12 @@ async fn a_slow_read_ends_at_the_deadline() {
 #[tokio::test]
 async fn a_read_in_progress_ends_with_the_exchanges_of_the_server() {
     let arrived = Arc::new(Semaphore::new(0));
-    let arrives = Arc::clone(&arrived);
+    let arrived_for_tracker = Arc::clone(&arrived);
     let tracker = FakeTracker::scripted(move |_, mut stream, requests| {
-        let arrives = Arc::clone(&arrives);
+        let arrived_for_tracker = Arc::clone(&arrived_for_tracker);
         async move {
             requests.read(&mut stream).await;
-            arrives.add_permits(1);
+            arrived_for_tracker.add_permits(1);
             read_to_end(stream).await;
         }
     })

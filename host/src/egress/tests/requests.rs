@@ -2,13 +2,13 @@
 
 use super::*;
 use crate::domain::Origin;
-use crate::egress::authorize::{Outbound, target};
+use crate::egress::authorize::{CheckedRequest, parse_target};
 use crate::egress::exchange::path_and_query;
 use proptest::prelude::*;
 
-async fn refused(builder: &SessionBuilder, request: OutboundRequest) -> HttpError {
+async fn send_refused(builder: &SessionBuilder, request: OutboundRequest) -> HttpError {
     let session = builder.read_session();
-    let error = session.send(request).await.expect_err("it must be refused");
+    let error = session.send(request).await.expect_err("the request must be refused");
     let (calls, writes) = session.finish().await;
     assert_eq!(calls.len(), 1);
     let recorded = calls[0].error.as_deref().unwrap().trim_end_matches('…');
@@ -18,19 +18,23 @@ async fn refused(builder: &SessionBuilder, request: OutboundRequest) -> HttpErro
 }
 
 #[tokio::test]
-async fn a_granted_origin_is_compared_as_a_value_not_as_text() {
+async fn origins_are_compared_as_values_not_as_texts() {
     let tracker = FakeTracker::answering(|_| answer("200 OK", &[], b"here")).await;
     let port = tracker.address.port();
     let builder = SessionBuilder::granting(&[&tracker.origin()]);
-    for same in [
+    for granted_url in [
         format!("http://127.0.0.1:{port}/"),
         format!("http://0x7f.1:{port}/"),
         format!("HTTP://2130706433:{port}/"),
         format!("http://127.0.0.1:{port}\\@elsewhere.example/"),
     ] {
-        assert_eq!(builder.read_session().send(get(&same)).await.unwrap().body, "here", "{same}");
+        assert_eq!(
+            builder.read_session().send(get(&granted_url)).await.unwrap().body,
+            "here",
+            "{granted_url}"
+        );
     }
-    for other in [
+    for other_url in [
         format!("http://[::ffff:127.0.0.1]:{port}/"),
         format!("https://127.0.0.1:{port}/"),
         format!("http://localhost:{port}/"),
@@ -39,8 +43,8 @@ async fn a_granted_origin_is_compared_as_a_value_not_as_text() {
         "http://elsewhere.example/".to_owned(),
         "http://169.254.169.254/latest/meta-data".to_owned(),
     ] {
-        let error = refused(&builder, get(&other)).await;
-        let origin = Origin::of(&other.parse().unwrap()).unwrap();
+        let error = send_refused(&builder, get(&other_url)).await;
+        let origin = Origin::of(&other_url.parse().unwrap()).unwrap();
         assert_eq!(error, HttpError::NotGranted(origin.clone()));
         assert!(
             error
@@ -51,7 +55,7 @@ async fn a_granted_origin_is_compared_as_a_value_not_as_text() {
 }
 
 #[tokio::test]
-async fn a_url_with_hidden_parts_is_invalid() {
+async fn an_ambiguous_or_malformed_url_is_invalid() {
     let builder = SessionBuilder::granting(&["http://tracker.example", "http://127.0.0.1:1"]);
     for url in [
         "http://tracker.example./",
@@ -72,10 +76,10 @@ async fn a_url_with_hidden_parts_is_invalid() {
         "//tracker.example/",
         "/\\tracker.example/",
     ] {
-        assert!(matches!(refused(&builder, get(url)).await, HttpError::Invalid(_)), "{url:?}");
+        assert!(matches!(send_refused(&builder, get(url)).await, HttpError::Invalid(_)), "{url:?}");
     }
     let long = format!("http://tracker.example/{}", "x".repeat(9000));
-    assert!(matches!(refused(&builder, get(long)).await, HttpError::Invalid(_)));
+    assert!(matches!(send_refused(&builder, get(long)).await, HttpError::Invalid(_)));
 }
 
 #[tokio::test]
@@ -97,34 +101,37 @@ async fn reserved_headers_are_refused() {
         header,
     );
     for name in ["authorization", "X-Redmine-API-Key"] {
-        let request = with(get(builder.at("/")), name, "elsewhere.example");
-        assert!(matches!(refused(&builder, request).await, HttpError::Denied(_)), "{name}");
+        let request = with_header(get(builder.at("/")), name, "elsewhere.example");
+        assert!(matches!(send_refused(&builder, request).await, HttpError::Denied(_)), "{name}");
     }
     for (name, value) in [("x", "a\r\nhost: b"), ("x", "a\nb"), ("x", "a\u{0}b"), ("x y", "a")] {
-        let request = with(get(builder.at("/")), name, value);
+        let request = with_header(get(builder.at("/")), name, value);
         assert!(
-            matches!(refused(&builder, request).await, HttpError::Invalid(_)),
+            matches!(send_refused(&builder, request).await, HttpError::Invalid(_)),
             "{name}: {value:?}"
         );
     }
-    let flood =
-        (0..100).fold(get(builder.at("/")), |request, n| with(request, &format!("x-{n}"), "y"));
-    assert!(matches!(refused(&builder, flood).await, HttpError::Invalid(_)));
-    let flood = with(get(builder.at("/")), "x", &"y".repeat(40_000));
-    assert!(matches!(refused(&builder, flood).await, HttpError::Invalid(_)));
-    let headers =
-        |count| (0..count).fold(get(builder.at("/")), |it, n| with(it, &format!("x-{n}"), "y"));
-    assert!(matches!(refused(&builder, headers(64)).await, HttpError::Unreachable(_)));
-    assert!(matches!(refused(&builder, headers(65)).await, HttpError::Invalid(_)));
-    // 32 KiB of names and values are allowed: this request fails only at the closed port.
-    let most = with(get(builder.at("/")), "x", &"y".repeat(32 * 1024 - 1));
-    assert!(matches!(refused(&builder, most).await, HttpError::Unreachable(_)));
-    let more = with(get(builder.at("/")), "x", &"y".repeat(32 * 1024));
-    assert!(matches!(refused(&builder, more).await, HttpError::Invalid(_)));
+    let too_many_headers = (0..100)
+        .fold(get(builder.at("/")), |request, n| with_header(request, &format!("x-{n}"), "y"));
+    assert!(matches!(send_refused(&builder, too_many_headers).await, HttpError::Invalid(_)));
+    let long_header = with_header(get(builder.at("/")), "x", &"y".repeat(40_000));
+    assert!(matches!(send_refused(&builder, long_header).await, HttpError::Invalid(_)));
+    let headers = |count| {
+        (0..count)
+            .fold(get(builder.at("/")), |request, n| with_header(request, &format!("x-{n}"), "y"))
+    };
+    assert!(matches!(send_refused(&builder, headers(64)).await, HttpError::Unreachable(_)));
+    assert!(matches!(send_refused(&builder, headers(65)).await, HttpError::Invalid(_)));
+    // Names and values of 32 KiB together are allowed. This request fails only because no server
+    // listens at its port.
+    let largest_header = with_header(get(builder.at("/")), "x", &"y".repeat(32 * 1024 - 1));
+    assert!(matches!(send_refused(&builder, largest_header).await, HttpError::Unreachable(_)));
+    let too_large_header = with_header(get(builder.at("/")), "x", &"y".repeat(32 * 1024));
+    assert!(matches!(send_refused(&builder, too_large_header).await, HttpError::Invalid(_)));
 }
 
 #[tokio::test]
-async fn each_request_of_a_trace_names_a_span_of_its_own_and_only_the_host_does() {
+async fn each_request_of_a_trace_names_its_own_span_and_only_the_host_sets_it() {
     let tracker = FakeTracker::answering(|request| match request.contains("GET /first") {
         true => answer("302 Found", &[("location", "/second")], b""),
         false => answer("200 OK", &[], b""),
@@ -136,18 +143,19 @@ async fn each_request_of_a_trace_names_a_span_of_its_own_and_only_the_host_does(
     let session = builder.read_session();
     session.send(get(builder.at("/first"))).await.unwrap();
     let spans = session.finish().await.0.into_iter().map(|call| call.span.unwrap());
-    let named: Vec<_> = spans.map(|span| TraceParent { span, ..trace }).collect();
-    assert!(named.len() == 2 && named[0] != named[1] && !named.contains(&trace), "{named:?}");
-    for (request, trace) in tracker.requests().iter().zip(&named) {
+    let trace_parents: Vec<_> = spans.map(|span| TraceParent { span, ..trace }).collect();
+    assert!(trace_parents.len() == 2 && trace_parents[0] != trace_parents[1], "{trace_parents:?}");
+    assert!(!trace_parents.contains(&trace), "{trace_parents:?}");
+    for (request, trace) in tracker.requests().iter().zip(&trace_parents) {
         assert!(request.contains(&format!("traceparent: {trace}\r\n")), "{request}");
     }
     for name in ["traceparent", "TraceState"] {
-        let forged = with(get(builder.at("/")), name, "x");
-        assert!(matches!(refused(&builder, forged).await, HttpError::Denied(_)), "{name}");
+        let forged = with_header(get(builder.at("/")), name, "x");
+        assert!(matches!(send_refused(&builder, forged).await, HttpError::Denied(_)), "{name}");
     }
     builder.trace = None;
-    let own = with(get(builder.at("/third")), "traceparent", "x");
-    builder.read_session().send(own).await.unwrap();
+    let guest_request = with_header(get(builder.at("/third")), "traceparent", "x");
+    builder.read_session().send(guest_request).await.unwrap();
     assert!(tracker.requests().last().unwrap().contains("traceparent: x\r\n"));
 }
 
@@ -155,9 +163,10 @@ async fn each_request_of_a_trace_names_a_span_of_its_own_and_only_the_host_does(
 async fn headers_that_an_http_library_sets_are_replaced() {
     let tracker = FakeTracker::answering(|_| answer("200 OK", &[], b"")).await;
     let builder = SessionBuilder::granting(&[&tracker.origin()]);
-    let request = marked(post(builder.at("/"), "body"), Effect::Read);
-    let request = with(with(request, "content-length", "9999"), "accept-encoding", "zstd");
-    let mut request = with(request, "jackfield-effect", "write");
+    let request = with_effect(post(builder.at("/"), "body"), Effect::Read);
+    let request =
+        with_header(with_header(request, "content-length", "9999"), "accept-encoding", "zstd");
+    let mut request = with_header(request, "jackfield-effect", "write");
     for name in [
         "Host",
         "Connection",
@@ -171,15 +180,21 @@ async fn headers_that_an_http_library_sets_are_replaced() {
         "Proxy-Authorization",
         "proxy-anything",
     ] {
-        request = with(request, name, "elsewhere.example");
+        request = with_header(request, name, "elsewhere.example");
     }
     builder.read_session().send(request).await.unwrap();
-    let seen = tracker.requests().remove(0);
-    assert!(!seen.contains("elsewhere"), "{seen}");
-    assert!(seen.contains(&format!("host: {}\r\n", tracker.address)), "{seen}");
-    assert!(seen.contains("content-length: 4\r\n") && seen.ends_with("\r\n\r\nbody"), "{seen}");
-    assert!(seen.contains("accept-encoding: gzip, deflate\r\n"), "{seen}");
-    assert!(seen.contains("user-agent: jackfield/") && !seen.contains("jackfield-"), "{seen}");
+    let received = tracker.requests().remove(0);
+    assert!(!received.contains("elsewhere"), "{received}");
+    assert!(received.contains(&format!("host: {}\r\n", tracker.address)), "{received}");
+    assert!(
+        received.contains("content-length: 4\r\n") && received.ends_with("\r\n\r\nbody"),
+        "{received}"
+    );
+    assert!(received.contains("accept-encoding: gzip, deflate\r\n"), "{received}");
+    assert!(
+        received.contains("user-agent: jackfield/") && !received.contains("jackfield-"),
+        "{received}"
+    );
 }
 
 #[tokio::test]
@@ -189,7 +204,7 @@ async fn other_methods_are_refused() {
         let method = Method::from_bytes(method.as_bytes()).unwrap();
         let request =
             OutboundRequest { method, effect: Some(Effect::Read), ..get(builder.at("/")) };
-        assert!(matches!(refused(&builder, request).await, HttpError::Denied(_)));
+        assert!(matches!(send_refused(&builder, request).await, HttpError::Denied(_)));
     }
 }
 
@@ -198,10 +213,10 @@ async fn a_write_is_refused_in_a_run_that_may_not_write() {
     let builder = SessionBuilder::granting(&["http://127.0.0.1:1"]);
     for request in [
         post(builder.at("/"), ""),
-        marked(get(builder.at("/")), Effect::Write),
+        with_effect(get(builder.at("/")), Effect::Write),
         OutboundRequest { method: Method::DELETE, ..get(builder.at("/")) },
     ] {
-        assert!(matches!(refused(&builder, request).await, HttpError::Denied(_)));
+        assert!(matches!(send_refused(&builder, request).await, HttpError::Denied(_)));
     }
     let nothing = builder.session(Permission::Nothing);
     assert!(is_denied(&nothing.send(get(nothing.at("/"))).await));
@@ -221,21 +236,21 @@ async fn a_name_is_resolved_and_checked_for_each_connection() {
     builder.allow_private = true;
     for (addresses, why) in [
         (&["127.0.0.1"][..], "this machine"),
-        (&["93.184.216.34", "127.0.0.1"], "one of them"),
+        (&["93.184.216.34", "127.0.0.1"], "one of two addresses"),
         (&["::ffff:127.0.0.1"], "IPv4 embedded in IPv6"),
-        (&["169.254.169.254"], "metadata"),
+        (&["169.254.169.254"], "cloud metadata"),
     ] {
         let builder = SessionBuilder::granting(&[&origin]).name("tracker.example", &[addresses]);
         assert!(is_denied(&builder.read_session().send(get(builder.at("/"))).await), "{why}");
     }
     assert_eq!(tracker.connections(), 0);
-    let local = SessionBuilder::granting(&[&format!("http://localhost:{port}")]);
-    assert_eq!(local.read_session().send(get(local.at("/"))).await.unwrap().status, 200);
+    let localhost = SessionBuilder::granting(&[&format!("http://localhost:{port}")]);
+    assert_eq!(localhost.read_session().send(get(localhost.at("/"))).await.unwrap().status, 200);
     let mut fixed = SessionBuilder::granting(&[&tracker.origin()]);
     fixed.grants.fixed.clone_from(&fixed.grants.origins);
     assert!(
         is_denied(&fixed.read_session().send(get(fixed.at("/"))).await),
-        "a fixed origin is public"
+        "a fixed origin must be public"
     );
 }
 
@@ -261,7 +276,8 @@ async fn a_request_body_over_the_limit_is_refused() {
     let mut builder = SessionBuilder::granting(&["http://127.0.0.1:1"]);
     builder.limits.request_body_bytes = 10;
     let error =
-        refused(&builder, marked(post(builder.at("/"), vec![b'x'; 11]), Effect::Read)).await;
+        send_refused(&builder, with_effect(post(builder.at("/"), vec![b'x'; 11]), Effect::Read))
+            .await;
     assert!(
         matches!(&error, HttpError::Limit(why) if why.contains("`limits.request_body_bytes` = 10"))
     );
@@ -284,8 +300,8 @@ async fn a_proxy_gets_absolute_urls_and_resolves_names() {
         SessionBuilder::granting(&["http://tracker.example", "https://tracker.example"]);
     builder.proxy = proxy.origin();
     let session = builder.read_session();
-    let seen = session.send(get("http://tracker.example/a?b")).await.unwrap();
-    assert_eq!(seen.body, "by proxy");
+    let response = session.send(get("http://tracker.example/a?b")).await.unwrap();
+    assert_eq!(response.body, "by proxy");
     assert!(proxy.requests()[0].starts_with("GET http://tracker.example/a?b HTTP/1.1\r\n"));
     let error = session.send(get("https://tracker.example/")).await.unwrap_err();
     assert!(matches!(error, HttpError::Unreachable(_)), "{error}");
@@ -306,15 +322,15 @@ proptest! {
         let builder = SessionBuilder::granting(&["http://tracker.example"]);
         let active = builder.active();
         let granted: Origin = "http://tracker.example".parse().unwrap();
-        if let Ok(target) = target(&url, &active.connection) {
+        if let Ok(target) = parse_target(&url, &active.connection) {
             prop_assert_eq!(&target.0, &granted);
             prop_assert_eq!(Origin::of(&target.1).unwrap(), granted);
-            let request = with(get(url), &name, &value);
+            let request = with_header(get(url), &name, &value);
             let limits = &builder.limits;
-            let checked = Outbound::check(request, target, &active.connection, limits, &[]);
+            let checked = CheckedRequest::check(request, target, &active.connection, limits, &[]);
             if let Ok(outbound) = checked {
-                let clean = |value: &http::HeaderValue| !value.as_bytes().contains(&b'\n');
-                prop_assert!(outbound.headers.values().all(clean));
+                let is_one_line = |value: &http::HeaderValue| !value.as_bytes().contains(&b'\n');
+                prop_assert!(outbound.headers.values().all(is_one_line));
                 if let Ok(uri) = path_and_query(&outbound.url) {
                     prop_assert!(uri.authority().is_none() && uri.path().starts_with('/'));
                 }

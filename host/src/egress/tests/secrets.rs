@@ -1,4 +1,4 @@
-//! Secrets: each in its place, sent to its origin only, redacted from responses.
+//! Tests secrets: each is sent at its place and to its origin only, and is redacted from responses.
 
 use super::*;
 use data_encoding::BASE64;
@@ -14,13 +14,13 @@ async fn a_secret_is_sent_in_its_place_to_the_granted_origin_only() {
     let granted = FakeTracker::answering(|_| answer("200 OK", &[], b"")).await;
     let other = FakeTracker::answering(|_| answer("200 OK", &[], b"")).await;
     let basic = format!("Basic {}", BASE64.encode(format!("bot:{SECRET}").as_bytes()));
-    let user = format!("Basic {}", BASE64.encode(format!("{SECRET}:").as_bytes()));
+    let secret_as_user = format!("Basic {}", BASE64.encode(format!("{SECRET}:").as_bytes()));
     for (place, sent) in [
         (SecretPlace::Bearer, format!("authorization: Bearer {SECRET}\r\n")),
         (header_place("x-api-key", ""), format!("x-api-key: {SECRET}\r\n")),
         (header_place("authorization", "Token "), format!("authorization: Token {SECRET}\r\n")),
         (SecretPlace::Basic { user: Some("bot".into()) }, format!("authorization: {basic}\r\n")),
-        (SecretPlace::Basic { user: None }, format!("authorization: {user}\r\n")),
+        (SecretPlace::Basic { user: None }, format!("authorization: {secret_as_user}\r\n")),
         (SecretPlace::Query { name: "key".into() }, "&key=s3cr3t%2Fk%22y HTTP/1.1".to_owned()),
     ] {
         let builder = SessionBuilder::granting(&[&granted.origin(), &other.origin()]).secret(
@@ -31,11 +31,11 @@ async fn a_secret_is_sent_in_its_place_to_the_granted_origin_only() {
         );
         let session = builder.read_session();
         session.send(get(granted.url("/a?b=c"))).await.unwrap();
-        let seen = granted.requests().pop().unwrap();
-        assert!(seen.contains(&sent), "{sent} in {seen}");
+        let received = granted.requests().pop().unwrap();
+        assert!(received.contains(&sent), "{sent} in {received}");
         session.send(get(other.url("/a?b=c"))).await.unwrap();
-        let seen = other.requests().pop().unwrap();
-        assert!(!seen.contains("s3cr3t") && !seen.contains("authorization"), "{seen}");
+        let received = other.requests().pop().unwrap();
+        assert!(!received.contains("s3cr3t") && !received.contains("authorization"), "{received}");
         let (calls, _) = session.finish().await;
         assert!(calls.iter().all(|call| call.path == "/a"), "the record has no query");
     }
@@ -59,11 +59,11 @@ async fn a_guest_cannot_set_the_query_parameter_of_a_secret() {
 const JSON: &str = "application/json";
 const FORM: &str = "application/x-www-form-urlencoded";
 
-/// The granted place, a content type, a body, and the body that is sent (`None`: the request is
-/// denied).
-type Row = (SecretPlace, &'static str, &'static str, Option<&'static str>);
+/// The granted place, a content type, a body, and the body that is sent. If the last one is `None`,
+/// the request is denied.
+type PlaceholderBody = (SecretPlace, &'static str, &'static str, Option<&'static str>);
 
-fn bodies() -> Vec<Row> {
+fn placeholder_bodies() -> Vec<PlaceholderBody> {
     let json = || SecretPlace::Json { pointer: "/user/p".to_owned() };
     let form = || SecretPlace::Form { name: "p".to_owned() };
     vec![
@@ -100,13 +100,14 @@ fn bodies() -> Vec<Row> {
     ]
 }
 
-/// `{}` is the placeholder. Only a whole text at the granted place of a body of the right type.
+/// A placeholder (`{}`) is replaced only if it is a whole text at the granted place of a body of
+/// the right type.
 #[tokio::test]
 async fn a_placeholder_is_replaced_at_its_place_and_refused_elsewhere() {
     let granted = FakeTracker::answering(|_| answer("200 OK", &[], b"")).await;
     let other = FakeTracker::answering(|_| answer("200 OK", &[], b"")).await;
-    let escaped = "jackfield-secret-";
-    for (place, kind, body, sent) in bodies() {
+    let prefix = "jackfield-secret-";
+    for (place, content_type, body, sent) in placeholder_bodies() {
         let builder = SessionBuilder::granting(&[&granted.origin(), &other.origin()]).secret(
             "password",
             SECRET,
@@ -117,20 +118,26 @@ async fn a_placeholder_is_replaced_at_its_place_and_refused_elsewhere() {
         let session = builder.session_for(&active, Permission::Reads);
         let text = active.placeholder("password").unwrap().to_owned();
         assert!(active.placeholder("other").is_none() && !text.contains("s3cr3t"));
-        let start = if kind == FORM { "%6aackfield-secret-" } else { "\\u006aackfield-secret-" };
-        let spelled = text.replace(escaped, start);
-        let body = body.replace("{}", &text).replace("ESCAPED", &spelled);
-        let request =
-            |url| with(marked(post(url, body.clone()), Effect::Read), "content-type", kind);
+        let escaped_prefix =
+            if content_type == FORM { "%6aackfield-secret-" } else { "\\u006aackfield-secret-" };
+        let escaped_text = text.replace(prefix, escaped_prefix);
+        let body = body.replace("{}", &text).replace("ESCAPED", &escaped_text);
+        let request = |url| {
+            with_header(
+                with_effect(post(url, body.clone()), Effect::Read),
+                "content-type",
+                content_type,
+            )
+        };
         let answer = session.send(request(granted.url("/"))).await;
         match sent {
             Some(sent) => {
                 answer.unwrap();
-                let seen = granted.requests().pop().unwrap();
-                assert!(seen.ends_with(&format!("\r\n\r\n{sent}")), "{seen}");
+                let received = granted.requests().pop().unwrap();
+                assert!(received.ends_with(&format!("\r\n\r\n{sent}")), "{received}");
             }
             None => {
-                assert!(is_denied(&answer), "{kind} {body}");
+                assert!(is_denied(&answer), "{content_type} {body}");
                 let why = answer.unwrap_err().to_string();
                 let place = if matches!(place, SecretPlace::Form { .. }) {
                     "in the field \"p\""
@@ -141,11 +148,11 @@ async fn a_placeholder_is_replaced_at_its_place_and_refused_elsewhere() {
             }
         }
         assert!(is_denied(&session.send(request(other.url("/"))).await));
-        assert!(is_denied(&session.send(with(get(granted.url("/")), "x", &text)).await));
+        assert!(is_denied(&session.send(with_header(get(granted.url("/")), "x", &text)).await));
         assert!(is_denied(&session.send(get(granted.url(&format!("/?{text}")))).await));
     }
     assert!(other.requests().is_empty());
-    assert!(granted.requests().iter().all(|seen| seen.matches("s3cr3t").count() == 1));
+    assert!(granted.requests().iter().all(|received| received.matches("s3cr3t").count() == 1));
 }
 
 #[tokio::test]
@@ -161,19 +168,20 @@ async fn a_secret_cannot_make_a_body_larger_than_its_limit() {
     let active = builder.active();
     let session = builder.session_for(&active, Permission::Reads);
     let body = format!("p={}&q={}", active.placeholder("password").unwrap(), "q".repeat(9_000));
-    let request = marked(post(session.at("/"), body), Effect::Read);
-    let request = with(request, "content-type", "application/x-www-form-urlencoded");
+    let request = with_effect(post(session.at("/"), body), Effect::Read);
+    let request = with_header(request, "content-type", "application/x-www-form-urlencoded");
     let error = session.send(request).await.unwrap_err();
     assert!(matches!(error, HttpError::Limit(_)), "{error:?}");
 }
 
-/// Redaction does not recognise a part of a stored secret, so requests for a part are denied.
+/// Redaction does not recognise a part of a stored secret, so requests for a part of an answer are
+/// denied.
 #[tokio::test]
-async fn a_part_of_an_answer_is_denied_where_the_connection_has_secrets() {
+async fn a_request_for_a_part_of_an_answer_is_denied_if_the_connection_has_secrets() {
     let tracker = FakeTracker::answering(|_| answer("200 OK", &[], b"")).await;
-    let without = SessionBuilder::granting(&[&tracker.origin()]);
-    let request = with(get(tracker.url("/")), "range", "bytes=0-2");
-    without.read_session().send(request).await.unwrap();
+    let without_secret = SessionBuilder::granting(&[&tracker.origin()]);
+    let request = with_header(get(tracker.url("/")), "range", "bytes=0-2");
+    without_secret.read_session().send(request).await.unwrap();
     let with_secret = SessionBuilder::granting(&[&tracker.origin()]).secret(
         "key",
         SECRET,
@@ -182,7 +190,10 @@ async fn a_part_of_an_answer_is_denied_where_the_connection_has_secrets() {
     );
     let session = with_secret.read_session();
     for (name, value) in [("Range", "bytes=0-2"), ("range", "x"), ("If-Range", "\"a\"")] {
-        assert!(is_denied(&session.send(with(get(tracker.url("/")), name, value)).await), "{name}");
+        assert!(
+            is_denied(&session.send(with_header(get(tracker.url("/")), name, value)).await),
+            "{name}"
+        );
     }
     assert_eq!(tracker.requests().len(), 1);
 }
@@ -214,10 +225,10 @@ async fn an_echoed_secret_is_redacted() {
     assert_eq!(body.matches("[secret]").count(), 5, "{body}");
     assert!(!body.contains("s3cr3t") && !body.contains("czNjcjN0"), "{body}");
     assert!(body.ends_with(" [secret] [secret]"), "no piece of the base64 remains: {body}");
-    assert_eq!(header(&answer, "x-echo"), Some("[secret]"));
-    assert_eq!(header(&answer, "location"), Some("[secret]"));
-    assert_eq!(header(&answer, "x-other"), Some("kept"));
-    assert_eq!(header(&answer, "content-length"), Some(body.len().to_string().as_str()));
+    assert_eq!(header_value(&answer, "x-echo"), Some("[secret]"));
+    assert_eq!(header_value(&answer, "location"), Some("[secret]"));
+    assert_eq!(header_value(&answer, "x-other"), Some("kept"));
+    assert_eq!(header_value(&answer, "content-length"), Some(body.len().to_string().as_str()));
     assert_eq!(session.redact(format!("log {SECRET}")), "log [secret]");
     let (calls, _) = session.finish().await;
     assert_eq!(calls[0].path, "/[secret]/");
@@ -246,18 +257,26 @@ async fn an_oauth_token_is_fetched_once_and_redacted() {
         let session = builder.session_for(&active, Permission::Reads);
         assert!(
             is_denied(&session.send(get(tokens.url("/token"))).await),
-            "only the host may use it"
+            "only the host may use the token endpoint"
         );
         let answer = session.send(get(session.at("/"))).await.unwrap();
         let echo = String::from_utf8(answer.body.in_memory().to_vec()).unwrap();
         assert!(echo.contains("authorization: Bearer [secret]"), "{echo}");
     }
     assert!(tracker.requests()[0].contains("authorization: Bearer fetched-t0ken\r\n"));
-    let asked = tokens.requests();
-    assert_eq!(asked.len(), 1);
+    let token_requests = tokens.requests();
+    assert_eq!(token_requests.len(), 1);
     let client = BASE64.encode(b"me:s3cr3t%2Fk%22y");
-    assert!(asked[0].contains(&format!("authorization: Basic {client}\r\n")), "{}", asked[0]);
-    assert!(asked[0].ends_with("grant_type=client_credentials&scope=read+write"), "{}", asked[0]);
+    assert!(
+        token_requests[0].contains(&format!("authorization: Basic {client}\r\n")),
+        "{}",
+        token_requests[0]
+    );
+    assert!(
+        token_requests[0].ends_with("grant_type=client_credentials&scope=read+write"),
+        "{}",
+        token_requests[0]
+    );
 }
 
 #[tokio::test]
@@ -277,5 +296,5 @@ async fn if_no_token_is_issued_the_request_is_not_sent() {
     let session = builder.read_session();
     assert!(is_denied(&session.send(get(session.at("/"))).await));
     let (calls, _) = session.finish().await;
-    assert_eq!(calls.len(), 2, "the request of the guest and the one for the token");
+    assert_eq!(calls.len(), 2, "the request of the guest and the request for the token");
 }

@@ -1,4 +1,4 @@
-//! TLS: certificates, both protocols, the probe, a tunnel through a proxy.
+//! Tests TLS: certificates, HTTP/1.1 and HTTP/2, the probe, and a tunnel through a proxy.
 
 use super::certificates::{Issuer, named, pem_file};
 use super::*;
@@ -14,7 +14,7 @@ pub(super) struct Authority {
     pub(super) acceptor: TlsAcceptor,
 }
 
-/// A certificate authority and its server certificate for `localhost`.
+/// Makes a certificate authority and its server certificate for `localhost`.
 pub(super) fn authority(protocols: &[&[u8]]) -> Authority {
     let authority = Issuer::root("test");
     let server = authority.issue(named("localhost"));
@@ -22,26 +22,26 @@ pub(super) fn authority(protocols: &[&[u8]]) -> Authority {
     Authority { pem, acceptor: server.acceptor(&[], protocols) }
 }
 
-/// A tracker that answers each request with the protocol version.
+/// Starts a tracker that answers each request with the protocol version.
 pub(super) async fn tracker(acceptor: TlsAcceptor) -> FakeTracker {
     FakeTracker::scripted(move |_, stream, requests| {
         let acceptor = acceptor.clone();
         async move {
             let Ok(stream) = acceptor.accept(stream).await else { return };
-            let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+            let is_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
             let service = service_fn(move |request: Request<hyper::body::Incoming>| {
                 let line = format!("{} {}", request.method(), request.uri().path());
                 requests.0.lock().unwrap().push(line);
                 let version = format!("{:?}", request.version());
-                let broken = request.uri().path() == "/broken";
+                let is_broken = request.uri().path() == "/broken";
                 async move {
-                    if broken {
+                    if is_broken {
                         return Err(io::Error::other("gone"));
                     }
                     Ok(Response::new(Full::<Bytes>::from(version)))
                 }
             });
-            if http2 {
+            if is_http2 {
                 let server = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
                 let _ = server.serve_connection(TokioIo::new(stream), service).await;
             } else {
@@ -94,7 +94,7 @@ async fn a_reset_http2_stream_leaves_a_write_in_doubt_and_a_read_is_sent_once_mo
 }
 
 #[tokio::test]
-async fn an_untrusted_certificate_is_refused_before_the_journal() {
+async fn an_untrusted_certificate_is_refused_before_the_write_is_journaled() {
     let authority = authority(&[]);
     let tracker = tracker(authority.acceptor).await;
     let origin = format!("https://localhost:{}", tracker.address.port());
@@ -149,12 +149,12 @@ async fn https_uses_a_tunnel_through_the_proxy() {
     let proxy = FakeTracker::scripted(move |_, mut stream, requests| async move {
         requests.read(&mut stream).await;
         stream.write_all(b"HTTP/1.1 200 Connected\r\n\r\n").await.unwrap();
-        let mut onward = TcpStream::connect(address).await.unwrap();
-        let _ = tokio::io::copy_bidirectional(&mut stream, &mut onward).await;
+        let mut to_tracker = TcpStream::connect(address).await.unwrap();
+        let _ = tokio::io::copy_bidirectional(&mut stream, &mut to_tracker).await;
     })
     .await;
-    // `localhost` is never reached through a proxy. The certificate does not match another name,
-    // so this test checks the tunnel only.
+    // `localhost` is never reached through a proxy, and the certificate does not match another
+    // name. So this test checks only the tunnel.
     let mut builder = SessionBuilder::granting(&["https://tracker.example"]);
     builder.proxy = proxy.origin();
     builder.extra_ca = Some(authority.pem.path().to_owned());

@@ -1,4 +1,4 @@
-//! Tests which servers are trusted, and what the error says about a server that is not trusted.
+//! Tests which servers are trusted, and what the error states about a server that is not trusted.
 
 use rcgen::{
     ExtendedKeyUsagePurpose, PKCS_ECDSA_P384_SHA384, PKCS_ECDSA_P521_SHA512, date_time_ymd,
@@ -9,16 +9,16 @@ use super::certificates::{Issuer, authority, common_name, named, pem_file};
 use super::tls::tracker;
 use super::*;
 
-/// The result of a request to `https://localhost` from a server with this acceptor, where these
-/// certificates are listed.
-async fn reached(acceptor: TlsAcceptor, listed: &[&Issuer]) -> Result<(), String> {
+/// Sends a request to `https://localhost`, to a server with this acceptor. The certificates in
+/// `listed` are in `extra_ca_file`.
+async fn request_to(acceptor: TlsAcceptor, listed: &[&Issuer]) -> Result<(), String> {
     let tracker = tracker(acceptor).await;
-    reached_at(tracker.address, listed).await
+    request_at(tracker.address, listed).await
 }
 
-async fn reached_at(address: SocketAddr, listed: &[&Issuer]) -> Result<(), String> {
+async fn request_at(address: SocketAddr, listed: &[&Issuer]) -> Result<(), String> {
     let mut builder = SessionBuilder::granting(&[&format!("https://localhost:{}", address.port())]);
-    let file = pem_file(&listed.iter().map(|it| &it.der).collect::<Vec<_>>());
+    let file = pem_file(&listed.iter().map(|issuer| &issuer.der).collect::<Vec<_>>());
     builder.extra_ca = (!listed.is_empty()).then(|| file.path().to_owned());
     match builder.read_session().send(get(builder.at("/"))).await {
         Ok(_) => Ok(()),
@@ -36,93 +36,97 @@ async fn a_listed_certificate_is_trusted_for_its_own_name() {
     also_authority.is_ca = authority("").is_ca;
     let mut without_names = named("localhost");
     without_names.subject_alt_names.clear();
-    let mut for_nothing = named("localhost");
-    for_nothing.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
-    for parameters in [plain, also_authority, without_names, for_nothing] {
+    let mut for_clients = named("localhost");
+    for_clients.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+    for parameters in [plain, also_authority, without_names, for_clients] {
         let server = Issuer::self_signed(parameters);
-        reached(server.acceptor(&[], &[]), &[&server]).await.unwrap();
+        request_to(server.acceptor(&[], &[]), &[&server]).await.unwrap();
     }
-    // A server certificate that an unlisted authority issued.
+    // The issuer of this server certificate is not listed.
     let server = Issuer::root("a").issue(named("localhost"));
-    reached(server.acceptor(&[], &[]), &[&server]).await.unwrap();
+    request_to(server.acceptor(&[], &[]), &[&server]).await.unwrap();
 }
 
 #[tokio::test]
 async fn a_listed_certificate_is_trusted_for_nothing_else() {
     let other = Issuer::self_signed(named("other.example"));
-    let error = reached(other.acceptor(&[], &[]), &[&other]).await.unwrap_err();
+    let error = request_to(other.acceptor(&[], &[]), &[&other]).await.unwrap_err();
     assert!(error.contains("is for other.example, not for localhost"), "{error}");
 
     let mut other_common_name = named("other.example");
     other_common_name.subject_alt_names.clear();
     let other = Issuer::self_signed(other_common_name);
-    let error = reached(other.acceptor(&[], &[]), &[&other]).await.unwrap_err();
+    let error = request_to(other.acceptor(&[], &[]), &[&other]).await.unwrap_err();
     assert!(error.contains("names no host") && error.contains("for localhost"), "{error}");
 
     let mut with_other_names = named("other.example");
     with_other_names.distinguished_name = common_name("localhost");
     let other = Issuer::self_signed(with_other_names);
-    assert!(reached(other.acceptor(&[], &[]), &[&other]).await.is_err());
+    assert!(request_to(other.acceptor(&[], &[]), &[&other]).await.is_err());
 
     let mut old = named("localhost");
     old.not_after = date_time_ymd(2020, 1, 2);
     let old = Issuer::self_signed(old);
-    let error = reached(old.acceptor(&[], &[]), &[&old]).await.unwrap_err();
+    let error = request_to(old.acceptor(&[], &[]), &[&old]).await.unwrap_err();
     assert!(error.contains("(CN=localhost) expired at 2020-01-02T00:00:00Z; renew"), "{error}");
 
     // A listed server certificate does not make another certificate trusted.
     let listed = Issuer::self_signed(named("tracker.example"));
     let signed_by_it = listed.issue(named("localhost"));
-    assert!(reached(signed_by_it.acceptor(&[], &[]), &[&listed]).await.is_err());
+    assert!(request_to(signed_by_it.acceptor(&[], &[]), &[&listed]).await.is_err());
 }
 
 #[tokio::test]
 async fn chains_with_the_keys_of_company_authorities_are_trusted() {
     for algorithm in [&PKCS_ECDSA_P384_SHA384, &PKCS_ECDSA_P521_SHA512] {
         let root = Issuer::root_with("root", algorithm);
-        let middle = root.issue(authority("middle"));
-        let server = middle.issue(named("localhost"));
-        reached(server.acceptor(&[&middle], &[]), &[&root]).await.unwrap();
-        // An authority in the middle may be listed too.
-        reached(server.acceptor(&[], &[]), &[&middle]).await.unwrap();
+        let intermediate = root.issue(authority("intermediate"));
+        let server = intermediate.issue(named("localhost"));
+        request_to(server.acceptor(&[&intermediate], &[]), &[&root]).await.unwrap();
+        // An intermediate authority may be listed too.
+        request_to(server.acceptor(&[], &[]), &[&intermediate]).await.unwrap();
     }
 }
 
 #[tokio::test]
 async fn a_refused_certificate_is_explained() {
     let root = Issuer::root("Root of a company");
-    let middle = root.issue(authority("Middle"));
-    let server = middle.issue(named("localhost"));
-    let alone = Issuer::self_signed(named("localhost"));
+    let intermediate = root.issue(authority("Middle"));
+    let server = intermediate.issue(named("localhost"));
+    let self_signed = Issuer::self_signed(named("localhost"));
     let other = root.issue(named("other.example"));
     let mut parameters = named("localhost");
     parameters.not_after = date_time_ymd(2020, 1, 2);
     let expired = root.issue(parameters);
     let mut parameters = named("localhost");
     parameters.not_before = date_time_ymd(4000, 1, 2);
-    let early = root.issue(parameters);
+    let not_yet_valid = root.issue(parameters);
     let mut parameters = named("localhost");
     parameters.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
-    let client = root.issue(parameters);
+    let for_clients = root.issue(parameters);
     let authority_itself = root.issue(authority("Middle"));
     let same_name = Issuer::root("Root of a company");
     let same_name_other_key = Issuer::root_with("Root of a company", &PKCS_ECDSA_P384_SHA384);
-    for (acceptor, listed, says) in [
+    for (acceptor, listed, expected) in [
         (
             server.acceptor(&[], &[]),
             &root,
             &["sent only its own certificate (CN=localhost)", "issuer CN=Middle", "full chain"][..],
         ),
         (
-            server.acceptor(&[&middle], &[]),
-            &alone,
+            server.acceptor(&[&intermediate], &[]),
+            &self_signed,
             &["CN=Root of a company, is not trusted here", "`extra_ca_file`"],
         ),
-        (alone.acceptor(&[], &[]), &root, &["(CN=localhost) is signed by itself", "add it as PEM"]),
+        (
+            self_signed.acceptor(&[], &[]),
+            &root,
+            &["(CN=localhost) is signed by itself", "add it as PEM"],
+        ),
         (other.acceptor(&[], &[]), &root, &["is for other.example, not for localhost"]),
         (expired.acceptor(&[], &[]), &root, &["expired at 2020-01-02", "renew it", "clock says 2"]),
-        (early.acceptor(&[], &[]), &root, &["valid only from 4000-01-02", "clock says 2"]),
-        (client.acceptor(&[], &[]), &root, &["is not for servers", "serverAuth"]),
+        (not_yet_valid.acceptor(&[], &[]), &root, &["valid only from 4000-01-02", "clock says 2"]),
+        (for_clients.acceptor(&[], &[]), &root, &["is not for servers", "serverAuth"]),
         (authority_itself.acceptor(&[], &[]), &root, &["is that of an authority, not of a server"]),
         (
             other.acceptor(&[], &[]),
@@ -135,14 +139,14 @@ async fn a_refused_certificate_is_explained() {
             &["not signed by the key that its issuer", "an older authority with the same name"],
         ),
     ] {
-        let error = reached(acceptor, &[listed]).await.unwrap_err();
-        assert!(says.iter().all(|part| error.contains(part)), "{says:?}: {error}");
+        let error = request_to(acceptor, &[listed]).await.unwrap_err();
+        assert!(expected.iter().all(|part| error.contains(part)), "{expected:?}: {error}");
     }
 }
 
 #[tokio::test]
 async fn a_failed_handshake_is_explained() {
-    let plain = FakeTracker::scripted(|_, mut stream, _| async move {
+    let plain_http = FakeTracker::scripted(|_, mut stream, _| async move {
         let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await;
         read_to_end(stream).await;
     })
@@ -151,24 +155,25 @@ async fn a_failed_handshake_is_explained() {
         let _ = stream.read_u8().await;
     })
     .await;
-    // A fatal alert: protocol_version.
-    let old = FakeTracker::scripted(|_, mut stream, _| async move {
+    // The server sends the fatal alert protocol_version.
+    let outdated = FakeTracker::scripted(|_, mut stream, _| async move {
         let _ = stream.write_all(&[21, 3, 1, 0, 2, 2, 70]).await;
         read_to_end(stream).await;
     })
     .await;
-    let strange = FakeTracker::scripted(|_, mut stream, _| async move {
+    // The server sends the fatal alert unrecognized_name.
+    let unrecognised_name = FakeTracker::scripted(|_, mut stream, _| async move {
         let _ = stream.write_all(&[21, 3, 3, 0, 2, 2, 112]).await;
         read_to_end(stream).await;
     })
     .await;
-    for (server, says) in [
-        (plain, "does not speak TLS at this port; use http://"),
+    for (server, expected) in [
+        (plain_http, "does not speak TLS at this port; use http://"),
         (closing, "closed the connection during the TLS handshake"),
-        (old, "supports neither TLS 1.2 nor TLS 1.3"),
-        (strange, "has no certificate for this name"),
+        (outdated, "supports neither TLS 1.2 nor TLS 1.3"),
+        (unrecognised_name, "has no certificate for this name"),
     ] {
-        let error = reached_at(server.address, &[]).await.unwrap_err();
-        assert!(error.contains(says), "{error}");
+        let error = request_at(server.address, &[]).await.unwrap_err();
+        assert!(error.contains(expected), "{error}");
     }
 }

@@ -3,7 +3,8 @@
 use super::*;
 use crate::domain::{WriteAnswer, WriteRecord};
 
-/// Sends one write to a tracker with this script.
+/// Sends one write to a tracker with this script. Returns the result, the recorded answer and the
+/// tracker.
 async fn send_write<F, Fut>(
     script: F,
 ) -> (Result<OutboundResponse, HttpError>, WriteAnswer, FakeTracker)
@@ -21,8 +22,8 @@ where
     let [WriteRecord { answer: recorded, request_line, .. }] =
         <[WriteRecord; 1]>::try_from(writes).unwrap();
     assert_eq!(request_line, format!("POST {}/issues.json", tracker.origin()));
-    let unmarked = journal.marks() == ["marked", "unmarked"];
-    assert_eq!(unmarked, recorded == WriteAnswer::NotSent, "{:?}", journal.marks());
+    let is_unmarked = journal.marks() == ["marked", "unmarked"];
+    assert_eq!(is_unmarked, recorded == WriteAnswer::NotSent, "{:?}", journal.marks());
     (answer, recorded, tracker)
 }
 
@@ -76,7 +77,7 @@ async fn an_incomplete_response_leaves_the_write_in_doubt() {
 }
 
 #[tokio::test]
-async fn the_head_of_a_4xx_response_is_enough() {
+async fn the_head_of_a_4xx_response_proves_that_the_write_was_refused() {
     let (answer, recorded) =
         send_write_answered_with(b"HTTP/1.1 422 No\r\ncontent-length: 10\r\n\r\n{}").await;
     assert_eq!(recorded, WriteAnswer::Status(422));
@@ -104,14 +105,15 @@ async fn a_reset_leaves_the_write_in_doubt_unless_nothing_was_sent() {
     .await;
     assert!(matches!(recorded, WriteAnswer::Broken(_)) && answer.is_err());
     assert_eq!(tracker.connections(), 1);
-    // Half the request, then a reset.
+    // The tracker reads a part of the request and then resets the connection.
     let (_, recorded, _) = send_write(|_, mut stream, _| async move {
         stream.read_exact(&mut [0; 20]).await.unwrap();
         reset(stream);
     })
     .await;
     assert!(matches!(recorded, WriteAnswer::Broken(_)));
-    // A reset before the request: record and journal agree, whichever side is faster.
+    // The tracker resets the connection before the request. The record and the journal agree,
+    // whether or not the request was sent before the reset arrived.
     let (answer, recorded, _) = send_write(|_, stream, _| async move { reset(stream) }).await;
     assert!(!matches!(recorded, WriteAnswer::Status(_)) && answer.is_err());
 }

@@ -1,9 +1,11 @@
-//! Tests which writes may be sent: after which other writes, with which content, and until when.
+//! Tests which writes may be sent: after which earlier writes, with which content, and until which
+//! time.
 
 use super::*;
 use crate::domain::WriteAnswer;
 
-/// A tracker that answers the requests of each connection with these statuses, in their order.
+/// Starts a tracker that answers the requests of each connection with these statuses, in their
+/// order.
 async fn tracker_answering(statuses: &'static [&'static str]) -> FakeTracker {
     FakeTracker::scripted(move |_, mut stream, requests| async move {
         for status in statuses {
@@ -15,8 +17,8 @@ async fn tracker_answering(statuses: &'static [&'static str]) -> FakeTracker {
 }
 
 #[tokio::test]
-async fn after_a_write_that_did_not_succeed_no_other_leaves() {
-    for (first, allowed) in [
+async fn after_a_write_that_did_not_succeed_no_other_write_is_sent() {
+    for (first_status, is_second_allowed) in [
         ("201 Created", true),
         ("202 Accepted", true),
         ("404 Not Found", false),
@@ -24,22 +26,23 @@ async fn after_a_write_that_did_not_succeed_no_other_leaves() {
         ("302 Found", false),
         ("500 Error", false),
     ] {
-        let statuses: &'static [&'static str] = Vec::from([first, "201 Created"]).leak();
+        let statuses: &'static [&'static str] = Vec::from([first_status, "201 Created"]).leak();
         let tracker = tracker_answering(statuses).await;
         let journal = TestJournal::allowing();
         let session = SessionBuilder::granting(&[&tracker.origin()]).session(journal.permission());
         session.send(post(session.at("/first"), "{}")).await.unwrap();
         let second = session.send(post(session.at("/second"), "{}")).await;
-        assert_eq!(second.is_ok(), allowed, "{first}: {second:?}");
-        assert_eq!(is_denied(&second), !allowed, "{first}");
-        assert_eq!(tracker.requests().len(), if allowed { 2 } else { 1 }, "{first}");
+        assert_eq!(second.is_ok(), is_second_allowed, "{first_status}: {second:?}");
+        assert_eq!(is_denied(&second), !is_second_allowed, "{first_status}");
+        let sent = if is_second_allowed { 2 } else { 1 };
+        assert_eq!(tracker.requests().len(), sent, "{first_status}");
     }
 }
 
 #[tokio::test]
-async fn the_journal_learns_whether_a_write_contains_the_marker() {
+async fn the_journal_is_told_whether_a_write_contains_the_marker() {
     let marker = marker();
-    for (path, header, body, contains) in [
+    for (path, header, body, has_marker) in [
         ("/".to_owned(), "", format!("{{\"text\":\"{marker}\"}}"), true),
         (format!("/issues/{marker}"), "", String::new(), true),
         (format!("/issues?key={marker}"), "", String::new(), true),
@@ -47,17 +50,17 @@ async fn the_journal_learns_whether_a_write_contains_the_marker() {
         ("/".to_owned(), "", "no marker".to_owned(), false),
     ] {
         let tracker = tracker_answering(&["201 Created"]).await;
-        let request = with(post(tracker.url(&path), body), "x-key", header);
+        let request = with_header(post(tracker.url(&path), body), "x-key", header);
         let journal = TestJournal::allowing();
         let session = SessionBuilder::granting(&[&tracker.origin()]).session(journal.permission());
         session.send(request).await.unwrap();
-        let mark = if contains { "marked with marker" } else { "marked" };
+        let mark = if has_marker { "marked with marker" } else { "marked" };
         assert_eq!(journal.marks(), [mark]);
     }
 }
 
 #[tokio::test]
-async fn nothing_leaves_after_the_lease_has_ended() {
+async fn no_write_is_sent_after_the_lease_has_ended() {
     let tracker = tracker_answering(&["201 Created"]).await;
     let journal = TestJournal::allowing();
     journal.expires.store(true, Ordering::SeqCst);

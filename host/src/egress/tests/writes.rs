@@ -1,4 +1,5 @@
-//! Writes: journaled before the first byte, never sent twice, in a task of their own.
+//! Tests writes: each is journaled before its first byte is sent, is never sent twice, and runs in
+//! its own task.
 
 use super::*;
 use crate::domain::WriteAnswer;
@@ -25,17 +26,18 @@ async fn without_a_connection_nothing_is_journaled_or_sent() {
     assert!(journal.marks().is_empty());
 }
 
-/// A tracker that reports when it is connected to and when the first byte arrives.
+/// Starts a tracker that reports when a client connects and when the first byte arrives.
 async fn observed_tracker() -> (FakeTracker, Arc<Semaphore>, Arc<AtomicBool>) {
-    let (connected, byte) = (Arc::new(Semaphore::new(0)), Arc::<AtomicBool>::default());
-    let (report, arrived) = (Arc::clone(&connected), Arc::clone(&byte));
+    let (connected, byte_arrived) = (Arc::new(Semaphore::new(0)), Arc::<AtomicBool>::default());
+    let (connected_signal, byte_signal) = (Arc::clone(&connected), Arc::clone(&byte_arrived));
     let tracker = FakeTracker::scripted(move |_, mut stream, requests| {
-        let (report, arrived) = (Arc::clone(&report), Arc::clone(&arrived));
+        let (connected_signal, byte_signal) =
+            (Arc::clone(&connected_signal), Arc::clone(&byte_signal));
         async move {
-            report.add_permits(1);
+            connected_signal.add_permits(1);
             let mut first = [0];
             if stream.peek(&mut first).await.is_ok_and(|count| count > 0) {
-                arrived.store(true, Ordering::SeqCst);
+                byte_signal.store(true, Ordering::SeqCst);
             }
             if requests.read(&mut stream).await.is_some() {
                 stream.write_all(&answer("201 Created", &[], b"{}")).await.unwrap();
@@ -43,22 +45,22 @@ async fn observed_tracker() -> (FakeTracker, Arc<Semaphore>, Arc<AtomicBool>) {
         }
     })
     .await;
-    (tracker, connected, byte)
+    (tracker, connected, byte_arrived)
 }
 
 #[tokio::test]
 async fn the_journal_commits_after_connecting_and_before_the_first_byte() {
-    let (tracker, connected, byte) = observed_tracker().await;
+    let (tracker, connected, byte_arrived) = observed_tracker().await;
     let journal = TestJournal::blocking();
     let session = SessionBuilder::granting(&[&tracker.origin()]).session(journal.permission());
     let sending = spawn_write(&session);
     journal.requested.acquire().await.unwrap().forget();
     connected.acquire().await.unwrap().forget();
     round_trip().await;
-    assert!(!byte.load(Ordering::SeqCst), "a byte was sent before the journal committed");
+    assert!(!byte_arrived.load(Ordering::SeqCst), "a byte was sent before the journal committed");
     journal.allowed.add_permits(1);
     assert_eq!(sending.await.unwrap().unwrap().status, 201);
-    assert!(byte.load(Ordering::SeqCst));
+    assert!(byte_arrived.load(Ordering::SeqCst));
     assert_eq!(journal.marks(), ["marked"]);
 }
 
@@ -69,7 +71,7 @@ async fn a_connection_that_was_idle_during_a_slow_journal_commit_is_replaced() {
     let session = SessionBuilder::granting(&[&tracker.origin()]).session(journal.permission());
     let sending = spawn_write(&session);
     journal.requested.acquire().await.unwrap().forget();
-    tokio::time::sleep(Duration::from_millis(1_050)).await; // this wait is what the test is about
+    tokio::time::sleep(Duration::from_millis(1_050)).await; // this wait is the subject of the test
     journal.allowed.add_permits(1);
     assert_eq!(sending.await.unwrap().unwrap().status, 201);
     assert_eq!((tracker.connections(), tracker.requests().len()), (2, 1));
@@ -82,11 +84,12 @@ async fn the_time_in_the_pool_and_the_time_of_the_journal_commit_count_together(
     let journal = TestJournal::blocking();
     let session = SessionBuilder::granting(&[&tracker.origin()]).session(journal.permission());
     session.send(get(session.at("/"))).await.unwrap();
-    // Neither wait is a second; together they are more. These waits are what the test is about.
+    // Each of the two waits is shorter than a second, but together they are longer. These waits are
+    // the subject of the test.
     tokio::time::sleep(Duration::from_millis(100)).await;
     let sending = spawn_write(&session);
     journal.requested.acquire().await.unwrap().forget();
-    assert_eq!(tracker.connections(), 1, "the write waits for its commit on the kept connection");
+    assert_eq!(tracker.connections(), 1, "the write waits for its commit on the reused connection");
     tokio::time::sleep(Duration::from_millis(950)).await;
     journal.allowed.add_permits(1);
     assert_eq!(sending.await.unwrap().unwrap().status, 200);
@@ -94,7 +97,7 @@ async fn the_time_in_the_pool_and_the_time_of_the_journal_commit_count_together(
     assert_eq!(journal.marks(), ["marked"]);
 }
 
-/// Waits until everything that is already on its way over loopback has arrived.
+/// Waits until all bytes that were already sent over loopback have arrived.
 async fn round_trip() {
     let tracker = FakeTracker::answering(|_| answer("200 OK", &[], b"")).await;
     let session = SessionBuilder::granting(&[&tracker.origin()]).read_session();
@@ -103,7 +106,7 @@ async fn round_trip() {
 
 #[tokio::test]
 async fn a_write_that_cannot_be_journaled_is_not_sent() {
-    let (tracker, connected, byte) = observed_tracker().await;
+    let (tracker, connected, byte_arrived) = observed_tracker().await;
     let journal = TestJournal::allowing();
     journal.refuses.store(true, Ordering::SeqCst);
     let session = SessionBuilder::granting(&[&tracker.origin()]).session(journal.permission());
@@ -113,21 +116,21 @@ async fn a_write_that_cannot_be_journaled_is_not_sent() {
     assert_eq!(writes[0].answer, WriteAnswer::NotSent);
     assert!(calls[0].error.as_deref().is_some_and(|why| why.contains("the lease was lost")));
     round_trip().await;
-    assert!(!byte.load(Ordering::SeqCst) && tracker.requests().is_empty());
+    assert!(!byte_arrived.load(Ordering::SeqCst) && tracker.requests().is_empty());
 }
 
 #[tokio::test]
-async fn a_journaled_write_runs_to_its_end_without_its_guest() {
-    let (release, held) = oneshot::channel::<()>();
-    let held = Arc::new(tokio::sync::Mutex::new(Some(held)));
-    let (arrived, wait) = oneshot::channel();
+async fn a_journaled_write_is_completed_after_its_guest_ended() {
+    let (release, may_answer) = oneshot::channel::<()>();
+    let may_answer = Arc::new(tokio::sync::Mutex::new(Some(may_answer)));
+    let (arrived, arrival) = oneshot::channel();
     let arrived = Arc::new(Mutex::new(Some(arrived)));
     let tracker = FakeTracker::scripted(move |_, mut stream, requests| {
-        let (held, arrived) = (Arc::clone(&held), Arc::clone(&arrived));
+        let (may_answer, arrived) = (Arc::clone(&may_answer), Arc::clone(&arrived));
         async move {
             requests.read(&mut stream).await;
             arrived.lock().unwrap().take().unwrap().send(()).unwrap();
-            held.lock().await.take().unwrap().await.unwrap();
+            may_answer.lock().await.take().unwrap().await.unwrap();
             stream.write_all(&answer("201 Created", &[], b"{}")).await.unwrap();
         }
     })
@@ -135,7 +138,7 @@ async fn a_journaled_write_runs_to_its_end_without_its_guest() {
     let journal = TestJournal::allowing();
     let session = SessionBuilder::granting(&[&tracker.origin()]).session(journal.permission());
     let sending = spawn_write(&session);
-    wait.await.unwrap();
+    arrival.await.unwrap();
     sending.abort();
     assert!(sending.await.unwrap_err().is_cancelled());
     release.send(()).unwrap();
@@ -146,14 +149,14 @@ async fn a_journaled_write_runs_to_its_end_without_its_guest() {
 }
 
 #[tokio::test]
-async fn writes_run_one_after_another_and_none_begins_after_the_run() {
-    let (release, held) = oneshot::channel::<()>();
-    let held = Arc::new(Mutex::new(Some(held)));
+async fn writes_run_one_after_another_and_no_write_begins_after_the_run() {
+    let (release, may_answer) = oneshot::channel::<()>();
+    let may_answer = Arc::new(Mutex::new(Some(may_answer)));
     let tracker = FakeTracker::scripted(move |_, mut stream, requests| {
-        let held = held.lock().unwrap().take();
+        let may_answer = may_answer.lock().unwrap().take();
         async move {
             requests.read(&mut stream).await;
-            held.unwrap().await.unwrap();
+            may_answer.unwrap().await.unwrap();
             stream.write_all(&answer("201 Created", &[], b"{}")).await.unwrap();
         }
     })
@@ -176,8 +179,8 @@ async fn writes_run_one_after_another_and_none_begins_after_the_run() {
 }
 
 #[tokio::test]
-async fn a_journal_that_never_commits_lets_nothing_be_sent() {
-    let (tracker, _, byte) = observed_tracker().await;
+async fn nothing_is_sent_if_the_journal_never_commits() {
+    let (tracker, _, byte_arrived) = observed_tracker().await;
     let mut builder = SessionBuilder::granting(&[&tracker.origin()]);
     builder.run_time = Duration::from_millis(200);
     let journal = TestJournal::blocking();
@@ -188,11 +191,11 @@ async fn a_journal_that_never_commits_lets_nothing_be_sent() {
     ));
     assert_eq!(session.finish().await.1[0].answer, WriteAnswer::NotSent);
     assert_eq!(journal.marks(), ["unmarked"]);
-    assert!(!byte.load(Ordering::SeqCst));
+    assert!(!byte_arrived.load(Ordering::SeqCst));
 }
 
 #[tokio::test]
-async fn a_write_that_is_under_way_at_the_deadline_is_in_doubt() {
+async fn a_write_that_is_not_complete_at_the_deadline_is_in_doubt() {
     let tracker = FakeTracker::scripted(|_, mut stream, requests| async move {
         requests.read(&mut stream).await;
         read_to_end(stream).await;
@@ -211,8 +214,8 @@ async fn a_write_that_is_under_way_at_the_deadline_is_in_doubt() {
 
 #[tokio::test]
 async fn a_write_on_a_reused_connection_that_was_closed_is_not_sent_again() {
-    // After the first response the connection stays open; the second request is answered by a
-    // reset.
+    // After the first response the connection stays open. The tracker answers the second request
+    // with a reset.
     let tracker = FakeTracker::scripted(|number, mut stream, requests| async move {
         requests.read(&mut stream).await;
         stream.write_all(&answer("200 OK", &[], b"")).await.unwrap();
@@ -232,7 +235,7 @@ async fn a_write_on_a_reused_connection_that_was_closed_is_not_sent_again() {
 }
 
 #[tokio::test]
-async fn a_write_does_not_use_a_kept_connection_that_was_closed() {
+async fn a_write_does_not_use_an_idle_connection_that_was_closed() {
     let (close, closing) = oneshot::channel::<()>();
     let closing = Arc::new(Mutex::new(Some(closing)));
     let tracker = FakeTracker::scripted(move |_, mut stream, requests| {
@@ -255,7 +258,7 @@ async fn a_write_does_not_use_a_kept_connection_that_was_closed() {
     assert_eq!(tracker.connections(), 2);
 }
 
-/// A journal that makes the tracker close the kept connection while a write is being journaled.
+/// A journal that makes the tracker close the reused connection while a write is being journaled.
 struct ClosingJournal {
     inner: Arc<TestJournal>,
     close: Mutex<Option<oneshot::Sender<()>>>,
@@ -286,8 +289,8 @@ impl Journal for ClosingJournal {
     }
 }
 
-/// Sends `first`, then a write whose connection is closed before a byte is sent. Returns what the
-/// journal and the record say.
+/// Sends `first`, then a write whose connection is closed before a byte is sent. Returns the marks
+/// of the journal and the answers in the record.
 async fn send_then_fail_to_write(
     first: fn(String) -> OutboundRequest,
 ) -> (Vec<&'static str>, Vec<WriteAnswer>) {
@@ -323,7 +326,7 @@ async fn a_write_that_was_provably_not_sent_is_unmarked() {
 }
 
 #[tokio::test]
-async fn a_write_that_was_not_sent_does_not_unmark_the_one_before_it() {
+async fn a_write_that_was_not_sent_does_not_remove_the_mark_of_the_write_before_it() {
     let (marks, writes) = send_then_fail_to_write(|url| post(url, "{}")).await;
     assert_eq!(marks, ["marked", "marked"]);
     assert_eq!(writes, [WriteAnswer::Status(200), WriteAnswer::NotSent]);

@@ -1,4 +1,6 @@
-//! `/apply` and `/export`: connections as a file.
+//! Handlers of `/apply` and `/export`, which read and write connections as a file.
+//!
+//! `/export` never returns a secret, only references to secrets.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -35,40 +37,42 @@ pub(crate) async fn apply(
     Params(ApplyQuery { dry_run, force }): Params<ApplyQuery>,
     Body(file): Body<ConnectionsFile>,
 ) -> Result<Json<AppliedConnections>, Problem> {
-    let wanted = file.connections.into_iter().map(|(name, it)| wanted(name, it));
-    let wanted = wanted.collect::<Result<Vec<_>, Problem>>()?;
-    let applied = app.services.connections.apply(wanted, dry_run, force).await?;
-    let connections: Vec<_> = applied.into_iter().map(|it| shown(&app, it)).collect();
-    for it in connections.iter().filter(|_| !dry_run) {
-        let action = match it.action.0 {
+    let requested = file.connections.into_iter().map(|(name, file)| new_connection(name, file));
+    let requested = requested.collect::<Result<Vec<_>, Problem>>()?;
+    let applied = app.services.connections.apply(requested, dry_run, force).await?;
+    let connections: Vec<_> =
+        applied.into_iter().map(|applied| api_applied(&app, applied)).collect();
+    for connection in connections.iter().filter(|_| !dry_run) {
+        let action = match connection.action.0 {
             AppliedAction::Create => "connection.create",
             AppliedAction::Change => "connection.edit",
             AppliedAction::Nothing => continue,
         };
-        audit::part(&app, &account, &caller, (action, &it.name)).await;
+        audit::record_part(&app, &account, &caller, (action, &connection.name)).await;
     }
     Ok(Json(AppliedConnections { dry_run, connections }))
 }
 
 pub(crate) async fn export(State(app): App) -> Result<Json<ConnectionsFile>, Problem> {
     let exported = app.services.connections.export().await?.into_iter();
-    let connections =
-        exported.map(|(it, references)| (it.name.clone(), exported_file(it, references)));
+    let connections = exported.map(|(connection, references)| {
+        (connection.name.clone(), exported_file(connection, references))
+    });
     Ok(Json(ConnectionsFile { connections: connections.collect() }))
 }
 
-fn wanted(name: String, file: ConnectionFile) -> Result<NewConnection, Problem> {
+fn new_connection(name: String, file: ConnectionFile) -> Result<NewConnection, Problem> {
     let connector = file.connector.parse().map_err(|error: domain::InvalidName| {
         Problem::invalid_value(&format!("{name}.connector"), error.to_string())
     })?;
-    let of_host = host_secrets([
+    let host_secrets = host_secrets([
         (CLIENT_CERT, file.client_cert),
         (CLIENT_KEY, file.client_key),
         (TEST_MANAGER_SECRET, file.test_manager_client_secret),
         (WEBHOOK_SECRET, file.webhook_secret),
         (WEBHOOK_SECRET_PREVIOUS, file.webhook_secret_previous),
     ]);
-    let secrets = file.secrets.into_iter().chain(of_host);
+    let secrets = file.secrets.into_iter().chain(host_secrets);
     Ok(NewConnection {
         name,
         connector,
@@ -81,13 +85,13 @@ fn wanted(name: String, file: ConnectionFile) -> Result<NewConnection, Problem> 
         index_delay_s: file.index_delay_s,
         test_manager: file.test_manager.map(test_manager_edit),
         report: file.report,
-        on_recurrence: file.on_recurrence.map_or(OnRecurrence::New, |it| it.0),
+        on_recurrence: file.on_recurrence.map_or(OnRecurrence::New, |reaction| reaction.0),
         webhook_auth: file.webhook_auth.map(webhook_auth_edit).unwrap_or_default(),
         webhook_paths: webhook_paths(file.webhook_paths),
     })
 }
 
-fn shown(app: &AppState, applied: Applied) -> AppliedConnection {
+fn api_applied(app: &AppState, applied: Applied) -> AppliedConnection {
     let action = match (applied.is_new, applied.changes.is_empty()) {
         (true, _) => AppliedAction::Create,
         (false, false) => AppliedAction::Change,
@@ -95,66 +99,70 @@ fn shown(app: &AppState, applied: Applied) -> AppliedConnection {
     };
     let changes = applied.changes.into_iter();
     let changes = changes
-        .map(|it| AppliedChange { member: it.member, before: it.before, after: it.after })
+        .map(|change| AppliedChange {
+            member: change.member,
+            before: change.before,
+            after: change.after,
+        })
         .collect();
-    let webhook_url = applied.created.map(|it| app.webhook_url(&it.token));
+    let webhook_url = applied.created.map(|issued| app.webhook_url(&issued.token));
     AppliedConnection { name: applied.name, action: EnumString(action), changes, webhook_url }
 }
 
 fn exported_file(
-    it: domain::Connection,
+    connection: domain::Connection,
     mut references: BTreeMap<String, String>,
 ) -> ConnectionFile {
-    let mut of_host = |name: &str| references.remove(name).map(secret_text);
-    let (client_cert, client_key) = (of_host(CLIENT_CERT), of_host(CLIENT_KEY));
-    let test_manager_client_secret = of_host(TEST_MANAGER_SECRET);
+    let mut take_reference = |name: &str| references.remove(name).map(secret_text);
+    let (client_cert, client_key) = (take_reference(CLIENT_CERT), take_reference(CLIENT_KEY));
+    let test_manager_client_secret = take_reference(TEST_MANAGER_SECRET);
     let (webhook_secret, webhook_secret_previous) =
-        (of_host(WEBHOOK_SECRET), of_host(WEBHOOK_SECRET_PREVIOUS));
+        (take_reference(WEBHOOK_SECRET), take_reference(WEBHOOK_SECRET_PREVIOUS));
     let secrets = references.into_iter().filter(|(name, _)| !is_host_secret(name));
     ConnectionFile {
-        connector: it.connector.to_string(),
-        project: it.project,
-        allow_private: it.allow_private,
-        http1_only: it.http1_only,
-        trace_context: it.trace_context,
-        index_delay_s: it.index_delay_s,
-        on_recurrence: Some(EnumString(it.on_recurrence)),
+        connector: connection.connector.to_string(),
+        project: connection.project,
+        allow_private: connection.allow_private,
+        http1_only: connection.http1_only,
+        trace_context: connection.trace_context,
+        index_delay_s: connection.index_delay_s,
+        on_recurrence: Some(EnumString(connection.on_recurrence)),
         client_cert,
         client_key,
         test_manager_client_secret,
         webhook_secret,
         webhook_secret_previous,
-        settings: it.settings,
+        settings: connection.settings,
         secrets: secrets.map(|(name, text)| (name, secret_text(text))).collect(),
-        test_manager: it.test_manager.as_ref().map(test_manager),
-        webhook_auth: exported_auth(&it.webhook_auth),
-        report: it.report,
+        test_manager: connection.test_manager.as_ref().map(test_manager),
+        webhook_auth: exported_auth(&connection.webhook_auth),
+        report: connection.report,
         webhook_paths: WebhookPaths {
-            create_defect: it.webhook_paths.create_defect,
-            kpis: it.webhook_paths.kpis,
+            create_defect: connection.webhook_paths.create_defect,
+            kpis: connection.webhook_paths.kpis,
         },
     }
 }
 
 fn exported_auth(auth: &domain::WebhookAuth) -> Option<EditWebhookAuth> {
-    let shown = webhook_auth(auth);
-    let clients = shown.allowed_clients.iter().map(ToString::to_string).collect::<Vec<_>>();
+    let api_auth = webhook_auth(auth);
+    let clients = api_auth.allowed_clients.iter().map(ToString::to_string).collect::<Vec<_>>();
     (*auth != domain::WebhookAuth::default()).then(|| EditWebhookAuth {
-        scheme: shown.scheme.map(Some),
-        user: shown.user,
-        header: shown.header,
-        tolerance_s: shown.tolerance_s,
+        scheme: api_auth.scheme.map(Some),
+        user: api_auth.user,
+        header: api_auth.header,
+        tolerance_s: api_auth.tolerance_s,
         allowed_clients: (!clients.is_empty()).then_some(clients),
     })
 }
 
-/// A reference to a secret, which is not one itself.
+/// Wraps a reference to a secret. The reference itself is not secret.
 fn secret_text(reference: String) -> SecretText {
     SecretText(Secret::new(reference))
 }
 
 fn test_manager(settings: &TestManagerSettings) -> EditTestManager {
-    let origins = settings.asset_origins.iter().map(|it| Text(it.clone()).to_string());
+    let origins = settings.asset_origins.iter().map(|origin| Text(origin.clone()).to_string());
     EditTestManager {
         base_url: Some(settings.base_url.to_string()),
         token_url: Some(settings.token_url.to_string()),

@@ -1,4 +1,4 @@
-//! `/api/v1/audit`: who changed what.
+//! Handler of `/api/v1/audit`, which lists who changed what.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use crate::http::AppState;
 use crate::http::problem::Problem;
 use crate::store::AuditFilter;
 
-use super::{Params, page, page_size};
+use super::{Params, page_size, truncate_to_page};
 
 pub(crate) async fn list(
     State(app): State<Arc<AppState>>,
@@ -27,6 +27,7 @@ pub(crate) async fn list(
         before: query.cursor.map(AuditId),
         limit: size + 1,
     };
-    let (entries, next) = page(app.services.audit.list(&filter).await?, size, |it| it.id.0);
+    let entries = app.services.audit.list(&filter).await?;
+    let (entries, next) = truncate_to_page(entries, size, |entry| entry.id.0);
     Ok(Json(AuditList { entries: entries.into_iter().map(Into::into).collect(), next }))
 }

@@ -1,4 +1,5 @@
-//! `/connections/{id}/choices` and `/connectors/{name}/choices`: possible values of a setting.
+//! Handlers of `/connections/{id}/choices` and `/connectors/{name}/choices`, which list possible
+//! values of a setting.
 
 use std::sync::Arc;
 
@@ -6,7 +7,7 @@ use axum::Json;
 use axum::extract::State;
 
 use crate::api::{Choice, Choices, ListChoices, ListChoicesOfNew};
-use crate::connections::Unstored;
+use crate::connections::UnstoredConnection;
 use crate::domain::{CLIENT_CERT, CLIENT_KEY, ChoicesPage, Settings};
 use crate::http::AppState;
 use crate::http::problem::Problem;
@@ -16,25 +17,26 @@ use super::{Body, Id, connection_id, connector_name};
 
 type App = State<Arc<AppState>>;
 
-pub(crate) async fn of_connection(
+pub(crate) async fn list_for_connection(
     State(app): App,
     Id(id): Id,
     Body(body): Body<ListChoices>,
 ) -> Result<Json<Choices>, Problem> {
     let id = connection_id(&app, &id)?;
     let listed = app.services.connections.choices(id, &body.setting, &body.search).await?;
-    listed.map(answer).map_err(|refusal| (&refusal).into())
+    listed.map(json_choices).map_err(|refusal| (&refusal).into())
 }
 
-pub(crate) async fn of_connector(
+pub(crate) async fn list_for_connector(
     State(app): App,
     Id(name): Id,
     Body(body): Body<ListChoicesOfNew>,
 ) -> Result<Json<Choices>, Problem> {
     let connector = connector_name(&app, &name)?;
-    let of_host = host_secrets([(CLIENT_CERT, body.client_cert), (CLIENT_KEY, body.client_key)]);
-    let secrets = body.secrets.into_iter().chain(of_host);
-    let values = Unstored {
+    let host_secrets =
+        host_secrets([(CLIENT_CERT, body.client_cert), (CLIENT_KEY, body.client_key)]);
+    let secrets = body.secrets.into_iter().chain(host_secrets);
+    let values = UnstoredConnection {
         settings: body.settings,
         secrets: secrets.map(|(name, secret)| (name, secret.0)).collect(),
         allow_private: body.allow_private,
@@ -45,11 +47,12 @@ pub(crate) async fn of_connector(
     let connections = &app.services.connections;
     let listed =
         connections.choices_of_new(&connector, values, &body.setting, &body.search).await?;
-    listed.map(answer).map_err(|refusal| (&refusal).into())
+    listed.map(json_choices).map_err(|refusal| (&refusal).into())
 }
 
-fn answer(page: ChoicesPage) -> Json<Choices> {
+fn json_choices(page: ChoicesPage) -> Json<Choices> {
     let choices = page.choices.into_iter();
-    let choices = choices.map(|it| Choice { value: it.value, label: it.label }).collect();
-    Json(Choices { choices, more: page.more })
+    let choices =
+        choices.map(|choice| Choice { value: choice.value, label: choice.label }).collect();
+    Json(Choices { choices, more: page.has_more })
 }

@@ -1,4 +1,6 @@
-//! `/api/v1/connections`; each `{id}` is an id or a name.
+//! Handlers of `/api/v1/connections`. In each path, `{id}` is the id or the name of a connection.
+//!
+//! No answer contains the value of a secret.
 
 use std::sync::Arc;
 
@@ -19,7 +21,8 @@ use crate::connections::{
 use crate::domain::{
     self, Account, CLIENT_CERT, CLIENT_KEY, ConnectionId, ConnectionRecord, ConnectorName,
     FailedTest, OnRecurrence, RECORD_S_MAX, TEST_MANAGER_SECRET, TestManagerSettings,
-    WEBHOOK_SECRET, WEBHOOK_SECRET_PREVIOUS, WebhookCredential, is_host_secret, printable, records,
+    WEBHOOK_SECRET, WEBHOOK_SECRET_PREVIOUS, WebhookCredential, is_host_secret, is_recording,
+    printable,
 };
 use crate::http::audit::CreatedObject;
 use crate::http::problem::Problem;
@@ -28,7 +31,7 @@ use crate::manifest::describe_place;
 use crate::plugins::unapproved;
 use crate::secret::Secret;
 
-use super::etag::{IfMatch, Tagged};
+use super::etag::{ConnectionWithEtag, IfMatch};
 use super::{Body, Id, Params, connection_id, stored_connection};
 
 type App = State<Arc<AppState>>;
@@ -38,9 +41,10 @@ pub(crate) async fn list(
     State(app): App,
     Extension(account): Extension<Account>,
 ) -> Json<ConnectionList> {
-    let all = app.services.connections.list();
-    let visible = all.iter().filter(|one| account.sees(one.connection.id));
-    Json(ConnectionList { connections: visible.map(|one| connection(&app, one)).collect() })
+    let records = app.services.connections.list();
+    let visible = records.iter().filter(|record| account.sees(record.connection.id));
+    let connections = visible.map(|record| connection(&app, record)).collect();
+    Json(ConnectionList { connections })
 }
 
 pub(crate) async fn create(
@@ -50,11 +54,11 @@ pub(crate) async fn create(
     let new = new_connection(body)?;
     let issued = app.services.connections.create(new).await?;
     let created = CreatedObject(issued.record.connection.name.clone());
-    Ok((StatusCode::CREATED, Extension(created), Json(with_url(&app, &issued))))
+    Ok((StatusCode::CREATED, Extension(created), Json(created_connection(&app, &issued))))
 }
 
-pub(crate) async fn show(State(app): App, Id(id): Id) -> Result<Tagged, Problem> {
-    Ok(Tagged(connection(&app, &stored_connection(&app, &id)?)))
+pub(crate) async fn show(State(app): App, Id(id): Id) -> Result<ConnectionWithEtag, Problem> {
+    Ok(ConnectionWithEtag(connection(&app, &stored_connection(&app, &id)?)))
 }
 
 pub(crate) async fn edit(
@@ -64,22 +68,23 @@ pub(crate) async fn edit(
     Params(ForceQuery { force }): Params<ForceQuery>,
     if_match: IfMatch,
     Body(body): Body<EditConnection>,
-) -> Result<Tagged, Problem> {
+) -> Result<ConnectionWithEtag, Problem> {
     let stored = stored_connection(&app, &id)?.connection;
     let edit = connection_edit(&account, &stored, body, force, if_match)?;
     let edited = app.services.connections.edit(stored.id, edit).await?;
-    Ok(Tagged(connection(&app, &edited)))
+    Ok(ConnectionWithEtag(connection(&app, &edited)))
 }
 
-/// Says what requests at one path are, such as those of an unrecognised request.
+/// Sets the kind of the requests at one path of a connection, for example after a request to this
+/// path was not recognised.
 pub(crate) async fn map_path(
     State(app): App,
     Id(id): Id,
     Body(MapPath { path, kind }): Body<MapPath>,
-) -> Result<Tagged, Problem> {
+) -> Result<ConnectionWithEtag, Problem> {
     let id = connection_id(&app, &id)?;
     let edited = app.services.connections.map_path(id, mapped_kind(kind.0), path).await?;
-    Ok(Tagged(connection(&app, &edited)))
+    Ok(ConnectionWithEtag(connection(&app, &edited)))
 }
 
 pub(crate) fn mapped_kind(kind: MappedKind) -> connections::MappedKind {
@@ -106,7 +111,7 @@ pub(crate) async fn rotate_token(
 ) -> Answer<CreatedConnection> {
     let id = connection_id(&app, &id)?;
     let issued = app.services.connections.rotate_token(id, grace_s).await?;
-    Ok(Json(with_url(&app, &issued)))
+    Ok(Json(created_connection(&app, &issued)))
 }
 
 pub(crate) async fn pause(State(app): App, Id(id): Id) -> Answer<Connection> {
@@ -123,7 +128,10 @@ pub(crate) async fn record(
     Body(RecordConnection { for_s }): Body<RecordConnection>,
 ) -> Answer<Connection> {
     if !(1..=RECORD_S_MAX).contains(&for_s) {
-        return Err(Problem::invalid_value("for_s", format!("give 1 to {RECORD_S_MAX} seconds")));
+        return Err(Problem::invalid_value(
+            "for_s",
+            format!("must be 1 to {RECORD_S_MAX} seconds"),
+        ));
     }
     let id = connection_id(&app, &id)?;
     let record = app.services.connections.record(id, Some(for_s), false).await?;
@@ -136,7 +144,7 @@ pub(crate) async fn stop_recording(
     Params(EraseQuery { erase }): Params<EraseQuery>,
 ) -> Answer<Connection> {
     let id = connection_id(&app, &id)?;
-    // A recording that waits to be stored is stored, so that it is erased too.
+    // Store the recordings that are still in the queue first, so that they are erased too.
     app.services.store.flush().await?;
     let record = app.services.connections.record(id, None, erase).await?;
     Ok(Json(connection(&app, &record)))
@@ -154,23 +162,24 @@ pub(crate) async fn try_connection(
     Body(TryConnection { failed_test }): Body<TryConnection>,
 ) -> Answer<TryReport> {
     let id = connection_id(&app, &id)?;
-    let test = failed_test
-        .map(|it| FailedTest::new(it.test_execution_id, it.test_case_id, it.variation_id, it.link));
+    let test = failed_test.map(|test| {
+        FailedTest::new(test.test_execution_id, test.test_case_id, test.variation_id, test.link)
+    });
     let report = app.services.connections.try_connection(id, test.as_ref()).await?;
     let warnings = warnings(&app, id);
-    let steps = report.steps.into_iter().map(|it| TryStep {
-        name: EnumString(it.step),
-        origin: it.origin.map(Text),
-        error: it.error.as_deref().map(printable),
-        setting: it.setting.as_deref().map(printable),
-        note: it.note.as_deref().map(printable),
+    let steps = report.steps.into_iter().map(|step| TryStep {
+        name: EnumString(step.step),
+        origin: step.origin.map(Text),
+        error: step.error.as_deref().map(printable),
+        setting: step.setting.as_deref().map(printable),
+        note: step.note.as_deref().map(printable),
     });
     let reached = report.reached.as_deref().map(printable);
     Ok(Json(TryReport { steps: steps.collect(), reached, warnings }))
 }
 
-/// Accepts the newest version. The body has the members of an edit, because the new version may
-/// need new settings.
+/// Accepts the newest version of the connector. The body has the members of an edit, because the
+/// new version may need new settings.
 pub(crate) async fn accept(
     State(app): App,
     Extension(account): Extension<Account>,
@@ -178,11 +187,11 @@ pub(crate) async fn accept(
     Params(AcceptQuery { force, sha256 }): Params<AcceptQuery>,
     if_match: IfMatch,
     Body(body): Body<EditConnection>,
-) -> Result<Tagged, Problem> {
+) -> Result<ConnectionWithEtag, Problem> {
     let stored = stored_connection(&app, &id)?.connection;
     let edit = connection_edit(&account, &stored, body, force, if_match)?;
     let accepted = app.services.connections.accept(stored.id, edit, &sha256).await?;
-    Ok(Tagged(connection(&app, &accepted)))
+    Ok(ConnectionWithEtag(connection(&app, &accepted)))
 }
 
 /// Handles a request from an admin as if Test Manager had sent it to this connection's webhook. The
@@ -200,14 +209,14 @@ pub(crate) async fn hook(
     Ok(webhook::receive_for(app, active, path, request).await)
 }
 
-/// The connection that a request asks for.
+/// Converts the body of a request that creates a connection.
 pub(crate) fn new_connection(body: CreateConnection) -> Result<NewConnection, Problem> {
     let connector = body
         .connector
         .parse::<ConnectorName>()
         .map_err(|error| Problem::invalid_value("connector", error.to_string()))?;
     let secrets = body.secrets.into_iter();
-    let of_host = host_secrets([
+    let host_secrets = host_secrets([
         (CLIENT_CERT, body.client_cert),
         (CLIENT_KEY, body.client_key),
         (TEST_MANAGER_SECRET, body.test_manager_client_secret),
@@ -218,7 +227,7 @@ pub(crate) fn new_connection(body: CreateConnection) -> Result<NewConnection, Pr
         name: body.name,
         connector,
         settings: body.settings,
-        secrets: secrets.chain(of_host).map(|(name, secret)| (name, secret.0)).collect(),
+        secrets: secrets.chain(host_secrets).map(|(name, secret)| (name, secret.0)).collect(),
         project: body.project,
         allow_private: body.allow_private,
         http1_only: body.http1_only,
@@ -226,16 +235,16 @@ pub(crate) fn new_connection(body: CreateConnection) -> Result<NewConnection, Pr
         index_delay_s: body.index_delay_s,
         test_manager: body.test_manager.map(test_manager_edit),
         report: body.report,
-        on_recurrence: body.on_recurrence.map_or(OnRecurrence::New, |it| it.0),
+        on_recurrence: body.on_recurrence.map_or(OnRecurrence::New, |reaction| reaction.0),
         webhook_auth: body.webhook_auth.map(webhook_auth_edit).unwrap_or_default(),
         webhook_paths: webhook_paths(body.webhook_paths),
     })
 }
 
-/// The edit of a stored connection that an account asks for.
+/// Converts the body of a request that edits a stored connection.
 ///
 /// # Errors
-/// The account is limited to some connections, and the edit reaches beyond them.
+/// The account is limited to some connections, and the edit needs rights for the whole server.
 pub(crate) fn connection_edit(
     account: &Account,
     stored: &domain::Connection,
@@ -244,18 +253,18 @@ pub(crate) fn connection_edit(
     if_match: IfMatch,
 ) -> Result<ConnectionEdit, Problem> {
     let client_secret = body.test_manager_client_secret.map(Some);
-    let of_host = host_secrets([
+    let host_secrets = host_secrets([
         (CLIENT_CERT, body.client_cert),
         (CLIENT_KEY, body.client_key),
         (TEST_MANAGER_SECRET, client_secret),
         (WEBHOOK_SECRET, body.webhook_secret.map(Some)),
         (WEBHOOK_SECRET_PREVIOUS, body.webhook_secret_previous),
     ]);
-    let secrets = body.secrets.into_iter().chain(of_host);
+    let secrets = body.secrets.into_iter().chain(host_secrets);
     let edit = ConnectionEdit {
         name: body.name,
         settings: body.settings,
-        secrets: secrets.map(|(name, secret)| (name, secret.map(|it| it.0))).collect(),
+        secrets: secrets.map(|(name, text)| (name, text.map(|text| text.0))).collect(),
         project: body.project,
         allow_private: body.allow_private,
         http1_only: body.http1_only,
@@ -263,19 +272,21 @@ pub(crate) fn connection_edit(
         index_delay_s: body.index_delay_s,
         test_manager: body.test_manager.map(|edit| edit.map(test_manager_edit)),
         report: body.report,
-        on_recurrence: body.on_recurrence.map(|it| it.0),
+        on_recurrence: body.on_recurrence.map(|reaction| reaction.0),
         webhook_auth: body.webhook_auth.map(|edit| edit.map(webhook_auth_edit)),
         webhook_paths: body.webhook_paths.map(webhook_paths),
         revisions: if_match.0,
         force,
     };
-    check_reach(account, stored, &edit)?;
+    check_limited_account(account, stored, &edit)?;
     Ok(edit)
 }
 
-/// Files, variables and private addresses belong to the whole server: with them, the admin of one
-/// connection could read the secrets of others, or reach what only this machine reaches.
-fn check_reach(
+/// Refuses an edit by an account that is limited to some connections if the edit refers to files or
+/// environment variables of the server, or allows private addresses. Otherwise, the admin of one
+/// connection could read the secrets of other connections, or reach hosts that only this machine
+/// can reach.
+fn check_limited_account(
     account: &Account,
     stored: &domain::Connection,
     edit: &ConnectionEdit,
@@ -285,8 +296,8 @@ fn check_reach(
     }
     if edit.secrets.values().flatten().any(Secret::is_reference) {
         return Err(Problem::role_too_low(
-            "the account is limited to some connections: it can set the value of a secret, and not name a \
-             file or a variable of the server"
+            "the account is limited to some connections: it can set the value of a secret, but cannot refer \
+             to a file or an environment variable of the server"
                 .to_owned(),
         ));
     }
@@ -299,11 +310,11 @@ fn check_reach(
     Ok(())
 }
 
-/// The host's own secrets that a request has, each with its name in the store.
+/// The secrets in a request that only the host uses, each with its name in the store.
 pub(crate) fn host_secrets<T, const N: usize>(
-    given: [(&str, Option<T>); N],
+    secrets: [(&str, Option<T>); N],
 ) -> impl Iterator<Item = (String, T)> {
-    given.into_iter().filter_map(|(name, secret)| Some((name.to_owned(), secret?)))
+    secrets.into_iter().filter_map(|(name, secret)| Some((name.to_owned(), secret?)))
 }
 
 pub(super) fn webhook_paths(paths: WebhookPaths) -> domain::WebhookPaths {
@@ -318,23 +329,25 @@ pub(super) fn test_manager_edit(edit: EditTestManager) -> TestManagerEdit {
 
 pub(super) fn webhook_auth_edit(edit: EditWebhookAuth) -> WebhookAuthEdit {
     let EditWebhookAuth { scheme, user, header, tolerance_s, allowed_clients } = edit;
-    let scheme = scheme.map(|scheme| scheme.map(|it| it.0));
+    let scheme = scheme.map(|scheme| scheme.map(|scheme| scheme.0));
     WebhookAuthEdit { scheme, user, header, tolerance_s, allowed_clients }
 }
 
 pub(super) fn webhook_auth(auth: &domain::WebhookAuth) -> WebhookAuth {
     let allowed_clients = auth.allowed_clients.iter().copied().map(Text).collect();
-    let shown = WebhookAuth { allowed_clients, ..WebhookAuth::default() };
-    let Some(credential) = auth.credential.clone() else { return shown };
+    let without_credential = WebhookAuth { allowed_clients, ..WebhookAuth::default() };
+    let Some(credential) = auth.credential.clone() else { return without_credential };
     let scheme = Some(EnumString(credential.scheme()));
     match credential {
-        WebhookCredential::Bearer => WebhookAuth { scheme, ..shown },
-        WebhookCredential::Basic { user } => WebhookAuth { scheme, user: Some(user), ..shown },
+        WebhookCredential::Bearer => WebhookAuth { scheme, ..without_credential },
+        WebhookCredential::Basic { user } => {
+            WebhookAuth { scheme, user: Some(user), ..without_credential }
+        }
         WebhookCredential::ApiKey { header } => {
-            WebhookAuth { scheme, header: Some(header), ..shown }
+            WebhookAuth { scheme, header: Some(header), ..without_credential }
         }
         WebhookCredential::Signature { tolerance_s } => {
-            WebhookAuth { scheme, tolerance_s: Some(tolerance_s), ..shown }
+            WebhookAuth { scheme, tolerance_s: Some(tolerance_s), ..without_credential }
         }
     }
 }
@@ -350,69 +363,69 @@ fn test_manager(settings: &TestManagerSettings) -> TestManager {
     }
 }
 
-fn with_url(app: &AppState, issued: &IssuedToken) -> CreatedConnection {
+fn created_connection(app: &AppState, issued: &IssuedToken) -> CreatedConnection {
     let webhook_url = app.webhook_url(&issued.token);
     CreatedConnection { connection: connection(app, &issued.record), webhook_url }
 }
 
-/// The address to enter in Test Manager.
+/// The webhook URL, which an admin enters in Test Manager.
 pub(crate) fn webhook_url(app: &AppState, issued: &IssuedToken) -> String {
     app.webhook_url(&issued.token)
 }
 
-/// A connection as people see it.
+/// Converts a connection for the answers of the API.
 pub(crate) fn connection(app: &AppState, record: &ConnectionRecord) -> Connection {
-    let it = &record.connection;
-    let newest = app.services.plugins.newest(&it.connector).ok();
-    let unapproved = newest.as_ref().map(|newest| unapproved(newest, it));
+    let stored = &record.connection;
+    let newest = app.services.plugins.newest(&stored.connector).ok();
+    let unapproved = newest.as_ref().map(|newest| unapproved(newest, stored));
     let needs_consent = unapproved.filter(|unapproved| !unapproved.is_empty());
-    let status = match (it.paused, &newest, &needs_consent) {
+    let status = match (stored.paused, &newest, &needs_consent) {
         (true, ..) => ConnectionStatus::Paused,
         (false, None, _) => ConnectionStatus::ConnectorUnavailable,
         (false, Some(_), Some(_)) => ConnectionStatus::NeedsConsent,
         (false, Some(_), None) => ConnectionStatus::Active,
     };
     let last_error = record.last_error.clone();
-    let secrets_set = it.secrets_set.iter().filter(|name| !is_host_secret(name)).cloned();
-    let has_secret = |wanted: &str| it.secrets_set.iter().any(|name| name == wanted);
+    let secrets_set = stored.secrets_set.iter().filter(|name| !is_host_secret(name)).cloned();
+    let has_secret = |name: &str| stored.secrets_set.iter().any(|set_name| set_name == name);
     Connection {
-        id: it.id.0,
+        id: stored.id.0,
         revision: record.revision,
-        name: it.name.clone(),
-        connector: it.connector.to_string(),
+        name: stored.name.clone(),
+        connector: stored.connector.to_string(),
         status: EnumString(status),
-        settings: it.settings.clone(),
+        settings: stored.settings.clone(),
         secrets_set: secrets_set.collect(),
         has_client_cert: has_secret(CLIENT_CERT),
-        test_manager: it.test_manager.as_ref().map(test_manager),
+        test_manager: stored.test_manager.as_ref().map(test_manager),
         has_test_manager_client_secret: has_secret(TEST_MANAGER_SECRET),
-        webhook_auth: webhook_auth(&it.webhook_auth),
+        webhook_auth: webhook_auth(&stored.webhook_auth),
         has_webhook_secret: has_secret(WEBHOOK_SECRET),
         has_webhook_secret_previous: has_secret(WEBHOOK_SECRET_PREVIOUS),
-        grants: grants(&it.grants),
-        accepted_sha256: it.accepted_sha256.clone(),
+        grants: grants(&stored.grants),
+        accepted_sha256: stored.accepted_sha256.clone(),
         needs_consent,
         newest_sha256: newest.map(|newest| newest.sha256().to_owned()),
-        project: it.project.clone(),
-        allow_private: it.allow_private,
-        http1_only: it.http1_only,
-        trace_context: it.trace_context,
-        index_delay_s: it.index_delay_s,
-        report: it.report.clone(),
-        on_recurrence: EnumString(it.on_recurrence),
+        project: stored.project.clone(),
+        allow_private: stored.allow_private,
+        http1_only: stored.http1_only,
+        trace_context: stored.trace_context,
+        index_delay_s: stored.index_delay_s,
+        report: stored.report.clone(),
+        on_recurrence: EnumString(stored.on_recurrence),
         webhook_paths: WebhookPaths {
-            create_defect: it.webhook_paths.create_defect.clone(),
-            kpis: it.webhook_paths.kpis.clone(),
+            create_defect: stored.webhook_paths.create_defect.clone(),
+            kpis: stored.webhook_paths.kpis.clone(),
         },
         index_lag_ms: record.index_lag_ms,
-        warnings: warnings(app, it.id),
-        paused: it.paused,
-        recording_until: it
+        warnings: warnings(app, stored.id),
+        paused: stored.paused,
+        recording_until: stored
             .record_until
-            .filter(|until| records(Some(*until), app.services.clock.now()))
+            .filter(|until| is_recording(Some(*until), app.services.clock.now()))
             .map(Time),
         token_tail: record.token_tail.clone(),
-        created_at: Time(it.created_at),
+        created_at: Time(stored.created_at),
         last_success_at: record.last_success_at.map(Time),
         last_error: last_error
             .map(|(at, detail)| LastError { at: Time(at), detail: printable(&detail) }),

@@ -1,5 +1,5 @@
-//! `/api/v1/connectors`: the plugins folder, the status of each file, its removal, and the way back
-//! to an earlier version.
+//! Handlers of `/api/v1/connectors`, which list the connectors with the status of their files,
+//! remove a connector, and roll it back to an earlier version.
 
 use std::sync::Arc;
 
@@ -20,11 +20,11 @@ use crate::plugins::{self, ConnectorInfo, Plugins};
 use super::{Body, Id, Params};
 
 pub(crate) async fn list(State(app): State<Arc<AppState>>) -> Json<ConnectorList> {
-    Json(ConnectorList { connectors: all(&app) })
+    Json(ConnectorList { connectors: list_connectors(&app) })
 }
 
 /// All connectors, by name.
-pub(crate) fn all(app: &AppState) -> Vec<Connector> {
+pub(crate) fn list_connectors(app: &AppState) -> Vec<Connector> {
     app.services.plugins.list().into_iter().map(connector).collect()
 }
 
@@ -33,32 +33,35 @@ pub(crate) async fn show(
     Extension(account): Extension<Account>,
     Id(name): Id,
 ) -> Result<Json<Connector>, Problem> {
-    let shown = with_versions(&app.services.plugins, &name)?;
-    let Ok(connector) = name.parse() else { return Ok(Json(shown)) };
+    let listed = connector_with_versions(&app.services.plugins, &name)?;
+    let Ok(connector) = name.parse() else { return Ok(Json(listed)) };
     let recent_usage = recent_usage(&app, &account, &connector).await?;
     let source = app.services.plugins.script_source(&connector).await;
-    Ok(Json(Connector { recent_usage, source, ..shown }))
+    Ok(Json(Connector { recent_usage, source, ..listed }))
 }
 
-/// What the newest runs of a connector used, for the connections that the account sees.
+/// How much of their limits the newest runs of a connector used. Runs for connections that the
+/// account may not see are not counted.
 async fn recent_usage(
     app: &AppState,
     account: &Account,
     name: &ConnectorName,
 ) -> Result<Option<RecentUsage>, Problem> {
-    let all = app.services.connections.list().into_iter().map(|it| it.connection);
-    let own = all.filter(|it| it.connector == *name && account.sees(it.id));
+    let connections = app.services.connections.list().into_iter().map(|record| record.connection);
+    let visible = connections
+        .filter(|connection| connection.connector == *name && account.sees(connection.id));
     let store = &app.services.store;
     store.flush().await?;
-    let Some(usage) = store.recent_usage(own.map(|it| it.id).collect()).await? else {
+    let Some(usage) = store.recent_usage(visible.map(|connection| connection.id).collect()).await?
+    else {
         return Ok(None);
     };
     let limits = app.services.config.now().limits_of(name);
-    let of_limit = |(key, used): (&str, Percentiles)| {
+    let used_limit = |(key, used): (&str, Percentiles)| {
         let limit = limits.value(key).unwrap_or_default();
         (key.to_owned(), UsedLimit { p50: used.p50, p99: used.p99, limit })
     };
-    let limits = usage.limits.into_iter().map(of_limit).collect();
+    let limits = usage.limits.into_iter().map(used_limit).collect();
     Ok(Some(RecentUsage { runs: usage.runs, since: Time(usage.since), limits }))
 }
 
@@ -67,17 +70,17 @@ pub(crate) async fn rollback(
     Id(name): Id,
     Body(RollbackConnector { to }): Body<RollbackConnector>,
 ) -> Result<Json<ReplacedConnector>, Problem> {
-    let missing = || Problem::no_such("connector", &name);
-    let connector = name.parse::<ConnectorName>().map_err(|_| missing())?;
+    let no_such_connector = || Problem::no_such("connector", &name);
+    let connector = name.parse::<ConnectorName>().map_err(|_| no_such_connector())?;
     let plugins = &app.services.plugins;
     let is_known = plugins.list().iter().any(|info| info.name == name);
     if !is_known && plugins.versions(&connector).is_empty() {
-        return Err(missing());
+        return Err(no_such_connector());
     }
     let plugins::RolledBack { from, file, .. } =
         plugins.rollback(&connector, to.as_deref()).await?;
     let file = std::path::absolute(&file).unwrap_or(file);
-    Ok(Json(ReplacedConnector { from, file, connector: with_versions(plugins, &name)? }))
+    Ok(Json(ReplacedConnector { from, file, connector: connector_with_versions(plugins, &name)? }))
 }
 
 /// Removes a connector's file. Connections that use the connector keep their settings.
@@ -88,13 +91,13 @@ pub(crate) async fn remove(
 ) -> Result<StatusCode, Problem> {
     let connector: ConnectorName =
         name.parse().map_err(|_| Problem::no_such("connector", &name))?;
-    let all = app.services.connections.list().into_iter();
-    let users = all.filter(|it| it.connection.connector == connector);
-    let users: Vec<_> = users.map(|it| it.connection.name).collect();
+    let records = app.services.connections.list().into_iter();
+    let users = records.filter(|record| record.connection.connector == connector);
+    let users: Vec<_> = users.map(|record| record.connection.name).collect();
     if !users.is_empty() && !force && app.services.plugins.has(&connector) {
         return Err(Problem::conflict(format!(
-            "`{connector}` is used by {}, which would answer 503: delete them first, or use `--force` \
-             (`?force=true`)",
+            "`{connector}` is used by {}: without it, webhooks of these connections are answered with 503. \
+             Delete the connections first, or use `--force` (`?force=true`)",
             users.join(", ")
         )));
     }
@@ -102,16 +105,16 @@ pub(crate) async fn remove(
     Ok(StatusCode::NO_CONTENT)
 }
 
-pub(super) fn with_versions(plugins: &Plugins, name: &str) -> Result<Connector, Problem> {
+pub(super) fn connector_with_versions(plugins: &Plugins, name: &str) -> Result<Connector, Problem> {
     let found = plugins.list().into_iter().find(|info| info.name == name);
-    let shown = found.map(connector).ok_or_else(|| Problem::no_such("connector", name))?;
-    let kept = name.parse().map(|name| plugins.versions(&name)).unwrap_or_default();
+    let listed = found.map(connector).ok_or_else(|| Problem::no_such("connector", name))?;
+    let kept_versions = name.parse().map(|name| plugins.versions(&name)).unwrap_or_default();
     let version = |version: plugins::KeptVersion| {
-        let served_at = Time(Timestamp::try_from(version.served_at).ok()?);
+        let served_at = Time(Timestamp::try_from(version.in_use_since).ok()?);
         Some(ConnectorVersion { sha256: version.sha256, bytes: version.bytes, served_at })
     };
-    let versions = kept.into_iter().filter_map(version).collect();
-    Ok(Connector { versions, ..shown })
+    let versions = kept_versions.into_iter().filter_map(version).collect();
+    Ok(Connector { versions, ..listed })
 }
 
 fn connector(info: ConnectorInfo) -> Connector {

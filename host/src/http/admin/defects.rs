@@ -1,4 +1,5 @@
-//! `/api/v1/defects`: the defect of each failed test, and a person's decisions about it.
+//! Handlers of `/api/v1/defects`, which list the defects of failed tests, and carry out the
+//! decisions of people about them.
 
 use std::sync::Arc;
 
@@ -12,58 +13,61 @@ use crate::http::AppState;
 use crate::http::problem::Problem;
 use crate::store::DefectFilter;
 
-use super::{Body, Id, Params, connection_names, page, page_size, visible_connection};
+use super::{
+    Body, Id, Params, connection_names, page_size, truncate_to_page, visible_connection_id,
+};
 
 type App = State<Arc<AppState>>;
-type Caller = Extension<Account>;
+type SignedIn = Extension<Account>;
 
 pub(crate) async fn list(
     State(app): App,
-    Extension(account): Caller,
+    Extension(account): SignedIn,
     Params(query): Params<DefectQuery>,
 ) -> Result<Json<DefectList>, Problem> {
     let size = page_size(query.limit)?;
-    let named = query.connection.map(|name| visible_connection(&app, &account, &name));
+    let connection = query.connection.map(|name| visible_connection_id(&app, &account, &name));
     let filter = DefectFilter {
         state: query.state.map(|state| state.0),
         needs_person: query.needs_person,
-        connection: named.transpose()?,
+        connection: connection.transpose()?,
         connections: account.connections.clone(),
         before: query.cursor.map(DefectId),
         limit: size + 1,
     };
-    let (defects, next) = page(app.services.store.defects(&filter).await?, size, |it| it.id.0);
+    let defects = app.services.store.defects(&filter).await?;
+    let (defects, next) = truncate_to_page(defects, size, |record| record.id.0);
     let names = connection_names(&app);
     let name = |id: &ConnectionId| names.get(id).cloned();
-    let defects = defects.iter().map(|it| DefectRecord::new(it, name(&it.connection))).collect();
-    Ok(Json(DefectList { defects, next }))
+    let defects = defects.iter().map(|record| DefectRecord::new(record, name(&record.connection)));
+    Ok(Json(DefectList { defects: defects.collect(), next }))
 }
 
 pub(crate) async fn show(
     State(app): App,
-    Extension(account): Caller,
+    Extension(account): SignedIn,
     Id(id): Id,
 ) -> Result<Json<DefectRecord>, Problem> {
     let record = record(&app, &account, &id).await?;
-    Ok(answer(&app, &record))
+    Ok(json_record(&app, &record))
 }
 
 pub(crate) async fn resolve(
     State(app): App,
-    Extension(account): Caller,
+    Extension(account): SignedIn,
     Id(id): Id,
     Body(body): Body<ResolveDefect>,
 ) -> Result<Json<DefectRecord>, Problem> {
     let record = record(&app, &account, &id).await?;
     let active = app.services.connections.active(record.connection);
     let tracker = active.as_ref().and_then(|active| active.connection.grants.origins.first());
-    let decision = decision(body, tracker.map(ToString::to_string).as_deref())?;
+    let decision = read_decision(body, tracker.map(ToString::to_string).as_deref())?;
     decide(&app, &account, record.id, &decision).await
 }
 
 pub(crate) async fn release(
     State(app): App,
-    Extension(account): Caller,
+    Extension(account): SignedIn,
     Id(id): Id,
     Body(EmptyBody {}): Body<EmptyBody>,
 ) -> Result<Json<DefectRecord>, Problem> {
@@ -78,37 +82,37 @@ async fn decide(
     decision: &Decision,
 ) -> Result<Json<DefectRecord>, Problem> {
     let decided = app.services.defects.decide(id, decision, &account.name).await?;
-    Ok(answer(app, &decided))
+    Ok(json_record(app, &decided))
 }
 
-/// Reads a defect that the account sees.
+/// Reads a defect that the account may see.
 pub(crate) async fn record(
     app: &AppState,
     account: &Account,
     id: &str,
 ) -> Result<domain::DefectRecord, Problem> {
-    let missing = || Problem::no_such("defect", id);
-    let defect = DefectId(Uuid::parse_str(id).map_err(|_| missing())?);
+    let no_such_defect = || Problem::no_such("defect", id);
+    let defect = DefectId(Uuid::parse_str(id).map_err(|_| no_such_defect())?);
     let found = app.services.store.defect(defect).await?;
-    found.filter(|it| account.sees(it.connection)).ok_or_else(missing)
+    found.filter(|record| account.sees(record.connection)).ok_or_else(no_such_defect)
 }
 
-fn answer(app: &AppState, record: &domain::DefectRecord) -> Json<DefectRecord> {
+fn json_record(app: &AppState, record: &domain::DefectRecord) -> Json<DefectRecord> {
     let name = connection_names(app).remove(&record.connection);
     Json(DefectRecord::new(record, name))
 }
 
 /// Reads the decision from a body. If a person adopts a defect without a link, the tracker's
-/// address becomes the link, because the host knows no other address.
-fn decision(body: ResolveDefect, tracker: Option<&str>) -> Result<Decision, Problem> {
+/// address becomes the link, because the host has no other address.
+fn read_decision(body: ResolveDefect, tracker: Option<&str>) -> Result<Decision, Problem> {
     let key = body.adopt.as_deref().map(str::trim);
     match (key, body.retry, body.give_up) {
         (Some(key), false, false) if (1..=Defect::KEY_BYTES_MAX).contains(&key.len()) => {
             let link = match (&body.link, tracker) {
-                (Some(link), _) => web_address(link)?,
+                (Some(link), _) => checked_link(link)?,
                 (None, Some(tracker)) => tracker.to_owned(),
                 (None, None) => {
-                    let why = "this connection has no address: give the defect's `link` too";
+                    let why = "the address of the tracker is not known: add the defect's `link`";
                     return Err(Problem::bad_request(why));
                 }
             };
@@ -121,18 +125,19 @@ fn decision(body: ResolveDefect, tracker: Option<&str>) -> Result<Decision, Prob
                 description: None,
             }))
         }
-        (Some(_), false, false) => {
-            Err(Problem::bad_request(format!("a key has 1 to {} bytes", Defect::KEY_BYTES_MAX)))
-        }
+        (Some(_), false, false) => Err(Problem::bad_request(format!(
+            "`adopt` must be a key of 1 to {} bytes",
+            Defect::KEY_BYTES_MAX
+        ))),
         (None, true, false) => Ok(Decision::Retry),
         (None, false, true) => Ok(Decision::GiveUp),
         _ => Err(Problem::bad_request(
-            "name one decision: {\"adopt\":\"KEY\"}, {\"retry\":true} or {\"give_up\":true}",
+            "send exactly one decision: {\"adopt\":\"KEY\"}, {\"retry\":true} or {\"give_up\":true}",
         )),
     }
 }
 
-fn web_address(text: &str) -> Result<String, Problem> {
+fn checked_link(text: &str) -> Result<String, Problem> {
     if is_web_address(text) {
         return Ok(text.to_owned());
     }
@@ -145,7 +150,7 @@ mod tests {
     use super::*;
 
     fn read(text: &str) -> Result<Decision, Problem> {
-        decision(serde_json::from_str(text).unwrap(), Some("https://t.example"))
+        read_decision(serde_json::from_str(text).unwrap(), Some("https://t.example"))
     }
 
     #[test]
@@ -175,7 +180,8 @@ mod tests {
             panic!("no adoption")
         };
         assert_eq!(defect.link, "https://t.example/7");
-        let nowhere = decision(serde_json::from_str(r#"{"adopt":"7"}"#).unwrap(), None);
-        assert!(nowhere.is_err(), "a defect needs a link");
+        let without_tracker =
+            read_decision(serde_json::from_str(r#"{"adopt":"7"}"#).unwrap(), None);
+        assert!(without_tracker.is_err(), "a defect needs a link");
     }
 }

@@ -1,5 +1,5 @@
-//! Entity tags: the revision of a connection in the header `ETag`, and the revisions that an edit
-//! may change in `If-Match` (RFC 9110).
+//! Entity tags (RFC 9110): an answer contains the revision of a connection in the header `ETag`,
+//! and an edit lists the revisions that it may change in the header `If-Match`.
 
 use std::collections::BTreeSet;
 
@@ -13,10 +13,10 @@ use axum::response::{IntoResponse, Response};
 use crate::api::Connection;
 use crate::http::problem::Problem;
 
-/// An answer with a connection, and its revision as entity tag.
-pub(crate) struct Tagged(pub(crate) Connection);
+/// An answer that contains a connection as JSON, and its revision in the header `ETag`.
+pub(crate) struct ConnectionWithEtag(pub(crate) Connection);
 
-impl IntoResponse for Tagged {
+impl IntoResponse for ConnectionWithEtag {
     fn into_response(self) -> Response {
         let tag = HeaderValue::from_str(&format!("\"{}\"", self.0.revision));
         let mut response = Json(self.0).into_response();
@@ -27,12 +27,13 @@ impl IntoResponse for Tagged {
     }
 }
 
-/// The revisions of which an edit may change one; absent: any, as for `*`.
+/// An edit is made only if the connection has one of these revisions. `None`: the edit is made to
+/// any revision, as with `If-Match: *`.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct IfMatch(pub(super) Option<BTreeSet<u64>>);
 
 impl IfMatch {
-    /// Only this revision.
+    /// Allows only this revision.
     pub(crate) fn revision(revision: u64) -> Self {
         Self(Some(BTreeSet::from([revision])))
     }
@@ -48,16 +49,17 @@ impl<S: Send + Sync> FromRequestParts<S> for IfMatch {
             return Ok(Self(None));
         }
         let text: Option<Vec<_>> = lines.into_iter().map(Result::ok).collect();
-        text.and_then(|lines| read(&lines.join(","))).ok_or_else(|| {
+        text.and_then(|lines| parse(&lines.join(","))).ok_or_else(|| {
             Problem::bad_request(
-                "`If-Match` is `*` or entity tags in quotes, as the header `ETag` had them",
+                "`If-Match` must be `*` or a list of entity tags in quotes, copied from the header `ETag`",
             )
         })
     }
 }
 
-/// Reads the tags; `None` if the text has something else. A weak tag never matches.
-fn read(text: &str) -> Option<IfMatch> {
+/// Parses a list of entity tags; `None` if the text contains anything else. A weak tag never
+/// matches.
+fn parse(text: &str) -> Option<IfMatch> {
     if text.trim() == "*" {
         return Some(IfMatch(None));
     }
@@ -79,7 +81,7 @@ mod tests {
     #[test]
     fn tags_are_compared_strongly() {
         let revisions =
-            |text| read(text).map(|it| it.0.map(|it| it.into_iter().collect::<Vec<_>>()));
+            |text| parse(text).map(|tags| tags.0.map(|set| set.into_iter().collect::<Vec<_>>()));
         assert_eq!(revisions("\"7\""), Some(Some(vec![7])));
         assert_eq!(revisions(" \"7\" , \"9\""), Some(Some(vec![7, 9])));
         assert_eq!(revisions("W/\"7\", \"other\""), Some(Some(vec![])), "matches nothing");

@@ -1,5 +1,5 @@
-//! `/events/{id}/replay`: makes the recorded calls of an event again without a tracker, or handles
-//! its webhook request once more.
+//! Handler of `/events/{id}/replay`: repeats the recorded calls of an event without a tracker, or
+//! handles its webhook request again.
 
 use std::sync::Arc;
 
@@ -20,9 +20,9 @@ use crate::replay::{self, ReplayError, ReplayOptions};
 
 use super::{Body, Id, events};
 
-/// The largest answer to a webhook.
+/// Maximum size of the answer to a webhook, bytes.
 const ANSWER_BYTES_MAX: usize = 1 << 20;
-/// The limits that a run's usage is shown against.
+/// The limits that are returned together with the usage of a run.
 const SHOWN_LIMITS: [&str; 8] = [
     "memory_bytes",
     "cpu_ms",
@@ -44,10 +44,10 @@ pub(crate) async fn replay(
     let event = stored.id;
     if body.for_real {
         if body.version.is_some() || body.call.is_some() || !body.settings.is_empty() {
-            let why = "`for_real` takes no `version`, `call` or `settings`: the connection decides";
+            let why = "with `for_real`, send no `version`, `call` or `settings`: the connection has its own";
             return Err(Problem::bad_request(why));
         }
-        let for_real = Some(repeat(&app, &stored).await?);
+        let for_real = Some(handle_again(&app, &stored).await?);
         return Ok(Json(EventReplay { event: event.0, runs: Vec::new(), for_real }));
     }
     let options = ReplayOptions {
@@ -55,17 +55,18 @@ pub(crate) async fn replay(
         call: body.call.map(|call| call.0),
         settings: body.settings,
     };
-    let runs = app.services.replays.replay(event, &options).await;
-    let runs = runs.map_err(|error| refused(&app, &stored, error))?;
+    let runs = app.services.replayer.replay(event, &options).await;
+    let runs = runs.map_err(|error| replay_problem(&app, &stored, error))?;
     let runs = runs.into_iter().map(replayed_run).collect();
     Ok(Json(EventReplay { event: event.0, runs, for_real: None }))
 }
 
-/// Says how recording is switched on, if that is what is missing.
-fn refused(app: &AppState, event: &domain::Event, error: ReplayError) -> Problem {
+/// Converts the error of a replay. If the event has no recording, the problem explains how to
+/// record another event.
+fn replay_problem(app: &AppState, event: &domain::Event, error: ReplayError) -> Problem {
     match error {
         ReplayError::NoEvent => Problem::no_such("event", &event.id.to_string()),
-        ReplayError::NotRecorded => Problem::conflict(not_recorded(app, event)),
+        ReplayError::NotRecorded => Problem::conflict(describe_missing_recording(app, event)),
         ReplayError::Settings(error) => error.into(),
         ReplayError::Store(error) => error.into(),
         ReplayError::NoRun(..) | ReplayError::Unreadable(_) | ReplayError::Version(_) => {
@@ -74,14 +75,16 @@ fn refused(app: &AppState, event: &domain::Event, error: ReplayError) -> Problem
     }
 }
 
-fn not_recorded(app: &AppState, event: &domain::Event) -> String {
+fn describe_missing_recording(app: &AppState, event: &domain::Event) -> String {
     let active = event.connection.and_then(|id| app.services.connections.active(id));
     let Some(active) = active else {
         return "the event has no recording, because it belongs to no connection".to_owned();
     };
     let name = &active.connection.name;
     if active.connection.record_until.is_some_and(|until| until > app.services.clock.now()) {
-        return format!("the event has no recording; {name:?} records now, so cause another event");
+        return format!(
+            "the event has no recording, but {name:?} records now: cause another event"
+        );
     }
     format!(
         "the event has no recording: switch recording on with `jackfield connections record {name} \
@@ -89,21 +92,24 @@ fn not_recorded(app: &AppState, event: &domain::Event) -> String {
     )
 }
 
-/// Handles the webhook request of an event again, by the path of any webhook request: the rules of
-/// the claim decide whether anything is written.
-async fn repeat(app: &Arc<AppState>, event: &domain::Event) -> Result<RepeatedRequest, Problem> {
+/// Handles the webhook request of an event again, in the same way as any webhook request: the claim
+/// of the failed test decides whether a write is sent.
+async fn handle_again(
+    app: &Arc<AppState>,
+    event: &domain::Event,
+) -> Result<RepeatedRequest, Problem> {
     let active = event.connection.and_then(|id| app.services.connections.active(id));
     let active = active.ok_or_else(|| {
-        Problem::conflict("the event belongs to no connection, so there is nothing to repeat")
+        Problem::conflict("the event belongs to no connection, so its request cannot be repeated")
     })?;
     let (path, body) = match event.kind {
-        EventKind::CreateDefect => ("/defects".to_owned(), failed_test(app, event).await?),
+        EventKind::CreateDefect => ("/defects".to_owned(), create_defect_body(app, event).await?),
         EventKind::Kpis => {
             let path = event.request.path.split('?').next().unwrap_or_default();
             (path.to_owned(), Value::Null)
         }
         _ => {
-            let why = "only Create Defect and Defect KPIs can be handled again";
+            let why = "only Create Defect and Defect KPIs requests can be handled again";
             return Err(Problem::conflict(why));
         }
     };
@@ -111,18 +117,19 @@ async fn repeat(app: &Arc<AppState>, event: &domain::Event) -> Result<RepeatedRe
     let request = Request::post(&path).header(CONTENT_TYPE, "application/json");
     let request = request.body(RequestBody::from(body)).map_err(|_| Problem::internal())?;
     let response = webhook::receive_for(Arc::clone(app), active, path.clone(), request).await;
-    let response = problem::complete(response, &path);
-    let new = response.headers().get("jackfield-event").and_then(|id| id.to_str().ok());
-    let new = new.and_then(|id| id.parse().ok());
+    let response = problem::add_body(response, &path);
+    let event_id = response.headers().get("jackfield-event").and_then(|id| id.to_str().ok());
+    let event_id = event_id.and_then(|id| id.parse().ok());
     let status = response.status().as_u16();
     let answer = to_bytes(response.into_body(), ANSWER_BYTES_MAX).await;
     let answer = answer.map_err(|_| Problem::internal())?;
     let answer = serde_json::from_slice(&answer).unwrap_or_default();
-    Ok(RepeatedRequest { event: new, status, answer })
+    Ok(RepeatedRequest { event: event_id, status, answer })
 }
 
-/// The body of a Create Defect request, from the recording, the defect or the stored request.
-async fn failed_test(app: &AppState, event: &domain::Event) -> Result<Value, Problem> {
+/// Rebuilds the body of a Create Defect request from the recording, the defect's row or the stored
+/// request, whichever exists.
+async fn create_defect_body(app: &AppState, event: &domain::Event) -> Result<Value, Problem> {
     let store = &app.services.store;
     let recorded = store.recording(event.id).await?;
     let create = recorded.iter().rfind(|run| run.call == Call::Create);
@@ -132,15 +139,15 @@ async fn failed_test(app: &AppState, event: &domain::Event) -> Result<Value, Pro
     if let Some(id) = event.defect
         && let Some(record) = store.defect(id).await?
     {
-        return Ok(body_of(&record.test));
+        return Ok(webhook_body(&record.test));
     }
     let text = event.request.body.as_deref().unwrap_or_default();
-    webhook::failed_test(text).map(|test| body_of(&test)).map_err(|_| {
+    webhook::failed_test(text).map(|test| webhook_body(&test)).map_err(|_| {
         Problem::conflict("the failed test of this event is not stored, so it cannot be repeated")
     })
 }
 
-fn body_of(test: &FailedTest) -> Value {
+fn webhook_body(test: &FailedTest) -> Value {
     json!({
         "testExecutionId": test.test_execution_id,
         "testCaseId": test.test_case_id,
@@ -150,15 +157,16 @@ fn body_of(test: &FailedTest) -> Value {
 }
 
 fn replayed_run(run: replay::ReplayedRun) -> ReplayedRun {
-    let same = |it: &replay::ReplayedRequest| it.difference == domain::Difference::Same;
-    let same_answer = run.recorded_answer.as_ref().is_none_or(|it| *it == run.answer);
+    let is_same =
+        |request: &replay::ReplayedRequest| request.difference == domain::Difference::Same;
+    let is_same_answer = run.recorded_answer.as_ref().is_none_or(|answer| *answer == run.answer);
     ReplayedRun {
-        is_same: same_answer && run.requests.iter().all(same),
+        is_same: is_same_answer && run.requests.iter().all(is_same),
         recorded_version: run.recorded_version,
         recorded_sha256: run.recorded_sha256,
         run: Run::from(run.report),
         limits: shown_limits(&run.limits),
-        requests: run.requests.into_iter().map(request).collect(),
+        requests: run.requests.into_iter().map(api_request).collect(),
         answer: run.answer,
         recorded_answer: run.recorded_answer,
         missing: run.missing,
@@ -170,24 +178,24 @@ fn shown_limits(limits: &Limits) -> std::collections::BTreeMap<String, u64> {
     SHOWN_LIMITS.into_iter().filter_map(value).collect()
 }
 
-fn request(it: replay::ReplayedRequest) -> ReplayedRequest {
+fn api_request(request: replay::ReplayedRequest) -> ReplayedRequest {
     ReplayedRequest {
-        difference: EnumString(it.difference),
-        changed: it.changed.into_iter().map(str::to_owned).collect(),
-        recorded: it.recorded.map(text),
-        replayed: it.replayed.map(text),
-        status: it.status,
+        difference: EnumString(request.difference),
+        changed: request.changed.into_iter().map(str::to_owned).collect(),
+        recorded: request.recorded.map(request_text),
+        replayed: request.replayed.map(request_text),
+        status: request.status,
     }
 }
 
-fn text(it: replay::RequestText) -> RequestText {
+fn request_text(text: replay::RequestText) -> RequestText {
     let header = |(name, value)| Header { name, value };
     RequestText {
-        method: it.method,
-        url: it.url,
-        headers: it.headers.into_iter().map(header).collect(),
-        body: it.body,
-        body_base64: it.body_base64,
-        body_bytes: it.body_bytes,
+        method: text.method,
+        url: text.url,
+        headers: text.headers.into_iter().map(header).collect(),
+        body: text.body,
+        body_base64: text.body_base64,
+        body_bytes: text.body_bytes,
     }
 }

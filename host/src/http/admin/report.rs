@@ -1,4 +1,4 @@
-//! `/api/v1/connections/{id}/preview`: renders a report without creating a defect.
+//! Handler of `/api/v1/connections/{id}/preview`, which renders a report without creating a defect.
 
 use std::sync::Arc;
 
@@ -24,28 +24,30 @@ pub(crate) async fn preview(
     Body(body): Body<PreviewReport>,
 ) -> Result<Json<ReportPreview>, Problem> {
     let id = connection_id(&app, &id)?;
-    let markup = markup(body.markup.as_deref())?;
+    let markup = parse_markup(body.markup.as_deref())?;
     let characters_max = body.characters_max.unwrap_or(u32::MAX);
-    let it = body.failed_test;
-    let test = FailedTest::new(it.test_execution_id, it.test_case_id, it.variation_id, it.link);
+    let test = body.failed_test;
+    let test =
+        FailedTest::new(test.test_execution_id, test.test_case_id, test.variation_id, test.link);
     let preview = app.services.connections.preview(id, &test, body.report).await?;
     Ok(Json(shown_preview(preview, markup, characters_max)?))
 }
 
-fn markup(name: Option<&str>) -> Result<Markup, Problem> {
+fn parse_markup(name: Option<&str>) -> Result<Markup, Problem> {
     let name = name.unwrap_or(Markup::Markdown.as_str());
     Markup::parse(name).ok_or_else(|| {
-        let known: Vec<_> = Markup::ALL.iter().map(|markup| markup.as_str()).collect();
-        let why = format!("unknown markup {name:?}; the markups are {}", known.join(", "));
+        let allowed: Vec<_> = Markup::ALL.iter().map(|markup| markup.as_str()).collect();
+        let why =
+            format!("unknown markup {name:?}; the markup must be one of {}", allowed.join(", "));
         Problem::invalid_value("markup", why)
     })
 }
 
-/// A preview with its texts in this markup, of at most this many characters each.
+/// Renders the texts of a preview in this markup, with at most `characters_max` characters each.
 pub(crate) fn shown_preview(
     preview: Preview,
     markup: Markup,
-    max: u32,
+    characters_max: u32,
 ) -> Result<ReportPreview, Problem> {
     let Preview { report, overrides } = preview;
     let too_small = |error: crate::report::TooSmall| {
@@ -60,15 +62,15 @@ pub(crate) fn shown_preview(
     Ok(ReportPreview {
         title: report.title(TITLE_CHARS_MAX),
         markup: markup.to_string(),
-        description: report.description(markup, max, None).map_err(too_small)?,
-        comment: report.comment(markup, max, None).map_err(too_small)?,
-        fields: report.fields().iter().map(field).collect(),
+        description: report.description(markup, characters_max, None).map_err(too_small)?,
+        comment: report.comment(markup, characters_max, None).map_err(too_small)?,
+        fields: report.fields().iter().map(preview_field).collect(),
         attachments: attachments.collect(),
         settings: overrides,
     })
 }
 
-fn field(field: &Field) -> PreviewField {
+fn preview_field(field: &Field) -> PreviewField {
     let value = match &field.value {
         FieldValue::Text(text) => Value::String(text.clone()),
         FieldValue::Json(json) => serde_json::from_str(json).unwrap_or_default(),

@@ -1,5 +1,7 @@
-//! `/api/v1/account`: who sent the request. `/api/v1/tokens`: creates, lists and revokes named
-//! tokens.
+//! Handlers of `/api/v1/account`, which shows the account that sent the request, and of
+//! `/api/v1/tokens`, which creates, lists and revokes named tokens.
+//!
+//! A token itself is only in the answer that creates it.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -31,19 +33,19 @@ pub(crate) async fn account(
     Json(api::Account {
         name: account.name,
         role: EnumString(account.role),
-        connections: names(&app, account.connections),
+        connections: names_or_ids(&app, account.connections),
         csrf: session.map(|Extension(session)| session.csrf),
     })
 }
 
 pub(crate) async fn list(State(app): App) -> Result<Json<TokenList>, Problem> {
-    Ok(Json(TokenList { tokens: all(&app).await? }))
+    Ok(Json(TokenList { tokens: list_tokens(&app).await? }))
 }
 
 /// All named tokens, by name.
-pub(crate) async fn all(app: &AppState) -> Result<Vec<Token>, Problem> {
+pub(crate) async fn list_tokens(app: &AppState) -> Result<Vec<Token>, Problem> {
     let tokens = app.services.accounts.tokens().await?;
-    Ok(tokens.into_iter().map(|it| token(app, it)).collect())
+    Ok(tokens.into_iter().map(|record| api_token(app, record)).collect())
 }
 
 pub(crate) async fn create(
@@ -56,51 +58,53 @@ pub(crate) async fn create(
     Ok((StatusCode::CREATED, Extension(object), Json(created)))
 }
 
-/// Creates a token, in the name of an account.
+/// Creates a token. `account` is stored as its creator.
 pub(crate) async fn issue(
     app: &AppState,
     account: &Account,
     body: CreateToken,
 ) -> Result<CreatedToken, Problem> {
     let CreateToken { name, role, connections, expires_in_s } = body;
-    if expires_in_s.is_some_and(|s| !(1..=LIFETIME_S_MAX).contains(&s)) {
-        let why = format!("give 1 to {LIFETIME_S_MAX} seconds, or leave it out");
+    if expires_in_s.is_some_and(|seconds| !(1..=LIFETIME_S_MAX).contains(&seconds)) {
+        let why =
+            format!("must be 1 to {LIFETIME_S_MAX} seconds; without it, the token does not expire");
         return Err(Problem::invalid_value("expires_in_s", why));
     }
-    let named = connections.map(|all| all.iter().map(|name| connection_id(app, name)).collect());
-    let connections = named.transpose()?;
+    let ids = connections.map(|names| names.iter().map(|name| connection_id(app, name)).collect());
+    let connections = ids.transpose()?;
     let new = NewToken { name, role: role.0, connections, lifetime_s: expires_in_s };
     let issued = app.services.accounts.create(new, &account.name).await?;
     let IssuedAccountToken { record, token: secret } = issued;
-    Ok(CreatedToken { record: token(app, record), token: SecretText(secret) })
+    Ok(CreatedToken { record: api_token(app, record), token: SecretText(secret) })
 }
 
 pub(crate) async fn revoke(State(app): App, Id(id_or_name): Id) -> Result<StatusCode, Problem> {
     let tokens = app.services.accounts.tokens().await?;
     let id = id_or_name.parse().ok().map(TokenId);
-    let mut found = tokens.iter().filter(|it| Some(it.id) == id || it.account.name == id_or_name);
-    let found = found.next().ok_or_else(|| Problem::no_such("token", &id_or_name))?;
+    let mut matching =
+        tokens.iter().filter(|token| Some(token.id) == id || token.account.name == id_or_name);
+    let found = matching.next().ok_or_else(|| Problem::no_such("token", &id_or_name))?;
     app.services.accounts.revoke(found.id).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// The names of connections. One that was deleted has only its id.
-fn names(app: &AppState, ids: Option<BTreeSet<ConnectionId>>) -> Option<Vec<String>> {
+/// The names of connections. The id replaces the name of a connection that was deleted.
+fn names_or_ids(app: &AppState, ids: Option<BTreeSet<ConnectionId>>) -> Option<Vec<String>> {
     let names = connection_names(app);
     let name = |id| names.get(&id).cloned().unwrap_or_else(|| id.to_string());
     ids.map(|ids| ids.into_iter().map(name).collect())
 }
 
-fn token(app: &AppState, it: AccountToken) -> Token {
+fn api_token(app: &AppState, record: AccountToken) -> Token {
     Token {
-        id: it.id.0,
-        name: it.account.name,
-        role: EnumString(it.account.role),
-        connections: names(app, it.account.connections),
-        tail: it.tail,
-        created_at: Time(it.created_at),
-        created_by: it.created_by,
-        expires_at: it.expires_at.map(Time),
-        last_used_at: it.last_used_at.map(Time),
+        id: record.id.0,
+        name: record.account.name,
+        role: EnumString(record.account.role),
+        connections: names_or_ids(app, record.account.connections),
+        tail: record.tail,
+        created_at: Time(record.created_at),
+        created_by: record.created_by,
+        expires_at: record.expires_at.map(Time),
+        last_used_at: record.last_used_at.map(Time),
     }
 }

@@ -1,6 +1,6 @@
-//! `PUT /connectors/{name}`: takes a connector's file, which may be much larger than the other
-//! requests of the admin API. It is written to a temporary file as it arrives. The console's form
-//! takes it the same way.
+//! Handler of `PUT /connectors/{name}`, which receives a connector's file. The file may be much
+//! larger than other requests of the admin API, so it is written to a temporary file while it
+//! arrives. The upload form of the console uses the same functions.
 
 use std::fs::{DirBuilder, File};
 use std::io::Write as _;
@@ -22,14 +22,14 @@ use crate::http::AppState;
 use crate::http::problem::Problem;
 use crate::plugins::{FileKind, Uploaded};
 
-use super::connectors::with_versions;
+use super::connectors::connector_with_versions;
 use super::{Id, Params, complete_in_task};
 
-/// Maximum number of files that arrive at a time.
-static UPLOADS: Semaphore = Semaphore::const_new(4);
-/// How long the sender may send nothing.
+/// Limits how many files may be uploaded at the same time.
+static UPLOAD_PERMITS: Semaphore = Semaphore::const_new(4);
+/// Maximum time until the next part of a file arrives.
 const PART_TIMEOUT: Duration = Duration::from_secs(30);
-/// How long a file may take to arrive.
+/// Maximum time until a whole file has arrived.
 const UPLOAD_TIMEOUT: Duration = Duration::from_secs(600);
 
 pub(crate) async fn upload(
@@ -39,14 +39,14 @@ pub(crate) async fn upload(
     request: Request,
 ) -> Result<(StatusCode, Json<ReplacedConnector>), Problem> {
     let name = connector_name(&name)?;
-    let mut incoming = Incoming::begin(&app, &name)?;
-    let announced = request.headers().get(CONTENT_LENGTH).and_then(|it| it.to_str().ok());
-    let announced = announced.and_then(|it| it.parse().ok()).unwrap_or_default();
-    incoming.expect(announced)?;
+    let mut incoming = IncomingFile::create(&app, &name)?;
+    let length = request.headers().get(CONTENT_LENGTH).and_then(|value| value.to_str().ok());
+    let length = length.and_then(|text| text.parse().ok()).unwrap_or_default();
+    incoming.check_size(length)?;
     let mut body = request.into_body();
     while let Some(frame) = incoming.next(body.frame()).await? {
         if let Ok(data) = frame.map_err(|_| Problem::incomplete_body())?.into_data() {
-            incoming.add(&data)?;
+            incoming.append(&data)?;
         }
     }
     let kind = kind.map(|kind| match kind.0 {
@@ -56,33 +56,35 @@ pub(crate) async fn upload(
     install(&app, name, kind, incoming).await
 }
 
-/// The name of a connector that is uploaded.
+/// Parses the name of a connector that is uploaded.
 pub(crate) fn connector_name(name: &str) -> Result<ConnectorName, Problem> {
     name.parse().map_err(|error: InvalidName| Problem::invalid_value("name", error.to_string()))
 }
 
-/// Checks a file that has arrived, puts it into the plugins folder, and waits until it serves.
+/// Checks a file that has arrived, puts it into the plugins folder, and waits until the connector
+/// uses it.
 pub(crate) async fn install(
     app: &AppState,
     name: ConnectorName,
     kind: Option<FileKind>,
-    incoming: Incoming,
+    incoming: IncomingFile,
 ) -> Result<(StatusCode, Json<ReplacedConnector>), Problem> {
     let services = Arc::clone(&app.services);
     complete_in_task(app, async move {
-        let Incoming { file, permit: _permit, .. } = incoming;
+        let IncomingFile { file, permit: _permit, .. } = incoming;
         let uploaded = services.plugins.upload(&name, kind, file).await?;
         let Uploaded { from, file } = uploaded;
         let status = if from.is_some() { StatusCode::OK } else { StatusCode::CREATED };
         let file = std::path::absolute(&file).unwrap_or(file);
-        let connector = with_versions(&services.plugins, name.as_str())?;
+        let connector = connector_with_versions(&services.plugins, name.as_str())?;
         Ok((status, Json(ReplacedConnector { from, file, connector })))
     })
     .await?
 }
 
-/// A file that arrives, in a temporary file without a name.
-pub(crate) struct Incoming {
+/// An upload in progress. Its temporary file has no name, so the system deletes it when it is
+/// closed.
+pub(crate) struct IncomingFile {
     file: File,
     received: u64,
     bytes_max: u64,
@@ -90,12 +92,13 @@ pub(crate) struct Incoming {
     permit: SemaphorePermit<'static>,
 }
 
-impl Incoming {
-    /// Begins with an empty file.
-    pub(crate) fn begin(app: &AppState, name: &ConnectorName) -> Result<Self, Problem> {
-        let permit = UPLOADS.try_acquire().map_err(|_| Problem::from(&Refusal::Overloaded))?;
+impl IncomingFile {
+    /// Begins an upload with an empty temporary file.
+    pub(crate) fn create(app: &AppState, name: &ConnectorName) -> Result<Self, Problem> {
+        let permit =
+            UPLOAD_PERMITS.try_acquire().map_err(|_| Problem::from(&Refusal::Overloaded))?;
         let folder = app.services.config.now().data_folder().spool();
-        // The folder is created when it is first needed.
+        // The first upload creates the folder.
         let created = DirBuilder::new().recursive(true).mode(0o700).create(&folder);
         let file = created.and_then(|()| tempfile::tempfile_in(&folder));
         Ok(Self {
@@ -107,14 +110,14 @@ impl Incoming {
         })
     }
 
-    /// Waits for the next part, but not for long.
+    /// Waits for the next part of the file until a time-out.
     pub(crate) async fn next<T>(&self, part: impl Future<Output = T>) -> Result<T, Problem> {
         let until = self.deadline.min(Instant::now() + PART_TIMEOUT);
         timeout_at(until, part).await.map_err(|_| Problem::incomplete_body())
     }
 
-    /// Refuses a file of this size if it is too large.
-    fn expect(&self, bytes: u64) -> Result<(), Problem> {
+    /// Refuses the file if this number of bytes is more than the limit.
+    fn check_size(&self, bytes: u64) -> Result<(), Problem> {
         if bytes <= self.bytes_max {
             return Ok(());
         }
@@ -122,10 +125,11 @@ impl Incoming {
         Err(Problem::payload_too_large(limit_kib))
     }
 
-    /// Adds what arrived. A part is small, and the page cache takes it.
-    pub(crate) fn add(&mut self, data: &[u8]) -> Result<(), Problem> {
+    /// Appends a part of the file. This blocks only briefly: a part is small, and the kernel stores
+    /// it in the page cache.
+    pub(crate) fn append(&mut self, data: &[u8]) -> Result<(), Problem> {
         self.received += data.len() as u64;
-        self.expect(self.received)?;
+        self.check_size(self.received)?;
         self.file.write_all(data).map_err(|error| cannot_write(&error))
     }
 }

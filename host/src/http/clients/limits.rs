@@ -1,4 +1,4 @@
-//! The limits on what the clients of a listener may occupy.
+//! The limits on the connections and requests that clients of a listener may keep open.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -8,35 +8,34 @@ use arc_swap::ArcSwap;
 
 use crate::domain::Network;
 
-/// Maximum number of idle connections of one client address. Also the maximum number of requests
-/// that proxies forward for one client address, or that it sends by HTTP/2, and whose body is still
-/// incomplete.
+/// Maximum number of idle connections of one client address. Also the maximum number of requests of
+/// one client address whose body is still arriving, if proxies forward them or they use HTTP/2.
 const IDLE_PER_ADDRESS_MAX: usize = 128;
 /// Maximum time from the start of a connection to its first byte.
 const FIRST_BYTE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Maximum time from the first byte of a request until its head is complete.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Limits on what clients may occupy.
+/// The limits on open connections and on the time between bytes.
 #[derive(Debug, Clone)]
 pub struct ClientLimits {
     /// Maximum number of open connections.
     pub connections_max: usize,
-    /// Maximum number of idle connections of one client address, and of its forwarded requests
-    /// whose body is still incomplete.
+    /// Maximum number of idle connections of one client address, and of its forwarded or HTTP/2
+    /// requests whose body is still arriving.
     pub idle_per_address_max: usize,
-    /// Maximum time until the first byte of a connection.
+    /// Maximum time from the start of a connection to its first byte.
     pub first_byte: Duration,
     /// Maximum time from the first byte of a request until its head is complete.
     pub head: Duration,
     /// Maximum time from the end of an answer until the first byte of the next request.
     pub keep_alive: Duration,
-    /// Proxies that are exempt from the limit on one address, and whose headers name their clients.
+    /// Proxies whose headers name their clients. The limits on one address do not apply to them.
     pub trusted_proxies: Vec<Network>,
 }
 
 impl ClientLimits {
-    /// The limits of a listener with this number of connections.
+    /// The limits of a listener that accepts this number of connections.
     #[must_use]
     pub fn new(
         connections_max: usize,
@@ -58,5 +57,5 @@ impl ClientLimits {
     }
 }
 
-/// The limits of a listener, which may change while it serves.
+/// The limits of a listener, which a reload of the configuration may change.
 pub type SharedLimits = Arc<ArcSwap<ClientLimits>>;

@@ -7,107 +7,122 @@ use std::net::IpAddr;
 
 use tokio_util::sync::CancellationToken;
 
+/// The connections of a listener.
 #[derive(Default)]
 pub(super) struct State {
-    pub(super) open: usize,
-    /// Idle connections that were asked to close and are still open.
+    /// Number of open connections.
+    pub(super) open_total: usize,
+    /// Number of idle connections that were asked to close and are still open.
     pub(super) closing: usize,
-    next: u64,
-    /// Idle connections of clients that are not known, in the order in which they became idle.
-    pub(super) idle: BTreeMap<u64, Idle>,
+    next_key: u64,
+    /// Idle connections of unknown clients, in the order in which they became idle.
+    pub(super) unknown_idle: BTreeMap<u64, IdleConnection>,
     /// Idle connections of known clients and of proxies, in the same order.
-    known_idle: BTreeMap<u64, Idle>,
-    /// Number of connections in `idle` of each address.
+    known_idle: BTreeMap<u64, IdleConnection>,
+    /// Number of connections in `unknown_idle` of each address.
     idle_counts: HashMap<IpAddr, usize>,
-    /// Number of open connections of each address, of clients that are not known.
+    /// Number of open connections of unknown clients, for each address.
     open_counts: HashMap<IpAddr, usize>,
-    /// Number of forwarded requests that arrive for each client address.
+    /// Number of forwarded or HTTP/2 requests whose body is still arriving, for each client
+    /// address.
     pub(super) arriving_counts: HashMap<IpAddr, usize>,
 }
 
-/// Where there is room for a new connection.
+/// Which connection is closed for a new one, when too many are open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Room {
-    /// After this idle connection was closed.
-    Close(u64),
-    /// When one that is busy becomes idle.
-    Later,
-    /// Nowhere: every idle connection is of an address that has as few.
-    None,
+pub(super) enum Displaced {
+    /// The idle connection with this key.
+    Idle(u64),
+    /// None yet: the new connection must wait until another one ends or becomes idle.
+    NoneYet,
+    /// None: the address of the new connection has at least as many open connections as the address
+    /// of each idle connection.
+    Never,
 }
 
-pub(super) struct Idle {
+/// An idle connection.
+pub(super) struct IdleConnection {
     /// `None` if the client is known, or the peer is a proxy.
     pub(super) limit_key: Option<IpAddr>,
     pub(super) close: CancellationToken,
 }
 
 impl State {
-    /// What is done for a new connection when there are too many: of the idle ones, that of the
-    /// address with most open connections is closed; of several, the one that has been idle
-    /// longest. An address never displaces one that has fewer, nor a known client while there are
-    /// unknown clients.
-    pub(super) fn make_room(&self, limit_key: Option<IpAddr>) -> Room {
-        let own = limit_key.map_or(0, |it| self.open_count(it));
-        let unknown = self.idle.iter().filter_map(|(place, idle)| Some((*place, idle.limit_key?)));
-        let most = unknown.max_by_key(|(place, it)| (self.open_count(*it), Reverse(*place)));
-        match most {
-            Some((place, it)) if own == 0 || own < self.open_count(it) || limit_key == Some(it) => {
-                Room::Close(place)
+    /// Chooses the connection to close for a new one when too many are open: an idle connection of
+    /// the address with the most open connections; among several, the one that has been idle
+    /// longest. A new connection never displaces a connection of an address with fewer open
+    /// connections, nor a connection of a known client while an unknown client has one.
+    pub(super) fn choose_displaced(&self, limit_key: Option<IpAddr>) -> Displaced {
+        let new_count = limit_key.map_or(0, |address| self.open_count_of(address));
+        let unknown =
+            self.unknown_idle.iter().filter_map(|(key, idle)| Some((*key, idle.limit_key?)));
+        let candidate =
+            unknown.max_by_key(|(key, address)| (self.open_count_of(*address), Reverse(*key)));
+        match candidate {
+            Some((key, address))
+                if new_count == 0
+                    || new_count < self.open_count_of(address)
+                    || limit_key == Some(address) =>
+            {
+                Displaced::Idle(key)
             }
-            Some(_) => Room::None,
-            None if !self.open_counts.is_empty() => Room::Later,
-            None => self.known_idle.keys().next().map_or(Room::Later, |place| Room::Close(*place)),
+            Some(_) => Displaced::Never,
+            None if !self.open_counts.is_empty() => Displaced::NoneYet,
+            None => {
+                let oldest = self.known_idle.keys().next();
+                oldest.map_or(Displaced::NoneYet, |key| Displaced::Idle(*key))
+            }
         }
     }
 
-    /// Counts an open connection of a client that is not known.
+    /// Counts an open connection of an unknown client.
     pub(super) fn add_open(&mut self, limit_key: IpAddr) {
         *self.open_counts.entry(limit_key).or_default() += 1;
     }
 
-    /// The connection has ended, or its client is known now.
+    /// Ends the count of a connection that has ended or whose client is known now.
     pub(super) fn remove_open(&mut self, limit_key: IpAddr) {
         decrement(&mut self.open_counts, limit_key);
     }
 
-    fn open_count(&self, limit_key: IpAddr) -> usize {
+    fn open_count_of(&self, limit_key: IpAddr) -> usize {
         self.open_counts.get(&limit_key).copied().unwrap_or_default()
     }
 
-    pub(super) fn idle_count(&self, limit_key: IpAddr) -> usize {
+    pub(super) fn idle_count_of(&self, limit_key: IpAddr) -> usize {
         self.idle_counts.get(&limit_key).copied().unwrap_or_default()
     }
 
-    pub(super) fn add_idle(&mut self, idle: Idle) -> u64 {
-        let place = self.next;
-        self.next += 1;
-        self.insert_idle(place, idle);
-        place
+    pub(super) fn add_idle(&mut self, idle: IdleConnection) -> u64 {
+        let key = self.next_key;
+        self.next_key += 1;
+        self.insert_idle(key, idle);
+        key
     }
 
-    pub(super) fn insert_idle(&mut self, place: u64, idle: Idle) {
+    pub(super) fn insert_idle(&mut self, key: u64, idle: IdleConnection) {
         match idle.limit_key {
             Some(limit_key) => {
                 *self.idle_counts.entry(limit_key).or_default() += 1;
-                self.idle.insert(place, idle);
+                self.unknown_idle.insert(key, idle);
             }
             None => {
-                self.known_idle.insert(place, idle);
+                self.known_idle.insert(key, idle);
             }
         }
     }
 
-    pub(super) fn remove_idle(&mut self, place: u64) -> Option<Idle> {
-        let idle = self.idle.remove(&place).or_else(|| self.known_idle.remove(&place))?;
+    pub(super) fn remove_idle(&mut self, key: u64) -> Option<IdleConnection> {
+        let idle = self.unknown_idle.remove(&key).or_else(|| self.known_idle.remove(&key))?;
         if let Some(limit_key) = idle.limit_key {
             decrement(&mut self.idle_counts, limit_key);
         }
         Some(idle)
     }
 
-    pub(super) fn close(&mut self, place: u64) {
-        if let Some(idle) = self.remove_idle(place) {
+    /// Asks an idle connection to close.
+    pub(super) fn close(&mut self, key: u64) {
+        if let Some(idle) = self.remove_idle(key) {
             self.closing += 1;
             idle.close.cancel();
         }

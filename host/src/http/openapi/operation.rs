@@ -1,4 +1,4 @@
-//! One operation of the admin API as the OpenAPI document describes it.
+//! Describes one operation of the admin API for the OpenAPI document.
 
 #![expect(clippy::indexing_slicing, reason = "a missing member of a JSON value reads as null")]
 
@@ -6,14 +6,14 @@ use schemars::generate::{Contract, SchemaSettings};
 use schemars::{JsonSchema, SchemaGenerator};
 use serde_json::{Map, Value, json};
 
-/// The place of the named schemas in the document.
-const SCHEMAS: &str = "/components/schemas";
-/// Statuses that each operation may answer: a wrong request or token, a body that is too large, too
-/// many failed logins, a store that cannot be used.
-const ALWAYS: [u16; 5] = [400, 401, 413, 429, 503];
+/// The JSON pointer to the named schemas in the document.
+const SCHEMAS_POINTER: &str = "/components/schemas";
+/// Statuses of the problems with which every operation may answer: a wrong request or token, a body
+/// that is too large, too many failed logins, a store that cannot be used.
+const COMMON_PROBLEMS: [u16; 5] = [400, 401, 413, 429, 503];
 
-/// Makes the schemas of requests and answers. An absent member of a request has its default, while
-/// an answer always has it, so both are made apart.
+/// Generates the schemas of requests and of answers separately: a member with a default may be
+/// absent in a request, but is always present in an answer.
 pub(super) struct Schemas {
     answers: SchemaGenerator,
     requests: SchemaGenerator,
@@ -23,7 +23,7 @@ pub(super) struct Schemas {
 
 type SchemaOf = fn(&mut Schemas) -> Value;
 
-/// What a request contains besides its path.
+/// The body of a request.
 enum Content {
     Nothing,
     /// JSON; an absent body counts as an empty object.
@@ -32,7 +32,7 @@ enum Content {
     File,
 }
 
-/// What an operation answers.
+/// The body of a successful answer.
 enum Answer {
     Nothing,
     Json(SchemaOf),
@@ -55,16 +55,16 @@ pub(super) struct Operation {
 
 impl Schemas {
     pub(super) fn new() -> Self {
-        let settings = |contract, inlines| {
+        let generator = |contract, inline_subschemas| {
             let mut settings = SchemaSettings::draft2020_12();
-            settings.definitions_path = SCHEMAS.into();
+            settings.definitions_path = SCHEMAS_POINTER.into();
             settings.meta_schema = None;
             settings.contract = contract;
-            settings.inline_subschemas = inlines;
+            settings.inline_subschemas = inline_subschemas;
             settings.into_generator()
         };
         let (answers, requests) =
-            (settings(Contract::Serialize, false), settings(Contract::Deserialize, true));
+            (generator(Contract::Serialize, false), generator(Contract::Deserialize, true));
         Self { answers, requests, bodies: Map::new() }
     }
 
@@ -75,18 +75,18 @@ impl Schemas {
         named
     }
 
-    pub(super) fn answer<T: JsonSchema>(&mut self) -> Value {
+    pub(super) fn answer_schema<T: JsonSchema>(&mut self) -> Value {
         self.answers.subschema_for::<T>().into()
     }
 
-    fn body<T: JsonSchema>(&mut self) -> Value {
+    fn body_schema<T: JsonSchema>(&mut self) -> Value {
         let name = T::schema_name().into_owned();
         let schema = self.requests.subschema_for::<T>().into();
         self.bodies.insert(name.clone(), schema);
-        json!({"$ref": format!("#{SCHEMAS}/{name}")})
+        json!({"$ref": format!("#{SCHEMAS_POINTER}/{name}")})
     }
 
-    fn query<T: JsonSchema>(&mut self) -> Value {
+    fn query_schema<T: JsonSchema>(&mut self) -> Value {
         self.requests.subschema_for::<T>().into()
     }
 }
@@ -123,51 +123,51 @@ impl Operation {
         }
     }
 
-    /// Takes the members of this type as parameters of its query.
-    pub(super) fn query<T: JsonSchema>(self) -> Self {
-        Self { query: Some(Schemas::query::<T>), ..self }
+    /// Adds the members of this type as parameters of the query.
+    pub(super) fn with_query<T: JsonSchema>(self) -> Self {
+        Self { query: Some(Schemas::query_schema::<T>), ..self }
     }
 
-    /// Takes a JSON body of this type.
-    pub(super) fn takes<T: JsonSchema>(self) -> Self {
-        Self { content: Content::Json(Schemas::body::<T>), ..self }
+    /// Adds a JSON body of this type.
+    pub(super) fn with_body<T: JsonSchema>(self) -> Self {
+        Self { content: Content::Json(Schemas::body_schema::<T>), ..self }
     }
 
-    /// Takes the bytes of a file.
-    pub(super) fn takes_file(self) -> Self {
+    /// Adds a body that is the bytes of a file.
+    pub(super) fn with_file_body(self) -> Self {
         Self { content: Content::File, ..self }
     }
 
-    /// Takes the header `If-Match`, and refuses to change another state.
-    pub(super) fn if_match(self) -> Self {
-        Self { has_if_match: true, ..self }.refuses(&[412])
+    /// Adds the header `If-Match`, and the problem for a record that has changed since.
+    pub(super) fn with_if_match(self) -> Self {
+        Self { has_if_match: true, ..self }.with_problems(&[412])
     }
 
-    /// Answers a value of this type.
-    pub(super) fn answers<T: JsonSchema>(mut self, status: u16) -> Self {
-        self.answers.push((status, Answer::Json(Schemas::answer::<T>)));
+    /// Adds a successful answer with a JSON body of this type.
+    pub(super) fn with_answer<T: JsonSchema>(mut self, status: u16) -> Self {
+        self.answers.push((status, Answer::Json(Schemas::answer_schema::<T>)));
         self
     }
 
-    /// Answers without a body.
-    pub(super) fn answers_nothing(mut self) -> Self {
+    /// Adds a successful answer without a body.
+    pub(super) fn with_empty_answer(mut self) -> Self {
         self.answers.push((204, Answer::Nothing));
         self
     }
 
-    /// Answers a page for people.
-    pub(super) fn answers_page(mut self) -> Self {
+    /// Adds a successful answer that is an HTML page.
+    pub(super) fn with_page_answer(mut self) -> Self {
         self.answers.push((200, Answer::Page));
         self
     }
 
-    /// May answer problems with these statuses, besides those that each operation may answer.
-    pub(super) fn refuses(mut self, statuses: &[u16]) -> Self {
+    /// Adds problems with these statuses to [`COMMON_PROBLEMS`].
+    pub(super) fn with_problems(mut self, statuses: &[u16]) -> Self {
         self.problems.extend(statuses);
         self
     }
 
-    /// The operation as a member of its path.
+    /// The JSON object that describes the operation in the document.
     pub(super) fn describe(&self, schemas: &mut Schemas) -> Value {
         let mut described = json!({
             "operationId": self.id,
@@ -181,13 +181,13 @@ impl Operation {
             Content::Json(schema) => Some(("application/json", schema(schemas))),
             Content::File => Some(("application/octet-stream", json!({}))),
         };
-        if let Some((kind, schema)) = body {
-            described["requestBody"] = json!({"content": {kind: {"schema": schema}}});
+        if let Some((media_type, schema)) = body {
+            described["requestBody"] = json!({"content": {media_type: {"schema": schema}}});
         }
         described
     }
 
-    /// The first part of the path, under which the operation is listed.
+    /// The first segment of the path, under which the operation is listed.
     pub(super) fn tag(&self) -> &'static str {
         self.path.split('/').nth(1).unwrap_or_default()
     }
@@ -203,14 +203,15 @@ impl Operation {
         let required = query["required"].as_array().cloned().unwrap_or_default();
         for (name, schema) in query["properties"].as_object().into_iter().flatten() {
             let mut schema = schema.clone();
-            let description = schema.as_object_mut().and_then(|it| it.remove("description"));
+            let description =
+                schema.as_object_mut().and_then(|object| object.remove("description"));
             parameters.push(json!({"name": name, "in": "query", "description": description,
-                "required": required.iter().any(|it| it == name), "schema": schema}));
+                "required": required.iter().any(|member| member == name), "schema": schema}));
         }
         if self.has_if_match {
             parameters.push(json!({"name": "If-Match", "in": "header", "required": false,
-                "description": "The `ETag` of the state that is changed. Without it, whatever state \
-                    there is is changed.", "schema": {"type": "string"}}));
+                "description": "The `ETag` of the state to change. Without this header, the current \
+                    state is changed, whatever it is.", "schema": {"type": "string"}}));
         }
         parameters
     }
@@ -226,14 +227,14 @@ impl Operation {
             };
             responses.insert(status.to_string(), described);
         }
-        for status in ALWAYS.iter().chain(&self.problems) {
+        for status in COMMON_PROBLEMS.iter().chain(&self.problems) {
             let problem = json!({"$ref": "#/components/responses/Problem"});
             responses.entry(status.to_string()).or_insert(problem);
         }
         Value::Object(responses)
     }
 
-    /// The path as OpenAPI writes it.
+    /// The path in the syntax of OpenAPI, which has no wildcard `{*name}`.
     pub(super) fn documented_path(&self) -> String {
         self.path.replace("{*", "{")
     }

@@ -12,227 +12,243 @@ use crate::api::{
 
 use super::operation::Operation as Op;
 
-/// The problems of a run of a connector that a person asks for.
-const OF_RUNS: [u16; 4] = [409, 422, 501, 502];
-/// The answers to webhook requests that are problems.
-const OF_WEBHOOKS: [u16; 6] = [409, 415, 422, 501, 502, 504];
+/// Statuses of the problems of an operation that runs a connector.
+const RUN_PROBLEMS: [u16; 4] = [409, 422, 501, 502];
+/// Statuses of the problems of an operation that handles a webhook request.
+const WEBHOOK_PROBLEMS: [u16; 6] = [409, 415, 422, 501, 502, 504];
 
 /// All operations, in the order of the document.
 pub(super) fn all() -> Vec<Op> {
-    [server(), connections(), actions(), connectors(), events(), defects(), tokens()]
-        .into_iter()
-        .flatten()
-        .collect()
+    [
+        server_operations(),
+        connection_operations(),
+        connection_actions(),
+        connector_operations(),
+        event_operations(),
+        defect_operations(),
+        account_operations(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
-fn server() -> Vec<Op> {
+fn server_operations() -> Vec<Op> {
     vec![
         Op::get("/status", "showStatus", "Show the server's version, tasks and folders")
-            .answers::<Status>(200),
+            .with_answer::<Status>(200),
         Op::get("/openapi.json", "showOpenApi", "Show this document")
-            .answers::<serde_json::Value>(200),
+            .with_answer::<serde_json::Value>(200),
         Op::get("/export", "exportConnections", "Show all connections as a file, without secrets")
-            .answers::<ConnectionsFile>(200),
+            .with_answer::<ConnectionsFile>(200),
         Op::post("/apply", "applyConnections", "Apply a file of connections")
-            .query::<ApplyQuery>()
-            .takes::<ConnectionsFile>()
-            .answers::<AppliedConnections>(200)
-            .refuses(&[409, 412, 422]),
-        Op::get("/docs", "showDocs", "Show this document as a page").answers_page(),
+            .with_query::<ApplyQuery>()
+            .with_body::<ConnectionsFile>()
+            .with_answer::<AppliedConnections>(200)
+            .with_problems(&[409, 412, 422]),
+        Op::get("/docs", "showDocs", "Show this document as a page").with_page_answer(),
     ]
 }
 
-fn connections() -> Vec<Op> {
+fn connection_operations() -> Vec<Op> {
     vec![
         Op::get("/connections", "listConnections", "List all connections")
-            .answers::<ConnectionList>(200),
+            .with_answer::<ConnectionList>(200),
         Op::post("/connections", "createConnection", "Create a connection")
-            .takes::<CreateConnection>()
-            .answers::<CreatedConnection>(201)
-            .refuses(&[409, 422]),
+            .with_body::<CreateConnection>()
+            .with_answer::<CreatedConnection>(201)
+            .with_problems(&[409, 422]),
         Op::get("/connections/{id}", "showConnection", "Show a connection")
-            .answers::<Connection>(200),
+            .with_answer::<Connection>(200),
         Op::patch("/connections/{id}", "editConnection", "Change a connection")
-            .query::<ForceQuery>()
-            .if_match()
-            .takes::<EditConnection>()
-            .answers::<Connection>(200)
-            .refuses(&[409, 422]),
+            .with_query::<ForceQuery>()
+            .with_if_match()
+            .with_body::<EditConnection>()
+            .with_answer::<Connection>(200)
+            .with_problems(&[409, 422]),
         Op::delete(
             "/connections/{id}",
             "deleteConnection",
             "Delete a connection and what belongs to it",
         )
-        .query::<ForceQuery>()
-        .answers_nothing()
-        .refuses(&[409]),
+        .with_query::<ForceQuery>()
+        .with_empty_answer()
+        .with_problems(&[409]),
         Op::post(
             "/connections/{id}/rotate-token",
             "rotateToken",
-            "Give a connection another webhook URL",
+            "Replace the webhook URL of a connection",
         )
-        .takes::<RotateToken>()
-        .answers::<CreatedConnection>(200),
+        .with_body::<RotateToken>()
+        .with_answer::<CreatedConnection>(200),
         Op::post(
             "/connections/{id}/accept",
             "acceptVersion",
-            "Accept what a newer version asks for",
+            "Accept the demands of a newer version",
         )
-        .query::<AcceptQuery>()
-        .if_match()
-        .takes::<EditConnection>()
-        .answers::<Connection>(200)
-        .refuses(&[409, 422]),
-        Op::post("/connections/{id}/paths", "mapPath", "Say what requests at a path are")
-            .takes::<MapPath>()
-            .answers::<Connection>(200)
-            .refuses(&[409, 422]),
+        .with_query::<AcceptQuery>()
+        .with_if_match()
+        .with_body::<EditConnection>()
+        .with_answer::<Connection>(200)
+        .with_problems(&[409, 422]),
+        Op::post("/connections/{id}/paths", "mapPath", "Set the kind of the requests at a path")
+            .with_body::<MapPath>()
+            .with_answer::<Connection>(200)
+            .with_problems(&[409, 422]),
     ]
 }
 
-fn actions() -> Vec<Op> {
+fn connection_actions() -> Vec<Op> {
     vec![
-        Op::post("/connections/{id}/pause", "pauseConnection", "Answer webhooks with 503")
-            .answers::<Connection>(200)
-            .refuses(&[409]),
-        Op::post("/connections/{id}/resume", "resumeConnection", "Answer webhooks again")
-            .answers::<Connection>(200)
-            .refuses(&[409]),
+        Op::post(
+            "/connections/{id}/pause",
+            "pauseConnection",
+            "Pause a connection, so that webhooks get 503",
+        )
+        .with_answer::<Connection>(200)
+        .with_problems(&[409]),
+        Op::post(
+            "/connections/{id}/resume",
+            "resumeConnection",
+            "Resume a connection that is paused",
+        )
+        .with_answer::<Connection>(200)
+        .with_problems(&[409]),
         Op::post("/connections/{id}/record", "startRecording", "Record bodies for a limited time")
-            .takes::<RecordConnection>()
-            .answers::<Connection>(200)
-            .refuses(&[422]),
+            .with_body::<RecordConnection>()
+            .with_answer::<Connection>(200)
+            .with_problems(&[422]),
         Op::delete("/connections/{id}/record", "stopRecording", "Stop recording bodies")
-            .query::<EraseQuery>()
-            .answers::<Connection>(200),
+            .with_query::<EraseQuery>()
+            .with_answer::<Connection>(200),
         Op::post("/connections/{id}/try", "tryConnection", "Test each step to the tracker")
-            .takes::<TryConnection>()
-            .answers::<TryReport>(200)
-            .refuses(&OF_RUNS),
+            .with_body::<TryConnection>()
+            .with_answer::<TryReport>(200)
+            .with_problems(&RUN_PROBLEMS),
         Op::post("/connections/{id}/choices", "listChoices", "List values that a setting may have")
-            .takes::<ListChoices>()
-            .answers::<Choices>(200)
-            .refuses(&OF_RUNS),
+            .with_body::<ListChoices>()
+            .with_answer::<Choices>(200)
+            .with_problems(&RUN_PROBLEMS),
         Op::post(
             "/connections/{id}/preview",
             "previewReport",
             "Render a report without creating it",
         )
-        .takes::<PreviewReport>()
-        .answers::<ReportPreview>(200)
-        .refuses(&[422]),
+        .with_body::<PreviewReport>()
+        .with_answer::<ReportPreview>(200)
+        .with_problems(&[422]),
         Op::get("/connections/{id}/hook/{*path}", "readHook", "Handle a GET as a webhook request")
-            .answers::<serde_json::Value>(200)
-            .refuses(&OF_WEBHOOKS),
+            .with_answer::<serde_json::Value>(200)
+            .with_problems(&WEBHOOK_PROBLEMS),
         Op::post(
             "/connections/{id}/hook/{*path}",
             "writeHook",
             "Handle a POST as a webhook request",
         )
-        .takes::<serde_json::Value>()
-        .answers::<serde_json::Value>(200)
-        .refuses(&OF_WEBHOOKS),
+        .with_body::<serde_json::Value>()
+        .with_answer::<serde_json::Value>(200)
+        .with_problems(&WEBHOOK_PROBLEMS),
     ]
 }
 
-fn connectors() -> Vec<Op> {
+fn connector_operations() -> Vec<Op> {
     vec![
         Op::get("/connectors", "listConnectors", "List all connectors")
-            .answers::<ConnectorList>(200),
+            .with_answer::<ConnectorList>(200),
         Op::get(
             "/connectors/{name}",
             "showConnector",
             "Show a connector, its versions and its use of limits",
         )
-        .answers::<Connector>(200),
+        .with_answer::<Connector>(200),
         Op::put(
             "/connectors/{name}",
             "uploadConnector",
             "Put a connector's file into the plugins folder",
         )
-        .query::<UploadQuery>()
-        .takes_file()
-        .answers::<ReplacedConnector>(200)
-        .answers::<ReplacedConnector>(201)
-        .refuses(&[409, 422]),
+        .with_query::<UploadQuery>()
+        .with_file_body()
+        .with_answer::<ReplacedConnector>(200)
+        .with_answer::<ReplacedConnector>(201)
+        .with_problems(&[409, 422]),
         Op::delete("/connectors/{name}", "removeConnector", "Remove a connector's file")
-            .query::<ForceQuery>()
-            .answers_nothing()
-            .refuses(&[409]),
+            .with_query::<ForceQuery>()
+            .with_empty_answer()
+            .with_problems(&[409]),
         Op::post(
             "/connectors/{name}/rollback",
             "rollBackConnector",
             "Go back to an earlier version",
         )
-        .takes::<RollbackConnector>()
-        .answers::<ReplacedConnector>(200)
-        .refuses(&[409]),
+        .with_body::<RollbackConnector>()
+        .with_answer::<ReplacedConnector>(200)
+        .with_problems(&[409]),
         Op::post(
             "/connectors/{name}/choices",
             "listChoicesOfNew",
             "List values for a new connection",
         )
-        .takes::<ListChoicesOfNew>()
-        .answers::<Choices>(200)
-        .refuses(&OF_RUNS),
+        .with_body::<ListChoicesOfNew>()
+        .with_answer::<Choices>(200)
+        .with_problems(&RUN_PROBLEMS),
     ]
 }
 
-fn events() -> Vec<Op> {
+fn event_operations() -> Vec<Op> {
     vec![
         Op::get("/events", "listEvents", "List events, newest first")
-            .query::<EventQuery>()
-            .answers::<EventList>(200)
-            .refuses(&[404]),
+            .with_query::<EventQuery>()
+            .with_answer::<EventList>(200)
+            .with_problems(&[404]),
         Op::get("/events/{id}", "showEvent", "Show an event and its runs")
-            .answers::<EventWithRuns>(200),
+            .with_answer::<EventWithRuns>(200),
         Op::get(
             "/events/{id}/recording",
             "showRecording",
-            "Show what the runs of an event exchanged",
+            "Show the recorded exchanges of an event",
         )
-        .answers::<EventRecording>(200),
-        Op::post("/events/{id}/replay", "replayEvent", "Make the recorded calls of an event again")
-            .takes::<ReplayEvent>()
-            .answers::<EventReplay>(200)
-            .refuses(&[409, 422]),
+        .with_answer::<EventRecording>(200),
+        Op::post("/events/{id}/replay", "replayEvent", "Repeat the recorded calls of an event")
+            .with_body::<ReplayEvent>()
+            .with_answer::<EventReplay>(200)
+            .with_problems(&[409, 422]),
     ]
 }
 
-fn defects() -> Vec<Op> {
+fn defect_operations() -> Vec<Op> {
     vec![
         Op::get("/defects", "listDefects", "List the defects of failed tests, newest first")
-            .query::<DefectQuery>()
-            .answers::<DefectList>(200)
-            .refuses(&[404]),
-        Op::get("/defects/{id}", "showDefect", "Show a defect").answers::<DefectRecord>(200),
+            .with_query::<DefectQuery>()
+            .with_answer::<DefectList>(200)
+            .with_problems(&[404]),
+        Op::get("/defects/{id}", "showDefect", "Show a defect").with_answer::<DefectRecord>(200),
         Op::post("/defects/{id}/resolve", "resolveDefect", "Decide about a defect in doubt")
-            .takes::<ResolveDefect>()
-            .answers::<DefectRecord>(200)
-            .refuses(&[409]),
+            .with_body::<ResolveDefect>()
+            .with_answer::<DefectRecord>(200)
+            .with_problems(&[409]),
         Op::post(
             "/defects/{id}/release",
             "releaseDefect",
             "Let the next click create another defect",
         )
-        .takes::<EmptyBody>()
-        .answers::<DefectRecord>(200)
-        .refuses(&[409]),
+        .with_body::<EmptyBody>()
+        .with_answer::<DefectRecord>(200)
+        .with_problems(&[409]),
     ]
 }
 
-fn tokens() -> Vec<Op> {
+fn account_operations() -> Vec<Op> {
     vec![
-        Op::get("/account", "showAccount", "Show whose account the token is")
-            .answers::<Account>(200),
+        Op::get("/account", "showAccount", "Show the account that sent the request")
+            .with_answer::<Account>(200),
         Op::get("/audit", "listAudit", "List who changed what, newest first")
-            .query::<AuditQuery>()
-            .answers::<AuditList>(200),
-        Op::get("/tokens", "listTokens", "List the named tokens").answers::<TokenList>(200),
+            .with_query::<AuditQuery>()
+            .with_answer::<AuditList>(200),
+        Op::get("/tokens", "listTokens", "List the named tokens").with_answer::<TokenList>(200),
         Op::post("/tokens", "createToken", "Create a named token")
-            .takes::<CreateToken>()
-            .answers::<CreatedToken>(201)
-            .refuses(&[404, 409, 422]),
-        Op::delete("/tokens/{id}", "revokeToken", "Revoke a token").answers_nothing(),
+            .with_body::<CreateToken>()
+            .with_answer::<CreatedToken>(201)
+            .with_problems(&[404, 409, 422]),
+        Op::delete("/tokens/{id}", "revokeToken", "Revoke a token").with_empty_answer(),
     ]
 }

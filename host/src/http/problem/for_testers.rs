@@ -1,14 +1,14 @@
-//! The first sentence of a problem that Test Manager shows to a tester: what happened, and whom to
-//! tell. The details after it are for the admin.
+//! The first sentence of a problem that Test Manager shows to a tester: what happened, and what the
+//! tester can do. It contains no details, because these follow it and are for the administrator.
 
 use crate::domain::OutcomeCode;
 
-/// The sentence for a problem; `None` if its detail needs no introduction.
+/// The first sentence for a problem with this code; `None` if its detail can be understood alone.
 pub(super) fn first_sentence(code: OutcomeCode) -> Option<&'static str> {
     use OutcomeCode as Code;
     Some(match code {
         Code::Rejected => {
-            "The tracker did not accept this. Please tell the administrator of Jackfield."
+            "The tracker rejected the request. Please tell the administrator of Jackfield."
         }
         Code::CredentialsRefused => {
             "Jackfield could not sign in to the tracker. Please tell its administrator."
@@ -22,22 +22,24 @@ pub(super) fn first_sentence(code: OutcomeCode) -> Option<&'static str> {
         | Code::ConnectorUnavailable
         | Code::CircuitOpen
         | Code::CountTooLarge
-        | Code::InternalError => "Jackfield could not do this. Please tell its administrator.",
+        | Code::InternalError => {
+            "Jackfield could not handle the request. Please tell its administrator."
+        }
         Code::Paused => {
             "The connection to the tracker is paused. Please ask the administrator of Jackfield."
         }
         Code::Overloaded | Code::RunStopped | Code::ShuttingDown | Code::StoreUnavailable => {
-            "Jackfield cannot do this at the moment. Please try again in a minute."
+            "Jackfield cannot handle the request at the moment. Please try again in a minute."
         }
         Code::OutcomePending => {
-            "It is not yet known whether the defect was created. Please try again later."
+            "Jackfield does not know yet whether the defect was created. Please try again later."
         }
         Code::InDoubt => {
-            "It is not known whether the defect was created. Please tell the administrator of \
-             Jackfield, who can decide it."
+            "Jackfield does not know whether the defect was created. Please tell its administrator, \
+             who can check the tracker."
         }
         Code::DeadlineExceeded => {
-            "This takes longer than usual and goes on. Please try again in a minute."
+            "The request takes longer than usual and still runs. Please try again in a minute."
         }
         _ => return None,
     })

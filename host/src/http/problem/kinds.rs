@@ -1,4 +1,4 @@
-//! Every kind of problem: its code, its status, its title, and advice for the reader.
+//! Lists every kind of problem: its code, its status, its title, and advice for the reader.
 
 use axum::http::StatusCode;
 
@@ -7,19 +7,19 @@ use crate::domain::OutcomeCode;
 /// A kind of problem; `/problems/{code}` explains it.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Kind {
-    /// The last part of `type`, and the event's outcome.
+    /// The last segment of `type`, which is also the outcome code of the event.
     pub(super) code: OutcomeCode,
     /// The HTTP status of the answer.
     pub(super) status: StatusCode,
     /// The `title` of RFC 9457, the same for every problem of this kind.
     pub(super) title: &'static str,
-    /// The action that fixes the problem, for people.
+    /// What a person can do about the problem.
     pub(super) remedy: &'static str,
 }
 
-/// The kind of a code. The code of a success never becomes a problem, so it is treated as an
+/// Finds the kind of a code. The code of a success never becomes a problem, so it is treated as an
 /// internal error.
-pub(super) fn of(code: OutcomeCode) -> &'static Kind {
+pub(super) fn kind_of(code: OutcomeCode) -> &'static Kind {
     ALL.iter().find(|kind| kind.code == code).unwrap_or(&INTERNAL)
 }
 
@@ -27,7 +27,8 @@ const INTERNAL: Kind = kind(
     OutcomeCode::InternalError,
     StatusCode::INTERNAL_SERVER_ERROR,
     "Internal error",
-    "This is a bug of the host. Its log says more; the next request is not affected.",
+    "This is a bug of Jackfield. The log of the server contains the details. Other requests are not \
+     affected.",
 );
 
 /// All kinds of problems.
@@ -36,7 +37,7 @@ pub(super) static ALL: &[Kind] = &[
         OutcomeCode::BadRequest,
         StatusCode::BAD_REQUEST,
         "Bad request",
-        "The detail names what is wrong with the request. Nothing was done.",
+        "The detail describes the error in the request. Nothing was done.",
     ),
     kind(
         OutcomeCode::PayloadTooLarge,
@@ -78,14 +79,14 @@ pub(super) static ALL: &[Kind] = &[
         StatusCode::MISDIRECTED_REQUEST,
         "The host name is not allowed",
         "A server on a loopback address answers only for localhost, the loopback addresses and the host \
-         of public_url, so that another site cannot make its own name lead here. Add the name to \
+         of public_url, so that another site cannot make its own host name resolve to this server. Add the name to \
          allowed_hosts.",
     ),
     kind(
         OutcomeCode::RateLimited,
         StatusCode::TOO_MANY_REQUESTS,
         "Too many requests",
-        "Nothing was done. Wait as long as Retry-After says. The keys requests_per_s and \
+        "Nothing was done. Wait for the time in Retry-After. The keys requests_per_s and \
          requests_burst in the section [webhook] of the configuration set the rate of each connection.",
     ),
     kind(
@@ -99,8 +100,8 @@ pub(super) static ALL: &[Kind] = &[
         OutcomeCode::SenderRefused,
         StatusCode::UNAUTHORIZED,
         "The sender is refused",
-        "The connection asks the senders of its webhooks for a credential in addition to the URL. \
-         The detail says what is missing or wrong: set it in Test Manager, or change it with \
+        "The connection requires a credential from the senders of its webhooks in addition to the URL. \
+         The detail describes what is missing or wrong: set it in Test Manager, or change it with \
          `jackfield connections edit NAME --webhook-auth …`.",
     ),
     kind(
@@ -121,7 +122,7 @@ pub(super) static ALL: &[Kind] = &[
         OutcomeCode::Conflict,
         StatusCode::CONFLICT,
         "Conflict",
-        "The detail says what the change conflicts with, and what to do.",
+        "The detail describes the conflict, and what to do.",
     ),
     kind(
         OutcomeCode::PreconditionFailed,
@@ -134,14 +135,14 @@ pub(super) static ALL: &[Kind] = &[
         OutcomeCode::InvalidValues,
         StatusCode::UNPROCESSABLE_ENTITY,
         "Invalid values",
-        "The member errors names each value and says what is allowed.",
+        "The member `errors` names each value that is not valid, and what is allowed.",
     ),
     INTERNAL,
     kind(
         OutcomeCode::Rejected,
         StatusCode::UNPROCESSABLE_ENTITY,
         "Rejected",
-        "The tracker refused the data, or does not have what a setting names. The detail says which: \
+        "The tracker refused the data, or does not contain an object that a setting names. The detail names the cause: \
          change the connection's settings or the tracker.",
     ),
     kind(
@@ -161,7 +162,7 @@ pub(super) static ALL: &[Kind] = &[
         OutcomeCode::TrackerRateLimited,
         StatusCode::SERVICE_UNAVAILABLE,
         "The tracker limits the rate of requests",
-        "Wait as long as Retry-After says.",
+        "Wait for the time in Retry-After, then send the request again.",
     ),
     kind(
         OutcomeCode::Unsupported,
@@ -192,7 +193,8 @@ pub(super) static ALL: &[Kind] = &[
         OutcomeCode::CountTooLarge,
         StatusCode::BAD_GATEWAY,
         "A count is too large for Test Manager",
-        "The detail names the field. Narrow down what the connection counts.",
+        "The detail names the field. Change the settings of the connection, so that it counts fewer \
+         records.",
     ),
     kind(
         OutcomeCode::Paused,
@@ -211,40 +213,42 @@ pub(super) static ALL: &[Kind] = &[
         OutcomeCode::CircuitOpen,
         StatusCode::SERVICE_UNAVAILABLE,
         "The connector failed repeatedly",
-        "It is tried again after Retry-After. The connection's events show why it fails.",
+        "The next request after the time in Retry-After runs the connector again. The events of the \
+         connection show why it fails.",
     ),
     kind(
         OutcomeCode::Overloaded,
         StatusCode::SERVICE_UNAVAILABLE,
         "Too many runs at once",
-        "Try again after Retry-After.",
+        "Try again after the time in Retry-After.",
     ),
     kind(
         OutcomeCode::RunStopped,
         StatusCode::SERVICE_UNAVAILABLE,
         "The run was stopped",
         "The host could not renew the run's lease on the defect, so it stopped the run. Try again \
-         after Retry-After.",
+         after the time in Retry-After.",
     ),
     kind(
         OutcomeCode::ShuttingDown,
         StatusCode::SERVICE_UNAVAILABLE,
         "The server is shutting down",
-        "Try again after Retry-After. A defect that may have been created is searched for first.",
+        "Try again after the time in Retry-After. If a defect may have been created, the server \
+         searches for it first.",
     ),
     kind(
         OutcomeCode::StoreUnavailable,
         StatusCode::SERVICE_UNAVAILABLE,
         "The store cannot be written",
-        "Nothing was done. The detail and /readyz say what is wrong. The host recovers when the \
+        "Nothing was done. The detail and /readyz describe the error. The server recovers when the \
          disk works again.",
     ),
     kind(
         OutcomeCode::OutcomePending,
         StatusCode::SERVICE_UNAVAILABLE,
         "The outcome is not known yet",
-        "A create request was sent, and the tracker's search may not show its defect yet. Repeat \
-         after Retry-After.",
+        "A create request was sent, and the tracker's search may not find its defect yet. Send \
+         the request again after the time in Retry-After.",
     ),
     kind(
         OutcomeCode::InDoubt,
@@ -277,8 +281,8 @@ mod tests {
     const BEGIN: &str = "<!-- problems: written by UPDATE_DOCS=1 cargo test -p jackfield --lib the_operators_page -->";
     const END: &str = "<!-- end of problems -->";
 
-    /// The table of docs/operator.md.
-    fn table() -> String {
+    /// The table of problems in docs/operator.md.
+    fn problem_table() -> String {
         let rows = ALL.iter().map(|kind| {
             let (status, fix) = (kind.status.as_u16(), kind.remedy.replace('|', "\\|"));
             format!("| `{}` | {status} | {} | {fix} |\n", kind.code, kind.title)
@@ -292,12 +296,12 @@ mod tests {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/operator.md");
         let page = std::fs::read_to_string(path).unwrap();
         let (before, rest) = page.split_once(BEGIN).unwrap();
-        let (present, after) = rest.split_once(END).unwrap();
-        let wanted = format!("\n\n{}\n", table());
+        let (written, after) = rest.split_once(END).unwrap();
+        let expected = format!("\n\n{}\n", problem_table());
         if std::env::var_os("UPDATE_DOCS").is_some() {
-            std::fs::write(path, format!("{before}{BEGIN}{wanted}{END}{after}")).unwrap();
+            std::fs::write(path, format!("{before}{BEGIN}{expected}{END}{after}")).unwrap();
         } else {
-            assert_eq!(present, wanted, "run this test with UPDATE_DOCS=1");
+            assert_eq!(written, expected, "run this test with UPDATE_DOCS=1");
         }
     }
 }

@@ -19,7 +19,7 @@ const LONG_TIMEOUT: Duration = Duration::from_secs(20);
 const SHORT_TIMEOUT: Duration = Duration::from_millis(200);
 
 /// A server that ends with the test.
-struct Served {
+struct TestServer {
     address: SocketAddr,
     /// A request for `/held` is answered when it gets a permit.
     held: Arc<Semaphore>,
@@ -32,7 +32,7 @@ fn limits(connections_max: usize) -> ClientLimits {
     ClientLimits { first_byte: LONG_TIMEOUT, head: LONG_TIMEOUT, ..limits }
 }
 
-async fn served(limits: ClientLimits) -> Served {
+async fn start_server(limits: ClientLimits) -> TestServer {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let held = Arc::new(Semaphore::new(0));
@@ -50,10 +50,10 @@ async fn served(limits: ClientLimits) -> Served {
     let limits = Arc::new(ArcSwap::from_pointee(limits));
     let shutdown = CancellationToken::new();
     let ended = tokio::spawn(serve(listener, router, limits, shutdown.clone(), LONG_TIMEOUT));
-    Served { address, held, shutdown, ended }
+    TestServer { address, held, shutdown, ended }
 }
 
-impl Served {
+impl TestServer {
     async fn connect(&self, sent: &str) -> TcpStream {
         let mut stream = TcpStream::connect(self.address).await.unwrap();
         stream.write_all(sent.as_bytes()).await.unwrap();
@@ -73,7 +73,8 @@ fn request(path: &str, headers: &str, body: &str) -> String {
     format!("POST {path} HTTP/1.1\r\nhost: x\r\n{headers}\r\n{body}")
 }
 
-fn whole(path: &str) -> String {
+/// A complete request with a body of two bytes.
+fn whole_request(path: &str) -> String {
     request(path, "content-length: 2\r\n", "ab")
 }
 
@@ -91,9 +92,12 @@ async fn status(stream: &mut TcpStream) -> Option<u16> {
 
 #[tokio::test]
 async fn a_connection_that_sends_nothing_or_half_a_head_is_closed_in_time() {
-    let first = served(ClientLimits { first_byte: SHORT_TIMEOUT, ..limits(9) }).await;
-    let head = served(ClientLimits { head: SHORT_TIMEOUT, ..limits(9) }).await;
-    for (server, sent) in [(&first, ""), (&head, "POST / HTTP/1.1\r\nhost: x\r\n")] {
+    let first_byte_server =
+        start_server(ClientLimits { first_byte: SHORT_TIMEOUT, ..limits(9) }).await;
+    let head_server = start_server(ClientLimits { head: SHORT_TIMEOUT, ..limits(9) }).await;
+    for (server, sent) in
+        [(&first_byte_server, ""), (&head_server, "POST / HTTP/1.1\r\nhost: x\r\n")]
+    {
         let (began, mut stream) = (Instant::now(), server.connect(sent).await);
         assert_ne!(status(&mut stream).await, Some(200));
         assert!(
@@ -102,26 +106,34 @@ async fn a_connection_that_sends_nothing_or_half_a_head_is_closed_in_time() {
             began.elapsed()
         );
     }
-    let mut slow = first.connect(&whole("/")[..20]).await;
+    let mut slow = first_byte_server.connect(&whole_request("/")[..20]).await;
     tokio::time::sleep(2 * SHORT_TIMEOUT).await;
-    slow.write_all(&whole("/").as_bytes()[20..]).await.unwrap();
-    assert_eq!(status(&mut slow).await, Some(200), "only the first byte has to come soon");
+    slow.write_all(&whole_request("/").as_bytes()[20..]).await.unwrap();
+    assert_eq!(
+        status(&mut slow).await,
+        Some(200),
+        "only the first byte must arrive within the time-out"
+    );
 }
 
 #[tokio::test]
 async fn a_pause_between_requests_may_be_longer_than_the_time_for_a_head() {
-    let server = served(ClientLimits { head: SHORT_TIMEOUT, ..limits(9) }).await;
-    let mut stream = server.connect(&whole("/")).await;
+    let server = start_server(ClientLimits { head: SHORT_TIMEOUT, ..limits(9) }).await;
+    let mut stream = server.connect(&whole_request("/")).await;
     assert_eq!(status(&mut stream).await, Some(200));
     assert_eq!(stream.read_u16().await.unwrap(), u16::from_be_bytes(*b"ab"));
     tokio::time::sleep(3 * SHORT_TIMEOUT).await;
-    stream.write_all(whole("/held").as_bytes()).await.unwrap();
+    stream.write_all(whole_request("/held").as_bytes()).await.unwrap();
     tokio::time::sleep(2 * SHORT_TIMEOUT).await;
     server.held.add_permits(1);
-    assert_eq!(status(&mut stream).await, Some(200), "an answer has time, too");
-    // Now send the head of a request byte by byte: more bytes do not extend its time.
+    assert_eq!(
+        status(&mut stream).await,
+        Some(200),
+        "the time-out for a head does not limit the answer"
+    );
+    // Sends the head of a request byte by byte: further bytes do not extend its time-out.
     let began = Instant::now();
-    for byte in whole("/").as_bytes() {
+    for byte in whole_request("/").as_bytes() {
         tokio::time::sleep(SHORT_TIMEOUT / 4).await;
         if stream.write_all(&[*byte]).await.is_err() || began.elapsed() > LONG_TIMEOUT / 2 {
             break;
@@ -133,10 +145,13 @@ async fn a_pause_between_requests_may_be_longer_than_the_time_for_a_head() {
 
 #[tokio::test]
 async fn a_connection_without_another_request_is_closed_in_time() {
-    let server =
-        served(ClientLimits { keep_alive: 2 * SHORT_TIMEOUT, head: LONG_TIMEOUT, ..limits(9) })
-            .await;
-    let mut stream = server.connect(&whole("/")).await;
+    let server = start_server(ClientLimits {
+        keep_alive: 2 * SHORT_TIMEOUT,
+        head: LONG_TIMEOUT,
+        ..limits(9)
+    })
+    .await;
+    let mut stream = server.connect(&whole_request("/")).await;
     assert_eq!(status(&mut stream).await, Some(200));
     let began = Instant::now();
     assert_eq!(stream.read_u16().await.unwrap(), u16::from_be_bytes(*b"ab"));
@@ -150,14 +165,14 @@ async fn a_connection_without_another_request_is_closed_in_time() {
 
 #[tokio::test]
 async fn a_full_server_closes_the_connection_that_was_idle_longest() {
-    let server = served(limits(3)).await;
+    let server = start_server(limits(3)).await;
     let mut oldest = server.connect("").await;
     let mut half = server.connect(&request("/", "content-length: 9\r\n", "half")).await;
-    let mut idle = server.connect(&whole("/")).await;
+    let mut idle = server.connect(&whole_request("/")).await;
     assert_eq!(status(&mut idle).await, Some(200));
     let mut open = Vec::new();
     for closed in [&mut oldest, &mut half] {
-        let mut new = server.connect(&whole("/")).await;
+        let mut new = server.connect(&whole_request("/")).await;
         assert_eq!(status(&mut new).await, Some(200));
         assert_eq!(status(closed).await, None);
         open.push(new);
@@ -165,34 +180,45 @@ async fn a_full_server_closes_the_connection_that_was_idle_longest() {
 }
 
 #[tokio::test]
-async fn an_address_with_many_connections_closes_its_own() {
-    let server = served(limits(4)).await;
-    let mut other = server.connect_from([127, 0, 0, 2], &whole("/")).await;
+async fn a_new_connection_closes_one_of_the_address_with_the_most_connections() {
+    let server = start_server(limits(4)).await;
+    let mut other = server.connect_from([127, 0, 0, 2], &whole_request("/")).await;
     assert_eq!(status(&mut other).await, Some(200));
     let mut many = Vec::new();
     for _ in 0..9 {
-        let mut stream = server.connect(&whole("/")).await;
+        let mut stream = server.connect(&whole_request("/")).await;
         assert_eq!(status(&mut stream).await, Some(200));
         many.push(stream);
     }
     assert_eq!(other.read_u16().await.unwrap(), u16::from_be_bytes(*b"ab"));
-    other.write_all(whole("/").as_bytes()).await.unwrap();
-    assert_eq!(status(&mut other).await, Some(200), "it was idle longest, but it is the only one");
+    other.write_all(whole_request("/").as_bytes()).await.unwrap();
+    assert_eq!(status(&mut other).await, Some(200), "the other address has only one connection");
 }
 
 #[tokio::test]
-async fn an_address_displaces_no_other_that_has_fewer_connections() {
-    let server = served(limits(3)).await;
-    let mut busy = [server.connect(&whole("/held")).await, server.connect(&whole("/held")).await];
-    let mut other = server.connect_from([127, 0, 0, 2], &whole("/")).await;
+async fn a_new_connection_never_closes_one_of_an_address_with_fewer_connections() {
+    let server = start_server(limits(3)).await;
+    let mut busy = [
+        server.connect(&whole_request("/held")).await,
+        server.connect(&whole_request("/held")).await,
+    ];
+    let mut other = server.connect_from([127, 0, 0, 2], &whole_request("/")).await;
     assert_eq!(status(&mut other).await, Some(200));
     assert_eq!(other.read_u16().await.unwrap(), u16::from_be_bytes(*b"ab"));
     let mut third = TcpStream::connect(server.address).await.unwrap();
-    assert_eq!(third.read(&mut [0]).await.unwrap_or(0), 0, "it is closed without an answer");
-    other.write_all(whole("/").as_bytes()).await.unwrap();
-    assert_eq!(status(&mut other).await, Some(200), "its connection stayed");
-    let mut new = server.connect_from([127, 0, 0, 3], &whole("/")).await;
-    assert_eq!(status(&mut new).await, Some(200), "a new address has room");
+    assert_eq!(
+        third.read(&mut [0]).await.unwrap_or(0),
+        0,
+        "the third connection is closed without an answer"
+    );
+    other.write_all(whole_request("/").as_bytes()).await.unwrap();
+    assert_eq!(
+        status(&mut other).await,
+        Some(200),
+        "the connection of the other address is still open"
+    );
+    let mut new = server.connect_from([127, 0, 0, 3], &whole_request("/")).await;
+    assert_eq!(status(&mut new).await, Some(200), "a new address displaces an idle connection");
     server.held.add_permits(2);
     for click in &mut busy {
         assert_eq!(status(click).await, Some(200));
@@ -200,59 +226,74 @@ async fn an_address_displaces_no_other_that_has_fewer_connections() {
 }
 
 #[tokio::test]
-async fn a_known_client_is_closed_only_if_there_is_no_other() {
-    let server = served(limits(3)).await;
+async fn a_connection_of_a_known_client_is_closed_only_if_there_is_no_other() {
+    let server = start_server(limits(3)).await;
     let mut known = Vec::new();
     for _ in 0..2 {
-        let mut stream = server.connect(&whole("/known")).await;
+        let mut stream = server.connect(&whole_request("/known")).await;
         assert_eq!(status(&mut stream).await, Some(200));
         known.push(stream);
     }
     let mut unknown = Vec::new();
     for _ in 0..9 {
-        let mut stream = server.connect(&whole("/")).await;
+        let mut stream = server.connect(&whole_request("/")).await;
         assert_eq!(status(&mut stream).await, Some(200));
         unknown.push(stream);
     }
     for stream in &mut known {
-        stream.write_all(whole("/known").as_bytes()).await.unwrap();
-        assert_eq!(status(stream).await, Some(200), "unknown clients closed each other");
+        stream.write_all(whole_request("/known").as_bytes()).await.unwrap();
+        assert_eq!(
+            status(stream).await,
+            Some(200),
+            "only connections of unknown clients were closed"
+        );
     }
     drop(unknown);
     for _ in 0..3 {
-        let mut stream = server.connect(&whole("/known")).await;
+        let mut stream = server.connect(&whole_request("/known")).await;
         assert_eq!(status(&mut stream).await, Some(200));
         known.push(stream);
     }
-    assert_eq!(status(&mut known[0]).await, None, "the oldest of the known ones was closed");
+    assert_eq!(
+        status(&mut known[0]).await,
+        None,
+        "the oldest connection of known clients was closed"
+    );
 }
 
 #[tokio::test]
-async fn a_client_with_a_request_in_progress_is_never_closed_for_another() {
-    let server = served(limits(2)).await;
-    let mut clicks = [server.connect(&whole("/held")).await, server.connect(&whole("/held")).await];
-    let mut waiting = server.connect(&whole("/")).await;
+async fn a_connection_with_a_request_in_progress_is_never_closed_for_a_new_one() {
+    let server = start_server(limits(2)).await;
+    let mut clicks = [
+        server.connect(&whole_request("/held")).await,
+        server.connect(&whole_request("/held")).await,
+    ];
+    let mut waiting = server.connect(&whole_request("/")).await;
     server.held.add_permits(2);
     for click in &mut clicks {
         assert_eq!(status(click).await, Some(200));
     }
-    assert_eq!(status(&mut waiting).await, Some(200), "it came in when a click was answered");
+    assert_eq!(
+        status(&mut waiting).await,
+        Some(200),
+        "the new connection was accepted after one of the two became idle"
+    );
 }
 
 #[tokio::test]
 async fn an_address_may_have_few_idle_and_any_number_of_busy_connections() {
-    let server = served(ClientLimits { idle_per_address_max: 2, ..limits(9) }).await;
+    let server = start_server(ClientLimits { idle_per_address_max: 2, ..limits(9) }).await;
     let mut clicks = Vec::new();
     for _ in 0..4 {
-        clicks.push(server.connect(&whole("/held")).await);
+        clicks.push(server.connect(&whole_request("/held")).await);
     }
     let mut idle = Vec::new();
     for _ in 0..3 {
-        let mut stream = server.connect(&whole("/")).await;
+        let mut stream = server.connect(&whole_request("/")).await;
         assert_eq!(status(&mut stream).await, Some(200));
         idle.push(stream);
     }
-    assert_eq!(status(&mut idle[0]).await, None, "the oldest idle one was closed");
+    assert_eq!(status(&mut idle[0]).await, None, "the oldest idle connection was closed");
     server.held.add_permits(4);
     for click in &mut clicks {
         assert_eq!(status(click).await, Some(200));
@@ -263,7 +304,7 @@ async fn an_address_may_have_few_idle_and_any_number_of_busy_connections() {
 async fn a_proxy_is_exempt_and_its_clients_are_counted() {
     let proxies = vec!["127.0.0.1".parse().unwrap()];
     let limits = ClientLimits { idle_per_address_max: 2, trusted_proxies: proxies, ..limits(99) };
-    let server = served(limits).await;
+    let server = start_server(limits).await;
     let arriving = |client: &str| {
         request("/", &format!("x-forwarded-for: {client}\r\ncontent-length: 4\r\n"), "ab")
     };
@@ -272,8 +313,7 @@ async fn a_proxy_is_exempt_and_its_clients_are_counted() {
         slow.push(server.connect(&arriving("203.0.113.9")).await);
     }
     let mut refused = server.connect(&arriving("1.1.1.1, 203.0.113.9")).await;
-    // Connections may be served in another order than they were made, so any of the three may be
-    // refused.
+    // The server may handle the connections in another order, so any of the three may be refused.
     let mut refusals = usize::from(status_now(&mut refused).await == Some(429));
     slow.push(refused);
     for stream in &mut slow {
@@ -281,37 +321,40 @@ async fn a_proxy_is_exempt_and_its_clients_are_counted() {
             refusals += usize::from(status_now(stream).await == Some(429));
         }
     }
-    assert_eq!(refusals, 1, "one of three is over the cap");
+    assert_eq!(refusals, 1, "one of the three requests exceeds the limit of two");
     let mut other = server.connect(&(arriving("203.0.113.10") + "cd")).await;
     assert_eq!(status(&mut other).await, Some(200));
 }
 
 #[tokio::test]
-async fn requests_on_connections_from_before_the_shutdown_are_answered() {
-    let server = served(limits(99)).await;
-    let mut used = server.connect(&whole("/")).await;
+async fn requests_on_connections_that_existed_before_the_shutdown_are_answered() {
+    let server = start_server(limits(99)).await;
+    let mut used = server.connect(&whole_request("/")).await;
     assert_eq!(status(&mut used).await, Some(200));
     assert_eq!(used.read_u16().await.unwrap(), u16::from_be_bytes(*b"ab"));
     let mut silent = server.connect("").await;
     tokio::time::sleep(SHORT_TIMEOUT).await;
-    // The kernel completes these connections, and the server has no time to accept them.
+    // The kernel accepts these connections into its queue before the server can accept them.
     let waiting = (0..30).map(|_| {
         let mut stream = std::net::TcpStream::connect(server.address).unwrap();
-        stream.write_all(whole("/").as_bytes()).unwrap();
+        stream.write_all(whole_request("/").as_bytes()).unwrap();
         stream.set_nonblocking(true).unwrap();
         TcpStream::from_std(stream).unwrap()
     });
     let waiting: Vec<_> = waiting.collect();
     server.shutdown.cancel();
     for mut stream in waiting {
-        assert!(head(&mut stream).await.contains("connection: close"));
+        assert!(read_head(&mut stream).await.contains("connection: close"));
     }
-    assert!(TcpStream::connect(server.address).await.is_err(), "it listens no more");
+    assert!(
+        TcpStream::connect(server.address).await.is_err(),
+        "the server does not listen any more"
+    );
     for stream in [&mut used, &mut silent] {
-        stream.write_all(whole("/").as_bytes()).await.unwrap();
-        assert!(head(stream).await.contains("connection: close"));
+        stream.write_all(whole_request("/").as_bytes()).await.unwrap();
+        assert!(read_head(stream).await.contains("connection: close"));
     }
-    timeout(LONG_TIMEOUT, server.ended).await.expect("it ends").unwrap().unwrap();
+    timeout(LONG_TIMEOUT, server.ended).await.expect("the server ends").unwrap().unwrap();
 }
 
 #[tokio::test]
@@ -322,18 +365,18 @@ async fn connections_that_wait_at_a_unix_socket_are_answered_at_the_shutdown() {
         let _ = std::fs::remove_file(&path);
         let bound = std::os::unix::net::UnixListener::bind(&path).unwrap();
         bound.set_nonblocking(true).unwrap();
-        let kept = is_passed.then(|| bound.try_clone().unwrap());
+        let kept_socket = is_passed.then(|| bound.try_clone().unwrap());
         let socket = Socket::Unix(UnixListener::from_std(bound).unwrap());
         let listener = Listener { socket, is_passed, tls: None, proxy_protocol: false };
         let router = Router::new().route("/", post(async |body: axum::body::Bytes| body));
         let (limits, shutdown) =
             (ArcSwap::from_pointee(limits(9)).into(), CancellationToken::new());
         let mut waiting = std::os::unix::net::UnixStream::connect(&path).unwrap();
-        waiting.write_all(whole("/").as_bytes()).unwrap();
+        waiting.write_all(whole_request("/").as_bytes()).unwrap();
         shutdown.cancel();
         serve(listener, router, limits, shutdown, LONG_TIMEOUT).await.unwrap();
-        match kept {
-            // It is for the next server.
+        match kept_socket {
+            // The queued connection is for the next server.
             Some(next) => assert!(next.accept().is_ok()),
             None => {
                 let mut answer = String::new();
@@ -346,11 +389,11 @@ async fn connections_that_wait_at_a_unix_socket_are_answered_at_the_shutdown() {
 
 #[tokio::test]
 async fn a_shutdown_waits_for_silent_connections_only_as_long_as_for_last_requests() {
-    let empty = served(limits(9)).await;
-    let silent = served(limits(9)).await;
-    let mut connections = [silent.connect("").await, silent.connect(&whole("/")).await];
+    let empty = start_server(limits(9)).await;
+    let silent = start_server(limits(9)).await;
+    let mut connections = [silent.connect("").await, silent.connect(&whole_request("/")).await];
     assert_eq!(status(&mut connections[1]).await, Some(200));
-    for (server, expected) in [(empty, Duration::ZERO), (silent, LAST_REQUESTS)] {
+    for (server, expected) in [(empty, Duration::ZERO), (silent, LAST_REQUESTS_TIME)] {
         let began = Instant::now();
         server.shutdown.cancel();
         server.ended.await.unwrap().unwrap();
@@ -364,8 +407,8 @@ async fn status_now(stream: &mut TcpStream) -> Option<u16> {
     tokio::time::timeout(SHORT_TIMEOUT, status(stream)).await.ok().flatten()
 }
 
-/// Reads the head of an answer, in lower case.
-async fn head(stream: &mut TcpStream) -> String {
+/// Reads the head of an answer, and converts it to lower case.
+async fn read_head(stream: &mut TcpStream) -> String {
     let mut bytes = Vec::new();
     while !bytes.ends_with(b"\r\n\r\n") {
         bytes.push(stream.read_u8().await.unwrap());
@@ -374,44 +417,44 @@ async fn head(stream: &mut TcpStream) -> String {
 }
 
 #[tokio::test]
-async fn after_a_small_body_that_was_not_read_the_connection_goes_on() {
-    let server = served(limits(9)).await;
+async fn after_a_small_body_that_was_not_read_the_connection_can_be_used_again() {
+    let server = start_server(limits(9)).await;
     let mut stream = server.connect(&request("/unread", "content-length: 2\r\n", "")).await;
-    // The body arrives in a packet of its own.
+    // The body arrives in a separate packet.
     stream.write_all(b"{}").await.unwrap();
-    let first = head(&mut stream).await;
+    let first = read_head(&mut stream).await;
     assert!(first.starts_with("http/1.1 200") && !first.contains("connection: close"), "{first}");
     let mut body = [0; 7];
     stream.read_exact(&mut body).await.unwrap();
-    stream.write_all(whole("/").as_bytes()).await.unwrap();
-    assert!(head(&mut stream).await.starts_with("http/1.1 200"));
+    stream.write_all(whole_request("/").as_bytes()).await.unwrap();
+    assert!(read_head(&mut stream).await.starts_with("http/1.1 200"));
 }
 
 #[tokio::test]
-async fn an_answer_after_which_the_connection_ends_says_so() {
-    let server = served(limits(9)).await;
+async fn an_answer_after_which_the_connection_ends_has_connection_close() {
+    let server = start_server(limits(9)).await;
     for headers in [
         "content-length: 10000000\r\n",
-        // The rest does not arrive.
+        // The rest of this body never arrives.
         "content-length: 3\r\n",
         "content-length: 2\r\nexpect: 100-continue\r\n",
     ] {
         let mut stream = server.connect(&request("/unread", headers, "")).await;
-        let answer = head(&mut stream).await;
+        let answer = read_head(&mut stream).await;
         assert!(answer.starts_with("http/1.1 200"), "{headers}: {answer}");
         assert!(answer.contains("connection: close"), "{headers}: {answer}");
     }
 }
 
 #[tokio::test]
-async fn a_client_that_sends_a_large_body_gets_the_answer_that_refuses_it() {
-    let server = served(limits(9)).await;
+async fn a_client_that_sends_a_large_body_receives_the_answer_that_refuses_it() {
+    let server = start_server(limits(9)).await;
     for _ in 0..9 {
         let sent = request("/unread", "content-length: 20000000\r\n", "");
         let mut stream = server.connect(&sent).await;
-        // Without reading, as simple clients do.
+        // Like a simple client, sends the whole body before it reads the answer.
         stream.write_all(&vec![b' '; 20_000_000]).await.unwrap();
-        let answer = head(&mut stream).await;
+        let answer = read_head(&mut stream).await;
         assert!(answer.contains("connection: close"), "{answer}");
     }
 }

@@ -1,7 +1,8 @@
-//! Decides whether a webhook request of a connection is answered: its sender is checked before the
-//! rate, so that requests of others never use up the rate of the connection.
+//! Decides whether a webhook request of a connection is handled or refused. The sender is checked
+//! before the rate, so that requests without a valid credential never use up the rate of the
+//! connection.
 //!
-//! Reads the body only of a request that may be answered.
+//! Never reads the body of a request that is refused because of its headers or its address.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -21,7 +22,7 @@ use super::body::{self, ReadBody};
 use super::classify::WebhookKind;
 use super::sender;
 
-const OVER_RATE: &str = "the connection receives too many requests";
+const TOO_MANY_REQUESTS: &str = "the connection receives too many requests";
 
 /// A request of a connection, before its body is read.
 pub(super) struct UnreadRequest<'a> {
@@ -33,79 +34,82 @@ pub(super) struct UnreadRequest<'a> {
     pub(super) received_at: Timestamp,
 }
 
-/// The part of the body that was read, unless none was, and the problem to answer instead of the
-/// request.
-pub(super) type Admitted = (Option<ReadBody>, Option<Problem>);
+/// The body, if it was read, and the problem, if the request is refused.
+pub(super) type Admission = (Option<ReadBody>, Option<Problem>);
 
 impl UnreadRequest<'_> {
-    /// Reads the body, if the request may be answered.
-    pub(super) async fn admit(&self, app: &AppState, body: Body) -> Admitted {
+    /// Checks the sender and the rate, and reads the body if the request may be handled.
+    pub(super) async fn admit(&self, app: &AppState, body: Body) -> Admission {
         if let Err(problem) = sender::check_address(self.active, self.client) {
             return (None, Some(problem));
         }
         if *self.kind == WebhookKind::Probe {
-            let counted = self.count(app, self.rate_of_probe());
-            return self.read_if(counted, body).await;
+            let counted = self.count_against(app, self.probe_rate());
+            return self.read_unless_over_rate(counted, body).await;
         }
         match sender::check_headers(self.active, self.headers, self.received_at) {
             Ok(None) => {
                 mark_known(self.extensions);
-                let counted = self.count(app, self.rate_of_sender());
-                self.read_if(counted, body).await
+                let counted = self.count_against(app, self.sender_rate());
+                self.read_unless_over_rate(counted, body).await
             }
             Ok(Some(pending)) => {
                 let (body, sent) = body::read_sent(self.headers, body).await;
-                let signed = pending.verify(&sent);
-                self.require(app, signed, body)
+                let credential = pending.verify(&sent);
+                self.admit_read(app, credential, body)
             }
-            // An empty body makes it a probe, which needs no credential.
+            // If the body is empty, the request is a probe, which needs no credential.
             Err(problem) if *self.kind == WebhookKind::CreateOrProbe => {
                 let body = body::read(self.headers, body).await;
-                self.require(app, Err(problem), body)
+                self.admit_read(app, Err(problem), body)
             }
             Err(problem) => (None, Some(problem)),
         }
     }
 
     /// Reads the body, unless the connection is over its rate.
-    async fn read_if(&self, counted: Result<(), Problem>, body: Body) -> Admitted {
+    async fn read_unless_over_rate(&self, counted: Result<(), Problem>, body: Body) -> Admission {
         match counted {
             Ok(()) => (Some(body::read(self.headers, body).await), None),
             Err(problem) => (None, Some(problem)),
         }
     }
 
-    /// Admits a request whose body was read, if it is a probe or `shown` says that its credential
-    /// is right.
-    fn require(&self, app: &AppState, shown: Result<(), Problem>, body: ReadBody) -> Admitted {
+    /// Admits a request whose body was read, if it is a probe or its credential is valid.
+    fn admit_read(
+        &self,
+        app: &AppState,
+        credential: Result<(), Problem>,
+        body: ReadBody,
+    ) -> Admission {
         let is_probe = self.kind.is_probe_with(&body);
-        let counted = match (is_probe, shown) {
-            (true, Err(_)) => self.count(app, RateKind::Probe),
-            (_, shown) => shown.and_then(|()| {
+        let counted = match (is_probe, credential) {
+            (true, Err(_)) => self.count_against(app, RateKind::Probe),
+            (_, credential) => credential.and_then(|()| {
                 mark_known(self.extensions);
-                self.count(app, self.rate_of_sender())
+                self.count_against(app, self.sender_rate())
             }),
         };
         (Some(body), counted.err())
     }
 
-    fn rate_of_sender(&self) -> RateKind {
+    fn sender_rate(&self) -> RateKind {
         match self.kind {
-            WebhookKind::CreateOrProbe | WebhookKind::Create => RateKind::Click,
+            WebhookKind::CreateOrProbe | WebhookKind::Create => RateKind::Create,
             _ => RateKind::Other,
         }
     }
 
-    fn rate_of_probe(&self) -> RateKind {
-        let asks = self.active.connection.webhook_auth.credential.is_some();
-        if asks { RateKind::Probe } else { RateKind::Other }
+    fn probe_rate(&self) -> RateKind {
+        let needs_credential = self.active.connection.webhook_auth.credential.is_some();
+        if needs_credential { RateKind::Probe } else { RateKind::Other }
     }
 
     /// Counts the request against a rate of its connection.
-    fn count(&self, app: &AppState, kind: RateKind) -> Result<(), Problem> {
+    fn count_against(&self, app: &AppState, kind: RateKind) -> Result<(), Problem> {
         let id = self.active.connection.id;
         let config = app.services.config.now();
-        let counted = app.rate_limits.take_request(&config.webhook, id, kind, Instant::now());
-        counted.map_err(|wait: Duration| Problem::rate_limited(OVER_RATE, wait))
+        let counted = app.rate_limits.count_request(&config.webhook, id, kind, Instant::now());
+        counted.map_err(|wait: Duration| Problem::rate_limited(TOO_MANY_REQUESTS, wait))
     }
 }

@@ -1,4 +1,5 @@
-//! Answers to webhooks in Test Manager's format, and the outcomes that their events store.
+//! Builds the answers to webhooks in Test Manager's format, and the outcomes that their events
+//! store.
 
 use axum::Json;
 use axum::http::header::AGE;
@@ -12,10 +13,10 @@ use crate::domain::{DefectId, EventId, EventKind, Outcome, OutcomeCode, Refusal}
 use crate::http::problem::Problem;
 use crate::kpis::KpiAnswer;
 
-/// Marks old counts that are answered because the tracker is unavailable.
-static STALE: HeaderName = HeaderName::from_static("jackfield-stale");
+/// The header that marks old counts, which are sent because the tracker is unavailable.
+static STALE_HEADER: HeaderName = HeaderName::from_static("jackfield-stale");
 
-/// An answer, and what its event stores about it.
+/// An answer, and the outcome and the defect that its event stores.
 pub(super) struct Answer {
     pub(super) response: Response,
     pub(super) outcome: Outcome,
@@ -55,44 +56,50 @@ struct AliveBody {
 }
 
 impl Answer {
+    /// Answers a liveness probe.
     pub(super) fn alive() -> Self {
         let response = Json(AliveBody { status: "alive" }).into_response();
         Self { response, outcome: OutcomeCode::Alive.into(), defect: None }
     }
 
+    /// Answers Create Defect with the defect.
     pub(super) fn created(created: &CreateAnswer, id: DefectIdKind) -> Self {
         let response = Json(created_body(created, id)).into_response();
-        let outcome = Outcome { code: created.how, detail: created.detail.clone() };
+        let outcome = Outcome { code: created.code, detail: created.detail.clone() };
         Self { response, outcome, defect: Some(created.id) }
     }
 
-    /// Answers counts. `place` tells the event which project of the tracker was counted.
+    /// Answers Defect KPIs with counts. The event stores `counted_in`, the name of the project in
+    /// the tracker.
     ///
     /// # Errors
-    /// A count does not fit Test Manager's int32.
+    /// A count is larger than Test Manager's int32.
     pub(super) fn counted(
         counted: &KpiAnswer,
         config: &Webhook,
-        place: String,
+        counted_in: String,
     ) -> Result<Self, Refusal> {
         let mut response = Json(kpi_body(counted, config)?).into_response();
-        let is_fresh = counted.age.is_zero() && !counted.stale;
+        let is_fresh = counted.age.is_zero() && !counted.is_stale;
         if !is_fresh {
             response.headers_mut().insert(AGE, counted.age.as_secs().into());
         }
-        if counted.stale {
-            response.headers_mut().insert(STALE.clone(), HeaderValue::from_static("true"));
+        if counted.is_stale {
+            response.headers_mut().insert(STALE_HEADER.clone(), HeaderValue::from_static("true"));
         }
         let code = if is_fresh { OutcomeCode::Counted } else { OutcomeCode::Cached };
-        let detail = if place.is_empty() { place } else { format!("counted in {place}") };
+        let detail =
+            if counted_in.is_empty() { counted_in } else { format!("counted in {counted_in}") };
         Ok(Self { response, outcome: Outcome { code, detail }, defect: None })
     }
 
+    /// Answers with a problem in the words for a tester.
     pub(super) fn problem(id: EventId, problem: &Problem) -> Self {
         let response = problem.for_testers().respond(&instance(id));
         Self { response, outcome: problem.outcome(), defect: None }
     }
 
+    /// Answers with the problem of a refusal.
     pub(super) fn refusal(id: EventId, refusal: &Refusal) -> Self {
         let defect = match refusal {
             Refusal::InDoubt { defect, .. } => Some(*defect),
@@ -101,13 +108,13 @@ impl Answer {
         Self { defect, ..Self::problem(id, &Problem::from(refusal)) }
     }
 
-    /// Whether this answer refuses the sender, whatever it sent.
+    /// Whether this answer refuses the request because of its sender.
     pub(super) fn refuses_sender(&self) -> bool {
         [OutcomeCode::SenderRefused, OutcomeCode::AddressRefused].contains(&self.outcome.code)
     }
 
-    /// The same answer, with another explanation in its event.
-    pub(super) fn explained_by(mut self, detail: String) -> Self {
+    /// Replaces the detail that the event stores; the answer does not change.
+    pub(super) fn with_detail(mut self, detail: String) -> Self {
         self.outcome.detail = detail;
         self
     }
@@ -120,7 +127,7 @@ impl Answer {
     }
 }
 
-/// The `instance` of a problem: the page of its event.
+/// The `instance` of a problem: the path of its event.
 pub(super) fn instance(id: EventId) -> String {
     format!("/events/{id}")
 }
@@ -197,11 +204,11 @@ mod tests {
     #[test]
     fn counts_have_a_status_only_if_its_values_are_configured() {
         let counts = Counts { open: 5, closed: 2, critical: 0, moderate: 1, critical_link: None };
-        let counted = KpiAnswer { counts, age: Duration::ZERO, stale: false };
+        let counted = KpiAnswer { counts, age: Duration::ZERO, is_stale: false };
         let body = to_value(kpi_body(&counted, &Webhook::default()).unwrap()).unwrap();
         assert_eq!((&body["totalDefects"], body.get("status")), (&json!(7), None));
-        let words = ["fine", "so-so", "bad"].map(str::to_owned);
-        let config = Webhook { kpi_status: Some(words), ..Webhook::default() };
+        let statuses = ["fine", "so-so", "bad"].map(str::to_owned);
+        let config = Webhook { kpi_status: Some(statuses), ..Webhook::default() };
         assert_eq!(to_value(kpi_body(&counted, &config).unwrap()).unwrap()["status"], "so-so");
     }
 }

@@ -1,4 +1,6 @@
-//! Reads a webhook's body up to its limit, and parses it as a Create Defect request.
+//! Reads a webhook's body, and parses it as a Create Defect request.
+//!
+//! Never reads more than the limit of a body.
 
 use std::time::Duration;
 
@@ -11,24 +13,25 @@ use http_body_util::BodyExt;
 use crate::domain::{FailedTest, shortened};
 use crate::http::problem::Problem;
 
-use super::decode::{self, Fault};
+use super::decode::{self, BodyFault};
 use super::parse::failed_test;
 
-/// Maximum size of a webhook's body, both as it is sent and decompressed.
+/// Maximum size of a webhook's body, bytes. It applies to the body as it is sent, and to the
+/// decompressed body.
 pub(super) const BODY_BYTES_MAX: usize = 64 * 1024;
-/// How long a body may take to arrive.
+/// Maximum time until a body has arrived.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// The part of a body that was read.
+/// A body, or the part of a body that could be read.
 #[derive(Debug, Default)]
 pub(crate) struct ReadBody {
-    /// The text of the body; if there is a fault, the part that can be shown.
+    /// The text of the body; if there is a fault, the part that could be read.
     pub(super) text: String,
-    fault: Option<Fault>,
+    fault: Option<BodyFault>,
 }
 
-/// Reads a body up to the limit. Never fails, so that an incomplete body can be stored in the
-/// event.
+/// Reads a body up to the limit. An error is stored in the result, so that the event can contain
+/// the part that was read.
 pub(crate) async fn read(headers: &HeaderMap, body: Body) -> ReadBody {
     read_sent(headers, body).await.0
 }
@@ -43,11 +46,11 @@ async fn read_within(headers: &HeaderMap, body: Body, timeout: Duration) -> (Rea
     let collected = tokio::time::timeout(timeout, collect(body, &mut bytes)).await;
     let fault = collected.unwrap_or_else(|_| {
         let seconds = timeout.as_secs();
-        Err(Fault::Broken(format!("the body is not complete after {seconds} s")))
+        Err(BodyFault::Broken(format!("the body is not complete after {seconds} s")))
     });
     let body = match fault {
         Ok(()) => {
-            let (text, fault) = decode::text(headers, &bytes);
+            let (text, fault) = decode::decode_body(headers, &bytes);
             ReadBody { text, fault }
         }
         Err(fault) => {
@@ -58,15 +61,15 @@ async fn read_within(headers: &HeaderMap, body: Body, timeout: Duration) -> (Rea
     (body, bytes.freeze())
 }
 
-async fn collect(mut body: Body, bytes: &mut BytesMut) -> Result<(), Fault> {
+async fn collect(mut body: Body, bytes: &mut BytesMut) -> Result<(), BodyFault> {
     while let Some(frame) = body.frame().await {
-        let frame =
-            frame.map_err(|error| Fault::Broken(format!("the body is not complete: {error}")))?;
+        let frame = frame
+            .map_err(|error| BodyFault::Broken(format!("the body is not complete: {error}")))?;
         let Ok(data) = frame.into_data() else { continue };
-        let room = BODY_BYTES_MAX - bytes.len();
-        bytes.extend_from_slice(&data.slice(..data.len().min(room)));
-        if data.len() > room {
-            return Err(Fault::TooLarge);
+        let bytes_left = BODY_BYTES_MAX - bytes.len();
+        bytes.extend_from_slice(&data.slice(..data.len().min(bytes_left)));
+        if data.len() > bytes_left {
+            return Err(BodyFault::TooLarge);
         }
     }
     Ok(())
@@ -82,39 +85,39 @@ impl ReadBody {
 
     /// Parses the body as the failed test of a Create Defect request.
     pub(crate) fn failed_test(&self, headers: &HeaderMap) -> Result<FailedTest, Problem> {
-        if self.fault == Some(Fault::TooLarge) {
+        if self.fault == Some(BodyFault::TooLarge) {
             return Err(Problem::payload_too_large(BODY_BYTES_MAX / 1024));
         }
-        if let Some(found) = other_content_type(headers) {
-            return Err(Problem::unsupported_media_type(wrong_content_type(&found)));
+        if let Some(found) = non_json_content_type(headers) {
+            return Err(Problem::unsupported_media_type(describe_content_type_error(&found)));
         }
         match &self.fault {
-            Some(Fault::UnknownEncoding(found)) => {
+            Some(BodyFault::UnknownEncoding(found)) => {
                 let found = shortened(found, 100);
                 Err(Problem::unsupported_media_type(format!(
-                    "send the body as it is, or with the content encoding gzip or deflate, not {found:?}"
+                    "send the body uncompressed, or with the content encoding gzip or deflate, not {found:?}"
                 )))
             }
-            Some(Fault::Broken(why)) => Err(Problem::bad_request(why)),
+            Some(BodyFault::Broken(why)) => Err(Problem::bad_request(why)),
             _ => failed_test(&self.text).map_err(|error| Problem::bad_request(error.to_string())),
         }
     }
 }
 
-/// The content type, if it says that the body is not JSON. Some senders declare JSON as plain text
+/// The content type, if it excludes that the body is JSON. Some senders declare JSON as plain text
 /// (.NET's `StringContent`), as bytes, or not at all.
-fn other_content_type(headers: &HeaderMap) -> Option<String> {
-    let given = String::from_utf8_lossy(headers.get(CONTENT_TYPE)?.as_bytes()).into_owned();
-    let kind = given.split([';', ',']).next().unwrap_or_default().trim().to_ascii_lowercase();
-    let is_possible = match kind.as_str() {
+fn non_json_content_type(headers: &HeaderMap) -> Option<String> {
+    let content_type = String::from_utf8_lossy(headers.get(CONTENT_TYPE)?.as_bytes()).into_owned();
+    let first = content_type.split([';', ',']).next().unwrap_or_default();
+    let may_be_json = match first.trim().to_ascii_lowercase().as_str() {
         "" | "application/json" | "text/json" | "application/x-json" | "text/x-json" => true,
         "text/plain" | "application/octet-stream" => true,
         other => other.ends_with("+json"),
     };
-    (!is_possible).then_some(given)
+    (!may_be_json).then_some(content_type)
 }
 
-fn wrong_content_type(found: &str) -> String {
+fn describe_content_type_error(found: &str) -> String {
     let hint = if found.trim().to_ascii_lowercase().starts_with("application/x-www-form-urlencoded")
     {
         ", which curl and PowerShell send unless a content type is given"
@@ -130,11 +133,11 @@ mod tests {
 
     #[test]
     fn every_media_type_that_may_be_json_is_accepted_and_no_other() {
-        let other = |kind: &str| {
-            let headers = HeaderMap::from_iter([(CONTENT_TYPE, kind.parse().unwrap())]);
-            other_content_type(&headers).is_some()
+        let is_refused = |media_type: &str| {
+            let headers = HeaderMap::from_iter([(CONTENT_TYPE, media_type.parse().unwrap())]);
+            non_json_content_type(&headers).is_some()
         };
-        for kind in [
+        for media_type in [
             "application/json; charset=utf-8",
             "Application/JSON, application/json",
             "text/json",
@@ -143,13 +146,13 @@ mod tests {
             "application/octet-stream",
             "",
         ] {
-            assert!(!other(kind), "{kind}");
+            assert!(!is_refused(media_type), "{media_type}");
         }
-        assert!(other_content_type(&HeaderMap::new()).is_none());
-        for kind in ["text/html", "application/xml", "multipart/form-data; boundary=x"] {
-            assert!(other(kind), "{kind}");
+        assert!(non_json_content_type(&HeaderMap::new()).is_none());
+        for media_type in ["text/html", "application/xml", "multipart/form-data; boundary=x"] {
+            assert!(is_refused(media_type), "{media_type}");
         }
-        let why = wrong_content_type("application/x-www-form-urlencoded; charset=utf-8");
+        let why = describe_content_type_error("application/x-www-form-urlencoded; charset=utf-8");
         assert!(why.contains("curl"), "{why}");
     }
 
@@ -160,8 +163,8 @@ mod tests {
             let read = tokio::io::AsyncReadExt::read_u8(&mut receiver).await;
             read.ok().map(|byte| (Ok::<_, std::io::Error>(vec![byte]), receiver))
         });
-        let (none, body) = (HeaderMap::new(), Body::from_stream(endless));
-        let (body, _) = read_within(&none, body, Duration::from_millis(50)).await;
+        let (no_headers, body) = (HeaderMap::new(), Body::from_stream(endless));
+        let (body, _) = read_within(&no_headers, body, Duration::from_millis(50)).await;
         let why = body.failed_test(&HeaderMap::new()).unwrap_err().outcome().detail;
         assert!(why.contains("not complete"), "{why}");
     }

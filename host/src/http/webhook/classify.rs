@@ -1,9 +1,9 @@
 //! Classifies a request below a webhook URL by its method and path, and by whether its body is
-//! empty. Pure functions.
+//! empty. These functions never have side effects.
 //!
 //! Source: UiPath documents neither the method nor the path of Create Defect, so several are
-//! accepted. The configuration may add more (`webhook.create_defect_paths`, `webhook.kpi_paths`),
-//! and so may a connection.
+//! accepted. The configuration (`webhook.create_defect_paths`, `webhook.kpi_paths`) and a
+//! connection may add more paths.
 
 use axum::http::Method;
 use percent_encoding::percent_decode_str;
@@ -16,15 +16,15 @@ use super::body::ReadBody;
 /// The kind of request that Test Manager sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum WebhookKind {
-    /// Create Defect; a request with an empty body is a liveness probe.
+    /// Create Defect, unless the body is empty: then the request is a liveness probe.
     CreateOrProbe,
-    /// Create Defect, by its path.
+    /// Create Defect, whatever the body is.
     Create,
     /// Defect KPIs of this project; the id is percent-decoded and may have any length.
     Kpis(String),
     /// A liveness probe.
     Probe,
-    /// A request that the host does not know.
+    /// A request whose method and path have no known meaning.
     Unrecognised,
 }
 
@@ -34,22 +34,24 @@ impl WebhookKind {
         *self == Self::Probe || *self == Self::CreateOrProbe && body.is_empty()
     }
 
-    /// The kind, now that the body is known; `None`: it was not read.
+    /// Determines the final kind with the body; `None` if the body was not read.
     pub(super) fn with_body(self, body: Option<&ReadBody>) -> Self {
         if body.is_some_and(|body| self.is_probe_with(body)) { Self::Probe } else { self }
     }
 }
 
-/// Classifies a request of a connection with these paths of its own; `path` is the path below the
-/// token, without the query.
+/// Classifies a request of a connection that has the additional paths `own_paths`; `path` is the
+/// path below the token, without the query.
 pub(crate) fn classify_for(
-    own: &WebhookPaths,
+    own_paths: &WebhookPaths,
     method: &Method,
     path: &str,
     config: &Webhook,
 ) -> WebhookKind {
     match classify(method, path, config) {
-        WebhookKind::Unrecognised => mapped(method, path, &own.create_defect, &own.kpis),
+        WebhookKind::Unrecognised => {
+            classify_mapped(method, path, &own_paths.create_defect, &own_paths.kpis)
+        }
         kind => kind,
     }
 }
@@ -57,47 +59,52 @@ pub(crate) fn classify_for(
 /// Classifies a request; `path` is the path below the token, without the query.
 pub(crate) fn classify(method: &Method, path: &str, config: &Webhook) -> WebhookKind {
     let path = path.trim_matches('/');
-    let reads = matches!(*method, Method::GET | Method::HEAD);
-    let posts = *method == Method::POST;
+    let is_read = matches!(*method, Method::GET | Method::HEAD);
+    let is_post = *method == Method::POST;
     match path {
-        "" if posts => return WebhookKind::CreateOrProbe,
-        "" if reads => return WebhookKind::Probe,
-        "defects" | "api/defects" if posts => return WebhookKind::Create,
-        "isalive" | "api/isalive" if posts || reads => return WebhookKind::Probe,
+        "" if is_post => return WebhookKind::CreateOrProbe,
+        "" if is_read => return WebhookKind::Probe,
+        "defects" | "api/defects" if is_post => return WebhookKind::Create,
+        "isalive" | "api/isalive" if is_post || is_read => return WebhookKind::Probe,
         _ => {}
     }
-    if may_count(method)
+    if is_kpi_method(method)
         && let Some(project) = documented_project(path)
     {
-        return kpis(project);
+        return kpi_request(project);
     }
-    mapped(method, path, &config.create_defect_paths, &config.kpi_paths)
+    classify_mapped(method, path, &config.create_defect_paths, &config.kpi_paths)
 }
 
-/// Classifies a request by paths that a person has named. Their method is not documented either, so
-/// PUT and PATCH create too.
-fn mapped(method: &Method, path: &str, create: &[String], count: &[String]) -> WebhookKind {
+/// Classifies a request by paths that a person has configured. The method of Create Defect is not
+/// documented, so PUT and PATCH are accepted here too.
+fn classify_mapped(
+    method: &Method,
+    path: &str,
+    create_paths: &[String],
+    kpi_paths: &[String],
+) -> WebhookKind {
     let path = path.trim_matches('/');
-    let project = || count.iter().find_map(|template| match_template(template, path));
-    if let Some(project) = may_count(method).then(project).flatten() {
-        return kpis(project);
+    let project = || kpi_paths.iter().find_map(|template| project_in_path(template, path));
+    if let Some(project) = is_kpi_method(method).then(project).flatten() {
+        return kpi_request(project);
     }
-    let may_create = matches!(*method, Method::POST | Method::PUT | Method::PATCH);
-    if may_create && create.iter().any(|mapped| mapped.trim_matches('/') == path) {
+    let is_create_method = matches!(*method, Method::POST | Method::PUT | Method::PATCH);
+    if is_create_method && create_paths.iter().any(|mapped| mapped.trim_matches('/') == path) {
         return WebhookKind::Create;
     }
     WebhookKind::Unrecognised
 }
 
-fn may_count(method: &Method) -> bool {
+fn is_kpi_method(method: &Method) -> bool {
     matches!(*method, Method::POST | Method::GET)
 }
 
-fn kpis(project: &str) -> WebhookKind {
+fn kpi_request(project: &str) -> WebhookKind {
     WebhookKind::Kpis(percent_decode_str(project).decode_utf8_lossy().into_owned())
 }
 
-/// The project of a path with the documented ending.
+/// The project in a path that ends as documented: `kpis/project/{projectId}/defectstatus`.
 fn documented_project(path: &str) -> Option<&str> {
     let mut from_end = path.rsplit('/');
     let last = from_end.next()?;
@@ -106,42 +113,47 @@ fn documented_project(path: &str) -> Option<&str> {
     (last == "defectstatus" && before == ("project", "kpis")).then_some(project)
 }
 
-/// Says how the path of an unrecognised request can be mapped for its connection.
-pub(super) fn how_to_map(connection: &str, method: &Method, path: &str) -> String {
+/// Describes how the path of an unrecognised request can be mapped for its connection.
+pub(super) fn describe_mapping(connection: &str, method: &Method, path: &str) -> String {
     let connection = shell_word(connection);
     let map = |kind: &str, path: &str| {
         format!("`jackfield connections map-path {connection} {} --kind {kind}`", shell_word(path))
     };
-    let (create, count) = (map("create-defect", path), map("kpis", &template_of(path)));
-    let unknown = "this connection has no such path";
+    let (create, count) = (map("create-defect", path), map("kpis", &kpi_template(path)));
+    let unknown_path = "the connection does not recognise this path";
     match *method {
-        Method::GET => format!("{unknown}: if it asks for Defect KPIs, run {count}"),
+        Method::GET => {
+            format!("{unknown_path}: if the request is Defect KPIs, run {count}")
+        }
         Method::POST => {
             format!(
-                "{unknown}: if it is Create Defect, run {create}; if it asks for Defect KPIs, {count}"
+                "{unknown_path}: if the request is Create Defect, run {create}; if it is Defect KPIs, run {count}"
             )
         }
-        Method::PUT | Method::PATCH => format!("{unknown}: if it is Create Defect, run {create}"),
-        _ => format!("{unknown}, and the method {method} is not supported"),
+        Method::PUT | Method::PATCH => {
+            format!("{unknown_path}: if the request is Create Defect, run {create}")
+        }
+        _ => format!("{unknown_path}, and the method {method} is not supported"),
     }
 }
 
-/// A path with `{projectId}` in the place of the segment that looks most like an id: the last
-/// number or UUID, or else the last segment but one.
-pub(crate) fn template_of(path: &str) -> String {
+/// Replaces the segment of a path that is most likely the project's id by `{projectId}`: the last
+/// number or UUID, otherwise the last segment but one.
+pub(crate) fn kpi_template(path: &str) -> String {
     let mut segments: Vec<_> = path.trim_end_matches('/').split('/').collect();
-    let is_number = |it: &str| !it.is_empty() && it.bytes().all(|byte| byte.is_ascii_digit());
-    let is_id = |it: &&str| is_number(it) || uuid::Uuid::try_parse(it).is_ok();
-    let id = segments.iter().rposition(is_id);
-    let place = id.or_else(|| segments.len().checked_sub(2)).filter(|place| *place > 0);
-    match place.and_then(|place| segments.get_mut(place)) {
+    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let is_id = |segment: &&str| is_number(segment) || uuid::Uuid::try_parse(segment).is_ok();
+    let id_position = segments.iter().rposition(is_id);
+    let position = id_position.or_else(|| segments.len().checked_sub(2));
+    let position = position.filter(|position| *position > 0);
+    match position.and_then(|position| segments.get_mut(position)) {
         Some(segment) => *segment = PROJECT_ID,
         None => segments.push(PROJECT_ID),
     }
     segments.join("/")
 }
 
-/// A text as one word of a command line.
+/// Quotes a text, so that a shell reads it as one word.
 fn shell_word(text: &str) -> String {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-".contains(&byte);
     if !text.is_empty() && text.bytes().all(is_plain) {
@@ -150,8 +162,9 @@ fn shell_word(text: &str) -> String {
     format!("'{}'", text.replace('\'', "'\\''"))
 }
 
-/// The part of a path at `{projectId}`; `None` if the path does not match the template.
-fn match_template<'a>(template: &str, path: &'a str) -> Option<&'a str> {
+/// The part of a path at the position of `{projectId}`; `None` if the path does not match the
+/// template.
+fn project_in_path<'a>(template: &str, path: &'a str) -> Option<&'a str> {
     let (before, after) = template.trim_matches('/').split_once(PROJECT_ID)?;
     let project = path.strip_prefix(before)?.strip_suffix(after)?;
     (!project.contains('/')).then_some(project)
@@ -171,30 +184,30 @@ mod tests {
     }
 
     #[test]
-    fn a_path_of_a_connection_counts_only_for_it_and_after_all_others() {
-        let own = WebhookPaths {
+    fn a_path_of_a_connection_applies_only_to_it_and_after_all_other_paths() {
+        let paths = WebhookPaths {
             create_defect: vec!["/my/new".to_owned(), "/isalive".to_owned()],
             kpis: vec!["/my/{projectId}/numbers/".to_owned()],
         };
-        let kind = |own: &WebhookPaths, method: Method, path: &str| {
-            classify_for(own, &method, path, &Webhook::default())
+        let kind = |paths: &WebhookPaths, method: Method, path: &str| {
+            classify_for(paths, &method, path, &Webhook::default())
         };
-        assert_eq!(kind(&own, Method::PUT, "/my/new/"), WebhookKind::Create);
-        assert_eq!(kind(&own, Method::GET, "/my/new"), WebhookKind::Unrecognised);
+        assert_eq!(kind(&paths, Method::PUT, "/my/new/"), WebhookKind::Create);
+        assert_eq!(kind(&paths, Method::GET, "/my/new"), WebhookKind::Unrecognised);
         let counts = WebhookKind::Kpis("a b".to_owned());
-        assert_eq!(kind(&own, Method::GET, "/my/a%20b/numbers"), counts);
-        assert_eq!(kind(&own, Method::POST, "/isalive"), WebhookKind::Probe);
-        let other = WebhookPaths::default();
-        assert_eq!(kind(&other, Method::PUT, "/my/new"), WebhookKind::Unrecognised);
+        assert_eq!(kind(&paths, Method::GET, "/my/a%20b/numbers"), counts);
+        assert_eq!(kind(&paths, Method::POST, "/isalive"), WebhookKind::Probe);
+        let no_paths = WebhookPaths::default();
+        assert_eq!(kind(&no_paths, Method::PUT, "/my/new"), WebhookKind::Unrecognised);
     }
 
     #[test]
-    fn an_unrecognised_request_says_how_it_is_mapped() {
-        let how = how_to_map("my qa", &Method::GET, "/tm/4711/stats");
+    fn the_detail_of_an_unrecognised_request_names_the_command_that_maps_its_path() {
+        let advice = describe_mapping("my qa", &Method::GET, "/tm/4711/stats");
         let command = "connections map-path 'my qa' '/tm/{projectId}/stats' --kind kpis`";
-        assert!(how.ends_with(command), "{how}");
-        let how = how_to_map("qa", &Method::PUT, "/it's/new");
-        assert!(how.ends_with(r"map-path qa '/it'\''s/new' --kind create-defect`"), "{how}");
+        assert!(advice.ends_with(command), "{advice}");
+        let advice = describe_mapping("qa", &Method::PUT, "/it's/new");
+        assert!(advice.ends_with(r"map-path qa '/it'\''s/new' --kind create-defect`"), "{advice}");
         for (path, template) in [
             ("/a", "/a/{projectId}"),
             ("/stats/ab", "/{projectId}/ab"),
@@ -202,7 +215,7 @@ mod tests {
             ("/v2/x/7/", "/v2/x/{projectId}"),
             ("", "/{projectId}"),
         ] {
-            assert_eq!(template_of(path), template, "{path}");
+            assert_eq!(kpi_template(path), template, "{path}");
         }
     }
 

@@ -1,6 +1,6 @@
-//! A webhook's body as text: decompressed, and converted from the sender's character set.
+//! Converts a webhook's body to text: decompresses it, and decodes the sender's character set.
 //!
-//! Stops decompressing soon after the text exceeds the limit of a body.
+//! Never decompresses much more than the limit of a body.
 
 use std::io::{self, Read};
 
@@ -13,26 +13,26 @@ use super::body::BODY_BYTES_MAX;
 
 /// The reason why a body is not a complete text.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Fault {
+pub(super) enum BodyFault {
     /// The body has more bytes than the limit, as it was sent or decompressed.
     TooLarge,
-    /// The body is incomplete or damaged; the text says how.
+    /// The body is incomplete or damaged; the text describes how.
     Broken(String),
     /// The name of a content encoding that is not supported.
     UnknownEncoding(String),
 }
 
-/// The text of a body; if there is a fault, the part that can be shown.
-pub(super) fn text(headers: &HeaderMap, body: &[u8]) -> (String, Option<Fault>) {
+/// Converts a body to text; if there is a fault, returns the part that could be read.
+pub(super) fn decode_body(headers: &HeaderMap, body: &[u8]) -> (String, Option<BodyFault>) {
     match decompress(headers, body) {
-        Ok(None) => decode(headers, body),
-        Ok(Some(bytes)) => decode(headers, &bytes),
-        Err(fault) => (decode(headers, body).0, Some(fault)),
+        Ok(None) => decode_charset(headers, body),
+        Ok(Some(bytes)) => decode_charset(headers, &bytes),
+        Err(fault) => (decode_charset(headers, body).0, Some(fault)),
     }
 }
 
 /// The decompressed body; `None` if the body is not compressed.
-fn decompress(headers: &HeaderMap, body: &[u8]) -> Result<Option<Vec<u8>>, Fault> {
+fn decompress(headers: &HeaderMap, body: &[u8]) -> Result<Option<Vec<u8>>, BodyFault> {
     let coding = content_coding(headers);
     if body.is_empty() || coding.is_empty() {
         return Ok(None);
@@ -41,12 +41,12 @@ fn decompress(headers: &HeaderMap, body: &[u8]) -> Result<Option<Vec<u8>>, Fault
         "gzip" | "x-gzip" => gunzip(body),
         "deflate" if has_zlib_header(body) => read_limited(ZlibDecoder::new(body)),
         "deflate" => read_limited(DeflateDecoder::new(body)),
-        _ => return Err(Fault::UnknownEncoding(coding)),
+        _ => return Err(BodyFault::UnknownEncoding(coding)),
     };
     match decompressed {
-        Ok(text) if text.len() > BODY_BYTES_MAX => Err(Fault::TooLarge),
+        Ok(text) if text.len() > BODY_BYTES_MAX => Err(BodyFault::TooLarge),
         Ok(text) => Ok(Some(text)),
-        Err(error) => Err(Fault::Broken(format!("the body is not complete {coding}: {error}"))),
+        Err(error) => Err(BodyFault::Broken(format!("the body is not complete {coding}: {error}"))),
     }
 }
 
@@ -56,13 +56,13 @@ fn content_coding(headers: &HeaderMap) -> String {
     let values = headers.get_all(CONTENT_ENCODING).iter();
     let lists = values.map(|value| String::from_utf8_lossy(value.as_bytes()).to_ascii_lowercase());
     let codings: Vec<String> = lists
-        .flat_map(|list| list.split(',').map(|one| one.trim().to_owned()).collect::<Vec<_>>())
-        .filter(|one| !["", "identity", "utf-8", "utf8"].contains(&one.as_str()))
+        .flat_map(|list| list.split(',').map(|coding| coding.trim().to_owned()).collect::<Vec<_>>())
+        .filter(|coding| !["", "identity", "utf-8", "utf8"].contains(&coding.as_str()))
         .collect();
     codings.join(", ")
 }
 
-/// Decompresses all members of a gzip file. Zeros after the last member are padding.
+/// Decompresses all members of a gzip file, and ignores zeros after the last member.
 fn gunzip(mut body: &[u8]) -> io::Result<Vec<u8>> {
     let mut text = Vec::new();
     loop {
@@ -76,12 +76,13 @@ fn gunzip(mut body: &[u8]) -> io::Result<Vec<u8>> {
 /// Reads from a decoder up to one byte more than the limit.
 fn read_limited(decoder: impl Read) -> io::Result<Vec<u8>> {
     let mut text = Vec::new();
-    let most = u64::try_from(BODY_BYTES_MAX).unwrap_or(u64::MAX).saturating_add(1);
-    decoder.take(most).read_to_end(&mut text)?;
+    let bytes_max = u64::try_from(BODY_BYTES_MAX).unwrap_or(u64::MAX).saturating_add(1);
+    decoder.take(bytes_max).read_to_end(&mut text)?;
     Ok(text)
 }
 
-/// Whether the body begins with a zlib header, as the standard demands. Some senders omit it.
+/// Whether the body begins with a zlib header. The standard requires one for `deflate`, but some
+/// senders omit it.
 fn has_zlib_header(bytes: &[u8]) -> bool {
     matches!(bytes, [first, second, ..]
         if first & 0x0f == 8 && u16::from_be_bytes([*first, *second]) % 31 == 0)
@@ -89,18 +90,19 @@ fn has_zlib_header(bytes: &[u8]) -> bool {
 
 /// Converts a body to text. A byte order mark takes precedence over the character set of the
 /// content type. An unknown character set is ignored: JSON is UTF-8 (RFC 8259).
-fn decode(headers: &HeaderMap, bytes: &[u8]) -> (String, Option<Fault>) {
+fn decode_charset(headers: &HeaderMap, bytes: &[u8]) -> (String, Option<BodyFault>) {
     let encoding = charset(headers).unwrap_or_else(|| detect_unicode(bytes));
     let (text, encoding, is_damaged) = encoding.decode(bytes);
-    let fault = || Fault::Broken(format!("the body is not {}", encoding.name()));
+    let fault = || BodyFault::Broken(format!("the body is not {}", encoding.name()));
     (text.into_owned(), is_damaged.then(fault))
 }
 
 /// The character set of the content type; `None` if it is missing or unknown.
 fn charset(headers: &HeaderMap) -> Option<&'static Encoding> {
-    let kind = headers.get(CONTENT_TYPE)?.as_bytes().to_ascii_lowercase();
-    let kind = String::from_utf8_lossy(&kind).into_owned();
-    let mut parameters = kind.split(';').skip(1).filter_map(|one| one.split_once('='));
+    let content_type = headers.get(CONTENT_TYPE)?.as_bytes().to_ascii_lowercase();
+    let content_type = String::from_utf8_lossy(&content_type).into_owned();
+    let mut parameters =
+        content_type.split(';').skip(1).filter_map(|parameter| parameter.split_once('='));
     let (_, name) = parameters.find(|(name, _)| name.trim() == "charset")?;
     Encoding::for_label(name.trim().trim_matches(['"', '\'']).as_bytes())
 }
@@ -135,8 +137,8 @@ mod tests {
         encoder.finish().unwrap()
     }
 
-    fn encoded(coding: &str, body: &[u8]) -> (String, Option<Fault>) {
-        text(&headers(&[(CONTENT_ENCODING, coding)]), body)
+    fn decompressed(coding: &str, body: &[u8]) -> (String, Option<BodyFault>) {
+        decode_body(&headers(&[(CONTENT_ENCODING, coding)]), body)
     }
 
     #[test]
@@ -158,32 +160,34 @@ mod tests {
             ("", text.as_bytes().to_vec()),
             ("utf-8", text.as_bytes().to_vec()),
         ] {
-            assert_eq!(encoded(coding, &body), (text.to_owned(), None), "{coding}");
+            assert_eq!(decompressed(coding, &body), (text.to_owned(), None), "{coding}");
         }
-        assert_eq!(encoded("br", b""), (String::new(), None), "a probe");
+        assert_eq!(decompressed("br", b""), (String::new(), None), "a probe");
     }
 
     #[test]
     fn a_body_that_cannot_be_decompressed_is_a_fault() {
         let whole = gzip(&[b' '; 100]);
         for cut in [&whole[..whole.len() - 1], &whole[..12], b"{}"] {
-            assert!(matches!(encoded("gzip", cut).1, Some(Fault::Broken(_))), "{cut:?}");
+            assert!(matches!(decompressed("gzip", cut).1, Some(BodyFault::Broken(_))), "{cut:?}");
         }
-        assert_eq!(encoded("gzip", &gzip(&[b' '; BODY_BYTES_MAX])).1, None);
+        assert_eq!(decompressed("gzip", &gzip(&[b' '; BODY_BYTES_MAX])).1, None);
         let bomb = gzip(&vec![b' '; 60 << 20]);
         assert!(bomb.len() < BODY_BYTES_MAX);
-        assert_eq!(encoded("gzip", &bomb).1, Some(Fault::TooLarge));
+        assert_eq!(decompressed("gzip", &bomb).1, Some(BodyFault::TooLarge));
         let many = gzip(&[b' '; BODY_BYTES_MAX / 4]).repeat(5);
-        assert_eq!(encoded("gzip", &many).1, Some(Fault::TooLarge));
+        assert_eq!(decompressed("gzip", &many).1, Some(BodyFault::TooLarge));
         for coding in ["br", "zstd", "gzip, gzip"] {
-            let unknown = Some(Fault::UnknownEncoding(coding.to_owned()));
-            assert_eq!(encoded(coding, b"{}"), ("{}".to_owned(), unknown), "{coding}");
+            let unknown = Some(BodyFault::UnknownEncoding(coding.to_owned()));
+            assert_eq!(decompressed(coding, b"{}"), ("{}".to_owned(), unknown), "{coding}");
         }
     }
 
     #[test]
     fn a_body_is_read_in_the_character_set_of_its_sender() {
-        let kind = |kind: &str, bytes: &[u8]| text(&headers(&[(CONTENT_TYPE, kind)]), bytes);
+        let decoded = |content_type: &str, bytes: &[u8]| {
+            decode_body(&headers(&[(CONTENT_TYPE, content_type)]), bytes)
+        };
         let little: Vec<u8> = "{\"ä\"}".encode_utf16().flat_map(u16::to_le_bytes).collect();
         let big: Vec<u8> = "{\"ä\"}".encode_utf16().flat_map(u16::to_be_bytes).collect();
         let marked = [b"\xff\xfe", &little[..]].concat();
@@ -199,10 +203,14 @@ mod tests {
             ("text/plain", &little),
             ("text/plain", &big),
         ] {
-            assert_eq!(kind(content_type, bytes), ("{\"ä\"}".to_owned(), None), "{content_type}");
+            assert_eq!(
+                decoded(content_type, bytes),
+                ("{\"ä\"}".to_owned(), None),
+                "{content_type}"
+            );
         }
-        let (shown, fault) = kind("application/json", b"{\"a\":\"\xff\"}");
-        assert_eq!(shown, "{\"a\":\"\u{fffd}\"}");
-        assert_eq!(fault, Some(Fault::Broken("the body is not UTF-8".to_owned())));
+        let (text, fault) = decoded("application/json", b"{\"a\":\"\xff\"}");
+        assert_eq!(text, "{\"a\":\"\u{fffd}\"}");
+        assert_eq!(fault, Some(BodyFault::Broken("the body is not UTF-8".to_owned())));
     }
 }

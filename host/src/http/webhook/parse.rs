@@ -1,6 +1,7 @@
 //! Parses the JSON of Create Defect into a failed test.
 //!
-//! Every error names the member and the value that was found. Nothing is guessed.
+//! Every error names the member and the value that was found. A missing or wrong value is never
+//! replaced by a guess.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -14,15 +15,17 @@ use uuid::Uuid;
 
 use crate::domain::{FailedTest, printable};
 
-const MEMBERS: [&str; 4] = ["testExecutionId", "testCaseId", "variationId", "linkToTestCaseLog"];
+/// The members of the body that are used.
+const USED_MEMBERS: [&str; 4] =
+    ["testExecutionId", "testCaseId", "variationId", "linkToTestCaseLog"];
 /// Maximum size of a variation's id, bytes.
 const VARIATION_BYTES_MAX: usize = 1024;
 /// Maximum size of the link to the log, bytes.
 const LINK_BYTES_MAX: usize = 4 * 1024;
-/// How many characters of a wrong value an error repeats.
-const FOUND_MAX: usize = 60;
+/// Maximum number of characters of a wrong value that an error repeats.
+const FOUND_CHARS_MAX: usize = 60;
 
-/// The error in the body of a Create Defect request.
+/// The reason why the body of a Create Defect request is not valid.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum InvalidBody {
     #[error("the body is not JSON: {0}")]
@@ -34,7 +37,7 @@ pub(crate) enum InvalidBody {
     #[error("`{name}` must be {expected}, found {found}")]
     WrongValue { name: &'static str, expected: &'static str, found: String },
     #[error(
-        "`{0}` is the all-zero uuid, which means that it has no value: it names no failed test"
+        "`{0}` is the all-zero uuid, which means that it has no value: send the id of the failed test"
     )]
     AllZero(&'static str),
     #[error("`{name}` has {bytes} bytes; at most {bytes_max} are allowed")]
@@ -44,7 +47,7 @@ pub(crate) enum InvalidBody {
 /// Parses a failed test.
 ///
 /// # Errors
-/// What is wrong with the body.
+/// The body is not valid.
 pub(crate) fn failed_test(json: &str) -> Result<FailedTest, InvalidBody> {
     let Members(members) =
         serde_json::from_str(&without_lone_surrogates(json)).map_err(|error| {
@@ -54,17 +57,17 @@ pub(crate) fn failed_test(json: &str) -> Result<FailedTest, InvalidBody> {
                 InvalidBody::NotJson(error.to_string())
             }
         })?;
-    let variation = text(&members, "variationId", VARIATION_BYTES_MAX)?;
+    let variation = optional_text(&members, "variationId", VARIATION_BYTES_MAX)?;
     Ok(FailedTest::new(
-        uuid(&members, "testExecutionId")?,
-        uuid(&members, "testCaseId")?,
+        required_uuid(&members, "testExecutionId")?,
+        required_uuid(&members, "testCaseId")?,
         variation.filter(|id| !is_all_zero(id)),
-        text(&members, "linkToTestCaseLog", LINK_BYTES_MAX)?,
+        optional_text(&members, "linkToTestCaseLog", LINK_BYTES_MAX)?,
     ))
 }
 
-/// The members of the body that are used. Other members may have any value, also a very deep or
-/// large one.
+/// The members of the body that are used. All other members are skipped, so they may have any
+/// value, even a deeply nested or large one.
 struct Members(Map<String, Value>);
 
 impl<'de> Deserialize<'de> for Members {
@@ -85,7 +88,7 @@ impl<'de> Visitor<'de> for MembersVisitor {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members, A::Error> {
         let mut members = Map::new();
         while let Some(name) = map.next_key::<String>()? {
-            if MEMBERS.contains(&name.as_str()) {
+            if USED_MEMBERS.contains(&name.as_str()) {
                 members.insert(name, map.next_value()?);
             } else {
                 map.next_value::<IgnoredAny>()?;
@@ -103,8 +106,8 @@ static ESCAPE: LazyLock<Regex> = LazyLock::new(|| {
     Regex::new(pattern).expect("a valid pattern")
 });
 
-/// Replaces each escape of a lone surrogate by U+FFFD. Some senders that use UTF-16 cut long texts
-/// in the middle of a surrogate pair.
+/// Replaces each escape of a lone surrogate by U+FFFD. Some senders that use UTF-16 truncate long
+/// texts in the middle of a surrogate pair.
 fn without_lone_surrogates(json: &str) -> Cow<'_, str> {
     ESCAPE.replace_all(json, |escape: &Captures<'_>| match escape.get(1) {
         Some(_) => r"\ufffd".to_owned(),
@@ -112,7 +115,8 @@ fn without_lone_surrogates(json: &str) -> Cow<'_, str> {
     })
 }
 
-fn uuid(members: &Map<String, Value>, name: &'static str) -> Result<Uuid, InvalidBody> {
+/// Reads a member that must be a UUID.
+fn required_uuid(members: &Map<String, Value>, name: &'static str) -> Result<Uuid, InvalidBody> {
     let value = members.get(name).ok_or(InvalidBody::Missing(name))?;
     match value.as_str().and_then(|text| Uuid::parse_str(text.trim()).ok()) {
         Some(id) if id.is_nil() => Err(InvalidBody::AllZero(name)),
@@ -129,10 +133,10 @@ fn is_all_zero(id: &str) -> bool {
     Uuid::parse_str(id.trim()).is_ok_and(|id| id.is_nil())
 }
 
-/// A member that is a text or null. Its length is limited because it is stored in a defect's row
-/// and never deleted. Control characters become U+FFFD: many trackers and databases refuse them, so
-/// the create would fail.
-fn text(
+/// Reads a member that must be a text or null. Its length is limited, because it is stored in the
+/// defect's row and never deleted. Control characters become U+FFFD, because many trackers and
+/// databases refuse them, so the create would fail.
+fn optional_text(
     members: &Map<String, Value>,
     name: &'static str,
     bytes_max: usize,
@@ -163,9 +167,9 @@ fn describe_found(value: &Value) -> String {
         Value::Array(_) => return "an array".to_owned(),
         Value::Object(_) => return "an object".to_owned(),
     };
-    // Escape first, because the limit counts the characters that are shown.
+    // Escape first, because the limit applies to the escaped text.
     let text = printable(&value.to_string());
-    let shown: String = text.chars().take(FOUND_MAX).collect();
+    let shown: String = text.chars().take(FOUND_CHARS_MAX).collect();
     let rest = if shown.len() < text.len() { "…" } else { "" };
     format!("{kind}{shown}{rest}")
 }
@@ -197,13 +201,13 @@ mod tests {
     }
 
     #[test]
-    fn a_text_has_its_limit_and_a_short_value_is_repeated_whole() {
+    fn a_text_has_a_maximum_length_and_an_error_repeats_a_short_value_completely() {
         let variation = |length| parsed(|b| b["variationId"] = json!("x".repeat(length)));
         assert!(variation(VARIATION_BYTES_MAX).is_ok());
         assert!(variation(VARIATION_BYTES_MAX + 1).is_err());
         let why = parsed(|b| b["testCaseId"] = json!("no uuid")).unwrap_err();
         assert!(why.ends_with("found the text \"no uuid\""), "{why}");
-        let why = parsed(|b| b["testCaseId"] = json!("x".repeat(FOUND_MAX))).unwrap_err();
+        let why = parsed(|b| b["testCaseId"] = json!("x".repeat(FOUND_CHARS_MAX))).unwrap_err();
         assert!(why.ends_with('…'), "{why}");
     }
 
@@ -224,7 +228,7 @@ mod tests {
 
     #[test]
     fn half_a_surrogate_pair_becomes_a_replacement_character() {
-        for (json, read) in [
+        for (json, expected) in [
             (r#"row \ud83d"#, "row \u{fffd}"),
             (r#"\uDE00 row"#, "\u{fffd} row"),
             (r#"\ud83d\ud83d\ude00"#, "\u{fffd}\u{1f600}"),
@@ -237,7 +241,7 @@ mod tests {
                     "variationId":"{json}"}}"#
             );
             let test = failed_test(&body).unwrap();
-            assert_eq!(test.variation_id(), Some(read), "{json}");
+            assert_eq!(test.variation_id(), Some(expected), "{json}");
         }
         assert!(failed_test(r#"{"a":"\ud8"}"#).is_err());
     }

@@ -1,5 +1,6 @@
-//! A webhook request, and the form in which its event stores it: without the token, and with masked
-//! credentials.
+//! A webhook request, and the form in which its event stores it.
+//!
+//! The stored form never contains the token, and credentials are masked.
 
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, Method};
@@ -28,7 +29,7 @@ pub(crate) struct WebhookRequest {
     pub(super) started: Instant,
 }
 
-/// The path segment where a token is expected, and the path below it.
+/// Splits a path into the segment where a token is expected and the path below it.
 pub(crate) fn token_and_path(path: &str) -> (String, String) {
     let below = path.strip_prefix("/hooks").unwrap_or(path);
     let below = below.strip_prefix('/').unwrap_or(below);
@@ -40,8 +41,8 @@ pub(crate) fn token_and_path(path: &str) -> (String, String) {
 /// A header is treated as a credential if its name contains one of these words.
 const CREDENTIAL_WORDS: [&str; 7] =
     ["auth", "cookie", "key", "token", "secret", "signature", "password"];
-/// Schemes of HTTP authentication: the registered ones, and some others in wide use. Any other word
-/// in this position may be the credential itself.
+/// Schemes of HTTP authentication: the registered ones, and some others in wide use. If another
+/// word is in the position of the scheme, that word may be the credential itself.
 const SCHEMES: [&str; 18] = [
     "apikey",
     "aws4-hmac-sha256",
@@ -73,7 +74,8 @@ const VALUE_BYTES_MAX: usize = 256;
 const BODY_BYTES_MAX: usize = 4 * 1024;
 
 impl WebhookRequest {
-    /// Builds the request from its parts; `received_at` and `started` say when its head was read.
+    /// Builds the request from its parts; `received_at` and `started` are the time when its head
+    /// was read.
     pub(crate) fn new(
         id: EventId,
         (token, path): (String, String),
@@ -95,8 +97,8 @@ impl WebhookRequest {
         }
     }
 
-    /// The event of this request, without headers and body. `status` is the status of the answer;
-    /// it is absent while the event runs.
+    /// Creates the event of this request, without headers and body. `status` is the status of the
+    /// answer; it is absent while the request is being handled.
     pub(crate) fn event(
         &self,
         kind: EventKind,
@@ -118,7 +120,7 @@ impl WebhookRequest {
         }
     }
 
-    /// The beginning of its event.
+    /// The id and the arrival time of the event.
     pub(super) fn event_start(&self) -> EventStart {
         let arrived = self.started.into_std();
         EventStart { id: self.id, received_at: self.received_at, arrived }
@@ -154,41 +156,44 @@ impl WebhookRequest {
         });
         event.request.headers = headers.collect();
         let text = &self.body.text;
-        let body = || shortened(&self.without_token(text), BODY_BYTES_MAX);
-        event.request.body = (!text.is_empty()).then(body);
+        let stored_body = || shortened(&self.without_token(text), BODY_BYTES_MAX);
+        event.request.body = (!text.is_empty()).then(stored_body);
         event
     }
 
-    /// Removes the token from a text. Proxies add headers that repeat the path, and with it the
-    /// token.
+    /// Replaces the token in a text. The token may be in a header too, because some proxies add
+    /// headers that repeat the path.
     fn without_token(&self, text: &str) -> String {
         if self.token.is_empty() { text.to_owned() } else { text.replace(&self.token, "…") }
     }
 }
 
-/// A path without segments of 20 characters or more, which may be tokens.
+/// Replaces the segments of a path that have 20 characters or more, because they may be tokens.
 fn without_tokens(path: &str) -> String {
-    let word =
-        |word: &str| if word.chars().count() < 20 { word.to_owned() } else { "…".to_owned() };
-    path.split('/').map(word).collect::<Vec<_>>().join("/")
+    let masked = |segment: &str| {
+        if segment.chars().count() < 20 { segment.to_owned() } else { "…".to_owned() }
+    };
+    path.split('/').map(masked).collect::<Vec<_>>().join("/")
 }
 
-/// A query in which the length of each value replaces the value, because it may be a credential. A
-/// name without a value is replaced too, as it may be one.
+/// Replaces each value of a query by its length, because the value may be a credential. A name
+/// without a value is also replaced, because it may be a credential too.
 fn masked_query(query: &str) -> String {
-    let count = |text: &str| format!("({} characters)", text.chars().count());
-    let masked = query.split('&').map(|pair| match pair.split_once('=') {
-        Some((name, value)) if name.chars().count() < 20 => format!("{name}={}", count(value)),
-        _ => count(pair),
+    let masked_value = |text: &str| format!("({} characters)", text.chars().count());
+    let pairs = query.split('&').map(|pair| match pair.split_once('=') {
+        Some((name, value)) if name.chars().count() < 20 => {
+            format!("{name}={}", masked_value(value))
+        }
+        _ => masked_value(pair),
     });
-    format!("?{}", masked.collect::<Vec<_>>().join("&"))
+    format!("?{}", pairs.collect::<Vec<_>>().join("&"))
 }
 
-/// A header's value with its query masked. If the value is a credential, or the header's name says
-/// so: only its scheme and its length.
+/// Masks the query in a header's value. If the value is a credential, or the header's name contains
+/// a word for credentials, only the scheme and the length of the value remain.
 fn masked_header(name: &HeaderName, value: &str, is_credential: bool) -> String {
     if !is_credential && !CREDENTIAL_WORDS.iter().any(|word| name.as_str().contains(word)) {
-        // Proxies add headers that repeat the address of the request, with its query.
+        // Some proxies add headers that repeat the address of the request, with its query.
         return match value.split_once('?') {
             Some((path, query)) => format!("{path}{}", masked_query(query)),
             None => value.to_owned(),
@@ -221,10 +226,10 @@ mod tests {
             .unwrap()
             .into_parts();
         let id = EventId::fresh();
-        let at = token_and_path(parts.uri.path());
+        let token_and_path = token_and_path(parts.uri.path());
         WebhookRequest::new(
             id,
-            at,
+            token_and_path,
             parts,
             ReadBody::default(),
             Timestamp::UNIX_EPOCH,
@@ -233,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn a_path_is_split_into_token_and_rest() {
+    fn a_path_is_split_into_the_token_and_the_path_below_it() {
         for (uri, token, path) in [
             ("/hooks", "", ""),
             ("/hooks/", "", ""),
@@ -247,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn a_query_keeps_only_its_names() {
+    fn the_values_of_a_query_are_masked() {
         assert_eq!(
             masked_query("code=s3cret&a=&s3cret"),
             "?code=(6 characters)&a=(0 characters)&(6 characters)"
@@ -255,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn an_event_stores_the_beginnings_of_long_texts() {
+    fn an_event_stores_only_the_beginning_of_a_long_text() {
         let mut request = request(&format!("/hooks/t0ken/{}", "p".repeat(60_000)));
         for n in 0..99 {
             let name: HeaderName = format!("x-{}{n}", "n".repeat(9_000)).parse().unwrap();
@@ -271,9 +276,9 @@ mod tests {
 
     #[test]
     fn a_credential_in_the_place_of_the_scheme_is_masked() {
-        let shown = |value| masked_header(&http::header::AUTHORIZATION, value, false);
-        assert_eq!(shown("AWS4-HMAC-SHA256 ab"), "AWS4-HMAC-SHA256 (2 characters)");
-        assert_eq!(shown("hunter2 a"), "(9 characters)");
+        let masked = |value| masked_header(&http::header::AUTHORIZATION, value, false);
+        assert_eq!(masked("AWS4-HMAC-SHA256 ab"), "AWS4-HMAC-SHA256 (2 characters)");
+        assert_eq!(masked("hunter2 a"), "(9 characters)");
     }
 
     #[test]

@@ -1,7 +1,8 @@
-//! Checks what a connection asks of the senders of its webhooks: a credential, and an allowed
-//! client address.
+//! Checks whether the sender of a webhook has the credential and the client address that the
+//! connection requires.
 //!
-//! Compares secrets in constant time. A refusal says what is missing or wrong, never a value.
+//! Secrets are compared in constant time. A refusal names what is missing or wrong, but never
+//! contains a value.
 
 use std::net::IpAddr;
 
@@ -13,13 +14,13 @@ use zeroize::Zeroizing;
 use crate::domain::{WebhookCredential, WebhookScheme};
 use crate::egress::ActiveConnection;
 use crate::http::problem::Problem;
-use crate::secret::{Secret, Signed, SigningKey};
+use crate::secret::{Secret, SignedParts, SigningKey};
 
-static ID: HeaderName = HeaderName::from_static("webhook-id");
-static TIMESTAMP: HeaderName = HeaderName::from_static("webhook-timestamp");
-static SIGNATURE: HeaderName = HeaderName::from_static("webhook-signature");
+static ID_HEADER: HeaderName = HeaderName::from_static("webhook-id");
+static TIMESTAMP_HEADER: HeaderName = HeaderName::from_static("webhook-timestamp");
+static SIGNATURE_HEADER: HeaderName = HeaderName::from_static("webhook-signature");
 
-/// What is missing or wrong about the credential of a sender.
+/// The reason why the credential of a sender is refused.
 #[derive(Debug, thiserror::Error)]
 enum CredentialError {
     #[error("the server cannot read the secret that senders must know")]
@@ -28,33 +29,33 @@ enum CredentialError {
     NoKey,
     #[error("the header {0} is missing")]
     Missing(String),
-    #[error("the header {0} is there more than once")]
+    #[error("the header {0} occurs more than once")]
     Repeated(String),
     #[error("the header {0} is not ASCII")]
     NotAscii(String),
-    #[error("the header authorization does not begin with {0}")]
-    OtherScheme(&'static str),
+    #[error("the header authorization does not have the scheme {0}")]
+    WrongScheme(&'static str),
     #[error("the bearer token is wrong")]
     WrongToken,
     #[error("the user or the password is wrong")]
     WrongPassword,
     #[error("the API key is wrong")]
     WrongKey,
-    #[error("the header {TIMESTAMP} is not a Unix time")]
-    NoTime,
+    #[error("the header {TIMESTAMP_HEADER} is not a Unix time")]
+    InvalidTime,
     #[error(
-        "the header {TIMESTAMP} is {distance_s} s from the server's clock, and {tolerance_s} s are \
+        "the header {TIMESTAMP_HEADER} is {distance_s} s from the server's clock, and {tolerance_s} s are \
          allowed: check both clocks"
     )]
-    OtherTime { distance_s: u64, tolerance_s: u32 },
+    TimeOutOfTolerance { distance_s: u64, tolerance_s: u32 },
     #[error(
-        "no signature in the header {SIGNATURE} is of this request: check the secret, and that \
-         nothing on the way changes the body"
+        "no signature in the header {SIGNATURE_HEADER} matches this request: check the secret, and check \
+         that no proxy changes the body"
     )]
     WrongSignature,
 }
 
-/// A signature whose headers are complete, and whose body is still to be read.
+/// The headers of a signed request, whose signature can be verified after its body was read.
 pub(super) struct PendingSignature {
     keys: Vec<SigningKey>,
     id: String,
@@ -65,7 +66,7 @@ pub(super) struct PendingSignature {
 /// Checks the address of the client.
 ///
 /// # Errors
-/// The connection does not accept it.
+/// The connection does not accept this address.
 pub(super) fn check_address(active: &ActiveConnection, client: IpAddr) -> Result<(), Problem> {
     let allowed = &active.connection.webhook_auth.allowed_clients;
     if allowed.is_empty() || allowed.iter().any(|network| network.contains(client)) {
@@ -74,8 +75,8 @@ pub(super) fn check_address(active: &ActiveConnection, client: IpAddr) -> Result
     Err(Problem::address_refused(client.to_canonical()))
 }
 
-/// Checks the credential in the headers. A signature covers the body too: call
-/// [`PendingSignature::verify`] with it.
+/// Checks the credential in the headers. A signature covers the body too, so it is returned: call
+/// [`PendingSignature::verify`] with the body.
 ///
 /// # Errors
 /// The credential is missing or wrong.
@@ -85,11 +86,11 @@ pub(super) fn check_headers(
     now: Timestamp,
 ) -> Result<Option<PendingSignature>, Problem> {
     let Some(credential) = &active.connection.webhook_auth.credential else { return Ok(None) };
-    let checked = check(credential, active.webhook_secrets(), headers, now);
+    let checked = check_credential(credential, active.webhook_secrets(), headers, now);
     checked.map_err(|error| Problem::sender_refused(credential.scheme(), error.to_string()))
 }
 
-fn check(
+fn check_credential(
     credential: &WebhookCredential,
     secrets: &[Secret],
     headers: &HeaderMap,
@@ -98,7 +99,7 @@ fn check(
     if secrets.is_empty() {
         return Err(CredentialError::NoSecret);
     }
-    let (is_known, wrong) = match credential {
+    let (is_valid, error) = match credential {
         WebhookCredential::Bearer => {
             let token = authorization(headers, "Bearer")?;
             (matches_any(secrets, token), CredentialError::WrongToken)
@@ -107,40 +108,40 @@ fn check(
             let pair = authorization(headers, "Basic")?;
             let pair = BASE64.decode(pair.as_bytes()).map(Zeroizing::new).unwrap_or_default();
             let pair = std::str::from_utf8(&pair).unwrap_or_default();
-            let (given, password) = pair.split_once(':').unwrap_or_default();
-            let is_user = Secret::new(user.clone()).matches(given);
+            let (sent_user, password) = pair.split_once(':').unwrap_or_default();
+            let is_user = Secret::new(user.clone()).matches(sent_user);
             (matches_any(secrets, password) & is_user, CredentialError::WrongPassword)
         }
         WebhookCredential::ApiKey { header } => {
-            (matches_any(secrets, value(headers, header)?), CredentialError::WrongKey)
+            (matches_any(secrets, single_value(headers, header)?), CredentialError::WrongKey)
         }
         WebhookCredential::Signature { tolerance_s } => {
-            return signature(headers, secrets, now, *tolerance_s).map(Some);
+            return pending_signature(headers, secrets, now, *tolerance_s).map(Some);
         }
     };
-    if is_known { Ok(None) } else { Err(wrong) }
+    if is_valid { Ok(None) } else { Err(error) }
 }
 
-/// Compares with every secret, so that the time does not say which one matches.
-fn matches_any(secrets: &[Secret], given: &str) -> bool {
-    secrets.iter().fold(false, |found, secret| secret.matches(given) | found)
+/// Compares a text with every secret, so that the time does not reveal which one matches.
+fn matches_any(secrets: &[Secret], text: &str) -> bool {
+    secrets.iter().fold(false, |found, secret| secret.matches(text) | found)
 }
 
-/// The credential in the header `Authorization` with this scheme.
+/// The credential in the header `Authorization`, which must have this scheme.
 fn authorization<'a>(
     headers: &'a HeaderMap,
     scheme: &'static str,
 ) -> Result<&'a str, CredentialError> {
-    let value = value(headers, header::AUTHORIZATION.as_str())?;
-    let (given, credential) = value.split_once(' ').unwrap_or((value, ""));
-    if !given.eq_ignore_ascii_case(scheme) {
-        return Err(CredentialError::OtherScheme(scheme));
+    let value = single_value(headers, header::AUTHORIZATION.as_str())?;
+    let (sent_scheme, credential) = value.split_once(' ').unwrap_or((value, ""));
+    if !sent_scheme.eq_ignore_ascii_case(scheme) {
+        return Err(CredentialError::WrongScheme(scheme));
     }
     Ok(credential.trim())
 }
 
-/// The only value of a header.
-fn value<'a>(headers: &'a HeaderMap, name: &str) -> Result<&'a str, CredentialError> {
+/// The value of a header that must occur exactly once.
+fn single_value<'a>(headers: &'a HeaderMap, name: &str) -> Result<&'a str, CredentialError> {
     let mut values = headers.get_all(name).iter();
     match (values.next().map(|value| value.to_str()), values.next()) {
         (None, _) => Err(CredentialError::Missing(name.to_owned())),
@@ -150,21 +151,21 @@ fn value<'a>(headers: &'a HeaderMap, name: &str) -> Result<&'a str, CredentialEr
     }
 }
 
-fn signature(
+fn pending_signature(
     headers: &HeaderMap,
     secrets: &[Secret],
     now: Timestamp,
     tolerance_s: u32,
 ) -> Result<PendingSignature, CredentialError> {
-    let [id, timestamp, signatures] =
-        [&ID, &TIMESTAMP, &SIGNATURE].map(|name| value(headers, name.as_str()));
+    let [id, timestamp, signatures] = [&ID_HEADER, &TIMESTAMP_HEADER, &SIGNATURE_HEADER]
+        .map(|name| single_value(headers, name.as_str()));
     let (id, timestamp, signatures) = (id?, timestamp?, signatures?);
-    let sent_s: i64 = timestamp.parse().map_err(|_| CredentialError::NoTime)?;
+    let sent_s: i64 = timestamp.parse().map_err(|_| CredentialError::InvalidTime)?;
     let distance_s = now.as_second().abs_diff(sent_s);
     if distance_s > tolerance_s.into() {
-        return Err(CredentialError::OtherTime { distance_s, tolerance_s });
+        return Err(CredentialError::TimeOutOfTolerance { distance_s, tolerance_s });
     }
-    let keys: Vec<_> = secrets.iter().filter_map(|it| SigningKey::read(it).ok()).collect();
+    let keys: Vec<_> = secrets.iter().filter_map(|secret| SigningKey::read(secret).ok()).collect();
     if keys.is_empty() {
         return Err(CredentialError::NoKey);
     }
@@ -173,12 +174,12 @@ fn signature(
 }
 
 impl PendingSignature {
-    /// Checks the signature of a body, as it was sent.
+    /// Checks the signature of a body. `body` must be the bytes as they were sent.
     ///
     /// # Errors
-    /// No signature of the request is of a key of the connection.
+    /// No signature of the request was made with a key of the connection.
     pub(super) fn verify(&self, body: &[u8]) -> Result<(), Problem> {
-        let signed = Signed { id: &self.id, timestamp: &self.timestamp, body };
+        let signed = SignedParts { id: &self.id, timestamp: &self.timestamp, body };
         let verifies = |key: &SigningKey| key.verifies(signed, &self.signatures);
         if self.keys.iter().fold(false, |found, key| verifies(key) | found) {
             return Ok(());
@@ -219,20 +220,25 @@ mod tests {
         ActiveConnection::new(connection, secrets)
     }
 
-    fn answer(active: &ActiveConnection, headers: &[(&'static str, &str)]) -> Result<(), String> {
+    fn check_request(
+        active: &ActiveConnection,
+        headers: &[(&'static str, &str)],
+    ) -> Result<(), String> {
         let mut map = HeaderMap::new();
         for (name, value) in headers {
             map.append(*name, value.parse().unwrap());
         }
         let now = Timestamp::from_second(1_614_265_330).unwrap();
         let checked = check_headers(active, &map, now);
-        let checked = checked
-            .and_then(|pending| pending.map_or(Ok(()), |it| it.verify(br#"{"test": 2432232314}"#)));
+        let checked = checked.and_then(|pending| match pending {
+            Some(signature) => signature.verify(br#"{"test": 2432232314}"#),
+            None => Ok(()),
+        });
         checked.map_err(|problem| problem.outcome().detail)
     }
 
     #[test]
-    fn either_secret_is_accepted_and_a_refusal_names_no_value() {
+    fn either_secret_is_accepted_and_a_refusal_contains_no_value() {
         let basic = WebhookCredential::Basic { user: "tm".to_owned() };
         let api_key = WebhookCredential::ApiKey { header: "x-tm".to_owned() };
         // `echo -n tm:new-secret | base64`
@@ -257,44 +263,44 @@ mod tests {
         ] {
             let secrets = [(WEBHOOK_SECRET, "new-secret"), (WEBHOOK_SECRET_PREVIOUS, "old-secret")];
             let both = active(credential.clone(), &secrets);
-            assert_eq!(answer(&both, &[(header, new)]), Ok(()));
-            assert_eq!(answer(&both, &[(header, old)]), Ok(()));
-            let why = answer(&both, &[(header, wrong)]).unwrap_err();
+            assert_eq!(check_request(&both, &[(header, new)]), Ok(()));
+            assert_eq!(check_request(&both, &[(header, old)]), Ok(()));
+            let why = check_request(&both, &[(header, wrong)]).unwrap_err();
             assert!(why.contains("wrong") && !why.contains("hunter2"), "{why}");
-            let why = answer(&both, &[]).unwrap_err();
+            let why = check_request(&both, &[]).unwrap_err();
             assert!(why.contains(missing), "{why}");
-            assert!(answer(&both, &[(header, new), (header, old)]).is_err());
+            assert!(check_request(&both, &[(header, new), (header, old)]).is_err());
             let only_new = active(credential.clone(), &secrets[..1]);
-            assert!(answer(&only_new, &[(header, old)]).is_err());
-            assert!(answer(&active(credential, &[]), &[(header, new)]).is_err());
+            assert!(check_request(&only_new, &[(header, old)]).is_err());
+            assert!(check_request(&active(credential, &[]), &[(header, new)]).is_err());
         }
     }
 
     #[test]
-    fn a_signature_counts_only_near_its_time() {
+    fn a_signature_is_valid_only_near_its_time() {
         let signature = "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=";
         let headers = |timestamp, signature| {
             let id = "msg_p5jXN8AQM9LWM0D4loKWxJek";
             [("webhook-id", id), ("webhook-timestamp", timestamp), ("webhook-signature", signature)]
         };
         let credential = || WebhookCredential::Signature { tolerance_s: 5 };
-        let old = [
+        let previous = [
             (WEBHOOK_SECRET, "whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"),
             (WEBHOOK_SECRET_PREVIOUS, KEY),
         ];
-        for secrets in [&[(WEBHOOK_SECRET, KEY)][..], &old] {
+        for secrets in [&[(WEBHOOK_SECRET, KEY)][..], &previous] {
             let active = active(credential(), secrets);
-            assert_eq!(answer(&active, &headers("1614265330", signature)), Ok(()));
+            assert_eq!(check_request(&active, &headers("1614265330", signature)), Ok(()));
             for (timestamp, why) in [
                 ("1614265324", "6 s from"),
                 ("1614265336", "6 s from"),
                 ("1614265331", "no signature"),
                 ("now", "not a Unix time"),
             ] {
-                let refused = answer(&active, &headers(timestamp, signature)).unwrap_err();
+                let refused = check_request(&active, &headers(timestamp, signature)).unwrap_err();
                 assert!(refused.contains(why), "{timestamp}: {refused}");
             }
-            let why = answer(&active, &headers("1614265330", "v1,AAAA")).unwrap_err();
+            let why = check_request(&active, &headers("1614265330", "v1,AAAA")).unwrap_err();
             assert!(why.contains("no signature"), "{why}");
         }
     }

@@ -1,4 +1,4 @@
-//! Tests which versions the folder of compiled code accepts, and which files it deletes.
+//! Tests which versions in the folder of compiled code are used, and which files are deleted.
 
 use std::os::unix::fs::PermissionsExt;
 
@@ -20,7 +20,7 @@ fn sealer() -> Sealer {
     Sealer::from_text(&"ab".repeat(32), "the test").unwrap()
 }
 
-fn raw() -> RawManifest {
+fn raw_manifest() -> RawManifest {
     RawManifest {
         name: "A".to_owned(),
         version: "1.0.0".to_owned(),
@@ -35,10 +35,10 @@ fn raw() -> RawManifest {
 fn a_version_is_usable_if_it_has_code_and_a_manifest() {
     let home = tempfile::tempdir().unwrap();
     let cache = Cache::open(home.path().join("cache"), sealer()).unwrap();
-    assert!(cache.write_manifest(KIND, "aa", "f", Some(&raw())).is_err(), "no code");
+    assert!(cache.write_manifest(KIND, "aa", "f", Some(&raw_manifest())).is_err(), "no code");
     fs::write(cache.code_path(KIND, "aa", "f"), "x").unwrap();
     assert!(cache.manifest(KIND, "aa", "f").is_none());
-    cache.write_manifest(KIND, "aa", "f", Some(&raw())).unwrap();
+    cache.write_manifest(KIND, "aa", "f", Some(&raw_manifest())).unwrap();
     assert_eq!(cache.manifest(KIND, "aa", "f").unwrap().index_delay_seconds, Some(3));
     assert!(cache.manifest(KIND, "aa", "g").is_none());
     cache.delete(KIND, "aa", "f");
@@ -53,7 +53,7 @@ fn a_version_whose_files_were_changed_is_not_used() {
     let (code, manifest) = (cache.code_path(KIND, "aa", "f"), cache.manifest_path("aa", "f"));
     let store = || {
         fs::write(&code, "machine code").unwrap();
-        cache.write_manifest(KIND, "aa", "f", Some(&raw())).unwrap();
+        cache.write_manifest(KIND, "aa", "f", Some(&raw_manifest())).unwrap();
         assert!(cache.manifest(KIND, "aa", "f").is_some());
     };
     store();
@@ -69,14 +69,14 @@ fn a_version_whose_files_were_changed_is_not_used() {
         fs::copy(&manifest, cache.manifest_path(other.0, other.1)).unwrap();
         assert!(cache.manifest(KIND, other.0, other.1).is_none(), "files of another version");
     }
-    let planted = Sealer::from_text(&"cd".repeat(32), "the test").unwrap();
-    let planted = Cache::open(folder, planted).unwrap();
-    planted.write_manifest(KIND, "aa", "f", Some(&raw())).unwrap();
+    let other_key = Sealer::from_text(&"cd".repeat(32), "the test").unwrap();
+    let other_cache = Cache::open(folder, other_key).unwrap();
+    other_cache.write_manifest(KIND, "aa", "f", Some(&raw_manifest())).unwrap();
     assert!(cache.manifest(KIND, "aa", "f").is_none(), "sealed with another key");
 }
 
 #[test]
-fn the_oldest_code_is_deleted_first_and_code_that_serves_is_kept() {
+fn the_oldest_code_is_deleted_first_and_code_in_use_is_kept() {
     let home = tempfile::tempdir().unwrap();
     let cache = Cache::open(home.path().join("cache"), sealer()).unwrap();
     let at = |seconds| SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(seconds);
@@ -88,14 +88,14 @@ fn the_oldest_code_is_deleted_first_and_code_that_serves_is_kept() {
     }
     let kept = BTreeSet::from(["aa".to_owned()]);
     let remaining = || -> Vec<&str> {
-        let there = |sha256: &&str| {
+        let exists = |sha256: &&str| {
             assert_eq!(
                 cache.code_path(KIND, sha256, "f").exists(),
                 cache.manifest_path(sha256, "f").exists()
             );
             cache.code_path(KIND, sha256, "f").exists()
         };
-        ["aa", "bb", "cc", "dd"].into_iter().filter(there).collect()
+        ["aa", "bb", "cc", "dd"].into_iter().filter(exists).collect()
     };
     cache.prune(30, "f", &kept, at(50)).unwrap();
     assert_eq!(remaining(), ["aa", "cc", "dd"]);
@@ -136,7 +136,7 @@ fn the_files_of_a_script_are_kept_and_deleted_like_those_of_a_component() {
     for sha256 in ["aa", "bb"] {
         fs::write(cache.source_path(FileKind::Script, sha256), "text").unwrap();
         fs::write(code(sha256), "program").unwrap();
-        cache.write_manifest(FileKind::Script, sha256, "f", Some(&raw())).unwrap();
+        cache.write_manifest(FileKind::Script, sha256, "f", Some(&raw_manifest())).unwrap();
     }
     assert!(cache.manifest(FileKind::Script, "aa", "f").is_some());
     assert!(cache.manifest(KIND, "aa", "f").is_none(), "there is no machine code");

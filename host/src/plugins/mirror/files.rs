@@ -1,6 +1,6 @@
-//! The files of versions: which ones there are, and where their content is, here or in the store.
+//! Lists the versions of connectors, and reads their files from this server or from the store.
 //!
-//! Never returns a content that does not have its SHA-256.
+//! The SHA-256 of each content is checked before the content is returned.
 
 use std::io;
 use std::sync::Arc;
@@ -18,30 +18,34 @@ use crate::store::SharedVersion;
 use super::Mirror;
 
 impl Mirror {
-    /// The versions to which a person can go back: those of the store in its order, then those that
-    /// only this server keeps.
+    /// Returns the versions to which a person can roll back: first those in the store, in its
+    /// order, then those that only this server keeps.
     pub(in crate::plugins) fn all_versions(
         &self,
         name: &ConnectorName,
         own: Vec<KeptVersion>,
     ) -> Vec<KeptVersion> {
-        let all = self.shared.load();
-        let shared = all.get(name).map(|it| it.versions.as_slice()).unwrap_or_default();
-        let kept = |version: &SharedVersion| KeptVersion {
+        let shared_connectors = self.shared.load();
+        let shared = shared_connectors
+            .get(name)
+            .map(|connector| connector.versions.as_slice())
+            .unwrap_or_default();
+        let kept_version = |version: &SharedVersion| KeptVersion {
             sha256: version.sha256.clone(),
             bytes: version.bytes,
-            served_at: SystemTime::from(version.at),
+            in_use_since: SystemTime::from(version.at),
             file: self.versions.path(name, &version.sha256, kind_of(version)),
         };
-        let is_own = |it: &KeptVersion| !shared.iter().any(|other| other.sha256 == it.sha256);
-        shared.iter().map(kept).chain(own.into_iter().filter(is_own)).collect()
+        let is_not_shared =
+            |version: &KeptVersion| !shared.iter().any(|other| other.sha256 == version.sha256);
+        shared.iter().map(kept_version).chain(own.into_iter().filter(is_not_shared)).collect()
     }
 
-    /// Makes sure that this server keeps the file of a version: takes it from the store if
+    /// Makes sure that this server keeps the file of a version: copies it from the store if
     /// necessary.
     ///
     /// # Errors
-    /// The store does not have it, or it cannot be written.
+    /// The store does not have the file, or the file cannot be written.
     pub(in crate::plugins) async fn keep_version_file(
         &self,
         name: &ConnectorName,
@@ -60,17 +64,17 @@ impl Mirror {
         adding.await.unwrap_or_else(|error| Err(io::Error::other(error)))
     }
 
-    /// The content of a file in the store.
+    /// Returns the content of a file in the store.
     ///
     /// # Errors
-    /// The store does not have it, or has another content.
+    /// The store does not have the file, or the file has another SHA-256.
     pub(in crate::plugins) async fn content_from_store(
         &self,
         sha256: &str,
         bytes_max: u64,
     ) -> Result<Vec<u8>, PluginError> {
-        let read = self.store.connector_file(sha256, bytes_max).await;
-        let content = read.map_err(|error| PluginError::Read(io::Error::other(error)))?;
+        let stored = self.store.connector_file(sha256, bytes_max).await;
+        let content = stored.map_err(|error| PluginError::Read(io::Error::other(error)))?;
         let content = content.ok_or_else(|| PluginError::NotStored(sha256.to_owned()))?;
         let expected = sha256.to_owned();
         let checking = spawn_blocking(move || (sha256_of(&content) == expected).then_some(content));
@@ -78,25 +82,27 @@ impl Mirror {
         checked.ok_or_else(|| PluginError::NotStored(sha256.to_owned()))
     }
 
-    /// The content of a version: from the versions that this server keeps, else from the store.
-    pub(super) async fn content_kept_or_stored(
+    /// Returns the content of a version: from the files that this server keeps, or else from the
+    /// store.
+    pub(super) async fn version_content(
         &self,
         name: &ConnectorName,
         version: &SharedVersion,
     ) -> Result<Vec<u8>, PluginError> {
-        let kept = self.versions.path(name, &version.sha256, kind_of(version));
+        let kept_file = self.versions.path(name, &version.sha256, kind_of(version));
         let sha256 = version.sha256.clone();
-        let read = move || {
-            let content = std::fs::read(kept).ok()?;
+        let read_kept_file = move || {
+            let content = std::fs::read(kept_file).ok()?;
             (sha256_of(&content) == sha256).then_some(content)
         };
-        match spawn_blocking(read).await {
+        match spawn_blocking(read_kept_file).await {
             Ok(Some(content)) => Ok(content),
             _ => self.content_from_store(&version.sha256, version.bytes).await,
         }
     }
 }
 
+/// Returns the kind of a version's file.
 pub(super) fn kind_of(version: &SharedVersion) -> FileKind {
     if version.is_script { FileKind::Script } else { FileKind::Component }
 }

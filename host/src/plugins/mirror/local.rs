@@ -1,5 +1,8 @@
-//! What the mirror reads and leaves in the plugins folder, besides connectors' files: a mark by
-//! which it recognises the folder, and copies of files that it replaced.
+//! Reads connectors' files in the plugins folder for the mirror, and writes two other kinds of
+//! files there: a mark file by which the mirror recognises the folder, and copies of files that the
+//! mirror replaced.
+//!
+//! This file never writes or deletes a connector's file.
 
 use std::fs::{self, File};
 use std::io::{self, Read as _, Write};
@@ -17,61 +20,61 @@ use crate::plugins::loader::sha256_of;
 use crate::plugins::{folder, install};
 use crate::store::SharedConnector;
 
-use super::rules::{FileState, Found};
+use super::rules::{FileState, FolderFile};
 
-/// The file that marks a folder whose files are those of a store.
+/// The file that marks a plugins folder whose connectors are those of the store.
 const MARK_FILE: &str = ".shared-connectors";
 const MARK_TEXT: &[u8] =
     b"The connectors in this folder are those of the database: a file that is added, replaced or\n\
       deleted here changes them for all servers that use the database.\n";
-/// What the name of a copy of a replaced file ends with.
-const REPLACED: &str = "replaced";
-/// How much of its SHA-256 the name of a copy has.
+/// The file name extension of the copy of a replaced file.
+const COPY_EXTENSION: &str = "replaced";
+/// How many characters of the SHA-256 are in the name of a copy.
 const COPY_HASH_LENGTH: usize = 12;
 
-/// A connector's file, with its content.
+/// The file that the folder has for a connector, with its content.
 pub(super) enum LocalFile {
     Nothing,
     One { kind: FileKind, sha256: String, content: Vec<u8> },
     Unusable,
 }
 
-/// A folder, apart from its path.
+/// The identity of a folder, which does not depend on its path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct FolderId {
     device: u64,
     inode: u64,
 }
 
-/// What the folder had for a name when it was compared, without its content.
-pub(super) enum Compared {
+/// The file that the folder had for a connector when it was compared, without the content.
+pub(super) enum ComparedFile {
     Nothing,
     One {
         kind: FileKind,
         sha256: String,
     },
-    /// Two files, or one that cannot be read or is too large.
+    /// Two files, or a file that cannot be read or is too large.
     Unusable,
 }
 
-impl Compared {
-    /// Whether the folder still has that.
-    pub(super) fn holds(&self, plugins: &Path, name: &ConnectorName) -> io::Result<bool> {
+impl ComparedFile {
+    /// Whether the folder still has the compared file.
+    pub(super) fn is_unchanged(&self, plugins: &Path, name: &ConnectorName) -> io::Result<bool> {
         for kind in FileKind::ALL {
-            let file = install::path(plugins, name, kind);
-            let holds = match self {
+            let file = install::connector_file_path(plugins, name, kind);
+            let is_unchanged = match self {
                 Self::Unusable => true,
-                Self::One { kind: of, sha256 } if *of == kind => {
+                Self::One { kind: compared_kind, sha256 } if *compared_kind == kind => {
                     let mut opened = match File::open(&file) {
                         Ok(opened) => opened,
                         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
                         Err(error) => return Err(error),
                     };
-                    copy_hashed(&mut opened, &mut io::sink())? == *sha256
+                    copy_and_hash(&mut opened, &mut io::sink())? == *sha256
                 }
                 Self::Nothing | Self::One { .. } => !file.is_symlink() && !file.try_exists()?,
             };
-            if !holds {
+            if !is_unchanged {
                 return Ok(false);
             }
         }
@@ -79,73 +82,82 @@ impl Compared {
     }
 }
 
-/// What the scanner says about a name.
+/// What the scanner reports about a connector.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Scanned {
+pub(super) struct ScannerState {
+    /// SHA-256 of the loaded version.
     loaded: Option<String>,
-    failed: bool,
+    has_failed: bool,
+    /// SHA-256 of the file that cannot be used.
     broken: Option<String>,
 }
 
-impl Scanned {
+impl ScannerState {
     pub(super) fn of(entry: &Entry) -> Self {
         Self {
-            loaded: entry.newest_loaded.as_ref().map(|it| it.sha256().to_owned()),
-            failed: entry.error.is_some(),
+            loaded: entry.newest_loaded.as_ref().map(|newest| newest.sha256().to_owned()),
+            has_failed: entry.error.is_some(),
             broken: entry.broken_sha256.clone(),
         }
     }
 
-    fn state(&self, sha256: &str) -> FileState {
-        let is = |hash: &Option<String>| hash.as_deref() == Some(sha256);
-        match (self.failed, &self.broken) {
-            (false, _) if is(&self.loaded) => FileState::Accepted,
-            (true, broken) if broken.is_none() || is(broken) => FileState::Broken,
+    fn state_of_file(&self, sha256: &str) -> FileState {
+        let is_this_file = |hash: &Option<String>| hash.as_deref() == Some(sha256);
+        match (self.has_failed, &self.broken) {
+            (false, _) if is_this_file(&self.loaded) => FileState::Accepted,
+            (true, broken) if broken.is_none() || is_this_file(broken) => FileState::Broken,
             _ => FileState::Pending,
         }
     }
 }
 
 impl LocalFile {
-    /// Whether the store keeps this content among the versions of the connector.
-    pub(super) fn is_in(&self, shared: &SharedConnector) -> bool {
+    /// Whether the store has this content as one of the connector's versions.
+    pub(super) fn is_stored(&self, shared: &SharedConnector) -> bool {
         match self {
             Self::Nothing => true,
-            Self::One { sha256, .. } => shared.versions.iter().any(|it| it.sha256 == *sha256),
+            Self::One { sha256, .. } => {
+                shared.versions.iter().any(|version| version.sha256 == *sha256)
+            }
             Self::Unusable => false,
         }
     }
 
-    /// What it is, without its content.
-    pub(super) fn without_content(self) -> Compared {
+    /// Drops the content of the file.
+    pub(super) fn without_content(self) -> ComparedFile {
         match self {
-            Self::Nothing => Compared::Nothing,
-            Self::One { kind, sha256, .. } => Compared::One { kind, sha256 },
-            Self::Unusable => Compared::Unusable,
+            Self::Nothing => ComparedFile::Nothing,
+            Self::One { kind, sha256, .. } => ComparedFile::One { kind, sha256 },
+            Self::Unusable => ComparedFile::Unusable,
         }
     }
 
-    /// What the rules need to know of it.
-    pub(super) fn found(&self, scanned: Option<&Scanned>) -> Found {
+    /// Returns the input of the rules about this file.
+    pub(super) fn to_folder_file(&self, scanned: Option<&ScannerState>) -> FolderFile {
         match self {
-            Self::Nothing => Found::Nothing,
-            Self::Unusable => Found::Unusable,
-            Self::One { kind, sha256, .. } => Found::File {
+            Self::Nothing => FolderFile::Nothing,
+            Self::Unusable => FolderFile::Unusable,
+            Self::One { kind, sha256, .. } => FolderFile::File {
                 sha256: sha256.clone(),
                 kind: *kind,
-                state: scanned.map_or(FileState::Pending, |it| it.state(sha256)),
+                state: scanned.map_or(FileState::Pending, |scanned| scanned.state_of_file(sha256)),
             },
         }
     }
 }
 
-/// Reads the file of a connector.
-pub(super) async fn read(plugins: &Path, name: &ConnectorName, limits: &Limits) -> LocalFile {
-    let mut found = LocalFile::Nothing;
+/// Reads the file that the folder has for a connector.
+pub(super) async fn read_local_file(
+    plugins: &Path,
+    name: &ConnectorName,
+    limits: &Limits,
+) -> LocalFile {
+    let mut local_file = LocalFile::Nothing;
     for kind in FileKind::ALL {
-        let read = folder::read(install::path(plugins, name, kind), kind, limits).await;
-        found = match (read, found) {
-            (Ok(None), found) => found,
+        let path = install::connector_file_path(plugins, name, kind);
+        let read = folder::read_file(path, kind, limits).await;
+        local_file = match (read, local_file) {
+            (Ok(None), other_file) => other_file,
             (Ok(Some(content)), LocalFile::Nothing) => {
                 let hashing = spawn_blocking(move || (sha256_of(&content), content));
                 match hashing.await {
@@ -156,75 +168,79 @@ pub(super) async fn read(plugins: &Path, name: &ConnectorName, limits: &Limits) 
             _ => LocalFile::Unusable,
         };
     }
-    found
+    local_file
 }
 
-/// Whether the folder has another file of the connector than this one, or none. One that cannot be
-/// read may be this one.
-pub(in crate::plugins) async fn has_other(
+/// Whether the folder has another file for the connector than the one with this SHA-256, or has no
+/// file. A file that cannot be read may be the one with this SHA-256, so it does not count.
+pub(in crate::plugins) async fn has_other_file(
     plugins: &Path,
     name: &ConnectorName,
     sha256: &str,
     limits: &Limits,
 ) -> bool {
-    match read(plugins, name, limits).await {
+    match read_local_file(plugins, name, limits).await {
         LocalFile::Nothing => true,
         LocalFile::One { sha256: found, .. } => found != sha256,
         LocalFile::Unusable => false,
     }
 }
 
-/// Copies the files of a connector to names that are not those of connectors. The name of a copy
-/// has the beginning of its SHA-256, so that no copy replaces another. Returns the copies.
+/// Copies the files of a connector under names that are not names of connectors. The name of a copy
+/// contains the beginning of its SHA-256, so that no copy replaces another. Returns the paths of
+/// the copies.
 pub(super) fn keep_copies(plugins: &Path, name: &ConnectorName) -> io::Result<Vec<PathBuf>> {
     let mut copies = Vec::new();
     for kind in FileKind::ALL {
-        let file = install::path(plugins, name, kind);
+        let file = install::connector_file_path(plugins, name, kind);
         let mut source = match File::open(&file) {
             Ok(source) => source,
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
             Err(error) => return Err(error),
         };
-        // It may be larger than a connector's file can be.
+        // The file may be larger than the limit for a connector's file, so it is not read into
+        // memory.
         let mut written = tempfile::Builder::new().prefix(".version-").tempfile_in(plugins)?;
-        let sha256 = copy_hashed(&mut source, &mut written)?;
+        let sha256 = copy_and_hash(&mut source, &mut written)?;
         written.as_file().set_permissions(source.metadata()?.permissions())?;
         written.as_file().sync_all()?;
         let beginning = sha256.get(..COPY_HASH_LENGTH).unwrap_or(&sha256);
-        let copy = plugins.join(format!("{name}.{}.{beginning}.{REPLACED}", kind.extension()));
+        let copy =
+            plugins.join(format!("{name}.{}.{beginning}.{COPY_EXTENSION}", kind.extension()));
         written.persist(&copy).map_err(|error| error.error)?;
         copies.push(copy);
     }
     Ok(copies)
 }
 
-/// Copies a file. Returns its SHA-256.
-fn copy_hashed(source: &mut File, target: &mut impl Write) -> io::Result<String> {
+/// Copies a file, and returns its SHA-256.
+fn copy_and_hash(source: &mut File, target: &mut impl Write) -> io::Result<String> {
     let (mut buffer, mut hash) = (vec![0; 1 << 16], Sha256::new());
     loop {
-        let read = match source.read(&mut buffer) {
+        let chunk = match source.read(&mut buffer) {
             Ok(0) => return Ok(HEXLOWER.encode(&hash.finalize())),
             Ok(length) => buffer.get(..length).unwrap_or_default(),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
             Err(error) => return Err(error),
         };
-        hash.update(read);
-        target.write_all(read)?;
+        hash.update(chunk);
+        target.write_all(chunk)?;
     }
 }
 
-/// Which folder a path leads to: the same one as long as its file system stays mounted.
-pub(super) fn id_of(plugins: &Path) -> io::Result<FolderId> {
+/// Returns the identity of the folder at this path. It changes if another file system is mounted
+/// there.
+pub(super) fn folder_id(plugins: &Path) -> io::Result<FolderId> {
     let metadata = fs::metadata(plugins)?;
     Ok(FolderId { device: metadata.dev(), inode: metadata.ino() })
 }
 
-/// Marks the folder.
+/// Writes the mark file into the folder.
 pub(super) fn set_mark(plugins: &Path) -> io::Result<()> {
-    install::write(&plugins.join(MARK_FILE), MARK_TEXT, 0o644)
+    install::write_atomically(&plugins.join(MARK_FILE), MARK_TEXT, 0o644)
 }
 
-/// Whether the folder has the mark.
+/// Whether the folder has the mark file.
 pub(super) fn has_mark(plugins: &Path) -> io::Result<bool> {
     plugins.join(MARK_FILE).try_exists()
 }
@@ -233,13 +249,13 @@ pub(super) fn has_mark(plugins: &Path) -> io::Result<bool> {
 mod tests {
     use super::*;
 
-    fn scanned(loaded: &str, failed: bool, broken: Option<&str>) -> Scanned {
+    fn scanned(loaded: &str, has_failed: bool, broken: Option<&str>) -> ScannerState {
         let broken = broken.map(str::to_owned);
-        Scanned { loaded: Some(loaded.to_owned()), failed, broken }
+        ScannerState { loaded: Some(loaded.to_owned()), has_failed, broken }
     }
 
     #[test]
-    fn a_file_counts_as_accepted_or_broken_only_if_the_scanner_means_this_content() {
+    fn a_file_is_accepted_or_broken_only_if_the_scanner_reports_this_content() {
         use FileState::{Accepted, Broken, Pending};
         for (scanned, state) in [
             (scanned("new", false, None), Accepted),
@@ -248,23 +264,23 @@ mod tests {
             (scanned("old", true, Some("other")), Pending),
             (scanned("old", true, None), Broken),
         ] {
-            assert_eq!(scanned.state("new"), state, "{scanned:?}");
+            assert_eq!(scanned.state_of_file("new"), state, "{scanned:?}");
         }
     }
 
     #[tokio::test]
-    async fn two_files_and_a_large_one_cannot_be_used_and_copies_are_no_connectors() {
+    async fn two_files_or_a_large_file_cannot_be_used_and_copies_are_not_connectors() {
         let home = tempfile::tempdir().unwrap();
         let (folder, name) = (home.path(), "c".parse().unwrap());
         let limits = Limits { component_bytes: 4, ..Limits::default() };
-        assert!(matches!(read(folder, &name, &limits).await, LocalFile::Nothing));
+        assert!(matches!(read_local_file(folder, &name, &limits).await, LocalFile::Nothing));
         fs::write(folder.join("c.js"), "one").unwrap();
-        let one = read(folder, &name, &limits).await;
+        let one = read_local_file(folder, &name, &limits).await;
         assert!(
             matches!(&one, LocalFile::One { kind: FileKind::Script, content, .. } if content == b"one")
         );
         fs::write(folder.join("c.wasm"), "two").unwrap();
-        assert!(matches!(read(folder, &name, &limits).await, LocalFile::Unusable));
+        assert!(matches!(read_local_file(folder, &name, &limits).await, LocalFile::Unusable));
         let copies = keep_copies(folder, &name).unwrap();
         assert_eq!(copies.len(), 2);
         fs::write(folder.join("c.js"), "three").unwrap();
@@ -274,22 +290,22 @@ mod tests {
             fs::read_to_string(of_script.unwrap()).unwrap()
         });
         assert_eq!(contents, ["one", "three"], "a later copy replaced the first");
-        let one = Compared::One { kind: FileKind::Script, sha256: sha256_of(b"three") };
-        assert!(!one.holds(folder, &name).unwrap(), "the other file is not seen");
+        let one = ComparedFile::One { kind: FileKind::Script, sha256: sha256_of(b"three") };
+        assert!(!one.is_unchanged(folder, &name).unwrap(), "the second file was not noticed");
         fs::remove_file(folder.join("c.wasm")).unwrap();
-        assert!(one.holds(folder, &name).unwrap());
-        assert!(!Compared::Nothing.holds(folder, &name).unwrap());
+        assert!(one.is_unchanged(folder, &name).unwrap());
+        assert!(!ComparedFile::Nothing.is_unchanged(folder, &name).unwrap());
         fs::write(folder.join("c.js"), "four").unwrap();
-        assert!(!one.holds(folder, &name).unwrap(), "the file was replaced");
-        install::remove(folder, &name).unwrap();
-        assert!(Compared::Nothing.holds(folder, &name).unwrap());
-        assert!(!one.holds(folder, &name).unwrap());
-        std::os::unix::fs::symlink(folder.join("away"), folder.join("c.js")).unwrap();
-        assert!(matches!(read(folder, &name, &limits).await, LocalFile::Unusable));
-        assert!(!Compared::Nothing.holds(folder, &name).unwrap());
+        assert!(!one.is_unchanged(folder, &name).unwrap(), "the file was replaced");
+        install::remove_connector_files(folder, &name).unwrap();
+        assert!(ComparedFile::Nothing.is_unchanged(folder, &name).unwrap());
+        assert!(!one.is_unchanged(folder, &name).unwrap());
+        std::os::unix::fs::symlink(folder.join("missing"), folder.join("c.js")).unwrap();
+        assert!(matches!(read_local_file(folder, &name, &limits).await, LocalFile::Unusable));
+        assert!(!ComparedFile::Nothing.is_unchanged(folder, &name).unwrap());
         fs::remove_file(folder.join("c.js")).unwrap();
-        assert!(folder::list(folder.to_owned()).await.unwrap().is_empty());
+        assert!(folder::list_files(folder.to_owned()).await.unwrap().is_empty());
         fs::write(folder.join("c.wasm"), "large").unwrap();
-        assert!(matches!(read(folder, &name, &limits).await, LocalFile::Unusable));
+        assert!(matches!(read_local_file(folder, &name, &limits).await, LocalFile::Unusable));
     }
 }

@@ -1,87 +1,89 @@
-//! The rules of the mirror: what follows from what the folder has, what the servers decided, and
-//! what both had when they agreed last.
+//! The rules of the mirror. They choose an action from three facts: the file in the folder, the
+//! last decision of the servers, and the state in which folder and store agreed last.
 //!
-//! Pure: neither reads a file nor the store.
+//! The rules are pure functions: they read neither a file nor the store.
 
 use crate::plugins::kind::FileKind;
 use crate::store::SharedConnector;
 
-/// What folder and store had when they agreed last, or this server changed one of them.
+/// The state of folder and store when they agreed last, or when this server last changed one of
+/// them.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Agreed {
-    /// The decision.
+pub(super) struct LastAgreement {
+    /// The revision of the decision in the store.
     pub(super) revision: i64,
-    /// SHA-256 of the file; `None`: the connector was removed.
+    /// SHA-256 of the file; `None` if the connector was removed.
     pub(super) sha256: Option<String>,
 }
 
-impl Agreed {
-    /// Of a name that neither had: it came after the server had compared its folder.
-    pub(super) fn on_nothing() -> Self {
+impl LastAgreement {
+    /// The state for a connector that neither folder nor store had. It was added after the server
+    /// had compared its folder.
+    pub(super) fn without_connector() -> Self {
         Self { revision: 0, sha256: None }
     }
 }
 
-/// What the folder has for a name.
+/// The file that the folder has for a connector.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Found {
+pub(super) enum FolderFile {
     /// No file.
     Nothing,
     /// A file that can be read.
     File { sha256: String, kind: FileKind, state: FileState },
-    /// Two files, or one that cannot be read or is too large.
+    /// Two files, or a file that cannot be read or is too large.
     Unusable,
 }
 
-/// What the scanner says about a file.
+/// The state of a file in the scanner.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum FileState {
-    /// It is loaded.
+    /// The file is loaded.
     Accepted,
-    /// It cannot be used.
+    /// The file cannot be used.
     Broken,
-    /// It was not loaded yet.
+    /// The file was not loaded yet.
     Pending,
 }
 
-/// What the mirror does for a name.
+/// The action of the mirror for a connector.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Action {
-    /// Folder and store agree: note that.
+    /// Record that folder and store agree.
     Agree,
-    /// Leave both as they are.
+    /// Change neither folder nor store.
     Nothing,
-    /// Decide when the scanner has loaded the file.
+    /// Decide later, when the scanner has loaded the file.
     Wait,
-    /// Compare again soon: the folder is about to change, or has changed meanwhile.
-    Again,
+    /// Compare again soon, because the folder has changed or will change.
+    CompareAgain,
     /// Write the version that the servers use into the folder.
     Install,
     /// Remove the file from the folder.
     Uninstall,
-    /// Make the file the version that the servers use.
+    /// Store the file as the version that the servers use.
     Share,
     /// Remove the connector at all servers.
     Remove,
 }
 
-/// Decides for one name.
-pub(super) fn decide(
-    agreed: Option<&Agreed>,
-    found: &Found,
+/// Chooses the action for one connector.
+pub(super) fn choose_action(
+    agreed: Option<&LastAgreement>,
+    found: &FolderFile,
     shared: Option<&SharedConnector>,
 ) -> Action {
     let Some(shared) = shared else {
         return match found {
-            Found::File { state: FileState::Accepted, .. } => Action::Share,
-            Found::File { state: FileState::Pending, .. } => Action::Wait,
+            FolderFile::File { state: FileState::Accepted, .. } => Action::Share,
+            FolderFile::File { state: FileState::Pending, .. } => Action::Wait,
             _ => Action::Nothing,
         };
     };
     let current = shared.current();
     let agree = match (found, current) {
-        (Found::Nothing, None) => true,
-        (Found::File { sha256, kind, .. }, Some(current)) => {
+        (FolderFile::Nothing, None) => true,
+        (FolderFile::File { sha256, kind, .. }, Some(current)) => {
             *sha256 == current.sha256 && (*kind == FileKind::Script) == current.is_script
         }
         _ => false,
@@ -89,13 +91,15 @@ pub(super) fn decide(
     if agree {
         return Action::Agree;
     }
-    // Without an agreement, the folder is that of an earlier time: the store is right.
-    let has_news = agreed.is_none_or(|agreed| agreed.revision < shared.revision);
+    // Without an earlier agreement, the folder may be old, so the store counts.
+    let has_newer_decision = agreed.is_none_or(|agreed| agreed.revision < shared.revision);
     match (agreed, found) {
-        (Some(Agreed { sha256: Some(_), .. }), Found::Nothing) if !has_news => {
+        (Some(LastAgreement { sha256: Some(_), .. }), FolderFile::Nothing)
+            if !has_newer_decision =>
+        {
             return Action::Remove;
         }
-        (Some(agreed), Found::File { sha256, state, .. })
+        (Some(agreed), FolderFile::File { sha256, state, .. })
             if agreed.sha256.as_ref() != Some(sha256)
                 && !was_shared_since(agreed, sha256, shared) =>
         {
@@ -108,17 +112,17 @@ pub(super) fn decide(
         _ => {}
     }
     match current {
-        _ if !has_news => Action::Nothing,
+        _ if !has_newer_decision => Action::Nothing,
         Some(_) => Action::Install,
         None => Action::Uninstall,
     }
 }
 
-/// Whether a file of the folder was shared after the agreement: by this server, if the database's
-/// answer was lost. A later decision has then replaced it.
-fn was_shared_since(agreed: &Agreed, sha256: &str, shared: &SharedConnector) -> bool {
-    let is_it = |version: &&crate::store::SharedVersion| version.sha256 == sha256;
-    let version = shared.versions.iter().find(is_it);
+/// Whether a file of the folder was shared after the last agreement. This server may have shared it
+/// without receiving the answer of the database. Another decision has replaced the file since then.
+fn was_shared_since(agreed: &LastAgreement, sha256: &str, shared: &SharedConnector) -> bool {
+    let is_this_file = |version: &&crate::store::SharedVersion| version.sha256 == sha256;
+    let version = shared.versions.iter().find(is_this_file);
     version.is_some_and(|version| version.revision > agreed.revision)
 }
 
@@ -129,15 +133,15 @@ mod tests {
     use super::*;
     use crate::store::SharedVersion;
 
-    fn agreed(revision: i64, sha256: &str) -> Option<Agreed> {
-        Some(Agreed { revision, sha256: (!sha256.is_empty()).then(|| sha256.to_owned()) })
+    fn agreed(revision: i64, sha256: &str) -> Option<LastAgreement> {
+        Some(LastAgreement { revision, sha256: (!sha256.is_empty()).then(|| sha256.to_owned()) })
     }
 
-    fn file(sha256: &str, state: FileState) -> Found {
-        Found::File { sha256: sha256.to_owned(), kind: FileKind::Component, state }
+    fn file(sha256: &str, state: FileState) -> FolderFile {
+        FolderFile::File { sha256: sha256.to_owned(), kind: FileKind::Component, state }
     }
 
-    /// A connector with these versions, the last decision first; an empty name: it was removed.
+    /// A connector with these decisions, the last one first. An empty SHA-256 is a removal.
     fn shared(decisions: &[(i64, &str)]) -> Option<SharedConnector> {
         let version = |(revision, sha256): &(i64, &str)| SharedVersion {
             sha256: (*sha256).to_owned(),
@@ -154,18 +158,18 @@ mod tests {
 
     #[track_caller]
     fn assert_action(
-        agreed: Option<Agreed>,
-        found: &Found,
+        agreed: Option<LastAgreement>,
+        found: &FolderFile,
         shared: Option<SharedConnector>,
         expected: Action,
     ) {
-        assert_eq!(decide(agreed.as_ref(), found, shared.as_ref()), expected, "{found:?}");
+        assert_eq!(choose_action(agreed.as_ref(), found, shared.as_ref()), expected, "{found:?}");
     }
 
     use FileState::{Accepted, Broken, Pending};
 
     #[test]
-    fn a_server_that_starts_takes_what_the_store_has_and_adds_what_it_never_knew() {
+    fn at_a_start_the_store_wins_and_connectors_that_it_never_had_are_shared() {
         for state in [Accepted, Broken, Pending] {
             assert_action(None, &file("old", state), shared(&[(3, "new")]), Action::Install);
             assert_action(
@@ -176,23 +180,23 @@ mod tests {
             );
             assert_action(None, &file("new", state), shared(&[(3, "new")]), Action::Agree);
         }
-        assert_action(None, &Found::Nothing, shared(&[(3, "new")]), Action::Install);
-        assert_action(None, &Found::Nothing, shared(&[(3, "")]), Action::Agree);
-        assert_action(None, &Found::Unusable, shared(&[(3, "new")]), Action::Install);
+        assert_action(None, &FolderFile::Nothing, shared(&[(3, "new")]), Action::Install);
+        assert_action(None, &FolderFile::Nothing, shared(&[(3, "")]), Action::Agree);
+        assert_action(None, &FolderFile::Unusable, shared(&[(3, "new")]), Action::Install);
         assert_action(None, &file("own", Accepted), None, Action::Share);
         assert_action(None, &file("own", Pending), None, Action::Wait);
         assert_action(None, &file("own", Broken), None, Action::Nothing);
-        assert_action(None, &Found::Nothing, None, Action::Nothing);
+        assert_action(None, &FolderFile::Nothing, None, Action::Nothing);
     }
 
     #[test]
     fn a_decision_of_another_server_is_written_into_the_folder() {
         assert_action(agreed(1, "a"), &file("a", Accepted), shared(&[(2, "b")]), Action::Install);
         assert_action(agreed(1, "a"), &file("a", Accepted), shared(&[(2, "")]), Action::Uninstall);
-        assert_action(agreed(1, ""), &Found::Nothing, shared(&[(2, "b")]), Action::Install);
+        assert_action(agreed(1, ""), &FolderFile::Nothing, shared(&[(2, "b")]), Action::Install);
         let broken = file("broken", Broken);
         assert_action(agreed(1, "a"), &broken, shared(&[(2, "b")]), Action::Install);
-        assert_action(agreed(1, "a"), &Found::Nothing, shared(&[(2, "b")]), Action::Install);
+        assert_action(agreed(1, "a"), &FolderFile::Nothing, shared(&[(2, "b")]), Action::Install);
     }
 
     #[test]
@@ -204,13 +208,13 @@ mod tests {
     }
 
     #[test]
-    fn a_change_of_the_folder_is_shared_once_the_scanner_accepts_it() {
-        let now = || shared(&[(2, "a")]);
-        assert_action(agreed(2, "a"), &file("b", Pending), now(), Action::Wait);
-        assert_action(agreed(2, "a"), &file("b", Accepted), now(), Action::Share);
-        assert_action(agreed(2, "a"), &file("b", Broken), now(), Action::Nothing);
-        assert_action(agreed(2, "a"), &Found::Unusable, now(), Action::Nothing);
-        assert_action(agreed(2, "a"), &Found::Nothing, now(), Action::Remove);
+    fn a_change_of_the_folder_is_shared_when_the_scanner_has_accepted_it() {
+        let store = || shared(&[(2, "a")]);
+        assert_action(agreed(2, "a"), &file("b", Pending), store(), Action::Wait);
+        assert_action(agreed(2, "a"), &file("b", Accepted), store(), Action::Share);
+        assert_action(agreed(2, "a"), &file("b", Broken), store(), Action::Nothing);
+        assert_action(agreed(2, "a"), &FolderFile::Unusable, store(), Action::Nothing);
+        assert_action(agreed(2, "a"), &FolderFile::Nothing, store(), Action::Remove);
         assert_action(
             agreed(2, ""),
             &file("a", Accepted),
@@ -221,13 +225,13 @@ mod tests {
 
     #[test]
     fn a_change_of_the_folder_that_is_committed_last_wins() {
-        let others = || shared(&[(2, "b"), (1, "a")]);
-        assert_action(agreed(1, "a"), &file("c", Accepted), others(), Action::Share);
-        assert_action(agreed(1, "a"), &file("c", Pending), others(), Action::Wait);
-        let new = || Some(Agreed::on_nothing());
-        assert_action(new(), &file("c", Pending), others(), Action::Wait);
-        assert_action(new(), &file("c", Accepted), others(), Action::Share);
-        assert_action(new(), &Found::Nothing, others(), Action::Install);
+        let store = || shared(&[(2, "b"), (1, "a")]);
+        assert_action(agreed(1, "a"), &file("c", Accepted), store(), Action::Share);
+        assert_action(agreed(1, "a"), &file("c", Pending), store(), Action::Wait);
+        let new = || Some(LastAgreement::without_connector());
+        assert_action(new(), &file("c", Pending), store(), Action::Wait);
+        assert_action(new(), &file("c", Accepted), store(), Action::Share);
+        assert_action(new(), &FolderFile::Nothing, store(), Action::Install);
     }
 
     #[test]
@@ -246,7 +250,8 @@ mod tests {
 
     #[test]
     fn the_same_content_with_another_extension_is_replaced() {
-        let script = Found::File { sha256: "a".to_owned(), kind: FileKind::Script, state: Broken };
+        let script =
+            FolderFile::File { sha256: "a".to_owned(), kind: FileKind::Script, state: Broken };
         assert_action(None, &script, shared(&[(1, "a")]), Action::Install);
     }
 }

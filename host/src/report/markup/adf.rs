@@ -1,13 +1,13 @@
-//! Atlassian Document Format: a JSON document. Its text is never markup, but each kind of node is
-//! allowed only inside certain other nodes.
+//! Writes Atlassian Document Format, a JSON document. Text in it is never read as markup, but each
+//! type of node is allowed only inside certain other nodes.
 
 use serde_json::{Value, json};
 
 use super::document::{Block, Document, Inline};
 
-/// The node that contains a node.
+/// The node that will contain a block.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Place {
+enum ParentNode {
     Document,
     /// A quote cannot contain headings, rules and other quotes.
     Quote,
@@ -16,92 +16,97 @@ enum Place {
 }
 
 pub(super) fn render(document: &Document) -> String {
-    let content = blocks(&document.blocks, Place::Document);
+    let content = block_nodes(&document.blocks, ParentNode::Document);
     json!({ "version": 1, "type": "doc", "content": content }).to_string()
 }
 
-fn blocks(all: &[Block], place: Place) -> Vec<Value> {
-    all.iter().flat_map(|it| block(it, place)).collect()
+fn block_nodes(blocks: &[Block], parent: ParentNode) -> Vec<Value> {
+    blocks.iter().flat_map(|block| nodes_of_block(block, parent)).collect()
 }
 
-fn block(block: &Block, place: Place) -> Vec<Value> {
-    let one = match block {
-        Block::Heading(level, inlines) if place == Place::Document => json!({
-            "type": "heading", "attrs": { "level": level }, "content": line(inlines, &[]),
+fn nodes_of_block(block: &Block, parent: ParentNode) -> Vec<Value> {
+    let node = match block {
+        Block::Heading(level, inlines) if parent == ParentNode::Document => json!({
+            "type": "heading", "attrs": { "level": level }, "content": inline_nodes(inlines, &[]),
         }),
-        Block::Heading(_, inlines) => paragraph(line(inlines, &[json!({ "type": "strong" })])),
-        Block::Paragraph(inlines) => paragraph(line(inlines, &[])),
+        Block::Heading(_, inlines) => {
+            paragraph_node(inline_nodes(inlines, &[json!({ "type": "strong" })]))
+        }
+        Block::Paragraph(inlines) => paragraph_node(inline_nodes(inlines, &[])),
         Block::Code(text) if text.is_empty() => json!({ "type": "codeBlock", "content": [] }),
         Block::Code(text) => {
             json!({ "type": "codeBlock", "content": [{ "type": "text", "text": text }] })
         }
-        Block::Quote(inner) if place == Place::Document => {
-            json!({ "type": "blockquote", "content": not_empty(blocks(inner, Place::Quote)) })
+        Block::Quote(inner) if parent == ParentNode::Document => {
+            let content = or_empty_paragraph(block_nodes(inner, ParentNode::Quote));
+            json!({ "type": "blockquote", "content": content })
         }
-        Block::Quote(inner) => return blocks(inner, place),
-        Block::List(None, items) => json!({ "type": "bulletList", "content": list(items) }),
+        Block::Quote(inner) => return block_nodes(inner, parent),
+        Block::List(None, items) => {
+            json!({ "type": "bulletList", "content": list_item_nodes(items) })
+        }
         Block::List(Some(first), items) => json!({
-            "type": "orderedList", "attrs": { "order": first }, "content": list(items),
+            "type": "orderedList", "attrs": { "order": first }, "content": list_item_nodes(items),
         }),
-        Block::Rule if place == Place::Document => json!({ "type": "rule" }),
+        Block::Rule if parent == ParentNode::Document => json!({ "type": "rule" }),
         Block::Rule => return Vec::new(),
     };
-    vec![one]
+    vec![node]
 }
 
-fn paragraph(content: Vec<Value>) -> Value {
+fn paragraph_node(content: Vec<Value>) -> Value {
     json!({ "type": "paragraph", "content": content })
 }
 
-/// Items begin with a paragraph or code.
-fn list(items: &[Vec<Block>]) -> Vec<Value> {
+/// The nodes of list items. ADF requires that each item begins with a paragraph or a code block.
+fn list_item_nodes(items: &[Vec<Block>]) -> Vec<Value> {
     let item = |item: &Vec<Block>| {
-        let mut content = blocks(item, Place::Item);
-        let first = content.first().and_then(|node| node.get("type")).and_then(Value::as_str);
-        if !matches!(first, Some("paragraph" | "codeBlock")) {
-            content.insert(0, paragraph(Vec::new()));
+        let mut content = block_nodes(item, ParentNode::Item);
+        let first_type = content.first().and_then(|node| node.get("type")).and_then(Value::as_str);
+        if !matches!(first_type, Some("paragraph" | "codeBlock")) {
+            content.insert(0, paragraph_node(Vec::new()));
         }
         json!({ "type": "listItem", "content": content })
     };
     items.iter().map(item).collect()
 }
 
-fn not_empty(content: Vec<Value>) -> Vec<Value> {
-    if content.is_empty() { vec![paragraph(content)] } else { content }
+fn or_empty_paragraph(content: Vec<Value>) -> Vec<Value> {
+    if content.is_empty() { vec![paragraph_node(content)] } else { content }
 }
 
-fn line(inlines: &[Inline], marks: &[Value]) -> Vec<Value> {
-    inlines.iter().flat_map(|it| inline(it, marks)).collect()
+fn inline_nodes(inlines: &[Inline], marks: &[Value]) -> Vec<Value> {
+    inlines.iter().flat_map(|inline| nodes_of_inline(inline, marks)).collect()
 }
 
-fn inline(inline: &Inline, marks: &[Value]) -> Vec<Value> {
-    let with = |mark: Value| {
+fn nodes_of_inline(inline: &Inline, marks: &[Value]) -> Vec<Value> {
+    let with_mark = |mark: Value| {
         let mut marks = marks.to_vec();
-        if !marks.iter().any(|it| it.get("type") == mark.get("type")) {
+        if !marks.iter().any(|other| other.get("type") == mark.get("type")) {
             marks.push(mark);
         }
         marks
     };
     match inline {
-        Inline::Text(text) => node(text, marks),
+        Inline::Text(text) => text_nodes(text, marks),
         Inline::Code(text) => {
-            // Code is never strong or emphasized.
-            let is_link = |mark: &&Value| mark.get("type").is_some_and(|it| it == "link");
+            // ADF does not allow strong or emphasized code.
+            let is_link = |mark: &&Value| mark.get("type").is_some_and(|name| name == "link");
             let mut marks: Vec<_> = marks.iter().filter(is_link).cloned().collect();
             marks.push(json!({ "type": "code" }));
-            node(text, &marks)
+            text_nodes(text, &marks)
         }
-        Inline::Strong(inner) => line(inner, &with(json!({ "type": "strong" }))),
-        Inline::Emphasis(inner) => line(inner, &with(json!({ "type": "em" }))),
+        Inline::Strong(inner) => inline_nodes(inner, &with_mark(json!({ "type": "strong" }))),
+        Inline::Emphasis(inner) => inline_nodes(inner, &with_mark(json!({ "type": "em" }))),
         Inline::Link(url, inner) => {
-            line(inner, &with(json!({ "type": "link", "attrs": { "href": url } })))
+            inline_nodes(inner, &with_mark(json!({ "type": "link", "attrs": { "href": url } })))
         }
         Inline::Break => vec![json!({ "type": "hardBreak" })],
     }
 }
 
-/// A text node, which is never empty.
-fn node(text: &str, marks: &[Value]) -> Vec<Value> {
+/// Returns a text node, or nothing for an empty text: ADF does not allow empty text nodes.
+fn text_nodes(text: &str, marks: &[Value]) -> Vec<Value> {
     match (text, marks) {
         ("", _) => Vec::new(),
         (text, []) => vec![json!({ "type": "text", "text": text })],

@@ -1,46 +1,48 @@
 //! Cuts a document so that its rendered text has at most a given number of characters.
 //!
-//! Cuts the parsed document and not the rendered text, so the result is valid in each markup. The
-//! notes are kept, unless they alone are too long.
+//! This module cuts the parsed document and never the rendered text, so the result is valid in each
+//! markup. The notes are kept, unless they alone are too long.
 
 use super::document::{Block, Document, Inline};
 
 const ELLIPSIS: &str = "…";
 
 /// Finds the longest beginning of the document that `render` accepts; `None` if it accepts none.
-pub(super) fn longest(
+pub(super) fn longest_accepted(
     document: &Document,
     render: impl Fn(Document) -> Option<String>,
 ) -> Option<String> {
     if let Some(whole) = render(document.clone()) {
         return Some(whole);
     }
-    let notes_fit = render(beginning(document, 0)).is_some();
+    let notes_fit = render(first_characters(document, 0)).is_some();
     let document = if notes_fit { document } else { &Document::join(None, document.clone()) };
-    let (mut fits, mut too_long) = (0, size(&document.blocks) + 1);
-    let mut best = render(beginning(document, 0)).or_else(|| render(Document::default()))?;
-    while too_long - fits > 1 {
-        let middle = fits + (too_long - fits) / 2;
-        match render(beginning(document, middle)) {
-            Some(text) => (fits, best) = (middle, text),
-            None => too_long = middle,
+    let (mut fitting_size, mut too_long_size) = (0, blocks_size(&document.blocks) + 1);
+    let mut longest =
+        render(first_characters(document, 0)).or_else(|| render(Document::default()))?;
+    while too_long_size - fitting_size > 1 {
+        let middle = fitting_size + (too_long_size - fitting_size) / 2;
+        match render(first_characters(document, middle)) {
+            Some(text) => (fitting_size, longest) = (middle, text),
+            None => too_long_size = middle,
         }
     }
-    Some(best)
+    Some(longest)
 }
 
-/// The document's first characters, then an ellipsis.
-fn beginning(document: &Document, characters: usize) -> Document {
-    let mut space = RemainingSpace { characters, is_cut: false };
-    let mut blocks = space.blocks(&document.blocks);
-    if !space.is_cut {
+/// Returns a document with only the first characters, then an ellipsis.
+fn first_characters(document: &Document, characters: usize) -> Document {
+    let mut remaining = RemainingSpace { characters, is_cut: false };
+    let mut blocks = remaining.cut_blocks(&document.blocks);
+    if !remaining.is_cut {
         blocks.push(Block::Paragraph(vec![Inline::Text(ELLIPSIS.to_owned())]));
     }
     Document { blocks, notes: document.notes.clone() }
 }
 
-/// How many characters a document has; each block and each break counts as one more.
-fn size(blocks: &[Block]) -> usize {
+/// The number of characters in the blocks. Each block and each line break counts as one more
+/// character.
+fn blocks_size(blocks: &[Block]) -> usize {
     blocks.iter().map(|block| 1 + block_size(block)).sum()
 }
 
@@ -48,84 +50,84 @@ fn block_size(block: &Block) -> usize {
     match block {
         Block::Paragraph(inlines) | Block::Heading(_, inlines) => inline_size(inlines),
         Block::Code(text) => text.chars().count(),
-        Block::Quote(blocks) => size(blocks),
-        Block::List(_, items) => items.iter().map(|item| size(item)).sum(),
+        Block::Quote(blocks) => blocks_size(blocks),
+        Block::List(_, items) => items.iter().map(|item| blocks_size(item)).sum(),
         Block::Rule => 0,
     }
 }
 
 fn inline_size(inlines: &[Inline]) -> usize {
-    let size = |inline: &Inline| match inline {
+    let size_of = |inline: &Inline| match inline {
         Inline::Text(text) | Inline::Code(text) => text.chars().count(),
         Inline::Strong(inner) | Inline::Emphasis(inner) | Inline::Link(_, inner) => {
             inline_size(inner)
         }
         Inline::Break => 1,
     };
-    inlines.iter().map(size).sum()
+    inlines.iter().map(size_of).sum()
 }
 
-/// The part of the limit that is not used yet, while a document is cut.
+/// The number of characters that may still be copied while a document is cut.
 struct RemainingSpace {
     characters: usize,
-    /// Whether the ellipsis was written; nothing may follow it.
+    /// Whether the ellipsis was added. Nothing may be added after it.
     is_cut: bool,
 }
 
 impl RemainingSpace {
-    fn blocks(&mut self, blocks: &[Block]) -> Vec<Block> {
-        let mut taken = Vec::new();
+    fn cut_blocks(&mut self, blocks: &[Block]) -> Vec<Block> {
+        let mut copied = Vec::new();
         for block in blocks {
             if self.is_cut {
                 break;
             }
-            if !self.take_one() {
-                taken.push(Block::Paragraph(vec![Inline::Text(ELLIPSIS.to_owned())]));
+            if !self.count_one() {
+                copied.push(Block::Paragraph(vec![Inline::Text(ELLIPSIS.to_owned())]));
                 break;
             }
-            taken.push(match block {
-                Block::Paragraph(inlines) => Block::Paragraph(self.inlines(inlines)),
-                Block::Heading(level, inlines) => Block::Heading(*level, self.inlines(inlines)),
-                Block::Code(text) => Block::Code(self.text(text)),
-                Block::Quote(blocks) => Block::Quote(self.blocks(blocks)),
-                Block::List(first, items) => Block::List(*first, self.items(items)),
+            copied.push(match block {
+                Block::Paragraph(inlines) => Block::Paragraph(self.cut_inlines(inlines)),
+                Block::Heading(level, inlines) => Block::Heading(*level, self.cut_inlines(inlines)),
+                Block::Code(text) => Block::Code(self.cut_text(text)),
+                Block::Quote(blocks) => Block::Quote(self.cut_blocks(blocks)),
+                Block::List(first, items) => Block::List(*first, self.cut_items(items)),
                 Block::Rule => Block::Rule,
             });
         }
-        taken
+        copied
     }
 
-    fn items(&mut self, items: &[Vec<Block>]) -> Vec<Vec<Block>> {
-        let mut taken = Vec::new();
+    fn cut_items(&mut self, items: &[Vec<Block>]) -> Vec<Vec<Block>> {
+        let mut copied = Vec::new();
         for item in items {
             if self.is_cut {
                 break;
             }
-            taken.push(self.blocks(item));
+            copied.push(self.cut_blocks(item));
         }
-        taken
+        copied
     }
 
-    fn inlines(&mut self, inlines: &[Inline]) -> Vec<Inline> {
-        let mut taken = Vec::new();
+    fn cut_inlines(&mut self, inlines: &[Inline]) -> Vec<Inline> {
+        let mut copied = Vec::new();
         for inline in inlines {
             if self.is_cut {
                 break;
             }
-            taken.push(match inline {
-                Inline::Text(text) => Inline::Text(self.text(text)),
-                Inline::Code(text) => Inline::Code(self.text(text)),
-                Inline::Strong(inner) => Inline::Strong(self.inlines(inner)),
-                Inline::Emphasis(inner) => Inline::Emphasis(self.inlines(inner)),
-                Inline::Link(url, inner) => Inline::Link(url.clone(), self.inlines(inner)),
-                Inline::Break if self.take_one() => Inline::Break,
+            copied.push(match inline {
+                Inline::Text(text) => Inline::Text(self.cut_text(text)),
+                Inline::Code(text) => Inline::Code(self.cut_text(text)),
+                Inline::Strong(inner) => Inline::Strong(self.cut_inlines(inner)),
+                Inline::Emphasis(inner) => Inline::Emphasis(self.cut_inlines(inner)),
+                Inline::Link(url, inner) => Inline::Link(url.clone(), self.cut_inlines(inner)),
+                Inline::Break if self.count_one() => Inline::Break,
                 Inline::Break => Inline::Text(ELLIPSIS.to_owned()),
             });
         }
-        taken
+        copied
     }
 
-    fn text(&mut self, text: &str) -> String {
+    fn cut_text(&mut self, text: &str) -> String {
         let length = text.chars().count();
         if length <= self.characters {
             self.characters -= length;
@@ -136,8 +138,8 @@ impl RemainingSpace {
         kept + ELLIPSIS
     }
 
-    /// Counts a block or a break as one character.
-    fn take_one(&mut self) -> bool {
+    /// Counts a block or a line break as one character. Returns false if there is no space for it.
+    fn count_one(&mut self) -> bool {
         self.is_cut |= self.characters == 0;
         self.characters = self.characters.saturating_sub(1);
         !self.is_cut

@@ -1,6 +1,7 @@
-//! A text in blocks, made from CommonMark and the values of its placeholders.
+//! A document of blocks, parsed from CommonMark, in which values replace the placeholders.
 //!
-//! A value becomes text, code or an address, wherever its placeholder is. It is never parsed.
+//! A value becomes text, code or a link address, depending on where its placeholder is. A value is
+//! never parsed as markup.
 
 use pulldown_cmark::{Event, Options, Parser, Tag};
 
@@ -8,10 +9,11 @@ use super::placeholder;
 use super::web_link::web_link;
 use crate::report::engine::Expanded;
 
-/// Maximum depth of quotes, lists and emphasis; deeper ones are read as text of the outer element.
+/// Maximum depth of quotes, lists and emphasis. Text in deeper elements belongs to the outer
+/// element.
 const DEPTH_MAX: usize = 12;
 
-/// A text in blocks.
+/// A parsed text: its blocks, such as paragraphs and lists.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(in crate::report) struct Document {
     pub(super) blocks: Vec<Block>,
@@ -25,7 +27,7 @@ pub(super) enum Block {
     Heading(u8, Vec<Inline>),
     Code(String),
     Quote(Vec<Block>),
-    /// The number of the first item, if it has numbers.
+    /// The number of the first item, or `None` if the items have bullets.
     List(Option<u64>, Vec<Vec<Block>>),
     Rule,
 }
@@ -38,7 +40,7 @@ pub(super) enum Inline {
     Code(String),
     Strong(Vec<Inline>),
     Emphasis(Vec<Inline>),
-    /// The address is one that [`web_link`] returned, and the inlines are its label.
+    /// A link: an address that [`web_link`] returned, and its label.
     Link(String, Vec<Inline>),
     Break,
 }
@@ -46,13 +48,14 @@ pub(super) enum Inline {
 impl Document {
     /// Parses a canonical text.
     pub(in crate::report) fn parse(canonical: &Expanded) -> Self {
-        let mut builder = Builder::new(&canonical.values);
-        Parser::new_ext(&canonical.text, Options::empty()).for_each(|event| builder.event(event));
+        let mut builder = DocumentBuilder::new(&canonical.values);
+        Parser::new_ext(&canonical.text, Options::empty())
+            .for_each(|event| builder.handle_event(event));
         Self { blocks: builder.finish(), notes: Vec::new() }
     }
 
-    /// The line that contains a marker.
-    pub(super) fn marker(marker: &str) -> Self {
+    /// Creates a document of one line that contains the marker.
+    pub(super) fn marker_line(marker: &str) -> Self {
         let marker: String = marker.chars().filter(|c| !c.is_control()).collect();
         let text = format!("Jackfield marker, used to find this again: {marker}");
         Self { blocks: vec![Block::Paragraph(vec![Inline::Text(text)])], notes: Vec::new() }
@@ -68,25 +71,25 @@ impl Document {
 
     /// Adds a paragraph of plain text at the end.
     pub(in crate::report) fn add_note(&mut self, note: &str) {
-        self.notes.push(plain(note));
+        self.notes.push(plain_paragraph(note));
     }
 
     /// Adds a list of plain texts at the end, under a heading.
     pub(in crate::report) fn add_list(&mut self, heading: &str, items: &[String]) {
         let heading = Inline::Text(heading.to_owned());
         self.notes.push(Block::Heading(2, vec![heading]));
-        let items = items.iter().map(|item| vec![plain(item)]);
+        let items = items.iter().map(|item| vec![plain_paragraph(item)]);
         self.notes.push(Block::List(None, items.collect()));
     }
 }
 
-fn plain(text: &str) -> Block {
+fn plain_paragraph(text: &str) -> Block {
     let mut inlines = Vec::new();
     push_text(&mut inlines, text);
     Block::Paragraph(inlines)
 }
 
-/// Text without control characters; its lines are separated by breaks.
+/// Adds text without control characters, with a break between its lines.
 fn push_text(inlines: &mut Vec<Inline>, text: &str) {
     for (index, line) in text.trim_end_matches('\n').split('\n').enumerate() {
         if index > 0 {
@@ -99,8 +102,8 @@ fn push_text(inlines: &mut Vec<Inline>, text: &str) {
 }
 
 /// An element whose end was not read yet.
-struct Open {
-    kind: Kind,
+struct OpenElement {
+    kind: ElementKind,
     blocks: Vec<Block>,
     items: Vec<Vec<Block>>,
     inlines: Vec<Inline>,
@@ -108,7 +111,7 @@ struct Open {
     text: String,
 }
 
-enum Kind {
+enum ElementKind {
     Root,
     Paragraph,
     Heading(u8),
@@ -121,103 +124,111 @@ enum Kind {
     Link(String),
 }
 
-struct Builder<'v> {
+struct DocumentBuilder<'v> {
     values: &'v [String],
-    open: Vec<Open>,
-    /// For each element that has begun, whether `open` contains it. Elements that are nested too
-    /// deeply are not in `open`.
-    known: Vec<bool>,
+    open_elements: Vec<OpenElement>,
+    /// For each element that has begun, whether `open_elements` contains it. Elements that are
+    /// nested too deeply are not added there.
+    is_open: Vec<bool>,
 }
 
-impl<'v> Builder<'v> {
+impl<'v> DocumentBuilder<'v> {
     fn new(values: &'v [String]) -> Self {
-        Self { values, open: vec![Open::new(Kind::Root)], known: Vec::new() }
+        Self {
+            values,
+            open_elements: vec![OpenElement::new(ElementKind::Root)],
+            is_open: Vec::new(),
+        }
     }
 
-    fn event(&mut self, event: Event<'_>) {
+    fn handle_event(&mut self, event: Event<'_>) {
         match event {
-            Event::Start(tag) => self.start(tag),
-            Event::End(_) if self.known.pop().unwrap_or(false) => self.end(),
-            Event::Text(text) | Event::Html(text) | Event::InlineHtml(text) => self.text(&text),
+            Event::Start(tag) => self.start_element(tag),
+            Event::End(_) if self.is_open.pop().unwrap_or(false) => self.end_element(),
+            Event::Text(text) | Event::Html(text) | Event::InlineHtml(text) => self.add_text(&text),
             Event::Code(code) => {
                 let code = placeholder::resolve(&code, self.values).replace(['\n', '\t'], " ");
-                self.inline(Inline::Code(code));
+                self.add_inline(Inline::Code(code));
             }
-            Event::SoftBreak => self.text(" "),
-            Event::HardBreak => self.inline(Inline::Break),
-            Event::Rule => self.block(Block::Rule),
+            Event::SoftBreak => self.add_text(" "),
+            Event::HardBreak => self.add_inline(Inline::Break),
+            Event::Rule => self.add_block(Block::Rule),
             // Other events belong to extensions of CommonMark that are not enabled.
             _ => {}
         }
     }
 
-    fn start(&mut self, tag: Tag<'_>) {
+    fn start_element(&mut self, tag: Tag<'_>) {
         let kind = match tag {
-            Tag::Paragraph | Tag::HtmlBlock => Some(Kind::Paragraph),
-            Tag::Heading { level, .. } => Some(Kind::Heading(level as u8)),
-            Tag::CodeBlock(_) => Some(Kind::Code),
-            Tag::BlockQuote(_) => Some(Kind::Quote),
-            Tag::List(first) => Some(Kind::List(first)),
-            Tag::Item => Some(Kind::Item),
-            Tag::Strong => Some(Kind::Strong),
-            Tag::Emphasis => Some(Kind::Emphasis),
+            Tag::Paragraph | Tag::HtmlBlock => Some(ElementKind::Paragraph),
+            Tag::Heading { level, .. } => Some(ElementKind::Heading(level as u8)),
+            Tag::CodeBlock(_) => Some(ElementKind::Code),
+            Tag::BlockQuote(_) => Some(ElementKind::Quote),
+            Tag::List(first) => Some(ElementKind::List(first)),
+            Tag::Item => Some(ElementKind::Item),
+            Tag::Strong => Some(ElementKind::Strong),
+            Tag::Emphasis => Some(ElementKind::Emphasis),
             Tag::Link { dest_url, .. } | Tag::Image { dest_url, .. } => {
-                web_link(&placeholder::resolve(&dest_url, self.values)).map(Kind::Link)
+                web_link(&placeholder::resolve(&dest_url, self.values)).map(ElementKind::Link)
             }
             _ => None,
         };
         let kind = kind.filter(|kind| {
-            // An item belongs to its list, whatever their depth.
-            let in_list = matches!(self.open.last(), Some(Open { kind: Kind::List(_), .. }));
-            self.open.len() < DEPTH_MAX || (in_list && matches!(kind, Kind::Item))
+            // An item is always added to its list, even below the maximum depth.
+            let is_in_list = matches!(
+                self.open_elements.last(),
+                Some(OpenElement { kind: ElementKind::List(_), .. })
+            );
+            self.open_elements.len() < DEPTH_MAX
+                || (is_in_list && matches!(kind, ElementKind::Item))
         });
-        self.known.push(kind.is_some());
+        self.is_open.push(kind.is_some());
         if let Some(kind) = kind {
-            self.flush();
-            self.open.push(Open::new(kind));
+            self.flush_text();
+            self.open_elements.push(OpenElement::new(kind));
         }
     }
 
-    fn end(&mut self) {
-        self.flush();
-        let Some(open) = self.open.pop() else { return };
+    fn end_element(&mut self) {
+        self.flush_text();
+        let Some(open) = self.open_elements.pop() else { return };
         match open.kind {
-            Kind::Root => self.open.push(open),
-            Kind::Paragraph => self.block(Block::Paragraph(open.inlines)),
-            Kind::Heading(level) => self.block(Block::Heading(level, open.inlines)),
-            Kind::Code => {
+            ElementKind::Root => self.open_elements.push(open),
+            ElementKind::Paragraph => self.add_block(Block::Paragraph(open.inlines)),
+            ElementKind::Heading(level) => self.add_block(Block::Heading(level, open.inlines)),
+            ElementKind::Code => {
                 let text = placeholder::resolve(&open.text, self.values);
-                self.block(Block::Code(text.trim_end_matches('\n').to_owned()));
+                self.add_block(Block::Code(text.trim_end_matches('\n').to_owned()));
             }
-            Kind::Quote => self.block(Block::Quote(open.finish())),
-            Kind::List(first) => self.block(Block::List(first, open.items)),
-            Kind::Item => {
+            ElementKind::Quote => self.add_block(Block::Quote(open.finish())),
+            ElementKind::List(first) => self.add_block(Block::List(first, open.items)),
+            ElementKind::Item => {
                 let item = open.finish();
-                if let Some(list) = self.open.last_mut() {
+                if let Some(list) = self.open_elements.last_mut() {
                     list.items.push(item);
                 }
             }
-            Kind::Strong => self.inline(Inline::Strong(open.inlines)),
-            Kind::Emphasis => self.inline(Inline::Emphasis(open.inlines)),
-            Kind::Link(url) => self.inline(Inline::Link(url, open.inlines)),
+            ElementKind::Strong => self.add_inline(Inline::Strong(open.inlines)),
+            ElementKind::Emphasis => self.add_inline(Inline::Emphasis(open.inlines)),
+            ElementKind::Link(url) => self.add_inline(Inline::Link(url, open.inlines)),
         }
     }
 
-    fn text(&mut self, text: &str) {
-        if let Some(open) = self.open.last_mut() {
+    fn add_text(&mut self, text: &str) {
+        if let Some(open) = self.open_elements.last_mut() {
             open.text.push_str(text);
         }
     }
 
-    fn inline(&mut self, inline: Inline) {
-        self.flush();
-        if let Some(open) = self.open.last_mut() {
+    fn add_inline(&mut self, inline: Inline) {
+        self.flush_text();
+        if let Some(open) = self.open_elements.last_mut() {
             open.inlines.push(inline);
         }
     }
 
-    fn block(&mut self, block: Block) {
-        self.flush();
+    fn add_block(&mut self, block: Block) {
+        self.flush_text();
         let is_empty = match &block {
             Block::Paragraph(inlines) | Block::Heading(_, inlines) => !has_text(inlines),
             Block::Code(text) => text.trim().is_empty(),
@@ -225,16 +236,16 @@ impl<'v> Builder<'v> {
             Block::List(_, items) => items.iter().all(Vec::is_empty),
             Block::Rule => false,
         };
-        if let Some(open) = self.open.last_mut().filter(|_| !is_empty) {
+        if let Some(open) = self.open_elements.last_mut().filter(|_| !is_empty) {
             open.end_paragraph();
             open.blocks.push(block);
         }
     }
 
-    /// Ends the current text, except inside code.
-    fn flush(&mut self) {
-        if let Some(open) = self.open.last_mut()
-            && !matches!(open.kind, Kind::Code)
+    /// Moves the collected text into the inlines, except inside code.
+    fn flush_text(&mut self) {
+        if let Some(open) = self.open_elements.last_mut()
+            && !matches!(open.kind, ElementKind::Code)
         {
             let text = placeholder::resolve(&std::mem::take(&mut open.text), self.values);
             push_text(&mut open.inlines, &text);
@@ -242,18 +253,19 @@ impl<'v> Builder<'v> {
     }
 
     fn finish(mut self) -> Vec<Block> {
-        self.flush();
-        self.open.pop().map(Open::finish).unwrap_or_default()
+        self.flush_text();
+        self.open_elements.pop().map(OpenElement::finish).unwrap_or_default()
     }
 }
 
-impl Open {
-    fn new(kind: Kind) -> Self {
+impl OpenElement {
+    fn new(kind: ElementKind) -> Self {
         let (blocks, items, inlines) = (Vec::new(), Vec::new(), Vec::new());
         Self { kind, blocks, items, inlines, text: String::new() }
     }
 
-    /// Items of tight lists have text without a paragraph.
+    /// Adds the inlines as a paragraph: the parser reports no paragraph for an item of a tight
+    /// list.
     fn end_paragraph(&mut self) {
         let inlines = std::mem::take(&mut self.inlines);
         if has_text(&inlines) {

@@ -1,9 +1,10 @@
-//! Writes a document for wiki markups, in which a list item's prefix shows how deeply it is nested.
+//! Writes a document for wiki markups, in which blocks are not nested: the prefix of a list item
+//! shows how deeply the item is nested.
 
 use super::document::{Block, Document, Inline};
 
 #[derive(Debug)]
-pub(super) enum Flat<'d> {
+pub(super) enum FlatBlock<'d> {
     Paragraph(&'d [Inline]),
     Heading(u8, &'d [Inline]),
     Code(&'d str),
@@ -14,43 +15,53 @@ pub(super) enum Flat<'d> {
     Rule,
 }
 
-/// Writes the blocks with `write`, separated by an empty line, except between list items.
-pub(super) fn render(document: &Document, write: impl Fn(&Flat<'_>) -> String) -> String {
-    let mut flat = Vec::new();
-    flatten(&document.blocks, "", false, &mut flat);
+/// Calls `write_block` for each block and joins the results: with an empty line between blocks, and
+/// with a line break between list items.
+pub(super) fn render(
+    document: &Document,
+    write_block: impl Fn(&FlatBlock<'_>) -> String,
+) -> String {
+    let mut flat_blocks = Vec::new();
+    flatten(&document.blocks, "", false, &mut flat_blocks);
     let mut text = String::new();
-    let mut was_item = false;
-    for block in &flat {
-        let is_item = matches!(block, Flat::Item(..));
+    let mut is_after_item = false;
+    for block in &flat_blocks {
+        let is_item = matches!(block, FlatBlock::Item(..));
         if !text.is_empty() {
-            text.push_str(if is_item && was_item { "\n" } else { "\n\n" });
+            text.push_str(if is_item && is_after_item { "\n" } else { "\n\n" });
         }
-        text.push_str(&write(block));
-        was_item = is_item;
+        text.push_str(&write_block(block));
+        is_after_item = is_item;
     }
     text
 }
 
-fn flatten<'d>(blocks: &'d [Block], lists: &str, in_quote: bool, flat: &mut Vec<Flat<'d>>) {
+fn flatten<'d>(
+    blocks: &'d [Block],
+    list_prefix: &str,
+    in_quote: bool,
+    flat_blocks: &mut Vec<FlatBlock<'d>>,
+) {
     for block in blocks {
         match block {
-            Block::Paragraph(inlines) if in_quote => flat.push(Flat::Quote(inlines)),
-            Block::Paragraph(inlines) => flat.push(Flat::Paragraph(inlines)),
-            Block::Heading(level, inlines) => flat.push(Flat::Heading(*level, inlines)),
-            Block::Code(text) => flat.push(Flat::Code(text)),
-            Block::Quote(inner) => flatten(inner, lists, true, flat),
+            Block::Paragraph(inlines) if in_quote => flat_blocks.push(FlatBlock::Quote(inlines)),
+            Block::Paragraph(inlines) => flat_blocks.push(FlatBlock::Paragraph(inlines)),
+            Block::Heading(level, inlines) => flat_blocks.push(FlatBlock::Heading(*level, inlines)),
+            Block::Code(text) => flat_blocks.push(FlatBlock::Code(text)),
+            Block::Quote(inner) => flatten(inner, list_prefix, true, flat_blocks),
             Block::List(first, items) => {
-                let lists = format!("{lists}{}", if first.is_some() { '#' } else { '*' });
+                let list_prefix =
+                    format!("{list_prefix}{}", if first.is_some() { '#' } else { '*' });
                 for item in items {
                     let (line, rest) = match item.as_slice() {
                         [Block::Paragraph(inlines), rest @ ..] => (inlines.as_slice(), rest),
                         all => (&[][..], all),
                     };
-                    flat.push(Flat::Item(lists.clone(), line));
-                    flatten(rest, &lists, in_quote, flat);
+                    flat_blocks.push(FlatBlock::Item(list_prefix.clone(), line));
+                    flatten(rest, &list_prefix, in_quote, flat_blocks);
                 }
             }
-            Block::Rule => flat.push(Flat::Rule),
+            Block::Rule => flat_blocks.push(FlatBlock::Rule),
         }
     }
 }

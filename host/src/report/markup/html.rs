@@ -1,51 +1,55 @@
-//! Writes HTML with few tags; all other characters of HTML's syntax are escaped.
+//! Writes HTML with few tags. All characters of values that HTML would read as markup are escaped.
 
 use super::document::{Block, Document, Inline};
 
 pub(super) fn render(document: &Document) -> String {
-    blocks(&document.blocks)
+    render_blocks(&document.blocks)
 }
 
-fn blocks(all: &[Block]) -> String {
-    all.iter().map(block).collect::<Vec<_>>().join("\n")
+fn render_blocks(blocks: &[Block]) -> String {
+    blocks.iter().map(render_block).collect::<Vec<_>>().join("\n")
 }
 
-fn block(block: &Block) -> String {
+fn render_block(block: &Block) -> String {
     match block {
-        Block::Paragraph(inlines) => format!("<p>{}</p>", line(inlines)),
-        Block::Heading(level, inlines) => format!("<h{level}>{}</h{level}>", line(inlines)),
+        Block::Paragraph(inlines) => format!("<p>{}</p>", render_inlines(inlines)),
+        Block::Heading(level, inlines) => {
+            format!("<h{level}>{}</h{level}>", render_inlines(inlines))
+        }
         Block::Code(text) => format!("<pre><code>{}</code></pre>", escape(text)),
-        Block::Quote(inner) => format!("<blockquote>{}</blockquote>", blocks(inner)),
-        Block::List(None, items) => format!("<ul>{}</ul>", list(items)),
-        Block::List(Some(first), items) => format!("<ol start=\"{first}\">{}</ol>", list(items)),
+        Block::Quote(inner) => format!("<blockquote>{}</blockquote>", render_blocks(inner)),
+        Block::List(None, items) => format!("<ul>{}</ul>", render_list_items(items)),
+        Block::List(Some(first), items) => {
+            format!("<ol start=\"{first}\">{}</ol>", render_list_items(items))
+        }
         Block::Rule => "<hr>".to_owned(),
     }
 }
 
-fn list(items: &[Vec<Block>]) -> String {
+fn render_list_items(items: &[Vec<Block>]) -> String {
     let item = |item: &Vec<Block>| match item.as_slice() {
         [Block::Paragraph(inlines), rest @ ..] => {
-            format!("<li>{}{}</li>", line(inlines), blocks(rest))
+            format!("<li>{}{}</li>", render_inlines(inlines), render_blocks(rest))
         }
-        all => format!("<li>{}</li>", blocks(all)),
+        blocks => format!("<li>{}</li>", render_blocks(blocks)),
     };
     items.iter().map(item).collect()
 }
 
-fn line(inlines: &[Inline]) -> String {
-    inlines.iter().map(inline).collect()
+fn render_inlines(inlines: &[Inline]) -> String {
+    inlines.iter().map(render_inline).collect()
 }
 
-fn inline(inline: &Inline) -> String {
+fn render_inline(inline: &Inline) -> String {
     match inline {
         Inline::Text(text) => escape(text),
         Inline::Code(text) => format!("<code>{}</code>", escape(text)),
-        Inline::Strong(inner) => format!("<strong>{}</strong>", line(inner)),
-        Inline::Emphasis(inner) => format!("<em>{}</em>", line(inner)),
+        Inline::Strong(inner) => format!("<strong>{}</strong>", render_inlines(inner)),
+        Inline::Emphasis(inner) => format!("<em>{}</em>", render_inlines(inner)),
         Inline::Link(url, inner) => format!(
             "<a href=\"{}\" rel=\"nofollow noopener noreferrer\">{}</a>",
             escape(url),
-            line(inner)
+            render_inlines(inner)
         ),
         Inline::Break => "<br>".to_owned(),
     }

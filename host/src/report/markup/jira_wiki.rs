@@ -1,44 +1,50 @@
 //! Writes the wiki markup of Jira's REST API 2; texts are escaped by `entities`.
 
 use super::document::{Document, Inline};
-use super::entities::{break_up, encode, push_between};
-use super::flat::{self, Flat};
+use super::entities::{break_tags, escape, push_between};
+use super::flat::{self, FlatBlock};
 
 pub(super) fn render(document: &Document) -> String {
     flat::render(document, |block| match block {
-        Flat::Paragraph(inlines) => line(inlines, "\n"),
-        Flat::Heading(level, inlines) => format!("h{level}. {}", line(inlines, " ")),
-        Flat::Code(text) => {
-            format!("{{noformat}}\n{}\n{{noformat}}", break_up(text, &["{noformat"]))
+        FlatBlock::Paragraph(inlines) => inlines_to_text(inlines, "\n"),
+        FlatBlock::Heading(level, inlines) => {
+            format!("h{level}. {}", inlines_to_text(inlines, " "))
         }
-        Flat::Quote(inlines) => format!("bq. {}", line(inlines, " ")),
-        Flat::Item(lists, inlines) => format!("{lists} {}", line(inlines, "\n")),
-        Flat::Rule => "----".to_owned(),
+        FlatBlock::Code(text) => {
+            format!("{{noformat}}\n{}\n{{noformat}}", break_tags(text, &["{noformat"]))
+        }
+        FlatBlock::Quote(inlines) => format!("bq. {}", inlines_to_text(inlines, " ")),
+        FlatBlock::Item(list_prefix, inlines) => {
+            format!("{list_prefix} {}", inlines_to_text(inlines, "\n"))
+        }
+        FlatBlock::Rule => "----".to_owned(),
     })
 }
 
-fn line(inlines: &[Inline], line_break: &str) -> String {
-    let mut written = String::new();
-    write(&mut written, inlines, line_break);
-    written
+fn inlines_to_text(inlines: &[Inline], line_break: &str) -> String {
+    let mut output = String::new();
+    write_inlines(&mut output, inlines, line_break);
+    output
 }
 
-fn write(written: &mut String, inlines: &[Inline], line_break: &str) {
+fn write_inlines(output: &mut String, inlines: &[Inline], line_break: &str) {
     for inline in inlines {
         match inline {
             Inline::Text(text) => {
-                let line_start = written.is_empty() || written.ends_with('\n');
-                written.push_str(&encode(text, line_start));
+                let is_line_start = output.is_empty() || output.ends_with('\n');
+                output.push_str(&escape(text, is_line_start));
             }
-            Inline::Code(text) if text.trim().is_empty() => written.push_str(text),
-            Inline::Code(text) => written.push_str(&format!("{{{{{}}}}}", encode(text, true))),
-            Inline::Strong(inner) => push_between(written, '*', &line(inner, line_break)),
-            Inline::Emphasis(inner) => push_between(written, '_', &line(inner, line_break)),
-            Inline::Link(url, inner) => match line(inner, " ") {
-                label if label.trim().is_empty() => written.push_str(&format!("[{url}]")),
-                label => written.push_str(&format!("[{}|{url}]", label.trim())),
+            Inline::Code(text) if text.trim().is_empty() => output.push_str(text),
+            Inline::Code(text) => output.push_str(&format!("{{{{{}}}}}", escape(text, true))),
+            Inline::Strong(inner) => push_between(output, '*', &inlines_to_text(inner, line_break)),
+            Inline::Emphasis(inner) => {
+                push_between(output, '_', &inlines_to_text(inner, line_break))
+            }
+            Inline::Link(url, inner) => match inlines_to_text(inner, " ") {
+                label if label.trim().is_empty() => output.push_str(&format!("[{url}]")),
+                label => output.push_str(&format!("[{}|{url}]", label.trim())),
             },
-            Inline::Break => written.push_str(line_break),
+            Inline::Break => output.push_str(line_break),
         }
     }
 }

@@ -1,4 +1,5 @@
-//! Whatever a test says remains text in every markup, and every text keeps to its limit.
+//! Tests that values of a test are text in every markup, and that no text exceeds its maximum
+//! length.
 
 mod properties;
 
@@ -7,18 +8,18 @@ use crate::report::engine::Expanded;
 
 use super::*;
 
-/// A paragraph with only a value, or a block of code.
-fn only(value: &str, template: &str) -> Document {
-    let text = template.replace('A', &placeholder::of(0));
+/// Parses a template in which the value replaces each `A`.
+fn document_with_value(value: &str, template: &str) -> Document {
+    let text = template.replace('A', &placeholder::for_value(0));
     Document::parse(&Expanded { text, values: vec![value.to_owned()] })
 }
 
-fn full(document: &Document, markup: Markup) -> String {
+fn render_uncut(document: &Document, markup: Markup) -> String {
     render(document, markup, u32::MAX, None).expect("a text")
 }
 
 #[test]
-fn a_report_reads_the_same_in_each_markup() {
+fn a_document_has_the_same_text_in_each_markup() {
     let text = "# Pay\n\nThe **total** of *100* is `wrong`, see\n[the log](https://tm.example/a_b).\n\n\
                 - one\n  - deep\n- two\n\n1. first\n\n> so\n\n```\nx < y\n```\n";
     let document = Document::parse(&Expanded { text: text.to_owned(), values: Vec::new() });
@@ -57,11 +58,12 @@ fn a_report_reads_the_same_in_each_markup() {
              * one\n  * deep\n * two\n 1. first\n\n> so\n\n{{{\nx < y\n}}}",
         ),
     ] {
-        assert_eq!(full(&document, markup), expected, "{markup}");
+        assert_eq!(render_uncut(&document, markup), expected, "{markup}");
     }
-    let adf: serde_json::Value = serde_json::from_str(&full(&document, Markup::Adf)).expect("JSON");
+    let adf: serde_json::Value =
+        serde_json::from_str(&render_uncut(&document, Markup::Adf)).expect("JSON");
     let types: Vec<_> =
-        adf["content"].as_array().expect("nodes").iter().map(|it| &it["type"]).collect();
+        adf["content"].as_array().expect("nodes").iter().map(|node| &node["type"]).collect();
     let expected = ["heading", "paragraph", "bulletList", "orderedList", "blockquote", "codeBlock"];
     assert_eq!(types, expected);
     assert_eq!(adf["content"][1]["content"][1]["marks"][0]["type"], "strong");
@@ -95,7 +97,7 @@ fn markup_in_the_data_is_text() {
         ),
         (Markup::Plain, "<b>*x*", "<b>*x*"),
     ] {
-        assert_eq!(full(&only(value, "A"), markup), expected, "{markup}");
+        assert_eq!(render_uncut(&document_with_value(value, "A"), markup), expected, "{markup}");
     }
 }
 
@@ -111,14 +113,19 @@ fn code_in_the_data_stays_within_its_block() {
         (Markup::Textile, "<pre>\na\n```\n{noformat}\n<\u{2060}/PRE>\n}}}\n#!html\n</pre>"),
         (Markup::Tracwiki, "{{{\na\n```\n{noformat}\n</PRE>\n}\u{2060}}}\n#!html\n}}}"),
     ] {
-        assert_eq!(full(&only(value, "```\nA\n```"), markup), expected, "{markup}");
+        assert_eq!(
+            render_uncut(&document_with_value(value, "```\nA\n```"), markup),
+            expected,
+            "{markup}"
+        );
     }
-    let processor = full(&only("#!html\n<b>", "```\nA\n```"), Markup::Tracwiki);
+    let processor =
+        render_uncut(&document_with_value("#!html\n<b>", "```\nA\n```"), Markup::Tracwiki);
     assert_eq!(processor, "{{{\n\u{2060}#!html\n<b>\n}}}");
 }
 
 #[test]
-fn an_address_in_the_data_is_a_link_only_to_the_web() {
+fn only_a_web_address_in_the_data_becomes_a_link() {
     for (url, html) in [
         ("javascript:alert(1)", "<p>log</p>"),
         (
@@ -126,13 +133,13 @@ fn an_address_in_the_data_is_a_link_only_to_the_web() {
             "<p><a href=\"https://x.example/%22%3E%3Cb%3E\" rel=\"nofollow noopener noreferrer\">log</a></p>",
         ),
     ] {
-        assert_eq!(full(&only(url, "[log](A)"), Markup::Html), html);
+        assert_eq!(render_uncut(&document_with_value(url, "[log](A)"), Markup::Html), html);
     }
 }
 
 #[test]
-fn a_cut_text_ends_with_an_ellipsis_and_is_closed() {
-    let document = only("abcdefghij", "**A**\n\n- A");
+fn a_cut_text_ends_with_an_ellipsis_and_its_tags_are_closed() {
+    let document = document_with_value("abcdefghij", "**A**\n\n- A");
     let cut = |markup, max| render(&document, markup, max, None).expect("a text");
     assert_eq!(cut(Markup::Html, 40), "<p><strong>abcdefghi…</strong></p>");
     assert_eq!(cut(Markup::Html, 33), "<p><strong>abcdefgh…</strong></p>");
@@ -147,6 +154,6 @@ fn deep_nesting_does_not_overflow_the_stack() {
     let text = "> ".repeat(20_000) + "*".repeat(9_999).as_str() + "x";
     let document = Document::parse(&Expanded { text, values: Vec::new() });
     for markup in Markup::ALL {
-        full(&document, *markup);
+        render_uncut(&document, *markup);
     }
 }

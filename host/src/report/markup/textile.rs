@@ -1,60 +1,67 @@
-//! Textile, as Redmine reads it, with its links, macros and mentions.
+//! Writes Textile for Redmine, which also reads links, macros and mentions in it; texts are escaped
+//! by `entities`.
 
 use super::document::{Document, Inline};
-use super::entities::{break_up, encode, push_between};
-use super::flat::{self, Flat};
+use super::entities::{break_tags, escape, push_between};
+use super::flat::{self, FlatBlock};
 
 /// Tags that Redmine reads as the end of code or as nested code, in upper or lower case.
 const CODE_TAGS: [&str; 8] =
     ["<pre", "</pre", "<code", "</code", "<kbd", "</kbd", "<notextile", "</notextile"];
-/// Characters that inline code may contain besides letters and digits; other code is written as
-/// text.
-const CODE_PLAIN: &str = " -_./,=";
+/// Characters that inline code may contain in addition to letters and digits. Inline code with
+/// other characters is written as escaped text.
+const SAFE_CODE_PUNCTUATION: &str = " -_./,=";
 
 pub(super) fn render(document: &Document) -> String {
     flat::render(document, |block| match block {
-        Flat::Paragraph(inlines) => line(inlines, "\n"),
-        Flat::Heading(level, inlines) => format!("h{level}. {}", line(inlines, " ")),
-        Flat::Code(text) => format!("<pre>\n{}\n</pre>", break_up(text, &CODE_TAGS)),
-        Flat::Quote(inlines) => format!("bq. {}", line(inlines, "\n")),
-        Flat::Item(lists, inlines) => format!("{lists} {}", line(inlines, "\n")),
-        Flat::Rule => "---".to_owned(),
+        FlatBlock::Paragraph(inlines) => inlines_to_text(inlines, "\n"),
+        FlatBlock::Heading(level, inlines) => {
+            format!("h{level}. {}", inlines_to_text(inlines, " "))
+        }
+        FlatBlock::Code(text) => format!("<pre>\n{}\n</pre>", break_tags(text, &CODE_TAGS)),
+        FlatBlock::Quote(inlines) => format!("bq. {}", inlines_to_text(inlines, "\n")),
+        FlatBlock::Item(list_prefix, inlines) => {
+            format!("{list_prefix} {}", inlines_to_text(inlines, "\n"))
+        }
+        FlatBlock::Rule => "---".to_owned(),
     })
 }
 
-fn line(inlines: &[Inline], line_break: &str) -> String {
-    let mut written = String::new();
-    write(&mut written, inlines, line_break);
-    written
+fn inlines_to_text(inlines: &[Inline], line_break: &str) -> String {
+    let mut output = String::new();
+    write_inlines(&mut output, inlines, line_break);
+    output
 }
 
-fn write(written: &mut String, inlines: &[Inline], line_break: &str) {
+fn write_inlines(output: &mut String, inlines: &[Inline], line_break: &str) {
     for inline in inlines {
         match inline {
             Inline::Text(text) => {
-                let line_start = written.is_empty() || written.ends_with('\n');
-                written.push_str(&encode(text, line_start));
+                let is_line_start = output.is_empty() || output.ends_with('\n');
+                output.push_str(&escape(text, is_line_start));
             }
-            Inline::Code(text) => write_code(written, text),
-            Inline::Strong(inner) => push_between(written, '*', &line(inner, line_break)),
-            Inline::Emphasis(inner) => push_between(written, '_', &line(inner, line_break)),
+            Inline::Code(text) => write_code(output, text),
+            Inline::Strong(inner) => push_between(output, '*', &inlines_to_text(inner, line_break)),
+            Inline::Emphasis(inner) => {
+                push_between(output, '_', &inlines_to_text(inner, line_break))
+            }
             Inline::Link(url, inner) => {
-                let label = line(inner, " ");
-                let label = if label.trim().is_empty() { encode(url, false) } else { label };
-                // A link ends at a space.
-                written.push_str(&format!("\"{}\":{url} ", label.trim()));
+                let label = inlines_to_text(inner, " ");
+                let label = if label.trim().is_empty() { escape(url, false) } else { label };
+                // The space after the address ends the link.
+                output.push_str(&format!("\"{}\":{url} ", label.trim()));
             }
-            Inline::Break => written.push_str(line_break),
+            Inline::Break => output.push_str(line_break),
         }
     }
 }
 
-fn write_code(written: &mut String, text: &str) {
-    let is_plain = |c: char| c.is_alphanumeric() || CODE_PLAIN.contains(c);
+fn write_code(output: &mut String, text: &str) {
+    let is_safe = |c: char| c.is_alphanumeric() || SAFE_CODE_PUNCTUATION.contains(c);
     let text = text.trim();
-    if !text.is_empty() && text.chars().all(is_plain) {
-        written.push_str(&format!("@{text}@"));
+    if !text.is_empty() && text.chars().all(is_safe) {
+        output.push_str(&format!("@{text}@"));
     } else {
-        written.push_str(&encode(text, true));
+        output.push_str(&escape(text, true));
     }
 }

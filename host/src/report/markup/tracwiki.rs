@@ -1,46 +1,50 @@
-//! The wiki markup of Trac. Its escape character works only before text that would be markup
-//! without it, and Trac reads many words as links. So words that are not plain are written as code,
-//! in which Trac reads no markup.
+//! Writes the wiki markup of Trac. Trac's escape character works only before text that would be
+//! markup without it, and Trac reads many words as links. So every word that could be markup is
+//! written as code, in which Trac reads no markup.
 
 use super::document::{Document, Inline};
-use super::entities::break_up;
-use super::flat::{self, Flat};
+use super::entities::break_tags;
+use super::flat::{self, FlatBlock};
 
 pub(super) fn render(document: &Document) -> String {
     flat::render(document, |block| match block {
-        Flat::Paragraph(inlines) => line(inlines, "[[BR]]"),
-        Flat::Heading(level, inlines) => {
+        FlatBlock::Paragraph(inlines) => render_inlines(inlines, "[[BR]]"),
+        FlatBlock::Heading(level, inlines) => {
             let marks = "=".repeat(usize::from(*level));
-            format!("{marks} {} {marks}", line(inlines, " "))
+            format!("{marks} {} {marks}", render_inlines(inlines, " "))
         }
-        Flat::Code(text) => format!("{{{{{{\n{}\n}}}}}}", code_lines(text)),
-        Flat::Quote(inlines) => format!("> {}", line(inlines, "[[BR]]")),
-        Flat::Item(lists, inlines) => {
-            let bullet = if lists.ends_with('#') { "1." } else { "*" };
-            format!("{}{bullet} {}", " ".repeat(lists.len()), line(inlines, "[[BR]]"))
+        FlatBlock::Code(text) => format!("{{{{{{\n{}\n}}}}}}", safe_code_block(text)),
+        FlatBlock::Quote(inlines) => format!("> {}", render_inlines(inlines, "[[BR]]")),
+        FlatBlock::Item(list_prefix, inlines) => {
+            let bullet = if list_prefix.ends_with('#') { "1." } else { "*" };
+            format!(
+                "{}{bullet} {}",
+                " ".repeat(list_prefix.len()),
+                render_inlines(inlines, "[[BR]]")
+            )
         }
-        Flat::Rule => "----".to_owned(),
+        FlatBlock::Rule => "----".to_owned(),
     })
 }
 
-/// Changes lines of code that would end the code, nest it, or select a processor.
-fn code_lines(text: &str) -> String {
-    let text = break_up(text, &["{{{", "}}}"]);
+/// Changes code that would end its block, begin a nested block, or select a processor of Trac.
+fn safe_code_block(text: &str) -> String {
+    let text = break_tags(text, &["{{{", "}}}"]);
     if text.trim_start().starts_with("#!") { format!("\u{2060}{text}") } else { text }
 }
 
-fn line(inlines: &[Inline], line_break: &str) -> String {
-    inlines.iter().map(|it| inline(it, line_break)).collect()
+fn render_inlines(inlines: &[Inline], line_break: &str) -> String {
+    inlines.iter().map(|inline| render_inline(inline, line_break)).collect()
 }
 
-fn inline(inline: &Inline, line_break: &str) -> String {
+fn render_inline(inline: &Inline, line_break: &str) -> String {
     match inline {
-        Inline::Text(text) => words(text),
-        Inline::Code(text) => code(text),
-        Inline::Strong(inner) => between("'''", inner, line_break),
-        Inline::Emphasis(inner) => between("''", inner, line_break),
+        Inline::Text(text) => escape_words(text),
+        Inline::Code(text) => inline_code(text),
+        Inline::Strong(inner) => with_marks("'''", inner, line_break),
+        Inline::Emphasis(inner) => with_marks("''", inner, line_break),
         Inline::Link(url, inner) => {
-            let label: String = label(inner).chars().map(no_bracket).collect();
+            let label: String = label_text(inner).chars().map(label_character).collect();
             let label = label.trim();
             if label.is_empty() { format!("[{url}]") } else { format!("[{url} {label}]") }
         }
@@ -48,22 +52,24 @@ fn inline(inline: &Inline, line_break: &str) -> String {
     }
 }
 
-fn between(mark: &str, inner: &[Inline], line_break: &str) -> String {
-    let inner = line(inner, line_break);
+fn with_marks(mark: &str, inner: &[Inline], line_break: &str) -> String {
+    let inner = render_inlines(inner, line_break);
     if inner.trim().is_empty() { inner } else { format!("{mark}{}{mark}", inner.trim()) }
 }
 
-/// The text of a link's label, in which Trac reads no markup.
-fn label(inlines: &[Inline]) -> String {
-    let text = |inline: &Inline| match inline {
+/// Returns the text of a link's label. Trac reads no markup in a label.
+fn label_text(inlines: &[Inline]) -> String {
+    let text_of = |inline: &Inline| match inline {
         Inline::Text(text) | Inline::Code(text) => text.clone(),
-        Inline::Strong(inner) | Inline::Emphasis(inner) | Inline::Link(_, inner) => label(inner),
+        Inline::Strong(inner) | Inline::Emphasis(inner) | Inline::Link(_, inner) => {
+            label_text(inner)
+        }
         Inline::Break => " ".to_owned(),
     };
-    inlines.iter().map(text).collect()
+    inlines.iter().map(text_of).collect()
 }
 
-fn no_bracket(c: char) -> char {
+fn label_character(c: char) -> char {
     match c {
         '[' => '(',
         ']' => ')',
@@ -72,59 +78,59 @@ fn no_bracket(c: char) -> char {
     }
 }
 
-/// Writes the words of a text; a word that could be markup is written as code.
-fn words(text: &str) -> String {
-    let (mut written, mut unsafe_words) = (String::new(), String::new());
+/// Writes a text. Words that could be markup are written as code.
+fn escape_words(text: &str) -> String {
+    let (mut output, mut unsafe_words) = (String::new(), String::new());
     for part in text.split_inclusive(' ') {
         let word = part.trim_end_matches(' ');
         let space = part.get(word.len()..).unwrap_or_default();
-        if is_plain(word) {
-            end_code(&mut written, &mut unsafe_words);
-            written.push_str(part);
+        if is_plain_word(word) {
+            flush_unsafe_words(&mut output, &mut unsafe_words);
+            output.push_str(part);
         } else {
             unsafe_words.push_str(word);
             unsafe_words.push_str(space);
         }
     }
-    end_code(&mut written, &mut unsafe_words);
-    written
+    flush_unsafe_words(&mut output, &mut unsafe_words);
+    output
 }
 
-fn end_code(written: &mut String, words: &mut String) {
+fn flush_unsafe_words(output: &mut String, words: &mut String) {
     let words = std::mem::take(words);
     let trimmed = words.trim_end_matches(' ');
     if !trimmed.is_empty() {
-        written.push_str(&code(trimmed));
+        output.push_str(&inline_code(trimmed));
     }
-    written.push_str(words.get(trimmed.len()..).unwrap_or_default());
+    output.push_str(words.get(trimmed.len()..).unwrap_or_default());
 }
 
-/// Whether a word is not markup: letters and digits, perhaps with a full stop, but neither a wiki
-/// word nor a revision.
-fn is_plain(word: &str) -> bool {
+/// Whether Trac reads the word as plain text: letters and digits, with at most one punctuation mark
+/// at the end, but neither a wiki word nor a revision.
+fn is_plain_word(word: &str) -> bool {
     let word = word.strip_suffix([',', '.', ':', ';', '?']).unwrap_or(word);
-    let mut after_lower = false;
+    let mut is_after_lower_case = false;
     let is_wiki_word = word.chars().any(|c| {
-        let capital = after_lower && c.is_uppercase();
-        after_lower = c.is_lowercase();
-        capital
+        let is_capital_after_lower_case = is_after_lower_case && c.is_uppercase();
+        is_after_lower_case = c.is_lowercase();
+        is_capital_after_lower_case
     });
     let mut chars = word.chars();
     let is_revision = chars.next() == Some('r') && chars.next().is_some_and(|c| c.is_numeric());
     word.chars().all(char::is_alphanumeric) && !is_wiki_word && !is_revision
 }
 
-/// Writes code of any content: between braces if it contains backticks, else between backticks.
-fn code(text: &str) -> String {
-    let mut written = String::new();
+/// Writes any text as inline code: each backtick between braces, all other text between backticks.
+fn inline_code(text: &str) -> String {
+    let mut output = String::new();
     for part in text.split_inclusive('`') {
         let before = part.trim_end_matches('`');
         if !before.is_empty() {
-            written.push_str(&format!("`{before}`"));
+            output.push_str(&format!("`{before}`"));
         }
         if before.len() < part.len() {
-            written.push_str("{{{`}}}");
+            output.push_str("{{{`}}}");
         }
     }
-    written
+    output
 }

@@ -1,30 +1,30 @@
-//! Checks and encodes the addresses that a report may link to.
+//! Checks and encodes the addresses that a report may link to. It never sends a request to them.
 
 use url::Url;
 
 /// Maximum length of an address, bytes.
-const BYTES_MAX: usize = 2_000;
+const ADDRESS_BYTES_MAX: usize = 2_000;
 /// Punctuation that is not markup in any of the supported markups.
-const PLAIN: &[u8] = b"-._~:/?#@&=+%,;$";
+const SAFE_PUNCTUATION: &[u8] = b"-._~:/?#@&=+%,;$";
 
 /// Percent-encodes an address so that it is valid in each markup; `None` if a report may not link
 /// to it.
 pub(super) fn web_link(text: &str) -> Option<String> {
     let url = Url::parse(text.trim()).ok()?;
-    let is_web = matches!(url.scheme(), "http" | "https" | "mailto");
-    let is_v6 = url.host_str().is_some_and(|host| host.starts_with('['));
-    if !is_web || is_v6 || url.as_str().len() > BYTES_MAX {
+    let is_allowed_scheme = matches!(url.scheme(), "http" | "https" | "mailto");
+    let is_ipv6 = url.host_str().is_some_and(|host| host.starts_with('['));
+    if !is_allowed_scheme || is_ipv6 || url.as_str().len() > ADDRESS_BYTES_MAX {
         return None;
     }
     let mut link = String::new();
     for byte in url.as_str().bytes() {
-        if byte.is_ascii_alphanumeric() || PLAIN.contains(&byte) {
+        if byte.is_ascii_alphanumeric() || SAFE_PUNCTUATION.contains(&byte) {
             link.push(char::from(byte));
         } else {
             link.push_str(&format!("%{byte:02X}"));
         }
     }
-    // A tracker does not count such a character at the end as part of the link.
+    // A tracker does not read punctuation at the end of an address as part of the link.
     if let Some(last) = link.pop() {
         match last {
             '.' | ',' | ';' | ':' | '?' => link.push_str(&format!("%{:02X}", u32::from(last))),
@@ -39,7 +39,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_web_addresses_are_links_and_nothing_in_them_is_markup() {
+    fn only_web_addresses_are_links_and_their_markup_is_encoded() {
         for (text, link) in [
             (" https://a.example/x?y=1#z ", Some("https://a.example/x?y=1#z")),
             ("https://a.example/a|b]{c}\"d", Some("https://a.example/a%7Cb%5D%7Bc%7D%22d")),

@@ -1,16 +1,16 @@
-//! Tests which values are masked, and in which places.
+//! Tests which values are masked, and in which texts.
 
 use crate::report::{Assertion, RobotLog, TestCaseLog};
 
 use super::*;
 
-fn default() -> Mask {
+fn default_mask() -> Mask {
     Mask::new(&MaskSettings::default()).expect("a mask")
 }
 
 #[test]
 fn the_default_patterns_are_valid() {
-    assert_eq!(DEFAULTS.len(), 4);
+    assert_eq!(DEFAULT_PATTERNS.len(), 4);
 }
 
 #[test]
@@ -25,7 +25,7 @@ fn values_with_the_names_of_secrets_are_masked_in_texts() {
         ("the password is wrong", "the password is wrong"),
         ("keyboard: fine", "keyboard: fine"),
     ] {
-        assert_eq!(default().text(text), masked);
+        assert_eq!(default_mask().mask_text(text), masked);
     }
 }
 
@@ -41,7 +41,7 @@ fn values_with_the_names_of_secrets_are_masked_in_arguments() {
         ("{\"note\":\"pwd=x\"}", "{\"note\":\"pwd=***\"}"),
         ("token=x", "token=***"),
     ] {
-        assert_eq!(default().arguments(text), masked);
+        assert_eq!(default_mask().mask_arguments(text), masked);
     }
 }
 
@@ -64,30 +64,30 @@ fn each_text_of_a_test_is_masked() {
         robot_logs: vec![RobotLog { message: secret().expect("a text"), ..RobotLog::default() }],
         ..TestData::default()
     };
-    default().apply(&mut data);
+    default_mask().apply(&mut data);
     assert!(!format!("{data:?}").contains("hunter2"), "{data:?}");
 }
 
 #[test]
-fn a_connection_has_patterns_and_names_of_its_own() {
+fn patterns_and_names_of_the_connection_are_masked() {
     let mask = Mask::new(&MaskSettings {
         defaults: false,
         names: vec!["Social-Security".to_owned()],
         patterns: vec![r"\b\d{16}\b".to_owned(), "id (?<value>[0-9]+)".to_owned()],
     });
     let mask = mask.expect("a mask");
-    assert_eq!(mask.text("card 4111111111111111, id 77, pwd=x"), "card ***, id ***, pwd=x");
+    assert_eq!(mask.mask_text("card 4111111111111111, id 77, pwd=x"), "card ***, id ***, pwd=x");
     assert_eq!(
-        mask.arguments("{\"socialSecurityNumber\":\"1\"}"),
+        mask.mask_arguments("{\"socialSecurityNumber\":\"1\"}"),
         "{\"socialSecurityNumber\":\"***\"}"
     );
 }
 
 #[test]
-fn patterns_that_cannot_be_used_are_named() {
+fn invalid_patterns_are_refused_with_the_reason() {
     for (pattern, why) in [
         ("(", "unclosed group"),
-        ("a*", "fits an empty text"),
+        ("a*", "matches an empty text"),
         ("", "1 to 500 characters"),
         (r"\w{200}{200}", "size limit"),
     ] {
@@ -99,15 +99,15 @@ fn patterns_that_cannot_be_used_are_named() {
 }
 
 #[test]
-fn settings_that_include_others_mask_at_least_what_they_mask() {
-    let with = |defaults, name: &str| MaskSettings {
+fn included_settings_add_their_names_and_patterns() {
+    let settings_with = |defaults, name: &str| MaskSettings {
         defaults,
         names: vec![name.to_owned()],
         patterns: Vec::new(),
     };
-    let mut settings = with(false, "iban");
-    settings.include(with(true, "pin"));
-    settings.include(with(false, "iban"));
+    let mut settings = settings_with(false, "iban");
+    settings.include(settings_with(true, "pin"));
+    settings.include(settings_with(false, "iban"));
     assert_eq!(settings.names, ["iban", "pin"]);
     assert!(settings.defaults);
 }

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use crate::domain::{Settings, StringEnum as _};
-use crate::report::{Gap, RobotLog, TestCase, sample};
+use crate::report::{Gap, RobotLog, TestCase, sample_test_data};
 
 use super::*;
 
@@ -13,21 +13,21 @@ fn settings(value: serde_json::Value) -> ReportSettings {
     ReportSettings::check(&object).expect("settings")
 }
 
-/// Settings that an earlier version stored, and that this version would refuse to save.
-fn old_settings(value: serde_json::Value) -> ReportSettings {
+/// Reads settings that an earlier version stored and that this version would refuse to save.
+fn unchecked_settings(value: serde_json::Value) -> ReportSettings {
     let object: Settings = value.as_object().expect("an object").clone();
     ReportSettings::read(&object).expect("settings")
 }
 
-fn text(report: &Report) -> String {
+fn description_text(report: &Report) -> String {
     report.description(Markup::Plain, u32::MAX, None).expect("a text")
 }
 
 #[test]
-fn the_default_report_says_what_is_known() {
-    let report = Report::new(&ReportSettings::default(), sample());
+fn the_default_report_shows_the_test_data() {
+    let report = Report::new(&ReportSettings::default(), sample_test_data());
     assert_eq!(report.title(200), "Pay by invoice (SHOP:12) failed");
-    let text = text(&report);
+    let text = description_text(&report);
     for part in [
         "The test case Pay by invoice (SHOP:12) ended with the result Failed.",
         "Open the test case log in Test Manager (https://testmanager.example.com/SHOP/",
@@ -54,7 +54,7 @@ fn the_default_report_says_what_is_known() {
 }
 
 #[test]
-fn four_ids_are_enough() {
+fn a_report_needs_only_the_ids_of_the_webhook() {
     let data = TestData {
         test_execution_id: "e1".to_owned(),
         test_case_id: "c1".to_owned(),
@@ -64,7 +64,7 @@ fn four_ids_are_enough() {
     let report = Report::new(&ReportSettings::default(), data);
     assert_eq!(report.title(200), "Test case c1 failed");
     assert_eq!(
-        text(&report),
+        description_text(&report),
         "The test case c1 ended with the result Failed.\n\nWhere and when\n\n- Test execution: e1\n\n\
          What is missing or incomplete here\n\n- the log: there is no client"
     );
@@ -72,7 +72,7 @@ fn four_ids_are_enough() {
 }
 
 #[test]
-fn a_connection_has_templates_and_fields_of_its_own() {
+fn templates_and_fields_of_the_connection_replace_the_defaults() {
     let settings = settings(json!({
         "title_template": "{{ test_case.key }}\n {{ log.result }}",
         "description_template": "{% if labels %}\n**{{ labels }}**\n{% endif %}",
@@ -83,29 +83,30 @@ fn a_connection_has_templates_and_fields_of_its_own() {
             {"field": "none", "json": "{{ none }}"},
         ],
     }));
-    let report = Report::new(&settings, sample());
+    let report = Report::new(&settings, sample_test_data());
     assert_eq!(report.title(200), "SHOP:12 Failed");
     assert_eq!(report.title(6), "SHOP:…");
     assert_eq!(report.title(0), "");
     let gap =
         "What is missing or incomplete here\n\n- the file trace.zip: Test Manager answered 404";
-    assert_eq!(text(&report), format!("checkout\n\n{gap}"));
-    let fields: Vec<_> = report.fields().iter().map(|it| (it.name.as_str(), &it.value)).collect();
+    assert_eq!(description_text(&report), format!("checkout\n\n{gap}"));
+    let fields: Vec<_> =
+        report.fields().iter().map(|field| (field.name.as_str(), &field.value)).collect();
     let json = FieldValue::Json(r#"{"all":["checkout"],"name":"Pay by invoice"}"#.to_owned());
     assert_eq!(fields, [("Team", &FieldValue::Text("Payments".to_owned())), ("labels", &json)]);
 }
 
 #[test]
-fn a_template_that_fails_is_replaced_and_a_note_says_so() {
-    let settings = old_settings(json!({
+fn a_note_reports_each_template_that_failed() {
+    let settings = unchecked_settings(json!({
         "title_template": "{{ test_case.name|shout }}",
         "description_template": "{% for a in range(90000) %}{{ a }}{% endfor %}",
         "fields": [{"field": "P", "json": "{"}],
         "mask": {"patterns": ["("]},
     }));
-    let report = Report::new(&settings, sample());
+    let report = Report::new(&settings, sample_test_data());
     assert_eq!(report.title(200), "Pay by invoice (SHOP:12) failed");
-    let text = text(&report);
+    let text = description_text(&report);
     for part in [
         "The template of the title failed, and the default was used: line 1, column ",
         "The template of the description failed, and the default was used: line 1, column ",
@@ -118,8 +119,8 @@ fn a_template_that_fails_is_replaced_and_a_note_says_so() {
 }
 
 #[test]
-fn gaps_are_named_also_where_the_text_is_cut_and_once_if_the_template_names_them() {
-    let mut data = sample();
+fn gaps_are_shown_in_a_cut_text_and_are_not_repeated() {
+    let mut data = sample_test_data();
     let log = data.log.as_mut().expect("a log");
     log.info = Some("long ".repeat(1_000));
     for markup in Markup::ALL {
@@ -130,16 +131,16 @@ fn gaps_are_named_also_where_the_text_is_cut_and_once_if_the_template_names_them
         let short = report.description(*markup, 300, Some("m1")).expect("a text");
         assert!(short.contains("m1") && short.chars().count() <= 300, "{markup}: {short}");
     }
-    let own = settings(
-        json!({"description_template": "Gaps: {% for it in gaps %}{{ it.why }}{% endfor %}"}),
+    let custom = settings(
+        json!({"description_template": "Gaps: {% for gap in gaps %}{{ gap.why }}{% endfor %}"}),
     );
-    let text = text(&Report::new(&own, sample()));
+    let text = description_text(&Report::new(&custom, sample_test_data()));
     assert_eq!(text, "Gaps: Test Manager answered 404");
 }
 
 #[test]
-fn a_secret_reaches_no_part_of_a_report() {
-    let mut data = sample();
+fn a_secret_is_masked_in_every_part_of_a_report() {
+    let mut data = sample_test_data();
     let log = data.log.as_mut().expect("a log");
     log.info = Some("password=hunter2".to_owned());
     log.input_arguments = Some("{\"in_Password\":\"hunter2\"}".to_owned());
@@ -147,16 +148,16 @@ fn a_secret_reaches_no_part_of_a_report() {
         vec![RobotLog { message: "token: hunter2".to_owned(), ..RobotLog::default() }];
     data.assertions[1].message = Some("secret='hunter2'".to_owned());
     let report = Report::new(&ReportSettings::default(), data);
-    let text = text(&report);
+    let text = description_text(&report);
     assert!(!text.contains("hunter2") && text.contains("password=***"), "{text}");
     assert!(!report.robot_log().contains("hunter2"));
     assert!(!format!("{:?}", report.data()).contains("hunter2"));
 }
 
 #[test]
-fn the_largest_data_is_within_the_limits_of_the_default_templates() {
+fn the_default_templates_can_render_the_largest_data() {
     let long = "x\n".repeat(20_000);
-    let mut data = sample();
+    let mut data = sample_test_data();
     data.robot_logs = vec![RobotLog { message: long.clone(), ..RobotLog::default() }; 2_000];
     data.assertions = vec![data.assertions[1].clone(); 2_000];
     for assertion in &mut data.assertions {
@@ -164,13 +165,13 @@ fn the_largest_data_is_within_the_limits_of_the_default_templates() {
     }
     data.gaps = vec![Gap { what: long.clone(), why: long }; 2_000];
     let report = Report::new(&ReportSettings::default(), data);
-    let text = text(&report);
+    let text = description_text(&report);
     assert!(
         text.contains("and 180 more") && !text.contains("failed, and the default"),
         "{}",
         text.len()
     );
-    assert!(report.robot_log().len() <= LOG_BYTES_MAX + 100);
+    assert!(report.robot_log().len() <= ROBOT_LOG_BYTES_MAX + 100);
 }
 
 proptest! {
@@ -187,6 +188,6 @@ proptest! {
         let report = Report::new(&settings, data);
         let words = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
         prop_assert_eq!(report.title(u32::MAX), words(&name));
-        prop_assert_eq!(words(&text(&report)), words(&name));
+        prop_assert_eq!(words(&description_text(&report)), words(&name));
     }
 }

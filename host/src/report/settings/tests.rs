@@ -15,7 +15,7 @@ fn problems(value: Value) -> String {
 }
 
 #[test]
-fn what_is_wrong_is_refused_with_its_place() {
+fn invalid_settings_are_refused_with_their_position() {
     for (value, why) in [
         (json!({"title": "x"}), "`title`: unknown member; did you mean `title_template`"),
         (json!({"title_template": 7}), "`title_template`: invalid type"),
@@ -26,7 +26,7 @@ fn what_is_wrong_is_refused_with_its_place() {
         ),
         (
             json!({"comment_template": "{% for n in range(90000) %}{{ n }}{% endfor %}"}),
-            "it computes too much",
+            "needs too much computing time",
         ),
         (json!({"title_template": "{{ tset_set.name }}"}), "did you mean `test_set`?"),
         (json!({"title_template": "{% include 'x' %}"}), "line 1, column "),
@@ -36,7 +36,7 @@ fn what_is_wrong_is_refused_with_its_place() {
         (json!({"fields": [{"field": "a", "txt": ""}]}), "unknown field `txt`"),
         (
             json!({"fields": [{"field": "a", "text": ""}, {"field": "a", "text": ""}]}),
-            "`fields[1]`: the field \"a\" is there twice",
+            "`fields[1]`: the field \"a\" is configured twice",
         ),
         (
             json!({"fields": [{"field": "a", "json": "{\"name\": {{ link }}"}]}),
@@ -54,16 +54,16 @@ fn what_is_wrong_is_refused_with_its_place() {
 
 #[test]
 fn the_default_templates_are_valid() {
-    assert_eq!(template_problem(defaults::TITLE, Mode::Text), None);
-    assert_eq!(template_problem(defaults::DESCRIPTION, Mode::Markdown), None);
-    assert_eq!(template_problem(defaults::COMMENT, Mode::Markdown), None);
+    assert_eq!(template_problem(defaults::TITLE, OutputMode::Text), None);
+    assert_eq!(template_problem(defaults::DESCRIPTION, OutputMode::Markdown), None);
+    assert_eq!(template_problem(defaults::COMMENT, OutputMode::Markdown), None);
 }
 
 #[test]
-fn only_what_is_used_is_fetched() {
-    let read = |value| ReportSettings::check(&object(value)).expect("settings").subjects();
+fn only_subjects_that_the_settings_use_are_needed() {
+    let subjects = |value| ReportSettings::check(&object(value)).expect("settings").subjects();
     assert_eq!(
-        read(json!({})),
+        subjects(json!({})),
         BTreeSet::from([
             Subject::Project,
             Subject::TestCase,
@@ -73,7 +73,7 @@ fn only_what_is_used_is_fetched() {
             Subject::RobotLogs,
         ])
     );
-    let least = json!({
+    let minimal = json!({
         "title_template": "{{ test_case_id }}",
         "description_template": "",
         "comment_template": "",
@@ -82,25 +82,25 @@ fn only_what_is_used_is_fetched() {
         "routing": [{"label": "a"}, {"requirement": "b"}],
     });
     assert_eq!(
-        read(least),
+        subjects(minimal),
         BTreeSet::from([Subject::History]),
-        "rules have a request of their own"
+        "data for routing rules is fetched separately"
     );
 }
 
-/// The examples of the operator's manual, each with the heading above it.
-fn examples() -> Vec<(&'static str, Settings)> {
+/// Returns the examples of the operator's manual, each with the heading above it.
+fn examples_of_manual() -> Vec<(&'static str, Settings)> {
     let manual = include_str!("../../../../docs/operator.md");
     let (mut heading, mut examples) = ("", Vec::new());
     let mut rest = manual;
     while let Some((before, after)) = rest.split_once("\n~~~") {
-        heading = before.rsplit_once("\n### ").map_or(heading, |(_, it)| it);
+        heading = before.rsplit_once("\n### ").map_or(heading, |(_, after)| after);
         let name = heading.lines().next().expect("a heading");
         let (example, after) = after.split_once("\n~~~").expect(name);
         let settings = match example.split_once('\n').expect(name) {
             ("toml", text) => toml::from_str(text).expect(name),
             ("json", text) => serde_json::from_str(text).expect(name),
-            (format, _) => panic!("{name}: what is {format}?"),
+            (format, _) => panic!("{name}: unknown format {format}"),
         };
         examples.push((name, settings));
         rest = after;
@@ -108,13 +108,13 @@ fn examples() -> Vec<(&'static str, Settings)> {
     examples
 }
 
-/// Each example can be saved, fits the example data, and does what the manual says.
+/// Each example can be saved, can render the sample data, and does what the manual says.
 #[test]
-fn each_example_of_the_manual_is_valid_and_fits_the_example_data() {
-    let examples = examples();
+fn each_example_of_the_manual_works_as_the_manual_says() {
+    let examples = examples_of_manual();
     for (heading, object) in &examples {
         let settings = ReportSettings::check(object).expect(heading);
-        let report = Report::new(&settings, sample());
+        let report = Report::new(&settings, sample_test_data());
         for text in [
             report.description(Markup::Plain, u32::MAX, None).expect("a text"),
             report.comment(Markup::Plain, u32::MAX, None).expect("a text"),
@@ -150,7 +150,7 @@ fn each_example_of_the_manual_is_valid_and_fits_the_example_data() {
     ] {
         let example = examples.iter().find(|(name, _)| *name == heading).expect(heading);
         let settings = ReportSettings::check(&example.1).expect(heading);
-        let report = Report::new(&settings, sample());
+        let report = Report::new(&settings, sample_test_data());
         assert_eq!(report.title(255), title);
         let value = |field: &Field| match &field.value {
             FieldValue::Text(text) | FieldValue::Json(text) => json!(text),
@@ -162,7 +162,8 @@ fn each_example_of_the_manual_is_valid_and_fits_the_example_data() {
             assert!(!text.contains("A-100"), "{heading}: {text}");
             assert!(markup != Markup::Plain || text.contains("***"), "{heading} masks: {text}");
         }
-        let rule = settings.routing.iter().find(|rule| rule.fits(&sample())).expect(heading);
+        let rule =
+            settings.routing.iter().find(|rule| rule.matches(&sample_test_data())).expect(heading);
         assert_eq!(json!(rule.settings), routed, "{heading}");
     }
 }

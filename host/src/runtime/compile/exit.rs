@@ -1,4 +1,4 @@
-//! Finds out from the exit status and stderr of a compiler process why the process ended.
+//! Determines from the exit status and stderr of a compiler process why the process ended.
 
 use std::os::unix::process::ExitStatusExt;
 use std::process::{ExitCode, ExitStatus};
@@ -11,9 +11,9 @@ use super::ChildError;
 use super::limits::{CompileLimits, cpu_s, output_bytes_max};
 
 /// The exit code of a Rust program that panicked.
-const PANICKED: i32 = 101;
+const PANIC_EXIT_CODE: i32 = 101;
 
-/// The exit codes of the child, one for each kind of failure. Its stderr is for people.
+/// The exit codes of the child process, one for each kind of failure. Its stderr has the reason.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Failure {
     /// The compiler refused the file.
@@ -34,7 +34,7 @@ impl From<Failure> for ExitCode {
     }
 }
 
-/// The error for the exit status of the child.
+/// Converts the exit status of the child process into a result.
 pub(super) fn classify(
     status: ExitStatus,
     stderr: &str,
@@ -45,27 +45,27 @@ pub(super) fn classify(
     }
     let bytes = limits.memory_bytes;
     let over_memory = || CompileError::OverMemory { bytes, by: limits.memory_bound };
-    let out_of_memory = ["memory allocation of", "Cannot allocate memory", "out of memory"];
-    let out_of_memory = out_of_memory.iter().any(|text| stderr.contains(text));
+    let memory_errors = ["memory allocation of", "Cannot allocate memory", "out of memory"];
+    let is_out_of_memory = memory_errors.iter().any(|text| stderr.contains(text));
     Err(match status.signal().and_then(Signal::from_named_raw) {
         Some(Signal::XCPU) if cpu_s(limits.time_ms).1 => CompileError::OverCpuTime,
         Some(Signal::XCPU) => CompileError::OverTime(limits.time_ms),
         Some(Signal::XFSZ) => CompileError::OverFileSize { bytes_max: output_bytes_max() },
-        Some(Signal::ABORT) if stderr.trim().is_empty() || out_of_memory => over_memory(),
-        // The kernel also sends SIGKILL at the hard limit on CPU time. The server sends it only at
-        // the time-out.
+        Some(Signal::ABORT) if stderr.trim().is_empty() || is_out_of_memory => over_memory(),
+        // The kernel sends SIGKILL when memory runs out, and at the hard limit on CPU time. The
+        // server sends it only after its own time-out, which has another error.
         Some(Signal::KILL) => CompileError::Killed { bytes },
         Some(_) => CompileError::Died(status),
-        None if out_of_memory => over_memory(),
-        None if status.code() == Some(PANICKED) && cannot_start_thread(stderr) => {
+        None if is_out_of_memory => over_memory(),
+        None if status.code() == Some(PANIC_EXIT_CODE) && cannot_start_thread(stderr) => {
             match limits.memory_bound {
-                // A thread's stack needs memory too. The kernel does not say whether memory or
-                // threads ran out.
+                // A thread's stack needs memory too, and the kernel does not report whether memory
+                // or threads ran out.
                 MemoryBound::ConfigKey => CompileError::NoThread,
                 MemoryBound::FreeMemory | MemoryBound::ProcessLimit => over_memory(),
             }
         }
-        None if status.code() == Some(PANICKED) => CompileError::Died(status),
+        None if status.code() == Some(PANIC_EXIT_CODE) => CompileError::Died(status),
         None => match stderr.trim() {
             "" => CompileError::Failed(status),
             text if status.code() == Some(Failure::Output as i32) => {
@@ -91,15 +91,15 @@ mod tests {
     };
 
     #[track_caller]
-    fn error(wait: i32, stderr: &str, limits: &CompileLimits) -> CompileError {
-        classify(ExitStatus::from_raw(wait), stderr, limits).unwrap_err()
+    fn error(wait_status: i32, stderr: &str, limits: &CompileLimits) -> CompileError {
+        classify(ExitStatus::from_raw(wait_status), stderr, limits).unwrap_err()
     }
 
-    /// In a wait status, the low bits are the signal, and the bits above them are the exit code.
+    /// In a wait status, the low bits are the signal, and the next 8 bits are the exit code.
     #[test]
     fn each_limit_has_its_own_error() {
         assert!(classify(ExitStatus::from_raw(0), "", &LIMITS).is_ok());
-        for (wait, stderr, word, died, may_be_temporary) in [
+        for (wait_status, stderr, word, died, may_be_temporary) in [
             (6, "memory allocation of 9 bytes failed", "compile_memory_bytes` = 7000", true, false),
             (6, "", "compile_memory_bytes` = 7000", true, false),
             (1 << 8, "Cannot allocate memory (os error 12)", "compile_memory_bytes", true, false),
@@ -114,9 +114,9 @@ mod tests {
             (1 << 8, "why\n", "why", false, false),
             (1 << 8, "", "exit status", false, false),
         ] {
-            let error = error(wait, stderr, &LIMITS);
+            let error = error(wait_status, stderr, &LIMITS);
             let text = error.to_string();
-            assert!(text.contains(word), "{wait} {stderr}: {text}");
+            assert!(text.contains(word), "{wait_status} {stderr}: {text}");
             assert_eq!(
                 (error.compiler_died(), error.may_be_temporary()),
                 (died, may_be_temporary),
@@ -132,8 +132,8 @@ mod tests {
             [(MemoryBound::FreeMemory, "container"), (MemoryBound::ProcessLimit, "ulimit -v")]
         {
             let limits = CompileLimits { memory_bound: bound, ..LIMITS };
-            for (wait, stderr) in [(6, ""), (101 << 8, "Resource temporarily unavailable")] {
-                let text = error(wait, stderr, &limits).to_string();
+            for (wait_status, stderr) in [(6, ""), (101 << 8, "Resource temporarily unavailable")] {
+                let text = error(wait_status, stderr, &limits).to_string();
                 assert!(text.contains(word) && text.contains("7000"), "{text}");
                 assert!(!text.contains("compile_memory_bytes"), "{text}");
             }

@@ -1,4 +1,4 @@
-//! The limits of one compiler process: those of the configuration, or lower ones of the machine, of
+//! The limits of one compiler process: the configured limits, or lower limits of the machine, of
 //! its control group or of the service.
 
 use rustix::io;
@@ -14,9 +14,9 @@ use crate::runtime::error::MemoryBound;
 const OUTPUT_BYTES_MAX: u64 = 2 << 30;
 /// The part of the free memory that a compiler may use, in percent. The server, which keeps
 /// running, needs the rest.
-const FREE_PERCENT: u64 = 75;
-/// Tells the kernel to kill the compiler first when memory runs out. A process may always raise its
-/// own value.
+const FREE_MEMORY_PERCENT: u64 = 75;
+/// The file and the value that make the kernel kill the compiler first when memory runs out. A
+/// process needs no privilege to raise its own value.
 const OOM_SCORE: (&str, &str) = ("/proc/self/oom_score_adj", "1000");
 
 /// The limits of one compiler process.
@@ -31,67 +31,73 @@ pub(crate) struct CompileLimits {
 }
 
 impl CompileLimits {
-    /// The limits of a compiler that starts now.
+    /// Returns the limits of a compiler that starts now.
     pub(crate) fn now(limits: &Limits) -> Self {
         Self::lowest(limits, free_bytes(), getrlimit(Resource::As).maximum)
     }
 
-    /// The limits, with the lowest of three limits on memory.
+    /// Uses the lowest of three limits on memory: the configured limit, a part of the free memory,
+    /// and the limit of this process.
     fn lowest(limits: &Limits, free: Option<u64>, process: Option<u64>) -> Self {
-        let free = free.map(|bytes| (bytes / 100 * FREE_PERCENT, MemoryBound::FreeMemory));
+        let free = free.map(|bytes| (bytes / 100 * FREE_MEMORY_PERCENT, MemoryBound::FreeMemory));
         let process = process.map(|bytes| (bytes, MemoryBound::ProcessLimit));
-        let key = (limits.compile_memory_bytes, MemoryBound::ConfigKey);
-        let all = [Some(key), free, process].into_iter().flatten();
-        let (memory_bytes, memory_bound) = all.min_by_key(|(bytes, _)| *bytes).unwrap_or(key);
+        let configured = (limits.compile_memory_bytes, MemoryBound::ConfigKey);
+        let memory_limits = [Some(configured), free, process].into_iter().flatten();
+        let (memory_bytes, memory_bound) =
+            memory_limits.min_by_key(|(bytes, _)| *bytes).unwrap_or(configured);
         Self { memory_bytes, memory_bound, time_ms: limits.compile_ms }
     }
 }
 
 /// The size of the largest file that a compiler may write, in bytes.
 pub(super) fn output_bytes_max() -> u64 {
-    lowered(Resource::Fsize, OUTPUT_BYTES_MAX)
+    capped_by_hard_limit(Resource::Fsize, OUTPUT_BYTES_MAX)
 }
 
-/// The limit on a compiler's CPU time, in seconds, and whether it is lower than the configuration
-/// allows. The server itself limits the wall time; this limit ends the child if the server cannot.
-/// It is enough for one thread on each core.
+/// Returns the limit on a compiler's CPU time, in seconds, and whether this limit is lower than the
+/// configuration allows. The server limits the elapsed time of the compiler; the limit on CPU time
+/// ends the compiler if the server does not. It allows one thread on each core to compute all the
+/// time.
 pub(super) fn cpu_s(time_ms: u64) -> (u64, bool) {
     let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get() as u64);
     let wanted = time_ms.div_ceil(1_000).saturating_mul(cores);
-    let allowed = lowered(Resource::Cpu, wanted);
+    let allowed = capped_by_hard_limit(Resource::Cpu, wanted);
     (allowed, allowed < wanted)
 }
 
-/// The lower of `most` and the process's hard limit: the kernel would refuse a higher one.
-fn lowered(resource: Resource, most: u64) -> u64 {
-    getrlimit(resource).maximum.unwrap_or(most).min(most)
+/// Returns the lower of `wanted` and the process's hard limit, because the kernel refuses a limit
+/// above the hard limit.
+fn capped_by_hard_limit(resource: Resource, wanted: u64) -> u64 {
+    getrlimit(resource).maximum.unwrap_or(wanted).min(wanted)
 }
 
-/// The address space that this process has mapped already, bytes; 0 if `/proc` cannot be read. Most
-/// of it is the program's file, which needs no free memory.
+/// Returns the address space that this process has mapped already, in bytes; 0 if `/proc` cannot be
+/// read. Most of the address space maps the program's file, which needs no free memory.
 fn mapped_bytes() -> u64 {
     let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
     let pages = statm.split(' ').next().and_then(|pages| pages.parse::<u64>().ok()).unwrap_or(0);
     pages.saturating_mul(rustix::param::page_size() as u64)
 }
 
-/// Sets the limits of the compiler process, in that process.
+/// Sets the limits of the compiler process. Only the compiler process itself may call this
+/// function.
 pub(super) fn limit_this_process(memory_bytes: u64, time_ms: u64) -> io::Result<()> {
     let address_space = memory_bytes.saturating_add(mapped_bytes());
-    for (resource, most) in [
-        (Resource::As, lowered(Resource::As, address_space)),
+    for (resource, limit) in [
+        (Resource::As, capped_by_hard_limit(Resource::As, address_space)),
         (Resource::Core, 0),
         (Resource::Fsize, output_bytes_max()),
     ] {
-        setrlimit(resource, Rlimit { current: Some(most), maximum: Some(most) })?;
+        setrlimit(resource, Rlimit { current: Some(limit), maximum: Some(limit) })?;
     }
-    // Leave a second between the soft and the hard limit: at the hard limit the kernel sends
-    // SIGKILL, which does not say why.
+    // The hard limit is one second above the soft limit: at the soft limit, the kernel sends
+    // SIGXCPU, which names the cause; at the hard limit, it sends SIGKILL, which does not.
     let cpu_s = cpu_s(time_ms).0;
-    let maximum = lowered(Resource::Cpu, cpu_s.saturating_add(1));
+    let maximum = capped_by_hard_limit(Resource::Cpu, cpu_s.saturating_add(1));
     let current = cpu_s.min(maximum.saturating_sub(1)).max(1);
     setrlimit(Resource::Cpu, Rlimit { current: Some(current), maximum: Some(maximum) })?;
-    // If this fails, the kernel chooses a process by its size, which usually is the compiler, too.
+    // If this write fails, the kernel kills the process that uses the most memory. Usually, this is
+    // the compiler too.
     let _ = std::fs::write(OOM_SCORE.0, OOM_SCORE.1);
     set_parent_process_death_signal(Some(Signal::KILL))
 }
@@ -101,11 +107,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_lowest_limit_on_memory_counts_and_is_named() {
+    fn the_lowest_limit_on_memory_is_used_and_named() {
         let limits = Limits { compile_memory_bytes: 1_000, ..Limits::default() };
         let lowest = |free, process| {
-            let it = CompileLimits::lowest(&limits, free, process);
-            (it.memory_bytes, it.memory_bound)
+            let chosen = CompileLimits::lowest(&limits, free, process);
+            (chosen.memory_bytes, chosen.memory_bound)
         };
         assert_eq!(lowest(None, None), (1_000, MemoryBound::ConfigKey));
         assert_eq!(lowest(Some(10_000), Some(5_000)), (1_000, MemoryBound::ConfigKey));

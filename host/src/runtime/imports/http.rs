@@ -1,7 +1,7 @@
-//! `jackfield:connector/http`: builds the guest's requests and hands them to the run's session.
+//! `jackfield:connector/http`: builds the guest's requests and passes them to the run's session.
 //!
-//! Completes addresses, encodes queries and bodies, and decodes texts. Never decides where a
-//! request may go: egress does.
+//! This module completes addresses, encodes queries and bodies, and decodes texts. It never decides
+//! which addresses a guest may reach: egress does.
 
 mod address;
 mod body;
@@ -30,12 +30,12 @@ impl http::Host for Guest {
         self.record_handles();
         let response: Result<_, HttpError> = async {
             let (method, effect) = (method(request.method), request.effect.map(Into::into));
-            let attachments = request.body.as_ref().map(attachments_of).unwrap_or_default();
-            let response = match self.outbound(request, method.clone(), effect).await {
+            let attachments = request.body.as_ref().map(attachment_ids).unwrap_or_default();
+            let response = match self.outbound_request(request, method.clone(), effect).await {
                 Ok(request) => self.session.send(request).await?,
                 Err(why) => self.session.refuse(&method, effect, why)?,
             };
-            let OutboundResponse { status, url, headers, body, charge: of_response } = response;
+            let OutboundResponse { status, url, headers, body, charge: response_charge } = response;
             if (200..300).contains(&status)
                 && let Some(report) = self.report()
             {
@@ -43,10 +43,10 @@ impl http::Host for Guest {
             }
             let memory = self.session.memory();
             let (body, charge) = body.into_memory(memory).await?;
-            drop(of_response);
+            drop(response_charge);
             let redact = |text| self.session.redact_as(TextKind::Answer, text);
             let decoded = text::decode(&headers, body, charge, redact)?;
-            self.returned = Some(decoded.charge);
+            self.returned_charge = Some(decoded.charge);
             Ok(http::Response { status, url, headers, text: decoded.text, bytes: decoded.bytes })
         }
         .await;
@@ -55,15 +55,15 @@ impl http::Host for Guest {
 }
 
 impl Guest {
-    /// Converts the request into the form that egress takes.
-    async fn outbound(
+    /// Converts a request into the form that egress sends.
+    async fn outbound_request(
         &mut self,
         request: http::Request,
         method: ::http::Method,
         effect: Option<Effect>,
     ) -> Result<OutboundRequest, HttpError> {
         let http::Request { base, url, query, mut headers, body, .. } = request;
-        let url = address::address(&url, base.as_deref(), &query, &self.input.bases)?;
+        let url = address::address(&url, base.as_deref(), &query, &self.input.base_addresses)?;
         let Some(body) = body else {
             return Ok(OutboundRequest { method, effect, url, headers, body: Bytes::new() });
         };
@@ -73,16 +73,16 @@ impl Guest {
         Ok(OutboundRequest { method, effect, url, headers, body })
     }
 
-    /// Replaces the attachments that the body names by their content.
+    /// Replaces the ids of attachments in the body by the attachments' content.
     async fn with_attachments(&mut self, body: http::Body) -> Result<Body, HttpError> {
         Ok(match body {
             http::Body::Bytes(bytes) => Body::Bytes(bytes),
             http::Body::Json(text) => Body::Json(text),
             http::Body::Form(fields) => Body::Form(fields),
-            http::Body::Multipart(given) => {
-                let mut parts = Vec::with_capacity(given.len());
-                for part in given {
-                    parts.push(self.part(part).await?);
+            http::Body::Multipart(guest_parts) => {
+                let mut parts = Vec::with_capacity(guest_parts.len());
+                for part in guest_parts {
+                    parts.push(self.charged_part(part).await?);
                 }
                 Body::Multipart(parts)
             }
@@ -94,11 +94,13 @@ impl Guest {
         })
     }
 
-    async fn part(&mut self, part: http::Part) -> Result<Part, HttpError> {
+    /// Charges the content of a part to the run, after it has downloaded the content if the part
+    /// names an attachment.
+    async fn charged_part(&mut self, part: http::Part) -> Result<Part, HttpError> {
         let http::Part { name, mut file_name, mut media_type, content } = part;
         let content = match content {
-            http::Content::Bytes(bytes) => self.session.memory().hold(bytes)?,
-            http::Content::Text(text) => self.session.memory().hold(text.into_bytes())?,
+            http::Content::Bytes(bytes) => self.session.memory().charge_body(bytes)?,
+            http::Content::Text(text) => self.session.memory().charge_body(text.into_bytes())?,
             http::Content::Attachment(id) => {
                 let bytes_max = self.session.limits().request_body_bytes;
                 let attachment = self.download(id, bytes_max).await?;
@@ -111,8 +113,8 @@ impl Guest {
     }
 }
 
-/// The ids of the attachments in a body.
-fn attachments_of(body: &http::Body) -> Vec<u32> {
+/// Returns the ids of the attachments in a body.
+fn attachment_ids(body: &http::Body) -> Vec<u32> {
     let id = |part: &http::Part| match part.content {
         http::Content::Attachment(id) => Some(id),
         http::Content::Bytes(_) | http::Content::Text(_) => None,

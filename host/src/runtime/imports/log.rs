@@ -1,4 +1,4 @@
-//! `jackfield:connector/log`: the guest's log lines, which go into the log of the run.
+//! `jackfield:connector/log`: adds the guest's log lines to the log of the run.
 
 use crate::domain::LogLevel;
 use crate::runtime::bindings::log;

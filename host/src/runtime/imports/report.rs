@@ -1,7 +1,7 @@
-//! `jackfield:connector/report`: the texts, fields and attachments of the defect to create.
+//! `jackfield:connector/report`: returns the texts, fields and attachments of the defect to create.
 //!
-//! Outside `create`, `comment` and `attach`, everything is empty. An error of Test Manager is never
-//! an error here: the texts name the data that could not be fetched.
+//! Outside `create`, `comment` and `attach`, all results are empty. If Test Manager returns an
+//! error, the texts name the data that could not be fetched, and the guest gets no error.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use crate::domain::StringEnum;
 use crate::egress::HttpError;
 use crate::redact::TextKind;
 use crate::report::{self as reports, Markup, Report, TooSmall};
-use crate::runtime::bindings::{connector_error, model, report};
+use crate::runtime::bindings::{import_error, model, report};
 use crate::runtime::guest::Guest;
 use crate::runtime::test_report::TestReport;
 
@@ -29,7 +29,7 @@ impl report::Host for Guest {
     async fn title(&mut self, max_characters: u32) -> wasmtime::Result<String> {
         let Some(report) = self.report() else { return Ok(String::new()) };
         let title = report.rendered().await.title(max_characters);
-        Ok(self.clean(title))
+        Ok(self.redact(title))
     }
 
     async fn description(
@@ -40,7 +40,7 @@ impl report::Host for Guest {
     ) -> wasmtime::Result<Result<String, model::Error>> {
         let marker = marker.as_deref();
         let write = |report: &Report, markup| report.description(markup, max_characters, marker);
-        Ok(self.text(&markup, write).await)
+        Ok(self.rendered_text(&markup, write).await)
     }
 
     async fn comment(
@@ -51,15 +51,15 @@ impl report::Host for Guest {
     ) -> wasmtime::Result<Result<String, model::Error>> {
         let marker = Some(marker.as_str());
         let write = |report: &Report, markup| report.comment(markup, max_characters, marker);
-        Ok(self.text(&markup, write).await)
+        Ok(self.rendered_text(&markup, write).await)
     }
 
     async fn fields(&mut self) -> wasmtime::Result<Vec<report::Field>> {
         let Some(report) = self.report() else { return Ok(Vec::new()) };
         let rendered = report.rendered().await;
         let value = |value: &reports::FieldValue| match value {
-            reports::FieldValue::Text(text) => report::FieldValue::Text(self.clean(text.clone())),
-            reports::FieldValue::Json(text) => report::FieldValue::Json(self.clean(text.clone())),
+            reports::FieldValue::Text(text) => report::FieldValue::Text(self.redact(text.clone())),
+            reports::FieldValue::Json(text) => report::FieldValue::Json(self.redact(text.clone())),
         };
         let fields = rendered.fields().iter();
         let fields = fields
@@ -69,80 +69,82 @@ impl report::Host for Guest {
 
     async fn attachments(&mut self) -> wasmtime::Result<Vec<report::Attachment>> {
         let Some(report) = self.report() else { return Ok(Vec::new()) };
-        let listed = report.rendered().await.attachments().iter().zip(0..);
-        let listed = listed.map(|(attachment, id)| report::Attachment {
+        let attachments = report.rendered().await.attachments().iter().zip(0..);
+        let attachments = attachments.map(|(attachment, id)| report::Attachment {
             id,
             kind: attachment.kind.to_string(),
             name: attachment.name.clone(),
             media_type: attachment.media_type.clone(),
             size: attachment.size.and_then(|bytes| u32::try_from(bytes).ok()),
         });
-        Ok(listed.collect())
+        Ok(attachments.collect())
     }
 
     async fn read(&mut self, id: u32) -> wasmtime::Result<Result<Vec<u8>, model::Error>> {
-        let downloaded = match self.download(id, READ_BYTES_MAX).await {
+        let content = match self.download(id, READ_BYTES_MAX).await {
             Ok(downloaded) => downloaded.content,
             Err(HttpError::Invalid(why)) => {
-                return Ok(Err(connector_error(model::ErrorCode::Internal, why)));
+                return Ok(Err(import_error(model::ErrorCode::Internal, why)));
             }
             Err(why) => {
                 let why = why.to_string();
-                return Ok(Err(connector_error(model::ErrorCode::Unavailable, why)));
+                return Ok(Err(import_error(model::ErrorCode::Unavailable, why)));
             }
         };
-        let copy = match self.session.memory().charge(downloaded.len() as u64) {
+        let copy_charge = match self.session.memory().charge(content.len() as u64) {
             Ok(charge) => charge,
             Err(full) => {
                 let why = full.to_string();
-                return Ok(Err(connector_error(model::ErrorCode::Internal, why)));
+                return Ok(Err(import_error(model::ErrorCode::Internal, why)));
             }
         };
-        self.returned = Some(copy);
-        Ok(Ok(downloaded.to_vec()))
+        self.returned_charge = Some(copy_charge);
+        Ok(Ok(content.to_vec()))
     }
 }
 
 impl Guest {
-    /// The report of the run; `None` outside `create`, `comment` and `attach`.
+    /// Returns the report of the run; `None` outside `create`, `comment` and `attach`.
     pub(super) fn report(&self) -> Option<Arc<TestReport>> {
         self.input.report.clone()
     }
 
-    /// Removes the connection's secrets from a text: a robot may have logged them.
-    pub(super) fn clean(&self, text: String) -> String {
+    /// Removes the connection's secrets from a text, because a robot may have logged them.
+    pub(super) fn redact(&self, text: String) -> String {
         self.session.redact_as(TextKind::Answer, text)
     }
 
-    async fn text(
+    /// Renders a text in this markup, and removes the connection's secrets from it.
+    async fn rendered_text(
         &mut self,
         markup: &str,
         write: impl FnOnce(&Report, Markup) -> Result<String, TooSmall>,
     ) -> Result<String, model::Error> {
         let Some(markup) = Markup::parse(markup) else {
-            let known = Markup::ALL.iter().map(|it| it.as_str()).collect::<Vec<_>>().join(", ");
-            let why = format!("{markup:?} is not a markup that the host writes; it writes {known}");
-            return Err(connector_error(model::ErrorCode::Unsupported, why));
+            let markups =
+                Markup::ALL.iter().map(|known| known.as_str()).collect::<Vec<_>>().join(", ");
+            let why = format!("the host does not write the markup {markup:?}; it writes {markups}");
+            return Err(import_error(model::ErrorCode::Unsupported, why));
         };
         let Some(report) = self.report() else { return Ok(String::new()) };
         let text = write(report.rendered().await, markup);
-        text.map(|text| self.clean(text))
-            .map_err(|small| connector_error(model::ErrorCode::Internal, small.to_string()))
+        text.map(|text| self.redact(text))
+            .map_err(|too_small| import_error(model::ErrorCode::Internal, too_small.to_string()))
     }
 
     /// Fetches an attachment of at most `bytes_max` bytes.
     ///
     /// # Errors
-    /// `Invalid` if the report has no attachment with this id, `Unreachable` if it cannot be
-    /// fetched, `Limit` if the run does not have enough memory left.
+    /// Returns `Invalid` if the report has no attachment with this id, `Unreachable` if the
+    /// attachment cannot be fetched, and `Limit` if the run does not have enough memory left.
     pub(super) async fn download(
         &mut self,
         id: u32,
         bytes_max: u64,
     ) -> Result<Downloaded, HttpError> {
-        let none = || HttpError::Invalid(format!("the report has no attachment {id}"));
-        let report = self.report().ok_or_else(none)?;
-        let attachment = report.attachment(id).await.ok_or_else(none)?;
+        let unknown_id = || HttpError::Invalid(format!("the report has no attachment {id}"));
+        let report = self.report().ok_or_else(unknown_id)?;
+        let attachment = report.attachment(id).await.ok_or_else(unknown_id)?;
         let content = report.content(attachment, bytes_max).await;
         let content =
             content.map_err(|gap| HttpError::Unreachable(format!("{}: {}", gap.what, gap.why)))?;
@@ -150,7 +152,7 @@ impl Guest {
         Ok(Downloaded {
             name: attachment.name.clone(),
             media_type: attachment.media_type.clone(),
-            content: charge.hold(content),
+            content: charge.bind_to_body(content),
         })
     }
 }

@@ -1,6 +1,7 @@
-//! `jackfield:connector/settings`: the connection's settings as the guest may see them.
+//! `jackfield:connector/settings`: returns the settings of the connection to the guest.
 //!
-//! Never returns a secret: at most the placeholder that the host replaces when it sends a request.
+//! A guest never gets a secret, but at most a placeholder. The host replaces the placeholder by the
+//! secret when it sends a request.
 
 use serde_json::{Map, Value};
 
@@ -18,14 +19,14 @@ impl settings::Host for Guest {
     fn all(&mut self) -> wasmtime::Result<String> {
         let connection = &self.session.active().connection;
         let names = connection.settings.keys().chain(connection.grants.secrets.keys());
-        let all: Map<_, _> =
+        let visible: Map<_, _> =
             names.filter_map(|name| Some((name.clone(), visible_value(self, name)?))).collect();
-        Ok(Value::Object(all).to_string())
+        Ok(Value::Object(visible).to_string())
     }
 }
 
-/// The value of a setting. For a secret, its placeholder, or `None` if the guest needs no
-/// placeholder because the host adds the secret itself.
+/// Returns the value of a setting. For a secret, returns its placeholder, or `None` if the guest
+/// needs no placeholder because the host adds the secret itself.
 fn visible_value(guest: &Guest, key: &str) -> Option<Value> {
     let active = guest.session.active();
     if active.connection.grants.secrets.contains_key(key) {

@@ -1,36 +1,38 @@
 //! `jackfield:connector/test-manager`: returns data of Test Manager about the failed test, as JSON.
 //!
-//! Returns `null` outside `create`, `comment` and `attach`, and without settings for Test Manager.
+//! The result is `null` outside `create`, `comment` and `attach`, or if the connection has no
+//! settings for Test Manager.
 
 use crate::domain::StringEnum;
 use crate::report::Subject;
-use crate::runtime::bindings::{connector_error, model, test_manager};
+use crate::runtime::bindings::{import_error, model, test_manager};
 use crate::runtime::guest::Guest;
 
 impl test_manager::Host for Guest {
     async fn get(&mut self, subject: String) -> wasmtime::Result<Result<String, model::Error>> {
-        let Some(known) = Subject::parse(&subject) else {
-            let all = Subject::ALL.iter().map(|it| it.as_str()).collect::<Vec<_>>().join(", ");
-            let why = format!("there is no subject {subject:?}; the subjects are {all}");
-            return Ok(Err(connector_error(model::ErrorCode::Unsupported, why)));
+        let Some(parsed) = Subject::parse(&subject) else {
+            let subjects =
+                Subject::ALL.iter().map(|known| known.as_str()).collect::<Vec<_>>().join(", ");
+            let why = format!("there is no subject {subject:?}; the subjects are {subjects}");
+            return Ok(Err(import_error(model::ErrorCode::Unsupported, why)));
         };
         let json = match self.report() {
-            Some(report) => report.subject_json(known).await,
+            Some(report) => report.subject_json(parsed).await,
             None => Ok(None),
         };
         let json = match json {
             Ok(json) => json.unwrap_or_else(|| "null".to_owned()),
             Err(gap) => {
                 let why = format!("{}: {}", gap.what, gap.why);
-                return Ok(Err(connector_error(model::ErrorCode::Unavailable, why)));
+                return Ok(Err(import_error(model::ErrorCode::Unavailable, why)));
             }
         };
         match self.session.memory().charge(json.len() as u64) {
-            Ok(charge) => self.returned = Some(charge),
+            Ok(charge) => self.returned_charge = Some(charge),
             Err(full) => {
-                return Ok(Err(connector_error(model::ErrorCode::Internal, full.to_string())));
+                return Ok(Err(import_error(model::ErrorCode::Internal, full.to_string())));
             }
         }
-        Ok(Ok(self.clean(json)))
+        Ok(Ok(self.redact(json)))
     }
 }

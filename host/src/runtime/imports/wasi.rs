@@ -1,7 +1,7 @@
-//! `wasi:*` 0.2: the interfaces that language runtimes need to start, and `wasi:http`.
+//! Links WASI 0.2: the interfaces that language runtimes need to start, and `wasi:http`.
 //!
-//! The file system has no folder, the environment is empty, and sockets refuse (see
-//! [`Guest::wasi`]).
+//! A guest's file system has no folder, its environment is empty, and sockets refuse to connect
+//! (see [`Guest::wasi`]).
 
 use wasmtime::component::Linker;
 use wasmtime_wasi::{WasiCtxView, WasiView};

@@ -1,8 +1,8 @@
-//! One call of a connector that is chosen at run time: for `invoke`, `test`, and the check of what
-//! a script exports.
+//! Calls an export that is chosen at run time: for `jackfield invoke`, `jackfield test`, and the
+//! check of a script's exports.
 //!
-//! Decides nothing: events use the functions of [`Sandbox`] that have their own arguments and
-//! results.
+//! Events never use this module. They use the functions of [`Sandbox`] for one export each, whose
+//! arguments and results have exact types.
 
 use std::sync::Arc;
 
@@ -14,11 +14,11 @@ use crate::runtime::test_report::TestReport;
 
 use super::{Run, RunEnd, Sandbox};
 
-/// The arguments of any call. Each call uses those that its export has.
+/// The arguments of all exports. Each call uses only the arguments that its export has.
 pub struct CallArguments<'a> {
     /// The failed test.
     pub test: &'a FailedTest,
-    /// The marker of its defect.
+    /// The marker of the defect for the failed test.
     pub marker: &'a Marker,
     /// The key of a defect in the tracker.
     pub key: &'a str,
@@ -26,50 +26,50 @@ pub struct CallArguments<'a> {
     pub attachment: u32,
     /// The Test Manager project.
     pub project: &'a str,
-    /// The setting whose values are listed, and what a person typed so far.
-    pub choices_of: (&'a str, &'a str),
-    /// Records each write before it is sent.
+    /// The setting whose values are listed, and the search text that a person has typed so far.
+    pub choices_query: (&'a str, &'a str),
+    /// The journal, which records each write before it is sent.
     pub journal: Arc<dyn Journal>,
     /// The data about the failed test that the connector may read.
     pub report: Arc<TestReport>,
 }
 
-/// The result of any call.
+/// The result of a call, with one variant for each type of result.
 #[derive(Debug)]
 pub enum ExportAnswer {
-    /// `describe`.
+    /// The result of `describe`.
     Manifest(Box<Manifest>),
-    /// `check`.
+    /// The result of `check`: a line of text.
     Line(String),
-    /// `choices`.
+    /// The result of `choices`.
     Choices(ChoicesPage),
-    /// `create`.
+    /// The result of `create`.
     Defect(Defect),
-    /// `find`.
+    /// The result of `find`.
     Found(Vec<Defect>),
-    /// `count`.
+    /// The result of `count`.
     Counts(Counts),
-    /// `state`.
+    /// The result of `state`.
     State(Option<CurrentDefect>),
-    /// `find-comment`.
+    /// The result of `find-comment`.
     HasComment(bool),
-    /// `attached`.
+    /// The result of `attached`.
     Names(Vec<String>),
-    /// `comment`, `reopen`, `attach`.
+    /// The calls `comment`, `reopen` and `attach` return no value.
     Done,
 }
 
 impl Sandbox {
-    /// Makes one call of a connector.
+    /// Calls one export of a connector.
     pub async fn call(
         &self,
         run: Run,
         call: Call,
-        with: CallArguments<'_>,
+        arguments: CallArguments<'_>,
     ) -> RunEnd<ExportAnswer> {
         use ExportAnswer as Answer;
 
-        let CallArguments { test, marker, key, journal, report, .. } = with;
+        let CallArguments { test, marker, key, journal, report, .. } = arguments;
         match call {
             Call::Describe => {
                 let manifest = Box::new(run.connector.manifest().clone());
@@ -77,14 +77,14 @@ impl Sandbox {
             }
             Call::Check => self.check(run).await.map(Answer::Line),
             Call::Choices => {
-                let (setting, search) = with.choices_of;
+                let (setting, search) = arguments.choices_query;
                 self.choices(run, setting, search).await.map(Answer::Choices)
             }
             Call::Create => {
                 self.create(run, test, marker, journal, report).await.map(Answer::Defect)
             }
             Call::Find => self.find(run, marker).await.map(Answer::Found),
-            Call::Count => self.count(run, with.project).await.map(Answer::Counts),
+            Call::Count => self.count(run, arguments.project).await.map(Answer::Counts),
             Call::State => self.state(run, key).await.map(Answer::State),
             Call::Comment => {
                 let end = self.comment(run, key, test, marker, journal, report).await;
@@ -93,7 +93,7 @@ impl Sandbox {
             Call::FindComment => self.find_comment(run, key, marker).await.map(Answer::HasComment),
             Call::Reopen => self.reopen(run, key, journal).await.map(|()| Answer::Done),
             Call::Attach => {
-                let end = self.attach(run, key, with.attachment, journal, report).await;
+                let end = self.attach(run, key, arguments.attachment, journal, report).await;
                 end.map(|()| Answer::Done)
             }
             Call::Attached => self.attached(run, key).await.map(Answer::Names),
@@ -102,7 +102,7 @@ impl Sandbox {
 }
 
 impl<T> RunEnd<T> {
-    /// The same end with another value.
+    /// Converts the value that the guest returned.
     fn map<U>(self, convert: impl FnOnce(T) -> U) -> RunEnd<U> {
         let Self { outcome, report, writes } = self;
         RunEnd { outcome: outcome.map(convert), report, writes }

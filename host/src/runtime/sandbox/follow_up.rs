@@ -1,36 +1,36 @@
 //! The calls of the interface `follow-up`, which work on a defect after it was created.
 //!
-//! The rooms above decide whether to comment, to open a defect again, or to attach a file.
+//! The callers decide whether to comment on a defect, to reopen it, or to attach a file.
 
 use std::sync::Arc;
 
 use crate::domain::{Call, CurrentDefect, FailedTest, Journal, Marker};
 use crate::egress::Permission;
-use crate::runtime::asked::Asked;
 use crate::runtime::bindings::{self, Redact};
+use crate::runtime::call_input::CallInput;
 use crate::runtime::instance::GuestInstance;
 use crate::runtime::test_report::TestReport;
 
 use super::{ExportCall, Run, RunEnd, Sandbox, unsupported};
 
-/// The name of the interface in a refusal.
+/// The name of the interface, for refusals.
 const FOLLOW_UP: &str = "follow-up";
 
 impl Sandbox {
-    /// Calls `follow-up.state`: returns the current defect with this key, or none if it is gone.
-    /// Writes are refused.
+    /// Calls `follow-up.state`: returns the defect with this key as the tracker stores it now, or
+    /// `None` if the tracker does not have it any more. Writes are refused.
     pub async fn state(&self, run: Run, key: &str) -> RunEnd<Option<CurrentDefect>> {
         let Some(export) = run.connector.loaded().follow_up.clone() else {
             return unsupported(&run, Call::State, FOLLOW_UP);
         };
-        let asked = Asked { key: Some(key), ..Asked::of(Call::State) };
+        let call_input = CallInput { key: Some(key), ..CallInput::without_arguments(Call::State) };
         let key = key.to_owned();
         let call = |guest: GuestInstance| guest.state(export, key);
-        self.run(run, ExportCall::reading(asked), call, bindings::current).await
+        self.run(run, ExportCall::read_only(call_input), call, bindings::check_current_defect).await
     }
 
-    /// Calls `follow-up.comment`. Each write passes the journal before its first byte is sent. The
-    /// report belongs to the execution that failed again.
+    /// Calls `follow-up.comment`. The journal records each write before its first byte is sent.
+    /// `test_report` is about the test execution in which the test failed again.
     pub async fn comment(
         &self,
         run: Run,
@@ -43,42 +43,50 @@ impl Sandbox {
         let Some(export) = run.connector.loaded().follow_up.clone() else {
             return unsupported(&run, Call::Comment, FOLLOW_UP);
         };
-        let asked = Asked { marker: Some(marker), ..Asked::of(Call::Comment) };
-        let asked = Asked { key: Some(key), test: Some(test), ..asked };
+        let call_input = CallInput {
+            key: Some(key),
+            test: Some(test),
+            marker: Some(marker),
+            ..CallInput::without_arguments(Call::Comment)
+        };
         let (key, test, marker) = (key.to_owned(), test.into(), marker.to_string());
         let call = |guest: GuestInstance| guest.comment(export, key, test, marker);
         let (permission, test_report) = (Permission::Writes(journal), Some(test_report));
-        let export_call = ExportCall { asked, permission, test_report };
+        let export_call = ExportCall { call_input, permission, test_report };
         self.run(run, export_call, call, unchanged).await
     }
 
-    /// Calls `follow-up.find-comment`: whether the defect has a comment with this marker. Writes
-    /// are refused.
+    /// Calls `follow-up.find-comment`: returns whether the defect has a comment with this marker.
+    /// Writes are refused.
     pub async fn find_comment(&self, run: Run, key: &str, marker: &Marker) -> RunEnd<bool> {
         let Some(export) = run.connector.loaded().follow_up.clone() else {
             return unsupported(&run, Call::FindComment, FOLLOW_UP);
         };
-        let asked = Asked { key: Some(key), marker: Some(marker), ..Asked::of(Call::FindComment) };
+        let call_input = CallInput {
+            key: Some(key),
+            marker: Some(marker),
+            ..CallInput::without_arguments(Call::FindComment)
+        };
         let (key, marker) = (key.to_owned(), marker.to_string());
         let call = |guest: GuestInstance| guest.find_comment(export, key, marker);
-        self.run(run, ExportCall::reading(asked), call, unchanged).await
+        self.run(run, ExportCall::read_only(call_input), call, unchanged).await
     }
 
-    /// Calls `follow-up.reopen`. Each write passes the journal before its first byte is sent.
+    /// Calls `follow-up.reopen`. The journal records each write before its first byte is sent.
     pub async fn reopen(&self, run: Run, key: &str, journal: Arc<dyn Journal>) -> RunEnd<()> {
         let Some(export) = run.connector.loaded().follow_up.clone() else {
             return unsupported(&run, Call::Reopen, FOLLOW_UP);
         };
-        let asked = Asked { key: Some(key), ..Asked::of(Call::Reopen) };
+        let call_input = CallInput { key: Some(key), ..CallInput::without_arguments(Call::Reopen) };
         let key = key.to_owned();
         let call = |guest: GuestInstance| guest.reopen(export, key);
         let permission = Permission::Writes(journal);
-        let export_call = ExportCall { asked, permission, test_report: None };
+        let export_call = ExportCall { call_input, permission, test_report: None };
         self.run(run, export_call, call, unchanged).await
     }
 
-    /// Calls `follow-up.attach` with an attachment of the report. Each write passes the journal
-    /// before its first byte is sent.
+    /// Calls `follow-up.attach` with the id of an attachment of the report. The journal records
+    /// each write before its first byte is sent.
     pub async fn attach(
         &self,
         run: Run,
@@ -90,29 +98,35 @@ impl Sandbox {
         let Some(export) = run.connector.loaded().follow_up.clone() else {
             return unsupported(&run, Call::Attach, FOLLOW_UP);
         };
-        let asked = Asked { attachment: Some(attachment), ..Asked::of(Call::Attach) };
-        let asked = Asked { key: Some(key), ..asked };
+        let call_input = CallInput {
+            key: Some(key),
+            attachment: Some(attachment),
+            ..CallInput::without_arguments(Call::Attach)
+        };
         let key = key.to_owned();
         let call = |guest: GuestInstance| guest.attach(export, key, attachment);
         let (permission, test_report) = (Permission::Writes(journal), Some(test_report));
-        let export_call = ExportCall { asked, permission, test_report };
+        let export_call = ExportCall { call_input, permission, test_report };
         self.run(run, export_call, call, unchanged).await
     }
 
-    /// Calls `follow-up.attached`: the names of the defect's attachments. Writes are refused.
+    /// Calls `follow-up.attached`: returns the names of the defect's attachments. Writes are
+    /// refused.
     pub async fn attached(&self, run: Run, key: &str) -> RunEnd<Vec<String>> {
         let Some(export) = run.connector.loaded().follow_up.clone() else {
             return unsupported(&run, Call::Attached, FOLLOW_UP);
         };
-        let asked = Asked { key: Some(key), ..Asked::of(Call::Attached) };
+        let call_input =
+            CallInput { key: Some(key), ..CallInput::without_arguments(Call::Attached) };
         let key = key.to_owned();
         let call = |guest: GuestInstance| guest.attached(export, key);
-        self.run(run, ExportCall::reading(asked), call, bindings::names).await
+        self.run(run, ExportCall::read_only(call_input), call, bindings::check_attachment_names)
+            .await
     }
 }
 
-/// Passes on an answer that has no text to redact.
+/// Returns a value unchanged, because it contains no text to redact.
 #[expect(clippy::unnecessary_wraps, reason = "the other conversions can fail")]
-fn unchanged<T>(answer: T, _redact: Redact<'_>) -> Result<T, crate::domain::Refusal> {
-    Ok(answer)
+fn unchanged<T>(returned: T, _redact: Redact<'_>) -> Result<T, crate::domain::Refusal> {
+    Ok(returned)
 }

@@ -1,8 +1,8 @@
-//! The calls that load a file: `describe`, and for a script `prepare` before it.
+//! The calls by which a connector's file is loaded: `describe`, and for a script first `prepare`.
 
 use std::time::Duration;
 
-use crate::domain::{ConnectorFault, ConnectorName, Limits, Refusal};
+use crate::domain::{ConnectorFault, ConnectorName, Limits, Refusal, milliseconds};
 use crate::manifest::RawManifest;
 use crate::runtime::component::LoadedComponent;
 use crate::runtime::guest::GuestInput;
@@ -11,25 +11,27 @@ use crate::runtime::script::{PrepareError, Script, ScriptRunner};
 
 use super::Sandbox;
 
-/// The longest `describe`. It delays the loading of other connectors, and has no tracker to wait
-/// for.
+/// Maximum time of `describe`. It is short because a slow `describe` delays the loading of other
+/// connectors, and because `describe` does not wait for a tracker.
 const DESCRIBE_MAX: Duration = Duration::from_secs(10);
-/// The CPU time in which a script is parsed, at least: a large one needs more than a run may have.
+/// Minimum limit on the CPU time for parsing a script. A large script needs more CPU time than a
+/// run may use.
 const PREPARE_CPU_MIN: Duration = Duration::from_secs(10);
-/// The time in which a script is parsed. Other guests may compute meanwhile.
+/// Maximum time for parsing a script. It is longer than the CPU time because other guests may use
+/// the CPU meanwhile.
 const PREPARE_MAX: Duration = Duration::from_secs(60);
-/// The memory in which a script is parsed, at least: its syntax tree is much larger than its text.
+/// Minimum limit on the memory for parsing a script. Its syntax tree is much larger than its text.
 const PREPARE_BYTES_MIN: u64 = 256 << 20;
 
 impl Sandbox {
-    /// Calls `plugin.describe` of a component that has no manifest yet.
+    /// Calls `plugin.describe` of a component whose manifest is not known yet.
     pub(crate) async fn describe(
         &self,
         loaded: &LoadedComponent,
         name: &ConnectorName,
         limits: &Limits,
     ) -> Result<RawManifest, Refusal> {
-        let limits = Limits { run_ms: limits.run_ms.min(ms(DESCRIBE_MAX)), ..*limits };
+        let limits = Limits { run_ms: limits.run_ms.min(milliseconds(DESCRIBE_MAX)), ..*limits };
         let input = GuestInput { script: loaded.run_script(name), ..GuestInput::default() };
         let export = loaded.plugin.clone();
         let call = |guest: GuestInstance| guest.describe(export);
@@ -39,7 +41,7 @@ impl Sandbox {
         })
     }
 
-    /// Has the runner parse a script.
+    /// Calls the runner to parse a script.
     pub(crate) async fn prepare(
         &self,
         runner: &ScriptRunner,
@@ -48,8 +50,8 @@ impl Sandbox {
         limits: &Limits,
     ) -> Result<Script, PrepareError> {
         let limits = Limits {
-            cpu_ms: limits.cpu_ms.max(ms(PREPARE_CPU_MIN)),
-            run_ms: ms(PREPARE_MAX),
+            cpu_ms: limits.cpu_ms.max(milliseconds(PREPARE_CPU_MIN)),
+            run_ms: milliseconds(PREPARE_MAX),
             memory_bytes: limits.memory_bytes.max(PREPARE_BYTES_MIN),
             ..*limits
         };
@@ -62,8 +64,4 @@ impl Sandbox {
             Err(error) => Err(PrepareError::Script(error.message)),
         }
     }
-}
-
-fn ms(time: Duration) -> u64 {
-    crate::domain::milliseconds(time)
 }

@@ -1,4 +1,4 @@
-//! What a run is given, and what it ends with.
+//! The input and the result of one run.
 
 use std::sync::Arc;
 
@@ -12,30 +12,31 @@ use crate::egress::ActiveConnection;
 use crate::runtime::component::Connector;
 use crate::telemetry::TraceParent;
 
-/// The input of one run: connector and connection, how it is ended early, and how its times and its
-/// requests belong to an event.
+/// The input of one run: the connector, the connection, the signal that stops the run early, and
+/// the event to which its times and its trace belong.
 pub struct Run {
     /// The version of the connector that runs.
     pub connector: Arc<Connector>,
     /// The connection for which the connector runs.
     pub active: Arc<ActiveConnection>,
-    /// Ends the guest early; its writes in progress still run to their end.
+    /// Stops the guest early when it is cancelled; writes in progress are still completed.
     pub stop: CancellationToken,
-    /// The instant from which the times of its report are measured.
+    /// The instant from which the times in the run's report are measured.
     pub(super) times_from: Instant,
-    /// The trace that its requests to the tracker name.
+    /// The trace that the run's requests to the tracker name in the header `traceparent`.
     pub(super) trace: Option<TraceParent>,
 }
 
 impl Run {
-    /// A run that belongs to no event.
+    /// The input of a run that belongs to no event.
     #[must_use]
     pub fn new(connector: Arc<Connector>, active: Arc<ActiveConnection>) -> Self {
         let (stop, times_from) = (CancellationToken::new(), Instant::now());
         Self { connector, active, stop, times_from, trace: None }
     }
 
-    /// A run of an event. Its requests name `trace` if the connection says so.
+    /// The input of a run for an event. The run's requests name `trace` if the connection's
+    /// `trace_context` is true.
     #[must_use]
     pub fn of_event(
         connector: Arc<Connector>,
@@ -56,28 +57,33 @@ pub struct RunEnd<T> {
     pub outcome: Result<T, Refusal>,
     /// The details of the run that its event stores.
     pub report: RunReport,
-    /// Every write, whatever the guest returned.
+    /// Every write of the run, also if the run failed.
     pub writes: Vec<WriteRecord>,
 }
 
-/// The end of a run of a connector that does not export the interface.
+/// The result of a call to an interface that the connector does not export.
 pub(super) fn unsupported<T>(run: &Run, call: Call, interface: &str) -> RunEnd<T> {
     let why = format!("`{}` does not export `{interface}`", run.connector.name());
-    not_run(run, call, Instant::now(), Refusal::Unsupported(why.into()))
+    refused_run(run, call, Instant::now(), Refusal::Unsupported(why.into()))
 }
 
-/// The end of a run that did not start.
-pub(super) fn not_run<T>(run: &Run, call: Call, asked_at: Instant, refusal: Refusal) -> RunEnd<T> {
+/// The result of a run that was refused before it started.
+pub(super) fn refused_run<T>(
+    run: &Run,
+    call: Call,
+    requested_at: Instant,
+    refusal: Refusal,
+) -> RunEnd<T> {
     let outcome = Err(refusal);
-    let us = |at: Instant| microseconds(at.saturating_duration_since(run.times_from));
-    let (asked_us, ended_us) = (us(asked_at), us(Instant::now()));
+    let since_start_us = |at: Instant| microseconds(at.saturating_duration_since(run.times_from));
+    let (asked_us, ended_us) = (since_start_us(requested_at), since_start_us(Instant::now()));
     let times = RunTimes { asked_us, started_us: None, called_us: None, ended_us };
-    let report = empty_report(&run.connector, call, times, &outcome);
+    let report = report_without_details(&run.connector, call, times, &outcome);
     RunEnd { outcome, report, writes: Vec::new() }
 }
 
-/// The report of a run without log, calls and usage.
-pub(super) fn empty_report<T>(
+/// The report of a run, without its log, its outbound calls and its usage.
+pub(super) fn report_without_details<T>(
     connector: &Connector,
     call: Call,
     times: RunTimes,

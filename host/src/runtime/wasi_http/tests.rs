@@ -1,4 +1,5 @@
-//! The attacks on egress, sent through `wasi:http`: the conversion must not weaken a rule.
+//! Sends requests that egress must refuse through `wasi:http`: the conversion must not weaken a
+//! rule.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -17,9 +18,12 @@ fn request(method: Method, uri: &str) -> Request<WasiBody> {
     Request::builder().method(method).uri(uri).body(body).unwrap()
 }
 
-async fn send(session: &Arc<RunRequests>, request: Request<WasiBody>) -> Result<Exchanged, Error> {
-    let done = Box::new(async { Ok(()) });
-    Pin::from(WasiHttp::new(Arc::clone(session)).send_request(request, None, done)).await
+async fn send(
+    session: &Arc<RunRequests>,
+    request: Request<WasiBody>,
+) -> Result<ResponseAndIo, Error> {
+    let io_done = Box::new(async { Ok(()) });
+    Pin::from(WasiHttp::new(Arc::clone(session)).send_request(request, None, io_done)).await
 }
 
 /// A body that never ends.
@@ -38,7 +42,7 @@ impl Body for Endless {
 }
 
 #[tokio::test]
-async fn request_and_response_are_passed_on_complete() {
+async fn a_request_and_its_response_are_converted_completely() {
     let tracker = FakeTracker::answering(|_| answer("201 Created", &[("x-a", "b")], b"{}")).await;
     let journal = TestJournal::allowing();
     let session = SessionBuilder::granting(&[&tracker.origin()]).session(journal.permission());
@@ -64,12 +68,12 @@ async fn the_effect_header_is_not_sent_to_the_tracker() {
         Err(Error::HttpRequestDenied)
     ));
     let mut search = request(Method::POST, &uri);
-    search.headers_mut().insert(EFFECT, HeaderValue::from_static("read"));
+    search.headers_mut().insert(EFFECT_HEADER, HeaderValue::from_static("read"));
     let _ = send(&session, search).await.unwrap();
     assert!(!tracker.requests()[0].contains("jackfield-effect"));
-    let mut guess = request(Method::POST, &uri);
-    guess.headers_mut().insert(EFFECT, HeaderValue::from_static("none"));
-    assert!(matches!(send(&session, guess).await, Err(Error::InternalError(Some(_)))));
+    let mut unknown_effect = request(Method::POST, &uri);
+    unknown_effect.headers_mut().insert(EFFECT_HEADER, HeaderValue::from_static("none"));
+    assert!(matches!(send(&session, unknown_effect).await, Err(Error::InternalError(Some(_)))));
 }
 
 #[tokio::test]
@@ -106,7 +110,7 @@ async fn the_rules_of_egress_apply() {
     assert!(matches!(connect, Err(Error::HttpRequestDenied)));
     let mut hooks = WasiHttp::new(session);
     assert!(hooks.is_forbidden_header(&AUTHORIZATION));
-    // Headers about the framing, which libraries set, are dropped.
+    // HTTP libraries set these headers. They are dropped later, so they must not be refused.
     for name in [HOST, CONTENT_LENGTH, TRANSFER_ENCODING] {
         assert!(!hooks.is_forbidden_header(&name), "{name}");
     }

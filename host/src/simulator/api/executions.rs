@@ -8,14 +8,14 @@ use super::super::dto::TestExecution;
 use super::super::faults::FaultName;
 use super::{ApiRequest, Reply, json_reply};
 
-/// The project that the path names, if it has this execution.
+/// The project that the path names and its execution with this id, if both exist.
 pub(super) fn find<'a>(
     request: &ApiRequest<'a>,
     id: Uuid,
 ) -> Option<(&'a ProjectData, &'a TestExecution)> {
     let project = request.project()?;
     let execution = project.execution(id)?;
-    (!request.faults.has(FaultName::UnknownExecution)).then_some((project, execution))
+    (!request.faults.is_set(FaultName::UnknownExecution)).then_some((project, execution))
 }
 
 pub(super) fn list(request: &ApiRequest<'_>) -> Option<Reply> {
@@ -26,8 +26,8 @@ pub(super) fn by_id(request: &ApiRequest<'_>) -> Option<Reply> {
     json_reply(find(request, request.id("id")?)?.1)
 }
 
-/// The execution, with the number of results of each kind.
-pub(super) fn stats(request: &ApiRequest<'_>) -> Option<Reply> {
+/// The execution, with the number of passed, failed and missing results.
+pub(super) fn by_id_with_statistics(request: &ApiRequest<'_>) -> Option<Reply> {
     let (project, execution) = find(request, request.id("id")?)?;
     let mut value = json!(execution);
     if let Some(members) = value.as_object_mut() {
@@ -39,11 +39,11 @@ pub(super) fn stats(request: &ApiRequest<'_>) -> Option<Reply> {
     json_reply(&value)
 }
 
-pub(super) fn sets(request: &ApiRequest<'_>) -> Option<Reply> {
+pub(super) fn test_sets(request: &ApiRequest<'_>) -> Option<Reply> {
     request.list(&request.project()?.test_sets)
 }
 
-pub(super) fn set(request: &ApiRequest<'_>) -> Option<Reply> {
+pub(super) fn test_set(request: &ApiRequest<'_>) -> Option<Reply> {
     let id = request.id("id")?;
     json_reply(request.project()?.test_sets.iter().find(|set| set.id == id)?)
 }

@@ -10,20 +10,20 @@ use super::super::dto::TestCaseLog;
 use super::super::faults::FaultName;
 use super::{ApiRequest, Reply, executions, json_reply};
 
-/// The log with this id; it may be a copy that a fault made.
+/// The log with this id. With the fault `two-logs`, it may be the copy of a log.
 pub(super) fn find<'a>(request: &ApiRequest<'a>, id: Uuid) -> Option<Cow<'a, TestCaseLog>> {
     let project = request.project()?;
     if let Some(log) = project.log(id) {
         return Some(with_faults(request, log));
     }
-    let copies = request.faults.has(FaultName::TwoLogs);
-    let mut copied = project.logs.iter().filter(|log| copies && copy_id(request, log.id) == id);
+    let has_copies = request.faults.is_set(FaultName::TwoLogs);
+    let mut copied = project.logs.iter().filter(|log| has_copies && copy_id(request, log.id) == id);
     copied.next().map(|log| copy(request, log))
 }
 
 /// The log as the API shows it: with the fault `no-variation`, it has another variation.
 fn with_faults<'a>(request: &ApiRequest<'a>, log: &'a TestCaseLog) -> Cow<'a, TestCaseLog> {
-    if !request.faults.has(FaultName::NoVariation) {
+    if !request.faults.is_set(FaultName::NoVariation) {
         return Cow::Borrowed(log);
     }
     let other = format!("other than {:?}", log.variation_id);
@@ -31,7 +31,7 @@ fn with_faults<'a>(request: &ApiRequest<'a>, log: &'a TestCaseLog) -> Cow<'a, Te
 }
 
 fn copy_id(request: &ApiRequest<'_>, id: Uuid) -> Uuid {
-    request.world.seed.id("copy", id)
+    request.data_set.seed.id("copy", id)
 }
 
 fn copy<'a>(request: &ApiRequest<'a>, log: &'a TestCaseLog) -> Cow<'a, TestCaseLog> {
@@ -39,9 +39,9 @@ fn copy<'a>(request: &ApiRequest<'a>, log: &'a TestCaseLog) -> Cow<'a, TestCaseL
     Cow::Owned(TestCaseLog { id: copy_id(request, log.id), ..shown })
 }
 
-/// The second log of each, if a fault makes it.
+/// A copy of each log with the fault `two-logs`; otherwise empty.
 pub(super) fn copies(request: &ApiRequest<'_>, project: &ProjectData) -> Vec<TestCaseLog> {
-    let logs = project.logs.iter().filter(|_| request.faults.has(FaultName::TwoLogs));
+    let logs = project.logs.iter().filter(|_| request.faults.is_set(FaultName::TwoLogs));
     logs.map(|log| copy(request, log).into_owned()).collect()
 }
 
@@ -49,22 +49,23 @@ pub(super) fn by_id(request: &ApiRequest<'_>) -> Option<Reply> {
     json_reply(&find(request, request.id("id")?)?)
 }
 
-pub(super) fn of_execution(request: &ApiRequest<'_>) -> Option<Reply> {
+pub(super) fn list_of_execution(request: &ApiRequest<'_>) -> Option<Reply> {
     let (project, execution) = executions::find(request, request.id("testExecutionId")?)?;
     let only_failed =
         request.parameter("onlyFailed").is_some_and(|text| text.eq_ignore_ascii_case("true"));
     let logs = project.logs_of(execution.id).filter(|log| !only_failed || log.has_error);
-    let copies = request.faults.has(FaultName::TwoLogs);
-    let both = |log| [Some(with_faults(request, log)), copies.then(|| copy(request, log))];
-    let logs: Vec<_> = logs.flat_map(both).flatten().collect();
+    let has_copies = request.faults.is_set(FaultName::TwoLogs);
+    let log_and_copy =
+        |log| [Some(with_faults(request, log)), has_copies.then(|| copy(request, log))];
+    let logs: Vec<_> = logs.flat_map(log_and_copy).flatten().collect();
     match request.faults.value(FaultName::ManyLogs) {
-        Some(count) => many(request, project, execution.id, count, &logs),
+        Some(count) => page_after_other_logs(request, project, execution.id, count, &logs),
         None => request.list(logs),
     }
 }
 
-/// One page of a list that begins with `count` failed logs of other tests.
-fn many(
+/// One page of a list that begins with `count` invented failed logs of other tests.
+fn page_after_other_logs(
     request: &ApiRequest<'_>,
     project: &ProjectData,
     execution: Uuid,
@@ -74,13 +75,13 @@ fn many(
     let sample = project.logs_of(execution).next()?;
     let (page, count) = (request.page(), usize::try_from(count).ok()?);
     let total = count + logs.len();
-    let item = |at: usize| match at.checked_sub(count) {
-        Some(at) => logs.get(at).map(|log| json!(log)),
+    let item = |index: usize| match index.checked_sub(count) {
+        Some(index) => logs.get(index).map(|log| json!(log)),
         None => {
-            let key = format!("{execution}/{at}");
+            let key = format!("{execution}/{index}");
             Some(json!(TestCaseLog {
-                id: request.world.seed.id("many-log", &key),
-                test_case_id: request.world.seed.id("many-case", &key),
+                id: request.data_set.seed.id("many-log", &key),
+                test_case_id: request.data_set.seed.id("many-case", &key),
                 result: "Failed".to_owned(),
                 has_error: true,
                 ..sample.clone()
@@ -89,11 +90,11 @@ fn many(
     };
     let end = page.skip.saturating_add(page.top).min(total);
     let values = (page.skip.min(end)..end).filter_map(item).collect();
-    Some(Reply::Json(page.of(total, values)))
+    Some(Reply::Json(page.answer(total, values)))
 }
 
-/// The results of a test case; the newest come first unless the query names an order.
-pub(super) fn of_case(request: &ApiRequest<'_>) -> Option<Reply> {
+/// Answers with the logs of a test case, the newest first unless the query sets another order.
+pub(super) fn list_of_case(request: &ApiRequest<'_>) -> Option<Reply> {
     let case = request.case(request.id("testCaseId")?)?;
     let logs = request.project()?.logs.iter().rev();
     request.list(logs.filter(|log| log.test_case_id == case.dto.id))

@@ -10,21 +10,21 @@ pub(super) fn server_info(_: &ApiRequest<'_>) -> Option<Reply> {
 }
 
 pub(super) fn list(request: &ApiRequest<'_>) -> Option<Reply> {
-    request.list(request.world.projects.iter().map(|project| &project.dto))
+    request.list(request.data_set.projects.iter().map(|project| &project.dto))
 }
 
 pub(super) fn by_id(request: &ApiRequest<'_>) -> Option<Reply> {
-    json_reply(&request.world.project(request.id("id")?)?.dto)
+    json_reply(&request.data_set.project(request.id("id")?)?.dto)
 }
 
 pub(super) fn by_prefix(request: &ApiRequest<'_>) -> Option<Reply> {
-    let prefix = request.text("projectPrefix")?;
+    let prefix = request.segment("projectPrefix")?;
     json_reply(
-        &request.world.projects.iter().find(|project| project.dto.project_prefix == prefix)?.dto,
+        &request.data_set.projects.iter().find(|project| project.dto.project_prefix == prefix)?.dto,
     )
 }
 
-/// The log with the defect that the path names, if the project has one.
+/// The log whose defect the path names, if the project has such a log.
 fn log_of_defect<'a>(request: &ApiRequest<'a>) -> Option<&'a TestCaseLog> {
     let id = request.id("id")?;
     request.project()?.logs.iter().find(|log| log.defect_id == Some(id))

@@ -1,17 +1,18 @@
-//! The parts of one log: arguments, assertions, lines of the robot, files and steps.
+//! Generates the parts of one log: arguments, assertions, lines of the robot's log, files and
+//! steps. Nothing is stored: the same log always has the same parts.
 
 use serde_json::json;
 use uuid::Uuid;
 
 use super::super::dto::{Assertion, Attachment, RobotLog, TestCaseLog, TestStep, TestStepLog};
 use super::super::png;
-use super::super::seed::{Seed, exact_instant};
-use super::{CaseData, ProjectData, World};
+use super::super::seed::{Seed, instant_with_ticks};
+use super::{CaseData, DataSet, ProjectData};
 
 /// A password in arguments and in the robot's log. It must not reach a tracker.
 const PASSWORD: &str = "S3cr3t-of-the-test!";
 const PASSED_ASSERTIONS: usize = 2;
-const LEVELS: [&str; 4] = ["Trace", "Info", "Info", "Warn"];
+const ROBOT_LOG_LEVELS: [&str; 4] = ["Trace", "Info", "Info", "Warn"];
 
 /// A file with its content.
 pub(in super::super) struct File {
@@ -32,20 +33,21 @@ pub(super) fn input_arguments(variation: Option<&String>) -> String {
 }
 
 pub(super) fn output_arguments(seed: Seed, key: &str) -> String {
-    json!({ "OrderId": seed.number("order", key, 100_000), "Seconds": 60.5 }).to_string()
+    json!({ "OrderId": seed.number_below("order", key, 100_000), "Seconds": 60.5 }).to_string()
 }
 
-impl World {
-    /// The assertions of an automated log: some that passed, and the one that failed.
+impl DataSet {
+    /// The assertions of an automated log: some that passed, then the failed one if the test
+    /// failed.
     pub(in super::super) fn assertions(&self, log: &TestCaseLog) -> Vec<Assertion> {
         if log.execution_type == "Manual" {
             return Vec::new();
         }
-        let id = |at: usize| self.seed.id("assertion", format!("{}/{at}", log.id));
-        let held = (0..PASSED_ASSERTIONS).map(|at| Assertion {
-            id: id(at),
+        let id = |index: usize| self.seed.id("assertion", format!("{}/{index}", log.id));
+        let passed = (0..PASSED_ASSERTIONS).map(|index| Assertion {
+            id: id(index),
             test_case_log_id: log.id,
-            message: format!("Verification {} passed", at + 1),
+            message: format!("Verification {} passed", index + 1),
             payload: None,
             has_screenshot: false,
             succeeded: true,
@@ -65,30 +67,32 @@ impl World {
                 screenshot_file_name: Some(format!("{}.png", id.simple())),
             }
         });
-        held.chain(failed).collect()
+        passed.chain(failed).collect()
     }
 
-    /// The lines of the robot that ran this log, oldest first.
+    /// The log lines of the robot that ran this test, oldest first.
     pub(in super::super) fn robot_logs(&self, case: &CaseData, log: &TestCaseLog) -> Vec<RobotLog> {
         if log.execution_type == "Manual" {
             return Vec::new();
         }
-        let lines = case.script.robot_log_lines;
+        let lines = case.content.robot_log_lines;
         let start = log.execution_start.parse::<jiff::Timestamp>().map(|start| start.as_second());
         let start = start.unwrap_or_default();
-        let line = |at: usize| {
-            let (level, message) = match (at, &log.info) {
+        let line = |index: usize| {
+            let (level, message) = match (index, &log.info) {
                 (0, _) => ("Info".to_owned(), format!("{} execution started", case.dto.name)),
                 (3, _) => ("Trace".to_owned(), format!("Typing user=tester password={PASSWORD}")),
-                (at, Some(info)) if at + 2 == lines => ("Error".to_owned(), info.clone()),
-                (at, Some(_)) if at + 1 == lines => ("Fatal".to_owned(), stack_trace()),
+                (_, Some(info)) if index + 2 == lines => ("Error".to_owned(), info.clone()),
+                (_, Some(_)) if index + 1 == lines => ("Fatal".to_owned(), stack_trace()),
                 _ => (
-                    self.seed.choose("level", format!("{}/{at}", log.id), &LEVELS),
-                    format!("Step {at}: clicked <button id='b{at}'>Größe & *Preis*</button> 🙂"),
+                    self.seed.choose("level", format!("{}/{index}", log.id), &ROBOT_LOG_LEVELS),
+                    format!(
+                        "Step {index}: clicked <button id='b{index}'>Größe & *Preis*</button> 🙂"
+                    ),
                 ),
             };
-            let offset = i64::try_from(at * 60 / lines.max(1)).unwrap_or_default();
-            RobotLog { time_stamp: exact_instant(start + offset, at), level, message }
+            let offset = i64::try_from(index * 60 / lines.max(1)).unwrap_or_default();
+            RobotLog { time_stamp: instant_with_ticks(start + offset, index), level, message }
         };
         (0..lines).map(line).collect()
     }
@@ -104,13 +108,13 @@ impl World {
             object_id: log.id,
             object_type: "TestCaseLog".to_owned(),
             file_name: name.clone(),
-            file_size: content(id, name).len() as u64,
+            file_size: file_content(id, name).len() as u64,
             content_type: content_type(name).to_owned(),
         };
         file_names(self.seed, case, log).map(attachment).collect()
     }
 
-    /// The file of an attachment, if one of these logs has it.
+    /// The file of the attachment with this id, if one of these logs has it.
     pub(in super::super) fn file<'a>(
         &self,
         project: &ProjectData,
@@ -119,15 +123,15 @@ impl World {
     ) -> Option<File> {
         let (_, name) = logs.find_map(|log| {
             let mut names = file_names(self.seed, project.case(log.test_case_id)?, log);
-            names.find(|(known, _)| *known == id)
+            names.find(|(attachment, _)| *attachment == id)
         })?;
-        let (content_type, bytes) = (content_type(name).to_owned(), content(id, name));
+        let (content_type, bytes) = (content_type(name).to_owned(), file_content(id, name));
         Some(File { name: name.clone(), content_type, bytes })
     }
 
     /// The steps of a manual test case.
     pub(in super::super) fn steps(&self, case: &CaseData) -> Vec<TestStep> {
-        let steps = case.script.steps.iter().zip(0..);
+        let steps = case.content.steps.iter().zip(0..);
         let step = |((description, expected), order_no): (&(&str, &str), usize)| TestStep {
             id: self.seed.id("step", format!("{}/{order_no}", case.dto.id)),
             test_case_id: case.dto.id,
@@ -138,7 +142,7 @@ impl World {
         steps.map(step).collect()
     }
 
-    /// The results of the steps. In a failed log, the last step fails.
+    /// The results of the steps of a manual test. In a failed log, the last step has failed.
     pub(in super::super) fn step_logs(
         &self,
         case: &CaseData,
@@ -172,8 +176,8 @@ fn file_names<'a>(
     log: &TestCaseLog,
 ) -> impl Iterator<Item = (Uuid, &'a String)> {
     let (log, has_files) = (log.id, log.has_error);
-    let names = case.script.files.iter().filter(move |_| has_files).zip(0usize..);
-    names.map(move |(name, at)| (seed.id("attachment", format!("{log}/{at}")), name))
+    let names = case.content.files.iter().filter(move |_| has_files).zip(0usize..);
+    names.map(move |(name, index)| (seed.id("attachment", format!("{log}/{index}")), name))
 }
 
 fn stack_trace() -> String {
@@ -193,8 +197,8 @@ fn content_type(name: &str) -> &'static str {
     }
 }
 
-/// Returns the content of a file: a picture, or some lines that name it.
-fn content(id: Uuid, name: &str) -> Vec<u8> {
+/// The content of a file: an image, or some lines that contain the file's id.
+fn file_content(id: Uuid, name: &str) -> Vec<u8> {
     match content_type(name) {
         "image/png" => png::screenshot(id.as_u128()),
         "text/html" => {

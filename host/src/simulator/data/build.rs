@@ -1,4 +1,5 @@
-//! Makes a project from its script: requirements, test cases and test sets.
+//! Generates a project from its content: requirements, test cases and test sets. Executions are
+//! added later.
 
 use uuid::Uuid;
 
@@ -7,39 +8,39 @@ use super::super::seed::{FIRST_START_S, Seed, instant};
 use super::contents::{CaseContent, ProjectContent};
 use super::{CaseData, ProjectData};
 
-/// A project before its first execution.
-pub(super) fn empty_project(seed: Seed, script: ProjectContent) -> ProjectData {
-    let prefix = script.prefix;
+/// Generates a project without executions.
+pub(super) fn empty_project(seed: Seed, content: ProjectContent) -> ProjectData {
+    let prefix = content.prefix;
     let id = seed.id("project", prefix);
     let dto = Project {
         id,
-        name: script.name.to_owned(),
-        description: script.description.to_owned(),
+        name: content.name.to_owned(),
+        description: content.description.to_owned(),
         project_prefix: prefix.to_owned(),
         is_authorization_enabled: false,
         is_active: true,
         is_sap_configured: false,
         audit: audit(FIRST_START_S),
     };
-    let names = script.requirements.iter().zip(1..);
+    let names = content.requirements.iter().zip(1..);
     let requirement =
         |(name, number): (&&str, usize)| requirement(seed, id, format!("{prefix}:{number}"), name);
     let requirements: Vec<_> = names.map(requirement).collect();
-    let last = script.requirements.len();
-    let number_of_test_cases = script.cases.len();
-    let cases = script.cases.into_iter().zip(last + 1..);
+    let requirement_count = content.requirements.len();
+    let number_of_test_cases = content.cases.len();
+    let cases = content.cases.into_iter().zip(requirement_count + 1..);
     let cases: Vec<_> = cases
-        .map(|(script, number)| CaseData {
-            dto: test_case(seed, id, format!("{prefix}:{number}"), &script),
+        .map(|(content, number)| CaseData {
+            dto: test_case(seed, id, format!("{prefix}:{number}"), &content),
             requirement: requirements
                 .iter()
                 .cycle()
                 .nth(number)
                 .map_or(Uuid::nil(), |requirement| requirement.id),
-            script,
+            content,
         })
         .collect();
-    let sets = script.test_sets.iter().zip(last + cases.len() + 1..);
+    let sets = content.test_sets.iter().zip(requirement_count + cases.len() + 1..);
     let test_sets = sets.map(|(name, number)| TestSet {
         number_of_test_cases,
         ..test_set(seed, id, format!("{prefix}:{number}"), name)
@@ -62,17 +63,17 @@ fn requirement(seed: Seed, project_id: Uuid, obj_key: String, name: &str) -> Req
     }
 }
 
-fn test_case(seed: Seed, project_id: Uuid, obj_key: String, script: &CaseContent) -> TestCase {
-    let automated = |text: &str| Some(text.to_owned()).filter(|_| script.steps.is_empty());
+fn test_case(seed: Seed, project_id: Uuid, obj_key: String, content: &CaseContent) -> TestCase {
+    let automated = |text: &str| Some(text.to_owned()).filter(|_| content.steps.is_empty());
     TestCase {
         id: seed.id("case", &obj_key),
         project_id,
-        name: script.name.clone(),
-        description: script.description.clone(),
+        name: content.name.clone(),
+        description: content.description.clone(),
         version: "1.0.0".to_owned(),
-        pre_condition: script.pre_condition.clone(),
+        pre_condition: content.pre_condition.clone(),
         input_params: None,
-        automation_id: Some(seed.id("automation", &obj_key)).filter(|_| script.steps.is_empty()),
+        automation_id: Some(seed.id("automation", &obj_key)).filter(|_| content.steps.is_empty()),
         automation_test_case_name: automated("Main.xaml"),
         automation_project_name: automated("Portal.Tests"),
         container_id: None,
@@ -101,6 +102,7 @@ fn test_set(seed: Seed, project_id: Uuid, obj_key: String, name: &str) -> TestSe
     }
 }
 
+/// A record that one person created at this time and did not change later.
 pub(in super::super) fn audit(second: i64) -> Audit {
     Audit {
         created: instant(second),

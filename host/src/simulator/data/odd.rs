@@ -1,9 +1,9 @@
 //! A project with difficult texts: markup of many kinds, right-to-left, invisible, very long and
-//! empty texts. It shows whether code prints, escapes and stores texts of tests correctly.
+//! empty texts. It finds code that does not print, escape or store texts of tests correctly.
 
-use super::contents::{CaseContent, ProjectContent, case};
+use super::contents::{CaseContent, ProjectContent, passing_case};
 
-/// Texts for test cases: each one is the name, the description and the failure of its test case.
+/// One text for each test case: its name, its description and its failure.
 const TEXTS: [&str; 9] = [
     "<b>Sign in</b> <img src=x onerror=alert(1)> <script>alert(2)</script> &amp; \"quoted\" ]]>",
     "# Heading\n- [link](javascript:alert(1)) ![x](http://localhost/x.png)\n```\n| a | ~~b~~ | <!--",
@@ -16,7 +16,7 @@ const TEXTS: [&str; 9] = [
     " \t\r\n ",
 ];
 
-const FILES: [&str; 6] = [
+const FILE_NAMES: [&str; 6] = [
     "../../etc/passwd",
     "C:\\Windows\\win.ini",
     "a\"b;c\r\nX: y.txt",
@@ -25,46 +25,53 @@ const FILES: [&str; 6] = [
     "<script>.svg",
 ];
 
-/// Length of the very long name and description, characters.
+/// Length of the very long name, characters.
 const LONG_NAME_CHARS: usize = 2_000;
+/// Length of the very long description and failure, characters.
 const LONG_TEXT_CHARS: usize = 100_000;
 const LONG_ROBOT_LOG_LINES: usize = 2_500;
 
-pub(super) fn project() -> ProjectContent {
-    let mut cases: Vec<_> = TEXTS.iter().map(|text| difficult(text)).collect();
-    cases.push(long());
-    cases.push(with_variations());
+pub(super) fn odd_project() -> ProjectContent {
+    let mut cases: Vec<_> = TEXTS.iter().map(|text| case_with_text(text)).collect();
+    cases.push(long_case());
+    cases.push(case_with_similar_variations());
     ProjectContent {
         prefix: "ODD",
         name: "Odd <texts> & \"names\"",
-        description: "Texts that break whatever does not escape them.",
+        description: "Texts that break programs which do not escape them.",
         requirements: &["<i>Escaped</i> everywhere", ""],
         test_sets: &["*Odd* [set](x) <b>"],
         cases,
     }
 }
 
-fn difficult(text: &str) -> CaseContent {
-    let mut odd = case(text).about(text, text).fails(text).labelled(&[text]).with_files(&FILES);
-    odd.fields = vec![(text.to_owned(), text.to_owned())];
+fn case_with_text(text: &str) -> CaseContent {
+    let mut odd = passing_case(text)
+        .with_description(text, text)
+        .failing_with(text)
+        .with_labels(&[text])
+        .with_files(&FILE_NAMES);
+    odd.custom_fields = vec![(text.to_owned(), text.to_owned())];
     odd
 }
 
-fn long() -> CaseContent {
+fn long_case() -> CaseContent {
     let words = "a very long text \u{1f600} ".repeat(LONG_TEXT_CHARS / 19 + 1);
-    let take = |chars| words.chars().take(chars).collect::<String>();
-    let mut long = case(take(LONG_NAME_CHARS)).fails(take(LONG_TEXT_CHARS));
-    long.description = Some(take(LONG_TEXT_CHARS));
+    let prefix = |chars| words.chars().take(chars).collect::<String>();
+    let mut long = passing_case(prefix(LONG_NAME_CHARS)).failing_with(prefix(LONG_TEXT_CHARS));
+    long.description = Some(prefix(LONG_TEXT_CHARS));
     long.files = vec![format!("{}.txt", "n".repeat(300))];
     long.labels = (0..100).map(|number| format!("label {number}")).collect();
     long.robot_log_lines = LONG_ROBOT_LOG_LINES;
     long
 }
 
-/// A test case whose variations have similar ids, to find code that confuses them.
-fn with_variations() -> CaseContent {
+/// A test case whose variations have similar ids. It finds code that confuses them.
+fn case_with_similar_variations() -> CaseContent {
     let variations = ["row 1", "row 10", "ROW 1", "row 1 ", "", "<b>row</b>"];
-    let mut varied = case("Variations that differ little").fails("Wrong").varied(&variations);
-    varied.all_fail = true;
+    let mut varied = passing_case("Variations that differ little")
+        .failing_with("Wrong")
+        .with_variations(&variations);
+    varied.all_variations_fail = true;
     varied
 }

@@ -1,4 +1,5 @@
-//! The webhooks that the stand-in sent, and the last answers.
+//! The webhook requests that clicks send, and the state of the pages: the webhook URL and the last
+//! answers. Sends nothing itself.
 
 use std::collections::BTreeMap;
 
@@ -19,7 +20,7 @@ pub struct FailedTest {
     pub link_to_test_case_log: Option<String>,
 }
 
-/// The answer to Create Defect, as far as the page shows it.
+/// The members of an answer to Create Defect that the page shows.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct CreatedDefect {
@@ -38,14 +39,15 @@ pub type Counts = Vec<(String, String)>;
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum WebhookError {
     /// No webhook URL is set.
-    #[error("No webhook URL is set: enter that of a connection above")]
+    #[error("No webhook URL is set: enter the webhook URL of a connection in the form above")]
     NoUrl,
-    /// The request failed, or was answered with an error; one line.
+    /// The request failed, or was answered with an error. The text is one line.
     #[error("{0}")]
     Failed(String),
 }
 
-/// Sends the webhooks. The stand-in has no HTTP client, so the program that starts it gives it one.
+/// Sends the webhooks. The stand-in has no HTTP client, so the program that starts it implements
+/// this trait.
 pub trait Webhooks: Send + Sync {
     /// Sends Create Defect to a webhook URL and waits for the answer.
     ///
@@ -60,7 +62,7 @@ pub trait Webhooks: Send + Sync {
     fn counts(&self, url: &str, project: Uuid) -> Result<Counts, WebhookError>;
 }
 
-/// For each log or project, the last success, and the last error since.
+/// The last successful answer for each log or project, and the error after it, if there was one.
 struct LastResults<T>(BTreeMap<Uuid, (Option<T>, Option<String>)>);
 
 impl<T> Default for LastResults<T> {
@@ -74,26 +76,26 @@ impl<T> LastResults<T> {
         let (success, error) = self.0.entry(id).or_insert((None, None));
         match answer {
             Ok(answer) => (*success, *error) = (Some(answer), None),
-            Err(why) => *error = Some(why.to_string()),
+            Err(new_error) => *error = Some(new_error.to_string()),
         }
     }
 
     fn get(&self, id: Uuid) -> (Option<&T>, Option<&str>) {
-        let last = self.0.get(&id);
-        last.map_or((None, None), |(success, error)| (success.as_ref(), error.as_deref()))
+        let result = self.0.get(&id);
+        result.map_or((None, None), |(success, error)| (success.as_ref(), error.as_deref()))
     }
 }
 
-/// The URL to which webhooks are sent, and the last answers.
+/// The state of the pages: the webhook URL, the last notice and the last answers.
 #[derive(Default)]
-pub(in super::super) struct Clicks {
+pub(in super::super) struct PageState {
     webhook_url: Option<String>,
     notice: Option<String>,
     defects: LastResults<CreatedDefect>,
     counts: LastResults<Counts>,
 }
 
-impl Clicks {
+impl PageState {
     pub(in super::super) fn new(webhook_url: Option<String>) -> Self {
         Self { webhook_url, ..Self::default() }
     }
@@ -106,7 +108,7 @@ impl Clicks {
         self.webhook_url = Some(url.to_owned());
     }
 
-    /// The result of the last action, which a page shows once. Returns it and forgets it.
+    /// Returns and clears the notice of the last action: a page shows a notice only once.
     pub(super) fn take_notice(&mut self) -> Option<String> {
         self.notice.take()
     }

@@ -1,4 +1,4 @@
-//! Writes HTML so that a text from outside is always escaped.
+//! Writes HTML. A text from outside is always escaped.
 
 use std::fmt::Display;
 
@@ -66,30 +66,31 @@ impl Html {
         }
     }
 
-    /// Adds a sentence that assistive technology reads aloud.
+    /// Adds a sentence that screen readers announce.
     pub(super) fn status(&mut self, text: &str) {
         self.text_element("p role=status", text);
     }
 
-    /// Adds a button that posts one field. `of` names the record for people who hear the page.
+    /// Adds a button that posts one field. Screen readers also announce `record_name`, because a
+    /// page has several buttons with the same text.
     pub(super) fn button(
         &mut self,
         action: &str,
         field: &str,
         value: impl Display,
         text: &str,
-        of: &str,
+        record_name: &str,
     ) {
         self.open("form", &format!("method=post action={action}"));
         self.raw(&format!(
             "<input type=hidden name={field} value=\"{value}\"><button aria-label=\""
         ));
-        self.text(&format!("{text} {of}")).raw("\">").text(text).raw("</button>");
+        self.text(&format!("{text} {record_name}")).raw("\">").text(text).raw("</button>");
         self.close("form");
     }
 }
 
-/// Returns a complete page.
+/// Returns a complete HTML page.
 pub(super) fn page(title: &str, body: Html) -> axum::response::Html<String> {
     let mut page = Html::default();
     page.raw("<!doctype html><html lang=en><meta charset=utf-8><title>").text(title);

@@ -30,7 +30,7 @@ fn of_fault(fault: TlsFault) -> (&'static str, &'static str) {
             "has a certificate for another host",
             "let `store` use a name of the certificate, or give PostgreSQL one for this name",
         ),
-        TlsFault::NotValidNow => (
+        TlsFault::OutsideValidity => (
             "has a certificate that is not valid now",
             "renew it, or correct the clock of this machine",
         ),

@@ -1,6 +1,6 @@
 //! Named tokens and the accounts that they sign in.
 //!
-//! Never sees a token: only its hash.
+//! This file never gets a token, only its hash.
 
 use std::collections::BTreeSet;
 
@@ -23,7 +23,8 @@ pub(super) fn create(
     let count: usize = db.only("SELECT COUNT(*) FROM account_tokens", params![])?;
     if count >= ACCOUNT_TOKENS_MAX {
         return Err(StoreError::Conflict(format!(
-            "there are {ACCOUNT_TOKENS_MAX} tokens, the maximum: revoke one that is not used"
+            "there are already {ACCOUNT_TOKENS_MAX} tokens, which is the maximum: revoke one that is \
+             not used"
         )));
     }
     db.change(

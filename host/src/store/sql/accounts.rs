@@ -1,4 +1,5 @@
-//! The operations on accounts: [`account_tokens`], [`sessions`] and [`audit`] have their SQL.
+//! The operations on accounts. This file decides which thread runs each, and whether it is durable.
+//! The SQL is in [`account_tokens`], [`sessions`] and [`audit`].
 
 use async_trait::async_trait;
 use jiff::Timestamp;

@@ -1,4 +1,4 @@
-//! The audit log: an entry is added before a change and completed after it.
+//! The audit log. An entry is added before a change and completed after it.
 
 use jiff::Timestamp;
 use uuid::Uuid;
@@ -35,7 +35,7 @@ pub(in crate::store) fn add(db: &dyn Database, entry: AuditEntry) -> Result<(), 
     Ok(())
 }
 
-/// Completes an entry with what came of it.
+/// Completes an entry with the result of the action.
 pub(super) fn complete(
     db: &dyn Database,
     id: AuditId,
@@ -50,7 +50,7 @@ pub(super) fn complete(
     Ok(())
 }
 
-/// Counts repeated attempts in the entry of the first.
+/// Adds a number of repeated attempts to the entry of the first attempt.
 pub(super) fn count_repeats(
     db: &dyn Database,
     id: AuditId,
@@ -84,7 +84,7 @@ pub(super) fn list(db: &dyn Database, filter: &AuditFilter) -> Result<Vec<AuditE
     rows.into_iter().map(Row::entry).collect()
 }
 
-/// Deletes some of the entries that exceed the retention. False: none is left to delete.
+/// Deletes some of the entries that exceed the retention. Returns false if there was none.
 pub(super) fn delete_some(
     db: &dyn Database,
     retention: AuditRetention,

@@ -1,7 +1,8 @@
-//! Claims of a failed test: which run may create its defect, and which may only search for it.
+//! Claims of a failed test. A claim decides whether a run may create the defect, or may only search
+//! for it.
 //!
-//! A claim is one transaction. Of several claims at a time, one gets the lease. No fence of a row
-//! is given twice.
+//! A claim is one transaction. Only one of several concurrent claims gets the lease. Each lease of
+//! a row has another fence.
 
 use jiff::Timestamp;
 use uuid::Uuid;
@@ -17,11 +18,11 @@ use crate::domain::{
 };
 use crate::store::{Claim, StoreError};
 
-/// The reason for doubt about a failed test that has no row in a restored database.
+/// The reason that people see for a defect that is in doubt because the database was restored.
 pub(super) const RESTORED: &str =
     "the database was restored, or fell behind, and may have lost this defect";
 
-/// Returns the defect of a failed test if it is created and not released.
+/// Returns the defect of a failed test, if its row is in `created` and was not released.
 pub(super) fn created_defect(
     db: &dyn Database,
     connection: ConnectionId,
@@ -34,8 +35,8 @@ pub(super) fn created_defect(
     Ok(Some(row.created()?))
 }
 
-/// Claims a failed test. In a database that fell behind (`restored_at`), a failed test without a
-/// row may have a defect: it counts as in doubt since then.
+/// Claims a failed test. In a database that fell behind, a failed test without a row may have a
+/// defect, so it counts as in doubt since `restored_at`.
 pub(super) fn claim(
     db: &dyn Database,
     claim: Claim<'_>,
@@ -66,11 +67,11 @@ pub(super) fn claim(
     if row.lease_until.is_some_and(|until| until > claim.now.as_millisecond()) {
         return Ok(Claimed::Busy { defect: DefectId(row.id), fence: row.fence });
     }
-    if let Some(ended) = row.ended(claim.waited_for)? {
+    if let Some(ended) = row.ended(claim.awaited_fence)? {
         return Ok(ended);
     }
-    // The row was stored before. If a crash of the database lost the new fence, the next server
-    // would get the same one, while this one goes on.
+    // The row already existed, and its fence is raised. If a crash of the database lost the new
+    // fence, another server could get the same fence while this server continues.
     db.make_durable()?;
     if row.writes == 0 {
         lease_for_create(db, &row, &claim)
@@ -107,7 +108,7 @@ fn insert_first(db: &dyn Database, claim: Claim<'_>) -> Result<Claimed, StoreErr
 
 /// Looks up the other failures of the test case, if the claim allows recurrences.
 fn other_failure(db: &dyn Database, claim: &Claim<'_>) -> Result<OtherFailure, StoreError> {
-    match claim.recurs {
+    match claim.open_rows_if_recurrence {
         None => Ok(OtherFailure::None),
         Some(open) => recurrences::other_failure(db, claim.connection, claim.test, open, claim.now),
     }
@@ -124,7 +125,8 @@ fn insert_intent(
     Ok(Claimed::Create { lease, marker, generation })
 }
 
-/// Inserts a row as if a write had been sent at `since` and was not answered.
+/// Inserts a row in the state that it would have if a write had been sent at `since` and not
+/// answered.
 fn insert_in_doubt(
     db: &dyn Database,
     claim: Claim<'_>,
@@ -176,17 +178,18 @@ fn insert(db: &dyn Database, claim: &Claim<'_>, generation: u32) -> Result<Lease
 
 /// Whether a connection exists and is not being deleted.
 fn is_present(db: &dyn Database, id: ConnectionId) -> Result<bool, StoreError> {
-    let found = "SELECT EXISTS (SELECT 1 FROM connections WHERE id = ? AND NOT deleted)";
-    Ok(db.only(found, params![id.0])?)
+    let exists = "SELECT EXISTS (SELECT 1 FROM connections WHERE id = ? AND NOT deleted)";
+    Ok(db.only(exists, params![id.0])?)
 }
 
-/// Takes over a row of which no write was sent: `failed`, or `intent` whose lease ended.
+/// Leases a row for which no write was sent: a row in `failed`, or in `intent` with a lease that
+/// ended.
 fn lease_for_create(
     db: &dyn Database,
     row: &Row,
     claim: &Claim<'_>,
 ) -> Result<Claimed, StoreError> {
-    // A person asked for each later generation, so it is never a recurrence.
+    // Only a person can start a later generation, so a row of one is never a recurrence.
     let other_failure =
         if row.generation == 1 { other_failure(db, claim)? } else { OtherFailure::None };
     if let OtherFailure::Unresolved(first) = other_failure {
@@ -216,15 +219,15 @@ fn lease_for_create(
     }
 }
 
-/// Takes over a row of which a write was sent. If the last run stored no outcome, its write counts
-/// as unanswered.
+/// Leases a row for which a write was sent. If the last run stored no outcome, its write counts as
+/// unanswered.
 fn lease_for_search(
     db: &dyn Database,
     row: &Row,
     claim: &Claim<'_>,
 ) -> Result<Claimed, StoreError> {
     if row.state == DefectState::Sent.as_str() {
-        doubts::doubt_lost_run(db, row.id, claim.now, claim.run_ms)?;
+        doubts::put_lost_run_in_doubt(db, row.id, claim.now, claim.run_ms)?;
     }
     let row: Row = db.only(
         "UPDATE defects SET fence = fence + 1, lease_until = ?2, event_id = ?3,

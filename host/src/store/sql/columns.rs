@@ -1,7 +1,8 @@
-//! The form of values in columns: times as milliseconds, ids as 16 bytes, the rest as JSON.
+//! Converts values to their form in columns and back: times as milliseconds, ids as 16 bytes,
+//! structured values as JSON.
 //!
-//! If a member is missing in an old row's JSON, it gets its default, so that a newer version can
-//! read the rows of an older one.
+//! A member that is missing in the JSON gets its default, so that this version can read rows that
+//! an older version wrote.
 
 use std::collections::BTreeSet;
 
@@ -21,11 +22,12 @@ pub(super) fn time_opt(ms: Option<i64>) -> Result<Option<Timestamp>, Unreadable>
     ms.map(time).transpose()
 }
 
-/// Parses the string of an enum value. A later version may have stored strings that this one does
-/// not know.
+/// Parses the string of an enum value. Fails for an unknown string, which a later version of
+/// Jackfield may have stored.
 pub(super) fn known_word<T: StringEnum>(word: &str, what: &'static str) -> Result<T, Unreadable> {
-    T::parse(word)
-        .ok_or_else(|| Unreadable::new(what, format!("this version does not know `{word}`")))
+    T::parse(word).ok_or_else(|| {
+        Unreadable::new(what, format!("`{word}` is unknown to this version of Jackfield"))
+    })
 }
 
 pub(super) fn to_json<T: Serialize>(value: &T) -> Result<String, StoreError> {
@@ -40,12 +42,13 @@ pub(super) fn from_json<T: DeserializeOwned>(
     serde_json::from_str(text).map_err(|error| Unreadable::new(what, error))
 }
 
-/// Writes ids as SQLite's `unhex` reads them.
+/// Writes ids as hexadecimal texts, which the SQL function `unhex` reads.
 pub(super) fn hex_ids(ids: &[DefectId]) -> Vec<String> {
     ids.iter().map(|id| id.0.simple().to_string()).collect()
 }
 
-/// Writes the ids of the connections that a list is restricted to, for `json_each` and `unhex`.
+/// Writes the ids of connections as a JSON array of hexadecimal texts, for the SQL functions
+/// `json_each` and `unhex`.
 pub(super) fn connections_json(
     ids: Option<&BTreeSet<ConnectionId>>,
 ) -> Result<Option<String>, StoreError> {
@@ -53,12 +56,13 @@ pub(super) fn connections_json(
     hex.map(|hex| to_json(&hex)).transpose()
 }
 
-/// Converts to SQLite's INTEGER. No real duration or size is too large for it.
+/// Converts to the signed integer of a column. Real durations and sizes are never too large for it.
 pub(super) fn to_i64(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }
 
-/// Converts in both directions between a type of the domain and its JSON with the same members.
+/// Implements the conversions between a type of the domain and the type of its JSON with the same
+/// members.
 macro_rules! same_members {
     ($from:ident => $to:ident { $($member:ident),+ $(,)? }) => {
         impl From<$from> for $to {

@@ -1,6 +1,6 @@
 //! Reads connections with their tokens and sealed secrets.
 //!
-//! Never opens a secret: sealed bytes and hashes are read as they were stored.
+//! Secrets are never opened: sealed bytes and hashes are returned as they were stored.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -17,7 +17,7 @@ use crate::domain::{Connection, ConnectionId, ConnectionRecord, TestManagerSetti
 use crate::secret::{Sealed, TokenHash};
 use crate::store::{StoreError, StoredConnection, StoredToken, TokenExpiry};
 
-/// The columns of a token: its connection, its hash, its expiry, and its grace period in
+/// The columns of a token: the id of its connection, its hash, its expiry, and its grace period in
 /// milliseconds.
 type TokenRow = (Uuid, Vec<u8>, Option<i64>, Option<u64>);
 
@@ -27,7 +27,7 @@ pub(super) fn read(
     only: Option<ConnectionId>,
 ) -> Result<Vec<StoredConnection>, StoreError> {
     let mut read = Vec::new();
-    // A connection is always read together with its secrets and tokens.
+    // Read in a snapshot, so that a connection and its secrets and tokens are from the same moment.
     db.in_snapshot(&mut |db| {
         read = read_parts(db, only)?;
         Ok(())
@@ -39,23 +39,25 @@ fn read_parts(
     db: &dyn Database,
     only: Option<ConnectionId>,
 ) -> Result<Vec<StoredConnection>, StoreError> {
-    let (of_rows, of_parts) = match only {
+    let (row_condition, part_condition) = match only {
         Some(_) => (" AND id = ?1", " WHERE connection_id = ?1"),
         None => ("", ""),
     };
     let id = only.as_ref().map(|id| [id.0.to_value()]);
     let id = id.as_ref().map_or(&[][..], |id| &id[..]);
-    let rows: Vec<Row> =
-        db.all(&format!("SELECT * FROM connections WHERE NOT deleted{of_rows} ORDER BY name"), id)?;
+    let rows: Vec<Row> = db.all(
+        &format!("SELECT * FROM connections WHERE NOT deleted{row_condition} ORDER BY name"),
+        id,
+    )?;
     let mut secrets: HashMap<Uuid, BTreeMap<String, Sealed>> = HashMap::new();
     let sealed: Vec<(Uuid, String, Vec<u8>)> =
-        db.all(&format!("SELECT connection_id, name, sealed FROM secrets{of_parts}"), id)?;
+        db.all(&format!("SELECT connection_id, name, sealed FROM secrets{part_condition}"), id)?;
     for (connection, name, bytes) in sealed {
         secrets.entry(connection).or_default().insert(name, Sealed(bytes));
     }
     let mut tokens: HashMap<Uuid, Vec<StoredToken>> = HashMap::new();
-    let of_tokens = "SELECT connection_id, hash, expires_at, grace_ms FROM tokens";
-    let hashes: Vec<TokenRow> = db.all(&format!("{of_tokens}{of_parts} ORDER BY rowid"), id)?;
+    let select = "SELECT connection_id, hash, expires_at, grace_ms FROM tokens";
+    let hashes: Vec<TokenRow> = db.all(&format!("{select}{part_condition} ORDER BY rowid"), id)?;
     for (connection, hash, expires_at, grace_ms) in hashes {
         let hash: [u8; 32] = hash.try_into().map_err(|_| {
             Unreadable::new("the hash of a token", "its length is not 32 bytes")
@@ -172,7 +174,7 @@ impl Row {
             index_delay_s: self.index_delay_s,
             test_manager: test_manager.transpose()?,
             report: from_json(&self.report, "its report")?,
-            on_recurrence: known_word(&self.on_recurrence, "what it does on a recurrence")?,
+            on_recurrence: known_word(&self.on_recurrence, "its policy for recurrences")?,
             webhook_auth: webhook_auth.transpose()?.unwrap_or_default(),
             webhook_paths: webhook_paths.transpose()?.unwrap_or_default().into(),
             paused: self.paused,

@@ -1,6 +1,6 @@
 //! Changes connections, their tokens and their sealed secrets.
 //!
-//! Never opens a secret and never sees a token: it stores sealed bytes and hashes.
+//! This file never opens a secret and never gets a token; it stores sealed bytes and hashes.
 
 use std::collections::BTreeMap;
 
@@ -72,7 +72,7 @@ pub(super) fn update(
     let revision: Option<i64> = db.one(find, params![connection.id.0])?;
     let revision = revision.ok_or(StoreError::NotFound("connection"))?;
     if revision.cast_unsigned() != edited.record.revision {
-        let why = "another server changed the connection at the same time; repeat the edit";
+        let why = "another server has just changed the connection; repeat the edit";
         return Err(StoreError::Conflict(why.to_owned()));
     }
     let is_kept = |origin: &Origin| connection.grants.origins.contains(origin);
@@ -80,7 +80,8 @@ pub(super) fn update(
         refuse_while_unresolved(db, connection.id, "changing its origin")?;
     }
     let settings = to_json(&connection.settings)?;
-    // Under other settings, the stored counts may be those of another tracker.
+    // If the settings change, delete the stored counts, because they may be those of another
+    // tracker.
     db.change(
         "DELETE FROM counts WHERE connection_id = ?1 AND NOT EXISTS (
              SELECT 1 FROM connections WHERE id = ?1 AND connector = ?2 AND settings = ?3)",
@@ -135,7 +136,7 @@ pub(super) fn accept_version(
     notify(db, id)
 }
 
-/// Records how late a search found a new record; only the longest delay is kept.
+/// Stores how late a search found a new record, if this is later than the stored value.
 pub(super) fn record_index_lag(
     db: &dyn Database,
     id: ConnectionId,
@@ -152,7 +153,7 @@ pub(super) fn record_index_lag(
 const DELETES_MAX: u32 = 500;
 
 /// Hides a connection and deletes its tokens, secrets and counts. [`delete_some`] deletes the rest
-/// in steps.
+/// in several transactions.
 pub(super) fn delete(db: &dyn Database, id: ConnectionId, force: bool) -> Result<(), StoreError> {
     if !force {
         refuse_while_unresolved(db, id, "deleting it")?;
@@ -177,8 +178,8 @@ pub(super) fn delete(db: &dyn Database, id: ConnectionId, force: bool) -> Result
     notify(db, id)
 }
 
-/// Deletes some events or defects of hidden connections, and finally the connections. False: none
-/// is left.
+/// Deletes some events or defects of hidden connections, and finally the connections. Returns false
+/// if nothing is left.
 pub(super) fn delete_some(db: &dyn Database) -> Result<bool, StoreError> {
     for statement in [
         "DELETE FROM events WHERE id IN (
@@ -204,7 +205,8 @@ fn granted_origins(db: &dyn Database, id: ConnectionId) -> Result<Vec<Origin>, S
     Ok(Grants::try_from(from_json::<GrantsJson>(&grants, "its grants")?)?.origins)
 }
 
-/// Refuses a change that would lose creates that run or are in doubt.
+/// Refuses a change while creates of the connection are running or in doubt, because the change
+/// would lose track of them.
 fn refuse_while_unresolved(
     db: &dyn Database,
     id: ConnectionId,
@@ -221,8 +223,8 @@ fn refuse_while_unresolved(
         return Ok(());
     }
     Err(StoreError::Conflict(format!(
-        "{unresolved} of the connection's creates run or are in doubt (`jackfield defects list` \
-         shows them); resolve them before {change}, or use `--force` (`?force=true`) and lose \
+        "{unresolved} creates of the connection are running or in doubt (`jackfield defects list` \
+         shows them); resolve them before {change}, or use `--force` (`?force=true`), which loses \
          track of them"
     )))
 }
@@ -264,7 +266,7 @@ pub(super) fn delete_tokens(db: &dyn Database, expired: Vec<TokenHash>) -> Resul
 }
 
 fn test_manager_json(settings: Option<&TestManagerSettings>) -> Result<Option<String>, StoreError> {
-    settings.map(|it| to_json(&TestManagerJson::from(it))).transpose()
+    settings.map(|settings| to_json(&TestManagerJson::from(settings))).transpose()
 }
 
 fn webhook_auth_json(auth: &WebhookAuth) -> Result<Option<String>, StoreError> {

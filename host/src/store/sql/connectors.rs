@@ -1,8 +1,9 @@
-//! The operations on the connectors of several servers, in tables that only PostgreSQL's schema
-//! has.
+//! The operations on connectors that several servers share. Their tables exist only in the schema
+//! of PostgreSQL.
 //!
 //! A file is stored in parts, each in a transaction of its own, because all servers wait for a
-//! transaction that writes. The decision follows in one, and only if all parts are stored.
+//! transaction that writes. The decision is stored in a last transaction, and only if all parts are
+//! stored.
 
 use std::sync::Arc;
 
@@ -19,13 +20,13 @@ use crate::store::{
     StoreError,
 };
 
-/// Number of bytes of a file in one row.
+/// Size of the part of a file that one row contains, bytes.
 const PART_BYTES: usize = 1 << 20;
-/// A report older than this is deleted.
+/// Maximum age of a report, milliseconds. Older reports are deleted.
 const REPORT_MS_MAX: i64 = 24 * 60 * 60 * 1_000;
 
 impl SqlStore {
-    /// The connectors that the servers share; `None` if the database has one server.
+    /// Returns the operations on shared connectors; `None` if only one server uses the database.
     #[must_use]
     pub fn connectors(self: Arc<Self>) -> Option<Arc<dyn ConnectorStore>> {
         Store::is_shared(&*self).then_some(self as Arc<dyn ConnectorStore>)
@@ -69,8 +70,8 @@ impl ConnectorStore for SqlStore {
 
     async fn share_connector(&self, file: SharedFile, now: Timestamp) -> Result<i64, StoreError> {
         let SharedFile { name, is_script, sha256, content } = file;
-        let (bytes, of_file) = (content.len() as u64, sha256.clone());
-        let stored = move |db: &dyn Database| shared_versions::stored_parts(db, &of_file);
+        let (bytes, file_sha256) = (content.len() as u64, sha256.clone());
+        let stored = move |db: &dyn Database| shared_versions::stored_parts(db, &file_sha256);
         let stored = self.readers.run(stored).await?;
         if stored.values().sum::<u64>() != bytes {
             for (number, part) in content.chunks(PART_BYTES).enumerate() {
@@ -95,7 +96,7 @@ impl ConnectorStore for SqlStore {
         self.writer.run(Durable, move |db| shared_versions::remove_connector(db, &name, now)).await
     }
 
-    async fn forget_server(&self, server: Uuid) -> Result<(), StoreError> {
+    async fn delete_server_report(&self, server: Uuid) -> Result<(), StoreError> {
         let delete = "DELETE FROM loaded_connectors WHERE server = ?";
         let forget = move |db: &dyn Database| Ok(db.change(delete, params![server]).map(drop)?);
         self.writer.run(Lazy, forget).await
@@ -182,7 +183,7 @@ fn reports(db: &dyn Database, since: Timestamp) -> Result<Vec<LoadedConnectors>,
         params![since.as_millisecond()],
     )?;
     let loaded = |(server, label, at, connectors): (Uuid, String, i64, String)| {
-        let connectors = from_json(&connectors, "what a server has loaded")?;
+        let connectors = from_json(&connectors, "the list of connectors that a server has loaded")?;
         Ok(LoadedConnectors { server, label, at: time(at)?, connectors })
     };
     rows.into_iter().map(loaded).collect()

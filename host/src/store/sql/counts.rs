@@ -1,6 +1,7 @@
-//! The last counts of each project. They answer Defect KPIs while the tracker is down.
+//! The last counts of each project. Defect KPIs are answered with them while the tracker is
+//! unavailable.
 //!
-//! Never stores more than 100 projects for each connection: the oldest counts are deleted.
+//! At most 100 projects are stored for each connection; the oldest counts are deleted.
 
 use super::columns::{CountsJson, from_json, time, to_json};
 use super::database::{Database, params};
@@ -8,14 +9,14 @@ use crate::domain::{ConnectionId, after};
 use crate::store::{CachedCounts, StoreError};
 
 const PROJECTS_MAX: u32 = 100;
-/// Maximum number of projects that one operation deletes; a batch adds fewer.
+/// Maximum number of projects that one operation deletes. A batch never adds so many.
 const DELETES_MAX: u32 = 100_000;
-/// How much newer stored counts may be than counts that waited in the queue. If they are newer by
-/// more, the clock was set back since.
+/// Maximum time that counts wait in the queue, milliseconds. If stored counts are newer than queued
+/// counts by more than this, the clock was set back since.
 pub(super) const WAITED_MAX_MS: u64 = 10 * 60 * 1_000;
 
-/// Stores counts, unless the stored ones are newer by no more than `newer_max_ms`. Stored counts
-/// that are newer by more are from the time before the clock was set back.
+/// Stores counts, unless newer counts are stored. Stored counts that are newer by more than
+/// `newer_max_ms` are replaced, because they were stored before the clock was set back.
 pub(super) fn record(
     db: &dyn Database,
     id: ConnectionId,
@@ -23,7 +24,7 @@ pub(super) fn record(
     cached: &CachedCounts,
     newer_max_ms: u64,
 ) -> Result<(), StoreError> {
-    let newest = after(cached.counted_at, newer_max_ms);
+    let newest_valid = after(cached.counted_at, newer_max_ms);
     db.change(
         "INSERT INTO counts (connection_id, project, counts, counted_at) VALUES (?, ?, ?, ?)
          ON CONFLICT (connection_id, project) DO UPDATE
@@ -34,13 +35,13 @@ pub(super) fn record(
             project,
             to_json(&CountsJson::from(cached.counts.clone()))?,
             cached.counted_at.as_millisecond(),
-            newest.as_millisecond()
+            newest_valid.as_millisecond()
         ],
     )?;
     Ok(())
 }
 
-/// Deletes the oldest counts of a connection that has too many. Call it after [`record`].
+/// Deletes the oldest counts of a connection that has too many. Call this after [`record`].
 pub(super) fn delete_oldest(db: &dyn Database, id: ConnectionId) -> Result<(), StoreError> {
     db.change(
         "DELETE FROM counts WHERE connection_id = ?1 AND rowid IN (

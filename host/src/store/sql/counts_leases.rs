@@ -1,7 +1,7 @@
-//! The lease to ask a tracker for the counts of a project: one server of those that share a
-//! database has it at a time, and the others wait for its answer.
+//! The lease on asking a tracker for the counts of a project. Of the servers that share a database,
+//! only one has the lease at a time; the others wait for its counts.
 //!
-//! An edit of the connection ends the lease, because the counts may be those of another tracker.
+//! An edit of the connection ends the lease, because the edit may have changed the tracker.
 
 use jiff::Timestamp;
 
@@ -12,20 +12,22 @@ use crate::store::{
     CLOCKS_DIFFER_MS, CachedCounts, Change, CountsClaim, CountsClaimed, CountsLease, StoreError,
 };
 
-/// Returns counts that are fresh enough, or takes the lease, or says that another server has it.
-/// What is from the future does not count: the database's clock was set back.
+/// Returns stored counts that are fresh enough; otherwise grants the lease, or reports that another
+/// server has it. Counts and leases from the future are ignored, because the clock of the database
+/// was set back.
 pub(super) fn claim(
     db: &dyn Database,
     lease: &CountsLease,
     claim: &CountsClaim,
 ) -> Result<CountsClaimed, StoreError> {
     let (id, project) = (lease.connection, &lease.project);
-    let fresh = claim.fresh_since..=after(claim.now, CLOCKS_DIFFER_MS);
-    let fresh = counts::get(db, id, project)?.filter(|it| fresh.contains(&it.counted_at));
+    let fresh_times = claim.fresh_since..=after(claim.now, CLOCKS_DIFFER_MS);
+    let fresh =
+        counts::get(db, id, project)?.filter(|counts| fresh_times.contains(&counts.counted_at));
     if let Some(fresh) = fresh {
         return Ok(CountsClaimed::Fresh(fresh));
     }
-    let taken = db.change(
+    let granted = db.change(
         "INSERT INTO counts_leases (connection_id, project, holder, lease_until)
          SELECT id, ?2, ?3, ?4 FROM connections WHERE id = ?1 AND NOT deleted AND revision = ?7
          ON CONFLICT (connection_id, project) DO UPDATE
@@ -41,13 +43,13 @@ pub(super) fn claim(
             claim.revision.cast_signed()
         ],
     )?;
-    if taken == 0 && is_held(db, id, project, claim.now)? {
+    if granted == 0 && is_leased(db, id, project, claim.now)? {
         return Ok(CountsClaimed::Busy);
     }
     Ok(CountsClaimed::Count)
 }
 
-fn is_held(
+fn is_leased(
     db: &dyn Database,
     id: ConnectionId,
     project: &str,
@@ -59,7 +61,7 @@ fn is_held(
     Ok(db.only(sql, params![id.0, project, now.as_millisecond()])?)
 }
 
-/// Extends the lease, even if it has ended, unless another server has taken it.
+/// Extends the lease, even if it has ended, unless another server has it now.
 pub(super) fn renew(
     db: &dyn Database,
     lease: &CountsLease,
@@ -73,7 +75,7 @@ pub(super) fn renew(
     Ok(())
 }
 
-/// Gives the lease back and stores the counts; false if it was lost.
+/// Gives the lease back and stores the counts; returns false if the lease was lost.
 pub(super) fn end(
     db: &dyn Database,
     lease: &CountsLease,
@@ -95,7 +97,7 @@ pub(super) fn end(
     Ok(true)
 }
 
-/// Ends the lease of every server to store counts of a connection.
+/// Ends all leases on counting the projects of a connection.
 pub(super) fn void(db: &dyn Database, id: ConnectionId) -> Result<(), StoreError> {
     db.change("DELETE FROM counts_leases WHERE connection_id = ?", params![id.0])?;
     Ok(())

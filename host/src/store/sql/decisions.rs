@@ -1,7 +1,7 @@
-//! A person's decision about a defect: adopt, retry, give up, release.
+//! Carries out a person's decision about a defect: adopt, retry, give up or release.
 //!
-//! Never moves a row that a run holds. Each decision raises the fence, so no earlier run can move
-//! the row afterwards.
+//! A row that a run has leased is never changed. Each decision raises the fence, so that an earlier
+//! run cannot change the row afterwards.
 
 use jiff::Timestamp;
 
@@ -25,7 +25,7 @@ pub(super) fn decide(
     let row = row.ok_or(StoreError::NotFound("defect"))?;
     check_allowed(&row, &decision, now)?;
     if row.state == "sent" {
-        doubts::doubt_lost_run(db, row.id, now, run_ms)?;
+        doubts::put_lost_run_in_doubt(db, row.id, now, run_ms)?;
     }
     apply(db, &row, &decision, &by, now)?;
     db.change(
@@ -43,10 +43,12 @@ fn check_allowed(row: &Row, decision: &Decision, now: Timestamp) -> Result<(), S
     }
     if let Some(until) = row.lease_until.filter(|until| *until > now.as_millisecond()) {
         let until = time(until)?;
-        return conflict(format!("a run holds this defect until {until}; try again after that"));
+        return conflict(format!(
+            "a run is working on this defect until {until}; try again after that"
+        ));
     }
     // A row in `sent` without a lease is in doubt, even if the sweep has not moved it yet.
-    let fits = match decision {
+    let is_allowed = match decision {
         Decision::Adopt(_) => matches!(row.state.as_str(), "in-doubt" | "sent" | "failed"),
         Decision::Retry | Decision::GiveUp => {
             matches!(row.state.as_str(), "in-doubt" | "sent")
@@ -54,16 +56,16 @@ fn check_allowed(row: &Row, decision: &Decision, now: Timestamp) -> Result<(), S
         }
         Decision::Release => matches!(row.state.as_str(), "created" | "failed"),
     };
-    if fits {
+    if is_allowed {
         return Ok(());
     }
-    let needs = match decision {
+    let required = match decision {
         Decision::Adopt(_) => "in doubt or failed",
         Decision::Retry | Decision::GiveUp => "in doubt",
         Decision::Release => "created or failed: resolve it with adopt, retry or give-up first",
     };
     conflict(format!(
-        "this defect is {}; `{}` needs one that is {needs}",
+        "this defect is {}; `{}` is possible only for a defect that is {required}",
         row.state,
         decision.as_str()
     ))
@@ -81,8 +83,8 @@ fn apply(
     now: Timestamp,
 ) -> Result<(), StoreError> {
     match decision {
-        // The record that a person found may not contain the marker, so no search is tested with
-        // it.
+        // The record that a person found may not contain the marker, so it is not used to check
+        // that a search works.
         Decision::Adopt(defect) => db.change(
             "UPDATE defects SET state = 'created', defect = ?3, reason = NULL, needs_person = NULL,
                  decided = NULL, run_sha256 = NULL, next_search_at = NULL, lease_until = NULL,
@@ -96,7 +98,8 @@ fn apply(
                 to_json(&DefectJson::from(defect.clone()))?,
             ],
         )?,
-        // The index delay begins again now, because a late write may have taken effect just before.
+        // The index delay starts again now, because a late write may have created a record just
+        // before.
         Decision::Retry => db.change(
             "UPDATE defects SET decided = 'retry', needs_person = NULL, lease_until = NULL,
                  next_search_at = COALESCE(next_search_at, ?2),

@@ -1,7 +1,7 @@
-//! A cache of created defects in memory, so that the answer to a repeat needs no read of the file.
+//! A cache of created defects in memory, so that a repeat is answered without reading the database.
 //!
-//! The cache is correct because one process writes the file and every change of a created row calls
-//! [`DefectCache::clear`]. It never contains a defect that the file does not contain.
+//! The cache is used only if one process changes the database. Every change of a created row calls
+//! [`DefectCache::clear`], so the cache never contains a defect that the database does not contain.
 
 use std::collections::HashMap;
 
@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 
 use crate::domain::{ConnectionId, Defect, DefectId, FailedTest, FailedTestKey};
 
-const DEFECTS_MAX: usize = 4_096;
+const CACHED_DEFECTS_MAX: usize = 4_096;
 
 /// A cache of created defects, by failed test.
 #[derive(Default)]
@@ -23,7 +23,8 @@ struct State {
     epoch: Epoch,
 }
 
-/// The time between two clears. A value that was read in an earlier epoch may be outdated.
+/// Numbers the periods between two calls of [`DefectCache::clear`]. A value that was read in an
+/// earlier epoch may be outdated.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Epoch(u64);
 
@@ -37,7 +38,8 @@ impl DefectCache {
         self.state.lock().defects.get(&test.key_in(connection)).cloned()
     }
 
-    /// Returns the present epoch. Call it before the file is read for [`Self::insert`].
+    /// Returns the current epoch. Call this before reading the defect that is then passed to
+    /// [`Self::insert`].
     pub(super) fn epoch(&self) -> Epoch {
         self.state.lock().epoch
     }
@@ -54,14 +56,14 @@ impl DefectCache {
         if state.epoch != epoch {
             return;
         }
-        if state.defects.len() >= DEFECTS_MAX {
+        if state.defects.len() >= CACHED_DEFECTS_MAX {
             state.defects.clear();
         }
         state.defects.insert(test.key_in(connection), created.clone());
     }
 
-    /// Removes everything and starts an epoch. Called after each commit that may change a created
-    /// row.
+    /// Removes all defects and starts a new epoch. Call this after each commit that may change a
+    /// created row.
     pub(super) fn clear(&self) {
         let mut state = self.state.lock();
         state.epoch = Epoch(state.epoch.0 + 1);

@@ -1,6 +1,7 @@
-//! Reads defect rows: the newest generation of a failed test, or the whole record for people.
+//! Reads the rows of defects: the newest generation of a failed test, or the complete record that
+//! people see.
 //!
-//! Never moves a row.
+//! This file never changes a row.
 
 use uuid::Uuid;
 
@@ -127,12 +128,13 @@ impl Row {
     }
 
     fn decided(&self) -> Result<Option<DecidedDoubt>, Unreadable> {
-        self.decided.as_deref().map(|word| known_word(word, "what was decided")).transpose()
+        self.decided.as_deref().map(|word| known_word(word, "the person's decision")).transpose()
     }
 
-    /// Returns the result of the run that a claim waited for, if the run ended without a defect.
-    pub(super) fn ended(&self, waited_for: Option<i64>) -> Result<Option<Claimed>, Unreadable> {
-        if waited_for.is_none() || self.ended_fence != waited_for {
+    /// Returns the result of the run that a claim waited for, if that run was the last one and
+    /// ended without a defect.
+    pub(super) fn ended(&self, awaited_fence: Option<i64>) -> Result<Option<Claimed>, Unreadable> {
+        if awaited_fence.is_none() || self.ended_fence != awaited_fence {
             return Ok(None);
         }
         let Some(code) = &self.ended_code else { return Ok(None) };
@@ -163,7 +165,7 @@ impl Row {
         })
     }
 
-    /// What the last run used of the connection.
+    /// The settings, origins and connector of the last run.
     fn snapshot(&self) -> Result<Option<ConnectionSnapshot>, Unreadable> {
         match &self.run_sha256 {
             Some(connector_sha256) => self.snapshot_of(connector_sha256.clone()),
@@ -171,8 +173,8 @@ impl Row {
         }
     }
 
-    /// The settings and origins with which the tracker of this row's defect is reached. Unlike
-    /// [`Self::snapshot`], also of a defect that a person adopted.
+    /// The settings and origins for requests to the tracker that has this row's defect. Unlike
+    /// [`Self::snapshot`], they also exist for a defect that a person adopted.
     pub(super) fn tracker(&self) -> Result<Option<ConnectionSnapshot>, Unreadable> {
         self.snapshot_of(self.run_sha256.clone().unwrap_or_default())
     }
@@ -202,7 +204,7 @@ impl Row {
     /// Returns the id and the defect of a row in `created`.
     pub(super) fn created(&self) -> Result<(DefectId, Defect), Unreadable> {
         let defect = self.stored_defect()?;
-        let defect = defect.ok_or_else(|| Unreadable::new("its defect", "it is missing"))?;
+        let defect = defect.ok_or_else(|| Unreadable::new("its defect", "the value is missing"))?;
         Ok((DefectId(self.id), defect))
     }
 

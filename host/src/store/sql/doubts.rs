@@ -1,7 +1,7 @@
-//! Finds the defects in doubt that are due for a search, and the known defects that test a search.
-//! Recovers, at a start, the rows of runs that did not end.
+//! Finds the defects in doubt that are due for a search, and the known defects that show whether a
+//! search works. At the start of a server, recovers the rows of runs that did not end.
 //!
-//! Never decides that nothing was created: only a search or a person does.
+//! This file never decides that nothing was created; only a search or a person does.
 
 use jiff::Timestamp;
 use uuid::Uuid;
@@ -13,18 +13,19 @@ use super::follow_ups;
 use crate::domain::{ConnectionId, ConnectionSnapshot, DefectId, DoubtfulDefect, Lease, Marker};
 use crate::store::{ControlDefect, DoubtCounts, DueDefect, DueLimits, StoreError};
 
-/// The wait before the next search, milliseconds. It doubles with each search, up to the maximum.
+/// The wait before the first background search, milliseconds. It doubles with each search, up to
+/// `SEARCH_WAIT_MS_MAX`.
 pub(super) const SEARCH_WAIT_MS: i64 = 15_000;
 const SEARCH_WAIT_MS_MAX: i64 = 3_600_000;
-/// Maximum number of known defects that test a search.
+/// Maximum number of known defects for a check that a search works.
 const CONTROLS_MAX: i64 = 3;
 
-/// The reason for doubt about a row whose run stored no outcome.
-const RUN_LOST: &str = "the run ended without an outcome after a request had been sent";
+/// The reason that people see for a row whose run stored no outcome.
+const RUN_LOST: &str = "the run ended without a stored outcome after it had sent a write";
 const INTERRUPTED: &str =
-    "the host ended while the event was in progress; the next request returns its outcome";
+    "the server stopped while the event was in progress; the next request returns its outcome";
 
-/// Takes a lease on a row that is due for a search, and sets the time of the next one.
+/// Leases a row that is due for a search, and sets the time of the next search.
 pub(super) fn claim_search(
     db: &dyn Database,
     id: DefectId,
@@ -50,8 +51,8 @@ pub(super) fn claim_search(
     Ok(Some(row.doubtful(lease)?))
 }
 
-/// Returns the rows whose next search is due. Leaves out rows that this process has open. First
-/// puts rows in `sent` whose lease ended in doubt.
+/// Returns the rows whose next search is due. Leaves out rows that this process works on. First,
+/// rows in `sent` with a lease that ended are put in doubt.
 pub(super) fn due_searches(
     db: &dyn Database,
     now: Timestamp,
@@ -60,7 +61,7 @@ pub(super) fn due_searches(
     limits: DueLimits,
 ) -> Result<Vec<DueDefect>, StoreError> {
     let open = to_json(&hex_ids(&open))?;
-    doubt_lost_runs(db, now, run_ms, &open)?;
+    put_lost_runs_in_doubt(db, now, run_ms, &open)?;
     let rows: Vec<(Uuid, Uuid)> = db.all(
         "SELECT id, connection_id FROM (
              SELECT id, connection_id, next_search_at, ROW_NUMBER() OVER (
@@ -103,21 +104,26 @@ pub(super) fn controls(
     rows.into_iter().map(control).collect()
 }
 
-/// Voids every lease: the processes that held them are dead. A row in `sent` becomes in doubt, and
-/// all waits begin again.
+/// Ends every lease, because no process that had one is still running. A row in `sent` becomes in
+/// doubt, and all waits start again.
 pub(super) fn recover(db: &dyn Database, now: Timestamp, run_ms: u64) -> Result<(), StoreError> {
     db.change(
         "UPDATE defects SET lease_until = NULL, fence = fence + 1 WHERE lease_until IS NOT NULL",
         params![],
     )?;
     interrupt_events(db, i64::MAX)?;
-    doubt_lost_runs(db, now, run_ms, "[]")?;
-    begin_waits_again(db, now, run_ms)
+    put_lost_runs_in_doubt(db, now, run_ms, "[]")?;
+    restart_waits_at_start(db, now, run_ms)
 }
 
-/// Begins the waits again, because the clock may have been set meanwhile, or is another one. It
-/// only makes them longer, so other servers may go on.
-fn begin_waits_again(db: &dyn Database, now: Timestamp, run_ms: u64) -> Result<(), StoreError> {
+/// Restarts the waits, because the clock may have been changed while the server did not run, or may
+/// be that of another machine. Waits only become longer, so this is safe while other servers work
+/// on the rows.
+fn restart_waits_at_start(
+    db: &dyn Database,
+    now: Timestamp,
+    run_ms: u64,
+) -> Result<(), StoreError> {
     db.change(
         "UPDATE defects SET wait_from = MAX(?1, MIN(COALESCE(wait_from, ?1), ?1 + ?2)),
              next_search_at = CASE WHEN state = 'in-doubt' AND needs_person IS NULL
@@ -129,24 +135,24 @@ fn begin_waits_again(db: &dyn Database, now: Timestamp, run_ms: u64) -> Result<(
     follow_ups::restart_waits(db, now, run_ms)
 }
 
-/// Voids the leases that have ended, and puts their rows in `sent` in doubt. Other servers use the
-/// database, so the other leases stay.
-pub(super) fn recover_ended(
+/// Ends the leases whose time has ended, and puts their rows that are in `sent` in doubt. The other
+/// leases stay, because other servers use the database.
+pub(super) fn recover_shared(
     db: &dyn Database,
     now: Timestamp,
     run_ms: u64,
 ) -> Result<(), StoreError> {
-    doubt_lost_runs(db, now, run_ms, "[]")?;
+    put_lost_runs_in_doubt(db, now, run_ms, "[]")?;
     db.change(
         "UPDATE defects SET lease_until = NULL, fence = fence + 1 WHERE lease_until <= ?1",
         params![now.as_millisecond()],
     )?;
     interrupt_dead_events(db, now, run_ms)?;
-    begin_waits_again(db, now, run_ms)
+    restart_waits_at_start(db, now, run_ms)
 }
 
-/// Ends the events that have run for longer than a run may: their server is dead. If it is not, it
-/// stores their outcome later all the same.
+/// Marks events as interrupted that have lasted longer than a run may, because their server has
+/// probably crashed. If it has not, it stores the real outcome later.
 pub(super) fn interrupt_dead_events(
     db: &dyn Database,
     now: Timestamp,
@@ -155,7 +161,7 @@ pub(super) fn interrupt_dead_events(
     interrupt_events(db, now.as_millisecond().saturating_sub(to_i64(run_ms)))
 }
 
-/// Ends the events that began before this time.
+/// Marks events as interrupted that began before this time and are not finished.
 fn interrupt_events(db: &dyn Database, before: i64) -> Result<(), StoreError> {
     db.change(
         "UPDATE events SET outcome = 'interrupted', detail = ?1, defect_id = COALESCE(defect_id, (
@@ -167,8 +173,8 @@ fn interrupt_events(db: &dyn Database, before: i64) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Begins all waits again, because the clock has stepped. A write of a row in `sent` may still be
-/// under way for `run_ms`, so its wait begins only then.
+/// Restarts all waits, because the clock has stepped. A write of a row in `sent` may still be in
+/// progress for `run_ms`, so its wait starts only after that time.
 pub(super) fn restart_waits(
     db: &dyn Database,
     now: Timestamp,
@@ -184,7 +190,7 @@ pub(super) fn restart_waits(
     follow_ups::restart_waits(db, now, run_ms)
 }
 
-fn doubt_lost_runs(
+fn put_lost_runs_in_doubt(
     db: &dyn Database,
     now: Timestamp,
     run_ms: u64,
@@ -197,14 +203,14 @@ fn doubt_lost_runs(
         params![now.as_millisecond(), open],
     )?;
     for id in lost {
-        doubt_lost_run(db, id, now, run_ms)?;
+        put_lost_run_in_doubt(db, id, now, run_ms)?;
     }
     Ok(())
 }
 
-/// Puts a row in `sent`, whose run stored no outcome, in doubt. The write has no answer, and counts
-/// as ended at the run's maximum.
-pub(super) fn doubt_lost_run(
+/// Puts a row in doubt that is in `sent` and whose run stored no outcome. Its write counts as
+/// unanswered, and as ended `run_ms` after it was sent.
+pub(super) fn put_lost_run_in_doubt(
     db: &dyn Database,
     id: Uuid,
     now: Timestamp,

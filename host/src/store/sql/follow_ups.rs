@@ -1,7 +1,6 @@
-//! The steps that follow the creation of defects. A step is changed only under the lease of its
-//! defect.
+//! The rows of follow-up steps. A step is changed only under the lease of its defect.
 //!
-//! Never decides whether a step is done: its caller asks the tracker.
+//! This file never decides whether a step is done; its caller looks it up in the tracker.
 
 use jiff::Timestamp;
 use uuid::Uuid;
@@ -17,9 +16,9 @@ use crate::domain::{
 use crate::store::{ControlDefect, DueDefect, DueLimits, StoreError};
 
 /// The wait after the first attempt, milliseconds. It doubles with each attempt, up to the maximum.
-const WAIT_MS: i64 = 15_000;
-const WAIT_MS_MAX: i64 = 3_600_000;
-/// Maximum number of known comments that test a search for a comment.
+const RETRY_WAIT_MS: i64 = 15_000;
+const RETRY_WAIT_MS_MAX: i64 = 3_600_000;
+/// Maximum number of known comments for a check that a search for comments works.
 const CONTROLS_MAX: i64 = 3;
 
 /// Adds steps of a defect that are due at once.
@@ -50,8 +49,8 @@ fn insert(
     Ok(())
 }
 
-/// Returns the defects with steps that are due. Leaves out defects that this process has open.
-pub(super) fn due(
+/// Returns the defects with steps that are due. Leaves out defects that this process works on.
+pub(super) fn list_due(
     db: &dyn Database,
     now: Timestamp,
     open: Vec<DefectId>,
@@ -74,9 +73,9 @@ pub(super) fn due(
     Ok(rows.into_iter().map(DueDefect::from_ids).collect())
 }
 
-/// Takes a lease on a defect and returns its due steps, in their order; a comment waits until its
-/// defect is open again. Sets the next attempt of each. A write without a stored outcome counts as
-/// unanswered, and as ended at the run's maximum.
+/// Leases a defect and returns its due steps, in their order. A comment is due only after the step
+/// that opens its defect again. Sets the time of each step's next attempt. A write without a stored
+/// outcome counts as unanswered, and as ended `run_ms` after it was sent.
 pub(super) fn claim(
     db: &dyn Database,
     id: DefectId,
@@ -85,7 +84,7 @@ pub(super) fn claim(
     run_ms: u64,
 ) -> Result<Option<DueFollowUps>, StoreError> {
     let now_ms = now.as_millisecond();
-    // A comment waits for the step that opens its defect again.
+    // Postpone a comment until the step that opens its defect again.
     db.change(
         "UPDATE follow_ups SET next_at = reopen.next_at
          FROM (SELECT next_at FROM follow_ups
@@ -113,15 +112,20 @@ pub(super) fn claim(
          ORDER BY step, name",
         params![id.0, now_ms],
     )?;
-    let order = |step: &Step| FollowUpStep::ALL.iter().position(|it| it.as_str() == step.step);
+    let order = |step: &Step| FollowUpStep::ALL.iter().position(|kind| kind.as_str() == step.step);
     steps.sort_by_key(order);
     let mut follow_ups = Vec::new();
     for step in steps {
-        let wait = WAIT_MS.checked_shl(step.claims.min(16)).unwrap_or(WAIT_MS_MAX);
+        let wait = RETRY_WAIT_MS.checked_shl(step.claims.min(16)).unwrap_or(RETRY_WAIT_MS_MAX);
         db.change(
             "UPDATE follow_ups SET claims = claims + 1, next_at = ?4
              WHERE defect_id = ?1 AND step = ?2 AND name = ?3",
-            params![id.0, &step.step, &step.name, now_ms.saturating_add(wait.min(WAIT_MS_MAX))],
+            params![
+                id.0,
+                &step.step,
+                &step.name,
+                now_ms.saturating_add(wait.min(RETRY_WAIT_MS_MAX))
+            ],
         )?;
         follow_ups.push(step.follow_up()?);
     }
@@ -133,7 +137,8 @@ pub(super) fn claim(
     Ok(Some(DueFollowUps { lease, test, marker, key: defect.key, snapshot, steps: follow_ups }))
 }
 
-/// Marks that a write of a step is about to be sent, and renews the lease. Fails if it has ended.
+/// Marks that a write of a step is about to be sent, and renews the lease. Fails if the lease has
+/// ended.
 pub(super) fn mark_sending(
     db: &dyn Database,
     lease: &Lease,
@@ -186,7 +191,7 @@ pub(super) fn end(
         FollowUpEnd::GivenUp(why) => ("given-up", None, None, Some(why)),
         FollowUpEnd::Again { sent, at, reason } => ("due", at, sent, Some(reason)),
     };
-    // The step keeps the worst class of all its writes.
+    // The row of the step stores the worst class of all its writes.
     let before = step.doubt.as_ref().map(|doubt| doubt.class);
     let class =
         sent.as_ref().map(|sent| before.map_or(sent.class, |before| before.max(sent.class)));
@@ -217,7 +222,7 @@ pub(super) fn end(
     require_one(stored)
 }
 
-/// Returns the newest comments of a connection. A search for a comment that works finds them.
+/// Returns the newest comments of a connection. A search for comments that works must find them.
 pub(super) fn controls(
     db: &dyn Database,
     connection: ConnectionId,
@@ -236,7 +241,7 @@ pub(super) fn controls(
     rows.into_iter().map(control).collect()
 }
 
-/// Begins the waits of all steps again, because the clock may have stepped.
+/// Restarts the waits of all steps, because the clock may have stepped.
 pub(super) fn restart_waits(
     db: &dyn Database,
     now: Timestamp,
@@ -247,7 +252,7 @@ pub(super) fn restart_waits(
              sent_at = MIN(sent_at, ?1),
              next_at = MIN(next_at, ?1 + ?3)
          WHERE next_at IS NOT NULL",
-        params![now.as_millisecond(), to_i64(run_ms), WAIT_MS],
+        params![now.as_millisecond(), to_i64(run_ms), RETRY_WAIT_MS],
     )?;
     Ok(())
 }
@@ -255,16 +260,18 @@ pub(super) fn restart_waits(
 /// Reads the steps of a defect, for people, from the JSON of the view.
 pub(super) fn records(json: &str) -> Result<Vec<FollowUpRecord>, Unreadable> {
     type Columns = (String, String, String, u32, u32, Option<String>, Option<String>, Option<i64>);
-    let steps: Vec<Columns> = from_json(json, "what is done with it")?;
+    let steps: Vec<Columns> = from_json(json, "its follow-up steps")?;
     let mut records = Vec::new();
     for (step, name, state, tries, writes, class, reason, next_at) in steps {
         records.push(FollowUpRecord {
-            step: known_word(&step, "a step of its work")?,
+            step: known_word(&step, "the kind of a follow-up step")?,
             name,
-            state: known_word(&state, "the state of a step")?,
+            state: known_word(&state, "the state of a follow-up step")?,
             tries,
             writes,
-            class: class.map(|word| known_word(&word, "the class of a step")).transpose()?,
+            class: class
+                .map(|word| known_word(&word, "the write class of a follow-up step"))
+                .transpose()?,
             reason,
             next_at: time_opt(next_at)?,
         });
@@ -301,8 +308,10 @@ from_row!(Step {
 
 impl Step {
     fn follow_up(self) -> Result<FollowUp, Unreadable> {
-        let class: Option<WriteClass> =
-            self.class.map(|word| known_word(&word, "the class of a step")).transpose()?;
+        let class: Option<WriteClass> = self
+            .class
+            .map(|word| known_word(&word, "the write class of a follow-up step"))
+            .transpose()?;
         let doubt = Doubt {
             class: class.unwrap_or(WriteClass::Open),
             forbidden: self.forbidden,
@@ -312,7 +321,7 @@ impl Step {
             settled: false,
         };
         Ok(FollowUp {
-            step: known_word(&self.step, "a step of its work")?,
+            step: known_word(&self.step, "the kind of a follow-up step")?,
             name: self.name,
             doubt: (self.writes > 0).then_some(doubt),
             tries: self.tries.saturating_add(1),

@@ -1,6 +1,6 @@
-//! The JSON of a connection's grants, as stored in its column.
+//! The JSON of a connection's grants, as it is stored in the column.
 //!
-//! Contains no secret: a grant names the origin and the place of a secret, not its value.
+//! The JSON contains no secret: a grant names the origin and the place of a secret, not its value.
 
 use std::collections::BTreeMap;
 
@@ -46,8 +46,8 @@ enum PlaceJson {
     Form {
         name: String,
     },
-    /// In older databases, the guest could put the secret anywhere. Not granted any more: a
-    /// person consents to a place.
+    /// In older databases, a guest could put the secret anywhere. This is no longer granted,
+    /// because a person must consent to a place.
     Placeholder,
     ClientCredentials {
         token_url: String,

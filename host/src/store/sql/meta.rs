@@ -1,19 +1,20 @@
-//! Named values of the whole database.
+//! The table `meta`: named values of the whole database.
 
 use super::database::{Database, params};
 use crate::store::StoreError;
 
-/// The name of a sealed text that shows whether a key is right: only the right key opens it.
+/// The name of a sealed text that only the right key can open. It shows whether the server has the
+/// right key.
 pub(in crate::store) const KEY_CHECK: &str = "key-check";
 /// The name of the value that [`check_writable`] changes.
 const READY: &str = "ready";
 
-/// Returns a value.
+/// Returns a named value.
 pub(in crate::store) fn read(db: &dyn Database, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
     Ok(db.one("SELECT value FROM meta WHERE name = ?", params![name])?)
 }
 
-/// Stores a value in place of the earlier one.
+/// Stores a named value, and replaces the earlier one.
 pub(in crate::store) fn write(
     db: &dyn Database,
     name: &str,
@@ -27,7 +28,7 @@ pub(in crate::store) fn write(
     Ok(())
 }
 
-/// Makes the smallest possible write, to show whether a write succeeds.
+/// Makes a very small change, to show that the database can be written.
 pub(super) fn check_writable(db: &dyn Database) -> Result<(), StoreError> {
     db.change(
         "INSERT INTO meta (name, value) VALUES (?1, ?2)

@@ -1,7 +1,7 @@
-//! The moves of a defect's row by the run that holds its lease.
+//! The changes of a defect's row by the run that has leased it.
 //!
-//! Each move carries the lease's fence and changes nothing if the row has a newer one. A run that
-//! lost its lease can never move the row again.
+//! Each change passes the fence of the lease, and changes nothing if the row has a newer fence. So
+//! a run that lost its lease can never change the row again.
 
 use jiff::Timestamp;
 
@@ -17,7 +17,7 @@ use crate::domain::{
 };
 use crate::store::{JournaledWrite, StoreError};
 
-/// Extends a lease, even if it has ended, unless another run took the row over.
+/// Extends a lease, even if it has ended, unless another run has taken over the row.
 pub(super) fn renew(db: &dyn Database, lease: Lease, until: Timestamp) -> Result<(), StoreError> {
     let moved = db.change(
         "UPDATE defects SET lease_until = ?3
@@ -28,7 +28,7 @@ pub(super) fn renew(db: &dyn Database, lease: Lease, until: Timestamp) -> Result
 }
 
 /// Moves the row to `sent` and renews the lease. Fails if the lease has ended, even if no other run
-/// took the row over.
+/// has taken over the row.
 pub(super) fn mark_sending(
     db: &dyn Database,
     lease: Lease,
@@ -71,7 +71,7 @@ pub(super) fn unmark(db: &dyn Database, lease: Lease, now: Timestamp) -> Result<
 }
 
 /// Stores the outcome of a run, or of a search that found the defect, and releases the lease. Adds
-/// the steps that follow.
+/// the follow-up steps.
 pub(super) fn store_outcome(
     db: &dyn Database,
     lease: Lease,
@@ -99,13 +99,13 @@ pub(super) fn store_outcome(
     follow_ups::add(db, id, steps, now)
 }
 
-/// Stores a known defect, even if the lease was lost, unless another run holds the row. After a
-/// create that followed a doubt, one more search looks for a second record.
+/// Stores a known defect, even if the lease was lost, unless another run has leased the row. If a
+/// run created the defect after a doubt, schedules one more search for a second record.
 fn store_defect(
     db: &dyn Database,
     lease: Lease,
     defect: Defect,
-    by_run: bool,
+    is_created_by_run: bool,
     event: EventId,
     now: Timestamp,
 ) -> Result<(), StoreError> {
@@ -123,14 +123,14 @@ fn store_defect(
             to_json(&DefectJson::from(defect))?,
             event.0,
             now.as_millisecond(),
-            by_run,
+            is_created_by_run,
             now.as_millisecond().saturating_add(SEARCH_WAIT_MS)
         ],
     )?;
     require_one(moved)
 }
 
-/// Stores that the run returned no defect. The row keeps the worst class and the latest end of all
+/// Stores that the run returned no defect. The row stores the worst class and the latest end of all
 /// writes of its generation.
 fn store_failure(
     db: &dyn Database,
@@ -147,8 +147,8 @@ fn store_failure(
     )?;
     let row = row.ok_or(StoreError::Fenced)?;
     let class = row.class()?.max(sent.as_ref().map(|sent| sent.class));
-    let in_doubt = sent.is_some() && class > Some(WriteClass::Refused);
-    let state = if in_doubt { DefectState::InDoubt } else { DefectState::Failed };
+    let is_in_doubt = sent.is_some() && class > Some(WriteClass::Refused);
+    let state = if is_in_doubt { DefectState::InDoubt } else { DefectState::Failed };
     let ended_at = sent.as_ref().map(|sent| sent.ended_at.as_millisecond());
     let reason = match &sent {
         Some(sent) => format!("{}, then {refusal}", sent.reason),
@@ -181,17 +181,17 @@ fn store_failure(
 }
 
 /// Moves a row whose doubt has ended back to `intent`, under the lease of the search. The result
-/// says if the failed test is a recurrence.
+/// shows whether the failed test is a recurrence.
 pub(super) fn back_to_intent(
     db: &dyn Database,
     lease: Lease,
-    recurs: Option<&[DefectId]>,
+    open_rows_if_recurrence: Option<&[DefectId]>,
     now: Timestamp,
 ) -> Result<Claimed, StoreError> {
     let row: Option<Row> = db.one("SELECT * FROM defects WHERE id = ?", params![lease.defect.0])?;
     let row = row.ok_or(StoreError::NotFound("defect"))?;
     let (connection, test) = (ConnectionId(row.connection_id), row.test());
-    let other_failure = match recurs.filter(|_| row.generation == 1) {
+    let other_failure = match open_rows_if_recurrence.filter(|_| row.generation == 1) {
         Some(open) => recurrences::other_failure(db, connection, &test, open, now)?,
         None => OtherFailure::None,
     };
@@ -267,7 +267,8 @@ pub(super) fn give_back(db: &dyn Database, lease: Lease) -> Result<(), StoreErro
     require_one(moved)
 }
 
-/// Fails if no row was moved: its fence is newer, its state does not fit, or it was deleted.
+/// Fails if no row was changed, because its fence is newer, its state does not allow the change, or
+/// it was deleted.
 fn require_one(moved: usize) -> Result<(), StoreError> {
     if moved == 1 { Ok(()) } else { Err(StoreError::Fenced) }
 }

@@ -1,5 +1,5 @@
-//! Threads that read, each with a connection of its own, so that the threads that handle requests
-//! never wait for the disk.
+//! Threads that read from the database, each with its own connection. The threads that handle
+//! requests never wait for the disk.
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -13,21 +13,21 @@ use super::database::Database;
 use super::writer::{closed, lost};
 use crate::store::{DatabaseError, StoreError};
 
-/// Maximum number of reads that wait for a thread.
-const READS_MAX: usize = 4_096;
+/// Maximum number of queued reads.
+const QUEUED_READS_MAX: usize = 4_096;
 
 type Read = Box<dyn FnOnce(Result<&dyn Database, StoreError>) + Send>;
 
 /// A reading thread's connection to a database.
 pub(in crate::store) trait ReadLink: Send {
-    /// The open connection; opens one if it was lost.
+    /// Returns the open connection, or opens a new one if it was lost.
     fn database(&mut self) -> Result<&dyn Database, StoreError>;
 }
 
 /// Passes reads to the reading threads.
 pub(super) struct Readers {
     queue: Arc<Queue>,
-    ended: Mutex<Vec<oneshot::Receiver<()>>>,
+    thread_ends: Mutex<Vec<oneshot::Receiver<()>>>,
 }
 
 #[derive(Default)]
@@ -45,20 +45,20 @@ struct State {
 impl Readers {
     /// Starts a thread for each connection.
     pub(super) fn start(links: Vec<Box<dyn ReadLink>>) -> Result<Self, StoreError> {
-        let readers = Self { queue: Arc::default(), ended: Mutex::default() };
+        let readers = Self { queue: Arc::default(), thread_ends: Mutex::default() };
         for mut link in links {
             let (end, ended) = oneshot::channel();
             let queue = Arc::clone(&readers.queue);
             let thread = thread::Builder::new().name("store-reader".to_owned()).spawn(move || {
                 while let Some(read) = queue.next() {
-                    // A panic is a bug, but the thread must go on: the caller gets an error.
+                    // A panic is a bug, but the thread must continue. The caller gets an error.
                     let _ = catch_unwind(AssertUnwindSafe(|| read(link.database())));
                 }
                 drop(link);
                 let _ = end.send(());
             });
             thread.map_err(|error| DatabaseError::new("the store cannot start", error, None))?;
-            readers.ended.lock().push(ended);
+            readers.thread_ends.lock().push(ended);
         }
         Ok(readers)
     }
@@ -77,11 +77,11 @@ impl Readers {
         answer.await.unwrap_or_else(|_| Err(lost()))
     }
 
-    /// Ends the threads, after the queued reads.
+    /// Ends the threads after they have finished the queued reads.
     pub(super) async fn close(&self) {
         self.queue.close();
-        let ended = std::mem::take(&mut *self.ended.lock());
-        for ended in ended {
+        let thread_ends = std::mem::take(&mut *self.thread_ends.lock());
+        for ended in thread_ends {
             let _ = ended.await;
         }
     }
@@ -99,7 +99,7 @@ impl Queue {
         if state.closed {
             return Err(closed());
         }
-        if state.reads.len() >= READS_MAX {
+        if state.reads.len() >= QUEUED_READS_MAX {
             let why = "too many reads of the database are queued; try again in a moment";
             return Err(StoreError::Unusable(why.to_owned()));
         }

@@ -1,4 +1,4 @@
-//! How many events there were lately, for an overview.
+//! Counts recent events, for the overview page.
 
 use jiff::Timestamp;
 use uuid::Uuid;
@@ -10,7 +10,8 @@ use crate::store::StoreError;
 const HOUR_MS: i64 = 60 * 60 * 1_000;
 const DAY_MS: i64 = 24 * HOUR_MS;
 
-/// Counts events. Ids sort by time, so only the newest rows are read, and only indexes for the day.
+/// Counts recent events. Ids sort by time, so only the newest rows are read. The counts of the last
+/// day read only indexes.
 pub(super) fn count(db: &dyn Database, now: Timestamp) -> Result<RecentEvents, StoreError> {
     let now = now.as_millisecond();
     let minutes = db.all::<(i64, i64, i64)>(

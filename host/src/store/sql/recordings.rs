@@ -1,4 +1,5 @@
-//! Recordings of runs: stored with their event, deleted with it, limited in their size.
+//! Recordings of runs. They are stored and deleted together with their event, and their size is
+//! limited.
 //!
 //! Nothing is stored for a connection whose recording was switched off.
 
@@ -14,16 +15,16 @@ use crate::domain::{
 };
 use crate::store::StoreError;
 
-/// Maximum number of recordings that one operation deletes to make room for another.
+/// Maximum number of recordings that one operation deletes.
 const DELETES_MAX: u32 = 500;
 
-/// Takes the recordings out of runs that are about to be stored.
+/// Removes the recordings from runs that are about to be stored, and returns them.
 pub(super) fn take(runs: &mut [RunReport]) -> Vec<(Call, RunRecording)> {
     runs.iter_mut().filter_map(|run| Some((run.call, run.recording.take()?))).collect()
 }
 
-/// Stores recordings of an event, unless its connection does not record, or the event has too many.
-/// Then deletes the oldest recordings if there are too many bytes.
+/// Stores recordings of an event, if its connection records and the recordings of the event are not
+/// too large. Then deletes the oldest recordings if all together are too large.
 pub(super) fn store(
     db: &dyn Database,
     event: EventId,
@@ -34,7 +35,7 @@ pub(super) fn store(
         let answer = answer.as_ref().map(ToString::to_string);
         let answer_bytes = answer.as_ref().map_or(0, String::len);
         let bytes = to_i64((input.len() + exchanges.len() + answer_bytes) as u64);
-        // Twice the limit, because the JSON of the texts is longer than the texts.
+        // Compare with twice the limit, because the JSON of the texts is longer than the texts.
         db.change(
             "INSERT INTO recordings (event_id, call, input, exchanges, missing, bytes, answer)
              SELECT e.id, ?2, ?3, ?4, ?5, ?6, ?8
@@ -57,7 +58,7 @@ pub(super) fn store(
     Ok(())
 }
 
-/// Deletes the oldest recordings if all together have more than this many bytes.
+/// Deletes the oldest recordings if all recordings together have more than `bytes_max` bytes.
 pub(super) fn limit(db: &dyn Database, bytes_max: u64) -> Result<(), StoreError> {
     let bytes: i64 = db.only("SELECT bytes FROM recordings_size", params![])?;
     let excess = bytes - to_i64(bytes_max);
@@ -74,7 +75,7 @@ pub(super) fn limit(db: &dyn Database, bytes_max: u64) -> Result<(), StoreError>
     Ok(())
 }
 
-/// Sets until when a connection records; with `erase`, deletes what was recorded.
+/// Sets the end of a connection's recording; with `erase`, deletes its recordings.
 pub(super) fn record_until(
     db: &dyn Database,
     id: ConnectionId,

@@ -1,7 +1,8 @@
 //! Recurrences: several failures of one test case. Only the first one without a known defect may
 //! create a defect.
 //!
-//! Is called inside the transaction that grants the right to create. Never moves a row.
+//! These functions are called inside the transaction that grants the right to create. They never
+//! change the state of a row.
 
 use jiff::Timestamp;
 use uuid::Uuid;
@@ -18,9 +19,10 @@ use crate::store::StoreError;
 pub(super) enum OtherFailure {
     /// No other failure has a defect.
     None,
-    /// Another failure is creating a defect, or is in doubt and needs no person.
+    /// Another failure, with this row, is creating a defect, or is in doubt and does not need a
+    /// person.
     Unresolved(DefectId),
-    /// The newest created row of another failure that was not released.
+    /// The created row of another failure that changed last and was not released.
     Created(Box<Row>),
 }
 
@@ -73,12 +75,13 @@ fn latest(
     )?)
 }
 
-/// Lets a leased row create another defect, because the defect of the row `asked` is closed or
-/// gone. False: the test case has a later defect, or another of its failures is creating one.
+/// Allows a leased row to create another defect, because the defect of the row `closed_row` is
+/// closed or deleted. Returns false if the test case already has a later defect, or if another of
+/// its failures is creating one.
 pub(super) fn create_anew(
     db: &dyn Database,
     lease: &Lease,
-    asked: DefectId,
+    closed_row: DefectId,
     open: &[DefectId],
     now: Timestamp,
 ) -> Result<bool, StoreError> {
@@ -88,7 +91,7 @@ pub(super) fn create_anew(
     )?;
     let row = row.ok_or(StoreError::Fenced)?;
     let latest = latest(db, ConnectionId(row.connection_id), &row.test())?;
-    if latest.is_some_and(|latest| latest.id != asked.0) {
+    if latest.is_some_and(|latest| latest.id != closed_row.0) {
         return Ok(false);
     }
     let granted = db.change(
@@ -112,7 +115,7 @@ pub(super) fn create_anew(
 }
 
 impl Row {
-    /// The recurrence of this row's defect, for the failed test whose row was leased.
+    /// Makes the recurrence of this row's defect, for the failed test whose row was leased.
     pub(super) fn recurrence(
         self,
         db: &dyn Database,
@@ -125,8 +128,8 @@ impl Row {
         Ok(Recurrence { lease, marker, original, defect, latest, snapshot })
     }
 
-    /// The settings and origins with which the tracker of the defect is reached: those of the run
-    /// that created it, for an earlier failure of the test case if this one is a recurrence.
+    /// The settings and origins for requests to the tracker that has the defect: those of the run
+    /// that created it. If this row is a recurrence, that run belongs to the first failure.
     pub(super) fn tracker_of_original(
         &self,
         db: &dyn Database,

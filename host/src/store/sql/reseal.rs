@@ -1,6 +1,7 @@
 //! Seals every secret of a database with another key.
 //!
-//! Is called inside a transaction, so the database never contains secrets of both keys.
+//! This is called inside a transaction, so that the database never contains secrets that were
+//! sealed with different keys.
 
 use uuid::Uuid;
 
@@ -11,7 +12,8 @@ use crate::domain::AuditEntry;
 use crate::secret::{Sealed, Sealer, Secret, SecretError};
 use crate::store::{DatabaseError, StoreError};
 
-/// Records it in the audit log too. Returns the number of secrets.
+/// Seals every secret with the new key, and adds an entry to the audit log. Returns the number of
+/// secrets.
 pub(in crate::store) fn reseal(
     db: &dyn Database,
     old: &Sealer,
@@ -25,20 +27,20 @@ pub(in crate::store) fn reseal(
         let place = Sealer::place(&connection_id.to_string(), &name);
         let opened = old.open_sealed(&place, &Sealed(sealed));
         let sealed = opened.and_then(|secret| new.seal(&place, &secret));
-        let sealed = sealed.map_err(|error| not_resealed(&place, error))?;
+        let sealed = sealed.map_err(|error| reseal_error(&place, error))?;
         db.change(
             "UPDATE secrets SET sealed = ? WHERE connection_id = ? AND name = ?",
             params![sealed.0, connection_id, name],
         )?;
     }
     let key_check = new.seal(KEY_CHECK, &Secret::new(KEY_CHECK.to_owned()));
-    let key_check = key_check.map_err(|error| not_resealed(KEY_CHECK, error))?;
+    let key_check = key_check.map_err(|error| reseal_error(KEY_CHECK, error))?;
     db.change("UPDATE meta SET value = ? WHERE name = ?", params![key_check.0, KEY_CHECK])?;
     audit::add(db, entry)?;
     Ok(count)
 }
 
-fn not_resealed(place: &str, error: SecretError) -> StoreError {
+fn reseal_error(place: &str, error: SecretError) -> StoreError {
     let failure = format!("the secret {place} cannot be sealed with the new key");
     DatabaseError::new(failure, error, Some("nothing was changed")).into()
 }

@@ -1,4 +1,4 @@
-//! The JSON of an event's steps and of its runs' reports, as stored in their columns.
+//! The JSON of an event's steps and of the reports of its runs, as it is stored in their columns.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -11,8 +11,8 @@ use crate::domain::{
     LogLine, OutboundCall, RunReport, RunTimes, StringEnum as _, TimedStep, TimedSteps, Usage,
 };
 
-/// The size of the text of most steps, bytes.
-const STEPS_BYTES: usize = 64;
+/// The initial capacity for the JSON of an event's steps, bytes. Most steps fit.
+const STEPS_CAPACITY_BYTES: usize = 64;
 
 #[derive(Serialize, Deserialize)]
 pub(super) struct RunJson {
@@ -31,10 +31,10 @@ pub(super) struct RunJson {
     times: Option<TimesJson>,
 }
 
-/// Writes the steps of an event: `[{"claim":[300,700]},…]`, with beginning and duration. The text
-/// ends in only one bracket, so that later steps can be added to it.
+/// Writes the steps of an event, with start and duration: `[{"claim":[300,700]},…]`. Later steps
+/// can be added to the text in place of its last bracket.
 pub(super) fn steps_json(steps: &TimedSteps) -> Option<String> {
-    let mut text = String::with_capacity(STEPS_BYTES);
+    let mut text = String::with_capacity(STEPS_CAPACITY_BYTES);
     for TimedStep { kind, at_us, us } in steps.iter() {
         let before = if text.is_empty() { '[' } else { ',' };
         write!(text, "{before}{{\"{}\":[{at_us},{us}]}}", kind.as_str()).ok()?;
@@ -59,23 +59,23 @@ pub(super) fn steps(json: &str) -> Result<TimedSteps, Unreadable> {
     Ok(steps)
 }
 
-/// What a run used, without the rest of its report.
+/// The usage of a run, without the rest of its report.
 #[derive(Deserialize)]
-struct UsedJson {
+struct RunUsageJson {
     usage: UsageJson,
 }
 
-/// What the runs of an event used; nothing if the column cannot be read.
+/// The usage of each run of an event; empty if the column cannot be read.
 pub(super) fn usages(runs: &str) -> Vec<Usage> {
-    let runs = serde_json::from_str::<Vec<UsedJson>>(runs).unwrap_or_default();
+    let runs = serde_json::from_str::<Vec<RunUsageJson>>(runs).unwrap_or_default();
     runs.into_iter().map(|run| run.usage.into()).collect()
 }
 
 #[derive(Serialize, Deserialize)]
 struct CallJson {
-    /// Never below 0: earlier versions read no such number.
+    /// Never negative, because earlier versions of Jackfield cannot read negative numbers.
     at_ms: i64,
-    /// When it began, if that was before the run: its negative time.
+    /// The negative time of a call that began before the run; otherwise absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     early_ms: Option<i64>,
     method: String,
@@ -221,7 +221,7 @@ mod tests {
     use crate::domain::Effect;
 
     #[test]
-    fn a_call_before_its_run_is_stored_so_that_earlier_versions_read_it() {
+    fn earlier_versions_can_read_a_call_that_began_before_its_run() {
         for at_ms in [-3, 0, 7] {
             let call = OutboundCall {
                 at_ms,

@@ -1,6 +1,6 @@
-//! Browsers that are signed in.
+//! The sessions of signed-in browsers.
 //!
-//! Never sees a cookie: only its hash.
+//! This file never gets a cookie, only its hash.
 
 use jiff::Timestamp;
 use uuid::Uuid;
@@ -16,8 +16,8 @@ use crate::store::{ACCOUNT_SESSIONS_MAX, SESSIONS_MAX, StoreError};
 /// Maximum number of sessions that one operation deletes.
 const DELETES_MAX: u32 = 100_000;
 
-/// Adds a session. If there are too many, of its account or in all, deletes those that would end
-/// first.
+/// Adds a session. If its account or all accounts together have too many, deletes the sessions with
+/// the earliest expiry.
 pub(super) fn create(
     db: &dyn Database,
     session: Session,
@@ -65,7 +65,7 @@ pub(super) fn delete(db: &dyn Database, hash: TokenHash) -> Result<(), StoreErro
     Ok(())
 }
 
-/// Deletes sessions that ended by time.
+/// Deletes sessions that have expired.
 pub(super) fn delete_ended(db: &dyn Database, now: Timestamp) -> Result<(), StoreError> {
     db.change("DELETE FROM sessions WHERE expires_at <= ?", params![now.as_millisecond()])?;
     Ok(())

@@ -1,6 +1,7 @@
-//! The rules of shared connectors: which version is in use, and which ones are kept.
+//! The rules of shared connectors: which version is in use, and which versions stay stored.
 //!
-//! The store's lock orders the decisions. The last one wins, whichever server made it.
+//! The lock of the writing transactions orders the decisions. The last decision is valid for all
+//! servers, no matter which server made it.
 
 use std::collections::BTreeMap;
 
@@ -11,35 +12,35 @@ use crate::store::{
     Change, REMOVED_MAX, SHARED_BYTES_MAX, SHARED_VERSIONS_MAX, SharedVersion, StoreError,
 };
 
-/// Parts of a file that no version has are deleted after this time. Until then, a server may still
-/// be adding them.
-const UNUSED_MS: i64 = 60 * 60 * 1_000;
+/// Parts of a file that no version uses are deleted after this time, milliseconds. Before that, a
+/// server may still be adding parts of the file.
+const UNUSED_PARTS_MS: i64 = 60 * 60 * 1_000;
 
 /// The number of the last decision.
 pub(super) fn last_revision(db: &dyn Database) -> Result<i64, StoreError> {
     Ok(db.only("SELECT COALESCE(MAX(revision), 0) FROM connectors", params![])?)
 }
 
-/// The number of bytes that are stored of a file.
+/// The number of stored bytes of a file.
 pub(super) fn stored_bytes(db: &dyn Database, sha256: &str) -> Result<u64, StoreError> {
     let sum = "SELECT COALESCE(SUM(length(content)), 0)::bigint FROM connector_parts
                WHERE sha256 = ?";
     Ok(db.only::<i64>(sum, params![sha256])?.unsigned_abs())
 }
 
-/// The number of bytes of each part that is stored of a file.
+/// The size of each stored part of a file, by the number of the part.
 pub(super) fn stored_parts(
     db: &dyn Database,
     sha256: &str,
 ) -> Result<BTreeMap<usize, u64>, StoreError> {
-    let parts =
+    let select =
         "SELECT part::bigint, length(content)::bigint FROM connector_parts WHERE sha256 = ?";
-    let parts: Vec<(u64, u64)> = db.all(parts, params![sha256])?;
+    let parts: Vec<(u64, u64)> = db.all(select, params![sha256])?;
     let number = |(part, bytes): (u64, u64)| Some((usize::try_from(part).ok()?, bytes));
     Ok(parts.into_iter().filter_map(number).collect())
 }
 
-/// Returns a part of a file; `None` if it has no such part of at most this size.
+/// Returns a part of a file; `None` if there is no such part, or if it is larger than `bytes_max`.
 pub(super) fn part(
     db: &dyn Database,
     sha256: &str,
@@ -67,8 +68,8 @@ pub(super) fn add(
     Ok(())
 }
 
-/// Makes a version the one in use, and deletes what is kept no longer. Returns the number of the
-/// decision.
+/// Makes a version the one in use, and deletes the versions above the limits. Returns the number of
+/// the decision.
 pub(super) fn set_current_version(
     db: &dyn Database,
     name: &str,
@@ -90,11 +91,12 @@ pub(super) fn set_current_version(
     {
         return Ok(revision);
     }
-    let revision = number_decision(db, name, false)?;
-    // The servers order versions by their times.
-    let last = "SELECT COALESCE(MAX(at), 0) FROM connector_versions WHERE name = ?";
-    let last: i64 = db.only(last, params![name])?;
-    let at = at.as_millisecond().max(last.saturating_add(1));
+    let revision = store_decision(db, name, false)?;
+    // The servers order versions by their times, so the time must be later than that of every
+    // stored version.
+    let select = "SELECT COALESCE(MAX(at), 0) FROM connector_versions WHERE name = ?";
+    let last_at: i64 = db.only(select, params![name])?;
+    let at = at.as_millisecond().max(last_at.saturating_add(1));
     db.change(
         "INSERT INTO connector_versions (name, sha256, is_script, bytes, revision, at)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6)
@@ -105,13 +107,14 @@ pub(super) fn set_current_version(
     Ok(revision)
 }
 
-/// Removes a connector; its versions stay, within the limits. Returns the number of the decision.
+/// Removes a connector, but keeps its versions within the limits. Returns the number of the
+/// decision.
 pub(super) fn remove_connector(
     db: &dyn Database,
     name: &str,
     now: Timestamp,
 ) -> Result<i64, StoreError> {
-    let revision = number_decision(db, name, true)?;
+    let revision = store_decision(db, name, true)?;
     let surplus: Vec<String> = db.all(
         "SELECT name FROM connectors WHERE removed ORDER BY revision DESC OFFSET ?",
         params![REMOVED_MAX],
@@ -124,7 +127,7 @@ pub(super) fn remove_connector(
     Ok(revision)
 }
 
-fn number_decision(db: &dyn Database, name: &str, removed: bool) -> Result<i64, StoreError> {
+fn store_decision(db: &dyn Database, name: &str, removed: bool) -> Result<i64, StoreError> {
     let revision = last_revision(db)?.saturating_add(1);
     db.change(
         "INSERT INTO connectors (name, revision, removed) VALUES (?1, ?2, ?3)
@@ -135,8 +138,8 @@ fn number_decision(db: &dyn Database, name: &str, removed: bool) -> Result<i64, 
     Ok(revision)
 }
 
-/// Deletes the oldest versions above the limits, and files that neither a version nor a connection
-/// needs.
+/// Deletes the oldest versions above the limits, and the parts of files that neither a version nor
+/// a connection uses.
 fn delete_surplus(db: &dyn Database, now: Timestamp) -> Result<(), StoreError> {
     let versions: Vec<(String, String, u64, bool)> = db.all(
         "SELECT v.name, v.sha256, v.bytes, c.removed
@@ -144,7 +147,7 @@ fn delete_surplus(db: &dyn Database, now: Timestamp) -> Result<(), StoreError> {
          ORDER BY v.revision DESC",
         params![],
     )?;
-    for (name, sha256) in surplus(versions, SHARED_BYTES_MAX) {
+    for (name, sha256) in surplus_versions(versions, SHARED_BYTES_MAX) {
         let delete = "DELETE FROM connector_versions WHERE name = ? AND sha256 = ?";
         db.change(delete, params![name, sha256])?;
     }
@@ -152,14 +155,18 @@ fn delete_surplus(db: &dyn Database, now: Timestamp) -> Result<(), StoreError> {
         "DELETE FROM connector_parts p WHERE p.added_at < ?
            AND NOT EXISTS (SELECT 1 FROM connector_versions v WHERE v.sha256 = p.sha256)
            AND NOT EXISTS (SELECT 1 FROM connections c WHERE c.accepted_sha256 = p.sha256)",
-        params![now.as_millisecond().saturating_sub(UNUSED_MS)],
+        params![now.as_millisecond().saturating_sub(UNUSED_PARTS_MS)],
     )?;
     Ok(())
 }
 
-/// The versions to delete, of these with their sizes and whether their connector was removed,
-/// newest first. The newest one of each connector that is in use stays.
-fn surplus(versions: Vec<(String, String, u64, bool)>, bytes_max: u64) -> Vec<(String, String)> {
+/// Selects the versions to delete. `versions` has the newest first, each with its connector's name,
+/// its SHA-256, its size, and whether its connector was removed. The newest version of each
+/// connector that was not removed stays.
+fn surplus_versions(
+    versions: Vec<(String, String, u64, bool)>,
+    bytes_max: u64,
+) -> Vec<(String, String)> {
     let (mut counts, mut bytes) = (BTreeMap::<String, usize>::new(), 0_u64);
     let mut surplus = Vec::new();
     for (name, sha256, size, is_removed) in versions {
@@ -185,13 +192,14 @@ mod tests {
         let version =
             |name: &str, number: usize, bytes| (name.to_owned(), number.to_string(), bytes, false);
         let many: Vec<_> = (0..7).map(|number| version("a", number, 1)).collect();
-        let deleted: Vec<_> = surplus(many, 1_000).into_iter().map(|(_, sha256)| sha256).collect();
+        let deleted: Vec<_> =
+            surplus_versions(many, 1_000).into_iter().map(|(_, sha256)| sha256).collect();
         assert_eq!(deleted, ["5", "6"]);
         let large =
             vec![version("a", 0, 9), version("b", 1, 9), version("a", 2, 6), version("b", 3, 6)];
-        assert_eq!(surplus(large, 10), [("b".to_owned(), "3".to_owned())]);
+        assert_eq!(surplus_versions(large, 10), [("b".to_owned(), "3".to_owned())]);
         let removed = |name: &str, bytes| (name.to_owned(), "0".to_owned(), bytes, true);
         let removed = vec![removed("a", 6), version("b", 1, 9), removed("c", 5)];
-        assert_eq!(surplus(removed, 10), [("c".to_owned(), "0".to_owned())]);
+        assert_eq!(surplus_versions(removed, 10), [("c".to_owned(), "0".to_owned())]);
     }
 }

@@ -1,5 +1,6 @@
-//! Detects a database that fell behind: each start is counted in the database and in a file of the
-//! server. A database with the lower count was restored, or lost commits that it had acknowledged.
+//! Detects a database that fell behind. Each start of the server is counted in the database and in
+//! a file of the server. If the count in the database is lower, the database was restored, or lost
+//! commits that it had acknowledged.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Write as _};
@@ -17,7 +18,7 @@ use crate::store::{DatabaseError, StoreError};
 const STARTS: &str = "starts";
 const RESTORED_AT: &str = "restored-at";
 
-/// The count of starts, in a file of this server.
+/// The file of this server that contains the number of its starts.
 pub(in crate::store) struct StartCounter {
     path: PathBuf,
 }
@@ -36,7 +37,7 @@ impl StartCounter {
         }
     }
 
-    /// Replaces the count, durably.
+    /// Writes the count durably.
     pub(in crate::store) fn write(&self, starts: i64) -> Result<(), StoreError> {
         let temporary = self.path.with_extension("starts-new");
         let written = || {
@@ -58,31 +59,31 @@ impl StartCounter {
     }
 }
 
-/// Counts a start in the database, and compares its count with that of the file. Returns the new
-/// count, and since when the database counts as restored.
+/// Counts a start in the database, and compares this count with the count in the file. Returns the
+/// new count, and the instant since which the database counts as restored.
 pub(super) fn count(
     db: &dyn Database,
-    counted: i64,
+    file_starts: i64,
     now: Timestamp,
 ) -> Result<(i64, Option<Timestamp>), StoreError> {
     let stored = stored(db)?;
-    if counted > stored {
+    if file_starts > stored {
         write(db, RESTORED_AT, now.as_millisecond())?;
-        doubt_outdated_rows(db, now)?;
+        put_outdated_rows_in_doubt(db, now)?;
         tracing::warn!(
-            "the database has fallen behind: it was restored, or lost what it had stored. Each failed \
-             test without a defect is searched for in the tracker before a defect is created"
+            "the database has fallen behind: it was restored, or lost changes that it had stored. Before \
+             a defect is created, the tracker is searched for it"
         );
     }
-    let starts = counted.max(stored).saturating_add(1);
+    let starts = file_starts.max(stored).saturating_add(1);
     write(db, STARTS, starts)?;
     let restored_at = read(db, RESTORED_AT)?.map(time).transpose()?;
     Ok((starts, restored_at))
 }
 
-/// Puts rows in doubt that say that nothing was created: a write may have been sent after they were
-/// stored.
-fn doubt_outdated_rows(db: &dyn Database, now: Timestamp) -> Result<(), StoreError> {
+/// Puts rows in doubt according to which no defect was created, because a write may have been sent
+/// after this state of the database.
+fn put_outdated_rows_in_doubt(db: &dyn Database, now: Timestamp) -> Result<(), StoreError> {
     db.change(
         "UPDATE defects SET state = 'in-doubt', class = 'open', writes = MAX(writes, 1),
              settled = FALSE, decided = NULL, wait_from = ?1, next_search_at = ?1, reason = ?2
@@ -92,7 +93,7 @@ fn doubt_outdated_rows(db: &dyn Database, now: Timestamp) -> Result<(), StoreErr
     Ok(())
 }
 
-/// The count of starts that a database has.
+/// The number of starts that is stored in the database.
 pub(in crate::store) fn stored(db: &dyn Database) -> Result<i64, StoreError> {
     Ok(read(db, STARTS)?.unwrap_or(0))
 }

@@ -1,7 +1,7 @@
-//! The operations of the store: which of them the writing thread runs, durably or lazily, and which
-//! a reading one.
+//! The operations of the store. This file and its folder decide which operations the writing thread
+//! runs, durably or lazily, and which a reading thread runs.
 //!
-//! Decides nothing about a row: the files beside it do.
+//! They never decide how a row changes; the other files in `sql` do.
 
 mod connections;
 mod counts;
@@ -19,15 +19,15 @@ use crate::store::{Changes, QueueLengths, Store, StoreError};
 #[async_trait]
 impl Store for SqlStore {
     async fn recover(&self, now: Timestamp, run_ms: u64) -> Result<(), StoreError> {
-        let (counted, shared) = (self.starts.read()?, self.is_shared());
+        let (file_starts, is_shared) = (self.starts.read()?, self.is_shared());
         let (starts, restored_at) = self
             .writer
             .run(Durable, move |db| {
-                match shared {
-                    true => doubts::recover_ended(db, now, run_ms),
+                match is_shared {
+                    true => doubts::recover_shared(db, now, run_ms),
                     false => doubts::recover(db, now, run_ms),
                 }?;
-                starts::count(db, counted, now)
+                starts::count(db, file_starts, now)
             })
             .await?;
         self.starts.write(starts)?;
@@ -64,7 +64,8 @@ impl Store for SqlStore {
     }
 
     async fn close(&self) {
-        // The last connection to close merges the write-ahead log into the file; a reader cannot.
+        // Close the writer last: the last connection merges the write-ahead log into the file, and
+        // a reader cannot do this.
         self.publisher.closed.cancel();
         self.readers.close().await;
         self.writer.close().await;

@@ -1,6 +1,6 @@
-//! The JSON of a connection's Test Manager settings, as stored in its column.
+//! The JSON of a connection's Test Manager settings, as it is stored in the column.
 //!
-//! Contains no secret: the client secret is sealed with the other secrets.
+//! The JSON contains no secret, because the client secret is stored with the other sealed secrets.
 
 use serde::{Deserialize, Serialize};
 use url::Url;

@@ -1,5 +1,5 @@
-//! Tests of the rules, on each engine. Each test has its own database and passes every instant
-//! itself.
+//! Tests of the rules, which run on each engine. Each test has its own database and passes all
+//! times itself.
 
 mod on_postgres;
 mod on_sqlite;
@@ -38,7 +38,7 @@ pub(in crate::store) fn sealer(folder: &Path) -> Sealer {
     Sealer::open(None, &folder.join("key")).unwrap()
 }
 
-/// Returns the number that a query returns.
+/// Runs a query and returns the number in its only row.
 pub(in crate::store) async fn number(store: &SqlStore, sql: &'static str) -> i64 {
     store.readers.run(move |db| Ok(db.only(sql, params![])?)).await.unwrap()
 }
@@ -94,8 +94,8 @@ pub(in crate::store) async fn try_claim(
         now,
         lease_until,
         run_ms: RUN_MS,
-        waited_for: None,
-        recurs: None,
+        awaited_fence: None,
+        open_rows_if_recurrence: None,
     };
     store.claim(claim).await
 }
@@ -122,11 +122,11 @@ pub(in crate::store) fn lease(claimed: &Claimed) -> Lease {
 pub(in crate::store) fn doubt(claimed: &Claimed) -> Doubt {
     match claimed {
         Claimed::Search(doubtful) => doubtful.doubt.clone(),
-        other => panic!("no write left: {other:?}"),
+        other => panic!("the claim does not search: {other:?}"),
     }
 }
 
-/// A write with the marker, marked at this instant.
+/// A write with the marker, as it is marked at `now`.
 pub(in crate::store) fn write(now: Timestamp) -> JournaledWrite {
     let snapshot = ConnectionSnapshot {
         settings: "{}".to_owned(),
@@ -146,7 +146,7 @@ pub(in crate::store) async fn mark(
 }
 
 /// Returns the verdict of a run without a defect, after a write of this class that ended at `ms`.
-pub(in crate::store) fn left(class: WriteClass, ms: i64) -> Verdict {
+pub(in crate::store) fn failed_after_write(class: WriteClass, ms: i64) -> Verdict {
     let reason = "POST / was sent".to_owned();
     let sent = SentWrites { class, forbidden: false, ended_at: at(ms), reason };
     let refusal = Refusal::Rejected("no such project".to_owned().into());

@@ -1,15 +1,17 @@
-//! Stored values that cannot be read: what they are, in which row, and what to do.
+//! The errors for stored values that cannot be read. They name the value, its row and the next step
+//! for the user.
 
 use std::error::Error;
 use std::fmt::Display;
 
 use crate::store::{DatabaseError, StoreError};
 
-/// The advice about a value that cannot be read.
-const UPDATE_OR_RESTORE: &str =
-    "run a newer Jackfield if that wrote it, otherwise restore the data folder from a backup";
+/// The advice to users about a value that cannot be read.
+const UPDATE_OR_RESTORE: &str = "run the newer Jackfield that wrote it, if there is one; otherwise \
+                                 restore the data folder from a backup";
 
-/// A stored value that cannot be read. Its text contains the cause, so it has no `source`.
+/// A stored value that cannot be read. The text of this error contains the cause, so the error has
+/// no `source`.
 #[derive(Debug, thiserror::Error)]
 #[error("{what} is not valid: {cause}")]
 pub(super) struct Unreadable {
@@ -22,7 +24,7 @@ impl Unreadable {
         Self { what, cause: cause.into() }
     }
 
-    /// Adds the row that holds the value.
+    /// Adds the name of the row that contains the value.
     pub(super) fn in_row(self, table: &str, id: impl Display) -> StoreError {
         DatabaseError::new(
             format!("the stored {table} {id} cannot be read"),

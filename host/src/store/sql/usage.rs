@@ -1,5 +1,5 @@
-//! What the newest runs of some connections used. Reads a bounded number of events and bytes,
-//! however long the history is.
+//! Reads how much of their limits the newest runs of some connections used. The number of events
+//! and bytes that are read is limited, no matter how long the history is.
 
 use std::ops::ControlFlow;
 
@@ -12,31 +12,31 @@ use super::values::Value;
 use crate::domain::{ConnectionId, RecentUsage, Usage};
 use crate::store::StoreError;
 
-/// Maximum number of events that are read, of all connections together.
+/// Maximum number of events that are read in total.
 const EVENTS_MAX: usize = 2_000;
-/// The number of events that are read of a connection, if there are many.
+/// Number of events that are read of each connection, even if there are many connections.
 const EVENTS_MIN: usize = 20;
 /// Maximum size of the runs that are read, bytes.
-const BYTES_MAX: usize = 8 << 20;
+const RUNS_BYTES_MAX: usize = 8 << 20;
 
-/// Reads the newest events of each connection by the index of its events. An event whose runs
-/// cannot be read does not count.
+/// Reads the newest events of each connection with the index on events. Events whose runs cannot be
+/// read are ignored.
 pub(super) fn recent(
     db: &dyn Database,
     connections: &[ConnectionId],
 ) -> Result<Option<RecentUsage>, StoreError> {
     let share = (EVENTS_MAX / connections.len().max(1)).max(EVENTS_MIN);
-    let bytes_max = BYTES_MAX / connections.len().clamp(1, EVENTS_MAX / EVENTS_MIN);
+    let bytes_max = RUNS_BYTES_MAX / connections.len().clamp(1, EVENTS_MAX / EVENTS_MIN);
     let (mut runs, mut since) = (Vec::new(), None);
     for connection in connections.iter().take(EVENTS_MAX / EVENTS_MIN) {
-        let oldest = of_connection(db, *connection, (share, bytes_max), &mut runs)?;
+        let oldest = add_runs_of_connection(db, *connection, (share, bytes_max), &mut runs)?;
         since = [since, oldest].into_iter().flatten().min();
     }
     Ok(RecentUsage::of(since, &runs))
 }
 
 /// Adds the runs of a connection; returns when the oldest event with a run was received.
-fn of_connection(
+fn add_runs_of_connection(
     db: &dyn Database,
     connection: ConnectionId,
     (events_max, bytes_max): (usize, usize),

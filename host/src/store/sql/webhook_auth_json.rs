@@ -1,6 +1,7 @@
-//! The JSON of what senders of webhooks must show, as stored in its column.
+//! The JSON of the requirements on senders of webhooks, as it is stored in the column.
 //!
-//! Contains no secret: the secrets are sealed with the other secrets.
+//! The JSON contains no secret, because the secrets of senders are stored with the other sealed
+//! secrets.
 
 use serde::{Deserialize, Serialize};
 

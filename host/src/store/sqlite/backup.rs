@@ -1,6 +1,6 @@
-//! Copies a database while a server writes to it, and prepares a copy that is restored.
+//! Copies a database while a server may write to it, and prepares a copy for its restoration.
 //!
-//! Never changes the database that it copies.
+//! The copied database is never changed.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -17,13 +17,14 @@ use crate::store::sql::audit;
 use crate::store::sql::starts::{self, StartCounter};
 use crate::store::{DatabaseError, StoreError, TableRows};
 
-/// Writes the present content of a database to a new file, durably. Returns what is in the copy.
+/// Writes the current content of a database to a new file, durably. Returns the number of rows of
+/// each table.
 pub(super) fn copy(database: &Path, copy: &Path) -> Result<Vec<TableRows>, StoreError> {
     let not_written = |error: io::Error| {
         let failure = format!("the copy {} cannot be written", copy.display());
         DatabaseError::new(failure, error, Some("choose another place with free space"))
     };
-    // SQLite fills an empty file, and does not change its mode.
+    // `VACUUM INTO` accepts an existing empty file and keeps its mode.
     let mut options = OpenOptions::new();
     options.write(true).create_new(true).mode(0o600).open(copy).map_err(not_written)?;
     let source = file::connect_for_reading(database)?;
@@ -34,9 +35,9 @@ pub(super) fn copy(database: &Path, copy: &Path) -> Result<Vec<TableRows>, Store
     table_rows(&file::connect_for_reading(copy)?)
 }
 
-/// Checks a copy, brings its schema up to date, records the restoration in its audit log, and makes
-/// the next start find that the database at `place` fell behind. A copy that is refused cannot be
-/// used. Returns what is in it.
+/// Checks a copy, brings its schema up to date, and records the restoration in its audit log.
+/// Ensures that the next start detects that the database at `place` fell behind. A copy that is
+/// refused cannot be used. Returns the number of rows of each table.
 pub(super) fn prepare(
     copy: &Path,
     place: &Path,
@@ -45,8 +46,8 @@ pub(super) fn prepare(
 ) -> Result<Vec<TableRows>, StoreError> {
     if !file::opens_with(copy, sealer)? {
         return Err(StoreError::Unusable(
-            "the secrets in the backup were sealed with another key: restore the key of that time with \
-             it. Nothing was changed"
+            "the secrets in the backup were sealed with another key: restore the backup together with \
+             the key of that time. Nothing was changed"
                 .to_owned(),
         ));
     }
@@ -62,8 +63,8 @@ pub(super) fn prepare(
     audit::add(&connection, entry)?;
     let counter = StartCounter::beside(place);
     let stored = starts::stored(&connection)?;
-    // Written before the database is replaced: if that fails, the present one is searched for
-    // defects that it may not know, which does no harm.
+    // The counter is written before the database is replaced. If the replacement then fails, the
+    // next start with the old database searches the tracker without need, which is harmless.
     counter.write(counter.read()?.max(stored.saturating_add(1)))?;
     connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
     connection.close().map_err(|(_, error)| error)?;

@@ -1,6 +1,7 @@
-//! Turns errors of SQLite into errors of the store.
+//! Converts errors of SQLite to errors of the store.
 //!
-//! Never shows an error of the engine outside this folder: the store's errors carry it as a cause.
+//! An error type of the engine is never used outside this folder; the store's errors contain the
+//! engine's error as their cause.
 
 use std::error::Error;
 use std::path::Path;
@@ -13,7 +14,7 @@ use rusqlite::ErrorCode::{
 use crate::store::sql::database::Failure;
 use crate::store::{DatabaseError, StoreError};
 
-/// The advice about a damaged database.
+/// The advice to users about a damaged database.
 const RESTORE: &str = "restore the data folder from a backup";
 
 impl From<rusqlite::Error> for StoreError {
@@ -59,7 +60,7 @@ pub(super) fn cannot_open(path: &Path, error: rusqlite::Error) -> StoreError {
     DatabaseError::new(failure, cause(error), fix).into()
 }
 
-/// Returns the text of SQLite, without the number that its source adds.
+/// Returns the message of SQLite, without the error number that the driver adds.
 fn cause(error: rusqlite::Error) -> Box<dyn Error + Send + Sync> {
     match error {
         rusqlite::Error::SqliteFailure(_, Some(text)) => text.into(),

@@ -1,7 +1,7 @@
-//! Opens the database file: its permissions, its schema, its key.
+//! Opens the database file: sets its permissions, migrates its schema, and checks its key.
 //!
-//! A refused file is not changed: it is damaged, a newer Jackfield wrote it, or its secrets were
-//! sealed with another key.
+//! A file is refused and not changed if it is damaged, if a newer Jackfield wrote it, or if its
+//! secrets were sealed with another key.
 
 use std::fs::{OpenOptions, Permissions};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
@@ -44,19 +44,19 @@ pub(super) const MIGRATIONS: [&str; 21] = [
 ];
 /// Maximum time that a statement waits for another process, such as a backup or a CLI command.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
-/// Number of statements that each connection keeps prepared.
-const STATEMENTS_MAX: usize = 128;
-/// The pages that the writing connection keeps in memory, KiB. It reads and writes pages of several
-/// large indexes for each event.
+/// Maximum number of prepared statements that each connection caches.
+const CACHED_STATEMENTS_MAX: usize = 128;
+/// The page cache of the writing connection, KiB. For each event, this connection reads and writes
+/// pages of several large indexes.
 const WRITER_CACHE_KIB: i64 = 8 * 1_024;
 
-/// Opens an existing file for writing. Never creates one: somebody may have moved the database
-/// away.
+/// Opens an existing file for writing. Never creates a file, because a person may have moved the
+/// database.
 pub(super) fn connect(path: &Path) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
-    connection.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
+    connection.set_prepared_statement_cache_capacity(CACHED_STATEMENTS_MAX);
     connection.pragma_update_and_check(None, "journal_mode", "wal", |_| Ok(()))?;
     connection.pragma_update(None, "foreign_keys", true)?;
     connection.pragma_update(None, "cache_size", -WRITER_CACHE_KIB)?;
@@ -65,18 +65,18 @@ pub(super) fn connect(path: &Path) -> rusqlite::Result<Connection> {
     Ok(connection)
 }
 
-/// Opens the file, or creates it, for writing; brings its schema up to date and checks its key.
+/// Opens or creates the file for writing, brings its schema up to date, and checks its key.
 pub(super) fn open(path: &Path, sealer: &Sealer) -> Result<Connection, StoreError> {
     make_private(path)?;
     let mut connection = connect(path).map_err(|error| cannot_open(path, error))?;
-    // Closing a refused file removes the write-ahead log in its folder.
+    // If the file is refused, `connection` is dropped, and this removes the write-ahead log.
     prepare(path, &mut connection, sealer)?;
     Ok(connection)
 }
 
-/// Removes the access of users outside the group, if this user owns the file. Another owner's file
-/// stays as it is, because the data folder itself is closed to others. SQLite gives its other files
-/// the same mode.
+/// Removes the access of users outside the group, if this user owns the file. The file of another
+/// owner is not changed; the data folder already denies access to other users. SQLite creates its
+/// other files with the same mode.
 fn make_private(path: &Path) -> Result<(), StoreError> {
     let opened = OpenOptions::new().create(true).append(true).mode(0o600).open(path);
     let closed = opened.and_then(|file| {
@@ -136,20 +136,22 @@ fn schema_version(db: &Connection) -> rusqlite::Result<usize> {
     Ok(version)
 }
 
-/// Refuses a file whose rows were copied into another database: servers change them there.
+/// Refuses a file whose rows were moved into another database, because servers now use that
+/// database.
 pub(super) fn refuse_moved(path: &Path, db: &Connection) -> Result<(), StoreError> {
     let place = only::<Vec<u8>>(db, "SELECT value FROM meta WHERE name = ?", [MOVED_TO]);
     let Some(place) = place.optional().map_err(|error| cannot_open(path, error))? else {
         return Ok(());
     };
     Err(StoreError::Unusable(format!(
-        "the database {} was moved to {}: set `store` to it, or restore a backup that is older",
+        "the database {} was moved to {}: set `store` to that address, or restore an older backup",
         path.display(),
         String::from_utf8_lossy(&place)
     )))
 }
 
-/// Seals a text at the first start; at every later start, checks that the key opens it.
+/// At the first start, seals a text with the key. At every later start, checks that the key opens
+/// this text.
 fn check_key(path: &Path, db: &Connection, sealer: &Sealer) -> Result<(), StoreError> {
     let failed = |error| cannot_open(path, error);
     let Some(sealed) = read_key_check(db).map_err(failed)? else {
@@ -172,7 +174,8 @@ fn read_key_check(db: &Connection) -> rusqlite::Result<Option<Vec<u8>>> {
     only(db, "SELECT value FROM meta WHERE name = ?", [KEY_CHECK]).optional()
 }
 
-/// Checks the tables that decide about defects. Skips the history, because it may be large.
+/// Checks the tables that are needed to create defects. The history is not checked, because it may
+/// be large.
 fn check_pages(path: &Path, db: &Connection) -> Result<(), StoreError> {
     for table in ["connections", "tokens", "secrets", "defects", "decisions", "account_tokens"] {
         let found: String = only(db, "SELECT quick_check FROM pragma_quick_check(?)", [table])
@@ -195,7 +198,7 @@ pub(super) fn connect_for_reading(path: &Path) -> Result<Connection, StoreError>
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = Connection::open_with_flags(path, flags)?;
         connection.busy_timeout(BUSY_TIMEOUT)?;
-        connection.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
+        connection.set_prepared_statement_cache_capacity(CACHED_STATEMENTS_MAX);
         // Readers look up single rows: 512 KiB of pages is enough.
         connection.pragma_update(None, "cache_size", -512)?;
         Ok(connection)

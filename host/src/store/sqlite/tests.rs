@@ -1,4 +1,4 @@
-//! Tests of what belongs to SQLite alone: the file and its migrations.
+//! Tests of the code for SQLite alone: the file and its migrations.
 
 mod file;
 mod migration;

@@ -1,4 +1,4 @@
-//! Tests of reading Test Manager's JSON.
+//! Tests that Test Manager's JSON is read into the data of a failed test.
 
 use proptest::prelude::*;
 use serde_json::json;
@@ -6,15 +6,15 @@ use serde_json::json;
 use super::*;
 use crate::domain::StringEnum as _;
 
-fn filled(subject: Subject, value: &Value) -> TestData {
+fn parse_subject(subject: Subject, value: &Value) -> TestData {
     let mut data = TestData::default();
     fill(&mut data, subject, value);
     data
 }
 
 #[test]
-fn a_log_is_read_whatever_is_missing() {
-    let data = filled(
+fn a_log_is_read_although_members_are_missing() {
+    let data = parse_subject(
         Subject::TestCaseLog,
         &json!({"Id": "1", "result": "Failed", "info": null, "inputArguments": {"a": 1},
                 "outputArguments": "{}", "unknown": [1, 2]}),
@@ -24,7 +24,7 @@ fn a_log_is_read_whatever_is_missing() {
     assert_eq!(log.input_arguments.as_deref(), Some(r#"{"a":1}"#));
     assert_eq!((log.output_arguments.as_deref(), log.info), (Some("{}"), None));
     for broken in [json!(null), json!([]), json!("x"), json!({"result": "Failed"})] {
-        assert_eq!(filled(Subject::TestCaseLog, &broken), TestData::default(), "{broken}");
+        assert_eq!(parse_subject(Subject::TestCaseLog, &broken), TestData::default(), "{broken}");
     }
 }
 
@@ -32,16 +32,16 @@ fn a_log_is_read_whatever_is_missing() {
 fn every_subject_accepts_any_json() {
     for subject in Subject::ALL {
         for value in [json!(null), json!([null, 1, "x", [], {}]), json!({"id": {"id": 1}})] {
-            filled(*subject, &value);
+            parse_subject(*subject, &value);
         }
     }
 }
 
 proptest! {
     #[test]
-    fn no_json_makes_the_reading_fail(value in any_json(), at in 0..Subject::ALL.len()) {
-        filled(Subject::ALL[at], &value);
-        crate::testmanager::json::items(&value);
+    fn any_json_is_read_without_a_panic(value in any_json(), index in 0..Subject::ALL.len()) {
+        parse_subject(Subject::ALL[index], &value);
+        crate::testmanager::json::list_items(&value);
     }
 }
 
@@ -61,19 +61,19 @@ fn any_json() -> impl Strategy<Value = Value> {
         let members = prop::collection::btree_map(name, inner.clone(), 0..5);
         prop_oneof![
             prop::collection::vec(inner, 0..5).prop_map(Value::from),
-            members.prop_map(|it| Value::Object(it.into_iter().collect())),
+            members.prop_map(|map| Value::Object(map.into_iter().collect())),
         ]
     })
 }
 
 #[test]
-fn lines_are_oldest_first_and_results_newest_first_without_this_one() {
+fn robot_logs_are_oldest_first_and_earlier_results_newest_first() {
     let lines = json!([
         {"message": "first", "timeStamp": "2026-01-01T00:00:00.1000000Z"},
         {"message": "second", "timeStamp": "2026-01-01T00:00:00.2000000Z"},
     ]);
-    let lines = filled(Subject::RobotLogs, &lines).robot_logs;
-    assert_eq!(lines[0].message, "first", "an answer that is oldest first");
+    let lines = parse_subject(Subject::RobotLogs, &lines).robot_logs;
+    assert_eq!(lines[0].message, "first", "the answer lists the oldest line first");
     let mut data = TestData { test_execution_id: "e1".to_owned(), ..TestData::default() };
     let history = json!([
         {"testExecutionId": "e0", "executionEnd": "2026-01-01T00:00:00Z"},
@@ -82,13 +82,13 @@ fn lines_are_oldest_first_and_results_newest_first_without_this_one() {
     ]);
     fill(&mut data, Subject::History, &history);
     let ids: Vec<_> =
-        data.history.iter().filter_map(|it| it.test_execution_id.as_deref()).collect();
+        data.history.iter().filter_map(|past| past.test_execution_id.as_deref()).collect();
     assert_eq!(ids, ["e2", "e0"]);
 }
 
 #[test]
-fn assertions_list_their_screenshots_and_failed_ones_come_first() {
-    let data = filled(
+fn screenshots_of_failed_assertions_come_first() {
+    let data = parse_subject(
         Subject::Assertions,
         &json!([
             {"id": "1", "succeeded": true, "hasScreenshot": true},
@@ -98,12 +98,14 @@ fn assertions_list_their_screenshots_and_failed_ones_come_first() {
             {"id": "4", "hasScreenshot": true, "screenshotFileName": ".."},
         ]),
     );
-    let succeeded: Vec<_> = data.assertions.iter().map(|it| it.succeeded).collect();
+    let succeeded: Vec<_> = data.assertions.iter().map(|assertion| assertion.succeeded).collect();
     assert_eq!(succeeded, [true, false, true, false]);
     let files: Vec<_> = data
         .attachments
         .iter()
-        .map(|it| (it.source_id.as_str(), it.name.as_str(), it.media_type.as_str(), it.size))
+        .map(|file| {
+            (file.source_id.as_str(), file.name.as_str(), file.media_type.as_str(), file.size)
+        })
         .collect();
     assert_eq!(
         files,
@@ -117,7 +119,7 @@ fn assertions_list_their_screenshots_and_failed_ones_come_first() {
 
 #[test]
 fn files_have_a_plain_name_and_a_media_type() {
-    let data = filled(
+    let data = parse_subject(
         Subject::Attachments,
         &json!([
             {"id": "1", "fileName": "../../a b.log", "size": "12"},
@@ -126,24 +128,24 @@ fn files_have_a_plain_name_and_a_media_type() {
             {"name": "without an id"},
         ]),
     );
-    let of = |at: usize| &data.attachments[at];
-    assert_eq!((of(0).name.as_str(), of(0).size), ("a b.log", Some(12)));
-    assert_eq!(of(0).media_type, "text/plain");
-    assert!(!of(1).name.contains('\u{202e}'), "{}", of(1).name);
-    assert_eq!(of(1).media_type, "application/octet-stream");
-    assert_eq!((of(2).name.as_str(), of(2).media_type.as_str()), ("attachment", "image/png"));
+    let file = |index: usize| &data.attachments[index];
+    assert_eq!((file(0).name.as_str(), file(0).size), ("a b.log", Some(12)));
+    assert_eq!(file(0).media_type, "text/plain");
+    assert!(!file(1).name.contains('\u{202e}'), "{}", file(1).name);
+    assert_eq!(file(1).media_type, "application/octet-stream");
+    assert_eq!((file(2).name.as_str(), file(2).media_type.as_str()), ("attachment", "image/png"));
     assert_eq!(data.attachments.len(), 3);
 }
 
 #[test]
-fn labels_fields_and_robot_logs_have_several_spellings() {
+fn labels_fields_and_robot_logs_are_read_with_several_member_names() {
     let labels = json!(["a", {"name": "b"}, {"label": {"name": "c"}}, {"x": 1}]);
-    assert_eq!(filled(Subject::Labels, &labels).labels, ["a", "b", "c"]);
+    assert_eq!(parse_subject(Subject::Labels, &labels).labels, ["a", "b", "c"]);
     let fields = json!([{"customFieldDefinition": {"name": "team"}, "value": ["x"]}]);
-    let fields = filled(Subject::CustomFields, &fields).custom_fields;
+    let fields = parse_subject(Subject::CustomFields, &fields).custom_fields;
     assert_eq!((fields[0].name.as_str(), fields[0].value.as_str()), ("team", r#"["x"]"#));
     let lines = json!([{"Level": "Error", "Message": "new"}, {"message": "old"}, {"level": 1}]);
-    let lines = filled(Subject::RobotLogs, &lines).robot_logs;
+    let lines = parse_subject(Subject::RobotLogs, &lines).robot_logs;
     let texts: Vec<_> = lines.iter().map(|line| line.message.as_str()).collect();
     assert_eq!(texts, ["old", "new"]);
 }

@@ -1,4 +1,4 @@
-//! Connections through an HTTP proxy; for https, through a tunnel that the proxy opens (CONNECT).
+//! Connects through an HTTP proxy. For https, the proxy opens a tunnel (CONNECT).
 
 use bytes::Bytes;
 use http::header::{HOST, PROXY_AUTHORIZATION};
@@ -13,7 +13,7 @@ use crate::transport::Caller;
 use crate::transport::address::{ResolveError, socket_addresses};
 use crate::transport::proxies::{InvalidProxy, Proxy};
 
-use super::race::NotReached;
+use super::race::NoAddressReached;
 use super::tls::{TlsError, handshake};
 use super::{ByteStream, Dialer};
 
@@ -28,7 +28,7 @@ pub(crate) enum ProxyError {
     Resolve(#[from] ResolveError),
     /// No address of the proxy accepted a TCP connection.
     #[error("{0}")]
-    Tcp(#[from] NotReached),
+    Tcp(#[from] NoAddressReached),
     /// The TLS handshake with the proxy failed.
     #[error("{0}")]
     Tls(#[from] TlsError),
@@ -56,15 +56,15 @@ pub(crate) enum ProxyError {
 }
 
 impl ProxyError {
-    /// The reason for status 407. `authorization` is what was sent to the proxy.
+    /// Returns the error for status 407. `authorization` is the value that was sent to the proxy.
     pub(super) fn authentication(authorization: Option<&HeaderValue>) -> Self {
         if authorization.is_some() { Self::UserRefused } else { Self::UserRequired }
     }
 }
 
 impl Dialer {
-    /// Opens a stream to a proxy; for https, a tunnel through it to the origin. The proxy gets no
-    /// client certificate.
+    /// Opens a stream to a proxy, or, for https, a tunnel through the proxy to the origin. The
+    /// proxy gets no client certificate.
     pub(crate) async fn via_proxy(
         &self,
         caller: Caller<'_>,
@@ -77,7 +77,7 @@ impl Dialer {
         let tcp = caller.last_addresses.connect(&proxy.origin, &addresses, until).await?;
         let stream: Box<dyn ByteStream> = if proxy.origin.is_https() {
             let mut config = (*self.tls).clone();
-            // Offer only HTTP/1.1 to a proxy.
+            // Only HTTP/1.1 is offered to a proxy.
             config.alpn_protocols = vec![b"http/1.1".to_vec()];
             let host = proxy.origin.host();
             Box::new(handshake(&config, host, None, Box::new(tcp)).await?.stream)

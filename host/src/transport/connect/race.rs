@@ -1,5 +1,6 @@
-//! Connects by TCP to one of several addresses (RFC 8305). If an address does not answer, the next
-//! one is tried after a quarter of a second. The address that worked is tried first the next time.
+//! Connects by TCP to one of several addresses (RFC 8305). If an address has not answered after a
+//! quarter of a second, the next one is tried too. The address that accepted the last connection is
+//! tried first.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -14,69 +15,71 @@ use tokio::time::{Instant, timeout};
 
 use crate::domain::Origin;
 
-/// The time that an attempt has before the next attempt starts.
+/// How long the host waits for an attempt before it starts the next one.
 const HEAD_START: Duration = Duration::from_millis(250);
 /// Maximum number of attempts at a time, because a name may have many addresses that do not answer.
-const AT_ONCE_MAX: usize = 4;
-/// Maximum number of failed addresses that an error names.
-const SHOWN_MAX: usize = 4;
+const ATTEMPTS_AT_ONCE_MAX: usize = 4;
+/// Maximum number of failed addresses that the text of an error contains.
+const SHOWN_ADDRESSES_MAX: usize = 4;
 
 /// The address that accepted the last TCP connection of one connection of Jackfield, for each
 /// granted origin and each proxy.
 #[derive(Debug, Default)]
 pub(crate) struct LastAddresses(Mutex<HashMap<Origin, IpAddr>>);
 
-/// The addresses that were tried, each with its error. None accepted a connection.
+/// The addresses that were tried, each with its error. None of them accepted a connection.
 #[derive(Debug)]
-pub(crate) struct NotReached(Vec<(SocketAddr, io::Error)>);
+pub(crate) struct NoAddressReached(Vec<(SocketAddr, io::Error)>);
 
-impl fmt::Display for NotReached {
+impl fmt::Display for NoAddressReached {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (number, (address, error)) in self.0.iter().take(SHOWN_MAX).enumerate() {
+        for (number, (address, error)) in self.0.iter().take(SHOWN_ADDRESSES_MAX).enumerate() {
             let separator = if number == 0 { "" } else { "; " };
             write!(f, "{separator}{address}: {error}")?;
         }
-        match self.0.len().saturating_sub(SHOWN_MAX) {
+        match self.0.len().saturating_sub(SHOWN_ADDRESSES_MAX) {
             0 => Ok(()),
             more => write!(f, "; and {more} more"),
         }
     }
 }
 
-impl std::error::Error for NotReached {}
+impl std::error::Error for NoAddressReached {}
 
 impl LastAddresses {
-    /// Connects to the first address of `origin` that accepts, and remembers the address.
+    /// Connects to the first address of `origin` that accepts the connection, and stores this
+    /// address.
     pub(crate) async fn connect(
         &self,
         origin: &Origin,
         addresses: &[SocketAddr],
         until: Instant,
-    ) -> Result<TcpStream, NotReached> {
-        let last = self.0.lock().get(origin).copied();
-        let stream = race(order(addresses, last), until).await?;
+    ) -> Result<TcpStream, NoAddressReached> {
+        let last_address = self.0.lock().get(origin).copied();
+        let stream = connect_to_first(order_addresses(addresses, last_address), until).await?;
         if let Ok(address) = stream.peer_addr() {
             self.0.lock().insert(origin.clone(), address.ip());
         }
-        // Requests are written as a whole, so waiting for more data only adds latency.
+        // Each request is written at once, so waiting for more data would only add latency.
         let _ = stream.set_nodelay(true);
         Ok(stream)
     }
 }
 
-/// Puts the address that worked last first. After it, the families take turns. Without it, the
-/// family that the resolver prefers begins.
-fn order(addresses: &[SocketAddr], last: Option<IpAddr>) -> Vec<SocketAddr> {
-    let (worked, others): (Vec<_>, Vec<_>) =
-        addresses.iter().copied().partition(|address| Some(address.ip()) == last);
-    let prefers_v6 = match worked.first() {
-        Some(worked) => !worked.is_ipv6(),
+/// Orders the addresses. The one that accepted the last connection is the first. IPv6 and IPv4
+/// addresses then alternate. If no address is known to work, the family of the resolver's first
+/// address begins.
+fn order_addresses(addresses: &[SocketAddr], last_address: Option<IpAddr>) -> Vec<SocketAddr> {
+    let (last_accepted, others): (Vec<_>, Vec<_>) =
+        addresses.iter().copied().partition(|address| Some(address.ip()) == last_address);
+    let prefers_v6 = match last_accepted.first() {
+        Some(last_accepted) => !last_accepted.is_ipv6(),
         None => addresses.first().is_some_and(SocketAddr::is_ipv6),
     };
     let (first, second): (Vec<_>, Vec<_>) =
         others.into_iter().partition(|address| address.is_ipv6() == prefers_v6);
     let (mut first, mut second) = (first.into_iter(), second.into_iter());
-    let mut ordered = worked;
+    let mut ordered = last_accepted;
     loop {
         let pair = [first.next(), second.next()];
         if pair == [None, None] {
@@ -86,24 +89,29 @@ fn order(addresses: &[SocketAddr], last: Option<IpAddr>) -> Vec<SocketAddr> {
     }
 }
 
-async fn race(addresses: Vec<SocketAddr>, until: Instant) -> Result<TcpStream, NotReached> {
-    // With more addresses than attempts at a time, each attempt gets an equal share of the time.
-    let rounds = u32::try_from(addresses.len().div_ceil(AT_ONCE_MAX)).unwrap_or(u32::MAX).max(1);
-    let share = until.saturating_duration_since(Instant::now()) / rounds;
+async fn connect_to_first(
+    addresses: Vec<SocketAddr>,
+    until: Instant,
+) -> Result<TcpStream, NoAddressReached> {
+    // If there are more addresses than attempts at a time, each attempt gets an equal share of the
+    // remaining time.
+    let rounds =
+        u32::try_from(addresses.len().div_ceil(ATTEMPTS_AT_ONCE_MAX)).unwrap_or(u32::MAX).max(1);
+    let time_of_attempt = until.saturating_duration_since(Instant::now()) / rounds;
     let attempt = |address: SocketAddr| async move {
-        let connected = timeout(share, TcpStream::connect(address)).await;
+        let connected = timeout(time_of_attempt, TcpStream::connect(address)).await;
         connected
             .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
             .map_err(|error| (address, error))
     };
-    let mut waiting = addresses.into_iter();
+    let mut untried = addresses.into_iter();
     let mut attempts = FuturesUnordered::new();
     let mut failed = Vec::new();
     loop {
-        if attempts.len() < AT_ONCE_MAX {
-            attempts.extend(waiting.next().map(attempt));
+        if attempts.len() < ATTEMPTS_AT_ONCE_MAX {
+            attempts.extend(untried.next().map(attempt));
         }
-        let may_start = waiting.len() > 0 && attempts.len() < AT_ONCE_MAX;
+        let may_start = untried.len() > 0 && attempts.len() < ATTEMPTS_AT_ONCE_MAX;
         let ended = if may_start {
             timeout(HEAD_START, attempts.next()).await
         } else {
@@ -112,7 +120,7 @@ async fn race(addresses: Vec<SocketAddr>, until: Instant) -> Result<TcpStream, N
         match ended {
             Ok(Some(Ok(stream))) => return Ok(stream),
             Ok(Some(Err(failure))) => failed.push(failure),
-            Ok(None) => return Err(NotReached(failed)),
+            Ok(None) => return Err(NoAddressReached(failed)),
             Err(_) => {}
         }
     }

@@ -1,4 +1,4 @@
-//! TLS on a stream: one handshake, with or without the connection's client certificate.
+//! Makes a TLS handshake on a stream, with or without the client certificate of the connection.
 
 use std::future::poll_fn;
 use std::io;
@@ -20,16 +20,16 @@ use super::ByteStream;
 use crate::transport::identity::{ClientIdentity, PresentedIdentity};
 use crate::transport::trust::explain;
 
-/// Maximum wait for a server's refusal of a client certificate under TLS 1.3. Servers that accept
-/// one send a session ticket or the first HTTP/2 frame at once. Any other server delays each new
-/// connection by this time.
-const VERDICT_MAX: Duration = Duration::from_secs(1);
+/// How long the host waits for a server to refuse the client certificate under TLS 1.3. Servers
+/// that accept the certificate send a session ticket or the first HTTP/2 frame at once. Any other
+/// server delays each new connection by this time.
+const CERTIFICATE_REFUSAL_WAIT_MAX: Duration = Duration::from_secs(1);
 
 /// An encrypted stream.
 pub(crate) struct Encrypted {
     pub(crate) stream: TlsStream<Box<dyn ByteStream>>,
-    /// Whether the server asked for a client certificate.
-    pub(crate) asked: bool,
+    /// Whether the server requested a client certificate.
+    pub(crate) is_certificate_requested: bool,
 }
 
 /// The reason why the handshake failed, as a text for people.
@@ -37,9 +37,10 @@ pub(crate) struct Encrypted {
 #[error("{0}")]
 pub(crate) struct TlsError(String);
 
-/// Makes a handshake with a host. Afterwards the server has accepted the client certificate, or its
-/// absence. Under TLS 1.3 it decides only after the client's last message: without the wait, a
-/// write could be sent on a connection that the server then refuses, and would be in doubt.
+/// Makes a handshake with a host. When it succeeds, the server has accepted the client certificate
+/// or its absence. Under TLS 1.3, the server decides only after the client's last message. If the
+/// host did not wait, it could send a write on a connection that the server then refuses, and the
+/// write would be in doubt.
 pub(crate) async fn handshake(
     config: &ClientConfig,
     host: &Host,
@@ -56,20 +57,24 @@ pub(crate) async fn handshake(
     let presented = Arc::new(PresentedIdentity::new(identity));
     let mut config = config.clone();
     config.client_auth_cert_resolver = Arc::clone(&presented) as _;
-    let failed =
-        |error: io::Error| TlsError(explain(&error, presented.was_asked(), presented.has_one()));
+    let failed = |error: io::Error| {
+        TlsError(explain(&error, presented.is_requested(), presented.has_certificate()))
+    };
     let connecting = TlsConnector::from(Arc::new(config)).connect(name, stream);
     let mut stream = connecting.await.map_err(failed)?;
-    let asked = presented.was_asked();
-    if asked && stream.get_ref().1.protocol_version() == Some(ProtocolVersion::TLSv1_3) {
-        verdict(&mut stream).await.map_err(failed)?;
+    let is_certificate_requested = presented.is_requested();
+    if is_certificate_requested
+        && stream.get_ref().1.protocol_version() == Some(ProtocolVersion::TLSv1_3)
+    {
+        wait_for_refusal(&mut stream).await.map_err(failed)?;
     }
-    Ok(Encrypted { stream, asked })
+    Ok(Encrypted { stream, is_certificate_requested })
 }
 
-/// Waits until the server has sent something after the handshake; consumes nothing.
-async fn verdict(stream: &mut TlsStream<Box<dyn ByteStream>>) -> io::Result<()> {
-    let said = poll_fn(|context| {
+/// Waits until the server has sent something after the handshake, or until the time for a refusal
+/// has passed. Consumes no data of the stream.
+async fn wait_for_refusal(stream: &mut TlsStream<Box<dyn ByteStream>>) -> io::Result<()> {
+    let server_data = poll_fn(|context| {
         let read = match Pin::new(&mut *stream).poll_fill_buf(context) {
             Poll::Ready(Ok([])) => Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into())),
             Poll::Ready(Ok(_)) => Poll::Ready(Ok(())),
@@ -79,5 +84,5 @@ async fn verdict(stream: &mut TlsStream<Box<dyn ByteStream>>) -> io::Result<()> 
         let has_ticket = stream.get_ref().1.tls13_tickets_received() > 0;
         if read.is_pending() && has_ticket { Poll::Ready(Ok(())) } else { read }
     });
-    timeout(VERDICT_MAX, said).await.unwrap_or(Ok(()))
+    timeout(CERTIFICATE_REFUSAL_WAIT_MAX, server_data).await.unwrap_or(Ok(()))
 }

@@ -1,7 +1,7 @@
-//! A TLS stream whose end without `close_notify` is an ordinary end.
+//! A TLS stream that accepts a missing `close_notify` at its end.
 //!
-//! Many servers just close the TCP connection. If an answer has a length or is chunked, the HTTP
-//! client itself notices when the answer was cut off.
+//! Many servers close the TCP connection without sending `close_notify`. If an answer has a length
+//! or is chunked, the HTTP client itself notices that the answer was cut off.
 
 use std::io;
 use std::pin::Pin;
@@ -9,10 +9,10 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// Treats a stream that ends without `close_notify` as an ordinary end.
-pub(super) struct TolerantEnd<S>(pub(super) S);
+/// A TLS stream. Its reader gets an ordinary end if the stream ends without `close_notify`.
+pub(super) struct TolerantTlsStream<S>(pub(super) S);
 
-impl<S: AsyncRead + Unpin> AsyncRead for TolerantEnd<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for TolerantTlsStream<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -25,7 +25,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for TolerantEnd<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for TolerantEnd<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for TolerantTlsStream<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,

@@ -15,10 +15,10 @@ use x509_cert::name::Name;
 
 use crate::domain::{printable, shortened};
 
-/// Maximum length of a certificate's name that a message repeats, bytes.
+/// Maximum length of a certificate's name in a message, bytes.
 const NAME_BYTES_MAX: usize = 200;
 
-/// A certificate that could be read.
+/// A parsed certificate.
 pub(in crate::transport) struct Certificate(x509_cert::Certificate);
 
 impl Certificate {
@@ -26,8 +26,8 @@ impl Certificate {
         x509_cert::Certificate::from_der(der).ok().map(Self)
     }
 
-    /// Returns whether the certificate may issue others. Old authorities (version 1) do not state
-    /// this.
+    /// Returns whether the certificate may issue other certificates. Old authorities (version 1) do
+    /// not state this, so they may.
     pub(super) fn may_issue(&self) -> bool {
         let tbs = &self.0.tbs_certificate;
         match tbs.get::<BasicConstraints>() {
@@ -39,7 +39,7 @@ impl Certificate {
 
     /// Returns whether the certificate has version 1. It then has no subject alternative names,
     /// which TLS needs.
-    pub(super) fn is_old(&self) -> bool {
+    pub(super) fn has_version_1(&self) -> bool {
         self.0.tbs_certificate.version == Version::V1
     }
 
@@ -67,15 +67,15 @@ impl Certificate {
         since_epoch(self.0.tbs_certificate.validity.not_after)
     }
 
-    /// Returns whether the common name is the name of this server. False if the certificate has a
-    /// subjectAltName.
+    /// Returns whether the common name of the certificate is the name of this server. Returns false
+    /// if the certificate has a subjectAltName.
     pub(super) fn has_common_name(&self, name: &ServerName<'_>) -> bool {
         let tbs = &self.0.tbs_certificate;
         if tbs.filter::<SubjectAltName>().next().is_some() {
             return false;
         }
         common_names(&tbs.subject)
-            .any(|text| ServerName::try_from(text).is_ok_and(|it| it == *name))
+            .any(|text| ServerName::try_from(text).is_ok_and(|common_name| common_name == *name))
     }
 }
 
@@ -99,8 +99,8 @@ fn since_epoch(time: x509_cert::time::Time) -> UnixTime {
     UnixTime::since_unix_epoch(time.to_unix_duration())
 }
 
-/// Formats an instant as day and time, in UTC.
-pub(in crate::transport) fn date(time: UnixTime) -> String {
+/// Formats an instant as date and time, in UTC.
+pub(in crate::transport) fn format_time(time: UnixTime) -> String {
     let seconds = Duration::from_secs(time.as_secs());
     let at = Timestamp::UNIX_EPOCH.checked_add(seconds);
     at.map_or_else(|_| "an unknown time".to_owned(), |at| at.to_string())

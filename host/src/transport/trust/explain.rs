@@ -1,4 +1,4 @@
-//! Explains the TLS library's errors of a handshake to an admin, and says how to fix them.
+//! Explains errors of a TLS handshake to an admin, and how to fix them.
 
 use std::io;
 
@@ -6,15 +6,15 @@ use rustls::{
     AlertDescription, CertificateError, Error, InvalidMessage, OtherError, PeerIncompatible,
 };
 
-/// Explains a failed handshake. `asked`: the server asked for a client certificate. `sent`: the
-/// host sent one.
-pub(crate) fn explain(error: &io::Error, asked: bool, sent: bool) -> String {
+/// Explains a failed handshake. `is_requested`: the server requested a client certificate.
+/// `was_sent`: the host sent one.
+pub(crate) fn explain(error: &io::Error, is_requested: bool, was_sent: bool) -> String {
     let Some(tls) = error.get_ref().and_then(|inner| inner.downcast_ref::<Error>()) else {
-        return broken_off(error, asked, sent);
+        return explain_end_of_stream(error, is_requested, was_sent);
     };
     match tls {
         Error::InvalidCertificate(CertificateError::Other(OtherError(why))) => why.to_string(),
-        Error::AlertReceived(alert) => alerted(*alert, asked, sent),
+        Error::AlertReceived(alert) => explain_alert(*alert, is_requested, was_sent),
         Error::InvalidMessage(
             InvalidMessage::InvalidContentType | InvalidMessage::UnknownProtocolVersion,
         )
@@ -22,12 +22,12 @@ pub(crate) fn explain(error: &io::Error, asked: bool, sent: bool) -> String {
             "the server does not speak TLS at this port; use http:// or the port of https://"
                 .to_owned()
         }
-        Error::PeerIncompatible(why) => incompatible(why),
+        Error::PeerIncompatible(why) => explain_incompatibility(why),
         other => other.to_string(),
     }
 }
 
-fn alerted(alert: AlertDescription, asked: bool, sent: bool) -> String {
+fn explain_alert(alert: AlertDescription, is_requested: bool, was_sent: bool) -> String {
     let name = format!("{alert:?}");
     match alert {
         AlertDescription::CertificateRequired => no_client_certificate(),
@@ -39,7 +39,7 @@ fn alerted(alert: AlertDescription, asked: bool, sent: bool) -> String {
         AlertDescription::ProtocolVersion => {
             format!("the server supports neither TLS 1.2 nor TLS 1.3 (alert {name}); update it")
         }
-        _ if asked && !sent => format!("{} (alert {name})", no_client_certificate()),
+        _ if is_requested && !was_sent => format!("{} (alert {name})", no_client_certificate()),
         AlertDescription::BadCertificate
         | AlertDescription::UnsupportedCertificate
         | AlertDescription::CertificateRevoked
@@ -48,7 +48,7 @@ fn alerted(alert: AlertDescription, asked: bool, sent: bool) -> String {
         | AlertDescription::UnknownCA
         | AlertDescription::AccessDenied
         | AlertDescription::DecryptError
-            if sent =>
+            if was_sent =>
         {
             format!(
                 "the server refused this connection's client certificate (alert {name}); set one that it \
@@ -69,26 +69,26 @@ fn no_client_certificate() -> String {
         .to_owned()
 }
 
-fn incompatible(why: &PeerIncompatible) -> String {
-    let need = "it needs TLS 1.2 or 1.3 with ECDHE and AES-GCM or ChaCha20";
+fn explain_incompatibility(why: &PeerIncompatible) -> String {
+    let requirement = "it needs TLS 1.2 or 1.3 with ECDHE and AES-GCM or ChaCha20";
     match why {
         PeerIncompatible::ServerDoesNotSupportTls12Or13
         | PeerIncompatible::ServerTlsVersionIsDisabledByOurConfig => {
             "the server supports neither TLS 1.2 nor TLS 1.3; update it".to_owned()
         }
-        other => format!("the server's TLS is not compatible ({other:?}); {need}"),
+        other => format!("the server's TLS is not compatible ({other:?}); {requirement}"),
     }
 }
 
-/// Explains a stream that ended without an alert.
-fn broken_off(error: &io::Error, asked: bool, sent: bool) -> String {
+/// Explains a stream that ended without a TLS alert.
+fn explain_end_of_stream(error: &io::Error, is_requested: bool, was_sent: bool) -> String {
     match error.kind() {
         io::ErrorKind::UnexpectedEof
         | io::ErrorKind::ConnectionReset
         | io::ErrorKind::BrokenPipe => {
-            let certificate = match (asked, sent) {
+            let certificate = match (is_requested, was_sent) {
                 (true, false) => {
-                    "; it asked for a client certificate, and this connection has none"
+                    "; it requested a client certificate, and this connection has none"
                 }
                 (true, true) => "; it may have refused this connection's client certificate",
                 _ => {

@@ -1,4 +1,5 @@
-//! Decides whether a server's certificate is trusted; if not, explains the reason to an admin.
+//! Decides whether a server's certificate is trusted. If it is not, explains the reason to an
+//! admin.
 
 use std::sync::Arc;
 
@@ -12,29 +13,29 @@ use rustls::{CertificateError, DigitallySignedStruct, Error, OtherError, Signatu
 use super::certificate::Certificate;
 use super::untrusted::Untrusted;
 
-/// Trusts certificate chains that end at a trust anchor, and the exact certificates that are
-/// listed.
+/// Trusts certificate chains that end at a trust anchor, and exactly the certificates that are
+/// listed in `extra_ca_file`.
 #[derive(Debug)]
-pub(super) struct Verifier {
+pub(super) struct CertificateVerifier {
     /// Verifies chains; `None` if there is no trust anchor.
-    chains: Option<Arc<WebPkiServerVerifier>>,
-    listed: Vec<CertificateDer<'static>>,
+    chain_verifier: Option<Arc<WebPkiServerVerifier>>,
+    listed_certificates: Vec<CertificateDer<'static>>,
     algorithms: WebPkiSupportedAlgorithms,
     has_extra_file: bool,
 }
 
-impl Verifier {
+impl CertificateVerifier {
     pub(super) fn new(
-        chains: Option<Arc<WebPkiServerVerifier>>,
-        listed: Vec<CertificateDer<'static>>,
+        chain_verifier: Option<Arc<WebPkiServerVerifier>>,
+        listed_certificates: Vec<CertificateDer<'static>>,
         algorithms: WebPkiSupportedAlgorithms,
         has_extra_file: bool,
     ) -> Self {
-        Self { chains, listed, algorithms, has_extra_file }
+        Self { chain_verifier, listed_certificates, algorithms, has_extra_file }
     }
 }
 
-impl ServerCertVerifier for Verifier {
+impl ServerCertVerifier for CertificateVerifier {
     fn verify_server_cert(
         &self,
         end_entity: &CertificateDer<'_>,
@@ -43,11 +44,13 @@ impl ServerCertVerifier for Verifier {
         ocsp: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        let by_chain = match &self.chains {
-            Some(chains) => chains.verify_server_cert(end_entity, intermediates, name, ocsp, now),
+        let by_chain = match &self.chain_verifier {
+            Some(chain_verifier) => {
+                chain_verifier.verify_server_cert(end_entity, intermediates, name, ocsp, now)
+            }
             None => Err(CertificateError::UnknownIssuer.into()),
         };
-        let is_listed = self.listed.iter().any(|listed| listed == end_entity);
+        let is_listed = self.listed_certificates.iter().any(|listed| listed == end_entity);
         let verified = match by_chain {
             Err(_) if is_listed => verify_listed(end_entity, name, now),
             by_chain => by_chain,
@@ -83,8 +86,9 @@ impl ServerCertVerifier for Verifier {
     }
 }
 
-/// Checks a server certificate that a person listed; compares all bytes. The certificate is trusted
-/// for its own names while it is valid. If it has no other names, its common name counts.
+/// Checks a server certificate that `extra_ca_file` contains byte for byte. The certificate is
+/// trusted for its own names while it is valid. If it has no subject alternative name, its common
+/// name counts.
 fn verify_listed(
     der: &CertificateDer<'_>,
     name: &ServerName<'_>,

@@ -2,7 +2,7 @@
 
 use jackfield_test_guests::*;
 
-pub fn method(word: &str) -> Method {
+pub fn parse_method(word: &str) -> Method {
     match word {
         "HEAD" => Method::Head,
         "OPTIONS" => Method::Options,
@@ -14,7 +14,7 @@ pub fn method(word: &str) -> Method {
     }
 }
 
-pub fn effect(word: &str) -> Option<Effect> {
+pub fn parse_effect(word: &str) -> Option<Effect> {
     match word {
         "read" => Some(Effect::Read),
         "prepare" => Some(Effect::Prepare),
@@ -29,26 +29,26 @@ pub fn with_placeholder(text: &str) -> String {
     text.replace("{secret}", &secret.unwrap_or_default())
 }
 
-/// Parses one parameter per line, `name=value`.
-pub fn query(text: &str) -> Vec<(String, String)> {
+/// Parses one pair per line, `name=value`.
+pub fn parse_pairs(text: &str) -> Vec<(String, String)> {
     let pair = |line: &str| line.split_once('=').map(|(name, value)| (name.into(), value.into()));
     text.lines().filter_map(pair).collect()
 }
 
-/// Makes a body of this kind, by default `bytes`, from a text with placeholders. `form` takes one
-/// field per line, `name=value`; `multipart` takes one part per line, where a name with `@` at its
-/// end belongs to a file.
-pub fn body(kind: &str, text: &str) -> Body {
+/// Makes a body of this kind, by default `bytes`, from a text with placeholders. For `form`, each
+/// line of the text is a field, `name=value`. For `multipart`, each line is a part, and a name that
+/// ends with `@` is the name of a file.
+pub fn make_body(kind: &str, text: &str) -> Body {
     let text = with_placeholder(text);
     match kind {
         "json" => Body::Json(text),
-        "form" => Body::Form(query(&text)),
-        "multipart" => Body::Multipart(query(&text).into_iter().map(part).collect()),
+        "form" => Body::Form(parse_pairs(&text)),
+        "multipart" => Body::Multipart(parse_pairs(&text).into_iter().map(make_part).collect()),
         _ => Body::Bytes(text.into_bytes()),
     }
 }
 
-fn part((name, value): (String, String)) -> Part {
+fn make_part((name, value): (String, String)) -> Part {
     let (media_type, content) = (None, Content::Bytes(value.clone().into_bytes()));
     match name.strip_suffix('@') {
         Some(file) => {
@@ -61,17 +61,17 @@ fn part((name, value): (String, String)) -> Part {
 
 /// Parses one header per line, `name=value`, with placeholders. The four characters `\r\n` are
 /// replaced by a line break.
-pub fn headers(text: &str) -> Vec<(String, String)> {
+pub fn parse_headers(text: &str) -> Vec<(String, String)> {
     let unescaped = |value: &str| with_placeholder(value).replace("\\r\\n", "\r\n");
     let pair =
         |line: &str| line.split_once('=').map(|(name, value)| (unescaped(name), unescaped(value)));
     text.lines().filter_map(pair).collect()
 }
 
-/// Returns the status or the kind of error, and then the answer or the reason of the error.
-pub fn outcome(result: Result<Response, HttpError>) -> (String, String) {
+/// Returns the status or the kind of error, and the answer or the reason of the error.
+pub fn describe_result(result: Result<Response, HttpError>) -> (String, String) {
     match result {
-        Ok(answer) => (answer.status.to_string(), text(&answer)),
+        Ok(answer) => (answer.status.to_string(), describe_answer(&answer)),
         Err(HttpError::Denied(why)) => ("denied".to_owned(), why),
         Err(HttpError::Limit(why)) => ("limit".to_owned(), why),
         Err(HttpError::Unreachable(why)) => ("unreachable".to_owned(), why),
@@ -81,7 +81,7 @@ pub fn outcome(result: Result<Response, HttpError>) -> (String, String) {
 }
 
 /// Returns the address, the headers and the first 10,000 bytes of the body.
-fn text(answer: &Response) -> String {
+fn describe_answer(answer: &Response) -> String {
     let mut text = format!("url: {}\n", answer.url);
     for (name, value) in &answer.headers {
         text += &format!("{name}: {value}\n");

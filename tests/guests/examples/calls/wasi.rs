@@ -7,24 +7,24 @@ use wasip2::http::types as wasi;
 use wasip2::io::streams::StreamError;
 
 pub fn send(request: &Request) -> Result<Response, HttpError> {
-    let outgoing = outgoing(request)?;
+    let outgoing = make_outgoing(request)?;
     let body = outgoing.body().expect("the body is taken once");
-    let pending = handle(outgoing, None).map_err(converted)?;
+    let pending = handle(outgoing, None).map_err(convert_error)?;
     if let Some(Body::Bytes(bytes)) = &request.body {
-        let stream = body.write().expect("first use");
+        let stream = body.write().expect("the stream is taken once");
         for chunk in bytes.chunks(4096) {
             stream
                 .blocking_write_and_flush(chunk)
                 .map_err(|e| HttpError::Limit(format!("{e:?}")))?;
         }
     }
-    wasi::OutgoingBody::finish(body, None).map_err(converted)?;
+    wasi::OutgoingBody::finish(body, None).map_err(convert_error)?;
     pending.subscribe().block();
     let answer = pending
         .get()
         .expect("the answer is ready")
         .expect("the answer is taken once")
-        .map_err(converted)?;
+        .map_err(convert_error)?;
     let headers = answer.headers().entries().into_iter();
     let headers =
         headers.map(|(name, value)| (name, String::from_utf8_lossy(&value).into_owned())).collect();
@@ -32,7 +32,7 @@ pub fn send(request: &Request) -> Result<Response, HttpError> {
     Ok(Response { status: answer.status(), url, headers, text, bytes: read_body(&answer)? })
 }
 
-fn outgoing(request: &Request) -> Result<wasi::OutgoingRequest, HttpError> {
+fn make_outgoing(request: &Request) -> Result<wasi::OutgoingRequest, HttpError> {
     let invalid = |what: &str| HttpError::Invalid(what.to_owned());
     let mut headers: Vec<_> =
         request.headers.iter().map(|(n, v)| (n.clone(), v.clone().into_bytes())).collect();
@@ -48,7 +48,7 @@ fn outgoing(request: &Request) -> Result<wasi::OutgoingRequest, HttpError> {
         wasi::Fields::from_list(&headers).map_err(|e| HttpError::Denied(format!("{e:?}")))?;
     let outgoing = wasi::OutgoingRequest::new(fields);
     let method =
-        if setting("method") == "CONNECT" { wasi::Method::Connect } else { method(request.method) };
+        if setting("method") == "CONNECT" { wasi::Method::Connect } else { convert_method(request.method) };
     outgoing.set_method(&method).map_err(|()| invalid("method"))?;
     let (scheme, rest) = request.url.split_once("://").ok_or_else(|| invalid("no scheme"))?;
     let (authority, path) = rest.find('/').map_or((rest, "/"), |at| rest.split_at(at));
@@ -59,7 +59,7 @@ fn outgoing(request: &Request) -> Result<wasi::OutgoingRequest, HttpError> {
     Ok(outgoing)
 }
 
-fn method(method: Method) -> wasi::Method {
+fn convert_method(method: Method) -> wasi::Method {
     match method {
         Method::Get => wasi::Method::Get,
         Method::Head => wasi::Method::Head,
@@ -85,7 +85,7 @@ fn read_body(answer: &wasi::IncomingResponse) -> Result<Vec<u8>, HttpError> {
 }
 
 /// Converts an error code. The host puts its reason into the text of an internal error.
-fn converted(code: wasi::ErrorCode) -> HttpError {
+fn convert_error(code: wasi::ErrorCode) -> HttpError {
     let why = format!("{code:?}");
     match code {
         wasi::ErrorCode::HttpRequestDenied => HttpError::Denied(why),

@@ -1,7 +1,7 @@
-//! One call into a guest, in a fresh instance each time, without a server around it.
+//! Measures one call into a guest without a server. Each call has a new instance of the guest.
 //!
-//! The program `guest_call` of the host measures the call, in a process of its own on the servers'
-//! core.
+//! The host's program `guest_call` measures the calls. It runs in its own process, on the core that
+//! the servers use in other measurements.
 
 use std::process::Command;
 
@@ -11,6 +11,7 @@ use crate::servers::{SERVER_CORE, folder};
 
 const SUBJECT: &str = "calls";
 
+/// The description and the file name of each guest.
 const GUESTS: [(&str, &str); 5] = [
     ("small Rust", "instant"),
     ("realistic Rust", "realistic"),
@@ -20,10 +21,10 @@ const GUESTS: [(&str, &str); 5] = [
 ];
 
 pub(crate) fn run(effort: Effort) -> Vec<Figure> {
-    GUESTS.iter().flat_map(|(language, name)| calls(language, name, effort)).collect()
+    GUESTS.iter().flat_map(|(language, name)| measure(language, name, effort)).collect()
 }
 
-fn calls(language: &str, name: &str, effort: Effort) -> Vec<Figure> {
+fn measure(language: &str, name: &str, effort: Effort) -> Vec<Figure> {
     let mut command = Command::new("taskset");
     command.args(["-c", SERVER_CORE]).arg(folder("BENCH_CALLS"));
     command.arg(folder("BENCH_GUESTS").join(format!("{name}.wasm")));
@@ -33,9 +34,9 @@ fn calls(language: &str, name: &str, effort: Effort) -> Vec<Figure> {
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{name}: {text}{errors}");
     let figure = |line: &str| {
-        let (part, rounds) = line.rsplit_once(": ").expect("a part and its rounds");
+        let (what, rounds) = line.rsplit_once(": ").expect("a description and its rounds");
         let rounds = rounds.split(' ').map(|number| number.parse().expect("a number")).collect();
-        Figure::of(SUBJECT, format!("{part}, {language}"), Unit::Microseconds, rounds)
+        Figure::of(SUBJECT, format!("{what}, {language}"), Unit::Microseconds, rounds)
     };
     text.lines().map(figure).collect()
 }

@@ -1,16 +1,18 @@
-//! The chart of the README: one bar for each ratio to the native handler, as SVG for light and dark
-//! pages.
+//! Draws the chart of the README as SVG, for light and dark pages. It has one bar for each ratio to
+//! the native handler.
 
 use std::fmt::Write as _;
 
 use crate::report::Figure;
 
 const WIDTH: usize = 760;
-const ROW: usize = 30;
+const ROW_HEIGHT: usize = 30;
+/// The position of the first row.
 const TOP: usize = 56;
-/// The position at which the bars begin, and the width of a bar for the ratio 1.
+/// The position at which the bars begin.
 const LEFT: usize = 290;
-const FULL: f64 = 400.0;
+/// The width of a bar for the ratio 1.
+const FULL_WIDTH: f64 = 400.0;
 
 const STYLE: &str = "
     text { font: 14px system-ui, sans-serif; fill: #1f2328; }
@@ -36,53 +38,54 @@ struct Bar<'f> {
     is_own: bool,
 }
 
-/// Draws a chart of the figures whose names end in `/ native` or `/ native KPI`.
-pub(crate) fn svg(figures: &[Figure], own: &[&str]) -> String {
+/// Draws a chart of the figures whose names end in `/ native` or `/ native KPI`. `own_names` are
+/// the names of the bars that show Jackfield.
+pub(crate) fn svg(figures: &[Figure], own_names: &[&str]) -> String {
     let bars: Vec<_> = figures
         .iter()
         .filter_map(|figure| {
-            let ends = [" / native", " / native KPI"];
-            let name = ends.iter().find_map(|end| figure.name.strip_suffix(end))?;
-            Some(Bar { name, figure, is_own: own.contains(&name) })
+            let suffixes = [" / native", " / native KPI"];
+            let name = suffixes.iter().find_map(|suffix| figure.name.strip_suffix(suffix))?;
+            Some(Bar { name, figure, is_own: own_names.contains(&name) })
         })
         .collect();
-    let height = TOP + bars.len() * ROW + 24;
+    let height = TOP + bars.len() * ROW_HEIGHT + 24;
     let mut svg = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {height}\" role=\"img\">\n\
          <title>Requests per second as a ratio to a native handler</title>\n\
          <style>{STYLE}</style>\n\
          <text class=\"title\" x=\"0\" y=\"18\">Requests per second, one core, 64 connections</text>\n\
          <text class=\"note\" x=\"0\" y=\"38\">as a ratio to an axum handler that answers the same \
-         JSON; the line shows the spread of the rounds</text>\n"
+         JSON; the line shows the lowest and highest round</text>\n"
     );
     for (row, bar) in bars.iter().enumerate() {
-        push_bar(&mut svg, bar, TOP + row * ROW);
+        push_bar(&mut svg, bar, TOP + row * ROW_HEIGHT);
     }
-    let full = LEFT as f64 + FULL;
+    let native = LEFT as f64 + FULL_WIDTH;
     let bottom = height - 20;
     let _ = writeln!(
         svg,
-        "<line class=\"line\" x1=\"{full}\" x2=\"{full}\" y1=\"{TOP}\" y2=\"{bottom}\"/>\n\
-         <text class=\"note\" x=\"{full}\" y=\"{}\" text-anchor=\"middle\">native = 1</text>\n</svg>",
+        "<line class=\"line\" x1=\"{native}\" x2=\"{native}\" y1=\"{TOP}\" y2=\"{bottom}\"/>\n\
+         <text class=\"note\" x=\"{native}\" y=\"{}\" text-anchor=\"middle\">native = 1</text>\n</svg>",
         height - 6
     );
     svg
 }
 
 fn push_bar(svg: &mut String, bar: &Bar<'_>, top: usize) {
-    let (name, figure) = (escaped(bar.name), bar.figure);
-    let width = |value: f64| value.clamp(0.0, 1.1) * FULL;
+    let (name, figure) = (escape_xml(bar.name), bar.figure);
+    let width = |value: f64| value.clamp(0.0, 1.1) * FULL_WIDTH;
     let (class, bold) = if bar.is_own { ("own", " class=\"title\"") } else { ("other", "") };
-    let (text, middle) = (top + 17, top + 12);
+    let (text_y, middle_y) = (top + 17, top + 12);
     let (low, high) = (LEFT as f64 + width(figure.low), LEFT as f64 + width(figure.high));
-    let label = high.max(LEFT as f64 + width(figure.median)) + 8.0;
+    let label_x = high.max(LEFT as f64 + width(figure.median)) + 8.0;
     let _ = writeln!(
         svg,
-        "<text{bold} x=\"{}\" y=\"{text}\" text-anchor=\"end\">{name}</text>\n\
+        "<text{bold} x=\"{}\" y=\"{text_y}\" text-anchor=\"end\">{name}</text>\n\
          <rect class=\"{class}\" x=\"{LEFT}\" y=\"{}\" width=\"{:.1}\" height=\"18\" rx=\"3\"/>\n\
-         <line stroke=\"#bf8700\" stroke-width=\"2\" x1=\"{low:.1}\" x2=\"{high:.1}\" y1=\"{middle}\" \
-         y2=\"{middle}\"/>\n\
-         <text class=\"note\" x=\"{label:.1}\" y=\"{text}\">{:.2}</text>",
+         <line stroke=\"#bf8700\" stroke-width=\"2\" x1=\"{low:.1}\" x2=\"{high:.1}\" y1=\"{middle_y}\" \
+         y2=\"{middle_y}\"/>\n\
+         <text class=\"note\" x=\"{label_x:.1}\" y=\"{text_y}\">{:.2}</text>",
         LEFT - 10,
         top + 3,
         width(figure.median),
@@ -90,7 +93,7 @@ fn push_bar(svg: &mut String, bar: &Bar<'_>, top: usize) {
     );
 }
 
-fn escaped(text: &str) -> String {
+fn escape_xml(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('"', "&quot;")
 }
 

@@ -10,7 +10,7 @@ use crate::servers::{connect, guest, with_versions};
 
 const SUBJECT: &str = "cold";
 
-/// The languages, each with the name of a guest that answers without a tracker.
+/// The languages, each with the name of a guest that answers without a request to a tracker.
 pub(crate) const LANGUAGES: [(&str, &str); 4] = [
     ("small Rust", "instant"),
     ("QuickJS", "quickjs"),
@@ -21,56 +21,59 @@ pub(crate) const LANGUAGES: [(&str, &str); 4] = [
 pub(crate) fn run(effort: Effort) -> Vec<Figure> {
     let mut figures = Vec::new();
     for (language, name) in LANGUAGES {
-        figures.extend(reloads(language, &guest(name), effort));
+        figures.extend(measure_reloads(language, &guest(name), effort));
     }
-    let counts: &[u32] = if effort.quick { &[1, 5] } else { &[1, 50, 500] };
-    figures.extend(counts.iter().flat_map(|count| start(*count, effort)));
+    let counts: &[u32] = if effort.is_quick { &[1, 5] } else { &[1, 50, 500] };
+    figures.extend(counts.iter().flat_map(|count| measure_start(*count, effort)));
     figures
 }
 
-/// Measures the time from the last byte of a file to its first event: once for versions that must
-/// be compiled, and once for versions whose compiled code is cached.
-fn reloads(language: &str, guest: &Guest, effort: Effort) -> [Figure; 2] {
+/// Measures the time from the installation of a connector's file to its first event: once for
+/// versions that must be compiled, and once for versions whose compiled code is cached.
+fn measure_reloads(language: &str, guest: &Guest, effort: Effort) -> [Figure; 2] {
     let host = Setup::new().plugin("c", guest).start();
     let connection = connect(&host, "qa", "c");
-    let reloads = Reloads { host, connection };
+    let server = ReloadingServer { host, connection };
     let versions = effort.pick(10, 2);
-    let pass = |what: &str| {
-        let replace = |number| reloads.replace(&guest.clone().with_custom_section(number));
+    let measure_versions = |file_kind: &str| {
+        let replace = |number| server.replace(&guest.clone().with_custom_section(number));
         let times = (1..=versions).map(replace).map(milliseconds).collect();
-        let name = format!("{what} file to first event, {language}");
+        let name = format!("{file_kind} file to first event, {language}");
         Figure::of(SUBJECT, name, Unit::Milliseconds, times)
     };
-    [pass("new"), pass("cached")]
+    [measure_versions("new"), measure_versions("cached")]
 }
 
 fn milliseconds(time: Duration) -> f64 {
     time.as_secs_f64() * 1e3
 }
 
-/// A server whose connector is replaced again and again, and a connection to the connector.
-struct Reloads {
+/// A server whose connector is replaced repeatedly, and a connection of this connector.
+struct ReloadingServer {
     host: TestHost,
     connection: Connection,
 }
 
-impl Reloads {
+impl ReloadingServer {
     /// Installs a version and returns the time until it has served an event.
     fn replace(&self, version: &Guest) -> Duration {
         let (admin, sha256) = (self.host.admin(), version.sha256());
         self.host.install("c", version);
-        let written = Instant::now();
+        let installed_at = Instant::now();
         while admin.get("/connectors/c").json()["sha256"] != *sha256 {
-            assert!(written.elapsed() < Duration::from_secs(120), "the version does not go live");
+            assert!(
+                installed_at.elapsed() < Duration::from_secs(120),
+                "the server does not use the new version after 120 s"
+            );
         }
         self.host.create(&self.connection, &failed_test()).assert_status(200);
-        written.elapsed()
+        installed_at.elapsed()
     }
 }
 
-/// Measures a start until this many connectors are ready, and the server's memory then. Their
-/// compiled code is cached.
-fn start(count: u32, effort: Effort) -> Vec<Figure> {
+/// Measures the time of a start until this many connectors are ready, and the server's memory after
+/// the start. The compiled code of the connectors is cached.
+fn measure_start(count: u32, effort: Effort) -> Vec<Figure> {
     let (mut host, _) = with_versions(Setup::new(), &guest("instant"), count);
     let mut times = Vec::new();
     for _ in 0..effort.rounds {

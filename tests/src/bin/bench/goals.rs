@@ -1,16 +1,17 @@
-//! The goals: the minimum or maximum of each figure. Ratios hold for one alternating run on a quiet
-//! machine, with the server on one core and 64 connections.
+//! The goals of the benchmarks: the minimum or maximum of each figure. Ratios are valid for
+//! alternating rounds on a machine without other work, with the server on one core and 64
+//! connections.
 
 use std::fmt;
 
 /// The goal of one figure.
 #[derive(Debug)]
 pub(crate) struct Goal {
-    /// The part of the suite that measures the figure.
+    /// The name of the measurement that produces the figure.
     pub(crate) measurement: &'static str,
     pub(crate) figure: &'static str,
     pub(crate) bound: Bound,
-    /// A value beyond the goal that the project tries to reach; absent if there is none.
+    /// A better value that the project tries to reach; `None` if there is no such value.
     aim: Option<f64>,
 }
 
@@ -23,7 +24,7 @@ pub(crate) enum Bound {
 use Bound::{AtLeast, AtMost};
 
 impl Bound {
-    pub(crate) fn holds(self, value: f64) -> bool {
+    pub(crate) fn is_met_by(self, value: f64) -> bool {
         match self {
             AtLeast(bound) => value >= bound,
             AtMost(bound) => value <= bound,
@@ -45,18 +46,23 @@ const fn goal(measurement: &'static str, figure: &'static str, bound: Bound) -> 
     Goal { measurement, figure, bound, aim: None }
 }
 
-const fn aiming(measurement: &'static str, figure: &'static str, bound: Bound, aim: f64) -> Goal {
+const fn goal_with_aim(
+    measurement: &'static str,
+    figure: &'static str,
+    bound: Bound,
+    aim: f64,
+) -> Goal {
     Goal { measurement, figure, bound, aim: Some(aim) }
 }
 
 pub(crate) const GOALS: &[Goal] = &[
-    aiming("throughput", "create, durable / native", AtLeast(0.20), 0.36),
+    goal_with_aim("throughput", "create, durable / native", AtLeast(0.20), 0.36),
     goal("throughput", "create, durable / create, no syncs", AtLeast(0.65)),
     goal("throughput", "create at 1 connection / one sync of the disk", AtMost(2.0)),
     goal("throughput", "repeat / native", AtLeast(0.60)),
     goal("throughput", "KPI from cache / native KPI", AtLeast(0.60)),
-    aiming("throughput", "KPI, instant guest / native KPI", AtLeast(0.45), 0.55),
-    aiming("throughput", "KPI, realistic guest / native KPI", AtLeast(0.30), 0.40),
+    goal_with_aim("throughput", "KPI, instant guest / native KPI", AtLeast(0.45), 0.55),
+    goal_with_aim("throughput", "KPI, realistic guest / native KPI", AtLeast(0.30), 0.40),
     goal("peers", "KPI, instant guest / wasmtime serve KPI", AtLeast(4.0)),
     goal("peers", "KPI, instant guest / wasmtime serve, tuned KPI", AtLeast(2.3)),
     goal("peers", "KPI, instant guest / Extism KPI", AtLeast(11.0)),

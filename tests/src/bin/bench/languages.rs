@@ -1,5 +1,5 @@
-//! Measures the template's connector in each language: its size, its compilation, its first event,
-//! and its creates, each of which sends one request to a tracker.
+//! Measures the connector of the template in each language: its size, the time of its compilation
+//! and of its first event, and its creates. Each create sends one request to a tracker.
 
 use std::time::{Duration, Instant};
 
@@ -12,7 +12,7 @@ use crate::rounds::Effort;
 use crate::servers::{folder, unlimited};
 
 const SUBJECT: &str = "languages";
-/// The languages, and the files that `cargo xtask bench` builds.
+/// The languages, and the names of the files that `cargo xtask bench` builds.
 const LANGUAGES: [(&str, &str); 8] = [
     ("Rust", "rust.wasm"),
     ("C", "c.wasm"),
@@ -37,39 +37,39 @@ fn measure(language: &str, file: &'static str, effort: Effort) -> Vec<Figure> {
     let size = guest.bytes.len() as f64 / 1e3;
 
     let tracker = ScriptedServer::start(|_| Reply::json(201, REDMINE_ISSUE));
-    let server = Server::start(file, guest, &tracker.url());
+    let server = ReloadingServer::start(file, guest, &tracker.url());
     let versions = effort.pick(7, 2);
     let (compiled, _): (Vec<_>, Vec<_>) = (1..=versions).map(|it| server.replace(it)).unzip();
     let (_, cached): (Vec<_>, Vec<_>) = (1..=versions).map(|it| server.replace(it)).unzip();
-    let creates = server.create(effort.pick(300, 20));
+    let costs = server.measure_creates(effort.pick(300, 20));
     vec![
         figure("size", Unit::Kilobytes, vec![size]),
         figure("compilation", Unit::Milliseconds, compiled),
         figure("cached file to first create", Unit::Milliseconds, cached),
-        figure("create", Unit::Milliseconds, creates.times),
-        figure("CPU of a create", Unit::Milliseconds, vec![creates.cpu_ms]),
-        figure("memory of a create", Unit::Kilobytes, vec![creates.kilobytes]),
+        figure("create", Unit::Milliseconds, costs.times_ms),
+        figure("CPU of a create", Unit::Milliseconds, vec![costs.cpu_ms]),
+        figure("memory of a create", Unit::Kilobytes, vec![costs.memory_kb]),
     ]
 }
 
-/// A server with one connector, whose file is replaced again and again.
-struct Server {
+/// A server with one connector, whose file is replaced repeatedly.
+struct ReloadingServer {
     host: TestHost,
     connection: Connection,
     file: &'static str,
     guest: Guest,
 }
 
-/// What creates took, one after the other.
-struct Creates {
-    times: Vec<f64>,
-    /// CPU time of the server for each.
+/// The measured costs of creates that were sent one after the other.
+struct CreateCosts {
+    times_ms: Vec<f64>,
+    /// Average CPU time of the server for a create.
     cpu_ms: f64,
-    /// Memory that the last run used.
-    kilobytes: f64,
+    /// Memory that the guest used in the last run, KB.
+    memory_kb: f64,
 }
 
-impl Server {
+impl ReloadingServer {
     fn start(file: &'static str, guest: Guest, tracker: &str) -> Self {
         let host = unlimited().start();
         install(&host, file, &guest);
@@ -79,8 +79,8 @@ impl Server {
         Self { host, connection, file, guest }
     }
 
-    /// Installs a version. Returns the milliseconds until it is ready, and until the end of its
-    /// first create.
+    /// Installs a version. Returns the milliseconds until the version is ready, and until the end
+    /// of its first create.
     fn replace(&self, number: u32) -> (f64, f64) {
         let version = match self.file.ends_with(".js") {
             true => {
@@ -91,32 +91,35 @@ impl Server {
         };
         let (admin, sha256) = (self.host.admin(), version.sha256());
         install(&self.host, self.file, &version);
-        let written = Instant::now();
+        let installed_at = Instant::now();
         while admin.get("/connectors/c").json()["sha256"] != *sha256 {
-            assert!(written.elapsed() < Duration::from_secs(120), "the version does not go live");
+            assert!(
+                installed_at.elapsed() < Duration::from_secs(120),
+                "the server does not use the new version after 120 s"
+            );
         }
-        let ready = written.elapsed();
+        let ready = installed_at.elapsed();
         self.host.create(&self.connection, &failed_test()).assert_status(200);
-        (milliseconds(ready), milliseconds(written.elapsed()))
+        (milliseconds(ready), milliseconds(installed_at.elapsed()))
     }
 
-    fn create(&self, count: u32) -> Creates {
+    fn measure_creates(&self, count: u32) -> CreateCosts {
         let create = || {
-            let begun = Instant::now();
+            let start = Instant::now();
             let answer = self.host.create(&self.connection, &failed_test());
             answer.assert_status(200);
-            (milliseconds(begun.elapsed()), answer)
+            (milliseconds(start.elapsed()), answer)
         };
         let before = self.host.cpu_ms();
-        let times = (0..count).map(|_| create().0).collect();
+        let times_ms = (0..count).map(|_| create().0).collect();
         let cpu_ms = (self.host.cpu_ms() - before) as f64 / f64::from(count);
         let run = self.host.run_of(&create().1);
         let bytes = run["usage"]["memory_bytes"].as_f64().expect("a number");
-        Creates { times, cpu_ms, kilobytes: bytes / 1e3 }
+        CreateCosts { times_ms, cpu_ms, memory_kb: bytes / 1e3 }
     }
 }
 
-/// Puts a file into the plugins folder, by a rename.
+/// Writes a file, and then renames it into the plugins folder.
 fn install(host: &TestHost, file: &str, guest: &Guest) {
     let plugins = host.folder().join("plugins");
     let (_, extension) = file.split_once('.').expect("an extension");

@@ -1,10 +1,11 @@
-//! Puts one server under load: wrk runs on its own core, with a script that varies each request.
+//! Puts one server under load with wrk, which runs on its own core. A script makes each request
+//! different.
 
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-/// The core of the load generator; the servers run on core 0.
+/// The core of the load generator. The servers run on core 0.
 pub(crate) const LOAD_CORE: &str = "1";
 /// Number of connections for which the goals are defined.
 pub(crate) const CONNECTIONS: usize = 64;
@@ -14,24 +15,25 @@ pub(crate) const CONNECTIONS: usize = 64;
 pub(crate) struct Load {
     /// The address of the server, `host:port`.
     pub(crate) address: String,
-    pub(crate) kind: Kind,
-    /// The paths below which requests are sent, one after the other; an empty path for a peer.
-    pub(crate) bases: Vec<String>,
+    pub(crate) kind: RequestKind,
+    /// The webhook paths of the connections that are used in turn; one empty path for a server that
+    /// is not Jackfield.
+    pub(crate) base_paths: Vec<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub(crate) enum RequestKind {
     /// Create Defect, each time for a new failed test.
     Create,
     /// Create Defect, always for the same failed test.
     Repeat,
     /// Defect KPIs of a project that no earlier request named.
     NewCount,
-    /// Defect KPIs, always of the same project.
+    /// Defect KPIs, always of the same project, so that the counts are cached.
     Count,
 }
 
-/// The measured result of a load.
+/// The measured result of one load.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Outcome {
     pub(crate) requests: u64,
@@ -39,7 +41,7 @@ pub(crate) struct Outcome {
     pub(crate) p50_ms: f64,
     pub(crate) p99_ms: f64,
     pub(crate) p999_ms: f64,
-    /// Number of requests that got no answer, or another status than 2xx.
+    /// Number of requests without an answer or with another status than 2xx.
     pub(crate) failed: u64,
 }
 
@@ -48,8 +50,8 @@ impl Outcome {
         self.requests as f64 / self.seconds
     }
 
-    /// Reads the outcome from the line that begins with `RESULT`.
-    pub(crate) fn read(output: &str) -> Option<Self> {
+    /// Parses the line that begins with `RESULT`. Returns `None` if the output has no such line.
+    pub(crate) fn parse(output: &str) -> Option<Self> {
         let line = output.lines().find_map(|line| line.strip_prefix("RESULT "))?;
         let numbers: Vec<f64> = line.split(' ').filter_map(|word| word.parse().ok()).collect();
         let [requests, microseconds, p50, p99, p999, failed] = numbers.try_into().ok()?;
@@ -63,8 +65,8 @@ impl Outcome {
         })
     }
 
-    /// Formats the line that [`Outcome::read`] reads.
-    pub(crate) fn line(&self) -> String {
+    /// Formats the line that [`Outcome::parse`] parses.
+    pub(crate) fn to_line(&self) -> String {
         let Self { requests, seconds, p50_ms, p99_ms, p999_ms, failed } = self;
         let [us, p50, p99, p999] =
             [seconds * 1e6, p50_ms * 1e3, p99_ms * 1e3, p999_ms * 1e3].map(f64::round);
@@ -73,10 +75,10 @@ impl Outcome {
 }
 
 impl Load {
-    /// Sends requests for this time, each connection as fast as it gets answers.
+    /// Sends requests for this time. Each connection sends its next request when it gets an answer.
     ///
     /// # Panics
-    /// If wrk fails, or if a request fails: a figure with failures would mean nothing.
+    /// If wrk fails or a request fails: with failed requests, the result would be useless.
     pub(crate) fn run(&self, connections: usize, time: Duration) -> Outcome {
         let outcome = self.attempt(connections, time, Some(LOAD_CORE));
         assert_eq!(outcome.failed, 0, "requests failed: {outcome:?} of {self:?}");
@@ -84,7 +86,7 @@ impl Load {
         outcome
     }
 
-    /// Like [`Self::run`], but requests may fail. Without a core, wrk runs on any core.
+    /// Like [`Self::run`], but requests may fail. If `core` is `None`, wrk may use all cores.
     pub(crate) fn attempt(
         &self,
         connections: usize,
@@ -108,31 +110,34 @@ impl Load {
         let output = command.output().expect("wrk starts: apt-get install wrk");
         let text = String::from_utf8_lossy(&output.stdout);
         let errors = String::from_utf8_lossy(&output.stderr);
-        Outcome::read(&text).unwrap_or_else(|| panic!("wrk failed:\n{text}{errors}"))
+        Outcome::parse(&text).unwrap_or_else(|| panic!("wrk failed:\n{text}{errors}"))
     }
 
-    /// Returns wrk's script for these requests; each script has its own `serial`.
+    /// Returns the script with which wrk makes these requests. Each script has its own `serial`,
+    /// which makes its ids different from those of other loads.
     fn script(&self) -> String {
-        let serial = serial();
-        let quoted: Vec<_> = self.bases.iter().map(|base| format!("\"{base}\"")).collect();
+        let serial = next_serial();
+        let quoted: Vec<_> = self.base_paths.iter().map(|base| format!("\"{base}\"")).collect();
         let (host, bases) = (&self.address, quoted.join(","));
         let request = match self.kind {
-            Kind::Create | Kind::Repeat => POST,
-            Kind::NewCount | Kind::Count => GET,
+            RequestKind::Create | RequestKind::Repeat => POST_SCRIPT,
+            RequestKind::NewCount | RequestKind::Count => GET_SCRIPT,
         };
-        let new = matches!(self.kind, Kind::Create | Kind::NewCount);
+        let new = matches!(self.kind, RequestKind::Create | RequestKind::NewCount);
         format!(
             "local host, serial, new, bases = \"{host}\", {serial}, {new}, {{{bases}}}\n\
-             local n = 0\n{request}{DONE}"
+             local n = 0\n{request}{RESULT_SCRIPT}"
         )
     }
 
-    /// Returns one request as bytes. Other requests have another `serial` or `number`.
+    /// Returns the bytes of one request. Each request of a run needs another pair of `serial` and
+    /// `number`.
     pub(crate) fn request(&self, serial: u32, number: u64) -> Vec<u8> {
-        let (host, base) = (&self.address, &self.bases[number as usize % self.bases.len()]);
+        let (host, base) =
+            (&self.address, &self.base_paths[number as usize % self.base_paths.len()]);
         let id = format!("{serial:08x}-0000-4000-8000-{number:012x}");
         let text = match self.kind {
-            Kind::Create | Kind::Repeat => {
+            RequestKind::Create | RequestKind::Repeat => {
                 let body = format!(
                     "{{\"testExecutionId\":\"{id}\",\"testCaseId\":\"{id}\",\"variationId\":null,\
                      \"linkToTestCaseLog\":\"https://tm.example/QA/testexecution-results/1/2\"}}"
@@ -143,7 +148,7 @@ impl Load {
                     body.len()
                 )
             }
-            Kind::NewCount | Kind::Count => format!(
+            RequestKind::NewCount | RequestKind::Count => format!(
                 "GET {base}/api/kpis/project/{id}/defectstatus HTTP/1.1\r\nHost: {host}\r\n\r\n"
             ),
         };
@@ -151,13 +156,13 @@ impl Load {
     }
 }
 
-/// Returns a new number for each load, so that no two loads have requests in common.
-pub(crate) fn serial() -> u32 {
+/// Returns a new number for each load, so that two loads never send the same request.
+pub(crate) fn next_serial() -> u32 {
     static NEXT: AtomicU32 = AtomicU32::new(1);
     NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
-const POST: &str = r#"
+const POST_SCRIPT: &str = r#"
 local same = "ffffffff-0000-4000-8000-000000000001"
 request = function()
   n = n + 1
@@ -169,7 +174,7 @@ request = function()
 end
 "#;
 
-const GET: &str = r#"
+const GET_SCRIPT: &str = r#"
 local same = "ffffffff-0000-4000-8000-000000000001"
 request = function()
   n = n + 1
@@ -179,7 +184,7 @@ request = function()
 end
 "#;
 
-const DONE: &str = r#"
+const RESULT_SCRIPT: &str = r#"
 done = function(summary, latency, requests)
   local e = summary.errors
   io.write(string.format("RESULT %d %d %d %d %d %d\n", summary.requests, summary.duration,
@@ -193,19 +198,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_outcome_survives_its_line() {
+    fn a_formatted_outcome_is_parsed_again() {
         let line = "RESULT 300 1500000 500 1200 7000 2";
-        let outcome = Outcome::read(&format!("Running\n{line}\n")).unwrap();
-        assert_eq!(outcome.line(), line);
+        let outcome = Outcome::parse(&format!("Running\n{line}\n")).unwrap();
+        assert_eq!(outcome.to_line(), line);
         assert!((outcome.per_second() - 200.0).abs() < 1e-9);
-        assert!(Outcome::read("RESULT 1 2").is_none());
+        assert!(Outcome::parse("RESULT 1 2").is_none());
     }
 
     #[test]
-    fn each_create_has_a_failed_test_of_its_own() {
-        let load =
-            Load { address: "h:1".to_owned(), kind: Kind::Create, bases: vec![String::new()] };
-        let (one, other) = (load.request(serial(), 1), load.request(serial(), 1));
+    fn each_create_is_for_another_failed_test() {
+        let load = Load {
+            address: "h:1".to_owned(),
+            kind: RequestKind::Create,
+            base_paths: vec![String::new()],
+        };
+        let (one, other) = (load.request(next_serial(), 1), load.request(next_serial(), 1));
         assert_ne!(one, other);
         let text = String::from_utf8(one).unwrap();
         let (head, body) = text.split_once("\r\n\r\n").unwrap();

@@ -1,6 +1,7 @@
-//! The measurements of `cargo xtask bench`, which builds the needed files and names them in
-//! environment variables. They measure the built server from outside, next to a native handler and
-//! peers, and print each figure with its goal. They never fail because of a figure.
+//! The program that makes the measurements of `cargo xtask bench`. xtask builds the needed files
+//! and passes their paths in environment variables. The program measures the built server from
+//! outside, and compares it with a native handler and other servers (peers). It prints each figure
+//! with its goal. A missed goal is not an error.
 
 mod calls;
 mod chart;
@@ -24,65 +25,65 @@ use std::process::ExitCode;
 use report::Figure;
 use rounds::Effort;
 
-/// The names of the measurements. `peers` is `throughput` with the peers in the same alternating
-/// run.
-const SUBJECTS: [&str; 8] =
+/// The names of the measurements. `peers` is `throughput`, with the peers in the same alternating
+/// rounds.
+const MEASUREMENTS: [&str; 8] =
     ["throughput", "peers", "calls", "cold", "memory", "languages", "scaling", "postgres"];
 
 /// The command line: names, `--quick`, and the files to write.
 #[derive(Default)]
 struct Arguments {
     names: Vec<String>,
-    quick: bool,
+    is_quick: bool,
     json: Option<PathBuf>,
     markdown: Option<PathBuf>,
     svg: Option<PathBuf>,
 }
 
 impl Arguments {
-    fn read(given: &[String]) -> Option<Self> {
+    fn parse(words: &[String]) -> Option<Self> {
         let mut arguments = Self::default();
-        let mut given = given.iter();
-        while let Some(argument) = given.next() {
+        let mut words = words.iter();
+        while let Some(argument) = words.next() {
             match argument.as_str() {
-                "--quick" => arguments.quick = true,
-                "--json" => arguments.json = Some(given.next()?.into()),
-                "--markdown" => arguments.markdown = Some(given.next()?.into()),
-                "--svg" => arguments.svg = Some(given.next()?.into()),
-                name if SUBJECTS.contains(&name) => arguments.names.push(name.to_owned()),
+                "--quick" => arguments.is_quick = true,
+                "--json" => arguments.json = Some(words.next()?.into()),
+                "--markdown" => arguments.markdown = Some(words.next()?.into()),
+                "--svg" => arguments.svg = Some(words.next()?.into()),
+                name if MEASUREMENTS.contains(&name) => arguments.names.push(name.to_owned()),
                 _ => return None,
             }
         }
         Some(arguments)
     }
 
-    /// Returns the chosen measurements; all of them if none is named. `peers` includes
-    /// `throughput`.
+    /// Returns the chosen measurements, or all if none is chosen. If `peers` is chosen,
+    /// `throughput` is left out, because `peers` includes it.
     fn measurements(&self) -> Vec<&'static str> {
-        let named = |measurement: &str| {
+        let is_chosen = |measurement: &str| {
             self.names.is_empty() || self.names.iter().any(|it| it == measurement)
         };
-        let chosen = SUBJECTS.into_iter().filter(|it| named(it));
-        chosen.filter(|it| *it != "throughput" || !named("peers")).collect()
+        let chosen = MEASUREMENTS.into_iter().filter(|it| is_chosen(it));
+        chosen.filter(|it| *it != "throughput" || !is_chosen("peers")).collect()
     }
 }
 
 fn main() -> ExitCode {
-    let given: Vec<String> = std::env::args().skip(1).collect();
-    if let Some(("paced", rest)) = given.split_first().map(|(first, rest)| (first.as_str(), rest)) {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    if let Some(("paced", rest)) = words.split_first().map(|(first, rest)| (first.as_str(), rest)) {
         return paced::main(rest);
     }
-    let Some(arguments) = Arguments::read(&given) else {
-        let names = SUBJECTS.join("|");
+    let Some(arguments) = Arguments::parse(&words) else {
+        let names = MEASUREMENTS.join("|");
         eprintln!(
             "usage: bench [{names}]... [--quick] [--json FILE] [--markdown FILE] [--svg FILE]"
         );
         return ExitCode::from(2);
     };
-    let (effort, measurements) = (Effort::new(arguments.quick), arguments.measurements());
+    let (effort, measurements) = (Effort::new(arguments.is_quick), arguments.measurements());
     let figures: Vec<Figure> = measurements.iter().flat_map(|it| measure(it, effort)).collect();
-    print(&figures, &measurements);
-    write(&arguments, &figures);
+    print_report(&figures, &measurements);
+    write_reports(&arguments, &figures);
     ExitCode::SUCCESS
 }
 
@@ -100,23 +101,23 @@ fn measure(measurement: &str, effort: Effort) -> Vec<Figure> {
     }
 }
 
-fn print(figures: &[Figure], measurements: &[&str]) {
+fn print_report(figures: &[Figure], measurements: &[&str]) {
     println!("\n{}", report::text(figures));
-    let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
-    println!("load of the machine at the end: {}", load.trim());
+    let load_average = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    println!("load average of the machine at the end: {}", load_average.trim());
     let peers = measurements.contains(&"peers").then_some("throughput");
-    let goals_of: Vec<_> = measurements.iter().copied().chain(peers).collect();
-    let missing = report::without_figure(figures, &goals_of);
+    let with_goals: Vec<_> = measurements.iter().copied().chain(peers).collect();
+    let missing = report::goals_without_figure(figures, &with_goals);
     if !missing.is_empty() {
-        println!("not measured, but with a goal:\n    {}", missing.join("\n    "));
+        println!("goals without a measured figure:\n    {}", missing.join("\n    "));
     }
 }
 
-fn write(arguments: &Arguments, figures: &[Figure]) {
+fn write_reports(arguments: &Arguments, figures: &[Figure]) {
     let files = [
         (&arguments.json, format!("{:#}\n", report::to_json(figures))),
         (&arguments.markdown, report::markdown(figures)),
-        (&arguments.svg, chart::svg(figures, &throughput::OWN)),
+        (&arguments.svg, chart::svg(figures, &throughput::JACKFIELD_BARS)),
     ];
     for (file, content) in files {
         if let Some(file) = file {
@@ -131,7 +132,7 @@ mod tests {
 
     fn measurements(words: &[&str]) -> Option<Vec<&'static str>> {
         let words: Vec<_> = words.iter().map(|word| (*word).to_owned()).collect();
-        Arguments::read(&words).map(|arguments| arguments.measurements())
+        Arguments::parse(&words).map(|arguments| arguments.measurements())
     }
 
     #[test]

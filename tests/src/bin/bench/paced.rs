@@ -1,7 +1,8 @@
-//! Puts a server under load at a fixed rate, to measure latencies below the maximum rate. Each
-//! request counts from its planned instant, even if earlier answers are late.
+//! Puts a server under load at a fixed rate, to measure latencies below the maximum rate. The
+//! latency of each request is counted from its planned time, even if the request is sent later
+//! because earlier answers are late.
 //!
-//! The load runs as a process of its own, on the load generator's core.
+//! The load runs in its own process, on the core of the load generator.
 
 use std::process::{Command, ExitCode};
 use std::sync::Arc;
@@ -12,46 +13,48 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep_until};
 
-use crate::load::{CONNECTIONS, Kind, LOAD_CORE, Load, Outcome, serial};
+use crate::load::{CONNECTIONS, LOAD_CORE, Load, Outcome, RequestKind, next_serial};
 
-/// The timer wakes up to a millisecond late, so the rest of the time to a planned instant is spent
-/// without it.
-const TIMER: Duration = Duration::from_millis(2);
+/// The time before a planned request for which a client does not use the timer, which can be a
+/// millisecond late. Instead, it checks the time repeatedly.
+const BUSY_WAIT: Duration = Duration::from_millis(2);
 
-/// Sends `rate` requests per second for this time.
+/// Sends `rate` requests per second for this time, by a child process.
 ///
 /// # Panics
 /// If the process fails or a request fails.
 pub(crate) fn run(load: &Load, rate: f64, time: Duration) -> Outcome {
-    let kind = if load.kind == Kind::Create { "create" } else { "count" };
+    let kind = if load.kind == RequestKind::Create { "create" } else { "count" };
     let program = std::env::current_exe().expect("the program knows its path");
     let mut command = Command::new("taskset");
     command.args(["-c", LOAD_CORE]).arg(program).args(["paced", &load.address, kind]);
-    command.args([&rate.to_string(), &time.as_secs().to_string(), &serial().to_string()]);
-    let output = command.args(&load.bases).output().expect("the load starts");
+    command.args([&rate.to_string(), &time.as_secs().to_string(), &next_serial().to_string()]);
+    let output = command.args(&load.base_paths).output().expect("the load starts");
     let text = String::from_utf8_lossy(&output.stdout);
     let errors = String::from_utf8_lossy(&output.stderr);
-    let outcome = Outcome::read(&text).unwrap_or_else(|| panic!("no outcome:\n{text}{errors}"));
+    let outcome = Outcome::parse(&text).unwrap_or_else(|| panic!("no outcome:\n{text}{errors}"));
     assert_eq!(outcome.failed, 0, "requests failed: {outcome:?} of {load:?}");
     outcome
 }
 
-/// Runs the process that sends the load: `paced ADDRESS KIND RATE SECONDS SERIAL BASE…`.
+/// The main function of the child process, which sends the load:
+/// `paced ADDRESS KIND RATE SECONDS SERIAL BASE_PATH…`.
 pub(crate) fn main(arguments: &[String]) -> ExitCode {
-    let [address, kind, rate, seconds, serial, bases @ ..] = arguments else {
+    let [address, kind, rate, seconds, serial, base_paths @ ..] = arguments else {
         return ExitCode::from(2);
     };
-    let kind = if kind == "create" { Kind::Create } else { Kind::NewCount };
-    let load = Load { address: address.clone(), kind, bases: bases.to_vec() };
-    let number = |text: &String| text.parse::<f64>().expect("a number");
-    let (rate, seconds, serial) = (number(rate), number(seconds), number(serial) as u32);
+    let kind = if kind == "create" { RequestKind::Create } else { RequestKind::NewCount };
+    let load = Load { address: address.clone(), kind, base_paths: base_paths.to_vec() };
+    let parse = |text: &String| text.parse::<f64>().expect("a number");
+    let (rate, seconds, serial) = (parse(rate), parse(seconds), parse(serial) as u32);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let pace = Pace { interval: Duration::from_secs_f64(1.0 / rate), seconds, serial };
     let outcome = runtime.expect("a runtime").block_on(pace.send(Arc::new(load)));
-    println!("{}", outcome.line());
+    println!("{}", outcome.to_line());
     ExitCode::SUCCESS
 }
 
+/// The planned times of the requests.
 #[derive(Clone, Copy)]
 struct Pace {
     interval: Duration,
@@ -60,6 +63,7 @@ struct Pace {
 }
 
 impl Pace {
+    /// Sends all requests over [`CONNECTIONS`] connections.
     async fn send(self, load: Arc<Load>) -> Outcome {
         let (start, next) =
             (Instant::now() + Duration::from_millis(50), Arc::new(AtomicU64::new(0)));
@@ -71,23 +75,24 @@ impl Pace {
         let (mut times, mut failed) = (Vec::new(), 0);
         for client in clients {
             match client.await.expect("the task ends") {
-                Ok(more) => times.extend(more),
+                Ok(client_times) => times.extend(client_times),
                 Err(_) => failed += 1,
             }
         }
         times.sort();
-        let at = |share: f64| {
-            let place = (times.len() as f64 * share) as usize;
+        let percentile_ms = |share: f64| {
+            let index = (times.len() as f64 * share) as usize;
             times
-                .get(place.min(times.len().saturating_sub(1)))
+                .get(index.min(times.len().saturating_sub(1)))
                 .map_or(0.0, |it| it.as_secs_f64() * 1e3)
         };
         let (requests, seconds) = (times.len() as u64, self.seconds);
-        let (p50_ms, p99_ms, p999_ms) = (at(0.5), at(0.99), at(0.999));
+        let (p50_ms, p99_ms, p999_ms) =
+            (percentile_ms(0.5), percentile_ms(0.99), percentile_ms(0.999));
         Outcome { requests, seconds, p50_ms, p99_ms, p999_ms, failed }
     }
 
-    /// Sends the requests that are due, one after the other, and returns how long each took.
+    /// Sends requests over one connection, each at its planned time, and returns their latencies.
     async fn client(
         self,
         load: &Load,
@@ -99,18 +104,18 @@ impl Pace {
         let mut times = Vec::new();
         loop {
             let number = next.fetch_add(1, Ordering::Relaxed);
-            let due = self.interval.mul_f64(number as f64);
-            if due.as_secs_f64() > self.seconds {
+            let offset = self.interval.mul_f64(number as f64);
+            if offset.as_secs_f64() > self.seconds {
                 return Ok(times);
             }
-            let due = start + due;
-            sleep_until(due - TIMER).await;
-            while Instant::now() < due {
+            let planned = start + offset;
+            sleep_until(planned - BUSY_WAIT).await;
+            while Instant::now() < planned {
                 tokio::task::yield_now().await;
             }
             stream.write_all(&load.request(self.serial, number)).await?;
             read_answer(&mut stream).await?;
-            times.push(due.elapsed());
+            times.push(planned.elapsed());
         }
     }
 }

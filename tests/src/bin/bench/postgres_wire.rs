@@ -1,12 +1,13 @@
-//! A relay to PostgreSQL that counts what clients ask for. The messages are those of PostgreSQL's
-//! documentation, chapter "Message Formats": after the first, each has a type and its length.
+//! A relay to PostgreSQL that counts the statements and round trips of clients. The chapter
+//! "Message Formats" of PostgreSQL's documentation describes the messages: each begins with its
+//! type and its length, except the first one, which has no type.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use jackfield_tests::{ConnectionHooks, start_relay};
 
-/// A relay, until the process ends.
+/// A relay that runs until the process ends.
 pub(crate) struct CountingRelay {
     port: u16,
     counters: Arc<Counters>,
@@ -18,11 +19,11 @@ struct Counters {
     round_trips: AtomicU64,
 }
 
-/// What all clients have sent.
+/// The numbers for all clients together.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Counts {
     pub(crate) statements: u64,
-    /// How often a client has waited for an answer.
+    /// Number of times that a client has waited for an answer.
     pub(crate) round_trips: u64,
 }
 
@@ -30,11 +31,12 @@ impl CountingRelay {
     /// Starts a relay to this port of loopback.
     pub(crate) fn to(port: u16) -> Self {
         let counters = Arc::<Counters>::default();
-        let counting = Arc::clone(&counters);
+        let shared = Arc::clone(&counters);
         let port = start_relay(port, move || {
-            let mut messages = Messages { counters: Arc::clone(&counting), ..Messages::default() };
+            let mut parser =
+                MessageParser { counters: Arc::clone(&shared), ..MessageParser::default() };
             ConnectionHooks {
-                from_client: Box::new(move |bytes| messages.read(bytes)),
+                from_client: Box::new(move |bytes| parser.read(bytes)),
                 from_server: Box::new(|_| {}),
             }
         });
@@ -54,40 +56,41 @@ impl CountingRelay {
     }
 }
 
-/// The version of a request for TLS or another encryption: 1234.
-const NOT_A_START: [u8; 2] = 1234_u16.to_be_bytes();
+/// The protocol version, 1234, of a first message that does not start a session, but requests TLS
+/// or another encryption.
+const ENCRYPTION_REQUEST: [u8; 2] = 1234_u16.to_be_bytes();
 
-/// The messages of one client.
+/// Parses the messages of one client.
 #[derive(Default)]
-struct Messages {
+struct MessageParser {
     counters: Arc<Counters>,
-    /// Whether the start of the session was read. It has no type, and neither has a request for TLS
-    /// before it.
-    begun: bool,
-    /// The head of a message that is not complete.
+    /// Whether the message that starts the session was read. This message and requests for TLS
+    /// before it have no type.
+    has_started: bool,
+    /// The bytes of a message's incomplete head.
     head: Vec<u8>,
-    /// The bytes that are left of the body of a message.
-    body: usize,
+    /// The number of bytes of a message's body that are still to come.
+    body_left: usize,
 }
 
-impl Messages {
+impl MessageParser {
     fn read(&mut self, mut bytes: &[u8]) {
         while let Some((first, rest)) = bytes.split_first() {
-            if self.body > 0 {
-                let skipped = self.body.min(bytes.len());
-                self.body -= skipped;
+            if self.body_left > 0 {
+                let skipped = self.body_left.min(bytes.len());
+                self.body_left -= skipped;
                 bytes = &bytes[skipped..];
                 continue;
             }
             self.head.push(*first);
             bytes = rest;
-            self.body = match (self.begun, &self.head[..]) {
+            self.body_left = match (self.has_started, &self.head[..]) {
                 (true, &[kind, a, b, c, d]) => {
                     self.count(kind);
                     body_length([a, b, c, d], 4)
                 }
                 (false, &[a, b, c, d, version, minor, _, _]) => {
-                    self.begun = [version, minor] != NOT_A_START;
+                    self.has_started = [version, minor] != ENCRYPTION_REQUEST;
                     body_length([a, b, c, d], 8)
                 }
                 _ => continue,
@@ -96,8 +99,8 @@ impl Messages {
         }
     }
 
-    /// Counts a message by its type: Execute and Query run a statement, Sync and Query ask for an
-    /// answer.
+    /// Counts a message by its type. Execute and Query run a statement. After Sync and Query, the
+    /// client waits for an answer.
     fn count(&self, kind: u8) {
         let add = |counter: &AtomicU64| counter.fetch_add(1, Ordering::Relaxed);
         if matches!(kind, b'E' | b'Q') {
@@ -109,9 +112,12 @@ impl Messages {
     }
 }
 
-/// The length of a body: the length of a message counts itself, and what else is in its head.
-fn body_length(length: [u8; 4], counted: usize) -> usize {
-    (u32::from_be_bytes(length) as usize).checked_sub(counted).expect("a message of PostgreSQL")
+/// Returns the length of a message's body. The length in the message includes `counted_head` bytes
+/// of the head.
+fn body_length(length: [u8; 4], counted_head: usize) -> usize {
+    (u32::from_be_bytes(length) as usize)
+        .checked_sub(counted_head)
+        .expect("a message of PostgreSQL")
 }
 
 #[cfg(test)]
@@ -119,7 +125,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn statements_and_round_trips_are_counted_wherever_the_bytes_are_divided() {
+    fn messages_are_counted_if_the_bytes_arrive_in_any_pieces() {
         // A request for TLS, a start, a query, then bind, execute, execute and sync.
         let mut bytes = vec![0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f];
         bytes.extend([0, 0, 0, 9, 0, 3, 0, 0, b'Q']);
@@ -131,9 +137,9 @@ mod tests {
             bytes.extend(body);
         }
         for size in 1..bytes.len() {
-            let mut messages = Messages::default();
-            bytes.chunks(size).for_each(|bytes| messages.read(bytes));
-            let counters = Arc::clone(&messages.counters);
+            let mut parser = MessageParser::default();
+            bytes.chunks(size).for_each(|bytes| parser.read(bytes));
+            let counters = Arc::clone(&parser.counters);
             let counted = CountingRelay { port: 0, counters }.counts();
             assert_eq!(counted, Counts { statements: 3, round_trips: 2 }, "pieces of {size}");
         }

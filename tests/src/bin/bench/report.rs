@@ -1,33 +1,32 @@
-//! Prints the figures of a run with their goals, as text or Markdown, and writes them as JSON.
-//!
-//! Measures nothing.
+//! Formats the figures of a run with their goals, as text, Markdown or JSON. It does not measure
+//! anything.
 
 use serde_json::{Value, json};
 
 use crate::goals::{GOALS, Goal};
 
-/// The measurement whose figures have a row for each language in Markdown.
-const CROSSED: &str = "languages";
+/// The measurement whose Markdown table has a row for each language and a column for each figure.
+const CROSS_TABLE: &str = "languages";
 
 /// One measured figure.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Figure {
     /// The measurement that produced the figure.
     pub(crate) measurement: &'static str,
-    /// A description of the measured value. A goal finds its figure by this name.
+    /// A description of the measured value. A goal has the same name as its figure.
     pub(crate) name: String,
     pub(crate) unit: Unit,
     pub(crate) median: f64,
     /// The lowest and the highest value of all rounds.
     pub(crate) low: f64,
     pub(crate) high: f64,
-    /// Other values of the same measurement. Shown if the figure has no goal.
+    /// Other values of the same measurement. They are shown if the figure has no goal.
     pub(crate) note: String,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Unit {
-    /// The quotient of two values, which the name gives as `one / other`.
+    /// The quotient of two values. The name of the figure is `one / other`.
     Ratio,
     PerSecond,
     Microseconds,
@@ -50,10 +49,10 @@ impl Unit {
 }
 
 impl Figure {
-    /// Makes a figure from the values of the rounds: their median, minimum and maximum.
+    /// Creates a figure from the values of the rounds: their median, minimum and maximum.
     ///
     /// # Panics
-    /// If there is no round.
+    /// If `rounds` is empty.
     pub(crate) fn of(
         measurement: &'static str,
         name: impl Into<String>,
@@ -70,7 +69,7 @@ impl Figure {
         Self { measurement, name: name.into(), unit, median, low, high, note: String::new() }
     }
 
-    /// Makes a figure from one value.
+    /// Creates a figure from one value.
     pub(crate) fn once(
         measurement: &'static str,
         name: impl Into<String>,
@@ -90,21 +89,21 @@ impl Figure {
     }
 
     fn value(&self) -> String {
-        format!("{} {}", short(self.median), self.unit.symbol())
+        format!("{} {}", format_number(self.median), self.unit.symbol())
     }
 
-    /// Returns the range of the values; empty for a figure that was measured once.
+    /// Returns the range of the values. The text is empty if all values are equal.
     fn spread(&self) -> String {
         if self.low == self.high {
             return String::new();
         }
-        format!("{} to {}", short(self.low), short(self.high))
+        format!("{} to {}", format_number(self.low), format_number(self.high))
     }
 
-    /// Returns the goal, and whether the median reaches it; without a goal, returns the note.
+    /// Returns the goal, and whether the median meets it. Without a goal, returns the note.
     fn verdict(&self) -> String {
         let Some(goal) = self.goal() else { return self.note.clone() };
-        format!("{goal}: {}", if goal.bound.holds(self.median) { "yes" } else { "no" })
+        format!("{goal}: {}", if goal.bound.is_met_by(self.median) { "yes" } else { "no" })
     }
 
     fn json(&self) -> Value {
@@ -118,13 +117,13 @@ impl Figure {
             "high": self.high,
             "note": self.note,
             "goal": goal.map(ToString::to_string),
-            "reached": goal.map(|goal| goal.bound.holds(self.median)),
+            "reached": goal.map(|goal| goal.bound.is_met_by(self.median)),
         })
     }
 }
 
 /// Formats a number with three significant digits, without an exponent.
-pub(crate) fn short(value: f64) -> String {
+pub(crate) fn format_number(value: f64) -> String {
     let digits = match value.abs() {
         0.0 => 0,
         value if value >= 100.0 => 0,
@@ -153,11 +152,11 @@ pub(crate) fn text(figures: &[Figure]) -> String {
 
 /// Formats one table for each measurement, for `docs/performance.md`.
 pub(crate) fn markdown(figures: &[Figure]) -> String {
-    let is_crossed = |it: &&Figure| it.measurement == CROSSED;
-    let crossed: Vec<_> = figures.iter().filter(is_crossed).collect();
-    let mut text = if crossed.is_empty() { String::new() } else { crossed_table(&crossed) };
+    let is_in_cross_table = |it: &&Figure| it.measurement == CROSS_TABLE;
+    let crossed: Vec<_> = figures.iter().filter(is_in_cross_table).collect();
+    let mut text = if crossed.is_empty() { String::new() } else { cross_table(&crossed) };
     let mut measurement = "";
-    for figure in figures.iter().filter(|it| !is_crossed(it)) {
+    for figure in figures.iter().filter(|it| !is_in_cross_table(it)) {
         if figure.measurement != measurement {
             measurement = figure.measurement;
             text += &format!(
@@ -170,17 +169,18 @@ pub(crate) fn markdown(figures: &[Figure]) -> String {
     text.trim_start().to_owned()
 }
 
-/// Formats figures whose names are `WHAT, WHICH`: a row for each `WHICH`, a column for each `WHAT`.
-fn crossed_table(figures: &[&Figure]) -> String {
+/// Formats figures with names such as `size, Rust`: a row for each language, and a column for each
+/// kind of figure.
+fn cross_table(figures: &[&Figure]) -> String {
     let mut columns = Vec::new();
     let mut rows: Vec<(&str, Vec<String>)> = Vec::new();
     for figure in figures {
-        let (what, which) = figure.name.rsplit_once(", ").unwrap_or((&figure.name, ""));
-        if !columns.contains(&what) {
-            columns.push(what);
+        let (kind, language) = figure.name.rsplit_once(", ").unwrap_or((&figure.name, ""));
+        if !columns.contains(&kind) {
+            columns.push(kind);
         }
-        if rows.last().is_none_or(|(row, _)| *row != which) {
-            rows.push((which, Vec::new()));
+        if rows.last().is_none_or(|(row, _)| *row != language) {
+            rows.push((language, Vec::new()));
         }
         let goal = figure.goal().map(|_| format!(" ({})", figure.verdict())).unwrap_or_default();
         if let Some((_, cells)) = rows.last_mut() {
@@ -189,9 +189,9 @@ fn crossed_table(figures: &[&Figure]) -> String {
     }
     let line = |first: &str, cells: &[String]| format!("| {first} | {} |\n", cells.join(" | "));
     let head: Vec<_> = columns.iter().map(|it| (*it).to_owned()).collect();
-    let rule = format!("|---|{}\n", "---|".repeat(head.len()));
-    let rows: String = rows.iter().map(|(which, cells)| line(which, cells)).collect();
-    format!("\n### {CROSSED}\n\n{}{rule}{rows}", line("", &head))
+    let separator = format!("|---|{}\n", "---|".repeat(head.len()));
+    let rows: String = rows.iter().map(|(language, cells)| line(language, cells)).collect();
+    format!("\n### {CROSS_TABLE}\n\n{}{separator}{rows}", line("", &head))
 }
 
 /// Converts the figures to JSON, for programs.
@@ -200,9 +200,10 @@ pub(crate) fn to_json(figures: &[Figure]) -> Value {
 }
 
 /// Returns the goals of these measurements for which no figure was measured.
-pub(crate) fn without_figure(figures: &[Figure], measurements: &[&str]) -> Vec<&'static str> {
-    let measured = |goal: &Goal| figures.iter().any(|figure| figure.name == goal.figure);
-    let missing = GOALS.iter().filter(|it| measurements.contains(&it.measurement) && !measured(it));
+pub(crate) fn goals_without_figure(figures: &[Figure], measurements: &[&str]) -> Vec<&'static str> {
+    let has_figure = |goal: &Goal| figures.iter().any(|figure| figure.name == goal.figure);
+    let missing =
+        GOALS.iter().filter(|it| measurements.contains(&it.measurement) && !has_figure(it));
     missing.map(|goal| goal.figure).collect()
 }
 
@@ -220,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn a_figure_is_the_median_with_the_lowest_and_the_highest_round() {
+    fn a_figure_has_the_median_and_the_lowest_and_highest_round() {
         let [create, call, thing] = figures().try_into().unwrap();
         assert_eq!((create.median, create.low, create.high), (0.23, 0.21, 0.25));
         assert_eq!((call.median, call.low, call.high), (11.0, 10.0, 12.0));
@@ -228,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn each_figure_stands_beside_its_goal() {
+    fn each_figure_is_shown_with_its_goal() {
         let table = text(&figures());
         let [head, create, call, _] = table.lines().collect::<Vec<_>>().try_into().unwrap();
         assert!(head.starts_with("figure"), "{head}");
@@ -238,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn a_missed_goal_is_shown_in_every_form() {
+    fn a_missed_goal_is_shown_in_every_format() {
         let missed = [Figure::once("throughput", GOALS[0].figure, Unit::Ratio, 0.1)];
         assert!(text(&missed).contains("at least 0.2 (aim 0.36): no"));
         assert!(markdown(&missed).contains("| at least 0.2 (aim 0.36): no |"));
@@ -253,8 +254,8 @@ mod tests {
     }
 
     #[test]
-    fn languages_have_a_row_each_in_markdown() {
-        let figure = |name, value| Figure::once(CROSSED, name, Unit::Kilobytes, value);
+    fn each_language_has_a_row_in_markdown() {
+        let figure = |name, value| Figure::once(CROSS_TABLE, name, Unit::Kilobytes, value);
         let sizes = [("size, Rust", 150.0), ("memory, Rust", 9.0), ("size, Go", 7_000.0)];
         let text = markdown(&[&figures()[..], &sizes.map(|it| figure(it.0, it.1))].concat());
         assert!(
@@ -267,10 +268,10 @@ mod tests {
     }
 
     #[test]
-    fn a_goal_that_was_not_measured_is_named() {
-        let missing = without_figure(&figures(), &["throughput"]);
+    fn goals_without_a_measured_figure_are_listed() {
+        let missing = goals_without_figure(&figures(), &["throughput"]);
         assert!(!missing.contains(&GOALS[0].figure));
         assert!(missing.len() > 3, "{missing:?}");
-        assert!(without_figure(&[], &[]).is_empty());
+        assert!(goals_without_figure(&[], &[]).is_empty());
     }
 }

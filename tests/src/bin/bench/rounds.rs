@@ -1,29 +1,29 @@
-//! Alternating rounds: in each round, all contenders are loaded one after the other. So other work
-//! of the machine affects all of them.
+//! Alternating rounds: in each round, all compared servers are put under load one after the other.
+//! So other work of the machine affects all of them.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::load::{Load, Outcome};
-use crate::report::{Figure, Unit, short};
+use crate::report::{Figure, Unit, format_number};
 
 /// The number and duration of the rounds.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Effort {
     pub(crate) rounds: usize,
-    pub(crate) seconds: Duration,
-    pub(crate) quick: bool,
+    pub(crate) duration: Duration,
+    pub(crate) is_quick: bool,
 }
 
 impl Effort {
-    pub(crate) fn new(quick: bool) -> Self {
-        let (rounds, seconds) = if quick { (2, 1) } else { (5, 3) };
-        Self { rounds, seconds: Duration::from_secs(seconds), quick }
+    pub(crate) fn new(is_quick: bool) -> Self {
+        let (rounds, seconds) = if is_quick { (2, 1) } else { (5, 3) };
+        Self { rounds, duration: Duration::from_secs(seconds), is_quick }
     }
 
-    /// Returns the first number, or in a quick run the second.
+    /// Returns `full`, or in a quick run `quick`.
     pub(crate) fn pick(self, full: u32, quick: u32) -> u32 {
-        if self.quick { quick } else { full }
+        if self.is_quick { quick } else { full }
     }
 }
 
@@ -34,17 +34,18 @@ pub(crate) struct Contender {
     pub(crate) connections: usize,
 }
 
-/// The outcomes of each contender, one for each round.
+/// The outcomes of the rounds, by the name of the contender.
 pub(crate) struct Rounds(BTreeMap<&'static str, Vec<Outcome>>);
 
-/// The pause after each load, in which the server finishes postponed work.
+/// The pause after each load. The server finishes postponed work in it.
 pub(crate) const PAUSE: Duration = Duration::from_millis(300);
 
-/// Warms up all contenders, then loads them in turn. Calls `each_round` after each round.
+/// Warms up all contenders, then puts them under load one after the other, in several rounds. Calls
+/// `after_round` after each round.
 pub(crate) fn alternate(
     contenders: &[Contender],
     effort: Effort,
-    mut each_round: impl FnMut(),
+    mut after_round: impl FnMut(),
 ) -> Rounds {
     for contender in contenders {
         contender.load.run(contender.connections, Duration::from_secs(1));
@@ -52,7 +53,7 @@ pub(crate) fn alternate(
     let mut outcomes: BTreeMap<_, Vec<_>> = BTreeMap::new();
     for round in 1..=effort.rounds {
         for contender in contenders {
-            let outcome = contender.load.run(contender.connections, effort.seconds);
+            let outcome = contender.load.run(contender.connections, effort.duration);
             let (name, per_second) = (contender.name, outcome.per_second());
             println!(
                 "round {round}: {name}: {per_second:.0}/s, p50 {:.2} p99 {:.1} p99.9 {:.1} ms",
@@ -61,23 +62,25 @@ pub(crate) fn alternate(
             outcomes.entry(name).or_default().push(outcome);
             std::thread::sleep(PAUSE);
         }
-        each_round();
+        after_round();
     }
     Rounds(outcomes)
 }
 
 impl Rounds {
+    /// Returns the outcomes of one contender.
+    ///
     /// # Panics
-    /// If there is no contender of this name.
+    /// If no contender has this name.
     pub(crate) fn of(&self, name: &str) -> &[Outcome] {
         self.0.get(name).unwrap_or_else(|| panic!("no contender is named {name}"))
     }
 
-    /// Divides the requests per second of `name` by those of `to`, round by round.
-    pub(crate) fn ratio(&self, measurement: &'static str, name: &str, to: &str) -> Figure {
-        let pairs = self.of(name).iter().zip(self.of(to));
+    /// Divides the requests per second of `name` by those of `base`, for each round.
+    pub(crate) fn ratio(&self, measurement: &'static str, name: &str, base: &str) -> Figure {
+        let pairs = self.of(name).iter().zip(self.of(base));
         let ratios = pairs.map(|(one, other)| one.per_second() / other.per_second()).collect();
-        Figure::of(measurement, format!("{name} / {to}"), Unit::Ratio, ratios)
+        Figure::of(measurement, format!("{name} / {base}"), Unit::Ratio, ratios)
     }
 
     /// Returns the requests per second of one contender.
@@ -86,12 +89,12 @@ impl Rounds {
     }
 }
 
-/// Returns the requests per second, with the medians of the rounds' latencies as a note.
+/// Returns the requests per second. The note contains the medians of the rounds' latencies.
 pub(crate) fn rate(measurement: &'static str, name: &str, rounds: &[Outcome]) -> Figure {
-    let figure = |unit, of: fn(&Outcome) -> f64| {
-        Figure::of(measurement, name, unit, rounds.iter().map(of).collect())
+    let figure = |unit, value: fn(&Outcome) -> f64| {
+        Figure::of(measurement, name, unit, rounds.iter().map(value).collect())
     };
-    let latency = |of| short(figure(Unit::Milliseconds, of).median);
+    let latency = |value| format_number(figure(Unit::Milliseconds, value).median);
     let (p50, p99, p999) =
         (latency(|it| it.p50_ms), latency(|it| it.p99_ms), latency(|it| it.p999_ms));
     let mut note = format!("p50 {p50}, p99 {p99}, p99.9 {p999} ms");

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use jackfield_tests::{Connection, TestHost};
 
-use crate::load::{CONNECTIONS, Kind, LOAD_CORE, Load};
+use crate::load::{CONNECTIONS, LOAD_CORE, Load, RequestKind};
 use crate::paced;
 use crate::report::{Figure, Unit};
 use crate::rounds::{Effort, rate};
@@ -13,33 +13,34 @@ use crate::servers::{connect, guest, load, on_cores, pinned, with_versions};
 
 const SUBJECT: &str = "scaling";
 
-/// The configuration for many concurrent requests of one address, which counts as a proxy.
-pub(crate) const MANY: &str = "trusted_proxies = [\"127.0.0.1\"]\nconcurrent_runs_host = 1000\n\
+/// The configuration for many concurrent requests from one address. The address is a trusted proxy,
+/// so that the limits for one client do not apply.
+pub(crate) const MANY_RUNS: &str = "trusted_proxies = [\"127.0.0.1\"]\nconcurrent_runs_host = 1000\n\
     [limits]\nconcurrent_runs = 1000";
 
 pub(crate) fn run(effort: Effort) -> Vec<Figure> {
-    let mut figures = concurrent(effort);
-    figures.extend(half_load(effort));
-    figures.extend(connections(effort));
-    figures.extend(events(effort));
-    figures.extend(connectors(effort));
+    let mut figures = measure_concurrency(effort);
+    figures.extend(measure_half_load(effort));
+    figures.extend(compare_connections(effort));
+    figures.extend(compare_events(effort));
+    figures.extend(compare_connectors(effort));
     figures
 }
 
-/// Measures one and two cores with 1 to 1,000 concurrent creates.
-fn concurrent(effort: Effort) -> Vec<Figure> {
+/// Measures a server on one core and on two cores, with 1 to 1,000 concurrent creates.
+fn measure_concurrency(effort: Effort) -> Vec<Figure> {
     let mut figures = Vec::new();
     for (cores, label, load_core) in [("0", "1 core", Some(LOAD_CORE)), ("0,1", "2 cores", None)] {
-        let host = on_cores(cores).config(MANY).plugin("instant", &guest("instant")).start();
-        // Each connection has a limited queue of runs. Eight connections have room for all
-        // requests.
+        let host = on_cores(cores).config(MANY_RUNS).plugin("instant", &guest("instant")).start();
+        // The queue of runs of each connection is limited. The queues of eight connections together
+        // are long enough for all requests.
         let connections: Vec<_> =
             (0..8).map(|n| connect(&host, &format!("c{n}"), "instant")).collect();
         for concurrent in [1, 8, 64, 256, 1_000] {
             let rounds: Vec<_> = (0..effort.rounds)
                 .map(|_| {
-                    let load = load(&host, &connections, Kind::Create);
-                    load.attempt(concurrent, effort.seconds, load_core)
+                    let load = load(&host, &connections, RequestKind::Create);
+                    load.attempt(concurrent, effort.duration, load_core)
                 })
                 .collect();
             let name = format!("creates, {label}, {concurrent} concurrent");
@@ -49,16 +50,17 @@ fn concurrent(effort: Effort) -> Vec<Figure> {
     figures
 }
 
-/// Measures latencies at half of the highest rate.
-fn half_load(effort: Effort) -> Vec<Figure> {
+/// Measures latencies at half of the maximum rate.
+fn measure_half_load(effort: Effort) -> Vec<Figure> {
     let host = pinned().plugin("instant", &guest("instant")).start();
     let connection = [connect(&host, "qa", "instant")];
     let mut figures = Vec::new();
-    for (name, kind) in [("create", Kind::Create), ("KPI", Kind::NewCount)] {
+    for (name, kind) in [("create", RequestKind::Create), ("KPI", RequestKind::NewCount)] {
         let load = load(&host, &connection, kind);
-        let most = load.run(CONNECTIONS, effort.seconds).per_second();
-        let rounds: Vec<_> =
-            (0..effort.rounds).map(|_| paced::run(&load, most / 2.0, effort.seconds)).collect();
+        let max_rate = load.run(CONNECTIONS, effort.duration).per_second();
+        let rounds: Vec<_> = (0..effort.rounds)
+            .map(|_| paced::run(&load, max_rate / 2.0, effort.duration))
+            .collect();
         let name = format!("{name} at half load");
         let ratios = rounds.iter().map(|round| round.p99_ms / round.p50_ms).collect();
         figures.push(Figure::of(SUBJECT, format!("{name}: p99 / p50"), Unit::Ratio, ratios));
@@ -67,13 +69,13 @@ fn half_load(effort: Effort) -> Vec<Figure> {
     figures
 }
 
-/// A server, and the load that is put on it.
-struct Side {
+/// A server that is compared with another one, and its load.
+struct LoadedServer {
     host: TestHost,
     load: Load,
 }
 
-impl Side {
+impl LoadedServer {
     /// Measures the server's CPU time for each event, in microseconds.
     fn cpu_us(&self, time: Duration) -> f64 {
         let before = self.host.cpu_ms();
@@ -82,73 +84,78 @@ impl Side {
     }
 }
 
-/// Compares the CPU time of an event on a server that holds little and on one that holds much.
-fn compare(name: &str, little: &Side, much: &Side, effort: Effort) -> Vec<Figure> {
-    for side in [little, much] {
-        side.load.run(CONNECTIONS, Duration::from_secs(1));
+/// Compares the CPU time of an event on a server with few stored things and on a server with many.
+fn compare(
+    name: &str,
+    with_few: &LoadedServer,
+    with_many: &LoadedServer,
+    effort: Effort,
+) -> Vec<Figure> {
+    for server in [with_few, with_many] {
+        server.load.run(CONNECTIONS, Duration::from_secs(1));
     }
-    // The clock of CPU time has a resolution of 10 ms.
-    let time = effort.seconds.max(Duration::from_secs(2));
-    let (mut small, mut large) = (Vec::new(), Vec::new());
+    // CPU time has a resolution of 10 ms, so a round must be long enough.
+    let time = effort.duration.max(Duration::from_secs(2));
+    let (mut few, mut many) = (Vec::new(), Vec::new());
     for _ in 0..effort.rounds {
-        small.push(little.cpu_us(time));
-        large.push(much.cpu_us(time));
+        few.push(with_few.cpu_us(time));
+        many.push(with_many.cpu_us(time));
     }
-    let ratios = small.iter().zip(&large).map(|(small, large)| large / small).collect();
+    let ratios = few.iter().zip(&many).map(|(few, many)| many / few).collect();
     vec![
         Figure::of(SUBJECT, format!("CPU per event: {name}"), Unit::Ratio, ratios),
-        Figure::of(SUBJECT, format!("CPU per event, few: {name}"), Unit::Microseconds, small),
-        Figure::of(SUBJECT, format!("CPU per event, many: {name}"), Unit::Microseconds, large),
+        Figure::of(SUBJECT, format!("CPU per event, few: {name}"), Unit::Microseconds, few),
+        Figure::of(SUBJECT, format!("CPU per event, many: {name}"), Unit::Microseconds, many),
     ]
 }
 
-/// Starts a server with one connector and this many connections, and a load of creates on all of
-/// them.
-fn with_connections(count: u32) -> Side {
+/// Starts a server with one connector and this many connections. Its load sends creates to all
+/// connections.
+fn with_connections(count: u32) -> LoadedServer {
     let host = pinned().plugin("instant", &guest("instant")).start();
     let connections: Vec<_> =
         (0..count).map(|n| connect(&host, &format!("c{n}"), "instant")).collect();
-    let load = load(&host, &connections, Kind::Create);
-    Side { host, load }
+    let load = load(&host, &connections, RequestKind::Create);
+    LoadedServer { host, load }
 }
 
-fn connections(effort: Effort) -> Vec<Figure> {
+fn compare_connections(effort: Effort) -> Vec<Figure> {
     let many = effort.pick(10_000, 200);
-    let name = label(many, 10_000, "connections / 1");
+    let name = figure_name(many, 10_000, "connections / 1");
     compare(&name, &with_connections(1), &with_connections(many), effort)
 }
 
-fn events(effort: Effort) -> Vec<Figure> {
+fn compare_events(effort: Effort) -> Vec<Figure> {
     let many = effort.pick(1_000_000, 20_000);
-    let (little, much) = (with_connections(1), with_connections(1));
+    let (empty, filled) = (with_connections(1), with_connections(1));
     let mut stored = 0;
-    let mut fill = much.load.clone();
-    fill.kind = Kind::Count;
+    let mut fill = filled.load.clone();
+    fill.kind = RequestKind::Count;
     while stored < u64::from(many) {
         stored += fill.run(CONNECTIONS, Duration::from_secs(5)).requests;
     }
-    compare(&label(many, 1_000_000, "stored events / 0"), &little, &much, effort)
+    compare(&figure_name(many, 1_000_000, "stored events / 0"), &empty, &filled, effort)
 }
 
-fn connectors(effort: Effort) -> Vec<Figure> {
+fn compare_connectors(effort: Effort) -> Vec<Figure> {
     let many = effort.pick(1_000, 20);
-    let name = label(many, 1_000, "connectors / 1");
+    let name = figure_name(many, 1_000, "connectors / 1");
     compare(&name, &with_connectors(1), &with_connectors(many), effort)
 }
 
-/// Starts a server with this many different connectors, each with a connection, and a load of
-/// Defect KPIs on all of them.
-fn with_connectors(count: u32) -> Side {
+/// Starts a server with this many different connectors, each with one connection. Its load requests
+/// Defect KPIs of all connections.
+fn with_connectors(count: u32) -> LoadedServer {
     let (host, names) = with_versions(pinned(), &guest("realistic"), count);
     let connections: Vec<Connection> =
         names.iter().map(|name| connect(&host, name, name)).collect();
-    let load = load(&host, &connections, Kind::NewCount);
-    Side { host, load }
+    let load = load(&host, &connections, RequestKind::NewCount);
+    LoadedServer { host, load }
 }
 
-/// Returns the name of the figure, by which its goal is found. A quick run, which measures less,
-/// adds `(quick)`, so that the figure has no goal.
-fn label(many: u32, full: u32, what: &str) -> String {
+/// Returns the name of a figure. A goal has the same name as its figure. In a quick run, which
+/// measures less, `(quick)` is added, so that the figure has no goal.
+fn figure_name(many: u32, full: u32, what: &str) -> String {
     let digits = many.to_string();
     let mut grouped = String::new();
     for (place, digit) in digits.chars().enumerate() {
@@ -168,7 +175,8 @@ mod tests {
 
     #[test]
     fn only_a_full_run_has_the_name_of_a_goal() {
-        let name = |many| format!("CPU per event: {}", label(many, 1_000_000, "stored events / 0"));
+        let name =
+            |many| format!("CPU per event: {}", figure_name(many, 1_000_000, "stored events / 0"));
         assert_eq!(name(20_000), "CPU per event: 20,000 stored events / 0 (quick)");
         assert!(GOALS.iter().any(|goal| goal.figure == name(1_000_000)));
     }

@@ -1,12 +1,13 @@
-//! Makes requests to an operation from its description: mostly valid, and then with one mistake.
+//! Makes requests to an operation from its description in the OpenAPI document. Most requests are
+//! valid, and some have one mistake. This module sends nothing.
 
 use jackfield_tests::{Random, failed_test};
 use serde_json::{Map, Value, json};
 
-/// What each secret of a request is.
+/// The value of every secret that a request contains.
 pub(crate) const SECRET: &str = "s3cr3t-of-the-api-fuzzer";
 /// Texts that are often handled wrongly.
-const TEXTS: [&str; 14] = [
+const ODD_TEXTS: [&str; 14] = [
     "",
     " ",
     "a",
@@ -22,25 +23,25 @@ const TEXTS: [&str; 14] = [
     "2026-01-01T00:00:00Z",
     "http://127.0.0.1:1/",
 ];
-/// Members of more levels are left out.
+/// From this depth on, a JSON value has no optional members.
 const DEPTH_MAX: usize = 5;
 
-/// What exists now, so that requests can name it.
+/// The names and ids of existing objects, which the requests use.
 pub(crate) struct Pools {
     pub(crate) connections: Vec<String>,
     pub(crate) connectors: Vec<String>,
     pub(crate) events: Vec<String>,
     pub(crate) defects: Vec<String>,
     pub(crate) tokens: Vec<String>,
-    pub(crate) tracker: String,
-    pub(crate) guest: Vec<u8>,
+    pub(crate) tracker_url: String,
+    pub(crate) connector_file: Vec<u8>,
 }
 
 pub(crate) struct Operation {
     pub(crate) id: String,
     pub(crate) method: String,
     path: String,
-    described: Value,
+    description: Value,
 }
 
 pub(crate) struct Request {
@@ -48,24 +49,25 @@ pub(crate) struct Request {
     pub(crate) path: String,
     pub(crate) headers: Vec<(&'static str, String)>,
     pub(crate) body: Vec<u8>,
-    /// Whether a part of the path may lead to another operation, or to none.
-    pub(crate) is_odd: bool,
+    /// Whether a parameter in the path is replaced, so that the path may belong to another
+    /// operation or to none.
+    pub(crate) has_odd_path: bool,
 }
 
 impl Operation {
-    pub(crate) fn new(method: &str, path: &str, described: &Value) -> Self {
-        let id = described["operationId"].as_str().expect("an id").to_owned();
+    pub(crate) fn new(method: &str, path: &str, description: &Value) -> Self {
+        let id = description["operationId"].as_str().expect("an id").to_owned();
         let (method, path) = (method.to_uppercase(), path.to_owned());
-        Self { id, method, path, described: described.clone() }
+        Self { id, method, path, description: description.clone() }
     }
 
     pub(crate) fn statuses(&self) -> Vec<u16> {
-        let responses = self.described["responses"].as_object().expect("responses");
+        let responses = self.description["responses"].as_object().expect("responses");
         responses.keys().filter_map(|status| status.parse().ok()).collect()
     }
 
     pub(crate) fn answer_schema(&self, status: u16) -> Option<Value> {
-        let response = &self.described["responses"][status.to_string()];
+        let response = &self.description["responses"][status.to_string()];
         response["content"]["application/json"].get("schema").cloned()
     }
 
@@ -74,35 +76,41 @@ impl Operation {
     }
 
     pub(crate) fn request(&self, random: &mut Random, pools: &Pools) -> Request {
-        let is_odd = random.one_in(12);
+        let has_odd_path = random.one_in(12);
         let mut path = String::new();
         for part in self.path.split_inclusive(['{', '}']) {
             match part.strip_suffix('}') {
-                Some(name) => path.push_str(&self.path_value(name, is_odd, random, pools)),
+                Some(name) => path.push_str(&self.path_value(name, has_odd_path, random, pools)),
                 None => path.push_str(part.trim_end_matches('{')),
             }
         }
         path.push_str(&self.query(random, pools));
         let mut headers = vec![("content-type", "application/json".to_owned())];
-        let has_if_match = self.parameters().any(|it| it["name"] == "If-Match");
+        let has_if_match = self.parameters().any(|parameter| parameter["name"] == "If-Match");
         if has_if_match && random.one_in(4) {
             let tags = ["*", "\"1\"", "\"2\", \"3\"", "W/\"1\"", "1", "\""];
             headers.push(("if-match", (*random.pick(&tags)).to_owned()));
         }
         let body = self.body(random, pools);
-        Request { method: self.method.clone(), path, headers, body, is_odd }
+        Request { method: self.method.clone(), path, headers, body, has_odd_path }
     }
 
     fn parameters(&self) -> impl Iterator<Item = &Value> {
-        self.described["parameters"].as_array().into_iter().flatten()
+        self.description["parameters"].as_array().into_iter().flatten()
     }
 
-    fn path_value(&self, name: &str, is_odd: bool, random: &mut Random, pools: &Pools) -> String {
-        if is_odd {
+    fn path_value(
+        &self,
+        name: &str,
+        has_odd_path: bool,
+        random: &mut Random,
+        pools: &Pools,
+    ) -> String {
+        if has_odd_path {
             return match random.below(3) {
                 0 => String::from("%ff%fe"),
                 1 => "x".repeat(2_000),
-                _ => escaped(random.pick::<&str>(&TEXTS)),
+                _ => percent_encoded(random.pick::<&str>(&ODD_TEXTS)),
             };
         }
         if name == "path" {
@@ -121,21 +129,21 @@ impl Operation {
 
     fn query(&self, random: &mut Random, pools: &Pools) -> String {
         let mut pairs = Vec::new();
-        for parameter in self.parameters().filter(|it| it["in"] == "query") {
+        for parameter in self.parameters().filter(|parameter| parameter["in"] == "query") {
             let name = parameter["name"].as_str().unwrap_or_default();
             if parameter["required"] != true && !random.one_in(3) {
                 continue;
             }
             let value = match (name, random.one_in(8)) {
-                (_, true) => (*random.pick(&TEXTS)).to_owned(),
+                (_, true) => (*random.pick(&ODD_TEXTS)).to_owned(),
                 ("connection", _) => random.pick(&pools.connections).clone(),
                 ("limit", _) => (1 + random.below(200)).to_string(),
-                _ => match value(&parameter["schema"], name, random, pools, 0) {
+                _ => match random_value(&parameter["schema"], name, random, pools, 0) {
                     Value::String(text) => text,
                     other => other.to_string(),
                 },
             };
-            pairs.push(format!("{name}={}", escaped(&value)));
+            pairs.push(format!("{name}={}", percent_encoded(&value)));
         }
         if random.one_in(30) {
             pairs.push("no-such-parameter=1".to_owned());
@@ -144,13 +152,13 @@ impl Operation {
     }
 
     fn body(&self, random: &mut Random, pools: &Pools) -> Vec<u8> {
-        let content = &self.described["requestBody"]["content"];
+        let content = &self.description["requestBody"]["content"];
         if content["application/octet-stream"].is_object() {
             return match random.below(8) {
                 0 => random.bytes(300),
                 1 => Vec::new(),
                 2 => b"export const plugin = {".to_vec(),
-                _ => pools.guest.clone(),
+                _ => pools.connector_file.clone(),
             };
         }
         let schema = &content["application/json"]["schema"];
@@ -168,37 +176,45 @@ impl Operation {
         let mut body = if self.id == "writeHook" && !random.one_in(5) {
             failed_test()
         } else {
-            value(schema, "", random, pools, 0)
+            random_value(schema, "", random, pools, 0)
         };
         if random.one_in(3) {
-            spoil(&mut body, random);
+            insert_mistake(&mut body, random);
         }
         body.to_string().into_bytes()
     }
 }
 
-/// A value that a schema allows. `name` is that of the member, for values that must exist.
-fn value(schema: &Value, name: &str, random: &mut Random, pools: &Pools, depth: usize) -> Value {
-    if let Some(fitting) = existing(name, schema, random, pools) {
-        return fitting;
+/// Returns a random value that the schema allows. `name` is the name of the member, because some
+/// members must refer to an existing object.
+fn random_value(
+    schema: &Value,
+    name: &str,
+    random: &mut Random,
+    pools: &Pools,
+    depth: usize,
+) -> Value {
+    if let Some(value) = existing_value(name, schema, random, pools) {
+        return value;
     }
     if let Some(words) = schema["enum"].as_array() {
         return random.pick(words).clone();
     }
     if let Some(choices) = schema["anyOf"].as_array() {
         let choice = random.pick(choices).clone();
-        return value(&choice, "", random, pools, depth + 1);
+        return random_value(&choice, "", random, pools, depth + 1);
     }
-    let kinds: Vec<&str> = match &schema["type"] {
-        Value::String(kind) => vec![kind],
-        Value::Array(kinds) => kinds.iter().filter_map(Value::as_str).collect(),
+    let types: Vec<&str> = match &schema["type"] {
+        Value::String(name) => vec![name],
+        Value::Array(names) => names.iter().filter_map(Value::as_str).collect(),
         _ => vec!["string", "integer", "object", "null"],
     };
-    match *random.pick(&kinds) {
-        "object" => object(schema, random, pools, depth),
+    match *random.pick(&types) {
+        "object" => random_object(schema, random, pools, depth),
         "array" => {
             let count = if depth > DEPTH_MAX { 0 } else { random.below(3) };
-            (0..count).map(|_| value(&schema["items"], "", random, pools, depth + 1)).collect()
+            let item = |_| random_value(&schema["items"], "", random, pools, depth + 1);
+            (0..count).map(item).collect()
         }
         "integer" | "number" => json!(random.pick(&[0, 1, 7, 60, 300, 86_400])),
         "boolean" => json!(random.one_in(2)),
@@ -207,40 +223,41 @@ fn value(schema: &Value, name: &str, random: &mut Random, pools: &Pools, depth: 
             Some("password") => json!(SECRET),
             Some("uuid") => json!(uuid::Uuid::from_u128(random.below(9) as u128)),
             Some("date-time") => json!("2026-11-29T08:00:00Z"),
-            _ => json!(random.pick(&TEXTS)),
+            _ => json!(random.pick(&ODD_TEXTS)),
         },
     }
 }
 
-fn object(schema: &Value, random: &mut Random, pools: &Pools, depth: usize) -> Value {
+fn random_object(schema: &Value, random: &mut Random, pools: &Pools, depth: usize) -> Value {
     let required = schema["required"].as_array().cloned().unwrap_or_default();
     let mut members = Map::new();
     for (name, member) in schema["properties"].as_object().into_iter().flatten() {
-        if required.iter().any(|it| it == name) || depth < DEPTH_MAX && random.one_in(3) {
-            members.insert(name.clone(), value(member, name, random, pools, depth + 1));
+        if required.iter().any(|other| other == name) || depth < DEPTH_MAX && random.one_in(3) {
+            members.insert(name.clone(), random_value(member, name, random, pools, depth + 1));
         }
     }
-    let more = &schema["additionalProperties"];
-    if more.is_object() && depth < DEPTH_MAX && random.one_in(2) {
+    let additional = &schema["additionalProperties"];
+    if additional.is_object() && depth < DEPTH_MAX && random.one_in(2) {
         let name = *random.pick(&["url", "api-key", "x", "title_template"]);
-        members.insert(name.to_owned(), value(more, "", random, pools, depth + 1));
+        members.insert(name.to_owned(), random_value(additional, "", random, pools, depth + 1));
     }
     Value::Object(members)
 }
 
-/// A value that refers to something that exists, for members whose schema does not say so.
-fn existing(name: &str, schema: &Value, random: &mut Random, pools: &Pools) -> Option<Value> {
+/// Returns a value that refers to an existing object, for members that need one although their
+/// schema does not say so.
+fn existing_value(name: &str, schema: &Value, random: &mut Random, pools: &Pools) -> Option<Value> {
     if random.one_in(6) {
         return None;
     }
     Some(match name {
         "connector" => json!(random.pick(&pools.connectors)),
-        "settings" => json!({"url": pools.tracker}),
+        "settings" => json!({"url": pools.tracker_url}),
         "secrets" | "report" => json!({}),
         "name" => json!(format!("name-{}", random.below(1_000_000))),
         "connections" if schema["type"] == "object" => {
-            let of_file = json!({"connector": "good", "settings": {"url": pools.tracker}});
-            json!({format!("file-{}", random.below(3)): of_file})
+            let connection = json!({"connector": "good", "settings": {"url": pools.tracker_url}});
+            json!({format!("file-{}", random.below(3)): connection})
         }
         "connections" => json!([random.pick(&pools.connections)]),
         "test_manager" | "client_cert" | "client_key" | "test_manager_client_secret" => Value::Null,
@@ -255,8 +272,8 @@ fn existing(name: &str, schema: &Value, random: &mut Random, pools: &Pools) -> O
     })
 }
 
-/// Makes one mistake.
-fn spoil(body: &mut Value, random: &mut Random) {
+/// Changes a valid body so that it has one mistake.
+fn insert_mistake(body: &mut Value, random: &mut Random) {
     let Some(members) = body.as_object_mut() else {
         *body = json!({"no-such-member": 1});
         return;
@@ -275,18 +292,19 @@ fn spoil(body: &mut Value, random: &mut Random) {
         }
         _ => {
             let name = names.first().cloned().unwrap_or_default();
-            let wrong = [json!(null), json!(-1), json!(1e300), json!([[[]]]), json!({"a": {}})];
-            members.insert(name, random.pick(&wrong).clone());
+            let wrong_values =
+                [json!(null), json!(-1), json!(1e300), json!([[[]]]), json!({"a": {}})];
+            members.insert(name, random.pick(&wrong_values).clone());
         }
     }
 }
 
-/// A text in a path or a query.
-fn escaped(text: &str) -> String {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte);
-    let one = |byte: u8| match plain(byte) {
+/// Percent-encodes a text for a path or a query.
+fn percent_encoded(text: &str) -> String {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte);
+    let encode = |byte: u8| match is_plain(byte) {
         true => char::from(byte).to_string(),
         false => format!("%{byte:02X}"),
     };
-    text.bytes().map(one).collect()
+    text.bytes().map(encode).collect()
 }

@@ -1,5 +1,5 @@
-//! What an author gets wrong: each time one sentence that says what to do, exit code 1, and nothing
-//! half-written.
+//! Mistakes of a connector's author. For each one, `jackfield new` or `build` prints one line that
+//! says what to do, ends with exit code 1, and leaves no incomplete file or folder.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -8,48 +8,54 @@ use std::process::Command;
 
 use jackfield_tests::binary;
 
-use super::project::{Ended, NAME, Project, run};
+use super::project::{EndedCommand, NAME, Project, run};
 
-/// Runs `jackfield new` in a folder.
-fn new(folder: &Path, words: &[&str]) -> Ended {
-    run(Command::new(binary()).arg("new").args(words), folder)
+/// Runs `jackfield new` with these arguments in a folder.
+fn run_new(folder: &Path, arguments: &[&str]) -> EndedCommand {
+    run(Command::new(binary()).arg("new").args(arguments), folder)
 }
 
-/// Asserts that a command failed with one line that has these words.
+/// Checks that a command failed with one line that contains these words.
 #[track_caller]
-fn fails_with(ended: Ended, words: &[&str]) {
-    let err = ended.fails();
-    assert_eq!(err.trim_end().lines().count(), 1, "not one line: {err}");
+fn assert_failed(ended: EndedCommand, words: &[&str]) {
+    let error = ended.assert_failure();
+    assert_eq!(error.trim_end().lines().count(), 1, "not one line: {error}");
     for word in words {
-        assert!(err.contains(word), "{word:?} is not in: {err}");
+        assert!(error.contains(word), "{word:?} is not in: {error}");
     }
 }
 
-fn names(folder: &Path) -> Vec<String> {
+fn file_names(folder: &Path) -> Vec<String> {
     let entries = fs::read_dir(folder).expect("the folder");
     let name = |entry: std::io::Result<fs::DirEntry>| entry.expect("an entry").file_name();
     entries.map(|entry| name(entry).to_string_lossy().into_owned()).collect()
 }
 
 #[test]
-fn new_refuses_what_it_cannot_create() {
+fn new_refuses_wrong_names_options_and_folders() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     for name in ["My_Tracker", "../up", ""] {
-        fails_with(new(folder.path(), &[name, "--lang", "rust"]), &["a-z, 0-9 and `-`"]);
+        assert_failed(run_new(folder.path(), &[name, "--lang", "rust"]), &["a-z, 0-9 and `-`"]);
     }
-    let like = new(folder.path(), &["qa", "--lang", "typescript", "--like", "redmine"]);
-    fails_with(like, &["redmine does not exist in typescript", "rust, javascript, python, script"]);
-    let engine = new(folder.path(), &["qa", "--lang", "python", "--engine", "starlingmonkey"]);
-    fails_with(engine, &["starlingmonkey runs javascript, not python"]);
-    assert!(names(folder.path()).is_empty());
+    let like = run_new(folder.path(), &["qa", "--lang", "typescript", "--like", "redmine"]);
+    assert_failed(
+        like,
+        &["redmine does not exist in typescript", "rust, javascript, python, script"],
+    );
+    let engine = run_new(folder.path(), &["qa", "--lang", "python", "--engine", "starlingmonkey"]);
+    assert_failed(engine, &["starlingmonkey runs javascript, not python"]);
+    assert!(file_names(folder.path()).is_empty());
 
     fs::write(folder.path().join("qa"), "mine").expect("a file");
-    fails_with(new(folder.path(), &["qa", "--lang", "rust"]), &["qa exists already"]);
-    assert_eq!(names(folder.path()), ["qa"]);
+    assert_failed(run_new(folder.path(), &["qa", "--lang", "rust"]), &["qa exists already"]);
+    assert_eq!(file_names(folder.path()), ["qa"]);
     assert_eq!(fs::read_to_string(folder.path().join("qa")).expect("a file"), "mine");
 
-    // Where not even root may write.
-    fails_with(new(Path::new("/proc"), &["qa", "--lang", "rust"]), &["cannot create a folder in"]);
+    // Not even root may create a folder in /proc.
+    assert_failed(
+        run_new(Path::new("/proc"), &["qa", "--lang", "rust"]),
+        &["cannot create a folder in"],
+    );
 }
 
 #[test]
@@ -57,17 +63,18 @@ fn build_refuses_a_folder_that_is_not_a_project() {
     let parent = tempfile::tempdir().expect("a temporary folder");
     let build = |folder: &str| run(Command::new(binary()).args(["build", folder]), parent.path());
     fs::create_dir(parent.path().join("qa")).expect("a folder");
-    fails_with(build("qa"), &["not the project of a connector", "jackfield new"]);
+    assert_failed(build("qa"), &["not the project of a connector", "jackfield new"]);
     fs::create_dir(parent.path().join("Wrong Name")).expect("a folder");
-    fails_with(build("Wrong Name"), &["`Wrong Name` cannot be the name of a connector"]);
-    fails_with(build("missing"), &["cannot open missing"]);
+    assert_failed(build("Wrong Name"), &["`Wrong Name` cannot be the name of a connector"]);
+    assert_failed(build("missing"), &["cannot open missing"]);
 
     fs::write(parent.path().join("qa/Cargo.toml"), "").expect("a file");
     fs::write(parent.path().join("qa/.build"), "").expect("a file");
-    fails_with(build("qa"), &["cannot create", "/qa/.build"]);
+    assert_failed(build("qa"), &["cannot create", "/qa/.build"]);
 }
 
-/// The languages, their first tool, and how it is installed.
+/// Each language, the first tool that `build` runs for it, and words of the advice to install the
+/// tool.
 const TOOLS: [(&str, &str, &str); 7] = [
     ("rust", "rustc", "rustup update stable"),
     ("javascript", "node", "apt install nodejs npm"),
@@ -78,8 +85,8 @@ const TOOLS: [(&str, &str, &str); 7] = [
     ("go", "go", "install Go 1.27"),
 ];
 
-/// Builds with only these programs in the PATH, each a shell script.
-fn build_with(project: &Project, programs: &[(&str, &str)]) -> Ended {
+/// Builds the project with only these programs in the PATH. Each program is a shell script.
+fn build_with_programs(project: &Project, programs: &[(&str, &str)]) -> EndedCommand {
     let path = tempfile::tempdir().expect("a temporary folder");
     for (name, script) in programs {
         let file = path.path().join(name);
@@ -87,7 +94,7 @@ fn build_with(project: &Project, programs: &[(&str, &str)]) -> Ended {
         fs::set_permissions(&file, fs::Permissions::from_mode(0o755)).expect("a program");
     }
     let mut build = Command::new(binary());
-    // A cache without tools.
+    // An empty cache contains no downloaded tool.
     build.arg("build").env("PATH", path.path()).env("XDG_CACHE_HOME", path.path());
     run(&mut build, &project.path(""))
 }
@@ -96,27 +103,31 @@ fn build_with(project: &Project, programs: &[(&str, &str)]) -> Ended {
 fn a_missing_or_old_tool_is_named_with_the_command_that_installs_it() {
     for (language, tool, fix) in TOOLS {
         let project = Project::new(language, &[]);
-        fails_with(build_with(&project, &[]), &[tool, "cannot be run", fix]);
-        let old = [(tool, "echo v1.2.3")];
-        fails_with(build_with(&project, &old), &[tool, "1.2 is too old", fix]);
+        assert_failed(build_with_programs(&project, &[]), &[tool, "cannot be run", fix]);
+        let old_version = [(tool, "echo v1.2.3")];
+        assert_failed(build_with_programs(&project, &old_version), &[tool, "1.2 is too old", fix]);
         assert!(!project.path(&format!("{NAME}.wasm")).exists());
     }
     let python = Project::new("python", &[]);
     let no_venv = [("python3", "[ \"$1\" = --version ] && echo Python 3.11.2")];
-    fails_with(build_with(&python, &no_venv), &["venv or pip is missing", "python3-venv"]);
+    assert_failed(
+        build_with_programs(&python, &no_venv),
+        &["venv or pip is missing", "python3-venv"],
+    );
 }
 
 #[test]
-fn the_target_of_rust_is_added_where_it_is_missing() {
+fn build_adds_a_missing_target_of_rust() {
     let project = Project::new("rust", &[]);
     let rustc = ("rustc", "[ \"$1\" = --version ] && echo rustc 1.95.0 || echo /missing");
-    let without = build_with(&project, &[rustc]).fails();
-    assert!(without.contains("rustup is needed") && without.contains("wasm32-wasip2"), "{without}");
-    let added = project.path("added");
-    let rustup = format!("echo \"$@\" > {}", added.display());
+    let error = build_with_programs(&project, &[rustc]).assert_failure();
+    assert!(error.contains("rustup is needed") && error.contains("wasm32-wasip2"), "{error}");
+    let arguments = project.path("arguments");
+    let rustup = format!("echo \"$@\" > {}", arguments.display());
     let cargo = ("cargo", "echo the error of the compiler >&2; exit 101");
-    let failed = build_with(&project, &[rustc, ("rustup", &rustup), cargo]).fails();
-    assert_eq!(fs::read_to_string(added).expect("rustup ran"), "target add wasm32-wasip2\n");
-    assert!(failed.contains("the error of the compiler\n"), "{failed}");
-    assert!(failed.contains("cargo build --release failed"), "{failed}");
+    let programs = [rustc, ("rustup", rustup.as_str()), cargo];
+    let error = build_with_programs(&project, &programs).assert_failure();
+    assert_eq!(fs::read_to_string(arguments).expect("rustup ran"), "target add wasm32-wasip2\n");
+    assert!(error.contains("the error of the compiler\n"), "{error}");
+    assert!(error.contains("cargo build --release failed"), "{error}");
 }

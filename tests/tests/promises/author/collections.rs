@@ -1,6 +1,6 @@
-//! Go's garbage collector in a connector: large answers arrive and collections run in each of many
-//! creates. The events decide: the webhook would also answer 200 if a create ended in a trap and
-//! `find` adopted its defect.
+//! Go's garbage collector in a connector. Each of many creates receives large answers and collects
+//! garbage. The test checks the events, because the webhook also answers 200 if a create traps and
+//! `find` then adopts its defect.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -13,8 +13,9 @@ const CREATES: usize = 1_000;
 const THREADS: usize = 4;
 const ANSWER_BYTES: usize = 1 << 20;
 
-/// Each create reads more than the 4 MiB after which Go collects by itself, and then collects.
-const WORK: &str = "\
+/// Go code that reads more than 4 MiB, after which Go collects garbage by itself, and then collects
+/// garbage explicitly.
+const GO_CREATE: &str = "\
 	for range 4 {
 		if _, err := tracker.Request(http.MethodGet, \"/large.json\", jackfield.More{}); err != nil {
 			return jackfield.Defect{}, err
@@ -23,13 +24,13 @@ const WORK: &str = "\
 	runtime.GC()
 	runtime.GC()
 	created, err := jackfield.Post";
-const IMPORTS: &str = "\t\"runtime\"\n\n\thttp \"wit_component/jackfield_connector_http\"\n";
+const GO_IMPORTS: &str = "\t\"runtime\"\n\n\thttp \"wit_component/jackfield_connector_http\"\n";
 
 #[test]
-fn a_connector_in_go_creates_through_large_answers_and_collections() {
+fn a_connector_in_go_survives_large_answers_and_garbage_collections() {
     let project = Project::new("go", &[]);
-    project.edit("connector.go", "import (\n", &format!("import (\n{IMPORTS}"));
-    project.edit("connector.go", "\tcreated, err := jackfield.Post", WORK);
+    project.edit("connector.go", "import (\n", &format!("import (\n{GO_IMPORTS}"));
+    project.edit("connector.go", "\tcreated, err := jackfield.Post", GO_CREATE);
     project.build();
     let host = super::serve(&project, &format!("{NAME}.wasm"));
     let large = json!({"text": "ä".repeat(ANSWER_BYTES / 2)}).to_string();

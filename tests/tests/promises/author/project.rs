@@ -15,31 +15,31 @@ pub(crate) struct Project {
     parent: TempDir,
 }
 
-/// A command that ended.
-pub(crate) struct Ended {
+/// The exit code and the output of a command that ended.
+pub(crate) struct EndedCommand {
     code: Option<i32>,
-    out: String,
-    err: String,
+    stdout: String,
+    stderr: String,
 }
 
 impl Project {
     /// Creates a project with `jackfield new`.
     #[track_caller]
-    pub(crate) fn new(language: &str, more: &[&str]) -> Self {
-        Self::of(&[&["--lang", language], more].concat())
+    pub(crate) fn new(language: &str, options: &[&str]) -> Self {
+        Self::create(&[&["--lang", language], options].concat())
     }
 
     /// Creates a project like an example, in the example's own language.
     #[track_caller]
     pub(crate) fn like(example: &str) -> Self {
-        Self::of(&["--like", example])
+        Self::create(&["--like", example])
     }
 
     #[track_caller]
-    fn of(words: &[&str]) -> Self {
+    fn create(options: &[&str]) -> Self {
         let parent = tempfile::tempdir().expect("a temporary folder");
-        let words = [&["new", NAME], words].concat();
-        run(Command::new(binary()).args(words), parent.path()).succeeds();
+        let arguments = [&["new", NAME], options].concat();
+        run(Command::new(binary()).args(arguments), parent.path()).assert_success();
         let project = Self { parent };
         fs::write(project.path("api-key.txt"), "any-key-for-the-recording").expect("a file");
         project
@@ -49,23 +49,24 @@ impl Project {
         self.parent.path().join(NAME).join(file)
     }
 
-    /// Runs a command of `jackfield` in the project's folder. Builds in Rust share their
-    /// dependencies with the other guests, and builds of all projects the tools of PyPI.
-    pub(crate) fn run(&self, command: &str, words: &[&str]) -> Ended {
+    /// Runs a command of `jackfield` in the project's folder. Projects in Rust share compiled
+    /// dependencies with the test guests. All projects share the tools that are downloaded from
+    /// PyPI.
+    pub(crate) fn run(&self, command: &str, arguments: &[&str]) -> EndedCommand {
         let mut program = Command::new(binary());
-        program.arg(command).args(words).env("CARGO_TARGET_DIR", target().join("guests"));
+        program.arg(command).args(arguments).env("CARGO_TARGET_DIR", target().join("guests"));
         program.env("XDG_CACHE_HOME", target().join("cache"));
         run(&mut program, &self.path(""))
     }
 
-    /// Runs a command that succeeds, and returns its JSON.
+    /// Runs a command that must succeed, and returns the JSON that it printed.
     #[track_caller]
-    pub(crate) fn json(&self, command: &str, words: &[&str]) -> Value {
-        let out = self.run(command, &[words, &["--json"]].concat()).succeeds();
-        serde_json::from_str(&out).unwrap_or_else(|error| panic!("{error} in {out}"))
+    pub(crate) fn json(&self, command: &str, arguments: &[&str]) -> Value {
+        let stdout = self.run(command, &[arguments, &["--json"]].concat()).assert_success();
+        serde_json::from_str(&stdout).unwrap_or_else(|error| panic!("{error} in {stdout}"))
     }
 
-    /// Builds the project, and returns what `build` printed.
+    /// Builds the project, and returns the JSON that `build` printed.
     #[track_caller]
     pub(crate) fn build(&self) -> Value {
         let built = self.json("build", &["."]);
@@ -75,7 +76,7 @@ impl Project {
         built
     }
 
-    /// Replaces a text in a file.
+    /// Replaces the first occurrence of a text in a file.
     #[track_caller]
     pub(super) fn edit(&self, file: &str, from: &str, to: &str) {
         let source = fs::read_to_string(self.path(file)).expect("the source");
@@ -83,52 +84,61 @@ impl Project {
         fs::write(self.path(file), source.replacen(from, to, 1)).expect("the source is written");
     }
 
-    /// Builds with a mistake in a file. The build fails with these words on stderr, and the
-    /// component of the last build stays.
+    /// Inserts a mistake into a file and builds. Checks that the build fails with these words on
+    /// stderr and keeps the component of the last build. Then restores the file.
     #[track_caller]
-    pub(crate) fn breaks(&self, file: &str, from: &str, to: &str, words: &[&str]) {
+    pub(crate) fn assert_build_fails(&self, file: &str, from: &str, to: &str, words: &[&str]) {
         let component = self.path(&format!("{NAME}.wasm"));
         let before = fs::read(&component).expect("the component");
         let source = fs::read_to_string(self.path(file)).expect("the source");
         self.edit(file, from, to);
-        let err = self.run("build", &["."]).fails();
+        let stderr = self.run("build", &["."]).assert_failure();
         for word in words {
-            assert!(err.contains(word), "{word:?} is not in: {err}");
+            assert!(stderr.contains(word), "{word:?} is not in: {stderr}");
         }
-        assert!(before == fs::read(component).expect("the component"), "{file}: it changed");
+        assert!(
+            before == fs::read(component).expect("the component"),
+            "the failed build changed the component"
+        );
         fs::write(self.path(file), source).expect("the source is written");
     }
 }
 
 /// Runs a command in a folder.
-pub(crate) fn run(command: &mut Command, folder: &Path) -> Ended {
+pub(crate) fn run(command: &mut Command, folder: &Path) -> EndedCommand {
     let output = command.current_dir(folder).output().expect("the binary starts");
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    Ended { code: output.status.code(), out: text(&output.stdout), err: text(&output.stderr) }
+    EndedCommand {
+        code: output.status.code(),
+        stdout: text(&output.stdout),
+        stderr: text(&output.stderr),
+    }
 }
 
-impl Ended {
-    /// What it wrote to stdout; it succeeded.
+impl EndedCommand {
+    /// Checks that the command succeeded. Returns what it wrote to stdout.
     #[track_caller]
-    pub(crate) fn succeeds(self) -> String {
-        assert_eq!(self.code, Some(0), "{}\n{}", self.out, self.err);
-        self.out
+    pub(crate) fn assert_success(self) -> String {
+        assert_eq!(self.code, Some(0), "{}\n{}", self.stdout, self.stderr);
+        self.stdout
     }
 
-    /// The JSON that it wrote to stdout, whether it succeeded or not.
+    /// Returns the JSON that the command wrote to stdout, even if the command failed.
     #[track_caller]
     pub(crate) fn json(self) -> Value {
-        let (out, err) = (self.out, self.err);
-        serde_json::from_str(&out).unwrap_or_else(|error| panic!("{error} in {out}\n{err}"))
+        let (stdout, stderr) = (self.stdout, self.stderr);
+        serde_json::from_str(&stdout)
+            .unwrap_or_else(|error| panic!("{error} in {stdout}\n{stderr}"))
     }
 
-    /// What it wrote to stderr; it failed with exit code 1 and a last line that says why.
+    /// Checks that the command failed with exit code 1, and that its last line is the error.
+    /// Returns what it wrote to stderr.
     #[track_caller]
-    pub(crate) fn fails(self) -> String {
-        assert_eq!(self.code, Some(1), "{}\n{}", self.out, self.err);
-        assert!(self.out.is_empty(), "{}", self.out);
-        let last = self.err.trim_end().lines().last().unwrap_or_default();
-        assert!(last.starts_with("error: "), "{}", self.err);
-        self.err
+    pub(crate) fn assert_failure(self) -> String {
+        assert_eq!(self.code, Some(1), "{}\n{}", self.stdout, self.stderr);
+        assert!(self.stdout.is_empty(), "{}", self.stdout);
+        let last = self.stderr.trim_end().lines().last().unwrap_or_default();
+        assert!(last.starts_with("error: "), "{}", self.stderr);
+        self.stderr
     }
 }

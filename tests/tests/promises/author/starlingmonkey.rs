@@ -1,12 +1,12 @@
-//! JavaScript on StarlingMonkey: the same template, and `fetch`, whose requests follow the rules of
-//! `http`.
+//! A JavaScript connector on the engine StarlingMonkey: the template works unchanged, and requests
+//! of `fetch` follow the rules of the interface `http`.
 
 use jackfield_tests::{Reply, ScriptedServer};
 use serde_json::json;
 
 use super::project::{NAME, Project};
 
-const FETCH: &str = "\
+const COUNT_WITH_FETCH: &str = "\
   async count(_project) {
     const address = new URL('users/fetched.json', given().url);
     const { user: fetched } = await (await fetch(address)).json();
@@ -23,7 +23,7 @@ fn a_connector_on_starlingmonkey_can_fetch() {
     let tested = project.json("test", &[&file, "--secret", "api-key=@api-key.txt"]);
     assert_eq!((&tested["findings"], &tested["not_run"]), (&json!(0), &json!(0)), "{tested}");
 
-    project.edit("connector.js", "  count(_project) {", FETCH);
+    project.edit("connector.js", "  count(_project) {", COUNT_WITH_FETCH);
     project.build();
     let host = super::serve(&project, &file);
     let tracker =

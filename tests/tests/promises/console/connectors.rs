@@ -1,5 +1,6 @@
-//! A person uploads a connector on the console, goes back to an earlier version, and removes it.
-//! The page says what its runs used of their limits lately, however many events there are.
+//! The pages of connectors on the console. A person uploads a connector, rolls back to an earlier
+//! version, and removes the connector. The page of a connector shows how much of their limits its
+//! newest runs used, and it is fast even if there are many events.
 
 use std::fs;
 use std::path::Path;
@@ -13,8 +14,8 @@ use crate::replay::{fixture, script};
 
 use super::browse;
 
-/// A folder with the files that a person uploads.
-fn files(host: &TestHost) -> String {
+/// Creates the files that a person uploads. Returns their folder.
+fn create_upload_files(host: &TestHost) -> String {
     let folder = host.folder().join("uploads");
     fs::create_dir(&folder).expect("the folder");
     let write = |name: &str, text: &str| fs::write(folder.join(name), text).expect("the file");
@@ -33,8 +34,8 @@ fn is_installed(host: &TestHost) -> bool {
 #[test]
 fn a_person_uploads_rolls_back_and_removes_a_connector() {
     let host = Setup::new().start();
-    let files = files(&host);
-    browse(&host, "connector", host.admin_token(), &[("FILES", &files)]);
+    let folder = create_upload_files(&host);
+    browse(&host, "connector", host.admin_token(), &[("FILES", &folder)]);
     assert!(!is_installed(&host));
     let audit = host.admin().get("/audit").expect(200).to_string();
     for entry in ["connector.upload", "connector.rollback", "connector.remove", "my-tracker"] {
@@ -45,11 +46,11 @@ fn a_person_uploads_rolls_back_and_removes_a_connector() {
 #[test]
 fn without_scripts_an_author_uploads_a_connector() {
     let host = Setup::new().start();
-    let files = files(&host);
+    let folder = create_upload_files(&host);
     let body = json!({"name": "ann", "role": "author"});
     let created = host.admin().json("POST", "/tokens", &body).expect(201);
     let token = created["token"].as_str().expect("a token");
-    browse(&host, "connector-without-scripts", token, &[("FILES", &files)]);
+    browse(&host, "connector-without-scripts", token, &[("FILES", &folder)]);
     assert!(is_installed(&host));
 }
 
@@ -64,35 +65,36 @@ fn the_page_of_a_connector_shows_its_use_of_limits_and_the_error_of_its_file() {
 }
 
 #[test]
-fn a_form_with_a_file_needs_the_token_of_the_session_and_may_be_large() {
+fn a_form_with_a_file_needs_the_csrf_token_of_the_session_and_may_be_large() {
     let host = Setup::new().start();
     let browser = Browser::sign_in(&host, host.admin_token());
     let account = browser.get("/api/v1/account").expect(200);
     let csrf = account["csrf"].as_str().expect("a CSRF token");
-    let kind = [("content-type", "multipart/form-data; boundary=b0")];
+    let form_type = [("content-type", "multipart/form-data; boundary=b0")];
     let send = |csrf: &str, content: &str| {
-        let part = |name: &str, more: &str, value: &str| {
+        let part = |name: &str, attributes: &str, value: &str| {
             format!(
-                "--b0\r\nContent-Disposition: form-data; name=\"{name}\"{more}\r\n\r\n{value}\r\n"
+                "--b0\r\nContent-Disposition: form-data; name=\"{name}\"{attributes}\r\n\r\n{value}\r\n"
             )
         };
         let file = part("file", "; filename=\"big.wasm\"", content);
         let form = part("csrf", "", csrf) + &part("name", "", "big") + &file + "--b0--\r\n";
-        browser.send("POST", "/connectors", &kind, &form)
+        browser.send("POST", "/connectors", &form_type, &form)
     };
     let refused = send("wrong", "x");
     assert!(refused.status == 403 && refused.body.contains("another site"), "{refused:?}");
     let refused = send(csrf, &"x".repeat(3 << 20));
     assert_eq!(refused.status, 422, "{refused:?}");
     assert!(refused.body.contains("The file was refused"), "{}", refused.body);
-    let json = [("content-type", "application/json")];
-    let refused = browser.send("POST", "/connectors", &[json[0], ("x-csrf-token", csrf)], "{}");
+    let headers = [("content-type", "application/json"), ("x-csrf-token", csrf)];
+    let refused = browser.send("POST", "/connectors", &headers, "{}");
     assert_eq!(refused.status, 400, "{refused:?}");
 }
 
-/// 200,000 events of the only connection; in every second one, a run used as many milliseconds as
-/// it is events old, up to 99.
-const MANY_EVENTS: &str = "
+/// SQL that stores 200,000 events of the only connection. Every second event has a run. The CPU
+/// time of the newest run is 0 ms, that of each older run is 1 ms more, and after 99 ms follows 0
+/// ms again.
+const INSERT_MANY_EVENTS: &str = "
     WITH RECURSIVE n (i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < 199999),
         t (i, ms) AS (SELECT i, unixepoch() * 1000 - 86000000 + i * 400 FROM n)
     INSERT INTO events (id, connection_id, kind, received_at, ms, status, outcome, bytes, detail,
@@ -107,7 +109,8 @@ const MANY_EVENTS: &str = "
 fn the_use_of_limits_is_read_from_the_newest_of_many_events() {
     let mut fixture = fixture();
     fixture.host.stop();
-    let stored = with_database(&fixture.host.data_folder(), |db| db.execute(MANY_EVENTS, []));
+    let stored =
+        with_database(&fixture.host.data_folder(), |db| db.execute(INSERT_MANY_EVENTS, []));
     assert_eq!(stored, 200_000);
     fixture.host.restart();
     let shown = fixture.host.admin().get("/connectors/r").expect(200);
@@ -115,16 +118,16 @@ fn the_use_of_limits_is_read_from_the_newest_of_many_events() {
     assert_eq!(usage["runs"], 1_000, "{usage}");
     assert_eq!(usage["limits"]["cpu_ms"], json!({"p50": 49, "p99": 98, "limit": 1_000}));
     assert_eq!(usage["limits"]["outbound_calls"], json!({"p50": 2, "p99": 2, "limit": 30}));
-    let (done, printed) = fixture.host.run_cli(&["connectors", "show", "r"]);
-    assert!(done && printed.contains("p99") && printed.contains("98"), "{printed}");
+    let (succeeded, printed) = fixture.host.run_cli(&["connectors", "show", "r"]);
+    assert!(succeeded && printed.contains("p99") && printed.contains("98"), "{printed}");
     let browser = fixture.host.client_as(fixture.host.admin_token());
-    let page = || {
+    let time_page = || {
         let begin = Instant::now();
         let page = browser.get("/connectors/r");
         assert!(page.body.contains("98 ms"), "{}", page.body);
         begin.elapsed()
     };
-    // Other tests use the processor too, so the fastest page counts.
-    let fastest = (0..10).map(|_| page()).min().expect("ten pages");
+    // Other tests use the processor, too, so only the fastest of ten pages is checked.
+    let fastest = (0..10).map(|_| time_page()).min().expect("ten pages");
     assert!(fastest <= Duration::from_millis(100), "{fastest:?}");
 }

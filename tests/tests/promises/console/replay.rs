@@ -1,5 +1,6 @@
-//! A person replays a recorded event on the console: the differences are shown side by side, with
-//! and without scripts. What the console downloads is a fixture of `jackfield invoke --replay`.
+//! A person replays a recorded event on the console, with and without scripts. The page shows the
+//! differences side by side. `jackfield invoke --replay` accepts the file that the console
+//! downloads.
 
 use std::fs;
 
@@ -18,9 +19,9 @@ fn a_person_replays_an_event_and_sees_the_differences() {
 
     fixture.create();
     fixture.install(&script("2.0.0", "?all=1", "Broken", "try { ask('get', '/more'); } catch { }"));
-    let sent = fixture.requests();
+    let before = fixture.request_count();
     browse(&fixture.host, "replay", fixture.host.admin_token(), &[]);
-    assert_eq!(fixture.requests(), sent, "a replay sent a request");
+    assert_eq!(fixture.request_count(), before, "a replay sent a request");
 }
 
 #[test]
@@ -28,23 +29,22 @@ fn without_scripts_an_event_is_replayed_and_downloaded_as_a_fixture() {
     let fixture = fixture();
     fixture.record();
     fixture.create();
-    let first = fixture.host.folder().join("plugins/r.js");
     let in_folder = |name: &str| fixture.host.folder().join(name);
-    let (old, file) = (in_folder("old.js"), in_folder("recording.json"));
-    fs::copy(first, &old).expect("the script is copied");
+    let (old_script, recording) = (in_folder("old.js"), in_folder("recording.json"));
+    fs::copy(in_folder("plugins/r.js"), &old_script).expect("the script is copied");
     fixture.install(&script("2.0.0", "?all=1", "Broken", "try { ask('get', '/more'); } catch { }"));
     let host = &fixture.host;
     let body = json!({"name": "ann", "role": "operator"});
     let created = host.admin().json("POST", "/tokens", &body).expect(201);
     let token = created["token"].as_str().expect("a token");
     let downloaded = browse(host, "replay-without-scripts", token, &[]);
-    fs::write(&file, downloaded).expect("the file is written");
+    fs::write(&recording, downloaded).expect("the file is written");
     let invoke = |connector: &str, call: &str| {
-        let replay = ["--replay", file.to_str().expect("a path")];
+        let replay = ["--replay", recording.to_str().expect("a path")];
         host.run_cli(&[&["invoke", connector, call][..], &replay].concat())
     };
-    let (done, printed) = invoke(old.to_str().expect("a path"), "create-defect");
-    assert!(done && printed.contains("1-ada"), "{printed}");
-    let (done, printed) = invoke(old.to_str().expect("a path"), "kpis");
-    assert!(!done && printed.contains("no recorded run of kpis"), "{printed}");
+    let (succeeded, printed) = invoke(old_script.to_str().expect("a path"), "create-defect");
+    assert!(succeeded && printed.contains("1-ada"), "{printed}");
+    let (succeeded, printed) = invoke(old_script.to_str().expect("a path"), "kpis");
+    assert!(!succeeded && printed.contains("no recorded run of kpis"), "{printed}");
 }

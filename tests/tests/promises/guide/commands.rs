@@ -1,6 +1,6 @@
-//! The commands of the author's guide, run one after the other as an author copies them: with a
-//! script, a server and a real Redmine. The commands of the language pages are those that the tests
-//! `author` run.
+//! Runs the commands of the author's guide one after the other, as an author copies them, with a
+//! script, a server and a real Redmine. Another test checks that the pages of the languages contain
+//! the commands that the tests in `author` run.
 
 use std::env;
 use std::fs;
@@ -37,7 +37,7 @@ fn each_command_of_the_guide_works() {
             let key = redmine.secrets()["api-key"].as_str().expect("a key").to_owned();
             fs::write(folder.join("api-key.txt"), key).expect("a key file");
         }
-        let printed = run(&host, &folder, &command);
+        let printed = run_command(&host, &folder, &command);
         if command.starts_with("cd ") {
             folder = folder.join("my-tracker");
         }
@@ -48,12 +48,12 @@ fn each_command_of_the_guide_works() {
             assert!(printed.contains(&project.only_issue().id), "{printed}");
         }
     }
-    // One by `invoke`, one by `test --record`, two by `trigger`.
+    // `invoke` created one issue, `test --record` one, and `trigger` two.
     assert_eq!(project.issues().len(), 4);
 }
 
-/// Runs a command in the shell; it succeeds.
-fn run(host: &TestHost, folder: &Path, command: &str) -> String {
+/// Runs a command in the shell, which must succeed. Returns what it printed.
+fn run_command(host: &TestHost, folder: &Path, command: &str) -> String {
     let programs = binary().parent().expect("a folder").to_owned();
     let path = env::join_paths(
         [programs].into_iter().chain(env::split_paths(&env::var_os("PATH").unwrap_or_default())),
@@ -69,7 +69,7 @@ fn run(host: &TestHost, folder: &Path, command: &str) -> String {
     printed
 }
 
-/// The id of the newest event; empty if there is none.
+/// Returns the id of the newest event; empty if there is no event.
 fn newest_event(host: &TestHost) -> String {
     let events = host.admin().get("/events?limit=1").expect(200);
     events["events"][0]["id"].as_str().unwrap_or_default().to_owned()
@@ -77,7 +77,7 @@ fn newest_event(host: &TestHost) -> String {
 
 #[test]
 fn the_page_of_each_language_has_the_commands_that_the_tests_of_projects_run() {
-    for (language, file, build) in [
+    for (language, file, is_built) in [
         ("rust", "my-tracker.wasm", true),
         ("javascript", "my-tracker.wasm", true),
         ("typescript", "my-tracker.wasm", true),
@@ -86,12 +86,12 @@ fn the_page_of_each_language_has_the_commands_that_the_tests_of_projects_run() {
         ("go", "my-tracker.wasm", true),
         ("script", "my-tracker.js", false),
     ] {
-        let mut wanted =
+        let mut expected =
             vec![format!("jackfield new my-tracker --lang {language}"), "cd my-tracker".to_owned()];
-        wanted.extend(build.then(|| "jackfield build".to_owned()));
-        wanted.push(format!("jackfield check {file}"));
-        wanted.push(format!("jackfield test {file}"));
-        wanted.push(format!("cp {file} \"$PLUGINS\""));
-        assert_eq!(commands_of(&format!("connectors/{language}.md")), wanted);
+        expected.extend(is_built.then(|| "jackfield build".to_owned()));
+        expected.push(format!("jackfield check {file}"));
+        expected.push(format!("jackfield test {file}"));
+        expected.push(format!("cp {file} \"$PLUGINS\""));
+        assert_eq!(commands_of(&format!("connectors/{language}.md")), expected);
     }
 }

@@ -1,4 +1,4 @@
-//! The transitions of the row, with each rule at the place where it applies.
+//! The transitions of the row. Each rule is checked in the transition to which it applies.
 
 use super::rules::Rule;
 use super::state::{Class, Decided, Record, Row, RowState, Run, Runner, State, WAIT_MAX};
@@ -11,29 +11,29 @@ pub(super) enum Found {
     Failed,
 }
 
-/// What the tracker answers, and what it does.
+/// The tracker's answer to a write, and whether the tracker created the record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Answer {
     Refused,
     Unclear { created: bool },
     Forbidden { created: bool },
-    Open(Effect),
+    Open(Creation),
     Created,
 }
 
-/// When the tracker creates the record, if at all.
+/// When the tracker creates the record of a write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) enum Effect {
-    None,
+pub(super) enum Creation {
+    Never,
     Now,
     Delayed,
 }
 
-/// The protocol, without one of its rules if `without` names it.
+/// The protocol. If `without` names a rule, the protocol lacks this rule.
 pub(super) struct Protocol {
     pub(super) without: Option<Rule>,
     pub(super) clicks: u8,
-    pub(super) troubles: u8,
+    pub(super) faults: u8,
 }
 
 impl Protocol {
@@ -42,13 +42,13 @@ impl Protocol {
         self.without != Some(rule)
     }
 
-    /// Whether the row still has this fence.
+    /// Whether the row still has this fence. Without the rule, every fence is accepted.
     fn has_fence(&self, row: &Row, fence: u8) -> bool {
         !self.has(Rule::Fence) || row.fence == fence
     }
 
-    /// One transaction: takes over the row. After a step of the clock, the waits begin again first.
-    /// If `has_written`, the click has already written and only searches.
+    /// Claims the row for the runner `i`, in one transaction. If the clock has stepped, the waits
+    /// begin again first. If `has_written`, the click has already sent a write and only searches.
     pub(super) fn claim(&self, state: &mut State, i: usize, has_written: bool) {
         self.restart_waits(state);
         let row = &mut state.row;
@@ -62,34 +62,34 @@ impl Protocol {
         row.fence += 1;
         row.leased = true;
         let fence = row.fence;
-        if has_written || row.wrote && self.has(Rule::SearchBeforeCreate) {
-            let refused = row.state == RowState::Failed || row.class == Some(Class::Refused);
-            row.state = if refused { RowState::Failed } else { RowState::InDoubt };
-            let unsearched =
+        if has_written || row.has_written && self.has(Rule::SearchBeforeCreate) {
+            let is_refused = row.state == RowState::Failed || row.class == Some(Class::Refused);
+            row.state = if is_refused { RowState::Failed } else { RowState::InDoubt };
+            let skips_search =
                 !has_written && row.decided.is_some() && !self.has(Rule::DecisionSearches);
-            if !unsearched {
+            if !skips_search {
                 state.runners[i] = Runner::Searching { fence, has_written };
                 return;
             }
         }
-        self.start(state, i, has_written, fence);
+        self.start_guest(state, i, has_written, fence);
     }
 
-    /// After a step of the clock, the waits begin again.
+    /// Starts the waits again if the clock has stepped.
     fn restart_waits(&self, state: &mut State) {
         if !std::mem::take(&mut state.stepped) || !self.has(Rule::WaitsBeginAfterStep) {
             return;
         }
         let given_up = state.row.decided == Some(Decided::GiveUp);
-        if !given_up || self.has(Rule::StepRestartsGivenUp) {
+        if !given_up || self.has(Rule::StepRestartsWaitOfGivenUp) {
             state.row.waited = state.row.waited.min(0);
         }
-        if self.has(Rule::StepRestartsSent) {
+        if self.has(Rule::StepRestartsWaitOfSent) {
             state.row.sent_age = 0;
         }
     }
 
-    /// Puts a row in `sent` in doubt, because its run stored no outcome.
+    /// Moves a row from `sent` to in doubt, because its run was lost and stored no outcome.
     pub(super) fn doubt_lost_run(&self, row: &mut Row) {
         let run_max = i8::from(self.has(Rule::EndOfLostRun));
         row.state = RowState::InDoubt;
@@ -99,14 +99,14 @@ impl Protocol {
         row.leased = false;
     }
 
-    /// The guest starts.
-    fn start(&self, state: &mut State, i: usize, has_written: bool, fence: u8) {
+    /// Starts the guest.
+    fn start_guest(&self, state: &mut State, i: usize, has_written: bool, fence: u8) {
         state.row.state = RowState::Intent;
         state.wrote_twice |= has_written;
         state.runners[i] = Runner::Running(Run {
             fence,
             class: None,
-            last: None,
+            last_class: None,
             forbidden: false,
             writes: 0,
             marked: true,
@@ -114,38 +114,39 @@ impl Protocol {
         });
     }
 
-    /// The guest wants to write: commits `sent`.
-    pub(super) fn mark(&self, state: &mut State, i: usize, marked: bool) {
+    /// Commits `sent`, because the guest asks the host to send a write.
+    pub(super) fn mark_sent(&self, state: &mut State, i: usize, marked: bool) {
         let Runner::Running(mut run) = state.runners[i] else { return };
         let row = &mut state.row;
-        let writes = matches!(row.state, RowState::Intent | RowState::Sent);
+        let may_write = matches!(row.state, RowState::Intent | RowState::Sent);
         if self.has(Rule::SentBeforeWrite) {
-            if !(self.has_fence(row, run.fence) && row.leased && writes) {
-                // Nothing leaves. The outcome of earlier writes is stored if the fence allows it.
+            if !(self.has_fence(row, run.fence) && row.leased && may_write) {
+                // The write is not sent. The outcome of earlier writes is stored if the fence is
+                // the row's.
                 self.finish(state, i, false);
                 return;
             }
             row.state = RowState::Sent;
-            row.wrote = true;
+            row.has_written = true;
             row.sent_age = 0;
-            row.seen = run.settings;
+            row.run_settings = run.settings;
             if run.writes == 0 {
                 row.marked &= marked;
             }
         }
         run.marked = marked;
         run.writes += 1;
-        state.runners[i] = Runner::Marked { run, live: true };
+        state.runners[i] = Runner::Marked { run, is_lease_live: true };
     }
 
-    /// The write leaves, if the lease is still live.
-    pub(super) fn leave(&self, state: &mut State, i: usize) {
-        let Runner::Marked { run, live } = state.runners[i] else { return };
-        if live || !self.has(Rule::LeaseBeforeBytes) {
-            state.runners[i] = Runner::Waiting { run, age: 0 };
+    /// Sends the write, if the lease has not ended.
+    pub(super) fn send_write(&self, state: &mut State, i: usize) {
+        let Runner::Marked { run, is_lease_live } = state.runners[i] else { return };
+        if is_lease_live || !self.has(Rule::LeaseBeforeBytes) {
+            state.runners[i] = Runner::AwaitingAnswer { run, age: 0 };
             return;
         }
-        // Nothing left. If this mark is the only one of the run, the row returns to `intent`.
+        // Nothing was sent. If the run has marked no other write, the row returns to `intent`.
         let row = &mut state.row;
         if run.writes == 1 && row.fence == run.fence && row.state == RowState::Sent {
             row.state = RowState::Intent;
@@ -153,17 +154,17 @@ impl Protocol {
         state.runners[i] = Runner::Running(Run { writes: 2, ..run });
     }
 
-    /// The tracker acts on the write and answers.
+    /// The tracker receives the write and answers.
     pub(super) fn answer(&self, state: &mut State, i: usize, answer: Answer) {
-        let Runner::Waiting { mut run, .. } = state.runners[i] else { return };
+        let Runner::AwaitingAnswer { mut run, .. } = state.runners[i] else { return };
         let record =
             Record { settings: run.settings, marked: run.marked, hidden: false, flag: true };
         match answer {
             Answer::Unclear { created: true }
             | Answer::Forbidden { created: true }
-            | Answer::Open(Effect::Now)
+            | Answer::Open(Creation::Now)
             | Answer::Created => state.records.push(record),
-            Answer::Open(Effect::Delayed) => {
+            Answer::Open(Creation::Delayed) => {
                 state.delayed.push(Record { flag: false, ..record });
             }
             _ => {}
@@ -175,28 +176,28 @@ impl Protocol {
             Answer::Open(_) => Class::Open,
             Answer::Created => Class::Acknowledged,
         });
-        (run.class, run.last) = (run.class.max(class), class);
+        (run.class, run.last_class) = (run.class.max(class), class);
         state.runners[i] = Runner::Running(run);
     }
 
-    /// The run ends; the guest returned a defect or an error.
-    pub(super) fn finish(&self, state: &mut State, i: usize, defect: bool) {
+    /// Ends the run. If not `has_defect`, the guest returned an error.
+    pub(super) fn finish(&self, state: &mut State, i: usize, has_defect: bool) {
         let Runner::Running(run) = state.runners[i] else { return };
         let row = &mut state.row;
         state.runners[i] = Runner::Idle;
         let has_fence = self.has_fence(row, run.fence);
-        let free = !row.leased && matches!(row.state, RowState::InDoubt | RowState::Failed);
-        if defect {
-            if has_fence && row.state != RowState::Created || free {
+        let may_adopt = !row.leased && matches!(row.state, RowState::InDoubt | RowState::Failed);
+        if has_defect {
+            if has_fence && row.state != RowState::Created || may_adopt {
                 row.state = RowState::Created;
                 row.leased = false;
             }
             return;
         }
-        let class = if self.has(Rule::WorstClassKept) { run.class } else { run.last };
-        let doubtful = run.class > Some(Class::Refused);
-        if doubtful {
-            state.runners[i] = Runner::Again;
+        let class = if self.has(Rule::WorstClassKept) { run.class } else { run.last_class };
+        let may_have_created = run.class > Some(Class::Refused);
+        if may_have_created {
+            state.runners[i] = Runner::SearchAgain;
         }
         if !has_fence || !matches!(row.state, RowState::Intent | RowState::Sent) {
             return;
@@ -209,25 +210,25 @@ impl Protocol {
         if !row.doubt_ended {
             row.waited = 0;
         }
-        let in_doubt = !row.doubt_ended && row.class > Some(Class::Refused);
-        row.state = if in_doubt { RowState::InDoubt } else { RowState::Failed };
+        let is_in_doubt = !row.doubt_ended && row.class > Some(Class::Refused);
+        row.state = if is_in_doubt { RowState::InDoubt } else { RowState::Failed };
     }
 
     /// The settings of a search for the row.
     pub(super) fn search_settings(&self, state: &State) -> u8 {
-        if self.has(Rule::PinnedSettings) { state.row.seen } else { state.settings }
+        if self.has(Rule::PinnedSettings) { state.row.run_settings } else { state.settings }
     }
 
-    /// Whether a search may decide about the row. Without the marker in the first write, only a
-    /// refusal or a person can decide.
+    /// Whether the result of a search counts. If the first write lacks the marker, only a refusal
+    /// of the tracker or a person can decide about the row.
     pub(super) fn can_search(&self, row: &Row) -> bool {
         row.marked || !self.has(Rule::MarkerInFirstWrite)
     }
 
-    /// A search ends.
-    pub(super) fn find(&self, state: &mut State, i: usize, found: Found) {
+    /// Ends a search with this result.
+    pub(super) fn end_search(&self, state: &mut State, i: usize, found: Found) {
         let Runner::Searching { fence, has_written } = state.runners[i] else { return };
-        state.runners[i] = if has_written { Runner::Again } else { Runner::Idle };
+        state.runners[i] = if has_written { Runner::SearchAgain } else { Runner::Idle };
         if !self.has_fence(&state.row, fence) {
             return;
         }
@@ -237,8 +238,8 @@ impl Protocol {
             state.runners[i] = Runner::Idle;
             return;
         }
-        let stepped = state.stepped;
-        if stepped && self.has(Rule::StepCheckedAfterSearch) {
+        let has_stepped = state.stepped;
+        if has_stepped && self.has(Rule::StepCheckedAfterSearch) {
             self.restart_waits(state);
         }
         if !self.may_create(state, found) || !state.row.leased {
@@ -258,47 +259,50 @@ impl Protocol {
         if row.decided.take() == Some(Decided::GiveUp) {
             row.class = Some(Class::Refused);
         }
-        self.start(state, i, has_written, fence);
+        self.start_guest(state, i, has_written, fence);
     }
 
-    /// Whether the result of the search ends the doubt, so that a create may follow.
+    /// Whether a create may follow the result of the search.
     fn may_create(&self, state: &State, found: Found) -> bool {
         let row = &state.row;
         let class = row.class.unwrap_or(Class::Open);
-        let decided = row.decided.is_some();
-        if class == Class::Refused && !decided || !self.can_search(row) {
-            return class == Class::Refused || decided;
+        let is_decided = row.decided.is_some();
+        if class == Class::Refused && !is_decided || !self.can_search(row) {
+            return class == Class::Refused || is_decided;
         }
         if found == Found::Failed && self.has(Rule::FailedSearchProvesNothing) {
-            // The person who gave up the defect has looked into the tracker.
+            // The person who gave up the defect has looked into the tracker, so a failed search is
+            // enough.
             return row.decided == Some(Decided::GiveUp) && state.records.is_empty();
         }
-        let index = i8::from(self.has(Rule::IndexDelay));
-        if decided {
+        let index_delay = i8::from(self.has(Rule::IndexDelay));
+        if is_decided {
             return row.waited >= i8::from(self.has(Rule::DecisionWaitsForIndex));
         }
         if row.doubt_ended {
-            return row.waited >= index;
+            return row.waited >= index_delay;
         }
         let wait = match class {
             Class::Refused => return true,
-            Class::Unclear => index,
+            Class::Unclear => index_delay,
             Class::Acknowledged if self.has(Rule::AcknowledgedNeedsPerson) => return false,
-            Class::Open | Class::Acknowledged => index + i8::from(self.has(Rule::InDoubtWait)),
+            Class::Open | Class::Acknowledged => {
+                index_delay + i8::from(self.has(Rule::InDoubtWait))
+            }
         };
-        row.waited >= wait && self.search_sees(state)
+        row.waited >= wait && self.passes_control(state)
     }
 
-    /// The positive control: whether the search finds another defect, which was made with the
-    /// settings of the write.
-    fn search_sees(&self, state: &State) -> bool {
+    /// The positive control: whether the search finds another defect that was created with the
+    /// settings of the write. Without another defect, only a 403 speaks against the search.
+    fn passes_control(&self, state: &State) -> bool {
         if !state.control {
             return !state.row.forbidden || !self.has(Rule::ForbiddenNeedsControl);
         }
-        !self.has(Rule::PositiveControl) || !state.blind
+        !self.has(Rule::PositiveControl) || !state.read_denied
     }
 
-    /// A person decides, while no run has the row.
+    /// Applies the decision of a person, while no run has the row.
     pub(super) fn decide(&self, state: &mut State, decided: Decided) {
         let row = &mut state.row;
         row.fence += 1;

@@ -1,25 +1,28 @@
-//! The rules of the protocol. The checker can remove each rule alone. A "none" is a search that
-//! found nothing.
+//! The rules of the protocol. A model can be built without any single one of them. In this file, a
+//! "none" is a search that found nothing.
 
 /// A rule of the protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Rule {
-    /// `sent` is committed before a write leaves.
+    /// The state `sent` is committed before a write is sent to the tracker.
     SentBeforeWrite,
-    /// A run whose lease was taken over can neither change the row nor mark a write as sent.
+    /// A run whose lease another runner took over can neither change the row nor mark a write as
+    /// sent.
     Fence,
-    /// A write leaves only while the lease is live that was checked when `sent` was committed.
+    /// A write is sent only while the lease that the commit of `sent` checked has not ended.
     LeaseBeforeBytes,
-    /// Once a write has left, each create begins with a search.
+    /// Once a write was sent, each create begins with a search.
     SearchBeforeCreate,
     /// A search that failed does not count as a "none".
     FailedSearchProvesNothing,
-    /// After an unclear write, only a "none" that began after the index delay counts.
+    /// After a write of the class "unclear", only a "none" of a search that began after the index
+    /// delay counts.
     IndexDelay,
-    /// After an open write, only a "none" that began after `in_doubt_s` and the index delay counts.
+    /// After a write of the class "open", only a "none" of a search that began after `in_doubt_s`
+    /// and the index delay counts.
     InDoubtWait,
-    /// The wait for the write of a lost run begins at the latest end of the run, not when the
-    /// write was sent.
+    /// After a run that was lost, the wait begins at the latest moment at which the run could have
+    /// ended, not when its write was sent.
     EndOfLostRun,
     /// After a 201, only a person may allow another create.
     AcknowledgedNeedsPerson,
@@ -27,34 +30,37 @@ pub(super) enum Rule {
     PositiveControl,
     /// After a 403, a "none" counts only if there was a defect to test the search with.
     ForbiddenNeedsControl,
-    /// After its write, a click only searches and does not write again.
+    /// After a click has sent a write, it only searches and does not create again.
     OneCreatePerClick,
     /// After a write that was not answered with 2xx, the run may not send another write.
     NoWriteAfterFailure,
-    /// The worst class of all writes decides, not the class of the last one.
+    /// The worst class of all writes decides what may follow, not the class of the last write.
     WorstClassKept,
     /// If the first write lacks the marker, a "none" does not count.
     MarkerInFirstWrite,
-    /// A search uses the settings that the write saw.
+    /// A search uses the settings that the run with the write had.
     PinnedSettings,
     /// The waits begin again when the host starts.
     WaitsBeginAtStart,
     /// The waits of rows in doubt begin again when the clock steps.
     WaitsBeginAfterStep,
     /// The waits of rows in `sent` begin again when the clock steps.
-    StepRestartsSent,
-    /// The waits of rows that a person gave up begin again when the clock steps.
-    StepRestartsGivenUp,
-    /// After the search, the host checks again whether the clock stepped, before a "none" counts.
+    StepRestartsWaitOfSent,
+    /// The waits of rows that a person has given up begin again when the clock steps.
+    StepRestartsWaitOfGivenUp,
+    /// Before a "none" counts, the host checks again whether the clock has stepped during the
+    /// search.
     StepCheckedAfterSearch,
-    /// A create also begins with a search after a person's decision.
+    /// After a person's decision, too, a create begins with a search.
     DecisionSearches,
-    /// After a person's decision, too, only a "none" that began after the index delay counts.
+    /// After a person's decision, only a "none" of a search that began after the index delay
+    /// counts.
     DecisionWaitsForIndex,
-    /// This delay begins with the decision, because the record may have been created just
-    /// before the decision.
+    /// The index delay after a decision begins with the decision, because the record may have been
+    /// created just before it.
     DelayFromDecision,
-    /// A person cannot decide about a row while this process still works on it.
+    /// A person cannot decide about a row while the process that serves the request still works on
+    /// it.
     NoDecisionDuringRun,
 }
 
@@ -78,8 +84,8 @@ impl Rule {
         Self::PinnedSettings,
         Self::WaitsBeginAtStart,
         Self::WaitsBeginAfterStep,
-        Self::StepRestartsSent,
-        Self::StepRestartsGivenUp,
+        Self::StepRestartsWaitOfSent,
+        Self::StepRestartsWaitOfGivenUp,
         Self::StepCheckedAfterSearch,
         Self::DecisionSearches,
         Self::DecisionWaitsForIndex,
@@ -87,10 +93,10 @@ impl Rule {
         Self::NoDecisionDuringRun,
     ];
 
-    /// How many troubles are needed to break the promise without this rule.
-    pub(super) fn troubles(self) -> u8 {
+    /// How many faults are needed to break the promise without this rule.
+    pub(super) fn faults(self) -> u8 {
         match self {
-            Self::StepRestartsGivenUp | Self::NoDecisionDuringRun => 2,
+            Self::StepRestartsWaitOfGivenUp | Self::NoDecisionDuringRun => 2,
             _ => 1,
         }
     }

@@ -1,12 +1,13 @@
-//! The state of the model: the row, two runners, the tracker, and what may still go wrong.
+//! The state of the model: the row of one failed test, two runners, the tracker, and how many
+//! clicks and faults may still happen. A runner works on one click at a time.
 //!
 //! Time is counted in units. The run maximum, the index delay and `in_doubt_s` are one unit each.
-//! An action that may take up to one unit has ended at the latest when a second unit begins.
+//! An action that takes at most one unit has ended before a second unit has passed.
 
-/// The longest wait that the model tells apart, in units. A longer wait allows nothing more.
+/// The longest wait that the model counts, in units. A longer wait would allow no other actions.
 pub(super) const WAIT_MAX: i8 = 2;
 
-/// The state of the row, as in the database.
+/// The state of the row. The names are those of the database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum RowState {
     Absent,
@@ -17,14 +18,14 @@ pub(super) enum RowState {
     Created,
 }
 
-/// What the answer to a write proves, ordered by how much may have happened.
+/// What the answer to a write proves, ordered by what the tracker may have done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Class {
     /// The tracker refused the write.
     Refused,
-    /// The answer proves nothing, but the write has no later effect.
+    /// The answer proves nothing, but the tracker will not create the record later.
     Unclear,
-    /// The write may still have its effect later.
+    /// The answer proves nothing, and the tracker may still create the record later.
     Open,
     /// The tracker answered that it created the record.
     Acknowledged,
@@ -43,23 +44,23 @@ pub(super) struct Row {
     pub(super) state: RowState,
     pub(super) fence: u8,
     pub(super) leased: bool,
-    /// Whether a write left in an earlier run or in this one.
-    pub(super) wrote: bool,
+    /// Whether a write was sent, in an earlier run or in this one.
+    pub(super) has_written: bool,
     /// The worst class of all writes.
     pub(super) class: Option<Class>,
     /// Whether the tracker answered a write with 403.
     pub(super) forbidden: bool,
     /// Whether the first write of each run contained the marker.
     pub(super) marked: bool,
-    /// The settings that the last run saw.
-    pub(super) seen: u8,
+    /// The settings that the last run had.
+    pub(super) run_settings: u8,
     /// Units since the waits began, by the database's clock.
     pub(super) waited: i8,
     /// Units since `sent` was committed, by the database's clock.
     pub(super) sent_age: i8,
-    /// Whether a search ended the doubt, or the last run sent no write.
+    /// Whether a search has ended the doubt, or the last run sent no write.
     pub(super) doubt_ended: bool,
-    /// What a person decided.
+    /// The last decision of a person that no create has used yet.
     pub(super) decided: Option<Decided>,
 }
 
@@ -67,50 +68,54 @@ pub(super) struct Row {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Run {
     pub(super) fence: u8,
-    /// The class of the worst write; `last` is the class of the last write.
+    /// The worst class of its writes so far.
     pub(super) class: Option<Class>,
-    pub(super) last: Option<Class>,
+    /// The class of its last write.
+    pub(super) last_class: Option<Class>,
     pub(super) forbidden: bool,
     pub(super) writes: u8,
     pub(super) marked: bool,
     pub(super) settings: u8,
 }
 
-/// What a runner does next.
+/// What a runner does now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Runner {
     Idle,
-    /// The click of this runner has written. The runner claims the row again, only to search. (The
-    /// sweep does the same.)
-    Again,
-    /// Searches under this fence. `has_written`: the click of this runner has written.
+    /// The click of this runner has sent a write. Next, the runner claims the row again, only to
+    /// search. (The sweep does the same.)
+    SearchAgain,
+    /// Searches under this fence. `has_written`: whether the click of this runner has sent a write.
     Searching {
         fence: u8,
         has_written: bool,
     },
     /// The guest runs, and no write is in progress.
     Running(Run),
-    /// `sent` is committed. `live`: whether the lease that the commit checked is still live.
+    /// The state `sent` is committed. `is_lease_live`: whether the lease that the commit checked
+    /// has not ended.
     Marked {
         run: Run,
-        live: bool,
+        is_lease_live: bool,
     },
-    /// The write has left. `age`: the units since then.
-    Waiting {
+    /// The write is sent, and its answer has not arrived. `age`: the units since the write.
+    AwaitingAnswer {
         run: Run,
         age: u8,
     },
 }
 
-/// A record in the tracker, or a record that the tracker may still create (an effect).
+/// A record in the tracker, or a record that the tracker may still create later (in `delayed`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct Record {
+    /// The settings that the run with the write had.
     pub(super) settings: u8,
+    /// Whether it contains the marker.
     pub(super) marked: bool,
-    /// The tracker never shows it.
+    /// Whether no search finds it any more.
     pub(super) hidden: bool,
-    /// For a record: whether a search may still miss it. For an effect: whether one unit of time
-    /// has passed.
+    /// In the tracker: whether a search may still miss the record. In `delayed`: whether one unit
+    /// of time has passed since the write.
     pub(super) flag: bool,
 }
 
@@ -119,36 +124,36 @@ pub(super) struct State {
     pub(super) row: Row,
     pub(super) runners: [Runner; 2],
     pub(super) records: Vec<Record>,
-    /// Writes that have no answer and on which the tracker may still act.
+    /// The records of writes without an answer that the tracker may still create.
     pub(super) delayed: Vec<Record>,
     /// Whether there is another defect to test a search with.
     pub(super) control: bool,
-    /// Whether the tracker hides all records from the search.
-    pub(super) blind: bool,
+    /// Whether the search's user may not read, so that no search finds a record.
+    pub(super) read_denied: bool,
     /// The current settings.
     pub(super) settings: u8,
-    /// The clock stepped, and no runner has checked this since.
+    /// Whether the clock has stepped, and no runner has noticed it yet.
     pub(super) stepped: bool,
-    /// A click sent writes in two runs.
+    /// Whether one click has sent writes in two runs.
     pub(super) wrote_twice: bool,
+    /// How many clicks may still happen.
     pub(super) clicks: u8,
-    /// How many crashes, lost leases, clock steps, edits, decisions and other troubles may still
-    /// happen.
-    pub(super) troubles: u8,
+    /// How many faults may still happen. Edits and decisions of persons count as faults, too.
+    pub(super) faults: u8,
 }
 
 impl State {
-    pub(super) fn first(control: bool, clicks: u8, troubles: u8) -> Self {
+    pub(super) fn initial(control: bool, clicks: u8, faults: u8) -> Self {
         Self {
             row: Row {
                 state: RowState::Absent,
                 fence: 0,
                 leased: false,
-                wrote: false,
+                has_written: false,
                 class: None,
                 forbidden: false,
                 marked: true,
-                seen: 0,
+                run_settings: 0,
                 waited: 0,
                 sent_age: 0,
                 doubt_ended: false,
@@ -158,24 +163,24 @@ impl State {
             records: Vec::new(),
             delayed: Vec::new(),
             control,
-            blind: false,
+            read_denied: false,
             settings: 0,
             stepped: false,
             wrote_twice: false,
             clicks,
-            troubles,
+            faults,
         }
     }
 
-    /// Replaces each fence by whether it equals the row's fence, because nothing else matters.
-    /// Otherwise there would be endlessly many states.
+    /// Replaces each fence by 1 if it equals the row's fence, and by 0 if not. Only this difference
+    /// matters, and without the replacement there would be infinitely many states.
     pub(super) fn normalise_fences(&mut self) {
         let current = std::mem::replace(&mut self.row.fence, 1);
         for runner in &mut self.runners {
             if let Runner::Searching { fence, .. }
             | Runner::Running(Run { fence, .. })
             | Runner::Marked { run: Run { fence, .. }, .. }
-            | Runner::Waiting { run: Run { fence, .. }, .. } = runner
+            | Runner::AwaitingAnswer { run: Run { fence, .. }, .. } = runner
             {
                 *fence = u8::from(*fence == current);
             }
@@ -184,28 +189,29 @@ impl State {
         self.delayed.sort_unstable();
     }
 
-    /// Whether some runner works on the row.
-    pub(super) fn is_open(&self) -> bool {
-        self.runners.iter().any(|it| !matches!(it, Runner::Idle | Runner::Again))
+    /// Whether a runner works on the row now.
+    pub(super) fn is_in_progress(&self) -> bool {
+        self.runners.iter().any(|it| !matches!(it, Runner::Idle | Runner::SearchAgain))
     }
 
-    /// Whether a search with these settings may see, and may miss, a record of the failed test.
+    /// Returns whether a search with these settings may find a record of the failed test, and
+    /// whether it may miss all of them.
     pub(super) fn search(&self, settings: u8) -> (bool, bool) {
-        let mut may_see = false;
-        let mut sees = false;
+        let mut may_find = false;
+        let mut must_find = false;
         for record in &self.records {
-            if !self.blind && record.marked && !record.hidden && record.settings == settings {
-                may_see = true;
-                sees |= !record.flag;
+            if !self.read_denied && record.marked && !record.hidden && record.settings == settings {
+                may_find = true;
+                must_find |= !record.flag;
             }
         }
-        (may_see, !sees)
+        (may_find, !must_find)
     }
 
-    /// Whether time may pass. It may not if an action that takes at most one unit would take
-    /// longer.
-    pub(super) fn may_tick(&self) -> bool {
-        let late = |runner: &Runner| matches!(runner, Runner::Waiting { age: 1.., .. });
-        !self.runners.iter().any(late) && !self.delayed.iter().any(|effect| effect.flag)
+    /// Whether a unit of time may pass. It may not pass if an action that takes at most one unit
+    /// would then take longer.
+    pub(super) fn may_time_pass(&self) -> bool {
+        let is_late = |runner: &Runner| matches!(runner, Runner::AwaitingAnswer { age: 1.., .. });
+        !self.runners.iter().any(is_late) && !self.delayed.iter().any(|record| record.flag)
     }
 }

@@ -1,5 +1,5 @@
-//! Attachments that a create could not add are added later to the defect in a real Redmine, each
-//! once.
+//! If a create cannot add attachments to the defect, they are added later, each exactly once, in a
+//! real Redmine.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -7,11 +7,11 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use jackfield_tests::{Redmine, RedmineFixture, Reply, SimulatedTestManager, wait_for};
 use serde_json::{Value, json};
 
-use super::{await_step, fixture, is_put, record};
+use super::{await_step, is_put, shown_defect, start_with_policy};
 
-/// A failed test of the stand-in for Test Manager that has a screenshot, and a connection that
-/// reads it.
-fn with_test_manager(simulator: &SimulatedTestManager, fixture: &RedmineFixture) -> Value {
+/// Lets the connection read from the stand-in for Test Manager. Returns a failed test of the
+/// stand-in that has a screenshot.
+fn connect_to_simulator(simulator: &SimulatedTestManager, fixture: &RedmineFixture) -> Value {
     let edit = json!({
         "test_manager": {
             "base_url": simulator.printed("base_url"),
@@ -44,8 +44,8 @@ fn with_test_manager(simulator: &SimulatedTestManager, fixture: &RedmineFixture)
     })
 }
 
-/// The names of an issue's attachments.
-fn attachments(id: &str) -> Vec<String> {
+/// Returns the names of an issue's attachments.
+fn attachment_names(id: &str) -> Vec<String> {
     let path = format!("/issues/{id}.json?include=attachments");
     let issue = Redmine::shared().client().get(&path).expect(200);
     let attached = issue["issue"]["attachments"].as_array().expect("attachments").clone();
@@ -55,41 +55,49 @@ fn attachments(id: &str) -> Vec<String> {
 #[test]
 fn attachments_that_a_create_could_not_add_are_added_later_each_once() {
     let simulator = SimulatedTestManager::start(&[]);
-    let fixture = fixture("new");
-    let test = with_test_manager(&simulator, &fixture);
-    let (created, lost) = (AtomicBool::new(false), AtomicBool::new(false));
+    let fixture = start_with_policy("new");
+    let test = connect_to_simulator(&simulator, &fixture);
+    let (is_created, is_answer_lost) = (AtomicBool::new(false), AtomicBool::new(false));
     fixture.proxy.set_script(move |exchange| {
         let request = exchange.request;
-        if request.target.starts_with("/uploads.json") && !created.load(Relaxed) {
+        if request.target.starts_with("/uploads.json") && !is_created.load(Relaxed) {
             return Reply::json(503, "{}");
         }
-        created.fetch_or(request.is_post() && request.target == "/issues.json", Relaxed);
+        is_created.fetch_or(request.is_post() && request.target == "/issues.json", Relaxed);
         let answer = exchange.pass();
-        // The first attachment is added, and the answer is lost.
-        if is_put(request) && !lost.swap(true, Relaxed) { Reply::reset() } else { answer }
+        // The tracker adds the first attachment, but its answer is lost.
+        if is_put(request) && !is_answer_lost.swap(true, Relaxed) { Reply::reset() } else { answer }
     });
     fixture.create(&test).assert_status(200);
     await_step(&fixture.host, &test, "list-attachments", "done");
     let steps = wait_for("all attachments", 30, || {
-        let steps = record(&fixture.host, &test)["follow_ups"].as_array().expect("steps").clone();
-        let attach: Vec<_> = steps.into_iter().filter(|it| it["step"] == "attach").collect();
-        attach.iter().all(|step| step["state"] == "done").then_some(attach)
+        let steps =
+            shown_defect(&fixture.host, &test)["follow_ups"].as_array().expect("steps").clone();
+        let attach_steps: Vec<_> = steps.into_iter().filter(|it| it["step"] == "attach").collect();
+        attach_steps.iter().all(|step| step["state"] == "done").then_some(attach_steps)
     });
-    let wanted: BTreeSet<_> =
+    let expected_names: BTreeSet<_> =
         steps.iter().map(|step| step["name"].as_str().expect("a name").to_owned()).collect();
-    assert!(wanted.len() >= 2 && wanted.iter().any(|name| name.ends_with(".png")), "{wanted:?}");
-    let attached = attachments(&fixture.project.only_issue().id);
-    assert_eq!(attached.iter().cloned().collect::<BTreeSet<_>>(), wanted);
-    assert_eq!(attached.len(), wanted.len(), "one was attached twice: {attached:?}");
+    assert!(
+        expected_names.len() >= 2 && expected_names.iter().any(|name| name.ends_with(".png")),
+        "{expected_names:?}"
+    );
+    let added_names = attachment_names(&fixture.project.only_issue().id);
+    assert_eq!(added_names.iter().cloned().collect::<BTreeSet<_>>(), expected_names);
+    assert_eq!(
+        added_names.len(),
+        expected_names.len(),
+        "an attachment was added twice: {added_names:?}"
+    );
 }
 
 #[test]
 fn attachments_that_the_create_added_are_not_added_again() {
     let simulator = SimulatedTestManager::start(&[]);
-    let fixture = fixture("new");
-    let test = with_test_manager(&simulator, &fixture);
+    let fixture = start_with_policy("new");
+    let test = connect_to_simulator(&simulator, &fixture);
     fixture.create(&test).assert_status(200);
-    // The tracker has taken every attachment, so no step is added.
-    assert_eq!(record(&fixture.host, &test)["follow_ups"], json!([]));
-    assert!(attachments(&fixture.project.only_issue().id).len() >= 2);
+    // The create added every attachment, so no follow-up step is needed.
+    assert_eq!(shown_defect(&fixture.host, &test)["follow_ups"], json!([]));
+    assert!(attachment_names(&fixture.project.only_issue().id).len() >= 2);
 }

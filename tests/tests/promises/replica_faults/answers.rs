@@ -1,4 +1,5 @@
-//! What the servers answer to clicks, and whether these answers agree.
+//! Collects the servers' answers to clicks, and checks that they agree with each other and with the
+//! tracker.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,21 +9,21 @@ use std::time::Duration;
 use jackfield_tests::{Answer, Client, Issue};
 use serde_json::Value;
 
-use super::cluster::{Cluster, id};
+use super::cluster::{Cluster, execution_id};
 
-/// The pause before somebody repeats a click.
-const PAUSE: Duration = Duration::from_millis(250);
+/// The pause before a click is repeated.
+const REPEAT_PAUSE: Duration = Duration::from_millis(250);
 
-/// All answers so far. Collects what breaks a promise instead of failing at once, so that a test
-/// can show that a promise would be broken.
+/// All answers so far. A broken promise is collected and does not end the test at once, because one
+/// test expects a broken promise.
 #[derive(Default)]
-pub(super) struct Answers(Mutex<Seen>);
+pub(super) struct Answers(Mutex<Collected>);
 
 #[derive(Default)]
-struct Seen {
-    /// The first answer 200 to each failed test.
-    known: HashMap<String, Value>,
-    /// How often each problem was the answer.
+struct Collected {
+    /// The first answer 200 to each failed test, by the id of its test execution.
+    defects: HashMap<String, Value>,
+    /// How often each problem was answered, by its code.
     problems: BTreeMap<String, u32>,
     broken: Vec<Broken>,
 }
@@ -32,42 +33,47 @@ struct Seen {
 pub(super) enum Broken {
     /// A failed test has more than one issue.
     SecondIssue(String),
-    /// A failed test has no issue, although a server answered with one or all is over.
+    /// A failed test has no issue, although a server answered with one, or after all rounds.
     Lost(String),
-    /// A server answered with another defect than before, or than the tracker has.
+    /// A server answered with a defect other than an earlier answer or the issue in the tracker.
     AnswerChanged(String),
-    /// An answer is not the defect, and not a refusal that ends by itself.
+    /// An answer is neither the defect nor a temporary refusal (503 or 504).
     UnexpectedAnswer(String),
-    /// After all faults, a server does not answer with the defect.
+    /// After all rounds, a server does not answer with the defect.
     NotAnswered(String),
-    /// After all faults, the tracker has issues of no failed test.
+    /// After all rounds, the tracker has more or fewer issues than there are failed tests.
     IssueCount(String),
 }
 
 impl Answers {
-    fn lock(&self) -> MutexGuard<'_, Seen> {
+    fn lock(&self) -> MutexGuard<'_, Collected> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes an answer of a server; returns whether it is the defect.
-    pub(super) fn take(&self, replica: usize, test: &Value, answer: &Answer) -> bool {
-        let mut seen = self.lock();
+    /// Adds an answer of a server. Returns whether it is the defect.
+    pub(super) fn add(&self, replica: usize, test: &Value, answer: &Answer) -> bool {
+        let mut collected = self.lock();
         match answer.status {
             200 => {
-                let first = seen.known.entry(id(test).to_owned()).or_insert_with(|| answer.json());
+                let first = collected
+                    .defects
+                    .entry(execution_id(test).to_owned())
+                    .or_insert_with(|| answer.json());
                 if *first != answer.json() {
-                    let why = format!("server {replica} answered {} after {first}", answer.body);
-                    seen.broken.push(Broken::AnswerChanged(why));
+                    let description =
+                        format!("server {replica} answered {} after {first}", answer.body);
+                    collected.broken.push(Broken::AnswerChanged(description));
                 }
             }
             503 | 504 => {
                 let kind = answer.json()["type"].as_str().unwrap_or_default().to_owned();
                 let code = kind.rsplit('/').next().unwrap_or_default().to_owned();
-                *seen.problems.entry(code).or_default() += 1;
+                *collected.problems.entry(code).or_default() += 1;
             }
             status => {
-                let why = format!("server {replica} answered {status} {} to {test}", answer.body);
-                seen.broken.push(Broken::UnexpectedAnswer(why));
+                let description =
+                    format!("server {replica} answered {status} {} to {test}", answer.body);
+                collected.broken.push(Broken::UnexpectedAnswer(description));
             }
         }
         answer.status == 200
@@ -78,11 +84,11 @@ impl Answers {
         self.lock().broken.push(broken);
     }
 
-    pub(super) fn is_known(&self, test: &Value) -> bool {
-        self.lock().known.contains_key(id(test))
+    pub(super) fn has_defect_of(&self, test: &Value) -> bool {
+        self.lock().defects.contains_key(execution_id(test))
     }
 
-    /// Which promises were broken.
+    /// Returns the promises that were broken so far.
     pub(super) fn broken(&self) -> Vec<Broken> {
         self.lock().broken.clone()
     }
@@ -91,29 +97,31 @@ impl Answers {
         self.lock().problems.clone()
     }
 
-    /// Checks that no failed test has a second issue and, if all is over, that each has one and
-    /// that it is the answer.
+    /// Checks that no failed test has a second issue. After all rounds (`is_over`), each failed
+    /// test must have one issue, which must be the answer.
     pub(super) fn check_issues(&self, issues: &[Issue], tests: &[Value], is_over: bool) {
         for test in tests {
-            let of_test: Vec<_> =
+            let issue_ids: Vec<_> =
                 issues.iter().filter(|it| it.is_of(test)).map(|it| it.id.as_str()).collect();
-            let known = self.lock().known.get(id(test)).cloned();
-            let answered = known.as_ref().and_then(|known| known["id"].as_str());
-            let broken = match (&of_test[..], answered) {
+            let first_answer = self.lock().defects.get(execution_id(test)).cloned();
+            let answered_id =
+                first_answer.as_ref().and_then(|first_answer| first_answer["id"].as_str());
+            let broken = match (&issue_ids[..], answered_id) {
                 ([] | [_], None) if !is_over => continue,
-                ([only], Some(answered)) if *only == answered => continue,
+                ([only], Some(answered_id)) if *only == answered_id => continue,
                 ([], _) => Broken::Lost,
                 ([_], None) => Broken::NotAnswered,
                 ([_], Some(_)) => Broken::AnswerChanged,
                 ([_, _, ..], _) => Broken::SecondIssue,
             };
-            let why = format!("{test} has the issues {of_test:?}, and the answer {answered:?}");
-            self.add_broken(broken(why));
+            let description =
+                format!("{test} has the issues {issue_ids:?}, and the answer {answered_id:?}");
+            self.add_broken(broken(description));
         }
     }
 }
 
-/// Somebody who clicks at the servers in turn.
+/// Clicks failed tests at the servers.
 pub(super) struct Clicker<'a> {
     answers: &'a Answers,
     clients: Vec<Client>,
@@ -121,25 +129,25 @@ pub(super) struct Clicker<'a> {
 }
 
 impl<'a> Clicker<'a> {
-    /// Waits this long for each answer.
+    /// Each click waits this long for its answer.
     pub(super) fn new(answers: &'a Answers, cluster: &Cluster, timeout: Duration) -> Self {
         let client = |url: &String| Client::with_timeout(url, &[], timeout);
         let clients = cluster.urls().iter().map(client).collect();
         Self { answers, clients, path: cluster.connection.create_path() }
     }
 
-    /// Clicks once; returns whether the answer is the defect. Without an answer it returns false.
+    /// Clicks once. Returns whether the answer is the defect. If there is no answer, returns false.
     pub(super) fn click(&self, replica: usize, test: &Value) -> bool {
         let headers = [("content-type", "application/json")];
         let body = test.to_string();
         let client = &self.clients[replica];
         let answer = client.attempt("POST", &self.path, &headers, body.as_bytes());
-        answer.is_some_and(|answer| self.answers.take(replica, test, &answer))
+        answer.is_some_and(|answer| self.answers.add(replica, test, &answer))
     }
 
-    /// Clicks at the servers in turn until one answers with the defect, then at the others. Ends
-    /// early once `is_over`.
-    pub(super) fn click_until_known(&self, first: usize, test: &Value, is_over: &AtomicBool) {
+    /// Clicks at one server after another until one answers with the defect, then once at each
+    /// other server. Ends early if `is_over` is set.
+    pub(super) fn click_until_answered(&self, first: usize, test: &Value, is_over: &AtomicBool) {
         let count = self.clients.len();
         for replica in (first..).map(|turn| turn % count) {
             if self.click(replica, test) {
@@ -151,7 +159,7 @@ impl<'a> Clicker<'a> {
             if is_over.load(Ordering::Relaxed) {
                 return;
             }
-            std::thread::sleep(PAUSE);
+            std::thread::sleep(REPEAT_PAUSE);
         }
     }
 }

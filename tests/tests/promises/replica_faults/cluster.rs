@@ -1,5 +1,5 @@
-//! Three servers that share a PostgreSQL and a Redmine, each in a network namespace with links that
-//! can be cut, and with a clock of its own.
+//! Starts three servers that share a PostgreSQL and a Redmine. Each server runs in a network
+//! namespace with links that can be cut, and has a clock of its own.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
@@ -11,15 +11,18 @@ use serde_json::{Value, json};
 
 use super::leases;
 
-/// The address of the proxy in front of Redmine, and that of PostgreSQL, in the test's network.
+/// The address of the proxy in front of Redmine, in the test's network.
 pub(super) const TRACKER: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 1);
+/// The address of PostgreSQL, in the test's network.
 pub(super) const DATABASE: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 2);
-/// The links of a server: of its clients, to PostgreSQL and to Redmine.
-const CLIENTS: &str = "clients";
+/// The name of the link between a server and its clients.
+const TO_CLIENTS: &str = "clients";
+/// The name of the link from a server to PostgreSQL.
 pub(super) const TO_DATABASE: &str = "database";
+/// The name of the link from a server to Redmine.
 pub(super) const TO_TRACKER: &str = "tracker";
-/// By how much the clock of each server is ahead, seconds.
-const AHEAD_S: [i64; 3] = [3_600, 0, -3_600];
+/// How many seconds the clock of each server is ahead of the real time.
+const CLOCKS_AHEAD_S: [i64; 3] = [3_600, 0, -3_600];
 const PORT: u16 = 8080;
 
 /// One of the servers.
@@ -27,26 +30,26 @@ pub(super) struct Replica {
     pub(super) host: TestHost,
     pub(super) namespace: Namespace,
     clock: WallClock,
-    /// By how much its clock is ahead, seconds.
+    /// How many seconds its clock is ahead of the real time.
     ahead_s: i64,
 }
 
 impl Replica {
-    /// Sets the clock to one of the two values that it does not have.
+    /// Sets the server's clock to one of the two other values of `CLOCKS_AHEAD_S`.
     pub(super) fn step_clock(&mut self, variant: u64) {
-        let mut others = AHEAD_S.into_iter().filter(|it| *it != self.ahead_s);
-        let which = if variant.is_multiple_of(2) { 0 } else { 1 };
-        self.ahead_s = others.nth(which).expect("two other values");
+        let mut others = CLOCKS_AHEAD_S.into_iter().filter(|it| *it != self.ahead_s);
+        let index = if variant.is_multiple_of(2) { 0 } else { 1 };
+        self.ahead_s = others.nth(index).expect("two other values");
         self.clock.set_ahead(self.ahead_s);
     }
 
-    /// The address from which the server connects to the database.
-    pub(super) fn database_client(&self) -> Ipv4Addr {
+    /// The address from which the server connects to PostgreSQL.
+    pub(super) fn address_at_database(&self) -> Ipv4Addr {
         self.namespace.address(TO_DATABASE)
     }
 
-    /// The address from which the server sends to the tracker.
-    pub(super) fn address(&self) -> IpAddr {
+    /// The address from which the server sends requests to the tracker.
+    pub(super) fn address_at_tracker(&self) -> IpAddr {
         IpAddr::V4(self.namespace.address(TO_TRACKER))
     }
 }
@@ -57,13 +60,13 @@ pub(super) struct Row {
     pub(super) test: String,
     pub(super) fence: i64,
     pub(super) state: String,
-    /// Whether a server has a lease on it.
+    /// Whether a server has a lease on the row.
     pub(super) is_leased: bool,
-    /// The event that took the last lease.
+    /// The id of the event that claimed the row last.
     pub(super) event: String,
 }
 
-/// The servers, and what they share.
+/// The servers, and the connection, tracker and database that they share.
 pub(super) struct Cluster {
     pub(super) replicas: Vec<Replica>,
     pub(super) connection: Connection,
@@ -79,34 +82,35 @@ impl Cluster {
         let redmine = Redmine::shared();
         let proxy = ScriptedServer::proxy_at(SocketAddr::from((TRACKER, 0)), redmine.address());
         let project = redmine.project();
-        // The priority makes the connector read before it writes.
+        // With a priority in the settings, the connector sends a read before its write.
         let settings = merge(project.settings(&proxy.url()), json!({"priority": "High"}));
         let (mut replicas, mut connection) = (Vec::new(), None);
-        for (number, ahead_s) in (1..).zip(AHEAD_S) {
-            let replica = start(number, ahead_s, &postgres, config);
-            // The others know it when they start.
+        for (number, ahead_s) in (1..).zip(CLOCKS_AHEAD_S) {
+            let replica = start_replica(number, ahead_s, &postgres, config);
+            // The first server creates the connection. The others read it from the database at
+            // their start.
             connection.get_or_insert_with(|| {
                 replica.host.connect("qa", "redmine", settings.clone(), redmine.secrets())
             });
             replicas.push(replica);
         }
         let connection = connection.expect("at least one server");
-        leases::record(&postgres);
+        leases::record_leases(&postgres);
         Self { replicas, connection, proxy, project, postgres }
     }
 
-    /// The base URL of each server, which stays when it starts again.
+    /// The base URL of each server. A restart does not change it.
     pub(super) fn urls(&self) -> Vec<String> {
         self.replicas.iter().map(|replica| replica.host.url().to_owned()).collect()
     }
 
-    /// The rows of these failed tests.
+    /// Returns the rows of these failed tests.
     pub(super) fn rows(&self, tests: &[Value]) -> Vec<Row> {
-        self.rows_by_id(tests.iter().map(id))
+        self.rows_by_id(tests.iter().map(execution_id))
     }
 
-    /// The same rows as they are now.
-    pub(super) fn rows_again(&self, rows: &[&Row]) -> Vec<Row> {
+    /// Reads these rows again.
+    pub(super) fn reread_rows(&self, rows: &[&Row]) -> Vec<Row> {
         self.rows_by_id(rows.iter().map(|row| row.test.as_str()))
     }
 
@@ -118,11 +122,11 @@ impl Cluster {
              FROM defects WHERE test_execution_id IN ({})",
             ids.join(", ")
         );
-        self.postgres.query(&sql).iter().map(|line| row(line)).collect()
+        self.postgres.query(&sql).iter().map(|line| parse_row(line)).collect()
     }
 
-    /// Makes the database ignore each new fence: a lease that another server took over is as good
-    /// as the new one. The servers are those that everybody runs.
+    /// Makes the database keep each old fence: a server whose lease another server took over is no
+    /// longer refused. The servers' own code is unchanged.
     pub(super) fn remove_fence(&self) {
         self.postgres.query(
             "CREATE FUNCTION keep_fence() RETURNS trigger LANGUAGE plpgsql AS
@@ -133,12 +137,13 @@ impl Cluster {
     }
 }
 
-/// The id of a failed test.
-pub(super) fn id(test: &Value) -> &str {
+/// Returns the id of the test execution of a failed test.
+pub(super) fn execution_id(test: &Value) -> &str {
     test["testExecutionId"].as_str().expect("a uuid")
 }
 
-fn row(line: &str) -> Row {
+/// Parses a line of a query's result.
+fn parse_row(line: &str) -> Row {
     let columns: Vec<_> = line.split('|').collect();
     let [test, fence, state, is_leased, event] = columns[..] else { panic!("{line}") };
     Row {
@@ -150,15 +155,17 @@ fn row(line: &str) -> Row {
     }
 }
 
-fn start(number: u8, ahead_s: i64, postgres: &Postgres, config: &str) -> Replica {
-    let links = [(CLIENTS, &[][..]), (TO_DATABASE, &[DATABASE][..]), (TO_TRACKER, &[TRACKER][..])];
+/// Starts one server, with a namespace and a clock of its own.
+fn start_replica(number: u8, ahead_s: i64, postgres: &Postgres, config: &str) -> Replica {
+    let links =
+        [(TO_CLIENTS, &[][..]), (TO_DATABASE, &[DATABASE][..]), (TO_TRACKER, &[TRACKER][..])];
     let namespace = Namespace::new(number, &links);
     let clock = WallClock::new();
     clock.set_ahead(ahead_s);
     let enter = namespace.command_prefix();
     let setup: Setup = clock.of(postgres.replica().config(config));
     let host = setup
-        .listen(SocketAddr::from((namespace.address(CLIENTS), PORT)))
+        .listen(SocketAddr::from((namespace.address(TO_CLIENTS), PORT)))
         .run_under(&[&enter[0], &enter[1], &enter[2]])
         .plugin("redmine", &Guest::example("redmine"))
         .start();

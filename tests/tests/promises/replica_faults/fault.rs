@@ -1,4 +1,5 @@
-//! The faults: what fails, at which moment of a create, and for how long.
+//! Injects one fault of a server, its database or its network, at a moment of a create and for some
+//! time.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -8,14 +9,14 @@ use jackfield_tests::{Exchange, Gate, Moment, Reply, Response};
 
 use super::Times;
 use super::cluster::{Cluster, TO_DATABASE, TO_TRACKER};
-use super::rounds::runs_stopped;
+use super::rounds::count_stopped_runs;
 
-/// What fails. A server is the one whose clicks are in progress.
+/// What fails. "The server" is the victim, whose clicks are in progress.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Fault {
     /// SIGKILL ends the server.
     KillServer,
-    /// PostgreSQL ends as in a crash.
+    /// PostgreSQL is killed and started again.
     KillDatabase,
     /// The server's link to PostgreSQL is down for longer than a lease.
     CutFromDatabase,
@@ -23,7 +24,7 @@ pub(super) enum Fault {
     CutFromTracker,
     /// SIGSTOP stops the server for longer than a lease.
     Suspend,
-    /// The server's clock steps by one hour or two.
+    /// The server's clock steps by one or two hours.
     SetClock,
     /// The tracker's answer to the server's write is lost, or replaced.
     LoseAnswer,
@@ -39,14 +40,14 @@ pub(super) const FAULTS: [Fault; 7] = [
     Fault::LoseAnswer,
 ];
 
-/// One fault of one server.
+/// A fault of one round.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct PlannedFault {
     pub(super) fault: Fault,
     pub(super) moment: Moment,
-    /// The server.
+    /// The index of the server that fails.
     pub(super) victim: usize,
-    /// A number that decides what else may vary.
+    /// A number from which the length of the fault and other details follow.
     pub(super) variant: u64,
 }
 
@@ -60,75 +61,81 @@ pub(super) const fn planned(
     PlannedFault { fault, moment, victim, variant }
 }
 
-/// What was seen while something failed.
+/// What the server did during a fault.
 #[derive(Debug, Default)]
-pub(super) struct Seen {
-    /// The server said that it is not ready.
+pub(super) struct Observed {
+    /// Whether the server reported that it is not ready.
     pub(super) was_unready: bool,
     /// How many runs the server stopped while it could not reach the database.
     pub(super) stopped_without_database: usize,
 }
 
-/// Where the proxy holds requests during a fault.
+/// The gates at which the proxy holds requests during a fault.
 pub(super) struct Gates {
     /// Holds requests or answers of the server at the moment of the fault.
     pub(super) victim: Gate,
-    /// Holds the writes of the other servers, if the server goes on while one of them creates.
+    /// Holds the writes of the other servers, if the victim must go on while one of them creates
+    /// the defect.
     pub(super) others: Option<Gate>,
     /// How many answers the proxy lost or replaced.
-    pub(super) lost: Arc<AtomicU32>,
+    pub(super) lost_answers: Arc<AtomicU32>,
 }
 
 impl PlannedFault {
-    /// Whether the server goes on while another one creates the same defect.
+    /// Whether the server goes on while another server creates the same defect.
     pub(super) fn is_overtaken(self) -> bool {
         self.fault == Fault::Suspend && self.moment == Moment::BeforeWrite
     }
 
-    /// Sets the proxy's script so that requests are held at this moment.
+    /// Sets the proxy's script, which holds the requests at the moment of the fault.
     pub(super) fn install_gates(self, cluster: &Cluster) -> Gates {
-        let (held, lost) = (Gate::default(), Arc::new(AtomicU32::new(0)));
-        let others = self.is_overtaken().then(Gate::default);
-        let gates = Gates { victim: held.clone(), others: others.clone(), lost: Arc::clone(&lost) };
-        let address = cluster.replicas[self.victim].address();
+        let (victim_gate, lost_answers) = (Gate::default(), Arc::new(AtomicU32::new(0)));
+        let other_gate = self.is_overtaken().then(Gate::default);
+        let gates = Gates {
+            victim: victim_gate.clone(),
+            others: other_gate.clone(),
+            lost_answers: Arc::clone(&lost_answers),
+        };
+        let address = cluster.replicas[self.victim].address_at_tracker();
         cluster.proxy.set_script(move |exchange| {
             let is_write = exchange.request.is_post();
             if exchange.client != address {
-                if let (true, Some(others)) = (is_write, &others) {
-                    others.hold();
+                if let (true, Some(other_gate)) = (is_write, &other_gate) {
+                    other_gate.hold();
                 }
                 return exchange.pass();
             }
             match self.moment {
-                // Not the requests of a search.
+                // Before a write, the connector reads the priorities; a search does not read them.
                 Moment::BeforeWrite if exchange.request.target.contains("priorities") => {
-                    held.hold();
+                    victim_gate.hold();
                 }
                 Moment::WriteInFlight if is_write => {
-                    held.hold();
+                    victim_gate.hold();
                     if self.variant.is_multiple_of(2) {
                         return Reply::reset();
                     }
                 }
                 Moment::AnswerInFlight if is_write => {
-                    let reply = self.answer(exchange, &lost);
-                    held.hold();
+                    let reply = self.answer(exchange, &lost_answers);
+                    victim_gate.hold();
                     return reply;
                 }
                 _ => {}
             }
-            if is_write { self.answer(exchange, &lost) } else { exchange.pass() }
+            if is_write { self.answer(exchange, &lost_answers) } else { exchange.pass() }
         });
         gates
     }
 
-    /// The tracker's answer to a write; lost or replaced if that is the fault.
-    fn answer(self, exchange: &Exchange<'_>, lost: &AtomicU32) -> Reply {
+    /// Returns the tracker's answer to a write. If the fault is `LoseAnswer`, the answer is lost or
+    /// replaced.
+    fn answer(self, exchange: &Exchange<'_>, lost_answers: &AtomicU32) -> Reply {
         let reply = exchange.pass();
         if self.fault != Fault::LoseAnswer {
             return reply;
         }
-        lost.fetch_add(1, Ordering::Relaxed);
+        lost_answers.fetch_add(1, Ordering::Relaxed);
         match self.variant % 4 {
             0 => Reply::reset(),
             1 => Reply::Raw(b"HTTP/1.1 201 Created\r\ncontent-length: 500\r\n\r\n{".to_vec()),
@@ -137,15 +144,15 @@ impl PlannedFault {
         }
     }
 
-    /// Lets it fail, and waits for as long as it lasts.
-    pub(super) fn inject(self, cluster: &mut Cluster, gates: &Gates, times: &Times) -> Seen {
-        let mut seen = Seen::default();
+    /// Causes the fault, and waits until it is over.
+    pub(super) fn inject(self, cluster: &mut Cluster, gates: &Gates, times: &Times) -> Observed {
+        let mut observed = Observed::default();
         let past_lease = times.lease + Duration::from_millis(500 + self.variant % 2_000);
         let replica = &mut cluster.replicas[self.victim];
         match self.fault {
             Fault::KillServer => {
                 replica.host.kill();
-                // Sometimes the server comes back before the leases end.
+                // In two of three cases, the server starts again before its leases end.
                 if self.variant.is_multiple_of(3) {
                     std::thread::sleep(past_lease);
                 }
@@ -157,12 +164,13 @@ impl PlannedFault {
                 cluster.postgres.start_again();
             }
             Fault::CutFromDatabase => {
-                let stopped = runs_stopped(&replica.host);
+                let stopped_before = count_stopped_runs(&replica.host);
                 replica.namespace.cut(TO_DATABASE);
                 let answer = replica.host.await_readiness(503);
-                seen.was_unready = answer.body.contains("store-unavailable");
+                observed.was_unready = answer.body.contains("store-unavailable");
                 std::thread::sleep(past_lease);
-                seen.stopped_without_database = runs_stopped(&replica.host) - stopped;
+                observed.stopped_without_database =
+                    count_stopped_runs(&replica.host) - stopped_before;
                 replica.namespace.restore(TO_DATABASE);
             }
             Fault::CutFromTracker => {
@@ -187,6 +195,6 @@ impl PlannedFault {
             }
             Fault::LoseAnswer => {}
         }
-        seen
+        observed
     }
 }

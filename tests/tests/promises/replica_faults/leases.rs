@@ -1,15 +1,15 @@
-//! What PostgreSQL sees of the servers' leases: which server took one over after its end, and how
-//! often the fence refused a server. Triggers record it, and change nothing.
+//! Triggers in PostgreSQL that record which server took over an ended lease, and how often the
+//! fence refused a server. They do not change what the servers do.
 
 use std::net::Ipv4Addr;
 
 use jackfield_tests::Postgres;
 
-/// The mark of a refusal in PostgreSQL's log: a refused statement is rolled back, and with it
-/// whatever a trigger wrote into a table.
+/// The text that marks a refusal in PostgreSQL's log. A table could not store refusals, because the
+/// statement that the fence refuses is rolled back together with the writes of its triggers.
 const REFUSED: &str = "refused by the fence: ";
-/// The fence has refused a renewal that changes no row, while another server has a newer lease on a
-/// row of the first. Without that lease, the run may just have ended.
+/// A renewal that changes no row counts as refused by the fence only if another server has a newer
+/// lease on a row of the same server. Without a newer lease, the run may simply have ended.
 const TRIGGERS: &str = "
 CREATE TABLE taken_leases (defect uuid, fence bigint, server inet, had_ended boolean);
 CREATE FUNCTION record_lease() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -40,24 +40,24 @@ BEGIN
 END $$;
 CREATE TRIGGER log_refusal AFTER UPDATE ON defects REFERENCING NEW TABLE AS changed
     FOR EACH STATEMENT EXECUTE FUNCTION log_refusal();";
-/// A lease of one server that had ended, and the next lease on the same row, of another server.
-const TAKEN_OVER: &str = "
+/// Counts the leases that had ended when another server took the next lease on the same row.
+const COUNT_TAKEN_OVER: &str = "
 SELECT count(*) FROM taken_leases AS old
 JOIN taken_leases AS new ON new.defect = old.defect AND new.fence = old.fence + 1
 WHERE new.had_ended AND new.server <> old.server";
 
-/// Lets PostgreSQL record leases from now on.
-pub(super) fn record(postgres: &Postgres) {
+/// Creates the triggers.
+pub(super) fn record_leases(postgres: &Postgres) {
     postgres.query(TRIGGERS);
 }
 
-/// How often a server took over a lease of another one that had ended.
-pub(super) fn taken_over(postgres: &Postgres) -> usize {
-    postgres.query(TAKEN_OVER)[0].parse().expect("a number")
+/// Returns how often a server took over an ended lease of another server.
+pub(super) fn count_taken_over(postgres: &Postgres) -> usize {
+    postgres.query(COUNT_TAKEN_OVER)[0].parse().expect("a number")
 }
 
-/// How often the fence has refused the server with this address.
-pub(super) fn refused(postgres: &Postgres, server: Ipv4Addr) -> usize {
+/// Returns how often the fence has refused the server with this address.
+pub(super) fn count_refused(postgres: &Postgres, server: Ipv4Addr) -> usize {
     let line = format!("{REFUSED}{server}");
     postgres.log().lines().filter(|it| it.ends_with(&line)).count()
 }

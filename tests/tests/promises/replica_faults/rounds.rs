@@ -1,4 +1,4 @@
-//! The rounds of faults: in each, somebody clicks several failed tests while one thing fails.
+//! The rounds of the test. In each round, several failed tests are clicked while one fault happens.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,37 +13,38 @@ use super::cluster::{Cluster, Row};
 use super::fault::{Fault, PlannedFault};
 use super::leases;
 
-/// How long clicks are repeated after a fault, before the next one.
+/// How many seconds clicks are repeated after a fault, before the next round.
 const REPEAT_S: u64 = 4;
-/// Number of failed tests of a round.
-const TESTS: usize = 3;
+/// Number of failed tests in each round.
+const TESTS_PER_ROUND: usize = 3;
 
-/// The servers under faults, and what was seen of them.
+/// The servers, their answers, and what the rounds have reached so far.
 pub(super) struct Rounds {
     pub(super) cluster: Cluster,
     pub(super) answers: Answers,
     times: Times,
     tests: Vec<Value>,
-    /// How often each fault came at each moment, with a row in this state. At each moment but
-    /// [`Moment::Any`], a request was at the gate.
+    /// How often each fault happened at each moment, by the state of the failed test's row. At each
+    /// moment but [`Moment::Any`], the gate held a request.
     pub(super) injected: BTreeMap<(Fault, Moment, String), u32>,
     /// How often each path was taken.
     pub(super) paths: BTreeMap<&'static str, u32>,
 }
 
-/// The paths that the faults should reach.
+/// The paths that the rounds must take together.
 pub(super) const TAKEN_OVER: &str = "another server took over a lease that had ended";
 pub(super) const FENCED: &str = "a server that went on was refused by the fence";
 pub(super) const NOT_RENEWED: &str = "a run ended because its lease could not be renewed";
 pub(super) const ADOPTED: &str = "a search found the defect of a run that was lost";
-pub(super) const UNAVAILABLE: &str = "503 while the database was away";
-pub(super) const NOT_READY: &str = "a server that was cut off said that it is not ready";
+pub(super) const UNAVAILABLE: &str = "a click was answered 503 while the database was unreachable";
+pub(super) const NOT_READY: &str = "a server that was cut off reported that it is not ready";
 pub(super) const LOST_ANSWER: &str = "the answer to a write was lost or replaced";
 pub(super) const OVERTAKEN: &str = "a server went on while another one created the defect";
 pub(super) const PATHS: [&str; 8] =
     [TAKEN_OVER, FENCED, NOT_RENEWED, ADOPTED, UNAVAILABLE, NOT_READY, LOST_ANSWER, OVERTAKEN];
 
-/// Ends the clicks, also if the test fails: the scope waits for them.
+/// Sets the flag that ends the clicks, also if the test panics. Otherwise the thread scope would
+/// wait for them forever.
 struct SetOnDrop<'a>(&'a AtomicBool);
 
 impl Drop for SetOnDrop<'_> {
@@ -63,38 +64,40 @@ impl Rounds {
             injected: BTreeMap::new(),
             paths: PATHS.map(|path| (path, 0)).into(),
         };
-        // The first success. Later searches look for this defect: finding it proves that they work.
-        rounds.finish(&rounds.tests[0]);
+        // This first defect is the positive control: a later search that finds it can find defects.
+        rounds.await_defect(&rounds.tests[0]);
         rounds
     }
 
-    fn reached(&mut self, path: &'static str, times: usize) {
-        *self.paths.entry(path).or_default() += u32::try_from(times).unwrap_or(u32::MAX);
+    /// Adds to the number of times that a path was taken.
+    fn count_path(&mut self, path: &'static str, count: usize) {
+        *self.paths.entry(path).or_default() += u32::try_from(count).unwrap_or(u32::MAX);
     }
 
     fn clicker(&self) -> Clicker<'_> {
         Clicker::new(&self.answers, &self.cluster, self.times.client)
     }
 
-    /// Clicks new failed tests at one server and lets it fail. Meanwhile, the clicks are repeated
-    /// at all servers.
-    pub(super) fn round(&mut self, planned: PlannedFault) {
-        let new: Vec<_> = (0..TESTS).map(|_| failed_test()).collect();
+    /// Runs one round: clicks new failed tests at one server, and injects the fault. Meanwhile, the
+    /// clicks are repeated at all servers.
+    pub(super) fn run_round(&mut self, planned: PlannedFault) {
+        let new_tests: Vec<_> = (0..TESTS_PER_ROUND).map(|_| failed_test()).collect();
         let gates = planned.install_gates(&self.cluster);
-        let clicks = self.click_until_held(planned, &new, &gates.victim);
-        let rows = self.cluster.rows(&new);
+        let clicks = self.click_until_held(planned, &new_tests, &gates.victim);
+        let rows = self.cluster.rows(&new_tests);
         self.count_injected(planned, &rows);
 
         let clicker = Clicker::new(&self.answers, &self.cluster, self.times.client);
         let (answers, times, cluster) = (&self.answers, &self.times, &mut self.cluster);
         let is_over = AtomicBool::new(false);
-        let (seen, overtaken) = std::thread::scope(|scope| {
-            let _end = SetOnDrop(&is_over);
-            for test in &new {
+        let (observed, overtaken) = std::thread::scope(|scope| {
+            let _end_clicks = SetOnDrop(&is_over);
+            for test in &new_tests {
                 let (clicker, is_over) = (&clicker, &is_over);
-                scope.spawn(move || clicker.click_until_known(planned.victim + 1, test, is_over));
+                scope
+                    .spawn(move || clicker.click_until_answered(planned.victim + 1, test, is_over));
             }
-            let seen = planned.inject(cluster, &gates, times);
+            let observed = planned.inject(cluster, &gates, times);
             gates.victim.open();
             let mut overtaken = 0;
             if let Some(others) = &gates.others {
@@ -106,37 +109,38 @@ impl Rounds {
             }
             let deadline = Instant::now() + Duration::from_secs(REPEAT_S);
             wait_for("the clicks, or the end of the round", 2 * REPEAT_S, || {
-                let all = new.iter().all(|test| answers.is_known(test));
-                (all || Instant::now() >= deadline).then_some(())
+                let all_answered = new_tests.iter().all(|test| answers.has_defect_of(test));
+                (all_answered || Instant::now() >= deadline).then_some(())
             });
-            (seen, overtaken)
+            (observed, overtaken)
         });
         self.cluster.proxy.forward_all();
-        self.take_answers(planned.victim, &new, clicks);
-        self.answers.check_issues(&self.cluster.project.issues(), &new, false);
-        self.tests.extend(new);
-        self.reached(NOT_READY, usize::from(seen.was_unready));
-        self.reached(NOT_RENEWED, seen.stopped_without_database);
-        self.reached(OVERTAKEN, overtaken);
-        let lost = gates.lost.load(Ordering::Relaxed);
-        self.reached(LOST_ANSWER, lost.try_into().unwrap_or_default());
+        self.add_answers(planned.victim, &new_tests, clicks);
+        self.answers.check_issues(&self.cluster.project.issues(), &new_tests, false);
+        self.tests.extend(new_tests);
+        self.count_path(NOT_READY, usize::from(observed.was_unready));
+        self.count_path(NOT_RENEWED, observed.stopped_without_database);
+        self.count_path(OVERTAKEN, overtaken);
+        let lost_answers = gates.lost_answers.load(Ordering::Relaxed);
+        self.count_path(LOST_ANSWER, lost_answers.try_into().unwrap_or_default());
     }
 
-    /// Clicks the failed tests at the victim until one of its requests is at the gate.
+    /// Clicks the failed tests at the victim until the gate holds one of its requests. Returns the
+    /// clicks in progress.
     fn click_until_held(&self, planned: PlannedFault, tests: &[Value], gate: &Gate) -> Vec<Click> {
         let host = &self.cluster.replicas[planned.victim].host;
         let click = |test| host.create_in_background(&self.cluster.connection, test);
-        let start = || tests.iter().map(click).collect::<Vec<_>>();
+        let click_all = || tests.iter().map(click).collect::<Vec<_>>();
         if planned.moment == Moment::Any {
-            let clicks = start();
+            let clicks = click_all();
             // The moment is arbitrary, so there is no event to wait for.
             std::thread::sleep(Duration::from_millis(planned.variant % 200));
             return clicks;
         }
         let seconds = self.times.client.as_secs() + 10;
-        // A server that still recovers from the round before may refuse the clicks.
+        // A server that is still recovering from the last round may refuse the clicks.
         wait_for("a request at the gate", 3 * seconds, || {
-            let clicks = start();
+            let clicks = click_all();
             wait_for("a request at the gate, or all answers", seconds, || {
                 let ended = clicks.iter().all(Click::is_finished);
                 (gate.held() > 0 || ended).then_some(())
@@ -144,19 +148,21 @@ impl Rounds {
             if gate.held() > 0 {
                 return Some(clicks);
             }
-            self.take_answers(planned.victim, tests, clicks);
+            self.add_answers(planned.victim, tests, clicks);
             None
         })
     }
 
-    fn take_answers(&self, replica: usize, tests: &[Value], clicks: Vec<Click>) {
+    /// Adds the answers of these clicks, as far as they were answered.
+    fn add_answers(&self, replica: usize, tests: &[Value], clicks: Vec<Click>) {
         for (test, click) in tests.iter().zip(clicks) {
             if let Some(answer) = click.finish() {
-                self.answers.take(replica, test, &answer);
+                self.answers.add(replica, test, &answer);
             }
         }
     }
 
+    /// Counts this fault once for each state that the rows have.
     fn count_injected(&mut self, planned: PlannedFault, rows: &[Row]) {
         let mut states: BTreeSet<_> = rows.iter().map(|row| row.state.clone()).collect();
         if states.is_empty() {
@@ -167,29 +173,31 @@ impl Rounds {
         }
     }
 
-    /// Repeats the click until the answer is the defect. No person helps.
-    fn finish(&self, test: &Value) {
+    /// Clicks at one server after another until the answer is the defect.
+    fn await_defect(&self, test: &Value) {
         let clicker = self.clicker();
         let mut replicas = (0..self.cluster.replicas.len()).cycle();
-        let seconds = self.times.longest_doubt().as_secs();
+        let seconds = self.times.max_doubt().as_secs();
         wait_for("the defect of a failed test", seconds, || {
-            let known = clicker.click(replicas.next()?, test);
-            if !known {
+            let is_defect = clicker.click(replicas.next()?, test);
+            if !is_defect {
                 std::thread::sleep(Duration::from_millis(500));
             }
-            (known || !self.answers.broken().is_empty()).then_some(())
+            (is_defect || !self.answers.broken().is_empty()).then_some(())
         });
     }
 
-    /// After the last round: each failed test has one issue, which is the answer of each server.
-    pub(super) fn finish_all(&mut self) {
+    /// Checks after the last round that each failed test has one issue, and that each server
+    /// answers with it.
+    pub(super) fn check_all(&mut self) {
         for test in &self.tests {
-            self.finish(test);
+            self.await_defect(test);
             let clicker = self.clicker();
             for replica in 0..self.cluster.replicas.len() {
                 if !clicker.click(replica, test) {
-                    let why = format!("server {replica} does not know {test}");
-                    self.answers.add_broken(Broken::NotAnswered(why));
+                    let description =
+                        format!("server {replica} does not answer with the defect of {test}");
+                    self.answers.add_broken(Broken::NotAnswered(description));
                 }
             }
         }
@@ -197,60 +205,64 @@ impl Rounds {
         self.answers.check_issues(&issues, &self.tests, true);
         if issues.len() != self.tests.len() {
             let (issues, tests) = (issues.len(), self.tests.len());
-            let why = format!("{issues} issues of {tests} failed tests");
-            self.answers.add_broken(Broken::IssueCount(why));
+            let description = format!("{issues} issues of {tests} failed tests");
+            self.answers.add_broken(Broken::IssueCount(description));
         }
         self.count_paths();
     }
 
-    /// How often the fence has refused a server.
-    pub(super) fn refused(&self) -> usize {
+    /// Returns how often the fence has refused a server.
+    pub(super) fn refusals(&self) -> usize {
         let Cluster { postgres, replicas, .. } = &self.cluster;
-        replicas.iter().map(|it| leases::refused(postgres, it.database_client())).sum()
+        replicas.iter().map(|it| leases::count_refused(postgres, it.address_at_database())).sum()
     }
 
-    /// Counts the paths that the database and the events show.
+    /// Counts the paths that only the database and the events show.
     fn count_paths(&mut self) {
-        let taken_over = leases::taken_over(&self.cluster.postgres);
-        let refused = self.refused();
+        let taken_over = leases::count_taken_over(&self.cluster.postgres);
+        let refused = self.refusals();
         let admin = self.cluster.replicas[0].host.admin();
         let adopted = admin.get("/events?outcome=adopted&limit=200").expect(200);
         let adopted = adopted["events"].as_array().map_or(0, Vec::len);
         let unavailable = self.answers.problems().get("store-unavailable").copied();
-        self.reached(TAKEN_OVER, taken_over);
-        self.reached(FENCED, refused);
-        self.reached(ADOPTED, adopted);
-        self.reached(UNAVAILABLE, unavailable.unwrap_or_default().try_into().unwrap_or_default());
+        self.count_path(TAKEN_OVER, taken_over);
+        self.count_path(FENCED, refused);
+        self.count_path(ADOPTED, adopted);
+        self.count_path(
+            UNAVAILABLE,
+            unavailable.unwrap_or_default().try_into().unwrap_or_default(),
+        );
     }
 }
 
-/// How many runs a server has stopped because their lease was lost.
-pub(super) fn runs_stopped(host: &TestHost) -> usize {
+/// Returns how many runs a server has stopped because they lost their lease.
+pub(super) fn count_stopped_runs(host: &TestHost) -> usize {
     let page = host.metrics(host.admin_token());
     let stopped = page.sum("jackfield_runs_total", &[("outcome", "run-stopped")]);
     stopped.map_or(0, |count| format!("{count:.0}").parse().expect("a count"))
 }
 
-/// Waits until the server that went on has ended its runs of these rows. Returns how many of them
-/// ended while another server had the row's lease and its write was held at the gate.
+/// Waits until the suspended server, which goes on, has ended its runs of these rows. Returns how
+/// many of them ended while another server had the row's lease and its write was held at the gate.
 fn count_overtaken(cluster: &Cluster, victim: usize, rows: &[Row], others: &Gate) -> usize {
     let other = (victim + 1) % cluster.replicas.len();
     let leased: Vec<_> = rows.iter().filter(|row| row.is_leased).collect();
     for row in &leased {
         wait_for("the run of the server that went on", 30, || {
-            (!runs(cluster, other, &row.event).is_empty()).then_some(())
+            (!runs_of_event(cluster, other, &row.event).is_empty()).then_some(())
         });
     }
-    let now = cluster.rows_again(&leased);
-    let is_overtaken = |old: &&&Row| {
-        let newer = |row: &Row| row.test == old.test && row.fence > old.fence && row.is_leased;
-        now.iter().any(newer)
+    let current_rows = cluster.reread_rows(&leased);
+    let is_overtaken = |old_row: &&&Row| {
+        let is_newer =
+            |row: &Row| row.test == old_row.test && row.fence > old_row.fence && row.is_leased;
+        current_rows.iter().any(is_newer)
     };
     leased.iter().filter(is_overtaken).count().min(others.held())
 }
 
-/// The runs of an event that a server knows.
-fn runs(cluster: &Cluster, replica: usize, event: &str) -> Vec<Value> {
+/// Returns the runs of an event, as a server's admin API shows them.
+fn runs_of_event(cluster: &Cluster, replica: usize, event: &str) -> Vec<Value> {
     let answer = cluster.replicas[replica].host.admin().get(&format!("/events/{event}"));
     match answer.status {
         200 => answer.json()["runs"].as_array().cloned().unwrap_or_default(),

@@ -1,18 +1,19 @@
-//! Counts of several servers on one PostgreSQL: one of them asks the tracker, and the others answer
-//! with what it was told.
+//! Counts of a tracker's defects at several servers that share one PostgreSQL: one server requests
+//! the counts from the tracker, and the others answer with the same counts.
 
 use std::time::{Duration, Instant};
 
 use jackfield_tests::{Cable, Postgres, Reply, TestHost, wait_for};
 use serde_json::json;
 
-use super::{CHANGED_S, RARE_SWEEPS_MS, connect, only_number, tracker};
+use super::{CHANGE_MAX_S, RARE_SWEEPS_MS, connect, only_number, start_tracker};
 
-/// A server that waits for the counts of another one asks again after a lease by itself.
+/// The configured lease. A server that waits for the counts of another server, and gets no
+/// notification, tries again when the lease would end.
 const LEASE: Duration = Duration::from_secs(10);
 
-/// How often a server has asked the tracker for counts.
-fn counted(host: &TestHost) -> f64 {
+/// Returns how often a server has requested counts from the tracker.
+fn count_runs(host: &TestHost) -> f64 {
     let page = host.metrics(host.admin_token());
     page.sum("jackfield_runs_total", &[("call", "count")]).unwrap_or_default()
 }
@@ -29,36 +30,37 @@ fn one_server_asks_the_tracker_for_counts_and_the_others_answer_with_them() {
         postgres.replica().config(&config).guests(["good"]).start()
     };
     let (a, b) = (start(600_000), start(600_000));
-    let tracker = tracker();
+    let tracker = start_tracker();
     let connection = connect(&a, "good", json!({"url": tracker.url()}));
     b.await_connection("qa");
     let gate = tracker.hold_answers(|request| request.target == "/counts");
     let answers = std::thread::scope(|scope| {
-        let kpis = |host| {
+        let request_kpis = |host| {
             let connection = &connection;
             scope.spawn(move || TestHost::kpis(host, connection, "QA"))
         };
         let lease_until = || only_number(&postgres, "SELECT lease_until FROM counts_leases");
-        let first = kpis(&a);
+        let first = request_kpis(&a);
         gate.await_held(1);
-        let second = kpis(&b);
-        let before = lease_until();
+        let second = request_kpis(&b);
+        let first_lease_until = lease_until();
         wait_for("the lease of the first server to be renewed", 30, || {
-            (lease_until() > before).then_some(())
+            (lease_until() > first_lease_until).then_some(())
         });
-        assert!(!second.is_finished(), "it did not wait");
+        assert!(!second.is_finished(), "the second request did not wait");
         let opened = Instant::now();
         gate.open();
         let answers = [first, second].map(|it| it.join().expect("an answer").expect(200));
-        // The renewal came after a third of the lease, so it would ask again after two thirds.
+        // The first server renews its lease after a third of it. So without a notification, the
+        // second server would try again after two thirds of a lease.
         assert!(opened.elapsed() < LEASE / 2, "{:?}", opened.elapsed());
         answers.map(|answer| answer["openDefects"].clone())
     });
     assert_eq!(answers, [json!(5), json!(5)]);
-    assert_eq!((counted(&a), counted(&b)), (1.0, 0.0));
+    assert_eq!((count_runs(&a), count_runs(&b)), (1.0, 0.0));
 
-    // The counts of this server are fresh for a second only, so it asks the tracker. The others are
-    // told the new counts and do not ask.
+    // At this third server, counts are fresh for one second only, so it requests new counts from
+    // the tracker. The other two servers receive the new counts without a request.
     let c = start(1_000);
     tracker.set_script(|_| Reply::new(200, "6"));
     wait_for("the new counts", 30, || {
@@ -66,30 +68,34 @@ fn one_server_asks_the_tracker_for_counts_and_the_others_answer_with_them() {
         (answer["openDefects"] == 6).then_some(())
     });
     for host in [&a, &b] {
-        wait_for("the new counts at the others", CHANGED_S, || {
+        wait_for("the new counts at the other servers", CHANGE_MAX_S, || {
             (host.kpis(&connection, "QA").expect(200)["openDefects"] == 6).then_some(())
         });
     }
-    assert_eq!((counted(&a), counted(&b)), (1.0, 0.0), "another server asked the tracker, too");
+    assert_eq!(
+        (count_runs(&a), count_runs(&b)),
+        (1.0, 0.0),
+        "another server requested counts from the tracker, too"
+    );
 }
 
 #[test]
-fn counts_that_arrive_while_the_database_is_away_are_answered_and_stored_later() {
+fn counts_that_arrive_during_a_database_outage_are_answered_and_stored_later() {
     let postgres = Postgres::start();
     let cable = Cable::to(postgres.port());
     let config = "store_statement_s = 20\nstore_connect_s = 2\n[limits]\nkpi_answer_ms = 8000";
     let a = postgres.replica_at(cable.port()).config(config).guests(["good"]).start();
-    let tracker = tracker();
+    let tracker = start_tracker();
     let connection = connect(&a, "good", json!({"url": tracker.url()}));
     let gate = tracker.hold_answers(|request| request.target == "/counts");
-    let counted = std::thread::scope(|scope| {
+    let counts = std::thread::scope(|scope| {
         let kpis = scope.spawn(|| a.kpis(&connection, "QA"));
         gate.await_held(1);
         cable.cut();
         gate.open();
         kpis.join().expect("an answer").expect(200)
     });
-    assert_eq!(counted["openDefects"], 5);
+    assert_eq!(counts["openDefects"], 5);
     assert_eq!(postgres.query("SELECT project FROM counts"), [""; 0]);
     cable.restore();
     wait_for("the counts in the database", 60, || {

@@ -1,13 +1,14 @@
-//! A crash of PostgreSQL while a server has just taken a lease: no other server gets the same
-//! fence.
+//! PostgreSQL crashes right after a server has taken a lease. No other server may get the same
+//! fence afterwards.
 
 use jackfield_tests::{Guest, Postgres, RedmineConnection, Reply, failed_test, wait_for};
 use serde_json::json;
 
 #[test]
-fn a_crash_of_the_database_gives_no_fence_twice() {
+fn after_a_crash_of_the_database_no_two_servers_have_the_same_fence() {
     let postgres = Postgres::start();
-    // What is not written at once is written after seconds: the crash comes before.
+    // A commit that does not wait for the disk is written after up to 10 s: the crash happens
+    // before.
     postgres.query("ALTER SYSTEM SET wal_writer_delay = '10s'");
     postgres.query("SELECT pg_reload_conf()");
     wait_for("the setting", 30, || {
@@ -15,7 +16,7 @@ fn a_crash_of_the_database_gives_no_fence_twice() {
     });
     let start = || postgres.replica().plugin("redmine", &Guest::example("redmine")).start();
     let (a, b) = (start(), start());
-    // This setting makes the connector read before it writes.
+    // With a priority in the settings, the connector sends a read before its write.
     let redmine = a.connect_to_redmine("qa", "redmine", json!({"priority": "High"}));
     let RedmineConnection { project, proxy, connection } = redmine;
     b.await_connection("qa");
@@ -33,7 +34,7 @@ fn a_crash_of_the_database_gives_no_fence_twice() {
 
     proxy.forward_all();
     let gate = proxy.hold_requests(|_| true);
-    let early = a.create_in_background(&connection, &test);
+    let first_click = a.create_in_background(&connection, &test);
     gate.await_held(1);
     let leased = row();
     assert!(leased.starts_with("intent|2|t|"), "{leased}");
@@ -44,9 +45,9 @@ fn a_crash_of_the_database_gives_no_fence_twice() {
     for host in [&a, &b] {
         host.await_readiness(200);
     }
-    let late = b.create_in_background(&connection, &test);
+    let second_click = b.create_in_background(&connection, &test);
     gate.open();
-    println!("{:?}, {:?}", early.answer(), late.answer());
+    println!("{:?}, {:?}", first_click.answer(), second_click.answer());
     let defects = [&a, &b].map(|host| host.create_until_final(&connection, &test));
     assert_eq!(defects[0], defects[1]);
     assert_eq!(project.issues_of(&test).len(), 1, "two servers had the same fence");

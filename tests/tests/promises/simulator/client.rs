@@ -1,12 +1,13 @@
-//! The server's client for Test Manager reads from the stand-in, through every fault that a try of
-//! a connection can show.
+//! The server's client for Test Manager reads from the stand-in, with every fault that a try of a
+//! connection can show.
 
 use jackfield_tests::{ScriptedServer, Setup, SimulatedTestManager, TestHost, merge};
 use serde_json::{Value, json};
 
-use super::failed_test;
+use super::failed_checkout;
 
-/// A connection to the stand-in. Each has a name of its own, because tokens and projects are kept.
+/// Creates a connection that reads from the stand-in. Each connection has a name of its own,
+/// because the server caches tokens and projects for each connection.
 fn connect(
     host: &TestHost,
     tracker: &ScriptedServer,
@@ -26,7 +27,7 @@ fn connect(
     host.admin().json("POST", "/connections", &body).assert_status(201);
 }
 
-/// Tries a connection with a failed test; returns the last step: its name, and its error or note.
+/// Tries a connection with a failed test. Returns the name of the last step, and its error or note.
 fn last_step(host: &TestHost, name: &str, failed: &Value) -> (String, String) {
     let test = json!({
         "test_execution_id": failed["execution"],
@@ -38,23 +39,23 @@ fn last_step(host: &TestHost, name: &str, failed: &Value) -> (String, String) {
     let tried = host.admin().json("POST", &path, &json!({"failed_test": test})).expect(200);
     let step = tried["steps"].as_array().and_then(|steps| steps.last()).expect("a step").clone();
     let text = |member: &str| step[member].as_str().map(str::to_owned);
-    let said = text("error").map(|error| format!("failed: {error}"));
-    (text("name").expect("a name"), said.or_else(|| text("note")).unwrap_or_default())
+    let error = text("error").map(|text| format!("failed: {text}"));
+    (text("name").expect("a name"), error.or_else(|| text("note")).unwrap_or_default())
 }
 
 #[test]
-fn the_server_reads_from_the_stand_in_through_its_faults() {
+fn a_try_of_a_connection_shows_each_fault_of_the_stand_in() {
     let tracker = ScriptedServer::start(|_| jackfield_tests::Reply::new(200, "reached"));
     let host = Setup::new().guests(["calls"]).start();
     let simulator = SimulatedTestManager::start(&[]);
-    let failed = failed_test(&simulator);
-    let found = "Failed, with 3 assertions, 40 robot log lines and 3 files";
-    for (number, (faults, step, said)) in [
-        (&[][..], "log", found),
-        (&["expired-token"], "log", found),
-        (&["server-errors=1"], "log", found),
-        (&["screenshot-gone"], "log", found),
-        (&["many-logs=300"], "log", found),
+    let failed = failed_checkout(&simulator);
+    let complete = "Failed, with 3 assertions, 40 robot log lines and 3 files";
+    for (number, (faults, step, expected)) in [
+        (&[][..], "log", complete),
+        (&["expired-token"], "log", complete),
+        (&["server-errors=1"], "log", complete),
+        (&["screenshot-gone"], "log", complete),
+        (&["many-logs=300"], "log", complete),
         (&["two-logs"], "log", "Failed, with 3 assertions"),
         (&["no-variation"], "log", "failed: "),
         (&["unknown-execution"], "log", "404"),
@@ -63,7 +64,7 @@ fn the_server_reads_from_the_stand_in_through_its_faults() {
         (&["ungranted-scope"], "scope", "invalid_scope"),
         (&["html-403"], "project", "403 with a web page (\"Access denied\")"),
         (&["rate-limit=0", "rate-window=3600"], "project", "rate limit"),
-        (&["many-logs"], "log", found),
+        (&["many-logs"], "log", complete),
         (&["many-logs=100000"], "log", "the search stopped"),
         (&["screenshot-gone"], "log", "404"),
         (&["screenshot-redirect"], "log", "--test-manager-asset-origin"),
@@ -76,7 +77,7 @@ fn the_server_reads_from_the_stand_in_through_its_faults() {
         simulator.set_faults(faults);
         let (last, text) = last_step(&host, &name, &failed);
         assert_eq!(last, format!("test-manager-{step}"), "{faults:?}: {text}");
-        assert!(text.contains(said), "{faults:?}: {text}");
+        assert!(text.contains(expected), "{faults:?}: {text}");
     }
 }
 
@@ -86,7 +87,7 @@ fn each_failed_test_of_the_stand_in_is_read_without_a_gap() {
     let host = Setup::new().guests(["calls"]).start();
     let simulator = SimulatedTestManager::start(&[]);
     connect(&host, &tracker, &simulator, "qa");
-    // A robot may have written more lines than are read.
+    // The project ODD has robots whose logs have more lines than the server reads.
     for (prefix, count, allowed) in
         [("SHOP", 8, ""), ("ODD", 16, "; the robot's log: only the newest")]
     {
@@ -102,6 +103,6 @@ fn each_failed_test_of_the_stand_in_is_read_without_a_gap() {
         }
     }
     for request in simulator.requests() {
-        assert!(request.contains(" 200 "), "the stand-in does not know {request}");
+        assert!(request.contains(" 200 "), "the stand-in refused {request}");
     }
 }

@@ -1,53 +1,60 @@
-//! The stand-in has only paths, parameters and members of Test Manager's API that are known. The
-//! list is in `known_api.json`.
+//! The stand-in has only known paths, parameters and members of Test Manager's API.
+//! `known_api.json` lists them.
 
 use std::collections::BTreeSet;
 
 use jackfield_tests::{Answer, Client, SimulatedTestManager, root};
 use serde_json::Value;
 
-const KNOWN_API: &str = "tests/tests/promises/simulator/known_api.json";
+/// The path of the list in the repository.
+const KNOWN_API_FILE: &str = "tests/tests/promises/simulator/known_api.json";
 
-/// The known API, and the names in it that answers have shown.
-struct Known {
+/// The known API, and the paths that were answered.
+struct KnownApi {
+    /// The content of `known_api.json`.
     api: Value,
-    answered: BTreeSet<String>,
+    answered_paths: BTreeSet<String>,
 }
 
-impl Known {
+impl KnownApi {
+    /// Returns the names in a list of the file.
     fn names(&self, list: &str) -> Vec<String> {
         let list = self.api[list].as_array().expect("a list");
         list.iter().map(|name| name.as_str().expect("a name").to_owned()).collect()
     }
 
-    /// Checks the members of one record.
+    /// Checks that all members of a record are known.
     fn check_record(&mut self, path: &str, record: &str, value: &Value) {
-        let known = [&self.api["records"][record], &self.api["assumed_records"][record]];
-        let known: Vec<_> =
-            known.iter().filter_map(|list| list.as_array()).flatten().cloned().collect();
-        assert!(!known.is_empty(), "{path}: the list has no record {record}");
+        let known_members = [&self.api["records"][record], &self.api["assumed_records"][record]];
+        let known_members: Vec<_> =
+            known_members.iter().filter_map(|list| list.as_array()).flatten().cloned().collect();
+        assert!(!known_members.is_empty(), "{path}: {KNOWN_API_FILE} has no record {record}");
         let members = value.as_object().unwrap_or_else(|| panic!("{path}: no {record}: {value}"));
         for (member, value) in members {
-            let is_known = known.iter().any(|known| known == member);
+            let is_known = known_members.iter().any(|known| known == member);
             assert!(is_known, "{path}: no public client shows {record}.{member}");
             if member == "testCase" {
                 self.check_record(path, "TestCase", value);
             }
         }
-        assert!(members.contains_key("id") || known.len() == 3, "{path}: a {record} has no id");
-        self.answered.insert(path.to_owned());
+        assert!(
+            members.contains_key("id") || known_members.len() == 3,
+            "{path}: a {record} has no id"
+        );
+        self.answered_paths.insert(path.to_owned());
     }
 
     /// Checks an answer: a record, a list, a page of records, or a file.
     fn check(&mut self, path: &str, answer: &Answer) {
         let expected = self.api["answers"][path].as_str();
-        let expected =
-            expected.unwrap_or_else(|| panic!("no answer of {path} is listed")).to_owned();
+        let expected = expected
+            .unwrap_or_else(|| panic!("{KNOWN_API_FILE} has no answer of {path}"))
+            .to_owned();
         assert_eq!(answer.status, 200, "{path}: {}", answer.body);
         let (form, record) = expected.split_once(' ').unwrap_or((&expected, ""));
         if form == "file" {
             assert!(answer.header("content-disposition").is_some(), "{path} is not a file");
-            self.answered.insert(path.to_owned());
+            self.answered_paths.insert(path.to_owned());
             return;
         }
         let value = answer.json();
@@ -55,35 +62,40 @@ impl Known {
             "one" => return self.check_record(path, record, &value),
             "list" => &value,
             "paged" => {
-                self.check_names(path, "PagingNumbers", &value["paging"]);
-                self.check_names(path, "Paging", &value);
+                self.check_members(path, "PagingNumbers", &value["paging"]);
+                self.check_members(path, "Paging", &value);
                 &value["data"]
             }
             "requirements" => {
-                self.check_names(path, "RequirementPaging", &value);
+                self.check_members(path, "RequirementPaging", &value);
                 &value["data"]
             }
-            other => panic!("{path}: no form {other}"),
+            other => panic!("{path}: unknown form {other}"),
         };
         for row in rows.as_array().unwrap_or_else(|| panic!("{path}: no list: {value}")) {
             self.check_record(path, record, row);
         }
     }
 
-    fn check_names(&self, path: &str, record: &str, value: &Value) {
-        let known: BTreeSet<_> = self.api["records"][record]
+    /// Checks that an object has exactly the members of this record.
+    fn check_members(&self, path: &str, record: &str, value: &Value) {
+        let known_members: BTreeSet<_> = self.api["records"][record]
             .as_array()
             .expect("a record")
             .iter()
             .map(|name| name.as_str().expect("a name"))
             .collect();
         let members = value.as_object().unwrap_or_else(|| panic!("{path}: no {record}"));
-        assert_eq!(members.keys().map(String::as_str).collect::<BTreeSet<_>>(), known, "{path}");
+        assert_eq!(
+            members.keys().map(String::as_str).collect::<BTreeSet<_>>(),
+            known_members,
+            "{path}"
+        );
     }
 }
 
-/// The path with the ids of a failed test.
-fn with_ids(path: &str, failed: &Value, ids: &[(&str, String)]) -> String {
+/// Replaces the placeholders of a path with the ids of a failed test, and with these other ids.
+fn fill_in_ids(path: &str, failed: &Value, ids: &[(&str, String)]) -> String {
     let mut path = path.to_owned();
     let id = |member: &str| failed[member].as_str().expect("an id").to_owned();
     let object = if path.contains("/attachments/") { "testCaseLog" } else { "TestCase" };
@@ -100,19 +112,19 @@ fn with_ids(path: &str, failed: &Value, ids: &[(&str, String)]) -> String {
     for (part, value) in ids {
         path = path.replace(part, value);
     }
-    let own = path.split('/').nth(4).unwrap_or_default();
-    let meant = match (own, path.contains("/projects/")) {
+    let resource = path.split('/').nth(4).unwrap_or_default();
+    let member = match (resource, path.contains("/projects/")) {
         (_, true) => "project",
         ("testexecutions" | "orchestrator", _) => "execution",
         ("testcases" | "teststeps", _) => "case",
         _ => "log",
     };
-    path.replace("{id}", &id(meant))
+    path.replace("{id}", &id(member))
 }
 
-/// Ids that the paths need and that only other answers contain.
-fn other_ids(api: &Client, failed: &Value) -> Vec<(&'static str, String)> {
-    let get = |path: &str| api.get(&with_ids(path, failed, &[])).expect(200);
+/// Returns further ids that paths need. They are read from answers about the failed test.
+fn ids_from_answers(api: &Client, failed: &Value) -> Vec<(&'static str, String)> {
+    let get = |path: &str| api.get(&fill_in_ids(path, failed, &[])).expect(200);
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let log = get("/api/v2/{projectId}/testcaselogs/{id}");
     let assertions = get("/api/v2/{projectId}/testcaselogs/{id}/assertions");
@@ -125,7 +137,7 @@ fn other_ids(api: &Client, failed: &Value) -> Vec<(&'static str, String)> {
 }
 
 #[test]
-fn the_stand_in_serves_only_what_public_clients_show() {
+fn the_stand_in_serves_only_the_known_api() {
     let tracker = super::page::webhook_server();
     let simulator = SimulatedTestManager::start(&[
         "--fault",
@@ -133,9 +145,9 @@ fn the_stand_in_serves_only_what_public_clients_show() {
         "--webhook-url",
         &tracker.url(),
     ]);
-    let text = std::fs::read_to_string(root().join(KNOWN_API)).expect("the list");
-    let api: Value = serde_json::from_str(&text).expect("JSON");
-    let mut known = Known { api, answered: BTreeSet::new() };
+    let file = std::fs::read_to_string(root().join(KNOWN_API_FILE)).expect("the list");
+    let api: Value = serde_json::from_str(&file).expect("JSON");
+    let mut known = KnownApi { api, answered_paths: BTreeSet::new() };
     let mut parameters = known.names("parameters");
     parameters.extend(known.names("assumed_parameters"));
     let served = simulator.page().get("/simulator/api").expect(200)["paths"].take();
@@ -151,35 +163,44 @@ fn the_stand_in_serves_only_what_public_clients_show() {
         }
     }
     let client = simulator.api("");
-    let failed: Vec<_> =
-        ["SHOP", "BANK", "ODD"].iter().flat_map(|prefix| newest(&simulator, prefix)).collect();
+    let failed: Vec<_> = ["SHOP", "BANK", "ODD"]
+        .iter()
+        .flat_map(|prefix| newest_failed_tests(&simulator, prefix))
+        .collect();
     for failed in &failed {
         super::page::create_defect(&simulator, failed);
-        let ids = other_ids(&client, failed);
+        let ids = ids_from_answers(&client, failed);
         for route in served {
             let path = route["path"].as_str().expect("a path");
-            visit(&mut known, &client, path, failed, &ids);
+            check_path(&mut known, &client, path, failed, &ids);
         }
     }
-    let unseen = served.iter().filter_map(|route| route["path"].as_str());
-    let unseen: Vec<_> = unseen.filter(|path| !known.answered.contains(*path)).collect();
-    assert!(unseen.is_empty(), "never answered with a record: {unseen:?}");
+    let unanswered = served.iter().filter_map(|route| route["path"].as_str());
+    let unanswered: Vec<_> =
+        unanswered.filter(|path| !known.answered_paths.contains(*path)).collect();
+    assert!(unanswered.is_empty(), "paths that were never answered with a record: {unanswered:?}");
 }
 
-/// The failed tests of a project's newest execution.
-fn newest(simulator: &SimulatedTestManager, prefix: &str) -> Vec<Value> {
+/// Returns the failed tests of a project's newest execution.
+fn newest_failed_tests(simulator: &SimulatedTestManager, prefix: &str) -> Vec<Value> {
     let failed = simulator.failed_tests(prefix);
     let execution = failed[0]["execution"].clone();
     failed.into_iter().filter(|log| log["execution"] == execution).collect()
 }
 
-/// Requests one path, if the failed test has the record that the path is about.
-fn visit(known: &mut Known, client: &Client, path: &str, failed: &Value, ids: &[(&str, String)]) {
-    let url = with_ids(path, failed, ids);
+/// Requests a path and checks the answer. Skips a path whose record the failed test does not have.
+fn check_path(
+    known: &mut KnownApi,
+    client: &Client,
+    path: &str,
+    failed: &Value,
+    ids: &[(&str, String)],
+) {
+    let url = fill_in_ids(path, failed, ids);
     let log = failed["log"].as_str().expect("an id");
     let answer = match path {
         "/api/v2/{projectId}/teststeplogs" => client.get(&format!("{url}?testCaseLogId={log}")),
-        path if path.ends_with("/download") => return visit_files(known, client, path, failed),
+        path if path.ends_with("/download") => return check_files(known, client, path, failed),
         path if path.contains("{assertionId}") && ids[0].1.is_empty() => return,
         path if path.ends_with("/testsets/{id}") || path.ends_with("/requirements/{id}") => {
             let list = client.get(url.rsplit_once('/').expect("a path").0).expect(200);
@@ -192,11 +213,12 @@ fn visit(known: &mut Known, client: &Client, path: &str, failed: &Value, ids: &[
     known.check(path, &answer);
 }
 
-fn visit_files(known: &mut Known, client: &Client, path: &str, failed: &Value) {
+/// Downloads each file of a failed test and checks the answer.
+fn check_files(known: &mut KnownApi, client: &Client, path: &str, failed: &Value) {
     let all = "/api/v2/{projectId}/attachments/{objectType}/{id}/all";
-    let files = client.get(&with_ids(all, failed, &[])).expect(200);
+    let files = client.get(&fill_in_ids(all, failed, &[])).expect(200);
     for file in files.as_array().expect("a list") {
         let id = file["id"].as_str().expect("an id").to_owned();
-        known.check(path, &client.get(&with_ids(path, failed, &[("{id}", id)])));
+        known.check(path, &client.get(&fill_in_ids(path, failed, &[("{id}", id)])));
     }
 }

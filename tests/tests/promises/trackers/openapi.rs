@@ -1,110 +1,118 @@
-//! The requests of a connector are those of the vendor's OpenAPI file, of which `openapi/` has the
-//! operations that are used: path, method, parameters, body, and the status of the recorded answer.
+//! The requests of a connector match the vendor's OpenAPI file: path, method, parameters, body, and
+//! the status of the recorded answer. `openapi/` contains the operations of the file that are used.
 
 use std::fs;
 
 use jackfield_tests::root;
 use serde_json::Value;
 
-use super::recorded;
+use super::recorded_exchanges;
 
-/// A connector whose vendor publishes a file.
+/// A connector whose vendor publishes an OpenAPI file.
 struct Published {
     name: &'static str,
-    /// The address of the API in the recordings.
-    address: &'static str,
-    /// Ends of the paths whose operations `openapi/` does not have.
-    elsewhere: &'static [&'static str],
+    /// The base URL of the API in the recordings.
+    base_url: &'static str,
+    /// Ends of paths whose operations the vendor's file does not have.
+    not_in_file: &'static [&'static str],
 }
 
 const PUBLISHED: [Published; 4] = [
-    Published { name: "github", address: "https://api.github.com", elsewhere: &[] },
-    // Cloud alone: the recordings of Data Center are in another folder.
-    Published { name: "jira", address: "https://example.atlassian.net", elsewhere: &[] },
+    Published { name: "github", base_url: "https://api.github.com", not_in_file: &[] },
+    // Only Jira Cloud: the recordings of Data Center are in another folder.
+    Published { name: "jira", base_url: "https://example.atlassian.net", not_in_file: &[] },
     Published {
         name: "gitlab",
-        address: "https://gitlab.com",
-        elsewhere: &["/notes", "/labels/{name}", "/projects/{id}", "/uploads", "/user"],
+        base_url: "https://gitlab.com",
+        not_in_file: &["/notes", "/labels/{name}", "/projects/{id}", "/uploads", "/user"],
     },
     Published {
         name: "azure-devops",
-        address: "https://dev.azure.com",
-        // The comments are listed by an operation that the file omits, because another one has the
-        // same path. The file has 200 for an upload, and the reference has 201.
-        elsewhere: &["/comments", "/attachments", "/projects/{id}", "/connectionData"],
+        base_url: "https://dev.azure.com",
+        // The file omits the operation that lists comments, because another operation has the same
+        // path. For an upload, the file has the status 200, but the reference has 201.
+        not_in_file: &["/comments", "/attachments", "/projects/{id}", "/connectionData"],
     },
 ];
 
 impl Published {
-    /// Whether the file has no operation that such a request can be compared with.
-    fn is_elsewhere(&self, exchange: &Value) -> bool {
+    /// Whether the file has no operation for the request of this exchange.
+    fn is_not_in_file(&self, exchange: &Value) -> bool {
         let url = exchange["request"]["url"].as_str().unwrap_or_default();
         let path = url.split('?').next().unwrap_or_default();
         let parts = |path: &str| path.rsplit('/').map(str::to_owned).collect::<Vec<_>>();
-        let given = parts(path);
+        let request_parts = parts(path);
         let is_end = |end: &str| {
             let known = parts(end.trim_start_matches('/'));
-            known.iter().zip(&given).all(|(known, given)| known.starts_with('{') || known == given)
+            known
+                .iter()
+                .zip(&request_parts)
+                .all(|(known, part)| known.starts_with('{') || known == part)
         };
-        self.elsewhere.iter().any(|end| is_end(end))
+        self.not_in_file.iter().any(|end| is_end(end))
     }
 }
 
 #[test]
-fn the_requests_are_those_of_the_published_openapi_file() {
+fn the_requests_match_the_published_openapi_file() {
     for published in &PUBLISHED {
-        let Published { name, address, .. } = published;
+        let Published { name, base_url, .. } = published;
         let file = format!("tests/tests/promises/trackers/openapi/{name}.json");
         let text = fs::read_to_string(root().join(&file)).expect(&file);
         let file: Value = serde_json::from_str(&text).expect("JSON");
-        let (elsewhere, exchanges): (Vec<_>, Vec<_>) =
-            recorded(name).into_iter().partition(|it| published.is_elsewhere(it));
+        let (not_in_file, exchanges): (Vec<_>, Vec<_>) =
+            recorded_exchanges(name).into_iter().partition(|it| published.is_not_in_file(it));
         assert!(exchanges.len() > 10, "{name}: {} exchanges", exchanges.len());
-        assert_eq!(elsewhere.is_empty(), published.elsewhere.is_empty(), "{name}");
+        assert_eq!(not_in_file.is_empty(), published.not_in_file.is_empty(), "{name}");
         for exchange in exchanges {
-            let why = difference(&file, address, &exchange);
-            assert_eq!(why, None, "{name}: {}", exchange["request"]);
+            let difference_found = difference(&file, base_url, &exchange);
+            assert_eq!(difference_found, None, "{name}: {}", exchange["request"]);
         }
     }
 }
 
 #[test]
-fn another_path_parameter_body_or_status_is_found() {
-    let exchange = recorded("github").into_iter().find(|it| it["request"]["method"] == "POST");
+fn a_different_path_parameter_body_or_status_is_found() {
+    let exchange =
+        recorded_exchanges("github").into_iter().find(|it| it["request"]["method"] == "POST");
     let exchange = exchange.expect("a create");
     let file = root().join("tests/tests/promises/trackers/openapi/github.json");
     let published = serde_json::from_str(&fs::read_to_string(file).expect("a file")).expect("JSON");
-    let with = |pointer: &str, value: Value| {
+    let difference_with = |pointer: &str, value: Value| {
         let mut changed = exchange.clone();
         *changed.pointer_mut(pointer).expect(pointer) = value;
         difference(&published, "https://api.github.com", &changed)
     };
     let url = exchange["request"]["url"].as_str().expect("a URL").to_owned();
     assert_eq!(difference(&published, "https://api.github.com", &exchange), None);
-    assert!(with("/request/url", (url.clone() + "/other").into()).is_some());
-    assert!(with("/request/url", (url + "?other=1").into()).is_some());
-    assert!(with("/request/body", r#"{"title":"t","text":"x"}"#.into()).is_some());
-    assert!(with("/request/body", r#"{"title":"t","labels":"x"}"#.into()).is_some());
-    assert!(with("/response/status", 299.into()).is_some());
+    assert!(difference_with("/request/url", (url.clone() + "/other").into()).is_some());
+    assert!(difference_with("/request/url", (url + "?other=1").into()).is_some());
+    assert!(difference_with("/request/body", r#"{"title":"t","text":"x"}"#.into()).is_some());
+    assert!(difference_with("/request/body", r#"{"title":"t","labels":"x"}"#.into()).is_some());
+    assert!(difference_with("/response/status", 299.into()).is_some());
 }
 
-/// Answers to wrong credentials: refused, or a sign-in page.
-const NOT_OF_THE_API: [&str; 2] = ["401", "203"];
+/// Statuses of answers to wrong credentials (a refusal or a sign-in page), which the files do not
+/// list.
+const UNLISTED_STATUSES: [&str; 2] = ["401", "203"];
 
-/// What of an exchange the published file does not have.
-fn difference(published: &Value, address: &str, exchange: &Value) -> Option<String> {
+/// Returns how an exchange differs from the published file, if it does.
+fn difference(published: &Value, base_url: &str, exchange: &Value) -> Option<String> {
     let request = &exchange["request"];
     let url = request["url"].as_str().unwrap_or_default();
     let (path, query) = url.split_once('?').unwrap_or((url, ""));
-    let Some(path) = path.strip_prefix(address) else { return Some(format!("not at {address}")) };
+    let Some(path) = path.strip_prefix(base_url) else { return Some(format!("not at {base_url}")) };
     let method = request["method"].as_str().unwrap_or_default().to_lowercase();
     let mut paths = published["paths"].as_object().into_iter().flatten();
-    let operation = paths.find(|(known, of)| is_at(known, path) && of.get(&method).is_some());
-    let Some((_, operation)) = operation else { return Some(format!("no {method} {path}")) };
+    let operation =
+        paths.find(|(known, of)| matches_template(known, path) && of.get(&method).is_some());
+    let Some((_, operation)) = operation else {
+        return Some(format!("no operation {method} {path}"));
+    };
     let operation = &operation[&method];
     let parameters: Vec<_> = operation["query"].as_array().into_iter().flatten().collect();
-    let given: Vec<_> = query.split('&').filter_map(|it| it.split('=').next()).collect();
-    for name in given.iter().filter(|name| !name.is_empty()) {
+    let parameter_names: Vec<_> = query.split('&').filter_map(|it| it.split('=').next()).collect();
+    for name in parameter_names.iter().filter(|name| !name.is_empty()) {
         let name = name.replace("%24", "$");
         if !parameters.iter().any(|known| known["name"] == name) {
             return Some(format!("no parameter {name}"));
@@ -113,7 +121,7 @@ fn difference(published: &Value, address: &str, exchange: &Value) -> Option<Stri
     let status = exchange["response"]["status"].to_string();
     let answers = operation["answers"].as_array()?;
     if !answers.iter().any(|known| *known == status || known == "default")
-        && !NOT_OF_THE_API.contains(&status.as_str())
+        && !UNLISTED_STATUSES.contains(&status.as_str())
     {
         return Some(format!("no answer {status}"));
     }
@@ -124,26 +132,31 @@ fn difference(published: &Value, address: &str, exchange: &Value) -> Option<Stri
     }
 }
 
-/// Whether a path is one of a template such as `/issues/{key}`.
-fn is_at(template: &str, path: &str) -> bool {
-    let (mut of_template, mut of_path) = (template.split('/'), path.split('/'));
-    let fits = |(known, given): (&str, &str)| match known.split_once('{') {
-        None => known == given,
-        Some((before, _)) => given.replace("%24", "$").starts_with(before) && given != before,
-    };
-    of_template.by_ref().zip(of_path.by_ref()).all(fits)
+/// Whether a path matches a template such as `/issues/{key}`.
+fn matches_template(template: &str, path: &str) -> bool {
+    let (mut template_parts, mut path_parts) = (template.split('/'), path.split('/'));
+    let part_matches =
+        |(template_part, path_part): (&str, &str)| match template_part.split_once('{') {
+            None => template_part == path_part,
+            Some((before, _)) => {
+                path_part.replace("%24", "$").starts_with(before) && path_part != before
+            }
+        };
+    template_parts.by_ref().zip(path_parts.by_ref()).all(part_matches)
         && template.split('/').count() == path.split('/').count()
 }
 
-/// Where a value is not what a schema says. A member that an object does not list is a mismatch.
+/// Returns where a value does not match a schema, if it does not. A member that the schema of an
+/// object does not list is a mismatch.
 fn mismatch(schema: &Value, value: &Value, place: &str) -> Option<String> {
     if value.is_null() && schema["nullable"] == true {
         return None;
     }
     for choice in ["oneOf", "anyOf"] {
         if let Some(choices) = schema[choice].as_array() {
-            let fits = choices.iter().any(|it| mismatch(it, value, place).is_none());
-            return (!fits).then(|| format!("{place}: {value} fits none of {choice}"));
+            let matches_one = choices.iter().any(|it| mismatch(it, value, place).is_none());
+            return (!matches_one)
+                .then(|| format!("{place}: {value} matches no schema of {choice}"));
         }
     }
     let is_type = match schema["type"].as_str() {
@@ -159,8 +172,8 @@ fn mismatch(schema: &Value, value: &Value, place: &str) -> Option<String> {
         return Some(format!("{place}: {value} is not {schema}"));
     }
     let mut items = value.as_array().into_iter().flatten();
-    if let Some(found) = items.find_map(|it| mismatch(&schema["items"], it, place)) {
-        return Some(found);
+    if let Some(difference) = items.find_map(|it| mismatch(&schema["items"], it, place)) {
+        return Some(difference);
     }
     let (Some(known), Some(members)) = (schema["properties"].as_object(), value.as_object()) else {
         return None;

@@ -1,5 +1,5 @@
-//! How each tracker refuses in its own way: rate limits, sign-in pages, formats of errors. The
-//! answers are those of the vendors' references; the person reads the tracker's own words.
+//! Refusals in each tracker's own format: rate limits, sign-in pages, error texts. The answers are
+//! copied from the vendors' references. The problem contains the tracker's own text.
 
 use std::fs;
 
@@ -7,16 +7,18 @@ use serde_json::{Value, json};
 
 use super::CONNECTORS;
 
-/// A refusal: the connector, the folder of the recording whose first answer it replaces, the
-/// answer, and what the call must return.
+/// An answer with which a tracker refuses a call, and the error that the connector must return.
 struct Refusal {
     connector: &'static str,
+    /// The call, and the folder of the recording whose first answer is replaced.
     call: &'static str,
     status: u16,
     headers: &'static [(&'static str, &'static str)],
     body: &'static str,
+    /// The code of the error.
     code: &'static str,
-    words: &'static [&'static str],
+    /// Texts that the error must contain.
+    texts: &'static [&'static str],
 }
 
 const REFUSALS: [Refusal; 17] = [
@@ -27,7 +29,7 @@ const REFUSALS: [Refusal; 17] = [
         headers: &[("retry-after", "30")],
         body: r#"{"message":"You have exceeded a secondary rate limit. Please wait a few minutes before you try again.","documentation_url":"https://docs.github.com/rest/overview/rate-limits-for-the-rest-api#about-secondary-rate-limits"}"#,
         code: "tracker-rate-limited",
-        words: &["You have exceeded a secondary rate limit", "30"],
+        texts: &["You have exceeded a secondary rate limit", "30"],
     },
     Refusal {
         connector: "github",
@@ -36,7 +38,7 @@ const REFUSALS: [Refusal; 17] = [
         headers: &[],
         body: r#"{"message":"You have exceeded a secondary rate limit. Please wait a few minutes before you try again."}"#,
         code: "tracker-rate-limited",
-        words: &["You have exceeded a secondary rate limit", "60"],
+        texts: &["You have exceeded a secondary rate limit", "60"],
     },
     Refusal {
         connector: "github",
@@ -49,7 +51,7 @@ const REFUSALS: [Refusal; 17] = [
         ],
         body: r#"{"message":"API rate limit exceeded for user ID 5000001."}"#,
         code: "tracker-rate-limited",
-        words: &["API rate limit exceeded"],
+        texts: &["API rate limit exceeded"],
     },
     Refusal {
         connector: "github",
@@ -58,7 +60,7 @@ const REFUSALS: [Refusal; 17] = [
         headers: &[("x-ratelimit-remaining", "4987")],
         body: r#"{"message":"Resource not accessible by personal access token"}"#,
         code: "credentials-refused",
-        words: &["Resource not accessible by personal access token"],
+        texts: &["Resource not accessible by personal access token"],
     },
     Refusal {
         connector: "github",
@@ -67,7 +69,7 @@ const REFUSALS: [Refusal; 17] = [
         headers: &[],
         body: r#"{"message":"Validation Failed","errors":[{"resource":"Issue","field":"assignees","code":"invalid"}]}"#,
         code: "rejected",
-        words: &["Validation Failed", "assignees is invalid"],
+        texts: &["Validation Failed", "assignees is invalid"],
     },
     Refusal {
         connector: "jira",
@@ -76,7 +78,7 @@ const REFUSALS: [Refusal; 17] = [
         headers: &[],
         body: r#"{"errorMessages":[],"errors":{"priority":"The priority selected is invalid."}}"#,
         code: "rejected",
-        words: &["priority: The priority selected is invalid."],
+        texts: &["priority: The priority selected is invalid."],
     },
     Refusal {
         connector: "jira",
@@ -85,7 +87,7 @@ const REFUSALS: [Refusal; 17] = [
         headers: &[("retry-after", "12"), ("x-ratelimit-nearlimit", "true")],
         body: r#"{"errorMessages":["Rate limit exceeded."]}"#,
         code: "tracker-rate-limited",
-        words: &["Rate limit exceeded.", "12"],
+        texts: &["Rate limit exceeded.", "12"],
     },
     Refusal {
         connector: "azure-devops",
@@ -94,7 +96,7 @@ const REFUSALS: [Refusal; 17] = [
         headers: &[],
         body: "<!DOCTYPE html><html><head><title>Azure DevOps Services | Sign In</title></head></html>",
         code: "credentials-refused",
-        words: &["sign-in page", "token"],
+        texts: &["sign-in page", "token"],
     },
     Refusal {
         connector: "azure-devops",
@@ -106,7 +108,7 @@ const REFUSALS: [Refusal; 17] = [
         )],
         body: "<html><head><title>Object moved</title></head></html>",
         code: "credentials-refused",
-        words: &["sign-in page"],
+        texts: &["sign-in page"],
     },
     Refusal {
         connector: "azure-devops",
@@ -115,7 +117,7 @@ const REFUSALS: [Refusal; 17] = [
         headers: &[],
         body: r#"{"$id":"1","message":"TF401320: Rule Error for field Severity. Error code: Required, InvalidEmpty.","typeKey":"RuleValidationException"}"#,
         code: "rejected",
-        words: &["TF401320: Rule Error for field Severity"],
+        texts: &["TF401320: Rule Error for field Severity"],
     },
     Refusal {
         connector: "servicenow",
@@ -124,7 +126,7 @@ const REFUSALS: [Refusal; 17] = [
         headers: &[],
         body: "<html><head><title>Instance Hibernating page</title></head><body>Sorry, this instance is hibernating.</body></html>",
         code: "tracker-unavailable",
-        words: &["not with JSON"],
+        texts: &["not with JSON"],
     },
     Refusal {
         connector: "servicenow",
@@ -133,7 +135,7 @@ const REFUSALS: [Refusal; 17] = [
         headers: &[],
         body: r#"{"error":{"message":"Operation Failed","detail":"ACL Exception Insert Failed due to security constraints"},"status":"failure"}"#,
         code: "credentials-refused",
-        words: &["Operation Failed; ACL Exception Insert Failed due to security constraints"],
+        texts: &["Operation Failed; ACL Exception Insert Failed due to security constraints"],
     },
     Refusal {
         connector: "servicenow",
@@ -142,7 +144,7 @@ const REFUSALS: [Refusal; 17] = [
         headers: &[("retry-after", "59"), ("x-ratelimit-limit", "10")],
         body: r#"{"error":{"message":"Rate limit exceeded","detail":"Rejected as request limit per hour is reached"},"status":"failure"}"#,
         code: "tracker-rate-limited",
-        words: &["Rate limit exceeded", "59"],
+        texts: &["Rate limit exceeded", "59"],
     },
     Refusal {
         connector: "request-tracker",
@@ -151,7 +153,7 @@ const REFUSALS: [Refusal; 17] = [
         headers: &[],
         body: r#"{"message":"No permission to create tickets in the queue 'qa'"}"#,
         code: "credentials-refused",
-        words: &["No permission to create tickets in the queue"],
+        texts: &["No permission to create tickets in the queue"],
     },
     Refusal {
         connector: "gitlab",
@@ -160,7 +162,7 @@ const REFUSALS: [Refusal; 17] = [
         headers: &[],
         body: r#"{"message":{"title":["can't be blank"]}}"#,
         code: "rejected",
-        words: &["can't be blank"],
+        texts: &["can't be blank"],
     },
     Refusal {
         connector: "gitlab",
@@ -169,7 +171,7 @@ const REFUSALS: [Refusal; 17] = [
         headers: &[("retry-after", "31")],
         body: "Retry later",
         code: "tracker-rate-limited",
-        words: &["Retry later", "31"],
+        texts: &["Retry later", "31"],
     },
     Refusal {
         connector: "gitlab",
@@ -178,34 +180,34 @@ const REFUSALS: [Refusal; 17] = [
         headers: &[],
         body: r#"{"error":"insufficient_scope","error_description":"The request requires higher privileges than provided by the access token.","scope":"api"}"#,
         code: "credentials-refused",
-        words: &["requires higher privileges"],
+        texts: &["requires higher privileges"],
     },
 ];
 
 #[test]
-fn each_tracker_refuses_in_its_own_words() {
+fn each_refusal_is_reported_with_the_text_of_the_tracker() {
     for refusal in &REFUSALS {
         let connector = CONNECTORS.iter().find(|it| it.name == refusal.connector);
         let connector = connector.expect("a connector");
-        let project = connector.project();
-        let first = project.path(&format!("recording/{}/0001.json", refusal.call));
-        let text = fs::read_to_string(&first).expect("an exchange");
+        let project = connector.create_project();
+        let first_exchange = project.path(&format!("recording/{}/0001.json", refusal.call));
+        let text = fs::read_to_string(&first_exchange).expect("an exchange");
         let mut exchange: Value = serde_json::from_str(&text).expect("JSON");
-        let type_of_body =
+        let content_type =
             if refusal.body.starts_with('<') { "text/html" } else { "application/json" };
-        let mut headers = vec![("content-type", type_of_body)];
+        let mut headers = vec![("content-type", content_type)];
         headers.extend(refusal.headers);
         exchange["response"] =
             json!({"status": refusal.status, "headers": headers, "body": refusal.body});
-        fs::write(&first, exchange.to_string()).expect("the exchange is written");
+        fs::write(&first_exchange, exchange.to_string()).expect("the exchange is written");
         let event: &[&str] =
             if refusal.call == "create-defect" { &["--event", "event.json"] } else { &[] };
         let answer = connector.replay(&project, refusal.call, refusal.call, event);
         let name = refusal.connector;
         println!("{name}: {}: {}", answer["outcome"], answer["detail"]);
         assert_eq!(answer["outcome"], refusal.code, "{name}: {answer:#}");
-        for words in refusal.words {
-            assert!(answer.to_string().contains(words), "{name}: {words} in {answer:#}");
+        for text in refusal.texts {
+            assert!(answer.to_string().contains(text), "{name}: {text} in {answer:#}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Answers both webhooks as an Extism plugin: the functions `create` and `count`.
+//! An Extism plugin that answers both webhooks with its functions `create` and `count`.
 #![no_std]
 
 extern crate alloc;
@@ -24,15 +24,15 @@ unsafe extern "C" {
 
 #[unsafe(no_mangle)]
 extern "C" fn create() -> i32 {
-    answer(work::create(&input()))
+    write_output(work::create(&read_input()))
 }
 
 #[unsafe(no_mangle)]
 extern "C" fn count() -> i32 {
-    answer(core::str::from_utf8(&input()).ok().and_then(work::count))
+    write_output(core::str::from_utf8(&read_input()).ok().and_then(work::count))
 }
 
-fn input() -> Vec<u8> {
+fn read_input() -> Vec<u8> {
     let length = input_length();
     let mut input = Vec::new();
     let words = length / 8;
@@ -43,17 +43,17 @@ fn input() -> Vec<u8> {
     input
 }
 
-fn answer(json: Option<Vec<u8>>) -> i32 {
+fn write_output(json: Option<Vec<u8>>) -> i32 {
     let Some(json) = json else { return 1 };
     let at = alloc(json.len() as u64);
     let words = json.chunks_exact(8);
-    let rest = words.remainder();
+    let last_bytes = words.remainder();
     let mut next = at;
     for word in words {
         store_u64(next, u64::from_le_bytes(word.try_into().unwrap_or_default()));
         next += 8;
     }
-    for byte in rest {
+    for byte in last_bytes {
         store_u8(next, *byte);
         next += 1;
     }
@@ -61,10 +61,11 @@ fn answer(json: Option<Vec<u8>>) -> i32 {
     0
 }
 
-/// The compiler calls it; without a C library nothing else defines it.
+/// Compares two memory regions. The compiler generates calls of this function, which a C library
+/// would define otherwise.
 ///
 /// # Safety
-/// Both regions have `count` bytes.
+/// Both regions must have at least `count` bytes.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn memcmp(one: *const u8, other: *const u8, count: usize) -> i32 {
     for at in 0..count {

@@ -1,5 +1,5 @@
-//! Answers both webhooks by an Extism plugin: `extism-host ADDRESS PLUGIN.wasm`. Each request has a
-//! plugin of its own, which is dropped with the answer.
+//! Answers both webhooks with an Extism plugin: `extism-host ADDRESS PLUGIN.wasm`. Each request
+//! gets a new instance of the plugin, which is dropped after the answer.
 
 use std::sync::Arc;
 
@@ -11,36 +11,36 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use extism::{CompiledPlugin, Manifest, Plugin, PluginBuilder, Wasm};
 
-type Compiled = State<Arc<CompiledPlugin>>;
+type PluginState = State<Arc<CompiledPlugin>>;
 
 fn main() -> Result<(), extism::Error> {
     let mut arguments = std::env::args().skip(1);
     let address = arguments.next().unwrap_or_default();
-    let file = Wasm::data(std::fs::read(arguments.next().unwrap_or_default())?);
-    let compiled = CompiledPlugin::new(PluginBuilder::new(Manifest::new([file])))?;
+    let wasm = Wasm::data(std::fs::read(arguments.next().unwrap_or_default())?);
+    let compiled = CompiledPlugin::new(PluginBuilder::new(Manifest::new([wasm])))?;
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(cores).enable_all().build()?;
     runtime.block_on(async {
         let listener = tokio::net::TcpListener::bind(address).await?;
-        let counts = "/api/kpis/project/{project}/defectstatus";
-        let app = Router::new().route("/defects", post(create)).route(counts, get(count));
+        let kpis_route = "/api/kpis/project/{project}/defectstatus";
+        let app = Router::new().route("/defects", post(create)).route(kpis_route, get(count));
         Ok(axum::serve(listener, app.with_state(Arc::new(compiled))).await?)
     })
 }
 
-async fn create(State(compiled): Compiled, body: Bytes) -> Response {
+async fn create(State(compiled): PluginState, body: Bytes) -> Response {
     answer(&compiled, "create", &body)
 }
 
-async fn count(State(compiled): Compiled, Path(project): Path<String>) -> Response {
+async fn count(State(compiled): PluginState, Path(project): Path<String>) -> Response {
     answer(&compiled, "count", project.as_bytes())
 }
 
 fn answer(compiled: &CompiledPlugin, function: &str, input: &[u8]) -> Response {
-    let called = Plugin::new_from_compiled(compiled)
+    let result = Plugin::new_from_compiled(compiled)
         .and_then(|mut plugin| plugin.call::<&[u8], &[u8]>(function, input).map(<[u8]>::to_vec));
-    match called {
+    match result {
         Ok(json) => ([(header::CONTENT_TYPE, "application/json")], json).into_response(),
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
     }

@@ -1,4 +1,4 @@
-//! Answers at once, without a tracker.
+//! A connector that answers at once, without a request to a tracker.
 
 use jackfield_test_guests::*;
 

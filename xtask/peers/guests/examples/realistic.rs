@@ -1,5 +1,5 @@
-//! Does what a connector does with a tracker's answer, without a tracker: reads a page of issues
-//! with serde and counts them in a map.
+//! A connector that does realistic work without a tracker: it parses a page of issues with serde
+//! and counts them in a map, like a connector does with a tracker's answer.
 
 use std::collections::HashMap;
 
@@ -19,12 +19,12 @@ struct Issue {
     id: u64,
     #[expect(dead_code, reason = "read because a tracker sends it")]
     subject: String,
-    status: Named,
-    priority: Named,
+    status: NamedValue,
+    priority: NamedValue,
 }
 
 #[derive(Deserialize)]
-struct Named {
+struct NamedValue {
     name: String,
 }
 
@@ -39,7 +39,7 @@ impl Behaviour for Realistic {
     const SETTINGS: &'static str = NO_SETTINGS;
 
     fn create(test: FailedTest, marker: String) -> Result<Defect, Error> {
-        let page = page()?;
+        let page = parse_page()?;
         let title =
             format!("Test case {} failed, as {} others", test.test_case_id, page.issues.len());
         Ok(defect(&marker, &title))
@@ -48,22 +48,23 @@ impl Behaviour for Realistic {
     fn count(_project: String) -> Result<Counts, Error> {
         let mut by_status: HashMap<String, u32> = HashMap::new();
         let mut by_priority: HashMap<String, u32> = HashMap::new();
-        for issue in page()?.issues {
+        for issue in parse_page()?.issues {
             *by_status.entry(issue.status.name).or_default() += 1;
             *by_priority.entry(issue.priority.name).or_default() += 1;
         }
-        let of = |counts: &HashMap<String, u32>, name: &str| counts.get(name).copied().unwrap_or(0);
+        let count_of =
+            |counts: &HashMap<String, u32>, name: &str| counts.get(name).copied().unwrap_or(0);
         Ok(Counts {
-            open: by_status.values().sum::<u32>() - of(&by_status, "Closed"),
-            closed: of(&by_status, "Closed"),
-            critical: of(&by_priority, "Urgent"),
-            moderate: of(&by_priority, "High"),
+            open: by_status.values().sum::<u32>() - count_of(&by_status, "Closed"),
+            closed: count_of(&by_status, "Closed"),
+            critical: count_of(&by_priority, "Urgent"),
+            moderate: count_of(&by_priority, "High"),
             critical_link: None,
         })
     }
 }
 
-fn page() -> Result<Page, Error> {
+fn parse_page() -> Result<Page, Error> {
     serde_json::from_str(PAGE).map_err(|error| self::error(ErrorCode::Internal, error.to_string()))
 }
 

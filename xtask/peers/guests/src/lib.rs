@@ -1,1 +1,1 @@
-//! Only the examples are built: each is one connector.
+//! This library is empty: only the examples of the crate are built. Each example is one connector.

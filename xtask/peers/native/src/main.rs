@@ -12,7 +12,7 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 
-/// The allocator of the server that it is compared with.
+/// The same allocator as in the server.
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
@@ -22,8 +22,8 @@ fn main() -> std::io::Result<()> {
         tokio::runtime::Builder::new_multi_thread().worker_threads(cores()).enable_all().build()?;
     runtime.block_on(async {
         let listener = tokio::net::TcpListener::bind(address).await?;
-        let counts = "/api/kpis/project/{project}/defectstatus";
-        let app = Router::new().route("/defects", post(create)).route(counts, get(count));
+        let kpis_route = "/api/kpis/project/{project}/defectstatus";
+        let app = Router::new().route("/defects", post(create)).route(kpis_route, get(count));
         axum::serve(listener, app).await
     })
 }

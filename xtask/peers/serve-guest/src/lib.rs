@@ -1,4 +1,4 @@
-//! Answers both webhooks as a component of the world `wasi:http/proxy`.
+//! A component of the world `wasi:http/proxy` that answers both webhooks.
 
 extern crate alloc;
 
@@ -19,7 +19,7 @@ impl wasip2::exports::http::incoming_handler::Guest for Webhooks {
         let project = path.strip_suffix("/defectstatus").and_then(|path| path.rsplit('/').next());
         let json = match project {
             Some(project) => work::count(project),
-            None => read(&request).and_then(|body| work::create(&body)),
+            None => read_body(&request).and_then(|body| work::create(&body)),
         };
         let headers = Fields::new();
         let _ = headers.set("content-type", &[b"application/json".to_vec()]);
@@ -34,7 +34,7 @@ impl wasip2::exports::http::incoming_handler::Guest for Webhooks {
     }
 }
 
-fn read(request: &IncomingRequest) -> Option<Vec<u8>> {
+fn read_body(request: &IncomingRequest) -> Option<Vec<u8>> {
     let body = request.consume().ok()?;
     let stream = body.stream().ok()?;
     let mut bytes = Vec::new();

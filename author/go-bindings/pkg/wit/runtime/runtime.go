@@ -1,4 +1,5 @@
-// Jackfield changed this file; each place says why. The original is that of wit-bindgen-go 0.60.0.
+// A copy of a file of wit-bindgen-go 0.60.0, changed by Jackfield. A comment "Changed" marks each
+// change and contains the reason.
 
 package runtime
 
@@ -9,7 +10,7 @@ import (
 	"unsafe"
 )
 
-// Changed: the heap may grow to this size between two collections.
+// Changed: maximum size of the heap, bytes, without a garbage collection.
 const heapBytesMax = 32 << 20
 
 type Handle struct {
@@ -64,9 +65,9 @@ func Allocate(pinner *runtime.Pinner, size, align uintptr) unsafe.Pointer {
 	return pointer
 }
 
-// Changed: a collection inside `cabi_realloc` traps, because it asks WASI for the time, which a
-// component must not do while the host calls it. So collections are off (see `init`), and one runs
-// here, where the connector's own code calls.
+// Changed: a garbage collection inside `cabi_realloc` traps, because it reads the time by WASI, which
+// a component must not do while the host allocates memory in it. So automatic collections are off
+// (see `init`), and the bindings collect here, before allocations for the connector's own code.
 func collect() {
 	var memory runtime.MemStats
 	runtime.ReadMemStats(&memory)
@@ -80,7 +81,8 @@ func allocateRaw(size, align uintptr) unsafe.Pointer {
 		return nil
 	}
 
-	// Changed: the area for returned values may have any size; the original panics here.
+	// Changed: the size of the area for returned values need not be a multiple of the alignment. The
+	// original panics here.
 	if size%align != 0 {
 		size += align - size%align
 	}
@@ -121,7 +123,7 @@ func offset(ptr, align uintptr) uintptr {
 	return newptr - ptr
 }
 
-// Changed: its own name, so that `Allocate` recognises the host's allocations.
+// Changed: this variable has a name, so that `Allocate` recognises allocations of the host.
 var hostPinner = runtime.Pinner{}
 
 func Unpin() {

@@ -1,4 +1,4 @@
-//! Property tests: any value, in any place, with the text cut at any length.
+//! Property tests with random values in each place of a text, which is cut at a random length.
 
 use std::collections::BTreeSet;
 
@@ -11,7 +11,7 @@ use crate::domain::Marker;
 use super::*;
 
 /// Texts that trackers read as markup.
-const NASTY: [&str; 46] = [
+const MARKUP_SAMPLES: [&str; 46] = [
     "{code}",
     "{noformat}",
     "{noformat:x}",
@@ -59,29 +59,29 @@ const NASTY: [&str; 46] = [
     "'''b'''",
     "**b**",
 ];
-const PLACES: &str = "# A\n\nA **A** *A* `A` [A](B)\n\n- A\n  - A\n\n    A\n\n1. A\n\n> A\n>\n> - A\n\n\
+const ALL_PLACES: &str = "# A\n\nA **A** *A* `A` [A](B)\n\n- A\n  - A\n\n    A\n\n1. A\n\n> A\n>\n> - A\n\n\
                       ```\nA\n```\n\n<b>A</b>\n";
 
-/// A canonical text with a value in each place that a value can have.
-fn places(value: &str, url: &str) -> Document {
-    let placeholder = [placeholder::of(0), placeholder::of(1)];
-    let text = PLACES.replace('A', &placeholder[0]).replace('B', &placeholder[1]);
+/// Parses a text that contains a value in each place where a value can be.
+fn document_with_all_places(value: &str, url: &str) -> Document {
+    let placeholders = [placeholder::for_value(0), placeholder::for_value(1)];
+    let text = ALL_PLACES.replace('A', &placeholders[0]).replace('B', &placeholders[1]);
     Document::parse(&Expanded { text, values: vec![value.to_owned(), url.to_owned()] })
 }
 
-fn value() -> impl Strategy<Value = String> {
+fn any_value() -> impl Strategy<Value = String> {
     let part = prop_oneof![
-        4 => proptest::sample::select(NASTY.as_slice()).prop_map(str::to_owned),
+        4 => proptest::sample::select(MARKUP_SAMPLES.as_slice()).prop_map(str::to_owned),
         2 => "[a-zA-Z0-9 .,:_-]{1,6}",
-        1 => any::<char>().prop_filter("is removed before", |c| {
+        1 => any::<char>().prop_filter("the host removes these characters", |c| {
             !c.is_control() && !('\u{e000}'..='\u{e001}').contains(c) && *c != '\u{2060}'
         }).prop_map(String::from),
     ];
     proptest::collection::vec(part, 0..12).prop_map(|parts| parts.concat())
 }
 
-/// Any marker; many begin like something else, such as a revision or a heading.
-fn marker() -> impl Strategy<Value = String> {
+/// Random markers. Many of them begin like markup, such as a revision or a heading.
+fn any_marker() -> impl Strategy<Value = String> {
     ("r|h|p|bq|[a-z2-9]", "[2-9]{0,3}", "[a-z2-9]{26}").prop_map(|(letter, number, rest)| {
         format!("{letter}{number}{rest}").chars().take(Marker::LENGTH).collect()
     })
@@ -91,10 +91,10 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
     #[test]
-    fn any_data_fits_any_limit_with_the_marker_in_the_first_line(
-        value in value(), max in 0_u32..1_500, marker in marker(),
+    fn any_text_fits_its_limit_and_begins_with_the_marker(
+        value in any_value(), max in 0_u32..1_500, marker in any_marker(),
     ) {
-        let document = places(&value, &value);
+        let document = document_with_all_places(&value, &value);
         for markup in Markup::ALL {
             let marked = render(&document, *markup, max, Some(&marker));
             match &marked {
@@ -108,7 +108,7 @@ proptest! {
             let plain = render(&document, *markup, max, None);
             let texts = [marked.ok(), plain.ok()];
             for text in texts.into_iter().flatten() {
-                valid(*markup, &text)?;
+                check_markup(*markup, &text)?;
             }
         }
     }
@@ -117,8 +117,8 @@ proptest! {
 
 proptest! {
     #[test]
-    fn any_data_is_text_in_markdown(value in value()) {
-        let text = full(&only(&value, "A"), Markup::Markdown);
+    fn any_value_is_text_in_markdown(value in any_value()) {
+        let text = render_uncut(&document_with_value(&value, "A"), Markup::Markdown);
         for event in Parser::new_ext(&text, Options::all()) {
             let allowed = matches!(
                 event,
@@ -130,13 +130,14 @@ proptest! {
         prop_assert!(!text.lines().any(|line| line.starts_with('/')), "{text:?}");
         let mention = Regex::new(r"[@#][A-Za-z0-9]").expect("a pattern");
         prop_assert!(!mention.is_match(&text), "{text:?}");
-        let code = full(&only(&value, "```\nA\n```"), Markup::Markdown);
-        let kinds: Vec<_> = Parser::new(&code).filter(|it| !matches!(it, Event::Text(_))).collect();
+        let code = render_uncut(&document_with_value(&value, "```\nA\n```"), Markup::Markdown);
+        let is_text = |event: &Event<'_>| matches!(event, Event::Text(_));
+        let kinds: Vec<_> = Parser::new(&code).filter(|event| !is_text(event)).collect();
         prop_assert!(kinds.len() <= 2, "{kinds:?}");
     }
 
     #[test]
-    fn any_data_is_text_in_wiki_markups(value in value()) {
+    fn any_value_is_text_in_wiki_markups(value in any_value()) {
         let block = Regex::new(r"^\w+\.").expect("a pattern");
         let special = Regex::new(
             r"[^\w\s.,;'/:\x01-]|:\S|\br[0-9]+\b|(?:^|[^\pL\pN])[-_]|[-_](?:$|[^\pL\pN\x01])",
@@ -144,16 +145,17 @@ proptest! {
         let special = special.expect("a pattern");
         let reference = Regex::new("&#[0-9]{2,3};").expect("a pattern");
         for markup in [Markup::Textile, Markup::JiraWiki] {
-            let text = full(&only(&value, "A"), markup);
+            let text = render_uncut(&document_with_value(&value, "A"), markup);
             for line in reference.replace_all(&text, "\u{1}").lines() {
                 let first = line.chars().next();
                 prop_assert!(first.is_none_or(|c| !c.is_ascii_punctuation()), "{text:?}");
                 prop_assert!(!block.is_match(line), "{text:?}");
-                let ascii: Vec<_> = special.find_iter(line).filter(|it| it.as_str().is_ascii()).collect();
+                let found = special.find_iter(line);
+                let ascii: Vec<_> = found.filter(|found| found.as_str().is_ascii()).collect();
                 prop_assert!(ascii.is_empty(), "{ascii:?} in {text:?}");
             }
         }
-        let trac = full(&only(&value, "A"), Markup::Tracwiki);
+        let trac = render_uncut(&document_with_value(&value, "A"), Markup::Tracwiki);
         let code = Regex::new(r"\{\{\{`\}\}\}|`[^`]*`|\[\[BR\]\]").expect("a pattern");
         let plain = Regex::new(r"^[^[:punct:]]*[,.:;?]?$").expect("a pattern");
         for word in code.replace_all(&trac, " ").split_whitespace() {
@@ -163,7 +165,7 @@ proptest! {
 }
 
 /// Checks that a text is valid in this markup.
-fn valid(markup: Markup, text: &str) -> Result<(), TestCaseError> {
+fn check_markup(markup: Markup, text: &str) -> Result<(), TestCaseError> {
     match markup {
         Markup::Html => {
             let tag = Regex::new(
@@ -172,13 +174,13 @@ fn valid(markup: Markup, text: &str) -> Result<(), TestCaseError> {
             );
             let rest = tag.expect("a pattern").replace_all(text, "").into_owned();
             prop_assert!(!rest.contains(['<', '>', '"', '\'']), "{text}");
-            balanced(text)?;
+            check_tags_are_closed(text)?;
         }
         Markup::Adf => {
             let json = serde_json::from_str::<serde_json::Value>(text);
             let json = json.map_err(|error| TestCaseError::fail(error.to_string()))?;
             prop_assert_eq!(&json["type"], "doc");
-            nodes(&json)?;
+            check_adf_nodes(&json)?;
         }
         Markup::JiraWiki => {
             prop_assert!(text.matches("{noformat}").count().is_multiple_of(2), "{text}")
@@ -197,25 +199,25 @@ fn valid(markup: Markup, text: &str) -> Result<(), TestCaseError> {
 }
 
 /// Checks that each tag is closed, in the right order.
-fn balanced(html: &str) -> Result<(), TestCaseError> {
+fn check_tags_are_closed(html: &str) -> Result<(), TestCaseError> {
     let tag = Regex::new("<(/?)([a-z0-9]+)").expect("a pattern");
-    let mut open = Vec::new();
-    for found in tag.captures_iter(html) {
-        let name = found[2].to_owned();
-        if &found[1] == "/" {
-            prop_assert_eq!(open.pop(), Some(name));
+    let mut open_tags = Vec::new();
+    for captures in tag.captures_iter(html) {
+        let name = captures[2].to_owned();
+        if &captures[1] == "/" {
+            prop_assert_eq!(open_tags.pop(), Some(name));
         } else if name != "br" && name != "hr" {
-            open.push(name);
+            open_tags.push(name);
         }
     }
-    prop_assert!(open.is_empty(), "{:?}", open);
+    prop_assert!(open_tags.is_empty(), "{:?}", open_tags);
     Ok(())
 }
 
 /// Checks that text nodes are not empty, and that list items begin with a paragraph or code.
-fn nodes(node: &serde_json::Value) -> Result<(), TestCaseError> {
+fn check_adf_nodes(node: &serde_json::Value) -> Result<(), TestCaseError> {
     let kind = node["type"].as_str().unwrap_or_default();
-    let inside: BTreeSet<_> = node["content"]
+    let child_types: BTreeSet<_> = node["content"]
         .as_array()
         .into_iter()
         .flatten()
@@ -223,16 +225,18 @@ fn nodes(node: &serde_json::Value) -> Result<(), TestCaseError> {
         .collect();
     match kind {
         "text" => prop_assert!(node["text"].as_str().is_some_and(|text| !text.is_empty())),
-        "bulletList" | "orderedList" => prop_assert_eq!(inside, BTreeSet::from(["listItem"])),
+        "bulletList" | "orderedList" => prop_assert_eq!(child_types, BTreeSet::from(["listItem"])),
         "listItem" => {
             let first = node["content"][0]["type"].as_str();
             prop_assert!(matches!(first, Some("paragraph" | "codeBlock")));
         }
-        "blockquote" => prop_assert!(!inside.contains("heading") && !inside.contains("rule")),
+        "blockquote" => {
+            prop_assert!(!child_types.contains("heading") && !child_types.contains("rule"))
+        }
         _ => {}
     }
     for child in node["content"].as_array().into_iter().flatten() {
-        nodes(child)?;
+        check_adf_nodes(child)?;
     }
     Ok(())
 }

@@ -1,6 +1,7 @@
-//! The address of a request: a path below the address of a setting, and the encoded query.
+//! Builds the address of a request: a path is appended to the address in a setting, and the query
+//! is encoded.
 //!
-//! Never decides whether the address is allowed: egress does.
+//! This file never decides whether the address is allowed: egress does.
 
 use std::collections::BTreeMap;
 
@@ -9,13 +10,14 @@ use url::Url;
 
 use crate::egress::{HttpError, URL_BYTES_MAX};
 
-/// Everything but the unreserved characters of RFC 3986.
+/// All characters except the unreserved ones of RFC 3986.
 const RESERVED: AsciiSet = NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-/// The absolute address. `bases` are the connection's settings that are origins.
+/// Returns the absolute address of a request. `bases` are the connection's settings that are
+/// addresses.
 ///
 /// # Errors
-/// `Invalid` with the reason.
+/// Returns `Invalid` with the reason.
 pub(crate) fn address(
     url: &str,
     base: Option<&str>,
@@ -37,14 +39,14 @@ pub(crate) fn address(
     with_query(address, query)
 }
 
-/// Refuses a path that a server, or a URL parser, may read as another path.
+/// Refuses a path that a server or a URL parser may interpret as another path.
 fn check_path(url: &str) -> Result<(), HttpError> {
     let path = url.split('?').next().unwrap_or_default();
-    let is_dots = |segment: &str| {
-        let plain = segment.replace("%2e", ".").replace("%2E", ".");
-        plain == "." || plain == ".."
+    let is_dot_segment = |segment: &str| {
+        let decoded = segment.replace("%2e", ".").replace("%2E", ".");
+        decoded == "." || decoded == ".."
     };
-    let why = if path.split('/').any(is_dots) {
+    let why = if path.split('/').any(is_dot_segment) {
         "has a segment `.` or `..`"
     } else if path.contains('\\') {
         "has a backslash; percent-encode it"
@@ -56,7 +58,7 @@ fn check_path(url: &str) -> Result<(), HttpError> {
     Err(HttpError::Invalid(format!("the path {url:?} {why}")))
 }
 
-/// The address of the setting, without its query and without a slash at its end.
+/// Returns the address in the setting, without its query and without a slash at its end.
 fn base_address(base: Option<&str>, bases: &BTreeMap<String, String>) -> Result<String, HttpError> {
     let names = || bases.keys().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
     let address = match base {
@@ -65,8 +67,8 @@ fn base_address(base: Option<&str>, bases: &BTreeMap<String, String>) -> Result<
         }),
         None if bases.len() == 1 => bases.values().next().ok_or_else(String::new),
         None => Err(format!(
-            "a path needs the setting that it is below: use `base` or an absolute address; the \
-             settings that are addresses are: {}",
+            "a path needs an address before it: name a setting in `base`, or use an absolute \
+             address; the settings that are addresses are: {}",
             names()
         )),
     };
@@ -78,6 +80,7 @@ fn base_address(base: Option<&str>, bases: &BTreeMap<String, String>) -> Result<
     Ok(url.as_str().trim_end_matches('/').to_owned())
 }
 
+/// Encodes the query and appends it to the address.
 fn with_query(mut address: String, query: &[(String, String)]) -> Result<String, HttpError> {
     if query.is_empty() {
         return Ok(address);
@@ -109,46 +112,50 @@ mod tests {
         pairs.iter().map(|(name, url)| ((*name).to_owned(), (*url).to_owned())).collect()
     }
 
-    fn below(path: &str) -> Result<String, HttpError> {
+    fn address_of_path(path: &str) -> Result<String, HttpError> {
         address(path, None, &[], &bases(&[("url", "https://host/redmine/?a=b#c")]))
     }
 
     #[test]
-    fn a_path_keeps_the_path_of_its_setting() {
-        assert_eq!(below("/issues.json").unwrap(), "https://host/redmine/issues.json");
-        assert_eq!(below("/a%2Fb/...").unwrap(), "https://host/redmine/a%2Fb/...");
-        assert_eq!(below("/?x=../..").unwrap(), "https://host/redmine/?x=../..");
-        assert_eq!(below("//other/x").unwrap(), "https://host/redmine//other/x");
+    fn a_path_is_appended_to_the_path_in_the_setting() {
+        assert_eq!(address_of_path("/issues.json").unwrap(), "https://host/redmine/issues.json");
+        assert_eq!(address_of_path("/a%2Fb/...").unwrap(), "https://host/redmine/a%2Fb/...");
+        assert_eq!(address_of_path("/?x=../..").unwrap(), "https://host/redmine/?x=../..");
+        assert_eq!(address_of_path("//other/x").unwrap(), "https://host/redmine//other/x");
     }
 
     #[test]
-    fn a_path_that_could_leave_its_setting_is_refused() {
+    fn a_path_that_could_leave_the_path_in_the_setting_is_refused() {
         for path in ["/..", "/a/../b", "/.", "/%2e%2E/x", "/.%2e", "/a/%2e", "/a\\..\\b", "/a#b"] {
-            assert!(matches!(below(path), Err(HttpError::Invalid(_))), "{path}");
+            assert!(matches!(address_of_path(path), Err(HttpError::Invalid(_))), "{path}");
         }
     }
 
     #[test]
-    fn a_base_is_needed_only_if_there_are_several() {
+    fn the_base_must_be_named_only_if_several_settings_are_addresses() {
         let two = bases(&[("api", "https://api.host/v1"), ("url", "https://host")]);
-        let at = |base| address("/x", base, &[], &two);
-        assert_eq!(at(Some("api")).unwrap(), "https://api.host/v1/x");
-        let (none, unknown) = (at(None).unwrap_err(), at(Some("web")).unwrap_err());
-        assert!(none.to_string().contains("`api`, `url`"), "{none}");
+        let address_at = |base| address("/x", base, &[], &two);
+        assert_eq!(address_at(Some("api")).unwrap(), "https://api.host/v1/x");
+        let missing = address_at(None).unwrap_err();
+        let unknown = address_at(Some("web")).unwrap_err();
+        assert!(missing.to_string().contains("`api`, `url`"), "{missing}");
         assert!(unknown.to_string().contains("\"web\""), "{unknown}");
     }
 
     #[test]
     fn a_query_is_encoded_and_appended() {
-        let query = |url: &str, value: &str| {
+        let address_with_query = |url: &str, value: &str| {
             let query = [("k 1".to_owned(), value.to_owned()), ("b".to_owned(), String::new())];
             address(url, None, &query, &BTreeMap::new())
         };
-        let sent = query("https://host/x", "a b&c=d/ü~").unwrap();
+        let sent = address_with_query("https://host/x", "a b&c=d/ü~").unwrap();
         assert_eq!(sent, "https://host/x?k%201=a%20b%26c%3Dd%2F%C3%BC~&b=");
-        assert_eq!(query("https://host/?x=y", "1").unwrap(), "https://host/?x=y&k%201=1&b=");
-        assert_eq!(query("https://host/?", "1").unwrap(), "https://host/?k%201=1&b=");
-        assert!(query("https://host/#x", "1").is_err());
-        assert!(query("https://host/", &"x".repeat(9_000)).is_err());
+        assert_eq!(
+            address_with_query("https://host/?x=y", "1").unwrap(),
+            "https://host/?x=y&k%201=1&b="
+        );
+        assert_eq!(address_with_query("https://host/?", "1").unwrap(), "https://host/?k%201=1&b=");
+        assert!(address_with_query("https://host/#x", "1").is_err());
+        assert!(address_with_query("https://host/", &"x".repeat(9_000)).is_err());
     }
 }

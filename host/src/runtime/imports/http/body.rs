@@ -1,4 +1,4 @@
-//! The body of a request: encoded, charged to the run, and named by `Content-Type`.
+//! Encodes the body of a request, charges it to the run, and sets the header `Content-Type`.
 
 use std::sync::Arc;
 
@@ -22,7 +22,7 @@ pub(super) enum Body {
     Attachment(Bytes, String),
 }
 
-/// The bytes of a body, whose `Content-Type` is added to the headers.
+/// Encodes a body, and adds its `Content-Type` to the headers.
 ///
 /// # Errors
 /// The body is malformed or too large, or the run does not have enough memory left.
@@ -33,18 +33,19 @@ pub(super) fn encode(
     limits: &Limits,
 ) -> Result<Bytes, HttpError> {
     match body {
-        Body::Bytes(bytes) => Ok(memory.hold(bytes)?),
+        Body::Bytes(bytes) => Ok(memory.charge_body(bytes)?),
         Body::Json(text) => {
             set_content_type(headers, "application/json");
-            Ok(memory.hold(text.into_bytes())?)
+            Ok(memory.charge_body(text.into_bytes())?)
         }
         Body::Form(fields) => {
             set_content_type(headers, "application/x-www-form-urlencoded");
             let texts = || fields.iter().flat_map(|(name, value)| [name, value]);
-            let given = texts().map(String::len).sum::<usize>() + 2 * fields.len();
+            let input_bytes = texts().map(String::len).sum::<usize>() + 2 * fields.len();
             let encoded = texts().flat_map(|text| byte_serialize(text.as_bytes()));
-            let encoded = encoded.map(str::len).sum::<usize>() + 2 * fields.len();
-            build(given, encoded, memory, limits, || form(&fields, encoded))
+            let body_bytes = encoded.map(str::len).sum::<usize>() + 2 * fields.len();
+            let build = || encode_form(&fields, body_bytes);
+            build_charged(input_bytes, body_bytes, memory, limits, build)
         }
         Body::Attachment(content, kind) => {
             set_content_type(headers, &kind);
@@ -58,16 +59,18 @@ pub(super) fn encode(
             multipart::check(&parts)?;
             let boundary = multipart::boundary(&parts)?;
             set_content_type(headers, &format!("multipart/form-data; boundary={boundary}"));
-            let framed = multipart::framed_bytes(&parts, &boundary);
-            // The contents are charged already.
-            build(0, framed, memory, limits, || multipart::frame(&parts, &boundary, framed))
+            let body_bytes = multipart::encoded_bytes(&parts, &boundary);
+            let build = || multipart::encode(&parts, &boundary, body_bytes);
+            // The contents of the parts are charged already.
+            build_charged(0, body_bytes, memory, limits, build)
         }
     }
 }
 
-/// Builds a body of known size. Charges the guest's data and the body before it builds it.
-fn build(
-    given_bytes: usize,
+/// Builds a body of known size. Before that, charges the body and the guest's data that it is built
+/// from.
+fn build_charged(
+    input_bytes: usize,
     body_bytes: usize,
     memory: &Arc<Account>,
     limits: &Limits,
@@ -76,23 +79,23 @@ fn build(
     if body_bytes as u64 > limits.request_body_bytes {
         return Err(body_too_large(limits));
     }
-    let mut charge = memory.charge((given_bytes + body_bytes) as u64)?;
+    let mut charge = memory.charge((input_bytes + body_bytes) as u64)?;
     let body = build();
     charge.set(body.capacity() as u64)?;
-    Ok(charge.hold(body.into()))
+    Ok(charge.bind_to_body(body.into()))
 }
 
-fn form(fields: &[(String, String)], bytes: usize) -> Vec<u8> {
-    Serializer::new(String::with_capacity(bytes)).extend_pairs(fields).finish().into_bytes()
+fn encode_form(fields: &[(String, String)], body_bytes: usize) -> Vec<u8> {
+    Serializer::new(String::with_capacity(body_bytes)).extend_pairs(fields).finish().into_bytes()
 }
 
 fn content_type(headers: &[(String, String)]) -> Option<&str> {
     let mut headers = headers.iter();
-    let found = headers.find(|(name, _)| name.eq_ignore_ascii_case("content-type"));
-    found.map(|(_, value)| value.as_str())
+    let header = headers.find(|(name, _)| name.eq_ignore_ascii_case("content-type"));
+    header.map(|(_, value)| value.as_str())
 }
 
-/// Adds the header `Content-Type`, unless the guest set it.
+/// Adds the header `Content-Type`, unless the guest has set it.
 fn set_content_type(headers: &mut Vec<(String, String)>, kind: &str) {
     if content_type(headers).is_none() {
         headers.push(("content-type".to_owned(), kind.to_owned()));
@@ -102,6 +105,7 @@ fn set_content_type(headers: &mut Vec<(String, String)>, kind: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
     fn encoded(body: Body, kind: Option<&str>) -> Result<(String, String), HttpError> {
         let memory = Account::for_test(1 << 20);
         let mut headers: Vec<_> =
@@ -112,7 +116,7 @@ mod tests {
         Ok((content_type(&headers).unwrap_or_default().to_owned(), text))
     }
 
-    fn form_of(name: &str, value: &str) -> Body {
+    fn form_body(name: &str, value: &str) -> Body {
         Body::Form(vec![(name.to_owned(), value.to_owned()), ("x".to_owned(), "y".to_owned())])
     }
 
@@ -127,7 +131,7 @@ mod tests {
         assert_eq!((kind.as_str(), text.as_str()), ("application/json", "{\"ü\":1}"));
         let (kind, _) = encoded(Body::Json("{}".to_owned()), Some("application/x+json")).unwrap();
         assert_eq!(kind, "application/x+json");
-        let (kind, text) = encoded(form_of("a b", "ü&="), None).unwrap();
+        let (kind, text) = encoded(form_body("a b", "ü&="), None).unwrap();
         assert_eq!(kind, "application/x-www-form-urlencoded");
         assert_eq!(text, "a+b=%C3%BC%26%3D&x=y");
         assert_eq!(encoded(Body::Bytes(b"x".to_vec()), None).unwrap().0, "");
@@ -144,7 +148,8 @@ mod tests {
 
     #[test]
     fn a_body_over_its_limit_is_refused_before_it_is_built() {
-        for body in [form_of("ü", &"ü".repeat(200)), Body::Multipart(vec![part(&"x".repeat(900))])]
+        for body in
+            [form_body("ü", &"ü".repeat(200)), Body::Multipart(vec![part(&"x".repeat(900))])]
         {
             let refused = encoded(body, None).unwrap_err().to_string();
             assert!(refused.contains("`limits.request_body_bytes` = 1000"), "{refused}");

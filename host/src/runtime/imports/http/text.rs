@@ -1,16 +1,16 @@
-//! The body of a response as text, if it is text.
+//! Decodes the body of a response as text, if the body is text.
 
 use encoding_rs::{Encoding, UTF_8};
 
 use crate::egress::HttpError;
 use crate::memory::Charge;
 
-/// One byte of another charset becomes at most this many bytes of UTF-8.
-const GROWTH: u64 = 3;
+/// The maximum number of UTF-8 bytes that one byte of another charset becomes.
+const UTF_8_GROWTH: u64 = 3;
 
-/// A body in the form that the guest gets.
+/// The body of a response in the form that the guest receives.
 pub(super) struct Decoded {
-    /// The text; absent if the body is not text.
+    /// The text; `None` if the body is not text.
     pub(super) text: Option<String>,
     /// The body, if it is not text; otherwise empty.
     pub(super) bytes: Vec<u8>,
@@ -18,8 +18,9 @@ pub(super) struct Decoded {
     pub(super) charge: Charge,
 }
 
-/// Decodes a body whose `Content-Type` names a text, or which has no `Content-Type` and is UTF-8.
-/// `redact` removes secrets that were not visible in another charset.
+/// Decodes a body if its `Content-Type` is a text type, or if it has no `Content-Type` and is
+/// UTF-8. `redact` removes secrets that could not be found before, because the body had another
+/// charset.
 ///
 /// # Errors
 /// The run does not have enough memory left.
@@ -31,7 +32,7 @@ pub(super) fn decode(
 ) -> Result<Decoded, HttpError> {
     let kind = headers.iter().find(|(name, _)| name == "content-type");
     let encoding = match kind {
-        Some((_, kind)) => encoding(kind),
+        Some((_, kind)) => text_encoding(kind),
         None => Some(UTF_8),
     };
     let Some(encoding) = encoding else {
@@ -39,7 +40,7 @@ pub(super) fn decode(
     };
     let bytes = match String::from_utf8(body) {
         Ok(text) if encoding == UTF_8 => {
-            let text = without_mark(text);
+            let text = without_byte_order_mark(text);
             return Ok(Decoded { text: Some(text), bytes: Vec::new(), charge });
         }
         Err(error) if kind.is_none() => {
@@ -48,16 +49,16 @@ pub(super) fn decode(
         Ok(text) => text.into_bytes(),
         Err(error) => error.into_bytes(),
     };
-    charge.grow(bytes.len() as u64 * GROWTH)?;
+    charge.grow(bytes.len() as u64 * UTF_8_GROWTH)?;
     let text = redact(encoding.decode(&bytes).0.into_owned());
     charge.set(text.capacity() as u64)?;
     Ok(Decoded { text: Some(text), bytes: Vec::new(), charge })
 }
 
-/// The encoding of a text; `None` if the type is not a text type or its charset is unknown.
-fn encoding(content_type: &str) -> Option<&'static Encoding> {
-    let mut parts = content_type.split(';').map(str::trim);
-    let kind = parts.next().unwrap_or_default().to_ascii_lowercase();
+/// Returns the encoding of a text; `None` if the type is not a text type or its charset is unknown.
+fn text_encoding(content_type: &str) -> Option<&'static Encoding> {
+    let mut segments = content_type.split(';').map(str::trim);
+    let kind = segments.next().unwrap_or_default().to_ascii_lowercase();
     let subtype = kind.split('/').next_back().unwrap_or_default();
     let is_text = kind.starts_with("text/")
         || ["json", "xml", "javascript", "x-www-form-urlencoded"].contains(&subtype)
@@ -66,14 +67,14 @@ fn encoding(content_type: &str) -> Option<&'static Encoding> {
     if !is_text {
         return None;
     }
-    let charset = parts.find_map(|part| {
-        let (name, value) = part.split_once('=')?;
+    let charset = segments.find_map(|parameter| {
+        let (name, value) = parameter.split_once('=')?;
         name.trim().eq_ignore_ascii_case("charset").then(|| value.trim().trim_matches('"'))
     });
     charset.map_or(Some(UTF_8), |label| Encoding::for_label(label.as_bytes()))
 }
 
-fn without_mark(mut text: String) -> String {
+fn without_byte_order_mark(mut text: String) -> String {
     if text.starts_with('\u{feff}') {
         text.drain(..'\u{feff}'.len_utf8());
     }
@@ -97,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_is_decoded_by_its_charset_and_has_no_mark() {
+    fn a_text_is_decoded_by_its_charset_and_has_no_byte_order_mark() {
         assert_eq!(text(Some("application/json"), b"\xef\xbb\xbf{}").unwrap(), "{}");
         assert_eq!(text(Some("text/html; Charset=\"ISO-8859-1\""), b"\xfc").unwrap(), "ü");
         assert_eq!(text(Some("text/xml;charset=utf-16le"), b"\xff\xfea\0b\0").unwrap(), "ab");
@@ -108,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_text_stays_bytes() {
+    fn a_body_that_is_not_text_is_not_decoded() {
         let kinds = ["image/png", "application/octet-stream", "text/html; charset=klingon", ""];
         for kind in kinds {
             assert_eq!(text(Some(kind), b"a\xff"), None, "{kind}");
@@ -119,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_that_another_charset_hid_is_redacted() {
+    fn a_secret_in_another_charset_is_redacted_after_decoding() {
         let hidden: Vec<u8> = "s3cr3t".encode_utf16().flat_map(u16::to_le_bytes).collect();
         assert_eq!(text(Some("text/plain; charset=utf-16le"), &hidden).unwrap(), "[secret]");
     }

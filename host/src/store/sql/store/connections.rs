@@ -1,4 +1,5 @@
-//! The operations on connections: which thread runs them, and how durably.
+//! The operations on connections. This file decides which thread runs each, and whether it is
+//! durable.
 
 use async_trait::async_trait;
 
@@ -30,7 +31,8 @@ impl ConnectionStore for SqlStore {
         force: bool,
     ) -> Result<(), StoreError> {
         let edited = edited.clone();
-        // Queued counts belong to the old settings: write them before the update deletes them.
+        // Queued counts belong to the old settings. Write them first, so that the update deletes
+        // them.
         self.writer.flush_history();
         self.writer.run(Durable, move |db| connections::update(db, edited, force)).await
     }
@@ -46,7 +48,7 @@ impl ConnectionStore for SqlStore {
 
     async fn delete_connection(&self, id: ConnectionId, force: bool) -> Result<(), StoreError> {
         let deleted = self.writer.run(Durable, move |db| connections::delete(db, id, force)).await;
-        self.forget_defects();
+        self.clear_defect_cache();
         deleted
     }
 

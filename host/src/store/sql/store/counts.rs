@@ -1,4 +1,4 @@
-//! The operations on counts: which thread runs them, and how durably.
+//! The operations on counts. This file decides which thread runs each, and whether it is durable.
 
 use async_trait::async_trait;
 use jiff::Timestamp;

@@ -1,4 +1,5 @@
-//! The operations on the rows of failed tests: which thread runs them, and how durably.
+//! The operations on the rows of failed tests. This file decides which thread runs each, and
+//! whether it is durable.
 
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -38,26 +39,36 @@ impl DefectStore for SqlStore {
     }
 
     async fn claim(&self, claim: Claim<'_>) -> Result<Claimed, StoreError> {
-        // Most repeats of a shared store are answered by a read, which needs no lock.
+        // In a shared database, most repeats are answered by a read, which needs no lock.
         if self.is_shared()
             && let Some((id, defect)) = self.created_defect(claim.connection, claim.test).await?
         {
             return Ok(Claimed::Created { id, defect });
         }
-        // The epoch is read before the file: a change during the read then prevents the insert.
+        // The epoch is read before the database. If the row changes during the claim, the cache
+        // ignores the insert.
         let epoch = self.cache.as_ref().map(DefectCache::epoch);
         let (claimed_test, id) = (claim.test, claim.connection);
         let (test, restored_at) = (claim.test.clone(), self.restored_at());
-        let Claim { connection, event, now, lease_until, run_ms, waited_for, .. } = claim;
-        let (recurs, shared) = (claim.recurs.map(<[DefectId]>::to_vec), self.is_shared());
+        let Claim { connection, event, now, lease_until, run_ms, awaited_fence, .. } = claim;
+        let (open_rows_if_recurrence, is_shared) =
+            (claim.open_rows_if_recurrence.map(<[DefectId]>::to_vec), self.is_shared());
         let claimed = self
             .writer
             .run(Lazy, move |db| {
-                let (test, recurs) = (&test, recurs.as_deref());
-                let claim =
-                    Claim { connection, test, event, now, lease_until, run_ms, waited_for, recurs };
+                let (test, open_rows_if_recurrence) = (&test, open_rows_if_recurrence.as_deref());
+                let claim = Claim {
+                    connection,
+                    test,
+                    event,
+                    now,
+                    lease_until,
+                    run_ms,
+                    awaited_fence,
+                    open_rows_if_recurrence,
+                };
                 let claimed = claims::claim(db, claim, restored_at)?;
-                if shared {
+                if is_shared {
                     claims::request_lease_end_notice(db, &claimed)?;
                 }
                 Ok(claimed)
@@ -87,10 +98,10 @@ impl DefectStore for SqlStore {
         open: Vec<DefectId>,
         limits: DueLimits,
     ) -> Result<Vec<DueDefect>, StoreError> {
-        let shared = self.is_shared();
+        let is_shared = self.is_shared();
         self.writer
             .run(Durable, move |db| {
-                if shared {
+                if is_shared {
                     doubts::interrupt_dead_events(db, now, run_ms)?;
                 }
                 doubts::due_searches(db, now, run_ms, open, limits)
@@ -111,14 +122,16 @@ impl DefectStore for SqlStore {
     async fn back_to_intent(
         &self,
         lease: &Lease,
-        recurs: Option<&[DefectId]>,
+        open_rows_if_recurrence: Option<&[DefectId]>,
         now: Timestamp,
     ) -> Result<Claimed, StoreError> {
-        let (lease, recurs) = (lease.clone(), recurs.map(<[DefectId]>::to_vec));
-        let shared = self.is_shared();
+        let (lease, open_rows_if_recurrence) =
+            (lease.clone(), open_rows_if_recurrence.map(<[DefectId]>::to_vec));
+        let is_shared = self.is_shared();
         let back = move |db: &dyn Database| {
-            let claimed = moves::back_to_intent(db, lease, recurs.as_deref(), now)?;
-            if shared {
+            let claimed =
+                moves::back_to_intent(db, lease, open_rows_if_recurrence.as_deref(), now)?;
+            if is_shared {
                 claims::request_lease_end_notice(db, &claimed)?;
             }
             Ok(claimed)
@@ -138,7 +151,7 @@ impl DefectStore for SqlStore {
         now: Timestamp,
     ) -> Result<(), StoreError> {
         let lease = lease.clone();
-        // A crash must not lose the event of a write.
+        // Store the event before the write, so that a crash cannot lose it.
         self.writer.flush_history();
         self.writer.run(Durable, move |db| moves::mark_sending(db, lease, write, now)).await
     }
@@ -191,13 +204,13 @@ impl DefectStore for SqlStore {
     async fn create_anew(
         &self,
         lease: &Lease,
-        asked: DefectId,
+        closed_row: DefectId,
         open: &[DefectId],
         now: Timestamp,
     ) -> Result<bool, StoreError> {
         let (lease, open) = (lease.clone(), open.to_vec());
         let allow =
-            move |db: &dyn Database| recurrences::create_anew(db, &lease, asked, &open, now);
+            move |db: &dyn Database| recurrences::create_anew(db, &lease, closed_row, &open, now);
         self.writer.run(Durable, allow).await
     }
 
@@ -219,7 +232,7 @@ impl DefectStore for SqlStore {
                 defect_records::get(db, id)?.ok_or(StoreError::NotFound("defect"))
             })
             .await;
-        self.forget_defects();
+        self.clear_defect_cache();
         self.publisher.lease_ended(id);
         decided
     }

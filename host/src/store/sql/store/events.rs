@@ -1,4 +1,5 @@
-//! The operations on events and recordings: which thread runs them, and how durably.
+//! The operations on events and recordings. This file decides which thread runs each, and whether
+//! it is durable.
 
 use async_trait::async_trait;
 use jiff::Timestamp;

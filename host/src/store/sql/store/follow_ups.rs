@@ -1,4 +1,5 @@
-//! The operations on the steps that follow a create: which thread runs them, and how durably.
+//! The operations on follow-up steps. This file decides which thread runs each, and whether it is
+//! durable.
 
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -17,7 +18,7 @@ impl FollowUpStore for SqlStore {
         open: Vec<DefectId>,
         limits: DueLimits,
     ) -> Result<Vec<DueDefect>, StoreError> {
-        self.readers.run(move |db| follow_ups::due(db, now, open, limits)).await
+        self.readers.run(move |db| follow_ups::list_due(db, now, open, limits)).await
     }
 
     async fn claim_follow_ups(

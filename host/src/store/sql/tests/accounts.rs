@@ -1,4 +1,4 @@
-//! Accounts: what ends a session, and the limits of tokens, sessions and the audit log.
+//! Tests of accounts: the end of a session, and the limits of tokens, sessions and the audit log.
 
 use tempfile::tempdir;
 
@@ -22,9 +22,9 @@ fn token(number: u128) -> AccountToken {
     }
 }
 
-fn session(of: &AccountToken, ends: i64) -> Session {
-    let (account, token) = (of.account.clone(), Some(of.id));
-    Session { account, token, created_at: at(0), expires_at: at(ends) }
+fn session(token: &AccountToken, expires_at_ms: i64) -> Session {
+    let (account, token) = (token.account.clone(), Some(token.id));
+    Session { account, token, created_at: at(0), expires_at: at(expires_at_ms) }
 }
 
 fn hash(text: &str) -> TokenHash {
@@ -32,7 +32,7 @@ fn hash(text: &str) -> TokenHash {
 }
 
 #[tokio::test]
-async fn a_token_and_its_sessions_end_together_and_no_session_begins_afterwards() {
+async fn revoking_a_token_ends_its_sessions_and_prevents_new_ones() {
     let folder = tempdir().unwrap();
     let store = open(&folder).await;
     let limited = Account {
@@ -48,8 +48,8 @@ async fn a_token_and_its_sessions_end_together_and_no_session_begins_afterwards(
     store.revoke_account_token(token.id).await.unwrap();
     assert_eq!(store.account_token(hash("a")).await.unwrap(), None);
     assert_eq!(store.session(hash("s")).await.unwrap(), None);
-    let late = store.create_session(&session, hash("s")).await;
-    assert!(matches!(late, Err(StoreError::NotFound(_))), "{late:?}");
+    let refused = store.create_session(&session, hash("s")).await;
+    assert!(matches!(refused, Err(StoreError::NotFound(_))), "{refused:?}");
 }
 
 #[tokio::test]
@@ -59,29 +59,37 @@ async fn tokens_and_sessions_are_limited() {
     for number in 0..ACCOUNT_TOKENS_MAX as u128 {
         store.create_account_token(&token(number), hash(&number.to_string())).await.unwrap();
     }
-    let more = store.create_account_token(&token(99_999), hash("more")).await;
-    assert!(matches!(more, Err(StoreError::Conflict(_))), "{more:?}");
+    let refused = store.create_account_token(&token(99_999), hash("more")).await;
+    assert!(matches!(refused, Err(StoreError::Conflict(_))), "{refused:?}");
     for number in 0..=SESSIONS_MAX {
         let token = token(number.min(ACCOUNT_TOKENS_MAX - 1) as u128);
         let session = session(&token, number as i64 + 1);
         store.create_session(&session, hash(&format!("s{number}"))).await.unwrap();
     }
-    let kept = number(&store, "SELECT COUNT(*) FROM sessions").await;
-    assert_eq!(kept, SESSIONS_MAX as i64);
-    assert_eq!(store.session(hash("s0")).await.unwrap(), None, "the first to end is kept");
+    let sessions = number(&store, "SELECT COUNT(*) FROM sessions").await;
+    assert_eq!(sessions, SESSIONS_MAX as i64);
+    assert_eq!(
+        store.session(hash("s0")).await.unwrap(),
+        None,
+        "the session with the earliest expiry is still stored"
+    );
     store.delete_ended_sessions(at(SESSIONS_MAX as i64)).await.unwrap();
     assert_eq!(number(&store, "SELECT COUNT(*) FROM sessions").await, 1);
     for number in 0..=ACCOUNT_SESSIONS_MAX {
         let session = session(&token(7), number as i64 + 9_000);
         store.create_session(&session, hash(&format!("own{number}"))).await.unwrap();
     }
-    assert_eq!(store.session(hash("own0")).await.unwrap(), None, "the account's first to end");
-    let kept = number(&store, "SELECT COUNT(*) FROM sessions").await;
-    assert_eq!(kept, ACCOUNT_SESSIONS_MAX as i64 + 1, "a session of another account was ended");
+    assert_eq!(
+        store.session(hash("own0")).await.unwrap(),
+        None,
+        "the account's session with the earliest expiry"
+    );
+    let sessions = number(&store, "SELECT COUNT(*) FROM sessions").await;
+    assert_eq!(sessions, ACCOUNT_SESSIONS_MAX as i64 + 1, "a session of another account was ended");
 }
 
 #[tokio::test]
-async fn the_audit_log_keeps_the_newest_entries_of_the_allowed_age() {
+async fn pruning_keeps_the_newest_entries_of_the_audit_log_within_the_maximum_age() {
     let folder = tempdir().unwrap();
     let store = open(&folder).await;
     for number in 1..=9 {
@@ -90,13 +98,13 @@ async fn the_audit_log_keeps_the_newest_entries_of_the_allowed_age() {
     let id = AuditId(Uuid::from_u128(9));
     let object = Some("qa".to_owned());
     store.complete_audit(id, object, OutcomeCode::Ok, Some(event())).await.unwrap();
-    let kept = async |since: i64, entries_max: u64| {
+    let entries_after_pruning = async |since: i64, entries_max: u64| {
         store.prune_audit(AuditRetention { since: at(since), entries_max }).await.unwrap();
         let filter = AuditFilter { limit: 99, ..AuditFilter::default() };
         store.audit(&filter).await.unwrap()
     };
-    assert_eq!(kept(3, 99).await.len(), 7);
-    let newest = kept(3, 2).await;
+    assert_eq!(entries_after_pruning(3, 99).await.len(), 7);
+    let newest = entries_after_pruning(3, 2).await;
     assert_eq!(newest.len(), 2);
     let done = newest.first().unwrap();
     assert_eq!((done.object.as_deref(), done.outcome), (Some("qa"), Some(OutcomeCode::Ok)));

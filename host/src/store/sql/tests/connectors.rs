@@ -1,4 +1,4 @@
-//! The connectors that servers share: decisions in their order, files by their content, and what is
+//! Tests of connectors that servers share: the order of decisions, the stored files, and what is
 //! deleted.
 
 use std::collections::BTreeMap;
@@ -9,7 +9,7 @@ use super::*;
 use crate::store::ConnectionStore as _;
 use crate::store::{Change, ConnectorStore as _, LoadedConnectors, SharedConnector, SharedFile};
 
-/// More than one part.
+/// A file that is stored in two parts.
 fn content(number: u8) -> Vec<u8> {
     vec![number; (1 << 20) + 7]
 }
@@ -23,46 +23,61 @@ async fn share(store: &SqlStore, number: u8, ms: i64) -> i64 {
     store.share_connector(file("c", number), at(ms)).await.unwrap()
 }
 
-/// The only connector.
-async fn only(store: &SqlStore) -> SharedConnector {
+/// Returns the only connector.
+async fn only_connector(store: &SqlStore) -> SharedConnector {
     let [only] = <[_; 1]>::try_from(store.shared_connectors().await.unwrap()).unwrap();
     only
 }
 
-fn versions(connector: &SharedConnector) -> Vec<String> {
+fn version_numbers(connector: &SharedConnector) -> Vec<String> {
     let number = |sha256: &str| sha256.trim_start_matches('0').to_owned();
     connector.versions.iter().map(|it| number(&it.sha256)).collect()
 }
 
 #[tokio::test]
-async fn the_last_decision_of_any_server_holds_at_all_and_is_told() {
+async fn the_last_decision_of_any_server_is_valid_for_all_and_they_are_notified() {
     let folder = tempdir().unwrap();
     let (store, other) = (open(&folder).await, open(&folder).await);
     assert_eq!(store.connectors_revision().await.unwrap(), 0);
-    let mut heard = other.connector_changes();
+    let mut changes = other.connector_changes();
     // The listener of the other server connects in the background.
     let first = share(&store, 1, 10).await;
     let second = share(&other, 2, 5).await;
     assert!(second > first);
-    assert_eq!(share(&store, 2, 20).await, second, "it is in use already");
-    let now = only(&store).await;
-    assert_eq!((now.revision, versions(&now)), (second, vec!["2".to_owned(), "1".to_owned()]));
-    assert!(now.versions[0].at > now.versions[1].at, "a clock that is late");
+    assert_eq!(share(&store, 2, 20).await, second, "the version is already in use");
+    let now = only_connector(&store).await;
+    assert_eq!(
+        (now.revision, version_numbers(&now)),
+        (second, vec!["2".to_owned(), "1".to_owned()])
+    );
+    assert!(
+        now.versions[0].at > now.versions[1].at,
+        "times grow although the second server's clock is behind"
+    );
     assert_eq!(now.versions[0].bytes, content(2).len() as u64);
 
     let back = share(&store, 1, 30).await;
-    assert_eq!(versions(&only(&other).await), ["1", "2"]);
+    assert_eq!(version_numbers(&only_connector(&other).await), ["1", "2"]);
     let removed = other.remove_connector("c", at(35)).await.unwrap();
-    let now = only(&store).await;
+    let now = only_connector(&store).await;
     assert_eq!((now.revision, now.removed, now.current()), (removed, true, None));
-    assert_eq!(versions(&now), ["1", "2"], "a roll back brings it back");
+    assert_eq!(
+        version_numbers(&now),
+        ["1", "2"],
+        "a removed connector keeps its versions for a roll back"
+    );
     assert!(removed > back && share(&store, 1, 40).await > removed);
-    assert!(only(&other).await.current().is_some_and(|it| it.sha256 == file("c", 1).sha256));
-    assert!(matches!(heard.next().await, Change::Connectors | Change::Missed));
+    assert!(
+        only_connector(&other)
+            .await
+            .current()
+            .is_some_and(|current| current.sha256 == file("c", 1).sha256)
+    );
+    assert!(matches!(changes.next().await, Change::Connectors | Change::Missed));
 }
 
 #[tokio::test]
-async fn decisions_at_the_same_time_have_an_order() {
+async fn concurrent_decisions_get_different_numbers() {
     let folder = tempdir().unwrap();
     let stores = [open(&folder).await, open(&folder).await];
     let decisions = (1..=6).map(|number| share(&stores[usize::from(number) % 2], number, 0));
@@ -71,14 +86,14 @@ async fn decisions_at_the_same_time_have_an_order() {
     revisions.sort_unstable();
     revisions.dedup();
     assert_eq!(revisions.len(), 6, "two decisions have the same number");
-    let [a, b] = [only(&stores[0]).await, only(&stores[1]).await];
+    let [a, b] = [only_connector(&stores[0]).await, only_connector(&stores[1]).await];
     assert_eq!((&a, a.revision), (&b, last));
-    assert_eq!(a.versions.len(), 5, "the oldest version is kept");
+    assert_eq!(a.versions.len(), 5, "more versions than the maximum are stored");
     assert_eq!(a.versions[0].revision, last);
 }
 
 #[tokio::test]
-async fn a_file_is_read_as_it_was_stored_and_deleted_when_nothing_needs_it() {
+async fn a_file_is_returned_unchanged_and_deleted_when_it_is_no_longer_used() {
     let folder = tempdir().unwrap();
     let (store, id) = store_with_connection(&folder).await;
     let sha256 = |number: u8| file("c", number).sha256;
@@ -93,7 +108,8 @@ async fn a_file_is_read_as_it_was_stored_and_deleted_when_nothing_needs_it() {
     assert_eq!(read(9, bytes).await, None);
     assert_eq!(read(7, bytes - 1).await, None, "a file that is too large is not read");
     store.accept_version(id, &sha256(1)).await.unwrap();
-    // A file without a version may be one that a server is just adding.
+    // A file without a version is not deleted at once, because a server may still be adding its
+    // parts.
     let hour = 3_600_000;
     share(&store, 8, hour / 2).await;
     assert!(read(2, bytes).await.is_some());
@@ -102,7 +118,7 @@ async fn a_file_is_read_as_it_was_stored_and_deleted_when_nothing_needs_it() {
     for number in [2, 3] {
         assert_eq!(read(number, bytes).await, None, "{number}");
     }
-    assert!(read(5, bytes).await.is_some(), "a version that is kept");
+    assert!(read(5, bytes).await.is_some(), "a version within the limit");
 }
 
 #[tokio::test]
@@ -118,7 +134,7 @@ async fn the_same_content_can_be_used_under_several_names() {
 }
 
 #[tokio::test]
-async fn what_a_server_has_loaded_is_known_until_it_is_silent() {
+async fn the_report_of_a_server_is_returned_until_it_is_outdated() {
     let folder = tempdir().unwrap();
     let store = open(&folder).await;
     let report = |server: u128, sha256: &str, ms| LoadedConnectors {
@@ -127,11 +143,11 @@ async fn what_a_server_has_loaded_is_known_until_it_is_silent() {
         at: at(ms),
         connectors: BTreeMap::from([("c".to_owned(), sha256.to_owned())]),
     };
-    for it in [report(2, "old", 0), report(1, "a", 0), report(2, "b", 10)] {
-        store.report_connectors(it).await.unwrap();
+    for loaded in [report(2, "old", 0), report(1, "a", 0), report(2, "b", 10)] {
+        store.report_connectors(loaded).await.unwrap();
     }
-    let known = store.loaded_connectors(at(0)).await.unwrap();
-    assert_eq!(known, [report(1, "a", 0), report(2, "b", 10)]);
+    let reports = store.loaded_connectors(at(0)).await.unwrap();
+    assert_eq!(reports, [report(1, "a", 0), report(2, "b", 10)]);
     assert_eq!(store.loaded_connectors(at(5)).await.unwrap(), [report(2, "b", 10)]);
     store.report_connectors(report(3, "c", 25 * 3_600_000)).await.unwrap();
     assert_eq!(number(&store, "SELECT COUNT(*) FROM loaded_connectors").await, 1);

@@ -107,8 +107,8 @@ async fn a_create_costs_five_statements_with_its_event() {
         now: at(0),
         lease_until: at(LEASE_MS),
         run_ms: RUN_MS,
-        waited_for: None,
-        recurs: None,
+        awaited_fence: None,
+        open_rows_if_recurrence: None,
     };
     let claimed = statements(db, || granted = Some(claims::claim(db, claim, None).unwrap()));
     let granted = lease(&granted.unwrap());
@@ -138,7 +138,7 @@ async fn the_sweep_never_reads_all_defects() {
     let db = &sqlite(&folder);
     let sweep = statements(db, || {
         doubts::due_searches(db, at(0), RUN_MS, Vec::new(), DUE_LIMITS).unwrap();
-        follow_ups::due(db, at(0), Vec::new(), DUE_LIMITS).unwrap();
+        follow_ups::list_due(db, at(0), Vec::new(), DUE_LIMITS).unwrap();
     });
     assert!(sweep.len() >= 3, "{sweep:#?}");
     let all = sweep.iter().flat_map(|sql| scans(db, sql));

@@ -1,4 +1,5 @@
-//! Decisions of people about a defect, and changes of a connection that its defects forbid.
+//! Tests of people's decisions about a defect, and of changes of a connection that its defects
+//! prevent.
 
 use tempfile::tempdir;
 
@@ -8,14 +9,15 @@ use crate::store::ConnectionStore as _;
 use crate::store::DefectStore as _;
 
 #[tokio::test]
-async fn the_index_delay_counts_from_a_decision() {
+async fn the_index_delay_starts_again_at_a_decision() {
     let folder = tempdir().unwrap();
     let (store, id) = store_with_connection(&folder).await;
     for (number, decision) in [(1, Decision::Retry), (2, Decision::GiveUp)] {
         let test = failed_test(number);
         let granted = lease(&try_claim(&store, id, &test, at(0)).await.unwrap());
         mark(&store, &granted, 1).await.unwrap();
-        // The run stored no outcome: its write may last until the run's maximum.
+        // The run stored no outcome, so its write may have lasted until the maximum duration of a
+        // run.
         let decided = store.decide(granted.defect, &decision, &[], "ann", at(LEASE_MS + 1), RUN_MS);
         decided.await.unwrap();
         let claimed = try_claim(&store, id, &test, at(LEASE_MS + 2)).await.unwrap();
@@ -39,11 +41,14 @@ async fn people_resolve_a_defect_in_doubt_and_release_a_resolved_one() {
     let row = granted.defect;
     let busy = store.decide(row, &Decision::Retry, &[], "ann", at(2), RUN_MS).await;
     assert!(
-        matches!(busy, Err(StoreError::Conflict(text)) if text.contains("a run holds this defect"))
+        matches!(busy, Err(StoreError::Conflict(text)) if text.contains("a run is working on this defect"))
     );
-    store.store_outcome(&granted, &left(WriteClass::Open, 2), &[], event(), at(2)).await.unwrap();
-    let early = store.decide(row, &Decision::Release, &[], "ann", at(3), RUN_MS).await;
-    assert!(matches!(early, Err(StoreError::Conflict(_))));
+    store
+        .store_outcome(&granted, &failed_after_write(WriteClass::Open, 2), &[], event(), at(2))
+        .await
+        .unwrap();
+    let refused = store.decide(row, &Decision::Release, &[], "ann", at(3), RUN_MS).await;
+    assert!(matches!(refused, Err(StoreError::Conflict(_))));
 
     store.decide(row, &Decision::Retry, &[], "ann", at(3), RUN_MS).await.unwrap();
     let retried = claim(&store, id, 4).await;
@@ -51,9 +56,12 @@ async fn people_resolve_a_defect_in_doubt_and_release_a_resolved_one() {
     let retried = lease(&retried);
     store.back_to_intent(&retried, None, at(4)).await.unwrap();
     let again = store.back_to_intent(&retried, None, at(4)).await;
-    assert!(matches!(again, Err(StoreError::Fenced)), "once for each retry");
+    assert!(matches!(again, Err(StoreError::Fenced)), "a decision to retry allows only one create");
     mark(&store, &retried, 5).await.unwrap();
-    store.store_outcome(&retried, &left(WriteClass::Open, 6), &[], event(), at(6)).await.unwrap();
+    store
+        .store_outcome(&retried, &failed_after_write(WriteClass::Open, 6), &[], event(), at(6))
+        .await
+        .unwrap();
     let searching = claim(&store, id, 6).await;
     assert_eq!(doubt(&searching).decided, None);
     store.give_back(&lease(&searching)).await.unwrap();
@@ -80,7 +88,13 @@ async fn after_a_give_up_the_next_claim_searches_once_more() {
     let granted = lease(&claim(&store, id, 0).await);
     mark(&store, &granted, 1).await.unwrap();
     store
-        .store_outcome(&granted, &left(WriteClass::Acknowledged, 2), &[], event(), at(2))
+        .store_outcome(
+            &granted,
+            &failed_after_write(WriteClass::Acknowledged, 2),
+            &[],
+            event(),
+            at(2),
+        )
         .await
         .unwrap();
     let record =
@@ -90,12 +104,12 @@ async fn after_a_give_up_the_next_claim_searches_once_more() {
     assert_eq!(doubt(&claimed).decided, Some(DecidedDoubt::GiveUp));
     store.back_to_intent(&lease(&claimed), None, at(4)).await.unwrap();
     mark(&store, &lease(&claimed), 5).await.unwrap();
-    let refused = left(WriteClass::Refused, 6);
+    let refused = failed_after_write(WriteClass::Refused, 6);
     store.store_outcome(&lease(&claimed), &refused, &[], event(), at(6)).await.unwrap();
     assert_eq!(
         doubt(&claim(&store, id, 7).await).class,
         WriteClass::Refused,
-        "it counts as refused"
+        "after `give-up`, the earlier write counts as refused"
     );
 }
 
@@ -106,7 +120,7 @@ async fn a_person_adopts_a_defect_for_a_failed_row() {
     let granted = lease(&claim(&store, id, 0).await);
     mark(&store, &granted, 1).await.unwrap();
     store
-        .store_outcome(&granted, &left(WriteClass::Refused, 2), &[], event(), at(2))
+        .store_outcome(&granted, &failed_after_write(WriteClass::Refused, 2), &[], event(), at(2))
         .await
         .unwrap();
     store
@@ -115,11 +129,11 @@ async fn a_person_adopts_a_defect_for_a_failed_row() {
         .unwrap();
     assert!(matches!(claim(&store, id, 4).await, Claimed::Created { .. }));
     let controls = store.controls(id, &write(at(1)).snapshot, at(2)).await.unwrap();
-    assert_eq!(controls, [], "its record may not contain the marker");
+    assert_eq!(controls, [], "the record of an adopted defect may not contain the marker");
 }
 
 #[tokio::test]
-async fn a_connection_with_unresolved_creates_is_moved_or_deleted_only_by_force() {
+async fn a_connection_with_unresolved_creates_can_be_deleted_or_get_other_origins_only_by_force() {
     let folder = tempdir().unwrap();
     let (store, id) = store_with_connection(&folder).await;
     let granted = lease(&claim(&store, id, 0).await);
@@ -131,7 +145,10 @@ async fn a_connection_with_unresolved_creates_is_moved_or_deleted_only_by_force(
     let moved = store.update_connection(&edited, false).await;
     assert!(matches!(moved, Err(StoreError::Conflict(_))), "{moved:?}");
     mark(&store, &granted, 1).await.unwrap();
-    store.store_outcome(&granted, &left(WriteClass::Open, 2), &[], event(), at(2)).await.unwrap();
+    store
+        .store_outcome(&granted, &failed_after_write(WriteClass::Open, 2), &[], event(), at(2))
+        .await
+        .unwrap();
     let moved = store.update_connection(&edited, false).await;
     assert!(matches!(moved, Err(StoreError::Conflict(_))), "{moved:?}");
     store.update_connection(&edited, true).await.unwrap();
@@ -143,13 +160,13 @@ async fn a_connection_with_unresolved_creates_is_moved_or_deleted_only_by_force(
 }
 
 #[tokio::test]
-async fn an_unclear_write_does_not_keep_an_origin_from_being_changed() {
+async fn an_origin_can_be_changed_after_an_unclear_write() {
     let folder = tempdir().unwrap();
     let (store, id) = store_with_connection(&folder).await;
     let granted = lease(&claim(&store, id, 0).await);
     mark(&store, &granted, 1).await.unwrap();
     store
-        .store_outcome(&granted, &left(WriteClass::Unclear, 2), &[], event(), at(2))
+        .store_outcome(&granted, &failed_after_write(WriteClass::Unclear, 2), &[], event(), at(2))
         .await
         .unwrap();
     let mut edited = store.connections().await.unwrap().remove(0);

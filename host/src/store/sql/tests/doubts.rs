@@ -1,5 +1,5 @@
-//! Searches for defects in doubt: when they are due, how they end, and which known defects test
-//! them.
+//! Tests of searches for defects in doubt: when they are due, how they end, and which known defects
+//! show that a search works.
 
 use tempfile::tempdir;
 
@@ -9,19 +9,22 @@ use crate::store::DefectStore as _;
 use crate::store::DoubtCounts;
 
 #[tokio::test]
-async fn the_wait_between_searches_doubles_and_a_hit_adopts_the_defect() {
+async fn the_wait_between_searches_doubles_and_a_found_defect_is_adopted() {
     let folder = tempdir().unwrap();
     let (store, id) = store_with_connection(&folder).await;
     let granted = lease(&claim(&store, id, 0).await);
     mark(&store, &granted, 1).await.unwrap();
-    store.store_outcome(&granted, &left(WriteClass::Open, 2), &[], event(), at(2)).await.unwrap();
+    store
+        .store_outcome(&granted, &failed_after_write(WriteClass::Open, 2), &[], event(), at(2))
+        .await
+        .unwrap();
     let due = async |ms, open| store.due_searches(at(ms), RUN_MS, open, DUE_LIMITS).await.unwrap();
     let mut now = 2;
     for wait in [15_000, 15_000, 30_000, 60_000] {
         assert_eq!(due(now + wait - 1, Vec::new()).await, []);
         now += wait;
         assert_eq!(due(now, Vec::new()).await.len(), 1);
-        assert_eq!(due(now, vec![granted.defect]).await, [], "this process has it open");
+        assert_eq!(due(now, vec![granted.defect]).await, [], "this process works on the row");
         let claim = || store.claim_search(granted.defect, at(now), at(now + 10));
         let found = claim().await.unwrap().unwrap();
         assert_eq!(claim().await.unwrap(), None);
@@ -39,7 +42,10 @@ async fn a_search_ends_the_doubt_or_needs_a_person() {
     let (store, id) = store_with_connection(&folder).await;
     let granted = lease(&claim(&store, id, 0).await);
     mark(&store, &granted, 1).await.unwrap();
-    store.store_outcome(&granted, &left(WriteClass::Open, 2), &[], event(), at(2)).await.unwrap();
+    store
+        .store_outcome(&granted, &failed_after_write(WriteClass::Open, 2), &[], event(), at(2))
+        .await
+        .unwrap();
     let search = lease(&claim(&store, id, 3).await);
     let person = SearchEnd::NeedsPerson("no search finds it".to_owned());
     store.end_search(&search, person, at(4)).await.unwrap();
@@ -60,13 +66,13 @@ async fn a_search_ends_the_doubt_or_needs_a_person() {
 }
 
 #[tokio::test]
-async fn after_a_create_that_followed_a_doubt_a_second_record_is_searched_for_once() {
+async fn after_a_defect_in_doubt_is_created_again_a_second_record_is_searched_for_once() {
     let folder = tempdir().unwrap();
     let (store, id) = store_with_connection(&folder).await;
     let granted = lease(&claim(&store, id, 0).await);
     mark(&store, &granted, 1).await.unwrap();
     store
-        .store_outcome(&granted, &left(WriteClass::Unclear, 2), &[], event(), at(2))
+        .store_outcome(&granted, &failed_after_write(WriteClass::Unclear, 2), &[], event(), at(2))
         .await
         .unwrap();
     let search = lease(&claim(&store, id, 3).await);
@@ -90,7 +96,7 @@ async fn after_a_create_that_followed_a_doubt_a_second_record_is_searched_for_on
 }
 
 #[tokio::test]
-async fn a_search_is_tested_with_the_newest_defects_that_were_made_the_same_way() {
+async fn a_search_is_checked_with_the_newest_defects_that_were_created_in_the_same_way() {
     let folder = tempdir().unwrap();
     let (store, id) = store_with_connection(&folder).await;
     for number in 1..=5_u8 {

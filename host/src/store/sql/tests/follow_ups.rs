@@ -1,4 +1,4 @@
-//! Recurrences, and the steps that follow a create.
+//! Tests of recurrences and of follow-up steps.
 
 use tempfile::tempdir;
 
@@ -23,8 +23,8 @@ async fn recurring_claim(
         now: at(ms),
         lease_until: at(ms + LEASE_MS),
         run_ms: RUN_MS,
-        waited_for: None,
-        recurs: Some(&[]),
+        awaited_fence: None,
+        open_rows_if_recurrence: Some(&[]),
     };
     store.claim(claim).await.unwrap()
 }
@@ -32,7 +32,7 @@ async fn recurring_claim(
 fn recurrence(claimed: Claimed) -> Recurrence {
     match claimed {
         Claimed::Recurs(recurrence) => *recurrence,
-        other => panic!("it is not a recurrence: {other:?}"),
+        other => panic!("not a recurrence: {other:?}"),
     }
 }
 
@@ -41,8 +41,9 @@ async fn end(store: &SqlStore, lease: &Lease, verdict: &Verdict, ms: i64) {
     store.store_outcome(lease, verdict, &[], event(), at(ms)).await.unwrap();
 }
 
-/// Test 1 has the defect 7, and test 2 is its recurrence with a comment to add.
-async fn with_comment(store: &SqlStore, connection: ConnectionId) -> DefectId {
+/// Stores defect 7 for failed test 1, and failed test 2 as its recurrence with a comment to add.
+/// Returns the row of test 2.
+async fn row_with_due_comment(store: &SqlStore, connection: ConnectionId) -> DefectId {
     let first = lease(&recurring_claim(store, connection, 1, 0).await);
     mark(store, &first, 1).await.unwrap();
     end(store, &first, &Verdict::Created(defect("7")), 2).await;
@@ -63,16 +64,16 @@ async fn mark_step(store: &SqlStore, lease: &Lease, step: &FollowUp, ms: i64) {
 }
 
 #[tokio::test]
-async fn a_failure_waits_for_the_first_one_and_then_has_its_defect() {
+async fn a_later_failure_waits_for_the_first_one_and_then_gets_its_defect() {
     let folder = tempdir().unwrap();
     let (store, id) = store_with_connection(&folder).await;
     let first = lease(&recurring_claim(&store, id, 1, 0).await);
     assert_eq!(recurring_claim(&store, id, 2, 1).await, Claimed::WaitsForFirst(first.defect));
     // Without the policy, each failure has its own defect.
     let alone = try_claim(&store, id, &failed_test(3), at(1)).await.unwrap();
-    end(&store, &lease(&alone), &left(WriteClass::Refused, 1), 1).await;
+    end(&store, &lease(&alone), &failed_after_write(WriteClass::Refused, 1), 1).await;
     mark(&store, &first, 2).await.unwrap();
-    end(&store, &first, &left(WriteClass::Open, 3), 3).await;
+    end(&store, &first, &failed_after_write(WriteClass::Open, 3), 3).await;
     assert_eq!(
         recurring_claim(&store, id, 2, 4).await,
         Claimed::WaitsForFirst(first.defect),
@@ -92,7 +93,7 @@ async fn a_failure_waits_for_the_first_one_and_then_has_its_defect() {
 }
 
 #[tokio::test]
-async fn one_failure_at_a_time_creates_another_defect_after_one_that_is_closed() {
+async fn after_a_closed_defect_only_one_failure_creates_another_defect() {
     let folder = tempdir().unwrap();
     let (store, id) = store_with_connection(&folder).await;
     let first = lease(&recurring_claim(&store, id, 1, 0).await);
@@ -104,7 +105,7 @@ async fn one_failure_at_a_time_creates_another_defect_after_one_that_is_closed()
     end(&store, &third.lease, &Verdict::Created(defect("8")), 4).await;
     assert!(
         !store.create_anew(&second.lease, second.latest, &[], at(5)).await.unwrap(),
-        "outdated"
+        "another failure has a newer defect"
     );
     store.give_back(&second.lease).await.unwrap();
     let again = recurrence(recurring_claim(&store, id, 2, 6).await);
@@ -112,12 +113,12 @@ async fn one_failure_at_a_time_creates_another_defect_after_one_that_is_closed()
 }
 
 #[tokio::test]
-async fn a_failure_does_not_wait_for_a_person() {
+async fn a_failure_does_not_wait_for_an_earlier_one_that_needs_a_person() {
     let folder = tempdir().unwrap();
     let (store, id) = store_with_connection(&folder).await;
     let first = lease(&recurring_claim(&store, id, 1, 0).await);
     mark(&store, &first, 1).await.unwrap();
-    end(&store, &first, &left(WriteClass::Acknowledged, 2), 2).await;
+    end(&store, &first, &failed_after_write(WriteClass::Acknowledged, 2), 2).await;
     let searched = lease(&recurring_claim(&store, id, 1, 3).await);
     let person = SearchEnd::NeedsPerson("it is not found".to_owned());
     store.end_search(&searched, person, at(4)).await.unwrap();
@@ -125,12 +126,12 @@ async fn a_failure_does_not_wait_for_a_person() {
 }
 
 #[tokio::test]
-async fn a_doubt_that_ended_without_a_defect_may_have_become_a_recurrence() {
+async fn a_failed_test_may_be_a_recurrence_when_its_doubt_ends_without_a_defect() {
     let folder = tempdir().unwrap();
     let (store, id) = store_with_connection(&folder).await;
     let second = lease(&recurring_claim(&store, id, 2, 0).await);
     mark(&store, &second, 1).await.unwrap();
-    end(&store, &second, &left(WriteClass::Refused, 2), 2).await;
+    end(&store, &second, &failed_after_write(WriteClass::Refused, 2), 2).await;
     let first = lease(&recurring_claim(&store, id, 1, 3).await);
     let searched = lease(&recurring_claim(&store, id, 2, 4).await);
     let waits = store.back_to_intent(&searched, Some(&[]), at(5)).await.unwrap();
@@ -145,17 +146,17 @@ async fn a_doubt_that_ended_without_a_defect_may_have_become_a_recurrence() {
 async fn a_step_is_tried_again_after_a_pause_until_it_is_done() {
     let folder = tempdir().unwrap();
     let (store, id) = store_with_connection(&folder).await;
-    let row = with_comment(&store, id).await;
+    let row = row_with_due_comment(&store, id).await;
     let due = store.due_follow_ups(at(5), Vec::new(), DUE_LIMITS).await.unwrap();
     assert_eq!(due, [DueDefect { id: row, connection: id }]);
     assert_eq!(store.due_follow_ups(at(5), vec![row], DUE_LIMITS).await.unwrap(), []);
     let (lease, step) = claim_steps(&store, row, 5).await.unwrap();
     assert_eq!((step.step, step.tries, &step.doubt), (FollowUpStep::Comment, 1, &None));
-    assert_eq!(claim_steps(&store, row, 6).await, None, "it is leased");
+    assert_eq!(claim_steps(&store, row, 6).await, None, "the row is leased");
     let again = FollowUpEnd::Again { sent: None, at: None, reason: "it is down".to_owned() };
     store.end_follow_up(&lease, &step, again, at(7)).await.unwrap();
     store.give_back(&lease).await.unwrap();
-    assert_eq!(claim_steps(&store, row, 15_000).await, None, "it pauses");
+    assert_eq!(claim_steps(&store, row, 15_000).await, None, "the pause has not ended");
     let (lease, step) = claim_steps(&store, row, 15_005).await.unwrap();
     assert_eq!(step.tries, 2);
     store.end_follow_up(&lease, &step, FollowUpEnd::Done, at(15_006)).await.unwrap();
@@ -169,7 +170,7 @@ async fn a_step_is_tried_again_after_a_pause_until_it_is_done() {
 async fn a_write_without_a_stored_outcome_is_open_after_a_crash() {
     let folder = tempdir().unwrap();
     let (store, id) = store_with_connection(&folder).await;
-    let row = with_comment(&store, id).await;
+    let row = row_with_due_comment(&store, id).await;
     let (lease, step) = claim_steps(&store, row, 5).await.unwrap();
     mark_step(&store, &lease, &step, 6).await;
     store.close().await;
@@ -182,16 +183,16 @@ async fn a_write_without_a_stored_outcome_is_open_after_a_crash() {
         Err(StoreError::Fenced)
     ));
     let (_, step) = claim_steps(&store, row, start + 15_000).await.unwrap();
-    let doubt = step.doubt.expect("a write left");
+    let doubt = step.doubt.expect("a doubt about the write");
     assert_eq!(doubt.class, WriteClass::Open);
     assert!(doubt.wait_from >= at(6 + i64::try_from(RUN_MS).unwrap()), "{doubt:?}");
 }
 
 #[tokio::test]
-async fn a_write_that_did_not_leave_leaves_no_doubt() {
+async fn an_unmarked_write_causes_no_doubt() {
     let folder = tempdir().unwrap();
     let (store, id) = store_with_connection(&folder).await;
-    let row = with_comment(&store, id).await;
+    let row = row_with_due_comment(&store, id).await;
     let (lease, step) = claim_steps(&store, row, 5).await.unwrap();
     mark_step(&store, &lease, &step, 6).await;
     store.unmark_follow_up(&lease, &step).await.unwrap();
@@ -204,7 +205,7 @@ async fn a_write_that_did_not_leave_leaves_no_doubt() {
 }
 
 #[tokio::test]
-async fn missing_attachments_become_steps_in_the_order_of_the_work() {
+async fn steps_are_returned_in_the_order_of_their_kinds_and_missing_attachments_become_steps() {
     let folder = tempdir().unwrap();
     let (store, id) = store_with_connection(&folder).await;
     let first = lease(&recurring_claim(&store, id, 1, 0).await);
@@ -224,7 +225,7 @@ async fn missing_attachments_become_steps_in_the_order_of_the_work() {
 }
 
 #[tokio::test]
-async fn a_comment_waits_for_the_reopening_and_an_attachment_for_nothing() {
+async fn a_comment_waits_until_the_defect_is_open_again_but_attachments_do_not() {
     let folder = tempdir().unwrap();
     let (store, id) = store_with_connection(&folder).await;
     let first = lease(&recurring_claim(&store, id, 1, 0).await);
@@ -249,7 +250,7 @@ async fn a_comment_waits_for_the_reopening_and_an_attachment_for_nothing() {
 }
 
 #[tokio::test]
-async fn a_row_that_this_process_has_open_counts_although_its_lease_seems_to_have_ended() {
+async fn a_failure_waits_for_a_row_of_this_process_even_if_the_lease_seems_to_have_ended() {
     let folder = tempdir().unwrap();
     let (store, id) = store_with_connection(&folder).await;
     let first = lease(&recurring_claim(&store, id, 1, 0).await);
@@ -261,23 +262,23 @@ async fn a_row_that_this_process_has_open_counts_although_its_lease_seems_to_hav
         now: at(99_999_999),
         lease_until: at(99_999_999 + LEASE_MS),
         run_ms: RUN_MS,
-        waited_for: None,
-        recurs: Some(&open),
+        awaited_fence: None,
+        open_rows_if_recurrence: Some(&open),
     };
     let claimed = store.claim(claim.clone()).await.unwrap();
     assert_eq!(claimed, Claimed::WaitsForFirst(first.defect));
-    let claimed = store.claim(Claim { recurs: Some(&[]), ..claim }).await.unwrap();
+    let claimed = store.claim(Claim { open_rows_if_recurrence: Some(&[]), ..claim }).await.unwrap();
     assert!(matches!(claimed, Claimed::Create { .. }));
 }
 
 #[tokio::test]
-async fn a_recurrence_of_a_released_defect_is_not_the_latest() {
+async fn a_recurrence_of_a_released_defect_is_ignored() {
     let folder = tempdir().unwrap();
     let (store, id) = store_with_connection(&folder).await;
-    let row = with_comment(&store, id).await;
+    let row = row_with_due_comment(&store, id).await;
     let original = store.defect(row).await.unwrap().unwrap().recurrence_of.unwrap();
     store.decide(original, &Decision::Release, &[], "ann", at(9), RUN_MS).await.unwrap();
-    // The work on its comment holds up no other failure.
+    // Other failures do not wait for the comment of this row.
     assert!(claim_steps(&store, row, 10).await.is_some());
     assert!(matches!(recurring_claim(&store, id, 3, 11).await, Claimed::Create { .. }));
 }

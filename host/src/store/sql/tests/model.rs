@@ -1,5 +1,5 @@
-//! A model test: two hosts use one file, with different clocks, and crash at any point. No defect
-//! is created twice and no lease has two holders.
+//! A model test: two hosts with different clocks use one database and crash at any point. It checks
+//! that no defect is created twice and that a row never has two valid leases.
 
 use std::collections::HashMap;
 
@@ -10,14 +10,15 @@ use super::*;
 use crate::domain::{Decision, DefectId, Verdict};
 use crate::store::DefectStore as _;
 
-/// One step; `host` is 0 or 1, `age` selects one of the leases ever granted, 0 the newest. A lease
-/// that is never used again is a crashed run; a lease that is used too late is a paused one.
+/// One step of the model. `host` is 0 or 1. `age` selects one of all granted leases; 0 is the
+/// newest. A lease that is never used again simulates a crashed run; a lease that is used too late
+/// simulates a paused run.
 #[derive(Debug, Clone)]
 enum Step {
     Wait {
         ms: i64,
     },
-    /// Claims the failed test. If the claim leads to a search, the search may find nothing.
+    /// Claims the failed test. If the claim requires a search, `finds_nothing` is its result.
     Claim {
         host: usize,
         finds_nothing: bool,
@@ -46,8 +47,8 @@ enum Step {
         host: usize,
         decision: u8,
     },
-    /// Both hosts end. One starts alone, as the process that holds the data folder does; then the
-    /// other opens the file.
+    /// Both hosts end. The first one starts alone and recovers the database; then the other opens
+    /// the database.
     Restart,
 }
 
@@ -69,17 +70,18 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// A lease, as the model sees it.
+/// A granted lease. `is_over` is true if the store must refuse the lease.
 struct Granted {
     lease: Lease,
-    over: bool,
+    is_over: bool,
 }
 
 #[derive(Default)]
 struct Model {
     now: i64,
     granted: Vec<Granted>,
-    /// The fence under which writes of a row may have been sent, and their number.
+    /// For each row, the fence under which writes may have been sent, and the number of these
+    /// writes.
     written: HashMap<DefectId, (i64, u32)>,
 }
 
@@ -98,17 +100,21 @@ impl Model {
     fn grant(&mut self, lease: Lease, now: Timestamp) {
         let row = lease.defect;
         for other in self.granted.iter_mut().filter(|other| other.lease.defect == row) {
-            assert!(other.over || other.lease.until <= now, "two live leases");
+            assert!(other.is_over || other.lease.until <= now, "two valid leases");
             assert!(other.lease.fence < lease.fence, "the fence did not grow");
-            // The fence excludes it from now on, also by a clock that is behind.
-            other.over = true;
+            // From now on the store refuses the older fence, even if the other host's clock is
+            // behind.
+            other.is_over = true;
         }
-        self.granted.push(Granted { lease, over: false });
+        self.granted.push(Granted { lease, is_over: false });
     }
 
     fn mark_sending(&mut self, lease: &Lease) {
         let (fence, writes) = self.written.entry(lease.defect).or_insert((lease.fence, 0));
-        assert_eq!(*fence, lease.fence, "a second create, and a write of the first may have left");
+        assert_eq!(
+            *fence, lease.fence,
+            "a second create, although a write of the first may have been sent"
+        );
         *writes += 1;
     }
 
@@ -129,12 +135,12 @@ struct World {
     model: Model,
 }
 
-/// The lead of the second host's clock over the first one's.
-const SKEW_MS: i64 = 7_000;
+/// How far the second host's clock is ahead of the first host's clock, milliseconds.
+const CLOCK_SKEW_MS: i64 = 7_000;
 
 impl World {
     fn clock(&self, host: usize) -> Timestamp {
-        at(self.model.now + if host == 0 { 0 } else { SKEW_MS })
+        at(self.model.now + if host == 0 { 0 } else { CLOCK_SKEW_MS })
     }
 
     async fn run(&mut self, step: Step) {
@@ -160,7 +166,10 @@ impl World {
         let store = &self.stores[host];
         match try_claim(store, self.connection, &failed_test(1), now).await.unwrap() {
             Claimed::Create { lease, .. } => {
-                assert!(!self.model.written.contains_key(&lease.defect), "created unsearched");
+                assert!(
+                    !self.model.written.contains_key(&lease.defect),
+                    "a create without a search after a write"
+                );
                 self.model.grant(lease, now);
             }
             Claimed::Search(doubtful) => {
@@ -184,7 +193,7 @@ impl World {
         first.recover(self.clock(0), RUN_MS).await.unwrap();
         self.stores = [first, open(&self.folder).await];
         for granted in &mut self.model.granted {
-            granted.over = true;
+            granted.is_over = true;
         }
     }
 
@@ -198,19 +207,21 @@ impl World {
         }
     }
 
-    /// Moves a row under a lease. The store must refuse if a newer lease exists; otherwise the
-    /// model moves too.
+    /// Changes a row under a lease. The store must refuse this if a newer lease exists; otherwise
+    /// the model is changed too.
     async fn move_row(&mut self, host: usize, index: usize, step: Step) {
         let (now, store) = (self.clock(host), &self.stores[host]);
         let lease = self.model.granted[index].lease.clone();
         let until = now + jiff::SignedDuration::from_millis(LEASE_MS);
-        // Without a verdict, the run releases its lease.
+        // Without a verdict, the step releases the lease.
         let verdict = match &step {
             Step::StoreOutcome { verdict: 0, .. } => Some(Verdict::Created(defect("1"))),
             Step::StoreOutcome { verdict: 1, .. } => {
-                Some(left(WriteClass::Refused, self.model.now))
+                Some(failed_after_write(WriteClass::Refused, self.model.now))
             }
-            Step::StoreOutcome { verdict: 2, .. } => Some(left(WriteClass::Open, self.model.now)),
+            Step::StoreOutcome { verdict: 2, .. } => {
+                Some(failed_after_write(WriteClass::Open, self.model.now))
+            }
             _ => None,
         };
         let moved = match step {
@@ -228,12 +239,16 @@ impl World {
         }
         let newest = self.model.newest_fence(lease.defect);
         if matches!(verdict, Some(Verdict::Created(_))) && lease.fence < newest {
-            // A known defect must be stored, unless another run holds the row.
-            let held = self.model.granted.iter().any(|it| it.lease.fence == newest && !it.over);
-            assert!(!held, "an older lease moved a row that another run holds");
+            // A known defect must be stored, unless another run has leased the row.
+            let is_leased = self
+                .model
+                .granted
+                .iter()
+                .any(|other| other.lease.fence == newest && !other.is_over);
+            assert!(!is_leased, "an older lease changed a row that another run has leased");
             return;
         }
-        assert_eq!(lease.fence, newest, "an older lease moved the row");
+        assert_eq!(lease.fence, newest, "an older lease changed the row");
         match step {
             Step::MarkSending { .. } => {
                 assert!(
@@ -246,7 +261,7 @@ impl World {
             Step::Unmark { .. } => self.model.unmark(lease.defect),
             Step::Renew { .. } => self.model.granted[index].lease.until = until,
             _ => {
-                self.model.granted[index].over = true;
+                self.model.granted[index].is_over = true;
             }
         }
     }
@@ -266,7 +281,7 @@ impl World {
             Err(error) => assert!(matches!(error, StoreError::Conflict(_)), "{error}"),
             Ok(_) => {
                 for granted in &mut self.model.granted {
-                    granted.over = true;
+                    granted.is_over = true;
                 }
             }
         }
@@ -277,7 +292,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
 
     #[test]
-    fn no_defect_is_created_twice_and_no_lease_has_two_holders(
+    fn no_defect_is_created_twice_and_no_row_has_two_valid_leases(
         steps in prop::collection::vec(step(), 1..60),
     ) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();

@@ -1,4 +1,5 @@
-//! The suite on PostgreSQL: each test has its own schema. `cargo xtask test` starts the server.
+//! Runs the tests of the rules on PostgreSQL. Each test has its own schema. `cargo xtask test`
+//! starts the server.
 
 #![expect(clippy::duplicate_mod, reason = "the same tests run on each engine")]
 
@@ -37,11 +38,11 @@ use crate::domain::OutcomeCode;
 use crate::store::{ConnectionStore as _, EventStore as _};
 use crate::store::{PostgresSettings, PostgresStore};
 
-/// The variable with the address of an empty database.
-const VARIABLE: &str = "TEST_POSTGRES";
+/// The environment variable with the address of an empty database.
+const ADDRESS_VARIABLE: &str = "TEST_POSTGRES";
 
-/// Other servers may change the rows, so no defect is kept in memory.
-const REMEMBERS: bool = false;
+/// Other servers may change the rows, so defects are not cached in memory.
+const CACHES_DEFECTS: bool = false;
 
 async fn open(folder: &TempDir) -> SqlStore {
     open_with(folder, sealer(folder.path())).await.unwrap()
@@ -72,8 +73,10 @@ async fn open_with(folder: &TempDir, sealer: Sealer) -> Result<SqlStore, StoreEr
 }
 
 fn address() -> String {
-    std::env::var(VARIABLE).unwrap_or_else(|_| {
-        panic!("set {VARIABLE}, or run `cargo xtask test`: tests/postgres.sh starts a server")
+    std::env::var(ADDRESS_VARIABLE).unwrap_or_else(|_| {
+        panic!(
+            "set {ADDRESS_VARIABLE}, or run `cargo xtask test`: tests/postgres.sh starts a server"
+        )
     })
 }
 

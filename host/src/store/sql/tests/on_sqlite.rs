@@ -1,4 +1,4 @@
-//! The suite on SQLite: each test has its own file.
+//! Runs the tests of the rules on SQLite. Each test has its own file.
 
 #[path = "accounts.rs"]
 mod accounts;
@@ -27,7 +27,8 @@ use super::*;
 use crate::store::ConnectionStore as _;
 use crate::store::SqliteStore;
 
-const REMEMBERS: bool = true;
+/// One server uses the file, so created defects are cached in memory.
+const CACHES_DEFECTS: bool = true;
 
 async fn open(folder: &TempDir) -> SqlStore {
     let path = folder.path();

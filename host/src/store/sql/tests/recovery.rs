@@ -1,4 +1,5 @@
-//! Changes of rows by a start, a step of the clock, and a restored database.
+//! Tests of the changes of rows by a start, by a step of the clock, and after a database was
+//! restored.
 
 use tempfile::tempdir;
 
@@ -9,7 +10,7 @@ use crate::store::sql::meta;
 use crate::store::sql::writer::Durability;
 
 #[tokio::test]
-async fn a_start_voids_the_leases_of_dead_processes_and_begins_the_waits_again() {
+async fn a_start_ends_all_leases_and_restarts_the_waits() {
     let folder = tempdir().unwrap();
     let (store, id) = store_with_connection(&folder).await;
     let intent = lease(&claim(&store, id, 0).await);
@@ -17,7 +18,10 @@ async fn a_start_voids_the_leases_of_dead_processes_and_begins_the_waits_again()
     mark(&store, &lease(&written), 5).await.unwrap();
     let answered = lease(&try_claim(&store, id, &failed_test(3), at(0)).await.unwrap());
     mark(&store, &answered, 5).await.unwrap();
-    store.store_outcome(&answered, &left(WriteClass::Open, 6), &[], event(), at(6)).await.unwrap();
+    store
+        .store_outcome(&answered, &failed_after_write(WriteClass::Open, 6), &[], event(), at(6))
+        .await
+        .unwrap();
     store.close().await;
 
     let store = open(&folder).await;
@@ -28,7 +32,11 @@ async fn a_start_voids_the_leases_of_dead_processes_and_begins_the_waits_again()
     assert_eq!(store.due_searches(at(now), RUN_MS, Vec::new(), DUE_LIMITS).await.unwrap().len(), 2);
     for number in [2, 3] {
         let claimed = try_claim(&store, id, &failed_test(number), at(now)).await.unwrap();
-        assert_eq!(doubt(&claimed).wait_from, at(now), "the clock may have been set meanwhile");
+        assert_eq!(
+            doubt(&claimed).wait_from,
+            at(now),
+            "the waits restart, because the clock may have been changed"
+        );
     }
     store.restart_waits(at(now + 7), RUN_MS).await.unwrap();
     let claimed = try_claim(&store, id, &failed_test(3), at(now + LEASE_MS)).await.unwrap();
@@ -36,7 +44,7 @@ async fn a_start_voids_the_leases_of_dead_processes_and_begins_the_waits_again()
 }
 
 #[tokio::test]
-async fn a_step_of_the_clock_begins_the_waits_again_also_of_writes_in_progress_and_given_up_rows() {
+async fn a_step_of_the_clock_restarts_the_waits_of_all_rows_with_writes() {
     let folder = tempdir().unwrap();
     let (store, id) = store_with_connection(&folder).await;
     let sent = lease(&claim(&store, id, 0).await);
@@ -44,7 +52,7 @@ async fn a_step_of_the_clock_begins_the_waits_again_also_of_writes_in_progress_a
     let given_up = lease(&try_claim(&store, id, &failed_test(2), at(0)).await.unwrap());
     mark(&store, &given_up, 1).await.unwrap();
     store
-        .store_outcome(&given_up, &left(WriteClass::Unclear, 2), &[], event(), at(2))
+        .store_outcome(&given_up, &failed_after_write(WriteClass::Unclear, 2), &[], event(), at(2))
         .await
         .unwrap();
     store.decide(given_up.defect, &Decision::GiveUp, &[], "ann", at(3), RUN_MS).await.unwrap();
@@ -58,13 +66,19 @@ async fn a_step_of_the_clock_begins_the_waits_again_also_of_writes_in_progress_a
 }
 
 #[tokio::test]
-async fn a_lost_run_does_not_make_an_acknowledged_write_an_open_one() {
+async fn a_lost_run_does_not_change_the_class_of_an_acknowledged_write_to_open() {
     let folder = tempdir().unwrap();
     let (store, id) = store_with_connection(&folder).await;
     let granted = lease(&claim(&store, id, 0).await);
     mark(&store, &granted, 1).await.unwrap();
     store
-        .store_outcome(&granted, &left(WriteClass::Acknowledged, 2), &[], event(), at(2))
+        .store_outcome(
+            &granted,
+            &failed_after_write(WriteClass::Acknowledged, 2),
+            &[],
+            event(),
+            at(2),
+        )
         .await
         .unwrap();
     let retried = lease(&claim(&store, id, 3).await);
@@ -85,7 +99,7 @@ async fn a_restored_database_puts_unknown_failed_tests_in_doubt() {
     let backup = std::fs::read(&database).unwrap();
     let store = open(&folder).await;
     store.recover(at(10), RUN_MS).await.unwrap();
-    assert_eq!(store.restored_at(), None, "a start like any other");
+    assert_eq!(store.restored_at(), None, "the database did not fall behind");
     store.close().await;
 
     std::fs::write(&database, backup).unwrap();
@@ -97,11 +111,11 @@ async fn a_restored_database_puts_unknown_failed_tests_in_doubt() {
     store.close().await;
     let store = open(&folder).await;
     store.recover(at(40), RUN_MS).await.unwrap();
-    assert_eq!(store.restored_at(), Some(at(20)), "the mark stays");
+    assert_eq!(store.restored_at(), Some(at(20)), "the mark is still stored");
 }
 
 #[tokio::test]
-async fn a_database_that_an_operator_marks_counts_as_restored_with_a_new_data_folder_too() {
+async fn a_database_that_an_operator_marked_counts_as_restored_even_with_a_new_data_folder() {
     let folder = tempdir().unwrap();
     let (store, _) = store_with_connection(&folder).await;
     store.recover(at(0), RUN_MS).await.unwrap();

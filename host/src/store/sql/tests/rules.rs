@@ -1,4 +1,4 @@
-//! One failed test, one defect: the rules of the row, one by one.
+//! Tests of the rules by which each failed test gets at most one defect.
 
 use tempfile::tempdir;
 
@@ -27,13 +27,13 @@ async fn a_repeat_returns_the_created_defect_without_a_commit() {
     assert_eq!((record.sent_at, record.event), (Some(at(2)), Some(event())));
     let again = Claimed::Created { id: granted.defect, defect: defect("7") };
     assert_eq!(claim(&store, id, 4).await, again);
-    let (commits, known) = (store.commits(), Some((granted.defect, defect("7"))));
-    let remembered = known.clone().filter(|_| REMEMBERS);
-    assert_eq!(store.known_defect(id, &failed_test(1)), remembered, "the claim cached it");
-    assert_eq!(store.created_defect(id, &failed_test(1)).await.unwrap(), known);
+    let (commits, created) = (store.commits(), Some((granted.defect, defect("7"))));
+    let cached = created.clone().filter(|_| CACHES_DEFECTS);
+    assert_eq!(store.known_defect(id, &failed_test(1)), cached, "the claim caches the defect");
+    assert_eq!(store.created_defect(id, &failed_test(1)).await.unwrap(), created);
     assert_eq!(store.commits(), commits, "a repeat only reads");
     store.decide(granted.defect, &Decision::Release, &[], "me", at(5), RUN_MS).await.unwrap();
-    assert_eq!(store.known_defect(id, &failed_test(1)), None, "it was released");
+    assert_eq!(store.known_defect(id, &failed_test(1)), None, "the defect was released");
     assert_eq!(store.created_defect(id, &failed_test(1)).await.unwrap(), None);
 }
 
@@ -50,7 +50,7 @@ async fn a_defect_with_any_character_in_its_texts_is_stored() {
 }
 
 #[tokio::test]
-async fn a_run_without_a_write_may_run_again_and_one_with_a_write_is_searched_for() {
+async fn after_a_run_without_a_write_create_is_allowed_and_after_a_write_a_search_is_required() {
     let folder = tempdir().unwrap();
     let (store, id) = store_with_connection(&folder).await;
     let granted = lease(&claim(&store, id, 0).await);
@@ -63,7 +63,10 @@ async fn a_run_without_a_write_may_run_again_and_one_with_a_write_is_searched_fo
     assert_eq!((again.defect, again.fence), (granted.defect, 2));
 
     mark(&store, &again, 4).await.unwrap();
-    store.store_outcome(&again, &left(WriteClass::Refused, 5), &[], event(), at(5)).await.unwrap();
+    store
+        .store_outcome(&again, &failed_after_write(WriteClass::Refused, 5), &[], event(), at(5))
+        .await
+        .unwrap();
     let record = store.defect(granted.defect).await.unwrap().unwrap();
     assert_eq!((record.state, record.class), (DefectState::Failed, Some(WriteClass::Refused)));
     assert!(record.reason.unwrap().contains("no such project"));
@@ -71,7 +74,7 @@ async fn a_run_without_a_write_may_run_again_and_one_with_a_write_is_searched_fo
 }
 
 #[tokio::test]
-async fn the_row_keeps_the_worst_class_the_latest_end_and_the_number_of_writes() {
+async fn the_row_stores_the_worst_class_the_latest_end_and_the_number_of_writes() {
     let folder = tempdir().unwrap();
     let (store, id) = store_with_connection(&folder).await;
     let mut granted = lease(&claim(&store, id, 0).await);
@@ -81,7 +84,10 @@ async fn the_row_keeps_the_worst_class_the_latest_end_and_the_number_of_writes()
         (WriteClass::Refused, WriteClass::Open, 30),
     ] {
         mark(&store, &granted, ms).await.unwrap();
-        store.store_outcome(&granted, &left(class, ms), &[], event(), at(ms)).await.unwrap();
+        store
+            .store_outcome(&granted, &failed_after_write(class, ms), &[], event(), at(ms))
+            .await
+            .unwrap();
         let claimed = claim(&store, id, ms).await;
         assert_eq!((doubt(&claimed).class, doubt(&claimed).wait_from), (worst, at(ms)));
         assert!(!doubt(&claimed).settled && doubt(&claimed).has_marker);
@@ -92,30 +98,39 @@ async fn the_row_keeps_the_worst_class_the_latest_end_and_the_number_of_writes()
     assert_eq!((record.writes, record.state), (3, DefectState::Intent));
     store.give_back(&granted).await.unwrap();
     let after_a_crash = claim(&store, id, 40).await;
-    assert_eq!(doubt(&after_a_crash).class, WriteClass::Open, "an intent after writes is searched");
+    assert_eq!(
+        doubt(&after_a_crash).class,
+        WriteClass::Open,
+        "after writes, a row in `intent` requires a search"
+    );
 }
 
 #[tokio::test]
-async fn a_first_write_without_the_marker_is_remembered() {
+async fn the_row_stores_that_the_first_write_did_not_contain_the_marker() {
     let folder = tempdir().unwrap();
     let (store, id) = store_with_connection(&folder).await;
     let granted = lease(&claim(&store, id, 0).await);
     let unmarked = JournaledWrite { has_marker: false, ..write(at(1)) };
     store.mark_sending(&granted, unmarked, at(1)).await.unwrap();
     mark(&store, &granted, 2).await.unwrap();
-    store.store_outcome(&granted, &left(WriteClass::Open, 3), &[], event(), at(3)).await.unwrap();
+    store
+        .store_outcome(&granted, &failed_after_write(WriteClass::Open, 3), &[], event(), at(3))
+        .await
+        .unwrap();
     assert!(!doubt(&claim(&store, id, 4).await).has_marker);
 }
 
 #[tokio::test]
-async fn a_claim_that_waited_for_a_run_gets_what_it_came_to() {
+async fn a_claim_that_waited_for_a_run_gets_the_outcome_of_that_run() {
     let folder = tempdir().unwrap();
     let (store, id) = store_with_connection(&folder).await;
     let granted = lease(&claim(&store, id, 0).await);
-    let Claimed::Busy { fence, .. } = claim(&store, id, 1).await else { panic!("it is not busy") };
+    let Claimed::Busy { fence, .. } = claim(&store, id, 1).await else {
+        panic!("the row is not busy")
+    };
     mark(&store, &granted, 2).await.unwrap();
     store
-        .store_outcome(&granted, &left(WriteClass::Refused, 3), &[], event(), at(3))
+        .store_outcome(&granted, &failed_after_write(WriteClass::Refused, 3), &[], event(), at(3))
         .await
         .unwrap();
     let test = failed_test(1);
@@ -126,8 +141,8 @@ async fn a_claim_that_waited_for_a_run_gets_what_it_came_to() {
         now: at(4),
         lease_until: at(5),
         run_ms: RUN_MS,
-        waited_for: Some(fence),
-        recurs: None,
+        awaited_fence: Some(fence),
+        open_rows_if_recurrence: None,
     };
     match store.claim(claim).await.unwrap() {
         Claimed::Ended { code, detail } => {
@@ -139,7 +154,7 @@ async fn a_claim_that_waited_for_a_run_gets_what_it_came_to() {
 }
 
 #[tokio::test]
-async fn after_a_crash_intent_may_create_again_and_sent_is_searched_for() {
+async fn after_a_crash_a_row_in_intent_allows_a_create_and_one_in_sent_requires_a_search() {
     let folder = tempdir().unwrap();
     let (store, id) = store_with_connection(&folder).await;
     let first = lease(&claim(&store, id, 0).await);
@@ -153,24 +168,30 @@ async fn after_a_crash_intent_may_create_again_and_sent_is_searched_for() {
     let third = lease(&claimed);
     assert_eq!(doubt(&claimed).wait_from, at(sent_at + 120_000));
     assert_eq!((doubt(&claimed).class, third.fence), (WriteClass::Open, 3));
-    // A lease to search does not allow a write.
+    // A lease for a search does not allow a write.
     assert!(matches!(mark(&store, &third, 3 * LEASE_MS).await, Err(StoreError::Fenced)));
     for stale in [&first, &second] {
         let stored = store
-            .store_outcome(stale, &left(WriteClass::Refused, 1), &[], event(), at(100_000))
+            .store_outcome(
+                stale,
+                &failed_after_write(WriteClass::Refused, 1),
+                &[],
+                event(),
+                at(100_000),
+            )
             .await;
         assert!(matches!(stored, Err(StoreError::Fenced)));
     }
     let known = Verdict::Created(defect("1"));
     let stored = store.store_outcome(&second, &known, &[], event(), at(100_000)).await;
-    assert!(matches!(stored, Err(StoreError::Fenced)), "another run holds the row");
+    assert!(matches!(stored, Err(StoreError::Fenced)), "another run has leased the row");
     store.give_back(&third).await.unwrap();
     store.store_outcome(&second, &known, &[], event(), at(100_001)).await.unwrap();
     assert!(matches!(claim(&store, id, 100_002).await, Claimed::Created { .. }));
 }
 
 #[tokio::test]
-async fn a_lease_that_ended_allows_no_write_even_if_no_other_runner_claimed_it() {
+async fn a_lease_that_ended_allows_no_write_even_if_no_other_run_claimed_the_row() {
     let folder = tempdir().unwrap();
     let (store, id) = store_with_connection(&folder).await;
     let granted = lease(&claim(&store, id, 0).await);
@@ -180,7 +201,7 @@ async fn a_lease_that_ended_allows_no_write_even_if_no_other_runner_claimed_it()
 }
 
 #[tokio::test]
-async fn writes_that_did_not_leave_are_unmarked_one_by_one() {
+async fn writes_that_were_not_sent_are_unmarked_one_by_one() {
     let folder = tempdir().unwrap();
     let (store, id) = store_with_connection(&folder).await;
     let granted = lease(&claim(&store, id, 0).await);

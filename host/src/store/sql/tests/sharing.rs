@@ -1,5 +1,5 @@
-//! Several servers on one database: what a start leaves alone, what one sees of another, and what
-//! is refused.
+//! Tests with several servers on one database: what a start does not change, how a server learns of
+//! the changes of others, and what is refused.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use crate::store::{CachedCounts, Change, Changes, CountsClaim, CountsClaimed, Co
 use crate::store::{ConnectionStore as _, CountsStore as _, DefectStore as _};
 
 /// Runs SQL in the schema of a test.
-pub(super) async fn run(folder: &TempDir, sql: &str) {
+pub(super) async fn run_sql(folder: &TempDir, sql: &str) {
     let mut connection = PgConnection::connect(&address()).await.unwrap();
     let sql = format!("SET search_path = {}; {sql}", schema(folder));
     connection.execute(sqlx::raw_sql(AssertSqlSafe(sql))).await.unwrap();
@@ -22,7 +22,7 @@ pub(super) async fn run(folder: &TempDir, sql: &str) {
 }
 
 #[tokio::test]
-async fn a_start_voids_only_the_leases_that_have_ended() {
+async fn a_start_ends_only_the_leases_whose_time_has_ended() {
     let folder = tempdir().unwrap();
     let (store, id) = store_with_connection(&folder).await;
     let ended = lease(&claim(&store, id, 0).await);
@@ -35,25 +35,32 @@ async fn a_start_voids_only_the_leases_that_have_ended() {
     mark(&store, &live, LEASE_MS + 6).await.unwrap();
     assert!(matches!(mark(&store, &ended, LEASE_MS + 6).await, Err(StoreError::Fenced)));
     let again = claim(&other, id, LEASE_MS + 7).await;
-    assert_eq!(doubt(&again).class, WriteClass::Open, "its write may have arrived");
+    assert_eq!(
+        doubt(&again).class,
+        WriteClass::Open,
+        "the write of the ended lease may have arrived"
+    );
     let busy = try_claim(&other, id, &failed_test(2), at(LEASE_MS + 7)).await.unwrap();
     assert!(matches!(busy, Claimed::Busy { .. }), "{busy:?}");
 }
 
 #[tokio::test]
-async fn a_start_begins_the_waits_again_because_the_database_may_have_another_clock() {
+async fn a_start_restarts_the_waits_because_the_database_may_have_another_clock() {
     let folder = tempdir().unwrap();
     let (store, id) = store_with_connection(&folder).await;
     let granted = lease(&claim(&store, id, 0).await);
     mark(&store, &granted, 1).await.unwrap();
-    store.store_outcome(&granted, &left(WriteClass::Open, 2), &[], event(), at(2)).await.unwrap();
+    store
+        .store_outcome(&granted, &failed_after_write(WriteClass::Open, 2), &[], event(), at(2))
+        .await
+        .unwrap();
     let now = 3_600_000;
     open(&folder).await.recover(at(now), RUN_MS).await.unwrap();
     assert_eq!(doubt(&claim(&store, id, now + 1).await).wait_from, at(now));
 }
 
 #[tokio::test]
-async fn the_events_of_a_dead_server_are_ended_by_the_others() {
+async fn other_servers_interrupt_the_events_of_a_crashed_server() {
     let folder = tempdir().unwrap();
     let (store, id) = store_with_connection(&folder).await;
     let running = Event {
@@ -80,7 +87,7 @@ async fn the_events_of_a_dead_server_are_ended_by_the_others() {
 }
 
 #[tokio::test]
-async fn a_server_sees_at_once_what_another_has_done() {
+async fn a_server_sees_the_stored_defects_of_another_server_at_once() {
     let folder = tempdir().unwrap();
     let (store, id) = store_with_connection(&folder).await;
     let other = open(&folder).await;
@@ -96,7 +103,7 @@ async fn a_server_sees_at_once_what_another_has_done() {
 }
 
 #[tokio::test]
-async fn one_of_the_claims_of_several_servers_may_create() {
+async fn only_one_of_the_claims_of_several_servers_may_create() {
     let folder = tempdir().unwrap();
     let (store, id) = store_with_connection(&folder).await;
     let others = [open(&folder).await, open(&folder).await];
@@ -113,10 +120,10 @@ async fn another_key_and_a_newer_schema_are_refused() {
     open(&folder).await.close().await;
     let other = open_with(&folder, Sealer::fresh()).await.err().unwrap().to_string();
     assert!(other.contains("sealed with another key"), "{other}");
-    run(&folder, "UPDATE schema_version SET version = 99").await;
-    // The newer server has only added something.
+    run_sql(&folder, "UPDATE schema_version SET version = 99").await;
+    // `usable_by` is not changed, so this schema can still be used.
     open_with(&folder, sealer(folder.path())).await.unwrap().close().await;
-    run(&folder, "UPDATE schema_version SET usable_by = 99").await;
+    run_sql(&folder, "UPDATE schema_version SET usable_by = 99").await;
     let newer = open_with(&folder, sealer(folder.path())).await.err().unwrap().to_string();
     assert!(newer.contains("written by a newer Jackfield: its schema is 99"), "{newer}");
 }
@@ -130,7 +137,7 @@ async fn a_restored_database_puts_unknown_failed_tests_in_doubt() {
     }
     store.close().await;
     // An older state of the database has a lower count of starts.
-    run(&folder, "UPDATE meta SET value = '1' WHERE name = 'starts'").await;
+    run_sql(&folder, "UPDATE meta SET value = '1' WHERE name = 'starts'").await;
     let store = open(&folder).await;
     store.recover(at(20), RUN_MS).await.unwrap();
     assert_eq!(store.restored_at(), Some(at(20)));
@@ -139,7 +146,7 @@ async fn a_restored_database_puts_unknown_failed_tests_in_doubt() {
 }
 
 #[tokio::test]
-async fn ended_connections_are_opened_again() {
+async fn terminated_database_connections_are_opened_again() {
     let folder = tempdir().unwrap();
     let (store, id) = store_with_connection(&folder).await;
     claim(&store, id, 0).await;
@@ -148,13 +155,14 @@ async fn ended_connections_are_opened_again() {
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = '{}'",
         schema(&folder)
     );
-    run(&folder, &ended).await;
+    run_sql(&folder, &ended).await;
     assert_eq!(store.connections().await.unwrap().len(), 1);
     assert!(matches!(claim(&store, id, 1).await, Claimed::Busy { .. }));
 }
 
-/// Subscribes to what a store hears; returns once it listens.
-pub(super) async fn listening(store: &SqlStore, other: &SqlStore) -> Changes {
+/// Subscribes to the changes that `store` is notified of. Returns when the first notification has
+/// arrived, so that later ones are not lost.
+pub(super) async fn subscribe(store: &SqlStore, other: &SqlStore) -> Changes {
     let mut changes = store.changes();
     loop {
         let probe = stored_connection(&format!("probe {}", Uuid::new_v4()));
@@ -167,23 +175,23 @@ pub(super) async fn listening(store: &SqlStore, other: &SqlStore) -> Changes {
     }
 }
 
-/// The next change, which is told within a moment.
+/// Returns the next change. Fails if none arrives within 10 seconds.
 pub(super) async fn next(changes: &mut Changes) -> Change {
     tokio::time::timeout(Duration::from_secs(10), changes.next()).await.expect("a change")
 }
 
 #[tokio::test]
-async fn a_server_hears_what_others_change_and_not_what_it_changes_itself() {
+async fn a_server_is_notified_of_the_changes_of_others_but_not_of_its_own() {
     let folder = tempdir().unwrap();
     let (store, id) = store_with_connection(&folder).await;
     let other = open(&folder).await;
-    let mut changes = listening(&other, &store).await;
+    let mut changes = subscribe(&other, &store).await;
     other.accept_version(id, "own").await.unwrap();
     store.accept_version(id, "11").await.unwrap();
     assert_eq!(next(&mut changes).await, Change::Connection(id));
     store.delete_connection(id, false).await.unwrap();
     assert_eq!(next(&mut changes).await, Change::Connection(id));
-    // A change that is refused is not told.
+    // A refused change sends no notification.
     let refused = store.accept_version(id, "22").await;
     assert!(matches!(refused, Err(StoreError::NotFound(_))));
     let last = stored_connection("last");
@@ -192,51 +200,51 @@ async fn a_server_hears_what_others_change_and_not_what_it_changes_itself() {
 }
 
 #[tokio::test]
-async fn the_end_of_a_run_is_told_only_if_a_claim_waits_for_it() {
+async fn the_end_of_a_run_is_notified_only_if_a_claim_waits_for_it() {
     let folder = tempdir().unwrap();
     let (store, id) = store_with_connection(&folder).await;
     let other = open(&folder).await;
-    let mut changes = listening(&other, &store).await;
-    let mut released: Vec<DefectId> = Vec::new();
+    let mut changes = subscribe(&other, &store).await;
+    let mut awaited: Vec<DefectId> = Vec::new();
     for (number, waits) in [(1, false), (2, true), (3, false), (4, true)] {
         let test = failed_test(number);
         let granted = lease(&try_claim(&store, id, &test, at(0)).await.unwrap());
         if waits {
             let busy = try_claim(&other, id, &test, at(1)).await.unwrap();
             assert!(matches!(busy, Claimed::Busy { defect, .. } if defect == granted.defect));
-            released.push(granted.defect);
+            awaited.push(granted.defect);
         }
         mark(&store, &granted, 2).await.unwrap();
         store.renew(&granted, at(LEASE_MS)).await.unwrap();
         let created = Verdict::Created(defect("7"));
         store.store_outcome(&granted, &created, &[], event(), at(3)).await.unwrap();
     }
-    for id in released {
+    for id in awaited {
         assert_eq!(next(&mut changes).await, Change::Defect(id));
     }
 }
 
 #[tokio::test]
-async fn a_server_that_listens_again_hears_that_it_missed_something() {
+async fn a_server_that_connects_again_is_told_that_notifications_were_lost() {
     let folder = tempdir().unwrap();
     let (store, _) = store_with_connection(&folder).await;
     let other = open(&folder).await;
-    let mut changes = listening(&other, &store).await;
+    let mut changes = subscribe(&other, &store).await;
     let ended = format!(
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = '{}'",
         schema(&folder)
     );
-    run(&folder, &ended).await;
+    run_sql(&folder, &ended).await;
     assert_eq!(next(&mut changes).await, Change::Missed);
 }
 
-/// Counts of a project, from this time.
+/// Counts of a project that the tracker returned at `ms`.
 fn counted(ms: i64) -> CachedCounts {
     let counts = Counts { open: 1, closed: 0, critical: 0, moderate: 0, critical_link: None };
     CachedCounts { counts, counted_at: at(ms) }
 }
 
-/// Asks for the right to count a project for 100 ms; counts of the last 10 ms are fresh.
+/// Claims the lease on counting a project for 100 ms. Counts of the last 10 ms are fresh.
 async fn claim_counts(
     store: &SqlStore,
     lease: &CountsLease,
@@ -248,7 +256,7 @@ async fn claim_counts(
     store.claim_counts(lease, claim).await.unwrap()
 }
 
-/// Gets the right to count a project.
+/// Claims the lease on counting a project, which must be granted.
 async fn grant_counts(store: &SqlStore, id: ConnectionId, ms: i64) -> CountsLease {
     let lease = CountsLease::new(id, "QA");
     assert_eq!(claim_counts(store, &lease, 1, ms).await, CountsClaimed::Count);
@@ -256,33 +264,34 @@ async fn grant_counts(store: &SqlStore, id: ConnectionId, ms: i64) -> CountsLeas
 }
 
 #[tokio::test]
-async fn of_several_servers_one_counts_at_a_time_and_all_hear_of_it() {
+async fn only_one_server_counts_at_a_time_and_all_are_notified_of_the_result() {
     let folder = tempdir().unwrap();
     let (store, id) = store_with_connection(&folder).await;
     let other = open(&folder).await;
-    let mut changes = listening(&other, &store).await;
-    let mut own = listening(&store, &other).await;
+    let mut changes = subscribe(&other, &store).await;
+    let mut own = subscribe(&store, &other).await;
     let waiting = CountsLease::new(id, "QA");
     let first = grant_counts(&store, id, 0).await;
     assert_eq!(claim_counts(&other, &waiting, 1, 1).await, CountsClaimed::Busy);
     store.renew_counts(&first, at(250)).await.unwrap();
     assert_eq!(claim_counts(&other, &waiting, 1, 249).await, CountsClaimed::Busy);
     grant_counts(&other, id, 250).await;
-    assert!(!store.end_counts(&first, Some(counted(251))).await.unwrap(), "the right was lost");
+    assert!(!store.end_counts(&first, Some(counted(251))).await.unwrap(), "the lease was lost");
     assert_eq!(store.cached_counts(id, "QA").await.unwrap(), None);
 
     let second = grant_counts(&store, id, 400).await;
     assert!(store.end_counts(&second, Some(counted(401))).await.unwrap());
     for changes in [&mut changes, &mut own] {
-        let told = async { while next(changes).await != Change::Counts(id, "QA".to_owned()) {} };
-        told.await;
+        let notified =
+            async { while next(changes).await != Change::Counts(id, "QA".to_owned()) {} };
+        notified.await;
     }
     let fresh = claim_counts(&other, &waiting, 1, 411).await;
     assert_eq!(fresh, CountsClaimed::Fresh(counted(401)));
 }
 
 #[tokio::test]
-async fn a_server_that_does_not_know_an_edit_yet_stores_no_counts() {
+async fn a_server_that_has_not_read_an_edit_yet_stores_no_counts() {
     let folder = tempdir().unwrap();
     let (store, id) = store_with_connection(&folder).await;
     let other = open(&folder).await;
@@ -301,14 +310,14 @@ async fn a_server_that_does_not_know_an_edit_yet_stores_no_counts() {
 }
 
 #[tokio::test]
-async fn a_clock_that_is_set_back_does_not_freeze_the_counts() {
+async fn counts_are_refreshed_after_the_clock_was_set_back() {
     let folder = tempdir().unwrap();
     let (store, id) = store_with_connection(&folder).await;
     let other = open(&folder).await;
     let hour = 3_600_000;
     let before = grant_counts(&store, id, hour).await;
     assert!(store.end_counts(&before, Some(counted(hour))).await.unwrap());
-    // The right of a server that has died.
+    // The lease of a server that has crashed.
     grant_counts(&store, id, hour + 20).await;
 
     let now = grant_counts(&other, id, 0).await;
@@ -326,7 +335,7 @@ async fn a_clock_that_is_set_back_does_not_freeze_the_counts() {
 }
 
 #[tokio::test]
-async fn an_edit_that_another_server_has_overtaken_is_refused() {
+async fn an_edit_is_refused_if_another_server_has_edited_the_connection_since() {
     let folder = tempdir().unwrap();
     let (store, id) = store_with_connection(&folder).await;
     let other = open(&folder).await;
@@ -337,8 +346,8 @@ async fn an_edit_that_another_server_has_overtaken_is_refused() {
     first.record.connection.paused = true;
     store.update_connection(&first, false).await.unwrap();
     second.record.connection.project = Some("QA".to_owned());
-    let overtaken = other.update_connection(&second, false).await;
-    assert!(matches!(overtaken, Err(StoreError::Conflict(_))), "{overtaken:?}");
+    let outdated = other.update_connection(&second, false).await;
+    assert!(matches!(outdated, Err(StoreError::Conflict(_))), "{outdated:?}");
     let stored = store.connection(id).await.unwrap().unwrap().record.connection;
     assert_eq!((stored.paused, stored.project), (true, None));
 }

@@ -1,5 +1,5 @@
-//! Several servers that work on one database at the same time: what they wait for, and what ends
-//! while they do.
+//! Tests with several servers that work on one database at the same time: how they wait for each
+//! other, and for notifications.
 
 use std::time::Duration;
 
@@ -7,15 +7,15 @@ use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _};
 use tempfile::tempdir;
 
-use super::sharing::{listening, next, run};
+use super::sharing::{next, run_sql, subscribe};
 use super::*;
 use crate::domain::{Event, EventKind, OutcomeCode, Received};
 use crate::store::Change;
 use crate::store::DefectStore as _;
 use crate::store::{ConnectionStore as _, EventStore as _};
 
-/// An event that has ended, with this status.
-fn ended(connection: ConnectionId, ms: i64, outcome: OutcomeCode, status: u16) -> Event {
+/// A finished event with this outcome and status.
+fn finished_event(connection: ConnectionId, ms: i64, outcome: OutcomeCode, status: u16) -> Event {
     Event {
         id: EventId::fresh(),
         connection: Some(connection),
@@ -29,20 +29,22 @@ fn ended(connection: ConnectionId, ms: i64, outcome: OutcomeCode, status: u16) -
     }
 }
 
-/// Waits until this number of a test's connections waits for a lock.
+/// Waits until this number of the test's database connections wait for a lock.
 async fn await_waiting(folder: &TempDir, connections: i64) {
-    let mut asking = PgConnection::connect(&address()).await.unwrap();
+    let mut observer = PgConnection::connect(&address()).await.unwrap();
     let sql = "SELECT count(*) FROM pg_stat_activity
                WHERE application_name = $1 AND wait_event_type = 'Lock'";
     let waiting = async {
         loop {
-            let asked = sqlx::query_scalar::<_, i64>(sql).bind(schema(folder));
-            if asked.fetch_one(&mut asking).await.unwrap() == connections {
+            let count = sqlx::query_scalar::<_, i64>(sql).bind(schema(folder));
+            if count.fetch_one(&mut observer).await.unwrap() == connections {
                 return;
             }
         }
     };
-    tokio::time::timeout(Duration::from_secs(20), waiting).await.expect("they wait");
+    tokio::time::timeout(Duration::from_secs(20), waiting)
+        .await
+        .expect("the connections wait for locks");
 }
 
 #[tokio::test]
@@ -55,12 +57,13 @@ async fn the_histories_of_two_servers_do_not_wait_for_each_other() {
     let ids = [shop, bank.record.connection.id];
     let mut holder = PgConnection::connect(&address()).await.unwrap();
     let hold = format!("BEGIN; SELECT 1 FROM {}.connections FOR NO KEY UPDATE", schema(&folder));
-    // Two rows are in the same order by chance in half of the rounds.
+    // One round could pass by chance: in half of the rounds, both servers change the two rows in
+    // the same order.
     for round in 0..8 {
         holder.execute(sqlx::raw_sql(AssertSqlSafe(hold.clone()))).await.unwrap();
         for id in ids {
-            store.record_event(ended(id, round, OutcomeCode::Created, 200));
-            other.record_event(ended(id, round, OutcomeCode::Rejected, 502));
+            store.record_event(finished_event(id, round, OutcomeCode::Created, 200));
+            other.record_event(finished_event(id, round, OutcomeCode::Rejected, 502));
         }
         await_waiting(&folder, 2).await;
         holder.execute("ROLLBACK").await.unwrap();
@@ -75,17 +78,17 @@ async fn the_histories_of_two_servers_do_not_wait_for_each_other() {
 }
 
 #[tokio::test]
-async fn a_running_server_that_connects_again_refuses_the_schema_of_a_newer_one() {
+async fn a_running_server_that_connects_again_refuses_the_schema_of_a_newer_version() {
     let folder = tempdir().unwrap();
     let (store, _) = store_with_connection(&folder).await;
     store.connections().await.unwrap();
-    run(&folder, "UPDATE schema_version SET version = 99, usable_by = 99").await;
+    run_sql(&folder, "UPDATE schema_version SET version = 99, usable_by = 99").await;
     store.ready().await.unwrap();
     let ended = format!(
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = '{}'",
         schema(&folder)
     );
-    run(&folder, &ended).await;
+    run_sql(&folder, &ended).await;
     let refused = [store.ready().await.err(), store.connections().await.err()];
     for why in refused.map(|it| it.expect("a refusal").to_string()) {
         assert!(why.contains("was written by a newer Jackfield: its schema is 99"), "{why}");
@@ -93,11 +96,11 @@ async fn a_running_server_that_connects_again_refuses_the_schema_of_a_newer_one(
 }
 
 #[tokio::test]
-async fn a_claim_that_waits_for_another_failure_after_its_search_hears_of_its_end() {
+async fn a_claim_that_waits_for_another_failure_after_its_search_is_notified_of_its_end() {
     let folder = tempdir().unwrap();
     let (store, id) = store_with_connection(&folder).await;
     let other = open(&folder).await;
-    let mut changes = listening(&other, &store).await;
+    let mut changes = subscribe(&other, &store).await;
     let claim = async |store: &SqlStore, number, ms| {
         let claim = Claim {
             connection: id,
@@ -106,14 +109,14 @@ async fn a_claim_that_waits_for_another_failure_after_its_search_hears_of_its_en
             now: at(ms),
             lease_until: at(ms + LEASE_MS),
             run_ms: RUN_MS,
-            waited_for: None,
-            recurs: Some(&[]),
+            awaited_fence: None,
+            open_rows_if_recurrence: Some(&[]),
         };
         lease(&store.claim(claim).await.unwrap())
     };
     let second = claim(&other, 2, 0).await;
     mark(&other, &second, 1).await.unwrap();
-    let refused = left(WriteClass::Refused, 2);
+    let refused = failed_after_write(WriteClass::Refused, 2);
     other.store_outcome(&second, &refused, &[], event(), at(2)).await.unwrap();
     let first = claim(&store, 1, 3).await;
     let searched = claim(&other, 2, 4).await;

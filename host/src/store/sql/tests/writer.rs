@@ -1,4 +1,5 @@
-//! The writer: shared commits, operations that do not affect each other, recovery from failures.
+//! Tests of the writer: shared commits, operations that do not affect each other, and recovery from
+//! failures.
 
 use std::sync::Arc;
 
@@ -13,10 +14,10 @@ async fn concurrent_claims_share_commits() {
     let folder = tempdir().unwrap();
     let (store, id) = store_with_connection(&folder).await;
     let store = Arc::new(store);
-    // The writing thread is busy until all claims are queued.
-    let (go_on, may_go_on) = std::sync::mpsc::channel();
+    // Keep the writing thread busy until all claims are queued.
+    let (release, released) = std::sync::mpsc::channel();
     let busy = store.writer.run(Durability::Lazy, move |_| {
-        may_go_on.recv().unwrap();
+        released.recv().unwrap();
         Ok(())
     });
     let claims = (0..64).map(|number| {
@@ -28,7 +29,7 @@ async fn concurrent_claims_share_commits() {
         while store.queue_lengths().operations < 65 {
             tokio::task::yield_now().await;
         }
-        go_on.send(()).unwrap();
+        release.send(()).unwrap();
         store.commits()
     };
     let (busy, claims, before) = tokio::join!(busy, claims, queued);
@@ -41,7 +42,7 @@ async fn concurrent_claims_share_commits() {
 }
 
 #[tokio::test]
-async fn one_of_many_concurrent_claims_may_create() {
+async fn only_one_of_many_concurrent_claims_may_create() {
     let folder = tempdir().unwrap();
     let (store, id) = store_with_connection(&folder).await;
     let claims = (0..32).map(|_| claim(&store, id, 0));
@@ -54,11 +55,11 @@ async fn one_of_many_concurrent_claims_may_create() {
 async fn a_failed_operation_does_not_affect_the_others_of_its_batch() {
     let folder = tempdir().unwrap();
     let (store, _) = store_with_connection(&folder).await;
-    let (taken, free) = (stored_connection("shop"), stored_connection("bank"));
-    let (taken, free) =
-        tokio::join!(store.create_connection(&taken), store.create_connection(&free));
-    assert!(matches!(taken, Err(StoreError::Conflict(text)) if text.contains("`shop`")));
-    free.unwrap();
+    let (same_name, new_name) = (stored_connection("shop"), stored_connection("bank"));
+    let (refused, created) =
+        tokio::join!(store.create_connection(&same_name), store.create_connection(&new_name));
+    assert!(matches!(refused, Err(StoreError::Conflict(text)) if text.contains("`shop`")));
+    created.unwrap();
     assert_eq!(store.connections().await.unwrap().len(), 2);
 }
 
@@ -66,7 +67,7 @@ async fn a_failed_operation_does_not_affect_the_others_of_its_batch() {
 async fn a_failed_commit_is_an_error_for_its_callers_and_the_next_batch_is_written() {
     let folder = tempdir().unwrap();
     let (store, id) = store_with_connection(&folder).await;
-    // SQLite ends a transaction by itself, for example when the disk is full.
+    // This simulates that SQLite itself ends a transaction, for example when the disk is full.
     let broken = store
         .writer
         .run(Durability::Durable, |db| Ok(db.change("ROLLBACK", params![]).map(drop)?));
@@ -80,10 +81,10 @@ async fn a_failed_commit_is_an_error_for_its_callers_and_the_next_batch_is_writt
 }
 
 #[tokio::test]
-async fn a_panic_is_an_error_for_its_callers_and_the_store_goes_on() {
+async fn a_panic_is_an_error_for_its_caller_and_the_store_continues() {
     let folder = tempdir().unwrap();
     let (store, _) = store_with_connection(&folder).await;
-    // Run more panicking reads than there are threads that read.
+    // Run more panicking reads than there are reading threads.
     for _ in 0..9 {
         let read = store.readers.run(|_| -> Result<(), StoreError> { panic!("of the test") });
         assert!(read.await.unwrap_err().to_string().contains("see its log"));

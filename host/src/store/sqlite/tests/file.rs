@@ -1,4 +1,5 @@
-//! The database file: which files are refused with which error, and which data survives a restart.
+//! Tests of the database file: which files are refused with which error, and which data is
+//! unchanged after a restart.
 
 use std::os::unix::fs::PermissionsExt as _;
 
@@ -19,7 +20,7 @@ async fn refusal(folder: &TempDir, sealer: &Sealer) -> String {
 }
 
 #[tokio::test]
-async fn a_stored_connection_is_read_unchanged_after_a_restart() {
+async fn a_stored_connection_is_unchanged_after_a_restart() {
     let folder = tempdir().unwrap();
     let store = open(&folder).await;
     let mut new = stored_connection("shop");
@@ -33,13 +34,13 @@ async fn a_stored_connection_is_read_unchanged_after_a_restart() {
     store.update_connection(&new, false).await.unwrap();
     store.close().await;
 
-    let kept = open(&folder).await.connections().await.unwrap().remove(0);
+    let stored = open(&folder).await.connections().await.unwrap().remove(0);
     new.record.token_tail = "wxyz".to_owned();
     new.record.revision = 2;
     new.record.connection.secrets_set = vec!["other".to_owned()];
-    assert_eq!(kept.record, new.record);
-    assert_eq!(kept.secrets, new.secrets);
-    let ends: Vec<_> = kept.tokens.iter().map(|token| token.expiry).collect();
+    assert_eq!(stored.record, new.record);
+    assert_eq!(stored.secrets, new.secrets);
+    let ends: Vec<_> = stored.tokens.iter().map(|token| token.expiry).collect();
     assert_eq!(ends, [Some(expiry), None]);
     let mode = folder.path().join("jackfield.db").metadata().unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
@@ -82,7 +83,7 @@ async fn the_error_names_a_missing_folder() {
 }
 
 #[tokio::test]
-async fn a_rotation_seals_every_secret_with_the_new_key_or_none() {
+async fn a_key_rotation_seals_every_secret_with_the_new_key_or_none() {
     let (folder, other) = (tempdir().unwrap(), tempdir().unwrap());
     let (old, new) = (sealer(folder.path()), sealer(other.path()));
     let path = folder.path().join("jackfield.db");
@@ -98,8 +99,8 @@ async fn a_rotation_seals_every_secret_with_the_new_key_or_none() {
     assert!(SqliteStore::opens_with(&path, &new).unwrap());
     assert!(!SqliteStore::opens_with(&path, &old).unwrap());
     let store = SqliteStore::open(&path, &new).unwrap();
-    let kept = store.connections().await.unwrap().remove(0).secrets.remove("api-key").unwrap();
-    assert_eq!(new.open_sealed(&place, &kept).unwrap().reveal(), "hunter2");
+    let stored = store.connections().await.unwrap().remove(0).secrets.remove("api-key").unwrap();
+    assert_eq!(new.open_sealed(&place, &stored).unwrap().reveal(), "hunter2");
 
     // A secret that cannot be opened stops the rotation.
     let mut bad = stored_connection("bad");
@@ -112,7 +113,7 @@ async fn a_rotation_seals_every_secret_with_the_new_key_or_none() {
 }
 
 #[tokio::test]
-async fn a_printed_chain_of_errors_names_each_cause_once() {
+async fn a_printed_chain_of_errors_contains_each_cause_once() {
     let folder = tempdir().unwrap();
     std::fs::write(folder.path().join("jackfield.db"), "not a database ".repeat(500)).unwrap();
     let path = folder.path().join("jackfield.db");
@@ -122,20 +123,20 @@ async fn a_printed_chain_of_errors_names_each_cause_once() {
 }
 
 #[tokio::test]
-async fn a_restored_file_is_moved_only_after_a_start_has_marked_it() {
+async fn a_restored_file_can_be_moved_only_after_a_start_has_marked_its_defects() {
     let folder = tempdir().unwrap();
     let store = open(&folder).await;
     store.recover(at(0), RUN_MS).await.unwrap();
     store.close().await;
-    let moved = || {
+    let move_rows = || {
         SqliteStore::move_rows(&database(&folder), &sealer(folder.path()), "elsewhere", |_| Ok(()))
     };
-    // A restoration makes the file count more starts than the database.
+    // After a restoration, the file counts more starts than the database.
     StartCounter::beside(&database(&folder)).write(9).unwrap();
-    let refused = moved().unwrap_err().to_string();
+    let refused = move_rows().unwrap_err().to_string();
     assert!(refused.contains("start the server with it once"), "{refused}");
     let store = open(&folder).await;
     store.recover(at(1), RUN_MS).await.unwrap();
     store.close().await;
-    moved().unwrap();
+    move_rows().unwrap();
 }

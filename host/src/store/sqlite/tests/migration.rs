@@ -1,4 +1,4 @@
-//! The present store reads a database that the first schema wrote.
+//! Tests that this version reads a database with the first schema.
 
 use std::path::PathBuf;
 
@@ -15,8 +15,9 @@ use crate::domain::{
 use crate::store::{ConnectionStore as _, DefectStore as _, EventStore as _};
 use crate::store::{EventFilter, Retention};
 
-/// The outcome words of the first schema that later schemas replaced.
-const CHANGED_WORDS: [(&str, OutcomeCode); 13] = [
+/// The outcome codes of the first schema that later schemas replaced, with the codes that replaced
+/// them.
+const CHANGED_CODES: [(&str, OutcomeCode); 13] = [
     ("connector-broke", OutcomeCode::ConnectorFault),
     ("content-type", OutcomeCode::UnsupportedMediaType),
     ("deadline", OutcomeCode::DeadlineExceeded),
@@ -48,7 +49,7 @@ fn connect(folder: &TempDir) -> (PathBuf, Database) {
 fn old_database(folder: &TempDir, outcomes: &[&str]) {
     let (_, db) = connect(folder);
     db.execute_batch(MIGRATIONS[0]).unwrap();
-    // The table in which the first versions counted their migrations.
+    // The first versions of Jackfield counted their migrations in this table.
     let counted = "CREATE TABLE _sqlx_migrations (version BIGINT PRIMARY KEY);
                    INSERT INTO _sqlx_migrations VALUES (1);";
     db.execute_batch(counted).unwrap();
@@ -98,15 +99,15 @@ fn all_events() -> EventFilter {
 }
 
 #[tokio::test]
-async fn outcome_words_of_the_first_schema_are_replaced() {
+async fn outcome_codes_of_the_first_schema_are_replaced() {
     let folder = tempdir().unwrap();
     let unchanged = OutcomeCode::InDoubt;
-    let mut words: Vec<_> = CHANGED_WORDS.iter().map(|(word, _)| *word).collect();
+    let mut words: Vec<_> = CHANGED_CODES.iter().map(|(word, _)| *word).collect();
     words.push(unchanged.as_str());
     old_database(&folder, &words);
 
     let store = open(&folder).await;
-    let codes = CHANGED_WORDS.iter().map(|(_, code)| *code).chain([unchanged]);
+    let codes = CHANGED_CODES.iter().map(|(_, code)| *code).chain([unchanged]);
     let codes: Vec<_> = codes.collect();
     let events = store.events(&all_events()).await.unwrap();
     let mut stored: Vec<_> = events.iter().map(|event| event.outcome.code).collect();
@@ -132,7 +133,7 @@ async fn renamed_columns_keep_their_values() {
     let decided = Timestamp::from_millisecond(7).unwrap();
     assert_eq!(released.decisions, [(decided, "ann".to_owned(), "release".to_owned())]);
     let created = store.created_defect(CONNECTION, &failed_test(1)).await.unwrap();
-    assert_eq!(created, None, "the row is still released");
+    assert_eq!(created, None, "the row must still be released");
 
     let time = |ms| Timestamp::from_millisecond(ms).unwrap();
     let due =
@@ -141,14 +142,14 @@ async fn renamed_columns_keep_their_values() {
     assert_eq!(due(1_000).await[0].id, DOUBTFUL);
     let claimed = store.claim_search(DOUBTFUL, time(1_000), time(1_001)).await.unwrap();
     assert_eq!(claimed.unwrap().doubt.class, WriteClass::Acknowledged);
-    // Four searches were made before: the fifth doubles the wait of 15 s four times.
+    // Four searches were made before, so the wait of 15 s is doubled four times.
     let next = 1_000 + 15_000 * 16;
     assert_eq!(due(next - 1).await, []);
     assert_eq!(due(next).await.len(), 1);
 }
 
-/// A retention that no event of these tests exceeds.
-fn keep_all() -> Retention {
+/// A retention that deletes no event of these tests.
+fn unlimited_retention() -> Retention {
     let (events_since, confirmed_by) = (at(0), at(0));
     Retention {
         events_since,
@@ -160,12 +161,12 @@ fn keep_all() -> Retention {
 }
 
 #[tokio::test]
-async fn decisions_and_steps_stay_with_their_defect() {
+async fn a_migration_keeps_the_decisions_and_steps_of_a_defect() {
     let folder = tempdir().unwrap();
     old_database(&folder, &[]);
     let (_, db) = connect(&folder);
     db.execute_batch("DROP TABLE _sqlx_migrations").unwrap();
-    // The schema whose tables the tenth migration copies.
+    // Create the schema whose tables the tenth migration copies.
     for sql in &MIGRATIONS[1..9] {
         db.execute_batch(sql).unwrap();
     }
@@ -181,24 +182,24 @@ async fn decisions_and_steps_stay_with_their_defect() {
     assert_eq!(migrated.follow_ups.len(), 1);
     assert_eq!(migrated.follow_ups[0].name, "log.txt");
     store.delete_connection(CONNECTION, true).await.unwrap();
-    store.prune(keep_all()).await.unwrap();
+    store.prune(unlimited_retention()).await.unwrap();
     assert_eq!(number(&store, "SELECT COUNT(*) FROM follow_ups").await, 0);
     assert_eq!(number(&store, "SELECT COUNT(*) FROM decisions").await, 0);
 }
 
 #[tokio::test]
-async fn deleting_an_old_event_deletes_its_bytes() {
+async fn deleting_an_old_event_reduces_the_size_of_the_history() {
     let folder = tempdir().unwrap();
     old_database(&folder, &["created"]);
     let store = open(&folder).await;
     store.delete_connection(CONNECTION, true).await.unwrap();
-    store.prune(keep_all()).await.unwrap();
+    store.prune(unlimited_retention()).await.unwrap();
     assert_eq!(number(&store, "SELECT COUNT(*) FROM events").await, 0);
     assert_eq!(number(&store, "SELECT bytes FROM history_size").await, 0);
 }
 
 #[tokio::test]
-async fn an_event_with_an_unknown_outcome_is_left_out_of_the_list_and_named_in_its_error() {
+async fn an_event_with_an_unknown_outcome_is_not_listed_and_its_error_names_it() {
     let folder = tempdir().unwrap();
     old_database(&folder, &["created", "from-the-future", "cached", "counted"]);
     let store = open(&folder).await;
@@ -212,7 +213,11 @@ async fn an_event_with_an_unknown_outcome_is_left_out_of_the_list_and_named_in_i
         }
     };
     assert_eq!(listed(9).await, [4, 3, 1]);
-    assert_eq!(listed(3).await, [4, 3, 1], "the page is full in spite of the missing event");
+    assert_eq!(
+        listed(3).await,
+        [4, 3, 1],
+        "an event that cannot be read does not shorten the page"
+    );
     assert_eq!(listed(2).await, [4, 3]);
     let unknown = EventId(Uuid::from_u128(2));
     let error = store.event(unknown).await.unwrap_err().to_string();
@@ -238,5 +243,5 @@ async fn a_file_with_another_key_is_refused_before_its_schema_changes() {
     let refused = SqliteStore::open(&path, &sealer(other.path())).err().unwrap();
     assert!(refused.to_string().contains("another key"), "{refused}");
     assert!(std::fs::read(&path).unwrap() == before, "the refused file was changed");
-    assert!(!path.with_extension("db-wal").exists(), "a write-ahead log is beside the file");
+    assert!(!path.with_extension("db-wal").exists(), "a write-ahead log exists");
 }

@@ -10,7 +10,7 @@ fn addresses(texts: &[&str]) -> Vec<SocketAddr> {
 
 /// Returns a loopback address that does not answer, because its queue of connections is full. Keep
 /// the returned values: dropping them closes the sockets.
-async fn silent() -> (SocketAddr, impl Sized) {
+async fn silent_address() -> (SocketAddr, impl Sized) {
     let socket = TcpSocket::new_v4().unwrap();
     socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let listener = socket.listen(1).unwrap();
@@ -23,38 +23,42 @@ async fn silent() -> (SocketAddr, impl Sized) {
 }
 
 #[test]
-fn families_take_turns_and_what_worked_is_first() {
+fn address_families_alternate_after_the_address_that_accepted_the_last_connection() {
     let all =
         ["[2001:db8::1]:1", "[2001:db8::2]:1", "[2001:db8::3]:1", "192.0.2.1:1", "192.0.2.2:1"];
     let all = addresses(&all);
     let expected =
         ["[2001:db8::1]:1", "192.0.2.1:1", "[2001:db8::2]:1", "192.0.2.2:1", "[2001:db8::3]:1"];
-    assert_eq!(order(&all, None), addresses(&expected));
+    assert_eq!(order_addresses(&all, None), addresses(&expected));
     let expected =
         ["192.0.2.2:1", "[2001:db8::1]:1", "192.0.2.1:1", "[2001:db8::2]:1", "[2001:db8::3]:1"];
-    assert_eq!(order(&all, Some("192.0.2.2".parse().unwrap())), addresses(&expected));
-    assert_eq!(order(&all[3..], Some("192.0.2.9".parse().unwrap())), all[3..]);
+    assert_eq!(order_addresses(&all, Some("192.0.2.2".parse().unwrap())), addresses(&expected));
+    assert_eq!(order_addresses(&all[3..], Some("192.0.2.9".parse().unwrap())), all[3..]);
 }
 
 #[tokio::test]
 async fn silent_addresses_delay_only_the_first_connection() {
     let listener = TcpListener::bind("127.0.0.2:0").await.unwrap();
-    let good = listener.local_addr().unwrap();
-    let (dead, _queue) = silent().await;
+    let accepting = listener.local_addr().unwrap();
+    let (silent, _queue) = silent_address().await;
     let until = Instant::now() + Duration::from_secs(60);
     let origin: Origin = "http://tracker.example".parse().unwrap();
-    let reached = LastAddresses::default();
+    let last_addresses = LastAddresses::default();
     let started = Instant::now();
     for _ in 0..10 {
-        let stream = reached.connect(&origin, &[dead, dead, dead, good], until).await.unwrap();
-        assert_eq!(stream.peer_addr().unwrap(), good);
+        let stream = last_addresses
+            .connect(&origin, &[silent, silent, silent, accepting], until)
+            .await
+            .unwrap();
+        assert_eq!(stream.peer_addr().unwrap(), accepting);
     }
-    // Three head starts in total. Without the remembered address, each connection would need three.
+    // All connections together wait for three head starts. If the working address were not
+    // remembered, each connection would wait for three.
     assert!(started.elapsed() < Duration::from_secs(7), "{:?}", started.elapsed());
 }
 
 #[tokio::test]
-async fn an_address_that_refuses_costs_no_head_start_and_all_are_named() {
+async fn the_next_address_is_tried_at_once_after_a_refusal_and_the_error_names_the_addresses() {
     let closed =
         addresses(&["127.0.0.1:1", "[::1]:1", "127.0.0.2:1", "127.0.0.3:1", "127.0.0.4:1"]);
     let until = Instant::now() + Duration::from_secs(60);
@@ -67,11 +71,11 @@ async fn an_address_that_refuses_costs_no_head_start_and_all_are_named() {
 }
 
 #[tokio::test]
-async fn many_silent_addresses_end_in_time() {
-    let (dead, _queue) = silent().await;
+async fn connecting_to_many_silent_addresses_ends_at_the_deadline() {
+    let (silent, _queue) = silent_address().await;
     let until = Instant::now() + Duration::from_secs(1);
     let origin: Origin = "http://tracker.example".parse().unwrap();
-    let failed = LastAddresses::default().connect(&origin, &[dead; 12], until).await.unwrap_err();
+    let failed = LastAddresses::default().connect(&origin, &[silent; 12], until).await.unwrap_err();
     assert_eq!(failed.0.len(), 12);
     assert!(Instant::now() < until + Duration::from_secs(5));
 }

@@ -1,6 +1,6 @@
-//! Finds a version of a connector by its hash, for a replay: the newest, or one that is kept.
+//! Finds a version of a connector by its hash, for a replay: the newest version or a kept version.
 //!
-//! Never changes which version serves.
+//! This file never changes which version is in use.
 
 use std::sync::Arc;
 
@@ -12,24 +12,24 @@ use crate::runtime::Connector;
 use super::error::PluginError;
 use super::kind::FileKind;
 use super::loader::sha256_of;
-use super::versions::{NoVersion, choose};
+use super::versions::{NoVersion, choose_version};
 use super::{ConnectorUnavailable, Plugins};
 
-/// The word for the newest version that can be used.
+/// The argument that selects the newest version that can be used.
 const NEWEST: &str = "newest";
 
-/// The reason why no version of a connector was found.
+/// The reason why no version of a connector can be returned.
 #[derive(Debug, thiserror::Error)]
 pub enum VersionError {
-    /// No version can be used.
+    /// No version of the connector can be used.
     #[error(transparent)]
     Unavailable(#[from] ConnectorUnavailable),
-    /// No version fits.
+    /// No kept version has this hash.
     #[error("cannot use a version of `{name}`: {source}")]
     NoVersion {
-        /// The connector.
+        /// The name of the connector.
         name: ConnectorName,
-        /// Why.
+        /// The reason.
         source: NoVersion,
     },
     /// The kept file cannot be loaded any more.
@@ -37,17 +37,17 @@ pub enum VersionError {
     NotUsable {
         /// SHA-256 of the file.
         sha256: String,
-        /// Why.
+        /// The reason.
         source: PluginError,
     },
 }
 
 impl Plugins {
-    /// The version whose SHA-256 begins with `wanted`, or the `newest`. A kept file is compiled
-    /// again if its code is not there any more.
+    /// Returns the version whose SHA-256 begins with `wanted`, or the newest version if `wanted` is
+    /// `newest`. A kept file is compiled again if its compiled code was deleted.
     ///
     /// # Errors
-    /// No version fits, or its file cannot be used.
+    /// There is no such version, or its file cannot be used.
     pub async fn version(
         &self,
         name: &ConnectorName,
@@ -57,21 +57,23 @@ impl Plugins {
         if wanted == NEWEST {
             return Ok(newest?);
         }
-        let is_wanted = |it: &Arc<Connector>| !wanted.is_empty() && it.sha256().starts_with(wanted);
+        let is_wanted = |connector: &Arc<Connector>| {
+            !wanted.is_empty() && connector.sha256().starts_with(wanted)
+        };
         if let Some(newest) = newest.ok().filter(is_wanted) {
             return Ok(newest);
         }
         let versions = self.versions(name);
-        let chosen = choose(&versions, None, Some(wanted))
+        let chosen = choose_version(&versions, None, Some(wanted))
             .map_err(|source| VersionError::NoVersion { name: name.clone(), source })?;
         let sha256 = chosen.sha256.clone();
         if let Some(connector) = self.loader.superseded(name, &sha256) {
             return Ok(connector);
         }
         let not_usable = |source| VersionError::NotUsable { sha256: sha256.clone(), source };
-        let fetched = self.fetch(name, chosen).await;
+        let fetched = self.fetch_version_file(name, chosen).await;
         fetched.map_err(|error| not_usable(PluginError::Read(error)))?;
-        let kind = FileKind::of(&chosen.file).unwrap_or(FileKind::Component);
+        let kind = FileKind::of_path(&chosen.file).unwrap_or(FileKind::Component);
         let file = chosen.file.clone();
         let reading = spawn_blocking(move || std::fs::read(file)).await;
         let content = reading.unwrap_or_else(|error| Err(std::io::Error::other(error)));

@@ -1,4 +1,4 @@
-//! What an export is called with, and how a recording keeps it.
+//! The arguments of a call of an export, and the recording of a call with these arguments.
 
 use serde_json::{Value, json};
 
@@ -12,28 +12,28 @@ use super::answer_json::{AnswerJson, outcome_json};
 use super::component::Connector;
 use super::test_report::TestReport;
 
-/// A call of an export with its arguments. An argument that the export does not have is absent.
+/// A call of an export, and its arguments. An argument is `None` if the export does not have it.
 #[derive(Clone, Copy)]
-pub(super) struct Asked<'a> {
+pub(super) struct CallInput<'a> {
     pub(super) call: Call,
     pub(super) test: Option<&'a FailedTest>,
     pub(super) marker: Option<&'a Marker>,
     pub(super) key: Option<&'a str>,
     pub(super) attachment: Option<u32>,
     pub(super) project: Option<&'a str>,
-    /// The setting, and what a person typed so far.
-    pub(super) choices_of: Option<(&'a str, &'a str)>,
+    /// The setting, and the search text that a person has typed so far.
+    pub(super) choices_query: Option<(&'a str, &'a str)>,
 }
 
-impl Asked<'_> {
-    /// A call without arguments.
-    pub(super) fn of(call: Call) -> Self {
-        let (test, marker, key, attachment, project, choices_of) = Default::default();
-        Self { call, test, marker, key, attachment, project, choices_of }
+impl CallInput<'_> {
+    /// A call whose arguments are all absent.
+    pub(super) fn without_arguments(call: Call) -> Self {
+        let (test, marker, key, attachment, project, choices_query) = Default::default();
+        Self { call, test, marker, key, attachment, project, choices_query }
     }
 
-    /// What the run of this call exchanged with its tracker; `None` if its connection does not
-    /// record.
+    /// Returns the recording of this call's run: its input, its exchanges with the tracker, and its
+    /// outcome. Returns `None` if the connection is not recorded.
     pub(super) fn recording<T: AnswerJson>(
         &self,
         session: &RunRequests,
@@ -44,15 +44,15 @@ impl Asked<'_> {
         let (exchanges, missing) = session.take_recording()?;
         let connection = &session.active().connection;
         let redact = |text| session.redact(text);
-        let input = self.input(connection, connector, report, &redact);
+        let input = self.json(connection, connector, report, &redact);
         let answer = Some(redacted(outcome_json(outcome), &redact));
         Some(RunRecording { input, exchanges, answer, missing })
     }
 
-    /// Everything that the call depends on, as a JSON object. `redact` removes secrets from the
-    /// texts of tests. The settings have none: a person who enters a secret there has chosen to
-    /// show it.
-    fn input(
+    /// Returns everything that the call depends on, as a JSON object. `redact` removes secrets from
+    /// the texts of tests. Settings are not redacted, because a person who enters a secret as a
+    /// setting has chosen to show it.
+    fn json(
         &self,
         connection: &Connection,
         connector: &Connector,
@@ -65,13 +65,13 @@ impl Asked<'_> {
             "connector": connector.name().as_str(),
             "connector_sha256": connector.sha256(),
             "connector_version": connector.manifest().version.to_string(),
-            "event": self.test.map(event),
+            "event": self.test.map(create_defect_body),
             "marker": self.marker.map(Marker::as_str),
             "key": self.key,
             "attachment": self.attachment,
             "project": self.project,
-            "setting": self.choices_of.map(|(setting, _)| setting),
-            "search": self.choices_of.map(|(_, search)| search),
+            "setting": self.choices_query.map(|(setting, _)| setting),
+            "search": self.choices_query.map(|(_, search)| search),
             "settings": connection.settings,
             "report": connection.report,
             "secrets": secrets.collect::<Vec<_>>(),
@@ -83,25 +83,25 @@ impl Asked<'_> {
     }
 }
 
-/// The body of a Create Defect request for a failed test.
-fn event(test: &FailedTest) -> Value {
-    let given = json!({
+/// Returns the body of a Create Defect request for a failed test.
+fn create_defect_body(test: &FailedTest) -> Value {
+    let body = json!({
         "testExecutionId": test.test_execution_id,
         "testCaseId": test.test_case_id,
         "variationId": test.variation_id(),
         "linkToTestCaseLog": test.link,
     });
-    let Value::Object(members) = given else { return given };
+    let Value::Object(members) = body else { return body };
     members.into_iter().filter(|(_, value)| !value.is_null()).collect()
 }
 
-/// A value without secrets in its texts.
+/// Removes secrets from all texts in a JSON value.
 fn redacted(value: Value, redact: &dyn Fn(String) -> String) -> Value {
     match value {
         Value::String(text) => Value::String(redact(text)),
-        Value::Array(items) => items.into_iter().map(|it| redacted(it, redact)).collect(),
+        Value::Array(items) => items.into_iter().map(|item| redacted(item, redact)).collect(),
         Value::Object(members) => {
-            members.into_iter().map(|(name, it)| (name, redacted(it, redact))).collect()
+            members.into_iter().map(|(name, value)| (name, redacted(value, redact))).collect()
         }
         other => other,
     }
