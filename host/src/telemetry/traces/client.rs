@@ -1,16 +1,16 @@
 //! The HTTP client that sends traces. It blocks, because its thread has no async runtime.
 //!
 //! Never uses a proxy, follows no redirect, and never prints a header. Sends no header but those of
-//! the settings: environment variables of OpenTelemetry add none. Says once that the collector does
-//! not take spans, and once that it does again.
+//! the settings: environment variables of OpenTelemetry add none.
 
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use http::header::CONTENT_TYPE;
 use opentelemetry_http::{Bytes, HttpClient, HttpError, Request, Response};
+use parking_lot::Mutex;
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
 
 use crate::transport::{crypto, file_certificates, system_certificates};
@@ -25,7 +25,8 @@ const ANSWER_BYTES_MAX: u64 = 1 << 20;
 pub(super) struct Client {
     agent: ureq::Agent,
     settings: TraceSettings,
-    is_failing: AtomicBool,
+    /// Why the last request failed.
+    failure: Arc<Mutex<Option<String>>>,
 }
 
 impl Client {
@@ -38,7 +39,12 @@ impl Client {
             .timeout_global(Some(timeout))
             .build()
             .new_agent();
-        Ok(Self { agent, settings, is_failing: AtomicBool::new(false) })
+        Ok(Self { agent, settings, failure: Arc::default() })
+    }
+
+    /// Why the last request failed; `None` if it succeeded.
+    pub(super) fn failure(&self) -> Arc<Mutex<Option<String>>> {
+        Arc::clone(&self.failure)
     }
 
     fn exchange(&self, body: &[u8]) -> Result<Response<Bytes>, ureq::Error> {
@@ -52,30 +58,17 @@ impl Client {
         let body = body.with_config().limit(ANSWER_BYTES_MAX).read_to_vec()?;
         Ok(Response::from_parts(head, body.into()))
     }
-
-    fn report(&self, answer: &Result<Response<Bytes>, ureq::Error>) {
-        let failure = match answer {
-            Ok(answer) if answer.status().is_success() => None,
-            Ok(answer) => Some(format!("the collector answered HTTP {}", answer.status().as_u16())),
-            Err(error) => Some(error.to_string()),
-        };
-        let was_failing = self.is_failing.swap(failure.is_some(), Ordering::Relaxed);
-        let endpoint = self.settings.endpoint.as_str();
-        match failure {
-            Some(why) if !was_failing => {
-                tracing::warn!(endpoint, why, "traces cannot be exported");
-            }
-            None if was_failing => tracing::info!(endpoint, "traces can be exported again"),
-            Some(_) | None => {}
-        }
-    }
 }
 
 #[async_trait]
 impl HttpClient for Client {
     async fn send_bytes(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
         let answer = self.exchange(request.body());
-        self.report(&answer);
+        *self.failure.lock() = match &answer {
+            Ok(answer) if answer.status().is_success() => None,
+            Ok(answer) => Some(format!("the collector answered HTTP {}", answer.status().as_u16())),
+            Err(error) => Some(error.to_string()),
+        };
         Ok(answer?)
     }
 }

@@ -4,7 +4,6 @@
 //! Never waits: a full queue drops spans. The processor does not say so, and therefore the room of
 //! its queue is counted here. Says once that spans are dropped, and once that there is room again.
 
-use std::future::Future;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,6 +18,7 @@ use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::trace::{
     BatchConfigBuilder, BatchSpanProcessor, SpanData, SpanExporter, SpanProcessor as _,
 };
+use parking_lot::Mutex;
 use tokio::sync::{Semaphore, TryAcquireError};
 use url::Url;
 use uuid::Uuid;
@@ -81,13 +81,21 @@ struct Queue {
 struct Counted {
     otlp: Otlp,
     queue: Arc<Queue>,
+    endpoint: Url,
+    /// Why the last request failed.
+    failure: Arc<Mutex<Option<String>>>,
+    /// Whether the last batch was lost.
+    is_failing: AtomicBool,
 }
 
 impl Exporter {
     pub(super) fn start(settings: TraceSettings) -> Result<Self, TraceError> {
         let otlp = Otlp::builder().with_http().with_protocol(Protocol::HttpJson);
-        let otlp = otlp.with_endpoint(settings.endpoint.as_str()).with_timeout(REQUEST_TIMEOUT);
-        let mut otlp = otlp.with_http_client(Client::new(settings, REQUEST_TIMEOUT)?).build()?;
+        let endpoint = settings.endpoint.clone();
+        let otlp = otlp.with_endpoint(endpoint.as_str()).with_timeout(REQUEST_TIMEOUT);
+        let client = Client::new(settings, REQUEST_TIMEOUT)?;
+        let failure = client.failure();
+        let mut otlp = otlp.with_http_client(client).build()?;
         otlp.set_resource(&this_server());
         let config = BatchConfigBuilder::default()
             .with_max_queue_size(QUEUE_MAX)
@@ -96,7 +104,8 @@ impl Exporter {
             .build();
         let room = Semaphore::new(QUEUE_MAX);
         let queue = Arc::new(Queue { room, drops: AtomicBool::default() });
-        let counted = Counted { otlp, queue: Arc::clone(&queue) };
+        let is_failing = AtomicBool::default();
+        let counted = Counted { otlp, queue: Arc::clone(&queue), endpoint, failure, is_failing };
         Ok(Self { processor: BatchSpanProcessor::new(counted, config), queue })
     }
 
@@ -124,14 +133,44 @@ impl Exporter {
     }
 }
 
+impl Drop for Counted {
+    fn drop(&mut self) {
+        // Only `stop` closes the semaphore. Otherwise the thread has panicked.
+        if !self.queue.room.is_closed() {
+            self.queue.room.close();
+            tracing::error!(
+                "the thread that exports traces has failed; none is exported until a restart"
+            );
+        }
+    }
+}
+
+impl Counted {
+    /// Logs the first batch that is lost, and the first one that is not lost after it.
+    fn log_result(&self) {
+        let failure = self.failure.lock().take();
+        let was_failing = self.is_failing.swap(failure.is_some(), Ordering::Relaxed);
+        let endpoint = self.endpoint.as_str();
+        match failure {
+            Some(why) if !was_failing => {
+                tracing::warn!(endpoint, why, "traces cannot be exported");
+            }
+            None if was_failing => tracing::info!(endpoint, "traces can be exported again"),
+            Some(_) | None => {}
+        }
+    }
+}
+
 impl SpanExporter for Counted {
-    fn export(&self, batch: Vec<SpanData>) -> impl Future<Output = OTelSdkResult> + Send {
+    async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
         let Queue { room, drops } = &*self.queue;
         room.add_permits(batch.len());
         if room.available_permits() > QUEUE_MAX / 2 && drops.swap(false, Ordering::Relaxed) {
             tracing::info!("the queue of traces has room again");
         }
-        self.otlp.export(batch)
+        let exported = self.otlp.export(batch).await;
+        self.log_result();
+        exported
     }
 }
 
