@@ -50,7 +50,7 @@ const EXHAUSTED_PAUSE: Duration = Duration::from_millis(100);
 const CLOSE: HeaderValue = HeaderValue::from_static("close");
 /// How long requests are accepted on open connections of HTTP/1.1 after the shutdown began: their
 /// clients do not know yet that the server ends, and a proxy must not repeat a POST that it has
-/// sent. HTTP/2 tells its clients at once.
+/// sent. HTTP/2 tells a client that has sent a request at once.
 pub const LAST_REQUESTS_TIME: Duration = Duration::from_secs(1);
 
 /// Answers requests until `shutdown`. Then accepts only the connections that are queued, answers

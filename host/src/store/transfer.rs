@@ -48,7 +48,8 @@ pub(super) fn copy(from: &dyn Database, to: &dyn Database) -> Result<Vec<TableRo
     let earlier = meta::read(to, COPY_ID)?;
     if earlier.as_deref() == Some(id.as_slice()) {
         // An earlier call copied all rows, but the file was not marked. A server may have changed
-        // the copy since.
+        // the copy since. Write a row: the commit then waits until a standby has the copy.
+        meta::write(to, COPY_ID, id)?;
         return TABLES
             .iter()
             .map(|(table, _)| Ok(table_rows(table, count_rows(to, table)?)))

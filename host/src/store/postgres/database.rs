@@ -1,6 +1,7 @@
 //! Runs the statements of the rules on a session, and reads their rows.
 
 use std::borrow::Cow;
+use std::iter;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
@@ -30,8 +31,11 @@ mod oid {
     pub(super) const UUID: u32 = 2950;
 }
 
-/// Maximum number of rows of one `INSERT`: more would be a message of many megabytes.
-const ROWS_MAX: usize = 512;
+/// Maximum size of the parameters of one `INSERT`, bytes; a row may be larger. A larger message may
+/// take longer than a statement may take.
+const INSERT_BYTES_MAX: usize = 4 << 20;
+/// Maximum number of rows of one `INSERT`.
+const INSERT_ROWS_MAX: usize = 512;
 
 impl Session {
     fn failure(&self, error: &Error) -> Failure {
@@ -74,7 +78,7 @@ impl Database for Session {
 
     fn change_rows(&self, sql: &str, rows: &[Vec<Value<'_>>]) -> Result<(), Failure> {
         let sql = self.translated(sql, insert_arrays);
-        for rows in rows.chunks(ROWS_MAX) {
+        for rows in split_rows(rows) {
             let arguments = arrays(rows).map_err(|error| self.failure(&error))?;
             let sql = AssertSqlSafe(Arc::clone(&sql));
             let inserted = self
@@ -166,6 +170,22 @@ fn add(arguments: &mut PgArguments, value: Value<'_>) -> Result<(), BoxDynError>
     }
 }
 
+/// Splits rows so that each part fits into one `INSERT`.
+fn split_rows<'r, 'v>(rows: &'r [Vec<Value<'v>>]) -> impl Iterator<Item = &'r [Vec<Value<'v>>]> {
+    let mut rest = rows;
+    iter::from_fn(move || {
+        let mut bytes = 0;
+        let fits = |row: &&Vec<Value<'_>>| {
+            bytes += row.iter().map(Value::size).sum::<usize>();
+            bytes <= INSERT_BYTES_MAX
+        };
+        let fitting = rest.iter().take(INSERT_ROWS_MAX).take_while(fits).count();
+        let part;
+        (part, rest) = rest.split_at(fitting.max(1).min(rest.len()));
+        (!part.is_empty()).then_some(part)
+    })
+}
+
 /// The parameters of several rows: an array for each column, of the kind of its first value.
 fn arrays(rows: &[Vec<Value<'_>>]) -> Result<PgArguments, Error> {
     let mut arguments = PgArguments::default();
@@ -246,4 +266,21 @@ impl Columns for PgRow {
 
 fn unreadable(error: impl Into<BoxDynError>) -> Failure {
     Failure { violates: false, error: DatabaseError::new("a row cannot be read", error, None) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_are_split_by_their_number_and_their_size() {
+        let text = "x".repeat(INSERT_BYTES_MAX / 2 - 100);
+        let sizes = |rows: &[Vec<Value<'_>>]| split_rows(rows).map(<[_]>::len).collect::<Vec<_>>();
+        assert!(sizes(&[]).is_empty());
+        assert_eq!(sizes(&vec![vec![Value::Int(1)]; INSERT_ROWS_MAX + 1]), [INSERT_ROWS_MAX, 1]);
+        assert_eq!(sizes(&vec![vec![Value::Text(&text), Value::Int(1)]; 5]), [2, 2, 1]);
+        let large = "x".repeat(INSERT_BYTES_MAX + 1);
+        let row = |text| vec![Value::Text(text)];
+        assert_eq!(sizes(&[row("a"), row(&large), row("b")]), [1, 1, 1]);
+    }
 }

@@ -3,14 +3,13 @@
 //! A batch holds the store's lock, so that the rules see one writer, whatever the number of
 //! servers.
 
-use std::slice;
+use std::{mem, slice};
 
-use super::errors::{describe_error, ends_connection, text, unknown_outcome};
+use super::errors::{describe_error, ends_connection};
 use super::schema::LOCK;
 use super::session::Session;
-use super::warnings::with_warning;
 use crate::store::sql::database::Database;
-use crate::store::sql::history_rows::{self, HistoryRow};
+use crate::store::sql::history_rows::{self, HistoryRow, HistoryRows};
 use crate::store::sql::queue::Batch;
 use crate::store::sql::readers::ReadLink;
 use crate::store::sql::writer::{Durability, WriteLink};
@@ -37,18 +36,18 @@ impl Writing {
                 (false, false) => self.run(UNDO)?,
             }
         }
-        self.end()
+        self.0.commit()
     }
 
-    /// Writes the rows of the history together, or if that fails, each in a savepoint; then commits.
-    fn write_and_commit(&self, rows: &[HistoryRow]) -> Result<(), DatabaseError> {
-        if history_rows::write(rows, &self.0) {
-            return self.end();
+    /// Writes rows of the history in a transaction: together, or if that fails, each in a savepoint.
+    fn commit_history(&self, rows: &[HistoryRow]) -> Result<(), DatabaseError> {
+        if !history_rows::write(rows, &self.0) {
+            self.run(UNDO)?;
+            let works = rows.iter().map(slice::from_ref);
+            let works = works.map(|row| move |db: &dyn Database| history_rows::write(row, db));
+            return self.run_and_commit(false, works);
         }
-        self.run(UNDO)?;
-        let works = rows.iter().map(slice::from_ref);
-        let works = works.map(|row| move |db: &dyn Database| history_rows::write(row, db));
-        self.run_and_commit(false, works)
+        self.0.commit()
     }
 
     /// Begins a transaction. If the connection was lost while nothing was written, connects again.
@@ -65,20 +64,6 @@ impl Writing {
         Ok(())
     }
 
-    fn end(&self) -> Result<(), DatabaseError> {
-        let place = &self.0.address.place;
-        match with_warning(|| self.0.simple(COMMIT)) {
-            (Ok(()), None) => Ok(()),
-            // The wait for the synchronous standby was cancelled: the commit is lost in a failover.
-            (Ok(()), Some(warning)) => {
-                self.0.forget();
-                Err(unknown_outcome(place, warning))
-            }
-            (Err(error), _) if ends_connection(&error) => Err(unknown_outcome(place, text(&error))),
-            (Err(error), _) => Err(describe_error(place, &error)),
-        }
-    }
-
     fn run(&self, sql: &str) -> Result<(), DatabaseError> {
         self.0.simple(sql).map_err(|error| describe_error(&self.0.address.place, &error))
     }
@@ -87,11 +72,14 @@ impl Writing {
         // The history first: an operation may delete rows that the history adds. A later commit
         // that is durable makes it durable too.
         if !batch.history.is_empty() {
-            self.begin(&format!(
-                "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL synchronous_commit = off; {SAVEPOINT}"
-            ))?;
+            self.begin(BEGIN_HISTORY)?;
             // Only now: while the database cannot be reached, the history waits in the batch.
-            self.write_and_commit(&history_rows::rows(std::mem::take(&mut batch.history)))?;
+            let HistoryRows { rows, health } = history_rows::rows(mem::take(&mut batch.history));
+            self.commit_history(&rows)?;
+            if !health.is_empty() {
+                self.begin(BEGIN_HISTORY)?;
+                self.commit_history(&health)?;
+            }
             self.0.in_transaction.set(false);
         }
         if batch.operations.is_empty() {
@@ -112,8 +100,8 @@ impl Writing {
     }
 }
 
-/// Fails, unlike `COMMIT` alone, if the transaction is over or a statement in it failed.
-const COMMIT: &str = "SAVEPOINT operation; COMMIT";
+const BEGIN_HISTORY: &str = "BEGIN ISOLATION LEVEL READ COMMITTED; \
+                             SET LOCAL synchronous_commit = off; SAVEPOINT operation";
 const SAVEPOINT: &str = "SAVEPOINT operation";
 const NEXT_SAVEPOINT: &str = "RELEASE SAVEPOINT operation; SAVEPOINT operation";
 const UNDO: &str = "ROLLBACK TO SAVEPOINT operation";

@@ -104,14 +104,15 @@ pub(super) fn in_transaction<T, E: From<DatabaseError>>(
     work: impl FnOnce() -> Result<T, E>,
 ) -> Result<T, E> {
     let begin = "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL statement_timeout = 0; \
-                 SET LOCAL lock_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0";
+                 SET LOCAL lock_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0; \
+                 SET LOCAL synchronous_commit = on";
     run(session, &format!("{begin}; {LOCK}"))?;
     session.in_transaction.set(true);
     let done = work();
     session.in_transaction.set(false);
     match done {
         Ok(value) => {
-            run(session, "COMMIT")?;
+            session.commit()?;
             Ok(value)
         }
         Err(error) => {

@@ -13,8 +13,9 @@ use sqlx::{AssertSqlSafe, Connection as _, Error, Executor as _};
 use tokio::runtime::{Builder, Runtime};
 
 use super::clock::DatabaseClock;
-use super::errors::{describe_error, ends_connection};
+use super::errors::{describe_error, ends_connection, text, unknown_outcome};
 use super::schema::check_usable;
+use super::warnings::with_warning;
 use crate::domain::Backoff;
 use crate::store::{DatabaseError, StoreError};
 
@@ -25,6 +26,8 @@ pub(super) const RECONNECT_PAUSE_MAX: Duration = Duration::from_secs(5);
 pub(super) const ANSWER_GRACE: Duration = Duration::from_secs(2);
 /// Number of statements that the connection keeps prepared.
 const STATEMENTS_MAX: usize = 256;
+/// Fails, unlike `COMMIT` alone, if the transaction is over or a statement in it failed.
+const COMMIT: &str = "SAVEPOINT operation; COMMIT";
 /// How long a transaction may wait for its next statement, so that a server that was stopped or cut
 /// off between two statements does not delay the others for longer.
 const IDLE_TRANSACTION_MS: u64 = 5_000;
@@ -147,6 +150,22 @@ impl Session {
     pub(super) fn simple(&self, sql: &str) -> Result<(), Error> {
         let sql = AssertSqlSafe(sql.to_owned());
         self.run(async |connection| connection.execute(sqlx::raw_sql(sql)).await.map(drop))
+    }
+
+    /// Commits the transaction. A commit that comes with a warning has an unknown outcome: its wait
+    /// for the synchronous standby was cancelled, so a failover loses it.
+    pub(super) fn commit(&self) -> Result<(), DatabaseError> {
+        let place = &self.address.place;
+        match with_warning(|| self.simple(COMMIT)) {
+            (Ok(()), None) => Ok(()),
+            (Ok(()), Some(warning)) => {
+                tracing::warn!(warning, "PostgreSQL did not confirm that a change is stored");
+                self.forget();
+                Err(unknown_outcome(place, warning))
+            }
+            (Err(error), _) if ends_connection(&error) => Err(unknown_outcome(place, text(&error))),
+            (Err(error), _) => Err(describe_error(place, &error)),
+        }
     }
 
     /// Measures the database's clock again, if the last time was long ago.

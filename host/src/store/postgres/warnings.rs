@@ -8,6 +8,7 @@ use std::sync::LazyLock;
 use tracing::field::{Field, Visit};
 use tracing::level_filters::LevelFilter;
 use tracing::span::{Attributes, Id, Record};
+use tracing::subscriber::NoSubscriber;
 use tracing::{Dispatch, Event, Level, Metadata, Subscriber, dispatcher};
 
 /// What the driver's lines in the log belong to.
@@ -19,9 +20,13 @@ thread_local! {
 
 /// Runs statements. Returns the last warning that PostgreSQL sent meanwhile, too.
 pub(super) fn with_warning<T>(statements: impl FnOnce() -> T) -> (T, Option<String>) {
-    static CATCHER: LazyLock<Dispatch> = LazyLock::new(|| Dispatch::new(Catcher));
+    // If there were only one subscriber, `tracing` would ask the subscriber of the thread that logs
+    // first whether anybody wants the driver's lines, and never ask again.
+    static CATCHER: LazyLock<[Dispatch; 2]> =
+        LazyLock::new(|| [Dispatch::new(Catcher), Dispatch::new(NoSubscriber::default())]);
+    let [catcher, _] = &*CATCHER;
     LAST.take();
-    let done = dispatcher::with_default(&CATCHER, statements);
+    let done = dispatcher::with_default(catcher, statements);
     (done, LAST.take())
 }
 

@@ -102,6 +102,9 @@ impl EventRow {
 /// Stores events, each at most once in `rows`, or updates stored events and adds their later steps
 /// and runs.
 pub(super) fn store(db: &dyn Database, rows: &[&EventRow]) -> Result<(), StoreError> {
+    if rows.is_empty() {
+        return Ok(());
+    }
     let params: Vec<_> = rows.iter().map(|row| row.params()).collect();
     db.change_rows(
         "INSERT INTO events (id, connection_id, kind, received_at, ms, status, outcome, detail,

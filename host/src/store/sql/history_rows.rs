@@ -25,12 +25,19 @@ pub(in crate::store) enum HistoryRow {
     SurplusCounts(ConnectionId),
 }
 
-/// Makes the rows of a batch. Rows that several servers change are sorted by their ids, those of
-/// connections first, as in each operation: then the servers of one database lock them in the same
-/// order.
-pub(in crate::store) fn rows(history: Vec<Record>) -> Vec<HistoryRow> {
+/// The rows of a batch. Rows that several servers change are sorted by their ids, so that the
+/// servers of one database lock them in the same order.
+pub(in crate::store) struct HistoryRows {
+    pub(in crate::store) rows: Vec<HistoryRow>,
+    /// The rows of connections, which all servers change. An engine with several servers writes
+    /// them in a short transaction of their own, so that no server waits for the events of another.
+    pub(in crate::store) health: Vec<HistoryRow>,
+}
+
+/// Makes the rows of a batch.
+pub(in crate::store) fn rows(history: Vec<Record>) -> HistoryRows {
     let mut health: BTreeMap<ConnectionId, Health> = BTreeMap::new();
-    let (mut of_events, mut recordings, mut counts) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut event_rows, mut recordings, mut counts) = (BTreeMap::new(), Vec::new(), Vec::new());
     for record in history {
         match record {
             Record::Event(id, event, steps, mut runs) => {
@@ -49,7 +56,7 @@ pub(in crate::store) fn rows(history: Vec<Record>) -> Vec<HistoryRow> {
                         .map(|parts| parts.map(HistoryRow::LaterParts)),
                 };
                 match row {
-                    Ok(row) => of_events.extend(row),
+                    Ok(row) => event_rows.extend(row.map(|row| (id, row))),
                     Err(error) => log_unwritten(&error),
                 }
             }
@@ -61,11 +68,12 @@ pub(in crate::store) fn rows(history: Vec<Record>) -> Vec<HistoryRow> {
     }
     counts.sort_by(|(a, a_project, _), (b, b_project, _)| (a, a_project).cmp(&(b, b_project)));
     let surplus: BTreeSet<_> = counts.iter().map(|(connection, ..)| *connection).collect();
-    let health = health.into_iter().map(|(id, health)| HistoryRow::Health(id, health));
     let counts =
         counts.into_iter().map(|(id, project, counts)| HistoryRow::Counts(id, project, counts));
     let surplus = surplus.into_iter().map(HistoryRow::SurplusCounts);
-    health.chain(of_events).chain(recordings).chain(counts).chain(surplus).collect()
+    let rows = event_rows.into_values().chain(recordings).chain(counts).chain(surplus).collect();
+    let health = health.into_iter().map(|(id, health)| HistoryRow::Health(id, health)).collect();
+    HistoryRows { rows, health }
 }
 
 /// Writes rows, all new events together; false if that failed.
@@ -78,19 +86,16 @@ pub(in crate::store) fn write(rows: &[HistoryRow], db: &dyn Database) -> bool {
 }
 
 fn try_write(rows: &[HistoryRow], db: &dyn Database) -> Result<(), StoreError> {
-    let mut new_events = Vec::new();
-    for row in rows {
-        match row {
-            HistoryRow::Health(id, health) => health.store(db, *id)?,
-            HistoryRow::Event(event) => new_events.push(&**event),
-            _ => {}
-        }
-    }
+    let new_events = rows.iter().filter_map(|row| match row {
+        HistoryRow::Event(event) => Some(&**event),
+        _ => None,
+    });
     // Before their recordings, which refer to them.
-    events::store(db, &new_events)?;
+    events::store(db, &new_events.collect::<Vec<_>>())?;
     for row in rows {
         match row {
-            HistoryRow::Health(..) | HistoryRow::Event(_) => {}
+            HistoryRow::Event(_) => {}
+            HistoryRow::Health(id, health) => health.store(db, *id)?,
             HistoryRow::LaterParts(parts) => parts.store(db)?,
             HistoryRow::Recordings(event, runs) => recordings::store(db, *event, runs)?,
             HistoryRow::Counts(id, project, counts) => {

@@ -81,26 +81,28 @@ pub(super) fn store_outcome(
     now: Timestamp,
 ) -> Result<(), StoreError> {
     let id = lease.defect;
-    match verdict {
-        Verdict::Created(defect) => store_defect(db, lease, defect, true, event, now),
-        Verdict::Found(defect) => store_defect(db, lease, defect, false, event, now),
+    let moved = match verdict {
+        Verdict::Created(defect) => store_defect(db, lease, defect, true, event, now)?,
+        Verdict::Found(defect) => store_defect(db, lease, defect, false, event, now)?,
         Verdict::Recurs { defect, original } => {
-            store_defect(db, lease, defect, false, event, now)?;
+            let moved = store_defect(db, lease, defect, false, event, now)?;
             db.change(
                 "UPDATE defects SET recurrence_of = ? WHERE id = ?",
                 params![original.0, id.0],
             )?;
-            Ok(())
+            moved
         }
         Verdict::NotCreated(NotCreated { refusal, sent }) => {
-            store_failure(db, lease, &refusal, sent, event, now)
+            store_failure(db, lease, &refusal, sent, event, now)?;
+            true
         }
-    }?;
-    follow_ups::add(db, id, steps, now)
+    };
+    if moved { follow_ups::add(db, id, steps, now) } else { Ok(()) }
 }
 
 /// Stores a known defect, even if the lease was lost, unless another run has leased the row. If a
-/// run created the defect after a doubt, schedules one more search for a second record.
+/// run created the defect after a doubt, schedules one more search for a second record. Returns
+/// false if this run has stored the defect before, by a commit whose outcome it did not learn.
 fn store_defect(
     db: &dyn Database,
     lease: Lease,
@@ -108,7 +110,8 @@ fn store_defect(
     is_created_by_run: bool,
     event: EventId,
     now: Timestamp,
-) -> Result<(), StoreError> {
+) -> Result<bool, StoreError> {
+    let key = defect.key.clone();
     let moved = db.change(
         "UPDATE defects SET state = 'created', defect = ?3, lease_until = NULL, reason = NULL,
              needs_person = NULL, decided = NULL, searches = 0, event_id = ?4, updated_at = ?5,
@@ -127,7 +130,16 @@ fn store_defect(
             now.as_millisecond().saturating_add(SEARCH_WAIT_MS)
         ],
     )?;
-    require_one(moved)
+    if moved == 1 {
+        return Ok(true);
+    }
+    let is_stored: bool = db.only(
+        "SELECT EXISTS (
+             SELECT 1 FROM defects
+             WHERE id = ? AND fence = ? AND state = 'created' AND key = ? AND NOT released)",
+        params![lease.defect.0, lease.fence, key],
+    )?;
+    if is_stored { Ok(false) } else { Err(StoreError::Fenced) }
 }
 
 /// Stores that the run returned no defect. The row stores the worst class and the latest end of all

@@ -17,6 +17,15 @@ pub(in crate::store) enum Value<'a> {
 }
 
 impl Value<'_> {
+    /// The size of the value, bytes.
+    pub(in crate::store) fn size(&self) -> usize {
+        match self {
+            Self::Text(text) => text.len(),
+            Self::Bytes(bytes) => bytes.len(),
+            Self::Null(_) | Self::Bool(_) | Self::Int(_) | Self::Id(_) => size_of::<Uuid>(),
+        }
+    }
+
     pub(in crate::store) fn kind(&self) -> Kind {
         match self {
             Self::Null(kind) => *kind,

@@ -1,7 +1,7 @@
 //! The connections of the threads to the file: one that writes batches, and some that only read.
 
 use std::path::PathBuf;
-use std::slice;
+use std::{mem, slice};
 
 use rusqlite::Connection;
 
@@ -9,7 +9,7 @@ use super::errors::describe_error;
 use super::file;
 use super::wal::Log;
 use crate::store::sql::database::Database;
-use crate::store::sql::history_rows;
+use crate::store::sql::history_rows::{self, HistoryRow, HistoryRows};
 use crate::store::sql::queue::Batch;
 use crate::store::sql::readers::ReadLink;
 use crate::store::sql::writer::{Durability, WriteLink};
@@ -46,12 +46,9 @@ impl Writing {
         }
         run(db, "BEGIN IMMEDIATE")?;
         // Write the history first: an operation may delete rows that the history adds.
-        let rows = history_rows::rows(std::mem::take(&mut batch.history));
-        if !rows.is_empty() && !in_savepoint(db, |db| history_rows::write(&rows, db))? {
-            for row in &rows {
-                in_savepoint(db, |db| history_rows::write(slice::from_ref(row), db))?;
-            }
-        }
+        let HistoryRows { rows, health } = history_rows::rows(mem::take(&mut batch.history));
+        write_rows(db, &rows)?;
+        write_rows(db, &health)?;
         for operation in &mut batch.operations {
             in_savepoint(db, |db| operation.run(db))?;
         }
@@ -109,6 +106,17 @@ impl ReadLink for Reading {
 
 fn run(db: &Connection, sql: &str) -> rusqlite::Result<()> {
     db.prepare_cached(sql)?.execute([]).map(drop)
+}
+
+/// Writes rows of the history together, or if that fails, each alone.
+fn write_rows(db: &Connection, rows: &[HistoryRow]) -> rusqlite::Result<()> {
+    if rows.is_empty() || in_savepoint(db, |db| history_rows::write(rows, db))? {
+        return Ok(());
+    }
+    for row in rows {
+        in_savepoint(db, |db| history_rows::write(slice::from_ref(row), db))?;
+    }
+    Ok(())
 }
 
 /// Runs work, and undoes its changes if it failed; returns whether it succeeded.

@@ -318,6 +318,12 @@ fn a_click_that_is_sent_after_the_signal_is_answered_on_each_kind_of_connection(
 
 #[test]
 fn http2_says_at_once_that_the_server_ends() {
+    // A busy machine may delay one attempt for longer than HTTP/1.1 waits.
+    assert!((0..3).any(|_| http2_ends_before_http1()), "HTTP/2 waited for as long as HTTP/1.1");
+}
+
+/// Ends a server, and returns whether connections of HTTP/2 learnt it before one of HTTP/1.1 ended.
+fn http2_ends_before_http1() -> bool {
     let fixture = Fixture::start(Transport::TlsHttp2);
     let (mut idle, mut http1) = (fixture.open(Transport::TlsHttp2), fixture.open(Transport::Tls));
     for client in [&mut idle, &mut http1] {
@@ -333,8 +339,7 @@ fn http2_says_at_once_that_the_server_ends() {
     while busy.last_streams.len() < 2 {
         busy.read_frame().expect("GOAWAY");
     }
-    let waits = !http1.tls.as_ref().expect("TLS").ended.is_finished();
-    assert!(waits, "HTTP/2 waited for as long as HTTP/1.1");
+    let is_earlier = !http1.tls.as_ref().expect("TLS").ended.is_finished();
     gate.open();
     busy.assert_answered();
     busy.assert_ends();
@@ -343,4 +348,5 @@ fn http2_says_at_once_that_the_server_ends() {
         assert_eq!(client.last_streams, [ANY_STREAM, 1]);
     }
     fixture.assert_ended(3);
+    is_earlier
 }

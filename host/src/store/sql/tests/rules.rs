@@ -3,7 +3,7 @@
 use tempfile::tempdir;
 
 use super::*;
-use crate::domain::{Decision, DefectState, Marker, OutcomeCode};
+use crate::domain::{Decision, DefectState, FollowUpStep, Marker, OutcomeCode};
 use crate::store::DefectStore as _;
 
 #[tokio::test]
@@ -35,6 +35,25 @@ async fn a_repeat_returns_the_created_defect_without_a_commit() {
     store.decide(granted.defect, &Decision::Release, &[], "me", at(5), RUN_MS).await.unwrap();
     assert_eq!(store.known_defect(id, &failed_test(1)), None, "the defect was released");
     assert_eq!(store.created_defect(id, &failed_test(1)).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_run_may_store_its_defect_again_if_it_did_not_learn_that_it_is_stored() {
+    let folder = tempdir().unwrap();
+    let (store, id) = store_with_connection(&folder).await;
+    let granted = lease(&claim(&store, id, 0).await);
+    mark(&store, &granted, 1).await.unwrap();
+    let created = Verdict::Created(defect("7\0"));
+    let steps = [FollowUpStep::Attach];
+    for ms in [2, 3] {
+        store.store_outcome(&granted, &created, &steps, event(), at(ms)).await.unwrap();
+    }
+    let record = store.defect(granted.defect).await.unwrap().unwrap();
+    assert_eq!(record.follow_ups.len(), 1, "the steps are added once");
+    for other in [Verdict::Created(defect("8")), failed_after_write(WriteClass::Open, 4)] {
+        let stored = store.store_outcome(&granted, &other, &[], event(), at(4)).await;
+        assert!(matches!(stored, Err(StoreError::Fenced)), "{other:?}");
+    }
 }
 
 #[tokio::test]
