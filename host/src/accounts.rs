@@ -121,10 +121,10 @@ impl Accounts {
         let Some(found) = found.filter(|found| found.expires_at.is_none_or(|at| at > now)) else {
             return Ok(None);
         };
-        if found.last_used_at.is_none_or(|at| after(at, USE_INTERVAL_MS) <= now) {
-            if let Err(error) = self.store.record_use(found.id, now).await {
-                tracing::debug!(%error, "cannot store the use of a token");
-            }
+        if found.last_used_at.is_none_or(|at| after(at, USE_INTERVAL_MS) <= now)
+            && let Err(error) = self.store.record_use(found.id, now).await
+        {
+            tracing::debug!(%error, "cannot store the use of a token");
         }
         let AccountToken { id, account, expires_at, .. } = found;
         Ok(Some(TokenLogin { account, token: Some(id), expires_at }))

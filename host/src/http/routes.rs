@@ -90,7 +90,7 @@ fn admin_api(state: &Arc<AppState>) -> Router<Arc<AppState>> {
             connections::stop_recording,
         )
         .post("/connections/{id}/try", OPERATOR, "connection.try", connections::try_connection)
-        .post_read("/connections/{id}/choices", OPERATOR, choices::list_for_connection)
+        .post_read("/connections/{id}/choices", OPERATOR, choices::for_connection)
         .post("/connections/{id}/paths", ADMIN, "connection.map-path", connections::map_path)
         .post_read("/connections/{id}/preview", OPERATOR, report::preview)
         .post("/connections/{id}/accept", ADMIN, "connection.accept", connections::accept)
@@ -100,12 +100,7 @@ fn admin_api(state: &Arc<AppState>) -> Router<Arc<AppState>> {
         .delete("/connectors/{name}", author, "connector.remove", connectors::remove)
         // This look-up is recorded in the audit log, because it uses secrets that are not stored,
         // and reads the files and environment variables to which secrets refer.
-        .post(
-            "/connectors/{name}/choices",
-            server,
-            "connector.look-up",
-            choices::list_for_connector,
-        )
+        .post("/connectors/{name}/choices", server, "connector.look-up", choices::for_connector)
         .post("/connectors/{name}/rollback", author, "connector.rollback", connectors::rollback)
         .get("/events", VIEWER, events::list)
         .get("/events/{id}", VIEWER, events::show)

@@ -112,65 +112,59 @@ impl Parts {
                 return Ok(project::details(client, project).await?.into());
             }
             let project = self.project_id(client).await?;
-            let (test_case, execution) =
-                (self.test.test_case_id.to_string(), self.test.test_execution_id.to_string());
-            let (project, test_case, execution) =
-                (project.as_str(), test_case.as_str(), execution.as_str());
-            match subject {
-                Subject::Project => {
-                    Err(Failure::Other("the project was fetched before".to_owned()))
-                }
-                Subject::TestCase => self.test_case(client, project, test_case).await,
-                Subject::TestExecution => {
-                    Ok(client.get(&[project, "testexecutions", execution], &[]).await?.into())
-                }
-                Subject::TestCaseLog => find_log::find(client, project, &self.test).await,
-                Subject::TestSet => self.test_set(client, project).await,
-                Subject::Assertions => {
-                    let log = self.log_id(client).await?;
-                    fetch_list(client, &[project, "testcaselogartifacts", &log, "assertions"], &[])
-                        .await
-                }
-                Subject::Attachments => {
-                    let log = self.log_id(client).await?;
-                    fetch_list(client, &[project, "attachments", "testCaseLog", &log, "all"], &[])
-                        .await
-                }
-                Subject::Steps => {
-                    let log = self.log_id(client).await?;
-                    fetch_list(client, &[project, "teststeplogs"], &[("testCaseLogId", &log)]).await
-                }
-                Subject::RobotLogs => {
-                    let log = self.part(client, Subject::TestCaseLog);
-                    robot_logs::read_robot_logs(client, project, &self.test, log).await
-                }
-                Subject::History => {
-                    let path = [project, "testcaselogs", "testcase", test_case, "history"];
-                    fetch_newest(client, &path, &[], HISTORY_MAX).await
-                }
-                Subject::Requirements => {
-                    fetch_all_pages(
-                        client,
-                        &[project, "testcases", test_case, "assignedrequirements"],
-                        |_| true,
-                    )
-                    .await
-                }
-                Subject::Labels => {
-                    fetch_list(
-                        client,
-                        &[project, "objectlabels", "testCase", test_case, "all"],
-                        &[],
-                    )
-                    .await
-                }
-                Subject::CustomFields => {
-                    let path = [project, "customfieldvalues", "testCase", "all"];
-                    fetch_all_pages(client, &path, |value| belongs_to_test_case(value, test_case))
-                        .await
-                }
-            }
+            self.fetch_from_project(client, &project, subject).await
         })
+    }
+
+    async fn fetch_from_project(&self, client: &Client, project: &str, subject: Subject) -> Part {
+        let test_case = &*self.test.test_case_id.to_string();
+        let execution = &*self.test.test_execution_id.to_string();
+        match subject {
+            Subject::Project => Err(Failure::Other("a project has no project".to_owned())),
+            Subject::TestCase => self.test_case(client, project, test_case).await,
+            Subject::TestExecution => {
+                Ok(client.get(&[project, "testexecutions", execution], &[]).await?.into())
+            }
+            Subject::TestCaseLog => find_log::find(client, project, &self.test).await,
+            Subject::TestSet => self.test_set(client, project).await,
+            Subject::Assertions => {
+                let log = self.log_id(client).await?;
+                fetch_list(client, &[project, "testcaselogartifacts", &log, "assertions"], &[])
+                    .await
+            }
+            Subject::Attachments => {
+                let log = self.log_id(client).await?;
+                fetch_list(client, &[project, "attachments", "testCaseLog", &log, "all"], &[]).await
+            }
+            Subject::Steps => {
+                let log = self.log_id(client).await?;
+                fetch_list(client, &[project, "teststeplogs"], &[("testCaseLogId", &log)]).await
+            }
+            Subject::RobotLogs => {
+                let log = self.part(client, Subject::TestCaseLog);
+                robot_logs::read_robot_logs(client, project, &self.test, log).await
+            }
+            Subject::History => {
+                let path = [project, "testcaselogs", "testcase", test_case, "history"];
+                fetch_newest(client, &path, &[], HISTORY_MAX).await
+            }
+            Subject::Requirements => {
+                fetch_all_pages(
+                    client,
+                    &[project, "testcases", test_case, "assignedrequirements"],
+                    |_| true,
+                )
+                .await
+            }
+            Subject::Labels => {
+                fetch_list(client, &[project, "objectlabels", "testCase", test_case, "all"], &[])
+                    .await
+            }
+            Subject::CustomFields => {
+                let path = [project, "customfieldvalues", "testCase", "all"];
+                fetch_all_pages(client, &path, |value| belongs_to_test_case(value, test_case)).await
+            }
+        }
     }
 
     /// Reads the test case from the log, if the log will be needed and contains the complete test

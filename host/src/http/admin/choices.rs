@@ -17,7 +17,7 @@ use super::{Body, Id, connection_id, connector_name};
 
 type App = State<Arc<AppState>>;
 
-pub(crate) async fn list_for_connection(
+pub(crate) async fn for_connection(
     State(app): App,
     Id(id): Id,
     Body(body): Body<ListChoices>,
@@ -27,7 +27,7 @@ pub(crate) async fn list_for_connection(
     listed.map(json_choices).map_err(|refusal| (&refusal).into())
 }
 
-pub(crate) async fn list_for_connector(
+pub(crate) async fn for_connector(
     State(app): App,
     Id(name): Id,
     Body(body): Body<ListChoicesOfNew>,

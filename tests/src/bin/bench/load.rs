@@ -66,7 +66,7 @@ impl Outcome {
     }
 
     /// Formats the line that [`Outcome::parse`] parses.
-    pub(crate) fn to_line(&self) -> String {
+    pub(crate) fn to_line(self) -> String {
         let Self { requests, seconds, p50_ms, p99_ms, p999_ms, failed } = self;
         let [us, p50, p99, p999] =
             [seconds * 1e6, p50_ms * 1e3, p99_ms * 1e3, p999_ms * 1e3].map(f64::round);
