@@ -270,7 +270,7 @@ impl TestHost {
         self.process.resume();
     }
 
-    /// Attaches strace, which kills the server at this system call. Returns when strace is
+    /// Attaches strace, which kills the server at this system call. Waits until strace is
     /// attached.
     #[track_caller]
     pub fn kill_at(&mut self, point: &KillPoint) {

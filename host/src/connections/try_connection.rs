@@ -16,7 +16,7 @@ use crate::store::StoreError;
 
 use super::{ConnectionError, Connections};
 
-/// The results of a `try`.
+/// The result of each step of a `try`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TryReport {
     /// The steps in order, up to the first one that failed.

@@ -22,13 +22,16 @@ enum Step {
     Answered,
 }
 
-/// A guard that is dropped when the request has arrived completely, or when nothing reads the rest.
+/// Marks the request as arrived when it is dropped: the request was read completely, or nothing
+/// reads its rest.
 pub(super) struct ArrivedOnDrop {
     progress: Arc<Progress>,
+    /// Counts the request as one that arrives, until this is dropped.
     _arriving: Option<ArrivingRequest>,
 }
 
-/// A guard that is dropped when the HTTP library has the whole answer, or the client disconnected.
+/// Marks the request as answered when it is dropped: the HTTP library has the whole answer, or the
+/// client disconnected.
 pub(super) struct AnsweredOnDrop(Arc<Progress>);
 
 impl Progress {

@@ -65,7 +65,7 @@ impl DueDefect {
     }
 }
 
-/// Maximum number of due rows that one query returns.
+/// Maximum number of due rows that one query returns, in total and for each connection.
 #[derive(Debug, Clone, Copy)]
 pub struct DueLimits {
     /// Of all connections together.

@@ -199,7 +199,7 @@ impl Counts {
         RUN_LIMITS.into_iter().zip(self.limits.iter().map(|count| count.load(Ordering::Relaxed)))
     }
 
-    /// Calls `show` with each origin.
+    /// Calls `show` with the counts of each origin to which requests were sent.
     pub(super) fn each_origin<E>(
         &self,
         show: impl FnMut(&OriginCounts) -> Result<(), E>,

@@ -83,7 +83,7 @@ async fn chains_with_the_keys_of_company_authorities_are_trusted() {
         let intermediate = root.issue(authority("intermediate"));
         let server = intermediate.issue(named("localhost"));
         request_to(server.acceptor(&[&intermediate], &[]), &[&root]).await.unwrap();
-        // An intermediate authority may be listed too.
+        // The list of trusted authorities may contain an intermediate authority, not only a root.
         request_to(server.acceptor(&[], &[]), &[&intermediate]).await.unwrap();
     }
 }

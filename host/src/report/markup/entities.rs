@@ -23,7 +23,7 @@ pub(super) fn escape(text: &str, is_line_start: bool) -> String {
             // The full stop in `h1. ` and `bq. ` begins a block.
             '.' => !is_in_first_word,
             '-' | '_' => is_alphanumeric(previous) && is_alphanumeric(next),
-            // A colon before a letter may be part of a link or an emoticon.
+            // Escape a colon before another character: it may belong to a link or an emoticon.
             ':' => !is_first_in_line && next.is_none_or(char::is_whitespace),
             c if c.is_ascii_punctuation() => SAFE_PUNCTUATION.contains(c) && !is_first_in_line,
             _ => true,

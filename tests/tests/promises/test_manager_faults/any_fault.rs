@@ -56,8 +56,8 @@ fn any_case() -> impl Strategy<Value = Case> {
     )
 }
 
-/// A strategy that chooses at most three faults. Their values are limited so that a test does not
-/// take too long.
+/// A strategy that chooses at most three faults. Their delays and sizes are limited so that a test
+/// does not take too long.
 fn any_faults() -> impl Strategy<Value = Vec<String>> {
     let without_value = [
         "expired-token",

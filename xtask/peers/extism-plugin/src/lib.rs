@@ -61,8 +61,8 @@ fn write_output(json: Option<Vec<u8>>) -> i32 {
     0
 }
 
-/// Compares two memory regions. The compiler generates calls of this function, which a C library
-/// would define otherwise.
+/// Compares two memory regions. The compiler generates calls of this function, and there is no
+/// C library that defines it.
 ///
 /// # Safety
 /// Both regions must have at least `count` bytes.
