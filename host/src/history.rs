@@ -101,7 +101,8 @@ impl History {
         self.store.discard_event(event.id);
     }
 
-    /// Stores an event that has begun, so that people can find it even if the server crashes.
+    /// Queues an event that has begun. It is stored before the first write of its run is sent, so
+    /// that people can find it even if the server crashes.
     pub fn record_begin(&self, event: Event) {
         self.store.record_event(event);
     }

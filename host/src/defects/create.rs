@@ -35,8 +35,9 @@ const CREATE_FUTURE_BYTES_MAX: usize = 10 << 10;
 impl Defects {
     /// Answers one Create Defect event with the defect, or with the reason why there is none.
     /// Answers no later than the answer deadline; a run that has not finished by then continues in
-    /// the background. Unless the answer is already in memory, `event` is stored before the run
-    /// starts, so that people find the event even if the server crashes.
+    /// the background. Unless the answer is already in memory, `event` is queued before the run
+    /// starts, and stored before the first write is sent, so that people find the event even if the
+    /// server crashes.
     ///
     /// # Errors
     /// No defect was created or found; the refusal contains the reason.
