@@ -173,9 +173,9 @@ impl Connections {
     }
 
     /// The reports of a failed test for follow-up steps. If the connector asks for test data, the
-    /// data for the reports may be fetched from Test Manager until `read_until`. If the settings of the report can no
-    /// longer be read, nothing is read from Test Manager, because these settings specify which
-    /// texts must be masked.
+    /// data for the reports may be fetched from Test Manager until `read_until`. If the
+    /// settings of the report can no longer be read, nothing is read from Test Manager, because
+    /// these settings specify which texts must be masked.
     #[must_use]
     pub fn follow_up_reports(
         &self,

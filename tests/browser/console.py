@@ -229,7 +229,7 @@ def viewer_scenario(window):
         raise AssertionError("a viewer can edit")
     window.check("connection-of-viewer")
     window.open(window.page.url.removeprefix(window.base) + "/edit")
-    expect(window.page.locator("main").inner_text(), "needs the role admin")
+    expect(window.page.locator("main").inner_text(), "needs at least the role admin")
 
 
 SCENARIOS = {

@@ -337,7 +337,9 @@ fn only_a_trusted_proxy_can_name_the_account() {
     get(&[proxied, wrong_secret, user, role]).assert_problem(401, "unauthorized");
     get(&[proxied, wrong_secret, secret, user, role]).assert_problem(400, "bad-request");
     wait_for("the line in the log", 10, || {
-        host.output().contains("x-jackfield-proxy-secret is missing").then_some(())
+        host.output()
+            .contains("x-jackfield-proxy-secret does not contain the value of `proxy_secret`")
+            .then_some(())
     });
 
     let pause = |more: &[(&str, &str)]| {

@@ -138,7 +138,7 @@ fn a_refused_restoration_changes_nothing() {
     assert!(files() == before, "a refused restoration changed a file");
 
     // First the new data folder has no key, and then it has another key.
-    assert_refused(&["saved", "--data", "new"], "has the key");
+    assert_refused(&["saved", "--data", "new"], "the key is neither in the backup nor in");
     fs::write(host.folder().join("new/secret-key"), "0".repeat(64)).expect("a key");
     let private = fs::Permissions::from_mode(0o600);
     fs::set_permissions(host.folder().join("new/secret-key"), private).expect("a mode");

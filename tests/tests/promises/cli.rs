@@ -229,7 +229,7 @@ fn a_setting_is_converted_to_the_type_of_the_schema() {
         host.cli(&[&words, more].concat())
     };
     let url = format!("url={}", unreachable_url());
-    assert_refused(&mut create("qa", &[]), &["url", "it is missing", "--set url=VALUE"]);
+    assert_refused(&mut create("qa", &[]), &["url", "this setting is missing", "--set url=VALUE"]);
     let unknown = ["--set", &url, "--set", "no-such=1", "--set", "key=1"];
     assert_refused(
         &mut create("qa", &unknown),

@@ -53,7 +53,7 @@ fn unusable_report_settings_are_refused_when_they_are_saved() {
         (
             json!({"description_template": "{{ test_case.nme }}"}),
             "report.description_template",
-            "line 1, column 14: there is no `test_case.nme`; did you mean `test_case.name`?",
+            "line 1, column 14: the data has no `test_case.nme`; did you mean `test_case.name`?",
         ),
         (json!({"fields": [{"field": "a", "json": "{"}]}), "report.fields[0]", "is not JSON"),
         (json!({"mask": {"patterns": ["("]}}), "report.mask", "the pattern `(`"),

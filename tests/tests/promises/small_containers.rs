@@ -89,7 +89,7 @@ fn a_compiler_that_needs_too_much_memory_does_not_kill_the_container() {
     let report = String::from_utf8_lossy(&output.stdout);
     let line = |check: &str| report.lines().find(|line| line.contains(check)).map(str::to_owned);
     assert!(line("limit is 300 MiB").is_some(), "{report}");
-    assert!(line(" compiling ").is_some_and(|line| line.contains("more memory")), "{report}");
+    assert!(line(" compiling  ").is_some_and(|line| line.contains("more memory")), "{report}");
 }
 
 #[test]

@@ -152,6 +152,9 @@ fn a_version_that_reads_test_data_needs_consent() {
     let newest = host.connection("old")["newest_sha256"].as_str().expect("a hash").to_owned();
     let arguments = ["connections", "accept", "old", "--yes", "--sha256", &newest];
     let (accepted, printed) = host.run_cli(&arguments);
-    assert!(accepted && printed.contains("what Test Manager knows"), "{printed}");
+    assert!(
+        accepted && printed.contains("may read data of failed tests from Test Manager"),
+        "{printed}"
+    );
     assert_eq!(version_of_run(&old), "1.0.2");
 }

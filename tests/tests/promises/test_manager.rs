@@ -195,7 +195,7 @@ fn a_try_names_the_step_to_test_manager_that_failed_and_the_fix() {
             project_path,
             Reply::new(404, ""),
             "test-manager-project",
-            &["the link's prefix SHOP", "--test-manager-project ID"],
+            &["no project has the prefix SHOP of the link", "--test-manager-project ID"],
         ),
         (
             "/identity/token",

@@ -65,7 +65,7 @@ fn each_fault_leaves_an_issue_that_names_what_is_missing() {
         (Fault("two-logs"), "2 logs match; this is about the newest one that failed"),
         (Fault("many-logs"), ""),
         (Fault("many-logs=100000"), "100004 entries"),
-        (Fault("large-attachment"), "memory.dmp: it has 200000000 bytes"),
+        (Fault("large-attachment"), "memory.dmp: the file has 200000000 bytes"),
         (Fault("screenshot-gone"), "Test Manager answered 404"),
         (Fault("screenshot-redirect"), "--test-manager-asset-origin"),
         (Fault("clock-skew=0"), "Test Manager answered 401"),

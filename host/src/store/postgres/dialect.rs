@@ -33,8 +33,8 @@ pub(super) fn translate(sql: &str, columns: &str) -> String {
     translated
 }
 
-/// As [`translate`], for an `INSERT` of several rows: each parameter is an array, with the values of
-/// one column.
+/// As [`translate`], for an `INSERT` of several rows: each parameter is an array that contains the
+/// values of one column.
 pub(super) fn insert_arrays(sql: &str) -> String {
     translate(sql, "").replacen("VALUES (", "SELECT * FROM unnest(", 1)
 }

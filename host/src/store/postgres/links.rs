@@ -39,7 +39,8 @@ impl Writing {
         self.0.commit()
     }
 
-    /// Writes rows of the history in a transaction: together, or if that fails, each in a savepoint.
+    /// Writes rows of the history in a transaction: together, or if that fails, each in a savepoint
+    /// of its own.
     fn commit_history(&self, rows: &[HistoryRow]) -> Result<(), DatabaseError> {
         if !history_rows::write(rows, &self.0) {
             self.run(UNDO)?;

@@ -176,8 +176,8 @@ impl Session {
         }
     }
 
-    /// The statement of a rule in PostgreSQL's form. Each statement is translated once, so always in
-    /// the same way.
+    /// The statement of a rule in PostgreSQL's form. Each statement is translated only once, so it
+    /// must always be translated in the same way.
     pub(super) fn translated(&self, sql: &str, translate: impl Fn(&str) -> String) -> Arc<str> {
         if let Some(known) = self.translated.borrow().get(sql) {
             return Arc::clone(known);
