@@ -15,7 +15,8 @@ fn issue(id: &str) -> Defect {
 impl Behaviour for Good {
     fn create(_test: FailedTest, marker: String) -> Result<Defect, Error> {
         let issue_json = format!(r#"{{"issue":{{"description":"{marker}"}}}}"#);
-        let answer = send(Method::Post, "/issues.json", Some(&issue_json)).map_err(connector_error)?;
+        let answer =
+            send(Method::Post, "/issues.json", Some(&issue_json)).map_err(connector_error)?;
         match (answer.status, id_in(&answer)) {
             (200..300, Some(id)) => Ok(issue(&id)),
             (401 | 403, _) => Err(error(

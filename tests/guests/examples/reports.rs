@@ -36,7 +36,8 @@ impl Behaviour for Reports {
         });
         let unknown = (report::description("rtf", 1, None), report::read(99));
         lines.push(format!("{unknown:?}"));
-        let answer = send(Method::Post, "/issues.json", Some(&lines.join("\n"))).map_err(connector_error)?;
+        let answer =
+            send(Method::Post, "/issues.json", Some(&lines.join("\n"))).map_err(connector_error)?;
         let id = id_in(&answer).ok_or(error(ErrorCode::Unavailable, "no id"))?;
         Ok(Defect { description: Some(lines.join("\n")), ..defect(&id, &title) })
     }

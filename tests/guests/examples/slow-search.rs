@@ -17,7 +17,8 @@ impl Behaviour for SlowSearch {
     }
 
     fn find(marker: String) -> Result<Vec<Defect>, Error> {
-        let answer = send(Method::Get, &format!("/search?{marker}"), None).map_err(connector_error)?;
+        let answer =
+            send(Method::Get, &format!("/search?{marker}"), None).map_err(connector_error)?;
         Ok(id_in(&answer).map(|id| defect(&id, "found")).into_iter().collect())
     }
 }

@@ -26,7 +26,11 @@ impl Behaviour for SpeaksEscapes {
 
     fn check() -> Result<String, Error> {
         let result = format!("reached {ESCAPES}");
-        if setting("succeeds") == "true" { Ok(result) } else { Err(error(ErrorCode::Rejected, result)) }
+        if setting("succeeds") == "true" {
+            Ok(result)
+        } else {
+            Err(error(ErrorCode::Rejected, result))
+        }
     }
 
     fn create(_test: FailedTest, _marker: String) -> Result<Defect, Error> {

@@ -17,7 +17,8 @@ impl Behaviour for TrapsOnDemand {
     }
 
     fn create(_test: FailedTest, marker: String) -> Result<Defect, Error> {
-        let answer = send(Method::Get, "/health?subject=a%20b&sig=0123", None).map_err(connector_error)?;
+        let answer =
+            send(Method::Get, "/health?subject=a%20b&sig=0123", None).map_err(connector_error)?;
         let text = String::from_utf8_lossy(body(&answer));
         assert!(!text.starts_with("bad"), "the tracker said {}", text.replace('|', ""));
         Ok(defect(&marker, "did not trap"))

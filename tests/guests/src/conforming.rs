@@ -141,7 +141,9 @@ impl Mistake {
             (0..1_000).for_each(|_| log::log(log::Level::Info, &"x".repeat(50)));
         }
         let counts = match self.get("/counts", "counts") {
-            Err(why) if self == Self::UnexpectedAnswer && why.message == UNEXPECTED_ANSWER => json!({}),
+            Err(why) if self == Self::UnexpectedAnswer && why.message == UNEXPECTED_ANSWER => {
+                json!({})
+            }
             counts => counts?,
         };
         let number = |name: &str| match counts[name].as_u64() {

@@ -64,7 +64,13 @@ pub trait Behaviour {
         Ok(Vec::new())
     }
     fn count(_project: String) -> Result<Counts, Error> {
-        Ok(Counts { open: build_number(), closed: 0, critical: 0, moderate: 0, critical_link: None })
+        Ok(Counts {
+            open: build_number(),
+            closed: 0,
+            critical: 0,
+            moderate: 0,
+            critical_link: None,
+        })
     }
 }
 

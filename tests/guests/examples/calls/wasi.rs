@@ -47,8 +47,11 @@ fn make_outgoing(request: &Request) -> Result<wasi::OutgoingRequest, HttpError> 
     let fields =
         wasi::Fields::from_list(&headers).map_err(|e| HttpError::Denied(format!("{e:?}")))?;
     let outgoing = wasi::OutgoingRequest::new(fields);
-    let method =
-        if setting("method") == "CONNECT" { wasi::Method::Connect } else { convert_method(request.method) };
+    let method = if setting("method") == "CONNECT" {
+        wasi::Method::Connect
+    } else {
+        convert_method(request.method)
+    };
     outgoing.set_method(&method).map_err(|()| invalid("method"))?;
     let (scheme, rest) = request.url.split_once("://").ok_or_else(|| invalid("no scheme"))?;
     let (authority, path) = rest.find('/').map_or((rest, "/"), |at| rest.split_at(at));
