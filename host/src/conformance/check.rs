@@ -67,7 +67,7 @@ impl Check {
         ManualSentence::quote(self.statement_and_sentence().1)
     }
 
-    /// Returns the recorded calls that the check uses. One of them is enough.
+    /// Returns the scenarios whose recorded calls the check can use. One recorded call is enough.
     pub(super) fn scenarios(self) -> &'static [Scenario] {
         match self {
             Self::DescribesItself => &[],

@@ -75,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn instants_have_seven_digits() {
+    fn seconds_have_seven_decimal_places() {
         assert_eq!(instant(FIRST_START_S), "2026-11-02T06:00:00.1234567Z");
         assert_eq!(instant_with_ticks(FIRST_START_S, 42), "2026-11-02T06:00:00.0000042Z");
     }

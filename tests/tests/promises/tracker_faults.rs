@@ -229,8 +229,8 @@ fn an_issue_whose_answer_was_damaged_is_adopted_and_never_created_twice() {
     }
 }
 
-/// Clicks until the answer is the defect. Panics at an answer other than 503 or 504, after which
-/// only a person could help.
+/// Clicks until the answer is the defect. Clicks again after 503 or 504. Panics at any other
+/// answer, because after that only a person could help.
 fn click_until_created(
     host: &TestHost,
     connection: &Connection,

@@ -17,7 +17,7 @@ const BAR_WIDTH_MIN: u64 = 8;
 #[template(path = "console/event/timeline.html")]
 pub(super) struct Timeline {
     rows: Vec<Row>,
-    total: String,
+    event_duration: String,
     /// A sentence that explains why parts are missing or have no exact times.
     note: Option<&'static str>,
 }
@@ -63,7 +63,7 @@ impl Timeline {
             OutcomeCode::Running => Some("The event is still in progress."),
             _ => Some("No connector ran for this event."),
         };
-        Self { rows, total: format_us(duration_us), note }
+        Self { rows, event_duration: format_us(duration_us), note }
     }
 }
 

@@ -7,7 +7,7 @@
 /// The longest wait that the model counts, in units. A longer wait would allow no other actions.
 pub(super) const WAIT_MAX: i8 = 2;
 
-/// The state of the row. The names are those of the database.
+/// The state of the failed test's row, with the names of the database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum RowState {
     Absent,
