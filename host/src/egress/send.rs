@@ -2,9 +2,9 @@
 //!
 //! A write is sent once: the connection is made, the journal commits durably, then bytes are sent.
 //! After the journal commit, the write runs in its own task, even if the guest ends. The task
-//! runs until the exchange ends, the run's deadline for requests passes or the server shuts down. Never follows a
-//! redirect of a write, and never sends a write again that the tracker may have processed.
-//! `read.rs` sends the other requests.
+//! runs until the exchange ends, the run's deadline for requests passes or the server shuts down.
+//! Never follows a redirect of a write, and never sends a write again that the tracker may have
+//! processed. `read.rs` sends the other requests.
 
 use std::sync::Arc;
 

@@ -50,8 +50,8 @@ fn whole_and_remainder(number: &Number) -> (i128, f64) {
         return (integer, 0.0);
     }
     let float = number.as_f64().unwrap_or_default();
-    // This conversion is exact up to 2^127. Beyond that, it returns MIN or MAX; then the remainder is
-    // the whole float, so that two such numbers still have an order.
+    // This conversion is exact up to 2^127. Beyond that, it returns MIN or MAX; then the remainder
+    // is the whole float, so that two such numbers still have an order.
     let whole = float as i128;
     let is_exact = whole != i128::MIN && whole != i128::MAX;
     (whole, if is_exact { float.fract() } else { float })

@@ -156,7 +156,7 @@ mod tests {
 
     #[test]
     fn each_part_is_a_row_with_its_figures_and_a_bar() {
-        let Timeline { rows, total, note } = Timeline::new(&created_event());
+        let Timeline { rows, event_duration, note } = Timeline::new(&created_event());
         let shown: Vec<_> = rows
             .iter()
             .map(|row| {
@@ -174,7 +174,7 @@ mod tests {
                 ("Store", "36 ms", "4.00 ms", "host"),
             ]
         );
-        assert_eq!((total.as_str(), note), ("40 ms", None));
+        assert_eq!((event_duration.as_str(), note), ("40 ms", None));
         assert_eq!(rows[3].description, "create: ok");
         assert_eq!(rows[4].description, "https://tracker, write: 422, 512 B");
         let bars: Vec<_> = rows.iter().map(|row| (row.bar.x, row.bar.width)).collect();
