@@ -3,26 +3,17 @@
 
 use std::thread;
 
-use jackfield_tests::{
-    Answer, Guest, Postgres, RedmineFixture, Reply, ScriptedServer, failed_test, wait_for,
-};
-use rustix::process::{Pid, Signal, kill_process};
+use jackfield_tests::{Guest, Postgres, RedmineFixture, failed_test, wait_for};
 use serde_json::{Value, json};
 
-use super::standby::{SHORT, SYNCHRONOUS};
-use super::{config, documented, setup};
+use super::standby::{
+    SHORT_WAITS, ServerAtPrimary, assert_refused, while_suspended, with_synchronous_standby,
+};
+use super::{config, setup};
 
 /// The sessions that wait for a synchronous standby. PostgreSQL ends the wait of those that are
 /// cancelled, reports their commits as successful, and adds a warning.
 const WAITING: &str = "FROM pg_stat_activity WHERE wait_event = 'SyncRep'";
-
-fn with_synchronous_standby() -> (Postgres, Postgres) {
-    let primary = documented();
-    let standby = primary.standby();
-    primary.set("synchronous_standby_names", "*");
-    primary.await_row("a synchronous standby", SYNCHRONOUS, "sync");
-    (primary, standby)
-}
 
 /// Ends each wait for the standby by this function while `work` runs. Returns its result, and the
 /// number of waits.
@@ -44,26 +35,17 @@ fn while_waits_are_ended<T: Send>(
 #[test]
 fn a_commit_whose_wait_for_the_standby_is_ended_is_not_taken_as_stored() {
     let (primary, standby) = with_synchronous_standby();
-    let tracker = ScriptedServer::start(|exchange| match exchange.request.is_post() {
-        true => Reply::created(42),
-        false => Reply::json(200, r#"{"issues":[]}"#),
-    });
-    let setup = setup(&config("localhost", primary.port(), "")).config(SHORT).guests(["good"]);
-    let host = setup.start();
-    let connection = host.connect("qa", "good", json!({"url": tracker.url()}), json!({}));
-    let receiver = standby.query("SELECT pid FROM pg_stat_wal_receiver").remove(0);
-    let receiver = Pid::from_raw(receiver.parse().expect("a number")).expect("a process");
-    for (index, function) in ["pg_cancel_backend", "pg_terminate_backend"].iter().enumerate() {
+    let server = ServerAtPrimary::start(&primary);
+    for (writes, function) in ["pg_cancel_backend", "pg_terminate_backend"].iter().enumerate() {
+        println!("{function}");
         let test = failed_test();
-        kill_process(receiver, Signal::STOP).expect("it is suspended");
-        let (refused, ended) =
-            while_waits_are_ended(&primary, function, || host.create(&connection, &test));
-        kill_process(receiver, Signal::CONT).expect("it continues");
-        assert!([503, 504].contains(&refused.status), "{function}: {refused:?}");
-        assert_ne!(ended, 0, "{function}: no commit has waited");
-        assert_eq!(tracker.posts(), index, "{function}: the standby does not know this write");
-        let defect = host.create_until_final(&connection, &test).expect("the defect");
-        assert_eq!((&defect["id"], tracker.posts()), (&json!("42"), index + 1), "{function}");
+        let click = || server.host.create(&server.connection, &test);
+        let (answer, ended) =
+            while_suspended(&standby, || while_waits_are_ended(&primary, function, click));
+        assert_refused(&answer);
+        assert_ne!(ended, 0, "no commit has waited");
+        server.assert_writes(writes);
+        server.assert_created_once(&test, writes + 1);
     }
 }
 
@@ -71,7 +53,8 @@ fn a_commit_whose_wait_for_the_standby_is_ended_is_not_taken_as_stored() {
 #[test]
 fn no_server_at_an_old_primary_that_goes_on_sends_a_write() {
     let (primary, standby) = with_synchronous_standby();
-    let at = |postgres: &Postgres| setup(&config("localhost", postgres.port(), "")).config(SHORT);
+    let at =
+        |postgres: &Postgres| setup(&config("localhost", postgres.port(), "")).config(SHORT_WAITS);
     let redmine = Guest::example("redmine");
     let fixture = at(&primary).start_with_redmine("redmine", &redmine, json!({}));
     let RedmineFixture { host: old, project, proxy, connection } = &fixture;
@@ -113,9 +96,4 @@ fn no_server_at_an_old_primary_that_goes_on_sends_a_write() {
         assert_eq!(issues(test), 1);
     }
     assert_eq!(new.create_until_final(connection, &stored).expect("the defect")["id"], id);
-}
-
-#[track_caller]
-fn assert_refused(answer: &Answer) {
-    assert!([503, 504].contains(&answer.status), "{answer:?}");
 }

@@ -1,17 +1,78 @@
 //! Standbys: an asynchronous one is reported, a synchronous one confirms each change, and a server
 //! uses a standby only once it was promoted.
 
-use jackfield_tests::{Guest, Reply, ScriptedServer, failed_test, wait_for};
+use jackfield_tests::{
+    Answer, Connection, Guest, Postgres, Reply, ScriptedServer, TestHost, failed_test, wait_for,
+};
 use rustix::process::{Pid, Signal, kill_process};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{Home, config, documented, setup};
 
-pub(super) const SYNCHRONOUS: &str = "SELECT sync_state FROM pg_stat_replication";
-pub(super) const SHORT: &str = "lease_ms = 2000\nsweep_ms = 500\nstore_statement_s = 2\nstore_connect_s = 2\n\
+/// How each connected standby confirms commits.
+const SYNC_STATE: &str = "SELECT sync_state FROM pg_stat_replication";
+/// Waits that are shorter than by default, so that the tests end sooner.
+pub(super) const SHORT_WAITS: &str = "lease_ms = 2000\nsweep_ms = 500\nstore_statement_s = 2\nstore_connect_s = 2\n\
                      [create]\nin_doubt_s = 2\n[limits]\nrun_ms = 4000\ncreate_answer_ms = 3000";
 /// Number of clicks of each thread, around the failover.
 const CLICKS: usize = 4;
+
+/// Starts a primary with a standby that must confirm each commit.
+pub(super) fn with_synchronous_standby() -> (Postgres, Postgres) {
+    let primary = documented();
+    let standby = primary.standby();
+    primary.set("synchronous_standby_names", "*");
+    primary.await_row("a synchronous standby", SYNC_STATE, "sync");
+    (primary, standby)
+}
+
+/// Does work while the standby receives nothing, so that commits wait for it.
+pub(super) fn while_suspended<T>(standby: &Postgres, work: impl FnOnce() -> T) -> T {
+    let receiver = standby.query("SELECT pid FROM pg_stat_wal_receiver").remove(0);
+    let receiver = Pid::from_raw(receiver.parse().expect("a number")).expect("a process");
+    kill_process(receiver, Signal::STOP).expect("it is suspended");
+    let done = work();
+    kill_process(receiver, Signal::CONT).expect("it continues");
+    done
+}
+
+#[track_caller]
+pub(super) fn assert_refused(answer: &Answer) {
+    assert!([503, 504].contains(&answer.status), "{answer:?}");
+}
+
+/// A server at the primary, with a tracker whose search finds nothing.
+pub(super) struct ServerAtPrimary {
+    tracker: ScriptedServer,
+    pub(super) host: TestHost,
+    pub(super) connection: Connection,
+}
+
+impl ServerAtPrimary {
+    pub(super) fn start(primary: &Postgres) -> Self {
+        let tracker = ScriptedServer::start(|exchange| match exchange.request.is_post() {
+            true => Reply::created(42),
+            false => Reply::json(200, r#"{"issues":[]}"#),
+        });
+        let setup = setup(&config("localhost", primary.port(), "")).config(SHORT_WAITS);
+        let host = setup.guests(["good"]).start();
+        let connection = host.connect("qa", "good", json!({"url": tracker.url()}), json!({}));
+        Self { tracker, host, connection }
+    }
+
+    /// Checks how many writes the tracker has received.
+    #[track_caller]
+    pub(super) fn assert_writes(&self, count: usize) {
+        assert_eq!(self.tracker.posts(), count, "a write that the standby does not know, or none");
+    }
+
+    /// Clicks until the defect is created, which takes one write: then there are `writes`.
+    #[track_caller]
+    pub(super) fn assert_created_once(&self, test: &Value, writes: usize) {
+        let defect = self.host.create_until_final(&self.connection, test).expect("the defect");
+        assert_eq!((&defect["id"], self.tracker.posts()), (&json!("42"), writes));
+    }
+}
 
 #[test]
 fn doctor_warns_of_an_asynchronous_standby_and_of_commits_that_wait() {
@@ -23,7 +84,7 @@ fn doctor_warns_of_an_asynchronous_standby_and_of_commits_that_wait() {
     let (status, found) = diagnosis().expect("a finding");
     assert!(status == "warn" && found.contains("set synchronous_standby_names"), "{found}");
     primary.set("synchronous_standby_names", "*");
-    primary.await_row("a synchronous standby", SYNCHRONOUS, "sync");
+    primary.await_row("a synchronous standby", SYNC_STATE, "sync");
     let (status, found) = diagnosis().expect("a finding");
     assert!(status == "warn" && found.contains("GRANT pg_read_all_stats TO app"), "{found}");
     primary.query("GRANT pg_read_all_stats TO app");
@@ -31,7 +92,7 @@ fn doctor_warns_of_an_asynchronous_standby_and_of_commits_that_wait() {
 
     let set = |names: &str, state: &str| {
         primary.set("synchronous_standby_names", names);
-        primary.await_row("the state of the standby", SYNCHRONOUS, state);
+        primary.await_row("the state of the standby", SYNC_STATE, state);
     };
     for (names, state) in [
         ("another", "async"),
@@ -73,38 +134,21 @@ fn a_server_refuses_a_standby_whether_its_schema_exists_or_not() {
 
 #[test]
 fn no_write_is_sent_before_the_synchronous_standby_has_its_journal() {
-    let primary = documented();
+    let (primary, standby) = with_synchronous_standby();
     // The servers do not depend on this default.
     primary.query("ALTER DATABASE app SET synchronous_commit = off");
-    let standby = primary.standby();
-    primary.set("synchronous_standby_names", "*");
-    primary.await_row("a synchronous standby", SYNCHRONOUS, "sync");
-    let tracker = ScriptedServer::start(|exchange| match exchange.request.is_post() {
-        true => Reply::created(42),
-        false => Reply::json(200, r#"{"issues":[]}"#),
-    });
-    let setup = setup(&config("localhost", primary.port(), "")).config(SHORT).guests(["good"]);
-    let host = setup.start();
-    let connection = host.connect("qa", "good", json!({"url": tracker.url()}), json!({}));
-    let receiver = standby.query("SELECT pid FROM pg_stat_wal_receiver").remove(0);
-    let receiver = Pid::from_raw(receiver.parse().expect("a number")).expect("a process");
-    kill_process(receiver, Signal::STOP).expect("it is suspended");
+    let server = ServerAtPrimary::start(&primary);
     let test = failed_test();
-    let refused = host.create(&connection, &test);
-    kill_process(receiver, Signal::CONT).expect("it continues");
-    assert!([503, 504].contains(&refused.status), "{refused:?}");
-    assert_eq!(tracker.posts(), 0, "a write was sent that the standby does not know");
-    let defect = host.create_until_final(&connection, &test).expect("the defect");
-    assert_eq!((&defect["id"], tracker.posts()), (&json!("42"), 1));
+    let answer = while_suspended(&standby, || server.host.create(&server.connection, &test));
+    assert_refused(&answer);
+    server.assert_writes(0);
+    server.assert_created_once(&test, 1);
 }
 
 #[test]
 fn after_a_failover_to_a_synchronous_standby_each_click_has_its_defect() {
-    let primary = documented();
-    let mut standby = primary.standby();
-    primary.set("synchronous_standby_names", "*");
-    primary.await_row("a synchronous standby", SYNCHRONOUS, "sync");
-    let setup = setup(&config("localhost", primary.port(), "")).config(SHORT);
+    let (primary, mut standby) = with_synchronous_standby();
+    let setup = setup(&config("localhost", primary.port(), "")).config(SHORT_WAITS);
     let fixture = setup.start_with_redmine("redmine", &Guest::example("redmine"), json!({}));
     fixture.click_while(CLICKS, |clicks| {
         fixture.await_posts(clicks / 2);
