@@ -1,9 +1,9 @@
 //! Egress: sends every HTTP request of every guest, whether the guest uses the interface `http` of
 //! the contract or `wasi:http`.
 //!
-//! The steps of a request, in the order of `send.rs`: open a record, authorize, insert secrets,
-//! resolve, connect, journal, send, record, redact. Never sends a write twice, and never shows a
-//! secret to a guest.
+//! The steps of a request, in the order of `send.rs`: add a call to the record, authorize, insert
+//! secrets, resolve, connect, journal, send, complete the call in the record, redact. Never sends a
+//! write twice, and never shows a secret to a guest.
 
 mod active;
 mod answer;

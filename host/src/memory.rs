@@ -78,7 +78,10 @@ pub(crate) enum MemoryFull {
     Run(u64),
     /// All runs together reached their limit, or the runs of one connection or connector reached
     /// their share.
-    #[error("`memory_bytes_host` = {0}: the runs of the host use all this memory; try again later")]
+    #[error(
+        "`memory_bytes_host` = {0}: all runs together use this memory, or those of the connection or \
+         the connector use their share of it; try again later"
+    )]
     Host(u64),
 }
 

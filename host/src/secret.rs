@@ -63,8 +63,8 @@ pub enum SecretError {
     File(PathBuf, std::io::Error),
     /// The secret was sealed with another key or for another place, or is damaged.
     #[error(
-        "a secret cannot be decrypted with this key: it was sealed with another key or for another \
-         place, or it is damaged"
+        "a secret cannot be decrypted with this key: it was encrypted with another key, it belongs to \
+         another connection or setting, or it is damaged"
     )]
     Sealed,
     /// The file is outside the folders of `secret_file_roots`.

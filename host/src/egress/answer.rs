@@ -140,8 +140,8 @@ impl Answer {
     }
 }
 
-/// Reads the whole body and decodes it. After a decoding error, the host still reads the rest: only
-/// a complete body proves that the status of a write is final.
+/// Reads the whole body and decodes it. After a decoding error, the host still reads the rest,
+/// because a complete answer proves the result of a write (`classify_write`).
 async fn read_body(
     mut body: Incoming,
     headers: &HeaderMap,

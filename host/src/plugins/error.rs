@@ -39,8 +39,8 @@ pub enum StartError {
     Key(#[from] SecretError),
     /// The path of this program is not known. The program also is the compiler.
     #[error(
-        "cannot open /proc/self/exe: {0}. Jackfield starts this file again to compile connectors: mount \
-         /proc"
+        "cannot open /proc/self/exe: {0}. Mount /proc: Jackfield starts this file again to compile \
+         connectors"
     )]
     Compiler(#[source] io::Error),
     /// The system does not run compiled code.

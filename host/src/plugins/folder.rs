@@ -38,8 +38,8 @@ pub(super) struct FileStamp {
     device: u64,
     inode: u64,
     unreadable: Option<io::ErrorKind>,
-    /// Whether another file has the same stem.
-    has_twin: bool,
+    /// Whether a file with the same stem was found before.
+    has_same_stem: bool,
 }
 
 /// A `*.wasm` or `*.js` file in the folder, not yet read.
@@ -74,7 +74,7 @@ impl FoundFile {
     /// # Errors
     /// The file cannot be used. The error contains the reason.
     pub(super) fn check(self, limits: &Limits) -> Result<(), PluginError> {
-        if self.stamp.has_twin {
+        if self.stamp.has_same_stem {
             return Err(PluginError::TwoFiles);
         }
         if let Some(error) = self.error {
@@ -101,7 +101,7 @@ impl FileStamp {
             device: metadata.dev(),
             inode: metadata.ino(),
             unreadable: None,
-            has_twin: false,
+            has_same_stem: false,
         }
     }
 }
@@ -123,7 +123,7 @@ pub(super) async fn list_files(folder: PathBuf) -> io::Result<BTreeMap<String, F
                 break;
             }
             let mut file = FoundFile::at(&entry.path(), kind);
-            file.stamp.has_twin = files.contains_key(stem);
+            file.stamp.has_same_stem = files.contains_key(stem);
             files.insert(stem.to_owned(), file);
         }
         Ok(files)
@@ -155,7 +155,8 @@ pub(super) async fn read_file(
     }
 }
 
-/// Runs a blocking call to the file system in a thread of its own.
+/// Runs a blocking call to the file system outside the async threads. Only a few such calls run at
+/// the same time, and each may take [`FILE_SYSTEM_CALL_MAX`].
 async fn run_blocking<T: Send + 'static>(
     work: impl FnOnce() -> io::Result<T> + Send + 'static,
 ) -> io::Result<T> {

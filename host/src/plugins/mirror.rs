@@ -441,7 +441,7 @@ async fn connectors_changed(changes: &mut Changes) {
     while !matches!(changes.next().await, Change::Connectors | Change::Missed) {}
 }
 
-/// Runs a blocking call to the file system in a thread of its own.
+/// Runs a blocking call to the file system on a thread for blocking work.
 async fn run_blocking<T: Send + 'static>(
     work: impl FnOnce() -> io::Result<T> + Send + 'static,
 ) -> Result<T, PluginError> {

@@ -31,7 +31,8 @@ pub struct Interfaces {
     pub defects: bool,
     /// Whether the connector exports `kpis`.
     pub kpis: bool,
-    /// Whether the connector exports `follow-up`, whose calls change a defect after it was created.
+    /// Whether the connector exports `follow-up`, whose calls read or change a defect after it was
+    /// created.
     pub follow_up: bool,
 }
 

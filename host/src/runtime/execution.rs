@@ -176,7 +176,7 @@ impl Execution {
         let (mut log, log_bytes) = self.log.take();
         if has_failed {
             // The log is redacted after this step, because the panic contains the exception's text
-            // with escapes, in which a secret is not found.
+            // with escapes, which may hide a secret from the redactor.
             log = replace_panic_by_exception(log);
         }
         for line in &mut log {
@@ -218,12 +218,12 @@ impl FinishedRun {
     /// Returns the times of the run's steps, in microseconds from `times_from`. The run requested
     /// its permit at `requested_at`.
     pub(super) fn times(&self, times_from: Instant, requested_at: Instant) -> RunTimes {
-        let us = |at: Instant| microseconds(at.saturating_duration_since(times_from));
+        let since_event_us = |at: Instant| microseconds(at.saturating_duration_since(times_from));
         RunTimes {
-            asked_us: us(requested_at),
-            started_us: Some(us(self.started)),
-            called_us: self.called.map(us),
-            ended_us: us(self.ended),
+            asked_us: since_event_us(requested_at),
+            started_us: Some(since_event_us(self.started)),
+            called_us: self.called.map(since_event_us),
+            ended_us: since_event_us(self.ended),
         }
     }
 

@@ -129,7 +129,7 @@ impl Guest {
     }
 
     /// Returns how many bytes the host may copy from the guest in one call: the body of a request,
-    /// if the run has enough memory left, and the other arguments.
+    /// but not more bytes of it than the run has memory left, and the other arguments.
     pub(super) fn call_bytes_max(&self) -> usize {
         let body_bytes = self.session.limits().request_body_bytes;
         let body_bytes = body_bytes.min(self.session.memory().room());

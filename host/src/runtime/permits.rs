@@ -71,7 +71,7 @@ pub(super) enum Admission {
     QueueFull,
 }
 
-/// The right to run. Dropping the permit returns it.
+/// The right to run. Dropping the permit releases it.
 pub(super) struct Permit {
     permits: Arc<Permits>,
     lane: Lane,
@@ -176,7 +176,7 @@ impl Permits {
         Permit { permits: Arc::clone(self), lane, slots, permits_before }
     }
 
-    /// Returns a permit, so that a waiting request may get it.
+    /// Releases the run and the slots of a permit, so that a waiting request may get one.
     fn release(self: &Arc<Self>, lane: &Lane, slots: u32) {
         let mut state = self.state.lock();
         state.record_release(lane, slots);

@@ -107,7 +107,7 @@ const IMPORTS: [Unsupported; 11] = [
     },
     Unsupported {
         signs: &["wasi:sockets/"],
-        what: "sockets, which this host does not provide in any version of WASI",
+        what: "sockets, which cannot connect on this host in any version of WASI",
         source: "an HTTP client or a database driver that opens its own connections",
         fix: "send requests with `jackfield:connector/http`",
     },

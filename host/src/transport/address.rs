@@ -88,8 +88,8 @@ pub(crate) async fn resolve(
     Ok(addresses)
 }
 
-/// Refuses an origin that a proxy would resolve to this server, if the proxy is on this machine.
-/// The proxy resolves all other names.
+/// Refuses `localhost` and `*.localhost` with a port of this server: a proxy on this machine would
+/// connect them to this server. The proxy resolves all other names.
 pub(crate) fn refuse_own_server_via_proxy(
     origin: &Origin,
     own_addresses: &OwnAddresses,

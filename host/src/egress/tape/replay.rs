@@ -228,7 +228,8 @@ impl Replay {
 }
 
 impl ReplayState {
-    /// Returns the index of the exchange that answers a request, among those that are not used yet.
+    /// Returns the index of the first unused exchange with an equal request, or else of the most
+    /// similar one.
     fn find(&self, request: &TapedRequest) -> Option<usize> {
         self.find_equal(request).or_else(|| self.find_similar(request))
     }

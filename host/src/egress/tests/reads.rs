@@ -219,7 +219,7 @@ async fn compressed_responses_are_decoded() {
     }
 }
 
-/// To decode the outer encoding gives many bytes, and to decode the inner encoding gives a few.
+/// Decoding the outer encoding produces many bytes; decoding the inner encoding produces a few.
 #[tokio::test]
 async fn each_content_encoding_of_a_response_has_a_limit() {
     let inner = [gzip(b"{}"), vec![0; 50_000_000]].concat();

@@ -34,8 +34,9 @@ pub(in crate::plugins) enum RemoveSharedError {
 
 impl Mirror {
     /// Applies a decision of the servers to the folder: writes the version that they use, or
-    /// removes the file. Returns false and changes nothing if the file is not the `compared` one
-    /// any more. `is_stored` is true if the store has the file that is replaced or removed.
+    /// removes the file. Returns false, and neither replaces nor removes the file, if it is not the
+    /// `compared` one any more. `is_stored` is true if the store has the file that is replaced or
+    /// removed; otherwise a copy of it is kept first.
     pub(super) async fn apply_decision(
         &self,
         name: &ConnectorName,
@@ -71,8 +72,8 @@ impl Mirror {
         }
         let sha256 = shared.current().map(|version| version.sha256.as_str());
         let revision = shared.revision;
-        tracing::info!(connector = %name, sha256, revision, "the plugins folder was changed because of \
-            a decision of another server");
+        tracing::info!(connector = %name, sha256, revision, "the plugins folder was changed to match a \
+            decision in the store");
         Ok(true)
     }
 
@@ -114,8 +115,8 @@ impl Mirror {
     ) -> Result<Action, ActionError> {
         let folder = self.folder.clone();
         if !run_blocking(move || has_mark(&folder)).await? {
-            tracing::warn!(connector = %name, "the plugins folder was replaced, or all its files were \
-                deleted; the connectors of the store are written into it");
+            tracing::warn!(connector = %name, "the plugins folder has no mark file any more: it was \
+                replaced, or its files were deleted; the connectors of the store are written into it");
             name_state.agreed = None;
             return Ok(Action::CompareAgain);
         }

@@ -91,7 +91,7 @@ pub(super) fn choose_action(
     if agree {
         return Action::Agree;
     }
-    // Without an earlier agreement, the folder may be old, so the store counts.
+    // Without an earlier agreement, the folder may be old, so the store decides.
     let has_newer_decision = agreed.is_none_or(|agreed| agreed.revision < shared.revision);
     match (agreed, found) {
         (Some(LastAgreement { sha256: Some(_), .. }), FolderFile::Nothing)

@@ -29,7 +29,7 @@ impl report::Host for Guest {
     async fn title(&mut self, max_characters: u32) -> wasmtime::Result<String> {
         let Some(report) = self.report() else { return Ok(String::new()) };
         let title = report.rendered().await.title(max_characters);
-        Ok(self.redact(title))
+        Ok(self.redact_for_guest(title))
     }
 
     async fn description(
@@ -58,8 +58,12 @@ impl report::Host for Guest {
         let Some(report) = self.report() else { return Ok(Vec::new()) };
         let rendered = report.rendered().await;
         let value = |value: &reports::FieldValue| match value {
-            reports::FieldValue::Text(text) => report::FieldValue::Text(self.redact(text.clone())),
-            reports::FieldValue::Json(text) => report::FieldValue::Json(self.redact(text.clone())),
+            reports::FieldValue::Text(text) => {
+                report::FieldValue::Text(self.redact_for_guest(text.clone()))
+            }
+            reports::FieldValue::Json(text) => {
+                report::FieldValue::Json(self.redact_for_guest(text.clone()))
+            }
         };
         let fields = rendered.fields().iter();
         let fields = fields
@@ -110,7 +114,7 @@ impl Guest {
     }
 
     /// Removes the connection's secrets from a text, because a robot may have logged them.
-    pub(super) fn redact(&self, text: String) -> String {
+    pub(super) fn redact_for_guest(&self, text: String) -> String {
         self.session.redact_as(TextKind::Answer, text)
     }
 
@@ -128,7 +132,7 @@ impl Guest {
         };
         let Some(report) = self.report() else { return Ok(String::new()) };
         let text = write(report.rendered().await, markup);
-        text.map(|text| self.redact(text))
+        text.map(|text| self.redact_for_guest(text))
             .map_err(|too_small| import_error(model::ErrorCode::Internal, too_small.to_string()))
     }
 

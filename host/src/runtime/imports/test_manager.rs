@@ -33,6 +33,6 @@ impl test_manager::Host for Guest {
                 return Ok(Err(import_error(model::ErrorCode::Internal, full.to_string())));
             }
         }
-        Ok(Ok(self.redact(json)))
+        Ok(Ok(self.redact_for_guest(json)))
     }
 }

@@ -75,8 +75,8 @@ pub(super) fn refused_run<T>(
     refusal: Refusal,
 ) -> RunEnd<T> {
     let outcome = Err(refusal);
-    let since_start_us = |at: Instant| microseconds(at.saturating_duration_since(run.times_from));
-    let (asked_us, ended_us) = (since_start_us(requested_at), since_start_us(Instant::now()));
+    let since_event_us = |at: Instant| microseconds(at.saturating_duration_since(run.times_from));
+    let (asked_us, ended_us) = (since_event_us(requested_at), since_event_us(Instant::now()));
     let times = RunTimes { asked_us, started_us: None, called_us: None, ended_us };
     let report = report_without_details(&run.connector, call, times, &outcome);
     RunEnd { outcome, report, writes: Vec::new() }

@@ -13,7 +13,7 @@ use crate::egress::{HttpError, URL_BYTES_MAX};
 /// All characters except the unreserved ones of RFC 3986.
 const RESERVED: AsciiSet = NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-/// Returns the absolute address of a request. `bases` are the connection's settings that are
+/// Returns the absolute address of a request. `base_addresses` are the connection's settings that are
 /// addresses.
 ///
 /// # Errors
@@ -22,7 +22,7 @@ pub(crate) fn address(
     url: &str,
     base: Option<&str>,
     query: &[(String, String)],
-    bases: &BTreeMap<String, String>,
+    base_addresses: &BTreeMap<String, String>,
 ) -> Result<String, HttpError> {
     let query_bytes: usize = query.iter().map(|(name, value)| name.len() + value.len()).sum();
     if url.len() + query_bytes > URL_BYTES_MAX {
@@ -32,7 +32,7 @@ pub(crate) fn address(
     }
     let address = if url.starts_with('/') {
         check_path(url)?;
-        format!("{}{url}", base_address(base, bases)?)
+        format!("{}{url}", base_address(base, base_addresses)?)
     } else {
         url.to_owned()
     };
@@ -59,13 +59,17 @@ fn check_path(url: &str) -> Result<(), HttpError> {
 }
 
 /// Returns the address in the setting, without its query and without a slash at its end.
-fn base_address(base: Option<&str>, bases: &BTreeMap<String, String>) -> Result<String, HttpError> {
-    let names = || bases.keys().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+fn base_address(
+    base: Option<&str>,
+    base_addresses: &BTreeMap<String, String>,
+) -> Result<String, HttpError> {
+    let names =
+        || base_addresses.keys().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
     let address = match base {
-        Some(name) => bases.get(name).ok_or_else(|| {
+        Some(name) => base_addresses.get(name).ok_or_else(|| {
             format!("`base` is {name:?}, but the settings that are addresses are: {}", names())
         }),
-        None if bases.len() == 1 => bases.values().next().ok_or_else(String::new),
+        None if base_addresses.len() == 1 => base_addresses.values().next().ok_or_else(String::new),
         None => Err(format!(
             "a path needs an address before it: name a setting in `base`, or use an absolute \
              address; the settings that are addresses are: {}",
@@ -108,12 +112,12 @@ fn with_query(mut address: String, query: &[(String, String)]) -> Result<String,
 mod tests {
     use super::*;
 
-    fn bases(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+    fn base_addresses(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
         pairs.iter().map(|(name, url)| ((*name).to_owned(), (*url).to_owned())).collect()
     }
 
     fn address_of_path(path: &str) -> Result<String, HttpError> {
-        address(path, None, &[], &bases(&[("url", "https://host/redmine/?a=b#c")]))
+        address(path, None, &[], &base_addresses(&[("url", "https://host/redmine/?a=b#c")]))
     }
 
     #[test]
@@ -133,7 +137,7 @@ mod tests {
 
     #[test]
     fn the_base_must_be_named_only_if_several_settings_are_addresses() {
-        let two = bases(&[("api", "https://api.host/v1"), ("url", "https://host")]);
+        let two = base_addresses(&[("api", "https://api.host/v1"), ("url", "https://host")]);
         let address_at = |base| address("/x", base, &[], &two);
         assert_eq!(address_at(Some("api")).unwrap(), "https://api.host/v1/x");
         let missing = address_at(None).unwrap_err();
