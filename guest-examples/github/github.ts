@@ -107,7 +107,7 @@ export function search(query: string, size: number): Found {
   return found;
 }
 
-/** Refuses a label that does not exist: its count would be zero, and nobody would notice the mistake. */
+/** Refuses a label that does not exist: its count would be zero, without an error. */
 export function checkLabels(setting: 'critical-labels' | 'moderate-labels'): string[] {
   const labels = given()[setting];
   for (const label of labels) {

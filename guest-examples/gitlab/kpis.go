@@ -17,7 +17,7 @@ func statistics(labels string) (counts struct{ Opened, Closed *uint32 }, err err
 	return counts, err
 }
 
-// checkLabel refuses a label that does not exist: its count would be zero, and nobody would notice.
+// checkLabel refuses a label that does not exist: its count would be zero, without an error.
 func checkLabel(label, setting string) error {
 	_, err := jackfield.Get[string](gitlab, projectPath()+"/labels/"+url.PathEscape(label), "/name", nil)
 	if jackfield.IsNotFound(err) {

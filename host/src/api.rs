@@ -1,7 +1,7 @@
 //! The types of requests and answers of the admin API. Both `http` and `cli` use these types, so
 //! that server and client agree.
 //!
-//! The types contain data only, never behaviour; field names are the JSON names. A request with an
+//! The types describe the JSON; field names are the JSON names. A request with an
 //! unknown member is refused. Later versions may add members to answers.
 
 mod apply;

@@ -149,15 +149,15 @@ pub struct Config {
 /// Parts of Test Manager's protocol that are not documented publicly, and the rate of its requests.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Webhook {
-    /// Maximum rate of the requests of one connection, requests per second. Create Defect has this
-    /// rate. All other requests together have the same rate again.
+    /// Maximum rate of the requests of one connection, requests per second. Create Defect has
+    /// a limit of this size, and all other requests share a second limit of this size.
     pub requests_per_s: u32,
     /// The burst: the number of requests that a connection answers at once before the rate applies.
     pub requests_burst: u32,
     /// Additional paths below the token that are recognised as Create Defect.
     pub create_defect_paths: Vec<String>,
-    /// Additional paths below the token that are recognised as Defect KPIs; `{projectId}` stands
-    /// for the project.
+    /// Additional paths below the token that are recognised as Defect KPIs; `{projectId}`
+    /// matches the id of the project.
     pub kpi_paths: Vec<String>,
     /// Whether Create Defect is answered with the tracker's key or with a UUID.
     pub defect_id: DefectIdKind,

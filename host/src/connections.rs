@@ -258,8 +258,8 @@ impl Connections {
         connector.map_err(|unavailable| Refusal::ConnectorUnavailable(unavailable.to_string()))
     }
 
-    /// The longest measured index delay, milliseconds: so long after a create, a search still did
-    /// not find the new record.
+    /// The longest measured index delay, milliseconds: the age of a new record when a search found
+    /// it, after an earlier search had not.
     #[must_use]
     pub fn index_lag_ms(&self, id: ConnectionId) -> u64 {
         self.directory.by_id(id).map_or(0, |entry| entry.index_lag_ms())

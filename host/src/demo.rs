@@ -1,3 +1,3 @@
-//! The sample tracker that `jackfield demo` runs next to the server. The server never uses it.
+//! The sample tracker that `jackfield demo` runs next to the server. It is not part of the server.
 
 pub mod tracker;

@@ -204,7 +204,7 @@ impl EventReplayer {
         let data = input.test_data.clone().map(|data| FixedData::with_ids_of(&test, data));
         let source = data.map(|data| Arc::new(data) as Arc<dyn Source>);
         let deadline = Instant::now() + Duration::from_millis(limits.create_answer_ms / 2);
-        // The settings are valid, because the server checked them before it stored the connection.
+        // The settings are valid: `activate` has checked them.
         let report = TestReport::new(test.clone(), settings.unwrap_or_default(), source, deadline);
         let arguments = CallArguments {
             test: &test,

@@ -44,7 +44,7 @@ use state::ApiState;
 pub(crate) struct Dependencies {
     /// Sends the requests.
     pub(crate) egress: Arc<Egress>,
-    /// Returns the project whose defects were counted last.
+    /// The store, which contains the project whose defects were counted last.
     pub(crate) store: Arc<dyn Store>,
     /// The memory that all runs and requests share.
     pub(crate) memory: Arc<HostMemory>,

@@ -46,12 +46,12 @@ def first_version(window):
     expect(window.page.get_by_label("File").evaluate("(it) => it.files[0].name"), "first.js")
     window.fill("Name", "my-tracker")
     window.click("button", "Upload")
-    window.page.get_by_text("Its version 1.0.0 serves now").wait_for()
+    window.page.get_by_text("Its version 1.0.0 is in use now").wait_for()
 
 
 def second_version(window):
     upload(window, "second.js")
-    window.page.get_by_text("Version 2.0.0 of my-tracker serves now").wait_for()
+    window.page.get_by_text("Version 2.0.0 of my-tracker is in use now").wait_for()
     text = window.page.locator("main").inner_text()
     for words in ["creates defects in the tracker", "has the secret key sent", "No run is stored"]:
         expect(text, words)
@@ -66,7 +66,7 @@ def roll_back(window):
     window.click("link", "Roll back")
     window.check("confirm-rollback")
     window.click("button", "Roll back")
-    window.page.get_by_text("The earlier version serves now.").wait_for()
+    window.page.get_by_text("The earlier version is in use now.").wait_for()
     expect(window.page.locator("dl.facts").first.inner_text(), "1.0.0")
 
 
@@ -92,7 +92,7 @@ def without_scripts(window):
     upload(window, "broken.js", "my-tracker")
     expect(window.page.get_by_role("alert").inner_text(), "my-tracker.js:1:")
     upload(window, "my-tracker.js", "")
-    expect(window.page.get_by_role("status").inner_text(), "Its version 1.0.0 serves now")
+    expect(window.page.get_by_role("status").inner_text(), "Its version 1.0.0 is in use now")
 
 
 def used_connector(window):

@@ -22,8 +22,8 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    /// Starts a server and waits until `/readyz` answers 200. Only waits until a server
-    /// with TLS listens: [`Client`] trusts no authority of a test.
+    /// Starts a server and waits until `/readyz` answers 200. For a server with TLS,
+    /// waits only until it listens, because [`Client`] does not trust the authority of a test.
     #[track_caller]
     pub(crate) fn start(setup: &Setup, folder: &Path) -> Self {
         let mut child = spawn(setup, folder);

@@ -12,7 +12,7 @@ use crate::workspace::Workspace;
 const TEST_FILTER: &str = "console::";
 /// The names of the screenshots that the README shows.
 const README_SCREENSHOTS: [&str; 3] =
-    ["overview-light-1280", "replay-different-light-1280", "connector-used-dark-1280"];
+    ["overview-in-doubt-light-1280", "replay-different-light-1280", "connector-used-dark-1280"];
 /// Maximum size of a screenshot in the repository, bytes.
 const SCREENSHOT_BYTES_MAX: u64 = 200_000;
 

@@ -20,8 +20,8 @@ pub(super) fn source_files(project: &Project, extension: &str) -> Result<Vec<Str
 }
 
 /// Removes the comments from a source. String literals are not recognised, so a literal that
-/// contains `//` loses its end. This is harmless, because names of the contract are not in
-/// literals.
+/// contains `//` loses its end and the rest of its line. This is harmless, because such a line does
+/// not contain a name of the contract.
 pub(super) fn without_comments(source: &str) -> String {
     let mut code = String::new();
     let mut rest = source;

@@ -105,7 +105,8 @@ impl ConnectorSource<'_> {
         })?;
         let alternative = || match self.find_matching() {
             Ok(world) => format!("or choose the world `{}` in {}", world.name, self.settings_file),
-            Err(_) => "which every connector exports".to_owned(),
+            Err(WorldError::NoPlugin { .. }) => "which every connector exports".to_owned(),
+            Err(_) => format!("or choose another world in {}", self.settings_file),
         };
         let is_missing = |it: &&&'static str| !self.exports.contains(*it);
         if let Some(export) = world.exports.iter().find(is_missing) {

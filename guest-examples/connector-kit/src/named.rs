@@ -28,7 +28,7 @@ pub fn named(list: &Value) -> Vec<Named> {
 }
 
 /// Returns the id of the record that `setting` names. An unknown name is an error: otherwise an
-/// issue would be in the wrong place, or a count would be zero and nobody would notice the mistake.
+/// issue would be in the wrong place, or a count would be zero, without an error.
 pub fn id_of(known: &[Named], text: &str, setting: &str) -> Result<u64, Error> {
     let found = known.iter().find(|it| it.is_called(text));
     found.map(|it| it.id).ok_or_else(|| {

@@ -79,7 +79,7 @@ const char *needed(yyjson_val *answer, const char *path);
 const char *text(yyjson_val *answer, const char *path);
 
 // The ids of the records that a setting names, separated. An unknown name is an error: if it were
-// ignored, a count would be zero, and nobody would notice it.
+// ignored, a count would be zero, without an error.
 const char *ids_of(yyjson_val *records, const char *setting, const char *separator);
 
 // The address of a page that people open. `base` is the tracker's address in the settings.

@@ -74,7 +74,7 @@ Result<T> part(const json& answer, std::string_view path);
 std::optional<wit::string> text_at(const json& answer, std::string_view path);
 
 // The ids of the records that a setting names, separated. An unknown name is an error: if it were
-// ignored, a count would be zero, and nobody would notice it.
+// ignored, a count would be zero, without an error.
 Result<std::string> ids_of(const json& records, const json& names, std::string_view setting,
                            std::string_view separator);
 

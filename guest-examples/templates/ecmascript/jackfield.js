@@ -69,7 +69,7 @@ export function page(base, path, query = {}) {
 
 /**
  * The id of the record with this name. An unknown name is an error: if it were ignored, a count would
- * be zero, and nobody would notice it.
+ * be zero, without an error.
  * @param {{ id: number, name: string }[]} records
  * @param {string} name
  * @param {string} setting

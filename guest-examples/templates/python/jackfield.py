@@ -61,7 +61,7 @@ def page(base: str, path: str, query: dict[str, Any] | None = None) -> str:
 
 def id_of(records: list[dict], name: str, setting: str) -> int:
     """The id of the record with this name. An unknown name is an error: if it were ignored, a count
-    would be zero, and nobody would notice it."""
+    would be zero, without an error."""
     for record in records:
         if record["name"].lower() == name.strip().lower():
             return record["id"]

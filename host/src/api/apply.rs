@@ -25,7 +25,8 @@ pub struct ConnectionsFile {
 pub struct ConnectionFile {
     /// The stem of the connector's file.
     pub connector: String,
-    /// The only Test Manager project whose KPIs are counted; absent if every project is counted.
+    /// The only Test Manager project whose Defect KPIs requests are answered; absent: every
+    /// project.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub project: Option<String>,
     /// Whether host names may resolve to private addresses.

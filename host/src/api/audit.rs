@@ -58,7 +58,7 @@ pub struct AuditEntry {
     pub account: Option<String>,
     /// The role of the account at that time.
     pub role: Option<EnumString<Role>>,
-    /// The address of the client; `0.0.0.0` stands for several clients.
+    /// The address of the client; `0.0.0.0` if the entry counts several clients.
     pub client: String,
     /// The program that sent the request: the CLI, the console, or another client of the API.
     pub via: EnumString<Via>,

@@ -1,5 +1,5 @@
-//! Types of `/connections`: list, create, edit, accept, try. No answer contains the value of a
-//! secret.
+//! Types of `/connections`: list, create, edit, accept, try. No answer contains a secret,
+//! except the webhook URL in the answer that issues it.
 
 use std::collections::BTreeMap;
 
@@ -83,7 +83,8 @@ pub struct Connection {
     pub needs_consent: Option<Vec<String>>,
     /// SHA-256 of the newest version in the plugins folder; absent if no version can be used.
     pub newest_sha256: Option<String>,
-    /// The only Test Manager project whose KPIs are counted; absent if every project is counted.
+    /// The only Test Manager project whose Defect KPIs requests are answered; absent: every
+    /// project.
     pub project: Option<String>,
     /// Whether host names may resolve to private addresses.
     pub allow_private: bool,
@@ -240,7 +241,8 @@ pub struct CreateConnection {
     /// A second secret that is accepted too, while senders change from one secret to the other.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub webhook_secret_previous: Option<SecretText>,
-    /// The only Test Manager project whose KPIs are counted; absent if every project is counted.
+    /// The only Test Manager project whose Defect KPIs requests are answered; absent: every
+    /// project.
     #[serde(default)]
     pub project: Option<String>,
     /// Whether host names may resolve to private addresses.
@@ -301,7 +303,8 @@ pub struct EditConnection {
     /// A second secret that is accepted too; `null` removes it.
     #[serde(deserialize_with = "double_option", skip_serializing_if = "Option::is_none")]
     pub webhook_secret_previous: Option<Option<SecretText>>,
-    /// The only Test Manager project whose KPIs are counted; `null` allows every project.
+    /// The only Test Manager project whose Defect KPIs requests are answered; `null`: every
+    /// project.
     #[serde(deserialize_with = "double_option", skip_serializing_if = "Option::is_none")]
     pub project: Option<Option<String>>,
     /// Whether host names may resolve to private addresses.

@@ -48,7 +48,7 @@ pub struct DefectRecord {
     pub id: Uuid,
     /// The id of the connection that received the failed test.
     pub connection: Uuid,
-    /// The name of the connection; absent if the connection was deleted.
+    /// The name of the connection; absent only if the connection is deleted at the same time.
     pub connection_name: Option<String>,
     /// `testExecutionId` of the webhook.
     pub test_execution_id: Uuid,

@@ -102,7 +102,7 @@ pub struct Event {
     pub id: Uuid,
     /// The connection's id; absent if the request matched no connection.
     pub connection: Option<Uuid>,
-    /// The name of the connection; absent if the request matched no connection, or it was deleted.
+    /// The name of the connection; absent if the request matched no connection.
     pub connection_name: Option<String>,
     /// The kind of request, or of background work.
     pub kind: EnumString<EventKind>,
@@ -129,11 +129,11 @@ pub struct Request {
     pub method: String,
     /// The path below the token.
     pub path: String,
-    /// The headers. They are stored only for unrecognised requests, refused creates and refused
-    /// senders.
+    /// The headers. They are stored only for unrecognised requests, refused creates, refused
+    /// senders, and probes of connections that require a credential.
     pub headers: Vec<Header>,
-    /// The body as text. It is stored only for unrecognised requests, refused creates and refused
-    /// senders.
+    /// The body as text. It is stored only for unrecognised requests, refused creates, refused
+    /// senders, and probes of connections that require a credential.
     pub body: Option<String>,
 }
 

@@ -1,4 +1,5 @@
-//! Wrappers that write values of the domain as JSON strings, and never change the values.
+//! Wrappers that write values of the domain as JSON strings, and never change the values. Also
+//! describes parse errors without the values in them.
 
 use std::borrow::Cow;
 use std::fmt;

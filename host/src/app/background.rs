@@ -22,7 +22,7 @@ use crate::store::{Change, Retention, Store};
 
 /// Maximum number of stored events of requests that matched no connection. The number is limited
 /// separately, because anyone can send such requests.
-const UNMATCHED_EVENTS_MAX: u64 = 1_000;
+const NO_CONNECTION_EVENTS_MAX: u64 = 1_000;
 
 /// Events are deleted by age only if one of the kept events has at least this age. Otherwise the
 /// clock may have been set forward, and all events would be deleted.
@@ -69,28 +69,18 @@ impl Background {
         let recompile =
             async move { plugins.recompile_accepted(connections.accepted_versions()).await };
         tasks.spawn(cancel.clone().run_until_cancelled_owned(recompile));
+        background.repeat(tasks, cancel, |work| async move { work.defects.sweep().await });
         background.repeat(
             tasks,
             cancel,
-            |background| async move { background.defects.sweep().await },
+            |work| async move { work.defects.measure_index_lags().await },
         );
-        background.repeat(tasks, cancel, |background| async move {
-            background.defects.measure_index_lags().await
-        });
         background.follow_up(tasks, cancel);
-        background
-            .repeat(tasks, cancel, |background| async move { background.load_connections().await });
-        background.repeat(tasks, cancel, |background| async move {
-            background.delete_old_events().await
-        });
-        background.repeat(tasks, cancel, |background| async move {
-            background.delete_unused_code().await
-        });
-        background.repeat(tasks, cancel, |background| async move {
-            background.delete_ended_sessions().await
-        });
-        background
-            .repeat(tasks, cancel, |background| async move { background.delete_old_audit().await });
+        background.repeat(tasks, cancel, |work| async move { work.load_connections().await });
+        background.repeat(tasks, cancel, |work| async move { work.delete_old_events().await });
+        background.repeat(tasks, cancel, |work| async move { work.delete_unused_code().await });
+        background.repeat(tasks, cancel, |work| async move { work.delete_ended_sessions().await });
+        background.repeat(tasks, cancel, |work| async move { work.delete_old_audit().await });
         background.follow_versions(tasks, cancel);
         if background.store.is_shared() {
             background.follow_other_servers(tasks, cancel);
@@ -238,7 +228,7 @@ impl Background {
             events_since: time_before(kept_for),
             confirmed_by: time_before(CLOCK_CONFIRMED_AFTER.min(kept_for / 2)),
             events_max: config.events_max,
-            no_connection_max: UNMATCHED_EVENTS_MAX,
+            no_connection_max: NO_CONNECTION_EVENTS_MAX,
             events_bytes_max: config.events_bytes_max,
         };
         if let Err(error) = self.store.prune(retention).await {

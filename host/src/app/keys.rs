@@ -67,8 +67,8 @@ pub async fn rotate_key(data: &Path) -> anyhow::Result<RotationResult> {
     Ok(RotationResult { secrets, file: Some(file) })
 }
 
-/// Creates an entry of the audit log. Its account is the admin, because only the admin may write to
-/// the data folder.
+/// Creates an entry of the audit log. Its account is the admin, because a person who can write to
+/// the data folder has the rights of the admin.
 pub(super) fn audit_entry(action: &str) -> AuditEntry {
     let Account { name, role, .. } = Account::admin();
     AuditEntry {

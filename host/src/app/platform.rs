@@ -124,8 +124,8 @@ pub fn little_memory(limits: &Limits) -> Option<PlatformProblem> {
     })
 }
 
-/// Returns a problem for each other user that has access to the data folder, or to the files with
-/// keys and tokens in it.
+/// Returns a problem for the data folder, and for each file with a key or a token in it, whose
+/// group has access, or whose file system stores no owners and modes.
 ///
 /// # Errors
 /// The folder or one of the files is not safe to use.

@@ -68,13 +68,13 @@ impl Arguments {
         let admin = Arc::new(server.admin_client()?);
         let plugins = PluginsFolder::open(plugins_folder(self.plugins, &admin)?, target.name()?)?;
         let stop = CancellationToken::new();
-        let dev = DevLoop { target, plugins, admin, output, stop: stop.clone() };
+        let dev_loop = DevLoop { target, plugins, admin, output, stop: stop.clone() };
         run(async move {
             let interrupted = shutdown_by_signal()?.drain;
-            let dev_loop = spawn_blocking(move || dev.run());
+            let task = spawn_blocking(move || dev_loop.run());
             tokio::select! {
                 () = interrupted.cancelled() => {}
-                ended = dev_loop => ended.context("the build loop panicked")??,
+                ended = task => ended.context("the build loop panicked")??,
             }
             stop.cancel();
             Ok(())
@@ -90,8 +90,8 @@ fn plugins_folder(option: Option<PathBuf>, admin: &Client) -> anyhow::Result<Pat
     let status: Status = admin.get("/status")?.decode()?;
     if !status.plugins.is_dir() {
         bail!(
-            "the plugins folder of the server, {}, does not exist on this machine: name a local \
-             folder that the server reads with --plugins",
+            "the plugins folder of the server, {}, does not exist on this machine: set --plugins \
+             to a local folder that the server reads",
             status.plugins.display()
         );
     }

@@ -22,10 +22,11 @@ use super::output::{Column, Output, cells, error_line, print, print_json, table}
 use super::serve::read_config;
 use super::server::ServerArgs;
 
-/// The oldest wasmtime version without a published advisory about a part that this host uses.
+/// The oldest wasmtime version that has no published security advisory about a feature that this
+/// host uses.
 const WASMTIME_VERSION_MIN: Version = Version::new(48, 0, 8);
-/// Since this version the kernel can report which pages were written (PAGEMAP_SCAN), which makes
-/// the reset of a guest's memory faster.
+/// From this version on, the kernel reports which memory pages were written (PAGEMAP_SCAN). This
+/// makes it faster to reset the memory of a guest.
 const KERNEL_RECOMMENDED: (u32, u32) = (6, 7);
 
 #[derive(Args)]
@@ -37,7 +38,7 @@ pub(super) struct Arguments {
     /// The configuration file [default: jackfield.toml, if it exists]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// The folder of the connectors [default: the configured one]
+    /// The folder of the connectors [default: the configured folder]
     #[arg(long, value_name = "FOLDER")]
     plugins: Option<PathBuf>,
 }
@@ -45,11 +46,11 @@ pub(super) struct Arguments {
 /// The result of a check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Status {
-    /// No fix is needed.
+    /// No problem was found.
     Ok,
-    /// The server works, but something should change.
+    /// The server works, but a person should fix a problem.
     Warn,
-    /// The server does not work, or is not safe.
+    /// The server does not work or is not safe until a person fixes the problem.
     Fail,
 }
 
@@ -69,12 +70,15 @@ impl Serialize for Status {
     }
 }
 
+/// The result of one check, with its text.
 #[derive(Serialize)]
 struct Finding {
+    /// The name of the check.
     check: &'static str,
     status: Status,
+    /// What the check found.
     found: String,
-    /// What a person should do; empty if no fix is needed.
+    /// What a person should do; empty if there is no problem.
     fix: String,
 }
 
@@ -95,7 +99,7 @@ fn fail(check: &'static str, found: impl Into<String>, fix: impl Into<String>) -
     Finding { check, status: Status::Fail, found: found.into(), fix: fix.into() }
 }
 
-/// A certificate that is valid for fewer days causes a warning.
+/// Minimum number of days for which the certificate must still be valid; fewer cause a warning.
 const CERTIFICATE_DAYS_MIN: i64 = 14;
 
 const FINDING_COLUMNS: [Column<Finding>; 4] = [
@@ -107,8 +111,8 @@ const FINDING_COLUMNS: [Column<Finding>; 4] = [
 
 impl Arguments {
     pub(super) fn run(self, server: &ServerArgs, output: Output) -> anyhow::Result<ExitCode> {
-        let (config, configuration) = check_configuration(self.config.as_deref());
-        let running = server::running(server);
+        let (config, configuration_finding) = check_configuration(self.config.as_deref());
+        let running = server::running_server(server);
         let (data, plugins) = match &running {
             Some(running) => (running.data.clone(), running.plugins.clone()),
             None => (config.data.clone(), config.plugins.clone()),
@@ -119,11 +123,11 @@ impl Arguments {
             ..config
         };
         let mut findings = vec![
-            configuration,
+            configuration_finding,
             check_data_folder(&config.data),
             check_secret_key(&config.data_folder()),
             check_plugins_folder(&config.plugins),
-            server::port(server, &config, running.is_some()),
+            server::check_server(server, &config, running.is_some()),
             check_descriptors(&config),
             describe_memory(&config),
             check_kernel(),
@@ -132,10 +136,10 @@ impl Arguments {
         findings.extend(check_certificate(&config));
         findings.extend(store::findings(&config));
         findings.extend(running.as_ref().and_then(server::needs_restart));
-        findings.extend(running.as_ref().and_then(server::differences));
+        findings.extend(running.as_ref().and_then(server::connector_differences));
         findings.extend(check_shared_folder(&config));
         if config.data.exists() {
-            findings.push(platform::access(&config.data_folder()));
+            findings.push(platform::check_access(&config.data_folder()));
         }
         findings.extend(platform::findings(&config, running.is_some()));
         findings.extend(server::pending_actions(server));
@@ -158,22 +162,29 @@ impl Arguments {
 fn check_configuration(file: Option<&Path>) -> (Config, Finding) {
     const CHECK: &str = "configuration";
     match read_config(file) {
-        Ok((config, unknown)) if unknown.is_empty() => (config, ok(CHECK, "valid")),
-        Ok((config, unknown)) => {
+        Ok((config, unknown_variables)) if unknown_variables.is_empty() => {
+            (config, ok(CHECK, "valid"))
+        }
+        Ok((config, unknown_variables)) => {
             let fix = "rename the variable, or unset it if it does not belong to Jackfield";
-            (config, warn(CHECK, unknown.join("; "), fix))
+            (config, warn(CHECK, unknown_variables.join("; "), fix))
         }
         Err(error) => {
-            let finding = fail(CHECK, error_line(&error), "correct the key that the message names");
+            let finding = fail(
+                CHECK,
+                error_line(&error),
+                "correct the key in the configuration that the message names",
+            );
             (Config::default(), finding)
         }
     }
 }
 
-/// Checks the server's certificate, if one is configured: whether it is usable and still valid.
+/// Checks that the server's certificate can be used and is still valid. Returns `None` if no
+/// certificate is configured.
 fn check_certificate(config: &Config) -> Option<Finding> {
     const CHECK: &str = "certificate";
-    let renew = "renew the certificate; the server uses changed files without a restart";
+    let renew = "renew the certificate; the server reads the new files without a restart";
     Some(match tls_files(config)?.validity() {
         Err(error) => {
             let fix = "set `tls_certificate` and `tls_key` to a certificate and its key";
@@ -202,7 +213,9 @@ fn check_data_folder(data: &Path) -> Finding {
     }
     match tempfile::tempfile_in(data) {
         Ok(_) => ok(CHECK, path.to_string()),
-        Err(error) => fail(CHECK, format!("{path}: {error}"), "allow this user to write to it"),
+        Err(error) => {
+            fail(CHECK, format!("{path}: {error}"), "allow this user to write to the folder")
+        }
     }
 }
 
@@ -227,7 +240,7 @@ fn check_secret_key(folder: &DataFolder) -> Finding {
         Err(_) if folder.database().exists() => fail(
             CHECK,
             format!("{path} is missing, but the database exists"),
-            format!("restore it from a backup, or set {KEY_VARIABLE}"),
+            format!("restore the file from a backup, or set {KEY_VARIABLE}"),
         ),
         Err(_) => warn(CHECK, format!("{path} does not exist"), "`jackfield serve` creates it"),
     }
@@ -239,7 +252,7 @@ fn check_plugins_folder(folder: &Path) -> Finding {
     let entries = match std::fs::read_dir(folder) {
         Ok(entries) => entries,
         Err(error) => {
-            let fix = "create it, or set `plugins` or --plugins to another folder";
+            let fix = "create the folder, or set `plugins` or --plugins to another folder";
             return fail(CHECK, format!("{path}: {error}"), fix);
         }
     };
@@ -261,17 +274,19 @@ fn check_plugins_folder(folder: &Path) -> Finding {
     }
 }
 
-/// Checks that the server can write the connectors that other servers share into its folder.
+/// Checks that the server can write into its plugins folder if several servers share the
+/// connectors. Returns `None` if there is no problem.
 fn check_shared_folder(config: &Config) -> Option<Finding> {
     let is_shared = config.plugins_source() == PluginsSource::Store && config.plugins.exists();
     let error = is_shared.then(|| tempfile::tempfile_in(&config.plugins).err()).flatten()?;
     let found = format!("{}: {error}", config.plugins.display());
-    let fix = "allow the server's user to write to it, or set `plugins_source = \"folder\"`";
+    let fix = "allow the server's user to write to the folder, or set \
+               `plugins_source = \"folder\"`";
     Some(warn("shared connectors", found, fix))
 }
 
-/// Checks how many file descriptors a server that is started here would have. A server raises its
-/// soft limit itself.
+/// Checks how many file descriptors a server would have if it were started with the limits of this
+/// process. A server raises its soft limit itself.
 fn check_descriptors(config: &Config) -> Finding {
     const CHECK: &str = "file descriptors";
     let descriptors = Descriptors::raise(config);

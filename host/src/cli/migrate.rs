@@ -67,7 +67,7 @@ impl Arguments {
         let tables = serve::runtime()?.block_on(copying)?;
         let rows: Vec<_> = tables.iter().map(|it| format!("{} {}", it.table, it.rows)).collect();
         let sentence = format!(
-            "Copied rows of each table: {}. Servers refuse to use the file from now on: set \
+            "Copied and counted the rows of each table: {}. Servers refuse to use the file from now on: set \
              `store` to the address of the database.",
             rows.join(", ")
         );

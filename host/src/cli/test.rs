@@ -33,7 +33,7 @@ In the folder of FILE, settings.json, event.json and the folder recording are us
 recording has a folder for each call: check, create-defect, find, find-unknown, find-wrong-secret
 and kpis. --record makes all of them with a real tracker: it creates one defect there, and sends one
 request with a wrong secret. Without a recording, only the manifest is checked. A replay needs no
-credentials: a required secret without a value gets a random one.
+credentials: a required secret without a value gets a placeholder.
 
 The exit code is 0 if no check found anything, otherwise 1.
 

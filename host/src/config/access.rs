@@ -15,12 +15,12 @@ use zeroize::Zeroizing;
 #[derive(Debug, thiserror::Error)]
 pub enum AccessError {
     /// The path is not a folder.
-    #[error("{} is not a folder: remove this file", .0.display())]
+    #[error("{} is not a folder: move this file to another place", .0.display())]
     NotAFolder(PathBuf),
     /// Another user owns the folder or file, and may have created it or may change it.
     #[error(
-        "{} belongs to user {owner}, not to user {user}: remove it, or run `chown {user} {}` if \
-         you trust its content", .path.display(), .path.display()
+        "{} belongs to user {owner}, not to user {user}: move it to another place, \
+         or run `chown {user} {}` if you trust its content", .path.display(), .path.display()
     )]
     OtherOwner {
         /// The path of the folder or file.

@@ -102,8 +102,8 @@ macro_rules! restart_keys {
     };
 }
 
-// These keys configure sockets, folders and pools, which are opened at the start, and the duration
-// of leases, which must be the same for all running work.
+// Most of these keys configure what is opened or created at the start, such as sockets, folders and
+// pools. The duration of leases must be the same for all running work.
 restart_keys! {
     listen,
     data,

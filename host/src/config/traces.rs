@@ -1,6 +1,6 @@
-//! The section `[traces]`: where traces are exported to.
+//! Reads the section `[traces]` of the configuration: where traces are exported to.
 //!
-//! Never contains a secret: the values of headers are references to files or variables.
+//! Never contains a secret: the values of headers are references to files or environment variables.
 
 use http::HeaderName;
 use toml::{Table, Value};
@@ -11,17 +11,17 @@ use super::values::{KeyError, read_secret_reference, read_text, read_texts};
 
 /// The keys of the section.
 pub(super) const KEYS: [&str; 3] = ["endpoint", "sample_ratio", "headers"];
-/// The key that is a list.
+/// The keys whose values are lists.
 pub(super) const LISTS: [&str; 1] = ["headers"];
 
-/// Where traces are exported to, and which.
+/// Where traces are exported to, and which traces.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Traces {
     /// The address of the collector for OTLP over HTTP, with its path.
     pub endpoint: Url,
-    /// The part of the traces that is exported, from 0 to 1.
+    /// The share of the traces that is exported, from 0 to 1.
     pub sample_ratio: f64,
-    /// The name of each header, and where its value is: `file:/path` or `env:NAME`.
+    /// The name of each header, and the reference to its value: `file:/path` or `env:NAME`.
     pub headers: Vec<(String, String)>,
 }
 
@@ -29,19 +29,20 @@ pub struct Traces {
 pub(super) fn read(table: Table) -> Result<Traces, KeyError> {
     let (mut endpoint, mut sample_ratio, mut headers) = (None, 1.0, Vec::new());
     for (key, value) in table {
-        let full = format!("traces.{key}");
+        let full_key = format!("traces.{key}");
         match key.as_str() {
-            "endpoint" => endpoint = Some(address(&full, &value)?),
-            "sample_ratio" => sample_ratio = ratio(&full, &value)?,
-            "headers" => headers = references(&full, &value)?,
+            "endpoint" => endpoint = Some(read_endpoint(&full_key, &value)?),
+            "sample_ratio" => sample_ratio = read_ratio(&full_key, &value)?,
+            "headers" => headers = read_headers(&full_key, &value)?,
             _ => return Err(unknown_key(&key, KEYS.into_iter(), "traces.")),
         }
     }
-    let missing = || "[traces] needs `traces.endpoint`, the address of a collector".to_owned();
+    let missing =
+        || "[traces] needs the key `traces.endpoint`, the address of a collector".to_owned();
     Ok(Traces { endpoint: endpoint.ok_or_else(missing)?, sample_ratio, headers })
 }
 
-fn address(key: &str, value: &Value) -> Result<Url, KeyError> {
+fn read_endpoint(key: &str, value: &Value) -> Result<Url, KeyError> {
     let url: Option<Url> = read_text(key, value)?.parse().ok();
     let is_valid = |url: &Url| {
         matches!(url.scheme(), "http" | "https")
@@ -50,12 +51,14 @@ fn address(key: &str, value: &Value) -> Result<Url, KeyError> {
             && url.password().is_none()
     };
     url.filter(is_valid).ok_or_else(|| {
-        format!("`{key}` must be an address like http://127.0.0.1:4318/v1/traces, without a user")
+        format!(
+            "`{key}` must be an address like http://127.0.0.1:4318/v1/traces, without a user name"
+        )
     })
 }
 
-/// A number from 0 to 1, or its text in a variable of the environment.
-fn ratio(key: &str, value: &Value) -> Result<f64, KeyError> {
+/// Reads a number from 0 to 1. An environment variable contains it as text.
+fn read_ratio(key: &str, value: &Value) -> Result<f64, KeyError> {
     let number = match value {
         Value::Float(number) => Some(*number),
         Value::Integer(0) => Some(0.0),
@@ -67,8 +70,8 @@ fn ratio(key: &str, value: &Value) -> Result<f64, KeyError> {
     number.ok_or_else(|| format!("`{key}` must be a number from 0 to 1, not {value}"))
 }
 
-fn references(key: &str, value: &Value) -> Result<Vec<(String, String)>, KeyError> {
-    let read = |item: &String| {
+fn read_headers(key: &str, value: &Value) -> Result<Vec<(String, String)>, KeyError> {
+    let read_header = |item: &String| {
         let (name, value) = item.split_once('=').unwrap_or((item, ""));
         let value = read_secret_reference(key, &Value::String(value.to_owned()));
         match (HeaderName::try_from(name.trim()), value) {
@@ -78,7 +81,7 @@ fn references(key: &str, value: &Value) -> Result<Vec<(String, String)>, KeyErro
             )),
         }
     };
-    read_texts(key, value)?.iter().map(read).collect()
+    read_texts(key, value)?.iter().map(read_header).collect()
 }
 
 #[cfg(test)]
@@ -90,12 +93,12 @@ mod tests {
     }
 
     #[test]
-    fn what_is_missing_or_wrong_is_named() {
+    fn an_error_names_the_missing_or_wrong_key() {
         const GOOD: &str = "endpoint = \"http://collector:4318/v1/traces\"\n";
         for good in ["", "sample_ratio = 0", "sample_ratio = \"0.25\"", "headers = [\"a=env:B\"]"] {
             assert_eq!(error(&format!("{GOOD}{good}")), None, "{good}");
         }
-        for (lines, named) in [
+        for (lines, expected) in [
             ("sample_ratio = 0.5".to_owned(), "traces.endpoint"),
             ("endpoint = \"collector:4318\"".to_owned(), "traces.endpoint"),
             ("endpoint = \"http://a:hunter2@b\"".to_owned(), "without a user"),
@@ -105,7 +108,7 @@ mod tests {
             (format!("{GOOD}header = []"), "traces.headers"),
         ] {
             let error = error(&lines).unwrap_or_default();
-            assert!(error.contains(named) && !error.contains("hunter2"), "{lines}: {error}");
+            assert!(error.contains(expected) && !error.contains("hunter2"), "{lines}: {error}");
         }
     }
 }

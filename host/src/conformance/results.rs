@@ -33,7 +33,7 @@ pub struct CheckResult {
     pub check: Check,
     /// The result of the check.
     pub verdict: Verdict,
-    /// Remarks for people about a check that was made.
+    /// Notes for people about a check that was made.
     pub notes: Vec<String>,
 }
 
@@ -59,7 +59,7 @@ pub(super) enum RefusalText {
     Lost(String),
 }
 
-/// Collects findings and remarks until all checks were made.
+/// Collects findings and notes until all checks were made.
 #[derive(Debug)]
 pub(super) struct FindingCollector {
     chosen: BTreeSet<Check>,
@@ -109,7 +109,7 @@ impl FindingCollector {
         }
     }
 
-    /// Records a remark for people about a check.
+    /// Records a note for people about a check.
     pub(super) fn add_note(&mut self, check: Check, text: String) {
         let notes = self.notes.entry(check).or_default();
         if !notes.contains(&text) {

@@ -184,7 +184,8 @@ impl Connections {
 }
 
 /// The edit that makes a stored connection equal to that of the file. Settings and members of the
-/// report that are not in the file are removed. Secrets that are not in the file are kept.
+/// report that are not in the file are removed. Secrets, and members of
+/// `webhook_auth`, that are not in the file are kept.
 fn edit_from_file(stored: &StoredConnection, new: NewConnection, force: bool) -> ConnectionEdit {
     let connection = &stored.record.connection;
     let replacement = |before: &crate::domain::Settings, after: crate::domain::Settings| {

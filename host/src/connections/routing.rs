@@ -201,7 +201,7 @@ impl RoutingRecord {
         }
         let replaced = rule.settings.iter().map(|(name, value)| format!("{name} = {value}"));
         let replaced = replaced.collect::<Vec<_>>().join(", ");
-        self.add_log(LogLevel::Info, &format!("routing rule {number} fits: {replaced}"));
+        self.add_log(LogLevel::Info, &format!("routing rule {number} matches: {replaced}"));
         Arc::new(active.with_settings(rule.applied_to(&active.connection.settings)))
     }
 }

@@ -136,8 +136,9 @@ impl Connections {
     }
 }
 
-/// The value of a secret, which may be a reference. Client certificates and secrets of webhook
-/// senders are never sent to a tracker, so their values may be ones that cannot be redacted.
+/// The value of a secret, which may be a reference. Client certificates, their keys and the
+/// secrets of webhook senders are never sent as text in a request to a tracker, so their values may
+/// be ones that cannot be redacted.
 pub(super) fn resolve(name: &str, secret: &Secret, config: &Config) -> Result<Secret, SecretError> {
     let (roots, prefixes) = (&config.secret_file_roots, &config.secret_env_prefixes);
     if is_client_identity(name) || is_webhook_secret(name) {

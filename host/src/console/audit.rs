@@ -99,11 +99,11 @@ fn start_of_day(
     start.map(Some).ok_or_else(not_a_date)
 }
 
-/// The outcome of the action as a badge. An entry without an outcome is from a server that ended
-/// before the action did.
+/// The outcome of the action as a badge. An entry has no outcome while the action runs, if the
+/// server ended during it, or if the outcome could not be stored.
 fn outcome_badge(entry: &AuditEntry) -> Badge {
     let Some(code) = entry.outcome.map(|it| it.0) else {
-        return Badge::new(Tone::Warn, "unknown: the server ended during the action");
+        return Badge::new(Tone::Warn, "unknown");
     };
     let tone = if code.is_success() { Tone::Ok } else { Tone::Bad };
     let times =

@@ -220,7 +220,7 @@ fn version_options(app: &App, run: &RecordedRun) -> Vec<(String, String)> {
     for version in kept.into_iter().filter(|it| !listed.contains(&it.sha256)) {
         let in_use_since = jiff::Timestamp::try_from(version.in_use_since).ok();
         let since = in_use_since
-            .map(|at| format!(", served since {}", at.strftime("%Y-%m-%d %H:%M UTC")))
+            .map(|at| format!(", in use since {}", at.strftime("%Y-%m-%d %H:%M UTC")))
             .unwrap_or_default();
         let text = format!("{}{since}", short(&version.sha256));
         options.push((version.sha256, text));

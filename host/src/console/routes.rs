@@ -28,7 +28,7 @@ pub(crate) fn routes(state: &Arc<AppState>) -> Router<Arc<AppState>> {
         .layer(from_fn(frame::add_security_headers))
 }
 
-/// The pages for people who are signed in. Each route names the least role that may use it.
+/// The pages for people who are signed in. Each route names the lowest role that may use it.
 fn pages(state: &Arc<AppState>) -> Router<Arc<AppState>> {
     let server = ADMIN.for_all_connections();
     let author = AUTHOR.for_all_connections();

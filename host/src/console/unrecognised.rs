@@ -160,10 +160,12 @@ fn confirm_page(
     let text = |name: &str, default: String| form.map_or(default, |form| form.get(name).to_owned());
     let path = Field::text("path", "Path", text("path", suggested));
     let path = match kind {
-        MappedKind::CreateDefect => path.help("The part of the path after the webhook URL, without a query."),
+        MappedKind::CreateDefect => {
+            path.help("The part of the path after the webhook URL, without a query.")
+        }
         MappedKind::Kpis => path.help(
-            "The part of the path after the webhook URL, without a query. {projectId} stands for the id \
-             of a project.",
+            "The part of the path after the webhook URL, without a query. Write {projectId} in the \
+             position of the project's id.",
         ),
     };
     let path = Field { error: refused.as_ref().map(|it| it.1.clone()), ..path.required(true) };

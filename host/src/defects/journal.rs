@@ -1,4 +1,5 @@
-//! The journal of one run: before the first byte of a write is sent, the defect's row is marked.
+//! The journal of one run: before the first byte of a write is sent, the write is marked in the row
+//! of the defect or of the follow-up step.
 //!
 //! The journal itself never sends anything. A write that cannot be journaled is not sent.
 
@@ -131,7 +132,7 @@ impl Journal for WriteJournal {
             Ok(()) => self.first_write.lock().unmark(),
             Err(error) => {
                 let defect = self.lease.defect;
-                tracing::warn!(%defect, %error, "cannot unmark a write that was not sent");
+                tracing::warn!(%defect, %error, "cannot unmark a write that was not sent: it stays marked as sent");
             }
         }
     }

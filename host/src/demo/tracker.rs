@@ -2,8 +2,8 @@
 //! connector uses, and a page for each issue, to which the links of defects lead. It stores
 //! everything in memory until the demo ends.
 //!
-//! It has its own listener, which the demo opens. The server never uses it, and tests of the server
-//! use a real Redmine instead.
+//! It has its own listener, which the demo opens. It is not part of the server, whose tests use a
+//! real Redmine instead.
 
 mod api;
 mod files;

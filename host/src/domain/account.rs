@@ -11,7 +11,7 @@ string_enum! {
     /// What an account may do; [`Role::summary`] describes it. Each role also has the rights of the
     /// roles before it.
     pub enum Role {
-        /// Reads everything except bodies and secrets.
+        /// Reads everything except bodies, secrets and the audit log.
         Viewer = "viewer",
         /// Keeps the connections running, for example pauses a connection or resolves a defect.
         Operator = "operator",

@@ -201,8 +201,8 @@ pub struct ConnectionRecord {
     pub last_success_at: Option<Timestamp>,
     /// The instant and the text of the last refusal.
     pub last_error: Option<(Timestamp, String)>,
-    /// The longest measured index delay, milliseconds: for so long after a create, a search did not
-    /// find the new record.
+    /// The longest measured index delay, milliseconds: the age of a new record when a search found
+    /// it, after an earlier search had not.
     pub index_lag_ms: u64,
 }
 

@@ -73,7 +73,8 @@ string_enum! {
 string_enum! {
     /// A person's decision about a defect in doubt. It is valid until the next create.
     pub enum DecidedDoubt {
-        /// Do not wait. The next click searches, and creates the defect if it finds none.
+        /// Do not wait for `create.in_doubt_s`. The next click after the index delay searches, and
+        /// creates the defect if it finds none.
         Retry = "retry",
         /// The tracker does not have the defect. The next click searches once more, and creates the
         /// defect even if this search fails.
@@ -268,8 +269,8 @@ pub enum SearchEnd {
 pub enum Decision {
     /// The tracker has this defect. Allowed if the row is in doubt or failed.
     Adopt(Defect),
-    /// For a defect in doubt: do not wait. The next click searches, and creates the defect if it
-    /// finds none.
+    /// For a defect in doubt: do not wait for `create.in_doubt_s`. The next click after the index
+    /// delay searches, and creates the defect if it finds none.
     Retry,
     /// For a defect in doubt: nothing was created. The next click searches once more, and then
     /// creates the defect even if this search fails.

@@ -76,8 +76,8 @@ pub enum Unresolvable {
 }
 
 impl Doubt {
-    /// Decides if no search can find the defect, because the connector cannot search or the write
-    /// did not contain the marker.
+    /// The decision for a defect that no search can find, because the connector cannot search or
+    /// the write did not contain the marker.
     #[must_use]
     pub fn without_search(&self, why: Unresolvable) -> Next {
         if self.class == WriteClass::Refused || self.decided.is_some() || self.settled {

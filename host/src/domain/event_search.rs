@@ -9,7 +9,8 @@ use uuid::Uuid;
 
 /// Minimum length of a word that can be found, characters.
 const WORD_CHARS_MIN: usize = 3;
-/// Only the first characters of a longer word are indexed and compared, this many.
+/// Maximum length of the indexed part of a word, characters. Of a longer word, only the beginning
+/// is indexed and compared.
 const WORD_CHARS_MAX: usize = 40;
 /// Maximum number of words of one error that can be found. Without a limit, long errors would fill
 /// the disk.

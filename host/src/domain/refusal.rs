@@ -71,8 +71,8 @@ pub enum Refusal {
     ConnectorUnavailable(String),
     /// The connector failed repeatedly, and its circuit breaker is open.
     #[error(
-        "the connector failed repeatedly, so it is not run for the next {retry_after_s} s. Last failure: \
-         {reason}"
+        "the connector failed repeatedly, so this kind of call is refused for the next \
+         {retry_after_s} s. Last failure: {reason}"
     )]
     CircuitOpen {
         /// The last failure of the connector, as a text.

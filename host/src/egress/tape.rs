@@ -1,9 +1,9 @@
 //! Records the exchanges of a run without credentials, or answers requests from a recording. With a
 //! recording, tests of a connector need no tracker.
 //!
-//! A tape records or replaces only the exchange with the tracker, so authorization, secrets, redirects and the
-//! journal work as with a real tracker. Secrets are redacted here, both from what is recorded and
-//! from the requests that are compared with a recording.
+//! A tape records or replaces only the exchange with the tracker, so authorization, secrets,
+//! redirects and the journal work as with a real tracker. Secrets are redacted here, both from what
+//! is recorded and from the requests that are compared with a recording.
 
 mod folder;
 mod recorder;

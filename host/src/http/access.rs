@@ -41,7 +41,7 @@ pub(crate) struct Access {
     role: Role,
     /// Whether the route concerns more than one connection, so that an account that is limited to
     /// some connections may not use it.
-    is_whole_server: bool,
+    needs_all_connections: bool,
 }
 
 // `Role::summary` describes what each role may do.
@@ -52,16 +52,16 @@ pub(crate) const ADMIN: Access = Access::of(Role::Admin);
 
 impl Access {
     const fn of(role: Role) -> Self {
-        Self { role, is_whole_server: false }
+        Self { role, needs_all_connections: false }
     }
 
     /// Refuses accounts that are limited to some connections.
     pub(crate) const fn for_all_connections(self) -> Self {
-        Self { is_whole_server: true, ..self }
+        Self { needs_all_connections: true, ..self }
     }
 
     fn check(self, account: &Account) -> Result<(), Problem> {
-        let Self { role, is_whole_server } = self;
+        let Self { role, needs_all_connections } = self;
         if !account.may(role) {
             let own_role = account.role;
             let why = format!(
@@ -69,7 +69,7 @@ impl Access {
             );
             return Err(Problem::role_too_low(why));
         }
-        if is_whole_server && account.connections.is_some() {
+        if needs_all_connections && account.connections.is_some() {
             let why = format!(
                 "the request needs the role {role} for all connections; the account is limited to some"
             );

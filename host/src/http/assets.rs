@@ -78,6 +78,7 @@ mod tests {
 
     #[test]
     fn all_files_together_have_less_than_90_kilobytes() {
+        // With them, a page has at most 150 kB.
         let bytes: usize = ASSETS.iter().map(|asset| asset.bytes.len()).sum();
         assert!(bytes < 90_000, "{bytes}");
     }

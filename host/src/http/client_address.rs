@@ -48,7 +48,8 @@ pub(super) enum HeaderWriter {
 )]
 pub(super) struct ContradictoryHeaders;
 
-/// Replaces the address of a client if it is not known. It is not the address of any client.
+/// Replaces the address of a client if it is not known. It is not the address of any client, so a
+/// list of allowed addresses refuses it, unless the list allows every IPv6 address.
 pub(super) const UNKNOWN_CLIENT: IpAddr = IpAddr::V6(Ipv6Addr::UNSPECIFIED);
 
 impl ClientOrigin {

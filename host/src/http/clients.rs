@@ -104,8 +104,8 @@ impl Clients {
     }
 
     /// Counts a new connection. If too many connections are open, first asks an idle one to close,
-    /// and waits until it has ended. Returns `None` if the peer's address has at least as many open
-    /// connections as the address of each idle connection.
+    /// and waits until it has ended. Returns `None` if the idle connection that would be
+    /// closed belongs to another address, which has at most as many open connections as the peer's.
     pub(super) async fn admit(self: &Arc<Self>, peer: Peer) -> Option<Client> {
         let limits = self.limits.load_full();
         let is_proxy = peer.is_local || limits.trusts(peer.address);

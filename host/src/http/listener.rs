@@ -1,7 +1,7 @@
-//! A socket that accepts client connections, and what precedes HTTP on it: a header of the PROXY
-//! protocol, a TLS handshake.
+//! Accepts client connections on a socket, and reads what precedes HTTP on them: a header of the
+//! PROXY protocol, and a TLS handshake.
 //!
-//! Limits nothing: the connections are counted in `clients`.
+//! Never limits the connections: `clients` counts and limits them.
 
 use std::io;
 use std::iter;
@@ -24,9 +24,10 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> ByteStream for S {}
 pub struct Listener {
     /// The socket.
     pub socket: Socket,
-    /// Whether the service manager has passed the socket, and keeps it for the next server.
+    /// Whether the service manager passed the socket to this process. It then keeps the socket open
+    /// for the next server.
     pub is_passed: bool,
-    /// The certificate; `None`: plain HTTP. A Unix socket never uses TLS.
+    /// The certificate and its key; `None`: plain HTTP. A Unix socket never uses TLS.
     pub tls: Option<Arc<ServerTls>>,
     /// Whether connections of trusted proxies begin with a header of the PROXY protocol.
     pub proxy_protocol: bool,
@@ -40,7 +41,7 @@ pub enum Socket {
     Unix(UnixListener),
 }
 
-/// An accepted connection, of which nothing has been read.
+/// An accepted connection from which nothing was read yet.
 pub(super) enum Accepted {
     Tcp(TcpStream),
     Unix(UnixStream),
@@ -49,14 +50,14 @@ pub(super) enum Accepted {
 /// The peer of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Peer {
-    /// The address; that of this machine for a Unix socket.
+    /// The IP address of the peer. For a Unix socket, it is 127.0.0.1.
     pub(super) address: IpAddr,
-    /// Whether the connection came through a Unix socket. Its file's mode says who may connect, so
-    /// these clients are trusted like a proxy.
+    /// Whether the connection came through a Unix socket. The mode of the socket's file decides who
+    /// can connect, so these clients are trusted like a proxy.
     pub(super) is_local: bool,
 }
 
-/// A connection on which HTTP begins.
+/// A connection after the PROXY header and the TLS handshake: the next bytes are HTTP.
 pub(super) struct Opened {
     pub(super) stream: Box<dyn ByteStream>,
     pub(super) preface: Preface,
@@ -66,10 +67,10 @@ pub(super) struct Opened {
 /// What precedes TLS and HTTP on a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Preface {
-    /// Nothing: the peer itself sends the HTTP requests.
+    /// No header: the peer itself sends the HTTP requests.
     Absent,
-    /// A header of the PROXY protocol: the client for which the proxy made the connection sends the
-    /// HTTP requests. `None`: the proxy does not name it.
+    /// A header of the PROXY protocol. It contains the client that sends the HTTP requests; `None`
+    /// if the header names no client.
     ProxyHeader(Option<ProxiedClient>),
 }
 
@@ -84,43 +85,44 @@ impl Socket {
         }
     }
 
-    /// Accepts the connections that wait in the kernel's queue, one at a time. Dropping the
-    /// iterator closes the socket; the kernel then resets those that still wait.
+    /// Returns an iterator that accepts the connections in the kernel's queue. Dropping the
+    /// iterator closes the socket; the kernel then resets the connections that are still in the
+    /// queue.
     pub(super) fn into_queued(self) -> Box<dyn Iterator<Item = (Accepted, Peer)> + Send> {
-        // The sockets of `std` ask the kernel; those of tokio know only what its driver has seen.
+        // Use a socket of `std`, which asks the kernel. A socket of tokio only returns connections
+        // that tokio's driver has already noticed.
         match self {
-            Self::Tcp(listener) => {
-                Box::new(until_queue_is_empty(listener.into_std(), |listener| {
-                    let (stream, peer) = listener.accept()?;
-                    stream.set_nonblocking(true)?;
-                    Ok(Accepted::tcp(TcpStream::from_std(stream)?, peer))
-                }))
-            }
-            Self::Unix(listener) => {
-                Box::new(until_queue_is_empty(listener.into_std(), |listener| {
-                    let (stream, _) = listener.accept()?;
-                    stream.set_nonblocking(true)?;
-                    Ok(Accepted::unix(UnixStream::from_std(stream)?))
-                }))
-            }
+            Self::Tcp(listener) => Box::new(accept_until_empty(listener.into_std(), |listener| {
+                let (stream, peer) = listener.accept()?;
+                stream.set_nonblocking(true)?;
+                Ok(Accepted::tcp(TcpStream::from_std(stream)?, peer))
+            })),
+            Self::Unix(listener) => Box::new(accept_until_empty(listener.into_std(), |listener| {
+                let (stream, _) = listener.accept()?;
+                stream.set_nonblocking(true)?;
+                Ok(Accepted::unix(UnixStream::from_std(stream)?))
+            })),
         }
     }
 }
 
-/// What a listener accepts, until its queue is empty.
-fn until_queue_is_empty<L>(
+/// Returns an iterator that accepts connections until the kernel's queue is empty.
+fn accept_until_empty<L>(
     listener: io::Result<L>,
     accept: fn(&L) -> io::Result<(Accepted, Peer)>,
 ) -> impl Iterator<Item = (Accepted, Peer)> {
     iter::from_fn(move || {
         loop {
-            let accepted = listener.as_ref().map_err(|error| error.kind().into()).and_then(accept);
-            match accepted {
+            let result = listener.as_ref().map_err(|error| error.kind().into()).and_then(accept);
+            match result {
                 Ok(accepted) => return Some(accepted),
-                Err(error) if is_of_one_connection(&error) => {}
+                Err(error) if is_client_disconnect(&error) => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return None,
                 Err(error) => {
-                    tracing::warn!(%error, "cannot accept the connections in the queue; they are closed");
+                    tracing::warn!(
+                        %error,
+                        "cannot accept the connections in the queue; they are closed"
+                    );
                     return None;
                 }
             }
@@ -128,15 +130,16 @@ fn until_queue_is_empty<L>(
     })
 }
 
-/// Whether an error of `accept` says that one client has gone; the next connection may be good.
-pub(super) fn is_of_one_connection(error: &io::Error) -> bool {
+/// Whether an error of `accept` only means that one client has disconnected. The next connection
+/// can then be accepted.
+pub(super) fn is_client_disconnect(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted};
     matches!(error.kind(), ConnectionAborted | ConnectionReset | Interrupted)
 }
 
 impl Accepted {
     fn tcp(stream: TcpStream, peer: SocketAddr) -> (Self, Peer) {
-        // Answers are small; Nagle's algorithm would only delay them.
+        // Turn off Nagle's algorithm: answers are small, and it would only delay them.
         let _ = stream.set_nodelay(true);
         (Self::Tcp(stream), Peer { address: peer.ip(), is_local: false })
     }
@@ -146,29 +149,34 @@ impl Accepted {
         (Self::Unix(stream), Peer { address, is_local: true })
     }
 
-    /// Returns when the first byte has arrived, or the client has closed the connection.
+    /// Waits until the first byte has arrived, or the client has closed the connection.
     pub(super) async fn first_byte(&self) -> io::Result<()> {
         match self {
             Self::Tcp(stream) => {
-                // Unlike `readable`, this does not return for a byte that is not there.
+                // Unlike `readable`, `peek` never returns before a byte has arrived.
                 stream.peek(&mut [0]).await.map(|_| ())
             }
             Self::Unix(stream) => stream.readable().await,
         }
     }
 
-    /// Reads what precedes HTTP.
-    pub(super) async fn open(self, listener: &Options, is_proxy: bool) -> io::Result<Opened> {
+    /// Reads the header of the PROXY protocol, if the peer is a proxy that sends one, and makes the
+    /// TLS handshake.
+    pub(super) async fn open(
+        self,
+        options: &ConnectionOptions,
+        is_proxy: bool,
+    ) -> io::Result<Opened> {
         let (mut stream, is_local): (Box<dyn ByteStream>, _) = match self {
             Self::Tcp(stream) => (Box::new(stream), false),
             Self::Unix(stream) => (Box::new(stream), true),
         };
-        let preface = if listener.proxy_protocol && is_proxy {
+        let preface = if options.proxy_protocol && is_proxy {
             Preface::ProxyHeader(proxy_protocol::read(&mut stream).await?)
         } else {
             Preface::Absent
         };
-        match listener.tls.as_ref().filter(|_| !is_local) {
+        match options.tls.as_ref().filter(|_| !is_local) {
             Some(tls) => {
                 let stream = Box::new(tls.accept(stream).await?);
                 Ok(Opened { stream, preface, is_tls: true })
@@ -178,9 +186,9 @@ impl Accepted {
     }
 }
 
-/// The options of a listener that each connection needs.
+/// The options of a listener that apply to each of its connections.
 #[derive(Clone)]
-pub(super) struct Options {
+pub(super) struct ConnectionOptions {
     pub(super) tls: Option<Arc<ServerTls>>,
     pub(super) proxy_protocol: bool,
 }

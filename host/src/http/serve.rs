@@ -1,10 +1,10 @@
-//! Accepts client connections and answers their requests (HTTP/1.1 and HTTP/2) with a router until
+//! Accepts client connections, and answers their requests (HTTP/1.1 and HTTP/2) with a router until
 //! shutdown.
 //!
-//! Limits what clients without credentials can occupy: the number of connections, the time until
-//! the first byte, for a request's head and between two requests, and the bytes and the time that a
-//! client may go on sending after it was refused. Also limits the time for the last requests and
-//! answers after shutdown begins.
+//! Limits what clients without credentials can use: the number of connections; the time until the
+//! first byte, for the head of a request, and between two requests; the bytes and the time of a
+//! body that a client still sends after it was refused. Also limits the time for the last requests
+//! and answers after the shutdown begins.
 
 use std::convert::Infallible;
 use std::io;
@@ -32,30 +32,35 @@ use tokio_util::task::TaskTracker;
 use super::client_address::ClientOrigin;
 use super::clients::{Client, ClientHandle, Clients, SharedLimits};
 use super::lingering::Lingering;
-use super::listener::{Accepted, ByteStream, Listener, Options, Peer, is_of_one_connection};
+use super::listener::{
+    Accepted, ByteStream, ConnectionOptions, Listener, Peer, is_client_disconnect,
+};
 use super::problem::{self, Problem};
 use super::progress::Progress;
 use super::request_body::RequestBody;
 use super::security_headers;
 
-/// Maximum size of a request's head.
+/// Maximum size of a request's head, bytes.
 const HEAD_BYTES_MAX: usize = 64 * 1024;
-/// Maximum number of requests at a time of one HTTP/2 connection.
+/// Maximum number of simultaneous requests of one HTTP/2 connection.
 const STREAMS_MAX: u32 = 100;
-/// Maximum bytes of answers that wait for one HTTP/2 request of a slow client.
+/// Maximum number of bytes of an HTTP/2 answer that are buffered while the client reads slowly.
 const SEND_BUFFER_BYTES_MAX: usize = 64 * 1024;
-const TOO_MANY: &str = "too many requests from this address arrive at once";
-/// The pause after the process ran out of file descriptors.
-const EXHAUSTED_PAUSE: Duration = Duration::from_millis(100);
+/// The reason in the answer 429.
+const TOO_MANY_ARRIVING: &str = "too many requests from this address arrive at once";
+/// The pause after a failed `accept`, for example because the process has no free file descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// The value of the header `connection` in the last answer of a connection.
 const CLOSE: HeaderValue = HeaderValue::from_static("close");
-/// How long requests are accepted on open connections of HTTP/1.1 after the shutdown began: their
-/// clients do not know yet that the server ends, and a proxy must not repeat a POST that it has
-/// sent. HTTP/2 tells a client that has sent a request at once.
+/// How long requests are still answered on open HTTP/1.1 connections after the shutdown began. A
+/// client of HTTP/1.1 does not know yet that the server ends, and a proxy must not repeat a POST
+/// that it has sent. A client of HTTP/2 that has sent a request learns it without delay: GOAWAY
+/// tells it which of its requests is the last one that is answered.
 pub const LAST_REQUESTS_TIME: Duration = Duration::from_secs(1);
 
-/// Answers requests until `shutdown`. Then accepts only the connections that are queued, answers
-/// what arrives on open ones for [`LAST_REQUESTS_TIME`], and waits at most `drain` for answers in
-/// progress.
+/// Answers requests until `shutdown` is cancelled. Then still accepts the connections that are in
+/// the kernel's queue, answers requests on open connections for [`LAST_REQUESTS_TIME`], and waits
+/// at most `drain` for answers in progress.
 ///
 /// # Errors
 /// The listener failed permanently.
@@ -70,16 +75,17 @@ pub async fn serve(
     let server = Server {
         router,
         clients: Arc::new(Clients::new(limits)),
-        options: Options { tls, proxy_protocol },
+        options: ConnectionOptions { tls, proxy_protocol },
         shutdown: shutdown.clone(),
-        over: CancellationToken::new(),
+        last_requests_over: CancellationToken::new(),
         tasks: TaskTracker::new(),
     };
-    let (begun, over) = (shutdown.clone(), server.over.clone());
+    let (shutdown_begun, last_requests_over) =
+        (shutdown.clone(), server.last_requests_over.clone());
     tokio::spawn(async move {
-        begun.cancelled().await;
+        shutdown_begun.cancelled().await;
         sleep(LAST_REQUESTS_TIME).await;
-        over.cancel();
+        last_requests_over.cancel();
     });
     loop {
         let accepted = tokio::select! {
@@ -88,72 +94,76 @@ pub async fn serve(
             accepted = socket.accept() => accepted,
         };
         match accepted {
-            Ok((accepted, peer)) => server.begin(accepted, peer).await,
+            Ok((accepted, peer)) => server.spawn_connection(accepted, peer).await,
             Err(error) => retry_or_fail(error).await?,
         }
     }
-    // Connections in the queue of a passed socket are for the next server.
+    // Leave the connections in the queue of a passed socket to the next server.
     let queued = (!is_passed).then(|| socket.into_queued());
     for (accepted, peer) in queued.into_iter().flatten() {
-        server.begin(accepted, peer).await;
-        if server.over.is_cancelled() {
+        server.spawn_connection(accepted, peer).await;
+        if server.last_requests_over.is_cancelled() {
             break;
         }
     }
-    if timeout(drain, server.finish()).await.is_err() {
-        tracing::warn!("some answers did not finish within {} s of shutdown", drain.as_secs());
+    if timeout(drain, server.wait_for_connections()).await.is_err() {
+        tracing::warn!(
+            "some answers were not sent completely within {} s after the shutdown began",
+            drain.as_secs()
+        );
     }
     Ok(())
 }
 
-/// What the connections of a listener share.
+/// The state that all connections of a listener share.
 struct Server {
     router: Router,
     clients: Arc<Clients>,
-    options: Options,
+    options: ConnectionOptions,
     shutdown: CancellationToken,
-    /// Cancelled [`LAST_REQUESTS_TIME`] after the shutdown: then connections without a request are
-    /// closed.
-    over: CancellationToken,
-    /// A task for each connection.
+    /// Cancelled [`LAST_REQUESTS_TIME`] after the shutdown began. Connections without a request are
+    /// closed then.
+    last_requests_over: CancellationToken,
+    /// One task for each connection.
     tasks: TaskTracker,
 }
 
 impl Server {
-    /// Serves a connection by a task of its own. Waits first if there are too many connections.
-    async fn begin(&self, accepted: Accepted, peer: Peer) {
+    /// Starts a task that serves a connection. Waits first if there are too many connections.
+    async fn spawn_connection(&self, accepted: Accepted, peer: Peer) {
         let client = tokio::select! {
-            () = self.over.cancelled() => return,
+            () = self.last_requests_over.cancelled() => return,
             client = self.clients.admit(peer) => client.map(Arc::new),
         };
         let Some(client) = client else { return };
         let (router, options) = (self.router.clone(), self.options.clone());
-        let (shutdown, over) = (self.shutdown.clone(), self.over.clone());
+        let shutdown = self.shutdown.clone();
+        let last_requests_over = self.last_requests_over.clone();
         self.tasks.spawn(async move {
             let opened = tokio::select! {
                 biased;
                 () = client.close_requested() => return,
-                () = over.cancelled() => return,
-                opened = open(accepted, &options, &client) => opened,
+                () = last_requests_over.cancelled() => return,
+                opened = open_connection(accepted, &options, &client) => opened,
             };
             if let Some(stream) = opened {
-                serve_client(stream, client, router, shutdown, over).await;
+                serve_client(stream, client, router, shutdown, last_requests_over).await;
             }
         });
     }
 
-    /// Waits for the last requests, and until they are answered.
-    async fn finish(self) {
+    /// Waits until the last requests are answered and all connections are closed.
+    async fn wait_for_connections(self) {
         self.tasks.close();
         self.tasks.wait().await;
     }
 }
 
-/// Reads what precedes HTTP on a connection. `None` if the client sends nothing in time, or
-/// something else.
-async fn open(
+/// Reads the PROXY header and makes the TLS handshake. Returns `None` if the client is too slow, or
+/// sends anything else.
+async fn open_connection(
     accepted: Accepted,
-    options: &Options,
+    options: &ConnectionOptions,
     client: &Client,
 ) -> Option<Box<dyn ByteStream>> {
     let limits = client.limits();
@@ -165,35 +175,35 @@ async fn open(
             Some(opened.stream)
         }
         Err(error) => {
-            tracing::debug!(%error, "a client connection does not begin as it must");
+            tracing::debug!(%error, "a client sent no valid PROXY header or TLS handshake");
             None
         }
     }
 }
 
-/// Answers the requests of one connection until it ends, is closed for a new one, or exceeds a
-/// time-out.
+/// Answers the requests of one connection, until the client closes it, a time-out ends it, or it
+/// must be closed in favour of a new connection.
 async fn serve_client(
     stream: Box<dyn ByteStream>,
     client: Arc<Client>,
     router: Router,
     shutdown: CancellationToken,
-    over: CancellationToken,
+    last_requests_over: CancellationToken,
 ) {
-    // Cancelled at the first request of HTTP/2.
+    // Cancelled when the first HTTP/2 request arrives.
     let uses_http2 = CancellationToken::new();
-    let (answering, leaves_unread) = (Arc::clone(&client), Arc::<AtomicBool>::default());
+    let (service_client, leaves_unread) = (Arc::clone(&client), Arc::<AtomicBool>::default());
     let stream = Lingering::new(stream, Arc::clone(&leaves_unread));
-    let (http2, ends) = (uses_http2.clone(), shutdown.clone());
+    let (http2_seen, service_shutdown) = (uses_http2.clone(), shutdown.clone());
     let service = service_fn(move |request: Request<Incoming>| {
-        let (client, router) = (Arc::clone(&answering), router.clone());
-        let (leaves_unread, shutdown) = (Arc::clone(&leaves_unread), ends.clone());
+        let (client, router) = (Arc::clone(&service_client), router.clone());
+        let (leaves_unread, shutdown) = (Arc::clone(&leaves_unread), service_shutdown.clone());
         let is_http2 = request.version() == Version::HTTP_2;
         if is_http2 {
-            http2.cancel();
+            http2_seen.cancel();
         }
         async move {
-            let mut response = answer(client, router, leaves_unread, request).await?;
+            let mut response = answer_request(client, router, leaves_unread, request).await?;
             if shutdown.is_cancelled() && !is_http2 {
                 response.headers_mut().insert(CONNECTION, CLOSE);
             }
@@ -201,10 +211,10 @@ async fn serve_client(
         }
     });
     client.timing.await_head();
-    let receiving = Arc::clone(&client);
-    let stream = InspectReader::new(stream, move |_| receiving.timing.received());
-    // hyper has only one time-out for both the pause between requests and the head, so `timing`
-    // replaces it.
+    let reader_client = Arc::clone(&client);
+    let stream = InspectReader::new(stream, move |_| reader_client.timing.received());
+    // Turn off the time-out of hyper: it is the same for a head and for the pause between two
+    // requests. `timing` has separate time-outs.
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder.http1().header_read_timeout(None).max_buf_size(HEAD_BYTES_MAX);
     let head_bytes_max = u32::try_from(HEAD_BYTES_MAX).unwrap_or(u32::MAX);
@@ -218,12 +228,13 @@ async fn serve_client(
         tokio::select! {
             biased;
             _ = connection.as_mut() => return,
-            () = over.cancelled() => {}
-            // The client learns which of its requests is the last one that is answered.
+            () = last_requests_over.cancelled() => {}
+            // End an HTTP/2 connection without delay: GOAWAY tells the client which of its requests
+            // is the last one that is answered.
             () = async { uses_http2.cancelled().await; shutdown.cancelled().await } => {}
         }
         connection.as_mut().graceful_shutdown();
-        // Client disconnects are expected; ignore.
+        // Ignore the error: clients often disconnect.
         let _ = connection.await;
     };
     tokio::select! {
@@ -234,9 +245,9 @@ async fn serve_client(
     }
 }
 
-/// Answers a request. The connection is busy when the request has arrived, and idle when the answer
-/// was sent.
-async fn answer(
+/// Answers a request. The connection is busy from the moment when the request has arrived until the
+/// answer was sent.
+async fn answer_request(
     client: Arc<Client>,
     router: Router,
     leaves_unread: Arc<AtomicBool>,
@@ -252,18 +263,18 @@ async fn answer(
     };
     let is_counted = origin.is_forwarded || is_http2;
     let arriving = is_counted.then(|| client.count_arriving(origin.address));
-    let too_many = || Problem::rate_limited(TOO_MANY, Duration::ZERO);
+    let too_many = || Problem::rate_limited(TOO_MANY_ARRIVING, Duration::ZERO);
     let refused = contradiction.or_else(|| matches!(arriving, Some(None)).then(too_many));
     let (arrived, answered) = Progress::begin(&client, arriving.flatten());
-    let waits = request.headers().contains_key(EXPECT);
+    let expects_continue = request.headers().contains_key(EXPECT);
     let mut unread = None;
     let mut request = request.map(|body| {
         if body.is_end_stream() {
             drop(arrived);
             return Body::empty();
         }
-        // The handler drops the body, and with it the guard, after it has read the body or decided
-        // not to read it.
+        // The handler drops the body, and with it the guard `arrived`, after it has read the body
+        // or has decided not to read it.
         let (body, rest) = RequestBody::new(body, arrived);
         unread = Some(rest);
         Body::new(body)
@@ -282,7 +293,7 @@ async fn answer(
         }
     };
     if let Some(unread) = unread.filter(|_| !is_http2)
-        && !unread.discard_rest(waits).await
+        && !unread.discard_rest(expects_continue).await
     {
         response.headers_mut().insert(CONNECTION, CLOSE);
         leaves_unread.store(true, Ordering::Relaxed);
@@ -296,15 +307,15 @@ async fn answer(
     }))
 }
 
-/// Handles an error of `accept`. Most are temporary: the client disconnected, or the file
-/// descriptors ran out.
+/// Handles an error of `accept`. Returns it only if it is permanent. Most errors are temporary: a
+/// client has disconnected, or the process has no free file descriptors.
 async fn retry_or_fail(error: io::Error) -> io::Result<()> {
     match error.kind() {
-        _ if is_of_one_connection(&error) => Ok(()),
+        _ if is_client_disconnect(&error) => Ok(()),
         io::ErrorKind::InvalidInput => Err(error),
         _ => {
             tracing::warn!(%error, "cannot accept a connection; trying again");
-            sleep(EXHAUSTED_PAUSE).await;
+            sleep(ACCEPT_PAUSE).await;
             Ok(())
         }
     }

@@ -1,5 +1,5 @@
 //! Caches in memory the last counts of each project, and the refresh that is in progress. Counts
-//! belong to one version of the connection, so an edit of the connection removes them.
+//! belong to one revision of the connection, so an edit of the connection removes them.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};

@@ -63,7 +63,7 @@ pub(crate) fn missing_grants(granted: &Grants, required: &Grants) -> Vec<String>
             format!("send the secret `{name}` to {} {}", grant.origin, describe_place(&grant.place))
         });
     let test_data = (required.test_data && !granted.test_data)
-        .then(|| "read what Test Manager knows of failed tests".to_owned());
+        .then(|| "read the data of failed tests in Test Manager".to_owned());
     origins.chain(secrets).chain(test_data).collect()
 }
 

@@ -1,5 +1,5 @@
-//! Compiles a component in a child process with its own limits, because the compiler is large and its
-//! input is untrusted: it must not use up the server's time or memory.
+//! Compiles a component in a child process with its own limits, because the compiler is large and
+//! its input is untrusted: it must not use up the server's time or memory.
 //!
 //! The child process reads one file and writes one file. It never runs a guest.
 

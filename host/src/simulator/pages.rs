@@ -30,7 +30,8 @@ use html::{Html, page};
 pub(super) use clicks::PageState;
 pub use clicks::{Counts, CreatedDefect, FailedTest, WebhookError, Webhooks};
 
-/// Pages may load no files, and send their forms only to the stand-in.
+/// Pages may use only their own style and images of the stand-in, and no script. They send their
+/// forms only to the stand-in.
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; img-src 'self'; form-action 'self'; \
      frame-ancestors 'none'; base-uri 'none'";
 /// Maximum length of a text in a list, bytes.

@@ -1,7 +1,7 @@
-//! The store in a PostgreSQL database, which several servers may share. The rules are in
-//! [`sql`](super::sql).
+//! The store in a PostgreSQL database, which several servers may share. The rules that both
+//! databases share are in [`sql`](super::sql).
 //!
-//! The password is never shown: messages contain the address without it.
+//! Never shows the password: messages contain the address of the database without it.
 
 mod clock;
 mod database;
@@ -44,9 +44,9 @@ const LONG_STATEMENT: Duration = Duration::from_secs(3_600);
 pub struct PostgresSettings {
     /// The address, `postgres://user@host/database`.
     pub url: Url,
-    /// The password, if the server asks for one.
+    /// The password; `None` if PostgreSQL requires none.
     pub password: Option<Secret>,
-    /// Maximum number of database connections of this server.
+    /// Maximum number of database connections that this server opens.
     pub connections_max: u32,
     /// The time limit of a statement.
     pub statement: Duration,
@@ -58,9 +58,9 @@ pub struct PostgresSettings {
 pub struct PostgresStore;
 
 impl PostgresStore {
-    /// Connects, brings the schema up to date, and checks the key. `starts` is a file of this
-    /// server that shows whether the database fell behind. The returned clock follows the clock of
-    /// the database.
+    /// Connects to the database, updates its schema, and checks the key that seals the secrets.
+    /// `starts` is a file of this server: it shows whether the database was replaced by an older
+    /// copy. The returned clock follows the clock of the database.
     ///
     /// # Errors
     /// The database cannot be used; the error contains the reason and the next step.
@@ -74,13 +74,13 @@ impl PostgresStore {
         opened.map_err(|error| DatabaseError::new("the store cannot start", error, None))?
     }
 
-    /// Inspects a database for `doctor`. Changes nothing.
+    /// Inspects a database for `jackfield doctor`. Never changes the database.
     ///
     /// # Errors
-    /// The database cannot be reached, or refuses the user.
+    /// The database cannot be reached, or it refuses the user.
     pub async fn inspect(settings: PostgresSettings) -> Result<PostgresFindings, StoreError> {
         let inspected = tokio::task::spawn_blocking(move || {
-            let address = address(&settings)?;
+            let address = connection_address(&settings)?;
             let session = |address| Session::new(address, Arc::default());
             let (first, second) = (session(address.clone())?, session(address)?);
             Ok(inspect::inspect(&first, &second)?)
@@ -92,8 +92,8 @@ impl PostgresStore {
     /// file. Returns the number of rows of each table.
     ///
     /// # Errors
-    /// One of the databases cannot be used, or the target has rows. The file can then still be
-    /// used.
+    /// One of the databases cannot be used, or the target has rows. After an error, a server can
+    /// still use the file.
     pub async fn copy_from(
         database: PathBuf,
         to: PostgresSettings,
@@ -110,13 +110,13 @@ fn copy_from(
     sealer: &Sealer,
 ) -> Result<Vec<TableRows>, StoreError> {
     let settings = PostgresSettings { statement: LONG_STATEMENT, ..settings.clone() };
-    let address = address(&settings)?;
-    let place = Arc::clone(&address.place);
+    let address = connection_address(&settings)?;
+    let display_url = Arc::clone(&address.display_url);
     let to = Session::new(address, Arc::default())?;
     to.connect()?;
     refuse_pool(&to)?;
     schema::prepare(&to, sealer)?;
-    SqliteStore::move_rows(database, sealer, &place, |from| {
+    SqliteStore::move_rows(database, sealer, &display_url, |from| {
         schema::in_transaction(&to, || transfer::copy(from, &to))
     })
 }
@@ -126,19 +126,19 @@ fn open(
     sealer: &Sealer,
     starts: StartCounter,
 ) -> Result<(SqlStore, Arc<DatabaseClock>), StoreError> {
-    let address = address(settings)?;
+    let address = connection_address(settings)?;
     let clock = Arc::new(DatabaseClock::default());
     // A statement that changes the schema may take longer than other statements.
     let long_address = Address { statement: LONG_STATEMENT, ..address.clone() };
-    let preparing = Session::new(long_address, Arc::clone(&clock))?;
-    preparing.connect()?;
-    refuse_pool(&preparing)?;
-    schema::prepare(&preparing, sealer)?;
-    preparing.close();
+    let schema_session = Session::new(long_address, Arc::clone(&clock))?;
+    schema_session.connect()?;
+    refuse_pool(&schema_session)?;
+    schema::prepare(&schema_session, sealer)?;
+    schema_session.close();
     let writer = Session::new(address.clone(), Arc::clone(&clock))?.for_rules();
     writer.connect()?;
     let mut readers: Vec<Box<dyn ReadLink>> = Vec::new();
-    // Two more connections are used: one writes, and one receives notifications.
+    // Of the allowed connections, one writes and one receives notifications; the others read.
     for _ in 0..settings.connections_max.saturating_sub(2).max(1) {
         let reader = Session::new(address.clone(), Arc::clone(&clock))?.for_rules();
         readers.push(Box::new(links::Reading(reader)));
@@ -157,23 +157,28 @@ fn refuse_pool(session: &Session) -> Result<(), StoreError> {
     Ok(())
 }
 
-fn address(settings: &PostgresSettings) -> Result<Address, StoreError> {
-    let mut place = settings.url.clone();
-    let _ = place.set_password(None);
-    place.set_query(None);
+fn connection_address(settings: &PostgresSettings) -> Result<Address, StoreError> {
+    let mut display_url = settings.url.clone();
+    let _ = display_url.set_password(None);
+    display_url.set_query(None);
     let options = PgConnectOptions::from_str(settings.url.as_str());
     let options = options.map_err(|error| {
-        let failure = format!("`store` = {place} is not an address of PostgreSQL");
+        let failure = format!("`store` = {display_url} is not an address of PostgreSQL");
         DatabaseError::new(failure, error.to_string(), None)
     })?;
     for name in ["sslrootcert", "sslcert", "sslkey"] {
         check_file(&settings.url, name)?;
     }
-    let has = |wanted: &str| settings.url.query_pairs().any(|(name, _)| name == wanted);
+    let has_parameter = |wanted: &str| settings.url.query_pairs().any(|(name, _)| name == wanted);
+    let options = if has_parameter("application_name") {
+        options
+    } else {
+        options.application_name("jackfield")
+    };
+    // Set a mode even if the address has none: otherwise the driver reads the environment variable
+    // PGSSLMODE.
     let options =
-        if has("application_name") { options } else { options.application_name("jackfield") };
-    // The environment variable PGSSLMODE is ignored.
-    let options = if has("sslmode") { options } else { options.ssl_mode(PgSslMode::Prefer) };
+        if has_parameter("sslmode") { options } else { options.ssl_mode(PgSslMode::Prefer) };
     let options = options.extra_float_digits(None).disable_statement_logging();
     let options = match &settings.password {
         Some(password) => options.password(password.reveal()),
@@ -181,16 +186,21 @@ fn address(settings: &PostgresSettings) -> Result<Address, StoreError> {
     };
     let (connect, statement) = (settings.connect, settings.statement);
     let server = Uuid::new_v4().simple().to_string().into();
-    Ok(Address { options, place: place.as_str().into(), server, connect, statement })
+    let display_url = display_url.as_str().into();
+    Ok(Address { options, display_url, server, connect, statement })
 }
 
-/// Checks that a file that the address names can be read, because the error of a failed connection
-/// would not name the file.
+/// Checks that the file in a parameter of the address can be read. Without this check, the error of
+/// a failed connection would not name the file.
 fn check_file(url: &Url, parameter: &str) -> Result<(), DatabaseError> {
-    let named = url.query_pairs().find(|(name, _)| name == parameter);
-    let Some(file) = named.map(|(_, value)| value) else { return Ok(()) };
+    let found = url.query_pairs().find(|(name, _)| name == parameter);
+    let Some(file) = found.map(|(_, value)| value) else { return Ok(()) };
     std::fs::read(&*file).map(drop).map_err(|error| {
         let failure = format!("cannot read {file}, which `{parameter}` in `store` names");
-        DatabaseError::new(failure, error, Some("correct its path, or its owner and mode"))
+        DatabaseError::new(
+            failure,
+            error,
+            Some("correct the path, or the owner and mode of the file"),
+        )
     })
 }

@@ -319,7 +319,7 @@ impl Page {
                 })
             })?;
         }
-        let help = "Time from the connection of a request to the last byte of its answer";
+        let help = "Time from the start of connecting to the last byte of the answer";
         let name = "jackfield_outbound_duration_seconds";
         let mut durations = begin_metric(encoder, MetricType::Histogram, name, help)?;
         for (counts, connection) in &self.connections {

@@ -1,9 +1,10 @@
-//! Traces for OpenTelemetry: one for each event, made of what the event records. Each part is sent
-//! soon after it ends, the whole event last. Only a run that goes on after the answer is later.
+//! Exports one OpenTelemetry trace for each event. Each step and each run becomes a span, which is
+//! sent soon after it has ended. The span of the whole event is the last one, except if a run
+//! continues after the answer.
 //!
-//! The id of an event is the id of its trace, unless its sender named another one. Never waits: a
-//! full queue drops spans. Exports no log, no body and no query; the reason of a failure may quote
-//! an answer, without secrets.
+//! The id of an event is the id of its trace, unless the sender of the request named a trace. Never
+//! waits: if the queue is full, spans are dropped. Never exports a log, a body or a query. The
+//! reason of a failure may quote an answer, without secrets.
 
 mod client;
 mod export;
@@ -28,11 +29,11 @@ use export::Exporter;
 
 pub use export::{TraceError, TraceSettings};
 
-/// The last bits of an event's id decide whether its trace is exported: they are random, while
-/// those before them count the ids of a millisecond.
+/// Number of bits at the end of an event's id that decide whether its trace is exported. These bits
+/// are random; the bits before them count the ids of one millisecond.
 const SAMPLE_BITS: u32 = 32;
 
-/// An event, and the trace that its sender named.
+/// An event, and the trace that the sender of its request named.
 pub(super) type EventAndSender = (EventStart, Option<TraceParent>);
 
 /// Makes the traces of events, and exports them.
@@ -42,13 +43,13 @@ pub struct Traces {
     sample_ratio: f64,
 }
 
-/// The trace of one event.
+/// The ids of the trace of one event.
 #[derive(Debug, Clone, Copy)]
 struct EventTrace {
     trace: u128,
-    /// The span of the whole event.
+    /// The id of the span of the whole event.
     root: u64,
-    /// The span of the sender.
+    /// The id of the sender's span, which is the parent of `root`.
     sender: Option<u64>,
 }
 
@@ -63,37 +64,38 @@ impl Traces {
         Ok(Self { exporter, sample_ratio })
     }
 
-    /// Exports a step of an event: a claim or a store.
+    /// Exports a step of an event, such as the claim, as a span.
     pub fn step(&self, event: EventAndSender, step: TimedStep) {
         let Some(trace) = self.trace(event) else { return };
         let (start, end) = (event.0.time_at(step.at_us.into()), event.0.time_at(step.end_us()));
-        self.exporter.send(trace.part(SpanKind::Internal, step.kind.as_str(), start, end));
+        self.exporter.send(trace.child(SpanKind::Internal, step.kind.as_str(), start, end));
     }
 
-    /// Exports a run that ended, with its wait for a permit, its instance and its requests.
+    /// Exports the spans of a run that has ended: its wait for a permit, the instantiation, the run
+    /// itself, and each of its requests.
     pub fn run(&self, connection: &Connection, event: EventAndSender, report: &RunReport) {
         let (Some(trace), Some(times)) = (self.trace(event), report.times) else { return };
         let RunReport { usage, outcome, .. } = report;
         let at = |us| event.0.time_at(us);
         let started_us = times.started_us.unwrap_or(times.ended_us);
         let (start, end) = (at(started_us), at(times.ended_us));
-        self.exporter.send(trace.part(SpanKind::Internal, "queue", at(times.asked_us), start));
+        self.exporter.send(trace.child(SpanKind::Internal, "queue", at(times.asked_us), start));
         let name = format!("guest {}", report.call);
-        let mut run = trace.part(SpanKind::Internal, name, start, end);
+        let mut run = trace.child(SpanKind::Internal, name, start, end);
         let id = run.span_context.span_id();
         run.attributes = vec![
             KeyValue::new("jackfield.connection", connection.name.clone()),
             KeyValue::new("jackfield.connector", connection.connector.to_string()),
             KeyValue::new("jackfield.connector.version", report.connector_version.clone()),
             KeyValue::new("jackfield.outcome", outcome.to_string()),
-            KeyValue::new("jackfield.cpu_ms", number(usage.cpu_ms)),
-            KeyValue::new("jackfield.memory_bytes", number(usage.memory_bytes)),
-            KeyValue::new("jackfield.permit_ms", number(usage.permit_ms)),
+            KeyValue::new("jackfield.cpu_ms", to_i64(usage.cpu_ms)),
+            KeyValue::new("jackfield.memory_bytes", to_i64(usage.memory_bytes)),
+            KeyValue::new("jackfield.permit_ms", to_i64(usage.permit_ms)),
         ];
         run.status = status((*outcome != OutcomeCode::Ok).then_some(&report.detail));
         self.exporter.send(run);
         if let Some(called_us) = times.called_us {
-            let mut instance = trace.part(SpanKind::Internal, "instantiate", start, at(called_us));
+            let mut instance = trace.child(SpanKind::Internal, "instantiate", start, at(called_us));
             instance.parent_span_id = id;
             self.exporter.send(instance);
         }
@@ -102,7 +104,7 @@ impl Traces {
             let start = start.unwrap_or(Timestamp::MAX);
             let end = after(start, call.ms);
             let ids = (call.span.unwrap_or_else(fresh_span), id);
-            let mut span = trace.span(ids, SpanKind::Client, method(call), start, end);
+            let mut span = trace.span(ids, SpanKind::Client, span_name(call), start, end);
             span.attributes = vec![
                 KeyValue::new("http.request.method", call.method.clone()),
                 KeyValue::new("url.full", format!("{}{}", call.origin, call.path)),
@@ -114,7 +116,7 @@ impl Traces {
         }
     }
 
-    /// Exports an event that has ended.
+    /// Exports the span of an event that has ended.
     pub fn end(&self, event: &Event, sender: Option<TraceParent>) {
         let Some(trace) = self.trace_of(event.id, sender) else { return };
         let end = after(event.received_at, event.ms);
@@ -139,7 +141,7 @@ impl Traces {
         self.exporter.send(root);
     }
 
-    /// Exports what is queued, and ends the thread. Returns after a few seconds at most.
+    /// Exports the queued spans, and ends the thread. Returns after a few seconds at most.
     pub fn stop(&self) {
         self.exporter.stop();
     }
@@ -153,7 +155,8 @@ impl Traces {
         self.trace_of(event.id, sender)
     }
 
-    /// The trace of an event; `None` if it is not exported. A sender decides for its own traces.
+    /// Returns the trace of an event; `None` if it is not exported. If the sender named a trace,
+    /// the sender decides whether it is exported.
     fn trace_of(&self, event: EventId, sender: Option<TraceParent>) -> Option<EventTrace> {
         let (id, root) = (event.0.as_u128(), low_bits(event.0));
         match sender {
@@ -171,8 +174,8 @@ impl Traces {
 }
 
 impl EventTrace {
-    /// A part of the event.
-    fn part(
+    /// Makes a span whose parent is the span of the whole event.
+    fn child(
         &self,
         kind: SpanKind,
         name: impl Into<Cow<'static, str>>,
@@ -182,7 +185,7 @@ impl EventTrace {
         self.span((fresh_span(), self.root.into()), kind, name, start, end)
     }
 
-    /// A span with this id and this parent.
+    /// Makes a span with this id and this parent.
     fn span(
         &self,
         (id, parent_span_id): (u64, SpanId),
@@ -211,7 +214,8 @@ impl EventTrace {
     }
 }
 
-/// Whether the trace of an event is exported: the same for all its parts, without a state.
+/// Whether the trace of an event is exported. Depends only on the id, so the result is the same for
+/// all spans of the event.
 fn is_sampled(event: EventId, ratio: f64) -> bool {
     let bits = low_bits(event.0) & ((1 << SAMPLE_BITS) - 1);
     (bits as f64) < ratio * (1_u64 << SAMPLE_BITS) as f64
@@ -221,7 +225,7 @@ fn low_bits(id: Uuid) -> u64 {
     id.as_u64_pair().1
 }
 
-/// The status of a part, with the reason if it failed.
+/// Returns the status of a span, with the reason if it failed.
 fn status(error: Option<&String>) -> Status {
     error.map_or(Status::Unset, |why| Status::error(why.clone()))
 }
@@ -230,14 +234,15 @@ fn status_code(status: u16) -> KeyValue {
     KeyValue::new("http.response.status_code", i64::from(status))
 }
 
-fn number(value: u64) -> i64 {
+fn to_i64(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }
 
-/// The method as the name of a span; others than these are not of a fixed list.
-fn method(call: &OutboundCall) -> &'static str {
-    let known = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
-    known.into_iter().find(|known| *known == call.method).unwrap_or("HTTP")
+/// Returns the name of the span of a request: its method, or `HTTP` for an uncommon method. So the
+/// names of spans are from a fixed list.
+fn span_name(call: &OutboundCall) -> &'static str {
+    let common_methods = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
+    common_methods.into_iter().find(|method| *method == call.method).unwrap_or("HTTP")
 }
 
 #[cfg(test)]
@@ -245,10 +250,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_ratio_decides_by_the_random_bits_of_the_id() {
-        let sampled =
+    fn the_share_of_exported_traces_is_near_the_ratio() {
+        let sampled_count =
             |ratio: f64| (0..10_000).filter(|_| is_sampled(EventId::fresh(), ratio)).count();
-        assert_eq!((sampled(0.0), sampled(1.0)), (0, 10_000));
-        assert!((1_500..3_500).contains(&sampled(0.25)));
+        assert_eq!((sampled_count(0.0), sampled_count(1.0)), (0, 10_000));
+        assert!((1_500..3_500).contains(&sampled_count(0.25)));
     }
 }

@@ -62,17 +62,17 @@ where
     let mut pages_left = paging.pages_max;
     // Each round begins after the items that were read, with the page size that Test Manager uses.
     while pages_left > 0 {
-        let (first_skip, top) = (progress.read_count, progress.page_items);
+        let (first_skip, page_items) = (progress.read_count, progress.page_items);
         let page_size = progress.expected_page_items();
         let (pages, parallel) = progress.plan_round(pages_left);
         let skips = (0..pages).map(|page| first_skip + page * page_size);
-        let requests = skips.map(|skip| request_page(client, path, query, top, skip));
+        let requests = skips.map(|skip| request_page(client, path, query, page_items, skip));
         let mut answers = stream::iter(requests).buffered(parallel);
         while let Some(answer) = answers.next().await {
             pages_left -= 1;
             let (answer, charge) = match answer {
                 Ok(answer) => answer,
-                Err(Failure::TooLarge(_)) if top > PAGE_ITEMS_MIN => {
+                Err(Failure::TooLarge(_)) if page_items > PAGE_ITEMS_MIN => {
                     progress.use_smaller_pages();
                     break;
                 }

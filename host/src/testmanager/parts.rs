@@ -120,7 +120,9 @@ impl Parts {
         let test_case = &*self.test.test_case_id.to_string();
         let execution = &*self.test.test_execution_id.to_string();
         match subject {
-            Subject::Project => Err(Failure::Other("a project has no project".to_owned())),
+            Subject::Project => {
+                Err(Failure::Other("the project is not a part of a project".to_owned()))
+            }
             Subject::TestCase => self.test_case(client, project, test_case).await,
             Subject::TestExecution => {
                 Ok(client.get(&[project, "testexecutions", execution], &[]).await?.into())

@@ -119,13 +119,16 @@ fn check_describes_the_permissions_and_the_functions_of_a_connector() {
     ] {
         assert!(text.lines().any(|printed| printed == line), "{line:?} is missing in:\n{text}");
     }
-    for words in
-        ["read of a failed test", "screenshots, logs and files", "search for a defect", "reopen"]
-    {
+    for words in [
+        "parts of a failed test's report",
+        "screenshots, logs and files",
+        "search for a defect",
+        "reopen",
+    ] {
         assert!(text.contains(words), "{words:?} is missing in:\n{text}");
     }
     assert!(
-        !text.contains("everything that Test Manager knows"),
+        !text.contains("all data of a failed test"),
         "the connector uses only `report`:\n{text}"
     );
 
@@ -134,7 +137,10 @@ fn check_describes_the_permissions_and_the_functions_of_a_connector() {
     for words in ["`index-delay-seconds` is absent", "no `follow-up`"] {
         assert!(missing.contains(words), "{words:?} is missing in:\n{text}");
     }
-    assert!(!text.contains("read of a failed test"), "the connector reads no test data:\n{text}");
+    assert!(
+        !text.contains("parts of a failed test's report"),
+        "the connector reads no test data:\n{text}"
+    );
 
     let (_, json, _) = folder.check("redmine", &Guest::example("redmine").bytes, &["--json"]);
     let json: Value = serde_json::from_str(&json).expect("JSON");

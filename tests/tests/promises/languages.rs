@@ -177,8 +177,10 @@ fn assert_one_issue_per_failed_test(host: &TestHost, redmine: &RedmineConnection
         requests.iter().filter(|request| request.method != "GET").count()
     };
     let before = writes();
-    assert_eq!(host.create(&redmine.connection, &test).expect(200), defect);
+    let repeat = host.create(&redmine.connection, &test);
+    assert_eq!(repeat.expect(200), defect);
     assert_eq!(writes(), before, "a repeat sent a write");
+    assert_eq!(host.event_of(&repeat)["runs"], json!([]), "a repeat ran the connector");
     assert_eq!(redmine.project.issues().len(), 1);
 
     let event = host.event_of(&answer);

@@ -1,5 +1,6 @@
-//! PostgreSQL as docs/postgresql.md describes it: a user without other rights, TLS, a password
-//! file, PgBouncer, standbys. What does not work is refused with one sentence that says what to do.
+//! Tests the ways to run PostgreSQL that docs/postgresql.md describes: a user without further
+//! rights, TLS, a password file, PgBouncer, standbys. The server refuses to start with any other
+//! setup; the error is one line and contains the fix.
 
 mod password;
 mod plugins_folder;
@@ -15,30 +16,35 @@ use jackfield_tests::{Connection, Postgres, Setup, TestHost, binary, empty_home,
 use serde_json::Value;
 use tempfile::TempDir;
 
+/// The password of the user `app` of the database.
 const PASSWORD: &str = "pw-of-the-app-9271";
-const VARIABLE: &str = "JACKFIELD_SECRET_APP";
-const KEY: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
-/// How long a change needs at most until it holds at another server that was notified, seconds.
-const CHANGED_S: u64 = 10;
+/// The environment variable that contains the password.
+const PASSWORD_VARIABLE: &str = "JACKFIELD_SECRET_APP";
+/// The key that seals the secrets, the same for all servers of a test.
+const SECRET_KEY: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
+/// The maximum time until a change takes effect at another server that was notified, seconds.
+const CHANGE_S_MAX: u64 = 10;
 
-/// A PostgreSQL server with the user and the database of the documentation.
-fn documented() -> Postgres {
+/// Starts PostgreSQL, and creates the user and the database as the documentation does.
+fn start_postgres() -> Postgres {
     let postgres = Postgres::start();
     postgres.query(&format!("CREATE USER app PASSWORD '{PASSWORD}'"));
     postgres.query("CREATE DATABASE app OWNER app ENCODING 'UTF8' TEMPLATE template0");
     postgres
 }
 
-/// The configuration for this host, port and query of the address.
+/// Returns a configuration with a database address of this host, port and query.
 fn config(host: &str, port: u16, query: &str) -> String {
     format!(
-        "store = \"postgres://app@{host}:{port}/app?{query}\"\nstore_password = \"env:{VARIABLE}\"\n"
+        "store = \"postgres://app@{host}:{port}/app?{query}\"\n\
+         store_password = \"env:{PASSWORD_VARIABLE}\"\n"
     )
 }
 
-/// Prepares a server with this configuration.
+/// Prepares a server with this configuration. Does not start it.
 fn setup(config: &str) -> Setup {
-    let setup = Setup::new().env(VARIABLE, PASSWORD).env("JACKFIELD_SECRET_KEY", KEY);
+    let setup =
+        Setup::new().env(PASSWORD_VARIABLE, PASSWORD).env("JACKFIELD_SECRET_KEY", SECRET_KEY);
     setup.config(config)
 }
 
@@ -63,7 +69,7 @@ impl Home {
         let mut command = Command::new("timeout");
         command.arg("30").arg(binary()).args(arguments).current_dir(self.folder.path());
         command.args(["--config", "jackfield.toml", "--data", "data", "--plugins", "plugins"]);
-        command.env(VARIABLE, &self.password).env("JACKFIELD_SECRET_KEY", KEY);
+        command.env(PASSWORD_VARIABLE, &self.password).env("JACKFIELD_SECRET_KEY", SECRET_KEY);
         let done = command.output().expect("the binary starts");
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let (printed, error) = (text(&done.stdout), text(&done.stderr));
@@ -72,7 +78,7 @@ impl Home {
         (done.status.code(), printed, error)
     }
 
-    /// The line with which a server refuses to start.
+    /// Starts a server, which must refuse to start. Returns the line that it prints.
     #[track_caller]
     fn refusal(&self) -> String {
         let (code, printed, error) = self.run(&["serve", "--listen", "127.0.0.1:0"]);
@@ -81,21 +87,23 @@ impl Home {
         error
     }
 
-    /// What `doctor` finds about this check: the status, what it found and the advice.
+    /// Runs `doctor`. Returns the status of one check, and its text with the fix; `None` if there
+    /// is no such check.
     #[track_caller]
-    fn diagnosis(&self, check: &str) -> Option<(String, String)> {
+    fn diagnose(&self, check: &str) -> Option<(String, String)> {
         let (_, printed, error) = self.run(&["doctor", "--json"]);
         let report: Value = serde_json::from_str(&printed).unwrap_or_else(|_| panic!("{error}"));
-        let found = report["findings"].as_array().expect("a list").iter();
-        let found = found.clone().find(|it| it["check"] == check)?;
-        let of = |name: &str| found[name].as_str().expect("a text").to_owned();
-        Some((of("status"), format!("{}; {}", of("found"), of("fix"))))
+        let findings = report["findings"].as_array().expect("a list").iter();
+        let found = findings.clone().find(|it| it["check"] == check)?;
+        let field = |name: &str| found[name].as_str().expect("a text").to_owned();
+        Some((field("status"), format!("{}; {}", field("found"), field("fix"))))
     }
 
-    /// Checks that a server refuses to start, and that `doctor` fails, with these words.
+    /// Checks that a server refuses to start and that `doctor` reports a failure, both with all of
+    /// these words.
     #[track_caller]
     fn assert_refused(&self, words: &[&str]) {
-        let (refusal, diagnosis) = (self.refusal(), self.diagnosis("database"));
+        let (refusal, diagnosis) = (self.refusal(), self.diagnose("database"));
         let (status, diagnosis) = diagnosis.expect("a finding");
         assert_eq!(status, "fail", "{diagnosis}");
         for word in words {
@@ -105,17 +113,17 @@ impl Home {
     }
 }
 
-/// Pauses a connection at one server and waits until another one, which is notified, refuses its
-/// clicks.
+/// Pauses a connection at one server, and waits until the other server refuses the clicks of this
+/// connection: the other server received a notification.
 #[track_caller]
-fn assert_pause_is_noticed(by: &TestHost, at: &TestHost, connection: &Connection) {
+fn assert_pause_is_noticed(other: &TestHost, pausing: &TestHost, connection: &Connection) {
     let test = jackfield_tests::failed_test();
     wait_for("the other server to know the connection", 20, || {
-        (by.create(connection, &test).status == 200).then_some(())
+        (other.create(connection, &test).status == 200).then_some(())
     });
     let path = format!("/connections/{}/pause", connection.id);
-    at.admin().json("POST", &path, &serde_json::json!({})).assert_status(200);
-    wait_for("the pause at the other server", CHANGED_S, || {
-        (by.create(connection, &test).status == 503).then_some(())
+    pausing.admin().json("POST", &path, &serde_json::json!({})).assert_status(200);
+    wait_for("the pause at the other server", CHANGE_S_MAX, || {
+        (other.create(connection, &test).status == 503).then_some(())
     });
 }

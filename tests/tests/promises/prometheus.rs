@@ -1,6 +1,6 @@
-//! The scrape configuration of docs/operator.md, the alerts and the dashboard, by a real Prometheus
-//! that scrapes three servers of one database under load. Each query of the dashboard and each
-//! alert has data, so no query names a metric or a label that does not exist.
+//! Tests the Prometheus configuration in docs/operator.md, the alerts and the dashboard with a real
+//! Prometheus, which scrapes three servers of one database under load. Each query must return data:
+//! this shows that no query names a metric or a label that does not exist.
 
 use std::fs::{self, File};
 use std::path::Path;
@@ -18,21 +18,21 @@ use tempfile::TempDir;
 
 use crate::metrics::{Busy, PROJECT, token};
 
-/// A running Prometheus. It is killed when dropped.
+/// A running Prometheus, which is killed when this value is dropped.
 struct Prometheus {
     child: Child,
     client: Client,
     folder: TempDir,
 }
 
-/// The block of docs/operator.md that configures Prometheus.
+/// Returns the configuration of Prometheus in docs/operator.md.
 fn documented_config() -> String {
     let page = fs::read_to_string(root().join("docs/operator.md")).expect("docs/operator.md");
     let block = page.split("```yaml\n# prometheus.yml\n").nth(1).expect("the block");
     block.split("```").next().expect("its end").to_owned()
 }
 
-fn alerts() -> String {
+fn read_alerts() -> String {
     fs::read_to_string(root().join("docs/prometheus/alerts.yml")).expect("the alerts")
 }
 
@@ -41,16 +41,16 @@ impl Prometheus {
     fn start(servers: &[&TestHost], token: &str) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let path = |name: &str| folder.path().join(name).display().to_string();
-        let address = |it: &&TestHost| it.url().strip_prefix("http://").map(str::to_owned);
-        let addresses: Option<Vec<_>> = servers.iter().map(address).collect();
+        let address_of = |it: &&TestHost| it.url().strip_prefix("http://").map(str::to_owned);
+        let addresses: Option<Vec<_>> = servers.iter().map(address_of).collect();
         let config = documented_config()
             .replace("127.0.0.1:8080", &addresses.expect("addresses").join("\", \""))
             .replace("/etc/prometheus/jackfield-token", &path("token"))
             .replace("/etc/prometheus/jackfield-alerts.yml", &path("alerts.yml"));
-        let often = "global:\n  scrape_interval: 1s\n  evaluation_interval: 1s\n";
+        let intervals = "global:\n  scrape_interval: 1s\n  evaluation_interval: 1s\n";
         for (name, text) in [
-            ("prometheus.yml", often.to_owned() + &config),
-            ("alerts.yml", alerts()),
+            ("prometheus.yml", intervals.to_owned() + &config),
+            ("alerts.yml", read_alerts()),
             ("token", token.to_owned()),
         ] {
             fs::write(folder.path().join(name), text).expect("a file");
@@ -60,7 +60,10 @@ impl Prometheus {
         let child = Command::new("prometheus")
             .arg(format!("--config.file={}", path("prometheus.yml")))
             .arg(format!("--storage.tsdb.path={}", path("data")))
-            .arg(format!("--web.listen-address={}", url.strip_prefix("http://").expect("it")))
+            .arg(format!(
+                "--web.listen-address={}",
+                url.strip_prefix("http://").expect("an HTTP address")
+            ))
             .stdout(Stdio::null())
             .stderr(log)
             .spawn()
@@ -73,7 +76,7 @@ impl Prometheus {
         started
     }
 
-    /// The values of a query, without those that are not numbers.
+    /// Runs a query. Returns its values, without NaN.
     #[track_caller]
     fn query(&self, query: &str) -> Vec<f64> {
         let encoded: String = query.bytes().map(|byte| format!("%{byte:02X}")).collect();
@@ -86,7 +89,7 @@ impl Prometheus {
         values.filter(|value: &f64| !value.is_nan()).collect()
     }
 
-    /// Waits until a query has a value.
+    /// Waits until a query returns a value.
     #[track_caller]
     fn await_data(&self, what: &str, query: &str) {
         wait_for(&format!("data of {what}: {query}"), 60, || self.query(query).pop());
@@ -104,7 +107,8 @@ impl Drop for Prometheus {
     }
 }
 
-/// Requests to a server without pause, more than the rate of a connection allows, until dropped.
+/// A thread that sends requests to a server until this value is dropped. It sends more than the
+/// rate limit of a connection allows.
 struct Load {
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
@@ -113,19 +117,21 @@ struct Load {
 impl Load {
     fn start(busy: &Busy, host: &TestHost) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
-        let (ended, client) = (Arc::clone(&stop), host.anonymous());
-        let creates = [&busy.qa, &busy.traps].map(Connection::create_path);
-        let calls = busy.calls.webhook_path.clone();
-        let kpis = |of: &str| format!("{of}/kpis/project/{PROJECT}/defectstatus");
-        let (counts, failing) = (kpis(&busy.qa.webhook_path), kpis(&calls));
+        let (thread_stop, client) = (Arc::clone(&stop), host.anonymous());
+        let create_paths = [&busy.qa, &busy.traps].map(Connection::create_path);
+        let failing_webhook = busy.calls.webhook_path.clone();
+        let kpis_path =
+            |webhook_path: &str| format!("{webhook_path}/kpis/project/{PROJECT}/defectstatus");
+        let (counts_path, failing_path) =
+            (kpis_path(&busy.qa.webhook_path), kpis_path(&failing_webhook));
         let thread = thread::spawn(move || {
-            while !ended.load(Ordering::Relaxed) {
+            while !thread_stop.load(Ordering::Relaxed) {
                 let test = failed_test().to_string();
                 let json = [("content-type", "application/json")];
-                for create in &creates {
-                    client.attempt("POST", create, &json, test.as_bytes());
+                for create_path in &create_paths {
+                    client.attempt("POST", create_path, &json, test.as_bytes());
                 }
-                for path in [&counts, &failing] {
+                for path in [&counts_path, &failing_path] {
                     client.attempt("GET", path, &[], b"");
                 }
                 thread::sleep(Duration::from_millis(10));
@@ -142,8 +148,8 @@ impl Drop for Load {
     }
 }
 
-/// The title and the query of each target of the dashboard.
-fn panels() -> Vec<(String, String)> {
+/// Returns the query of each target of the dashboard, with the title of its panel.
+fn dashboard_queries() -> Vec<(String, String)> {
     let file = fs::read_to_string(root().join("docs/grafana/dashboard.json")).expect("the file");
     let dashboard: Value = serde_json::from_str(&file).expect("JSON");
     let text = |value: &Value| value.as_str().expect("a text").to_owned();
@@ -155,24 +161,24 @@ fn panels() -> Vec<(String, String)> {
     targets.collect()
 }
 
-/// The query of an alert without its threshold.
+/// Returns the query of an alert without its threshold.
 fn without_threshold(query: &str) -> &str {
     let end = [" > ", " == "].iter().filter_map(|sign| query.rfind(sign)).max();
     query.get(..end.unwrap_or_else(|| panic!("{query} has no threshold"))).expect("its beginning")
 }
 
-/// The creates of the connection `qa`, of which each server counts its own.
-const CREATES: &str = r#"jackfield_events_total{connection="qa",outcome="created"}"#;
-/// The same creates in the database.
-const STORED_CREATES: &str = "
+/// The query for the created defects of the connection `qa`, as each server counts its own.
+const CREATED_QUERY: &str = r#"jackfield_events_total{connection="qa",outcome="created"}"#;
+/// Counts the created defects of the connection `qa` in the database.
+const STORED_CREATED_SQL: &str = "
 SELECT count(*) FROM events JOIN connections ON connections.id = connection_id
 WHERE name = 'qa' AND outcome = 'created'";
 
 #[test]
 fn each_panel_and_each_alert_has_data_from_three_servers_under_load() {
     let postgres = Postgres::start();
-    let rate = ("JACKFIELD_WEBHOOK_REQUESTS_PER_S", "5");
-    let busy = Busy::start_as(postgres.replica().env(rate.0, rate.1));
+    let setup = postgres.replica().env("JACKFIELD_WEBHOOK_REQUESTS_PER_S", "5");
+    let busy = Busy::start_as(setup);
     let others = [(); 2].map(|()| postgres.replica().start());
     let servers = [&busy.host, &others[0], &others[1]];
     for host in servers {
@@ -183,11 +189,11 @@ fn each_panel_and_each_alert_has_data_from_three_servers_under_load() {
     let token = token(&busy.host, &json!({"name": "prometheus", "role": "viewer"}));
     let prometheus = Prometheus::start(&servers, &token);
     wait_for("three servers with creates", 60, || {
-        (prometheus.query(&format!("{CREATES} > 0")).len() == servers.len()).then_some(())
+        (prometheus.query(&format!("{CREATED_QUERY} > 0")).len() == servers.len()).then_some(())
     });
-    let panels = panels();
-    assert!(panels.len() > 25, "{panels:?}");
-    for (title, query) in panels {
+    let queries = dashboard_queries();
+    assert!(queries.len() > 25, "{queries:?}");
+    for (title, query) in queries {
         let query = query.replace("$connection", ".*").replace("$__rate_interval", "10s");
         prometheus.await_data(&title, &query);
     }
@@ -201,32 +207,32 @@ fn each_panel_and_each_alert_has_data_from_three_servers_under_load() {
     }
     drop(loads);
     wait_for("each create to be counted once", 60, || {
-        let counted = prometheus.query(&format!("sum({CREATES})")).pop()?;
-        let stored = postgres.query(STORED_CREATES);
-        (stored == [format!("{counted:.0}")]).then_some(())
+        let counted_sum = prometheus.query(&format!("sum({CREATED_QUERY})")).pop()?;
+        let stored = postgres.query(STORED_CREATED_SQL);
+        (stored == [format!("{counted_sum:.0}")]).then_some(())
     });
 }
 
-/// Runs promtool in a folder that has the alerts and their tests.
-fn promtool(folder: &Path, arguments: &[&str]) {
+/// Runs `promtool`, which must succeed, in a folder that contains the alerts and their tests.
+fn run_promtool(folder: &Path, arguments: &[&str]) {
     let output = Command::new("promtool").args(arguments).current_dir(folder).output();
     let output = output.expect("`cargo xtask test` installs Prometheus");
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    let said = text(&output.stdout) + &text(&output.stderr);
-    assert!(output.status.success(), "{arguments:?}: {said}");
+    let printed = text(&output.stdout) + &text(&output.stderr);
+    assert!(output.status.success(), "{arguments:?}: {printed}");
 }
 
 #[test]
 fn each_alert_fires_when_it_must_and_is_silent_otherwise() {
     let folder = tempfile::tempdir().expect("a folder");
     let tests = fs::read_to_string(root().join("tests/prometheus/alerts_test.yml"));
-    let (tests, alerts) = (tests.expect("the tests of the alerts"), alerts());
+    let (tests, alerts) = (tests.expect("the tests of the alerts"), read_alerts());
     for name in alerts.lines().filter_map(|line| line.trim().strip_prefix("- alert: ")) {
-        let fires = format!("alertname=\"{name}\"");
-        assert!(tests.contains(&fires), "{name} has no test in alerts_test.yml");
+        let alert_test = format!("alertname=\"{name}\"");
+        assert!(tests.contains(&alert_test), "{name} has no test in alerts_test.yml");
     }
     fs::write(folder.path().join("alerts.yml"), alerts).expect("a file");
     fs::write(folder.path().join("alerts_test.yml"), tests).expect("a file");
-    promtool(folder.path(), &["check", "rules", "alerts.yml"]);
-    promtool(folder.path(), &["test", "rules", "alerts_test.yml"]);
+    run_promtool(folder.path(), &["check", "rules", "alerts.yml"]);
+    run_promtool(folder.path(), &["test", "rules", "alerts_test.yml"]);
 }

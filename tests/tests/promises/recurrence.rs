@@ -188,7 +188,8 @@ fn connectors_in_each_language_comment_reopen_and_replace_deleted_issues() {
 
         project.delete(&issue.id);
         host.create(&connection, &failed_again(&first)).assert_status(200);
-        assert_eq!(project.issues().len(), 2, "{language}: the issue is gone");
+        // The issue that `Project::delete` has added, and the new defect.
+        assert_eq!(project.issues().len(), 2, "{language}: the deleted issue was not replaced");
     }
 }
 

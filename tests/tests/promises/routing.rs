@@ -95,7 +95,7 @@ fn a_rule_sends_a_defect_to_another_project_of_the_tracker() {
     assert_eq!(own.issues().len(), 0);
     assert!(issue.subject.contains("Pay"), "{issue:?}");
     assert!(
-        run_log(&run).contains(&format!("routing rule 1 fits: project = \\\"{}", pay.id)),
+        run_log(&run).contains(&format!("routing rule 1 matches: project = \\\"{}", pay.id)),
         "{run}"
     );
 
@@ -130,7 +130,7 @@ fn the_first_matching_rule_is_used_and_later_rules_send_no_request() {
     let run = host.run_of(&answer);
     answer.assert_status(200);
     assert_eq!(targets(&tracker, "POST"), ["/pay/issues"]);
-    assert!(run_log(&run).contains("routing rule 2 fits"), "{run}");
+    assert!(run_log(&run).contains("routing rule 2 matches"), "{run}");
     let requested = targets(&test_manager, "GET");
     let api_path = |target: &String| target.split("/api/v2").nth(1).unwrap_or_default().to_owned();
     let requested: Vec<_> = requested.iter().map(api_path).collect();
@@ -147,9 +147,9 @@ fn the_first_matching_rule_is_used_and_later_rules_send_no_request() {
         3,
         "the event must show the three requests, one of them for the token: {run}"
     );
-    // The second click for the same failed test is a repeat, which does not evaluate the rules.
     host.create(&connection, &new_test()).assert_status(200);
     let before = test_manager.requests().len();
+    // The second click for the same failed test is a repeat, which does not evaluate the rules.
     host.create(&connection, &stored_test()).assert_status(200);
     host.create(&connection, &stored_test()).assert_status(200);
     // The first click requests only the labels, because the project is cached.

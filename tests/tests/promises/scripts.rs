@@ -371,7 +371,7 @@ fn a_script_that_imports_test_data_needs_consent() {
     assert_eq!(open_count(&host, &connection, "a"), 1, "a version without consent serves");
     let needs_consent = host.connection("qa")["needs_consent"].to_string();
     assert!(
-        needs_consent.contains("read what Test Manager knows of failed tests"),
+        needs_consent.contains("read the data of failed tests in Test Manager"),
         "{needs_consent}"
     );
     let arguments = [

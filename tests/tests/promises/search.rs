@@ -179,8 +179,8 @@ fn a_second_record_in_the_tracker_is_reported() {
     assert!(detail.contains("2 and 1"), "{event}");
 }
 
-/// Nobody clicks again, in one round after a crash. The sweep finds the issue, and an event reports
-/// it.
+/// No click is repeated. In the second round, the server crashes first. The sweep finds the issue,
+/// and an event reports it.
 #[test]
 fn the_sweep_adopts_an_issue_without_another_click() {
     for with_crash in [false, true] {

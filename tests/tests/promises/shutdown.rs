@@ -1,6 +1,6 @@
-//! On SIGTERM, the server stops accepting connections, answers what clients have sent, finishes the
-//! runs in progress, and exits with code 0. Its admin token is in a file that only the owner can
-//! read.
+//! Tests the shutdown after SIGTERM: the server accepts no new connections, answers the requests
+//! that clients have sent, finishes the runs in progress, and exits with code 0. Also tests that
+//! the admin token is in a file that only the owner can read.
 
 mod http2;
 mod transports;
@@ -38,9 +38,10 @@ fn a_run_in_progress_is_finished_and_answered() {
     assert_eq!(tracker.requests().len(), 1);
 }
 
-/// A client that has a connection does not know that the server ends.
+/// A client with an open connection cannot know that the server ends, so it still sends its
+/// request.
 #[test]
-fn a_click_on_a_connection_from_before_the_signal_is_answered() {
+fn a_click_on_a_connection_that_was_open_before_the_signal_is_answered() {
     let (mut host, connection) = Setup::new().start_with("instant", json!({}));
     let body = failed_test().to_string();
     let click = format!(
@@ -58,7 +59,7 @@ fn a_click_on_a_connection_from_before_the_signal_is_answered() {
     }
     for mut stream in streams {
         let mut answer = String::new();
-        stream.read_to_string(&mut answer).expect("the answer, and then the end");
+        stream.read_to_string(&mut answer).expect("the answer, and then the end of the connection");
         assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
     }
     assert_eq!(host.stop().code(), Some(0));
@@ -86,13 +87,14 @@ fn an_incomplete_request_does_not_keep_the_server_alive() {
     assert_eq!(stop_within(&mut host, 20), Some(0));
 }
 
-/// Sends SIGTERM, and checks that the server ends within this time. Returns its exit code.
+/// Sends SIGTERM, and checks that the server ends within this number of seconds. Returns its exit
+/// code.
 #[track_caller]
 fn stop_within(host: &mut TestHost, seconds: u64) -> Option<i32> {
     let started = Instant::now();
     let code = host.stop().code();
-    let took = started.elapsed();
-    assert!(took <= Duration::from_secs(seconds), "the server took {took:?} to end");
+    let elapsed = started.elapsed();
+    assert!(elapsed <= Duration::from_secs(seconds), "the server took {elapsed:?} to end");
     code
 }
 
@@ -131,8 +133,9 @@ fn runs_that_exceed_the_drain_time_are_stopped_and_their_outcomes_stored() {
     let defects = defects["defects"].as_array().expect("defects").clone();
     let state = |name: &str| {
         let connection = host.connection(name)["id"].clone();
-        let of = |it: &&Value| it["connection"] == connection || it["connection"] == name;
-        defects.iter().find(of).map(|it| it["state"].clone())
+        let is_of_connection =
+            |it: &&Value| it["connection"] == connection || it["connection"] == name;
+        defects.iter().find(is_of_connection).map(|it| it["state"].clone())
     };
     assert_eq!(state("qa"), Some(json!("in-doubt")), "{defects:?}");
     assert_eq!(state("spin"), Some(json!("failed")), "{defects:?}");

@@ -12,7 +12,7 @@ use jackfield_tests::{
 };
 use serde_json::json;
 
-/// The hostile guests.
+/// The guests that exceed a limit during the load.
 const HOSTILE_GUESTS: [&str; 9] = [
     "spin",
     "memory-bomb",

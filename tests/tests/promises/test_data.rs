@@ -142,7 +142,7 @@ fn a_version_that_reads_test_data_needs_consent() {
     assert_eq!(version_of_run(&old), "1.0.1");
     let needs_consent = host.connection("old")["needs_consent"].to_string();
     assert!(
-        needs_consent.contains("read what Test Manager knows of failed tests"),
+        needs_consent.contains("read the data of failed tests in Test Manager"),
         "{needs_consent}"
     );
 

@@ -1,6 +1,6 @@
-//! Each event is one trace, which the server exports by OTLP over HTTP: the claim, the guest, each
-//! request to the tracker and the store are its parts. A sender may name the trace. Without a
-//! collector, events are answered as before.
+//! Tests the export of traces with OTLP over HTTP. Each event is one trace; its spans are the
+//! claim, the guest, each request to the tracker, and the store. The sender of a request may name
+//! the trace. Requests are also answered while no collector runs.
 
 use std::collections::HashSet;
 
@@ -10,13 +10,18 @@ use jackfield_tests::{
 };
 use serde_json::{Value, json};
 
+/// The id of a trace that a sender names.
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
-const SENDER: &str = "00f067aa0ba902b7";
-const TOKEN: &str = "the-token-of-the-collector";
-const KEY: &str = "k3y-of-the-tracker";
+/// The id of the span of the sender.
+const SENDER_SPAN: &str = "00f067aa0ba902b7";
+/// The secret in the header `authorization` of requests to the collector.
+const COLLECTOR_TOKEN: &str = "the-token-of-the-collector";
+/// A secret of the connection, which no trace may contain.
+const TRACKER_KEY: &str = "k3y-of-the-tracker";
 
-/// Variables of OpenTelemetry, which have no effect: the file alone says what is sent, and where.
-const NO_EFFECT: [(&str, &str); 6] = [
+/// Environment variables of OpenTelemetry. They must have no effect: only the configuration file
+/// decides what is sent, and where.
+const IGNORED_VARIABLES: [(&str, &str); 6] = [
     ("OTEL_BSP_SCHEDULE_DELAY", "600000"),
     ("OTEL_EXPORTER_OTLP_HEADERS", "authorization=forged"),
     ("OTEL_EXPORTER_OTLP_TRACES_COMPRESSION", "gzip"),
@@ -26,14 +31,14 @@ const NO_EFFECT: [(&str, &str); 6] = [
 ];
 
 /// A server that exports traces, its tracker, and the collector.
-struct Traced {
+struct TracedServer {
     host: TestHost,
     connection: Connection,
     tracker: ScriptedServer,
     collector: ScriptedServer,
 }
 
-/// One span, as the collector received it.
+/// The JSON of one span that the collector received.
 #[derive(Debug, Clone)]
 struct Span(Value);
 
@@ -42,11 +47,11 @@ impl Span {
         self.0[name].as_str().unwrap_or_default()
     }
 
-    fn time(&self, name: &str) -> i128 {
+    fn time_ns(&self, name: &str) -> i128 {
         self.text(name).parse().unwrap_or_else(|_| panic!("{name} of {self:?}"))
     }
 
-    /// The value of an attribute, as text.
+    /// Returns the value of an attribute as text; `None` if there is no such attribute.
     fn attribute(&self, name: &str) -> Option<String> {
         let all = self.0["attributes"].as_array()?;
         let value = &all.iter().find(|it| it["key"] == name)?["value"];
@@ -55,22 +60,25 @@ impl Span {
     }
 }
 
-impl Traced {
-    fn start(more: &str) -> Self {
+impl TracedServer {
+    /// Starts the three servers. `more_keys` are further lines of the section `[traces]`.
+    fn start(more_keys: &str) -> Self {
         let tracker = ScriptedServer::start(|_| Reply::created(1));
         let collector = ScriptedServer::start(|_| Reply::json(200, "{}"));
         let endpoint = format!("endpoint = \"{}/v1/traces\"", collector.url());
         let headers = "headers = [\"authorization=env:JACKFIELD_SECRET_OTLP\"]";
-        let setup = Setup::new().config(&format!("[traces]\n{endpoint}\n{headers}\n{more}"));
-        let setup = setup.env("JACKFIELD_SECRET_OTLP", TOKEN).guests(["traps-on-demand", "good"]);
-        let setup = NO_EFFECT.iter().fold(setup, |setup, (name, value)| setup.env(name, value));
+        let setup = Setup::new().config(&format!("[traces]\n{endpoint}\n{headers}\n{more_keys}"));
+        let setup =
+            setup.env("JACKFIELD_SECRET_OTLP", COLLECTOR_TOKEN).guests(["traps-on-demand", "good"]);
+        let setup =
+            IGNORED_VARIABLES.iter().fold(setup, |setup, (name, value)| setup.env(name, value));
         let host = setup.start();
         let settings = json!({"url": tracker.url()});
         let connection = host.connect("qa", "good", settings, json!({}));
         Self { host, connection, tracker, collector }
     }
 
-    /// Sends a create of which the sender says this in `traceparent`.
+    /// Sends a create with this value of the header `traceparent`. Returns the id of its event.
     fn create(&self, traceparent: &str) -> String {
         let answer = self.send(traceparent);
         answer.assert_status(200);
@@ -83,12 +91,13 @@ impl Traced {
         self.host.anonymous().send("POST", &path, &headers, body.as_bytes())
     }
 
-    /// All spans that the collector has received.
+    /// Returns all spans that the collector has received, and checks the requests that contain
+    /// them.
     fn spans(&self) -> Vec<Span> {
         let mut spans = Vec::new();
         for request in self.collector.requests() {
             assert_eq!((&*request.method, &*request.target), ("POST", "/v1/traces"));
-            assert_eq!(request.header("authorization"), Some(TOKEN));
+            assert_eq!(request.header("authorization"), Some(COLLECTOR_TOKEN));
             assert_eq!(request.header("content-type"), Some("application/json"));
             let body: Value = serde_json::from_slice(&request.body).expect("JSON");
             for resource in body["resourceSpans"].as_array().expect("resources") {
@@ -107,7 +116,7 @@ impl Traced {
         spans.into_iter().map(Span).collect()
     }
 
-    /// Waits for the span of a whole event, and returns the spans of its trace.
+    /// Waits for the span of a whole event. Returns it, and all spans of its trace.
     #[track_caller]
     fn trace_of(&self, event: &str) -> (Span, Vec<Span>) {
         wait_for(&format!("the trace of {event}"), 30, || {
@@ -123,10 +132,10 @@ impl Traced {
 
 #[test]
 fn an_event_is_one_trace_of_claim_guest_requests_and_store() {
-    let traced = Traced::start("");
-    let event = traced.create(&format!("00-{TRACE}-{SENDER}-01"));
+    let traced = TracedServer::start("");
+    let event = traced.create(&format!("00-{TRACE}-{SENDER_SPAN}-01"));
     let (root, spans) = traced.trace_of(&event);
-    assert_eq!((root.text("traceId"), root.text("parentSpanId")), (TRACE, SENDER));
+    assert_eq!((root.text("traceId"), root.text("parentSpanId")), (TRACE, SENDER_SPAN));
     assert_eq!((root.text("name"), &root.0["kind"]), ("create-defect", &json!(2)));
     assert_eq!(root.attribute("http.response.status_code").as_deref(), Some("200"));
     let find = |name: &str| {
@@ -144,46 +153,52 @@ fn an_event_is_one_trace_of_claim_guest_requests_and_store() {
     assert_eq!(request.attribute("http.response.status_code").as_deref(), Some("201"));
     let url = request.attribute("url.full").unwrap_or_default();
     assert!(url.ends_with("/issues.json"), "{url}");
-    // The times of the event and of its requests have whole milliseconds.
-    let slack = 1_000_000;
+    // The times of the event and of its requests are rounded to milliseconds.
+    let rounding_ns = 1_000_000;
     for part in &spans {
-        let (start, end) = (part.time("startTimeUnixNano"), part.time("endTimeUnixNano"));
-        let all = (root.time("startTimeUnixNano") - slack, root.time("endTimeUnixNano") + slack);
-        assert!(all.0 <= start && start <= end && end <= all.1, "{part:?} of {root:?}");
+        let (start, end) = (part.time_ns("startTimeUnixNano"), part.time_ns("endTimeUnixNano"));
+        let event_times = (
+            root.time_ns("startTimeUnixNano") - rounding_ns,
+            root.time_ns("endTimeUnixNano") + rounding_ns,
+        );
+        assert!(
+            event_times.0 <= start && start <= end && end <= event_times.1,
+            "{part:?} of {root:?}"
+        );
     }
     let starts = ["claim", "queue", "guest create", "store"];
-    let starts = starts.map(|it| find(it).time("startTimeUnixNano"));
+    let starts = starts.map(|it| find(it).time_ns("startTimeUnixNano"));
     assert!(starts.is_sorted(), "{starts:?}");
 }
 
 #[test]
-fn a_tracker_gets_the_span_of_each_request_if_the_connection_says_so() {
-    let traced = Traced::start("");
+fn a_tracker_receives_the_span_of_each_request_if_the_connection_allows_it() {
+    let traced = TracedServer::start("");
     let parents = || -> Vec<_> {
         let requests = traced.tracker.requests().into_iter();
         requests.map(|request| request.header("traceparent").map(str::to_owned)).collect()
     };
-    traced.create(&format!("00-{TRACE}-{SENDER}-01"));
-    assert_eq!(parents(), [None], "no tracker gets it unless a person says so");
+    traced.create(&format!("00-{TRACE}-{SENDER_SPAN}-01"));
+    assert_eq!(parents(), [None], "a tracker receives the header only if a person allows it");
 
-    let (edited, said) = traced.host.run_cli(&["connections", "edit", "qa", "--trace-context"]);
-    assert!(edited, "{said}");
-    let event = traced.create(&format!("00-{TRACE}-{SENDER}-01"));
+    let (edited, printed) = traced.host.run_cli(&["connections", "edit", "qa", "--trace-context"]);
+    assert!(edited, "{printed}");
+    let event = traced.create(&format!("00-{TRACE}-{SENDER_SPAN}-01"));
     let (_, spans) = traced.trace_of(&event);
     let root =
         spans.iter().find(|span| span.attribute("jackfield.event").is_some_and(|it| it == event));
-    assert_eq!(root.map(|root| root.text("parentSpanId")), Some(SENDER));
+    assert_eq!(root.map(|root| root.text("parentSpanId")), Some(SENDER_SPAN));
     let parent = parents().pop().flatten().expect("the header");
     let request = spans.iter().filter(|span| span.text("name") == "POST");
     let named = request.filter(|span| parent == format!("00-{TRACE}-{}-01", span.text("spanId")));
     assert_eq!(named.count(), 1, "{parent} names no request of {spans:?}");
 
-    // A trace of the event itself, and one that its sender does not record.
+    // A request without a sender's trace, and one with a trace that the sender does not record.
     let event = traced.create("");
     let parent = parents().pop().flatten().expect("the header");
     let (trace, end) = (event.replace('-', ""), &parent[parent.len() - 2..]);
     assert!(parent.starts_with(&format!("00-{trace}-")) && end == "01", "{parent}");
-    traced.create(&format!("00-{TRACE}-{SENDER}-00"));
+    traced.create(&format!("00-{TRACE}-{SENDER_SPAN}-00"));
     let parent = parents().pop().flatten().expect("the header");
     assert!(parent.starts_with(&format!("00-{TRACE}-")) && parent.ends_with("-00"), "{parent}");
     let all: Vec<_> = parents().into_iter().flatten().collect();
@@ -192,13 +207,13 @@ fn a_tracker_gets_the_span_of_each_request_if_the_connection_says_so() {
 }
 
 #[test]
-fn without_a_collector_a_trace_goes_on_and_no_guest_sets_its_header() {
+fn without_a_collector_trackers_receive_the_header_and_no_guest_can_set_it() {
     let tracker = ScriptedServer::start(|_| Reply::new(200, "{}"));
     let host = Setup::new().guests(["calls"]).start();
     let target = format!("{}/", tracker.url());
     let settings = |via: &str| {
         json!({"url": tracker.url(), "target": target, "via": via,
-            "headers": format!("traceparent=00-{TRACE}-{SENDER}-01")})
+            "headers": format!("traceparent=00-{TRACE}-{SENDER_SPAN}-01")})
     };
     for via in ["http", "wasi:http"] {
         let name = via.replace(':', "-");
@@ -207,18 +222,22 @@ fn without_a_collector_a_trace_goes_on_and_no_guest_sets_its_header() {
         let forged = tracker.last_request().header("traceparent").map(str::to_owned);
         assert_eq!(
             forged,
-            Some(format!("00-{TRACE}-{SENDER}-01")),
-            "{via}: it may without the option"
+            Some(format!("00-{TRACE}-{SENDER_SPAN}-01")),
+            "{via}: a guest may set the header without the option"
         );
 
-        let (edited, said) = host.run_cli(&["connections", "edit", &name, "--trace-context"]);
-        assert!(edited, "{said}");
+        let (edited, printed) = host.run_cli(&["connections", "edit", &name, "--trace-context"]);
+        assert!(edited, "{printed}");
         let before = tracker.requests().len();
         host.create(&connection, &failed_test());
-        assert_eq!(tracker.requests().len(), before, "{via}: the guest set the header");
+        assert_eq!(
+            tracker.requests().len(),
+            before,
+            "{via}: a request of a guest that sets the header was sent"
+        );
 
-        let (edited, said) = host.run_cli(&["connections", "edit", &name, "--set", "headers="]);
-        assert!(edited, "{said}");
+        let (edited, printed) = host.run_cli(&["connections", "edit", &name, "--set", "headers="]);
+        assert!(edited, "{printed}");
         let event = host.create(&connection, &failed_test()).event().replace('-', "");
         let parent = tracker.last_request().header("traceparent").map(str::to_owned);
         let parent = parent.expect("the header");
@@ -227,29 +246,30 @@ fn without_a_collector_a_trace_goes_on_and_no_guest_sets_its_header() {
 }
 
 #[test]
-fn without_a_sender_the_id_of_the_event_is_that_of_its_trace() {
-    let traced = Traced::start("");
-    for wrong in ["", "nonsense", &format!("00-{}-{SENDER}-01", "0".repeat(32))] {
+fn without_a_valid_traceparent_the_trace_has_the_id_of_the_event() {
+    let traced = TracedServer::start("");
+    for wrong in ["", "nonsense", &format!("00-{}-{SENDER_SPAN}-01", "0".repeat(32))] {
         let event = traced.create(wrong);
         let (root, _) = traced.trace_of(&event);
         assert_eq!(root.text("traceId"), event.replace('-', ""));
         assert_eq!(root.text("parentSpanId"), "");
     }
-    let not_recorded = traced.create(&format!("00-{TRACE}-{SENDER}-00"));
+    let not_recorded = traced.create(&format!("00-{TRACE}-{SENDER_SPAN}-00"));
     let last = traced.create("");
     traced.trace_of(&last);
     let spans = format!("{:?}", traced.spans());
-    assert!(!spans.contains(&not_recorded), "the sender does not record this trace");
+    assert!(!spans.contains(&not_recorded), "a trace was exported that its sender does not record");
 }
 
 #[test]
-fn a_refused_sender_does_not_choose_the_trace() {
-    let traced = Traced::start("");
+fn a_refused_sender_cannot_choose_the_trace() {
+    let traced = TracedServer::start("");
     std::fs::write(traced.host.folder().join("secret"), "a-secret-of-senders").expect("a file");
     let edit = ["connections", "edit", "qa", "--webhook-auth", "bearer"];
-    let (edited, said) = traced.host.run_cli(&[&edit[..], &["--webhook-secret=@secret"]].concat());
-    assert!(edited, "{said}");
-    let refused = traced.send(&format!("00-{TRACE}-{SENDER}-00"));
+    let (edited, printed) =
+        traced.host.run_cli(&[&edit[..], &["--webhook-secret=@secret"]].concat());
+    assert!(edited, "{printed}");
+    let refused = traced.send(&format!("00-{TRACE}-{SENDER_SPAN}-00"));
     refused.assert_problem(401, "sender-refused");
     let event = refused.event();
     let (root, _) = traced.trace_of(&event);
@@ -257,10 +277,11 @@ fn a_refused_sender_does_not_choose_the_trace() {
 }
 
 #[test]
-fn the_spans_of_a_stopped_server_are_exported_and_contain_no_secret() {
-    let mut traced = Traced::start("");
+fn a_server_that_stops_exports_its_spans_and_they_contain_no_secret() {
+    let mut traced = TracedServer::start("");
     let settings = json!({"url": traced.tracker.url()});
-    let traps = traced.host.connect("traps", "traps-on-demand", settings, json!({"key": KEY}));
+    let traps =
+        traced.host.connect("traps", "traps-on-demand", settings, json!({"key": TRACKER_KEY}));
     traced.tracker.set_script(|_| Reply::new(200, "bad: k3y-of-the-tracker"));
     let failed = traced.host.create(&traps, &failed_test());
     failed.assert_problem(502, "connector-fault");
@@ -270,26 +291,26 @@ fn the_spans_of_a_stopped_server_are_exported_and_contain_no_secret() {
     assert_eq!(root.0["status"]["code"], 2, "{root:?}");
     let text = format!("{spans:?}");
     assert!(text.contains("connector-fault"), "{text}");
-    assert!(!text.contains(KEY) && !text.contains(TOKEN), "{text}");
+    assert!(!text.contains(TRACKER_KEY) && !text.contains(COLLECTOR_TOKEN), "{text}");
     assert!(!text.contains(&traps.webhook_path), "{text}");
 }
 
 #[test]
-fn a_ratio_of_nothing_exports_only_what_senders_record() {
-    let traced = Traced::start("sample_ratio = 0.0");
-    let silent = traced.create("");
-    let recorded = traced.create(&format!("00-{TRACE}-{SENDER}-01"));
+fn with_a_ratio_of_zero_only_traces_that_senders_record_are_exported() {
+    let traced = TracedServer::start("sample_ratio = 0.0");
+    let not_exported = traced.create("");
+    let recorded = traced.create(&format!("00-{TRACE}-{SENDER_SPAN}-01"));
     traced.trace_of(&recorded);
-    assert!(!format!("{:?}", traced.spans()).contains(&silent));
+    assert!(!format!("{:?}", traced.spans()).contains(&not_exported));
 }
 
 #[test]
-fn a_collector_that_is_down_delays_no_event_and_is_reported_once() {
-    let down = format!("[traces]\nendpoint = \"{}/v1/traces\"", unreachable_url());
-    let (mut host, connection) = Setup::new().config(&down).start_with("instant", json!({}));
-    let said = || host.output().matches("traces cannot be exported").count();
+fn an_unreachable_collector_delays_no_event_and_is_reported_once() {
+    let config = format!("[traces]\nendpoint = \"{}/v1/traces\"", unreachable_url());
+    let (mut host, connection) = Setup::new().config(&config).start_with("instant", json!({}));
+    let report_count = || host.output().matches("traces cannot be exported").count();
     host.create(&connection, &failed_test()).assert_status(200);
-    wait_for("the report", 30, || (said() > 0).then_some(()));
+    wait_for("the report", 30, || (report_count() > 0).then_some(()));
     for _ in 0..3 {
         host.create(&connection, &failed_test()).assert_status(200);
     }
@@ -298,7 +319,7 @@ fn a_collector_that_is_down_delays_no_event_and_is_reported_once() {
 }
 
 #[test]
-fn a_header_whose_secret_cannot_be_read_stops_the_start() {
+fn a_server_refuses_to_start_if_it_cannot_read_the_secret_of_a_header() {
     let mut host = Setup::new().start();
     let config = "[traces]\nendpoint = \"http://127.0.0.1:9/v1/traces\"\n\
                   headers = [\"authorization=env:JACKFIELD_SECRET_MISSING\"]";

@@ -70,8 +70,8 @@ type Named struct {
 }
 
 // IDs are those of the records that a setting names, separated. The tracker's list of records is at a path,
-// and in a part of the answer. An unknown name is an error: if it were ignored, a count would be zero, and
-// nobody would notice it.
+// and in a part of the answer. An unknown name is an error: if it were ignored, a count would be zero,
+// without an error.
 func (it Tracker) IDs(path, wanted string, names []string, setting, separator string) (string, error) {
 	known, err := Get[[]Named](it, path, wanted, nil)
 	if err != nil {

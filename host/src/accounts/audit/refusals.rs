@@ -2,8 +2,8 @@
 //! counted in the entry of the first one, and the number of entries in an hour is limited, so that
 //! no client can fill the log or displace the entries of others.
 //!
-//! The counts are never stored here: they are in memory until somebody reads the log, or until old
-//! entries are deleted.
+//! Never stores the counts: `Audit` does, before the log is read and before old entries are
+//! deleted.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr};
@@ -23,7 +23,7 @@ const ENTRIES_MAX: usize = 100;
 pub struct RefusedAttempt {
     /// The account and its role; absent: the client is not signed in.
     pub account: Option<(String, Role)>,
-    /// The address of the client; `0.0.0.0` stands for several clients.
+    /// The address of the client; `0.0.0.0` if the entry counts several clients.
     pub client: IpAddr,
     /// The kind of program that sent the request.
     pub via: Via,

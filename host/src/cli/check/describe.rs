@@ -17,13 +17,10 @@ pub(super) fn permissions(connector: &Connector) -> Vec<String> {
             let functions: Vec<_> = functions.iter().filter_map(|it| report_part(it)).collect();
             match (interface, functions.is_empty()) {
                 ("report", false) => {
-                    format!(
-                        "read of a failed test, from the report of the connection: {}",
-                        functions.join(", ")
-                    )
+                    format!("read these parts of a failed test's report: {}", functions.join(", "))
                 }
                 ("report", true) => "read the report of a failed test".to_owned(),
-                _ => "read everything that Test Manager knows of a failed test".to_owned(),
+                _ => "read all data of a failed test in Test Manager".to_owned(),
             }
         });
     let may: Vec<_> = origins.chain(secrets).chain(test_data).map(|it| printable(&it)).collect();
@@ -46,8 +43,8 @@ fn report_part(function: &str) -> Option<&'static str> {
     })
 }
 
-/// What a connection can do with this connector, and what it cannot do because an interface is
-/// missing.
+/// What a connection can do with this connector, and what it cannot do because an interface or
+/// `index-delay-seconds` is missing.
 pub(super) fn abilities(connector: &Connector) -> (Vec<String>, Vec<String>) {
     let (manifest, interfaces) = (connector.manifest(), connector.interfaces());
     let (mut can, mut cannot) = (Vec::new(), Vec::new());

@@ -44,8 +44,8 @@ impl Accept {
         if !self.yes {
             if sha256 != newest {
                 bail!(
-                    "--sha256 is not the newest version, {newest}: run `jackfield connections show \
-                     {}`",
+                    "the newest version has another SHA-256, {newest}: run `jackfield connections \
+                     show {}`",
                     self.name
                 );
             }

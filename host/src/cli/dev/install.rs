@@ -16,8 +16,8 @@ use crate::api::Connector;
 use crate::cli::client::Client;
 use crate::domain::ConnectorName;
 
-/// How long the server may take to load a version. This covers the longest compilation that the
-/// server permits, and the other steps.
+/// How long the server may take to load a version. This covers a compilation with the
+/// default `compile_ms`, and the other steps.
 const LOAD_TIMEOUT: Duration = Duration::from_secs(300);
 const POLL_PERIOD: Duration = Duration::from_millis(30);
 /// The permissions of an installed file: the server may run as another user.

@@ -1,4 +1,5 @@
-//! The findings of `doctor` about the machine, its file systems and the container.
+//! The checks of `doctor` for problems of the machine, its file systems and its containers. Never
+//! changes anything.
 
 use std::fs::{self, DirEntry, File};
 use std::path::Path;
@@ -9,24 +10,26 @@ use crate::domain::ConnectorName;
 
 use super::{Finding, fail, ok, warn};
 
-/// Enough for a busy server: its own threads, those of name lookups, and those of a compiler.
+/// The number of threads that a busy server needs: its own, those that resolve names, and those of
+/// a compiler process.
 const THREADS_RECOMMENDED: usize = 128;
 
-/// `runs`: whether a server runs on these folders.
-pub(super) fn findings(config: &Config, runs: bool) -> Vec<Finding> {
+/// Runs the checks. `is_running`: whether a server uses the data folder now.
+pub(super) fn findings(config: &Config, is_running: bool) -> Vec<Finding> {
     let folder = config.data_folder();
     vec![
-        address_space(),
-        memory(config),
+        check_address_space(),
+        check_memory(config),
         finding("threads", app::few_threads(THREADS_RECOMMENDED), "enough"),
-        compiled_code(&folder),
-        database_disk(&config.data),
-        program(&folder, runs),
-        blocked_connectors(&folder),
+        check_compiled_code(&folder),
+        check_database_disk(&config.data),
+        check_program(&folder, is_running),
+        check_blocked_connectors(&folder),
     ]
 }
 
-/// A warning for a problem; `ok_text` describes the finding if there is none.
+/// Returns a warning that describes the problem. Without a problem, the finding has the text
+/// `ok_text`.
 fn finding(
     check: &'static str,
     problem: Option<app::PlatformProblem>,
@@ -38,8 +41,8 @@ fn finding(
     }
 }
 
-/// The owners and modes of the data folder and of the files with keys and tokens in it.
-pub(super) fn access(folder: &DataFolder) -> Finding {
+/// Checks the owners and modes of the data folder, and of its files with keys and tokens.
+pub(super) fn check_access(folder: &DataFolder) -> Finding {
     const CHECK: &str = "access";
     match app::shared_access(folder) {
         Ok(problems) => {
@@ -53,12 +56,12 @@ pub(super) fn access(folder: &DataFolder) -> Finding {
         Err(error) => fail(
             CHECK,
             error.to_string(),
-            "run the command in the message, then `jackfield secrets rotate` if it was a key",
+            "run the command in the message; for a key, then run `jackfield secrets rotate`",
         ),
     }
 }
 
-fn address_space() -> Finding {
+fn check_address_space() -> Finding {
     const CHECK: &str = "address space";
     match app::address_space() {
         Ok(space) => {
@@ -69,12 +72,12 @@ fn address_space() -> Finding {
     }
 }
 
-fn memory(config: &Config) -> Finding {
+fn check_memory(config: &Config) -> Finding {
     finding("memory", app::little_memory(&config.limits), "enough to compile connectors")
 }
 
-/// Whether compiled connectors can run from the data folder.
-fn compiled_code(folder: &DataFolder) -> Finding {
+/// Checks that the system can run compiled connectors from the data folder.
+fn check_compiled_code(folder: &DataFolder) -> Finding {
     const CHECK: &str = "compiled code";
     if !folder.path().exists() {
         return ok(CHECK, "not checked: the data folder does not exist yet");
@@ -85,42 +88,46 @@ fn compiled_code(folder: &DataFolder) -> Finding {
     }
 }
 
-fn database_disk(data: &Path) -> Finding {
+/// Checks that the data folder is not on a network file system.
+fn check_database_disk(data: &Path) -> Finding {
     finding("database disk", app::unsuitable_disk(data), "not on a network file system")
 }
 
-/// Whether the running server is older than the installed program.
-fn program(folder: &DataFolder, runs: bool) -> Finding {
-    let ok_text = match runs {
+/// Checks that the running server is not older than the installed program.
+fn check_program(folder: &DataFolder, is_running: bool) -> Finding {
+    let ok_text = match is_running {
         true => "the server runs the installed version",
         false => "no server is known to run an older version",
     };
     finding("program", app::replaced_program(folder), ok_text)
 }
 
-/// Connector files that are not compiled again because their compiler died.
-fn blocked_connectors(folder: &DataFolder) -> Finding {
+/// Reports connector files that are not compiled again, because their compiler process died.
+fn check_blocked_connectors(folder: &DataFolder) -> Finding {
     let ok_text = "no compiler process died";
     finding("compiling", app::blocked_connectors(folder), ok_text)
 }
 
-/// Why a `.wasm` or `.js` file in the plugins folder cannot be a connector. `None` if it can, and
-/// for every other file.
+/// Returns why a `.wasm` or `.js` file in the plugins folder cannot be a connector. Returns `None`
+/// if it can be one, and for files with other names.
 pub(super) fn file_problem(entry: &DirEntry) -> Option<String> {
     let (path, name) = (entry.path(), entry.file_name().to_string_lossy().into_owned());
-    let (stem, given) = name.rsplit_once('.')?;
-    let extension = ["wasm", "js"].into_iter().find(|it| given.eq_ignore_ascii_case(it))?;
+    let (stem, file_extension) = name.rsplit_once('.')?;
+    let extension =
+        ["wasm", "js"].into_iter().find(|it| file_extension.eq_ignore_ascii_case(it))?;
     if name.starts_with('.') {
         return None;
     }
     let other = path.with_extension(if extension == "js" { "wasm" } else { "js" });
     let why = match stem {
-        _ if given != extension => {
-            format!("its ending must be .{extension}, in lower case: rename it")
+        _ if file_extension != extension => {
+            format!("its extension must be .{extension} in lower case: rename the file")
         }
-        _ if other.exists() => format!("{} has the same name: remove one", other.display()),
+        _ if other.exists() => {
+            format!("{} has the same name: remove one of the two", other.display())
+        }
         stem => match stem.parse::<ConnectorName>() {
-            Err(error) => format!("{error}; rename it"),
+            Err(error) => format!("{error}; rename the file"),
             Ok(_) => match fs::metadata(&path).and_then(|it| File::open(&path).map(|_| it)) {
                 Err(error) => error.to_string(),
                 Ok(metadata) if !metadata.is_file() => "not a regular file".to_owned(),

@@ -1,4 +1,5 @@
-//! The findings of `doctor` about the running server: its address, its connectors, its connections.
+//! The checks of `doctor` for the running server: its address, its connectors, its connections.
+//! Only reads from the server.
 
 use std::net::TcpListener;
 
@@ -13,71 +14,74 @@ use crate::config::{Config, ListenAddress};
 
 use super::{Finding, fail, ok, warn};
 
-/// The running server, if it accepts our token and its folders are on this machine.
-pub(super) fn running(server: &ServerArgs) -> Option<Status> {
+/// Returns the status of the running server. `None` if no server answers, it refuses our token, or
+/// its folders are not on this machine.
+pub(super) fn running_server(server: &ServerArgs) -> Option<Status> {
     let admin = server.admin_client().ok().filter(Client::is_healthy)?;
     let status: Status = admin.get("/status").ok()?.decode().ok()?;
     (status.data.is_dir() && status.plugins.is_dir()).then_some(status)
 }
 
-/// The keys of the configuration whose new values need a restart.
+/// Reports the keys of the configuration whose new values need a restart.
 pub(super) fn needs_restart(running: &Status) -> Option<Finding> {
     let keys = running.needs_restart.join(", ");
     let found = format!("the file has new values of {keys}, which are not in use");
     (!keys.is_empty()).then(|| warn("reload", found, "restart the server"))
 }
 
-/// Connectors of which the servers of one database use different versions.
-pub(super) fn differences(running: &Status) -> Option<Finding> {
-    let of_server = |it: &ServerVersion| match &it.sha256 {
+/// Reports connectors of which the servers of one database use different versions.
+pub(super) fn connector_differences(running: &Status) -> Option<Finding> {
+    let describe_version = |it: &ServerVersion| match &it.sha256 {
         Some(sha256) => format!("{}: {}", it.server, sha256.get(..12).unwrap_or(sha256)),
         None => format!("{}: none", it.server),
     };
-    let one = |it: &ConnectorDifference| {
-        let servers: Vec<_> = it.servers.iter().map(of_server).collect();
+    let describe = |it: &ConnectorDifference| {
+        let servers: Vec<_> = it.servers.iter().map(describe_version).collect();
         format!("{} ({})", it.name, servers.join(", "))
     };
-    let found: Vec<_> = running.connector_differences.iter().map(one).collect();
-    let fix = "give each server the same files, or set `plugins_source = \"store\"`. If it is set, the \
-               log of the server that differs says why";
+    let found: Vec<_> = running.connector_differences.iter().map(describe).collect();
+    let fix = "give each server the same files, or set `plugins_source = \"store\"`. If it is set \
+               already, the log of the server that differs contains the reason";
     (!found.is_empty()).then(|| warn("connectors of the servers", found.join("; "), fix))
 }
 
-pub(super) fn port(server: &ServerArgs, config: &Config, is_known: bool) -> Finding {
+/// Checks that a server answers, or that one can listen. `has_folders`: whether the folders of the
+/// running server are known.
+pub(super) fn check_server(server: &ServerArgs, config: &Config, has_folders: bool) -> Finding {
     const CHECK: &str = "server";
     if is_healthy(server.base_url()) {
         let found = format!("a server answers at {}", server.base_url());
-        if is_known {
-            return ok(CHECK, format!("{found}; its folders are checked"));
+        if has_folders {
+            return ok(CHECK, format!("{found}; the other checks use its folders"));
         }
-        let fix = "give its data folder with --data, or its admin token with --token-file";
+        let fix = "give the server's data folder with --data, or its admin token with --token-file";
         return warn(CHECK, format!("{found}, but its folders are not known"), fix);
     }
-    let none = format!("no server answers at {}", server.base_url());
+    let no_server = format!("no server answers at {}", server.base_url());
     let ListenAddress::Tcp(address) = &config.listen else {
-        return ok(CHECK, format!("{none}; it would listen on {}", config.listen));
+        return ok(CHECK, format!("{no_server}; it would listen on {}", config.listen));
     };
     match TcpListener::bind(address) {
-        Ok(_) => ok(CHECK, format!("{none}; {} is free", config.listen)),
+        Ok(_) => ok(CHECK, format!("{no_server}; {} is free", config.listen)),
         Err(error) => fail(
             CHECK,
-            format!("{none}, and no server can listen on {}: {error}", config.listen),
+            format!("{no_server}, and no server can listen on {}: {error}", config.listen),
             "set `listen` or --listen to another port",
         ),
     }
 }
 
-/// Connectors and connections for which a person has to do something. Only a server that can be
-/// asked says so.
+/// Reports connectors and connections for which a person must do something. Returns no finding if
+/// no server answers our requests.
 pub(super) fn pending_actions(server: &ServerArgs) -> Vec<Finding> {
     let Some(admin) = server.admin_client().ok().filter(Client::is_healthy) else {
         return Vec::new();
     };
-    vec![connectors(&admin), consent(&admin)]
+    vec![check_connectors(&admin), check_consent(&admin)]
 }
 
-/// Connectors whose newest file is not used.
-fn connectors(admin: &Client) -> Finding {
+/// Reports connectors whose newest file is not used.
+fn check_connectors(admin: &Client) -> Finding {
     const CHECK: &str = "connectors";
     let listed = admin.get("/connectors").and_then(|list| list.decode());
     let all: ConnectorList = match listed {
@@ -104,13 +108,13 @@ fn connectors(admin: &Client) -> Finding {
     if found.is_empty() {
         return ok(CHECK, "the newest file of each connector is used");
     }
-    let fix = "`jackfield connectors show NAME` has the whole reason; install a file without the error, \
-               or go back: `jackfield connectors rollback NAME`";
+    let fix = "`jackfield connectors show NAME` shows the whole reason; install a file without the \
+               error, or return to the previous version: `jackfield connectors rollback NAME`";
     warn(CHECK, found.join("; "), fix)
 }
 
-/// Connections that wait for a person's consent.
-fn consent(admin: &Client) -> Finding {
+/// Reports connections that wait for the consent of a person.
+fn check_consent(admin: &Client) -> Finding {
     const CHECK: &str = "consent";
     let listed = admin.get("/connections").and_then(|list| list.decode());
     let connections: ConnectionList = match listed {
@@ -126,5 +130,9 @@ fn consent(admin: &Client) -> Finding {
         "these connections wait for consent to the newest version of their connector: {}",
         names.join(", ")
     );
-    warn(CHECK, found, "see what is new, and accept it: `jackfield connections accept NAME`")
+    warn(
+        CHECK,
+        found,
+        "see what is new, and accept the version: `jackfield connections accept NAME`",
+    )
 }

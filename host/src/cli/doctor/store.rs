@@ -1,5 +1,5 @@
-//! The database of the store, if it is PostgreSQL: whether it can be used, and what can lose a
-//! defect.
+//! The checks of `doctor` for a store in PostgreSQL: whether the database can be used, and whether
+//! a failover can lose a defect. Never changes the database.
 
 use std::net::IpAddr;
 
@@ -14,35 +14,38 @@ use super::super::serve;
 use super::{Finding, fail, ok, warn};
 
 const CHECK: &str = "database";
-/// A difference of clocks that people should know of, milliseconds. Leases do not depend on it.
-const AHEAD_MS_MAX: u64 = 2_000;
+/// A larger difference of the clocks causes a warning, milliseconds. Leases do not depend on it.
+const CLOCK_DIFFERENCE_MS_MAX: u64 = 2_000;
 
-/// What is found about the database; nothing if the store is a file.
+/// Runs the checks. Returns no finding if the store is a SQLite file.
 pub(super) fn findings(config: &Config) -> Vec<Finding> {
     let settings = match postgres_settings(config) {
         Ok(Some(settings)) => settings,
         Ok(None) => return Vec::new(),
         Err(error) => return vec![fail(CHECK, error_line(&error), "correct `store_password`")],
     };
-    let unchecked = unchecked_certificate(&settings.url);
-    let asked = serve::runtime()
+    let certificate_finding = check_certificate_mode(&settings.url);
+    let inspected = serve::runtime()
         .and_then(|runtime| Ok(runtime.block_on(PostgresStore::inspect(settings))?));
-    let found = match asked {
-        Ok(found) => of_database(&found),
-        Err(error) => vec![fail(CHECK, error_line(&error), "correct what the message names")],
+    let findings = match inspected {
+        Ok(found) => database_findings(&found),
+        Err(error) => {
+            vec![fail(CHECK, error_line(&error), "correct the problem that the message names")]
+        }
     };
-    found.into_iter().chain(unchecked).collect()
+    findings.into_iter().chain(certificate_finding).collect()
 }
 
-/// A database of another machine, of which any machine in between can read and change everything.
-fn unchecked_certificate(store: &Url) -> Option<Finding> {
+/// Warns if the database is on another machine and its certificate is not checked: each machine on
+/// the network path could then read and change all data.
+fn check_certificate_mode(store: &Url) -> Option<Finding> {
     let parameter = |name| store.query_pairs().find(|(it, _)| it == name).map(|it| it.1);
     let host = parameter("hostaddr").or_else(|| parameter("host"));
     let host = host.or_else(|| store.host_str().map(Into::into)).unwrap_or_default();
     let address = host.trim_matches(['[', ']']).parse::<IpAddr>();
-    let is_here =
+    let is_local =
         host.is_empty() || host == "localhost" || host.starts_with('/') || host.starts_with("%2F");
-    if is_here || address.is_ok_and(|it| it.is_loopback()) {
+    if is_local || address.is_ok_and(|it| it.is_loopback()) {
         return None;
     }
     let mode = parameter("sslmode").unwrap_or("prefer".into());
@@ -52,40 +55,43 @@ fn unchecked_certificate(store: &Url) -> Option<Finding> {
     (!is_checked).then(|| warn("database encryption", found(), fix))
 }
 
-fn of_database(found: &PostgresFindings) -> Vec<Finding> {
+fn database_findings(found: &PostgresFindings) -> Vec<Finding> {
     let mut findings = vec![match found.is_standby {
         false => ok(CHECK, format!("PostgreSQL {}", found.version)),
-        true => fail(CHECK, "it is a standby, which only reads", "let `store` name the primary"),
+        true => {
+            fail(CHECK, "the server is a standby, which only reads", "let `store` name the primary")
+        }
     }];
     let ahead = found.clock_ahead_ms;
-    let shown = format!("the database's clock differs by {} ms", ahead.abs());
-    findings.push(match ahead.unsigned_abs() > AHEAD_MS_MAX {
+    let shown =
+        format!("the clocks of the database and of this machine differ by {} ms", ahead.abs());
+    findings.push(match ahead.unsigned_abs() > CLOCK_DIFFERENCE_MS_MAX {
         false => ok("database clock", shown),
         true => warn("database clock", shown, "set both machines' clocks, for example with NTP"),
     });
     if found.is_pooled {
         let shown =
-            "two connections share one of PostgreSQL: a pool in transaction mode is between";
+            "two connections share one session of PostgreSQL: they use a pool in transaction mode";
         let fix = "let PgBouncer use session mode, or let `store` name PostgreSQL itself";
         findings.push(fail("database pool", shown, fix));
     }
-    findings.extend(of_standbys(found));
+    findings.extend(check_standbys(found));
     findings
 }
 
-fn of_standbys(found: &PostgresFindings) -> Option<Finding> {
+fn check_standbys(found: &PostgresFindings) -> Option<Finding> {
     const CHECK: &str = "database standbys";
     let Standbys { connected, names, setting, required, confirming, user } = &found.standbys;
     let possible = confirming.unwrap_or(*connected);
     if found.is_standby || (*required, *connected) == (0, 0) {
         None
     } else if *required == 0 {
-        let shown = format!("{connected} standbys, none is synchronous");
-        let fix = "set synchronous_standby_names: otherwise a failover can lose what was stored";
+        let shown = format!("connected standbys: {connected}, but none is synchronous");
+        let fix = "set synchronous_standby_names: otherwise a failover can lose stored changes";
         Some(warn(CHECK, shown, fix))
     } else if *connected == 0 {
-        let shown = "synchronous_standby_names is set, and no standby is connected: each commit \
-                     waits for one";
+        let shown = "synchronous_standby_names is set, but no standby is connected: each commit \
+                     waits until one is connected";
         let fix = "start the standby, or set synchronous_standby_names to ''";
         Some(fail(CHECK, shown, fix))
     } else if possible < *required {
@@ -94,13 +100,13 @@ fn of_standbys(found: &PostgresFindings) -> Option<Finding> {
              names must confirm each commit, and {possible} of the connected ones ({names}) can: \
              each commit waits"
         );
-        let fix = "let synchronous_standby_names have the `application_name` of each standby, or \
-                   start the standbys that it names";
+        let fix = "let synchronous_standby_names contain the `application_name` of each standby, \
+                   or start the standbys that it names";
         Some(fail(CHECK, shown, fix))
     } else if confirming.is_none() {
         let shown = format!(
-            "synchronous_standby_names is '{setting}'; the user {user} may not see if it names \
-             the connected standbys ({names}): if not, each commit waits"
+            "synchronous_standby_names is '{setting}'; the user {user} may not see whether it \
+             names the connected standbys ({names}); if it names none of them, each commit waits"
         );
         let fix = format!("GRANT pg_read_all_stats TO {user}, and run `doctor` again");
         Some(warn(CHECK, shown, fix))
@@ -115,7 +121,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_pool_and_a_wrong_clock_are_reported() {
+    fn a_pool_in_transaction_mode_and_a_clock_difference_are_reported() {
         let good = PostgresFindings {
             version: "15.1".to_owned(),
             clock_ahead_ms: -3,
@@ -123,20 +129,20 @@ mod tests {
             is_standby: false,
             standbys: Standbys::default(),
         };
-        assert!(of_database(&good).iter().all(|it| it.status == Status::Ok));
+        assert!(database_findings(&good).iter().all(|it| it.status == Status::Ok));
         let pooled = PostgresFindings { is_pooled: true, ..good.clone() };
-        assert!(of_database(&pooled).iter().any(|it| it.fix.contains("session mode")));
+        assert!(database_findings(&pooled).iter().any(|it| it.fix.contains("session mode")));
         let late = PostgresFindings { clock_ahead_ms: 3_600_000, ..good };
-        assert!(of_database(&late).iter().any(|it| it.status == Status::Warn));
+        assert!(database_findings(&late).iter().any(|it| it.status == Status::Warn));
     }
 
     #[test]
-    fn commits_that_wait_or_that_no_standby_has_are_reported() {
-        // Standbys that are connected, that are required and that can confirm.
+    fn missing_and_asynchronous_standbys_are_reported() {
+        // The number of connected standbys, of required ones, and of those that can confirm.
         for (connected, required, confirming, expected) in [
             (0, 0, Some(0), None),
-            (1, 0, Some(0), Some((Status::Warn, "1 standbys"))),
-            (1, 0, None, Some((Status::Warn, "1 standbys"))),
+            (1, 0, Some(0), Some((Status::Warn, "connected standbys: 1"))),
+            (1, 0, None, Some((Status::Warn, "connected standbys: 1"))),
             (0, 1, Some(0), Some((Status::Fail, "no standby is connected"))),
             (1, 1, Some(1), None),
             (1, 1, Some(0), Some((Status::Fail, "0 of the connected ones"))),
@@ -153,7 +159,7 @@ mod tests {
                 is_standby: false,
                 standbys,
             };
-            let finding = of_standbys(&found);
+            let finding = check_standbys(&found);
             let shown = finding.as_ref().map(|it| (it.status, it.found.as_str()));
             let is_expected = match (shown, expected) {
                 (Some((status, shown)), Some((of, words))) => status == of && shown.contains(words),
@@ -161,12 +167,12 @@ mod tests {
             };
             assert!(is_expected, "{connected} {required} {confirming:?}: {shown:?}");
             let standby = PostgresFindings { is_standby: true, ..found };
-            assert!(of_standbys(&standby).is_none());
+            assert!(check_standbys(&standby).is_none());
         }
     }
 
     #[test]
-    fn a_certificate_of_another_machine_that_is_not_checked_is_reported() {
+    fn an_unchecked_certificate_of_another_machine_is_reported() {
         for (address, is_reported) in [
             ("postgres://u@db.example.com/d", true),
             ("postgres://u@10.0.0.7/d?sslmode=require", true),
@@ -177,7 +183,7 @@ mod tests {
             ("postgres://u@127.0.0.2/d", false),
             ("postgres://u@[::1]/d", false),
         ] {
-            let finding = unchecked_certificate(&address.parse().unwrap());
+            let finding = check_certificate_mode(&address.parse().unwrap());
             assert_eq!(finding.is_some(), is_reported, "{address}");
         }
     }

@@ -1,4 +1,4 @@
-//! The text after the options in `jackfield invoke --help`. It describes no single option.
+//! The text after the options in `jackfield invoke --help`.
 
 /// Explains grants, recordings and test data, and gives examples.
 pub(super) const AFTER_HELP: &str = r#"The connector gets the grants that it requests for these settings, as if a connection were

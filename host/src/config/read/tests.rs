@@ -90,7 +90,7 @@ fn the_environment_overrides_the_file_and_other_variables_are_ignored() {
     assert_eq!(
         (limits.cpu_ms, limits.handles),
         (7, 3),
-        "limits of the host apply if the connector has none"
+        "a limit that the connector does not set has the value of [limits]"
     );
 }
 

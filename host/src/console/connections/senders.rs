@@ -53,7 +53,7 @@ fn credential_fields(texts: Texts<'_>) -> [Field; 4] {
         line("user", "User", |it| it.user.clone().unwrap_or_default())
             .help("Only if senders must send a user and a password."),
         line("header", "Header of the API key", |it| it.header.clone().unwrap_or_default())
-            .help("Only if senders must send an API key, for example X-API-Key."),
+            .help("Only if senders must send an API key: the name of the header, for example X-API-Key."),
         line("tolerance_s", "Maximum difference of clocks, seconds", |it| {
             it.tolerance_s.map(|it| it.to_string()).unwrap_or_default()
         })

@@ -45,5 +45,5 @@ pub(in crate::console) async fn roll_back(
 ) -> Answer {
     let body = Body(RollbackConnector { to: Some(sha256) });
     let _ = connectors::rollback(State(app), Id(name.clone()), body).await?;
-    Ok(flash::redirect_done(&format!("/connectors/{name}"), "The earlier version serves now."))
+    Ok(flash::redirect_done(&format!("/connectors/{name}"), "The earlier version is in use now."))
 }

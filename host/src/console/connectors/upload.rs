@@ -33,9 +33,9 @@ pub(in crate::console) async fn upload(State(app): App, visitor: Visitor, form: 
         Ok((name, (status, Json(replaced)))) => {
             let version = replaced.connector.version.unwrap_or_default();
             let text = if status == StatusCode::CREATED {
-                format!("The connector {name} was uploaded. Its version {version} serves now.")
+                format!("The connector {name} was uploaded. Its version {version} is in use now.")
             } else {
-                format!("Version {version} of {name} serves now. The earlier version is kept.")
+                format!("Version {version} of {name} is in use now. The earlier version is kept.")
             };
             let done = flash::redirect_done(&format!("/connectors/{name}"), &text);
             Ok((Extension(CreatedObject(name.to_string())), done).into_response())
@@ -53,8 +53,8 @@ fn refused_page(app: &crate::http::AppState, visitor: &Visitor, problem: &Proble
     Ok((problem.status(), Extension(problem.code()), page).into_response())
 }
 
-/// Reads the fields `name` and `file`. The form must send them in this order, because the file is
-/// stored under the name while it arrives.
+/// Reads the fields `name` and `file`. The form must send them in this order, because the
+/// name determines the size limit of the file.
 async fn read_form(
     app: &crate::http::AppState,
     form: Form,

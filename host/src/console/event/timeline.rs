@@ -1,6 +1,6 @@
 //! Renders the timeline of an event: a table with a row for each part, with a bar that shows when
-//! the part began and how long it took. The table contains the same times as numbers, so that
-//! nobody needs to see the bars.
+//! the part began and how long it took. The table contains the same times as numbers,
+//! for people who cannot see the bars.
 
 use askama::Template;
 

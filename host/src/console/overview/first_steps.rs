@@ -52,7 +52,7 @@ fn steps(has_connector: bool, connection: Option<&Connection>, folder: &str) -> 
         ),
         step(
             "Try it, and enter its webhook URL in Test Manager",
-            "The test shows step by step what works. The webhook URL was shown when the connection was \
+            "The try shows step by step what works. The webhook URL was shown when the connection was \
              created; to get a new URL, rotate the token.",
             subpage("/try"),
             "Try",
@@ -60,7 +60,8 @@ fn steps(has_connector: bool, connection: Option<&Connection>, folder: &str) -> 
         ),
         step(
             "Create the first defect",
-            "Open a failed test in Test Manager and choose Create Defect. The event then appears here.",
+            "Open a failed test in Test Manager and choose Create Defect. The page behind this button \
+             shows the event as soon as it arrives.",
             subpage("/first-event").filter(|_| is_active),
             "Wait for it",
             false,

@@ -99,8 +99,8 @@ impl Field {
         Self { is_required, ..self }
     }
 
-    /// The id of the input. Two names cannot get the same id: they contain only letters, digits,
-    /// dots, colons and dashes.
+    /// The id of the input: the name, in which a dash replaces each character that is not a letter
+    /// or a digit.
     fn id(&self) -> String {
         let id_char = |c: char| if c.is_ascii_alphanumeric() { c } else { '-' };
         format!("f-{}", self.name.chars().map(id_char).collect::<String>())

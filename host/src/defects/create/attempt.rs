@@ -117,7 +117,7 @@ impl CreateEvent<'_> {
         if let Err(error) = self.deps.restart_waits_if_clock_stepped().await {
             return Attempt::Done(Err(Refusal::StoreUnavailable(error.to_string())));
         }
-        let (now, open) = (self.deps.clock.now(), self.open_rows());
+        let (now, open_rows) = (self.deps.clock.now(), self.open_rows());
         let claim = Claim {
             connection: self.active.connection.id,
             test: self.test,
@@ -126,7 +126,7 @@ impl CreateEvent<'_> {
             lease_until: after(now, self.deps.config.now().lease_ms),
             run_ms: self.deps.connections.limits(&self.active.connection).run_ms,
             awaited_fence: self.awaited_fence,
-            open_rows_if_recurrence: self.allows_recurrence().then_some(open.as_slice()),
+            open_rows_if_recurrence: self.allows_recurrence().then_some(open_rows.as_slice()),
         };
         let began = Instant::now();
         let claimed = self.deps.store.claim(claim).await;
@@ -155,7 +155,7 @@ impl CreateEvent<'_> {
                 let leased = self.leased(recurrence.lease.clone());
                 Box::pin(self.recur(leased, *recurrence)).await
             }
-            Ok(Claimed::WaitsForFirst(first)) => wait_for_earlier_failure(Some(first)),
+            Ok(Claimed::WaitsForFirst(first)) => attempt_after_earlier_failure(Some(first)),
             Ok(Claimed::Search(doubtful)) => Box::pin(self.search(&doubtful, own_refusal)).await,
         }
     }
@@ -208,12 +208,12 @@ impl CreateEvent<'_> {
         recurrence: Recurrence,
     ) -> Attempt {
         let Recurrence { marker, latest, .. } = recurrence;
-        let (now, open) = (self.deps.clock.now(), self.open_rows());
-        match self.deps.store.create_anew(&leased.lease, latest, &open, now).await {
+        let (now, open_rows) = (self.deps.clock.now(), self.open_rows());
+        match self.deps.store.create_anew(&leased.lease, latest, &open_rows, now).await {
             Ok(true) => self.create_and_store(leased, &marker).await,
             Ok(false) => {
                 leased.give_back().await;
-                wait_for_earlier_failure(None)
+                attempt_after_earlier_failure(None)
             }
             Err(error) => self.not_stored(&error),
         }
@@ -307,16 +307,16 @@ impl CreateEvent<'_> {
     /// has become a recurrence in the meantime, continues with the defect of the earlier failure.
     async fn create_after_search(&self, leased: LeasedDefect<'_>) -> Attempt {
         let (store, now) = (&self.deps.store, self.deps.clock.now());
-        let open = self.open_rows();
-        let open_rows = self.allows_recurrence().then_some(open.as_slice());
-        match store.back_to_intent(&leased.lease, open_rows, now).await {
+        let open_rows = self.open_rows();
+        let open_rows_if_recurrence = self.allows_recurrence().then_some(open_rows.as_slice());
+        match store.back_to_intent(&leased.lease, open_rows_if_recurrence, now).await {
             Ok(Claimed::Create { marker, .. }) => self.create_and_store(leased, &marker).await,
             Ok(Claimed::Recurs(recurrence)) => self.recur(leased, *recurrence).await,
             Ok(Claimed::WaitsForFirst(first)) => {
                 // Give the lease back, so that other failures of the test case do not have to wait
                 // for this one.
                 leased.end_search(SearchEnd::DoubtEnded).await;
-                wait_for_earlier_failure(Some(first))
+                attempt_after_earlier_failure(Some(first))
             }
             // `back_to_intent` never returns these results, because this event still has the lease.
             // The next attempt claims the row again.
@@ -411,7 +411,7 @@ async fn wait_for_run(
 
 /// The result if the defect of an earlier failure of the test case is being created or is in doubt:
 /// try again when this has ended.
-fn wait_for_earlier_failure(first: Option<DefectId>) -> Attempt {
+fn attempt_after_earlier_failure(first: Option<DefectId>) -> Attempt {
     let named = first.map(|id| format!(", defect {id}")).unwrap_or_default();
     let reason = format!("it was for an earlier failure of the same test case{named}");
     let refusal = Refusal::OutcomePending { retry_after_s: EARLIER_FAILURE_RETRY_AFTER_S, reason };

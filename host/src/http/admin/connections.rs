@@ -1,6 +1,6 @@
 //! Handlers of `/api/v1/connections`. In each path, `{id}` is the id or the name of a connection.
 //!
-//! No answer contains the value of a secret.
+//! No answer contains a secret, except the webhook URL in the answer that issues it.
 
 use std::sync::Arc;
 

@@ -98,7 +98,7 @@ impl IncomingFile {
         let permit =
             UPLOAD_PERMITS.try_acquire().map_err(|_| Problem::from(&Refusal::Overloaded))?;
         let folder = app.services.config.now().data_folder().spool();
-        // The first upload creates the folder.
+        // The start deletes the folder, and its first user creates it.
         let created = DirBuilder::new().recursive(true).mode(0o700).create(&folder);
         let file = created.and_then(|()| tempfile::tempfile_in(&folder));
         Ok(Self {

@@ -35,8 +35,8 @@ pub(super) enum Displaced {
     Idle(u64),
     /// None yet: the new connection must wait until another one ends or becomes idle.
     NoneYet,
-    /// None: the address of the new connection has at least as many open connections as the address
-    /// of each idle connection.
+    /// None: the idle connection that would be closed belongs to another address, which has at most
+    /// as many open connections as that of the new one.
     Never,
 }
 

@@ -1,4 +1,5 @@
-//! Tests with real sockets and a router of two routes: which events close a connection.
+//! Tests with real sockets and a small router: when the server answers a request, and when it
+//! closes a connection.
 
 use std::io::Write as _;
 use std::net::SocketAddr;
@@ -18,11 +19,11 @@ use crate::http::listener::Socket;
 const LONG_TIMEOUT: Duration = Duration::from_secs(20);
 const SHORT_TIMEOUT: Duration = Duration::from_millis(200);
 
-/// A server that ends with the test.
+/// A running server.
 struct TestServer {
     address: SocketAddr,
-    /// A request for `/held` is answered when it gets a permit.
-    held: Arc<Semaphore>,
+    /// Each permit lets the server answer one request for `/held`.
+    permits: Arc<Semaphore>,
     shutdown: CancellationToken,
     ended: JoinHandle<io::Result<()>>,
 }
@@ -35,8 +36,8 @@ fn limits(connections_max: usize) -> ClientLimits {
 async fn start_server(limits: ClientLimits) -> TestServer {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let held = Arc::new(Semaphore::new(0));
-    let wait = Arc::clone(&held);
+    let permits = Arc::new(Semaphore::new(0));
+    let handler_permits = Arc::clone(&permits);
     let router = Router::new()
         .route("/", post(async |body: axum::body::Bytes| body))
         .route(
@@ -44,13 +45,13 @@ async fn start_server(limits: ClientLimits) -> TestServer {
             post(async |request: axum::extract::Request| mark_known(request.extensions())),
         )
         .route("/unread", post(async || "refused"))
-        .route("/held", post(async move || wait.acquire().await.unwrap().forget()));
+        .route("/held", post(async move || handler_permits.acquire().await.unwrap().forget()));
     let socket = Socket::Tcp(listener);
     let listener = Listener { socket, is_passed: false, tls: None, proxy_protocol: false };
     let limits = Arc::new(ArcSwap::from_pointee(limits));
     let shutdown = CancellationToken::new();
     let ended = tokio::spawn(serve(listener, router, limits, shutdown.clone(), LONG_TIMEOUT));
-    TestServer { address, held, shutdown, ended }
+    TestServer { address, permits, shutdown, ended }
 }
 
 impl TestServer {
@@ -73,25 +74,25 @@ fn request(path: &str, headers: &str, body: &str) -> String {
     format!("POST {path} HTTP/1.1\r\nhost: x\r\n{headers}\r\n{body}")
 }
 
-/// A complete request with a body of two bytes.
+/// Returns a complete request with a body of two bytes.
 fn whole_request(path: &str) -> String {
     request(path, "content-length: 2\r\n", "ab")
 }
 
-/// The status of the next answer; `None` if the connection was closed without an answer.
-async fn status(stream: &mut TcpStream) -> Option<u16> {
+/// Reads the status of the next answer; `None` if the connection was closed without an answer.
+async fn read_status(stream: &mut TcpStream) -> Option<u16> {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         let byte = tokio::time::timeout(LONG_TIMEOUT, stream.read_u8())
             .await
-            .expect("an answer or an end");
+            .expect("the server neither answers nor closes the connection");
         head.push(byte.ok()?);
     }
     std::str::from_utf8(&head).unwrap().split(' ').nth(1)?.parse().ok()
 }
 
 #[tokio::test]
-async fn a_connection_that_sends_nothing_or_half_a_head_is_closed_in_time() {
+async fn a_connection_that_sends_nothing_or_half_a_head_is_closed_after_the_time_out() {
     let first_byte_server =
         start_server(ClientLimits { first_byte: SHORT_TIMEOUT, ..limits(9) }).await;
     let head_server = start_server(ClientLimits { head: SHORT_TIMEOUT, ..limits(9) }).await;
@@ -99,7 +100,7 @@ async fn a_connection_that_sends_nothing_or_half_a_head_is_closed_in_time() {
         [(&first_byte_server, ""), (&head_server, "POST / HTTP/1.1\r\nhost: x\r\n")]
     {
         let (began, mut stream) = (Instant::now(), server.connect(sent).await);
-        assert_ne!(status(&mut stream).await, Some(200));
+        assert_ne!(read_status(&mut stream).await, Some(200));
         assert!(
             began.elapsed() >= SHORT_TIMEOUT && began.elapsed() < LONG_TIMEOUT / 2,
             "{:?}",
@@ -110,7 +111,7 @@ async fn a_connection_that_sends_nothing_or_half_a_head_is_closed_in_time() {
     tokio::time::sleep(2 * SHORT_TIMEOUT).await;
     slow.write_all(&whole_request("/").as_bytes()[20..]).await.unwrap();
     assert_eq!(
-        status(&mut slow).await,
+        read_status(&mut slow).await,
         Some(200),
         "only the first byte must arrive within the time-out"
     );
@@ -120,18 +121,18 @@ async fn a_connection_that_sends_nothing_or_half_a_head_is_closed_in_time() {
 async fn a_pause_between_requests_may_be_longer_than_the_time_for_a_head() {
     let server = start_server(ClientLimits { head: SHORT_TIMEOUT, ..limits(9) }).await;
     let mut stream = server.connect(&whole_request("/")).await;
-    assert_eq!(status(&mut stream).await, Some(200));
+    assert_eq!(read_status(&mut stream).await, Some(200));
     assert_eq!(stream.read_u16().await.unwrap(), u16::from_be_bytes(*b"ab"));
     tokio::time::sleep(3 * SHORT_TIMEOUT).await;
     stream.write_all(whole_request("/held").as_bytes()).await.unwrap();
     tokio::time::sleep(2 * SHORT_TIMEOUT).await;
-    server.held.add_permits(1);
+    server.permits.add_permits(1);
     assert_eq!(
-        status(&mut stream).await,
+        read_status(&mut stream).await,
         Some(200),
         "the time-out for a head does not limit the answer"
     );
-    // Sends the head of a request byte by byte: further bytes do not extend its time-out.
+    // Send the head of a request byte by byte: the time-out counts from its first byte.
     let began = Instant::now();
     for byte in whole_request("/").as_bytes() {
         tokio::time::sleep(SHORT_TIMEOUT / 4).await;
@@ -139,12 +140,12 @@ async fn a_pause_between_requests_may_be_longer_than_the_time_for_a_head() {
             break;
         }
     }
-    assert_ne!(status(&mut stream).await, Some(200));
+    assert_ne!(read_status(&mut stream).await, Some(200));
     assert!(began.elapsed() < LONG_TIMEOUT / 2, "{:?}", began.elapsed());
 }
 
 #[tokio::test]
-async fn a_connection_without_another_request_is_closed_in_time() {
+async fn a_connection_without_another_request_is_closed_after_the_time_out() {
     let server = start_server(ClientLimits {
         keep_alive: 2 * SHORT_TIMEOUT,
         head: LONG_TIMEOUT,
@@ -152,10 +153,10 @@ async fn a_connection_without_another_request_is_closed_in_time() {
     })
     .await;
     let mut stream = server.connect(&whole_request("/")).await;
-    assert_eq!(status(&mut stream).await, Some(200));
+    assert_eq!(read_status(&mut stream).await, Some(200));
     let began = Instant::now();
     assert_eq!(stream.read_u16().await.unwrap(), u16::from_be_bytes(*b"ab"));
-    assert_eq!(status(&mut stream).await, None);
+    assert_eq!(read_status(&mut stream).await, None);
     assert!(
         began.elapsed() >= SHORT_TIMEOUT && began.elapsed() < LONG_TIMEOUT / 2,
         "{:?}",
@@ -167,14 +168,14 @@ async fn a_connection_without_another_request_is_closed_in_time() {
 async fn a_full_server_closes_the_connection_that_was_idle_longest() {
     let server = start_server(limits(3)).await;
     let mut oldest = server.connect("").await;
-    let mut half = server.connect(&request("/", "content-length: 9\r\n", "half")).await;
+    let mut incomplete = server.connect(&request("/", "content-length: 9\r\n", "half")).await;
     let mut idle = server.connect(&whole_request("/")).await;
-    assert_eq!(status(&mut idle).await, Some(200));
+    assert_eq!(read_status(&mut idle).await, Some(200));
     let mut open = Vec::new();
-    for closed in [&mut oldest, &mut half] {
+    for closed in [&mut oldest, &mut incomplete] {
         let mut new = server.connect(&whole_request("/")).await;
-        assert_eq!(status(&mut new).await, Some(200));
-        assert_eq!(status(closed).await, None);
+        assert_eq!(read_status(&mut new).await, Some(200));
+        assert_eq!(read_status(closed).await, None);
         open.push(new);
     }
 }
@@ -183,16 +184,20 @@ async fn a_full_server_closes_the_connection_that_was_idle_longest() {
 async fn a_new_connection_closes_one_of_the_address_with_the_most_connections() {
     let server = start_server(limits(4)).await;
     let mut other = server.connect_from([127, 0, 0, 2], &whole_request("/")).await;
-    assert_eq!(status(&mut other).await, Some(200));
+    assert_eq!(read_status(&mut other).await, Some(200));
     let mut many = Vec::new();
     for _ in 0..9 {
         let mut stream = server.connect(&whole_request("/")).await;
-        assert_eq!(status(&mut stream).await, Some(200));
+        assert_eq!(read_status(&mut stream).await, Some(200));
         many.push(stream);
     }
     assert_eq!(other.read_u16().await.unwrap(), u16::from_be_bytes(*b"ab"));
     other.write_all(whole_request("/").as_bytes()).await.unwrap();
-    assert_eq!(status(&mut other).await, Some(200), "the other address has only one connection");
+    assert_eq!(
+        read_status(&mut other).await,
+        Some(200),
+        "the other address has only one connection"
+    );
 }
 
 #[tokio::test]
@@ -203,7 +208,7 @@ async fn a_new_connection_never_closes_one_of_an_address_with_fewer_connections(
         server.connect(&whole_request("/held")).await,
     ];
     let mut other = server.connect_from([127, 0, 0, 2], &whole_request("/")).await;
-    assert_eq!(status(&mut other).await, Some(200));
+    assert_eq!(read_status(&mut other).await, Some(200));
     assert_eq!(other.read_u16().await.unwrap(), u16::from_be_bytes(*b"ab"));
     let mut third = TcpStream::connect(server.address).await.unwrap();
     assert_eq!(
@@ -213,15 +218,19 @@ async fn a_new_connection_never_closes_one_of_an_address_with_fewer_connections(
     );
     other.write_all(whole_request("/").as_bytes()).await.unwrap();
     assert_eq!(
-        status(&mut other).await,
+        read_status(&mut other).await,
         Some(200),
         "the connection of the other address is still open"
     );
     let mut new = server.connect_from([127, 0, 0, 3], &whole_request("/")).await;
-    assert_eq!(status(&mut new).await, Some(200), "a new address displaces an idle connection");
-    server.held.add_permits(2);
+    assert_eq!(
+        read_status(&mut new).await,
+        Some(200),
+        "a new address displaces an idle connection"
+    );
+    server.permits.add_permits(2);
     for click in &mut busy {
-        assert_eq!(status(click).await, Some(200));
+        assert_eq!(read_status(click).await, Some(200));
     }
 }
 
@@ -231,19 +240,19 @@ async fn a_connection_of_a_known_client_is_closed_only_if_there_is_no_other() {
     let mut known = Vec::new();
     for _ in 0..2 {
         let mut stream = server.connect(&whole_request("/known")).await;
-        assert_eq!(status(&mut stream).await, Some(200));
+        assert_eq!(read_status(&mut stream).await, Some(200));
         known.push(stream);
     }
     let mut unknown = Vec::new();
     for _ in 0..9 {
         let mut stream = server.connect(&whole_request("/")).await;
-        assert_eq!(status(&mut stream).await, Some(200));
+        assert_eq!(read_status(&mut stream).await, Some(200));
         unknown.push(stream);
     }
     for stream in &mut known {
         stream.write_all(whole_request("/known").as_bytes()).await.unwrap();
         assert_eq!(
-            status(stream).await,
+            read_status(stream).await,
             Some(200),
             "only connections of unknown clients were closed"
         );
@@ -251,11 +260,11 @@ async fn a_connection_of_a_known_client_is_closed_only_if_there_is_no_other() {
     drop(unknown);
     for _ in 0..3 {
         let mut stream = server.connect(&whole_request("/known")).await;
-        assert_eq!(status(&mut stream).await, Some(200));
+        assert_eq!(read_status(&mut stream).await, Some(200));
         known.push(stream);
     }
     assert_eq!(
-        status(&mut known[0]).await,
+        read_status(&mut known[0]).await,
         None,
         "the oldest connection of known clients was closed"
     );
@@ -269,19 +278,19 @@ async fn a_connection_with_a_request_in_progress_is_never_closed_for_a_new_one()
         server.connect(&whole_request("/held")).await,
     ];
     let mut waiting = server.connect(&whole_request("/")).await;
-    server.held.add_permits(2);
+    server.permits.add_permits(2);
     for click in &mut clicks {
-        assert_eq!(status(click).await, Some(200));
+        assert_eq!(read_status(click).await, Some(200));
     }
     assert_eq!(
-        status(&mut waiting).await,
+        read_status(&mut waiting).await,
         Some(200),
         "the new connection was accepted after one of the two became idle"
     );
 }
 
 #[tokio::test]
-async fn an_address_may_have_few_idle_and_any_number_of_busy_connections() {
+async fn the_limit_of_connections_per_address_counts_only_idle_ones() {
     let server = start_server(ClientLimits { idle_per_address_max: 2, ..limits(9) }).await;
     let mut clicks = Vec::new();
     for _ in 0..4 {
@@ -290,47 +299,47 @@ async fn an_address_may_have_few_idle_and_any_number_of_busy_connections() {
     let mut idle = Vec::new();
     for _ in 0..3 {
         let mut stream = server.connect(&whole_request("/")).await;
-        assert_eq!(status(&mut stream).await, Some(200));
+        assert_eq!(read_status(&mut stream).await, Some(200));
         idle.push(stream);
     }
-    assert_eq!(status(&mut idle[0]).await, None, "the oldest idle connection was closed");
-    server.held.add_permits(4);
+    assert_eq!(read_status(&mut idle[0]).await, None, "the oldest idle connection was closed");
+    server.permits.add_permits(4);
     for click in &mut clicks {
-        assert_eq!(status(click).await, Some(200));
+        assert_eq!(read_status(click).await, Some(200));
     }
 }
 
 #[tokio::test]
-async fn a_proxy_is_exempt_and_its_clients_are_counted() {
+async fn the_limit_per_address_counts_the_clients_of_a_proxy_and_not_the_proxy() {
     let proxies = vec!["127.0.0.1".parse().unwrap()];
     let limits = ClientLimits { idle_per_address_max: 2, trusted_proxies: proxies, ..limits(99) };
     let server = start_server(limits).await;
-    let arriving = |client: &str| {
+    let incomplete_request = |client: &str| {
         request("/", &format!("x-forwarded-for: {client}\r\ncontent-length: 4\r\n"), "ab")
     };
     let mut slow = Vec::new();
     for _ in 0..2 {
-        slow.push(server.connect(&arriving("203.0.113.9")).await);
+        slow.push(server.connect(&incomplete_request("203.0.113.9")).await);
     }
-    let mut refused = server.connect(&arriving("1.1.1.1, 203.0.113.9")).await;
-    // The server may handle the connections in another order, so any of the three may be refused.
-    let mut refusals = usize::from(status_now(&mut refused).await == Some(429));
+    let mut refused = server.connect(&incomplete_request("1.1.1.1, 203.0.113.9")).await;
+    // The server may read the requests in any order, so it may refuse any of the three.
+    let mut refusals = usize::from(read_status_now(&mut refused).await == Some(429));
     slow.push(refused);
     for stream in &mut slow {
         if refusals == 0 {
-            refusals += usize::from(status_now(stream).await == Some(429));
+            refusals += usize::from(read_status_now(stream).await == Some(429));
         }
     }
     assert_eq!(refusals, 1, "one of the three requests exceeds the limit of two");
-    let mut other = server.connect(&(arriving("203.0.113.10") + "cd")).await;
-    assert_eq!(status(&mut other).await, Some(200));
+    let mut other = server.connect(&(incomplete_request("203.0.113.10") + "cd")).await;
+    assert_eq!(read_status(&mut other).await, Some(200));
 }
 
 #[tokio::test]
 async fn requests_on_connections_that_existed_before_the_shutdown_are_answered() {
     let server = start_server(limits(99)).await;
     let mut used = server.connect(&whole_request("/")).await;
-    assert_eq!(status(&mut used).await, Some(200));
+    assert_eq!(read_status(&mut used).await, Some(200));
     assert_eq!(used.read_u16().await.unwrap(), u16::from_be_bytes(*b"ab"));
     let mut silent = server.connect("").await;
     tokio::time::sleep(SHORT_TIMEOUT).await;
@@ -358,7 +367,7 @@ async fn requests_on_connections_that_existed_before_the_shutdown_are_answered()
 }
 
 #[tokio::test]
-async fn connections_that_wait_at_a_unix_socket_are_answered_at_the_shutdown() {
+async fn at_the_shutdown_queued_connections_of_a_unix_socket_are_answered_unless_it_was_passed() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("socket");
     for is_passed in [false, true] {
@@ -376,7 +385,7 @@ async fn connections_that_wait_at_a_unix_socket_are_answered_at_the_shutdown() {
         shutdown.cancel();
         serve(listener, router, limits, shutdown, LONG_TIMEOUT).await.unwrap();
         match kept_socket {
-            // The queued connection is for the next server.
+            // The queued connection must still be there for the next server.
             Some(next) => assert!(next.accept().is_ok()),
             None => {
                 let mut answer = String::new();
@@ -388,23 +397,23 @@ async fn connections_that_wait_at_a_unix_socket_are_answered_at_the_shutdown() {
 }
 
 #[tokio::test]
-async fn a_shutdown_waits_for_silent_connections_only_as_long_as_for_last_requests() {
+async fn a_shutdown_waits_for_connections_without_a_request_only_for_the_last_requests_time() {
     let empty = start_server(limits(9)).await;
     let silent = start_server(limits(9)).await;
     let mut connections = [silent.connect("").await, silent.connect(&whole_request("/")).await];
-    assert_eq!(status(&mut connections[1]).await, Some(200));
+    assert_eq!(read_status(&mut connections[1]).await, Some(200));
     for (server, expected) in [(empty, Duration::ZERO), (silent, LAST_REQUESTS_TIME)] {
         let began = Instant::now();
         server.shutdown.cancel();
         server.ended.await.unwrap().unwrap();
-        let took = began.elapsed();
-        assert!(took >= expected && took < expected + LONG_TIMEOUT / 2, "{took:?}");
+        let elapsed = began.elapsed();
+        assert!(elapsed >= expected && elapsed < expected + LONG_TIMEOUT / 2, "{elapsed:?}");
     }
 }
 
-/// Like [`status`], but `None` if no answer arrives within [`SHORT_TIMEOUT`].
-async fn status_now(stream: &mut TcpStream) -> Option<u16> {
-    tokio::time::timeout(SHORT_TIMEOUT, status(stream)).await.ok().flatten()
+/// Like [`read_status`], but `None` if no answer arrives within [`SHORT_TIMEOUT`].
+async fn read_status_now(stream: &mut TcpStream) -> Option<u16> {
+    tokio::time::timeout(SHORT_TIMEOUT, read_status(stream)).await.ok().flatten()
 }
 
 /// Reads the head of an answer, and converts it to lower case.
@@ -417,7 +426,7 @@ async fn read_head(stream: &mut TcpStream) -> String {
 }
 
 #[tokio::test]
-async fn after_a_small_body_that_was_not_read_the_connection_can_be_used_again() {
+async fn a_connection_can_be_used_again_after_a_small_body_that_the_handler_did_not_read() {
     let server = start_server(limits(9)).await;
     let mut stream = server.connect(&request("/unread", "content-length: 2\r\n", "")).await;
     // The body arrives in a separate packet.
@@ -431,7 +440,7 @@ async fn after_a_small_body_that_was_not_read_the_connection_can_be_used_again()
 }
 
 #[tokio::test]
-async fn an_answer_after_which_the_connection_ends_has_connection_close() {
+async fn the_last_answer_of_a_connection_has_the_header_connection_close() {
     let server = start_server(limits(9)).await;
     for headers in [
         "content-length: 10000000\r\n",

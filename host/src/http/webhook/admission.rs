@@ -2,7 +2,8 @@
 //! before the rate, so that requests without a valid credential never use up the rate of the
 //! connection.
 //!
-//! Never reads the body of a request that is refused because of its headers or its address.
+//! Never reads the body of a request that is certain to be refused. Only an empty body can make a
+//! request without a valid credential a probe.
 
 use std::net::IpAddr;
 use std::time::Duration;

@@ -1,6 +1,6 @@
 //! Writes CommonMark for GitHub and GitLab, which extend it. A backslash is put before each
 //! character that they could read as markup. An invisible word joiner is put into each mention and
-//! each reference to an issue, because they search the rendered text for both.
+//! each reference to an issue, because GitHub and GitLab search the rendered text for both.
 
 use super::document::{Block, Document, Inline};
 use super::plain::{list_item_prefix, with_line_prefixes};

@@ -1,7 +1,7 @@
-//! The clock of the database, which decides about leases when several servers share it.
+//! The clock of the database. It decides about leases if several servers share the database.
 //!
-//! Counts with this machine's monotonic time since the last measurement, so that a step of this
-//! machine's wall clock changes nothing.
+//! Between two measurements, adds this machine's monotonic time to the last one. Never reads this
+//! machine's wall clock, so a change of that clock does not move the time.
 
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
@@ -12,72 +12,81 @@ use sqlx::{Error, Row as _};
 
 use crate::domain::{Clock, SystemClock, milliseconds};
 
-/// How long a measurement is used.
-const MEASURE_MS: u64 = 60_000;
-/// The longest exchange that is a measurement, milliseconds; half of it may be the error.
+/// The time from one measurement to the next, milliseconds.
+const MEASUREMENT_INTERVAL_MS: u64 = 60_000;
+/// The longest exchange that counts as a measurement, milliseconds. The error of a measurement is
+/// at most half of its exchange.
 const EXCHANGE_MS_MAX: u64 = 500;
-/// After how long a measurement is tried again that a slow exchange made impossible.
+/// The time until the next measurement after the exchange was too slow, milliseconds.
 const RETRY_MS: u64 = 5_000;
-/// How often the first measurement is tried.
-const ATTEMPTS: u32 = 5;
+/// Maximum number of attempts at the first measurement.
+const FIRST_ATTEMPTS: u32 = 5;
 
 /// The clock of the database.
 #[derive(Debug, Default)]
 pub struct DatabaseClock {
-    /// The time of the database when this machine started, milliseconds since 1970.
-    at_boot: AtomicI64,
-    /// When to measure it again, milliseconds since this machine started; 0: it was never measured.
-    due: AtomicU64,
+    /// The database's time at the boot of this machine, milliseconds since 1970.
+    boot_time_ms: AtomicI64,
+    /// When to measure the clock again, milliseconds since the boot of this machine. 0: the clock
+    /// was never measured.
+    next_measurement_ms: AtomicU64,
 }
 
 impl DatabaseClock {
-    /// Asks the database for its time. The answer is taken for that of the middle of the exchange,
-    /// so a slow exchange is repeated: the process may have been stopped in the middle of it. If
-    /// every exchange is slow, an earlier measurement stays in use; without one, it is an error.
+    /// Reads the database's time. Assumes that the database read its clock in the middle of the
+    /// exchange. So a slow exchange does not count: the process may have been stopped during it. If
+    /// every exchange is slow, an earlier measurement stays in use.
+    ///
+    /// # Errors
+    /// A statement failed, or every exchange was slow and there is no earlier measurement.
     pub(super) async fn measure(&self, connection: &mut PgConnection) -> Result<(), Error> {
         let sql = "SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint";
-        // Not as a prepared statement, so that a pool in transaction mode is found.
-        let ask = async || sqlx::raw_sql(sql).fetch_one(&mut *connection).await?.try_get(0);
-        self.measure_by(ask, since_boot_ms).await
+        // Do not prepare the statement: a pool in transaction mode would fail here, before the
+        // check that reports such a pool.
+        let read_time = async || sqlx::raw_sql(sql).fetch_one(&mut *connection).await?.try_get(0);
+        self.measure_with(read_time, since_boot_ms).await
     }
 
-    async fn measure_by(
+    async fn measure_with(
         &self,
-        mut ask: impl AsyncFnMut() -> Result<i64, Error>,
+        mut read_time: impl AsyncFnMut() -> Result<i64, Error>,
         since_boot_ms: impl Fn() -> u64,
     ) -> Result<(), Error> {
-        let is_known = self.due.load(Ordering::Relaxed) > 0;
-        let attempts = if is_known { 1 } else { ATTEMPTS };
+        let was_measured = self.next_measurement_ms.load(Ordering::Relaxed) > 0;
+        let attempts = if was_measured { 1 } else { FIRST_ATTEMPTS };
         for _ in 0..attempts {
             let before = since_boot_ms();
-            let at = ask().await?;
+            let database_ms = read_time().await?;
             let after = since_boot_ms();
-            let took = after.saturating_sub(before);
-            if took <= EXCHANGE_MS_MAX {
-                let middle = before.saturating_add(took / 2);
-                self.at_boot.store(at.saturating_sub(middle.cast_signed()), Ordering::Relaxed);
-                self.due.store(after.saturating_add(MEASURE_MS), Ordering::Relaxed);
+            let exchange_ms = after.saturating_sub(before);
+            if exchange_ms <= EXCHANGE_MS_MAX {
+                let middle = before.saturating_add(exchange_ms / 2);
+                let boot_time_ms = database_ms.saturating_sub(middle.cast_signed());
+                self.boot_time_ms.store(boot_time_ms, Ordering::Relaxed);
+                let next_ms = after.saturating_add(MEASUREMENT_INTERVAL_MS);
+                self.next_measurement_ms.store(next_ms, Ordering::Relaxed);
                 return Ok(());
             }
         }
-        if is_known {
-            self.due.store(since_boot_ms().saturating_add(RETRY_MS), Ordering::Relaxed);
+        if was_measured {
+            let next_ms = since_boot_ms().saturating_add(RETRY_MS);
+            self.next_measurement_ms.store(next_ms, Ordering::Relaxed);
             return Ok(());
         }
         let why = format!("it takes longer than {EXCHANGE_MS_MAX} ms to return its time");
         Err(Error::Protocol(why))
     }
 
-    /// Whether the last measurement was long ago.
-    pub(super) fn is_old(&self) -> bool {
-        since_boot_ms() >= self.due.load(Ordering::Relaxed)
+    /// Whether the time of the next measurement has come.
+    pub(super) fn needs_measurement(&self) -> bool {
+        since_boot_ms() >= self.next_measurement_ms.load(Ordering::Relaxed)
     }
 }
 
 impl Clock for DatabaseClock {
     fn now(&self) -> Timestamp {
-        let at_boot = self.at_boot.load(Ordering::Relaxed);
-        let now = at_boot.saturating_add(since_boot_ms().cast_signed());
+        let boot_time_ms = self.boot_time_ms.load(Ordering::Relaxed);
+        let now = boot_time_ms.saturating_add(since_boot_ms().cast_signed());
         Timestamp::from_millisecond(now).unwrap_or(Timestamp::MAX)
     }
 
@@ -97,19 +106,19 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_slow_answer_keeps_the_last_measurement() {
+    async fn after_a_slow_exchange_the_last_measurement_stays_in_use() {
         let clock = DatabaseClock::default();
-        clock.measure_by(async || Ok(1_000_000), since_boot_ms).await.unwrap();
-        assert!(!clock.is_old());
+        clock.measure_with(async || Ok(1_000_000), since_boot_ms).await.unwrap();
+        assert!(!clock.needs_measurement());
         let elapsed_ms = Cell::new(0);
-        let slow = async || {
+        let slow_exchange = async || {
             elapsed_ms.set(elapsed_ms.get() + EXCHANGE_MS_MAX + 1);
             Ok(9_000_000)
         };
         let time = || since_boot_ms() + elapsed_ms.get();
-        clock.measure_by(slow, time).await.unwrap();
+        clock.measure_with(slow_exchange, time).await.unwrap();
         let now = clock.now().as_millisecond();
         assert!((1_000_000..2_000_000).contains(&now), "{now}");
-        assert!(DatabaseClock::default().measure_by(slow, time).await.is_err());
+        assert!(DatabaseClock::default().measure_with(slow_exchange, time).await.is_err());
     }
 }

@@ -1,4 +1,5 @@
-//! Runs the statements of the rules on a session, and reads their rows.
+//! Runs the SQL statements of the rules in a PostgreSQL session, and reads the rows that they
+//! return. Repeats only reads: never a statement that may have changed something.
 
 use std::borrow::Cow;
 use std::iter;
@@ -13,15 +14,15 @@ use sqlx::{
 };
 use uuid::Uuid;
 
-use super::dialect::{insert_arrays, translate};
-use super::errors::{ends_connection, failure};
+use super::dialect::{translate, translate_insert};
+use super::errors::{ends_connection, statement_failure};
 use super::session::Session;
 use crate::store::changes::Change;
-use crate::store::sql::database::{Columns, Database, Each, Failure, Reads, params};
+use crate::store::sql::database::{Columns, Database, Failure, OnRow, SnapshotReads, params};
 use crate::store::sql::values::{Kind, Value};
 use crate::store::{DatabaseError, StoreError};
 
-/// The numbers of the types in PostgreSQL's catalog.
+/// The object identifiers (OIDs) of types in PostgreSQL's catalog `pg_type`.
 mod oid {
     pub(super) const BOOL: u32 = 16;
     pub(super) const BYTEA: u32 = 17;
@@ -31,31 +32,32 @@ mod oid {
     pub(super) const UUID: u32 = 2950;
 }
 
-/// Maximum size of the parameters of one `INSERT`, bytes; a row may be larger. A larger message may
-/// take longer than a statement may take.
+/// Maximum size of the parameters of one `INSERT`, bytes; only a single row may be larger. A larger
+/// `INSERT` could exceed the time limit of a statement.
 const INSERT_BYTES_MAX: usize = 4 << 20;
 /// Maximum number of rows of one `INSERT`.
 const INSERT_ROWS_MAX: usize = 512;
 
 impl Session {
     fn failure(&self, error: &Error) -> Failure {
-        failure(&self.address.place, error)
+        statement_failure(&self.address.display_url, error)
     }
 
-    /// Passes on the rows of a query; returns what `each` refused.
+    /// Calls `on_row` for each row of a query. The inner result is the error of `on_row`, the outer
+    /// one that of the query.
     fn fetch(
         &self,
         sql: Arc<str>,
         arguments: PgArguments,
-        each: Each<'_>,
+        on_row: OnRow<'_>,
     ) -> Result<Result<(), Failure>, Error> {
         use futures_util::TryStreamExt as _;
 
         let sql = AssertSqlSafe(sql);
-        self.run(async |connection| {
+        self.with_connection(async |connection| {
             let mut rows = sqlx::query_with(sql, arguments).fetch(connection);
             while let Some(row) = rows.try_next().await? {
-                match each(&row) {
+                match on_row(&row) {
                     Ok(ControlFlow::Continue(())) => {}
                     Ok(ControlFlow::Break(())) => break,
                     Err(refused) => return Ok(Err(refused)),
@@ -68,28 +70,30 @@ impl Session {
 
 impl Database for Session {
     fn change(&self, sql: &str, params: &[Value<'_>]) -> Result<usize, Failure> {
-        let sql = AssertSqlSafe(self.translated(sql, |sql| translate(sql, "")));
+        let sql = AssertSqlSafe(self.translate_once(sql, |sql| translate(sql, "")));
         let arguments = arguments(params).map_err(|error| self.failure(&error))?;
-        let done =
-            self.run(async |connection| sqlx::query_with(sql, arguments).execute(connection).await);
+        let done = self.with_connection(async |connection| {
+            sqlx::query_with(sql, arguments).execute(connection).await
+        });
         let done = done.map_err(|error| self.failure(&error))?;
         Ok(usize::try_from(done.rows_affected()).unwrap_or(usize::MAX))
     }
 
     fn change_rows(&self, sql: &str, rows: &[Vec<Value<'_>>]) -> Result<(), Failure> {
-        let sql = self.translated(sql, insert_arrays);
+        let sql = self.translate_once(sql, translate_insert);
         for rows in split_rows(rows) {
-            let arguments = arrays(rows).map_err(|error| self.failure(&error))?;
+            let arguments = array_arguments(rows).map_err(|error| self.failure(&error))?;
             let sql = AssertSqlSafe(Arc::clone(&sql));
-            let inserted = self
-                .run(async |connection| sqlx::query_with(sql, arguments).execute(connection).await);
+            let inserted = self.with_connection(async |connection| {
+                sqlx::query_with(sql, arguments).execute(connection).await
+            });
             inserted.map_err(|error| self.failure(&error))?;
         }
         Ok(())
     }
 
-    fn query(&self, sql: &str, params: &[Value<'_>], each: Each<'_>) -> Result<(), Failure> {
-        self.query_columns(sql, "", params, each)
+    fn query(&self, sql: &str, params: &[Value<'_>], on_row: OnRow<'_>) -> Result<(), Failure> {
+        self.query_columns(sql, "", params, on_row)
     }
 
     fn query_columns(
@@ -97,24 +101,24 @@ impl Database for Session {
         sql: &str,
         columns: &'static str,
         params: &[Value<'_>],
-        each: Each<'_>,
+        on_row: OnRow<'_>,
     ) -> Result<(), Failure> {
-        let sql = self.translated(sql, |sql| translate(sql, columns));
-        let of_params = || arguments(params).map_err(|error| self.failure(&error));
-        let mut began = false;
-        let counted: Each<'_> = &mut |row| {
-            began = true;
-            each(row)
+        let sql = self.translate_once(sql, |sql| translate(sql, columns));
+        let make_arguments = || arguments(params).map_err(|error| self.failure(&error));
+        let mut has_row = false;
+        let note_row: OnRow<'_> = &mut |row| {
+            has_row = true;
+            on_row(row)
         };
-        let mut read = self.fetch(Arc::clone(&sql), of_params()?, counted);
-        // A read outside a transaction may be repeated: it changes nothing.
+        let mut read = self.fetch(Arc::clone(&sql), make_arguments()?, note_row);
+        // Repeat a read that is not in a transaction: it changes nothing.
         if let Err(error) = &read
-            && !began
+            && !has_row
             && !self.in_transaction.get()
             && ends_connection(error)
         {
-            self.connect().map_err(|error| Failure { violates: false, error })?;
-            read = self.fetch(sql, of_params()?, each);
+            self.connect().map_err(|error| Failure { violates_constraint: false, error })?;
+            read = self.fetch(sql, make_arguments()?, on_row);
         }
         read.map_err(|error| self.failure(&error))?
     }
@@ -127,21 +131,21 @@ impl Database for Session {
     }
 
     fn make_durable(&self) -> Result<(), Failure> {
-        let made = self.simple("SET LOCAL synchronous_commit = on");
+        let made = self.execute_sql("SET LOCAL synchronous_commit = on");
         made.map_err(|error| self.failure(&error))
     }
 
-    fn in_snapshot(&self, reads: Reads<'_>) -> Result<(), StoreError> {
+    fn in_snapshot(&self, reads: SnapshotReads<'_>) -> Result<(), StoreError> {
         let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
-        if self.simple(begin).is_err() {
+        if self.execute_sql(begin).is_err() {
             self.connect()?;
-            self.simple(begin).map_err(|error| self.failure(&error))?;
+            self.execute_sql(begin).map_err(|error| self.failure(&error))?;
         }
         self.in_transaction.set(true);
         let read = reads(self);
         self.in_transaction.set(false);
-        if self.simple("ROLLBACK").is_err() {
-            self.forget();
+        if self.execute_sql("ROLLBACK").is_err() {
+            self.disconnect();
         }
         read
     }
@@ -150,12 +154,12 @@ impl Database for Session {
 fn arguments(params: &[Value<'_>]) -> Result<PgArguments, Error> {
     let mut arguments = PgArguments::default();
     for param in params {
-        add(&mut arguments, *param).map_err(Error::Encode)?;
+        add_argument(&mut arguments, *param).map_err(Error::Encode)?;
     }
     Ok(arguments)
 }
 
-fn add(arguments: &mut PgArguments, value: Value<'_>) -> Result<(), BoxDynError> {
+fn add_argument(arguments: &mut PgArguments, value: Value<'_>) -> Result<(), BoxDynError> {
     match value {
         Value::Null(Kind::Bool) => arguments.add(None::<bool>),
         Value::Null(Kind::Int) => arguments.add(None::<i64>),
@@ -164,13 +168,13 @@ fn add(arguments: &mut PgArguments, value: Value<'_>) -> Result<(), BoxDynError>
         Value::Null(Kind::Id) => arguments.add(None::<Uuid>),
         Value::Bool(value) => arguments.add(value),
         Value::Int(value) => arguments.add(value),
-        Value::Text(text) => arguments.add(without_nul(text)),
+        Value::Text(text) => arguments.add(replace_nul(text)),
         Value::Bytes(bytes) => arguments.add(bytes),
         Value::Id(id) => arguments.add(id),
     }
 }
 
-/// Splits rows so that each part fits into one `INSERT`.
+/// Splits rows into parts that each fit into one `INSERT`.
 fn split_rows<'r, 'v>(rows: &'r [Vec<Value<'v>>]) -> impl Iterator<Item = &'r [Vec<Value<'v>>]> {
     let mut rest = rows;
     iter::from_fn(move || {
@@ -186,8 +190,9 @@ fn split_rows<'r, 'v>(rows: &'r [Vec<Value<'v>>]) -> impl Iterator<Item = &'r [V
     })
 }
 
-/// The parameters of several rows: an array for each column, of the kind of its first value.
-fn arrays(rows: &[Vec<Value<'_>>]) -> Result<PgArguments, Error> {
+/// Returns the parameters of several rows: one array for each column. The first value of a column
+/// decides about the type of its array.
+fn array_arguments(rows: &[Vec<Value<'_>>]) -> Result<PgArguments, Error> {
     let mut arguments = PgArguments::default();
     for (column, first) in rows.first().into_iter().flatten().enumerate() {
         let values = rows.iter().map(|row| row.get(column).copied());
@@ -201,7 +206,7 @@ fn arrays(rows: &[Vec<Value<'_>>]) -> Result<PgArguments, Error> {
                 _ => None,
             }),
             Kind::Text => add_array(&mut arguments, values, |value| match value {
-                Value::Text(text) => Some(without_nul(text)),
+                Value::Text(text) => Some(replace_nul(text)),
                 _ => None,
             }),
             Kind::Bytes => add_array(&mut arguments, values, |value| match value {
@@ -221,16 +226,16 @@ fn arrays(rows: &[Vec<Value<'_>>]) -> Result<PgArguments, Error> {
 fn add_array<'v, T>(
     arguments: &mut PgArguments,
     values: impl Iterator<Item = Option<Value<'v>>>,
-    read: impl Fn(Value<'v>) -> Option<T>,
+    extract: impl Fn(Value<'v>) -> Option<T>,
 ) -> Result<(), BoxDynError>
 where
     T: for<'q> Encode<'q, Postgres> + Type<Postgres> + PgHasArrayType,
 {
-    arguments.add(values.map(|value| value.and_then(&read)).collect::<Vec<_>>())
+    arguments.add(values.map(|value| value.and_then(&extract)).collect::<Vec<_>>())
 }
 
-/// PostgreSQL's texts cannot contain the character U+0000.
-fn without_nul(text: &str) -> Cow<'_, str> {
+/// Replaces the character U+0000, which texts in PostgreSQL cannot contain.
+fn replace_nul(text: &str) -> Cow<'_, str> {
     match text.contains('\0') {
         true => Cow::Owned(text.replace('\0', "\u{fffd}")),
         false => Cow::Borrowed(text),
@@ -243,12 +248,12 @@ impl Columns for PgRow {
     }
 
     fn value(&self, position: usize) -> Result<Value<'_>, Failure> {
-        let raw = self.try_get_raw(position).map_err(unreadable)?;
+        let raw = self.try_get_raw(position).map_err(unreadable_row)?;
         if raw.is_null() {
             return Ok(Value::Null(Kind::Bytes));
         }
         let oid = raw.type_info().oid().map_or(0, |oid| oid.0);
-        let bytes = raw.as_bytes().map_err(unreadable)?;
+        let bytes = raw.as_bytes().map_err(unreadable_row)?;
         let value = match (oid, bytes) {
             (oid::BOOL, [value]) => Some(Value::Bool(*value != 0)),
             (oid::BYTEA, bytes) => Some(Value::Bytes(bytes)),
@@ -260,12 +265,17 @@ impl Columns for PgRow {
             (oid::UUID, bytes) => Uuid::from_slice(bytes).ok().map(Value::Id),
             _ => None,
         };
-        value.ok_or_else(|| unreadable(format!("the type {oid} of column {position} is not known")))
+        value.ok_or_else(|| {
+            unreadable_row(format!("the type {oid} of column {position} is not known"))
+        })
     }
 }
 
-fn unreadable(error: impl Into<BoxDynError>) -> Failure {
-    Failure { violates: false, error: DatabaseError::new("a row cannot be read", error, None) }
+fn unreadable_row(error: impl Into<BoxDynError>) -> Failure {
+    Failure {
+        violates_constraint: false,
+        error: DatabaseError::new("a row cannot be read", error, None),
+    }
 }
 
 #[cfg(test)]
@@ -273,7 +283,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn rows_are_split_by_their_number_and_their_size() {
+    fn rows_are_split_at_the_maximum_number_and_the_maximum_size() {
         let text = "x".repeat(INSERT_BYTES_MAX / 2 - 100);
         let sizes = |rows: &[Vec<Value<'_>>]| split_rows(rows).map(<[_]>::len).collect::<Vec<_>>();
         assert!(sizes(&[]).is_empty());

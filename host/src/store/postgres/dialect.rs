@@ -1,12 +1,13 @@
-//! The SQL of the rules, in PostgreSQL's form: numbered parameters, and the names of columns
-//! instead of `*`. The schema has functions for the rest, such as `min` of two numbers.
+//! Translates the SQL statements of the rules for PostgreSQL: numbers the parameters, and replaces
+//! `*` by the names of columns. Never executes a statement. Functions that PostgreSQL lacks, such
+//! as `min` of two numbers, are defined in the schema.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
-/// Numbers the parameters: `?1` becomes `$1`, and each `?` gets the next number. Leaves texts in
-/// quotes as they are. Removes a `+` before a column, with which the rules tell SQLite not to use
-/// an index. `columns` has the names of the columns that are read, each followed by a comma.
+/// Translates one statement. `?1` becomes `$1`, and each `?` becomes `$` with the next number;
+/// texts in quotes do not change. Removes a `+` before a column: it only tells SQLite not to use an
+/// index. `columns` contains the names of the columns that are read, each followed by a comma.
 pub(super) fn translate(sql: &str, columns: &str) -> String {
     let sql = name_columns(sql, columns);
     let mut translated = String::with_capacity(sql.len() + 16);
@@ -33,20 +34,22 @@ pub(super) fn translate(sql: &str, columns: &str) -> String {
     translated
 }
 
-/// As [`translate`], for an `INSERT` of several rows: each parameter is an array that contains the
+/// Like [`translate`], for an `INSERT` of several rows: each parameter becomes an array with the
 /// values of one column.
-pub(super) fn insert_arrays(sql: &str) -> String {
+pub(super) fn translate_insert(sql: &str) -> String {
     translate(sql, "").replacen("VALUES (", "SELECT * FROM unnest(", 1)
 }
 
-/// Asks for the columns by their names instead of `*`. PostgreSQL refuses a prepared `*` once a
-/// newer server has added a column. Left as they are: events, and the view for people, of which not
-/// all rows have the same columns; they are read outside transactions, and such a read is repeated.
+/// Replaces `*` by the names of the columns, because PostgreSQL refuses a prepared `SELECT *` after
+/// a newer server has added a column. Does not change statements about `events` and the view
+/// `defect_records`: not all of them read the same columns. They run outside transactions, where a
+/// refused read is repeated.
 fn name_columns<'s>(sql: &'s str, columns: &str) -> Cow<'s, str> {
     let columns = columns.trim_end_matches(", ");
     let (select, returning) = ("SELECT * FROM ", "RETURNING *");
-    let varies = ["FROM defect_records", "FROM events"].iter().any(|table| sql.contains(table));
-    if columns.is_empty() || varies {
+    let has_other_columns =
+        ["FROM defect_records", "FROM events"].iter().any(|table| sql.contains(table));
+    if columns.is_empty() || has_other_columns {
         return Cow::Borrowed(sql);
     }
     let sql = sql.replace(select, &format!("SELECT {columns} FROM "));
@@ -58,7 +61,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn parameters_get_numbers_and_texts_stay() {
+    fn parameters_are_numbered_and_texts_in_quotes_do_not_change() {
         for (sql, expected) in [
             ("a = ? AND b = ?", "a = $1 AND b = $2"),
             ("a = ?2 OR b = ?12", "a = $2 OR b = $12"),
@@ -70,14 +73,14 @@ mod tests {
     }
 
     #[test]
-    fn rows_are_inserted_from_arrays() {
+    fn an_insert_of_several_rows_uses_arrays() {
         let sql = "INSERT INTO t (a, b) VALUES (?, ?) ON CONFLICT DO NOTHING";
         let expected = "INSERT INTO t (a, b) SELECT * FROM unnest($1, $2) ON CONFLICT DO NOTHING";
-        assert_eq!(insert_arrays(sql), expected);
+        assert_eq!(translate_insert(sql), expected);
     }
 
     #[test]
-    fn columns_are_asked_for_by_name() {
+    fn columns_replace_the_asterisk() {
         for (sql, expected) in [
             ("SELECT * FROM t WHERE a = ?", "SELECT a, b FROM t WHERE a = $1"),
             ("UPDATE t SET a = ? RETURNING *", "UPDATE t SET a = $1 RETURNING a, b"),

@@ -1,6 +1,7 @@
-//! Turns errors of PostgreSQL into errors of the store, and says which of them end the connection.
+//! Converts errors of PostgreSQL into errors of the store, and decides which of them end the
+//! connection.
 //!
-//! Never shows a password: the place of the database is named without it.
+//! Never shows a password: messages contain the address of the database without it.
 
 use sqlx::Error;
 
@@ -8,27 +9,27 @@ use super::tls_errors;
 use crate::store::DatabaseError;
 use crate::store::sql::database::Failure;
 
-/// The advice about a database that does not answer.
+/// The fix if the database does not answer.
 const CHECK_SERVER: &str = "check that PostgreSQL runs, and that `store` names it";
 const CHECK_PASSWORD: &str = "check `store_password`, and the user in `store`";
 const CHECK_HBA: &str = "check the user in `store`, and pg_hba.conf: a line `hostssl` needs \
                          `sslmode=verify-full` in `store`, and one with a client certificate \
                          `sslcert` and `sslkey`";
-/// The advice about a database that accepts no changes.
+/// The fix if the database accepts no changes.
 const NAME_PRIMARY: &str = "let `store` name the primary, and not a standby";
-/// The values and classes of SQLSTATE after which the connection is of no use.
+/// The SQLSTATE codes, and classes of codes, after which the connection cannot be used any more.
 const CODES_THAT_END_A_CONNECTION: [&str; 9] =
     ["57P01", "57P02", "57P03", "57P05", "25P03", "25P04", "08", READ_ONLY, CHANGED_COLUMNS];
-/// A newer server added columns to a table after a statement was prepared.
+/// SQLSTATE: a newer server added columns to a table after a statement was prepared.
 const CHANGED_COLUMNS: &str = "0A000";
-/// The server became a standby: the name of the database may lead to another one now.
+/// SQLSTATE: the PostgreSQL server became a standby. The host name may lead to another server now,
+/// so a new connection is needed.
 const READ_ONLY: &str = "25006";
+/// SQLSTATE: another session held a lock for longer than `lock_timeout`.
+const LOCK_NOT_AVAILABLE: &str = "55P03";
 
-/// A lock was not free within `lock_timeout`.
-const BUSY: &str = "55P03";
-
-/// Describes an error of a statement.
-pub(super) fn describe_error(place: &str, error: &Error) -> DatabaseError {
+/// Describes the error of a statement or a connection.
+pub(super) fn describe_error(database: &str, error: &Error) -> DatabaseError {
     if let Error::Configuration(refused) = error
         && let Some(refused) = refused.downcast_ref::<DatabaseError>()
     {
@@ -36,79 +37,83 @@ pub(super) fn describe_error(place: &str, error: &Error) -> DatabaseError {
     }
     if let Some((failure, fix)) = tls_errors::describe(error) {
         return DatabaseError::new(
-            format!("the database {place} {failure}"),
-            text(error),
+            format!("the database {database} {failure}"),
+            error_text(error),
             Some(fix),
         );
     }
-    let (failure, fix) = match code(error).as_deref() {
+    let (failure, fix) = match sql_state(error).as_deref() {
         Some("28P01") => ("refuses the user", Some(CHECK_PASSWORD)),
-        // PgBouncer says so with the code of a broken protocol.
-        Some("08P01") if text(error).contains("authentication failed") => {
+        // PgBouncer reports a wrong password with the code of a protocol violation.
+        Some("08P01") if error_text(error).contains("authentication failed") => {
             ("refuses the user", Some(CHECK_PASSWORD))
         }
         Some("28000") => ("refuses the user", Some(CHECK_HBA)),
         Some("3D000") => ("does not exist", Some("create it, or correct `store`")),
-        Some("42501") => ("does not permit it", Some("give the user the rights on its schema")),
-        Some(BUSY) => ("is busy", Some("another server has held its lock for too long")),
+        Some("42501") => {
+            ("does not permit the statement", Some("give the user the rights on its schema"))
+        }
+        Some(LOCK_NOT_AVAILABLE) => {
+            ("is busy", Some("`pg_locks` shows which session holds a lock for too long"))
+        }
         Some("57014") => ("did not answer within `store_statement_s`", None),
         Some("53100" | "53200" | "53300") => ("is out of resources", None),
         Some(READ_ONLY) => ("only reads", Some(NAME_PRIMARY)),
-        Some(code) if !ends_connection_by(code) => ("failed", None),
+        Some(code) if !code_ends_connection(code) => ("failed", None),
         _ => ("cannot be reached", Some(CHECK_SERVER)),
     };
-    DatabaseError::new(format!("the database {place} {failure}"), text(error), fix)
+    DatabaseError::new(format!("the database {database} {failure}"), error_text(error), fix)
 }
 
-/// The error of a session that reached a standby: what it reads may be old.
-pub(super) fn standby(place: &str) -> DatabaseError {
-    let failure = format!("the database {place} only reads");
+/// Returns the error of a session that reached a standby: its data may be out of date.
+pub(super) fn standby_error(database: &str) -> DatabaseError {
+    let failure = format!("the database {database} only reads");
     DatabaseError::new(failure, "it is a standby", Some(NAME_PRIMARY))
 }
 
-/// The error of two sessions that shared one of PostgreSQL.
-pub(super) fn pooled(place: &str) -> DatabaseError {
-    let failure = format!("the database {place} cannot be used");
+/// Returns the error of a database that is reached through a pool which shares sessions.
+pub(super) fn pool_error(database: &str) -> DatabaseError {
+    let failure = format!("the database {database} cannot be used");
     let fix = "let PgBouncer use session mode, or let `store` name PostgreSQL itself";
     DatabaseError::new(failure, "it is reached through a pool in transaction mode", Some(fix))
 }
 
-/// The error of a commit whose answer did not arrive, or came with a warning.
-pub(super) fn unknown_outcome(place: &str, why: String) -> DatabaseError {
-    let failure = format!("the database {place} did not say if the change was stored");
+/// Returns the error of a commit whose answer did not arrive, or arrived with a warning.
+pub(super) fn unknown_outcome_error(database: &str, why: String) -> DatabaseError {
+    let failure = format!("the database {database} did not confirm whether the change was stored");
     DatabaseError::new(failure, why, Some("repeat the request to see its outcome"))
 }
 
-/// Describes a failed statement for the rules.
-pub(super) fn failure(place: &str, error: &Error) -> Failure {
-    let violates = code(error).is_some_and(|code| code.starts_with("23"));
-    Failure { violates, error: describe_error(place, error) }
+/// Converts the error of a statement into the type that the rules use.
+pub(super) fn statement_failure(database: &str, error: &Error) -> Failure {
+    let violates_constraint = sql_state(error).is_some_and(|code| code.starts_with("23"));
+    Failure { violates_constraint, error: describe_error(database, error) }
 }
 
-/// Whether another session held a lock for longer than the statement may wait.
-pub(super) fn is_busy(error: &Error) -> bool {
-    code(error).as_deref() == Some(BUSY)
+/// Whether another session held a lock for longer than the statement was allowed to wait.
+pub(super) fn is_lock_timeout(error: &Error) -> bool {
+    sql_state(error).as_deref() == Some(LOCK_NOT_AVAILABLE)
 }
 
-/// Whether the connection cannot be used after this error.
+/// Whether the connection cannot be used any more after this error.
 pub(super) fn ends_connection(error: &Error) -> bool {
     match error {
-        Error::Database(_) => code(error).is_some_and(|code| ends_connection_by(&code)),
+        Error::Database(_) => sql_state(error).is_some_and(|code| code_ends_connection(&code)),
         Error::RowNotFound | Error::ColumnNotFound(_) | Error::Encode(_) => false,
         _ => true,
     }
 }
 
-fn ends_connection_by(code: &str) -> bool {
+fn code_ends_connection(code: &str) -> bool {
     CODES_THAT_END_A_CONNECTION.iter().any(|ending| code.starts_with(ending))
 }
 
-fn code(error: &Error) -> Option<String> {
+fn sql_state(error: &Error) -> Option<String> {
     error.as_database_error().and_then(|error| Some(error.code()?.into_owned()))
 }
 
-/// What PostgreSQL or the network says, without the words that this crate adds.
-pub(super) fn text(error: &Error) -> String {
+/// Returns the message of PostgreSQL or of the network, without the words that `sqlx` adds.
+pub(super) fn error_text(error: &Error) -> String {
     match error {
         Error::Database(error) => error.message().to_owned(),
         Error::Io(error) => error.to_string(),

@@ -1,73 +1,78 @@
-//! What is known of a database before a server uses it, for `jackfield doctor`. Changes nothing.
+//! Inspects a PostgreSQL database before a server uses it: its version, its clock, a pool in front
+//! of it, and its standbys. Never changes the database.
 
 use sqlx::postgres::PgRow;
 use sqlx::{Error, Row as _};
 
-use super::errors::{describe_error, pooled};
+use super::errors::{describe_error, pool_error};
 use super::session::Session;
 use crate::domain::{Clock as _, SystemClock};
 use crate::store::DatabaseError;
 
-/// What is known of a database.
+/// The result of the inspection of a database.
 #[derive(Debug, Clone)]
 pub struct PostgresFindings {
     /// The version of the server.
     pub version: String,
-    /// How far the database's clock is ahead of this machine's, milliseconds.
+    /// How far the database's clock is ahead of this machine's clock, milliseconds. Negative: it is
+    /// behind.
     pub clock_ahead_ms: i64,
-    /// Whether two connections shared one of the server: a pool gives each transaction another one.
+    /// Whether a pool lets several clients share one session of PostgreSQL.
     pub is_pooled: bool,
-    /// Whether the server is a standby, which only reads.
+    /// Whether the PostgreSQL server is a standby, which refuses changes.
     pub is_standby: bool,
-    /// What is known of its standbys.
+    /// Its standbys.
     pub standbys: Standbys,
 }
 
-/// What a primary says of its standbys.
+/// The standbys of a primary, as the primary reports them.
 #[derive(Debug, Clone, Default)]
 pub struct Standbys {
-    /// How many are connected.
+    /// Number of connected standbys.
     pub connected: i64,
-    /// The names of those that are connected.
+    /// The names of the connected standbys, separated by commas.
     pub names: String,
-    /// The setting `synchronous_standby_names`.
+    /// The value of the setting `synchronous_standby_names`.
     pub setting: String,
-    /// How many have to confirm each commit.
+    /// Number of standbys that must confirm each commit.
     pub required: i64,
-    /// How many are connected whose confirmation counts. `None`: the user may not see it.
+    /// Number of connected standbys whose confirmation counts. `None`: the user has no right to see
+    /// it.
     pub confirming: Option<i64>,
-    /// The user, as SQL names it.
+    /// The user of the connection, quoted as an SQL identifier.
     pub user: String,
 }
 
-/// How often two sessions are compared: another client of the pool may be faster.
+/// How often two sessions are compared. One comparison is not enough: another client of the pool
+/// may use the shared session just then.
 const COMPARISONS: usize = 3;
 
-/// Asks a database by two connections.
+/// Inspects a database by two sessions, which show whether a pool is in front of it.
 pub(super) fn inspect(
     session: &Session,
     second: &Session,
 ) -> Result<PostgresFindings, DatabaseError> {
     session.connect()?;
-    let failed = |error: Error| describe_error(&session.address.place, &error);
-    let asked = SystemClock.now().as_millisecond();
+    let failed = |error: Error| describe_error(&session.address.display_url, &error);
+    let before_ms = SystemClock.now().as_millisecond();
     let sql = "SELECT current_setting('server_version') AS version, pg_is_in_recovery() AS standby,
                    (extract(epoch FROM clock_timestamp()) * 1000)::bigint AS now";
-    let row = ask(session, sql)?;
-    let answered = SystemClock.now().as_millisecond();
+    let row = query_row(session, sql)?;
+    let after_ms = SystemClock.now().as_millisecond();
     let now: i64 = row.try_get("now").map_err(failed)?;
     Ok(PostgresFindings {
         version: row.try_get("version").map_err(failed)?,
-        clock_ahead_ms: now.saturating_sub(asked.midpoint(answered)),
+        clock_ahead_ms: now.saturating_sub(before_ms.midpoint(after_ms)),
         is_pooled: is_pooled(session, second)?,
         is_standby: row.try_get("standby").map_err(failed)?,
-        standbys: standbys(session)?,
+        standbys: read_standbys(session)?,
     })
 }
 
-/// Without a number before the names, one standby has to confirm. PostgreSQL shows the state of the
-/// standbys, which is never null, only to users with `pg_read_all_stats`.
-fn standbys(session: &Session) -> Result<Standbys, DatabaseError> {
+/// Reads the state of the standbys. If `synchronous_standby_names` has no number before the names,
+/// one standby must confirm. Users without `pg_read_all_stats` see NULL as the `sync_state` of a
+/// standby, which otherwise is never NULL.
+fn read_standbys(session: &Session) -> Result<Standbys, DatabaseError> {
     let sql = r"
         SELECT count(pid) AS connected, coalesce(string_agg(application_name, ', '), '') AS names,
                setting, quote_ident(current_user) AS user_name,
@@ -80,8 +85,8 @@ fn standbys(session: &Session) -> Result<Standbys, DatabaseError> {
         FROM (SELECT current_setting('synchronous_standby_names') AS setting) AS names
             LEFT JOIN pg_stat_replication ON true
         GROUP BY setting";
-    let row = ask(session, sql)?;
-    let failed = |error: Error| describe_error(&session.address.place, &error);
+    let row = query_row(session, sql)?;
+    let failed = |error: Error| describe_error(&session.address.display_url, &error);
     Ok(Standbys {
         connected: row.try_get("connected").map_err(failed)?,
         names: row.try_get("names").map_err(failed)?,
@@ -92,32 +97,38 @@ fn standbys(session: &Session) -> Result<Standbys, DatabaseError> {
     })
 }
 
-/// Refuses a pool that gives each transaction another session: settings, prepared statements and
-/// notifications would belong to other clients.
+/// Refuses a pool that assigns a session to each transaction: the settings, prepared statements and
+/// notifications of this server would reach sessions of other clients.
 pub(super) fn refuse_pool(session: &Session, second: &Session) -> Result<(), DatabaseError> {
-    let refused = is_pooled(session, second)?.then(|| pooled(&session.address.place));
-    refused.map_or(Ok(()), Err)
+    let error = is_pooled(session, second)?.then(|| pool_error(&session.address.display_url));
+    error.map_or(Ok(()), Err)
 }
 
-/// Whether two sessions share one process of the server, or one of them changes its process.
+/// Whether two sessions share one server process of PostgreSQL, or the process of a session
+/// changes.
 fn is_pooled(session: &Session, second: &Session) -> Result<bool, DatabaseError> {
     second.connect()?;
-    let (own, others) = (process(session)?, process(second)?);
+    let (first_id, second_id) = (backend_process_id(session)?, backend_process_id(second)?);
     for _ in 1..COMPARISONS {
-        if own == others || process(session)? != own || process(second)? != others {
+        if first_id == second_id
+            || backend_process_id(session)? != first_id
+            || backend_process_id(second)? != second_id
+        {
             return Ok(true);
         }
     }
     Ok(false)
 }
 
-fn process(session: &Session) -> Result<i32, DatabaseError> {
-    let row = ask(session, "SELECT pg_backend_pid()")?;
-    row.try_get(0).map_err(|error| describe_error(&session.address.place, &error))
+fn backend_process_id(session: &Session) -> Result<i32, DatabaseError> {
+    let row = query_row(session, "SELECT pg_backend_pid()")?;
+    row.try_get(0).map_err(|error| describe_error(&session.address.display_url, &error))
 }
 
-/// Without a prepared statement, which a pool may not have or have twice.
-fn ask(session: &Session, sql: &'static str) -> Result<PgRow, DatabaseError> {
-    let asked = session.run(async |it| sqlx::raw_sql(sql).fetch_one(it).await);
-    asked.map_err(|error| describe_error(&session.address.place, &error))
+/// Returns the row of a query. Does not prepare the statement: in a pool, a prepared statement may
+/// be missing, or exist already.
+fn query_row(session: &Session, sql: &'static str) -> Result<PgRow, DatabaseError> {
+    let row =
+        session.with_connection(async |connection| sqlx::raw_sql(sql).fetch_one(connection).await);
+    row.map_err(|error| describe_error(&session.address.display_url, &error))
 }

@@ -1,12 +1,14 @@
-//! The connections of the threads to PostgreSQL: one that writes batches, and some that only read.
+//! The PostgreSQL connections of the store's threads: one writes batches, the others only read.
 //!
-//! A batch holds the store's lock, so that the rules see one writer, whatever the number of
-//! servers.
+//! The operations of a batch run under the store's lock, so the operations of several servers never
+//! run at the same time.
 
 use std::{mem, slice};
 
+use sqlx::Error;
+
 use super::errors::{describe_error, ends_connection};
-use super::schema::LOCK;
+use super::schema::TAKE_STORE_LOCK;
 use super::session::Session;
 use crate::store::sql::database::Database;
 use crate::store::sql::history_rows::{self, HistoryRow, HistoryRows};
@@ -15,67 +17,73 @@ use crate::store::sql::readers::ReadLink;
 use crate::store::sql::writer::{Durability, WriteLink};
 use crate::store::{DatabaseError, StoreError};
 
-/// The connection that writes.
+/// The connection of the thread that writes.
 pub(super) struct Writing(pub(super) Session);
 
 impl Writing {
-    /// Runs each work in a savepoint of the transaction, and commits. A lone work needs no
-    /// savepoint.
+    /// Runs changes in the transaction, each in a savepoint, and commits. Undoes a change that
+    /// failed. A single change has no savepoint: if it fails, the transaction is rolled back.
     fn run_and_commit<W: FnOnce(&dyn Database) -> bool>(
         &self,
-        lone: bool,
-        works: impl Iterator<Item = W>,
+        is_single: bool,
+        changes: impl Iterator<Item = W>,
     ) -> Result<(), DatabaseError> {
-        for (index, work) in works.enumerate() {
+        for (index, change) in changes.enumerate() {
             if index > 0 {
-                self.run(NEXT_SAVEPOINT)?;
+                self.execute_sql(NEXT_SAVEPOINT)?;
             }
-            match (work(&self.0), lone) {
+            match (change(&self.0), is_single) {
                 (true, _) => {}
-                (false, true) => return self.run("ROLLBACK"),
-                (false, false) => self.run(UNDO)?,
+                (false, true) => return self.execute_sql("ROLLBACK"),
+                (false, false) => self.execute_sql(ROLL_BACK_TO_SAVEPOINT)?,
             }
         }
         self.0.commit()
     }
 
-    /// Writes rows of the history in a transaction: together, or if that fails, each in a savepoint
-    /// of its own.
+    /// Writes rows of the history in the transaction, and commits. Writes all rows together; if
+    /// that fails, each row in a savepoint.
     fn commit_history(&self, rows: &[HistoryRow]) -> Result<(), DatabaseError> {
         if !history_rows::write(rows, &self.0) {
-            self.run(UNDO)?;
-            let works = rows.iter().map(slice::from_ref);
-            let works = works.map(|row| move |db: &dyn Database| history_rows::write(row, db));
-            return self.run_and_commit(false, works);
+            self.execute_sql(ROLL_BACK_TO_SAVEPOINT)?;
+            let rows = rows.iter().map(slice::from_ref);
+            let changes = rows.map(|row| move |db: &dyn Database| history_rows::write(row, db));
+            return self.run_and_commit(false, changes);
         }
         self.0.commit()
     }
 
-    /// Begins a transaction. If the connection was lost while nothing was written, connects again.
+    /// Begins a transaction. If the connection was lost since the last batch, connects again.
     fn begin(&self, sql: &str) -> Result<(), DatabaseError> {
         self.0.connect()?;
-        match self.0.simple(sql) {
+        match self.0.execute_sql(sql) {
             Err(error) if ends_connection(&error) => {
                 self.0.connect()?;
-                self.run(sql)?;
+                self.execute_sql(sql)?;
             }
-            begun => begun.map_err(|error| describe_error(&self.0.address.place, &error))?,
+            result => result.map_err(|error| self.describe(&error))?,
         }
         self.0.in_transaction.set(true);
         Ok(())
     }
 
-    fn run(&self, sql: &str) -> Result<(), DatabaseError> {
-        self.0.simple(sql).map_err(|error| describe_error(&self.0.address.place, &error))
+    fn execute_sql(&self, sql: &str) -> Result<(), DatabaseError> {
+        self.0.execute_sql(sql).map_err(|error| self.describe(&error))
+    }
+
+    fn describe(&self, error: &Error) -> DatabaseError {
+        describe_error(&self.0.address.display_url, error)
     }
 
     fn try_commit(&self, batch: &mut Batch) -> Result<(), DatabaseError> {
-        // The history first: an operation may delete rows that the history adds. A later commit
-        // that is durable makes it durable too.
+        // Write the history first: an operation may delete rows that the history adds. The commit
+        // of the history is not durable; the next durable commit makes it durable.
         if !batch.history.is_empty() {
             self.begin(BEGIN_HISTORY)?;
-            // Only now: while the database cannot be reached, the history waits in the batch.
-            let HistoryRows { rows, health } = history_rows::rows(mem::take(&mut batch.history));
+            // Take the history out of the batch only after the transaction has begun: if the
+            // database cannot be reached, the history must stay in the batch for the next attempt.
+            let HistoryRows { rows, health } =
+                history_rows::make_rows(mem::take(&mut batch.history));
             self.commit_history(&rows)?;
             if !health.is_empty() {
                 self.begin(BEGIN_HISTORY)?;
@@ -90,14 +98,16 @@ impl Writing {
             Durability::Durable => "on",
             Durability::Lazy => "off",
         };
-        // The rules must see what the holder of the lock before has committed.
+        // READ COMMITTED: the operations must read what the previous owner of the lock committed.
         let begin = format!(
-            "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL synchronous_commit = {synchronous}; {LOCK}"
+            "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL synchronous_commit = {synchronous}; \
+             {TAKE_STORE_LOCK}"
         );
-        let lone = batch.operations.len() == 1;
-        self.begin(&if lone { begin } else { format!("{begin}; {SAVEPOINT}") })?;
-        let works = batch.operations.iter_mut();
-        self.run_and_commit(lone, works.map(|it| move |db: &dyn Database| it.run(db)))
+        let is_single = batch.operations.len() == 1;
+        self.begin(&if is_single { begin } else { format!("{begin}; {SAVEPOINT}") })?;
+        let operations = batch.operations.iter_mut();
+        let changes = operations.map(|operation| move |db: &dyn Database| operation.run(db));
+        self.run_and_commit(is_single, changes)
     }
 }
 
@@ -105,24 +115,24 @@ const BEGIN_HISTORY: &str = "BEGIN ISOLATION LEVEL READ COMMITTED; \
                              SET LOCAL synchronous_commit = off; SAVEPOINT operation";
 const SAVEPOINT: &str = "SAVEPOINT operation";
 const NEXT_SAVEPOINT: &str = "RELEASE SAVEPOINT operation; SAVEPOINT operation";
-const UNDO: &str = "ROLLBACK TO SAVEPOINT operation";
+const ROLL_BACK_TO_SAVEPOINT: &str = "ROLLBACK TO SAVEPOINT operation";
 
 impl WriteLink for Writing {
     fn commit(&mut self, batch: &mut Batch) -> Result<(), DatabaseError> {
         let committed = self.try_commit(batch);
         self.0.in_transaction.set(false);
-        if committed.is_err() && self.0.simple("ROLLBACK").is_err() {
-            self.0.forget();
+        if committed.is_err() && self.0.execute_sql("ROLLBACK").is_err() {
+            self.0.disconnect();
         }
         committed
     }
 
-    fn forget(&mut self) {
-        self.0.forget();
+    fn disconnect(&mut self) {
+        self.0.disconnect();
     }
 
-    fn idle(&mut self) {
-        self.0.measure_clock();
+    fn on_idle(&mut self) {
+        self.0.measure_clock_if_due();
     }
 
     fn close(self: Box<Self>) {
@@ -130,14 +140,14 @@ impl WriteLink for Writing {
     }
 }
 
-/// A connection that reads.
+/// A connection of a thread that reads.
 pub(super) struct Reading(pub(super) Session);
 
 impl ReadLink for Reading {
     fn database(&mut self) -> Result<&dyn Database, StoreError> {
-        // A read that panicked left its snapshot open.
+        // A read that panicked has left its transaction open.
         if self.0.in_transaction.get() {
-            self.0.forget();
+            self.0.disconnect();
         }
         self.0.connect()?;
         Ok(&self.0)

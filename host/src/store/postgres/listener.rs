@@ -1,7 +1,7 @@
-//! Receives the notifications of other servers, on a connection and a thread of its own.
+//! Receives the notifications of other servers. The listener has its own connection and thread.
 //!
-//! Connects again after a failure. Notifications that were sent meanwhile are lost, so it then
-//! publishes [`Change::Missed`]. Never runs a statement of the rules.
+//! Connects again after a failure. Notifications that were sent in the meantime are lost, so the
+//! listener publishes [`Change::Missed`] after each connect. Never changes the database.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -17,12 +17,13 @@ use crate::domain::Backoff;
 use crate::store::changes::{Change, Publisher};
 use crate::store::{DatabaseError, StoreError};
 
-/// How long the connection may be silent before it is asked whether it still works.
-const SILENCE: Duration = Duration::from_secs(5);
-/// The channel of the store; several stores may be in one database.
-const CHANNEL: &str = "SELECT concat('jackfield_', hashtext(current_schema()))";
+/// How long no notification may arrive before the listener checks that the connection still works.
+const SILENCE_MAX: Duration = Duration::from_secs(5);
+/// Returns the name of the store's channel. It depends on the schema, because one database may
+/// contain several stores.
+const CHANNEL_NAME_SQL: &str = "SELECT concat('jackfield_', hashtext(current_schema()))";
 
-/// Starts the thread. It ends when the store is closed.
+/// Starts the listener's thread. The thread ends when the store is closed.
 pub(super) fn start(address: Address, publisher: Publisher) -> Result<(), StoreError> {
     let listener = Listener { address, publisher };
     let thread = thread::Builder::new().name("store-listener".to_owned());
@@ -40,26 +41,31 @@ impl Listener {
     fn run(self) {
         let mut attempts = Backoff::new(RECONNECT_PAUSE, RECONNECT_PAUSE_MAX);
         loop {
-            // A runtime for each connection: its end also ends what a lost connection left behind.
+            // Use a new runtime for each connection: shutting it down also ends the tasks that a
+            // lost connection left behind.
             let runtime = match Builder::new_current_thread().enable_all().build() {
                 Ok(runtime) => runtime,
                 Err(error) => {
-                    tracing::error!(%error, "changes of other servers are not noticed");
+                    tracing::error!(
+                        %error,
+                        "this server does not notice changes of other servers until it restarts"
+                    );
                     return;
                 }
             };
             let ended = runtime.block_on(async {
                 let closed = &self.publisher.closed;
-                let mut listened = false;
-                let lost = closed.run_until_cancelled(self.listen(&mut listened)).await?;
-                if listened {
+                let mut has_listened = false;
+                let lost = closed.run_until_cancelled(self.listen(&mut has_listened)).await?;
+                if has_listened {
                     attempts.succeed();
                 }
                 if !attempts.has_failed() {
-                    let error = describe_error(&self.address.place, &lost);
+                    let error = describe_error(&self.address.display_url, &lost);
                     tracing::warn!(
                         %error,
-                        "changes of other servers are not noticed until the database answers again"
+                        "this server does not notice changes of other servers until the database \
+                         answers again"
                     );
                 }
                 let pause = attempts.fail(Instant::now());
@@ -72,11 +78,11 @@ impl Listener {
         }
     }
 
-    /// Listens until the connection is lost.
-    async fn listen(&self, listened: &mut bool) -> Error {
+    /// Listens until the connection is lost; returns why. Sets `has_listened` once it listens.
+    async fn listen(&self, has_listened: &mut bool) -> Error {
         match timeout(self.address.connect, self.open()).await {
             Ok(Ok(mut listener)) => {
-                *listened = true;
+                *has_listened = true;
                 self.publisher.publish(Change::Missed);
                 self.receive(&mut listener).await
             }
@@ -94,33 +100,36 @@ impl Listener {
             .connect_lazy_with(self.address.options.clone());
         let mut listener = PgListener::connect_with(&pool).await?;
         listener.eager_reconnect(false);
-        let channel: String = sqlx::query_scalar(CHANNEL).fetch_one(&mut listener).await?;
+        let channel: String = sqlx::query_scalar(CHANNEL_NAME_SQL).fetch_one(&mut listener).await?;
         listener.listen(&channel).await?;
         Ok(listener)
     }
 
     async fn receive(&self, listener: &mut PgListener) -> Error {
         loop {
-            match timeout(SILENCE, listener.try_recv()).await {
-                Ok(Ok(Some(message))) => self.pass_on(message.payload()),
+            match timeout(SILENCE_MAX, listener.try_recv()).await {
+                Ok(Ok(Some(message))) => self.publish_change(message.payload()),
                 Ok(Ok(None)) => return Error::Protocol("the connection was lost".to_owned()),
                 Ok(Err(error)) => return error,
                 Err(_) => {
-                    let ask = sqlx::query("SELECT 1").execute(&mut *listener);
-                    match timeout(ANSWER_GRACE, ask).await {
+                    let probe = sqlx::query("SELECT 1").execute(&mut *listener);
+                    match timeout(ANSWER_GRACE, probe).await {
                         Ok(Ok(_)) => {}
                         Ok(Err(error)) => return error,
-                        Err(_) => return Error::Protocol("the connection is silent".to_owned()),
+                        Err(_) => return Error::Protocol("no answer to a test query".to_owned()),
                     }
                 }
             }
         }
     }
 
-    fn pass_on(&self, message: &str) {
+    /// Publishes the change in a notification. Ignores most changes of this server itself, because
+    /// it knows them already.
+    fn publish_change(&self, message: &str) {
         let Some((server, text)) = message.split_once(' ') else { return };
         match Change::from_text(text) {
-            // A task of this server may wait for what another one of it does.
+            // Publish these changes even if this server made them: one of its tasks may wait for
+            // the change of another one.
             Some(change @ (Change::Defect(_) | Change::Counts(..))) => {
                 self.publisher.publish(change);
             }

@@ -1,7 +1,6 @@
-//! Brings the schema up to date, and checks that the server's key is the one that seals the
-//! secrets.
+//! Updates the schema, and checks that the server's key opens the secrets in the database.
 //!
-//! A database that is refused is not changed. Servers that start at the same time wait for each
+//! Never changes a database that it refuses. Servers that start at the same time wait for each
 //! other.
 
 #[cfg(test)]
@@ -14,46 +13,47 @@ use std::{mem, thread};
 use sqlx::postgres::PgConnection;
 use sqlx::{Error, query_as};
 
-use super::errors::{describe_error, is_busy, standby};
+use super::errors::{describe_error, is_lock_timeout, standby_error};
 use super::session::Session;
 use crate::secret::{Sealed, Sealer, Secret};
 use crate::store::sql::database::{Database, params};
 use crate::store::sql::meta::{self, KEY_CHECK};
 use crate::store::{DatabaseError, StoreError};
 
-/// How long a change that only adds waits for a lock of the database, milliseconds: the servers
-/// wait as long.
-const LOCK_MS: u64 = 2_000;
-/// The pause before it is tried again. The servers go on meanwhile.
+/// How long an additive migration waits for the lock of a table, milliseconds. The running servers
+/// are blocked during this wait.
+const LOCK_WAIT_MS: u64 = 2_000;
+/// The pause before a migration that did not get a lock is tried again. The running servers
+/// continue during the pause.
 const BUSY_PAUSE: Duration = Duration::from_secs(1);
 
-/// A change of the schema.
+/// One change of the schema.
 #[derive(Clone, Copy)]
 struct Migration {
     sql: &'static str,
-    /// Whether it only adds what servers without it do not miss: tables, indexes, and columns that
-    /// may be NULL or have a default. These servers then go on while a newer one starts.
-    only_adds: bool,
+    /// Whether it only adds tables, indexes, and columns that may be NULL or have a default. Older
+    /// servers can use the changed schema, and continue while a newer server starts.
+    is_additive: bool,
 }
 
-/// The changes of the schema, in order. A released change is never edited.
+/// All migrations, in order. Never edit a migration that was released.
 const MIGRATIONS: [Migration; 1] = [Migration {
     sql: include_str!("../../../migrations/postgres/0001_start.sql"),
-    only_adds: false,
+    is_additive: false,
 }];
 
-/// Takes the lock of the store until the end of the transaction: of the servers that share it, one
-/// changes it at a time.
-pub(super) const LOCK: &str =
+/// Takes the store's lock until the end of the transaction. It allows only one of the servers that
+/// share a store to change it at a time.
+pub(super) const TAKE_STORE_LOCK: &str =
     "SELECT pg_advisory_xact_lock(hashtext('jackfield'), hashtext(current_schema()))";
 
-/// Migrates and checks the database in one transaction.
+/// Updates the schema and checks the server's key in one transaction.
 pub(super) fn prepare(session: &Session, sealer: &Sealer) -> Result<(), StoreError> {
     prepare_with(session, sealer, &MIGRATIONS)
 }
 
-/// The same with these migrations. Tries again while another session, for example that of
-/// `pg_dump`, locks a table that one of them changes.
+/// Does the work of [`prepare`] with these migrations. Tries again while another session, for
+/// example of `pg_dump`, locks a table that a migration changes.
 fn prepare_with(
     session: &Session,
     sealer: &Sealer,
@@ -67,10 +67,14 @@ fn prepare_with(
         });
         match prepared {
             Ok(()) => return Ok(()),
-            Err(Unprepared::Refused(error)) => return Err(error),
-            Err(Unprepared::Busy(error)) => {
+            Err(PrepareError::Refused(error)) => return Err(error),
+            Err(PrepareError::Busy(error)) => {
                 if !mem::replace(&mut is_logged, true) {
-                    tracing::warn!(%error, "the schema is brought up to date when the database is free");
+                    tracing::warn!(
+                        %error,
+                        "the schema cannot be updated yet: another session locks a table; trying \
+                         again every second"
+                    );
                 }
                 thread::sleep(BUSY_PAUSE);
             }
@@ -78,27 +82,27 @@ fn prepare_with(
     }
 }
 
-/// Why the schema is not up to date.
-enum Unprepared {
-    /// A table was in use for longer than the servers may wait.
+/// Why the database could not be prepared.
+enum PrepareError {
+    /// Another session locked a table for longer than [`LOCK_WAIT_MS`].
     Busy(DatabaseError),
     Refused(StoreError),
 }
 
-impl From<DatabaseError> for Unprepared {
+impl From<DatabaseError> for PrepareError {
     fn from(error: DatabaseError) -> Self {
         Self::Refused(error.into())
     }
 }
 
-impl From<StoreError> for Unprepared {
+impl From<StoreError> for PrepareError {
     fn from(error: StoreError) -> Self {
         Self::Refused(error)
     }
 }
 
-/// Runs work under the store's lock in one transaction, for as long as the session waits for a
-/// statement.
+/// Runs `work` in one transaction, under the store's lock. Turns off the time limits of PostgreSQL,
+/// so only the session's own time limit for an answer remains.
 pub(super) fn in_transaction<T, E: From<DatabaseError>>(
     session: &Session,
     work: impl FnOnce() -> Result<T, E>,
@@ -106,7 +110,7 @@ pub(super) fn in_transaction<T, E: From<DatabaseError>>(
     let begin = "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL statement_timeout = 0; \
                  SET LOCAL lock_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0; \
                  SET LOCAL synchronous_commit = on";
-    run(session, &format!("{begin}; {LOCK}"))?;
+    execute_sql(session, &format!("{begin}; {TAKE_STORE_LOCK}"))?;
     session.in_transaction.set(true);
     let done = work();
     session.in_transaction.set(false);
@@ -116,42 +120,45 @@ pub(super) fn in_transaction<T, E: From<DatabaseError>>(
             Ok(value)
         }
         Err(error) => {
-            let _ = run(session, "ROLLBACK");
+            let _ = execute_sql(session, "ROLLBACK");
             Err(error)
         }
     }
 }
 
-fn run(session: &Session, sql: &str) -> Result<(), DatabaseError> {
-    session.simple(sql).map_err(|error| describe_error(&session.address.place, &error))
+fn execute_sql(session: &Session, sql: &str) -> Result<(), DatabaseError> {
+    session.execute_sql(sql).map_err(|error| describe_error(&session.address.display_url, &error))
 }
 
-fn migrate(session: &Session, migrations: &[Migration]) -> Result<(), Unprepared> {
+fn migrate(session: &Session, migrations: &[Migration]) -> Result<(), PrepareError> {
     let versions = "CREATE TABLE IF NOT EXISTS schema_version \
                     (version bigint NOT NULL, usable_by bigint NOT NULL)";
-    run(session, versions)?;
+    execute_sql(session, versions)?;
     let (done, usable_by) = stored_version(session)?;
     let Some(missing) = migrations.get(done..) else {
         if usable_by <= migrations.len() {
-            tracing::info!(schema = done, "a newer server changed the schema: this one can use it");
+            tracing::info!(
+                schema = done,
+                "a newer server changed the schema; this server can still use it"
+            );
             return Ok(());
         }
-        return Err(of_newer_server(&session.address.place, done).into());
+        return Err(newer_schema_error(&session.address.display_url, done).into());
     };
-    // Other servers wait for the store's lock. If they may go on after the change, they must not
-    // wait until a table is free.
-    if missing.iter().all(|it| it.only_adds) {
-        run(session, &format!("SET LOCAL lock_timeout = {LOCK_MS}"))?;
+    // Running servers wait for the store's lock during the migrations. If they can use the new
+    // schema, limit this wait: a table may be locked for long.
+    if missing.iter().all(|it| it.is_additive) {
+        execute_sql(session, &format!("SET LOCAL lock_timeout = {LOCK_WAIT_MS}"))?;
     }
     for migration in missing {
-        session.simple(migration.sql).map_err(|error| {
-            let described = describe_error(&session.address.place, &error);
-            if is_busy(&error) { Unprepared::Busy(described) } else { described.into() }
+        session.execute_sql(migration.sql).map_err(|error| {
+            let described = describe_error(&session.address.display_url, &error);
+            if is_lock_timeout(&error) { PrepareError::Busy(described) } else { described.into() }
         })?;
     }
     if !missing.is_empty() {
-        let (version, oldest) = (migrations.len(), oldest_user(migrations));
-        run(
+        let (version, oldest) = (migrations.len(), oldest_compatible_version(migrations));
+        execute_sql(
             session,
             &format!(
                 "DELETE FROM schema_version; INSERT INTO schema_version VALUES ({version}, {oldest})"
@@ -161,40 +168,45 @@ fn migrate(session: &Session, migrations: &[Migration]) -> Result<(), Unprepared
     Ok(())
 }
 
-/// The number of changes that were made, and the oldest schema whose servers can use the result.
+/// Returns the number of migrations that the database has, and the oldest schema version whose
+/// servers can use it.
 fn stored_version(db: &dyn Database) -> Result<(usize, usize), StoreError> {
     let sql = "SELECT version, usable_by FROM schema_version";
     Ok(db.one(sql, params![])?.unwrap_or_default())
 }
 
-/// Refuses a standby, and a schema that a newer server has changed so that this one cannot use it.
-pub(super) async fn check_usable(connection: &mut PgConnection, place: &str) -> Result<(), Error> {
+/// Refuses a standby, and a schema that this server cannot use since a newer server changed it.
+pub(super) async fn check_usable(
+    connection: &mut PgConnection,
+    database: &str,
+) -> Result<(), Error> {
     let sql = "SELECT version, usable_by, pg_is_in_recovery() FROM schema_version";
     let stored: Option<(i64, i64, bool)> = query_as(sql).fetch_optional(connection).await?;
     let is_newer = |usable_by| usize::try_from(usable_by).is_ok_and(|it| it > MIGRATIONS.len());
     match stored {
-        Some((_, _, true)) => Err(Error::Configuration(Box::new(standby(place)))),
+        Some((_, _, true)) => Err(Error::Configuration(Box::new(standby_error(database)))),
         Some((version, usable_by, _)) if is_newer(usable_by) => {
-            Err(Error::Configuration(Box::new(of_newer_server(place, version))))
+            Err(Error::Configuration(Box::new(newer_schema_error(database, version))))
         }
         _ => Ok(()),
     }
 }
 
-fn of_newer_server(place: &str, schema: impl Display) -> DatabaseError {
+fn newer_schema_error(database: &str, schema: impl Display) -> DatabaseError {
     DatabaseError::new(
-        format!("the database {place} was written by a newer Jackfield"),
+        format!("the database {database} was written by a newer Jackfield"),
         format!("its schema is {schema}"),
         Some("run that version, or restore a backup that is older than the update"),
     )
 }
 
-/// The oldest schema whose servers can use the schema after these changes.
-fn oldest_user(migrations: &[Migration]) -> usize {
-    migrations.iter().rposition(|it| !it.only_adds).map_or(0, |last| last.saturating_add(1))
+/// Returns the oldest schema version whose servers can use the schema after these migrations.
+fn oldest_compatible_version(migrations: &[Migration]) -> usize {
+    migrations.iter().rposition(|it| !it.is_additive).map_or(0, |last| last.saturating_add(1))
 }
 
-/// Seals a text at the first start; at every later start, checks that the key opens it.
+/// At the first start, seals a text and stores it. At every later start, checks that the server's
+/// key opens this text.
 fn check_key(session: &Session, sealer: &Sealer) -> Result<(), StoreError> {
     let Some(sealed) = meta::read(session, KEY_CHECK)? else {
         let sealed = sealer
@@ -204,9 +216,9 @@ fn check_key(session: &Session, sealer: &Sealer) -> Result<(), StoreError> {
     };
     sealer.open_sealed(KEY_CHECK, &Sealed(sealed)).map(drop).map_err(|_| {
         StoreError::Unusable(format!(
-            "the secrets in the database {} were sealed with another key: give this server the key \
-             of the servers that use it",
-            session.address.place
+            "the secrets in the database {} were sealed with another key: start this server with \
+             the key of the servers that use this database",
+            session.address.display_url
         ))
     })
 }

@@ -1,7 +1,7 @@
-//! One connection to PostgreSQL, for the thread that owns it: connects again after a failure, and
-//! waits no longer than it may.
+//! A session with PostgreSQL, for the thread that owns it. Connects again after a failure, and
+//! limits the time of each wait.
 //!
-//! Never sends a statement twice that may have had an effect.
+//! Never repeats a statement that may have had an effect.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -13,56 +13,60 @@ use sqlx::{AssertSqlSafe, Connection as _, Error, Executor as _};
 use tokio::runtime::{Builder, Runtime};
 
 use super::clock::DatabaseClock;
-use super::errors::{describe_error, ends_connection, text, unknown_outcome};
+use super::errors::{describe_error, ends_connection, error_text, unknown_outcome_error};
 use super::schema::check_usable;
-use super::warnings::with_warning;
+use super::warnings::catch_warning;
 use crate::domain::Backoff;
 use crate::store::{DatabaseError, StoreError};
 
 /// The pause after the first failed attempt to connect. It doubles, up to the maximum.
 pub(super) const RECONNECT_PAUSE: Duration = Duration::from_millis(100);
 pub(super) const RECONNECT_PAUSE_MAX: Duration = Duration::from_secs(5);
-/// How long this side waits for an answer after the server should have given up.
+/// How long the client waits for an answer after the time limit of PostgreSQL has passed.
 pub(super) const ANSWER_GRACE: Duration = Duration::from_secs(2);
-/// Number of statements that the connection keeps prepared.
+/// Maximum number of prepared statements of a connection.
 const STATEMENTS_MAX: usize = 256;
-/// Fails, unlike `COMMIT` alone, if the transaction is over or a statement in it failed.
+/// Unlike `COMMIT` alone, fails if the transaction has ended or a statement in it has failed.
 const COMMIT: &str = "SAVEPOINT operation; COMMIT";
-/// How long a transaction may wait for its next statement, so that a server that was stopped or cut
-/// off between two statements does not delay the others for longer.
+/// Maximum time from one statement of a transaction to the next, milliseconds. It limits how long a
+/// server that stopped in a transaction, or lost its network, delays the other servers.
 const IDLE_TRANSACTION_MS: u64 = 5_000;
 
-/// How to reach the database, and how long to wait for it.
+/// How to connect to the database, and the time limits.
 #[derive(Clone)]
 pub(super) struct Address {
     pub(super) options: PgConnectOptions,
-    /// The address without the password, for people.
-    pub(super) place: Arc<str>,
-    /// Identifies this server in its notifications; letters and digits.
+    /// The address without the password and the parameters, for messages.
+    pub(super) display_url: Arc<str>,
+    /// Identifies this server in the notifications that it sends; letters and digits.
     pub(super) server: Arc<str>,
+    /// The time limit of an attempt to connect.
     pub(super) connect: Duration,
+    /// The time limit of a statement.
     pub(super) statement: Duration,
 }
 
-/// A connection with what is needed to open it again.
+/// A connection that is opened again after a failure.
 pub(super) struct Session {
     pub(super) address: Address,
     runtime: Runtime,
     connection: RefCell<Option<PgConnection>>,
     clock: Arc<DatabaseClock>,
-    /// The attempts to connect.
+    /// The pauses between attempts to connect.
     attempts: Cell<Backoff>,
-    /// Why the last attempt failed.
+    /// Why the last attempt to connect failed.
     last_failure: RefCell<Option<DatabaseError>>,
-    /// Whether a transaction is open: then a lost connection has lost its statements too.
+    /// Whether a transaction is open. If the connection is lost then, the statements of the
+    /// transaction are lost too.
     pub(super) in_transaction: Cell<bool>,
-    translated: RefCell<HashMap<String, Arc<str>>>,
-    /// Whether the schema must be one that this server can use.
-    needs_schema: bool,
+    /// The statements of the rules, and their translations for PostgreSQL.
+    translations: RefCell<HashMap<String, Arc<str>>>,
+    /// Whether to check at each connect that this server can use the schema.
+    checks_schema: bool,
 }
 
 impl Session {
-    /// Makes a session that connects when it is used.
+    /// Makes a session. Does not connect yet.
     pub(super) fn new(address: Address, clock: Arc<DatabaseClock>) -> Result<Self, StoreError> {
         let runtime = Builder::new_current_thread().enable_all().build();
         let runtime =
@@ -75,19 +79,19 @@ impl Session {
             last_failure: RefCell::default(),
             attempts: Cell::new(Backoff::new(RECONNECT_PAUSE, RECONNECT_PAUSE_MAX)),
             in_transaction: Cell::default(),
-            translated: RefCell::default(),
-            needs_schema: false,
+            translations: RefCell::default(),
+            checks_schema: false,
         })
     }
 
-    /// The same for the rules: whenever it connects, it refuses a schema that a newer server has
-    /// changed so that this one cannot use it.
+    /// Makes the session check the schema at each connect: it then refuses a schema that this
+    /// server cannot use since a newer server changed it.
     pub(super) fn for_rules(self) -> Self {
-        Self { needs_schema: true, ..self }
+        Self { checks_schema: true, ..self }
     }
 
-    /// Connects if there is no connection. After a failure, there is a pause before the next
-    /// attempt; until it is over, returns the same error at once.
+    /// Connects if there is no connection. After a failed attempt, makes no attempt during a pause,
+    /// but returns the same error at once.
     pub(super) fn connect(&self) -> Result<(), DatabaseError> {
         if self.connection.borrow().is_some() {
             return Ok(());
@@ -95,9 +99,13 @@ impl Session {
         let mut attempts = self.attempts.get();
         if attempts.is_pausing(Instant::now()) {
             let last = self.last_failure.borrow().clone();
-            let failure = format!("the database {} cannot be reached", self.address.place);
+            let failure = format!("the database {} cannot be reached", self.address.display_url);
             return Err(last.unwrap_or_else(|| {
-                DatabaseError::new(failure, "the next attempt follows soon", None)
+                DatabaseError::new(
+                    failure,
+                    "the next attempt to connect follows within seconds",
+                    None,
+                )
             }));
         }
         let connected = self.runtime.block_on(async {
@@ -116,7 +124,7 @@ impl Session {
             Err(error) => {
                 attempts.fail(Instant::now());
                 self.attempts.set(attempts);
-                let described = describe_error(&self.address.place, &error);
+                let described = describe_error(&self.address.display_url, &error);
                 *self.last_failure.borrow_mut() = Some(described.clone());
                 Err(described)
             }
@@ -127,10 +135,10 @@ impl Session {
         let options = self.address.options.clone().statement_cache_capacity(STATEMENTS_MAX);
         let mut connection = PgConnection::connect_with(&options).await?;
         let statement_ms = self.address.statement.as_millis();
-        // Less, so that the error says what was waited for.
+        // Shorter than the limit of the statement, so that the error of a long wait names the lock.
         let lock_ms = statement_ms * 9 / 10;
         let server = &self.address.server;
-        // Not as options of the start, which PgBouncer refuses.
+        // Set these values by statements: PgBouncer refuses them as startup parameters.
         let settings = format!(
             "SET statement_timeout = {statement_ms}; SET lock_timeout = {lock_ms};
              SET idle_in_transaction_session_timeout = {IDLE_TRANSACTION_MS};
@@ -138,56 +146,61 @@ impl Session {
              SET jackfield.server = '{server}'"
         );
         connection.execute(sqlx::raw_sql(AssertSqlSafe(settings))).await?;
-        if self.needs_schema {
-            check_usable(&mut connection, &self.address.place).await?;
+        if self.checks_schema {
+            check_usable(&mut connection, &self.address.display_url).await?;
         }
-        // Last: the clock of a standby is not that of the primary.
+        // Measure the clock only after a standby was refused, because its clock may differ from the
+        // clock of the primary.
         self.clock.measure(&mut connection).await?;
         Ok(connection)
     }
 
-    /// Runs statements without parameters, together.
-    pub(super) fn simple(&self, sql: &str) -> Result<(), Error> {
+    /// Executes one or more statements without parameters in one exchange.
+    pub(super) fn execute_sql(&self, sql: &str) -> Result<(), Error> {
         let sql = AssertSqlSafe(sql.to_owned());
-        self.run(async |connection| connection.execute(sqlx::raw_sql(sql)).await.map(drop))
+        self.with_connection(async |connection| {
+            connection.execute(sqlx::raw_sql(sql)).await.map(drop)
+        })
     }
 
-    /// Commits the transaction. A commit that comes with a warning has an unknown outcome: its wait
-    /// for the synchronous standby was cancelled, so a failover loses it.
+    /// Commits the transaction. If PostgreSQL answers with a warning, the outcome is unknown: the
+    /// wait for the synchronous standby was cancelled, so a failover can lose the changes.
     pub(super) fn commit(&self) -> Result<(), DatabaseError> {
-        let place = &self.address.place;
-        match with_warning(|| self.simple(COMMIT)) {
+        let database = &self.address.display_url;
+        match catch_warning(|| self.execute_sql(COMMIT)) {
             (Ok(()), None) => Ok(()),
             (Ok(()), Some(warning)) => {
                 tracing::warn!(warning, "PostgreSQL did not confirm that a change is stored");
-                self.forget();
-                Err(unknown_outcome(place, warning))
+                self.disconnect();
+                Err(unknown_outcome_error(database, warning))
             }
-            (Err(error), _) if ends_connection(&error) => Err(unknown_outcome(place, text(&error))),
-            (Err(error), _) => Err(describe_error(place, &error)),
+            (Err(error), _) if ends_connection(&error) => {
+                Err(unknown_outcome_error(database, error_text(&error)))
+            }
+            (Err(error), _) => Err(describe_error(database, &error)),
         }
     }
 
-    /// Measures the database's clock again, if the last time was long ago.
-    pub(super) fn measure_clock(&self) {
-        if self.clock.is_old() {
+    /// Measures the database's clock if the time of the next measurement has come.
+    pub(super) fn measure_clock_if_due(&self) {
+        if self.clock.needs_measurement() {
             let clock = Arc::clone(&self.clock);
-            let _ = self.run(async |connection| clock.measure(connection).await);
+            let _ = self.with_connection(async |connection| clock.measure(connection).await);
         }
     }
 
-    /// The statement of a rule in PostgreSQL's form. Each statement is translated only once, so it
-    /// must always be translated in the same way.
-    pub(super) fn translated(&self, sql: &str, translate: impl Fn(&str) -> String) -> Arc<str> {
-        if let Some(known) = self.translated.borrow().get(sql) {
-            return Arc::clone(known);
+    /// Returns the translation of a statement for PostgreSQL. Calls `translate` only once for each
+    /// statement, so a statement must always be translated by the same function.
+    pub(super) fn translate_once(&self, sql: &str, translate: impl Fn(&str) -> String) -> Arc<str> {
+        if let Some(translated) = self.translations.borrow().get(sql) {
+            return Arc::clone(translated);
         }
         let translated = Arc::<str>::from(translate(sql));
-        self.translated.borrow_mut().insert(sql.to_owned(), Arc::clone(&translated));
+        self.translations.borrow_mut().insert(sql.to_owned(), Arc::clone(&translated));
         translated
     }
 
-    /// Closes the connection, politely.
+    /// Tells PostgreSQL that the session ends, and closes the connection.
     pub(super) fn close(&self) {
         if let Some(connection) = self.connection.borrow_mut().take() {
             let closed = self
@@ -197,24 +210,24 @@ impl Session {
         }
     }
 
-    /// Drops the connection. The server then rolls back what was not committed.
-    pub(super) fn forget(&self) {
+    /// Drops the connection. PostgreSQL then rolls back an open transaction.
+    pub(super) fn disconnect(&self) {
         *self.connection.borrow_mut() = None;
         self.in_transaction.set(false);
     }
 
-    /// Runs work on the connection. A connection that failed is dropped.
-    pub(super) fn run<T>(
+    /// Runs `work` with the connection. Drops the connection after an error that ends it.
+    pub(super) fn with_connection<T>(
         &self,
         work: impl AsyncFnOnce(&mut PgConnection) -> Result<T, Error>,
     ) -> Result<T, Error> {
         let mut connection = self.connection.borrow_mut();
-        let Some(connected) = connection.as_mut() else {
+        let Some(open_connection) = connection.as_mut() else {
             return Err(Error::Protocol("the connection was lost".to_owned()));
         };
         let done = self.runtime.block_on(async {
-            let wait = self.address.statement + ANSWER_GRACE;
-            match tokio::time::timeout(wait, work(connected)).await {
+            let wait_max = self.address.statement + ANSWER_GRACE;
+            match tokio::time::timeout(wait_max, work(open_connection)).await {
                 Ok(done) => done,
                 Err(_) => Err(Error::Protocol("no answer within `store_statement_s`".to_owned())),
             }

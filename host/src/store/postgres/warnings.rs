@@ -1,5 +1,5 @@
-//! Catches the warnings that PostgreSQL sends with an answer. The driver only writes them to the
-//! log, so a subscriber of the log reads them.
+//! Catches the warnings that PostgreSQL sends with an answer. The driver `sqlx` only logs them, so
+//! they are read by a subscriber of the log. Never catches the warnings of other threads.
 
 use std::cell::RefCell;
 use std::fmt::Debug;
@@ -11,30 +11,32 @@ use tracing::span::{Attributes, Id, Record};
 use tracing::subscriber::NoSubscriber;
 use tracing::{Dispatch, Event, Level, Metadata, Subscriber, dispatcher};
 
-/// What the driver's lines in the log belong to.
-const NOTICES: &str = "sqlx::postgres::notice";
+/// The target under which the driver logs PostgreSQL's messages.
+const NOTICE_TARGET: &str = "sqlx::postgres::notice";
 
 thread_local! {
-    static LAST: RefCell<Option<String>> = const { RefCell::new(None) };
+    static LAST_WARNING: RefCell<Option<String>> = const { RefCell::new(None) };
 }
 
-/// Runs statements. Returns the last warning that PostgreSQL sent meanwhile, too.
-pub(super) fn with_warning<T>(statements: impl FnOnce() -> T) -> (T, Option<String>) {
-    // If there were only one subscriber, `tracing` would ask the subscriber of the thread that logs
-    // first whether anybody wants the driver's lines, and never ask again.
-    static CATCHER: LazyLock<[Dispatch; 2]> =
-        LazyLock::new(|| [Dispatch::new(Catcher), Dispatch::new(NoSubscriber::default())]);
-    let [catcher, _] = &*CATCHER;
-    LAST.take();
+/// Runs `statements`. Returns their result, and the last warning that PostgreSQL sent during them.
+pub(super) fn catch_warning<T>(statements: impl FnOnce() -> T) -> (T, Option<String>) {
+    // A second subscriber must exist. With a single one, `tracing` asks only the current subscriber
+    // of the thread that logs first whether the driver's messages are needed, and keeps the answer.
+    static SUBSCRIBERS: LazyLock<[Dispatch; 2]> = LazyLock::new(|| {
+        [Dispatch::new(WarningSubscriber), Dispatch::new(NoSubscriber::default())]
+    });
+    let [catcher, _] = &*SUBSCRIBERS;
+    LAST_WARNING.take();
     let done = dispatcher::with_default(catcher, statements);
-    (done, LAST.take())
+    (done, LAST_WARNING.take())
 }
 
-struct Catcher;
+/// A subscriber that enables only the driver's warnings.
+struct WarningSubscriber;
 
-impl Subscriber for Catcher {
+impl Subscriber for WarningSubscriber {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        metadata.target() == NOTICES && *metadata.level() <= Level::WARN
+        metadata.target() == NOTICE_TARGET && *metadata.level() <= Level::WARN
     }
 
     fn max_level_hint(&self) -> Option<LevelFilter> {
@@ -42,7 +44,7 @@ impl Subscriber for Catcher {
     }
 
     fn event(&self, event: &Event<'_>) {
-        event.record(&mut Message);
+        event.record(&mut MessageVisitor);
     }
 
     fn new_span(&self, _: &Attributes<'_>) -> Id {
@@ -58,13 +60,13 @@ impl Subscriber for Catcher {
     fn exit(&self, _: &Id) {}
 }
 
-/// Stores the message of an event.
-struct Message;
+/// Stores the message of a log event in [`LAST_WARNING`].
+struct MessageVisitor;
 
-impl Visit for Message {
+impl Visit for MessageVisitor {
     fn record_str(&mut self, field: &Field, value: &str) {
         if field.name() == "message" {
-            LAST.set(Some(value.to_owned()));
+            LAST_WARNING.set(Some(value.to_owned()));
         }
     }
 
@@ -77,23 +79,23 @@ impl Visit for Message {
 mod tests {
     use super::*;
 
-    /// As the driver does.
-    fn notice(text: &str) {
-        tracing::event!(target: NOTICES, Level::WARN, message = text);
+    /// Logs a warning like the driver.
+    fn log_notice(text: &str) {
+        tracing::event!(target: NOTICE_TARGET, Level::WARN, message = text);
     }
 
     #[test]
     fn only_warnings_of_the_statements_are_returned() {
-        notice("before");
-        let (done, warning) = with_warning(|| {
+        log_notice("before");
+        let (done, warning) = catch_warning(|| {
             tracing::warn!("of this server");
-            tracing::info!(target: NOTICES, "not a warning");
+            tracing::info!(target: NOTICE_TARGET, "not a warning");
             7
         });
         assert_eq!((done, warning), (7, None));
-        let warning = with_warning(|| notice("canceling wait")).1;
+        let warning = catch_warning(|| log_notice("canceling wait")).1;
         assert_eq!(warning.as_deref(), Some("canceling wait"));
-        notice("after");
-        assert_eq!(with_warning(|| ()).1, None);
+        log_notice("after");
+        assert_eq!(catch_warning(|| ()).1, None);
     }
 }

@@ -44,7 +44,7 @@ pub(super) fn create(
         ],
     )
     .map(drop)
-    .map_err(|failure| match failure.violates {
+    .map_err(|failure| match failure.violates_constraint {
         true => StoreError::Conflict(format!(
             "a token named {:?} exists already: choose another name, or revoke it first",
             token.account.name

@@ -189,7 +189,8 @@ fn lease_for_create(
     row: &Row,
     claim: &Claim<'_>,
 ) -> Result<Claimed, StoreError> {
-    // Only a person can start a later generation, so a row of one is never a recurrence.
+    // Only a person can start a later generation, so a row of a later generation is never a
+    // recurrence.
     let other_failure =
         if row.generation == 1 { other_failure(db, claim)? } else { OtherFailure::None };
     if let OtherFailure::Unresolved(first) = other_failure {

@@ -320,7 +320,7 @@ fn require_one(rows: usize) -> Result<(), StoreError> {
 }
 
 fn name_taken(failure: Failure, name: &str) -> StoreError {
-    match failure.violates {
+    match failure.violates_constraint {
         true => StoreError::Conflict(format!(
             "a connection named `{name}` exists already; choose another name"
         )),

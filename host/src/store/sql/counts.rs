@@ -11,8 +11,8 @@ use crate::store::{CachedCounts, StoreError};
 const PROJECTS_MAX: u32 = 100;
 /// Maximum number of projects that one operation deletes. A batch never adds so many.
 const DELETES_MAX: u32 = 100_000;
-/// Maximum time that counts wait in the queue, milliseconds. If stored counts are newer than queued
-/// counts by more than this, the clock was set back since.
+/// By how much stored counts may be newer than counts that waited in the queue, milliseconds. If
+/// they are newer by more, the clock was set back since.
 pub(super) const WAITED_MAX_MS: u64 = 10 * 60 * 1_000;
 
 /// Stores counts, unless newer counts are stored. Stored counts that are newer by more than

@@ -1,8 +1,8 @@
-//! What the rules ask of a database engine: to run a statement with its parameters, and to pass on
-//! the rows that it returns.
+//! The interface between the rules and a database engine: the engine runs a statement with its
+//! parameters, and passes on the rows that the statement returns.
 //!
-//! A statement is SQL that each engine understands, with `?` or `?1` for its parameters. Never
-//! copies a value that its caller does not keep.
+//! A statement is SQL that each engine can run, with `?` or `?1` for its parameters. Never copies a
+//! value that its caller does not keep.
 
 use std::ops::ControlFlow;
 
@@ -14,51 +14,53 @@ use crate::store::{DatabaseError, StoreError};
 
 /// An open connection to the database.
 pub(in crate::store) trait Database {
-    /// Runs a statement that returns no row; returns how many rows it changed.
+    /// Runs a statement that returns no row. Returns the number of rows that it changed.
     fn change(&self, sql: &str, params: &[Value<'_>]) -> Result<usize, Failure>;
-    /// Runs an `INSERT` once for each of these rows of parameters, in their order. It has one
-    /// `VALUES (?, …)`, and no other parameter. An engine may insert many rows with one statement.
+    /// Runs an `INSERT` for each row of parameters, in order. The `INSERT` has one `VALUES (?, …)`,
+    /// and no other parameters. An engine may insert many rows with one statement.
     fn change_rows(&self, sql: &str, rows: &[Vec<Value<'_>>]) -> Result<(), Failure> {
         rows.iter().try_for_each(|params| self.change(sql, params).map(drop))
     }
-    /// Passes on the rows of a query, until there is none or no further one is wanted.
-    fn query(&self, sql: &str, params: &[Value<'_>], each: Each<'_>) -> Result<(), Failure>;
-    /// Notifies the other servers of a change when it is committed. Does nothing in an engine that
-    /// no other server uses.
+    /// Calls `on_row` for each row of a query, until it returns `Break`.
+    fn query(&self, sql: &str, params: &[Value<'_>], on_row: OnRow<'_>) -> Result<(), Failure>;
+    /// Notifies other servers of a change, as soon as the change is committed. Does nothing if only
+    /// one server can use the database.
     fn notify(&self, _: &Change) -> Result<(), Failure> {
         Ok(())
     }
-    /// As [`Self::query`], for rows of which these columns are read, each followed by a comma. An
-    /// engine may ask for them instead of `*`.
+    /// Like [`Self::query`], if only these columns are read. Each name in `columns` is followed by
+    /// a comma. An engine may select these columns instead of `*`.
     fn query_columns(
         &self,
         sql: &str,
         _columns: &'static str,
         params: &[Value<'_>],
-        each: Each<'_>,
+        on_row: OnRow<'_>,
     ) -> Result<(), Failure> {
-        self.query(sql, params, each)
+        self.query(sql, params, on_row)
     }
-    /// Makes this transaction durable, if the engine may crash while its servers go on. Then a
-    /// change that only a power cut of the server may lose is not lost.
+    /// Makes the commit of this transaction durable if the database engine can crash while the
+    /// servers of Jackfield continue. Without it, such a crash could lose a change that otherwise
+    /// only a power cut can lose.
     fn make_durable(&self) -> Result<(), Failure> {
         Ok(())
     }
     /// Runs reads that all see the same state of the database.
-    fn in_snapshot(&self, reads: Reads<'_>) -> Result<(), StoreError>;
+    fn in_snapshot(&self, reads: SnapshotReads<'_>) -> Result<(), StoreError>;
 }
 
-/// Receives a row of a query, and says whether it wants the next one.
-pub(in crate::store) type Each<'a> =
+/// Receives a row of a query. Returns `Break` if it needs no further row.
+pub(in crate::store) type OnRow<'a> =
     &'a mut dyn FnMut(&dyn Columns) -> Result<ControlFlow<()>, Failure>;
-/// Reads of one state of the database.
-pub(in crate::store) type Reads<'a> = &'a mut dyn FnMut(&dyn Database) -> Result<(), StoreError>;
+/// A function that reads from one state of the database.
+pub(in crate::store) type SnapshotReads<'a> =
+    &'a mut dyn FnMut(&dyn Database) -> Result<(), StoreError>;
 
 /// A row of a query.
 pub(in crate::store) trait Columns {
-    /// The position of the column with this name; `None` if the row has none.
+    /// Returns the position of the column with this name; `None` if the row has no such column.
     fn position(&self, name: &str) -> Option<usize>;
-    /// The value at a position.
+    /// Returns the value of the column at a position.
     fn value(&self, position: usize) -> Result<Value<'_>, Failure>;
 }
 
@@ -66,14 +68,14 @@ pub(in crate::store) trait Columns {
 #[derive(Debug)]
 pub(in crate::store) struct Failure {
     /// Whether the change would violate a constraint of the schema.
-    pub(in crate::store) violates: bool,
+    pub(in crate::store) violates_constraint: bool,
     pub(in crate::store) error: DatabaseError,
 }
 
 impl Failure {
     pub(in crate::store) fn of_value(column: &str, why: &'static str) -> Self {
         let failure = format!("the column `{column}` cannot be read");
-        Self { violates: false, error: DatabaseError::new(failure, why, None) }
+        Self { violates_constraint: false, error: DatabaseError::new(failure, why, None) }
     }
 }
 
@@ -90,12 +92,12 @@ impl dyn Database + '_ {
         sql: &str,
         params: &[Value<'_>],
     ) -> Result<Option<T>, Failure> {
-        let mut found = None;
+        let mut first = None;
         self.query_columns(sql, T::COLUMNS, params, &mut |row| {
-            found = Some(T::from_row(row)?);
+            first = Some(T::from_row(row)?);
             Ok(ControlFlow::Break(()))
         })?;
-        Ok(found)
+        Ok(first)
     }
 
     /// Returns the first row of a query that always has one.
@@ -105,7 +107,7 @@ impl dyn Database + '_ {
         params: &[Value<'_>],
     ) -> Result<T, Failure> {
         self.one(sql, params)?.ok_or_else(|| Failure {
-            violates: false,
+            violates_constraint: false,
             error: DatabaseError::new("the database failed", "a query returned no row", None),
         })
     }
@@ -125,14 +127,15 @@ impl dyn Database + '_ {
     }
 }
 
-/// A value that is read from the columns of a row.
+/// A type whose values are read from the columns of a row.
 pub(in crate::store) trait FromRow: Sized {
-    /// The columns that each row must have, each followed by a comma; empty if their order counts.
+    /// The names of the columns that each row must have, each followed by a comma. Empty if the
+    /// columns are read by their positions.
     const COLUMNS: &'static str = "";
     fn from_row(row: &dyn Columns) -> Result<Self, Failure>;
 }
 
-/// Reads the value at a position; `name` is for the error.
+/// Reads the value of the column at a position. `name` is the column's name in the error.
 pub(super) fn at<T: FromValue>(
     row: &dyn Columns,
     position: usize,
@@ -143,16 +146,20 @@ pub(super) fn at<T: FromValue>(
 }
 
 /// Reads the value of the column with this name.
-pub(super) fn named<T: FromValue>(row: &dyn Columns, name: &str) -> Result<T, Failure> {
+pub(super) fn read_column<T: FromValue>(row: &dyn Columns, name: &str) -> Result<T, Failure> {
     let position = row.position(name).ok_or_else(|| Failure::of_value(name, "it is missing"))?;
     at(row, position, name)
 }
 
-/// Reads the value of a column that the row may not have.
-pub(super) fn optional<T: FromValue>(row: &dyn Columns, name: &str) -> Result<Option<T>, Failure> {
+/// Reads the value of a column that may be missing in the row.
+pub(super) fn read_optional_column<T: FromValue>(
+    row: &dyn Columns,
+    name: &str,
+) -> Result<Option<T>, Failure> {
     row.position(name).map_or(Ok(None), |position| at(row, position, name))
 }
 
+/// Reads a tuple from the columns of a row, by their positions.
 macro_rules! from_columns {
     ($($kind:ident $column:literal),+) => {
         impl<$($kind: FromValue),+> FromRow for ($($kind,)+) {
@@ -190,8 +197,11 @@ macro_rules! from_row {
                 row: &dyn $crate::store::sql::database::Columns,
             ) -> Result<Self, $crate::store::sql::database::Failure> {
                 Ok(Self {
-                    $($column: $crate::store::sql::database::named(row, stringify!($column))?,)+
-                    $($($optional: $crate::store::sql::database::optional(
+                    $($column: $crate::store::sql::database::read_column(
+                        row,
+                        stringify!($column),
+                    )?,)+
+                    $($($optional: $crate::store::sql::database::read_optional_column(
                         row,
                         stringify!($optional),
                     )?,)+)?
@@ -201,7 +211,7 @@ macro_rules! from_row {
     };
 }
 
-/// The parameters of a statement, in the order of their numbers.
+/// Makes the parameters of a statement, in the order of their numbers.
 macro_rules! params {
     ($($value:expr),* $(,)?) => {
         &[$($crate::store::sql::values::ToValue::to_value(&$value)),*]

@@ -1,6 +1,6 @@
-//! Finds events by an id, by their defect and by words of their error, each with an index.
+//! Finds events by an id, by their defect, and by words of their error. An index supports each way.
 //!
-//! Keeps words of errors only: most events have none, so they cost nothing.
+//! Stores words only for events with an error. Most events have no error, so they need no words.
 
 use std::collections::BTreeSet;
 
@@ -12,17 +12,20 @@ use super::values::{Kind, Value};
 use crate::domain::EventSearch;
 use crate::store::StoreError;
 
-/// The estimated size of a word's row and of its entry in the index, without the word itself.
-const WORD_BYTES: usize = 60;
+/// The estimated size of a word's row and of its entry in the index, without the word itself,
+/// bytes.
+const WORD_ROW_BYTES: usize = 60;
 
-/// A statement that finds some events, and its parameters from the ninth on.
+/// A statement that finds events, and its parameters 9 to 11. Parameters 1 to 8 are the same for
+/// all statements.
 pub(super) struct EventQuery<'a> {
-    pub(super) select: &'static str,
-    pub(super) params: [Value<'a>; 3],
+    pub(super) sql: &'static str,
+    pub(super) search_params: [Value<'a>; 3],
 }
 
-/// Selects events that meet the conditions 1 to 8 from a table, and meet another condition.
-macro_rules! select {
+/// Makes a statement that selects events from a table, by the parameters 1 to 8 and by another
+/// condition.
+macro_rules! select_events {
     ($from:literal, $condition:literal) => {
         concat!(
             "SELECT events.id, connection_id, kind, received_at, ms, status, outcome, detail, request,
@@ -42,9 +45,10 @@ macro_rules! select {
     };
 }
 
-const ALL: &str = select!("events", "?9 IS NULL AND ?10 IS NULL AND ?11 IS NULL");
-const OF_ID: &str = select!("events", "events.id = ?9 AND ?10 IS NULL AND ?11 IS NULL");
-const OF_DEFECT: &str = select!(
+const SELECT_ALL: &str = select_events!("events", "?9 IS NULL AND ?10 IS NULL AND ?11 IS NULL");
+const SELECT_BY_ID: &str =
+    select_events!("events", "events.id = ?9 AND ?10 IS NULL AND ?11 IS NULL");
+const SELECT_BY_DEFECT: &str = select_events!(
     "events",
     "defect_id IN (
         SELECT id FROM defects WHERE id = ?9
@@ -52,12 +56,12 @@ const OF_DEFECT: &str = select!(
             WHERE connection_id IN (SELECT id FROM connections) AND test_case_id = ?9
               AND (?10 IS NULL OR test_execution_id = ?10)) AND ?11 IS NULL"
 );
-const OF_KEY: &str = select!(
+const SELECT_BY_KEY: &str = select_events!(
     "events",
     "defect_id IN (SELECT id FROM defects WHERE key = ?9) AND ?10 IS NULL AND ?11 IS NULL"
 );
-/// `CROSS JOIN` makes SQLite begin with the words, which are sorted as the answer is.
-const OF_WORDS: &str = select!(
+/// `CROSS JOIN` makes SQLite read the words first: their index has the order of the result.
+const SELECT_BY_WORDS: &str = select_events!(
     "event_words first CROSS JOIN events",
     "first.word = ?9 AND events.id = first.event_id
      AND (?10 IS NULL OR EXISTS (SELECT 1 FROM event_words other
@@ -66,54 +70,58 @@ const OF_WORDS: &str = select!(
             WHERE other.word = ?11 AND other.event_id = first.event_id))"
 );
 
-/// The statements that find the events of a search. Of the words, the three longest count.
+/// Returns the statements that find the events of a search. They use at most three words: the
+/// longest ones, which come first.
 pub(super) fn queries(search: Option<&EventSearch>) -> Vec<EventQuery<'_>> {
     let (id, text) = (Value::Null(Kind::Id), Value::Null(Kind::Text));
-    let query = |select, params| EventQuery { select, params };
+    let query = |sql, search_params| EventQuery { sql, search_params };
     match search {
-        None => vec![query(ALL, [id, id, text])],
+        None => vec![query(SELECT_ALL, [id, id, text])],
         Some(EventSearch::Id(wanted)) => {
             let wanted = Value::Id(*wanted);
-            vec![query(OF_ID, [wanted, id, text]), query(OF_DEFECT, [wanted, id, text])]
+            vec![
+                query(SELECT_BY_ID, [wanted, id, text]),
+                query(SELECT_BY_DEFECT, [wanted, id, text]),
+            ]
         }
         Some(EventSearch::FailedTest { execution, case }) => {
-            vec![query(OF_DEFECT, [Value::Id(*case), Value::Id(*execution), text])]
+            vec![query(SELECT_BY_DEFECT, [Value::Id(*case), Value::Id(*execution), text])]
         }
         Some(EventSearch::Text { key, words }) => {
-            let of_key = query(OF_KEY, [Value::Text(key), text, text]);
+            let by_key = query(SELECT_BY_KEY, [Value::Text(key), text, text]);
             let mut words = words.iter().map(|word| Value::Text(word));
-            let of_words = words.next().map(|first| {
+            let by_words = words.next().map(|first| {
                 let mut next = || words.next().unwrap_or(text);
-                query(OF_WORDS, [first, next(), next()])
+                query(SELECT_BY_WORDS, [first, next(), next()])
             });
-            std::iter::once(of_key).chain(of_words).collect()
+            std::iter::once(by_key).chain(by_words).collect()
         }
     }
 }
 
-/// The estimated size of the rows of these words, bytes.
-pub(super) fn size(words: &BTreeSet<String>) -> usize {
-    words.iter().map(|word| WORD_BYTES + 2 * word.len()).sum()
+/// Returns the estimated size of the rows of these words, bytes.
+pub(super) fn rows_bytes(words: &BTreeSet<String>) -> usize {
+    words.iter().map(|word| WORD_ROW_BYTES + 2 * word.len()).sum()
 }
 
-/// Stores the words of the errors of events, instead of those of their earlier errors. An event
-/// without an error keeps its words.
+/// Stores the words of the errors of events, and deletes the words of earlier errors of the same
+/// events. If an event now has no error, the stored words of its earlier error stay.
 pub(super) fn store_words<'w>(
     db: &dyn Database,
     events: impl Iterator<Item = (Uuid, &'w BTreeSet<String>)>,
 ) -> Result<(), StoreError> {
-    let mut changed = Vec::new();
+    let mut changed_events = Vec::new();
     let mut rows = Vec::new();
     for (id, words) in events.filter(|(_, words)| !words.is_empty()) {
-        changed.push(id.simple().to_string());
+        changed_events.push(id.simple().to_string());
         rows.extend(words.iter().map(|word| vec![Value::Text(word), Value::Id(id)]));
     }
-    if changed.is_empty() {
+    if changed_events.is_empty() {
         return Ok(());
     }
     db.change(
         "DELETE FROM event_words WHERE event_id IN (SELECT unhex(value) FROM json_each(?))",
-        params![to_json(&changed)?],
+        params![to_json(&changed_events)?],
     )?;
     db.change_rows("INSERT INTO event_words (word, event_id) VALUES (?, ?)", &rows)?;
     Ok(())

@@ -1,6 +1,7 @@
-//! Events with their runs: written lazily, deleted in small steps.
+//! Stores, lists and deletes events with their runs.
 //!
-//! Never delays a request for long. A power cut may lose a part of the history, never a defect.
+//! Never delays a request for long: deletes only a few events in one operation. A power cut may
+//! lose the newest events, but never a defect.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -21,16 +22,16 @@ use crate::domain::{
 };
 use crate::store::{EventFilter, Retention, StoreError, WholeEvent};
 
-/// Maximum number of events that one operation deletes, so that no request waits for long.
+/// Maximum number of events that one operation deletes. A request may have to wait for it.
 const DELETES_MAX: u32 = 500;
 
-/// Maximum number of bytes of a detail.
+/// Maximum size of an event's or a run's detail, bytes.
 const DETAIL_BYTES_MAX: usize = 4 * 1024;
 
-/// The estimated size of an event's row without its texts.
+/// The estimated size of an event's row without its texts, bytes.
 const ROW_BYTES: usize = 300;
 
-/// The row of an event, as it is written.
+/// The row of an event that will be written.
 pub(in crate::store) struct EventRow {
     id: Uuid,
     connection_id: Option<Uuid>,
@@ -46,7 +47,7 @@ pub(in crate::store) struct EventRow {
     runs: Option<String>,
     /// The estimated size of the row, bytes.
     bytes: usize,
-    /// The words of its error.
+    /// The words of the event's error, for the search.
     words: BTreeSet<String>,
 }
 
@@ -59,8 +60,9 @@ impl EventRow {
         let detail = shortened(&event.outcome.detail, DETAIL_BYTES_MAX);
         let request = to_json(&ReceivedJson::from(event.request))?;
         let (steps, runs, words) = (run_json::steps_json(steps), runs_json(runs)?, words(&detail));
-        let parts = [&steps, &runs].into_iter().flatten().map(String::len).sum::<usize>();
-        let bytes = ROW_BYTES + request.len() + detail.len() + search::size(&words) + parts;
+        let parts_bytes = [&steps, &runs].into_iter().flatten().map(String::len).sum::<usize>();
+        let bytes =
+            ROW_BYTES + request.len() + detail.len() + search::rows_bytes(&words) + parts_bytes;
         Ok(Self {
             id: event.id.0,
             connection_id: event.connection.map(|id| id.0),
@@ -99,8 +101,8 @@ impl EventRow {
     }
 }
 
-/// Stores events, each at most once in `rows`, or updates stored events and adds their later steps
-/// and runs.
+/// Stores new events. Updates events that are stored already, and adds the steps and runs in `rows`
+/// to theirs. `rows` has at most one row for each event.
 pub(super) fn store(db: &dyn Database, rows: &[&EventRow]) -> Result<(), StoreError> {
     if rows.is_empty() {
         return Ok(());
@@ -127,7 +129,7 @@ pub(super) fn store(db: &dyn Database, rows: &[&EventRow]) -> Result<(), StoreEr
     search::store_words(db, rows.iter().map(|row| (row.id, &row.words)))
 }
 
-/// Steps and runs of an event that was stored before them.
+/// Steps and runs that are recorded after their event was stored.
 pub(in crate::store) struct LaterParts {
     event: EventId,
     steps: Option<String>,
@@ -135,7 +137,7 @@ pub(in crate::store) struct LaterParts {
 }
 
 impl LaterParts {
-    /// Returns `None` if there are none.
+    /// Returns `None` if there are no steps and no runs.
     pub(super) fn new(
         event: EventId,
         steps: &TimedSteps,
@@ -146,7 +148,7 @@ impl LaterParts {
         Ok(has_parts.then_some(Self { event, steps, runs }))
     }
 
-    /// Adds them to the event. Drops them if the event is not stored.
+    /// Adds the steps and runs to the stored event. Drops them if the event is not stored.
     pub(super) fn store(&self, db: &dyn Database) -> Result<(), StoreError> {
         db.change(
             "UPDATE events SET
@@ -167,13 +169,13 @@ fn runs_json(runs: Vec<RunReport>) -> Result<Option<String>, StoreError> {
     if runs.is_empty() {
         return Ok(None);
     }
-    let short = |run: RunReport| {
+    let with_short_detail = |run: RunReport| {
         RunJson::from(RunReport { detail: shortened(&run.detail, DETAIL_BYTES_MAX), ..run })
     };
-    to_json(&runs.into_iter().map(short).collect::<Vec<_>>()).map(Some)
+    to_json(&runs.into_iter().map(with_short_detail).collect::<Vec<_>>()).map(Some)
 }
 
-/// The last success and the last error of a connection, as a batch of events shows them.
+/// The last success and the last error of a connection in a batch of events.
 #[derive(Debug, Default)]
 pub(in crate::store) struct Health {
     last_success_at: Option<i64>,
@@ -181,7 +183,7 @@ pub(in crate::store) struct Health {
 }
 
 impl Health {
-    /// Takes one event into account.
+    /// Updates the last success and the last error from one event.
     pub(super) fn add(&mut self, event: &Event) {
         let at = event.received_at.as_millisecond();
         if event.outcome.code.is_success() {
@@ -198,7 +200,7 @@ impl Health {
         }
     }
 
-    /// Stores the last success and the last error, unless newer ones are stored.
+    /// Stores the last success and the last error, unless newer ones are already stored.
     pub(super) fn store(&self, db: &dyn Database, id: ConnectionId) -> Result<(), StoreError> {
         let id = id.0;
         if let Some(at) = self.last_success_at {
@@ -219,21 +221,23 @@ impl Health {
     }
 }
 
-/// Returns the events that meet the conditions, newest first. An event that cannot be read is
-/// logged and left out: one row must not make the whole history unreadable.
+/// Returns the events that meet the conditions of the filter, newest first. Logs an event that
+/// cannot be read and omits it, so that one damaged row does not make the whole list fail.
 pub(super) fn list(db: &dyn Database, filter: &EventFilter) -> Result<Vec<Event>, StoreError> {
     let limit = usize::try_from(filter.limit).unwrap_or(usize::MAX);
     let mut events = Vec::new();
     let mut before = filter.before.map(|id| id.0);
     loop {
         let missing = limit - events.len();
-        let rows = page(db, filter, before, missing)?;
+        let rows = read_page(db, filter, before, missing)?;
         let is_last = rows.len() < missing;
         before = rows.last().map(|row| row.id);
         for row in rows {
-            match row.event() {
+            match row.into_event() {
                 Ok(event) => events.push(event),
-                Err(error) => tracing::warn!(%error, "an event is left out of the list"),
+                Err(error) => {
+                    tracing::warn!(%error, "an event cannot be read; it is omitted from the list")
+                }
             }
         }
         if is_last || events.len() >= limit {
@@ -242,13 +246,14 @@ pub(super) fn list(db: &dyn Database, filter: &EventFilter) -> Result<Vec<Event>
     }
 }
 
-/// Returns the rows after `before`. Where an event can be found in two ways, it is there once.
-fn page(
+/// Returns the rows of events that are older than `before`, newest first. An event that several
+/// statements find is returned once.
+fn read_page(
     db: &dyn Database,
     filter: &EventFilter,
     before: Option<Uuid>,
     limit: usize,
-) -> Result<Vec<Row>, StoreError> {
+) -> Result<Vec<StoredEvent>, StoreError> {
     let since = filter.since.map(Timestamp::as_millisecond);
     let until = filter.until.map(Timestamp::as_millisecond);
     let (connection, kind) = (filter.connection.map(|id| id.0), filter.kind.map(EventKind::as_str));
@@ -259,7 +264,8 @@ fn page(
         params![since, until, connection, kind, outcome, before, rows_max, connections];
     let mut found = BTreeMap::new();
     for query in search::queries(filter.search.as_ref()) {
-        let rows: Vec<Row> = db.all(query.select, &[conditions, &query.params[..]].concat())?;
+        let rows: Vec<StoredEvent> =
+            db.all(query.sql, &[conditions, &query.search_params[..]].concat())?;
         found.extend(rows.into_iter().map(|row| (row.id, row)));
     }
     Ok(found.into_values().rev().take(limit).collect())
@@ -267,7 +273,7 @@ fn page(
 
 /// Returns one event with its steps and runs.
 pub(super) fn get(db: &dyn Database, id: EventId) -> Result<Option<WholeEvent>, StoreError> {
-    let row: Option<Row> = db.one("SELECT * FROM events WHERE id = ?", params![id.0])?;
+    let row: Option<StoredEvent> = db.one("SELECT * FROM events WHERE id = ?", params![id.0])?;
     let Some(mut row) = row else { return Ok(None) };
     let (steps, runs) = (row.steps.take(), row.runs.take());
     let steps = steps.map_or_else(|| Ok(TimedSteps::default()), |json| run_json::steps(&json));
@@ -275,22 +281,25 @@ pub(super) fn get(db: &dyn Database, id: EventId) -> Result<Option<WholeEvent>, 
         .and_then(|runs| runs.into_iter().map(RunReport::try_from).collect());
     let unreadable = |unreadable: Unreadable| unreadable.in_row("event", id);
     let (steps, runs) = (steps.map_err(unreadable)?, runs.map_err(unreadable)?);
-    Ok(Some(WholeEvent { event: row.event()?, steps, runs }))
+    Ok(Some(WholeEvent { event: row.into_event()?, steps, runs }))
 }
 
-/// The events that exceed the retention.
+/// The limits that decide which events exceed the retention.
 #[derive(Debug, Clone)]
 pub(super) struct ExcessEvents {
+    /// Delete events that were received earlier.
     received_before: Timestamp,
     /// Delete this event and all older ones.
     up_to: Option<Uuid>,
-    /// Delete this request that reached no connection, and all older such requests.
+    /// Delete this event of a request that reached no connection, and all older events of this
+    /// kind.
     no_connection_up_to: Option<Uuid>,
+    /// Delete the oldest events until the events have at most this size.
     events_bytes_max: u64,
 }
 
-/// Finds the events that exceed the retention. It only reads, so that counting a long history
-/// delays no write.
+/// Finds the limits that decide which events exceed the retention. Only reads: counting the events
+/// of a long history takes time, and must not delay writes.
 pub(super) fn find_excess(
     db: &dyn Database,
     retention: Retention,
@@ -312,7 +321,7 @@ pub(super) fn find_excess(
     Ok(ExcessEvents { received_before, up_to, no_connection_up_to, events_bytes_max })
 }
 
-/// Deletes some of the excess. False: no event is left to delete.
+/// Deletes some events that exceed the retention. Returns false if there was no event to delete.
 pub(super) fn delete_some(db: &dyn Database, excess: ExcessEvents) -> Result<bool, StoreError> {
     let received_before = excess.received_before.as_millisecond();
     let deleted = db.change(
@@ -337,7 +346,8 @@ pub(super) fn delete_some(db: &dyn Database, excess: ExcessEvents) -> Result<boo
     Ok(deleted > 0)
 }
 
-struct Row {
+/// The row of an event that was read.
+struct StoredEvent {
     id: Uuid,
     connection_id: Option<Uuid>,
     kind: String,
@@ -352,7 +362,7 @@ struct Row {
     runs: Option<String>,
 }
 
-from_row!(Row {
+from_row!(StoredEvent {
     id,
     connection_id,
     kind,
@@ -366,13 +376,13 @@ from_row!(Row {
     optional steps, runs,
 });
 
-impl Row {
-    fn event(self) -> Result<Event, StoreError> {
+impl StoredEvent {
+    fn into_event(self) -> Result<Event, StoreError> {
         let id = self.id;
-        self.read_event().map_err(|unreadable| unreadable.in_row("event", id))
+        self.try_into_event().map_err(|unreadable| unreadable.in_row("event", id))
     }
 
-    fn read_event(self) -> Result<Event, Unreadable> {
+    fn try_into_event(self) -> Result<Event, Unreadable> {
         Ok(Event {
             id: EventId(self.id),
             connection: self.connection_id.map(ConnectionId),

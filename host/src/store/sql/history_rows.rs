@@ -1,7 +1,7 @@
-//! The rows of one batch of the history: made of its records, and written with few statements.
+//! Converts a batch of history records into rows, and writes the rows with few statements.
 //!
-//! Never decides what is recorded. A row that cannot be written does not affect the others, if the
-//! caller then writes each row alone.
+//! Never decides what is recorded. If one row cannot be written, writing all rows together fails;
+//! the caller then writes each row separately.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,38 +12,39 @@ use super::{counts, events, recordings};
 use crate::domain::{Call, ConnectionId, EventId, RunRecording};
 use crate::store::{CachedCounts, StoreError};
 
-/// One row of the history, or one change of a row.
+/// A change of the history: a new row, a changed row, or deleted rows.
 pub(in crate::store) enum HistoryRow {
     /// The last success and the last error of a connection.
     Health(ConnectionId, Health),
     Event(Box<EventRow>),
-    /// Steps and runs of an event that has its row.
+    /// Steps and runs of an event that is already stored.
     LaterParts(LaterParts),
     Recordings(EventId, Vec<(Call, RunRecording)>),
     Counts(ConnectionId, String, CachedCounts),
-    /// Deletes the oldest counts of a connection that has those of too many projects.
+    /// Deletes the oldest counts of a connection if it has counts of too many projects.
     SurplusCounts(ConnectionId),
 }
 
-/// The rows of a batch. Rows that several servers change are sorted by their ids, so that the
-/// servers of one database lock them in the same order.
+/// The rows of a batch. Rows that several servers change are sorted by their ids. So all servers of
+/// a database lock them in the same order, and cannot deadlock.
 pub(in crate::store) struct HistoryRows {
     pub(in crate::store) rows: Vec<HistoryRow>,
-    /// The rows of connections, which all servers change. An engine with several servers writes
-    /// them in a short transaction of their own, so that no server waits for the events of another.
+    /// The last success and error of each connection, which all servers change. A database that
+    /// several servers share writes them in a separate short transaction, so that a server does not
+    /// wait while another one writes its events.
     pub(in crate::store) health: Vec<HistoryRow>,
 }
 
-/// Makes the rows of a batch.
-pub(in crate::store) fn rows(history: Vec<Record>) -> HistoryRows {
+/// Converts the records of a batch into rows.
+pub(in crate::store) fn make_rows(history: Vec<Record>) -> HistoryRows {
     let mut health: BTreeMap<ConnectionId, Health> = BTreeMap::new();
     let (mut event_rows, mut recordings, mut counts) = (BTreeMap::new(), Vec::new(), Vec::new());
     for record in history {
         match record {
             Record::Event(id, event, steps, mut runs) => {
-                let recorded = recordings::take(&mut runs);
-                if !recorded.is_empty() {
-                    recordings.push(HistoryRow::Recordings(id, recorded));
+                let run_recordings = recordings::take(&mut runs);
+                if !run_recordings.is_empty() {
+                    recordings.push(HistoryRow::Recordings(id, run_recordings));
                 }
                 let connection = event.as_ref().and_then(|event| Some((event.connection?, event)));
                 if let Some((connection, event)) = connection {
@@ -76,7 +77,8 @@ pub(in crate::store) fn rows(history: Vec<Record>) -> HistoryRows {
     HistoryRows { rows, health }
 }
 
-/// Writes rows, all new events together; false if that failed.
+/// Writes rows, the new events with few statements. Returns false, and logs the error, if one row
+/// could not be written.
 pub(in crate::store) fn write(rows: &[HistoryRow], db: &dyn Database) -> bool {
     let written = try_write(rows, db);
     if let Err(error) = &written {
@@ -90,7 +92,7 @@ fn try_write(rows: &[HistoryRow], db: &dyn Database) -> Result<(), StoreError> {
         HistoryRow::Event(event) => Some(&**event),
         _ => None,
     });
-    // Before their recordings, which refer to them.
+    // Write events before recordings: a recording refers to its event.
     events::store(db, &new_events.collect::<Vec<_>>())?;
     for row in rows {
         match row {

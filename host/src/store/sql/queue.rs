@@ -1,9 +1,9 @@
-//! The queue of the writing thread: operations, whose callers wait for the commit, and the history,
-//! for which no caller waits.
+//! The queue of the writing thread. It contains operations, whose callers wait for the commit, and
+//! records of the history, for which no caller waits.
 //!
-//! An operation wakes the writing thread. A part of the history does not: it goes with the next
-//! batch that asks for it, or after [`HISTORY_WAIT`]. Never holds its lock while something is
-//! written.
+//! An operation wakes the writing thread. A record of the history does not wake it: it is written
+//! after [`HISTORY_WAIT`], or with an earlier batch if that was requested. Never holds its lock
+//! while the thread writes.
 
 use std::collections::VecDeque;
 use std::mem;
@@ -18,23 +18,24 @@ use super::writer::{Durability, Operation, closed};
 use crate::domain::Backoff;
 use crate::store::{QueueLengths, StoreError};
 
-/// Maximum number of queued operations. Each has a waiting caller, so few more than the events in
-/// progress are queued.
+/// Maximum number of queued operations. It is rarely reached: a caller waits for each operation, so
+/// there are only a few more operations than events in progress.
 const OPERATIONS_MAX: usize = 4_096;
 /// Maximum number of operations that share one commit.
-const BATCH_MAX: usize = 512;
-/// Maximum time that the history waits in the queue.
+const BATCH_OPERATIONS_MAX: usize = 512;
+/// Maximum time that records of the history wait in the queue.
 const HISTORY_WAIT: Duration = Duration::from_millis(20);
-/// Number of queued parts of the history at which they are written at once.
-const HISTORY_ENOUGH: usize = 512;
-/// The pause before a history that could not be written is tried again. It doubles, up to the
-/// maximum.
+/// Number of queued records of the history at which they are written without further delay.
+const HISTORY_RECORDS_ENOUGH: usize = 512;
+/// The pause after a batch whose records of the history were not written. It doubles after each
+/// failure, up to the maximum.
 pub(super) const UNWRITTEN_PAUSE: Duration = Duration::from_millis(100);
 const UNWRITTEN_PAUSE_MAX: Duration = Duration::from_secs(5);
-/// The time for which the queue must be empty before the write-ahead log is copied back.
-const IDLE: Duration = Duration::from_millis(50);
+/// How long the queue must be empty before the database may do its work for idle times, for example
+/// copy the write-ahead log into the database.
+const IDLE_WAIT: Duration = Duration::from_millis(50);
 
-/// One batch: the operations that the writing thread commits in one transaction.
+/// The operations and records of the history that the writing thread writes together.
 pub(in crate::store) struct Batch {
     pub(in crate::store) operations: Vec<Box<dyn Operation>>,
     pub(in crate::store) history: Vec<Record>,
@@ -46,35 +47,36 @@ pub(in crate::store) struct Batch {
 pub(super) struct Queue {
     state: Mutex<State>,
     changed: Condvar,
-    warned_of_drops: AtomicBool,
+    has_warned_of_drops: AtomicBool,
 }
 
 struct State {
     operations: VecDeque<(Box<dyn Operation>, Durability)>,
     history: History,
-    /// Whether the next batch writes the history, even if it is not due.
-    flush: bool,
-    closed: bool,
-    /// The pauses before a history that could not be written is tried again.
-    unwritten: Backoff,
-    /// How many operations, and how many parts of the history, are being written.
+    /// Whether the next batch writes the history, even before [`HISTORY_WAIT`] has passed.
+    is_flush_requested: bool,
+    is_closed: bool,
+    /// The pauses after batches whose records of the history were not written.
+    unwritten_pauses: Backoff,
+    /// Number of operations, and number of records of the history, that are being written now.
     in_flight: (usize, usize),
 }
 
 impl Default for State {
     fn default() -> Self {
-        let (operations, history, flush, closed, in_flight) = Default::default();
-        let unwritten = Backoff::new(UNWRITTEN_PAUSE, UNWRITTEN_PAUSE_MAX);
-        Self { operations, history, flush, closed, unwritten, in_flight }
+        let (operations, history, is_flush_requested, is_closed, in_flight) = Default::default();
+        let unwritten_pauses = Backoff::new(UNWRITTEN_PAUSE, UNWRITTEN_PAUSE_MAX);
+        Self { operations, history, is_flush_requested, is_closed, unwritten_pauses, in_flight }
     }
 }
 
 impl State {
-    /// When to write the history by itself; `None` if there is none.
-    fn due(&self) -> Option<Instant> {
-        let due = self.history.due(HISTORY_WAIT, HISTORY_ENOUGH, self.closed)?;
-        let not_before = self.unwritten.until().filter(|_| !self.closed);
-        Some(not_before.map_or(due, |until| due.max(until)))
+    /// Returns when to write the history if no operation is queued; `None` if there is no history.
+    fn history_due_at(&self) -> Option<Instant> {
+        let due_at =
+            self.history.write_due_at(HISTORY_WAIT, HISTORY_RECORDS_ENOUGH, self.is_closed)?;
+        let not_before = self.unwritten_pauses.until().filter(|_| !self.is_closed);
+        Some(not_before.map_or(due_at, |until| due_at.max(until)))
     }
 }
 
@@ -86,7 +88,7 @@ impl Queue {
         durability: Durability,
     ) -> Result<(), StoreError> {
         let mut state = self.state.lock();
-        if state.closed {
+        if state.is_closed {
             return Err(closed());
         }
         if state.operations.len() >= OPERATIONS_MAX {
@@ -99,10 +101,10 @@ impl Queue {
         Ok(())
     }
 
-    /// Queues a part of the history. Drops it if too many parts are queued.
+    /// Queues a record of the history. Drops it if too many records are queued.
     pub(super) fn record(&self, record: Record) {
         let mut state = self.state.lock();
-        if state.closed {
+        if state.is_closed {
             return;
         }
         if !state.history.add(record, Instant::now()) {
@@ -110,31 +112,33 @@ impl Queue {
             self.warn_of_drops();
             return;
         }
-        // The first record makes the writing thread wait for more. Enough records end that wait.
-        if matches!(state.history.len(), 1 | HISTORY_ENOUGH) {
+        // Wake the writing thread for the first record: it then waits for further ones. Wake it
+        // again when there are enough records, which ends that wait.
+        if matches!(state.history.len(), 1 | HISTORY_RECORDS_ENOUGH) {
             drop(state);
             self.changed.notify_one();
         }
     }
 
-    /// Ends the batch that the writing thread took last. If it was not committed, queues its
-    /// history again, before what was queued since; it then waits for longer each time.
-    pub(super) fn end_batch(&self, committed: bool, unwritten: Vec<Record>) {
+    /// Ends the batch that the writing thread took last. Queues the records that were not written
+    /// again, before the records that were queued since. The next attempt follows after a pause
+    /// that grows with each failure.
+    pub(super) fn end_batch(&self, is_committed: bool, unwritten: Vec<Record>) {
         let mut state = self.state.lock();
         state.in_flight = (0, 0);
-        if committed {
-            state.unwritten.succeed();
+        if is_committed {
+            state.unwritten_pauses.succeed();
         }
-        if unwritten.is_empty() || state.closed {
+        if unwritten.is_empty() || state.is_closed {
             return;
         }
         let now = Instant::now();
-        let since = state.history.take(now);
+        let queued_since = state.history.take_records(now);
         let mut fits = true;
-        for record in unwritten.into_iter().chain(since) {
+        for record in unwritten.into_iter().chain(queued_since) {
             fits &= state.history.add(record, now);
         }
-        state.unwritten.fail(now);
+        state.unwritten_pauses.fail(now);
         drop(state);
         if !fits {
             self.warn_of_drops();
@@ -142,13 +146,15 @@ impl Queue {
     }
 
     fn warn_of_drops(&self) {
-        if !self.warned_of_drops.swap(true, Ordering::Relaxed) {
-            tracing::warn!("the store's queue is full: events are dropped from the history");
+        if !self.has_warned_of_drops.swap(true, Ordering::Relaxed) {
+            tracing::warn!(
+                "the queue of the store is full: events are missing in the history (logged once)"
+            );
         }
     }
 
-    /// Returns how many operations, and how many parts of the history, are not written yet: those
-    /// in the queue, and those of the batch that the writing thread has.
+    /// Returns how many operations, and how many records of the history, are not written yet: those
+    /// in the queue, and those in the batch that is being written.
     pub(super) fn lengths(&self) -> QueueLengths {
         let state = self.state.lock();
         let count = |queued: usize, in_flight: usize| {
@@ -164,41 +170,41 @@ impl Queue {
     /// Makes the next batch write the history that is queued now.
     pub(super) fn flush_history(&self) {
         let mut state = self.state.lock();
-        state.flush = !state.history.is_empty();
+        state.is_flush_requested = !state.history.is_empty();
     }
 
-    /// Refuses further operations; those in the queue are still written.
+    /// Refuses further operations. Everything that is already queued will still be written.
     pub(super) fn close(&self) {
         let mut state = self.state.lock();
-        state.closed = true;
+        state.is_closed = true;
         state.history.end_waits(Instant::now());
         drop(state);
         self.changed.notify_one();
     }
 
-    /// Waits for the next batch; `None` once the queue is closed and empty. Calls `idle` once if
-    /// nothing is queued for a while.
-    pub(super) fn next(&self, idle: impl FnOnce()) -> Option<Batch> {
-        let mut idle = Some(idle);
+    /// Waits for the next batch. Returns `None` once the queue is closed and empty. Calls `on_idle`
+    /// once if nothing is queued for [`IDLE_WAIT`].
+    pub(super) fn wait_for_batch(&self, on_idle: impl FnOnce()) -> Option<Batch> {
+        let mut on_idle = Some(on_idle);
         let mut state = self.state.lock();
         loop {
-            let due = state.due();
-            let is_due = due.is_some_and(|due| due <= Instant::now());
-            if !state.operations.is_empty() || is_due {
+            let due_at = state.history_due_at();
+            let is_history_due = due_at.is_some_and(|due_at| due_at <= Instant::now());
+            if !state.operations.is_empty() || is_history_due {
                 break;
             }
-            if state.closed {
+            if state.is_closed {
                 return None;
             }
-            if let Some(due) = due {
-                self.changed.wait_until(&mut state, due);
-            } else if idle.is_none() {
+            if let Some(due_at) = due_at {
+                self.changed.wait_until(&mut state, due_at);
+            } else if on_idle.is_none() {
                 self.changed.wait(&mut state);
-            } else if self.changed.wait_for(&mut state, IDLE).timed_out()
-                && let Some(idle) = idle.take()
+            } else if self.changed.wait_for(&mut state, IDLE_WAIT).timed_out()
+                && let Some(on_idle) = on_idle.take()
             {
                 drop(state);
-                idle();
+                on_idle();
                 state = self.state.lock();
             }
         }
@@ -206,28 +212,28 @@ impl Queue {
         Some(self.collect_batch())
     }
 
-    /// Lets other threads run, so that they can add operations to the batch. Returns as soon as a
-    /// yield adds none, so a lone operation is not delayed.
+    /// Lets other threads run, so that they can add operations to the batch. Stops as soon as no
+    /// operation was added while they ran, so a single operation is hardly delayed.
     fn collect_batch(&self) -> Batch {
-        let mut before = 0;
+        let mut previous_count = 0;
         loop {
             thread::yield_now();
             let mut state = self.state.lock();
-            let waiting = state.operations.len();
-            if waiting > before && waiting < BATCH_MAX {
-                before = waiting;
+            let count = state.operations.len();
+            if count > previous_count && count < BATCH_OPERATIONS_MAX {
+                previous_count = count;
                 continue;
             }
-            let is_due = state.due().is_some_and(|due| due <= Instant::now());
-            let with_history = mem::take(&mut state.flush) || is_due;
+            let is_due = state.history_due_at().is_some_and(|due_at| due_at <= Instant::now());
+            let has_history = mem::take(&mut state.is_flush_requested) || is_due;
             let history =
-                if with_history { state.history.take(Instant::now()) } else { Vec::new() };
-            let taken = waiting.min(BATCH_MAX);
-            let taken: Vec<_> = state.operations.drain(..taken).collect();
+                if has_history { state.history.take_records(Instant::now()) } else { Vec::new() };
+            let taken_count = count.min(BATCH_OPERATIONS_MAX);
+            let taken: Vec<_> = state.operations.drain(..taken_count).collect();
             state.in_flight = (taken.len(), history.len());
             drop(state);
-            let durable = taken.iter().any(|(_, durability)| *durability == Durability::Durable);
-            let durability = if durable { Durability::Durable } else { Durability::Lazy };
+            let is_durable = taken.iter().any(|(_, durability)| *durability == Durability::Durable);
+            let durability = if is_durable { Durability::Durable } else { Durability::Lazy };
             let operations = taken.into_iter().map(|(operation, _)| operation).collect();
             return Batch { operations, history, durability };
         }
@@ -240,9 +246,10 @@ mod tests {
     use super::*;
     use crate::store::DatabaseError;
 
-    struct Nothing;
+    /// An operation that changes nothing.
+    struct NoOperation;
 
-    impl Operation for Nothing {
+    impl Operation for NoOperation {
         fn run(&mut self, _: &dyn Database) -> bool {
             true
         }
@@ -256,15 +263,15 @@ mod tests {
     }
 
     #[test]
-    fn a_batch_that_is_being_written_still_waits() {
+    fn the_lengths_include_a_batch_that_is_being_written() {
         let queue = Queue::default();
         for _ in 0..2 {
-            queue.push(Box::new(Nothing), Durability::Lazy).unwrap();
+            queue.push(Box::new(NoOperation), Durability::Lazy).unwrap();
         }
         assert_eq!(lengths(&queue), (2, 0));
-        let batch = queue.next(|| {}).unwrap();
+        let batch = queue.wait_for_batch(|| {}).unwrap();
         assert_eq!((batch.operations.len(), lengths(&queue)), (2, (2, 0)));
-        queue.push(Box::new(Nothing), Durability::Lazy).unwrap();
+        queue.push(Box::new(NoOperation), Durability::Lazy).unwrap();
         assert_eq!(lengths(&queue), (3, 0));
         queue.end_batch(true, Vec::new());
         assert_eq!(lengths(&queue), (1, 0));

@@ -36,7 +36,7 @@ pub(super) fn create(
             session.expires_at.as_millisecond()
         ],
     )
-    .map_err(|failure| match failure.violates {
+    .map_err(|failure| match failure.violates_constraint {
         true => StoreError::NotFound("token"),
         false => failure.into(),
     })?;

@@ -14,7 +14,8 @@ use crate::store::StoreError;
 
 /// Maximum number of events that are read in total.
 const EVENTS_MAX: usize = 2_000;
-/// Number of events that are read of each connection, even if there are many connections.
+/// Minimum number of events that are read of a connection. So only the first
+/// `EVENTS_MAX / EVENTS_MIN` connections are read.
 const EVENTS_MIN: usize = 20;
 /// Maximum size of the runs that are read, bytes.
 const RUNS_BYTES_MAX: usize = 8 << 20;

@@ -1,13 +1,13 @@
-//! Values of parameters and columns, as the rules see them.
+//! The values of parameters and columns that the rules and the database engines exchange.
 //!
-//! Borrowed where they can be: nothing is copied between a rule and the engine.
+//! Never copies a text or bytes: a value borrows them.
 
 use uuid::Uuid;
 
 /// A value of a parameter or a column.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(in crate::store) enum Value<'a> {
-    /// No value, of this kind.
+    /// NULL of this kind.
     Null(Kind),
     Bool(bool),
     Int(i64),
@@ -17,7 +17,7 @@ pub(in crate::store) enum Value<'a> {
 }
 
 impl Value<'_> {
-    /// The size of the value, bytes.
+    /// Returns the approximate size of the value, bytes.
     pub(in crate::store) fn size(&self) -> usize {
         match self {
             Self::Text(text) => text.len(),
@@ -38,7 +38,7 @@ impl Value<'_> {
     }
 }
 
-/// The kind of a value. An engine may have to know it, even if there is no value.
+/// The kind of a value. PostgreSQL needs the kind of a parameter even if the value is NULL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::store) enum Kind {
     Bool,
@@ -48,13 +48,14 @@ pub(in crate::store) enum Kind {
     Id,
 }
 
-/// Something that can be a parameter.
+/// A type whose values can be parameters of a statement.
 pub(in crate::store) trait ToValue {
     const KIND: Kind;
     fn to_value(&self) -> Value<'_>;
 }
 
-/// Something that can be read from a column; `None` if the value does not fit.
+/// A type whose values can be read from a column. `from_value` returns `None` if the value has
+/// another type.
 pub(in crate::store) trait FromValue: Sized {
     fn from_value(value: Value<'_>) -> Option<Self>;
 }
@@ -90,7 +91,7 @@ impl FromValue for bool {
     fn from_value(value: Value<'_>) -> Option<Self> {
         match value {
             Value::Bool(value) => Some(value),
-            // SQLite has no type for it.
+            // SQLite stores booleans as integers.
             Value::Int(value) => Some(value != 0),
             _ => None,
         }
@@ -167,7 +168,7 @@ impl FromValue for Uuid {
     fn from_value(value: Value<'_>) -> Option<Self> {
         match value {
             Value::Id(id) => Some(id),
-            // SQLite has no type for it.
+            // SQLite stores UUIDs as bytes.
             Value::Bytes(bytes) => Self::from_slice(bytes).ok(),
             _ => None,
         }

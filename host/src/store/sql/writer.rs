@@ -1,9 +1,9 @@
-//! The thread that writes: it takes the queued operations as one batch, commits them together, and
-//! answers the callers afterwards.
+//! The thread that writes to the database. It takes the queued operations as one batch, commits
+//! them together, and then answers the callers.
 //!
-//! Never answers before the commit. A failed operation does not affect the others of its batch. A
-//! failed commit does not end the thread: the callers get the error, and the next batch tries
-//! again.
+//! Never answers before the commit. A failed operation does not affect the other operations of its
+//! batch. A failed commit does not end the thread: the callers of the batch receive the error, and
+//! the thread continues with the next batch.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -19,12 +19,12 @@ use super::history::Record;
 use super::queue::{Batch, Queue};
 use crate::store::{DatabaseError, QueueLengths, StoreError};
 
-/// Says whether an operation survives a power cut after its caller was answered.
+/// Whether the changes of an operation must survive a power cut after its caller was answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::store) enum Durability {
-    /// A power cut may lose the change; a crash of the process does not.
+    /// A power cut may lose the changes; a crash of this process does not lose them.
     Lazy,
-    /// The change is on the disk before its caller is answered.
+    /// The changes are on the disk before the caller is answered.
     Durable,
 }
 
@@ -33,23 +33,23 @@ pub(in crate::store) trait Operation: Send {
     /// Runs in the batch's transaction; returns whether it succeeded. The changes of a failed
     /// operation are undone.
     fn run(&mut self, db: &dyn Database) -> bool;
-    /// Passes the result to the caller, after the batch's commit.
+    /// Sends the result to the caller, after the commit of the batch or its failure.
     fn answer(self: Box<Self>, committed: Result<(), DatabaseError>);
 }
 
 /// The writing thread's connection to a database.
 pub(in crate::store) trait WriteLink: Send {
-    /// Commits the history, then the operations, of a batch; an engine may use one transaction for
-    /// both. If it fails, the history that it left in the batch is written later. The changes of a
-    /// failed operation are undone alone. After an error, nothing of the batch may be answered as
-    /// stored.
+    /// Commits the history of a batch, then its operations; an engine may use one transaction for
+    /// both. Undoes only the changes of a failed operation. After an error, no operation of the
+    /// batch may be answered as stored, and the history that is still in the batch is written
+    /// later.
     fn commit(&mut self, batch: &mut Batch) -> Result<(), DatabaseError>;
-    /// Forgets the connection after a panic; the next batch connects again.
-    fn forget(&mut self);
-    /// Is called after the callers of a batch were answered.
-    fn answered(&mut self) {}
-    /// Is called once if nothing is queued for a while.
-    fn idle(&mut self) {}
+    /// Drops the connection after a panic. The next batch connects again.
+    fn disconnect(&mut self);
+    /// Called after the callers of a batch were answered.
+    fn on_answered(&mut self) {}
+    /// Called once if nothing is queued for a while.
+    fn on_idle(&mut self) {}
     /// Closes the connection.
     fn close(self: Box<Self>);
 }
@@ -57,27 +57,32 @@ pub(in crate::store) trait WriteLink: Send {
 /// Passes operations to the writing thread.
 pub(super) struct Writer {
     queue: Arc<Queue>,
+    /// The number of commits since the start.
     commits: Arc<AtomicU64>,
+    /// Receives a message when the thread has ended.
     ended: Mutex<Option<oneshot::Receiver<()>>>,
 }
 
 impl Writer {
-    /// Starts the thread with its connection.
+    /// Starts the writing thread, which uses this connection.
     pub(super) fn start(link: Box<dyn WriteLink>) -> Result<Self, StoreError> {
         let (queue, commits) = (Arc::new(Queue::default()), Arc::new(AtomicU64::new(0)));
-        let writing =
-            Writing { link, commits: Arc::clone(&commits), runtime: Handle::try_current().ok() };
+        let writer_thread = WriterThread {
+            link,
+            commits: Arc::clone(&commits),
+            runtime: Handle::try_current().ok(),
+        };
         let (end, ended) = oneshot::channel();
-        let jobs = Arc::clone(&queue);
+        let thread_queue = Arc::clone(&queue);
         let thread = thread::Builder::new().name("store-writer".to_owned()).spawn(move || {
-            writing.run(&jobs);
+            writer_thread.run(&thread_queue);
             let _ = end.send(());
         });
         thread.map_err(|error| DatabaseError::new("the store cannot start", error, None))?;
         Ok(Self { queue, commits, ended: Mutex::new(Some(ended)) })
     }
 
-    /// Runs an operation in the writing thread and returns its value after the commit.
+    /// Runs an operation in the writing thread. Returns the operation's value after the commit.
     pub(super) async fn run<T, F>(
         &self,
         durability: Durability,
@@ -88,29 +93,29 @@ impl Writer {
         F: FnOnce(&dyn Database) -> Result<T, StoreError> + Send + 'static,
     {
         let (caller, answer) = oneshot::channel();
-        let call = Call { operation: Some(operation), result: None, caller };
-        self.queue.push(Box::new(call), durability)?;
+        let pending = PendingCall { operation: Some(operation), result: None, caller };
+        self.queue.push(Box::new(pending), durability)?;
         answer.await.unwrap_or_else(|_| Err(lost()))
     }
 
-    /// Queues a part of the history. Drops it if too much is queued.
+    /// Queues a record of the history. Drops it if too many records are queued.
     pub(super) fn record(&self, record: Record) {
         self.queue.record(record);
     }
 
-    /// Returns when everything that was queued before the call is committed, also the history.
+    /// Waits until everything that was queued before the call is committed, including the history.
     pub(super) async fn flush(&self) -> Result<(), StoreError> {
         self.queue.flush_history();
         self.run(Durability::Lazy, |_| Ok(())).await
     }
 
-    /// Writes the queued history with the next batch. Called before a write is sent, so that its
-    /// event is stored.
+    /// Makes the next batch write the queued history. Called before a write is sent to a tracker,
+    /// so that the event of this write is stored.
     pub(super) fn flush_history(&self) {
         self.queue.flush_history();
     }
 
-    /// Returns how many operations, and how many parts of the history, are not written yet.
+    /// Returns how many operations, and how many records of the history, are not written yet.
     pub(super) fn lengths(&self) -> QueueLengths {
         self.queue.lengths()
     }
@@ -127,7 +132,9 @@ impl Writer {
         if let Some(ended) = ended
             && ended.await.is_err()
         {
-            tracing::error!("the store's writing thread failed");
+            tracing::error!(
+                "the writing thread of the store has failed: the last changes may be lost"
+            );
         }
     }
 }
@@ -143,17 +150,19 @@ pub(super) fn lost() -> StoreError {
     StoreError::Unusable("the server failed while it used its database; see its log".to_owned())
 }
 
+/// Returns the error of an operation after the store was closed.
 pub(super) fn closed() -> StoreError {
     StoreError::Unusable("the store is closed: the server is shutting down".to_owned())
 }
 
-struct Call<T, F> {
+/// An operation that waits for its commit, and the channel to its caller.
+struct PendingCall<T, F> {
     operation: Option<F>,
     result: Option<Result<T, StoreError>>,
     caller: oneshot::Sender<Result<T, StoreError>>,
 }
 
-impl<T, F> Operation for Call<T, F>
+impl<T, F> Operation for PendingCall<T, F>
 where
     T: Send,
     F: FnOnce(&dyn Database) -> Result<T, StoreError> + Send,
@@ -171,29 +180,30 @@ where
             (Some(Ok(_)) | None, Err(error)) => Err(error.into()),
             (None, Ok(())) => Err(closed()),
         };
-        // If the caller no longer waits, its answer is dropped; the change is still committed.
+        // Sending fails if the caller does not wait any more. The change stays committed.
         let _ = self.caller.send(answer);
     }
 }
 
 /// The state of the writing thread.
-struct Writing {
+struct WriterThread {
     link: Box<dyn WriteLink>,
     commits: Arc<AtomicU64>,
-    /// The runtime of the callers; `None` if the store was opened outside one.
+    /// The async runtime of the callers; `None` if the store was opened outside a runtime.
     runtime: Option<Handle>,
 }
 
-impl Writing {
+impl WriterThread {
     fn run(mut self, queue: &Queue) {
-        while let Some(batch) = queue.next(|| self.link.idle()) {
-            // A panic is a bug, but the store must go on: the callers of the batch get an error.
-            let written = catch_unwind(AssertUnwindSafe(|| self.write(batch, queue)));
-            if written.is_err() {
+        while let Some(batch) = queue.wait_for_batch(|| self.link.on_idle()) {
+            // A panic is a bug, but the store must continue. The callers of the batch receive an
+            // error.
+            let result = catch_unwind(AssertUnwindSafe(|| self.write(batch, queue)));
+            if result.is_err() {
                 queue.end_batch(false, Vec::new());
-                self.link.forget();
+                self.link.disconnect();
             }
-            self.link.answered();
+            self.link.on_answered();
         }
         self.link.close();
     }
@@ -211,18 +221,18 @@ impl Writing {
         self.answer(batch.operations, committed);
     }
 
-    /// Answers the callers. Several are answered in a task: to wake each of them from this thread
-    /// would cost a thread switch each.
+    /// Answers the callers. If there are several, answers them in a task of the runtime: waking a
+    /// caller from this thread costs a thread switch each time.
     fn answer(&self, operations: Vec<Box<dyn Operation>>, committed: Result<(), DatabaseError>) {
-        let several = operations.len() > 1;
-        let answer = move || {
+        let has_several = operations.len() > 1;
+        let answer_all = move || {
             for operation in operations {
                 operation.answer(committed.clone());
             }
         };
         match &self.runtime {
-            Some(runtime) if several => drop(runtime.spawn(async move { answer() })),
-            _ => answer(),
+            Some(runtime) if has_several => drop(runtime.spawn(async move { answer_all() })),
+            _ => answer_all(),
         }
     }
 }

@@ -1,4 +1,5 @@
-//! Runs the statements of the rules on a connection to the file; prepares each once.
+//! Runs the SQL statements of the rules on a connection to the SQLite file, and caches the prepared
+//! statements. Never begins a transaction that writes.
 
 use std::str;
 
@@ -6,7 +7,7 @@ use rusqlite::types::{ToSql, ToSqlOutput, ValueRef};
 use rusqlite::{Connection, Row, Statement, params_from_iter};
 
 use crate::store::StoreError;
-use crate::store::sql::database::{Columns, Database, Each, Failure, Reads};
+use crate::store::sql::database::{Columns, Database, Failure, OnRow, SnapshotReads};
 use crate::store::sql::values::{Kind, Value};
 
 impl Database for Connection {
@@ -14,18 +15,18 @@ impl Database for Connection {
         Ok(self.prepare_cached(sql)?.execute(params_from_iter(params))?)
     }
 
-    fn query(&self, sql: &str, params: &[Value<'_>], each: Each<'_>) -> Result<(), Failure> {
+    fn query(&self, sql: &str, params: &[Value<'_>], on_row: OnRow<'_>) -> Result<(), Failure> {
         let mut statement = self.prepare_cached(sql)?;
         let mut rows = statement.query(params_from_iter(params))?;
         while let Some(row) = rows.next()? {
-            if each(row)?.is_break() {
+            if on_row(row)?.is_break() {
                 break;
             }
         }
         Ok(())
     }
 
-    fn in_snapshot(&self, reads: Reads<'_>) -> Result<(), StoreError> {
+    fn in_snapshot(&self, reads: SnapshotReads<'_>) -> Result<(), StoreError> {
         let snapshot = self.unchecked_transaction()?;
         reads(&*snapshot)
     }

@@ -25,8 +25,8 @@ impl From<rusqlite::Error> for StoreError {
 
 impl From<rusqlite::Error> for Failure {
     fn from(error: rusqlite::Error) -> Self {
-        let violates = error.sqlite_error_code() == Some(ConstraintViolation);
-        Self { violates, error: describe_error(error) }
+        let violates_constraint = error.sqlite_error_code() == Some(ConstraintViolation);
+        Self { violates_constraint, error: describe_error(error) }
     }
 }
 

@@ -1,4 +1,5 @@
-//! The connections of the threads to the file: one that writes batches, and some that only read.
+//! The connections of the store's threads to the SQLite file: one writes batches, the others only
+//! read. Never decides which operations share a batch.
 
 use std::path::PathBuf;
 use std::{mem, slice};
@@ -15,23 +16,24 @@ use crate::store::sql::readers::ReadLink;
 use crate::store::sql::writer::{Durability, WriteLink};
 use crate::store::{DatabaseError, StoreError};
 
-/// The connection that writes.
+/// The connection of the thread that writes.
 pub(super) struct Writing {
-    /// `None` after a failure, until the next batch connects.
+    /// `None` after a failure; the next batch connects again.
     connection: Option<Connection>,
     path: PathBuf,
-    /// The durability that the connection is set to.
+    /// The durability to which the connection is set; `None` if it was not set yet.
     durability: Option<Durability>,
     log: Log,
 }
 
 impl Writing {
-    /// `path` opens another connection after a failure.
+    /// `path` is the file to which the next batch connects after a failure.
     pub(super) fn new(connection: Connection, path: PathBuf) -> Self {
         Self { connection: Some(connection), path, durability: None, log: Log::default() }
     }
 
-    /// Runs the operations in one transaction, each in a savepoint of its own.
+    /// Writes the history and runs the operations in one transaction, each operation in its own
+    /// savepoint.
     fn try_commit(&mut self, batch: &mut Batch) -> rusqlite::Result<()> {
         if self.connection.is_none() {
             self.durability = None;
@@ -46,7 +48,7 @@ impl Writing {
         }
         run(db, "BEGIN IMMEDIATE")?;
         // Write the history first: an operation may delete rows that the history adds.
-        let HistoryRows { rows, health } = history_rows::rows(mem::take(&mut batch.history));
+        let HistoryRows { rows, health } = history_rows::make_rows(mem::take(&mut batch.history));
         write_rows(db, &rows)?;
         write_rows(db, &health)?;
         for operation in &mut batch.operations {
@@ -55,10 +57,10 @@ impl Writing {
         run(db, "COMMIT")
     }
 
-    /// Ends the transaction of a failed batch, or drops the connection.
+    /// Rolls back the transaction of a failed batch. If that fails, drops the connection.
     fn roll_back(&mut self) {
         let Some(connection) = &self.connection else { return };
-        // The rollback fails if SQLite itself ended the transaction. Then the next batch connects.
+        // The rollback fails if SQLite itself has ended the transaction.
         if run(connection, "ROLLBACK").is_err() {
             self.connection = None;
         }
@@ -73,15 +75,15 @@ impl WriteLink for Writing {
         })
     }
 
-    fn forget(&mut self) {
+    fn disconnect(&mut self) {
         self.connection = None;
     }
 
-    fn answered(&mut self) {
+    fn on_answered(&mut self) {
         self.log.limit(self.connection.as_ref(), &self.path);
     }
 
-    fn idle(&mut self) {
+    fn on_idle(&mut self) {
         self.log.copy_if_idle(&self.path);
     }
 
@@ -90,12 +92,12 @@ impl WriteLink for Writing {
         if let Some(connection) = self.connection
             && let Err((_, error)) = connection.close()
         {
-            tracing::warn!(%error, "the database was not closed cleanly");
+            tracing::warn!(%error, "the database file was not closed cleanly");
         }
     }
 }
 
-/// A connection that reads.
+/// A connection of a thread that reads.
 pub(super) struct Reading(pub(super) Connection);
 
 impl ReadLink for Reading {
@@ -108,7 +110,7 @@ fn run(db: &Connection, sql: &str) -> rusqlite::Result<()> {
     db.prepare_cached(sql)?.execute([]).map(drop)
 }
 
-/// Writes rows of the history together, or if that fails, each alone.
+/// Writes all rows of the history together. If that fails, writes each row separately.
 fn write_rows(db: &Connection, rows: &[HistoryRow]) -> rusqlite::Result<()> {
     if rows.is_empty() || in_savepoint(db, |db| history_rows::write(rows, db))? {
         return Ok(());
@@ -119,7 +121,7 @@ fn write_rows(db: &Connection, rows: &[HistoryRow]) -> rusqlite::Result<()> {
     Ok(())
 }
 
-/// Runs work, and undoes its changes if it failed; returns whether it succeeded.
+/// Runs `work` in a savepoint, and undoes its changes if it failed. Returns whether it succeeded.
 fn in_savepoint(db: &Connection, work: impl FnOnce(&Connection) -> bool) -> rusqlite::Result<bool> {
     run(db, "SAVEPOINT operation")?;
     let succeeded = work(db);

@@ -1,7 +1,8 @@
-//! The HTTP client that sends traces. It blocks, because its thread has no async runtime.
+//! The HTTP client that sends traces to the collector. Its calls block, because its thread has no
+//! async runtime.
 //!
-//! Never uses a proxy, follows no redirect, and never prints a header. Sends no header but those of
-//! the settings: environment variables of OpenTelemetry add none.
+//! Never uses a proxy, never follows a redirect, and never prints a header. Sends only the headers
+//! in the settings: environment variables of OpenTelemetry have no effect.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -17,15 +18,15 @@ use crate::transport::{crypto, file_certificates, system_certificates};
 
 use super::{TraceError, TraceSettings};
 
-/// Maximum size of an answer of the collector.
+/// Maximum size of an answer of the collector, bytes.
 const ANSWER_BYTES_MAX: u64 = 1 << 20;
 
-/// Sends to one collector.
+/// An HTTP client for one collector.
 #[derive(Debug)]
 pub(super) struct Client {
     agent: ureq::Agent,
     settings: TraceSettings,
-    /// Why the last request failed.
+    /// Why the last request failed; `None` if it succeeded.
     failure: Arc<Mutex<Option<String>>>,
 }
 
@@ -35,18 +36,19 @@ impl Client {
             .http_status_as_error(false)
             .max_redirects(0)
             .proxy(None)
-            .tls_config(tls(settings.extra_ca_file.as_deref())?)
+            .tls_config(tls_config(settings.extra_ca_file.as_deref())?)
             .timeout_global(Some(timeout))
             .build()
             .new_agent();
         Ok(Self { agent, settings, failure: Arc::default() })
     }
 
-    /// Why the last request failed; `None` if it succeeded.
+    /// Returns the shared reason why the last request failed; `None` if it succeeded.
     pub(super) fn failure(&self) -> Arc<Mutex<Option<String>>> {
         Arc::clone(&self.failure)
     }
 
+    /// Sends a request, and reads the answer.
     fn exchange(&self, body: &[u8]) -> Result<Response<Bytes>, ureq::Error> {
         let mut request = Request::post(self.settings.endpoint.as_str());
         request = request.header(CONTENT_TYPE, "application/json");
@@ -54,7 +56,7 @@ impl Client {
             request = request.header(name, value.reveal());
         }
         let (head, mut body) = self.agent.run(request.body(body)?)?.into_parts();
-        // Read to its end, so that the connection is used again.
+        // Read the whole answer, so that the connection can be used for the next request.
         let body = body.with_config().limit(ANSWER_BYTES_MAX).read_to_vec()?;
         Ok(Response::from_parts(head, body.into()))
     }
@@ -73,14 +75,15 @@ impl HttpClient for Client {
     }
 }
 
-/// Trusts the authorities of the system, and the certificates of the file.
-fn tls(extra: Option<&Path>) -> Result<TlsConfig, TraceError> {
+/// Returns a TLS configuration that trusts the authorities of the system, and the certificates in
+/// the file `extra_ca_file`.
+fn tls_config(extra_ca_file: Option<&Path>) -> Result<TlsConfig, TraceError> {
     let mut trusted = system_certificates();
-    if let Some(path) = extra {
+    if let Some(path) = extra_ca_file {
         trusted.extend(file_certificates(path)?);
     }
     let roots: Vec<_> = trusted.iter().map(|der| Certificate::from_der(der).to_owned()).collect();
     let roots = if roots.is_empty() { RootCerts::WebPki } else { RootCerts::from(roots) };
-    let tls = TlsConfig::builder().unversioned_rustls_crypto_provider(crypto());
-    Ok(tls.root_certs(roots).build())
+    let config = TlsConfig::builder().unversioned_rustls_crypto_provider(crypto());
+    Ok(config.root_certs(roots).build())
 }

@@ -1,8 +1,9 @@
-//! Gives spans to OpenTelemetry's batch processor, whose thread sends them as OTLP over HTTP with
-//! JSON.
+//! Passes spans to OpenTelemetry's batch processor, whose thread sends them as JSON with OTLP over
+//! HTTP.
 //!
-//! Never waits: a full queue drops spans. The processor does not say so, and therefore the room of
-//! its queue is counted here. Says once that spans are dropped, and once that there is room again.
+//! Never waits: if the queue is full, spans are dropped. The processor does not report this, so the
+//! free places in its queue are counted here. Logs once that spans are dropped, and once that the
+//! queue has free places again.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -28,63 +29,64 @@ use crate::transport::{TrustError, host_name};
 
 use super::client::Client;
 
-/// Maximum number of spans that wait; further ones are dropped.
-const QUEUE_MAX: usize = 8_192;
-/// Maximum number of spans of one request.
-const BATCH_MAX: usize = 512;
-/// How long a span waits for others.
+/// Maximum number of queued spans; further spans are dropped.
+const QUEUE_SPANS_MAX: usize = 8_192;
+/// Maximum number of spans in one request.
+const BATCH_SPANS_MAX: usize = 512;
+/// How long a span waits for further spans, to be sent with them in one request.
 const BATCH_WAIT: Duration = Duration::from_secs(2);
-/// How long a request may take.
+/// The time limit of a request to the collector.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Where traces go, and which.
+/// Where traces are exported to, and which traces.
 #[derive(Debug, Clone)]
 pub struct TraceSettings {
     /// The address of the collector, with its path: `http://collector:4318/v1/traces`.
     pub endpoint: Url,
-    /// The part of the traces that is exported, from 0 to 1.
+    /// The share of the traces that is exported, from 0 to 1.
     pub sample_ratio: f64,
-    /// Headers of each request.
+    /// The headers of each request.
     pub headers: Vec<(String, Secret)>,
-    /// A PEM file with further certificates to trust.
+    /// A PEM file with certificates that are trusted in addition to those of the system.
     pub extra_ca_file: Option<PathBuf>,
 }
 
-/// Why no traces can be exported.
+/// Why the export of traces cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum TraceError {
     /// The file with certificates cannot be used.
     #[error(transparent)]
     Trust(#[from] TrustError),
-    /// The settings cannot be used.
+    /// The exporter cannot be built from the settings.
     #[error(transparent)]
     Settings(#[from] ExporterBuildError),
 }
 
-/// The processor of spans.
+/// Passes spans to the batch processor.
 #[derive(Debug)]
 pub(super) struct Exporter {
     processor: BatchSpanProcessor,
-    queue: Arc<Queue>,
+    queue: Arc<QueueCapacity>,
 }
 
-/// The room of the processor's queue.
+/// The free places in the queue of the batch processor.
 #[derive(Debug)]
-struct Queue {
-    room: Semaphore,
-    /// Whether spans were dropped, and the queue is not yet half empty again.
-    drops: AtomicBool,
+struct QueueCapacity {
+    /// One permit for each free place.
+    free: Semaphore,
+    /// Whether spans were dropped since more than half of the queue was free.
+    is_dropping: AtomicBool,
 }
 
-/// Sends batches; what is in one has left the queue.
+/// Sends batches to the collector. Counts the spans of a batch as removed from the queue.
 #[derive(Debug)]
-struct Counted {
+struct CountingExporter {
     otlp: Otlp,
-    queue: Arc<Queue>,
+    queue: Arc<QueueCapacity>,
     endpoint: Url,
-    /// Why the last request failed.
+    /// Why the last request failed; `None` if it succeeded.
     failure: Arc<Mutex<Option<String>>>,
-    /// Whether the last batch was lost.
+    /// Whether the last batch was not exported.
     is_failing: AtomicBool,
 }
 
@@ -96,29 +98,32 @@ impl Exporter {
         let client = Client::new(settings, REQUEST_TIMEOUT)?;
         let failure = client.failure();
         let mut otlp = otlp.with_http_client(client).build()?;
-        otlp.set_resource(&this_server());
+        otlp.set_resource(&server_resource());
         let config = BatchConfigBuilder::default()
-            .with_max_queue_size(QUEUE_MAX)
-            .with_max_export_batch_size(BATCH_MAX)
+            .with_max_queue_size(QUEUE_SPANS_MAX)
+            .with_max_export_batch_size(BATCH_SPANS_MAX)
             .with_scheduled_delay(BATCH_WAIT)
             .build();
-        let room = Semaphore::new(QUEUE_MAX);
-        let queue = Arc::new(Queue { room, drops: AtomicBool::default() });
+        let free = Semaphore::new(QUEUE_SPANS_MAX);
+        let queue = Arc::new(QueueCapacity { free, is_dropping: AtomicBool::default() });
         let is_failing = AtomicBool::default();
-        let counted = Counted { otlp, queue: Arc::clone(&queue), endpoint, failure, is_failing };
-        Ok(Self { processor: BatchSpanProcessor::new(counted, config), queue })
+        let counting =
+            CountingExporter { otlp, queue: Arc::clone(&queue), endpoint, failure, is_failing };
+        Ok(Self { processor: BatchSpanProcessor::new(counting, config), queue })
     }
 
     pub(super) fn send(&self, span: SpanData) {
-        match self.queue.room.try_acquire() {
-            Ok(room) => {
-                room.forget();
+        match self.queue.free.try_acquire() {
+            Ok(place) => {
+                place.forget();
                 self.processor.on_end(span);
             }
-            Err(TryAcquireError::NoPermits) if !self.queue.drops.swap(true, Ordering::Relaxed) => {
+            Err(TryAcquireError::NoPermits)
+                if !self.queue.is_dropping.swap(true, Ordering::Relaxed) =>
+            {
                 tracing::warn!(
-                    "the queue of traces is full, so parts of traces are dropped: the collector \
-                     does not take them fast enough; lower `traces.sample_ratio`"
+                    "the queue of spans is full, so traces are exported incompletely: the \
+                     collector receives them too slowly; lower `traces.sample_ratio`"
                 );
             }
             Err(TryAcquireError::NoPermits | TryAcquireError::Closed) => {}
@@ -126,27 +131,28 @@ impl Exporter {
     }
 
     pub(super) fn stop(&self) {
-        self.queue.room.close();
+        self.queue.free.close();
         if let Err(error) = self.processor.shutdown_with_timeout(REQUEST_TIMEOUT) {
-            tracing::warn!(%error, "the last parts of traces may be lost");
+            tracing::warn!(%error, "the last spans may not be exported");
         }
     }
 }
 
-impl Drop for Counted {
+impl Drop for CountingExporter {
     fn drop(&mut self) {
-        // Only `stop` closes the semaphore. Otherwise the thread has panicked.
-        if !self.queue.room.is_closed() {
-            self.queue.room.close();
+        // Only `stop` closes the semaphore. If it is open, the exporting thread has panicked.
+        if !self.queue.free.is_closed() {
+            self.queue.free.close();
             tracing::error!(
-                "the thread that exports traces has failed; none is exported until a restart"
+                "the thread that exports traces has failed; no trace is exported until the server \
+                 restarts"
             );
         }
     }
 }
 
-impl Counted {
-    /// Logs the first batch that is lost, and the first one that is not lost after it.
+impl CountingExporter {
+    /// Logs the first batch that was not exported, and the first batch that was exported after it.
     fn log_result(&self) {
         let failure = self.failure.lock().take();
         let was_failing = self.is_failing.swap(failure.is_some(), Ordering::Relaxed);
@@ -161,12 +167,13 @@ impl Counted {
     }
 }
 
-impl SpanExporter for Counted {
+impl SpanExporter for CountingExporter {
     async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
-        let Queue { room, drops } = &*self.queue;
-        room.add_permits(batch.len());
-        if room.available_permits() > QUEUE_MAX / 2 && drops.swap(false, Ordering::Relaxed) {
-            tracing::info!("the queue of traces has room again");
+        let QueueCapacity { free, is_dropping } = &*self.queue;
+        free.add_permits(batch.len());
+        let is_half_free = free.available_permits() > QUEUE_SPANS_MAX / 2;
+        if is_half_free && is_dropping.swap(false, Ordering::Relaxed) {
+            tracing::info!("the queue of spans has free places again");
         }
         let exported = self.otlp.export(batch).await;
         self.log_result();
@@ -174,8 +181,8 @@ impl SpanExporter for Counted {
     }
 }
 
-/// What a trace says of the server that made it.
-fn this_server() -> Resource {
+/// Returns the attributes of this server, which each request to the collector contains.
+fn server_resource() -> Resource {
     Resource::builder_empty()
         .with_attributes([
             KeyValue::new("service.name", "jackfield"),
@@ -198,8 +205,8 @@ mod tests {
     use super::super::EventTrace;
     use super::*;
 
-    /// Answers each request of `listener`.
-    fn answer(listener: &TcpListener) {
+    /// Answers each request that arrives at `listener`.
+    fn answer_requests(listener: &TcpListener) {
         for stream in listener.incoming() {
             let (mut stream, mut line, mut length) =
                 (stream.map(BufReader::new).unwrap(), String::new(), 0);
@@ -216,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_queue_drops_spans_until_the_collector_takes_them() {
+    fn a_full_queue_drops_spans_until_the_collector_receives_them() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let endpoint = format!("http://{}/", listener.local_addr().unwrap()).parse().unwrap();
         let settings =
@@ -224,21 +231,21 @@ mod tests {
         let exporter = Exporter::start(settings).unwrap();
         let trace = EventTrace { trace: 1, root: 1, sender: None };
         let now = Timestamp::UNIX_EPOCH;
-        let drops = || exporter.queue.drops.load(Ordering::Relaxed);
-        for _ in 0..QUEUE_MAX {
-            exporter.send(trace.part(SpanKind::Internal, "part", now, now));
+        let is_dropping = || exporter.queue.is_dropping.load(Ordering::Relaxed);
+        for _ in 0..QUEUE_SPANS_MAX {
+            exporter.send(trace.child(SpanKind::Internal, "span", now, now));
         }
-        assert!(!drops());
-        // No more than one batch has left the queue: nobody answers its request.
-        for _ in 0..=BATCH_MAX {
-            exporter.send(trace.part(SpanKind::Internal, "part", now, now));
+        assert!(!is_dropping());
+        // At most one batch has left the queue, because no server answers its request.
+        for _ in 0..=BATCH_SPANS_MAX {
+            exporter.send(trace.child(SpanKind::Internal, "span", now, now));
         }
-        assert!(drops());
+        assert!(is_dropping());
 
-        std::thread::spawn(move || answer(&listener));
+        std::thread::spawn(move || answer_requests(&listener));
         exporter.stop();
-        assert!(!drops());
-        exporter.send(trace.part(SpanKind::Internal, "part", now, now));
-        assert!(!drops(), "nothing is queued after the end");
+        assert!(!is_dropping());
+        exporter.send(trace.child(SpanKind::Internal, "span", now, now));
+        assert!(!is_dropping(), "a span after the end counts as dropped");
     }
 }

@@ -1,14 +1,16 @@
-//! The password of the database, by a file or a variable. An error never shows it.
+//! The password of the database comes from a file or from an environment variable. No error message
+//! contains it.
 
 use std::fs;
 
-use super::{Home, PASSWORD, VARIABLE, config, documented, setup};
+use super::{Home, PASSWORD, PASSWORD_VARIABLE, config, setup, start_postgres};
 
 #[test]
-fn a_password_of_a_file_or_a_variable_is_used_and_a_wrong_one_is_not_shown() {
-    let postgres = documented();
-    let used = "SELECT rolpassword LIKE 'SCRAM-SHA-256%' FROM pg_authid WHERE rolname = 'app'";
-    assert_eq!(postgres.query(used), ["t"]);
+fn a_password_from_a_file_or_a_variable_is_used_and_a_wrong_one_is_never_printed() {
+    let postgres = start_postgres();
+    let uses_scram =
+        "SELECT rolpassword LIKE 'SCRAM-SHA-256%' FROM pg_authid WHERE rolname = 'app'";
+    assert_eq!(postgres.query(uses_scram), ["t"]);
     let by_variable = config("127.0.0.1", postgres.port(), "");
     let mut host = setup(&by_variable).start();
     let output = host.output();
@@ -21,12 +23,12 @@ fn a_password_of_a_file_or_a_variable_is_used_and_a_wrong_one_is_not_shown() {
     let file = folder.path().join("database");
     let reference = format!("file:{}", file.display());
     let roots = format!("secret_file_roots = [{:?}]\n", folder.path());
-    let by_file = by_variable.replace(&format!("env:{VARIABLE}"), &reference) + &roots;
+    let by_file = by_variable.replace(&format!("env:{PASSWORD_VARIABLE}"), &reference) + &roots;
     let home = Home::new(&by_file).with_password("pw-that-is-wrong-5506");
     home.assert_refused(&["store_password", &file.display().to_string()]);
     fs::write(&file, "pw-that-is-wrong-5506\n").expect("the file");
     home.assert_refused(&["password authentication failed", "check `store_password`"]);
-    // The line break does not belong to the password.
+    // The server must ignore the line break at the end of the file.
     fs::write(&file, format!("{PASSWORD}\n")).expect("the file");
     let _ = setup(&by_file).start();
 }

@@ -1,20 +1,22 @@
-//! A server that cannot write into its plugins folder, with shared connectors: it serves what its
-//! folder has, says what it cannot do, and takes nothing from the others.
+//! Servers share their connectors, and one of them cannot write into its plugins folder. It runs
+//! the connectors in its folder, reports what it cannot write, and changes nothing at the other
+//! servers.
 
 use std::process::Command;
 
 use jackfield_tests::{Guest, Postgres, TestHost, binary, failed_test, wait_for};
 use serde_json::json;
 
-/// Makes the folder read-only for the server alone.
-const READ_ONLY: &str = "mount --bind plugins plugins && mount -o remount,bind,ro plugins && \
-                         exec \"$0\" \"$@\"";
+/// A shell script that makes the plugins folder read-only for the server, and starts the server.
+const READ_ONLY_SCRIPT: &str = "mount --bind plugins plugins && \
+                                mount -o remount,bind,ro plugins && exec \"$0\" \"$@\"";
 
 fn build(number: u32) -> Guest {
     Guest::named("instant").with_build(number)
 }
 
-fn shown(host: &TestHost) -> String {
+/// Returns the SHA-256 of the connector `c` that the server uses; empty if it uses none.
+fn sha256_in_use(host: &TestHost) -> String {
     let answer = host.admin().get("/connectors/c");
     let sha256 = || answer.json()["sha256"].as_str().map(str::to_owned);
     (answer.status == 200).then(sha256).flatten().unwrap_or_default()
@@ -29,7 +31,7 @@ fn a_read_only_folder_serves_its_files_and_changes_nothing_at_the_others() {
         .plugin("g", &build(6))
         .plugin("h", &build(7))
         .start();
-    let under = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", READ_ONLY];
+    let under = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", READ_ONLY_SCRIPT];
     let mut b = postgres
         .replica()
         .run_under(&under)
@@ -37,8 +39,8 @@ fn a_read_only_folder_serves_its_files_and_changes_nothing_at_the_others() {
         .plugin("g", &build(6))
         .plugin("h", &build(7))
         .start();
-    let warned = || b.output().contains("cannot write into the plugins folder");
-    wait_for("the warning", 20, || warned().then_some(()));
+    let has_warned = || b.output().contains("cannot write into the plugins folder");
+    wait_for("the warning", 20, || has_warned().then_some(()));
     let connection = a.connect("qa", "c", json!({}), json!({}));
     wait_for("the connection", 20, || {
         (b.create(&connection, &failed_test()).status == 200).then_some(())
@@ -46,15 +48,15 @@ fn a_read_only_folder_serves_its_files_and_changes_nothing_at_the_others() {
 
     a.install("c", &build(2));
     a.install("d", &build(3));
-    wait_for("the message of what it cannot write", 60, || {
+    wait_for("the messages about the connectors that it cannot write", 60, || {
         let output = b.output();
-        let says = |name: &str| {
+        let reports = |name: &str| {
             let mut lines = output.lines();
             lines.any(|it| it.contains("differs from the store") && it.contains(name))
         };
-        (says("connector=c") && says("connector=d")).then_some(())
+        (reports("connector=c") && reports("connector=d")).then_some(())
     });
-    assert_eq!(shown(&b), build(1).sha256());
+    assert_eq!(sha256_in_use(&b), build(1).sha256());
     b.create(&connection, &failed_test()).assert_status(200);
     let of_d = a.connect("of-d", "d", json!({}), json!({}));
     let missing = wait_for("the connection at the other server", 20, || {
@@ -78,9 +80,9 @@ fn a_read_only_folder_serves_its_files_and_changes_nothing_at_the_others() {
         b.output().contains("cannot write into the plugins folder").then_some(())
     });
     b.create(&connection, &failed_test()).assert_status(200);
-    // Something that came later has passed through the server that cannot write.
+    // When a later connector is reported, the read-only server has handled all earlier changes.
     a.install("f", &build(5));
-    wait_for("the message of the later file", 60, || {
+    wait_for("the message about the later connector", 60, || {
         b.output().contains("connector=f").then_some(())
     });
     for (name, number) in [("c", 2), ("d", 3), ("f", 5), ("h", 7)] {
@@ -89,11 +91,11 @@ fn a_read_only_folder_serves_its_files_and_changes_nothing_at_the_others() {
     }
     assert_eq!(a.admin().get("/connectors/g").status, 404, "the removed connector came back");
     assert!(!b.output().contains("panicked"), "{}", b.output());
-    assert_doctor_says_so(&postgres, &b);
+    assert_doctor_reports_read_only_folder(&postgres, &b);
 }
 
-/// Runs `doctor` where the server runs.
-fn assert_doctor_says_so(postgres: &Postgres, host: &TestHost) {
+/// Runs `doctor` in the namespaces of the server, and checks that it reports the read-only folder.
+fn assert_doctor_reports_read_only_folder(postgres: &Postgres, host: &TestHost) {
     let mut command = Command::new("nsenter");
     command.args(["--user", "--mount", "--preserve-credentials", "--target"]);
     command.arg(host.process_id().to_string()).arg(binary());

@@ -1,4 +1,5 @@
-//! PgBouncer between the servers and PostgreSQL: session mode works, transaction mode is refused.
+//! Servers connect to PostgreSQL through PgBouncer. Session mode works, and the modes `transaction`
+//! and `statement` are refused.
 
 use std::fs;
 use std::net::TcpListener;
@@ -9,13 +10,13 @@ use jackfield_tests::{Guest, Postgres, failed_test, wait_for};
 use serde_json::json;
 use tempfile::TempDir;
 
-use super::{Home, PASSWORD, assert_pause_is_noticed, config, documented, setup};
+use super::{Home, PASSWORD, assert_pause_is_noticed, config, setup, start_postgres};
 
-/// Number of clicks of each thread, while PgBouncer restarts.
-const CLICKS: usize = 6;
+/// Number of clicks of each thread while PgBouncer restarts.
+const CLICKS_PER_THREAD: usize = 6;
 const RESTARTS: usize = 2;
 
-/// A process of PgBouncer. Dropping it kills it.
+/// A process of PgBouncer, which is killed when this value is dropped.
 struct Pool {
     folder: TempDir,
     port: u16,
@@ -63,7 +64,8 @@ impl Drop for Pool {
     }
 }
 
-/// Starts PgBouncer, which refuses root, and waits until it listens.
+/// Starts PgBouncer, and waits until it listens. PgBouncer refuses to run as root, so root starts
+/// it as the user `postgres`.
 fn start(folder: &Path, port: u16) -> Child {
     let mut command = Command::new("pgbouncer");
     if rustix::process::geteuid().is_root() {
@@ -80,9 +82,9 @@ fn start(folder: &Path, port: u16) -> Child {
 
 #[test]
 fn in_session_mode_servers_share_defects_and_notice_changes() {
-    let postgres = documented();
+    let postgres = start_postgres();
     let pool = Pool::start(&postgres, "session");
-    let found = Home::new(&pool.config()).diagnosis("database").expect("a finding");
+    let found = Home::new(&pool.config()).diagnose("database").expect("a finding");
     assert_eq!(found.0, "ok", "{found:?}");
     let start = || setup(&pool.config()).guests(["instant"]).start();
     let (a, b) = (start(), start());
@@ -96,40 +98,40 @@ fn in_session_mode_servers_share_defects_and_notice_changes() {
     assert_eq!(repeated.json(), created);
     assert_eq!(b.event_of(&repeated)["outcome"], "repeated");
     assert_pause_is_noticed(&b, &a, &connection);
-    let direct = "SELECT count(*) > 0 FROM pg_stat_activity WHERE query LIKE 'LISTEN %'";
-    assert_eq!(postgres.query(direct), ["t"]);
+    let has_listener = "SELECT count(*) > 0 FROM pg_stat_activity WHERE query LIKE 'LISTEN %'";
+    assert_eq!(postgres.query(has_listener), ["t"]);
     let home = Home::new(&pool.config()).with_password("pw-that-is-wrong-5506");
     home.assert_refused(&["refuses the user", "check `store_password`"]);
 }
 
 #[test]
 fn transaction_mode_is_refused_and_doctor_says_session_mode() {
-    let postgres = documented();
-    // A server has used the database before.
+    let postgres = start_postgres();
+    // Start a server without PgBouncer first, so that the schema exists.
     setup(&config("localhost", postgres.port(), "")).start().stop();
     for mode in ["transaction", "statement"] {
         let pool = Pool::start(&postgres, mode);
         let home = Home::new(&pool.config());
         for _ in 0..2 {
             let refusal = home.refusal();
-            let says = ["a pool in transaction mode", "let PgBouncer use session mode"];
-            assert!(says.iter().all(|it| refusal.contains(it)), "{refusal}");
-            let (status, found) = home.diagnosis("database pool").expect("a finding");
+            let words = ["a pool in transaction mode", "let PgBouncer use session mode"];
+            assert!(words.iter().all(|it| refusal.contains(it)), "{refusal}");
+            let (status, found) = home.diagnose("database pool").expect("a finding");
             assert!(status == "fail" && found.contains("session mode"), "{found}");
         }
     }
 }
 
 #[test]
-fn a_pool_that_restarts_under_load_loses_and_doubles_no_defect() {
-    let postgres = documented();
+fn no_defect_is_lost_or_created_twice_while_a_pool_restarts_under_load() {
+    let postgres = start_postgres();
     let mut pool = Pool::start(&postgres, "session");
-    let short = "lease_ms = 2000\nsweep_ms = 500\n[create]\nin_doubt_s = 2\n[limits]\n\
+    let short_waits = "lease_ms = 2000\nsweep_ms = 500\n[create]\nin_doubt_s = 2\n[limits]\n\
                  run_ms = 4000\ncreate_answer_ms = 3000";
     let redmine = Guest::example("redmine");
-    let setup = setup(&pool.config()).config(short);
+    let setup = setup(&pool.config()).config(short_waits);
     let fixture = setup.start_with_redmine("redmine", &redmine, json!({}));
-    fixture.click_while(CLICKS, |clicks| {
+    fixture.click_while(CLICKS_PER_THREAD, |clicks| {
         for restart in 1..=RESTARTS {
             fixture.await_posts(restart * clicks / (RESTARTS + 1));
             pool.restart();

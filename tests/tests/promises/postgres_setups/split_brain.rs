@@ -1,5 +1,5 @@
-//! An old primary that goes on after a failover, and commits that its synchronous standby does not
-//! have although PostgreSQL reports success.
+//! Tests two dangers of a failover: the old primary continues to run, and PostgreSQL reports a
+//! commit as successful although the synchronous standby does not have it.
 
 use std::thread;
 
@@ -7,61 +7,62 @@ use jackfield_tests::{Guest, Postgres, RedmineFixture, failed_test, wait_for};
 use serde_json::{Value, json};
 
 use super::standby::{
-    SHORT_WAITS, ServerAtPrimary, assert_refused, while_suspended, with_synchronous_standby,
+    SHORT_WAITS, ServerAtPrimary, assert_refused, start_with_synchronous_standby, while_suspended,
 };
 use super::{config, setup};
 
-/// The sessions that wait for a synchronous standby. PostgreSQL ends the wait of those that are
-/// cancelled, reports their commits as successful, and adds a warning.
-const WAITING: &str = "FROM pg_stat_activity WHERE wait_event = 'SyncRep'";
+/// The sessions whose commit waits for a synchronous standby. If such a session is cancelled,
+/// PostgreSQL ends the wait, reports the commit as successful, and adds a warning.
+const WAITING_SESSIONS: &str = "FROM pg_stat_activity WHERE wait_event = 'SyncRep'";
 
-/// Ends each wait for the standby by this function while `work` runs. Returns its result, and the
-/// number of waits.
-fn while_waits_are_ended<T: Send>(
+/// While `work` runs, ends each wait for the standby with the SQL function `function`. Returns the
+/// result of `work`, and the number of waits that were ended.
+fn while_ending_waits<T: Send>(
     primary: &Postgres,
     function: &str,
     work: impl FnOnce() -> T + Send,
 ) -> (T, usize) {
     thread::scope(|scope| {
         let work = scope.spawn(work);
-        let mut ended = 0;
+        let mut ended_count = 0;
         while !work.is_finished() {
-            ended += primary.query(&format!("SELECT {function}(pid) {WAITING}")).len();
+            ended_count +=
+                primary.query(&format!("SELECT {function}(pid) {WAITING_SESSIONS}")).len();
         }
-        (work.join().expect("no panic"), ended)
+        (work.join().expect("no panic"), ended_count)
     })
 }
 
 #[test]
-fn a_commit_whose_wait_for_the_standby_is_ended_is_not_taken_as_stored() {
-    let (primary, standby) = with_synchronous_standby();
+fn a_commit_whose_wait_for_the_standby_was_ended_does_not_count_as_stored() {
+    let (primary, standby) = start_with_synchronous_standby();
     let server = ServerAtPrimary::start(&primary);
     for (writes, function) in ["pg_cancel_backend", "pg_terminate_backend"].iter().enumerate() {
         println!("{function}");
         let test = failed_test();
         let click = || server.host.create(&server.connection, &test);
-        let (answer, ended) =
-            while_suspended(&standby, || while_waits_are_ended(&primary, function, click));
+        let (answer, ended_count) =
+            while_suspended(&standby, || while_ending_waits(&primary, function, click));
         assert_refused(&answer);
-        assert_ne!(ended, 0, "no commit has waited");
+        assert_ne!(ended_count, 0, "no commit has waited");
         server.assert_writes(writes);
         server.assert_created_once(&test, writes + 1);
     }
 }
 
-/// A server that still reaches the old primary, and one at the new primary.
+/// After a failover, one server still uses the old primary, and another server uses the new one.
 #[test]
-fn no_server_at_an_old_primary_that_goes_on_sends_a_write() {
-    let (primary, standby) = with_synchronous_standby();
-    let at =
+fn no_server_that_uses_the_old_primary_sends_a_write() {
+    let (primary, standby) = start_with_synchronous_standby();
+    let setup_at =
         |postgres: &Postgres| setup(&config("localhost", postgres.port(), "")).config(SHORT_WAITS);
     let redmine = Guest::example("redmine");
-    let fixture = at(&primary).start_with_redmine("redmine", &redmine, json!({}));
+    let fixture = setup_at(&primary).start_with_redmine("redmine", &redmine, json!({}));
     let RedmineFixture { host: old, project, proxy, connection } = &fixture;
     let stored = failed_test();
     let id = fixture.create_until_final(&stored).expect("the defect")["id"].clone();
 
-    // The failover comes while a write is on its way.
+    // The failover happens while the answer to a write is held back.
     let in_flight = failed_test();
     let gate = proxy.hold_requests(jackfield_tests::Request::is_post);
     let click = old.create_in_background(connection, &in_flight);
@@ -69,25 +70,25 @@ fn no_server_at_an_old_primary_that_goes_on_sends_a_write() {
     standby.promote();
     gate.open();
     assert_refused(&click.answer());
-    wait_for("the old primary to be no longer used", 20, || {
+    wait_for("the server to refuse the old primary", 20, || {
         (old.anonymous().get("/readyz").status == 503).then_some(())
     });
 
     let tests = [failed_test(), failed_test()];
     let click = |test: &Value| assert_refused(&old.create(connection, test));
     tests.iter().for_each(click);
-    // A person who ends the waits does not change this.
-    let (_, ended) = while_waits_are_ended(&primary, "pg_cancel_backend", || {
+    // The clicks are still refused if a person ends the waits for the standby.
+    let (_, ended_count) = while_ending_waits(&primary, "pg_cancel_backend", || {
         tests.iter().for_each(click);
     });
-    assert_ne!(ended, 0, "no commit has waited");
+    assert_ne!(ended_count, 0, "no commit has waited");
     let issues = |test: &Value| project.issues_of(test).len();
     assert_eq!(tests.each_ref().map(issues), [0, 0], "the old primary was used");
 
-    let new = at(&standby).plugin("redmine", &redmine).start();
+    let new = setup_at(&standby).plugin("redmine", &redmine).start();
     for test in tests.iter().chain([&in_flight]) {
         let defect = new.create_until_final(connection, test).expect("the defect");
-        // A search reads only the tracker, so it may find the defect.
+        // The old server may still search in the tracker, and find the defect there.
         let answer = old.create(connection, test);
         match answer.status {
             200 => assert_eq!(answer.json()["id"], defect["id"]),

@@ -1,5 +1,5 @@
-//! Standbys: an asynchronous one is reported, a synchronous one confirms each change, and a server
-//! uses a standby only once it was promoted.
+//! Tests standbys. `doctor` reports an asynchronous one, a synchronous one confirms each change,
+//! and a server uses a standby only after it was promoted.
 
 use jackfield_tests::{
     Answer, Connection, Guest, Postgres, Reply, ScriptedServer, TestHost, failed_test, wait_for,
@@ -7,32 +7,32 @@ use jackfield_tests::{
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
-use super::{Home, config, documented, setup};
+use super::{Home, config, setup, start_postgres};
 
-/// How each connected standby confirms commits.
-const SYNC_STATE: &str = "SELECT sync_state FROM pg_stat_replication";
-/// Waits that are shorter than by default, so that the tests end sooner.
+/// Returns for each connected standby whether it confirms commits: `sync`, `quorum` or `async`.
+const SYNC_STATE_SQL: &str = "SELECT sync_state FROM pg_stat_replication";
+/// A configuration with shorter waits than the default ones, so that the tests end sooner.
 pub(super) const SHORT_WAITS: &str = "lease_ms = 2000\nsweep_ms = 500\nstore_statement_s = 2\nstore_connect_s = 2\n\
                      [create]\nin_doubt_s = 2\n[limits]\nrun_ms = 4000\ncreate_answer_ms = 3000";
-/// Number of clicks of each thread, around the failover.
-const CLICKS: usize = 4;
+/// Number of clicks of each thread before, during and after the failover.
+const CLICKS_PER_THREAD: usize = 4;
 
-/// Starts a primary with a standby that must confirm each commit.
-pub(super) fn with_synchronous_standby() -> (Postgres, Postgres) {
-    let primary = documented();
+/// Starts a primary, and a standby that must confirm each commit.
+pub(super) fn start_with_synchronous_standby() -> (Postgres, Postgres) {
+    let primary = start_postgres();
     let standby = primary.standby();
     primary.set("synchronous_standby_names", "*");
-    primary.await_row("a synchronous standby", SYNC_STATE, "sync");
+    primary.await_row("a synchronous standby", SYNC_STATE_SQL, "sync");
     (primary, standby)
 }
 
-/// Does work while the standby receives nothing, so that commits wait for it.
+/// Runs `work` while the standby receives nothing, so that commits wait for the standby.
 pub(super) fn while_suspended<T>(standby: &Postgres, work: impl FnOnce() -> T) -> T {
     let receiver = standby.query("SELECT pid FROM pg_stat_wal_receiver").remove(0);
     let receiver = Pid::from_raw(receiver.parse().expect("a number")).expect("a process");
-    kill_process(receiver, Signal::STOP).expect("it is suspended");
+    kill_process(receiver, Signal::STOP).expect("the process is suspended");
     let done = work();
-    kill_process(receiver, Signal::CONT).expect("it continues");
+    kill_process(receiver, Signal::CONT).expect("the process continues");
     done
 }
 
@@ -41,7 +41,7 @@ pub(super) fn assert_refused(answer: &Answer) {
     assert!([503, 504].contains(&answer.status), "{answer:?}");
 }
 
-/// A server at the primary, with a tracker whose search finds nothing.
+/// A server that uses the primary, with a tracker whose search finds nothing.
 pub(super) struct ServerAtPrimary {
     tracker: ScriptedServer,
     pub(super) host: TestHost,
@@ -63,10 +63,11 @@ impl ServerAtPrimary {
     /// Checks how many writes the tracker has received.
     #[track_caller]
     pub(super) fn assert_writes(&self, count: usize) {
-        assert_eq!(self.tracker.posts(), count, "a write that the standby does not know, or none");
+        assert_eq!(self.tracker.posts(), count, "the tracker received a wrong number of writes");
     }
 
-    /// Clicks until the defect is created, which takes one write: then there are `writes`.
+    /// Clicks until the defect is created, which needs one write. The tracker has then received
+    /// `writes` writes.
     #[track_caller]
     pub(super) fn assert_created_once(&self, test: &Value, writes: usize) {
         let defect = self.host.create_until_final(&self.connection, test).expect("the defect");
@@ -76,15 +77,15 @@ impl ServerAtPrimary {
 
 #[test]
 fn doctor_warns_of_an_asynchronous_standby_and_of_commits_that_wait() {
-    let primary = documented();
+    let primary = start_postgres();
     let home = Home::new(&config("localhost", primary.port(), ""));
-    let diagnosis = || home.diagnosis("database standbys");
+    let diagnosis = || home.diagnose("database standbys");
     assert_eq!(diagnosis(), None);
     let standby = primary.standby();
     let (status, found) = diagnosis().expect("a finding");
     assert!(status == "warn" && found.contains("set synchronous_standby_names"), "{found}");
     primary.set("synchronous_standby_names", "*");
-    primary.await_row("a synchronous standby", SYNC_STATE, "sync");
+    primary.await_row("a synchronous standby", SYNC_STATE_SQL, "sync");
     let (status, found) = diagnosis().expect("a finding");
     assert!(status == "warn" && found.contains("GRANT pg_read_all_stats TO app"), "{found}");
     primary.query("GRANT pg_read_all_stats TO app");
@@ -92,7 +93,7 @@ fn doctor_warns_of_an_asynchronous_standby_and_of_commits_that_wait() {
 
     let set = |names: &str, state: &str| {
         primary.set("synchronous_standby_names", names);
-        primary.await_row("the state of the standby", SYNC_STATE, state);
+        primary.await_row("the state of the standby", SYNC_STATE_SQL, state);
     };
     for (names, state) in [
         ("another", "async"),
@@ -121,21 +122,21 @@ fn doctor_warns_of_an_asynchronous_standby_and_of_commits_that_wait() {
 
 #[test]
 fn a_server_refuses_a_standby_whether_its_schema_exists_or_not() {
-    let primary = documented();
+    let primary = start_postgres();
     let standby = primary.standby();
     let home = Home::new(&config("localhost", standby.port(), ""));
-    let says = ["standby", "let `store` name the primary"];
-    home.assert_refused(&says);
+    let words = ["standby", "let `store` name the primary"];
+    home.assert_refused(&words);
     setup(&config("localhost", primary.port(), "")).start().stop();
     let sql = "SELECT count(*) FROM pg_database WHERE datname = 'app'";
     standby.await_row("the database at the standby", sql, "1");
-    home.assert_refused(&says);
+    home.assert_refused(&words);
 }
 
 #[test]
-fn no_write_is_sent_before_the_synchronous_standby_has_its_journal() {
-    let (primary, standby) = with_synchronous_standby();
-    // The servers do not depend on this default.
+fn no_write_is_sent_before_the_synchronous_standby_has_stored_its_journal_row() {
+    let (primary, standby) = start_with_synchronous_standby();
+    // The servers must not depend on this default of the database.
     primary.query("ALTER DATABASE app SET synchronous_commit = off");
     let server = ServerAtPrimary::start(&primary);
     let test = failed_test();
@@ -146,14 +147,14 @@ fn no_write_is_sent_before_the_synchronous_standby_has_its_journal() {
 }
 
 #[test]
-fn after_a_failover_to_a_synchronous_standby_each_click_has_its_defect() {
-    let (primary, mut standby) = with_synchronous_standby();
+fn each_click_gets_its_defect_after_a_failover_to_a_synchronous_standby() {
+    let (primary, mut standby) = start_with_synchronous_standby();
     let setup = setup(&config("localhost", primary.port(), "")).config(SHORT_WAITS);
     let fixture = setup.start_with_redmine("redmine", &Guest::example("redmine"), json!({}));
-    fixture.click_while(CLICKS, |clicks| {
+    fixture.click_while(CLICKS_PER_THREAD, |clicks| {
         fixture.await_posts(clicks / 2);
         primary.kill();
-        // The address leads to the standby, which only reads.
+        // The address of the primary now leads to the standby, which only reads.
         standby.move_to_port_of(&primary);
         wait_for("the server to refuse the standby", 20, || {
             let answer = fixture.host.anonymous().get("/readyz");

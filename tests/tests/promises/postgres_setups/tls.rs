@@ -1,4 +1,5 @@
-//! TLS to PostgreSQL: each `sslmode` does what the documentation says, for all sessions.
+//! TLS to PostgreSQL: each `sslmode` has the effect that the documentation describes, for all
+//! sessions of a server.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
@@ -6,26 +7,29 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
 use jackfield_tests::{Postgres, failed_test};
 use serde_json::json;
 
-use super::{Home, assert_pause_is_noticed, config, documented, setup};
+use super::{Home, assert_pause_is_noticed, config, setup, start_postgres};
 use crate::tls::Authority;
 
-/// The encryption of the sessions of the application.
-const SESSIONS: &str = "SELECT DISTINCT ssl FROM pg_stat_ssl JOIN pg_stat_activity USING (pid)
+/// Returns whether the sessions of the server are encrypted.
+const SESSIONS_ENCRYPTED_SQL: &str =
+    "SELECT DISTINCT ssl FROM pg_stat_ssl JOIN pg_stat_activity USING (pid)
                         WHERE usename = 'app'";
-/// The encryption of the sessions that wait for notifications. Those that are silent are asked.
-const LISTENERS: &str = "SELECT DISTINCT ssl FROM pg_stat_ssl JOIN pg_stat_activity USING (pid)
+/// Returns whether the sessions that wait for notifications are encrypted. Their last statement is
+/// `LISTEN`, or the `SELECT 1` that tests a silent session.
+const LISTENERS_ENCRYPTED_SQL: &str =
+    "SELECT DISTINCT ssl FROM pg_stat_ssl JOIN pg_stat_activity USING (pid)
     WHERE usename = 'app' AND (query LIKE 'LISTEN %' OR query = 'SELECT 1')";
 
-/// A server with a certificate for `localhost`, and its authority.
-fn encrypting() -> (Postgres, Authority) {
-    let (postgres, authority) = (documented(), Authority::new());
+/// Starts PostgreSQL with a certificate for `localhost`. Returns it, and its authority.
+fn start_with_tls() -> (Postgres, Authority) {
+    let (postgres, authority) = (start_postgres(), Authority::new());
     authority.issue("server", "subjectAltName=DNS:localhost");
-    encrypt_with(&postgres, &authority, "server");
+    enable_tls(&postgres, &authority, "server");
     (postgres, authority)
 }
 
-/// Turns on TLS with the certificate of this name.
-fn encrypt_with(postgres: &Postgres, authority: &Authority, name: &str) {
+/// Turns on TLS with the authority's certificate of this name.
+fn enable_tls(postgres: &Postgres, authority: &Authority, name: &str) {
     let folder = postgres.data_folder();
     let owner = fs::metadata(&folder).expect("the folder").uid();
     for (kind, to) in [("pem", "server.crt"), ("key", "server.key")] {
@@ -37,48 +41,49 @@ fn encrypt_with(postgres: &Postgres, authority: &Authority, name: &str) {
     postgres.set("ssl", "on");
 }
 
-fn verified(authority: &Authority) -> String {
+/// Returns the parameters of an address that check the certificate and the host name.
+fn verify_full(authority: &Authority) -> String {
     format!("sslmode=verify-full&sslrootcert={}", authority.file("ca.pem"))
 }
 
 #[test]
 fn with_verify_full_every_session_is_encrypted_and_another_authority_or_name_is_refused() {
-    let (postgres, authority) = encrypting();
+    let (postgres, authority) = start_with_tls();
     postgres.set_hba("hostssl app app all scram-sha-256");
-    let verified = config("localhost", postgres.port(), &verified(&authority));
+    let verified = config("localhost", postgres.port(), &verify_full(&authority));
     let (a, b) = (setup(&verified).guests(["instant"]).start(), setup(&verified).start());
     let connection = a.connect("qa", "instant", json!({}), json!({}));
     assert_pause_is_noticed(&b, &a, &connection);
-    assert_eq!(postgres.query(SESSIONS), ["t"]);
-    assert_eq!(postgres.query(LISTENERS), ["t"]);
-    let found = Home::new(&verified).diagnosis("database").expect("a finding");
+    assert_eq!(postgres.query(SESSIONS_ENCRYPTED_SQL), ["t"]);
+    assert_eq!(postgres.query(LISTENERS_ENCRYPTED_SQL), ["t"]);
+    let found = Home::new(&verified).diagnose("database").expect("a finding");
     assert_eq!(found.0, "ok", "{found:?}");
 
     let other = Authority::new();
-    let of_other = self::verified(&other);
-    for query in [of_other.as_str(), "sslmode=verify-full", "sslmode=verify-ca"] {
+    let other_authority = verify_full(&other);
+    for query in [other_authority.as_str(), "sslmode=verify-full", "sslmode=verify-ca"] {
         let home = Home::new(&config("localhost", postgres.port(), query));
         home.assert_refused(&["certificate of an unknown authority", "`sslrootcert`"]);
     }
     let other_name = verified.replace("@localhost", "@127.0.0.1");
     Home::new(&other_name).assert_refused(&["certificate for another host", "localhost"]);
     let any_name = Home::new(&other_name.replace("verify-full", "verify-ca"));
-    assert_eq!(any_name.diagnosis("database").expect("a finding").0, "ok");
+    assert_eq!(any_name.diagnose("database").expect("a finding").0, "ok");
     let missing = verified.replace("ca.pem", "missing.pem");
     Home::new(&missing).assert_refused(&["missing.pem", "`sslrootcert`", "No such file"]);
 }
 
 #[test]
-fn without_a_check_of_the_certificate_require_and_prefer_encrypt_and_disable_does_not() {
-    let (postgres, _) = encrypting();
+fn require_and_prefer_encrypt_without_a_check_of_the_certificate_and_disable_does_not_encrypt() {
+    let (postgres, _) = start_with_tls();
     for (query, is_encrypted) in
         [("", "t"), ("sslmode=prefer", "t"), ("sslmode=require", "t"), ("sslmode=disable", "f")]
     {
         let mut host = setup(&config("127.0.0.1", postgres.port(), query)).start();
-        assert_eq!(postgres.query(SESSIONS), [is_encrypted], "{query}");
+        assert_eq!(postgres.query(SESSIONS_ENCRYPTED_SQL), [is_encrypted], "{query}");
         host.stop();
-        let gone = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'app'";
-        postgres.await_row("the end of the sessions", gone, "0");
+        let session_count = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'app'";
+        postgres.await_row("the end of the sessions", session_count, "0");
     }
     postgres.set_hba("hostssl app app all scram-sha-256");
     let plain = Home::new(&config("localhost", postgres.port(), "sslmode=disable"));
@@ -86,51 +91,52 @@ fn without_a_check_of_the_certificate_require_and_prefer_encrypt_and_disable_doe
 }
 
 #[test]
-fn a_server_without_tls_is_used_unless_the_address_asks_for_it() {
-    let (postgres, authority) = (documented(), Authority::new());
+fn a_database_without_tls_is_used_unless_the_address_requires_tls() {
+    let (postgres, authority) = (start_postgres(), Authority::new());
     let mut host = setup(&config("localhost", postgres.port(), "")).guests(["instant"]).start();
     let connection = host.connect("qa", "instant", json!({}), json!({}));
     host.create(&connection, &failed_test()).assert_status(200);
-    assert_eq!(postgres.query(SESSIONS), ["f"]);
-    // The mode that is not in the address does not come from the environment.
+    assert_eq!(postgres.query(SESSIONS_ENCRYPTED_SQL), ["f"]);
+    // If the address contains no mode, the environment variable must have no effect.
     host.set_env("PGSSLMODE", "require");
     host.restart();
-    for query in ["sslmode=require", "sslmode=verify-ca", &verified(&authority)] {
+    for query in ["sslmode=require", "sslmode=verify-ca", &verify_full(&authority)] {
         let home = Home::new(&config("localhost", postgres.port(), query));
         home.assert_refused(&["does not encrypt", "`ssl = on`"]);
     }
 }
 
 #[test]
-fn a_certificate_of_an_authority_itself_is_refused_if_it_is_checked() {
-    let (postgres, authority) = (documented(), Authority::new());
-    encrypt_with(&postgres, &authority, "ca");
-    let home = Home::new(&config("localhost", postgres.port(), &verified(&authority)));
+fn a_checked_certificate_that_is_an_authoritys_own_is_refused() {
+    let (postgres, authority) = (start_postgres(), Authority::new());
+    enable_tls(&postgres, &authority, "ca");
+    let home = Home::new(&config("localhost", postgres.port(), &verify_full(&authority)));
     home.assert_refused(&["an authority's own", "with CA:FALSE"]);
     let unchecked = Home::new(&config("localhost", postgres.port(), "sslmode=require"));
-    assert_eq!(unchecked.diagnosis("database").expect("a finding").0, "ok");
+    assert_eq!(unchecked.diagnose("database").expect("a finding").0, "ok");
 }
 
 #[test]
 fn a_client_certificate_is_sent_if_the_address_names_one() {
-    let (postgres, authority) = encrypting();
+    let (postgres, authority) = start_with_tls();
     let authorities = postgres.data_folder().join("authorities.pem");
     fs::copy(authority.file("ca.pem"), &authorities).expect("a copy");
     fs::set_permissions(&authorities, fs::Permissions::from_mode(0o644)).expect("its mode");
     postgres.set("ssl_ca_file", "authorities.pem");
     postgres.set_hba("hostssl app app all cert");
     authority.issue("app", "extendedKeyUsage=clientAuth");
-    let without = config("localhost", postgres.port(), &verified(&authority));
+    let without = config("localhost", postgres.port(), &verify_full(&authority));
     Home::new(&without).assert_refused(&["client certificate", "`sslcert`"]);
     let (certificate, key) = (authority.file("app.pem"), authority.file("app.key"));
-    let query = format!("{}&sslcert={certificate}&sslkey={key}", verified(&authority));
+    let query = format!("{}&sslcert={certificate}&sslkey={key}", verify_full(&authority));
     let _ = setup(&config("localhost", postgres.port(), &query)).start();
-    let keyless = Home::new(&config("localhost", postgres.port(), &query.replace("app.key", "x")));
-    keyless.assert_refused(&["cannot read", "`sslkey` in `store`"]);
+    let without_key =
+        Home::new(&config("localhost", postgres.port(), &query.replace("app.key", "x")));
+    without_key.assert_refused(&["cannot read", "`sslkey` in `store`"]);
 }
 
 #[test]
-fn an_address_that_does_not_do_what_it_says_is_refused() {
+fn an_address_that_would_not_work_as_written_is_refused() {
     for (address, words) in [
         ("h/d?sslmod=verify-full", "`sslmod` has no effect"),
         ("h/d?target_session_attrs=read-write", "`target_session_attrs` has no effect"),
@@ -141,7 +147,7 @@ fn an_address_that_does_not_do_what_it_says_is_refused() {
         let refusal = home.refusal();
         assert!(refusal.contains(words), "{refusal}");
     }
-    let far = Home::new("store = \"postgres://app@database.invalid/app\"");
-    let (status, found) = far.diagnosis("database encryption").expect("a finding");
+    let remote = Home::new("store = \"postgres://app@database.invalid/app\"");
+    let (status, found) = remote.diagnose("database encryption").expect("a finding");
     assert!(status == "warn" && found.contains("sslmode=verify-full"), "{found}");
 }

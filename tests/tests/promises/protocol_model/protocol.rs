@@ -99,7 +99,7 @@ impl Protocol {
         row.leased = false;
     }
 
-    /// Starts the guest.
+    /// Moves the row to `intent` and starts the guest. Notes a second create of the same click.
     fn start_guest(&self, state: &mut State, i: usize, has_written: bool, fence: u8) {
         state.row.state = RowState::Intent;
         state.wrote_twice |= has_written;

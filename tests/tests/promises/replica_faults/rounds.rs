@@ -242,13 +242,14 @@ pub(super) fn count_stopped_runs(host: &TestHost) -> usize {
     stopped.map_or(0, |count| format!("{count:.0}").parse().expect("a count"))
 }
 
-/// Waits until the suspended server, which goes on, has ended its runs of these rows. Returns how
-/// many of them ended while another server had the row's lease and its write was held at the gate.
+/// Waits until the server that was suspended, and continues now, has ended its runs of these rows.
+/// Returns how many of them ended while another server had the row's lease and its write was held
+/// at the gate.
 fn count_overtaken(cluster: &Cluster, victim: usize, rows: &[Row], others: &Gate) -> usize {
     let other = (victim + 1) % cluster.replicas.len();
     let leased: Vec<_> = rows.iter().filter(|row| row.is_leased).collect();
     for row in &leased {
-        wait_for("the run of the server that went on", 30, || {
+        wait_for("the run of the server that was suspended", 30, || {
             (!runs_of_event(cluster, other, &row.event).is_empty()).then_some(())
         });
     }

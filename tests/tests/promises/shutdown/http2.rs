@@ -1,23 +1,28 @@
-//! The part of HTTP/2 that a client needs for its clicks, as bytes.
+//! Writes and reads the HTTP/2 frames that a test client needs to send a click. Supports no other
+//! part of HTTP/2.
 
 use std::io::{Read, Result};
 
-/// The kinds of frames.
+/// The types of frames.
 pub(super) const DATA: u8 = 0;
 pub(super) const HEADERS: u8 = 1;
 pub(super) const RST_STREAM: u8 = 3;
 pub(super) const SETTINGS: u8 = 4;
 pub(super) const PING: u8 = 6;
 pub(super) const GOAWAY: u8 = 7;
-/// Flags: of a setting or a ping; of data, or of a head; of a head.
+/// The flag of a SETTINGS or PING frame that acknowledges one.
 pub(super) const ACK: u8 = 1;
+/// The flag of the last DATA or HEADERS frame of a request or an answer.
 pub(super) const END_STREAM: u8 = 1;
+/// The flag of a HEADERS frame that contains all headers.
 const END_HEADERS: u8 = 4;
-/// The first byte of a head that begins with `:status: 200`.
+/// The first byte of a HEADERS frame that begins with `:status: 200`.
 pub(super) const STATUS_200: u8 = 0x88;
-/// What a server names as the last stream before it knows which one that is.
+/// The number of the last stream in the first GOAWAY frame. The server does not know yet which
+/// stream is the last one.
 pub(super) const ANY_STREAM: u32 = 0x7fff_ffff;
 
+/// One frame that the client has received.
 pub(super) struct Frame {
     pub(super) kind: u8,
     pub(super) flags: u8,
@@ -35,17 +40,19 @@ impl Frame {
     }
 }
 
+/// Returns the bytes of a frame.
 pub(super) fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     let length = u32::try_from(payload.len()).expect("a short payload").to_be_bytes();
     let head = [length[1], length[2], length[3], kind, flags];
     [&head, &stream.to_be_bytes()[..], payload].concat()
 }
 
-/// What a client sends first.
+/// Returns the bytes that a client sends first.
 pub(super) fn preface() -> Vec<u8> {
     [b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", &frame(SETTINGS, 0, 0, b"")[..]].concat()
 }
 
+/// Returns the bytes of a POST request with a JSON body.
 pub(super) fn post(stream: u32, path: &str, body: &str) -> Vec<u8> {
     let mut head = Vec::new();
     for (name, value) in [
@@ -55,7 +62,7 @@ pub(super) fn post(stream: u32, path: &str, body: &str) -> Vec<u8> {
         (":authority", "localhost"),
         ("content-type", "application/json"),
     ] {
-        // A header that is not indexed, with a new name.
+        // The code of a header that is not indexed, followed by its name and its value.
         head.push(0);
         for text in [name, value] {
             assert!(text.len() < 127, "{text} needs a longer length");

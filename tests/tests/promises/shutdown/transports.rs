@@ -1,5 +1,5 @@
-//! The shutdown as clients see it that use TLS, HTTP/2 or the PROXY protocol. They write and read
-//! the bytes themselves, so that a test decides what is on its way when the signal comes.
+//! Tests the shutdown with clients that use TLS, HTTP/2 or the PROXY protocol. The clients write
+//! and read the bytes themselves, so that a test decides which bytes were sent before the signal.
 
 use std::fs;
 use std::io::{self, ErrorKind, Read, Write};
@@ -19,9 +19,10 @@ use super::http2::{
 use crate::tls::Authority;
 
 const PROXY_HEADER: &[u8] = b"PROXY TCP4 203.0.113.9 192.0.2.1 1000 80\r\n";
-/// Where the proxy connects from.
-const PROXY: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2)), 0);
+/// The address from which the proxy connects.
+const PROXY_ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2)), 0);
 
+/// How a client sends its requests: with or without TLS, HTTP/2 and a header of the PROXY protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Transport {
     Tls,
@@ -31,7 +32,7 @@ enum Transport {
 
 const TRANSPORTS: [Transport; 3] = [Transport::Tls, Transport::TlsHttp2, Transport::ProxyHeader];
 
-/// A server with one of the transports.
+/// A server that accepts one of the transports, with its tracker.
 struct Fixture {
     host: TestHost,
     connection: Connection,
@@ -51,9 +52,10 @@ impl Fixture {
                 authority.file("one.pem"),
                 authority.file("one.key")
             ),
-            // The start asks the server from 127.0.0.1, without the header.
+            // Trust only the address of the proxy: the test itself waits for the start of the
+            // server from 127.0.0.1, without the header.
             Transport::ProxyHeader => {
-                format!("proxy_protocol = true\ntrusted_proxies = [\"{}\"]", PROXY.ip())
+                format!("proxy_protocol = true\ntrusted_proxies = [\"{}\"]", PROXY_ADDRESS.ip())
             }
         };
         fs::write(host.folder().join("jackfield.toml"), config).expect("the configuration");
@@ -67,31 +69,34 @@ impl Fixture {
         address.parse().expect("an address")
     }
 
-    /// A connection on which nothing was sent.
+    /// Opens a TCP connection, and sends nothing.
     fn connect(&self, transport: Transport) -> TcpStream {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
         if transport == Transport::ProxyHeader {
-            socket.bind(&PROXY.into()).expect("an address of this machine");
+            socket.bind(&PROXY_ADDRESS.into()).expect("an address of this machine");
         }
         socket.connect(&self.address().into()).expect("the server listens");
         socket.set_read_timeout(Some(Duration::from_secs(30))).expect("a time-out");
         socket.into()
     }
 
+    /// Opens a connection, and sends what precedes the first request.
     fn open(&self, transport: Transport) -> Client {
         Client::new(transport, self.connect(transport), self.connection.create_path())
     }
 
-    /// Waits until the server, which was told to end, refuses connections.
+    /// Waits until the server, which has received the signal, refuses connections.
     fn await_refusal(&self) {
         let address = self.address();
         wait_for("the server to refuse connections", 20, || TcpStream::connect(address).err());
     }
 
+    /// Checks that the server ends without an error, and that the tracker received this number of
+    /// writes.
     #[track_caller]
-    fn assert_ended(mut self, clicks: usize) {
+    fn assert_server_ends(mut self, writes: usize) {
         assert_eq!(self.host.stop().code(), Some(0));
-        assert_eq!(self.tracker.posts(), clicks);
+        assert_eq!(self.tracker.posts(), writes);
     }
 }
 
@@ -100,18 +105,19 @@ struct Client {
     transport: Transport,
     to: Box<dyn Write>,
     from: Box<dyn Read>,
-    tls: Option<Tls>,
+    tls: Option<TlsClient>,
     path: String,
-    /// The streams of HTTP/2 that were used, and those that the server named as the last one.
-    streams: u32,
+    /// The number of HTTP/2 streams that were used.
+    stream_count: u32,
+    /// The last stream in each GOAWAY frame of the server.
     last_streams: Vec<u32>,
 }
 
-/// `openssl s_client`, whose bytes two threads pass on to a connection that existed before.
-struct Tls {
+/// The process `openssl s_client`. Two threads copy its bytes to an existing connection and back.
+struct TlsClient {
     process: Child,
-    /// How the bytes of the server ended.
-    ended: JoinHandle<io::Result<u64>>,
+    /// The thread that copies the bytes of the server; its result shows how they ended.
+    server_copy: JoinHandle<io::Result<u64>>,
 }
 
 impl Client {
@@ -119,27 +125,28 @@ impl Client {
         let (mut to, from, tls): (Box<dyn Write>, Box<dyn Read>, _) = match transport {
             Transport::ProxyHeader => (Box::new(other_handle(&stream)), Box::new(stream), None),
             Transport::Tls | Transport::TlsHttp2 => {
-                let http2 = transport == Transport::TlsHttp2;
-                let mut tls = Tls::begin(stream, if http2 { "h2" } else { "http/1.1" });
+                let is_http2 = transport == Transport::TlsHttp2;
+                let mut tls = TlsClient::start(stream, if is_http2 { "h2" } else { "http/1.1" });
                 let pipes = (tls.process.stdin.take(), tls.process.stdout.take());
                 let (to, from) = (pipes.0.expect("a pipe"), pipes.1.expect("a pipe"));
                 (Box::new(to), Box::new(from), Some(tls))
             }
         };
-        let first = match transport {
+        let first_bytes = match transport {
             Transport::Tls => Vec::new(),
             Transport::TlsHttp2 => preface(),
             Transport::ProxyHeader => PROXY_HEADER.to_vec(),
         };
-        to.write_all(&first).expect("the first bytes are sent");
-        Self { transport, to, from, tls, path, streams: 0, last_streams: Vec::new() }
+        to.write_all(&first_bytes).expect("the first bytes are sent");
+        Self { transport, to, from, tls, path, stream_count: 0, last_streams: Vec::new() }
     }
 
+    /// Sends a click.
     #[track_caller]
     fn click(&mut self) {
         let (path, body) = (&self.path, failed_test().to_string());
         let bytes = match self.transport {
-            Transport::TlsHttp2 => post(2 * self.streams + 1, path, &body),
+            Transport::TlsHttp2 => post(2 * self.stream_count + 1, path, &body),
             Transport::Tls | Transport::ProxyHeader => format!(
                 "POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n\
                  content-length: {}\r\n\r\n{body}",
@@ -147,11 +154,11 @@ impl Client {
             )
             .into_bytes(),
         };
-        self.streams += 1;
+        self.stream_count += 1;
         self.to.write_all(&bytes).expect("the click is sent");
     }
 
-    /// Reads the answer to a click, which must be the defect.
+    /// Reads the answer to a click, which must contain the defect.
     #[track_caller]
     fn assert_answered(&mut self) {
         let body = match self.transport {
@@ -175,7 +182,7 @@ impl Client {
         assert_eq!(answer["id"], "7", "{answer}");
     }
 
-    /// The body of an answer in HTTP/1.1.
+    /// Reads an answer in HTTP/1.1, which must have the status 200. Returns its body.
     #[track_caller]
     fn read_http1(&mut self) -> Vec<u8> {
         let mut head = Vec::new();
@@ -192,14 +199,17 @@ impl Client {
         body
     }
 
-    /// The next frame of HTTP/2; answers one that must be.
+    /// Reads the next HTTP/2 frame. Acknowledges SETTINGS and PING, and stores the last stream of
+    /// GOAWAY.
     #[track_caller]
     fn read_frame(&mut self) -> io::Result<Frame> {
         let read = Frame::read(&mut self.from)?;
         match read.kind {
             SETTINGS | PING if read.flags & ACK == 0 => {
                 let payload = if read.kind == PING { &read.payload[..] } else { b"" };
-                self.to.write_all(&frame(read.kind, ACK, 0, payload)).expect("it is acknowledged");
+                self.to
+                    .write_all(&frame(read.kind, ACK, 0, payload))
+                    .expect("the acknowledgement is sent");
             }
             GOAWAY => {
                 let (last, error) = (read.payload.get(..4), read.payload.get(4..8));
@@ -213,7 +223,8 @@ impl Client {
         Ok(read)
     }
 
-    /// Waits until the server ends the connection, which must not be reset.
+    /// Waits until the server ends the connection. It must not send more bytes or reset the
+    /// connection.
     #[track_caller]
     fn assert_ends(&mut self) {
         let ended = match self.transport {
@@ -228,7 +239,7 @@ impl Client {
         };
         assert_eq!(ended.expect("the end of the connection"), 0, "bytes after the answer");
         if let Some(mut tls) = self.tls.take() {
-            let ended = tls.ended.join().expect("no panic");
+            let ended = tls.server_copy.join().expect("no panic");
             ended.expect("the server ends the connection without a reset");
             let code = tls.process.wait().expect("openssl ends").code();
             assert_eq!(code, Some(0), "TLS was not ended");
@@ -236,8 +247,8 @@ impl Client {
     }
 }
 
-impl Tls {
-    fn begin(server: TcpStream, protocol: &str) -> Self {
+impl TlsClient {
+    fn start(server: TcpStream, protocol: &str) -> Self {
         let relay = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = relay.local_addr().expect("its address").to_string();
         let mut command = Command::new("openssl");
@@ -247,16 +258,16 @@ impl Tls {
         let (client, _) = relay.accept().expect("openssl connects");
         let (mut from_client, mut to_server) = (other_handle(&client), other_handle(&server));
         std::thread::spawn(move || {
-            // It fails when the server has ended the connection.
+            // The copy fails after the server has ended the connection.
             let _ = io::copy(&mut from_client, &mut to_server);
         });
         let (mut from_server, mut to_client) = (server, client);
-        let ended = std::thread::spawn(move || {
+        let server_copy = std::thread::spawn(move || {
             let ended = io::copy(&mut from_server, &mut to_client);
             let _ = to_client.shutdown(Shutdown::Both);
             ended
         });
-        Self { process, ended }
+        Self { process, server_copy }
     }
 }
 
@@ -269,6 +280,7 @@ impl Drop for Client {
     }
 }
 
+/// Returns a second handle of the same connection.
 fn other_handle(stream: &TcpStream) -> TcpStream {
     stream.try_clone().expect("another handle")
 }
@@ -287,12 +299,12 @@ fn a_click_in_progress_is_answered_on_each_kind_of_connection() {
         gate.open();
         client.assert_answered();
         client.assert_ends();
-        fixture.assert_ended(1);
+        fixture.assert_server_ends(1);
     }
 }
 
-/// The client of the first connection has had an answer, and has not read yet what the server sends
-/// because it ends. That of the second one has only connected.
+/// Two clients click after the signal. The first client has received an answer on its connection,
+/// but has not read yet that the server ends. The second one has only connected.
 #[test]
 fn a_click_that_is_sent_after_the_signal_is_answered_on_each_kind_of_connection() {
     for transport in TRANSPORTS {
@@ -312,17 +324,22 @@ fn a_click_that_is_sent_after_the_signal_is_answered_on_each_kind_of_connection(
             client.assert_answered();
             client.assert_ends();
         }
-        fixture.assert_ended(3);
+        fixture.assert_server_ends(3);
     }
 }
 
 #[test]
-fn http2_says_at_once_that_the_server_ends() {
-    // A busy machine may delay one attempt for longer than HTTP/1.1 waits.
-    assert!((0..3).any(|_| http2_ends_before_http1()), "HTTP/2 waited for as long as HTTP/1.1");
+fn an_http2_client_learns_without_delay_that_the_server_ends() {
+    // Try three times: a busy machine may delay HTTP/2 for longer than the server waits for the
+    // last requests of HTTP/1.1.
+    assert!(
+        (0..3).any(|_| http2_ends_before_http1()),
+        "HTTP/2 connections ended as late as those of HTTP/1.1"
+    );
 }
 
-/// Ends a server, and returns whether connections of HTTP/2 learnt it before one of HTTP/1.1 ended.
+/// Ends a server. Returns whether the HTTP/2 clients learned this before the HTTP/1.1 connection
+/// ended.
 fn http2_ends_before_http1() -> bool {
     let fixture = Fixture::start(Transport::TlsHttp2);
     let (mut idle, mut http1) = (fixture.open(Transport::TlsHttp2), fixture.open(Transport::Tls));
@@ -339,7 +356,7 @@ fn http2_ends_before_http1() -> bool {
     while busy.last_streams.len() < 2 {
         busy.read_frame().expect("GOAWAY");
     }
-    let is_earlier = !http1.tls.as_ref().expect("TLS").ended.is_finished();
+    let is_earlier = !http1.tls.as_ref().expect("TLS").server_copy.is_finished();
     gate.open();
     busy.assert_answered();
     busy.assert_ends();
@@ -347,6 +364,6 @@ fn http2_ends_before_http1() -> bool {
     for client in [idle, busy] {
         assert_eq!(client.last_streams, [ANY_STREAM, 1]);
     }
-    fixture.assert_ended(3);
+    fixture.assert_server_ends(3);
     is_earlier
 }

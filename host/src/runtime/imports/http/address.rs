@@ -13,8 +13,8 @@ use crate::egress::{HttpError, URL_BYTES_MAX};
 /// All characters except the unreserved ones of RFC 3986.
 const RESERVED: AsciiSet = NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-/// Returns the absolute address of a request. `base_addresses` are the connection's settings that are
-/// addresses.
+/// Returns the absolute address of a request. `base_addresses` are the connection's settings that
+/// are addresses.
 ///
 /// # Errors
 /// Returns `Invalid` with the reason.

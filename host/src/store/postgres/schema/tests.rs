@@ -1,4 +1,4 @@
-//! Changes of the schema while other servers use the database.
+//! Tests of migrations while other servers use the database.
 
 use std::sync::Arc;
 
@@ -6,15 +6,15 @@ use tempfile::tempdir;
 use url::Url;
 use uuid::Uuid;
 
-use super::super::{PostgresSettings, address};
+use super::super::{PostgresSettings, connection_address};
 use super::*;
 
 const ADDED: Migration =
-    Migration { sql: "ALTER TABLE defects ADD COLUMN added bigint", only_adds: true };
+    Migration { sql: "ALTER TABLE defects ADD COLUMN added bigint", is_additive: true };
 const REMOVED: Migration =
-    Migration { sql: "ALTER TABLE defects DROP COLUMN added", only_adds: false };
+    Migration { sql: "ALTER TABLE defects DROP COLUMN added", is_additive: false };
 
-/// Connects to a schema of the database that `cargo xtask test` starts.
+/// Connects to a schema of the PostgreSQL server that `cargo xtask test` starts.
 fn session(schema: &str) -> Session {
     let url = std::env::var("TEST_POSTGRES").expect("TEST_POSTGRES: run `cargo xtask test`");
     let mut url: Url = url.parse().unwrap();
@@ -23,13 +23,13 @@ fn session(schema: &str) -> Session {
         .append_pair("application_name", schema);
     let (statement, connect) = (Duration::from_secs(10), Duration::from_secs(10));
     let settings = PostgresSettings { url, password: None, connections_max: 3, statement, connect };
-    let session = Session::new(address(&settings).unwrap(), Arc::default()).unwrap();
+    let session = Session::new(connection_address(&settings).unwrap(), Arc::default()).unwrap();
     session.connect().unwrap();
     session
 }
 
-/// Waits until one of the connections waits for a lock.
-fn await_waiting(session: &Session, schema: &str) {
+/// Returns once a session of this schema waits for a lock.
+fn await_lock_wait(session: &Session, schema: &str) {
     let db: &dyn Database = session;
     let sql = "SELECT count(*) FROM pg_stat_activity
                WHERE application_name = ? AND wait_event_type = 'Lock'";
@@ -39,39 +39,39 @@ fn await_waiting(session: &Session, schema: &str) {
 }
 
 #[test]
-fn servers_go_on_with_a_schema_to_which_was_only_added() {
-    let after = |only_adds: &[bool]| {
-        let migration = |only_adds| Migration { sql: "", only_adds };
-        oldest_user(&only_adds.iter().copied().map(migration).collect::<Vec<_>>())
+fn older_servers_can_use_the_schema_after_additive_migrations() {
+    let oldest = |are_additive: &[bool]| {
+        let migration = |is_additive| Migration { sql: "", is_additive };
+        oldest_compatible_version(&are_additive.iter().copied().map(migration).collect::<Vec<_>>())
     };
-    assert_eq!(after(&[false]), 1);
-    assert_eq!(after(&[false, true]), 1);
-    assert_eq!(after(&[false, true, true]), 1);
-    assert_eq!(after(&[false, true, false]), 3);
+    assert_eq!(oldest(&[false]), 1);
+    assert_eq!(oldest(&[false, true]), 1);
+    assert_eq!(oldest(&[false, true, true]), 1);
+    assert_eq!(oldest(&[false, true, false]), 3);
 }
 
 #[test]
-fn a_change_that_only_adds_waits_for_a_dump_without_stopping_the_servers() {
+fn an_additive_migration_waits_for_a_dump_and_does_not_stop_other_servers() {
     let folder = tempdir().unwrap();
     let sealer = Sealer::open(None, &folder.path().join("key")).unwrap();
     let schema = format!("test_{}", Uuid::new_v4().simple());
     let old = session(&schema);
-    old.simple(&format!("CREATE SCHEMA {schema}")).unwrap();
+    old.execute_sql(&format!("CREATE SCHEMA {schema}")).unwrap();
     prepare_with(&old, &sealer, &MIGRATIONS).unwrap();
-    let first = (MIGRATIONS.len(), oldest_user(&MIGRATIONS));
+    let first = (MIGRATIONS.len(), oldest_compatible_version(&MIGRATIONS));
     let added = [&MIGRATIONS[..], &[ADDED]].concat();
 
-    // A lock as that of `pg_dump`, for 20 seconds at most.
+    // Takes the lock that `pg_dump` takes. PostgreSQL ends this session after 20 seconds.
     let dump = session(&schema);
-    dump.simple("SET idle_in_transaction_session_timeout = 20000").unwrap();
-    dump.simple("BEGIN; LOCK TABLE defects IN ACCESS SHARE MODE").unwrap();
+    dump.execute_sql("SET idle_in_transaction_session_timeout = 20000").unwrap();
+    dump.execute_sql("BEGIN; LOCK TABLE defects IN ACCESS SHARE MODE").unwrap();
     thread::scope(|scope| {
         let update = scope.spawn(|| prepare_with(&session(&schema), &sealer, &added));
-        await_waiting(&old, &schema);
-        old.simple(&format!("BEGIN; {LOCK}")).unwrap();
-        old.simple("COMMIT").unwrap();
+        await_lock_wait(&old, &schema);
+        old.execute_sql(&format!("BEGIN; {TAKE_STORE_LOCK}")).unwrap();
+        old.execute_sql("COMMIT").unwrap();
         assert_eq!(stored_version(&old).unwrap(), first);
-        dump.simple("ROLLBACK").unwrap();
+        dump.execute_sql("ROLLBACK").unwrap();
         update.join().unwrap().unwrap();
     });
     assert_eq!(stored_version(&old).unwrap(), (added.len(), first.1));
