@@ -53,7 +53,7 @@ def second_version(window):
     upload(window, "second.js")
     window.page.get_by_text("Version 2.0.0 of my-tracker is in use now").wait_for()
     text = window.page.locator("main").inner_text()
-    for words in ["creates defects in the tracker", "has the secret key sent", "No run is stored"]:
+    for words in ["creates defects in the tracker", "has the secret key sent", "No run of this connector is stored"]:
         expect(text, words)
     window.page.get_by_text("Source of the script").click()
     expect(window.page.locator(".source").inner_text(), "version: '2.0.0'")

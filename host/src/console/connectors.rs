@@ -140,7 +140,7 @@ impl ScriptSource {
 /// An earlier version, to which a person can roll the connector back.
 struct VersionRow {
     version: ConnectorVersion,
-    in_use_since: When,
+    used_from: When,
     rollback: Action,
 }
 
@@ -181,7 +181,7 @@ fn version_row(visitor: &Visitor, name: &str, version: ConnectorVersion) -> Vers
     let href = format!("/connectors/{name}/rollback/{}", version.sha256);
     let rollback = Action::link(visitor, Role::Author, "Roll back", href);
     VersionRow {
-        in_use_since: When::new(version.served_at.0, visitor.now),
+        used_from: When::new(version.served_at.0, visitor.now),
         rollback: rollback.for_all_connections(visitor),
         version,
     }

@@ -218,9 +218,9 @@ fn version_options(app: &App, run: &RecordedRun) -> Vec<(String, String)> {
     let name = input.connector.parse::<ConnectorName>();
     let kept = name.map(|name| plugins.versions(&name)).unwrap_or_default();
     for version in kept.into_iter().filter(|it| !listed.contains(&it.sha256)) {
-        let in_use_since = jiff::Timestamp::try_from(version.in_use_since).ok();
-        let since = in_use_since
-            .map(|at| format!(", in use since {}", at.strftime("%Y-%m-%d %H:%M UTC")))
+        let used_from = jiff::Timestamp::try_from(version.used_from).ok();
+        let since = used_from
+            .map(|at| format!(", used from {}", at.strftime("%Y-%m-%d %H:%M UTC")))
             .unwrap_or_default();
         let text = format!("{}{since}", short(&version.sha256));
         options.push((version.sha256, text));

@@ -31,7 +31,7 @@ pub struct KeptVersion {
     /// The size of the file, bytes.
     pub bytes: u64,
     /// The last time at which the version came into use, or at which the server started with it.
-    pub in_use_since: SystemTime,
+    pub used_from: SystemTime,
     /// The path of the kept file.
     pub file: PathBuf,
 }
@@ -95,13 +95,13 @@ impl Versions {
         let _guard = self.write_lock.lock();
         DirBuilder::new().recursive(true).mode(0o700).create(self.folder.join(name.as_str()))?;
         install::write_atomically(&version.file, content, 0o600)?;
-        File::open(&version.file)?.set_modified(version.in_use_since)
+        File::open(&version.file)?.set_modified(version.used_from)
     }
 
     /// Returns the kept versions of a connector, the last one that came into use first.
     pub(super) fn list(&self, name: &ConnectorName) -> Vec<KeptVersion> {
         let mut versions = versions_in(&self.folder.join(name.as_str()));
-        versions.sort_by(|a, b| (b.in_use_since, &b.sha256).cmp(&(a.in_use_since, &a.sha256)));
+        versions.sort_by(|a, b| (b.used_from, &b.sha256).cmp(&(a.used_from, &a.sha256)));
         versions
     }
 
@@ -135,7 +135,7 @@ impl Versions {
         let connectors = fs::read_dir(&self.folder)?.filter_map(Result::ok);
         let mut all_versions: Vec<_> =
             connectors.flat_map(|entry| versions_in(&entry.path())).collect();
-        all_versions.sort_by_key(|version| version.in_use_since);
+        all_versions.sort_by_key(|version| version.used_from);
         let mut bytes: u64 = all_versions.iter().map(|version| version.bytes).sum();
         for version in all_versions {
             if bytes <= BYTES_MAX {
@@ -188,8 +188,8 @@ fn versions_in(folder: &Path) -> Vec<KeptVersion> {
         let name = file.file_name()?.to_str()?;
         let (sha256, _) = name.split_once('.').filter(|(sha256, _)| sha256.len() == 64)?;
         let (sha256, metadata) = (sha256.to_owned(), fs::metadata(&file).ok()?);
-        let in_use_since = metadata.modified().ok()?;
-        Some(KeptVersion { sha256, bytes: metadata.len(), in_use_since, file })
+        let used_from = metadata.modified().ok()?;
+        Some(KeptVersion { sha256, bytes: metadata.len(), used_from, file })
     };
     entries.filter_map(|entry| version(entry.path())).collect()
 }

@@ -110,7 +110,7 @@ pub(super) fn connector_with_versions(plugins: &Plugins, name: &str) -> Result<C
     let listed = found.map(connector).ok_or_else(|| Problem::no_such("connector", name))?;
     let kept_versions = name.parse().map(|name| plugins.versions(&name)).unwrap_or_default();
     let version = |version: plugins::KeptVersion| {
-        let served_at = Time(Timestamp::try_from(version.in_use_since).ok()?);
+        let served_at = Time(Timestamp::try_from(version.used_from).ok()?);
         Some(ConnectorVersion { sha256: version.sha256, bytes: version.bytes, served_at })
     };
     let versions = kept_versions.into_iter().filter_map(version).collect();

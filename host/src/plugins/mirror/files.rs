@@ -33,7 +33,7 @@ impl Mirror {
         let kept_version = |version: &SharedVersion| KeptVersion {
             sha256: version.sha256.clone(),
             bytes: version.bytes,
-            in_use_since: SystemTime::from(version.at),
+            used_from: SystemTime::from(version.at),
             file: self.versions.path(name, &version.sha256, kind_of(version)),
         };
         let is_not_shared =
