@@ -55,10 +55,10 @@ impl AnswerMemory {
     ///
     /// # Errors
     /// The run does not have enough memory left.
-    pub(super) fn reserve(session: &RunRequests, body_bytes_max: u64) -> Result<Self, HttpError> {
-        let charge = session.memory.charge(EXCHANGE_BYTES)?;
-        let redactor = session.active.credentials.redactor.load_full();
-        let writer = BodyWriter::new(Arc::clone(&session.spool), redactor);
+    pub(super) fn reserve(requests: &RunRequests, body_bytes_max: u64) -> Result<Self, HttpError> {
+        let charge = requests.memory.charge(EXCHANGE_BYTES)?;
+        let redactor = requests.active.credentials.redactor.load_full();
+        let writer = BodyWriter::new(Arc::clone(&requests.spool), redactor);
         Ok(Self { charge, writer, body_bytes_max })
     }
 }

@@ -75,11 +75,11 @@ pub(crate) struct CheckedRequest {
 /// # Errors
 /// `Denied`, `Invalid` or `Limit` with the reason.
 pub(super) fn authorize(
-    session: &RunRequests,
+    requests: &RunRequests,
     request: OutboundRequest,
     call: &mut Call,
 ) -> Result<CheckedRequest, HttpError> {
-    let RunRequests { active, egress, permission, limits, .. } = session;
+    let RunRequests { active, egress, permission, limits, .. } = requests;
     let target = parse_target(&request.url, &active.connection)?;
     call.record_target(&target.0, &target.1, request.body.len());
     let own_headers = &egress.own_server.headers;

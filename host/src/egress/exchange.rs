@@ -185,15 +185,15 @@ fn scheme_and_authority(origin: &Origin) -> (&'static str, String) {
 
 /// Makes one exchange, with the tracker or with a tape.
 pub(super) async fn exchange(
-    session: &RunRequests,
+    requests: &RunRequests,
     outbound: &CheckedRequest,
     connection: &mut HttpConnection,
     request: Request<Full<Bytes>>,
     memory: AnswerMemory,
 ) -> Result<Answer, ExchangeError> {
-    match &session.tape {
-        Some(tape) => tape.exchange(session, outbound, connection, request, memory).await,
-        None => exchange_with_tracker(session, connection, request, memory).await,
+    match &requests.tape {
+        Some(tape) => tape.exchange(requests, outbound, connection, request, memory).await,
+        None => exchange_with_tracker(requests, connection, request, memory).await,
     }
 }
 
@@ -201,7 +201,7 @@ pub(super) async fn exchange(
 /// when the server shuts down. Only if this succeeds may the connection be used for another
 /// request.
 pub(super) async fn exchange_with_tracker(
-    session: &RunRequests,
+    requests: &RunRequests,
     connection: &mut HttpConnection,
     request: Request<Full<Bytes>>,
     memory: AnswerMemory,
@@ -220,7 +220,7 @@ pub(super) async fn exchange_with_tracker(
         let answer = read_response(response, is_head, memory).await;
         answer.map_err(|(status, source)| ExchangeError::Body { status, source })
     };
-    session.until_deadline(exchanging).await.unwrap_or(Err(ExchangeError::DeadlineExceeded))
+    requests.until_deadline(exchanging).await.unwrap_or(Err(ExchangeError::DeadlineExceeded))
 }
 
 /// Decides what a failed send proves: whether the tracker may have processed the request.

@@ -24,28 +24,28 @@ const ATTEMPTS_MAX: u32 = 3;
 /// Sends a read or a preparation. The request to which a redirect leads is a separate call in the
 /// record: it is checked and gets the secrets of its origin like the first request.
 pub(super) async fn send_read(
-    session: &RunRequests,
+    requests: &RunRequests,
     mut outbound: CheckedRequest,
     mut call: Call,
 ) -> Result<OutboundResponse, HttpError> {
     let mut redirects = 0;
     loop {
-        let result = send_with_retries(session, &outbound).await;
+        let result = send_with_retries(requests, &outbound).await;
         let redirect = result.as_ref().ok().and_then(|answer| redirect_target(&outbound, answer));
         let Some((status, location)) = redirect else { return call.finish(result) };
         call.record_result(&result);
-        call = session.record.open(&outbound.method, outbound.effect)?;
+        call = requests.record.open(&outbound.method, outbound.effect)?;
         redirects += 1;
         if redirects > REDIRECTS_MAX {
             let why = format!("the server sent more than {REDIRECTS_MAX} redirects");
             return call.finish(Err(HttpError::Denied(why)));
         }
-        outbound = match follow_redirect(session, &outbound, status, &location) {
+        outbound = match follow_redirect(requests, &outbound, status, &location) {
             Ok(next) => next,
             Err(error) => return call.finish(Err(error)),
         };
         call.record_target(&outbound.origin, &outbound.url, outbound.body.len());
-        session.add_trace(&mut outbound, &call);
+        requests.add_trace(&mut outbound, &call);
     }
 }
 
@@ -61,14 +61,14 @@ fn redirect_target(outbound: &CheckedRequest, answer: &Answer) -> Option<(u16, S
 /// Builds the request that follows a redirect. If the location contains a secret that the tracker
 /// echoed, the redirect must stay on the same origin.
 fn follow_redirect(
-    session: &RunRequests,
+    requests: &RunRequests,
     outbound: &CheckedRequest,
     status: u16,
     location: &str,
 ) -> Result<CheckedRequest, HttpError> {
-    let next = outbound.redirected(status, location, &session.active.connection)?;
-    check_placeholders(&next, &session.active)?;
-    let redactor = session.active.credentials.redactor.load();
+    let next = outbound.redirected(status, location, &requests.active.connection)?;
+    check_placeholders(&next, &requests.active)?;
+    let redactor = requests.active.credentials.redactor.load();
     let echoes_secret = redactor.contains_secret(TextKind::Answer, location.as_bytes());
     if echoes_secret && next.origin != outbound.origin {
         return Err(HttpError::Denied(format!(
@@ -82,29 +82,30 @@ fn follow_redirect(
 /// Sends a request on an idle connection or on a new one. Sends it again if the tracker certainly
 /// did not process it. Sends a read again also if its idle connection was already closed.
 async fn send_with_retries(
-    session: &RunRequests,
+    requests: &RunRequests,
     outbound: &CheckedRequest,
 ) -> Result<Answer, HttpError> {
-    let token = token::for_origin(session, &outbound.origin).await?;
+    let token = token::for_origin(requests, &outbound.origin).await?;
     let prepared_at = Instant::now();
-    let outbound = session.insert_secrets(outbound.clone(), token.as_ref())?;
+    let outbound = requests.insert_secrets(outbound.clone(), token.as_ref())?;
     let (origin, effect) = (&outbound.origin, outbound.effect);
-    let mut idle_connection = session.active.pool.take(origin, effect, Instant::now());
+    let mut idle_connection = requests.active.pool.take(origin, effect, Instant::now());
     let mut attempts = 1;
     loop {
         let is_reused = idle_connection.is_some();
-        let result = exchange_once(session, idle_connection.take(), &outbound, prepared_at).await;
+        let result = exchange_once(requests, idle_connection.take(), &outbound, prepared_at).await;
         let may_repeat = match &result {
             Err(ExchangeError::NotSent(_)) => true,
             Err(ExchangeError::Http1Required(_)) => {
-                session.active.pool.require_http1(origin);
+                requests.active.pool.require_http1(origin);
                 true
             }
             Err(ExchangeError::Dropped(_)) => is_reused && effect == Effect::Read,
             _ => false,
         };
         if !may_repeat || attempts == ATTEMPTS_MAX {
-            return result.map_err(|error| tape::record_failed_exchange(session, &outbound, error));
+            return result
+                .map_err(|error| tape::record_failed_exchange(requests, &outbound, error));
         }
         attempts += 1;
     }
@@ -113,22 +114,22 @@ async fn send_with_retries(
 /// Makes one exchange, on the given connection or on a new one. Keeps the connection if the answer
 /// was complete.
 async fn exchange_once(
-    session: &RunRequests,
+    requests: &RunRequests,
     idle_connection: Option<HttpConnection>,
     outbound: &CheckedRequest,
     prepared_at: Instant,
 ) -> Result<Answer, ExchangeError> {
     let mut connection = match idle_connection {
         Some(connection) => connection,
-        None => session.connect(&outbound.origin).await.map_err(ExchangeError::NotStarted)?,
+        None => requests.connect(&outbound.origin).await.map_err(ExchangeError::NotStarted)?,
     };
     let request = build_request(outbound, &connection).map_err(ExchangeError::NotStarted)?;
-    let memory = AnswerMemory::reserve(session, session.limits.response_body_bytes)
+    let memory = AnswerMemory::reserve(requests, requests.limits.response_body_bytes)
         .map_err(ExchangeError::NotStarted)?;
-    let answer = exchange(session, outbound, &mut connection, request, memory).await?;
+    let answer = exchange(requests, outbound, &mut connection, request, memory).await?;
     let proxy_refusal = connection.refused_by_proxy(answer.status);
-    session.cookies.store(&outbound.origin, &outbound.url, &answer.headers);
-    session.active.pool.put_back(&outbound.origin, connection).await;
-    token::expire_if_refused(session, &outbound.origin, answer.status, prepared_at).await;
+    requests.cookies.store(&outbound.origin, &outbound.url, &answer.headers);
+    requests.active.pool.put_back(&outbound.origin, connection).await;
+    token::expire_if_refused(requests, &outbound.origin, answer.status, prepared_at).await;
     proxy_refusal.map_or(Ok(answer), |why| Err(ExchangeError::RefusedByProxy(why)))
 }

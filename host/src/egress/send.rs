@@ -32,8 +32,9 @@ use crate::transport::{HttpConnection, Sender};
 /// charged.
 const REPLACEMENT_BYTES: u64 = 256 << 10;
 
-/// A write that is ready to be journaled: all steps that can fail before something is sent have
-/// succeeded.
+/// A write that is ready for the journal: it has its turn, its secrets and a connection. It can
+/// still fail before its first byte is sent, for example because the journal refuses it or because
+/// the lease ends.
 struct PreparedWrite {
     /// The request with its secrets.
     outbound: CheckedRequest,
@@ -108,12 +109,12 @@ impl RunRequests {
             Ok(prepared) => prepared,
             Err(error) => return call.finish(Err(error)),
         };
-        let session = Arc::clone(self);
+        let requests = Arc::clone(self);
         let sending = async move {
             let PreparedWrite { outbound, connection, prepared_at, write_guard } = prepared;
             let (outbound, journal) = (&outbound, &*journal);
             let write = PendingWrite { outbound, prepared_at, call: &call, journal };
-            let result = session.send_journaled(&write, connection).await;
+            let result = requests.send_journaled(&write, connection).await;
             let response = call.finish(result);
             drop((write_guard, running_write));
             response
@@ -125,7 +126,8 @@ impl RunRequests {
     }
 
     /// Adds the write to the record, waits for the write before it, inserts the secrets and
-    /// connects. Nothing is journaled or sent before all of this has succeeded.
+    /// connects. All of this comes before the journal commit, so a step that fails leaves no mark
+    /// in the journal.
     async fn prepare_write(
         &self,
         outbound: CheckedRequest,
@@ -177,6 +179,8 @@ impl RunRequests {
         let PendingWrite { outbound, journal, .. } = *write;
         let request = build_request(outbound, &connection)?;
         let memory = AnswerMemory::reserve(self, self.limits.response_body_bytes)?;
+        // `open_write` checked this before the write waited for its turn, a token and a connection.
+        // The run may have ended meanwhile, and no write may begin after its run.
         if self.record.is_closed() {
             return Err(HttpError::Denied("the run has ended; the write was not sent".to_owned()));
         }
@@ -191,7 +195,7 @@ impl RunRequests {
                 return Err(HttpError::Unreachable(why.to_owned()));
             }
         }
-        match self.exchange_marked(write, connection, request, memory).await {
+        match self.send_marked(write, connection, request, memory).await {
             Ok(answer) => Ok(answer),
             Err(error) => {
                 if !error.was_sent() {
@@ -204,7 +208,7 @@ impl RunRequests {
 
     /// Sends a write that is in the journal. The connection must have been idle for less than a
     /// second; otherwise the host makes a new one.
-    async fn exchange_marked(
+    async fn send_marked(
         &self,
         write: &PendingWrite<'_>,
         mut connection: HttpConnection,
@@ -217,7 +221,7 @@ impl RunRequests {
             // idle before the commit and during it.
             (connection, request) = self.reconnect(write.outbound).await?;
         }
-        let mut result = self.exchange_write(write, &mut connection, request, memory).await;
+        let mut result = self.send_if_leased(write, &mut connection, request, memory).await;
         if matches!(result, Err(ExchangeError::Http1Required(_))) {
             // The tracker did not process the write and requires HTTP/1.1, so this is not a second
             // write.
@@ -225,12 +229,9 @@ impl RunRequests {
             (connection, request) = self.reconnect(write.outbound).await?;
             let memory = AnswerMemory::reserve(self, self.limits.response_body_bytes)
                 .map_err(ExchangeError::NotStarted)?;
-            result = self.exchange_write(write, &mut connection, request, memory).await;
+            result = self.send_if_leased(write, &mut connection, request, memory).await;
         }
         let answer = result?;
-        if let Some(why) = connection.refused_by_proxy(answer.status) {
-            return Err(ExchangeError::RefusedByProxy(why));
-        }
         self.cookies.store(origin, &write.outbound.url, &answer.headers);
         self.active.pool.put_back(origin, connection).await;
         token::expire_if_refused(self, origin, answer.status, write.prepared_at).await;
@@ -239,7 +240,7 @@ impl RunRequests {
 
     /// Sends a write if the lease on its defect is still valid, and records what is then known
     /// about the write.
-    async fn exchange_write(
+    async fn send_if_leased(
         &self,
         PendingWrite { outbound, call, journal, .. }: &PendingWrite<'_>,
         connection: &mut HttpConnection,
@@ -253,7 +254,11 @@ impl RunRequests {
         call.record_write_under_way();
         let result = exchange(self, outbound, connection, request, memory).await;
         call.record_write(classify_write(&result));
-        result
+        // Status 407 of a proxy: in the record it proves that the write was refused. The guest gets
+        // an error, because the tracker did not answer.
+        let answer = result?;
+        let proxy_refusal = connection.refused_by_proxy(answer.status);
+        proxy_refusal.map_or(Ok(answer), |why| Err(ExchangeError::RefusedByProxy(why)))
     }
 
     /// Connects to an origin. If a recording answers the requests, no connection is made, and the

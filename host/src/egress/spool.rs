@@ -34,7 +34,7 @@ pub(super) struct RunSpool {
     written_bytes: Mutex<u64>,
 }
 
-/// A part of the file, which contains bytes of one body.
+/// A part of the file. It contains bytes of one body only.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Block {
     pub(super) offset: u64,

@@ -113,7 +113,7 @@ impl Tape {
     /// Makes one exchange: with the tracker, and records it, or with the recording.
     pub(super) async fn exchange(
         &self,
-        session: &RunRequests,
+        requests: &RunRequests,
         outbound: &CheckedRequest,
         connection: &mut HttpConnection,
         request: http::Request<Full<Bytes>>,
@@ -121,18 +121,18 @@ impl Tape {
     ) -> Result<Answer, ExchangeError> {
         match self {
             Self::Record(recorder) => {
-                let answer = exchange_with_tracker(session, connection, request, memory).await?;
+                let answer = exchange_with_tracker(requests, connection, request, memory).await?;
                 let proxy_refusal = connection.refused_by_proxy(answer.status);
-                if proxy_refusal.is_none() && recorder.records_at(session.record.now()) {
+                if proxy_refusal.is_none() && recorder.records_at(requests.record.now()) {
                     // The cookies are stored before the answer is redacted: the answer may repeat a
                     // cookie that it sets, and the redaction must find it.
-                    session.cookies.store(&outbound.origin, &outbound.url, &answer.headers);
-                    record_answer(session, recorder, outbound, &answer).await;
+                    requests.cookies.store(&outbound.origin, &outbound.url, &answer.headers);
+                    record_answer(requests, recorder, outbound, &answer).await;
                 }
                 Ok(answer)
             }
             Self::Replay(replay) => {
-                let replayed = replay.answer(&taped_request(session, outbound), outbound.effect);
+                let replayed = replay.answer(&taped_request(requests, outbound), outbound.effect);
                 let TapedAnswer { status, headers, body } =
                     replayed_answer(replayed).map_err(ExchangeError::Replayed)?;
                 let headers = header_map(&headers);
@@ -157,37 +157,37 @@ fn replayed_answer(replayed: Result<ReplayResult, TapeError>) -> Result<TapedAns
 }
 
 /// Records that a request has no answer. Called only after the last attempt to send the request.
-pub(super) fn record_failure(session: &RunRequests, outbound: &CheckedRequest, error: &HttpError) {
-    let Some(Tape::Record(recorder)) = &session.tape else { return };
-    if !recorder.records_at(session.record.now()) {
+pub(super) fn record_failure(requests: &RunRequests, outbound: &CheckedRequest, error: &HttpError) {
+    let Some(Tape::Record(recorder)) = &requests.tape else { return };
+    if !recorder.records_at(requests.record.now()) {
         return;
     }
     if let Some(bytes) = recorder.over_limit(outbound.body.len() as u64) {
-        return recorder.skip(&request_line(session, outbound), &body_too_large(bytes));
+        return recorder.skip(&request_line(requests, outbound), &body_too_large(bytes));
     }
     let (case, text) = error.clone().into_parts();
-    let end = TapedEnd::Failure(HttpError::from_case(case, session.redact(text)));
-    recorder.record(session, taped_request(session, outbound), end);
+    let end = TapedEnd::Failure(HttpError::from_case(case, requests.redact(text)));
+    recorder.record(requests, taped_request(requests, outbound), end);
 }
 
 /// Like [`record_failure`], for an exchange that failed. Does not record an error of a limit that
 /// refused the request before it was sent: a replay checks the same limit before it reads the
 /// recording.
 pub(super) fn record_failed_exchange(
-    session: &RunRequests,
+    requests: &RunRequests,
     outbound: &CheckedRequest,
     error: ExchangeError,
 ) -> HttpError {
     let is_limit = matches!(error, ExchangeError::NotStarted(HttpError::Limit(_)));
     let error = HttpError::from(error);
     if !is_limit {
-        record_failure(session, outbound, &error);
+        record_failure(requests, outbound, &error);
     }
     error
 }
 
 async fn record_answer(
-    session: &RunRequests,
+    requests: &RunRequests,
     recorder: &Recorder,
     outbound: &CheckedRequest,
     answer: &Answer,
@@ -195,13 +195,13 @@ async fn record_answer(
     let larger_body_bytes = answer.body.len().max(outbound.body.len() as u64);
     let taped = match recorder.over_limit(larger_body_bytes) {
         Some(bytes) => Err(body_too_large(bytes)),
-        None => taped_answer(session, answer).await,
+        None => taped_answer(requests, answer).await,
     };
     match taped {
         Ok(taped) => {
-            recorder.record(session, taped_request(session, outbound), TapedEnd::Answer(taped));
+            recorder.record(requests, taped_request(requests, outbound), TapedEnd::Answer(taped));
         }
-        Err(why) => recorder.skip(&request_line(session, outbound), &why),
+        Err(why) => recorder.skip(&request_line(requests, outbound), &why),
     }
 }
 
@@ -212,45 +212,45 @@ fn body_too_large(bytes: u64) -> TapeError {
 }
 
 /// Returns method and URL of a request, without secrets.
-fn request_line(session: &RunRequests, outbound: &CheckedRequest) -> String {
-    format!("{} {}", outbound.method, session.redact(outbound.url.to_string()))
+fn request_line(requests: &RunRequests, outbound: &CheckedRequest) -> String {
+    format!("{} {}", outbound.method, requests.redact(outbound.url.to_string()))
 }
 
-fn taped_request(session: &RunRequests, outbound: &CheckedRequest) -> TapedRequest {
+fn taped_request(requests: &RunRequests, outbound: &CheckedRequest) -> TapedRequest {
     TapedRequest {
         method: outbound.method.to_string(),
-        url: session.redact(outbound.url.to_string()),
-        headers: recorded_headers(session, &outbound.headers),
-        body: redacted_body(session, outbound.body.clone()),
+        url: requests.redact(outbound.url.to_string()),
+        headers: recorded_headers(requests, &outbound.headers),
+        body: redacted_body(requests, outbound.body.clone()),
     }
 }
 
-async fn taped_answer(session: &RunRequests, answer: &Answer) -> Result<TapedAnswer, TapeError> {
-    let body = answer.body.clone().into_memory(&session.memory).await;
+async fn taped_answer(requests: &RunRequests, answer: &Answer) -> Result<TapedAnswer, TapeError> {
+    let body = answer.body.clone().into_memory(&requests.memory).await;
     let (body, _charge) = body.map_err(|error| TapeError(error.to_string()))?;
     Ok(TapedAnswer {
         status: answer.status,
-        headers: recorded_headers(session, &answer.headers),
-        body: redacted_body(session, body.into()),
+        headers: recorded_headers(requests, &answer.headers),
+        body: redacted_body(requests, body.into()),
     })
 }
 
 /// Returns the headers without credentials, and without secrets in the other headers.
-fn recorded_headers(session: &RunRequests, headers: &HeaderMap) -> Vec<(String, String)> {
-    let redactor = session.active.credentials.redactor.load();
+fn recorded_headers(requests: &RunRequests, headers: &HeaderMap) -> Vec<(String, String)> {
+    let redactor = requests.active.credentials.redactor.load();
     let is_recorded = |name: &HeaderName, value: &HeaderValue| {
         let is_credential = value.is_sensitive() || OMITTED_HEADERS.contains(name);
         !is_credential && !redactor.contains_secret(TextKind::Name, name.as_str().as_bytes())
     };
     let recorded = headers.iter().filter(|(name, value)| is_recorded(name, value));
-    let text = |value: &HeaderValue| session.redact(header_text(value.as_bytes()));
+    let text = |value: &HeaderValue| requests.redact(header_text(value.as_bytes()));
     recorded.map(|(name, value)| (name.to_string(), text(value))).collect()
 }
 
 /// Returns a body as a connector would get it: without secrets, and without the cookies of the run.
-fn redacted_body(session: &RunRequests, body: Bytes) -> Bytes {
-    let redactor = session.active.credentials.redactor.load();
-    session.cookies.redact_bytes(redactor.redact_bytes(body))
+fn redacted_body(requests: &RunRequests, body: Bytes) -> Bytes {
+    let redactor = requests.active.credentials.redactor.load();
+    requests.cookies.redact_bytes(redactor.redact_bytes(body))
 }
 
 /// Returns the headers of a recording. A header that is not valid HTTP is left out.

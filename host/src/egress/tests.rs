@@ -52,7 +52,7 @@ use crate::telemetry::TraceParent;
 use crate::transport::{Dialer, OwnAddresses, Proxies, Resolver, client_config};
 
 /// Builds the `RunRequests` of a run.
-pub(crate) struct SessionBuilder {
+pub(crate) struct RequestsBuilder {
     pub(crate) grants: Grants,
     pub(crate) secrets: BTreeMap<String, Secret>,
     pub(crate) allow_private: bool,
@@ -60,7 +60,7 @@ pub(crate) struct SessionBuilder {
     /// The trace that the requests of the connection continue.
     pub(crate) trace: Option<TraceParent>,
     pub(crate) limits: Limits,
-    /// For each name, the lists of addresses that its lookups return; see [`SessionBuilder::name`].
+    /// For each name, the lists of addresses that its lookups return; see [`RequestsBuilder::name`].
     pub(crate) names: HashMap<String, Vec<Vec<IpAddr>>>,
     /// The URL of the proxy; if it is empty, there is no proxy.
     pub(crate) proxy: String,
@@ -70,7 +70,7 @@ pub(crate) struct SessionBuilder {
     pub(crate) spool_bytes_max: u64,
 }
 
-impl SessionBuilder {
+impl RequestsBuilder {
     /// Makes a builder for a connection that grants these origins.
     pub(crate) fn granting(origins: &[&str]) -> Self {
         let origins = origins.iter().map(|origin| origin.parse().unwrap()).collect();
@@ -135,12 +135,12 @@ impl SessionBuilder {
         Arc::new(Egress::with_dialer(dialer, spool, OwnServer::default()))
     }
 
-    pub(crate) fn session(&self, permission: Permission) -> Arc<RunRequests> {
-        self.session_for(&self.active(), permission)
+    pub(crate) fn requests_with(&self, permission: Permission) -> Arc<RunRequests> {
+        self.requests_of(&self.active(), permission)
     }
 
     /// Returns the `RunRequests` of another run of the same connection.
-    pub(crate) fn session_for(
+    pub(crate) fn requests_of(
         &self,
         active: &Arc<ActiveConnection>,
         permission: Permission,
@@ -150,27 +150,27 @@ impl SessionBuilder {
         let (egress, active) = (self.egress(), Arc::clone(active));
         let memory = Account::for_test(self.limits.memory_bytes);
         let accounts = RunAccounts { meter: Arc::default(), memory };
-        let session =
+        let run_requests =
             RunRequests::new(egress, active, permission, self.limits, clock, deadline, accounts);
         if let Some(trace) = self.trace {
-            session.continue_trace(trace);
+            run_requests.continue_trace(trace);
         }
-        session
+        run_requests
     }
 
-    /// Returns the URL of a path on the first origin that the connection grants.
+    /// Returns the URL of a path on the first granted origin of the connection.
     pub(crate) fn at(&self, path: &str) -> String {
         format!("{}{path}", self.grants.origins[0])
     }
 
     /// Returns the `RunRequests` of a run that may only read.
-    pub(crate) fn read_session(&self) -> Arc<RunRequests> {
-        self.session(Permission::Reads)
+    pub(crate) fn requests_that_read(&self) -> Arc<RunRequests> {
+        self.requests_with(Permission::Reads)
     }
 }
 
 impl RunRequests {
-    /// Returns the URL of a path on the first origin that the connection grants.
+    /// Returns the URL of a path on the first granted origin of the connection.
     pub(crate) fn at(&self, path: &str) -> String {
         format!("{}{path}", self.active.connection.grants.origins[0])
     }

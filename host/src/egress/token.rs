@@ -156,19 +156,19 @@ impl fmt::Display for TokenRefusal {
 /// Returns the token for requests to this origin, if a client secret is granted to it. Fetches the
 /// token if no valid one is stored.
 pub(super) async fn for_origin(
-    session: &RunRequests,
+    requests: &RunRequests,
     origin: &Origin,
 ) -> Result<Option<Secret>, TokenError> {
-    let Some(client) = client_for(&session.active, origin) else { return Ok(None) };
-    let credentials = &session.active.credentials;
-    let mut tokens = timeout_at(session.request_deadline, credentials.tokens.lock())
+    let Some(client) = client_for(&requests.active, origin) else { return Ok(None) };
+    let credentials = &requests.active.credentials;
+    let mut tokens = timeout_at(requests.request_deadline, credentials.tokens.lock())
         .await
         .map_err(|_| token_deadline_error(client.token_url))?;
     let newest = tokens.get(client.secret_name).and_then(|tokens| tokens.last());
     if let Some(token) = newest.filter(|token| token.use_until > Instant::now()) {
         return Ok(Some(token.value.clone()));
     }
-    let token = fetch_token(session, &client).await?;
+    let token = fetch_token(requests, &client).await?;
     let value = token.value.clone();
     let stored_tokens = tokens.entry(client.secret_name.to_owned()).or_default();
     stored_tokens.push(token);
@@ -182,7 +182,7 @@ pub(super) async fn for_origin(
 /// After status 401, makes the next request fetch a new token. Does nothing if a token was fetched
 /// after `prepared_at`, the time at which the refused request got its token.
 pub(super) async fn expire_if_refused(
-    session: &RunRequests,
+    requests: &RunRequests,
     origin: &Origin,
     status: u16,
     prepared_at: Instant,
@@ -190,9 +190,9 @@ pub(super) async fn expire_if_refused(
     if status != 401 {
         return;
     }
-    let Some(client) = client_for(&session.active, origin) else { return };
-    let locking = session.active.credentials.tokens.lock();
-    let Ok(mut tokens) = timeout_at(session.request_deadline, locking).await else { return };
+    let Some(client) = client_for(&requests.active, origin) else { return };
+    let locking = requests.active.credentials.tokens.lock();
+    let Ok(mut tokens) = timeout_at(requests.request_deadline, locking).await else { return };
     let newest = tokens.get_mut(client.secret_name).and_then(|tokens| tokens.last_mut());
     if let Some(token) = newest.filter(|token| token.fetched_at <= prepared_at) {
         token.use_until = prepared_at;
@@ -220,14 +220,17 @@ fn client_for<'a>(active: &'a ActiveConnection, origin: &Origin) -> Option<OAuth
 }
 
 /// Requests a new token from the token endpoint.
-async fn fetch_token(session: &RunRequests, client: &OAuthClient<'_>) -> Result<Token, TokenError> {
+async fn fetch_token(
+    requests: &RunRequests,
+    client: &OAuthClient<'_>,
+) -> Result<Token, TokenError> {
     let outbound = token_request(client)?;
-    if session.is_replay() {
+    if requests.is_replay() {
         return Ok(Token::for_replay());
     }
-    let mut call = session.record.open(&outbound.method, outbound.effect)?;
+    let mut call = requests.record.open(&outbound.method, outbound.effect)?;
     call.record_target(&outbound.origin, &outbound.url, outbound.body.len());
-    let result = send_token_request(session, &outbound).await;
+    let result = send_token_request(requests, &outbound).await;
     call.record_result(&result);
     let answer = result?;
     let refusal = |why: String| {
@@ -257,21 +260,21 @@ async fn fetch_token(session: &RunRequests, client: &OAuthClient<'_>) -> Result<
 /// Makes one exchange on a new connection. The connection is not kept, because a token is fetched
 /// only once in many minutes.
 async fn send_token_request(
-    session: &RunRequests,
+    requests: &RunRequests,
     outbound: &CheckedRequest,
 ) -> Result<Answer, HttpError> {
     loop {
-        let memory = AnswerMemory::reserve(session, RESPONSE_BYTES_MAX)?;
-        let mut connection = session.connect(&outbound.origin).await?;
+        let memory = AnswerMemory::reserve(requests, RESPONSE_BYTES_MAX)?;
+        let mut connection = requests.connect(&outbound.origin).await?;
         let request = build_request(outbound, &connection)?;
-        match exchange_with_tracker(session, &mut connection, request, memory).await {
+        match exchange_with_tracker(requests, &mut connection, request, memory).await {
             Err(ExchangeError::DeadlineExceeded) => {
                 return Err(token_deadline_error(&outbound.url));
             }
             // The next connection uses HTTP/1.1, on which this error cannot occur, so the loop
             // ends.
             Err(ExchangeError::Http1Required(_)) => {
-                session.active.pool.require_http1(&outbound.origin);
+                requests.active.pool.require_http1(&outbound.origin);
             }
             result => return Ok(result?),
         }

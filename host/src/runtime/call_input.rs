@@ -36,14 +36,14 @@ impl CallInput<'_> {
     /// outcome. Returns `None` if the connection is not recorded.
     pub(super) fn recording<T: AnswerJson>(
         &self,
-        session: &RunRequests,
+        requests: &RunRequests,
         connector: &Connector,
         report: Option<&TestReport>,
         outcome: &Result<T, Refusal>,
     ) -> Option<RunRecording> {
-        let (exchanges, missing) = session.take_recording()?;
-        let connection = &session.active().connection;
-        let redact = |text| session.redact(text);
+        let (exchanges, missing) = requests.take_recording()?;
+        let connection = &requests.active().connection;
+        let redact = |text| requests.redact(text);
         let input = self.json(connection, connector, report, &redact);
         let answer = Some(redacted(outcome_json(outcome), &redact));
         Some(RunRecording { input, exchanges, answer, missing })

@@ -1,6 +1,6 @@
-//! The host's side of one run, in three steps: `start` creates the session, the log and the
+//! The host's side of one run, in three steps: `start` creates the `RunRequests`, the log and the
 //! counters; `run_until_stopped` runs the call until it returns, is stopped or takes too long;
-//! `finish` collects the log, the requests and the usage.
+//! `finish` collects the log, the calls and the usage.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -46,7 +46,7 @@ pub(super) struct Execution {
     memory: Arc<Account>,
     handles_peak: Arc<AtomicU64>,
     log: Arc<RunLog>,
-    session: Arc<RunRequests>,
+    requests: Arc<RunRequests>,
 }
 
 /// The signals that end a run early.
@@ -77,13 +77,13 @@ impl StopSignals<'_> {
     }
 }
 
-/// The log, requests, usage and writes of a run that has ended. The result of the run is separate.
+/// The log, calls, usage and writes of a run that has ended. The result of the run is separate.
 pub(super) struct FinishedRun {
     started: Instant,
     called: Option<Instant>,
     ended: Instant,
-    /// The run's session. It redacts the value that the guest returned.
-    pub(super) session: Arc<RunRequests>,
+    /// What sent the run's requests. It also redacts the value that the guest returned.
+    pub(super) requests: Arc<RunRequests>,
     pub(super) log: Vec<LogLine>,
     pub(super) calls: Vec<OutboundCall>,
     pub(super) usage: Usage,
@@ -95,7 +95,7 @@ pub(super) struct FinishedRun {
 }
 
 impl Execution {
-    /// Step 1: creates the session, the log and the counters. The time of the run begins.
+    /// Step 1: creates the [`RunRequests`], the log and the counters. The time of the run begins.
     pub(super) fn start(
         egress: Arc<Egress>,
         active: Arc<ActiveConnection>,
@@ -113,10 +113,10 @@ impl Execution {
         let request_deadline = run_deadline - (run_time / 10).min(TIME_AFTER_REQUESTS_MAX);
         let meter = Arc::<Meter>::default();
         let accounts = RunAccounts { meter: Arc::clone(&meter), memory: Arc::clone(&memory) };
-        let session =
+        let requests =
             RunRequests::new(egress, active, permission, limits, clock, request_deadline, accounts);
         if let Some(trace) = trace {
-            session.continue_trace(trace);
+            requests.continue_trace(trace);
         }
         Self {
             started,
@@ -127,16 +127,16 @@ impl Execution {
             memory,
             handles_peak: Arc::default(),
             log: Arc::new(RunLog::new(started, limits.log_bytes)),
-            session,
+            requests,
         }
     }
 
     /// Creates the data of the run's wasmtime store.
     pub(super) fn guest(&self, input: GuestInput) -> Guest {
         let limiter = Limiter::new(self.limits, self.memory.empty_charge());
-        let (session, log) = (Arc::clone(&self.session), Arc::clone(&self.log));
+        let (requests, log) = (Arc::clone(&self.requests), Arc::clone(&self.log));
         let handles_peak = Arc::clone(&self.handles_peak);
-        Guest::new(session, log, limiter, self.memory.empty_charge(), handles_peak, input)
+        Guest::new(requests, log, limiter, self.memory.empty_charge(), handles_peak, input)
     }
 
     pub(super) fn meter(&self) -> Arc<Meter> {
@@ -168,11 +168,11 @@ impl Execution {
         }
     }
 
-    /// Step 3: waits for the writes in progress, and collects the log, the requests and the usage.
+    /// Step 3: waits for the writes in progress, and collects the log, the calls and the usage.
     /// If the run `has_failed`, also collects the cause that the guest printed. This function must
     /// be called after the guest is dropped, because then no further write can begin.
     pub(super) async fn finish(self, has_failed: bool) -> FinishedRun {
-        let (calls, writes) = self.session.finish().await;
+        let (calls, writes) = self.requests.finish().await;
         let (mut log, log_bytes) = self.log.take();
         if has_failed {
             // The log is redacted after this step, because the panic contains the exception's text
@@ -180,9 +180,9 @@ impl Execution {
             log = replace_panic_by_exception(log);
         }
         for line in &mut log {
-            line.message = self.session.redact(std::mem::take(&mut line.message));
+            line.message = self.requests.redact(std::mem::take(&mut line.message));
         }
-        let cause = || self.log.take_stderr_tail().cause(|text| self.session.redact(text));
+        let cause = || self.log.take_stderr_tail().cause(|text| self.requests.redact(text));
         let last_words = has_failed.then(cause).flatten();
         let (started, called, ended) = (self.started, self.called.get().copied(), Instant::now());
         let mut usage = Usage {
@@ -196,14 +196,14 @@ impl Execution {
             waited_ticks: self.meter.waited_ticks(),
             ..Usage::default()
         };
-        self.session.fill_usage(&mut usage);
+        self.requests.fill_usage(&mut usage);
         let exceeded_host_memory = self.memory.refused_by_host();
-        let session = self.session;
+        let requests = self.requests;
         FinishedRun {
             started,
             called,
             ended,
-            session,
+            requests,
             log,
             calls,
             usage,
@@ -233,7 +233,7 @@ impl FinishedRun {
         let calls_of_guest =
             std::mem::replace(&mut self.calls, test_report.take_calls(self.started));
         self.calls.extend(calls_of_guest);
-        let redact = |text| self.session.redact(text);
+        let redact = |text| self.requests.redact(text);
         self.log.extend(test_report.take_gaps(self.usage.run_ms, redact));
     }
 
@@ -270,7 +270,7 @@ impl FinishedRun {
         {
             return Refusal::HostMemoryFull { bytes_max };
         }
-        if !self.session.missed_request_deadline() {
+        if !self.requests.missed_request_deadline() {
             return refusal;
         }
         match refusal {

@@ -64,7 +64,7 @@ pub(super) struct GuestInput {
 
 /// The data of a run's wasmtime store.
 pub(super) struct Guest {
-    pub(super) session: Arc<RunRequests>,
+    pub(super) requests: Arc<RunRequests>,
     pub(super) log: Arc<RunLog>,
     pub(super) limiter: Limiter,
     /// The highest number of handles that [`Guest::record_handles`] has counted.
@@ -85,7 +85,7 @@ pub(super) struct Guest {
 
 impl Guest {
     pub(super) fn new(
-        session: Arc<RunRequests>,
+        requests: Arc<RunRequests>,
         log: Arc<RunLog>,
         limiter: Limiter,
         unsent_requests_charge: Charge,
@@ -97,8 +97,8 @@ impl Guest {
         let mut wasi_http = WasiHttpCtx::new();
         wasi_http.set_field_size_limit(header_list_bytes_max(limiter.handles_max()));
         Self {
-            wasi_http_hooks: WasiHttp::new(Arc::clone(&session)),
-            session,
+            wasi_http_hooks: WasiHttp::new(Arc::clone(&requests)),
+            requests,
             log,
             limiter,
             handles_peak,
@@ -131,8 +131,8 @@ impl Guest {
     /// Returns how many bytes the host may copy from the guest in one call: the body of a request,
     /// but not more bytes of it than the run has memory left, and the other arguments.
     pub(super) fn call_bytes_max(&self) -> usize {
-        let body_bytes = self.session.limits().request_body_bytes;
-        let body_bytes = body_bytes.min(self.session.memory().room());
+        let body_bytes = self.requests.limits().request_body_bytes;
+        let body_bytes = body_bytes.min(self.requests.memory().room());
         usize::try_from(body_bytes.saturating_add(CALL_BYTES_MAX)).unwrap_or(usize::MAX)
     }
 
@@ -144,8 +144,8 @@ impl Guest {
     /// The run does not have enough memory left.
     pub(super) fn update_charges(&mut self) -> wasmtime::Result<()> {
         self.returned_charge = None;
-        let requests = self.table.iter_mut().filter_map(|entry| entry.downcast_ref());
-        let bytes = requests.map(request_text_bytes).sum();
+        let unsent_requests = self.table.iter_mut().filter_map(|entry| entry.downcast_ref());
+        let bytes = unsent_requests.map(request_text_bytes).sum();
         self.unsent_requests_charge.set(bytes).map_err(memory_error)
     }
 

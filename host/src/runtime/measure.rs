@@ -24,7 +24,7 @@ use super::instance::new_store;
 /// The time of each part of a call.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct CallTimes {
-    /// The time to create the run's session, log, accounts and store.
+    /// The time to create the run's `RunRequests`, log, accounts and store.
     pub prepare: Duration,
     /// The time to instantiate the component, with the start functions of its modules.
     pub instantiate: Duration,

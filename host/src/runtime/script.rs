@@ -3,8 +3,8 @@
 //! component.
 //!
 //! The imports and exports of a script are those that the runner found in its text. A script that
-//! deceives the runner gains nothing, because no import has access to more than the session and the
-//! report of the run.
+//! deceives the runner gains nothing, because no import has access to more than the requests and
+//! the report of the run.
 
 use std::sync::Arc;
 

@@ -26,28 +26,28 @@ const EFFECT_HEADER: HeaderName = HeaderName::from_static("jackfield-effect");
 /// memory.
 const BODY_WRITE_BYTES_MAX: usize = 16 << 10;
 
-/// Passes the `wasi:http` requests of a run to the run's session.
+/// Passes the `wasi:http` requests of a run to its [`RunRequests`].
 pub(super) struct WasiHttp {
-    session: Arc<RunRequests>,
+    requests: Arc<RunRequests>,
 }
 
 /// A response, and a future for the I/O that continues after the response has arrived.
 type ResponseAndIo = (Response<WasiBody>, Box<dyn Future<Output = Result<(), Error>> + Send>);
 
 impl WasiHttp {
-    pub(super) fn new(session: Arc<RunRequests>) -> Self {
-        Self { session }
+    pub(super) fn new(requests: Arc<RunRequests>) -> Self {
+        Self { requests }
     }
 }
 
 impl WasiHttpHooks for WasiHttp {
     fn forbidden_header_filter(&mut self) -> ForbiddenHeaderFilter {
-        let session = Arc::clone(&self.session);
-        Arc::new(move |name| session.is_reserved_header(name.as_str()))
+        let requests = Arc::clone(&self.requests);
+        Arc::new(move |name| requests.is_reserved_header(name.as_str()))
     }
 
     fn is_supported_scheme(&mut self, _: &Scheme) -> bool {
-        // The session refuses unsupported schemes itself, so that the event shows the refusal.
+        // `RunRequests` refuses unsupported schemes itself, so that the event shows the refusal.
         true
     }
 
@@ -65,21 +65,21 @@ impl WasiHttpHooks for WasiHttp {
         _: Option<RequestOptions>,
         _: Box<dyn Future<Output = Result<(), Error>> + Send>,
     ) -> Box<dyn Future<Output = Result<ResponseAndIo, Error>> + Send> {
-        let session = Arc::clone(&self.session);
-        let head_charge = session.memory().charge(head_bytes(&request));
+        let requests = Arc::clone(&self.requests);
+        let head_charge = requests.memory().charge(head_bytes(&request));
         let sending = async move {
             let head_charge = head_charge.map_err(memory_error)?;
             let (head, body) = request.into_parts();
             let headers = header_pairs(&head.headers)?;
             let effect = declared_effect(&head.headers)?;
-            let body = read_body(body, &session).await?;
+            let body = read_body(body, &requests).await?;
             let (method, url) = (head.method, head.uri.to_string());
             let request = OutboundRequest { method, effect, url, headers, body };
-            let response = session.send(request).await.map_err(wasi_error)?;
+            let response = requests.send(request).await.map_err(wasi_error)?;
             Ok((wasi_response(response, head_charge)?, no_further_io()))
         };
-        let cpu_ms = self.session.limits().cpu_ms;
-        let charged = CpuCharged::within(sending, Arc::clone(self.session.meter()), cpu_ms);
+        let cpu_ms = self.requests.limits().cpu_ms;
+        let charged = CpuCharged::within(sending, Arc::clone(self.requests.meter()), cpu_ms);
         Box::new(async move {
             charged.await.map_err(|CpuExhausted| {
                 internal_error(format!("over `limits.cpu_ms` = {cpu_ms}: the run's CPU time"))
@@ -100,16 +100,16 @@ fn head_bytes(request: &Request<WasiBody>) -> u64 {
 
 /// Reads the whole body, and charges its buffer as the buffer grows. While the buffer is moved, the
 /// old and the new buffer are both charged. Reading stops when the body exceeds
-/// `request_body_bytes`; the session then refuses the body because of its length.
-async fn read_body(mut body: WasiBody, session: &RunRequests) -> Result<Bytes, Error> {
-    let bytes_max = session.limits().request_body_bytes;
-    let (mut buffer, mut charge) = (Vec::new(), session.memory().empty_charge());
+/// `request_body_bytes`; [`RunRequests`] then refuses the body because of its length.
+async fn read_body(mut body: WasiBody, requests: &RunRequests) -> Result<Bytes, Error> {
+    let bytes_max = requests.limits().request_body_bytes;
+    let (mut buffer, mut charge) = (Vec::new(), requests.memory().empty_charge());
     while buffer.len() as u64 <= bytes_max {
         let Some(frame) = body.frame().await else { break };
         let Ok(data) = frame?.into_data() else { continue };
         if buffer.capacity() - buffer.len() < data.len() {
             let capacity = (buffer.len() + data.len()).max(2 * buffer.capacity());
-            let larger_charge = session.memory().charge(capacity as u64).map_err(memory_error)?;
+            let larger_charge = requests.memory().charge(capacity as u64).map_err(memory_error)?;
             let mut larger = Vec::with_capacity(capacity);
             larger.extend_from_slice(&buffer);
             (buffer, charge) = (larger, larger_charge);

@@ -34,7 +34,7 @@ const PARSED_INLINE_BYTES_MAX: usize = 64 << 10;
 /// Sends requests to Test Manager. All requests of one client have the same deadline.
 pub(super) struct Client {
     pub(super) shared: Arc<FetchContext>,
-    session: Arc<RunRequests>,
+    requests: Arc<RunRequests>,
     deadline: Instant,
     bytes_max: u64,
 }
@@ -42,11 +42,11 @@ pub(super) struct Client {
 impl Client {
     pub(super) fn new(
         shared: Arc<FetchContext>,
-        session: Arc<RunRequests>,
+        requests: Arc<RunRequests>,
         deadline: Instant,
         bytes_max: u64,
     ) -> Self {
-        Self { shared, session, deadline, bytes_max }
+        Self { shared, requests, deadline, bytes_max }
     }
 
     /// Returns a client for a long search. The search leaves a quarter of the remaining time for
@@ -98,11 +98,11 @@ impl Client {
         let origin = Origin::of(&self.shared.settings.base_url);
         let origin = origin.map_err(|error| Failure::Token(error.to_string()))?;
         let fetching = async || {
-            let mut result = self.session.fetch_token(&origin).await;
+            let mut result = self.requests.fetch_token(&origin).await;
             if matches!(&result, Err(error) if is_temporary_token_error(error))
                 && self.wait_for_retry(1).await
             {
-                result = self.session.fetch_token(&origin).await;
+                result = self.requests.fetch_token(&origin).await;
             }
             result.map_err(|error| match Instant::now() >= self.deadline {
                 true => self.no_token_in_time(),
@@ -125,7 +125,7 @@ impl Client {
         let mut attempt = 1;
         loop {
             self.wait_for_rate_limit().await?;
-            let result = self.session.send(get_request(&url, accept)).await;
+            let result = self.requests.send(get_request(&url, accept)).await;
             let is_last_attempt = attempt == ATTEMPTS_MAX;
             let failure = match result {
                 Ok(answer) => {

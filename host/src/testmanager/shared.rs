@@ -16,7 +16,7 @@ use super::client::Client;
 use super::failure::Failure;
 use super::state::ApiState;
 
-/// Maximum number of requests of one session, including requests for tokens, redirects and
+/// Maximum number of requests of one client, including requests for tokens, redirects and
 /// repetitions.
 const REQUESTS_MAX: u64 = 250;
 /// Maximum size of a JSON answer, bytes.
@@ -36,7 +36,8 @@ pub(super) struct FetchContext {
     account: OnceLock<Arc<Account>>,
     /// The memory charges for JSON. They are released when this context is dropped.
     charges: Mutex<Vec<Charge>>,
-    sessions: Mutex<Vec<Arc<RunRequests>>>,
+    /// The requests of each client.
+    requests: Mutex<Vec<Arc<RunRequests>>>,
     pub(super) token: OnceCell<Result<(), Failure>>,
 }
 
@@ -58,7 +59,7 @@ impl FetchContext {
             limits,
             account: OnceLock::new(),
             charges: Mutex::default(),
-            sessions: Mutex::default(),
+            requests: Mutex::default(),
             token: OnceCell::new(),
         }
     }
@@ -69,7 +70,7 @@ impl FetchContext {
 
     /// Returns the requests sent so far. Their times are measured from `measured_from`.
     pub(super) fn calls(&self, measured_from: Instant) -> Vec<OutboundCall> {
-        self.sessions.lock().iter().flat_map(|session| session.calls(measured_from)).collect()
+        self.requests.lock().iter().flat_map(|requests| requests.calls(measured_from)).collect()
     }
 
     /// Returns a client whose requests end at the deadline or before.
@@ -87,7 +88,7 @@ impl FetchContext {
             Limits { outbound_calls: REQUESTS_MAX, response_body_bytes: bytes_max, ..self.limits };
         let memory = self.account()?;
         let accounts = RunAccounts { meter: Arc::default(), memory };
-        let session = RunRequests::new(
+        let requests = RunRequests::new(
             Arc::clone(&self.deps.egress),
             Arc::clone(&self.active),
             Permission::Reads,
@@ -96,9 +97,9 @@ impl FetchContext {
             deadline,
             accounts,
         );
-        self.sessions.lock().push(Arc::clone(&session));
+        self.requests.lock().push(Arc::clone(&requests));
         let shared = Arc::clone(self);
-        Ok(Client::new(shared, session, deadline, bytes_max))
+        Ok(Client::new(shared, requests, deadline, bytes_max))
     }
 
     /// Keeps a charge until this context is dropped.

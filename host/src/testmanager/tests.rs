@@ -20,7 +20,7 @@ use crate::domain::{
     TestManagerSettings,
 };
 use crate::egress::ActiveConnection;
-use crate::egress::tests::{FakeTracker, SessionBuilder, answer};
+use crate::egress::tests::{FakeTracker, RequestsBuilder, answer};
 use crate::memory::HostMemory;
 use crate::report::{Source, Subject, TestData};
 use crate::secret::{Sealer, Secret};
@@ -48,7 +48,7 @@ impl Setup {
         let store = SqliteStore::open(&folder.path().join("jackfield.db"), &Sealer::fresh());
         let store: Arc<dyn Store> = Arc::new(store.unwrap());
         let manager = TestManager::new(Dependencies {
-            egress: SessionBuilder::granting(&[]).egress(),
+            egress: RequestsBuilder::granting(&[]).egress(),
             store: Arc::clone(&store),
             memory: HostMemory::new(u64::MAX),
             clock: Arc::new(SystemClock),

@@ -103,7 +103,7 @@ impl Recorder {
 
     /// Records an exchange. If this fails, the run goes on, because the tracker has already
     /// answered.
-    pub(super) fn record(&self, session: &RunRequests, request: TapedRequest, end: TapedEnd) {
+    pub(super) fn record(&self, requests: &RunRequests, request: TapedRequest, end: TapedEnd) {
         let mut state = self.state.lock();
         let request_line = format!("{} {}", request.method, request.url);
         let text = folder::exchange_text(request, end);
@@ -112,7 +112,7 @@ impl Recorder {
                 folder::write_exchange(folder, state.exchange_count + 1, &text)
                     .map_err(|error| TapeError(error.to_string()))
             }
-            Destination::Memory(_) => state.record_in_memory(session, text),
+            Destination::Memory(_) => state.record_in_memory(requests, text),
         };
         match result {
             Ok(()) => state.exchange_count += 1,
@@ -132,7 +132,7 @@ impl RecorderState {
         Self { destination, exchange_count, texts, bytes, charges, failure }
     }
 
-    fn record_in_memory(&mut self, session: &RunRequests, text: String) -> Result<(), TapeError> {
+    fn record_in_memory(&mut self, requests: &RunRequests, text: String) -> Result<(), TapeError> {
         let bytes = self.bytes + text.len() as u64;
         if bytes > RECORDED_EVENT_BYTES_MAX || self.exchange_count >= EXCHANGES_MAX {
             let why = format!(
@@ -141,7 +141,7 @@ impl RecorderState {
             );
             return Err(TapeError(why));
         }
-        let charge = session.memory.charge(text.len() as u64);
+        let charge = requests.memory.charge(text.len() as u64);
         self.charges.push(charge.map_err(|error| TapeError(error.to_string()))?);
         self.texts.push(text);
         self.bytes = bytes;

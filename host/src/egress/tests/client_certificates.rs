@@ -8,7 +8,7 @@ use super::tls::tracker;
 use super::*;
 use crate::domain::{CLIENT_CERT, CLIENT_KEY, TryStep, TryStepResult};
 
-fn add_client_certificate(builder: &mut SessionBuilder, certificate: &Issuer) {
+fn add_client_certificate(builder: &mut RequestsBuilder, certificate: &Issuer) {
     for (name, text) in [(CLIENT_CERT, pem(&certificate.der)), (CLIENT_KEY, certificate.key_pem())]
     {
         builder.secrets.insert(name.to_owned(), Secret::new(text));
@@ -26,9 +26,9 @@ async fn a_server_that_requires_a_client_certificate_is_reached_or_the_failed_st
                 tracker(server.acceptor_with_client_certificates(&clients, version, protocols))
                     .await;
             let origin = format!("https://localhost:{}", tracker.address.port());
-            let mut builder = SessionBuilder::granting(&[&origin]);
+            let mut builder = RequestsBuilder::granting(&[&origin]);
             builder.extra_ca = Some(file.path().to_owned());
-            let probe = async |builder: &SessionBuilder| {
+            let probe = async |builder: &RequestsBuilder| {
                 builder.egress().probe(&builder.active(), &origin.parse().unwrap()).await
             };
             for (presented, expected) in [
@@ -45,8 +45,8 @@ async fn a_server_that_requires_a_client_certificate_is_reached_or_the_failed_st
                 assert!(error.contains(expected) && error.contains("--client-cert"), "{error}");
                 // Nothing was sent, so the write is not in doubt.
                 let journal = TestJournal::allowing();
-                let session = builder.session(journal.permission());
-                let error = session.send(post(session.at("/"), "{}")).await.unwrap_err();
+                let run_requests = builder.requests_with(journal.permission());
+                let error = run_requests.send(post(run_requests.at("/"), "{}")).await.unwrap_err();
                 assert!(matches!(error, HttpError::Unreachable(_)), "{error}");
                 assert!(journal.marks().is_empty() && tracker.requests().is_empty());
             }
@@ -54,9 +54,12 @@ async fn a_server_that_requires_a_client_certificate_is_reached_or_the_failed_st
             let results: Vec<TryStepResult> = probe(&builder).await;
             assert!(results.iter().all(|step| step.error.is_none()), "{results:?}");
             assert_eq!(results[2].note.as_deref(), Some("with the client certificate"));
-            let session = builder.read_session();
+            let run_requests = builder.requests_that_read();
             for _ in 0..2 {
-                assert_eq!(session.send(get(session.at("/a"))).await.unwrap().status, 200);
+                assert_eq!(
+                    run_requests.send(get(run_requests.at("/a"))).await.unwrap().status,
+                    200
+                );
             }
         }
     }
@@ -69,7 +72,7 @@ async fn a_client_certificate_is_not_given_to_the_guest_or_to_origins_that_the_c
     let file = pem_file(&[&root.der]);
     let tracker = tracker(server.acceptor_with_client_certificates(&clients, &TLS13, &[])).await;
     let origin = format!("https://localhost:{}", tracker.address.port());
-    let mut builder = SessionBuilder::granting(&[&origin]);
+    let mut builder = RequestsBuilder::granting(&[&origin]);
     builder.extra_ca = Some(file.path().to_owned());
     add_client_certificate(&mut builder, &clients.issue(named("client")));
     assert_eq!(builder.active().placeholder(CLIENT_KEY), None);
@@ -97,7 +100,7 @@ async fn a_client_certificate_that_cannot_be_used_is_an_error_and_is_never_ignor
         (Some(&certificate), Some(&other.key_pem()), "is not the key of the first"),
     ] {
         let origin = format!("https://localhost:{}", tracker.address.port());
-        let mut builder = SessionBuilder::granting(&[&origin]);
+        let mut builder = RequestsBuilder::granting(&[&origin]);
         for (name, text) in [(CLIENT_CERT, certificate), (CLIENT_KEY, key)] {
             let text = text.map(|text| Secret::new(text.to_owned()));
             builder.secrets.extend(text.map(|text| (name.to_owned(), text)));

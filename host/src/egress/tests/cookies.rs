@@ -32,16 +32,16 @@ async fn a_login_lasts_for_the_run() {
         answer("200 OK", &set, b"{}")
     })
     .await;
-    let builder = SessionBuilder::granting(&[&tracker.origin()]);
+    let builder = RequestsBuilder::granting(&[&tracker.origin()]);
     let active = builder.active();
-    let session = builder.session_for(&active, TestJournal::allowing().permission());
-    session.send(preparation(tracker.url("/login"))).await.unwrap();
-    session.send(post(tracker.url("/issues"), "{}")).await.unwrap();
-    session.send(with_header(get(tracker.url("/a")), "cookie", "id=mine; x=1")).await.unwrap();
-    session.send(get(tracker.url("/logout"))).await.unwrap();
-    session.send(get(tracker.url("/b"))).await.unwrap();
-    let other_run = builder.session_for(&active, Permission::Reads);
-    other_run.send(get(tracker.url("/c"))).await.unwrap();
+    let run_requests = builder.requests_of(&active, TestJournal::allowing().permission());
+    run_requests.send(preparation(tracker.url("/login"))).await.unwrap();
+    run_requests.send(post(tracker.url("/issues"), "{}")).await.unwrap();
+    run_requests.send(with_header(get(tracker.url("/a")), "cookie", "id=mine; x=1")).await.unwrap();
+    run_requests.send(get(tracker.url("/logout"))).await.unwrap();
+    run_requests.send(get(tracker.url("/b"))).await.unwrap();
+    let requests_of_other_run = builder.requests_of(&active, Permission::Reads);
+    requests_of_other_run.send(get(tracker.url("/c"))).await.unwrap();
     let id = "id=0123456789abcdef";
     let sent = sent_cookies(&tracker);
     let sent: Vec<_> = sent.iter().map(Option::as_deref).collect();
@@ -62,10 +62,11 @@ async fn a_cookie_is_not_sent_to_another_origin_and_cookies_are_limited() {
         answer("200 OK", &set_cookies, b"")
     })
     .await;
-    let session = SessionBuilder::granting(&[&tracker.origin(), &other.origin()]).read_session();
-    session.send(get(tracker.url("/"))).await.unwrap();
-    session.send(get(tracker.url("/"))).await.unwrap();
-    session.send(get(other.url("/"))).await.unwrap();
+    let run_requests =
+        RequestsBuilder::granting(&[&tracker.origin(), &other.origin()]).requests_that_read();
+    run_requests.send(get(tracker.url("/"))).await.unwrap();
+    run_requests.send(get(tracker.url("/"))).await.unwrap();
+    run_requests.send(get(other.url("/"))).await.unwrap();
     let sent = sent_cookies(&tracker)[1].clone().unwrap();
     assert!((10_000..17_000).contains(&sent.len()), "{}", sent.len());
     assert_eq!(sent_cookies(&other), [None]);
@@ -78,10 +79,10 @@ async fn a_cookie_is_not_recorded() {
         answer("200 OK", &[("set-cookie", "id=0123456789abcdef; Path=/")], b"")
     })
     .await;
-    let session = SessionBuilder::granting(&[&tracker.origin()]).read_session();
-    session.send(get(tracker.url("/"))).await.unwrap();
-    session.send(get(tracker.url("/0123456789abcdef/"))).await.unwrap();
-    let (calls, _) = session.finish().await;
+    let run_requests = RequestsBuilder::granting(&[&tracker.origin()]).requests_that_read();
+    run_requests.send(get(tracker.url("/"))).await.unwrap();
+    run_requests.send(get(tracker.url("/0123456789abcdef/"))).await.unwrap();
+    let (calls, _) = run_requests.finish().await;
     assert_eq!(calls[1].path, "/[secret]/");
-    assert_eq!(session.redact("id 0123456789abcdef".to_owned()), "id [secret]");
+    assert_eq!(run_requests.redact("id 0123456789abcdef".to_owned()), "id [secret]");
 }

@@ -62,9 +62,9 @@ async fn tracker_refusing_http2(authority: &Authority, frames: Vec<u8>) -> FakeT
     .await
 }
 
-fn builder(authority: &Authority, tracker: &FakeTracker) -> SessionBuilder {
+fn builder(authority: &Authority, tracker: &FakeTracker) -> RequestsBuilder {
     let origin = format!("https://localhost:{}", tracker.address.port());
-    let mut builder = SessionBuilder::granting(&[&origin]);
+    let mut builder = RequestsBuilder::granting(&[&origin]);
     builder.extra_ca = Some(authority.pem.path().to_owned());
     builder
 }
@@ -82,9 +82,9 @@ async fn a_refusal_that_proves_that_nothing_was_processed_counts_as_not_sent() {
         let authority = authority(&[b"h2"]);
         let tracker = tracker_refusing_http2(&authority, frames.clone()).await;
         let journal = TestJournal::allowing();
-        let session = builder(&authority, &tracker).session(journal.permission());
-        assert!(session.send(post(session.at("/issues"), "{}")).await.is_err());
-        let (_, writes) = session.finish().await;
+        let run_requests = builder(&authority, &tracker).requests_with(journal.permission());
+        assert!(run_requests.send(post(run_requests.at("/issues"), "{}")).await.is_err());
+        let (_, writes) = run_requests.finish().await;
         let recorded = &writes[0].answer;
         assert_eq!(*recorded == WriteAnswer::NotSent, is_unprocessed, "{frames:?}: {recorded:?}");
         assert_eq!(journal.marks() == ["marked", "unmarked"], is_unprocessed, "{frames:?}");
@@ -96,8 +96,11 @@ async fn a_refusal_that_proves_that_nothing_was_processed_counts_as_not_sent() {
 async fn a_read_that_was_not_processed_is_sent_again() {
     let authority = authority(&[b"h2"]);
     let tracker = tracker_refusing_http2(&authority, reset_frame(REFUSED_STREAM)).await;
-    let session = builder(&authority, &tracker).read_session();
-    assert!(matches!(session.send(get(session.at("/"))).await, Err(HttpError::Unreachable(_))));
+    let run_requests = builder(&authority, &tracker).requests_that_read();
+    assert!(matches!(
+        run_requests.send(get(run_requests.at("/"))).await,
+        Err(HttpError::Unreachable(_))
+    ));
     assert_eq!(tracker.requests(), ["HTTP/2"; 3]);
 }
 
@@ -108,13 +111,16 @@ async fn a_tracker_that_requires_http1_gets_http1_requests() {
         let tracker = tracker_refusing_http2(&authority, frames).await;
         let (builder, journal) = (builder(&authority, &tracker), TestJournal::allowing());
         let active = builder.active();
-        let session = builder.session_for(&active, journal.permission());
-        assert_eq!(session.send(post(session.at("/issues"), "{}")).await.unwrap().status, 201);
-        let (_, writes) = session.finish().await;
+        let run_requests = builder.requests_of(&active, journal.permission());
+        assert_eq!(
+            run_requests.send(post(run_requests.at("/issues"), "{}")).await.unwrap().status,
+            201
+        );
+        let (_, writes) = run_requests.finish().await;
         assert_eq!(writes[0].answer, WriteAnswer::Status(201));
         assert_eq!(journal.marks(), ["marked"]);
         // Other runs of the connection use HTTP/1.1 too.
-        builder.session_for(&active, Permission::Reads).send(get(builder.at("/"))).await.unwrap();
+        builder.requests_of(&active, Permission::Reads).send(get(builder.at("/"))).await.unwrap();
         let is_http1: Vec<_> =
             tracker.requests().iter().map(|request| request.contains("HTTP/1.1")).collect();
         assert_eq!(is_http1, [false, true, true]);
@@ -127,8 +133,11 @@ async fn a_connection_can_be_limited_to_http1() {
     let tracker = tracker_refusing_http2(&authority, reset_frame(CANCEL)).await;
     let mut builder = builder(&authority, &tracker);
     builder.http1_only = true;
-    let session = builder.session(TestJournal::allowing().permission());
-    assert_eq!(session.send(post(session.at("/issues"), "{}")).await.unwrap().status, 201);
+    let run_requests = builder.requests_with(TestJournal::allowing().permission());
+    assert_eq!(
+        run_requests.send(post(run_requests.at("/issues"), "{}")).await.unwrap().status,
+        201
+    );
     assert_eq!(tracker.connections(), 1);
 }
 
@@ -157,9 +166,10 @@ async fn a_tls_stream_may_end_without_close_notify_if_the_body_is_complete() {
             }
         })
         .await;
-        let session = builder(&authority, &tracker).session(TestJournal::allowing().permission());
-        let received = session.send(post(session.at("/"), "{}")).await;
-        let (_, writes) = session.finish().await;
+        let run_requests =
+            builder(&authority, &tracker).requests_with(TestJournal::allowing().permission());
+        let received = run_requests.send(post(run_requests.at("/"), "{}")).await;
+        let (_, writes) = run_requests.finish().await;
         let is_broken = matches!(writes[0].answer, WriteAnswer::Broken(_));
         assert_eq!(received.is_ok(), is_complete, "{answer:?}: {received:?}");
         assert_eq!(is_broken, !is_complete, "{answer:?}: {writes:?}");

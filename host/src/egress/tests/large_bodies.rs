@@ -18,28 +18,28 @@ async fn exchange(
     let tracker = FakeTracker::answering(move |_| answer("200 OK", &[], &bytes)).await;
     let origin = tracker.origin();
     let mut builder =
-        SessionBuilder::granting(&[&origin]).secret("key", SECRET, &origin, SecretPlace::Bearer);
+        RequestsBuilder::granting(&[&origin]).secret("key", SECRET, &origin, SecretPlace::Bearer);
     builder.spool_bytes_max = spool_bytes_max;
-    let session = builder.read_session();
-    (session.send(get(session.at("/"))).await, session)
+    let run_requests = builder.requests_that_read();
+    (run_requests.send(get(run_requests.at("/"))).await, run_requests)
 }
 
 #[tokio::test]
 async fn a_large_body_is_redacted_in_its_file_and_charged_only_in_memory() {
     let body = echoing_body(5 << 20);
-    let (answer, session) = exchange(&body, 64 << 20).await;
+    let (answer, run_requests) = exchange(&body, 64 << 20).await;
     let answer = answer.unwrap();
     assert!(matches!(answer.body, Body::Spooled(_)));
     let limit = Limits::default().memory_bytes;
-    assert_eq!(session.memory().room(), limit, "the body is not charged to the memory");
+    assert_eq!(run_requests.memory().room(), limit, "the body is not charged to the memory");
     let OutboundResponse { body: redacted, .. } = answer;
-    let (redacted, charge) = redacted.into_memory(session.memory()).await.unwrap();
+    let (redacted, charge) = redacted.into_memory(run_requests.memory()).await.unwrap();
     let expected =
         body.replace(SECRET, "[secret]").replace(&SECRET.replace('/', "\\/"), "[secret]");
     assert!(redacted == expected.as_bytes(), "{} bytes, not {}", redacted.len(), expected.len());
-    assert_eq!(session.memory().room(), limit - expected.len() as u64);
+    assert_eq!(run_requests.memory().room(), limit - expected.len() as u64);
     drop(charge);
-    assert_eq!(session.memory().room(), limit);
+    assert_eq!(run_requests.memory().room(), limit);
 }
 
 /// The short secret is a value and a name in the body, at each position where a part may end.
@@ -52,11 +52,11 @@ async fn a_short_secret_in_a_large_body_is_redacted_as_a_value_only() {
     let tracker = FakeTracker::answering(move |_| answer("200 OK", &[], &body)).await;
     let origin = tracker.origin();
     let builder =
-        SessionBuilder::granting(&[&origin]).secret("key", "issue", &origin, SecretPlace::Bearer);
-    let session = builder.read_session();
-    let answer = session.send(get(session.at("/"))).await.unwrap();
+        RequestsBuilder::granting(&[&origin]).secret("key", "issue", &origin, SecretPlace::Bearer);
+    let run_requests = builder.requests_that_read();
+    let answer = run_requests.send(get(run_requests.at("/"))).await.unwrap();
     assert!(matches!(answer.body, Body::Spooled(_)));
-    let (redacted, _) = answer.body.into_memory(session.memory()).await.unwrap();
+    let (redacted, _) = answer.body.into_memory(run_requests.memory()).await.unwrap();
     let expected = filler.replace(r#":"issue""#, r#":"[secret]""#);
     assert!(redacted == expected.as_bytes(), "{} bytes, not {}", redacted.len(), expected.len());
 }
@@ -72,11 +72,12 @@ async fn a_body_over_the_spool_limit_is_refused_and_the_limit_is_named() {
 async fn a_write_is_not_sent_if_there_is_no_memory_for_its_answer() {
     let tracker = FakeTracker::answering(|_| answer("201 Created", &[], b"{}")).await;
     let journal = TestJournal::allowing();
-    let session = SessionBuilder::granting(&[&tracker.origin()]).session(journal.permission());
-    let charge = session.memory().charge(session.memory().room() - (1 << 20)).unwrap();
-    let refused = session.send(post(session.at("/"), "{}")).await.unwrap_err();
+    let run_requests =
+        RequestsBuilder::granting(&[&tracker.origin()]).requests_with(journal.permission());
+    let charge = run_requests.memory().charge(run_requests.memory().room() - (1 << 20)).unwrap();
+    let refused = run_requests.send(post(run_requests.at("/"), "{}")).await.unwrap_err();
     assert!(matches!(&refused, HttpError::Limit(why) if why.contains("`limits.memory_bytes`")));
     assert_eq!((journal.marks().len(), tracker.requests().len()), (0, 0));
     drop(charge);
-    assert_eq!(session.send(post(session.at("/"), "{}")).await.unwrap().status, 201);
+    assert_eq!(run_requests.send(post(run_requests.at("/"), "{}")).await.unwrap().status, 201);
 }

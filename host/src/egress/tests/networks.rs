@@ -34,7 +34,7 @@ async fn a_silent_first_address_of_tracker_or_proxy_delays_only_the_first_reques
         let addresses = [silent.to_string(), tracker.address.ip().to_string()];
         let addresses: Vec<&str> = addresses.iter().map(String::as_str).collect();
         let origin = format!("http://tracker.example:{port}");
-        let mut builder = SessionBuilder::granting(&[&origin]);
+        let mut builder = RequestsBuilder::granting(&[&origin]);
         builder.allow_private = true;
         if through_proxy {
             builder = builder.name("proxy.example", &[&addresses]);
@@ -42,12 +42,12 @@ async fn a_silent_first_address_of_tracker_or_proxy_delays_only_the_first_reques
         } else {
             builder = builder.name("tracker.example", &[&addresses]);
         }
-        let session = builder.read_session();
+        let run_requests = builder.requests_that_read();
         let started = Instant::now();
         // If the working address were not remembered, each request would be delayed by a quarter of
         // a second.
         for _ in 0..25 {
-            assert_eq!(session.send(get(session.at("/"))).await.unwrap().status, 200);
+            assert_eq!(run_requests.send(get(run_requests.at("/"))).await.unwrap().status, 200);
         }
         let elapsed = started.elapsed();
         assert!(elapsed < Duration::from_secs(6), "through proxy: {through_proxy}: {elapsed:?}");
@@ -68,7 +68,7 @@ async fn the_probe_reports_that_a_proxy_was_used_and_why_it_failed() {
         ("u:q@", "refused the user and password of its variable (407)"),
         ("u:p@", "CONNECT was answered with 403"),
     ] {
-        let mut builder = SessionBuilder::granting(&[origin]);
+        let mut builder = RequestsBuilder::granting(&[origin]);
         builder.proxy = format!("http://{user}{}", proxy.address);
         let steps = builder.egress().probe(&builder.active(), &origin.parse().unwrap()).await;
         assert_eq!(steps[0].note.as_deref(), Some("the proxy resolves the name"));
@@ -77,16 +77,17 @@ async fn the_probe_reports_that_a_proxy_was_used_and_why_it_failed() {
         let prefix = format!("the proxy http://{} (HTTPS_PROXY): ", proxy.address);
         assert!(error.starts_with(&prefix) && error.contains(expected), "{error}");
         // For plain HTTP, the proxy itself answers.
-        let mut builder = SessionBuilder::granting(&["http://tracker.example"]);
+        let mut builder = RequestsBuilder::granting(&["http://tracker.example"]);
         builder.proxy = format!("http://{user}{}", proxy.address);
         let journal = TestJournal::allowing();
-        let sent = builder.session(journal.permission()).send(post(builder.at("/"), "{}")).await;
+        let sent =
+            builder.requests_with(journal.permission()).send(post(builder.at("/"), "{}")).await;
         match sent {
             Ok(answer) => assert_eq!((answer.status, user), (403, "u:p@")),
             Err(error) => assert!(error.to_string().contains(expected), "{error}"),
         }
     }
-    let mut builder = SessionBuilder::granting(&[origin]);
+    let mut builder = RequestsBuilder::granting(&[origin]);
     builder.proxy = "socks5://proxy.example:1080".to_owned();
     let steps = builder.egress().probe(&builder.active(), &origin.parse().unwrap()).await;
     let error = steps.last().unwrap().error.as_deref().unwrap();

@@ -25,27 +25,30 @@ async fn each_redirect_is_checked_like_a_request() {
     })
     .await;
     let place = SecretPlace::Header { name: "x-api-key".into(), prefix: String::new() };
-    let builder = SessionBuilder::granting(&[&tracker.origin(), &other.origin()]).secret(
+    let builder = RequestsBuilder::granting(&[&tracker.origin(), &other.origin()]).secret(
         "key",
         "s3cr3t-key",
         &tracker.origin(),
         place,
     );
-    let session = builder.read_session();
+    let run_requests = builder.requests_that_read();
     let request_with_headers =
         |path| with_header(with_header(get(tracker.url(path)), "cookie", "a=b"), "accept", "x/y");
-    assert_eq!(session.send(request_with_headers("/same")).await.unwrap().body, "here");
+    assert_eq!(run_requests.send(request_with_headers("/same")).await.unwrap().body, "here");
     let received = tracker.requests().pop().unwrap();
     assert!(received.starts_with("GET /here?a ") && received.contains("x-api-key: s3cr3t-key\r\n"));
     assert!(received.contains("cookie: a=b\r\n"));
-    assert_eq!(session.send(request_with_headers("/other")).await.unwrap().body, "other");
+    assert_eq!(run_requests.send(request_with_headers("/other")).await.unwrap().body, "other");
     let received = other.requests().pop().unwrap();
     assert!(!received.contains("s3cr3t") && !received.contains("cookie"), "{received}");
     assert!(received.contains("accept: x/y\r\n"), "{received}");
     for path in ["/away", "/metadata", "/loop", "/echo"] {
-        assert!(is_denied(&session.send(get(tracker.url(path))).await), "{path}");
+        assert!(is_denied(&run_requests.send(get(tracker.url(path))).await), "{path}");
     }
-    assert!(matches!(session.send(get(tracker.url("/file"))).await, Err(HttpError::Invalid(_))));
+    assert!(matches!(
+        run_requests.send(get(tracker.url("/file"))).await,
+        Err(HttpError::Invalid(_))
+    ));
     assert_eq!(other.requests().len(), 1);
 }
 
@@ -58,33 +61,33 @@ async fn a_search_by_post_is_redirected_according_to_its_status() {
         _ => answer("200 OK", &[], b""),
     })
     .await;
-    let session = SessionBuilder::granting(&[&tracker.origin()]).read_session();
+    let run_requests = RequestsBuilder::granting(&[&tracker.origin()]).requests_that_read();
     for path in ["/302", "/303"] {
-        session.send(with_effect(post(tracker.url(path), "q"), Effect::Read)).await.unwrap();
+        run_requests.send(with_effect(post(tracker.url(path), "q"), Effect::Read)).await.unwrap();
         assert!(tracker.requests().pop().unwrap().starts_with("GET /done "), "{path}");
     }
     let put = OutboundRequest { method: http::Method::PUT, ..post(tracker.url("/302"), "q") };
-    session.send(with_effect(put, Effect::Read)).await.unwrap();
+    run_requests.send(with_effect(put, Effect::Read)).await.unwrap();
     assert!(tracker.requests().pop().unwrap().starts_with("PUT /done "), "only POST becomes GET");
-    session.send(with_effect(post(tracker.url("/307"), "q"), Effect::Read)).await.unwrap();
+    run_requests.send(with_effect(post(tracker.url("/307"), "q"), Effect::Read)).await.unwrap();
     let received = tracker.requests().pop().unwrap();
     assert!(received.starts_with("POST /done ") && received.ends_with("\r\n\r\nq"), "{received}");
     // The guest must follow the redirect of a login itself, because this response has the cookie.
     let login = with_effect(post(tracker.url("/303"), "q"), Effect::Prepare);
-    let answer = session.send(login).await.unwrap();
+    let answer = run_requests.send(login).await.unwrap();
     assert_eq!(answer.status, 303);
 }
 
 #[tokio::test]
 async fn an_http_connection_is_reused_within_one_connection_of_jackfield_only() {
     let tracker = FakeTracker::answering(|_| answer("200 OK", &[], b"x")).await;
-    let builder = SessionBuilder::granting(&[&tracker.origin()]);
+    let builder = RequestsBuilder::granting(&[&tracker.origin()]);
     let active = builder.active();
     for _ in 0..3 {
-        builder.session_for(&active, Permission::Reads).send(get(builder.at("/"))).await.unwrap();
+        builder.requests_of(&active, Permission::Reads).send(get(builder.at("/"))).await.unwrap();
     }
     assert_eq!(tracker.connections(), 1);
-    builder.read_session().send(get(builder.at("/"))).await.unwrap();
+    builder.requests_that_read().send(get(builder.at("/"))).await.unwrap();
     assert_eq!(tracker.connections(), 2, "another connection of Jackfield has its own");
 }
 
@@ -99,9 +102,9 @@ async fn a_read_on_a_reused_connection_that_was_closed_is_sent_once_more() {
         }
     })
     .await;
-    let session = SessionBuilder::granting(&[&tracker.origin()]).read_session();
-    session.send(get(session.at("/1"))).await.unwrap();
-    assert_eq!(session.send(get(session.at("/2"))).await.unwrap().body, "x");
+    let run_requests = RequestsBuilder::granting(&[&tracker.origin()]).requests_that_read();
+    run_requests.send(get(run_requests.at("/1"))).await.unwrap();
+    assert_eq!(run_requests.send(get(run_requests.at("/2"))).await.unwrap().body, "x");
     assert_eq!(tracker.connections(), 2);
     assert_eq!(tracker.requests().len(), 3);
 }
@@ -113,15 +116,18 @@ async fn a_read_on_a_new_connection_is_sent_once() {
         reset(stream);
     })
     .await;
-    let session = SessionBuilder::granting(&[&tracker.origin()]).read_session();
-    assert!(matches!(session.send(get(session.at("/"))).await, Err(HttpError::Interrupted(_))));
+    let run_requests = RequestsBuilder::granting(&[&tracker.origin()]).requests_that_read();
+    assert!(matches!(
+        run_requests.send(get(run_requests.at("/"))).await,
+        Err(HttpError::Interrupted(_))
+    ));
     assert_eq!(tracker.connections(), 1);
 }
 
 #[tokio::test]
 async fn only_a_read_uses_a_connection_that_was_idle_for_a_second() {
     let tracker = FakeTracker::answering(|_| answer("200 OK", &[], b"x")).await;
-    let builder = SessionBuilder::granting(&[&tracker.origin()]);
+    let builder = RequestsBuilder::granting(&[&tracker.origin()]);
     let origin = tracker.origin().parse().unwrap();
     for (effect, idle_ms, may_use) in [
         (Effect::Write, 500, true),
@@ -131,7 +137,7 @@ async fn only_a_read_uses_a_connection_that_was_idle_for_a_second() {
         (Effect::Read, 30_000, false),
     ] {
         let active = builder.active();
-        builder.session_for(&active, Permission::Reads).send(get(builder.at("/"))).await.unwrap();
+        builder.requests_of(&active, Permission::Reads).send(get(builder.at("/"))).await.unwrap();
         let later = Instant::now() + Duration::from_millis(idle_ms);
         let connection = active.pool.take(&origin, effect, later);
         assert_eq!(connection.is_some(), may_use, "{effect:?} after {idle_ms} ms");
@@ -148,9 +154,9 @@ async fn an_endless_response_ends_at_the_limit() {
             while stream.write_all(b"4\r\nmore\r\n").await.is_ok() {}
         })
         .await;
-        let mut builder = SessionBuilder::granting(&[&tracker.origin()]);
+        let mut builder = RequestsBuilder::granting(&[&tracker.origin()]);
         builder.limits.response_body_bytes = 100_000;
-        let error = builder.read_session().send(get(builder.at("/"))).await.unwrap_err();
+        let error = builder.requests_that_read().send(get(builder.at("/"))).await.unwrap_err();
         assert!(matches!(&error, HttpError::Limit(why) if why.contains("= 100000")), "{error}");
     }
 }
@@ -167,8 +173,11 @@ async fn endless_response_headers_end_at_the_limit() {
             }
         })
         .await;
-        let session = SessionBuilder::granting(&[&tracker.origin()]).read_session();
-        assert!(matches!(session.send(get(session.at("/"))).await, Err(HttpError::Limit(_))));
+        let run_requests = RequestsBuilder::granting(&[&tracker.origin()]).requests_that_read();
+        assert!(matches!(
+            run_requests.send(get(run_requests.at("/"))).await,
+            Err(HttpError::Limit(_))
+        ));
     }
 }
 
@@ -197,9 +206,9 @@ async fn read_encoded(
     let tracker =
         FakeTracker::answering(move |_| answer("200 OK", &[("Content-Encoding", encoding)], &body))
             .await;
-    let mut builder = SessionBuilder::granting(&[&tracker.origin()]);
+    let mut builder = RequestsBuilder::granting(&[&tracker.origin()]);
     builder.limits.response_body_bytes = 1_000_000;
-    builder.read_session().send(get(builder.at("/"))).await
+    builder.requests_that_read().send(get(builder.at("/"))).await
 }
 
 #[tokio::test]
@@ -247,10 +256,13 @@ async fn a_slow_read_ends_at_the_deadline() {
         read_to_end(stream).await;
     })
     .await;
-    let mut builder = SessionBuilder::granting(&[&tracker.origin()]);
+    let mut builder = RequestsBuilder::granting(&[&tracker.origin()]);
     builder.run_time = Duration::from_millis(200);
-    let session = builder.read_session();
-    assert!(matches!(session.send(get(session.at("/"))).await, Err(HttpError::Interrupted(_))));
+    let run_requests = builder.requests_that_read();
+    assert!(matches!(
+        run_requests.send(get(run_requests.at("/"))).await,
+        Err(HttpError::Interrupted(_))
+    ));
 }
 
 #[tokio::test]
@@ -266,11 +278,11 @@ async fn a_read_in_progress_ends_with_the_exchanges_of_the_server() {
         }
     })
     .await;
-    let session = SessionBuilder::granting(&[&tracker.origin()]).read_session();
-    let (reader, url) = (Arc::clone(&session), tracker.url("/"));
+    let run_requests = RequestsBuilder::granting(&[&tracker.origin()]).requests_that_read();
+    let (reader, url) = (Arc::clone(&run_requests), tracker.url("/"));
     let reading = tokio::spawn(async move { reader.send(get(url)).await });
     arrived.acquire().await.unwrap().forget();
-    session.egress.closed_at.send_replace(Some(Instant::now()));
+    run_requests.egress.closed_at.send_replace(Some(Instant::now()));
     let ended = tokio::time::timeout(Duration::from_secs(20), reading).await;
     assert!(matches!(ended.unwrap().unwrap(), Err(HttpError::Interrupted(_))));
 }

@@ -6,10 +6,10 @@ use crate::egress::authorize::{CheckedRequest, parse_target};
 use crate::egress::exchange::path_and_query;
 use proptest::prelude::*;
 
-async fn send_refused(builder: &SessionBuilder, request: OutboundRequest) -> HttpError {
-    let session = builder.read_session();
-    let error = session.send(request).await.expect_err("the request must be refused");
-    let (calls, writes) = session.finish().await;
+async fn send_refused(builder: &RequestsBuilder, request: OutboundRequest) -> HttpError {
+    let run_requests = builder.requests_that_read();
+    let error = run_requests.send(request).await.expect_err("the request must be refused");
+    let (calls, writes) = run_requests.finish().await;
     assert_eq!(calls.len(), 1);
     let recorded = calls[0].error.as_deref().unwrap().trim_end_matches('…');
     assert!(error.to_string().starts_with(recorded), "{recorded}");
@@ -21,7 +21,7 @@ async fn send_refused(builder: &SessionBuilder, request: OutboundRequest) -> Htt
 async fn origins_are_compared_as_values_not_as_texts() {
     let tracker = FakeTracker::answering(|_| answer("200 OK", &[], b"here")).await;
     let port = tracker.address.port();
-    let builder = SessionBuilder::granting(&[&tracker.origin()]);
+    let builder = RequestsBuilder::granting(&[&tracker.origin()]);
     for granted_url in [
         format!("http://127.0.0.1:{port}/"),
         format!("http://0x7f.1:{port}/"),
@@ -29,7 +29,7 @@ async fn origins_are_compared_as_values_not_as_texts() {
         format!("http://127.0.0.1:{port}\\@elsewhere.example/"),
     ] {
         assert_eq!(
-            builder.read_session().send(get(&granted_url)).await.unwrap().body,
+            builder.requests_that_read().send(get(&granted_url)).await.unwrap().body,
             "here",
             "{granted_url}"
         );
@@ -56,7 +56,7 @@ async fn origins_are_compared_as_values_not_as_texts() {
 
 #[tokio::test]
 async fn an_ambiguous_or_malformed_url_is_invalid() {
-    let builder = SessionBuilder::granting(&["http://tracker.example", "http://127.0.0.1:1"]);
+    let builder = RequestsBuilder::granting(&["http://tracker.example", "http://127.0.0.1:1"]);
     for url in [
         "http://tracker.example./",
         "http://127.0.0.1.:1/",
@@ -85,8 +85,8 @@ async fn an_ambiguous_or_malformed_url_is_invalid() {
 #[tokio::test]
 async fn the_fragment_of_a_url_is_not_sent() {
     let tracker = FakeTracker::answering(|_| answer("200 OK", &[], b"")).await;
-    let session = SessionBuilder::granting(&[&tracker.origin()]).read_session();
-    session.send(get(session.at("/issues.json?a=b#c"))).await.unwrap();
+    let run_requests = RequestsBuilder::granting(&[&tracker.origin()]).requests_that_read();
+    run_requests.send(get(run_requests.at("/issues.json?a=b#c"))).await.unwrap();
     assert!(tracker.requests()[0].starts_with("GET /issues.json?a=b HTTP/1.1\r\n"));
     assert!(tracker.requests()[0].contains(&format!("host: {}\r\n", tracker.address)));
 }
@@ -94,7 +94,7 @@ async fn the_fragment_of_a_url_is_not_sent() {
 #[tokio::test]
 async fn reserved_headers_are_refused() {
     let header = SecretPlace::Header { name: "x-redmine-api-key".into(), prefix: String::new() };
-    let builder = SessionBuilder::granting(&["http://127.0.0.1:1"]).secret(
+    let builder = RequestsBuilder::granting(&["http://127.0.0.1:1"]).secret(
         "key",
         "0123456789",
         "http://127.0.0.1:1",
@@ -138,11 +138,11 @@ async fn each_request_of_a_trace_names_its_own_span_and_only_the_host_sets_it() 
     })
     .await;
     let trace = TraceParent { trace: 7, span: 9, is_sampled: true };
-    let mut builder = SessionBuilder::granting(&[&tracker.origin()]);
+    let mut builder = RequestsBuilder::granting(&[&tracker.origin()]);
     builder.trace = Some(trace);
-    let session = builder.read_session();
-    session.send(get(builder.at("/first"))).await.unwrap();
-    let spans = session.finish().await.0.into_iter().map(|call| call.span.unwrap());
+    let run_requests = builder.requests_that_read();
+    run_requests.send(get(builder.at("/first"))).await.unwrap();
+    let spans = run_requests.finish().await.0.into_iter().map(|call| call.span.unwrap());
     let trace_parents: Vec<_> = spans.map(|span| TraceParent { span, ..trace }).collect();
     assert!(trace_parents.len() == 2 && trace_parents[0] != trace_parents[1], "{trace_parents:?}");
     assert!(!trace_parents.contains(&trace), "{trace_parents:?}");
@@ -155,14 +155,14 @@ async fn each_request_of_a_trace_names_its_own_span_and_only_the_host_sets_it() 
     }
     builder.trace = None;
     let guest_request = with_header(get(builder.at("/third")), "traceparent", "x");
-    builder.read_session().send(guest_request).await.unwrap();
+    builder.requests_that_read().send(guest_request).await.unwrap();
     assert!(tracker.requests().last().unwrap().contains("traceparent: x\r\n"));
 }
 
 #[tokio::test]
 async fn headers_that_an_http_library_sets_are_replaced() {
     let tracker = FakeTracker::answering(|_| answer("200 OK", &[], b"")).await;
-    let builder = SessionBuilder::granting(&[&tracker.origin()]);
+    let builder = RequestsBuilder::granting(&[&tracker.origin()]);
     let request = with_effect(post(builder.at("/"), "body"), Effect::Read);
     let request =
         with_header(with_header(request, "content-length", "9999"), "accept-encoding", "zstd");
@@ -182,7 +182,7 @@ async fn headers_that_an_http_library_sets_are_replaced() {
     ] {
         request = with_header(request, name, "elsewhere.example");
     }
-    builder.read_session().send(request).await.unwrap();
+    builder.requests_that_read().send(request).await.unwrap();
     let received = tracker.requests().remove(0);
     assert!(!received.contains("elsewhere"), "{received}");
     assert!(received.contains(&format!("host: {}\r\n", tracker.address)), "{received}");
@@ -199,7 +199,7 @@ async fn headers_that_an_http_library_sets_are_replaced() {
 
 #[tokio::test]
 async fn other_methods_are_refused() {
-    let builder = SessionBuilder::granting(&["http://127.0.0.1:1"]);
+    let builder = RequestsBuilder::granting(&["http://127.0.0.1:1"]);
     for method in ["CONNECT", "TRACE", "PROPFIND", "get"] {
         let method = Method::from_bytes(method.as_bytes()).unwrap();
         let request =
@@ -210,7 +210,7 @@ async fn other_methods_are_refused() {
 
 #[tokio::test]
 async fn a_write_is_refused_in_a_run_that_may_not_write() {
-    let builder = SessionBuilder::granting(&["http://127.0.0.1:1"]);
+    let builder = RequestsBuilder::granting(&["http://127.0.0.1:1"]);
     for request in [
         post(builder.at("/"), ""),
         with_effect(get(builder.at("/")), Effect::Write),
@@ -218,7 +218,7 @@ async fn a_write_is_refused_in_a_run_that_may_not_write() {
     ] {
         assert!(matches!(send_refused(&builder, request).await, HttpError::Denied(_)));
     }
-    let nothing = builder.session(Permission::Nothing);
+    let nothing = builder.requests_with(Permission::Nothing);
     assert!(is_denied(&nothing.send(get(nothing.at("/"))).await));
 }
 
@@ -228,11 +228,11 @@ async fn a_name_is_resolved_and_checked_for_each_connection() {
         FakeTracker::answering(|_| answer("200 OK", &[("connection", "close")], b"")).await;
     let port = tracker.address.port();
     let origin = format!("http://tracker.example:{port}");
-    let mut builder = SessionBuilder::granting(&[&origin]);
+    let mut builder = RequestsBuilder::granting(&[&origin]);
     builder = builder.name("tracker.example", &[&["10.255.255.1"], &["127.0.0.1"]]);
-    let session = builder.read_session();
-    assert!(is_denied(&session.send(get(session.at("/"))).await), "a private address");
-    assert!(is_denied(&session.send(get(session.at("/"))).await), "this machine");
+    let run_requests = builder.requests_that_read();
+    assert!(is_denied(&run_requests.send(get(run_requests.at("/"))).await), "a private address");
+    assert!(is_denied(&run_requests.send(get(run_requests.at("/"))).await), "this machine");
     builder.allow_private = true;
     for (addresses, why) in [
         (&["127.0.0.1"][..], "this machine"),
@@ -240,40 +240,43 @@ async fn a_name_is_resolved_and_checked_for_each_connection() {
         (&["::ffff:127.0.0.1"], "IPv4 embedded in IPv6"),
         (&["169.254.169.254"], "cloud metadata"),
     ] {
-        let builder = SessionBuilder::granting(&[&origin]).name("tracker.example", &[addresses]);
-        assert!(is_denied(&builder.read_session().send(get(builder.at("/"))).await), "{why}");
+        let builder = RequestsBuilder::granting(&[&origin]).name("tracker.example", &[addresses]);
+        assert!(is_denied(&builder.requests_that_read().send(get(builder.at("/"))).await), "{why}");
     }
     assert_eq!(tracker.connections(), 0);
-    let localhost = SessionBuilder::granting(&[&format!("http://localhost:{port}")]);
-    assert_eq!(localhost.read_session().send(get(localhost.at("/"))).await.unwrap().status, 200);
-    let mut fixed = SessionBuilder::granting(&[&tracker.origin()]);
+    let localhost = RequestsBuilder::granting(&[&format!("http://localhost:{port}")]);
+    assert_eq!(
+        localhost.requests_that_read().send(get(localhost.at("/"))).await.unwrap().status,
+        200
+    );
+    let mut fixed = RequestsBuilder::granting(&[&tracker.origin()]);
     fixed.grants.fixed.clone_from(&fixed.grants.origins);
     assert!(
-        is_denied(&fixed.read_session().send(get(fixed.at("/"))).await),
+        is_denied(&fixed.requests_that_read().send(get(fixed.at("/"))).await),
         "a fixed origin must be public"
     );
 }
 
 #[tokio::test]
 async fn a_loop_of_refused_requests_ends_at_the_limit() {
-    let mut builder = SessionBuilder::granting(&["http://127.0.0.1:1"]);
+    let mut builder = RequestsBuilder::granting(&["http://127.0.0.1:1"]);
     builder.limits.outbound_calls = 3;
-    let session = builder.read_session();
+    let run_requests = builder.requests_that_read();
     for _ in 0..3 {
-        assert!(is_denied(&session.send(get("http://elsewhere.example/")).await));
+        assert!(is_denied(&run_requests.send(get("http://elsewhere.example/")).await));
     }
     for _ in 0..1000 {
-        let error = session.send(get("http://elsewhere.example/")).await.unwrap_err();
+        let error = run_requests.send(get("http://elsewhere.example/")).await.unwrap_err();
         assert!(
             matches!(&error, HttpError::Limit(why) if why.contains("`limits.outbound_calls` = 3"))
         );
     }
-    assert_eq!(session.finish().await.0.len(), 3);
+    assert_eq!(run_requests.finish().await.0.len(), 3);
 }
 
 #[tokio::test]
 async fn a_request_body_over_the_limit_is_refused() {
-    let mut builder = SessionBuilder::granting(&["http://127.0.0.1:1"]);
+    let mut builder = RequestsBuilder::granting(&["http://127.0.0.1:1"]);
     builder.limits.request_body_bytes = 10;
     let error =
         send_refused(&builder, with_effect(post(builder.at("/"), vec![b'x'; 11]), Effect::Read))
@@ -285,11 +288,11 @@ async fn a_request_body_over_the_limit_is_refused() {
 
 #[tokio::test]
 async fn an_unreachable_tracker_is_reported_with_the_failed_step() {
-    let builder = SessionBuilder::granting(&["http://127.0.0.1:1", "http://nowhere.example"]);
-    let session = builder.read_session();
-    let error = session.send(get("http://127.0.0.1:1/")).await.unwrap_err();
+    let builder = RequestsBuilder::granting(&["http://127.0.0.1:1", "http://nowhere.example"]);
+    let run_requests = builder.requests_that_read();
+    let error = run_requests.send(get("http://127.0.0.1:1/")).await.unwrap_err();
     assert!(matches!(&error, HttpError::Unreachable(why) if why.starts_with("connect failed")));
-    let error = session.send(get("http://nowhere.example/")).await.unwrap_err();
+    let error = run_requests.send(get("http://nowhere.example/")).await.unwrap_err();
     assert!(matches!(&error, HttpError::Unreachable(why) if why.starts_with("dns failed")));
 }
 
@@ -297,13 +300,13 @@ async fn an_unreachable_tracker_is_reported_with_the_failed_step() {
 async fn a_proxy_gets_absolute_urls_and_resolves_names() {
     let proxy = FakeTracker::answering(|_| answer("200 OK", &[], b"by proxy")).await;
     let mut builder =
-        SessionBuilder::granting(&["http://tracker.example", "https://tracker.example"]);
+        RequestsBuilder::granting(&["http://tracker.example", "https://tracker.example"]);
     builder.proxy = proxy.origin();
-    let session = builder.read_session();
-    let response = session.send(get("http://tracker.example/a?b")).await.unwrap();
+    let run_requests = builder.requests_that_read();
+    let response = run_requests.send(get("http://tracker.example/a?b")).await.unwrap();
     assert_eq!(response.body, "by proxy");
     assert!(proxy.requests()[0].starts_with("GET http://tracker.example/a?b HTTP/1.1\r\n"));
-    let error = session.send(get("https://tracker.example/")).await.unwrap_err();
+    let error = run_requests.send(get("https://tracker.example/")).await.unwrap_err();
     assert!(matches!(error, HttpError::Unreachable(_)), "{error}");
     assert!(proxy.requests()[1].starts_with("CONNECT tracker.example:443 HTTP/1.1\r\n"));
 }
@@ -319,7 +322,7 @@ proptest! {
         name in "[a-zA-Z:\r\n-]{0,20}",
         value in any::<String>(),
     ) {
-        let builder = SessionBuilder::granting(&["http://tracker.example"]);
+        let builder = RequestsBuilder::granting(&["http://tracker.example"]);
         let active = builder.active();
         let granted: Origin = "http://tracker.example".parse().unwrap();
         if let Ok(target) = parse_target(&url, &active.connection) {

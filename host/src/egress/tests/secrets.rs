@@ -23,20 +23,20 @@ async fn a_secret_is_sent_in_its_place_to_the_granted_origin_only() {
         (SecretPlace::Basic { user: None }, format!("authorization: {secret_as_user}\r\n")),
         (SecretPlace::Query { name: "key".into() }, "&key=s3cr3t%2Fk%22y HTTP/1.1".to_owned()),
     ] {
-        let builder = SessionBuilder::granting(&[&granted.origin(), &other.origin()]).secret(
+        let builder = RequestsBuilder::granting(&[&granted.origin(), &other.origin()]).secret(
             "key",
             SECRET,
             &granted.origin(),
             place,
         );
-        let session = builder.read_session();
-        session.send(get(granted.url("/a?b=c"))).await.unwrap();
+        let run_requests = builder.requests_that_read();
+        run_requests.send(get(granted.url("/a?b=c"))).await.unwrap();
         let received = granted.requests().pop().unwrap();
         assert!(received.contains(&sent), "{sent} in {received}");
-        session.send(get(other.url("/a?b=c"))).await.unwrap();
+        run_requests.send(get(other.url("/a?b=c"))).await.unwrap();
         let received = other.requests().pop().unwrap();
         assert!(!received.contains("s3cr3t") && !received.contains("authorization"), "{received}");
-        let (calls, _) = session.finish().await;
+        let (calls, _) = run_requests.finish().await;
         assert!(calls.iter().all(|call| call.path == "/a"), "the record has no query");
     }
 }
@@ -45,13 +45,13 @@ async fn a_secret_is_sent_in_its_place_to_the_granted_origin_only() {
 async fn a_guest_cannot_set_the_query_parameter_of_a_secret() {
     let tracker = FakeTracker::answering(|_| answer("200 OK", &[], b"")).await;
     let place = SecretPlace::Query { name: "key".into() };
-    let builder = SessionBuilder::granting(&[&tracker.origin()]).secret(
+    let builder = RequestsBuilder::granting(&[&tracker.origin()]).secret(
         "k",
         SECRET,
         &tracker.origin(),
         place,
     );
-    builder.read_session().send(get(builder.at("/?key=1&x=y&k%65y=2"))).await.unwrap();
+    builder.requests_that_read().send(get(builder.at("/?key=1&x=y&k%65y=2"))).await.unwrap();
     let line = tracker.requests()[0].lines().next().unwrap().to_owned();
     assert_eq!(line, "GET /?x=y&key=s3cr3t%2Fk%22y HTTP/1.1");
 }
@@ -108,14 +108,14 @@ async fn a_placeholder_is_replaced_at_its_place_and_refused_elsewhere() {
     let other = FakeTracker::answering(|_| answer("200 OK", &[], b"")).await;
     let prefix = "jackfield-secret-";
     for (place, content_type, body, sent) in placeholder_bodies() {
-        let builder = SessionBuilder::granting(&[&granted.origin(), &other.origin()]).secret(
+        let builder = RequestsBuilder::granting(&[&granted.origin(), &other.origin()]).secret(
             "password",
             SECRET,
             &granted.origin(),
             place.clone(),
         );
         let active = builder.active();
-        let session = builder.session_for(&active, Permission::Reads);
+        let run_requests = builder.requests_of(&active, Permission::Reads);
         let text = active.placeholder("password").unwrap().to_owned();
         assert!(active.placeholder("other").is_none() && !text.contains("s3cr3t"));
         let escaped_prefix =
@@ -129,7 +129,7 @@ async fn a_placeholder_is_replaced_at_its_place_and_refused_elsewhere() {
                 content_type,
             )
         };
-        let answer = session.send(request(granted.url("/"))).await;
+        let answer = run_requests.send(request(granted.url("/"))).await;
         match sent {
             Some(sent) => {
                 answer.unwrap();
@@ -147,9 +147,11 @@ async fn a_placeholder_is_replaced_at_its_place_and_refused_elsewhere() {
                 assert!(why.contains(place), "{why}");
             }
         }
-        assert!(is_denied(&session.send(request(other.url("/"))).await));
-        assert!(is_denied(&session.send(with_header(get(granted.url("/")), "x", &text)).await));
-        assert!(is_denied(&session.send(get(granted.url(&format!("/?{text}")))).await));
+        assert!(is_denied(&run_requests.send(request(other.url("/"))).await));
+        assert!(is_denied(
+            &run_requests.send(with_header(get(granted.url("/")), "x", &text)).await
+        ));
+        assert!(is_denied(&run_requests.send(get(granted.url(&format!("/?{text}")))).await));
     }
     assert!(other.requests().is_empty());
     assert!(granted.requests().iter().all(|received| received.matches("s3cr3t").count() == 1));
@@ -158,7 +160,7 @@ async fn a_placeholder_is_replaced_at_its_place_and_refused_elsewhere() {
 #[tokio::test]
 async fn a_secret_cannot_make_a_body_larger_than_its_limit() {
     let long = "s".repeat(4000);
-    let mut builder = SessionBuilder::granting(&["http://127.0.0.1:1"]).secret(
+    let mut builder = RequestsBuilder::granting(&["http://127.0.0.1:1"]).secret(
         "password",
         &long,
         "http://127.0.0.1:1",
@@ -166,11 +168,11 @@ async fn a_secret_cannot_make_a_body_larger_than_its_limit() {
     );
     builder.limits.request_body_bytes = 10_000;
     let active = builder.active();
-    let session = builder.session_for(&active, Permission::Reads);
+    let run_requests = builder.requests_of(&active, Permission::Reads);
     let body = format!("p={}&q={}", active.placeholder("password").unwrap(), "q".repeat(9_000));
-    let request = with_effect(post(session.at("/"), body), Effect::Read);
+    let request = with_effect(post(run_requests.at("/"), body), Effect::Read);
     let request = with_header(request, "content-type", "application/x-www-form-urlencoded");
-    let error = session.send(request).await.unwrap_err();
+    let error = run_requests.send(request).await.unwrap_err();
     assert!(matches!(error, HttpError::Limit(_)), "{error:?}");
 }
 
@@ -179,19 +181,19 @@ async fn a_secret_cannot_make_a_body_larger_than_its_limit() {
 #[tokio::test]
 async fn a_request_for_a_part_of_an_answer_is_denied_if_the_connection_has_secrets() {
     let tracker = FakeTracker::answering(|_| answer("200 OK", &[], b"")).await;
-    let without_secret = SessionBuilder::granting(&[&tracker.origin()]);
+    let without_secret = RequestsBuilder::granting(&[&tracker.origin()]);
     let request = with_header(get(tracker.url("/")), "range", "bytes=0-2");
-    without_secret.read_session().send(request).await.unwrap();
-    let with_secret = SessionBuilder::granting(&[&tracker.origin()]).secret(
+    without_secret.requests_that_read().send(request).await.unwrap();
+    let with_secret = RequestsBuilder::granting(&[&tracker.origin()]).secret(
         "key",
         SECRET,
         &tracker.origin(),
         SecretPlace::Bearer,
     );
-    let session = with_secret.read_session();
+    let run_requests = with_secret.requests_that_read();
     for (name, value) in [("Range", "bytes=0-2"), ("range", "x"), ("If-Range", "\"a\"")] {
         assert!(
-            is_denied(&session.send(with_header(get(tracker.url("/")), name, value)).await),
+            is_denied(&run_requests.send(with_header(get(tracker.url("/")), name, value)).await),
             "{name}"
         );
     }
@@ -213,14 +215,14 @@ async fn an_echoed_secret_is_redacted() {
     })
     .await;
     let place = SecretPlace::Basic { user: Some("bot".to_owned()) };
-    let builder = SessionBuilder::granting(&[&tracker.origin()]).secret(
+    let builder = RequestsBuilder::granting(&[&tracker.origin()]).secret(
         "key",
         SECRET,
         &tracker.origin(),
         place,
     );
-    let session = builder.read_session();
-    let answer = session.send(get(tracker.url(&format!("/{percent}/")))).await.unwrap();
+    let run_requests = builder.requests_that_read();
+    let answer = run_requests.send(get(tracker.url(&format!("/{percent}/")))).await.unwrap();
     let body = String::from_utf8(answer.body.in_memory().to_vec()).unwrap();
     assert_eq!(body.matches("[secret]").count(), 5, "{body}");
     assert!(!body.contains("s3cr3t") && !body.contains("czNjcjN0"), "{body}");
@@ -229,8 +231,8 @@ async fn an_echoed_secret_is_redacted() {
     assert_eq!(header_value(&answer, "location"), Some("[secret]"));
     assert_eq!(header_value(&answer, "x-other"), Some("kept"));
     assert_eq!(header_value(&answer, "content-length"), Some(body.len().to_string().as_str()));
-    assert_eq!(session.redact(format!("log {SECRET}")), "log [secret]");
-    let (calls, _) = session.finish().await;
+    assert_eq!(run_requests.redact(format!("log {SECRET}")), "log [secret]");
+    let (calls, _) = run_requests.finish().await;
     assert_eq!(calls[0].path, "/[secret]/");
 }
 
@@ -246,7 +248,7 @@ async fn an_oauth_token_is_fetched_once_and_redacted() {
         client_id: "me".to_owned(),
         scope: Some("read write".to_owned()),
     };
-    let builder = SessionBuilder::granting(&[&tracker.origin()]).secret(
+    let builder = RequestsBuilder::granting(&[&tracker.origin()]).secret(
         "key",
         SECRET,
         &tracker.origin(),
@@ -254,12 +256,12 @@ async fn an_oauth_token_is_fetched_once_and_redacted() {
     );
     let active = builder.active();
     for _ in 0..2 {
-        let session = builder.session_for(&active, Permission::Reads);
+        let run_requests = builder.requests_of(&active, Permission::Reads);
         assert!(
-            is_denied(&session.send(get(tokens.url("/token"))).await),
+            is_denied(&run_requests.send(get(tokens.url("/token"))).await),
             "only the host may use the token endpoint"
         );
-        let answer = session.send(get(session.at("/"))).await.unwrap();
+        let answer = run_requests.send(get(run_requests.at("/"))).await.unwrap();
         let echo = String::from_utf8(answer.body.in_memory().to_vec()).unwrap();
         assert!(echo.contains("authorization: Bearer [secret]"), "{echo}");
     }
@@ -287,14 +289,14 @@ async fn if_no_token_is_issued_the_request_is_not_sent() {
         client_id: "me".to_owned(),
         scope: None,
     };
-    let builder = SessionBuilder::granting(&["http://127.0.0.1:1"]).secret(
+    let builder = RequestsBuilder::granting(&["http://127.0.0.1:1"]).secret(
         "key",
         SECRET,
         "http://127.0.0.1:1",
         place,
     );
-    let session = builder.read_session();
-    assert!(is_denied(&session.send(get(session.at("/"))).await));
-    let (calls, _) = session.finish().await;
+    let run_requests = builder.requests_that_read();
+    assert!(is_denied(&run_requests.send(get(run_requests.at("/"))).await));
+    let (calls, _) = run_requests.finish().await;
     assert_eq!(calls.len(), 2, "the request of the guest and the request for the token");
 }

@@ -63,13 +63,16 @@ async fn http1_and_http2_connections_are_reused() {
         let authority = authority(protocols);
         let tracker = tracker(authority.acceptor).await;
         let origin = format!("https://localhost:{}", tracker.address.port());
-        let mut builder = SessionBuilder::granting(&[&origin]);
+        let mut builder = RequestsBuilder::granting(&[&origin]);
         builder.extra_ca = Some(authority.pem.path().to_owned());
         let journal = TestJournal::allowing();
-        let session = builder.session(journal.permission());
+        let run_requests = builder.requests_with(journal.permission());
         for _ in 0..2 {
-            assert_eq!(session.send(get(session.at("/a"))).await.unwrap().body, version);
-            assert_eq!(session.send(post(session.at("/b"), "{}")).await.unwrap().body, version);
+            assert_eq!(run_requests.send(get(run_requests.at("/a"))).await.unwrap().body, version);
+            assert_eq!(
+                run_requests.send(post(run_requests.at("/b"), "{}")).await.unwrap().body,
+                version
+            );
         }
         assert_eq!(tracker.connections(), 1);
         assert_eq!(tracker.requests(), ["GET /a", "POST /b", "GET /a", "POST /b"]);
@@ -82,13 +85,13 @@ async fn a_reset_http2_stream_leaves_a_write_in_doubt_and_a_read_is_sent_once_mo
     let authority = authority(&[b"h2"]);
     let tracker = tracker(authority.acceptor).await;
     let origin = format!("https://localhost:{}", tracker.address.port());
-    let mut builder = SessionBuilder::granting(&[&origin]);
+    let mut builder = RequestsBuilder::granting(&[&origin]);
     builder.extra_ca = Some(authority.pem.path().to_owned());
-    let session = builder.session(TestJournal::allowing().permission());
-    session.send(get(session.at("/a"))).await.unwrap();
-    assert!(session.send(post(session.at("/broken"), "{}")).await.is_err());
-    assert!(session.send(get(session.at("/broken"))).await.is_err());
-    let (_, writes) = session.finish().await;
+    let run_requests = builder.requests_with(TestJournal::allowing().permission());
+    run_requests.send(get(run_requests.at("/a"))).await.unwrap();
+    assert!(run_requests.send(post(run_requests.at("/broken"), "{}")).await.is_err());
+    assert!(run_requests.send(get(run_requests.at("/broken"))).await.is_err());
+    let (_, writes) = run_requests.finish().await;
     assert!(matches!(writes[0].answer, WriteAnswer::Broken(_)), "{writes:?}");
     assert_eq!(tracker.requests(), ["GET /a", "POST /broken", "GET /broken", "GET /broken"]);
 }
@@ -99,8 +102,8 @@ async fn an_untrusted_certificate_is_refused_before_the_write_is_journaled() {
     let tracker = tracker(authority.acceptor).await;
     let origin = format!("https://localhost:{}", tracker.address.port());
     let journal = TestJournal::allowing();
-    let session = SessionBuilder::granting(&[&origin]).session(journal.permission());
-    let error = session.send(post(session.at("/"), "{}")).await.unwrap_err();
+    let run_requests = RequestsBuilder::granting(&[&origin]).requests_with(journal.permission());
+    let error = run_requests.send(post(run_requests.at("/"), "{}")).await.unwrap_err();
     assert!(
         matches!(&error, HttpError::Unreachable(why) if why.starts_with("tls failed")),
         "{error}"
@@ -112,10 +115,10 @@ async fn an_untrusted_certificate_is_refused_before_the_write_is_journaled() {
 async fn a_certificate_for_another_name_is_refused() {
     let authority = authority(&[]);
     let tracker = tracker(authority.acceptor).await;
-    let mut builder = SessionBuilder::granting(&[&format!("https://{}", tracker.address)]);
+    let mut builder = RequestsBuilder::granting(&[&format!("https://{}", tracker.address)]);
     builder.extra_ca = Some(authority.pem.path().to_owned());
     assert!(matches!(
-        builder.read_session().send(get(builder.at("/"))).await,
+        builder.requests_that_read().send(get(builder.at("/"))).await,
         Err(HttpError::Unreachable(_))
     ));
 }
@@ -125,8 +128,8 @@ async fn the_probe_reports_each_step() {
     let authority = authority(&[]);
     let tracker = tracker(authority.acceptor).await;
     let origin = format!("https://localhost:{}", tracker.address.port());
-    let mut builder = SessionBuilder::granting(&[]);
-    let steps = async |builder: &SessionBuilder, origin: &str| {
+    let mut builder = RequestsBuilder::granting(&[]);
+    let steps = async |builder: &RequestsBuilder, origin: &str| {
         let steps = builder.egress().probe(&builder.active(), &origin.parse().unwrap()).await;
         steps.iter().map(|step| (step.step, step.error.is_none())).collect::<Vec<_>>()
     };
@@ -155,10 +158,10 @@ async fn https_uses_a_tunnel_through_the_proxy() {
     .await;
     // `localhost` is never reached through a proxy, and the certificate does not match another
     // name. So this test checks only the tunnel.
-    let mut builder = SessionBuilder::granting(&["https://tracker.example"]);
+    let mut builder = RequestsBuilder::granting(&["https://tracker.example"]);
     builder.proxy = proxy.origin();
     builder.extra_ca = Some(authority.pem.path().to_owned());
-    let error = builder.read_session().send(get(builder.at("/"))).await.unwrap_err();
+    let error = builder.requests_that_read().send(get(builder.at("/"))).await.unwrap_err();
     assert!(
         matches!(&error, HttpError::Unreachable(why) if why.starts_with("tls failed")),
         "{error}"

@@ -17,10 +17,11 @@ async fn request_to(acceptor: TlsAcceptor, listed: &[&Issuer]) -> Result<(), Str
 }
 
 async fn request_at(address: SocketAddr, listed: &[&Issuer]) -> Result<(), String> {
-    let mut builder = SessionBuilder::granting(&[&format!("https://localhost:{}", address.port())]);
+    let mut builder =
+        RequestsBuilder::granting(&[&format!("https://localhost:{}", address.port())]);
     let file = pem_file(&listed.iter().map(|issuer| &issuer.der).collect::<Vec<_>>());
     builder.extra_ca = (!listed.is_empty()).then(|| file.path().to_owned());
-    match builder.read_session().send(get(builder.at("/"))).await {
+    match builder.requests_that_read().send(get(builder.at("/"))).await {
         Ok(_) => Ok(()),
         Err(HttpError::Unreachable(why)) => {
             Err(why.strip_prefix("tls failed: ").unwrap_or_else(|| panic!("{why}")).to_owned())

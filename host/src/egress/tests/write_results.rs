@@ -13,12 +13,12 @@ where
     Fut: Future<Output = ()> + Send + 'static,
 {
     let tracker = FakeTracker::scripted(script).await;
-    let mut builder = SessionBuilder::granting(&[&tracker.origin()]);
+    let mut builder = RequestsBuilder::granting(&[&tracker.origin()]);
     builder.limits.response_body_bytes = 1000;
     let journal = TestJournal::allowing();
-    let session = builder.session(journal.permission());
-    let answer = session.send(post(session.at("/issues.json"), "{}")).await;
-    let (_, writes) = session.finish().await;
+    let run_requests = builder.requests_with(journal.permission());
+    let answer = run_requests.send(post(run_requests.at("/issues.json"), "{}")).await;
+    let (_, writes) = run_requests.finish().await;
     let [WriteRecord { answer: recorded, request_line, .. }] =
         <[WriteRecord; 1]>::try_from(writes).unwrap();
     assert_eq!(request_line, format!("POST {}/issues.json", tracker.origin()));

@@ -29,9 +29,10 @@ async fn after_a_write_that_did_not_succeed_no_other_write_is_sent() {
         let statuses: &'static [&'static str] = Vec::from([first_status, "201 Created"]).leak();
         let tracker = tracker_answering(statuses).await;
         let journal = TestJournal::allowing();
-        let session = SessionBuilder::granting(&[&tracker.origin()]).session(journal.permission());
-        session.send(post(session.at("/first"), "{}")).await.unwrap();
-        let second = session.send(post(session.at("/second"), "{}")).await;
+        let run_requests =
+            RequestsBuilder::granting(&[&tracker.origin()]).requests_with(journal.permission());
+        run_requests.send(post(run_requests.at("/first"), "{}")).await.unwrap();
+        let second = run_requests.send(post(run_requests.at("/second"), "{}")).await;
         assert_eq!(second.is_ok(), is_second_allowed, "{first_status}: {second:?}");
         assert_eq!(is_denied(&second), !is_second_allowed, "{first_status}");
         let sent = if is_second_allowed { 2 } else { 1 };
@@ -52,8 +53,9 @@ async fn the_journal_is_told_whether_a_write_contains_the_marker() {
         let tracker = tracker_answering(&["201 Created"]).await;
         let request = with_header(post(tracker.url(&path), body), "x-key", header);
         let journal = TestJournal::allowing();
-        let session = SessionBuilder::granting(&[&tracker.origin()]).session(journal.permission());
-        session.send(request).await.unwrap();
+        let run_requests =
+            RequestsBuilder::granting(&[&tracker.origin()]).requests_with(journal.permission());
+        run_requests.send(request).await.unwrap();
         let mark = if has_marker { "marked with marker" } else { "marked" };
         assert_eq!(journal.marks(), [mark]);
     }
@@ -64,12 +66,13 @@ async fn no_write_is_sent_after_the_lease_has_ended() {
     let tracker = tracker_answering(&["201 Created"]).await;
     let journal = TestJournal::allowing();
     journal.expires.store(true, Ordering::SeqCst);
-    let session = SessionBuilder::granting(&[&tracker.origin()]).session(journal.permission());
+    let run_requests =
+        RequestsBuilder::granting(&[&tracker.origin()]).requests_with(journal.permission());
     assert!(matches!(
-        session.send(post(session.at("/"), "{}")).await,
+        run_requests.send(post(run_requests.at("/"), "{}")).await,
         Err(HttpError::Unreachable(_))
     ));
-    assert_eq!(session.finish().await.1[0].answer, WriteAnswer::NotSent);
+    assert_eq!(run_requests.finish().await.1[0].answer, WriteAnswer::NotSent);
     assert_eq!(journal.marks(), ["marked", "unmarked"]);
     assert!(tracker.requests().is_empty());
 }

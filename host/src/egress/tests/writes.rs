@@ -7,21 +7,21 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 /// Sends a write in a task.
-fn spawn_write(session: &Arc<RunRequests>) -> JoinHandle<Result<OutboundResponse, HttpError>> {
-    let session = Arc::clone(session);
-    tokio::spawn(async move { session.send(post(session.at("/"), "{}")).await })
+fn spawn_write(run_requests: &Arc<RunRequests>) -> JoinHandle<Result<OutboundResponse, HttpError>> {
+    let run_requests = Arc::clone(run_requests);
+    tokio::spawn(async move { run_requests.send(post(run_requests.at("/"), "{}")).await })
 }
 
 #[tokio::test]
 async fn without_a_connection_nothing_is_journaled_or_sent() {
-    let builder = SessionBuilder::granting(&["http://127.0.0.1:1"]);
+    let builder = RequestsBuilder::granting(&["http://127.0.0.1:1"]);
     let journal = TestJournal::allowing();
-    let session = builder.session(journal.permission());
+    let run_requests = builder.requests_with(journal.permission());
     assert!(matches!(
-        session.send(post(session.at("/"), "")).await,
+        run_requests.send(post(run_requests.at("/"), "")).await,
         Err(HttpError::Unreachable(_))
     ));
-    let (_, writes) = session.finish().await;
+    let (_, writes) = run_requests.finish().await;
     assert_eq!(writes[0].answer, WriteAnswer::NotSent);
     assert!(journal.marks().is_empty());
 }
@@ -52,8 +52,9 @@ async fn observed_tracker() -> (FakeTracker, Arc<Semaphore>, Arc<AtomicBool>) {
 async fn the_journal_commits_after_connecting_and_before_the_first_byte() {
     let (tracker, connected, byte_arrived) = observed_tracker().await;
     let journal = TestJournal::blocking();
-    let session = SessionBuilder::granting(&[&tracker.origin()]).session(journal.permission());
-    let sending = spawn_write(&session);
+    let run_requests =
+        RequestsBuilder::granting(&[&tracker.origin()]).requests_with(journal.permission());
+    let sending = spawn_write(&run_requests);
     journal.requested.acquire().await.unwrap().forget();
     connected.acquire().await.unwrap().forget();
     round_trip().await;
@@ -68,8 +69,9 @@ async fn the_journal_commits_after_connecting_and_before_the_first_byte() {
 async fn a_connection_that_was_idle_during_a_slow_journal_commit_is_replaced() {
     let tracker = FakeTracker::answering(|_| answer("201 Created", &[], b"{}")).await;
     let journal = TestJournal::blocking();
-    let session = SessionBuilder::granting(&[&tracker.origin()]).session(journal.permission());
-    let sending = spawn_write(&session);
+    let run_requests =
+        RequestsBuilder::granting(&[&tracker.origin()]).requests_with(journal.permission());
+    let sending = spawn_write(&run_requests);
     journal.requested.acquire().await.unwrap().forget();
     tokio::time::sleep(Duration::from_millis(1_050)).await; // this wait is the subject of the test
     journal.allowed.add_permits(1);
@@ -82,12 +84,13 @@ async fn a_connection_that_was_idle_during_a_slow_journal_commit_is_replaced() {
 async fn the_time_in_the_pool_and_the_time_of_the_journal_commit_count_together() {
     let tracker = FakeTracker::answering(|_| answer("200 OK", &[], b"{}")).await;
     let journal = TestJournal::blocking();
-    let session = SessionBuilder::granting(&[&tracker.origin()]).session(journal.permission());
-    session.send(get(session.at("/"))).await.unwrap();
+    let run_requests =
+        RequestsBuilder::granting(&[&tracker.origin()]).requests_with(journal.permission());
+    run_requests.send(get(run_requests.at("/"))).await.unwrap();
     // Each of the two waits is shorter than a second, but together they are longer. These waits are
     // the subject of the test.
     tokio::time::sleep(Duration::from_millis(100)).await;
-    let sending = spawn_write(&session);
+    let sending = spawn_write(&run_requests);
     journal.requested.acquire().await.unwrap().forget();
     assert_eq!(tracker.connections(), 1, "the write waits for its commit on the reused connection");
     tokio::time::sleep(Duration::from_millis(950)).await;
@@ -100,8 +103,8 @@ async fn the_time_in_the_pool_and_the_time_of_the_journal_commit_count_together(
 /// Waits until all bytes that were already sent over loopback have arrived.
 async fn round_trip() {
     let tracker = FakeTracker::answering(|_| answer("200 OK", &[], b"")).await;
-    let session = SessionBuilder::granting(&[&tracker.origin()]).read_session();
-    session.send(get(tracker.url("/"))).await.unwrap();
+    let run_requests = RequestsBuilder::granting(&[&tracker.origin()]).requests_that_read();
+    run_requests.send(get(tracker.url("/"))).await.unwrap();
 }
 
 #[tokio::test]
@@ -109,10 +112,11 @@ async fn a_write_that_cannot_be_journaled_is_not_sent() {
     let (tracker, connected, byte_arrived) = observed_tracker().await;
     let journal = TestJournal::allowing();
     journal.refuses.store(true, Ordering::SeqCst);
-    let session = SessionBuilder::granting(&[&tracker.origin()]).session(journal.permission());
-    assert!(is_denied(&session.send(post(session.at("/"), "{}")).await));
+    let run_requests =
+        RequestsBuilder::granting(&[&tracker.origin()]).requests_with(journal.permission());
+    assert!(is_denied(&run_requests.send(post(run_requests.at("/"), "{}")).await));
     connected.acquire().await.unwrap().forget();
-    let (calls, writes) = session.finish().await;
+    let (calls, writes) = run_requests.finish().await;
     assert_eq!(writes[0].answer, WriteAnswer::NotSent);
     assert!(calls[0].error.as_deref().is_some_and(|why| why.contains("the lease was lost")));
     round_trip().await;
@@ -136,16 +140,20 @@ async fn a_journaled_write_is_completed_after_its_guest_ended() {
     })
     .await;
     let journal = TestJournal::allowing();
-    let session = SessionBuilder::granting(&[&tracker.origin()]).session(journal.permission());
-    let sending = spawn_write(&session);
+    let run_requests =
+        RequestsBuilder::granting(&[&tracker.origin()]).requests_with(journal.permission());
+    let sending = spawn_write(&run_requests);
     arrival.await.unwrap();
     sending.abort();
     assert!(sending.await.unwrap_err().is_cancelled());
     release.send(()).unwrap();
-    let (calls, writes) = session.finish().await;
+    let (calls, writes) = run_requests.finish().await;
     assert_eq!(writes[0].answer, WriteAnswer::Status(201));
     assert_eq!((calls[0].status, calls[0].bytes), (Some(201), 2));
-    assert!(is_denied(&session.send(post(session.at("/"), "{}")).await), "the run has ended");
+    assert!(
+        is_denied(&run_requests.send(post(run_requests.at("/"), "{}")).await),
+        "the run has ended"
+    );
 }
 
 #[tokio::test]
@@ -162,12 +170,13 @@ async fn writes_run_one_after_another_and_no_write_begins_after_the_run() {
     })
     .await;
     let journal = TestJournal::allowing();
-    let session = SessionBuilder::granting(&[&tracker.origin()]).session(journal.permission());
-    let first = spawn_write(&session);
+    let run_requests =
+        RequestsBuilder::granting(&[&tracker.origin()]).requests_with(journal.permission());
+    let first = spawn_write(&run_requests);
     journal.requested.acquire().await.unwrap().forget();
-    let second = spawn_write(&session);
+    let second = spawn_write(&run_requests);
     round_trip().await;
-    let (finished, ()) = tokio::join!(session.finish(), async {
+    let (finished, ()) = tokio::join!(run_requests.finish(), async {
         round_trip().await;
         release.send(()).unwrap();
     });
@@ -181,15 +190,15 @@ async fn writes_run_one_after_another_and_no_write_begins_after_the_run() {
 #[tokio::test]
 async fn nothing_is_sent_if_the_journal_never_commits() {
     let (tracker, _, byte_arrived) = observed_tracker().await;
-    let mut builder = SessionBuilder::granting(&[&tracker.origin()]);
+    let mut builder = RequestsBuilder::granting(&[&tracker.origin()]);
     builder.run_time = Duration::from_millis(200);
     let journal = TestJournal::blocking();
-    let session = builder.session(journal.permission());
+    let run_requests = builder.requests_with(journal.permission());
     assert!(matches!(
-        session.send(post(session.at("/"), "{}")).await,
+        run_requests.send(post(run_requests.at("/"), "{}")).await,
         Err(HttpError::Unreachable(_))
     ));
-    assert_eq!(session.finish().await.1[0].answer, WriteAnswer::NotSent);
+    assert_eq!(run_requests.finish().await.1[0].answer, WriteAnswer::NotSent);
     assert_eq!(journal.marks(), ["unmarked"]);
     assert!(!byte_arrived.load(Ordering::SeqCst));
 }
@@ -201,14 +210,14 @@ async fn a_write_that_is_not_complete_at_the_deadline_is_in_doubt() {
         read_to_end(stream).await;
     })
     .await;
-    let mut builder = SessionBuilder::granting(&[&tracker.origin()]);
+    let mut builder = RequestsBuilder::granting(&[&tracker.origin()]);
     builder.run_time = Duration::from_millis(300);
-    let session = builder.session(TestJournal::allowing().permission());
+    let run_requests = builder.requests_with(TestJournal::allowing().permission());
     assert!(matches!(
-        session.send(post(session.at("/"), "{}")).await,
+        run_requests.send(post(run_requests.at("/"), "{}")).await,
         Err(HttpError::Interrupted(_))
     ));
-    let (_, writes) = session.finish().await;
+    let (_, writes) = run_requests.finish().await;
     assert!(matches!(&writes[0].answer, WriteAnswer::Broken(why) if why.contains("limits.run_ms")));
 }
 
@@ -225,10 +234,11 @@ async fn a_write_on_a_reused_connection_that_was_closed_is_not_sent_again() {
     })
     .await;
     let journal = TestJournal::allowing();
-    let session = SessionBuilder::granting(&[&tracker.origin()]).session(journal.permission());
-    session.send(get(session.at("/"))).await.unwrap();
-    assert!(session.send(post(session.at("/"), "{}")).await.is_err());
-    let (_, writes) = session.finish().await;
+    let run_requests =
+        RequestsBuilder::granting(&[&tracker.origin()]).requests_with(journal.permission());
+    run_requests.send(get(run_requests.at("/"))).await.unwrap();
+    assert!(run_requests.send(post(run_requests.at("/"), "{}")).await.is_err());
+    let (_, writes) = run_requests.finish().await;
     assert!(matches!(writes[0].answer, WriteAnswer::Broken(_)));
     assert_eq!(tracker.connections(), 1);
     assert_eq!(journal.marks(), ["marked"]);
@@ -249,12 +259,12 @@ async fn a_write_does_not_use_an_idle_connection_that_was_closed() {
         }
     })
     .await;
-    let session = SessionBuilder::granting(&[&tracker.origin()])
-        .session(TestJournal::allowing().permission());
-    session.send(get(session.at("/"))).await.unwrap();
+    let run_requests = RequestsBuilder::granting(&[&tracker.origin()])
+        .requests_with(TestJournal::allowing().permission());
+    run_requests.send(get(run_requests.at("/"))).await.unwrap();
     close.send(()).unwrap();
     round_trip().await;
-    assert_eq!(session.send(post(session.at("/"), "{}")).await.unwrap().status, 200);
+    assert_eq!(run_requests.send(post(run_requests.at("/"), "{}")).await.unwrap().status, 200);
     assert_eq!(tracker.connections(), 2);
 }
 
@@ -311,12 +321,12 @@ async fn send_then_fail_to_write(
     let close = Mutex::new(Some(close));
     let closing = ClosingJournal { inner: Arc::clone(&journal), close, earlier_writes };
     let permission = Permission::Writes(Arc::new(closing));
-    let session = SessionBuilder::granting(&[&tracker.origin()]).session(permission);
-    session.send(first).await.unwrap();
-    let error = session.send(post(session.at("/"), "{}")).await.unwrap_err();
+    let run_requests = RequestsBuilder::granting(&[&tracker.origin()]).requests_with(permission);
+    run_requests.send(first).await.unwrap();
+    let error = run_requests.send(post(run_requests.at("/"), "{}")).await.unwrap_err();
     assert!(matches!(error, HttpError::Unreachable(_)), "{error}");
     assert_eq!((tracker.requests().len(), tracker.connections()), (1, 1));
-    (journal.marks(), session.finish().await.1.into_iter().map(|write| write.answer).collect())
+    (journal.marks(), run_requests.finish().await.1.into_iter().map(|write| write.answer).collect())
 }
 
 #[tokio::test]

@@ -1,4 +1,5 @@
-//! `jackfield:connector/http`: builds the guest's requests and passes them to the run's session.
+//! `jackfield:connector/http`: builds the guest's requests and passes them to the `RunRequests` of
+//! the run.
 //!
 //! This module completes addresses, encodes queries and bodies, and decodes texts. It never decides
 //! which addresses a guest may reach: egress does.
@@ -32,8 +33,8 @@ impl http::Host for Guest {
             let (method, effect) = (method(request.method), request.effect.map(Into::into));
             let attachments = request.body.as_ref().map(attachment_ids).unwrap_or_default();
             let response = match self.outbound_request(request, method.clone(), effect).await {
-                Ok(request) => self.session.send(request).await?,
-                Err(why) => self.session.refuse(&method, effect, why)?,
+                Ok(request) => self.requests.send(request).await?,
+                Err(why) => self.requests.refuse(&method, effect, why)?,
             };
             let OutboundResponse { status, url, headers, body, charge: response_charge } = response;
             if (200..300).contains(&status)
@@ -41,10 +42,10 @@ impl http::Host for Guest {
             {
                 report.mark_sent(attachments);
             }
-            let memory = self.session.memory();
+            let memory = self.requests.memory();
             let (body, charge) = body.into_memory(memory).await?;
             drop(response_charge);
-            let redact = |text| self.session.redact_as(TextKind::Answer, text);
+            let redact = |text| self.requests.redact_as(TextKind::Answer, text);
             let decoded = text::decode(&headers, body, charge, redact)?;
             self.returned_charge = Some(decoded.charge);
             Ok(http::Response { status, url, headers, text: decoded.text, bytes: decoded.bytes })
@@ -68,7 +69,7 @@ impl Guest {
             return Ok(OutboundRequest { method, effect, url, headers, body: Bytes::new() });
         };
         let body = self.with_attachments(body).await?;
-        let (memory, limits) = (self.session.memory(), self.session.limits());
+        let (memory, limits) = (self.requests.memory(), self.requests.limits());
         let body = body::encode(body, &mut headers, memory, limits)?;
         Ok(OutboundRequest { method, effect, url, headers, body })
     }
@@ -87,7 +88,7 @@ impl Guest {
                 Body::Multipart(parts)
             }
             http::Body::Attachment(id) => {
-                let bytes_max = self.session.limits().request_body_bytes;
+                let bytes_max = self.requests.limits().request_body_bytes;
                 let attachment = self.download(id, bytes_max).await?;
                 Body::Attachment(attachment.content, attachment.media_type)
             }
@@ -99,10 +100,10 @@ impl Guest {
     async fn charged_part(&mut self, part: http::Part) -> Result<Part, HttpError> {
         let http::Part { name, mut file_name, mut media_type, content } = part;
         let content = match content {
-            http::Content::Bytes(bytes) => self.session.memory().charge_body(bytes)?,
-            http::Content::Text(text) => self.session.memory().charge_body(text.into_bytes())?,
+            http::Content::Bytes(bytes) => self.requests.memory().charge_body(bytes)?,
+            http::Content::Text(text) => self.requests.memory().charge_body(text.into_bytes())?,
             http::Content::Attachment(id) => {
-                let bytes_max = self.session.limits().request_body_bytes;
+                let bytes_max = self.requests.limits().request_body_bytes;
                 let attachment = self.download(id, bytes_max).await?;
                 file_name.get_or_insert(attachment.name);
                 media_type.get_or_insert(attachment.media_type);

@@ -95,7 +95,7 @@ impl report::Host for Guest {
                 return Ok(Err(import_error(model::ErrorCode::Unavailable, why)));
             }
         };
-        let copy_charge = match self.session.memory().charge(content.len() as u64) {
+        let copy_charge = match self.requests.memory().charge(content.len() as u64) {
             Ok(charge) => charge,
             Err(full) => {
                 let why = full.to_string();
@@ -115,7 +115,7 @@ impl Guest {
 
     /// Removes the connection's secrets from a text, because a robot may have logged them.
     pub(super) fn redact_for_guest(&self, text: String) -> String {
-        self.session.redact_as(TextKind::Answer, text)
+        self.requests.redact_as(TextKind::Answer, text)
     }
 
     /// Renders a text in this markup, and removes the connection's secrets from it.
@@ -152,7 +152,7 @@ impl Guest {
         let content = report.content(attachment, bytes_max).await;
         let content =
             content.map_err(|gap| HttpError::Unreachable(format!("{}: {}", gap.what, gap.why)))?;
-        let charge = self.session.memory().charge(content.len() as u64)?;
+        let charge = self.requests.memory().charge(content.len() as u64)?;
         Ok(Downloaded {
             name: attachment.name.clone(),
             media_type: attachment.media_type.clone(),

@@ -17,7 +17,7 @@ impl settings::Host for Guest {
     }
 
     fn all(&mut self) -> wasmtime::Result<String> {
-        let connection = &self.session.active().connection;
+        let connection = &self.requests.active().connection;
         let names = connection.settings.keys().chain(connection.grants.secrets.keys());
         let visible: Map<_, _> =
             names.filter_map(|name| Some((name.clone(), visible_value(self, name)?))).collect();
@@ -28,7 +28,7 @@ impl settings::Host for Guest {
 /// Returns the value of a setting. For a secret, returns its placeholder, or `None` if the guest
 /// needs no placeholder because the host adds the secret itself.
 fn visible_value(guest: &Guest, key: &str) -> Option<Value> {
-    let active = guest.session.active();
+    let active = guest.requests.active();
     if active.connection.grants.secrets.contains_key(key) {
         return active.placeholder(key).map(Into::into);
     }

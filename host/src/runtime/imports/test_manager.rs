@@ -27,7 +27,7 @@ impl test_manager::Host for Guest {
                 return Ok(Err(import_error(model::ErrorCode::Unavailable, why)));
             }
         };
-        match self.session.memory().charge(json.len() as u64) {
+        match self.requests.memory().charge(json.len() as u64) {
             Ok(charge) => self.returned_charge = Some(charge),
             Err(full) => {
                 return Ok(Err(import_error(model::ErrorCode::Internal, full.to_string())));

@@ -11,7 +11,7 @@ use hyper::body::{Body, Frame};
 
 use super::*;
 use crate::domain::WriteAnswer;
-use crate::egress::tests::{FakeTracker, SessionBuilder, TestJournal, answer};
+use crate::egress::tests::{FakeTracker, RequestsBuilder, TestJournal, answer};
 
 fn request(method: Method, uri: &str) -> Request<WasiBody> {
     let body = Empty::<Bytes>::new().map_err(Error::from).boxed_unsync();
@@ -19,11 +19,11 @@ fn request(method: Method, uri: &str) -> Request<WasiBody> {
 }
 
 async fn send(
-    session: &Arc<RunRequests>,
+    run_requests: &Arc<RunRequests>,
     request: Request<WasiBody>,
 ) -> Result<ResponseAndIo, Error> {
     let io_done = Box::new(async { Ok(()) });
-    Pin::from(WasiHttp::new(Arc::clone(session)).send_request(request, None, io_done)).await
+    Pin::from(WasiHttp::new(Arc::clone(run_requests)).send_request(request, None, io_done)).await
 }
 
 /// A body that never ends.
@@ -45,45 +45,49 @@ impl Body for Endless {
 async fn a_request_and_its_response_are_converted_completely() {
     let tracker = FakeTracker::answering(|_| answer("201 Created", &[("x-a", "b")], b"{}")).await;
     let journal = TestJournal::allowing();
-    let session = SessionBuilder::granting(&[&tracker.origin()]).session(journal.permission());
+    let run_requests =
+        RequestsBuilder::granting(&[&tracker.origin()]).requests_with(journal.permission());
     let mut post = request(Method::POST, &tracker.url("/issues.json?a"));
     *post.body_mut() = Full::from("whole").map_err(Error::from).boxed_unsync();
-    let (answer, _) = send(&session, post).await.unwrap();
+    let (answer, _) = send(&run_requests, post).await.unwrap();
     assert_eq!(answer.status(), 201);
     assert_eq!(answer.headers().get("x-a").unwrap(), "b");
     assert_eq!(answer.into_body().collect().await.unwrap().to_bytes(), "{}");
     assert!(tracker.requests()[0].starts_with("POST /issues.json?a HTTP/1.1\r\n"));
     assert!(tracker.requests()[0].ends_with("\r\n\r\nwhole"));
-    assert_eq!(session.finish().await.1[0].answer, WriteAnswer::Status(201));
+    assert_eq!(run_requests.finish().await.1[0].answer, WriteAnswer::Status(201));
     assert_eq!(journal.marks(), ["marked"]);
 }
 
 #[tokio::test]
 async fn the_effect_header_is_not_sent_to_the_tracker() {
     let tracker = FakeTracker::answering(|_| answer("200 OK", &[], b"")).await;
-    let session = SessionBuilder::granting(&[&tracker.origin()]).read_session();
+    let run_requests = RequestsBuilder::granting(&[&tracker.origin()]).requests_that_read();
     let uri = tracker.url("/search");
     assert!(matches!(
-        send(&session, request(Method::POST, &uri)).await,
+        send(&run_requests, request(Method::POST, &uri)).await,
         Err(Error::HttpRequestDenied)
     ));
     let mut search = request(Method::POST, &uri);
     search.headers_mut().insert(EFFECT_HEADER, HeaderValue::from_static("read"));
-    let _ = send(&session, search).await.unwrap();
+    let _ = send(&run_requests, search).await.unwrap();
     assert!(!tracker.requests()[0].contains("jackfield-effect"));
     let mut unknown_effect = request(Method::POST, &uri);
     unknown_effect.headers_mut().insert(EFFECT_HEADER, HeaderValue::from_static("none"));
-    assert!(matches!(send(&session, unknown_effect).await, Err(Error::InternalError(Some(_)))));
+    assert!(matches!(
+        send(&run_requests, unknown_effect).await,
+        Err(Error::InternalError(Some(_)))
+    ));
 }
 
 #[tokio::test]
 async fn an_endless_body_is_refused_at_its_limit() {
-    let mut builder = SessionBuilder::granting(&["http://127.0.0.1:1"]);
+    let mut builder = RequestsBuilder::granting(&["http://127.0.0.1:1"]);
     builder.limits.request_body_bytes = 10_000;
-    let session = builder.session(TestJournal::allowing().permission());
+    let run_requests = builder.requests_with(TestJournal::allowing().permission());
     let mut post = request(Method::POST, "http://127.0.0.1:1/");
     *post.body_mut() = Endless.boxed_unsync();
-    let Err(Error::InternalError(Some(why))) = send(&session, post).await else {
+    let Err(Error::InternalError(Some(why))) = send(&run_requests, post).await else {
         panic!("it must be refused")
     };
     assert!(why.contains("`limits.request_body_bytes` = 10000"), "{why}");
@@ -91,24 +95,24 @@ async fn an_endless_body_is_refused_at_its_limit() {
 
 #[tokio::test]
 async fn the_rules_of_egress_apply() {
-    let session =
-        SessionBuilder::granting(&["http://127.0.0.1:1", "http://tracker.example"]).read_session();
+    let run_requests = RequestsBuilder::granting(&["http://127.0.0.1:1", "http://tracker.example"])
+        .requests_that_read();
     for uri in [
         "http://elsewhere.example/",
         "http://[::ffff:127.0.0.1]:1/",
         "http://169.254.169.254/latest",
         "https://127.0.0.1:1/",
     ] {
-        let denied = send(&session, request(Method::GET, uri)).await;
+        let denied = send(&run_requests, request(Method::GET, uri)).await;
         assert!(matches!(denied, Err(Error::HttpRequestDenied)), "{uri}");
     }
     for uri in ["http://user@127.0.0.1:1/", "http://tracker.example./", "gopher://127.0.0.1:1/"] {
-        let invalid = send(&session, request(Method::GET, uri)).await;
+        let invalid = send(&run_requests, request(Method::GET, uri)).await;
         assert!(matches!(invalid, Err(Error::InternalError(Some(_)))), "{uri}");
     }
-    let connect = send(&session, request(Method::CONNECT, "http://127.0.0.1:1/")).await;
+    let connect = send(&run_requests, request(Method::CONNECT, "http://127.0.0.1:1/")).await;
     assert!(matches!(connect, Err(Error::HttpRequestDenied)));
-    let mut hooks = WasiHttp::new(session);
+    let mut hooks = WasiHttp::new(run_requests);
     assert!(hooks.is_forbidden_header(&AUTHORIZATION));
     // HTTP libraries set these headers. They are dropped later, so they must not be refused.
     for name in [HOST, CONTENT_LENGTH, TRANSFER_ENCODING] {

@@ -121,7 +121,7 @@ async fn a_request_has_a_token_and_a_user_agent_and_keeps_the_base_path() {
 }
 
 #[tokio::test]
-async fn the_project_is_found_by_link_pin_or_the_last_kpi_request() {
+async fn without_a_project_in_the_link_the_pinned_or_the_last_counted_one_is_used() {
     let server = FakeTracker::answering(answer_without_fault).await;
     let mut setup = Setup::new(&server);
     setup.settings.project_id = None;
