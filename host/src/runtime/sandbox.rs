@@ -11,41 +11,29 @@ mod run;
 mod set_up;
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
-use crate::cpu_time::Metered;
-use crate::domain::{
-    Call, Clock, Connection, Counts, Defect, FailedTest, Journal, Limits, Marker, Refusal,
-    RunReport, Usage,
-};
-use crate::egress::{ActiveConnection, Egress, Permission};
-use crate::memory::{Account, HostMemory, MemoryFull, MemoryOwner};
+use crate::domain::{Call, Clock, Counts, Defect, FailedTest, Journal, Marker};
+use crate::egress::{Egress, Permission};
+use crate::memory::HostMemory;
 use crate::redact::TextKind;
-use crate::telemetry::{PoolState, TraceParent};
+use crate::telemetry::PoolState;
 
-use super::answer_json::AnswerJson;
 use super::bindings::{self, Redact, model};
 use super::call_input::CallInput;
-use super::component::LoadedComponent;
 use super::engine::Engine;
-use super::execution::{Execution, FinishedRun, StopSignals};
-use super::guest::GuestInput;
-use super::instance::{CallResult, GuestInstance, new_store};
-use super::permits::{Admission, Capacity, Lane, Permit, Permits, Request};
-use super::poll_permits::{PermittedPolls, poll_permits};
+use super::instance::GuestInstance;
+use super::permits::{Capacity, Permits};
+use super::poll_permits::poll_permits;
 use super::test_report::TestReport;
 
 pub use any_call::{CallArguments, ExportAnswer};
 pub use run::{Run, RunEnd};
 
-use run::{refused_run, report_without_details, unsupported};
+use run::{ExportCall, unsupported};
 
-/// Maximum time that a call of the interface `plugin` waits for its permit.
-const PLUGIN_PERMIT_WAIT: Duration = Duration::from_secs(5);
-/// Maximum number of runs of one [`Lane`] that wait for a permit at the same time.
+/// Maximum number of runs of one lane that wait for a permit at the same time.
 const WAITING_RUNS_MAX: usize = 256;
 
 /// Runs connectors, each call in a new instance.
@@ -59,41 +47,6 @@ pub struct Sandbox {
     /// Is cancelled when the server shuts down, and then stops every run.
     server_stop: CancellationToken,
     memory: Arc<HostMemory>,
-}
-
-/// A call of an export, and the requests that the connector may send during the call.
-struct ExportCall<'a> {
-    call_input: CallInput<'a>,
-    permission: Permission,
-    /// The report of the failed test; `None` except in `create`, `comment` and `attach`.
-    test_report: Option<Arc<TestReport>>,
-}
-
-impl<'a> ExportCall<'a> {
-    /// A call that may not send writes and that gets no report of a failed test.
-    fn read_only(call_input: CallInput<'a>) -> Self {
-        Self { call_input, permission: Permission::Reads, test_report: None }
-    }
-}
-
-/// The permit and the memory account that a run receives before it starts.
-struct AdmittedRun {
-    /// The run keeps this permit until it ends.
-    permit: Permit,
-    memory: Arc<Account>,
-}
-
-/// The input of `execute`: component, connection, permission, limits and memory account.
-struct ExecutionInput<'a> {
-    loaded: &'a LoadedComponent,
-    limits: Limits,
-    active: Arc<ActiveConnection>,
-    permission: Permission,
-    trace: Option<TraceParent>,
-    stop: StopSignals<'a>,
-    lane: Lane,
-    memory: Arc<Account>,
-    input: GuestInput,
 }
 
 impl Sandbox {
@@ -205,203 +158,5 @@ impl Sandbox {
         let convert = |line: String, redact: Redact<'_>| Ok(redact(TextKind::ForPeople, line));
         let call_input = CallInput::without_arguments(Call::Check);
         self.run(run, ExportCall::read_only(call_input), call, convert).await
-    }
-
-    /// Calls a component while it is loaded. It has no connection yet, so every request that it
-    /// sends is refused.
-    async fn run_unconnected<A, F: Future<Output = CallResult<A>>>(
-        &self,
-        loaded: &LoadedComponent,
-        limits: Limits,
-        input: GuestInput,
-        call_guest: impl FnOnce(GuestInstance) -> F,
-    ) -> Result<Result<A, model::Error>, Refusal> {
-        let active = Arc::new(ActiveConnection::without_grants());
-        let lane = lane_of(&active, Call::Describe);
-        let never_cancelled = CancellationToken::new();
-        let stop = self.stop_signals(&never_cancelled);
-        let slots = self.slots_needed(loaded);
-        let permit_request = Request { lane: lane.clone(), slots, runs_max: u32::MAX };
-        let _permit = self.acquire_permit(permit_request, PLUGIN_PERMIT_WAIT, stop).await?;
-        let (permission, trace) = (Permission::Nothing, None);
-        let memory = self.open_account(&active, &limits)?;
-        let execution =
-            ExecutionInput { loaded, limits, active, permission, trace, stop, lane, memory, input };
-        let (result, finished) = self.execute(execution, call_guest).await;
-        result.map_err(|refusal| finished.add_last_words(refusal))
-    }
-
-    /// Runs a connector: waits for a permit, calls the guest, converts the returned value, and
-    /// makes the report of the run.
-    async fn run<A, T: AnswerJson, F: Future<Output = CallResult<A>>>(
-        &self,
-        run: Run,
-        export_call: ExportCall<'_>,
-        call_guest: impl FnOnce(GuestInstance) -> F,
-        convert: impl FnOnce(A, Redact<'_>) -> Result<T, Refusal>,
-    ) -> RunEnd<T> {
-        let ExportCall { call_input, permission, test_report } = export_call;
-        let (connector, requested_at) = (&run.connector, Instant::now());
-        let admitted = match self.admit(&run, call_input.call).await {
-            Ok(admitted) => admitted,
-            Err(refusal) => return refused_run(&run, call_input.call, requested_at, refusal),
-        };
-        let base_addresses = connector.manifest().addresses(&run.active.connection.settings);
-        let script = connector.loaded().run_script(connector.name());
-        let execution = ExecutionInput {
-            loaded: connector.loaded(),
-            limits: *connector.limits(),
-            active: Arc::clone(&run.active),
-            permission,
-            trace: run.trace,
-            stop: self.stop_signals(&run.stop),
-            lane: lane_of(&run.active, call_input.call),
-            memory: admitted.memory,
-            input: GuestInput { base_addresses, report: test_report.clone(), script },
-        };
-        // The future is boxed because it is large, and each caller would otherwise move it.
-        let (result, mut finished) = Box::pin(self.execute(execution, call_guest)).await;
-        let outcome = checked_outcome(result, &finished, connector.limits(), convert);
-        connector.count_run(&outcome);
-        let test_report = test_report.as_deref();
-        let recording = call_input.recording(&finished.session, connector, test_report, &outcome);
-        let times = finished.times(run.times_from, requested_at);
-        if let Some(test_report) = test_report {
-            finished.add_requests_of(test_report);
-        }
-        let FinishedRun { log, calls, usage, writes, .. } = finished;
-        let permits_before = admitted.permit.permits_before;
-        let usage = Usage { permit_ms: times.permit_ms(), permits_before, ..usage };
-        let without_details = report_without_details(connector, call_input.call, times, &outcome);
-        let run_report = RunReport { log, calls, usage, recording, ..without_details };
-        RunEnd { outcome, report: run_report, writes }
-    }
-
-    /// Waits for the permit of a run, and opens its memory account.
-    async fn admit(&self, run: &Run, call: Call) -> Result<AdmittedRun, Refusal> {
-        let limits = run.connector.limits();
-        let permit_request = Request {
-            lane: lane_of(&run.active, call),
-            slots: self.slots_needed(run.connector.loaded()),
-            runs_max: u32::try_from(limits.concurrent_runs).unwrap_or(u32::MAX),
-        };
-        let (wait, stop) = (permit_wait(call, limits), self.stop_signals(&run.stop));
-        let permit = self.acquire_permit(permit_request, wait, stop).await?;
-        let memory = self.open_account(&run.active, limits)?;
-        Ok(AdmittedRun { permit, memory })
-    }
-
-    fn stop_signals<'a>(&'a self, run: &'a CancellationToken) -> StopSignals<'a> {
-        StopSignals { run, server: &self.server_stop }
-    }
-
-    /// The number of engine slots that a run of this component occupies. If the engine has fewer
-    /// slots, the run occupies all of them.
-    fn slots_needed(&self, loaded: &LoadedComponent) -> u32 {
-        loaded.slots.min(self.engine.address_space().slots)
-    }
-
-    fn open_account(
-        &self,
-        active: &ActiveConnection,
-        limits: &Limits,
-    ) -> Result<Arc<Account>, Refusal> {
-        let Connection { connector, id, .. } = &active.connection;
-        let owner = MemoryOwner { connector: connector.clone(), connection: *id };
-        let account = Account::open(&self.memory, owner, limits.memory_bytes);
-        account.map_err(|(MemoryFull::Run(bytes_max) | MemoryFull::Host(bytes_max))| {
-            Refusal::HostMemoryFull { bytes_max }
-        })
-    }
-
-    /// Waits for a permit, because a permit usually becomes free within a short time.
-    async fn acquire_permit(
-        &self,
-        request: Request,
-        wait: Duration,
-        stop: StopSignals<'_>,
-    ) -> Result<Permit, Refusal> {
-        stop.check()?;
-        let receiver = match self.permits.request_permit(request) {
-            Admission::Granted(permit) => return Ok(permit),
-            Admission::Waiting(receiver) => receiver,
-            Admission::QueueFull => return Err(Refusal::Overloaded),
-        };
-        tokio::select! {
-            biased;
-            refusal = stop.stopped() => Err(refusal),
-            permit = timeout(wait, receiver) => {
-                // This request gives up at the time-out. The next one in the queue may need fewer
-                // slots, so it may get its permit now.
-                let received = permit.inspect_err(|_| self.permits.grant_to_waiting());
-                received.ok().and_then(Result::ok).ok_or(Refusal::Overloaded)
-            }
-        }
-    }
-
-    /// Runs one call in a new instance under its limits.
-    async fn execute<A, F: Future<Output = CallResult<A>>>(
-        &self,
-        execution: ExecutionInput<'_>,
-        call_guest: impl FnOnce(GuestInstance) -> F,
-    ) -> (Result<Result<A, model::Error>, Refusal>, FinishedRun) {
-        let ExecutionInput { loaded, limits, active, permission, trace, stop, lane, memory, input } =
-            execution;
-        let (egress, clock) = (Arc::clone(&self.egress), Arc::clone(&self.clock));
-        let execution = Execution::start(egress, active, permission, trace, limits, clock, memory);
-        let store = new_store(&self.engine, execution.guest(input), &limits, execution.meter());
-        let call = async {
-            let guest = GuestInstance::new(store, loaded).await?;
-            execution.mark_called();
-            call_guest(guest).await
-        };
-        let call = Metered::new(call, execution.meter(), self.engine.ticks());
-        let call = PermittedPolls::new(call, Arc::clone(&self.poll_permits), lane);
-        let result = execution.run_until_stopped(call, stop).await;
-        let has_failed = !matches!(result, Ok(Ok(_)));
-        (result, execution.finish(has_failed).await)
-    }
-}
-
-fn lane_of(active: &ActiveConnection, call: Call) -> Lane {
-    let connection = &active.connection;
-    Lane { connector: connection.connector.clone(), connection: connection.id, call }
-}
-
-/// The outcome of a run: the value that the guest returned, checked and redacted, or the reason why
-/// there is no value.
-fn checked_outcome<A, T>(
-    result: Result<Result<A, model::Error>, Refusal>,
-    finished: &FinishedRun,
-    limits: &Limits,
-    convert: impl FnOnce(A, Redact<'_>) -> Result<T, Refusal>,
-) -> Result<T, Refusal> {
-    let redact = |kind, text| match kind {
-        TextKind::ForPeople => finished.session.redact(text),
-        _ => finished.session.redact_as(kind, text),
-    };
-    let outcome = match result {
-        Ok(Ok(returned)) => convert(returned, &redact),
-        Ok(Err(error)) => Err(bindings::refusal_from(error, &redact)),
-        Err(refusal) => Err(finished.add_last_words(refusal)),
-    };
-    outcome.map_err(|refusal| finished.replace_by_cause(refusal, limits))
-}
-
-/// The maximum time that a call waits for its permit. A call for an event waits at most half of the
-/// event's answer time: the other half is left for the run, or for the answer that the host is
-/// busy. No event waits for a call of `follow-up` or `plugin`. A call of `follow-up` waits as long
-/// as `create`, and a call of `plugin` waits at most [`PLUGIN_PERMIT_WAIT`].
-fn permit_wait(call: Call, limits: &Limits) -> Duration {
-    match call {
-        Call::Create | Call::Find => Duration::from_millis(limits.create_answer_ms / 2),
-        Call::Count => Duration::from_millis(limits.kpi_answer_ms / 2),
-        Call::State
-        | Call::Comment
-        | Call::FindComment
-        | Call::Reopen
-        | Call::Attach
-        | Call::Attached => Duration::from_millis(limits.create_answer_ms / 2),
-        Call::Check | Call::Choices | Call::Describe => PLUGIN_PERMIT_WAIT,
     }
 }

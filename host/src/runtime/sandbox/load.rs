@@ -1,15 +1,22 @@
 //! The calls by which a connector's file is loaded: `describe`, and for a script first `prepare`.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use crate::domain::{ConnectorFault, ConnectorName, Limits, Refusal, milliseconds};
+use tokio_util::sync::CancellationToken;
+
+use crate::domain::{Call, ConnectorFault, ConnectorName, Limits, Refusal, milliseconds};
+use crate::egress::{ActiveConnection, Permission};
 use crate::manifest::RawManifest;
+use crate::runtime::bindings::model;
 use crate::runtime::component::LoadedComponent;
 use crate::runtime::guest::GuestInput;
-use crate::runtime::instance::GuestInstance;
+use crate::runtime::instance::{CallResult, GuestInstance};
+use crate::runtime::permits::Request;
 use crate::runtime::script::{PrepareError, Script, ScriptRunner};
 
 use super::Sandbox;
+use super::run::{ExecutionInput, PLUGIN_PERMIT_WAIT, lane_of};
 
 /// Maximum time of `describe`. It is short because a slow `describe` delays the loading of other
 /// connectors, and because `describe` does not wait for a tracker.
@@ -63,5 +70,37 @@ impl Sandbox {
             Ok(prepared) => prepared.map(Script::from),
             Err(error) => Err(PrepareError::Script(error.message)),
         }
+    }
+    /// Calls a component while it is loaded. It has no connection yet, so every request that it
+    /// sends is refused.
+    async fn run_unconnected<A, F: Future<Output = CallResult<A>>>(
+        &self,
+        loaded: &LoadedComponent,
+        limits: Limits,
+        guest_input: GuestInput,
+        call_guest: impl FnOnce(GuestInstance) -> F,
+    ) -> Result<Result<A, model::Error>, Refusal> {
+        let active = Arc::new(ActiveConnection::without_grants());
+        let lane = lane_of(&active, Call::Describe);
+        let never_cancelled = CancellationToken::new();
+        let stop = self.stop_signals(&never_cancelled);
+        let slots = self.slots_needed(loaded);
+        let permit_request = Request { lane: lane.clone(), slots, runs_max: u32::MAX };
+        let _permit = self.acquire_permit(permit_request, PLUGIN_PERMIT_WAIT, stop).await?;
+        let (permission, trace) = (Permission::Nothing, None);
+        let memory = self.open_account(&active, &limits)?;
+        let input = ExecutionInput {
+            loaded,
+            limits,
+            active,
+            permission,
+            trace,
+            stop,
+            lane,
+            memory,
+            guest_input,
+        };
+        let (result, finished) = self.execute(input, call_guest).await;
+        result.map_err(|refusal| finished.add_last_words(refusal))
     }
 }

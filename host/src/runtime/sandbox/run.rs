@@ -1,16 +1,35 @@
-//! The input and the result of one run.
+//! One run: waits for its permit, calls the guest in a new instance, and makes its report.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
+use crate::cpu_time::Metered;
 use crate::domain::{
-    Call, EventStart, OutcomeCode, Refusal, RunReport, RunTimes, Usage, WriteRecord, microseconds,
+    Call, Connection, EventStart, Limits, OutcomeCode, Refusal, RunReport, RunTimes, Usage,
+    WriteRecord, microseconds,
 };
-use crate::egress::ActiveConnection;
-use crate::runtime::component::Connector;
+use crate::egress::{ActiveConnection, Permission};
+use crate::memory::{Account, MemoryFull, MemoryOwner};
+use crate::redact::TextKind;
+use crate::runtime::answer_json::AnswerJson;
+use crate::runtime::bindings::{self, Redact, model};
+use crate::runtime::call_input::CallInput;
+use crate::runtime::component::{Connector, LoadedComponent};
+use crate::runtime::execution::{Execution, FinishedRun, StopSignals};
+use crate::runtime::guest::GuestInput;
+use crate::runtime::instance::{CallResult, GuestInstance, new_store};
+use crate::runtime::permits::{Admission, Lane, Permit, Request};
+use crate::runtime::poll_permits::PermittedPolls;
+use crate::runtime::test_report::TestReport;
 use crate::telemetry::TraceParent;
+
+use super::Sandbox;
+
+/// Maximum time that a call of the interface `plugin` waits for its permit.
+pub(super) const PLUGIN_PERMIT_WAIT: Duration = Duration::from_secs(5);
 
 /// The input of one run: the connector, the connection, the signal that stops the run early, and
 /// the event to which its times and its trace belong.
@@ -61,6 +80,168 @@ pub struct RunEnd<T> {
     pub writes: Vec<WriteRecord>,
 }
 
+/// A call of an export, and the requests that the connector may send during the call.
+pub(super) struct ExportCall<'a> {
+    pub(super) call_input: CallInput<'a>,
+    pub(super) permission: Permission,
+    /// The report of the failed test; `None` except in `create`, `comment` and `attach`.
+    pub(super) test_report: Option<Arc<TestReport>>,
+}
+
+impl<'a> ExportCall<'a> {
+    /// A call that may not send writes and that gets no report of a failed test.
+    pub(super) fn read_only(call_input: CallInput<'a>) -> Self {
+        Self { call_input, permission: Permission::Reads, test_report: None }
+    }
+}
+
+/// The input of `execute`: component, connection, permission, limits and memory account.
+pub(super) struct ExecutionInput<'a> {
+    pub(super) loaded: &'a LoadedComponent,
+    pub(super) limits: Limits,
+    pub(super) active: Arc<ActiveConnection>,
+    pub(super) permission: Permission,
+    pub(super) trace: Option<TraceParent>,
+    pub(super) stop: StopSignals<'a>,
+    pub(super) lane: Lane,
+    pub(super) memory: Arc<Account>,
+    pub(super) guest_input: GuestInput,
+}
+
+impl Sandbox {
+    /// Runs a connector: waits for a permit, calls the guest, converts the returned value, and
+    /// makes the report of the run.
+    pub(super) async fn run<A, T: AnswerJson, F: Future<Output = CallResult<A>>>(
+        &self,
+        run: Run,
+        export_call: ExportCall<'_>,
+        call_guest: impl FnOnce(GuestInstance) -> F,
+        convert: impl FnOnce(A, Redact<'_>) -> Result<T, Refusal>,
+    ) -> RunEnd<T> {
+        let ExportCall { call_input, permission, test_report } = export_call;
+        let (connector, requested_at) = (&run.connector, Instant::now());
+        let (permit, memory) = match self.admit(&run, call_input.call).await {
+            Ok(admitted) => admitted,
+            Err(refusal) => return refused_run(&run, call_input.call, requested_at, refusal),
+        };
+        let base_addresses = connector.manifest().addresses(&run.active.connection.settings);
+        let script = connector.loaded().run_script(connector.name());
+        let input = ExecutionInput {
+            loaded: connector.loaded(),
+            limits: *connector.limits(),
+            active: Arc::clone(&run.active),
+            permission,
+            trace: run.trace,
+            stop: self.stop_signals(&run.stop),
+            lane: lane_of(&run.active, call_input.call),
+            memory,
+            guest_input: GuestInput { base_addresses, report: test_report.clone(), script },
+        };
+        // The future is boxed because it is large, and each caller would otherwise move it.
+        let (result, mut finished) = Box::pin(self.execute(input, call_guest)).await;
+        let outcome = checked_outcome(result, &finished, connector.limits(), convert);
+        connector.count_run(&outcome);
+        let test_report = test_report.as_deref();
+        let recording = call_input.recording(&finished.requests, connector, test_report, &outcome);
+        let times = finished.times(run.times_from, requested_at);
+        if let Some(test_report) = test_report {
+            finished.add_requests_of(test_report);
+        }
+        let FinishedRun { log, calls, usage, writes, .. } = finished;
+        let permits_before = permit.permits_before;
+        let usage = Usage { permit_ms: times.permit_ms(), permits_before, ..usage };
+        let without_details = report_without_details(connector, call_input.call, times, &outcome);
+        let run_report = RunReport { log, calls, usage, recording, ..without_details };
+        RunEnd { outcome, report: run_report, writes }
+    }
+
+    /// Waits for the permit of a run, and opens its memory account.
+    async fn admit(&self, run: &Run, call: Call) -> Result<(Permit, Arc<Account>), Refusal> {
+        let limits = run.connector.limits();
+        let permit_request = Request {
+            lane: lane_of(&run.active, call),
+            slots: self.slots_needed(run.connector.loaded()),
+            runs_max: u32::try_from(limits.concurrent_runs).unwrap_or(u32::MAX),
+        };
+        let (wait, stop) = (permit_wait(call, limits), self.stop_signals(&run.stop));
+        let permit = self.acquire_permit(permit_request, wait, stop).await?;
+        let memory = self.open_account(&run.active, limits)?;
+        Ok((permit, memory))
+    }
+
+    /// Waits for a permit, because a permit usually becomes free within a short time.
+    pub(super) async fn acquire_permit(
+        &self,
+        request: Request,
+        wait: Duration,
+        stop: StopSignals<'_>,
+    ) -> Result<Permit, Refusal> {
+        stop.check()?;
+        let receiver = match self.permits.request_permit(request) {
+            Admission::Granted(permit) => return Ok(permit),
+            Admission::Waiting(receiver) => receiver,
+            Admission::QueueFull => return Err(Refusal::Overloaded),
+        };
+        tokio::select! {
+            biased;
+            refusal = stop.stopped() => Err(refusal),
+            permit = timeout(wait, receiver) => {
+                // This request gives up at the time-out. The next one in the queue may need fewer
+                // slots, so it may get its permit now.
+                let received = permit.inspect_err(|_| self.permits.grant_to_waiting());
+                received.ok().and_then(Result::ok).ok_or(Refusal::Overloaded)
+            }
+        }
+    }
+
+    /// Runs one call in a new instance under its limits.
+    pub(super) async fn execute<A, F: Future<Output = CallResult<A>>>(
+        &self,
+        input: ExecutionInput<'_>,
+        call_guest: impl FnOnce(GuestInstance) -> F,
+    ) -> (Result<Result<A, model::Error>, Refusal>, FinishedRun) {
+        let ExecutionInput { loaded, limits, active, permission, trace, .. } = input;
+        let (egress, clock) = (Arc::clone(&self.egress), Arc::clone(&self.clock));
+        let execution =
+            Execution::start(egress, active, permission, trace, limits, clock, input.memory);
+        let store =
+            new_store(&self.engine, execution.guest(input.guest_input), &limits, execution.meter());
+        let call = async {
+            let guest = GuestInstance::new(store, loaded).await?;
+            execution.mark_called();
+            call_guest(guest).await
+        };
+        let call = Metered::new(call, execution.meter(), self.engine.ticks());
+        let call = PermittedPolls::new(call, Arc::clone(&self.poll_permits), input.lane);
+        let result = execution.run_until_stopped(call, input.stop).await;
+        let has_failed = !matches!(result, Ok(Ok(_)));
+        (result, execution.finish(has_failed).await)
+    }
+
+    pub(super) fn stop_signals<'a>(&'a self, run: &'a CancellationToken) -> StopSignals<'a> {
+        StopSignals { run, server: &self.server_stop }
+    }
+
+    /// The number of engine slots that a run of this component occupies. If the engine has fewer
+    /// slots, the run occupies all of them.
+    pub(super) fn slots_needed(&self, loaded: &LoadedComponent) -> u32 {
+        loaded.slots.min(self.engine.address_space().slots)
+    }
+
+    pub(super) fn open_account(
+        &self,
+        active: &ActiveConnection,
+        limits: &Limits,
+    ) -> Result<Arc<Account>, Refusal> {
+        let Connection { connector, id, .. } = &active.connection;
+        let owner = MemoryOwner { connector: connector.clone(), connection: *id };
+        let account = Account::open(&self.memory, owner, limits.memory_bytes);
+        account.map_err(|(MemoryFull::Run(bytes_max) | MemoryFull::Host(bytes_max))| {
+            Refusal::HostMemoryFull { bytes_max }
+        })
+    }
+}
+
 /// The result of a call to an interface that the connector does not export.
 pub(super) fn unsupported<T>(run: &Run, call: Call, interface: &str) -> RunEnd<T> {
     let why = format!("`{}` does not export `{interface}`", run.connector.name());
@@ -68,12 +249,7 @@ pub(super) fn unsupported<T>(run: &Run, call: Call, interface: &str) -> RunEnd<T
 }
 
 /// The result of a run that was refused before it started.
-pub(super) fn refused_run<T>(
-    run: &Run,
-    call: Call,
-    requested_at: Instant,
-    refusal: Refusal,
-) -> RunEnd<T> {
+fn refused_run<T>(run: &Run, call: Call, requested_at: Instant, refusal: Refusal) -> RunEnd<T> {
     let outcome = Err(refusal);
     let since_event_us = |at: Instant| microseconds(at.saturating_duration_since(run.times_from));
     let (asked_us, ended_us) = (since_event_us(requested_at), since_event_us(Instant::now()));
@@ -83,7 +259,7 @@ pub(super) fn refused_run<T>(
 }
 
 /// The report of a run, without its log, its outbound calls and its usage.
-pub(super) fn report_without_details<T>(
+fn report_without_details<T>(
     connector: &Connector,
     call: Call,
     times: RunTimes,
@@ -101,5 +277,48 @@ pub(super) fn report_without_details<T>(
         usage: Usage::default(),
         times: Some(times),
         recording: None,
+    }
+}
+
+pub(super) fn lane_of(active: &ActiveConnection, call: Call) -> Lane {
+    let connection = &active.connection;
+    Lane { connector: connection.connector.clone(), connection: connection.id, call }
+}
+
+/// The outcome of a run: the value that the guest returned, checked and redacted, or the reason why
+/// there is no value.
+fn checked_outcome<A, T>(
+    result: Result<Result<A, model::Error>, Refusal>,
+    finished: &FinishedRun,
+    limits: &Limits,
+    convert: impl FnOnce(A, Redact<'_>) -> Result<T, Refusal>,
+) -> Result<T, Refusal> {
+    let redact = |kind, text| match kind {
+        TextKind::ForPeople => finished.requests.redact(text),
+        _ => finished.requests.redact_as(kind, text),
+    };
+    let outcome = match result {
+        Ok(Ok(returned)) => convert(returned, &redact),
+        Ok(Err(error)) => Err(bindings::refusal_from(error, &redact)),
+        Err(refusal) => Err(finished.add_last_words(refusal)),
+    };
+    outcome.map_err(|refusal| finished.replace_by_cause(refusal, limits))
+}
+
+/// The maximum time that a call waits for its permit. A call for an event waits at most half of the
+/// event's answer time: the other half is left for the run, or for the answer that the host is
+/// busy. No event waits for a call of `follow-up` or `plugin`. A call of `follow-up` waits as long
+/// as `create`, and a call of `plugin` waits at most [`PLUGIN_PERMIT_WAIT`].
+fn permit_wait(call: Call, limits: &Limits) -> Duration {
+    match call {
+        Call::Create | Call::Find => Duration::from_millis(limits.create_answer_ms / 2),
+        Call::Count => Duration::from_millis(limits.kpi_answer_ms / 2),
+        Call::State
+        | Call::Comment
+        | Call::FindComment
+        | Call::Reopen
+        | Call::Attach
+        | Call::Attached => Duration::from_millis(limits.create_answer_ms / 2),
+        Call::Check | Call::Choices | Call::Describe => PLUGIN_PERMIT_WAIT,
     }
 }
