@@ -53,7 +53,7 @@ pub use defect::{
     Claimed, ConnectionSnapshot, CurrentDefect, DecidedDoubt, Decision, Defect, DefectId,
     DefectRecord, DefectState, DoubtfulDefect, Lease, NotCreated, SearchEnd, SentWrites, Verdict,
 };
-pub use doubt::{Doubt, Next, Unresolvable, Waits};
+pub use doubt::{AfterNone, Doubt, Next, Unresolvable, Waits};
 pub use event::{
     Call, Event, EventId, EventKind, LogLevel, LogLine, OutboundCall, Received, RunReport, Usage,
 };

@@ -43,7 +43,7 @@ pub(crate) fn postgres_settings(config: &Config) -> anyhow::Result<Option<Postgr
         url,
         password: password.map(Secret::trimmed),
         connections_max: config.store_connections_max,
-        statement: Duration::from_secs(config.store_statement_s.into()),
-        connect: Duration::from_secs(config.store_connect_s.into()),
+        statement_timeout: Duration::from_secs(config.store_statement_s.into()),
+        connect_timeout: Duration::from_secs(config.store_connect_s.into()),
     }))
 }

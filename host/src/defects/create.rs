@@ -56,7 +56,7 @@ impl Defects {
         } else {
             match self.deps.store.known_defect(connection.id, &test) {
                 Some((id, defect)) => Ok(CreateAnswer::new(id, defect, OutcomeCode::Repeated)),
-                None => self.join_or_start(active, test, (event, start), deadline).await,
+                None => self.create_once(active, test, (event, start), deadline).await,
             }
         };
         self.deps.connections.record_answer(connection.id, &answer);
@@ -65,7 +65,7 @@ impl Defects {
 
     /// Joins the create of this failed test that is in progress, or starts one. Waits for the
     /// answer of that create.
-    async fn join_or_start(
+    async fn create_once(
         &self,
         active: &Arc<ActiveConnection>,
         test: FailedTest,
@@ -73,11 +73,16 @@ impl Defects {
         deadline: AnswerDeadline,
     ) -> Answer {
         self.deps.history.record_begin(event);
-        let start = || {
+        let start = |key| {
             let (deps, active, test) = (self.deps.clone(), Arc::clone(active), test.clone());
+            let creates_in_progress = self.creates_in_progress.clone();
             let span = deps.history.span(event_start.id);
-            let work =
-                async move { run_create(&deps, &active, &test, event_start, deadline).await };
+            let work = async move {
+                let answer =
+                    select_version_and_create(&deps, &active, &test, event_start, deadline).await;
+                creates_in_progress.remove(&key);
+                answer
+            };
             work.instrument(span)
         };
         let key = test.key_in(active.connection.id);
@@ -94,19 +99,19 @@ impl Defects {
 }
 
 /// The creates in progress, by failed test.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct CreatesInProgress {
     by_test: Arc<Mutex<HashMap<FailedTestKey, Option<InFlight<Answer>>>>>,
 }
 
 impl CreatesInProgress {
     /// Joins the create of this failed test that is in progress, or starts `create`, which always
-    /// runs to its end.
+    /// runs to its end and then calls [`Self::remove`].
     fn join_or_start<F>(
         &self,
         key: FailedTestKey,
         tasks: &TaskTracker,
-        create: impl FnOnce() -> F,
+        create: impl FnOnce(FailedTestKey) -> F,
     ) -> Flight<Answer>
     where
         F: Future<Output = Answer> + Send + 'static,
@@ -119,14 +124,11 @@ impl CreatesInProgress {
         }
         let mut by_test = self.by_test.lock();
         let slot = by_test.entry(key.clone()).or_default();
-        Flight::join_or_start(slot, tasks, || {
-            let (all, create) = (Arc::clone(&self.by_test), Box::pin(create()));
-            async move {
-                let answer = create.await;
-                all.lock().remove(&key);
-                answer
-            }
-        })
+        Flight::join_or_start(slot, tasks, || create(key))
+    }
+
+    fn remove(&self, key: &FailedTestKey) {
+        self.by_test.lock().remove(key);
     }
 }
 
@@ -161,7 +163,7 @@ impl AnswerDeadline {
 }
 
 /// Selects the version of the connector and attempts the create. Records the times of the claims.
-async fn run_create(
+async fn select_version_and_create(
     deps: &Dependencies,
     active: &Arc<ActiveConnection>,
     test: &FailedTest,

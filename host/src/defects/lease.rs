@@ -69,7 +69,7 @@ impl LeasedDefect<'_> {
         let routing = connections.route(&self.active, self.connector, test, read_until);
         let routed = self.while_reading(routing).await;
         self.active = routed.active;
-        let purpose = Purpose::Create(self.snapshot_now()?);
+        let purpose = Purpose::Create(self.snapshot_now());
         let (sandbox, report) = (&self.deps.sandbox, Arc::new(routed.report));
         let start = |run, journal| sandbox.create(run, test, marker, journal, Arc::clone(&report));
         let mut end = self.run_allowed(&self.active, Call::Create, marker, purpose, start).await;
@@ -111,7 +111,7 @@ impl LeasedDefect<'_> {
         start: impl FnOnce(Run, Arc<dyn Journal>) -> F,
     ) -> RunEnd<T> {
         let journal = WriteJournal::new(self, marker, purpose);
-        let run = self.run(active);
+        let run = self.new_run(active);
         let stop = run.stop.clone();
         let run = start(run, Arc::clone(&journal) as Arc<dyn Journal>);
         let mut end = self.while_renewing(stop, run).await;
@@ -142,7 +142,7 @@ impl LeasedDefect<'_> {
             Err(error) => return Err(Refusal::StoreUnavailable(error.to_string())),
         }
         self.check_breaker(call)?;
-        let run = self.run(active);
+        let run = self.new_run(active);
         let stop = run.stop.clone();
         let end = self.while_renewing(stop, start(run)).await;
         self.record_outcome(call, marker, &end.outcome);
@@ -151,15 +151,14 @@ impl LeasedDefect<'_> {
     }
 
     /// The settings, origins and connector version that a run would use now.
-    pub(super) fn snapshot_now(&self) -> Result<ConnectionSnapshot, Refusal> {
+    pub(super) fn snapshot_now(&self) -> ConnectionSnapshot {
         let connection = &self.active.connection;
-        let settings = serde_json::to_string(&connection.settings)
-            .map_err(|error| Refusal::StoreUnavailable(error.to_string()))?;
-        Ok(ConnectionSnapshot {
-            settings,
+        ConnectionSnapshot {
+            // JSON values can always be written as text.
+            settings: serde_json::to_string(&connection.settings).unwrap_or_default(),
             origins: connection.grants.origins.clone(),
             connector_sha256: self.connector.sha256().to_owned(),
-        })
+        }
     }
 
     /// Stores the outcome in the row, adds the follow-up steps, and gives the lease back.
@@ -201,7 +200,7 @@ impl LeasedDefect<'_> {
 
     /// Stores a known defect. If that fails, tries again in the background for as long as a lease
     /// lasts, so that the defect is not lost.
-    pub(super) async fn store_known(&self, verdict: Verdict) {
+    pub(super) async fn store_or_retry(&self, verdict: Verdict) {
         let Err(error) = self.store_outcome(&verdict).await else { return };
         let steps = self.next_steps(&verdict);
         let id = self.lease.defect;
@@ -261,7 +260,7 @@ impl LeasedDefect<'_> {
         self.while_renewing(CancellationToken::new(), read)
     }
 
-    fn run(&self, active: &Arc<ActiveConnection>) -> Run {
+    fn new_run(&self, active: &Arc<ActiveConnection>) -> Run {
         let (connector, active) = (Arc::clone(self.connector), Arc::clone(active));
         let trace = || self.deps.history.trace(self.event.id);
         Run::of_event(connector, active, self.event, trace)

@@ -9,7 +9,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::domain::{
-    ConnectionSnapshot, Defect, Doubt, DoubtfulDefect, Next, Refusal, Settings, Unresolvable, Waits,
+    AfterNone, ConnectionSnapshot, Defect, Doubt, DoubtfulDefect, Next, Refusal, Settings,
+    Unresolvable, Waits,
 };
 use crate::egress::ActiveConnection;
 use crate::store::{ControlDefect, StoreError};
@@ -53,11 +54,11 @@ impl LeasedDefect<'_> {
             Err(error) => return try_later(&error),
         }
         match doubt.after_none(began_at, waits) {
-            Next::CreateIfSearchWorks => {
+            AfterNone::CheckSearch => {
                 let indexed_by = milliseconds_before(began_at, waits.index_delay_ms);
                 self.run_control_search(doubtful, &active, indexed_by).await
             }
-            next => SearchResult::NotFound(next, None),
+            AfterNone::Decided(next) => SearchResult::NotFound(next, None),
         }
     }
 
@@ -85,12 +86,9 @@ impl LeasedDefect<'_> {
     ) -> SearchResult {
         // Rows that an earlier version of Jackfield wrote, and rows of a restored database, have no
         // snapshot.
-        let run_snapshot = match doubtful.snapshot.clone().map_or_else(|| self.snapshot_now(), Ok) {
-            Ok(run_snapshot) => run_snapshot,
-            Err(refusal) => return SearchResult::NotFound(Next::TryLater, Some(refusal)),
-        };
+        let run_snapshot = doubtful.snapshot.clone().unwrap_or_else(|| self.snapshot_now());
         let id = self.active.connection.id;
-        let controls = match self.deps.store.controls(id, &run_snapshot, indexed_by).await {
+        let controls = match self.deps.store.control_defects(id, &run_snapshot, indexed_by).await {
             Ok(controls) => controls,
             Err(error) => return try_later(&error),
         };

@@ -10,9 +10,9 @@ use jiff::Timestamp;
 use tokio::time::Instant;
 
 use crate::domain::{
-    Call, ConnectorFault, CurrentDefect, Doubt, DueFollowUps, FollowUp, FollowUpEnd, FollowUpStep,
-    Journal, Marker, Next, OutcomeCode, Refusal, SentWrites, Unresolvable, WriteClass,
-    confirmed_or_nothing_sent, sent_writes,
+    AfterNone, Call, ConnectorFault, CurrentDefect, Doubt, DueFollowUps, FollowUp, FollowUpEnd,
+    FollowUpStep, Journal, Marker, Next, OutcomeCode, Refusal, SentWrites, Unresolvable,
+    WriteClass, confirmed_or_nothing_sent, sent_writes,
 };
 use crate::egress::ActiveConnection;
 use crate::runtime::{Run, RunEnd, TestReport};
@@ -110,25 +110,23 @@ impl<'a> DefectSteps<'a> {
         doubt: &Doubt,
         began_at: Timestamp,
     ) -> Option<StepResult> {
-        let next = match self.leased.search_waits() {
-            None => doubt.without_search(Unresolvable::NoSearch),
-            Some(_) if step.step == FollowUpStep::Comment && !doubt.has_marker => {
-                doubt.without_search(Unresolvable::NoMarker)
+        let lacks_marker = step.step == FollowUpStep::Comment && !doubt.has_marker;
+        let decision = match self.leased.search_waits() {
+            None => AfterNone::Decided(doubt.without_search(Unresolvable::NoSearch)),
+            Some(_) if lacks_marker => {
+                AfterNone::Decided(doubt.without_search(Unresolvable::NoMarker))
             }
             Some(waits) => doubt.after_none(began_at, waits),
         };
-        // If the clock stepped, the start of the search cannot be compared with the end of the
-        // wait.
-        let next = match self.leased.deps.restart_waits_if_clock_stepped().await {
-            Ok(false) => next,
-            Ok(true) | Err(_) => Next::TryLater,
-        };
-        let next = match next {
-            Next::CreateIfSearchWorks => self.check_search_works(step, doubt).await,
-            next => next,
+        let next = match (self.leased.deps.restart_waits_if_clock_stepped().await, decision) {
+            (Ok(false), AfterNone::Decided(next)) => next,
+            (Ok(false), AfterNone::CheckSearch) => self.check_search_works(step, doubt).await,
+            // If the clock stepped, the start of the search cannot be compared with the end of the
+            // wait.
+            (Ok(true) | Err(_), _) => Next::TryLater,
         };
         let (end, code) = match next {
-            Next::Create | Next::CreateIfSearchWorks => return None,
+            Next::Create => return None,
             Next::SearchAt(at) => {
                 let reason = "a write was sent and its outcome is not known yet".to_owned();
                 let again = FollowUpEnd::Again { sent: None, at: Some(at), reason };
@@ -152,7 +150,7 @@ impl<'a> DefectSteps<'a> {
             return doubt.after_control(Vec::new());
         }
         let id = self.active.connection.id;
-        let Ok(controls) = self.leased.deps.store.comment_controls(id).await else {
+        let Ok(controls) = self.leased.deps.store.control_comments(id).await else {
             return Next::TryLater;
         };
         let find = |control: ControlDefect| async move {

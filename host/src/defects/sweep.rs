@@ -115,7 +115,7 @@ async fn search_in_doubt(leased: &LeasedDefect<'_>, doubtful: &DoubtfulDefect) -
     };
     let is_unclear = doubtful.doubt.class == WriteClass::Unclear;
     match next {
-        Next::Create | Next::CreateIfSearchWorks => leased.end_search(SearchEnd::DoubtEnded).await,
+        Next::Create => leased.end_search(SearchEnd::DoubtEnded).await,
         Next::SearchAt(at) if is_unclear => {
             leased.end_search(SearchEnd::SearchAt(Some(at))).await;
         }

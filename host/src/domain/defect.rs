@@ -221,6 +221,16 @@ impl NotCreated {
         self.sent.as_ref().is_some_and(|sent| sent.class != WriteClass::Refused)
     }
 
+    /// The state of the row after this run, and the class that the row then stores: the worst class
+    /// of all writes of its generation. `earlier` is the class that the row had before.
+    #[must_use]
+    pub fn state_after(&self, earlier: Option<WriteClass>) -> (DefectState, Option<WriteClass>) {
+        let class = earlier.max(self.sent.as_ref().map(|sent| sent.class));
+        let is_in_doubt = self.sent.is_some() && class > Some(WriteClass::Refused);
+        let state = if is_in_doubt { DefectState::InDoubt } else { DefectState::Failed };
+        (state, class)
+    }
+
     /// The refusal for the tester. If the defect may exist, the refusal also describes the write.
     #[must_use]
     pub fn into_refusal(self) -> Refusal {

@@ -45,15 +45,22 @@ pub struct Waits {
 pub enum Next {
     /// The next Create Defect request may create the defect.
     Create,
-    /// The next Create Defect request may create the defect if the search is shown to work. For
-    /// that, the search must find another defect that was created in the same way.
-    CreateIfSearchWorks,
     /// Search again: only a search that begins at this instant or later can be trusted.
     SearchAt(Timestamp),
     /// A search has no result now. Report this, and search again later.
     TryLater,
     /// A person must resolve the doubt.
     NeedsPerson(Unresolvable),
+}
+
+/// The decision after a search that found nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AfterNone {
+    /// This is the next action, whether the search works or not.
+    Decided(Next),
+    /// First check that the search works: it must find another defect that was created in the same
+    /// way. [`Doubt::after_control`] then decides.
+    CheckSearch,
 }
 
 /// The reason why only a person can resolve a doubt.
@@ -86,33 +93,28 @@ impl Doubt {
         Next::NeedsPerson(why)
     }
 
-    /// Decides after a search found nothing. The search began at `began_at`.
+    /// Decides after a search found nothing. The search began at `began_at`. If this was too early
+    /// to trust the search, the decision is a new search.
     #[must_use]
-    pub fn after_none(&self, began_at: Timestamp, waits: Waits) -> Next {
-        if self.class == WriteClass::Refused && self.decided.is_none() {
-            return Next::Create;
-        }
+    pub fn after_none(&self, began_at: Timestamp, waits: Waits) -> AfterNone {
+        let create = AfterNone::Decided(Next::Create);
+        let needs_person = |why| AfterNone::Decided(Next::NeedsPerson(why));
         let indexed_at = after(self.wait_from, waits.index_delay_ms);
-        if self.decided.is_some() || self.settled {
-            return Self::after_wait(began_at, indexed_at, Next::Create);
-        }
-        match (self.class, waits.in_doubt_ms) {
-            (WriteClass::Refused, _) => Next::Create,
-            (_, None) => {
-                Self::after_wait(began_at, indexed_at, Next::NeedsPerson(Unresolvable::Never))
+        let (trusted_from, decision) = match (self.class, waits.in_doubt_ms) {
+            _ if self.decided.is_some() => (indexed_at, create),
+            (WriteClass::Refused, _) => return create,
+            _ if self.settled => (indexed_at, create),
+            (_, None) => (indexed_at, needs_person(Unresolvable::Never)),
+            (WriteClass::Unclear, Some(_)) => (indexed_at, AfterNone::CheckSearch),
+            (WriteClass::Open, Some(ms)) => (after(indexed_at, ms), AfterNone::CheckSearch),
+            (WriteClass::Acknowledged, Some(ms)) => {
+                (after(indexed_at, ms), needs_person(Unresolvable::Acknowledged))
             }
-            (WriteClass::Unclear, Some(_)) => {
-                Self::after_wait(began_at, indexed_at, Next::CreateIfSearchWorks)
-            }
-            (WriteClass::Open, Some(in_doubt_ms)) => Self::after_wait(
-                began_at,
-                after(indexed_at, in_doubt_ms),
-                Next::CreateIfSearchWorks,
-            ),
-            (WriteClass::Acknowledged, Some(in_doubt_ms)) => {
-                let person = Next::NeedsPerson(Unresolvable::Acknowledged);
-                Self::after_wait(began_at, after(indexed_at, in_doubt_ms), person)
-            }
+        };
+        if began_at >= trusted_from {
+            decision
+        } else {
+            AfterNone::Decided(Next::SearchAt(trusted_from))
         }
     }
 
@@ -151,12 +153,6 @@ impl Doubt {
             (true, true) => Next::NeedsPerson(Unresolvable::Forbidden),
             (false, _) => Next::NeedsPerson(Unresolvable::ControlNotFound(keys)),
         }
-    }
-
-    /// Returns `next` if the search began at `from` or later; otherwise requests a new search at
-    /// `from`.
-    fn after_wait(began_at: Timestamp, from: Timestamp, next: Next) -> Next {
-        if began_at >= from { next } else { Next::SearchAt(from) }
     }
 }
 
@@ -208,21 +204,30 @@ mod tests {
         }
     }
 
+    /// The action after a search that began `ms` milliseconds after the wait and found nothing.
+    fn next_after(doubt: &Doubt, ms: i64) -> Next {
+        match doubt.after_none(at(ms), WAITS) {
+            AfterNone::Decided(next) => next,
+            AfterNone::CheckSearch => panic!("the search is checked"),
+        }
+    }
+
     #[test]
     fn a_search_that_finds_nothing_decides_after_the_wait_of_the_class() {
+        use AfterNone::{CheckSearch, Decided};
         use WriteClass::{Acknowledged, Open, Refused, Unclear};
         let person = Next::NeedsPerson(Unresolvable::Acknowledged);
-        for (class, ms, next) in [
-            (Refused, 0, Next::Create),
-            (Unclear, 9, Next::SearchAt(at(10))),
-            (Unclear, 10, Next::CreateIfSearchWorks),
-            (Open, 10, Next::SearchAt(at(1_010))),
-            (Open, 1_009, Next::SearchAt(at(1_010))),
-            (Open, 1_010, Next::CreateIfSearchWorks),
-            (Acknowledged, 1_009, Next::SearchAt(at(1_010))),
-            (Acknowledged, 1_010, person),
+        for (class, ms, decision) in [
+            (Refused, 0, Decided(Next::Create)),
+            (Unclear, 9, Decided(Next::SearchAt(at(10)))),
+            (Unclear, 10, CheckSearch),
+            (Open, 10, Decided(Next::SearchAt(at(1_010)))),
+            (Open, 1_009, Decided(Next::SearchAt(at(1_010)))),
+            (Open, 1_010, CheckSearch),
+            (Acknowledged, 1_009, Decided(Next::SearchAt(at(1_010)))),
+            (Acknowledged, 1_010, Decided(person)),
         ] {
-            assert_eq!(doubt(class).after_none(at(ms), WAITS), next, "{class} after {ms} ms");
+            assert_eq!(doubt(class).after_none(at(ms), WAITS), decision, "{class} after {ms} ms");
         }
     }
 
@@ -230,22 +235,23 @@ mod tests {
     fn an_ended_doubt_waits_only_for_the_index_and_refused_writes_need_no_wait() {
         let settled = |class| Doubt { settled: true, ..doubt(class) };
         for class in [WriteClass::Unclear, WriteClass::Open, WriteClass::Acknowledged] {
-            assert_eq!(settled(class).after_none(at(9), WAITS), Next::SearchAt(at(10)));
-            assert_eq!(settled(class).after_none(at(10), WAITS), Next::Create);
+            assert_eq!(next_after(&settled(class), 9), Next::SearchAt(at(10)));
+            assert_eq!(next_after(&settled(class), 10), Next::Create);
             assert_eq!(settled(class).without_search(Unresolvable::NoSearch), Next::Create);
         }
-        assert_eq!(settled(WriteClass::Refused).after_none(at(0), WAITS), Next::Create);
+        assert_eq!(next_after(&settled(WriteClass::Refused), 0), Next::Create);
     }
 
     #[test]
     fn only_a_person_ends_a_doubt_if_in_doubt_s_is_never() {
         let waits = Waits { in_doubt_ms: None, ..WAITS };
         for class in [WriteClass::Unclear, WriteClass::Open, WriteClass::Acknowledged] {
-            let next = doubt(class).after_none(at(9_999_999), waits);
-            assert_eq!(next, Next::NeedsPerson(Unresolvable::Never), "{class}");
+            let decision = doubt(class).after_none(at(9_999_999), waits);
+            let person = Next::NeedsPerson(Unresolvable::Never);
+            assert_eq!(decision, AfterNone::Decided(person), "{class}");
         }
         let refused = doubt(WriteClass::Refused).after_none(at(0), waits);
-        assert_eq!(refused, Next::Create);
+        assert_eq!(refused, AfterNone::Decided(Next::Create));
     }
 
     #[test]
@@ -253,8 +259,8 @@ mod tests {
         for decided in [DecidedDoubt::Retry, DecidedDoubt::GiveUp] {
             for class in [WriteClass::Refused, WriteClass::Open, WriteClass::Acknowledged] {
                 let doubt = Doubt { decided: Some(decided), ..doubt(class) };
-                assert_eq!(doubt.after_none(at(9), WAITS), Next::SearchAt(at(10)));
-                assert_eq!(doubt.after_none(at(10), WAITS), Next::Create);
+                assert_eq!(next_after(&doubt, 9), Next::SearchAt(at(10)));
+                assert_eq!(next_after(&doubt, 10), Next::Create);
                 assert_eq!(doubt.without_search(Unresolvable::NoSearch), Next::Create);
             }
         }

@@ -44,6 +44,7 @@ pub struct CountsLease {
     pub connection: ConnectionId,
     /// The project that is counted.
     pub project: String,
+    /// Identifies this lease in the store. Each lease has a new random id.
     pub(super) holder: Uuid,
 }
 

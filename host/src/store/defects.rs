@@ -16,11 +16,11 @@ use super::StoreError;
 
 /// A claim of one failed test.
 #[derive(Debug, Clone)]
-pub struct Claim<'a> {
+pub struct Claim {
     /// The connection that received the event.
     pub connection: ConnectionId,
     /// The failed test whose defect is requested.
-    pub test: &'a FailedTest,
+    pub test: FailedTest,
     /// The event that requests the defect.
     pub event: EventId,
     /// The time of the claim.
@@ -35,7 +35,7 @@ pub struct Claim<'a> {
     pub awaited_fence: Option<i64>,
     /// If this is set, the failed test may be a recurrence, and the claim reads the other failures
     /// of its test case. The value contains the rows that this process works on.
-    pub open_rows_if_recurrence: Option<&'a [DefectId]>,
+    pub open_rows_if_recurrence: Option<Vec<DefectId>>,
 }
 
 /// A write that is about to be sent.
@@ -131,7 +131,7 @@ pub trait DefectStore {
     /// lease ended, or returns the state of the row. Lazy: if a power cut loses the claim, the run
     /// has not sent a write yet, because marking a write is durable and makes the claim durable
     /// too.
-    async fn claim(&self, claim: Claim<'_>) -> Result<Claimed, StoreError>;
+    async fn claim(&self, claim: Claim) -> Result<Claimed, StoreError>;
     /// Leases a row that is due for a background search. `None` if the row is no longer due or is
     /// already leased. Durable.
     async fn claim_search(
@@ -153,7 +153,7 @@ pub trait DefectStore {
     ) -> Result<Vec<DueDefect>, StoreError>;
     /// Returns at most three of the newest defects that the same connector created with the same
     /// settings and with the marker in its write, and that were stored at `stored_by` or earlier.
-    async fn controls(
+    async fn control_defects(
         &self,
         connection: ConnectionId,
         snapshot: &ConnectionSnapshot,

@@ -50,5 +50,5 @@ pub trait FollowUpStore {
     ) -> Result<(), StoreError>;
     /// Returns at most three of the newest comments of a connection. A search for comments that
     /// works must find them.
-    async fn comment_controls(&self, id: ConnectionId) -> Result<Vec<ControlDefect>, StoreError>;
+    async fn control_comments(&self, id: ConnectionId) -> Result<Vec<ControlDefect>, StoreError>;
 }

@@ -49,9 +49,9 @@ pub struct PostgresSettings {
     /// Maximum number of database connections that this server opens.
     pub connections_max: u32,
     /// The time limit of a statement.
-    pub statement: Duration,
+    pub statement_timeout: Duration,
     /// The time limit of an attempt to connect.
-    pub connect: Duration,
+    pub connect_timeout: Duration,
 }
 
 /// The store in a PostgreSQL database.
@@ -109,7 +109,7 @@ fn copy_from(
     settings: &PostgresSettings,
     sealer: &Sealer,
 ) -> Result<Vec<TableRows>, StoreError> {
-    let settings = PostgresSettings { statement: LONG_STATEMENT, ..settings.clone() };
+    let settings = PostgresSettings { statement_timeout: LONG_STATEMENT, ..settings.clone() };
     let address = connection_address(&settings)?;
     let display_url = Arc::clone(&address.display_url);
     let to = Session::new(address, Arc::default())?;
@@ -129,7 +129,7 @@ fn open(
     let address = connection_address(settings)?;
     let clock = Arc::new(DatabaseClock::default());
     // A statement that changes the schema may take longer than other statements.
-    let long_address = Address { statement: LONG_STATEMENT, ..address.clone() };
+    let long_address = Address { statement_timeout: LONG_STATEMENT, ..address.clone() };
     let schema_session = Session::new(long_address, Arc::clone(&clock))?;
     schema_session.connect()?;
     refuse_pool(&schema_session)?;
@@ -141,11 +141,11 @@ fn open(
     // Of the allowed connections, one writes and one receives notifications; the others read.
     for _ in 0..settings.connections_max.saturating_sub(2).max(1) {
         let reader = Session::new(address.clone(), Arc::clone(&clock))?.for_rules();
-        readers.push(Box::new(links::Reading(reader)));
+        readers.push(Box::new(links::ReadingLink(reader)));
     }
     let publisher = Publisher::of_several_servers();
     listener::start(address, publisher.clone())?;
-    let writer = Box::new(links::Writing(writer));
+    let writer = Box::new(links::WritingLink(writer));
     let store = SqlStore::start(writer, readers, starts, publisher)?;
     Ok((store, clock))
 }
@@ -184,10 +184,10 @@ fn connection_address(settings: &PostgresSettings) -> Result<Address, StoreError
         Some(password) => options.password(password.reveal()),
         None => options,
     };
-    let (connect, statement) = (settings.connect, settings.statement);
+    let PostgresSettings { connect_timeout, statement_timeout, .. } = *settings;
     let server = Uuid::new_v4().simple().to_string().into();
     let display_url = display_url.as_str().into();
-    Ok(Address { options, display_url, server, connect, statement })
+    Ok(Address { options, display_url, server, connect_timeout, statement_timeout })
 }
 
 /// Checks that the file in a parameter of the address can be read. Without this check, the error of

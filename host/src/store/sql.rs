@@ -1,11 +1,11 @@
 //! The rules of the store, which are the same for all database engines: SQL that each engine can
 //! run, and the code that uses its rows.
 //!
+//! [`operations`] implements the traits of the store, and decides which thread runs each operation.
 //! Every change goes through [`writer`]. [`claims`], [`moves`] and [`doubts`] change the row of a
 //! defect. The rules do not depend on the engine that runs the SQL.
 
 mod account_tokens;
-mod accounts;
 pub(super) mod audit;
 mod claims;
 mod columns;
@@ -21,15 +21,15 @@ mod defect_records;
 mod doubts;
 mod event_search;
 mod events;
-mod follow_ups;
+mod follow_up_rows;
 mod grants_json;
-pub(super) mod history;
 pub(super) mod history_rows;
 pub(super) mod meta;
 mod moves;
+mod operations;
 pub(super) mod queue;
 pub(super) mod readers;
-mod recent;
+mod recent_events;
 mod recordings;
 mod recurrences;
 pub(super) mod reseal;
@@ -37,11 +37,11 @@ mod run_json;
 mod sessions;
 mod shared_versions;
 pub(super) mod starts;
-mod store;
 mod test_manager_json;
 #[cfg(test)]
 pub(super) mod tests;
 mod unreadable;
+pub(super) mod unwritten_history;
 mod usage;
 pub(super) mod values;
 mod webhook_auth_json;

@@ -39,9 +39,9 @@ impl SqliteStore {
         let connection = file::open(path, sealer)?;
         let mut readers: Vec<Box<dyn ReadLink>> = Vec::new();
         for _ in 0..READER_THREADS {
-            readers.push(Box::new(links::Reading(file::connect_for_reading(path)?)));
+            readers.push(Box::new(links::ReadingLink(file::connect_for_reading(path)?)));
         }
-        let writer = links::Writing::new(connection, path.to_owned());
+        let writer = links::WritingLink::new(connection, path.to_owned());
         let publisher = Publisher::of_one_server();
         SqlStore::start(Box::new(writer), readers, StartCounter::beside(path), publisher)
     }
@@ -78,7 +78,7 @@ impl SqliteStore {
         copy: impl FnOnce(&dyn Database) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
         let connection = file::open(path, sealer)?;
-        if StartCounter::beside(path).read()? > starts::stored(&connection)? {
+        if StartCounter::beside(path).read()? > starts::stored_starts(&connection)? {
             return Err(StoreError::Unusable(
                 "the database was restored, or lost changes that it had stored: start the server with it once, \
                  which marks the affected defects, and then move the database"

@@ -120,13 +120,13 @@ impl CreateEvent<'_> {
         let (now, open_rows) = (self.deps.clock.now(), self.open_rows());
         let claim = Claim {
             connection: self.active.connection.id,
-            test: self.test,
+            test: self.test.clone(),
             event: self.event.id,
             now,
             lease_until: after(now, self.deps.config.now().lease_ms),
             run_ms: self.deps.connections.limits(&self.active.connection).run_ms,
             awaited_fence: self.awaited_fence,
-            open_rows_if_recurrence: self.allows_recurrence().then_some(open_rows.as_slice()),
+            open_rows_if_recurrence: self.allows_recurrence().then_some(open_rows),
         };
         let began = Instant::now();
         let claimed = self.deps.store.claim(claim).await;
@@ -147,6 +147,8 @@ impl CreateEvent<'_> {
                 self.awaited_fence = Some(fence);
                 Attempt::AfterRun { refusal: self.deadline.refusal(), defect }
             }
+            // No write was sent for this row. If this event has sent one, a person has released
+            // that row since.
             Ok(Claimed::Create { lease, marker, .. }) => {
                 self.create_and_store(self.leased(lease), &marker).await
             }
@@ -167,8 +169,9 @@ impl CreateEvent<'_> {
             && self.connector.interfaces().follow_up
     }
 
-    /// The rows that this process works on, if the claim reads other failures. After a step of the
-    /// clock, the leases of these rows may seem to have ended.
+    /// The rows that this process works on. After a step of the clock, their leases may seem to
+    /// have ended. Empty if a recurrence is not allowed, because the claim then reads no other
+    /// rows.
     fn open_rows(&self) -> Vec<DefectId> {
         if self.allows_recurrence() { self.deps.process.open_rows() } else { Vec::new() }
     }
@@ -239,7 +242,7 @@ impl CreateEvent<'_> {
                     let now = self.deps.clock.since_boot();
                     self.deps.process.index_lags.watch(&leased.active.connection, marker, now);
                 }
-                leased.store_known(Verdict::Created(defect.clone())).await;
+                leased.store_or_retry(Verdict::Created(defect.clone())).await;
                 let id = leased.lease.defect;
                 Attempt::Done(Ok(CreateAnswer::new(id, defect, OutcomeCode::Created)))
             }
@@ -268,14 +271,14 @@ impl CreateEvent<'_> {
         let leased = self.leased(doubtful.lease.clone());
         let (next, refusal) = match leased.search(doubtful).await {
             SearchResult::Found(oldest, others) => {
-                leased.store_known(Verdict::Found(oldest.clone())).await;
+                leased.store_or_retry(Verdict::Found(oldest.clone())).await;
                 let id = leased.lease.defect;
                 return Attempt::Done(Ok(CreateAnswer::adopted(id, oldest, others)));
             }
             SearchResult::NotFound(next, refusal) => (next, refusal),
         };
         match next {
-            Next::Create | Next::CreateIfSearchWorks => match own_refusal {
+            Next::Create => match own_refusal {
                 None => self.create_after_search(leased).await,
                 Some(refusal) => {
                     leased.end_search(SearchEnd::DoubtEnded).await;

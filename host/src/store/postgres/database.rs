@@ -18,7 +18,7 @@ use super::dialect::{translate, translate_insert};
 use super::errors::{ends_connection, statement_failure};
 use super::session::Session;
 use crate::store::changes::Change;
-use crate::store::sql::database::{Columns, Database, Failure, OnRow, SnapshotReads, params};
+use crate::store::sql::database::{Database, Failure, OnRow, ResultRow, SnapshotReads, params};
 use crate::store::sql::values::{Kind, Value};
 use crate::store::{DatabaseError, StoreError};
 
@@ -242,7 +242,7 @@ fn replace_nul(text: &str) -> Cow<'_, str> {
     }
 }
 
-impl Columns for PgRow {
+impl ResultRow for PgRow {
     fn position(&self, name: &str) -> Option<usize> {
         self.try_column(name).ok().map(|column| column.ordinal())
     }

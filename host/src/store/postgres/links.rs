@@ -18,9 +18,9 @@ use crate::store::sql::writer::{Durability, WriteLink};
 use crate::store::{DatabaseError, StoreError};
 
 /// The connection of the thread that writes.
-pub(super) struct Writing(pub(super) Session);
+pub(super) struct WritingLink(pub(super) Session);
 
-impl Writing {
+impl WritingLink {
     /// Runs changes in the transaction, each in a savepoint, and commits. Undoes a change that
     /// failed. A single change has no savepoint: if it fails, the transaction is rolled back.
     fn run_and_commit<W: FnOnce(&dyn Database) -> bool>(
@@ -117,7 +117,7 @@ const SAVEPOINT: &str = "SAVEPOINT operation";
 const NEXT_SAVEPOINT: &str = "RELEASE SAVEPOINT operation; SAVEPOINT operation";
 const ROLL_BACK_TO_SAVEPOINT: &str = "ROLLBACK TO SAVEPOINT operation";
 
-impl WriteLink for Writing {
+impl WriteLink for WritingLink {
     fn commit(&mut self, batch: &mut Batch) -> Result<(), DatabaseError> {
         let committed = self.try_commit(batch);
         self.0.in_transaction.set(false);
@@ -141,9 +141,9 @@ impl WriteLink for Writing {
 }
 
 /// A connection of a thread that reads.
-pub(super) struct Reading(pub(super) Session);
+pub(super) struct ReadingLink(pub(super) Session);
 
-impl ReadLink for Reading {
+impl ReadLink for ReadingLink {
     fn database(&mut self) -> Result<&dyn Database, StoreError> {
         // A read that panicked has left its transaction open.
         if self.0.in_transaction.get() {

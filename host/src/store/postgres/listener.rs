@@ -80,7 +80,7 @@ impl Listener {
 
     /// Listens until the connection is lost; returns why. Sets `has_listened` once it listens.
     async fn listen(&self, has_listened: &mut bool) -> Error {
-        match timeout(self.address.connect, self.open()).await {
+        match timeout(self.address.connect_timeout, self.open()).await {
             Ok(Ok(mut listener)) => {
                 *has_listened = true;
                 self.publisher.publish(Change::Missed);
@@ -94,7 +94,7 @@ impl Listener {
     async fn open(&self) -> Result<PgListener, Error> {
         let pool = PgPoolOptions::new()
             .max_connections(1)
-            .acquire_timeout(self.address.connect)
+            .acquire_timeout(self.address.connect_timeout)
             .max_lifetime(None)
             .idle_timeout(None)
             .connect_lazy_with(self.address.options.clone());

@@ -41,9 +41,9 @@ pub(super) struct Address {
     /// Identifies this server in the notifications that it sends; letters and digits.
     pub(super) server: Arc<str>,
     /// The time limit of an attempt to connect.
-    pub(super) connect: Duration,
+    pub(super) connect_timeout: Duration,
     /// The time limit of a statement.
-    pub(super) statement: Duration,
+    pub(super) statement_timeout: Duration,
 }
 
 /// A connection that is opened again after a failure.
@@ -109,7 +109,7 @@ impl Session {
             }));
         }
         let connected = self.runtime.block_on(async {
-            match tokio::time::timeout(self.address.connect, self.open()).await {
+            match tokio::time::timeout(self.address.connect_timeout, self.open()).await {
                 Ok(opened) => opened,
                 Err(_) => Err(Error::Protocol("no answer within `store_connect_s`".to_owned())),
             }
@@ -134,7 +134,7 @@ impl Session {
     async fn open(&self) -> Result<PgConnection, Error> {
         let options = self.address.options.clone().statement_cache_capacity(STATEMENTS_MAX);
         let mut connection = PgConnection::connect_with(&options).await?;
-        let statement_ms = self.address.statement.as_millis();
+        let statement_ms = self.address.statement_timeout.as_millis();
         // Shorter than the limit of the statement, so that the error of a long wait names the lock.
         let lock_ms = statement_ms * 9 / 10;
         let server = &self.address.server;
@@ -226,7 +226,7 @@ impl Session {
             return Err(Error::Protocol("the connection was lost".to_owned()));
         };
         let done = self.runtime.block_on(async {
-            let wait_max = self.address.statement + ANSWER_GRACE;
+            let wait_max = self.address.statement_timeout + ANSWER_GRACE;
             match tokio::time::timeout(wait_max, work(open_connection)).await {
                 Ok(done) => done,
                 Err(_) => Err(Error::Protocol("no answer within `store_statement_s`".to_owned())),

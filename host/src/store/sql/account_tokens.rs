@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use super::columns::{connections_json, from_json, known_word, time, time_opt};
+use super::columns::{connection_ids_json, from_json, known_word, time, time_opt};
 use super::database::{Database, from_row, params};
 use super::unreadable::Unreadable;
 use crate::domain::{Account, AccountToken, ConnectionId, StringEnum as _, TokenId};
@@ -37,7 +37,7 @@ pub(super) fn create(
             hash.0,
             &token.tail,
             token.account.role.as_str(),
-            connections_json(token.account.connections.as_ref())?,
+            connection_ids_json(token.account.connections.as_ref())?,
             token.created_at.as_millisecond(),
             &token.created_by,
             token.expires_at.map(Timestamp::as_millisecond)
@@ -55,8 +55,8 @@ pub(super) fn create(
 
 /// Returns all tokens, by name.
 pub(super) fn list(db: &dyn Database) -> Result<Vec<AccountToken>, StoreError> {
-    let rows: Vec<Row> = db.all("SELECT * FROM account_tokens ORDER BY name", params![])?;
-    rows.into_iter().map(Row::token).collect()
+    let rows: Vec<TokenRow> = db.all("SELECT * FROM account_tokens ORDER BY name", params![])?;
+    rows.into_iter().map(TokenRow::token).collect()
 }
 
 /// Returns the token with this hash.
@@ -64,9 +64,9 @@ pub(super) fn by_hash(
     db: &dyn Database,
     hash: TokenHash,
 ) -> Result<Option<AccountToken>, StoreError> {
-    let row: Option<Row> =
+    let row: Option<TokenRow> =
         db.one("SELECT * FROM account_tokens WHERE hash = ?", params![hash.0])?;
-    row.map(Row::token).transpose()
+    row.map(TokenRow::token).transpose()
 }
 
 /// Deletes a token; its sessions are deleted with it.
@@ -85,7 +85,7 @@ pub(super) fn record_use(db: &dyn Database, id: TokenId, at: Timestamp) -> Resul
 }
 
 /// Reads an account from its columns.
-pub(super) fn account(
+pub(super) fn read_account(
     name: String,
     role: &str,
     connections: Option<&str>,
@@ -95,7 +95,7 @@ pub(super) fn account(
     Ok(Account { name, role: known_word(role, "its role")?, connections })
 }
 
-struct Row {
+struct TokenRow {
     id: Uuid,
     name: String,
     tail: String,
@@ -107,7 +107,7 @@ struct Row {
     last_used_at: Option<i64>,
 }
 
-from_row!(Row {
+from_row!(TokenRow {
     id,
     name,
     tail,
@@ -119,7 +119,7 @@ from_row!(Row {
     last_used_at,
 });
 
-impl Row {
+impl TokenRow {
     fn token(self) -> Result<AccountToken, StoreError> {
         let id = self.id;
         self.read().map_err(|unreadable| unreadable.in_row("token", id))
@@ -128,7 +128,7 @@ impl Row {
     fn read(self) -> Result<AccountToken, Unreadable> {
         Ok(AccountToken {
             id: TokenId(self.id),
-            account: account(self.name, &self.role, self.connections.as_deref())?,
+            account: read_account(self.name, &self.role, self.connections.as_deref())?,
             tail: self.tail,
             created_at: time(self.created_at)?,
             created_by: self.created_by,

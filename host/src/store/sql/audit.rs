@@ -65,7 +65,7 @@ pub(super) fn count_repeats(
 
 /// Returns the entries that meet the conditions, newest first.
 pub(super) fn list(db: &dyn Database, filter: &AuditFilter) -> Result<Vec<AuditEntry>, StoreError> {
-    let rows: Vec<Row> = db.all(
+    let rows: Vec<EntryRow> = db.all(
         "SELECT * FROM audit
          WHERE (?1 IS NULL OR at >= ?1) AND (?2 IS NULL OR at < ?2)
            AND (?3 IS NULL OR account = ?3) AND (?4 IS NULL OR object = ?4)
@@ -81,7 +81,7 @@ pub(super) fn list(db: &dyn Database, filter: &AuditFilter) -> Result<Vec<AuditE
             filter.limit
         ],
     )?;
-    rows.into_iter().map(Row::entry).collect()
+    rows.into_iter().map(EntryRow::entry).collect()
 }
 
 /// Deletes some of the entries that exceed the retention. Returns false if there was none.
@@ -99,7 +99,7 @@ pub(super) fn delete_some(
     Ok(deleted > 0)
 }
 
-struct Row {
+struct EntryRow {
     id: Uuid,
     at: i64,
     account: String,
@@ -113,9 +113,21 @@ struct Row {
     repeats: u64,
 }
 
-from_row!(Row { id, at, account, role, client, via, action, object, outcome, event_id, repeats });
+from_row!(EntryRow {
+    id,
+    at,
+    account,
+    role,
+    client,
+    via,
+    action,
+    object,
+    outcome,
+    event_id,
+    repeats
+});
 
-impl Row {
+impl EntryRow {
     fn entry(self) -> Result<AuditEntry, StoreError> {
         let id = self.id;
         self.read().map_err(|unreadable| unreadable.in_row("entry of the audit log", id))

@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::columns::known_word;
 use super::database::{Database, params};
-use super::defect_records::{Row, newest};
+use super::defect_records::{DefectRow, newest};
 use super::doubts::{self, SEARCH_WAIT_MS};
 use super::recurrences::{self, OtherFailure};
 use crate::domain::{
@@ -39,16 +39,16 @@ pub(super) fn created_defect(
 /// defect, so it counts as in doubt since `restored_at`.
 pub(super) fn claim(
     db: &dyn Database,
-    claim: Claim<'_>,
+    claim: &Claim,
     restored_at: Option<Timestamp>,
 ) -> Result<Claimed, StoreError> {
-    let Some(row) = newest(db, claim.connection, claim.test)? else {
+    let Some(row) = newest(db, claim.connection, &claim.test)? else {
         return match restored_at {
             None => insert_first(db, claim),
             Some(since) => insert_in_doubt(db, claim, 1, since),
         };
     };
-    if !is_present(db, claim.connection)? {
+    if !connection_exists(db, claim.connection)? {
         return Err(StoreError::NotFound("connection"));
     }
     if row.released {
@@ -67,16 +67,16 @@ pub(super) fn claim(
     if row.lease_until.is_some_and(|until| until > claim.now.as_millisecond()) {
         return Ok(Claimed::Busy { defect: DefectId(row.id), fence: row.fence });
     }
-    if let Some(ended) = row.ended(claim.awaited_fence)? {
+    if let Some(ended) = row.result_of_awaited_run(claim.awaited_fence)? {
         return Ok(ended);
     }
     // The row already existed, and its fence is raised. If a crash of the database lost the new
     // fence, another server could get the same fence while this server continues.
     db.make_durable()?;
     if row.writes == 0 {
-        lease_for_create(db, &row, &claim)
+        lease_for_create(db, &row, claim)
     } else {
-        lease_for_search(db, &row, &claim)
+        lease_for_search(db, &row, claim)
     }
 }
 
@@ -94,34 +94,32 @@ pub(super) fn request_lease_end_notice(
 }
 
 /// Handles the first claim of a failed test, which may be a recurrence.
-fn insert_first(db: &dyn Database, claim: Claim<'_>) -> Result<Claimed, StoreError> {
-    match other_failure(db, &claim)? {
+fn insert_first(db: &dyn Database, claim: &Claim) -> Result<Claimed, StoreError> {
+    match other_failure(db, claim)? {
         OtherFailure::None => insert_intent(db, claim, 1),
         OtherFailure::Unresolved(first) => Ok(Claimed::WaitsForFirst(first)),
         OtherFailure::Created(first) => {
-            let lease = insert(db, &claim, 1)?;
-            let marker = Marker::derive(claim.connection, claim.test, 1);
+            let lease = insert_row(db, claim, 1)?;
+            let marker = Marker::derive(claim.connection, &claim.test, 1);
             Ok(Claimed::Recurs(Box::new(first.recurrence(db, lease, marker)?)))
         }
     }
 }
 
 /// Looks up the other failures of the test case, if the claim allows recurrences.
-fn other_failure(db: &dyn Database, claim: &Claim<'_>) -> Result<OtherFailure, StoreError> {
-    match claim.open_rows_if_recurrence {
+fn other_failure(db: &dyn Database, claim: &Claim) -> Result<OtherFailure, StoreError> {
+    match &claim.open_rows_if_recurrence {
         None => Ok(OtherFailure::None),
-        Some(open) => recurrences::other_failure(db, claim.connection, claim.test, open, claim.now),
+        Some(open) => {
+            recurrences::other_failure(db, claim.connection, &claim.test, open, claim.now)
+        }
     }
 }
 
 /// Inserts the row of a new generation in `intent`, with a lease.
-fn insert_intent(
-    db: &dyn Database,
-    claim: Claim<'_>,
-    generation: u32,
-) -> Result<Claimed, StoreError> {
-    let lease = insert(db, &claim, generation)?;
-    let marker = Marker::derive(claim.connection, claim.test, generation);
+fn insert_intent(db: &dyn Database, claim: &Claim, generation: u32) -> Result<Claimed, StoreError> {
+    let lease = insert_row(db, claim, generation)?;
+    let marker = Marker::derive(claim.connection, &claim.test, generation);
     Ok(Claimed::Create { lease, marker, generation })
 }
 
@@ -129,12 +127,12 @@ fn insert_intent(
 /// answered.
 fn insert_in_doubt(
     db: &dyn Database,
-    claim: Claim<'_>,
+    claim: &Claim,
     generation: u32,
     since: Timestamp,
 ) -> Result<Claimed, StoreError> {
-    let lease = insert(db, &claim, generation)?;
-    let row: Row = db.only(
+    let lease = insert_row(db, claim, generation)?;
+    let row: DefectRow = db.only(
         "UPDATE defects SET state = 'in-doubt', class = 'open', writes = 1, wait_from = ?2,
              next_search_at = ?3, reason = ?4
          WHERE id = ?1 RETURNING *",
@@ -148,7 +146,7 @@ fn insert_in_doubt(
     Ok(Claimed::Search(Box::new(row.doubtful(lease)?)))
 }
 
-fn insert(db: &dyn Database, claim: &Claim<'_>, generation: u32) -> Result<Lease, StoreError> {
+fn insert_row(db: &dyn Database, claim: &Claim, generation: u32) -> Result<Lease, StoreError> {
     let id = DefectId(Uuid::now_v7());
     let (execution, case, variation) = claim.test.key();
     let inserted = db.change(
@@ -177,7 +175,7 @@ fn insert(db: &dyn Database, claim: &Claim<'_>, generation: u32) -> Result<Lease
 }
 
 /// Whether a connection exists and is not being deleted.
-fn is_present(db: &dyn Database, id: ConnectionId) -> Result<bool, StoreError> {
+fn connection_exists(db: &dyn Database, id: ConnectionId) -> Result<bool, StoreError> {
     let exists = "SELECT EXISTS (SELECT 1 FROM connections WHERE id = ? AND NOT deleted)";
     Ok(db.only(exists, params![id.0])?)
 }
@@ -186,8 +184,8 @@ fn is_present(db: &dyn Database, id: ConnectionId) -> Result<bool, StoreError> {
 /// ended.
 fn lease_for_create(
     db: &dyn Database,
-    row: &Row,
-    claim: &Claim<'_>,
+    row: &DefectRow,
+    claim: &Claim,
 ) -> Result<Claimed, StoreError> {
     // Only a person can start a later generation, so a row of a later generation is never a
     // recurrence.
@@ -209,7 +207,7 @@ fn lease_for_create(
         ],
     )?;
     let lease = Lease { defect: DefectId(row.id), fence, until: claim.lease_until };
-    let marker = Marker::derive(claim.connection, claim.test, row.generation);
+    let marker = Marker::derive(claim.connection, &claim.test, row.generation);
     match other_failure {
         OtherFailure::Created(first) => {
             Ok(Claimed::Recurs(Box::new(first.recurrence(db, lease, marker)?)))
@@ -224,13 +222,13 @@ fn lease_for_create(
 /// unanswered.
 fn lease_for_search(
     db: &dyn Database,
-    row: &Row,
-    claim: &Claim<'_>,
+    row: &DefectRow,
+    claim: &Claim,
 ) -> Result<Claimed, StoreError> {
     if row.state == DefectState::Sent.as_str() {
         doubts::put_lost_run_in_doubt(db, row.id, claim.now, claim.run_ms)?;
     }
-    let row: Row = db.only(
+    let row: DefectRow = db.only(
         "UPDATE defects SET fence = fence + 1, lease_until = ?2, event_id = ?3,
              state = CASE WHEN state = 'failed' OR class = 'refused' THEN 'failed'
                  ELSE 'in-doubt' END,

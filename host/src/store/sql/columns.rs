@@ -49,7 +49,7 @@ pub(super) fn hex_ids(ids: &[DefectId]) -> Vec<String> {
 
 /// Writes the ids of connections as a JSON array of hexadecimal texts, for the SQL functions
 /// `json_each` and `unhex`.
-pub(super) fn connections_json(
+pub(super) fn connection_ids_json(
     ids: Option<&BTreeSet<ConnectionId>>,
 ) -> Result<Option<String>, StoreError> {
     let hex = ids.map(|ids| ids.iter().map(|id| id.0.simple().to_string()).collect::<Vec<_>>());

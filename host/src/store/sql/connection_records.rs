@@ -45,7 +45,7 @@ fn read_parts(
     };
     let id = only.as_ref().map(|id| [id.0.to_value()]);
     let id = id.as_ref().map_or(&[][..], |id| &id[..]);
-    let rows: Vec<Row> = db.all(
+    let rows: Vec<ConnectionRow> = db.all(
         &format!("SELECT * FROM connections WHERE NOT deleted{row_condition} ORDER BY name"),
         id,
     )?;
@@ -78,7 +78,7 @@ fn read_parts(
         .collect()
 }
 
-struct Row {
+struct ConnectionRow {
     id: Uuid,
     name: String,
     connector: String,
@@ -106,7 +106,7 @@ struct Row {
     last_error: Option<String>,
 }
 
-from_row!(Row {
+from_row!(ConnectionRow {
     id,
     name,
     connector,
@@ -134,7 +134,7 @@ from_row!(Row {
     last_error,
 });
 
-impl Row {
+impl ConnectionRow {
     fn stored(
         self,
         secrets: BTreeMap<String, Sealed>,

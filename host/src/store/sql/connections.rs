@@ -87,7 +87,7 @@ pub(super) fn update(
              SELECT 1 FROM connections WHERE id = ?1 AND connector = ?2 AND settings = ?3)",
         params![connection.id.0, connection.connector.as_str(), &settings],
     )?;
-    counts_leases::void(db, connection.id)?;
+    counts_leases::end_all(db, connection.id)?;
     let updated = db
         .change(
             "UPDATE connections SET name = ?, connector = ?, settings = ?, grants = ?,
@@ -152,8 +152,8 @@ pub(super) fn record_index_lag(
 /// Maximum number of rows that one operation deletes, so that no other write waits for long.
 const DELETES_MAX: u32 = 500;
 
-/// Hides a connection and deletes its tokens, secrets and counts. [`delete_some`] deletes the rest
-/// in several transactions.
+/// Hides a connection and deletes its tokens, secrets and counts. [`delete_some_remaining_rows`]
+/// deletes the rest in several transactions.
 pub(super) fn delete(db: &dyn Database, id: ConnectionId, force: bool) -> Result<(), StoreError> {
     if !force {
         refuse_while_unresolved(db, id, "deleting it")?;
@@ -180,7 +180,7 @@ pub(super) fn delete(db: &dyn Database, id: ConnectionId, force: bool) -> Result
 
 /// Deletes some events or defects of hidden connections, and finally the connections. Returns false
 /// if nothing is left.
-pub(super) fn delete_some(db: &dyn Database) -> Result<bool, StoreError> {
+pub(super) fn delete_some_remaining_rows(db: &dyn Database) -> Result<bool, StoreError> {
     for statement in [
         "DELETE FROM events WHERE id IN (
              SELECT id FROM events

@@ -98,7 +98,7 @@ pub(super) fn end(
 }
 
 /// Ends all leases on counting the projects of a connection.
-pub(super) fn void(db: &dyn Database, id: ConnectionId) -> Result<(), StoreError> {
+pub(super) fn end_all(db: &dyn Database, id: ConnectionId) -> Result<(), StoreError> {
     db.change("DELETE FROM counts_leases WHERE connection_id = ?", params![id.0])?;
     Ok(())
 }

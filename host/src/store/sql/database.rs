@@ -51,13 +51,13 @@ pub(in crate::store) trait Database {
 
 /// Receives a row of a query. Returns `Break` if it needs no further row.
 pub(in crate::store) type OnRow<'a> =
-    &'a mut dyn FnMut(&dyn Columns) -> Result<ControlFlow<()>, Failure>;
+    &'a mut dyn FnMut(&dyn ResultRow) -> Result<ControlFlow<()>, Failure>;
 /// A function that reads from one state of the database.
 pub(in crate::store) type SnapshotReads<'a> =
     &'a mut dyn FnMut(&dyn Database) -> Result<(), StoreError>;
 
 /// A row of a query.
-pub(in crate::store) trait Columns {
+pub(in crate::store) trait ResultRow {
     /// Returns the position of the column with this name; `None` if the row has no such column.
     fn position(&self, name: &str) -> Option<usize>;
     /// Returns the value of the column at a position.
@@ -132,12 +132,12 @@ pub(in crate::store) trait FromRow: Sized {
     /// The names of the columns that each row must have, each followed by a comma. Empty if the
     /// columns are read by their positions.
     const COLUMNS: &'static str = "";
-    fn from_row(row: &dyn Columns) -> Result<Self, Failure>;
+    fn from_row(row: &dyn ResultRow) -> Result<Self, Failure>;
 }
 
 /// Reads the value of the column at a position. `name` is the column's name in the error.
-pub(super) fn at<T: FromValue>(
-    row: &dyn Columns,
+pub(super) fn read_column_at<T: FromValue>(
+    row: &dyn ResultRow,
     position: usize,
     name: &str,
 ) -> Result<T, Failure> {
@@ -146,25 +146,25 @@ pub(super) fn at<T: FromValue>(
 }
 
 /// Reads the value of the column with this name.
-pub(super) fn read_column<T: FromValue>(row: &dyn Columns, name: &str) -> Result<T, Failure> {
+pub(super) fn read_column<T: FromValue>(row: &dyn ResultRow, name: &str) -> Result<T, Failure> {
     let position = row.position(name).ok_or_else(|| Failure::of_value(name, "it is missing"))?;
-    at(row, position, name)
+    read_column_at(row, position, name)
 }
 
 /// Reads the value of a column that may be missing in the row.
 pub(super) fn read_optional_column<T: FromValue>(
-    row: &dyn Columns,
+    row: &dyn ResultRow,
     name: &str,
 ) -> Result<Option<T>, Failure> {
-    row.position(name).map_or(Ok(None), |position| at(row, position, name))
+    row.position(name).map_or(Ok(None), |position| read_column_at(row, position, name))
 }
 
 /// Reads a tuple from the columns of a row, by their positions.
 macro_rules! from_columns {
     ($($kind:ident $column:literal),+) => {
         impl<$($kind: FromValue),+> FromRow for ($($kind,)+) {
-            fn from_row(row: &dyn Columns) -> Result<Self, Failure> {
-                Ok(($(at(row, $column, stringify!($column))?,)+))
+            fn from_row(row: &dyn ResultRow) -> Result<Self, Failure> {
+                Ok(($(read_column_at(row, $column, stringify!($column))?,)+))
             }
         }
     };
@@ -174,8 +174,8 @@ macro_rules! from_columns {
 macro_rules! from_column {
     ($($kind:ty),+) => {$(
         impl FromRow for $kind {
-            fn from_row(row: &dyn Columns) -> Result<Self, Failure> {
-                at(row, 0, "0")
+            fn from_row(row: &dyn ResultRow) -> Result<Self, Failure> {
+                read_column_at(row, 0, "0")
             }
         }
     )+};
@@ -194,7 +194,7 @@ macro_rules! from_row {
             const COLUMNS: &'static str = concat!($(stringify!($column), ", "),+);
 
             fn from_row(
-                row: &dyn $crate::store::sql::database::Columns,
+                row: &dyn $crate::store::sql::database::ResultRow,
             ) -> Result<Self, $crate::store::sql::database::Failure> {
                 Ok(Self {
                     $($column: $crate::store::sql::database::read_column(

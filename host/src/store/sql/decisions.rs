@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use super::columns::{DefectJson, time, to_json};
 use super::database::{Database, params};
-use super::defect_records::Row;
+use super::defect_records::DefectRow;
 use super::doubts;
 use crate::domain::{Decision, DefectId};
 use crate::store::StoreError;
@@ -21,7 +21,7 @@ pub(super) fn decide(
     now: Timestamp,
     run_ms: u64,
 ) -> Result<(), StoreError> {
-    let row: Option<Row> = db.one("SELECT * FROM defects WHERE id = ?", params![id.0])?;
+    let row: Option<DefectRow> = db.one("SELECT * FROM defects WHERE id = ?", params![id.0])?;
     let row = row.ok_or(StoreError::NotFound("defect"))?;
     check_allowed(&row, &decision, now)?;
     if row.state == "sent" {
@@ -35,7 +35,7 @@ pub(super) fn decide(
     Ok(())
 }
 
-fn check_allowed(row: &Row, decision: &Decision, now: Timestamp) -> Result<(), StoreError> {
+fn check_allowed(row: &DefectRow, decision: &Decision, now: Timestamp) -> Result<(), StoreError> {
     if row.released {
         return conflict(
             "this defect is already released; the next request creates another defect".to_owned(),
@@ -77,7 +77,7 @@ fn conflict(text: String) -> Result<(), StoreError> {
 
 fn apply(
     db: &dyn Database,
-    row: &Row,
+    row: &DefectRow,
     decision: &Decision,
     by: &str,
     now: Timestamp,

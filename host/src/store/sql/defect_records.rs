@@ -5,9 +5,9 @@
 
 use uuid::Uuid;
 
-use super::columns::{DefectJson, connections_json, from_json, known_word, time, time_opt};
+use super::columns::{DefectJson, connection_ids_json, from_json, known_word, time, time_opt};
 use super::database::{Database, from_row, params};
-use super::follow_ups;
+use super::follow_up_rows;
 use super::unreadable::Unreadable;
 use crate::domain::{
     Claimed, ConnectionId, ConnectionSnapshot, DecidedDoubt, Defect, DefectId, DefectRecord,
@@ -18,8 +18,9 @@ use crate::store::{DefectFilter, StoreError};
 
 /// Returns one defect with its decisions and follow-up steps.
 pub(super) fn get(db: &dyn Database, id: DefectId) -> Result<Option<DefectRecord>, StoreError> {
-    let row: Option<Row> = db.one("SELECT * FROM defect_records WHERE id = ?", params![id.0])?;
-    row.map(Row::record).transpose()
+    let row: Option<DefectRow> =
+        db.one("SELECT * FROM defect_records WHERE id = ?", params![id.0])?;
+    row.map(DefectRow::record).transpose()
 }
 
 /// Returns the defects that meet the conditions, newest first.
@@ -27,7 +28,7 @@ pub(super) fn list(
     db: &dyn Database,
     filter: &DefectFilter,
 ) -> Result<Vec<DefectRecord>, StoreError> {
-    let rows: Vec<Row> = db.all(
+    let rows: Vec<DefectRow> = db.all(
         "SELECT * FROM defect_records
          WHERE (?1 IS NULL OR state = ?1) AND (?2 IS NULL OR connection_id = ?2)
            AND (?3 IS NULL OR id < ?3) AND (NOT ?5 OR needs_person IS NOT NULL)
@@ -39,10 +40,10 @@ pub(super) fn list(
             filter.before.map(|id| id.0),
             filter.limit,
             filter.needs_person,
-            connections_json(filter.connections.as_ref())?
+            connection_ids_json(filter.connections.as_ref())?
         ],
     )?;
-    rows.into_iter().map(Row::record).collect()
+    rows.into_iter().map(DefectRow::record).collect()
 }
 
 /// Returns the row of the newest generation of a failed test.
@@ -50,7 +51,7 @@ pub(super) fn newest(
     db: &dyn Database,
     connection: ConnectionId,
     test: &FailedTest,
-) -> Result<Option<Row>, StoreError> {
+) -> Result<Option<DefectRow>, StoreError> {
     let (execution, case, variation) = test.key();
     let row = db.one(
         "SELECT * FROM defects
@@ -63,7 +64,7 @@ pub(super) fn newest(
 }
 
 /// A row of `defects` or `defect_records`.
-pub(super) struct Row {
+pub(super) struct DefectRow {
     pub(super) id: Uuid,
     pub(super) connection_id: Uuid,
     pub(super) test_execution_id: Uuid,
@@ -103,7 +104,7 @@ pub(super) struct Row {
     pub(super) follow_ups: Option<String>,
 }
 
-from_row!(Row {
+from_row!(DefectRow {
     id, connection_id, test_execution_id, test_case_id, variation_id, generation, test_link,
     state, released, fence, lease_until, writes, class, forbidden, marked, run_writes, run_marked,
     run_settings, run_origins, run_sha256, wait_from, settled, searches, needs_person, decided, ended_fence,
@@ -112,7 +113,7 @@ from_row!(Row {
     optional decisions, follow_ups,
 });
 
-impl Row {
+impl DefectRow {
     pub(super) fn test(&self) -> FailedTest {
         FailedTest::new(
             self.test_execution_id,
@@ -133,7 +134,10 @@ impl Row {
 
     /// Returns the result of the run that a claim waited for, if that run was the last one and
     /// ended without a defect.
-    pub(super) fn ended(&self, awaited_fence: Option<i64>) -> Result<Option<Claimed>, Unreadable> {
+    pub(super) fn result_of_awaited_run(
+        &self,
+        awaited_fence: Option<i64>,
+    ) -> Result<Option<Claimed>, Unreadable> {
         if awaited_fence.is_none() || self.ended_fence != awaited_fence {
             return Ok(None);
         }
@@ -241,7 +245,7 @@ impl Row {
             needs_person: self.needs_person,
             decisions: decisions.collect::<Result<_, Unreadable>>()?,
             recurrence_of: self.recurrence_of.map(DefectId),
-            follow_ups: follow_ups::records(self.follow_ups.as_deref().unwrap_or("[]"))?,
+            follow_ups: follow_up_rows::parse_records(self.follow_ups.as_deref().unwrap_or("[]"))?,
         })
     }
 }

@@ -8,8 +8,8 @@ use uuid::Uuid;
 
 use super::columns::{hex_ids, to_i64, to_json};
 use super::database::{Database, from_row, params};
-use super::defect_records::Row;
-use super::follow_ups;
+use super::defect_records::DefectRow;
+use super::follow_up_rows;
 use crate::domain::{ConnectionId, ConnectionSnapshot, DefectId, DoubtfulDefect, Lease, Marker};
 use crate::store::{ControlDefect, DoubtCounts, DueDefect, DueLimits, StoreError};
 
@@ -32,7 +32,7 @@ pub(super) fn claim_search(
     now: Timestamp,
     lease_until: Timestamp,
 ) -> Result<Option<DoubtfulDefect>, StoreError> {
-    let row: Option<Row> = db.one(
+    let row: Option<DefectRow> = db.one(
         "UPDATE defects SET fence = fence + 1, lease_until = ?2,
              searches = searches + 1, next_search_at = ?3 + MIN(?5, ?4 << CAST(MIN(searches, 16) AS INTEGER))
          WHERE id = ?1 AND state IN ('in-doubt', 'created') AND next_search_at <= ?3
@@ -78,13 +78,13 @@ pub(super) fn due_searches(
 
 /// Returns the newest defects that the same connector created with the same settings and with the
 /// marker in its write.
-pub(super) fn controls(
+pub(super) fn control_defects(
     db: &dyn Database,
     connection: ConnectionId,
     snapshot: &ConnectionSnapshot,
     stored_by: Timestamp,
 ) -> Result<Vec<ControlDefect>, StoreError> {
-    let rows: Vec<Row> = db.all(
+    let rows: Vec<DefectRow> = db.all(
         "SELECT * FROM defects
          WHERE connection_id = ? AND state = 'created' AND run_sha256 = ? AND run_settings = ?
            AND marked AND run_marked AND updated_at <= ?
@@ -97,7 +97,7 @@ pub(super) fn controls(
             CONTROLS_MAX
         ],
     )?;
-    let control = |row: Row| {
+    let control = |row: DefectRow| {
         let marker = Marker::derive(connection, &row.test(), row.generation);
         Ok(ControlDefect { marker, key: row.created()?.1.key })
     };
@@ -132,7 +132,7 @@ fn restart_waits_at_start(
            AND (state = 'in-doubt' OR state IN ('intent', 'failed') AND writes > 0)",
         params![now.as_millisecond(), to_i64(run_ms), SEARCH_WAIT_MS],
     )?;
-    follow_ups::restart_waits(db, now, run_ms)
+    follow_up_rows::restart_waits(db, now, run_ms)
 }
 
 /// Ends the leases whose time has ended, and puts their rows that are in `sent` in doubt. The other
@@ -187,7 +187,7 @@ pub(super) fn restart_waits(
            AND (state IN ('sent', 'in-doubt') OR state IN ('intent', 'failed') AND writes > 0)",
         params![now.as_millisecond(), SEARCH_WAIT_MS, to_i64(run_ms)],
     )?;
-    follow_ups::restart_waits(db, now, run_ms)
+    follow_up_rows::restart_waits(db, now, run_ms)
 }
 
 fn put_lost_runs_in_doubt(

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use uuid::Uuid;
 
 use super::columns::{
-    ReceivedJson, connections_json, from_json, known_word, time, to_i64, to_json,
+    ReceivedJson, connection_ids_json, from_json, known_word, time, to_i64, to_json,
 };
 use super::database::{Database, from_row, params};
 use super::event_search as search;
@@ -130,13 +130,13 @@ pub(super) fn store(db: &dyn Database, rows: &[&EventRow]) -> Result<(), StoreEr
 }
 
 /// Steps and runs that are recorded after their event was stored.
-pub(in crate::store) struct LaterParts {
+pub(in crate::store) struct LaterStepsAndRuns {
     event: EventId,
     steps: Option<String>,
     runs: Option<String>,
 }
 
-impl LaterParts {
+impl LaterStepsAndRuns {
     /// Returns `None` if there are no steps and no runs.
     pub(super) fn new(
         event: EventId,
@@ -144,8 +144,8 @@ impl LaterParts {
         runs: Vec<RunReport>,
     ) -> Result<Option<Self>, StoreError> {
         let (steps, runs) = (run_json::steps_json(steps), runs_json(runs)?);
-        let has_parts = steps.is_some() || runs.is_some();
-        Ok(has_parts.then_some(Self { event, steps, runs }))
+        let has_any = steps.is_some() || runs.is_some();
+        Ok(has_any.then_some(Self { event, steps, runs }))
     }
 
     /// Adds the steps and runs to the stored event. Drops them if the event is not stored.
@@ -177,12 +177,12 @@ fn runs_json(runs: Vec<RunReport>) -> Result<Option<String>, StoreError> {
 
 /// The last success and the last error of a connection in a batch of events.
 #[derive(Debug, Default)]
-pub(in crate::store) struct Health {
+pub(in crate::store) struct ConnectionHealth {
     last_success_at: Option<i64>,
     last_error: Option<(i64, String)>,
 }
 
-impl Health {
+impl ConnectionHealth {
     /// Updates the last success and the last error from one event.
     pub(super) fn add(&mut self, event: &Event) {
         let at = event.received_at.as_millisecond();
@@ -258,7 +258,7 @@ fn read_page(
     let until = filter.until.map(Timestamp::as_millisecond);
     let (connection, kind) = (filter.connection.map(|id| id.0), filter.kind.map(EventKind::as_str));
     let outcome = filter.outcome.map(OutcomeCode::as_str);
-    let connections = connections_json(filter.connections.as_ref())?;
+    let connections = connection_ids_json(filter.connections.as_ref())?;
     let rows_max = i64::try_from(limit).unwrap_or(i64::MAX);
     let conditions: &[_] =
         params![since, until, connection, kind, outcome, before, rows_max, connections];
@@ -276,7 +276,8 @@ pub(super) fn get(db: &dyn Database, id: EventId) -> Result<Option<WholeEvent>, 
     let row: Option<StoredEvent> = db.one("SELECT * FROM events WHERE id = ?", params![id.0])?;
     let Some(mut row) = row else { return Ok(None) };
     let (steps, runs) = (row.steps.take(), row.runs.take());
-    let steps = steps.map_or_else(|| Ok(TimedSteps::default()), |json| run_json::steps(&json));
+    let steps =
+        steps.map_or_else(|| Ok(TimedSteps::default()), |json| run_json::parse_steps(&json));
     let runs = from_json::<Vec<RunJson>>(runs.as_deref().unwrap_or("[]"), "its runs")
         .and_then(|runs| runs.into_iter().map(RunReport::try_from).collect());
     let unreadable = |unreadable: Unreadable| unreadable.in_row("event", id);

@@ -6,8 +6,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::database::Database;
-use super::events::{EventRow, Health, LaterParts};
-use super::history::Record;
+use super::events::{ConnectionHealth, EventRow, LaterStepsAndRuns};
+use super::unwritten_history::HistoryRecord;
 use super::{counts, events, recordings};
 use crate::domain::{Call, ConnectionId, EventId, RunRecording};
 use crate::store::{CachedCounts, StoreError};
@@ -15,10 +15,10 @@ use crate::store::{CachedCounts, StoreError};
 /// A change of the history: a new row, a changed row, or deleted rows.
 pub(in crate::store) enum HistoryRow {
     /// The last success and the last error of a connection.
-    Health(ConnectionId, Health),
+    ConnectionHealth(ConnectionId, ConnectionHealth),
     Event(Box<EventRow>),
     /// Steps and runs of an event that is already stored.
-    LaterParts(LaterParts),
+    LaterStepsAndRuns(LaterStepsAndRuns),
     Recordings(EventId, Vec<(Call, RunRecording)>),
     Counts(ConnectionId, String, CachedCounts),
     /// Deletes the oldest counts of a connection if it has counts of too many projects.
@@ -36,12 +36,12 @@ pub(in crate::store) struct HistoryRows {
 }
 
 /// Converts the records of a batch into rows.
-pub(in crate::store) fn make_rows(history: Vec<Record>) -> HistoryRows {
-    let mut health: BTreeMap<ConnectionId, Health> = BTreeMap::new();
+pub(in crate::store) fn make_rows(history: Vec<HistoryRecord>) -> HistoryRows {
+    let mut health: BTreeMap<ConnectionId, ConnectionHealth> = BTreeMap::new();
     let (mut event_rows, mut recordings, mut counts) = (BTreeMap::new(), Vec::new(), Vec::new());
     for record in history {
         match record {
-            Record::Event(id, event, steps, mut runs) => {
+            HistoryRecord::Event { id, event, steps, mut runs } => {
                 let run_recordings = recordings::take(&mut runs);
                 if !run_recordings.is_empty() {
                     recordings.push(HistoryRow::Recordings(id, run_recordings));
@@ -53,18 +53,18 @@ pub(in crate::store) fn make_rows(history: Vec<Record>) -> HistoryRows {
                 let row = match event {
                     Some(event) => EventRow::new(event, &steps, runs)
                         .map(|row| Some(HistoryRow::Event(Box::new(row)))),
-                    None => LaterParts::new(id, &steps, runs)
-                        .map(|parts| parts.map(HistoryRow::LaterParts)),
+                    None => LaterStepsAndRuns::new(id, &steps, runs)
+                        .map(|later| later.map(HistoryRow::LaterStepsAndRuns)),
                 };
                 match row {
                     Ok(row) => event_rows.extend(row.map(|row| (id, row))),
                     Err(error) => log_unwritten(&error),
                 }
             }
-            Record::Counts { connection, project, counts: counted } => {
+            HistoryRecord::Counts { connection, project, counts: counted } => {
                 counts.push((connection, project, counted));
             }
-            Record::NoEvent(_) => {}
+            HistoryRecord::DiscardEvent(_) => {}
         }
     }
     counts.sort_by(|(a, a_project, _), (b, b_project, _)| (a, a_project).cmp(&(b, b_project)));
@@ -73,7 +73,8 @@ pub(in crate::store) fn make_rows(history: Vec<Record>) -> HistoryRows {
         counts.into_iter().map(|(id, project, counts)| HistoryRow::Counts(id, project, counts));
     let surplus = surplus.into_iter().map(HistoryRow::SurplusCounts);
     let rows = event_rows.into_values().chain(recordings).chain(counts).chain(surplus).collect();
-    let health = health.into_iter().map(|(id, health)| HistoryRow::Health(id, health)).collect();
+    let health =
+        health.into_iter().map(|(id, health)| HistoryRow::ConnectionHealth(id, health)).collect();
     HistoryRows { rows, health }
 }
 
@@ -97,8 +98,8 @@ fn try_write(rows: &[HistoryRow], db: &dyn Database) -> Result<(), StoreError> {
     for row in rows {
         match row {
             HistoryRow::Event(_) => {}
-            HistoryRow::Health(id, health) => health.store(db, *id)?,
-            HistoryRow::LaterParts(parts) => parts.store(db)?,
+            HistoryRow::ConnectionHealth(id, health) => health.store(db, *id)?,
+            HistoryRow::LaterStepsAndRuns(later) => later.store(db)?,
             HistoryRow::Recordings(event, runs) => recordings::store(db, *event, runs)?,
             HistoryRow::Counts(id, project, counts) => {
                 counts::record(db, *id, project, counts, counts::WAITED_MAX_MS)?;

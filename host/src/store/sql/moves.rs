@@ -7,13 +7,13 @@ use jiff::Timestamp;
 
 use super::columns::{DefectJson, to_json};
 use super::database::{Database, params};
-use super::defect_records::Row;
+use super::defect_records::DefectRow;
 use super::doubts::SEARCH_WAIT_MS;
-use super::follow_ups;
+use super::follow_up_rows;
 use super::recurrences::{self, OtherFailure};
 use crate::domain::{
-    Claimed, ConnectionId, Defect, DefectId, DefectState, EventId, FollowUpStep, Lease, Marker,
-    NotCreated, Refusal, SearchEnd, SentWrites, StringEnum as _, Verdict, WriteClass,
+    Claimed, ConnectionId, Defect, DefectId, EventId, FollowUpStep, Lease, Marker, NotCreated,
+    SearchEnd, StringEnum as _, Verdict, WriteClass,
 };
 use crate::store::{JournaledWrite, StoreError};
 
@@ -92,12 +92,12 @@ pub(super) fn store_outcome(
             )?;
             moved
         }
-        Verdict::NotCreated(NotCreated { refusal, sent }) => {
-            store_failure(db, lease, &refusal, sent, event, now)?;
+        Verdict::NotCreated(not_created) => {
+            store_failure(db, lease, not_created, event, now)?;
             true
         }
     };
-    if moved { follow_ups::add(db, id, steps, now) } else { Ok(()) }
+    if moved { follow_up_rows::add(db, id, steps, now) } else { Ok(()) }
 }
 
 /// Stores a known defect, even if the lease was lost, unless another run has leased the row. If a
@@ -142,25 +142,23 @@ fn store_defect(
     if is_stored { Ok(false) } else { Err(StoreError::Fenced) }
 }
 
-/// Stores that the run returned no defect. The row stores the worst class and the latest end of all
-/// writes of its generation.
+/// Stores that the run returned no defect. The row stores the latest end of all writes of its
+/// generation.
 fn store_failure(
     db: &dyn Database,
     lease: Lease,
-    refusal: &Refusal,
-    sent: Option<SentWrites>,
+    not_created: NotCreated,
     event: EventId,
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    let row: Option<Row> = db.one(
+    let row: Option<DefectRow> = db.one(
         "SELECT * FROM defects
          WHERE id = ? AND fence = ? AND NOT released AND state IN ('intent', 'sent')",
         params![lease.defect.0, lease.fence],
     )?;
     let row = row.ok_or(StoreError::Fenced)?;
-    let class = row.class()?.max(sent.as_ref().map(|sent| sent.class));
-    let is_in_doubt = sent.is_some() && class > Some(WriteClass::Refused);
-    let state = if is_in_doubt { DefectState::InDoubt } else { DefectState::Failed };
+    let (state, class) = not_created.state_after(row.class()?);
+    let NotCreated { refusal, sent } = not_created;
     let ended_at = sent.as_ref().map(|sent| sent.ended_at.as_millisecond());
     let reason = match &sent {
         Some(sent) => format!("{}, then {refusal}", sent.reason),
@@ -200,7 +198,8 @@ pub(super) fn back_to_intent(
     open_rows_if_recurrence: Option<&[DefectId]>,
     now: Timestamp,
 ) -> Result<Claimed, StoreError> {
-    let row: Option<Row> = db.one("SELECT * FROM defects WHERE id = ?", params![lease.defect.0])?;
+    let row: Option<DefectRow> =
+        db.one("SELECT * FROM defects WHERE id = ?", params![lease.defect.0])?;
     let row = row.ok_or(StoreError::NotFound("defect"))?;
     let (connection, test) = (ConnectionId(row.connection_id), row.test());
     let other_failure = match open_rows_if_recurrence.filter(|_| row.generation == 1) {

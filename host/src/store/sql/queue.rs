@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
 
-use super::history::{History, Record};
-use super::writer::{Durability, Operation, closed};
+use super::unwritten_history::{HistoryRecord, UnwrittenHistory};
+use super::writer::{Durability, Operation, closed_error};
 use crate::domain::Backoff;
 use crate::store::{QueueLengths, StoreError};
 
@@ -38,13 +38,13 @@ const IDLE_WAIT: Duration = Duration::from_millis(50);
 /// The operations and records of the history that the writing thread writes together.
 pub(in crate::store) struct Batch {
     pub(in crate::store) operations: Vec<Box<dyn Operation>>,
-    pub(in crate::store) history: Vec<Record>,
+    pub(in crate::store) history: Vec<HistoryRecord>,
     pub(in crate::store) durability: Durability,
 }
 
 /// The queue of the writing thread.
 #[derive(Default)]
-pub(super) struct Queue {
+pub(super) struct WriteQueue {
     state: Mutex<State>,
     changed: Condvar,
     has_warned_of_drops: AtomicBool,
@@ -52,9 +52,9 @@ pub(super) struct Queue {
 
 struct State {
     operations: VecDeque<(Box<dyn Operation>, Durability)>,
-    history: History,
+    history: UnwrittenHistory,
     /// Whether the next batch writes the history, even before [`HISTORY_WAIT`] has passed.
-    is_flush_requested: bool,
+    is_history_requested: bool,
     is_closed: bool,
     /// The pauses after batches whose records of the history were not written.
     unwritten_pauses: Backoff,
@@ -64,9 +64,9 @@ struct State {
 
 impl Default for State {
     fn default() -> Self {
-        let (operations, history, is_flush_requested, is_closed, in_flight) = Default::default();
+        let (operations, history, is_history_requested, is_closed, in_flight) = Default::default();
         let unwritten_pauses = Backoff::new(UNWRITTEN_PAUSE, UNWRITTEN_PAUSE_MAX);
-        Self { operations, history, is_flush_requested, is_closed, unwritten_pauses, in_flight }
+        Self { operations, history, is_history_requested, is_closed, unwritten_pauses, in_flight }
     }
 }
 
@@ -80,7 +80,7 @@ impl State {
     }
 }
 
-impl Queue {
+impl WriteQueue {
     /// Queues an operation, and wakes the writing thread.
     pub(super) fn push(
         &self,
@@ -89,7 +89,7 @@ impl Queue {
     ) -> Result<(), StoreError> {
         let mut state = self.state.lock();
         if state.is_closed {
-            return Err(closed());
+            return Err(closed_error());
         }
         if state.operations.len() >= OPERATIONS_MAX {
             let why = "too many changes wait to be stored; try again in a moment";
@@ -102,7 +102,7 @@ impl Queue {
     }
 
     /// Queues a record of the history. Drops it if too many records are queued.
-    pub(super) fn record(&self, record: Record) {
+    pub(super) fn record(&self, record: HistoryRecord) {
         let mut state = self.state.lock();
         if state.is_closed {
             return;
@@ -123,7 +123,7 @@ impl Queue {
     /// Ends the batch that the writing thread took last. Queues the records that were not written
     /// again, before the records that were queued since. The next attempt follows after a pause
     /// that grows with each failure.
-    pub(super) fn end_batch(&self, is_committed: bool, unwritten: Vec<Record>) {
+    pub(super) fn end_batch(&self, is_committed: bool, unwritten: Vec<HistoryRecord>) {
         let mut state = self.state.lock();
         state.in_flight = (0, 0);
         if is_committed {
@@ -168,9 +168,9 @@ impl Queue {
     }
 
     /// Makes the next batch write the history that is queued now.
-    pub(super) fn flush_history(&self) {
+    pub(super) fn write_history_with_next_batch(&self) {
         let mut state = self.state.lock();
-        state.is_flush_requested = !state.history.is_empty();
+        state.is_history_requested = !state.history.is_empty();
     }
 
     /// Refuses further operations. Everything that is already queued will still be written.
@@ -225,7 +225,7 @@ impl Queue {
                 continue;
             }
             let is_due = state.history_due_at().is_some_and(|due_at| due_at <= Instant::now());
-            let has_history = mem::take(&mut state.is_flush_requested) || is_due;
+            let has_history = mem::take(&mut state.is_history_requested) || is_due;
             let history =
                 if has_history { state.history.take_records(Instant::now()) } else { Vec::new() };
             let taken_count = count.min(BATCH_OPERATIONS_MAX);
@@ -257,14 +257,14 @@ mod tests {
         fn answer(self: Box<Self>, _: Result<(), DatabaseError>) {}
     }
 
-    fn lengths(queue: &Queue) -> (u64, u64) {
+    fn lengths(queue: &WriteQueue) -> (u64, u64) {
         let QueueLengths { operations, history } = queue.lengths();
         (operations, history)
     }
 
     #[test]
     fn the_lengths_include_a_batch_that_is_being_written() {
-        let queue = Queue::default();
+        let queue = WriteQueue::default();
         for _ in 0..2 {
             queue.push(Box::new(NoOperation), Durability::Lazy).unwrap();
         }

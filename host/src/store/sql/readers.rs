@@ -10,7 +10,7 @@ use parking_lot::{Condvar, Mutex};
 use tokio::sync::oneshot;
 
 use super::database::Database;
-use super::writer::{closed, lost};
+use super::writer::{closed_error, panicked_error};
 use crate::store::{DatabaseError, StoreError};
 
 /// Maximum number of queued reads.
@@ -26,12 +26,12 @@ pub(in crate::store) trait ReadLink: Send {
 
 /// Passes reads to the reading threads.
 pub(super) struct Readers {
-    queue: Arc<Queue>,
+    queue: Arc<ReadQueue>,
     thread_ends: Mutex<Vec<oneshot::Receiver<()>>>,
 }
 
 #[derive(Default)]
-struct Queue {
+struct ReadQueue {
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -74,7 +74,7 @@ impl Readers {
             // If the caller no longer waits, the value is dropped.
             let _ = caller.send(db.and_then(read));
         }))?;
-        answer.await.unwrap_or_else(|_| Err(lost()))
+        answer.await.unwrap_or_else(|_| Err(panicked_error()))
     }
 
     /// Ends the threads after they have finished the queued reads.
@@ -93,11 +93,11 @@ impl Drop for Readers {
     }
 }
 
-impl Queue {
+impl ReadQueue {
     fn push(&self, read: Read) -> Result<(), StoreError> {
         let mut state = self.state.lock();
         if state.closed {
-            return Err(closed());
+            return Err(closed_error());
         }
         if state.reads.len() >= QUEUED_READS_MAX {
             let why = "too many reads of the database are queued; try again in a moment";

@@ -53,13 +53,13 @@ pub(super) fn store(
                 answer
             ],
         )?;
-        limit(db, RECORDINGS_BYTES_MAX)?;
+        delete_excess(db, RECORDINGS_BYTES_MAX)?;
     }
     Ok(())
 }
 
 /// Deletes the oldest recordings if all recordings together have more than `bytes_max` bytes.
-pub(super) fn limit(db: &dyn Database, bytes_max: u64) -> Result<(), StoreError> {
+pub(super) fn delete_excess(db: &dyn Database, bytes_max: u64) -> Result<(), StoreError> {
     let bytes: i64 = db.only("SELECT bytes FROM recordings_size", params![])?;
     let excess = bytes - to_i64(bytes_max);
     if excess > 0 {
@@ -101,7 +101,7 @@ pub(super) fn record_until(
 
 /// Returns the recorded runs of an event.
 pub(super) fn list(db: &dyn Database, event: EventId) -> Result<Vec<RecordedRun>, StoreError> {
-    let rows: Vec<Row> = db.all(
+    let rows: Vec<CallRow> = db.all(
         "SELECT call, input, exchanges, answer, missing
          FROM recordings WHERE event_id = ? ORDER BY seq",
         params![event.0],
@@ -119,7 +119,7 @@ pub(super) fn list(db: &dyn Database, event: EventId) -> Result<Vec<RecordedRun>
         .map_err(|unreadable| unreadable.in_row("event", event))
 }
 
-struct Row {
+struct CallRow {
     call: String,
     input: String,
     exchanges: String,
@@ -127,4 +127,4 @@ struct Row {
     missing: Option<String>,
 }
 
-from_row!(Row { call, input, exchanges, answer, missing });
+from_row!(CallRow { call, input, exchanges, answer, missing });

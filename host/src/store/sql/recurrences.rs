@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::columns::{hex_ids, to_json};
 use super::database::{Database, params};
-use super::defect_records::Row;
+use super::defect_records::DefectRow;
 use crate::domain::{
     ConnectionId, ConnectionSnapshot, DefectId, FailedTest, Lease, Marker, Recurrence,
 };
@@ -23,7 +23,7 @@ pub(super) enum OtherFailure {
     /// person.
     Unresolved(DefectId),
     /// The created row of another failure that changed last and was not released.
-    Created(Box<Row>),
+    Created(Box<DefectRow>),
 }
 
 /// Looks up the other failures of the test case.
@@ -62,7 +62,7 @@ fn latest(
     db: &dyn Database,
     connection: ConnectionId,
     test: &FailedTest,
-) -> Result<Option<Row>, StoreError> {
+) -> Result<Option<DefectRow>, StoreError> {
     let (execution, case, variation) = test.key();
     Ok(db.one(
         "SELECT * FROM defects
@@ -85,7 +85,7 @@ pub(super) fn create_anew(
     open: &[DefectId],
     now: Timestamp,
 ) -> Result<bool, StoreError> {
-    let row: Option<Row> = db.one(
+    let row: Option<DefectRow> = db.one(
         "SELECT * FROM defects WHERE id = ? AND fence = ?",
         params![lease.defect.0, lease.fence],
     )?;
@@ -114,7 +114,7 @@ pub(super) fn create_anew(
     Ok(granted == 1)
 }
 
-impl Row {
+impl DefectRow {
     /// Makes the recurrence of this row's defect, for the failed test whose row was leased.
     pub(super) fn recurrence(
         self,
@@ -135,7 +135,7 @@ impl Row {
         db: &dyn Database,
     ) -> Result<Option<ConnectionSnapshot>, StoreError> {
         let Some(original) = self.recurrence_of else { return Ok(self.tracker()?) };
-        let original: Option<Row> =
+        let original: Option<DefectRow> =
             db.one("SELECT * FROM defects WHERE id = ?", params![original])?;
         Ok(original.map(|row| row.tracker()).transpose()?.flatten())
     }

@@ -47,7 +47,7 @@ pub(super) fn steps_json(steps: &TimedSteps) -> Option<String> {
 }
 
 /// Reads the steps of an event, in the order of time.
-pub(super) fn steps(json: &str) -> Result<TimedSteps, Unreadable> {
+pub(super) fn parse_steps(json: &str) -> Result<TimedSteps, Unreadable> {
     let read: Vec<BTreeMap<String, (u32, u32)>> =
         serde_json::from_str(json).map_err(|error| Unreadable::new("its steps", error))?;
     let mut read: Vec<_> = read.into_iter().flatten().collect();
@@ -66,7 +66,7 @@ struct RunUsageJson {
 }
 
 /// The usage of each run of an event; empty if the column cannot be read.
-pub(super) fn usages(runs: &str) -> Vec<Usage> {
+pub(super) fn parse_usages(runs: &str) -> Vec<Usage> {
     let runs = serde_json::from_str::<Vec<RunUsageJson>>(runs).unwrap_or_default();
     runs.into_iter().map(|run| run.usage.into()).collect()
 }

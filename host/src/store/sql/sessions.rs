@@ -5,8 +5,8 @@
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use super::account_tokens::account;
-use super::columns::{connections_json, time};
+use super::account_tokens::read_account;
+use super::columns::{connection_ids_json, time};
 use super::database::{Database, from_row, params};
 use super::unreadable::Unreadable;
 use crate::domain::{Session, StringEnum as _, TokenId};
@@ -31,7 +31,7 @@ pub(super) fn create(
             session.token.map(|id| id.0),
             &session.account.name,
             session.account.role.as_str(),
-            connections_json(session.account.connections.as_ref())?,
+            connection_ids_json(session.account.connections.as_ref())?,
             session.created_at.as_millisecond(),
             session.expires_at.as_millisecond()
         ],
@@ -55,8 +55,9 @@ pub(super) fn create(
 
 /// Returns the session with this hash.
 pub(super) fn by_hash(db: &dyn Database, hash: TokenHash) -> Result<Option<Session>, StoreError> {
-    let row: Option<Row> = db.one("SELECT * FROM sessions WHERE hash = ?", params![hash.0])?;
-    Ok(row.map(Row::session).transpose()?)
+    let row: Option<SessionRow> =
+        db.one("SELECT * FROM sessions WHERE hash = ?", params![hash.0])?;
+    Ok(row.map(SessionRow::session).transpose()?)
 }
 
 /// Ends a session.
@@ -71,7 +72,7 @@ pub(super) fn delete_ended(db: &dyn Database, now: Timestamp) -> Result<(), Stor
     Ok(())
 }
 
-struct Row {
+struct SessionRow {
     token_id: Option<Uuid>,
     name: String,
     role: String,
@@ -80,12 +81,12 @@ struct Row {
     expires_at: i64,
 }
 
-from_row!(Row { token_id, name, role, connections, created_at, expires_at });
+from_row!(SessionRow { token_id, name, role, connections, created_at, expires_at });
 
-impl Row {
+impl SessionRow {
     fn session(self) -> Result<Session, Unreadable> {
         Ok(Session {
-            account: account(self.name, &self.role, self.connections.as_deref())?,
+            account: read_account(self.name, &self.role, self.connections.as_deref())?,
             token: self.token_id.map(TokenId),
             created_at: time(self.created_at)?,
             expires_at: time(self.expires_at)?,

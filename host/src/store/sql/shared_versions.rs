@@ -41,7 +41,7 @@ pub(super) fn stored_parts(
 }
 
 /// Returns a part of a file; `None` if there is no such part, or if it is larger than `bytes_max`.
-pub(super) fn part(
+pub(super) fn read_part(
     db: &dyn Database,
     sha256: &str,
     part: usize,
@@ -53,7 +53,7 @@ pub(super) fn part(
 }
 
 /// Adds a part of a file.
-pub(super) fn add(
+pub(super) fn add_part(
     db: &dyn Database,
     sha256: &str,
     part: usize,

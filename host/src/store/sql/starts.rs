@@ -61,12 +61,12 @@ impl StartCounter {
 
 /// Counts a start in the database, and compares this count with the count in the file. Returns the
 /// new count, and the instant since which the database counts as restored.
-pub(super) fn count(
+pub(super) fn count_start(
     db: &dyn Database,
     file_starts: i64,
     now: Timestamp,
 ) -> Result<(i64, Option<Timestamp>), StoreError> {
-    let stored = stored(db)?;
+    let stored = stored_starts(db)?;
     if file_starts > stored {
         write(db, RESTORED_AT, now.as_millisecond())?;
         put_outdated_rows_in_doubt(db, now)?;
@@ -94,7 +94,7 @@ fn put_outdated_rows_in_doubt(db: &dyn Database, now: Timestamp) -> Result<(), S
 }
 
 /// The number of starts that is stored in the database.
-pub(in crate::store) fn stored(db: &dyn Database) -> Result<i64, StoreError> {
+pub(in crate::store) fn stored_starts(db: &dyn Database) -> Result<i64, StoreError> {
     Ok(read(db, STARTS)?.unwrap_or(0))
 }
 

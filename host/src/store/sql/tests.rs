@@ -89,7 +89,7 @@ pub(in crate::store) async fn try_claim(
     let lease_until = now + jiff::SignedDuration::from_millis(LEASE_MS);
     let claim = Claim {
         connection,
-        test,
+        test: test.clone(),
         event: event(),
         now,
         lease_until,

@@ -6,8 +6,8 @@ use std::ops::ControlFlow;
 use jiff::Timestamp;
 
 use super::columns::time_opt;
-use super::database::{Database, at, params};
-use super::run_json::usages;
+use super::database::{Database, params, read_column_at};
+use super::run_json::parse_usages;
 use super::values::Value;
 use crate::domain::{ConnectionId, RecentUsage, Usage};
 use crate::store::StoreError;
@@ -17,7 +17,8 @@ const EVENTS_MAX: usize = 2_000;
 /// Minimum number of events that are read of a connection. So only the first
 /// `EVENTS_MAX / EVENTS_MIN` connections are read.
 const EVENTS_MIN: usize = 20;
-/// Maximum size of the runs that are read, bytes.
+/// Maximum size of the JSON of all runs that are read together, bytes. Each connection has an equal
+/// share.
 const RUNS_BYTES_MAX: usize = 8 << 20;
 
 /// Reads the newest events of each connection with the index on events. Events whose runs cannot be
@@ -53,8 +54,8 @@ fn add_runs_of_connection(
             if bytes > bytes_max {
                 return Ok(ControlFlow::Break(()));
             }
-            runs.extend(usages(json));
-            oldest = Some(at::<i64>(row, 0, "received_at")?);
+            runs.extend(parse_usages(json));
+            oldest = Some(read_column_at::<i64>(row, 0, "received_at")?);
             Ok(ControlFlow::Continue(()))
         },
     )?;

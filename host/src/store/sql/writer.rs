@@ -15,8 +15,8 @@ use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
 use super::database::Database;
-use super::history::Record;
-use super::queue::{Batch, Queue};
+use super::queue::{Batch, WriteQueue};
+use super::unwritten_history::HistoryRecord;
 use crate::store::{DatabaseError, QueueLengths, StoreError};
 
 /// Whether the changes of an operation must survive a power cut after its caller was answered.
@@ -56,7 +56,7 @@ pub(in crate::store) trait WriteLink: Send {
 
 /// Passes operations to the writing thread.
 pub(super) struct Writer {
-    queue: Arc<Queue>,
+    queue: Arc<WriteQueue>,
     /// The number of commits since the start.
     commits: Arc<AtomicU64>,
     /// Receives a message when the thread has ended.
@@ -66,7 +66,7 @@ pub(super) struct Writer {
 impl Writer {
     /// Starts the writing thread, which uses this connection.
     pub(super) fn start(link: Box<dyn WriteLink>) -> Result<Self, StoreError> {
-        let (queue, commits) = (Arc::new(Queue::default()), Arc::new(AtomicU64::new(0)));
+        let (queue, commits) = (Arc::new(WriteQueue::default()), Arc::new(AtomicU64::new(0)));
         let writer_thread = WriterThread {
             link,
             commits: Arc::clone(&commits),
@@ -95,24 +95,24 @@ impl Writer {
         let (caller, answer) = oneshot::channel();
         let pending = PendingCall { operation: Some(operation), result: None, caller };
         self.queue.push(Box::new(pending), durability)?;
-        answer.await.unwrap_or_else(|_| Err(lost()))
+        answer.await.unwrap_or_else(|_| Err(panicked_error()))
     }
 
     /// Queues a record of the history. Drops it if too many records are queued.
-    pub(super) fn record(&self, record: Record) {
+    pub(super) fn record(&self, record: HistoryRecord) {
         self.queue.record(record);
     }
 
     /// Waits until everything that was queued before the call is committed, including the history.
     pub(super) async fn flush(&self) -> Result<(), StoreError> {
-        self.queue.flush_history();
+        self.queue.write_history_with_next_batch();
         self.run(Durability::Lazy, |_| Ok(())).await
     }
 
     /// Makes the next batch write the queued history. Called before a write is sent to a tracker,
     /// so that the event of this write is stored.
-    pub(super) fn flush_history(&self) {
-        self.queue.flush_history();
+    pub(super) fn write_history_with_next_batch(&self) {
+        self.queue.write_history_with_next_batch();
     }
 
     /// Returns how many operations, and how many records of the history, are not written yet.
@@ -146,12 +146,12 @@ impl Drop for Writer {
 }
 
 /// Returns the error of an operation that panicked.
-pub(super) fn lost() -> StoreError {
+pub(super) fn panicked_error() -> StoreError {
     StoreError::Unusable("the server failed while it used its database; see its log".to_owned())
 }
 
 /// Returns the error of an operation after the store was closed.
-pub(super) fn closed() -> StoreError {
+pub(super) fn closed_error() -> StoreError {
     StoreError::Unusable("the store is closed: the server is shutting down".to_owned())
 }
 
@@ -178,7 +178,7 @@ where
             (Some(Ok(value)), Ok(())) => Ok(value),
             (Some(Err(error)), _) => Err(error),
             (Some(Ok(_)) | None, Err(error)) => Err(error.into()),
-            (None, Ok(())) => Err(closed()),
+            (None, Ok(())) => Err(closed_error()),
         };
         // Sending fails if the caller does not wait any more. The change stays committed.
         let _ = self.caller.send(answer);
@@ -194,7 +194,7 @@ struct WriterThread {
 }
 
 impl WriterThread {
-    fn run(mut self, queue: &Queue) {
+    fn run(mut self, queue: &WriteQueue) {
         while let Some(batch) = queue.wait_for_batch(|| self.link.on_idle()) {
             // A panic is a bug, but the store must continue. The callers of the batch receive an
             // error.
@@ -209,7 +209,7 @@ impl WriterThread {
     }
 
     /// Commits a batch, then answers the callers of its operations.
-    fn write(&mut self, mut batch: Batch, queue: &Queue) {
+    fn write(&mut self, mut batch: Batch, queue: &WriteQueue) {
         let committed = self.link.commit(&mut batch);
         match &committed {
             Ok(()) => {

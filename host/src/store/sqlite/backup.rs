@@ -62,7 +62,7 @@ pub(super) fn prepare(
     let rows = table_rows(&connection)?;
     audit::add(&connection, entry)?;
     let counter = StartCounter::beside(place);
-    let stored = starts::stored(&connection)?;
+    let stored = starts::stored_starts(&connection)?;
     // The counter is written before the database is replaced. If the replacement then fails, the
     // next start with the old database searches the tracker without need, which is harmless.
     counter.write(counter.read()?.max(stored.saturating_add(1)))?;

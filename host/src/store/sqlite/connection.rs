@@ -7,7 +7,7 @@ use rusqlite::types::{ToSql, ToSqlOutput, ValueRef};
 use rusqlite::{Connection, Row, Statement, params_from_iter};
 
 use crate::store::StoreError;
-use crate::store::sql::database::{Columns, Database, Failure, OnRow, SnapshotReads};
+use crate::store::sql::database::{Database, Failure, OnRow, ResultRow, SnapshotReads};
 use crate::store::sql::values::{Kind, Value};
 
 impl Database for Connection {
@@ -32,7 +32,7 @@ impl Database for Connection {
     }
 }
 
-impl Columns for Row<'_> {
+impl ResultRow for Row<'_> {
     fn position(&self, name: &str) -> Option<usize> {
         AsRef::<Statement<'_>>::as_ref(self).column_index(name).ok()
     }

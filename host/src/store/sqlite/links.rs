@@ -17,7 +17,7 @@ use crate::store::sql::writer::{Durability, WriteLink};
 use crate::store::{DatabaseError, StoreError};
 
 /// The connection of the thread that writes.
-pub(super) struct Writing {
+pub(super) struct WritingLink {
     /// `None` after a failure; the next batch connects again.
     connection: Option<Connection>,
     path: PathBuf,
@@ -26,7 +26,7 @@ pub(super) struct Writing {
     log: Log,
 }
 
-impl Writing {
+impl WritingLink {
     /// `path` is the file to which the next batch connects after a failure.
     pub(super) fn new(connection: Connection, path: PathBuf) -> Self {
         Self { connection: Some(connection), path, durability: None, log: Log::default() }
@@ -67,7 +67,7 @@ impl Writing {
     }
 }
 
-impl WriteLink for Writing {
+impl WriteLink for WritingLink {
     fn commit(&mut self, batch: &mut Batch) -> Result<(), DatabaseError> {
         self.try_commit(batch).map_err(|error| {
             self.roll_back();
@@ -98,9 +98,9 @@ impl WriteLink for Writing {
 }
 
 /// A connection of a thread that reads.
-pub(super) struct Reading(pub(super) Connection);
+pub(super) struct ReadingLink(pub(super) Connection);
 
-impl ReadLink for Reading {
+impl ReadLink for ReadingLink {
     fn database(&mut self) -> Result<&dyn Database, StoreError> {
         Ok(&self.0)
     }

@@ -21,8 +21,13 @@ fn session(schema: &str) -> Session {
     url.query_pairs_mut()
         .append_pair("options[search_path]", schema)
         .append_pair("application_name", schema);
-    let (statement, connect) = (Duration::from_secs(10), Duration::from_secs(10));
-    let settings = PostgresSettings { url, password: None, connections_max: 3, statement, connect };
+    let settings = PostgresSettings {
+        url,
+        password: None,
+        connections_max: 3,
+        statement_timeout: Duration::from_secs(10),
+        connect_timeout: Duration::from_secs(10),
+    };
     let session = Session::new(connection_address(&settings).unwrap(), Arc::default()).unwrap();
     session.connect().unwrap();
     session

@@ -14,7 +14,7 @@ use crate::domain::{
 };
 use crate::store::EventFilter;
 use crate::store::sql::events::EventRow;
-use crate::store::sql::{claims, connection_records, doubts, events, follow_ups, moves, usage};
+use crate::store::sql::{claims, connection_records, doubts, events, follow_up_rows, moves, usage};
 
 thread_local! {
     static STATEMENTS: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
@@ -99,10 +99,9 @@ async fn a_create_costs_five_statements_with_its_event() {
     store.close().await;
     let db = &sqlite(&folder);
     let mut granted = None;
-    let test = failed_test(1);
     let claim = Claim {
         connection,
-        test: &test,
+        test: failed_test(1),
         event: event(),
         now: at(0),
         lease_until: at(LEASE_MS),
@@ -110,7 +109,7 @@ async fn a_create_costs_five_statements_with_its_event() {
         awaited_fence: None,
         open_rows_if_recurrence: None,
     };
-    let claimed = statements(db, || granted = Some(claims::claim(db, claim, None).unwrap()));
+    let claimed = statements(db, || granted = Some(claims::claim(db, &claim, None).unwrap()));
     let granted = lease(&granted.unwrap());
     let sent = statements(db, || {
         moves::mark_sending(db, granted.clone(), write(at(1)), at(1)).unwrap();
@@ -138,7 +137,7 @@ async fn the_sweep_never_reads_all_defects() {
     let db = &sqlite(&folder);
     let sweep = statements(db, || {
         doubts::due_searches(db, at(0), RUN_MS, Vec::new(), DUE_LIMITS).unwrap();
-        follow_ups::list_due(db, at(0), Vec::new(), DUE_LIMITS).unwrap();
+        follow_up_rows::list_due(db, at(0), Vec::new(), DUE_LIMITS).unwrap();
     });
     assert!(sweep.len() >= 3, "{sweep:#?}");
     let all = sweep.iter().flat_map(|sql| scans(db, sql));

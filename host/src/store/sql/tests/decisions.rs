@@ -128,7 +128,7 @@ async fn a_person_adopts_a_defect_for_a_failed_row() {
         .await
         .unwrap();
     assert!(matches!(claim(&store, id, 4).await, Claimed::Created { .. }));
-    let controls = store.controls(id, &write(at(1)).snapshot, at(2)).await.unwrap();
+    let controls = store.control_defects(id, &write(at(1)).snapshot, at(2)).await.unwrap();
     assert_eq!(controls, [], "the record of an adopted defect may not contain the marker");
 }
 

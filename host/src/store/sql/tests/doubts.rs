@@ -113,9 +113,9 @@ async fn a_search_is_checked_with_the_newest_defects_that_were_created_in_the_sa
         let created = Verdict::Created(defect(&number.to_string()));
         store.store_outcome(&granted, &created, &[], event(), at(2)).await.unwrap();
     }
-    let too_new = store.controls(id, &write(at(1)).snapshot, at(1)).await.unwrap();
+    let too_new = store.control_defects(id, &write(at(1)).snapshot, at(1)).await.unwrap();
     assert_eq!(too_new, [], "the tracker's search may not find them yet");
-    let controls = store.controls(id, &write(at(1)).snapshot, at(2)).await.unwrap();
+    let controls = store.control_defects(id, &write(at(1)).snapshot, at(2)).await.unwrap();
     let keys: Vec<_> = controls.iter().map(|control| control.key.as_str()).collect();
     assert_eq!(keys, ["5", "1"]);
     assert_eq!(controls[0].marker, Marker::derive(id, &failed_test(5), 1));

@@ -18,13 +18,13 @@ async fn recurring_claim(
 ) -> Claimed {
     let claim = Claim {
         connection,
-        test: &failed_test(number),
+        test: failed_test(number),
         event: event(),
         now: at(ms),
         lease_until: at(ms + LEASE_MS),
         run_ms: RUN_MS,
         awaited_fence: None,
-        open_rows_if_recurrence: Some(&[]),
+        open_rows_if_recurrence: Some(Vec::new()),
     };
     store.claim(claim).await.unwrap()
 }
@@ -254,20 +254,20 @@ async fn a_failure_waits_for_a_row_of_this_process_even_if_the_lease_seems_to_ha
     let folder = tempdir().unwrap();
     let (store, id) = store_with_connection(&folder).await;
     let first = lease(&recurring_claim(&store, id, 1, 0).await);
-    let (open, test) = ([first.defect], failed_test(2));
     let claim = Claim {
         connection: id,
-        test: &test,
+        test: failed_test(2),
         event: event(),
         now: at(99_999_999),
         lease_until: at(99_999_999 + LEASE_MS),
         run_ms: RUN_MS,
         awaited_fence: None,
-        open_rows_if_recurrence: Some(&open),
+        open_rows_if_recurrence: Some(vec![first.defect]),
     };
     let claimed = store.claim(claim.clone()).await.unwrap();
     assert_eq!(claimed, Claimed::WaitsForFirst(first.defect));
-    let claimed = store.claim(Claim { open_rows_if_recurrence: Some(&[]), ..claim }).await.unwrap();
+    let without_open_rows = Claim { open_rows_if_recurrence: Some(Vec::new()), ..claim };
+    let claimed = store.claim(without_open_rows).await.unwrap();
     assert!(matches!(claimed, Claimed::Create { .. }));
 }
 

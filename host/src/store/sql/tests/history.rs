@@ -293,7 +293,7 @@ async fn a_deleted_connection_is_hidden_at_once_and_deleted_in_steps() {
     assert!(store.connections().await.unwrap().is_empty());
     assert!(matches!(store.delete_connection(id, false).await, Err(StoreError::NotFound(_))));
     store.create_connection(&stored_connection("shop")).await.unwrap();
-    let steps = async || store.writer.run(Lazy, connections::delete_some).await;
+    let steps = async || store.writer.run(Lazy, connections::delete_some_remaining_rows).await;
     assert!(steps().await.unwrap());
     assert_eq!(count().await, 2_500);
     while steps().await.unwrap() {}
@@ -427,7 +427,7 @@ async fn the_size_of_recordings_is_limited_for_an_event_and_for_all() {
         store.flush().await.unwrap();
         assert_eq!(store.recording(id).await.unwrap().len(), 1, "a second one is too much");
     }
-    let limit = |db: &dyn Database| recordings::limit(db, RECORDED_EVENT_BYTES_MAX + 1_000);
+    let limit = |db: &dyn Database| recordings::delete_excess(db, RECORDED_EVENT_BYTES_MAX + 1_000);
     store.writer.run(Lazy, limit).await.unwrap();
     let count =
         async |number| store.recording(EventId(Uuid::from_u128(number))).await.unwrap().len();

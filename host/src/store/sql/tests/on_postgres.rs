@@ -65,8 +65,8 @@ async fn open_with(folder: &TempDir, sealer: Sealer) -> Result<SqlStore, StoreEr
         url,
         password: None,
         connections_max: 3,
-        statement: Duration::from_secs(30),
-        connect: Duration::from_secs(30),
+        statement_timeout: Duration::from_secs(30),
+        connect_timeout: Duration::from_secs(30),
     };
     let starts = folder.path().join("postgres");
     Ok(PostgresStore::open(settings, sealer, &starts).await?.0)

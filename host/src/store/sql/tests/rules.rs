@@ -152,10 +152,9 @@ async fn a_claim_that_waited_for_a_run_gets_the_outcome_of_that_run() {
         .store_outcome(&granted, &failed_after_write(WriteClass::Refused, 3), &[], event(), at(3))
         .await
         .unwrap();
-    let test = failed_test(1);
     let claim = Claim {
         connection: id,
-        test: &test,
+        test: failed_test(1),
         event: event(),
         now: at(4),
         lease_until: at(5),

@@ -15,12 +15,17 @@ use crate::store::DefectStore as _;
 use crate::store::{ConnectionStore as _, EventStore as _};
 
 /// A finished event with this outcome and status.
-fn finished_event(connection: ConnectionId, ms: i64, outcome: OutcomeCode, status: u16) -> Event {
+fn finished_event(
+    connection: ConnectionId,
+    received_ms: i64,
+    outcome: OutcomeCode,
+    status: u16,
+) -> Event {
     Event {
         id: EventId::fresh(),
         connection: Some(connection),
         kind: EventKind::CreateDefect,
-        received_at: at(ms),
+        received_at: at(received_ms),
         ms: 0,
         status: Some(status),
         outcome: outcome.into(),
@@ -104,13 +109,13 @@ async fn a_claim_that_waits_for_another_failure_after_its_search_is_notified_of_
     let claim = async |store: &SqlStore, number, ms| {
         let claim = Claim {
             connection: id,
-            test: &failed_test(number),
+            test: failed_test(number),
             event: event(),
             now: at(ms),
             lease_until: at(ms + LEASE_MS),
             run_ms: RUN_MS,
             awaited_fence: None,
-            open_rows_if_recurrence: Some(&[]),
+            open_rows_if_recurrence: Some(Vec::new()),
         };
         lease(&store.claim(claim).await.unwrap())
     };

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 
 use crate::domain::ConnectionId;
-use crate::store::sql::history::Record;
+use crate::store::sql::unwritten_history::HistoryRecord;
 use crate::store::sql::writer::Durability::Lazy;
 use crate::store::sql::{SqlStore, counts, counts_leases};
 use crate::store::{
@@ -15,7 +15,7 @@ use crate::store::{
 impl CountsStore for SqlStore {
     fn record_counts(&self, id: ConnectionId, project: &str, counts: CachedCounts) {
         let (connection, project) = (id, project.to_owned());
-        self.writer.record(Record::Counts { connection, project, counts });
+        self.writer.record(HistoryRecord::Counts { connection, project, counts });
     }
 
     async fn claim_counts(

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use crate::domain::{ConnectionId, DefectId, DueFollowUps, FollowUp, FollowUpEnd, Lease};
 use crate::store::sql::database::Database;
 use crate::store::sql::writer::Durability::{Durable, Lazy};
-use crate::store::sql::{SqlStore, follow_ups};
+use crate::store::sql::{SqlStore, follow_up_rows};
 use crate::store::{ControlDefect, DueDefect, DueLimits, FollowUpStore, StoreError};
 
 #[async_trait]
@@ -18,7 +18,7 @@ impl FollowUpStore for SqlStore {
         open: Vec<DefectId>,
         limits: DueLimits,
     ) -> Result<Vec<DueDefect>, StoreError> {
-        self.readers.run(move |db| follow_ups::list_due(db, now, open, limits)).await
+        self.readers.run(move |db| follow_up_rows::list_due(db, now, open, limits)).await
     }
 
     async fn claim_follow_ups(
@@ -28,7 +28,8 @@ impl FollowUpStore for SqlStore {
         lease_until: Timestamp,
         run_ms: u64,
     ) -> Result<Option<DueFollowUps>, StoreError> {
-        let claim = move |db: &dyn Database| follow_ups::claim(db, id, now, lease_until, run_ms);
+        let claim =
+            move |db: &dyn Database| follow_up_rows::claim(db, id, now, lease_until, run_ms);
         self.writer.run(Durable, claim).await
     }
 
@@ -41,16 +42,16 @@ impl FollowUpStore for SqlStore {
         now: Timestamp,
     ) -> Result<(), StoreError> {
         let (lease, step) = (lease.clone(), step.clone());
-        self.writer.flush_history();
+        self.writer.write_history_with_next_batch();
         let mark = move |db: &dyn Database| {
-            follow_ups::mark_sending(db, &lease, &step, has_marker, lease_until, now)
+            follow_up_rows::mark_sending(db, &lease, &step, has_marker, lease_until, now)
         };
         self.writer.run(Durable, mark).await
     }
 
     async fn unmark_follow_up(&self, lease: &Lease, step: &FollowUp) -> Result<(), StoreError> {
         let (lease, step) = (lease.clone(), step.clone());
-        self.writer.run(Lazy, move |db| follow_ups::unmark(db, &lease, &step)).await
+        self.writer.run(Lazy, move |db| follow_up_rows::unmark(db, &lease, &step)).await
     }
 
     async fn end_follow_up(
@@ -61,10 +62,10 @@ impl FollowUpStore for SqlStore {
         now: Timestamp,
     ) -> Result<(), StoreError> {
         let (lease, step) = (lease.clone(), step.clone());
-        self.writer.run(Durable, move |db| follow_ups::end(db, &lease, &step, end, now)).await
+        self.writer.run(Durable, move |db| follow_up_rows::end(db, &lease, &step, end, now)).await
     }
 
-    async fn comment_controls(&self, id: ConnectionId) -> Result<Vec<ControlDefect>, StoreError> {
-        self.readers.run(move |db| follow_ups::controls(db, id)).await
+    async fn control_comments(&self, id: ConnectionId) -> Result<Vec<ControlDefect>, StoreError> {
+        self.readers.run(move |db| follow_up_rows::control_comments(db, id)).await
     }
 }

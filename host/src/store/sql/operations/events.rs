@@ -7,27 +7,29 @@ use jiff::Timestamp;
 use crate::domain::{
     ConnectionId, Event, EventId, RecentEvents, RecentUsage, RecordedRun, RunReport, TimedSteps,
 };
-use crate::store::sql::history::Record;
+use crate::store::sql::unwritten_history::HistoryRecord;
 use crate::store::sql::writer::Durability::{Durable, Lazy};
-use crate::store::sql::{SqlStore, connections, events, recent, recordings, usage};
+use crate::store::sql::{SqlStore, connections, events, recent_events, recordings, usage};
 use crate::store::{EventFilter, EventStore, Retention, StoreError, WholeEvent};
 
 #[async_trait]
 impl EventStore for SqlStore {
     fn record_event(&self, event: Event) {
-        self.writer.record(Record::Event(event.id, Some(event), TimedSteps::default(), Vec::new()));
+        let (id, steps, runs) = (event.id, TimedSteps::default(), Vec::new());
+        self.writer.record(HistoryRecord::Event { id, event: Some(event), steps, runs });
     }
 
-    fn record_timed_steps(&self, event: EventId, steps: TimedSteps) {
-        self.writer.record(Record::Event(event, None, steps, Vec::new()));
+    fn record_timed_steps(&self, id: EventId, steps: TimedSteps) {
+        self.writer.record(HistoryRecord::Event { id, event: None, steps, runs: Vec::new() });
     }
 
-    fn record_run(&self, event: EventId, run: RunReport) {
-        self.writer.record(Record::Event(event, None, TimedSteps::default(), vec![run]));
+    fn record_run(&self, id: EventId, run: RunReport) {
+        let steps = TimedSteps::default();
+        self.writer.record(HistoryRecord::Event { id, event: None, steps, runs: vec![run] });
     }
 
-    fn discard_event(&self, event: EventId) {
-        self.writer.record(Record::NoEvent(event));
+    fn discard_event(&self, id: EventId) {
+        self.writer.record(HistoryRecord::DiscardEvent(id));
     }
 
     async fn events(&self, filter: &EventFilter) -> Result<Vec<Event>, StoreError> {
@@ -36,7 +38,7 @@ impl EventStore for SqlStore {
     }
 
     async fn recent_events(&self, now: Timestamp) -> Result<RecentEvents, StoreError> {
-        self.readers.run(move |db| recent::count(db, now)).await
+        self.readers.run(move |db| recent_events::count(db, now)).await
     }
 
     async fn recent_usage(
@@ -72,7 +74,7 @@ impl EventStore for SqlStore {
                 break;
             }
         }
-        while self.writer.run(Lazy, connections::delete_some).await? {}
+        while self.writer.run(Lazy, connections::delete_some_remaining_rows).await? {}
         Ok(())
     }
 }

@@ -12,7 +12,7 @@ use crate::store::sql::database::Database;
 use crate::store::sql::defect_cache::DefectCache;
 use crate::store::sql::writer::Durability::{Durable, Lazy};
 use crate::store::sql::{
-    SqlStore, claims, decisions, defect_records, doubts, follow_ups, moves, recurrences,
+    SqlStore, claims, decisions, defect_records, doubts, follow_up_rows, moves, recurrences,
 };
 use crate::store::{
     Claim, ControlDefect, DefectFilter, DefectStore, DoubtCounts, DueDefect, DueLimits,
@@ -38,46 +38,36 @@ impl DefectStore for SqlStore {
         self.readers.run(move |db| claims::created_defect(db, connection, &test)).await
     }
 
-    async fn claim(&self, claim: Claim<'_>) -> Result<Claimed, StoreError> {
-        // In a shared database, most repeats are answered by a read, which needs no lock.
-        if self.is_shared()
-            && let Some((id, defect)) = self.created_defect(claim.connection, claim.test).await?
-        {
-            return Ok(Claimed::Created { id, defect });
+    async fn claim(&self, mut claim: Claim) -> Result<Claimed, StoreError> {
+        let is_shared = self.is_shared();
+        // In a shared database, most repeats are answered by a read, which needs no lock. The read
+        // returns the claim, so that the failed test is not copied.
+        if is_shared {
+            let read = move |db: &dyn Database| {
+                let created = claims::created_defect(db, claim.connection, &claim.test)?;
+                Ok((created, claim))
+            };
+            match self.readers.run(read).await? {
+                (Some((id, defect)), _) => return Ok(Claimed::Created { id, defect }),
+                (None, unanswered) => claim = unanswered,
+            }
         }
         // The epoch is read before the database. If the row changes during the claim, the cache
         // ignores the insert.
         let epoch = self.cache.as_ref().map(DefectCache::epoch);
-        let (claimed_test, id) = (claim.test, claim.connection);
-        let (test, restored_at) = (claim.test.clone(), self.restored_at());
-        let Claim { connection, event, now, lease_until, run_ms, awaited_fence, .. } = claim;
-        let (open_rows_if_recurrence, is_shared) =
-            (claim.open_rows_if_recurrence.map(<[DefectId]>::to_vec), self.is_shared());
-        let claimed = self
-            .writer
-            .run(Lazy, move |db| {
-                let (test, open_rows_if_recurrence) = (&test, open_rows_if_recurrence.as_deref());
-                let claim = Claim {
-                    connection,
-                    test,
-                    event,
-                    now,
-                    lease_until,
-                    run_ms,
-                    awaited_fence,
-                    open_rows_if_recurrence,
-                };
-                let claimed = claims::claim(db, claim, restored_at)?;
-                if is_shared {
-                    claims::request_lease_end_notice(db, &claimed)?;
-                }
-                Ok(claimed)
-            })
-            .await?;
-        if let Claimed::Created { id: defect_id, defect } = &claimed
+        let (connection, restored_at) = (claim.connection, self.restored_at());
+        let claim_row = move |db: &dyn Database| {
+            let claimed = claims::claim(db, &claim, restored_at)?;
+            if is_shared {
+                claims::request_lease_end_notice(db, &claimed)?;
+            }
+            Ok((claimed, claim.test))
+        };
+        let (claimed, test) = self.writer.run(Lazy, claim_row).await?;
+        if let Claimed::Created { id, defect } = &claimed
             && let Some((cache, epoch)) = self.cache.as_ref().zip(epoch)
         {
-            cache.insert(epoch, id, claimed_test, &(*defect_id, defect.clone()));
+            cache.insert(epoch, connection, &test, &(*id, defect.clone()));
         }
         Ok(claimed)
     }
@@ -109,14 +99,16 @@ impl DefectStore for SqlStore {
             .await
     }
 
-    async fn controls(
+    async fn control_defects(
         &self,
         connection: ConnectionId,
         snapshot: &ConnectionSnapshot,
         stored_by: Timestamp,
     ) -> Result<Vec<ControlDefect>, StoreError> {
         let snapshot = snapshot.clone();
-        self.readers.run(move |db| doubts::controls(db, connection, &snapshot, stored_by)).await
+        self.readers
+            .run(move |db| doubts::control_defects(db, connection, &snapshot, stored_by))
+            .await
     }
 
     async fn back_to_intent(
@@ -152,7 +144,7 @@ impl DefectStore for SqlStore {
     ) -> Result<(), StoreError> {
         let lease = lease.clone();
         // Store the event before the write, so that a crash cannot lose it.
-        self.writer.flush_history();
+        self.writer.write_history_with_next_batch();
         self.writer.run(Durable, move |db| moves::mark_sending(db, lease, write, now)).await
     }
 
@@ -228,7 +220,7 @@ impl DefectStore for SqlStore {
             .writer
             .run(Durable, move |db| {
                 decisions::decide(db, id, decision, by, now, run_ms)?;
-                follow_ups::add(db, id, &steps, now)?;
+                follow_up_rows::add(db, id, &steps, now)?;
                 defect_records::get(db, id)?.ok_or(StoreError::NotFound("defect"))
             })
             .await;

@@ -1,9 +1,13 @@
 //! The operations of the store. This file and its folder decide which operations the writing thread
 //! runs, durably or lazily, and which a reading thread runs.
 //!
-//! They never decide how a row changes; the other files in `sql` do.
+//! They never decide how a row changes; the other files in `sql` do. For example, follow-up steps
+//! have three files: `store/follow_ups.rs` declares the operations, `sql/operations/follow_ups.rs`
+//! decides which thread runs each, and `sql/follow_up_rows.rs` contains their SQL.
 
+mod accounts;
 mod connections;
+mod connectors;
 mod counts;
 mod defects;
 mod events;
@@ -27,7 +31,7 @@ impl Store for SqlStore {
                     true => doubts::recover_shared(db, now, run_ms),
                     false => doubts::recover(db, now, run_ms),
                 }?;
-                starts::count(db, file_starts, now)
+                starts::count_start(db, file_starts, now)
             })
             .await?;
         self.starts.write(starts)?;

@@ -4,10 +4,10 @@
 use async_trait::async_trait;
 use jiff::Timestamp;
 
-use super::writer::Durability::{Durable, Lazy};
-use super::{SqlStore, account_tokens, audit, sessions};
 use crate::domain::{AccountToken, AuditEntry, AuditId, EventId, OutcomeCode, Session, TokenId};
 use crate::secret::TokenHash;
+use crate::store::sql::writer::Durability::{Durable, Lazy};
+use crate::store::sql::{SqlStore, account_tokens, audit, sessions};
 use crate::store::{AccountStore, AuditFilter, AuditRetention, AuditStore, StoreError};
 
 #[async_trait]

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::columns::{from_json, hex_ids, known_word, time, time_opt, to_i64, to_json};
 use super::database::{Database, from_row, params};
-use super::defect_records::Row;
+use super::defect_records::DefectRow;
 use super::unreadable::Unreadable;
 use crate::domain::{
     ConnectionId, DefectId, Doubt, DueFollowUps, FollowUp, FollowUpEnd, FollowUpRecord,
@@ -92,7 +92,7 @@ pub(super) fn claim(
          WHERE defect_id = ?1 AND step = 'comment' AND follow_ups.next_at IS NOT NULL",
         params![id.0, now_ms],
     )?;
-    let row: Option<Row> = db.one(
+    let row: Option<DefectRow> = db.one(
         "UPDATE defects SET fence = fence + 1, lease_until = ?2
          WHERE id = ?1 AND state = 'created' AND COALESCE(lease_until, 0) <= ?3
            AND EXISTS (SELECT 1 FROM follow_ups WHERE defect_id = ?1 AND next_at <= ?3)
@@ -223,18 +223,18 @@ pub(super) fn end(
 }
 
 /// Returns the newest comments of a connection. A search for comments that works must find them.
-pub(super) fn controls(
+pub(super) fn control_comments(
     db: &dyn Database,
     connection: ConnectionId,
 ) -> Result<Vec<ControlDefect>, StoreError> {
-    let rows: Vec<Row> = db.all(
+    let rows: Vec<DefectRow> = db.all(
         "SELECT d.* FROM defects AS d CROSS JOIN follow_ups AS f
          WHERE f.defect_id = d.id AND d.connection_id = ? AND f.step = 'comment' AND f.state = 'done' AND f.marked
            AND f.writes > 0
          ORDER BY d.id DESC LIMIT ?",
         params![connection.0, CONTROLS_MAX],
     )?;
-    let control = |row: Row| {
+    let control = |row: DefectRow| {
         let marker = Marker::derive(connection, &row.test(), row.generation);
         Ok(ControlDefect { marker, key: row.created()?.1.key })
     };
@@ -258,7 +258,7 @@ pub(super) fn restart_waits(
 }
 
 /// Reads the steps of a defect, for people, from the JSON of the view.
-pub(super) fn records(json: &str) -> Result<Vec<FollowUpRecord>, Unreadable> {
+pub(super) fn parse_records(json: &str) -> Result<Vec<FollowUpRecord>, Unreadable> {
     type Columns = (String, String, String, u32, u32, Option<String>, Option<String>, Option<i64>);
     let steps: Vec<Columns> = from_json(json, "its follow-up steps")?;
     let mut records = Vec::new();

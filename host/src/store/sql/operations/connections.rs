@@ -33,7 +33,7 @@ impl ConnectionStore for SqlStore {
         let edited = edited.clone();
         // Queued counts belong to the old settings. Write them first, so that the update deletes
         // them.
-        self.writer.flush_history();
+        self.writer.write_history_with_next_batch();
         self.writer.run(Durable, move |db| connections::update(db, edited, force)).await
     }
 

@@ -23,27 +23,27 @@ const RECENT_EVENTS_MIN: usize = 4 * RECORDS_MAX;
 const RECORDINGS_BYTES_MAX: usize = 64 << 20;
 
 /// A record of the history that is queued until it is written.
-pub(in crate::store) enum Record {
+pub(in crate::store) enum HistoryRecord {
     /// Steps and runs of an event, and the event itself if it began or ended.
-    Event(EventId, Option<Event>, TimedSteps, Vec<RunReport>),
+    Event { id: EventId, event: Option<Event>, steps: TimedSteps, runs: Vec<RunReport> },
     /// The event will not be recorded, so its runs and steps are dropped.
-    NoEvent(EventId),
+    DiscardEvent(EventId),
     /// The counts of a project.
     Counts { connection: ConnectionId, project: String, counts: CachedCounts },
 }
 
-impl Record {
+impl HistoryRecord {
     /// Returns the size of the recordings in this record, bytes.
     fn recordings_bytes(&self) -> usize {
-        let Self::Event(_, _, _, runs) = self else { return 0 };
+        let Self::Event { runs, .. } = self else { return 0 };
         runs.iter().filter_map(|run| run.recording.as_ref()).map(|it| it.bytes()).sum()
     }
 
     /// Merges a later record of the same event into this one.
     fn merge(&mut self, later: Self) {
         if let (
-            Self::Event(_, event, steps, runs),
-            Self::Event(_, later_event, later_steps, later_runs),
+            Self::Event { event, steps, runs, .. },
+            Self::Event { event: later_event, steps: later_steps, runs: later_runs, .. },
         ) = (self, later)
         {
             *event = later_event.or(event.take());
@@ -53,16 +53,17 @@ impl Record {
     }
 }
 
-/// The queue of events, runs and counts.
+/// The records of the history that are not written yet: those that can be written, and those that
+/// wait for their event.
 #[derive(Default)]
-pub(super) struct History {
+pub(super) struct UnwrittenHistory {
     /// The records that can be written.
-    records: Vec<Record>,
+    records: Vec<HistoryRecord>,
     /// The position of each event in `records`.
     positions: HashMap<EventId, usize>,
     /// Runs and steps that wait for their event, and when the last of them was added.
-    waiting: HashMap<EventId, (Instant, Record)>,
-    recent_events: RecentEvents,
+    waiting: HashMap<EventId, (Instant, HistoryRecord)>,
+    recent_event_ids: RecentEventIds,
     /// Size of the recordings in `records` and `waiting`, bytes.
     recordings_bytes: usize,
     /// When the first record in `records` was added; `None` if there are none.
@@ -72,12 +73,12 @@ pub(super) struct History {
 /// The ids of the events that were recorded last. After some time, contains between one and two
 /// times [`RECENT_EVENTS_MIN`] ids.
 #[derive(Default)]
-struct RecentEvents {
+struct RecentEventIds {
     newer: HashSet<EventId>,
     older: HashSet<EventId>,
 }
 
-impl RecentEvents {
+impl RecentEventIds {
     fn add(&mut self, id: EventId) {
         if self.newer.len() >= RECENT_EVENTS_MIN {
             self.older = mem::take(&mut self.newer);
@@ -90,17 +91,17 @@ impl RecentEvents {
     }
 }
 
-impl History {
+impl UnwrittenHistory {
     /// Adds a record, or merges it into the queued record of the same event. Returns false if there
     /// is no room.
-    pub(super) fn add(&mut self, mut record: Record, now: Instant) -> bool {
+    pub(super) fn add(&mut self, mut record: HistoryRecord, now: Instant) -> bool {
         self.limit_recordings(&mut record);
         let (id, is_event) = match &record {
-            Record::NoEvent(id) => {
+            HistoryRecord::DiscardEvent(id) => {
                 self.waiting.remove(id);
                 return true;
             }
-            Record::Event(id, event, ..) => (Some(*id), event.is_some()),
+            HistoryRecord::Event { id, event, .. } => (Some(*id), event.is_some()),
             _ => (None, false),
         };
         let position = id.and_then(|id| self.positions.get(&id));
@@ -108,7 +109,7 @@ impl History {
             queued.merge(record);
             return true;
         }
-        if let Some(id) = id.filter(|id| !is_event && !self.recent_events.contains(id)) {
+        if let Some(id) = id.filter(|id| !is_event && !self.recent_event_ids.contains(id)) {
             return self.add_waiting(id, record, now);
         }
         if self.records.len() >= RECORDS_MAX {
@@ -116,7 +117,7 @@ impl History {
         }
         if let Some(id) = id {
             self.positions.insert(id, self.records.len());
-            self.recent_events.add(id);
+            self.recent_event_ids.add(id);
             if let Some((_, mut waiting)) = self.waiting.remove(&id) {
                 waiting.merge(record);
                 record = waiting;
@@ -128,7 +129,7 @@ impl History {
     }
 
     /// Adds runs and steps that wait for their event. Returns false if there is no room.
-    fn add_waiting(&mut self, id: EventId, record: Record, now: Instant) -> bool {
+    fn add_waiting(&mut self, id: EventId, record: HistoryRecord, now: Instant) -> bool {
         if let Some((added_at, waiting)) = self.waiting.get_mut(&id) {
             *added_at = now;
             waiting.merge(record);
@@ -142,8 +143,8 @@ impl History {
     }
 
     /// Drops those recordings of a record for which the queue has no room.
-    fn limit_recordings(&mut self, record: &mut Record) {
-        let Record::Event(_, _, _, runs) = record else { return };
+    fn limit_recordings(&mut self, record: &mut HistoryRecord) {
+        let HistoryRecord::Event { runs, .. } = record else { return };
         for recording in runs.iter_mut().filter_map(|run| run.recording.as_mut()) {
             if self.recordings_bytes + recording.bytes() > RECORDINGS_BYTES_MAX {
                 recording.exchanges.clear();
@@ -179,9 +180,9 @@ impl History {
     }
 
     /// Removes and returns the records that can be written. Runs and steps that wait for their
-    /// event stay, but only for [`EVENT_WAIT`]: their event may be stored, although `recent_events`
-    /// does not contain it any more.
-    pub(super) fn take_records(&mut self, now: Instant) -> Vec<Record> {
+    /// event stay, but only for [`EVENT_WAIT`]: their event may be stored, although
+    /// `recent_event_ids` does not contain it any more.
+    pub(super) fn take_records(&mut self, now: Instant) -> Vec<HistoryRecord> {
         self.positions.clear();
         self.first_added_at = None;
         let is_late = |added_at: Instant| now.saturating_duration_since(added_at) >= EVENT_WAIT;
@@ -208,15 +209,15 @@ mod tests {
     use jiff::Timestamp;
     use uuid::Uuid;
 
-    use super::super::queue::{Queue, UNWRITTEN_PAUSE};
+    use super::super::queue::{UNWRITTEN_PAUSE, WriteQueue};
     use super::*;
     use crate::domain::{Call, EventKind, OutcomeCode, Received, Usage};
 
-    fn event_record(ms: u64) -> Record {
+    fn event_record(ms: u64) -> HistoryRecord {
         numbered_event(1, ms)
     }
 
-    fn numbered_event(number: u128, ms: u64) -> Record {
+    fn numbered_event(number: u128, ms: u64) -> HistoryRecord {
         let id = EventId(Uuid::from_u128(number));
         let event = Event {
             id,
@@ -229,7 +230,8 @@ mod tests {
             request: Received::default(),
             defect: None,
         };
-        Record::Event(id, Some(event), TimedSteps::default(), Vec::new())
+        let (steps, runs) = (TimedSteps::default(), Vec::new());
+        HistoryRecord::Event { id, event: Some(event), steps, runs }
     }
 
     fn run() -> RunReport {
@@ -249,20 +251,30 @@ mod tests {
     }
 
     /// A run of the event with this number, without the event.
-    fn run_record(number: u128) -> Record {
+    fn run_record(number: u128) -> HistoryRecord {
         let id = EventId(Uuid::from_u128(number));
-        Record::Event(id, None, TimedSteps::default(), vec![run()])
+        let steps = TimedSteps::default();
+        HistoryRecord::Event { id, event: None, steps, runs: vec![run()] }
     }
 
     /// Whether a record has its event, and its number of runs.
-    fn contents(record: &Record) -> (bool, usize) {
-        let Record::Event(_, event, _, runs) = record else { panic!("not an event") };
+    fn contents(record: &HistoryRecord) -> (bool, usize) {
+        let HistoryRecord::Event { event, runs, .. } = record else { panic!("not an event") };
         (event.is_some(), runs.len())
+    }
+
+    /// The duration of each recorded event, milliseconds.
+    fn event_durations(records: &[HistoryRecord]) -> Vec<u64> {
+        let duration = |record: &HistoryRecord| match record {
+            HistoryRecord::Event { event: Some(event), .. } => event.ms,
+            _ => panic!("not an event"),
+        };
+        records.iter().map(duration).collect()
     }
 
     #[test]
     fn runs_wait_for_their_event_and_are_written_with_it() {
-        let (mut history, start) = (History::default(), Instant::now());
+        let (mut history, start) = (UnwrittenHistory::default(), Instant::now());
         for _ in 0..2 {
             assert!(history.add(run_record(1), start));
         }
@@ -283,9 +295,9 @@ mod tests {
 
     #[test]
     fn runs_without_their_event_wait_for_a_limited_time() {
-        let (mut history, start) = (History::default(), Instant::now());
+        let (mut history, start) = (UnwrittenHistory::default(), Instant::now());
         assert!(history.add(run_record(1), start) && history.add(run_record(2), start));
-        assert!(history.add(Record::NoEvent(EventId(Uuid::from_u128(2))), start));
+        assert!(history.add(HistoryRecord::DiscardEvent(EventId(Uuid::from_u128(2))), start));
         assert_eq!(history.take_records(start + EVENT_WAIT / 2).len(), 0);
         assert_eq!(history.take_records(start + EVENT_WAIT).len(), 1);
         for number in 0..=WAITING_EVENTS_MAX as u128 {
@@ -298,7 +310,7 @@ mod tests {
 
     #[test]
     fn the_ids_of_the_last_recorded_events_are_remembered() {
-        let mut recent = RecentEvents::default();
+        let mut recent = RecentEventIds::default();
         let id = |number: usize| EventId(Uuid::from_u128(number as u128));
         (0..5 * RECENT_EVENTS_MIN).for_each(|number| recent.add(id(number)));
         assert!(
@@ -310,7 +322,7 @@ mod tests {
 
     #[test]
     fn an_event_for_which_there_is_no_room_is_not_remembered() {
-        let (mut history, start) = (History::default(), Instant::now());
+        let (mut history, start) = (UnwrittenHistory::default(), Instant::now());
         for number in 0..RECORDS_MAX as u128 {
             assert!(history.add(numbered_event(number, 0), start));
         }
@@ -329,33 +341,33 @@ mod tests {
 
     #[test]
     fn an_event_that_ends_while_it_is_queued_is_written_once() {
-        let mut history = History::default();
+        let mut history = UnwrittenHistory::default();
         let (start, wait) = (Instant::now(), Duration::from_millis(20));
         assert!(history.add(event_record(0), start));
         assert!(history.add(event_record(7), start + Duration::from_millis(9)));
         assert_eq!(history.write_due_at(wait, 512, false), Some(start + wait));
         assert_eq!(history.write_due_at(wait, 512, true), Some(start));
         let records = history.take_records(start);
-        assert!(matches!(&records[..], [Record::Event(_, Some(event), ..)] if event.ms == 7));
+        assert_eq!(event_durations(&records), [7]);
         assert!(history.is_empty() && history.write_due_at(wait, 1, true).is_none());
     }
 
     #[test]
     fn records_that_could_not_be_written_are_queued_before_later_records() {
-        let queue = Queue::default();
+        let queue = WriteQueue::default();
         queue.record(event_record(0));
         let unwritten = queue.wait_for_batch(|| {}).unwrap().history;
         queue.record(event_record(7));
         queue.end_batch(false, unwritten);
         let later = queue.wait_for_batch(|| {}).unwrap().history;
-        assert!(matches!(&later[..], [Record::Event(_, Some(event), ..)] if event.ms == 7));
+        assert_eq!(event_durations(&later), [7]);
     }
 
     #[test]
     fn the_pause_after_a_failed_write_grows_with_each_failure() {
-        let queue = Queue::default();
+        let queue = WriteQueue::default();
         let unwritten = || (0..512).map(|number| numbered_event(number, 0)).collect();
-        let time_until_batch = |queue: &Queue| {
+        let time_until_batch = |queue: &WriteQueue| {
             let start = Instant::now();
             assert_eq!(queue.wait_for_batch(|| {}).unwrap().history.len(), 512);
             start.elapsed()
