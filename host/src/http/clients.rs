@@ -22,7 +22,7 @@ use super::client_address::{
     ClientOrigin, ContradictoryHeaders, HeaderWriter, UNKNOWN_CLIENT, forwarded_client,
     forwarded_https, limit_key,
 };
-use super::listener::{Opened, Peer, Preface};
+use super::listener::{OpenedConnection, Peer, Preface};
 use super::timing::Timing;
 use state::{Displaced, IdleConnection, State, decrement};
 
@@ -193,7 +193,7 @@ impl Client {
     }
 
     /// Stores what preceded HTTP on the connection.
-    pub(super) fn set_opened(&self, opened: &Opened) {
+    pub(super) fn set_opened(&self, opened: &OpenedConnection) {
         let _ = self.opened.set(Opening { preface: opened.preface, is_tls: opened.is_tls });
     }
 
@@ -367,7 +367,7 @@ mod tests {
             let peer = Peer { address: peer.parse().unwrap(), is_local };
             let admitted = clients.admit(peer).await.expect("room");
             let stream = Box::new(tokio::io::empty());
-            admitted.set_opened(&Opened { stream, preface, is_tls: false });
+            admitted.set_opened(&OpenedConnection { stream, preface, is_tls: false });
             let origin = admitted.origin(&headers).expect("one header");
             let expected = (client.parse::<IpAddr>().unwrap(), header_writer);
             assert_eq!((origin.address, origin.header_writer), expected, "{peer:?} {preface:?}");

@@ -58,7 +58,7 @@ pub(super) struct Peer {
 }
 
 /// A connection after the PROXY header and the TLS handshake: the next bytes are HTTP.
-pub(super) struct Opened {
+pub(super) struct OpenedConnection {
     pub(super) stream: Box<dyn ByteStream>,
     pub(super) preface: Preface,
     pub(super) is_tls: bool,
@@ -166,7 +166,7 @@ impl Accepted {
         self,
         options: &ConnectionOptions,
         is_proxy: bool,
-    ) -> io::Result<Opened> {
+    ) -> io::Result<OpenedConnection> {
         let (mut stream, is_local): (Box<dyn ByteStream>, _) = match self {
             Self::Tcp(stream) => (Box::new(stream), false),
             Self::Unix(stream) => (Box::new(stream), true),
@@ -179,9 +179,9 @@ impl Accepted {
         match options.tls.as_ref().filter(|_| !is_local) {
             Some(tls) => {
                 let stream = Box::new(tls.accept(stream).await?);
-                Ok(Opened { stream, preface, is_tls: true })
+                Ok(OpenedConnection { stream, preface, is_tls: true })
             }
-            None => Ok(Opened { stream, preface, is_tls: false }),
+            None => Ok(OpenedConnection { stream, preface, is_tls: false }),
         }
     }
 }

@@ -24,8 +24,7 @@ use tokio::time::Instant;
 
 use crate::completion::Completing;
 use crate::domain::{
-    ConnectionId, EventId, EventKind, EventStart, OutcomeCode, PROJECT_CHARS_MAX,
-    WebhookCredential, milliseconds,
+    EventId, EventKind, EventStart, OutcomeCode, PROJECT_CHARS_MAX, WebhookCredential, milliseconds,
 };
 use crate::egress::ActiveConnection;
 use crate::secret::TokenHash;
@@ -34,7 +33,7 @@ use crate::telemetry::TraceParent;
 use super::AppState;
 use super::client_address::client_of;
 use super::problem::Problem;
-use admission::UnreadRequest;
+use admission::{Admission, UnreadRequest};
 use answer::{Answer, instance};
 
 pub(crate) use classify::kpi_template;
@@ -96,7 +95,8 @@ pub(crate) fn is_recognised(
     classify::classify_for(paths, method, path, &config.webhook) != WebhookKind::Unrecognised
 }
 
-/// What the method and the path of a request determine: its connection, token, path and kind.
+/// The target of a webhook request: its connection, its token (empty if an admin sent it), the path
+/// after the token, and its kind.
 struct Target {
     active: Option<Arc<ActiveConnection>>,
     token: String,
@@ -114,12 +114,12 @@ async fn handle(app: Arc<AppState>, target: Target, request: Request) -> Respons
     let client = client_of(&request);
     let (parts, body) = request.into_parts();
     let (headers, extensions, kind) = (&parts.headers, &parts.extensions, &target.kind);
-    let (body, refused) = match &target.active {
+    let Admission { body, refused } = match &target.active {
         Some(active) if !target.is_by_admin => {
             let unread = UnreadRequest { active, kind, client, headers, extensions, received_at };
             unread.admit(&app, body).await
         }
-        _ => (Some(body::read(headers, body).await), None),
+        _ => Admission::with_body(body::read(headers, body).await),
     };
     let Target { active, token, path, kind, .. } = target;
     let kind = kind.with_body(body.as_ref());
@@ -193,8 +193,18 @@ fn record_within_rates(
     let stores_request = is_unauthenticated
         || is_unrecognised
         || answer.refuses_create(kind) && app.rate_limits.may_store_request(connection, started);
-    let stored_request = stores_request.then(|| active.and_then(credential_header));
-    record(app, request, (kind, connection), stored_request, answer)
+    let Answer { response, outcome, defect } = answer;
+    if outcome.code == OutcomeCode::ConnectorFault {
+        let span = app.services.history.span(request.id);
+        span.in_scope(|| tracing::warn!(why = outcome.detail, "a connector failed"));
+    }
+    let status = Some(response.status().as_u16());
+    let mut event = request.event(kind, connection, status, outcome, defect);
+    if stores_request {
+        event = request.with_headers_and_body(event, active.and_then(credential_header));
+    }
+    app.services.history.record_end(event);
+    response
 }
 
 /// The header in which senders of the connection send an API key. The name of this header is
@@ -204,31 +214,6 @@ fn credential_header(active: &ActiveConnection) -> Option<&str> {
         Some(WebhookCredential::ApiKey { header }) => Some(header),
         _ => None,
     }
-}
-
-/// Stores the event of an answer. If `stored_request` is present, the event also contains the
-/// headers and the body of the request; the header that `stored_request` names is masked as a
-/// credential.
-fn record(
-    app: &AppState,
-    request: &WebhookRequest,
-    (kind, connection): (EventKind, Option<ConnectionId>),
-    stored_request: Option<Option<&str>>,
-    answer: Answer,
-) -> Response {
-    let Answer { response, outcome, defect } = answer;
-    let status = Some(response.status().as_u16());
-    if outcome.code == OutcomeCode::ConnectorFault {
-        let span = app.services.history.span(request.id);
-        span.in_scope(|| tracing::warn!(why = outcome.detail, "a connector failed"));
-    }
-    let event = request.event(kind, connection, status, outcome, defect);
-    let event = match stored_request {
-        Some(credential) => request.with_headers_and_body(event, credential),
-        None => event,
-    };
-    app.services.history.record_end(event);
-    response
 }
 
 /// The kind of the event of a refused request.

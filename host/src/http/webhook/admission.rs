@@ -35,14 +35,31 @@ pub(super) struct UnreadRequest<'a> {
     pub(super) received_at: Timestamp,
 }
 
-/// The body, if it was read, and the problem, if the request is refused.
-pub(super) type Admission = (Option<ReadBody>, Option<Problem>);
+/// The result of the checks of a request.
+pub(super) struct Admission {
+    /// The body, if it was read.
+    pub(super) body: Option<ReadBody>,
+    /// The problem with which the request is refused; `None` if it is handled.
+    pub(super) refused: Option<Problem>,
+}
+
+impl Admission {
+    /// Handles the request.
+    pub(super) fn with_body(body: ReadBody) -> Self {
+        Self { body: Some(body), refused: None }
+    }
+
+    /// Refuses the request, whose body is not read.
+    fn refused(problem: Problem) -> Self {
+        Self { body: None, refused: Some(problem) }
+    }
+}
 
 impl UnreadRequest<'_> {
     /// Checks the sender and the rate, and reads the body if the request may be handled.
     pub(super) async fn admit(&self, app: &AppState, body: Body) -> Admission {
         if let Err(problem) = sender::check_address(self.active, self.client) {
-            return (None, Some(problem));
+            return Admission::refused(problem);
         }
         if *self.kind == WebhookKind::Probe {
             let counted = self.count_against(app, self.probe_rate());
@@ -64,15 +81,15 @@ impl UnreadRequest<'_> {
                 let body = body::read(self.headers, body).await;
                 self.admit_read(app, Err(problem), body)
             }
-            Err(problem) => (None, Some(problem)),
+            Err(problem) => Admission::refused(problem),
         }
     }
 
     /// Reads the body, unless the connection is over its rate.
     async fn read_unless_over_rate(&self, counted: Result<(), Problem>, body: Body) -> Admission {
         match counted {
-            Ok(()) => (Some(body::read(self.headers, body).await), None),
-            Err(problem) => (None, Some(problem)),
+            Ok(()) => Admission::with_body(body::read(self.headers, body).await),
+            Err(problem) => Admission::refused(problem),
         }
     }
 
@@ -91,7 +108,7 @@ impl UnreadRequest<'_> {
                 self.count_against(app, self.sender_rate())
             }),
         };
-        (Some(body), counted.err())
+        Admission { body: Some(body), refused: counted.err() }
     }
 
     fn sender_rate(&self) -> RateKind {
