@@ -2,18 +2,18 @@
 
 pub(super) mod actions;
 pub(super) mod choices;
-mod conflict;
 pub(super) mod consent;
 pub(super) mod create;
 pub(super) mod details;
 pub(super) mod edit;
+mod edit_conflict;
 pub(super) mod first_event;
 mod form;
 mod input;
 pub(super) mod list;
 pub(super) mod report;
 mod schema;
-mod senders;
+mod sender_fields;
 pub(super) mod try_it;
 
 use crate::domain::ConnectionRecord;

@@ -19,7 +19,7 @@ use crate::http::problem::Problem;
 use crate::http::{AppState, admin};
 use crate::manifest::{Manifest, SettingError};
 
-use super::conflict::{SeenState, merge};
+use super::edit_conflict::{SeenState, merge};
 use super::form::{FormPage, Texts, fields};
 use super::report::ReportForm;
 use super::{find_connection, input};

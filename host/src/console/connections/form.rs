@@ -11,10 +11,10 @@ use crate::console::parts::{Control, Field, Listed};
 use crate::domain::{OnRecurrence, StringEnum as _, shortened};
 use crate::manifest::SettingError;
 
-use super::conflict::OtherChange;
+use super::edit_conflict::OtherChange;
 use super::report::ReportForm;
 use super::schema::{SECRET, SETTING, form_text, value_declarations};
-use super::senders;
+use super::sender_fields;
 
 /// The page with the form.
 #[derive(Debug, Template)]
@@ -110,7 +110,7 @@ pub(super) fn fields(schema: &Value, texts: Texts<'_>, search: &str) -> Fields {
         name: vec![name.required(true)],
         settings,
         network: network_fields(texts),
-        senders: senders::fields(texts),
+        senders: sender_fields::fields(texts),
         test_manager: test_manager_fields(texts),
     }
 }

@@ -14,7 +14,7 @@ use crate::manifest::SettingError;
 use crate::secret::Secret;
 
 use super::schema::{SECRET, ValueDeclaration, value_declarations};
-use super::senders;
+use super::sender_fields;
 
 /// The members of the report settings that are templates.
 pub(super) const TEMPLATES: [&str; 3] =
@@ -35,7 +35,7 @@ pub(super) fn new_connection(
 ) -> Result<CreateConnection, Vec<SettingError>> {
     let all = value_declarations(schema);
     let index_delay_s = index_delay_s(form).map_err(|error| vec![error])?;
-    let webhook_auth = senders::webhook_auth(form).map_err(|error| vec![error])?;
+    let webhook_auth = sender_fields::webhook_auth(form).map_err(|error| vec![error])?;
     let settings = entered_settings(form, &all).filter(|(it, value)| !it.is_default(value));
     Ok(CreateConnection {
         name: form.get("name").trim().to_owned(),
@@ -47,8 +47,8 @@ pub(super) fn new_connection(
         test_manager: test_manager(form),
         test_manager_client_secret: secret(form, "test_manager_client_secret"),
         webhook_auth,
-        webhook_secret: secret(form, senders::SECRET),
-        webhook_secret_previous: secret(form, senders::SECRET_PREVIOUS),
+        webhook_secret: secret(form, sender_fields::SECRET),
+        webhook_secret_previous: secret(form, sender_fields::SECRET_PREVIOUS),
         project: non_empty(form, "project"),
         allow_private: form.is_checked("allow_private"),
         http1_only: form.is_checked("http1_only"),
@@ -78,8 +78,8 @@ pub(super) fn edit(
         removed.map(|it| (it.name.to_owned(), None)).collect();
     changed_secrets
         .extend(secrets(form, &all).into_iter().map(|(name, value)| (name, Some(value))));
-    let webhook_auth = senders::webhook_auth(form).map_err(|error| vec![error])?;
-    let removes_previous = form.is_checked(senders::REMOVE_PREVIOUS);
+    let webhook_auth = sender_fields::webhook_auth(form).map_err(|error| vec![error])?;
+    let removes_previous = form.is_checked(sender_fields::REMOVE_PREVIOUS);
     Ok(EditConnection {
         name: Some(form.get("name").trim().to_owned()),
         settings: changed_settings(form, &all, stored),
@@ -89,8 +89,8 @@ pub(super) fn edit(
         test_manager: test_manager_change(form),
         test_manager_client_secret: secret(form, "test_manager_client_secret"),
         webhook_auth: webhook_auth.map(Some),
-        webhook_secret: secret(form, senders::SECRET),
-        webhook_secret_previous: secret(form, senders::SECRET_PREVIOUS)
+        webhook_secret: secret(form, sender_fields::SECRET),
+        webhook_secret_previous: secret(form, sender_fields::SECRET_PREVIOUS)
             .map(Some)
             .or(removes_previous.then_some(None)),
         project: Some(non_empty(form, "project")),
