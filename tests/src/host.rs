@@ -193,7 +193,7 @@ impl TestHost {
     /// # Panics
     /// If the server refuses the request.
     #[track_caller]
-    pub fn connect(
+    pub fn add_connection(
         &self,
         name: &str,
         connector: &str,

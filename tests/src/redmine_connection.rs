@@ -42,7 +42,7 @@ impl TestHost {
     /// If Redmine does not start, or the server refuses the connection.
     #[must_use]
     #[track_caller]
-    pub fn connect_to_redmine(
+    pub fn add_redmine_connection(
         &self,
         name: &str,
         connector: &str,
@@ -52,7 +52,7 @@ impl TestHost {
         let project = redmine.project();
         let proxy = ScriptedServer::proxy_to(redmine.address());
         let settings = merge(project.settings(&proxy.url()), settings);
-        let connection = self.connect(name, connector, settings, redmine.secrets());
+        let connection = self.add_connection(name, connector, settings, redmine.secrets());
         RedmineConnection { project, proxy, connection }
     }
 }
@@ -98,7 +98,7 @@ impl Setup {
     ) -> RedmineFixture {
         let host = self.plugin(connector, guest).start();
         let RedmineConnection { project, proxy, connection } =
-            host.connect_to_redmine("qa", connector, settings);
+            host.add_redmine_connection("qa", connector, settings);
         RedmineFixture { host, project, proxy, connection }
     }
 }

@@ -157,7 +157,7 @@ impl Setup {
     #[must_use]
     pub fn start_with(self, guest: &str, settings: Value) -> (TestHost, Connection) {
         let host = self.guests([guest]).start();
-        let connection = host.connect("qa", guest, settings, serde_json::json!({}));
+        let connection = host.add_connection("qa", guest, settings, serde_json::json!({}));
         (host, connection)
     }
 }

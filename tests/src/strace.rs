@@ -26,7 +26,7 @@ impl KillPoint {
 
     /// Selects the next outgoing connection.
     #[must_use]
-    pub fn connect() -> Self {
+    pub fn outgoing_connection() -> Self {
         Self { calls: "connect", path: None, nth: 1 }
     }
 

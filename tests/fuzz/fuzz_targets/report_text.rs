@@ -66,7 +66,7 @@ fn settings(template: &str) -> Settings {
     object.as_object().cloned().unwrap_or_default()
 }
 
-/// The example, in which a test says this wherever it can.
+/// The sample test data, in which the texts that a test can choose are `said`.
 fn data(said: &str) -> TestData {
     let mut data = sample_test_data();
     let said = || said.to_owned();

@@ -1,5 +1,5 @@
 //! Reads `/health` from the tracker. If the answer begins with `bad`, panics with a message that
-//! contains the answer without the characters `|`. Build 2 panics in `describe`.
+//! contains the answer without its `|` characters. Build 2 panics in `describe`.
 
 use jackfield_test_guests::*;
 

@@ -233,8 +233,8 @@ fn wrong_tokens_and_cookies_are_rate_limited_as_logins() {
 #[test]
 fn a_limited_account_sees_only_its_connections() {
     let host = Setup::new().guests(["instant"]).start();
-    let own = host.connect("own", "instant", json!({}), json!({}));
-    let other = host.connect("other", "instant", json!({}), json!({}));
+    let own = host.add_connection("own", "instant", json!({}), json!({}));
+    let other = host.add_connection("other", "instant", json!({}), json!({}));
     let body = json!({"name": "team", "role": "viewer", "connections": ["own"]});
     let (created, token) = create_token(&host, &body);
     assert_eq!(created["connections"], json!(["own"]));
@@ -268,7 +268,7 @@ fn a_limited_account_sees_only_its_connections() {
 #[test]
 fn a_viewer_sees_no_bodies_and_an_operator_does() {
     let host = Setup::new().guests(["instant"]).start();
-    let connection = host.connect("qa", "instant", json!({}), json!({}));
+    let connection = host.add_connection("qa", "instant", json!({}), json!({}));
     let path = format!("{}/unknown", connection.webhook_path);
     let id = host.anonymous().send("PUT", &path, &[], b"words of the body").event();
     let _ = host.event(&id);
@@ -283,7 +283,7 @@ fn a_viewer_sees_no_bodies_and_an_operator_does() {
 #[test]
 fn tokens_are_created_listed_and_revoked_by_the_cli() {
     let host = Setup::new().guests(["instant"]).start();
-    let _ = host.connect("qa", "instant", json!({}), json!({}));
+    let _ = host.add_connection("qa", "instant", json!({}), json!({}));
     let arguments = ["tokens", "create", "ann", "--role", "operator", "--connection", "qa"];
     let created = host.cli(&arguments).output().expect("the binary starts");
     let token = String::from_utf8_lossy(&created.stdout).trim().to_owned();
@@ -316,7 +316,7 @@ fn only_a_trusted_proxy_can_name_the_account() {
     let trusting_config = format!("trusted_proxies = [\"127.0.0.1\"]\n{PROXY_SIGN_IN}");
     let setup = Setup::new().env("JACKFIELD_SECRET_PROXY", PROXY_SECRET);
     let host = setup.clone().config(&trusting_config).guests(["instant"]).start();
-    let _ = host.connect("qa", "instant", json!({}), json!({}));
+    let _ = host.add_connection("qa", "instant", json!({}), json!({}));
     let (proxied, secret) = (("x-forwarded-for", "203.0.113.5"), (SECRET_HEADER, PROXY_SECRET));
     let (user, role) = (("x-remote-user", "ann"), ("x-remote-role", "operator"));
     let get =
@@ -444,7 +444,7 @@ fn a_limited_admin_reaches_nothing_beyond_its_connections() {
     let host = Setup::new().config(&roots).guests(["calls"]).start();
     let secrets = json!({"key-header": "a secret of its own"});
     let url = "https://tracker.example";
-    host.connect("own", "calls", json!({"url": url, "target": url}), secrets);
+    host.add_connection("own", "calls", json!({"url": url, "target": url}), secrets);
     let body = json!({"name": "team", "role": "admin", "connections": ["own"]});
     let (_, token) = create_token(&host, &body);
     let api = host.api_as(&token);

@@ -19,7 +19,7 @@ fn redmine_settings() -> Value {
 #[test]
 fn no_route_of_the_admin_api_is_served_without_the_admin_token() {
     let host = Setup::new().config("trusted_proxies = [\"127.0.0.1\"]").guests(["instant"]).start();
-    let connection = host.connect("qa", "instant", json!({}), json!({}));
+    let connection = host.add_connection("qa", "instant", json!({}), json!({}));
     let mut routes = crate::role_matrix::routes_with_account();
     routes.retain(|(_, path)| path.starts_with("/api/"));
     assert!(routes.len() > 18 && routes.iter().any(|(method, _)| method == "DELETE"), "{routes:?}");
@@ -201,7 +201,7 @@ fn each_invalid_request_to_the_admin_api_is_answered_with_its_problem_code() {
 #[test]
 fn a_token_is_rotated_with_a_grace_period() {
     let host = start_host();
-    let connection = host.connect("qa", "instant", json!({}), json!({}));
+    let connection = host.add_connection("qa", "instant", json!({}), json!({}));
     let rotate = |grace_s: u32| {
         let path = format!("/connections/{}/rotate-token", connection.id);
         let rotated = host.admin().json("POST", &path, &json!({"grace_s": grace_s})).expect(200);
@@ -229,7 +229,7 @@ fn connections_try_names_the_step_that_failed() {
     let (host, redmine) = (start_host(), Redmine::shared());
     let project = redmine.project();
     let try_connection = |name: &str, settings: Value, key: &str| {
-        let connection = host.connect(name, "redmine", settings, json!({"api-key": key}));
+        let connection = host.add_connection(name, "redmine", settings, json!({"api-key": key}));
         let path = format!("/connections/{}/try", connection.id);
         host.admin().send("POST", &path, &[], b"").expect(200)
     };
@@ -286,7 +286,7 @@ fn an_error_about_a_setting_names_the_setting_in_problem_run_and_try() {
     let project = redmine.project();
     let host = start_host();
     let settings = merge(project.settings(&redmine.url), json!({"priority": "Nope"}));
-    let connection = host.connect("qa", "redmine", settings, redmine.secrets());
+    let connection = host.add_connection("qa", "redmine", settings, redmine.secrets());
     let answer = host.create(&connection, &failed_test());
     let run = host.run_of(&answer);
     let detail = answer.problem(422, "rejected");

@@ -74,7 +74,7 @@ fn hidden_field(page: &str, name: &str) -> String {
 fn without_scripts_a_look_up_keeps_the_entered_values_and_lists_the_found_ones() {
     let (host, tracker) = (host_with_redmine(), start_tracker());
     let settings = json!({"url": tracker.url(), "project": "qa"});
-    let qa = host.connect("qa", "redmine", settings, json!({"api-key": KEY}));
+    let qa = host.add_connection("qa", "redmine", settings, json!({"api-key": KEY}));
     let client = admin_client(&host);
     let edit = client.get(&format!("/connections/{}/edit", qa.id)).body;
     let (revision, shown) = (hidden_field(&edit, "revision"), hidden_field(&edit, "shown"));

@@ -52,7 +52,7 @@ fn connection_names(host: &TestHost) -> Vec<String> {
 #[test]
 fn a_file_is_compared_then_applied_and_changes_nothing_a_second_time() {
     let host = start_host();
-    host.connect("other", "instant", json!({}), json!({}));
+    host.add_connection("other", "instant", json!({}), json!({}));
     let (succeeded, printed) = apply(&host, FILE, &["--dry-run"]);
     assert!(
         succeeded && printed.contains("qa: new") && printed.contains("+ settings.project = \"qa\""),
@@ -114,7 +114,7 @@ fn an_exported_file_applies_without_a_difference_and_has_no_value_of_a_secret() 
     let (succeeded, printed) = apply(&host, FILE, &["--yes"]);
     assert!(succeeded, "{printed}");
     let settings = json!({"url": "http://127.0.0.1:9", "project": "qa"});
-    host.connect("typed", "redmine", settings, json!({"api-key": SECRET}));
+    host.add_connection("typed", "redmine", settings, json!({"api-key": SECRET}));
     let output = host.cli(&["export"]).output().expect("the binary starts");
     let (exported, warnings) =
         (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
@@ -174,7 +174,7 @@ fn a_run_completes_what_an_interrupted_run_began() {
     let host = start_host();
     let settings = json!({"url": "http://127.0.0.1:9", "project": "qa"});
     let secret = json!({"api-key": "env:JACKFIELD_SECRET_QA"});
-    host.connect("qa", "redmine", settings, secret);
+    host.add_connection("qa", "redmine", settings, secret);
     let (succeeded, printed) = apply(&host, FILE, &["--yes"]);
     assert!(
         succeeded && printed.contains("qa: differs") && printed.contains("plain: new"),

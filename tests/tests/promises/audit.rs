@@ -19,7 +19,7 @@ fn newest_entry(host: &TestHost, action: &str) -> Value {
 #[test]
 fn each_change_is_recorded_with_account_and_object_and_without_secrets() {
     let host = Setup::new().config("trusted_proxies = [\"127.0.0.1\"]").guests(["instant"]).start();
-    let connection = host.connect("qa", "instant", json!({}), json!({}));
+    let connection = host.add_connection("qa", "instant", json!({}), json!({}));
     let created = newest_entry(&host, "connection.create");
     assert_eq!(created["account"], "admin");
     assert_eq!((&created["object"], &created["outcome"]), (&json!("qa"), &json!("ok")));
@@ -69,7 +69,7 @@ fn each_change_is_recorded_with_account_and_object_and_without_secrets() {
 #[test]
 fn repeated_refusals_are_recorded_in_one_entry_with_their_number() {
     let host = Setup::new().config("trusted_proxies = [\"127.0.0.1\"]").guests(["instant"]).start();
-    let _ = host.connect("qa", "instant", json!({}), json!({}));
+    let _ = host.add_connection("qa", "instant", json!({}), json!({}));
     let body = json!({"name": "ann", "role": "viewer"});
     let token = host.admin().json("POST", "/tokens", &body).expect(201)["token"].clone();
     let ann = host.api_as(token.as_str().expect("a token"));
@@ -118,7 +118,7 @@ fn repeated_refusals_are_recorded_in_one_entry_with_their_number() {
 #[test]
 fn an_entry_names_the_cli_or_the_console() {
     let host = Setup::new().guests(["instant"]).start();
-    let _ = host.connect("qa", "instant", json!({}), json!({}));
+    let _ = host.add_connection("qa", "instant", json!({}), json!({}));
     let (succeeded, printed) = host.run_cli(&["connections", "pause", "qa"]);
     assert!(succeeded, "{printed}");
     assert_eq!(newest_entry(&host, "connection.pause")["via"], "cli");
@@ -137,7 +137,7 @@ fn an_entry_names_the_cli_or_the_console() {
 #[test]
 fn no_change_is_made_without_its_entry() {
     let host = Setup::new().guests(["instant"]).start();
-    let connection = host.connect("qa", "instant", json!({}), json!({}));
+    let connection = host.add_connection("qa", "instant", json!({}), json!({}));
     with_database(&host.data_folder(), |database| {
         let refuse = "CREATE TRIGGER refuse BEFORE INSERT ON audit
                       BEGIN SELECT RAISE(ABORT, 'the test refuses it'); END";
@@ -152,7 +152,7 @@ fn no_change_is_made_without_its_entry() {
 #[test]
 fn old_entries_are_deleted_after_audit_days() {
     let host = Setup::new().config("audit_days = 30\nsweep_ms = 50").guests(["instant"]).start();
-    let _ = host.connect("qa", "instant", json!({}), json!({}));
+    let _ = host.add_connection("qa", "instant", json!({}), json!({}));
     let _ = newest_entry(&host, "connection.create");
     with_database(&host.data_folder(), |database| {
         let age = "UPDATE audit SET at = at - 31 * 86400000 WHERE action = 'connection.create'";
@@ -170,7 +170,7 @@ fn old_entries_are_deleted_after_audit_days() {
 #[test]
 fn each_connection_that_a_file_changes_has_its_own_entry() {
     let host = Setup::new().guests(["instant"]).start();
-    host.connect("old", "instant", json!({}), json!({}));
+    host.add_connection("old", "instant", json!({}), json!({}));
     let file = json!({"connections": {
         "old": {"connector": "instant", "index_delay_s": 7},
         "new": {"connector": "instant"},

@@ -171,7 +171,7 @@ fn assert_works(project: &Project, file: &str) {
     let tested = project.json("test", &[file, "--secret", "api-key=@api-key.txt"]);
     assert_eq!((&tested["findings"], &tested["not_run"]), (&json!(0), &json!(0)), "{tested}");
     let host = serve(project, file);
-    let redmine = host.connect_to_redmine("qa", "my-tracker", json!({}));
+    let redmine = host.add_redmine_connection("qa", "my-tracker", json!({}));
     let trigger = |event: &str| {
         let arguments = ["trigger", event, "--connection", "qa", "--json"];
         let (succeeded, printed) = host.run_cli(&arguments);

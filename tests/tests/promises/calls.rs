@@ -15,7 +15,7 @@ pub(crate) const INTERFACES: [&str; 2] = ["http", "wasi:http"];
 /// Creates a connection whose origin is `server`, under a new name. Unless `settings` contains a
 /// `target`, the request goes to the path `/x` of the origin.
 #[track_caller]
-pub(crate) fn connect(
+pub(crate) fn add_connection(
     host: &TestHost,
     server: &ScriptedServer,
     settings: Value,
@@ -24,7 +24,7 @@ pub(crate) fn connect(
     static NEXT_NUMBER: AtomicU32 = AtomicU32::new(0);
     let name = format!("calls-{}", NEXT_NUMBER.fetch_add(1, Ordering::Relaxed));
     let origin = json!({"url": server.url(), "target": format!("{}/x", server.url())});
-    host.connect(&name, "calls", merge(origin, settings), secrets)
+    host.add_connection(&name, "calls", merge(origin, settings), secrets)
 }
 
 /// The result of the request that the guest sent.
@@ -84,14 +84,14 @@ impl TwoOrigins {
 
     /// A new connection with these settings.
     #[track_caller]
-    pub(crate) fn connect(&self, settings: Value) -> Connection {
-        connect(&self.host, &self.granted, settings, json!({}))
+    pub(crate) fn add_connection(&self, settings: Value) -> Connection {
+        add_connection(&self.host, &self.granted, settings, json!({}))
     }
 
     /// Creates a connection with these settings and lets the guest send its request.
     #[track_caller]
     pub(crate) fn call(&self, settings: Value) -> Received {
-        call(&self.host, &self.connect(settings))
+        call(&self.host, &self.add_connection(settings))
     }
 
     /// Replaces `PORT` with the port of the granted origin, and `OTHER` with the port of the other

@@ -80,8 +80,8 @@ fn a_connection_that_is_not_stored_yet_lists_choices_with_the_entered_secret() {
 fn a_stored_connection_lists_choices_with_its_own_secret() {
     let (host, tracker) = (start_host(), start_tracker());
     let settings = json!({"url": tracker.url(), "project": "qa"});
-    host.connect("qa", "redmine", settings, json!({"api-key": KEY}));
-    host.connect("plain", "instant", json!({}), json!({}));
+    host.add_connection("qa", "redmine", settings, json!({"api-key": KEY}));
+    host.add_connection("plain", "instant", json!({}), json!({}));
     let (succeeded, printed) = host.run_cli(&["connections", "choices", "qa", "tracker"]);
     assert!(succeeded && printed.contains("Feature") && !printed.contains(KEY), "{printed}");
     let (succeeded, printed) = host.run_cli(&["connections", "choices", "plain", "tracker"]);

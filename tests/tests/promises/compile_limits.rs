@@ -29,7 +29,7 @@ fn a_file_that_takes_too_much_memory_to_compile_is_broken() {
 fn assert_broken_by(limit: &str, name: &str) {
     let limits = format!("[connectors.first.limits]\n{limit}\n[connectors.bomb.limits]\n{limit}");
     let host = with_good(Setup::new().config(&limits)).start();
-    let good = Good::connect(&host);
+    let good = Good::add_to(&host);
     let bomb = Guest::named("instant").with_module(&giant_functions(), 0);
     let install = |connector: &str, bomb: &Guest| {
         host.install(connector, bomb);

@@ -35,7 +35,7 @@ impl Upgrade {
         let host = Setup::new().plugin("c", &Guest::named("asks-more").with_build(1)).start();
         let tracker = ScriptedServer::start(|_| Reply::created(7));
         let settings = json!({"url": tracker.url()});
-        let old = host.connect("old", "c", settings, json!({"key": "k3y-of-qa"}));
+        let old = host.add_connection("old", "c", settings, json!({"key": "k3y-of-qa"}));
         Self { host, tracker, old }
     }
 
@@ -44,9 +44,9 @@ impl Upgrade {
     }
 
     /// Creates a connection `new` with these additional settings.
-    fn connect(&self, more: Value) -> Connection {
+    fn add_connection(&self, more: Value) -> Connection {
         let settings = merge(json!({"url": self.tracker.url()}), more);
-        self.host.connect("new", "c", settings, json!({"key": "k3y-of-qa"}))
+        self.host.add_connection("new", "c", settings, json!({"key": "k3y-of-qa"}))
     }
 
     /// The number of the build that serves a connection, read from the defect and from the run of
@@ -96,7 +96,7 @@ fn a_new_origin_or_a_new_place_of_a_secret_waits_for_consent() {
             "{what}: the new version serves without consent"
         );
         assert_eq!(
-            upgrade.build_used(&upgrade.connect(json!({}))),
+            upgrade.build_used(&upgrade.add_connection(json!({}))),
             build,
             "{what}: the new version does not serve a new connection"
         );
@@ -142,7 +142,7 @@ fn a_new_required_setting_must_be_set_before_the_version_serves() {
     let (accepted, printed) = upgrade.try_accept(&[]);
     assert!(!accepted && printed.contains(name), "the missing setting is not named: {printed}");
     assert_eq!(upgrade.build_used(&upgrade.old), 1, "a refused consent changed the version");
-    assert_eq!(upgrade.build_used(&upgrade.connect(json!({"team": "blue"}))), build);
+    assert_eq!(upgrade.build_used(&upgrade.add_connection(json!({"team": "blue"}))), build);
     let (edited, printed) =
         upgrade.host.run_cli(&["connections", "edit", "old", "--set", "team=blue"]);
     assert!(edited, "{printed}");

@@ -77,7 +77,7 @@ fn texts_from_outside_never_become_markup_of_a_page() {
     let host = Setup::new().plugin("c", &Guest::named("asks-more").with_build(1)).start();
     let name = "<img src=x onerror=alert(1)>\" autofocus onfocus=\"alert(1)";
     let settings = json!({"url": "http://127.0.0.1:9"});
-    let created = host.connect(name, "c", settings, json!({"key": "k3y-of-qa"}));
+    let created = host.add_connection(name, "c", settings, json!({"key": "k3y-of-qa"}));
     let browser = host.client_as(host.admin_token());
     let pages = ["", "/edit", "/try", "/delete", "/consent"];
     let paths = pages.map(|page| format!("/connections/{}{page}", created.id));
@@ -122,7 +122,7 @@ fn the_first_page_takes_at_most_50_ms_with_a_million_events() {
 fn host_with_old_connection() -> TestHost {
     let host = Setup::new().plugin("c", &Guest::named("asks-more").with_build(1)).start();
     let settings = json!({"url": "http://127.0.0.1:9"});
-    let _ = host.connect("old", "c", settings, json!({"key": "k3y-of-qa"}));
+    let _ = host.add_connection("old", "c", settings, json!({"key": "k3y-of-qa"}));
     host
 }
 

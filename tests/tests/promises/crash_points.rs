@@ -54,7 +54,7 @@ const STEPS: [Step; 7] = [
     Step {
         name: "after `intent` is committed",
         held: Held::Nothing,
-        kill_point: |_| Some(KillPoint::connect()),
+        kill_point: |_| Some(KillPoint::outgoing_connection()),
         row_state: Some("intent"),
         repeat: Repeat::Runs,
     },

@@ -95,7 +95,7 @@ fn each_new_build_is_in_use_after_a_moment_and_its_events_are_shown() {
     assert!(hint["text"].to_string().contains("connections create tracker"), "{hint}");
 
     let tracker = ScriptedServer::start(|_| Reply::new(200, "good"));
-    let connection = host.connect("qa", "tracker", json!({"url": tracker.url()}), json!({}));
+    let connection = host.add_connection("qa", "tracker", json!({"url": tracker.url()}), json!({}));
     host.create(&connection, &failed_test()).assert_status(200);
     let event = dev.next_line("the event", |line| line["kind"] == "create-defect");
     assert_eq!(event["outcome"], "created", "{event}");
@@ -165,7 +165,7 @@ fn dev_names_a_version_that_waits_for_consent() {
     let asks_more = |build| Guest::named("asks-more").with_build(build);
     let host = Setup::new().plugin("tracker", &asks_more(1)).start();
     let secrets = json!({"key": "k3y-of-qa"});
-    host.connect("qa", "tracker", json!({"url": unreachable_url()}), secrets);
+    host.add_connection("qa", "tracker", json!({"url": unreachable_url()}), secrets);
     let (_folder, file) = write_connector(&asks_more(2));
     let plugins = host.folder().join("plugins").display().to_string();
     let dev = Dev::start(&host, &file, &["--plugins", &plugins]);

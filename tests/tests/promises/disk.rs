@@ -106,7 +106,7 @@ fn assert_refuses_creates(
 fn while_the_disk_is_full_creates_are_refused_and_repeats_are_answered() {
     let disk = SmallDisk::start("good");
     let (host, tracker) = (&disk.host, start_tracker());
-    let connection = host.connect("qa", "good", json!({"url": tracker.url()}), json!({}));
+    let connection = host.add_connection("qa", "good", json!({"url": tracker.url()}), json!({}));
     let created = failed_test();
     let defect = host.create(&connection, &created).expect(200);
 
@@ -128,7 +128,7 @@ fn while_the_disk_is_full_creates_are_refused_and_repeats_are_answered() {
 #[test]
 fn the_problem_of_a_full_disk_says_what_to_do() {
     let disk = SmallDisk::start("instant");
-    let connection = disk.host.connect("qa", "instant", json!({}), json!({}));
+    let connection = disk.host.add_connection("qa", "instant", json!({}), json!({}));
     disk.fill();
     let create = disk.host.create(&connection, &failed_test()).problem(503, "store-unavailable");
     let readiness = await_not_ready(&disk.host);
@@ -144,7 +144,7 @@ fn a_write_is_not_sent_if_the_disk_is_full_when_it_is_journaled() {
     let (host, tracker) = (&disk.host, start_tracker());
     let gate = tracker.hold_requests(|request| request.target.starts_with("/users/"));
     let settings = json!({"url": tracker.url(), "project": "qa"});
-    let connection = host.connect("qa", "large", settings, json!({"api-key": "any-k3y"}));
+    let connection = host.add_connection("qa", "large", settings, json!({"api-key": "any-k3y"}));
     let test = failed_test();
     let click = host.create_in_background(&connection, &test);
     gate.await_held(1);
@@ -167,7 +167,7 @@ fn no_defect_is_lost_if_the_disk_is_full_when_the_tracker_answers() {
     let disk = SmallDisk::start("good");
     let (host, tracker) = (&disk.host, start_tracker());
     let gate = tracker.hold_requests(Request::is_post);
-    let connection = host.connect("qa", "good", json!({"url": tracker.url()}), json!({}));
+    let connection = host.add_connection("qa", "good", json!({"url": tracker.url()}), json!({}));
     let test = failed_test();
     let click = host.create_in_background(&connection, &test);
     gate.await_held(1);

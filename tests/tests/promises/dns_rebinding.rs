@@ -43,7 +43,7 @@ fn a_name_that_changes_its_address_reaches_only_allowed_addresses() {
     for via in INTERFACES {
         let url = format!("http://tracker.test:{port}");
         let settings = json!({"url": url, "target": format!("{url}/x"), "via": via});
-        let connection = host.connect(via, "calls", settings, json!({}));
+        let connection = host.add_connection(via, "calls", settings, json!({}));
         let call = |addresses: &[Ipv4Addr]| -> Value {
             names.set_addresses(addresses);
             host.create(&connection, &failed_test()).expect(200)
@@ -78,7 +78,7 @@ fn a_name_of_this_machine_is_reached_only_with_allow_private() {
     let url = format!("http://tracker.test:{}", tracker.address().port());
     for via in INTERFACES {
         let settings = json!({"url": url, "target": format!("{url}/x"), "via": via});
-        let connection = host.connect(via, "calls", settings, json!({}));
+        let connection = host.add_connection(via, "calls", settings, json!({}));
         let received = host.create(&connection, &failed_test()).expect(200);
         assert_eq!(received["id"], "denied", "{via}: {received}");
         let (_, printed) = host.run_cli(&["connections", "try", via, "--json"]);

@@ -61,7 +61,7 @@ fn an_edit_by_the_command_line_raises_the_revision_by_one() {
 #[test]
 fn an_unrecognised_request_names_the_command_that_maps_it() {
     let (host, connection) = Setup::new().start_with("instant", json!({}));
-    let other = host.connect("other", "instant", json!({}), json!({}));
+    let other = host.add_connection("other", "instant", json!({}), json!({}));
     let body = failed_test().to_string();
     let send = |hook: &str, method: &str, path: &str| {
         host.anonymous().send(method, &format!("{hook}{path}"), &[], body.as_bytes())

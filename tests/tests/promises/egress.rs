@@ -108,7 +108,8 @@ fn a_granted_origin_at_a_forbidden_address_is_refused() {
         let origin = origin.replace("PORT", &port);
         for via in INTERFACES {
             let settings = json!({"url": origin, "target": format!("{origin}/x"), "via": via});
-            let connection = host.connect(&format!("{via} {n}"), "calls", settings, json!({}));
+            let connection =
+                host.add_connection(&format!("{via} {n}"), "calls", settings, json!({}));
             let received = call(&host, &connection);
             assert_eq!(received.key, "denied", "{via} {origin}: {}", received.text);
             let why = received.event["runs"][0]["calls"][0]["error"].to_string();
@@ -344,7 +345,7 @@ fn a_write_outside_create_is_refused_through_both_interfaces() {
     for via in INTERFACES {
         let target = origins.target("http://127.0.0.1:PORT/denied-write");
         let settings = json!({"target": target, "via": via, "method": "POST", "body": "{}"});
-        let counted = origins.host.kpis(&origins.connect(settings), "1");
+        let counted = origins.host.kpis(&origins.add_connection(settings), "1");
         counted.assert_problem(502, "connector-error");
         let run = origins.host.run_of(&counted);
         let refused = run["calls"][0]["error"].as_str().unwrap_or_default();
@@ -356,7 +357,7 @@ fn a_write_outside_create_is_refused_through_both_interfaces() {
 #[test]
 fn idle_tcp_connections_are_reused_only_by_the_same_connection() {
     let origins = TwoOrigins::start(Setup::new());
-    let (one, other) = (origins.connect(json!({})), origins.connect(json!({})));
+    let (one, other) = (origins.add_connection(json!({})), origins.add_connection(json!({})));
     for connection in [&one, &other, &one, &other] {
         origins.host.create(connection, &failed_test()).assert_status(200);
     }

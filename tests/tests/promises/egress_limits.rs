@@ -14,7 +14,7 @@ fn an_endless_answer_and_a_decompression_bomb_hit_the_limit() {
     let origins = TwoOrigins::start(with_good(Setup::new()));
     let bomb = gzip_of_zeros(512 << 20);
     assert!(bomb.len() < 1 << 20);
-    let good = Good::connect(&origins.host);
+    let good = Good::add_to(&origins.host);
     let attack = || endless_answers(&origins, &bomb);
     for _ in 0..3 {
         attack(); // the memory that the first large bodies of each thread map stays mapped
@@ -42,7 +42,7 @@ fn endless_answers(origins: &TwoOrigins, bomb: &[u8]) {
 }
 
 fn assert_answer_limited(origins: &TwoOrigins, via: &str, what: &str) {
-    let connection = origins.connect(json!({"via": via}));
+    let connection = origins.add_connection(json!({"via": via}));
     let answer = origins.host.create(&connection, &failed_test());
     let calls = origins.host.run_of(&answer)["calls"].clone();
     let why = calls[0]["error"].as_str().unwrap_or_default();
@@ -106,7 +106,8 @@ fn host_work_ends_at_the_cpu_limit_through_both_interfaces() {
     let origins = TwoOrigins::start(Setup::new().config("[limits]\ncpu_ms = 100"));
     answer_with_empty_gzip_streams(&origins, 400_000);
     for via in INTERFACES {
-        let answer = origins.host.create(&origins.connect(json!({"via": via})), &failed_test());
+        let answer =
+            origins.host.create(&origins.add_connection(json!({"via": via})), &failed_test());
         let report = answer.body.clone() + &origins.host.event_of(&answer).to_string();
         assert!(report.contains("limits.cpu_ms"), "{via}: {report}");
     }

@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 use jackfield_tests::{Reply, ScriptedServer, Setup, TestHost, binary};
 use serde_json::{Value, json};
 
-use crate::calls::{call, connect};
+use crate::calls::{add_connection, call};
 
 /// Runs a command of this server with additional variables. Returns whether it succeeded, and its
 /// standard output and error.
@@ -40,7 +40,7 @@ fn a_line_break_at_the_end_is_not_part_of_a_token_or_a_secret() {
     let tracker = ScriptedServer::start(|_| Reply::new(200, "reached"));
     for secret in ["env:JACKFIELD_SECRET_OF_QA", "s3cr3t-of-qa\r\n", "env:JACKFIELD_SECRET_OF_QA\n"]
     {
-        let connection = connect(&host, &tracker, json!({}), json!({"key-bearer": secret}));
+        let connection = add_connection(&host, &tracker, json!({}), json!({"key-bearer": secret}));
         assert_eq!(call(&host, &connection).key, "200", "{secret:?}");
         let sent = tracker.last_request();
         assert_eq!(sent.header("authorization"), Some("Bearer s3cr3t-of-qa"), "{secret:?}");

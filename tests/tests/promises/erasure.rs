@@ -21,7 +21,7 @@ fn the_texts_of_a_defect_are_erased_and_the_defect_is_still_known() {
     // The title names the build, so that no other text in the file is the same.
     let guest = Guest::named("instant").with_build(654_321);
     let mut host = Setup::new().plugin("instant", &guest).start();
-    let connection = host.connect("qa", "instant", json!({}), json!({}));
+    let connection = host.add_connection("qa", "instant", json!({}), json!({}));
     let test = failed_test();
     let created = host.create(&connection, &test).expect(200);
     let (key, title) = (created["id"].as_str().expect("a key"), created["name"].as_str());

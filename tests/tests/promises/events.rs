@@ -10,8 +10,8 @@ use crate::recurrence::failed_again;
 #[test]
 fn events_are_listed_filtered_and_paged() {
     let host = Setup::new().guests(["instant"]).start();
-    let one = host.connect("one", "instant", json!({}), json!({}));
-    let other = host.connect("other", "instant", json!({}), json!({}));
+    let one = host.add_connection("one", "instant", json!({}), json!({}));
+    let other = host.add_connection("other", "instant", json!({}), json!({}));
     let mut created: Vec<_> = (0..7).map(|_| host.create(&one, &failed_test()).event()).collect();
     host.create(&other, &failed_test()).assert_status(200);
     host.kpis(&one, "1").assert_status(200);
@@ -97,7 +97,7 @@ fn the_oldest_events_are_deleted_when_there_are_too_many() {
 fn an_event_shows_when_each_of_its_steps_began_and_ended() {
     let mut host = Setup::new().guests(["good"]).start();
     let tracker = ScriptedServer::start(|_| Reply::created(1));
-    let connection = host.connect("qa", "good", json!({"url": tracker.url()}), json!({}));
+    let connection = host.add_connection("qa", "good", json!({"url": tracker.url()}), json!({}));
     let test = failed_test();
     let event = host.event_of(&host.create(&connection, &test));
     let steps = event["steps"].as_array().expect("steps");
@@ -191,8 +191,9 @@ fn the_event_of_a_comment_has_its_claim_and_its_store() {
 fn a_defect_without_a_journaled_write_is_reported() {
     let host = Setup::new().guests(["instant", "good"]).start();
     let tracker = ScriptedServer::start(|_| Reply::created(1));
-    let hidden_write = host.connect("hides", "instant", json!({}), json!({}));
-    let journaled_write = host.connect("writes", "good", json!({"url": tracker.url()}), json!({}));
+    let hidden_write = host.add_connection("hides", "instant", json!({}), json!({}));
+    let journaled_write =
+        host.add_connection("writes", "good", json!({"url": tracker.url()}), json!({}));
     let is_reported = |connection| {
         let answer = host.create(connection, &failed_test());
         answer.assert_status(200);

@@ -121,7 +121,7 @@ fn a_guest_that_fails_after_its_write_succeeded_makes_no_second_issue() {
             }
         });
         let settings = json!({"url": tracker.url(), "then": then});
-        let connection = host.connect(then, "after-write", settings, json!({}));
+        let connection = host.add_connection(then, "after-write", settings, json!({}));
         let test = failed_test();
         let defect = wait_for(&format!("{then}: the issue to be adopted"), 30, || {
             let answer = host.create(&connection, &test);

@@ -55,10 +55,10 @@ fn heavy_components_with_a_hung_tracker_leave_pool_slots_to_others() {
         setup.plugin(module, &Guest::named("good").with_core_module(module, *times))
     });
     let host = host.start();
-    let good = host.connect("good", "good", json!({"url": healthy.url()}), json!({}));
+    let good = host.add_connection("good", "good", json!({"url": healthy.url()}), json!({}));
     let mut hung = Vec::new();
     for (name, _) in core_modules {
-        let connection = host.connect(name, name, json!({"url": tracker.url()}), json!({}));
+        let connection = host.add_connection(name, name, json!({"url": tracker.url()}), json!({}));
         hung.extend(start_clicks(&host, &connection, 30));
     }
     // 20 runs of the first component fit into its share of the slots, and 11 runs of the second
@@ -82,9 +82,11 @@ fn a_hung_connection_takes_no_runs_from_others_and_its_counts_are_answered() {
     let healthy = ScriptedServer::start(|_| Reply::created(2));
     let host = Setup::new().config("concurrent_runs_host = 12\n[limits]\nconcurrent_runs = 4");
     let host = host.guests(["good", "instant"]).start();
-    let connect = |name, url: String| host.connect(name, "good", json!({"url": url}), json!({}));
-    let (hung, good) = (connect("hung", tracker.url()), connect("good", healthy.url()));
-    let other = host.connect("other", "instant", json!({}), json!({}));
+    let add_connection =
+        |name, url: String| host.add_connection(name, "good", json!({"url": url}), json!({}));
+    let (hung, good) =
+        (add_connection("hung", tracker.url()), add_connection("good", healthy.url()));
+    let other = host.add_connection("other", "instant", json!({}), json!({}));
     let waiting = start_clicks(&host, &hung, 8);
     gate.await_held(3);
     for _ in 0..3 {
@@ -106,8 +108,8 @@ fn a_hung_connection_takes_no_runs_from_others_and_its_counts_are_answered() {
 fn a_connector_takes_no_more_than_its_share_of_the_host() {
     let (tracker, gate) = hanging_tracker();
     let host = Setup::new().config("concurrent_runs_host = 4").guests(["good", "instant"]).start();
-    let slow = host.connect("slow", "good", json!({"url": tracker.url()}), json!({}));
-    let other = host.connect("other", "instant", json!({}), json!({}));
+    let slow = host.add_connection("slow", "good", json!({"url": tracker.url()}), json!({}));
+    let other = host.add_connection("other", "instant", json!({}), json!({}));
     let waiting = start_clicks(&host, &slow, 6);
     gate.await_held(2);
     for _ in 0..5 {
@@ -136,20 +138,20 @@ fn a_good_event_is_answered_while_hostile_connections_are_busy() {
         .config("[connectors.spin.limits]\ncpu_ms = 60000\ncreate_answer_ms = 60000")
         .guests(["good", "instant", "spin", "traps-on-demand"])
         .start();
-    let connect = |name: &str, connector: &str, url: String| {
-        host.connect(name, connector, json!({"url": url}), json!({}))
+    let add_connection = |name: &str, connector: &str, url: String| {
+        host.add_connection(name, connector, json!({"url": url}), json!({}))
     };
-    let good = connect("good", "good", healthy.url());
+    let good = add_connection("good", "good", healthy.url());
     let mut hostile = Vec::new();
     for number in 0..4 {
-        let hung = connect(&format!("hung-{number}"), "good", tracker.url());
+        let hung = add_connection(&format!("hung-{number}"), "good", tracker.url());
         hostile.extend(start_clicks(&host, &hung, 10));
-        let spin = host.connect(&format!("spin-{number}"), "spin", json!({}), json!({}));
+        let spin = host.add_connection(&format!("spin-{number}"), "spin", json!({}), json!({}));
         hostile.extend(start_clicks(&host, &spin, 10));
     }
-    let traps = connect("traps", "traps-on-demand", trap_tracker.url());
+    let traps = add_connection("traps", "traps-on-demand", trap_tracker.url());
     hostile.extend(start_clicks(&host, &traps, 10));
-    let flood = host.connect("flood", "instant", json!({}), json!({}));
+    let flood = host.add_connection("flood", "instant", json!({}), json!({}));
     gate.await_held(20);
     let stop = Arc::new(AtomicBool::new(false));
     let floods: Vec<_> = (0..4)
@@ -204,12 +206,16 @@ fn a_hung_tracker_is_not_reported_as_a_connector_fault() {
     let tracker = ScriptedServer::start(|_| Reply::new(200, "7"));
     let config = "kpi_fresh_ms = 0\n[limits]\nrun_ms = 1000";
     let host = Setup::new().config(config).guests(["good", "calls"]).start();
-    let connection = host.connect("qa", "good", json!({"url": tracker.url()}), json!({}));
+    let connection = host.add_connection("qa", "good", json!({"url": tracker.url()}), json!({}));
     host.kpis(&connection, "1").assert_status(200);
     let gate = tracker.hold_requests(|_| true);
     for via in INTERFACES {
-        let calls =
-            crate::calls::connect(&host, &tracker, json!({"via": via, "method": "GET"}), json!({}));
+        let calls = crate::calls::add_connection(
+            &host,
+            &tracker,
+            json!({"via": via, "method": "GET"}),
+            json!({}),
+        );
         let received = crate::calls::call(&host, &calls);
         assert_eq!(received.key, "interrupted", "{via}: {}", received.text);
     }
@@ -262,9 +268,9 @@ fn a_silent_name_server_delays_only_one_connection() {
     let _silent = UdpSocket::bind("127.0.0.1:53").expect("the port of name servers");
     let host = Setup::new().guests(["good", "many-calls"]).start();
     let tracker = ScriptedServer::start_at(SocketAddr::from((address, 0)), |_| Reply::created(1));
-    let good = host.connect("good", "good", json!({"url": tracker.url()}), json!({}));
+    let good = host.add_connection("good", "good", json!({"url": tracker.url()}), json!({}));
     let silent = json!({"url": "http://tracker.test"});
-    let silent = host.connect("silent", "many-calls", silent, json!({}));
+    let silent = host.add_connection("silent", "many-calls", silent, json!({}));
     send_good_event(&host, &good);
     let before = host.threads();
     let hung = start_clicks(&host, &silent, 22);

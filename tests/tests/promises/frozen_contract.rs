@@ -109,7 +109,7 @@ fn assert_creates_finds_and_counts(host: &TestHost, connector: &str) {
     });
     let settings = json!({"url": tracker.url(), "project": "qa"});
     let secrets = json!({"api-key": "k3y-of-the-test"});
-    let connection = host.connect(connector, connector, settings, secrets);
+    let connection = host.add_connection(connector, connector, settings, secrets);
     for (outcome, id) in [("created", "1"), ("adopted", "2")] {
         let answer = host.create(&connection, &failed_test());
         assert_eq!(host.event_of(&answer)["outcome"], outcome, "{connector}");

@@ -31,9 +31,9 @@ pub(crate) struct Good {
 }
 
 impl Good {
-    pub(crate) fn connect(host: &TestHost) -> Self {
+    pub(crate) fn add_to(host: &TestHost) -> Self {
         let tracker = ScriptedServer::start(|_| Reply::created(1));
-        let connection = host.connect(GOOD, GOOD, json!({"url": tracker.url()}), json!({}));
+        let connection = host.add_connection(GOOD, GOOD, json!({"url": tracker.url()}), json!({}));
         for _ in 0..WARM_UP_EVENTS {
             host.create(&connection, &failed_test()).assert_status(200);
         }

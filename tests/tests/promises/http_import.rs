@@ -4,7 +4,7 @@
 use jackfield_tests::{Reply, Response, Setup, merge};
 use serde_json::{Value, json};
 
-use crate::calls::{Received, TwoOrigins, call, connect};
+use crate::calls::{Received, TwoOrigins, add_connection, call};
 
 fn start_origins() -> TwoOrigins {
     TwoOrigins::start(Setup::new())
@@ -14,7 +14,7 @@ fn start_origins() -> TwoOrigins {
 #[track_caller]
 fn send(origins: &TwoOrigins, mut settings: Value, secrets: Value) -> Received {
     settings["via"] = json!("http");
-    call(&origins.host, &connect(&origins.host, &origins.granted, settings, secrets))
+    call(&origins.host, &add_connection(&origins.host, &origins.granted, settings, secrets))
 }
 
 #[test]

@@ -331,7 +331,7 @@ fn a_defect_without_a_confirmed_write_is_a_failure_and_a_write_without_marker_a_
 
     // The log of a run on the server contains the same warning.
     let host = Setup::new().guests(["calls"]).start();
-    let connection = host.connect("qa", "calls", settings("/taken"), json!({}));
+    let connection = host.add_connection("qa", "calls", settings("/taken"), json!({}));
     let answer = host.create(&connection, &failed_test());
     let log = host.run_of(&answer)["log"].clone();
     let is_warning = |line: &Value| {

@@ -23,7 +23,7 @@ impl ServerWithSecret {
         let tracker = ScriptedServer::start(|_| Reply::new(200, "reached"));
         let host = setup.guests(["calls"]).start();
         let secrets = json!({"key-header": SECRET});
-        let connection = crate::calls::connect(&host, &tracker, json!({}), secrets);
+        let connection = crate::calls::add_connection(&host, &tracker, json!({}), secrets);
         Self { host, tracker, connection }
     }
 

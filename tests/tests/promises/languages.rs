@@ -28,7 +28,7 @@ fn connectors_in_every_language_create_find_and_count_defects() {
         println!("--- {connector}");
         let settings = json!({"priority": "High", "critical-priorities": ["Urgent", "Immediate"],
             "moderate-priorities": ["High"]});
-        let redmine = host.connect_to_redmine(connector, connector, settings);
+        let redmine = host.add_redmine_connection(connector, connector, settings);
         assert_one_issue_per_failed_test(&host, &redmine);
         redmine.find_defect_whose_answer_was_lost(&host);
         assert_counts_equal_redmine(&host, &redmine);
@@ -124,7 +124,7 @@ fn assert_404_is_no_exception(host: &TestHost, name: &str) {
     let tracker = ScriptedServer::start(|_| Reply::new(404, ""));
     let settings = json!({"url": tracker.url(), "project": "qa"});
     let secrets = json!({"api-key": "k3y-of-the-test"});
-    let connection = host.connect(&format!("{name} finds nothing"), name, settings, secrets);
+    let connection = host.add_connection(&format!("{name} finds nothing"), name, settings, secrets);
     let detail = host.kpis(&connection, "any").problem(422, "rejected");
     assert!(detail.contains("404"), "{name}: {detail}");
 }
@@ -142,7 +142,7 @@ fn assert_detail_names_the_exception(host: &TestHost, name: &str) {
     let tracker = ScriptedServer::start(|_| Reply::new(200, "{\"issue_priorities\": 1}"));
     let settings = json!({"url": tracker.url(), "project": "qa", "priority": "High"});
     let secrets = json!({"api-key": "k3y-of-the-test"});
-    let connection = host.connect(&format!("{name} traps"), name, settings, secrets);
+    let connection = host.add_connection(&format!("{name} traps"), name, settings, secrets);
     let detail = host.create(&connection, &failed_test()).problem(502, "connector-fault");
     let (_, thrown) = detail.split_once("the connector threw: ").unwrap_or_default();
     assert!(thrown.contains(place) && !detail.contains("panicked"), "{name}: {detail}");

@@ -41,7 +41,12 @@ fn connect_hoard(
 ) -> Connection {
     let name = format!("{what} {fill} {}", secrets.as_object().map_or(0, |secrets| secrets.len()));
     let fill = (fill * MIB).to_string();
-    host.connect(&name, "hoard", json!({"url": tracker.url(), "what": what, "fill": fill}), secrets)
+    host.add_connection(
+        &name,
+        "hoard",
+        json!({"url": tracker.url(), "what": what, "fill": fill}),
+        secrets,
+    )
 }
 
 /// A body of this length that repeats the pattern.
@@ -139,7 +144,7 @@ fn all_runs_together_stay_within_memory_bytes_host_and_further_runs_get_503() {
         Setup::new().config(&format!("memory_bytes_host = {HOST_LIMIT}")).config(HIGH_CPU_LIMIT);
     let host = setup.guests(["hoard", "good"]).start();
     let tracker = ScriptedServer::start(|_| Reply::created(1));
-    let good = host.connect("good", "good", json!({"url": tracker.url()}), json!({}));
+    let good = host.add_connection("good", "good", json!({"url": tracker.url()}), json!({}));
     let hoards: Vec<_> =
         (0..3).map(|n| connect_hoard(&host, &tracker, "request", 100 + n, json!({}))).collect();
     host.create(&good, &failed_test()).assert_status(200);

@@ -16,9 +16,9 @@ pub(crate) struct Busy {
     pub(crate) host: TestHost,
     pub(crate) qa: Connection,
     /// A connection whose counts fail.
-    pub(crate) calls: Connection,
+    pub(crate) failing_counts: Connection,
     /// A connection whose creates fail.
-    pub(crate) traps: Connection,
+    pub(crate) failing_creates: Connection,
     tracker: ScriptedServer,
     failing_tracker: ScriptedServer,
     /// An origin that a connector requested, and that the connection does not grant.
@@ -44,12 +44,21 @@ impl Busy {
         let setup = setup.config("[limits]\ncpu_ms = 200");
         let setup = setup.env("JACKFIELD_WEBHOOK_REQUESTS_BURST", "20");
         let host = setup.guests(guests).start();
-        let qa = host.connect("qa", "good", json!({"url": tracker.url()}), json!({}));
+        let qa = host.add_connection("qa", "good", json!({"url": tracker.url()}), json!({}));
         let ungranted_origin = unreachable_url();
         let target = json!({"url": tracker.url(), "target": format!("{ungranted_origin}/x")});
-        let calls = host.connect("calls", "calls", target, json!({}));
-        let traps = host.connect("deep-recursion", "deep-recursion", json!({}), json!({}));
-        let busy = Self { host, qa, calls, traps, tracker, failing_tracker, ungranted_origin };
+        let failing_counts = host.add_connection("calls", "calls", target, json!({}));
+        let failing_creates =
+            host.add_connection("deep-recursion", "deep-recursion", json!({}), json!({}));
+        let busy = Self {
+            host,
+            qa,
+            failing_counts,
+            failing_creates,
+            tracker,
+            failing_tracker,
+            ungranted_origin,
+        };
         busy.send_successful_events();
         busy.send_failing_events();
         busy
@@ -69,18 +78,18 @@ impl Busy {
     /// Causes one event for each kind of failure that is counted.
     fn send_failing_events(&self) {
         let host = &self.host;
-        let spins = host.connect("spin", "spin", json!({}), json!({}));
-        for connection in [&spins, &self.traps] {
+        let spins = host.add_connection("spin", "spin", json!({}), json!({}));
+        for connection in [&spins, &self.failing_creates] {
             host.create(connection, &failed_test()).assert_problem(502, "connector-fault");
         }
-        host.create(&self.calls, &failed_test()).assert_status(200);
+        host.create(&self.failing_counts, &failed_test()).assert_status(200);
         let settings = json!({"url": self.failing_tracker.url()});
-        let lost = host.connect("lost", "no-search", settings, json!({}));
+        let lost = host.add_connection("lost", "no-search", settings, json!({}));
         let test = failed_test();
         host.create(&lost, &test).assert_problem(503, "tracker-unavailable");
         host.create(&lost, &test).assert_problem(409, "in-doubt");
         fs::write(host.folder().join("secret"), "a-secret-of-senders").expect("a file");
-        let closed = host.connect("closed", "instant", json!({}), json!({}));
+        let closed = host.add_connection("closed", "instant", json!({}), json!({}));
         let edit = ["--webhook-auth", "bearer", "--webhook-secret=@secret"];
         let (edited, printed) =
             host.run_cli(&[&["connections", "edit", "closed"], &edit[..]].concat());
@@ -179,7 +188,7 @@ fn events_runs_and_requests_are_counted_by_connection() {
 fn an_account_sees_only_its_connections_and_a_deleted_one_is_gone() {
     let host = Setup::new().guests(["instant"]).start();
     for name in ["own", "other"] {
-        let connection = host.connect(name, "instant", json!({}), json!({}));
+        let connection = host.add_connection(name, "instant", json!({}), json!({}));
         host.create(&connection, &failed_test()).assert_status(200);
     }
     host.anonymous().get("/hooks/unknown-token").assert_status(404);
@@ -193,7 +202,7 @@ fn an_account_sees_only_its_connections_and_a_deleted_one_is_gone() {
         ["own", "other", ""].map(|of| (events(&limited, of), events(&host.metrics(&all), of)));
     assert_eq!(visible, [(Some(1.0), Some(1.0)), (None, Some(1.0)), (None, Some(1.0))]);
     assert_eq!(host.admin().send("DELETE", "/connections/other", &[], b"").status, 204);
-    let other = host.connect("other", "instant", json!({}), json!({}));
+    let other = host.add_connection("other", "instant", json!({}), json!({}));
     let page = host.metrics(&all);
     assert_eq!(events(&page, "other"), None, "the counts of the deleted connection are shown");
     let series = page.len();

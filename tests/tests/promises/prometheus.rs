@@ -118,8 +118,8 @@ impl Load {
     fn start(busy: &Busy, host: &TestHost) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let (thread_stop, client) = (Arc::clone(&stop), host.anonymous());
-        let create_paths = [&busy.qa, &busy.traps].map(Connection::create_path);
-        let failing_webhook = busy.calls.webhook_path.clone();
+        let create_paths = [&busy.qa, &busy.failing_creates].map(Connection::create_path);
+        let failing_webhook = busy.failing_counts.webhook_path.clone();
         let kpis_path =
             |webhook_path: &str| format!("{webhook_path}/kpis/project/{PROJECT}/defectstatus");
         let (counts_path, failing_path) =

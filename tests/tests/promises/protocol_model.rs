@@ -358,7 +358,7 @@ fn next_click_returns_defect(protocol: &Protocol, state: &State) -> bool {
         protocol.doubt_lost_run(&mut state.row);
     }
     state.row.waited = WAIT_MAX;
-    let (found, _) = state.search(state.row.run_settings);
+    let (found, _) = state.search(state.row.last_write_settings);
     let row = &state.row;
     let decided = row.decided.is_some() || row.doubt_ended;
     let class_needs_person = row.class == Some(Class::Acknowledged)

@@ -30,7 +30,7 @@ fn run_with_proxy(
 #[test]
 fn no_command_sends_a_token_through_a_proxy() {
     let (host, proxy) = (Setup::new().guests(["instant"]).start(), start_proxy());
-    let connection = host.connect("qa", "instant", json!({}), json!({}));
+    let connection = host.add_connection("qa", "instant", json!({}), json!({}));
     let webhook = format!("{}{}", host.url(), connection.webhook_path);
     let other_server = "jackfield.invalid/hooks/t0ken";
     for variable in PROXY_VARIABLES {

@@ -12,7 +12,7 @@ use jackfield_tests::{
 };
 use serde_json::{Value, json};
 
-use crate::calls::{INTERFACES, call, connect};
+use crate::calls::{INTERFACES, add_connection, call};
 
 const SECRET: &str = "s3cr3t/\"quoted\" & +plus%!";
 
@@ -163,7 +163,7 @@ fn a_request_without_an_answer_is_replayed_as_the_same_error() {
     {
         let settings = json!({"url": origin, "target": format!("{origin}{target}"),
             "method": "POST", "effect": "prepare"});
-        let connection = connect(&host, &tracker, settings, json!({}));
+        let connection = add_connection(&host, &tracker, settings, json!({}));
         record_all(&host);
         let received = call(&host, &connection);
         assert_eq!(received.key, key, "{}", received.text);
@@ -227,7 +227,7 @@ fn no_recording_contains_a_secret_or_a_token() {
                 json!({"via": interface, "method": "POST", "effect": "prepare"}),
                 settings_of_place,
             );
-            let connection = connect(&host, &tracker, settings, json!({place: SECRET}));
+            let connection = add_connection(&host, &tracker, settings, json!({place: SECRET}));
             tokens.push(connection.webhook_path.trim_start_matches("/hooks/").to_owned());
             record_all(&host);
             let received = call(&host, &connection);
@@ -273,7 +273,7 @@ fn a_body_over_the_limit_is_left_out_and_reported() {
     let host = Setup::new().guests(["calls"]).start();
     let tracker = ScriptedServer::start(|_| Reply::new(200, vec![b'a'; (256 << 10) + 1]));
     let settings = json!({"url": tracker.url()});
-    let connection = connect(&host, &tracker, settings, json!({}));
+    let connection = add_connection(&host, &tracker, settings, json!({}));
     record_all(&host);
     let received = call(&host, &connection);
     assert_eq!(received.key, "200", "recording changed the run");
@@ -287,7 +287,7 @@ fn a_body_over_the_limit_is_left_out_and_reported() {
 #[test]
 fn a_call_without_requests_is_replayed_too() {
     let host = Setup::new().guests(["instant"]).start();
-    let connection = host.connect("qa", "instant", json!({}), json!({}));
+    let connection = host.add_connection("qa", "instant", json!({}), json!({}));
     record_all(&host);
     let created = host.create(&connection, &failed_test());
     let written = run_json(&host, &["fixture", &created.event(), "--out", "f"]);

@@ -171,7 +171,7 @@ fn connectors_in_each_language_comment_reopen_and_replace_deleted_issues() {
     let host = setup.config("sweep_ms = 200").start();
     for language in languages {
         let RedmineConnection { project, connection, proxy: _proxy } =
-            host.connect_to_redmine(language, language, json!({}));
+            host.add_redmine_connection(language, language, json!({}));
         let path = format!("/connections/{language}");
         let edit = json!({"on_recurrence": "reopen"});
         host.admin().json("PATCH", &path, &edit).assert_status(200);

@@ -21,7 +21,7 @@ fn build(number: u32) -> Guest {
 /// Starts a server with build 1 of the connector `c`, and a connection that uses it.
 fn start_host() -> (TestHost, Connection) {
     let host = Setup::new().config("rescan_ms = 300").plugin("c", &build(1)).start();
-    let connection = host.connect("qa", "c", json!({}), json!({}));
+    let connection = host.add_connection("qa", "c", json!({}), json!({}));
     (host, connection)
 }
 
@@ -177,7 +177,7 @@ fn a_run_in_progress_finishes_on_the_version_that_it_started_with() {
     let host = Setup::new().plugin("c", &Guest::named("good").with_build(1)).start();
     let tracker = ScriptedServer::start(|_| Reply::created(1));
     let gate = tracker.hold_requests(|_| true);
-    let connection = host.connect("qa", "c", json!({"url": tracker.url()}), json!({}));
+    let connection = host.add_connection("qa", "c", json!({"url": tracker.url()}), json!({}));
     let click = host.create_in_background(&connection, &failed_test());
     gate.await_held(1);
     host.replace("c", &Guest::named("good").with_build(2));
@@ -236,7 +236,8 @@ fn a_corrupt_file_and_the_version_in_use_are_both_shown() {
             "{restarts}: {report}"
         );
         assert_eq!(build_number(&host.create(&connection, &failed_test()).expect(200)), 1);
-        let new_connection = host.connect(&format!("new-{restarts}"), "c", json!({}), json!({}));
+        let new_connection =
+            host.add_connection(&format!("new-{restarts}"), "c", json!({}), json!({}));
         assert_eq!(build_number(&host.create(&new_connection, &failed_test()).expect(200)), 1);
     }
 }
@@ -248,7 +249,7 @@ fn a_version_that_fails_in_each_run_is_reported_until_a_run_succeeds() {
     let guest = |build| Guest::named("traps-on-demand").with_build(build);
     let tracker = ScriptedServer::start(|_| Reply::new(200, "good"));
     let host = Setup::new().plugin("c", &guest(1)).start();
-    let connection = host.connect("qa", "c", json!({"url": tracker.url()}), json!({}));
+    let connection = host.add_connection("qa", "c", json!({"url": tracker.url()}), json!({}));
     host.create(&connection, &failed_test()).assert_status(200);
     let printed_details = || host.run_cli(&["connectors", "show", "c"]).1;
     assert!(!printed_details().contains("has failed"), "{}", printed_details());

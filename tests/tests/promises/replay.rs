@@ -67,7 +67,7 @@ pub(crate) fn fixture() -> Fixture {
         Reply::json(200, r#"{"name":"ada"}"#)
     });
     let settings = json!({"url": tracker.url(), "team": "blue"});
-    let connection = host.connect("qa", "r", settings, json!({"key": SECRET}));
+    let connection = host.add_connection("qa", "r", settings, json!({"key": SECRET}));
     Fixture { host, tracker, connection, first_script }
 }
 

@@ -56,8 +56,8 @@ fn start_tracker() -> ScriptedServer {
     })
 }
 
-fn connect(host: &TestHost, connector: &str, settings: Value) -> Connection {
-    host.connect("qa", connector, settings, json!({}))
+fn add_connection(host: &TestHost, connector: &str, settings: Value) -> Connection {
+    host.add_connection("qa", connector, settings, json!({}))
 }
 
 #[track_caller]
@@ -113,7 +113,7 @@ fn a_change_of_a_connection_at_one_server_takes_effect_at_the_other() {
     let tracker = start_tracker();
     let settings = json!({"url": tracker.url(), "target": "/"});
     let connection =
-        a.connect("qa", "calls", settings, json!({"key-bearer": "the first key 1234"}));
+        a.add_connection("qa", "calls", settings, json!({"key-bearer": "the first key 1234"}));
     let test = failed_test();
     b.await_connection("qa");
     await_status(&b, &connection, &test, 200);
@@ -167,7 +167,7 @@ fn a_repeat_at_another_server_waits_for_the_run_and_gets_its_answer() {
     let postgres = Postgres::start();
     let (a, b) = (replica_setup(&postgres).start(), replica_setup(&postgres).start());
     let tracker = start_tracker();
-    let connection = connect(&a, "good", json!({"url": tracker.url()}));
+    let connection = add_connection(&a, "good", json!({"url": tracker.url()}));
     b.await_connection("qa");
     let repeat_once = || {
         let (test, posts) = (failed_test(), tracker.posts());
@@ -204,7 +204,7 @@ fn after_a_kill_another_server_finds_the_defect_by_itself() {
     let start = || postgres.replica().config(&short_times(500)).guests(["good"]).start();
     let (mut a, b) = (start(), start());
     let tracker = start_tracker();
-    let connection = connect(&a, "good", json!({"url": tracker.url()}));
+    let connection = add_connection(&a, "good", json!({"url": tracker.url()}));
     let test = failed_test();
     let gate = tracker.hold_answers(Request::is_post);
     let click = a.create_in_background(&connection, &test);
@@ -230,7 +230,7 @@ fn a_server_that_is_cut_off_stops_its_guests_and_another_one_goes_on() {
     let (a, b) = (cut_off_setup.start(), replica_setup(&postgres).start());
     let tracker = start_tracker();
     let settings = json!({"url": tracker.url(), "target": "/", "method": "GET", "effect": "read"});
-    let connection = connect(&a, "calls", settings);
+    let connection = add_connection(&a, "calls", settings);
     let test = failed_test();
     b.await_connection("qa");
     let gate = tracker.hold_requests(|_| true);
@@ -282,7 +282,7 @@ fn a_server_that_is_suspended_for_longer_than_its_lease_writes_nothing_afterward
     };
     let (a, b) = (start(), start());
     // With a priority in the settings, the connector sends a read before its write.
-    let redmine = a.connect_to_redmine("qa", "redmine", json!({"priority": "High"}));
+    let redmine = a.add_redmine_connection("qa", "redmine", json!({"priority": "High"}));
     let RedmineConnection { project, proxy, connection } = redmine;
     b.await_connection("qa");
     let test = failed_test();

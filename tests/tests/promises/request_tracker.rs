@@ -29,7 +29,7 @@ fn start_with_queue() -> Fixture {
         .plugin("request-tracker", &Guest::example("request-tracker"))
         .start();
     let settings = json!({"url": proxy.url(), "queue": queue, "priority": 50});
-    let connection = host.connect("qa", "request-tracker", settings, tracker.secrets());
+    let connection = host.add_connection("qa", "request-tracker", settings, tracker.secrets());
     Fixture { host, proxy, queue, connection }
 }
 
@@ -95,10 +95,11 @@ fn a_failed_test_has_one_ticket_which_is_counted() {
 }
 
 #[test]
-fn a_queue_that_does_not_exist_is_refused_by_name() {
+fn if_the_queue_does_not_exist_the_error_names_the_queue() {
     let (fixture, tracker) = (start_with_queue(), RequestTracker::shared());
     let settings = json!({"url": fixture.proxy.url(), "queue": "nope"});
-    let connection = fixture.host.connect("nope", "request-tracker", settings, tracker.secrets());
+    let connection =
+        fixture.host.add_connection("nope", "request-tracker", settings, tracker.secrets());
     let detail = fixture.host.kpis(&connection, "any").problem(422, "rejected");
     assert!(detail.contains("queue") && detail.contains("Not Found"), "{detail}");
     let detail =

@@ -129,7 +129,7 @@ fn start_server(config: &str) -> ServerBehindProxy {
     let config = if config.is_empty() { documented } else { config.to_owned() };
     let host = Setup::new().config(&config).guests(["instant", "good"]).start();
     let tracker = ScriptedServer::start(|_| Reply::created(1));
-    let open = host.connect("qa", "good", json!({"url": tracker.url()}), json!({}));
+    let open = host.add_connection("qa", "good", json!({"url": tracker.url()}), json!({}));
     let body = json!({"name": "closed", "connector": "instant",
         "webhook_auth": {"allowed_clients": ["192.0.2.1"]}});
     let created = host.admin().json("POST", "/connections", &body).expect(201);

@@ -216,8 +216,8 @@ impl ServerWithAccounts {
         let tracker = ScriptedServer::start(|_| Reply::created(1));
         let host = Setup::new().guests(["good"]).start();
         let settings = json!({"url": tracker.url()});
-        let own = host.connect("own", "good", settings.clone(), json!({}));
-        let other = host.connect("other", "good", settings, json!({}));
+        let own = host.add_connection("own", "good", settings.clone(), json!({}));
+        let other = host.add_connection("other", "good", settings, json!({}));
         let mut clients = BTreeMap::new();
         clients.insert("none", host.anonymous());
         for role in ROLES {

@@ -50,7 +50,7 @@ fn await_versions(host: &TestHost, count: usize) -> Vec<String> {
 #[test]
 fn an_earlier_version_serves_again_after_a_rollback_and_a_restart() {
     let mut host = Setup::new().config("rescan_ms = 300").plugin("c", &build(1)).start();
-    let connection = host.connect("qa", "c", json!({}), json!({}));
+    let connection = host.add_connection("qa", "c", json!({}), json!({}));
     await_versions(&host, 1);
     assert_refused(&host, &["c"], "no other version of it is kept");
     assert_refused(&host, &["none"], "none");
@@ -102,7 +102,7 @@ fn a_version_that_needs_more_grants_needs_consent_after_a_rollback_too() {
     await_versions(&host, 2);
     let tracker = ScriptedServer::start(|_| Reply::created(7));
     let settings = json!({"url": tracker.url()});
-    let connection = host.connect("old", "c", settings, json!({"key": "k3y-of-qa"}));
+    let connection = host.add_connection("old", "c", settings, json!({"key": "k3y-of-qa"}));
     let (succeeded, printed) = host.run_cli(&["connectors", "rollback", "c"]);
     assert!(succeeded && printed.contains(&with_more_grants.sha256()), "{printed}");
     assert!(printed.contains("jackfield connections accept old"), "{printed}");

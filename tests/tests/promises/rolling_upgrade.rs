@@ -105,7 +105,7 @@ fn change_schema(postgres: &Postgres, clicks: &Clicks) {
 fn servers_are_replaced_one_after_another_without_a_lost_click() {
     let postgres = Postgres::start();
     let mut first = server_setup(&postgres).start();
-    let redmine = first.connect_to_redmine("qa", "redmine", json!({}));
+    let redmine = first.add_redmine_connection("qa", "redmine", json!({}));
     let mut second = server_setup(&postgres).start();
     let clicks = Clicks {
         path: redmine.connection.create_path(),

@@ -45,7 +45,7 @@ fn new_test() -> Value {
 
 /// Creates the connection "qa" of the connector `by-project`, with the project "own" and these
 /// rules.
-fn connect(
+fn add_connection(
     host: &TestHost,
     tracker: &ScriptedServer,
     test_manager: &ScriptedServer,
@@ -125,7 +125,7 @@ fn the_first_matching_rule_is_used_and_later_rules_send_no_request() {
         {"label": "smoke", "settings": {"project": "smoke"}},
         {"requirement": "SHOP:9", "settings": {"project": "shop"}},
     ]);
-    let connection = connect(&host, &tracker, &test_manager, &rules);
+    let connection = add_connection(&host, &tracker, &test_manager, &rules);
     let answer = host.create(&connection, &new_test());
     let run = host.run_of(&answer);
     answer.assert_status(200);
@@ -165,7 +165,7 @@ fn after_a_lost_answer_the_search_uses_the_routed_settings() {
     let mut host =
         Setup::new().config("[limits]\ncreate_answer_ms = 2000").guests(["by-project"]).start();
     let rules = json!([{"label": "checkout", "settings": {"project": "pay"}}]);
-    let connection = connect(&host, &tracker, &test_manager, &rules);
+    let connection = add_connection(&host, &tracker, &test_manager, &rules);
     let earlier_test = new_test();
     host.create(&connection, &earlier_test).assert_status(200);
 
@@ -201,7 +201,7 @@ fn a_control_search_of_a_routed_defect_runs_in_its_project() {
     let host =
         Setup::new().config("[limits]\ncreate_answer_ms = 2000").guests(["by-project"]).start();
     let rules = json!([{"label": "checkout", "settings": {"project": "pay"}}]);
-    let connection = connect(&host, &tracker, &test_manager, &rules);
+    let connection = add_connection(&host, &tracker, &test_manager, &rules);
     host.create(&connection, &new_test()).assert_status(200);
     let marker = tracker.last_request().text();
 
@@ -241,7 +241,7 @@ fn the_index_delay_of_a_routed_defect_is_measured_in_its_project() {
     });
     let host = Setup::new().config("sweep_ms = 300").guests(["by-project"]).start();
     let rules = json!([{"label": "checkout", "settings": {"project": "pay"}}]);
-    let connection = connect(&host, &tracker, &test_manager, &rules);
+    let connection = add_connection(&host, &tracker, &test_manager, &rules);
     host.create(&connection, &new_test()).assert_status(200);
     wait_for("the index delay to be measured", 20, || {
         host.connection("qa")["index_lag_ms"].as_u64().filter(|delay| *delay > 0)
@@ -298,7 +298,7 @@ fn a_test_manager_that_hangs_delays_a_rule_and_prevents_no_defect() {
         .guests(["by-project"])
         .start();
     let rules = json!([{"label": "checkout", "settings": {"project": "pay"}}]);
-    let connection = connect(&host, &tracker, &test_manager, &rules);
+    let connection = add_connection(&host, &tracker, &test_manager, &rules);
     let gate = test_manager.hold_requests(|request| request.target.contains("/objectlabels/"));
     let answer = host.create(&connection, &new_test());
     gate.open();
@@ -364,7 +364,8 @@ fn counts_name_the_counted_project() {
     let redmine = Redmine::shared();
     let (own, pay) = (redmine.project(), redmine.project());
     let host = Setup::new().plugin("redmine", &Guest::example("redmine")).start();
-    let connection = host.connect("qa", "redmine", own.settings(&redmine.url), redmine.secrets());
+    let connection =
+        host.add_connection("qa", "redmine", own.settings(&redmine.url), redmine.secrets());
     own.add(1);
     let detail_of_count = |project: &str| {
         let answer = host.kpis(&connection, project);

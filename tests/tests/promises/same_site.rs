@@ -35,7 +35,7 @@ fn an_unknown_host_name_is_refused_except_for_webhooks() {
             assert_eq!(status_for(&host, name, path), "200", "{name}{path}");
         }
     }
-    let connection = host.connect("qa", "instant", json!({}), json!({}));
+    let connection = host.add_connection("qa", "instant", json!({}), json!({}));
     assert_eq!(status_for(&host, "evil.example", &connection.webhook_path), "200");
     host.create(&connection, &failed_test()).assert_status(200);
 }

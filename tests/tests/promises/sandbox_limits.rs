@@ -35,16 +35,16 @@ const HOSTILE_MODULES: [(&str, u32, &str); 4] = [
     ("start-spins", 1, "cpu_ms"),
 ];
 
-fn connect(host: &TestHost, name: &str) -> Connection {
-    host.connect(name, name, json!({}), json!({}))
+fn add_connection(host: &TestHost, name: &str) -> Connection {
+    host.add_connection(name, name, json!({}), json!({}))
 }
 
 #[test]
 fn a_hostile_run_ends_by_a_named_limit_and_harms_no_other_connector() {
     let host = with_good(Setup::new()).guests(HOSTILE_RUNS.map(|(name, _)| name)).start();
-    let good = Good::connect(&host);
+    let good = Good::add_to(&host);
     for (name, limit) in HOSTILE_RUNS {
-        let connection = connect(&host, name);
+        let connection = add_connection(&host, name);
         let attack = || {
             let answer = host.create(&connection, &failed_test());
             let detail = answer.problem(502, "connector-fault");
@@ -63,7 +63,7 @@ fn a_hostile_run_ends_by_a_named_limit_and_harms_no_other_connector() {
 #[test]
 fn a_file_that_is_hostile_at_load_is_broken_with_the_reason() {
     let host = with_good(Setup::new()).start();
-    let good = Good::connect(&host);
+    let good = Good::add_to(&host);
     let hostile_modules = HOSTILE_MODULES.iter().map(|(module, count, expected_reason)| {
         (*module, Guest::named("instant").with_core_module(module, *count), *expected_reason)
     });
@@ -94,7 +94,7 @@ fn many_runs_at_once_of_a_component_with_twenty_memories_succeed() {
     let gate = tracker.hold_requests(|_| true);
     let guest = Guest::named("good").with_core_module("many-memories", 20);
     let host = Setup::new().config("[limits]\nconcurrent_runs = 100").plugin("few", &guest).start();
-    let connection = host.connect("few", "few", json!({"url": tracker.url()}), json!({}));
+    let connection = host.add_connection("few", "few", json!({"url": tracker.url()}), json!({}));
     let clicks: Vec<_> =
         (0..60).map(|_| host.create_in_background(&connection, &failed_test())).collect();
     gate.await_held(20);
@@ -108,9 +108,9 @@ fn many_runs_at_once_of_a_component_with_twenty_memories_succeed() {
 fn log_and_stdout_floods_are_truncated_and_escaped() {
     let names = ["log-flood", "stdout-flood"];
     let host = with_good(Setup::new()).guests(names).start();
-    let good = Good::connect(&host);
+    let good = Good::add_to(&host);
     for name in names {
-        let connection = connect(&host, name);
+        let connection = add_connection(&host, name);
         host.create(&connection, &failed_test());
         let answer =
             assert_harmless(&host, &good, name, || host.create(&connection, &failed_test()));
@@ -153,10 +153,10 @@ fn endless_and_oversized_requests_are_stopped() {
     let limits = "[connectors.many-bodies.limits]\nmemory_bytes = 33554432";
     let setup = with_good(Setup::new().config(limits));
     let host = setup.guests(names).guests(["giant-random"]).start();
-    let good = Good::connect(&host);
+    let good = Good::add_to(&host);
     for (name, reason, expected_requests) in HOSTILE_REQUESTS {
         let tracker = ScriptedServer::start(|_| Reply::new(200, "ok"));
-        let connection = host.connect(name, name, json!({"url": tracker.url()}), json!({}));
+        let connection = host.add_connection(name, name, json!({"url": tracker.url()}), json!({}));
         host.create(&connection, &failed_test());
         let requests_before = tracker.requests().len();
         let answer =
@@ -168,7 +168,7 @@ fn endless_and_oversized_requests_are_stopped() {
         assert!(is_named, "{name}: {answer:?} {run}");
         assert_eq!(tracker.requests().len() - requests_before, expected_requests, "{name}");
     }
-    let connection = connect(&host, "giant-random");
+    let connection = add_connection(&host, "giant-random");
     let attack = || host.create(&connection, &failed_test());
     attack();
     let answer = assert_harmless(&host, &good, "giant-random", attack);
@@ -209,8 +209,8 @@ fn a_good_event_waits_at_most_one_tick_for_each_busy_connector() {
     let spin = Guest::named("spin");
     let host = names.iter().fold(setup, |setup, name| setup.plugin(name, &spin)).start();
     let tracker = ScriptedServer::start(|_| Reply::created(1));
-    let good = host.connect("good", "good", json!({"url": tracker.url()}), json!({}));
-    let busy: Vec<_> = names.iter().map(|name| connect(&host, name)).collect();
+    let good = host.add_connection("good", "good", json!({"url": tracker.url()}), json!({}));
+    let busy: Vec<_> = names.iter().map(|name| add_connection(&host, name)).collect();
     let busy: Vec<_> = busy
         .iter()
         .map(|connection| host.create_in_background(connection, &failed_test()))
@@ -243,7 +243,7 @@ fn a_trap_is_explained_by_what_the_guest_printed_last() {
     let host = Setup::new().guests(["traps-on-demand"]).start();
     let (settings, secrets) =
         (json!({"url": tracker.url()}), json!({"key": "top-s3cret-of-the-test"}));
-    let connection = host.connect("qa", "traps-on-demand", settings, secrets);
+    let connection = host.add_connection("qa", "traps-on-demand", settings, secrets);
     let answer = host.create(&connection, &failed_test());
     let detail = answer.problem(502, "connector-fault");
     for expected in ["unreachable", "panicked at ", "traps-on-demand.rs:", "the tracker said bad"] {
@@ -323,7 +323,7 @@ fn a_connection_that_fails_repeatedly_opens_its_circuit_breaker() {
 #[test]
 fn a_waiting_run_is_ended_after_run_ms() {
     let host = Setup::new().config("[limits]\nrun_ms = 1000").guests(["sleeps"]).start();
-    let answer = host.create(&connect(&host, "sleeps"), &failed_test());
+    let answer = host.create(&add_connection(&host, "sleeps"), &failed_test());
     let detail = answer.problem(502, "connector-fault");
     assert!(detail.contains("limits.run_ms") && detail.contains("1000"), "{detail}");
 }
@@ -334,8 +334,8 @@ fn a_connector_never_has_more_than_its_concurrent_runs() {
     let host = Setup::new().config(config).guests(["good", "instant"]).start();
     let tracker = ScriptedServer::start(|_| Reply::created(1));
     let gate = tracker.hold_requests(|_| true);
-    let slow = host.connect("slow", "good", json!({"url": tracker.url()}), json!({}));
-    let other = connect(&host, "instant");
+    let slow = host.add_connection("slow", "good", json!({"url": tracker.url()}), json!({}));
+    let other = add_connection(&host, "instant");
     let clicks: Vec<_> = (0..2).map(|_| host.create_in_background(&slow, &failed_test())).collect();
     gate.await_held(2);
     let answer = host.create(&slow, &failed_test());

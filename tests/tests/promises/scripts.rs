@@ -60,7 +60,7 @@ fn open_count(host: &TestHost, connection: &Connection, project: &str) -> u64 {
 #[test]
 fn an_edited_script_serves_and_a_mistake_keeps_the_version_in_use() {
     let mut host = Setup::new().script("s", &counting_script("1.0.0", "1")).start();
-    let connection = host.connect("qa", "s", json!({}), json!({}));
+    let connection = host.add_connection("qa", "s", json!({}), json!({}));
     assert_eq!(open_count(&host, &connection, "a"), 1);
     // The edited file has a byte order mark and the line ends of Windows.
     let edited = format!("\u{feff}{}", counting_script("1.1.0", "2").replace('\n', "\r\n"));
@@ -85,7 +85,7 @@ fn an_edited_script_serves_and_a_mistake_keeps_the_version_in_use() {
 #[test]
 fn a_component_and_a_script_of_one_name_do_not_replace_each_other() {
     let host = Setup::new().script("s", &counting_script("1.0.0", "1")).start();
-    let connection = host.connect("qa", "s", json!({}), json!({}));
+    let connection = host.add_connection("qa", "s", json!({}), json!({}));
     let component = Guest::named("instant");
     host.install("s", &component);
     let broken = host.await_connector("s", "broken", None);
@@ -97,7 +97,7 @@ fn a_component_and_a_script_of_one_name_do_not_replace_each_other() {
     assert_eq!(open_count(&host, &connection, "a"), 1, "the version in use must stay");
     fs::remove_file(script_path(&host, "s")).expect("the script is removed");
     host.await_connector("s", "ready", Some(&component.sha256()));
-    let other = host.connect("other", "s", json!({}), json!({}));
+    let other = host.add_connection("other", "s", json!({}), json!({}));
     host.create(&other, &failed_test()).assert_status(200);
 }
 
@@ -106,7 +106,7 @@ fn a_script_that_cannot_be_used_is_broken_with_the_reason() {
     let good_script =
         counting_script("1.0.0", "typeof leaked === 'undefined' && [1].map((it) => it)[0]");
     let host = Setup::new().script("good", &good_script).start();
-    let connection = host.connect("qa", "good", json!({}), json!({}));
+    let connection = host.add_connection("qa", "good", json!({}), json!({}));
     let valid_script = counting_script("1.0.0", "1");
     for (name, script, expected) in [
         ("empty", String::new(), "it does not export `plugin`"),
@@ -213,7 +213,7 @@ fn a_run_of_a_script_is_limited_and_its_errors_name_its_lines() {
         .script("s", &text)
         .start();
     let count = |project: &str| {
-        let connection = host.connect(project, "s", json!({}), json!({}));
+        let connection = host.add_connection(project, "s", json!({}), json!({}));
         host.kpis(&connection, project)
     };
     for (project, code, expected) in [
@@ -246,9 +246,9 @@ fn a_run_of_a_script_is_limited_and_its_errors_name_its_lines() {
     }
     let logged = host.run_cli(&["events", "show", "--last", "--connection", "log"]).1;
     assert!(logged.contains("seen {\"a\":1}") || logged.contains("seen {"), "{logged}");
-    let random = host.connect("random", "s", json!({}), json!({}));
+    let random = host.add_connection("random", "s", json!({}), json!({}));
     let first = host.kpis(&random, "random").expect(200)["openDefects"].clone();
-    let other_run = host.connect("again", "s", json!({}), json!({}));
+    let other_run = host.add_connection("again", "s", json!({}), json!({}));
     assert_ne!(
         host.kpis(&other_run, "random").expect(200)["openDefects"],
         first,
@@ -335,7 +335,7 @@ function called() {
 ";
     let tracker = ScriptedServer::start(|_| Reply::new(200, ""));
     let host = Setup::new().script("s", &text).start();
-    let connection = host.connect("qa", "s", json!({"url": tracker.url()}), json!({}));
+    let connection = host.add_connection("qa", "s", json!({"url": tracker.url()}), json!({}));
     let answer = host.kpis(&connection, "any");
     let detail = answer.problem(502, "connector-fault");
     let expected_detail = "the connector threw: `send`: `method` must be one of get, head, options, post, \
@@ -362,7 +362,7 @@ function called() {
 #[test]
 fn a_script_that_imports_test_data_needs_consent() {
     let host = Setup::new().script("s", &counting_script("1.0.0", "1")).start();
-    let connection = host.connect("qa", "s", json!({}), json!({}));
+    let connection = host.add_connection("qa", "s", json!({}), json!({}));
     assert_eq!(host.connection("qa")["grants"]["test_data"], false);
     let script_with_test_data = "import { title } from 'jackfield:connector/report@0.1.0';\n"
         .to_owned()

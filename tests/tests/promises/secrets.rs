@@ -11,7 +11,7 @@ use jackfield_tests::{
 };
 use serde_json::json;
 
-use crate::calls::{INTERFACES, Received, call, connect};
+use crate::calls::{INTERFACES, Received, add_connection, call};
 
 /// A secret with special characters, so that each encoding of it is different.
 const SECRET: &str = "s3cr3t/\"quoted\" & +plus%";
@@ -44,13 +44,13 @@ fn the_host_puts_each_secret_into_its_granted_place() {
         for (name, settings, header, expected, secret) in &places {
             let mut settings = settings.clone();
             settings["via"] = json!(interface);
-            let connection = connect(&host, &tracker, settings, json!({*name: secret}));
+            let connection = add_connection(&host, &tracker, settings, json!({*name: secret}));
             assert_eq!(call(&host, &connection).key, "200", "{name} {interface}");
             let request = tracker.last_request();
             assert_eq!(request.header(header), Some(expected.as_str()), "{name} {interface}");
         }
         let secrets = json!({"key-query": SECRET});
-        let connection = connect(&host, &tracker, json!({"via": interface}), secrets);
+        let connection = add_connection(&host, &tracker, json!({"via": interface}), secrets);
         host.create(&connection, &failed_test()).assert_status(200);
         let target = tracker.last_request().target;
         assert!(target.starts_with("/x?key=s3cr3t") && !target.contains('"'), "{target}");
@@ -58,7 +58,7 @@ fn the_host_puts_each_secret_into_its_granted_place() {
         let body = json!({"user": {"name": "bot", "password": SECRET}}).to_string();
         let settings = json!({"via": interface, "method": "POST", "headers": JSON_HEADER,
             "body": body.replace(&json!(SECRET).to_string(), "\"{secret}\"")});
-        let connection = connect(&host, &tracker, settings, json!({"key-json": SECRET}));
+        let connection = add_connection(&host, &tracker, settings, json!({"key-json": SECRET}));
         assert_eq!(call(&host, &connection).key, "200", "{interface}");
         assert_eq!(tracker.last_request().text(), body);
     }
@@ -72,7 +72,8 @@ fn a_secret_is_sent_only_to_its_own_origin() {
         for name in ["key-bearer", "key-header", "key-query", "key-json"] {
             let settings = json!({"other": other.url(), "target": format!("{}/x", other.url()),
                 "via": interface, "headers": JSON_HEADER, "body": LOGIN_BODY});
-            let connection = connect(&host, &tracker, settings, json!({name: "s3cr3t-token"}));
+            let connection =
+                add_connection(&host, &tracker, settings, json!({name: "s3cr3t-token"}));
             let received = call(&host, &connection);
             let expected = if name == "key-json" { "denied" } else { "200" };
             assert_eq!(received.key, expected, "{name} {interface}: {}", received.text);
@@ -111,7 +112,8 @@ fn a_guest_can_neither_store_a_secret_elsewhere_nor_read_it_in_pieces() {
             let settings = json!({"via": interface, "method": "POST", "headers": headers, "body": body,
                 "target": tracker.url() + target});
             for name in ["key-json", "key-form"] {
-                let connection = connect(&host, &tracker, settings.clone(), json!({name: SECRET}));
+                let connection =
+                    add_connection(&host, &tracker, settings.clone(), json!({name: SECRET}));
                 let received = call(&host, &connection);
                 assert_eq!(received.key, "denied", "{interface} {name} {headers} {body} {target}");
             }
@@ -120,7 +122,7 @@ fn a_guest_can_neither_store_a_secret_elsewhere_nor_read_it_in_pieces() {
             for header in ["Range=bytes=0-2", "If-Range=\"tag\""] {
                 let settings = json!({"via": interface, "headers": header, "client-id": "bot",
                     "token-url": tracker.url() + "/token"});
-                let connection = connect(&host, &tracker, settings, json!({name: SECRET}));
+                let connection = add_connection(&host, &tracker, settings, json!({name: SECRET}));
                 assert_eq!(call(&host, &connection).key, "denied", "{interface} {name} {header}");
             }
         }
@@ -135,7 +137,7 @@ fn a_guest_cannot_set_a_header_that_carries_a_secret() {
         for headers in ["X-Api-Key=mine", "x-api-key=mine too", "Authorization=Bearer mine"] {
             let settings = json!({"headers": headers, "via": interface});
             let secrets = json!({"key-header": SECRET, "key-bearer": "s3cr3t-token"});
-            let received = call(&host, &connect(&host, &tracker, settings, secrets));
+            let received = call(&host, &add_connection(&host, &tracker, settings, secrets));
             assert_eq!(received.key, "denied", "{interface} {headers}: {}", received.text);
         }
     }
@@ -151,7 +153,7 @@ fn a_guest_can_read_no_secret_and_no_data_of_the_machine() {
     let server = ScriptedServer::start(answer_reached);
     let secrets = json!({"header": "s3cr3t-header", "hidden": "s3cr3t-hidden"});
     let settings = json!({"url": server.url()});
-    let connection = host.connect("qa", "reads-secrets", settings, secrets);
+    let connection = host.add_connection("qa", "reads-secrets", settings, secrets);
     let defect = host.create(&connection, &failed_test()).expect(200);
     let findings = defect["description"].as_str().expect("the guest's findings");
     assert!(!findings.contains("s3cr3t"), "{findings}");
@@ -184,7 +186,7 @@ fn the_host_fetches_tokens_with_a_client_secret_and_hides_them_from_guests() {
     for (index, interface) in INTERFACES.into_iter().enumerate() {
         let token_url = tracker.url() + "/token";
         let settings = json!({"via": interface, "client-id": "bot", "token-url": token_url});
-        let connection = connect(&host, &tracker, settings, json!({"key-client": SECRET}));
+        let connection = add_connection(&host, &tracker, settings, json!({"key-client": SECRET}));
         let send = || {
             let answer = host.create(&connection, &failed_test());
             let received = Received::from_answer(&host, &answer);
@@ -237,7 +239,7 @@ fn a_repetitive_token_that_would_slow_down_redaction_is_refused() {
     for interface in INTERFACES {
         let token_url = tracker.url() + "/token";
         let settings = json!({"via": interface, "client-id": "bot", "token-url": token_url});
-        let connection = connect(&host, &tracker, settings, json!({"key-client": SECRET}));
+        let connection = add_connection(&host, &tracker, settings, json!({"key-client": SECRET}));
         let received = call(&host, &connection);
         assert_eq!(received.key, "denied", "{interface}");
         let calls = received.event["runs"][0]["calls"].to_string();
@@ -261,7 +263,7 @@ fn a_repetitive_user_does_not_slow_down_redaction() {
     let body = ("a".repeat(3_999) + "b").repeat(2_000);
     let tracker = ScriptedServer::start(move |_| Reply::new(200, body.as_str()));
     let settings = json!({"user": "a".repeat(4_000)});
-    let connection = connect(&host, &tracker, settings, json!({"key-basic": SECRET}));
+    let connection = add_connection(&host, &tracker, settings, json!({"key-basic": SECRET}));
     assert_eq!(call(&host, &connection).key, "200");
 }
 
@@ -275,7 +277,7 @@ fn a_changed_secret_file_is_read_again() {
     let host = Setup::new().config(&roots).guests(["calls"]).start();
     let tracker = ScriptedServer::start(answer_reached);
     let reference = json!({"key-header": format!("file:{}", file.display())});
-    let connection = connect(&host, &tracker, json!({}), reference);
+    let connection = add_connection(&host, &tracker, json!({}), reference);
     let sent_header = || {
         host.create(&connection, &failed_test()).assert_status(200);
         tracker.last_request().header("x-api-key").map(str::to_owned)
@@ -311,7 +313,8 @@ fn an_echoed_secret_is_redacted_for_guest_events_and_logs() {
         });
         for interface in INTERFACES {
             let settings = json!({"via": interface, "user": "bot"});
-            let connection = connect(&host, &tracker, settings, json!({"key-basic": SECRET}));
+            let connection =
+                add_connection(&host, &tracker, settings, json!({"key-basic": SECRET}));
             let Received { text, event, .. } = call(&host, &connection);
             assert!(text.contains("you sent"), "{text}");
             assert!(!text.contains(&encoded), "{encoded} reached the guest: {text}");
@@ -331,7 +334,7 @@ fn an_echoed_secret_is_redacted_for_guest_events_and_logs() {
 fn neither_the_disk_nor_the_admin_api_shows_a_secret_or_a_token() {
     let (mut host, tracker) = (host(), ScriptedServer::start(answer_reached));
     let secrets = json!({"key-header": "s3cr3t-on-disk"});
-    let connection = connect(&host, &tracker, json!({}), secrets);
+    let connection = add_connection(&host, &tracker, json!({}), secrets);
     host.create(&connection, &failed_test()).assert_status(200);
     let token = connection.webhook_path.trim_start_matches("/hooks/").to_owned();
     let admin = host.admin();
@@ -382,7 +385,7 @@ fn the_redaction_of_a_common_word_damages_neither_answers_nor_links() {
         // The word also occurs in the value of a setting. There it is not an echo of the secret, so
         // it is not redacted.
         let settings = json!({"via": interface, "method": "POST", "user": "our issue board"});
-        let connection = connect(&host, &tracker, settings, json!({"key-bearer": "issue"}));
+        let connection = add_connection(&host, &tracker, settings, json!({"key-bearer": "issue"}));
         let Received { key, text, event } = call(&host, &connection);
         let (headers, body) = text.split_once("\n\n").expect("headers and a body");
         assert_eq!((key.as_str(), body), ("201", expected.as_str()), "{interface}");

@@ -96,7 +96,7 @@ fn an_upload_or_a_rollback_at_one_server_takes_effect_at_all() {
         (1, 0),
         "a server shared again what it got from the store"
     );
-    let connection = a.connect("qa", "c", json!({}), json!({}));
+    let connection = a.add_connection("qa", "c", json!({}), json!({}));
     b.await_connection("qa");
     assert_eq!(serving_build(&b, &connection), "build 1");
 
@@ -254,7 +254,7 @@ fn a_connector_that_is_used_is_not_removed_by_a_server_that_does_not_have_it() {
     let a = postgres.replica().start();
     let b = postgres.replica().config("[limits]\ncomponent_bytes = 1000").start();
     upload(&a, &build(1)).assert_status(201);
-    let _ = a.connect("qa", "c", json!({}), json!({}));
+    let _ = a.add_connection("qa", "c", json!({}), json!({}));
     b.await_connection("qa");
     assert!(shown_connector(&b).is_none(), "the server has loaded a file that is too large");
     b.admin().send("DELETE", "/connectors/c", &[], b"").assert_problem(409, "conflict");
@@ -368,7 +368,7 @@ fn a_consent_at_one_server_takes_effect_at_all_and_a_new_server_has_the_accepted
     let a = postgres.replica().plugin("c", &build_with_more_grants(1)).start();
     let tracker = ScriptedServer::start(|_| Reply::created(7));
     let settings = json!({"url": tracker.url()});
-    let connection = a.connect("qa", "c", settings, json!({"key": "k3y-of-qa"}));
+    let connection = a.add_connection("qa", "c", settings, json!({"key": "k3y-of-qa"}));
     upload(&a, &build_with_more_grants(2)).assert_status(200);
     assert_eq!(serving_build(&a, &connection), "build 1");
 
@@ -430,7 +430,7 @@ fn with_folders_as_the_source_a_difference_is_reported() {
     let difference_count = a.metrics(a.admin_token()).sum("jackfield_connector_differences", &[]);
     assert_eq!(difference_count, Some(1.0));
     let limited = json!({"name": "limited", "role": "viewer", "connections": ["qa"]});
-    let _ = a.connect("qa", "c", json!({}), json!({}));
+    let _ = a.add_connection("qa", "c", json!({}), json!({}));
     let limited = a.admin().json("POST", "/tokens", &limited).expect(201);
     let limited = a.api_as(limited["token"].as_str().expect("a token"));
     let status = limited.get("/status").expect(200);

@@ -114,11 +114,11 @@ fn runs_that_exceed_the_drain_time_are_stopped_and_their_outcomes_stored() {
         .config("drain_ms = 500\n[limits]\ncpu_ms = 60000\ncreate_answer_ms = 60000")
         .guests(["good", "spin", "sleeps"])
         .start();
-    let connection = host.connect("qa", "good", json!({"url": tracker.url()}), json!({}));
+    let connection = host.add_connection("qa", "good", json!({"url": tracker.url()}), json!({}));
     let test = failed_test();
     let mut clicks = vec![host.create_in_background(&connection, &test)];
     for name in ["spin", "sleeps"] {
-        let other = host.connect(name, name, json!({}), json!({}));
+        let other = host.add_connection(name, name, json!({}), json!({}));
         clicks.push(host.create_in_background(&other, &failed_test()));
     }
     gate.await_held(1);
@@ -147,7 +147,7 @@ fn runs_that_exceed_the_drain_time_are_stopped_and_their_outcomes_stored() {
 #[test]
 fn a_second_signal_ends_the_drain() {
     let mut host = Setup::new().config("drain_ms = 600000").guests(["sleeps"]).start();
-    let connection = host.connect("qa", "sleeps", json!({}), json!({}));
+    let connection = host.add_connection("qa", "sleeps", json!({}), json!({}));
     let click = host.create_in_background(&connection, &failed_test());
     wait_for("the run to begin", 20, || {
         let defects = host.admin().get("/defects").expect(200);

@@ -41,11 +41,11 @@ fn fill_memory(group: &MemoryGroup) {
     let config = "[limits]\ncpu_ms = 60000\n";
     let host = setup_in_group(group).config(config).guests(["hoard", "good"]).start();
     let tracker = ScriptedServer::start(|_| Reply::created(1));
-    let good = host.connect("good", "good", json!({"url": tracker.url()}), json!({}));
+    let good = host.add_connection("good", "good", json!({"url": tracker.url()}), json!({}));
     let connections = [16, 20, 24, 28].map(|fill| {
         let settings =
             json!({"url": tracker.url(), "what": "request", "fill": (fill * MIB).to_string()});
-        host.connect(&format!("hoard {fill}"), "hoard", settings, json!({}))
+        host.add_connection(&format!("hoard {fill}"), "hoard", settings, json!({}))
     });
     let (mut served, mut refused) = (0, 0);
     for _ in 0..3 {

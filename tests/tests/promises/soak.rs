@@ -71,7 +71,7 @@ fn a_long_mixed_load_leaks_no_resources() {
     let setup =
         Setup::new().config("[limits]\ncpu_ms = 200").plugin("good", &Guest::named("instant"));
     let host = setup.guests(HOSTILE_GUESTS).start();
-    let good = host.connect("good", "good", json!({}), json!({}));
+    let good = host.add_connection("good", "good", json!({}), json!({}));
     let head = b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n";
     let endless = ScriptedServer::start(|_| Reply::Endless(head.to_vec()));
     let hostile = HOSTILE_GUESTS.map(|name| {
@@ -83,7 +83,7 @@ fn a_long_mixed_load_leaks_no_resources() {
             "endless-body" | "many-bodies" | "many-calls" => json!({"url": endless.url()}),
             _ => json!({}),
         };
-        host.connect(name, name, settings, json!({}))
+        host.add_connection(name, name, settings, json!({}))
     });
 
     // The first load fills all caches, so it is not measured.

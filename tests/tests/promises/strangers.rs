@@ -44,8 +44,8 @@ fn requests_over_the_rate_are_refused_and_clicks_have_a_rate_of_their_own() {
         .env("JACKFIELD_WEBHOOK_REQUESTS_BURST", "5")
         .guests(["instant"])
         .start();
-    let flooded = host.connect("flooded", "instant", json!({}), json!({}));
-    let other = host.connect("other", "instant", json!({}), json!({}));
+    let flooded = host.add_connection("flooded", "instant", json!({}), json!({}));
+    let other = host.add_connection("other", "instant", json!({}), json!({}));
     let probe = || host.anonymous().get(&flooded.webhook_path);
     let answers: Vec<_> = (0..30).map(|_| probe()).collect();
     assert!(answers[..5].iter().all(|answer| answer.status == 200), "{answers:?}");

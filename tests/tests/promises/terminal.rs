@@ -41,7 +41,7 @@ fn no_command_problem_or_log_line_contains_an_escape_sequence() {
     for (name, succeeds) in [("good", true), ("bad", false)] {
         let settings = json!({"url": tracker.url(), "succeeds": succeeds, "user": user});
         let secrets = json!({"key": "k3y-of-qa", "password": "p4ss-of-qa"});
-        let connection = host.connect(name, "speaks-escapes", settings, secrets);
+        let connection = host.add_connection(name, "speaks-escapes", settings, secrets);
         let answer = host.create(&connection, &failed_test());
         ids.push(answer.event());
         if !succeeds {

@@ -28,7 +28,7 @@ impl ReportsFixture {
 
     /// Creates the connection "qa", with credentials for Test Manager.
     #[track_caller]
-    fn connect(&self) -> Connection {
+    fn add_connection(&self) -> Connection {
         let mut body = connection_body(&self.tracker, &self.test_manager);
         body["connector"] = json!("reports");
         body["settings"] = json!({"url": self.tracker.url()});
@@ -65,7 +65,7 @@ fn contains(bytes: &[u8], part: &[u8]) -> bool {
 #[test]
 fn a_connector_reports_data_and_attachments_of_test_manager() {
     let fixture = ReportsFixture::start(Setup::new());
-    let (text, run) = fixture.create(&fixture.connect());
+    let (text, run) = fixture.create(&fixture.add_connection());
     let screenshot = "screenshot end.png image/png: 201 201 4";
     for part in ["Pay", "1 = 2", "cf_1 = Pay", screenshot, "robot-log", "\"result\":\"Failed\""] {
         assert!(text.contains(part), "{part} in {text}");
@@ -100,13 +100,13 @@ fn a_connector_reports_data_and_attachments_of_test_manager() {
 fn without_test_manager_the_report_has_only_ids_and_outside_a_create_it_is_empty() {
     let fixture = ReportsFixture::start(Setup::new());
     let settings = json!({"url": fixture.tracker.url()});
-    let connection = fixture.host.connect("plain", "reports", settings, json!({}));
+    let connection = fixture.host.add_connection("plain", "reports", settings, json!({}));
     let (text, _) = fixture.create(&connection);
     for part in [EXECUTION, CASE, "\nnull\n"] {
         assert!(text.contains(part), "{part} in {text}");
     }
     assert!(!text.contains("end.png"), "{text}");
-    fixture.connect();
+    fixture.add_connection();
     for name in ["plain", "qa"] {
         let tried =
             fixture.host.admin().json("POST", &format!("/connections/{name}/try"), &json!({}));
@@ -118,7 +118,7 @@ fn without_test_manager_the_report_has_only_ids_and_outside_a_create_it_is_empty
 fn a_test_manager_that_hangs_delays_a_create_by_half_of_its_time_at_most() {
     let setup = Setup::new().config("[limits]\ncreate_answer_ms = 6000");
     let fixture = ReportsFixture::start(setup);
-    let connection = fixture.connect();
+    let connection = fixture.add_connection();
     let gate: Gate = fixture.test_manager.hold_requests(|_| true);
     let (text, run) = fixture.create(&connection);
     gate.open();
@@ -133,7 +133,7 @@ fn a_test_manager_that_hangs_delays_a_create_by_half_of_its_time_at_most() {
 fn a_version_that_reads_test_data_needs_consent() {
     let host = Setup::new().plugin("c", &Guest::named("good").with_build(1)).start();
     let tracker = ScriptedServer::start(|_| Reply::created(7));
-    let old = host.connect("old", "c", json!({"url": tracker.url()}), json!({}));
+    let old = host.add_connection("old", "c", json!({"url": tracker.url()}), json!({}));
     assert_eq!(host.connection("old")["grants"]["test_data"], false);
     host.replace("c", &Guest::named("reports").with_build(2));
     let version_of_run = |connection: &Connection| {
@@ -146,7 +146,7 @@ fn a_version_that_reads_test_data_needs_consent() {
         "{needs_consent}"
     );
 
-    let new = host.connect("new", "c", json!({"url": tracker.url()}), json!({}));
+    let new = host.add_connection("new", "c", json!({"url": tracker.url()}), json!({}));
     assert_eq!(host.connection("new")["grants"]["test_data"], true);
     assert_eq!(version_of_run(&new), "1.0.2");
     let newest = host.connection("old")["newest_sha256"].as_str().expect("a hash").to_owned();

@@ -33,14 +33,14 @@ fn start_host() -> TestHost {
 
 /// Creates a connection to a new project of Redmine, with credentials for the stand-in. It attaches
 /// all files.
-fn connect(
+fn add_connection(
     host: &TestHost,
     simulator: &SimulatedTestManager,
     name: &str,
     connector: &str,
     report: Value,
 ) -> RedmineConnection {
-    let redmine = host.connect_to_redmine(name, connector, json!({}));
+    let redmine = host.add_redmine_connection(name, connector, json!({}));
     let all = json!({"attachments": {"kinds": ["screenshot", "robot-log", "file"]}});
     let edit = json!({"report": merge(all, report)});
     let edit = merge(simulator.credentials(), edit);
@@ -89,7 +89,7 @@ fn each_fault_leaves_an_issue_that_names_what_is_missing() {
         let slow_faults = ["token-hangs", "slow=1200", "many-logs=100000"];
         let is_slow = faults.iter().any(|fault| slow_faults.contains(fault));
         let connector = if is_slow { "quick" } else { "redmine" };
-        let redmine = connect(&host, &simulator, &format!("c{number}"), connector, report);
+        let redmine = add_connection(&host, &simulator, &format!("c{number}"), connector, report);
         simulator.set_faults(&faults);
         let answer = host.create(&redmine.connection, &webhook_body(&failed));
         let defect = answer.expect(200);

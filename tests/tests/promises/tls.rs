@@ -111,7 +111,7 @@ fn a_self_signed_certificate_in_the_extra_ca_file_is_trusted_for_its_own_name() 
         let server = TlsServer::start(authority.0.path(), "-cert self.pem -key self.key");
         let host = start_host(&authority.file("self.pem"));
         let settings = json!({"url": server.url(), "target": format!("{}/x", server.url())});
-        let connection = host.connect("qa", "calls", settings, json!({}));
+        let connection = host.add_connection("qa", "calls", settings, json!({}));
         let defect = host.create(&connection, &failed_test()).expect(200);
         let expected = if name == "localhost" { "200" } else { "unreachable" };
         assert_eq!(defect["id"], expected, "{defect}");
@@ -134,7 +134,7 @@ fn a_client_certificate_is_sent_and_try_names_the_step_if_it_is_missing() {
         let server = TlsServer::start(authority.0.path(), &arguments);
         let host = start_host(&file("ca.pem"));
         let settings = json!({"url": server.url(), "target": format!("{}/x", server.url())});
-        let connection = host.connect("qa", "calls", settings, json!({}));
+        let connection = host.add_connection("qa", "calls", settings, json!({}));
         let printed = try_connection(&host, "qa");
         assert!(printed.contains("the step \"tls\" failed"), "{version}: {printed}");
         assert!(printed.contains("requires a client certificate"), "{version}: {printed}");

@@ -74,7 +74,7 @@ impl TracedServer {
             IGNORED_VARIABLES.iter().fold(setup, |setup, (name, value)| setup.env(name, value));
         let host = setup.start();
         let settings = json!({"url": tracker.url()});
-        let connection = host.connect("qa", "good", settings, json!({}));
+        let connection = host.add_connection("qa", "good", settings, json!({}));
         Self { host, connection, tracker, collector }
     }
 
@@ -217,7 +217,7 @@ fn without_a_collector_trackers_receive_the_header_and_no_guest_can_set_it() {
     };
     for via in ["http", "wasi:http"] {
         let name = via.replace(':', "-");
-        let connection = host.connect(&name, "calls", settings(via), json!({}));
+        let connection = host.add_connection(&name, "calls", settings(via), json!({}));
         host.create(&connection, &failed_test()).assert_status(200);
         let forged = tracker.last_request().header("traceparent").map(str::to_owned);
         assert_eq!(
@@ -280,8 +280,12 @@ fn a_refused_sender_cannot_choose_the_trace() {
 fn a_server_that_stops_exports_its_spans_and_they_contain_no_secret() {
     let mut traced = TracedServer::start("");
     let settings = json!({"url": traced.tracker.url()});
-    let traps =
-        traced.host.connect("traps", "traps-on-demand", settings, json!({"key": TRACKER_KEY}));
+    let traps = traced.host.add_connection(
+        "traps",
+        "traps-on-demand",
+        settings,
+        json!({"key": TRACKER_KEY}),
+    );
     traced.tracker.set_script(|_| Reply::new(200, "bad: k3y-of-the-tracker"));
     let failed = traced.host.create(&traps, &failed_test());
     failed.assert_problem(502, "connector-fault");

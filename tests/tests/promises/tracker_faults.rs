@@ -67,7 +67,7 @@ const FAILURES: [Fault; 3] = [
 fn a_count_is_answered_with_the_problem_of_the_trackers_fault() {
     let host = start_host();
     for Fault { name, script, status, code, detail } in REFUSALS.into_iter().chain(FAILURES) {
-        let redmine = host.connect_to_redmine(name, "redmine", json!({}));
+        let redmine = host.add_redmine_connection(name, "redmine", json!({}));
         redmine.proxy.set_script(script);
         let answer = host.kpis(&redmine.connection, "1");
         let text = answer.problem(status, code);
@@ -89,11 +89,11 @@ fn a_tracker_that_is_down_or_slow_is_named_in_the_problem() {
         .start();
     let redmine = Redmine::shared();
     let settings = redmine.project().settings(&unreachable_url());
-    let down = host.connect("down", "redmine", settings, redmine.secrets());
+    let down = host.add_connection("down", "redmine", settings, redmine.secrets());
     host.kpis(&down, "1").assert_problem(503, "tracker-unavailable");
     assert!(host.create(&down, &failed_test()).header("retry-after").is_some());
 
-    let slow = host.connect_to_redmine("slow", "redmine", json!({}));
+    let slow = host.add_redmine_connection("slow", "redmine", json!({}));
     let gate = slow.proxy.hold_requests(|_| true);
     host.kpis(&slow.connection, "1").assert_problem(504, "deadline-exceeded");
     let test = failed_test();
@@ -110,7 +110,7 @@ fn a_tracker_that_is_down_or_slow_is_named_in_the_problem() {
 fn a_refused_create_makes_no_issue_and_a_repeat_runs_again() {
     let host = start_host();
     for Fault { name, script, status, code, detail } in REFUSALS {
-        let redmine = host.connect_to_redmine(name, "redmine", json!({}));
+        let redmine = host.add_redmine_connection(name, "redmine", json!({}));
         // This first defect is the positive control: after a 403, a search must find it to prove
         // that it can find defects of the connection.
         host.create(&redmine.connection, &failed_test()).assert_status(200);
@@ -147,7 +147,7 @@ fn a_write_that_created_nothing_needs_no_person() {
         .start();
     for (name, status) in NOTHING_CREATED {
         let RedmineConnection { project, proxy, connection } =
-            host.connect_to_redmine(name, "redmine", json!({}));
+            host.add_redmine_connection(name, "redmine", json!({}));
         proxy.set_script(move |exchange| {
             if !exchange.request.is_post() {
                 return exchange.pass();
@@ -217,7 +217,7 @@ fn an_issue_whose_answer_was_damaged_is_adopted_and_never_created_twice() {
     let host = start_host();
     for (name, damaged) in DAMAGED_ANSWERS {
         let RedmineConnection { project, proxy, connection } =
-            host.connect_to_redmine(name, "redmine", json!({}));
+            host.add_redmine_connection(name, "redmine", json!({}));
         proxy.set_script(move |exchange| {
             let answer = exchange.pass();
             if exchange.request.is_post() { damaged(exchange) } else { answer }

@@ -31,7 +31,7 @@ fn plugin_files(host: &TestHost) -> Vec<String> {
 #[test]
 fn an_uploaded_version_serves_at_the_time_of_the_answer() {
     let host = Setup::new().plugin("c", &build(1)).start();
-    let connection = host.connect("qa", "c", json!({}), json!({}));
+    let connection = host.add_connection("qa", "c", json!({}), json!({}));
     let answer = upload(&host, "c", &build(2).bytes).expect(200);
     assert_eq!(answer["sha256"], build(2).sha256(), "{answer}");
     assert_eq!(answer["from"], build(1).sha256(), "{answer}");
@@ -108,7 +108,7 @@ fn an_upload_that_breaks_off_leaves_nothing_behind() {
 #[test]
 fn a_connector_is_uploaded_and_removed_by_the_command_line() {
     let host = Setup::new().plugin("c", &build(1)).start();
-    let connection = host.connect("qa", "c", json!({}), json!({}));
+    let connection = host.add_connection("qa", "c", json!({}), json!({}));
     let script = "export const plugin = { describe: () => ({ name: 'S', version: '1.0.0', summary: '', \
         settings: '{\"type\":\"object\",\"properties\":{},\"additionalProperties\":false}' }), \
         check: () => 'ready', choices: () => ({ choices: [], more: false }) };\n\

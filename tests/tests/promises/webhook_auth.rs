@@ -380,7 +380,7 @@ fn a_secret_in_a_file_is_read_again_and_an_unusable_one_refuses_every_sender() {
 }
 
 #[test]
-fn unusable_webhook_requirements_are_refused_by_name() {
+fn the_error_of_unusable_webhook_requirements_names_the_value() {
     let (host, _) = start_host();
     let refused_names = |body: Value| {
         let answer = host.admin().json("PATCH", "/connections/qa", &body);

@@ -6,7 +6,7 @@ use jackfield_tests::{Connection, Guest, Setup, TestHost, failed_test, wait_for}
 
 use crate::report::{Figure, Unit};
 use crate::rounds::Effort;
-use crate::servers::{connect, guest, with_versions};
+use crate::servers::{add_connection, guest, with_versions};
 
 const SUBJECT: &str = "cold";
 
@@ -32,7 +32,7 @@ pub(crate) fn run(effort: Effort) -> Vec<Figure> {
 /// versions that must be compiled, and once for versions whose compiled code is cached.
 fn measure_reloads(language: &str, guest: &Guest, effort: Effort) -> [Figure; 2] {
     let host = Setup::new().plugin("c", guest).start();
-    let connection = connect(&host, "qa", "c");
+    let connection = add_connection(&host, "qa", "c");
     let server = ReloadingServer { host, connection };
     let versions = effort.pick(10, 2);
     let measure_versions = |file_kind: &str| {

@@ -75,7 +75,7 @@ impl ReloadingServer {
         install(&host, file, &guest);
         host.await_connector("c", "ready", None);
         let settings = json!({"url": tracker, "project": "qa"});
-        let connection = host.connect("qa", "c", settings, json!({"api-key": "any-k3y"}));
+        let connection = host.add_connection("qa", "c", settings, json!({"api-key": "any-k3y"}));
         Self { host, connection, file, guest }
     }
 

@@ -10,7 +10,7 @@ use socket2::{Domain, Socket, Type};
 use crate::cold::LANGUAGES;
 use crate::report::{Figure, Unit};
 use crate::rounds::Effort;
-use crate::servers::{connect, guest, with_versions};
+use crate::servers::{add_connection, guest, with_versions};
 
 const SUBJECT: &str = "memory";
 /// Maximum number of idle clients from one address. More clients use other loopback addresses.
@@ -67,7 +67,8 @@ fn kilobyte_figure(name: String, value: f64) -> Figure {
 fn measure_called_connectors(language: &str, guest: &Guest, more: u32) -> [Figure; 2] {
     let memory = |count: u32| {
         let (mut host, names) = with_versions(Setup::new(), guest, count);
-        let connections: Vec<_> = names.iter().map(|name| connect(&host, name, name)).collect();
+        let connections: Vec<_> =
+            names.iter().map(|name| add_connection(&host, name, name)).collect();
         host.stop();
         host.restart();
         for (name, connection) in names.iter().zip(&connections) {
@@ -88,7 +89,7 @@ fn measure_stored_connection(more: u32) -> Figure {
     let memory = |count: u32| {
         let mut host = Setup::new().plugin("c", &guest("instant")).start();
         let connections: Vec<_> =
-            (0..count).map(|n| connect(&host, &format!("c{n}"), "c")).collect();
+            (0..count).map(|n| add_connection(&host, &format!("c{n}"), "c")).collect();
         host.stop();
         host.restart();
         host.await_connector("c", "ready", None);
@@ -130,7 +131,8 @@ fn measure_concurrent_call(language: &str, example: &str) -> Figure {
     let tracker = ScriptedServer::start(|_| Reply::json(201, REDMINE_ISSUE));
     let host = Setup::new().plugin("c", &Guest::example(example)).start();
     let settings = json!({"url": tracker.url(), "project": "qa"});
-    let connection = host.connect("qa", "c", settings, json!({"api-key": "any-k3y-of-a-tracker"}));
+    let connection =
+        host.add_connection("qa", "c", settings, json!({"api-key": "any-k3y-of-a-tracker"}));
     host.create(&connection, &failed_test()).assert_status(200);
     let before = Memory::measure(&host);
     let gate = tracker.hold_answers(|request| request.is_post());

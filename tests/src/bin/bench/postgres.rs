@@ -11,7 +11,7 @@ use crate::postgres_wire::{CountingRelay, Counts};
 use crate::report::{Figure, Unit};
 use crate::rounds::{Effort, rate};
 use crate::scaling::MANY_RUNS;
-use crate::servers::{connect, guest, load};
+use crate::servers::{add_connection, guest, load};
 
 const SUBJECT: &str = "postgres";
 /// Number of concurrent creates at each server, when the cost of a create is measured.
@@ -98,7 +98,8 @@ fn server_setup(postgres: &Postgres, port: u16) -> Setup {
 
 /// Creates connections at the first server, and waits until all servers have them.
 fn create_connections(hosts: &[TestHost]) -> Vec<Connection> {
-    let created: Vec<_> = (0..8).map(|n| connect(&hosts[0], &format!("c{n}"), "instant")).collect();
+    let created: Vec<_> =
+        (0..8).map(|n| add_connection(&hosts[0], &format!("c{n}"), "instant")).collect();
     for host in hosts {
         host.await_connector("instant", "ready", None);
         wait_for("the connections at each server", 30, || {

@@ -9,7 +9,7 @@ use crate::load::{CONNECTIONS, LOAD_CORE, Load, RequestKind};
 use crate::paced;
 use crate::report::{Figure, Unit};
 use crate::rounds::{Effort, rate};
-use crate::servers::{connect, guest, load, on_cores, pinned, with_versions};
+use crate::servers::{add_connection, guest, load, on_cores, pinned, with_versions};
 
 const SUBJECT: &str = "scaling";
 
@@ -35,7 +35,7 @@ fn measure_concurrency(effort: Effort) -> Vec<Figure> {
         // The queue of runs of each connection is limited. The queues of eight connections together
         // are long enough for all requests.
         let connections: Vec<_> =
-            (0..8).map(|n| connect(&host, &format!("c{n}"), "instant")).collect();
+            (0..8).map(|n| add_connection(&host, &format!("c{n}"), "instant")).collect();
         for concurrent in [1, 8, 64, 256, 1_000] {
             let rounds: Vec<_> = (0..effort.rounds)
                 .map(|_| {
@@ -53,7 +53,7 @@ fn measure_concurrency(effort: Effort) -> Vec<Figure> {
 /// Measures latencies at half of the maximum rate.
 fn measure_half_load(effort: Effort) -> Vec<Figure> {
     let host = pinned().plugin("instant", &guest("instant")).start();
-    let connection = [connect(&host, "qa", "instant")];
+    let connection = [add_connection(&host, "qa", "instant")];
     let mut figures = Vec::new();
     for (name, kind) in [("create", RequestKind::Create), ("KPI", RequestKind::NewCount)] {
         let load = load(&host, &connection, kind);
@@ -114,7 +114,7 @@ fn compare(
 fn with_connections(count: u32) -> LoadedServer {
     let host = pinned().plugin("instant", &guest("instant")).start();
     let connections: Vec<_> =
-        (0..count).map(|n| connect(&host, &format!("c{n}"), "instant")).collect();
+        (0..count).map(|n| add_connection(&host, &format!("c{n}"), "instant")).collect();
     let load = load(&host, &connections, RequestKind::Create);
     LoadedServer { host, load }
 }
@@ -148,7 +148,7 @@ fn compare_connectors(effort: Effort) -> Vec<Figure> {
 fn with_connectors(count: u32) -> LoadedServer {
     let (host, names) = with_versions(pinned(), &guest("realistic"), count);
     let connections: Vec<Connection> =
-        names.iter().map(|name| connect(&host, name, name)).collect();
+        names.iter().map(|name| add_connection(&host, name, name)).collect();
     let load = load(&host, &connections, RequestKind::NewCount);
     LoadedServer { host, load }
 }

@@ -55,8 +55,8 @@ pub(crate) fn with_versions(setup: Setup, guest: &Guest, count: u32) -> (TestHos
 }
 
 /// Creates a connection without settings.
-pub(crate) fn connect(host: &TestHost, name: &str, connector: &str) -> Connection {
-    host.connect(name, connector, json!({}), json!({}))
+pub(crate) fn add_connection(host: &TestHost, name: &str, connector: &str) -> Connection {
+    host.add_connection(name, connector, json!({}), json!({}))
 }
 
 /// Returns a load of requests to these connections of a server.

@@ -12,7 +12,7 @@ use jackfield_tests::TestHost;
 use crate::load::{CONNECTIONS, Load, RequestKind};
 use crate::report::{Figure, Unit};
 use crate::rounds::{Contender, Effort, Rounds, alternate};
-use crate::servers::{Peer, connect, guest, load, pinned};
+use crate::servers::{Peer, add_connection, guest, load, pinned};
 
 const CREATE: &str = "create, durable";
 const NO_SYNCS: &str = "create, no syncs";
@@ -66,9 +66,9 @@ impl Servers {
         };
         let durable = start(pinned());
         let no_syncs = start(pinned().env("LD_PRELOAD", &eatmydata_path()));
-        let create = [connect(&durable, "instant", "instant")];
-        let realistic = [connect(&durable, "realistic", "realistic")];
-        let create_no_syncs = [connect(&no_syncs, "instant", "instant")];
+        let create = [add_connection(&durable, "instant", "instant")];
+        let realistic = [add_connection(&durable, "realistic", "realistic")];
+        let create_no_syncs = [add_connection(&no_syncs, "instant", "instant")];
         let loads = vec![
             (CREATE, load(&durable, &create, RequestKind::Create)),
             (NO_SYNCS, load(&no_syncs, &create_no_syncs, RequestKind::Create)),

@@ -44,7 +44,7 @@ fn a_connector_in_go_survives_large_answers_and_garbage_collections() {
     });
     let settings = json!({"url": tracker.url(), "project": "qa"});
     let secrets = json!({"api-key": "k3y-of-the-test"});
-    let connection = host.connect("qa", NAME, settings, secrets);
+    let connection = host.add_connection("qa", NAME, settings, secrets);
     std::thread::scope(|scope| {
         for _ in 0..THREADS {
             scope.spawn(|| {

@@ -36,7 +36,7 @@ pub(super) fn assert_errors_say_what_to_do(host: &TestHost) {
     let tracker = ScriptedServer::start(|_| Reply::reset());
     let settings = json!({"url": tracker.url(), "project": "qa"});
     let secrets = json!({"api-key": "k3y-of-the-test"});
-    let connection = host.connect("errors", NAME, settings, secrets);
+    let connection = host.add_connection("errors", NAME, settings, secrets);
     let reset = host.kpis(&connection, "any").problem(503, "tracker-unavailable");
     println!("{reset}");
     for (head, body, status, code, words) in CASES {

@@ -30,7 +30,7 @@ fn a_connector_on_starlingmonkey_can_fetch() {
         ScriptedServer::start(|_| Reply::json(200, "{\"user\":{\"login\":\"jackfield\"}}"));
     let settings = json!({"url": tracker.url() + "/", "project": "qa"});
     let secrets = json!({"api-key": "k3y-of-the-test"});
-    let connection = host.connect("qa", NAME, settings, secrets);
+    let connection = host.add_connection("qa", NAME, settings, secrets);
     let counts = host.kpis(&connection, "any").expect(200);
     assert_eq!(counts["openDefects"], "jackfield".len(), "{counts}");
     let request = tracker.last_request();

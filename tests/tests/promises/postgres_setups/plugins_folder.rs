@@ -41,7 +41,7 @@ fn a_read_only_folder_serves_its_files_and_changes_nothing_at_the_others() {
         .start();
     let has_warned = || b.output().contains("cannot write into the plugins folder");
     wait_for("the warning", 20, || has_warned().then_some(()));
-    let connection = a.connect("qa", "c", json!({}), json!({}));
+    let connection = a.add_connection("qa", "c", json!({}), json!({}));
     wait_for("the connection", 20, || {
         (b.create(&connection, &failed_test()).status == 200).then_some(())
     });
@@ -58,7 +58,7 @@ fn a_read_only_folder_serves_its_files_and_changes_nothing_at_the_others() {
     });
     assert_eq!(sha256_in_use(&b), build(1).sha256());
     b.create(&connection, &failed_test()).assert_status(200);
-    let of_d = a.connect("of-d", "d", json!({}), json!({}));
+    let of_d = a.add_connection("of-d", "d", json!({}), json!({}));
     let missing = wait_for("the connection at the other server", 20, || {
         let answer = b.create(&of_d, &failed_test());
         (answer.status != 404).then_some(answer)

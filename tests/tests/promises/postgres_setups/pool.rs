@@ -88,7 +88,7 @@ fn in_session_mode_servers_share_defects_and_notice_changes() {
     assert_eq!(found.0, "ok", "{found:?}");
     let start = || setup(&pool.config()).guests(["instant"]).start();
     let (a, b) = (start(), start());
-    let connection = a.connect("qa", "instant", json!({}), json!({}));
+    let connection = a.add_connection("qa", "instant", json!({}), json!({}));
     let test = failed_test();
     let created = a.create(&connection, &test).expect(200);
     let repeated = wait_for("the connection at the other server", 20, || {

@@ -56,7 +56,8 @@ impl ServerAtPrimary {
         });
         let setup = setup(&config("localhost", primary.port(), "")).config(SHORT_WAITS);
         let host = setup.guests(["good"]).start();
-        let connection = host.connect("qa", "good", json!({"url": tracker.url()}), json!({}));
+        let connection =
+            host.add_connection("qa", "good", json!({"url": tracker.url()}), json!({}));
         Self { tracker, host, connection }
     }
 

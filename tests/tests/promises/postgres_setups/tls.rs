@@ -52,7 +52,7 @@ fn with_verify_full_every_session_is_encrypted_and_another_authority_or_name_is_
     postgres.set_hba("hostssl app app all scram-sha-256");
     let verified = config("localhost", postgres.port(), &verify_full(&authority));
     let (a, b) = (setup(&verified).guests(["instant"]).start(), setup(&verified).start());
-    let connection = a.connect("qa", "instant", json!({}), json!({}));
+    let connection = a.add_connection("qa", "instant", json!({}), json!({}));
     assert_pause_is_noticed(&b, &a, &connection);
     assert_eq!(postgres.query(SESSIONS_ENCRYPTED_SQL), ["t"]);
     assert_eq!(postgres.query(LISTENERS_ENCRYPTED_SQL), ["t"]);
@@ -94,7 +94,7 @@ fn require_and_prefer_encrypt_without_a_check_of_the_certificate_and_disable_doe
 fn a_database_without_tls_is_used_unless_the_address_requires_tls() {
     let (postgres, authority) = (start_postgres(), Authority::new());
     let mut host = setup(&config("localhost", postgres.port(), "")).guests(["instant"]).start();
-    let connection = host.connect("qa", "instant", json!({}), json!({}));
+    let connection = host.add_connection("qa", "instant", json!({}), json!({}));
     host.create(&connection, &failed_test()).assert_status(200);
     assert_eq!(postgres.query(SESSIONS_ENCRYPTED_SQL), ["f"]);
     // If the address contains no mode, the environment variable must have no effect.

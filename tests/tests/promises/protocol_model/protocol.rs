@@ -129,7 +129,7 @@ impl Protocol {
             row.state = RowState::Sent;
             row.has_written = true;
             row.sent_age = 0;
-            row.run_settings = run.settings;
+            row.last_write_settings = run.settings;
             if run.writes == 0 {
                 row.marked &= marked;
             }
@@ -216,7 +216,7 @@ impl Protocol {
 
     /// The settings of a search for the row.
     pub(super) fn search_settings(&self, state: &State) -> u8 {
-        if self.has(Rule::PinnedSettings) { state.row.run_settings } else { state.settings }
+        if self.has(Rule::PinnedSettings) { state.row.last_write_settings } else { state.settings }
     }
 
     /// Whether the result of a search counts. If the first write lacks the marker, only a refusal

@@ -52,8 +52,8 @@ pub(super) struct Row {
     pub(super) forbidden: bool,
     /// Whether the first write of each run contained the marker.
     pub(super) marked: bool,
-    /// The settings that the last run had.
-    pub(super) run_settings: u8,
+    /// The settings of the run that last marked a write.
+    pub(super) last_write_settings: u8,
     /// Units since the waits began, by the database's clock.
     pub(super) waited: i8,
     /// Units since `sent` was committed, by the database's clock.
@@ -153,7 +153,7 @@ impl State {
                 class: None,
                 forbidden: false,
                 marked: true,
-                run_settings: 0,
+                last_write_settings: 0,
                 waited: 0,
                 sent_age: 0,
                 doubt_ended: false,

@@ -21,7 +21,7 @@ pub(super) struct Answers(Mutex<Collected>);
 
 #[derive(Default)]
 struct Collected {
-    /// The first answer 200 to each failed test, by the id of its test execution.
+    /// The first answer with status 200 for each failed test, by the id of its test execution.
     defects: HashMap<String, Value>,
     /// How often each problem was answered, by its code.
     problems: BTreeMap<String, u32>,

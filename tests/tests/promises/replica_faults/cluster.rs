@@ -90,7 +90,7 @@ impl Cluster {
             // The first server creates the connection. The others read it from the database at
             // their start.
             connection.get_or_insert_with(|| {
-                replica.host.connect("qa", "redmine", settings.clone(), redmine.secrets())
+                replica.host.add_connection("qa", "redmine", settings.clone(), redmine.secrets())
             });
             replicas.push(replica);
         }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use jackfield_tests::{Cable, Postgres, Reply, TestHost, wait_for};
 use serde_json::json;
 
-use super::{CHANGE_MAX_S, RARE_SWEEPS_MS, connect, only_number, start_tracker};
+use super::{CHANGE_MAX_S, RARE_SWEEPS_MS, add_connection, only_number, start_tracker};
 
 /// The configured lease. A server that waits for the counts of another server, and gets no
 /// notification, tries again when the lease would end.
@@ -31,7 +31,7 @@ fn one_server_asks_the_tracker_for_counts_and_the_others_answer_with_them() {
     };
     let (a, b) = (start(600_000), start(600_000));
     let tracker = start_tracker();
-    let connection = connect(&a, "good", json!({"url": tracker.url()}));
+    let connection = add_connection(&a, "good", json!({"url": tracker.url()}));
     b.await_connection("qa");
     let gate = tracker.hold_answers(|request| request.target == "/counts");
     let answers = std::thread::scope(|scope| {
@@ -86,7 +86,7 @@ fn counts_that_arrive_during_a_database_outage_are_answered_and_stored_later() {
     let config = "store_statement_s = 20\nstore_connect_s = 2\n[limits]\nkpi_answer_ms = 8000";
     let a = postgres.replica_at(cable.port()).config(config).guests(["good"]).start();
     let tracker = start_tracker();
-    let connection = connect(&a, "good", json!({"url": tracker.url()}));
+    let connection = add_connection(&a, "good", json!({"url": tracker.url()}));
     let gate = tracker.hold_answers(|request| request.target == "/counts");
     let counts = std::thread::scope(|scope| {
         let kpis = scope.spawn(|| a.kpis(&connection, "QA"));

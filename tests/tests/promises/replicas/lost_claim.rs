@@ -17,7 +17,7 @@ fn after_a_crash_of_the_database_no_two_servers_have_the_same_fence() {
     let start = || postgres.replica().plugin("redmine", &Guest::example("redmine")).start();
     let (a, b) = (start(), start());
     // With a priority in the settings, the connector sends a read before its write.
-    let redmine = a.connect_to_redmine("qa", "redmine", json!({"priority": "High"}));
+    let redmine = a.add_redmine_connection("qa", "redmine", json!({"priority": "High"}));
     let RedmineConnection { project, proxy, connection } = redmine;
     b.await_connection("qa");
 

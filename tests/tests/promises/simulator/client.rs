@@ -8,7 +8,7 @@ use super::failed_checkout;
 
 /// Creates a connection that reads from the stand-in. Each connection has a name of its own,
 /// because the server caches tokens and projects for each connection.
-fn connect(
+fn add_connection(
     host: &TestHost,
     tracker: &ScriptedServer,
     simulator: &SimulatedTestManager,
@@ -73,7 +73,7 @@ fn a_try_of_a_connection_shows_each_fault_of_the_stand_in() {
     .enumerate()
     {
         let name = format!("c{number}");
-        connect(&host, &tracker, &simulator, &name);
+        add_connection(&host, &tracker, &simulator, &name);
         simulator.set_faults(faults);
         let (last, text) = last_step(&host, &name, &failed);
         assert_eq!(last, format!("test-manager-{step}"), "{faults:?}: {text}");
@@ -86,7 +86,7 @@ fn each_failed_test_of_the_stand_in_is_read_without_a_gap() {
     let tracker = ScriptedServer::start(|_| jackfield_tests::Reply::new(200, "reached"));
     let host = Setup::new().guests(["calls"]).start();
     let simulator = SimulatedTestManager::start(&[]);
-    connect(&host, &tracker, &simulator, "qa");
+    add_connection(&host, &tracker, &simulator, "qa");
     // The project ODD has robots whose logs have more lines than the server reads.
     for (prefix, count, allowed) in
         [("SHOP", 8, ""), ("ODD", 16, "; the robot's log: only the newest")]

@@ -180,7 +180,7 @@ fn run_again_adds_a_later_execution_with_the_same_failed_tests() {
 #[test]
 fn a_click_on_the_page_creates_a_defect_in_jackfield() {
     let host = Setup::new().plugin("instant", &Guest::named("instant")).start();
-    let connection = host.connect("qa", "instant", json!({}), json!({}));
+    let connection = host.add_connection("qa", "instant", json!({}), json!({}));
     let simulator = SimulatedTestManager::start(&[]);
     let url = format!("{}{}", host.url(), connection.webhook_path);
     assert_eq!(post_form(&simulator, "settings", "url", &url).status, 303);

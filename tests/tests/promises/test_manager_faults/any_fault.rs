@@ -15,7 +15,7 @@ use proptest::sample::{Index, subsequence};
 use proptest::test_runner::{Config, RngSeed, TestRunner};
 use serde_json::{Value, json};
 
-use super::{connect, start_host};
+use super::{add_connection, start_host};
 
 /// How the tracker fails.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -115,7 +115,7 @@ fn check_case(host: &TestHost, name: &str, case: &Case) -> Result<(), String> {
     let simulator = SimulatedTestManager::start(&["--seed", &case.seed.to_string()]);
     let all = simulator.failed_tests(case.project);
     let failed = case.failed.get(&all);
-    let redmine = connect(host, &simulator, name, "quick", json!({}));
+    let redmine = add_connection(host, &simulator, name, "quick", json!({}));
     let evidence = expected_evidence(&simulator, failed, case);
     let faults: Vec<_> = case.faults.iter().map(String::as_str).collect();
     simulator.set_faults(&faults);
