@@ -63,7 +63,7 @@ pub enum AuthorError {
         program: String,
         /// The system's reason.
         source: io::Error,
-        /// The command that installs it.
+        /// An instruction that installs the program.
         fix: &'static str,
     },
     /// A tool is too old.
@@ -75,7 +75,7 @@ pub enum AuthorError {
         found: String,
         /// The oldest version that works.
         oldest: String,
-        /// The command that updates it.
+        /// An instruction that updates the program.
         fix: &'static str,
     },
     /// A tool does not print its version. An example is rustup's `rustc` without a toolchain.
@@ -83,7 +83,7 @@ pub enum AuthorError {
     NoVersion {
         /// The tool's program.
         program: &'static str,
-        /// The command that installs it.
+        /// An instruction that installs the program.
         fix: &'static str,
     },
     /// A part of a tool is not installed.
@@ -91,7 +91,7 @@ pub enum AuthorError {
     NoPart {
         /// The part.
         what: &'static str,
-        /// The command that installs it.
+        /// An instruction that installs the part.
         fix: &'static str,
     },
     /// A step of the build failed. The tool has printed the reason.

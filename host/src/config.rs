@@ -138,7 +138,8 @@ pub struct Config {
     pub extra_ca_file: Option<PathBuf>,
     /// Folders that may contain the files of `file:` secrets.
     pub secret_file_roots: Vec<PathBuf>,
-    /// Prefixes that the names of `env:` secrets may have.
+    /// The names of the environment variables of `env:` secrets must begin with one of these
+    /// prefixes.
     pub secret_env_prefixes: Vec<String>,
     /// The processors for which components are compiled.
     pub compile_for: CompileFor,

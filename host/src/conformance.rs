@@ -47,8 +47,8 @@ pub struct Suite {
     pub test: FailedTest,
     /// The Test Manager project with which `count` is called.
     pub project: String,
-    /// The values of the connection. If they are absent, only the checks that need no connection
-    /// are made.
+    /// The settings and secrets of the connection. If they are absent, only the checks that need no
+    /// connection are made.
     pub values: Option<UnstoredConnection>,
     /// The folder of the recorded calls. If it is absent, only the checks that need no recorded
     /// call are made.

@@ -91,7 +91,7 @@ impl History {
         }
         if let Some(traces) = &self.traces {
             let sender = self.sender_trace(event.id);
-            steps.iter().for_each(|step| traces.step((event, sender), step));
+            steps.iter().for_each(|step| traces.export_step((event, sender), step));
         }
         self.store.record_timed_steps(event.id, steps);
     }
@@ -110,7 +110,7 @@ impl History {
     /// Records an event that has ended.
     pub fn record_end(&self, event: Event) {
         if let Some(traces) = &self.traces {
-            traces.end(&event, self.sender_trace(event.id));
+            traces.export_event(&event, self.sender_trace(event.id));
         }
         self.end_unstored(event.connection, event.kind, event.outcome.code, event.ms);
         self.store.record_event(event);
@@ -138,7 +138,7 @@ impl History {
     ) {
         self.metrics.count_run(connection, &report, outcome.as_ref().err());
         if let Some(traces) = &self.traces {
-            traces.run(connection, (event, self.sender_trace(event.id)), &report);
+            traces.export_run(connection, (event, self.sender_trace(event.id)), &report);
         }
         self.store.record_run(event.id, report);
     }

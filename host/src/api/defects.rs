@@ -70,7 +70,8 @@ pub struct DefectRecord {
     pub reason: Option<String>,
     /// The number of write requests that were sent in this generation.
     pub writes: u32,
-    /// The worst class of these requests: `refused`, `unclear`, `open` or `acknowledged`.
+    /// The class of the request that may have changed most in the tracker; from the least to the
+    /// most: `refused`, `unclear`, `open`, `acknowledged`. Absent if no request has a class.
     pub class: Option<EnumString<WriteClass>>,
     /// The reason why only a person can resolve the defect; absent if a search still can.
     pub needs_person: Option<String>,
@@ -109,7 +110,8 @@ pub struct FollowUp {
     pub tries: u32,
     /// The number of write requests that were sent for this step.
     pub writes: u32,
-    /// The worst class of these write requests.
+    /// The class of the request that may have changed most in the tracker. Absent if no request
+    /// has a class.
     pub class: Option<EnumString<WriteClass>>,
     /// The reason why the step is not done yet or was given up.
     pub reason: Option<String>,

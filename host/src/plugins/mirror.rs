@@ -43,8 +43,8 @@ const POLL_PERIOD: Duration = Duration::from_secs(2);
 const POLL_PERIOD_UNDECIDED: Duration = Duration::from_millis(500);
 /// The pause before the next attempt after a file could not be read, written or fetched.
 const FILE_RETRY: Duration = Duration::from_secs(30);
-/// The pause before the next attempt after the store failed for a connector. The pause doubles at
-/// each further failure.
+/// The pause before a connector is compared again after the store failed. The pause doubles at each
+/// further failure.
 const STORE_RETRY: Duration = Duration::from_secs(1);
 /// The longest pause after failures of the store.
 const STORE_RETRY_MAX: Duration = Duration::from_secs(60);

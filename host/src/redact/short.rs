@@ -47,7 +47,8 @@ impl ShortSecret {
         })
     }
 
-    /// Returns how many bytes of the text around the secret are needed to decide.
+    /// Returns how many bytes before and after an occurrence are needed to decide whether it is the
+    /// secret.
     pub(super) fn context_bytes(&self) -> usize {
         let lengths = self.in_own_texts.iter().map(|(text, _)| text.len());
         lengths.max().unwrap_or_default().max(CONTEXT_BYTES)

@@ -65,7 +65,7 @@ impl Traces {
     }
 
     /// Exports a step of an event, such as the claim, as a span.
-    pub fn step(&self, event: EventAndSender, step: TimedStep) {
+    pub fn export_step(&self, event: EventAndSender, step: TimedStep) {
         let Some(trace) = self.trace(event) else { return };
         let (start, end) = (event.0.time_at(step.at_us.into()), event.0.time_at(step.end_us()));
         self.exporter.send(trace.child(SpanKind::Internal, step.kind.as_str(), start, end));
@@ -73,7 +73,7 @@ impl Traces {
 
     /// Exports the spans of a run that has ended: its wait for a permit, the instantiation, the run
     /// itself, and each of its requests.
-    pub fn run(&self, connection: &Connection, event: EventAndSender, report: &RunReport) {
+    pub fn export_run(&self, connection: &Connection, event: EventAndSender, report: &RunReport) {
         let (Some(trace), Some(times)) = (self.trace(event), report.times) else { return };
         let RunReport { usage, outcome, .. } = report;
         let at = |us| event.0.time_at(us);
@@ -117,7 +117,7 @@ impl Traces {
     }
 
     /// Exports the span of an event that has ended.
-    pub fn end(&self, event: &Event, sender: Option<TraceParent>) {
+    pub fn export_event(&self, event: &Event, sender: Option<TraceParent>) {
         let Some(trace) = self.trace_of(event.id, sender) else { return };
         let end = after(event.received_at, event.ms);
         let kind = if event.status.is_some() { SpanKind::Server } else { SpanKind::Internal };
