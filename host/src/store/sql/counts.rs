@@ -1,14 +1,18 @@
 //! The last counts of each project. Defect KPIs are answered with them while the tracker is
 //! unavailable.
 //!
-//! At most 100 projects are stored for each connection; the oldest counts are deleted.
+//! At most 100 projects are stored for each connection. If there are more, only the newest 80 stay.
 
 use super::columns::{CountsJson, from_json, time, to_json};
 use super::database::{Database, params};
 use crate::domain::{ConnectionId, after};
 use crate::store::{CachedCounts, StoreError};
 
-const PROJECTS_MAX: u32 = 100;
+/// Maximum number of projects of a connection.
+const PROJECTS_MAX: i64 = 100;
+/// How many projects a deletion leaves. It deletes several at once, because to find the oldest
+/// takes longer than to store one.
+const PROJECTS_KEPT: i64 = 80;
 /// Maximum number of projects that one operation deletes. A batch never adds so many.
 const DELETES_MAX: u32 = 100_000;
 /// By how much stored counts may be newer than counts that waited in the queue, milliseconds. If
@@ -43,11 +47,16 @@ pub(super) fn record(
 
 /// Deletes the oldest counts of a connection that has too many. Call this after [`record`].
 pub(super) fn delete_oldest(db: &dyn Database, id: ConnectionId) -> Result<(), StoreError> {
+    let sql = "SELECT COUNT(*) FROM counts WHERE connection_id = ?";
+    let stored: i64 = db.only(sql, params![id.0])?;
+    if stored <= PROJECTS_MAX {
+        return Ok(());
+    }
     db.change(
         "DELETE FROM counts WHERE connection_id = ?1 AND rowid IN (
              SELECT rowid FROM counts WHERE connection_id = ?1
              ORDER BY counted_at DESC, rowid DESC LIMIT ?3 OFFSET ?2)",
-        params![id.0, PROJECTS_MAX, DELETES_MAX],
+        params![id.0, PROJECTS_KEPT, DELETES_MAX],
     )?;
     Ok(())
 }

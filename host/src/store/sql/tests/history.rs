@@ -233,7 +233,7 @@ async fn the_retention_keeps_the_newest_events() {
         events_since,
         confirmed_by,
         events_max: 6,
-        no_connection_max: 1,
+        no_connection_events_max: 1,
         events_bytes_max: u64::MAX,
     };
     store.prune(retention).await.unwrap();
@@ -265,7 +265,7 @@ async fn the_newest_events_within_the_bytes_are_kept() {
         events_since: at(0),
         confirmed_by: at(0),
         events_max: 99,
-        no_connection_max: 99,
+        no_connection_events_max: 99,
         events_bytes_max,
     };
     store.prune(retention(u64::try_from(each * 5).unwrap())).await.unwrap();
@@ -310,12 +310,12 @@ async fn a_clock_that_no_event_confirms_deletes_nothing() {
     }
     store.flush().await.unwrap();
     let left = async |events_since, confirmed_by| {
-        let (events_max, no_connection_max) = (99, 99);
+        let (events_max, no_connection_events_max) = (99, 99);
         let retention = Retention {
             events_since,
             confirmed_by,
             events_max,
-            no_connection_max,
+            no_connection_events_max,
             events_bytes_max: u64::MAX,
         };
         store.prune(retention).await.unwrap();
@@ -327,20 +327,23 @@ async fn a_clock_that_no_event_confirms_deletes_nothing() {
 }
 
 #[tokio::test]
-async fn the_newest_counts_of_a_hundred_projects_are_stored() {
+async fn at_most_a_hundred_projects_are_stored_and_then_only_the_newest_stay() {
     let folder = tempdir().unwrap();
     let (store, id) = store_with_connection(&folder).await;
     let cached = |ms| CachedCounts {
         counts: Counts { open: 1, closed: 2, critical: 0, moderate: 1, critical_link: None },
         counted_at: at(ms),
     };
-    for number in 0..=100 {
+    for number in 0..100 {
         store.record_counts(id, &number.to_string(), cached(number));
     }
+    store.flush().await.unwrap();
+    assert_eq!(store.cached_counts(id, "0").await.unwrap(), Some(cached(0)));
+    store.record_counts(id, "100", cached(100));
     store.record_counts(id, "100", cached(50));
     store.flush().await.unwrap();
-    assert_eq!(store.cached_counts(id, "0").await.unwrap(), None);
-    assert_eq!(store.cached_counts(id, "1").await.unwrap(), Some(cached(1)));
+    assert_eq!(store.cached_counts(id, "20").await.unwrap(), None);
+    assert_eq!(store.cached_counts(id, "21").await.unwrap(), Some(cached(21)));
     assert_eq!(store.cached_counts(id, "100").await.unwrap(), Some(cached(100)));
 }
 
@@ -404,7 +407,7 @@ async fn recordings_are_stored_while_the_connection_records_and_deleted_with_the
         events_since: Timestamp::MIN,
         confirmed_by: Timestamp::MAX,
         events_max: 1,
-        no_connection_max: 1,
+        no_connection_events_max: 1,
         events_bytes_max: u64::MAX,
     };
     store.prune(retention).await.unwrap();
