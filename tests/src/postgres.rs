@@ -99,14 +99,14 @@ impl Postgres {
     /// Prepares one of several Jackfield servers that share the database. All of them use the same
     /// key.
     #[must_use]
-    pub fn replica(&self) -> Setup {
-        self.replica_at(self.port)
+    pub fn server_setup(&self) -> Setup {
+        self.server_setup_at(self.port)
     }
 
-    /// Like [`Self::replica`], but the server connects to the database through a relay with this
-    /// port.
+    /// Like [`Self::server_setup`], but the server connects to the database through a relay with
+    /// this port.
     #[must_use]
-    pub fn replica_at(&self, port: u16) -> Setup {
+    pub fn server_setup_at(&self, port: u16) -> Setup {
         self.setup_at(port).env(KEY_VARIABLE, KEY)
     }
 

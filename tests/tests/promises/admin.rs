@@ -225,7 +225,7 @@ fn a_token_is_rotated_with_a_grace_period() {
 }
 
 #[test]
-fn connections_try_names_the_step_that_failed() {
+fn a_try_names_the_step_that_failed() {
     let (host, redmine) = (start_host(), Redmine::shared());
     let project = redmine.project();
     let try_connection = |name: &str, settings: Value, key: &str| {

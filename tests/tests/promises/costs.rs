@@ -20,7 +20,7 @@ const REPEAT_ALLOCATIONS_MAX: usize = 86;
 const CREATE_INSTRUCTIONS_MAX: u64 = 2_615_000;
 /// The most CPU instructions for a repeat.
 const REPEAT_INSTRUCTIONS_MAX: u64 = 685_000;
-/// The most CPU instructions for a request for counts for which the guest runs.
+/// The most CPU instructions for a request for counts, if the guest runs to answer it.
 const COUNT_INSTRUCTIONS_MAX: u64 = 1_455_000;
 /// The most bytes that `memcpy` and similar functions copy for a create.
 const CREATE_BYTES_COPIED_MAX: u64 = 812_000;

@@ -14,11 +14,11 @@ enum Held {
     /// Nothing: the kill point is set before the click.
     Nothing,
     /// Redmine's answer to the connector's read.
-    Read,
+    ReadAnswer,
     /// The complete write, before Redmine receives it.
     Write,
     /// Redmine's answer to the write.
-    Answer,
+    WriteAnswer,
 }
 
 /// The result of the repeated click after the restart.
@@ -34,7 +34,7 @@ enum Repeat {
 
 struct Step {
     name: &'static str,
-    held: Held,
+    held_by_proxy: Held,
     /// The system call at which the server is killed. `None`: the test kills the server while the
     /// write is held.
     kill_point: fn(&TestHost) -> Option<KillPoint>,
@@ -46,49 +46,49 @@ struct Step {
 const STEPS: [Step; 7] = [
     Step {
         name: "before `intent` is committed",
-        held: Held::Nothing,
+        held_by_proxy: Held::Nothing,
         kill_point: next_commit,
         row_state: None,
         repeat: Repeat::Runs,
     },
     Step {
         name: "after `intent` is committed",
-        held: Held::Nothing,
+        held_by_proxy: Held::Nothing,
         kill_point: |_| Some(KillPoint::outgoing_connection()),
         row_state: Some("intent"),
         repeat: Repeat::Runs,
     },
     Step {
         name: "connected, before `sent` is committed",
-        held: Held::Read,
+        held_by_proxy: Held::ReadAnswer,
         kill_point: next_commit,
         row_state: Some("intent"),
         repeat: Repeat::Runs,
     },
     Step {
         name: "after `sent` is committed, before the first byte",
-        held: Held::Read,
+        held_by_proxy: Held::ReadAnswer,
         kill_point: |_| Some(KillPoint::send(1)),
         row_state: Some("sent"),
         repeat: Repeat::Waits,
     },
     Step {
         name: "after the last byte",
-        held: Held::Write,
+        held_by_proxy: Held::Write,
         kill_point: |_| None,
         row_state: Some("sent"),
         repeat: Repeat::Waits,
     },
     Step {
         name: "answered, before `created` is committed",
-        held: Held::Answer,
+        held_by_proxy: Held::WriteAnswer,
         kill_point: next_commit,
         row_state: Some("sent"),
         repeat: Repeat::Finds,
     },
     Step {
         name: "after `created` is committed, before the answer",
-        held: Held::Answer,
+        held_by_proxy: Held::WriteAnswer,
         kill_point: |_| Some(KillPoint::send(1)),
         row_state: Some("created"),
         repeat: Repeat::Finds,
@@ -115,14 +115,14 @@ fn fixture(connector: &str, guest: &Guest, settings: Value) -> RedmineFixture {
 fn crash(
     fixture: &mut RedmineFixture,
     test: &Value,
-    held: Held,
+    held_by_proxy: Held,
     kill_point: Option<&KillPoint>,
 ) -> Option<String> {
     let RedmineFixture { host, proxy, connection, .. } = fixture;
     let is_read = |request: &Request| !request.is_post();
-    let gate = match held {
+    let gate = match held_by_proxy {
         Held::Nothing => None,
-        Held::Read => {
+        Held::ReadAnswer => {
             proxy.set_script(|exchange| exchange.pass_and_keep_open());
             Some(proxy.hold_answers(is_read))
         }
@@ -130,7 +130,7 @@ fn crash(
             proxy.set_script(lose_writes);
             Some(proxy.hold_requests(Request::is_post))
         }
-        Held::Answer => Some(proxy.hold_answers(Request::is_post)),
+        Held::WriteAnswer => Some(proxy.hold_answers(Request::is_post)),
     };
     if gate.is_none() {
         host.kill_at(kill_point.expect("a kill point"));
@@ -182,10 +182,10 @@ fn assert_one_issue(fixture: &RedmineFixture, test: &Value, repeat: Repeat) {
 fn a_crash_at_any_step_makes_no_second_issue() {
     let settings = json!({"priority": "High"}); // makes the connector read before it writes
     let mut fixture = fixture("redmine", &Guest::example("redmine"), settings);
-    for Step { name, held, kill_point, row_state, repeat } in STEPS {
+    for Step { name, held_by_proxy, kill_point, row_state, repeat } in STEPS {
         let test = failed_test();
         let kill_point = kill_point(&fixture.host);
-        let state = crash(&mut fixture, &test, held, kill_point.as_ref());
+        let state = crash(&mut fixture, &test, held_by_proxy, kill_point.as_ref());
         println!("{name}: the row is {state:?}");
         assert_eq!(state.as_deref(), row_state, "{name}");
         assert_one_issue(&fixture, &test, repeat);
@@ -197,7 +197,7 @@ fn a_crash_in_the_middle_of_a_write_makes_no_second_issue() {
     let mut fixture = fixture("large", &Guest::named("large"), json!({}));
     let test = failed_test();
     let before = fixture.proxy.posts();
-    let row_state = crash(&mut fixture, &test, Held::Read, Some(&KillPoint::send(2)));
+    let row_state = crash(&mut fixture, &test, Held::ReadAnswer, Some(&KillPoint::send(2)));
     assert_eq!(row_state.as_deref(), Some("sent"));
     assert_eq!(fixture.proxy.posts(), before, "the write arrived completely");
     assert_eq!(fixture.proxy.truncated_requests(), 1, "the write was not begun");

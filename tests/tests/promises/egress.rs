@@ -169,8 +169,8 @@ fn other_schemes_and_paths_that_look_like_hosts_reach_no_other_server() {
     ];
     for target in targets {
         let received = origins.call(json!({"target": origins.target(target), "via": "http"}));
-        // The target is a path of the granted origin that looks like a host. A backslash counts as
-        // a slash.
+        // Whether the target is only a path at the granted origin, although it looks like another
+        // host. A backslash counts as a slash.
         let is_path = target.starts_with('/') || target.contains("PORT\\@");
         let is_harmless = is_path && received.key == "200";
         let is_refused = received.is_refused();

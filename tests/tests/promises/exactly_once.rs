@@ -1,5 +1,6 @@
 //! One failed test leads to one defect: with a hundred simultaneous clicks, and when the server is
-//! killed while its request or the tracker's answer is held. The issues are counted in Redmine.
+//! killed while the test's proxy holds back the server's request or the tracker's answer. The
+//! issues are counted in Redmine.
 
 use std::sync::{Arc, Barrier};
 use std::time::Duration;

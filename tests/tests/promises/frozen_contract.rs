@@ -63,7 +63,8 @@ fn a_changed_type_name_or_order_is_detected_and_a_changed_comment_is_not() {
     assert_ne!(with("  import log;\n", ""), current);
 }
 
-/// Reads the file of a connector that was built with version 0.1.0.
+/// Reads and decompresses the kept file of a connector that was made for version 0.1.0 of the
+/// contract.
 fn kept_file(name: &str) -> Vec<u8> {
     let path = root().join(format!("tests/components/0.1.0/{name}.gz"));
     let file = File::open(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));

@@ -177,9 +177,9 @@ WHERE name = 'qa' AND outcome = 'created'";
 #[test]
 fn each_panel_and_each_alert_has_data_from_three_servers_under_load() {
     let postgres = Postgres::start();
-    let setup = postgres.replica().env("JACKFIELD_WEBHOOK_REQUESTS_PER_S", "5");
+    let setup = postgres.server_setup().env("JACKFIELD_WEBHOOK_REQUESTS_PER_S", "5");
     let busy = Busy::start_as(setup);
-    let others = [(); 2].map(|()| postgres.replica().start());
+    let others = [(); 2].map(|()| postgres.server_setup().start());
     let servers = [&busy.host, &others[0], &others[1]];
     for host in servers {
         host.await_connection("closed");

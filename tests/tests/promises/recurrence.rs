@@ -224,7 +224,7 @@ fn of_concurrent_failures_after_a_closed_defect_one_creates_and_the_others_comme
 }
 
 #[test]
-fn a_deleted_or_released_defect_gets_no_comment() {
+fn after_a_deletion_or_in_a_later_generation_a_new_issue_is_created_instead_of_a_comment() {
     let fixture = start_with_policy("comment");
     let first = failed_test();
     fixture.create(&first).assert_status(200);

@@ -40,7 +40,7 @@ const DUMP_PROCESS: &str = "
 SELECT pid FROM pg_stat_activity WHERE application_name = 'dump' AND wait_event = 'PgSleep'";
 
 fn server_setup(postgres: &Postgres) -> Setup {
-    postgres.replica().plugin("redmine", &Guest::example("redmine"))
+    postgres.server_setup().plugin("redmine", &Guest::example("redmine"))
 }
 
 /// The clicks that go on during the upgrade, and the servers that they use.

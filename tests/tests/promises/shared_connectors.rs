@@ -27,7 +27,7 @@ fn build(number: u32) -> Guest {
 
 /// Starts two servers that share this database.
 fn start_two(postgres: &Postgres) -> (TestHost, TestHost) {
-    (postgres.replica().start(), postgres.replica().start())
+    (postgres.server_setup().start(), postgres.server_setup().start())
 }
 
 fn upload(host: &TestHost, guest: &Guest) -> Answer {
@@ -251,8 +251,8 @@ fn a_rollback_right_after_an_upload_restores_the_version_before_it() {
 #[test]
 fn a_connector_that_is_used_is_not_removed_by_a_server_that_does_not_have_it() {
     let postgres = Postgres::start();
-    let a = postgres.replica().start();
-    let b = postgres.replica().config("[limits]\ncomponent_bytes = 1000").start();
+    let a = postgres.server_setup().start();
+    let b = postgres.server_setup().config("[limits]\ncomponent_bytes = 1000").start();
     upload(&a, &build(1)).assert_status(201);
     let _ = a.add_connection("qa", "c", json!({}), json!({}));
     b.await_connection("qa");
@@ -305,7 +305,7 @@ fn different_files_at_the_same_time_become_one_at_all_servers() {
 #[test]
 fn a_server_that_starts_later_has_all_connectors_and_their_versions() {
     let postgres = Postgres::start();
-    let mut a = postgres.replica().plugin("c", &build(1)).plugin("d", &build(2)).start();
+    let mut a = postgres.server_setup().plugin("c", &build(1)).plugin("d", &build(2)).start();
     upload(&a, &build(3)).assert_status(200);
     a.install("gone", &build(4));
     a.await_connector("gone", "ready", None);
@@ -314,7 +314,7 @@ fn a_server_that_starts_later_has_all_connectors_and_their_versions() {
 
     // The new server has an old folder: the store has other versions of `c`, has removed `gone`,
     // and never had `own`.
-    let setup = postgres.replica().plugin("own", &build(5));
+    let setup = postgres.server_setup().plugin("own", &build(5));
     let b = setup
         .plugin_that_may_be_replaced("c", &build(6))
         .plugin_that_may_be_replaced("gone", &build(4))
@@ -365,14 +365,14 @@ fn a_stored_file_that_does_not_match_its_hash_is_not_installed() {
 fn a_consent_at_one_server_takes_effect_at_all_and_a_new_server_has_the_accepted_version() {
     let build_with_more_grants = |number| Guest::named("asks-more").with_build(number);
     let postgres = Postgres::start();
-    let a = postgres.replica().plugin("c", &build_with_more_grants(1)).start();
+    let a = postgres.server_setup().plugin("c", &build_with_more_grants(1)).start();
     let tracker = ScriptedServer::start(|_| Reply::created(7));
     let settings = json!({"url": tracker.url()});
     let connection = a.add_connection("qa", "c", settings, json!({"key": "k3y-of-qa"}));
     upload(&a, &build_with_more_grants(2)).assert_status(200);
     assert_eq!(serving_build(&a, &connection), "build 1");
 
-    let b = postgres.replica().start();
+    let b = postgres.server_setup().start();
     await_version(&b, &build_with_more_grants(2), SHARE_AND_COMPILE_MAX_S);
     wait_for("the accepted version", SHARE_AND_COMPILE_MAX_S, || {
         let created = b.create(&connection, &failed_test());
@@ -390,8 +390,8 @@ fn a_change_during_a_database_outage_reaches_the_others_later() {
     let postgres = Postgres::start();
     let cable = Cable::to(postgres.port());
     let short_times = "store_statement_s = 1\nstore_connect_s = 1";
-    let a = postgres.replica_at(cable.port()).config(short_times).start();
-    let b = postgres.replica().start();
+    let a = postgres.server_setup_at(cable.port()).config(short_times).start();
+    let b = postgres.server_setup().start();
     upload(&b, &build(1)).assert_status(201);
     await_version(&a, &build(1), SHARE_AND_COMPILE_MAX_S);
     cable.cut();
@@ -406,9 +406,9 @@ fn a_change_during_a_database_outage_reaches_the_others_later() {
 }
 
 #[test]
-fn with_folders_as_the_source_a_difference_is_reported() {
+fn with_folders_as_the_source_different_versions_at_two_servers_are_reported() {
     let postgres = Postgres::start();
-    let setup = || postgres.replica().config("plugins_source = \"folder\"");
+    let setup = || postgres.server_setup().config("plugins_source = \"folder\"");
     let a = setup().plugin("c", &build(1)).start();
     let mut b = setup().plugin("c", &build(1)).start();
     let differences = || {

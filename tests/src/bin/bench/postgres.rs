@@ -90,7 +90,7 @@ fn compare_syncs(effort: Effort) -> Vec<Figure> {
 /// Prepares a server that connects to the database by this port.
 fn server_setup(postgres: &Postgres, port: u16) -> Setup {
     postgres
-        .replica_at(port)
+        .server_setup_at(port)
         .config(MANY_RUNS)
         .env("JACKFIELD_WEBHOOK_REQUESTS_PER_S", "1000000")
         .plugin("instant", &guest("instant"))

@@ -26,14 +26,14 @@ fn sha256_in_use(host: &TestHost) -> String {
 fn a_read_only_folder_serves_its_files_and_changes_nothing_at_the_others() {
     let postgres = Postgres::start();
     let a = postgres
-        .replica()
+        .server_setup()
         .plugin("c", &build(1))
         .plugin("g", &build(6))
         .plugin("h", &build(7))
         .start();
     let under = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", READ_ONLY_SCRIPT];
     let mut b = postgres
-        .replica()
+        .server_setup()
         .run_under(&under)
         .plugin("c", &build(1))
         .plugin("g", &build(6))

@@ -14,7 +14,7 @@ fn after_a_crash_of_the_database_no_two_servers_have_the_same_fence() {
     wait_for("the setting", 30, || {
         (postgres.query("SHOW wal_writer_delay") == ["10s"]).then_some(())
     });
-    let start = || postgres.replica().plugin("redmine", &Guest::example("redmine")).start();
+    let start = || postgres.server_setup().plugin("redmine", &Guest::example("redmine")).start();
     let (a, b) = (start(), start());
     // With a priority in the settings, the connector sends a read before its write.
     let redmine = a.add_redmine_connection("qa", "redmine", json!({"priority": "High"}));

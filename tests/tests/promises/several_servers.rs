@@ -34,8 +34,8 @@ fn short_times(sweep_ms: u64) -> String {
 }
 
 /// Returns the setup of a server with short times and rare sweeps.
-fn replica_setup(postgres: &Postgres) -> Setup {
-    postgres.replica().config(&short_times(RARE_SWEEPS_MS)).guests(["good", "calls"])
+fn setup_with_guests(postgres: &Postgres) -> Setup {
+    postgres.server_setup().config(&short_times(RARE_SWEEPS_MS)).guests(["good", "calls"])
 }
 
 /// Starts a tracker that creates the issue 42, and whose search finds it after that.
@@ -109,7 +109,7 @@ fn create_while_held(host: &TestHost, connection: &Connection, test: &Value, gat
 #[test]
 fn a_change_of_a_connection_at_one_server_takes_effect_at_the_other() {
     let postgres = Postgres::start();
-    let (a, b) = (replica_setup(&postgres).start(), replica_setup(&postgres).start());
+    let (a, b) = (setup_with_guests(&postgres).start(), setup_with_guests(&postgres).start());
     let tracker = start_tracker();
     let settings = json!({"url": tracker.url(), "target": "/"});
     let connection =
@@ -146,7 +146,7 @@ fn a_change_of_a_connection_at_one_server_takes_effect_at_the_other() {
 #[test]
 fn a_token_and_a_session_of_one_server_are_valid_and_end_at_the_other() {
     let postgres = Postgres::start();
-    let (a, b) = (postgres.replica().start(), postgres.replica().start());
+    let (a, b) = (postgres.server_setup().start(), postgres.server_setup().start());
     let created = post(&a, "/tokens", &json!({"name": "ci", "role": "viewer"})).json();
     let token = created["token"].as_str().expect("a token");
     let status_at = |host: &TestHost| host.api_as(token).get("/connections").status;
@@ -165,7 +165,7 @@ fn a_token_and_a_session_of_one_server_are_valid_and_end_at_the_other() {
 #[test]
 fn a_repeat_at_another_server_waits_for_the_run_and_gets_its_answer() {
     let postgres = Postgres::start();
-    let (a, b) = (replica_setup(&postgres).start(), replica_setup(&postgres).start());
+    let (a, b) = (setup_with_guests(&postgres).start(), setup_with_guests(&postgres).start());
     let tracker = start_tracker();
     let connection = add_connection(&a, "good", json!({"url": tracker.url()}));
     b.await_connection("qa");
@@ -201,7 +201,7 @@ fn a_repeat_at_another_server_waits_for_the_run_and_gets_its_answer() {
 #[test]
 fn after_a_kill_another_server_finds_the_defect_by_itself() {
     let postgres = Postgres::start();
-    let start = || postgres.replica().config(&short_times(500)).guests(["good"]).start();
+    let start = || postgres.server_setup().config(&short_times(500)).guests(["good"]).start();
     let (mut a, b) = (start(), start());
     let tracker = start_tracker();
     let connection = add_connection(&a, "good", json!({"url": tracker.url()}));
@@ -225,9 +225,11 @@ fn after_a_kill_another_server_finds_the_defect_by_itself() {
 fn a_server_that_is_cut_off_stops_its_guests_and_another_one_goes_on() {
     let postgres = Postgres::start();
     let cable = Cable::to(postgres.port());
-    let cut_off_setup =
-        postgres.replica_at(cable.port()).config(&short_times(RARE_SWEEPS_MS)).guests(["calls"]);
-    let (a, b) = (cut_off_setup.start(), replica_setup(&postgres).start());
+    let cut_off_setup = postgres
+        .server_setup_at(cable.port())
+        .config(&short_times(RARE_SWEEPS_MS))
+        .guests(["calls"]);
+    let (a, b) = (cut_off_setup.start(), setup_with_guests(&postgres).start());
     let tracker = start_tracker();
     let settings = json!({"url": tracker.url(), "target": "/", "method": "GET", "effect": "read"});
     let connection = add_connection(&a, "calls", settings);
@@ -277,7 +279,7 @@ fn a_server_that_is_cut_off_stops_its_guests_and_another_one_goes_on() {
 fn a_server_that_is_suspended_for_longer_than_its_lease_writes_nothing_afterwards() {
     let postgres = Postgres::start();
     let start = || {
-        let setup = postgres.replica().config(&short_times(RARE_SWEEPS_MS));
+        let setup = postgres.server_setup().config(&short_times(RARE_SWEEPS_MS));
         setup.plugin("redmine", &Guest::example("redmine")).start()
     };
     let (a, b) = (start(), start());

@@ -51,7 +51,7 @@ impl Answers {
     }
 
     /// Adds an answer of a server. Returns whether it is the defect.
-    pub(super) fn add(&self, replica: usize, test: &Value, answer: &Answer) -> bool {
+    pub(super) fn add(&self, server: usize, test: &Value, answer: &Answer) -> bool {
         let mut collected = self.lock();
         match answer.status {
             200 => {
@@ -61,7 +61,7 @@ impl Answers {
                     .or_insert_with(|| answer.json());
                 if *first != answer.json() {
                     let description =
-                        format!("server {replica} answered {} after {first}", answer.body);
+                        format!("server {server} answered {} after {first}", answer.body);
                     collected.broken.push(Broken::AnswerChanged(description));
                 }
             }
@@ -72,7 +72,7 @@ impl Answers {
             }
             status => {
                 let description =
-                    format!("server {replica} answered {status} {} to {test}", answer.body);
+                    format!("server {server} answered {status} {} to {test}", answer.body);
                 collected.broken.push(Broken::UnexpectedAnswer(description));
             }
         }
@@ -137,21 +137,21 @@ impl<'a> Clicker<'a> {
     }
 
     /// Clicks once. Returns whether the answer is the defect. If there is no answer, returns false.
-    pub(super) fn click(&self, replica: usize, test: &Value) -> bool {
+    pub(super) fn click(&self, server: usize, test: &Value) -> bool {
         let headers = [("content-type", "application/json")];
         let body = test.to_string();
-        let client = &self.clients[replica];
+        let client = &self.clients[server];
         let answer = client.attempt("POST", &self.path, &headers, body.as_bytes());
-        answer.is_some_and(|answer| self.answers.add(replica, test, &answer))
+        answer.is_some_and(|answer| self.answers.add(server, test, &answer))
     }
 
     /// Clicks at one server after another until one answers with the defect, then once at each
     /// other server. Ends early if `is_over` is set.
     pub(super) fn click_until_answered(&self, first: usize, test: &Value, is_over: &AtomicBool) {
         let count = self.clients.len();
-        for replica in (first..).map(|turn| turn % count) {
-            if self.click(replica, test) {
-                for other in (1..count).map(|next| (replica + next) % count) {
+        for server in (first..).map(|turn| turn % count) {
+            if self.click(server, test) {
+                for other in (1..count).map(|next| (server + next) % count) {
                     self.click(other, test);
                 }
                 return;

@@ -26,7 +26,7 @@ const CLOCKS_AHEAD_S: [i64; 3] = [3_600, 0, -3_600];
 const PORT: u16 = 8080;
 
 /// One of the servers.
-pub(super) struct Replica {
+pub(super) struct Server {
     pub(super) host: TestHost,
     pub(super) namespace: Namespace,
     clock: WallClock,
@@ -34,7 +34,7 @@ pub(super) struct Replica {
     ahead_s: i64,
 }
 
-impl Replica {
+impl Server {
     /// Sets the server's clock to one of the two other values of `CLOCKS_AHEAD_S`.
     pub(super) fn step_clock(&mut self, variant: u64) {
         let mut others = CLOCKS_AHEAD_S.into_iter().filter(|it| *it != self.ahead_s);
@@ -68,7 +68,7 @@ pub(super) struct Row {
 
 /// The servers, and the connection, tracker and database that they share.
 pub(super) struct Cluster {
-    pub(super) replicas: Vec<Replica>,
+    pub(super) servers: Vec<Server>,
     pub(super) connection: Connection,
     pub(super) proxy: ScriptedServer,
     pub(super) project: Project,
@@ -84,24 +84,24 @@ impl Cluster {
         let project = redmine.project();
         // With a priority in the settings, the connector sends a read before its write.
         let settings = merge(project.settings(&proxy.url()), json!({"priority": "High"}));
-        let (mut replicas, mut connection) = (Vec::new(), None);
+        let (mut servers, mut connection) = (Vec::new(), None);
         for (number, ahead_s) in (1..).zip(CLOCKS_AHEAD_S) {
-            let replica = start_replica(number, ahead_s, &postgres, config);
+            let server = start_server(number, ahead_s, &postgres, config);
             // The first server creates the connection. The others read it from the database at
             // their start.
             connection.get_or_insert_with(|| {
-                replica.host.add_connection("qa", "redmine", settings.clone(), redmine.secrets())
+                server.host.add_connection("qa", "redmine", settings.clone(), redmine.secrets())
             });
-            replicas.push(replica);
+            servers.push(server);
         }
         let connection = connection.expect("at least one server");
         leases::record_leases(&postgres);
-        Self { replicas, connection, proxy, project, postgres }
+        Self { servers, connection, proxy, project, postgres }
     }
 
     /// The base URL of each server. A restart does not change it.
     pub(super) fn urls(&self) -> Vec<String> {
-        self.replicas.iter().map(|replica| replica.host.url().to_owned()).collect()
+        self.servers.iter().map(|server| server.host.url().to_owned()).collect()
     }
 
     /// Returns the rows of these failed tests.
@@ -156,18 +156,18 @@ fn parse_row(line: &str) -> Row {
 }
 
 /// Starts one server, with a namespace and a clock of its own.
-fn start_replica(number: u8, ahead_s: i64, postgres: &Postgres, config: &str) -> Replica {
+fn start_server(number: u8, ahead_s: i64, postgres: &Postgres, config: &str) -> Server {
     let links =
         [(TO_CLIENTS, &[][..]), (TO_DATABASE, &[DATABASE][..]), (TO_TRACKER, &[TRACKER][..])];
     let namespace = Namespace::new(number, &links);
     let clock = WallClock::new();
     clock.set_ahead(ahead_s);
     let enter = namespace.command_prefix();
-    let setup: Setup = clock.of(postgres.replica().config(config));
+    let setup: Setup = clock.of(postgres.server_setup().config(config));
     let host = setup
         .listen(SocketAddr::from((namespace.address(TO_CLIENTS), PORT)))
         .run_under(&[&enter[0], &enter[1], &enter[2]])
         .plugin("redmine", &Guest::example("redmine"))
         .start();
-    Replica { host, namespace, clock, ahead_s }
+    Server { host, namespace, clock, ahead_s }
 }

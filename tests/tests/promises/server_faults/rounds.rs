@@ -104,8 +104,8 @@ impl Rounds {
                 overtaken = count_overtaken(cluster, planned.victim, &rows, others);
                 others.open();
             }
-            for replica in &cluster.replicas {
-                replica.host.await_readiness(200);
+            for server in &cluster.servers {
+                server.host.await_readiness(200);
             }
             let deadline = Instant::now() + Duration::from_secs(REPEAT_S);
             wait_for("the clicks, or the end of the round", 2 * REPEAT_S, || {
@@ -128,7 +128,7 @@ impl Rounds {
     /// Clicks the failed tests at the victim until the gate holds one of its requests. Returns the
     /// clicks in progress.
     fn click_until_held(&self, planned: PlannedFault, tests: &[Value], gate: &Gate) -> Vec<Click> {
-        let host = &self.cluster.replicas[planned.victim].host;
+        let host = &self.cluster.servers[planned.victim].host;
         let click = |test| host.create_in_background(&self.cluster.connection, test);
         let click_all = || tests.iter().map(click).collect::<Vec<_>>();
         if planned.moment == Moment::Any {
@@ -154,10 +154,10 @@ impl Rounds {
     }
 
     /// Adds the answers of these clicks, as far as they were answered.
-    fn add_answers(&self, replica: usize, tests: &[Value], clicks: Vec<Click>) {
+    fn add_answers(&self, server: usize, tests: &[Value], clicks: Vec<Click>) {
         for (test, click) in tests.iter().zip(clicks) {
             if let Some(answer) = click.finish() {
-                self.answers.add(replica, test, &answer);
+                self.answers.add(server, test, &answer);
             }
         }
     }
@@ -176,10 +176,10 @@ impl Rounds {
     /// Clicks at one server after another until the answer is the defect.
     fn await_defect(&self, test: &Value) {
         let clicker = self.clicker();
-        let mut replicas = (0..self.cluster.replicas.len()).cycle();
+        let mut servers = (0..self.cluster.servers.len()).cycle();
         let seconds = self.times.max_doubt().as_secs();
         wait_for("the defect of a failed test", seconds, || {
-            let is_defect = clicker.click(replicas.next()?, test);
+            let is_defect = clicker.click(servers.next()?, test);
             if !is_defect {
                 std::thread::sleep(Duration::from_millis(500));
             }
@@ -193,10 +193,10 @@ impl Rounds {
         for test in &self.tests {
             self.await_defect(test);
             let clicker = self.clicker();
-            for replica in 0..self.cluster.replicas.len() {
-                if !clicker.click(replica, test) {
+            for server in 0..self.cluster.servers.len() {
+                if !clicker.click(server, test) {
                     let description =
-                        format!("server {replica} does not answer with the defect of {test}");
+                        format!("server {server} does not answer with the defect of {test}");
                     self.answers.add_broken(Broken::NotAnswered(description));
                 }
             }
@@ -213,15 +213,15 @@ impl Rounds {
 
     /// Returns how often the fence has refused a server.
     pub(super) fn refusals(&self) -> usize {
-        let Cluster { postgres, replicas, .. } = &self.cluster;
-        replicas.iter().map(|it| leases::count_refused(postgres, it.address_at_database())).sum()
+        let Cluster { postgres, servers, .. } = &self.cluster;
+        servers.iter().map(|it| leases::count_refused(postgres, it.address_at_database())).sum()
     }
 
     /// Counts the paths that only the database and the events show.
     fn count_paths(&mut self) {
         let taken_over = leases::count_taken_over(&self.cluster.postgres);
         let refused = self.refusals();
-        let admin = self.cluster.replicas[0].host.admin();
+        let admin = self.cluster.servers[0].host.admin();
         let adopted = admin.get("/events?outcome=adopted&limit=200").expect(200);
         let adopted = adopted["events"].as_array().map_or(0, Vec::len);
         let unavailable = self.answers.problems().get("store-unavailable").copied();
@@ -246,7 +246,7 @@ pub(super) fn count_stopped_runs(host: &TestHost) -> usize {
 /// Returns how many of them ended while another server had the row's lease and its write was held
 /// at the gate.
 fn count_overtaken(cluster: &Cluster, victim: usize, rows: &[Row], others: &Gate) -> usize {
-    let other = (victim + 1) % cluster.replicas.len();
+    let other = (victim + 1) % cluster.servers.len();
     let leased: Vec<_> = rows.iter().filter(|row| row.is_leased).collect();
     for row in &leased {
         wait_for("the run of the server that was suspended", 30, || {
@@ -263,8 +263,8 @@ fn count_overtaken(cluster: &Cluster, victim: usize, rows: &[Row], others: &Gate
 }
 
 /// Returns the runs of an event, as a server's admin API shows them.
-fn runs_of_event(cluster: &Cluster, replica: usize, event: &str) -> Vec<Value> {
-    let answer = cluster.replicas[replica].host.admin().get(&format!("/events/{event}"));
+fn runs_of_event(cluster: &Cluster, server: usize, event: &str) -> Vec<Value> {
+    let answer = cluster.servers[server].host.admin().get(&format!("/events/{event}"));
     match answer.status {
         200 => answer.json()["runs"].as_array().cloned().unwrap_or_default(),
         _ => Vec::new(),

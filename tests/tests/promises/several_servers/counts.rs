@@ -27,7 +27,7 @@ fn one_server_asks_the_tracker_for_counts_and_the_others_answer_with_them() {
              run_ms = 60000\nkpi_answer_ms = 60000",
             LEASE.as_millis()
         );
-        postgres.replica().config(&config).guests(["good"]).start()
+        postgres.server_setup().config(&config).guests(["good"]).start()
     };
     let (a, b) = (start(600_000), start(600_000));
     let tracker = start_tracker();
@@ -84,7 +84,7 @@ fn counts_that_arrive_during_a_database_outage_are_answered_and_stored_later() {
     let postgres = Postgres::start();
     let cable = Cable::to(postgres.port());
     let config = "store_statement_s = 20\nstore_connect_s = 2\n[limits]\nkpi_answer_ms = 8000";
-    let a = postgres.replica_at(cable.port()).config(config).guests(["good"]).start();
+    let a = postgres.server_setup_at(cable.port()).config(config).guests(["good"]).start();
     let tracker = start_tracker();
     let connection = add_connection(&a, "good", json!({"url": tracker.url()}));
     let gate = tracker.hold_answers(|request| request.target == "/counts");

@@ -96,7 +96,7 @@ impl PlannedFault {
             others: other_gate.clone(),
             lost_answers: Arc::clone(&lost_answers),
         };
-        let address = cluster.replicas[self.victim].address_at_tracker();
+        let address = cluster.servers[self.victim].address_at_tracker();
         cluster.proxy.set_script(move |exchange| {
             let is_write = exchange.request.is_post();
             if exchange.client != address {
@@ -148,15 +148,15 @@ impl PlannedFault {
     pub(super) fn inject(self, cluster: &mut Cluster, gates: &Gates, times: &Times) -> Observed {
         let mut observed = Observed::default();
         let past_lease = times.lease + Duration::from_millis(500 + self.variant % 2_000);
-        let replica = &mut cluster.replicas[self.victim];
+        let server = &mut cluster.servers[self.victim];
         match self.fault {
             Fault::KillServer => {
-                replica.host.kill();
+                server.host.kill();
                 // In two of three cases, the server starts again before its leases end.
                 if self.variant.is_multiple_of(3) {
                     std::thread::sleep(past_lease);
                 }
-                replica.host.restart();
+                server.host.restart();
             }
             Fault::KillDatabase => {
                 cluster.postgres.kill();
@@ -164,33 +164,33 @@ impl PlannedFault {
                 cluster.postgres.start_again();
             }
             Fault::CutFromDatabase => {
-                let stopped_before = count_stopped_runs(&replica.host);
-                replica.namespace.cut(TO_DATABASE);
-                let answer = replica.host.await_readiness(503);
+                let stopped_before = count_stopped_runs(&server.host);
+                server.namespace.cut(TO_DATABASE);
+                let answer = server.host.await_readiness(503);
                 observed.was_unready = answer.body.contains("store-unavailable");
                 std::thread::sleep(past_lease);
                 observed.stopped_without_database =
-                    count_stopped_runs(&replica.host) - stopped_before;
-                replica.namespace.restore(TO_DATABASE);
+                    count_stopped_runs(&server.host) - stopped_before;
+                server.namespace.restore(TO_DATABASE);
             }
             Fault::CutFromTracker => {
-                replica.namespace.cut(TO_TRACKER);
+                server.namespace.cut(TO_TRACKER);
                 if self.variant.is_multiple_of(2) {
                     gates.victim.open();
                 }
                 std::thread::sleep(past_lease);
-                replica.namespace.restore(TO_TRACKER);
+                server.namespace.restore(TO_TRACKER);
             }
             Fault::Suspend => {
-                replica.host.suspend();
+                server.host.suspend();
                 match &gates.others {
                     Some(others) => others.await_held(1),
                     None => std::thread::sleep(past_lease),
                 }
-                replica.host.resume();
+                server.host.resume();
             }
             Fault::SetClock => {
-                replica.step_clock(self.variant);
+                server.step_clock(self.variant);
                 std::thread::sleep(Duration::from_millis(500));
             }
             Fault::LoseAnswer => {}

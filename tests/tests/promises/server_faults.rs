@@ -105,7 +105,7 @@ fn long_plan() -> Vec<PlannedFault> {
 
 #[test]
 fn faults_of_servers_and_networks_make_no_second_issue_and_lose_none() {
-    let name = "replica_faults::faults_of_servers_and_networks_make_no_second_issue_and_lose_none";
+    let name = "server_faults::faults_of_servers_and_networks_make_no_second_issue_and_lose_none";
     if !run_in_own_network(name, &[TRACKER, DATABASE]) {
         return;
     }
@@ -140,7 +140,7 @@ fn faults_of_servers_and_networks_make_no_second_issue_and_lose_none() {
 /// without the fence.
 #[test]
 fn without_the_fence_a_server_that_was_stopped_makes_a_second_issue() {
-    let name = "replica_faults::without_the_fence_a_server_that_was_stopped_makes_a_second_issue";
+    let name = "server_faults::without_the_fence_a_server_that_was_stopped_makes_a_second_issue";
     if !run_in_own_network(name, &[TRACKER, DATABASE]) {
         return;
     }
