@@ -119,7 +119,8 @@ pub struct Config {
     pub events_bytes_max: u64,
     /// Maximum age of entries of the audit log, days.
     pub audit_days: u32,
-    /// The pause between two background searches for defects in doubt, milliseconds.
+    /// The pause before each repetition of the background work, such as the search for defects in
+    /// doubt, milliseconds.
     pub sweep_ms: u64,
     /// Duration of a lease on a defect's row, milliseconds. It is renewed after a third of this
     /// time.
@@ -162,8 +163,9 @@ pub struct Webhook {
     pub kpi_paths: Vec<String>,
     /// Whether Create Defect is answered with the tracker's key or with a UUID.
     pub defect_id: DefectIdKind,
-    /// The three values of `status` (ok, moderate, critical), which UiPath does not document;
-    /// absent: no `status`.
+    /// The texts for `status` in the answer to Defect KPIs: if there are no critical or moderate
+    /// defects, if there are moderate but no critical ones, and if there are critical ones. UiPath
+    /// does not document them. Absent: the answer has no `status`.
     pub kpi_status: Option<[String; 3]>,
 }
 

@@ -8,8 +8,8 @@ mod breaker;
 mod choices;
 mod consent;
 mod counted;
-mod directory;
 mod edit;
+mod loaded;
 mod report;
 mod routing;
 mod test_manager;
@@ -41,7 +41,7 @@ use crate::store::{Store, StoreError};
 use crate::testmanager::TestManager;
 
 use breaker::Breakers;
-use directory::Directory;
+use loaded::LoadedConnections;
 
 pub use apply::{Applied, Change};
 pub use breaker::{Asker, OpenBreaker};
@@ -78,7 +78,7 @@ pub struct Dependencies {
 /// All connections, ready for runs, with their circuit breakers.
 pub struct Connections {
     deps: Dependencies,
-    directory: Directory,
+    loaded: LoadedConnections,
     breakers: Breakers,
     /// Locked during an edit, because an edit reads the whole connection and writes it back.
     edit_lock: Mutex<()>,
@@ -125,7 +125,7 @@ impl Connections {
     pub fn new(deps: Dependencies) -> Self {
         Self {
             deps,
-            directory: Directory::default(),
+            loaded: LoadedConnections::default(),
             breakers: Breakers::default(),
             edit_lock: Mutex::default(),
             consent_waits_logged: parking_lot::Mutex::default(),
@@ -138,11 +138,11 @@ impl Connections {
     /// # Errors
     /// The store cannot be read; the connections stay as they were.
     pub async fn load(&self) -> Result<(), StoreError> {
-        for id in self.directory.load(&self.deps).await? {
+        for id in self.loaded.load(&self.deps).await? {
             self.reset_after_edit(id);
         }
         // An event may have ended after its connection was deleted.
-        self.deps.history.retain_counts(|id| self.directory.by_id(id).is_some());
+        self.deps.history.retain_counts(|id| self.loaded.by_id(id).is_some());
         Ok(())
     }
 
@@ -151,7 +151,7 @@ impl Connections {
     /// # Errors
     /// The store cannot be read; the connections stay as they were.
     pub async fn reload_changed(&self, id: ConnectionId) -> Result<(), StoreError> {
-        if self.directory.load_one(id, &self.deps).await? {
+        if self.loaded.load_one(id, &self.deps).await? {
             self.reset_after_edit(id);
         }
         Ok(())
@@ -161,7 +161,7 @@ impl Connections {
     /// metrics of a deleted one.
     fn reset_after_edit(&self, id: ConnectionId) {
         self.breakers.reset(id);
-        if self.directory.by_id(id).is_none() {
+        if self.loaded.by_id(id).is_none() {
             self.deps.history.forget_counts(id);
         }
     }
@@ -169,7 +169,7 @@ impl Connections {
     /// The connection of a webhook token. It is looked up in memory, not in the store.
     #[must_use]
     pub fn by_token(&self, token: &TokenHash) -> Option<Arc<ActiveConnection>> {
-        self.directory.by_token(token, self.deps.clock.since_boot())
+        self.loaded.by_token(token, self.deps.clock.since_boot())
     }
 
     /// The reports of a failed test for follow-up steps. If the connector asks for test data, the
@@ -210,28 +210,28 @@ impl Connections {
     /// The connection with this id, ready for runs.
     #[must_use]
     pub fn active(&self, id: ConnectionId) -> Option<Arc<ActiveConnection>> {
-        self.directory.by_id(id).map(|entry| Arc::clone(&entry.active))
+        self.loaded.by_id(id).map(|entry| Arc::clone(&entry.active))
     }
 
     /// Whether the connection still has the settings, secrets and grants of `active`.
     #[must_use]
     pub fn is_current(&self, active: &Arc<ActiveConnection>) -> bool {
         let id = active.connection.id;
-        self.directory.by_id(id).is_some_and(|entry| Arc::ptr_eq(&entry.active, active))
+        self.loaded.by_id(id).is_some_and(|entry| Arc::ptr_eq(&entry.active, active))
     }
 
     /// The number of the last edit of the connection; `None` if it no longer has the settings,
     /// secrets and grants of `active`.
     #[must_use]
     pub fn revision_of(&self, active: &Arc<ActiveConnection>) -> Option<u64> {
-        let entry = self.directory.by_id(active.connection.id)?;
+        let entry = self.loaded.by_id(active.connection.id)?;
         Arc::ptr_eq(&entry.active, active).then(|| entry.revision())
     }
 
     /// All connections, by name.
     #[must_use]
     pub fn list(&self) -> Vec<ConnectionRecord> {
-        self.directory.list()
+        self.loaded.list()
     }
 
     /// One connection, by id or by name.
@@ -246,7 +246,7 @@ impl Connections {
     /// The versions (SHA-256) that people accepted, by connector.
     #[must_use]
     pub fn accepted_versions(&self) -> BTreeSet<(ConnectorName, String)> {
-        self.directory.accepted_versions()
+        self.loaded.accepted_versions()
     }
 
     /// The version of the connector that a connection uses now.
@@ -262,7 +262,7 @@ impl Connections {
     /// it, after an earlier search had not.
     #[must_use]
     pub fn index_lag_ms(&self, id: ConnectionId) -> u64 {
-        self.directory.by_id(id).map_or(0, |entry| entry.index_lag_ms())
+        self.loaded.by_id(id).map_or(0, |entry| entry.index_lag_ms())
     }
 
     /// Allows a run, unless the circuit breaker for this kind of call of the connection is open.
@@ -301,7 +301,7 @@ impl Connections {
     /// Stores in memory how an event ended, so that the connection shows this before the store is
     /// read again.
     pub fn record_answer<T>(&self, id: ConnectionId, answer: &Result<T, Refusal>) {
-        self.directory.record_answer(id, answer, self.deps.clock.now());
+        self.loaded.record_answer(id, answer, self.deps.clock.now());
     }
 
     /// A text for an operator: the tracker's project whose defects are counted for a connection.

@@ -1,6 +1,7 @@
 //! Creates defects, at most one for each failed test. The module `create` runs the steps of a
-//! Create Defect event. Two modules work in the background: `sweep` searches for defects in doubt,
-//! and `follow_up` adds comments and attachments.
+//! Create Defect event. Three modules work in the background: `sweep` searches for defects in
+//! doubt, `follow_up` adds comments and attachments, and `index_lag` measures how late a search
+//! finds new records.
 //!
 //! This room never uses axum, SQL or wasmtime. Its functions return a value or a [`Refusal`].
 
@@ -97,8 +98,8 @@ fn second_record_outcome(key: &str, others: &[String]) -> Outcome {
     Outcome { code: OutcomeCode::SecondRecord, detail }
 }
 
-/// The answer to one Create Defect event.
-pub type Answer = Result<CreateAnswer, Refusal>;
+/// The answer to one Create Defect event, or the reason why there is no defect.
+pub type CreateResult = Result<CreateAnswer, Refusal>;
 
 impl Defects {
     /// Makes the value; no create is in progress yet.

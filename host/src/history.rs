@@ -42,7 +42,7 @@ impl History {
     }
 
     /// Stores in memory the trace that the sender of an event named in its request.
-    pub fn receive(&self, event: EventId, sender: Option<TraceParent>) {
+    pub fn keep_sender_trace(&self, event: EventId, sender: Option<TraceParent>) {
         let Some(sender) = sender else { return };
         let mut sender_traces = self.sender_traces.lock();
         if sender_traces.len() >= SENDER_TRACES_MAX {
@@ -112,13 +112,13 @@ impl History {
         if let Some(traces) = &self.traces {
             traces.export_event(&event, self.sender_trace(event.id));
         }
-        self.end_unstored(event.connection, event.kind, event.outcome.code, event.ms);
+        self.count_end(event.connection, event.kind, event.outcome.code, event.ms);
         self.store.record_event(event);
     }
 
     /// Counts an event that has ended, but does not store it, because there are too many of its
     /// kind.
-    pub fn end_unstored(
+    pub fn count_end(
         &self,
         connection: Option<ConnectionId>,
         kind: EventKind,

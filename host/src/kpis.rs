@@ -1,5 +1,5 @@
-//! Answers Defect KPIs with counts from a cache that is refreshed in the background. Only one
-//! refresh of a project runs at a time, even if several servers share the store.
+//! Answers Defect KPIs requests with counts from a cache that is refreshed in the background. Only
+//! one refresh of a project runs at a time, even if several servers share the store.
 //!
 //! A caller does not wait for the tracker while the cache has counts of the last ten minutes.
 //! Counts that are older than a day are never returned.
@@ -21,7 +21,7 @@ use crate::connections::{Asker, Connections};
 use crate::domain::{Call, Clock, ConnectionId, Counts, EventStart, Refusal, after};
 use crate::egress::ActiveConnection;
 use crate::history::History;
-use crate::runtime::{Run, Sandbox};
+use crate::runtime::{RunInput, Sandbox};
 use crate::store::{
     CLOCKS_DIFFER_MS, CachedCounts, Change, Changes, CountsClaim, CountsClaimed, CountsLease, Store,
 };
@@ -55,7 +55,7 @@ pub struct Dependencies {
     pub tasks: TaskTracker,
 }
 
-/// Answers Defect KPIs for all connections. Cloning is cheap.
+/// Answers Defect KPIs requests for all connections. Cloning is cheap.
 #[derive(Clone)]
 pub struct Kpis {
     deps: Dependencies,
@@ -300,7 +300,7 @@ impl Kpis {
         }
         connections.allow_run(connection, &connector, Call::Count, Asker::Event)?;
         let trace = || self.deps.history.trace(event.id);
-        let run = Run::of_event(connector, Arc::clone(active), event, trace);
+        let run = RunInput::of_event(connector, Arc::clone(active), event, trace);
         let end = self.deps.sandbox.count(run, project).await;
         connections.record_outcome(connection.id, Call::Count, project, &end.outcome);
         self.deps.history.record_run(connection, event, end.report, &end.outcome);

@@ -23,7 +23,7 @@ use crate::egress::Replay;
 use crate::plugins::{Plugins, VersionError};
 use crate::report::{FixedData, ReportSettings, Source, TestData};
 use crate::runtime::{
-    CallArguments, Connector, ExportAnswer, MemoryJournal, Run, RunEnd, Sandbox, TestReport,
+    CallArguments, Connector, ExportAnswer, MemoryJournal, RunEnd, RunInput, Sandbox, TestReport,
     outcome_json,
 };
 use crate::secret::Secret;
@@ -172,7 +172,7 @@ impl EventReplayer {
         // Use a copy of the version, because a replay must not count as a run of the version in
         // use.
         let connector = Arc::new(connector.with_limits(limits));
-        let run = Run::new(connector, active);
+        let run = RunInput::new(connector, active);
         let RunEnd { outcome, report, .. } = self.call_export(run, call, &input, &limits).await?;
         Ok(ReplayedRun {
             call,
@@ -190,7 +190,7 @@ impl EventReplayer {
     /// Calls the export with the recorded arguments.
     async fn call_export(
         &self,
-        run: Run,
+        run: RunInput,
         call: Call,
         input: &RecordedInput,
         limits: &Limits,

@@ -48,6 +48,6 @@ pub(crate) use imports::address;
 pub(crate) use mapping::{CannotRun, check_executable};
 pub use measure::{CallTimes, MeasuredGuest};
 pub use memory_journal::MemoryJournal;
-pub use sandbox::{CallArguments, ExportAnswer, Run, RunEnd, Sandbox};
+pub use sandbox::{CallArguments, ExportAnswer, RunEnd, RunInput, Sandbox};
 pub(crate) use script::{PrepareError, RUNNER, Script, ScriptRunner};
 pub use test_report::TestReport;

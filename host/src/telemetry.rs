@@ -7,7 +7,7 @@
 
 mod counts;
 mod histogram;
-mod page;
+mod metrics_page;
 mod trace_parent;
 mod traces;
 
@@ -21,7 +21,7 @@ use crate::domain::{Connection, ConnectionId, EventKind, OutcomeCode, Refusal, R
 
 use counts::Counts;
 
-pub use page::{CONTENT_TYPE, ConnectionState, PoolState, ServerState, State};
+pub use metrics_page::{CONTENT_TYPE, ConnectionState, PoolState, ServerState, State};
 pub use trace_parent::TraceParent;
 pub use traces::{TraceError, TraceSettings, Traces};
 

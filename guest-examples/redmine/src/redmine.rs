@@ -35,7 +35,9 @@ impl Settings {
         Ok(self.project::<Vec<_>>("issue_custom_fields")?.into_iter().chain(of_issues).collect())
     }
 
-    /// Returns the id of the tracker that the settings name. If the project does not have this
+    /// Returns the id of the Redmine tracker, such as Bug, that the settings name; `None` if they
+    /// name
+/// none. If the project does not have this
     /// tracker, that is an error, because Redmine would silently use another one.
     pub fn tracker_id(&self) -> Result<Option<u64>, Error> {
         optional_id(&self.tracker, "tracker", || self.project("trackers"))

@@ -228,7 +228,7 @@ impl Background {
             events_since: time_before(kept_for),
             confirmed_by: time_before(CLOCK_CONFIRMED_AFTER.min(kept_for / 2)),
             events_max: config.events_max,
-            no_connection_max: NO_CONNECTION_EVENTS_MAX,
+            no_connection_events_max: NO_CONNECTION_EVENTS_MAX,
             events_bytes_max: config.events_bytes_max,
         };
         if let Err(error) = self.store.prune(retention).await {

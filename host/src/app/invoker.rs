@@ -21,7 +21,7 @@ use crate::manifest::missing_grants;
 use crate::plugins::CodeCache;
 use crate::report::{FixedData, ReportSettings, Source, TestData};
 use crate::runtime::{
-    CallArguments, Connector, ExportAnswer, MemoryJournal, Run, RunEnd, TestReport,
+    CallArguments, Connector, ExportAnswer, MemoryJournal, RunEnd, RunInput, TestReport,
 };
 
 use super::Checker;
@@ -209,7 +209,7 @@ impl Invoker {
             journal: Arc::clone(&journal) as Arc<dyn Journal>,
             report: test_report(invocation, &active, &limits)?,
         };
-        let run = Run::new(connector, active);
+        let run = RunInput::new(connector, active);
         let sandbox = &self.loader.guest_runtime.sandbox;
         let RunEnd { outcome, report, writes } =
             sandbox.call(run, invocation.call, arguments).await;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::domain::{ChoicesPage, ConnectionId, ConnectorName, Refusal};
 use crate::egress::ActiveConnection;
 use crate::manifest::SettingError;
-use crate::runtime::{Connector, Run};
+use crate::runtime::{Connector, RunInput};
 use crate::store::StoreError;
 
 use super::{ConnectionError, Connections, UnstoredConnection, activate};
@@ -65,7 +65,7 @@ impl Connections {
             let error = SettingError { name: setting.to_owned(), why };
             return Err(ConnectionError::Invalid(vec![error]));
         }
-        let run = Run::new(connector, active);
+        let run = RunInput::new(connector, active);
         Ok(self.deps.sandbox.choices(run, setting, search).await.outcome)
     }
 }

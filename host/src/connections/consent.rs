@@ -25,7 +25,7 @@ impl Connections {
         connection: &mut Connection,
         edited: &BTreeSet<String>,
     ) -> Result<(), ConnectionError> {
-        let entry = self.directory.by_id(connection.id);
+        let entry = self.loaded.by_id(connection.id);
         let used =
             entry.and_then(|entry| self.deps.plugins.connector_for(&entry.active.connection).ok());
         let Some(used) = used else {
@@ -86,7 +86,7 @@ impl Connections {
         // use.
         let _edit = self.edit_lock.lock().await;
         let mut any_moved = false;
-        let exists = |id: &ConnectionId| self.directory.by_id(*id).is_some();
+        let exists = |id: &ConnectionId| self.loaded.by_id(*id).is_some();
         self.consent_waits_logged.lock().retain(|id, _| exists(id));
         for ConnectionRecord { connection, .. } in self.list() {
             let Ok(newest) = self.deps.plugins.newest(&connection.connector) else { continue };

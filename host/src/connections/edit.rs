@@ -1,5 +1,6 @@
 //! Makes the changes to connections that an admin asks for. Each change is validated against the
-//! connector's manifest. Then secrets are sealed, grants are stored, and the directory is updated.
+//! connector's manifest. Then secrets are sealed, grants are stored, and the loaded connections are
+//! updated.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -30,7 +31,7 @@ impl Connections {
     pub async fn create(&self, new: NewConnection) -> Result<IssuedToken, ConnectionError> {
         let (stored, token) = self.prepare(&new)?;
         self.deps.store.create_connection(&stored).await?;
-        self.directory.load_one(stored.record.connection.id, &self.deps).await?;
+        self.loaded.load_one(stored.record.connection.id, &self.deps).await?;
         Ok(IssuedToken { record: stored.record, token })
     }
 
@@ -176,7 +177,7 @@ impl Connections {
         let mut record = self.stored(id).await?.record;
         let until = for_s.map(|for_s| after(self.deps.clock.now(), u64::from(for_s) * 1_000));
         self.deps.store.record_until(id, until, erase).await?;
-        self.directory.load_one(id, &self.deps).await?;
+        self.loaded.load_one(id, &self.deps).await?;
         let connection = &record.connection.name;
         match until {
             Some(until) => {
@@ -204,7 +205,7 @@ impl Connections {
         let grace_ms = u64::from(grace_s) * 1_000;
         let expiry = TokenExpiry { at: after(self.deps.clock.now(), grace_ms), grace_ms };
         self.deps.store.rotate_token(id, &stored, &record.token_tail, expiry).await?;
-        self.directory.load_one(id, &self.deps).await?;
+        self.loaded.load_one(id, &self.deps).await?;
         Ok(IssuedToken { record, token })
     }
 
@@ -214,7 +215,7 @@ impl Connections {
     /// `Conflict` while creates are running or in doubt, unless forced.
     pub async fn delete(&self, id: ConnectionId, force: bool) -> Result<(), ConnectionError> {
         self.deps.store.delete_connection(id, force).await?;
-        self.directory.load_one(id, &self.deps).await?;
+        self.loaded.load_one(id, &self.deps).await?;
         self.breakers.reset(id);
         self.deps.history.forget_counts(id);
         Ok(())
@@ -345,7 +346,7 @@ impl Connections {
     ) -> Result<ConnectionRecord, ConnectionError> {
         let id = stored.record.connection.id;
         self.deps.store.update_connection(stored, force).await?;
-        self.directory.load_one(id, &self.deps).await?;
+        self.loaded.load_one(id, &self.deps).await?;
         self.breakers.reset(id);
         let revision = stored.record.revision + 1;
         Ok(ConnectionRecord { revision, ..stored.record.clone() })

@@ -11,7 +11,7 @@ use crate::domain::{
     Received, Refusal, TryStep, TryStepResult, milliseconds,
 };
 use crate::egress::ActiveConnection;
-use crate::runtime::Run;
+use crate::runtime::RunInput;
 use crate::store::StoreError;
 
 use super::{ConnectionError, Connections};
@@ -37,7 +37,7 @@ impl Connections {
         id: ConnectionId,
         test: Option<&FailedTest>,
     ) -> Result<TryReport, ConnectionError> {
-        let entry = self.directory.by_id(id);
+        let entry = self.loaded.by_id(id);
         let entry = entry.ok_or(ConnectionError::Store(StoreError::NotFound("connection")))?;
         let mut steps = self.probe(&entry.active).await;
         if steps.iter().any(|step| step.error.is_some()) {
@@ -90,7 +90,7 @@ impl Connections {
         let (id, received_at) = (EventId::fresh(), self.deps.clock.now());
         let event = EventStart { id, received_at, arrived: Instant::now() };
         let trace = || self.deps.history.trace(id);
-        let run = Run::of_event(connector, Arc::clone(active), event, trace);
+        let run = RunInput::of_event(connector, Arc::clone(active), event, trace);
         let work = self.deps.sandbox.check(run);
         let end = work.instrument(self.deps.history.span(id)).await;
         let outcome = match &end.outcome {

@@ -28,7 +28,7 @@ use super::form::Form;
 use super::frame::Visitor;
 use super::page::{Page, Section, render};
 use super::parts::{Action, Control, Field, When};
-use comparison::{AnswerPart, ReplayPart};
+use comparison::{AnswerComparison, ReplayPart};
 
 pub(super) use repeat::{ask_to_repeat, repeat};
 

@@ -22,7 +22,7 @@ use crate::domain::{
 use crate::egress::ActiveConnection;
 use crate::runtime::Connector;
 
-use super::{Answer, CreateAnswer, Defects, Dependencies};
+use super::{CreateAnswer, CreateResult, Defects, Dependencies};
 
 use attempt::{CreateEvent, stored_defect};
 
@@ -47,7 +47,7 @@ impl Defects {
         test: FailedTest,
         event: Event,
         start: EventStart,
-    ) -> Answer {
+    ) -> CreateResult {
         let connection = &active.connection;
         let limits = self.deps.connections.limits(connection);
         let deadline = AnswerDeadline::after(limits.create_answer_ms);
@@ -71,7 +71,7 @@ impl Defects {
         test: FailedTest,
         (event, event_start): (Event, EventStart),
         deadline: AnswerDeadline,
-    ) -> Answer {
+    ) -> CreateResult {
         self.deps.history.record_begin(event);
         let start = |key| {
             let (deps, active, test) = (self.deps.clone(), Arc::clone(active), test.clone());
@@ -101,7 +101,7 @@ impl Defects {
 /// The creates in progress, by failed test.
 #[derive(Clone, Default)]
 pub(super) struct CreatesInProgress {
-    by_test: Arc<Mutex<HashMap<FailedTestKey, Option<InFlight<Answer>>>>>,
+    by_test: Arc<Mutex<HashMap<FailedTestKey, Option<InFlight<CreateResult>>>>>,
 }
 
 impl CreatesInProgress {
@@ -112,9 +112,9 @@ impl CreatesInProgress {
         key: FailedTestKey,
         tasks: &TaskTracker,
         create: impl FnOnce(FailedTestKey) -> F,
-    ) -> Flight<Answer>
+    ) -> Flight<CreateResult>
     where
-        F: Future<Output = Answer> + Send + 'static,
+        F: Future<Output = CreateResult> + Send + 'static,
     {
         const {
             assert!(
@@ -169,7 +169,7 @@ async fn select_version_and_create(
     test: &FailedTest,
     event: EventStart,
     deadline: AnswerDeadline,
-) -> Answer {
+) -> CreateResult {
     // The version is selected once, so that all runs of the event use the same version.
     let connector = match defects_connector(deps, &active.connection) {
         Ok(connector) => connector,

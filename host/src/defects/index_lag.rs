@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 
 use crate::connections::Asker;
 use crate::domain::{Call, Connection, ConnectionId, Marker, Settings, milliseconds};
-use crate::runtime::Run;
+use crate::runtime::RunInput;
 
 use super::Defects;
 
@@ -105,7 +105,7 @@ impl Defects {
             .allow_run(&active.connection, &connector, Call::Find, Asker::Background)
             .ok()?;
         let active = Arc::new(active.with_settings(created.settings.clone()));
-        let run = Run::new(connector, active);
+        let run = RunInput::new(connector, active);
         let outcome = self.deps.sandbox.find(run, &created.marker).await.outcome;
         connections.record_outcome(id, Call::Find, created.marker.as_str(), &outcome);
         Some(!outcome.ok()?.is_empty())

@@ -17,7 +17,7 @@ use crate::domain::{
     LogLevel, LogLine, Marker, OnRecurrence, Refusal, SearchEnd, TimedStepKind, Verdict, after,
 };
 use crate::egress::ActiveConnection;
-use crate::runtime::{Connector, Run, RunEnd};
+use crate::runtime::{Connector, RunEnd, RunInput};
 use crate::store::StoreError;
 
 use super::Dependencies;
@@ -72,7 +72,7 @@ impl LeasedDefect<'_> {
         let purpose = Purpose::Create(self.snapshot_now());
         let (sandbox, report) = (&self.deps.sandbox, Arc::new(routed.report));
         let start = |run, journal| sandbox.create(run, test, marker, journal, Arc::clone(&report));
-        let mut end = self.run_allowed(&self.active, Call::Create, marker, purpose, start).await;
+        let mut end = self.run_journaled(&self.active, Call::Create, marker, purpose, start).await;
         self.all_attached = report.has_sent_all_attachments();
         routed.record.add_to(&self.event, &mut end.report);
         Ok(end)
@@ -95,23 +95,23 @@ impl LeasedDefect<'_> {
         call: Call,
         marker: &Marker,
         purpose: Purpose,
-        start: impl FnOnce(Run, Arc<dyn Journal>) -> F,
+        start: impl FnOnce(RunInput, Arc<dyn Journal>) -> F,
     ) -> Result<RunEnd<T>, Refusal> {
         self.check_breaker(call)?;
-        Ok(self.run_allowed(active, call, marker, purpose, start).await)
+        Ok(self.run_journaled(active, call, marker, purpose, start).await)
     }
 
     /// As [`Self::run_writes`], for a call that the circuit breaker has allowed.
-    async fn run_allowed<T, F: Future<Output = RunEnd<T>>>(
+    async fn run_journaled<T, F: Future<Output = RunEnd<T>>>(
         &self,
         active: &Arc<ActiveConnection>,
         call: Call,
         marker: &Marker,
         purpose: Purpose,
-        start: impl FnOnce(Run, Arc<dyn Journal>) -> F,
+        start: impl FnOnce(RunInput, Arc<dyn Journal>) -> F,
     ) -> RunEnd<T> {
         let journal = WriteJournal::new(self, marker, purpose);
-        let run = self.new_run(active);
+        let run = self.new_run_input(active);
         let stop = run.stop.clone();
         let run = start(run, Arc::clone(&journal) as Arc<dyn Journal>);
         let mut end = self.while_renewing(stop, run).await;
@@ -132,7 +132,7 @@ impl LeasedDefect<'_> {
         active: &Arc<ActiveConnection>,
         call: Call,
         marker: &Marker,
-        start: impl FnOnce(Run) -> F,
+        start: impl FnOnce(RunInput) -> F,
     ) -> Result<T, Refusal> {
         // Several runs may follow each other under one lease, so renew it first.
         let until = after(self.deps.clock.now(), self.deps.config.now().lease_ms);
@@ -142,7 +142,7 @@ impl LeasedDefect<'_> {
             Err(error) => return Err(Refusal::StoreUnavailable(error.to_string())),
         }
         self.check_breaker(call)?;
-        let run = self.new_run(active);
+        let run = self.new_run_input(active);
         let stop = run.stop.clone();
         let end = self.while_renewing(stop, start(run)).await;
         self.record_outcome(call, marker, &end.outcome);
@@ -260,10 +260,10 @@ impl LeasedDefect<'_> {
         self.while_renewing(CancellationToken::new(), read)
     }
 
-    fn new_run(&self, active: &Arc<ActiveConnection>) -> Run {
+    fn new_run_input(&self, active: &Arc<ActiveConnection>) -> RunInput {
         let (connector, active) = (Arc::clone(self.connector), Arc::clone(active));
         let trace = || self.deps.history.trace(self.event.id);
-        Run::of_event(connector, active, self.event, trace)
+        RunInput::of_event(connector, active, self.event, trace)
     }
 
     /// Renews the lease until the run ends. If the lease is lost, stops the run and still waits for

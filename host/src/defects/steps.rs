@@ -15,7 +15,7 @@ use crate::domain::{
     WriteClass, confirmed_or_nothing_sent, sent_writes,
 };
 use crate::egress::ActiveConnection;
-use crate::runtime::{Run, RunEnd, TestReport};
+use crate::runtime::{RunEnd, RunInput, TestReport};
 use crate::store::ControlDefect;
 
 use super::journal::Purpose;
@@ -245,7 +245,7 @@ impl<'a> DefectSteps<'a> {
         &self,
         step: &FollowUp,
         call: Call,
-        start: impl FnOnce(Run, Arc<dyn Journal>) -> F,
+        start: impl FnOnce(RunInput, Arc<dyn Journal>) -> F,
     ) -> StepResult {
         let (marker, purpose) = (&self.due.marker, Purpose::FollowUp(step.clone()));
         let run = self.leased.run_writes(&self.active, call, marker, purpose, start).await;

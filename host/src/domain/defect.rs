@@ -114,7 +114,7 @@ pub enum Claimed {
     Created {
         /// The row that stores the defect.
         id: DefectId,
-        /// The defect for the answer.
+        /// The stored defect, which the caller returns in its answer.
         defect: Defect,
     },
     /// The test case failed before, and the store has the defect of that failure. The row is in

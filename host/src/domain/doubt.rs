@@ -74,7 +74,8 @@ pub enum Unresolvable {
     Acknowledged,
     /// The operator set `create.in_doubt_s` to "never".
     Never,
-    /// The tracker answered 403, and the connection has no other defect to test the search with.
+    /// The tracker answered one of the writes with 403, and the connection has no other defect with
+    /// which the search can be tested.
     Forbidden,
     /// The search finds none of these defects, which were created in the same way.
     ControlNotFound(Vec<String>),

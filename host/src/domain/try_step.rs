@@ -4,7 +4,7 @@
 use super::{Origin, string_enum};
 
 string_enum! {
-    /// A part of `try`, which tests one condition.
+    /// A part of `try` that tests one condition.
     pub enum TryStep {
         /// The host name is resolved, and its addresses are checked.
         Dns = "dns",

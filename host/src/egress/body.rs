@@ -45,7 +45,8 @@ pub(super) struct BodyWriter {
     /// First the context bytes, which are already in the file. Then the new bytes, which are not
     /// yet redacted and written.
     buffer: Vec<u8>,
-    /// How many bytes at the start of `buffer` are context.
+    /// How many bytes at the start of `buffer` are already in the file. They are kept because the
+    /// redactor looks at the text before the new bytes.
     context_bytes: usize,
     blocks: Vec<Block>,
     /// Whether the whole body counts as a secret, so that only the mask is kept.

@@ -86,14 +86,14 @@ async fn send_with_retries(
     outbound: &CheckedRequest,
 ) -> Result<Answer, HttpError> {
     let token = token::for_origin(requests, &outbound.origin).await?;
-    let prepared_at = Instant::now();
-    let outbound = requests.insert_secrets(outbound.clone(), token.as_ref())?;
+    let token_at = Instant::now();
+    let outbound = requests.insert_cookies_and_secrets(outbound.clone(), token.as_ref())?;
     let (origin, effect) = (&outbound.origin, outbound.effect);
     let mut idle_connection = requests.active.pool.take(origin, effect, Instant::now());
     let mut attempts = 1;
     loop {
         let is_reused = idle_connection.is_some();
-        let result = exchange_once(requests, idle_connection.take(), &outbound, prepared_at).await;
+        let result = exchange_once(requests, idle_connection.take(), &outbound, token_at).await;
         let may_repeat = match &result {
             Err(ExchangeError::NotSent(_)) => true,
             Err(ExchangeError::Http1Required(_)) => {
@@ -117,7 +117,7 @@ async fn exchange_once(
     requests: &RunRequests,
     idle_connection: Option<HttpConnection>,
     outbound: &CheckedRequest,
-    prepared_at: Instant,
+    token_at: Instant,
 ) -> Result<Answer, ExchangeError> {
     let mut connection = match idle_connection {
         Some(connection) => connection,
@@ -130,6 +130,6 @@ async fn exchange_once(
     let proxy_refusal = connection.refused_by_proxy(answer.status);
     requests.cookies.store(&outbound.origin, &outbound.url, &answer.headers);
     requests.active.pool.put_back(&outbound.origin, connection).await;
-    token::expire_if_refused(requests, &outbound.origin, answer.status, prepared_at).await;
+    token::expire_if_refused(requests, &outbound.origin, answer.status, token_at).await;
     proxy_refusal.map_or(Ok(answer), |why| Err(ExchangeError::RefusedByProxy(why)))
 }

@@ -1,7 +1,7 @@
 //! Sends one request of a guest.
 //!
 //! A write is sent once: the connection is made, the journal commits durably, then bytes are sent.
-//! After the journal commit, the write runs in its own task, even if the guest ends. The task
+//! The journal commit and the exchange run in a task of their own, even if the guest ends. The task
 //! runs until the exchange ends, the run's deadline for requests passes or the server shuts down.
 //! Never follows a redirect of a write, and never sends a write again that the tracker may have
 //! processed. `read.rs` sends the other requests.
@@ -40,16 +40,16 @@ struct PreparedWrite {
     outbound: CheckedRequest,
     connection: HttpConnection,
     /// The time at which the request got its token.
-    prepared_at: Instant,
+    token_at: Instant,
     /// The guard of `RunRequests::write_lock`. It is kept until the write ends, so that no other
     /// write begins.
     write_guard: OwnedMutexGuard<()>,
 }
 
 /// A prepared write, in the task that journals and sends it.
-struct PendingWrite<'a> {
+struct WriteInTask<'a> {
     outbound: &'a CheckedRequest,
-    prepared_at: Instant,
+    token_at: Instant,
     call: &'a Call,
     journal: &'a dyn Journal,
 }
@@ -111,9 +111,9 @@ impl RunRequests {
         };
         let requests = Arc::clone(self);
         let sending = async move {
-            let PreparedWrite { outbound, connection, prepared_at, write_guard } = prepared;
+            let PreparedWrite { outbound, connection, token_at, write_guard } = prepared;
             let (outbound, journal) = (&outbound, &*journal);
-            let write = PendingWrite { outbound, prepared_at, call: &call, journal };
+            let write = WriteInTask { outbound, token_at, call: &call, journal };
             let result = requests.send_journaled(&write, connection).await;
             let response = call.finish(result);
             drop((write_guard, running_write));
@@ -137,8 +137,8 @@ impl RunRequests {
         let write_guard = Arc::clone(&self.write_lock).lock_owned().await;
         self.record.check_earlier_writes()?;
         let token = token::for_origin(self, &outbound.origin).await?;
-        let prepared_at = Instant::now();
-        let outbound = self.insert_secrets(outbound, token.as_ref())?;
+        let token_at = Instant::now();
+        let outbound = self.insert_cookies_and_secrets(outbound, token.as_ref())?;
         let idle_connection =
             self.active.pool.take(&outbound.origin, outbound.effect, Instant::now());
         let connection = match idle_connection {
@@ -148,12 +148,12 @@ impl RunRequests {
                 connected.inspect_err(|error| tape::record_failure(self, &outbound, error))?
             }
         };
-        Ok(PreparedWrite { outbound, connection, prepared_at, write_guard })
+        Ok(PreparedWrite { outbound, connection, token_at, write_guard })
     }
 
     /// Adds cookies and secrets to the request. If a placeholder in the body is replaced, the body
     /// is copied, and the copy is charged before it is made.
-    pub(super) fn insert_secrets(
+    pub(super) fn insert_cookies_and_secrets(
         &self,
         mut outbound: CheckedRequest,
         token: Option<&Secret>,
@@ -173,10 +173,10 @@ impl RunRequests {
     /// what is known about the write.
     async fn send_journaled(
         &self,
-        write: &PendingWrite<'_>,
+        write: &WriteInTask<'_>,
         connection: HttpConnection,
     ) -> Result<Answer, HttpError> {
-        let PendingWrite { outbound, journal, .. } = *write;
+        let WriteInTask { outbound, journal, .. } = *write;
         let request = build_request(outbound, &connection)?;
         let memory = AnswerMemory::reserve(self, self.limits.response_body_bytes)?;
         // `open_write` checked this before the write waited for its turn, a token and a connection.
@@ -210,7 +210,7 @@ impl RunRequests {
     /// second; otherwise the host makes a new one.
     async fn send_marked(
         &self,
-        write: &PendingWrite<'_>,
+        write: &WriteInTask<'_>,
         mut connection: HttpConnection,
         mut request: Request<Full<Bytes>>,
         memory: AnswerMemory,
@@ -234,7 +234,7 @@ impl RunRequests {
         let answer = result?;
         self.cookies.store(origin, &write.outbound.url, &answer.headers);
         self.active.pool.put_back(origin, connection).await;
-        token::expire_if_refused(self, origin, answer.status, write.prepared_at).await;
+        token::expire_if_refused(self, origin, answer.status, write.token_at).await;
         Ok(answer)
     }
 
@@ -242,7 +242,7 @@ impl RunRequests {
     /// about the write.
     async fn send_if_leased(
         &self,
-        PendingWrite { outbound, call, journal, .. }: &PendingWrite<'_>,
+        WriteInTask { outbound, call, journal, .. }: &WriteInTask<'_>,
         connection: &mut HttpConnection,
         request: Request<Full<Bytes>>,
         memory: AnswerMemory,

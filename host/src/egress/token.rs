@@ -2,8 +2,8 @@
 //! until they expire.
 //!
 //! The guest never gets access to the token endpoint. A person grants the endpoint together with
-//! the secret, and only the host sends requests to it. Fetching a token is a separate request, with
-//! its own call in the record.
+//! the secret, and only the host sends requests to it. The record of a run lists the request for a
+//! token like each request of the guest.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -180,12 +180,12 @@ pub(super) async fn for_origin(
 }
 
 /// After status 401, makes the next request fetch a new token. Does nothing if a token was fetched
-/// after `prepared_at`, the time at which the refused request got its token.
+/// after `token_at`, the time at which the refused request got its token.
 pub(super) async fn expire_if_refused(
     requests: &RunRequests,
     origin: &Origin,
     status: u16,
-    prepared_at: Instant,
+    token_at: Instant,
 ) {
     if status != 401 {
         return;
@@ -194,8 +194,8 @@ pub(super) async fn expire_if_refused(
     let locking = requests.active.credentials.tokens.lock();
     let Ok(mut tokens) = timeout_at(requests.request_deadline, locking).await else { return };
     let newest = tokens.get_mut(client.secret_name).and_then(|tokens| tokens.last_mut());
-    if let Some(token) = newest.filter(|token| token.fetched_at <= prepared_at) {
-        token.use_until = prepared_at;
+    if let Some(token) = newest.filter(|token| token.fetched_at <= token_at) {
+        token.use_until = token_at;
     }
 }
 

@@ -18,7 +18,7 @@ static X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-prot
 
 /// A request extension: the client of a request, and who wrote its headers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct ClientOrigin {
+pub(super) struct RequestClient {
     /// The address of the client.
     pub(super) address: IpAddr,
     /// Whether the client used TLS, to this server or to a trusted proxy.
@@ -52,8 +52,8 @@ pub(super) struct ContradictoryHeaders;
 /// list of allowed addresses refuses it, unless the list allows every IPv6 address.
 pub(super) const UNKNOWN_CLIENT: IpAddr = IpAddr::V6(Ipv6Addr::UNSPECIFIED);
 
-impl ClientOrigin {
-    /// The origin of a request about which nothing is known.
+impl RequestClient {
+    /// The client of a request about which nothing is known.
     pub(super) const UNKNOWN: Self = Self {
         address: UNKNOWN_CLIENT,
         is_https: false,
@@ -62,14 +62,14 @@ impl ClientOrigin {
     };
 }
 
-/// The origin of a request; [`ClientOrigin::UNKNOWN`] if the request did not come from a listener.
-pub(super) fn origin_of(request: &Request) -> ClientOrigin {
-    request.extensions().get().copied().unwrap_or(ClientOrigin::UNKNOWN)
+/// The client of a request; [`RequestClient::UNKNOWN`] if the request did not come from a listener.
+pub(super) fn request_client_of(request: &Request) -> RequestClient {
+    request.extensions().get().copied().unwrap_or(RequestClient::UNKNOWN)
 }
 
 /// The client's address; unspecified (`::`) if the request did not come from a listener.
 pub(super) fn client_of(request: &Request) -> IpAddr {
-    origin_of(request).address
+    request_client_of(request).address
 }
 
 /// Whether the client of a trusted proxy used TLS. The proxy reports it in the entry of `Forwarded`

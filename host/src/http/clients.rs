@@ -19,7 +19,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::client_address::{
-    ClientOrigin, ContradictoryHeaders, HeaderWriter, UNKNOWN_CLIENT, forwarded_client,
+    ContradictoryHeaders, HeaderWriter, RequestClient, UNKNOWN_CLIENT, forwarded_client,
     forwarded_https, limit_key,
 };
 use super::listener::{OpenedConnection, Peer, Preface};
@@ -197,14 +197,17 @@ impl Client {
         let _ = self.opened.set(Opening { preface: opened.preface, is_tls: opened.is_tls });
     }
 
-    /// The origin of a request with these headers: the peer, or the client that a trusted proxy
+    /// The client of a request with these headers: the peer, or the client that a trusted proxy
     /// names, by the PROXY protocol or in an HTTP header. After a header of the PROXY protocol, the
     /// named client writes the HTTP headers. They are trusted only if this client is a trusted
     /// proxy.
     ///
     /// # Errors
     /// The headers of a trusted proxy contradict each other.
-    pub(super) fn origin(&self, headers: &HeaderMap) -> Result<ClientOrigin, ContradictoryHeaders> {
+    pub(super) fn request_client(
+        &self,
+        headers: &HeaderMap,
+    ) -> Result<RequestClient, ContradictoryHeaders> {
         let absent = Opening { preface: Preface::Absent, is_tls: false };
         let Opening { preface, is_tls } = self.opened.get().copied().unwrap_or(absent);
         let limits = self.limits();
@@ -216,7 +219,7 @@ impl Client {
             Preface::ProxyHeader(None) => (UNKNOWN_CLIENT, is_tls, false),
         };
         let is_direct = preface == Preface::Absent;
-        let direct = ClientOrigin {
+        let direct = RequestClient {
             address,
             is_https,
             is_forwarded: !is_direct,
@@ -230,7 +233,7 @@ impl Client {
         let is_https = forwarded_https(headers, trusted).unwrap_or(is_https);
         let is_local = is_direct && self.peer.is_local;
         let header_writer = if is_local { HeaderWriter::LocalProxy } else { HeaderWriter::Proxy };
-        Ok(ClientOrigin { address, is_https, is_forwarded: true, header_writer })
+        Ok(RequestClient { address, is_https, is_forwarded: true, header_writer })
     }
 
     /// Counts a request that begins to arrive. Returns `None` if its client already has too many of
@@ -368,9 +371,9 @@ mod tests {
             let admitted = clients.admit(peer).await.expect("room");
             let stream = Box::new(tokio::io::empty());
             admitted.set_opened(&OpenedConnection { stream, preface, is_tls: false });
-            let origin = admitted.origin(&headers).expect("one header");
+            let found = admitted.request_client(&headers).expect("one header");
             let expected = (client.parse::<IpAddr>().unwrap(), header_writer);
-            assert_eq!((origin.address, origin.header_writer), expected, "{peer:?} {preface:?}");
+            assert_eq!((found.address, found.header_writer), expected, "{peer:?} {preface:?}");
         }
     }
 

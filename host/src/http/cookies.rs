@@ -11,7 +11,7 @@ use axum::http::{HeaderMap, HeaderValue};
 use crate::config::Config;
 use crate::secret::Secret;
 
-use super::client_address::origin_of;
+use super::client_address::request_client_of;
 use super::same_site::authority;
 
 /// The name of a cookie without its prefix, and its attribute `SameSite`.
@@ -41,7 +41,7 @@ impl RequestCookies {
         let public = config.public_url.as_ref().filter(|url| url.scheme() == "https");
         let host = authority(request.headers(), request.uri());
         let is_public_url = public.is_some_and(|url| host == Some(url.authority()));
-        let is_https = origin_of(request).is_https || is_public_url;
+        let is_https = request_client_of(request).is_https || is_public_url;
         Self { is_https, is_whole_host: config.path_prefix().is_empty() }
     }
 

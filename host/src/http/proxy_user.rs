@@ -9,7 +9,7 @@ use crate::config::{Config, PROXY_SECRET_HEADER};
 use crate::domain::{Account, Role, StringEnum as _};
 use crate::secret::Secret;
 
-use super::client_address::{HeaderWriter, origin_of};
+use super::client_address::{HeaderWriter, request_client_of};
 use super::problem::Problem;
 
 /// Whether a request proves that the proxy wrote its headers.
@@ -35,7 +35,7 @@ pub(super) fn check_proof(
     let Some(user_header) = config.proxy_user_header.as_deref() else {
         return Ok(ProxyProof::Absent);
     };
-    match origin_of(request).header_writer {
+    match request_client_of(request).header_writer {
         HeaderWriter::Client => return Ok(ProxyProof::Absent),
         HeaderWriter::LocalProxy if secret.is_none() => return Ok(ProxyProof::Valid),
         HeaderWriter::LocalProxy | HeaderWriter::Proxy => {}

@@ -29,7 +29,7 @@ use tokio_util::io::InspectReader;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::client_address::ClientOrigin;
+use super::client_address::RequestClient;
 use super::clients::{Client, ClientHandle, Clients, SharedLimits};
 use super::lingering::Lingering;
 use super::listener::{
@@ -257,12 +257,12 @@ async fn answer_request(
     if is_http2 {
         client.timing.ignore_received();
     }
-    let (origin, contradiction) = match client.origin(request.headers()) {
-        Ok(origin) => (origin, None),
-        Err(error) => (ClientOrigin::UNKNOWN, Some(Problem::bad_request(error.to_string()))),
+    let (request_client, contradiction) = match client.request_client(request.headers()) {
+        Ok(found) => (found, None),
+        Err(error) => (RequestClient::UNKNOWN, Some(Problem::bad_request(error.to_string()))),
     };
-    let is_counted = origin.is_forwarded || is_http2;
-    let arriving = is_counted.then(|| client.count_arriving(origin.address));
+    let is_counted = request_client.is_forwarded || is_http2;
+    let arriving = is_counted.then(|| client.count_arriving(request_client.address));
     let too_many = || Problem::rate_limited(TOO_MANY_ARRIVING, Duration::ZERO);
     let refused = contradiction.or_else(|| matches!(arriving, Some(None)).then(too_many));
     let (arrived, answered) = Progress::begin(&client, arriving.flatten());
@@ -284,7 +284,7 @@ async fn answer_request(
         drop(request);
         problem::add_body(refused.into_response(), &path)
     } else {
-        request.extensions_mut().insert(origin);
+        request.extensions_mut().insert(request_client);
         request.extensions_mut().insert(ClientHandle(Arc::downgrade(&client)));
         let service = TowerToHyperService::new(router);
         match hyper::service::Service::call(&service, request).await {
@@ -298,7 +298,7 @@ async fn answer_request(
         response.headers_mut().insert(CONNECTION, CLOSE);
         leaves_unread.store(true, Ordering::Relaxed);
     }
-    security_headers::add(response.headers_mut(), origin.is_https);
+    security_headers::add(response.headers_mut(), request_client.is_https);
     Ok(response.map(|body| {
         Body::new(body.map_frame(move |frame| {
             let _ = &answered;

@@ -18,7 +18,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
-use axum::http::{HeaderName, HeaderValue, Method};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method};
 use axum::response::Response;
 use tokio::time::Instant;
 
@@ -33,7 +33,7 @@ use crate::telemetry::TraceParent;
 use super::AppState;
 use super::client_address::client_of;
 use super::problem::Problem;
-use admission::{Admission, UnreadRequest};
+use admission::{UnreadRequest, WebhookAdmission};
 use answer::{Answer, instance};
 
 pub(crate) use classify::kpi_template;
@@ -114,12 +114,12 @@ async fn handle(app: Arc<AppState>, target: Target, request: Request) -> Respons
     let client = client_of(&request);
     let (parts, body) = request.into_parts();
     let (headers, extensions, kind) = (&parts.headers, &parts.extensions, &target.kind);
-    let Admission { body, refused } = match &target.active {
+    let WebhookAdmission { body, refused } = match &target.active {
         Some(active) if !target.is_by_admin => {
             let unread = UnreadRequest { active, kind, client, headers, extensions, received_at };
             unread.admit(&app, body).await
         }
-        _ => Admission::with_body(body::read(headers, body).await),
+        _ => WebhookAdmission::with_body(body::read(headers, body).await),
     };
     let Target { active, token, path, kind, .. } = target;
     let kind = kind.with_body(body.as_ref());
@@ -131,12 +131,11 @@ async fn handle(app: Arc<AppState>, target: Target, request: Request) -> Respons
         received_at,
         started,
     );
-    let trace_parent = request.headers.get(TraceParent::HEADER);
-    let trace_parent = trace_parent.and_then(|value| TraceParent::parse(value.to_str().ok()?));
     // The header `traceparent` decides whether a trace is sampled. It is ignored if the sender is
     // refused.
-    let trace_parent = trace_parent.filter(|_| active.is_some() && refused.is_none());
-    app.services.history.receive(id, trace_parent);
+    if active.is_some() && refused.is_none() {
+        app.services.history.keep_sender_trace(id, sender_trace(&request.headers));
+    }
     let tasks = app.services.tasks.clone();
     let answered = Completing::new(&tasks, async move {
         let is_refused = refused.is_some();
@@ -146,7 +145,7 @@ async fn handle(app: Arc<AppState>, target: Target, request: Request) -> Respons
             (None, _) => (EventKind::NoConnection, Answer::problem(id, &Problem::no_webhook())),
         };
         let answered = Answered { kind, is_refused, answer };
-        record_within_rates(&app, active.as_deref(), &request, client, answered)
+        record_and_respond(&app, active.as_deref(), &request, client, answered)
     });
     let mut response = answered.await.unwrap_or_else(|error| {
         tracing::error!(event = %id, %error, "a webhook's handler panicked");
@@ -156,6 +155,11 @@ async fn handle(app: Arc<AppState>, target: Target, request: Request) -> Respons
         response.headers_mut().insert(EVENT_HEADER.clone(), id);
     }
     response
+}
+
+/// The trace that the sender names in the header `traceparent`.
+fn sender_trace(headers: &HeaderMap) -> Option<TraceParent> {
+    TraceParent::parse(headers.get(TraceParent::HEADER)?.to_str().ok()?)
 }
 
 /// The answer to a request, and what decides whether its event is stored.
@@ -169,7 +173,7 @@ struct Answered {
 /// Stores the event of an answer. The event of a request without the credential that its connection
 /// requires, of a request that exceeds its rate and of an unrecognised request is stored only
 /// within a rate limit.
-fn record_within_rates(
+fn record_and_respond(
     app: &AppState,
     active: Option<&ActiveConnection>,
     request: &WebhookRequest,
@@ -187,7 +191,7 @@ fn record_within_rates(
     let is_unexpected = is_refused || is_unrecognised;
     if !app.rate_limits.may_store_event(counted_connection, client, is_unexpected, started) {
         let (code, ms) = (answer.outcome.code, milliseconds(started.elapsed()));
-        app.services.history.end_unstored(connection, kind, code, ms);
+        app.services.history.count_end(connection, kind, code, ms);
         return answer.response;
     }
     let stores_request = is_unauthenticated

@@ -70,7 +70,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_sign_in_has_different_values_that_meet_the_standard() {
+    fn each_sign_in_has_its_own_state_and_nonce_and_a_verifier_of_valid_length() {
         let (one, other) = (Login::fresh(), Login::fresh());
         let continued = Login::from_cookie(one.cookie().clone());
         assert!(one.is_state(&continued.state()) && one.is_nonce(&continued.nonce()));

@@ -207,7 +207,7 @@ impl Mirror {
             (name_state.compared_input, name_state.failed) = (None, None);
             (name_state.pending, name_state.store_failures) = (None, None);
         }
-        self.compare_until_unchanged(&mut state).await
+        self.compare_until_store_unchanged(&mut state).await
     }
 
     /// Compares folder and store, and executes the actions that the rules choose.
@@ -217,7 +217,7 @@ impl Mirror {
     /// tried again later.
     pub(super) async fn sync(&self) -> Result<(), StoreError> {
         let mut state = self.state.lock().await;
-        self.compare_until_unchanged(&mut state).await
+        self.compare_until_store_unchanged(&mut state).await
     }
 
     /// Locks the mirror while a person's file is written. Meanwhile, no decision of another server
@@ -231,7 +231,9 @@ impl Mirror {
         Some(self.shared.load().get(name)?.current()?.sha256.clone())
     }
 
-    async fn compare_until_unchanged(&self, state: &mut State) -> Result<(), StoreError> {
+    /// Compares all connectors; compares them again if this has changed the store, at most
+    /// [`COMPARISONS_MAX`] times in total.
+    async fn compare_until_store_unchanged(&self, state: &mut State) -> Result<(), StoreError> {
         for _ in 0..COMPARISONS_MAX {
             if !self.compare_all(state).await? {
                 break;

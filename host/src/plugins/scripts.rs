@@ -48,7 +48,8 @@ pub(super) fn write_program(
     Ok(files)
 }
 
-/// Reads a parsed script; `None` if the runner of this host did not parse it.
+/// Reads a parsed script. Returns `None` if the file cannot be read, or if another version of the
+/// runner made it.
 pub(super) fn read_program(code: &Path) -> Option<Script> {
     let program_file: ProgramFile = serde_json::from_slice(&fs::read(code).ok()?).ok()?;
     (program_file.runner_sha256 == *RUNNER_SHA256).then_some(program_file.script)

@@ -43,8 +43,8 @@ pub struct AddressSpace {
 }
 
 impl AddressSpace {
-    /// Returns how many slots fit into the address space without a pool: at most `slots_max`, and
-    /// at least one.
+    /// Returns the slots and the layout that are used if there is no pool: `slots_max` slots,
+    /// halved until they fit into the free address space, but at least one.
     pub(super) fn on_demand(slots_max: u32) -> Self {
         let slot_counts = std::iter::successors(Some(slots_max), |slots| Some(slots / 2));
         let mut slot_counts = slot_counts.take_while(|slots| *slots > 0);

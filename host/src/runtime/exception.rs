@@ -42,7 +42,7 @@ fn read_member(record: &str, name: &str) -> Option<String> {
                 'n' => value.push('\n'),
                 't' => value.push('\t'),
                 'r' => {}
-                // A control character stays escaped.
+                // A character that is printed as `\u{…}` or `\0` stays escaped.
                 escaped @ ('u' | '0') => value.extend(['\\', escaped]),
                 escaped => value.push(escaped),
             },

@@ -17,7 +17,7 @@ pub(super) const MEMORIES_MAX: u32 = 32;
 /// Maximum number of tables of one component.
 pub(super) const TABLES_MAX: u32 = 64;
 
-/// Charges the memories and tables of a run to its account.
+/// Limits the memories and tables of one run, and charges them to the run's memory account.
 pub(super) struct Limiter {
     limits: Limits,
     charge: Charge,

@@ -62,7 +62,7 @@ pub(super) struct PermitUsage {
 }
 
 /// The answer to a request for a permit.
-pub(super) enum Admission {
+pub(super) enum PermitAnswer {
     Granted(Permit),
     /// The request waits, and the receiver gets the permit later. A caller that gives up drops the
     /// receiver.
@@ -137,26 +137,26 @@ impl Permits {
     }
 
     /// Requests a permit. The permit is granted at once, or the request waits or is refused.
-    pub(super) fn request_permit(self: &Arc<Self>, request: Request) -> Admission {
+    pub(super) fn request_permit(self: &Arc<Self>, request: Request) -> PermitAnswer {
         let mut state = self.state.lock();
         let waiting = state.waiting.get_mut(&request.lane).map_or(0, |waiters| {
             waiters.retain(|waiter| !waiter.sender.is_closed());
             waiters.len()
         });
         if waiting >= self.capacity.waiting {
-            return Admission::QueueFull;
+            return PermitAnswer::QueueFull;
         }
         if waiting == 0 && state.can_grant(&request, self.capacity) {
             state.remove_idle_groups();
             state.record_grant(&request);
-            return Admission::Granted(self.new_permit(request, 0));
+            return PermitAnswer::Granted(self.new_permit(request, 0));
         }
         let (sender, receiver) = oneshot::channel();
         state.waits += 1;
         let (arrival, grants_at_arrival) = (state.waits, state.grants_after_wait);
         let waiter = Waiter { request, sender, arrival, grants_at_arrival };
         state.waiting.entry(waiter.request.lane.clone()).or_default().push_back(waiter);
-        Admission::Waiting(receiver)
+        PermitAnswer::Waiting(receiver)
     }
 
     pub(super) fn capacity(&self) -> Capacity {

@@ -9,7 +9,7 @@ use std::task::{Context, Poll, ready};
 
 use tokio::sync::oneshot;
 
-use super::permits::{Admission, Capacity, Lane, Permit, Permits, Request};
+use super::permits::{Capacity, Lane, Permit, PermitAnswer, Permits, Request};
 
 /// Maximum number of guests of one lane that wait for the CPU. The host has fewer runs than this.
 const WAITING_GUESTS_MAX: usize = 2_000;
@@ -43,9 +43,9 @@ impl<F: Future + Unpin> PermittedPolls<F> {
     fn poll_permit(&mut self, cx: &mut Context<'_>) -> Poll<Option<Permit>> {
         if self.permit_receiver.is_none() {
             match self.poll_permits.request_permit(self.request.clone()) {
-                Admission::Granted(permit) => return Poll::Ready(Some(permit)),
-                Admission::QueueFull => return Poll::Ready(None),
-                Admission::Waiting(receiver) => self.permit_receiver = Some(receiver),
+                PermitAnswer::Granted(permit) => return Poll::Ready(Some(permit)),
+                PermitAnswer::QueueFull => return Poll::Ready(None),
+                PermitAnswer::Waiting(receiver) => self.permit_receiver = Some(receiver),
             }
         }
         let Some(receiver) = &mut self.permit_receiver else { return Poll::Ready(None) };

@@ -29,7 +29,7 @@ use super::poll_permits::poll_permits;
 use super::test_report::TestReport;
 
 pub use any_call::{CallArguments, ExportAnswer};
-pub use run::{Run, RunEnd};
+pub use run::{RunEnd, RunInput};
 
 use run::{ExportCall, unsupported};
 
@@ -102,7 +102,7 @@ impl Sandbox {
     /// `test_report` contains the data about the failed test that the connector may read.
     pub async fn create(
         &self,
-        run: Run,
+        run: RunInput,
         test: &FailedTest,
         marker: &Marker,
         journal: Arc<dyn Journal>,
@@ -125,7 +125,7 @@ impl Sandbox {
 
     /// Calls `defects.find`: returns the defects with this marker, the oldest first. Writes are
     /// refused.
-    pub async fn find(&self, run: Run, marker: &Marker) -> RunEnd<Vec<Defect>> {
+    pub async fn find(&self, run: RunInput, marker: &Marker) -> RunEnd<Vec<Defect>> {
         let Some(export) = run.connector.loaded().defects.clone() else {
             return unsupported(&run, Call::Find, "defects");
         };
@@ -140,7 +140,7 @@ impl Sandbox {
     }
 
     /// Calls `kpis.count`. Writes are refused.
-    pub async fn count(&self, run: Run, project: &str) -> RunEnd<Counts> {
+    pub async fn count(&self, run: RunInput, project: &str) -> RunEnd<Counts> {
         let Some(export) = run.connector.loaded().kpis.clone() else {
             return unsupported(&run, Call::Count, "kpis");
         };
@@ -152,7 +152,7 @@ impl Sandbox {
     }
 
     /// Calls `plugin.check`. Writes are refused.
-    pub async fn check(&self, run: Run) -> RunEnd<String> {
+    pub async fn check(&self, run: RunInput) -> RunEnd<String> {
         let export = run.connector.loaded().plugin.clone();
         let call = |guest: GuestInstance| guest.check(export);
         let convert = |line: String, redact: Redact<'_>| Ok(redact(TextKind::ForPeople, line));

@@ -205,7 +205,7 @@ pub trait DefectStore {
     /// closed or deleted. Returns false if the test case already has a later defect, or if another
     /// of its failures is creating one; the caller must then claim again. Durable. `Fenced` if the
     /// lease was lost.
-    async fn create_anew(
+    async fn allow_create_anew(
         &self,
         lease: &Lease,
         closed_row: DefectId,

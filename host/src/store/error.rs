@@ -7,7 +7,8 @@ use std::sync::Arc;
 /// The reason why the store refused or failed an operation.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum StoreError {
-    /// No row has this id.
+    /// The store has nothing of this kind with the requested id. The text is the kind, such as
+    /// `connection`.
     #[error("there is no such {0}")]
     NotFound(&'static str),
     /// The change conflicts with stored data. The text names the data and the next step for the

@@ -42,7 +42,7 @@ pub struct EventFilter {
     pub search: Option<EventSearch>,
     /// Only events that are older than this one: the cursor of a list in pages.
     pub before: Option<EventId>,
-    /// Maximum number of rows; newest first.
+    /// Maximum number of events. The newest are listed first.
     pub limit: u32,
 }
 
@@ -57,8 +57,8 @@ pub struct Retention {
     pub confirmed_by: Timestamp,
     /// Maximum number of events.
     pub events_max: u64,
-    /// Maximum number of requests that reached no connection.
-    pub no_connection_max: u64,
+    /// Maximum number of stored events of requests that matched no connection.
+    pub no_connection_events_max: u64,
     /// Maximum size of events with their runs, bytes.
     pub events_bytes_max: u64,
 }

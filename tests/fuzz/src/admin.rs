@@ -25,7 +25,7 @@ use crate::{CONNECTOR, wait};
 const TOKEN: &str = "the-token-of-the-fuzzed-admin";
 /// A background task with this period does not run during the fuzzing.
 const NEVER_MS: u64 = 3_600_000;
-const POLL_PERIOD: Duration = Duration::from_millis(10);
+const READINESS_POLL_PERIOD: Duration = Duration::from_millis(10);
 
 /// A server with one connector, `tiny`.
 pub struct Admin {
@@ -57,7 +57,7 @@ impl Admin {
         let routes = TowerToHyperService::new(routes);
         let admin = Self { routes, _app: app, _folder: folder };
         while !admin.is_ready() {
-            wait(async { tokio::time::sleep(POLL_PERIOD).await });
+            wait(async { tokio::time::sleep(READINESS_POLL_PERIOD).await });
         }
         admin
     }

@@ -14,7 +14,7 @@ use uuid::Uuid;
 use crate::domain::{Call, ConnectionId, ConnectorFault, FailedTest, Limits, Marker, Refusal};
 use crate::egress::ActiveConnection;
 use crate::report::ReportSettings;
-use crate::runtime::{CallArguments, Connector, MemoryJournal, Run, Sandbox, TestReport};
+use crate::runtime::{CallArguments, Connector, MemoryJournal, RunInput, Sandbox, TestReport};
 
 /// Maximum time of one call. After a call that reached it, no other function is called.
 const RUN_MS_MAX: u64 = 3_000;
@@ -92,7 +92,7 @@ impl<'a> ExportCalls<'a> {
 
     async fn call(&self, call: Call) -> Result<(), Refusal> {
         let marker = Marker::derive(ConnectionId(Uuid::nil()), &self.test, 1);
-        let run = Run::new(Arc::clone(&self.connector), Arc::clone(&self.active));
+        let run = RunInput::new(Arc::clone(&self.connector), Arc::clone(&self.active));
         let deadline = Instant::now() + Duration::from_millis(RUN_MS_MAX);
         let report = TestReport::new(self.test.clone(), ReportSettings::default(), None, deadline);
         let arguments = CallArguments {

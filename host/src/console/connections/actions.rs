@@ -1,5 +1,6 @@
 //! The changes of a connection that need only a button: pause, resume, rotate the token, record,
-//! delete. A confirmation page says what will happen, except before a harmless change.
+//! stop recording, delete. Before each of them, except resume and stop recording, a confirmation
+//! page says what will happen.
 
 use std::sync::Arc;
 

@@ -14,15 +14,15 @@ pub(super) struct ReplayPart {
     pub(super) verdict: Badge,
     /// The versions of both runs.
     pub(super) versions: String,
-    pub(super) requests: Vec<RequestPart>,
-    pub(super) answer: AnswerPart,
+    pub(super) requests: Vec<RequestComparison>,
+    pub(super) answer: AnswerComparison,
     pub(super) used_limits: Vec<UsedLimit>,
     /// The reason why exchanges are missing in the recording.
     pub(super) missing_reason: Option<String>,
 }
 
 /// A request that one of the runs or both runs sent.
-pub(super) struct RequestPart {
+pub(super) struct RequestComparison {
     pub(super) difference: Badge,
     /// A sentence about the difference.
     pub(super) note: String,
@@ -34,7 +34,7 @@ pub(super) struct RequestPart {
 }
 
 /// The answer of the connector: what its export returned.
-pub(super) enum AnswerPart {
+pub(super) enum AnswerComparison {
     Same(String),
     Different(Sides),
     /// Only the replayed answer, because the recording has no answer.
@@ -63,10 +63,10 @@ impl ReplayPart {
         }
         let new_text = pretty(&replayed.answer);
         let answer = match &replayed.recorded_answer {
-            None => AnswerPart::NotRecorded(new_text),
-            Some(recorded) if *recorded == replayed.answer => AnswerPart::Same(new_text),
+            None => AnswerComparison::NotRecorded(new_text),
+            Some(recorded) if *recorded == replayed.answer => AnswerComparison::Same(new_text),
             Some(recorded) => {
-                AnswerPart::Different(Sides::new("Answer", &pretty(recorded), &new_text))
+                AnswerComparison::Different(Sides::new("Answer", &pretty(recorded), &new_text))
             }
         };
         Self {
@@ -74,14 +74,14 @@ impl ReplayPart {
             run: replayed.run,
             verdict,
             versions,
-            requests: replayed.requests.into_iter().map(request_part).collect(),
+            requests: replayed.requests.into_iter().map(request_comparison).collect(),
             answer,
             missing_reason: replayed.missing,
         }
     }
 }
 
-fn request_part(request: ReplayedRequest) -> RequestPart {
+fn request_comparison(request: ReplayedRequest) -> RequestComparison {
     let either = request.replayed.as_ref().or(request.recorded.as_ref());
     let title = either.map(|text| format!("{} {}", text.method, text.url)).unwrap_or_default();
     let answered = match request.status {
@@ -103,7 +103,7 @@ fn request_part(request: ReplayedRequest) -> RequestPart {
     let is_same = request.difference.0 == Difference::Same;
     let text = either.filter(|_| is_same).map(request_text);
     let sides = if is_same { Vec::new() } else { differences(&request) };
-    RequestPart { difference: Badge::new(tone, word), note, title, sides, text }
+    RequestComparison { difference: Badge::new(tone, word), note, title, sides, text }
 }
 
 /// Compares the parts of a recorded and a replayed request that differ.

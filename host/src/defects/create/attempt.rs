@@ -14,7 +14,7 @@ use super::AnswerDeadline;
 use crate::connections::Asker;
 use crate::defects::lease::LeasedDefect;
 use crate::defects::search::SearchResult;
-use crate::defects::{Answer, CreateAnswer, Dependencies};
+use crate::defects::{CreateAnswer, CreateResult, Dependencies};
 use crate::domain::{
     Claimed, DefectId, DoubtfulDefect, EventStart, FailedTest, Lease, LogLevel, LogLine, Marker,
     Next, NotCreated, OnRecurrence, OutcomeCode, Recurrence, Refusal, SearchEnd, TimedStepKind,
@@ -38,7 +38,7 @@ const EARLIER_FAILURE_RETRY_AFTER_S: u32 = 5;
 /// The result of one attempt.
 enum Attempt {
     /// The answer is known, so no further attempt is made.
-    Done(Answer),
+    Done(CreateResult),
     /// Try again at the instant `at`. `None`: try again after a pause that doubles each time. If
     /// the answer deadline comes first, `refusal` is the answer.
     Again { refusal: Refusal, at: Option<Timestamp> },
@@ -82,10 +82,10 @@ impl<'a> CreateEvent<'a> {
 impl CreateEvent<'_> {
     /// Claims the row of the failed test and does what its state requires. Repeats this until there
     /// is an answer or no time is left.
-    pub(super) async fn attempt_until_answered(&mut self) -> Answer {
+    pub(super) async fn attempt_until_answered(&mut self) -> CreateResult {
         // The refusal of this event's own run, if that run sent a write.
         let mut own_refusal = None;
-        let (mut pause, mut changes) = (CLAIM_WAIT_MIN, None);
+        let (mut pause, mut changes) = (CLAIM_WAIT_MIN, None::<Box<Changes>>);
         loop {
             let (refusal, at) = match self.attempt(own_refusal.as_ref()).await {
                 Attempt::Done(Ok(answer)) => return Ok(answer),
@@ -94,7 +94,12 @@ impl CreateEvent<'_> {
                 Attempt::AfterRun { refusal, defect } => {
                     let latest = self.deadline.wait_until();
                     let until = latest.min(Instant::now() + RUN_WAIT_MAX);
-                    wait_for_run(self.deps, &mut changes, defect, until).await;
+                    match &mut changes {
+                        Some(changes) => wait_for_run(changes, defect, until).await,
+                        // Claim again before waiting: the run may have ended before the
+                        // subscription began.
+                        None => changes = Some(Box::new(self.deps.store.changes())),
+                    }
                     if Instant::now() >= latest {
                         return Err(own_refusal.unwrap_or(refusal));
                     }
@@ -212,7 +217,7 @@ impl CreateEvent<'_> {
     ) -> Attempt {
         let Recurrence { marker, latest, .. } = recurrence;
         let (now, open_rows) = (self.deps.clock.now(), self.open_rows());
-        match self.deps.store.create_anew(&leased.lease, latest, &open_rows, now).await {
+        match self.deps.store.allow_create_anew(&leased.lease, latest, &open_rows, now).await {
             Ok(true) => self.create_and_store(leased, &marker).await,
             Ok(false) => {
                 leased.give_back().await;
@@ -250,9 +255,9 @@ impl CreateEvent<'_> {
         }
     }
 
-    /// Stores that the run returned no defect. In two cases this event only searches from now on:
-    /// the run sent a write that the tracker did not refuse, or the run sent any write and another
-    /// run has taken over the row.
+    /// Stores that this attempt created no defect, as far as the host knows. In two cases this
+    /// event only searches from now on: the run sent a write that the tracker did not refuse, or
+    /// the run sent any write and another run has taken over the row.
     async fn fail(&self, leased: &LeasedDefect<'_>, not_created: NotCreated) -> Attempt {
         let stored = leased.store_outcome(&Verdict::NotCreated(not_created.clone())).await;
         let (was_sent, may_exist) = (not_created.sent.is_some(), not_created.may_exist());
@@ -380,7 +385,7 @@ pub(super) async fn stored_defect(
     active: &ActiveConnection,
     test: &FailedTest,
     refusal: Refusal,
-) -> Answer {
+) -> CreateResult {
     match deps.store.created_defect(active.connection.id, test).await {
         Ok(Some((id, defect))) => Ok(CreateAnswer::new(id, defect, OutcomeCode::Repeated)),
         Ok(None) | Err(_) => Err(refusal),
@@ -388,18 +393,8 @@ pub(super) async fn stored_defect(
 }
 
 /// Waits until the run of the row `defect` has ended, at this server or another one, but not longer
-/// than `until`. The first call only subscribes to changes and returns: earlier changes are already
-/// in the store.
-async fn wait_for_run(
-    deps: &Dependencies,
-    changes: &mut Option<Box<Changes>>,
-    defect: DefectId,
-    until: Instant,
-) {
-    let Some(changes) = changes else {
-        *changes = Some(Box::new(deps.store.changes()));
-        return;
-    };
+/// than `until`.
+async fn wait_for_run(changes: &mut Changes, defect: DefectId, until: Instant) {
     let ended = async {
         loop {
             match changes.next().await {

@@ -149,9 +149,9 @@ pub(crate) fn marker() -> Marker {
 /// A journal that commits when the test allows it, and records its calls.
 pub(crate) struct TestJournal {
     /// One permit for each commit that may succeed.
-    pub(crate) allowed: Semaphore,
-    /// One permit for each commit that was requested.
-    pub(crate) requested: Semaphore,
+    pub(crate) allowed_commits: Semaphore,
+    /// One permit for each commit that was requested_commits.
+    pub(crate) requested_commits: Semaphore,
     /// Whether commits are refused.
     pub(crate) refuses: AtomicBool,
     /// Whether the lease on the defect ends before the first byte is sent.
@@ -164,15 +164,15 @@ impl TestJournal {
     /// Makes a journal that commits without delay.
     pub(crate) fn allowing() -> Arc<Self> {
         let journal = Self::blocking();
-        journal.allowed.add_permits(100);
+        journal.allowed_commits.add_permits(100);
         journal
     }
 
-    /// Makes a journal that commits only when `allowed` gets a permit.
+    /// Makes a journal that commits only when `allowed_commits` gets a permit.
     pub(crate) fn blocking() -> Arc<Self> {
         Arc::new(Self {
-            allowed: Semaphore::new(0),
-            requested: Semaphore::new(0),
+            allowed_commits: Semaphore::new(0),
+            requested_commits: Semaphore::new(0),
             refuses: AtomicBool::new(false),
             expires: AtomicBool::new(false),
             marker: marker(),
@@ -201,8 +201,8 @@ impl Journal for TestJournal {
     }
 
     async fn mark_sending(&self, has_marker: bool) -> Result<(), NotJournaled> {
-        self.requested.add_permits(1);
-        self.allowed.acquire().await.unwrap().forget();
+        self.requested_commits.add_permits(1);
+        self.allowed_commits.acquire().await.unwrap().forget();
         if self.refuses.load(Ordering::SeqCst) {
             return Err(NotJournaled("the lease was lost".to_owned()));
         }

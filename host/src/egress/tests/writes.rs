@@ -55,11 +55,11 @@ async fn the_journal_commits_after_connecting_and_before_the_first_byte() {
     let run_requests =
         RequestsBuilder::granting(&[&tracker.origin()]).requests_with(journal.permission());
     let sending = spawn_write(&run_requests);
-    journal.requested.acquire().await.unwrap().forget();
+    journal.requested_commits.acquire().await.unwrap().forget();
     connected.acquire().await.unwrap().forget();
     round_trip().await;
     assert!(!byte_arrived.load(Ordering::SeqCst), "a byte was sent before the journal committed");
-    journal.allowed.add_permits(1);
+    journal.allowed_commits.add_permits(1);
     assert_eq!(sending.await.unwrap().unwrap().status, 201);
     assert!(byte_arrived.load(Ordering::SeqCst));
     assert_eq!(journal.marks(), ["marked"]);
@@ -72,9 +72,9 @@ async fn a_connection_that_was_idle_during_a_slow_journal_commit_is_replaced() {
     let run_requests =
         RequestsBuilder::granting(&[&tracker.origin()]).requests_with(journal.permission());
     let sending = spawn_write(&run_requests);
-    journal.requested.acquire().await.unwrap().forget();
+    journal.requested_commits.acquire().await.unwrap().forget();
     tokio::time::sleep(Duration::from_millis(1_050)).await; // this wait is the subject of the test
-    journal.allowed.add_permits(1);
+    journal.allowed_commits.add_permits(1);
     assert_eq!(sending.await.unwrap().unwrap().status, 201);
     assert_eq!((tracker.connections(), tracker.requests().len()), (2, 1));
     assert_eq!(journal.marks(), ["marked"]);
@@ -91,10 +91,10 @@ async fn the_time_in_the_pool_and_the_time_of_the_journal_commit_count_together(
     // the subject of the test.
     tokio::time::sleep(Duration::from_millis(100)).await;
     let sending = spawn_write(&run_requests);
-    journal.requested.acquire().await.unwrap().forget();
+    journal.requested_commits.acquire().await.unwrap().forget();
     assert_eq!(tracker.connections(), 1, "the write waits for its commit on the reused connection");
     tokio::time::sleep(Duration::from_millis(950)).await;
-    journal.allowed.add_permits(1);
+    journal.allowed_commits.add_permits(1);
     assert_eq!(sending.await.unwrap().unwrap().status, 200);
     assert_eq!((tracker.connections(), tracker.requests().len()), (2, 2));
     assert_eq!(journal.marks(), ["marked"]);
@@ -173,7 +173,7 @@ async fn writes_run_one_after_another_and_no_write_begins_after_the_run() {
     let run_requests =
         RequestsBuilder::granting(&[&tracker.origin()]).requests_with(journal.permission());
     let first = spawn_write(&run_requests);
-    journal.requested.acquire().await.unwrap().forget();
+    journal.requested_commits.acquire().await.unwrap().forget();
     let second = spawn_write(&run_requests);
     round_trip().await;
     let (finished, ()) = tokio::join!(run_requests.finish(), async {

@@ -36,14 +36,14 @@ pub(super) struct UnreadRequest<'a> {
 }
 
 /// The result of the checks of a request.
-pub(super) struct Admission {
+pub(super) struct WebhookAdmission {
     /// The body, if it was read.
     pub(super) body: Option<ReadBody>,
     /// The problem with which the request is refused; `None` if it is handled.
     pub(super) refused: Option<Problem>,
 }
 
-impl Admission {
+impl WebhookAdmission {
     /// Handles the request.
     pub(super) fn with_body(body: ReadBody) -> Self {
         Self { body: Some(body), refused: None }
@@ -57,9 +57,9 @@ impl Admission {
 
 impl UnreadRequest<'_> {
     /// Checks the sender and the rate, and reads the body if the request may be handled.
-    pub(super) async fn admit(&self, app: &AppState, body: Body) -> Admission {
+    pub(super) async fn admit(&self, app: &AppState, body: Body) -> WebhookAdmission {
         if let Err(problem) = sender::check_address(self.active, self.client) {
-            return Admission::refused(problem);
+            return WebhookAdmission::refused(problem);
         }
         if *self.kind == WebhookKind::Probe {
             let counted = self.count_against(app, self.probe_rate());
@@ -81,15 +81,19 @@ impl UnreadRequest<'_> {
                 let body = body::read(self.headers, body).await;
                 self.admit_read(app, Err(problem), body)
             }
-            Err(problem) => Admission::refused(problem),
+            Err(problem) => WebhookAdmission::refused(problem),
         }
     }
 
     /// Reads the body, unless the connection is over its rate.
-    async fn read_unless_over_rate(&self, counted: Result<(), Problem>, body: Body) -> Admission {
+    async fn read_unless_over_rate(
+        &self,
+        counted: Result<(), Problem>,
+        body: Body,
+    ) -> WebhookAdmission {
         match counted {
-            Ok(()) => Admission::with_body(body::read(self.headers, body).await),
-            Err(problem) => Admission::refused(problem),
+            Ok(()) => WebhookAdmission::with_body(body::read(self.headers, body).await),
+            Err(problem) => WebhookAdmission::refused(problem),
         }
     }
 
@@ -99,7 +103,7 @@ impl UnreadRequest<'_> {
         app: &AppState,
         credential: Result<(), Problem>,
         body: ReadBody,
-    ) -> Admission {
+    ) -> WebhookAdmission {
         let is_probe = self.kind.is_probe_with(&body);
         let counted = match (is_probe, credential) {
             (true, Err(_)) => self.count_against(app, RateKind::Probe),
@@ -108,7 +112,7 @@ impl UnreadRequest<'_> {
                 self.count_against(app, self.sender_rate())
             }),
         };
-        Admission { body: Some(body), refused: counted.err() }
+        WebhookAdmission { body: Some(body), refused: counted.err() }
     }
 
     fn sender_rate(&self) -> RateKind {

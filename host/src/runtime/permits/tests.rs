@@ -18,17 +18,17 @@ fn request(lane: Lane, slots: u32) -> Request {
     Request { lane, slots, runs_max: 32 }
 }
 
-fn granted(admission: Admission) -> Option<Permit> {
+fn granted(admission: PermitAnswer) -> Option<Permit> {
     match admission {
-        Admission::Granted(permit) => Some(permit),
-        Admission::Waiting(_) | Admission::QueueFull => None,
+        PermitAnswer::Granted(permit) => Some(permit),
+        PermitAnswer::Waiting(_) | PermitAnswer::QueueFull => None,
     }
 }
 
-fn waiting(admission: Admission) -> oneshot::Receiver<Permit> {
+fn waiting(admission: PermitAnswer) -> oneshot::Receiver<Permit> {
     match admission {
-        Admission::Waiting(receiver) => receiver,
-        Admission::Granted(_) | Admission::QueueFull => panic!("granted or refused"),
+        PermitAnswer::Waiting(receiver) => receiver,
+        PermitAnswer::Granted(_) | PermitAnswer::QueueFull => panic!("granted or refused"),
     }
 }
 
@@ -159,7 +159,7 @@ fn a_caller_that_gives_up_keeps_no_permit_and_too_many_requests_are_refused() {
     let ask = |connection| permits.request_permit(request(lane("a", connection, Call::Create), 1));
     let running = granted(ask(1)).unwrap();
     let (gives_up, stays) = (waiting(ask(1)), waiting(ask(1)));
-    assert!(matches!(ask(1), Admission::QueueFull));
+    assert!(matches!(ask(1), PermitAnswer::QueueFull));
     drop(gives_up);
     let arrives_later = waiting(ask(1));
     drop(running);

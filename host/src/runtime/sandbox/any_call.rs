@@ -12,7 +12,7 @@ use crate::domain::{
 use crate::manifest::Manifest;
 use crate::runtime::test_report::TestReport;
 
-use super::{Run, RunEnd, Sandbox};
+use super::{RunEnd, RunInput, Sandbox};
 
 /// The arguments of all exports. Each call uses only the arguments that its export has.
 pub struct CallArguments<'a> {
@@ -63,7 +63,7 @@ impl Sandbox {
     /// Calls one export of a connector.
     pub async fn call(
         &self,
-        run: Run,
+        run: RunInput,
         call: Call,
         arguments: CallArguments<'_>,
     ) -> RunEnd<ExportAnswer> {

@@ -11,7 +11,7 @@ use crate::runtime::call_input::CallInput;
 use crate::runtime::instance::GuestInstance;
 use crate::runtime::test_report::TestReport;
 
-use super::{ExportCall, Run, RunEnd, Sandbox, unsupported};
+use super::{ExportCall, RunEnd, RunInput, Sandbox, unsupported};
 
 /// The name of the interface, for refusals.
 const FOLLOW_UP: &str = "follow-up";
@@ -19,7 +19,7 @@ const FOLLOW_UP: &str = "follow-up";
 impl Sandbox {
     /// Calls `follow-up.state`: returns the defect with this key as the tracker stores it now, or
     /// `None` if the tracker does not have it any more. Writes are refused.
-    pub async fn state(&self, run: Run, key: &str) -> RunEnd<Option<CurrentDefect>> {
+    pub async fn state(&self, run: RunInput, key: &str) -> RunEnd<Option<CurrentDefect>> {
         let Some(export) = run.connector.loaded().follow_up.clone() else {
             return unsupported(&run, Call::State, FOLLOW_UP);
         };
@@ -33,7 +33,7 @@ impl Sandbox {
     /// `test_report` is about the test execution in which the test failed again.
     pub async fn comment(
         &self,
-        run: Run,
+        run: RunInput,
         key: &str,
         test: &FailedTest,
         marker: &Marker,
@@ -58,7 +58,7 @@ impl Sandbox {
 
     /// Calls `follow-up.find-comment`: returns whether the defect has a comment with this marker.
     /// Writes are refused.
-    pub async fn find_comment(&self, run: Run, key: &str, marker: &Marker) -> RunEnd<bool> {
+    pub async fn find_comment(&self, run: RunInput, key: &str, marker: &Marker) -> RunEnd<bool> {
         let Some(export) = run.connector.loaded().follow_up.clone() else {
             return unsupported(&run, Call::FindComment, FOLLOW_UP);
         };
@@ -73,7 +73,7 @@ impl Sandbox {
     }
 
     /// Calls `follow-up.reopen`. The journal records each write before its first byte is sent.
-    pub async fn reopen(&self, run: Run, key: &str, journal: Arc<dyn Journal>) -> RunEnd<()> {
+    pub async fn reopen(&self, run: RunInput, key: &str, journal: Arc<dyn Journal>) -> RunEnd<()> {
         let Some(export) = run.connector.loaded().follow_up.clone() else {
             return unsupported(&run, Call::Reopen, FOLLOW_UP);
         };
@@ -89,7 +89,7 @@ impl Sandbox {
     /// each write before its first byte is sent.
     pub async fn attach(
         &self,
-        run: Run,
+        run: RunInput,
         key: &str,
         attachment: u32,
         journal: Arc<dyn Journal>,
@@ -112,7 +112,7 @@ impl Sandbox {
 
     /// Calls `follow-up.attached`: returns the names of the defect's attachments. Writes are
     /// refused.
-    pub async fn attached(&self, run: Run, key: &str) -> RunEnd<Vec<String>> {
+    pub async fn attached(&self, run: RunInput, key: &str) -> RunEnd<Vec<String>> {
         let Some(export) = run.connector.loaded().follow_up.clone() else {
             return unsupported(&run, Call::Attached, FOLLOW_UP);
         };

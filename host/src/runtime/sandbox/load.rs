@@ -24,8 +24,8 @@ const DESCRIBE_MAX: Duration = Duration::from_secs(10);
 /// Minimum limit on the CPU time for parsing a script. A large script needs more CPU time than a
 /// run may use.
 const PREPARE_CPU_MIN: Duration = Duration::from_secs(10);
-/// Maximum time for parsing a script. It is longer than the CPU time because other guests may use
-/// the CPU meanwhile.
+/// Maximum time for parsing a script. It is longer than [`PREPARE_CPU_MIN`] because other guests
+/// may use the CPU meanwhile.
 const PREPARE_MAX: Duration = Duration::from_secs(60);
 /// Minimum limit on the memory for parsing a script. Its syntax tree is much larger than its text.
 const PREPARE_BYTES_MIN: u64 = 256 << 20;

@@ -21,7 +21,7 @@ use crate::runtime::component::{Connector, LoadedComponent};
 use crate::runtime::execution::{Execution, FinishedRun, StopSignals};
 use crate::runtime::guest::GuestInput;
 use crate::runtime::instance::{CallResult, GuestInstance, new_store};
-use crate::runtime::permits::{Admission, Lane, Permit, Request};
+use crate::runtime::permits::{Lane, Permit, PermitAnswer, Request};
 use crate::runtime::poll_permits::PermittedPolls;
 use crate::runtime::test_report::TestReport;
 use crate::telemetry::TraceParent;
@@ -33,7 +33,7 @@ pub(super) const PLUGIN_PERMIT_WAIT: Duration = Duration::from_secs(5);
 
 /// The input of one run: the connector, the connection, the signal that stops the run early, and
 /// the event to which its times and its trace belong.
-pub struct Run {
+pub struct RunInput {
     /// The version of the connector that runs.
     pub connector: Arc<Connector>,
     /// The connection for which the connector runs.
@@ -46,7 +46,7 @@ pub struct Run {
     pub(super) trace: Option<TraceParent>,
 }
 
-impl Run {
+impl RunInput {
     /// The input of a run that belongs to no event.
     #[must_use]
     pub fn new(connector: Arc<Connector>, active: Arc<ActiveConnection>) -> Self {
@@ -113,7 +113,7 @@ impl Sandbox {
     /// makes the report of the run.
     pub(super) async fn run<A, T: AnswerJson, F: Future<Output = CallResult<A>>>(
         &self,
-        run: Run,
+        run: RunInput,
         export_call: ExportCall<'_>,
         call_guest: impl FnOnce(GuestInstance) -> F,
         convert: impl FnOnce(A, Redact<'_>) -> Result<T, Refusal>,
@@ -156,7 +156,7 @@ impl Sandbox {
     }
 
     /// Waits for the permit of a run, and opens its memory account.
-    async fn admit(&self, run: &Run, call: Call) -> Result<(Permit, Arc<Account>), Refusal> {
+    async fn admit(&self, run: &RunInput, call: Call) -> Result<(Permit, Arc<Account>), Refusal> {
         let limits = run.connector.limits();
         let permit_request = Request {
             lane: lane_of(&run.active, call),
@@ -178,9 +178,9 @@ impl Sandbox {
     ) -> Result<Permit, Refusal> {
         stop.check()?;
         let receiver = match self.permits.request_permit(request) {
-            Admission::Granted(permit) => return Ok(permit),
-            Admission::Waiting(receiver) => receiver,
-            Admission::QueueFull => return Err(Refusal::Overloaded),
+            PermitAnswer::Granted(permit) => return Ok(permit),
+            PermitAnswer::Waiting(receiver) => receiver,
+            PermitAnswer::QueueFull => return Err(Refusal::Overloaded),
         };
         tokio::select! {
             biased;
@@ -243,13 +243,18 @@ impl Sandbox {
 }
 
 /// The result of a call to an interface that the connector does not export.
-pub(super) fn unsupported<T>(run: &Run, call: Call, interface: &str) -> RunEnd<T> {
+pub(super) fn unsupported<T>(run: &RunInput, call: Call, interface: &str) -> RunEnd<T> {
     let why = format!("`{}` does not export `{interface}`", run.connector.name());
     refused_run(run, call, Instant::now(), Refusal::Unsupported(why.into()))
 }
 
 /// The result of a run that was refused before it started.
-fn refused_run<T>(run: &Run, call: Call, requested_at: Instant, refusal: Refusal) -> RunEnd<T> {
+fn refused_run<T>(
+    run: &RunInput,
+    call: Call,
+    requested_at: Instant,
+    refusal: Refusal,
+) -> RunEnd<T> {
     let outcome = Err(refusal);
     let since_event_us = |at: Instant| microseconds(at.saturating_duration_since(run.times_from));
     let (asked_us, ended_us) = (since_event_us(requested_at), since_event_us(Instant::now()));

@@ -7,11 +7,11 @@ use crate::runtime::bindings;
 use crate::runtime::call_input::CallInput;
 use crate::runtime::instance::GuestInstance;
 
-use super::{ExportCall, Run, RunEnd, Sandbox};
+use super::{ExportCall, RunEnd, RunInput, Sandbox};
 
 impl Sandbox {
     /// Calls `plugin.choices`: returns possible values of a setting. Writes are refused.
-    pub async fn choices(&self, run: Run, setting: &str, search: &str) -> RunEnd<ChoicesPage> {
+    pub async fn choices(&self, run: RunInput, setting: &str, search: &str) -> RunEnd<ChoicesPage> {
         let export = run.connector.loaded().plugin.clone();
         let choices_query = Some((setting, search));
         let call_input = CallInput { choices_query, ..CallInput::without_arguments(Call::Choices) };
@@ -22,7 +22,7 @@ impl Sandbox {
 
     /// Calls `plugin.describe` of a loaded connector again, and returns the report of the run.
     /// Every request of the guest is refused.
-    pub(crate) async fn describe_again(&self, run: Run) -> RunEnd<RawManifest> {
+    pub(crate) async fn describe_again(&self, run: RunInput) -> RunEnd<RawManifest> {
         let export = run.connector.loaded().plugin.clone();
         let call = |guest: GuestInstance| guest.describe(export);
         let convert = |manifest, _: bindings::Redact<'_>| Ok(manifest);

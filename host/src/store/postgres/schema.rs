@@ -175,7 +175,8 @@ fn stored_version(db: &dyn Database) -> Result<(usize, usize), StoreError> {
     Ok(db.one(sql, params![])?.unwrap_or_default())
 }
 
-/// Refuses a standby, and a schema that this server cannot use since a newer server changed it.
+/// Refuses a standby, and a schema that this server cannot use because a newer server
+/// changed it.
 pub(super) async fn check_usable(
     connection: &mut PgConnection,
     database: &str,

@@ -311,7 +311,7 @@ pub(super) fn find_excess(
     )?;
     let no_connection_up_to = db.one(
         "SELECT id FROM events WHERE kind = 'no-connection' ORDER BY id DESC LIMIT 1 OFFSET ?",
-        params![to_i64(retention.no_connection_max)],
+        params![to_i64(retention.no_connection_events_max)],
     )?;
     let confirmed: bool = db.only(
         "SELECT EXISTS (SELECT 1 FROM events WHERE received_at BETWEEN ? AND ? ORDER BY id DESC)",

@@ -78,7 +78,7 @@ fn latest(
 /// Allows a leased row to create another defect, because the defect of the row `closed_row` is
 /// closed or deleted. Returns false if the test case already has a later defect, or if another of
 /// its failures is creating one.
-pub(super) fn create_anew(
+pub(super) fn allow_create_anew(
     db: &dyn Database,
     lease: &Lease,
     closed_row: DefectId,

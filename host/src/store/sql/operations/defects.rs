@@ -193,7 +193,7 @@ impl DefectStore for SqlStore {
         given_back
     }
 
-    async fn create_anew(
+    async fn allow_create_anew(
         &self,
         lease: &Lease,
         closed_row: DefectId,
@@ -201,8 +201,9 @@ impl DefectStore for SqlStore {
         now: Timestamp,
     ) -> Result<bool, StoreError> {
         let (lease, open) = (lease.clone(), open.to_vec());
-        let allow =
-            move |db: &dyn Database| recurrences::create_anew(db, &lease, closed_row, &open, now);
+        let allow = move |db: &dyn Database| {
+            recurrences::allow_create_anew(db, &lease, closed_row, &open, now)
+        };
         self.writer.run(Durable, allow).await
     }
 

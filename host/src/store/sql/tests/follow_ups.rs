@@ -100,11 +100,11 @@ async fn after_a_closed_defect_only_one_failure_creates_another_defect() {
     end(&store, &first, &Verdict::Created(defect("7")), 1).await;
     let second = recurrence(recurring_claim(&store, id, 2, 2).await);
     let third = recurrence(recurring_claim(&store, id, 3, 2).await);
-    assert!(store.create_anew(&third.lease, third.latest, &[], at(3)).await.unwrap());
-    assert!(!store.create_anew(&second.lease, second.latest, &[], at(3)).await.unwrap());
+    assert!(store.allow_create_anew(&third.lease, third.latest, &[], at(3)).await.unwrap());
+    assert!(!store.allow_create_anew(&second.lease, second.latest, &[], at(3)).await.unwrap());
     end(&store, &third.lease, &Verdict::Created(defect("8")), 4).await;
     assert!(
-        !store.create_anew(&second.lease, second.latest, &[], at(5)).await.unwrap(),
+        !store.allow_create_anew(&second.lease, second.latest, &[], at(5)).await.unwrap(),
         "another failure has a newer defect"
     );
     store.give_back(&second.lease).await.unwrap();

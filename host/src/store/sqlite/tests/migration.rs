@@ -155,7 +155,7 @@ fn unlimited_retention() -> Retention {
         events_since,
         confirmed_by,
         events_max: 9,
-        no_connection_max: 9,
+        no_connection_events_max: 9,
         events_bytes_max: u64::MAX,
     }
 }

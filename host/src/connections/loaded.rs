@@ -25,7 +25,7 @@ use super::webhook_auth::webhook_secret_problem;
 
 /// All connections, as the last load read them.
 #[derive(Default)]
-pub(super) struct Directory {
+pub(super) struct LoadedConnections {
     snapshot: ArcSwap<Snapshot>,
     /// Locked during a load, so that older data never replaces newer data.
     load_lock: Mutex<()>,
@@ -69,7 +69,7 @@ struct LastAnswers {
     error: Option<(Timestamp, String)>,
 }
 
-impl Directory {
+impl LoadedConnections {
     /// Reads the connections from the store. Returns those that were added, edited or deleted since
     /// the last load.
     pub(super) async fn load(&self, deps: &Dependencies) -> Result<Vec<ConnectionId>, StoreError> {
