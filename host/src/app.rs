@@ -14,6 +14,7 @@ mod keys;
 mod lock;
 mod platform;
 mod reload;
+mod secrets;
 mod services;
 mod sockets;
 mod store;

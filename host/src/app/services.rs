@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use anyhow::{Context, bail};
+use anyhow::Context as _;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -26,9 +26,7 @@ use crate::testmanager::{self, TestManager};
 use crate::transport::OwnAddresses;
 
 use super::GuestRuntime;
-
-/// Minimum length of `proxy_secret`, characters. A shorter secret could be guessed.
-const PROXY_SECRET_CHARS_MIN: usize = 16;
+use super::secrets::{read_proxy_secret, read_secret};
 
 /// Opens the store, and creates the services that the HTTP handlers call.
 pub(super) async fn create_services(
@@ -141,31 +139,6 @@ fn new_oidc(
         tasks: tasks.clone(),
     };
     Ok(Some(Oidc::new(settings, secret, dependencies)))
-}
-
-/// Reads the secret to which a key of the configuration refers.
-pub(super) fn read_secret(config: &Config, reference: &str, key: &str) -> anyhow::Result<Secret> {
-    let (roots, prefixes) = (&config.secret_file_roots, &config.secret_env_prefixes);
-    let secret = Secret::new(reference.to_owned()).resolve_unredacted(roots, prefixes);
-    secret.with_context(|| format!("cannot read the secret to which `{key}` refers"))
-}
-
-/// Reads the secret with which the proxy that signs people in proves its identity.
-fn read_proxy_secret(config: &Config) -> anyhow::Result<Option<Secret>> {
-    let secret = config.proxy_secret.as_deref();
-    let secret =
-        secret.map(|reference| read_secret(config, reference, "proxy_secret")).transpose()?;
-    let secret = secret.map(Secret::trimmed);
-    if secret
-        .as_ref()
-        .is_some_and(|secret| secret.reveal().chars().count() < PROXY_SECRET_CHARS_MIN)
-    {
-        bail!(
-            "the secret to which `proxy_secret` refers has fewer than {PROXY_SECRET_CHARS_MIN} \
-             characters: use a random secret, such as the output of `openssl rand -hex 32`"
-        );
-    }
-    Ok(secret)
 }
 
 /// Returns what no request of a connection may contain: the addresses of this server, and the

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::clock::ServerClock;
 use super::keys;
-use super::services::read_secret;
+use super::secrets::read_secret;
 use crate::config::Config;
 use crate::domain::Clock;
 use crate::secret::{Sealer, Secret};

@@ -145,6 +145,19 @@ pub(in crate::store) async fn mark(
     store.mark_sending(lease, write(at(ms)), at(ms)).await
 }
 
+/// Claims failed test number 1. Its run sends a write of this class and returns no defect.
+pub(in crate::store) async fn fail_after_write(
+    store: &SqlStore,
+    connection: ConnectionId,
+    class: WriteClass,
+) -> Lease {
+    let granted = lease(&claim(store, connection, 0).await);
+    mark(store, &granted, 1).await.unwrap();
+    let failed = failed_after_write(class, 2);
+    store.store_outcome(&granted, &failed, &[], event(), at(2)).await.unwrap();
+    granted
+}
+
 /// Returns the verdict of a run without a defect, after a write of this class that ended at `ms`.
 pub(in crate::store) fn failed_after_write(class: WriteClass, ms: i64) -> Verdict {
     let reason = "POST / was sent".to_owned();

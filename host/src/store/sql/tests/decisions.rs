@@ -85,18 +85,7 @@ async fn people_resolve_a_defect_in_doubt_and_release_a_resolved_one() {
 async fn after_a_give_up_the_next_claim_searches_once_more() {
     let folder = tempdir().unwrap();
     let (store, id) = store_with_connection(&folder).await;
-    let granted = lease(&claim(&store, id, 0).await);
-    mark(&store, &granted, 1).await.unwrap();
-    store
-        .store_outcome(
-            &granted,
-            &failed_after_write(WriteClass::Acknowledged, 2),
-            &[],
-            event(),
-            at(2),
-        )
-        .await
-        .unwrap();
+    let granted = fail_after_write(&store, id, WriteClass::Acknowledged).await;
     let record =
         store.decide(granted.defect, &Decision::GiveUp, &[], "ann", at(3), RUN_MS).await.unwrap();
     assert_eq!(record.state, DefectState::Failed);
@@ -117,12 +106,7 @@ async fn after_a_give_up_the_next_claim_searches_once_more() {
 async fn a_person_adopts_a_defect_for_a_failed_row() {
     let folder = tempdir().unwrap();
     let (store, id) = store_with_connection(&folder).await;
-    let granted = lease(&claim(&store, id, 0).await);
-    mark(&store, &granted, 1).await.unwrap();
-    store
-        .store_outcome(&granted, &failed_after_write(WriteClass::Refused, 2), &[], event(), at(2))
-        .await
-        .unwrap();
+    let granted = fail_after_write(&store, id, WriteClass::Refused).await;
     store
         .decide(granted.defect, &Decision::Adopt(defect("7")), &[], "ann", at(3), RUN_MS)
         .await
@@ -163,12 +147,7 @@ async fn a_connection_with_unresolved_creates_can_be_deleted_or_get_other_origin
 async fn an_origin_can_be_changed_after_an_unclear_write() {
     let folder = tempdir().unwrap();
     let (store, id) = store_with_connection(&folder).await;
-    let granted = lease(&claim(&store, id, 0).await);
-    mark(&store, &granted, 1).await.unwrap();
-    store
-        .store_outcome(&granted, &failed_after_write(WriteClass::Unclear, 2), &[], event(), at(2))
-        .await
-        .unwrap();
+    fail_after_write(&store, id, WriteClass::Unclear).await;
     let mut edited = store.connections().await.unwrap().remove(0);
     edited.record.connection.grants.origins.clear();
     store.update_connection(&edited, false).await.unwrap();

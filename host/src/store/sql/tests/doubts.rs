@@ -12,12 +12,7 @@ use crate::store::DoubtCounts;
 async fn the_wait_between_searches_doubles_and_a_found_defect_is_adopted() {
     let folder = tempdir().unwrap();
     let (store, id) = store_with_connection(&folder).await;
-    let granted = lease(&claim(&store, id, 0).await);
-    mark(&store, &granted, 1).await.unwrap();
-    store
-        .store_outcome(&granted, &failed_after_write(WriteClass::Open, 2), &[], event(), at(2))
-        .await
-        .unwrap();
+    let granted = fail_after_write(&store, id, WriteClass::Open).await;
     let due = async |ms, open| store.due_searches(at(ms), RUN_MS, open, DUE_LIMITS).await.unwrap();
     let mut now = 2;
     for wait in [15_000, 15_000, 30_000, 60_000] {
@@ -40,12 +35,7 @@ async fn the_wait_between_searches_doubles_and_a_found_defect_is_adopted() {
 async fn a_search_ends_the_doubt_or_needs_a_person() {
     let folder = tempdir().unwrap();
     let (store, id) = store_with_connection(&folder).await;
-    let granted = lease(&claim(&store, id, 0).await);
-    mark(&store, &granted, 1).await.unwrap();
-    store
-        .store_outcome(&granted, &failed_after_write(WriteClass::Open, 2), &[], event(), at(2))
-        .await
-        .unwrap();
+    let granted = fail_after_write(&store, id, WriteClass::Open).await;
     let search = lease(&claim(&store, id, 3).await);
     let person = SearchEnd::NeedsPerson("no search finds it".to_owned());
     store.end_search(&search, person, at(4)).await.unwrap();
@@ -69,12 +59,7 @@ async fn a_search_ends_the_doubt_or_needs_a_person() {
 async fn after_a_defect_in_doubt_is_created_again_a_second_record_is_searched_for_once() {
     let folder = tempdir().unwrap();
     let (store, id) = store_with_connection(&folder).await;
-    let granted = lease(&claim(&store, id, 0).await);
-    mark(&store, &granted, 1).await.unwrap();
-    store
-        .store_outcome(&granted, &failed_after_write(WriteClass::Unclear, 2), &[], event(), at(2))
-        .await
-        .unwrap();
+    fail_after_write(&store, id, WriteClass::Unclear).await;
     let search = lease(&claim(&store, id, 3).await);
     store.back_to_intent(&search, None, at(3)).await.unwrap();
     mark(&store, &search, 4).await.unwrap();

@@ -69,18 +69,7 @@ async fn a_step_of_the_clock_restarts_the_waits_of_all_rows_with_writes() {
 async fn a_lost_run_does_not_change_the_class_of_an_acknowledged_write_to_open() {
     let folder = tempdir().unwrap();
     let (store, id) = store_with_connection(&folder).await;
-    let granted = lease(&claim(&store, id, 0).await);
-    mark(&store, &granted, 1).await.unwrap();
-    store
-        .store_outcome(
-            &granted,
-            &failed_after_write(WriteClass::Acknowledged, 2),
-            &[],
-            event(),
-            at(2),
-        )
-        .await
-        .unwrap();
+    fail_after_write(&store, id, WriteClass::Acknowledged).await;
     let retried = lease(&claim(&store, id, 3).await);
     store.back_to_intent(&retried, None, at(3)).await.unwrap();
     mark(&store, &retried, 4).await.unwrap();

@@ -48,12 +48,7 @@ async fn a_start_ends_only_the_leases_whose_time_has_ended() {
 async fn a_start_restarts_the_waits_because_the_database_may_have_another_clock() {
     let folder = tempdir().unwrap();
     let (store, id) = store_with_connection(&folder).await;
-    let granted = lease(&claim(&store, id, 0).await);
-    mark(&store, &granted, 1).await.unwrap();
-    store
-        .store_outcome(&granted, &failed_after_write(WriteClass::Open, 2), &[], event(), at(2))
-        .await
-        .unwrap();
+    fail_after_write(&store, id, WriteClass::Open).await;
     let now = 3_600_000;
     open(&folder).await.recover(at(now), RUN_MS).await.unwrap();
     assert_eq!(doubt(&claim(&store, id, now + 1).await).wait_from, at(now));
