@@ -59,7 +59,7 @@ pub use tape::{
 pub(crate) use token::TokenError;
 
 #[cfg(fuzzing)]
-pub(crate) use authorize::parse_target;
+pub(crate) use authorize::{CheckedRequest, parse_target};
 #[cfg(fuzzing)]
 pub(crate) use exchange::path_and_query;
 #[cfg(fuzzing)]
