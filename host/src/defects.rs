@@ -119,7 +119,7 @@ impl Defects {
         decision: &Decision,
         by: &str,
     ) -> Result<DefectRecord, StoreError> {
-        if self.deps.process.is_open(id) {
+        if self.deps.process.is_in_work(id) {
             let why = "a run is working on this defect; try again when the run has ended";
             return Err(StoreError::Conflict(why.to_owned()));
         }

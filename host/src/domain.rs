@@ -51,7 +51,7 @@ pub use connection::{
 pub use counts::{CountTooLarge, Counts, PROJECT_CHARS_MAX};
 pub use defect::{
     Claimed, ConnectionSnapshot, CurrentDefect, DecidedDoubt, Decision, Defect, DefectId,
-    DefectRecord, DefectState, DoubtfulDefect, Lease, NotCreated, SearchEnd, SentWrites, Verdict,
+    DefectRecord, DefectState, DoubtfulDefect, Lease, NotCreated, RowEnd, SearchEnd, SentWrites,
 };
 pub use doubt::{AfterNone, Doubt, Next, Unresolvable, Waits};
 pub use event::{

@@ -1,8 +1,8 @@
 //! Runs the steps of one Create Defect event. For one failed test, at most one defect is created.
 //!
-//! A run always finishes: neither a client's disconnect nor the answer deadline stops it. This
-//! process has at most one run for each failed test. Further requests for the same test join that
-//! run and get its answer.
+//! A create always finishes: neither a client's disconnect nor the answer deadline stops it. This
+//! process has at most one create in progress for each failed test. Further requests for the same
+//! test join that create and get its answer.
 
 mod attempt;
 

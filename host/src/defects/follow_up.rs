@@ -43,7 +43,7 @@ impl Defects {
             tracing::warn!(%error, "cannot restart the waits of defects after a clock change");
             return;
         }
-        let open = deps.process.open_rows();
+        let open = deps.process.rows_in_work();
         match deps.store.due_follow_ups(deps.clock.now(), open, ROUND_LIMITS).await {
             Ok(due) => {
                 futures_util::stream::iter(due)
@@ -79,11 +79,19 @@ impl Defects {
             }
             return;
         };
-        let (lease, asker, open_row) =
-            (due.lease.clone(), Asker::FollowUp, deps.process.open(id).into());
+        let (lease, asker, row_in_work) =
+            (due.lease.clone(), Asker::FollowUp, deps.process.begin_work(id).into());
         let (connector, all_attached) = (&connector, false);
-        let leased =
-            LeasedDefect { deps, active, connector, lease, event, asker, open_row, all_attached };
+        let leased = LeasedDefect {
+            deps,
+            active,
+            connector,
+            lease,
+            event,
+            asker,
+            row_in_work,
+            all_attached,
+        };
         let work = leased.run_steps(&due);
         let outcome = work.instrument(deps.history.span(event.id)).await;
         leased.give_back().await;

@@ -38,7 +38,7 @@ pub(super) struct WriteJournal {
     /// The end of the lease, which the last mark renewed, as time since boot.
     lease_ends_at: Mutex<Duration>,
     first_write: Mutex<FirstWrite>,
-    /// Why the host did not journal or send the last write; `None` if it was sent.
+    /// The reason if the journal refused the last write or its lease had ended; otherwise `None`.
     host_refusal: Mutex<Option<Refusal>>,
 }
 

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use crate::connections::Asker;
 use crate::domain::{
     Call, ConnectionSnapshot, Defect, EventStart, FailedTest, FollowUpStep, Journal, Lease,
-    LogLevel, LogLine, Marker, OnRecurrence, Refusal, SearchEnd, TimedStepKind, Verdict, after,
+    LogLevel, LogLine, Marker, OnRecurrence, Refusal, RowEnd, SearchEnd, TimedStepKind, after,
 };
 use crate::egress::ActiveConnection;
 use crate::runtime::{Connector, RunEnd, RunInput};
@@ -22,7 +22,7 @@ use crate::store::StoreError;
 
 use super::Dependencies;
 use super::journal::{Purpose, WriteJournal};
-use super::process::OpenRow;
+use super::process::RowInWork;
 
 /// The pause before the server tries again to store a known defect.
 const STORE_RETRY_PAUSE: Duration = Duration::from_millis(500);
@@ -37,8 +37,8 @@ pub(super) struct LeasedDefect<'a> {
     pub(super) event: EventStart,
     /// The caller on whose behalf the runs start.
     pub(super) asker: Asker,
-    /// Marks the row as open while this process works on it.
-    pub(super) open_row: Arc<OpenRow>,
+    /// Marks that this process works on the row.
+    pub(super) row_in_work: Arc<RowInWork>,
     /// Whether the run of `create` attached every file of the report, so that no follow-up step is
     /// needed.
     pub(super) all_attached: bool,
@@ -70,10 +70,11 @@ impl LeasedDefect<'_> {
         let routed = self.while_reading(routing).await;
         self.active = routed.active;
         let purpose = Purpose::Create(self.snapshot_now());
-        let (sandbox, report) = (&self.deps.sandbox, Arc::new(routed.report));
-        let start = |run, journal| sandbox.create(run, test, marker, journal, Arc::clone(&report));
+        let (sandbox, test_report) = (&self.deps.sandbox, Arc::new(routed.report));
+        let start =
+            |run, journal| sandbox.create(run, test, marker, journal, Arc::clone(&test_report));
         let mut end = self.run_journaled(&self.active, Call::Create, marker, purpose, start).await;
-        self.all_attached = report.has_sent_all_attachments();
+        self.all_attached = test_report.has_sent_all_attachments();
         routed.record.add_to(&self.event, &mut end.report);
         Ok(end)
     }
@@ -162,10 +163,10 @@ impl LeasedDefect<'_> {
     }
 
     /// Stores the outcome in the row, adds the follow-up steps, and gives the lease back.
-    pub(super) async fn store_outcome(&self, verdict: &Verdict) -> Result<(), StoreError> {
-        let (now, steps) = (self.deps.clock.now(), self.next_steps(verdict));
+    pub(super) async fn store_outcome(&self, end: &RowEnd) -> Result<(), StoreError> {
+        let (now, steps) = (self.deps.clock.now(), self.next_steps(end));
         let (event, store, began) = (self.event, &self.deps.store, Instant::now());
-        let stored = store.store_outcome(&self.lease, verdict, &steps, event.id, now).await;
+        let stored = store.store_outcome(&self.lease, end, &steps, event.id, now).await;
         self.record_store(began);
         stored?;
         if !steps.is_empty() {
@@ -181,17 +182,17 @@ impl LeasedDefect<'_> {
         self.deps.history.record_timed_steps(self.event, step.into());
     }
 
-    /// The follow-up steps that are needed after this verdict.
-    fn next_steps(&self, verdict: &Verdict) -> Vec<FollowUpStep> {
+    /// The follow-up steps that are needed after this end.
+    fn next_steps(&self, end: &RowEnd) -> Vec<FollowUpStep> {
         let attaches =
             || !self.all_attached && self.deps.connections.attaches(&self.active, self.connector);
-        match verdict {
-            Verdict::NotCreated(_) => Vec::new(),
-            Verdict::Created(_) | Verdict::Found(_) if attaches() => {
+        match end {
+            RowEnd::NotCreated(_) => Vec::new(),
+            RowEnd::Created(_) | RowEnd::Found(_) if attaches() => {
                 vec![FollowUpStep::ListAttachments]
             }
-            Verdict::Created(_) | Verdict::Found(_) => Vec::new(),
-            Verdict::Recurs { .. } => match self.active.connection.on_recurrence {
+            RowEnd::Created(_) | RowEnd::Found(_) => Vec::new(),
+            RowEnd::Recurs { .. } => match self.active.connection.on_recurrence {
                 OnRecurrence::Reopen => vec![FollowUpStep::Reopen, FollowUpStep::Comment],
                 OnRecurrence::New | OnRecurrence::Comment => vec![FollowUpStep::Comment],
             },
@@ -200,12 +201,12 @@ impl LeasedDefect<'_> {
 
     /// Stores a known defect. If that fails, tries again in the background for as long as a lease
     /// lasts, so that the defect is not lost.
-    pub(super) async fn store_or_retry(&self, verdict: Verdict) {
-        let Err(error) = self.store_outcome(&verdict).await else { return };
-        let steps = self.next_steps(&verdict);
+    pub(super) async fn store_or_retry(&self, end: RowEnd) {
+        let Err(error) = self.store_outcome(&end).await else { return };
+        let steps = self.next_steps(&end);
         let id = self.lease.defect;
         tracing::warn!(defect = %id, %error, "cannot store a defect; trying again later");
-        let (deps, open_row) = (self.deps.clone(), Arc::clone(&self.open_row));
+        let (deps, row_in_work) = (self.deps.clone(), Arc::clone(&self.row_in_work));
         let (lease, event) = (self.lease.clone(), self.event.id);
         let until = Instant::now() + Duration::from_millis(deps.config.now().lease_ms);
         self.deps.tasks.spawn(async move {
@@ -214,7 +215,7 @@ impl LeasedDefect<'_> {
                 let now = deps.clock.now();
                 // Try again even if another run has leased the row: that run only searches, and
                 // ends soon.
-                if deps.store.store_outcome(&lease, &verdict, &steps, event, now).await.is_ok() {
+                if deps.store.store_outcome(&lease, &end, &steps, event, now).await.is_ok() {
                     return;
                 }
             }
@@ -223,7 +224,7 @@ impl LeasedDefect<'_> {
                 "a created defect could not be stored; the tracker has it, and the next click \
                  searches for it"
             );
-            drop(open_row);
+            drop(row_in_work);
         });
     }
 

@@ -19,41 +19,43 @@ use super::index_lag::IndexLags;
 /// clock stepped. A smaller change is a normal correction.
 const STEP_MIN: Duration = Duration::from_secs(2);
 
-/// The state that all work on defects shares. Cloning is cheap.
+/// The state that all work on defects in this process shares. The store does not contain it.
+/// Cloning is cheap.
 #[derive(Clone, Default)]
 pub struct ProcessState {
     /// The new records for which the index delay is measured.
     pub(super) index_lags: IndexLags,
     /// Notified when follow-up steps are added.
     pub(super) follow_up_added: Arc<Notify>,
-    /// The number of live [`OpenRow`]s of each row.
-    open_counts: Arc<Mutex<HashMap<DefectId, u32>>>,
+    /// The number of live [`RowInWork`]s of each row.
+    work_counts: Arc<Mutex<HashMap<DefectId, u32>>>,
     /// The time at which the machine started, as the last check computed it from the wall clock.
     booted_at: Arc<AsyncMutex<Option<Timestamp>>>,
 }
 
 /// A row on which this process works. If the wall clock steps, its lease may seem to have ended
 /// although the work continues.
-pub(super) struct OpenRow {
+pub(super) struct RowInWork {
     id: DefectId,
+    /// The state that counts the row.
     process: ProcessState,
 }
 
 impl ProcessState {
-    /// Marks a row as open until the returned value is dropped.
-    pub(super) fn open(&self, id: DefectId) -> OpenRow {
-        *self.open_counts.lock().entry(id).or_default() += 1;
-        OpenRow { id, process: self.clone() }
+    /// Marks that this process works on a row, until the returned value is dropped.
+    pub(super) fn begin_work(&self, id: DefectId) -> RowInWork {
+        *self.work_counts.lock().entry(id).or_default() += 1;
+        RowInWork { id, process: self.clone() }
     }
 
     /// Whether this process works on the row.
-    pub(super) fn is_open(&self, id: DefectId) -> bool {
-        self.open_counts.lock().contains_key(&id)
+    pub(super) fn is_in_work(&self, id: DefectId) -> bool {
+        self.work_counts.lock().contains_key(&id)
     }
 
     /// The rows on which this process works.
-    pub(super) fn open_rows(&self) -> Vec<DefectId> {
-        self.open_counts.lock().keys().copied().collect()
+    pub(super) fn rows_in_work(&self) -> Vec<DefectId> {
+        self.work_counts.lock().keys().copied().collect()
     }
 
     /// Calls `on_step` if the wall clock stepped since the last call that succeeded. Only one call
@@ -90,9 +92,9 @@ impl Dependencies {
     }
 }
 
-impl Drop for OpenRow {
+impl Drop for RowInWork {
     fn drop(&mut self) {
-        let mut open = self.process.open_counts.lock();
+        let mut open = self.process.work_counts.lock();
         match open.get_mut(&self.id) {
             Some(count) if *count > 1 => *count -= 1,
             _ => {
@@ -122,11 +124,11 @@ mod tests {
     fn a_row_is_open_until_the_last_work_on_it_has_ended() {
         let process = ProcessState::default();
         let id = DefectId(uuid::Uuid::from_u128(1));
-        let (first, second) = (process.open(id), process.open(id));
+        let (first, second) = (process.begin_work(id), process.begin_work(id));
         drop(first);
-        assert!(process.is_open(id));
+        assert!(process.is_in_work(id));
         drop(second);
-        assert!(!process.is_open(id) && process.open_rows().is_empty());
+        assert!(!process.is_in_work(id) && process.rows_in_work().is_empty());
     }
 
     #[tokio::test]

@@ -11,7 +11,7 @@ use tracing::Instrument as _;
 use crate::connections::Asker;
 use crate::domain::{
     DoubtfulDefect, Event, EventId, EventKind, EventStart, Next, Outcome, Received, Refusal,
-    SearchEnd, TimedStepKind, Unresolvable, Verdict, WriteClass, after, milliseconds,
+    RowEnd, SearchEnd, TimedStepKind, Unresolvable, WriteClass, after, milliseconds,
 };
 use crate::store::{DueDefect, DueLimits};
 
@@ -36,7 +36,7 @@ impl Defects {
             return;
         }
         let (now, run_ms) = (deps.clock.now(), deps.config.now().longest_run_ms());
-        let open = deps.process.open_rows();
+        let open = deps.process.rows_in_work();
         match deps.store.due_searches(now, run_ms, open, ROUND_LIMITS).await {
             Ok(due) => {
                 futures_util::stream::iter(due)
@@ -73,10 +73,18 @@ impl Defects {
             return;
         };
         let deps = &self.deps;
-        let (lease, open_row) = (doubtful.lease.clone(), deps.process.open(id).into());
+        let (lease, row_in_work) = (doubtful.lease.clone(), deps.process.begin_work(id).into());
         let (asker, connector, all_attached) = (Asker::Background, &connector, false);
-        let leased =
-            LeasedDefect { deps, active, connector, lease, event, asker, open_row, all_attached };
+        let leased = LeasedDefect {
+            deps,
+            active,
+            connector,
+            lease,
+            event,
+            asker,
+            row_in_work,
+            all_attached,
+        };
         let work = async {
             match &doubtful.created {
                 Some(key) => search_second_record(&leased, &doubtful, key).await,
@@ -106,7 +114,7 @@ async fn search_in_doubt(leased: &LeasedDefect<'_>, doubtful: &DoubtfulDefect) -
     let (next, refusal) = match leased.search(doubtful).await {
         SearchResult::Found(oldest, others) => {
             let adopted = adoption_outcome(&oldest.key, &others);
-            return Some(match leased.store_outcome(&Verdict::Found(oldest)).await {
+            return Some(match leased.store_outcome(&RowEnd::Found(oldest)).await {
                 Ok(()) => adopted,
                 Err(error) => Outcome::from(&Refusal::StoreUnavailable(error.to_string())),
             });

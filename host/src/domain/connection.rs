@@ -144,7 +144,7 @@ pub struct Connection {
     pub on_recurrence: OnRecurrence,
     /// What a webhook request needs in addition to the token.
     pub webhook_auth: WebhookAuth,
-    /// Further paths of its webhook requests.
+    /// Paths of its webhook requests, in addition to the paths that every connection has.
     pub webhook_paths: WebhookPaths,
     /// Whether Create Defect and Defect KPIs are refused with status 503.
     pub paused: bool,

@@ -55,7 +55,8 @@ impl fmt::Display for DefectId {
 string_enum! {
     /// The state of a defect's row: `intent → sent → created`, or `failed` or `in-doubt`.
     pub enum DefectState {
-        /// No write was sent yet. It is safe to run `create` again.
+        /// The last run has sent no write yet. If no earlier run of the generation did, it is safe
+        /// to run `create` again.
         Intent = "intent",
         /// The last run may have sent a write, and the outcome of that run is not stored yet.
         Sent = "sent",
@@ -97,8 +98,8 @@ pub struct Lease {
 /// The result of a claim of a failed test.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Claimed {
-    /// No write was ever sent. The caller may run `create`; the row is in `intent` under this
-    /// lease.
+    /// No write was ever sent, or the doubt about the earlier ones has ended. The caller may run
+    /// `create`; the row is in `intent` under this lease.
     Create {
         /// The lease under which the run changes the row.
         lease: Lease,
@@ -174,7 +175,7 @@ impl DoubtfulDefect {
 pub struct ConnectionSnapshot {
     /// The connection's settings, as JSON.
     pub settings: String,
-    /// The origins that the connection granted.
+    /// The origins that were granted to the connection.
     pub origins: Vec<Origin>,
     /// SHA-256 of the connector's file, hex.
     pub connector_sha256: String,
@@ -182,7 +183,7 @@ pub struct ConnectionSnapshot {
 
 /// The result of a run or a search, which decides how the row changes.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Verdict {
+pub enum RowEnd {
     /// The defect is known: this run created it.
     Created(Defect),
     /// The defect is known: a search found it by its marker.

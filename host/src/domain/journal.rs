@@ -54,8 +54,8 @@ pub trait Journal: Send + Sync {
     /// is stopped.
     fn may_send(&self) -> bool;
 
-    /// Undoes the last [`Self::mark_sending`]. Call this only if it is certain that no byte of that
-    /// write was sent.
+    /// Undoes the last [`Self::mark_sending`]. Call this only if it is certain that the tracker did
+    /// not process that write.
     async fn unmark(&self);
 }
 
@@ -99,7 +99,8 @@ pub struct NotJournaled(pub String);
 /// The result of a write: the tracker's answer, or that no complete answer arrived.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum WriteAnswer {
-    /// It is certain that no byte of the write was sent.
+    /// It is certain that the tracker did not process the write: no byte was sent, or it refused
+    /// the HTTP/2 stream.
     NotSent,
     /// The tracker answered with this status. The answer is complete, or its status alone proves a
     /// refusal.
@@ -133,7 +134,8 @@ impl WriteAnswer {
         matches!(self, Self::Status(200..=299))
     }
 
-    /// The class of the write, after a run that returned no defect; `None` if no byte was sent.
+    /// The class of the write, after a run that returned no defect; `None` if it is certain that
+    /// the write was not processed.
     fn class(&self, guest_failed: bool) -> Option<WriteClass> {
         Some(match self {
             Self::NotSent => return None,
@@ -148,7 +150,7 @@ impl WriteAnswer {
 }
 
 impl WriteRecord {
-    /// Whether any byte of the write may have been sent.
+    /// Whether the tracker may have processed the write, or refused it.
     #[must_use]
     pub fn was_sent(&self) -> bool {
         self.answer != WriteAnswer::NotSent

@@ -8,8 +8,8 @@ use uuid::Uuid;
 
 use crate::domain::{
     Claimed, ConnectionId, ConnectionSnapshot, Decision, Defect, DefectId, DefectRecord,
-    DefectState, DoubtfulDefect, EventId, FailedTest, FollowUpStep, Lease, Marker, SearchEnd,
-    Verdict,
+    DefectState, DoubtfulDefect, EventId, FailedTest, FollowUpStep, Lease, Marker, RowEnd,
+    SearchEnd,
 };
 
 use super::StoreError;
@@ -35,7 +35,7 @@ pub struct Claim {
     pub awaited_fence: Option<i64>,
     /// If this is set, the failed test may be a recurrence, and the claim reads the other failures
     /// of its test case. The value contains the rows that this process works on.
-    pub open_rows_if_recurrence: Option<Vec<DefectId>>,
+    pub rows_in_work_if_recurrence: Option<Vec<DefectId>>,
 }
 
 /// A write that is about to be sent.
@@ -160,12 +160,12 @@ pub trait DefectStore {
         stored_by: Timestamp,
     ) -> Result<Vec<ControlDefect>, StoreError>;
     /// Moves a row whose doubt has ended back to `intent`. Returns what a claim with this
-    /// `open_rows_if_recurrence` would return: `Create`, `Recurs` or `WaitsForFirst`. If it is
+    /// `rows_in_work_if_recurrence` would return: `Create`, `Recurs` or `WaitsForFirst`. If it is
     /// `WaitsForFirst`, the row is not changed. Durable. `Fenced` if the lease was lost.
     async fn back_to_intent(
         &self,
         lease: &Lease,
-        open_rows_if_recurrence: Option<&[DefectId]>,
+        rows_in_work_if_recurrence: Option<&[DefectId]>,
         now: Timestamp,
     ) -> Result<Claimed, StoreError>;
     /// Extends a lease. Lazy. `Fenced` if it was lost.
@@ -186,7 +186,7 @@ pub trait DefectStore {
     async fn store_outcome(
         &self,
         lease: &Lease,
-        verdict: &Verdict,
+        verdict: &RowEnd,
         steps: &[FollowUpStep],
         event: EventId,
         now: Timestamp,

@@ -17,8 +17,8 @@ use crate::defects::search::SearchResult;
 use crate::defects::{CreateAnswer, CreateResult, Dependencies};
 use crate::domain::{
     Claimed, DefectId, DoubtfulDefect, EventStart, FailedTest, Lease, LogLevel, LogLine, Marker,
-    Next, NotCreated, OnRecurrence, OutcomeCode, Recurrence, Refusal, SearchEnd, TimedStepKind,
-    TimedSteps, Unresolvable, Verdict, WriteRecord, after, verdict,
+    Next, NotCreated, OnRecurrence, OutcomeCode, Recurrence, Refusal, RowEnd, SearchEnd,
+    TimedStepKind, TimedSteps, Unresolvable, WriteRecord, after, verdict,
 };
 use crate::egress::ActiveConnection;
 use crate::runtime::{Connector, RunEnd};
@@ -122,7 +122,7 @@ impl CreateEvent<'_> {
         if let Err(error) = self.deps.restart_waits_if_clock_stepped().await {
             return Attempt::Done(Err(Refusal::StoreUnavailable(error.to_string())));
         }
-        let (now, open_rows) = (self.deps.clock.now(), self.open_rows());
+        let (now, rows_in_work) = (self.deps.clock.now(), self.rows_in_work());
         let claim = Claim {
             connection: self.active.connection.id,
             test: self.test.clone(),
@@ -131,7 +131,7 @@ impl CreateEvent<'_> {
             lease_until: after(now, self.deps.config.now().lease_ms),
             run_ms: self.deps.connections.limits(&self.active.connection).run_ms,
             awaited_fence: self.awaited_fence,
-            open_rows_if_recurrence: self.allows_recurrence().then_some(open_rows),
+            rows_in_work_if_recurrence: self.allows_recurrence().then_some(rows_in_work),
         };
         let began = Instant::now();
         let claimed = self.deps.store.claim(claim).await;
@@ -177,8 +177,8 @@ impl CreateEvent<'_> {
     /// The rows that this process works on. After a step of the clock, their leases may seem to
     /// have ended. Empty if a recurrence is not allowed, because the claim then reads no other
     /// rows.
-    fn open_rows(&self) -> Vec<DefectId> {
-        if self.allows_recurrence() { self.deps.process.open_rows() } else { Vec::new() }
+    fn rows_in_work(&self) -> Vec<DefectId> {
+        if self.allows_recurrence() { self.deps.process.rows_in_work() } else { Vec::new() }
     }
 
     /// Answers with the defect of an earlier failure, if that defect is open or may be opened
@@ -187,7 +187,7 @@ impl CreateEvent<'_> {
         match leased.earlier_defect_if_open(&recurrence).await {
             Ok(Some(defect)) => {
                 let original = recurrence.original;
-                let verdict = Verdict::Recurs { defect: defect.clone(), original };
+                let verdict = RowEnd::Recurs { defect: defect.clone(), original };
                 let id = leased.lease.defect;
                 match leased.store_outcome(&verdict).await {
                     Ok(()) => {
@@ -216,8 +216,8 @@ impl CreateEvent<'_> {
         recurrence: Recurrence,
     ) -> Attempt {
         let Recurrence { marker, latest, .. } = recurrence;
-        let (now, open_rows) = (self.deps.clock.now(), self.open_rows());
-        match self.deps.store.allow_create_anew(&leased.lease, latest, &open_rows, now).await {
+        let (now, rows_in_work) = (self.deps.clock.now(), self.rows_in_work());
+        match self.deps.store.allow_create_anew(&leased.lease, latest, &rows_in_work, now).await {
             Ok(true) => self.create_and_store(leased, &marker).await,
             Ok(false) => {
                 leased.give_back().await;
@@ -247,7 +247,7 @@ impl CreateEvent<'_> {
                     let now = self.deps.clock.since_boot();
                     self.deps.process.index_lags.watch(&leased.active.connection, marker, now);
                 }
-                leased.store_or_retry(Verdict::Created(defect.clone())).await;
+                leased.store_or_retry(RowEnd::Created(defect.clone())).await;
                 let id = leased.lease.defect;
                 Attempt::Done(Ok(CreateAnswer::new(id, defect, OutcomeCode::Created)))
             }
@@ -259,7 +259,7 @@ impl CreateEvent<'_> {
     /// event only searches from now on: the run sent a write that the tracker did not refuse, or
     /// the run sent any write and another run has taken over the row.
     async fn fail(&self, leased: &LeasedDefect<'_>, not_created: NotCreated) -> Attempt {
-        let stored = leased.store_outcome(&Verdict::NotCreated(not_created.clone())).await;
+        let stored = leased.store_outcome(&RowEnd::NotCreated(not_created.clone())).await;
         let (was_sent, may_exist) = (not_created.sent.is_some(), not_created.may_exist());
         let refusal = not_created.into_refusal();
         match stored {
@@ -276,7 +276,7 @@ impl CreateEvent<'_> {
         let leased = self.leased(doubtful.lease.clone());
         let (next, refusal) = match leased.search(doubtful).await {
             SearchResult::Found(oldest, others) => {
-                leased.store_or_retry(Verdict::Found(oldest.clone())).await;
+                leased.store_or_retry(RowEnd::Found(oldest.clone())).await;
                 let id = leased.lease.defect;
                 return Attempt::Done(Ok(CreateAnswer::adopted(id, oldest, others)));
             }
@@ -315,9 +315,10 @@ impl CreateEvent<'_> {
     /// has become a recurrence in the meantime, continues with the defect of the earlier failure.
     async fn create_after_search(&self, leased: LeasedDefect<'_>) -> Attempt {
         let (store, now) = (&self.deps.store, self.deps.clock.now());
-        let open_rows = self.open_rows();
-        let open_rows_if_recurrence = self.allows_recurrence().then_some(open_rows.as_slice());
-        match store.back_to_intent(&leased.lease, open_rows_if_recurrence, now).await {
+        let rows_in_work = self.rows_in_work();
+        let rows_in_work_if_recurrence =
+            self.allows_recurrence().then_some(rows_in_work.as_slice());
+        match store.back_to_intent(&leased.lease, rows_in_work_if_recurrence, now).await {
             Ok(Claimed::Create { marker, .. }) => self.create_and_store(leased, &marker).await,
             Ok(Claimed::Recurs(recurrence)) => self.recur(leased, *recurrence).await,
             Ok(Claimed::WaitsForFirst(first)) => {
@@ -371,10 +372,10 @@ impl CreateEvent<'_> {
     /// The leased row, with everything that the runs of this event need.
     fn leased(&self, lease: Lease) -> LeasedDefect<'_> {
         let Self { deps, active, connector, event, .. } = self;
-        let open_row = Arc::new(deps.process.open(lease.defect));
+        let row_in_work = Arc::new(deps.process.begin_work(lease.defect));
         let (active, event, asker) = (Arc::clone(active), *event, Asker::Event);
         let all_attached = false;
-        LeasedDefect { deps, active, connector, lease, event, asker, open_row, all_attached }
+        LeasedDefect { deps, active, connector, lease, event, asker, row_in_work, all_attached }
     }
 }
 

@@ -43,8 +43,8 @@ pub struct Standbys {
     pub user: String,
 }
 
-/// How often two sessions are compared. One comparison is not enough: another client of the pool
-/// may use the shared session just then.
+/// How often two sessions are compared. One comparison is not enough: if another client of the pool
+/// uses the shared server process at that moment, the two sessions get different processes.
 const COMPARISONS: usize = 3;
 
 /// Inspects a database by two sessions, which show whether a pool is in front of it.

@@ -108,7 +108,7 @@ fn insert_first(db: &dyn Database, claim: &Claim) -> Result<Claimed, StoreError>
 
 /// Looks up the other failures of the test case, if the claim allows recurrences.
 fn other_failure(db: &dyn Database, claim: &Claim) -> Result<OtherFailure, StoreError> {
-    match &claim.open_rows_if_recurrence {
+    match &claim.rows_in_work_if_recurrence {
         None => Ok(OtherFailure::None),
         Some(open) => {
             recurrences::other_failure(db, claim.connection, &claim.test, open, claim.now)

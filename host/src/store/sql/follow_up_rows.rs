@@ -161,7 +161,7 @@ pub(super) fn mark_sending(
     require_one(marked)
 }
 
-/// Undoes one [`mark_sending`], if no byte of that write was sent.
+/// Undoes one [`mark_sending`], if it is certain that this write was not processed.
 pub(super) fn unmark(db: &dyn Database, lease: &Lease, step: &FollowUp) -> Result<(), StoreError> {
     let unmarked = db.change(
         "UPDATE follow_ups SET writes = writes - 1, state = 'due'

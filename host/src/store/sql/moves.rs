@@ -13,7 +13,7 @@ use super::follow_up_rows;
 use super::recurrences::{self, OtherFailure};
 use crate::domain::{
     Claimed, ConnectionId, Defect, DefectId, EventId, FollowUpStep, Lease, Marker, NotCreated,
-    SearchEnd, StringEnum as _, Verdict, WriteClass,
+    RowEnd, SearchEnd, StringEnum as _, WriteClass,
 };
 use crate::store::{JournaledWrite, StoreError};
 
@@ -75,16 +75,16 @@ pub(super) fn unmark(db: &dyn Database, lease: Lease, now: Timestamp) -> Result<
 pub(super) fn store_outcome(
     db: &dyn Database,
     lease: Lease,
-    verdict: Verdict,
+    end: RowEnd,
     steps: &[FollowUpStep],
     event: EventId,
     now: Timestamp,
 ) -> Result<(), StoreError> {
     let id = lease.defect;
-    let moved = match verdict {
-        Verdict::Created(defect) => store_defect(db, lease, defect, true, event, now)?,
-        Verdict::Found(defect) => store_defect(db, lease, defect, false, event, now)?,
-        Verdict::Recurs { defect, original } => {
+    let moved = match end {
+        RowEnd::Created(defect) => store_defect(db, lease, defect, true, event, now)?,
+        RowEnd::Found(defect) => store_defect(db, lease, defect, false, event, now)?,
+        RowEnd::Recurs { defect, original } => {
             let moved = store_defect(db, lease, defect, false, event, now)?;
             db.change(
                 "UPDATE defects SET recurrence_of = ? WHERE id = ?",
@@ -92,7 +92,7 @@ pub(super) fn store_outcome(
             )?;
             moved
         }
-        Verdict::NotCreated(not_created) => {
+        RowEnd::NotCreated(not_created) => {
             store_failure(db, lease, not_created, event, now)?;
             true
         }
@@ -195,14 +195,14 @@ fn store_failure(
 pub(super) fn back_to_intent(
     db: &dyn Database,
     lease: Lease,
-    open_rows_if_recurrence: Option<&[DefectId]>,
+    rows_in_work_if_recurrence: Option<&[DefectId]>,
     now: Timestamp,
 ) -> Result<Claimed, StoreError> {
     let row: Option<DefectRow> =
         db.one("SELECT * FROM defects WHERE id = ?", params![lease.defect.0])?;
     let row = row.ok_or(StoreError::NotFound("defect"))?;
     let (connection, test) = (ConnectionId(row.connection_id), row.test());
-    let other_failure = match open_rows_if_recurrence.filter(|_| row.generation == 1) {
+    let other_failure = match rows_in_work_if_recurrence.filter(|_| row.generation == 1) {
         Some(open) => recurrences::other_failure(db, connection, &test, open, now)?,
         None => OtherFailure::None,
     };

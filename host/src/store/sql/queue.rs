@@ -1,8 +1,8 @@
 //! The queue of the writing thread. It contains operations, whose callers wait for the commit, and
 //! records of the history, for which no caller waits.
 //!
-//! An operation wakes the writing thread. A record of the history does not wake it: it is written
-//! after [`HISTORY_WAIT`], or with an earlier batch if that was requested. Never holds its lock
+//! An operation is written at once. A record of the history is written after [`HISTORY_WAIT`], when
+//! there are enough records, or with an earlier batch if that was requested. Never holds its lock
 //! while the thread writes.
 
 use std::collections::VecDeque;

@@ -13,8 +13,8 @@ use super::SqlStore;
 use super::database::{Database, params};
 use crate::domain::{
     AuditEntry, AuditId, Claimed, Connection, ConnectionId, ConnectionRecord, ConnectionSnapshot,
-    Defect, Doubt, EventId, FailedTest, Grants, Lease, NotCreated, Origin, Refusal, Role,
-    SecretGrant, SecretPlace, SentWrites, Verdict, Via, WriteClass,
+    Defect, Doubt, EventId, FailedTest, Grants, Lease, NotCreated, Origin, Refusal, Role, RowEnd,
+    SecretGrant, SecretPlace, SentWrites, Via, WriteClass,
 };
 use crate::secret::{Sealed, Sealer, TokenHash};
 use crate::store::DefectStore as _;
@@ -95,7 +95,7 @@ pub(in crate::store) async fn try_claim(
         lease_until,
         run_ms: RUN_MS,
         awaited_fence: None,
-        open_rows_if_recurrence: None,
+        rows_in_work_if_recurrence: None,
     };
     store.claim(claim).await
 }
@@ -159,11 +159,11 @@ pub(in crate::store) async fn fail_after_write(
 }
 
 /// Returns the verdict of a run without a defect, after a write of this class that ended at `ms`.
-pub(in crate::store) fn failed_after_write(class: WriteClass, ms: i64) -> Verdict {
+pub(in crate::store) fn failed_after_write(class: WriteClass, ms: i64) -> RowEnd {
     let reason = "POST / was sent".to_owned();
     let sent = SentWrites { class, forbidden: false, ended_at: at(ms), reason };
     let refusal = Refusal::Rejected("no such project".to_owned().into());
-    Verdict::NotCreated(NotCreated { refusal, sent: Some(sent) })
+    RowEnd::NotCreated(NotCreated { refusal, sent: Some(sent) })
 }
 
 pub(in crate::store) fn defect(key: &str) -> Defect {

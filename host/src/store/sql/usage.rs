@@ -14,7 +14,7 @@ use crate::store::StoreError;
 
 /// Maximum number of events that are read in total.
 const EVENTS_MAX: usize = 2_000;
-/// Minimum number of events that are read of a connection. So only the first
+/// Each connection's limit of events is at least this number, so only the first
 /// `EVENTS_MAX / EVENTS_MIN` connections are read.
 const EVENTS_MIN: usize = 20;
 /// Maximum size of the JSON of all runs that are read together, bytes. Each connection has an equal

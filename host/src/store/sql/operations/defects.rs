@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use crate::domain::{
     Claimed, ConnectionId, ConnectionSnapshot, Decision, Defect, DefectId, DefectRecord,
-    DoubtfulDefect, EventId, FailedTest, FollowUpStep, Lease, SearchEnd, Verdict,
+    DoubtfulDefect, EventId, FailedTest, FollowUpStep, Lease, RowEnd, SearchEnd,
 };
 use crate::store::sql::database::Database;
 use crate::store::sql::defect_cache::DefectCache;
@@ -114,15 +114,15 @@ impl DefectStore for SqlStore {
     async fn back_to_intent(
         &self,
         lease: &Lease,
-        open_rows_if_recurrence: Option<&[DefectId]>,
+        rows_in_work_if_recurrence: Option<&[DefectId]>,
         now: Timestamp,
     ) -> Result<Claimed, StoreError> {
-        let (lease, open_rows_if_recurrence) =
-            (lease.clone(), open_rows_if_recurrence.map(<[DefectId]>::to_vec));
+        let (lease, rows_in_work_if_recurrence) =
+            (lease.clone(), rows_in_work_if_recurrence.map(<[DefectId]>::to_vec));
         let is_shared = self.is_shared();
         let back = move |db: &dyn Database| {
             let claimed =
-                moves::back_to_intent(db, lease, open_rows_if_recurrence.as_deref(), now)?;
+                moves::back_to_intent(db, lease, rows_in_work_if_recurrence.as_deref(), now)?;
             if is_shared {
                 claims::request_lease_end_notice(db, &claimed)?;
             }
@@ -156,7 +156,7 @@ impl DefectStore for SqlStore {
     async fn store_outcome(
         &self,
         lease: &Lease,
-        verdict: &Verdict,
+        verdict: &RowEnd,
         steps: &[FollowUpStep],
         event: EventId,
         now: Timestamp,

@@ -107,7 +107,7 @@ async fn a_create_costs_five_statements_with_its_event() {
         lease_until: at(LEASE_MS),
         run_ms: RUN_MS,
         awaited_fence: None,
-        open_rows_if_recurrence: None,
+        rows_in_work_if_recurrence: None,
     };
     let claimed = statements(db, || granted = Some(claims::claim(db, &claim, None).unwrap()));
     let granted = lease(&granted.unwrap());
@@ -115,7 +115,7 @@ async fn a_create_costs_five_statements_with_its_event() {
         moves::mark_sending(db, granted.clone(), write(at(1)), at(1)).unwrap();
     });
     let stored = statements(db, || {
-        let verdict = Verdict::Created(defect("7"));
+        let verdict = RowEnd::Created(defect("7"));
         moves::store_outcome(db, granted, verdict, &[], event(), at(2)).unwrap();
     });
     let recorded = statements(db, || {

@@ -26,7 +26,7 @@ async fn the_wait_between_searches_doubles_and_a_found_defect_is_adopted() {
         store.give_back(&found.lease).await.unwrap();
     }
     let found = lease(&claim(&store, id, now).await);
-    store.store_outcome(&found, &Verdict::Found(defect("7")), &[], event(), at(now)).await.unwrap();
+    store.store_outcome(&found, &RowEnd::Found(defect("7")), &[], event(), at(now)).await.unwrap();
     assert!(matches!(claim(&store, id, now).await, Claimed::Created { .. }));
     assert_eq!(due(now + 99_000_000, Vec::new()).await, []);
 }
@@ -63,10 +63,7 @@ async fn after_a_defect_in_doubt_is_created_again_a_second_record_is_searched_fo
     let search = lease(&claim(&store, id, 3).await);
     store.back_to_intent(&search, None, at(3)).await.unwrap();
     mark(&store, &search, 4).await.unwrap();
-    store
-        .store_outcome(&search, &Verdict::Created(defect("7")), &[], event(), at(5))
-        .await
-        .unwrap();
+    store.store_outcome(&search, &RowEnd::Created(defect("7")), &[], event(), at(5)).await.unwrap();
     let due = store.due_searches(at(20_000), RUN_MS, Vec::new(), DUE_LIMITS).await.unwrap();
     assert_eq!(due.len(), 1);
     let found = store.claim_search(due[0].id, at(20_000), at(20_010)).await.unwrap();
@@ -95,7 +92,7 @@ async fn a_search_is_checked_with_the_newest_defects_that_were_created_in_the_sa
             _ => {}
         }
         store.mark_sending(&granted, write, at(1)).await.unwrap();
-        let created = Verdict::Created(defect(&number.to_string()));
+        let created = RowEnd::Created(defect(&number.to_string()));
         store.store_outcome(&granted, &created, &[], event(), at(2)).await.unwrap();
     }
     let too_new = store.control_defects(id, &write(at(1)).snapshot, at(1)).await.unwrap();

@@ -24,7 +24,7 @@ async fn recurring_claim(
         lease_until: at(ms + LEASE_MS),
         run_ms: RUN_MS,
         awaited_fence: None,
-        open_rows_if_recurrence: Some(Vec::new()),
+        rows_in_work_if_recurrence: Some(Vec::new()),
     };
     store.claim(claim).await.unwrap()
 }
@@ -37,7 +37,7 @@ fn recurrence(claimed: Claimed) -> Recurrence {
 }
 
 /// Stores the outcome of a run at the instant `ms`.
-async fn end(store: &SqlStore, lease: &Lease, verdict: &Verdict, ms: i64) {
+async fn end(store: &SqlStore, lease: &Lease, verdict: &RowEnd, ms: i64) {
     store.store_outcome(lease, verdict, &[], event(), at(ms)).await.unwrap();
 }
 
@@ -46,9 +46,9 @@ async fn end(store: &SqlStore, lease: &Lease, verdict: &Verdict, ms: i64) {
 async fn row_with_due_comment(store: &SqlStore, connection: ConnectionId) -> DefectId {
     let first = lease(&recurring_claim(store, connection, 1, 0).await);
     mark(store, &first, 1).await.unwrap();
-    end(store, &first, &Verdict::Created(defect("7")), 2).await;
+    end(store, &first, &RowEnd::Created(defect("7")), 2).await;
     let again = recurrence(recurring_claim(store, connection, 2, 3).await);
-    let verdict = Verdict::Recurs { defect: again.defect, original: again.original };
+    let verdict = RowEnd::Recurs { defect: again.defect, original: again.original };
     let steps = [FollowUpStep::Comment];
     store.store_outcome(&again.lease, &verdict, &steps, event(), at(4)).await.unwrap();
     again.lease.defect
@@ -80,11 +80,11 @@ async fn a_later_failure_waits_for_the_first_one_and_then_gets_its_defect() {
         "in doubt"
     );
     let searched = lease(&recurring_claim(&store, id, 1, 5).await);
-    end(&store, &searched, &Verdict::Found(defect("7")), 6).await;
+    end(&store, &searched, &RowEnd::Found(defect("7")), 6).await;
     let again = recurrence(recurring_claim(&store, id, 2, 7).await);
     assert_eq!((again.original, again.defect.key.as_str()), (first.defect, "7"));
     assert_eq!(again.snapshot.as_ref().map(|snapshot| snapshot.settings.as_str()), Some("{}"));
-    let verdict = Verdict::Recurs { defect: again.defect, original: again.original };
+    let verdict = RowEnd::Recurs { defect: again.defect, original: again.original };
     end(&store, &again.lease, &verdict, 8).await;
     let record = store.defect(again.lease.defect).await.unwrap().unwrap();
     assert_eq!(record.recurrence_of, Some(first.defect));
@@ -97,12 +97,12 @@ async fn after_a_closed_defect_only_one_failure_creates_another_defect() {
     let folder = tempdir().unwrap();
     let (store, id) = store_with_connection(&folder).await;
     let first = lease(&recurring_claim(&store, id, 1, 0).await);
-    end(&store, &first, &Verdict::Created(defect("7")), 1).await;
+    end(&store, &first, &RowEnd::Created(defect("7")), 1).await;
     let second = recurrence(recurring_claim(&store, id, 2, 2).await);
     let third = recurrence(recurring_claim(&store, id, 3, 2).await);
     assert!(store.allow_create_anew(&third.lease, third.latest, &[], at(3)).await.unwrap());
     assert!(!store.allow_create_anew(&second.lease, second.latest, &[], at(3)).await.unwrap());
-    end(&store, &third.lease, &Verdict::Created(defect("8")), 4).await;
+    end(&store, &third.lease, &RowEnd::Created(defect("8")), 4).await;
     assert!(
         !store.allow_create_anew(&second.lease, second.latest, &[], at(5)).await.unwrap(),
         "another failure has a newer defect"
@@ -137,7 +137,7 @@ async fn a_failed_test_may_be_a_recurrence_when_its_doubt_ends_without_a_defect(
     let waits = store.back_to_intent(&searched, Some(&[]), at(5)).await.unwrap();
     assert_eq!(waits, Claimed::WaitsForFirst(first.defect));
     mark(&store, &first, 6).await.unwrap();
-    end(&store, &first, &Verdict::Created(defect("7")), 7).await;
+    end(&store, &first, &RowEnd::Created(defect("7")), 7).await;
     let again = recurrence(store.back_to_intent(&searched, Some(&[]), at(8)).await.unwrap());
     assert_eq!(again.original, first.defect);
 }
@@ -210,7 +210,7 @@ async fn steps_are_returned_in_the_order_of_their_kinds_and_missing_attachments_
     let (store, id) = store_with_connection(&folder).await;
     let first = lease(&recurring_claim(&store, id, 1, 0).await);
     let steps = [FollowUpStep::ListAttachments, FollowUpStep::Reopen];
-    let created = Verdict::Created(defect("7"));
+    let created = RowEnd::Created(defect("7"));
     store.store_outcome(&first, &created, &steps, event(), at(1)).await.unwrap();
     let due = store.claim_follow_ups(first.defect, at(2), at(9), RUN_MS).await.unwrap().unwrap();
     let order: Vec<_> = due.steps.iter().map(|step| step.step).collect();
@@ -230,7 +230,7 @@ async fn a_comment_waits_until_the_defect_is_open_again_but_attachments_do_not()
     let (store, id) = store_with_connection(&folder).await;
     let first = lease(&recurring_claim(&store, id, 1, 0).await);
     let steps = [FollowUpStep::Reopen, FollowUpStep::Comment, FollowUpStep::ListAttachments];
-    let created = Verdict::Created(defect("7"));
+    let created = RowEnd::Created(defect("7"));
     store.store_outcome(&first, &created, &steps, event(), at(1)).await.unwrap();
     let row = first.defect;
     let due = store.claim_follow_ups(row, at(2), at(9), RUN_MS).await.unwrap().unwrap();
@@ -262,11 +262,11 @@ async fn a_failure_waits_for_a_row_of_this_process_even_if_the_lease_seems_to_ha
         lease_until: at(99_999_999 + LEASE_MS),
         run_ms: RUN_MS,
         awaited_fence: None,
-        open_rows_if_recurrence: Some(vec![first.defect]),
+        rows_in_work_if_recurrence: Some(vec![first.defect]),
     };
     let claimed = store.claim(claim.clone()).await.unwrap();
     assert_eq!(claimed, Claimed::WaitsForFirst(first.defect));
-    let without_open_rows = Claim { open_rows_if_recurrence: Some(Vec::new()), ..claim };
+    let without_open_rows = Claim { rows_in_work_if_recurrence: Some(Vec::new()), ..claim };
     let claimed = store.claim(without_open_rows).await.unwrap();
     assert!(matches!(claimed, Claimed::Create { .. }));
 }

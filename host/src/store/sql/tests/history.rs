@@ -170,7 +170,7 @@ async fn events_are_found_by_their_id_their_defect_and_words_of_their_error() {
     let folder = tempdir().unwrap();
     let (store, id) = store_with_connection(&folder).await;
     let lease = lease(&claim(&store, id, 0).await);
-    let verdict = Verdict::Created(defect("QA-7"));
+    let verdict = RowEnd::Created(defect("QA-7"));
     store.store_outcome(&lease, &verdict, &[], event(), at(1)).await.unwrap();
     for number in 1..=3 {
         let mut created = an_event(number, Some(id), OutcomeCode::Created, 200);

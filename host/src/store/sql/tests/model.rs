@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use tempfile::{TempDir, tempdir};
 
 use super::*;
-use crate::domain::{Decision, DefectId, Verdict};
+use crate::domain::{Decision, DefectId, RowEnd};
 use crate::store::DefectStore as _;
 
 /// One step of the model. `host` is 0 or 1. `age` selects one of all granted leases; 0 is the
@@ -215,7 +215,7 @@ impl World {
         let until = now + jiff::SignedDuration::from_millis(LEASE_MS);
         // Without a verdict, the step releases the lease.
         let verdict = match &step {
-            Step::StoreOutcome { verdict: 0, .. } => Some(Verdict::Created(defect("1"))),
+            Step::StoreOutcome { verdict: 0, .. } => Some(RowEnd::Created(defect("1"))),
             Step::StoreOutcome { verdict: 1, .. } => {
                 Some(failed_after_write(WriteClass::Refused, self.model.now))
             }
@@ -238,7 +238,7 @@ impl World {
             return;
         }
         let newest = self.model.newest_fence(lease.defect);
-        if matches!(verdict, Some(Verdict::Created(_))) && lease.fence < newest {
+        if matches!(verdict, Some(RowEnd::Created(_))) && lease.fence < newest {
             // A known defect must be stored, unless another run has leased the row.
             let is_leased = self
                 .model

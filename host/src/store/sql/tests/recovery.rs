@@ -132,7 +132,7 @@ async fn a_restored_database_puts_rows_without_a_defect_in_doubt() {
     let created = lease(&try_claim(&store, id, &failed_test(2), at(1)).await.unwrap());
     mark(&store, &created, 2).await.unwrap();
     store
-        .store_outcome(&created, &Verdict::Created(defect("7")), &[], event(), at(3))
+        .store_outcome(&created, &RowEnd::Created(defect("7")), &[], event(), at(3))
         .await
         .unwrap();
     store.decide(created.defect, &Decision::Release, &[], "ann", at(4), RUN_MS).await.unwrap();

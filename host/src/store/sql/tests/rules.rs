@@ -19,7 +19,7 @@ async fn a_repeat_returns_the_created_defect_without_a_commit() {
 
     mark(&store, &granted, 2).await.unwrap();
     store
-        .store_outcome(&granted, &Verdict::Created(defect("7")), &[], event(), at(3))
+        .store_outcome(&granted, &RowEnd::Created(defect("7")), &[], event(), at(3))
         .await
         .unwrap();
     let record = store.defect(granted.defect).await.unwrap().unwrap();
@@ -43,14 +43,14 @@ async fn a_run_may_store_its_defect_again_if_it_did_not_learn_that_it_is_stored(
     let (store, id) = store_with_connection(&folder).await;
     let granted = lease(&claim(&store, id, 0).await);
     mark(&store, &granted, 1).await.unwrap();
-    let created = Verdict::Created(defect("7\0"));
+    let created = RowEnd::Created(defect("7\0"));
     let steps = [FollowUpStep::Attach];
     for ms in [2, 3] {
         store.store_outcome(&granted, &created, &steps, event(), at(ms)).await.unwrap();
     }
     let record = store.defect(granted.defect).await.unwrap().unwrap();
     assert_eq!(record.follow_ups.len(), 1, "the steps are added once");
-    for other in [Verdict::Created(defect("8")), failed_after_write(WriteClass::Open, 4)] {
+    for other in [RowEnd::Created(defect("8")), failed_after_write(WriteClass::Open, 4)] {
         let stored = store.store_outcome(&granted, &other, &[], event(), at(4)).await;
         assert!(matches!(stored, Err(StoreError::Fenced)), "{other:?}");
     }
@@ -62,7 +62,7 @@ async fn a_defect_with_any_character_in_its_texts_is_stored() {
     let (store, id) = store_with_connection(&folder).await;
     let granted = lease(&claim(&store, id, 0).await);
     let odd = defect("7\0 \\u0000 \u{1f41b}");
-    let created = Verdict::Created(odd.clone());
+    let created = RowEnd::Created(odd.clone());
     store.store_outcome(&granted, &created, &[], event(), at(3)).await.unwrap();
     let again = Claimed::Created { id: granted.defect, defect: odd };
     assert_eq!(claim(&store, id, 4).await, again);
@@ -74,7 +74,7 @@ async fn after_a_run_without_a_write_create_is_allowed_and_after_a_write_a_searc
     let (store, id) = store_with_connection(&folder).await;
     let granted = lease(&claim(&store, id, 0).await);
     let refusal = Refusal::Rejected("no such project".to_owned().into());
-    let nothing_sent = Verdict::NotCreated(NotCreated::nothing_sent(refusal));
+    let nothing_sent = RowEnd::NotCreated(NotCreated::nothing_sent(refusal));
     store.store_outcome(&granted, &nothing_sent, &[], event(), at(2)).await.unwrap();
     let again = claim(&store, id, 3).await;
     assert!(matches!(&again, Claimed::Create { generation: 1, .. }));
@@ -160,7 +160,7 @@ async fn a_claim_that_waited_for_a_run_gets_the_outcome_of_that_run() {
         lease_until: at(5),
         run_ms: RUN_MS,
         awaited_fence: Some(fence),
-        open_rows_if_recurrence: None,
+        rows_in_work_if_recurrence: None,
     };
     match store.claim(claim).await.unwrap() {
         Claimed::Ended { code, detail } => {
@@ -200,7 +200,7 @@ async fn after_a_crash_a_row_in_intent_allows_a_create_and_one_in_sent_requires_
             .await;
         assert!(matches!(stored, Err(StoreError::Fenced)));
     }
-    let known = Verdict::Created(defect("1"));
+    let known = RowEnd::Created(defect("1"));
     let stored = store.store_outcome(&second, &known, &[], event(), at(100_000)).await;
     assert!(matches!(stored, Err(StoreError::Fenced)), "another run has leased the row");
     store.give_back(&third).await.unwrap();

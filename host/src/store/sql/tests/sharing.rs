@@ -88,7 +88,7 @@ async fn a_server_sees_the_stored_defects_of_another_server_at_once() {
     let other = open(&folder).await;
     let granted = lease(&claim(&store, id, 0).await);
     mark(&store, &granted, 1).await.unwrap();
-    let created = Verdict::Created(defect("7"));
+    let created = RowEnd::Created(defect("7"));
     store.store_outcome(&granted, &created, &[], event(), at(2)).await.unwrap();
     assert!(matches!(claim(&other, id, 3).await, Claimed::Created { .. }));
     assert!(matches!(claim(&store, id, 3).await, Claimed::Created { .. }));
@@ -211,7 +211,7 @@ async fn the_end_of_a_run_is_notified_only_if_a_claim_waits_for_it() {
         }
         mark(&store, &granted, 2).await.unwrap();
         store.renew(&granted, at(LEASE_MS)).await.unwrap();
-        let created = Verdict::Created(defect("7"));
+        let created = RowEnd::Created(defect("7"));
         store.store_outcome(&granted, &created, &[], event(), at(3)).await.unwrap();
     }
     for id in awaited {

@@ -115,7 +115,7 @@ async fn a_claim_that_waits_for_another_failure_after_its_search_is_notified_of_
             lease_until: at(ms + LEASE_MS),
             run_ms: RUN_MS,
             awaited_fence: None,
-            open_rows_if_recurrence: Some(Vec::new()),
+            rows_in_work_if_recurrence: Some(Vec::new()),
         };
         lease(&store.claim(claim).await.unwrap())
     };
@@ -128,7 +128,7 @@ async fn a_claim_that_waits_for_another_failure_after_its_search_is_notified_of_
     let waits = other.back_to_intent(&searched, Some(&[]), at(5)).await.unwrap();
     assert_eq!(waits, Claimed::WaitsForFirst(first.defect));
     mark(&store, &first, 6).await.unwrap();
-    let created = Verdict::Created(defect("7"));
+    let created = RowEnd::Created(defect("7"));
     store.store_outcome(&first, &created, &[], event(), at(7)).await.unwrap();
     assert_eq!(next(&mut changes).await, Change::Defect(first.defect));
 }

@@ -123,7 +123,7 @@ async fn a_printed_chain_of_errors_contains_each_cause_once() {
 }
 
 #[tokio::test]
-async fn a_restored_file_can_be_moved_only_after_a_start_has_marked_its_defects() {
+async fn the_rows_of_a_restored_file_can_be_moved_only_after_a_server_has_started_with_it() {
     let folder = tempdir().unwrap();
     let store = open(&folder).await;
     store.recover(at(0), RUN_MS).await.unwrap();
