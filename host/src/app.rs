@@ -5,20 +5,20 @@
 
 mod background;
 mod backup;
-mod checker;
 mod clock;
+mod connector_loader;
 mod data;
 mod descriptors;
 mod invoker;
 mod keys;
 mod lock;
+mod move_to_postgres;
 mod platform;
 mod reload;
 mod secrets;
 mod services;
 mod sockets;
 mod store;
-mod transfer;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -43,7 +43,7 @@ use services::{create_services, own_server};
 use sockets::Listeners;
 
 pub use backup::{CopyResult, back_up, restore};
-pub use checker::{CheckedFile, Checker};
+pub use connector_loader::{CheckedFile, ConnectorLoader};
 pub use descriptors::Descriptors;
 pub use invoker::{AnswerSource, Invocation, InvocationResult, Invoker, TapeResult};
 pub use keys::{RotationResult, rotate_key};
@@ -53,10 +53,10 @@ pub use platform::{
     replaced_program, runs_code, shared_access, small_address_space, unsuitable_disk,
 };
 
+pub use move_to_postgres::move_to_postgres;
 pub use reload::Reloader;
 pub use sockets::{PassedSockets, tls_files};
 pub(crate) use store::postgres_settings;
-pub use transfer::transfer;
 
 /// How long the server waits after it stopped every guest. In this time, writes in progress end,
 /// outcomes are stored and answers are sent.

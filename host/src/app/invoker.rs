@@ -24,7 +24,7 @@ use crate::runtime::{
     CallArguments, Connector, ExportAnswer, MemoryJournal, RunEnd, RunInput, TestReport,
 };
 
-use super::Checker;
+use super::ConnectorLoader;
 
 /// Where the answers to requests come from, and whether the exchanges are recorded.
 #[derive(Debug)]
@@ -94,7 +94,7 @@ pub enum TapeResult {
 
 /// Calls exports of connector files.
 pub struct Invoker {
-    loader: Checker,
+    loader: ConnectorLoader,
     tape: Option<Tape>,
     /// The temporary folder for large bodies.
     _folder: TempDir,
@@ -130,7 +130,7 @@ impl Invoker {
         let folder = tempfile::tempdir().context("cannot create a temporary folder")?;
         folder.path().clone_into(&mut config.data);
         std::fs::create_dir_all(config.data_folder().spool())?;
-        let loader = Checker::start_with(config, cache, tape.clone())?;
+        let loader = ConnectorLoader::start_with(config, cache, tape.clone())?;
         Ok(Self { loader, tape, _folder: folder })
     }
 

@@ -13,7 +13,7 @@ use clap::Args;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::app::{CheckedFile, Checker};
+use crate::app::{CheckedFile, ConnectorLoader};
 use crate::config::Config;
 use crate::domain::printable;
 use crate::runtime::compile_component_child;
@@ -80,7 +80,7 @@ impl Arguments {
 
 /// Loads a connector file as the server does.
 pub(super) async fn check_file(file: &Path, config: Config) -> anyhow::Result<CheckedFile> {
-    let checked = Checker::start(config)?.check(file).await;
+    let checked = ConnectorLoader::start(config)?.check(file).await;
     checked.with_context(|| format!("the server would not load {}", file.display()))
 }
 

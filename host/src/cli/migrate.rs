@@ -9,7 +9,7 @@ use anyhow::{Context as _, bail};
 use clap::Args;
 use serde::Serialize;
 
-use crate::app::{postgres_settings, transfer};
+use crate::app::{move_to_postgres, postgres_settings};
 use crate::config::Config;
 use crate::store::TableRows;
 
@@ -63,7 +63,7 @@ impl Arguments {
         let store_password = self.password.or(config.store_password.clone());
         let config = Config { store, store_password, ..config };
         let to = postgres_settings(&config)?.context("--to must be the address of a database")?;
-        let copying = transfer(folder.unwrap_or(Path::new(".")), to);
+        let copying = move_to_postgres(folder.unwrap_or(Path::new(".")), to);
         let tables = serve::runtime()?.block_on(copying)?;
         let rows: Vec<_> = tables.iter().map(|it| format!("{} {}", it.table, it.rows)).collect();
         let sentence = format!(

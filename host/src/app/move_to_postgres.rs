@@ -10,13 +10,13 @@ use super::lock::DataLock;
 use crate::config::DataFolder;
 use crate::store::{PostgresSettings, PostgresStore, TableRows};
 
-/// Copies all rows of the database in a data folder. Then marks this database as transferred, so
+/// Copies all rows of the database in a data folder. Then marks this database as moved, so
 /// that no server uses it again. Returns the number of rows of each table.
 ///
 /// # Errors
 /// A server runs, a key is missing or wrong, the target has rows, or one of the databases failed.
 /// Then the database in the folder can still be used, and the command can be repeated.
-pub async fn transfer(data: &Path, to: PostgresSettings) -> anyhow::Result<Vec<TableRows>> {
+pub async fn move_to_postgres(data: &Path, to: PostgresSettings) -> anyhow::Result<Vec<TableRows>> {
     let folder = DataFolder::at(data);
     let database = folder.database();
     if !database.exists() {

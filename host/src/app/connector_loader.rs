@@ -26,13 +26,13 @@ pub struct CheckedFile {
 }
 
 /// Loads connector files in the same way as the server.
-pub struct Checker {
+pub struct ConnectorLoader {
     pub(super) config: Arc<LiveConfig>,
     pub(super) guest_runtime: GuestRuntime,
     cache: CodeCache,
 }
 
-impl Checker {
+impl ConnectorLoader {
     /// Starts the engine.
     ///
     /// # Errors
