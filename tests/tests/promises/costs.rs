@@ -17,11 +17,11 @@ const CREATE_ALLOCATIONS_MAX: usize = 234;
 /// The most allocations for a repeat.
 const REPEAT_ALLOCATIONS_MAX: usize = 86;
 /// The most CPU instructions for a create.
-const CREATE_INSTRUCTIONS_MAX: u64 = 2_615_000;
+const CREATE_INSTRUCTIONS_MAX: u64 = 2_495_000;
 /// The most CPU instructions for a repeat.
 const REPEAT_INSTRUCTIONS_MAX: u64 = 685_000;
 /// The most CPU instructions for a request for counts, if the guest runs to answer it.
-const COUNT_INSTRUCTIONS_MAX: u64 = 1_455_000;
+const COUNT_INSTRUCTIONS_MAX: u64 = 1_305_000;
 /// The most bytes that `memcpy` and similar functions copy for a create.
 const CREATE_BYTES_COPIED_MAX: u64 = 812_000;
 /// The most bytes that `memcpy` and similar functions copy for a repeat.
@@ -178,14 +178,21 @@ fn an_event_stays_within_its_limit_of_instructions() {
             }
         })
     };
+    let more = REQUESTS * 2;
     let few = run(10, 10, 10);
-    for (event, more, limit) in [
-        ("create", run(10 + REQUESTS * 2, 10, 10), CREATE_INSTRUCTIONS_MAX),
-        ("repeat", run(10, 10 + REQUESTS * 2, 10), REPEAT_INSTRUCTIONS_MAX),
-        ("count", run(10, 10, 10 + REQUESTS * 2), COUNT_INSTRUCTIONS_MAX),
+    for (event, (creates, repeats, counts), limit) in [
+        ("create", (more, 0, 0), CREATE_INSTRUCTIONS_MAX),
+        ("repeat", (0, more, 0), REPEAT_INSTRUCTIONS_MAX),
+        ("count", (0, 0, more), COUNT_INSTRUCTIONS_MAX),
     ] {
-        let per_request = (more - few) / (2 * REQUESTS as u64);
-        println!("{per_request} instructions for a {event}");
+        // On a busy machine, fewer events share a batch of the store, so each costs more. Measure
+        // once more then: a change of the code costs the same each time.
+        let measure = || {
+            let per_request = (run(10 + creates, 10 + repeats, 10 + counts) - few) / more as u64;
+            println!("{per_request} instructions for a {event}");
+            per_request
+        };
+        let per_request = Some(measure()).filter(|it| *it <= limit).unwrap_or_else(measure);
         assert!(
             per_request <= limit,
             "{per_request} instructions for a {event} instead of {limit}"
