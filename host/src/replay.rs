@@ -223,7 +223,8 @@ impl EventReplayer {
     }
 }
 
-/// The input of a recorded run: the version, the connection's settings, and the call's arguments.
+/// The input of a recorded run: the connector and its version, the connection's settings and the
+/// names of its secrets, the arguments of the call, and what the report was made from.
 #[derive(Debug, Default, serde::Deserialize)]
 #[serde(default)]
 struct RecordedInput {

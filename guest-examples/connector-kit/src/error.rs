@@ -113,7 +113,7 @@ fn retry_after_seconds(wait: &str, answered: Option<&str>) -> Option<u32> {
     u32::try_from(until.duration_since(answered).unwrap_or_default().as_secs()).ok()
 }
 
-/// Returns the first header of an answer with this name, which must be in lower case.
+/// Returns the value of the first header that has this name. `name` must be in lower case.
 pub fn header<'a>(response: &'a Response, name: &str) -> Option<&'a str> {
     let mut headers = response.headers.iter();
     headers.find(|(key, _)| key == name).map(|(_, value)| value.as_str())

@@ -36,9 +36,8 @@ impl Settings {
     }
 
     /// Returns the id of the Redmine tracker, such as Bug, that the settings name; `None` if they
-    /// name
-/// none. If the project does not have this
-    /// tracker, that is an error, because Redmine would silently use another one.
+    /// name none. If the project does not have this tracker, that is an error, because Redmine
+    /// would silently use another one.
     pub fn tracker_id(&self) -> Result<Option<u64>, Error> {
         optional_id(&self.tracker, "tracker", || self.project("trackers"))
     }

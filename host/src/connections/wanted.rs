@@ -37,7 +37,7 @@ pub struct NewConnection {
     pub on_recurrence: OnRecurrence,
     /// What senders of webhooks must send in addition to the token.
     pub webhook_auth: WebhookAuthEdit,
-    /// Further paths of its webhook requests.
+    /// Paths of its webhook requests, in addition to the paths that every connection has.
     pub webhook_paths: WebhookPaths,
 }
 

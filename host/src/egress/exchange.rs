@@ -81,7 +81,7 @@ pub(super) enum ExchangeError {
 }
 
 impl ExchangeError {
-    /// Whether the request, or a part of it, may have reached the tracker or its proxy. If a
+    /// Whether the tracker or its proxy may have processed the request, or refused it. If a
     /// recording answers the request: whether this was so when it was recorded.
     pub(super) fn was_sent(&self) -> bool {
         match self {

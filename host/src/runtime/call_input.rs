@@ -18,6 +18,7 @@ pub(super) struct CallInput<'a> {
     pub(super) call: Call,
     pub(super) test: Option<&'a FailedTest>,
     pub(super) marker: Option<&'a Marker>,
+    /// The key of the defect in the tracker.
     pub(super) key: Option<&'a str>,
     pub(super) attachment: Option<u32>,
     pub(super) project: Option<&'a str>,

@@ -34,7 +34,7 @@ use super::test_report::TestReport;
 /// tenth of the run's time, but at most this.
 const TIME_AFTER_REQUESTS_MAX: Duration = Duration::from_secs(5);
 
-/// The host's side of a run that has started. The input of a run is `sandbox::Run`.
+/// The host's side of a run that has started. The input of a run is `sandbox::RunInput`.
 pub(super) struct Execution {
     started: Instant,
     /// The instant at which the export was called, after the instance was created.

@@ -36,7 +36,7 @@ pub(super) struct Client {
     pub(super) shared: Arc<FetchContext>,
     requests: Arc<RunRequests>,
     deadline: Instant,
-    bytes_max: u64,
+    answer_bytes_max: u64,
 }
 
 impl Client {
@@ -44,9 +44,9 @@ impl Client {
         shared: Arc<FetchContext>,
         requests: Arc<RunRequests>,
         deadline: Instant,
-        bytes_max: u64,
+        answer_bytes_max: u64,
     ) -> Self {
-        Self { shared, requests, deadline, bytes_max }
+        Self { shared, requests, deadline, answer_bytes_max }
     }
 
     /// Returns a client for a long search. The search leaves a quarter of the remaining time for
@@ -216,7 +216,7 @@ impl Client {
         }
         match error {
             HttpError::Limit(text) if text.starts_with("`limits.response_body_bytes`") => {
-                Failure::TooLarge(format!("it has more than {} bytes", self.bytes_max))
+                Failure::TooLarge(format!("it has more than {} bytes", self.answer_bytes_max))
             }
             error => {
                 let (_, text) = error.clone().into_parts();

@@ -27,7 +27,7 @@ pub(super) async fn download_content(
     let client = shared.client(deadline)?;
     let project = parts.project_id(&client).await?;
     let source_id = attachment.source_id.as_str();
-    let file_client = shared.client_with_bytes_max(deadline, bytes_max)?;
+    let file_client = shared.client_with_answer_bytes_max(deadline, bytes_max)?;
     let content = match attachment.kind {
         AttachmentKind::Screenshot => {
             let log = parts.log_id(&client).await?;

@@ -20,7 +20,7 @@ use super::json::{boolean_member, find_member, json_text_member, number_member, 
 /// Maximum length of a file name, characters.
 const FILE_NAME_CHARS_MAX: usize = 100;
 
-/// Sets the fields of the data that belong to one part.
+/// Sets the fields of `data` that belong to `subject`, from Test Manager's JSON.
 pub(super) fn fill(data: &mut TestData, subject: Subject, value: &Value) {
     match subject {
         Subject::Project => data.project = read_project(value),

@@ -75,17 +75,23 @@ impl FetchContext {
 
     /// Returns a client whose requests end at the deadline or before.
     pub(super) fn client(self: &Arc<Self>, deadline: Instant) -> Result<Client, Failure> {
-        self.client_with_bytes_max(deadline, JSON_BYTES_MAX.min(self.limits.response_body_bytes))
+        self.client_with_answer_bytes_max(
+            deadline,
+            JSON_BYTES_MAX.min(self.limits.response_body_bytes),
+        )
     }
 
     /// Returns a client like [`Self::client`], with another maximum size for each answer.
-    pub(super) fn client_with_bytes_max(
+    pub(super) fn client_with_answer_bytes_max(
         self: &Arc<Self>,
         deadline: Instant,
-        bytes_max: u64,
+        answer_bytes_max: u64,
     ) -> Result<Client, Failure> {
-        let limits =
-            Limits { outbound_calls: REQUESTS_MAX, response_body_bytes: bytes_max, ..self.limits };
+        let limits = Limits {
+            outbound_calls: REQUESTS_MAX,
+            response_body_bytes: answer_bytes_max,
+            ..self.limits
+        };
         let memory = self.account()?;
         let accounts = RunAccounts { meter: Arc::default(), memory };
         let requests = RunRequests::new(
@@ -99,7 +105,7 @@ impl FetchContext {
         );
         self.requests.lock().push(Arc::clone(&requests));
         let shared = Arc::clone(self);
-        Ok(Client::new(shared, requests, deadline, bytes_max))
+        Ok(Client::new(shared, requests, deadline, answer_bytes_max))
     }
 
     /// Keeps a charge until this context is dropped.

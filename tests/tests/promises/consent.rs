@@ -178,8 +178,8 @@ fn setting_a_value_is_not_consent_to_another_origin() {
     assert_eq!(upgrade.build_used(&upgrade.old), build);
 }
 
-/// A person accepts the version that they saw, even if another version was installed in the
-/// meantime.
+/// A person's acceptance is refused if another version was installed after they saw the newest one:
+/// it never applies to a version that they did not see.
 #[test]
 fn only_the_version_that_a_person_saw_is_accepted() {
     let upgrade = Upgrade::start();

@@ -22,7 +22,8 @@ fn an_endless_answer_and_a_decompression_bomb_hit_the_limit() {
     assert_harmless(&origins.host, &good, "endless answers and bombs", attack);
 }
 
-/// Sends an endless body, an endless header and a decompression bomb through both interfaces.
+/// Through each of the two HTTP interfaces, a guest receives an endless body, an endless header and
+/// a decompression bomb. Checks that the host limits each answer.
 fn endless_answers(origins: &TwoOrigins, bomb: &[u8]) {
     let answer_endlessly = |head: &'static str| {
         origins.granted.set_script(|_| Reply::Endless(head.as_bytes().to_vec()));

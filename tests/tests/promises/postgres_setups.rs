@@ -1,10 +1,11 @@
-//! Tests the ways to run PostgreSQL that docs/postgresql.md describes: a user without further
-//! rights, TLS, a password file, PgBouncer, standbys. The server refuses to start with any other
-//! setup; the error is one line and contains the fix.
+//! Tests the ways to run PostgreSQL that docs/postgresql.md describes (a user without further
+//! rights, TLS, a password file, PgBouncer, standbys), a failover, and a server with a read-only
+//! plugins folder. The server refuses to start with any other setup; the error is one line and
+//! contains the fix.
 
 mod password;
-mod plugins_folder;
 mod pool;
+mod read_only_plugins_folder;
 mod split_brain;
 mod standby;
 mod tls;

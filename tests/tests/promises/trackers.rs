@@ -144,7 +144,7 @@ fn each_connector_passes_the_conformance_suite() {
 }
 
 #[test]
-fn each_connector_reads_comments_reopens_and_attaches() {
+fn each_connector_answers_the_follow_up_calls() {
     for connector in &CONNECTORS {
         println!("--- {}", connector.name);
         let (project, [key, closed]) = (connector.create_project(), connector.keys);

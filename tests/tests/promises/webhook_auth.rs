@@ -124,7 +124,7 @@ fn signature_headers(key: &[u8], at_s: u64, body: &str) -> [(String, String); 3]
 }
 
 #[test]
-fn a_signed_request_is_accepted_within_its_time_and_with_either_key() {
+fn a_signed_request_is_accepted_within_the_tolerance_of_its_timestamp_and_with_either_key() {
     let (host, connection) = start_host();
     let (new, old) = ([7; 24], [8; 32]);
     for (name, key) in [("new", &new[..]), ("old", &old)] {

@@ -246,7 +246,8 @@ impl FormPage {
         field.map(|it| &mut it.control)
     }
 
-    /// Whether all groups of fields are expanded, because a field in them may be marked.
+    /// Whether all groups of fields are expanded. They are after an error or an edit conflict, so
+    /// that a field with an error message is visible.
     fn has_open_groups(&self) -> bool {
         self.has_errors || self.conflict.is_some()
     }

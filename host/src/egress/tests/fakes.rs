@@ -150,7 +150,7 @@ pub(crate) fn marker() -> Marker {
 pub(crate) struct TestJournal {
     /// One permit for each commit that may succeed.
     pub(crate) allowed_commits: Semaphore,
-    /// One permit for each commit that was requested_commits.
+    /// One permit for each commit that was requested.
     pub(crate) requested_commits: Semaphore,
     /// Whether commits are refused.
     pub(crate) refuses: AtomicBool,

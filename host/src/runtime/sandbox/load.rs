@@ -71,6 +71,7 @@ impl Sandbox {
             Err(error) => Err(PrepareError::Script(error.message)),
         }
     }
+
     /// Calls a component while it is loaded. It has no connection yet, so every request that it
     /// sends is refused.
     async fn run_unconnected<A, F: Future<Output = CallResult<A>>>(

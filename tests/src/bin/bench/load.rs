@@ -1,5 +1,5 @@
-//! Puts one server under load with wrk, which runs on its own core. A script makes each request
-//! different.
+//! Puts one server under load with wrk, which runs on its own core. wrk builds the requests with a
+//! Lua script that is written for each load.
 
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};

@@ -1,6 +1,6 @@
-//! Go's garbage collector in a connector. Each of many creates receives large answers and collects
-//! garbage. The test checks the events, because the webhook also answers 200 if a create traps and
-//! `find` then adopts its defect.
+//! Go's garbage collector in a connector. The test calls `create` many times; each call receives
+//! large answers and collects garbage. It checks the events, because the webhook also answers 200
+//! if a create traps and `find` then adopts its defect.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 

@@ -24,8 +24,9 @@ pub(super) struct Rounds {
     pub(super) answers: Answers,
     times: Times,
     tests: Vec<Value>,
-    /// How often each fault happened at each moment, by the state of the failed test's row. At each
-    /// moment but [`Moment::Any`], the gate held a request.
+    /// How often each fault happened at each moment, by the state of the failed test's row. Unless
+    /// the moment is [`Moment::Any`], a fault is counted only after the gate has held a request at
+    /// that moment.
     pub(super) injected: BTreeMap<(Fault, Moment, String), u32>,
     /// How often each path was taken.
     pub(super) paths: BTreeMap<&'static str, u32>,
