@@ -37,8 +37,9 @@ impl Connector for Redmine {
         Ok(choices(if setting == "tracker" { trackers()? } else { priorities()? }))
     }
 
-    /// All requests that may fail are sent before the only write. The description lists what cannot
-    /// be set or attached, so the issue is created nevertheless.
+    /// All other requests are sent before the only write, so if one of them fails, there is no
+    /// issue yet. The description lists what cannot be set or attached, so the issue is created
+    /// nevertheless.
     fn create(settings: Settings, _test: FailedTest, marker: &str) -> Result<Defect, Error> {
         let mut fields = fields(&MEMBERS, || settings.custom_fields())?;
         fields.custom.extend(settings.marker_field.map(|id| (id.0, marker.into())));

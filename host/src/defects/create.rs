@@ -46,7 +46,7 @@ impl Defects {
         active: &Arc<ActiveConnection>,
         test: FailedTest,
         event: Event,
-        start: EventStart,
+        event_start: EventStart,
     ) -> CreateResult {
         let connection = &active.connection;
         let limits = self.deps.connections.limits(connection);
@@ -56,7 +56,7 @@ impl Defects {
         } else {
             match self.deps.store.known_defect(connection.id, &test) {
                 Some((id, defect)) => Ok(CreateAnswer::new(id, defect, OutcomeCode::Repeated)),
-                None => self.create_once(active, test, (event, start), deadline).await,
+                None => self.create_once(active, test, (event, event_start), deadline).await,
             }
         };
         self.deps.connections.record_answer(connection.id, &answer);
@@ -73,7 +73,7 @@ impl Defects {
         deadline: AnswerDeadline,
     ) -> CreateResult {
         self.deps.history.record_begin(event);
-        let start = |key| {
+        let start_create = |key| {
             let (deps, active, test) = (self.deps.clone(), Arc::clone(active), test.clone());
             let creates_in_progress = self.creates_in_progress.clone();
             let span = deps.history.span(event_start.id);
@@ -86,7 +86,7 @@ impl Defects {
             work.instrument(span)
         };
         let key = test.key_in(active.connection.id);
-        let flight = self.creates_in_progress.join_or_start(key, &self.deps.tasks, start);
+        let flight = self.creates_in_progress.join_or_start(key, &self.deps.tasks, start_create);
         let joined = flight.is_joined();
         // `answer` is `None` if the deadline passed or the run panicked.
         let answer = timeout_at(deadline.at, flight.result()).await.ok().flatten();
@@ -167,7 +167,7 @@ async fn select_version_and_create(
     deps: &Dependencies,
     active: &Arc<ActiveConnection>,
     test: &FailedTest,
-    event: EventStart,
+    event_start: EventStart,
     deadline: AnswerDeadline,
 ) -> CreateResult {
     // The version is selected once, so that all runs of the event use the same version.
@@ -175,9 +175,9 @@ async fn select_version_and_create(
         Ok(connector) => connector,
         Err(refusal) => return stored_defect(deps, active, test, refusal).await,
     };
-    let mut create = CreateEvent::new(deps, active, connector, test, event, deadline);
+    let mut create = CreateEvent::new(deps, active, connector, test, event_start, deadline);
     let answer = create.attempt_until_answered().await;
-    deps.history.record_timed_steps(event, create.claim_times);
+    deps.history.record_timed_steps(event_start, create.claim_times);
     answer
 }
 

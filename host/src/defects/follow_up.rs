@@ -43,8 +43,8 @@ impl Defects {
             tracing::warn!(%error, "cannot restart the waits of defects after a clock change");
             return;
         }
-        let open = deps.process.rows_in_work();
-        match deps.store.due_follow_ups(deps.clock.now(), open, ROUND_LIMITS).await {
+        let rows_in_work = deps.process.rows_in_work();
+        match deps.store.due_follow_ups(deps.clock.now(), rows_in_work, ROUND_LIMITS).await {
             Ok(due) => {
                 futures_util::stream::iter(due)
                     .for_each_concurrent(CONCURRENT_MAX, |due| self.follow_up_on(due))

@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn a_row_is_open_until_the_last_work_on_it_has_ended() {
+    fn a_row_is_in_work_until_the_last_work_on_it_has_ended() {
         let process = ProcessState::default();
         let id = DefectId(uuid::Uuid::from_u128(1));
         let (first, second) = (process.begin_work(id), process.begin_work(id));

@@ -75,9 +75,9 @@ impl LeasedDefect<'_> {
         Some(Waits { index_delay_ms, in_doubt_ms })
     }
 
-    /// Checks that the search works: it must find one of the newest defects that the same connector
-    /// created with the same settings. Only defects that were stored at `indexed_by` or earlier
-    /// count.
+    /// Checks that the search works: it must find one of the newest defects that the same version
+    /// of the connector created with the same settings. Only defects that were stored at
+    /// `indexed_by` or earlier count.
     async fn run_control_search(
         &self,
         doubtful: &DoubtfulDefect,

@@ -36,8 +36,8 @@ impl Defects {
             return;
         }
         let (now, run_ms) = (deps.clock.now(), deps.config.now().longest_run_ms());
-        let open = deps.process.rows_in_work();
-        match deps.store.due_searches(now, run_ms, open, ROUND_LIMITS).await {
+        let rows_in_work = deps.process.rows_in_work();
+        match deps.store.due_searches(now, run_ms, rows_in_work, ROUND_LIMITS).await {
             Ok(due) => {
                 futures_util::stream::iter(due)
                     .for_each_concurrent(CONCURRENT_MAX, |due| self.search_for(due))

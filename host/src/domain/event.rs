@@ -44,7 +44,7 @@ string_enum! {
         Check = "check",
         /// The background search for a defect in doubt.
         Sweep = "sweep",
-        /// Follow-up steps of a created defect: comments and attachments.
+        /// Follow-up steps of a created defect: opening it again, comments and attachments.
         FollowUp = "follow-up",
     }
 }

@@ -12,7 +12,8 @@ use super::answer_json::{AnswerJson, outcome_json};
 use super::component::Connector;
 use super::test_report::TestReport;
 
-/// A call of an export, and its arguments. An argument is `None` if the export does not have it.
+/// A call of an export, and its arguments as a recording stores them; the guest gets them in
+/// another way. An argument is `None` if the export does not have it.
 #[derive(Clone, Copy)]
 pub(super) struct CallInput<'a> {
     pub(super) call: Call,

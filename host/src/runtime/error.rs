@@ -72,7 +72,7 @@ pub enum CompileError {
         /// The compiler's limit, bytes.
         bytes: u64,
     },
-    /// The compiler used more CPU time than the service allows for a process.
+    /// The compiler used more CPU time than `ulimit -t` allows a process of this server.
     #[error(
         "the compiler is over the CPU time that a process of this service may have (`ulimit -t`)"
     )]

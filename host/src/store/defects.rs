@@ -148,11 +148,12 @@ pub trait DefectStore {
         &self,
         now: Timestamp,
         run_ms: u64,
-        open: Vec<DefectId>,
+        rows_in_work: Vec<DefectId>,
         limits: DueLimits,
     ) -> Result<Vec<DueDefect>, StoreError>;
-    /// Returns at most three of the newest defects that the same connector created with the same
-    /// settings and with the marker in its write, and that were stored at `stored_by` or earlier.
+    /// Returns defects that a search must find if it works: at most three of the newest that the
+    /// connector version of `snapshot` created with the settings of `snapshot` and with the marker
+    /// in its write, and that were stored at `stored_by` or earlier.
     async fn control_defects(
         &self,
         connection: ConnectionId,
@@ -180,13 +181,13 @@ pub trait DefectStore {
     ) -> Result<(), StoreError>;
     /// Undoes the last `mark_sending`. Call it only if no byte of that write was sent. Lazy.
     async fn unmark(&self, lease: &Lease, now: Timestamp) -> Result<(), StoreError>;
-    /// Ends a run: changes the row according to the verdict, adds the follow-up steps, and releases
+    /// Ends a run: changes the row according to `end`, adds the follow-up steps, and releases
     /// the lease. A known defect is stored even if the lease was lost, unless another run has
     /// leased the row. Durable.
     async fn store_outcome(
         &self,
         lease: &Lease,
-        verdict: &RowEnd,
+        end: &RowEnd,
         steps: &[FollowUpStep],
         event: EventId,
         now: Timestamp,
@@ -209,7 +210,7 @@ pub trait DefectStore {
         &self,
         lease: &Lease,
         closed_row: DefectId,
-        open: &[DefectId],
+        rows_in_work: &[DefectId],
         now: Timestamp,
     ) -> Result<bool, StoreError>;
     /// Carries out a person's decision, adds the follow-up steps, and records who decided and when.

@@ -15,7 +15,7 @@ pub trait FollowUpStore {
     async fn due_follow_ups(
         &self,
         now: Timestamp,
-        open: Vec<DefectId>,
+        rows_in_work: Vec<DefectId>,
         limits: DueLimits,
     ) -> Result<Vec<DueDefect>, StoreError>;
     /// Leases a defect and returns its steps that are due, in their order. `None` if no step is due

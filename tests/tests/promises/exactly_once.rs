@@ -134,7 +134,7 @@ fn a_guest_that_fails_after_its_write_succeeded_makes_no_second_issue() {
 }
 
 #[test]
-fn a_release_allows_exactly_one_more_issue() {
+fn a_released_defect_allows_exactly_one_more_issue() {
     let fixture = fixture(json!({}));
     let test = failed_test();
     let first = fixture.create_until_final(&test).expect("the defect is created");

@@ -187,9 +187,9 @@ impl CreateEvent<'_> {
         match leased.earlier_defect_if_open(&recurrence).await {
             Ok(Some(defect)) => {
                 let original = recurrence.original;
-                let verdict = RowEnd::Recurs { defect: defect.clone(), original };
+                let end = RowEnd::Recurs { defect: defect.clone(), original };
                 let id = leased.lease.defect;
-                match leased.store_outcome(&verdict).await {
+                match leased.store_outcome(&end).await {
                     Ok(()) => {
                         Attempt::Done(Ok(CreateAnswer::new(id, defect, OutcomeCode::Recurred)))
                     }
@@ -256,8 +256,8 @@ impl CreateEvent<'_> {
     }
 
     /// Stores that this attempt created no defect, as far as the host knows. In two cases this
-    /// event only searches from now on: the run sent a write that the tracker did not refuse, or
-    /// the run sent any write and another run has taken over the row.
+    /// event only searches from now on: this was stored, and the run sent a write that the tracker
+    /// did not refuse; or the run sent any write, and another run has taken over the row.
     async fn fail(&self, leased: &LeasedDefect<'_>, not_created: NotCreated) -> Attempt {
         let stored = leased.store_outcome(&RowEnd::NotCreated(not_created.clone())).await;
         let (was_sent, may_exist) = (not_created.sent.is_some(), not_created.may_exist());

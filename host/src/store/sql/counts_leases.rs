@@ -61,7 +61,8 @@ fn is_leased(
     Ok(db.only(sql, params![id.0, project, now.as_millisecond()])?)
 }
 
-/// Extends the lease, even if it has ended, unless another server has it now.
+/// Extends the lease, even if its time is over. Does nothing if another server has it now, or if it
+/// was deleted.
 pub(super) fn renew(
     db: &dyn Database,
     lease: &CountsLease,

@@ -57,11 +57,11 @@ pub(super) fn due_searches(
     db: &dyn Database,
     now: Timestamp,
     run_ms: u64,
-    open: Vec<DefectId>,
+    rows_in_work: Vec<DefectId>,
     limits: DueLimits,
 ) -> Result<Vec<DueDefect>, StoreError> {
-    let open = to_json(&hex_ids(&open))?;
-    put_lost_runs_in_doubt(db, now, run_ms, &open)?;
+    let rows_in_work = to_json(&hex_ids(&rows_in_work))?;
+    put_lost_runs_in_doubt(db, now, run_ms, &rows_in_work)?;
     let rows: Vec<(Uuid, Uuid)> = db.all(
         "SELECT id, connection_id FROM (
              SELECT id, connection_id, next_search_at, ROW_NUMBER() OVER (
@@ -71,13 +71,13 @@ pub(super) fn due_searches(
                AND COALESCE(lease_until, 0) <= ?1 AND id NOT IN (SELECT unhex(value) FROM json_each(?3))
                AND connection_id IN (SELECT id FROM connections WHERE NOT deleted)) AS due
          WHERE place <= ?4 ORDER BY next_search_at LIMIT ?2",
-        params![now.as_millisecond(), limits.total, open, limits.per_connection],
+        params![now.as_millisecond(), limits.total, rows_in_work, limits.per_connection],
     )?;
     Ok(rows.into_iter().map(DueDefect::from_ids).collect())
 }
 
-/// Returns the newest defects that the same connector created with the same settings and with the
-/// marker in its write.
+/// Returns the newest defects that the connector version of `snapshot` created with the settings of
+/// `snapshot` and with the marker in its write.
 pub(super) fn control_defects(
     db: &dyn Database,
     connection: ConnectionId,
@@ -194,13 +194,13 @@ fn put_lost_runs_in_doubt(
     db: &dyn Database,
     now: Timestamp,
     run_ms: u64,
-    open: &str,
+    rows_in_work: &str,
 ) -> Result<(), StoreError> {
     let lost: Vec<Uuid> = db.all(
         "SELECT id FROM defects
          WHERE state <> 'created' AND state = 'sent' AND COALESCE(lease_until, 0) <= ?1
            AND id NOT IN (SELECT unhex(value) FROM json_each(?2))",
-        params![now.as_millisecond(), open],
+        params![now.as_millisecond(), rows_in_work],
     )?;
     for id in lost {
         put_lost_run_in_doubt(db, id, now, run_ms)?;

@@ -53,10 +53,10 @@ fn insert(
 pub(super) fn list_due(
     db: &dyn Database,
     now: Timestamp,
-    open: Vec<DefectId>,
+    rows_in_work: Vec<DefectId>,
     limits: DueLimits,
 ) -> Result<Vec<DueDefect>, StoreError> {
-    let open = hex_ids(&open);
+    let rows_in_work = hex_ids(&rows_in_work);
     let rows: Vec<(Uuid, Uuid)> = db.all(
         "SELECT id, connection_id FROM (
              SELECT d.id, d.connection_id, f.next_at, ROW_NUMBER() OVER (
@@ -68,7 +68,7 @@ pub(super) fn list_due(
                AND d.id NOT IN (SELECT unhex(value) FROM json_each(?3))
                AND d.connection_id IN (SELECT id FROM connections WHERE NOT deleted)) AS due
          WHERE place <= ?4 ORDER BY next_at LIMIT ?2",
-        params![now.as_millisecond(), limits.total, to_json(&open)?, limits.per_connection],
+        params![now.as_millisecond(), limits.total, to_json(&rows_in_work)?, limits.per_connection],
     )?;
     Ok(rows.into_iter().map(DueDefect::from_ids).collect())
 }

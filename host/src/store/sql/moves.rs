@@ -203,7 +203,7 @@ pub(super) fn back_to_intent(
     let row = row.ok_or(StoreError::NotFound("defect"))?;
     let (connection, test) = (ConnectionId(row.connection_id), row.test());
     let other_failure = match rows_in_work_if_recurrence.filter(|_| row.generation == 1) {
-        Some(open) => recurrences::other_failure(db, connection, &test, open, now)?,
+        Some(rows_in_work) => recurrences::other_failure(db, connection, &test, rows_in_work, now)?,
         None => OtherFailure::None,
     };
     if let OtherFailure::Unresolved(first) = other_failure {

@@ -31,7 +31,7 @@ pub(super) fn other_failure(
     db: &dyn Database,
     connection: ConnectionId,
     test: &FailedTest,
-    open: &[DefectId],
+    rows_in_work: &[DefectId],
     now: Timestamp,
 ) -> Result<OtherFailure, StoreError> {
     if let Some(row) = latest(db, connection, test)? {
@@ -51,7 +51,7 @@ pub(super) fn other_failure(
             variation,
             execution,
             now.as_millisecond(),
-            to_json(&hex_ids(open))?
+            to_json(&hex_ids(rows_in_work))?
         ],
     )?;
     Ok(unresolved.map_or(OtherFailure::None, |id| OtherFailure::Unresolved(DefectId(id))))
@@ -82,7 +82,7 @@ pub(super) fn allow_create_anew(
     db: &dyn Database,
     lease: &Lease,
     closed_row: DefectId,
-    open: &[DefectId],
+    rows_in_work: &[DefectId],
     now: Timestamp,
 ) -> Result<bool, StoreError> {
     let row: Option<DefectRow> = db.one(
@@ -108,7 +108,7 @@ pub(super) fn allow_create_anew(
             row.test_case_id,
             &row.variation_id,
             now.as_millisecond(),
-            to_json(&hex_ids(open))?
+            to_json(&hex_ids(rows_in_work))?
         ],
     )?;
     Ok(granted == 1)

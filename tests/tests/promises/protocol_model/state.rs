@@ -78,7 +78,7 @@ pub(super) struct Run {
     pub(super) settings: u8,
 }
 
-/// What a runner does now.
+/// What a runner does now. A runner is whoever works on the row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Runner {
     Idle,
@@ -124,7 +124,8 @@ pub(super) struct State {
     pub(super) row: Row,
     pub(super) runners: [Runner; 2],
     pub(super) records: Vec<Record>,
-    /// The records of writes without an answer that the tracker may still create.
+    /// The records that the tracker may still create later, because their writes got no answer or
+    /// an answer that proves nothing.
     pub(super) delayed: Vec<Record>,
     /// Whether there is another defect to test a search with.
     pub(super) control: bool,

@@ -134,7 +134,7 @@ impl Rounds {
         let click_all = || tests.iter().map(click).collect::<Vec<_>>();
         if planned.moment == Moment::Any {
             let clicks = click_all();
-            // The moment is arbitrary, so there is no event to wait for.
+            // The fault may happen at any moment, so there is no request at a gate to wait for.
             std::thread::sleep(Duration::from_millis(planned.variant % 200));
             return clicks;
         }

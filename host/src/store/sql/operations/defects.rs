@@ -85,7 +85,7 @@ impl DefectStore for SqlStore {
         &self,
         now: Timestamp,
         run_ms: u64,
-        open: Vec<DefectId>,
+        rows_in_work: Vec<DefectId>,
         limits: DueLimits,
     ) -> Result<Vec<DueDefect>, StoreError> {
         let is_shared = self.is_shared();
@@ -94,7 +94,7 @@ impl DefectStore for SqlStore {
                 if is_shared {
                     doubts::interrupt_dead_events(db, now, run_ms)?;
                 }
-                doubts::due_searches(db, now, run_ms, open, limits)
+                doubts::due_searches(db, now, run_ms, rows_in_work, limits)
             })
             .await
     }
@@ -156,16 +156,16 @@ impl DefectStore for SqlStore {
     async fn store_outcome(
         &self,
         lease: &Lease,
-        verdict: &RowEnd,
+        end: &RowEnd,
         steps: &[FollowUpStep],
         event: EventId,
         now: Timestamp,
     ) -> Result<(), StoreError> {
-        let (lease, verdict, steps) = (lease.clone(), verdict.clone(), steps.to_vec());
+        let (lease, end, steps) = (lease.clone(), end.clone(), steps.to_vec());
         let id = lease.defect;
         let stored = self
             .writer
-            .run(Durable, move |db| moves::store_outcome(db, lease, verdict, &steps, event, now))
+            .run(Durable, move |db| moves::store_outcome(db, lease, end, &steps, event, now))
             .await;
         self.publisher.lease_ended(id);
         stored
@@ -197,12 +197,12 @@ impl DefectStore for SqlStore {
         &self,
         lease: &Lease,
         closed_row: DefectId,
-        open: &[DefectId],
+        rows_in_work: &[DefectId],
         now: Timestamp,
     ) -> Result<bool, StoreError> {
-        let (lease, open) = (lease.clone(), open.to_vec());
+        let (lease, rows_in_work) = (lease.clone(), rows_in_work.to_vec());
         let allow = move |db: &dyn Database| {
-            recurrences::allow_create_anew(db, &lease, closed_row, &open, now)
+            recurrences::allow_create_anew(db, &lease, closed_row, &rows_in_work, now)
         };
         self.writer.run(Durable, allow).await
     }

@@ -15,10 +15,10 @@ impl FollowUpStore for SqlStore {
     async fn due_follow_ups(
         &self,
         now: Timestamp,
-        open: Vec<DefectId>,
+        rows_in_work: Vec<DefectId>,
         limits: DueLimits,
     ) -> Result<Vec<DueDefect>, StoreError> {
-        self.readers.run(move |db| follow_up_rows::list_due(db, now, open, limits)).await
+        self.readers.run(move |db| follow_up_rows::list_due(db, now, rows_in_work, limits)).await
     }
 
     async fn claim_follow_ups(
