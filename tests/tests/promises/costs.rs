@@ -33,6 +33,14 @@ const CREATE_WAITS_PER_100_MAX: usize = 1_600;
 /// The most waits of threads in 100 repeats on one TCP connection, with the same margin.
 const REPEAT_WAITS_PER_100_MAX: usize = 430;
 
+/// Checks that an event costs at most `limit` by this measurement. On a busy machine, fewer events
+/// share a batch of the store, so each costs more. One of three measurements within the limit is
+/// enough: a change of the code costs the same each time.
+fn assert_costs(what: &str, limit: u64, measure: impl Fn() -> u64) {
+    let mut costs = (0..3).map(|_| measure()).inspect(|cost| println!("{cost} {what}"));
+    assert!(costs.any(|cost| cost <= limit), "three times more than {limit} {what}");
+}
+
 /// Records these system calls of a server while it answers the requests and stops. Returns one line
 /// of strace for each call, with the path of the file that the call uses.
 fn system_calls(calls: &str, requests: impl Fn(&TestHost, &Connection)) -> Vec<String> {
@@ -148,13 +156,13 @@ fn a_create_and_a_repeat_stay_within_their_limits_of_allocations() {
         })
     };
     // The first requests fill caches, so their allocations are subtracted.
-    for (is_repeat, limit) in [(false, CREATE_ALLOCATIONS_MAX), (true, REPEAT_ALLOCATIONS_MAX)] {
-        let per_request =
-            (requests(6 * REQUESTS, is_repeat) - requests(REQUESTS, is_repeat)) / (5 * REQUESTS);
-        assert!(
-            per_request <= limit,
-            "{per_request} allocations instead of {limit}; repeat: {is_repeat}"
-        );
+    for (event, is_repeat, limit) in
+        [("create", false, CREATE_ALLOCATIONS_MAX), ("repeat", true, REPEAT_ALLOCATIONS_MAX)]
+    {
+        assert_costs(&format!("allocations for a {event}"), limit as u64, || {
+            let more = requests(6 * REQUESTS, is_repeat) - requests(REQUESTS, is_repeat);
+            (more / (5 * REQUESTS)) as u64
+        });
     }
 }
 
@@ -178,25 +186,15 @@ fn an_event_stays_within_its_limit_of_instructions() {
             }
         })
     };
-    let more = REQUESTS * 2;
-    let few = run(10, 10, 10);
+    let (more, few) = (REQUESTS * 2, run(10, 10, 10));
     for (event, (creates, repeats, counts), limit) in [
         ("create", (more, 0, 0), CREATE_INSTRUCTIONS_MAX),
         ("repeat", (0, more, 0), REPEAT_INSTRUCTIONS_MAX),
         ("count", (0, 0, more), COUNT_INSTRUCTIONS_MAX),
     ] {
-        // On a busy machine, fewer events share a batch of the store, so each costs more. Measure
-        // once more then: a change of the code costs the same each time.
-        let measure = || {
-            let per_request = (run(10 + creates, 10 + repeats, 10 + counts) - few) / more as u64;
-            println!("{per_request} instructions for a {event}");
-            per_request
-        };
-        let per_request = Some(measure()).filter(|it| *it <= limit).unwrap_or_else(measure);
-        assert!(
-            per_request <= limit,
-            "{per_request} instructions for a {event} instead of {limit}"
-        );
+        assert_costs(&format!("instructions for a {event}"), limit, || {
+            (run(10 + creates, 10 + repeats, 10 + counts) - few) / more as u64
+        });
     }
 }
 
@@ -214,17 +212,14 @@ fn a_create_and_a_repeat_stay_within_their_limits_of_copied_bytes() {
             }
         })
     };
-    let few = run(10, 10);
-    for (event, more, limit) in [
-        ("create", run(10 + REQUESTS * 2, 10), CREATE_BYTES_COPIED_MAX),
-        ("repeat", run(10, 10 + REQUESTS * 2), REPEAT_BYTES_COPIED_MAX),
+    let (more, few) = (REQUESTS * 2, run(10, 10));
+    for (event, (creates, repeats), limit) in [
+        ("create", (more, 0), CREATE_BYTES_COPIED_MAX),
+        ("repeat", (0, more), REPEAT_BYTES_COPIED_MAX),
     ] {
-        let per_request = (more - few) / (2 * REQUESTS as u64);
-        println!("{per_request} bytes copied for a {event}");
-        assert!(
-            per_request <= limit,
-            "{per_request} bytes copied for a {event} instead of {limit}"
-        );
+        assert_costs(&format!("bytes copied for a {event}"), limit, || {
+            (run(10 + creates, 10 + repeats) - few) / more as u64
+        });
     }
 }
 
