@@ -60,7 +60,8 @@ pub(crate) struct RequestsBuilder {
     /// The trace that the requests of the connection continue.
     pub(crate) trace: Option<TraceParent>,
     pub(crate) limits: Limits,
-    /// For each name, the lists of addresses that its lookups return; see [`RequestsBuilder::name`].
+    /// For each name, the lists of addresses that its lookups return; see
+    /// [`RequestsBuilder::name`].
     pub(crate) names: HashMap<String, Vec<Vec<IpAddr>>>,
     /// The URL of the proxy; if it is empty, there is no proxy.
     pub(crate) proxy: String,

@@ -1,6 +1,6 @@
 //! The connector for Request Tracker, with a real Request Tracker: a failed test has one ticket,
-//! even after an answer was lost or the server was killed; Defect KPIs returns the numbers of tickets
-//! that the queue has; a test that fails again adds a comment and reopens the ticket.
+//! even after an answer was lost or the server was killed; Defect KPIs returns the numbers of
+//! tickets that the queue has; a test that fails again adds a comment and reopens the ticket.
 
 use jackfield_tests::{
     Connection, Guest, Reply, Request, RequestTracker, ScriptedServer, Setup, TestHost,
