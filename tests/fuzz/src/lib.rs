@@ -5,7 +5,7 @@
 //! its inputs.
 
 mod admin;
-mod checker;
+mod check;
 mod message;
 
 use std::future::Future;
@@ -14,7 +14,7 @@ use std::sync::LazyLock;
 use tokio::runtime::{Builder, Runtime};
 
 pub use admin::{Admin, Answer};
-pub use checker::{CONNECTOR, Checked, check};
+pub use check::{CONNECTOR, Checked, check};
 pub use message::Message;
 
 static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {

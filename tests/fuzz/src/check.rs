@@ -5,7 +5,7 @@
 use std::path::PathBuf;
 use std::sync::LazyLock;
 
-use jackfield::app::Checker;
+use jackfield::app::ConnectorLoader;
 use jackfield::config::Config;
 use jackfield::domain::Limits;
 use jackfield::plugins::CheckReport;
@@ -23,15 +23,15 @@ const ERROR_CHARS_MAX: usize = 2_000;
 pub type Checked = Result<CheckReport, String>;
 
 struct Fixture {
-    checker: Checker,
+    loader: ConnectorLoader,
     folder: TempDir,
 }
 
 static FIXTURE: LazyLock<Fixture> = LazyLock::new(|| {
     let limits = Limits { memory_bytes: 16 << 20, cpu_ms: 20, run_ms: 500, ..Limits::default() };
     let config = Config { limits, ..Config::default() };
-    let checker = wait(async { Checker::start(config) }).expect("the engine starts");
-    Fixture { checker, folder: tempfile::tempdir().expect("a temporary folder") }
+    let loader = wait(async { ConnectorLoader::start(config) }).expect("the engine starts");
+    Fixture { loader, folder: tempfile::tempdir().expect("a temporary folder") }
 });
 
 impl Fixture {
@@ -47,7 +47,7 @@ pub fn check(component: &[u8]) -> Checked {
     // Some file systems flush a file that replaces another; they do not flush a new one.
     let _ = std::fs::remove_file(fixture.file());
     std::fs::write(fixture.file(), component).expect("the input is written");
-    let checked = wait(fixture.checker.check(&fixture.file()));
+    let checked = wait(fixture.loader.check(&fixture.file()));
     let checked = checked.map(|it| it.report).map_err(|error| error.to_string());
     match &checked {
         Ok(report) => {
