@@ -68,7 +68,8 @@ pub struct ConnectionFile {
     /// Settings for Test Manager; absent if the connection sends no requests to Test Manager.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub test_manager: Option<EditTestManager>,
-    /// The credential that senders of webhooks must send in addition to the token; kept if absent.
+    /// How senders of webhooks prove that they know the secret, and from which addresses requests
+    /// are accepted; members that are absent are kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub webhook_auth: Option<EditWebhookAuth>,
     /// The settings of the report.

@@ -64,7 +64,8 @@ pub struct Connection {
     /// Whether the client secret for Test Manager is stored.
     #[serde(default)]
     pub has_test_manager_client_secret: bool,
-    /// The credential that senders of webhooks must send in addition to the token.
+    /// How senders of webhooks prove that they know the secret, and from which addresses requests
+    /// are accepted.
     #[serde(default)]
     pub webhook_auth: WebhookAuth,
     /// Whether the secret that senders must know is stored.

@@ -207,9 +207,9 @@ impl CreateEvent<'_> {
         }
     }
 
-    /// Creates another defect, because the defect of the earlier failure is closed or deleted. If
-    /// another failure of the test case already has a newer defect or is creating one, this event
-    /// waits for that failure.
+    /// Creates another defect, because the defect of the earlier failure is closed or deleted, or
+    /// is in a tracker that is no longer granted. If another failure of the test case already has a
+    /// newer defect or is creating one, this event waits for that failure.
     async fn create_instead_of_closed(
         &self,
         leased: LeasedDefect<'_>,

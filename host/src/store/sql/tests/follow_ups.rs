@@ -9,7 +9,8 @@ use crate::domain::{
 use crate::store::DueDefect;
 use crate::store::{DefectStore as _, FollowUpStore as _};
 
-/// A claim by a connection that follows up on failures of one test case.
+/// Claims failed test `number` at the instant `ms`, as for a connection whose policy is not `new`:
+/// the failed test may be a recurrence.
 async fn recurring_claim(
     store: &SqlStore,
     connection: ConnectionId,
