@@ -22,10 +22,12 @@ use tokio_util::task::TaskTracker;
 use crate::config::LiveConfig;
 use crate::connections::Connections;
 use crate::domain::{
-    Clock, Decision, Defect, DefectId, DefectRecord, FollowUpStep, Outcome, OutcomeCode, Refusal,
+    Clock, Decision, Defect, DefectId, DefectRecord, FollowUpStep, Lease, Outcome, OutcomeCode,
+    Refusal,
 };
+use crate::egress::ActiveConnection;
 use crate::history::History;
-use crate::runtime::Sandbox;
+use crate::runtime::{Connector, Sandbox};
 use crate::store::{Store, StoreError};
 
 use create::CreatesInProgress;
@@ -142,5 +144,22 @@ impl Defects {
         let connector = connections.connector_for(&active.connection);
         let attaches = connector.is_ok_and(|connector| connections.attaches(&active, &connector));
         Ok(if attaches { vec![FollowUpStep::ListAttachments] } else { Vec::new() })
+    }
+
+    /// Returns the connector for background work on a leased row. If the connection is paused or
+    /// its connector cannot be used, gives the lease back and returns `None`.
+    async fn connector_or_give_back(
+        &self,
+        active: &ActiveConnection,
+        lease: &Lease,
+    ) -> Option<Arc<Connector>> {
+        let connector = self.deps.connections.connector_for(&active.connection);
+        if let (Ok(connector), false) = (connector, active.connection.paused) {
+            return Some(connector);
+        }
+        if let Err(error) = self.deps.store.give_back(lease).await {
+            tracing::warn!(defect = %lease.defect, %error, "cannot give a lease back");
+        }
+        None
     }
 }

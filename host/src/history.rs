@@ -116,8 +116,8 @@ impl History {
         self.store.record_event(event);
     }
 
-    /// Counts an event that has ended, but does not store it, because there are too many of its
-    /// kind.
+    /// Counts an event that has ended. Does not store it: of some kinds of events there are too
+    /// many.
     pub fn count_end(
         &self,
         connection: Option<ConnectionId>,

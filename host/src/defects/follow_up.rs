@@ -72,26 +72,9 @@ impl Defects {
         let claim = event.timed_step(TimedStepKind::Claim, event.arrived, Instant::now());
         // A row is claimed even if no run can start for it, so that the pause before its next try
         // grows.
-        let usable = deps.connections.connector_for(&active.connection);
-        let (Ok(connector), false) = (usable, active.connection.paused) else {
-            if let Err(error) = deps.store.give_back(&due.lease).await {
-                tracing::warn!(defect = %id, %error, "cannot give a lease back");
-            }
-            return;
-        };
-        let (lease, asker, row_in_work) =
-            (due.lease.clone(), Asker::FollowUp, deps.process.begin_work(id).into());
-        let (connector, all_attached) = (&connector, false);
-        let leased = LeasedDefect {
-            deps,
-            active,
-            connector,
-            lease,
-            event,
-            asker,
-            row_in_work,
-            all_attached,
-        };
+        let lease = due.lease.clone();
+        let Some(connector) = self.connector_or_give_back(&active, &lease).await else { return };
+        let leased = LeasedDefect::new(deps, active, &connector, lease, event, Asker::FollowUp);
         let work = leased.run_steps(&due);
         let outcome = work.instrument(deps.history.span(event.id)).await;
         leased.give_back().await;

@@ -38,10 +38,26 @@ pub(super) struct LeasedDefect<'a> {
     /// The caller on whose behalf the runs start.
     pub(super) asker: Asker,
     /// Marks that this process works on the row.
-    pub(super) row_in_work: Arc<RowInWork>,
+    row_in_work: Arc<RowInWork>,
     /// Whether the run of `create` attached every file of the report, so that no follow-up step is
     /// needed.
-    pub(super) all_attached: bool,
+    all_attached: bool,
+}
+
+impl<'a> LeasedDefect<'a> {
+    /// Marks that this process works on the row, until the value is dropped.
+    pub(super) fn new(
+        deps: &'a Dependencies,
+        active: Arc<ActiveConnection>,
+        connector: &'a Arc<Connector>,
+        lease: Lease,
+        event: EventStart,
+        asker: Asker,
+    ) -> Self {
+        let row_in_work = Arc::new(deps.process.begin_work(lease.defect));
+        let all_attached = false;
+        Self { deps, active, connector, lease, event, asker, row_in_work, all_attached }
+    }
 }
 
 impl LeasedDefect<'_> {

@@ -94,11 +94,11 @@ impl Dependencies {
 
 impl Drop for RowInWork {
     fn drop(&mut self) {
-        let mut open = self.process.work_counts.lock();
-        match open.get_mut(&self.id) {
+        let mut counts = self.process.work_counts.lock();
+        match counts.get_mut(&self.id) {
             Some(count) if *count > 1 => *count -= 1,
             _ => {
-                open.remove(&self.id);
+                counts.remove(&self.id);
             }
         }
     }

@@ -65,26 +65,9 @@ impl Defects {
         let claim = event.timed_step(TimedStepKind::Claim, event.arrived, Instant::now());
         // Rows of paused and unavailable connections are claimed too, so that their back-off grows
         // and later rows are searched for. No run starts for them, so no event is recorded.
-        let usable = self.deps.connections.connector_for(&active.connection);
-        let (Ok(connector), false) = (usable, active.connection.paused) else {
-            if let Err(error) = self.deps.store.give_back(&doubtful.lease).await {
-                tracing::warn!(defect = %id, %error, "cannot give a lease back");
-            }
-            return;
-        };
-        let deps = &self.deps;
-        let (lease, row_in_work) = (doubtful.lease.clone(), deps.process.begin_work(id).into());
-        let (asker, connector, all_attached) = (Asker::Background, &connector, false);
-        let leased = LeasedDefect {
-            deps,
-            active,
-            connector,
-            lease,
-            event,
-            asker,
-            row_in_work,
-            all_attached,
-        };
+        let (deps, lease) = (&self.deps, doubtful.lease.clone());
+        let Some(connector) = self.connector_or_give_back(&active, &lease).await else { return };
+        let leased = LeasedDefect::new(deps, active, &connector, lease, event, Asker::Background);
         let work = async {
             match &doubtful.created {
                 Some(key) => search_second_record(&leased, &doubtful, key).await,

@@ -290,9 +290,8 @@ impl RunRequests {
     }
 
     /// Removes the mark of a write that was not sent from the journal. Does nothing if an earlier
-    /// write of this run may have been sent, because the row must then
-    /// stay `sent`. Its number of writes is then one too high, which only makes the host more
-    /// careful.
+    /// write of this run may have been sent, because the row must then stay `sent`. Its number of
+    /// writes is one too high then, which only makes the host more careful.
     async fn undo_journal(&self, journal: &dyn Journal) {
         if !self.record.may_have_sent_write() {
             journal.unmark().await;

@@ -170,9 +170,9 @@ struct Answered {
     answer: Answer,
 }
 
-/// Stores the event of an answer. The event of a request without the credential that its connection
-/// requires, of a request that exceeds its rate and of an unrecognised request is stored only
-/// within a rate limit.
+/// Stores the event of an answer, and returns its response. The event of a request without the
+/// credential that its connection requires, of a request that exceeds its rate and of an
+/// unrecognised request is stored only within a rate limit.
 fn record_and_respond(
     app: &AppState,
     active: Option<&ActiveConnection>,

@@ -372,10 +372,7 @@ impl CreateEvent<'_> {
     /// The leased row, with everything that the runs of this event need.
     fn leased(&self, lease: Lease) -> LeasedDefect<'_> {
         let Self { deps, active, connector, event, .. } = self;
-        let row_in_work = Arc::new(deps.process.begin_work(lease.defect));
-        let (active, event, asker) = (Arc::clone(active), *event, Asker::Event);
-        let all_attached = false;
-        LeasedDefect { deps, active, connector, lease, event, asker, row_in_work, all_attached }
+        LeasedDefect::new(deps, Arc::clone(active), connector, lease, *event, Asker::Event)
     }
 }
 

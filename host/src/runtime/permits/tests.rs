@@ -18,15 +18,15 @@ fn request(lane: Lane, slots: u32) -> Request {
     Request { lane, slots, runs_max: 32 }
 }
 
-fn granted(admission: PermitAnswer) -> Option<Permit> {
-    match admission {
+fn granted(answer: PermitAnswer) -> Option<Permit> {
+    match answer {
         PermitAnswer::Granted(permit) => Some(permit),
         PermitAnswer::Waiting(_) | PermitAnswer::QueueFull => None,
     }
 }
 
-fn waiting(admission: PermitAnswer) -> oneshot::Receiver<Permit> {
-    match admission {
+fn waiting(answer: PermitAnswer) -> oneshot::Receiver<Permit> {
+    match answer {
         PermitAnswer::Waiting(receiver) => receiver,
         PermitAnswer::Granted(_) | PermitAnswer::QueueFull => panic!("granted or refused"),
     }

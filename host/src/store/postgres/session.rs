@@ -85,7 +85,7 @@ impl Session {
     }
 
     /// Makes the session check the schema at each connect: it then refuses a schema that this
-    /// server cannot use since a newer server changed it.
+    /// server cannot use because a newer server changed it.
     pub(super) fn for_rules(self) -> Self {
         Self { checks_schema: true, ..self }
     }

@@ -110,8 +110,8 @@ fn insert_first(db: &dyn Database, claim: &Claim) -> Result<Claimed, StoreError>
 fn other_failure(db: &dyn Database, claim: &Claim) -> Result<OtherFailure, StoreError> {
     match &claim.rows_in_work_if_recurrence {
         None => Ok(OtherFailure::None),
-        Some(open) => {
-            recurrences::other_failure(db, claim.connection, &claim.test, open, claim.now)
+        Some(rows) => {
+            recurrences::other_failure(db, claim.connection, &claim.test, rows, claim.now)
         }
     }
 }
