@@ -144,7 +144,18 @@ fn create_defect_with_credential(
 ) -> anyhow::Result<Answer<CreatedDefect>> {
     let body = serde_json::to_string(test)?;
     let headers = credential.headers(body.as_bytes())?;
-    post_webhook(&format!("{}/defects", url.trim_end_matches('/')), body, &headers)
+    post_webhook(address_below(url, &["defects"])?.as_str(), body, &headers)
+}
+
+/// The address of a path below a webhook URL.
+fn address_below(webhook_url: &str, segments: &[&str]) -> anyhow::Result<url::Url> {
+    let mut address: url::Url = webhook_url
+        .parse()
+        .with_context(|| format!("the webhook URL `{webhook_url}` is not a URL"))?;
+    if let Ok(mut path) = address.path_segments_mut() {
+        path.pop_if_empty().extend(segments);
+    }
+    Ok(address)
 }
 
 /// Sends one Defect KPIs request to a webhook URL that needs no credential.
@@ -157,9 +168,6 @@ fn counts_with_credential(
     url: &str,
     project: &str,
 ) -> anyhow::Result<Answer<Value>> {
-    let mut url: url::Url = url.parse().context("the webhook URL is not a URL")?;
-    if let Ok(mut path) = url.path_segments_mut() {
-        path.pop_if_empty().extend(["kpis", "project", project, "defectstatus"]);
-    }
-    get_webhook(url.as_str(), &credential.headers(b"")?)
+    let address = address_below(url, &["kpis", "project", project, "defectstatus"])?;
+    get_webhook(address.as_str(), &credential.headers(b"")?)
 }
